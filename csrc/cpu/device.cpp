@@ -10,8 +10,8 @@
 #include "cpu/kernel_choice.h"
 #include "cpu/panels.h"
 #include "cpu/scheduler.h"
-#include "cpu/share.h"
 #include "cpu/sparse_rows.h"
+#include "cpu/thread_context.h"
 #include "cpu/thread_policy.h"
 #include "cpu/thread_pool.h"
 
@@ -54,7 +54,7 @@ class CpuDevice final : public Device {
   };
   Outcome run_stretch(const ThreadPolicy::Stretch& stretch, const Schedule& schedule, const RunArguments& arguments,
                       int64_t begin, int64_t end, const std::function<bool()>& keep_going);
-  bool predict_batch(Share& share, const RunArguments& arguments, const Batch& batch) const;
+  bool predict_batch(ThreadContext& thread, const RunArguments& arguments, const Batch& batch) const;
 
   const KernelTable& kernels_;
   std::atomic<int> threads_{0};
@@ -114,12 +114,12 @@ int64_t CpuDevice::run(const Executable& executable, const RunArguments& argumen
 }
 
 /// Does one thread's share of a step.
-void run_step(const Step& step, Share& share, const Batch& batch) {
-  if (step.split.kind == Split::Kind::kOneThread && step.split.thread % share.worker.threads != share.worker.index) {
+void run_step(const Step& step, ThreadContext& thread, const Batch& batch) {
+  if (step.split.kind == Split::Kind::kOneThread && step.split.thread % thread.worker.threads != thread.worker.index) {
     return;
   }
-  share.begin(step, batch);
-  step.run(share);
+  thread.begin(step, batch);
+  step.run(thread);
 }
 
 CpuDevice::Outcome CpuDevice::run_stretch(const ThreadPolicy::Stretch& stretch, const Schedule& schedule,
@@ -139,7 +139,7 @@ CpuDevice::Outcome CpuDevice::run_stretch(const ThreadPolicy::Stretch& stretch, 
   TeamTimes times;
   const Duration sleep_time = run_team(stretch.threads, [&](const Worker& worker) {
     const TeamTimes::Timer timer(times);
-    Share share(kernels_, schedule, arguments, worker);
+    ThreadContext thread(kernels_, schedule, arguments, worker);
     for (int64_t cursor = begin; cursor < limit.load(std::memory_order_relaxed);) {
       const Batch batch = batch_at(arguments, cursor / steps);
       const int64_t batch_begin = batch.index * steps;
@@ -157,7 +157,7 @@ CpuDevice::Outcome CpuDevice::run_stretch(const ThreadPolicy::Stretch& stretch, 
         }
         const Step& step = schedule.step(cursor - batch_begin);
         if (step.barrier) worker.wait_for_team();
-        run_step(step, share, batch);
+        run_step(step, thread, batch);
       }
     }
   });
@@ -221,9 +221,9 @@ bool CpuDevice::predict(const Executable& executable, const RunArguments& argume
     const Worker alone{0, 1, worker.barrier};
     RunArguments own = arguments;
     own.scratch = scratch[static_cast<size_t>(worker.index)];
-    Share share(kernels_, schedule, own, alone);
+    ThreadContext thread(kernels_, schedule, own, alone);
     for (Batch batch; batches.take(batch);) {
-      if (predict_batch(share, arguments, batch)) continue;
+      if (predict_batch(thread, arguments, batch)) continue;
       finite.store(false, std::memory_order_relaxed);
       batches.stop();
     }
@@ -232,8 +232,8 @@ bool CpuDevice::predict(const Executable& executable, const RunArguments& argume
 }
 
 /// Returns false if the arguments ask for finite rows and a row is not.
-bool CpuDevice::predict_batch(Share& share, const RunArguments& arguments, const Batch& batch) const {
-  for (int64_t i = 0; i < share.schedule.steps(); ++i) run_step(share.schedule.step(i), share, batch);
+bool CpuDevice::predict_batch(ThreadContext& thread, const RunArguments& arguments, const Batch& batch) const {
+  for (int64_t i = 0; i < thread.schedule.steps(); ++i) run_step(thread.schedule.step(i), thread, batch);
   if (!arguments.finite) return true;
   // The rows are checked after the products, which have brought them into a cache.
   const Range rows{batch.first, batch.first + batch.rows};
@@ -245,10 +245,10 @@ bool CpuDevice::predict_here(const Executable& executable, const RunArguments& a
   const DenormalsAreZero guard;
   const Worker alone{0, 1, nullptr};
   const Schedule& schedule = schedule_of(executable);
-  Share share(kernels_, schedule, arguments, alone);
+  ThreadContext thread(kernels_, schedule, arguments, alone);
   for (int64_t first = 0; first < arguments.data.rows; first += schedule.max_rows()) {
     const Batch batch{0, first, std::min(schedule.max_rows(), arguments.data.rows - first)};
-    if (!predict_batch(share, arguments, batch)) return false;
+    if (!predict_batch(thread, arguments, batch)) return false;
   }
   return true;
 }

@@ -17,7 +17,7 @@ using graph::Loop;
 using graph::Operand;
 using graph::ValueId;
 
-class Share;  // cpu/share.h
+class ThreadContext;  // cpu/thread_context.h
 
 /// How threads divide a step: they share one of the operation's loops, one thread does all of it, or every thread does
 /// all of it for itself, into a copy of its own.
@@ -52,7 +52,7 @@ class Step {
   virtual ~Step() = default;
 
   /// Does this thread's share of it.
-  virtual void run(const Share& share) const = 0;
+  virtual void run(const ThreadContext& thread) const = 0;
   /// The kernel that was chosen, for people; empty where there is one alone.
   virtual std::string kernel() const { return {}; }
 

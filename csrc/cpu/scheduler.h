@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cpu/schedule.h"
-#include "cpu/share.h"
+#include "cpu/thread_context.h"
 
 namespace engine {
 
@@ -106,7 +106,7 @@ class Implementations {
 
   /// An operation with one step, which runs `function`, split as `split` says.
   template <class Op>
-  void add(void (*function)(const Op&, const Share&), Split (*split)(const Scheduler&, const Op&));
+  void add(void (*function)(const Op&, const ThreadContext&), Split (*split)(const Scheduler&, const Op&));
 
   void schedule(Scheduler& scheduler, const graph::Operation& operation) const;
 
@@ -118,17 +118,18 @@ class Implementations {
 template <class Op>
 class SimpleStep final : public Step {
  public:
-  SimpleStep(const Op& operation, Split split, void (*function)(const Op&, const Share&))
+  SimpleStep(const Op& operation, Split split, void (*function)(const Op&, const ThreadContext&))
       : Step(&operation, split), own_(operation), function_(function) {}
-  void run(const Share& share) const override { function_(own_, share); }
+  void run(const ThreadContext& thread) const override { function_(own_, thread); }
 
  private:
   const Op& own_;
-  void (*function_)(const Op&, const Share&);
+  void (*function_)(const Op&, const ThreadContext&);
 };
 
 template <class Op>
-void Implementations::add(void (*function)(const Op&, const Share&), Split (*split)(const Scheduler&, const Op&)) {
+void Implementations::add(void (*function)(const Op&, const ThreadContext&),
+                          Split (*split)(const Scheduler&, const Op&)) {
   table_[typeid(Op)] = [function, split](Scheduler& scheduler, const graph::Operation& operation) {
     const auto& own = static_cast<const Op&>(operation);
     scheduler.add<SimpleStep<Op>>(own, split(scheduler, own), function);

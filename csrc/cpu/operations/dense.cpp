@@ -54,14 +54,14 @@ struct InputForm {
   }
 
   bool is_compressed() const { return read && read->leaves_compressed; }
-  DenseInput input(const Share& share, ValueId x) const {
-    return read ? read->input(share) : DenseInput{share.data(x), share.shape(x).ld, nullptr};
+  DenseInput input(const ThreadContext& thread, ValueId x) const {
+    return read ? read->input(thread) : DenseInput{thread.data(x), thread.shape(x).ld, nullptr};
   }
-  std::optional<NonZeros> nonzeros(const Share& share) const {
-    return recording ? recording->nonzeros_of(share) : read ? read->nonzeros_of(share) : std::nullopt;
+  std::optional<NonZeros> nonzeros(const ThreadContext& thread) const {
+    return recording ? recording->nonzeros_of(thread) : read ? read->nonzeros_of(thread) : std::nullopt;
   }
-  CompressedBatch compressed(const Share& share) const {
-    return is_compressed() ? read->compressed(share) : CompressedBatch{};
+  CompressedBatch compressed(const ThreadContext& thread) const {
+    return is_compressed() ? read->compressed(thread) : CompressedBatch{};
   }
   /// Says what a step that reads x in this form touches.
   void declare(Step& step, ValueId x) const {
@@ -104,63 +104,63 @@ class DenseStep final : public Step {
 
   std::string kernel() const override { return name_of(kernel_); }
 
-  void run(const Share& share) const override {
-    const Range own = share.rows(own_.y);
+  void run(const ThreadContext& thread) const override {
+    const Range own = thread.rows(own_.y);
     if (empty(own)) return;
-    const DenseInput x = form_.input(share, own_.x);
-    const auto zeros = form_.nonzeros(share);
+    const DenseInput x = form_.input(thread, own_.x);
+    const auto zeros = form_.nonzeros(thread);
     const bool skips_zeros = zeros && zeros->found();
     if (kernel_ == DenseKernel::kPackedBlocks && own.end - own.begin >= kFewestPackedRows && x.floats && !skips_zeros) {
-      return run_packed(share, own, x);
+      return run_packed(thread, own, x);
     }
-    run_panels(share, own, x, zeros ? &*zeros : nullptr);
+    run_panels(thread, own, x, zeros ? &*zeros : nullptr);
   }
 
  private:
-  void run_panels(const Share& share, Range own, const DenseInput& x, const NonZeros* zeros) const {
-    const Variable& kernel = share.variable(own_.kernel);
-    const float *weights = share.weights(own_.kernel).values, *bias = share.weights(own_.bias).values;
-    const CompressedBatch elements = form_.compressed(share);
+  void run_panels(const ThreadContext& thread, Range own, const DenseInput& x, const NonZeros* zeros) const {
+    const Variable& kernel = thread.variable(own_.kernel);
+    const float *weights = thread.weights(own_.kernel).values, *bias = thread.weights(own_.bias).values;
+    const CompressedBatch elements = form_.compressed(thread);
     DenseForward op{};
     op.x = x.floats;
     op.ldx = x.ld;
     op.x_rows = x.rows;
-    op.ldy = share.shape(own_.y).ld;
+    op.ldy = thread.shape(own_.y).ld;
     op.k = kernel.rows;
     op.nonzeros = zeros;
     op.in_slices = sums_in_slices(kernel.columns);
     op.compressed = form_.is_compressed() ? &elements : nullptr;
     for_blocks(own, kRowsTogether, [&](Range together) {
       op.rows = together;
-      op.stores_transpose = share.schedule.mode() == graph::Mode::kTrain;
-      op.prefetch = form_.read ? form_.read->rows_ahead(share, together) : RowsToPrefetch{};
-      Panels(kernel.rows, kernel.columns).each(share.columns(own_.y), [&](const Panel& panel) {
+      op.stores_transpose = thread.schedule.mode() == graph::Mode::kTrain;
+      op.prefetch = form_.read ? form_.read->rows_ahead(thread, together) : RowsToPrefetch{};
+      Panels(kernel.rows, kernel.columns).each(thread.columns(own_.y), [&](const Panel& panel) {
         op.kernel = weights + panel.offset;
         op.ldw = panel.width;
         op.bias = bias ? bias + panel.first : nullptr;
-        op.y = share.data(own_.y) + panel.first;
+        op.y = thread.data(own_.y) + panel.first;
         op.columns = panel.columns;
-        share.kernels.dense_forward[index(own_.activation)](op);
+        thread.kernels.dense_forward[index(own_.activation)](op);
         op.stores_transpose = false;
         op.prefetch = {};
       });
     });
   }
 
-  void run_packed(const Share& share, Range rows, const DenseInput& x) const {
-    const Variable& kernel = share.variable(own_.kernel);
-    const int64_t m = rows.end - rows.begin, ld = share.shape(own_.y).ld;
-    const Range units = share.columns(own_.y);
-    float* y = share.data(own_.y) + rows.begin * ld + units.begin;
+  void run_packed(const ThreadContext& thread, Range rows, const DenseInput& x) const {
+    const Variable& kernel = thread.variable(own_.kernel);
+    const int64_t m = rows.end - rows.begin, ld = thread.shape(own_.y).ld;
+    const Range units = thread.columns(own_.y);
+    float* y = thread.data(own_.y) + rows.begin * ld + units.begin;
     Product product = product_into(y, ld, m, round_up(kernel.columns, kLane), kernel.rows);
     product.a = x.floats + rows.begin * x.ld;
     product.a_row = x.ld;
     product.a_column = 1;
-    product.b = share.weights(own_.kernel).values;
+    product.b = thread.weights(own_.kernel).values;
     product.b_layout = Layout::kPanels;
-    product.bias = share.weights(own_.bias).values;
+    product.bias = thread.weights(own_.bias).values;
     product.activation = own_.activation;
-    multiply_part(share.kernels, product, {0, m}, units, share.data(packing_));
+    multiply_part(thread.kernels, product, {0, m}, units, thread.data(packing_));
   }
 
   const graph::Dense& own_;
@@ -200,24 +200,24 @@ class PartialProductsStep final : public Step {
 
   std::string kernel() const override { return name_of(DenseKernel::kPartialProducts); }
 
-  void run(const Share& share) const override {
-    const Variable& kernel = share.variable(own_.kernel);
-    const float *weights = share.weights(own_.kernel).values, *bias = share.weights(own_.bias).values;
-    for_groups(share.worker, kernel.rows, [&](const SliceGroup& group) {
+  void run(const ThreadContext& thread) const override {
+    const Variable& kernel = thread.variable(own_.kernel);
+    const float *weights = thread.weights(own_.kernel).values, *bias = thread.weights(own_.bias).values;
+    for_groups(thread.worker, kernel.rows, [&](const SliceGroup& group) {
       const int64_t begin = group.first * kSlice, most = kSlice << group.level;
       DenseForward op{};
-      op.x = share.data(own_.x) + begin;
-      op.ldx = share.shape(own_.x).ld;
+      op.x = thread.data(own_.x) + begin;
+      op.ldx = thread.shape(own_.x).ld;
       op.ldw = kLane;
       op.kernel = weights + begin * op.ldw;
       op.bias = begin == 0 ? bias : nullptr;
-      op.y = share.data(partials_) + group.first * share.shape(partials_).ld;
+      op.y = thread.data(partials_) + group.first * thread.shape(partials_).ld;
       op.ldy = kLane;
       op.k = std::min(kernel.rows - begin, most);
-      op.rows = {0, share.batch.rows};
+      op.rows = {0, thread.batch.rows};
       op.columns = {0, kLane};
       op.in_slices = true;
-      share.kernels.dense_forward[index(Activation::kLinear)](op);
+      thread.kernels.dense_forward[index(Activation::kLinear)](op);
     });
   }
 
@@ -236,16 +236,16 @@ class SumPartialsStep final : public Step {
 
   std::string kernel() const override { return "sum of partial products"; }
 
-  void run(const Share& share) const override {
+  void run(const ThreadContext& thread) const override {
     std::array<SliceGroup, kMostSlices> groups;
     size_t count = 0;
-    for (int i = 0; i < share.worker.threads; ++i) {
-      for_groups({i, share.worker.threads, nullptr}, share.variable(own_.kernel).rows,
+    for (int i = 0; i < thread.worker.threads; ++i) {
+      for_groups({i, thread.worker.threads, nullptr}, thread.variable(own_.kernel).rows,
                  [&](const SliceGroup& group) { groups[count++] = group; });
     }
-    const Placement& y = share.shape(own_.y);
-    share.kernels.sum_partials({share.data(partials_), share.shape(partials_).ld, groups.data(),
-                                static_cast<int64_t>(count), share.data(own_.y), y.ld, share.rows(own_.y)});
+    const Placement& y = thread.shape(own_.y);
+    thread.kernels.sum_partials({thread.data(partials_), thread.shape(partials_).ld, groups.data(),
+                                 static_cast<int64_t>(count), thread.data(own_.y), y.ld, thread.rows(own_.y)});
   }
 
  private:
@@ -304,10 +304,10 @@ class TransposeStep final : public Step {
 
   std::string kernel() const override { return "transpose"; }
 
-  void run(const Share& share) const override {
-    const Placement &dz = share.shape(dz_), &out = share.shape(transposed_);
-    share.kernels.transpose(
-        {share.data(dz_), dz.ld, share.data(transposed_), out.ld, share.rows(dz_), share.range('n', dz.columns)});
+  void run(const ThreadContext& thread) const override {
+    const Placement &dz = thread.shape(dz_), &out = thread.shape(transposed_);
+    thread.kernels.transpose(
+        {thread.data(dz_), dz.ld, thread.data(transposed_), out.ld, thread.rows(dz_), thread.range('n', dz.columns)});
   }
 
  private:
@@ -330,41 +330,41 @@ class DenseInputGradientStep final : public Step {
                                                                  : "transposed kernel";
   }
 
-  void run(const Share& share) const override {
-    const Variable& kernel = share.variable(own_.kernel);
-    const Range units = share.range('k', kernel.rows);
+  void run(const ThreadContext& thread) const override {
+    const Variable& kernel = thread.variable(own_.kernel);
+    const Range units = thread.range('k', kernel.rows);
     if (empty(units)) return;
-    const int64_t rows = share.batch_rows(own_.dx);
+    const int64_t rows = thread.batch_rows(own_.dx);
     // The last batch may have few rows.
     const bool packs = kernel_ == InputGradientKernel::kPackedBlocks && !transposes_kernel(rows, kernel.columns);
-    if (packs) return run_packed(share, rows, units);
+    if (packs) return run_packed(thread, rows, units);
     const bool transposed = kernel_ == InputGradientKernel::kTransposedGradient;
-    const Placement &dz = share.shape(transposed ? scratch_ : own_.dz), &dx = share.shape(own_.dx);
-    const float *from = share.data(transposed ? scratch_ : own_.dz), *saved = share.data(own_.x_saved);
+    const Placement &dz = thread.shape(transposed ? scratch_ : own_.dz), &dx = thread.shape(own_.dx);
+    const float *from = thread.data(transposed ? scratch_ : own_.dz), *saved = thread.data(own_.x_saved);
     for_blocks({0, rows}, kRowsTogether, [&](Range together) {
       const int64_t first = together.begin, at = first * dx.ld;
-      share.kernels.dense_input_gradient[index(own_.activation)](
-          {from + (transposed ? first : first * dz.ld), dz.ld, share.weights(own_.kernel).values, kernel.rows,
-           saved ? saved + at : nullptr, share.data(own_.dx) + at, dx.ld, kernel.columns, together.end - first, units,
+      thread.kernels.dense_input_gradient[index(own_.activation)](
+          {from + (transposed ? first : first * dz.ld), dz.ld, thread.weights(own_.kernel).values, kernel.rows,
+           saved ? saved + at : nullptr, thread.data(own_.dx) + at, dx.ld, kernel.columns, together.end - first, units,
            transposed});
     });
   }
 
  private:
-  void run_packed(const Share& share, int64_t rows, Range units) const {
-    const Variable& kernel = share.variable(own_.kernel);
-    const Placement &dz = share.shape(own_.dz), &dx = share.shape(own_.dx);
-    float* to = share.data(own_.dx);
+  void run_packed(const ThreadContext& thread, int64_t rows, Range units) const {
+    const Variable& kernel = thread.variable(own_.kernel);
+    const Placement &dz = thread.shape(own_.dz), &dx = thread.shape(own_.dx);
+    float* to = thread.data(own_.dx);
     Product product = product_into(to + units.begin, dx.ld, rows, kernel.rows, kernel.columns);
-    product.a = share.data(own_.dz);
+    product.a = thread.data(own_.dz);
     product.a_row = dz.ld;
     product.a_column = 1;
-    product.b = share.weights(own_.kernel).values;
+    product.b = thread.weights(own_.kernel).values;
     product.b_layout = Layout::kTurnedPanels;
-    multiply_part(share.kernels, product, {0, rows}, units, share.data(scratch_));
+    multiply_part(thread.kernels, product, {0, rows}, units, thread.data(scratch_));
     if (own_.activation == Activation::kLinear) return;
-    share.kernels.activation_backward[index(own_.activation)](
-        {to, to, share.data(own_.x_saved), dx.ld, {0, rows}, {units.begin, round_up(units.end, kLane)}});
+    thread.kernels.activation_backward[index(own_.activation)](
+        {to, to, thread.data(own_.x_saved), dx.ld, {0, rows}, {units.begin, round_up(units.end, kLane)}});
   }
 
   const graph::DenseInputGradient& own_;
@@ -402,58 +402,58 @@ class DenseWeightGradientStep final : public Step {
 
   std::string kernel() const override { return name_of(kernel_); }
 
-  void run(const Share& share) const override {
-    const Variable& kernel = share.variable(own_.kernel);
-    const Range units = share.range('k', kernel.rows);
+  void run(const ThreadContext& thread) const override {
+    const Variable& kernel = thread.variable(own_.kernel);
+    const Range units = thread.range('k', kernel.rows);
     if (empty(units)) return;
-    const auto zeros = form_.nonzeros(share);
-    const DenseInput x = form_.input(share, own_.x);
-    const CompressedBatch elements = form_.compressed(share);
+    const auto zeros = form_.nonzeros(thread);
+    const DenseInput x = form_.input(thread, own_.x);
+    const CompressedBatch elements = form_.compressed(thread);
     std::optional<CompressedSums> sums;
-    if (form_.is_compressed()) sums.emplace(share.data(scratch_), kernel.rows);
+    if (form_.is_compressed()) sums.emplace(thread.data(scratch_), kernel.rows);
     DenseWeightGradient op{};
     op.x = x.floats;
     op.ldx = x.ld;
     op.x_rows = x.rows;
-    op.dz = share.data(own_.dz);
-    op.lddz = share.shape(own_.dz).ld;
-    op.rows = share.batch_rows(own_.dz);
-    op.step = share.optimizer_step();
+    op.dz = thread.data(own_.dz);
+    op.lddz = thread.shape(own_.dz).ld;
+    op.rows = thread.batch_rows(own_.dz);
+    op.step = thread.optimizer_step();
     op.nonzeros = zeros ? &*zeros : nullptr;
-    op.prefetch = form_.read ? form_.read->next_rows(share) : RowsToPrefetch{};
+    op.prefetch = form_.read ? form_.read->next_rows(thread) : RowsToPrefetch{};
     op.compressed = sums ? &elements : nullptr;
     op.sums = sums ? &*sums : nullptr;
-    const Range mine = share.padded('n', kernel.columns);
+    const Range mine = thread.padded('n', kernel.columns);
     if (kernel_ == DenseKernel::kPackedBlocks && !(zeros && zeros->found())) {
       return for_blocks(units, kGradientRows, [&](Range together) {
         for_blocks(mine, kBlockColumns, [&](Range block) {
-          run_panels(share, op, together, block, mine, packed_gradient(share, op, together, block));
+          run_panels(thread, op, together, block, mine, packed_gradient(thread, op, together, block));
         });
       });
     }
     // Compressed rows take little room, but all of them would be visited again for each block.
     const int64_t block = sums ? kernel.rows : std::max(kMostInputs / op.rows / kLane * kLane, kLane);
-    for_blocks(units, block, [&](Range together) { run_panels(share, op, together, mine, mine, nullptr); });
+    for_blocks(units, block, [&](Range together) { run_panels(thread, op, together, mine, mine, nullptr); });
   }
 
  private:
   /// The gradient by inputs `together` and columns `block` of the kernel, or the step of these weights. `gradient` is
   /// the gradient where it is known already.
-  void run_panels(const Share& share, DenseWeightGradient& op, Range together, Range block, Range mine,
+  void run_panels(const ThreadContext& thread, DenseWeightGradient& op, Range together, Range block, Range mine,
                   const float* gradient) const {
-    const Variable& kernel = share.variable(own_.kernel);
+    const Variable& kernel = thread.variable(own_.kernel);
     Weights values, bias;
-    auto run = share.kernels.dense_weight_gradient;
+    auto run = thread.kernels.dense_weight_gradient;
     if (own_.steps) {
-      values = share.weights(own_.kernel);
-      bias = share.weights(own_.bias);
-      const double factor = share.penalty_factor();
+      values = thread.weights(own_.kernel);
+      bias = thread.weights(own_.bias);
+      const double factor = thread.penalty_factor();
       values.l2 *= factor;
       bias.l2 *= factor;
-      run = share.kernels.dense_weight_step[index(share.optimizer().kind)][index(shrinkage(values, bias))];
+      run = thread.kernels.dense_weight_step[index(thread.optimizer().kind)][index(shrinkage(values, bias))];
     } else {
-      values.values = share.data(own_.dkernel);
-      bias.values = share.data(own_.dbias);
+      values.values = thread.data(own_.dkernel);
+      bias.values = thread.data(own_.dbias);
     }
     Panels(kernel.rows, kernel.columns).each(block, [&](const Panel& panel) {
       DenseWeightGradient part = op;
@@ -473,10 +473,11 @@ class DenseWeightGradientStep final : public Step {
 
   /// The gradient by at most kGradientRows inputs and kBlockColumns columns of the kernel, its rows kGradientStride
   /// apart
-  const float* packed_gradient(const Share& share, const DenseWeightGradient& op, Range units, Range columns) const {
+  const float* packed_gradient(const ThreadContext& thread, const DenseWeightGradient& op, Range units,
+                               Range columns) const {
     const int64_t width = columns.end - columns.begin;
-    float* gradient = share.data(scratch_) + packing_floats(op.rows);
-    Product product = product_into(gradient, kGradientStride, share.variable(own_.kernel).rows, width, op.rows);
+    float* gradient = thread.data(scratch_) + packing_floats(op.rows);
+    Product product = product_into(gradient, kGradientStride, thread.variable(own_.kernel).rows, width, op.rows);
     product.a = op.x;
     product.a_row = 1;
     product.a_column = op.ldx;
@@ -484,7 +485,7 @@ class DenseWeightGradientStep final : public Step {
     product.b = op.dz + columns.begin;
     product.b_row = op.lddz;
     product.b_column = 1;
-    multiply_part(share.kernels, product, units, {0, width}, share.data(scratch_));
+    multiply_part(thread.kernels, product, units, {0, width}, thread.data(scratch_));
     return gradient;
   }
 

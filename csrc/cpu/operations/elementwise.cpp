@@ -12,32 +12,32 @@
 namespace engine {
 namespace {
 
-void activate(const graph::ElementwiseActivation& op, const Share& share) {
-  Elementwise arguments = share.elementwise(op.x, op.y);
+void activate(const graph::ElementwiseActivation& op, const ThreadContext& thread) {
+  Elementwise arguments = thread.elementwise(op.x, op.y);
   arguments.parameters = op.parameters.data();
-  share.kernels.activation_forward[index(op.activation)](arguments);
+  thread.kernels.activation_forward[index(op.activation)](arguments);
 }
 
-void activation_gradient(const graph::ElementwiseActivationGradient& op, const Share& share) {
-  Elementwise arguments = share.elementwise(op.dy, op.dx, op.saved);
+void activation_gradient(const graph::ElementwiseActivationGradient& op, const ThreadContext& thread) {
+  Elementwise arguments = thread.elementwise(op.dy, op.dx, op.saved);
   arguments.parameters = op.parameters.data();
-  share.kernels.activation_backward[index(op.activation)](arguments);
+  thread.kernels.activation_backward[index(op.activation)](arguments);
 }
 
-void activate_rows(const graph::RowActivation& op, const Share& share) {
-  const Placement& y = share.shape(op.y);
-  share.kernels.row_activation_forward[index(op.activation) - kElementwiseActivations](
-      {share.data(op.x), nullptr, share.data(op.y), y.ld, y.columns, share.rows(op.y)});
+void activate_rows(const graph::RowActivation& op, const ThreadContext& thread) {
+  const Placement& y = thread.shape(op.y);
+  thread.kernels.row_activation_forward[index(op.activation) - kElementwiseActivations](
+      {thread.data(op.x), nullptr, thread.data(op.y), y.ld, y.columns, thread.rows(op.y)});
 }
 
-void row_activation_gradient(const graph::RowActivationGradient& op, const Share& share) {
-  const Placement& dx = share.shape(op.dx);
-  share.kernels.row_activation_backward[index(op.activation) - kElementwiseActivations](
-      {share.data(op.dy), share.data(op.y), share.data(op.dx), dx.ld, dx.columns, share.rows(op.dx)});
+void row_activation_gradient(const graph::RowActivationGradient& op, const ThreadContext& thread) {
+  const Placement& dx = thread.shape(op.dx);
+  thread.kernels.row_activation_backward[index(op.activation) - kElementwiseActivations](
+      {thread.data(op.dy), thread.data(op.y), thread.data(op.dx), dx.ld, dx.columns, thread.rows(op.dx)});
 }
 
-void affine(const graph::Affine& op, const Share& share) {
-  share.kernels.affine(share.elementwise(op.x, op.y), op.scale, op.offset);
+void affine(const graph::Affine& op, const ThreadContext& thread) {
+  thread.kernels.affine(thread.elementwise(op.x, op.y), op.scale, op.offset);
 }
 
 /// Augmented images stay such through a factor: zeros stay zeros.
@@ -46,66 +46,67 @@ void schedule_affine(Scheduler& scheduler, const graph::Affine& op) {
   if (scheduler.is_augmented(op.x) && op.offset == 0.0f) scheduler.set_augmented(op.y);
 }
 
-void fill_zeros(const graph::FillZeros& op, const Share& share) {
-  const Placement& y = share.shape(op.y);
-  const Range own = share.rows(op.y);
-  for (int64_t b = own.begin; b < own.end; ++b) std::fill_n(share.data(op.y) + b * y.ld, y.ld, 0.0f);
+void fill_zeros(const graph::FillZeros& op, const ThreadContext& thread) {
+  const Placement& y = thread.shape(op.y);
+  const Range own = thread.rows(op.y);
+  for (int64_t b = own.begin; b < own.end; ++b) std::fill_n(thread.data(op.y) + b * y.ld, y.ld, 0.0f);
 }
 
-void multiply(const graph::Multiply& op, const Share& share) {
-  share.kernels.multiply(share.elementwise(op.x, op.y, op.factor));
+void multiply(const graph::Multiply& op, const ThreadContext& thread) {
+  thread.kernels.multiply(thread.elementwise(op.x, op.y, op.factor));
 }
 
-void sum(const graph::Sum& op, const Share& share) {
+void sum(const graph::Sum& op, const ThreadContext& thread) {
   for (size_t i = 1; i < op.terms.size(); ++i) {
-    share.kernels.add(share.elementwise(i == 1 ? op.terms[0] : op.y, op.y, op.terms[i]));
+    thread.kernels.add(thread.elementwise(i == 1 ? op.terms[0] : op.y, op.y, op.terms[i]));
   }
 }
 
 Split split_sum(const Scheduler& scheduler, const graph::Sum& op) { return scheduler.split_like(op, op.terms[0]); }
 
-void dropout(const graph::Dropout& op, const Share& share) {
-  const Placement& y = share.shape(op.y);
-  const Share::Draw draw = share.draw(y.groups);
-  share.kernels.dropout_forward({share.data(op.x), share.data(op.y), share.data(op.mask), y.ld, share.rows(op.y),
-                                 share.columns(op.y), op.rate, op.seed, draw.step, draw.first});
+void dropout(const graph::Dropout& op, const ThreadContext& thread) {
+  const Placement& y = thread.shape(op.y);
+  const ThreadContext::Draw draw = thread.draw(y.groups);
+  thread.kernels.dropout_forward({thread.data(op.x), thread.data(op.y), thread.data(op.mask), y.ld, thread.rows(op.y),
+                                  thread.columns(op.y), op.rate, op.seed, draw.step, draw.first});
 }
 
-void random_noise(const graph::RandomNoise& op, const Share& share) {
-  const Placement& noise = share.shape(op.noise);
-  const Share::Draw draw = share.draw(noise.groups);
+void random_noise(const graph::RandomNoise& op, const ThreadContext& thread) {
+  const Placement& noise = thread.shape(op.noise);
+  const ThreadContext::Draw draw = thread.draw(noise.groups);
   const bool mask = op.distribution == graph::RandomNoise::Distribution::kMask;
-  (mask ? share.kernels.mask_noise
-        : share.kernels.normal_noise)({share.data(op.noise), noise.ld, share.rows(op.noise), share.columns(op.noise),
-                                       op.seed, draw.step, draw.first, op.shared, op.rate, op.mean, op.scale});
+  (mask ? thread.kernels.mask_noise : thread.kernels.normal_noise)(
+      {thread.data(op.noise), noise.ld, thread.rows(op.noise), thread.columns(op.noise), op.seed, draw.step, draw.first,
+       op.shared, op.rate, op.mean, op.scale});
 }
 
-void add_noise(const graph::AddNoise& op, const Share& share) {
-  share.kernels.add(share.elementwise(op.x, op.y, op.noise));
+void add_noise(const graph::AddNoise& op, const ThreadContext& thread) {
+  thread.kernels.add(thread.elementwise(op.x, op.y, op.noise));
 }
 
-void alpha_dropout(const graph::AlphaDropout& op, const Share& share) {
-  share.kernels.alpha_dropout(share.elementwise(op.x, op.y, op.mask), op.kept, op.dropped);
+void alpha_dropout(const graph::AlphaDropout& op, const ThreadContext& thread) {
+  thread.kernels.alpha_dropout(thread.elementwise(op.x, op.y, op.mask), op.kept, op.dropped);
 }
 
-void activity_penalty(const graph::ActivityPenalty& op, const Share& share) {
-  const Placement& x = share.shape(op.x);
-  share.kernels.row_penalties({share.data(op.x), x.ld, x.columns, share.rows(op.x), op.l1, op.l2, share.data(op.sums)});
+void activity_penalty(const graph::ActivityPenalty& op, const ThreadContext& thread) {
+  const Placement& x = thread.shape(op.x);
+  thread.kernels.row_penalties(
+      {thread.data(op.x), x.ld, x.columns, thread.rows(op.x), op.l1, op.l2, thread.data(op.sums)});
 }
 
-void activity_penalty_gradient(const graph::ActivityPenaltyGradient& op, const Share& share) {
-  const Elementwise arguments = share.elementwise(op.dy, op.dx);
+void activity_penalty_gradient(const graph::ActivityPenaltyGradient& op, const ThreadContext& thread) {
+  const Elementwise arguments = thread.elementwise(op.dy, op.dx);
   const Range rows = arguments.rows, columns = arguments.columns;
   if (arguments.x != arguments.y && !empty(columns)) {
     const auto bytes = static_cast<size_t>(columns.end - columns.begin) * sizeof(float);
     for (int64_t b = rows.begin; b < rows.end; ++b) {
       std::memcpy(arguments.y + b * arguments.ld + columns.begin,
-                  arguments.x + b * share.shape(op.dy).ld + columns.begin, bytes);
+                  arguments.x + b * thread.shape(op.dy).ld + columns.begin, bytes);
     }
   }
-  const auto samples = static_cast<double>(share.batch.rows);
-  share.kernels.penalty_gradient({share.data(op.x), arguments.y, arguments.ld, rows, columns}, op.l1 / samples,
-                                 op.l2 / samples);
+  const auto samples = static_cast<double>(thread.batch.rows);
+  thread.kernels.penalty_gradient({thread.data(op.x), arguments.y, arguments.ld, rows, columns}, op.l1 / samples,
+                                  op.l2 / samples);
 }
 
 }  // namespace

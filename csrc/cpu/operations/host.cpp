@@ -9,7 +9,7 @@ namespace engine {
 namespace {
 
 template <class Op>
-void nothing(const Op&, const Share&) {}
+void nothing(const Op&, const ThreadContext&) {}
 
 template <class Op>
 void add(Implementations& all) {

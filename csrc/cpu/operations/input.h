@@ -22,7 +22,7 @@ class ReadInputStep final : public Step {
  public:
   ReadInputStep(const graph::ReadInput& operation, Split split) : Step(&operation, split), own_(operation) {}
 
-  void run(const Share& share) const override;
+  void run(const ThreadContext& thread) const override;
   std::string kernel() const override;
 
   // Set by the schedule.
@@ -33,22 +33,22 @@ class ReadInputStep final : public Step {
 
   // For the products that read x.
   /// Where their left operand lies.
-  DenseInput input(const Share& share) const;
+  DenseInput input(const ThreadContext& thread) const;
   /// The batch as compressed rows.
-  CompressedBatch compressed(const Share& share) const;
+  CompressedBatch compressed(const ThreadContext& thread) const;
   /// This thread's view of what is not zero; nothing where zeros are not skipped.
-  std::optional<NonZeros> nonzeros_of(const Share& share) const;
+  std::optional<NonZeros> nonzeros_of(const ThreadContext& thread) const;
   /// Rows of the next batch to fetch during the gradient of the first layer; nothing where they would not fit.
-  RowsToPrefetch next_rows(const Share& share) const;
+  RowsToPrefetch next_rows(const ThreadContext& thread) const;
   /// Rows to fetch during the product of `rows`, where the batch was too large for that and its rows are short.
-  RowsToPrefetch rows_ahead(const Share& share, Range rows) const;
+  RowsToPrefetch rows_ahead(const ThreadContext& thread, Range rows) const;
 
  private:
   /// Whether products read the rows where they lie in the data set.
-  bool in_place(const Share& share) const;
-  bool find_nonzeros(const Share& share, const NonZeros& nonzeros) const;
-  void point(const Share& share) const;
-  void prefetch_targets(const Share& share) const;
+  bool in_place(const ThreadContext& thread) const;
+  bool find_nonzeros(const ThreadContext& thread, const NonZeros& nonzeros) const;
+  void point(const ThreadContext& thread) const;
+  void prefetch_targets(const ThreadContext& thread) const;
 
   const graph::ReadInput& own_;
 };
@@ -59,10 +59,10 @@ class RecordNonzerosStep final : public Step {
  public:
   RecordNonzerosStep(ValueId x, ValueId team_records, ValueId row_scratch, ValueId nonzeros);
 
-  void run(const Share& share) const override;
+  void run(const ThreadContext& thread) const override;
   std::string kernel() const override { return "record what is not zero"; }
   ValueId records() const { return team_records_; }
-  std::optional<NonZeros> nonzeros_of(const Share& share) const;
+  std::optional<NonZeros> nonzeros_of(const ThreadContext& thread) const;
 
  private:
   ValueId x_, team_records_, row_scratch_, nonzeros_;

@@ -79,17 +79,17 @@ void schedule_input(Scheduler& scheduler, const graph::ReadInput& operation) {
   }
 }
 
-void write_output(const graph::WriteOutput& operation, const Share& share) {
-  const Placement& y = share.shape(operation.y);
-  const graph::Graph& graph = share.schedule.graph();
+void write_output(const graph::WriteOutput& operation, const ThreadContext& thread) {
+  const Placement& y = thread.shape(operation.y);
+  const graph::Graph& graph = thread.schedule.graph();
   const graph::Output& last = graph.outputs.back();
-  const Placement& last_y = share.shape(last.y_pred);
+  const Placement& last_y = thread.shape(last.y_pred);
   const int64_t stride = last.first_column + last_y.groups * last_y.columns;  // numbers of all outputs of a sample
-  const Range own = share.samples();
+  const Range own = thread.samples();
   for (int64_t b = own.begin; b < own.end; ++b) {
-    float* to = share.run.output + (share.batch.first + b) * stride + operation.first_column;
+    float* to = thread.run.output + (thread.batch.first + b) * stride + operation.first_column;
     for (int64_t g = 0; g < y.groups; ++g, to += y.columns) {
-      std::memcpy(to, share.data(operation.y) + (b * y.groups + g) * y.ld,
+      std::memcpy(to, thread.data(operation.y) + (b * y.groups + g) * y.ld,
                   static_cast<size_t>(y.columns) * sizeof(float));
     }
   }
@@ -104,104 +104,106 @@ std::string ReadInputStep::kernel() const {
          (nonzeros != kNoValue ? "; skip zeros" : "");
 }
 
-bool ReadInputStep::in_place(const Share& share) const {
-  if (!feeds_products_alone || share.run.data.type != RowType::kFloat32) return false;
+bool ReadInputStep::in_place(const ThreadContext& thread) const {
+  if (!feeds_products_alone || thread.run.data.type != RowType::kFloat32) return false;
   if (own_.scale != 1.0f || own_.offset != 0.0f) return false;
-  return !share.run.order || pointers != kNoValue;
+  return !thread.run.order || pointers != kNoValue;
 }
 
-DenseInput ReadInputStep::input(const Share& share) const {
-  if (!in_place(share)) return {share.data(own_.x), share.shape(own_.x).ld, nullptr};
-  if (share.run.order) return {nullptr, 0, reinterpret_cast<const float* const*>(share.data(pointers))};
-  const int64_t ld = share.run.data.stride;
-  return {static_cast<const float*>(share.run.data.x) + share.batch.first * ld + own_.first_column, ld, nullptr};
+DenseInput ReadInputStep::input(const ThreadContext& thread) const {
+  if (!in_place(thread)) return {thread.data(own_.x), thread.shape(own_.x).ld, nullptr};
+  if (thread.run.order) return {nullptr, 0, reinterpret_cast<const float* const*>(thread.data(pointers))};
+  const int64_t ld = thread.run.data.stride;
+  return {static_cast<const float*>(thread.run.data.x) + thread.batch.first * ld + own_.first_column, ld, nullptr};
 }
 
-CompressedBatch ReadInputStep::compressed(const Share& share) const {
-  return {share.run.data.compressed, share.run.order, share.batch.first, own_.scale};
+CompressedBatch ReadInputStep::compressed(const ThreadContext& thread) const {
+  return {thread.run.data.compressed, thread.run.order, thread.batch.first, own_.scale};
 }
 
-std::optional<NonZeros> ReadInputStep::nonzeros_of(const Share& share) const {
+std::optional<NonZeros> ReadInputStep::nonzeros_of(const ThreadContext& thread) const {
   if (nonzeros == kNoValue) return {};
-  return NonZeros(share.data(nonzeros), share.schedule.max_rows(), share.shape(own_.x).columns);
+  return NonZeros(thread.data(nonzeros), thread.schedule.max_rows(), thread.shape(own_.x).columns);
 }
 
-RowsToPrefetch ReadInputStep::next_rows(const Share& share) const {
-  const DatasetView& data = share.run.data;
-  const int64_t left = data.rows - share.batch.first - share.batch.rows, bytes = row_bytes(data);
-  if (pointers == kNoValue || !share.run.order || share.run.sparse || share.schedule.max_rows() * bytes > kMostAhead) {
+RowsToPrefetch ReadInputStep::next_rows(const ThreadContext& thread) const {
+  const DatasetView& data = thread.run.data;
+  const int64_t left = data.rows - thread.batch.first - thread.batch.rows, bytes = row_bytes(data);
+  if (pointers == kNoValue || !thread.run.order || thread.run.sparse ||
+      thread.schedule.max_rows() * bytes > kMostAhead) {
     return {};
   }
-  return {reinterpret_cast<const void* const*>(share.data(pointers) + share.shape(pointers).ld),
-          std::min(left, share.batch.rows), bytes};
+  return {reinterpret_cast<const void* const*>(thread.data(pointers) + thread.shape(pointers).ld),
+          std::min(left, thread.batch.rows), bytes};
 }
 
-RowsToPrefetch ReadInputStep::rows_ahead(const Share& share, Range rows) const {
-  const int64_t bytes = row_bytes(share.run.data), first = rows.begin + kShortRowsAhead;
-  if (!share.run.order || !in_place(share) || bytes > kShortRow || share.schedule.max_rows() * bytes <= kMostAhead) {
+RowsToPrefetch ReadInputStep::rows_ahead(const ThreadContext& thread, Range rows) const {
+  const int64_t bytes = row_bytes(thread.run.data), first = rows.begin + kShortRowsAhead;
+  if (!thread.run.order || !in_place(thread) || bytes > kShortRow || thread.schedule.max_rows() * bytes <= kMostAhead) {
     return {};
   }
-  if (first >= share.batch.rows) return {};
-  return {reinterpret_cast<const void* const*>(share.data(pointers)) + first,
-          std::min(rows.end - rows.begin, share.batch.rows - first), bytes};
+  if (first >= thread.batch.rows) return {};
+  return {reinterpret_cast<const void* const*>(thread.data(pointers)) + first,
+          std::min(rows.end - rows.begin, thread.batch.rows - first), bytes};
 }
 
 /// Sets the pointers to the rows of this batch and of the next.
-void ReadInputStep::point(const Share& share) const {
-  auto* rows = reinterpret_cast<const void**>(share.data(pointers));
-  auto* next = reinterpret_cast<const void**>(share.data(pointers) + share.shape(pointers).ld);
-  const DatasetView& data = share.run.data;
+void ReadInputStep::point(const ThreadContext& thread) const {
+  auto* rows = reinterpret_cast<const void**>(thread.data(pointers));
+  auto* next = reinterpret_cast<const void**>(thread.data(pointers) + thread.shape(pointers).ld);
+  const DatasetView& data = thread.run.data;
   const auto* x = static_cast<const char*>(data.x) + own_.first_column * element_bytes(data);
   const int64_t bytes = row_bytes(data);
-  const auto at = [&](int64_t sample) { return x + share.run.order[sample] * bytes; };
-  for (int64_t b = 0; b < share.batch.rows; ++b) rows[b] = at(share.batch.first + b);
-  const int64_t count = next_rows(share).count;
-  for (int64_t b = 0; b < count; ++b) next[b] = at(share.batch.first + share.batch.rows + b);
+  const auto at = [&](int64_t sample) { return x + thread.run.order[sample] * bytes; };
+  for (int64_t b = 0; b < thread.batch.rows; ++b) rows[b] = at(thread.batch.first + b);
+  const int64_t count = next_rows(thread).count;
+  for (int64_t b = 0; b < count; ++b) next[b] = at(thread.batch.first + thread.batch.rows + b);
 }
 
-void ReadInputStep::run(const Share& share) const {
-  prefetch_targets(share);
+void ReadInputStep::run(const ThreadContext& thread) const {
+  prefetch_targets(thread);
   if (leaves_compressed) return;
-  const Placement& x = share.shape(own_.x);
-  const DatasetView& in = share.run.data;
+  const Placement& x = thread.shape(own_.x);
+  const DatasetView& in = thread.run.data;
   if (in.is_compressed()) {
-    const CompressedBatch rows = compressed(share);
-    return share.kernels.gather_compressed({&rows, share.data(own_.x), x.ld, x.columns, own_.offset, share.samples()});
+    const CompressedBatch rows = compressed(thread);
+    return thread.kernels.gather_compressed(
+        {&rows, thread.data(own_.x), x.ld, x.columns, own_.offset, thread.samples()});
   }
-  if (const auto zeros = nonzeros_of(share); zeros && find_nonzeros(share, *zeros)) return;
-  if (pointers != kNoValue && share.run.order) point(share);
-  if (in_place(share)) return;
-  const bool prefetched = next_rows(share).bytes > 0;
+  if (const auto zeros = nonzeros_of(thread); zeros && find_nonzeros(thread, *zeros)) return;
+  if (pointers != kNoValue && thread.run.order) point(thread);
+  if (in_place(thread)) return;
+  const bool prefetched = next_rows(thread).bytes > 0;
   // Rows that no product reads in place are gathered by one thread each, which has the same places in the next batch.
-  const bool whole_batch = pointers == kNoValue && share.schedule.max_rows() * row_bytes(in) <= kMostAhead;
+  const bool whole_batch = pointers == kNoValue && thread.schedule.max_rows() * row_bytes(in) <= kMostAhead;
   const auto* first = static_cast<const char*>(in.x) + own_.first_column * element_bytes(in);
-  share.kernels.gather[index(in.type)]({first, in.stride, share.run.order, share.batch.first, share.data(own_.x), x.ld,
-                                        x.columns, own_.scale, own_.offset, share.samples(),
-                                        share.batch.first + (whole_batch ? share.batch.rows : kRowsAhead),
-                                        prefetched ? 0 : in.rows});
+  thread.kernels.gather[index(in.type)]({first, in.stride, thread.run.order, thread.batch.first, thread.data(own_.x),
+                                         x.ld, x.columns, own_.scale, own_.offset, thread.samples(),
+                                         thread.batch.first + (whole_batch ? thread.batch.rows : kRowsAhead),
+                                         prefetched ? 0 : in.rows});
 }
 
 /// Returns whether the batch is in `nonzeros` now, so that no floats need to be gathered.
-bool ReadInputStep::find_nonzeros(const Share& share, const NonZeros& nonzeros) const {
-  const DatasetView& in = share.run.data;
-  const Range rows = share.samples();
+bool ReadInputStep::find_nonzeros(const ThreadContext& thread, const NonZeros& nonzeros) const {
+  const DatasetView& in = thread.run.data;
+  const Range rows = thread.samples();
   *nonzeros.header = {RecordValues::kNone, nonzeros.codes_of_bytes};
-  if (share.schedule.mode() == graph::Mode::kTrain) {
-    const SparseRows* sparse = share.run.sparse;
+  if (thread.schedule.mode() == graph::Mode::kTrain) {
+    const SparseRows* sparse = thread.run.sparse;
     if (!sparse) return false;
     *nonzeros.header = {sparse->values, sparse->codes, sparse->bytes_per_row};
     for (int64_t b = rows.begin; b < rows.end; ++b) {
-      const int64_t sample = share.batch.first + b;
-      nonzeros.records[b] = sparse->records[static_cast<size_t>(share.run.order ? share.run.order[sample] : sample)];
+      const int64_t sample = thread.batch.first + b;
+      nonzeros.records[b] = sparse->records[static_cast<size_t>(thread.run.order ? thread.run.order[sample] : sample)];
     }
     return true;
   }
   auto* scratch = static_cast<float*>(nonzeros.storage);
-  const int64_t k = share.shape(own_.x).columns;
+  const int64_t k = thread.shape(own_.x).columns;
   auto* out = reinterpret_cast<uint8_t*>(scratch + round_up(k + kLane, kLane));
   const int64_t bytes =
-      share.kernels.record_rows[index(in.type)]({in.x, in.stride, share.run.order, share.batch.first, k, own_.scale,
-                                                 rows, scratch, nullptr, out, nonzeros.records});
+      thread.kernels.record_rows[index(in.type)]({in.x, in.stride, thread.run.order, thread.batch.first, k, own_.scale,
+                                                  rows, scratch, nullptr, out, nonzeros.records});
   if (bytes == kTooManyNonZeros) return false;
   nonzeros.header->values = in.type == RowType::kUint8 ? RecordValues::kCodes : RecordValues::kFloats;
   fill_codes(own_.scale, nonzeros.codes_of_bytes);
@@ -210,15 +212,15 @@ bool ReadInputStep::find_nonzeros(const Share& share, const NonZeros& nonzeros) 
 
 /// Targets of shuffled rows lie anywhere. The loss will want those of this thread's samples, or of all samples where
 /// every thread computes it. Of wide targets the first line is fetched: the prefetcher of the CPU sees what follows.
-void ReadInputStep::prefetch_targets(const Share& share) const {
-  if (!share.run.order) return;
-  const auto& outputs = share.schedule.graph().outputs;
+void ReadInputStep::prefetch_targets(const ThreadContext& thread) const {
+  if (!thread.run.order) return;
+  const auto& outputs = thread.schedule.graph().outputs;
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i].gradient == kNoValue) continue;
-    const bool every_thread = share.shape(outputs[i].losses).copied;
-    const Range own = every_thread ? Range{0, share.batch.rows} : share.worker.slice(share.batch.rows);
-    const Placement& gradient = share.shape(outputs[i].gradient);
-    const Targets wanted = share.targets(static_cast<int>(i), gradient.groups);
+    const bool every_thread = thread.shape(outputs[i].losses).copied;
+    const Range own = every_thread ? Range{0, thread.batch.rows} : thread.worker.slice(thread.batch.rows);
+    const Placement& gradient = thread.shape(outputs[i].gradient);
+    const Targets wanted = thread.targets(static_cast<int>(i), gradient.groups);
     for (int64_t b = own.begin * wanted.groups; b < own.end * wanted.groups; ++b) {
       if (wanted.labels) {
         __builtin_prefetch(wanted.labels + wanted.row(b));
@@ -238,25 +240,25 @@ RecordNonzerosStep::RecordNonzerosStep(ValueId x, ValueId team_records, ValueId 
   operands = {graph::writes(team_records, kSamples, kWhole), graph::reads(x, kSamples, kWhole)};
 }
 
-void RecordNonzerosStep::run(const Share& share) const {
-  const Placement& x = share.shape(x_);
-  const TeamRecords team(share.data(team_records_), share.schedule.max_rows(), x.columns, share.schedule.threads());
-  const Range own = share.samples();
+void RecordNonzerosStep::run(const ThreadContext& thread) const {
+  const Placement& x = thread.shape(x_);
+  const TeamRecords team(thread.data(team_records_), thread.schedule.max_rows(), x.columns, thread.schedule.threads());
+  const Range own = thread.samples();
   int64_t bytes = 0;
   if (!empty(own)) {
-    bytes = share.kernels.record_rows[index(RowType::kFloat32)]({share.data(x_), x.ld, nullptr, 0, x.columns, 1.0f, own,
-                                                                 share.data(row_scratch_), nullptr,
-                                                                 team.storage + own.begin * team.stride, team.records});
+    bytes = thread.kernels.record_rows[index(RowType::kFloat32)](
+        {thread.data(x_), x.ld, nullptr, 0, x.columns, 1.0f, own, thread.data(row_scratch_), nullptr,
+         team.storage + own.begin * team.stride, team.records});
   }
-  team.dense[share.worker.index * kLane] = bytes == kTooManyNonZeros ? 1 : 0;
+  team.dense[thread.worker.index * kLane] = bytes == kTooManyNonZeros ? 1 : 0;
 }
 
-std::optional<NonZeros> RecordNonzerosStep::nonzeros_of(const Share& share) const {
-  const int64_t inputs = share.shape(x_).columns;
-  NonZeros nonzeros(share.data(nonzeros_), share.schedule.max_rows(), inputs);
-  const TeamRecords team(share.data(team_records_), share.schedule.max_rows(), inputs, share.schedule.threads());
+std::optional<NonZeros> RecordNonzerosStep::nonzeros_of(const ThreadContext& thread) const {
+  const int64_t inputs = thread.shape(x_).columns;
+  NonZeros nonzeros(thread.data(nonzeros_), thread.schedule.max_rows(), inputs);
+  const TeamRecords team(thread.data(team_records_), thread.schedule.max_rows(), inputs, thread.schedule.threads());
   bool sparse = true;
-  for (int i = 0; i < share.worker.threads; ++i) sparse = sparse && team.dense[i * kLane] == 0;
+  for (int i = 0; i < thread.worker.threads; ++i) sparse = sparse && team.dense[i * kLane] == 0;
   *nonzeros.header = {sparse ? RecordValues::kFloats : RecordValues::kNone, nullptr};
   nonzeros.records = team.records;
   return nonzeros;

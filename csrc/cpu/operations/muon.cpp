@@ -15,15 +15,15 @@ constexpr auto kPlain = static_cast<size_t>(Activation::kLinear);
 /// Whether x holds the transpose, so that its rows are the longer side. Keras transposes a square matrix, too.
 bool is_transposed(const Variable& v) { return v.height() <= v.width(); }
 
-void load_direction(const graph::LoadDirection& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  const Variable& v = share.variable(op.weights);
-  const Placement& x = share.shape(op.x);
-  const float scale = share.data(op.scales)[op.place];
-  const float* direction = share.data(op.gradient);
+void load_direction(const graph::LoadDirection& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  const Variable& v = thread.variable(op.weights);
+  const Placement& x = thread.shape(op.x);
+  const float scale = thread.data(op.scales)[op.place];
+  const float* direction = thread.data(op.gradient);
   const bool transposed = is_transposed(v);
-  float* to = share.data(op.x);
-  const Range own = share.range('r', x.rows);
+  float* to = thread.data(op.x);
+  const Range own = thread.range('r', x.rows);
   if (v.is_flat()) {
     const int64_t row = transposed ? 1 : v.width(), column = transposed ? v.width() : 1;
     for (int64_t i = own.begin; i < own.end; ++i) {
@@ -45,28 +45,28 @@ void load_direction(const graph::LoadDirection& op, const Share& share) {
   });
 }
 
-void gram(const graph::Gram& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  const Placement& x = share.shape(op.x);
-  const float* rows = share.data(op.x);
-  Panels(x.columns, x.columns).each(share.padded('n', x.columns), [&](const Panel& panel) {
+void gram(const graph::Gram& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  const Placement& x = thread.shape(op.x);
+  const float* rows = thread.data(op.x);
+  Panels(x.columns, x.columns).each(thread.padded('n', x.columns), [&](const Panel& panel) {
     DenseWeightGradient product{};
     product.x = rows;
     product.ldx = x.ld;
     product.dz = rows + panel.first;
     product.lddz = x.ld;
-    product.kernel.values = share.data(op.gram) + panel.offset;
+    product.kernel.values = thread.data(op.gram) + panel.offset;
     product.ldw = panel.width;
     product.rows = x.rows;
     product.inputs = {0, x.columns};
     product.columns = panel.columns;
-    share.kernels.dense_weight_gradient(product);
+    thread.kernels.dense_weight_gradient(product);
   });
 }
 
 /// y (own rows, width) = x (rows, k) kernel, where the kernel is one panel
-void multiply_panel(const Share& share, const float* x, int64_t ldx, const float* kernel, int64_t k, int64_t width,
-                    float* y, int64_t ldy, Range own) {
+void multiply_panel(const ThreadContext& thread, const float* x, int64_t ldx, const float* kernel, int64_t k,
+                    int64_t width, float* y, int64_t ldy, Range own) {
   DenseForward product{};
   product.x = x;
   product.ldx = ldx;
@@ -77,16 +77,16 @@ void multiply_panel(const Share& share, const float* x, int64_t ldx, const float
   product.k = k;
   product.rows = own;
   product.columns = {0, width};
-  share.kernels.dense_forward[kPlain](product);
+  thread.kernels.dense_forward[kPlain](product);
 }
 
-void gram_polynomial(const graph::GramPolynomial& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  const double* factors = share.optimizer().quintic;
-  const Placement& rows = share.shape(op.rows);
+void gram_polynomial(const graph::GramPolynomial& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  const double* factors = thread.optimizer().quintic;
+  const Placement& rows = thread.shape(op.rows);
   const int64_t width = rows.columns;
-  const Range own = share.range('r', width);
-  float *gram = share.data(op.gram), *plain = share.data(op.rows);
+  const Range own = thread.range('r', width);
+  float *gram = thread.data(op.gram), *plain = thread.data(op.rows);
   const auto each_panel = [&](auto&& f) { Panels(width, width).each({0, width}, f); };
   each_panel([&](const Panel& panel) {
     const auto bytes = static_cast<size_t>(panel.width) * sizeof(float);
@@ -96,35 +96,35 @@ void gram_polynomial(const graph::GramPolynomial& op, const Share& share) {
   });
   if (empty(own)) return;
   each_panel([&](const Panel& panel) {
-    float *products = gram + panel.offset, *out = share.data(op.polynomial) + panel.offset;
-    multiply_panel(share, plain, rows.ld, products, width, panel.width, out, panel.width, own);
-    share.kernels.linear_combination({products, out, panel.width, own, {0, panel.width}}, factors[1], factors[2]);
+    float *products = gram + panel.offset, *out = thread.data(op.polynomial) + panel.offset;
+    multiply_panel(thread, plain, rows.ld, products, width, panel.width, out, panel.width, own);
+    thread.kernels.linear_combination({products, out, panel.width, own, {0, panel.width}}, factors[1], factors[2]);
   });
 }
 
-void turn_direction(const graph::TurnDirection& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  const Placement &x = share.shape(op.x), &next = share.shape(op.next);
-  const Range own = share.range('r', x.rows);
+void turn_direction(const graph::TurnDirection& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  const Placement &x = thread.shape(op.x), &next = thread.shape(op.next);
+  const Range own = thread.range('r', x.rows);
   if (empty(own)) return;
-  float *from = share.data(op.x), *to = share.data(op.next);
+  float *from = thread.data(op.x), *to = thread.data(op.next);
   Panels(x.columns, x.columns).each({0, x.columns}, [&](const Panel& panel) {
-    multiply_panel(share, from, x.ld, share.data(op.polynomial) + panel.offset, x.columns, panel.width,
+    multiply_panel(thread, from, x.ld, thread.data(op.polynomial) + panel.offset, x.columns, panel.width,
                    to + panel.first, next.ld, own);
   });
-  share.kernels.linear_combination({from, to, next.ld, own, {0, round_up(x.columns, kLane)}},
-                                   share.optimizer().quintic[0], 1.0);
+  thread.kernels.linear_combination({from, to, next.ld, own, {0, round_up(x.columns, kLane)}},
+                                    thread.optimizer().quintic[0], 1.0);
 }
 
-void store_direction(const graph::StoreDirection& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  const Variable& v = share.variable(op.weights);
-  const Placement& x = share.shape(op.x);
+void store_direction(const graph::StoreDirection& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  const Variable& v = thread.variable(op.weights);
+  const Placement& x = thread.shape(op.x);
   const bool transposed = is_transposed(v);
   const int64_t row = transposed ? 1 : x.ld, column = transposed ? x.ld : 1;
-  const float* from = share.data(op.x);
-  float* gradient = share.data(op.gradient);
-  share.for_panels(v, [&](const Panel& panel, Range rows) {
+  const float* from = thread.data(op.x);
+  float* gradient = thread.data(op.gradient);
+  thread.for_panels(v, [&](const Panel& panel, Range rows) {
     float* to = gradient + panel.offset;
     for (int64_t i = rows.begin; i < rows.end; ++i) {
       for (int64_t j = panel.columns.begin; j < std::min(panel.columns.end, v.columns - panel.first); ++j) {

@@ -23,10 +23,10 @@ Split split_by_weights(const Scheduler& scheduler, const Op& op) {
   return split_weights(variable_of(scheduler, op.weights), scheduler.threads());
 }
 
-void add_gradient(const graph::AddGradient& op, const Share& share) {
-  float *from = share.data(op.gradient), *sum = share.data(op.sum);
-  share.for_panels(share.variable(op.sum), [&](const Panel& panel, Range rows) {
-    share.kernels.accumulate({from + panel.offset, sum + panel.offset, panel.width, rows, panel.columns});
+void add_gradient(const graph::AddGradient& op, const ThreadContext& thread) {
+  float *from = thread.data(op.gradient), *sum = thread.data(op.sum);
+  thread.for_panels(thread.variable(op.sum), [&](const Panel& panel, Range rows) {
+    thread.kernels.accumulate({from + panel.offset, sum + panel.offset, panel.width, rows, panel.columns});
   });
 }
 
@@ -34,27 +34,27 @@ Split split_add_gradient(const Scheduler& scheduler, const graph::AddGradient& o
   return split_weights(variable_of(scheduler, op.sum), scheduler.threads());
 }
 
-void accumulate_gradient(const graph::AccumulateGradient& op, const Share& share) {
-  const int64_t count = share.optimizer().accumulate;
-  float *gradient = share.data(op.gradient), *sums = share.run.accumulated + share.weight_offset(op.weights);
-  share.for_panels(share.variable(op.weights), [&](const Panel& panel, Range rows) {
+void accumulate_gradient(const graph::AccumulateGradient& op, const ThreadContext& thread) {
+  const int64_t count = thread.optimizer().accumulate;
+  float *gradient = thread.data(op.gradient), *sums = thread.run.accumulated + thread.weight_offset(op.weights);
+  thread.for_panels(thread.variable(op.weights), [&](const Panel& panel, Range rows) {
     const WeightBlock block{gradient + panel.offset, sums + panel.offset, panel.width, rows, panel.columns};
-    if (share.steps_weights()) {
-      share.kernels.take_mean(block, count);
+    if (thread.steps_weights()) {
+      thread.kernels.take_mean(block, count);
     } else {
-      share.kernels.accumulate(block);
+      thread.kernels.accumulate(block);
     }
   });
 }
 
-void sum_squares(const graph::SumSquares& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  const Variable& v = share.variable(op.x);
-  const bool of_weights = share.schedule.value(op.x).kind == graph::Value::Kind::kVariable;
-  const float* values = of_weights ? share.weights(op.x).values : share.data(op.x);
-  float* sums = share.data(op.squares);
-  Panels(v.rows, v.columns).each(share.padded('n', v.columns), [&](const Panel& panel) {
-    share.kernels.squared_sums({values + panel.offset, panel.width, v.rows, sums + panel.first, panel.columns});
+void sum_squares(const graph::SumSquares& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  const Variable& v = thread.variable(op.x);
+  const bool of_weights = thread.schedule.value(op.x).kind == graph::Value::Kind::kVariable;
+  const float* values = of_weights ? thread.weights(op.x).values : thread.data(op.x);
+  float* sums = thread.data(op.squares);
+  Panels(v.rows, v.columns).each(thread.padded('n', v.columns), [&](const Panel& panel) {
+    thread.kernels.squared_sums({values + panel.offset, panel.width, v.rows, sums + panel.first, panel.columns});
   });
 }
 
@@ -62,40 +62,40 @@ void sum_squares(const graph::SumSquares& op, const Share& share) {
 // ------------------------------------------------------------------------------
 
 /// The sum over all columns, in their order.
-double squared_norm(const Share& share, ValueId squares) {
-  const float* sums = share.data(squares);
+double squared_norm(const ThreadContext& thread, ValueId squares) {
+  const float* sums = thread.data(squares);
   double total = 0.0;
-  for (int64_t j = 0; j < share.shape(squares).columns; ++j) total += static_cast<double>(sums[j]);
+  for (int64_t j = 0; j < thread.shape(squares).columns; ++j) total += static_cast<double>(sums[j]);
   return total;
 }
 
 /// Of Adafactor's running means of rows, which are in column 0 of the third slot.
-double mean_of_row_means(const Share& share, ValueId weights) {
-  const Variable& matrix = share.variable(weights);
+double mean_of_row_means(const ThreadContext& thread, ValueId weights) {
+  const Variable& matrix = thread.variable(weights);
   const int64_t stride = Panels(matrix.rows, matrix.columns).of(0).width;
-  const float* means = share.weights(weights).slots[2];
+  const float* means = thread.weights(weights).slots[2];
   double total = 0.0;
   for (int64_t i = 0; i < matrix.rows; ++i) total += static_cast<double>(means[i * stride]);
   return total / static_cast<double>(matrix.rows);
 }
 
-double scale_of(const graph::ComputeScales& op, const Share& share, size_t i) {
+double scale_of(const graph::ComputeScales& op, const ThreadContext& thread, size_t i) {
   using Rule = graph::ComputeScales::Rule;
-  const OptimizerStep& step = share.optimizer_step();
-  const double limit = share.optimizer().limit;
-  const Variable& v = share.variable(op.weights[i]);
-  const auto of_gradient = [&] { return squared_norm(share, op.gradient_squares[i]); };
-  const auto of_weights = [&] { return squared_norm(share, op.weight_squares[i]); };
+  const OptimizerStep& step = thread.optimizer_step();
+  const double limit = thread.optimizer().limit;
+  const Variable& v = thread.variable(op.weights[i]);
+  const auto of_gradient = [&] { return squared_norm(thread, op.gradient_squares[i]); };
+  const auto of_weights = [&] { return squared_norm(thread, op.weight_squares[i]); };
   switch (op.rule) {
     case Rule::kClip:
       return limit / std::max(std::sqrt(of_gradient()), limit);
     case Rule::kClipAll: {
       double squares = 0.0;
-      for (const ValueId each : op.gradient_squares) squares += squared_norm(share, each);
+      for (const ValueId each : op.gradient_squares) squares += squared_norm(thread, each);
       return limit / std::max(std::sqrt(squares), limit);
     }
     case Rule::kRowMean:
-      return v.is_matrix() ? mean_of_row_means(share, op.weights[i]) : 0.0;
+      return v.is_matrix() ? mean_of_row_means(thread, op.weights[i]) : 0.0;
     case Rule::kTrust: {
       const double w = std::sqrt(of_weights()), u = std::sqrt(of_gradient());
       return step.learning_rate * (w > 0.0 && u > 0.0 ? w / u : 1.0);
@@ -111,19 +111,19 @@ double scale_of(const graph::ComputeScales& op, const Share& share, size_t i) {
       return op.gradient_squares[i] == kNoValue ? 0.0 : 1.0 / (std::sqrt(of_gradient()) + kTiny);
     case Rule::kMuon: {
       const auto side = static_cast<double>(std::max(v.height(), v.width()));
-      const double rate = share.optimizer().rms_rate;
+      const double rate = thread.optimizer().rms_rate;
       return step.learning_rate * (rate > 0.0 ? rate * std::sqrt(side) : 1.0);
     }
   }
   return 1.0;
 }
 
-void compute_scales(const graph::ComputeScales& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  float* scales = share.data(op.scales);
+void compute_scales(const graph::ComputeScales& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  float* scales = thread.data(op.scales);
   for (size_t i = 0; i < op.weights.size(); ++i) {
     const bool same_for_all = op.rule == graph::ComputeScales::Rule::kClipAll && i > 0;
-    scales[i] = same_for_all ? scales[0] : static_cast<float>(scale_of(op, share, i));
+    scales[i] = same_for_all ? scales[0] : static_cast<float>(scale_of(op, thread, i));
   }
 }
 
@@ -131,106 +131,109 @@ void compute_scales(const graph::ComputeScales& op, const Share& share) {
 
 /// The rule by which a variable is stepped: Adafactor keeps factors for matrices, and Muon leaves some variables to
 /// Adam.
-Optimizer rule_of(const Share& share, ValueId weights) {
-  const OptimizerSpec& optimizer = share.optimizer();
-  const Variable& v = share.variable(weights);
+Optimizer rule_of(const ThreadContext& thread, ValueId weights) {
+  const OptimizerSpec& optimizer = thread.optimizer();
+  const Variable& v = thread.variable(weights);
   if (optimizer.kind == Optimizer::kAdafactor && (v.is_matrix() || v.is_flat())) return Optimizer::kFactored;
-  const bool leaves_to_adam = !optimizer.orthogonalises(share.variable_of(weights));
+  const bool leaves_to_adam = !optimizer.orthogonalises(thread.variable_of(weights));
   return optimizer.kind == Optimizer::kMuon && leaves_to_adam ? Optimizer::kMuonAdam : optimizer.kind;
 }
 
-void step_weights(const graph::StepWeights& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  const OptimizerSpec& optimizer = share.optimizer();
-  const float factor = op.scales == kNoValue ? 1.0f : share.data(op.scales)[op.place];
+void step_weights(const graph::StepWeights& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  const OptimizerSpec& optimizer = thread.optimizer();
+  const float factor = op.scales == kNoValue ? 1.0f : thread.data(op.scales)[op.place];
   const bool by_value = optimizer.clip == OptimizerSpec::Clip::kValue;
   const auto limit = by_value ? static_cast<float>(optimizer.limit) : std::numeric_limits<float>::infinity();
-  const OptimizerStep& step = share.optimizer_step();
-  const Weights weights = share.weights(op.weights);
-  float* gradient = share.data(op.gradient);
-  const auto run = share.kernels.step_weights[index(rule_of(share, op.weights))];
-  share.for_panels(share.variable(op.weights), [&](const Panel& panel, Range rows) {
+  const OptimizerStep& step = thread.optimizer_step();
+  const Weights weights = thread.weights(op.weights);
+  float* gradient = thread.data(op.gradient);
+  const auto run = thread.kernels.step_weights[index(rule_of(thread, op.weights))];
+  thread.for_panels(thread.variable(op.weights), [&](const Panel& panel, Range rows) {
     run({shifted(weights, panel.offset), gradient + panel.offset, panel.width, rows, panel.columns, step, factor,
          limit});
   });
 }
 
 /// Running means of rows are in the third slot, those of columns in the second.
-void factored_means(const graph::FactoredMeans& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  const Variable& v = share.variable(op.weights);
-  const Weights w = share.weights(op.weights);
-  const FactoredMeans arguments{share.data(op.gradient),
+void factored_means(const graph::FactoredMeans& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  const Variable& v = thread.variable(op.weights);
+  const Weights w = thread.weights(op.weights);
+  const FactoredMeans arguments{thread.data(op.gradient),
                                 w.slots[2],
                                 w.slots[1],
                                 v.rows,
                                 v.columns,
-                                op.of_rows ? share.range('k', v.rows) : share.padded('n', v.columns),
-                                share.optimizer_step()};
-  (op.of_rows ? share.kernels.factored_rows : share.kernels.factored_columns)(arguments);
+                                op.of_rows ? thread.range('k', v.rows) : thread.padded('n', v.columns),
+                                thread.optimizer_step()};
+  (op.of_rows ? thread.kernels.factored_rows : thread.kernels.factored_columns)(arguments);
 }
 
 Split split_factored_means(const Scheduler&, const graph::FactoredMeans& op) {
   return Split::over(op.of_rows ? 'k' : 'n');
 }
 
-void factored_direction(const graph::FactoredDirection& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  const Weights w = share.weights(op.weights);
-  const Variable& matrix = share.variable(op.weights);
+void factored_direction(const graph::FactoredDirection& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  const Weights w = thread.weights(op.weights);
+  const Variable& matrix = thread.variable(op.weights);
   const int64_t stride = Panels(matrix.rows, matrix.columns).of(0).width;
-  const float mean = share.data(op.scales)[op.place];
-  float* gradient = share.data(op.gradient);
-  share.for_panels(matrix, [&](const Panel& panel, Range rows) {
-    share.kernels.factored_direction({gradient + panel.offset, w.slots[0] + panel.offset, panel.width, w.slots[2],
-                                      stride, w.slots[1] + panel.offset, rows, panel.columns, mean});
+  const float mean = thread.data(op.scales)[op.place];
+  float* gradient = thread.data(op.gradient);
+  thread.for_panels(matrix, [&](const Panel& panel, Range rows) {
+    thread.kernels.factored_direction({gradient + panel.offset, w.slots[0] + panel.offset, panel.width, w.slots[2],
+                                       stride, w.slots[1] + panel.offset, rows, panel.columns, mean});
   });
 }
 
-void factored_flat(const graph::FactoredFlat& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  const Variable& v = share.variable(op.weights);
-  const Weights w = share.weights(op.weights);
-  share.kernels.factored_flat({share.data(op.gradient), w.slots[0], w.slots[2], w.slots[1],
-                               v.columns / (v.height() * v.width()), v.height(), v.width(), share.optimizer_step()});
+void factored_flat(const graph::FactoredFlat& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  const Variable& v = thread.variable(op.weights);
+  const Weights w = thread.weights(op.weights);
+  thread.kernels.factored_flat({thread.data(op.gradient), w.slots[0], w.slots[2], w.slots[1],
+                                v.columns / (v.height() * v.width()), v.height(), v.width(), thread.optimizer_step()});
 }
 
-void move_weights(const graph::MoveWeights& op, const Share& share) {
-  if (!share.steps_weights()) return;
-  float *weights = share.weights(op.weights).values, *direction = share.data(op.gradient);
-  const float scale = share.data(op.scales)[op.place];
-  share.for_panels(share.variable(op.weights), [&](const Panel& panel, Range rows) {
-    share.kernels.subtract({weights + panel.offset, direction + panel.offset, panel.width, rows, panel.columns}, scale);
+void move_weights(const graph::MoveWeights& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  float *weights = thread.weights(op.weights).values, *direction = thread.data(op.gradient);
+  const float scale = thread.data(op.scales)[op.place];
+  thread.for_panels(thread.variable(op.weights), [&](const Panel& panel, Range rows) {
+    thread.kernels.subtract({weights + panel.offset, direction + panel.offset, panel.width, rows, panel.columns},
+                            scale);
   });
 }
 
 /// Keras' first steps copy the weights, and so does every batch before the first step.
-void average_weights(const graph::AverageWeights& op, const Share& share) {
-  const OptimizerSpec& optimizer = share.optimizer();
-  const int64_t number = share.optimizer_step().iteration;
+void average_weights(const graph::AverageWeights& op, const ThreadContext& thread) {
+  const OptimizerSpec& optimizer = thread.optimizer();
+  const int64_t number = thread.optimizer_step().iteration;
   const bool overwrite = optimizer.overwrite > 0 && number % optimizer.overwrite == 0;
-  float *weights = share.weights(op.weights).values, *averages = share.run.averages + share.weight_offset(op.weights);
-  share.for_panels(share.variable(op.weights), [&](const Panel& panel, Range rows) {
-    share.kernels.average({weights + panel.offset, averages + panel.offset, panel.width, rows, panel.columns},
-                          number > 1 ? optimizer.average_momentum : 0.0, overwrite);
+  float *weights = thread.weights(op.weights).values,
+        *averages = thread.run.averages + thread.weight_offset(op.weights);
+  thread.for_panels(thread.variable(op.weights), [&](const Panel& panel, Range rows) {
+    thread.kernels.average({weights + panel.offset, averages + panel.offset, panel.width, rows, panel.columns},
+                           number > 1 ? optimizer.average_momentum : 0.0, overwrite);
   });
 }
 
-void constrain_weights(const graph::ConstrainWeights& op, const Share& share) {
+void constrain_weights(const graph::ConstrainWeights& op, const ThreadContext& thread) {
   using Over = ConstraintSpec::Over;
-  const Variable& v = share.variable(op.weights);
-  float* values = share.weights(op.weights).values;
+  const Variable& v = thread.variable(op.weights);
+  float* values = thread.weights(op.weights).values;
   const bool norms = op.constraint.kind == ConstraintSpec::Kind::kNorm;
   if (norms && op.constraint.over != Over::kColumn) {
     const bool of_all = op.constraint.over == Over::kAll;
-    return share.kernels.row_norms({values, v.rows, v.columns, share.range('k', v.rows), of_all, op.constraint.limits});
+    return thread.kernels.row_norms(
+        {values, v.rows, v.columns, thread.range('k', v.rows), of_all, op.constraint.limits});
   }
-  share.for_panels(v, [&](const Panel& panel, Range rows) {
+  thread.for_panels(v, [&](const Panel& panel, Range rows) {
     const WeightBlock block{values + panel.offset, nullptr, panel.width, rows, panel.columns};
     if (norms) {
-      share.kernels.column_norms(block, op.constraint.limits);
+      thread.kernels.column_norms(block, op.constraint.limits);
     } else {
-      share.kernels.non_negative(block);
+      thread.kernels.non_negative(block);
     }
   });
 }

@@ -9,17 +9,17 @@
 namespace engine {
 namespace {
 
-void weight_sums(const graph::WeightSums& op, const Share& share) {
-  const Variable& w = share.variable(op.weights);
-  const float* values = share.weights(op.weights).values;
-  float* sums = share.data(op.sums);
-  const auto sum = op.squares ? share.kernels.squared_sums : share.kernels.magnitude_sums;
+void weight_sums(const graph::WeightSums& op, const ThreadContext& thread) {
+  const Variable& w = thread.variable(op.weights);
+  const float* values = thread.weights(op.weights).values;
+  float* sums = thread.data(op.sums);
+  const auto sum = op.squares ? thread.kernels.squared_sums : thread.kernels.magnitude_sums;
   if (!op.by_slice) {
-    return Panels(w.rows, w.columns).each(share.padded('n', w.columns), [&](const Panel& panel) {
+    return Panels(w.rows, w.columns).each(thread.padded('n', w.columns), [&](const Panel& panel) {
       sum({values + panel.offset, panel.width, w.rows, sums + panel.first, panel.columns});
     });
   }
-  const Range own = share.range('k', w.rows);
+  const Range own = thread.range('k', w.rows);
   for (int64_t i = own.begin; i < own.end; i += kSlice) {
     alignas(64) float of_columns[kLane];
     sum({values + i * kLane, kLane, std::min(kSlice, own.end - i), of_columns, {0, kLane}});
@@ -29,26 +29,27 @@ void weight_sums(const graph::WeightSums& op, const Share& share) {
 
 Split split_weight_sums(const Scheduler&, const graph::WeightSums& op) { return Split::over(op.by_slice ? 'k' : 'n'); }
 
-void unit_rows(const graph::UnitRows& op, const Share& share) {
-  const Variable& v = share.variable(op.weights);
-  const Placement& units = share.shape(op.units);
-  share.kernels.normalize_rows({share.weights(op.weights).values, v.rows, v.columns, op.columns, share.data(op.units),
-                                units.ld, share.data(op.norms), share.range('r', units.rows)});
+void unit_rows(const graph::UnitRows& op, const ThreadContext& thread) {
+  const Variable& v = thread.variable(op.weights);
+  const Placement& units = thread.shape(op.units);
+  thread.kernels.normalize_rows({thread.weights(op.weights).values, v.rows, v.columns, op.columns,
+                                 thread.data(op.units), units.ld, thread.data(op.norms),
+                                 thread.range('r', units.rows)});
 }
 
-void orthogonal_penalty(const graph::OrthogonalPenalty& op, const Share& share) {
-  const Placement& units = share.shape(op.units);
-  share.kernels.orthogonality_penalty({share.data(op.units), units.rows, units.columns, units.ld, share.data(op.norms),
-                                       share.data(op.slopes), share.data(op.sums), op.factor,
-                                       share.range('r', units.rows)});
+void orthogonal_penalty(const graph::OrthogonalPenalty& op, const ThreadContext& thread) {
+  const Placement& units = thread.shape(op.units);
+  thread.kernels.orthogonality_penalty({thread.data(op.units), units.rows, units.columns, units.ld,
+                                        thread.data(op.norms), thread.data(op.slopes), thread.data(op.sums), op.factor,
+                                        thread.range('r', units.rows)});
 }
 
-void add_penalty_gradient(const graph::AddPenaltyGradient& op, const Share& share) {
-  const double factor = share.penalty_factor();
-  float *weights = share.weights(op.weights).values, *gradient = share.data(op.gradient);
-  share.for_panels(share.variable(op.weights), [&](const Panel& panel, Range rows) {
-    share.kernels.penalty_gradient({weights + panel.offset, gradient + panel.offset, panel.width, rows, panel.columns},
-                                   factor * op.l1, factor * op.l2);
+void add_penalty_gradient(const graph::AddPenaltyGradient& op, const ThreadContext& thread) {
+  const double factor = thread.penalty_factor();
+  float *weights = thread.weights(op.weights).values, *gradient = thread.data(op.gradient);
+  thread.for_panels(thread.variable(op.weights), [&](const Panel& panel, Range rows) {
+    thread.kernels.penalty_gradient({weights + panel.offset, gradient + panel.offset, panel.width, rows, panel.columns},
+                                    factor * op.l1, factor * op.l2);
   });
 }
 
@@ -56,14 +57,14 @@ Split split_penalty_gradient(const Scheduler& scheduler, const graph::AddPenalty
   return split_weights(scheduler.graph().variables()[scheduler.value(op.weights).variable], scheduler.threads());
 }
 
-void add_slopes(const graph::AddSlopes& op, const Share& share) {
-  const Placement& slopes = share.shape(op.slopes);
-  const Variable& v = share.variable(op.gradient);
-  const float* from = share.data(op.slopes);
-  const auto factor = static_cast<float>(share.penalty_factor());
-  share.for_panels(v, [&](const Panel& panel, Range rows) {
+void add_slopes(const graph::AddSlopes& op, const ThreadContext& thread) {
+  const Placement& slopes = thread.shape(op.slopes);
+  const Variable& v = thread.variable(op.gradient);
+  const float* from = thread.data(op.slopes);
+  const auto factor = static_cast<float>(thread.penalty_factor());
+  thread.for_panels(v, [&](const Panel& panel, Range rows) {
     const int64_t end = std::min(panel.columns.end, v.columns - panel.first);
-    float* to = share.data(op.gradient) + panel.offset;
+    float* to = thread.data(op.gradient) + panel.offset;
     for (int64_t i = rows.begin; i < rows.end; ++i) {
       for (int64_t j = panel.columns.begin; j < end; ++j) {
         const int64_t column = panel.first + j;

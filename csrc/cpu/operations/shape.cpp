@@ -14,13 +14,13 @@ void copy_floats(float* to, const float* from, int64_t count) {
   std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
 }
 
-void reshape(const graph::Reshape& op, const Share& share) {
-  const Placement &in = share.shape(op.x), &out = share.shape(op.y);
+void reshape(const graph::Reshape& op, const ThreadContext& thread) {
+  const Placement &in = thread.shape(op.x), &out = thread.shape(op.y);
   const int64_t size = in.groups * in.columns;
-  const Range own = share.samples();
+  const Range own = thread.samples();
   for (int64_t b = own.begin; b < own.end; ++b) {
-    const float* from = share.data(op.x) + b * in.groups * in.ld;
-    float* to = share.data(op.y) + b * out.groups * out.ld;
+    const float* from = thread.data(op.x) + b * in.groups * in.ld;
+    float* to = thread.data(op.y) + b * out.groups * out.ld;
     for (int64_t at = 0, count = 0; at < size; at += count) {
       const int64_t i = at % in.columns, o = at % out.columns;
       count = std::min(in.columns - i, out.columns - o);
@@ -29,35 +29,35 @@ void reshape(const graph::Reshape& op, const Share& share) {
   }
 }
 
-void take(const graph::Take& op, const Share& share) {
-  share.kernels.select_columns({share.data(op.x), share.shape(op.x).ld, share.data(op.y), share.shape(op.y).ld,
-                                op.from->data(), static_cast<int64_t>(op.from->size()), share.shape(op.y).columns,
-                                share.samples()});
+void take(const graph::Take& op, const ThreadContext& thread) {
+  thread.kernels.select_columns({thread.data(op.x), thread.shape(op.x).ld, thread.data(op.y), thread.shape(op.y).ld,
+                                 op.from->data(), static_cast<int64_t>(op.from->size()), thread.shape(op.y).columns,
+                                 thread.samples()});
 }
 
-void take_gradient(const graph::TakeGradient& op, const Share& share) {
-  share.kernels.select_columns_backward({share.data(op.dy), share.shape(op.dy).ld, share.data(op.dx),
-                                         share.shape(op.dx).ld, op.from->data(), static_cast<int64_t>(op.from->size()),
-                                         share.shape(op.dx).columns, share.samples()});
+void take_gradient(const graph::TakeGradient& op, const ThreadContext& thread) {
+  thread.kernels.select_columns_backward(
+      {thread.data(op.dy), thread.shape(op.dy).ld, thread.data(op.dx), thread.shape(op.dx).ld, op.from->data(),
+       static_cast<int64_t>(op.from->size()), thread.shape(op.dx).columns, thread.samples()});
 }
 
-void concatenate(const graph::Concatenate& op, const Share& share) {
-  const Range own = share.rows(op.y);
-  float* to = share.data(op.y);
+void concatenate(const graph::Concatenate& op, const ThreadContext& thread) {
+  const Range own = thread.rows(op.y);
+  float* to = thread.data(op.y);
   for (const ValueId part : op.parts) {
-    const Placement& from = share.shape(part);
+    const Placement& from = thread.shape(part);
     for (int64_t b = own.begin; b < own.end; ++b) {
-      copy_floats(to + b * share.shape(op.y).ld, share.data(part) + b * from.ld, from.columns);
+      copy_floats(to + b * thread.shape(op.y).ld, thread.data(part) + b * from.ld, from.columns);
     }
     to += from.columns;
   }
 }
 
-void take_columns(const graph::TakeColumns& op, const Share& share) {
-  const Placement &x = share.shape(op.x), &y = share.shape(op.y);
-  const Range own = share.rows(op.y);
+void take_columns(const graph::TakeColumns& op, const ThreadContext& thread) {
+  const Placement &x = thread.shape(op.x), &y = thread.shape(op.y);
+  const Range own = thread.rows(op.y);
   for (int64_t b = own.begin; b < own.end; ++b) {
-    copy_floats(share.data(op.y) + b * y.ld, share.data(op.x) + b * x.ld + op.first, y.columns);
+    copy_floats(thread.data(op.y) + b * y.ld, thread.data(op.x) + b * x.ld + op.first, y.columns);
   }
 }
 
@@ -84,19 +84,19 @@ class AugmentImagesStep final : public Step {
         scratch_(scratch),
         taps_(pack_taps(*operation.taps)) {}
 
-  void run(const Share& share) const override {
-    const Share::Draw draw = share.draw(1);
+  void run(const ThreadContext& thread) const override {
+    const ThreadContext::Draw draw = thread.draw(1);
     Warp arguments{};
     static_cast<ImageChanges&>(arguments) = *own_.changes;
-    arguments.x = share.data(own_.x);
-    arguments.y = share.data(own_.y);
-    arguments.ld = share.shape(own_.y).ld;
-    arguments.scratch = share.data(scratch_);
+    arguments.x = thread.data(own_.x);
+    arguments.y = thread.data(own_.y);
+    arguments.ld = thread.shape(own_.y).ld;
+    arguments.scratch = thread.data(scratch_);
     arguments.filter = taps_.data() + taps_.size() / 2;
     arguments.step = draw.step;
     arguments.first = draw.first;
-    arguments.rows = share.samples();
-    share.kernels.warp(arguments);
+    arguments.rows = thread.samples();
+    thread.kernels.warp(arguments);
   }
 
  private:

@@ -1,4 +1,4 @@
-#include "cpu/share.h"
+#include "cpu/thread_context.h"
 
 #include <cstring>
 
@@ -11,7 +11,7 @@ Weights shifted(Weights w, int64_t offset) {
   return w;
 }
 
-Weights Share::weights(ValueId variable) const {
+Weights ThreadContext::weights(ValueId variable) const {
   Weights w;
   if (variable == kNoValue) return w;
   const int v = variable_of(variable);
@@ -23,34 +23,34 @@ Weights Share::weights(ValueId variable) const {
   return w;
 }
 
-const float* Share::row(ValueId value) const {
+const float* ThreadContext::row(ValueId value) const {
   if (value == kNoValue) return nullptr;
   const int v = variable_of(value);
   return v >= 0 ? run.weights[v] : schedule.constants(value);
 }
 
-RowMask Share::counted_rows(ValueId counted) const {
+RowMask ThreadContext::counted_rows(ValueId counted) const {
   if (counted == kNoValue) return {};
   return {data(counted), shape(counted).ld, shape(counted).columns};
 }
 
-Counted Share::counted(ValueId counted) const {
+Counted ThreadContext::counted(ValueId counted) const {
   if (counted == kNoValue) return {};
   return {data(counted), shape(counted).ld, shape(counted).columns};
 }
 
-Targets Share::targets(int output, int64_t groups) const {
+Targets ThreadContext::targets(int output, int64_t groups) const {
   const TargetView& view = target_view(output);
   return {view.labels, view.dense, run.order, batch.first, groups};
 }
 
-double Share::row_weight(int output, int64_t groups, ValueId counted, int64_t row) const {
+double ThreadContext::row_weight(int output, int64_t groups, ValueId counted, int64_t row) const {
   const float* weights = target_view(output).sample_weight;
   return this->counted(counted).at(row) *
          (weights ? static_cast<double>(weights[targets(output, groups).row(row)]) : 1.0);
 }
 
-double Share::loss_divisor(int output, int64_t groups, ValueId counted) const {
+double ThreadContext::loss_divisor(int output, int64_t groups, ValueId counted) const {
   const LossSpec& spec = loss(output);
   if (spec.reduction == Reduction::kSum) return 1.0;
   const TargetView& view = target_view(output);
@@ -65,19 +65,19 @@ double Share::loss_divisor(int output, int64_t groups, ValueId counted) const {
   return sum;
 }
 
-double Share::penalty_factor() const {
+double ThreadContext::penalty_factor() const {
   if (!loss(0).divides_penalties) return 1.0;
   const graph::Output& output = schedule.graph().outputs[0];
   const double divisor = loss_divisor(0, shape(output.y_pred).groups, output.counted);
   return divisor == 0.0 ? 0.0 : 1.0 / divisor;
 }
 
-Share::Draw Share::draw(int64_t groups) const {
+ThreadContext::Draw ThreadContext::draw(int64_t groups) const {
   if (schedule.mode() != graph::Mode::kSample) return {static_cast<uint64_t>(iteration()), 0};
   return {static_cast<uint64_t>(run.first_iteration), batch.first * groups};
 }
 
-const OptimizerStep& Share::optimizer_step() const {
+const OptimizerStep& ThreadContext::optimizer_step() const {
   if (stepped_ == batch.index) return step_;
   stepped_ = batch.index;
   const OptimizerSpec& spec = optimizer();

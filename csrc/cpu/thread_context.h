@@ -1,4 +1,4 @@
-// One thread's share of a step: which part of each loop it has, and where the operands lie.
+// What one thread needs to run a step: which part of each loop it has, and where the operands are.
 #pragma once
 #include <optional>
 
@@ -21,11 +21,11 @@ inline bool empty(Range range) { return range.begin >= range.end; }
 /// The weights from `offset` on, with their optimizer state.
 Weights shifted(Weights w, int64_t offset);
 
-/// What a step may use while one thread runs its share. There is one for each thread of a run; the executor tells it
+/// What a step may use while one thread runs its part. There is one for each thread of a run; the device tells it
 /// which step and which batch it is about.
-class Share {
+class ThreadContext {
  public:
-  Share(const KernelTable& kernels, const Schedule& schedule, const RunArguments& run, const Worker& worker)
+  ThreadContext(const KernelTable& kernels, const Schedule& schedule, const RunArguments& run, const Worker& worker)
       : kernels(kernels), schedule(schedule), run(run), worker(worker) {}
 
   const KernelTable& kernels;
