@@ -293,3 +293,18 @@ def test_module_exports_its_entry_alone(module: str) -> None:
     assert spec is not None
     assert spec.origin is not None
     assert symbols(Path(spec.origin), "--dynamic", "--defined-only", "--format=posix") == {f"PyInit_{module}"}
+
+
+def test_every_path_in_contributing_exists() -> None:
+    """A path may begin at any folder, such as `graph/layer.cpp` or `layers.cpp`. `NAME` stands for any name."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    words = re.findall(r"`([.\w/-]+)`", text)
+    endings = (".h", ".cpp", ".py", ".md", ".css", ".toml", ".txt", ".yml")
+    named = {word for word in words if word.endswith(endings) or ("/" in word and "=" not in word)}
+    made = {word for word in named if word.startswith((".venv/", "build/")) or "NAME" in word} | {*endings}
+    folders = ("csrc", "python", "tests", "docs", "bench", ".ci", ".github")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*")] + list(ROOT.glob("*"))
+    there = [f"/{relative(path)}/" for path in files]
+    missing = {word for word in named - made if not any(f"/{word.strip('/')}/" in path for path in there)}
+    assert len(named) > 50
+    assert not missing
