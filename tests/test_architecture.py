@@ -173,6 +173,16 @@ def test_private_modules_have_names_of_their_own() -> None:
     assert {name: count for name, count in Counter(within + others).items() if count > 1} == {}
 
 
+def test_modules_with_an_underscore_are_imported_in_their_folder_alone() -> None:
+    outside = {
+        f"{relative(path)} imports {relative(file)}"
+        for path in python_sources()
+        for file in imported_files(path)
+        if re.match("_[a-z]", file.name) and not path.is_relative_to(file.parent)
+    }
+    assert not outside
+
+
 def test_python_imports_go_one_way() -> None:
     upward = {
         f"{relative(path)} imports {name}"

@@ -166,7 +166,6 @@ class HostStep {
       outputs.append(output_views(static_cast<int>(i), metrics.y_pred[i]));
     }
     py::dict views;
-    if (metrics.y_pred.size() == 1) views = py::dict(outputs[0]);
     views["training"] = trains();
     views["kind"] = "metrics";
     views["outputs"] = outputs;

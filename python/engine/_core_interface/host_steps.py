@@ -77,21 +77,26 @@ class LayerHost(Protocol):
         """Does a step of the operation."""
 
 
-class TargetsOfStep(TypedDict):
-    """What a loss and metrics read."""
+class TargetsOfOutput(TypedDict):
+    """What a loss and metrics read of one output."""
 
-    training: bool
-    """Whether the batch is trained on."""
     y_true: NDArray[Any]
     """A copy of the targets: int32 class indices (rows,), or float32 (rows, outputs)."""
     y_pred: Float32
     """The predictions, (rows, outputs)."""
-    indices: Indices
-    """The numbers of the batch's samples in the data set, (n,)."""
     sample_weight: Float32
     """(rows,), or (n,) if there is one weight per sample."""
     mask: Float32 | None
     """1 for each row of the outputs that counts and 0 for a masked one, (n, rows of one output); None: all count."""
+
+
+class TargetsOfStep(TargetsOfOutput):
+    """The same, with what all outputs have in common."""
+
+    training: bool
+    """Whether the batch is trained on."""
+    indices: Indices
+    """The numbers of the batch's samples in the data set, (n,)."""
 
 
 @final
@@ -118,15 +123,12 @@ class MetricsStep(TypedDict):
     """Whether the batch is trained on."""
     indices: Indices
     """The numbers of the batch's samples in the data set, (n,)."""
-    outputs: list[dict[str, Any]]
-    """For each output `y_true`, `y_pred`, `sample_weight` and `mask`, as in `TargetsOfStep`."""
+    outputs: list[TargetsOfOutput]
 
 
 def targets_of(step: MetricsStep, output: int) -> TargetsOfStep:
     """Returns what metrics read at one output in a host step."""
-    views: Any = {**step["outputs"][output], "training": step["training"], "indices": step["indices"]}
-    found: TargetsOfStep = views
-    return found
+    return {**step["outputs"][output], "training": step["training"], "indices": step["indices"]}
 
 
 @final

@@ -10,8 +10,8 @@ from engine import activations, constraints, initializers, regularizers
 from engine._base.checks import Shape, dtype_of, flag, integer, only_default, real, require, text_of_shape
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import DenseOperation, LayerOperation, activation_operation, extended
-from engine.layers._hosts import FunctionHost
 from engine.layers._outputs import shape_by_trial
+from engine.layers.hosts import FunctionHost
 from engine.layers.layer import Layer, Part, register
 from engine.layers.symbols import KerasTensor, Symbolic
 from engine.layers.weights import Weight, asked

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine._base.checks import Shape, WrongTypeError, checked_config, integers, require, shape
 from engine._base.spec import described, registered_or_same
-from engine.layers._call_arguments import accepts
+from engine.layers.call_arguments import accepts
 from engine.layers.layer import Layer, register
 
 if TYPE_CHECKING:

@@ -43,9 +43,9 @@ from engine._core_interface.operations import (
 )
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
 from engine._data.lazy_rows import require_tokens
-from engine.layers._call_arguments import accepts, call_arguments, canonical, default_of
-from engine.layers._hosts import CustomLayerHost, PenaltyHost, with_mask
 from engine.layers._outputs import checked_output, scalar, shape_by_trial, shape_of_outputs
+from engine.layers.call_arguments import accepts, call_arguments, canonical, default_of
+from engine.layers.hosts import CustomLayerHost, PenaltyHost, with_mask
 from engine.layers.symbols import CallArguments, KerasTensor, symbol_of, symbols_of
 from engine.layers.weights import (
     MOST_WEIGHTS,

@@ -80,7 +80,7 @@ from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
-from engine.layers._call_arguments import canonical_dtype
+from engine.layers.call_arguments import canonical_dtype
 from engine.layers.layer import JOINING, Part
 from engine.layers.symbols import Call, CallArguments, KerasTensor, symbol_of, symbols_of
 from engine.metrics import Metric

@@ -16,8 +16,8 @@ import numpy as np
 from engine._base.checks import Shape, text_of_shape
 from engine._core_interface.cpp import Operation
 from engine.layers import InputLayer, Layer
-from engine.layers._call_arguments import canonical_dtype
-from engine.layers._hosts import CustomLayerHost
+from engine.layers.call_arguments import canonical_dtype
+from engine.layers.hosts import CustomLayerHost
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.symbols import CallArguments

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from engine import layers as layer_classes
 from engine._base.checks import Shape, filled, fits
 from engine.layers import InputLayer, Layer
-from engine.layers._call_arguments import call_arguments
+from engine.layers.call_arguments import call_arguments
 from engine.saving._model_weights import paths_of
 from engine.saving.contents import Reader, Slot
 from engine.saving.model_interface import SavedModel, is_model

@@ -72,6 +72,7 @@ class CustomLayerHost(NamedTuple):
     dtype: str | None = None
 
     def __call__(self, step: LayerStep) -> None:
+        """Computes the outputs of the layer, or its gradients."""
         layer = self.layer()
         if layer is None:
             msg = "the layer that this program needs does not exist any more"
@@ -217,6 +218,7 @@ class FunctionHost:
             return self._outputs(np.zeros((rows, *self._shape), np.float32)).shape[1:]
 
     def __call__(self, step: LayerStep) -> None:
+        """Computes the outputs of the function, or the gradient by its inputs."""
         inputs = step["inputs"].reshape(-1, *self._shape)
         if step["kind"] == "forward":
             step["outputs"][...] = self._outputs(inputs).reshape(len(inputs), -1)
@@ -270,6 +272,7 @@ class PenaltyHost:
         self._name, self._regularizer, self._shape = name, regularizer, shape
 
     def __call__(self, step: LayerStep) -> None:
+        """Computes the penalty, or adds its gradient."""
         outputs = step["inputs"].reshape(-1, *self._shape)
         if step["kind"] == "forward":
             step["losses"][:] = scalar(self._regularizer(outputs), self._what) / len(outputs)
