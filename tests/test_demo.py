@@ -20,7 +20,7 @@ from drawings import enlarged
 
 import engine as keras
 from engine import cli
-from engine._command.demo.reader import Reader
+from engine._command.demo.reader import DigitReader
 from engine._command.demo.server import SIDE, Server
 
 PAGE = files("engine._command.demo").joinpath("page")
@@ -212,7 +212,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> list[Server]:
 
 
 def test_a_saved_model(
-    at_once: list[Server], reader: Reader, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    at_once: list[Server], reader: DigitReader, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "digits.npz"
     reader._model.save(path)

@@ -8,7 +8,7 @@ from drawings import enlarged
 from numpy.typing import NDArray
 
 import engine as keras
-from engine._command.demo.reader import Reader, like_mnist
+from engine._command.demo.reader import DigitReader, like_mnist
 from engine._command.demo.server import SIDE
 
 
@@ -42,7 +42,7 @@ def test_ink_is_averaged() -> None:
 
 
 @pytest.mark.parametrize("drawing", [np.zeros((SIDE, SIDE), np.uint8), np.full((SIDE, SIDE), 255, np.uint8)])
-def test_blank_and_black_paper(drawing: NDArray[np.uint8], reader: Reader) -> None:
+def test_blank_and_black_paper(drawing: NDArray[np.uint8], reader: DigitReader) -> None:
     reading = reader(drawing)
     assert reading.image.sum() == (0 if not drawing.any() else 255 * 400)
     assert reading.probabilities.sum() == pytest.approx(1, abs=1e-5)
@@ -55,7 +55,7 @@ def test_a_dot() -> None:
     assert like_mnist(drawing).max() == 1
 
 
-def test_digits_are_read(reader: Reader) -> None:
+def test_digits_are_read(reader: DigitReader) -> None:
     _, (images, labels) = keras.datasets.mnist.load_data()
     readings = [reader(enlarged(image, 4, (5, 20))) for image in images[:100]]
     right = [
@@ -64,7 +64,7 @@ def test_digits_are_read(reader: Reader) -> None:
     assert np.mean(right) >= 0.95
 
 
-def test_attributions_add_up(reader: Reader) -> None:
+def test_attributions_add_up(reader: DigitReader) -> None:
     """The attributions add up to the change of the output by the drawing."""
     _, (images, _) = keras.datasets.mnist.load_data()
     model = reader._model
@@ -77,10 +77,10 @@ def test_attributions_add_up(reader: Reader) -> None:
         assert not attribution[image == 0].any()
 
 
-def test_attributions_are_gradients(reader: Reader) -> None:
+def test_attributions_are_gradients(reader: DigitReader) -> None:
     """For a model that is linear up to the softmax, the attributions are compared with their formula."""
     model = keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(10)])
-    linear = Reader(model)
+    linear = DigitReader(model)
     x = np.random.default_rng(0).random((1, 28, 28), np.float32)
     kernel = model.get_weights()[0].astype(np.float64)
     parts = (np.arange(2000) + 0.5) / 2000
@@ -102,7 +102,7 @@ def test_dropout_and_normalization_stay_still() -> None:
             keras.layers.Dense(10, activation="softmax"),
         ]
     )
-    reader = Reader(model)
+    reader = DigitReader(model)
     x = np.random.default_rng(0).random((1, 28, 28), np.float32)
     first, second = reader.attribution(x, 1), reader.attribution(x, 1)
     np.testing.assert_array_equal(first, second)
@@ -131,7 +131,7 @@ def test_ink_as_the_model_wants_it(scaled: bool) -> None:
         keras.layers.Dense(10),
         keras.layers.Activation("linear"),
     ]
-    reader = Reader(keras.Sequential(stack))
+    reader = DigitReader(keras.Sequential(stack))
     reading = reader(np.full((SIDE, SIDE), 255, np.uint8))
     assert max(seen) == pytest.approx(255 if scaled else 1)
     assert reading.probabilities.sum() == pytest.approx(1, abs=1e-5)  # the model returns logits
@@ -141,11 +141,11 @@ def test_a_model_that_is_not_built() -> None:
     with pytest.raises(
         ValueError, match="the model has no weights, as it doesn't know the shape of its inputs"
     ):
-        Reader(keras.Sequential([keras.layers.Dense(10)]))
+        DigitReader(keras.Sequential([keras.layers.Dense(10)]))
 
 
 @pytest.mark.parametrize(("shape", "units"), [((27, 28), 10), ((784,), 9)])
 def test_models_that_do_not_fit(shape: tuple[int, ...], units: int) -> None:
     model = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(units)])
     with pytest.raises(ValueError, match="must take images \\(28, 28\\) or \\(784,\\) and give 10 outputs"):
-        Reader(model)
+        DigitReader(model)

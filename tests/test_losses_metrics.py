@@ -120,8 +120,8 @@ def test_sparse_labels_may_have_a_last_axis() -> None:
         (metrics.BinaryAccuracy(), [[0, 1], [1, 1], [0, 1]], 3 / 6),
         (metrics.BinaryAccuracy(threshold=0.25), [[0, 1], [1, 1], [0, 1]], 5 / 6),
         (metrics.MeanSquaredError(), [[0, 1], [0, 1], [1, 0]], (0.1**2 + 0.6**2 + 0.3**2) / 3),
-        (metrics.for_training("accuracy"), [1, 1, 0], 2 / 3),
-        (metrics.for_training("acc"), [[0, 1], [0, 1], [1, 0]], 2 / 3),
+        (metrics.metric_for_training("accuracy"), [1, 1, 0], 2 / 3),
+        (metrics.metric_for_training("acc"), [[0, 1], [0, 1], [1, 0]], 2 / 3),
     ],
     ids=repr,
 )

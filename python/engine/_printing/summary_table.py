@@ -58,7 +58,7 @@ class Style(NamedTuple):
         return characters
 
 
-class Counts(NamedTuple):
+class WeightCounts(NamedTuple):
     """The numbers of parameters below the table; `optimizer` is None before the first step of training."""
 
     trainable: int
@@ -87,7 +87,9 @@ class Layout(NamedTuple):
         return [0, 1, 2, *([3] if self.connected else []), *([4] if self.show_trainable else [])]
 
 
-def table(name: str, rows: Sequence[Sequence[str]], counts: Counts, layout: Layout, style: Style) -> str:
+def table(
+    name: str, rows: Sequence[Sequence[str]], counts: WeightCounts, layout: Layout, style: Style
+) -> str:
     """Returns the summary of a model, whose lines end in newlines.
 
     Args:
@@ -116,7 +118,7 @@ def table(name: str, rows: Sequence[Sequence[str]], counts: Counts, layout: Layo
     return "\n".join(lines) + "\n"
 
 
-def html_table(name: str, rows: Sequence[Sequence[str]], counts: Counts) -> str:
+def html_table(name: str, rows: Sequence[Sequence[str]], counts: WeightCounts) -> str:
     """Returns the summary of a model as HTML.
 
     Args:
@@ -235,7 +237,7 @@ def _cell(text: str, column: int, width: int, style: Style) -> list[str]:
     return lines
 
 
-def _totals(counts: Counts, style: Style) -> list[str]:
+def _totals(counts: WeightCounts, style: Style) -> list[str]:
     shown = {
         "Total params": counts.trainable + counts.non_trainable + (counts.optimizer or 0),
         "Trainable params": counts.trainable,

@@ -22,8 +22,7 @@ from engine._core_interface.host_steps import Penalty, RunHost, RunStep, Targets
 from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
 from engine._training.penalties_and_constraints import answer
 from engine.callbacks.base import Logs
-from engine.losses.custom import HostLoss, no_loss
-from engine.losses.custom import for_training as loss_for_training
+from engine.losses.custom import HostLoss, loss_for_training, no_loss
 from engine.losses.loss import REDUCTIONS, FunctionLoss
 from engine.metrics.metric import CoreMetric, in_core
 from engine.optimizers.optimizer import registry as optimizer_registry
@@ -443,7 +442,7 @@ def _entries_of(plain: object, weighted: object, outputs: Sequence[str]) -> list
         (metric, output, weighs)
         for argument, given, weighs in (("metrics", plain, False), ("weighted_metrics", weighted, True))
         for output, of_output in enumerate(_metrics_by_output(argument, given, outputs))
-        for metric in map(metrics.for_training, _flat(of_output))
+        for metric in map(metrics.metric_for_training, _flat(of_output))
     ]
     prefixes = [f"{name}_" for name in outputs] or [""]
     names = _unique_names([(prefixes[output], metric.name, weighs) for metric, output, weighs in found])

@@ -13,11 +13,11 @@ from engine.export.c_functions import ACTIVATIONS
 from engine.export.c_writer import (
     CWriter,
     definition,
-    filled,
     harmless,
     identifier,
     literal,
-    text_of_shape,
+    shape_in_comment,
+    with_constants,
 )
 from engine.export.graph import Graph, Step, loops_of
 
@@ -100,7 +100,7 @@ def _of_rows(c: CWriter, step: Step, x: str, y: str) -> None:
 
 
 def _elementwise(c: CWriter, step: Step, x: str, y: str) -> None:
-    formula = filled(ACTIVATIONS[step.kind], step.constants["parameters"])
+    formula = with_constants(ACTIVATIONS[step.kind], step.constants["parameters"])
     c.each(formula, x, y, step.groups * step.units)
 
 
@@ -202,8 +202,8 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
         "version": __version__,
         "prefix": prefix,
         "upper": prefix.upper(),
-        "input": text_of_shape(graph.input_shape),
-        "output": text_of_shape(graph.output_shape),
+        "input": shape_in_comment(graph.input_shape),
+        "output": shape_in_comment(graph.output_shape),
         "input_size": math.prod(graph.input_shape),
         "output_size": math.prod(graph.output_shape),
         "scratch_size": scratch,

@@ -40,7 +40,7 @@ class CWriter:
     def begin(self, stage: Stage) -> None:
         """Begins the statements of a layer, whose name the next arrays get."""
         self._layer = identifier(stage.layer[:_KEPT]) or "layer"
-        shapes = f"{text_of_shape(stage.input_shape)} to {text_of_shape(stage.shape)}"
+        shapes = f"{shape_in_comment(stage.input_shape)} to {shape_in_comment(stage.shape)}"
         self.statements.append(f"/* {harmless(stage.layer)} ({harmless(stage.kind)}): {shapes} */")
 
     def array(self, array: NDArray[Any], name: str) -> str:
@@ -111,8 +111,8 @@ def literal(number: float) -> str:
     return f"{np.float32(number)!s}f"
 
 
-def filled(formula: str, constants: tuple[float, ...]) -> str:
-    """Returns `formula` with its constants filled in."""
+def with_constants(formula: str, constants: tuple[float, ...]) -> str:
+    """Returns `formula` with its constants with_constants in."""
     return formula.format(
         *(literal(number) if number >= 0.0 else f"({literal(number)})" for number in constants)
     )
@@ -128,6 +128,6 @@ def harmless(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_ .,:+-]", "_", text)
 
 
-def text_of_shape(shape: Shape) -> str:
+def shape_in_comment(shape: Shape) -> str:
     """Returns the text of a shape: `(28, 28)`, or `1` for a single number."""
     return f"({', '.join(map(str, shape))})" if shape else "1"

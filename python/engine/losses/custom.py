@@ -216,7 +216,7 @@ def _has_formula_of_engine(loss: Loss) -> bool:
     return type(loss).call.__module__.startswith("engine.")
 
 
-def for_training(identifier: object) -> Loss:
+def loss_for_training(identifier: object) -> Loss:
     """Returns the loss for the argument of `compile`: a name, class, function, object or config dict.
 
     Raises:

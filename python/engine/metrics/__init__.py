@@ -203,7 +203,7 @@ def get(identifier: object) -> Any:
     return registry.get(identifier)
 
 
-def for_training(identifier: object) -> Metric:
+def metric_for_training(identifier: object) -> Metric:
     """The metric that `compile` is given; a name stays the name in logs, "accuracy" suits labels and outputs.
 
     Raises:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import choice, flag, integer, real, reals
 from engine._core_interface.cpp import Float32
 from engine.metrics.confusion import (
-    COUNTED,
+    COUNT_OF_VARIABLE,
     MOST_THRESHOLDS,
     Counts,
     counts_above,
@@ -187,7 +187,7 @@ class AUC(CoreMetric):
         if self.exact:
             return {}
         counts = counts_above(state, self._points)
-        found = {name: counts._asdict()[field] for name, field in COUNTED.items()}
+        found = {name: counts._asdict()[field] for name, field in COUNT_OF_VARIABLE.items()}
         return {name: self._by_threshold(count) for name, count in found.items()}
 
     def _write(self, state: State, name: str, value: Array) -> None:
@@ -197,7 +197,7 @@ class AUC(CoreMetric):
         else:  # the sum over labels becomes that of the label with the largest weight
             weights = np.array(self.label_weights or [1.0])
             by_label = np.outer(np.arange(len(weights)) == weights.argmax(), value / weights.max())
-        set_count(state, self._points, COUNTED[name], by_label)
+        set_count(state, self._points, COUNT_OF_VARIABLE[name], by_label)
 
     def _by_threshold(self, count: Array) -> Array:
         """Returns a count (labels, thresholds) in the shape of Keras' variable."""

@@ -23,7 +23,7 @@ MOST_THRESHOLDS = 2**23
 _FEWEST_EVEN = 3
 """The smallest number of thresholds for which the core computes the bin of an output by a division."""
 
-COUNTED = {
+COUNT_OF_VARIABLE = {
     "true_positives": "tp",
     "false_positives": "fp",
     "true_negatives": "tn",
@@ -123,7 +123,7 @@ class ThresholdMetric(CoreMetric, ABC):
     """
 
     _reads_indices = True
-    _counts_kept: ClassVar[Mapping[str, str]] = COUNTED
+    _counts_kept: ClassVar[Mapping[str, str]] = COUNT_OF_VARIABLE
     """Keras' names of the variables, and the fields of `Counts` in them."""
 
     def __init__(  # Keras' signature
@@ -278,7 +278,7 @@ class Precision(ThresholdMetric):
     """
 
     _direction = "up"
-    _counts_kept: ClassVar = {name: COUNTED[name] for name in ("true_positives", "false_positives")}
+    _counts_kept: ClassVar = {name: COUNT_OF_VARIABLE[name] for name in ("true_positives", "false_positives")}
     true_positives, false_positives = StateField(), StateField()
 
     def _of_counts(self, counts: Counts) -> Array:
@@ -301,7 +301,7 @@ class Recall(ThresholdMetric):
     """
 
     _direction = "up"
-    _counts_kept: ClassVar = {name: COUNTED[name] for name in ("true_positives", "false_negatives")}
+    _counts_kept: ClassVar = {name: COUNT_OF_VARIABLE[name] for name in ("true_positives", "false_negatives")}
     true_positives, false_negatives = StateField(), StateField()
 
     def _of_counts(self, counts: Counts) -> Array:

@@ -1326,7 +1326,7 @@ class Model(Part, SaysWhatIsLeftOut):
             layer_range: names of the first and the last layer to show, or regular expressions for them; default all
                 layers.
         """
-        from engine._printing.summary_table import Counts, Layout, Style, between, table
+        from engine._printing.summary_table import Layout, Style, WeightCounts, between, table
 
         connected = self._is_graph
         layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"), connected)
@@ -1335,7 +1335,7 @@ class Model(Part, SaysWhatIsLeftOut):
         shown = groups[between([line.part.name for line in listed], layer_range)]
         rows = [[row[column] for column in layout.columns] for row in chain(*shown)]
         style = Style.of_terminal() if print_fn is None else Style()
-        text = table(self.name, rows, Counts(*self._counts()), layout, style)
+        text = table(self.name, rows, WeightCounts(*self._counts()), layout, style)
         if print_fn is None:
             print_message(text, end="")
         else:
@@ -1343,10 +1343,10 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _repr_html_(self) -> str:
         """Returns the summary as a table, which notebooks show."""
-        from engine._printing.summary_table import Counts, html_table
+        from engine._printing.summary_table import WeightCounts, html_table
 
         rows = [group[0][:3] for group in summary_rows(self._summarised(), False)]
-        return html_table(self.name, rows, Counts(*self._counts()))
+        return html_table(self.name, rows, WeightCounts(*self._counts()))
 
     def _counts(self) -> tuple[int, int, int | None]:
         """The numbers of trainable values, of other ones and of the optimizer's; the latter is None before its first step."""

@@ -33,7 +33,7 @@ _PACKAGES = {
     "regularizers",
 }
 _FORMULAS = ("activations", "losses", "metrics")
-_NO_FORMULAS = {"deserialize", "for_training", "get", "lower", "serialize"}
+_NO_FORMULAS = {"deserialize", "metric_for_training", "get", "lower", "serialize"}
 MODELS = ("Functional", "Model", "Sequential")
 # The key that has the same value in all configs of one object, as in Keras.
 _SHARED = "shared_object_id"

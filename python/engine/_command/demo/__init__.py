@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine import datasets, utils
-from engine._command.demo.reader import Reader
+from engine._command.demo.reader import DigitReader
 from engine._command.demo.server import Server
 from engine._command.recipes import RECIPES
 
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _trained() -> tuple[Reader, str]:
+def _trained() -> tuple[DigitReader, str]:
     """Trains a network on MNIST, and returns its reader and a sentence about it."""
     recipe = RECIPES[_RECIPE]
     print("Training on 60,000 images ...", flush=True)
@@ -72,17 +72,17 @@ def _trained() -> tuple[Reader, str]:
     recipe.fit(model, images, labels, verbose=0)
     seconds = time.perf_counter() - start
     right = float(np.mean(model.predict(test_images, verbose=0).argmax(axis=1) == test_labels))
-    return Reader(model), (
+    return DigitReader(model), (
         f"Trained in {seconds:.2f} s on {len(images):,} digits of MNIST; it reads {right:.1%} of {len(test_images):,} "
         "others right."
     )
 
 
-def _loaded(path: Path) -> tuple[Reader, str]:
+def _loaded(path: Path) -> tuple[DigitReader, str]:
     """Loads a network from a file, and returns its reader and a sentence about it."""
     from engine.saving import load_model
 
-    return Reader(load_model(path, compile=False)), f"The network of {path}."
+    return DigitReader(load_model(path, compile=False)), f"The network of {path}."
 
 
 def _open(url: str) -> None:

@@ -92,7 +92,7 @@ class _Probe(layers.Layer):
         return upstream, np.zeros(1)
 
 
-class Reader:
+class DigitReader:
     """A network that reads digits.
 
     Args:
