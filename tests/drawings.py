@@ -10,20 +10,20 @@ import pytest
 from numpy.typing import NDArray
 
 import engine as keras
-from engine._command.demo.reader import Reader
+from engine._command.demo.reader import DigitReader
 from engine._command.demo.server import SIDE, Server
 from engine._command.recipes import RECIPES
 
 
 @pytest.fixture(scope="session")
-def reader() -> Reader:
+def reader() -> DigitReader:
     (images, labels), _ = keras.datasets.mnist.load_data()
     recipe = RECIPES["fast"]
     keras.utils.set_random_seed(7)
     model = recipe.model()
     recipe.compile(model, len(images))
     recipe.fit(model, images, labels, verbose=0)
-    return Reader(model)
+    return DigitReader(model)
 
 
 def enlarged(image: NDArray[np.uint8], factor: int, place: tuple[int, int]) -> NDArray[np.uint8]:
@@ -37,7 +37,7 @@ def enlarged(image: NDArray[np.uint8], factor: int, place: tuple[int, int]) -> N
 
 
 @pytest.fixture
-def server(reader: Reader) -> Iterator[Server]:
+def server(reader: DigitReader) -> Iterator[Server]:
     with Server(0) as server:
         server.read, server.about = reader, "Trained <b>well</b>."
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
