@@ -18,7 +18,7 @@ from python_threads import again_and_again, at_once, side_by_side
 
 import engine as keras
 from engine import layers
-from engine._command.demo.reader import Reader
+from engine._command.demo.reader import DigitReader
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +100,7 @@ def test_a_callback_evaluates_while_others_wait(blobs: Blobs) -> None:
 
 def test_drawings_are_read_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     model = keras.Sequential([keras.layers.Flatten(input_shape=(28, 28)), keras.layers.Dense(10, "softmax")])
-    reader = Reader(model)
+    reader = DigitReader(model)
     drawings = [np.zeros((140, 140), np.uint8) for _ in range(2)]
     drawings[0][20:120, 60:80] = 255
     drawings[1][40:60, 20:120] = 255
