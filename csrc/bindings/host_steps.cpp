@@ -47,8 +47,8 @@ class HostStep {
   graph::Mode mode() const { return workspace_->executable->mode(); }
   bool trains() const { return mode() == graph::Mode::kTrain; }
 
-  py::object mask(graph::ValueId counted) const {
-    return counted == graph::kNoValue ? py::object(py::none()) : py::object(read_only(views_.matrix(counted)));
+  py::object mask(graph::ValueId row_mask) const {
+    return row_mask == graph::kNoValue ? py::object(py::none()) : py::object(read_only(views_.matrix(row_mask)));
   }
 
   // ---- Layers -------------------------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ class HostStep {
     if (layer.kept != graph::kNoValue) views["output_mask"] = views_.matrix(layer.kept);
     add_losses(views, layer.losses);
     views["training"] = trains() || mode() == graph::Mode::kSample;
-    views["mask"] = mask(layer.counted);
+    views["mask"] = mask(layer.row_mask);
     call_layer(layer.node, views);
   }
 
@@ -84,7 +84,7 @@ class HostStep {
     views["gradient"] =
         gradient.dx == graph::kNoValue ? py::object(py::none()) : py::object(views_.matrix(gradient.dx));
     views["weight_gradients"] = weight_gradients;
-    views["mask"] = mask(gradient.counted);
+    views["mask"] = mask(gradient.row_mask);
     call_layer(gradient.node, views);
   }
 
@@ -130,12 +130,12 @@ class HostStep {
       if (view.labels) labels.mutable_at(b) = view.labels[row];
       if (view.dense) std::copy_n(view.dense + row * outputs, outputs, dense.mutable_data(b, 0));
     }
-    const graph::ValueId counted = workspace_->executable->graph().outputs[i].counted;
+    const graph::ValueId row_mask = workspace_->executable->graph().outputs[i].row_mask;
     py::dict views;
     views["y_true"] = view.labels ? py::object(labels) : py::object(dense);
     views["y_pred"] = views_.matrix(y_pred);
     views["sample_weight"] = weights;
-    views["mask"] = counted == graph::kNoValue ? py::object(py::none()) : py::object(views_.matrix(counted));
+    views["mask"] = row_mask == graph::kNoValue ? py::object(py::none()) : py::object(views_.matrix(row_mask));
     return views;
   }
 

@@ -65,7 +65,7 @@ class Operands {
       if (in_a != in_b && in_a != 1 && in_b != 1) {
         throw py::value_error("`a` " + shape_text(a.array) + " and `b` " + shape_text(b.array) +
                               " are stacks of matrices that don't go together: the axes before the last two must be "
-                              "equal, counted from the right, or 1");
+                              "equal, row_mask from the right, or 1");
       }
       shape_[axes_++] = in_a == 1 ? in_b : in_a;
     }

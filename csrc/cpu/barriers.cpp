@@ -91,11 +91,11 @@ void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::
   std::vector<Access> pending;
   // The second lap finds what a batch must wait for from the batch before.
   for (int lap = 0; lap < 2; ++lap) {
-    // The next batch uses the other half of a value that alternates. The batch after that comes behind a barrier which
+    // The next batch uses the other half of a double-buffered value. The batch after that comes behind a barrier which
     // every batch has between those who write the half and those who read it.
     pending.erase(std::remove_if(pending.begin(), pending.end(),
                                  [&](const Access& access) {
-                                   return placements[static_cast<std::size_t>(access.storage)].alternates;
+                                   return placements[static_cast<std::size_t>(access.storage)].double_buffered;
                                  }),
                   pending.end());
     // Batches may differ in size, and then samples have other owners.

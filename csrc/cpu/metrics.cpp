@@ -34,11 +34,11 @@ void metric_values(const KernelTable& kernels, const MetricSpec& metric, const J
 void add_values(const MetricSpec& metric, const Judged& batch, const float* values, int64_t rows,
                 std::vector<double>& state) {
   const float* weights = metric.weighted ? batch.sample_weight : nullptr;
-  const Counted counted = metric.masked ? batch.counted : Counted{};
+  const RowMask row_mask = metric.masked ? batch.row_mask : RowMask{};
   double sum = state[0], count = state[1];
   for (int64_t b = 0; b < rows; ++b) {
-    double weight = counted.at(b);
-    if (weights || counted.values) {
+    double weight = row_mask.at(b);
+    if (weights || row_mask.values) {
       // As in Keras, samples that a crossentropy ignores count for nothing where there are weights.
       const int64_t row = batch.targets.row(b);
       const bool ignored = metric.loss.ignores && batch.targets.labels[row] == metric.loss.ignored;

@@ -15,14 +15,6 @@ constexpr size_t index(Enum e) {
   return static_cast<size_t>(e);
 }
 
-/// What each row of outputs counts for, as far as masks go.
-struct Counted {
-  const float* values;  // (samples, groups), or null where all count for 1
-  int64_t ld, groups;
-
-  double at(int64_t row) const { return values ? static_cast<double>(values[row / groups * ld + row % groups]) : 1.0; }
-};
-
 /// Predictions of a batch (rows, n), and what they are compared with.
 struct Judged {
   const float* y_pred;
@@ -31,7 +23,7 @@ struct Judged {
   Target form;
   const float* sample_weight;  // by row of the data set's outputs, or null
   bool binary;                 // all dense targets are 0 or 1
-  Counted counted = {};
+  RowMask row_mask = {};       // the rows that the metric sees
 };
 
 /// Values of the samples `rows`, for a metric that is their mean; `scratch` is like y_pred.

@@ -47,7 +47,7 @@ std::string aligned(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
-std::string counted(int64_t count, const std::string& noun) {
+std::string row_mask(int64_t count, const std::string& noun) {
   return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
@@ -111,8 +111,8 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
   if (!one) headings.insert(headings.begin() + 1, "threads");
   rows.insert(rows.begin(), headings);
   std::string legend =
-      "Schedule: how " + counted(threads(), "thread") + " of this CPU compute" + (one ? "s" : "") +
-      " it, in batches of up to " + counted(max_rows(), "sample") +
+      "Schedule: how " + row_mask(threads(), "thread") + " of this CPU compute" + (one ? "s" : "") +
+      " it, in batches of up to " + row_mask(max_rows(), "sample") +
       ".\n"
       "The letters in brackets are the loops over the rows and columns of a value, as in einsum. An axis\n"
       "marked * is in no loop.";

@@ -69,12 +69,12 @@ class Step {
 /// Where a value lies in the scratch memory of a run.
 struct Placement {
   int64_t rows = 0, columns = 0, ld = 0;
-  int64_t groups = 1;          // rows for each sample
-  int64_t offset = 0;          // in floats; of the first copy
-  bool alternates = false;     // batches use one half of its rows and the other in turn
-  bool copied = false;         // every thread has a copy of its own
-  bool in_scratch = true;      // false for variables
-  ValueId storage = kNoValue;  // the value whose memory it uses: itself, or one that it takes the place of
+  int64_t groups = 1;            // rows for each sample
+  int64_t offset = 0;            // in floats; of the first copy
+  bool double_buffered = false;  // batches use one half of its rows and the other in turn
+  bool copied = false;           // every thread has a copy of its own
+  bool in_scratch = true;        // false for variables
+  ValueId storage = kNoValue;    // the value whose memory it uses: itself, or one that it takes the place of
 };
 
 class Schedule final : public Executable {

@@ -60,7 +60,7 @@ ValueId Scheduler::add_value(const graph::Value& value) {
   Placement place;
   place.groups = value.groups;
   place.columns = value.columns;
-  place.alternates = value.alternates;
+  place.double_buffered = value.double_buffered;
   place.in_scratch = value.kind != Kind::kVariable && value.kind != Kind::kConstant;
   place.storage = id;
   switch (value.kind) {
@@ -81,7 +81,7 @@ ValueId Scheduler::add_value(const graph::Value& value) {
     }
     case Kind::kFixed:
     case Kind::kVariable:
-      place.rows = value.rows * (value.alternates ? 2 : 1);
+      place.rows = value.rows * (value.double_buffered ? 2 : 1);
       break;
     case Kind::kGradient:  // in panels, like the variable
       place.rows = 1;

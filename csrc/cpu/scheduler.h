@@ -61,7 +61,7 @@ class Scheduler {
   /// The same, with a copy for each thread.
   ValueId add_thread_scratch(int64_t rows, int64_t columns);
   void give_copies(ValueId value) { schedule_.placements_[static_cast<size_t>(value)].copied = true; }
-  void set_alternates(ValueId value) { schedule_.placements_[static_cast<size_t>(value)].alternates = true; }
+  void set_double_buffered(ValueId value) { schedule_.placements_[static_cast<size_t>(value)].double_buffered = true; }
   /// Each thread's scratch for products of `rows` rows in packed blocks; products one after the other share it.
   ValueId packing_scratch(int64_t rows);
   void set_sparse_scale(float scale) { schedule_.sparse_scale_ = scale; }

@@ -29,14 +29,9 @@ const float* ThreadContext::row(ValueId value) const {
   return v >= 0 ? run.weights[v] : schedule.constants(value);
 }
 
-RowMask ThreadContext::counted_rows(ValueId counted) const {
-  if (counted == kNoValue) return {};
-  return {data(counted), shape(counted).ld, shape(counted).columns};
-}
-
-Counted ThreadContext::counted(ValueId counted) const {
-  if (counted == kNoValue) return {};
-  return {data(counted), shape(counted).ld, shape(counted).columns};
+RowMask ThreadContext::row_mask(ValueId mask) const {
+  if (mask == kNoValue) return {};
+  return {data(mask), shape(mask).ld, shape(mask).columns};
 }
 
 Targets ThreadContext::targets(int output, int64_t groups) const {
@@ -44,23 +39,23 @@ Targets ThreadContext::targets(int output, int64_t groups) const {
   return {view.labels, view.dense, run.order, batch.first, groups};
 }
 
-double ThreadContext::row_weight(int output, int64_t groups, ValueId counted, int64_t row) const {
+double ThreadContext::row_weight(int output, int64_t groups, ValueId mask, int64_t row) const {
   const float* weights = target_view(output).sample_weight;
-  return this->counted(counted).at(row) *
+  return this->row_mask(mask).at(row) *
          (weights ? static_cast<double>(weights[targets(output, groups).row(row)]) : 1.0);
 }
 
-double ThreadContext::loss_divisor(int output, int64_t groups, ValueId counted) const {
+double ThreadContext::loss_divisor(int output, int64_t groups, ValueId mask) const {
   const LossSpec& spec = loss(output);
   if (spec.reduction == Reduction::kSum) return 1.0;
   const TargetView& view = target_view(output);
   const bool by_weight = spec.reduction == Reduction::kWeightedMean && view.sample_weight;
-  const Counted rows = this->counted(counted);
+  const RowMask rows = this->row_mask(mask);
   if (!by_weight && !spec.ignores && !rows.values) return static_cast<double>(batch.rows * groups);
   double sum = 0.0;
   for (int64_t b = 0; b < batch.rows * groups; ++b) {
     if (spec.ignores && view.labels[targets(output, groups).row(b)] == spec.ignored) continue;
-    sum += by_weight ? row_weight(output, groups, counted, b) : rows.at(b);
+    sum += by_weight ? row_weight(output, groups, mask, b) : rows.at(b);
   }
   return sum;
 }
@@ -68,7 +63,7 @@ double ThreadContext::loss_divisor(int output, int64_t groups, ValueId counted) 
 double ThreadContext::penalty_factor() const {
   if (!loss(0).divides_penalties) return 1.0;
   const graph::Output& output = schedule.graph().outputs[0];
-  const double divisor = loss_divisor(0, shape(output.y_pred).groups, output.counted);
+  const double divisor = loss_divisor(0, shape(output.y_pred).groups, output.row_mask);
   return divisor == 0.0 ? 0.0 : 1.0 / divisor;
 }
 

@@ -66,7 +66,7 @@ class ThreadContext {
     if (value == kNoValue) return nullptr;
     const Placement& place = shape(value);
     float* const at = run.scratch + place.offset + (place.copied ? worker.index * schedule.copy_stride() : 0);
-    return at + (place.alternates ? batch.index % 2 * (place.rows / 2) * place.ld : 0);
+    return at + (place.double_buffered ? batch.index % 2 * (place.rows / 2) * place.ld : 0);
   }
   int variable_of(ValueId value) const { return schedule.value(value).variable; }
   const Variable& variable(ValueId value) const { return schedule.graph().variables()[variable_of(value)]; }
@@ -81,8 +81,7 @@ class ThreadContext {
     return {data(x), data(y), data(saved), shape(y).ld, rows(y), columns(y)};
   }
   /// The rows that a mask keeps; all of them for kNoValue.
-  RowMask counted_rows(ValueId counted) const;
-  Counted counted(ValueId counted) const;
+  RowMask row_mask(ValueId mask) const;
 
   /// Calls f(panel, rows) for this thread's share of an array that is laid out like a variable (loops k and n).
   template <class F>
@@ -97,9 +96,9 @@ class ThreadContext {
   const TargetView& target_view(int output) const { return run.data.targets[static_cast<size_t>(output)]; }
   Targets targets(int output, int64_t groups) const;
   /// What the sum of an output's losses is divided by, as its reduction says; may be 0.
-  double loss_divisor(int output, int64_t groups, ValueId counted) const;
+  double loss_divisor(int output, int64_t groups, ValueId mask) const;
   /// What a row of an output counts for: its mask times its sample weight.
-  double row_weight(int output, int64_t groups, ValueId counted, int64_t row) const;
+  double row_weight(int output, int64_t groups, ValueId mask, int64_t row) const;
   /// The factor of penalties on weights.
   double penalty_factor() const;
 

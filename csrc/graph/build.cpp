@@ -85,10 +85,10 @@ class Assembly {
   }
 
   void add_losses() {
-    find_links();
+    fold_links_into_losses();
     for (size_t i = 0; i < graph_->outputs.size(); ++i) {
       if (training_.losses[i].masked) {
-        graph_->outputs[i].counted = builder_.counted(builder_.mask_of(graph_->outputs[i].y_pred));
+        graph_->outputs[i].row_mask = builder_.row_mask(builder_.mask_of(graph_->outputs[i].y_pred));
       }
     }
     forward_count_ = graph_->operations().size();
@@ -99,9 +99,10 @@ class Assembly {
     }
   }
 
-  /// The rewrite "softmax + crossentropy": a loss reads the logits where the last operation is the activation that
-  /// belongs to its formula, which is exact where probabilities would round to 0 or 1.
-  void find_links() {
+  /// The fifth rewrite, "softmax + crossentropy", which needs to know the losses: a loss reads the logits where the
+  /// last operation is the activation that belongs to its formula, which is exact where probabilities would round to 0
+  /// or 1.
+  void fold_links_into_losses() {
     const Uses uses(*graph_);
     std::vector<bool> removed(graph_->operations().size());
     logits_.assign(graph_->outputs.size(), kNoValue);
@@ -139,7 +140,7 @@ class Assembly {
       host.y_pred = x;
       host.losses = output.losses;
       host.gradient = output.gradient;
-      host.counted = output.counted;
+      host.row_mask = output.row_mask;
       return;
     }
     auto& loss = graph_->add<LossOfRows>();
@@ -147,18 +148,18 @@ class Assembly {
     loss.x = x;
     loss.losses = output.losses;
     loss.gradient = output.gradient;
-    loss.counted = output.counted;
+    loss.row_mask = output.row_mask;
     loss.loss = linked ? from_logits(spec.kind) : formula(spec);
     if (gives_probabilities(loss.loss)) loss.y_pred = graph_->add_like(x);
     if (linked) output.y_pred = loss.y_pred;
-    if (output.counted != kNoValue && builder_.training()) mask_gradient(output);
+    if (output.row_mask != kNoValue && builder_.training()) mask_gradient(output);
   }
 
   /// Rows that the mask leaves out get a gradient of zero.
   void mask_gradient(Output& output) {
     auto& scale = graph_->add<ScaleRows>();
     scale.x = output.gradient;
-    scale.factors = output.counted;
+    scale.factors = output.row_mask;
     scale.y = graph_->add_like(output.gradient);
     output.gradient = scale.y;
   }
@@ -200,12 +201,12 @@ class Assembly {
       auto& sums = graph_->add<MetricOfSums>();
       sums.metric = static_cast<int>(i);
       sums.y_pred = output.y_pred;
-      sums.counted = output.counted;
+      sums.row_mask = output.row_mask;
     }
     auto& add = graph_->add<AddLosses>();
     for (const Output& output : graph_->outputs) {
       add.losses.push_back(output.losses);
-      add.counted.push_back(output.counted);
+      add.row_mask.push_back(output.row_mask);
     }
     for (const WeightPenalty& penalty : penalties_) add.penalties.push_back(penalty.term);
     add.activity_penalties = graph_->activity_penalties;
@@ -216,7 +217,7 @@ class Assembly {
       sum.metric = static_cast<int>(i);
       sum.values = metric_values_[i];
       sum.y_pred = output.y_pred;
-      sum.counted = output.counted;
+      sum.row_mask = output.row_mask;
     }
   }
 

@@ -25,15 +25,15 @@ Mask* Builder::mask_of(ValueId value) const {
   return mask == masks_.end() ? nullptr : mask->second.get();
 }
 
-ValueId Builder::counted(Mask* mask) {
+ValueId Builder::row_mask(Mask* mask) {
   if (!mask) return kNoValue;
-  if (mask->counted == kNoValue) {
+  if (mask->row_mask == kNoValue) {
     auto& factors = add<RowFactors>();
     factors.x = mask->source;
     factors.value = mask->value;
-    factors.factors = mask->counted = graph_.add_batch(1, mask->rows);
+    factors.factors = mask->row_mask = graph_.add_batch(1, mask->rows);
   }
-  return mask->counted;
+  return mask->row_mask;
 }
 
 ValueId Builder::add_activity_penalty(int64_t groups) {

@@ -10,12 +10,12 @@
 namespace engine::graph {
 
 /// Which rows of each sample count for later layers: those whose numbers are not all `value`, or those that the caller
-/// names in `counted`.
+/// names in `row_mask`.
 struct Mask {
   ValueId source = kNoValue;  // (samples * rows, columns), or (samples, rows) numbers such as tokens
   float value = 0.0f;
-  int64_t rows = 0;            // of each sample
-  ValueId counted = kNoValue;  // (samples, rows): 1 or 0, once it has been computed
+  int64_t rows = 0;             // of each sample
+  ValueId row_mask = kNoValue;  // (samples, rows): 1 or 0, once it has been computed
 };
 
 class Builder {
@@ -59,7 +59,7 @@ class Builder {
   /// The mask that holds for a value; null where there is none.
   Mask* mask_of(ValueId value) const;
   /// (samples, rows): 1 for each row that the mask keeps, else 0. kNoValue without a mask.
-  ValueId counted(Mask* mask);
+  ValueId row_mask(Mask* mask);
 
   /// A value for what a layer adds to the loss, one number for each of `groups` rows of a sample; kNoValue in
   /// predictions, which have no loss.

@@ -23,7 +23,7 @@ struct Output {
   ValueId y_pred = kNoValue;    // what the caller and the metrics see
   ValueId gradient = kNoValue;  // of the loss, by what the loss reads
   ValueId losses = kNoValue;    // one for each row of the output
-  ValueId counted = kNoValue;   // (samples, groups): 1 for the rows that the mask keeps, else 0
+  ValueId row_mask = kNoValue;  // (samples, groups): 1 for the rows that the mask keeps, else 0
   int64_t first_column = 0;     // of the output in a row of all predictions
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "formulas/summation.h"
 #include "graph/operations/optimizer.h"
 #include "graph/operations/weight_penalty.h"
 
@@ -189,70 +188,7 @@ class Learning {
   ValueId scales_ = kNoValue;
 };
 
-/// Whether the sums are made by slices of rows, whose owner steps these rows later; else they are made by column.
-bool sums_by_slice(const Variable& v) { return v.rows > 1 && sums_in_slices(v.columns); }
-
-WeightPenalty add_elementwise(Graph& graph, int v, bool squares, double factor) {
-  const Variable& variable = graph.variables()[v];
-  const bool by_slice = sums_by_slice(variable);
-  Value sums;
-  sums.kind = Value::Kind::kFixed;
-  sums.rows = 1;
-  sums.columns = by_slice ? (variable.rows + kSlice - 1) / kSlice : variable.columns;
-  sums.alternates = true;
-  const ValueId id = graph.add_value(sums);
-  auto& sum = graph.add<WeightSums>();
-  sum.weights = graph.variable(v);
-  sum.sums = id;
-  sum.squares = squares;
-  sum.by_slice = by_slice;
-  return {v, {id, factor}};
-}
-
-/// The mean over pairs of different rows or columns; 0 where there is one alone.
-WeightPenalty add_orthogonal(Graph& graph, int v) {
-  const Variable& variable = graph.variables()[v];
-  const bool columns = variable.asked.orthogonal_columns;
-  const int64_t size = columns ? variable.columns : variable.rows;
-  const int64_t width = columns ? variable.rows : variable.columns;
-  const double pairs = 0.5 * static_cast<double>(size) * static_cast<double>(size - 1);
-  auto& unit = graph.add<UnitRows>();
-  unit.weights = graph.variable(v);
-  const ValueId units = unit.units = graph.add_fixed(size, width);
-  const ValueId norms = unit.norms = graph.add_fixed(1, size);
-  unit.columns = columns;
-  auto& penalty = graph.add<OrthogonalPenalty>();
-  penalty.units = units;
-  penalty.norms = norms;
-  penalty.sums = graph.add_fixed(1, size);
-  if (graph.mode() == Mode::kTrain) penalty.slopes = graph.add_fixed(size, width);
-  penalty.factor = size > 1 ? 0.5 * variable.asked.orthogonal / pairs : 0.0;
-  return {v, {penalty.sums, penalty.factor}, penalty.slopes, columns};
-}
-
-WeightPenalty add_host(Graph& graph, int v) {
-  const Variable& variable = graph.variables()[v];
-  auto& penalty = graph.add<HostPenalty>();
-  penalty.weights = graph.variable(v);
-  penalty.sum = graph.add_fixed(1, 1);
-  if (graph.mode() == Mode::kTrain) penalty.slopes = graph.add_fixed(variable.rows, variable.columns);
-  return {v, {penalty.sum, 1.0}, penalty.slopes};
-}
-
 }  // namespace
-
-std::vector<WeightPenalty> add_weight_penalties(Graph& graph) {
-  std::vector<WeightPenalty> penalties;
-  for (size_t i = 0; i < graph.variables().all.size(); ++i) {
-    const int v = static_cast<int>(i);
-    const VariableSpec& asked = graph.variables()[v].asked;
-    if (asked.l1 != 0.0) penalties.push_back(add_elementwise(graph, v, false, asked.l1));
-    if (asked.l2 != 0.0) penalties.push_back(add_elementwise(graph, v, true, asked.l2));
-    if (asked.orthogonal != 0.0) penalties.push_back(add_orthogonal(graph, v));
-    if (asked.host_penalty) penalties.push_back(add_host(graph, v));
-  }
-  return penalties;
-}
 
 void add_learning(Graph& graph, const OptimizerSpec& optimizer, const std::vector<WeightPenalty>& penalties) {
   Learning(graph, optimizer).add(penalties);

@@ -1,4 +1,5 @@
-// Rewrites: where a few operations can be one, whatever the device. Each has a name.
+// Rewrites: where a few operations can be one, whatever the device. Each has a name. A further one, which needs to know
+// the losses, is `fold_links_into_losses` in build.cpp.
 #pragma once
 #include "graph/graph.h"
 

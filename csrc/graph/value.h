@@ -28,7 +28,7 @@ struct Value {
   std::shared_ptr<const std::vector<float>> numbers;
   /// Whether consecutive batches use different memory for it, so that a thread which is one batch ahead overwrites
   /// nothing that another thread still reads.
-  bool alternates = false;
+  bool double_buffered = false;
 };
 
 /// What an operation does to an operand.

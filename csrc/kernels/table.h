@@ -455,6 +455,9 @@ inline constexpr float kBelowAll = -1e10f;
 struct RowMask {
   const float* values;
   int64_t ld, groups;
+
+  /// What row `row` of the batch counts for: 1 or 0.
+  double at(int64_t row) const { return values ? static_cast<double>(values[row / groups * ld + row % groups]) : 1.0; }
 };
 
 /// mean and variance (columns,) of x (rows, columns), over the rows that the mask includes.

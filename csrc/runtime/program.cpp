@@ -33,7 +33,7 @@ Program::Program(Device& device, graph::ModelSpec model, const std::vector<Loan>
   const auto is_own = [&](size_t v) { return loans.empty() || !loans[v].program; };
   int64_t own = 0;
   for (size_t v = 0; v < variables.size(); ++v) own += is_own(v) ? layout_.floats[v] : 0;
-  const auto storage = std::make_shared<Storage>(own);
+  const auto storage = std::make_shared<WeightStorage>(own);
   float* next = storage->data();
   storages_.push_back(storage);
   for (size_t v = 0; v < variables.size(); ++v) {

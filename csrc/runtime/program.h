@@ -9,7 +9,7 @@
 #include "graph/model_spec.h"
 #include "runtime/arena.h"
 #include "runtime/device.h"
-#include "runtime/storage.h"
+#include "runtime/weight_storage.h"
 
 namespace engine {
 
@@ -91,9 +91,9 @@ class Program {
   Device& device_;
   graph::Model model_;
   WeightLayout layout_;
-  Storages storages_;                              // that hold weights of this program
-  std::vector<std::shared_ptr<Storage>> holders_;  // of each variable
-  std::vector<float*> weights_;                    // of each variable
+  WeightStorages storages_;                              // that hold weights of this program
+  std::vector<std::shared_ptr<WeightStorage>> holders_;  // of each variable
+  std::vector<float*> weights_;                          // of each variable
   OptimizerState state_;
   std::atomic<int64_t> iterations_{0};  // atomic, since other threads may read it during a training
   std::shared_ptr<const graph::Graph> graph_of(Pool& pool, const TrainingSpec* training, graph::Mode mode) const;

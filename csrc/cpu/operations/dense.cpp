@@ -269,7 +269,7 @@ void schedule_partial_products(Scheduler& scheduler, const graph::Dense& operati
   const bool few = pays_to_repeat_loss(scheduler.max_rows(), scheduler.threads());
   const int64_t slices = divide_up(scheduler.value(operation.x).columns, kSlice);
   const ValueId partials = scheduler.add_scratch((few ? 2 : 1) * slices, scheduler.max_rows() * kLane);
-  if (few) scheduler.set_alternates(partials);
+  if (few) scheduler.set_double_buffered(partials);
   scheduler.add<PartialProductsStep>(operation, partials);
   scheduler.add<SumPartialsStep>(operation, few ? Split::every_thread() : Split::over(kSamples), partials);
 }

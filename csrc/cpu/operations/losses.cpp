@@ -12,7 +12,7 @@ void loss_of_rows(const graph::LossOfRows& op, const ThreadContext& thread) {
   const LossSpec& spec = thread.loss(op.output);
   const TargetView& targets = thread.target_view(op.output);
   const Placement& x = thread.shape(op.x);
-  const double divisor = thread.loss_divisor(op.output, x.groups, op.counted);
+  const double divisor = thread.loss_divisor(op.output, x.groups, op.row_mask);
   const float scale = divisor == 0.0 ? 0.0f : spec.weight / static_cast<float>(divisor);
   thread.kernels.loss[index(op.loss)][index(spec.target)](
       {thread.data(op.x), thread.data(op.y_pred), thread.data(op.gradient), x.ld, x.columns,
@@ -26,7 +26,7 @@ Split split_loss(const Scheduler& scheduler, const graph::LossOfRows& op) {
 
 /// What a metric compares. As in Keras on JAX, training metrics do not see the mask: predictions lose it on their way
 /// out of the gradient.
-Judged judged(const ThreadContext& thread, const MetricSpec& metric, ValueId y_pred, ValueId counted) {
+Judged judged(const ThreadContext& thread, const MetricSpec& metric, ValueId y_pred, ValueId row_mask) {
   const Placement& y = thread.shape(y_pred);
   const TargetView& targets = thread.target_view(metric.output);
   const bool sees_mask = thread.schedule.mode() != graph::Mode::kTrain;
@@ -37,7 +37,7 @@ Judged judged(const ThreadContext& thread, const MetricSpec& metric, ValueId y_p
           thread.loss(metric.output).target,
           targets.sample_weight,
           targets.binary,
-          sees_mask ? thread.counted(counted) : Counted{}};
+          sees_mask ? thread.row_mask(row_mask) : RowMask{}};
 }
 
 const MetricSpec& spec_of(const ThreadContext& thread, int metric) {
@@ -61,7 +61,7 @@ Split split_metric(const Scheduler& scheduler, const graph::MetricOfRows& op) {
 
 void add_metric(const graph::AddMetric& op, const ThreadContext& thread) {
   const MetricSpec& metric = spec_of(thread, op.metric);
-  add_values(metric, judged(thread, metric, op.y_pred, op.counted), thread.data(op.values),
+  add_values(metric, judged(thread, metric, op.y_pred, op.row_mask), thread.data(op.values),
              thread.batch_rows(op.y_pred), thread.run.totals->metrics[static_cast<size_t>(op.metric)]);
 }
 
@@ -69,7 +69,7 @@ Split split_add_metric(const Scheduler&, const graph::AddMetric& op) { return Sp
 
 void metric_of_sums(const graph::MetricOfSums& op, const ThreadContext& thread) {
   const MetricSpec& metric = spec_of(thread, op.metric);
-  add_metric_sums(thread.kernels, metric, judged(thread, metric, op.y_pred, op.counted), thread.batch_rows(op.y_pred),
+  add_metric_sums(thread.kernels, metric, judged(thread, metric, op.y_pred, op.row_mask), thread.batch_rows(op.y_pred),
                   thread.run.totals->metrics[static_cast<size_t>(op.metric)]);
 }
 
@@ -103,13 +103,14 @@ void add_batch_losses(const graph::AddLosses& op, const ThreadContext& thread) {
   for (size_t i = 0; i < op.losses.size(); ++i) {
     const int output = static_cast<int>(i);
     const int64_t groups = thread.shape(op.losses[i]).groups;
-    const double divisor = thread.loss_divisor(output, groups, op.counted[i]);
+    const double divisor = thread.loss_divisor(output, groups, op.row_mask[i]);
     const double share_of_row = divisor == 0.0 ? 0.0 : samples / divisor;
     const double factor = static_cast<double>(thread.loss(output).weight) * share_of_row;
     const float* losses = thread.data(op.losses[i]);
     double own = totals.output_losses[i];
     for (int64_t b = 0; b < thread.batch_rows(op.losses[i]); ++b) {
-      const double weight = thread.row_weight(output, groups, op.counted[i], b), value = static_cast<double>(losses[b]);
+      const double weight = thread.row_weight(output, groups, op.row_mask[i], b),
+                   value = static_cast<double>(losses[b]);
       loss += factor * weight * value;
       own += share_of_row * weight * value;
     }

@@ -14,7 +14,7 @@ namespace {
 void column_statistics(const graph::ColumnStatistics& op, const ThreadContext& thread) {
   const Placement& x = thread.shape(op.x);
   float* mean = thread.data(op.statistics);
-  thread.kernels.column_statistics({thread.data(op.x), x.ld, thread.counted_rows(op.counted), mean,
+  thread.kernels.column_statistics({thread.data(op.x), x.ld, thread.row_mask(op.row_mask), mean,
                                     mean + thread.shape(op.statistics).ld, thread.rows(op.x), thread.columns(op.x)});
 }
 
@@ -53,7 +53,7 @@ StandardizeColumns standardization(const Op& op, const ThreadContext& thread, Va
           thread.data(saved),
           thread.data(y),
           thread.shape(y).ld,
-          thread.counted_rows(op.counted),
+          thread.row_mask(op.row_mask),
           mean,
           variance,
           op.epsilon,

@@ -18,7 +18,7 @@ void StandardizeColumns::differentiate(Differentiation& gradients) const {
   gradient.statistics = statistics;
   gradient.mean = mean;
   gradient.variance = variance;
-  gradient.counted = counted;
+  gradient.row_mask = row_mask;
   gradient.epsilon = epsilon;
   gradient.spread = spread;
   gradients.contribute(x, gradient.dx);
@@ -30,7 +30,7 @@ std::vector<Operand> StandardizeColumnsGradient::operands() const {
   const Loop rows = of_batch ? kWhole : kSamples;
   return {writes(dx, rows, 'n'),          reads(dy, rows, 'n'),     reads(y, rows, 'n'),
           reads(statistics, kWhole, 'n'), reads(mean, kWhole, 'n'), reads(variance, kWhole, 'n'),
-          reads(counted, kWhole, kWhole)};
+          reads(row_mask, kWhole, kWhole)};
 }
 
 namespace {
@@ -76,12 +76,12 @@ struct BatchNormalizationLayer final : Layer {
     const ValueId x = builder.with_rows(inputs[0], groups);
     const size_t first = (scale.use_gain ? 1u : 0u) + (scale.use_shift ? 1u : 0u);
     const ValueId mean = builder.variable(first), variance = builder.variable(first + 1);
-    ValueId statistics = kNoValue, corrections = kNoValue, counted = kNoValue;
+    ValueId statistics = kNoValue, corrections = kNoValue, row_mask = kNoValue;
     if (builder.drops_out() && scale.trainable) {
-      counted = builder.counted(mask);
+      row_mask = builder.row_mask(mask);
       auto& compute = builder.add<ColumnStatistics>();
       compute.x = x;
-      compute.counted = counted;
+      compute.row_mask = row_mask;
       compute.statistics = statistics = graph.add_fixed(2, builder.value(x).columns);
       if (renorm) corrections = add_corrections(builder, statistics, first);
       UpdateAverages averages;
@@ -107,7 +107,7 @@ struct BatchNormalizationLayer final : Layer {
       standardize.mean = mean;
       standardize.variance = variance;
     }
-    standardize.counted = counted;
+    standardize.row_mask = row_mask;
     standardize.epsilon = epsilon;
     standardize.spread = spread;
     if (corrections != kNoValue) {

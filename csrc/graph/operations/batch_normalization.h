@@ -7,13 +7,13 @@
 
 namespace engine::graph {
 
-/// statistics[0,n] = mean, statistics[1,n] = variance of x[:,n], over the rows that `counted` keeps
+/// statistics[0,n] = mean, statistics[1,n] = variance of x[:,n], over the rows that `row_mask` keeps
 struct ColumnStatistics final : Operation {
-  ValueId x = kNoValue, counted = kNoValue, statistics = kNoValue;
+  ValueId x = kNoValue, row_mask = kNoValue, statistics = kNoValue;
 
   const char* name() const override { return "column_statistics"; }
   std::vector<Operand> operands() const override {
-    return {writes(statistics, kWhole, 'n'), reads(x, kSamples, 'n'), reads(counted, kSamples, kWhole)};
+    return {writes(statistics, kWhole, 'n'), reads(x, kSamples, 'n'), reads(row_mask, kSamples, kWhole)};
   }
 };
 
@@ -52,7 +52,7 @@ struct UpdateAverages final : Operation {
 struct StandardizeColumns final : Operation {
   ValueId x = kNoValue, y = kNoValue;
   ValueId statistics = kNoValue, mean = kNoValue, variance = kNoValue;
-  ValueId counted = kNoValue;  // the rows that the statistics are of
+  ValueId row_mask = kNoValue;  // the rows that the statistics are of
   float epsilon = 0.0f;
   Spread spread = Spread::kVariance;
 
@@ -68,7 +68,7 @@ struct StandardizeColumns final : Operation {
 struct StandardizeColumnsGradient final : Operation {
   ValueId dy = kNoValue, y = kNoValue, dx = kNoValue;  // y where the statistics are of the batch, else kNoValue
   ValueId statistics = kNoValue, mean = kNoValue, variance = kNoValue;
-  ValueId counted = kNoValue;
+  ValueId row_mask = kNoValue;
   float epsilon = 0.0f;
   Spread spread = Spread::kVariance;
 

@@ -9,7 +9,7 @@ namespace engine::graph {
 
 std::vector<Operand> HostLayer::operands() const {
   return {writes(y, kSamples, kWhole), writes(kept, kSamples, kWhole), writes(losses, kSamples, kWhole),
-          reads(x, kSamples, kWhole), reads(counted, kSamples, kWhole)};
+          reads(x, kSamples, kWhole), reads(row_mask, kSamples, kWhole)};
 }
 
 void HostLayer::differentiate(Differentiation& gradients) const {
@@ -20,7 +20,7 @@ void HostLayer::differentiate(Differentiation& gradients) const {
   gradient.node = node;
   gradient.dy = dy;
   gradient.x = x;
-  gradient.counted = counted;
+  gradient.row_mask = row_mask;
   for (const int v : weights) gradient.dweights.push_back(gradients.new_gradient(graph.variable(v)));
   if (!gradients.wants(x)) return;
   gradient.dx = graph.add_like(x);
@@ -29,7 +29,7 @@ void HostLayer::differentiate(Differentiation& gradients) const {
 
 std::vector<Operand> HostLayerGradient::operands() const {
   std::vector<Operand> all{writes(dx, kSamples, kWhole), reads(dy, kSamples, kWhole), reads(x, kSamples, kWhole),
-                           reads(counted, kSamples, kWhole)};
+                           reads(row_mask, kSamples, kWhole)};
   for (const ValueId gradient : dweights) all.push_back(writes(gradient, kWhole, kWhole));
   return all;
 }
@@ -80,20 +80,20 @@ struct CustomLayer final : Layer {
     Graph& graph = builder.graph();
     Mask* const mask = masked ? builder.mask_of(inputs[0]) : nullptr;
     const ValueId x = builder.with_rows(inputs[0], 1);
-    const ValueId losses = builder.add_activity_penalty(1), counted = builder.counted(mask);
+    const ValueId losses = builder.add_activity_penalty(1), row_mask = builder.row_mask(mask);
     auto& layer = builder.add<HostLayer>();
     layer.node = builder.node;
     layer.x = x;
     layer.y = graph.add_batch(1, units);
     layer.losses = losses;
-    layer.counted = counted;
+    layer.row_mask = row_mask;
     for (size_t i = 0; i < weights.size(); ++i) {
       if (trainable && weights[i].trainable) layer.weights.push_back((*builder.variables)[i]);
     }
     if (output_rows != 0) {
       layer.kept = graph.add_batch(1, output_rows);
       Mask own{layer.kept, 0.0f, output_rows};
-      own.counted = layer.kept;
+      own.row_mask = layer.kept;
       builder.set_mask(layer.y, own);
     }
     return layer.y;

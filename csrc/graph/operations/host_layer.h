@@ -9,8 +9,8 @@ namespace engine::graph {
 struct HostLayer final : HostOperation {
   int node = -1;
   ValueId x = kNoValue, y = kNoValue;
-  ValueId counted = kNoValue;  // mask of the input, (samples, rows)
-  ValueId kept = kNoValue;     // mask of the output
+  ValueId row_mask = kNoValue;  // mask of the input, (samples, rows)
+  ValueId kept = kNoValue;      // mask of the output
   ValueId losses = kNoValue;
   std::vector<int> weights;  // its variables that learn
 
@@ -23,7 +23,7 @@ struct HostLayer final : HostOperation {
 /// The gradients by x and by the weights
 struct HostLayerGradient final : HostOperation {
   int node = -1;
-  ValueId dy = kNoValue, x = kNoValue, counted = kNoValue, dx = kNoValue;
+  ValueId dy = kNoValue, x = kNoValue, row_mask = kNoValue, dx = kNoValue;
   std::vector<ValueId> dweights;
 
   const char* name() const override { return "host_layer_gradient"; }

@@ -11,26 +11,26 @@ namespace engine::graph {
 struct LossOfRows final : Operation {
   int output = 0;
   ValueId x = kNoValue, losses = kNoValue, gradient = kNoValue, y_pred = kNoValue;
-  ValueId counted = kNoValue;  // the rows that the mask keeps
+  ValueId row_mask = kNoValue;  // the rows that the mask keeps
   Loss loss = Loss::kMeanSquaredError;
 
   const char* name() const override { return "loss"; }
   std::string attributes() const override { return kLossNames[static_cast<size_t>(loss)]; }
   std::vector<Operand> operands() const override {
     return {writes(losses, kSamples, kWhole), writes(gradient, kSamples, kWhole), writes(y_pred, kSamples, kWhole),
-            reads(x, kSamples, kWhole), reads(counted, kWhole, kWhole)};
+            reads(x, kSamples, kWhole), reads(row_mask, kWhole, kWhole)};
   }
 };
 
 /// The caller computes the losses of all rows, and the gradient.
 struct HostLoss final : HostOperation {
   int output = 0;
-  ValueId y_pred = kNoValue, losses = kNoValue, gradient = kNoValue, counted = kNoValue;
+  ValueId y_pred = kNoValue, losses = kNoValue, gradient = kNoValue, row_mask = kNoValue;
 
   const char* name() const override { return "host_loss"; }
   std::vector<Operand> operands() const override {
     return {writes(losses, kWhole, kWhole), writes(gradient, kWhole, kWhole), reads(y_pred, kWhole, kWhole),
-            reads(counted, kWhole, kWhole)};
+            reads(row_mask, kWhole, kWhole)};
   }
 };
 
@@ -57,22 +57,22 @@ struct MetricOfRows final : Operation {
 /// The values of all rows join the metric's sums over the pass, in the order of the samples.
 struct AddMetric final : Operation {
   int metric = 0;
-  ValueId values = kNoValue, y_pred = kNoValue, counted = kNoValue;
+  ValueId values = kNoValue, y_pred = kNoValue, row_mask = kNoValue;
 
   const char* name() const override { return "add_metric"; }
   std::vector<Operand> operands() const override {
-    return {reads(values, kWhole, kWhole), reads(counted, kWhole, kWhole)};
+    return {reads(values, kWhole, kWhole), reads(row_mask, kWhole, kWhole)};
   }
 };
 
 /// The sums that a metric is made of (confusion counts, moments, scores) grow by all rows, in the order of the samples.
 struct MetricOfSums final : Operation {
   int metric = 0;
-  ValueId y_pred = kNoValue, counted = kNoValue;
+  ValueId y_pred = kNoValue, row_mask = kNoValue;
 
   const char* name() const override { return "metric_of_sums"; }
   std::vector<Operand> operands() const override {
-    return {reads(y_pred, kWhole, kWhole), reads(counted, kWhole, kWhole)};
+    return {reads(y_pred, kWhole, kWhole), reads(row_mask, kWhole, kWhole)};
   }
 };
 
@@ -84,7 +84,7 @@ struct PenaltyTerm {
 
 /// The batch's losses and penalties join the sums over the pass, in the order of the samples.
 struct AddLosses final : Operation {
-  std::vector<ValueId> losses, counted;  // by output
+  std::vector<ValueId> losses, row_mask;  // by output
   std::vector<PenaltyTerm> penalties;
   std::vector<ValueId> activity_penalties;
 

@@ -89,7 +89,7 @@ struct MaskLayer final : Layer {
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     const ValueId x = builder.with_rows(inputs[0], groups);
     Mask mask{x, value, groups};
-    const ValueId factors = builder.counted(&mask);
+    const ValueId factors = builder.row_mask(&mask);
     auto& scale = builder.add<ScaleRows>();
     scale.x = x;
     scale.factors = factors;

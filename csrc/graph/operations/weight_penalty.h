@@ -1,6 +1,10 @@
 // Penalties on weights: what they add to the loss, and to the gradients.
 #pragma once
+#include <vector>
+
+#include "graph/graph.h"
 #include "graph/operation.h"
+#include "graph/operations/loss.h"
 
 namespace engine::graph {
 
@@ -67,5 +71,16 @@ struct AddSlopes final : Operation {
     return {updates(gradient, 'k', 'n'), reads(slopes, kWhole, kWhole)};
   }
 };
+
+/// A penalty on the weights of a variable, as far as it is known before the forward pass.
+struct WeightPenalty {
+  int variable;
+  PenaltyTerm term;
+  ValueId slopes = kNoValue;  // its gradient by the weights, where that is stored
+  bool transposed = false;    // whether the slopes are those of the transposed matrix
+};
+
+/// Appends the operations that compute the penalties on all variables; returns the penalties in the order of variables.
+std::vector<WeightPenalty> add_weight_penalties(Graph& graph);
 
 }  // namespace engine::graph

@@ -14,9 +14,9 @@ namespace engine {
 
 /// One block of weights, and the readers-writer lock for all programs that use some of them. A training that holds the
 /// lock sees whether another thread waits for it, and then releases it at the end of a batch.
-class Storage {
+class WeightStorage {
  public:
-  explicit Storage(int64_t floats) : data_(floats) {}
+  explicit WeightStorage(int64_t floats) : data_(floats) {}
 
   float* data() const { return data_.data(); }
 
@@ -39,19 +39,19 @@ class Storage {
   ChildReset reset_{&locks_, [](void* locks) { new (locks) Locks; }};
 };
 
-using Storages = std::vector<std::shared_ptr<Storage>>;
+using WeightStorages = std::vector<std::shared_ptr<WeightStorage>>;
 
 /// Holds the locks of all `storages` while it lives. The list is sorted by address, so that all threads lock in the
 /// same order. A `Hold` that writes makes `begin_fork` wait; a thread that calls it must not hold one.
 class Hold {
  public:
-  Hold(const Storages& storages, bool writes);
+  Hold(const WeightStorages& storages, bool writes);
   ~Hold();
   Hold(const Hold&) = delete;
   Hold& operator=(const Hold&) = delete;
 
  private:
-  const Storages& storages_;
+  const WeightStorages& storages_;
   const bool writes_;
 };
 
