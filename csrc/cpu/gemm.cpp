@@ -289,6 +289,9 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
 void multiply_part(const KernelTable& kernels, const Product& product, Range rows, Range columns, float* scratch) {
   const Grid grid = plan_grid(kernels.gemm_shape, product, 1);
   assert(product.m > 1 && grid.floats() <= packing_floats(std::min(product.m, product.k)));
+  // Packing goes from panel to panel of the kernel, so that each must begin where a packed panel does.
+  assert(product.b_layout != Layout::kPanels || Panels(product.k, product.n).width % grid.panel == 0);
+  assert(product.b_layout != Layout::kTurnedPanels || Panels(product.n, product.k).width == kPanel);
   CellRunner(kernels, product, grid, scratch).run(product.a, product.b, product.c, rows, columns);
 }
 

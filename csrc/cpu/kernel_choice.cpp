@@ -37,7 +37,8 @@ constexpr int64_t kPredictedRows = 128;
 /// The same if the caller computes a part of each batch.
 constexpr int64_t kPredictedRowsWithHost = 1024;
 
-/// Rows of a batch, inputs and units from which on kPackedBlocks is faster than kPanels.
+/// Rows of a batch, inputs and units from which on kPackedBlocks is faster than kPanels. Kernels so wide have panels of
+/// kPanel columns, as packing needs.
 constexpr int64_t kPackedRows = 128, kPackedSide = 256;
 /// Columns that each thread must have, to use each packed row of the left operand often enough.
 constexpr int64_t kPackedColumns = 64;
