@@ -189,7 +189,7 @@ class Model(Part, SaysWhatIsLeftOut):
         _require_no_input_layer(call.layer for call in trace.calls)
         require_names(layers if len(trace.starts) > 1 else layers[1:])
         self._listing = [*dict.fromkeys(layers)]
-        self._restack(trace.starts, [call.layer for call in trace.calls], None, trace.wiring)
+        self._set_parts(trace.starts, [call.layer for call in trace.calls], None, trace.wiring)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -503,9 +503,9 @@ class Model(Part, SaysWhatIsLeftOut):
             )
             require_verbose(verbose)
             hooks = CallbackList(callbacks, add_history=True)
-            with self._checking(compiled):
+            with self._restoring_loss_on_error(compiled):
                 source = self._source(x, y, sample_weight)
-                source, held_out = self._parted(
+                source, held_out = self._split_validation(
                     source, class_weight, validation_data, validation_split, stratify
                 )
                 plan = options.plan(
@@ -583,7 +583,7 @@ class Model(Part, SaysWhatIsLeftOut):
             require_verbose(verbose)
             hooks = CallbackList(callbacks)
             self._forget_penalties()
-            with self._checking(compiled):
+            with self._restoring_loss_on_error(compiled):
                 source = self._source(x, y, sample_weight)
                 size = resolve_batch_size(given_size, limit, source.count)
                 limit = _capped_steps(limit, source.steps(size))
@@ -620,7 +620,7 @@ class Model(Part, SaysWhatIsLeftOut):
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             compiled.require_reduction()
             self._forget_penalties()
-            with self._checking(compiled):
+            with self._restoring_loss_on_error(compiled):
                 samples = self._samples(x, y, sample_weight, names=self._feature_names)
                 samples = samples.with_class_weight(class_weight)
                 program = self._built_for(samples.sample_shape, compiled)
@@ -658,7 +658,7 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock.borrowed():
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             self._forget_penalties()
-            with self._checking(compiled):
+            with self._restoring_loss_on_error(compiled):
                 samples = self._samples(x, y, sample_weight, names=self._feature_names)
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), None))
@@ -729,8 +729,8 @@ class Model(Part, SaysWhatIsLeftOut):
         shapes = self._output_shapes_of(rows.shape[1:])
         target = None if out is None else target_for(out, self._require_one_output(shapes, "out"), rows)
         try:
-            nobody_to_tell = callbacks is None and len(rows) <= size and not impatient(verbose)
-            if nobody_to_tell and not isinstance(rows, LazyRows):
+            silent = callbacks is None and len(rows) <= size and not impatient(verbose)
+            if silent and not isinstance(rows, LazyRows):
                 outputs = self._built_for(rows.shape[1:]).predict(rows, target, True)
             else:
                 hooks, program = CallbackList(callbacks), self._built_for(rows.shape[1:])
@@ -985,7 +985,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 raise ValueError(msg)
         return Stream(x, check, f"{prefix}x", replays=like is not None)
 
-    def _parted(
+    def _split_validation(
         self,
         source: Source,
         class_weight: object,
@@ -1046,7 +1046,7 @@ class Model(Part, SaysWhatIsLeftOut):
             if unread:
                 targets[number] = _no_targets(len(rows), self._targeting(compiled, number, shapes))
         if not compiled.settled:
-            self._settle(compiled, targets, shapes)
+            self._resolve_loss(compiled, targets, shapes)
         compiled.require_readable(shapes)
         outputs = [
             checked_targets(rows, each, self._targeting(compiled, number, shapes), weight, prefix)
@@ -1169,7 +1169,7 @@ class Model(Part, SaysWhatIsLeftOut):
         return in_order_of(names, only_array(x, rank), name)
 
     @contextmanager
-    def _checking(self, compiled: Compiled) -> Iterator[None]:
+    def _restoring_loss_on_error(self, compiled: Compiled) -> Iterator[None]:
         """Resets the loss to what it was before the block if the block, in which arguments are checked, raises.
 
         The first targets decide which loss "crossentropy" stands for; those of a call that fails must not.
@@ -1181,7 +1181,7 @@ class Model(Part, SaysWhatIsLeftOut):
             compiled.losses = before
             raise
 
-    def _settle(self, compiled: Compiled, targets: Sequence[Any], shapes: Sequence[Shape]) -> None:
+    def _resolve_loss(self, compiled: Compiled, targets: Sequence[Any], shapes: Sequence[Shape]) -> None:
         """Lets the first targets decide which losses are meant."""
         indices = []
         targetings = [self._targeting(compiled, number, shapes) for number in range(len(shapes))]
@@ -1491,7 +1491,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 raise ValueError(msg)
             self._output_shapes_for([inputs.sample_shape])
             if not self.built:
-                self._restack([inputs], self._layers, self._compiled, self._wiring)
+                self._set_parts([inputs], self._layers, self._compiled, self._wiring)
 
     @property
     def built(self) -> bool:
@@ -2023,7 +2023,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     # The program.
 
-    def _restack(
+    def _set_parts(
         self,
         starts: Sequence[InputLayer],
         stack: Sequence[Part],
@@ -2049,9 +2049,9 @@ class Model(Part, SaysWhatIsLeftOut):
                     part._build_for_inputs(read)
         network = network_of(stack, wiring, _network_within)
         with JOINING:
-            self._join(list(starts), [*stack], wiring, network, compiled)
+            self._build_program(list(starts), [*stack], wiring, network, compiled)
 
-    def _join(
+    def _build_program(
         self,
         starts: list[InputLayer],
         stack: list[Part],
@@ -2059,7 +2059,7 @@ class Model(Part, SaysWhatIsLeftOut):
         network: Network,
         compiled: Compiled | None,
     ) -> None:
-        """Does what `_restack` says; `network` are the layers without the models around them."""
+        """Does what `_set_parts` says; `network` are the layers without the models around them."""
         program, by_shape = None, None
         weights: list[list[Float32 | Loan]] = []
         operations: list[Operation] = []
@@ -2162,7 +2162,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 self._compile_program(compiled, program, self._operations, network, shapes)
                 return
         # `trainable` was assigned, or there is no program yet.
-        self._restack(starts, self._layers, compiled, self._wiring)
+        self._set_parts(starts, self._layers, compiled, self._wiring)
 
     # Changes of the layers.
 
@@ -2176,32 +2176,34 @@ class Model(Part, SaysWhatIsLeftOut):
         for part in self._layers:
             if isinstance(part, Model):
                 part._renew()
-        self._restack(self._starts, self._layers, self._compiled, self._wiring)
+        self._set_parts(self._starts, self._layers, self._compiled, self._wiring)
 
-    def _around(self) -> list[Model]:
+    def _enclosing_models(self) -> list[Model]:
         """The models with weights that this one is a part of, at any depth, each before those around it."""
         with JOINING:
             outers = list(self._outers)
-        found = [model for outer in outers if outer.built for model in (outer, *outer._around())]
+        found = [model for outer in outers if outer.built for model in (outer, *outer._enclosing_models())]
         return list(dict.fromkeys(reversed(found)))[::-1]
 
     @contextmanager
     def _changing(self) -> Iterator[list[Model]]:
         """Holds the locks of this model and of those around it, which it yields, while the layers change."""
-        around = self._around()
+        around = self._enclosing_models()
         with ExitStack() as locks:
             for model in (*reversed(around), self):
                 locks.enter_context(model._lock)
                 model._require_idle("given other layers")
             yield around
 
-    def _exchange(self, around: Sequence[Model], starts: Sequence[InputLayer], stack: Sequence[Part]) -> None:
+    def _replace_parts(
+        self, around: Sequence[Model], starts: Sequence[InputLayer], stack: Sequence[Part]
+    ) -> None:
         """Makes `stack` the layers of the model, and builds those around it again; if it raises, nothing has changed."""
         for outer in around:
             outer._require_fitting(outer._network_with(self, stack))
-        self._restack(starts, stack, self._compiled)
+        self._set_parts(starts, stack, self._compiled)
         for outer in around:
-            outer._restack(outer._starts, outer._layers, outer._compiled, outer._wiring)
+            outer._set_parts(outer._starts, outer._layers, outer._compiled, outer._wiring)
 
     def _network_with(self, changed: Model, stack: Sequence[Part]) -> Network:
         """The network that this model has when `changed`, a part of it at some depth or itself, gets the layers `stack`."""

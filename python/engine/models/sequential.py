@@ -45,7 +45,7 @@ class Sequential(Model):
     def __init__(self, layers: Sequence[Any] | None = None, *, name: str | None = None) -> None:
         self._begin(name)  # the constructor of Model takes inputs and outputs
         require(Iterable, layers, "layers", "a list of layers")
-        self._restack(*with_parts(self._starts, self._layers, layers or []), None)
+        self._set_parts(*with_parts(self._starts, self._layers, layers or []), None)
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
         """Adds a layer at the end.
@@ -66,7 +66,7 @@ class Sequential(Model):
                 msg = f"model {self.name!r} can't be a part of itself: make another one with clone_model()"
                 raise ValueError(msg)
             starts, stack = with_parts(self._starts, self._layers, [layer])
-            self._exchange(around, starts, stack)
+            self._replace_parts(around, starts, stack)
 
     def pop(self, rebuild: bool = True) -> Any:
         """Removes the last layer and returns it with its weights. `rebuild` is ignored, as in `add`.
@@ -80,7 +80,7 @@ class Sequential(Model):
                 msg = f"model {self.name!r} has no layers to pop: add some with model.add()"
                 raise ValueError(msg)
             layer = self._layers[-1]
-            self._exchange(around, self._starts, self._layers[:-1])
+            self._replace_parts(around, self._starts, self._layers[:-1])
             return layer
 
     @property
