@@ -106,7 +106,7 @@ def test_parts_of_messages() -> None:
     assert checks.text_of_shape((3,)) == "(n, 3)"
     assert [checks.text_of_axes(count, 1) for count in (1, 2)] == ["1 or -1", "from 1 to 2 or from -2 to -1"]
     assert [checks.listing(names) for names in ([], ["a"], ["a", "b"])] == ["none", "a", "a, b"]
-    assert [checks.counted(count, "bin") for count in (0, 1, 2)] == ["0 bins", "1 bin", "2 bins"]
+    assert [checks.with_noun(count, "bin") for count in (0, 1, 2)] == ["0 bins", "1 bin", "2 bins"]
 
 
 @pytest.mark.parametrize(
