@@ -23,7 +23,7 @@ from engine import layers, models
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_truncated_files(suffix: str, saved: dict[str, bytes], tmp_path: Path) -> None:
     whole, path = saved[suffix], tmp_path / f"m{suffix}"
-    for size in sorted({0, 1, 7, 100, *range(0, len(whole) - 1, max(1, len(whole) // 40))}):
+    for size in sorted({0, 1, 7, 100, len(whole) - 1, *range(0, len(whole) - 1, max(1, len(whole) // 40))}):
         path.write_bytes(whole[:size])
         refused(path)
 

@@ -145,6 +145,7 @@ def opened(file: Path | BytesIO, packed: int | None = None) -> Iterator[H5Group]
     Raises:
         FileNotFoundError: if there is no such file.
         OSError: if it is no HDF5 file.
+        ValueError: if the end of the file is missing.
     """
     if isinstance(file, Path) and not file.exists():
         msg = f"no such file: {file}"
@@ -156,7 +157,28 @@ def opened(file: Path | BytesIO, packed: int | None = None) -> Iterator[H5Group]
     with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
         bounded = _BoundedFile(stream, size)
         with reader(bounded) as root:
+            _require_end(stream, size)
             yield H5Group(root, bounded, SizeBudget(size, packed))
+
+
+def _require_end(stream: IO[bytes], size: int) -> None:
+    """Raises ValueError if a file of `size` bytes ends before the address that its first block names as the end.
+
+    The block begins with a signature, a version and the size of addresses ("Superblock" in the specification of HDF5).
+    The end is the third address in every version.
+    """
+    stream.seek(0)
+    block = stream.read(64)
+    if not block.startswith(b"\x89HDF\r\n\x1a\n"):  # after a block of the user's, which is rare
+        return
+    # Of each version: where the size of addresses is, and where the first address is.
+    size_at, first_at = {0: (13, 24), 1: (13, 28)}.get(block[8], (9, 12))
+    width = block[size_at]
+    place = first_at + 2 * width
+    end = int.from_bytes(block[place : place + width], "little")
+    if size < end:
+        msg = f"the file has {size} bytes of {end}: its end is missing"
+        raise ValueError(msg)
 
 
 class _BytesRead(bytes):
