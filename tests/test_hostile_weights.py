@@ -190,7 +190,8 @@ def test_names_without_ends(tmp_path: Path) -> None:
     model = classifier()
     before = model.get_weights()
     model.save_weights(tmp_path / "good.weights.h5")
-    model.load_weights(tmp_path / "good.weights.h5")  # imports what reads the format, which takes memory as well
+    # What reads the format is imported now, since that takes memory as well.
+    model.load_weights(tmp_path / "good.weights.h5")
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="again and again") as caught:
