@@ -42,8 +42,10 @@ Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
   for (size_t i = 0; i < spec_.nodes.size(); ++i) {
     const Node& node = spec_.nodes[i];
     const auto first = static_cast<size_t>(node.shares);
-    if (node.shares >= 0 && (first >= i || typeid(*spec_.nodes[first].layer) != typeid(*node.layer))) {
-      refuse("'first' must be an earlier layer of the same kind");
+    if (node.shares >= 0) {
+      const Layer& own = *node.layer;
+      const Layer& other = *spec_.nodes[first < i ? first : i].layer;
+      if (first >= i || typeid(own) != typeid(other)) refuse("'first' must be an earlier layer of the same kind");
     }
     LayerInputs inputs;
     for (const int input : node.inputs) {

@@ -275,7 +275,8 @@ void schedule_partial_products(Scheduler& scheduler, const graph::Dense& operati
 }
 
 void schedule_dense(Scheduler& scheduler, const graph::Dense& operation) {
-  const graph::Value &x = scheduler.value(operation.x), &y = scheduler.value(operation.y);
+  // Copies, since scratch that is added moves the values of the schedule.
+  const graph::Value x = scheduler.value(operation.x), y = scheduler.value(operation.y);
   const bool last = y.groups == 1 && operation.activation == Activation::kLinear && feeds_loss(scheduler, operation.y);
   if (last && scheduler.is_divided_by_column(operation.x) &&
       pays_to_sum_partials(x.columns, y.columns, scheduler.threads())) {
