@@ -10,10 +10,24 @@ namespace engine::graph {
 using ValueId = int;
 inline constexpr ValueId kNoValue = -1;
 
-/// A matrix. How many rows the values of a batch have is known only when the graph is scheduled for a batch size.
+/// The length of an axis: `fixed + per_sample * samples`. The number of samples is that of a batch.
+struct Extent {
+  int64_t fixed = 0, per_sample = 0;
+
+  int64_t at(int64_t samples) const { return fixed + per_sample * samples; }
+  bool operator==(const Extent& other) const { return fixed == other.fixed && per_sample == other.per_sample; }
+  bool operator!=(const Extent& other) const { return !(*this == other); }
+};
+
+/// The axes of an array, the first of which varies slowest. No axes at all: one number.
+using Shape = std::vector<Extent>;
+
+/// A matrix, or an array of any shape. How many rows the values of a batch have is known only when the graph is
+/// scheduled for a batch size.
 struct Value {
   enum class Kind {
     kBatch,     // (batch * groups, columns): `groups` rows for each sample of the batch
+    kArray,     // an array of the shape `shape`; its numbers lie side by side
     kPerRow,    // one number for each of `groups` rows of a sample, such as its loss; the numbers lie side by side
     kFixed,     // (rows, columns), whatever the batch size is
     kVariable,  // the weights of variable `variable`, with what the optimizer keeps for each weight
@@ -25,6 +39,7 @@ struct Value {
   int64_t rows = 0;
   int64_t columns = 0;
   int variable = -1;
+  Shape shape;  // of an array
   std::shared_ptr<const std::vector<float>> numbers;
   /// Whether consecutive batches use different memory for it, so that a thread which is one batch ahead overwrites
   /// nothing that another thread still reads.

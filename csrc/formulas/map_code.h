@@ -1,0 +1,85 @@
+// The scalar instructions of a map: what a traced function computes for each element of its output.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace engine {
+
+enum class MapOp : uint8_t {
+  // Without operands.
+  kConstant,    // `number`
+  kSamples,     // the number of samples in the batch
+  kCoordinate,  // the index of the element along axis `axis` of the output
+  // Of a.
+  kNegate,
+  kAbs,
+  kSign,  // -1, 0 or 1
+  kExp,
+  kExpm1,
+  kLog,
+  kLog1p,
+  kSqrt,
+  kSin,
+  kCos,
+  kTanh,
+  kSigmoid,
+  kSoftplus,
+  kErf,
+  kErfinv,
+  kFloor,
+  kRound,  // to the nearest integer, halves to the even one
+  // Of a and b.
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kPower,
+  kRemainder,  // a - b floor(a / b), as Python's %
+  kMinimum,    // NaN if either is
+  kMaximum,
+  kAtan2,
+  kEqual,  // 1 or 0, as all comparisons
+  kLess,
+  kLessEqual,
+  // Of a, b and c.
+  kSelect,  // b where a is not 0, else c
+};
+
+inline constexpr const char* kMapOpNames[] = {
+    "constant", "samples", "coordinate", "negate", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin",
+    "cos", "tanh", "sigmoid", "softplus", "erf", "erfinv", "floor", "round", "add", "subtract", "multiply", "divide",
+    "power", "remainder", "minimum", "maximum", "atan2", "equal", "less", "less_equal", "select"};
+inline constexpr int kMapOps = sizeof kMapOpNames / sizeof *kMapOpNames;
+
+/// How many of a, b and c an instruction reads.
+inline constexpr int operand_count(MapOp op) {
+  return op < MapOp::kNegate ? 0 : op < MapOp::kAdd ? 1 : op < MapOp::kSelect ? 2 : 3;
+}
+
+/// The operands are numbers of registers. The first registers hold the inputs of the map, and each instruction fills
+/// the next one.
+struct MapInstruction {
+  MapOp op = MapOp::kConstant;
+  int a = -1, b = -1, c = -1;
+  int axis = 0;         // of kCoordinate
+  float number = 0.0f;  // of kConstant
+};
+
+/// The result is the last register.
+struct MapCode {
+  int inputs = 0;
+  std::vector<MapInstruction> instructions;
+
+  int registers() const { return inputs + static_cast<int>(instructions.size()); }
+  /// Appends an instruction, and returns the number of its register.
+  int add(MapOp op, int a = -1, int b = -1, int c = -1) {
+    instructions.push_back({op, a, b, c, 0, 0.0f});
+    return registers() - 1;
+  }
+  int add_constant(float number) {
+    instructions.push_back({MapOp::kConstant, -1, -1, -1, 0, number});
+    return registers() - 1;
+  }
+};
+
+}  // namespace engine

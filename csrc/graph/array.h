@@ -1,0 +1,48 @@
+// Arrays: values under a shape. Operations of traced functions read and write arrays.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace engine::graph {
+
+/// The numbers of a value in their order, under a shape. Several operations may read one value under different shapes.
+struct Array {
+  ValueId value = kNoValue;
+  Shape shape;
+};
+
+/// Numbers in an array for so many samples.
+int64_t numbers_in(const Shape& shape, int64_t samples);
+
+/// Whether two shapes have the same number of elements, whatever the number of samples is.
+bool equally_large(const Shape& a, const Shape& b);
+
+/// Whether the first axis runs over samples, once or several times, and the others do not depend on their number.
+bool has_sample_axis(const Shape& shape);
+
+/// Numbers for each sample of an array whose first axis runs over samples.
+int64_t numbers_per_sample(const Shape& shape);
+
+/// Such as "(b, 10)" or "(2b, 3)".
+std::string text_of(const Shape& shape);
+
+/// A new value of this shape. Matrices whose rows belong to samples are batches, which layers can read; others are
+/// arrays.
+Array add_array(Graph& graph, const Shape& shape);
+
+/// `array`, or a copy of it in another memory layout, so that its numbers can be found by strides: see `Strides`.
+Array strided(Graph& graph, const Array& array);
+
+/// A copy of `array` in a value that is laid out like `like`, or `array.value` itself if it has that layout already.
+ValueId laid_out_like(Graph& graph, const Array& array, ValueId like);
+
+/// The shape that a value has by itself: (samples * groups, columns) for batches.
+Shape shape_of(const Value& value);
+
+/// The letter of the loop over the first axis of an array, and that over its columns; kWhole where threads can't share
+/// them.
+Loop row_loop(const Graph& graph, const Array& array);
+
+}  // namespace engine::graph

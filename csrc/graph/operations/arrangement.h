@@ -1,0 +1,99 @@
+// Operations that move the numbers of arrays: copies, transposes, slices, joined arrays, rows chosen by index.
+#pragma once
+#include <vector>
+
+#include "graph/array.h"
+#include "graph/layer.h"
+#include "graph/operation.h"
+
+namespace engine::graph {
+
+/// y = x: the same numbers in the same order, in another memory layout
+struct Copy final : Operation {
+  Array x, y;  // of one shape
+
+  const char* name() const override { return "copy"; }
+  std::vector<Operand> operands() const override;
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// y[i_0, i_1, ...]: axis k of y is axis axes[k] of x
+struct Transpose final : Operation {
+  Array x, y;
+  std::vector<int> axes;
+
+  const char* name() const override { return "transpose"; }
+  std::vector<Operand> operands() const override;
+  std::string attributes() const override;
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// Elements `begin`, `begin + step`, ... of each axis of an array. A step may be negative.
+struct Selection {
+  std::vector<Extent> begin;
+  std::vector<int64_t> step;
+};
+
+/// y[i,j,...] = x[begin_0 + i step_0, begin_1 + j step_1, ...]
+struct Slice final : Operation {
+  Array x, y;
+  Selection selection;
+
+  const char* name() const override { return "slice"; }
+  std::vector<Operand> operands() const override;
+  std::string attributes() const override;
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// y = 0 except y[begin_0 + i step_0, begin_1 + j step_1, ...] = x[i,j,...]
+struct PlaceSlice final : Operation {
+  Array x, y;
+  Selection selection;
+
+  const char* name() const override { return "place_slice"; }
+  std::vector<Operand> operands() const override;
+  std::string attributes() const override;
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// y = the parts, one behind the other along an axis
+struct Join final : Operation {
+  std::vector<Array> parts;
+  Array y;
+  int axis = 0;
+
+  const char* name() const override { return "join"; }
+  std::vector<Operand> operands() const override;
+  std::string attributes() const override;
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// y[b..., i..., r...] = x[b..., indices[b..., i...], r...], where b are the first `batch_axes` axes of x and of the
+/// indices. Rows whose index does not exist are NaN.
+struct Gather final : Operation {
+  Array x, indices, y;
+  int batch_axes = 0;
+
+  const char* name() const override { return "gather"; }
+  std::vector<Operand> operands() const override;
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// dx = 0, then dx[b..., indices[b..., i...], r...] += dy[b..., i..., r...], in the order of the indices. Indices that
+/// do not exist are left out.
+struct ScatterAdd final : Operation {
+  Array dy, indices, dx;
+  int batch_axes = 0;
+
+  const char* name() const override { return "scatter_add"; }
+  std::vector<Operand> operands() const override;
+  void differentiate(Differentiation& gradients) const override;
+};
+
+std::shared_ptr<Layer> read_reshape(const Attributes& attributes);
+std::shared_ptr<Layer> read_transpose(const Attributes& attributes);
+std::shared_ptr<Layer> read_slice(const Attributes& attributes);
+std::shared_ptr<Layer> read_join(const Attributes& attributes);
+std::shared_ptr<Layer> read_gather(const Attributes& attributes);
+
+}  // namespace engine::graph

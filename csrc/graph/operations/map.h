@@ -1,0 +1,40 @@
+// Elementwise functions that a user wrote.
+#pragma once
+#include <vector>
+
+#include "formulas/map_code.h"
+#include "graph/array.h"
+#include "graph/layer.h"
+#include "graph/operation.h"
+
+namespace engine::graph {
+
+/// y[i,j,...] = code(inputs[0][i,j,...], inputs[1][i,j,...], ...). The shapes of the inputs are aligned at their last
+/// axes and broadcast, as in NumPy.
+struct Map final : Operation {
+  std::vector<Array> inputs;
+  Array y;
+  MapCode code;
+  bool by_column = false;  // whether y is (b, n) and all inputs are (b, n), (b, 1), (n) or single numbers
+
+  const char* name() const override { return "map"; }
+  std::vector<Operand> operands() const override;
+  std::string attributes() const override;
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// Appends a map, and returns its output.
+Array add_map(Graph& graph, const std::vector<Array>& inputs, const Shape& shape, const MapCode& code);
+
+/// a op b, of equal shapes or one that is broadcast to `shape`.
+Array add_map(Graph& graph, MapOp op, const Array& a, const Array& b, const Shape& shape);
+
+/// The code of the derivative of `code` by input `input`, times a further input: the gradient by the output.
+MapCode derivative(const MapCode& code, int input);
+
+/// Maps that only one other map reads become a part of it, so that what is between them is never stored.
+void fuse_maps(Graph& graph);
+
+std::shared_ptr<Layer> read_map(const Attributes& attributes);
+
+}  // namespace engine::graph

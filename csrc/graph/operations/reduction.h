@@ -1,0 +1,60 @@
+// Sums, products and extremes along axes of an array.
+#pragma once
+#include <vector>
+
+#include "graph/array.h"
+#include "graph/layer.h"
+#include "graph/operation.h"
+
+namespace engine::graph {
+
+/// y = x summed (or otherwise combined) over some of its axes. The shape of y has the other axes of x.
+struct Reduce final : Operation {
+  enum class Kind { kSum, kMaximum, kMinimum, kProduct, kArgMaximum, kArgMinimum };
+  static constexpr const char* kNames[] = {"sum", "max", "min", "prod", "argmax", "argmin"};
+
+  Kind kind = Kind::kSum;
+  Array x, y;
+  std::vector<int> axes;  // ascending; the argument of an extreme has one
+
+  bool reduces(int axis) const;
+  const char* name() const override { return "reduce"; }
+  std::vector<Operand> operands() const override;
+  std::string attributes() const override;
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// dx[..., j, ...] = dy times the product of all other elements along the axes, also where some of them are 0
+struct ProductGradient final : Operation {
+  Array x, dy, dx;  // dy has the shape of `y` of the product
+  std::vector<int> axes;
+
+  const char* name() const override { return "product_gradient"; }
+  std::vector<Operand> operands() const override;
+};
+
+/// y[..., j, ...] = the sum of x[..., 0 to j, ...] along `axis`, or of x[..., j to the end, ...]
+struct CumulativeSum final : Operation {
+  Array x, y;
+  int axis = 0;
+  bool reverse = false;
+
+  const char* name() const override { return "cumulative_sum"; }
+  std::vector<Operand> operands() const override;
+  std::string attributes() const override;
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// The sum over `axes`.
+Array add_sum(Graph& graph, const Array& x, const std::vector<int>& axes);
+
+/// The gradient by an input of shape `shape` that was broadcast to the shape of `dy`: the sum over what was repeated.
+Array sum_to(Graph& graph, const Array& dy, const Shape& shape);
+
+/// `shape` with axes of length 1 in place of `axes`.
+Shape with_ones(const Shape& shape, const std::vector<int>& axes);
+
+std::shared_ptr<Layer> read_reduce(const Attributes& attributes);
+std::shared_ptr<Layer> read_cumulative_sum(const Attributes& attributes);
+
+}  // namespace engine::graph

@@ -1,0 +1,90 @@
+// Variables, constants, targets and random numbers as arrays.
+#pragma once
+#include "graph/array.h"
+#include "graph/layer.h"
+#include "graph/operation.h"
+
+namespace engine::graph {
+
+/// y = the weights of a variable, row by row
+struct ReadVariable final : Operation {
+  ValueId variable = kNoValue;
+  Array y;
+  bool trainable = true;
+
+  const char* name() const override { return "read_variable"; }
+  std::vector<Operand> operands() const override;
+  bool learns() const override { return trainable; }
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// gradient = x, laid out in memory like the variable
+struct StoreGradient final : Operation {
+  Array x;
+  ValueId gradient = kNoValue;
+
+  const char* name() const override { return "store_gradient"; }
+  std::vector<Operand> operands() const override;
+};
+
+/// y = the gradient by a variable, row by row
+struct ReadGradient final : Operation {
+  ValueId gradient = kNoValue;
+  Array y;
+
+  const char* name() const override { return "read_gradient"; }
+  std::vector<Operand> operands() const override;
+};
+
+/// y = numbers that never change
+struct Constants final : Operation {
+  std::shared_ptr<const std::vector<float>> numbers;
+  Array y;
+
+  const char* name() const override { return "constants"; }
+  std::vector<Operand> operands() const override;
+};
+
+/// y = the targets of an output; class indices as floats
+struct ReadTarget final : Operation {
+  int output = 0;
+  Array y;  // (b, ...), with as many rows for each sample as the output has
+
+  const char* name() const override { return "read_target"; }
+  std::vector<Operand> operands() const override;
+  std::string attributes() const override;
+};
+
+/// y = random numbers, other ones in each batch. Element i of the batch gets number i of the stream of its step.
+struct RandomArray final : Operation {
+  enum class Distribution { kUniform, kNormal, kTruncatedNormal };
+  static constexpr const char* kNames[] = {"uniform", "normal", "truncated_normal"};
+
+  Distribution distribution = Distribution::kUniform;
+  Array y;
+  float low = 0.0f, high = 1.0f;  // of uniform numbers; mean and standard deviation of normal ones
+  uint64_t seed = 0;
+
+  const char* name() const override { return "random"; }
+  std::vector<Operand> operands() const override;
+  std::string attributes() const override { return kNames[static_cast<size_t>(distribution)]; }
+};
+
+/// The losses of all rows of an output, from an array that a traced function computed. losses[b] = values[b], or the
+/// one number where `values` is a single one. seed = the gradient of the batch's loss by `values`: the weight of the row
+/// over what the reduction divides by.
+struct TracedLoss final : Operation {
+  int output = 0;
+  Array values;
+  ValueId losses = kNoValue, row_mask = kNoValue;
+  Array seed;  // like `values`; kNoValue where nothing is trained
+
+  const char* name() const override { return "traced_loss"; }
+  std::vector<Operand> operands() const override;
+};
+
+std::shared_ptr<Layer> read_variable_layer(const Attributes& attributes);
+std::shared_ptr<Layer> read_constants(const Attributes& attributes);
+std::shared_ptr<Layer> read_random_array(const Attributes& attributes);
+
+}  // namespace engine::graph
