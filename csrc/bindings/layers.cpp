@@ -12,6 +12,15 @@
 namespace engine::bindings {
 namespace {
 
+/// A shape as Python gives it: (fixed, per_sample) of each axis.
+using Pairs = std::vector<std::pair<int64_t, int64_t>>;
+
+graph::Shape to_shape(const Pairs& pairs) {
+  graph::Shape shape;
+  for (const auto& [fixed, per_sample] : pairs) shape.push_back({fixed, per_sample});
+  return shape;
+}
+
 /// A mapping of Python as the layers of the graph read it.
 class PythonAttributes final : public graph::Attributes {
  public:
@@ -30,6 +39,15 @@ class PythonAttributes final : public graph::Attributes {
   std::vector<int64_t> integers(const char* key) const override { return get<std::vector<int64_t>>(mapping_, key); }
   std::vector<int32_t> indices(const char* key) const override { return get<std::vector<int32_t>>(mapping_, key); }
   std::vector<float> numbers(const char* key) const override { return get<std::vector<float>>(mapping_, key); }
+  std::vector<std::string> texts(const char* key) const override {
+    return get<std::vector<std::string>>(mapping_, key);
+  }
+  graph::Shape shape(const char* key) const override { return to_shape(get<Pairs>(mapping_, key)); }
+  std::vector<graph::Shape> shapes(const char* key) const override {
+    std::vector<graph::Shape> all;
+    for (const Pairs& pairs : get<std::vector<Pairs>>(mapping_, key)) all.push_back(to_shape(pairs));
+    return all;
+  }
   std::unique_ptr<Attributes> nested(const char* key) const override {
     return std::make_unique<PythonAttributes>(get<py::dict>(mapping_, key));
   }

@@ -19,6 +19,9 @@ int64_t numbers_in(const Shape& shape, int64_t samples);
 /// Whether two shapes have the same number of elements, whatever the number of samples is.
 bool equally_large(const Shape& a, const Shape& b);
 
+/// Whether an array of this shape has one element.
+bool is_single(const Shape& shape);
+
 /// Whether the first axis runs over samples, once or several times, and the others do not depend on their number.
 bool has_sample_axis(const Shape& shape);
 
@@ -32,8 +35,12 @@ std::string text_of(const Shape& shape);
 /// arrays.
 Array add_array(Graph& graph, const Shape& shape);
 
-/// `array`, or a copy of it in another memory layout, so that its numbers can be found by strides: see `Strides`.
+/// `array`, or a copy of it whose numbers lie side by side. Of the result, each axis has a stride: the distance in
+/// memory between neighbours along it. The rows of a batch have gaps between them, so that not every shape has.
 Array strided(Graph& graph, const Array& array);
+
+/// A copy of `array`, which has strides, in a value of kind kArray and shape `shape`.
+ValueId laid_out_as_array(Graph& graph, const Array& array, const Shape& shape);
 
 /// A copy of `array` in a value that is laid out like `like`, or `array.value` itself if it has that layout already.
 ValueId laid_out_like(Graph& graph, const Array& array, ValueId like);
@@ -41,8 +48,11 @@ ValueId laid_out_like(Graph& graph, const Array& array, ValueId like);
 /// The shape that a value has by itself: (samples * groups, columns) for batches.
 Shape shape_of(const Value& value);
 
-/// The letter of the loop over the first axis of an array, and that over its columns; kWhole where threads can't share
-/// them.
+/// The letter of the loop over the rows of an array that is no batch. Equal letters mean equal rows for each thread, so
+/// that only arrays with equal first axes have it.
+inline constexpr Loop kRows = 'r';
+
+/// The letter of the loop over the first axis of an array: kSamples, kRows, or kWhole where threads can't share it.
 Loop row_loop(const Graph& graph, const Array& array);
 
 }  // namespace engine::graph

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "formulas/kinds.h"
+#include "graph/value.h"
 #include "graph/variables.h"
 
 namespace engine::graph {
@@ -25,6 +26,10 @@ class Attributes {
   virtual std::vector<int64_t> integers(const char* key) const = 0;
   virtual std::vector<int32_t> indices(const char* key) const = 0;
   virtual std::vector<float> numbers(const char* key) const = 0;
+  virtual std::vector<std::string> texts(const char* key) const = 0;
+  /// A shape: a list of pairs (fixed, per_sample), one for each axis. `shapes` are a list of them.
+  virtual Shape shape(const char* key) const = 0;
+  virtual std::vector<Shape> shapes(const char* key) const = 0;
   virtual std::unique_ptr<Attributes> nested(const char* key) const = 0;
   virtual std::vector<std::unique_ptr<Attributes>> list(const char* key) const = 0;
   /// Throws std::invalid_argument with `message`, the key and the whole mapping.

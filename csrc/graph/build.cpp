@@ -1,6 +1,7 @@
 #include "graph/build.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "graph/builder.h"
 #include "graph/differentiate.h"
@@ -8,7 +9,9 @@
 #include "graph/operations/activation.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/loss.h"
+#include "graph/operations/map.h"
 #include "graph/operations/pooling.h"
+#include "graph/operations/variables_as_arrays.h"
 #include "graph/rewrites.h"
 
 namespace engine::graph {
@@ -39,6 +42,8 @@ class Assembly {
       // The sums over the pass come last, where the barriers that others need have made the values visible.
       add_sums();
     }
+    remove_unread(*graph_);
+    fuse_maps(*graph_);
     graph_->mixes_samples = model_.mixes_samples();
     graph_->multiply_adds = model_.multiply_adds();
     const auto& operations = graph_->operations();
@@ -61,27 +66,53 @@ class Assembly {
       first_column += size;
     }
     if (!builder_.predicts()) penalties_ = add_weight_penalties(*graph_);
-    const auto value_of = [&](int node) {
-      return node < 0 ? inputs[static_cast<size_t>(Node::kInput - node)] : values[static_cast<size_t>(node)];
-    };
-    for (size_t i = 0; i < spec.nodes.size(); ++i) {
-      const Node& node = spec.nodes[i];
-      builder_.node = static_cast<int>(i);
-      builder_.variables = &model_.variables_of(i);
-      std::vector<ValueId> read;
-      for (const int input : node.inputs) read.push_back(value_of(input));
-      const ValueId output = node.layer->build(builder_, read);
-      builder_.pass_mask(read.front(), output);
-      values.push_back(output);
-    }
+    values = add_nodes(model_, inputs);
     for (size_t i = 0; i < spec.outputs.size(); ++i) {
       Output output;
-      output.y_pred = builder_.with_rows(value_of(spec.outputs[i].node), spec.outputs[i].groups);
+      output.y_pred = builder_.batch_of(value_of(spec.outputs[i].node, inputs, values), spec.outputs[i].groups);
       output.first_column = i == 0 ? 0 : graph_->outputs[i - 1].first_column + model_.output_size(i - 1);
       graph_->outputs.push_back(output);
     }
     fold_rescaling_into_input(*graph_);
     fold_activation_into_dense(*graph_);
+  }
+
+  static ValueId value_of(int node, const std::vector<ValueId>& inputs, const std::vector<ValueId>& values) {
+    return node < 0 ? inputs[static_cast<size_t>(Node::kInput - node)] : values[static_cast<size_t>(node)];
+  }
+
+  /// Appends the operations of all nodes of a model, or of a function; returns the output of each.
+  std::vector<ValueId> add_nodes(const Model& model, const std::vector<ValueId>& inputs) {
+    std::vector<ValueId> values;
+    const std::vector<Node>& nodes = model.spec().nodes;
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      const Layer& layer = *nodes[i].layer;
+      builder_.node = static_cast<int>(i);
+      builder_.variables = &model.variables_of(i);
+      std::vector<ValueId> read;
+      for (const int input : nodes[i].inputs) {
+        const ValueId value = value_of(input, inputs, values);
+        const bool is_array = graph_->value(value).kind == Value::Kind::kArray;
+        read.push_back(is_array && !layer.reads_arrays() ? builder_.batch_of(value, layer.groups) : value);
+      }
+      const ValueId output = layer.build(builder_, read);
+      if (!read.empty()) builder_.pass_mask(read.front(), output);
+      values.push_back(output);
+    }
+    return values;
+  }
+
+  /// What a function of a user computes from the targets and the predictions of an output.
+  Array add_trace(const Trace& trace, int output, ValueId y_pred) {
+    const ModelSpec& spec = trace.model.spec();
+    const int64_t groups = graph_->value(y_pred).groups;
+    const Array y_true = add_array(*graph_, {{0, groups}, {spec.input_sizes[0] / groups, 0}});
+    auto& read = graph_->add<ReadTarget>();
+    read.output = output;
+    read.y = y_true;
+    const std::vector<ValueId> inputs{y_true.value, y_pred};
+    const ValueId value = value_of(trace.value, inputs, add_nodes(trace.model, inputs));
+    return strided(*graph_, {value, trace.shape});
   }
 
   void add_losses() {
@@ -90,6 +121,10 @@ class Assembly {
       if (training_.losses[i].masked) {
         graph_->outputs[i].row_mask = builder_.row_mask(builder_.mask_of(graph_->outputs[i].y_pred));
       }
+    }
+    for (size_t i = 0; i < graph_->outputs.size(); ++i) {
+      const auto& traced = training_.losses[i].traced;
+      traced_losses_.push_back(traced ? add_trace(*traced, static_cast<int>(i), graph_->outputs[i].y_pred) : Array{});
     }
     forward_count_ = graph_->operations().size();
     for (size_t i = 0; i < graph_->outputs.size(); ++i) add_loss(i);
@@ -112,7 +147,7 @@ class Assembly {
       const int producer = uses.producer(y_pred);
       const bool shared = std::count_if(graph_->outputs.begin(), graph_->outputs.end(),
                                         [&](const Output& other) { return other.y_pred == y_pred; }) > 1;
-      if (spec.host || spec.from_logits || producer < 0 || uses.reader_count(y_pred) != 0 || shared) continue;
+      if (spec.host || spec.traced || spec.from_logits || producer < 0 || uses.reader_count(y_pred) != 0 || shared) continue;
       const Operation* last = graph_->operations()[static_cast<size_t>(producer)].get();
       if (const auto* row = dynamic_cast<const RowActivation*>(last);
           row && row->activation == Activation::kSoftmax && spec.kind == Loss::kCrossentropy) {
@@ -133,6 +168,7 @@ class Assembly {
     const bool linked = logits_[i] != kNoValue;
     const ValueId x = linked ? logits_[i] : output.y_pred;
     output.losses = graph_->add_per_row(graph_->value(x).groups);
+    if (spec.traced) return add_traced_loss(i);
     if (builder_.training() || spec.host) output.gradient = graph_->add_like(x);
     if (spec.host) {
       auto& host = graph_->add<HostLoss>();
@@ -155,6 +191,19 @@ class Assembly {
     if (output.row_mask != kNoValue && builder_.training()) mask_gradient(output);
   }
 
+  void add_traced_loss(size_t i) {
+    Output& output = graph_->outputs[i];
+    const Array values = traced_losses_[i];
+    const Array seed = builder_.training() ? add_array(*graph_, values.shape) : Array{};
+    auto& loss = graph_->add<TracedLoss>();
+    loss.output = static_cast<int>(i);
+    loss.values = values;
+    loss.losses = output.losses;
+    loss.row_mask = output.row_mask;
+    loss.seed = seed;
+    seeds_.push_back({values, seed});
+  }
+
   /// Rows that the mask leaves out get a gradient of zero.
   void mask_gradient(Output& output) {
     auto& scale = graph_->add<ScaleRows>();
@@ -171,6 +220,13 @@ class Assembly {
       if (!by_sample(spec)) continue;
       const Output& output = graph_->outputs[static_cast<size_t>(spec.output)];
       const ValueId values = graph_->add_per_row(graph_->value(output.y_pred).groups);
+      if (spec.kind == MetricSpec::Kind::kTraced) {
+        const Array result = add_trace(*spec.traced, spec.output, output.y_pred);
+        auto& copy = graph_->add<TracedValues>();
+        copy.x = result;
+        copy.values = metric_values_.back() = values;
+        continue;
+      }
       const bool needs_room = spec.kind == MetricSpec::Kind::kLoss && gives_probabilities(formula(spec.loss));
       auto& metric = graph_->add<MetricOfRows>();
       metric.metric = static_cast<int>(i);
@@ -185,8 +241,9 @@ class Assembly {
     Differentiation gradients(*graph_);
     for (size_t i = 0; i < graph_->outputs.size(); ++i) {
       const ValueId x = logits_[i] != kNoValue ? logits_[i] : graph_->outputs[i].y_pred;
-      gradients.contribute(x, graph_->outputs[i].gradient);
+      if (graph_->outputs[i].gradient != kNoValue) gradients.contribute(x, graph_->outputs[i].gradient);
     }
+    for (const auto& [values, seed] : seeds_) gradients.contribute(values, seed);
     gradients.run(forward_count_);
     fold_activation_gradient_into_dense(*graph_);
     // Where the caller computes a part and may fail, a batch changes no weight before all gradients are known.
@@ -227,6 +284,8 @@ class Assembly {
   Builder builder_;
   std::vector<WeightPenalty> penalties_;
   std::vector<ValueId> logits_;  // by output: what the loss reads in place of y_pred, or kNoValue
+  std::vector<Array> traced_losses_;                 // by output: what a function of the user computed
+  std::vector<std::pair<Array, Array>> seeds_;       // of these, and their gradients
   std::vector<ValueId> metric_values_;
   size_t forward_count_ = 0;
 };

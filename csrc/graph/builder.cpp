@@ -1,7 +1,9 @@
 #include "graph/builder.h"
 
+#include "graph/operations/arrangement.h"
 #include "graph/operations/pooling.h"
 #include "graph/operations/shape.h"
+#include "graph/operations/variables_as_arrays.h"
 
 namespace engine::graph {
 
@@ -13,6 +15,38 @@ ValueId Builder::with_rows(ValueId x, int64_t groups) {
   reshape.y = graph_.add_batch(groups, from.columns * from.groups / groups);
   pass_mask(x, reshape.y);
   return reshape.y;
+}
+
+ValueId Builder::batch_of(ValueId value, int64_t groups) {
+  const Value from = graph_.value(value);
+  if (from.kind == Value::Kind::kBatch) return with_rows(value, groups);
+  const int64_t columns = numbers_per_sample(from.shape) / groups;
+  const Shape shape{{0, groups}, {columns, 0}};
+  const ValueId copied = graph_.add_batch(groups, columns);
+  add_copy(graph_, {value, shape}, {copied, shape});
+  pass_mask(value, copied);
+  return copied;
+}
+
+const Variable* Builder::variable_at(ValueId value) const {
+  return named_variables_.count(value) ? &graph_.variables()[graph_.value(value).variable] : nullptr;
+}
+
+ValueId Builder::array_of(ValueId value) {
+  const auto found = named_variables_.find(value);
+  if (found == named_variables_.end()) return value;
+  NamedVariable& variable = found->second;
+  if (variable.array == kNoValue) {
+    Value array;
+    array.kind = Value::Kind::kArray;
+    array.shape = variable.shape;
+    variable.array = graph_.add_value(array);
+    auto& read = add<ReadVariable>();
+    read.variable = value;
+    read.y = {variable.array, variable.shape};
+    read.trainable = variable.trainable;
+  }
+  return variable.array;
 }
 
 void Builder::pass_mask(ValueId input, ValueId output) {

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "graph/graph.h"
+#include "graph/array.h"
 
 namespace engine::graph {
 
@@ -46,6 +46,21 @@ class Builder {
   /// `x` with `groups` rows for each sample; the numbers and their order stay.
   ValueId with_rows(ValueId x, int64_t groups);
 
+  /// A value of any layout as a batch with `groups` rows for each sample.
+  ValueId batch_of(ValueId value, int64_t groups);
+  /// A value that operations on arrays can read: of a variable, its weights row by row.
+  ValueId array_of(ValueId value);
+
+  /// Says that a node is this variable, which has the shape `shape` as an array.
+  void set_variable(ValueId variable, const Shape& shape, bool trainable) {
+    named_variables_[variable] = {shape, trainable, kNoValue};
+  }
+  /// The variable that a value is; null for other values.
+  const Variable* variable_at(ValueId value) const;
+  bool is_trainable(ValueId variable) const { return named_variables_.at(variable).trainable; }
+  /// By the value of a node that computes several derivatives: each of them.
+  std::map<ValueId, std::vector<Array>> derivatives;
+
   /// The number of the node that is being built, and its variables.
   int node = -1;
   const std::vector<int>* variables = nullptr;
@@ -69,6 +84,12 @@ class Builder {
   Graph& graph_;
   std::vector<std::function<void()>> last_;
   std::map<ValueId, std::shared_ptr<Mask>> masks_;
+  struct NamedVariable {
+    Shape shape;
+    bool trainable = true;
+    ValueId array = kNoValue;  // its weights row by row, once an operation has read them
+  };
+  std::map<ValueId, NamedVariable> named_variables_;
 };
 
 }  // namespace engine::graph

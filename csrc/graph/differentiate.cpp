@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "graph/operations/elementwise.h"
+#include "graph/operations/map.h"
 #include "graph/operations/optimizer.h"
+#include "graph/operations/variables_as_arrays.h"
 
 namespace engine::graph {
 
@@ -11,9 +13,23 @@ Differentiation::Differentiation(Graph& graph)
     : graph_(graph),
       wanted_(static_cast<size_t>(graph.value_count())),
       contributions_(static_cast<size_t>(graph.value_count())) {
-  for (const auto& operation : graph.operations()) {
+  find_wanted();
+}
+
+Differentiation::Differentiation(Graph& graph, const std::vector<ValueId>& by)
+    : graph_(graph),
+      within_(true),
+      wanted_(static_cast<size_t>(graph.value_count())),
+      contributions_(static_cast<size_t>(graph.value_count())) {
+  for (const ValueId x : by) wanted_[static_cast<size_t>(x)] = true;
+  find_wanted();
+}
+
+void Differentiation::find_wanted() {
+  for (const auto& operation : graph_.operations()) {
     const auto operands = operation->operands();
-    const bool depends = operation->learns() || std::any_of(operands.begin(), operands.end(), [&](const Operand& each) {
+    const bool learns = !within_ && operation->learns();
+    const bool depends = learns || std::any_of(operands.begin(), operands.end(), [&](const Operand& each) {
                            return each.use == Use::kRead && wants(each.value);
                          });
     if (!depends) continue;
@@ -25,7 +41,11 @@ Differentiation::Differentiation(Graph& graph)
 
 ValueId Differentiation::gradient_of(ValueId y) {
   std::vector<ValueId>& parts = contributions_[static_cast<size_t>(y)];
-  if (parts.size() > 1) {
+  if (parts.size() > 1 && graph_.value(parts.front()).kind == Value::Kind::kArray) {
+    std::vector<Array> terms;
+    for (const ValueId part : parts) terms.push_back({part, graph_.value(part).shape});
+    parts.assign(1, sum(terms).value);
+  } else if (parts.size() > 1) {
     auto& sum = graph_.add<Sum>();
     sum.terms = parts;
     sum.y = graph_.add_like(parts.front());
@@ -46,10 +66,36 @@ void Differentiation::contribute(ValueId x, ValueId dx) {
   if (wants(x)) contributions_[static_cast<size_t>(x)].push_back(dx);
 }
 
+void Differentiation::contribute(const Array& x, const Array& dx) {
+  if (wants(x.value)) contribute(x.value, laid_out_like(graph_, dx, x.value));
+}
+
+void Differentiation::contribute_to_variable(ValueId variable, const Array& dx) {
+  if (within_) {
+    by_variables_[variable].push_back(dx);
+    return;
+  }
+  const Array x = strided(graph_, dx);
+  const ValueId gradient = new_gradient(variable);
+  auto& store = graph_.add<StoreGradient>();
+  store.x = x;
+  store.gradient = gradient;
+}
+
+Array Differentiation::sum(const std::vector<Array>& terms) {
+  Array total = terms.front();
+  for (size_t i = 1; i < terms.size(); ++i) total = add_map(graph_, MapOp::kAdd, total, terms[i], total.shape);
+  return total;
+}
+
 ValueId Differentiation::new_gradient(ValueId variable) {
   if (variable == kNoValue) return kNoValue;
   const int v = graph_.value(variable).variable;
   const ValueId gradient = graph_.add_gradient(v);
+  if (within_) {
+    unread_.push_back({variable, gradient});
+    return gradient;
+  }
   if (!gradients_.emplace(v, gradient).second) unadded_.push_back(gradient);
   return gradient;
 }
@@ -62,17 +108,43 @@ void Differentiation::run(size_t count) {
                                      [&](const Operand& each) { return each.use == Use::kWrite && wants(each.value); });
     if (!reached) continue;
     operation.differentiate(*this);
-    for (const ValueId gradient : unadded_) {
-      auto& add = graph_.add<AddGradient>();
-      add.gradient = gradient;
-      add.sum = gradients_.at(graph_.value(gradient).variable);
-    }
-    unadded_.clear();
+    add_to_first_gradients();
   }
   for (const auto& [v, gradient] : gradients_) {
     graph_.learning.push_back(v);
     graph_.gradients.push_back(gradient);
   }
+}
+
+void Differentiation::add_to_first_gradients() {
+  for (const ValueId gradient : unadded_) {
+    auto& add = graph_.add<AddGradient>();
+    add.gradient = gradient;
+    add.sum = gradients_.at(graph_.value(gradient).variable);
+  }
+  unadded_.clear();
+  for (const auto& [variable, gradient] : unread_) {
+    const Variable& v = graph_.variables()[graph_.value(variable).variable];
+    Shape shape;
+    for (const int64_t length : v.shape) shape.push_back({length, 0});
+    const Array y = add_array(graph_, shape);
+    auto& read = graph_.add<ReadGradient>();
+    read.gradient = gradient;
+    read.y = y;
+    by_variables_[variable].push_back(y);
+  }
+  unread_.clear();
+}
+
+Array Differentiation::derivative_by(const Array& x) {
+  const auto found = by_variables_.find(x.value);
+  if (found != by_variables_.end()) return {sum(found->second).value, x.shape};
+  const bool is_variable = graph_.value(x.value).kind == Value::Kind::kVariable;
+  const ValueId gradient = is_variable ? kNoValue : gradient_of(x.value);
+  if (gradient != kNoValue) return {gradient, x.shape};
+  MapCode zero;
+  zero.add_constant(0.0f);
+  return add_map(graph_, {}, x.shape, zero);
 }
 
 }  // namespace engine::graph

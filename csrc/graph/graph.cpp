@@ -1,5 +1,6 @@
 #include "graph/graph.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace engine::graph {
@@ -55,6 +56,10 @@ ValueId Graph::add_constant(std::shared_ptr<const std::vector<float>> numbers) {
   value.columns = static_cast<int64_t>(numbers->size());
   value.numbers = std::move(numbers);
   return add_value(value);
+}
+
+bool Graph::is_output(ValueId value) const {
+  return std::any_of(outputs.begin(), outputs.end(), [&](const Output& output) { return output.y_pred == value; });
 }
 
 void Graph::erase(const std::vector<bool>& flags) {

@@ -61,6 +61,9 @@ class Graph {
   /// Removes the operations whose flag is set.
   void erase(const std::vector<bool>& flags);
 
+  /// Whether a value is an output of the model.
+  bool is_output(ValueId value) const;
+
   // What the caller may ask about the graph.
   std::vector<Output> outputs;
   std::vector<ValueId> activity_penalties;  // per-row values: penalties on what passes through layers

@@ -5,17 +5,23 @@
 
 #include "graph/operations/activation.h"
 #include "graph/operations/activity_penalty.h"
+#include "graph/operations/arrangement.h"
 #include "graph/operations/batch_normalization.h"
 #include "graph/operations/column_scale.h"
+#include "graph/operations/contraction.h"
 #include "graph/operations/dense.h"
+#include "graph/operations/derivative.h"
 #include "graph/operations/elementwise.h"
 #include "graph/operations/embedding.h"
 #include "graph/operations/host_layer.h"
 #include "graph/operations/image_augmentation.h"
+#include "graph/operations/map.h"
 #include "graph/operations/pooling.h"
 #include "graph/operations/random_noise.h"
+#include "graph/operations/reduction.h"
 #include "graph/operations/row_normalization.h"
 #include "graph/operations/shape.h"
+#include "graph/operations/variables_as_arrays.h"
 
 namespace engine::graph {
 namespace {
@@ -46,6 +52,26 @@ constexpr Kind kKinds[] = {
     {"mask", read_mask},
     {"add", read_add},
     {"concatenate", read_concatenate},
+    // Of traced functions.
+    {"variable", read_variable_layer},
+    {"weight", read_weight},
+    {"constants", read_constants},
+    {"random", read_random_array},
+    {"map", read_map},
+    {"reduce", read_reduce},
+    {"cumulative_sum", read_cumulative_sum},
+    {"reshape", read_reshape},
+    {"transpose", read_transpose},
+    {"slice", read_slice},
+    {"join", read_join},
+    {"gather", read_gather},
+    {"contraction", read_contraction},
+    {"stop_gradient", read_stop_gradient},
+    {"gradients", read_gradients},
+    {"gradient", read_gradient},
+    {"add_loss", read_add_loss},
+    {"choose", read_choose},
+    {"mask_as_array", read_mask_as_array},
 };
 
 }  // namespace

@@ -12,12 +12,14 @@ namespace engine::graph {
 
 class Builder;  // graph/builder.h
 
-/// What a layer is given: numbers per sample of each input, and whether something before it learns.
+/// What a layer is given: numbers per sample of each input, the shapes of the inputs, and whether something before it
+/// learns. Layers other than those of arrays only get inputs that have numbers for each sample.
 struct LayerInputs {
   std::vector<int64_t> sizes;
+  std::vector<Shape> shapes;
   bool after_learning = false;
 
-  int64_t size() const { return sizes.front(); }
+  int64_t size() const { return sizes.empty() ? 0 : sizes.front(); }
 };
 
 /// Adds the variables of a layer, one after the other. Where a layer shares those of an earlier one, they must have the
@@ -44,6 +46,11 @@ class Layer {
 
   /// Numbers per sample of the output. Throws std::invalid_argument where the layer does not fit its inputs.
   virtual int64_t output_size(const LayerInputs& inputs) const = 0;
+
+  /// The shape of the output; by default the numbers of each sample in one row.
+  virtual Shape output_shape(const LayerInputs& inputs) const { return {{0, 1}, {output_size(inputs), 0}}; }
+  /// Whether it reads arrays of any shape, or variables.
+  virtual bool reads_arrays() const { return false; }
 
   /// Adds its variables, for inputs of `size` numbers per sample.
   virtual void add_variables(VariableList&, int64_t /*size*/) const {}

@@ -47,26 +47,66 @@ Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
       const Layer& other = *spec_.nodes[first < i ? first : i].layer;
       if (first >= i || typeid(own) != typeid(other)) refuse("'first' must be an earlier layer of the same kind");
     }
-    LayerInputs inputs;
-    for (const int input : node.inputs) {
-      const bool known = input < 0 ? static_cast<size_t>(Node::kInput - input) < spec_.input_sizes.size()
-                                   : static_cast<size_t>(input) < i;
-      if (!known) refuse("a layer can only read inputs of the model and layers before it");
-      inputs.sizes.push_back(size_of(input));
-      inputs.after_learning = inputs.after_learning || (input >= 0 && learning[static_cast<size_t>(input)]);
-    }
-    if (inputs.sizes.empty()) refuse("a layer needs at least one input");
-    sizes_.push_back(require_size(node.layer->output_size(inputs)));
+    const LayerInputs inputs = inputs_of(node, i, learning);
+    shapes_.push_back(node.layer->output_shape(inputs));
+    if (has_sample_axis(shapes_.back())) require_size(numbers_per_sample(shapes_.back()));
     VariableList variables(variables_, node.shares >= 0 ? &node_variables_[first] : nullptr);
     node.layer->add_variables(variables, inputs.size());
     node_variables_.push_back(variables.take());
     learning[i] = inputs.after_learning || node.layer->learns();
   }
-  for (const ModelSpec::Output& output : spec_.outputs) row_of(size_of(output.node), output.groups, "an output");
+  mark_shared_variables();
+  for (const ModelSpec::Output& output : spec_.outputs) {
+    if (!has_sample_axis(shape_of(output.node))) refuse("an output of a model needs numbers for each sample");
+    row_of(size_of(output.node), output.groups, "an output");
+  }
+}
+
+LayerInputs Model::inputs_of(const Node& node, size_t number, const std::vector<bool>& learning) const {
+  LayerInputs inputs;
+  for (const int input : node.inputs) {
+    const bool known = input < 0 ? static_cast<size_t>(Node::kInput - input) < spec_.input_sizes.size()
+                                 : static_cast<size_t>(input) < number;
+    if (!known) refuse("a layer can only read inputs of the model and layers before it");
+    inputs.sizes.push_back(size_of(input));
+    inputs.shapes.push_back(shape_of(input));
+    inputs.after_learning = inputs.after_learning || (input >= 0 && learning[static_cast<size_t>(input)]);
+    if (node.layer->reads_arrays()) continue;
+    const bool has_samples = has_sample_axis(inputs.shapes.back()) && !is_variable(input);
+    if (!has_samples) refuse("a layer needs an input with numbers for each sample");
+  }
+  if (inputs.sizes.empty() && !node.layer->reads_arrays()) refuse("a layer needs at least one input");
+  return inputs;
+}
+
+bool Model::is_variable(int node) const {
+  return node >= 0 && spec_.nodes[static_cast<size_t>(node)].inputs.empty() &&
+         !node_variables_[static_cast<size_t>(node)].empty();
+}
+
+/// The gradients by a variable that several nodes read are added up.
+void Model::mark_shared_variables() {
+  std::vector<int> readers(spec_.nodes.size());
+  for (const Node& node : spec_.nodes) {
+    for (const int input : node.inputs) {
+      if (is_variable(input) && ++readers[static_cast<size_t>(input)] > 1) {
+        variables_.all[static_cast<size_t>(node_variables_[static_cast<size_t>(input)].front())].shared = true;
+      }
+    }
+  }
+}
+
+Shape Model::shape_of(int node) const {
+  if (node >= static_cast<int>(shapes_.size()) || Node::kInput - node >= static_cast<int>(spec_.input_sizes.size())) {
+    refuse("there is no such node");
+  }
+  if (node >= 0) return shapes_[static_cast<size_t>(node)];
+  return {{0, 1}, {spec_.input_sizes[static_cast<size_t>(Node::kInput - node)], 0}};
 }
 
 int64_t Model::size_of(int node) const {
-  return node < 0 ? spec_.input_sizes[static_cast<size_t>(Node::kInput - node)] : sizes_[static_cast<size_t>(node)];
+  const Shape shape = shape_of(node);
+  return has_sample_axis(shape) ? numbers_per_sample(shape) : 0;
 }
 
 int64_t Model::output_size() const {
@@ -78,6 +118,7 @@ int64_t Model::output_size() const {
 int64_t Model::masked_rows_of(int node) const {
   while (node >= 0) {
     const Node& at = spec_.nodes[static_cast<size_t>(node)];
+    if (at.inputs.empty() || at.layer->reads_arrays()) return 0;
     const int64_t rows = at.layer->mask_rows(size_of(at.inputs.front()));
     if (rows != 0) return rows;
     node = at.inputs.front();
@@ -106,8 +147,20 @@ bool Model::mixes_samples() const {
 
 double Model::multiply_adds() const {
   double total = 0.0;
-  for (const Node& node : spec_.nodes) total += node.layer->multiply_adds(size_of(node.inputs.front()));
+  for (const Node& node : spec_.nodes) {
+    total += node.layer->multiply_adds(node.inputs.empty() ? 0 : size_of(node.inputs.front()));
+  }
   return total;
+}
+
+Trace::Trace(ModelSpec spec, int value, int64_t rows) : model(std::move(spec)), value(value) {
+  if (!model.variables().all.empty()) refuse("a loss or metric has no weights");
+  shape = model.shape_of(value);
+  const bool by_row = has_sample_axis(shape) && numbers_per_sample(shape) == rows;
+  if (!by_row && !is_single(shape)) {
+    refuse("a loss or metric must be a single number, or have " + std::to_string(rows) +
+           " numbers for each sample; its shape is " + text_of(shape));
+  }
 }
 
 }  // namespace graph

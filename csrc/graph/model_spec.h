@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "graph/array.h"
 #include "graph/layer.h"
 
 namespace engine::graph {
@@ -51,20 +52,40 @@ class Model {
   /// Token indices that samples may hold; 0 where they are no tokens.
   int64_t tokens() const;
 
+  /// The shape of the output of a node, or of an input.
+  Shape shape_of(int node) const;
+
   bool asks_host(bool predicts) const;
   bool mixes_samples() const;
   /// Multiply-adds of all products, for one sample.
   double multiply_adds() const;
 
  private:
+  /// Its numbers per sample; 0 where it has none for each sample.
   int64_t size_of(int node) const;
   int64_t masked_rows_of(int node) const;
+  /// What the layer of node `number` is given.
+  LayerInputs inputs_of(const Node& node, size_t number, const std::vector<bool>& learning) const;
+  /// Whether a node is a variable of a traced function.
+  bool is_variable(int node) const;
+  void mark_shared_variables();
 
   ModelSpec spec_;
   Variables variables_;
   std::vector<std::vector<int>> node_variables_;
-  std::vector<int64_t> sizes_;  // of the output of each node
+  std::vector<Shape> shapes_;  // of the output of each node
   int64_t input_size_ = 0;
+};
+
+/// A function of the targets and the predictions of an output, which a user wrote: its two inputs are both.
+struct Trace {
+  /// Throws std::invalid_argument where a node does not fit, the function has weights, or its value is neither a single
+  /// number nor an array of numbers for each row of the output.
+  Trace(ModelSpec spec, int value, int64_t rows);
+
+  Model model;
+  int value;  // the node whose output is the result
+  Shape shape;
 };
 
 }  // namespace engine::graph

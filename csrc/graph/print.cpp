@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <map>
 
+#include "graph/array.h"
+
 namespace engine::graph {
 
 std::string short_number(double number) {
@@ -28,6 +30,7 @@ ValueNames::ValueNames(const Graph& graph, const std::vector<std::string>& varia
       case Value::Kind::kConstant:
         return "constants " + std::to_string(constants++);
       case Value::Kind::kBatch:
+      case Value::Kind::kArray:
       case Value::Kind::kPerRow:
       case Value::Kind::kFixed:
         break;
@@ -53,6 +56,10 @@ std::string sizes(const Graph& graph, const Value& value) {
   switch (value.kind) {
     case Value::Kind::kBatch:
       return "[" + samples + "," + columns + "]";
+    case Value::Kind::kArray: {
+      const std::string shape = text_of(value.shape);
+      return "[" + shape.substr(1, shape.size() - 2) + "]";
+    }
     case Value::Kind::kPerRow:
       return "[" + samples + "]";
     case Value::Kind::kConstant:

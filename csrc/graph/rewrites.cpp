@@ -23,9 +23,7 @@ void fold_pairs(Graph& graph, Input input, Fold&& fold) {
     if (!second) continue;
     const ValueId between = second->*input;
     const int producer = uses.producer(between);
-    const bool is_output = std::any_of(graph.outputs.begin(), graph.outputs.end(),
-                                       [&](const Output& output) { return output.y_pred == between; });
-    if (producer < 0 || uses.reader_count(between) != 1 || is_output) continue;
+    if (producer < 0 || uses.reader_count(between) != 1 || graph.is_output(between)) continue;
     auto* const first = dynamic_cast<First*>(operations[static_cast<size_t>(producer)].get());
     folded[i] = first && fold(*first, *second);
   }
@@ -43,6 +41,19 @@ bool steps_in_product(const Graph& graph, const OptimizerSpec& optimizer, ValueI
   const Variable& v = graph.variables()[graph.value(variable).variable];
   return !v.shared && v.asked.l1 == 0.0 && v.asked.orthogonal == 0.0 && !v.asked.host_penalty &&
          v.asked.constraint.kind == ConstraintSpec::Kind::kNone;
+}
+
+/// By variable: how many operations compute parts of its gradient.
+std::vector<int> gradient_parts(const Graph& graph) {
+  std::vector<int> parts(graph.variables().all.size());
+  for (const auto& operation : graph.operations()) {
+    for (const Operand& operand : operation->operands()) {
+      if (operand.value == kNoValue || operand.use != Use::kWrite) continue;
+      const Value& value = graph.value(operand.value);
+      if (value.kind == Value::Kind::kGradient) ++parts[static_cast<size_t>(value.variable)];
+    }
+  }
+  return parts;
 }
 
 }  // namespace
@@ -82,10 +93,15 @@ void fold_activation_gradient_into_dense(Graph& graph) {
 
 void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer) {
   std::vector<bool> stepped(graph.variables().all.size());
+  const std::vector<int> parts = gradient_parts(graph);
+  const auto has_one_part = [&](ValueId variable) {
+    return variable == kNoValue || parts[static_cast<size_t>(graph.value(variable).variable)] == 1;
+  };
   for (const auto& operation : graph.operations()) {
     auto* const dense = dynamic_cast<DenseWeightGradient*>(operation.get());
     if (!dense || !steps_in_product(graph, optimizer, dense->kernel) ||
-        !steps_in_product(graph, optimizer, dense->bias)) {
+        !steps_in_product(graph, optimizer, dense->bias) || !has_one_part(dense->kernel) ||
+        !has_one_part(dense->bias)) {
       continue;
     }
     dense->steps = true;
@@ -102,6 +118,29 @@ void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer) {
   }
   graph.learning.resize(kept);
   graph.gradients.resize(kept);
+}
+
+void remove_unread(Graph& graph) {
+  const auto& operations = graph.operations();
+  std::vector<bool> read(static_cast<size_t>(graph.value_count())), removed(operations.size());
+  for (const Output& output : graph.outputs) read[static_cast<size_t>(output.y_pred)] = true;
+  for (size_t i = operations.size(); i-- > 0;) {
+    const auto operands = operations[i]->operands();
+    bool writes = false, needed = dynamic_cast<const HostOperation*>(operations[i].get()) != nullptr;
+    for (const Operand& operand : operands) {
+      if (operand.value == kNoValue) continue;
+      writes = writes || operand.use == Use::kWrite;
+      needed = needed || operand.use == Use::kUpdate ||
+               (operand.use == Use::kWrite && read[static_cast<size_t>(operand.value)]);
+    }
+    // What writes nothing adds to the sums of the pass.
+    removed[i] = writes && !needed;
+    if (removed[i]) continue;
+    for (const Operand& operand : operands) {
+      if (operand.value != kNoValue && operand.use != Use::kWrite) read[static_cast<size_t>(operand.value)] = true;
+    }
+  }
+  graph.erase(removed);
 }
 
 }  // namespace engine::graph

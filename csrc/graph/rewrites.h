@@ -18,4 +18,7 @@ void fold_activation_gradient_into_dense(Graph& graph);
 /// optimizer can step weights while their gradients are in registers
 void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer);
 
+/// Operations whose results nobody reads disappear.
+void remove_unread(Graph& graph);
+
 }  // namespace engine::graph

@@ -3,17 +3,23 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "formulas/kinds.h"
 
 namespace engine {
 
+namespace graph {
+struct Trace;  // graph/model_spec.h
+}
+
 /// What the sum of a batch's losses is divided by: its number of rows, nothing, or the sum of their weights.
 enum class Reduction { kMean, kSum, kWeightedMean };
 
 struct LossSpec {
   bool host = false;                    // the caller computes it
+  std::shared_ptr<const graph::Trace> traced;  // a function that a user wrote computes it; null: a formula does
   Loss kind = Loss::kMeanSquaredError;  // the formula that reads probabilities, whatever `from_logits` says
   Target target = Target::kDense;
   bool from_logits = false;
@@ -67,12 +73,13 @@ struct OptimizerSpec {
 };
 
 struct MetricSpec {
-  /// The mean of one value per row, or of a loss per row; sums that a kernel makes; or all scores with their targets.
-  enum class Kind { kValue, kLoss, kSums, kScores };
+  /// The mean of one value per row, of a loss per row, or of what a traced function computes for each row; sums that a kernel makes; or all scores with their targets.
+  enum class Kind { kValue, kLoss, kTraced, kSums, kScores };
   Kind kind = Kind::kValue;
   int output = 0;  // number of the model's output that it looks at
   Metric value = Metric::kCategoricalAccuracy;
   LossSpec loss;
+  std::shared_ptr<const graph::Trace> traced;
   MetricSum sums = MetricSum::kThresholds;
   bool weighted = false;
   bool masked = false;     // whether evaluations leave out what the mask of the output does
@@ -85,7 +92,8 @@ struct MetricSpec {
 
 /// Whether the metric is the mean of one value per row.
 inline bool by_sample(const MetricSpec& metric) {
-  return metric.kind == MetricSpec::Kind::kValue || metric.kind == MetricSpec::Kind::kLoss;
+  return metric.kind == MetricSpec::Kind::kValue || metric.kind == MetricSpec::Kind::kLoss ||
+         metric.kind == MetricSpec::Kind::kTraced;
 }
 
 /// Numbers in the state of a metric over a pass, for predictions of `outputs` numbers: sum and weight of the values, or

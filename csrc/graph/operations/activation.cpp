@@ -5,6 +5,8 @@
 
 #include "graph/builder.h"
 #include "graph/differentiate.h"
+#include "graph/operations/map.h"
+#include "graph/operations/reduction.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
@@ -40,6 +42,156 @@ void RowActivation::differentiate(Differentiation& gradients) const {
   gradient.dx = gradients.graph().add_like(dy);
   gradient.activation = activation;
   gradients.contribute(x, gradient.dx);
+}
+
+namespace {
+
+/// The gradient of a smooth activation as the code of a map with the inputs (saved, dy). Returns false for activations
+/// that are made of straight lines, whose slope does not change.
+bool gradient_code(Activation activation, const ActivationParameters& parameters, MapCode& gradient) {
+  MapCode code;
+  code.inputs = 1;
+  const int z = 0;
+  const auto number = [&](double value) { return code.add_constant(static_cast<float>(value)); };
+  const auto exponential_linear = [&](float alpha, float rate, float scale) {
+    const int curve = code.add(MapOp::kMultiply, number(static_cast<double>(alpha)),
+                               code.add(MapOp::kExpm1, code.add(MapOp::kMultiply, number(static_cast<double>(rate)), z)));
+    const int y = code.add(MapOp::kSelect, code.add(MapOp::kLess, number(0.0), z), z, curve);
+    code.add(MapOp::kMultiply, number(static_cast<double>(scale)), y);
+  };
+  switch (activation) {
+    // Functions of the output: dy times the slope.
+    case Activation::kSigmoid:
+    case Activation::kTanh:
+    case Activation::kExponential: {
+      gradient.inputs = 2;
+      const auto one = gradient.add_constant(1.0f);
+      int slope = 0;
+      if (activation == Activation::kSigmoid) {
+        slope = gradient.add(MapOp::kMultiply, 0, gradient.add(MapOp::kSubtract, one, 0));
+      } else if (activation == Activation::kTanh) {
+        slope = gradient.add(MapOp::kSubtract, one, gradient.add(MapOp::kMultiply, 0, 0));
+      }
+      gradient.add(MapOp::kMultiply, slope, 1);
+      return true;
+    }
+    case Activation::kSilu:
+      code.add(MapOp::kMultiply, z, code.add(MapOp::kSigmoid, z));
+      break;
+    case Activation::kGelu: {
+      const int erf = code.add(MapOp::kErf, code.add(MapOp::kMultiply, z, number(0.70710678118654752)));
+      code.add(MapOp::kMultiply, code.add(MapOp::kMultiply, z, number(0.5)), code.add(MapOp::kAdd, erf, number(1.0)));
+      break;
+    }
+    case Activation::kGeluTanh: {
+      const int cube = code.add(MapOp::kMultiply, z, code.add(MapOp::kMultiply, z, z));
+      const int inner = code.add(MapOp::kAdd, z, code.add(MapOp::kMultiply, cube, number(0.044715)));
+      const int gate = code.add(MapOp::kSigmoid, code.add(MapOp::kMultiply, inner, number(1.5957691216057308)));
+      code.add(MapOp::kMultiply, z, gate);
+      break;
+    }
+    case Activation::kMish:
+      code.add(MapOp::kMultiply, z, code.add(MapOp::kTanh, code.add(MapOp::kSoftplus, z)));
+      break;
+    case Activation::kSoftplus:
+      code.add(MapOp::kSoftplus, z);
+      break;
+    case Activation::kLogSigmoid:
+      code.add(MapOp::kNegate, code.add(MapOp::kSoftplus, code.add(MapOp::kNegate, z)));
+      break;
+    case Activation::kSoftsign:
+      code.add(MapOp::kDivide, z, code.add(MapOp::kAdd, code.add(MapOp::kAbs, z), number(1.0)));
+      break;
+    case Activation::kTanhShrink:
+      code.add(MapOp::kSubtract, z, code.add(MapOp::kTanh, z));
+      break;
+    case Activation::kElu:
+      exponential_linear(parameters[0], 1.0f, 1.0f);
+      break;
+    case Activation::kSelu:
+      exponential_linear(1.6732632f, 1.0f, 1.050701f);
+      break;
+    case Activation::kCelu:
+      exponential_linear(parameters[0], 1.0f / parameters[0], 1.0f);
+      break;
+    case Activation::kSquareplus: {
+      const int square = code.add(MapOp::kMultiply, z, z);
+      const int root = code.add(MapOp::kSqrt, code.add(MapOp::kAdd, square, number(static_cast<double>(parameters[0]))));
+      code.add(MapOp::kMultiply, code.add(MapOp::kAdd, z, root), number(0.5));
+      break;
+    }
+    case Activation::kHardSilu: {
+      const int moved = code.add(MapOp::kAdd, z, number(3.0));
+      const int limited = code.add(MapOp::kMinimum, code.add(MapOp::kMaximum, moved, number(0.0)), number(6.0));
+      code.add(MapOp::kMultiply, z, code.add(MapOp::kDivide, limited, number(6.0)));
+      break;
+    }
+    case Activation::kSparsePlus: {
+      const int moved = code.add(MapOp::kAdd, z, number(1.0));
+      const int curve = code.add(MapOp::kMultiply, number(0.25), code.add(MapOp::kMultiply, moved, moved));
+      const int above = code.add(MapOp::kSelect, code.add(MapOp::kLessEqual, number(1.0), z), z, curve);
+      code.add(MapOp::kSelect, code.add(MapOp::kLessEqual, z, number(-1.0)), number(0.0), above);
+      break;
+    }
+    default:
+      return false;
+  }
+  gradient = derivative(code, 0);
+  return true;
+}
+
+}  // namespace
+
+/// dx = f'(saved) dy: the gradient by dy is the same operation, and that by what was saved has the second derivative.
+void ElementwiseActivationGradient::differentiate(Differentiation& gradients) const {
+  const ValueId ddx = gradients.gradient_of(dx);
+  if (ddx == kNoValue) return;
+  Graph& graph = gradients.graph();
+  MapCode code;
+  if (gradients.wants(saved) && gradient_code(activation, parameters, code)) {
+    const Shape shape = shape_of(graph.value(saved));
+    gradients.contribute({saved, shape},
+                         add_map(graph, {{saved, shape}, {dy, shape}, {ddx, shape}}, shape, derivative(code, 0)));
+  }
+  if (!gradients.wants(dy)) return;
+  auto& again = graph.add<ElementwiseActivationGradient>();
+  again.dy = ddx;
+  again.saved = saved;
+  again.dx = graph.add_like(ddx);
+  again.activation = activation;
+  again.parameters = parameters;
+  gradients.contribute(dy, again.dx);
+}
+
+/// Of softmax alone: dx = y (dy - sum(y dy)).
+void RowActivationGradient::differentiate(Differentiation& gradients) const {
+  const ValueId ddx = gradients.gradient_of(dx);
+  if (ddx == kNoValue) return;
+  if (activation != Activation::kSoftmax) {
+    return refuse("the gradient of " + name_of(activation) + " can't be differentiated once more");
+  }
+  Graph& graph = gradients.graph();
+  const Shape shape = shape_of(graph.value(y)), one{shape[0], {1, 0}};
+  const Array probabilities{y, shape}, slopes{dy, shape}, given{ddx, shape};
+  if (gradients.wants(y)) {
+    // By y: ddx (dy - sum(y dy)) - dy sum(y ddx).
+    const auto mean_of = [&](const Array& x) {
+      return Array{add_sum(graph, add_map(graph, MapOp::kMultiply, probabilities, x, shape), {1}).value, one};
+    };
+    const Array mean_slope = mean_of(slopes), mean_given = mean_of(given);
+    MapCode code;
+    code.inputs = 4;
+    const int first = code.add(MapOp::kMultiply, 0, code.add(MapOp::kSubtract, 1, 2));
+    code.add(MapOp::kSubtract, first, code.add(MapOp::kMultiply, 1, 3));
+    gradients.contribute(probabilities, add_map(graph, {given, slopes, mean_slope, mean_given}, shape, code));
+  }
+  if (!gradients.wants(dy)) return;
+  auto& again = graph.add<RowActivationGradient>();
+  again.dy = ddx;
+  again.y = y;
+  again.dx = graph.add_like(ddx);
+  again.activation = activation;
+  gradients.contribute(dy, again.dx);
 }
 
 Activation read_activation(const Attributes& attributes, ActivationParameters& parameters) {

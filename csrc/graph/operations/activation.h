@@ -35,6 +35,7 @@ struct ElementwiseActivationGradient final : Operation {
   }
   std::string attributes() const override;
   InPlace in_place() const override { return {dy, dx}; }
+  void differentiate(Differentiation& gradients) const override;
 };
 
 /// y[b,:] = f(x[b,:]), one row at a time, such as softmax
@@ -60,6 +61,7 @@ struct RowActivationGradient final : Operation {
   }
   std::string attributes() const override;
   InPlace in_place() const override { return {dy, dx}; }
+  void differentiate(Differentiation& gradients) const override;
 };
 
 /// The activation that a layer names, and its parameters. Throws std::invalid_argument where their number is wrong.

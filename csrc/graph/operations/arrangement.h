@@ -2,8 +2,7 @@
 #pragma once
 #include <vector>
 
-#include "graph/array.h"
-#include "graph/layer.h"
+#include "graph/array_layer.h"
 #include "graph/operation.h"
 
 namespace engine::graph {
@@ -11,6 +10,8 @@ namespace engine::graph {
 /// y = x: the same numbers in the same order, in another memory layout
 struct Copy final : Operation {
   Array x, y;  // of one shape
+  Loop rows = kWhole;  // the loop over the first axes, where threads may share them
+  bool passes_gradient = true;
 
   const char* name() const override { return "copy"; }
   std::vector<Operand> operands() const override;
@@ -21,6 +22,7 @@ struct Copy final : Operation {
 struct Transpose final : Operation {
   Array x, y;
   std::vector<int> axes;
+  Loop rows = kWhole;  // the loop over the first axes, where threads may share them
 
   const char* name() const override { return "transpose"; }
   std::vector<Operand> operands() const override;
@@ -38,6 +40,7 @@ struct Selection {
 struct Slice final : Operation {
   Array x, y;
   Selection selection;
+  Loop rows = kWhole;  // the loop over the first axes, where threads may share them
 
   const char* name() const override { return "slice"; }
   std::vector<Operand> operands() const override;
@@ -49,6 +52,7 @@ struct Slice final : Operation {
 struct PlaceSlice final : Operation {
   Array x, y;
   Selection selection;
+  Loop rows = kWhole;  // the loop over the first axes, where threads may share them
 
   const char* name() const override { return "place_slice"; }
   std::vector<Operand> operands() const override;
@@ -61,6 +65,7 @@ struct Join final : Operation {
   std::vector<Array> parts;
   Array y;
   int axis = 0;
+  Loop rows = kWhole;  // the loop over the first axes, where threads may share them
 
   const char* name() const override { return "join"; }
   std::vector<Operand> operands() const override;
@@ -73,6 +78,7 @@ struct Join final : Operation {
 struct Gather final : Operation {
   Array x, indices, y;
   int batch_axes = 0;
+  Loop rows = kWhole;  // the loop over the first axes, where threads may share them
 
   const char* name() const override { return "gather"; }
   std::vector<Operand> operands() const override;
@@ -84,13 +90,18 @@ struct Gather final : Operation {
 struct ScatterAdd final : Operation {
   Array dy, indices, dx;
   int batch_axes = 0;
+  Loop rows = kWhole;  // the loop over the first axes, where threads may share them
 
   const char* name() const override { return "scatter_add"; }
   std::vector<Operand> operands() const override;
   void differentiate(Differentiation& gradients) const override;
 };
 
+/// Appends y = x.
+void add_copy(Graph& graph, const Array& x, const Array& y, bool passes_gradient = true);
+
 std::shared_ptr<Layer> read_reshape(const Attributes& attributes);
+std::shared_ptr<Layer> read_stop_gradient(const Attributes& attributes);
 std::shared_ptr<Layer> read_transpose(const Attributes& attributes);
 std::shared_ptr<Layer> read_slice(const Attributes& attributes);
 std::shared_ptr<Layer> read_join(const Attributes& attributes);

@@ -2,8 +2,7 @@
 #pragma once
 #include <string>
 
-#include "graph/array.h"
-#include "graph/layer.h"
+#include "graph/array_layer.h"
 #include "graph/operation.h"
 
 namespace engine::graph {
@@ -13,12 +12,19 @@ namespace engine::graph {
 struct Contraction final : Operation {
   Array a, b, y;
   std::string a_letters, b_letters, y_letters;
+  Loop rows = kWhole, a_rows = kWhole, b_rows = kWhole;  // the loop over the first axes, where threads may share it
+
+  void find_loops(const Graph& graph);
 
   const char* name() const override { return "contraction"; }
   std::vector<Operand> operands() const override;
   std::string attributes() const override { return a_letters + "," + b_letters + "->" + y_letters; }
   void differentiate(Differentiation& gradients) const override;
 };
+
+/// Appends a contraction, and returns its output.
+Array add_product(Graph& graph, const Array& a, const std::string& a_letters, const Array& b,
+                  const std::string& b_letters, const std::string& y_letters);
 
 std::shared_ptr<Layer> read_contraction(const Attributes& attributes);
 

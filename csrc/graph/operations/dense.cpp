@@ -3,6 +3,8 @@
 #include "graph/builder.h"
 #include "graph/differentiate.h"
 #include "graph/operations/activation.h"
+#include "graph/operations/contraction.h"
+#include "graph/operations/map.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
@@ -34,6 +36,7 @@ void Dense::differentiate(Differentiation& gradients) const {
     by_input.dz = dz;
     by_input.kernel = kernel;
     by_input.dx = graph.add_like(x);
+    by_input.trainable = trainable;
     gradients.contribute(x, by_input.dx);
   }
   if (!trainable) return;
@@ -44,6 +47,47 @@ void Dense::differentiate(Differentiation& gradients) const {
   by_weights.bias = bias;
   by_weights.dkernel = gradients.new_gradient(kernel);
   by_weights.dbias = gradients.new_gradient(bias);
+}
+
+/// dx = dz kernel^T, so that the gradients by dz and by the kernel are products, too.
+void DenseInputGradient::differentiate(Differentiation& gradients) const {
+  const ValueId ddx = gradients.gradient_of(dx);
+  if (ddx == kNoValue) return;
+  Graph& graph = gradients.graph();
+  if (gradients.wants(dz)) {
+    auto& product = graph.add<Dense>();
+    product.x = ddx;
+    product.kernel = kernel;
+    product.y = graph.add_like(dz);
+    product.trainable = trainable;
+    gradients.contribute(dz, product.y);
+  }
+  if (!trainable) return;
+  auto& by_kernel = graph.add<DenseWeightGradient>();
+  by_kernel.x = ddx;
+  by_kernel.dz = dz;
+  by_kernel.kernel = kernel;
+  by_kernel.dkernel = gradients.new_gradient(kernel);
+}
+
+/// The gradients by dkernel and dbias are arrays (k, n) and (n).
+void DenseWeightGradient::differentiate(Differentiation& gradients) const {
+  Graph& graph = gradients.graph();
+  const ValueId by_kernel = dkernel == kNoValue ? kNoValue : gradients.gradient_of(dkernel);
+  const ValueId by_bias = dbias == kNoValue ? kNoValue : gradients.gradient_of(dbias);
+  const Array inputs{x, shape_of(graph.value(x))}, slopes{dz, shape_of(graph.value(dz))};
+  if (by_kernel != kNoValue) {
+    const Array weights{by_kernel, {inputs.shape[1], slopes.shape[1]}};
+    if (gradients.wants(x)) gradients.contribute(inputs, add_product(graph, slopes, "bn", weights, "kn", "bk"));
+    if (gradients.wants(dz)) gradients.contribute(slopes, add_product(graph, inputs, "bk", weights, "kn", "bn"));
+  }
+  if (by_bias != kNoValue && gradients.wants(dz)) {
+    const Array bias_part{by_bias, {slopes.shape[1]}};
+    MapCode copy;
+    copy.inputs = 1;
+    copy.add(MapOp::kMultiply, 0, copy.add_constant(1.0f));
+    gradients.contribute(slopes, add_map(graph, {bias_part}, slopes.shape, copy));
+  }
 }
 
 namespace {

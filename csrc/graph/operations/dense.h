@@ -26,6 +26,7 @@ struct Dense final : Operation {
 struct DenseInputGradient final : Operation {
   ValueId dz = kNoValue, kernel = kNoValue, x_saved = kNoValue, dx = kNoValue;
   Activation activation = Activation::kLinear;
+  bool trainable = true;
 
   const char* name() const override { return "dense_input_gradient"; }
   std::vector<Operand> operands() const override {
@@ -33,6 +34,7 @@ struct DenseInputGradient final : Operation {
             reads(x_saved, kSamples, 'k')};
   }
   std::string attributes() const override;
+  void differentiate(Differentiation& gradients) const override;
 };
 
 /// dkernel[k,n] = sum over b of x[b,k] dz[b,n], and dbias[n] = sum over b of dz[b,n]. Where `steps` is set, the
@@ -51,6 +53,7 @@ struct DenseWeightGradient final : Operation {
     }
     return {writes(dkernel, 'k', 'n'), writes(dbias, kWhole, 'n'), reads(x, kSamples, 'k'), reads(dz, kSamples, 'n')};
   }
+  void differentiate(Differentiation& gradients) const override;
 };
 
 std::shared_ptr<Layer> read_dense(const Attributes& attributes);

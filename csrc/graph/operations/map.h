@@ -3,8 +3,7 @@
 #include <vector>
 
 #include "formulas/map_code.h"
-#include "graph/array.h"
-#include "graph/layer.h"
+#include "graph/array_layer.h"
 #include "graph/operation.h"
 
 namespace engine::graph {
@@ -15,10 +14,14 @@ struct Map final : Operation {
   std::vector<Array> inputs;
   Array y;
   MapCode code;
-  bool by_column = false;  // whether y is (b, n) and all inputs are (b, n), (b, 1), (n) or single numbers
+  bool by_column = false;      // whether y is (b, n) and all inputs are (b, n), (b, 1), (n) or single numbers
+  std::vector<Operand> loops;  // the operands: y, then the inputs
+
+  /// Finds how threads may share the map, from the shapes of its inputs and its output.
+  void find_loops(const Graph& graph);
 
   const char* name() const override { return "map"; }
-  std::vector<Operand> operands() const override;
+  std::vector<Operand> operands() const override { return loops; }
   std::string attributes() const override;
   void differentiate(Differentiation& gradients) const override;
 };

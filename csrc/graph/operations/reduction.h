@@ -2,8 +2,7 @@
 #pragma once
 #include <vector>
 
-#include "graph/array.h"
-#include "graph/layer.h"
+#include "graph/array_layer.h"
 #include "graph/operation.h"
 
 namespace engine::graph {
@@ -16,8 +15,12 @@ struct Reduce final : Operation {
   Kind kind = Kind::kSum;
   Array x, y;
   std::vector<int> axes;  // ascending; the argument of an extreme has one
+  bool by_column = false;  // whether x is (b, n), and threads share the columns of the sums over b
+  Loop rows = kWhole;      // the loop over the first axis of x and y, if the operation keeps it
 
   bool reduces(int axis) const;
+  /// Finds how threads may share the operation.
+  void find_loops(const Graph& graph);
   const char* name() const override { return "reduce"; }
   std::vector<Operand> operands() const override;
   std::string attributes() const override;
@@ -38,6 +41,9 @@ struct CumulativeSum final : Operation {
   Array x, y;
   int axis = 0;
   bool reverse = false;
+  Loop rows = kWhole;  // the loop over the first axis, if it is another one
+
+  void find_loops(const Graph& graph);
 
   const char* name() const override { return "cumulative_sum"; }
   std::vector<Operand> operands() const override;

@@ -1,7 +1,6 @@
 // Variables, constants, targets and random numbers as arrays.
 #pragma once
-#include "graph/array.h"
-#include "graph/layer.h"
+#include "graph/array_layer.h"
 #include "graph/operation.h"
 
 namespace engine::graph {
@@ -34,10 +33,11 @@ struct ReadGradient final : Operation {
 
   const char* name() const override { return "read_gradient"; }
   std::vector<Operand> operands() const override;
+  void differentiate(Differentiation& gradients) const override;
 };
 
 /// y = numbers that never change
-struct Constants final : Operation {
+struct ConstantArray final : Operation {
   std::shared_ptr<const std::vector<float>> numbers;
   Array y;
 
@@ -64,6 +64,7 @@ struct RandomArray final : Operation {
   Array y;
   float low = 0.0f, high = 1.0f;  // of uniform numbers; mean and standard deviation of normal ones
   uint64_t seed = 0;
+  Loop rows = kWhole;  // the loop over the first axis of y
 
   const char* name() const override { return "random"; }
   std::vector<Operand> operands() const override;
@@ -83,8 +84,33 @@ struct TracedLoss final : Operation {
   std::vector<Operand> operands() const override;
 };
 
+/// losses[b] = a number that a traced function adds to the loss of the batch
+struct TracedPenalty final : Operation {
+  Array value;
+  ValueId losses = kNoValue;
+
+  const char* name() const override { return "traced_penalty"; }
+  std::vector<Operand> operands() const override;
+  void differentiate(Differentiation& gradients) const override;
+};
+
+/// values[b] = x[b], or the one number that x is
+struct TracedValues final : Operation {
+  Array x;
+  ValueId values = kNoValue;
+
+  const char* name() const override { return "traced_values"; }
+  std::vector<Operand> operands() const override {
+    return {writes(values, kWhole, kWhole), reads(x.value, kWhole, kWhole)};
+  }
+};
+
+std::shared_ptr<Layer> read_weight(const Attributes& attributes);
 std::shared_ptr<Layer> read_variable_layer(const Attributes& attributes);
 std::shared_ptr<Layer> read_constants(const Attributes& attributes);
 std::shared_ptr<Layer> read_random_array(const Attributes& attributes);
+std::shared_ptr<Layer> read_add_loss(const Attributes& attributes);
+std::shared_ptr<Layer> read_choose(const Attributes& attributes);
+std::shared_ptr<Layer> read_mask_as_array(const Attributes& attributes);
 
 }  // namespace engine::graph

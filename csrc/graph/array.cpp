@@ -1,0 +1,134 @@
+#include "graph/array.h"
+
+#include <algorithm>
+
+#include "graph/operations/arrangement.h"
+
+namespace engine::graph {
+namespace {
+
+/// Whether a length is 1 whatever the number of samples is.
+bool is_one(const Extent& extent) { return extent.fixed == 1 && extent.per_sample == 0; }
+
+bool depends_on_samples(const Extent& extent) { return extent.per_sample != 0; }
+
+/// The product of the lengths from axis `first` to the end; none of them depends on the samples.
+int64_t product(const Shape& shape, size_t first) {
+  int64_t numbers = 1;
+  for (size_t i = first; i < shape.size(); ++i) numbers *= shape[i].fixed;
+  return numbers;
+}
+
+/// Whether axes of `shape` end where the rows of a batch do, so that its elements have a stride along each axis.
+bool fits_rows(const Shape& shape, int64_t columns) {
+  int64_t numbers = 1;
+  for (size_t i = shape.size(); i-- > 0;) {
+    if (numbers == columns) return true;
+    if (depends_on_samples(shape[i])) return false;
+    numbers *= shape[i].fixed;
+  }
+  return numbers == columns;
+}
+
+}  // namespace
+
+int64_t numbers_in(const Shape& shape, int64_t samples) {
+  int64_t numbers = 1;
+  for (const Extent& extent : shape) numbers *= std::max<int64_t>(extent.at(samples), 0);
+  return numbers;
+}
+
+/// The numbers of elements are polynomials in the number of samples, of a degree no higher than the number of axes.
+/// They are equal if they agree at more places than that.
+bool equally_large(const Shape& a, const Shape& b) {
+  const auto places = static_cast<int64_t>(std::max(a.size(), b.size())) + 1;
+  const auto numbers = [](const Shape& shape, int64_t samples) {
+    double product = 1.0;  // large enough for every shape that memory holds
+    for (const Extent& extent : shape) product *= static_cast<double>(extent.at(samples));
+    return product;
+  };
+  for (int64_t samples = 1; samples <= places; ++samples) {
+    if (numbers(a, samples) != numbers(b, samples)) return false;
+  }
+  return true;
+}
+
+bool has_sample_axis(const Shape& shape) {
+  return !shape.empty() && shape[0].fixed == 0 && shape[0].per_sample > 0 &&
+         std::none_of(shape.begin() + 1, shape.end(), depends_on_samples);
+}
+
+int64_t numbers_per_sample(const Shape& shape) { return shape[0].per_sample * product(shape, 1); }
+
+std::string text_of(const Shape& shape) {
+  std::string text;
+  for (const Extent& extent : shape) {
+    std::string length;
+    if (extent.per_sample != 0) length = (extent.per_sample == 1 ? "" : std::to_string(extent.per_sample)) + "b";
+    if (extent.fixed != 0 || length.empty()) {
+      length += (length.empty() || extent.fixed < 0 ? "" : "+") + std::to_string(extent.fixed);
+    }
+    text += (text.empty() ? "" : ", ") + length;
+  }
+  return "(" + text + (shape.size() == 1 ? ",)" : ")");
+}
+
+Array add_array(Graph& graph, const Shape& shape) {
+  if (has_sample_axis(shape) && shape.size() <= 2) {
+    return {graph.add_batch(shape[0].per_sample, shape.size() == 2 ? shape[1].fixed : 1), shape};
+  }
+  Value value;
+  value.kind = Value::Kind::kArray;
+  value.shape = shape;
+  return {graph.add_value(value), shape};
+}
+
+Shape shape_of(const Value& value) {
+  if (value.kind == Value::Kind::kArray) return value.shape;
+  if (value.kind == Value::Kind::kBatch) return {{0, value.groups}, {value.columns, 0}};
+  return {{value.rows, 0}, {value.columns, 0}};
+}
+
+Array strided(Graph& graph, const Array& array) {
+  const Value& value = graph.value(array.value);
+  if (value.kind != Value::Kind::kBatch || fits_rows(array.shape, value.columns)) return array;
+  return {laid_out_as_array(graph, {array.value, shape_of(value)}, array.shape), array.shape};
+}
+
+ValueId laid_out_as_array(Graph& graph, const Array& array, const Shape& shape) {
+  Value value;
+  value.kind = Value::Kind::kArray;
+  value.shape = shape;
+  const ValueId copied = graph.add_value(value);
+  add_copy(graph, array, {copied, array.shape});
+  return copied;
+}
+
+ValueId laid_out_like(Graph& graph, const Array& array, ValueId like) {
+  const Value& from = graph.value(array.value);
+  const Value to = graph.value(like);
+  if (to.kind == Value::Kind::kArray) {
+    if (from.kind == Value::Kind::kArray) return array.value;
+    return laid_out_as_array(graph, strided(graph, array), to.shape);
+  }
+  if (from.kind == Value::Kind::kBatch && from.groups == to.groups && from.columns == to.columns) return array.value;
+  const Shape shape = shape_of(to);
+  const ValueId copied = graph.add_like(like);
+  const Array x = from.kind == Value::Kind::kBatch && !fits_rows(shape, from.columns)
+                      ? Array{laid_out_as_array(graph, {array.value, shape_of(from)}, shape), shape}
+                      : Array{array.value, shape};
+  add_copy(graph, x, {copied, shape});
+  return copied;
+}
+
+Loop row_loop(const Graph& graph, const Array& array) {
+  const Value& value = graph.value(array.value);
+  if (value.kind == Value::Kind::kBatch) return has_sample_axis(array.shape) ? kSamples : kWhole;
+  if (value.kind != Value::Kind::kArray || array.shape.empty()) return kWhole;
+  if (has_sample_axis(array.shape) && has_sample_axis(value.shape)) return kSamples;
+  return !value.shape.empty() && array.shape[0] == value.shape[0] ? kRows : kWhole;
+}
+
+bool is_single(const Shape& shape) { return std::all_of(shape.begin(), shape.end(), is_one); }
+
+}  // namespace engine::graph

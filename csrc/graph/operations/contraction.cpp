@@ -1,0 +1,140 @@
+#include "graph/operations/contraction.h"
+
+#include <algorithm>
+
+#include "graph/builder.h"
+#include "graph/differentiate.h"
+#include "graph/operations/dense.h"
+#include "graph/operations/reduction.h"
+#include "graph/sizes.h"
+
+namespace engine::graph {
+namespace {
+
+bool has(const std::string& letters, char letter) { return letters.find(letter) != std::string::npos; }
+
+/// The shape of an array with `letters`, each of which is the letter of an axis of a or b.
+Shape shape_by_letters(const std::string& letters, const std::string& a_letters, const Shape& a,
+                       const std::string& b_letters, const Shape& b) {
+  Shape shape;
+  for (const char letter : letters) {
+    const size_t in_a = a_letters.find(letter);
+    shape.push_back(in_a != std::string::npos ? a[in_a] : b[b_letters.find(letter)]);
+  }
+  return shape;
+}
+
+}  // namespace
+
+Array add_product(Graph& graph, const Array& a, const std::string& a_letters, const Array& b,
+                  const std::string& b_letters, const std::string& y_letters) {
+  const Array a_read = strided(graph, a), b_read = strided(graph, b);
+  const Array y = add_array(graph, shape_by_letters(y_letters, a_letters, a.shape, b_letters, b.shape));
+  auto& product = graph.add<Contraction>();
+  product.a = a_read;
+  product.b = b_read;
+  product.y = y;
+  product.a_letters = a_letters;
+  product.b_letters = b_letters;
+  product.y_letters = y_letters;
+  product.find_loops(graph);
+  return y;
+}
+
+/// Threads may share the first axis of y, if it is the first axis of whichever operand has it.
+void Contraction::find_loops(const Graph& graph) {
+  const Loop loop = row_loop(graph, y);
+  const char first = y_letters.empty() ? '\0' : y_letters[0];
+  const auto loop_of = [&](const Array& array, const std::string& letters) {
+    return first != '\0' && !letters.empty() && letters[0] == first && row_loop(graph, array) == loop ? loop : kWhole;
+  };
+  a_rows = loop_of(a, a_letters);
+  b_rows = loop_of(b, b_letters);
+  const bool shared = (a_rows != kWhole || !has(a_letters, first)) && (b_rows != kWhole || !has(b_letters, first));
+  rows = first != '\0' && shared ? loop : kWhole;
+  if (rows == kWhole) a_rows = b_rows = kWhole;
+}
+
+std::vector<Operand> Contraction::operands() const {
+  return {writes(y.value, rows, kWhole), reads(a.value, a_rows, kWhole), reads(b.value, b_rows, kWhole)};
+}
+
+/// A letter of a that neither y nor b has is summed alone, and can't occur. So da has all letters of a.
+void Contraction::differentiate(Differentiation& gradients) const {
+  const ValueId dy_value = gradients.gradient_of(y.value);
+  if (dy_value == kNoValue) return;
+  const Array dy{dy_value, y.shape};
+  Graph& graph = gradients.graph();
+  if (gradients.wants(a.value)) {
+    gradients.contribute(a, add_product(graph, dy, y_letters, b, b_letters, a_letters));
+  }
+  if (gradients.wants(b.value)) {
+    gradients.contribute(b, add_product(graph, a, a_letters, dy, y_letters, b_letters));
+  }
+}
+
+namespace {
+
+struct ContractionLayer final : ArrayLayer {
+  std::string a_letters, b_letters, y_letters;
+
+  void check() const override {
+    require_inputs(2);
+    const Shape &a = input_shapes[0], &b = input_shapes[1];
+    require(a.size() == a_letters.size() && b.size() == b_letters.size(), "each axis of a contraction has a letter");
+    for (const std::string* letters : {&a_letters, &b_letters, &y_letters}) {
+      for (const char letter : *letters) {
+        const bool known = has(a_letters, letter) || has(b_letters, letter);
+        const bool once = std::count(letters->begin(), letters->end(), letter) == 1;
+        require(known && once, "an operand of a contraction has each letter once");
+      }
+    }
+    for (size_t i = 0; i < a.size(); ++i) {
+      const size_t in_b = b_letters.find(a_letters[i]);
+      require(in_b == std::string::npos || a[i] == b[in_b], "equal letters of a contraction have equal lengths");
+      require(in_b != std::string::npos || has(y_letters, a_letters[i]), "a letter of one operand is one of the output");
+    }
+    for (const char letter : b_letters) {
+      require(has(a_letters, letter) || has(y_letters, letter), "a letter of one operand is one of the output");
+    }
+    require(shape == shape_by_letters(y_letters, a_letters, a, b_letters, b), "the output of a contraction follows");
+  }
+
+  /// Whether it is x[..., k] kernel[k, n] -> y[..., n], and the rows of x belong to samples.
+  bool is_dense(const Builder& builder, ValueId kernel) const {
+    const Variable* variable = builder.variable_at(kernel);
+    return variable && variable->is_matrix() && b_letters.size() == 2 && a_letters.size() >= 2 &&
+           has_sample_axis(input_shapes[0]) && a_letters.back() == b_letters[0] &&
+           y_letters == a_letters.substr(0, a_letters.size() - 1) + b_letters[1] &&
+           input_shapes[1] == Shape{{variable->rows, 0}, {variable->columns, 0}};
+  }
+
+  ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
+    if (!is_dense(builder, inputs[1])) return ArrayLayer::build(builder, inputs);
+    const int64_t columns = input_shapes[0].back().fixed;
+    const int64_t rows = columns == 0 ? 1 : numbers_per_sample(input_shapes[0]) / columns;
+    const ValueId x = builder.batch_of(inputs[0], rows);
+    auto& dense = builder.add<Dense>();
+    dense.x = x;
+    dense.kernel = inputs[1];
+    dense.y = builder.graph().add_batch(rows, input_shapes[1][1].fixed);
+    dense.trainable = builder.is_trainable(inputs[1]);
+    return dense.y;
+  }
+  Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
+    return add_product(builder.graph(), inputs[0], a_letters, inputs[1], b_letters, y_letters);
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<Layer> read_contraction(const Attributes& attributes) {
+  auto layer = std::make_shared<ContractionLayer>();
+  layer->read_shapes(attributes);
+  layer->a_letters = attributes.text("a_letters");
+  layer->b_letters = attributes.text("b_letters");
+  layer->y_letters = attributes.text("y_letters");
+  return layer;
+}
+
+}  // namespace engine::graph

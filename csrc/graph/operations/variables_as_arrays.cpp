@@ -1,0 +1,240 @@
+#include "graph/operations/variables_as_arrays.h"
+
+#include <utility>
+
+#include "graph/builder.h"
+#include "graph/differentiate.h"
+#include "graph/operations/arrangement.h"
+#include "graph/operations/map.h"
+#include "graph/operations/reduction.h"
+#include "graph/sizes.h"
+
+namespace engine::graph {
+
+std::vector<Operand> ReadVariable::operands() const {
+  return {writes(y.value, kWhole, kWhole), reads(variable, kWhole, kWhole)};
+}
+
+void ReadVariable::differentiate(Differentiation& gradients) const {
+  const ValueId dy = gradients.gradient_of(y.value);
+  if (dy != kNoValue) gradients.contribute_to_variable(variable, {dy, y.shape});
+}
+
+std::vector<Operand> StoreGradient::operands() const {
+  return {writes(gradient, kWhole, kWhole), reads(x.value, kWhole, kWhole)};
+}
+
+std::vector<Operand> ReadGradient::operands() const {
+  return {writes(y.value, kWhole, kWhole), reads(gradient, kWhole, kWhole)};
+}
+
+/// The gradient by a gradient is an array. The operation that computed the gradient knows how to go on.
+void ReadGradient::differentiate(Differentiation& gradients) const {
+  const ValueId dy = gradients.gradient_of(y.value);
+  if (dy != kNoValue) gradients.contribute(gradient, dy);
+}
+
+std::vector<Operand> ConstantArray::operands() const { return {writes(y.value, kWhole, kWhole)}; }
+
+std::vector<Operand> ReadTarget::operands() const { return {writes(y.value, kSamples, kWhole)}; }
+
+std::string ReadTarget::attributes() const { return "output=" + std::to_string(output); }
+
+std::vector<Operand> RandomArray::operands() const { return {writes(y.value, rows, kWhole)}; }
+
+std::vector<Operand> TracedLoss::operands() const {
+  return {writes(losses, kWhole, kWhole), writes(seed.value, kWhole, kWhole), reads(values.value, kWhole, kWhole),
+          reads(row_mask, kWhole, kWhole)};
+}
+
+std::vector<Operand> TracedPenalty::operands() const {
+  return {writes(losses, kWhole, kWhole), reads(value.value, kWhole, kWhole)};
+}
+
+void TracedPenalty::differentiate(Differentiation& gradients) const {
+  if (!gradients.wants(value.value)) return;
+  MapCode one;
+  one.add_constant(1.0f);
+  gradients.contribute(value, add_map(gradients.graph(), {}, value.shape, one));
+}
+
+namespace {
+
+/// A weight array. Matrices are stored as such, so that products can read them; all others as one row.
+struct VariableLayer final : ArrayLayer {
+  std::vector<int64_t> lengths;
+  bool trainable = true;
+  VariableSpec asked;
+
+  void add_variables(VariableList& variables, int64_t) const override {
+    const int64_t numbers = numbers_in(lengths);
+    if (!lengths.empty() && numbers == 0) refuse("a variable has an odd shape");
+    const bool is_matrix = lengths.size() == 2;
+    const int64_t rows = is_matrix ? lengths[0] : 1, columns = is_matrix ? lengths[1] : numbers;
+    variables.add("variable", rows, columns, lengths, trainable ? asked : VariableSpec{});
+  }
+  ValueId build(Builder& builder, const std::vector<ValueId>&) const override {
+    const ValueId variable = builder.variable(0);
+    builder.set_variable(variable, shape, trainable);
+    return variable;
+  }
+  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
+  bool learns() const override { return trainable; }
+};
+
+/// A weight of another layer of the model, by the number of the variable.
+struct WeightLayer final : ArrayLayer {
+  int64_t number = 0;
+  bool trainable = true;
+
+  ValueId build(Builder& builder, const std::vector<ValueId>&) const override {
+    const auto& all = builder.graph().variables().all;
+    if (number < 0 || number >= static_cast<int64_t>(all.size())) refuse("there is no such variable");
+    const Variable& variable = all[static_cast<size_t>(number)];
+    if (graph::numbers_in(shape, 1) != variable.rows * variable.columns) refuse("a weight has another shape");
+    const ValueId value = builder.graph().variable(static_cast<int>(number));
+    builder.set_variable(value, shape, trainable);
+    return value;
+  }
+  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
+};
+
+struct ConstantsLayer final : ArrayLayer {
+  std::shared_ptr<const std::vector<float>> numbers;
+
+  void check() const override {
+    require_inputs(0);
+    require(graph::numbers_in(shape, 0) == graph::numbers_in(shape, 1) &&
+                graph::numbers_in(shape, 1) == static_cast<int64_t>(numbers->size()),
+            "constants have a fixed shape");
+  }
+  Array build_array(Builder& builder, const std::vector<Array>&) const override {
+    const Array y = add_array(builder.graph(), shape);
+    auto& constants = builder.add<ConstantArray>();
+    constants.numbers = numbers;
+    constants.y = y;
+    return y;
+  }
+};
+
+struct RandomLayer final : ArrayLayer {
+  RandomArray::Distribution distribution = RandomArray::Distribution::kUniform;
+  float low = 0.0f, high = 1.0f;
+  uint64_t seed = 0;
+
+  void check() const override { require_inputs(0); }
+  Array build_array(Builder& builder, const std::vector<Array>&) const override {
+    Graph& graph = builder.graph();
+    const Array y = add_array(graph, shape);
+    auto& random = builder.add<RandomArray>();
+    random.distribution = distribution;
+    random.y = y;
+    random.low = low;
+    random.high = high;
+    random.seed = seed;
+    random.rows = row_loop(graph, y);
+    return y;
+  }
+};
+
+/// Adds a number to the loss of the batch, and passes it on.
+struct AddLossLayer final : ArrayLayer {
+  void check() const override {
+    require_inputs(1);
+    require(is_single(input_shapes[0]) && shape == input_shapes[0], "what is added to the loss is a single number");
+  }
+  Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
+    if (builder.predicts()) return inputs[0];
+    const ValueId losses = builder.add_activity_penalty(1);
+    auto& penalty = builder.add<TracedPenalty>();
+    penalty.value = inputs[0];
+    penalty.losses = losses;
+    return inputs[0];
+  }
+};
+
+/// The first input in training, and the second one otherwise.
+struct ChooseLayer final : ArrayLayer {
+  void check() const override {
+    require_inputs(2);
+    require(input_shapes[0] == shape && input_shapes[1] == shape, "both choices have the shape of the output");
+  }
+  Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
+    return inputs[builder.drops_out() ? 0 : 1];
+  }
+};
+
+/// The mask of its input: 1 for each row that counts, else 0; all ones where there is none.
+struct ReadMaskLayer final : ArrayLayer {
+  void check() const override {
+    require_inputs(1);
+    require(has_sample_axis(shape), "a mask has numbers for each sample");
+  }
+  ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
+    Mask* const mask = builder.mask_of(inputs[0]);
+    if (!mask) {
+      MapCode ones;
+      ones.add_constant(1.0f);
+      return add_map(builder.graph(), {}, shape, ones).value;
+    }
+    if (mask->rows != numbers_per_sample(shape)) refuse("a mask has a number for each row of its layer");
+    return builder.row_mask(mask);
+  }
+  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
+};
+
+}  // namespace
+
+std::shared_ptr<Layer> read_variable_layer(const Attributes& attributes) {
+  auto layer = std::make_shared<VariableLayer>();
+  layer->lengths = attributes.integers("shape");
+  for (const int64_t length : layer->lengths) layer->shape.push_back({length, 0});
+  layer->trainable = attributes.flag("trainable", true);
+  layer->asked = attributes.variable("weight");
+  return layer;
+}
+
+std::shared_ptr<Layer> read_weight(const Attributes& attributes) {
+  auto layer = std::make_shared<WeightLayer>();
+  layer->read_shapes(attributes);
+  layer->number = attributes.integer("variable");
+  layer->trainable = attributes.flag("trainable", true);
+  return layer;
+}
+
+std::shared_ptr<Layer> read_constants(const Attributes& attributes) {
+  auto layer = std::make_shared<ConstantsLayer>();
+  layer->read_shapes(attributes);
+  layer->numbers = std::make_shared<const std::vector<float>>(attributes.numbers("numbers"));
+  return layer;
+}
+
+std::shared_ptr<Layer> read_random_array(const Attributes& attributes) {
+  auto layer = std::make_shared<RandomLayer>();
+  layer->read_shapes(attributes);
+  layer->distribution = attributes.choice<RandomArray::Distribution>("distribution", RandomArray::kNames);
+  layer->low = attributes.single("low", 0.0f);
+  layer->high = attributes.single("high", 1.0f);
+  layer->seed = attributes.seed("seed");
+  return layer;
+}
+
+std::shared_ptr<Layer> read_add_loss(const Attributes& attributes) {
+  auto layer = std::make_shared<AddLossLayer>();
+  layer->read_shapes(attributes);
+  return layer;
+}
+
+std::shared_ptr<Layer> read_choose(const Attributes& attributes) {
+  auto layer = std::make_shared<ChooseLayer>();
+  layer->read_shapes(attributes);
+  return layer;
+}
+
+std::shared_ptr<Layer> read_mask_as_array(const Attributes& attributes) {
+  auto layer = std::make_shared<ReadMaskLayer>();
+  layer->read_shapes(attributes);
+  return layer;
+}
+
+}  // namespace engine::graph
