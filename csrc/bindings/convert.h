@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <memory>
 #include <string>
 
 #include "graph/model_spec.h"
@@ -19,6 +20,12 @@ namespace py = pybind11;
 /// rows.
 graph::ModelSpec to_model(const py::object& input_size, const py::sequence& layers, int64_t output_rows,
                           const py::sequence& outputs);
+/// The function of a loss or metric of kind "traced": entries "nodes" (as layers of a model), "value" (the node whose
+/// output is the result) and, if targets have another size than outputs, "target_size" (numbers by sample). The model's
+/// output has `rows` rows of `columns` numbers by sample.
+std::shared_ptr<const graph::Trace> to_trace(const py::dict& mapping, int64_t rows, int64_t columns, Target target);
+/// Whether a loss or metric is a function that a user wrote.
+bool is_traced(const py::dict& mapping);
 LossSpec to_loss(const py::dict& loss);
 OptimizerSpec to_optimizer(const py::dict& optimizer);
 /// ValueError unless what is said variable by variable is said of so many.

@@ -74,21 +74,42 @@ std::vector<int64_t> to_sizes(const py::object& input_size) {
   return sizes;
 }
 
+std::vector<graph::Node> to_nodes(const py::sequence& layers) {
+  std::vector<graph::Node> nodes;
+  for (const py::handle each : layers) {
+    const auto mapping = py::cast<py::dict>(each);
+    const int before = static_cast<int>(nodes.size()) - 1;
+    graph::Node node;
+    node.layer = graph::read_layer(get<std::string>(mapping, "kind"), PythonAttributes(mapping));
+    node.inputs = get<std::vector<int>>(mapping, "inputs", {before});
+    node.shares = get<int>(mapping, "first", -1);
+    nodes.push_back(std::move(node));
+  }
+  return nodes;
+}
+
 }  // namespace
+
+bool is_traced(const py::dict& mapping) { return get<std::string>(mapping, "kind") == "traced"; }
+
+std::shared_ptr<const graph::Trace> to_trace(const py::dict& mapping, int64_t rows, int64_t columns, Target target) {
+  const int64_t targets = target == Target::kSparse ? rows : rows * columns;
+  graph::ModelSpec function;
+  function.input_sizes = {get<int64_t>(mapping, "target_size", targets), rows * columns};
+  if (function.input_sizes[0] < 1) fail_about("a sample has at least one target:", "target_size", mapping);
+  function.nodes = to_nodes(get<py::sequence>(mapping, "nodes"));
+  const int value = get<int>(mapping, "value");
+  for (const graph::Node& node : function.nodes) {
+    if (node.layer->asks_host(false)) fail("a traced function has no step that Python computes");
+  }
+  return std::make_shared<const graph::Trace>(std::move(function), value, rows);
+}
 
 graph::ModelSpec to_model(const py::object& input_size, const py::sequence& layers, int64_t output_rows,
                           const py::sequence& outputs) {
   graph::ModelSpec model;
   model.input_sizes = to_sizes(input_size);
-  for (const py::handle each : layers) {
-    const auto mapping = py::cast<py::dict>(each);
-    const int before = static_cast<int>(model.nodes.size()) - 1;
-    graph::Node node;
-    node.layer = graph::read_layer(get<std::string>(mapping, "kind"), PythonAttributes(mapping));
-    node.inputs = get<std::vector<int>>(mapping, "inputs", {before});
-    node.shares = get<int>(mapping, "first", -1);
-    model.nodes.push_back(std::move(node));
-  }
+  model.nodes = to_nodes(layers);
   for (const py::handle each : outputs) {
     const auto [node, rows] = each.cast<std::pair<int, int64_t>>();
     if (node >= static_cast<int>(model.nodes.size())) fail("an output must be the output of a layer of the model");

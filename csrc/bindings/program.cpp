@@ -73,18 +73,24 @@ std::shared_ptr<Program> make_program(const py::object& input_size, const py::se
 
 /// One loss for each output: a mapping, or a sequence of them.
 std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& model) {
-  std::vector<LossSpec> losses;
+  std::vector<py::dict> mappings;
   if (py::isinstance<py::dict>(loss)) {
-    losses.push_back(to_loss(py::cast<py::dict>(loss)));
+    mappings.push_back(py::cast<py::dict>(loss));
   } else {
-    for (const py::handle each : py::cast<py::sequence>(loss)) losses.push_back(to_loss(py::cast<py::dict>(each)));
+    for (const py::handle each : py::cast<py::sequence>(loss)) mappings.push_back(py::cast<py::dict>(each));
   }
+  std::vector<LossSpec> losses;
+  for (const py::dict& each : mappings) losses.push_back(to_loss(each));
   const size_t outputs = model.spec().outputs.size();
   if (losses.size() != outputs) {
     fail("there must be a loss for each of " + std::to_string(outputs) + " outputs, got " +
          std::to_string(losses.size()));
   }
   for (size_t i = 0; i < outputs; ++i) {
+    if (is_traced(mappings[i])) {
+      losses[i].traced = to_trace(mappings[i], model.spec().outputs[i].groups, model.output_width(i), losses[i].target);
+      losses[i].target_size = losses[i].traced->model.spec().input_sizes[0];
+    }
     if (losses[i].masked && model.masked_rows(i) != model.spec().outputs[i].groups) {
       fail("a loss can be 'masked' where a mask is about the rows of outputs");
     }
@@ -106,7 +112,19 @@ void configure(Program& program, const py::object& loss, const py::dict& optimiz
     const MetricSpec& metric = training.metrics.back();
     const auto output = static_cast<size_t>(metric.output);
     if (output >= training.losses.size()) fail("a metric must look at an output of the model");
-    require_suitable(metric, model.output_width(output), training.losses[output].target);
+    const LossSpec& at = training.losses[output];
+    const int64_t rows = model.spec().outputs[output].groups, columns = model.output_width(output);
+    const int64_t targets = at.target == Target::kSparse ? rows : rows * columns;
+    if (metric.kind == MetricSpec::Kind::kTraced) {
+      auto mapping = py::cast<py::dict>(each);
+      training.metrics.back().traced = to_trace(mapping, rows, columns, at.target);
+      if (training.metrics.back().traced->model.spec().input_sizes[0] != (at.target_size ? at.target_size : targets)) {
+        fail("a metric must read as many targets by sample as the loss of its output");
+      }
+    } else if (at.target_size != 0 && at.target_size != targets) {
+      fail("targets of another size than the outputs can only be read by traced metrics");
+    }
+    require_suitable(metric, columns, at.target);
   }
   const Unlocked unlocked;
   program.configure(std::move(training));

@@ -103,12 +103,13 @@ LossSpec to_loss(const py::dict& loss) {
   static constexpr const char* kReductions[] = {"mean", "sum", "weighted_mean"};
   const char* names[kLossCount];
   for (int i = 0; i < kLossCount; ++i) names[i] = kLossNames[i].name;
-  const NamedLoss& named = kLossNames[to_index(get<std::string>(loss, "kind"), names, kLossCount, "loss")];
+  const std::string kind = is_traced(loss) ? kHost : get<std::string>(loss, "kind");
+  const NamedLoss& named = kLossNames[to_index(kind, names, kLossCount, "loss")];
   LossSpec spec;
   spec.kind = named.loss;
-  spec.host = named.name == kHost;
+  spec.host = named.name == kHost && !is_traced(loss);
   spec.target = named.target;
-  if (spec.host) {
+  if (named.name == kHost) {
     const auto target = get<std::string>(loss, "target", "dense");
     spec.target = static_cast<Target>(to_index(target, kTargetNames, 2, "target"));
   }
@@ -156,6 +157,8 @@ MetricSpec to_metric(const py::dict& metric) {
     if (spec.sums == MetricSum::kConfusion && spec.thresholds.empty()) spec.thresholds = {0.5f};
   } else if (kind == "scores") {
     spec.kind = MetricSpec::Kind::kScores;
+  } else if (is_traced(metric)) {
+    spec.kind = MetricSpec::Kind::kTraced;
   } else {
     spec.kind = MetricSpec::Kind::kLoss;
     spec.loss = to_loss(metric);
@@ -165,6 +168,7 @@ MetricSpec to_metric(const py::dict& metric) {
 }
 
 void require_suitable(const MetricSpec& metric, int64_t outputs, Target target) {
+  if (metric.kind == MetricSpec::Kind::kTraced && !metric.traced) fail("a traced metric belongs to a model");
   if (metric.kind == MetricSpec::Kind::kLoss) require_formula(metric.loss, target);
   if (metric.column < outputs) return;
   fail("'column' must be less than " + std::to_string(outputs) + ", the number of outputs, got " +

@@ -92,9 +92,11 @@ void require_fitting(const graph::Model& model, const TrainingSpec& training, co
     const bool sparse = training.losses[i].target == Target::kSparse;
     const int64_t groups = model.spec().outputs[i].groups;
     const std::string each = groups == 1 ? "" : std::to_string(groups) + " by sample, ";
-    if (sparse ? sizes.labels != groups : sizes.outputs != model.output_size(i)) {
+    const int64_t own = training.losses[i].target_size;
+    const int64_t targets = own != 0 ? own : sparse ? groups : model.output_size(i);
+    if ((sparse ? sizes.labels : sizes.outputs) != targets) {
       throw py::value_error(sparse ? "`y` must be int32 class indices, " + each + "for this loss"
-                                   : "`y` must be float32 (n, " + std::to_string(model.output_size(i)) +
+                                   : "`y` must be float32 (n, " + std::to_string(targets) +
                                          ") for this loss and model");
     }
     if (sizes.weights != 1 && sizes.weights != groups) {

@@ -104,9 +104,7 @@ class Assembly {
 
   /// What a function of a user computes from the targets and the predictions of an output.
   Array add_trace(const Trace& trace, int output, ValueId y_pred) {
-    const ModelSpec& spec = trace.model.spec();
-    const int64_t groups = graph_->value(y_pred).groups;
-    const Array y_true = add_array(*graph_, {{0, groups}, {spec.input_sizes[0] / groups, 0}});
+    const Array y_true = add_array(*graph_, {{0, 1}, {trace.model.spec().input_sizes[0], 0}});
     auto& read = graph_->add<ReadTarget>();
     read.output = output;
     read.y = y_true;

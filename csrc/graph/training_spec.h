@@ -20,6 +20,7 @@ enum class Reduction { kMean, kSum, kWeightedMean };
 struct LossSpec {
   bool host = false;                    // the caller computes it
   std::shared_ptr<const graph::Trace> traced;  // a function that a user wrote computes it; null: a formula does
+  int64_t target_size = 0;  // numbers in the targets of a sample, where a user's function reads them; 0: as outputs
   Loss kind = Loss::kMeanSquaredError;  // the formula that reads probabilities, whatever `from_logits` says
   Target target = Target::kDense;
   bool from_logits = false;

@@ -45,10 +45,10 @@ struct ConstantArray final : Operation {
   std::vector<Operand> operands() const override;
 };
 
-/// y = the targets of an output; class indices as floats
+/// y[b,:] = the targets of sample b for an output, side by side; class indices as floats
 struct ReadTarget final : Operation {
   int output = 0;
-  Array y;  // (b, ...), with as many rows for each sample as the output has
+  Array y;
 
   const char* name() const override { return "read_target"; }
   std::vector<Operand> operands() const override;
