@@ -2,11 +2,28 @@
 #pragma once
 #include <vector>
 
-#include "formulas/map_code.h"
+#include "formulas/map_operations.h"
 #include "graph/array_layer.h"
 #include "graph/operation.h"
 
 namespace engine::graph {
+
+/// The result is the last register.
+struct MapCode {
+  int inputs = 0;
+  std::vector<MapInstruction> instructions;
+
+  int registers() const { return inputs + static_cast<int>(instructions.size()); }
+  /// Appends an instruction, and returns the number of its register.
+  int add(MapOp op, int a = -1, int b = -1, int c = -1) {
+    instructions.push_back({op, a, b, c, 0, 0.0f});
+    return registers() - 1;
+  }
+  int add_constant(float number) {
+    instructions.push_back({MapOp::kConstant, -1, -1, -1, 0, number});
+    return registers() - 1;
+  }
+};
 
 /// y[i,j,...] = code(inputs[0][i,j,...], inputs[1][i,j,...], ...). The shapes of the inputs are aligned at their last
 /// axes and broadcast, as in NumPy.

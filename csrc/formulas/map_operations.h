@@ -1,7 +1,6 @@
 // The scalar instructions of a map: what a traced function computes for each element of its output.
 #pragma once
 #include <cstdint>
-#include <vector>
 
 namespace engine {
 
@@ -63,23 +62,6 @@ struct MapInstruction {
   int a = -1, b = -1, c = -1;
   int axis = 0;         // of kCoordinate
   float number = 0.0f;  // of kConstant
-};
-
-/// The result is the last register.
-struct MapCode {
-  int inputs = 0;
-  std::vector<MapInstruction> instructions;
-
-  int registers() const { return inputs + static_cast<int>(instructions.size()); }
-  /// Appends an instruction, and returns the number of its register.
-  int add(MapOp op, int a = -1, int b = -1, int c = -1) {
-    instructions.push_back({op, a, b, c, 0, 0.0f});
-    return registers() - 1;
-  }
-  int add_constant(float number) {
-    instructions.push_back({MapOp::kConstant, -1, -1, -1, 0, number});
-    return registers() - 1;
-  }
 };
 
 }  // namespace engine
