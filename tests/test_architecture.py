@@ -41,6 +41,7 @@ RANK = {module: i for i, row in enumerate(LAYERS) for module in row}
 # The headers of other rooms that a room may include. Of `kernels/`, all others belong to an instruction set.
 DOORS = {
     "formulas/kinds.h",
+    "formulas/map_operations.h",
     "formulas/philox.h",
     "formulas/summation.h",
     "kernels/compressed_rows.h",
@@ -52,7 +53,7 @@ DOORS = {
 ROOMS: dict[str, set[str]] = {
     "formulas": set(),
     "kernels": {"formulas/"},
-    "graph": {"formulas/kinds.h", "formulas/summation.h"},
+    "graph": {"formulas/kinds.h", "formulas/map_operations.h", "formulas/summation.h"},
     "runtime": DOORS | {"graph/"},
     "cpu": DOORS | {"graph/", "runtime/"},
     "cuda": {"formulas/", "graph/", "runtime/"},

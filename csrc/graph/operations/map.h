@@ -8,7 +8,7 @@
 
 namespace engine::graph {
 
-/// The result is the last register.
+/// What a map computes for each element of its output, as a list of instructions. The result is the last register.
 struct MapCode {
   int inputs = 0;
   std::vector<MapInstruction> instructions;
