@@ -53,12 +53,23 @@ bool equally_large(const Shape& a, const Shape& b) {
   return true;
 }
 
-bool has_sample_axis(const Shape& shape) {
-  return !shape.empty() && shape[0].fixed == 0 && shape[0].per_sample > 0 &&
-         std::none_of(shape.begin() + 1, shape.end(), depends_on_samples);
+int64_t rows_per_sample(const Shape& shape, int64_t batch) {
+  if (shape.empty() || std::any_of(shape.begin() + 1, shape.end(), depends_on_samples)) return 0;
+  const Extent& first = shape[0];
+  if (batch > 0) return first.fixed > 0 && first.fixed % batch == 0 ? first.fixed / batch : 0;
+  return first.fixed == 0 ? first.per_sample : 0;
 }
 
-int64_t numbers_per_sample(const Shape& shape) { return shape[0].per_sample * product(shape, 1); }
+int64_t numbers_per_sample(const Shape& shape, int64_t batch) {
+  return rows_per_sample(shape, batch) * product(shape, 1);
+}
+
+Shape resolved(const Shape& shape, int64_t batch) {
+  if (batch == 0) return shape;
+  Shape numbers;
+  for (const Extent& extent : shape) numbers.push_back({extent.at(batch), 0});
+  return numbers;
+}
 
 std::string text_of(const Shape& shape) {
   std::string text;
@@ -74,8 +85,9 @@ std::string text_of(const Shape& shape) {
 }
 
 Array add_array(Graph& graph, const Shape& shape) {
-  if (has_sample_axis(shape) && shape.size() <= 2) {
-    return {graph.add_batch(shape[0].per_sample, shape.size() == 2 ? shape[1].fixed : 1), shape};
+  const int64_t rows = rows_per_sample(shape, graph.batch);
+  if (rows > 0 && shape.size() <= 2) {
+    return {graph.add_batch(rows, shape.size() == 2 ? shape[1].fixed : 1), shape};
   }
   Value value;
   value.kind = Value::Kind::kArray;
@@ -83,16 +95,17 @@ Array add_array(Graph& graph, const Shape& shape) {
   return {graph.add_value(value), shape};
 }
 
-Shape shape_of(const Value& value) {
+Shape shape_of(const Graph& graph, ValueId id) {
+  const Value& value = graph.value(id);
   if (value.kind == Value::Kind::kArray) return value.shape;
-  if (value.kind == Value::Kind::kBatch) return {{0, value.groups}, {value.columns, 0}};
+  if (value.kind == Value::Kind::kBatch) return resolved({{0, value.groups}, {value.columns, 0}}, graph.batch);
   return {{value.rows, 0}, {value.columns, 0}};
 }
 
 Array strided(Graph& graph, const Array& array) {
   const Value& value = graph.value(array.value);
   if (value.kind != Value::Kind::kBatch || fits_rows(array.shape, value.columns)) return array;
-  return {laid_out_as_array(graph, {array.value, shape_of(value)}, array.shape), array.shape};
+  return {laid_out_as_array(graph, {array.value, shape_of(graph, array.value)}, array.shape), array.shape};
 }
 
 ValueId laid_out_as_array(Graph& graph, const Array& array, const Shape& shape) {
@@ -112,10 +125,10 @@ ValueId laid_out_like(Graph& graph, const Array& array, ValueId like) {
     return laid_out_as_array(graph, strided(graph, array), to.shape);
   }
   if (from.kind == Value::Kind::kBatch && from.groups == to.groups && from.columns == to.columns) return array.value;
-  const Shape shape = shape_of(to);
+  const Shape shape = shape_of(graph, like);
   const ValueId copied = graph.add_like(like);
   const Array x = from.kind == Value::Kind::kBatch && !fits_rows(shape, from.columns)
-                      ? Array{laid_out_as_array(graph, {array.value, shape_of(from)}, shape), shape}
+                      ? Array{laid_out_as_array(graph, {array.value, shape_of(graph, array.value)}, shape), shape}
                       : Array{array.value, shape};
   add_copy(graph, x, {copied, shape});
   return copied;
@@ -123,9 +136,9 @@ ValueId laid_out_like(Graph& graph, const Array& array, ValueId like) {
 
 Loop row_loop(const Graph& graph, const Array& array) {
   const Value& value = graph.value(array.value);
-  if (value.kind == Value::Kind::kBatch) return has_sample_axis(array.shape) ? kSamples : kWhole;
+  if (value.kind == Value::Kind::kBatch) return has_sample_axis(array.shape, graph.batch) ? kSamples : kWhole;
   if (value.kind != Value::Kind::kArray || array.shape.empty()) return kWhole;
-  if (has_sample_axis(array.shape) && has_sample_axis(value.shape)) return kSamples;
+  if (has_sample_axis(array.shape, graph.batch) && has_sample_axis(value.shape, graph.batch)) return kSamples;
   return !value.shape.empty() && array.shape[0] == value.shape[0] ? kRows : kWhole;
 }
 

@@ -22,11 +22,18 @@ bool equally_large(const Shape& a, const Shape& b);
 /// Whether an array of this shape has one element.
 bool is_single(const Shape& shape);
 
-/// Whether the first axis runs over samples, once or several times, and the others do not depend on their number.
-bool has_sample_axis(const Shape& shape);
+/// How many rows of the first axis belong to each sample; 0 where the first axis does not run over samples, or a later
+/// one does. Where all batches have `batch` samples (0: any number), an axis runs over samples if they divide its length.
+int64_t rows_per_sample(const Shape& shape, int64_t batch);
+
+/// Whether the first axis runs over samples, once or several times.
+inline bool has_sample_axis(const Shape& shape, int64_t batch) { return rows_per_sample(shape, batch) > 0; }
 
 /// Numbers for each sample of an array whose first axis runs over samples.
-int64_t numbers_per_sample(const Shape& shape);
+int64_t numbers_per_sample(const Shape& shape, int64_t batch);
+
+/// `shape` with numbers in place of extents, where all batches have `batch` samples. For 0 the shape as it is.
+Shape resolved(const Shape& shape, int64_t batch);
 
 /// Such as "(b, 10)" or "(2b, 3)".
 std::string text_of(const Shape& shape);
@@ -46,7 +53,7 @@ ValueId laid_out_as_array(Graph& graph, const Array& array, const Shape& shape);
 ValueId laid_out_like(Graph& graph, const Array& array, ValueId like);
 
 /// The shape that a value has by itself: (samples * groups, columns) for batches.
-Shape shape_of(const Value& value);
+Shape shape_of(const Graph& graph, ValueId value);
 
 /// The letter of the loop over the rows of an array that is no batch. Equal letters mean equal rows for each thread, so
 /// that only arrays with equal first axes have it.

@@ -64,9 +64,6 @@ Shape ArrayLayer::output_shape(const LayerInputs& inputs) const {
   return shape;
 }
 
-int64_t ArrayLayer::output_size(const LayerInputs&) const {
-  return has_sample_axis(shape) ? numbers_per_sample(shape) : 1;
-}
 
 ValueId ArrayLayer::build(Builder& builder, const std::vector<ValueId>& inputs) const {
   std::vector<Array> arrays;

@@ -23,7 +23,9 @@ class Assembly {
       : model_(model),
         training_(training),
         graph_(std::make_shared<Graph>(mode, model.variables())),
-        builder_(*graph_) {}
+        builder_(*graph_) {
+    graph_->batch = model.spec().batch;
+  }
 
   std::shared_ptr<const Graph> build() {
     add_forward();
@@ -104,7 +106,7 @@ class Assembly {
 
   /// What a function of a user computes from the targets and the predictions of an output.
   Array add_trace(const Trace& trace, int output, ValueId y_pred) {
-    const Array y_true = add_array(*graph_, {{0, 1}, {trace.model.spec().input_sizes[0], 0}});
+    const Array y_true = add_array(*graph_, resolved({{0, 1}, {trace.model.spec().input_sizes[0], 0}}, graph_->batch));
     auto& read = graph_->add<ReadTarget>();
     read.output = output;
     read.y = y_true;

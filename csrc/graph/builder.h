@@ -25,6 +25,8 @@ class Builder {
   Graph& graph() { return graph_; }
   const Value& value(ValueId id) const { return graph_.value(id); }
 
+  /// Samples of every batch; 0: any number.
+  int64_t batch() const { return graph_.batch; }
   bool training() const { return graph_.mode() == Mode::kTrain; }
   bool predicts() const { return graph::predicts(graph_.mode()); }
   /// Whether dropout and its like are in force.

@@ -71,6 +71,7 @@ class Graph {
   std::vector<int> learning;
   /// The gradient of each of them.
   std::vector<ValueId> gradients;
+  int64_t batch = 0;  // samples of every batch; 0: any number
   bool has_host_operations = false;
   bool mixes_samples = false;  // whether the outputs of a sample depend on the other samples of the batch
   double multiply_adds = 0.0;  // of the forward products, for one sample

@@ -48,8 +48,8 @@ Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
       if (first >= i || typeid(own) != typeid(other)) refuse("'first' must be an earlier layer of the same kind");
     }
     const LayerInputs inputs = inputs_of(node, i, learning);
-    shapes_.push_back(node.layer->output_shape(inputs));
-    if (has_sample_axis(shapes_.back())) require_size(numbers_per_sample(shapes_.back()));
+    shapes_.push_back(resolved(node.layer->output_shape(inputs), spec_.batch));
+    if (has_sample_axis(shapes_.back(), spec_.batch)) require_size(numbers_per_sample(shapes_.back(), spec_.batch));
     VariableList variables(variables_, node.shares >= 0 ? &node_variables_[first] : nullptr);
     node.layer->add_variables(variables, inputs.size());
     node_variables_.push_back(variables.take());
@@ -57,7 +57,7 @@ Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
   }
   mark_shared_variables();
   for (const ModelSpec::Output& output : spec_.outputs) {
-    if (!has_sample_axis(shape_of(output.node))) refuse("an output of a model needs numbers for each sample");
+    if (!has_sample_axis(shape_of(output.node), spec_.batch)) refuse("an output of a model needs numbers for each sample");
     row_of(size_of(output.node), output.groups, "an output");
   }
 }
@@ -72,7 +72,7 @@ LayerInputs Model::inputs_of(const Node& node, size_t number, const std::vector<
     inputs.shapes.push_back(shape_of(input));
     inputs.after_learning = inputs.after_learning || (input >= 0 && learning[static_cast<size_t>(input)]);
     if (node.layer->reads_arrays()) continue;
-    const bool has_samples = has_sample_axis(inputs.shapes.back()) && !is_variable(input);
+    const bool has_samples = has_sample_axis(inputs.shapes.back(), spec_.batch) && !is_variable(input);
     if (!has_samples) refuse("a layer needs an input with numbers for each sample");
   }
   if (inputs.sizes.empty() && !node.layer->reads_arrays()) refuse("a layer needs at least one input");
@@ -101,12 +101,12 @@ Shape Model::shape_of(int node) const {
     refuse("there is no such node");
   }
   if (node >= 0) return shapes_[static_cast<size_t>(node)];
-  return {{0, 1}, {spec_.input_sizes[static_cast<size_t>(Node::kInput - node)], 0}};
+  return resolved({{0, 1}, {spec_.input_sizes[static_cast<size_t>(Node::kInput - node)], 0}}, spec_.batch);
 }
 
 int64_t Model::size_of(int node) const {
   const Shape shape = shape_of(node);
-  return has_sample_axis(shape) ? numbers_per_sample(shape) : 0;
+  return has_sample_axis(shape, spec_.batch) ? numbers_per_sample(shape, spec_.batch) : 0;
 }
 
 int64_t Model::output_size() const {
@@ -156,7 +156,7 @@ double Model::multiply_adds() const {
 Trace::Trace(ModelSpec spec, int value, int64_t rows) : model(std::move(spec)), value(value) {
   if (!model.variables().all.empty()) refuse("a loss or metric has no weights");
   shape = model.shape_of(value);
-  const bool by_row = has_sample_axis(shape) && numbers_per_sample(shape) == rows;
+  const bool by_row = has_sample_axis(shape, 0) && numbers_per_sample(shape, 0) == rows;
   if (!by_row && !is_single(shape)) {
     refuse("a loss or metric must be a single number, or have " + std::to_string(rows) +
            " numbers for each sample; its shape is " + text_of(shape));

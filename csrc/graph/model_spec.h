@@ -27,6 +27,7 @@ struct ModelSpec {
   std::vector<int64_t> input_sizes;  // numbers per sample; the inputs lie side by side in the rows of a data set
   std::vector<Node> nodes;
   std::vector<Output> outputs;
+  int64_t batch = 0;  // samples of every batch; 0: any number
 };
 
 /// A model that has been checked, with what follows from its layers.

@@ -149,7 +149,7 @@ void ElementwiseActivationGradient::differentiate(Differentiation& gradients) co
   Graph& graph = gradients.graph();
   MapCode code;
   if (gradients.wants(saved) && gradient_code(activation, parameters, code)) {
-    const Shape shape = shape_of(graph.value(saved));
+    const Shape shape = shape_of(graph, saved);
     gradients.contribute({saved, shape},
                          add_map(graph, {{saved, shape}, {dy, shape}, {ddx, shape}}, shape, derivative(code, 0)));
   }
@@ -171,7 +171,7 @@ void RowActivationGradient::differentiate(Differentiation& gradients) const {
     return refuse("the gradient of " + name_of(activation) + " can't be differentiated once more");
   }
   Graph& graph = gradients.graph();
-  const Shape shape = shape_of(graph.value(y)), one{shape[0], {1, 0}};
+  const Shape shape = shape_of(graph, y), one{shape[0], {1, 0}};
   const Array probabilities{y, shape}, slopes{dy, shape}, given{ddx, shape};
   if (gradients.wants(y)) {
     // By y: ddx (dy - sum(y dy)) - dy sum(y ddx).

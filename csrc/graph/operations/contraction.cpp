@@ -104,7 +104,7 @@ struct ContractionLayer final : ArrayLayer {
   bool is_dense(const Builder& builder, ValueId kernel) const {
     const Variable* variable = builder.variable_at(kernel);
     return variable && variable->is_matrix() && b_letters.size() == 2 && a_letters.size() >= 2 &&
-           has_sample_axis(input_shapes[0]) && a_letters.back() == b_letters[0] &&
+           has_sample_axis(input_shapes[0], builder.batch()) && a_letters.back() == b_letters[0] &&
            y_letters == a_letters.substr(0, a_letters.size() - 1) + b_letters[1] &&
            input_shapes[1] == Shape{{variable->rows, 0}, {variable->columns, 0}};
   }
@@ -112,7 +112,7 @@ struct ContractionLayer final : ArrayLayer {
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     if (!is_dense(builder, inputs[1])) return ArrayLayer::build(builder, inputs);
     const int64_t columns = input_shapes[0].back().fixed;
-    const int64_t rows = columns == 0 ? 1 : numbers_per_sample(input_shapes[0]) / columns;
+    const int64_t rows = columns == 0 ? 1 : numbers_per_sample(input_shapes[0], builder.batch()) / columns;
     const ValueId x = builder.batch_of(inputs[0], rows);
     auto& dense = builder.add<Dense>();
     dense.x = x;

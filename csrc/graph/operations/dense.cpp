@@ -75,7 +75,7 @@ void DenseWeightGradient::differentiate(Differentiation& gradients) const {
   Graph& graph = gradients.graph();
   const ValueId by_kernel = dkernel == kNoValue ? kNoValue : gradients.gradient_of(dkernel);
   const ValueId by_bias = dbias == kNoValue ? kNoValue : gradients.gradient_of(dbias);
-  const Array inputs{x, shape_of(graph.value(x))}, slopes{dz, shape_of(graph.value(dz))};
+  const Array inputs{x, shape_of(graph, x)}, slopes{dz, shape_of(graph, dz)};
   if (by_kernel != kNoValue) {
     const Array weights{by_kernel, {inputs.shape[1], slopes.shape[1]}};
     if (gradients.wants(x)) gradients.contribute(inputs, add_product(graph, slopes, "bn", weights, "kn", "bk"));

@@ -38,7 +38,7 @@ std::vector<Operand> Reduce::operands() const {
 
 void Reduce::find_loops(const Graph& graph) {
   const Value& value = graph.value(x.value);
-  by_column = kind == Kind::kSum && x.shape.size() == 2 && axes == std::vector<int>{0} && has_sample_axis(x.shape) &&
+  by_column = kind == Kind::kSum && x.shape.size() == 2 && axes == std::vector<int>{0} && has_sample_axis(x.shape, graph.batch) &&
               value.kind == Value::Kind::kBatch && x.shape[1] == Extent{value.columns, 0};
   const bool keeps_first = !x.shape.empty() && !reduces(0);
   rows = keeps_first && row_loop(graph, x) == row_loop(graph, y) ? row_loop(graph, y) : kWhole;

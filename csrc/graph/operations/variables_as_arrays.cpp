@@ -166,10 +166,7 @@ struct ChooseLayer final : ArrayLayer {
 
 /// The mask of its input: 1 for each row that counts, else 0; all ones where there is none.
 struct ReadMaskLayer final : ArrayLayer {
-  void check() const override {
-    require_inputs(1);
-    require(has_sample_axis(shape), "a mask has numbers for each sample");
-  }
+  void check() const override { require_inputs(1); }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     Mask* const mask = builder.mask_of(inputs[0]);
     if (!mask) {
@@ -177,7 +174,7 @@ struct ReadMaskLayer final : ArrayLayer {
       ones.add_constant(1.0f);
       return add_map(builder.graph(), {}, shape, ones).value;
     }
-    if (mask->rows != numbers_per_sample(shape)) refuse("a mask has a number for each row of its layer");
+    if (mask->rows != numbers_per_sample(shape, builder.batch())) refuse("a mask has a number for each row of its layer");
     return builder.row_mask(mask);
   }
   Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
