@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "graph/model_spec.h"
 #include "graph/training_spec.h"
@@ -20,6 +21,8 @@ namespace py = pybind11;
 /// rows.
 graph::ModelSpec to_model(const py::object& input_size, const py::sequence& layers, int64_t output_rows,
                           const py::sequence& outputs);
+/// A function of layers, whose results are the outputs of some of them, for `batch` samples.
+graph::ModelSpec to_function(const py::sequence& layers, const std::vector<int>& results, int64_t batch);
 /// The function of a loss or metric of kind "traced": entries "nodes" (as layers of a model), "value" (the node whose
 /// output is the result) and, if targets have another size than outputs, "target_size" (numbers by sample). The model's
 /// output has `rows` rows of `columns` numbers by sample.

@@ -105,6 +105,18 @@ std::shared_ptr<const graph::Trace> to_trace(const py::dict& mapping, int64_t ro
   return std::make_shared<const graph::Trace>(std::move(function), value, rows);
 }
 
+graph::ModelSpec to_function(const py::sequence& layers, const std::vector<int>& results, int64_t batch) {
+  graph::ModelSpec function;
+  function.nodes = to_nodes(layers);
+  for (const graph::Node& node : function.nodes) {
+    if (node.layer->asks_host(false)) fail("a traced function has no step that Python computes");
+  }
+  function.results = results;
+  if (batch < 1) fail("`batch` must be at least 1, got " + std::to_string(batch));
+  function.batch = batch;
+  return function;
+}
+
 graph::ModelSpec to_model(const py::object& input_size, const py::sequence& layers, int64_t output_rows,
                           const py::sequence& outputs) {
   graph::ModelSpec model;

@@ -71,6 +71,74 @@ std::shared_ptr<Program> make_program(const py::object& input_size, const py::se
                                          to_loans(loans), std::move(hosts));
 }
 
+std::shared_ptr<Program> make_function(const py::sequence& layers, const std::vector<int>& results, int64_t batch,
+                                       const py::sequence& loans) {
+  std::vector<py::object> hosts(layers.size(), py::none());
+  return std::make_shared<HostedProgram>(cpu_device(), to_function(layers, results, batch), to_loans(loans),
+                                         std::move(hosts));
+}
+
+/// Computes the results of a function from its arguments. `step` numbers the random draws, and the optimizer's steps.
+py::list call(Program& program, const py::sequence& arguments, int64_t step, double learning_rate) {
+  const graph::Model& model = program.model();
+  if (!model.is_function()) throw py::value_error("a model is no function: predict with it");
+  const auto& shapes = model.arguments();
+  if (arguments.size() != shapes.size()) {
+    throw py::value_error("the function takes " + std::to_string(shapes.size()) + " arguments, got " +
+                          std::to_string(arguments.size()));
+  }
+  std::vector<py::array> given;
+  std::vector<const float*> inputs;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    given.push_back(py::cast<py::array>(arguments[i]));
+    const py::array& array = given.back();
+    if (!py::isinstance<py::array_t<float>>(array)) throw py::value_error("arguments must be float32 arrays");
+    require_readable(array, "argument");
+    if (array.size() != graph::numbers_in(shapes[i], 1)) {
+      throw py::value_error("argument " + std::to_string(i) + " must have the shape " + graph::text_of(shapes[i]) +
+                            ", got " + std::to_string(array.size()) + " numbers");
+    }
+    inputs.push_back(static_cast<const float*>(array.data()));
+  }
+  const bool learns = program.training() != nullptr;
+  if (!learns && !program.graph(graph::Mode::kFunction)->learning.empty()) {
+    throw py::value_error("compile a function with an optimizer before it steps weights");
+  }
+  py::list results;
+  std::vector<float*> outputs;
+  for (const int node : model.spec().results) {
+    std::vector<py::ssize_t> lengths;
+    for (const graph::Extent& extent : model.shape_of(node)) lengths.push_back(std::max<int64_t>(extent.fixed, 0));
+    py::array_t<float> result(lengths);
+    outputs.push_back(result.mutable_data());
+    results.append(std::move(result));
+  }
+  RunArguments run;
+  run.arguments = inputs.data();
+  run.results = outputs.data();
+  run.data.rows = run.batch_size = model.spec().batch;
+  run.learning_rates = &learning_rate;
+  run.first_iteration = step;
+  {
+    const Unlocked unlocked;
+    const auto workspace = program.lease(graph::Mode::kFunction, false, model.spec().batch, program.device().threads());
+    const Executable& executable = *workspace->executable;
+    const auto lock = program.lock_for(graph::Mode::kFunction);
+    run.layout = &program.layout();
+    run.weights = program.weights();
+    run.training = workspace->training.get();
+    for (int s = 0; learns && s < kMaxSlots; ++s) run.slots[s] = program.slots(s);
+    if (learns) {
+      run.accumulated = program.accumulated();
+      run.averages = program.averages();
+    }
+    run.scratch = workspace->scratch.data();
+    program.device().run(executable, run, 0, executable.steps(), [] { return true; });
+    if (learns) program.set_iterations(step);
+  }
+  return results;
+}
+
 /// One loss for each output: a mapping, or a sequence of them.
 std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& model) {
   std::vector<py::dict> mappings;
@@ -222,6 +290,9 @@ void register_program(py::module_& m) {
   py::class_<Program, std::shared_ptr<Program>> type(m, "Program");
   def_init(type, &make_program, py::arg("input_size"), py::arg("layers"), py::arg("output_rows") = 1,
            py::arg("loans") = py::tuple(), py::arg("outputs") = py::tuple());
+  type.def_static("function", &make_function, py::arg("layers"), py::arg("results"), py::arg("batch") = 1,
+                  py::arg("loans") = py::tuple())
+      .def("call", &call, py::arg("arguments"), py::arg("step") = 1, py::arg("learning_rate") = 0.0);
   type.def_property_readonly("variables", [](Program& p) { return read_variables(p, 0, p.variables().all.size()); })
       .def_property_readonly("weight_count", [](const Program& p) { return p.layout().total; })
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))

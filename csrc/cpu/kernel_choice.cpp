@@ -53,7 +53,7 @@ int64_t round_to_power(int64_t n) {
 }  // namespace
 
 int worthwhile_threads(const graph::Graph& graph, int64_t rows, int most) {
-  const bool trains = graph.mode() == graph::Mode::kTrain;
+  const bool trains = graph::may_differentiate(graph.mode());
   // A training computes two more products of the same size for every forward product, and steps the weights.
   const double flops_per_weight =
       2.0 * static_cast<double>(rows) * (trains ? 3.0 : 1.0) + (trains ? kFlopsPerUpdate : 0.0);
@@ -74,7 +74,7 @@ bool feeds_all(int64_t extent, int threads) { return divide_up(extent, kLane) >=
 
 Split split_dense(graph::Mode mode, int64_t max_rows, int64_t units, int threads) {
   if (threads == 1) return Split::over(kSamples);
-  const bool by_unit = mode == graph::Mode::kTrain ? feeds_all(units, threads) : !feeds_all(max_rows, threads);
+  const bool by_unit = graph::may_differentiate(mode) ? feeds_all(units, threads) : !feeds_all(max_rows, threads);
   return by_unit ? Split::over('n') : Split::over(kSamples);
 }
 

@@ -7,6 +7,7 @@
 #include "graph/differentiate.h"
 #include "graph/learning.h"
 #include "graph/operations/activation.h"
+#include "graph/operations/function.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/loss.h"
 #include "graph/operations/map.h"
@@ -29,7 +30,11 @@ class Assembly {
 
   std::shared_ptr<const Graph> build() {
     add_forward();
-    if (builder_.predicts()) {
+    if (graph_->mode() == Mode::kFunction) {
+      add_results();
+      builder_.finish();
+      add_learning(*graph_, training_.optimizer, {});
+    } else if (builder_.predicts()) {
       builder_.finish();
       for (const Output& output : graph_->outputs) {
         auto& write = graph_->add<WriteOutput>();
@@ -58,7 +63,7 @@ class Assembly {
  private:
   void add_forward() {
     const ModelSpec& spec = model_.spec();
-    std::vector<ValueId> inputs, values;
+    std::vector<ValueId> inputs;
     int64_t first_column = 0;
     for (const int64_t size : spec.input_sizes) {
       auto& read = graph_->add<ReadInput>();
@@ -68,15 +73,26 @@ class Assembly {
       first_column += size;
     }
     if (!builder_.predicts()) penalties_ = add_weight_penalties(*graph_);
-    values = add_nodes(model_, inputs);
+    values_ = add_nodes(model_, inputs);
     for (size_t i = 0; i < spec.outputs.size(); ++i) {
       Output output;
-      output.y_pred = builder_.batch_of(value_of(spec.outputs[i].node, inputs, values), spec.outputs[i].groups);
+      output.y_pred = builder_.batch_of(value_of(spec.outputs[i].node, inputs, values_), spec.outputs[i].groups);
       output.first_column = i == 0 ? 0 : graph_->outputs[i - 1].first_column + model_.output_size(i - 1);
       graph_->outputs.push_back(output);
     }
     fold_rescaling_into_input(*graph_);
     fold_activation_into_dense(*graph_);
+  }
+
+  void add_results() {
+    const std::vector<int>& results = model_.spec().results;
+    for (size_t i = 0; i < results.size(); ++i) {
+      const ValueId value = builder_.array_of(values_[static_cast<size_t>(results[i])]);
+      const Array x = strided(*graph_, {value, model_.shape_of(results[i])});
+      auto& write = graph_->add<WriteResult>();
+      write.index = static_cast<int>(i);
+      write.x = x;
+    }
   }
 
   static ValueId value_of(int node, const std::vector<ValueId>& inputs, const std::vector<ValueId>& values) {
@@ -90,6 +106,7 @@ class Assembly {
     for (size_t i = 0; i < nodes.size(); ++i) {
       const Layer& layer = *nodes[i].layer;
       builder_.node = static_cast<int>(i);
+      builder_.trains = layer.trains;
       builder_.variables = &model.variables_of(i);
       std::vector<ValueId> read;
       for (const int input : nodes[i].inputs) {
@@ -282,6 +299,7 @@ class Assembly {
   const TrainingSpec& training_;
   std::shared_ptr<Graph> graph_;
   Builder builder_;
+  std::vector<ValueId> values_;  // the output of each node
   std::vector<WeightPenalty> penalties_;
   std::vector<ValueId> logits_;  // by output: what the loss reads in place of y_pred, or kNoValue
   std::vector<Array> traced_losses_;                 // by output: what a function of the user computed

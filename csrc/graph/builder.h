@@ -30,7 +30,9 @@ class Builder {
   bool training() const { return graph_.mode() == Mode::kTrain; }
   bool predicts() const { return graph::predicts(graph_.mode()); }
   /// Whether dropout and its like are in force.
-  bool drops_out() const { return training() || graph_.mode() == Mode::kSample; }
+  bool drops_out() const {
+    return training() || graph_.mode() == Mode::kSample || (graph_.mode() == Mode::kFunction && trains);
+  }
 
   template <class Op>
   Op& add() {
@@ -63,8 +65,12 @@ class Builder {
   /// By the value of a node that computes several derivatives: each of them.
   std::map<ValueId, std::vector<Array>> derivatives;
 
-  /// The number of the node that is being built, and its variables.
+  /// Says that an operation has changed a variable, so that it must be read once more.
+  void forget_array_of(ValueId variable) { named_variables_.at(variable).array = kNoValue; }
+
+  /// The number of the node that is being built, whether it trains, and its variables.
   int node = -1;
+  bool trains = false;
   const std::vector<int>* variables = nullptr;
   ValueId variable(size_t place) const {
     return place < variables->size() ? graph_.variable((*variables)[place]) : kNoValue;

@@ -12,11 +12,15 @@
 
 namespace engine::graph {
 
-/// What a graph is for. kSample predicts with dropout in force, as Keras' `model(x, training=True)` does.
-enum class Mode { kTrain, kEvaluate, kPredict, kSample };
+/// What a graph is for. kSample predicts with dropout in force, as Keras' `model(x, training=True)` does. kFunction
+/// computes results from arguments, once for each call.
+enum class Mode { kTrain, kEvaluate, kPredict, kSample, kFunction };
 
-/// Whether the graph ends with predictions, and has neither losses nor metrics.
-inline bool predicts(Mode mode) { return mode == Mode::kPredict || mode == Mode::kSample; }
+/// Whether the graph has neither losses nor metrics.
+inline bool predicts(Mode mode) { return mode == Mode::kPredict || mode == Mode::kSample || mode == Mode::kFunction; }
+
+/// Whether the graph may have gradients.
+inline bool may_differentiate(Mode mode) { return mode == Mode::kTrain || mode == Mode::kFunction; }
 
 /// One output of the model, and what belongs to it; kNoValue where the mode has no such value.
 struct Output {

@@ -13,6 +13,7 @@
 #include "graph/operations/derivative.h"
 #include "graph/operations/elementwise.h"
 #include "graph/operations/embedding.h"
+#include "graph/operations/function.h"
 #include "graph/operations/host_layer.h"
 #include "graph/operations/image_augmentation.h"
 #include "graph/operations/map.h"
@@ -69,6 +70,9 @@ constexpr Kind kKinds[] = {
     {"stop_gradient", read_stop_gradient},
     {"gradients", read_gradients},
     {"gradient", read_gradient},
+    {"argument", read_argument},
+    {"assign", read_assign},
+    {"step", read_step},
     {"add_loss", read_add_loss},
     {"choose", read_choose},
     {"mask_as_array", read_mask_as_array},
@@ -82,6 +86,7 @@ std::shared_ptr<const Layer> read_layer(const std::string& kind, const Attribute
   const int place = Attributes::place_of(kind, names, static_cast<int>(std::size(kKinds)), "layer");
   const std::shared_ptr<Layer> layer = kKinds[place].read(attributes);
   layer->groups = attributes.integer("groups", 1);
+  layer->trains = attributes.flag("training", false);
   return layer;
 }
 

@@ -73,6 +73,13 @@ class Layer {
   /// Whether it only moves numbers, so that tokens stay tokens.
   virtual bool only_moves() const { return false; }
 
+  /// The number of the argument of a function that it stands for; -1 for none.
+  virtual int argument() const { return -1; }
+  /// Whether it changes variables, beside what training does.
+  virtual bool changes_variables() const { return false; }
+
+  /// In functions, whether dropout and its like are in force.
+  bool trains = false;
   int64_t groups = 1;  // rows per sample for what works on rows, such as products and softmax
 };
 

@@ -38,6 +38,7 @@ std::vector<int> VariableList::take() { return std::move(added_); }
 Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
   for (const int64_t size : spec_.input_sizes) input_size_ += require_size(size);
   require_size(input_size_);
+  if (spec_.batch < 0) refuse("a batch has at least one sample");
   std::vector<bool> learning(spec_.nodes.size());
   for (size_t i = 0; i < spec_.nodes.size(); ++i) {
     const Node& node = spec_.nodes[i];
@@ -56,6 +57,11 @@ Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
     learning[i] = inputs.after_learning || node.layer->learns();
   }
   mark_shared_variables();
+  find_arguments();
+  for (const int node : spec_.results) {
+    if (node < 0) refuse("a result is the output of a node");
+    shape_of(node);
+  }
   for (const ModelSpec::Output& output : spec_.outputs) {
     if (!has_sample_axis(shape_of(output.node), spec_.batch)) refuse("an output of a model needs numbers for each sample");
     row_of(size_of(output.node), output.groups, "an output");
@@ -77,6 +83,21 @@ LayerInputs Model::inputs_of(const Node& node, size_t number, const std::vector<
   }
   if (inputs.sizes.empty() && !node.layer->reads_arrays()) refuse("a layer needs at least one input");
   return inputs;
+}
+
+void Model::find_arguments() {
+  for (size_t i = 0; i < spec_.nodes.size(); ++i) {
+    const int argument = spec_.nodes[i].layer->argument();
+    if (argument < 0) continue;
+    if (argument != static_cast<int>(arguments_.size())) refuse("arguments must come in their order");
+    arguments_.push_back(shapes_[i]);
+  }
+  if (!is_function() && !arguments_.empty()) refuse("a model with inputs has no arguments");
+}
+
+bool Model::changes_variables() const {
+  return std::any_of(spec_.nodes.begin(), spec_.nodes.end(),
+                     [](const Node& node) { return node.layer->changes_variables(); });
 }
 
 bool Model::is_variable(int node) const {

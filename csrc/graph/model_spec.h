@@ -27,7 +27,8 @@ struct ModelSpec {
   std::vector<int64_t> input_sizes;  // numbers per sample; the inputs lie side by side in the rows of a data set
   std::vector<Node> nodes;
   std::vector<Output> outputs;
-  int64_t batch = 0;  // samples of every batch; 0: any number
+  std::vector<int> results;  // of a function: the nodes whose outputs it returns
+  int64_t batch = 0;         // samples of every batch; 0: any number
 };
 
 /// A model that has been checked, with what follows from its layers.
@@ -57,6 +58,12 @@ class Model {
   Shape shape_of(int node) const;
 
   bool asks_host(bool predicts) const;
+  /// Whether the model is a function: it has arguments and results in place of a data set and predictions.
+  bool is_function() const { return spec_.input_sizes.empty(); }
+  /// The shape of each argument of a function.
+  const std::vector<Shape>& arguments() const { return arguments_; }
+  /// Whether a function changes variables.
+  bool changes_variables() const;
   bool mixes_samples() const;
   /// Multiply-adds of all products, for one sample.
   double multiply_adds() const;
@@ -70,11 +77,13 @@ class Model {
   /// Whether a node is a variable of a traced function.
   bool is_variable(int node) const;
   void mark_shared_variables();
+  void find_arguments();
 
   ModelSpec spec_;
   Variables variables_;
   std::vector<std::vector<int>> node_variables_;
-  std::vector<Shape> shapes_;  // of the output of each node
+  std::vector<Shape> shapes_;     // of the output of each node
+  std::vector<Shape> arguments_;  // of a function
   int64_t input_size_ = 0;
 };
 

@@ -58,7 +58,8 @@ Program::Program(Device& device, graph::ModelSpec model, const std::vector<Loan>
 
 Hold Program::lock_for(graph::Mode mode) const {
   const bool moves_averages = mode == graph::Mode::kSample && model_.mixes_samples();
-  return mode == graph::Mode::kTrain || moves_averages ? write_lock() : read_lock();
+  const bool changes = mode == graph::Mode::kFunction && model_.changes_variables();
+  return mode == graph::Mode::kTrain || moves_averages || changes ? write_lock() : read_lock();
 }
 
 bool Program::awaited() const {

@@ -132,7 +132,7 @@ class DenseStep final : public Step {
     op.compressed = form_.is_compressed() ? &elements : nullptr;
     for_blocks(own, kRowsTogether, [&](Range together) {
       op.rows = together;
-      op.stores_transpose = thread.schedule.mode() == graph::Mode::kTrain;
+      op.stores_transpose = graph::may_differentiate(thread.schedule.mode());
       op.prefetch = form_.read ? form_.read->rows_ahead(thread, together) : RowsToPrefetch{};
       Panels(kernel.rows, kernel.columns).each(thread.columns(own_.y), [&](const Panel& panel) {
         op.kernel = weights + panel.offset;

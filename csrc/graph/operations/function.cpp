@@ -1,0 +1,94 @@
+#include "graph/operations/function.h"
+
+#include "graph/builder.h"
+#include "graph/operations/variables_as_arrays.h"
+#include "graph/sizes.h"
+
+namespace engine::graph {
+namespace {
+
+struct ArgumentLayer final : ArrayLayer {
+  int index = 0;
+
+  void check() const override {
+    require_inputs(0);
+    require(graph::numbers_in(shape, 0) == graph::numbers_in(shape, 1), "an argument has a fixed shape");
+  }
+  Array build_array(Builder& builder, const std::vector<Array>&) const override {
+    const Array y = add_array(builder.graph(), shape);
+    auto& read = builder.add<ReadArgument>();
+    read.index = index;
+    read.y = y;
+    return y;
+  }
+  int argument() const override { return index; }
+};
+
+/// Base of what changes a variable.
+struct ChangeLayer : ArrayLayer {
+  void check() const override {
+    require_inputs(2);
+    require(input_shapes[0] == input_shapes[1] && shape == input_shapes[0],
+            "a variable and what changes it have equal shapes");
+  }
+  ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const final {
+    if (!builder.variable_at(inputs[0])) refuse("what is changed must be a variable");
+    const Array x = strided(builder.graph(), {builder.array_of(inputs[1]), input_shapes[1]});
+    change(builder, inputs[0], x);
+    builder.forget_array_of(inputs[0]);
+    return inputs[0];
+  }
+  Array build_array(Builder&, const std::vector<Array>&) const final { return {}; }
+  bool changes_variables() const final { return true; }
+
+  virtual void change(Builder& builder, ValueId variable, const Array& x) const = 0;
+};
+
+struct AssignLayer final : ChangeLayer {
+  void change(Builder& builder, ValueId variable, const Array& x) const override {
+    auto& assign = builder.add<AssignVariable>();
+    assign.variable = variable;
+    assign.x = x;
+  }
+};
+
+struct StepLayer final : ChangeLayer {
+  void change(Builder& builder, ValueId variable, const Array& x) const override {
+    Graph& graph = builder.graph();
+    const int v = graph.value(variable).variable;
+    const ValueId gradient = graph.add_gradient(v);
+    auto& store = builder.add<StoreGradient>();
+    store.x = x;
+    store.gradient = gradient;
+    for (const int other : graph.learning) {
+      if (other == v) refuse("an optimizer steps each variable once");
+    }
+    graph.learning.push_back(v);
+    graph.gradients.push_back(gradient);
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<Layer> read_argument(const Attributes& attributes) {
+  auto layer = std::make_shared<ArgumentLayer>();
+  layer->read_shapes(attributes);
+  const int64_t index = attributes.integer("index");
+  if (index < 0 || index >= int64_t{1} << 20) attributes.refuse("an argument has a number from 0 on:", "index");
+  layer->index = static_cast<int>(index);
+  return layer;
+}
+
+std::shared_ptr<Layer> read_assign(const Attributes& attributes) {
+  auto layer = std::make_shared<AssignLayer>();
+  layer->read_shapes(attributes);
+  return layer;
+}
+
+std::shared_ptr<Layer> read_step(const Attributes& attributes) {
+  auto layer = std::make_shared<StepLayer>();
+  layer->read_shapes(attributes);
+  return layer;
+}
+
+}  // namespace engine::graph
