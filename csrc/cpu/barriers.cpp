@@ -12,7 +12,7 @@ namespace {
 
 /// The part of a value that a thread touches. Equal parts of one value belong to the same thread.
 struct Part {
-  enum class Kind { kAll, kSamples, kRows, kColumns, kThread };
+  enum class Kind { kAll, kSamples, kArrayRows, kRows, kColumns, kThread };
   Kind kind;
   int thread = 0;  // kThread: the only one that touches the value
 
@@ -46,6 +46,7 @@ Part part_of(const Split& split, const Operand& operand) {
   const bool by_row = split.shares(operand.rows), by_column = split.shares(operand.columns);
   if (!by_row && !by_column) return {Part::Kind::kAll};
   if (split.loop == kSamples) return {Part::Kind::kSamples};
+  if (split.loop == graph::kRows) return {Part::Kind::kArrayRows};
   return {by_row ? Part::Kind::kRows : Part::Kind::kColumns};
 }
 
@@ -98,10 +99,11 @@ void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::
                                    return placements[static_cast<std::size_t>(access.storage)].double_buffered;
                                  }),
                   pending.end());
-    // Batches may differ in size, and then samples have other owners.
+    // Batches may differ in size, and then samples, and rows of arrays whose lengths depend on it, have other owners.
     for (Access& access : pending) {
       access.is_of_previous_batch = true;
-      if (access.part.kind == Part::Kind::kSamples) access.part.kind = Part::Kind::kAll;
+      const Part::Kind kind = access.part.kind;
+      if (kind == Part::Kind::kSamples || kind == Part::Kind::kArrayRows) access.part.kind = Part::Kind::kAll;
     }
     for (std::size_t i = 0; i < steps.size(); ++i) {
       Step& step = *steps[i];

@@ -11,6 +11,7 @@
 
 #include "cpu/activation.h"
 #include "cpu/grid.h"
+#include "cpu/serial_products.h"
 #include "cpu/thread_pool.h"
 #include "kernels/packed_blocks.h"
 
@@ -293,6 +294,22 @@ void multiply_part(const KernelTable& kernels, const Product& product, Range row
   assert(product.b_layout != Layout::kPanels || Panels(product.k, product.n).width % grid.panel == 0);
   assert(product.b_layout != Layout::kTurnedPanels || Panels(product.n, product.k).width == kPanel);
   CellRunner(kernels, product, grid, scratch).run(product.a, product.b, product.c, rows, columns);
+}
+
+SerialProducts::SerialProducts(const KernelTable& kernels, const Product& product, float* scratch)
+    : kernels_(kernels),
+      p_(product),
+      transposed_(goes_transposed(product, kernels.gemm_shape.vector)),
+      scratch_(scratch) {
+  assert(product.m > 0 && product.n > 0 && product.k > 0 && product.stack.empty());
+  if (transposed_) transpose(p_);
+  grid_ = plan_grid(kernels.gemm_shape, p_, 1);
+  assert(grid_.floats() <= packing_floats(std::max(p_.m, p_.n)));
+}
+
+void SerialProducts::run(const float* a, const float* b, float* c) const {
+  if (transposed_) std::swap(a, b);
+  CellRunner(kernels_, p_, grid_, scratch_).run(a, b, c, {0, p_.m}, {0, p_.n});
 }
 
 float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation,

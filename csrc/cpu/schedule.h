@@ -73,7 +73,8 @@ struct Placement {
   int64_t offset = 0;            // in floats; of the first copy
   bool double_buffered = false;  // batches use one half of its rows and the other in turn
   bool copied = false;           // every thread has a copy of its own
-  bool in_scratch = true;        // false for variables
+  bool in_scratch = true;        // false for variables and constants
+  float* numbers = nullptr;      // those of a constant
   ValueId storage = kNoValue;    // the value whose memory it uses: itself, or one that it takes the place of
 };
 
@@ -95,7 +96,7 @@ class Schedule final : public Executable {
   const Placement& placement(ValueId id) const { return placements_[static_cast<size_t>(id)]; }
   int64_t copy_stride() const { return copy_stride_; }
   /// The numbers of a constant, padded to whole cache lines.
-  const float* constants(ValueId id) const { return constants_.at(id).data(); }
+  const float* constants(ValueId id) const { return placement(id).numbers; }
 
  private:
   friend class Scheduler;

@@ -18,6 +18,20 @@ constexpr int64_t kMostScratch = int64_t{1} << 40;
                           " rows needs more than 4 TiB of scratch memory: use a smaller `batch_size`");
 }
 
+/// The most numbers of an array in batches of up to `max_rows` samples.
+int64_t most_numbers(const graph::Shape& shape, int64_t max_rows) {
+  int64_t numbers = 1;
+  for (const graph::Extent& extent : shape) {
+    const auto length = [&](int64_t samples) {
+      return static_cast<double>(extent.fixed) + static_cast<double>(extent.per_sample) * static_cast<double>(samples);
+    };
+    const double most = std::max({length(1), length(max_rows), 1.0});
+    if (most > static_cast<double>(kMostScratch / numbers)) refuse_scratch(max_rows);
+    numbers *= static_cast<int64_t>(most);
+  }
+  return numbers;
+}
+
 Implementations make_implementations() {
   Implementations all;
   add_input_output(all);
@@ -30,6 +44,11 @@ Implementations make_implementations() {
   add_optimizers(all);
   add_muon(all);
   add_host(all);
+  add_maps(all);
+  add_reductions(all);
+  add_arrangements(all);
+  add_contractions(all);
+  add_array_sources(all);
   return all;
 }
 
@@ -67,18 +86,17 @@ ValueId Scheduler::add_value(const graph::Value& value) {
     case Kind::kBatch:
       place.rows = max_rows() * value.groups;
       break;
+    case Kind::kArray:  // side by side
+      place.rows = value.double_buffered ? 2 : 1;
+      place.columns = most_numbers(value.shape, max_rows());
+      break;
     case Kind::kPerRow:  // side by side
       place.rows = 1;
       place.columns = max_rows() * value.groups;
       break;
-    case Kind::kConstant: {
-      std::vector<float> numbers = *value.numbers;
-      // Kernels read whole vectors; copies of the last number in the padding are as harmless as any.
-      numbers.resize(static_cast<size_t>(round_up(value.columns, kLane)), numbers.back());
-      schedule_.constants_.emplace(id, std::move(numbers));
+    case Kind::kConstant:
       place.rows = 1;
       break;
-    }
     case Kind::kFixed:
     case Kind::kVariable:
       place.rows = value.rows * (value.double_buffered ? 2 : 1);
@@ -93,7 +111,18 @@ ValueId Scheduler::add_value(const graph::Value& value) {
   schedule_.values_.push_back(value);
   schedule_.placements_.push_back(place);
   divisions_.push_back(Division::kOther);
+  if (value.kind == Kind::kConstant) set_numbers(id, *value.numbers);
   return id;
+}
+
+void Scheduler::set_numbers(ValueId value, const std::vector<float>& numbers) {
+  std::vector<float> padded = numbers;
+  // Kernels read whole vectors, from any number on; copies of the last number behind it are as harmless as any.
+  padded.resize(static_cast<size_t>(round_up(static_cast<int64_t>(numbers.size()), kLane) + kLane),
+                numbers.empty() ? 0.0f : numbers.back());
+  Placement& place = schedule_.placements_[static_cast<size_t>(value)];
+  place.in_scratch = false;
+  place.numbers = schedule_.constants_.emplace(value, std::move(padded)).first->second.data();
 }
 
 ValueId Scheduler::add_scratch(int64_t rows, int64_t columns) {
@@ -118,6 +147,17 @@ ValueId Scheduler::packing_scratch(int64_t rows) {
     scratch = add_thread_scratch(1, packing_floats(more ? rows : kBlockRows) + gradient);
   }
   return scratch;
+}
+
+ValueId Scheduler::step_scratch(int64_t floats) {
+  if (step_scratch_ == kNoValue) step_scratch_ = add_thread_scratch(1, floats);
+  Placement& place = schedule_.placements_[static_cast<size_t>(step_scratch_)];
+  if (floats > kMostScratch) refuse_scratch(max_rows());
+  if (floats > place.columns) {
+    place.columns = floats;
+    place.ld = leading_dimension(floats);
+  }
+  return step_scratch_;
 }
 
 Split Scheduler::split_like(const graph::Operation& operation, ValueId value) const {

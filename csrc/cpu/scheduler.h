@@ -46,6 +46,8 @@ class Scheduler {
     return divisions_[static_cast<size_t>(value)] == Division::kColumns;
   }
   bool is_copied(ValueId value) const { return schedule_.placements_[static_cast<size_t>(value)].copied; }
+  /// Whether no step of a batch computes the value: it is a variable, or numbers that never change.
+  bool is_known(ValueId value) const { return !schedule_.placements_[static_cast<size_t>(value)].in_scratch; }
 
   // ---- What is made --------------------------------------------------------------------------------------------
   /// Appends a step. A step of every thread writes into copies of its values.
@@ -64,6 +66,10 @@ class Scheduler {
   void set_double_buffered(ValueId value) { schedule_.placements_[static_cast<size_t>(value)].double_buffered = true; }
   /// Each thread's scratch for products of `rows` rows in packed blocks; products one after the other share it.
   ValueId packing_scratch(int64_t rows);
+  /// Each thread's scratch for one step, at least so many floats; all steps share it.
+  ValueId step_scratch(int64_t floats);
+  /// Says that the numbers of a value never change. They get memory of their own.
+  void set_numbers(ValueId value, const std::vector<float>& numbers);
   void set_sparse_scale(float scale) { schedule_.sparse_scale_ = scale; }
 
   // ---- How rows of the data set reach products -----------------------------------------------------------------
@@ -89,6 +95,7 @@ class Scheduler {
   std::vector<std::vector<const graph::Operation*>> readers_;  // by value of the graph
   std::vector<Division> divisions_;                            // by value
   ValueId packing_[2] = {kNoValue, kNoValue};                  // for up to kBlockRows rows, and for more
+  ValueId step_scratch_ = kNoValue;
   std::unordered_map<ValueId, const ReadInputStep*> inputs_;
   std::unordered_map<ValueId, const RecordNonzerosStep*> recordings_;
   ValueId augmented_ = kNoValue;
@@ -166,5 +173,10 @@ void add_penalties(Implementations& all);
 void add_optimizers(Implementations& all);
 void add_muon(Implementations& all);
 void add_host(Implementations& all);
+void add_maps(Implementations& all);
+void add_reductions(Implementations& all);
+void add_arrangements(Implementations& all);
+void add_contractions(Implementations& all);
+void add_array_sources(Implementations& all);
 
 }  // namespace engine

@@ -61,10 +61,12 @@ class ThreadContext {
 
   // ---- Where operands lie ---------------------------------------------------------------------------------------
   const Placement& shape(ValueId value) const { return schedule.placement(value); }
-  /// Scratch of the run: this thread's copy where there are several; null for kNoValue.
+  /// Scratch of the run: this thread's copy where there are several; or the numbers of a constant, which nobody may
+  /// change; null for kNoValue.
   float* data(ValueId value) const {
     if (value == kNoValue) return nullptr;
     const Placement& place = shape(value);
+    if (place.numbers) return place.numbers;
     float* const at = run.scratch + place.offset + (place.copied ? worker.index * schedule.copy_stride() : 0);
     return at + (place.double_buffered ? batch.index % 2 * (place.rows / 2) * place.ld : 0);
   }

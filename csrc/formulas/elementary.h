@@ -66,6 +66,17 @@ ENGINE_FMA_INLINE V expm1_negative(V x) {
   return fma(scale, y.series(y.r), scale - 1.0f);
 }
 
+/// exp(x) - 1 for any x, in the same way. What is left of 2^n, which may be no float, is a factor at the end.
+template <class V>
+ENGINE_FMA_INLINE V expm1(V x) {
+  constexpr float kHighest = 88.7228394f;  // ln(largest float)
+  const Reduced<V> y(x < kLowestExponent ? broadcast<V>(kLowestExponent) : x > kHighest ? broadcast<V>(kHighest) : x);
+  const BitsOf<V> rest = ((64 - y.n) >> 31) & 64;  // 64 where n is larger than that, else 0
+  const V scale = power_of_two<V>(y.n - rest);
+  const V e = fma(scale, y.series(y.r), scale - power_of_two<V>(-rest)) * power_of_two<V>(rest);
+  return x == 0.0f ? x : x > kHighest ? broadcast<V>(kInfinity) : e;
+}
+
 /// log(x): x = m 2^e with m in [sqrt(1/2), sqrt(2)), log(m) = 2 artanh(s), s = (m - 1) / (m + 1)
 template <class V>
 ENGINE_FMA_INLINE V log(V x) {
@@ -87,12 +98,18 @@ ENGINE_FMA_INLINE V log(V x) {
   return ((x > 0.0f) & (x < kInfinity)) ? y : special;
 }
 
-/// log(1 + x) for x in [0, 1]: the rounding error of 1 + x is divided out (Kahan).
+/// log(1 + x) for x in [0, 1], and for any other finite x: the rounding error of 1 + x is divided out (Kahan).
 template <class V>
 ENGINE_FMA_INLINE V log1p_unit(V x) {
   const V u = x + 1.0f;
   const V d = u - 1.0f;
   return d == 0.0f ? x : log(u) * (x / d);
+}
+
+/// log(1 + x) for any x
+template <class V>
+ENGINE_FMA_INLINE V log1p(V x) {
+  return x == kInfinity ? x : log1p_unit(x);
 }
 
 /// 1 / (1 + exp(-x)), by the side that cannot overflow
@@ -159,6 +176,17 @@ ENGINE_FMA_INLINE Normal<V> normal(V x) {
   return {x > 0.0f ? 1.0f - tail : tail, bell * kScale};
 }
 
+/// The error function: an odd polynomial near zero, by the tail of the normal distribution elsewhere
+template <class V>
+ENGINE_FMA_INLINE V erf(V x) {
+  constexpr float kE[] = {-0.000674951356f, 0.00511434581f, -0.0268346239f, 0.112833768f, -0.3761262f, 0.128379166f};
+  constexpr float kNear = 0.75f, kRootOfTwo = 1.41421356f;
+  const V a = abs(x);
+  const V near = fma(x, polynomial(x * x, kE), x);
+  const V far = 1.0f - 2.0f * normal(a * -kRootOfTwo).cdf;
+  return a < kNear ? near : x < 0.0f ? -far : far;
+}
+
 /// The inverse of the error function, to 2e-7 (Giles, "Approximating the erfinv function", 2012).
 template <class V>
 ENGINE_INLINE V inverse_erf(V x) {
@@ -169,6 +197,12 @@ ENGINE_INLINE V inverse_erf(V x) {
   const V w = -log((1.0f - x) * (1.0f + x));
   const V p = w < 5.0f ? polynomial(w - 2.5f, kCentre) : polynomial(sqrt(w) - 3.0f, kTail);
   return p * x;
+}
+
+/// The same, with the infinities at both ends
+template <class V>
+ENGINE_FMA_INLINE V erfinv(V x) {
+  return abs(x) == 1.0f ? x * kInfinity : inverse_erf(x);
 }
 
 }  // namespace

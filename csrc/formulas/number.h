@@ -82,6 +82,12 @@ struct Number<float> {
     return static_cast<Bits>(static_cast<uint32_t>(a) << count);
   }
   static ENGINE_INLINE Bits mask(bool condition) { return condition ? -1 : 0; }
+  /// Whether the mask has ones anywhere, and f of each float: for what only few numbers need.
+  static ENGINE_INLINE bool any(Bits mask) { return mask != 0; }
+  template <class F>
+  static ENGINE_INLINE float each(float x, F&& f) {
+    return f(x);
+  }
   static ENGINE_FMA_INLINE float fma(float a, float b, float c) { return fma_of_floats(a, b, c); }
   static ENGINE_INLINE float sqrt(float x) { return __builtin_sqrtf(x); }
 };

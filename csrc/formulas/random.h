@@ -36,5 +36,22 @@ ENGINE_INLINE V normal_number(WordsOf<V> words, V root_of_two_times_deviation, V
   return fma(inverse_erf(u), root_of_two_times_deviation, mean);
 }
 
+/// Uniform in [low, low + width): one of 2^24 numbers. `most` is the largest float below the end.
+template <class V>
+ENGINE_INLINE V uniform_number(WordsOf<V> words, V low, V width, V most) {
+  const V x = fma(Number<V>::from_word(words >> 8) * 0x1p-24f, width, low);
+  return x > most ? most : x;
+}
+
+/// Normally distributed numbers that are at most two standard deviations from the mean: the inverse of the distribution
+/// function between its values there.
+template <class V>
+ENGINE_INLINE V truncated_normal_number(WordsOf<V> words, V deviation, V mean) {
+  constexpr float kWithinTwo = 0.954499722f;  // the share of normal numbers that are so near
+  const V k = Number<V>::from_word(words >> 9);
+  const V u = fma(k, broadcast<V>(0x1p-22f), broadcast<V>(0x1p-23f - 1.0f)) * kWithinTwo;
+  return fma(clamp(inverse_erf(u) * kRootOfTwo, -2.0f, 2.0f), deviation, mean);
+}
+
 }  // namespace
 }  // namespace engine::formulas

@@ -28,6 +28,9 @@ void fill_elementwise(KernelTable& table) {
   table.alpha_dropout = alpha_dropout;
   table.mask_noise = mask_noise;
   table.normal_noise = normal_noise;
+  table.uniform_numbers = uniform_numbers;
+  table.normal_numbers = normal_numbers;
+  table.truncated_normal_numbers = truncated_normal_numbers;
   table.add = add;
   table.multiply = multiply;
   table.affine = affine;

@@ -13,6 +13,7 @@ void fill_activations(KernelTable& table);
 void fill_losses(KernelTable& table);
 void fill_metrics(KernelTable& table);
 void fill_layers(KernelTable& table);
+void fill_arrays(KernelTable& table);
 
 namespace {
 

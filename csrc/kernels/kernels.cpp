@@ -18,6 +18,7 @@ void fill_table(KernelTable& table) {
   fill_losses(table);
   fill_metrics(table);
   fill_layers(table);
+  fill_arrays(table);
 }
 
 }  // namespace engine::ENGINE_ISA

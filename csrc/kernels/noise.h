@@ -1,4 +1,4 @@
-// Random factors (dropout) and addends (Gaussian noise) of the elements of a matrix.
+// Random factors (dropout) and addends (Gaussian noise) of the elements of a matrix, and arrays of random numbers.
 #pragma once
 #include "formulas/random.h"
 #include "kernels/blocks.h"
@@ -25,6 +25,28 @@ void mask_noise(const Noise& op) {
 void normal_noise(const Noise& op) {
   const vf mean = broadcast(op.mean), deviation = broadcast(op.scale * kRootOfTwo);
   fill_noise(op, [&](vu words) { return normal_number(words, deviation, mean); });
+}
+
+/// The random numbers of one row, from word number `first` on
+template <class F>
+ENGINE_INLINE void fill_numbers(const RandomNumbers& op, F&& value) {
+  for_random({{0, 1}, {op.first, op.first + op.count}, op.seed, op.step, 0, false},
+             [&](int64_t, int64_t column, vu words) { store(op.y + (column - op.first), value(words)); });
+}
+
+void uniform_numbers(const RandomNumbers& op) {
+  const vf low = broadcast(op.low), width = broadcast(op.high - op.low), most = broadcast(op.below_high);
+  fill_numbers(op, [&](vu words) { return uniform_number(words, low, width, most); });
+}
+
+void normal_numbers(const RandomNumbers& op) {
+  const vf mean = broadcast(op.low), deviation = broadcast(op.high * kRootOfTwo);
+  fill_numbers(op, [&](vu words) { return normal_number(words, deviation, mean); });
+}
+
+void truncated_normal_numbers(const RandomNumbers& op) {
+  const vf mean = broadcast(op.low), deviation = broadcast(op.high);
+  fill_numbers(op, [&](vu words) { return truncated_normal_number(words, deviation, mean); });
 }
 
 void add(const Elementwise& op) {

@@ -64,6 +64,18 @@ struct Number<ENGINE_ISA::vf> {
   static ENGINE_INLINE Bits subtract(Bits a, int32_t b) { return a - b; }
   static ENGINE_INLINE Bits shift_left(Bits a, int count) { return a << count; }
   static ENGINE_INLINE Bits mask(Bits condition) { return condition; }
+  static ENGINE_INLINE bool any(Bits mask) {
+    typedef int64_t Words64 __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
+    const auto words = reinterpret_cast<Words64>(mask);
+    int64_t all = 0;
+    for (int i = 0; i < ENGINE_ISA::kWidth / 2; ++i) all |= words[i];
+    return all != 0;
+  }
+  template <class F>
+  static ENGINE_INLINE vf each(vf x, F&& f) {
+    for (int i = 0; i < ENGINE_ISA::kWidth; ++i) x[i] = f(x[i]);
+    return x;
+  }
 
   /// By intrinsics: GCC does not vectorize some loops of multiply-adds over lanes, if a factor is negated or loaded.
   static ENGINE_FMA_INLINE vf fma(vf a, vf b, vf c) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "formulas/kinds.h"
+#include "formulas/map_code.h"
 #include "kernels/compressed_rows.h"
 #include "kernels/layout.h"
 #include "kernels/nonzeros.h"
@@ -666,6 +667,76 @@ struct Warp : ImageChanges {
   Range rows;
 };
 
+// ---- Traced functions ----------------------------------------------------------------------------------------------
+// Files: map.h, array_reduction.h, noise.h
+
+/// One instruction of a map; the operands are numbers of registers.
+struct MapStep {
+  MapOp op;
+  int y, a, b, c;
+};
+
+/// A block of numbers on a cache line (step 1), or kLane copies of one number (step 0).
+struct MapRegister {
+  float* data;
+  int64_t step;
+};
+
+/// Runs instructions on n numbers, rounded up to whole vectors.
+struct MapSteps {
+  const MapStep *begin, *end;
+  const MapRegister* registers;
+  int64_t n;
+};
+
+/// The most numbers that are reduced in lanes; a longer run is reduced piece by piece.
+inline constexpr int64_t kReducedRun = 4096;
+
+/// What combines the numbers that are reduced, in the order of graph::Reduce::Kind.
+inline constexpr int kReductions = 4;
+
+/// y (rows,) = the sum, maximum, minimum or product of each row of x (rows, n).
+struct ReduceRows {
+  const float* x;
+  int64_t row, rows, n;  // row: floats from one row to the next
+  float* y;
+};
+
+/// y (columns,) = y combined with the rows of x (rows, columns), one after the other. Whole vectors of x and y are read
+/// and of y written.
+struct CombineRows {
+  const float* x;
+  int64_t row, rows, columns;
+  float* y;
+};
+
+/// y (columns,) = the first row where each column of x (rows, columns) is largest or smallest. Whole vectors of x are
+/// read and of y written.
+struct ExtremeRows {
+  const float* x;
+  int64_t row, rows, columns;
+  float* y;
+  bool smallest;
+};
+
+/// y (rows, columns) = the running sums of x, from row to row. Whole vectors of x are read.
+struct AccumulateRows {
+  const float* x;
+  int64_t x_row, rows, columns;
+  float* y;
+  int64_t y_row;
+};
+
+/// y (count,) = the random numbers `first` and following of stream (seed, step); `first` is a multiple of kWordsPerGroup,
+/// and y has space up to the next one.
+struct RandomNumbers {
+  float* y;
+  int64_t first, count;
+  uint64_t seed, step;
+  float low, high;     // of uniform numbers; mean and standard deviation of normal ones
+  float below_high;    // the largest float below `high`
+};
+
 // ---- The table ----------------------------------------------------------------------------------------------------
 
 struct KernelTable {
@@ -763,6 +834,16 @@ struct KernelTable {
 
   // Images
   void (*warp)(const Warp&);
+
+  // Traced functions
+  void (*run_map)(const MapSteps&);
+  void (*reduce_rows[kReductions])(const ReduceRows&);
+  void (*combine_rows[kReductions])(const CombineRows&);
+  void (*extreme_rows)(const ExtremeRows&);
+  void (*accumulate_rows)(const AccumulateRows&);
+  void (*uniform_numbers)(const RandomNumbers&);
+  void (*normal_numbers)(const RandomNumbers&);
+  void (*truncated_normal_numbers)(const RandomNumbers&);
 };
 
 }  // namespace engine

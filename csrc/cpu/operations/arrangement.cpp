@@ -1,0 +1,247 @@
+// Operations that move the numbers of arrays: each copies a part of one array to a part of another.
+#include "graph/operations/arrangement.h"
+
+#include <limits>
+
+#include "cpu/strides.h"
+
+namespace engine {
+namespace {
+
+using graph::Array;
+
+/// This thread's part of the output.
+struct Own {
+  Strided y;
+  Range rows;  // of the first axis
+};
+
+Own own_part(const Array& y, Loop loop, const ThreadContext& thread) {
+  Own own{strided(y, thread), own_rows(thread, y, loop)};
+  own.y.restrict_to(0, own.rows);
+  return own;
+}
+
+void copy(const graph::Copy& op, const ThreadContext& thread) {
+  const Own own = own_part(op.y, op.rows, thread);
+  Strided x = strided(op.x, thread);
+  x.restrict_to(0, own.rows);
+  copy_elements(thread.kernels, x, own.y);
+}
+
+void transpose(const graph::Transpose& op, const ThreadContext& thread) {
+  const Own own = own_part(op.y, op.rows, thread);
+  const Strided x = strided(op.x, thread);
+  Strided turned = x;
+  for (size_t i = 0; i < op.axes.size(); ++i) {
+    turned.length[i] = x.length[op.axes[i]];
+    turned.stride[i] = x.stride[op.axes[i]];
+  }
+  turned.restrict_to(0, own.rows);
+  copy_elements(thread.kernels, turned, own.y);
+}
+
+/// Elements begin, begin + step, ... of an array, with the lengths of `like`
+Strided selected(Strided from, const graph::Selection& selection, const Strided& like, const ThreadContext& thread) {
+  for (size_t i = 0; i < selection.step.size(); ++i) {
+    const auto axis = static_cast<int>(i);
+    from.data += selection.begin[i].at(thread.batch.rows) * from.stride[axis];
+    from.stride[axis] *= selection.step[i];
+    from.length[axis] = like.length[axis];
+  }
+  return from;
+}
+
+void slice(const graph::Slice& op, const ThreadContext& thread) {
+  const Own own = own_part(op.y, op.rows, thread);
+  if (own.y.is_empty()) return;
+  const Strided y = strided(op.y, thread);
+  Strided x = selected(strided(op.x, thread), op.selection, y, thread);
+  x.restrict_to(0, own.rows);
+  copy_elements(thread.kernels, x, own.y);
+}
+
+/// The numbers i in [0, count) for which begin + i step is in `range`.
+Range indices_in(Range range, int64_t begin, int64_t step, int64_t count) {
+  if (step < 0) {  // the same for the mirrored axis
+    range = {-range.end + 1, -range.begin + 1};
+    begin = -begin;
+    step = -step;
+  }
+  const auto first_from = [&](int64_t place) {
+    const int64_t distance = place - begin;
+    return distance <= 0 ? 0 : std::min(divide_up(distance, step), count);
+  };
+  return {first_from(range.begin), first_from(range.end)};
+}
+
+void place_slice(const graph::PlaceSlice& op, const ThreadContext& thread) {
+  const Own own = own_part(op.y, op.rows, thread);
+  if (own.y.is_empty()) return;
+  fill_elements(own.y, 0.0f);
+  Strided x = strided(op.x, thread);
+  if (x.is_empty()) return;
+  Strided y = selected(strided(op.y, thread), op.selection, x, thread);
+  if (!op.selection.step.empty()) {
+    const Range rows =
+        indices_in(own.rows, op.selection.begin[0].at(thread.batch.rows), op.selection.step[0], x.length[0]);
+    x.restrict_to(0, rows);
+    y.restrict_to(0, rows);
+  }
+  copy_elements(thread.kernels, x, y);
+}
+
+void join(const graph::Join& op, const ThreadContext& thread) {
+  const Range own = own_rows(thread, op.y, op.rows);
+  int64_t begin = 0;
+  for (const Array& part : op.parts) {
+    Strided x = strided(part, thread), y = strided(op.y, thread);
+    const int64_t end = begin + x.length[op.axis];
+    y.restrict_to(op.axis, {begin, end});
+    const int64_t first = op.axis == 0 ? begin : 0;
+    const int64_t length = x.length[0];
+    const Range rows{std::clamp<int64_t>(own.begin - first, 0, length), std::clamp<int64_t>(own.end - first, 0, length)};
+    x.restrict_to(0, rows);
+    y.restrict_to(0, rows);
+    copy_elements(thread.kernels, x, y);
+    begin = end;
+  }
+}
+
+// ---- Rows by index ----------------------------------------------------------------------------------------------
+
+/// Arrays of rows (b..., i..., r...) by the indices (b..., i...) of rows of `table` (b..., n, r...).
+struct Rows {
+  Strided table, indices, rows;
+  int batch_axes, index_axes;  // of the indices, the batch axes included
+  int64_t count;               // n
+
+  Rows(const Array& of_table, const Array& of_indices, const Array& of_rows, int batch, const ThreadContext& thread)
+      : table(strided(of_table, thread)),
+        indices(strided(of_indices, thread)),
+        rows(strided(of_rows, thread)),
+        batch_axes(batch),
+        index_axes(static_cast<int>(of_indices.shape.size())),
+        count(table.length[batch]) {}
+
+  /// One row: the axes of `array` from `first` on, at `data`
+  static Strided row_at(const Strided& array, int first, float* data) {
+    Strided row;
+    row.data = data;
+    for (int i = first; i < array.axes; ++i) row.append(array.length[i], array.stride[i]);
+    if (row.axes == 0) row.append(1, 1);
+    return row;
+  }
+
+  /// Calls f(row of `rows`, row of the table); the latter has no data where there is no such row.
+  template <class F>
+  void each(F&& f) const {
+    // The table, with the axes of the indices: those that it does not have do not move.
+    Strided shared = table;
+    shared.axes = 0;
+    for (int i = 0; i < index_axes; ++i) shared.append(indices.length[i], i < batch_axes ? table.stride[i] : 0);
+    if (index_axes == 0) shared.append(1, 0);
+    Strided all = rows;
+    if (index_axes == 0) {
+      all.axes = 0;
+      all.append(1, 0);
+    }
+    for (Walk<3> walk({&indices, &all, &shared}, std::max(index_axes, 1)); !walk.done(); walk.next()) {
+      const float index = *walk.data(0);
+      const bool exists = index >= 0.0f && index < static_cast<float>(count);
+      const int64_t at = exists ? static_cast<int64_t>(index) : 0;
+      f(row_at(rows, index_axes, walk.data(1)),
+        row_at(table, batch_axes + 1, exists ? walk.data(2) + at * table.stride[batch_axes] : nullptr));
+    }
+  }
+};
+
+void gather(const graph::Gather& op, const ThreadContext& thread) {
+  const Range own = own_rows(thread, op.y, op.rows);
+  Rows all(op.x, op.indices, op.y, op.batch_axes, thread);
+  if (all.index_axes > 0) {
+    all.indices.restrict_to(0, own);
+    if (op.batch_axes > 0) all.table.restrict_to(0, own);
+  } else if (op.y.shape.empty()) {
+    if (empty(own)) return;
+  } else {
+    all.table.restrict_to(1, own);  // the first axis of y is the first of its only row
+  }
+  all.rows.restrict_to(0, own);
+  if (all.rows.is_empty()) return;
+  all.each([&](const Strided& y, const Strided& x) {
+    if (x.data) {
+      copy_elements(thread.kernels, x, y);
+    } else {
+      fill_elements(y, std::numeric_limits<float>::quiet_NaN());
+    }
+  });
+}
+
+void add_elements(const Strided& from, const Strided& to) {
+  Strided x = from, y = to;
+  merge_axes(x, y);
+  const int last = y.last();
+  for (Walk<2> walk({&y, &x}, last); !walk.done(); walk.next()) {
+    float* const out = walk.data(0);
+    const float* const in = walk.data(1);
+    const int64_t step_in = x.stride[last], step_out = y.stride[last];
+    for (int64_t i = 0; i < y.length[last]; ++i) out[i * step_out] += in[i * step_in];
+  }
+}
+
+/// Threads share the batch axis, or one thread adds all rows.
+void scatter_add(const graph::ScatterAdd& op, const ThreadContext& thread) {
+  const bool by_batch = op.rows != kWhole;
+  const Range own = own_rows(thread, op.dx, op.rows);
+  Rows all(op.dx, op.indices, op.dy, op.batch_axes, thread);
+  if (by_batch) {
+    all.table.restrict_to(0, own);
+    all.indices.restrict_to(0, own);
+    all.rows.restrict_to(0, own);
+  }
+  if (all.table.is_empty()) return;
+  fill_elements(all.table, 0.0f);
+  if (all.rows.is_empty()) return;
+  all.each([&](const Strided& dy, const Strided& dx) {
+    if (dx.data) add_elements(dy, dx);
+  });
+}
+
+Split split_scatter(const Scheduler& scheduler, const graph::ScatterAdd& op) {
+  const Split split = split_array(scheduler, op, op.dx, op.rows);
+  return split.shares(kAnyRows) ? Split::one_thread() : split;
+}
+
+// ---- Schedules --------------------------------------------------------------------------------------------------
+
+template <class Op, void (*run)(const Op&, const ThreadContext&)>
+void schedule_moved(Scheduler& scheduler, const Op& op) {
+  require_few_axes(op.x);
+  require_few_axes(op.y);
+  scheduler.add<SimpleStep<Op>>(op, split_array(scheduler, op, op.y, op.rows), run);
+}
+
+void schedule_join(Scheduler& scheduler, const graph::Join& op) {
+  require_few_axes(op.y);
+  scheduler.add<SimpleStep<graph::Join>>(op, split_array(scheduler, op, op.y, op.rows), join);
+}
+
+void schedule_scatter(Scheduler& scheduler, const graph::ScatterAdd& op) {
+  for (const Array& array : {op.dx, op.dy, op.indices}) require_few_axes(array);
+  scheduler.add<SimpleStep<graph::ScatterAdd>>(op, split_scatter(scheduler, op), scatter_add);
+}
+
+}  // namespace
+
+void add_arrangements(Implementations& all) {
+  all.add<graph::Copy>(schedule_moved<graph::Copy, copy>);
+  all.add<graph::Transpose>(schedule_moved<graph::Transpose, transpose>);
+  all.add<graph::Slice>(schedule_moved<graph::Slice, slice>);
+  all.add<graph::PlaceSlice>(schedule_moved<graph::PlaceSlice, place_slice>);
+  all.add<graph::Join>(schedule_join);
+  all.add<graph::Gather>(schedule_moved<graph::Gather, gather>);
+  all.add<graph::ScatterAdd>(schedule_scatter);
+}
+
+}  // namespace engine

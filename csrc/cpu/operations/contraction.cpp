@@ -1,0 +1,203 @@
+// Products of arrays: the letters of their axes are sorted into those of a stack of matrix products.
+#include "graph/operations/contraction.h"
+
+#include "cpu/serial_products.h"
+#include "cpu/strides.h"
+#include "kernels/packed_blocks.h"
+
+namespace engine {
+namespace {
+
+/// Multiply-adds that threads share even if they have to wait for each other.
+constexpr double kLargeProduct = 1e5;
+
+bool has(const std::string& letters, char letter) { return letters.find(letter) != std::string::npos; }
+
+/// The letters of a product C[g,m,n] = sum over k of A[g,m,k] B[g,k,n], each in the order of y, or of a.
+struct Letters {
+  std::string stack, rows, columns, terms;
+
+  explicit Letters(const graph::Contraction& op) {
+    for (const char letter : op.y_letters) {
+      const bool in_a = has(op.a_letters, letter), in_b = has(op.b_letters, letter);
+      (in_a && in_b ? stack : in_a ? rows : columns) += letter;
+    }
+    for (const char letter : op.a_letters) {
+      if (!has(op.y_letters, letter)) terms += letter;
+    }
+  }
+};
+
+/// The axes with these letters, of an array with `own` letters; those that it does not have do not move.
+Strided axes_of(const Strided& array, const std::string& own, const std::string& letters, const Strided& like,
+                const std::string& of_like) {
+  Strided axes;
+  axes.data = array.data;
+  for (const char letter : letters) {
+    const size_t at = own.find(letter), length_at = of_like.find(letter);
+    axes.append(like.length[length_at], at == std::string::npos ? 0 : array.stride[at]);
+  }
+  if (letters.empty()) axes.append(1, 0);
+  return axes;
+}
+
+/// The same axes of all three arrays
+struct Axes {
+  Strided a, b, y;
+
+  void merge() {
+    Strided* const all[] = {&a, &b, &y};
+    merge_axes(all, 3);
+  }
+  /// Takes the longest axis away, and returns it with data of this one.
+  Axes split_longest() {
+    const int longest = static_cast<int>(std::max_element(y.length, y.length + y.axes) - y.length);
+    Axes taken = *this;
+    for (Strided* each : {&taken.a, &taken.b, &taken.y}) {
+      each->length[0] = each->length[longest];
+      each->stride[0] = each->stride[longest];
+      each->axes = 1;
+    }
+    for (Strided* each : {&a, &b, &y}) each->erase(longest);
+    return taken;
+  }
+  void append(const Axes& others) {
+    for (int i = 0; i < others.y.axes; ++i) {
+      a.append(others.a.length[i], others.a.stride[i]);
+      b.append(others.b.length[i], others.b.stride[i]);
+      y.append(others.y.length[i], others.y.stride[i]);
+    }
+  }
+};
+
+class ContractionStep final : public Step {
+ public:
+  ContractionStep(const graph::Contraction& operation, Split split, ValueId packing, ValueId copies, int64_t a_floats)
+      : Step(&operation, split),
+        own_(operation),
+        letters_(operation),
+        packing_(packing),
+        copies_(copies),
+        a_floats_(a_floats) {}
+
+  void run(const ThreadContext& thread) const override {
+    Strided a = strided(own_.a, thread), b = strided(own_.b, thread), y = strided(own_.y, thread);
+    const Range own = own_rows(thread, own_.y, own_.rows);
+    y.restrict_to(0, own);
+    restrict_letter(a, own_.a_letters, own);
+    restrict_letter(b, own_.b_letters, own);
+    if (y.is_empty()) return;
+    const Strided terms_a = terms_of(a, own_.a_letters), terms_b = terms_of(b, own_.b_letters);
+    if (terms_a.is_empty()) return fill_elements(y, 0.0f);
+    if (!is_one_axis(terms_a)) pack(thread, a, own_.a_letters, letters_.stack + letters_.rows, 0);
+    if (!is_one_axis(terms_b)) pack(thread, b, own_.b_letters, letters_.stack + letters_.columns, a_floats_);
+    multiply_all(thread, a, b, y);
+  }
+
+ private:
+  void restrict_letter(Strided& array, const std::string& letters, Range own) const {
+    if (own_.y_letters.empty()) return;
+    const size_t at = letters.find(own_.y_letters[0]);
+    if (at != std::string::npos) array.restrict_to(static_cast<int>(at), own);
+  }
+
+  Strided terms_of(const Strided& array, const std::string& letters) const {
+    return axes_of(array, letters, letters_.terms, array, letters);
+  }
+
+  static bool is_one_axis(Strided axes) {
+    merge_axes(axes);
+    return axes.axes == 1;
+  }
+
+  /// Copies an array so that its terms lie side by side. `letters` are its other ones; its data and strides change.
+  void pack(const ThreadContext& thread, Strided& array, const std::string& own, const std::string& letters,
+            int64_t offset) const {
+    const std::string order = letters + letters_.terms;
+    const Strided from = axes_of(array, own, order, array, own);
+    Strided to = from;
+    to.data = thread.data(copies_) + offset;
+    int64_t step = 1;
+    for (int i = to.axes; i-- > 0;) {
+      to.stride[i] = step;
+      step *= to.length[i];
+    }
+    copy_elements(thread.kernels, from, to);
+    array.data = to.data;
+    for (size_t i = 0; i < order.size(); ++i) array.stride[own.find(order[i])] = to.stride[i];
+  }
+
+  Axes axes(const Strided& a, const Strided& b, const Strided& y, const std::string& letters) const {
+    return {axes_of(a, own_.a_letters, letters, y, own_.y_letters), axes_of(b, own_.b_letters, letters, y, own_.y_letters),
+            axes_of(y, own_.y_letters, letters, y, own_.y_letters)};
+  }
+
+  void multiply_all(const ThreadContext& thread, const Strided& a, const Strided& b, const Strided& y) const {
+    Strided terms_a = terms_of(a, own_.a_letters), terms_b = axes_of(b, own_.b_letters, letters_.terms, a, own_.a_letters);
+    merge_axes(terms_a, terms_b);
+    Axes stack = axes(a, b, y, letters_.stack), rows = axes(a, b, y, letters_.rows),
+         columns = axes(a, b, y, letters_.columns);
+    rows.merge();
+    columns.merge();
+    const Axes row = rows.split_longest(), column = columns.split_longest();
+    stack.append(rows);
+    stack.append(columns);
+    stack.merge();
+    Product product{};
+    product.m = row.y.length[0];
+    product.n = column.y.length[0];
+    product.k = terms_a.length[0];
+    product.a_row = row.a.stride[0];
+    product.a_column = terms_a.stride[0];
+    product.b_row = terms_b.stride[0];
+    product.b_column = column.b.stride[0];
+    product.c_row = row.y.stride[0];
+    product.c_column = column.y.stride[0];
+    product.activation = Activation::kLinear;
+    Walk<3> walk({&stack.y, &stack.a, &stack.b}, stack.y.axes);
+    const bool is_dot = product.m == 1 && product.n == 1 && product.a_column == 1 && product.b_row == 1;
+    if (is_dot) {
+      for (; !walk.done(); walk.next()) *walk.data(0) = thread.kernels.dot({walk.data(1), walk.data(2), product.k});
+      return;
+    }
+    const SerialProducts products(thread.kernels, product, thread.data(packing_));
+    for (; !walk.done(); walk.next()) products.run(walk.data(1), walk.data(2), walk.data(0));
+  }
+
+  const graph::Contraction& own_;
+  Letters letters_;
+  ValueId packing_, copies_;
+  int64_t a_floats_;
+};
+
+int64_t most(const Scheduler& scheduler, const graph::Contraction& op, const std::string& letters) {
+  graph::Shape shape;
+  for (const char letter : letters) {
+    const size_t in_a = op.a_letters.find(letter);
+    shape.push_back(in_a != std::string::npos ? op.a.shape[in_a] : op.b.shape[op.b_letters.find(letter)]);
+  }
+  return graph::numbers_in(shape, scheduler.max_rows());
+}
+
+void schedule_contraction(Scheduler& scheduler, const graph::Contraction& op) {
+  for (const graph::Array& array : {op.a, op.b, op.y}) require_few_axes(array);
+  const Letters letters(op);
+  const int64_t rows = most(scheduler, op, letters.rows), columns = most(scheduler, op, letters.columns);
+  const double work = static_cast<double>(most(scheduler, op, letters.stack + letters.rows)) *
+                      static_cast<double>(columns) * static_cast<double>(most(scheduler, op, letters.terms));
+  const ValueId packing = scheduler.packing_scratch(std::max(rows, columns));
+  const auto lines = [](int64_t floats) { return round_up(floats, kLane) + kLane; };
+  const bool may_copy = letters.terms.size() > 1;
+  const int64_t a_floats = may_copy ? lines(graph::numbers_in(op.a.shape, scheduler.max_rows())) : 0;
+  const int64_t b_floats = may_copy ? lines(graph::numbers_in(op.b.shape, scheduler.max_rows())) : 0;
+  const ValueId copies = may_copy ? scheduler.step_scratch(a_floats + b_floats) : kNoValue;
+  const Split split = op.rows == kWhole && work > kLargeProduct ? Split::over(kAnyRows)
+                                                                : split_array(scheduler, op, op.y, op.rows);
+  scheduler.add<ContractionStep>(op, split, packing, copies, a_floats);
+}
+
+}  // namespace
+
+void add_contractions(Implementations& all) { all.add<graph::Contraction>(schedule_contraction); }
+
+}  // namespace engine

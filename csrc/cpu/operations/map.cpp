@@ -1,0 +1,481 @@
+// Elementwise functions of users: the instructions run on blocks of numbers that stay in the L1 cache.
+#include "graph/operations/map.h"
+
+#include <cstring>
+
+#include "cpu/strides.h"
+
+namespace engine {
+namespace {
+
+/// Numbers of a block: 2 KiB, so that a dozen blocks fit the L1 cache.
+constexpr int64_t kBlock = 512;
+/// Rows that are at least so long are blocks of their own, if blocks of several rows would have to be copied.
+constexpr int64_t kLongRow = 64;
+
+/// Where a register of the code is.
+enum class Place {
+  kUnused,
+  kSingle,  // one number for the whole batch, copied to all lanes
+  kInput,   // an input, or the coordinates along an axis: read where it lies, or copied to a block
+  kBlock,   // a block that an instruction fills
+};
+
+/// The code of a map, prepared for blocks: which instructions run once per batch, and which ones for each block, and in
+/// which buffer each result is. Buffers are used again once their numbers have been read for the last time.
+class MapProgram {
+ public:
+  /// What is an input of each block: an array, or the coordinates along an axis of y.
+  struct Input {
+    int reg;
+    int array;  // the number of the array among the inputs of the map; -1: coordinates
+    int axis;   // of the coordinates
+  };
+
+  explicit MapProgram(const graph::Map& op) : code_(op.code), places_(static_cast<size_t>(op.code.registers())) {
+    find_places(op);
+    order_instructions();
+    assign_buffers();
+  }
+
+  const std::vector<Place>& places() const { return places_; }
+  const std::vector<int>& buffers() const { return buffers_; }  // by register: of lines or of blocks
+  const std::vector<Input>& inputs() const { return inputs_; }
+  const std::vector<std::pair<int, int>>& singles() const { return singles_; }  // register, array
+  const std::vector<std::pair<int, float>>& constants() const { return constants_; }
+  const std::vector<int>& sample_counts() const { return sample_counts_; }
+  const std::vector<MapStep>& once() const { return once_; }
+  const std::vector<MapStep>& each() const { return each_; }
+  int registers() const { return code_.registers(); }
+  int result() const { return code_.registers() - 1; }
+  int64_t lines() const { return lines_; }
+  int64_t blocks() const { return blocks_; }
+
+ private:
+  const MapInstruction& instruction(int reg) const { return code_.instructions[static_cast<size_t>(reg - code_.inputs)]; }
+  Place& place(int reg) { return places_[static_cast<size_t>(reg)]; }
+
+  template <class F>
+  void for_operands(int reg, F&& f) const {
+    const MapInstruction& at = instruction(reg);
+    const int all[] = {at.a, at.b, at.c};
+    for (int i = 0; i < operand_count(at.op); ++i) f(all[i]);
+  }
+
+  void find_places(const graph::Map& op) {
+    std::vector<bool> needed(places_.size());
+    needed[static_cast<size_t>(result())] = true;
+    for (int reg = result(); reg >= code_.inputs; --reg) {
+      if (needed[static_cast<size_t>(reg)]) for_operands(reg, [&](int of) { needed[static_cast<size_t>(of)] = true; });
+    }
+    for (int reg = 0; reg < registers(); ++reg) {
+      if (!needed[static_cast<size_t>(reg)]) continue;
+      if (reg < code_.inputs) {
+        const bool single = graph::is_single(op.inputs[static_cast<size_t>(reg)].shape);
+        place(reg) = single ? Place::kSingle : Place::kInput;
+        if (single) {
+          singles_.emplace_back(reg, reg);
+        } else {
+          inputs_.push_back({reg, reg, 0});
+        }
+        continue;
+      }
+      const MapInstruction& at = instruction(reg);
+      if (at.op == MapOp::kConstant) constants_.emplace_back(reg, at.number);
+      if (at.op == MapOp::kSamples) sample_counts_.push_back(reg);
+      if (at.op == MapOp::kCoordinate) {
+        inputs_.push_back({reg, -1, at.axis});
+        place(reg) = Place::kInput;
+        continue;
+      }
+      place(reg) = Place::kSingle;
+      for_operands(reg, [&](int of) {
+        if (place(of) != Place::kSingle) place(reg) = Place::kBlock;
+      });
+    }
+  }
+
+  void order_instructions() {
+    for (int reg = code_.inputs; reg < registers(); ++reg) {
+      const MapInstruction& at = instruction(reg);
+      if (operand_count(at.op) == 0 || place(reg) == Place::kUnused) continue;
+      const MapStep step{at.op, reg, at.a, std::max(at.b, 0), std::max(at.c, 0)};
+      (place(reg) == Place::kSingle ? once_ : each_).push_back(step);
+    }
+  }
+
+  void assign_buffers() {
+    buffers_.assign(places_.size(), 0);
+    std::vector<int> last_use(places_.size(), -1), free;
+    for (size_t i = 0; i < each_.size(); ++i) {
+      for_operands(each_[i].y, [&](int of) { last_use[static_cast<size_t>(of)] = static_cast<int>(i); });
+    }
+    for (int reg = 0; reg < registers(); ++reg) {
+      int& buffer = buffers_[static_cast<size_t>(reg)];
+      if (place(reg) == Place::kSingle) buffer = static_cast<int>(lines_++);
+      if (place(reg) == Place::kInput) buffer = static_cast<int>(blocks_++);  // also the next block may read it
+    }
+    for (size_t i = 0; i < each_.size(); ++i) {
+      // An instruction reads a vector before it writes it, so that its result may take the buffer of an operand.
+      for_operands(each_[i].y, [&](int of) {
+        if (place(of) != Place::kBlock || last_use[static_cast<size_t>(of)] != static_cast<int>(i)) return;
+        last_use[static_cast<size_t>(of)] = -1;  // once, if it is two operands
+        free.push_back(buffers_[static_cast<size_t>(of)]);
+      });
+      if (free.empty()) {
+        buffers_[static_cast<size_t>(each_[i].y)] = static_cast<int>(blocks_++);
+      } else {
+        buffers_[static_cast<size_t>(each_[i].y)] = free.back();
+        free.pop_back();
+      }
+    }
+    ++blocks_;  // one more, where the result waits if it can't go to y at once
+  }
+
+  const MapCode& code_;
+  std::vector<Place> places_;
+  std::vector<int> buffers_;
+  std::vector<Input> inputs_;
+  std::vector<std::pair<int, int>> singles_;
+  std::vector<std::pair<int, float>> constants_;
+  std::vector<int> sample_counts_;
+  std::vector<MapStep> once_, each_;
+  int64_t lines_ = 0, blocks_ = 0;
+};
+
+/// How an input is read in blocks of rows.
+struct InputLoop {
+  Strided at;
+  bool direct;     // where it lies
+  bool repeats;    // all rows are the same, so that a block that was copied serves all blocks
+  bool is_filled;  // the copied block is there
+};
+
+constexpr int64_t floats_of(int64_t bytes) { return round_up(divide_up(bytes, static_cast<int64_t>(sizeof(float))), kLane); }
+
+/// What a thread needs to run a map; the pointers go to its scratch.
+struct MapMemory {
+  MapRegister* registers;
+  InputLoop* inputs;
+  Strided** arrays;  // y, then the inputs
+  float *lines, *blocks;
+
+  static int64_t floats(const MapProgram& program) {
+    const auto inputs = static_cast<int64_t>(program.inputs().size());
+    return floats_of(program.registers() * static_cast<int64_t>(sizeof(MapRegister))) +
+           floats_of(inputs * static_cast<int64_t>(sizeof(InputLoop))) +
+           floats_of((inputs + 1) * static_cast<int64_t>(sizeof(Strided*))) + program.lines() * kLane +
+           program.blocks() * kBlock;
+  }
+
+  MapMemory(const MapProgram& program, float* scratch) {
+    const auto count = static_cast<int64_t>(program.inputs().size());
+    const auto take = [&](int64_t floats) {
+      float* const at = scratch;
+      scratch += floats;
+      return at;
+    };
+    blocks = take(program.blocks() * kBlock);
+    lines = take(program.lines() * kLane);
+    registers = reinterpret_cast<MapRegister*>(
+        take(floats_of(program.registers() * static_cast<int64_t>(sizeof(MapRegister)))));
+    inputs = reinterpret_cast<InputLoop*>(take(floats_of(count * static_cast<int64_t>(sizeof(InputLoop)))));
+    arrays = reinterpret_cast<Strided**>(scratch);
+  }
+};
+
+class MapStepOfGraph final : public Step {
+ public:
+  MapStepOfGraph(const graph::Map& operation, Split split, int64_t max_rows)
+      : Step(&operation, split), own_(operation), program_(operation) {
+    for (const MapProgram::Input& input : program_.inputs()) {
+      if (input.array >= 0) continue;
+      const graph::Extent& extent = own_.y.shape[static_cast<size_t>(input.axis)];
+      const int64_t most = std::max({extent.at(1), extent.at(max_rows), int64_t{0}});
+      for (auto i = static_cast<int64_t>(coordinates_.size()); i < most + kLane; ++i) {
+        coordinates_.push_back(static_cast<float>(i));
+      }
+    }
+  }
+
+  int64_t scratch_floats() const { return MapMemory::floats(program_); }
+  void set_scratch(ValueId scratch) { scratch_ = scratch; }
+
+  void run(const ThreadContext& thread) const override;
+
+ private:
+  class Run;
+
+  const graph::Map& own_;
+  MapProgram program_;
+  std::vector<float> coordinates_;  // 0, 1, 2, ...
+  ValueId scratch_ = kNoValue;
+};
+
+/// One thread's share of a map in one batch.
+class MapStepOfGraph::Run {
+ public:
+  Run(const MapStepOfGraph& step, const ThreadContext& thread)
+      : step_(step), program_(step.program_), thread_(thread), memory_(program_, thread.data(step.scratch_)) {}
+
+  void all() {
+    find_arrays();
+    if (y_.is_empty()) return;
+    find_registers();
+    merge_axes(memory_.arrays, static_cast<int>(program_.inputs().size()) + 1);
+    find_blocks();
+    for_blocks();
+  }
+
+ private:
+  int count() const { return static_cast<int>(program_.inputs().size()); }
+  MapRegister& reg(int i) { return memory_.registers[i]; }
+  float* block(int64_t i) { return memory_.blocks + i * kBlock; }
+  int buffer_of(int i) const { return program_.buffers()[static_cast<size_t>(i)]; }
+
+  /// The elements of an input along the axes of y, at which lengths of 1 are repeated.
+  Strided broadcast_input(const graph::Array& array) const {
+    const Strided own = strided(array, thread_);
+    Strided all;
+    all.data = own.data;
+    const auto axes = static_cast<int>(array.shape.size()), missing = y_.axes - axes;
+    for (int i = 0; i < y_.axes; ++i) {
+      const bool repeats = i < missing || array.shape[static_cast<size_t>(i - missing)] == graph::Extent{1, 0};
+      all.append(y_.length[i], repeats ? 0 : own.stride[i - missing]);
+    }
+    return all;
+  }
+
+  Strided coordinates(int axis) const {
+    Strided all;
+    all.data = const_cast<float*>(step_.coordinates_.data());
+    for (int i = 0; i < y_.axes; ++i) all.append(y_.length[i], i == axis ? 1 : 0);
+    return all;
+  }
+
+  void find_arrays() {
+    const graph::Map& op = step_.own_;
+    y_ = strided(op.y, thread_);
+    memory_.arrays[0] = &y_;
+    for (int i = 0; i < count(); ++i) {
+      const MapProgram::Input& input = program_.inputs()[static_cast<size_t>(i)];
+      InputLoop& loop = memory_.inputs[i];
+      loop.at = input.array < 0 ? coordinates(input.axis) : broadcast_input(op.inputs[static_cast<size_t>(input.array)]);
+      memory_.arrays[i + 1] = &loop.at;
+    }
+    const Range rows = own_rows(thread_, op.y, op.loops[0].rows);
+    const int last = y_.last();
+    const Range columns = thread_.range('n', y_.length[last]);
+    const graph::Value& value = thread_.schedule.value(op.y.value);
+    // Behind the last column of a batch there is space that may be overwritten.
+    has_padding_ = value.kind == graph::Value::Kind::kBatch && columns.end == y_.length[last];
+    ld_ = has_padding_ ? thread_.shape(op.y.value).ld : 0;
+    columns_ = has_padding_ ? value.columns - columns.begin : 0;
+    for (int i = 0; i <= count(); ++i) {
+      memory_.arrays[i]->restrict_to(0, rows);
+      if (op.by_column) memory_.arrays[i]->restrict_to(last, columns);
+    }
+  }
+
+  void find_registers() {
+    for (int i = 0; i < program_.registers(); ++i) {
+      const Place place = program_.places()[static_cast<size_t>(i)];
+      if (place == Place::kSingle) reg(i) = {memory_.lines + buffer_of(i) * kLane, 0};
+      if (place == Place::kBlock) reg(i) = {block(buffer_of(i)), 1};
+    }
+    const auto set = [&](int i, float number) { std::fill_n(reg(i).data, kLane, number); };
+    for (const auto& [i, number] : program_.constants()) set(i, number);
+    for (const int i : program_.sample_counts()) set(i, static_cast<float>(thread_.batch.rows));
+    for (const auto& [i, array] : program_.singles()) {
+      set(i, *strided(step_.own_.inputs[static_cast<size_t>(array)], thread_).data);
+    }
+    const auto& once = program_.once();
+    thread_.kernels.run_map({once.data(), once.data() + once.size(), memory_.registers, kLane});
+  }
+
+  /// Whether the rows of an array have equal distances.
+  static bool is_regular(const Strided& array) {
+    for (int i = array.axes - 2; i-- > 0;) {
+      if (array.stride[i] != array.stride[i + 1] * array.length[i + 1]) return false;
+    }
+    return true;
+  }
+  static int64_t row_distance(const Strided& array) { return array.axes > 1 ? array.stride[array.axes - 2] : 0; }
+
+  bool lies_as_blocks(const Strided& array) const {
+    return array.stride[array.last()] == 1 && is_regular(array) && row_distance(array) == row_;
+  }
+
+  /// Decides how many rows a block has, and what is read and written in place.
+  void find_blocks() {
+    length_ = y_.length[y_.last()];
+    const bool pads = has_padding_ && length_ == columns_ && y_.axes > 1 && row_distance(y_) == ld_ && is_regular(y_);
+    row_ = pads ? ld_ : length_;
+    rows_ = y_.axes == 1 ? 1 : std::max<int64_t>(kBlock / row_, 1);
+    bool direct = lies_as_blocks(y_);
+    for (int i = 0; i < count(); ++i) direct = direct && lies_as_blocks(memory_.inputs[i].at);
+    if (!direct && length_ >= kLongRow) rows_ = 1;
+    may_overwrite_ = pads || (has_padding_ && rows_ == 1 && length_ == columns_);
+    writes_directly_ = rows_ == 1 ? y_.stride[y_.last()] == 1 : lies_as_blocks(y_);
+    for (int i = 0; i < count(); ++i) {
+      InputLoop& input = memory_.inputs[i];
+      const int64_t step = input.at.stride[input.at.last()];
+      input.direct = rows_ == 1 ? step == 1 : lies_as_blocks(input.at);
+      input.is_filled = false;
+      input.repeats = std::all_of(input.at.stride, input.at.stride + input.at.last(), [](int64_t s) { return s == 0; });
+    }
+  }
+
+  void for_blocks() {
+    const int last = y_.last();
+    // A position in the rows of each array: the offsets of y and of all inputs.
+    int64_t left = y_.numbers() / length_;
+    std::fill_n(index_, last, 0);
+    while (left > 0) {
+      if (rows_ == 1) {
+        for (int64_t j = 0; j < length_; j += kBlock) run_block(1, j, std::min(kBlock, length_ - j));
+        advance(1);
+        --left;
+        continue;
+      }
+      const int64_t rows = std::min(rows_, left);
+      run_block(rows, 0, length_);
+      left -= rows;
+    }
+  }
+
+  /// Where the current row of an array begins
+  float* row_at(const Strided& array) const {
+    float* at = array.data;
+    for (int k = 0; k < array.last(); ++k) at += index_[k] * array.stride[k];
+    return at;
+  }
+
+  void advance(int64_t rows) {
+    for (int k = y_.last(); k-- > 0 && rows > 0;) {
+      index_[k] += rows;
+      rows = index_[k] / y_.length[k];
+      index_[k] -= rows * y_.length[k];
+    }
+  }
+
+  /// `rows` rows from the current one on, columns [first, first + columns). Goes on to the row behind them if there are
+  /// several.
+  void run_block(int64_t rows, int64_t first, int64_t columns) {
+    const int64_t n = rows == 1 ? columns : (rows - 1) * row_ + columns;
+    const int last = y_.last();
+    const bool several = rows_ > 1;
+    float* const y = row_at(y_) + first * y_.stride[last];
+    for (int i = 0; i < count(); ++i) {
+      InputLoop& input = memory_.inputs[i];
+      MapRegister& to = reg(program_.inputs()[static_cast<size_t>(i)].reg);
+      const int64_t step = input.at.stride[last];
+      float* const buffer = block(buffer_of(program_.inputs()[static_cast<size_t>(i)].reg));
+      if (input.direct) {
+        to = {row_at(input.at) + first * step, 1};
+      } else if (!several && step == 0) {
+        std::fill_n(buffer, kLane, *row_at(input.at));
+        to = {buffer, 0};
+      } else {
+        to = {buffer, 1};
+        if (input.repeats && input.is_filled) continue;
+        input.is_filled = several;
+        copy_rows(input.at, rows, first, columns, buffer);
+      }
+    }
+    const bool whole = n % kLane == 0 || may_overwrite_;
+    const bool directly = writes_directly_ && whole;
+    const auto& each = program_.each();
+    const int result = program_.result();
+    float* const spare = block(program_.blocks() - 1);
+    const bool computes = program_.places()[static_cast<size_t>(result)] == Place::kBlock;
+    if (computes) {
+      reg(result).data = directly ? y : spare;
+      thread_.kernels.run_map({each.data(), each.data() + each.size(), memory_.registers, n});
+    }
+    if (!computes || !directly) store_rows(rows, first, columns);
+    if (several) advance(rows);
+  }
+
+  void copy_rows(const Strided& from, int64_t rows, int64_t first, int64_t columns, float* to) {
+    const int64_t step = from.stride[from.last()];
+    int64_t saved[kMostAxes];
+    std::copy_n(index_, y_.last(), saved);
+    for (int64_t r = 0; r < rows; ++r, to += row_, advance(1)) {
+      const float* const at = row_at(from) + first * step;
+      if (step == 1) {
+        std::memcpy(to, at, static_cast<size_t>(columns) * sizeof(float));
+      } else if (step == 0) {
+        std::fill_n(to, columns, *at);
+      } else {
+        for (int64_t j = 0; j < columns; ++j) to[j] = at[j * step];
+      }
+    }
+    std::copy_n(saved, y_.last(), index_);
+  }
+
+  /// The result of a block, from where it is to y
+  void store_rows(int64_t rows, int64_t first, int64_t columns) {
+    const MapRegister& from = reg(program_.result());
+    const int64_t step = y_.stride[y_.last()];
+    int64_t saved[kMostAxes];
+    std::copy_n(index_, y_.last(), saved);
+    for (int64_t r = 0; r < rows; ++r, advance(1)) {
+      const float* const in = from.data + r * row_ * from.step;
+      float* const out = row_at(y_) + first * step;
+      if (from.step == 0) {
+        for (int64_t j = 0; j < columns; ++j) out[j * step] = *in;
+      } else if (step == 1) {
+        std::memcpy(out, in, static_cast<size_t>(columns) * sizeof(float));
+      } else {
+        for (int64_t j = 0; j < columns; ++j) out[j * step] = in[j];
+      }
+    }
+    std::copy_n(saved, y_.last(), index_);
+  }
+
+  const MapStepOfGraph& step_;
+  const MapProgram& program_;
+  const ThreadContext& thread_;
+  MapMemory memory_;
+  Strided y_;
+  bool has_padding_ = false;   // whether the rows of y have padding behind them
+  int64_t ld_ = 0, columns_ = 0;  // the distance of rows of y that have padding, and their columns
+  int64_t length_ = 0;            // of the last axis
+  int64_t row_ = 0, rows_ = 1;    // the distance of rows in a block of several rows; how many rows it has
+  bool may_overwrite_ = false, writes_directly_ = false;
+  int64_t index_[kMostAxes];  // of the current row
+};
+
+void MapStepOfGraph::run(const ThreadContext& thread) const { Run(*this, thread).all(); }
+
+/// Like the largest input that threads have divided; if there is none, by the loop over the rows of y.
+Split split_map(const Scheduler& scheduler, const graph::Map& op) {
+  const graph::Operand& y = op.loops[0];
+  if (op.by_column) {
+    for (const graph::Array& input : op.inputs) {
+      const bool is_matrix = input.shape.size() == 2 && input.shape[1] == op.y.shape[1];
+      if (is_matrix && scheduler.is_divided_by_column(input.value)) return Split::over('n');
+    }
+  }
+  const bool all_copied = std::all_of(op.inputs.begin(), op.inputs.end(), [&](const graph::Array& input) {
+    return scheduler.is_copied(input.value) || scheduler.is_known(input.value);
+  });
+  const bool any_copied = std::any_of(op.inputs.begin(), op.inputs.end(), [&](const graph::Array& input) {
+    return scheduler.is_copied(input.value) && input.shape.size() == op.y.shape.size();
+  });
+  if (all_copied && any_copied) return Split::every_thread();
+  return split_array(scheduler, op, op.y, y.rows);
+}
+
+void schedule_map(Scheduler& scheduler, const graph::Map& op) {
+  require_few_axes(op.y);
+  auto& step = scheduler.add<MapStepOfGraph>(op, split_map(scheduler, op), scheduler.max_rows());
+  step.set_scratch(scheduler.step_scratch(step.scratch_floats()));
+}
+
+}  // namespace
+
+void add_maps(Implementations& all) { all.add<graph::Map>(schedule_map); }
+
+}  // namespace engine

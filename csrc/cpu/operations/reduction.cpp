@@ -1,0 +1,416 @@
+// Sums, products and extremes along axes of arrays. The order in which numbers are combined depends on the shape alone:
+// along the last axes in lanes (kernels/array_reduction.h), along others in chains of kReducedChain, which are combined
+// in order.
+#include "graph/operations/reduction.h"
+
+#include <limits>
+
+#include "cpu/strides.h"
+#include "formulas/rounding.h"
+
+namespace engine {
+namespace {
+
+using Kind = graph::Reduce::Kind;
+
+constexpr int64_t kReducedChain = 256;
+/// Columns whose sums lie in the L1 cache while rows are added to them.
+constexpr int64_t kColumns = 512;
+
+bool is_extreme_index(Kind kind) { return kind == Kind::kArgMaximum || kind == Kind::kArgMinimum; }
+
+float neutral(Kind kind) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kNeutral[] = {0.0f, -kInfinity, kInfinity, 1.0f};
+  return kNeutral[index(kind)];
+}
+
+float combine(Kind kind, float a, float b) {
+  switch (kind) {
+    case Kind::kMaximum:
+      return formulas::maximum(a, b);
+    case Kind::kMinimum:
+      return formulas::minimum(a, b);
+    case Kind::kProduct:
+      return a * b;
+    default:
+      return a + b;
+  }
+}
+
+/// The axes of a reduction, in the order of the input. The first of the kept axes has this thread's part alone.
+struct ReducedAxes {
+  Strided kept, kept_y;    // all kept axes in x and in y, but those in `columns`
+  Strided reduced;         // all reduced axes in x, but those in `run`
+  Strided run;             // the last axes of x, if they are reduced
+  Strided columns, columns_y;  // the last axes of x, if they are kept
+  bool has_run = false;
+
+  void finish() {
+    for (Strided* each : {&kept, &kept_y, &reduced, &run, &columns, &columns_y}) {
+      if (each->axes == 0) each->append(1, 1);
+    }
+    merge_axes(kept, kept_y);
+    merge_axes(reduced);
+    merge_axes(run);
+    merge_axes(columns, columns_y);
+  }
+};
+
+bool is_one(const graph::Extent& extent) { return extent == graph::Extent{1, 0}; }
+
+ReducedAxes find_axes(const graph::Reduce& op, const ThreadContext& thread) {
+  Strided x = strided(op.x, thread), y = strided(op.y, thread);
+  // Of axes that change nothing, none decides.
+  int last = static_cast<int>(op.x.shape.size()) - 1;
+  while (last > 0 && is_one(op.x.shape[static_cast<size_t>(last)])) --last;
+  ReducedAxes all;
+  all.kept.data = all.reduced.data = all.run.data = all.columns.data = x.data;
+  all.kept_y.data = all.columns_y.data = y.data;
+  all.has_run = last < 0 || op.reduces(last);
+  int first_of_end = last;  // where the last axes begin that are reduced or kept together
+  while (first_of_end > 0 && (op.reduces(first_of_end - 1) == all.has_run ||
+                              is_one(op.x.shape[static_cast<size_t>(first_of_end - 1)]))) {
+    --first_of_end;
+  }
+  // This thread's part of y, and of the axis of x that it comes from
+  if (op.by_column) {
+    const Range own = thread.range('n', x.length[1]);
+    x.restrict_to(1, own);
+    y.restrict_to(0, own);
+  } else if (op.y.shape.empty()) {
+    y.restrict_to(0, thread.range(kAnyRows, 1));
+  } else {
+    int first = 0;
+    while (op.reduces(first)) ++first;
+    const Range own = own_rows(thread, op.y, op.rows);
+    x.restrict_to(first, own);
+    y.restrict_to(0, own);
+  }
+  all.kept.data = all.columns.data = all.reduced.data = all.run.data = x.data;
+  all.kept_y.data = all.columns_y.data = y.data;
+  int axis_of_y = 0;
+  for (int i = 0; i < static_cast<int>(op.x.shape.size()); ++i) {
+    const bool at_end = i >= first_of_end;
+    if (op.reduces(i)) {
+      (at_end && all.has_run ? all.run : all.reduced).append(x.length[i], x.stride[i]);
+    } else {
+      const bool is_column = at_end && !all.has_run;
+      (is_column ? all.columns : all.kept).append(x.length[i], x.stride[i]);
+      (is_column ? all.columns_y : all.kept_y).append(y.length[axis_of_y], y.stride[axis_of_y]);
+      ++axis_of_y;
+    }
+  }
+  if (op.y.shape.empty() && y.length[0] == 0) {  // the one number belongs to another thread
+    all.kept.append(0, 0);
+    all.kept_y.append(0, 0);
+  }
+  all.finish();
+  return all;
+}
+
+Strided moved(const Strided& axes, float* data) {
+  Strided at = axes;
+  at.data = data;
+  return at;
+}
+
+/// Combines numbers in order, in chains.
+class Chains {
+ public:
+  explicit Chains(Kind kind) : kind_(kind), total_(neutral(kind)), chain_(total_) {}
+  void add(float number) {
+    chain_ = combine(kind_, chain_, number);
+    if (++length_ < kReducedChain) return;
+    total_ = combine(kind_, total_, chain_);
+    chain_ = neutral(kind_);
+    length_ = 0;
+  }
+  float total() const { return length_ > 0 ? combine(kind_, total_, chain_) : total_; }
+
+ private:
+  Kind kind_;
+  float total_, chain_;
+  int64_t length_ = 0;
+};
+
+/// The numbers of the last axes, which lie anywhere, as if they were one run.
+float reduce_run(const ThreadContext& thread, Kind kind, const Strided& run) {
+  const auto kernel = thread.kernels.reduce_rows[index(kind)];
+  const int last = run.last();
+  float result = neutral(kind);
+  if (run.axes == 1 && run.stride[last] == 1) {
+    kernel({run.data, 0, 1, run.length[last], &result});
+    return result;
+  }
+  alignas(kLane * sizeof(float)) float numbers[kReducedRun];
+  int64_t count = 0;
+  bool has_result = false;
+  const auto reduce = [&] {
+    float piece;
+    kernel({numbers, 0, 1, count, &piece});
+    result = has_result ? combine(kind, result, piece) : piece;
+    has_result = true;
+    count = 0;
+  };
+  for (Walk<1> walk({&run}, last); !walk.done(); walk.next()) {
+    for (int64_t i = 0; i < run.length[last]; ++i) {
+      numbers[count++] = walk.data(0)[i * run.stride[last]];
+      if (count == kReducedRun) reduce();
+    }
+  }
+  if (count > 0 || !has_result) reduce();
+  return result;
+}
+
+/// Rows that lie side by side, each of which is reduced to a number.
+void reduce_contiguous_rows(const ThreadContext& thread, Kind kind, const ReducedAxes& all) {
+  constexpr int64_t kRows = 256;
+  const int last = all.kept.last();
+  const int64_t step = all.kept_y.stride[last];
+  for (Walk<2> walk({&all.kept, &all.kept_y}, last); !walk.done(); walk.next()) {
+    for (int64_t i = 0; i < all.kept.length[last]; i += kRows) {
+      float numbers[kRows];
+      const int64_t rows = std::min(kRows, all.kept.length[last] - i);
+      float* const y = walk.data(1) + i * step;
+      thread.kernels.reduce_rows[index(kind)]({walk.data(0) + i * all.kept.stride[last], all.kept.stride[last], rows,
+                                               all.run.length[0], step == 1 ? y : numbers});
+      for (int64_t r = 0; step != 1 && r < rows; ++r) y[r * step] = numbers[r];
+    }
+  }
+}
+
+void reduce_runs(const ThreadContext& thread, Kind kind, const ReducedAxes& all) {
+  const bool contiguous = all.run.axes == 1 && (all.run.stride[0] == 1 || all.run.length[0] == 1);
+  if (contiguous && all.reduced.axes == 1 && all.reduced.length[0] == 1) {
+    return reduce_contiguous_rows(thread, kind, all);
+  }
+  for (Walk<2> walk({&all.kept, &all.kept_y}, all.kept.axes); !walk.done(); walk.next()) {
+    const Strided reduced = moved(all.reduced, walk.data(0));
+    Chains chains(kind);
+    for (Walk<1> outer({&reduced}, reduced.axes); !outer.done(); outer.next()) {
+      chains.add(reduce_run(thread, kind, moved(all.run, outer.data(0))));
+    }
+    *walk.data(1) = chains.total();
+  }
+}
+
+/// y (count,) with stride = `reduced` rows of columns, of which the first is at reduced.data
+void reduce_columns(const ThreadContext& thread, Kind kind, const Strided& reduced, int64_t stride, int64_t count,
+                    float* y, int64_t y_stride) {
+  alignas(kLane * sizeof(float)) float total[kColumns], chain[kColumns], row[kColumns];
+  const auto kernel = thread.kernels.combine_rows[index(kind)];
+  const int64_t padded = round_up(count, kLane);
+  std::fill_n(total, padded, neutral(kind));
+  std::fill_n(chain, padded, neutral(kind));
+  std::fill_n(row, padded, neutral(kind));
+  const int last = reduced.last();
+  int64_t length = 0;
+  const auto end_chain = [&] {
+    kernel({chain, 0, 1, count, total});
+    std::fill_n(chain, padded, neutral(kind));
+    length = 0;
+  };
+  for (Walk<1> walk({&reduced}, last); !walk.done(); walk.next()) {
+    for (int64_t i = 0, rows = 0; i < reduced.length[last]; i += rows) {
+      const float* const at = walk.data(0) + i * reduced.stride[last];
+      if (stride == 1) {
+        rows = std::min(kReducedChain - length, reduced.length[last] - i);
+        kernel({at, reduced.stride[last], rows, count, chain});
+      } else {
+        rows = 1;
+        for (int64_t j = 0; j < count; ++j) row[j] = at[j * stride];
+        kernel({row, 0, 1, count, chain});
+      }
+      length += rows;
+      if (length == kReducedChain) end_chain();
+    }
+  }
+  if (length > 0) end_chain();
+  for (int64_t j = 0; j < count; ++j) y[j * y_stride] = total[j];
+}
+
+/// Calls f(x, y, columns, stride of x, stride of y) for blocks of columns.
+template <class F>
+void for_columns(const ReducedAxes& all, F&& f) {
+  for (Walk<2> walk({&all.kept, &all.kept_y}, all.kept.axes); !walk.done(); walk.next()) {
+    const Strided x = moved(all.columns, walk.data(0)), y = moved(all.columns_y, walk.data(1));
+    const int last = x.last();
+    for (Walk<2> inner({&x, &y}, last); !inner.done(); inner.next()) {
+      for (int64_t j = 0; j < x.length[last]; j += kColumns) {
+        f(inner.data(0) + j * x.stride[last], inner.data(1) + j * y.stride[last], std::min(kColumns, x.length[last] - j),
+          x.stride[last], y.stride[last]);
+      }
+    }
+  }
+}
+
+float extreme_index(const float* x, int64_t stride, int64_t n, bool smallest) {
+  int64_t at = 0;
+  float most = n > 0 ? (smallest ? -x[0] : x[0]) : 0.0f;
+  for (int64_t i = 1; i < n; ++i) {
+    const float number = smallest ? -x[i * stride] : x[i * stride];
+    if (!(number > most || (number != number && most == most))) continue;
+    most = number;
+    at = i;
+  }
+  return static_cast<float>(at);
+}
+
+/// Where the extreme is along one axis, which is all of `run` or of `reduced`.
+void find_extremes(const ThreadContext& thread, bool smallest, const ReducedAxes& all) {
+  const Strided& axis = all.has_run ? all.run : all.reduced;
+  const int64_t n = axis.length[0], step = axis.stride[0];
+  for_columns(all, [&](float* x, float* y, int64_t columns, int64_t x_step, int64_t y_step) {
+    if (x_step == 1 && columns > 1 && n > 0) {
+      alignas(kLane * sizeof(float)) float at[kColumns];
+      thread.kernels.extreme_rows({x, step, n, columns, at, smallest});
+      for (int64_t j = 0; j < columns; ++j) y[j * y_step] = at[j];
+    } else {
+      for (int64_t j = 0; j < columns; ++j) y[j * y_step] = extreme_index(x + j * x_step, step, n, smallest);
+    }
+  });
+}
+
+void reduce(const graph::Reduce& op, const ThreadContext& thread) {
+  const ReducedAxes all = find_axes(op, thread);
+  if (is_extreme_index(op.kind)) return find_extremes(thread, op.kind == Kind::kArgMinimum, all);
+  if (all.has_run) return reduce_runs(thread, op.kind, all);
+  for_columns(all, [&](float* x, float* y, int64_t columns, int64_t x_step, int64_t y_step) {
+    reduce_columns(thread, op.kind, moved(all.reduced, x), x_step, columns, y, y_step);
+  });
+}
+
+void schedule_reduce(Scheduler& scheduler, const graph::Reduce& op) {
+  require_few_axes(op.x);
+  const Split split =
+      op.by_column ? Split::over('n') : split_array(scheduler, op, op.y, op.rows);
+  scheduler.add<SimpleStep<graph::Reduce>>(op, split, reduce);
+}
+
+// ---- Gradient of a product --------------------------------------------------------------------------------------
+
+/// The same axes, from their last elements to their first
+Strided reversed(Strided axes) {
+  for (int i = 0; i < axes.axes; ++i) {
+    axes.data += (axes.length[i] - 1) * axes.stride[i];
+    axes.stride[i] = -axes.stride[i];
+  }
+  return axes;
+}
+
+/// dx first gets the product of all numbers before, then that of those behind.
+void product_gradient_of_run(const Strided& x, const Strided& dx, float dy) {
+  float product = 1.0f;
+  for (Walk<2> walk({&dx, &x}, x.axes); !walk.done(); walk.next()) {
+    *walk.data(0) = product;
+    product *= *walk.data(1);
+  }
+  const Strided x_back = reversed(x), dx_back = reversed(dx);
+  product = 1.0f;
+  for (Walk<2> walk({&dx_back, &x_back}, x.axes); !walk.done(); walk.next()) {
+    *walk.data(0) = *walk.data(0) * product * dy;
+    product *= *walk.data(1);
+  }
+}
+
+bool contains(const std::vector<int>& axes, int axis) {
+  return std::find(axes.begin(), axes.end(), axis) != axes.end();
+}
+
+void product_gradient(const graph::ProductGradient& op, const ThreadContext& thread) {
+  const Strided x = strided(op.x, thread), dx = strided(op.dx, thread), dy = strided(op.dy, thread);
+  Strided kept_x = x, kept_dx = dx, kept_dy = dy, run_x = x, run_dx = dx;
+  for (Strided* each : {&kept_x, &kept_dx, &kept_dy, &run_x, &run_dx}) each->axes = 0;
+  int axis_of_y = 0;
+  for (int i = 0; i < static_cast<int>(op.x.shape.size()); ++i) {
+    if (contains(op.axes, i)) {
+      run_x.append(x.length[i], x.stride[i]);
+      run_dx.append(dx.length[i], dx.stride[i]);
+      continue;
+    }
+    kept_x.append(x.length[i], x.stride[i]);
+    kept_dx.append(dx.length[i], dx.stride[i]);
+    kept_dy.append(dy.length[axis_of_y], dy.stride[axis_of_y]);
+    ++axis_of_y;
+  }
+  for (Strided* each : {&kept_x, &kept_dx, &kept_dy, &run_x, &run_dx}) {
+    if (each->axes == 0) each->append(1, 1);
+  }
+  if (run_x.is_empty()) return;
+  if (!op.x.shape.empty() && !contains(op.axes, 0)) {
+    const Range own = own_rows(thread, op.dx, kWhole);
+    for (Strided* each : {&kept_x, &kept_dx, &kept_dy}) each->restrict_to(0, own);
+  }
+  for (Walk<3> walk({&kept_x, &kept_dx, &kept_dy}, kept_x.axes); !walk.done(); walk.next()) {
+    product_gradient_of_run(moved(run_x, walk.data(0)), moved(run_dx, walk.data(1)), *walk.data(2));
+  }
+}
+
+/// Threads share the first axis, unless it is one of the product.
+Split without_shared(const Split& split) { return split.shares(kAnyRows) ? Split::one_thread() : split; }
+
+void schedule_product_gradient(Scheduler& scheduler, const graph::ProductGradient& op) {
+  require_few_axes(op.x);
+  const Split split = split_array(scheduler, op, op.dx, kWhole);
+  const bool shares = !op.x.shape.empty() && !contains(op.axes, 0);
+  scheduler.add<SimpleStep<graph::ProductGradient>>(op, shares ? split : without_shared(split), product_gradient);
+}
+
+// ---- Cumulative sums --------------------------------------------------------------------------------------------
+
+void cumulative_sum(const graph::CumulativeSum& op, const ThreadContext& thread) {
+  Strided x = strided(op.x, thread), y = strided(op.y, thread);
+  if (op.axis != 0) {
+    const Range own = own_rows(thread, op.y, op.rows);
+    x.restrict_to(0, own);
+    y.restrict_to(0, own);
+  }
+  if (y.is_empty()) return;
+  int64_t x_step = x.stride[op.axis], y_step = y.stride[op.axis];
+  const int64_t n = x.length[op.axis];
+  if (op.reverse) {
+    x.data += (n - 1) * x_step;
+    y.data += (n - 1) * y_step;
+    x_step = -x_step;
+    y_step = -y_step;
+  }
+  x.erase(op.axis);
+  y.erase(op.axis);
+  if (x.axes == 0) {
+    x.append(1, 1);
+    y.append(1, 1);
+  }
+  merge_axes(x, y);
+  const int last = x.last();
+  const bool contiguous = x.stride[last] == 1 && y.stride[last] == 1 && x.length[last] > 1;
+  if (contiguous) {
+    for (Walk<2> walk({&x, &y}, last); !walk.done(); walk.next()) {
+      thread.kernels.accumulate_rows({walk.data(0), x_step, n, x.length[last], walk.data(1), y_step});
+    }
+    return;
+  }
+  for (Walk<2> walk({&x, &y}, x.axes); !walk.done(); walk.next()) {
+    float sum = 0.0f;
+    for (int64_t i = 0; i < n; ++i) {
+      sum += walk.data(0)[i * x_step];
+      walk.data(1)[i * y_step] = sum;
+    }
+  }
+}
+
+void schedule_cumulative_sum(Scheduler& scheduler, const graph::CumulativeSum& op) {
+  require_few_axes(op.x);
+  const Split split = split_array(scheduler, op, op.y, op.rows);
+  scheduler.add<SimpleStep<graph::CumulativeSum>>(op, op.axis != 0 ? split : without_shared(split), cumulative_sum);
+}
+
+}  // namespace
+
+void add_reductions(Implementations& all) {
+  all.add<graph::Reduce>(schedule_reduce);
+  all.add<graph::ProductGradient>(schedule_product_gradient);
+  all.add<graph::CumulativeSum>(schedule_cumulative_sum);
+}
+
+}  // namespace engine

@@ -1,0 +1,53 @@
+// The functions of the instructions of a map, as map_code.h names them.
+#pragma once
+#include "formulas/map_code.h"
+#include "formulas/power.h"
+#include "formulas/trigonometry.h"
+
+namespace engine::formulas {
+namespace {
+
+/// 1 where the mask has ones, else 0
+template <class V>
+ENGINE_INLINE V one_or_zero(BitsOf<V> mask) {
+  return from_bits<V>(bits(broadcast<V>(1.0f)) & mask);
+}
+
+/// The result of an instruction that has operands.
+template <MapOp op, class V>
+ENGINE_INLINE V map_value(V a, V b, V c) {
+  if constexpr (op == MapOp::kNegate) return -a;
+  if constexpr (op == MapOp::kAbs) return abs(a);
+  if constexpr (op == MapOp::kSign) return sign(a);
+  if constexpr (op == MapOp::kExp) return exp(a);
+  if constexpr (op == MapOp::kExpm1) return expm1(a);
+  if constexpr (op == MapOp::kLog) return log(a);
+  if constexpr (op == MapOp::kLog1p) return log1p(a);
+  if constexpr (op == MapOp::kSqrt) return sqrt(a);
+  if constexpr (op == MapOp::kSin) return sin(a);
+  if constexpr (op == MapOp::kCos) return cos(a);
+  if constexpr (op == MapOp::kTanh) return tanh(a);
+  if constexpr (op == MapOp::kSigmoid) return sigmoid(a);
+  if constexpr (op == MapOp::kSoftplus) return softplus(a);
+  if constexpr (op == MapOp::kErf) return erf(a);
+  if constexpr (op == MapOp::kErfinv) return erfinv(a);
+  if constexpr (op == MapOp::kFloor) return floor(a);
+  if constexpr (op == MapOp::kRound) return round_to_even(a);
+  if constexpr (op == MapOp::kAdd) return a + b;
+  if constexpr (op == MapOp::kSubtract) return a - b;
+  if constexpr (op == MapOp::kMultiply) return a * b;
+  if constexpr (op == MapOp::kDivide) return a / b;
+  if constexpr (op == MapOp::kPower) return power(a, b);
+  if constexpr (op == MapOp::kRemainder) return remainder(a, b);
+  if constexpr (op == MapOp::kMinimum) return minimum(a, b);
+  if constexpr (op == MapOp::kMaximum) return maximum(a, b);
+  if constexpr (op == MapOp::kAtan2) return atan2(a, b);
+  if constexpr (op == MapOp::kEqual) return one_or_zero<V>(Number<V>::mask(a == b));
+  if constexpr (op == MapOp::kLess) return one_or_zero<V>(Number<V>::mask(a < b));
+  if constexpr (op == MapOp::kLessEqual) return one_or_zero<V>(Number<V>::mask(a <= b));
+  if constexpr (op == MapOp::kSelect) return choose(Number<V>::mask(a != 0.0f), b, c);
+  return c;
+}
+
+}  // namespace
+}  // namespace engine::formulas

@@ -1,0 +1,86 @@
+// Rounding to integers, remainders, signs and extremes. All of them are exact, and so the same on every device.
+#pragma once
+#include "formulas/number.h"
+
+namespace engine::formulas {
+namespace {
+
+/// Floats of this magnitude and above have no fractions.
+constexpr float kNoFractions = 0x1p23f;
+
+/// `yes` where the mask has ones, else `no`; neither is changed, not even a denormal.
+template <class V>
+ENGINE_INLINE V choose(BitsOf<V> mask, V yes, V no) {
+  return from_bits<V>((bits(yes) & mask) | (bits(no) & ~mask));
+}
+
+/// x with the sign of `of`
+template <class V>
+ENGINE_INLINE V copy_sign(V x, V of) {
+  return from_bits<V>((bits(x) & 0x7fffffff) | (bits(of) & ~0x7fffffff));
+}
+
+/// The nearest integer, and the even one of two
+template <class V>
+ENGINE_INLINE V round_to_even(V x) {
+  const V a = abs(x);
+  const V whole = (a + kNoFractions) - kNoFractions;
+  return a < kNoFractions ? copy_sign(whole, x) : x;
+}
+
+template <class V>
+ENGINE_INLINE V floor(V x) {
+  const V nearest = round_to_even(x);
+  return nearest > x ? nearest - 1.0f : nearest;
+}
+
+/// -1, 0 or 1
+template <class V>
+ENGINE_INLINE V sign(V x) {
+  const V one = broadcast<V>(1.0f);
+  return x > 0.0f ? one : x < 0.0f ? -one : x == 0.0f ? V{} : x;
+}
+
+/// NaN if either is NaN
+template <class V>
+ENGINE_INLINE V minimum(V a, V b) {
+  const V least = choose(Number<V>::mask(a <= b), a, b);
+  return a == a ? least : a;
+}
+
+template <class V>
+ENGINE_INLINE V maximum(V a, V b) {
+  const V most = choose(Number<V>::mask(a >= b), a, b);
+  return a == a ? most : a;
+}
+
+/// Takes a multiple of `divisor` > 0 off `rest`, so that less than 2^23 divisors are left. What a quotient that is
+/// rounded to a float leaves is a float, so that this is exact.
+template <class V>
+ENGINE_FMA_INLINE V without_large_multiples(V rest, V divisor) {
+  const V limit = divisor * kNoFractions;
+  for (;;) {
+    const BitsOf<V> large = Number<V>::mask(abs(rest) >= limit);
+    if (!Number<V>::any(large)) return rest;
+    rest = choose(large, fma(-(rest / divisor), divisor, rest), rest);
+  }
+}
+
+/// a - b floor(a / b): 0 or a number with the sign of b, as Python's a % b
+template <class V>
+ENGINE_FMA_INLINE V remainder(V a, V b) {
+  const V size = abs(b);
+  // In steps, as the quotient by b itself may be no float.
+  V rest = without_large_multiples(a, size * 0x1p126f);
+  rest = without_large_multiples(rest, size * 0x1p64f);
+  rest = without_large_multiples(rest, size);
+  const V r = fma(-floor(rest / b), b, rest);
+  // The quotient may have been rounded to the next integer.
+  const V of_large = abs(r) >= size ? r - b : ((r < 0.0f) != (b < 0.0f)) & (r != 0.0f) ? r + b : r;
+  const V of_small = (rest < 0.0f) == (b < 0.0f) ? rest : rest + b;
+  const V result = abs(rest) < size ? of_small : of_large;
+  return (result == 0.0f) | ((rest == 0.0f) & (size > 0.0f)) ? copy_sign(V{}, b) : result;
+}
+
+}  // namespace
+}  // namespace engine::formulas

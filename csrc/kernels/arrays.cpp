@@ -1,0 +1,26 @@
+// Enters the kernels of traced functions into the table.
+#include "kernels/array_reduction.h"
+#include "kernels/fill.h"
+#include "kernels/map.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+template <class... Kinds>
+void fill_reductions(KernelTable& table) {
+  static_assert(sizeof...(Kinds) == kReductions);
+  int i = 0, j = 0;
+  ((table.reduce_rows[i++] = reduce_rows<Kinds>), ...);
+  ((table.combine_rows[j++] = combine_rows<Kinds>), ...);
+}
+
+}  // namespace
+
+void fill_arrays(KernelTable& table) {
+  table.run_map = run_map;
+  fill_reductions<Total, Maximum, Minimum, Product>(table);
+  table.extreme_rows = extreme_rows;
+  table.accumulate_rows = accumulate_rows;
+}
+
+}  // namespace engine::ENGINE_ISA

@@ -1,0 +1,38 @@
+// Runs the instructions of a map on a block of numbers that fits the L1 cache: one loop over the block for each.
+#pragma once
+#include <utility>
+
+#include "formulas/map_functions.h"
+#include "kernels/simd.h"
+#include "kernels/table.h"
+
+namespace engine::ENGINE_ISA {
+namespace {
+
+template <MapOp op>
+void run_map_step(const MapStep& step, const MapRegister* registers, int64_t n) {
+  constexpr int kOperands = operand_count(op);
+  const MapRegister &a = registers[step.a], &b = registers[kOperands > 1 ? step.b : step.a],
+                    &c = registers[kOperands > 2 ? step.c : step.a];
+  float* const y = registers[step.y].data;
+  for (int64_t j = 0; j < n; j += kWidth) {
+    store(y + j, map_value<op>(load(a.data + j * a.step), load(b.data + j * b.step), load(c.data + j * c.step)));
+  }
+}
+
+using MapLoop = void (*)(const MapStep&, const MapRegister*, int64_t);
+
+template <int... ops>
+constexpr MapLoop map_loop(MapOp op, std::integer_sequence<int, ops...>) {
+  constexpr MapLoop kLoops[] = {run_map_step<static_cast<MapOp>(ops)>...};
+  return kLoops[static_cast<int>(op)];
+}
+
+void run_map(const MapSteps& op) {
+  for (const MapStep* step = op.begin; step < op.end; ++step) {
+    map_loop(step->op, std::make_integer_sequence<int, kMapOps>{})(*step, op.registers, op.n);
+  }
+}
+
+}  // namespace
+}  // namespace engine::ENGINE_ISA
