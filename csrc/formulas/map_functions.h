@@ -1,6 +1,6 @@
 // The functions of the instructions of a map, as map_code.h names them.
 #pragma once
-#include "formulas/map_code.h"
+#include "formulas/map_operations.h"
 #include "formulas/power.h"
 #include "formulas/trigonometry.h"
 

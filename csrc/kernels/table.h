@@ -10,7 +10,7 @@
 #include <cstdint>
 
 #include "formulas/kinds.h"
-#include "formulas/map_code.h"
+#include "formulas/map_operations.h"
 #include "kernels/compressed_rows.h"
 #include "kernels/layout.h"
 #include "kernels/nonzeros.h"
