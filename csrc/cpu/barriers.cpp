@@ -6,6 +6,7 @@
 
 #include "cpu/kernel_choice.h"
 #include "cpu/schedule.h"
+#include "graph/array.h"
 
 namespace engine {
 namespace {

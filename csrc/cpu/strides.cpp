@@ -165,7 +165,8 @@ Range own_rows(const ThreadContext& thread, const graph::Array& y, Loop rows) {
   if (y.shape.empty()) return thread.range(kAnyRows, 1);
   if (rows == kSamples) {
     const Range own = thread.samples();
-    return {own.begin * y.shape[0].per_sample, own.end * y.shape[0].per_sample};
+    const int64_t rows = graph::rows_per_sample(y.shape, thread.schedule.graph().batch);
+    return {own.begin * rows, own.end * rows};
   }
   return thread.range(rows == kWhole ? kAnyRows : rows, length_of(y.shape[0], thread));
 }

@@ -1,4 +1,4 @@
-// The functions of the instructions of a map, as map_code.h names them.
+// The functions of the instructions of a map, as map_operations.h names them.
 #pragma once
 #include "formulas/map_operations.h"
 #include "formulas/power.h"

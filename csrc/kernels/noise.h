@@ -27,6 +27,8 @@ void normal_noise(const Noise& op) {
   fill_noise(op, [&](vu words) { return normal_number(words, deviation, mean); });
 }
 
+static_assert(kRandomGroup == kWordsPerGroup);
+
 /// The random numbers of one row, from word number `first` on
 template <class F>
 ENGINE_INLINE void fill_numbers(const RandomNumbers& op, F&& value) {

@@ -727,14 +727,16 @@ struct AccumulateRows {
   int64_t y_row;
 };
 
-/// y (count,) = the random numbers `first` and following of stream (seed, step); `first` is a multiple of kWordsPerGroup,
-/// and y has space up to the next one.
+/// Random words are computed in groups of so many.
+inline constexpr int64_t kRandomGroup = 64;
+
+/// y (count,) = the random numbers `first` and following of stream (seed, step); both are multiples of kRandomGroup.
 struct RandomNumbers {
   float* y;
   int64_t first, count;
   uint64_t seed, step;
-  float low, high;     // of uniform numbers; mean and standard deviation of normal ones
-  float below_high;    // the largest float below `high`
+  float low, high;   // of uniform numbers; mean and standard deviation of normal ones
+  float below_high;  // the largest float below `high`
 };
 
 // ---- The table ----------------------------------------------------------------------------------------------------

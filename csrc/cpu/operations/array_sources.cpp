@@ -7,7 +7,7 @@
 
 #include "cpu/panels.h"
 #include "cpu/strides.h"
-#include "formulas/random.h"
+#include "graph/operations/function.h"
 
 namespace engine {
 namespace {
@@ -48,8 +48,18 @@ void read_gradient(const graph::ReadGradient& op, const ThreadContext& thread) {
                [&](int64_t panels, int64_t row, int64_t count) { copy_numbers(y + row, gradient + panels, count); });
 }
 
+/// Where the numbers of an array are, which lie side by side.
+const float* contiguous(const graph::Array& array, const ThreadContext& thread) { return strided(array, thread).data; }
+
+void assign_variable(const graph::AssignVariable& op, const ThreadContext& thread) {
+  const float* const x = contiguous(op.x, thread);
+  float* const weights = thread.weights(op.variable).values;
+  for_own_runs(thread, thread.variable(op.variable),
+               [&](int64_t panels, int64_t row, int64_t count) { copy_numbers(weights + panels, x + row, count); });
+}
+
 void store_gradient(const graph::StoreGradient& op, const ThreadContext& thread) {
-  const float* const x = strided(op.x, thread).data;
+  const float* const x = contiguous(op.x, thread);
   float* const gradient = thread.data(op.gradient);
   for_own_runs(thread, thread.variable(op.gradient),
                [&](int64_t panels, int64_t row, int64_t count) { copy_numbers(gradient + panels, x + row, count); });
@@ -60,22 +70,24 @@ Split split_read(const Scheduler& scheduler, const Op& op) {
   return split_array(scheduler, op, op.y, kWhole);
 }
 
-/// Not a copy for every thread: a gradient is one for all.
-Split split_store(const Scheduler& scheduler, const graph::StoreGradient& op) {
+/// Not a copy for every thread: there is one gradient, or variable, for all.
+template <class Op>
+Split split_store(const Scheduler& scheduler, const Op& op) {
   const Split split = split_array(scheduler, op, op.x, kWhole);
   return split.is_every_thread() ? Split::one_thread() : split;
 }
 
-// ---- Constants and targets --------------------------------------------------------------------------------------
+// ---- Constants, targets, arguments and results ------------------------------------------------------------------
 
-void schedule_constants(Scheduler& scheduler, const graph::Constants& op) {
+void schedule_constants(Scheduler& scheduler, const graph::ConstantArray& op) {
   require_few_axes(op.y);
   scheduler.set_numbers(op.y.value, *op.numbers);
 }
 
 void read_target(const graph::ReadTarget& op, const ThreadContext& thread) {
   const TargetView& view = thread.target_view(op.output);
-  const int64_t rows = op.y.shape[0].per_sample, count = graph::numbers_per_sample(op.y.shape);
+  const int64_t batch = thread.schedule.graph().batch;
+  const int64_t rows = graph::rows_per_sample(op.y.shape, batch), count = graph::numbers_per_sample(op.y.shape, batch);
   const Strided y = strided(op.y, thread);
   const Range own = thread.samples();
   for (int64_t b = own.begin; b < own.end; ++b) {
@@ -93,6 +105,46 @@ void read_target(const graph::ReadTarget& op, const ThreadContext& thread) {
 void schedule_target(Scheduler& scheduler, const graph::ReadTarget& op) {
   require_few_axes(op.y);
   scheduler.add<SimpleStep<graph::ReadTarget>>(op, Split::over(kSamples), read_target);
+}
+
+/// The numbers of an argument or result of a function, in the order of `like`
+Strided contiguous_like(const Strided& like, float* data) {
+  Strided all = like;
+  all.data = data;
+  int64_t step = 1;
+  for (int i = all.axes; i-- > 0;) {
+    all.stride[i] = step;
+    step *= all.length[i];
+  }
+  return all;
+}
+
+void read_argument(const graph::ReadArgument& op, const ThreadContext& thread) {
+  Strided y = strided(op.y, thread);
+  Strided from = contiguous_like(y, const_cast<float*>(thread.run.arguments[op.index]));
+  const Range own = own_rows(thread, op.y, kWhole);
+  y.restrict_to(0, own);
+  from.restrict_to(0, own);
+  copy_elements(thread.kernels, from, y);
+}
+
+void write_result(const graph::WriteResult& op, const ThreadContext& thread) {
+  Strided x = strided(op.x, thread);
+  Strided to = contiguous_like(x, thread.run.results[op.index]);
+  const Range own = own_rows(thread, op.x, kWhole);
+  x.restrict_to(0, own);
+  to.restrict_to(0, own);
+  copy_elements(thread.kernels, x, to);
+}
+
+void schedule_argument(Scheduler& scheduler, const graph::ReadArgument& op) {
+  require_few_axes(op.y);
+  scheduler.add<SimpleStep<graph::ReadArgument>>(op, split_array(scheduler, op, op.y, kWhole), read_argument);
+}
+
+void schedule_result(Scheduler& scheduler, const graph::WriteResult& op) {
+  require_few_axes(op.x);
+  scheduler.add<SimpleStep<graph::WriteResult>>(op, split_store(scheduler, op), write_result);
 }
 
 // ---- Random numbers ---------------------------------------------------------------------------------------------
@@ -121,7 +173,7 @@ class Numbers {
   }
 
  private:
-  static constexpr int64_t kGroup = formulas::kWordsPerGroup, kCount = 8 * kGroup;
+  static constexpr int64_t kGroup = kRandomGroup, kCount = 8 * kGroup;
 
   const ThreadContext& thread_;
   RandomNumbers numbers_;
@@ -140,7 +192,7 @@ void random_array(const graph::RandomArray& op, const ThreadContext& thread) {
   auto step = static_cast<uint64_t>(thread.iteration());
   if (graph::predicts(thread.schedule.mode())) {
     step = static_cast<uint64_t>(thread.run.first_iteration);
-    if (graph::has_sample_axis(op.y.shape)) first += thread.batch.first * graph::numbers_per_sample(op.y.shape);
+    first += thread.batch.first * graph::numbers_per_sample(op.y.shape, thread.schedule.graph().batch);
   }
   Numbers numbers(op, thread, step, first);
   merge_axes(y);
@@ -191,17 +243,32 @@ void traced_penalty(const graph::TracedPenalty& op, const ThreadContext& thread)
   std::fill_n(thread.data(op.losses), thread.batch_rows(op.losses), *strided(op.value, thread).data);
 }
 
+void traced_values(const graph::TracedValues& op, const ThreadContext& thread) {
+  const Strided x = strided(op.x, thread);
+  float* const values = thread.data(op.values);
+  if (graph::is_single(op.x.shape)) {
+    std::fill_n(values, thread.batch_rows(op.values), *x.data);
+    return;
+  }
+  int64_t row = 0;
+  for (Walk<1> walk({&x}, x.axes); !walk.done(); walk.next()) values[row++] = *walk.data(0);
+}
+
 }  // namespace
 
 void add_array_sources(Implementations& all) {
   all.add<graph::ReadVariable>(read_variable, split_read);
   all.add<graph::ReadGradient>(read_gradient, split_read);
   all.add<graph::StoreGradient>(store_gradient, split_store);
-  all.add<graph::Constants>(schedule_constants);
+  all.add<graph::AssignVariable>(assign_variable, split_store);
+  all.add<graph::ReadArgument>(schedule_argument);
+  all.add<graph::WriteResult>(schedule_result);
+  all.add<graph::ConstantArray>(schedule_constants);
   all.add<graph::ReadTarget>(schedule_target);
   all.add<graph::RandomArray>(schedule_random);
   all.add<graph::TracedLoss>(traced_loss, by_first_thread);
   all.add<graph::TracedPenalty>(traced_penalty, by_first_thread);
+  all.add<graph::TracedValues>(traced_values, by_first_thread);
 }
 
 }  // namespace engine

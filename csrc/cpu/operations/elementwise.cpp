@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/scheduler.h"
+#include "cpu/strides.h"
 #include "graph/operations/activation.h"
 #include "graph/operations/activity_penalty.h"
 #include "graph/operations/random_noise.h"
@@ -47,9 +47,23 @@ void schedule_affine(Scheduler& scheduler, const graph::Affine& op) {
 }
 
 void fill_zeros(const graph::FillZeros& op, const ThreadContext& thread) {
+  const graph::Value& value = thread.schedule.value(op.y);
+  if (value.kind == graph::Value::Kind::kArray) {
+    const graph::Array array{op.y, value.shape};
+    Strided y = strided(array, thread);
+    y.restrict_to(0, own_rows(thread, array, graph::row_loop(thread.schedule.graph(), array)));
+    return fill_elements(y, 0.0f);
+  }
   const Placement& y = thread.shape(op.y);
   const Range own = thread.rows(op.y);
   for (int64_t b = own.begin; b < own.end; ++b) std::fill_n(thread.data(op.y) + b * y.ld, y.ld, 0.0f);
+}
+
+Split split_zeros(const Scheduler& scheduler, const graph::FillZeros& op) {
+  const graph::Value& value = scheduler.value(op.y);
+  if (value.kind != graph::Value::Kind::kArray) return Split::over(kSamples);
+  const graph::Array array{op.y, value.shape};
+  return split_array(scheduler, op, array, graph::row_loop(scheduler.graph(), array));
 }
 
 void multiply(const graph::Multiply& op, const ThreadContext& thread) {
@@ -117,7 +131,7 @@ void add_elementwise(Implementations& all) {
   all.add<graph::RowActivation>(activate_rows, by_samples);
   all.add<graph::RowActivationGradient>(row_activation_gradient, by_samples);
   all.add<graph::Affine>(schedule_affine);
-  all.add<graph::FillZeros>(fill_zeros, by_samples);
+  all.add<graph::FillZeros>(fill_zeros, split_zeros);
   all.add<graph::Multiply>(multiply, like<&graph::Multiply::x>);
   all.add<graph::Sum>(sum, split_sum);
   all.add<graph::Dropout>(dropout, like<&graph::Dropout::x>);

@@ -132,7 +132,7 @@ class MapProgram {
     ++blocks_;  // one more, where the result waits if it can't go to y at once
   }
 
-  const MapCode& code_;
+  const graph::MapCode& code_;
   std::vector<Place> places_;
   std::vector<int> buffers_;
   std::vector<Input> inputs_;

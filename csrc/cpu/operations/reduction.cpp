@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "cpu/strides.h"
-#include "formulas/rounding.h"
 
 namespace engine {
 namespace {
@@ -28,9 +27,9 @@ float neutral(Kind kind) {
 float combine(Kind kind, float a, float b) {
   switch (kind) {
     case Kind::kMaximum:
-      return formulas::maximum(a, b);
+      return a != a || a >= b ? a : b;
     case Kind::kMinimum:
-      return formulas::minimum(a, b);
+      return a != a || a <= b ? a : b;
     case Kind::kProduct:
       return a * b;
     default:
