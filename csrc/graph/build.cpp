@@ -264,7 +264,10 @@ class Assembly {
     gradients.run(forward_count_);
     fold_activation_gradient_into_dense(*graph_);
     // Where the caller computes a part and may fail, a batch changes no weight before all gradients are known.
-    if (!host_may_fail) fold_steps_into_dense(*graph_, training_.optimizer);
+    if (!host_may_fail) {
+      fold_steps_into_dense(*graph_, training_.optimizer);
+      fold_steps_into_embeddings(*graph_, training_.optimizer);
+    }
     add_learning(*graph_, training_.optimizer, penalties_);
   }
 

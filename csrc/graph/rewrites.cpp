@@ -5,6 +5,7 @@
 #include "graph/operations/activation.h"
 #include "graph/operations/dense.h"
 #include "graph/operations/elementwise.h"
+#include "graph/operations/embedding.h"
 #include "graph/operations/input_output.h"
 
 namespace engine::graph {
@@ -56,6 +57,18 @@ std::vector<int> gradient_parts(const Graph& graph) {
   return parts;
 }
 
+/// Gradients that an operation has used up are not stored for a later step.
+void forget_stepped(Graph& graph, const std::vector<bool>& stepped) {
+  size_t kept = 0;
+  for (size_t i = 0; i < graph.learning.size(); ++i) {
+    if (stepped[static_cast<size_t>(graph.learning[i])]) continue;
+    graph.learning[kept] = graph.learning[i];
+    graph.gradients[kept++] = graph.gradients[i];
+  }
+  graph.learning.resize(kept);
+  graph.gradients.resize(kept);
+}
+
 }  // namespace
 
 void fold_rescaling_into_input(Graph& graph) {
@@ -94,30 +107,41 @@ void fold_activation_gradient_into_dense(Graph& graph) {
 void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer) {
   std::vector<bool> stepped(graph.variables().all.size());
   const std::vector<int> parts = gradient_parts(graph);
-  const auto has_one_part = [&](ValueId variable) {
-    return variable == kNoValue || parts[static_cast<size_t>(graph.value(variable).variable)] == 1;
+  const auto fits = [&](ValueId variable) {
+    return steps_in_product(graph, optimizer, variable) &&
+           (variable == kNoValue || parts[static_cast<size_t>(graph.value(variable).variable)] == 1);
   };
   for (const auto& operation : graph.operations()) {
     auto* const dense = dynamic_cast<DenseWeightGradient*>(operation.get());
-    if (!dense || !steps_in_product(graph, optimizer, dense->kernel) ||
-        !steps_in_product(graph, optimizer, dense->bias) || !has_one_part(dense->kernel) ||
-        !has_one_part(dense->bias)) {
-      continue;
-    }
+    if (!dense || !fits(dense->kernel) || !fits(dense->bias)) continue;
     dense->steps = true;
     dense->dkernel = dense->dbias = kNoValue;
     for (const ValueId variable : {dense->kernel, dense->bias}) {
       if (variable != kNoValue) stepped[static_cast<size_t>(graph.value(variable).variable)] = true;
     }
   }
-  size_t kept = 0;
-  for (size_t i = 0; i < graph.learning.size(); ++i) {
-    if (stepped[static_cast<size_t>(graph.learning[i])]) continue;
-    graph.learning[kept] = graph.learning[i];
-    graph.gradients[kept++] = graph.gradients[i];
+  forget_stepped(graph, stepped);
+}
+
+void fold_steps_into_embeddings(Graph& graph, const OptimizerSpec& optimizer) {
+  // With any other rule, a row moves on without a gradient.
+  const bool keeps_rows = optimizer.kind == Optimizer::kSgd || optimizer.kind == Optimizer::kAdagrad;
+  const bool clips = optimizer.clip != OptimizerSpec::Clip::kNone && optimizer.clip != OptimizerSpec::Clip::kValue;
+  if (!keeps_rows || clips || optimizer.accumulate > 1 || optimizer.averages) return;
+  std::vector<bool> stepped(graph.variables().all.size());
+  const std::vector<int> parts = gradient_parts(graph);
+  for (const auto& operation : graph.operations()) {
+    auto* const embedding = dynamic_cast<EmbedGradient*>(operation.get());
+    if (!embedding) continue;
+    const int v = graph.value(embedding->table).variable;
+    const VariableSpec& asked = graph.variables()[v].asked;
+    const bool plain = asked.l1 == 0.0 && asked.l2 == 0.0 && asked.orthogonal == 0.0 && !asked.host_penalty &&
+                       asked.constraint.kind == ConstraintSpec::Kind::kNone && optimizer.decay(v) == 0.0;
+    if (!plain || parts[static_cast<size_t>(v)] != 1) continue;
+    embedding->steps = true;
+    stepped[static_cast<size_t>(v)] = true;
   }
-  graph.learning.resize(kept);
-  graph.gradients.resize(kept);
+  forget_stepped(graph, stepped);
 }
 
 void remove_unread(Graph& graph) {

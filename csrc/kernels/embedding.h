@@ -34,7 +34,15 @@ void embed_backward(const EmbedBackward& op) {
     const int64_t begin = panel.columns.begin, end = panel.columns.end, width = panel.width;
     float* rows = op.table + panel.offset;
     const auto bytes = static_cast<size_t>(end - begin) * sizeof(float);
-    for (int64_t token = 0; token < op.tokens; ++token) std::memset(rows + token * width + begin, 0, bytes);
+    if (op.only_read) {
+      for (int64_t b = 0; b < op.rows; ++b) {
+        for (int64_t i = 0; i < op.count; ++i) {
+          std::memset(rows + token_at(op.x + b * op.ldx + i, op.tokens) * width + begin, 0, bytes);
+        }
+      }
+    } else {
+      for (int64_t token = 0; token < op.tokens; ++token) std::memset(rows + token * width + begin, 0, bytes);
+    }
     for (int64_t b = 0; b < op.rows; ++b) {
       for (int64_t i = 0; i < op.count; ++i) {
         const float* dy = op.dy + (b * op.count + i) * op.lddy + panel.first;

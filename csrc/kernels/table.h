@@ -572,6 +572,7 @@ struct EmbedBackward {
   float* table;  // of sums
   int64_t tokens, n, rows;
   Range columns;
+  bool only_read;  // whether only the rows of the tokens that `x` holds are written; else the others become 0
 };
 
 /// y (rows, tokens) = how often x (rows, n) holds each token; without `counts`, 1 if it holds it at all.

@@ -12,6 +12,7 @@ void Embed::differentiate(Differentiation& gradients) const {
   auto& gradient = gradients.graph().add<EmbedGradient>();
   gradient.x = x;
   gradient.dy = dy;
+  gradient.table = table;
   gradient.dtable = gradients.new_gradient(table);
 }
 

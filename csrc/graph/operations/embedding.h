@@ -18,13 +18,17 @@ struct Embed final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// dtable[t,n] = sum of dy[b,i,n] over the places (b,i) that hold token t
+/// dtable[t,n] = sum of dy[b,i,n] over the places (b,i) that hold token t. Where `steps` is set, the optimizer steps the
+/// rows of the tokens in the batch, and neither reads nor writes the others. Only their rows of dtable hold numbers.
 struct EmbedGradient final : Operation {
-  ValueId x = kNoValue, dy = kNoValue, dtable = kNoValue;
+  ValueId x = kNoValue, dy = kNoValue, table = kNoValue, dtable = kNoValue;
+  bool steps = false;
 
-  const char* name() const override { return "embed_gradient"; }
+  const char* name() const override { return steps ? "embed_step" : "embed_gradient"; }
   std::vector<Operand> operands() const override {
-    return {writes(dtable, kWhole, 'n'), reads(dy, kSamples, 'n'), reads(x, kSamples, kWhole)};
+    std::vector<Operand> all{writes(dtable, kWhole, 'n'), reads(dy, kSamples, 'n'), reads(x, kSamples, kWhole)};
+    if (steps) all.push_back(updates(table, kWhole, 'n'));
+    return all;
   }
 };
 
