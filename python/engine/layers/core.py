@@ -214,7 +214,7 @@ class InputLayer(Symbolic, Layer):
         # Keras takes Python's types for the dtypes that it computes in.
         wanted = "float32" if dtype is None or dtype is float else "int32" if dtype is int else dtype
         self.dtype = dtype_of(wanted, "dtype").name
-        self._tensor = KerasTensor(self.sample_shape, start=self)
+        self._tensor = KerasTensor(self.sample_shape, start=self, dtype=self.dtype)
 
     @property
     def input(self) -> KerasTensor:

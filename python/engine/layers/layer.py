@@ -227,6 +227,11 @@ class Part:
         self._require_one_input(samples)
         return [self._output_shape_for(samples[0])]
 
+    def _output_dtypes_for(self, dtypes: Sequence[str]) -> Sequence[str]:
+        """Returns the dtype of each output, for inputs of the dtypes `dtypes`: layers and models compute in float32."""
+        del dtypes
+        return ["float32"] * self._output_count
+
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
         """Creates the weights for inputs whose samples have the shapes `samples`."""
         self._require_one_input(samples)

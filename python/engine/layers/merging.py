@@ -16,7 +16,7 @@ from engine._core_interface.cpp import Operation, build
 from engine._core_interface.operations import AddOperation, ConcatenateOperation, LayerOperation
 from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine.layers.layer import JOINING, Layer, register
-from engine.layers.symbols import Call, holds_symbol, symbols_of
+from engine.layers.symbols import called_on, holds_symbol, symbols_of
 
 
 class _Merging(Layer):
@@ -54,7 +54,7 @@ class _Merging(Layer):
             raise ValueError(msg)
         symbols = symbols_of(inputs)
         if symbols is not None:
-            return Call(self, symbols, mode).outputs[0]
+            return called_on(self, symbols, mode)[0]
         if holds_symbol(inputs):
             msg = (
                 f"layer {self.name!r} must be called on arrays or on symbolic inputs, as returned by Input() or a layer, got "

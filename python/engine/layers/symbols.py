@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from engine._base.checks import Shape
 from engine._base.left_out import SaysWhatIsLeftOut
-
-# The layers that compute one output from several.
-_MERGING = ("Add", "Concatenate")
-# Python's operators by the names of NumPy's functions.
-_OPERATORS = {
-    "add": "add",
-    "subtract": "sub",
-    "multiply": "mul",
-    "divide": "truediv",
-    "power": "pow",
-    "matmul": "matmul",
-}
-
+from engine._tracing.extents import Extents, full_shape
+from engine._tracing.symbolic import Symbolic as Symbolic
 
 class CallArguments(dict[str, Any]):
     """The arguments of one call of a layer, without its inputs, by name.
@@ -56,83 +44,8 @@ class Callee(Protocol):
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         """Returns the shape of one sample of each output, for input samples of the shapes `samples`."""
 
-
-def _by_hand(formula: str, derivative: str) -> str:
-    """The Lambda layer that computes `formula`."""
-    return f"Lambda(lambda x: {formula}, gradient=lambda x, upstream: upstream * ({derivative}))"
-
-
-def _refused(
-    expression: str, layer: str, merging: str | None = None, reflected: str | None = None
-) -> tuple[Any, Any]:
-    """Returns the methods of an operator and of its reflection. They raise TypeError and name a layer to use instead.
-
-    Args:
-        expression: the refused expression, in which `x` is the symbolic tensor and `c` a constant.
-        layer: the layer that computes the expression.
-        merging: Keras' layer that computes it from two outputs, if there is one.
-        reflected: the layer that computes it with `x` and `c` exchanged; default `layer`.
-    """
-
-    def refusal(symbol: object, other: object, written: str, instead: str) -> TypeError:
-        start = f"{symbol!r} stands for what will come out of a model, in which layers do the arithmetic"
-        if not isinstance(other, Symbolic):
-            constant = " with a constant c" if "c" in written.split() else ""
-            return TypeError(f"{start}: for `{written}`{constant} call layers.{instead} on x")
-        if merging in _MERGING:
-            return TypeError(
-                f"{start}: for `{written}` of two outputs call layers.{merging}() on the list of both"
-            )
-        needed = f", for which Keras has the layer {merging}" if merging else ""
-        return TypeError(
-            f"{start}. Two outputs can't be joined by `{written}`{needed}: the layers that join outputs here are "
-            f"{' and '.join(_MERGING)}"
-        )
-
-    def method(self: object, other: object = None) -> NoReturn:
-        raise refusal(self, other, expression, layer)
-
-    def exchanged(self: object, other: object = None) -> NoReturn:
-        raise refusal(self, other, " ".join(reversed(expression.split())), reflected or layer)
-
-    return method, exchanged
-
-
-class Symbolic:
-    """Base class of objects that layers can be called on although they have no numbers: KerasTensor and InputLayer."""
-
-    @property
-    @abstractmethod
-    def _as_tensor(self) -> KerasTensor:
-        """The symbolic tensor that layers are called on."""
-
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> NoReturn:
-        """Raises ValueError: NumPy would otherwise make an array that holds this object."""
-        msg = f"{self!r} stands for what will come out of a model, and has no numbers: call a layer on it, or a model"
-        raise ValueError(msg)
-
-    __add__, __radd__ = _refused("x + c", "Rescaling(1.0, offset=c)", "Add")
-    __sub__, __rsub__ = _refused(
-        "x - c", "Rescaling(1.0, offset=-c)", "Subtract", "Rescaling(-1.0, offset=c)"
-    )
-    __mul__, __rmul__ = _refused("x * c", "Rescaling(c)", "Multiply")
-    __truediv__, __rtruediv__ = _refused("x / c", "Rescaling(1 / c)", None, _by_hand("c / x", "-c / x**2"))
-    __pow__, __rpow__ = _refused(
-        "x ** c", _by_hand("x**c", "c * x ** (c - 1)"), None, _by_hand("c**x", "c**x * np.log(c)")
-    )
-    __matmul__, __rmatmul__ = _refused("x @ c", "Dense(units, use_bias=False), whose kernel is c", "Dot")
-    __neg__ = _refused("-x", "Rescaling(-1.0)")[0]
-    __abs__ = _refused("abs(x)", _by_hand("np.abs(x)", "np.sign(x)"))[0]
-    __getitem__ = _refused("x[...]", "Lambda(function, gradient=...), whose function takes a part of x,")[0]
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> NoReturn:
-        """Raises the error of the corresponding operator: NumPy calls this for `array * x`."""
-        del method, options
-        operator_of = _OPERATORS.get(ufunc.__name__)
-        if operator_of is not None and len(inputs) == 2:  # noqa: PLR2004 # x and c
-            first = inputs[0] is self
-            getattr(self, f"__{'' if first else 'r'}{operator_of}__")(inputs[1 if first else 0])
-        self.__array__()
+    def _output_dtypes_for(self, dtypes: Sequence[str]) -> Sequence[str]:
+        """Returns the dtype of each output, for inputs of the dtypes `dtypes`."""
 
 
 _numbers = itertools.count()
@@ -162,7 +75,10 @@ class Call:
         self.inputs, self.mode, self.given = tuple(inputs), mode, given
         shapes = self._output_shapes()
         layer._build_for_inputs(self._samples())
-        self.outputs = tuple(KerasTensor(shape, self) for shape in shapes)
+        dtypes = layer._output_dtypes_for([tensor.dtype for tensor in self.inputs])
+        self.outputs = tuple(
+            KerasTensor(shape, self, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False)
+        )
 
     def _samples(self) -> list[Shape]:
         return [tensor._sample for tensor in self.inputs]
@@ -184,12 +100,17 @@ class KerasTensor(Symbolic, SaysWhatIsLeftOut):
         sample: the shape of one sample.
         call: the call of a layer that returned it; None for the input of a model.
         start: the input layer, for the input of a model.
+        dtype: the dtype that its numbers have in Keras; layers compute in float32.
     """
 
-    dtype = "float32"
-
-    def __init__(self, sample: Shape, call: Call | None = None, start: Callee | None = None) -> None:
-        self._sample, self._call, self.start = sample, call, start
+    def __init__(
+        self,
+        sample: Shape,
+        call: Call | None = None,
+        start: Callee | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        self._sample, self._call, self.start, self.dtype = sample, call, start, dtype
 
     @property
     def _as_tensor(self) -> KerasTensor:
@@ -202,8 +123,17 @@ class KerasTensor(Symbolic, SaysWhatIsLeftOut):
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Shape, with None for the batch axis."""
-        return (None, *self._sample)
+        """Shape, with None for the batch axis and other unknown lengths."""
+        return tuple(None if each.per_sample else each.fixed for each in self._extents)
+
+    @property
+    def _extents(self) -> Extents:
+        return full_shape(self._sample)
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return self.ndim
 
     @property
     def ndim(self) -> int:
@@ -225,7 +155,19 @@ class KerasTensor(Symbolic, SaysWhatIsLeftOut):
             training: the argument `training` of the call.
             arguments: the further arguments of the call.
         """
-        return Call(layer, [self], training, arguments).outputs[0]
+        return self._called_by(layer, [self], training, arguments)[0]
+
+    @staticmethod
+    def _called_by(
+        layer: Callee, inputs: Sequence[KerasTensor], mode: bool | None, given: CallArguments | None
+    ) -> tuple[KerasTensor, ...]:
+        """Returns the outputs of a layer or model that is called on symbols."""
+        return Call(layer, inputs, mode, given).outputs
+
+    def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from engine.layers.operation import recorded
+
+        return recorded(operation, args, kwargs)
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
@@ -251,6 +193,14 @@ def symbols_of(value: Any) -> list[KerasTensor] | None:
     if not values or not all(isinstance(each, Symbolic) for each in values):
         return None
     return [each._as_tensor for each in values]
+
+
+def called_on(
+    layer: Any, symbols: Sequence[Any], mode: bool | None = None, given: CallArguments | None = None
+) -> tuple[Any, ...]:
+    """Returns the symbolic outputs of a layer or a model that is called on symbols of a model or of a traced function."""
+    outputs: tuple[Any, ...] = symbols[0]._called_by(layer, symbols, mode, given)
+    return outputs
 
 
 def holds_symbol(value: Any) -> bool:

@@ -82,7 +82,7 @@ from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.call_arguments import canonical_dtype
 from engine.layers.layer import JOINING, Part
-from engine.layers.symbols import Call, CallArguments, KerasTensor, symbol_of, symbols_of
+from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbol_of, symbols_of
 from engine.metrics import Metric
 from engine.models.functional_config import (
     config_of_graph,
@@ -842,7 +842,7 @@ class Model(Part, SaysWhatIsLeftOut):
         if symbols is not None:
             if isinstance(x, Mapping):
                 symbols = [symbol._as_tensor for symbol in self._arrays_in(x, "inputs")]
-            return self._structures[1].packed(Call(self, symbols, given).outputs)
+            return self._structures[1].packed(called_on(self, symbols, given))
         outputs = self._outputs(x, "x", given, called=True)
         if self._structures[1].kind is None:
             return outputs.view(Tensor)

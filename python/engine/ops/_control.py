@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from engine import tree
 from engine._base.checks import integer
-from engine.ops._promotion import Array, Result, as_array, own, quiet, standard
+from engine._base.promotion import Array, Result, as_array, own, quiet, standard
 
 __all__ = [
     "associative_scan",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine.ops._promotion import Result, as_array, own
+from engine._base.promotion import Result, as_array, own
 
 __all__ = ["rearrange"]
 

@@ -17,7 +17,7 @@ from engine import activations
 from engine._base.checks import EPSILON
 from engine._base.lazy_imports import on_first_use
 from engine.ops._math import erfc, rsqrt
-from engine.ops._promotion import (
+from engine._base.promotion import (
     Array,
     Result,
     as_array,

@@ -21,7 +21,7 @@ from engine._base.checks import flag
 from engine._base.lazy_imports import on_first_use
 from engine._core_interface import cpp
 from engine._core_interface.cpp import Float32, Operation
-from engine.ops._promotion import (
+from engine._base.promotion import (
     Array,
     Result,
     as_array,

@@ -1,0 +1,804 @@
+"""What functions of `engine.ops` record that move numbers: indexing, reshaping, joining, repeating."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from engine._base.promotion import as_array, standard
+from engine._tracing.dispatch import records
+
+from engine._tracing.extents import ONE, BatchLength, Extent, extent_of, lengths, quotient, size_of
+from engine._tracing.primitives import axes_in, axis_in, coordinate, elementwise, full, gather, join
+from engine._tracing.primitives import broadcast as broadcast_shapes
+from engine._tracing.primitives import broadcast_to as spread
+from engine._tracing.primitives import part, slice_
+from engine._tracing.primitives import reshape as reshaped
+from engine._tracing.primitives import transpose as turned
+from engine._tracing.reductions import array_of, max_, sum_
+from engine._tracing.trace import Trace, TracedArray, as_traced, trace_of
+
+_NOTHING = Extent(0)
+
+
+# Shapes.
+
+
+@records("reshape")
+def reshape(x: Any, newshape: Any) -> TracedArray:
+    """The same numbers in another shape."""
+    return reshaped(array_of(x), lengths(newshape))
+
+
+@records("ravel")
+def ravel(x: Any) -> TracedArray:
+    """The numbers as a vector."""
+    return reshaped(array_of(x), (-1,))
+
+
+@records("expand_dims")
+def expand_dims(x: Any, axis: Any) -> TracedArray:
+    """The array with new axes of length 1."""
+    array = array_of(x)
+    given = axis if isinstance(axis, (list, tuple)) else (axis,)
+    total = array.ndim + len(given)
+    new = {axis_in(each, total) for each in given}
+    rest = iter(array.extents)
+    return array.reshaped(tuple(ONE if place in new else next(rest) for place in range(total)))
+
+
+@records("squeeze")
+def squeeze(x: Any, axis: Any = None) -> TracedArray:
+    """The array without axes of length 1."""
+    array = array_of(x)
+    if axis is None:
+        gone = {place for place, each in enumerate(array.extents) if each == ONE}
+    else:
+        gone = set(axes_in(axis, array.ndim))
+        for place in gone:
+            if array.extents[place] != ONE:
+                msg = f"only an axis of length 1 can be left out, but axis {place} of {array!r} isn't"
+                raise ValueError(msg)
+    return array.reshaped(tuple(each for place, each in enumerate(array.extents) if place not in gone))
+
+
+@records("transpose")
+def transpose(x: Any, axes: Any = None) -> TracedArray:
+    """The array with its axes in another order."""
+    array = array_of(x)
+    return turned(array, range(array.ndim)[::-1] if axes is None else axes)
+
+
+@records("swapaxes")
+def swapaxes(x: Any, axis1: int, axis2: int) -> TracedArray:
+    """The array with two axes exchanged."""
+    array = array_of(x)
+    order = list(range(array.ndim))
+    one, other = axis_in(axis1, array.ndim), axis_in(axis2, array.ndim)
+    order[one], order[other] = order[other], order[one]
+    return turned(array, order)
+
+
+@records("moveaxis")
+def moveaxis(x: Any, source: Any, destination: Any) -> TracedArray:
+    """The array with axes at other places."""
+    array = array_of(x)
+    moved = dict(zip(_several(destination, array.ndim), _several(source, array.ndim), strict=True))
+    rest = iter(each for each in range(array.ndim) if each not in moved.values())
+    return turned(array, [moved[place] if place in moved else next(rest) for place in range(array.ndim)])
+
+
+def _several(axis: Any, ndim: int) -> list[int]:
+    return [axis_in(each, ndim) for each in (axis if isinstance(axis, (list, tuple)) else (axis,))]
+
+
+@records("broadcast_to")
+def broadcast_to(x: Any, shape: Any) -> TracedArray:
+    """The array repeated to a shape."""
+    return spread(as_traced(x, trace_of(x)), lengths(shape))
+
+
+@records("rot90")
+def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> TracedArray:
+    """The array turned by 90 degrees, `k` times."""
+    found = array_of(array)
+    for _ in range(k % 4):
+        found = swapaxes(flip(found, axes[1]), *axes)
+    return found
+
+
+# Indexing.
+
+
+@records("get_item")
+def get_item(x: Any, key: Any) -> TracedArray:
+    """`x[key]`, for integers, slices, None, Ellipsis, and arrays of integers that follow each other."""
+    array = array_of(x)
+    keys = list(key) if isinstance(key, tuple) else [key]
+    taken = sum(each is not None and each is not Ellipsis for each in keys)
+    if taken > array.ndim or sum(each is Ellipsis for each in keys) > 1:
+        msg = f"{array!r} has {array.ndim} axes, so it can't be indexed by {key!r}"
+        raise IndexError(msg)
+    free: list[Any] = [slice(None)] * (array.ndim - taken)
+    if any(each is Ellipsis for each in keys):
+        place = next(i for i, each in enumerate(keys) if each is Ellipsis)
+        keys[place : place + 1] = free
+    else:
+        keys += free
+    return _indexed(array, keys)
+
+
+def _indexed(array: TracedArray, keys: Sequence[Any]) -> TracedArray:
+    """Returns `array` indexed by one key for each axis, and None for each new one."""
+    begin, step, lengths_left = list[Extent](), list[int](), list[Extent]()
+    shape = list[Any]()  # of the result: an extent, or the number of an axis that arrays choose from
+    chosen = list[tuple[int, Any]]()
+    axis = 0
+    for key in keys:
+        if key is None:
+            shape.append(ONE)
+            continue
+        extent = array.extents[axis]
+        if isinstance(key, slice):
+            first, by, count = _slice_of(key, extent)
+            shape.append(count)
+        elif _is_integer(key):
+            first, by, count = _place(key, extent), 1, ONE
+        else:
+            first, by, count = _NOTHING, 1, extent
+            chosen.append((axis, key))
+            shape.append(axis)
+        begin.append(first)
+        step.append(by)
+        lengths_left.append(count)
+        axis += 1
+    sliced = slice_(array, begin, step, tuple(lengths_left))
+    if not chosen:
+        return sliced.reshaped(tuple(shape))
+    return _chosen(sliced, chosen, shape)
+
+
+def _chosen(array: TracedArray, chosen: Sequence[tuple[int, Any]], shape: Sequence[Any]) -> TracedArray:
+    """Returns `array` with elements chosen along some axes by arrays of integers, which are broadcast together."""
+    axes = [axis for axis, _ in chosen]
+    total = array.extents[axes[0]]
+    if axes != list(range(axes[0], axes[0] + len(axes))):
+        msg = "arrays as indices must follow each other in [...]: transpose the array before"
+        raise IndexError(msg)
+    places: Any = _indices(chosen[0][1], total, array.trace)
+    for axis, key in chosen[1:]:
+        extent = array.extents[axis]
+        more = _indices(key, extent, array.trace)
+        if extent.known is None:
+            msg = "only the first of several arrays as indices can choose samples"
+            raise IndexError(msg)
+        places = elementwise(lambda a, b, n=extent.fixed: a * n + b, places, more)
+        total = total.times(extent.fixed)
+    first, after = axes[0], array.extents[axes[-1] + 1 :]
+    joined = array.reshaped((*array.extents[:first], total, *after))
+    found = _taken(joined, places, first)
+    inserted = list[Extent]()
+    for each in shape:
+        if not isinstance(each, int):
+            inserted.append(each)
+        elif each == first:
+            inserted += places.extents
+    # Axes of length 1 that integers have left out, and new ones, need no node.
+    return found.reshaped(tuple(inserted))
+
+
+def _taken(array: TracedArray, indices: TracedArray, axis: int) -> TracedArray:
+    """Returns the elements at `indices`, 0 or above, along an axis, with the axes of the indices in its place."""
+    if axis == 0:
+        return gather(array, indices)
+    order = [axis, *(each for each in range(array.ndim) if each != axis)]
+    found = gather(turned(array, order), indices)
+    count = indices.ndim
+    back = [*range(count, count + axis), *range(count), *range(count + axis, found.ndim)]
+    return turned(found, back)
+
+
+def _indices(key: Any, extent: Extent, trace: Trace) -> TracedArray:
+    """Returns indices along an axis of length `extent` as a symbol, none of them negative."""
+    if isinstance(key, TracedArray):
+        if key.dtype == "bool":
+            msg = "an index of bools chooses so many elements as values say: use ops.where, or multiply by it"
+            raise TypeError(msg)
+        if np.dtype(key.dtype).kind == "u":
+            return key
+        return elementwise(lambda i, n: (i < 0.0).choose(i + n, i), key, _number(extent), dtype=key.dtype)
+    numbers = as_array(key)
+    if numbers.dtype == np.bool_:
+        numbers = np.nonzero(numbers)[0]
+    if numbers.dtype.kind not in "iu":
+        msg = f"an index must be integers, slices, None or Ellipsis, got {key!r}"
+        raise TypeError(msg)
+    if extent.known is not None:
+        if numbers.size and not (-extent.fixed <= numbers.min() and numbers.max() < extent.fixed):
+            msg = f"an index is out of range for an axis of length {extent.fixed}: {key!r}"
+            raise IndexError(msg)
+        return trace.constant(np.where(numbers < 0, numbers + extent.fixed, numbers))
+    if (numbers >= 0).all():
+        return trace.constant(numbers)
+    return _indices(trace.constant(numbers), extent, trace)
+
+
+def _number(extent: Extent) -> Any:
+    return BatchLength(extent) if extent.per_sample else extent.fixed
+
+
+def _is_integer(key: Any) -> bool:
+    if isinstance(key, (bool, TracedArray)):
+        return False
+    return isinstance(key, (BatchLength, int, np.integer)) or (
+        isinstance(key, np.ndarray) and key.ndim == 0 and key.dtype.kind in "iu"
+    )
+
+
+def _place(key: Any, extent: Extent) -> Extent:
+    """Returns the place that an index means, counted from the front."""
+    place = extent_of(key)
+    if place.known is None:
+        return place
+    if extent.known is not None and not -extent.fixed <= place.fixed < extent.fixed:
+        msg = f"index {place.fixed} is out of range for an axis of length {extent.fixed}"
+        raise IndexError(msg)
+    return place if place.fixed >= 0 else extent.plus(place)
+
+
+def _slice_of(key: slice, extent: Extent) -> tuple[Extent, int, Extent]:
+    """Returns the first place, the step and the number of places of a slice."""
+    step = 1 if key.step is None else int(key.step)
+    if extent.known is not None and not any(isinstance(each, BatchLength) for each in (key.start, key.stop)):
+        places = range(extent.fixed)[slice(key.start, key.stop, key.step)]
+        return Extent(places.start if len(places) else 0), step, Extent(len(places))
+    start = (_NOTHING if step > 0 else extent.plus(-1)) if key.start is None else _bound(key.start, extent)
+    stop = (extent if step > 0 else Extent(-1)) if key.stop is None else _bound(key.stop, extent)
+    span = stop.plus(start, -1) if step > 0 else start.plus(stop, -1)
+    size = abs(step)
+    if size == 1:
+        return start, step, span
+    if span.fixed % size or span.per_sample % size:
+        msg = f"the number of samples in {key!r} depends on the batch: a step must divide it"
+        raise IndexError(msg)
+    return start, step, Extent(span.fixed // size, span.per_sample // size)
+
+
+def _bound(value: Any, extent: Extent) -> Extent:
+    place = extent_of(value)
+    return extent.plus(place) if place.known is not None and place.fixed < 0 else place
+
+
+@records("slice")
+def slice_ops(inputs: Any, start_indices: Any, shape: Any) -> TracedArray:
+    """A part of `shape` from `start_indices` on."""
+    array = array_of(inputs)
+    begin = [extent_of(each) for each in start_indices]
+    wanted = [
+        total.plus(first, -1) if each == Extent(-1) else each
+        for each, first, total in zip(lengths(shape), begin, array.extents, strict=True)
+    ]
+    return slice_(array, begin, [1] * array.ndim, tuple(wanted))
+
+
+@records("take")
+def take(x: Any, indices: Any, axis: Any = None) -> TracedArray:
+    """The elements at indices along an axis."""
+    trace = trace_of(x, indices)
+    array = as_traced(x, trace)
+    if axis is None:
+        array, axis = reshaped(array, (-1,)), 0
+    place = axis_in(axis, array.ndim)
+    if _is_integer(indices):
+        return _indexed(array, [indices if each == place else slice(None) for each in range(array.ndim)])
+    return _taken(array, _indices(indices, array.extents[place], trace), place)
+
+
+@records("take_along_axis")
+def take_along_axis(x: Any, indices: Any, axis: Any = None) -> TracedArray:
+    """The elements at indices along an axis, for each place along the others."""
+    trace = trace_of(x, indices)
+    array, chosen = as_traced(x, trace), as_traced(indices, trace)
+    if axis is None:
+        array, chosen, axis = reshaped(array, (-1,)), reshaped(chosen, (-1,)), 0
+    place = axis_in(axis, array.ndim)
+    places = _indices(chosen, array.extents[place], trace)
+    others = broadcast_shapes(
+        *((*each.extents[:place], *each.extents[place + 1 :]) for each in (array, places))
+    )
+    rows = [
+        spread(each, (*others[:place], each.extents[place], *others[place:])) for each in (array, places)
+    ]
+    order = [*(each for each in range(array.ndim) if each != place), place]
+    back = [*range(place), array.ndim - 1, *range(place, array.ndim - 1)]
+    return turned(gather(turned(rows[0], order), turned(rows[1], order), array.ndim - 1), back)
+
+
+@records("diagonal")
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedArray:
+    """The diagonals of matrices."""
+    array = array_of(x)
+    one, other = axis_in(axis1, array.ndim), axis_in(axis2, array.ndim)
+    rows, columns = array.extents[one].known, array.extents[other].known
+    if rows is None or columns is None:
+        msg = "the diagonal of a matrix needs lengths that don't depend on the number of samples"
+        raise ValueError(msg)
+    places = np.diagonal(np.arange(rows * columns).reshape(rows, columns), offset)
+    rest = [each for each in range(array.ndim) if each not in (one, other)]
+    matrices = turned(array, [*rest, one, other])
+    flat = matrices.reshaped((*matrices.extents[:-2], Extent(rows * columns)))
+    return _taken(flat, array.trace.constant(places), len(rest))
+
+
+@records("diag")
+def diag(x: Any, k: int = 0) -> TracedArray:
+    """The diagonal of a matrix, or the matrix of a vector."""
+    array = array_of(x)
+    if array.ndim != 1:
+        return diagonal(array, k)
+    return _on_diagonal(array, k)
+
+
+def _on_diagonal(vector: TracedArray, k: int) -> TracedArray:
+    size = vector.extents[0]
+    padded = pad(vector, (max(k, 0), max(-k, 0))) if k else vector
+    side = size.plus(abs(k))
+    rows, columns = (coordinate(vector.trace, (side, side), axis) for axis in (0, 1))
+    return elementwise(
+        lambda a, i, j: (j - i).equals(float(k)).choose(a, 0.0), padded, rows, columns, dtype=vector.dtype
+    )
+
+
+# Joining and splitting.
+
+
+def _arrays(values: Any) -> list[TracedArray]:
+    trace = trace_of(*values)
+    return [as_traced(each, trace) for each in values]
+
+
+@records("concatenate")
+def concatenate(xs: Any, axis: Any = 0) -> TracedArray:
+    """Arrays one behind the other."""
+    arrays = _arrays(xs)
+    if axis is None:
+        arrays, axis = [reshaped(each, (-1,)) for each in arrays], 0
+    return join(arrays, axis)
+
+
+@records("append")
+def append(x1: Any, x2: Any, axis: Any = None) -> TracedArray:
+    """The second array behind the first one."""
+    return concatenate([x1, x2], axis)
+
+
+@records("stack")
+def stack(x: Any, axis: int = 0) -> TracedArray:
+    """Arrays along a new axis."""
+    arrays = _arrays(x)
+    shape = broadcast_shapes(*(each.extents for each in arrays))
+    place = axis_in(axis, len(shape) + 1)
+    return join([expand_dims(spread(each, shape), place) for each in arrays], place)
+
+
+@records("vstack")
+def vstack(xs: Any) -> TracedArray:
+    """Arrays below each other; vectors are rows."""
+    return join([_at_least(each, 2) for each in _arrays(xs)], 0)
+
+
+@records("hstack")
+def hstack(xs: Any) -> TracedArray:
+    """Arrays beside each other."""
+    arrays = [_at_least(each, 1) for each in _arrays(xs)]
+    return join(arrays, 0 if arrays[0].ndim == 1 else 1)
+
+
+@records("dstack")
+def dstack(xs: Any) -> TracedArray:
+    """Arrays along the third axis."""
+    arrays = [_at_least(each, 2) for each in _arrays(xs)]
+    return join([expand_dims(each, 2) if each.ndim == 2 else each for each in arrays], 2)  # noqa: PLR2004 # matrices
+
+
+def _at_least(x: TracedArray, axes: int) -> TracedArray:
+    return x.reshaped((*[ONE] * (axes - x.ndim), *x.extents))
+
+
+@records("split")
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[TracedArray]:
+    """The parts of an array along an axis."""
+    array = array_of(x)
+    place = axis_in(axis, array.ndim)
+    total = array.extents[place]
+    if not isinstance(indices_or_sections, (list, tuple, np.ndarray)):
+        count = int(indices_or_sections)
+        if total.fixed % count or total.per_sample % count:
+            msg = f"{array!r} can't be split into {count} equal parts along axis {axis}"
+            raise ValueError(msg)
+        size = Extent(total.fixed // count, total.per_sample // count)
+        return [part(array, place, size.times(number), size) for number in range(count)]
+    bounds = [_NOTHING, *(_bound(each, total) for each in list(indices_or_sections)), total]
+    if total.known is not None:
+        known = [min(each.fixed, total.fixed) if each.known is not None else each for each in bounds]
+        bounds = [each if isinstance(each, Extent) else Extent(each) for each in known]
+    return [
+        part(array, place, first, last.plus(first, -1)) for first, last in zip(bounds, bounds[1:], strict=False)
+    ]
+
+
+@records("array_split")
+def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[TracedArray]:
+    """The parts of an array along an axis, of nearly equal lengths."""
+    array = array_of(x)
+    total = array.extents[axis_in(axis, array.ndim)].known
+    if isinstance(indices_or_sections, int) and total is not None:
+        bounds = np.cumsum([len(each) for each in np.array_split(np.arange(total), indices_or_sections)])
+        return split(array, bounds[:-1].tolist(), axis)
+    return split(array, indices_or_sections, axis)
+
+
+@records("hsplit")
+def hsplit(x: Any, indices_or_sections: Any) -> list[TracedArray]:
+    """The parts along the second axis."""
+    return split(x, indices_or_sections, 0 if array_of(x).ndim == 1 else 1)
+
+
+@records("vsplit")
+def vsplit(x: Any, indices_or_sections: Any) -> list[TracedArray]:
+    """The parts along the first axis."""
+    return split(x, indices_or_sections, 0)
+
+
+@records("dsplit")
+def dsplit(x: Any, indices_or_sections: Any) -> list[TracedArray]:
+    """The parts along the third axis."""
+    return split(x, indices_or_sections, 2)
+
+
+@records("unstack")
+def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[TracedArray]:
+    """The arrays along an axis."""
+    array = array_of(x)
+    place = axis_in(axis, array.ndim)
+    count = array.extents[place].known
+    if count is None:
+        msg = f"{array!r} can't be taken apart along axis {axis}, whose length depends on the batch"
+        raise ValueError(msg)
+    if num not in (None, count):
+        msg = f"`num` must be the length {count} of axis {axis}, got {num}"
+        raise ValueError(msg)
+    return [squeeze(part(array, place, Extent(number), ONE), place) for number in range(count)]
+
+
+# Repeating and moving.
+
+
+@records("repeat")
+def repeat(x: Any, repeats: Any, axis: Any = None) -> TracedArray:
+    """The array with each element several times."""
+    array = array_of(x)
+    if axis is None:
+        array, axis = reshaped(array, (-1,)), 0
+    place = axis_in(axis, array.ndim)
+    if isinstance(repeats, (list, tuple, np.ndarray)) and np.size(repeats) > 1:
+        return take(array, np.repeat(np.arange(len(repeats)), repeats), place)
+    times = int(np.reshape(repeats, ()))
+    long = array.reshaped((*array.extents[: place + 1], ONE, *array.extents[place + 1 :]))
+    wide = spread(long, (*array.extents[: place + 1], Extent(times), *array.extents[place + 1 :]))
+    extent = array.extents[place].times(times)
+    return wide.reshaped((*array.extents[:place], extent, *array.extents[place + 1 :]))
+
+
+@records("tile")
+def tile(x: Any, repeats: Any) -> TracedArray:
+    """The array several times along each axis."""
+    array = array_of(x)
+    given = [extent_of(each) for each in (repeats if isinstance(repeats, (list, tuple, np.ndarray)) else [repeats])]
+    axes = max(array.ndim, len(given))
+    array = _at_least(array, axes)
+    times = [*[ONE] * (axes - len(given)), *given]
+    split_shape = tuple(each for extent in array.extents for each in (ONE, extent))
+    wide = tuple(
+        each for extent, count in zip(array.extents, times, strict=True) for each in (count, extent)
+    )
+    total = list[Extent]()
+    for extent, count in zip(array.extents, times, strict=True):
+        product = quotient(size_of((extent, count)), (1,))
+        if product is None:
+            msg = "an axis that depends on the number of samples can't be repeated as often as there are samples"
+            raise ValueError(msg)
+        total.append(product)
+    return spread(array.reshaped(split_shape), wide).reshaped(tuple(total))
+
+
+@records("flip")
+def flip(x: Any, axis: Any = None) -> TracedArray:
+    """The array in the opposite order."""
+    array = array_of(x)
+    axes = axes_in(axis, array.ndim)
+    begin = [each.plus(-1) if place in axes else _NOTHING for place, each in enumerate(array.extents)]
+    return slice_(array, begin, [-1 if place in axes else 1 for place in range(array.ndim)], array.extents)
+
+
+@records("fliplr")
+def fliplr(x: Any) -> TracedArray:
+    """The array in the opposite order along the second axis."""
+    return flip(x, 1)
+
+
+@records("flipud")
+def flipud(x: Any) -> TracedArray:
+    """The array in the opposite order along the first axis."""
+    return flip(x, 0)
+
+
+@records("roll")
+def roll(x: Any, shift: Any, axis: Any = None) -> TracedArray:
+    """The array moved along axes."""
+    array = array_of(x)
+    if axis is None:
+        return roll(reshaped(array, (-1,)), shift, 0).reshaped(array.extents)
+    axes = axis if isinstance(axis, (list, tuple)) else [axis]
+    shifts = shift if isinstance(shift, (list, tuple)) else [shift] * len(axes)
+    for each, moved in zip(axes, shifts, strict=True):
+        place = axis_in(each, array.ndim)
+        total = array.extents[place]
+        by = int(moved) if total.known is None else int(moved) % max(total.fixed, 1)
+        if by == 0:
+            continue
+        end = Extent(by) if by > 0 else total.plus(by)
+        rest = total.plus(end, -1)
+        array = join([part(array, place, rest, end), part(array, place, _NOTHING, rest)], place)
+    return array
+
+
+@records("pad")
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> TracedArray:
+    """The array with more elements at the ends of its axes."""
+    array = array_of(x)
+    if constant_values is not None and mode != "constant":
+        msg = f"`constant_values` can only be given when `mode` is 'constant', got mode={mode!r}"
+        raise ValueError(msg)
+    widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2)).tolist()
+    for place, (before, after) in enumerate(widths):
+        ends = [
+            _padding(array, place, count, mode, constant_values or 0, at_end)
+            for count, at_end in ((before, False), (after, True))
+        ]
+        parts = [*ends[0], array, *ends[1]]
+        array = join(parts, place)
+    return array
+
+
+def _padding(
+    array: TracedArray, axis: int, count: int, mode: str, value: float, at_end: bool
+) -> list[TracedArray]:
+    """Returns what is added at one end of an axis, in a list that is empty for nothing."""
+    if count == 0:
+        return []
+    total = array.extents[axis]
+    shape = tuple(Extent(count) if place == axis else each for place, each in enumerate(array.extents))
+    if mode == "constant":
+        return [full(array.trace, shape, float(value), array.dtype)]
+    edge = total.plus(-1)
+    if mode == "edge":
+        return [spread(part(array, axis, edge if at_end else _NOTHING, ONE), shape)]
+    size = Extent(count)
+    if mode == "wrap":
+        return [part(array, axis, _NOTHING if at_end else total.plus(size, -1), size)]
+    if mode in ("reflect", "symmetric"):
+        skip = 1 if mode == "reflect" else 0
+        first = edge.plus(-skip) if at_end else Extent(count - 1 + skip)
+        return [part(array, axis, first, size, -1)]
+    msg = f"`mode` must be 'constant', 'edge', 'reflect', 'symmetric' or 'wrap' in a traced function, got {mode!r}"
+    raise ValueError(msg)
+
+
+# Arrays of places.
+
+
+def _triangle(x: Any, k: int, upper: bool) -> TracedArray:
+    array = array_of(x)
+    rows, columns = (coordinate(array.trace, array.extents[-2:], axis) for axis in (0, 1))
+    return elementwise(
+        lambda a, i, j: ((i + float(k) <= j) if upper else (j <= i + float(k))).choose(a, 0.0),
+        array,
+        rows,
+        columns,
+        dtype=array.dtype,
+    )
+
+
+@records("tril")
+def tril(x: Any, k: int = 0) -> TracedArray:
+    """The lower triangles of matrices."""
+    return _triangle(x, k, upper=False)
+
+
+@records("triu")
+def triu(x: Any, k: int = 0) -> TracedArray:
+    """The upper triangles of matrices."""
+    return _triangle(x, k, upper=True)
+
+
+@records("eye")
+def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = None) -> TracedArray:  # noqa: N803 # Keras' names
+    """A matrix of ones on a diagonal."""
+    trace = trace_of()
+    shape = (extent_of(N), extent_of(N if M is None else M))
+    rows, columns = coordinate(trace, shape, 0), coordinate(trace, shape, 1)
+    return elementwise(lambda i, j: (j - i).equals(float(k)), rows, columns, dtype=standard(dtype).name)
+
+
+@records("identity")
+def identity(n: Any, dtype: Any = None) -> TracedArray:
+    """The identity matrix."""
+    return eye(n, dtype=dtype)
+
+
+@records("tri")
+def tri(N: Any, M: Any = None, k: int = 0, dtype: Any = None) -> TracedArray:  # noqa: N803 # Keras' names
+    """A matrix of ones below a diagonal."""
+    trace = trace_of()
+    shape = (extent_of(N), extent_of(N if M is None else M))
+    rows, columns = coordinate(trace, shape, 0), coordinate(trace, shape, 1)
+    return elementwise(lambda i, j: j <= i + float(k), rows, columns, dtype=standard(dtype).name)
+
+
+@records("arange")
+def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> TracedArray:
+    """Numbers at equal distances."""
+    trace = trace_of(start, stop)
+    first, last = (0, start) if stop is None else (start, stop)
+    by = 1 if step is None else step
+    span = extent_of(last).plus(extent_of(first), -1)
+    if span.fixed % by or span.per_sample % by:
+        msg = f"the step of arange must divide a length that depends on the batch, got {by}"
+        raise ValueError(msg)
+    count = Extent(span.fixed // by, span.per_sample // by)
+    places = coordinate(trace, (count,), 0)
+    name = "int32" if dtype is None else standard(dtype).name
+    return elementwise(lambda i, begin: i * float(by) + begin, places, first, dtype=name)
+
+
+@records("linspace")
+def linspace(  # noqa: PLR0917 # Keras' signature
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0
+) -> Any:
+    """Numbers at equal distances between two."""
+    trace = trace_of(start, stop)
+    first, last = as_traced(start, trace), as_traced(stop, trace)
+    shape = broadcast_shapes(first.extents, last.extents)
+    place = axis_in(axis, len(shape) + 1)
+    steps = num - 1 if endpoint else num
+    shares = trace.constant(np.arange(num, dtype=np.float32) / np.float32(max(steps, 1)))
+    shares = shares.reshaped(tuple(Extent(num) if i == place else ONE for i in range(len(shape) + 1)))
+    one, other = (expand_dims(spread(each, shape), place) for each in (first, last))
+    name = "float32" if dtype is None else standard(dtype).name
+    found = elementwise(lambda a, b, s: a + (b - a) * s, one, other, shares, dtype=name)
+    step = elementwise(lambda a, b: (b - a) / (steps or math.nan), first, last, dtype=name)
+    return (found, step) if retstep else found
+
+
+@records("meshgrid")
+def meshgrid(*x: Any, indexing: str = "xy") -> list[TracedArray]:
+    """Arrays of the coordinates of a grid."""
+    arrays = [reshaped(each, (-1,)) for each in _arrays(x)]
+    places = list(range(len(arrays)))
+    if indexing == "xy" and len(arrays) > 1:
+        places[:2] = [1, 0]
+    shape = list[Extent](each.extents[0] for each in arrays)
+    for array, place in zip(arrays, places, strict=True):
+        shape[place] = array.extents[0]
+    return [
+        spread(
+            array.reshaped(tuple(array.extents[0] if i == place else ONE for i in range(len(shape)))),
+            tuple(shape),
+        )
+        for array, place in zip(arrays, places, strict=True)
+    ]
+
+
+@records("one_hot")
+def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> TracedArray:
+    """A 1 at the place of each index."""
+    del sparse
+    array = array_of(x)
+    place = axis_in(axis, array.ndim + 1)
+    shape = (*array.extents[:place], Extent(num_classes), *array.extents[place:])
+    name = "float32" if dtype is None else standard(dtype).name
+    classes = array.trace.constant(np.arange(num_classes))
+    rows = classes.reshaped(tuple(each if i == place else ONE for i, each in enumerate(shape)))
+    return elementwise(lambda a, b: a.equals(b), expand_dims(array, place), rows, dtype=name)
+
+
+@records("multi_hot")
+def multi_hot(  # noqa: PLR0917 # Keras' signature
+    inputs: Any, num_classes: Any = None, axis: int = -1, dtype: Any = None, sparse: bool = False, **kwargs: Any
+) -> TracedArray:
+    """A 1 at the place of each of several indices."""
+    count = kwargs.pop("num_tokens", None) if num_classes is None else num_classes
+    array = array_of(inputs)
+    return max_(one_hot(array, count, axis, dtype, sparse), 1 if array.ndim > 1 else 0)
+
+
+def _memberships(segment_ids: Any, num_segments: Any, trace: Trace) -> TracedArray:
+    if num_segments is None:
+        msg = "`num_segments` must be given in a traced function, where the largest number is not known"
+        raise ValueError(msg)
+    return one_hot(as_traced(segment_ids, trace), int(num_segments))
+
+
+@records("segment_sum")
+def segment_sum(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> TracedArray:  # noqa: A002 # Keras' name
+    """The sums of rows that have the same number."""
+    del sorted
+    from engine._tracing.products import tensordot
+
+    trace = trace_of(data, segment_ids)
+    rows = as_traced(data, trace)
+    return tensordot(_memberships(segment_ids, num_segments, trace), rows, [[0], [0]]).as_dtype(rows.dtype)
+
+
+def _segments(data: Any, segment_ids: Any, num_segments: Any, reduction: Any, nothing: float) -> TracedArray:
+    trace = trace_of(data, segment_ids)
+    rows = as_traced(data, trace)
+    members = _memberships(segment_ids, num_segments, trace)
+    spread_members = members.reshaped((*members.extents, *[ONE] * (rows.ndim - 1)))
+    kept = elementwise(
+        lambda m, a: m.choose(a, nothing), spread_members, expand_dims(rows, 1), dtype=rows.dtype
+    )
+    return reduction(kept, 0)  # type: ignore[no-any-return] # max_ and the like
+
+
+@records("segment_max")
+def segment_max(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> TracedArray:  # noqa: A002 # Keras' name
+    """The largest of the rows that have the same number."""
+    del sorted
+    return _segments(data, segment_ids, num_segments, max_, float(np.finfo(np.float32).min))
+
+
+@records("segment_min")
+def segment_min(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> TracedArray:  # noqa: A002 # Keras' name
+    """The smallest of the rows that have the same number."""
+    del sorted
+    from engine._tracing.reductions import min_
+
+    return _segments(data, segment_ids, num_segments, min_, float(np.finfo(np.float32).max))
+
+
+@records("top_k")
+def top_k(x: Any, k: int, sorted: bool = True) -> tuple[TracedArray, TracedArray]:  # noqa: A002 # Keras' name
+    """The largest numbers along the last axis, and their places."""
+    del sorted
+    from engine._tracing.reductions import argmax
+
+    rest = array_of(x)
+    width = rest.extents[-1].known
+    if width is None or not 0 < k <= width:
+        msg = f"`k` must be from 1 to the length of the last axis of {rest!r}, got {k}"
+        raise ValueError(msg)
+    values, places = list[TracedArray](), list[TracedArray]()
+    for _ in range(k):
+        place = argmax(rest, -1, keepdims=True)
+        places.append(place)
+        values.append(take_along_axis(rest, place, -1))
+        taken = one_hot(squeeze(place, -1), width)
+        rest = elementwise(lambda hot, a: hot.choose(-math.inf, a), taken, rest, dtype=rest.dtype)
+    return join(values, -1), join(places, -1)
+
+
+@records("in_top_k")
+def in_top_k(targets: Any, predictions: Any, k: int) -> TracedArray:
+    """Whether fewer than `k` numbers are larger than that of the target."""
+    trace = trace_of(targets, predictions)
+    rows, wanted = as_traced(predictions, trace), as_traced(targets, trace)
+    own = take_along_axis(rows, expand_dims(wanted, -1), -1)
+    larger = elementwise(lambda a, b: b < a, rows, own, dtype="float32")
+    return elementwise(lambda count: count < float(k), sum_(larger, -1), dtype="bool")
+
+

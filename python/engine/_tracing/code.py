@@ -1,0 +1,100 @@
+"""Elementwise code: formulas written with Python's operators become the instructions of a map."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+class Code:
+    """The instructions of one map.
+
+    Args:
+        inputs: how many arrays it reads.
+    """
+
+    def __init__(self, inputs: int) -> None:
+        self.registers = inputs
+        self.operations: list[str] = []
+        self.operands: list[int] = []
+        self.numbers: list[float] = []
+        self._known: dict[Any, int] = {}
+
+    def add(self, operation: str, *operands: int, number: float = 0.0) -> int:
+        """Appends an instruction, or finds the same one, and returns the register of its result."""
+        key = (operation, operands, math.copysign(1.0, number), number if number == number else None)
+        if key not in self._known:
+            self.operations.append(operation)
+            self.operands += [*operands, -1, -1, -1][:3]
+            self.numbers.append(float(number))
+            self._known[key] = self.registers
+            self.registers += 1
+        return self._known[key]
+
+
+class Term:
+    """The result of an instruction, in a formula.
+
+    Args:
+        code: the instructions.
+        register: of the result.
+    """
+
+    def __init__(self, code: Code, register: int) -> None:
+        self.code, self.register = code, register
+
+    def of(self, operation: str, *others: Any) -> Term:
+        """Returns the result of an operation on this term and others."""
+        registers = [self.term(other).register for other in others]
+        return Term(self.code, self.code.add(operation, self.register, *registers))
+
+    def term(self, value: Any) -> Term:
+        """Returns a number as a term; a term as it is."""
+        if isinstance(value, Term):
+            return value
+        return Term(self.code, self.code.add("constant", number=float(value)))
+
+    def __add__(self, other: Any) -> Term:
+        return self.of("add", other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Term:
+        return self.of("subtract", other)
+
+    def __rsub__(self, other: Any) -> Term:
+        return self.term(other).of("subtract", self)
+
+    def __mul__(self, other: Any) -> Term:
+        return self.of("multiply", other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Term:
+        return self.of("divide", other)
+
+    def __rtruediv__(self, other: Any) -> Term:
+        return self.term(other).of("divide", self)
+
+    def __neg__(self) -> Term:
+        return self.of("negate")
+
+    def __lt__(self, other: Any) -> Term:
+        return self.of("less", other)
+
+    def __le__(self, other: Any) -> Term:
+        return self.of("less_equal", other)
+
+    def __gt__(self, other: Any) -> Term:
+        return self.term(other).of("less", self)
+
+    def __ge__(self, other: Any) -> Term:
+        return self.term(other).of("less_equal", self)
+
+    def equals(self, other: Any) -> Term:
+        """1 where both are equal, else 0."""
+        return self.of("equal", other)
+
+    def choose(self, yes: Any, no: Any) -> Term:
+        """`yes` where this is not 0, else `no`."""
+        return self.of("select", yes, no)

@@ -1,0 +1,93 @@
+"""What branches and questions about shapes do with symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from engine._tracing.dispatch import answers, records
+from engine._tracing.primitives import elementwise
+from engine._tracing.primitives import stop_gradient as without_gradient
+from engine._tracing.reductions import array_of
+from engine._tracing.symbolic import needs_values
+from engine._tracing.trace import TracedArray, as_traced, trace_of
+
+
+@records("stop_gradient")
+def stop_gradient(variable: Any) -> TracedArray:
+    """The same numbers, which no gradient flows through."""
+    return without_gradient(array_of(variable))
+
+
+@records("cond")
+def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
+    """What one of two functions returns. Both are recorded, and each number is that of one of the two."""
+    return _chosen(pred, true_fn(), false_fn())
+
+
+def _chosen(pred: Any, yes: Any, no: Any) -> Any:
+    if isinstance(yes, (list, tuple)):
+        return type(yes)(_chosen(pred, one, other) for one, other in zip(yes, no, strict=True))
+    if isinstance(yes, dict):
+        return {key: _chosen(pred, yes[key], no[key]) for key in yes}
+    if yes is None and no is None:
+        return None
+    return elementwise(lambda p, a, b: p.choose(a, b), pred, yes, no, dtype=_dtype_of(yes, no))
+
+
+def _dtype_of(*values: Any) -> str:
+    from engine._tracing.primitives import common_dtype
+
+    return common_dtype(*values)
+
+
+@records("switch")
+def switch(index: Any, branches: Sequence[Any], *operands: Any) -> Any:
+    """What the function of that number returns. All are recorded."""
+    results = [branch(*operands) for branch in branches]
+    found = results[-1]
+    for number in range(len(results) - 2, -1, -1):
+        first = elementwise(lambda i, n=number: i <= float(n), index, dtype="bool")
+        found = _chosen(first, results[number], found)
+    return found
+
+
+@answers("shape")
+def shape(x: Any) -> tuple[Any, ...]:
+    """The lengths of the axes."""
+    found = getattr(x, "shape", None)
+    return tuple(found) if found is not None else as_traced(x, trace_of(*x)).shape
+
+
+@answers("ndim")
+def ndim(x: Any) -> int:
+    """The number of axes."""
+    return len(shape(x))
+
+
+@answers("size")
+def size(x: Any) -> Any:
+    """The number of elements."""
+    product: Any = 1
+    for each in shape(x):
+        product = product * each
+    return product
+
+
+@answers("dtype")
+def dtype(x: Any) -> str:
+    """The name of the dtype."""
+    return str(getattr(x, "dtype", "int32"))
+
+
+@answers("is_tensor")
+def is_tensor(x: Any) -> bool:
+    """Whether `x` is a symbol."""
+    del x
+    return True
+
+
+@answers("convert_to_numpy")
+def convert_to_numpy(x: Any) -> NoReturn:
+    """Raises TypeError."""
+    raise needs_values(repr(x), "an array of it")

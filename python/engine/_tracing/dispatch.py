@@ -1,0 +1,126 @@
+"""The one place where a function of `engine.ops` that is called with a symbol finds what it records."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, MutableMapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+from engine._tracing.symbolic import Symbolic, current, holds_symbolic, symbolics_in
+
+_table: dict[str, Callable[..., Any]] = {}
+_answers: dict[str, Callable[..., Any]] = {}
+# The modules that fill the table. They are imported when the first symbol comes.
+_MODULES = ("elementwise", "reductions", "arrangement", "products", "networks", "random", "control")
+# `control` is the last one, and the only one that answers questions.
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def records(*names: str) -> Callable[[_Function], _Function]:
+    """A decorator: the function says what `engine.ops` records under these names, with the same parameters."""
+
+    def register(function: _Function) -> _Function:
+        _table.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def answers(*names: str) -> Callable[[_Function], _Function]:
+    """A decorator: the function answers a question about shapes or dtypes, so that nothing is recorded."""
+
+    def register(function: _Function) -> _Function:
+        _answers.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def implementation(name: str) -> Callable[..., Any]:
+    """Returns what records the function `name` of `engine.ops`.
+
+    Raises:
+        TypeError: if it can't be recorded.
+    """
+    _fill()
+    if name not in _table:
+        from engine._tracing.symbolic import line_of_user
+
+        msg = (
+            f"{line_of_user()}: `{name}` can't be recorded in a traced function: compute it before, and pass the result as an "
+            "input, or write the function as a layer with a `gradient`, which NumPy computes"
+        )
+        raise TypeError(msg)
+    return _table[name]
+
+
+def can_record(name: str) -> bool:
+    """Whether there is a function of that name that can be recorded."""
+    _fill()
+    return name in _table
+
+
+def _fill() -> None:
+    if not _answers:
+        for module in _MODULES:
+            import_module(f"engine._tracing.{module}")
+
+
+def apply(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Records a call of the function `name` of `engine.ops` with symbols among its arguments."""
+    _fill()
+    if name in _answers:
+        return _answers[name](*args, **kwargs)
+    for value in symbolics_in([*args, *kwargs.values()]):
+        if isinstance(value, Symbolic):
+            return value._as_tensor._record(name, args, kwargs)
+    if current.get() is None:
+        msg = f"a length that depends on the batch can be used only in the function that it comes from, not in `{name}`"
+        raise TypeError(msg)
+    return implementation(name)(*args, **kwargs)
+
+
+def class_name(name: str) -> str:
+    """Returns the name of Keras' class of an operation, such as "ExpandDims" of `expand_dims`."""
+    return _CLASSES.get(name) or "".join(part[:1].upper() + part[1:] for part in re.split("_", name))
+
+
+_CLASSES = {"abs": "Absolute", "amax": "Max", "amin": "Min"}
+
+
+def traceable(function: _Function, always: bool = False) -> _Function:
+    """Returns a function of `engine.ops` that is recorded if it is called with a symbol.
+
+    Args:
+        function: the function of arrays.
+        always: whether it is recorded in every traced function, also without a symbol, as random numbers are.
+    """
+    name = function.__name__
+
+    @functools.wraps(function)
+    def recorded_or_computed(*args: Any, **kwargs: Any) -> Any:
+        if holds_symbolic(args) or (kwargs and holds_symbolic(kwargs)):
+            return apply(name, args, kwargs)
+        if always and current.get() is not None:
+            return implementation(name)(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return recorded_or_computed  # type: ignore[return-value] # it has the same signature
+
+
+def make_traceable(names: Iterable[str], module: MutableMapping[str, Any], always: bool = False) -> None:
+    """Makes functions of a module traceable.
+
+    Args:
+        names: of the functions.
+        module: its `globals()`.
+        always: see `traceable`.
+    """
+    for name in names:
+        if callable(module[name]) and not isinstance(module[name], type):
+            module[name] = traceable(module[name], always)
+
+

@@ -1,0 +1,399 @@
+"""What elementwise functions of `engine.ops` record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from engine._base.promotion import standard
+from engine._tracing.code import Term
+from engine._tracing.dispatch import records
+from engine._tracing.extents import lengths
+from engine._tracing.primitives import (
+    broadcast_to,
+    common_dtype,
+    elementwise,
+    float_dtype,
+    full,
+    number_in,
+)
+from engine._tracing.trace import TracedArray, as_traced, trace_of
+
+_LN2, _LN10 = math.log(2.0), math.log(10.0)
+
+
+def tan(x: Term) -> Term:
+    """The tangent."""
+    return x.of("sin") / x.of("cos")
+
+
+def arctan(x: Term) -> Term:
+    """The inverse tangent."""
+    return x.of("atan2", 1.0)
+
+
+def arcsin(x: Term) -> Term:
+    """The inverse sine."""
+    return x.of("atan2", ((1.0 - x) * (1.0 + x)).of("sqrt"))
+
+
+def arccos(x: Term) -> Term:
+    """The inverse cosine."""
+    return ((1.0 - x) * (1.0 + x)).of("sqrt").of("atan2", x)
+
+
+def sinh(x: Term) -> Term:
+    """The hyperbolic sine, exact near 0."""
+    e = x.of("abs").of("expm1")
+    return x.of("sign") * (e + e / (e + 1.0)) * 0.5
+
+
+def cosh(x: Term) -> Term:
+    """The hyperbolic cosine."""
+    e = x.of("abs").of("exp")
+    return (e + 1.0 / e) * 0.5
+
+
+def arcsinh(x: Term) -> Term:
+    """The inverse hyperbolic sine."""
+    size = x.of("abs")
+    square = size * size
+    return x.of("sign") * (size + square / (1.0 + (square + 1.0).of("sqrt"))).of("log1p")
+
+
+def arccosh(x: Term) -> Term:
+    """The inverse hyperbolic cosine."""
+    return (x + ((x - 1.0) * (x + 1.0)).of("sqrt")).of("log")
+
+
+def arctanh(x: Term) -> Term:
+    """The inverse hyperbolic tangent."""
+    return (2.0 * x / (1.0 - x)).of("log1p") * 0.5
+
+
+def cbrt(x: Term) -> Term:
+    """The cubic root."""
+    return x.of("sign") * x.of("abs").of("power", 1.0 / 3.0)
+
+
+def ceil(x: Term) -> Term:
+    """The least integer that is not below."""
+    return -((-x).of("floor"))
+
+
+def trunc(x: Term) -> Term:
+    """The integer next to 0."""
+    return x.of("sign") * x.of("abs").of("floor")
+
+
+def is_nan(x: Term) -> Term:
+    """1 where the number is NaN, else 0."""
+    return 1.0 - x.equals(x)
+
+
+def erfc(x: Term) -> Term:
+    """1 - erf."""
+    return 1.0 - x.of("erf")
+
+
+# Functions of one number, with a result of floats.
+_OF_FLOATS: dict[str, Callable[[Term], Any]] = {
+    "exp": lambda x: x.of("exp"),
+    "exp2": lambda x: (x * _LN2).of("exp"),
+    "expm1": lambda x: x.of("expm1"),
+    "log": lambda x: x.of("log"),
+    "log1p": lambda x: x.of("log1p"),
+    "log2": lambda x: x.of("log") / _LN2,
+    "log10": lambda x: x.of("log") / _LN10,
+    "sqrt": lambda x: x.of("sqrt"),
+    "rsqrt": lambda x: 1.0 / x.of("sqrt"),
+    "cbrt": cbrt,
+    "reciprocal": lambda x: 1.0 / x,
+    "sin": lambda x: x.of("sin"),
+    "cos": lambda x: x.of("cos"),
+    "tan": tan,
+    "arcsin": arcsin,
+    "arccos": arccos,
+    "arctan": arctan,
+    "sinh": sinh,
+    "cosh": cosh,
+    "tanh": lambda x: x.of("tanh"),
+    "arcsinh": arcsinh,
+    "arccosh": arccosh,
+    "arctanh": arctanh,
+    "erf": lambda x: x.of("erf"),
+    "erfc": erfc,
+    "erfinv": lambda x: x.of("erfinv"),
+    "deg2rad": lambda x: x * (math.pi / 180.0),
+    "rad2deg": lambda x: x * (180.0 / math.pi),
+    "fabs": lambda x: x.of("abs"),
+    "sinc": lambda x: x.equals(0.0).choose(
+        1.0, (x * math.pi).of("sin") / x.equals(0.0).choose(1.0, x * math.pi)
+    ),
+}
+# Functions of one number, with a result of the same dtype.
+_OF_ANY: dict[str, Callable[[Term], Any]] = {
+    "negative": lambda x: -x,
+    "absolute": lambda x: x.of("abs"),
+    "abs": lambda x: x.of("abs"),
+    "square": lambda x: x * x,
+    "sign": lambda x: x.of("sign"),
+    "floor": lambda x: x.of("floor"),
+    "ceil": ceil,
+    "trunc": trunc,
+}
+# Questions about one number.
+_QUESTIONS: dict[str, Callable[[Term], Any]] = {
+    "logical_not": lambda x: x.equals(0.0),
+    "isnan": is_nan,
+    "isinf": lambda x: x.of("abs").equals(math.inf),
+    "isposinf": lambda x: x.equals(math.inf),
+    "isneginf": lambda x: x.equals(-math.inf),
+    "isfinite": lambda x: x.of("abs") < math.inf,
+    "isreal": lambda x: x * 0.0 + 1.0,
+    "signbit": lambda x: x < 0.0,
+}
+# Functions of two numbers, with a result of the dtype that they have together.
+_OF_TWO: dict[str, Callable[[Term, Term], Any]] = {
+    "add": lambda a, b: a + b,
+    "subtract": lambda a, b: a - b,
+    "multiply": lambda a, b: a * b,
+    "power": lambda a, b: a.of("power", b),
+    "mod": lambda a, b: a.of("remainder", b),
+    "floor_divide": lambda a, b: (a / b).of("floor"),
+    "maximum": lambda a, b: a.of("maximum", b),
+    "minimum": lambda a, b: a.of("minimum", b),
+    "fmax": lambda a, b: a.equals(a).choose(b.equals(b).choose(a.of("maximum", b), a), b),
+    "fmin": lambda a, b: a.equals(a).choose(b.equals(b).choose(a.of("minimum", b), a), b),
+    "fmod": lambda a, b: a - trunc(a / b) * b,
+}
+# Functions of two numbers, with a result of floats.
+_OF_TWO_FLOATS: dict[str, Callable[[Term, Term], Any]] = {
+    "divide": lambda a, b: a / b,
+    "true_divide": lambda a, b: a / b,
+    "divide_no_nan": lambda a, b: b.equals(0.0).choose(0.0, a / b.equals(0.0).choose(1.0, b)),
+    "arctan2": lambda a, b: a.of("atan2", b),
+    "logaddexp": lambda a, b: a.of("maximum", b) + (-((a - b).of("abs"))).of("exp").of("log1p"),
+    "logaddexp2": lambda a, b: a.of("maximum", b)
+    + (-((a - b).of("abs")) * _LN2).of("exp").of("log1p") / _LN2,
+}
+# Questions about two numbers.
+_COMPARISONS: dict[str, Callable[[Term, Term], Any]] = {
+    "equal": lambda a, b: a.equals(b),
+    "not_equal": lambda a, b: 1.0 - a.equals(b),
+    "less": lambda a, b: a < b,
+    "less_equal": lambda a, b: a <= b,
+    "greater": lambda a, b: a > b,
+    "greater_equal": lambda a, b: a >= b,
+    "logical_and": lambda a, b: (1.0 - a.equals(0.0)) * (1.0 - b.equals(0.0)),
+    "logical_or": lambda a, b: 1.0 - a.equals(0.0) * b.equals(0.0),
+    "logical_xor": lambda a, b: 1.0 - a.equals(0.0).equals(b.equals(0.0)),
+}
+
+
+def _unary(formula: Callable[[Term], Any], dtype_for: Callable[[Any], str]) -> Callable[..., TracedArray]:
+    def recorded(x: Any) -> TracedArray:
+        return elementwise(formula, x, dtype=dtype_for(x))
+
+    return recorded
+
+
+def _binary(formula: Callable[[Term, Term], Any], dtype_for: Callable[..., str]) -> Callable[..., TracedArray]:
+    def recorded(x1: Any, x2: Any) -> TracedArray:
+        return elementwise(formula, x1, x2, dtype=dtype_for(x1, x2))
+
+    return recorded
+
+
+def _bool(*operands: Any) -> str:
+    del operands
+    return "bool"
+
+
+for _formulas, _dtype in ((_OF_FLOATS, float_dtype), (_OF_ANY, common_dtype), (_QUESTIONS, _bool)):
+    for _name, _formula in _formulas.items():
+        records(_name)(_unary(_formula, _dtype))
+for _pairs, _dtype in ((_OF_TWO, common_dtype), (_OF_TWO_FLOATS, float_dtype), (_COMPARISONS, _bool)):
+    for _name, _pair in _pairs.items():
+        records(_name)(_binary(_pair, _dtype))
+
+
+@records("power")
+def power(x1: Any, x2: Any) -> TracedArray:
+    """A constant exponent that is a small integer becomes products, which have derivatives everywhere."""
+    exponent = number_in(x2)
+    dtype = common_dtype(x1, x2)
+    if exponent in (1.0, 2.0, 3.0, 4.0):
+        return elementwise(lambda x: _product(x, int(exponent)), x1, dtype=dtype)
+    if exponent == 0.5:  # noqa: PLR2004 # a square root
+        return elementwise(lambda x: x.of("sqrt"), x1, dtype=dtype)
+    return elementwise(lambda a, b: a.of("power", b), x1, x2, dtype=dtype)
+
+
+def _product(x: Term, times: int) -> Term:
+    square = x * x
+    return {1: x, 2: square, 3: square * x, 4: square * square}[times]
+
+
+@records("hypot")
+def hypot(x1: Any, x2: Any) -> TracedArray:
+    """The length of a vector, which does not overflow where the length itself is finite."""
+
+    def formula(a: Term, b: Term) -> Term:
+        one, other = a.of("abs"), b.of("abs")
+        large, small = one.of("maximum", other), one.of("minimum", other)
+        ratio = small / large.equals(0.0).choose(1.0, large)
+        return large * (1.0 + ratio * ratio).of("sqrt")
+
+    return elementwise(formula, x1, x2, dtype=float_dtype(x1, x2))
+
+
+@records("round")
+def round_(x: Any, decimals: int = 0) -> TracedArray:
+    """The nearest number with so many decimals."""
+    factor = 10.0**decimals
+    if decimals == 0:
+        return elementwise(lambda each: each.of("round"), x)
+    return elementwise(lambda each: (each * factor).of("round") / factor, x)
+
+
+@records("clip")
+def clip(x: Any, x_min: Any, x_max: Any) -> TracedArray:
+    """The numbers, within bounds; None is no bound."""
+    if x_min is None or x_max is None:
+        if x_min is None and x_max is None:
+            return as_traced(x, trace_of(x))
+        name = "maximum" if x_max is None else "minimum"
+        return elementwise(lambda a, b: a.of(name, b), x, x_min if x_max is None else x_max)
+    return elementwise(lambda a, low, high: a.of("maximum", low).of("minimum", high), x, x_min, x_max)
+
+
+@records("where")
+def where(condition: Any, x1: Any = None, x2: Any = None) -> TracedArray:
+    """`x1` where the condition holds, else `x2`."""
+    if x1 is None or x2 is None:
+        msg = "`where` with one argument returns so many indices as values say: give it `x1` and `x2`"
+        raise TypeError(msg)
+    return elementwise(lambda c, a, b: c.choose(a, b), condition, x1, x2, dtype=common_dtype(x1, x2))
+
+
+@records("select")
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> TracedArray:
+    """The first of the choices whose condition holds."""
+    found = default
+    for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
+        found = where(condition, choice, found)
+    return as_traced(found, trace_of(found))
+
+
+@records("heaviside")
+def heaviside(x1: Any, x2: Any) -> TracedArray:
+    """0 below 0, 1 above, `x2` at 0."""
+    return elementwise(
+        lambda a, b: a.equals(0.0).choose(b, (a > 0.0).choose(1.0, a * 0.0)), x1, x2, dtype=float_dtype(x1, x2)
+    )
+
+
+@records("isclose")
+def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> TracedArray:
+    """Whether numbers are equal within a tolerance."""
+
+    def formula(a: Term, b: Term) -> Term:
+        near = (a - b).of("abs") <= b.of("abs") * rtol + atol
+        same = 1.0 - (1.0 - near) * (1.0 - a.equals(b))
+        return is_nan(a).choose(is_nan(b), same) if equal_nan else same
+
+    return elementwise(formula, x1, x2, dtype="bool")
+
+
+@records("nan_to_num")
+def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> TracedArray:
+    """The numbers, with finite ones in place of NaN and infinities."""
+    most = float(np.finfo(np.float32).max)
+    high, low = most if posinf is None else posinf, -most if neginf is None else neginf
+
+    def formula(a: Term) -> Term:
+        finite = a.equals(math.inf).choose(high, a.equals(-math.inf).choose(low, a))
+        return is_nan(a).choose(nan, finite)
+
+    return elementwise(formula, x)
+
+
+@records("cast", "saturate_cast")
+def cast(x: Any, dtype: Any) -> TracedArray:
+    """The numbers as integers are cut off towards 0, as bools they are 1 or 0."""
+    name = standard(dtype).name
+    array = as_traced(x, trace_of(x))
+    if name == array.dtype:
+        return array
+    if name == "bool":
+        return elementwise(lambda each: 1.0 - each.equals(0.0), array, dtype=name)
+    if standard(dtype).kind in "iu" and np.dtype(array.dtype).kind == "f":
+        return elementwise(trunc, array, dtype=name)
+    return array.as_dtype(name)
+
+
+@records("convert_to_tensor", "array")
+def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any = None) -> TracedArray:
+    """The symbol itself, or one of another dtype."""
+    del sparse, ragged
+    array = as_traced(x, trace_of(*(x if isinstance(x, (list, tuple)) else (x,))))
+    return array if dtype is None else cast(array, dtype)
+
+
+@records("copy", "real", "conj", "conjugate")
+def copy(x: Any) -> TracedArray:
+    """The symbol itself."""
+    return as_traced(x, trace_of(x))
+
+
+@records("full_like")
+def full_like(x: Any, fill_value: Any, dtype: Any = None) -> TracedArray:
+    """An array of the shape of `x` with one number."""
+    array = as_traced(x, trace_of(x))
+    name = array.dtype if dtype is None else standard(dtype).name
+    number = number_in(fill_value)
+    if number is not None:
+        return full(array.trace, array.extents, number, name)
+    return broadcast_to(cast(as_traced(fill_value, array.trace), name), array.extents)
+
+
+@records("zeros_like", "empty_like")
+def zeros_like(x: Any, dtype: Any = None) -> TracedArray:
+    """Zeros in the shape of `x`."""
+    return full_like(x, 0.0, dtype)
+
+
+@records("ones_like")
+def ones_like(x: Any, dtype: Any = None) -> TracedArray:
+    """Ones in the shape of `x`."""
+    return full_like(x, 1.0, dtype)
+
+
+@records("full")
+def full_(shape: Any, fill_value: Any, dtype: Any = None) -> TracedArray:
+    """An array of one number."""
+    trace = trace_of(fill_value)
+    number = number_in(fill_value)
+    if number is not None:
+        name = common_dtype(fill_value) if dtype is None else standard(dtype).name
+        return full(trace, lengths(shape), number, name)
+    array = as_traced(fill_value, trace)
+    return broadcast_to(array if dtype is None else cast(array, dtype), lengths(shape))
+
+
+@records("zeros", "empty")
+def zeros(shape: Any, dtype: Any = None) -> TracedArray:
+    """Zeros."""
+    return full(trace_of(), lengths(shape), 0.0, standard(dtype).name)
+
+
+@records("ones")
+def ones(shape: Any, dtype: Any = None) -> TracedArray:
+    """Ones."""
+    return full(trace_of(), lengths(shape), 1.0, standard(dtype).name)
+
+

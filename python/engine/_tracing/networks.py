@@ -1,0 +1,326 @@
+"""What functions of neural networks in `engine.ops` record: activations, normalizations, crossentropies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from engine._tracing.code import Term
+from engine._tracing.dispatch import records
+from engine._tracing.elementwise import erfc
+from engine._tracing.extents import ONE, Extent, text_of
+from engine._tracing.primitives import axes_in, axis_in, elementwise, float_dtype, part, stop_gradient
+from engine._tracing.reductions import array_of, max_, mean, norm, sum_, var
+from engine._tracing.trace import TracedArray, as_traced, trace_of
+
+EPSILON = 1e-7
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+
+def _clip(x: Term, low: float, high: float) -> Term:
+    return x.of("maximum", low).of("minimum", high)
+
+
+def _relu(x: Term) -> Term:
+    return x.of("maximum", 0.0)
+
+
+def _hard_sigmoid(x: Term) -> Term:
+    return _clip(x + 3.0, 0.0, 6.0) / 6.0
+
+
+def _sparse_plus(x: Term) -> Term:
+    rising = _clip(x + 1.0, 0.0, 2.0)
+    return (x >= 1.0).choose(x, rising * rising / 4.0)
+
+
+_ACTIVATIONS: dict[str, Callable[[Term], Any]] = {
+    "relu": _relu,
+    "relu6": lambda x: _clip(x, 0.0, 6.0),
+    "selu": lambda x: (x > 0.0).choose(x, x.of("minimum", 0.0).of("expm1") * _SELU_ALPHA) * _SELU_SCALE,
+    "sigmoid": lambda x: x.of("sigmoid"),
+    "hard_sigmoid": _hard_sigmoid,
+    "sparse_sigmoid": lambda x: _clip((x + 1.0) * 0.5, 0.0, 1.0),
+    "log_sigmoid": lambda x: -((-x).of("softplus")),
+    "silu": lambda x: x * x.of("sigmoid"),
+    "swish": lambda x: x * x.of("sigmoid"),
+    "hard_silu": lambda x: x * _hard_sigmoid(x),
+    "hard_swish": lambda x: x * _hard_sigmoid(x),
+    "softplus": lambda x: x.of("softplus"),
+    "sparse_plus": _sparse_plus,
+    "softsign": lambda x: x / (x.of("abs") + 1.0),
+    "hard_tanh": lambda x: _clip(x, -1.0, 1.0),
+    "tanh_shrink": lambda x: x - x.of("tanh"),
+    "mish": lambda x: x * x.of("softplus").of("tanh"),
+}
+
+
+def _activation(formula: Callable[[Term], Any]) -> Callable[..., TracedArray]:
+    def recorded(x: Any) -> TracedArray:
+        return elementwise(formula, x, dtype=float_dtype(x))
+
+    return recorded
+
+
+for _name, _formula in _ACTIVATIONS.items():
+    records(_name)(_activation(_formula))
+
+
+@records("leaky_relu")
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> TracedArray:
+    """`x`, times the slope where it is negative."""
+    return elementwise(lambda a: (a < 0.0).choose(a * float(negative_slope), a), x, dtype=float_dtype(x))
+
+
+@records("elu")
+def elu(x: Any, alpha: float = 1.0) -> TracedArray:
+    """`x`, or `alpha * expm1(x)` where it is negative."""
+    return elementwise(
+        lambda a: (a > 0.0).choose(a, a.of("minimum", 0.0).of("expm1") * float(alpha)), x, dtype=float_dtype(x)
+    )
+
+
+@records("celu")
+def celu(x: Any, alpha: float = 1.0) -> TracedArray:
+    """`max(x, 0) + min(0, alpha * expm1(x / alpha))`."""
+    return elementwise(
+        lambda a: _relu(a) + (a.of("minimum", 0.0) / float(alpha)).of("expm1") * float(alpha),
+        x,
+        dtype=float_dtype(x),
+    )
+
+
+@records("gelu")
+def gelu(x: Any, approximate: bool = True) -> TracedArray:
+    """`x` times the share of a normal distribution below it."""
+
+    def near(a: Term) -> Term:
+        inner = (a + a * a * a * 0.044715) * math.sqrt(2.0 / math.pi)
+        return a * 0.5 * (1.0 + inner.of("tanh"))
+
+    def exact(a: Term) -> Term:
+        return a * 0.5 * erfc(-a * math.sqrt(0.5))
+
+    return elementwise(near if approximate else exact, x, dtype=float_dtype(x))
+
+
+@records("squareplus")
+def squareplus(x: Any, b: float = 4) -> TracedArray:
+    """`(x + sqrt(x**2 + b)) / 2`."""
+    return elementwise(lambda a: (a + (a * a + float(b)).of("sqrt")) * 0.5, x, dtype=float_dtype(x))
+
+
+@records("soft_shrink")
+def soft_shrink(x: Any, threshold: float = 0.5) -> TracedArray:
+    """`x` moved towards 0."""
+    edge = float(threshold)
+    return elementwise(lambda a: _relu(a - edge) - _relu(-a - edge), x, dtype=float_dtype(x))
+
+
+@records("hard_shrink")
+def hard_shrink(x: Any, threshold: float = 0.5) -> TracedArray:
+    """`x`, but 0 near 0."""
+    return elementwise(lambda a: (a.of("abs") > float(threshold)).choose(a, 0.0), x, dtype=float_dtype(x))
+
+
+@records("threshold")
+def threshold(x: Any, threshold: Any, default_value: Any) -> TracedArray:
+    """`x` above the threshold, else another number."""
+    return elementwise(
+        lambda a, b, c: (a > b).choose(a, c), x, threshold, default_value, dtype=float_dtype(x)
+    )
+
+
+@records("glu")
+def glu(x: Any, axis: int = -1) -> TracedArray:
+    """The first half along an axis times the sigmoid of the second."""
+    array = array_of(x)
+    place = axis_in(axis, array.ndim)
+    total = array.extents[place]
+    if total.fixed % 2 or total.per_sample % 2:
+        msg = f"`glu` needs an even length along axis {axis}, got {array!r}"
+        raise ValueError(msg)
+    half = Extent(total.fixed // 2, total.per_sample // 2)
+    first, second = part(array, place, Extent(0), half), part(array, place, half, half)
+    return elementwise(lambda a, b: a * b.of("sigmoid"), first, second, dtype=float_dtype(array))
+
+
+def _raised(x: TracedArray, axis: Any) -> tuple[TracedArray, TracedArray]:
+    """Returns `x` minus its largest number along axes, and the sum of the exponentials of that."""
+    top = stop_gradient(max_(x, axis, keepdims=True))
+    lowered = elementwise(lambda a, b: a - b, x, top, dtype=float_dtype(x))
+    return lowered, sum_(elementwise(lambda a: a.of("exp"), lowered), axis, keepdims=True)
+
+
+@records("softmax")
+def softmax(x: Any, axis: Any = -1) -> TracedArray:
+    """Exponentials divided by their sum."""
+    lowered, total = _raised(array_of(x), axis)
+    return elementwise(lambda a, b: a.of("exp") / b, lowered, total)
+
+
+@records("log_softmax")
+def log_softmax(x: Any, axis: Any = -1) -> TracedArray:
+    """The logarithm of softmax."""
+    lowered, total = _raised(array_of(x), axis)
+    return elementwise(lambda a, b: a - b.of("log"), lowered, total)
+
+
+# Normalizations.
+
+
+@records("normalize")
+def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: float | None = None) -> TracedArray:
+    """The array divided by its norms."""
+    array = array_of(x)
+    least = EPSILON if epsilon is None else epsilon
+    if order == 2:  # noqa: PLR2004 # Euclidean
+        squares = sum_(elementwise(lambda a: a * a, array, dtype=float_dtype(array)), axis, keepdims=True)
+        return elementwise(lambda a, b: a * (1.0 / b.of("sqrt")).of("minimum", 1.0 / least), array, squares)
+    return elementwise(lambda a, b: a / b.of("maximum", least), array, norm(array, order, axis, keepdims=True))
+
+
+@records("batch_normalization")
+def batch_normalization(  # noqa: PLR0917 # Keras' signature
+    x: Any, mean: Any, variance: Any, axis: int, offset: Any = None, scale: Any = None, epsilon: float = 1e-3
+) -> TracedArray:
+    """The array, centred and scaled by statistics that are given."""
+    trace = trace_of(x, mean, variance, offset, scale)
+    array = as_traced(x, trace)
+    place = axis_in(axis, array.ndim)
+
+    def along(value: Any) -> TracedArray:
+        found = as_traced(value, trace)
+        if found.ndim != 1:
+            return found
+        return found.reshaped(tuple(found.extents[0] if i == place else ONE for i in range(array.ndim)))
+
+    found = elementwise(
+        lambda a, m, v: (a - m) / (v + float(epsilon)).of("sqrt"), array, along(mean), along(variance)
+    )
+    if scale is not None:
+        found = elementwise(lambda a, b: a * b, found, along(scale))
+    return found if offset is None else elementwise(lambda a, b: a + b, found, along(offset))
+
+
+@records("layer_normalization")
+def layer_normalization(
+    x: Any, gamma: Any = None, beta: Any = None, axis: Any = -1, epsilon: float | None = None, **kwargs: Any
+) -> TracedArray:
+    """The array, centred and scaled by its own statistics along axes."""
+    scaling = kwargs.pop("rms_scaling", False)
+    trace = trace_of(x, gamma, beta)
+    array = as_traced(x, trace)
+    axes = axes_in(axis, array.ndim)
+    least = EPSILON if epsilon is None else float(epsilon)
+    spread = var(array, axes, keepdims=True)
+    if scaling:
+        found = elementwise(lambda a, v: a / (v + least).of("sqrt"), array, spread)
+    else:
+        centre = mean(array, axes, keepdims=True)
+        found = elementwise(lambda a, m, v: (a - m) / (v + least).of("sqrt"), array, centre, spread)
+    if gamma is not None:
+        found = elementwise(lambda a, b: a * b, found, _along(as_traced(gamma, trace), found, axes))
+    if beta is not None and not scaling:
+        found = elementwise(lambda a, b: a + b, found, _along(as_traced(beta, trace), found, axes))
+    return found
+
+
+@records("rms_normalization")
+def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: float | None = None) -> TracedArray:
+    """The array divided by the root of its mean square."""
+    trace = trace_of(x, scale)
+    array = as_traced(x, trace)
+    least = EPSILON if epsilon is None else float(epsilon)
+    squares = mean(elementwise(lambda a: a * a, array), axis, keepdims=True)
+    found = elementwise(lambda a, b: a / (b + least).of("sqrt"), array, squares)
+    return found if scale is None else elementwise(lambda a, b: a * b, found, as_traced(scale, trace))
+
+
+def _along(weights: TracedArray, array: TracedArray, axes: tuple[int, ...]) -> TracedArray:
+    if weights.ndim == array.ndim or axes == (array.ndim - 1,):
+        return weights
+    lengths = iter(weights.extents)
+    return weights.reshaped(tuple(next(lengths) if place in axes else ONE for place in range(array.ndim)))
+
+
+# Crossentropies.
+
+
+def _pair(target: Any, output: Any) -> tuple[TracedArray, TracedArray]:
+    trace = trace_of(target, output)
+    wanted, given = as_traced(target, trace), as_traced(output, trace)
+    if wanted.extents != given.extents:
+        msg = (
+            f"`target` and `output` must have the same shape, got {text_of(wanted.extents)} and "
+            f"{text_of(given.extents)}"
+        )
+        raise ValueError(msg)
+    return wanted, given
+
+
+@records("binary_crossentropy")
+def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> TracedArray:
+    """The crossentropy of each element; for logits it is exact for any size of them."""
+    wanted, given = _pair(target, output)
+    if from_logits:
+        return elementwise(lambda t, x: x.of("softplus") - t * x, wanted, given, dtype=float_dtype(wanted, given))
+
+    def formula(t: Term, p: Term) -> Term:
+        share = _clip(p, EPSILON, 1.0 - EPSILON)
+        return -(t * share.of("log") + (1.0 - t) * (1.0 - share).of("log"))
+
+    return elementwise(formula, wanted, given, dtype=float_dtype(wanted, given))
+
+
+def _log_shares(output: TracedArray, from_logits: bool, axis: int) -> TracedArray:
+    """Returns the logarithms of the probabilities of classes."""
+    if from_logits:
+        return log_softmax(output, axis)
+    total = sum_(output, axis, keepdims=True)
+    return elementwise(lambda p, s: _clip(p / s, EPSILON, 1.0 - EPSILON).of("log"), output, total)
+
+
+@records("categorical_crossentropy")
+def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> TracedArray:
+    """The crossentropy of each sample, for probabilities of classes."""
+    wanted, given = _pair(target, output)
+    product = elementwise(lambda t, s: -(t * s), wanted, _log_shares(given, from_logits, axis))
+    return sum_(product, axis)
+
+
+@records("sparse_categorical_crossentropy")
+def sparse_categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> TracedArray:
+    """The crossentropy of each sample, for class indices."""
+    from engine._tracing.arrangement import expand_dims, one_hot, squeeze, take_along_axis
+
+    trace = trace_of(target, output)
+    wanted, given = as_traced(target, trace), as_traced(output, trace)
+    if wanted.ndim == given.ndim and wanted.extents[-1] == ONE:
+        wanted = squeeze(wanted, -1)
+    place = axis_in(axis, given.ndim)
+    if wanted.extents != (*given.extents[:place], *given.extents[place + 1 :]):
+        msg = (
+            "`target` must have the shape of `output` without the classes, got "
+            f"{text_of(wanted.extents)} and {text_of(given.extents)}"
+        )
+        raise ValueError(msg)
+    shares = _log_shares(given, from_logits, place)
+    if place == given.ndim - 1:
+        own = take_along_axis(shares, expand_dims(wanted, -1), -1)
+        return elementwise(lambda a: -a, squeeze(own, -1))
+    hot = one_hot(wanted, given.extents[place].fixed, place)
+    return sum_(elementwise(lambda t, s: -(t * s), hot, shares), place)
+
+
+@records("psnr")
+def psnr(x1: Any, x2: Any, max_val: float) -> TracedArray:
+    """The peak signal-to-noise ratio, in decibels."""
+    squares = mean(elementwise(lambda a, b: (a - b) * (a - b), x1, x2, dtype=float_dtype(x1, x2)))
+    factor = 10.0 / math.log(10.0)
+    return elementwise(lambda a: 2.0 * factor * math.log(float(max_val)) - a.of("log") * factor, squares)
+
+

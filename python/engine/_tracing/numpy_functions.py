@@ -1,0 +1,82 @@
+"""What NumPy's functions record when they are called with symbols: the functions of `engine.ops` with other names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine._tracing.dispatch import apply, can_record
+from engine._tracing.symbolic import line_of_user
+
+# Names of NumPy, and those of `engine.ops`, where they differ.
+_UFUNCS = {
+    "float_power": "power",
+    "remainder": "mod",
+    "positive": "copy",
+    "bitwise_and": "logical_and",
+    "bitwise_or": "logical_or",
+    "bitwise_xor": "logical_xor",
+    "invert": "logical_not",
+    "degrees": "rad2deg",
+    "radians": "deg2rad",
+    "rint": "round",
+}
+_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any"}
+_FUNCTIONS = {
+    "amax": "max",
+    "amin": "min",
+    "around": "round",
+    "atleast_1d": "",
+    "cumulative_sum": "cumsum",
+    "permute_dims": "transpose",
+    "concat": "concatenate",
+}
+# The names of arguments that NumPy calls otherwise.
+_ARGUMENTS = {
+    "a": "x", "arr": "x", "ary": "x", "m": "x", "array": "x", "A": "x", "condition": "condition", "a_min": "x_min",
+    "a_max": "x_max", "arrays": "xs", "newshape": "newshape", "shape": "newshape", "reps": "repeats",
+}  # fmt: skip
+_OWN_NAMES = {"broadcast_to": {"shape": "shape"}, "full_like": {}, "diff": {"a": "a"}, "stack": {"arrays": "x"}}
+
+
+def recorded_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Records a universal function of NumPy."""
+    name = ufunc.__name__
+    if method == "reduce" and name in _REDUCTIONS:
+        axis, keepdims = options.get("axis", 0), options.get("keepdims", False)
+        return apply(_REDUCTIONS[name], (inputs[0], axis, keepdims), {})
+    found = _UFUNCS.get(name, name)
+    if method != "__call__" or options or not can_record(found):
+        what = name if method == "__call__" else f"{name}.{method}"
+        with_options = f" with {', '.join(options)}" if options else ""
+        msg = f"{line_of_user()}: NumPy's `{what}`{with_options} can't be recorded in a traced function: use keras.ops"
+        raise TypeError(msg)
+    return apply(found, inputs, {})
+
+
+def recorded_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Records another function of NumPy."""
+    name = function.__name__
+    found = _FUNCTIONS.get(name, name)
+    module = getattr(function, "__module__", "")
+    if name == "norm" and "linalg" in module:
+        found = "norm"
+    given = {key: value for key, value in kwargs.items() if not (key in ("out", "where", "dtype") and value is None)}
+    given = {key: value for key, value in given.items() if not _is_no_value(value)}
+    if name == "shape":
+        return tuple(args[0].shape)
+    if name == "ndim":
+        return len(args[0].shape)
+    if not can_record(found) or "out" in given:
+        msg = f"{line_of_user()}: NumPy's `{name}` can't be recorded in a traced function: use keras.ops, or compute it before"
+        raise TypeError(msg)
+    names = {**_ARGUMENTS, **_OWN_NAMES.get(found, {})}
+    renamed = {names.get(key, key): value for key, value in given.items()}
+    if found in ("var", "std") and not renamed.get("ddof", 0):
+        renamed.pop("ddof", None)
+    if found == "clip":
+        return apply("clip", (*args, None, None)[:3] if not renamed else args, {"x_min": None, "x_max": None, **renamed} if len(args) == 1 else renamed)
+    return apply(found, args, renamed)
+
+
+def _is_no_value(value: Any) -> bool:
+    return type(value).__name__ == "_NoValueType"

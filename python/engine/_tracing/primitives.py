@@ -1,0 +1,286 @@
+"""What appends nodes to a trace, and infers their shapes. Each function is one kind of node, or a shape without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine._base.promotion import result_type
+from engine._tracing.code import Code, Term
+from engine._tracing.extents import ONE, Extent, Extents, quotient, size_of, text_of
+from engine._tracing.extents import as_pairs as as_pairs
+from engine._tracing.extents import BatchLength
+from engine._tracing.trace import Trace, TracedArray, as_traced, trace_of
+
+
+def broadcast(*shapes: Extents) -> Extents:
+    """Returns the shape to which arrays of these shapes are broadcast, as in NumPy."""
+    axes = max(map(len, shapes), default=0)
+    found = list[Extent]()
+    for place in range(-axes, 0):
+        wanted = {shape[place] for shape in shapes if len(shape) >= -place} - {ONE}
+        if len(wanted) > 1:
+            both = " and ".join(map(text_of, shapes))
+            msg = f"shapes {both} can't be broadcast to one shape: axis {place} has other lengths"
+            raise ValueError(msg)
+        found.append(wanted.pop() if wanted else ONE)
+    return tuple(found)
+
+
+def elementwise(formula: Callable[..., Any], *operands: Any, dtype: str | None = None) -> TracedArray:
+    """Returns the array of `formula(a, b, ...)` for the elements a, b, ... of `operands`, which are broadcast.
+
+    Args:
+        formula: a function of terms; see `code`.
+        operands: symbols, arrays or numbers. A number becomes a constant of the code.
+        dtype: of the result; default that which the operands have together.
+    """
+    trace = trace_of(*operands)
+    numbers = [number_in(operand) for operand in operands]
+    arrays, places = list[TracedArray](), dict[int, int]()
+    keys = dict[Any, int]()
+    for place, (operand, number) in enumerate(zip(operands, numbers, strict=True)):
+        if number is None and not isinstance(operand, BatchLength):
+            array = as_traced(operand, trace)
+            key = array.view
+            if key not in keys:
+                keys[key] = len(arrays)
+                arrays.append(array)
+            places[place] = keys[key]
+    code = Code(len(arrays))
+
+    def term_of(place: int) -> Term:
+        if place in places:
+            return Term(code, places[place])
+        operand = operands[place]
+        if isinstance(operand, BatchLength):
+            return _length_term(code, operand.extent)
+        return Term(code, code.add("constant", number=float(numbers[place] or 0.0)))
+
+    result = formula(*map(term_of, range(len(operands))))
+    if not isinstance(result, Term):
+        result = Term(code, code.add("constant", number=float(result)))
+    if not code.operations or result.register != code.registers - 1:
+        if result.register < len(arrays):
+            return arrays[result.register].as_dtype(dtype or arrays[result.register].dtype)
+        code.add("add", result.register, code.add("constant", number=0.0))
+    shape = broadcast(*(array.extents for array in arrays))
+    return trace.add(
+        "map",
+        arrays,
+        shape,
+        common_dtype(*operands) if dtype is None else dtype,
+        operations=code.operations,
+        operands=code.operands,
+        numbers=code.numbers,
+    )
+
+
+def _length_term(code: Code, extent: Extent) -> Term:
+    count = Term(code, code.add("samples"))
+    return count * extent.per_sample + extent.fixed if extent.fixed else count * extent.per_sample
+
+
+def number_in(value: Any) -> float | None:
+    """Returns a number that a user gave, also as an array without axes; None for anything else."""
+    if isinstance(value, (bool, int, float, np.generic)):
+        return float(value)
+    if isinstance(value, np.ndarray) and value.ndim == 0 and not hasattr(value, "_weight_in"):
+        return float(value)
+    return None
+
+
+def dtype_name(value: Any) -> Any:
+    """Returns the dtype of an operand, as `result_type` takes it."""
+    if isinstance(value, TracedArray):
+        return np.dtype(value.dtype)
+    if isinstance(value, BatchLength):
+        return int
+    if isinstance(value, (int, float)) and not isinstance(value, (bool, np.generic)):
+        return type(value)
+    if hasattr(value, "_weight_in"):
+        return np.dtype(np.float32)
+    if isinstance(value, (list, tuple)):
+        return result_type(*map(dtype_name, value)) if value else np.dtype(np.float32)
+    return value
+
+
+def common_dtype(*operands: Any, least: Any = None) -> str:
+    """Returns the dtype that the result of an operation has, by Keras' rules."""
+    return result_type(*map(dtype_name, operands), *([] if least is None else [least])).name
+
+
+def float_dtype(*operands: Any) -> str:
+    """Returns the same, but float32 for integers and bools."""
+    return common_dtype(*operands, least=float)
+
+
+def samples(trace: Trace, extent: Extent) -> TracedArray:
+    """Returns a length as a number."""
+    code = Code(0)
+    _length_term(code, extent)
+    return trace.add(
+        "map", (), (), "int32", operations=code.operations, operands=code.operands, numbers=code.numbers
+    )
+
+
+def full(trace: Trace, shape: Extents, number: float, dtype: str) -> TracedArray:
+    """Returns an array of one number."""
+    fields = {"operations": ["constant"], "operands": [-1, -1, -1], "numbers": [float(number)]}
+    return trace.add("map", (), shape, dtype, **fields)
+
+
+def coordinate(trace: Trace, shape: Extents, axis: int, dtype: str = "int32") -> TracedArray:
+    """Returns an array of the places of its elements along an axis."""
+    fields = {"operations": ["coordinate"], "operands": [-1, -1, -1], "numbers": [float(axis)]}
+    return trace.add("map", (), shape, dtype, **fields)
+
+
+def broadcast_to(x: TracedArray, shape: Extents) -> TracedArray:
+    """Returns an array repeated along axes of length 1 and new axes at the front."""
+    if x.extents == shape:
+        return x
+    if broadcast(x.extents, shape) != shape:
+        msg = f"an array of shape {text_of(x.extents)} can't be broadcast to {text_of(shape)}"
+        raise ValueError(msg)
+    code = {"operations": ["constant", "add"], "operands": [-1, -1, -1, 0, 1, -1], "numbers": [0.0, 0.0]}
+    return x.trace.add("map", (x,), shape, x.dtype, **code)
+
+
+def reshape(x: TracedArray, shape: Sequence[Any]) -> TracedArray:
+    """Returns the same numbers under another shape; one length may be -1. This is no node."""
+    wanted = [Extent(each) if isinstance(each, int) else each for each in shape]
+    size, open_axes = size_of(x.extents), [i for i, each in enumerate(wanted) if each == Extent(-1)]
+    if len(open_axes) == 1:
+        (place,) = open_axes
+        found = quotient(size, size_of([*wanted[:place], *wanted[place + 1 :]]))
+        if found is not None:
+            wanted[place] = found
+    if size_of(wanted) != size or Extent(-1) in wanted:
+        msg = f"an array of shape {text_of(x.extents)} can't have the shape {text_of(tuple(wanted))}: it has other elements"
+        raise ValueError(msg)
+    return x.reshaped(tuple(wanted))
+
+
+def axes_in(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Returns axes of an array in ascending order, 0 or above; None means all."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(sorted({axis_in(each, ndim) for each in (axis if isinstance(axis, (list, tuple)) else (axis,))}))
+
+
+def axis_in(axis: Any, ndim: int) -> int:
+    """Returns one axis, 0 or above."""
+    number = int(axis)
+    if not -ndim <= number < ndim:
+        msg = f"axis {number} is out of bounds for an array with {ndim} axes"
+        raise ValueError(msg)
+    return number % ndim
+
+
+def reduce(x: TracedArray, reduction: str, axis: Any, keepdims: bool, dtype: str | None = None) -> TracedArray:
+    """Returns the sum, product or an extreme of an array along axes, or the place of an extreme along one.
+
+    Args:
+        x: the array.
+        reduction: "sum", "prod", "max", "min", "argmax" or "argmin".
+        axis: an axis, several, or None for all.
+        keepdims: whether the result has axes of length 1 in place of those.
+        dtype: of the result; default that of `x`.
+    """
+    axes = axes_in(axis, x.ndim)
+    kept = tuple(each for place, each in enumerate(x.extents) if place not in axes)
+    found = x.as_dtype(dtype or x.dtype)
+    if axes:
+        found = x.trace.add("reduce", (x,), kept, dtype or x.dtype, reduction=reduction, axes=list(axes))
+    if keepdims:
+        return found.reshaped(tuple(ONE if place in axes else each for place, each in enumerate(x.extents)))
+    return found
+
+
+def transpose(x: TracedArray, axes: Sequence[int]) -> TracedArray:
+    """Returns the array with its axes in the order `axes`. Without a node if only axes of length 1 change places."""
+    order = [axis_in(each, x.ndim) for each in axes]
+    if sorted(order) != list(range(x.ndim)):
+        msg = f"`axes` must name each of the {x.ndim} axes of the array once, got {tuple(axes)}"
+        raise ValueError(msg)
+    shape = tuple(x.extents[each] for each in order)
+    long = [each for each in order if x.extents[each] != ONE]
+    if long == sorted(long):
+        return x.reshaped(shape)
+    return x.trace.add("transpose", (x,), shape, x.dtype, axes=order)
+
+
+def slice_(x: TracedArray, begin: Sequence[Extent], step: Sequence[int], shape: Extents) -> TracedArray:
+    """Returns the elements `begin`, `begin + step` and so on of each axis, so many that they have `shape`."""
+    if shape == x.extents and all(each == Extent(0) for each in begin) and all(each == 1 for each in step):
+        return x
+    return x.trace.add("slice", (x,), shape, x.dtype, begin=as_pairs(tuple(begin)), step=list(step))
+
+
+def part(x: TracedArray, axis: int, begin: Extent, length: Extent, step: int = 1) -> TracedArray:
+    """Returns a part of an array along one axis."""
+    begins = [begin if place == axis else Extent(0) for place in range(x.ndim)]
+    steps = [step if place == axis else 1 for place in range(x.ndim)]
+    shape = tuple(length if place == axis else each for place, each in enumerate(x.extents))
+    return slice_(x, begins, steps, shape)
+
+
+def join(parts: Sequence[TracedArray], axis: int) -> TracedArray:
+    """Returns arrays one behind the other along an axis."""
+    first = parts[0]
+    place = axis_in(axis, first.ndim)
+    total = Extent(0)
+    for each in parts:
+        if each.ndim != first.ndim or any(
+            one != other for i, (one, other) in enumerate(zip(each.extents, first.extents, strict=True)) if i != place
+        ):
+            both = " and ".join(text_of(array.extents) for array in parts)
+            msg = f"arrays of shapes {both} can't be joined along axis {axis}: their other axes differ"
+            raise ValueError(msg)
+        total = total.plus(each.extents[place])
+    if len(parts) == 1:
+        return first
+    shape = tuple(total if i == place else each for i, each in enumerate(first.extents))
+    dtype = common_dtype(*parts)
+    return first.trace.add("join", parts, shape, dtype, axis=place)
+
+
+def gather(x: TracedArray, indices: TracedArray, batch_axes: int = 0) -> TracedArray:
+    """Returns the elements of `x` at `indices` along its axis `batch_axes`; the axes before that belong together."""
+    shape = (*indices.extents, *x.extents[batch_axes + 1 :])
+    return x.trace.add("gather", (x, indices), shape, x.dtype, batch_axes=batch_axes)
+
+
+def contraction(a: TracedArray, b: TracedArray, a_letters: str, b_letters: str, y_letters: str) -> TracedArray:
+    """Returns `einsum` of two arrays. No letter comes twice in one operand."""
+    found = dict[str, Extent]()
+    for array, letters in ((a, a_letters), (b, b_letters)):
+        for letter, extent in zip(letters, array.extents, strict=True):
+            if found.setdefault(letter, extent) != extent:
+                msg = (
+                    f"arrays of shapes {text_of(a.extents)} and {text_of(b.extents)} can't be multiplied: the axes "
+                    "over which they are summed have other lengths"
+                )
+                raise ValueError(msg)
+    shape = tuple(found[letter] for letter in y_letters)
+    letters = {"a_letters": a_letters, "b_letters": b_letters, "y_letters": y_letters}
+    return a.trace.add("contraction", (a, b), shape, common_dtype(a, b), **letters)
+
+
+def cumulative_sum(x: TracedArray, axis: int, reverse: bool = False) -> TracedArray:
+    """Returns the sums of all elements up to each one along an axis, or from each one on."""
+    return x.trace.add("cumulative_sum", (x,), x.extents, x.dtype, axis=axis_in(axis, x.ndim), reverse=reverse)
+
+
+def random(trace: Trace, shape: Extents, distribution: str, low: float, high: float, seed: int) -> TracedArray:
+    """Returns random numbers, other ones in each batch."""
+    fields = {"distribution": distribution, "low": low, "high": high, "seed": seed}
+    return trace.add("random", (), shape, "float32", **fields)
+
+
+def stop_gradient(x: TracedArray) -> TracedArray:
+    """Returns the same numbers, which no gradient flows through."""
+    return x.trace.add("stop_gradient", (x,), x.extents, x.dtype)

@@ -1,0 +1,193 @@
+"""What products of `engine.ops` record: all are `einsum` of two operands."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from typing import Any
+
+from engine._tracing.dispatch import records
+from engine._tracing.extents import ONE
+from engine._tracing.primitives import contraction, elementwise, float_dtype, reduce, transpose
+from engine._tracing.trace import TracedArray, as_traced, trace_of
+
+_LETTERS = string.ascii_letters
+
+
+def product(a: TracedArray, b: TracedArray, a_letters: str, b_letters: str, y_letters: str) -> TracedArray:
+    """Returns `einsum` of two operands, in which axes of length 1 are broadcast.
+
+    Letters that only one operand has are summed before, if the result has them not.
+    """
+    operands = [_summed(array, own, other + y_letters) for array, own, other in ((a, a_letters, b_letters), (b, b_letters, a_letters))]
+    (one, one_letters), (two, two_letters) = operands
+    lengths = [dict(zip(letters, array.extents, strict=True)) for array, letters in operands]
+    single = [
+        "".join(c for c in letters if own[c] == ONE and c in other and other[c] != ONE)
+        for (_, letters), own, other in zip(operands, lengths, reversed(lengths), strict=True)
+    ]
+    one, one_letters = _without(one, one_letters, single[0])
+    two, two_letters = _without(two, two_letters, single[1])
+    # What was summed over has become a letter of one operand.
+    one, one_letters = _summed(one, one_letters, two_letters + y_letters)
+    two, two_letters = _summed(two, two_letters, one_letters + y_letters)
+    return contraction(one, two, one_letters, two_letters, y_letters)
+
+
+def _summed(array: TracedArray, letters: str, kept: str) -> tuple[TracedArray, str]:
+    gone = [place for place, letter in enumerate(letters) if letter not in kept]
+    if not gone:
+        return array, letters
+    return reduce(array, "sum", gone, False), "".join(letter for letter in letters if letter in kept)
+
+
+def _without(array: TracedArray, letters: str, gone: str) -> tuple[TracedArray, str]:
+    kept = tuple(each for each, letter in zip(array.extents, letters, strict=True) if letter not in gone)
+    return array.reshaped(kept), "".join(letter for letter in letters if letter not in gone)
+
+
+def _pair(x1: Any, x2: Any) -> tuple[TracedArray, TracedArray]:
+    trace = trace_of(x1, x2)
+    return as_traced(x1, trace), as_traced(x2, trace)
+
+
+@records("matmul")
+def matmul(x1: Any, x2: Any) -> TracedArray:
+    """Matrix products, of the last two axes."""
+    a, b = _pair(x1, x2)
+    if 0 in (a.ndim, b.ndim):
+        msg = "`matmul` takes arrays with axes, got a single number: multiply by it"
+        raise ValueError(msg)
+    one, two = _LETTERS[: max(a.ndim - 2, 0)], _LETTERS[: max(b.ndim - 2, 0)]
+    batch = max(one, two, key=len)
+    one, two = batch[len(batch) - len(one) :], batch[len(batch) - len(two) :]
+    rows, columns = "X" if a.ndim > 1 else "", "Z" if b.ndim > 1 else ""
+    return product(a, b, f"{one}{rows}Y", f"{two}Y{columns}", f"{batch}{rows}{columns}")
+
+
+@records("dot")
+def dot(x1: Any, x2: Any) -> TracedArray:
+    """The sum of products over the last axis of one and the last but one of the other."""
+    a, b = _pair(x1, x2)
+    if 0 in (a.ndim, b.ndim):
+        return elementwise(lambda one, other: one * other, a, b)
+    axis = max(b.ndim - 2, 0)
+    return tensordot(a, b, [[a.ndim - 1], [axis]])
+
+
+@records("tensordot")
+def tensordot(x1: Any, x2: Any, axes: Any = 2) -> TracedArray:
+    """The sum of products over pairs of axes."""
+    a, b = _pair(x1, x2)
+    if isinstance(axes, int):
+        one, other = list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    else:
+        one, other = (list(each) if isinstance(each, (list, tuple)) else [each] for each in axes)
+    one, other = [each % a.ndim for each in one], [each % b.ndim for each in other]
+    a_letters = _LETTERS[: a.ndim]
+    rest = iter(_LETTERS[a.ndim :])
+    b_letters = [next(rest) for _ in range(b.ndim)]
+    for left, right in zip(one, other, strict=True):
+        b_letters[right] = a_letters[left]
+    y_letters = [each for place, each in enumerate(a_letters) if place not in one]
+    y_letters += [each for place, each in enumerate(b_letters) if place not in other]
+    return product(a, b, a_letters, "".join(b_letters), "".join(y_letters))
+
+
+@records("inner")
+def inner(x1: Any, x2: Any) -> TracedArray:
+    """The sum of products over the last axes."""
+    a, b = _pair(x1, x2)
+    if 0 in (a.ndim, b.ndim):
+        return elementwise(lambda one, other: one * other, a, b)
+    return tensordot(a, b, [[a.ndim - 1], [b.ndim - 1]])
+
+
+@records("outer")
+def outer(x1: Any, x2: Any) -> TracedArray:
+    """All products of two numbers, one of each array."""
+    from engine._tracing.arrangement import ravel
+
+    a, b = _pair(x1, x2)
+    column, row = ravel(a), ravel(b)
+    return elementwise(
+        lambda one, other: one * other, column.reshaped((*column.extents, ONE)), row.reshaped((ONE, *row.extents))
+    )
+
+
+@records("vdot")
+def vdot(x1: Any, x2: Any) -> TracedArray:
+    """The sum of products of two arrays, as vectors."""
+    a, b = _pair(x1, x2)
+    return reduce(elementwise(lambda one, other: one * other, a, b), "sum", None, False)
+
+
+@records("einsum")
+def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> TracedArray:
+    """Sums of products that letters describe."""
+    del kwargs
+    trace = trace_of(*operands)
+    arrays = [as_traced(each, trace) for each in operands]
+    inputs, output = _letters_of(subscripts.replace(" ", ""), arrays)
+    letters = list(inputs)
+    for each in letters:
+        if len(set(each)) < len(each):
+            msg = f"einsum of a diagonal, as in {subscripts!r}, can't be recorded: use ops.diagonal before"
+            raise ValueError(msg)
+    found, own = arrays[0], letters[0]
+    for number, (array, other) in enumerate(zip(arrays[1:], letters[1:], strict=True), 2):
+        needed = output + "".join(letters[number:])
+        kept = "".join(dict.fromkeys(each for each in own + other if each in needed))
+        kept = output if number == len(arrays) else kept
+        found, own = product(found, array, own, other, kept), kept
+    found, own = _summed(found, own, output)
+    return found if own == output else transpose(found, [own.index(each) for each in output])
+
+
+def _letters_of(subscripts: str, arrays: Sequence[TracedArray]) -> tuple[list[str], str]:
+    """Returns the letters of each operand and of the result, without an ellipsis."""
+    before, arrow, after = subscripts.partition("->")
+    given = before.split(",")
+    if len(given) != len(arrays):
+        msg = f"einsum of {subscripts!r} takes {len(given)} arrays, got {len(arrays)}"
+        raise ValueError(msg)
+    free = [letter for letter in _LETTERS if letter not in subscripts]
+    most = max(
+        (array.ndim - len(each.replace("...", "")) for each, array in zip(given, arrays, strict=True) if "..." in each),
+        default=0,
+    )
+    shared = "".join(free[:most])
+    inputs = []
+    for each, array in zip(given, arrays, strict=True):
+        count = array.ndim - len(each.replace("...", ""))
+        found = each.replace("...", shared[len(shared) - count :] if count else "")
+        if len(found) != array.ndim:
+            msg = f"einsum of {subscripts!r}: {each!r} has another number of letters than {array!r} has axes"
+            raise ValueError(msg)
+        inputs.append(found)
+    joined = "".join(inputs)
+    if arrow:
+        return inputs, after.replace("...", shared)
+    once = sorted(each for each in set(joined) if joined.count(each) == 1 and each not in shared)
+    return inputs, shared + "".join(once)
+
+
+@records("cross")
+def cross(  # noqa: PLR0917 # Keras' signature
+    x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None
+) -> TracedArray:
+    """Vector products of three components."""
+    from engine._tracing.arrangement import moveaxis, stack
+
+    a, b = _pair(x1, x2)
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    left, right = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+
+    def component(i: int, j: int) -> TracedArray:
+        pairs = left[..., i], right[..., j], left[..., j], right[..., i]
+        return elementwise(lambda p, q, r, s: p * q - r * s, *pairs, dtype=float_dtype(a, b))
+
+    return stack([component(1, 2), component(2, 0), component(0, 1)], axisc)
+
+

@@ -1,0 +1,300 @@
+"""Traces: the nodes that a traced function records, and its symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._base.promotion import as_array
+from engine._tracing.extents import BatchLength, Extents, Extent, full_shape, length, sample_shape, text_of
+from engine._tracing.symbolic import Symbolic, current
+
+
+class Input(NamedTuple):
+    """An input of a trace."""
+
+    number: int
+
+
+class Computed(NamedTuple):
+    """Output `output` of entry `entry` of a trace."""
+
+    entry: int
+    output: int = 0
+
+
+class OfWeight(NamedTuple):
+    """Weight number `index` of a layer."""
+
+    layer: Any
+    index: int
+
+
+Origin = Input | Computed | OfWeight
+"""What computes a value."""
+View = tuple[Origin, Extents]
+"""A value, under a shape that has as many elements."""
+
+
+class Node(NamedTuple):
+    """A node of the core's program."""
+
+    kind: str
+    inputs: tuple[View, ...]
+    shape: Extents
+    fields: Mapping[str, Any]
+
+
+class Use(NamedTuple):
+    """A call of a layer or a model in a traced function."""
+
+    part: Any
+    inputs: tuple[View, ...]
+    shapes: tuple[Extents, ...]
+    """Of its outputs."""
+    mode: bool | None
+    """The argument `training`."""
+    given: Any
+    """The further arguments."""
+
+
+class Trace:
+    """What a traced function has recorded.
+
+    Args:
+        inputs: the shape of each input.
+        dtypes: the dtype of each input.
+    """
+
+    def __init__(self, inputs: Sequence[Extents], dtypes: Sequence[str]) -> None:
+        self.entries: list[Node | Use] = []
+        self.inputs = [
+            TracedArray(self, Input(number), shape, dtype)
+            for number, (shape, dtype) in enumerate(zip(inputs, dtypes, strict=True))
+        ]
+        self.losses: list[TracedArray] = []
+        """The arguments of `add_loss`."""
+        self._constants: dict[Any, TracedArray] = {}
+
+    @contextmanager
+    def recording(self) -> Iterator[Trace]:
+        """Makes this the current trace within the block."""
+        token = current.set(self)
+        try:
+            yield self
+        finally:
+            current.reset(token)
+
+    def add(
+        self, kind: str, inputs: Sequence[TracedArray], shape: Extents, dtype: str, **fields: Any
+    ) -> TracedArray:
+        """Appends a node, and returns its output."""
+        self.entries.append(Node(kind, tuple(each.view for each in inputs), tuple(shape), fields))
+        return TracedArray(self, Computed(len(self.entries) - 1), tuple(shape), dtype)
+
+    def use(
+        self,
+        part: Any,
+        inputs: Sequence[TracedArray],
+        shapes: Sequence[Any],
+        mode: bool | None,
+        given: Any,
+    ) -> tuple[TracedArray, ...]:
+        """Appends a call of a layer or a model, and returns its outputs, whose samples have `shapes`."""
+        outputs = tuple(map(full_shape, shapes))
+        self.entries.append(Use(part, tuple(each.view for each in inputs), outputs, mode, given))
+        entry = len(self.entries) - 1
+        return tuple(
+            TracedArray(self, Computed(entry, number), shape, "float32") for number, shape in enumerate(outputs)
+        )
+
+    def constant(self, value: Any) -> TracedArray:
+        """Returns an array as a node."""
+        array: NDArray[Any] = as_array(value)
+        if array.dtype.kind not in "biuf":
+            msg = f"a traced function takes real numbers, got an array of dtype {array.dtype}"
+            raise TypeError(msg)
+        key = (array.shape, array.dtype.name, array.tobytes())
+        if key not in self._constants:
+            numbers = np.ascontiguousarray(array, np.float32).reshape(-1)
+            self._constants[key] = self.add(
+                "constants", (), tuple(map(Extent, array.shape)), array.dtype.name, numbers=numbers
+            )
+        return self._constants[key]
+
+    def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
+        """Returns weight number `index` of a layer."""
+        return TracedArray(self, OfWeight(layer, index), tuple(map(Extent, shape)), "float32")
+
+
+class TracedArray(Symbolic):
+    """A symbol in a traced function.
+
+    Args:
+        trace: what records the function.
+        origin: what computes its numbers.
+        shape: of all of its axes.
+        dtype: its name, which Keras' rules determine; the core computes in float32.
+    """
+
+    def __init__(self, trace: Trace, origin: Origin, shape: Extents, dtype: str) -> None:
+        self.trace, self.origin, self.extents, self.dtype = trace, origin, shape, dtype
+
+    @property
+    def _as_tensor(self) -> TracedArray:
+        return self
+
+    @property
+    def view(self) -> View:
+        """The value with the shape under which this symbol reads it."""
+        return self.origin, self.extents
+
+    @property
+    def _sample(self) -> Any:
+        """The shape of one sample."""
+        return sample_shape(self.extents)
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Shape. A length that depends on the number of samples is no int, but computes like one."""
+        return tuple(map(length, self.extents))
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.extents)
+
+    rank = ndim
+
+    @property
+    def size(self) -> Any:
+        """Number of elements."""
+        product: Any = 1
+        for each in self.shape:
+            product = product * each
+        return product
+
+    @property
+    def T(self) -> Any:  # noqa: N802 # NumPy's name
+        """The transposed array."""
+        return self._applied("transpose", self)
+
+    def reshaped(self, shape: Extents) -> TracedArray:
+        """Returns the same numbers under another shape, which has as many elements."""
+        return TracedArray(self.trace, self.origin, tuple(shape), self.dtype)
+
+    def as_dtype(self, dtype: str) -> TracedArray:
+        """Returns the same numbers under another dtype."""
+        return TracedArray(self.trace, self.origin, self.extents, dtype)
+
+    def through(self, layer: Any, training: bool | None = None, arguments: Any = None) -> TracedArray:
+        """Returns the output of a layer or model with one output that is called on this symbol."""
+        return self._called_by(layer, [self], training, arguments)[0]
+
+    @staticmethod
+    def _called_by(
+        layer: Any, inputs: Sequence[TracedArray], mode: bool | None, given: Any
+    ) -> tuple[TracedArray, ...]:
+        """Records a call of a layer or model on symbols, and returns its outputs."""
+        samples = [each._sample for each in inputs]
+        shapes = layer._output_shapes_for(samples)
+        layer._build_for_inputs(samples)
+        return inputs[0].trace.use(layer, inputs, shapes, mode, given)
+
+    def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from engine._tracing.dispatch import implementation
+
+        return implementation(operation)(*args, **kwargs)
+
+    def __len__(self) -> int:
+        if not self.extents:
+            msg = "a single number has no len()"
+            raise TypeError(msg)
+        known = self.extents[0].known
+        if known is None:
+            raise self._no_values("len() of it")
+        return known
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.extents or self.extents[0].known is None:
+            raise self._no_values("a loop over its samples")
+        return (self[place] for place in range(self.extents[0].fixed))
+
+    # The methods of NumPy's arrays.
+
+    def astype(self, dtype: Any) -> Any:
+        """The same numbers in another dtype."""
+        return self._applied("cast", self, dtype)
+
+    def reshape(self, *shape: Any) -> Any:
+        """The same numbers in another shape."""
+        given = shape[0] if len(shape) == 1 and isinstance(shape[0], (list, tuple)) else shape
+        return self._applied("reshape", self, given)
+
+    def transpose(self, *axes: Any) -> Any:
+        """The array with its axes in another order, by default the reverse one."""
+        given = axes[0] if len(axes) == 1 and isinstance(axes[0], (list, tuple)) else axes
+        return self._applied("transpose", self, tuple(given) or None)
+
+    def copy(self) -> Any:
+        """This symbol."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"<symbol shape={text_of(self.extents)}, dtype={self.dtype}>"
+
+
+def _reducing(name: str) -> Any:
+    def method(self: TracedArray, axis: Any = None, keepdims: bool = False) -> Any:
+        return self._applied(name, self, axis, keepdims)
+
+    method.__doc__ = f"The same as `ops.{name}`."
+    return method
+
+
+for _name in ("sum", "mean", "max", "min", "prod", "all", "any"):
+    setattr(TracedArray, _name, _reducing(_name))
+
+
+def trace_of(*values: Any) -> Trace:
+    """Returns the trace that records an operation on `values`."""
+    for value in values:
+        if isinstance(value, TracedArray):
+            return value.trace
+    found = current.get()
+    if found is None:
+        msg = "a length that depends on the batch can be used only in the function that it comes from"
+        raise TypeError(msg)
+    return found
+
+
+def as_traced(value: Any, trace: Trace) -> TracedArray:
+    """Returns `value`, a symbol, a weight, an array or a number, as a symbol of `trace`."""
+    if isinstance(value, TracedArray):
+        if value.trace is not trace:
+            msg = "a symbol was used in another function than the one that is recorded: pass it as an argument"
+            raise TypeError(msg)
+        return value
+    if isinstance(value, BatchLength):
+        from engine._tracing.primitives import samples
+
+        return samples(trace, value.extent)
+    if isinstance(value, Symbolic):
+        msg = (
+            f"{value!r} belongs to the model around the function that is recorded: give it to the layer as an input, in a "
+            "list with the others"
+        )
+        raise TypeError(msg)
+    found = getattr(value, "_weight_in", None)
+    if found is not None:
+        symbol: TracedArray = found(trace)
+        return symbol
+    if isinstance(value, (list, tuple)) and any(isinstance(each, (Symbolic, BatchLength)) for each in value):
+        from engine._tracing.arrangement import stack
+
+        return stack(value)
+    return trace.constant(value)

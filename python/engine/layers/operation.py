@@ -1,0 +1,178 @@
+"""Operations on the symbols of a model, such as `x + y` or `ops.exp(x)`: parts of a model beside its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from engine._base.checks import Shape
+from engine._base.spec import auto_name, snake_case
+from engine._core_interface.cpp import Float32
+from engine._tracing.dispatch import class_name, implementation
+from engine._tracing.symbolic import mapped
+from engine.layers._outputs import TRIED_LENGTHS
+from engine.layers.layer import Layer, Part
+from engine.layers.recordings import Recording, Slot, filled_slots, recording
+from engine.layers.symbols import CallArguments, called_on
+
+
+class OperationPart(Part):
+    """A function of `engine.ops` that was called on symbols of a model.
+
+    Args:
+        operation: the name of the function.
+        args: its arguments by position, with a `Slot` in place of each symbol.
+        kwargs: its arguments by name.
+        dtypes: of the symbols.
+        name: of the part; default that of the operation, with a number.
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        dtypes: Sequence[str],
+        name: str | None = None,
+    ) -> None:
+        self.operation, self._args, self._kwargs, self._dtypes = operation, args, kwargs, list(dtypes)
+        self.name = auto_name(snake_case(class_name(operation))) if name is None else name
+        self._recordings: dict[tuple[Shape, ...], Recording] = {}
+
+    def _recording_for(self, samples: Sequence[Shape], mode: Any = None, given: Any = None) -> Recording:
+        """Returns what the operation records for symbols whose samples have the shapes `samples`."""
+        del mode, given
+        key = tuple(samples)
+        if key not in self._recordings:
+            self._recordings[key] = recording(self._applied, samples, self._dtypes)
+        return self._recordings[key]
+
+    def _applied(self, *values: Any) -> Any:
+        return implementation(self.operation)(*filled_slots(self._args, values), **filled_slots(self._kwargs, values))
+
+    def _computed(self, *values: Any) -> Any:
+        """Returns the results for arrays, by NumPy."""
+        from engine import ops, random
+
+        function = getattr(ops, self.operation, None) or getattr(random, self.operation)
+        return function(*filled_slots(self._args, values), **filled_slots(self._kwargs, values))
+
+    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Any:
+        del training, options
+        return self._computed(*(np.asarray(each) for each in inputs))
+
+    # What models need to know of their parts.
+
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
+        return shapes_by_trial(lambda known: self._recording_for(known).shapes, samples)
+
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        return self._output_shapes_for([input_shape])[0]
+
+    def _output_dtypes_for(self, dtypes: Sequence[str]) -> Sequence[str]:
+        del dtypes
+        return [each.dtype for each in next(iter(self._recordings.values())).outputs]
+
+    def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
+        """Does nothing, as there are no weights."""
+
+    @property
+    def _output_count(self) -> int:
+        return len(next(iter(self._recordings.values())).outputs) if self._recordings else 1
+
+    @property
+    def _leaves(self) -> list[Layer]:
+        return []
+
+    def _modes_of_leaves(self, training: bool | None) -> list[bool]:
+        del training
+        return []
+
+    def _arguments_of_leaves(self, given: CallArguments | None) -> list[CallArguments | None]:
+        del given
+        return []
+
+    @property
+    def _given_input_shape(self) -> Shape | None:
+        return None
+
+    # Weights: none.
+
+    @property
+    def built(self) -> bool:
+        """True, as there are no weights to create."""
+        return True
+
+    @property
+    def weights(self) -> list[Float32]:
+        """An empty list."""
+        return []
+
+    @property
+    def trainable_weights(self) -> list[Float32]:
+        """An empty list."""
+        return []
+
+    @property
+    def non_trainable_weights(self) -> list[Float32]:
+        """An empty list."""
+        return []
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Takes an empty list."""
+        self._checked(weights)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Does nothing."""
+
+    def _not_built(self, action: str) -> Exception:
+        return ValueError(f"operation {self.name!r} has no weights, so no {action}")
+
+    def __repr__(self) -> str:
+        return f"<Operation {self.operation}, name={self.name}>"
+
+
+@cache
+def class_of(operation: str) -> type[OperationPart]:
+    """Returns the class of an operation, which is named as in Keras."""
+    return type(class_name(operation), (OperationPart,), {"__module__": __name__})
+
+
+def shapes_by_trial(shapes_for: Callable[[Sequence[Shape]], list[Any]], samples: Sequence[Any]) -> list[Any]:
+    """Returns the shapes of outputs, with None for lengths that depend on unknown ones.
+
+    Args:
+        shapes_for: returns the shape of one sample of each output for inputs of shapes without None.
+        samples: the shape of one sample of each input; None stands for unknown lengths.
+    """
+    if not any(None in sample for sample in samples):
+        return shapes_for(samples)
+    one, other = (
+        shapes_for([tuple(length if each is None else each for each in sample) for sample in samples])
+        for length in TRIED_LENGTHS
+    )
+    return [
+        tuple(size if size == again else None for size, again in zip(first, second, strict=True))
+        for first, second in zip(one, other, strict=True)
+    ]
+
+
+def recorded(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Returns the symbolic results of a function of `engine.ops` that is called on symbols of a model."""
+    symbols = list[Any]()
+
+    def slot_for(value: Any) -> Slot:
+        symbol = value._as_tensor
+        if symbol not in symbols:
+            symbols.append(symbol)
+        return Slot(symbols.index(symbol))
+
+    given, named = mapped(slot_for, args), mapped(slot_for, kwargs)
+    part = class_of(operation)(operation, given, named, [symbol.dtype for symbol in symbols])
+    part._output_shapes_for([symbol._sample for symbol in symbols])
+    outputs = called_on(part, symbols)
+    return next(iter(part._recordings.values())).with_outputs(outputs)
