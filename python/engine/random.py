@@ -14,6 +14,7 @@ from engine._base.lazy_imports import on_first_use
 from engine._base.random_state import next_key, next_seed
 from engine._base.spec import auto_name
 from engine._core_interface import cpp
+from engine._tracing.dispatch import make_traceable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -376,6 +377,8 @@ def _scaled(
             raise ValueError(msg) from None
     return scaled
 
+
+make_traceable((name for name in __all__ if name != "shuffle"), globals(), always=True)
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

@@ -273,6 +273,7 @@ def named_leaves(layers: Sequence[Part], root: str = "") -> Iterator[tuple[str, 
     """
     for layer in layers:
         if not isinstance(layer, Layer):
+            # An operation on symbols has no parts.
             yield from named_leaves(layer._parts_in_order, f"{root}{layer.name}/")
         elif not isinstance(layer, InputLayer):
             yield f"{root}{layer.name}", layer

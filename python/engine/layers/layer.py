@@ -183,6 +183,11 @@ class Part:
         return []
 
     @property
+    def _layers_of_weights(self) -> list[Layer]:
+        """The layers that have weights, each once, in Keras' order."""
+        return list(dict.fromkeys(self._leaves))
+
+    @property
     @abstractmethod
     def _leaves(self) -> list[Layer]:
         """The layers, without the models around them, in the order in which they compute, each as often as it is used."""
@@ -190,10 +195,6 @@ class Part:
     @abstractmethod
     def _modes_of_leaves(self, training: bool | None) -> list[bool]:
         """The argument `training` of each of `_leaves` if this part is called with `training`; None is no argument."""
-
-    @abstractmethod
-    def _arguments_of_leaves(self, given: CallArguments | None) -> list[CallArguments | None]:
-        """The other arguments of each of `_leaves` if this part is called with `given`."""
 
     @property
     @abstractmethod
@@ -207,6 +208,14 @@ class Part:
     @abstractmethod
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """Returns the shape of one output for one input of shape `input_shape`; ValueError if that doesn't fit."""
+
+    def _recording_for(self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None) -> Any:
+        """Returns what Python code of its own records, for inputs whose samples have the shapes `samples`.
+
+        None is returned for what the core computes by operations of its own, and for what only Python can compute.
+        """
+        del samples, mode, given
+        return None  # noqa: RET501 # a value
 
     @property
     def _input_count(self) -> int:
@@ -522,23 +531,28 @@ class Layer(Part, Spec):
                 self._weights = weights
             return weights
 
-    def _initial_weights(self, input_shape: Shape) -> list[Float32]:
-        """Returns the current weights, or new ones for inputs of `input_shape`, which the layer doesn't take over."""
+    def _initial_weights(self, input_shape: Shape | None) -> list[Float32]:
+        """Returns the current weights, or new ones for inputs of `input_shape`, which the layer doesn't take over.
+
+        None is the shape for a layer that is built, and whose weights nodes read.
+        """
         wanted = self._fitting_weights(input_shape)
         weights = self.weights if self.built else [weight.start(self.name) for weight in wanted]
         self._specs = wanted
+        if input_shape is None:
+            return weights
         if self._sample_shape is None or not fits(input_shape, self._sample_shape):
             self._sample_shape = input_shape
         return weights
 
-    def _fitting_weights(self, input_shape: Shape) -> list[Weight]:
+    def _fitting_weights(self, input_shape: Shape | None) -> list[Weight]:
         """Returns `_weights_for(input_shape)`; ValueError if the current weights have other shapes."""
-        wanted = self._weights_for(input_shape)
+        wanted = self._specs if input_shape is None else self._weights_for(input_shape)
         for weight in wanted:
             if None in weight.shape:
                 msg = (
                     f"layer {self.name!r} would need a {weight.name} of shape {weight.shape} for inputs "
-                    f"{text_of_shape(input_shape)}: the length of this axis must be known. Give Input() a number instead "
+                    f"{text_of_shape(input_shape or ())}: the length of this axis must be known. Give Input() a number instead "
                     "of None, or put a GlobalAveragePooling1D() before the layer"
                 )
                 raise ValueError(msg)
@@ -1006,6 +1020,11 @@ class Layer(Part, Spec):
         """Whether Python computes the layer."""
         return type(self).call is not Layer.call
 
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
+        if not samples:  # its weights are what it computes
+            return [()]
+        return super()._output_shapes_for(samples)
+
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """Returns the shape of one output for one input of shape `input_shape`; ValueError if that doesn't fit."""
         return self._custom_output_shape(input_shape) if self._is_custom else input_shape
@@ -1041,6 +1060,18 @@ class Layer(Part, Spec):
                 "trainable": self.trainable,
                 "host": host,
             }
+        ]
+
+    def _lowered_weights(self) -> list[Any]:
+        """Returns an operation for each weight, whose output is the weight itself."""
+        return [
+            {
+                "kind": "variable",
+                "shape": [[length, 0] for length in weight.shape],
+                "trainable": self.trainable and weight.trainable,
+                **asked(weight=weight),
+            }
+            for weight in self._specs
         ]
 
     def _lower_masked(self, input_shape: Shape, mask_shape: Shape) -> list[LayerOperation] | None:
@@ -1118,9 +1149,6 @@ class Layer(Part, Spec):
 
     def _modes_of_leaves(self, training: bool | None) -> list[bool]:
         return [self._training_by_default if training is None else training]
-
-    def _arguments_of_leaves(self, given: CallArguments | None) -> list[CallArguments | None]:
-        return [given]
 
 
 class Seeded(Layer):

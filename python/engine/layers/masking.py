@@ -72,7 +72,7 @@ def mask_sources(
     before: list[int | None] = []
     after: list[int | None] = []
     for number, (layer, read) in enumerate(zip(stack, reads, strict=True)):
-        source = layer._mask_source_of([None if each < 0 else after[each] for each in read])
+        source = layer._mask_source_of([None if each < 0 else after[each] for each in read]) if read else None
         before.append(source)
         after.append(_mask_after(layer, number, source))
     return before, after

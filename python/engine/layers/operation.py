@@ -17,7 +17,7 @@ from engine._tracing.symbolic import mapped
 from engine.layers._outputs import TRIED_LENGTHS
 from engine.layers.layer import Layer, Part
 from engine.layers.recordings import Recording, Slot, filled_slots, recording
-from engine.layers.symbols import CallArguments, called_on
+from engine.layers.symbols import called_on
 
 
 class OperationPart(Part):
@@ -90,10 +90,6 @@ class OperationPart(Part):
 
     def _modes_of_leaves(self, training: bool | None) -> list[bool]:
         del training
-        return []
-
-    def _arguments_of_leaves(self, given: CallArguments | None) -> list[CallArguments | None]:
-        del given
         return []
 
     @property

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
+from engine import tree
 from engine._base.checks import (
     LARGEST,
     Shape,
@@ -82,6 +83,8 @@ from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.call_arguments import canonical_dtype
 from engine.layers.layer import JOINING, Part
+from engine.layers.operation import OperationPart
+from engine.layers.recordings import NodeLeaf
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbol_of, symbols_of
 from engine.metrics import Metric
 from engine.models.functional_config import (
@@ -107,6 +110,7 @@ from engine.models.stack import (
     tracked,
 )
 from engine.models.wiring import (
+    Inside,
     Network,
     Shapes,
     Structure,
@@ -913,18 +917,25 @@ class Model(Part, SaysWhatIsLeftOut):
         def value_of(number: int) -> Any:
             return inputs[-1 - number] if number < 0 else values[number]
 
-        leaves, wiring = self._network
-        calls = zip(
-            leaves, wiring.reads, self._modes_of_leaves(training), self._arguments_of_leaves(), strict=True
-        )
-        for leaf, reads, mode, given in calls:
+        nothing = repeat(None)
+        calls = zip(self._layers, self._wiring.reads, self._modes or nothing, self._arguments or nothing, strict=False)
+        for part, reads, mode, given in calls:
             options: dict[str, Any] = {} if given is None else dict(given)
-            values.append(leaf._called_on([value_of(number) for number in reads], mode, options))
-            if leaf.activity_regularizer is not None:  # a layer that is used twice has two
-                penalties.setdefault(leaf, []).extend(leaf._penalties)
+            read = [value_of(number) for number in reads]
+            outputs = part._called_on(read, mode if training is None else training, options)
+            values += tree.flatten(outputs) if part._output_count > 1 else [outputs]
+            penalised = part._penalised if isinstance(part, Model) else [part]
+            for leaf in penalised:
+                if isinstance(leaf, Layer) and leaf.activity_regularizer is not None:  # one that is used twice has two
+                    penalties.setdefault(leaf, []).extend(leaf._penalties)
         for leaf, found in penalties.items():
             leaf._penalties = found
-        return self._structures[1].packed([np.asarray(value_of(number)) for number in wiring.outputs])
+        return self._structures[1].packed([np.asarray(value_of(number)) for number in self._wiring.outputs])
+
+    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
+        """Returns the outputs for arrays, one for each input; models take no `options`."""
+        del options
+        return self(self._packed_inputs(inputs), training)
 
     @property
     def losses(self) -> list[float]:
@@ -1201,7 +1212,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """Warns, in the first training after `compile`, of layers with which the model can't learn."""
         if self._trained_with is not compiled:
             self._trained_with = compiled
-            shapes = shapes_along([start.sample_shape for start in self._starts], *self._network)
+            shapes = self._shapes_of_leaves(self._network)
             warn_of_layers(compiled, self._network.leaves, shapes.values, paths_to_outputs(self._network))
 
     def _warn_of_loss(self, compiled: Compiled, loss: float, source: Source) -> None:
@@ -1229,7 +1240,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def layers(self) -> list[Any]:
         """The layers in Keras' order, input layers included, each listed once. A nested model is one entry."""
-        return list(dict.fromkeys(self._parts_in_order))
+        return [part for part in dict.fromkeys(self._parts_in_order) if not isinstance(part, OperationPart)]
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """Returns the layer with the given `name`, or at the given `index`. A nested model is one entry.
@@ -1505,11 +1516,11 @@ class Model(Part, SaysWhatIsLeftOut):
         if program is None:
             return [array for leaf in leaves for array in leaf.weights]
         arrays = iter(read_weights(program))
-        return [
-            array
-            for leaf in leaves
-            for array in leaf._as_layer_weights(islice(arrays, len(leaf._weight_names)))
-        ]
+        within = {
+            leaf: leaf._as_layer_weights(islice(arrays, len(leaf._weight_names)))
+            for leaf in dict.fromkeys(self._network.leaves)
+        }
+        return [array for leaf in leaves for array in (within[leaf] if leaf in within else leaf.weights)]
 
     @property
     def trainable_weights(self) -> list[Float32]:
@@ -1532,7 +1543,12 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock:
             values = self._checked(weights)
             if values and self._program is not None:
-                self._program.write_variables(values)
+                rest = iter(values)
+                by_leaf = {leaf: [*islice(rest, len(leaf.weights))] for leaf in self._owners}
+                inside = [*dict.fromkeys(self._network.leaves)]
+                self._program.write_variables([array for leaf in inside for array in by_leaf.pop(leaf, ())])
+                for leaf, arrays in by_leaf.items():  # no node reads them
+                    leaf.set_weights(arrays)
 
     def _not_built(self, action: str) -> ValueError:
         return ValueError(
@@ -1542,12 +1558,13 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _shape_to_build_for(self, sample: Shape) -> Shape:
         """The shape to build the model for if the first samples have shape `sample`. Lengths of texts are left open."""
-        leaves = self._leaves
-        if not leaves or not isinstance(leaves[0], Embedding):
+        network = self._network_with(self, self._layers)
+        if not network.leaves or not isinstance(network.leaves[0], Embedding):
             return sample
         free = tuple(None if size > 1 else size for size in sample)
         try:
-            for leaf, (shape, *_) in zip(leaves, shapes_along([free], *self._network).read, strict=True):
+            shapes = shapes_along([free], network.leaves, network.wiring)
+            for leaf, (shape, *_) in zip(network.leaves, shapes.read, strict=True):
                 leaf._fitting_weights(shape)
         except ValueError:
             return sample
@@ -1963,25 +1980,20 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def _leaves(self) -> list[Layer]:
-        return self._network_with(self, self._layers).leaves
+        return [leaf for part in self._layers for leaf in part._leaves]
 
     @property
     def _owners(self) -> list[Layer]:
         """The layers, without the models around them, each once."""
-        return list(dict.fromkeys(self._leaves))
+        found = (leaf for part in dict.fromkeys(self._layers) for leaf in part._layers_of_weights)
+        return list(dict.fromkeys(found))
+
+    @property
+    def _layers_of_weights(self) -> list[Layer]:
+        return self._owners
 
     def _modes_of_leaves(self, training: bool | None) -> list[bool]:
         return _modes_through(self._layers, self._modes, training)
-
-    def _arguments_of_leaves(self, given: CallArguments | None = None) -> list[CallArguments | None]:
-        """The arguments, beside the inputs and `training`, that each of `_leaves` was called with in this model."""
-        del given  # a model takes none
-        return self._arguments_in(self._layers)
-
-    def _arguments_in(self, stack: Sequence[Part]) -> list[CallArguments | None]:
-        """The same for the leaves of `stack`, which become the parts of this model."""
-        calls = zip(stack, self._arguments or (None,) * len(stack), strict=True)
-        return [arguments for part, given in calls for arguments in part._arguments_of_leaves(given)]
 
     def _models_within(self) -> list[Model]:
         """The models that are parts of this one, at any depth."""
@@ -2047,7 +2059,8 @@ class Model(Part, SaysWhatIsLeftOut):
             for part, read in zip(stack, shapes.read, strict=True):
                 if isinstance(part, Model):
                     part._build_for_inputs(read)
-        network = network_of(stack, wiring, _network_within)
+        inside: Inside = stack, wiring, self._modes, self._arguments
+        network = network_of(inside, _inside_of, _known_inputs(starts, stack, wiring))
         with JOINING:
             self._build_program(list(starts), [*stack], wiring, network, compiled)
 
@@ -2067,19 +2080,18 @@ class Model(Part, SaysWhatIsLeftOut):
         leaves = network.leaves
         if starts and stack:
             inputs = [start.sample_shape for start in starts]
-            shapes = shapes_along(inputs, leaves, network.wiring)
-            output_shapes = shapes.outputs
-            known = _known_shapes(inputs, network)
-            given, dtypes = self._arguments_in(stack), [start.dtype for start in starts]
-            found = lowered(network, known, self._trainable, arguments=given, dtypes=dtypes)
+            output_shapes = shapes_along(inputs, stack, wiring).outputs
+            known, dtypes = _known_inputs(starts, stack, wiring), [start.dtype for start in starts]
+            shapes = self._shapes_of_leaves(network, starts, known)
+            found = lowered(network, known, self._trainable, dtypes=dtypes)
             operations = found.operations
             weights = [self._lent_or_own(*pair) for pair in first_uses(shapes, leaves).items()]
             arrays = list(chain(*weights))
             program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
             if None in inputs[0]:
-                by_shape = ProgramsByShape(program, known[0], self._lowering_of(network, given, dtypes))
+                by_shape = ProgramsByShape(program, known[0], self._lowering_of(stack, wiring, network, dtypes))
             if compiled is not None:
-                self._compile_program(compiled, program, operations, network, shapes)
+                self._compile_program(compiled, program, operations, network, shapes, output_shapes)
         staying = set(leaves)
         for leaf in self._attached:
             if leaf not in staying:
@@ -2108,13 +2120,15 @@ class Model(Part, SaysWhatIsLeftOut):
         self._program = program  # last: a thread without the lock that sees the program sees all the rest too
 
     def _lowering_of(
-        self, network: Network, arguments: Sequence[CallArguments | None], dtypes: Sequence[str]
+        self, stack: Sequence[Part], wiring: Wiring, network: Network, dtypes: Sequence[str]
     ) -> Lowering:
         """Returns a function that lowers the layers for samples of any length, with what is trainable now."""
-        learns, trainable = self._trainable, {leaf: leaf.trainable for leaf in network.leaves}
+        learns, trainable = self._trainable, {leaf: leaf.trainable for leaf in network.leaves if leaf._specs}
+        inside: Inside = stack, wiring, self._modes, self._arguments
 
         def lowering(shape: Shape) -> Lowered:
-            return lowered(network, [shape], learns, trainable=trainable, arguments=arguments, dtypes=dtypes)
+            found = network_of(inside, _inside_of, [shape])
+            return lowered(found, [shape], learns, trainable=trainable, dtypes=dtypes)
 
         return lowering
 
@@ -2143,23 +2157,25 @@ class Model(Part, SaysWhatIsLeftOut):
         operations: Sequence[Operation],
         network: Network,
         shapes: Shapes,
+        outputs: Sequence[Shape],
     ) -> None:
+        """Compiles a program; the `outputs` are shapes with None for lengths that differ from batch to batch."""
         has_hosts = any("host" in operation for operation in operations)
         reads_mask = compiled.has_loss or len(compiled.names) > 1
         masked = masked_losses(shapes, network) if reads_mask else [False] * len(shapes.outputs)
         weights = tracked(shapes, network.leaves, self._trainable)
-        compiled.apply(program, weights, shapes.outputs, has_hosts, masked)
+        compiled.apply(program, weights, outputs, has_hosts, masked)
 
     def _apply(self, compiled: Compiled) -> None:
         """Compiles the program, if there is one, with `compiled`."""
         program, starts, network = self._program, self._starts, self._network_with(self, self._layers)
         if program and starts:
-            inputs = [start.sample_shape for start in starts]
-            shapes, known = shapes_along(inputs, *network), _known_shapes(inputs, network)
-            given, dtypes = self._arguments_of_leaves(), [start.dtype for start in starts]
-            now = operations_through(network, known, self._trainable, arguments=given, dtypes=dtypes)
+            known, dtypes = _known_inputs(starts, self._layers, self._wiring), [start.dtype for start in starts]
+            shapes = self._shapes_of_leaves(network, starts, known)
+            now = operations_through(network, known, self._trainable, dtypes=dtypes)
             if self._operations == now:
-                self._compile_program(compiled, program, self._operations, network, shapes)
+                outputs = self._output_shapes_for([start.sample_shape for start in starts])
+                self._compile_program(compiled, program, self._operations, network, shapes, outputs)
                 return
         # `trainable` was assigned, or there is no program yet.
         self._set_parts(starts, self._layers, compiled, self._wiring)
@@ -2207,23 +2223,39 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _network_with(self, changed: Model, stack: Sequence[Part]) -> Network:
         """The network that this model has when `changed`, a part of it at some depth or itself, gets the layers `stack`."""
-        if self is changed and stack is not self._layers:
-            if not stack:
-                msg = f"model {self.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
-                raise ValueError(msg)
-            return network_of(stack, chain_of(len(stack)), _network_within)
+        def within(part: Part) -> Inside | None:
+            if part is changed and stack is not changed._layers:
+                if not stack:
+                    msg = f"model {part.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
+                    raise ValueError(msg)
+                return stack, chain_of(len(stack)), (), ()
+            return _inside_of(part)
 
-        def within(part: Part) -> Network | None:
-            return part._network_with(changed, stack) if isinstance(part, Model) else None
+        inside = cast(Inside, within(self))
+        return network_of(inside, within, _known_inputs(self._starts, *inside[:2]))
 
-        return network_of(self._layers, self._wiring, within)
+    def _shapes_of_leaves(
+        self, network: Network, starts: Sequence[InputLayer] = (), known: Sequence[Shape] = ()
+    ) -> Shapes:
+        """The shapes throughout a network, with None for unknown lengths; nodes know all lengths.
+
+        Args:
+            network: the leaves.
+            starts: the input layers, default those of this model.
+            known: the shapes of the inputs without None.
+        """
+        starts = starts or self._starts
+        inputs = [start.sample_shape for start in starts]
+        if any(isinstance(leaf, NodeLeaf) for leaf in network.leaves):
+            inputs = list(known or _known_inputs(starts, self._layers, self._wiring))
+        return shapes_along(inputs, network.leaves, network.wiring)
 
     def _require_fitting(self, network: Network) -> None:
         """Raises ValueError if the model can't have `network` in place of its own."""
-        shapes = shapes_along([start.sample_shape for start in self._starts], *network)
+        shapes = self._shapes_of_leaves(network)
         first_uses(shapes, network.leaves)
-        for leaf, (sample, *_) in zip(network.leaves, shapes.read, strict=True):
-            leaf._fitting_weights(sample)
+        for leaf, read in zip(network.leaves, shapes.read, strict=True):
+            leaf._fitting_weights(read[0] if read else None)
         if self._compiled is not None:
             self._compiled.require_readable(shapes.outputs)
             masked_losses(shapes, network)
@@ -2275,17 +2307,17 @@ def _modes_through(stack: Sequence[Part], modes: Sequence[bool | None], training
     return found
 
 
-def _network_within(part: Part) -> Network | None:
-    """Returns the network of a model; None for a layer."""
-    return part._network_with(part, part._layers) if isinstance(part, Model) else None
+def _inside_of(part: Part) -> Inside | None:
+    """Returns the parts of a model and their connections; None for a layer."""
+    return (part._layers, part._wiring, part._modes, part._arguments) if isinstance(part, Model) else None
 
 
-def _known_shapes(inputs: Sequence[Shape], network: Network) -> list[Shape]:
+def _known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: Wiring) -> list[Shape]:
     """Returns the shapes of the inputs with a number in place of each None, as the first program is built for."""
-    if len(inputs) > 1:
-        return list(inputs)
-    leaves, wiring = network
-    return [known_shape(inputs[0], lambda shape: shapes_along([shape], leaves, wiring).values)]
+    inputs = [start.sample_shape for start in starts]
+    if len(inputs) != 1 or not stack:
+        return inputs
+    return [known_shape(inputs[0], lambda shape: shapes_along([shape], stack, wiring).values)]
 
 
 def _require_known_lengths(starts: Sequence[InputLayer]) -> None:

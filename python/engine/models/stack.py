@@ -20,7 +20,7 @@ from engine.layers.call_arguments import canonical_dtype
 from engine.layers.hosts import CustomLayerHost
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
-from engine.layers.symbols import CallArguments
+from engine.layers.recordings import NodeLeaf
 from engine.models.wiring import Network, Shapes, chain_of, shapes_along
 from engine.optimizers.variables import Tracked
 
@@ -83,7 +83,7 @@ def require_names(parts: Iterable[Part]) -> None:
             raise ValueError(msg)
 
 
-def first_uses(shapes: Shapes, leaves: Sequence[Layer]) -> dict[Layer, Shape]:
+def first_uses(shapes: Shapes, leaves: Sequence[Layer]) -> dict[Layer, Any]:
     """Returns each layer once, in order, with the shape of one input sample in its first use.
 
     Args:
@@ -93,10 +93,11 @@ def first_uses(shapes: Shapes, leaves: Sequence[Layer]) -> dict[Layer, Shape]:
     Raises:
         ValueError: for a layer that is used twice and would need weights of different shapes.
     """
-    found: dict[Layer, Shape] = {}
-    for leaf, (sample, *_) in zip(leaves, shapes.read, strict=True):
+    found: dict[Layer, Any] = {}
+    for leaf, read in zip(leaves, shapes.read, strict=True):
+        sample = read[0] if read else None  # a layer that reads nothing has weights that nodes read
         first = found.setdefault(leaf, sample)
-        if first == sample:
+        if first == sample or None in (first, sample):
             continue
         for one, other in zip(leaf._weights_for(first), leaf._weights_for(sample), strict=True):
             if one.shape != other.shape:
@@ -143,7 +144,6 @@ def lowered(
     learns: bool,
     *,
     trainable: Mapping[Layer, bool] | None = None,
-    arguments: Sequence[CallArguments | None] = (),
     dtypes: Sequence[str] = (),
 ) -> Lowered:
     """Returns what the core computes for a network, layer by layer.
@@ -153,11 +153,10 @@ def lowered(
         inputs: the shape of one sample of each input.
         learns: False if no weight is to be trained, whatever the attribute `trainable` of the layers says.
         trainable: the values to use instead of that attribute.
-        arguments: the arguments that each leaf was called with beside its inputs; default none.
         dtypes: of the inputs; default float32.
     """
-    leaves, wiring = network
-    lowering = _Lowering(network, shapes_along(inputs, leaves, wiring), trainable, arguments, dtypes)
+    leaves, wiring = network.leaves, network.wiring
+    lowering = _Lowering(network, shapes_along(inputs, leaves, wiring), trainable, dtypes)
     for number in range(len(leaves)):
         lowering.add(number)
     found = lowering.operations
@@ -181,12 +180,11 @@ class _Lowering:
         network: Network,
         shapes: Shapes,
         trainable: Mapping[Layer, bool] | None,
-        arguments: Sequence[CallArguments | None],
         dtypes: Sequence[str],
     ) -> None:
         self.shapes, self.operations = shapes, list[Operation]()
         self._leaves, self._reads = network.leaves, network.wiring.reads
-        self._trainable, self._arguments = trainable, arguments
+        self._trainable, self._arguments = trainable, network.arguments
         self._masks, self._masks_after = mask_sources(self._leaves, self._reads)
         self._uses, self._total = Counter[Layer](), Counter(self._leaves)
         self._sources: list[int] = []  # the operation that computes the output of each leaf, or an input
@@ -203,6 +201,12 @@ class _Lowering:
     def add(self, number: int) -> None:
         """Adds the operations of leaf `number`."""
         layer, found = self._leaves[number], self.operations
+        if isinstance(layer, NodeLeaf):
+            self._add_node(layer, self._reads[number])
+            return
+        if not self._reads[number]:
+            self._add_weights(layer)
+            return
         samples, note, with_mask = self.shapes.read[number], *self._mask_fields(number)
         use = self._uses[layer] if self._total[layer] > 1 else None
         self._uses[layer] += 1
@@ -229,6 +233,20 @@ class _Lowering:
         self._sources.append(read[0])
         moves = layer._only_moves_values and not layer._is_custom
         self._kept.append(kept if moves else np.dtype(np.float32))
+
+    def _add_node(self, leaf: NodeLeaf, reads: Sequence[int]) -> None:
+        read = [self.operation_of(each) + (pick or 0) for each, pick in zip(reads, leaf.picks, strict=True)]
+        self.operations.append({**leaf._operation(), "inputs": read})
+        self._sources.append(len(self.operations) - 1)
+        self._kept.append(np.dtype(np.float32))
+
+    def _add_weights(self, layer: Layer) -> None:
+        """Adds the weights of a layer that are read by nodes."""
+        self._sources.append(len(self.operations))
+        for operation in layer._lowered_weights():
+            fields = {} if self._trainable is None else {"trainable": self._trainable[layer] and operation["trainable"]}
+            self.operations.append({**operation, **fields, "inputs": []})
+        self._kept.append(np.dtype(np.float32))
 
     def _dtype_of(self, number: int) -> np.dtype[Any]:
         if number >= 0:
@@ -277,7 +295,7 @@ def masked_losses(shapes: Shapes, network: Network) -> list[bool]:
     Raises:
         ValueError: if a mask doesn't have one value for each row of an output.
     """
-    leaves, wiring = network
+    leaves, wiring = network.leaves, network.wiring
     _, after = mask_sources(leaves, wiring.reads)
     found = []
     for number, shape in zip(wiring.outputs, shapes.outputs, strict=True):
@@ -344,7 +362,11 @@ def tokens_of_inputs(network: Network, count: int) -> list[int | None]:
     """
     found: list[int | None] = [None] * max(count, 1)
     origins: list[int] = []  # the input whose numbers the output of each leaf holds, or 0
-    for leaf, (first, *others) in zip(network.leaves, network.wiring.reads, strict=True):
+    for leaf, reads in zip(network.leaves, network.wiring.reads, strict=True):
+        if not reads:  # weights and constants
+            origins.append(0)
+            continue
+        first, *others = reads
         origin = first if first < 0 else origins[first]
         moves = leaf._only_moves_values and not others
         origins.append(origin if moves else 0)

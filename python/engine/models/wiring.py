@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from engine._base.checks import Shape
+from engine._tracing.extents import Extent, FullShape, full_shape, sample_shape
+from engine._tracing.trace import Input, Node, OfWeight, Origin
 from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
-from engine.layers.symbols import Call, KerasTensor
+from engine.layers.recordings import NodeLeaf, Recording
+from engine.layers.symbols import Call, CallArguments, KerasTensor
 
 
 class Wiring(NamedTuple):
@@ -34,6 +37,8 @@ class Network(NamedTuple):
 
     leaves: list[Layer]
     wiring: Wiring
+    arguments: Sequence[CallArguments | None] = ()
+    """The arguments that each leaf is called with beside its inputs and `training`; empty if there are none."""
 
 
 class Shapes(NamedTuple):
@@ -71,35 +76,137 @@ def shapes_along(inputs: Sequence[Shape], parts: Sequence[Part], wiring: Wiring)
     return Shapes(read, values, [shape_of(number) for number in wiring.outputs])
 
 
-def network_of(parts: Sequence[Part], wiring: Wiring, within: Callable[[Part], Network | None]) -> Network:
+Inside = tuple[Sequence[Part], "Wiring", Sequence[bool | None], Sequence[CallArguments | None]]
+"""The parts of a model, what they read, and the arguments `training` and others of their calls."""
+
+
+def network_of(
+    inside: Inside, within: Callable[[Part], Inside | None], inputs: Sequence[Shape] = ()
+) -> Network:
     """Returns the layers of a model, with those of the models within it in their places.
 
     Args:
-        parts: the layers and models of the model.
-        wiring: their connections.
-        within: returns the network of a model, and None for a layer.
+        inside: of the model.
+        within: returns the same for a model, and None for a layer.
+        inputs: the shape of one sample of each input, without None; empty if it is unknown. Then layers that were
+            recorded count as one.
     """
-    leaves, reads, values = list[Layer](), list[tuple[int, ...]](), list[int]()
+    flattening = _Flattening(within, bool(inputs))
+    shapes: Sequence[Any] = inputs or [None] * _input_count(inside[1])
+    outputs = flattening.add(inside, [_Value(-1 - number, shape) for number, shape in enumerate(shapes)], None)
+    numbers = tuple(flattening.plain(value).number for value in outputs)
+    return Network(flattening.leaves, Wiring(tuple(flattening.reads), numbers), flattening.arguments)
 
-    def place_of(number: int) -> int:
-        return number if number < 0 else values[number]
 
-    for part, numbers in zip(parts, wiring.reads, strict=True):
-        given = [place_of(number) for number in numbers]
-        network = within(part)
-        if network is None:
-            values.append(len(reads))
-            reads.append(tuple(given))
-            leaves += part._leaves
-            continue
-        first = len(reads)
-        places = [
-            [given[-1 - each] if each < 0 else first + each for each in read] for read in network.wiring.reads
-        ]
-        reads += map(tuple, places)
-        values += [given[-1 - each] if each < 0 else first + each for each in network.wiring.outputs]
-        leaves += network.leaves
-    return Network(leaves, Wiring(tuple(reads), tuple(map(place_of, wiring.outputs))))
+def _input_count(wiring: Wiring) -> int:
+    numbers = [number for reads in (*wiring.reads, wiring.outputs) for number in reads]
+    return max(1, -min(numbers, default=-1))
+
+
+class _Value(NamedTuple):
+    """A value of a network: its number, the shape of one sample, and which of several weights it is."""
+
+    number: int
+    shape: Any
+    pick: int | None = None
+
+
+class _Flattening:
+    """The leaves of a network while they are collected. The arguments are `within` of `network_of`, and whether shapes are known."""
+
+    def __init__(self, within: Callable[[Part], Inside | None], knows_shapes: bool) -> None:
+        self.leaves, self.reads = list[Layer](), list[tuple[int, ...]]()
+        self.arguments = list[CallArguments | None]()
+        self._within, self._knows_shapes = within, knows_shapes
+        self._weights: dict[Any, int] = {}  # the value of each layer whose own weights nodes read
+
+    def add(self, inside: Inside, given: Sequence[_Value], mode: bool | None) -> list[_Value]:
+        """Adds the leaves of a model, and returns its outputs.
+
+        Args:
+            inside: of the model.
+            given: its inputs.
+            mode: the argument `training` that it is called with.
+        """
+        parts, wiring, modes, arguments = inside
+        values = list[_Value]()
+
+        def value_of(number: int) -> _Value:
+            return given[-1 - number] if number < 0 else values[number]
+
+        nothing: Sequence[None] = [None] * len(parts)
+        calls = zip(parts, wiring.reads, modes or nothing, arguments or nothing, strict=True)
+        for part, numbers, own_mode, options in calls:
+            read = [value_of(number) for number in numbers]
+            values += self._called(part, read, own_mode if mode is None else mode, options)
+        return [value_of(number) for number in wiring.outputs]
+
+    def _called(
+        self, part: Part, given: Sequence[_Value], mode: bool | None, options: CallArguments | None
+    ) -> list[_Value]:
+        """Adds the leaves of one call, and returns its outputs."""
+        inside = self._within(part)
+        if inside is not None:
+            return self.add(inside, given, mode)
+        samples = [value.shape for value in given]
+        if self._knows_shapes:
+            found = part._recording_for(samples, mode, options)
+            if found is not None:
+                return self._recorded(found, given, mode)
+            given = [self.plain(value) for value in given]
+        shapes = part._output_shapes_for(samples) if self._knows_shapes else [None]
+        return [self._leaf(leaf, given, shapes[0], options) for leaf in part._leaves[:1]]
+
+    def _leaf(
+        self, leaf: Layer, given: Sequence[_Value], shape: Any, options: CallArguments | None = None
+    ) -> _Value:
+        self.leaves.append(leaf)
+        self.reads.append(tuple(value.number for value in given))
+        self.arguments.append(options)
+        return _Value(len(self.leaves) - 1, shape)
+
+    def _recorded(self, found: Recording, given: Sequence[_Value], mode: bool | None) -> list[_Value]:
+        """Adds what a function has recorded, and returns its outputs."""
+        computed: list[list[_Value]] = []
+
+        def value_of(origin: Origin) -> _Value:
+            if isinstance(origin, Input):
+                return given[origin.number]
+            if isinstance(origin, OfWeight):
+                return self._weight(origin)
+            return computed[origin.entry][origin.output]
+
+        for entry in found.trace.entries:
+            read = [value_of(origin) for origin, _ in entry.inputs]
+            if isinstance(entry, Node):
+                leaf = NodeLeaf(entry, [value.pick for value in read])
+                computed.append([self._leaf(leaf, read, sample_shape(entry.shape))])
+                continue
+            views = [
+                self._viewed(value, sample_shape(shape))
+                for value, (_, shape) in zip(read, entry.inputs, strict=True)
+            ]
+            computed.append(self._called(entry.part, views, entry.mode if mode is None else mode, entry.given))
+        return [self._viewed(value_of(output.origin), sample_shape(output.extents)) for output in found.outputs]
+
+    def _weight(self, origin: OfWeight) -> _Value:
+        layer = origin.layer
+        if layer not in self._weights:
+            self._weights[layer] = self._leaf(layer, [], None).number
+        return _Value(self._weights[layer], FullShape(map(Extent, layer._specs[origin.index].shape)), origin.index)
+
+    def _viewed(self, value: _Value, shape: Any) -> _Value:
+        """Returns a value under another shape."""
+        return value if value.shape == shape and value.pick is None else self._copied(value, shape)
+
+    def plain(self, value: _Value) -> _Value:
+        """Returns a value that is computed by a leaf, and no weight."""
+        return value if value.pick is None else self._copied(value, value.shape)
+
+    def _copied(self, value: _Value, shape: Any) -> _Value:
+        full = full_shape(shape)
+        node = Node("reshape", ((Input(0), full_shape(value.shape)),), full, {})
+        return self._leaf(NodeLeaf(node, [value.pick]), [value], shape)
 
 
 def paths_to_outputs(network: Network) -> list[list[Layer]]:

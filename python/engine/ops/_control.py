@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from engine import tree
 from engine._base.checks import integer
+from engine._tracing.dispatch import make_traceable
 from engine._base.promotion import Array, Result, as_array, own, quiet, standard
 
 __all__ = [
@@ -384,3 +385,6 @@ def _change(result: Array, indices: Array, updates: Array, reduction: Any) -> No
         result[key] = parts
     else:
         reduction.at(result, key, parts)
+
+
+make_traceable(__all__, globals())

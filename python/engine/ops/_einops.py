@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
+from engine._tracing.dispatch import make_traceable
 from engine._base.promotion import Result, as_array, own
 
 __all__ = ["rearrange"]
@@ -71,3 +72,6 @@ def _lengths(axes: Axes, shape: tuple[int, ...], given: Mapping[str, int]) -> di
             msg = f"an axis of length {extent} can't be split into {', '.join(group)} with lengths {dict(given)}"
             raise ValueError(msg)
     return lengths
+
+
+make_traceable(__all__, globals())

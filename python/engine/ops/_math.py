@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import integer
+from engine._tracing.dispatch import make_traceable
 from engine._base.promotion import Array, Result, as_array, axis_or_tuple, common, floating, floats, own, quiet
 from engine.ops.numpy import slogdet
 
@@ -459,3 +460,6 @@ def _erfinv(value: float) -> float:
         step = error / (2 / math.sqrt(math.pi) * math.exp(-root * root))
         root -= step / (1 + root * step)
     return math.copysign(root, value)
+
+
+make_traceable(__all__, globals())

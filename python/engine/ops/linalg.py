@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.lazy_imports import on_first_use
+from engine._tracing.dispatch import make_traceable
 from engine._base.promotion import Array, Result, as_array, axis_or_tuple, common, floats, own, quiet
 
 __all__ = [
@@ -293,3 +294,6 @@ def _identity(matrices: Array) -> Array:
 
 def _adjoint(matrices: Array) -> Array:
     return np.conjugate(np.swapaxes(as_array(matrices), -1, -2))
+
+
+make_traceable(__all__, globals())

@@ -17,6 +17,7 @@ from engine import activations
 from engine._base.checks import EPSILON
 from engine._base.lazy_imports import on_first_use
 from engine.ops._math import erfc, rsqrt
+from engine._tracing.dispatch import make_traceable
 from engine._base.promotion import (
     Array,
     Result,
@@ -733,3 +734,6 @@ def _spread(weights: ArrayLike | None, values: Array, over: Sequence[int]) -> Ar
     for axis in over:
         shape[axis] = values.shape[axis]
     return found.reshape(shape)
+
+
+make_traceable(__all__, globals())

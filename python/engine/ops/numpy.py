@@ -21,6 +21,7 @@ from engine._base.checks import flag
 from engine._base.lazy_imports import on_first_use
 from engine._core_interface import cpp
 from engine._core_interface.cpp import Float32, Operation
+from engine._tracing.dispatch import make_traceable
 from engine._base.promotion import (
     Array,
     Result,
@@ -2161,3 +2162,6 @@ def _indices(indices: ArrayLike) -> Array:
 
 def _length(x: ArrayLike) -> int:
     return int(as_array(x))
+
+
+make_traceable(__all__, globals())
