@@ -7,7 +7,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from engine._tracing.extents import BatchLength
 
@@ -194,3 +194,22 @@ def mapped(function: Any, value: Any) -> Any:
     if isinstance(value, slice):
         return slice(*(mapped(function, each) for each in (value.start, value.stop, value.step)))
     return function(value) if is_symbolic(value) else value
+
+
+class Slot(NamedTuple):
+    """Stands for a symbol in a structure of values."""
+
+    number: int
+
+
+def filled_slots(structure: Any, values: Sequence[Any]) -> Any:
+    """Returns a structure with `values` in place of its slots."""
+    if isinstance(structure, Slot):
+        return values[structure.number]
+    if isinstance(structure, (list, tuple)):
+        return type(structure)(filled_slots(each, values) for each in structure)
+    if isinstance(structure, dict):
+        return {key: filled_slots(each, values) for key, each in structure.items()}
+    if isinstance(structure, slice):
+        return slice(*(filled_slots(each, values) for each in (structure.start, structure.stop, structure.step)))
+    return structure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -13,10 +13,9 @@ from engine._base.checks import Shape
 from engine._base.spec import auto_name, snake_case
 from engine._core_interface.cpp import Float32
 from engine._tracing.dispatch import class_name, implementation
-from engine._tracing.symbolic import mapped
-from engine.layers._outputs import TRIED_LENGTHS
+from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine.layers.layer import Layer, Part
-from engine.layers.recordings import Recording, Slot, filled_slots, recording
+from engine.layers.recordings import Recording, recording, shapes_by_trial
 from engine.layers.symbols import called_on
 
 
@@ -136,25 +135,6 @@ class OperationPart(Part):
 def class_of(operation: str) -> type[OperationPart]:
     """Returns the class of an operation, which is named as in Keras."""
     return type(class_name(operation), (OperationPart,), {"__module__": __name__})
-
-
-def shapes_by_trial(shapes_for: Callable[[Sequence[Shape]], list[Any]], samples: Sequence[Any]) -> list[Any]:
-    """Returns the shapes of outputs, with None for lengths that depend on unknown ones.
-
-    Args:
-        shapes_for: returns the shape of one sample of each output for inputs of shapes without None.
-        samples: the shape of one sample of each input; None stands for unknown lengths.
-    """
-    if not any(None in sample for sample in samples):
-        return shapes_for(samples)
-    one, other = (
-        shapes_for([tuple(length if each is None else each for each in sample) for sample in samples])
-        for length in TRIED_LENGTHS
-    )
-    return [
-        tuple(size if size == again else None for size, again in zip(first, second, strict=True))
-        for first, second in zip(one, other, strict=True)
-    ]
 
 
 def recorded(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

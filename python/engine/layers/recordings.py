@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine._base.checks import Shape
-from engine._core_interface.cpp import Operation
-from engine._core_interface.operations import LayerOperation
-from engine._tracing.extents import as_pairs, full_shape, sample_shape
-from engine._tracing.symbolic import mapped
-from engine._tracing.trace import Node, Trace, TracedArray, as_traced
-from engine.layers.layer import Layer
+from engine._tracing.extents import full_shape, sample_shape
+from engine._tracing.primitives import elementwise, reduce
+from engine._tracing.symbolic import Slot, filled_slots, mapped
+from engine._tracing.trace import Computed, Node, Trace, TracedArray, Use, as_traced
+from engine.layers._outputs import TRIED_LENGTHS
 
 
 class Recording(NamedTuple):
@@ -22,7 +21,9 @@ class Recording(NamedTuple):
     trace: Trace
     outputs: list[TracedArray]
     packed: Any
-    """What the function returned, with the number of an output in place of each symbol."""
+    """What the function returned, with a slot in place of each symbol."""
+    loss: TracedArray | None = None
+    """What is added to the loss of the batch."""
 
     @property
     def shapes(self) -> list[Any]:
@@ -32,25 +33,6 @@ class Recording(NamedTuple):
     def with_outputs(self, values: Sequence[Any]) -> Any:
         """Returns `values`, one for each output, in the form in which the function returned them."""
         return filled_slots(self.packed, values)
-
-
-class Slot(NamedTuple):
-    """Stands for a symbol in a structure of values."""
-
-    number: int
-
-
-def filled_slots(structure: Any, values: Sequence[Any]) -> Any:
-    """Returns a structure with `values` in place of its slots."""
-    if isinstance(structure, Slot):
-        return values[structure.number]
-    if isinstance(structure, (list, tuple)):
-        return type(structure)(filled_slots(each, values) for each in structure)
-    if isinstance(structure, dict):
-        return {key: filled_slots(each, values) for key, each in structure.items()}
-    if isinstance(structure, slice):
-        return slice(*(filled_slots(each, values) for each in (structure.start, structure.stop, structure.step)))
-    return structure
 
 
 def recording(
@@ -73,72 +55,109 @@ def recording(
             return Slot(len(outputs) - 1)
 
         packed = slot_for(result) if _is_constant(result) else mapped(slot_for, result)
-    return Recording(trace, outputs, packed)
+        total = _total(trace.losses)
+    return Recording(trace, outputs, packed, total)
+
+
+def _total(losses: Sequence[TracedArray]) -> TracedArray | None:
+    """Returns the sum of what was added to the loss; None for nothing."""
+    found: TracedArray | None = None
+    for loss in losses:
+        summed = reduce(loss, "sum", None, keepdims=False)
+        found = summed if found is None else elementwise(lambda a, b: a + b, found, summed)
+    return found
 
 
 def _is_constant(result: Any) -> bool:
     return isinstance(result, (bool, int, float, np.ndarray, np.generic))
 
 
-class Numbers(np.ndarray[Any, np.dtype[np.float32]]):
-    """Constants of a node, which compare as a whole."""
+def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
+    """Returns one recording for both values of the argument `training`.
 
-    def __eq__(self, other: object) -> bool:  # type: ignore[override]
-        return self is other or (isinstance(other, np.ndarray) and np.array_equal(self.view(np.ndarray), other))
+    Where the two do the same, apart from the argument `training` of layers within, that is one of them. Otherwise it holds both,
+    and chooses the outputs by what the batch is for.
+    """
+    for each, mode in ((otherwise, False), (in_training, True)):
+        for place, entry in enumerate(each.trace.entries):
+            if isinstance(entry, Use) and entry.mode is mode:  # it follows the batch
+                each.trace.entries[place] = entry._replace(mode=None)
+    if _alike(otherwise, in_training):
+        return otherwise
+    if otherwise.packed != in_training.packed:
+        msg = "`call` must return the same structure for training=True and training=False"
+        raise ValueError(msg)
+    trace = in_training.trace
+    first = len(trace.entries)
 
-    __hash__ = None  # type: ignore[assignment]
+    def moved(symbol: TracedArray) -> TracedArray:
+        origin = symbol.origin
+        if isinstance(origin, Computed):
+            origin = origin._replace(entry=origin.entry + first)
+        return TracedArray(trace, origin, symbol.extents, symbol.dtype)
+
+    for entry in otherwise.trace.entries:
+        views = tuple(
+            (origin._replace(entry=origin.entry + first) if isinstance(origin, Computed) else origin, shape)
+            for origin, shape in entry.inputs
+        )
+        trace.entries.append(entry._replace(inputs=views))
+
+    def chosen(yes: TracedArray, no: TracedArray) -> TracedArray:
+        if yes.extents != no.extents:
+            msg = f"`call` must return one shape for training=True and training=False, got {yes!r} and {no!r}"
+            raise ValueError(msg)
+        return trace.add("choose", (yes, no), yes.extents, yes.dtype)
+
+    outputs = [chosen(yes, moved(no)) for yes, no in zip(in_training.outputs, otherwise.outputs, strict=True)]
+    return Recording(trace, outputs, in_training.packed, in_training.loss)
 
 
-class NodeLeaf(Layer):
-    """A node of a recording, as one of the leaves of a network.
+def _alike(one: Recording, other: Recording) -> bool:
+    """Whether two recordings compute the same, up to the seeds of random numbers."""
+    if one.packed != other.packed or len(one.trace.entries) != len(other.trace.entries):
+        return False
+    if [each.view for each in one.outputs] != [each.view for each in other.outputs]:
+        return False
+    if (one.loss and one.loss.view) != (other.loss and other.loss.view):
+        return False
+    return all(map(_same_entry, one.trace.entries, other.trace.entries))
+
+
+def _same_entry(one: Node | Use, other: Node | Use) -> bool:
+    if isinstance(one, Node) and isinstance(other, Node):
+        return (one.kind, one.inputs, one.shape) == (other.kind, other.inputs, other.shape) and all(
+            name == "seed" or np.array_equal(value, other.fields[name]) for name, value in one.fields.items()
+        )
+    if isinstance(one, Use) and isinstance(other, Use):
+        same = (one.part is other.part) and (one.inputs, one.mode) == (other.inputs, other.mode)
+        return same and _same_arguments(one.given, other.given)
+    return False
+
+
+def _same_arguments(one: Any, other: Any) -> bool:
+    if one is None or other is None:
+        return one is other
+    return bool(one.inputs == other.inputs and one.keys() == other.keys()) and all(
+        one[key] is other[key] or (isinstance(one[key], (bool, int, float, str, tuple)) and one[key] == other[key])
+        for key in one
+    )
+
+
+def shapes_by_trial(shapes_for: Callable[[Sequence[Shape]], list[Any]], samples: Sequence[Any]) -> list[Any]:
+    """Returns the shapes of outputs, with None for lengths that depend on unknown ones.
 
     Args:
-        node: the node.
-        picks: for each input that is a weight of a layer its number; None for others.
+        shapes_for: returns the shape of one sample of each output for inputs of shapes without None.
+        samples: the shape of one sample of each input; None stands for unknown lengths.
     """
-
-    supports_masking = True
-
-    def __init__(self, node: Node, picks: Sequence[int | None]) -> None:
-        # It has no name, weights or config, so that the constructor of layers has nothing to do.
-        self.node, self.picks = node, tuple(picks)
-        self.name = node.kind
-        self._specs, self._weights, self._places = [], [], []
-        self._sample_shape, self._given_shape = None, None
-        self.activity_regularizer = None
-        self._added, self._penalties = [], []
-
-    def _output_shape_for(self, input_shape: Shape) -> Shape:
-        del input_shape
-        return sample_shape(self.node.shape)  # type: ignore[no-any-return] # a shape of either kind
-
-    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
-        return [self._output_shape_for(())]
-
-    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """Lowers to the node."""
-        del input_shape
-        return [self._operation()]  # type: ignore[list-item] # it is one of many kinds
-
-    def _operation(self) -> Any:
-        fields = dict(self.node.fields)
-        if "numbers" in fields and isinstance(fields["numbers"], np.ndarray):
-            fields["numbers"] = fields["numbers"].view(Numbers)
-        shapes = [as_pairs(shape) for _, shape in self.node.inputs]
-        return {"kind": self.node.kind, "input_shapes": shapes, "shape": as_pairs(self.node.shape), **fields}
-
-    def _operations_for_inputs(
-        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
-    ) -> list[Operation]:
-        del samples, lowered
-        return [self._operation()]
-
-    def _attach(self, model: Any, program: Any, first: int, count: int) -> None:
-        """Does nothing, as it has no weights."""
-
-    def _detach(self, model: Any) -> None:
-        """Does nothing."""
-
-    def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
-        found = [source for source in sources if source is not None]
-        return found[0] if found else None
+    if not any(None in sample for sample in samples):
+        return shapes_for(samples)
+    one, other = (
+        shapes_for([tuple(length if each is None else each for each in sample) for sample in samples])
+        for length in TRIED_LENGTHS
+    )
+    return [
+        tuple(size if size == again else None for size, again in zip(first, second, strict=True))
+        for first, second in zip(one, other, strict=True)
+    ]

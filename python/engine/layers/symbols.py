@@ -10,13 +10,18 @@ from typing import Any, Protocol
 from engine._base.checks import Shape
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._tracing.extents import Extents, full_shape
+from engine._tracing.symbolic import Slot
 from engine._tracing.symbolic import Symbolic as Symbolic
 
 class CallArguments(dict[str, Any]):
     """The arguments of one call of a layer, without its inputs, by name.
 
-    Two calls are different even if their arguments are equal, so that each object is equal to itself only.
+    Two calls are different even if their arguments are equal, so that each object is equal to itself only. Symbols among
+    the arguments are inputs of the call, too: a slot is in their place.
     """
+
+    inputs: Any = Slot(0)
+    """The first argument, with a slot in place of each symbol."""
 
     __hash__ = object.__hash__  # type: ignore[assignment] # a dict has none
 

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import REAL, Shape
 from engine._base.tensor_like import StoredArray, Tensor
 from engine._core_interface.cpp import Float32
+from engine._tracing.numpy_functions import recorded_function, recorded_ufunc
+from engine._tracing.symbolic import current, needs_values
+from engine._tracing.trace import Trace, TracedArray
 from engine.constraints import Constraint
 from engine.initializers import GlorotUniform, Initializer
 from engine.initializers.base import as_weight
@@ -169,17 +172,56 @@ class CustomWeight(Named, StoredArray):
         self._index = index
 
     @property
-    def value(self) -> Float32:
-        """The current values as a read-only array."""
-        return self._owner._weight_at(self._index)
+    def value(self) -> Any:
+        """The current values as a read-only array; a symbol in a traced function."""
+        trace = current.get()
+        return self._owner._weight_at(self._index) if trace is None else self._weight_in(trace)
+
+    def _weight_in(self, trace: Trace) -> TracedArray:
+        """Returns the weight as a symbol of a trace."""
+        layer, weight = self._origin
+        return trace.weight(layer, self._index, weight.shape)
 
     @property
-    def T(self) -> Float32:  # noqa: N802 # NumPy's name
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the weight."""
+        return self._origin[1].shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the weight."""
+        return np.dtype(np.float32)
+
+    @property
+    def T(self) -> Any:  # noqa: N802 # NumPy's name
         """The transposed array."""
         return self.value.T
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if current.get() is not None:
+            raise needs_values(repr(self), "an array of it")
+        return super().__array__(dtype, copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if current.get() is not None:
+            return recorded_ufunc(ufunc, method, inputs, options)
+        return super().__array_ufunc__(ufunc, method, *inputs, **options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if current.get() is not None:
+            return recorded_function(function, args, kwargs)
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, (list, tuple)):
+                return type(value)(map(plain, value))
+            return value.value if isinstance(value, CustomWeight) else value
+
+        return function(*plain(args), **{name: plain(value) for name, value in kwargs.items()})
+
     def assign(self, value: Any) -> None:
         """Sets the weight to `value`, of the same shape."""
+        if current.get() is not None:
+            raise needs_values(repr(self), "assign()")
         self._owner._set_weight(self._index, np.asarray(value))
 
     @property

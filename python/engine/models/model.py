@@ -83,8 +83,8 @@ from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.call_arguments import canonical_dtype
 from engine.layers.layer import JOINING, Part
+from engine.layers.nodes import NodeLeaf
 from engine.layers.operation import OperationPart
-from engine.layers.recordings import NodeLeaf
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbol_of, symbols_of
 from engine.metrics import Metric
 from engine.models.functional_config import (

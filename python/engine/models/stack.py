@@ -20,7 +20,7 @@ from engine.layers.call_arguments import canonical_dtype
 from engine.layers.hosts import CustomLayerHost
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
-from engine.layers.recordings import NodeLeaf
+from engine.layers.nodes import NodeLeaf
 from engine.models.wiring import Network, Shapes, chain_of, shapes_along
 from engine.optimizers.variables import Tracked
 

@@ -14,7 +14,8 @@ from engine._tracing.extents import Extent, FullShape, full_shape, sample_shape
 from engine._tracing.trace import Input, Node, OfWeight, Origin
 from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
-from engine.layers.recordings import NodeLeaf, Recording
+from engine.layers.nodes import NodeLeaf
+from engine.layers.recordings import Recording
 from engine.layers.symbols import Call, CallArguments, KerasTensor
 
 
