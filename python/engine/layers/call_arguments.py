@@ -12,7 +12,7 @@ from engine.layers.symbols import CallArguments, holds_symbol
 
 
 def call_arguments(
-    name: str, call: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]
+    name: str, call: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any], symbols: bool = False
 ) -> CallArguments:
     """Returns the arguments of `layer(inputs, *args, **options)` without the inputs, by name.
 
@@ -23,10 +23,11 @@ def call_arguments(
         call: the method `call` of the layer.
         args: the arguments by position.
         options: the arguments by name.
+        symbols: whether the arguments may hold symbols.
 
     Raises:
         TypeError: for an argument that `call` doesn't take.
-        ValueError: for a symbolic tensor.
+        ValueError: for a symbolic tensor, unless these are taken.
     """
     parameters = list(inspect.signature(call).parameters.values())
     free = {option: value for option, value in options.items() if option in ("training", "mask")}
@@ -57,10 +58,10 @@ def call_arguments(
             found[parameter.name] = bound[parameter.name]
     found |= free
     for option, value in found.items():
-        if holds_symbol(value):
+        if not symbols and holds_symbol(value):
             msg = (
                 f"`{option}` of layer {name!r} stands for what will come out of a model, {value!r}, but a layer "
-                "has one such input: join the two by layers.Concatenate() before it, or call the layer on arrays"
+                "whose gradient is written by hand has one such input: join the two by layers.Concatenate() before it, or leave out `gradient`"
             )
             raise ValueError(msg)
         found[option] = canonical(value)

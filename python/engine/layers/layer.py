@@ -11,12 +11,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine import constraints, initializers, regularizers
+from engine import constraints, initializers, regularizers, tree
 from engine._base.checks import (
     Shape,
     fits,
@@ -43,10 +44,23 @@ from engine._core_interface.operations import (
 )
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
 from engine._data.lazy_rows import require_tokens
-from engine.layers._outputs import checked_output, scalar, shape_by_trial, shape_of_outputs
+from engine._tracing.symbolic import Slot, current, filled_slots
+from engine._tracing.trace import as_traced
+from engine.layers._outputs import TRIED_LENGTHS, checked_output, scalar, shape_by_trial, shape_of_outputs
 from engine.layers.call_arguments import accepts, call_arguments, canonical, default_of
 from engine.layers.hosts import CustomLayerHost, PenaltyHost, with_mask
-from engine.layers.symbols import CallArguments, KerasTensor, symbol_of, symbols_of
+from engine.layers.recorded_calls import (
+    Recorder,
+    arrays_in,
+    holds_any_symbol,
+    holds_slot,
+    parts_in,
+    samples_in,
+    shapes_in,
+    symbols_and_slots,
+)
+from engine.layers.recordings import shapes_by_trial
+from engine.layers.symbols import CallArguments, KerasTensor, called_on, symbol_of, symbols_of
 from engine.layers.weights import (
     MOST_WEIGHTS,
     CustomWeight,
@@ -401,6 +415,7 @@ class Layer(Part, Spec):
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._added: list[float] = []  # the arguments of `add_loss` in the last call, or batch
         self._penalties: list[float] = []  # on the outputs of the last call
+        self._recorder = Recorder(self)
         # If a network uses the layer several times: the attributes that `call` assigned, by the number of the use.
         self._kept: dict[int, dict[str, Any]] = {}
         if input_dim is not None:
@@ -416,12 +431,11 @@ class Layer(Part, Spec):
             self.supports_masking = True
 
     def __setattr__(self, name: str, value: object) -> None:
-        if self._is_custom and isinstance(value, Layer):
-            msg = (
-                f"`{name}` of {type(self).__name__} can't be a layer: layers don't hold layers here. Put them one after the "
-                "other in the model, or compute in `call` what they do"
-            )
-            raise TypeError(msg)
+        if not name.startswith("_") and self._is_custom and current.get() is None:
+            # What `call` has recorded may depend on it.
+            recorder = self.__dict__.get("_recorder")
+            if recorder is not None and self.__dict__.get(name, self) is not value:
+                recorder.clear()
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
@@ -537,7 +551,7 @@ class Layer(Part, Spec):
         None is the shape for a layer that is built, and whose weights nodes read.
         """
         wanted = self._fitting_weights(input_shape)
-        weights = self.weights if self.built else [weight.start(self.name) for weight in wanted]
+        weights = self._own_weights if self.built else [weight.start(self.name) for weight in wanted]
         self._specs = wanted
         if input_shape is None:
             return weights
@@ -559,7 +573,7 @@ class Layer(Part, Spec):
             if math.prod(weight.shape) > MOST_WEIGHTS:
                 msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
                 raise ValueError(msg)
-        for weight, array in zip(wanted, self.weights if self.built else (), strict=self.built):
+        for weight, array in zip(wanted, self._own_weights if self.built else (), strict=self.built):
             if weight.shape != array.shape:
                 msg = (
                     f"layer {self.name!r} has a {weight.name} of shape {array.shape} but would need "
@@ -581,13 +595,19 @@ class Layer(Part, Spec):
             )
             raise ValueError(msg)
 
-    def _started_for(self, sample: Shape) -> Shape:
+    def _started_for(self, sample: Shape, shapes: Any = None) -> Shape:
+        """Runs `build`.
+
+        Args:
+            sample: the shape of one sample of the first input.
+            shapes: what `build` gets, if that isn't `sample` with the batch axis.
+        """
         if self._sample_shape is not None:  # another thread was faster
             return self._sample_shape
         count = len(self._specs)
         self._built_by = threading.get_ident()
         try:
-            self.build((None, *sample))
+            self.build((None, *sample) if shapes is None else shapes)
         except BaseException:
             del self._specs[count:]
             self._weights = None if self._weights is None else self._weights[:count]
@@ -604,11 +624,33 @@ class Layer(Part, Spec):
             "model.build((None, features))"
         )
 
+    # Layers within.
+
+    def _parts(self) -> Sequence[Part]:
+        """The layers and models in the attributes of a custom layer, each once, in the order in which they were set."""
+        return parts_in(vars(self), Part) if self._is_custom else ()
+
+    @property
+    def _layers_of_weights(self) -> list[Layer]:
+        inner = [layer for part in self._parts() for layer in part._layers_of_weights]
+        return list(dict.fromkeys([self, *inner]))
+
     # Weights: reading and writing.
 
     @property
-    def weights(self) -> list[Float32]:
-        """The current weights as read-only arrays; empty before the layer is built."""
+    def weights(self) -> list[Any]:
+        """The current weights as read-only arrays, with those of layers within; empty before the layer is built.
+
+        In a traced function they are symbols.
+        """
+        return [array for layer in self._layers_of_weights for array in layer._own_weights]
+
+    @property
+    def _own_weights(self) -> list[Any]:
+        """The weights of the layer without those of layers within."""
+        trace = current.get()
+        if trace is not None:
+            return [trace.weight(self, index, weight.shape) for index, weight in enumerate(self._specs)]
         own, places = self._weights, self._places
         # Another thread may move the weights into a model or out of it meanwhile: they are always at one of the two.
         return self._as_layer_weights(places[0].read() if places else own or self._weights or ())
@@ -616,12 +658,22 @@ class Layer(Part, Spec):
     @property
     def trainable_weights(self) -> list[Float32]:
         """The weights that training updates, as read-only arrays."""
-        return [array for array, learns in zip(self.weights, self._learns, strict=True) if learns]
+        return [
+            array
+            for layer in self._layers_of_weights
+            for array, learns in zip(layer._own_weights, layer._learns, strict=True)
+            if learns
+        ]
 
     @property
     def non_trainable_weights(self) -> list[Float32]:
         """The weights that training doesn't update by gradients, as read-only arrays."""
-        return [array for array, learns in zip(self.weights, self._learns, strict=True) if not learns]
+        return [
+            array
+            for layer in self._layers_of_weights
+            for array, learns in zip(layer._own_weights, layer._learns, strict=True)
+            if not learns
+        ]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`.
@@ -629,9 +681,13 @@ class Layer(Part, Spec):
         Raises:
             ValueError: if the number of arrays or a shape differs. The weights are unchanged then.
         """
-        values = self._checked(weights)
+        rest = iter(self._checked(weights))
+        for layer in self._layers_of_weights:
+            layer._set_own_weights([*islice(rest, len(layer._own_weights))])
+
+    def _set_own_weights(self, values: list[Float32]) -> None:
         if not self._places:
-            self._weights = values
+            self._weights = values if values or self._weights is not None else None
         elif values:
             self._places[0].program.write_variables(values, self._places[0].first)
 
@@ -640,7 +696,7 @@ class Layer(Part, Spec):
 
         A custom layer may override this and `load_own_variables` to save more.
         """
-        weights = self.weights
+        weights = self._own_weights
         for position, index in enumerate(self._saved_order):
             store[str(position)] = weights[index]
 
@@ -660,7 +716,8 @@ class Layer(Part, Spec):
             raise ValueError(msg)
         weights = dict(zip(order, (store[str(position)] for position in range(len(order))), strict=True))
         if weights:
-            self.set_weights([weights[index] for index in range(len(order))])
+            given = [weights[index] for index in range(len(order))]
+            self._set_own_weights(checked_weights(given, self._own_weights, self.name))
 
     def _as_layer_weights(self, arrays: Iterable[Float32]) -> list[Float32]:
         """Returns all weights of this layer as arrays that know their layer."""
@@ -670,11 +727,11 @@ class Layer(Part, Spec):
         """Returns weight number `index`; AttributeError before it is created."""
         if not self.built:
             raise self._not_built(name, AttributeError)
-        return self.weights[index]
+        return self._own_weights[index]
 
     def _weight_at(self, index: int) -> Float32:
         """Returns the current values of weight number `index`, read-only."""
-        return self.weights[index]
+        return self._own_weights[index]
 
     def _set_weight(self, index: int, value: ArrayLike) -> None:
         """Sets weight number `index`; a training that runs meanwhile goes on with the others.
@@ -682,9 +739,12 @@ class Layer(Part, Spec):
         Raises:
             ValueError: if the shape differs. The weight is unchanged then.
         """
-        weights: list[ArrayLike] = list(self.weights)
+        if not self.built:
+            raise self._not_built("set_weights()")
+        current_weights = self._own_weights
+        weights: list[ArrayLike] = [*current_weights]
         weights[index] = value
-        checked = self._checked(weights)[index]
+        checked = checked_weights(weights, current_weights, self.name)[index]
         if self._places:
             self._places[0].program.write_variables([checked], self._places[0].first + index)
         elif self._weights is not None:
@@ -703,7 +763,7 @@ class Layer(Part, Spec):
     @property
     def _saved_order(self) -> list[int]:
         """The numbers of the weights in the order of Keras' files: trainable ones first."""
-        count = len(self.weights)
+        count = len(self._specs) if self.built else 0
         return sorted(range(count), key=lambda index: not self._specs[index].trainable)
 
     @property
@@ -734,7 +794,7 @@ class Layer(Part, Spec):
         """Leaves `model`, with a copy of the weights if the layer is in no other model."""
         rest = [place for place in self._places if place.model() not in (None, model)]
         if not rest:
-            self._weights = self.get_weights()
+            self._weights = [np.array(array, order="C") for array in self._own_weights]
         self._places = rest
 
     # Call.
@@ -777,6 +837,11 @@ class Layer(Part, Spec):
                 msg = f"layer {self.name!r} takes `training` and `mask` beside its inputs, got {unknown}: leave it out"
                 raise TypeError(msg)
             return self._run_alone(inputs, *args, **options)
+        if self._may_be_recorded:
+            if holds_any_symbol([inputs, args, options]):
+                return self._called_on_symbols(inputs, args, options)
+            if self._parts() or isinstance(inputs, (list, tuple, dict)):
+                return self._called_on_arrays(inputs, args, options)
         symbols = symbols_of(inputs)
         if symbols is not None:
             self._require_one_input(symbols)
@@ -894,6 +959,72 @@ class Layer(Part, Spec):
             raise ValueError(msg)
         return found
 
+    # Recorded calls: what `call` computes is found by running it with symbols.
+
+    @property
+    def _may_be_recorded(self) -> bool:
+        """Whether `call` is recorded: it is Python, and its gradient isn't written by hand."""
+        return self._is_custom and getattr(self, "gradient", None) is None
+
+    def _recording_for(self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None) -> Any:
+        if not samples or not self._may_be_recorded:
+            return None
+        try:
+            self._build_for_samples(samples, given)
+            return self._recorder.recording(samples, mode, given)
+        except Exception:
+            if len(samples) > 1 or self._parts():
+                raise
+            return None  # Python computes it in every batch
+
+    def _build_for_samples(self, samples: Sequence[Any], given: CallArguments | None = None) -> None:
+        """Runs `build` if it hasn't run yet, with the shapes in the structure of the first argument of a call."""
+        given = self._recorder._given.get(len(samples)) if given is None else given
+        shapes = shapes_in(given, samples)
+        if isinstance(shapes, tuple) and shapes == (None, *samples[0]):
+            self._build_for(samples[0])
+        elif not self.built:
+            with JOINING:
+                if not self.built:
+                    self._started_for(samples[0], shapes)
+
+    def _called_on_symbols(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Returns the symbolic outputs for symbols among the arguments of a call."""
+        arguments = call_arguments(self.name, self.call, args, options, symbols=True)
+        training, mask = arguments.pop("training", None), arguments.pop("mask", None)
+        if mask is not None:
+            arguments["mask"] = mask
+        mode = None if training is None else flag(training, "training")
+        symbols, given = symbols_and_slots(inputs, arguments)
+        self._recorder.note(len(symbols), given)
+        if given is not None and not any(map(holds_slot, given.values())) and given.inputs == Slot(0):
+            self._shape_arguments = self._shape_arguments or given
+        samples = [symbol._sample for symbol in symbols]
+        outputs = called_on(self, symbols, mode, given)
+        known = [tuple(64 if each is None else each for each in sample) if None in sample else sample for sample in samples]
+        found = self._recording_for(known, mode, given)
+        return outputs[0] if found is None else found.with_outputs(outputs)
+
+    def _called_on_arrays(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Returns the outputs for arrays, by running `call` on them."""
+        arguments = call_arguments(self.name, self.call, args, options)
+        training, mask = arguments.pop("training", None), arguments.pop("mask", None)
+        noisy = self._training_by_default if training is None else flag(training, "training")
+        given = arrays_in(inputs)
+        samples = samples_in(given)
+        if not self.built:
+            with JOINING:
+                shapes = tree.map_structure(lambda array: (None, *np.shape(array)[1:]), given)
+                self._started_for(samples[0], shapes)
+        if accepts(self.call, "training"):
+            arguments["training"] = noisy
+        if accepts(self.call, "mask"):
+            arguments["mask"] = mask_of(inputs) if mask is None else mask
+        with self._adding() as added:
+            outputs = self.call(given, **arguments)
+        self._added = added
+        return tree.map_structure(lambda each: np.asarray(each).view(Tensor) if isinstance(each, np.ndarray) else each, outputs)
+
     def _called(
         self,
         inputs: NDArray[Any],
@@ -942,12 +1073,16 @@ class Layer(Part, Spec):
     # What the layer adds to the loss.
 
     def add_loss(self, loss: Any) -> None:
-        """Adds a term to the loss of this batch. Call it in `call`; `gradient` must then include its gradient.
+        """Adds a term to the loss of this batch. Call it in `call`; a `gradient` of the layer must then include its gradient.
 
         Args:
-            loss: a number, or a list of numbers.
+            loss: a number, or a list of numbers; in a traced function symbols, of which the sum of all numbers is added.
         """
         parts = loss if isinstance(loss, (list, tuple)) else [loss]
+        trace = current.get()
+        if trace is not None:
+            trace.losses += [as_traced(part, trace) for part in parts]
+            return
         _losses_in_calls.get().get(id(self), self._added).extend(
             scalar(part, f"`loss` of add_loss() in layer {self.name!r}") for part in parts
         )
@@ -969,8 +1104,8 @@ class Layer(Part, Spec):
     def _losses_of_weights(self) -> list[float]:
         return [
             weight.regularizer(array)
-            for weight, array in zip(self._trainable_specs, self.trainable_weights, strict=False)
-            if weight.regularizer
+            for weight, array in zip(self._specs, self._own_weights, strict=False)
+            if weight.regularizer and weight.trainable and self.trainable
         ]
 
     @contextmanager
@@ -1023,7 +1158,22 @@ class Layer(Part, Spec):
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         if not samples:  # its weights are what it computes
             return [()]
+        if self._may_be_recorded:
+            self._build_for_samples(samples)
+            known = [tuple(TRIED_LENGTHS[0] if each is None else each for each in sample) if None in sample else sample for sample in samples]
+            if self._recording_for(known, None, None) is not None:
+                return shapes_by_trial(lambda tried: self._recording_for(tried, None, None).shapes, samples)
         return super()._output_shapes_for(samples)
+
+    @property
+    def _output_count(self) -> int:
+        return self._recorder.outputs if self._is_custom else 1
+
+    def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
+        if self._may_be_recorded:
+            self._build_for_samples(samples)
+        else:
+            super()._build_for_inputs(samples)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """Returns the shape of one output for one input of shape `input_shape`; ValueError if that doesn't fit."""
@@ -1067,7 +1217,7 @@ class Layer(Part, Spec):
         return [
             {
                 "kind": "variable",
-                "shape": [[length, 0] for length in weight.shape],
+                "shape": list(weight.shape),
                 "trainable": self.trainable and weight.trainable,
                 **asked(weight=weight),
             }
@@ -1114,7 +1264,9 @@ class Layer(Part, Spec):
             training: the argument of the call.
             options: the further arguments of the call.
         """
-        return Layer.__call__(self, inputs[0], training=training, **options)
+        given = options.inputs if isinstance(options, CallArguments) else Slot(0)
+        filled = {name: filled_slots(value, inputs) for name, value in options.items()}
+        return Layer.__call__(self, filled_slots(given, inputs), training=training, **filled)
 
     def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
         """Returns which mask the inputs have together, if each of them has one of `sources` or None."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine._base.checks import Shape
 from engine._tracing.extents import full_shape, sample_shape
-from engine._tracing.primitives import elementwise, reduce
+from engine._tracing.primitives import elementwise, full, reduce
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine._tracing.trace import Computed, Node, Trace, TracedArray, Use, as_traced
 from engine.layers._outputs import TRIED_LENGTHS
@@ -110,7 +110,12 @@ def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
         return trace.add("choose", (yes, no), yes.extents, yes.dtype)
 
     outputs = [chosen(yes, moved(no)) for yes, no in zip(in_training.outputs, otherwise.outputs, strict=True)]
-    return Recording(trace, outputs, in_training.packed, in_training.loss)
+    if in_training.loss is None and otherwise.loss is None:
+        return Recording(trace, outputs, in_training.packed)
+    nothing = full(trace, (), 0.0, "float32")
+    yes = nothing if in_training.loss is None else in_training.loss
+    no = nothing if otherwise.loss is None else moved(otherwise.loss)
+    return Recording(trace, outputs, in_training.packed, chosen(yes, no))
 
 
 def _alike(one: Recording, other: Recording) -> bool:
@@ -119,7 +124,7 @@ def _alike(one: Recording, other: Recording) -> bool:
         return False
     if [each.view for each in one.outputs] != [each.view for each in other.outputs]:
         return False
-    if (one.loss and one.loss.view) != (other.loss and other.loss.view):
+    if (None if one.loss is None else one.loss.view) != (None if other.loss is None else other.loss.view):
         return False
     return all(map(_same_entry, one.trace.entries, other.trace.entries))
 

@@ -22,6 +22,8 @@ class CallArguments(dict[str, Any]):
 
     inputs: Any = Slot(0)
     """The first argument, with a slot in place of each symbol."""
+    dtypes: Sequence[str] | None = None
+    """Of the symbols; None is float32."""
 
     __hash__ = object.__hash__  # type: ignore[assignment] # a dict has none
 

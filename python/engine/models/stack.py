@@ -186,7 +186,7 @@ class _Lowering:
         self._leaves, self._reads = network.leaves, network.wiring.reads
         self._trainable, self._arguments = trainable, network.arguments
         self._masks, self._masks_after = mask_sources(self._leaves, self._reads)
-        self._uses, self._total = Counter[Layer](), Counter(self._leaves)
+        self._uses, self._total, self._drawn = Counter[Layer](), Counter(self._leaves), Counter[int]()
         self._sources: list[int] = []  # the operation that computes the output of each leaf, or an input
         # The dtype of each input and of the output of each leaf: integers stay integers in layers that only move them.
         self._given = [canonical_dtype(dtype) for dtype in dtypes]
@@ -236,7 +236,12 @@ class _Lowering:
 
     def _add_node(self, leaf: NodeLeaf, reads: Sequence[int]) -> None:
         read = [self.operation_of(each) + (pick or 0) for each, pick in zip(reads, leaf.picks, strict=True)]
-        self.operations.append({**leaf._operation(), "inputs": read})
+        operation = leaf._operation()
+        if "seed" in operation:  # of random numbers, which a layer that is used again draws again
+            uses = self._drawn[id(leaf.node)]
+            self._drawn[id(leaf.node)] += 1
+            operation["seed"] = (operation["seed"] + uses * _SEEDS_APART) % 2**64
+        self.operations.append({**operation, "inputs": read})
         self._sources.append(len(self.operations) - 1)
         self._kept.append(np.dtype(np.float32))
 

@@ -188,6 +188,10 @@ class _Flattening:
                 for value, (_, shape) in zip(read, entry.inputs, strict=True)
             ]
             computed.append(self._called(entry.part, views, entry.mode if mode is None else mode, entry.given))
+        if found.loss is not None:
+            value = value_of(found.loss.origin)
+            node = Node("add_loss", (found.loss.view,), (), {})
+            self._leaf(NodeLeaf(node, [value.pick]), [value], FullShape())
         return [self._viewed(value_of(output.origin), sample_shape(output.extents)) for output in found.outputs]
 
     def _weight(self, origin: OfWeight) -> _Value:

@@ -1,0 +1,192 @@
+"""Calls of layers and models whose `call` is Python code: it runs once with symbols, and is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine._base.checks import Shape
+from engine._tracing.extents import FullShape, full_shape
+from engine._tracing.symbolic import Slot, Symbolic, current, filled_slots, is_symbolic, mapped
+from engine._tracing.trace import as_traced
+from engine.layers.call_arguments import accepts
+from engine.layers.recordings import Recording, recording, with_modes
+from engine.layers.symbols import CallArguments
+
+
+class Recorder:
+    """Records the method `call` of a layer or a model, once for each kind of inputs.
+
+    Args:
+        owner: the layer or model.
+    """
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+        self._found: dict[Any, Recording | Exception] = {}
+        self._given: dict[int, CallArguments] = {}
+        self.outputs = 1
+        """The number of outputs of the last recording."""
+
+    def clear(self) -> None:
+        """Forgets what was recorded, since the settings of the owner have changed."""
+        self._found = {}
+
+    def note(self, inputs: int, given: CallArguments | None) -> None:
+        """Stores the arguments of the first call with so many inputs, which stand for those of a call that has none."""
+        self._given.setdefault(inputs, CallArguments() if given is None else given)
+
+    def recording(self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None) -> Recording:
+        """Returns what a call records.
+
+        Args:
+            samples: the shape of one sample of each input.
+            mode: the argument `training` of the call; None follows the batch.
+            given: the further arguments of the call.
+
+        Raises:
+            Exception: what `call` raised when it was given symbols.
+        """
+        given = self._given.get(len(samples)) if given is None else given
+        key = (tuple(samples), mode, given)
+        if key not in self._found:
+            try:
+                self._found[key] = self._recorded(samples, mode, given)
+            except Exception as error:
+                self._found[key] = error
+        found = self._found[key]
+        if isinstance(found, Exception):
+            raise found
+        self.outputs = len(found.outputs)
+        return found
+
+    def _recorded(self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None) -> Recording:
+        if accepts(self._owner.call, "training"):
+            if mode is None:
+                otherwise = self._once(samples, False, given)
+                return with_modes(otherwise, self._once(samples, True, given))
+            return self._once(samples, mode, given)
+        return self._once(samples, None, given)
+
+    def _once(self, samples: Sequence[Any], training: bool | None, given: CallArguments | None) -> Recording:
+        def run(*symbols: Any) -> Any:
+            arguments = CallArguments() if given is None else given
+            structure: Any = Slot(0) if given is None else given.inputs
+            options = {name: filled_slots(value, symbols) for name, value in arguments.items()}
+            if training is not None:
+                options["training"] = training
+            return self._owner.call(filled_slots(structure, symbols), **options)
+
+        dtypes = ["float32"] * len(samples) if given is None or given.dtypes is None else given.dtypes
+        return recording(run, samples, dtypes)
+
+
+def symbols_and_slots(inputs: Any, arguments: CallArguments) -> tuple[list[Any], CallArguments | None]:
+    """Returns the symbols among the arguments of a call, and the arguments with slots in their place.
+
+    Args:
+        inputs: the first argument.
+        arguments: the others by name, without `training`.
+
+    Returns:
+        The arguments are None if the one symbol is all that there is.
+    """
+    symbols = list[Any]()
+    trace = current.get()
+
+    def slot_for(value: Any) -> Slot:
+        symbol = as_traced(value, trace) if trace is not None else value._as_tensor
+        place = next((i for i, each in enumerate(symbols) if each is symbol), len(symbols))
+        if place == len(symbols):
+            symbols.append(symbol)
+        return Slot(place)
+
+    structure = mapped(slot_for, inputs)
+    found = CallArguments({name: mapped(slot_for, value) for name, value in arguments.items()})
+    found.inputs, found.dtypes = structure, [symbol.dtype for symbol in symbols]
+    plain = structure == Slot(0) and not found and found.dtypes == ["float32"]
+    return symbols, None if plain else found
+
+
+def shapes_in(given: CallArguments | None, samples: Sequence[Any]) -> Any:
+    """Returns the shapes of the first argument of a call, in its structure, as `build` gets them."""
+    shapes = [shape_with_batch(sample) for sample in samples]
+    return filled_slots(Slot(0) if given is None else given.inputs, shapes)
+
+
+def shape_with_batch(sample: Any) -> tuple[int | None, ...]:
+    """Returns a shape with None for the batch axis and other unknown lengths."""
+    if isinstance(sample, FullShape):
+        return tuple(None if each.per_sample else each.fixed for each in full_shape(sample))
+    return (None, *sample)
+
+
+def holds_any_symbol(value: Any) -> bool:
+    """Whether there is a symbol in lists, tuples and dicts at any depth."""
+    found = False
+
+    def note(each: Any) -> Any:
+        nonlocal found
+        found = found or isinstance(each, Symbolic) or is_symbolic(each)
+        return each
+
+    mapped(note, value)
+    return found
+
+
+def arrays_in(value: Any) -> Any:
+    """Returns arrays and lists of numbers in a structure as float32 arrays, and integers as integers of 32 bits."""
+    if isinstance(value, dict):
+        return {name: arrays_in(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)) and any(isinstance(each, (np.ndarray, list, tuple, dict)) for each in value):
+        return type(value)(arrays_in(each) for each in value)
+    array = np.asarray(value)
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    return array.astype({"int64": np.int32, "uint64": np.uint32}.get(array.dtype.name, array.dtype), copy=False)
+
+
+def samples_in(structure: Any) -> list[Shape]:
+    """Returns the shape of one sample of each array in a structure."""
+    if isinstance(structure, dict):
+        return [sample for each in structure.values() for sample in samples_in(each)]
+    if isinstance(structure, (list, tuple)):
+        return [sample for each in structure for sample in samples_in(each)]
+    return [np.shape(structure)[1:]]
+
+
+def holds_slot(value: Any) -> bool:
+    """Whether there is a slot in lists, tuples and dicts at any depth."""
+    if isinstance(value, Slot):
+        return True
+    if isinstance(value, dict):
+        return any(map(holds_slot, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(holds_slot, value))
+
+
+def parts_in(attributes: Mapping[str, Any], kind: type) -> list[Any]:
+    """Returns the objects of a class in the attributes of an object, in lists, tuples and dicts, too; each once."""
+    found = dict[int, Any]()
+
+    def search(value: Any) -> None:
+        if isinstance(value, kind):
+            found.setdefault(id(value), value)
+        elif isinstance(value, dict):
+            for each in value.values():
+                search(each)
+        elif isinstance(value, (list, tuple)):
+            for each in value:
+                search(each)
+
+    for name, value in attributes.items():
+        if name not in _NO_PARTS:
+            search(value)
+    return [*found.values()]
+
+
+# Attributes of layers and models that hold no layers within, or hold them for another reason.
+_NO_PARTS = frozenset(
+    ("_places", "_weights", "_specs", "_kept", "_recorder", "_added", "_penalties", "_shape_arguments")
+)
