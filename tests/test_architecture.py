@@ -25,7 +25,7 @@ LAYERS = [
     {"_core"},
     {"_core_interface"},
     {"_base"},
-    {"_data", "_printing"},
+    {"_data", "_printing", "_tracing"},
     {"activations", "callbacks", "constraints", "initializers", "layers", "losses", "metrics", "optimizers"}
     | {"backend", "config", "datasets", "ops", "plots", "random", "regularizers", "tree", "utils"},
     {"saving"},

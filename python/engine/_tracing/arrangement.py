@@ -11,14 +11,16 @@ import numpy as np
 from engine._base.promotion import as_array, standard
 from engine._tracing.dispatch import records
 
-from engine._tracing.extents import ONE, BatchLength, Extent, extent_of, lengths, quotient, size_of
-from engine._tracing.primitives import axes_in, axis_in, coordinate, elementwise, full, gather, join
+from engine._tracing.extents import ONE, Extent, quotient, size_of
+from engine._tracing.primitives import axes_in, axis_in, coordinate, elementwise, float_dtype, full, gather, join
 from engine._tracing.primitives import broadcast as broadcast_shapes
 from engine._tracing.primitives import broadcast_to as spread
 from engine._tracing.primitives import part, slice_
 from engine._tracing.primitives import reshape as reshaped
 from engine._tracing.primitives import transpose as turned
-from engine._tracing.reductions import array_of, max_, sum_
+from engine._tracing.products import tensordot
+from engine._tracing.reductions import argmax, array_of, max_, min_, sum_
+from engine._tracing.symbolic import BatchLength, extent_of, lengths
 from engine._tracing.trace import Trace, TracedArray, as_traced, trace_of
 
 _NOTHING = Extent(0)
@@ -737,8 +739,6 @@ def _memberships(segment_ids: Any, num_segments: Any, trace: Trace) -> TracedArr
 def segment_sum(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> TracedArray:  # noqa: A002 # Keras' name
     """The sums of rows that have the same number."""
     del sorted
-    from engine._tracing.products import tensordot
-
     trace = trace_of(data, segment_ids)
     rows = as_traced(data, trace)
     return tensordot(_memberships(segment_ids, num_segments, trace), rows, [[0], [0]]).as_dtype(rows.dtype)
@@ -766,8 +766,6 @@ def segment_max(data: Any, segment_ids: Any, num_segments: Any = None, sorted: b
 def segment_min(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> TracedArray:  # noqa: A002 # Keras' name
     """The smallest of the rows that have the same number."""
     del sorted
-    from engine._tracing.reductions import min_
-
     return _segments(data, segment_ids, num_segments, min_, float(np.finfo(np.float32).max))
 
 
@@ -775,8 +773,6 @@ def segment_min(data: Any, segment_ids: Any, num_segments: Any = None, sorted: b
 def top_k(x: Any, k: int, sorted: bool = True) -> tuple[TracedArray, TracedArray]:  # noqa: A002 # Keras' name
     """The largest numbers along the last axis, and their places."""
     del sorted
-    from engine._tracing.reductions import argmax
-
     rest = array_of(x)
     width = rest.extents[-1].known
     if width is None or not 0 < k <= width:
@@ -802,3 +798,18 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> TracedArray:
     return elementwise(lambda count: count < float(k), sum_(larger, -1), dtype="bool")
 
 
+@records("cross")
+def cross(  # noqa: PLR0917 # Keras' signature
+    x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None
+) -> TracedArray:
+    """Vector products of three components."""
+    a, b = _arrays([x1, x2])
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    left, right = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+
+    def component(i: int, j: int) -> TracedArray:
+        pairs = left[..., i], right[..., j], left[..., j], right[..., i]
+        return elementwise(lambda p, q, r, s: p * q - r * s, *pairs, dtype=float_dtype(a, b))
+
+    return stack([component(1, 2), component(2, 0), component(0, 1)], axisc)

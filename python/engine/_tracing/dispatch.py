@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, MutableMapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from engine._tracing.symbolic import Symbolic, current, holds_symbolic, symbolics_in
+from engine._tracing.symbolic import Symbolic, current, handlers, holds_symbolic, line_of_user, symbolics_in
 
 _table: dict[str, Callable[..., Any]] = {}
 _answers: dict[str, Callable[..., Any]] = {}
 # The modules that fill the table. They are imported when the first symbol comes.
-_MODULES = ("elementwise", "reductions", "arrangement", "products", "networks", "random", "control")
-# `control` is the last one, and the only one that answers questions.
+_MODULES = ("elementwise", "reductions", "arrangement", "products", "networks", "random", "branches")
+# `branches` is the last one, and the only one that answers questions.
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -47,8 +47,6 @@ def implementation(name: str) -> Callable[..., Any]:
     """
     _fill()
     if name not in _table:
-        from engine._tracing.symbolic import line_of_user
-
         msg = (
             f"{line_of_user()}: `{name}` can't be recorded in a traced function: compute it before, and pass the result as an "
             "input, or write the function as a layer with a `gradient`, which NumPy computes"
@@ -124,3 +122,4 @@ def make_traceable(names: Iterable[str], module: MutableMapping[str, Any], alway
             module[name] = traceable(module[name], always)
 
 
+handlers["apply"], handlers["implementation"] = apply, implementation

@@ -11,7 +11,6 @@ import numpy as np
 from engine._base.promotion import standard
 from engine._tracing.code import Term
 from engine._tracing.dispatch import records
-from engine._tracing.extents import lengths
 from engine._tracing.primitives import (
     broadcast_to,
     common_dtype,
@@ -20,6 +19,7 @@ from engine._tracing.primitives import (
     full,
     number_in,
 )
+from engine._tracing.symbolic import lengths
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 _LN2, _LN10 = math.log(2.0), math.log(10.0)

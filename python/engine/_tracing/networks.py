@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from engine._tracing.arrangement import expand_dims, one_hot, squeeze, take_along_axis
 from engine._tracing.code import Term
 from engine._tracing.dispatch import records
 from engine._tracing.elementwise import erfc
@@ -295,8 +296,6 @@ def sparse_categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> TracedArray:
     """The crossentropy of each sample, for class indices."""
-    from engine._tracing.arrangement import expand_dims, one_hot, squeeze, take_along_axis
-
     trace = trace_of(target, output)
     wanted, given = as_traced(target, trace), as_traced(output, trace)
     if wanted.ndim == given.ndim and wanted.extents[-1] == ONE:

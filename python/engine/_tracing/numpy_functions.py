@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine._tracing.dispatch import apply, can_record
-from engine._tracing.symbolic import line_of_user
+from engine._tracing.symbolic import handlers, line_of_user
 
 # Names of NumPy, and those of `engine.ops`, where they differ.
 _UFUNCS = {
@@ -80,3 +80,6 @@ def recorded_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, An
 
 def _is_no_value(value: Any) -> bool:
     return type(value).__name__ == "_NoValueType"
+
+
+handlers["ufunc"], handlers["function"] = recorded_ufunc, recorded_function

@@ -9,10 +9,9 @@ import numpy as np
 
 from engine._base.promotion import result_type
 from engine._tracing.code import Code, Term
-from engine._tracing.extents import ONE, Extent, Extents, quotient, size_of, text_of
-from engine._tracing.extents import as_pairs as as_pairs
-from engine._tracing.extents import BatchLength
-from engine._tracing.trace import Trace, TracedArray, as_traced, trace_of
+from engine._tracing.extents import ONE, Extent, Extents, as_pairs, quotient, size_of, text_of
+from engine._tracing.symbolic import BatchLength
+from engine._tracing.trace import Trace, TracedArray, as_traced, length_term, trace_of
 
 
 def broadcast(*shapes: Extents) -> Extents:
@@ -56,7 +55,7 @@ def elementwise(formula: Callable[..., Any], *operands: Any, dtype: str | None =
             return Term(code, places[place])
         operand = operands[place]
         if isinstance(operand, BatchLength):
-            return _length_term(code, operand.extent)
+            return length_term(code, operand.extent)
         return Term(code, code.add("constant", number=float(numbers[place] or 0.0)))
 
     result = formula(*map(term_of, range(len(operands))))
@@ -76,11 +75,6 @@ def elementwise(formula: Callable[..., Any], *operands: Any, dtype: str | None =
         operands=code.operands,
         numbers=code.numbers,
     )
-
-
-def _length_term(code: Code, extent: Extent) -> Term:
-    count = Term(code, code.add("samples"))
-    return count * extent.per_sample + extent.fixed if extent.fixed else count * extent.per_sample
 
 
 def number_in(value: Any) -> float | None:
@@ -115,15 +109,6 @@ def common_dtype(*operands: Any, least: Any = None) -> str:
 def float_dtype(*operands: Any) -> str:
     """Returns the same, but float32 for integers and bools."""
     return common_dtype(*operands, least=float)
-
-
-def samples(trace: Trace, extent: Extent) -> TracedArray:
-    """Returns a length as a number."""
-    code = Code(0)
-    _length_term(code, extent)
-    return trace.add(
-        "map", (), (), "int32", operations=code.operations, operands=code.operands, numbers=code.numbers
-    )
 
 
 def full(trace: Trace, shape: Extents, number: float, dtype: str) -> TracedArray:

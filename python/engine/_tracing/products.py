@@ -8,7 +8,7 @@ from typing import Any
 
 from engine._tracing.dispatch import records
 from engine._tracing.extents import ONE
-from engine._tracing.primitives import contraction, elementwise, float_dtype, reduce, transpose
+from engine._tracing.primitives import contraction, elementwise, reduce, reshape, transpose
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 _LETTERS = string.ascii_letters
@@ -106,10 +106,8 @@ def inner(x1: Any, x2: Any) -> TracedArray:
 @records("outer")
 def outer(x1: Any, x2: Any) -> TracedArray:
     """All products of two numbers, one of each array."""
-    from engine._tracing.arrangement import ravel
-
     a, b = _pair(x1, x2)
-    column, row = ravel(a), ravel(b)
+    column, row = reshape(a, (-1,)), reshape(b, (-1,))
     return elementwise(
         lambda one, other: one * other, column.reshaped((*column.extents, ONE)), row.reshaped((ONE, *row.extents))
     )
@@ -170,24 +168,3 @@ def _letters_of(subscripts: str, arrays: Sequence[TracedArray]) -> tuple[list[st
         return inputs, after.replace("...", shared)
     once = sorted(each for each in set(joined) if joined.count(each) == 1 and each not in shared)
     return inputs, shared + "".join(once)
-
-
-@records("cross")
-def cross(  # noqa: PLR0917 # Keras' signature
-    x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None
-) -> TracedArray:
-    """Vector products of three components."""
-    from engine._tracing.arrangement import moveaxis, stack
-
-    a, b = _pair(x1, x2)
-    if axis is not None:
-        axisa = axisb = axisc = axis
-    left, right = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
-
-    def component(i: int, j: int) -> TracedArray:
-        pairs = left[..., i], right[..., j], left[..., j], right[..., i]
-        return elementwise(lambda p, q, r, s: p * q - r * s, *pairs, dtype=float_dtype(a, b))
-
-    return stack([component(1, 2), component(2, 0), component(0, 1)], axisc)
-
-

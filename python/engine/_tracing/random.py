@@ -10,10 +10,11 @@ import numpy as np
 from engine._base.promotion import standard
 from engine._base.random_state import next_seed
 from engine._tracing.dispatch import records
-from engine._tracing.extents import Extent, lengths
+from engine._tracing.extents import Extent
 from engine._tracing.primitives import elementwise, number_in
 from engine._tracing.primitives import random as drawn
 from engine._tracing.reductions import argmax, array_of
+from engine._tracing.symbolic import lengths
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from engine._base.promotion import standard
 from engine._tracing.dispatch import records
 from engine._tracing.elementwise import cast
-from engine._tracing.extents import BatchLength, Extent
+from engine._tracing.extents import Extent, quotient, size_of
 from engine._tracing.primitives import (
     axes_in,
     axis_in,
@@ -22,6 +22,7 @@ from engine._tracing.primitives import (
     reduce,
     stop_gradient,
 )
+from engine._tracing.symbolic import BatchLength
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 
@@ -125,8 +126,6 @@ def _place_of_extreme(x: Any, axis: Any, keepdims: bool, reduction: str) -> Trac
 
 
 def _total(array: TracedArray) -> Extent:
-    from engine._tracing.extents import quotient, size_of
-
     total = quotient(size_of(array.extents), (1,))
     if total is None:
         msg = "an array with two axes that depend on the number of samples can't be flattened"

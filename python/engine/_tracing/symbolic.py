@@ -1,23 +1,24 @@
-"""`Symbolic`, the base class of what stands for numbers that are not there yet: Python's operators and NumPy's functions."""
+"""What stands for numbers that are not there yet: `Symbolic`, with Python's operators and NumPy's functions, and lengths."""
 
 from __future__ import annotations
 
 import os
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from engine._tracing.extents import BatchLength
-
-if TYPE_CHECKING:
-    from engine._tracing.trace import Trace
+from engine._tracing.extents import Extent, Extents, text_of_extent
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 # The trace that records what runs in this thread; None outside of traced functions.
-current: ContextVar[Trace | None] = ContextVar("current", default=None)
+current: ContextVar[Any] = ContextVar("current", default=None)
+
+# What records a call of a function of `engine.ops` ("apply"), of a universal function of NumPy ("ufunc") and of another
+# function of NumPy ("function"). The modules that define them fill this in.
+handlers: dict[str, Callable[..., Any]] = {}
 
 
 class NeedsValuesError(TypeError):
@@ -84,9 +85,7 @@ class Symbolic:
         """Records a call of a function of `engine.ops` with this symbol among its arguments, and returns its result."""
 
     def _applied(self, operation: str, *args: Any) -> Any:
-        from engine._tracing.dispatch import apply
-
-        return apply(operation, args, {})
+        return handlers["apply"](operation, args, {})
 
     __add__, __radd__ = _operator("add")
     __sub__, __rsub__ = _operator("subtract")
@@ -119,15 +118,11 @@ class Symbolic:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Records a function of NumPy, such as `np.exp(x)`."""
-        from engine._tracing.numpy_functions import recorded_ufunc
-
-        return recorded_ufunc(ufunc, method, inputs, options)
+        return handlers["ufunc"](ufunc, method, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Records a function of NumPy, such as `np.mean(x, axis=1)`."""
-        from engine._tracing.numpy_functions import recorded_function
-
-        return recorded_function(function, args, kwargs)
+        return handlers["function"](function, args, kwargs)
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> NoReturn:
         """Raises NeedsValuesError: NumPy would otherwise make an array that holds this object."""
@@ -149,6 +144,121 @@ class Symbolic:
 
     def _no_values(self, action: str) -> NeedsValuesError:
         return needs_values(repr(self), action)
+
+
+class BatchLength:
+    """The length of an axis that depends on the number of samples, as an integer of a traced function.
+
+    It can be added to, subtracted from and multiplied by integers, and used as a length, an index, or a number beside
+    symbols.
+
+    Args:
+        extent: the length.
+    """
+
+    __array_ufunc__ = None
+
+    def __init__(self, extent: Extent) -> None:
+        self.extent = extent
+
+    def __add__(self, other: Any) -> Any:
+        return _sum(self, other, 1)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return _sum(self, other, -1)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _sum(length(self.extent.times(-1)), other, 1)
+
+    def __mul__(self, other: Any) -> Any:
+        if isinstance(other, int):
+            return length(self.extent.times(other))
+        return _beside(self, other, "multiply")
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Any:
+        return length(self.extent.times(-1))
+
+    def __floordiv__(self, other: Any) -> Any:
+        if isinstance(other, int) and other and self.extent.fixed % other == self.extent.per_sample % other == 0:
+            return length(Extent(self.extent.fixed // other, self.extent.per_sample // other))
+        return _beside(self, other, "floor_divide")
+
+    def __truediv__(self, other: Any) -> Any:
+        return _beside(self, other, "divide")
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _beside(self, other, "divide", exchanged=True)
+
+    def __eq__(self, other: object) -> bool:
+        if other is None or isinstance(other, str):
+            return False
+        found = other.extent if isinstance(other, BatchLength) else Extent(other) if isinstance(other, int) else None
+        if found == self.extent:
+            return True
+        if isinstance(found, Extent) and found.per_sample == self.extent.per_sample:
+            return False
+        raise self._unknown("comparing it")
+
+    def __hash__(self) -> int:
+        return hash(self.extent)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __lt__(self, other: object) -> bool:
+        raise self._unknown("comparing it")
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+    def __int__(self) -> int:
+        raise self._unknown("int() of it")
+
+    __index__ = __int__
+
+    def __float__(self) -> float:
+        raise self._unknown("float() of it")
+
+    def _unknown(self, action: str) -> TypeError:
+        return needs_values(f"{self!r}, the number of samples in a batch", action)
+
+    def __repr__(self) -> str:
+        return f"<length {text_of_extent(self.extent)}>"
+
+
+def length(extent: Extent) -> Any:
+    """Returns a length as users get it: an int, or a BatchLength if it depends on the batch."""
+    return BatchLength(extent) if extent.per_sample else extent.fixed
+
+
+def extent_of(value: Any) -> Extent:
+    """Returns the extent of a length or an index that a user gave, an integer or a BatchLength."""
+    if isinstance(value, BatchLength):
+        return value.extent
+    return Extent(int(value.__index__()))
+
+
+def lengths(shape: Any) -> Extents:
+    """Returns the extents of a shape that a user gave: one integer, or a sequence of integers and BatchLengths."""
+    if isinstance(shape, BatchLength) or hasattr(shape, "__index__"):
+        return (extent_of(shape),)
+    return tuple(map(extent_of, shape))
+
+
+def _sum(one: Any, other: Any, times: int) -> Any:
+    extent = one.extent if isinstance(one, BatchLength) else Extent(one)
+    if isinstance(other, (int, BatchLength)):
+        return length(extent.plus(extent_of(other), times))
+    return _beside(one, other, "add" if times == 1 else "subtract")
+
+
+def _beside(one: BatchLength, other: Any, operation: str, exchanged: bool = False) -> Any:
+    """Records an operation on a length as a number."""
+    pair = (other, one) if exchanged else (one, other)
+    return handlers["apply"](operation, pair, {})
 
 
 def is_symbolic(value: Any) -> bool:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.promotion import as_array
-from engine._tracing.extents import BatchLength, Extents, Extent, full_shape, length, sample_shape, text_of
-from engine._tracing.symbolic import Symbolic, current
+from engine._tracing.code import Code, Term
+from engine._tracing.extents import Extent, Extents, full_shape, sample_shape, text_of
+from engine._tracing.symbolic import BatchLength, Symbolic, current, handlers, length
 
 
 class Input(NamedTuple):
@@ -206,9 +207,7 @@ class TracedArray(Symbolic):
         return inputs[0].trace.use(layer, inputs, shapes, mode, given)
 
     def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        from engine._tracing.dispatch import implementation
-
-        return implementation(operation)(*args, **kwargs)
+        return handlers["implementation"](operation)(*args, **kwargs)
 
     def __len__(self) -> int:
         if not self.extents:
@@ -272,6 +271,21 @@ def trace_of(*values: Any) -> Trace:
     return found
 
 
+def length_term(code: Code, extent: Extent) -> Term:
+    """Returns a length as a term of a formula."""
+    count = Term(code, code.add("samples"))
+    return count * extent.per_sample + extent.fixed if extent.fixed else count * extent.per_sample
+
+
+def samples(trace: Trace, extent: Extent) -> TracedArray:
+    """Returns a length as a number."""
+    code = Code(0)
+    length_term(code, extent)
+    return trace.add(
+        "map", (), (), "int32", operations=code.operations, operands=code.operands, numbers=code.numbers
+    )
+
+
 def as_traced(value: Any, trace: Trace) -> TracedArray:
     """Returns `value`, a symbol, a weight, an array or a number, as a symbol of `trace`."""
     if isinstance(value, TracedArray):
@@ -280,8 +294,6 @@ def as_traced(value: Any, trace: Trace) -> TracedArray:
             raise TypeError(msg)
         return value
     if isinstance(value, BatchLength):
-        from engine._tracing.primitives import samples
-
         return samples(trace, value.extent)
     if isinstance(value, Symbolic):
         msg = (
@@ -294,7 +306,6 @@ def as_traced(value: Any, trace: Trace) -> TracedArray:
         symbol: TracedArray = found(trace)
         return symbol
     if isinstance(value, (list, tuple)) and any(isinstance(each, (Symbolic, BatchLength)) for each in value):
-        from engine._tracing.arrangement import stack
-
-        return stack(value)
+        stacked: TracedArray = handlers["apply"]("stack", (value,), {})
+        return stacked
     return trace.constant(value)

@@ -658,22 +658,17 @@ class Layer(Part, Spec):
     @property
     def trainable_weights(self) -> list[Float32]:
         """The weights that training updates, as read-only arrays."""
-        return [
-            array
-            for layer in self._layers_of_weights
-            for array, learns in zip(layer._own_weights, layer._learns, strict=True)
-            if learns
-        ]
+        return [array for layer in self._layers_of_weights for array in layer._own_weights_that(True)]
 
     @property
     def non_trainable_weights(self) -> list[Float32]:
         """The weights that training doesn't update by gradients, as read-only arrays."""
-        return [
-            array
-            for layer in self._layers_of_weights
-            for array, learns in zip(layer._own_weights, layer._learns, strict=True)
-            if not learns
-        ]
+        return [array for layer in self._layers_of_weights for array in layer._own_weights_that(False)]
+
+    def _own_weights_that(self, learn: bool) -> list[Any]:
+        """The weights of the layer itself that training updates, or the others."""
+        pairs = zip(self._own_weights, self._learns, strict=True)
+        return [array for array, learns in pairs if learns == learn]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`.

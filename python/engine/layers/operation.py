@@ -16,7 +16,7 @@ from engine._tracing.dispatch import class_name, implementation
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine.layers.layer import Layer, Part
 from engine.layers.recordings import Recording, recording, shapes_by_trial
-from engine.layers.symbols import called_on
+from engine.layers.symbols import KerasTensor, called_on
 
 
 class OperationPart(Part):
@@ -152,3 +152,6 @@ def recorded(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     part._output_shapes_for([symbol._sample for symbol in symbols])
     outputs = called_on(part, symbols)
     return next(iter(part._recordings.values())).with_outputs(outputs)
+
+
+KerasTensor._recorded = staticmethod(recorded)

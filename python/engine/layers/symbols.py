@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol
 
 from engine._base.checks import Shape
 from engine._base.left_out import SaysWhatIsLeftOut
@@ -119,6 +119,9 @@ class KerasTensor(Symbolic, SaysWhatIsLeftOut):
     ) -> None:
         self._sample, self._call, self.start, self.dtype = sample, call, start, dtype
 
+    _recorded: ClassVar[Callable[..., Any]]
+    """Adds an operation on symbols to their graph; `operation` has it."""
+
     @property
     def _as_tensor(self) -> KerasTensor:
         return self
@@ -172,9 +175,7 @@ class KerasTensor(Symbolic, SaysWhatIsLeftOut):
         return Call(layer, inputs, mode, given).outputs
 
     def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        from engine.layers.operation import recorded
-
-        return recorded(operation, args, kwargs)
+        return self._recorded(operation, args, kwargs)
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"

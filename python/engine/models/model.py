@@ -1514,25 +1514,25 @@ class Model(Part, SaysWhatIsLeftOut):
         """The current weights as read-only arrays: layer by layer, such as kernel and bias."""
         program, leaves = self._program, self._owners
         if program is None:
-            return [array for leaf in leaves for array in leaf.weights]
+            return [array for leaf in leaves for array in leaf._own_weights]
         arrays = iter(read_weights(program))
         within = {
             leaf: leaf._as_layer_weights(islice(arrays, len(leaf._weight_names)))
             for leaf in dict.fromkeys(self._network.leaves)
         }
-        return [array for leaf in leaves for array in (within[leaf] if leaf in within else leaf.weights)]
+        return [array for leaf in leaves for array in (within[leaf] if leaf in within else leaf._own_weights)]
 
     @property
     def trainable_weights(self) -> list[Float32]:
         """The weights that training updates, as read-only arrays."""
-        return [array for leaf in self._owners for array in leaf.trainable_weights if self._trainable]
+        return [array for leaf in self._owners for array in leaf._own_weights_that(True) if self._trainable]
 
     @property
     def non_trainable_weights(self) -> list[Float32]:
         """The weights that training doesn't update by gradients, as read-only arrays."""
         if not self._trainable:
             return self.weights
-        return [array for leaf in self._owners for array in leaf.non_trainable_weights]
+        return [array for leaf in self._owners for array in leaf._own_weights_that(False)]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`.
@@ -1544,11 +1544,11 @@ class Model(Part, SaysWhatIsLeftOut):
             values = self._checked(weights)
             if values and self._program is not None:
                 rest = iter(values)
-                by_leaf = {leaf: [*islice(rest, len(leaf.weights))] for leaf in self._owners}
+                by_leaf = {leaf: [*islice(rest, len(leaf._own_weights))] for leaf in self._owners}
                 inside = [*dict.fromkeys(self._network.leaves)]
                 self._program.write_variables([array for leaf in inside for array in by_leaf.pop(leaf, ())])
                 for leaf, arrays in by_leaf.items():  # no node reads them
-                    leaf.set_weights(arrays)
+                    leaf._set_own_weights(arrays)
 
     def _not_built(self, action: str) -> ValueError:
         return ValueError(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from engine._tracing.dispatch import answers, records
-from engine._tracing.primitives import elementwise
+from engine._tracing.primitives import common_dtype, elementwise
 from engine._tracing.primitives import stop_gradient as without_gradient
 from engine._tracing.reductions import array_of
 from engine._tracing.symbolic import needs_values
@@ -36,8 +36,6 @@ def _chosen(pred: Any, yes: Any, no: Any) -> Any:
 
 
 def _dtype_of(*values: Any) -> str:
-    from engine._tracing.primitives import common_dtype
-
     return common_dtype(*values)
 
 
