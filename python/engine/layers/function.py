@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 @register()
 class Lambda(Layer):
-    """Applies a NumPy function as a layer without weights.
+    """Applies a function as a layer without weights.
+
+    The function is run once with symbols and recorded, so that the core computes and differentiates it. A function that needs
+    numbers, such as for a branch on values, runs in Python in every batch.
 
     Args:
-        function: computes outputs (n, ...) from inputs (n, ...). It may have a parameter `training`. To train the
-            model, give its derivative as the attribute `gradient` of the function or as the argument `gradient`.
+        function: computes outputs (n, ...) from inputs (n, ...), by operators, `keras.ops` or NumPy. It may have a
+            parameter `training`. If it runs in Python, training needs its derivative, as the attribute `gradient` of the
+            function or as the argument `gradient`.
         output_shape: shape of one output sample, or a function that returns it for the input shape with the batch
             axis. By default it is found by calling the function.
         mask: must be None; the engine determines masked timesteps itself.
@@ -32,7 +36,7 @@ class Lambda(Layer):
     Example:
         >>> import numpy as np
         >>> from engine import layers
-        >>> layer = layers.Lambda(lambda x: x ** 2, gradient=lambda x, upstream: 2 * x * upstream)
+        >>> layer = layers.Lambda(lambda x: x ** 2)
         >>> layer(np.full((1, 2), 3.0)).tolist()
         [[9.0, 9.0]]
     """
@@ -80,6 +84,10 @@ class Lambda(Layer):
             )
             raise WrongTypeError(msg)
         return derivative(inputs, upstream, **self.arguments)
+
+    @property
+    def _may_be_recorded(self) -> bool:
+        return self._gradient is None and getattr(self.function, "gradient", None) is None
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The argument `output_shape`, or else the shape that the function returns."""
