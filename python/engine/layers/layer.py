@@ -223,12 +223,17 @@ class Part:
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """Returns the shape of one output for one input of shape `input_shape`; ValueError if that doesn't fit."""
 
-    def _recording_for(self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None) -> Any:
+    _takes_mask = False
+    """Whether Python code of its own has a parameter for the mask of the inputs."""
+
+    def _recording_for(
+        self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None, masked: bool = False
+    ) -> Any:
         """Returns what Python code of its own records, for inputs whose samples have the shapes `samples`.
 
         None is returned for what the core computes by operations of its own, and for what only Python can compute.
         """
-        del samples, mode, given
+        del samples, mode, given, masked
         return None  # noqa: RET501 # a value
 
     @property
@@ -959,14 +964,21 @@ class Layer(Part, Spec):
     @property
     def _may_be_recorded(self) -> bool:
         """Whether `call` is recorded: it is Python, and its gradient isn't written by hand."""
-        return self._is_custom and getattr(self, "gradient", None) is None
+        own_masks = type(self).compute_mask is not Layer.compute_mask
+        return self._is_custom and getattr(self, "gradient", None) is None and (not own_masks or bool(self._parts()))
 
-    def _recording_for(self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None) -> Any:
+    @property
+    def _takes_mask(self) -> bool:
+        return self._may_be_recorded and accepts(self.call, "mask")
+
+    def _recording_for(
+        self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None, masked: bool = False
+    ) -> Any:
         if not samples or not self._may_be_recorded:
             return None
         try:
             self._build_for_samples(samples, given)
-            return self._recorder.recording(samples, mode, given)
+            return self._recorder.recording(samples, mode, given, masked)
         except Exception:
             if len(samples) > 1 or self._parts():
                 raise

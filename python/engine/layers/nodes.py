@@ -24,7 +24,26 @@ class Numbers(np.ndarray[Any, np.dtype[np.float32]]):
     __hash__ = None  # type: ignore[assignment]
 
 
-class NodeLeaf(Layer):
+class _Unnamed(Layer):
+    """Base class of leaves that no user sees. They have no name, weights or config, so that layers' constructor isn't run."""
+
+    supports_masking = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._specs, self._weights, self._places = [], [], []
+        self._sample_shape, self._given_shape = None, None
+        self.activity_regularizer = None
+        self._added, self._penalties = [], []
+
+    def _attach(self, model: Any, program: Any, first: int, count: int) -> None:
+        """Does nothing, as it has no weights."""
+
+    def _detach(self, model: Any) -> None:
+        """Does nothing."""
+
+
+class NodeLeaf(_Unnamed):
     """A node of a recording, as one of the leaves of a network.
 
     Args:
@@ -32,16 +51,11 @@ class NodeLeaf(Layer):
         picks: for each input that is a weight of a layer its number; None for others.
     """
 
-    supports_masking = True
+    supports_masking = False
 
     def __init__(self, node: Node, picks: Sequence[int | None]) -> None:
-        # It has no name, weights or config, so that the constructor of layers has nothing to do.
+        super().__init__(node.kind)
         self.node, self.picks = node, tuple(picks)
-        self.name = node.kind
-        self._specs, self._weights, self._places = [], [], []
-        self._sample_shape, self._given_shape = None, None
-        self.activity_regularizer = None
-        self._added, self._penalties = [], []
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         del input_shape
@@ -68,12 +82,84 @@ class NodeLeaf(Layer):
         del samples, lowered
         return [self._operation()]
 
-    def _attach(self, model: Any, program: Any, first: int, count: int) -> None:
-        """Does nothing, as it has no weights."""
+    def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
+        """No mask: as in Keras, operations don't pass it on."""
+        del sources
+        return None
 
-    def _detach(self, model: Any) -> None:
-        """Does nothing."""
+
+class WeightsLeaf(_Unnamed):
+    """The weights of a layer that nodes read, beside the layer's own operations.
+
+    Args:
+        layer: the layer.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__("weights")
+        self.layer = layer
+
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
+        del samples
+        return [()]
+
+    def _nodes(self, first: int) -> list[dict[str, Any]]:
+        """Returns a node for each weight, if they are the program's variables from number `first` on."""
+        return [
+            {
+                "kind": "weight",
+                "variable": first + index,
+                "input_shapes": [],
+                "shape": [[length, 0] for length in weight.shape],
+                "trainable": self.layer.trainable and weight.trainable,
+            }
+            for index, weight in enumerate(self.layer._specs)
+        ]
+
+
+class MaskLeaf(_Unnamed):
+    """Its output is its first input, with the mask of its second one. It computes nothing.
+
+    Args:
+        shape: of one sample.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__("pass_mask")
+        self.shape = shape
+
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
+        del samples
+        return [self.shape]
 
     def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
-        found = [source for source in sources if source is not None]
-        return found[0] if found else None
+        return sources[-1]
+
+    def _operations_for_inputs(
+        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
+    ) -> list[Operation]:
+        del samples, lowered
+        return []
+
+
+class PenaltyLeaf(_Unnamed):
+    """The penalty on an output of a layer that was recorded.
+
+    Args:
+        layer: the layer.
+        shape: of one sample of the output.
+    """
+
+    def __init__(self, layer: Layer, shape: Shape) -> None:
+        super().__init__("penalty")
+        self.layer, self.shape = layer, shape
+
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
+        del samples
+        return [self.shape]
+
+    def _operations_for_inputs(
+        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
+    ) -> list[Operation]:
+        del samples, lowered
+        return [self.layer._penalty_on_outputs(self.shape)]

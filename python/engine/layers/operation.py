@@ -42,9 +42,11 @@ class OperationPart(Part):
         self.name = auto_name(snake_case(class_name(operation))) if name is None else name
         self._recordings: dict[tuple[Shape, ...], Recording] = {}
 
-    def _recording_for(self, samples: Sequence[Shape], mode: Any = None, given: Any = None) -> Recording:
+    def _recording_for(
+        self, samples: Sequence[Shape], mode: Any = None, given: Any = None, masked: bool = False
+    ) -> Recording:
         """Returns what the operation records for symbols whose samples have the shapes `samples`."""
-        del mode, given
+        del mode, given, masked
         key = tuple(samples)
         if key not in self._recordings:
             self._recordings[key] = recording(self._applied, samples, self._dtypes)

@@ -38,22 +38,25 @@ class Recorder:
         """Stores the arguments of the first call with so many inputs, which stand for those of a call that has none."""
         self._given.setdefault(inputs, CallArguments() if given is None else given)
 
-    def recording(self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None) -> Recording:
+    def recording(
+        self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None, masked: bool = False
+    ) -> Recording:
         """Returns what a call records.
 
         Args:
             samples: the shape of one sample of each input.
             mode: the argument `training` of the call; None follows the batch.
             given: the further arguments of the call.
+            masked: whether the first input has a mask, which `call` gets as its argument `mask`.
 
         Raises:
             Exception: what `call` raised when it was given symbols.
         """
         given = self._given.get(len(samples)) if given is None else given
-        key = (tuple(samples), mode, given)
+        key = (tuple(samples), mode, given, masked)
         if key not in self._found:
             try:
-                self._found[key] = self._recorded(samples, mode, given)
+                self._found[key] = self._recorded(samples, mode, given, masked)
             except Exception as error:
                 self._found[key] = error
         found = self._found[key]
@@ -62,21 +65,26 @@ class Recorder:
         self.outputs = len(found.outputs)
         return found
 
-    def _recorded(self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None) -> Recording:
-        if accepts(self._owner.call, "training"):
-            if mode is None:
-                otherwise = self._once(samples, False, given)
-                return with_modes(otherwise, self._once(samples, True, given))
-            return self._once(samples, mode, given)
-        return self._once(samples, None, given)
+    def _recorded(self, samples: Sequence[Any], mode: bool | None, *options: Any) -> Recording:
+        if not accepts(self._owner.call, "training"):
+            return self._once(samples, None, *options)
+        if mode is not None:
+            return self._once(samples, mode, *options)
+        return with_modes(self._once(samples, False, *options), self._once(samples, True, *options))
 
-    def _once(self, samples: Sequence[Any], training: bool | None, given: CallArguments | None) -> Recording:
+    def _once(
+        self, samples: Sequence[Any], training: bool | None, given: CallArguments | None, masked: bool
+    ) -> Recording:
         def run(*symbols: Any) -> Any:
             arguments = CallArguments() if given is None else given
             structure: Any = Slot(0) if given is None else given.inputs
             options = {name: filled_slots(value, symbols) for name, value in arguments.items()}
             if training is not None:
                 options["training"] = training
+            if masked:
+                first = symbols[0]
+                rows = first.extents[:-1]
+                options["mask"] = first.trace.add("mask_as_array", (first,), rows, "bool")
             return self._owner.call(filled_slots(structure, symbols), **options)
 
         dtypes = ["float32"] * len(samples) if given is None or given.dtypes is None else given.dtypes

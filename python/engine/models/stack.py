@@ -20,7 +20,7 @@ from engine.layers.call_arguments import canonical_dtype
 from engine.layers.hosts import CustomLayerHost
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
-from engine.layers.nodes import NodeLeaf
+from engine.layers.nodes import NodeLeaf, WeightsLeaf
 from engine.models.wiring import Network, Shapes, chain_of, shapes_along
 from engine.optimizers.variables import Tracked
 
@@ -184,7 +184,7 @@ class _Lowering:
     ) -> None:
         self.shapes, self.operations = shapes, list[Operation]()
         self._leaves, self._reads = network.leaves, network.wiring.reads
-        self._trainable, self._arguments = trainable, network.arguments
+        self._trainable, self._arguments, self._modes = trainable, network.arguments, network.modes
         self._masks, self._masks_after = mask_sources(self._leaves, self._reads)
         self._uses, self._total, self._drawn = Counter[Layer](), Counter(self._leaves), Counter[int]()
         self._sources: list[int] = []  # the operation that computes the output of each leaf, or an input
@@ -207,6 +207,7 @@ class _Lowering:
         if not self._reads[number]:
             self._add_weights(layer)
             return
+        always = self._modes[number] if self._modes else None
         samples, note, with_mask = self.shapes.read[number], *self._mask_fields(number)
         use = self._uses[layer] if self._total[layer] > 1 else None
         self._uses[layer] += 1
@@ -228,6 +229,8 @@ class _Lowering:
                 fields["host"] = host._replace(arguments=given, dtype=integers)
             if read != [len(found) - 1]:
                 fields["inputs"] = read
+            if always:  # also in predictions
+                fields["training"] = True
             found.append({**operation, **note, **fields})
             read = [len(found) - 1]
         self._sources.append(read[0])
@@ -248,6 +251,15 @@ class _Lowering:
     def _add_weights(self, layer: Layer) -> None:
         """Adds the weights of a layer that are read by nodes."""
         self._sources.append(len(self.operations))
+        if isinstance(layer, WeightsLeaf):
+            first = 0
+            for leaf, sample in first_uses(self.shapes, self._leaves).items():
+                if leaf is layer.layer:
+                    break
+                first += len(leaf._specs if sample is None else leaf._weights_for(sample))
+            self.operations += [{**node, "inputs": []} for node in layer._nodes(first)]
+            self._kept.append(np.dtype(np.float32))
+            return
         for operation in layer._lowered_weights():
             fields = {} if self._trainable is None else {"trainable": self._trainable[layer] and operation["trainable"]}
             self.operations.append({**operation, **fields, "inputs": []})

@@ -14,7 +14,8 @@ from engine._tracing.extents import Extent, FullShape, full_shape, sample_shape
 from engine._tracing.trace import Input, Node, OfWeight, Origin
 from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
-from engine.layers.nodes import NodeLeaf
+from engine.layers.masking import mask_sources
+from engine.layers.nodes import MaskLeaf, NodeLeaf, PenaltyLeaf, WeightsLeaf
 from engine.layers.recordings import Recording
 from engine.layers.symbols import Call, CallArguments, KerasTensor
 
@@ -40,6 +41,8 @@ class Network(NamedTuple):
     wiring: Wiring
     arguments: Sequence[CallArguments | None] = ()
     """The arguments that each leaf is called with beside its inputs and `training`; empty if there are none."""
+    modes: Sequence[bool | None] = ()
+    """The argument `training` with which Python code calls each leaf, whatever the batch is for; None if it gives none."""
 
 
 class Shapes(NamedTuple):
@@ -96,7 +99,13 @@ def network_of(
     shapes: Sequence[Any] = inputs or [None] * _input_count(inside[1])
     outputs = flattening.add(inside, [_Value(-1 - number, shape) for number, shape in enumerate(shapes)], None)
     numbers = tuple(flattening.plain(value).number for value in outputs)
-    return Network(flattening.leaves, Wiring(tuple(flattening.reads), numbers), flattening.arguments)
+    computing = set(flattening.leaves)
+    leaves = [
+        leaf.layer if isinstance(leaf, WeightsLeaf) and leaf.layer not in computing else leaf
+        for leaf in flattening.leaves
+    ]
+    wiring = Wiring(tuple(flattening.reads), numbers)
+    return Network(leaves, wiring, flattening.arguments, flattening.modes)
 
 
 def _input_count(wiring: Wiring) -> int:
@@ -117,7 +126,7 @@ class _Flattening:
 
     def __init__(self, within: Callable[[Part], Inside | None], knows_shapes: bool) -> None:
         self.leaves, self.reads = list[Layer](), list[tuple[int, ...]]()
-        self.arguments = list[CallArguments | None]()
+        self.arguments, self.modes = list[CallArguments | None](), list[bool | None]()
         self._within, self._knows_shapes = within, knows_shapes
         self._weights: dict[Any, int] = {}  # the value of each layer whose own weights nodes read
 
@@ -139,34 +148,75 @@ class _Flattening:
         calls = zip(parts, wiring.reads, modes or nothing, arguments or nothing, strict=True)
         for part, numbers, own_mode, options in calls:
             read = [value_of(number) for number in numbers]
-            values += self._called(part, read, own_mode if mode is None else mode, options)
+            values += self._called(part, read, own_mode if mode is None else mode, options, None)
         return [value_of(number) for number in wiring.outputs]
 
     def _called(
-        self, part: Part, given: Sequence[_Value], mode: bool | None, options: CallArguments | None
+        self,
+        part: Part,
+        given: Sequence[_Value],
+        mode: bool | None,
+        options: CallArguments | None,
+        always: bool | None,
     ) -> list[_Value]:
-        """Adds the leaves of one call, and returns its outputs."""
+        """Adds the leaves of one call, and returns its outputs.
+
+        Args:
+            part: what is called.
+            given: its inputs.
+            mode: the argument `training`, which decides what Python code records.
+            options: the further arguments.
+            always: the argument `training` that Python code gives whatever the batch is for.
+        """
         inside = self._within(part)
         if inside is not None:
             return self.add(inside, given, mode)
         samples = [value.shape for value in given]
         if self._knows_shapes:
-            found = part._recording_for(samples, mode, options)
+            masked = part._takes_mask and self._is_masked(given[0]) if given else False
+            found = part._recording_for(samples, mode, options, masked)
             if found is not None:
-                return self._recorded(found, given, mode)
+                outputs = self._recorded(found, given)
+                return self._after_recorded(part, given, outputs)
             given = [self.plain(value) for value in given]
         shapes = part._output_shapes_for(samples) if self._knows_shapes else [None]
-        return [self._leaf(leaf, given, shapes[0], options) for leaf in part._leaves[:1]]
+        return [self._leaf(leaf, given, shapes[0], options, always) for leaf in part._leaves[:1]]
+
+    def _is_masked(self, value: _Value) -> bool:
+        return value.number >= 0 and mask_sources(self.leaves, self.reads)[1][value.number] is not None
+
+    def _after_recorded(self, part: Part, given: Sequence[_Value], outputs: list[_Value]) -> list[_Value]:
+        """Returns the outputs of Python code with what its layer does beside: its mask, and its penalty on outputs."""
+        if not isinstance(part, Layer):
+            return outputs
+        if part.activity_regularizer is not None:
+            outputs = [
+                self._leaf(PenaltyLeaf(part, value.shape), [self.plain(value)], value.shape) for value in outputs
+            ]
+        if given and given[0].number >= 0 and self._is_masked(given[0]):
+            if not part.supports_masking:
+                part._warn_of_lost_mask()
+                return outputs
+            return [
+                self._leaf(MaskLeaf(value.shape), [self.plain(value), given[0]], value.shape) for value in outputs
+            ]
+        return outputs
 
     def _leaf(
-        self, leaf: Layer, given: Sequence[_Value], shape: Any, options: CallArguments | None = None
+        self,
+        leaf: Layer,
+        given: Sequence[_Value],
+        shape: Any,
+        options: CallArguments | None = None,
+        always: bool | None = None,
     ) -> _Value:
+        self.modes.append(always)
         self.leaves.append(leaf)
         self.reads.append(tuple(value.number for value in given))
         self.arguments.append(options)
         return _Value(len(self.leaves) - 1, shape)
 
-    def _recorded(self, found: Recording, given: Sequence[_Value], mode: bool | None) -> list[_Value]:
+    def _recorded(self, found: Recording, given: Sequence[_Value]) -> list[_Value]:
         """Adds what a function has recorded, and returns its outputs."""
         computed: list[list[_Value]] = []
 
@@ -187,7 +237,7 @@ class _Flattening:
                 self._viewed(value, sample_shape(shape))
                 for value, (_, shape) in zip(read, entry.inputs, strict=True)
             ]
-            computed.append(self._called(entry.part, views, entry.mode if mode is None else mode, entry.given))
+            computed.append(self._called(entry.part, views, entry.mode, entry.given, entry.mode))
         if found.loss is not None:
             value = value_of(found.loss.origin)
             node = Node("add_loss", (found.loss.view,), (), {})
@@ -197,7 +247,8 @@ class _Flattening:
     def _weight(self, origin: OfWeight) -> _Value:
         layer = origin.layer
         if layer not in self._weights:
-            self._weights[layer] = self._leaf(layer, [], None).number
+            leaf = layer if layer._may_be_recorded else WeightsLeaf(layer)
+            self._weights[layer] = self._leaf(leaf, [], None).number
         return _Value(self._weights[layer], FullShape(map(Extent, layer._specs[origin.index].shape)), origin.index)
 
     def _viewed(self, value: _Value, shape: Any) -> _Value:
