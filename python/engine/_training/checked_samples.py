@@ -22,6 +22,7 @@ from engine._data.memory_maps import Files, in_a_file
 from engine._data.sources import OutputTargets, Samples, Targets
 from engine.losses import Loss
 from engine.losses.custom import HostLoss
+from engine.losses.traced import TracedLoss
 
 
 class Targeting(NamedTuple):
@@ -56,7 +57,7 @@ class Targeting(NamedTuple):
     def read_by_core(self, array: Array) -> bool:
         """Returns whether the core can read targets `array` (n, ...). Others are left to a loss in Python."""
         loss, shape = self.loss, array.shape[1:]
-        if not isinstance(loss, HostLoss):
+        if not isinstance(loss, (HostLoss, TracedLoss)):
             return True
         fits = shape in (self.output_shape, (self.outputs,)) or (self.width == 1 and shape == self.rows)
         indices = self.may_be_indices(shape) and not fits
@@ -139,7 +140,13 @@ def checked_targets(
         require_finite(form.kept, array, f"{prefix}y{place}")
         shape = (len(x), *targeting.rows)
         indices = targeting.loss._wants_indices
-        targets = np.zeros(shape, np.int32) if indices else np.zeros((*shape, targeting.width), np.float32)
+        if isinstance(targeting.loss, TracedLoss):
+            targets = form.kept.reshape(len(x), -1)
+            form = form._replace(kept=None)
+        else:
+            targets = (
+                np.zeros(shape, np.int32) if indices else np.zeros((*shape, targeting.width), np.float32)
+            )
     else:
         find = class_indices if targeting.loss._wants_indices else dense_targets
         targets = find(array, targeting, f"{prefix}y{place}")

@@ -59,7 +59,7 @@ from engine.layers.recorded_calls import (
     shapes_in,
     symbols_and_slots,
 )
-from engine.layers.recordings import shapes_by_trial
+from engine._tracing.recordings import shapes_by_trial
 from engine.layers.symbols import CallArguments, KerasTensor, called_on, symbol_of, symbols_of
 from engine.layers.weights import (
     MOST_WEIGHTS,

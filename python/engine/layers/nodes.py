@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from engine._base.checks import Shape
 from engine._core_interface.cpp import Operation
 from engine._core_interface.operations import LayerOperation
-from engine._tracing.extents import as_pairs, sample_shape
+from engine._tracing.extents import sample_shape
+from engine._tracing.recordings import lowered_node
 from engine._tracing.trace import Node
 from engine.layers.layer import Layer
-
-
-class Numbers(np.ndarray[Any, np.dtype[np.float32]]):
-    """Constants of a node, which compare as a whole."""
-
-    def __eq__(self, other: object) -> bool:  # type: ignore[override]
-        return self is other or (isinstance(other, np.ndarray) and np.array_equal(self.view(np.ndarray), other))
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 class _Unnamed(Layer):
@@ -70,11 +60,7 @@ class NodeLeaf(_Unnamed):
         return [self._operation()]  # type: ignore[list-item] # it is one of many kinds
 
     def _operation(self) -> Any:
-        fields = dict(self.node.fields)
-        if "numbers" in fields and isinstance(fields["numbers"], np.ndarray):
-            fields["numbers"] = fields["numbers"].view(Numbers)
-        shapes = [as_pairs(shape) for _, shape in self.node.inputs]
-        return {"kind": self.node.kind, "input_shapes": shapes, "shape": as_pairs(self.node.shape), **fields}
+        return lowered_node(self.node)
 
     def _operations_for_inputs(
         self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None

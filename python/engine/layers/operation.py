@@ -15,7 +15,7 @@ from engine._core_interface.cpp import Float32
 from engine._tracing.dispatch import class_name, implementation
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine.layers.layer import Layer, Part
-from engine.layers.recordings import Recording, recording, shapes_by_trial
+from engine._tracing.recordings import Recording, recording, shapes_by_trial
 from engine.layers.symbols import KerasTensor, called_on
 
 

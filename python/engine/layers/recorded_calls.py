@@ -12,7 +12,7 @@ from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.symbolic import Slot, Symbolic, current, filled_slots, is_symbolic, mapped
 from engine._tracing.trace import as_traced
 from engine.layers.call_arguments import accepts
-from engine.layers.recordings import Recording, recording, with_modes
+from engine._tracing.recordings import Recording, recording, with_modes
 from engine.layers.symbols import CallArguments
 
 

@@ -14,15 +14,11 @@ from engine._core_interface.host_steps import LossStep
 from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
 from engine._data.target_shapes import aligned
 from engine.losses.loss import REDUCTIONS, BatchLoss, Loss, registry
+from engine.losses.traced import TracedLoss
 
 Array = NDArray[Any]
 NumPyFormula = Callable[[Array, Array], Any]
 """A function of targets and predictions."""
-
-_EXAMPLE = """
-    def loss(y_true, y_pred):
-        return np.mean((y_pred - y_true) ** 2, axis=-1)
-    loss.gradient = lambda y_true, y_pred: 2 * (y_pred - y_true) / y_pred.shape[-1]"""
 
 
 @runtime_checkable
@@ -220,7 +216,7 @@ def loss_for_training(identifier: object) -> Loss:
     """Returns the loss for the argument of `compile`: a name, class, function, object or config dict.
 
     Raises:
-        ValueError: if the name is unknown, or if a loss of the user has no gradient.
+        ValueError: if the name is unknown.
         TypeError: if `identifier` is of another type.
     """
     identifier = registered_or_same(identifier)
@@ -230,10 +226,13 @@ def loss_for_training(identifier: object) -> Loss:
         if not callable(identifier) or isinstance(identifier, (type, Loss)):
             raise
         name = snake_case(getattr(identifier, "__name__", type(identifier).__name__))
-        return HostLoss(_FunctionOfUser(identifier, name), _gradient_of(identifier, name), aligns=True)
+        of_user = _FunctionOfUser(identifier, name)
+        if not isinstance(identifier, Differentiable):
+            return TracedLoss(of_user, aligns=True)
+        return HostLoss(of_user, identifier.gradient, aligns=True)
     if not loss._needs_host:
         return loss
-    return HostLoss(loss, _gradient_of(loss, loss.name))
+    return HostLoss(loss, loss.gradient) if isinstance(loss, Differentiable) else TracedLoss(loss)
 
 
 def _divisor(weights: Array, row_mask: Array | None, reduction: str | None) -> float:
@@ -243,15 +242,3 @@ def _divisor(weights: Array, row_mask: Array | None, reduction: str | None) -> f
     if how == "sum":
         return 1.0
     return float(np.cumsum(counts * weights if how == "weighted_mean" else counts, dtype=float)[-1])
-
-
-def _gradient_of(loss: object, name: str) -> NumPyFormula:
-    """Returns the gradient of a loss of the user; ValueError if it has none."""
-    if not isinstance(loss, Differentiable):
-        msg = (
-            f"the loss {name!r} has no gradient, and the engine doesn't derive NumPy code by itself: give it "
-            "`gradient(y_true, y_pred)`, the derivative of each sample's loss by its predictions, in the shape of "
-            f"`y_pred`. Such as{_EXAMPLE}\nor, in a subclass of engine.losses.Loss, methods `call` and `gradient`"
-        )
-        raise ValueError(msg)
-    return loss.gradient

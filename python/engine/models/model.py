@@ -86,6 +86,7 @@ from engine.layers.layer import JOINING, Part
 from engine.layers.nodes import NodeLeaf
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbol_of, symbols_of
+from engine.losses.traced import TracedLoss
 from engine.metrics import Metric
 from engine.models.functional_config import (
     config_of_graph,
@@ -1201,6 +1202,10 @@ class Model(Part, SaysWhatIsLeftOut):
                 indices.append(targeting.loss._wants_indices)
                 continue
             array = real_array(given, "y" if targeting.name is None else f"y[{targeting.name!r}]")
+            if isinstance(targeting.loss, TracedLoss):
+                found = targeting.loss._for(array.shape[1:], targeting.output_shape)
+                number = len(indices)
+                compiled.losses = [*compiled.losses[:number], found, *compiled.losses[number + 1 :]]
             indices.append(targeting.may_be_indices(array.shape[1:]) and targeting.read_by_core(array))
         with compiled.settling(indices, [targeting.width for targeting in targetings]):
             if self._program is not None:

@@ -16,7 +16,7 @@ from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import MaskLeaf, NodeLeaf, PenaltyLeaf, WeightsLeaf
-from engine.layers.recordings import Recording
+from engine._tracing.recordings import Recording
 from engine.layers.symbols import Call, CallArguments, KerasTensor
 
 

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine._base.checks import Shape
-from engine._tracing.extents import full_shape, sample_shape
+from engine._tracing.extents import as_pairs, full_shape, sample_shape
 from engine._tracing.primitives import elementwise, full, reduce
 from engine._tracing.symbolic import Slot, filled_slots, mapped
-from engine._tracing.trace import Computed, Node, Trace, TracedArray, Use, as_traced
-from engine.layers._outputs import TRIED_LENGTHS
+from engine._tracing.trace import Computed, Input, Node, Trace, TracedArray, Use, as_traced
+
+# The lengths that stand for an unknown one where the shapes of outputs are found.
+TRIED_LENGTHS = (64, 32)
 
 
 class Recording(NamedTuple):
@@ -166,3 +168,53 @@ def shapes_by_trial(shapes_for: Callable[[Sequence[Shape]], list[Any]], samples:
         tuple(size if size == again else None for size, again in zip(first, second, strict=True))
         for first, second in zip(one, other, strict=True)
     ]
+
+
+class Numbers(np.ndarray[Any, np.dtype[np.float32]]):
+    """Constants of a node, which compare as a whole."""
+
+    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+        return self is other or (isinstance(other, np.ndarray) and np.array_equal(self.view(np.ndarray), other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def lowered_node(node: Node) -> dict[str, Any]:
+    """Returns a node as the core reads it, without the numbers of its inputs."""
+    fields = dict(node.fields)
+    if isinstance(fields.get("numbers"), np.ndarray):
+        fields["numbers"] = fields["numbers"].view(Numbers)
+    shapes = [as_pairs(shape) for _, shape in node.inputs]
+    return {"kind": node.kind, "input_shapes": shapes, "shape": as_pairs(node.shape), **fields}
+
+
+def lowered_function(found: Recording) -> tuple[list[dict[str, Any]], int]:
+    """Returns the nodes of a function with one output, which uses no layers and weights, and the number of that output.
+
+    Raises:
+        TypeError: if it uses any.
+    """
+    (output,) = found.outputs
+    trace = found.trace
+    entries = list(trace.entries)
+    origin = output.origin
+    own = isinstance(origin, Computed) and entries[origin.entry].shape == output.extents  # type: ignore[union-attr]
+    if not own:
+        entries.append(Node("reshape", (output.view,), output.extents, {}))
+        origin = Computed(len(entries) - 1)
+    nodes = []
+    for entry in entries:
+        if not isinstance(entry, Node):
+            msg = f"a loss or metric can't use layers, got {entry.part!r}: let the model compute its outputs"
+            raise TypeError(msg)
+        nodes.append({**lowered_node(entry), "inputs": [_number_of(each) for each, _ in entry.inputs]})
+    return nodes, origin.entry  # type: ignore[union-attr]
+
+
+def _number_of(origin: Any) -> int:
+    if isinstance(origin, Input):
+        return -1 - origin.number
+    if isinstance(origin, Computed):
+        return origin.entry
+    msg = f"a loss or metric can't use the weights of a layer, got one of {origin.layer!r}: use a regularizer"
+    raise TypeError(msg)

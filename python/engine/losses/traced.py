@@ -1,0 +1,113 @@
+"""Losses of users that the core computes: their function runs once with symbols, and is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine._base.checks import Shape
+from engine._tracing.extents import SAMPLES, Extent, full_shape, size_of
+from engine._tracing.primitives import broadcast_to, elementwise, reduce
+from engine._tracing.recordings import lowered_function, recording
+from engine._tracing.reductions import mean
+from engine._tracing.trace import TracedArray, as_traced
+from engine.losses.loss import REDUCTIONS, Loss
+
+
+class TracedLoss(Loss):
+    """A loss that is recorded and computed by the core, with its gradient.
+
+    Args:
+        loss: computes the losses in its method `_in_training`: one for each sample, for each row of outputs, for each
+            output, or for the batch.
+        aligns: whether targets are brought to the number of axes of the predictions, as Keras does for functions.
+        target_shape: of one sample; None until the first targets are known.
+    """
+
+    _needs_host = False
+    as_given = True
+
+    def __init__(self, loss: Loss, *, aligns: bool = False, target_shape: Shape | None = None) -> None:
+        super().__init__(loss.name, loss.reduction)
+        self._loss, self._aligns, self._target_shape = loss, aligns, target_shape
+        self._wants_indices = loss._wants_indices
+        self._output_shape: Shape = ()
+        self._sizes = (0, 0)  # of the targets of a sample, and of its outputs
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the losses."""
+        return self._loss._in_training(y_true, y_pred)
+
+    def _for(self, target_shape: Shape, output_shape: Shape) -> TracedLoss:
+        """Returns the same loss for targets and outputs of these shapes."""
+        found = TracedLoss(self._loss, aligns=self._aligns, target_shape=target_shape)
+        found._wants_indices, found._output_shape = self._wants_indices, output_shape
+        return found
+
+    def _resolve(self, indices: bool, outputs: int) -> Loss:
+        """Returns the same loss for class indices, or for one number per output."""
+        del outputs
+        resolved = self._for(self._target_shape or (), self._output_shape)
+        resolved._wants_indices = indices
+        return resolved
+
+    def _lower(self) -> dict[str, Any]:
+        """Returns the `loss` argument of `Program.compile`."""
+        output_shape = self._output_shape or (1,)
+        found = recording(self._losses, [self._target_shape or (), output_shape], ["float32", "float32"])
+        nodes, value = lowered_function(found)
+        fields: dict[str, Any] = {"target": "sparse"} if self._wants_indices else {"target": "dense"}
+        if not self._wants_indices:
+            fields["target_size"] = size_of([Extent(each) for each in self._target_shape or ()])[0]
+        return {
+            "kind": "traced",
+            "nodes": nodes,
+            "value": value,
+            "reduction": REDUCTIONS[self.reduction],
+            **fields,
+        }
+
+    def _losses(self, y_true: TracedArray, y_pred: TracedArray) -> TracedArray:
+        """Returns one loss for each row of outputs, or one for the batch."""
+        y_pred = y_pred.reshaped(full_shape(self._output_shape or (1,)))
+        if self._aligns:
+            y_true, y_pred = _aligned(y_true, y_pred)
+        losses = as_traced(self.call(y_true, y_pred), y_pred.trace)
+        rows = full_shape((self._output_shape or (1,))[:-1])
+        return by_rows(losses, rows, summed=REDUCTIONS[self.reduction] == "sum")
+
+
+def _aligned(y_true: TracedArray, y_pred: TracedArray) -> tuple[TracedArray, TracedArray]:
+    """Returns targets and predictions with the same number of axes, as Keras does before it calls a loss function."""
+    if y_true.ndim != y_pred.ndim - 1 or y_pred.extents[-1] != Extent(1):
+        return y_true, y_pred
+    if y_true.ndim == 1:
+        return y_true.reshaped((*y_true.extents, Extent(1))), y_pred
+    return y_true, y_pred.reshaped(y_pred.extents[:-1])
+
+
+def by_rows(values: TracedArray, rows: Any, *, summed: bool) -> TracedArray:
+    """Returns values with one for each row of outputs, or one for the batch.
+
+    Args:
+        values: of any shape.
+        rows: the shape of the rows, with the batch axis.
+        summed: whether the sum of all values counts, instead of their mean.
+    """
+    if not values.extents or values.extents == rows:
+        return values
+    combine: Callable[..., TracedArray] = (
+        (lambda x, axes: reduce(x, "sum", axes, keepdims=False)) if summed else (lambda x, axes: mean(x, axes))
+    )
+    if values.extents[0] != SAMPLES:
+        return combine(values, None)
+    if values.extents[: len(rows)] == rows:
+        return combine(values, list(range(len(rows), values.ndim)))
+    if values.extents == (*rows, Extent(1)):
+        return values.reshaped(rows)
+    by_sample = values if values.ndim == 1 else combine(values, list(range(1, values.ndim)))
+    if len(rows) == 1:
+        return by_sample
+    count = size_of(rows[1:])[0]
+    shares = elementwise(lambda a: a / float(count), by_sample) if summed else by_sample
+    return broadcast_to(shares.reshaped((SAMPLES, *[Extent(1)] * (len(rows) - 1))), rows)
