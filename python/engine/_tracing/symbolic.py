@@ -6,6 +6,7 @@ import os
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, NoReturn
 
@@ -19,6 +20,16 @@ current: ContextVar[Any] = ContextVar("current", default=None)
 # What records a call of a function of `engine.ops` ("apply"), of a universal function of NumPy ("ufunc") and of another
 # function of NumPy ("function"). The modules that define them fill this in.
 handlers: dict[str, Callable[..., Any]] = {}
+
+
+@contextmanager
+def outside_of_traces() -> Iterator[None]:
+    """Within the block nothing is recorded, so that weights can be created and programs built."""
+    token = current.set(None)
+    try:
+        yield
+    finally:
+        current.reset(token)
 
 
 class NeedsValuesError(TypeError):

@@ -44,7 +44,7 @@ from engine._core_interface.operations import (
 )
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
 from engine._data.lazy_rows import require_tokens
-from engine._tracing.symbolic import Slot, current, filled_slots
+from engine._tracing.symbolic import Slot, current, filled_slots, outside_of_traces
 from engine._tracing.trace import as_traced
 from engine.layers._outputs import TRIED_LENGTHS, checked_output, scalar, shape_by_trial, shape_of_outputs
 from engine.layers.call_arguments import accepts, call_arguments, canonical, default_of
@@ -544,7 +544,7 @@ class Layer(Part, Spec):
 
     def _begun(self, input_shape: Shape) -> list[Float32]:
         """Returns the weights for inputs of `input_shape`, and creates them if needed."""
-        with JOINING:
+        with JOINING, outside_of_traces():
             weights = self._initial_weights(input_shape)
             if not self.built:
                 self._weights = weights
@@ -612,7 +612,8 @@ class Layer(Part, Spec):
         count = len(self._specs)
         self._built_by = threading.get_ident()
         try:
-            self.build((None, *sample) if shapes is None else shapes)
+            with outside_of_traces():
+                self.build((None, *sample) if shapes is None else shapes)
         except BaseException:
             del self._specs[count:]
             self._weights = None if self._weights is None else self._weights[:count]
@@ -648,14 +649,19 @@ class Layer(Part, Spec):
 
         In a traced function they are symbols.
         """
-        return [array for layer in self._layers_of_weights for array in layer._own_weights]
+        return [array for layer in self._layers_of_weights for array in layer._visible_weights]
+
+    @property
+    def _visible_weights(self) -> list[Any]:
+        """The weights of the layer without those of layers within, as users see them: in a traced function as symbols."""
+        trace = current.get()
+        if trace is None:
+            return self._own_weights
+        return [trace.weight(self, index, weight.shape) for index, weight in enumerate(self._specs)]
 
     @property
     def _own_weights(self) -> list[Any]:
-        """The weights of the layer without those of layers within."""
-        trace = current.get()
-        if trace is not None:
-            return [trace.weight(self, index, weight.shape) for index, weight in enumerate(self._specs)]
+        """The weights of the layer without those of layers within, as read-only arrays."""
         own, places = self._weights, self._places
         # Another thread may move the weights into a model or out of it meanwhile: they are always at one of the two.
         return self._as_layer_weights(places[0].read() if places else own or self._weights or ())
@@ -672,7 +678,7 @@ class Layer(Part, Spec):
 
     def _own_weights_that(self, learn: bool) -> list[Any]:
         """The weights of the layer itself that training updates, or the others."""
-        pairs = zip(self._own_weights, self._learns, strict=True)
+        pairs = zip(self._visible_weights, self._learns, strict=True)
         return [array for array, learns in pairs if learns == learn]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
@@ -727,11 +733,11 @@ class Layer(Part, Spec):
         """Returns weight number `index`; AttributeError before it is created."""
         if not self.built:
             raise self._not_built(name, AttributeError)
-        return self._own_weights[index]
+        return self._visible_weights[index]
 
     def _weight_at(self, index: int) -> Float32:
-        """Returns the current values of weight number `index`, read-only."""
-        return self._own_weights[index]
+        """Returns the current values of weight number `index`, read-only; in a traced function a symbol."""
+        return self._visible_weights[index]
 
     def _set_weight(self, index: int, value: ArrayLike) -> None:
         """Sets weight number `index`; a training that runs meanwhile goes on with the others.

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import accumulate, chain, islice, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -25,6 +25,7 @@ from engine._base.checks import (
     choice,
     fits,
     flag,
+    float32_only,
     integer,
     label,
     listing,
@@ -78,6 +79,7 @@ from engine._training.fit_arguments import (
 from engine._training.prediction import delivered, predict, predict_stream, target_for
 from engine._training.recovery import Recovery
 from engine._training.trainer import Trainer
+from engine._tracing.symbolic import current, outside_of_traces
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
@@ -96,6 +98,7 @@ from engine.models.functional_config import (
     structure_of_ends,
 )
 from engine.models.lock import ModelLock
+from engine.models.recorded import Body, arguments_of, wiring_of
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shape
 from engine.models.stack import (
     Line,
@@ -181,9 +184,15 @@ class Model(Part, SaysWhatIsLeftOut):
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
     ) -> None:
+        trainable = options.pop("trainable", True)
+        float32_only(options.pop("dtype", None))
         if options:
-            msg = f"Model takes `inputs`, `outputs` and `name`, got {', '.join(map(repr, options))}"
+            msg = f"Model takes `inputs`, `outputs`, `name` and `trainable`, got {', '.join(map(repr, options))}"
             raise TypeError(msg)
+        if inputs is None and outputs is None and type(self).call is not Model.call:
+            self._begin_with_call(name)
+            self._trainable = flag(trainable, "trainable")
+            return
         first, last = (_tensors_in(value, name) for name, value in (("inputs", inputs), ("outputs", outputs)))
         trace = traced(first, last)
         modes, arguments = [call.mode for call in trace.calls], [call.given for call in trace.calls]
@@ -195,10 +204,11 @@ class Model(Part, SaysWhatIsLeftOut):
         require_names(layers if len(trace.starts) > 1 else layers[1:])
         self._listing = [*dict.fromkeys(layers)]
         self._set_parts(trace.starts, [call.layer for call in trace.calls], None, trace.wiring)
+        self._trainable = flag(trainable, "trainable")
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name in ("call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"):
+        for name in ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"):
             if name in vars(cls):
                 msg = (
                     f"{cls.__name__} can't have a `{name}` of its own, as the core runs the layers and "
@@ -245,6 +255,10 @@ class Model(Part, SaysWhatIsLeftOut):
         self._penalised: list[Layer] = []  # the layers with a penalty on their outputs
         self._mixed = False  # whether a call without `training` is a call with training=True for some layer
 
+        self._body: Body | None = None  # the `call` of the user's class
+        self._building = False
+        self._compiles_again = False  # once the outputs are known
+
         # What `compile` was called with.
         self._compiled: Compiled | None = None
         self._compile_arguments: dict[str, Any] = {}
@@ -263,6 +277,22 @@ class Model(Part, SaysWhatIsLeftOut):
         self._trained_with: Compiled | None = None  # its training was checked for layers that can't learn
         self._suspect = False  # whether a loss was NaN or infinite, so that weights may be
         self._told_of: set[str] = set()  # the actions whose warning of such weights has been given
+
+    def _begin_with_call(self, name: str | None) -> None:
+        """Sets the attributes of a model whose class has a `call` of its own. Its inputs are known with the first data."""
+        self._begin(name)
+        self._body = Body(self, frozenset((*vars(self), "_body")))
+        self._layers = [self._body]
+        self._wiring = chain_of(1)
+
+    def _build_of_user(self, input_shape: Any) -> None:
+        """Runs the method `build` of the user's class, if there is one."""
+        if type(self).build is not Model.build:
+            self._building = True
+            try:
+                self.build(input_shape)
+            finally:
+                self._building = False
 
     # Compile.
 
@@ -309,7 +339,14 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock:
             self._require_idle("compiled")
             names = self._names_of_outputs if len(self._wiring.outputs) > 1 else ()
-            compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics, outputs=names)
+            self._compiles_again = False
+            try:
+                compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics, outputs=names)
+            except ValueError:
+                if self._body is None or self._starts:
+                    raise
+                # How many outputs there are is known when `call` has run.
+                compiled, self._compiles_again = Compiled(optimizer, None, None, None, None), True
             self._apply(compiled)
             self._compile_arguments = {
                 "loss": loss,
@@ -877,6 +914,7 @@ class Model(Part, SaysWhatIsLeftOut):
             outputs = self._predicted_at_once(x, name)
             if outputs is not None:
                 return outputs
+        self._know_inputs(x)
         if len(self._starts) <= 1:
             x = self._input_in(x, name, self._feature_names)
             if (sample := sample_shape_of_none(x, name)) is not None:
@@ -1114,6 +1152,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _unchecked_rows(self, x: Any, name: str) -> tuple[Rows | LazyRows, Any]:
         """Returns the samples as rows, whose numbers the core checks, and the samples as one array for messages."""
+        self._know_inputs(x)
         if len(self._starts) > 1:
             rows = self._side_by_side(x, name)
             return rows, rows
@@ -1126,6 +1165,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self, x: Any, name: str, shape: Shape | None, names: list[str] | None
     ) -> tuple[Rows | LazyRows, list[str] | None]:
         """Returns the samples as checked rows, and the names of their columns. The arguments are those of `_samples`."""
+        self._know_inputs(x)
         if len(self._starts) > 1:
             return self._side_by_side(x, name), None
         x = self._input_in(x, name, names)
@@ -1294,6 +1334,8 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def output_names(self) -> list[str]:
         """A list with the name of each output, which is the name of the layer that computes it."""
+        if self._body is not None:
+            return self._names_of_ends(len(self._wiring.outputs))
         return [output.name for output in self.outputs]
 
     @property
@@ -1414,6 +1456,8 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _summarised(self) -> list[Line]:
         """The layers as the summary lists them: in a chain as often as they are used, otherwise once, in Keras' order."""
+        if self._body is not None:
+            return self._summarised_parts()
         inputs = [start.sample_shape for start in self._starts]
         known = shapes_along(inputs, self._layers, self._wiring).values if inputs else None
         shapes: list[list[Shape] | None] = []
@@ -1444,6 +1488,18 @@ class Model(Part, SaysWhatIsLeftOut):
             )
 
         return list(map(connected, self._listing))
+
+    def _summarised_parts(self) -> list[Line]:
+        """The layers that a model with a `call` of its own has as attributes."""
+        lines = []
+        for part in self._parts_in_order:
+            known = part._sample_shape
+            shapes = None
+            if known is not None and part.built:
+                with suppress(Exception):  # what it computes may depend on more than that
+                    shapes = part._output_shapes_for([known])
+            lines.append(Line(part, shapes, "-", part._summarised() if isinstance(part, Model) else []))
+        return lines
 
     def _diagram(self) -> list[tuple[Part, list[Shape], list[Shape], list[int]]]:
         """The boxes of a diagram: each layer, the shapes that it reads and computes, and the boxes before it that it reads.
@@ -1495,7 +1551,12 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError: if the model already has another input shape, or has no layers.
         """
+        if self._building:  # the method of a subclass has called this one
+            return
         with self._lock:
+            if self._body is not None and _is_nested_shape(input_shape):
+                self._build_for_shapes(input_shape)
+                return
             if len(self._starts) > 1:  # it has its weights since it was made
                 self.compute_output_shape(self.input_shape if input_shape is None else input_shape)
                 return
@@ -1509,6 +1570,29 @@ class Model(Part, SaysWhatIsLeftOut):
             if not self.built:
                 self._set_parts([inputs], self._layers, self._compiled, self._wiring)
 
+    def _build_for_shapes(self, shapes: Any) -> None:
+        """Builds a model with a `call` of its own for several inputs, whose shapes are in a list, tuple or dict."""
+        structure = structure_of(shapes)
+        named = shapes if isinstance(shapes, Mapping) else dict(enumerate(shapes))
+        keys = structure.keys or tuple(named)
+        starts = [
+            InputLayer(without_batch(named[key]), name=key if isinstance(key, str) else None) for key in keys
+        ]
+        self._structures = structure, self._structures[1]
+        self._arguments, self._modes = [arguments_of(structure, len(starts))], [None]
+        self._set_parts(starts, self._layers, self._compiled, self._wiring)
+
+    def _know_inputs(self, x: Any) -> None:
+        """Builds a model with a `call` of its own, if its inputs aren't known yet and `x` has several."""
+        if self._body is None or self._starts or not isinstance(x, (list, tuple, Mapping)):
+            return
+        arrays = list(x.values()) if isinstance(x, Mapping) else list(x)
+        if (len(arrays) < 2 and not isinstance(x, Mapping)) or not all(hasattr(each, "shape") for each in arrays):  # noqa: PLR2004 # several
+            return
+        shapes = {key: (None, *each.shape[1:]) for key, each in x.items()} if isinstance(x, Mapping) else None
+        with self._lock:
+            self._build_for_shapes([(None, *each.shape[1:]) for each in arrays] if shapes is None else shapes)
+
     @property
     def built(self) -> bool:
         """True if the weights have been created."""
@@ -1518,8 +1602,8 @@ class Model(Part, SaysWhatIsLeftOut):
     def weights(self) -> list[Float32]:
         """The current weights as read-only arrays: layer by layer, such as kernel and bias."""
         program, leaves = self._program, self._owners
-        if program is None:
-            return [array for leaf in leaves for array in leaf._own_weights]
+        if program is None or current.get() is not None:
+            return [array for leaf in leaves for array in leaf._visible_weights]
         arrays = iter(read_weights(program))
         within = {
             leaf: leaf._as_layer_weights(islice(arrays, len(leaf._weight_names)))
@@ -1957,6 +2041,8 @@ class Model(Part, SaysWhatIsLeftOut):
 
         In a graph each comes once, in Keras' order.
         """
+        if self._body is not None:
+            return list(self._body._parts())
         if self._is_graph:
             return list(self._listing)
         return [*self._starts, *self._layers]
@@ -2020,6 +2106,8 @@ class Model(Part, SaysWhatIsLeftOut):
         if not self._layers and not self._starts:
             msg = f"model {self.name!r} has no layers: add some with model.add()"
             raise ValueError(msg)
+        if self._body is not None and not self._starts:
+            return self._body._output_shapes_for(samples)
         if len(samples) != max(len(self._starts), 1):
             msg = (
                 f"model {self.name!r} has {max(len(self._starts), 1)} inputs, so it can't take {len(samples)}"
@@ -2035,8 +2123,11 @@ class Model(Part, SaysWhatIsLeftOut):
         return shapes_along(samples, self._layers, self._wiring).outputs
 
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
-        if len(self._starts) <= 1:
-            self.build((None, *samples[0]))
+        if len(samples) == 1 and len(self._starts) <= 1:
+            Model.build(self, (None, *samples[0]))
+        elif not self._starts and self._body is not None:
+            with self._lock:
+                self._build_for_shapes([(None, *sample) for sample in samples])
 
     # The program.
 
@@ -2059,6 +2150,14 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         wiring = chain_of(len(stack)) if wiring is None else wiring
         _require_known_lengths(starts)
+        if self._body is not None and starts:
+            given = self._arguments[0] if self._arguments else None
+            wiring, form = wiring_of(self._body, [start.sample_shape for start in starts], given)
+            self._structures = self._structures[0], form
+            several = compiled is not None and len(wiring.outputs) > 1 and not compiled.output_names
+            if compiled is not None and (several or self._compiles_again):
+                self._compiles_again = False
+                compiled = self._compiled = self._compiled_with_names(compiled, wiring)
         if starts and (stack or len(starts) > 1):
             shapes = shapes_along([start.sample_shape for start in starts], stack, wiring)
             for part, read in zip(stack, shapes.read, strict=True):
@@ -2066,8 +2165,26 @@ class Model(Part, SaysWhatIsLeftOut):
                     part._build_for_inputs(read)
         inside: Inside = stack, wiring, self._modes, self._arguments
         network = network_of(inside, _inside_of, _known_inputs(starts, stack, wiring))
-        with JOINING:
+        with JOINING, outside_of_traces():
             self._build_program(list(starts), [*stack], wiring, network, compiled)
+
+    def _compiled_with_names(self, compiled: Compiled, wiring: Wiring) -> Compiled:
+        """The same compilation for the outputs of a `call`, whose number was not known before."""
+        given = self._compile_arguments
+        count = len(wiring.outputs)
+        names = self._names_of_ends(count) if count > 1 else ()
+        return Compiled(
+            compiled.optimizer,
+            given["loss"],
+            given["loss_weights"],
+            given["metrics"],
+            given["weighted_metrics"],
+            outputs=names,
+        )
+
+    def _names_of_ends(self, count: int) -> list[str]:
+        """The names of the outputs of a `call`."""
+        return list(self._structures[1].keys) or [f"output_{number + 1}" for number in range(count)]
 
     def _build_program(
         self,
@@ -2150,7 +2267,7 @@ class Model(Part, SaysWhatIsLeftOut):
             compiled: what the program must be compiled with; None for predictions.
         """
         if self._program is None:
-            self.build((None, *self._shape_to_build_for(shape)))
+            Model.build(self, (None, *self._shape_to_build_for(shape)))
         if self._by_shape is not None:
             return self._by_shape.program(shape, compiled)
         return cast(Program, self._program)
@@ -2323,6 +2440,13 @@ def _known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: W
     if len(inputs) != 1 or not stack:
         return inputs
     return [known_shape(inputs[0], lambda shape: shapes_along([shape], stack, wiring).values)]
+
+
+def _is_nested_shape(shape: Any) -> bool:
+    """Whether `shape` is a list, tuple or dict of shapes."""
+    if isinstance(shape, Mapping):
+        return True
+    return isinstance(shape, (list, tuple)) and bool(shape) and all(isinstance(each, (list, tuple)) for each in shape)
 
 
 def _require_known_lengths(starts: Sequence[InputLayer]) -> None:

@@ -1,0 +1,84 @@
+"""Models with a `call` of their own: it runs once with symbols, and what it records is the model's network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine._tracing.recordings import TRIED_LENGTHS, Recording
+from engine._tracing.symbolic import Slot
+from engine.layers.layer import Layer, Part
+from engine.layers.recorded_calls import Recorder, parts_in
+from engine.layers.symbols import CallArguments
+from engine.models.wiring import Structure, Wiring
+
+
+class Body(Layer):
+    """The method `call` of a model, as the one layer in it.
+
+    Args:
+        model: the model.
+        own_names: the names of the attributes of the model that hold no layers of the user.
+    """
+
+    def __init__(self, model: Any, own_names: frozenset[str]) -> None:
+        self._model, self._own_names = model, own_names
+        super().__init__(name=model.name)
+        self._recorder = Recorder(model)
+        self.__dict__["call"] = model.call
+
+    def call(self, inputs: Any, *args: Any, **options: Any) -> Any:
+        """Returns the result of the model's `call`."""
+        return self._model.call(inputs, *args, **options)
+
+    def build(self, input_shape: Any) -> None:
+        """Runs the method `build` of the model, if the user has written one."""
+        self._model._build_of_user(input_shape)
+
+    def _parts(self) -> Sequence[Part]:
+        """The layers and models in the attributes of the model."""
+        found = {name: value for name, value in vars(self._model).items() if name not in self._own_names}
+        return parts_in(found, Part)
+
+    @property
+    def _may_be_recorded(self) -> bool:
+        return True
+
+
+def wiring_of(body: Body, samples: Sequence[Any], given: CallArguments | None) -> tuple[Wiring, Structure]:
+    """Returns the connections of a model with a `call` of its own, and the form of its outputs.
+
+    Args:
+        body: of the model.
+        samples: the shape of one sample of each input; None stands for unknown lengths.
+        given: the arguments of `call`.
+
+    Raises:
+        TypeError: if `call` returns something else than symbols, in one list, tuple or dict at most.
+    """
+    known = [tuple(TRIED_LENGTHS[0] if each is None else each for each in sample) for sample in samples]
+    body._recorder.note(len(samples), given)
+    body._build_for_samples(samples, given)
+    found: Recording = body._recorder.recording(known, None, given)
+    reads = (tuple(-1 - number for number in range(len(samples))),)
+    packed = found.packed
+    if isinstance(packed, Slot):
+        return Wiring(reads, (packed.number,)), Structure(None)
+    if isinstance(packed, dict):
+        keys = tuple(sorted(packed, key=str))
+        ends, form = [packed[key] for key in keys], Structure(dict, keys)
+    else:
+        ends, form = list(packed), Structure(tuple if isinstance(packed, tuple) else list)
+    if not ends or not all(isinstance(end, Slot) for end in ends):
+        msg = f"`call` of {body._model!r} must return a symbol, or a list, tuple or dict of symbols, got {packed!r}"
+        raise TypeError(msg)
+    return Wiring(reads, tuple(end.number for end in ends)), form
+
+
+def arguments_of(structure: Structure, count: int) -> CallArguments | None:
+    """Returns the arguments of `call` for inputs in this form; None for one input."""
+    if structure.kind is None:
+        return None
+    found = CallArguments()
+    found.inputs = structure.packed([Slot(number) for number in range(count)])
+    return found
