@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 _CONVOLUTIONS = "convolutions and pooling over windows are left out: networks here are dense. There are Flatten and the global poolings"
 _RECURRENT = "recurrent layers are left out: networks here are dense"
 _ATTENTION = "attention is left out: networks here are dense"
-_MERGING = "this layer with several inputs is left out. There are Add and Concatenate"
 _WRAPPERS = "layers around other layers are left out: the core computes each layer by itself"
 _IMAGES = (
     "this change of images is left out. There are RandomFlip, RandomTranslation, RandomRotation, RandomZoom, "
@@ -72,8 +71,6 @@ NAMES: Mapping[str, _Reasons] = {
             RNN SimpleRNN SimpleRNNCell LSTM LSTMCell GRU GRUCell StackedRNNCells Bidirectional ConvLSTM1D ConvLSTM2D
             ConvLSTM3D""",
         _ATTENTION: "Attention AdditiveAttention MultiHeadAttention GroupQueryAttention",
-        _MERGING: """
-            Subtract Multiply Average Maximum Minimum Dot subtract multiply average maximum minimum dot""",
         _WRAPPERS: "Wrapper TimeDistributed SpectralNormalization Pipeline",
         "products over other axes than the last are left out: use Permute, Reshape and Dense": "EinsumDense",
         "embeddings that are also turned back are left out: use Embedding and Dense": "ReversibleEmbedding",

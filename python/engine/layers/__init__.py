@@ -20,7 +20,24 @@ from engine.layers.embedding import Embedding
 from engine.layers.function import Lambda
 from engine.layers.layer import Layer, deserialize, get
 from engine.layers.masking import Masking
-from engine.layers.merging import Add, Concatenate, add, concatenate
+from engine.layers.merging import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
 from engine.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -49,17 +66,19 @@ from engine.layers.regularization import (
 from engine.layers.reshaping import Flatten, Identity, Permute, RepeatVector, Reshape
 
 __all__ = [
-    "ELU",
     "Activation",
     "ActivityRegularization",
     "Add",
     "AlphaDropout",
+    "Average",
     "BatchNormalization",
     "CategoryEncoding",
     "Concatenate",
     "Dense",
     "Discretization",
+    "Dot",
     "Dropout",
+    "ELU",
     "Embedding",
     "Flatten",
     "GaussianDropout",
@@ -85,6 +104,9 @@ __all__ = [
     "LayerNormalization",
     "LeakyReLU",
     "Masking",
+    "Maximum",
+    "Minimum",
+    "Multiply",
     "Normalization",
     "PReLU",
     "Permute",
@@ -102,12 +124,19 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "Subtract",
     "UnitNormalization",
     "add",
+    "average",
     "concatenate",
     "deserialize",
+    "dot",
     "get",
+    "maximum",
+    "minimum",
+    "multiply",
     "serialize",
+    "subtract",
 ]
 
 # Keras' other names.

@@ -1,7 +1,8 @@
-"""Layers that join the outputs of several layers: `Add` and `Concatenate`."""
+"""Layers that join the outputs of several layers: sums, products, extremes, `Dot` and `Concatenate`."""
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -10,11 +11,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import ops
 from engine._base.checks import LARGEST, Shape, flag, integer, text_of_shape, without_batch
 from engine._base.tensor_like import Tensor, mask_of
 from engine._core_interface.cpp import Operation, build
 from engine._core_interface.operations import AddOperation, ConcatenateOperation, LayerOperation
 from engine._data.array_conversion import as_float32, real_array, require_finite
+from engine._tracing.extents import FullShape
+from engine._tracing.recordings import Recording, recording, shapes_by_trial
 from engine.layers.layer import JOINING, Layer, register
 from engine.layers.symbols import called_on, holds_symbol, symbols_of
 
@@ -63,7 +67,8 @@ class _Merging(Layer):
             raise TypeError(msg)
         return self._of_arrays(list(inputs))
 
-    def _of_arrays(self, inputs: Sequence[Any]) -> Tensor:
+    def _checked_arrays(self, inputs: Sequence[Any]) -> list[NDArray[Any]]:
+        """Returns inputs as float32 arrays with equally many samples."""
         arrays = [real_array(each, f"inputs[{number}]") for number, each in enumerate(inputs)]
         rows = [as_float32(array) for array in arrays]
         for number, (row, array) in enumerate(zip(rows, arrays, strict=True)):
@@ -71,6 +76,10 @@ class _Merging(Layer):
         if len({len(each) for each in rows}) > 1:
             msg = f"the inputs of layer {self.name!r} must have the same number of samples, got {[len(each) for each in rows]}"
             raise ValueError(msg)
+        return rows
+
+    def _of_arrays(self, inputs: Sequence[Any]) -> Tensor:
+        rows = self._checked_arrays(inputs)
         samples = [each.shape[1:] for each in rows]
         (shape,) = self._output_shapes_for(samples)
         self._build_for_inputs(samples)
@@ -177,9 +186,91 @@ class _Merging(Layer):
         return ", ".join(text_of_shape(sample) for sample in samples)
 
 
+class _Formula(_Merging):
+    """Base class of layers that compute one output from several by a formula of `engine.ops`."""
+
+    _count: int | None = None
+    """The number of inputs; None for any."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._recordings: dict[tuple[Shape, ...], Recording] = {}
+
+    @abstractmethod
+    def _merge(self, inputs: list[Any]) -> Any:
+        """Returns the output for arrays or symbols."""
+
+    def _recording_for(
+        self, samples: Sequence[Any], mode: bool | None, given: Any, masked: bool = False
+    ) -> Recording | None:
+        del mode, given, masked
+        key = tuple(samples)
+        if key not in self._recordings:
+            dtypes = ["float32"] * len(samples)
+            self._recordings[key] = recording(lambda *symbols: self._merge(list(symbols)), samples, dtypes)
+        return self._recordings[key]
+
+    def _merged_shape(self, samples: Sequence[Shape]) -> Shape:
+        self._require_count(samples)
+        try:
+            (found,) = shapes_by_trial(lambda known: self._shapes_of(known), samples)
+        except ValueError as error:
+            raise self._misfit(samples) from error
+        return found  # type: ignore[no-any-return] # the shape of a sample
+
+    def _shapes_of(self, samples: Sequence[Shape]) -> list[Any]:
+        found = _Formula._recording_for(self, samples, None, None)
+        return [] if found is None else found.shapes
+
+    def _require_count(self, samples: Sequence[object]) -> None:
+        if self._count not in (None, len(samples)):
+            msg = f"layer {self.name!r} takes a list of {self._count} inputs, got {len(samples)}"
+            raise ValueError(msg)
+
+    def _misfit(self, samples: Sequence[Shape]) -> ValueError:
+        return ValueError(
+            f"layer {self.name!r} combines inputs of one shape, or of shapes that can be broadcast, got "
+            f"{self._shapes_text(samples)}: bring them to one shape before it, such as by a Dense layer"
+        )
+
+    def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
+        """Never called, as the formula is recorded."""
+        raise NotImplementedError
+
+    def _of_arrays(self, inputs: Sequence[Any]) -> Tensor:
+        rows = self._checked_arrays(inputs)
+        samples = [each.shape[1:] for each in rows]
+        self._merged_shape(samples)
+        self._build_for_inputs(samples)
+        outputs = np.asarray(self._merge(rows), np.float32)
+        if self.activity_regularizer is not None:
+            self._note_penalty(outputs)
+        mask = self.compute_mask(None, [mask_of(each) for each in inputs])
+        return outputs.view(Tensor).masked(mask)
+
+
+class _Elementwise(_Formula):
+    """Base class of layers that combine their inputs element by element.
+
+    Inputs with fewer axes get axes of length 1 behind that of the samples, as in Keras, and lengths of 1 are broadcast.
+    """
+
+    def _merge(self, inputs: list[Any]) -> Any:
+        most = max(len(each.shape) for each in inputs)
+        found = []
+        for each in inputs:
+            missing = list(range(1, 1 + most - len(each.shape)))
+            found.append(ops.expand_dims(each, missing) if missing else each)
+        return self._combined(found)
+
+    @abstractmethod
+    def _combined(self, inputs: list[Any]) -> Any:
+        """Returns the output for inputs with equally many axes."""
+
+
 @register()
-class Add(_Merging):
-    """Adds its inputs, which have the same shape: `inputs[0] + inputs[1] + ...`.
+class Add(_Elementwise):
+    """Adds its inputs: `inputs[0] + inputs[1] + ...`. Lengths of 1 are broadcast.
 
     Args:
         options: arguments of every `Layer`, such as `name`.
@@ -191,18 +282,200 @@ class Add(_Merging):
         [[4.0, 4.0]]
     """
 
-    def _merged_shape(self, samples: Sequence[Shape]) -> Shape:
-        if not samples or any(sample != samples[0] for sample in samples):
-            msg = (
-                f"layer {self.name!r} adds inputs of one shape, got {self._shapes_text(samples)}: bring them to one shape "
-                "before it, such as by a Dense layer"
-            )
-            raise ValueError(msg)
-        return samples[0]
+    def _combined(self, inputs: list[Any]) -> Any:
+        return functools.reduce(ops.add, inputs)
+
+    def _recording_for(
+        self, samples: Sequence[Any], mode: bool | None, given: Any, masked: bool = False
+    ) -> Recording | None:
+        """Inputs of one shape are added by an operation of the core."""
+        if all(sample == samples[0] for sample in samples) and not isinstance(samples[0], FullShape):
+            return None
+        return super()._recording_for(samples, mode, given, masked)
 
     def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
         del samples
         return AddOperation(kind="add")
+
+    def _of_arrays(self, inputs: Sequence[Any]) -> Tensor:
+        if len({np.shape(each)[1:] for each in inputs}) > 1:
+            return super()._of_arrays(inputs)
+        return _Merging._of_arrays(self, inputs)
+
+
+@register()
+class Subtract(_Elementwise):
+    """Subtracts the second of two inputs from the first: `inputs[0] - inputs[1]`.
+
+    Args:
+        options: arguments of every `Layer`, such as `name`.
+
+    Example:
+        >>> import numpy as np
+        >>> from engine import layers
+        >>> layers.Subtract()([np.ones((1, 2)), np.full((1, 2), 3.0)]).tolist()
+        [[-2.0, -2.0]]
+    """
+
+    _count = 2
+
+    def _combined(self, inputs: list[Any]) -> Any:
+        return ops.subtract(*inputs)
+
+
+@register()
+class Multiply(_Elementwise):
+    """Multiplies its inputs element by element. Lengths of 1 are broadcast.
+
+    Args:
+        options: arguments of every `Layer`, such as `name`.
+
+    Example:
+        >>> import numpy as np
+        >>> from engine import layers
+        >>> layers.Multiply()([np.full((1, 2), 2.0), np.full((1, 2), 3.0)]).tolist()
+        [[6.0, 6.0]]
+    """
+
+    def _combined(self, inputs: list[Any]) -> Any:
+        return functools.reduce(ops.multiply, inputs)
+
+
+@register()
+class Average(_Elementwise):
+    """The mean of its inputs, element by element. Lengths of 1 are broadcast.
+
+    Args:
+        options: arguments of every `Layer`, such as `name`.
+
+    Example:
+        >>> import numpy as np
+        >>> from engine import layers
+        >>> layers.Average()([np.ones((1, 2)), np.full((1, 2), 3.0)]).tolist()
+        [[2.0, 2.0]]
+    """
+
+    def _combined(self, inputs: list[Any]) -> Any:
+        return ops.divide(functools.reduce(ops.add, inputs), len(inputs))
+
+
+@register()
+class Maximum(_Elementwise):
+    """The largest of its inputs, element by element. Lengths of 1 are broadcast.
+
+    Args:
+        options: arguments of every `Layer`, such as `name`.
+
+    Example:
+        >>> import numpy as np
+        >>> from engine import layers
+        >>> layers.Maximum()([np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])]).tolist()
+        [[3.0, 5.0]]
+    """
+
+    def _combined(self, inputs: list[Any]) -> Any:
+        return functools.reduce(ops.maximum, inputs)
+
+
+@register()
+class Minimum(_Elementwise):
+    """The smallest of its inputs, element by element. Lengths of 1 are broadcast.
+
+    Args:
+        options: arguments of every `Layer`, such as `name`.
+
+    Example:
+        >>> import numpy as np
+        >>> from engine import layers
+        >>> layers.Minimum()([np.array([[1.0, 5.0]]), np.array([[3.0, 2.0]])]).tolist()
+        [[1.0, 2.0]]
+    """
+
+    def _combined(self, inputs: list[Any]) -> Any:
+        return functools.reduce(ops.minimum, inputs)
+
+
+@register()
+class Dot(_Formula):
+    """The sum of products of two inputs along one axis of each, sample by sample.
+
+    Args:
+        axes: the axis of both inputs, or a pair of one for each, counted with the batch axis, which is 0 and can't be taken.
+        normalize: whether to divide both inputs by their Euclidean norms along these axes, so that vectors give the cosine
+            of their angle.
+        options: arguments of every `Layer`, such as `name`.
+
+    Raises:
+        TypeError: if `axes` is neither an integer nor a pair.
+
+    Example:
+        >>> import numpy as np
+        >>> from engine import layers
+        >>> layers.Dot(axes=1)([np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])]).tolist()
+        [[11.0]]
+    """
+
+    _count = 2
+
+    def __init__(self, axes: Any, normalize: bool = False, **options: Any) -> None:
+        if not isinstance(axes, (int, list, tuple)) or isinstance(axes, bool):
+            msg = f"`axes` must be an integer or a pair of integers, got {axes!r}"
+            raise TypeError(msg)
+        if not isinstance(axes, int) and (len(axes) != 2 or not all(isinstance(each, int) for each in axes)):  # noqa: PLR2004 # a pair
+            msg = f"`axes` must be an integer or a pair of integers, got {axes!r}"
+            raise ValueError(msg)
+        self.axes = axes if isinstance(axes, int) else list(axes)
+        self.normalize = flag(normalize, "normalize")
+        super().__init__(**options)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        """None: the outputs have no mask."""
+        del inputs, previous_mask
+
+    def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
+        del sources
+        return None
+
+    def _axes_for(self, ranks: Sequence[int]) -> list[int]:
+        """Returns the axis of each input, 1 or above."""
+        given = [self.axes, self.axes] if isinstance(self.axes, int) else self.axes
+        found = [axis + rank if axis < 0 else axis for axis, rank in zip(given, ranks, strict=True)]
+        for place, rank in zip(found, ranks, strict=True):
+            if not 0 < place < rank:
+                msg = (
+                    f"`axes` of layer {self.name!r} must be axes of its inputs beside that of the samples, got {self.axes} "
+                    f"for inputs with {ranks[0]} and {ranks[1]} axes"
+                )
+                raise ValueError(msg)
+        return found
+
+    def _merged_shape(self, samples: Sequence[Shape]) -> Shape:
+        self._require_count(samples)
+        one, other = self._axes_for([len(sample) + 1 for sample in samples])
+        lengths = samples[0][one - 1], samples[1][other - 1]
+        if None not in lengths and lengths[0] != lengths[1]:
+            shapes = [(None, *sample) for sample in samples]
+            msg = (
+                f"Incompatible input shapes: axis values {lengths[0]} (at axis {one}) != {lengths[1]} (at axis {other}). "
+                f"Full input shapes: {shapes[0]}, {shapes[1]}"
+            )
+            raise ValueError(msg)
+        return super()._merged_shape(samples)
+
+    def _merge(self, inputs: list[Any]) -> Any:
+        ranks = [len(each.shape) for each in inputs]
+        places = self._axes_for(ranks)
+        if self.normalize:
+            inputs = [ops.normalize(each, axis=place) for each, place in zip(inputs, places, strict=True)]
+        # "b" is the batch axis, "z" the axis of the sum.
+        letters = iter("acdefghijklmnopq")
+        names = [
+            "b" + "".join("z" if axis == place else next(letters) for axis in range(1, rank))
+            for rank, place in zip(ranks, places, strict=True)
+        ]
+        rest = "".join(letter for name in names for letter in name[1:] if letter != "z")
+        found = ops.einsum(f"{names[0]},{names[1]}->b{rest}", *inputs)
+        return found if rest else ops.expand_dims(found, -1)
 
 
 @register()
@@ -260,10 +533,71 @@ def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
     """Returns `Add(**kwargs)(inputs)`.
 
     Args:
-        inputs: list of arrays or symbolic inputs of one shape.
+        inputs: list of arrays or symbolic inputs.
         kwargs: arguments of `Add`.
     """
     return Add(**kwargs)(inputs)
+
+
+def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Returns `Subtract(**kwargs)(inputs)`.
+
+    Args:
+        inputs: list of two arrays or symbolic inputs.
+        kwargs: arguments of `Subtract`.
+    """
+    return Subtract(**kwargs)(inputs)
+
+
+def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Returns `Multiply(**kwargs)(inputs)`.
+
+    Args:
+        inputs: list of arrays or symbolic inputs.
+        kwargs: arguments of `Multiply`.
+    """
+    return Multiply(**kwargs)(inputs)
+
+
+def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Returns `Average(**kwargs)(inputs)`.
+
+    Args:
+        inputs: list of arrays or symbolic inputs.
+        kwargs: arguments of `Average`.
+    """
+    return Average(**kwargs)(inputs)
+
+
+def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Returns `Maximum(**kwargs)(inputs)`.
+
+    Args:
+        inputs: list of arrays or symbolic inputs.
+        kwargs: arguments of `Maximum`.
+    """
+    return Maximum(**kwargs)(inputs)
+
+
+def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    """Returns `Minimum(**kwargs)(inputs)`.
+
+    Args:
+        inputs: list of arrays or symbolic inputs.
+        kwargs: arguments of `Minimum`.
+    """
+    return Minimum(**kwargs)(inputs)
+
+
+def dot(inputs: Sequence[Any], axes: Any = -1, **kwargs: Any) -> Any:
+    """Returns `Dot(axes, **kwargs)(inputs)`.
+
+    Args:
+        inputs: list of two arrays or symbolic inputs.
+        axes: as for `Dot`.
+        kwargs: arguments of `Dot`.
+    """
+    return Dot(axes=axes, **kwargs)(inputs)
 
 
 def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:

@@ -193,14 +193,18 @@ class _Flattening:
             outputs = [
                 self._leaf(PenaltyLeaf(part, value.shape), [self.plain(value)], value.shape) for value in outputs
             ]
-        if given and given[0].number >= 0 and self._is_masked(given[0]):
-            if not part.supports_masking:
-                part._warn_of_lost_mask()
-                return outputs
-            return [
-                self._leaf(MaskLeaf(value.shape), [self.plain(value), given[0]], value.shape) for value in outputs
-            ]
-        return outputs
+        after = mask_sources(self.leaves, self.reads)[1]
+        sources = [None if value.number < 0 else after[value.number] for value in given]
+        if not any(source is not None for source in sources):
+            return outputs
+        if not part.supports_masking:
+            part._warn_of_lost_mask()
+            return outputs
+        source = part._mask_source_of(sources)
+        if source is None:
+            return outputs
+        masked = given[sources.index(source)]
+        return [self._leaf(MaskLeaf(value.shape), [self.plain(value), masked], value.shape) for value in outputs]
 
     def _leaf(
         self,
