@@ -366,7 +366,7 @@ def tracked(shapes: Shapes, leaves: Sequence[Layer], learns: bool) -> list[Track
             weight.shape,
         )
         for layer, sample in first_uses(shapes, leaves).items()
-        for weight in layer._weights_for(sample)
+        for weight in (layer._specs if sample is None else layer._weights_for(sample))
     ]
 
 
