@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from engine._base.promotion import as_array, standard
 from engine._tracing.dispatch import records
-
 from engine._tracing.extents import ONE, Extent, quotient, size_of
-from engine._tracing.primitives import axes_in, axis_in, coordinate, elementwise, float_dtype, full, gather, join
+from engine._tracing.primitives import (
+    axes_in,
+    axis_in,
+    coordinate,
+    elementwise,
+    float_dtype,
+    full,
+    gather,
+    join,
+    part,
+    slice_,
+)
 from engine._tracing.primitives import broadcast as broadcast_shapes
 from engine._tracing.primitives import broadcast_to as spread
-from engine._tracing.primitives import part, slice_
 from engine._tracing.primitives import reshape as reshaped
 from engine._tracing.primitives import transpose as turned
 from engine._tracing.products import tensordot
@@ -311,9 +321,7 @@ def take_along_axis(x: Any, indices: Any, axis: Any = None) -> TracedArray:
     others = broadcast_shapes(
         *((*each.extents[:place], *each.extents[place + 1 :]) for each in (array, places))
     )
-    rows = [
-        spread(each, (*others[:place], each.extents[place], *others[place:])) for each in (array, places)
-    ]
+    rows = [spread(each, (*others[:place], each.extents[place], *others[place:])) for each in (array, places)]
     order = [*(each for each in range(array.ndim) if each != place), place]
     back = [*range(place), array.ndim - 1, *range(place, array.ndim - 1)]
     return turned(gather(turned(rows[0], order), turned(rows[1], order), array.ndim - 1), back)
@@ -427,9 +435,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[TracedArray]:
     if total.known is not None:
         known = [min(each.fixed, total.fixed) if each.known is not None else each for each in bounds]
         bounds = [each if isinstance(each, Extent) else Extent(each) for each in known]
-    return [
-        part(array, place, first, last.plus(first, -1)) for first, last in zip(bounds, bounds[1:], strict=False)
-    ]
+    return [part(array, place, first, last.plus(first, -1)) for first, last in pairwise(bounds)]
 
 
 @records("array_split")
@@ -499,14 +505,14 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> TracedArray:
 def tile(x: Any, repeats: Any) -> TracedArray:
     """The array several times along each axis."""
     array = array_of(x)
-    given = [extent_of(each) for each in (repeats if isinstance(repeats, (list, tuple, np.ndarray)) else [repeats])]
+    given = [
+        extent_of(each) for each in (repeats if isinstance(repeats, (list, tuple, np.ndarray)) else [repeats])
+    ]
     axes = max(array.ndim, len(given))
     array = _at_least(array, axes)
     times = [*[ONE] * (axes - len(given)), *given]
     split_shape = tuple(each for extent in array.extents for each in (ONE, extent))
-    wide = tuple(
-        each for extent, count in zip(array.extents, times, strict=True) for each in (count, extent)
-    )
+    wide = tuple(each for extent, count in zip(array.extents, times, strict=True) for each in (count, extent))
     total = list[Extent]()
     for extent, count in zip(array.extents, times, strict=True):
         product = quotient(size_of((extent, count)), (1,))
@@ -576,7 +582,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     return array
 
 
-def _padding(
+def _padding(  # noqa: PLR0917 # what `pad` was given
     array: TracedArray, axis: int, count: int, mode: str, value: float, at_end: bool
 ) -> list[TracedArray]:
     """Returns what is added at one end of an axis, in a list that is empty for nothing."""
@@ -669,7 +675,13 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
 
 @records("linspace")
 def linspace(  # noqa: PLR0917 # Keras' signature
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
 ) -> Any:
     """Numbers at equal distances between two."""
     trace = trace_of(start, stop)
@@ -719,8 +731,13 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse:
 
 
 @records("multi_hot")
-def multi_hot(  # noqa: PLR0917 # Keras' signature
-    inputs: Any, num_classes: Any = None, axis: int = -1, dtype: Any = None, sparse: bool = False, **kwargs: Any
+def multi_hot(  # Keras' signature
+    inputs: Any,
+    num_classes: Any = None,
+    axis: int = -1,
+    dtype: Any = None,
+    sparse: bool = False,
+    **kwargs: Any,
 ) -> TracedArray:
     """A 1 at the place of each of several indices."""
     count = kwargs.pop("num_tokens", None) if num_classes is None else num_classes
@@ -736,7 +753,9 @@ def _memberships(segment_ids: Any, num_segments: Any, trace: Trace) -> TracedArr
 
 
 @records("segment_sum")
-def segment_sum(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> TracedArray:  # noqa: A002 # Keras' name
+def segment_sum(
+    data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False
+) -> TracedArray:  # Keras' name
     """The sums of rows that have the same number."""
     del sorted
     trace = trace_of(data, segment_ids)
@@ -756,21 +775,25 @@ def _segments(data: Any, segment_ids: Any, num_segments: Any, reduction: Any, no
 
 
 @records("segment_max")
-def segment_max(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> TracedArray:  # noqa: A002 # Keras' name
+def segment_max(
+    data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False
+) -> TracedArray:  # Keras' name
     """The largest of the rows that have the same number."""
     del sorted
     return _segments(data, segment_ids, num_segments, max_, float(np.finfo(np.float32).min))
 
 
 @records("segment_min")
-def segment_min(data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False) -> TracedArray:  # noqa: A002 # Keras' name
+def segment_min(
+    data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False
+) -> TracedArray:  # Keras' name
     """The smallest of the rows that have the same number."""
     del sorted
     return _segments(data, segment_ids, num_segments, min_, float(np.finfo(np.float32).max))
 
 
 @records("top_k")
-def top_k(x: Any, k: int, sorted: bool = True) -> tuple[TracedArray, TracedArray]:  # noqa: A002 # Keras' name
+def top_k(x: Any, k: int, sorted: bool = True) -> tuple[TracedArray, TracedArray]:  # Keras' name
     """The largest numbers along the last axis, and their places."""
     del sorted
     rest = array_of(x)

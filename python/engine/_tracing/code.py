@@ -22,7 +22,7 @@ class Code:
 
     def add(self, operation: str, *operands: int, number: float = 0.0) -> int:
         """Appends an instruction, or finds the same one, and returns the register of its result."""
-        key = (operation, operands, math.copysign(1.0, number), number if number == number else None)
+        key = (operation, operands, math.copysign(1.0, number), None if math.isnan(number) else number)
         if key not in self._known:
             self.operations.append(operation)
             self.operands += [*operands, -1, -1, -1][:3]

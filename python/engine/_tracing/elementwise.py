@@ -177,8 +177,9 @@ _OF_TWO_FLOATS: dict[str, Callable[[Term, Term], Any]] = {
     "divide_no_nan": lambda a, b: b.equals(0.0).choose(0.0, a / b.equals(0.0).choose(1.0, b)),
     "arctan2": lambda a, b: a.of("atan2", b),
     "logaddexp": lambda a, b: a.of("maximum", b) + (-((a - b).of("abs"))).of("exp").of("log1p"),
-    "logaddexp2": lambda a, b: a.of("maximum", b)
-    + (-((a - b).of("abs")) * _LN2).of("exp").of("log1p") / _LN2,
+    "logaddexp2": lambda a, b: (
+        a.of("maximum", b) + (-((a - b).of("abs")) * _LN2).of("exp").of("log1p") / _LN2
+    ),
 }
 # Questions about two numbers.
 _COMPARISONS: dict[str, Callable[[Term, Term], Any]] = {
@@ -201,7 +202,9 @@ def _unary(formula: Callable[[Term], Any], dtype_for: Callable[[Any], str]) -> C
     return recorded
 
 
-def _binary(formula: Callable[[Term, Term], Any], dtype_for: Callable[..., str]) -> Callable[..., TracedArray]:
+def _binary(
+    formula: Callable[[Term, Term], Any], dtype_for: Callable[..., str]
+) -> Callable[..., TracedArray]:
     def recorded(x1: Any, x2: Any) -> TracedArray:
         return elementwise(formula, x1, x2, dtype=dtype_for(x1, x2))
 
@@ -293,7 +296,10 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> TracedArray:
 def heaviside(x1: Any, x2: Any) -> TracedArray:
     """0 below 0, 1 above, `x2` at 0."""
     return elementwise(
-        lambda a, b: a.equals(0.0).choose(b, (a > 0.0).choose(1.0, a * 0.0)), x1, x2, dtype=float_dtype(x1, x2)
+        lambda a, b: a.equals(0.0).choose(b, (a > 0.0).choose(1.0, a * 0.0)),
+        x1,
+        x2,
+        dtype=float_dtype(x1, x2),
     )
 
 
@@ -395,5 +401,3 @@ def zeros(shape: Any, dtype: Any = None) -> TracedArray:
 def ones(shape: Any, dtype: Any = None) -> TracedArray:
     """Ones."""
     return full(trace_of(), lengths(shape), 1.0, standard(dtype).name)
-
-

@@ -78,7 +78,9 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> TracedArray:
 def elu(x: Any, alpha: float = 1.0) -> TracedArray:
     """`x`, or `alpha * expm1(x)` where it is negative."""
     return elementwise(
-        lambda a: (a > 0.0).choose(a, a.of("minimum", 0.0).of("expm1") * float(alpha)), x, dtype=float_dtype(x)
+        lambda a: (a > 0.0).choose(a, a.of("minimum", 0.0).of("expm1") * float(alpha)),
+        x,
+        dtype=float_dtype(x),
     )
 
 
@@ -179,7 +181,9 @@ def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: float | None = No
     if order == 2:  # noqa: PLR2004 # Euclidean
         squares = sum_(elementwise(lambda a: a * a, array, dtype=float_dtype(array)), axis, keepdims=True)
         return elementwise(lambda a, b: a * (1.0 / b.of("sqrt")).of("minimum", 1.0 / least), array, squares)
-    return elementwise(lambda a, b: a / b.of("maximum", least), array, norm(array, order, axis, keepdims=True))
+    return elementwise(
+        lambda a, b: a / b.of("maximum", least), array, norm(array, order, axis, keepdims=True)
+    )
 
 
 @records("batch_normalization")
@@ -266,7 +270,9 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     """The crossentropy of each element; for logits it is exact for any size of them."""
     wanted, given = _pair(target, output)
     if from_logits:
-        return elementwise(lambda t, x: x.of("softplus") - t * x, wanted, given, dtype=float_dtype(wanted, given))
+        return elementwise(
+            lambda t, x: x.of("softplus") - t * x, wanted, given, dtype=float_dtype(wanted, given)
+        )
 
     def formula(t: Term, p: Term) -> Term:
         share = _clip(p, EPSILON, 1.0 - EPSILON)
@@ -284,7 +290,9 @@ def _log_shares(output: TracedArray, from_logits: bool, axis: int) -> TracedArra
 
 
 @records("categorical_crossentropy")
-def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> TracedArray:
+def categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> TracedArray:
     """The crossentropy of each sample, for probabilities of classes."""
     wanted, given = _pair(target, output)
     product = elementwise(lambda t, s: -(t * s), wanted, _log_shares(given, from_logits, axis))
@@ -321,5 +329,3 @@ def psnr(x1: Any, x2: Any, max_val: float) -> TracedArray:
     squares = mean(elementwise(lambda a, b: (a - b) * (a - b), x1, x2, dtype=float_dtype(x1, x2)))
     factor = 10.0 / math.log(10.0)
     return elementwise(lambda a: 2.0 * factor * math.log(float(max_val)) - a.of("log") * factor, squares)
-
-

@@ -20,7 +20,14 @@ _UFUNCS = {
     "radians": "deg2rad",
     "rint": "round",
 }
-_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any"}
+_REDUCTIONS = {
+    "add": "sum",
+    "multiply": "prod",
+    "maximum": "max",
+    "minimum": "min",
+    "logical_and": "all",
+    "logical_or": "any",
+}
 _FUNCTIONS = {
     "amax": "max",
     "amin": "min",
@@ -35,7 +42,12 @@ _ARGUMENTS = {
     "a": "x", "arr": "x", "ary": "x", "m": "x", "array": "x", "A": "x", "condition": "condition", "a_min": "x_min",
     "a_max": "x_max", "arrays": "xs", "newshape": "newshape", "shape": "newshape", "reps": "repeats",
 }  # fmt: skip
-_OWN_NAMES = {"broadcast_to": {"shape": "shape"}, "full_like": {}, "diff": {"a": "a"}, "stack": {"arrays": "x"}}
+_OWN_NAMES = {
+    "broadcast_to": {"shape": "shape"},
+    "full_like": {},
+    "diff": {"a": "a"},
+    "stack": {"arrays": "x"},
+}
 
 
 def recorded_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -60,7 +72,11 @@ def recorded_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, An
     module = getattr(function, "__module__", "")
     if name == "norm" and "linalg" in module:
         found = "norm"
-    given = {key: value for key, value in kwargs.items() if not (key in ("out", "where", "dtype") and value is None)}
+    given = {
+        key: value
+        for key, value in kwargs.items()
+        if not (key in ("out", "where", "dtype") and value is None)
+    }
     given = {key: value for key, value in given.items() if not _is_no_value(value)}
     if name == "shape":
         return tuple(args[0].shape)
@@ -74,7 +90,11 @@ def recorded_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, An
     if found in ("var", "std") and not renamed.get("ddof", 0):
         renamed.pop("ddof", None)
     if found == "clip":
-        return apply("clip", (*args, None, None)[:3] if not renamed else args, {"x_min": None, "x_max": None, **renamed} if len(args) == 1 else renamed)
+        return apply(
+            "clip",
+            (*args, None, None)[:3] if not renamed else args,
+            {"x_min": None, "x_max": None, **renamed} if len(args) == 1 else renamed,
+        )
     return apply(found, args, renamed)
 
 

@@ -153,7 +153,9 @@ def axes_in(axis: Any, ndim: int) -> tuple[int, ...]:
     """Returns axes of an array in ascending order, 0 or above; None means all."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(sorted({axis_in(each, ndim) for each in (axis if isinstance(axis, (list, tuple)) else (axis,))}))
+    return tuple(
+        sorted({axis_in(each, ndim) for each in (axis if isinstance(axis, (list, tuple)) else (axis,))})
+    )
 
 
 def axis_in(axis: Any, ndim: int) -> int:
@@ -165,7 +167,9 @@ def axis_in(axis: Any, ndim: int) -> int:
     return number % ndim
 
 
-def reduce(x: TracedArray, reduction: str, axis: Any, keepdims: bool, dtype: str | None = None) -> TracedArray:
+def reduce(
+    x: TracedArray, reduction: str, axis: Any, keepdims: bool, dtype: str | None = None
+) -> TracedArray:
     """Returns the sum, product or an extreme of an array along axes, or the place of an extreme along one.
 
     Args:
@@ -220,7 +224,9 @@ def join(parts: Sequence[TracedArray], axis: int) -> TracedArray:
     total = Extent(0)
     for each in parts:
         if each.ndim != first.ndim or any(
-            one != other for i, (one, other) in enumerate(zip(each.extents, first.extents, strict=True)) if i != place
+            one != other
+            for i, (one, other) in enumerate(zip(each.extents, first.extents, strict=True))
+            if i != place
         ):
             both = " and ".join(text_of(array.extents) for array in parts)
             msg = f"arrays of shapes {both} can't be joined along axis {axis}: their other axes differ"
@@ -239,7 +245,9 @@ def gather(x: TracedArray, indices: TracedArray, batch_axes: int = 0) -> TracedA
     return x.trace.add("gather", (x, indices), shape, x.dtype, batch_axes=batch_axes)
 
 
-def contraction(a: TracedArray, b: TracedArray, a_letters: str, b_letters: str, y_letters: str) -> TracedArray:
+def contraction(
+    a: TracedArray, b: TracedArray, a_letters: str, b_letters: str, y_letters: str
+) -> TracedArray:
     """Returns `einsum` of two arrays. No letter comes twice in one operand."""
     found = dict[str, Extent]()
     for array, letters in ((a, a_letters), (b, b_letters)):
@@ -257,10 +265,14 @@ def contraction(a: TracedArray, b: TracedArray, a_letters: str, b_letters: str, 
 
 def cumulative_sum(x: TracedArray, axis: int, reverse: bool = False) -> TracedArray:
     """Returns the sums of all elements up to each one along an axis, or from each one on."""
-    return x.trace.add("cumulative_sum", (x,), x.extents, x.dtype, axis=axis_in(axis, x.ndim), reverse=reverse)
+    return x.trace.add(
+        "cumulative_sum", (x,), x.extents, x.dtype, axis=axis_in(axis, x.ndim), reverse=reverse
+    )
 
 
-def random(trace: Trace, shape: Extents, distribution: str, low: float, high: float, seed: int) -> TracedArray:
+def random(  # noqa: PLR0917 # the fields of the node
+    trace: Trace, shape: Extents, distribution: str, low: float, high: float, seed: int
+) -> TracedArray:
     """Returns random numbers, other ones in each batch."""
     fields = {"distribution": distribution, "low": low, "high": high, "seed": seed}
     return trace.add("random", (), shape, "float32", **fields)

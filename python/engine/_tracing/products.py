@@ -19,7 +19,10 @@ def product(a: TracedArray, b: TracedArray, a_letters: str, b_letters: str, y_le
 
     Letters that only one operand has are summed before, if the result has them not.
     """
-    operands = [_summed(array, own, other + y_letters) for array, own, other in ((a, a_letters, b_letters), (b, b_letters, a_letters))]
+    operands = [
+        _summed(array, own, other + y_letters)
+        for array, own, other in ((a, a_letters, b_letters), (b, b_letters, a_letters))
+    ]
     (one, one_letters), (two, two_letters) = operands
     lengths = [dict(zip(letters, array.extents, strict=True)) for array, letters in operands]
     single = [
@@ -109,7 +112,9 @@ def outer(x1: Any, x2: Any) -> TracedArray:
     a, b = _pair(x1, x2)
     column, row = reshape(a, (-1,)), reshape(b, (-1,))
     return elementwise(
-        lambda one, other: one * other, column.reshaped((*column.extents, ONE)), row.reshaped((ONE, *row.extents))
+        lambda one, other: one * other,
+        column.reshaped((*column.extents, ONE)),
+        row.reshaped((ONE, *row.extents)),
     )
 
 
@@ -151,7 +156,11 @@ def _letters_of(subscripts: str, arrays: Sequence[TracedArray]) -> tuple[list[st
         raise ValueError(msg)
     free = [letter for letter in _LETTERS if letter not in subscripts]
     most = max(
-        (array.ndim - len(each.replace("...", "")) for each, array in zip(given, arrays, strict=True) if "..." in each),
+        (
+            array.ndim - len(each.replace("...", ""))
+            for each, array in zip(given, arrays, strict=True)
+            if "..." in each
+        ),
         default=0,
     )
     shared = "".join(free[:most])

@@ -38,7 +38,9 @@ def _scaled(shape: Any, distribution: str, mean: Any, stddev: Any, seed: Any) ->
 
 
 @records("normal")
-def normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None) -> TracedArray:
+def normal(
+    shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
+) -> TracedArray:
     """Numbers of a normal distribution."""
     del dtype
     return _scaled(shape, "normal", mean, stddev, seed)

@@ -37,9 +37,7 @@ class Recording(NamedTuple):
         return filled_slots(self.packed, values)
 
 
-def recording(
-    function: Callable[..., Any], samples: Sequence[Shape], dtypes: Sequence[str]
-) -> Recording:
+def recording(function: Callable[..., Any], samples: Sequence[Shape], dtypes: Sequence[str]) -> Recording:
     """Runs a function with symbols, and returns what it records.
 
     Args:
@@ -146,7 +144,8 @@ def _same_arguments(one: Any, other: Any) -> bool:
     if one is None or other is None:
         return one is other
     return bool(one.inputs == other.inputs and one.keys() == other.keys()) and all(
-        one[key] is other[key] or (isinstance(one[key], (bool, int, float, str, tuple)) and one[key] == other[key])
+        one[key] is other[key]
+        or (isinstance(one[key], (bool, int, float, str, tuple)) and one[key] == other[key])
         for key in one
     )
 
@@ -174,7 +173,9 @@ class Numbers(np.ndarray[Any, np.dtype[np.float32]]):
     """Constants of a node, which compare as a whole."""
 
     def __eq__(self, other: object) -> bool:  # type: ignore[override]
-        return self is other or (isinstance(other, np.ndarray) and np.array_equal(self.view(np.ndarray), other))
+        return self is other or (
+            isinstance(other, np.ndarray) and np.array_equal(self.view(np.ndarray), other)
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -86,7 +86,9 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
 def var(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     """The variance along axes."""
     array = array_of(x)
-    rest = elementwise(lambda a, b: (a - b) * (a - b), array, mean(array, axis, True), dtype=float_dtype(array))
+    rest = elementwise(
+        lambda a, b: (a - b) * (a - b), array, mean(array, axis, True), dtype=float_dtype(array)
+    )
     return mean(rest, axis, keepdims)
 
 
@@ -193,7 +195,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
 
 
 @records("norm")
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> TracedArray:  # noqa: A002 # NumPy's name
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> TracedArray:  # NumPy's name
     """The norm of vectors, or the Euclidean one of matrices."""
     array = array_of(x)
     axes = axes_in(axis, array.ndim)
@@ -201,7 +203,9 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
         squares = elementwise(lambda a: a * a, array, dtype=float_dtype(array))
         return elementwise(lambda a: a.of("sqrt"), sum_(squares, axis, keepdims))
     if len(axes) != 1 or not isinstance(ord, (int, float)):
-        msg = f"`ord` must be None, 2 or another number for vectors along one axis, got {ord!r} for axes {axes}"
+        msg = (
+            f"`ord` must be None, 2 or another number for vectors along one axis, got {ord!r} for axes {axes}"
+        )
         raise ValueError(msg)
     size = elementwise(lambda a: a.of("abs"), array, dtype=float_dtype(array))
     if ord == math.inf:
@@ -243,9 +247,7 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedArra
     """The sum of the diagonals."""
     array = array_of(x)
     one, other = axis_in(axis1, array.ndim), axis_in(axis2, array.ndim)
-    shape = tuple(
-        array.extents[place] if place in (one, other) else Extent(1) for place in range(array.ndim)
-    )
+    shape = tuple(array.extents[place] if place in (one, other) else Extent(1) for place in range(array.ndim))
     rows, columns = coordinate(array.trace, shape, one), coordinate(array.trace, shape, other)
     kept = elementwise(
         lambda a, row, column: (column - row).equals(float(offset)).choose(a, 0.0), array, rows, columns,
@@ -254,12 +256,8 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedArra
     return sum_(kept, (one, other))
 
 
-
-
 @records("moments")
 def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> Any:
     """The means and variances along axes."""
     del synchronized
     return mean(x, axes, keepdims), var(x, axes, keepdims)
-
-

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from engine._tracing.extents import Extent, Extents, text_of_extent
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PACKAGE = str(Path(__file__).resolve().parents[1])
 
 # The trace that records what runs in this thread; None outside of traced functions.
 current: ContextVar[Any] = ContextVar("current", default=None)
@@ -42,7 +42,7 @@ def line_of_user() -> str:
     while frame is not None:
         name = frame.f_code.co_filename
         if not name.startswith(_PACKAGE) and not name.startswith("<frozen"):
-            return f"{os.path.basename(name)}:{frame.f_lineno}"
+            return f"{Path(name).name}:{frame.f_lineno}"
         frame = frame.f_back
     return "?"
 
@@ -194,7 +194,11 @@ class BatchLength:
         return length(self.extent.times(-1))
 
     def __floordiv__(self, other: Any) -> Any:
-        if isinstance(other, int) and other and self.extent.fixed % other == self.extent.per_sample % other == 0:
+        if (
+            isinstance(other, int)
+            and other
+            and self.extent.fixed % other == self.extent.per_sample % other == 0
+        ):
             return length(Extent(self.extent.fixed // other, self.extent.per_sample // other))
         return _beside(self, other, "floor_divide")
 
@@ -207,7 +211,13 @@ class BatchLength:
     def __eq__(self, other: object) -> bool:
         if other is None or isinstance(other, str):
             return False
-        found = other.extent if isinstance(other, BatchLength) else Extent(other) if isinstance(other, int) else None
+        found = (
+            other.extent
+            if isinstance(other, BatchLength)
+            else Extent(other)
+            if isinstance(other, int)
+            else None
+        )
         if found == self.extent:
             return True
         if isinstance(found, Extent) and found.per_sample == self.extent.per_sample:
@@ -332,5 +342,7 @@ def filled_slots(structure: Any, values: Sequence[Any]) -> Any:
     if isinstance(structure, dict):
         return {key: filled_slots(each, values) for key, each in structure.items()}
     if isinstance(structure, slice):
-        return slice(*(filled_slots(each, values) for each in (structure.start, structure.stop, structure.step)))
+        return slice(
+            *(filled_slots(each, values) for each in (structure.start, structure.stop, structure.step))
+        )
     return structure

@@ -110,7 +110,8 @@ class Trace:
         self.entries.append(Use(part, tuple(each.view for each in inputs), outputs, mode, given))
         entry = len(self.entries) - 1
         return tuple(
-            TracedArray(self, Computed(entry, number), shape, "float32") for number, shape in enumerate(outputs)
+            TracedArray(self, Computed(entry, number), shape, "float32")
+            for number, shape in enumerate(outputs)
         )
 
     def constant(self, value: Any) -> TracedArray:
@@ -290,7 +291,9 @@ def as_traced(value: Any, trace: Trace) -> TracedArray:
     """Returns `value`, a symbol, a weight, an array or a number, as a symbol of `trace`."""
     if isinstance(value, TracedArray):
         if value.trace is not trace:
-            msg = "a symbol was used in another function than the one that is recorded: pass it as an argument"
+            msg = (
+                "a symbol was used in another function than the one that is recorded: pass it as an argument"
+            )
             raise TypeError(msg)
         return value
     if isinstance(value, BatchLength):

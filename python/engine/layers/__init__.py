@@ -66,6 +66,7 @@ from engine.layers.regularization import (
 from engine.layers.reshaping import Flatten, Identity, Permute, RepeatVector, Reshape
 
 __all__ = [
+    "ELU",
     "Activation",
     "ActivityRegularization",
     "Add",
@@ -78,7 +79,6 @@ __all__ = [
     "Discretization",
     "Dot",
     "Dropout",
-    "ELU",
     "Embedding",
     "Flatten",
     "GaussianDropout",

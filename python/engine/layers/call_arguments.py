@@ -12,7 +12,11 @@ from engine.layers.symbols import CallArguments, holds_symbol
 
 
 def call_arguments(
-    name: str, call: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any], symbols: bool = False
+    name: str,
+    call: Callable[..., Any],
+    args: Sequence[Any],
+    options: Mapping[str, Any],
+    symbols: bool = False,
 ) -> CallArguments:
     """Returns the arguments of `layer(inputs, *args, **options)` without the inputs, by name.
 

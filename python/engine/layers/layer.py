@@ -44,6 +44,7 @@ from engine._core_interface.operations import (
 )
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
 from engine._data.lazy_rows import require_tokens
+from engine._tracing.recordings import shapes_by_trial
 from engine._tracing.symbolic import Slot, current, filled_slots, outside_of_traces
 from engine._tracing.trace import as_traced
 from engine.layers._outputs import TRIED_LENGTHS, checked_output, scalar, shape_by_trial, shape_of_outputs
@@ -59,7 +60,6 @@ from engine.layers.recorded_calls import (
     shapes_in,
     symbols_and_slots,
 )
-from engine._tracing.recordings import shapes_by_trial
 from engine.layers.symbols import CallArguments, KerasTensor, called_on, symbol_of, symbols_of
 from engine.layers.weights import (
     MOST_WEIGHTS,
@@ -234,7 +234,7 @@ class Part:
         None is returned for what the core computes by operations of its own, and for what only Python can compute.
         """
         del samples, mode, given, masked
-        return None  # noqa: RET501 # a value
+        return None  # a value
 
     @property
     def _input_count(self) -> int:
@@ -971,7 +971,11 @@ class Layer(Part, Spec):
     def _may_be_recorded(self) -> bool:
         """Whether `call` is recorded: it is Python, and its gradient isn't written by hand."""
         own_masks = type(self).compute_mask is not Layer.compute_mask
-        return self._is_custom and getattr(self, "gradient", None) is None and (not own_masks or bool(self._parts()))
+        return (
+            self._is_custom
+            and getattr(self, "gradient", None) is None
+            and (not own_masks or bool(self._parts()))
+        )
 
     @property
     def _takes_mask(self) -> bool:
@@ -1014,7 +1018,10 @@ class Layer(Part, Spec):
             self._shape_arguments = self._shape_arguments or given
         samples = [symbol._sample for symbol in symbols]
         outputs = called_on(self, symbols, mode, given)
-        known = [tuple(64 if each is None else each for each in sample) if None in sample else sample for sample in samples]
+        known = [
+            tuple(64 if each is None else each for each in sample) if None in sample else sample
+            for sample in samples
+        ]
         found = self._recording_for(known, mode, given)
         return outputs[0] if found is None else found.with_outputs(outputs)
 
@@ -1036,7 +1043,9 @@ class Layer(Part, Spec):
         with self._adding() as added:
             outputs = self.call(given, **arguments)
         self._added = added
-        return tree.map_structure(lambda each: np.asarray(each).view(Tensor) if isinstance(each, np.ndarray) else each, outputs)
+        return tree.map_structure(
+            lambda each: np.asarray(each).view(Tensor) if isinstance(each, np.ndarray) else each, outputs
+        )
 
     def _called(
         self,
@@ -1173,7 +1182,12 @@ class Layer(Part, Spec):
             return [()]
         if self._may_be_recorded:
             self._build_for_samples(samples)
-            known = [tuple(TRIED_LENGTHS[0] if each is None else each for each in sample) if None in sample else sample for sample in samples]
+            known = [
+                tuple(TRIED_LENGTHS[0] if each is None else each for each in sample)
+                if None in sample
+                else sample
+                for sample in samples
+            ]
             if self._recording_for(known, None, None) is not None:
                 return shapes_by_trial(lambda tried: self._recording_for(tried, None, None).shapes, samples)
         return super()._output_shapes_for(samples)

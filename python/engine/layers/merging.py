@@ -213,7 +213,7 @@ class _Formula(_Merging):
     def _merged_shape(self, samples: Sequence[Shape]) -> Shape:
         self._require_count(samples)
         try:
-            (found,) = shapes_by_trial(lambda known: self._shapes_of(known), samples)
+            (found,) = shapes_by_trial(self._shapes_of, samples)
         except ValueError as error:
             raise self._misfit(samples) from error
         return found  # type: ignore[no-any-return] # the shape of a sample

@@ -13,9 +13,9 @@ from engine._base.checks import Shape
 from engine._base.spec import auto_name, snake_case
 from engine._core_interface.cpp import Float32
 from engine._tracing.dispatch import class_name, implementation
+from engine._tracing.recordings import Recording, recording, shapes_by_trial
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine.layers.layer import Layer, Part
-from engine._tracing.recordings import Recording, recording, shapes_by_trial
 from engine.layers.symbols import KerasTensor, called_on
 
 
@@ -53,7 +53,9 @@ class OperationPart(Part):
         return self._recordings[key]
 
     def _applied(self, *values: Any) -> Any:
-        return implementation(self.operation)(*filled_slots(self._args, values), **filled_slots(self._kwargs, values))
+        return implementation(self.operation)(
+            *filled_slots(self._args, values), **filled_slots(self._kwargs, values)
+        )
 
     def _computed(self, *values: Any) -> Any:
         """Returns the results for arrays, by NumPy."""

@@ -9,10 +9,10 @@ import numpy as np
 
 from engine._base.checks import Shape
 from engine._tracing.extents import FullShape, full_shape
+from engine._tracing.recordings import Recording, recording, with_modes
 from engine._tracing.symbolic import Slot, Symbolic, current, filled_slots, is_symbolic, mapped
 from engine._tracing.trace import as_traced
 from engine.layers.call_arguments import accepts
-from engine._tracing.recordings import Recording, recording, with_modes
 from engine.layers.symbols import CallArguments
 
 
@@ -148,12 +148,16 @@ def arrays_in(value: Any) -> Any:
     """Returns arrays and lists of numbers in a structure as float32 arrays, and integers as integers of 32 bits."""
     if isinstance(value, dict):
         return {name: arrays_in(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)) and any(isinstance(each, (np.ndarray, list, tuple, dict)) for each in value):
+    if isinstance(value, (list, tuple)) and any(
+        isinstance(each, (np.ndarray, list, tuple, dict)) for each in value
+    ):
         return type(value)(arrays_in(each) for each in value)
     array = np.asarray(value)
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)
-    return array.astype({"int64": np.int32, "uint64": np.uint32}.get(array.dtype.name, array.dtype), copy=False)
+    return array.astype(
+        {"int64": np.int32, "uint64": np.uint32}.get(array.dtype.name, array.dtype), copy=False
+    )
 
 
 def samples_in(structure: Any) -> list[Shape]:

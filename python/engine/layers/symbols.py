@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol
 from engine._base.checks import Shape
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._tracing.extents import Extents, full_shape
-from engine._tracing.symbolic import Slot
-from engine._tracing.symbolic import Symbolic as Symbolic
+from engine._tracing.symbolic import Slot, Symbolic
+
 
 class CallArguments(dict[str, Any]):
     """The arguments of one call of a layer, without its inputs, by name.

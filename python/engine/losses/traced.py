@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from engine._base.checks import Shape
@@ -96,9 +95,10 @@ def by_rows(values: TracedArray, rows: Any, *, summed: bool) -> TracedArray:
     """
     if not values.extents or values.extents == rows:
         return values
-    combine: Callable[..., TracedArray] = (
-        (lambda x, axes: reduce(x, "sum", axes, keepdims=False)) if summed else (lambda x, axes: mean(x, axes))
-    )
+
+    def combine(x: TracedArray, axes: Any) -> TracedArray:
+        return reduce(x, "sum", axes, keepdims=False) if summed else mean(x, axes)
+
     if values.extents[0] != SAMPLES:
         return combine(values, None)
     if values.extents[: len(rows)] == rows:

@@ -65,6 +65,7 @@ from engine._data.memory_maps import require_whole_file
 from engine._data.several_arrays import one_for_each, side_by_side, with_rank_of
 from engine._data.sources import Samples, Source, unpacked
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
+from engine._tracing.symbolic import current, outside_of_traces
 from engine._training.checked_samples import Targeting, checked_targets, rows_of, samples_of
 from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import all_finite, warn_of_layers, warn_of_loss, warn_of_weights
@@ -79,7 +80,6 @@ from engine._training.fit_arguments import (
 from engine._training.prediction import delivered, predict, predict_stream, target_for
 from engine._training.recovery import Recovery
 from engine._training.trainer import Trainer
-from engine._tracing.symbolic import current, outside_of_traces
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
@@ -98,8 +98,8 @@ from engine.models.functional_config import (
     structure_of_ends,
 )
 from engine.models.lock import ModelLock
-from engine.models.recorded import Body, arguments_of, wiring_of
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shape
+from engine.models.recorded import Body, arguments_of, wiring_of
 from engine.models.stack import (
     Line,
     Lowered,
@@ -957,7 +957,9 @@ class Model(Part, SaysWhatIsLeftOut):
             return inputs[-1 - number] if number < 0 else values[number]
 
         nothing = repeat(None)
-        calls = zip(self._layers, self._wiring.reads, self._modes or nothing, self._arguments or nothing, strict=False)
+        calls = zip(
+            self._layers, self._wiring.reads, self._modes or nothing, self._arguments or nothing, strict=False
+        )
         for part, reads, mode, given in calls:
             options: dict[str, Any] = {} if given is None else dict(given)
             read = [value_of(number) for number in reads]
@@ -965,7 +967,9 @@ class Model(Part, SaysWhatIsLeftOut):
             values += tree.flatten(outputs) if part._output_count > 1 else [outputs]
             penalised = part._penalised if isinstance(part, Model) else [part]
             for leaf in penalised:
-                if isinstance(leaf, Layer) and leaf.activity_regularizer is not None:  # one that is used twice has two
+                if (
+                    isinstance(leaf, Layer) and leaf.activity_regularizer is not None
+                ):  # one that is used twice has two
                     penalties.setdefault(leaf, []).extend(leaf._penalties)
         for leaf, found in penalties.items():
             leaf._penalties = found
@@ -1587,7 +1591,9 @@ class Model(Part, SaysWhatIsLeftOut):
         if self._body is None or self._starts or not isinstance(x, (list, tuple, Mapping)):
             return
         arrays = list(x.values()) if isinstance(x, Mapping) else list(x)
-        if (len(arrays) < 2 and not isinstance(x, Mapping)) or not all(hasattr(each, "shape") for each in arrays):  # noqa: PLR2004 # several
+        if (len(arrays) < 2 and not isinstance(x, Mapping)) or not all(  # noqa: PLR2004 # several
+            hasattr(each, "shape") for each in arrays
+        ):
             return
         shapes = {key: (None, *each.shape[1:]) for key, each in x.items()} if isinstance(x, Mapping) else None
         with self._lock:
@@ -1604,12 +1610,13 @@ class Model(Part, SaysWhatIsLeftOut):
         program, leaves = self._program, self._owners
         if program is None or current.get() is not None:
             return [array for leaf in leaves for array in leaf._visible_weights]
-        arrays = iter(read_weights(program))
+        arrays_read = iter(read_weights(program))
         within = {
-            leaf: leaf._as_layer_weights(islice(arrays, len(leaf._weight_names)))
+            leaf: leaf._as_layer_weights(islice(arrays_read, len(leaf._weight_names)))
             for leaf in dict.fromkeys(self._network.leaves)
         }
-        return [array for leaf in leaves for array in (within[leaf] if leaf in within else leaf._own_weights)]
+        read = [within[leaf] if leaf in within else leaf._own_weights for leaf in leaves]  # noqa: SIM401 # only these
+        return [array for arrays in read for array in arrays]
 
     @property
     def trainable_weights(self) -> list[Float32]:
@@ -2211,7 +2218,9 @@ class Model(Part, SaysWhatIsLeftOut):
             arrays = list(chain(*weights))
             program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
             if None in inputs[0]:
-                by_shape = ProgramsByShape(program, known[0], self._lowering_of(stack, wiring, network, dtypes))
+                by_shape = ProgramsByShape(
+                    program, known[0], self._lowering_of(stack, wiring, network, dtypes)
+                )
             if compiled is not None:
                 self._compile_program(compiled, program, operations, network, shapes, output_shapes)
         staying = set(leaves)
@@ -2272,7 +2281,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return self._by_shape.program(shape, compiled)
         return cast(Program, self._program)
 
-    def _compile_program(
+    def _compile_program(  # noqa: PLR0917 # what was built
         self,
         compiled: Compiled,
         program: Program,
@@ -2292,7 +2301,10 @@ class Model(Part, SaysWhatIsLeftOut):
         """Compiles the program, if there is one, with `compiled`."""
         program, starts, network = self._program, self._starts, self._network_with(self, self._layers)
         if program and starts:
-            known, dtypes = _known_inputs(starts, self._layers, self._wiring), [start.dtype for start in starts]
+            known, dtypes = (
+                _known_inputs(starts, self._layers, self._wiring),
+                [start.dtype for start in starts],
+            )
             shapes = self._shapes_of_leaves(network, starts, known)
             now = operations_through(network, known, self._trainable, dtypes=dtypes)
             if self._operations == now:
@@ -2345,6 +2357,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _network_with(self, changed: Model, stack: Sequence[Part]) -> Network:
         """The network that this model has when `changed`, a part of it at some depth or itself, gets the layers `stack`."""
+
         def within(part: Part) -> Inside | None:
             if part is changed and stack is not changed._layers:
                 if not stack:
@@ -2446,7 +2459,11 @@ def _is_nested_shape(shape: Any) -> bool:
     """Whether `shape` is a list, tuple or dict of shapes."""
     if isinstance(shape, Mapping):
         return True
-    return isinstance(shape, (list, tuple)) and bool(shape) and all(isinstance(each, (list, tuple)) for each in shape)
+    return (
+        isinstance(shape, (list, tuple))
+        and bool(shape)
+        and all(isinstance(each, (list, tuple)) for each in shape)
+    )
 
 
 def _require_known_lengths(starts: Sequence[InputLayer]) -> None:

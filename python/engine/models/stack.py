@@ -261,7 +261,11 @@ class _Lowering:
             self._kept.append(np.dtype(np.float32))
             return
         for operation in layer._lowered_weights():
-            fields = {} if self._trainable is None else {"trainable": self._trainable[layer] and operation["trainable"]}
+            fields = (
+                {}
+                if self._trainable is None
+                else {"trainable": self._trainable[layer] and operation["trainable"]}
+            )
             self.operations.append({**operation, **fields, "inputs": []})
         self._kept.append(np.dtype(np.float32))
 

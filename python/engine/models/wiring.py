@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from engine._base.checks import Shape
 from engine._tracing.extents import Extent, FullShape, full_shape, sample_shape
+from engine._tracing.recordings import Recording
 from engine._tracing.trace import Input, Node, OfWeight, Origin
 from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import MaskLeaf, NodeLeaf, PenaltyLeaf, WeightsLeaf
-from engine._tracing.recordings import Recording
 from engine.layers.symbols import Call, CallArguments, KerasTensor
 
 
@@ -97,7 +97,9 @@ def network_of(
     """
     flattening = _Flattening(within, bool(inputs))
     shapes: Sequence[Any] = inputs or [None] * _input_count(inside[1])
-    outputs = flattening.add(inside, [_Value(-1 - number, shape) for number, shape in enumerate(shapes)], None)
+    outputs = flattening.add(
+        inside, [_Value(-1 - number, shape) for number, shape in enumerate(shapes)], None
+    )
     numbers = tuple(flattening.plain(value).number for value in outputs)
     computing = set(flattening.leaves)
     leaves = [
@@ -191,7 +193,8 @@ class _Flattening:
             return outputs
         if part.activity_regularizer is not None:
             outputs = [
-                self._leaf(PenaltyLeaf(part, value.shape), [self.plain(value)], value.shape) for value in outputs
+                self._leaf(PenaltyLeaf(part, value.shape), [self.plain(value)], value.shape)
+                for value in outputs
             ]
         after = mask_sources(self.leaves, self.reads)[1]
         sources = [None if value.number < 0 else after[value.number] for value in given]
@@ -204,7 +207,9 @@ class _Flattening:
         if source is None:
             return outputs
         masked = given[sources.index(source)]
-        return [self._leaf(MaskLeaf(value.shape), [self.plain(value), masked], value.shape) for value in outputs]
+        return [
+            self._leaf(MaskLeaf(value.shape), [self.plain(value), masked], value.shape) for value in outputs
+        ]
 
     def _leaf(
         self,
@@ -246,14 +251,18 @@ class _Flattening:
             value = value_of(found.loss.origin)
             node = Node("add_loss", (found.loss.view,), (), {})
             self._leaf(NodeLeaf(node, [value.pick]), [value], FullShape())
-        return [self._viewed(value_of(output.origin), sample_shape(output.extents)) for output in found.outputs]
+        return [
+            self._viewed(value_of(output.origin), sample_shape(output.extents)) for output in found.outputs
+        ]
 
     def _weight(self, origin: OfWeight) -> _Value:
         layer = origin.layer
         if layer not in self._weights:
             leaf = layer if layer._may_be_recorded else WeightsLeaf(layer)
             self._weights[layer] = self._leaf(leaf, [], None).number
-        return _Value(self._weights[layer], FullShape(map(Extent, layer._specs[origin.index].shape)), origin.index)
+        return _Value(
+            self._weights[layer], FullShape(map(Extent, layer._specs[origin.index].shape)), origin.index
+        )
 
     def _viewed(self, value: _Value, shape: Any) -> _Value:
         """Returns a value under another shape."""

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from engine import tree
 from engine._base.checks import integer
-from engine._tracing.dispatch import make_traceable
 from engine._base.promotion import Array, Result, as_array, own, quiet, standard
+from engine._tracing.dispatch import make_traceable
 
 __all__ = [
     "associative_scan",

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._tracing.dispatch import make_traceable
 from engine._base.promotion import Result, as_array, own
+from engine._tracing.dispatch import make_traceable
 
 __all__ = ["rearrange"]
 

@@ -10,8 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import integer
+from engine._base.promotion import (
+    Array,
+    Result,
+    as_array,
+    axis_or_tuple,
+    common,
+    floating,
+    floats,
+    own,
+    quiet,
+)
 from engine._tracing.dispatch import make_traceable
-from engine._base.promotion import Array, Result, as_array, axis_or_tuple, common, floating, floats, own, quiet
 from engine.ops.numpy import slogdet
 
 __all__ = [

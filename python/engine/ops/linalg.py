@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.lazy_imports import on_first_use
-from engine._tracing.dispatch import make_traceable
 from engine._base.promotion import Array, Result, as_array, axis_or_tuple, common, floats, own, quiet
+from engine._tracing.dispatch import make_traceable
 
 __all__ = [
     "cholesky",

@@ -16,8 +16,6 @@ from numpy.typing import ArrayLike, DTypeLike
 from engine import activations
 from engine._base.checks import EPSILON
 from engine._base.lazy_imports import on_first_use
-from engine.ops._math import erfc, rsqrt
-from engine._tracing.dispatch import make_traceable
 from engine._base.promotion import (
     Array,
     Result,
@@ -30,6 +28,8 @@ from engine._base.promotion import (
     result_type,
     standard,
 )
+from engine._tracing.dispatch import make_traceable
+from engine.ops._math import erfc, rsqrt
 from engine.ops.linalg import norm
 from engine.ops.numpy import _dense, mean, var
 

@@ -19,9 +19,6 @@ from numpy.typing import ArrayLike, DTypeLike
 from engine import activations
 from engine._base.checks import flag
 from engine._base.lazy_imports import on_first_use
-from engine._core_interface import cpp
-from engine._core_interface.cpp import Float32, Operation
-from engine._tracing.dispatch import make_traceable
 from engine._base.promotion import (
     Array,
     Result,
@@ -35,6 +32,9 @@ from engine._base.promotion import (
     result_type,
     standard,
 )
+from engine._core_interface import cpp
+from engine._core_interface.cpp import Float32, Operation
+from engine._tracing.dispatch import make_traceable
 
 __all__ = [
     "abs",
