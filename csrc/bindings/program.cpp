@@ -126,7 +126,8 @@ py::list call(Program& program, const py::sequence& arguments, int64_t step, dou
     const auto lock = program.lock_for(graph::Mode::kFunction);
     run.layout = &program.layout();
     run.weights = program.weights();
-    run.training = workspace->training.get();
+    static const TrainingSpec no_training;  // of functions that compute gradients but step no weights
+    run.training = workspace->training ? workspace->training.get() : &no_training;
     for (int s = 0; learns && s < kMaxSlots; ++s) run.slots[s] = program.slots(s);
     if (learns) {
       run.accumulated = program.accumulated();
