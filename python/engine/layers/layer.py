@@ -183,6 +183,11 @@ class Part:
         return []
 
     @property
+    def _is_graph(self) -> bool:
+        """Whether it is a model that is neither a Sequential nor a chain of layers from one input to one output."""
+        return False
+
+    @property
     @abstractmethod
     def _leaves(self) -> list[Layer]:
         """The layers, without the models around them, in the order in which they compute, each as often as it is used."""

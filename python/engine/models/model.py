@@ -1649,16 +1649,17 @@ class Model(Part, SaysWhatIsLeftOut):
     ) -> None:
         """Exports the model for inference in other programs, as ONNX or C.
 
-        An `.onnx` file uses opset 13 and accepts any batch size. Its tensors are named after the layers, and its
-        input has the dtype of `Input`. It needs the package onnx (`pip install onnx`). An `.h` file is one header
-        in C99, which is also valid C++. It holds the weights and a function `..._predict` for one sample, needs
-        only math.h, and explains at its top how to call it. Both compute what `predict` computes, up to rounding.
+        An `.onnx` file uses opset 13 and accepts any batch size. Its tensors are named after the layers, outputs in a
+        dict after their keys, and its inputs have the dtypes of `Input`. It needs the package onnx (`pip install onnx`).
+        An `.h` file is one header in C99, which is also valid C++. It holds the weights and a function `..._predict`
+        for one sample, with an array for each input and output, needs only math.h, and explains at its top how to call
+        it. Both compute what `predict` computes, up to rounding.
 
         Args:
             filepath: path of the file. An existing file is replaced once the new one is complete.
             format: "onnx" or "c"; by default the suffix of `filepath` decides, `.onnx` or `.h`.
             verbose: whether to print a line when the file is written; default False.
-            input_signature: must be None. The input has the shape and dtype of `Input`.
+            input_signature: must be None. The inputs have the shapes and dtypes of `Input`.
             options: for "onnx" `opset_version`, at least 13; for "c" `prefix`, the prefix of all names, default the
                 name of the file.
 
@@ -1668,7 +1669,7 @@ class Model(Part, SaysWhatIsLeftOut):
             ImportError: if the package onnx is not installed.
             OSError: if the file can't be written. An existing file is unchanged then.
         """
-        from engine.export import destination, graph_of
+        from engine.export import Parts, destination, graph_of
 
         if input_signature is not None:
             msg = "`input_signature` must be None, as the input is that of the model: give `Input` its shape and dtype"
@@ -1676,11 +1677,22 @@ class Model(Part, SaysWhatIsLeftOut):
         printed = verbose is not None and flag(verbose, "verbose")
         write = destination(filepath, format, options)
         with self._lock:
-            self._sample("export()")
-            self._require_chain("export()")
-            if self._inputs is None or self._program is None:
-                raise self._not_built("export()")
-            graph = graph_of(self.name, self._inputs, self._parts_in_order, self._program, self._most_tokens)
+            self._require_built("export()")
+            leaves, wiring = self._network
+            graph = graph_of(
+                self.name,
+                Parts(
+                    self._starts,
+                    self._layers,
+                    leaves,
+                    wiring.reads,
+                    wiring.outputs,
+                    self._tokens,
+                    self._names_of_inputs,
+                    self._structures[1].keys or None,
+                ),
+                cast("Program", self._program),
+            )
         write(graph)
         if printed:
             print_message(f"Exported model {self.name!r} to {os.fspath(filepath)!r}.")
@@ -1694,13 +1706,15 @@ class Model(Part, SaysWhatIsLeftOut):
         of a Dense layer:
         Flatten, Dense(8, activation="relu"), Dropout, Dense(3, activation="softmax") are Flatten, Linear, ReLU,
         Dropout, Linear, Softmax, with keys `1.weight`, `1.bias`, `4.weight`, `4.bias`. A nested model is a nested
-        Sequential, with keys such as `0.1.weight`. Kernels are transposed, as PyTorch stores them. Settings that
-        aren't weights are not transferred: set `eps` of normalization modules to that of the layers, by default
-        1e-3.
+        Sequential, with keys such as `0.1.weight`. For a model with branches or several inputs or outputs it is a
+        `torch.nn.Module` with one attribute per layer, named as the layer, with keys such as `hidden.weight` and
+        `encoder.0.weight`; its `forward` applies the activations. Kernels are transposed, as PyTorch stores them.
+        Settings that aren't weights are not transferred: set `eps` of normalization modules to that of the layers, by
+        default 1e-3.
 
         Args:
             modules: names of the PyTorch modules with weights, in the order of the layers, such as `["fc1",
-                "fc2"]`, for a network that isn't such a Sequential.
+                "fc2"]`, for a network whose modules have other names.
             numpy: whether to return NumPy arrays instead of tensors. PyTorch is not needed then.
 
         Returns:
@@ -1713,9 +1727,8 @@ class Model(Part, SaysWhatIsLeftOut):
         from engine.export import to_torch_state_dict
 
         with self._lock:
-            shape = self._sample("to_torch_state_dict()")
-            self._require_chain("to_torch_state_dict()")
-            return to_torch_state_dict(self._parts_in_order, shape, modules, flag(numpy, "numpy"))
+            self._require_built("to_torch_state_dict()")
+            return to_torch_state_dict(self, modules, flag(numpy, "numpy"))
 
     def from_torch_state_dict(self, state: Mapping[str, Any], modules: Sequence[str] | None = None) -> None:
         """Sets the weights from a PyTorch state dict of the same network.
@@ -1724,7 +1737,7 @@ class Model(Part, SaysWhatIsLeftOut):
             state: what `state_dict()` of the network returned: a dict from keys to tensors or NumPy arrays. See
                 `to_torch_state_dict` for the network and its keys.
             modules: names of the PyTorch modules with weights, in the order of the layers, such as `["fc1",
-                "fc2"]`, for a network that isn't such a Sequential.
+                "fc2"]`, for a network whose modules have other names.
 
         Raises:
             TypeError: if `state` is not a state dict.
@@ -1734,24 +1747,14 @@ class Model(Part, SaysWhatIsLeftOut):
         from engine.export import from_torch_state_dict
 
         with self._lock:
-            shape = self._sample("from_torch_state_dict()")
-            self._require_chain("from_torch_state_dict()")
-            self.set_weights(from_torch_state_dict(self._parts_in_order, shape, state, modules))
+            self._require_built("from_torch_state_dict()")
+            weights = from_torch_state_dict(self, state, modules)
+            self.set_weights([array for leaf in self._owners for array in weights.get(leaf, ())])
 
-    def _require_chain(self, action: str) -> None:
-        """Raises ValueError if the layers are no chain from one input to one output."""
-        if len(self._starts) > 1 or not self._network.wiring.is_chain:
-            msg = (
-                f"{action} supports chains of layers from one input to one output so far, but model {self.name!r} has "
-                "branches or several inputs or outputs"
-            )
-            raise ValueError(msg)
-
-    def _sample(self, action: str) -> Shape:
-        """Returns the shape of one sample; ValueError if the model isn't built."""
-        if self._program is None or self._sample_shape is None:
+    def _require_built(self, action: str) -> None:
+        """Raises ValueError if the model isn't built."""
+        if self._program is None:
             raise self._not_built(action)
-        return self._sample_shape
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -1941,7 +1944,6 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def _is_graph(self) -> bool:
-        """Whether it is no chain of layers from one input to one output, and no Sequential."""
         several = len(self._starts) > 1 or any(part._output_count > 1 for part in self._layers)
         return bool(self._listing) and (several or not self._wiring.is_chain)
 
