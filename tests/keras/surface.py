@@ -40,6 +40,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "GaussianDropout": (0.1,),
     "GaussianNoise": (0.1,),
     "GroupNormalization": (1,),
+    "HashedCrossing": (3,),
+    "Hashing": (3,),
     "InputLayer": ((3,),),
     "IoU": (2, [0]),
     "Lambda": (abs,),

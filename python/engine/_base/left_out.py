@@ -20,7 +20,6 @@ _IMAGES = (
     "RandomElastic and Rescaling"
 )
 _SOUND = "layers for sound are left out: networks here are dense"
-_TEXT = "look-ups of words and hashes are left out: make indices of them before, for Embedding or CategoryEncoding"
 _OTHER_LIBRARIES = "layers of other libraries are left out: the core computes NumPy arrays alone"
 _DTYPES = "dtype policies are left out: the engine computes in float32"
 _QUANTIZATION = "quantization is left out: the engine computes in float32"
@@ -84,7 +83,6 @@ NAMES: Mapping[str, _Reasons] = {
             RandomInvert RandomPerspective RandomPosterization RandomSaturation RandomSharpness RandomShear Resizing
             Solarization""",
         _SOUND: "MelSpectrogram STFTSpectrogram",
-        _TEXT: "HashedCrossing Hashing IntegerLookup StringLookup TextVectorization",
         _OTHER_LIBRARIES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
         "layers check the shapes of their inputs themselves": "InputSpec",
     },

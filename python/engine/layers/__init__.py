@@ -18,7 +18,9 @@ from engine.layers.core import Activation, ActivityRegularization, Dense, Input,
 from engine.layers.discretization import Discretization
 from engine.layers.embedding import Embedding
 from engine.layers.function import Lambda
+from engine.layers.hashing import HashedCrossing, Hashing
 from engine.layers.layer import Layer, deserialize, get
+from engine.layers.lookup import IntegerLookup, StringLookup
 from engine.layers.masking import Masking
 from engine.layers.merging import Add, Concatenate, add, concatenate
 from engine.layers.normalization import (
@@ -47,6 +49,7 @@ from engine.layers.regularization import (
     SpatialDropout3D,
 )
 from engine.layers.reshaping import Flatten, Identity, Permute, RepeatVector, Reshape
+from engine.layers.text_vectorization import TextVectorization
 
 __all__ = [
     "ELU",
@@ -77,9 +80,12 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "HashedCrossing",
+    "Hashing",
     "Identity",
     "Input",
     "InputLayer",
+    "IntegerLookup",
     "Lambda",
     "Layer",
     "LayerNormalization",
@@ -102,6 +108,8 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "StringLookup",
+    "TextVectorization",
     "UnitNormalization",
     "add",
     "concatenate",
