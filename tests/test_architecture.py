@@ -27,7 +27,18 @@ LAYERS = [
     {"_base"},
     {"_data", "_printing"},
     {"activations", "callbacks", "constraints", "initializers", "layers", "losses", "metrics", "optimizers"}
-    | {"backend", "config", "datasets", "ops", "plots", "random", "regularizers", "tree", "utils"},
+    | {
+        "backend",
+        "config",
+        "datasets",
+        "dtype_policies",
+        "mixed_precision",
+        "ops",
+        "plots",
+        "random",
+        "regularizers",
+    }
+    | {"tree", "utils"},
     {"saving"},
     {"_training", "export"},
     {"models"},

@@ -101,6 +101,8 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
         "Inputs": "Input",
     },
     "engine.tree": {"flaten": "flatten"},
+    "engine.dtype_policies": {"DTypePolcy": "DTypePolicy"},
+    "engine.mixed_precision": {"set_global_polcy": "set_global_policy"},
     "engine.layers": {
         "Dens": "Dense",
         "dense": "Dense",

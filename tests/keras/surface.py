@@ -12,7 +12,7 @@ import engine
 
 MODULES = """
     layers losses metrics optimizers optimizers.schedules callbacks activations initializers regularizers constraints
-    models saving utils random config datasets"""
+    models saving utils random config datasets dtype_policies mixed_precision"""
 PLACES = ["", *MODULES.split()]
 
 

@@ -43,12 +43,10 @@ _Reasons = Mapping[str, str]
 # The names that each module of Keras has and the engine leaves out, by the reason. "" is the module `keras` itself.
 NAMES: Mapping[str, _Reasons] = {
     "": {
-        _DTYPES: "DTypePolicy FloatDTypePolicy dtype_policies mixed_precision",
         _QUANTIZATION: "Quantizer quantizers",
         _DEVICES: "device distribution",
         _SCOPES: "RematScope StatelessScope SymbolicScope name_scope remat",
         "operations on symbols are left out: networks are made of layers, such as Lambda or one of your own": "Function Operation",
-        "layers check the shapes of their inputs themselves": "InputSpec",
         "layers make their weights by add_weight()": "Variable",
         "trained networks for images are left out: networks here are dense": "applications",
         "distillation is left out: fit() a model on the predictions of another one": "distillation",
@@ -84,7 +82,6 @@ NAMES: Mapping[str, _Reasons] = {
             Solarization""",
         _SOUND: "MelSpectrogram STFTSpectrogram",
         _OTHER_LIBRARIES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
-        "layers check the shapes of their inputs themselves": "InputSpec",
     },
     "ops": {
         "operations for networks of images are left out: networks here are dense": """
@@ -93,11 +90,18 @@ NAMES: Mapping[str, _Reasons] = {
         "operations for recurrent networks are left out: networks here are dense": "ctc_decode ctc_loss",
         "it derives a function, and arrays of NumPy keep no record of how they were computed": "jvp",
     },
+    "dtype_policies": {
+        _QUANTIZATION: """
+            AWQDTypePolicy GPTQDTypePolicy Int4DTypePolicy QuantizedDTypePolicy QuantizedFloat8DTypePolicy""",
+        "all layers have one policy here": "DTypePolicyMap",
+    },
+    "mixed_precision": {
+        "nothing is computed in less than float32 here, so that no loss needs a scale": "LossScaleOptimizer"
+    },
     "losses": {"alignments of sequences are left out: networks here are dense": "CTC ctc"},
     "optimizers": {
         "nothing is computed in less than float32 here, so that no loss needs a scale": "LossScaleOptimizer",
         "a model has one optimizer here": "MultiOptimizer OptimizerMap",
-        _SUBMODULES: "legacy",
     },
     "callbacks": {
         "checkpoints of Orbax are JAX's: use ModelCheckpoint or BackupAndRestore": "OrbaxCheckpoint"
@@ -114,7 +118,6 @@ NAMES: Mapping[str, _Reasons] = {
         _SUBMODULES: "legacy",
     },
     "config": {
-        _DTYPES: "dtype_policy set_dtype_policy",
         _ATTENTION: "disable_flash_attention enable_flash_attention is_flash_attention_enabled",
         _TRACING: "is_nnx_enabled set_backend",
         "files never hold code here, so that reading them is safe": "enable_unsafe_deserialization",
@@ -132,16 +135,15 @@ MEMBERS: Mapping[str, _Reasons] = {
         "layers do that, such as Reshape": "reshape squeeze",
     },
     "Layer": {
-        _DTYPES: "dtype_policy",
         _QUANTIZATION: """
             enable_lora quantization_mode quantize quantized_build quantized_call variable_serialization_spec""",
-        "layers check the shapes of their inputs themselves": "input_spec",
         "a layer has add_loss(), and metrics are those of compile()": "add_metric",
         "compute_output_shape() tells what comes out": "compute_output_spec symbolic_call",
         _STATELESS: "stateless_call",
         _TRACING: "rematerialized_call",
         _INTERNAL: "convert_weight",
     },
+    "DTypePolicy": {_INTERNAL: "convert_input"},
     "Discretization": {"outputs are float32 here": "output_dtype"},
     "_Augmentation": {
         _INTERNAL: """
@@ -160,7 +162,6 @@ MEMBERS: Mapping[str, _Reasons] = {
         _STATELESS: "stateless_call",
         _TREES: "get_state_tree set_state_tree jax_state_sync",
         _TRACING: "jit_compile rematerialized_call",
-        _DTYPES: "dtype_policy",
         _QUANTIZATION: """
             get_quantization_layer_structure quantization_mode quantize quantized_build quantized_call""",
         "compute_output_shape() tells what comes out": "compute_output_spec symbolic_call",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine._base.lazy_imports import on_first_use
 from engine._base.spec import serialize
-from engine.layers.activations import ELU, LeakyReLU, PReLU, ReLU, Softmax
+from engine.layers.activations import ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
 from engine.layers.augmentation import (
     RandomElastic,
     RandomFlip,
@@ -19,6 +19,7 @@ from engine.layers.discretization import Discretization
 from engine.layers.embedding import Embedding
 from engine.layers.function import Lambda
 from engine.layers.hashing import HashedCrossing, Hashing
+from engine.layers.input_spec import InputSpec
 from engine.layers.layer import Layer, deserialize, get
 from engine.layers.lookup import IntegerLookup, StringLookup
 from engine.layers.masking import Masking
@@ -85,6 +86,7 @@ __all__ = [
     "Identity",
     "Input",
     "InputLayer",
+    "InputSpec",
     "IntegerLookup",
     "Lambda",
     "Layer",
@@ -110,6 +112,7 @@ __all__ = [
     "SpatialDropout3D",
     "StringLookup",
     "TextVectorization",
+    "ThresholdedReLU",
     "UnitNormalization",
     "add",
     "concatenate",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import activations, constraints, initializers, regularizers
 from engine._base.checks import Shape, dtype_of, flag, integer, only_default, real, require, text_of_shape
+from engine._base.lazy_imports import from_package
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import DenseOperation, LayerOperation, activation_operation, extended
 from engine.layers._outputs import shape_by_trial
 from engine.layers.hosts import FunctionHost
+from engine.layers.input_spec import InputSpec
 from engine.layers.layer import Layer, Part, register
 from engine.layers.symbols import KerasTensor, Symbolic
 from engine.layers.weights import Weight, asked
@@ -75,6 +77,7 @@ class Dense(Layer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
         super().__init__(activity_regularizer=activity_regularizer, **options)
+        self.input_spec = InputSpec(min_ndim=2)
 
     @property
     def kernel(self) -> Float32:
@@ -335,3 +338,10 @@ class ActivityRegularization(Layer):
         self.l1 = real(l1, "l1", 0.0)
         self.l2 = real(l2, "l2", 0.0)
         super().__init__(activity_regularizer=regularizers.L1L2(self.l1, self.l2), **options)
+
+
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
+    # Keras 2 had more layers in its `keras.layers.core`.
+    __getattr__ = from_package(
+        __name__, "Dropout Flatten Lambda Layer Masking Permute RepeatVector Reshape SpatialDropout1D"
+    )

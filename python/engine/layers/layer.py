@@ -43,9 +43,11 @@ from engine._core_interface.operations import (
 )
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
 from engine._data.lazy_rows import require_tokens
+from engine.dtype_policies import FLOAT32, DTypePolicy
 from engine.layers._outputs import checked_output, scalar, shape_by_trial, shape_of_outputs
 from engine.layers.call_arguments import accepts, call_arguments, canonical, default_of
 from engine.layers.hosts import CustomLayerHost, PenaltyHost, with_mask
+from engine.layers.input_spec import InputSpec, require_compatible
 from engine.layers.symbols import CallArguments, KerasTensor, symbol_of, symbols_of
 from engine.layers.weights import (
     MOST_WEIGHTS,
@@ -126,6 +128,11 @@ class Part:
     def non_trainable_variables(self) -> list[Float32]:
         """The same as `non_trainable_weights`."""
         return self.non_trainable_weights
+
+    @property
+    def dtype_policy(self) -> DTypePolicy:
+        """The dtypes of computations and weights, the policy "float32"."""
+        return FLOAT32
 
     @property
     def path(self) -> str:
@@ -326,6 +333,8 @@ class Layer(Part, Spec):
     # programs of further models use the same memory, so that each entry of `_places` reads and writes the same weights.
 
     compute_dtype = variable_dtype = "float32"
+    input_spec: InputSpec | Sequence[InputSpec] | None = None
+    """What inputs the layer accepts. Layers of the library check their inputs themselves."""
     supports_masking = False
     """Whether the mask of the inputs is the mask of the outputs, too."""
 
@@ -533,6 +542,7 @@ class Layer(Part, Spec):
 
     def _fitting_weights(self, input_shape: Shape) -> list[Weight]:
         """Returns `_weights_for(input_shape)`; ValueError if the current weights have other shapes."""
+        require_compatible(self.input_spec, input_shape, self.name)
         wanted = self._weights_for(input_shape)
         for weight in wanted:
             if None in weight.shape:

@@ -14,7 +14,7 @@ from itertools import accumulate, chain, islice, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import (
     LARGEST,
@@ -33,6 +33,7 @@ from engine._base.checks import (
     without_batch,
 )
 from engine._base.left_out import SaysWhatIsLeftOut
+from engine._base.older_names import older_argument, warn_of_older
 from engine._base.random_state import next_sampling
 from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import auto_name, snake_case
@@ -144,7 +145,9 @@ class Model(Part, SaysWhatIsLeftOut):
         outputs: the symbolic output, what a layer returned when it was called on `inputs` or on other outputs; or a
             list, tuple or dict of them.
         name: name of the model; default `functional` with a number.
-        options: the same arguments by keyword.
+        options: `trainable=False` keeps training from updating the weights, as `model.trainable = False` does, but
+            leaves the layers as they are. `input` and `output` are the names that Keras 1 had for `inputs` and
+            `outputs`.
     """
 
     # A model is a list of parts, layers and models of layers. Its program computes all layers, whichever models they
@@ -176,13 +179,17 @@ class Model(Part, SaysWhatIsLeftOut):
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
     ) -> None:
+        trainable = flag(options.pop("trainable", True), "trainable")
+        inputs = older_argument(options, "input", "inputs", inputs)
+        outputs = older_argument(options, "output", "outputs", outputs)
         if options:
-            msg = f"Model takes `inputs`, `outputs` and `name`, got {', '.join(map(repr, options))}"
+            msg = f"Model takes `inputs`, `outputs`, `name` and `trainable`, got {', '.join(map(repr, options))}"
             raise TypeError(msg)
         first, last = (_tensors_in(value, name) for name, value in (("inputs", inputs), ("outputs", outputs)))
         trace = traced(first, last)
         modes, arguments = [call.mode for call in trace.calls], [call.given for call in trace.calls]
         self._begin(name, modes, arguments)
+        self._trainable = trainable
         self._calls = trace.calls
         self._structures = structure_of(inputs), structure_of(outputs)
         layers: list[Part] = [each.layer if isinstance(each, Call) else each for each in trace.order]
@@ -821,6 +828,83 @@ class Model(Part, SaysWhatIsLeftOut):
     def predict_on_batch(self, x: Any) -> Any:
         """Returns the outputs of the model for one batch, all of `x`."""
         return self._outputs(x, "x")
+
+    # Names of older versions of Keras.
+
+    def fit_generator(
+        self, generator: Any, steps_per_epoch: int | None = None, epochs: int = 1, **options: Any
+    ) -> History:
+        """The name that Keras 2 had for `fit` with a generator. It warns that the name is old.
+
+        Args:
+            generator: a source of batches (x, y) or (x, y, sample_weight), as `x` of `fit`.
+            steps_per_epoch: batches per epoch.
+            epochs: number of epochs.
+            options: other arguments of `fit` by name. `max_queue_size`, `workers` and `use_multiprocessing` are ignored.
+        """
+        warn_of_older("fit_generator()", "fit()")
+        return self.fit(
+            generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **_without_workers(options)
+        )
+
+    def evaluate_generator(self, generator: Any, steps: int | None = None, **options: Any) -> Any:
+        """The name that Keras 2 had for `evaluate` with a generator. It warns that the name is old.
+
+        Args:
+            generator: a source of batches, as `x` of `evaluate`.
+            steps: number of batches to use; default all.
+            options: other arguments of `evaluate` by name, and those that `fit_generator` ignores.
+        """
+        warn_of_older("evaluate_generator()", "evaluate()")
+        return self.evaluate(generator, steps=steps, **{"verbose": 0, **_without_workers(options)})
+
+    def predict_generator(self, generator: Any, steps: int | None = None, **options: Any) -> Any:
+        """The name that Keras 2 had for `predict` with a generator. It warns that the name is old.
+
+        Args:
+            generator: a source of batches, as `x` of `predict`.
+            steps: number of batches to use; default all.
+            options: other arguments of `predict` by name, and those that `fit_generator` ignores.
+        """
+        warn_of_older("predict_generator()", "predict()")
+        return self.predict(generator, steps=steps, **{"verbose": 0, **_without_workers(options)})
+
+    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
+        """The name that Keras 2 had for `predict` of a classifier. It warns that the name is old.
+
+        Args:
+            x: samples, as for `predict`.
+            batch_size: samples per step for the progress bar, default 32.
+            verbose: as for `predict`.
+        """
+        warn_of_older("predict_proba()", "predict()")
+        return self.predict(x, batch_size, verbose)
+
+    def predict_classes(
+        self, x: Any, batch_size: int | None = None, verbose: int | str = 0
+    ) -> NDArray[np.integer]:
+        """Returns the class of each sample, as Keras 2 did. It warns that the name is old.
+
+        Args:
+            x: samples, as for `predict`.
+            batch_size: samples per step for the progress bar, default 32.
+            verbose: as for `predict`.
+
+        Returns:
+            The index of the largest output, int64 (n,); for a model with one output int32 (n, 1), which is 1 where the
+            output is larger than 0.5.
+        """
+        warn_of_older(
+            "predict_classes()",
+            "predict(x).argmax(axis=-1), or (predict(x) > 0.5).astype('int32') for one output",
+        )
+        outputs = self.predict(x, batch_size, verbose)
+        if self._structures[1].kind is not None:
+            self._require_one_output(self._output_shapes, "predict_classes")
+        classes: NDArray[np.integer] = (
+            outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs > 0.5).astype(np.int32)  # noqa: PLR2004 # Keras 2's threshold
+        )
+        return classes
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """Returns the outputs for one batch, or the symbolic output for a symbolic input.
@@ -2239,7 +2323,7 @@ class Functional(Model):
             of them.
         outputs: the symbolic output, as returned by a layer; or a list, tuple or dict of them.
         name: name of the model; default `functional` with a number.
-        options: none are accepted.
+        options: `trainable`, and the names of Keras 1, as for `Model`.
 
     Raises:
         TypeError: if `inputs` or `outputs` isn't symbolic.
@@ -2349,3 +2433,9 @@ def _of_samples(value: Any, count: int) -> Any:
 def _wants_dict(return_dict: object) -> bool:
     """Whether results are returned as a dict; None means False, as in Keras."""
     return return_dict is not None and flag(return_dict, "return_dict")
+
+
+def _without_workers(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a method of Keras 2 without those that say how processes load batches."""
+    ignored = ("max_queue_size", "max_q_size", "workers", "use_multiprocessing", "pickle_safe")
+    return {name: value for name, value in options.items() if name not in ignored}

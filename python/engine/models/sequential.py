@@ -22,6 +22,7 @@ class Sequential(Model):
         layers: the layers from first to last; models may be among them. With an input shape (an `Input`, or
             `input_shape` of the first layer) the weights are created at once, otherwise by `build` or by the first
             data.
+        trainable: whether training updates the weights. False leaves the layers' own `trainable` as it is.
         name: name of the model; default `sequential` with a number.
 
     Raises:
@@ -42,8 +43,11 @@ class Sequential(Model):
 
     _is_chain = False
 
-    def __init__(self, layers: Sequence[Any] | None = None, *, name: str | None = None) -> None:
+    def __init__(
+        self, layers: Sequence[Any] | None = None, trainable: bool = True, name: str | None = None
+    ) -> None:
         self._begin(name)  # the constructor of Model takes inputs and outputs
+        self._trainable = flag(trainable, "trainable")
         require(Iterable, layers, "layers", "a list of layers")
         self._set_parts(*with_parts(self._starts, self._layers, layers or []), None)
 
