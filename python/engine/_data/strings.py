@@ -8,10 +8,11 @@ model uses them any more.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from engine._base.checks import Shape
 from engine._core_interface.cpp import Float32
 
 Text = str | bytes
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 # float32 holds every integer up to this.
 _MOST_STRINGS = 2**24
@@ -136,18 +138,42 @@ class _Table:
 
 
 _table = _Table()
-strings_in_use = _table.in_use
+
+
+def keeping_strings(method: _Method) -> _Method:
+    """Decorates a method of a model, so that the strings that it puts into the table stay there until it returns."""
+
+    @wraps(method)
+    def kept(self: Any, *args: Any, **options: Any) -> Any:
+        if not self._takes_strings:
+            return method(self, *args, **options)
+        with _table.in_use():
+            return method(self, *args, **options)
+
+    return cast("_Method", kept)
+
+
+class _Numbers(np.ndarray[Any, np.dtype[np.float32]]):
+    """Numbers that stand for strings."""
 
 
 def numbers_of_strings(value: Any, name: str) -> Float32:
     """Returns the numbers that stand for strings, float32 of the same shape.
 
     Args:
-        value: as for `strings_in`.
+        value: as for `strings_in`, or a result of this function.
         name: the name of the argument, for messages.
     """
+    if isinstance(value, _Numbers):
+        return value
     found = strings_in(value, name)
-    return np.array(_table.numbers_of(found.values), np.float32).reshape(found.shape)
+    return np.array(_table.numbers_of(found.values), np.float32).reshape(found.shape).view(_Numbers)
+
+
+def with_dtype(numbers: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Returns what the core has as float32 in the dtype of an input: integers, or the strings that numbers stand for."""
+    wanted = np.dtype(dtype)
+    return strings_of_numbers(numbers) if wanted.kind == "U" else numbers.astype(wanted)
 
 
 def strings_of_numbers(numbers: NDArray[Any]) -> NDArray[np.object_]:

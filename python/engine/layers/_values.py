@@ -53,6 +53,10 @@ class ValueLayer(Layer):
             inputs = strings_of_numbers(np.asarray(inputs))
         return self._outputs_of(inputs)
 
+    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Any:
+        del training, options
+        return result_of(self.call(self._packed_inputs(inputs)))
+
     def _outputs_of(self, inputs: Any) -> NDArray[Any]:
         """Returns the outputs for strings or integers of any shape."""
         raise NotImplementedError

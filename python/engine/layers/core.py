@@ -158,7 +158,8 @@ class InputLayer(Symbolic, Layer):
             batch to batch, such as `(None,)` for texts.
         batch_size: size of the batch axis in the symbolic shape. Batches of any size are accepted.
         dtype: dtype of the data. Data of any other real dtype is accepted, too. If it is an integer dtype, a custom first
-            layer gets integers, which are exact up to 2**24.
+            layer gets integers, which are exact up to 2**24. "string" is for data of strings, which layers such as
+            `StringLookup` and `TextVectorization` read.
         sparse: whether the samples are SciPy sparse matrices. The model accepts sparse and dense data in either case.
         ragged: must be False or None; all samples have one shape.
         batch_shape: shape with the batch axis, instead of `shape`.
@@ -216,7 +217,8 @@ class InputLayer(Symbolic, Layer):
         self.shape = self.batch_shape = (self.batch_size, *self.sample_shape)
         # Keras takes Python's types for the dtypes that it computes in.
         wanted = "float32" if dtype is None or dtype is float else "int32" if dtype is int else dtype
-        self.dtype = dtype_of(wanted, "dtype").name
+        text = wanted is str or (isinstance(wanted, str) and wanted in ("string", "str"))
+        self.dtype = "string" if text else dtype_of(wanted, "dtype").name
         self._tensor = KerasTensor(self.sample_shape, start=self)
 
     @property
@@ -253,7 +255,8 @@ def Input(  # noqa: N802, PLR0917 # Keras' name and signature
             batch to batch, such as `(None,)` for texts.
         batch_size: size of the batch axis in the symbolic shape. Batches of any size are accepted.
         dtype: dtype of the data. Data of any other real dtype is accepted, too. If it is an integer dtype, a custom first
-            layer gets integers, which are exact up to 2**24.
+            layer gets integers, which are exact up to 2**24. "string" is for data of strings, which layers such as
+            `StringLookup` and `TextVectorization` read.
         sparse: whether the samples are SciPy sparse matrices. The model accepts sparse and dense data in either case.
         ragged: must be False or None; all samples have one shape.
         batch_shape: shape with the batch axis, instead of `shape`.

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import choice, dtype_of, flag, integer
-from engine._data.strings import Strings, holds_strings
+from engine._base.checks import Shape, choice, dtype_of, flag, integer
+from engine._core_interface.cpp import Operation
+from engine._core_interface.host_steps import LayerStep
+from engine._core_interface.operations import ConcatenateOperation, LayerOperation
+from engine._data.strings import Strings, holds_strings, with_dtype
 from engine.layers._encoding import encoded, encoded_shape, output_mode_of
 from engine.layers._fingerprints import crossed, fingerprints, keyed_hashes
 from engine.layers._values import ValueLayer, known_shape, result_of, values_in
 from engine.layers.layer import register
 from engine.layers.lookup import salt_of
-from engine.layers.symbols import symbols_of
+from engine.layers.symbols import Call, symbols_of
+from engine.layers.weights import Weight
 
 _INTEGERS = ("int32", "int64")
 
@@ -155,8 +160,9 @@ class HashedCrossing(ValueLayer):
         if len(inputs) < 2:  # noqa: PLR2004
             msg = f"`HashedCrossing` should be called on at least two inputs, got {len(inputs)}"
             raise ValueError(msg)
-        if symbols_of(inputs) is not None:
-            return super().__call__(inputs, training, mask)
+        symbols = symbols_of(inputs)
+        if symbols is not None:
+            return Call(self, symbols).outputs[0]
         for each in inputs:
             kind = np.asarray(each).dtype.kind
             if kind not in "iu" and not holds_strings(each):
@@ -170,7 +176,41 @@ class HashedCrossing(ValueLayer):
         Args:
             input_shape: list of the shapes of the inputs, each with the batch axis first.
         """
-        return encoded_shape(known_shape(input_shape[0]), self.output_mode, self.num_bins)
+        first, *others = [known_shape(each) for each in input_shape]
+        if len(first) > 2 or first[1:] not in ((), (1,)) or any(other != first for other in others):  # noqa: PLR2004
+            msg = f"the inputs of `HashedCrossing` must all have the shape (n,) or (n, 1), got {[first, *others]}"
+            raise ValueError(msg)
+        return encoded_shape(first, self.output_mode, self.num_bins)
+
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
+        _, *shape = self.compute_output_shape([(None, *sample) for sample in samples])
+        return [tuple(shape)]
+
+    def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
+        self._begun(samples[0])
+
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+        del input_shape
+        return []
+
+    def _packed_inputs(self, values: Sequence[Any]) -> list[Any]:
+        return list(values)
+
+    def _operations_for_inputs(
+        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
+    ) -> list[Operation]:
+        del lowered
+        (outputs,) = self._output_shapes_for(samples)
+        join: Operation = {**ConcatenateOperation(kind="concatenate", groups=1)}
+        host = CrossingHost(self._outputs_of)
+        cross: Operation = {
+            "kind": "custom",
+            "units": math.prod(outputs),
+            "variables": [],
+            "groups": 1,
+            "host": host,
+        }
+        return [join, cross]
 
     def _outputs_of(self, inputs: Any) -> NDArray[Any]:
         features = [values_in(each) for each in inputs]
@@ -193,6 +233,27 @@ class HashedCrossing(ValueLayer):
         if self.output_mode == "int":
             return bins.astype(self.dtype)
         return encoded(bins, self.output_mode, self.num_bins)
+
+
+class CrossingHost(NamedTuple):
+    """The host step of a `HashedCrossing` in a model.
+
+    Args:
+        function: returns the outputs for a list of features (n,).
+        dtypes: of the features.
+    """
+
+    function: Callable[[Sequence[Any]], NDArray[Any]]
+    dtypes: tuple[str, ...] = ()
+
+    def __call__(self, step: LayerStep) -> None:
+        """Computes the bins, or the gradient by the features, which is zero."""
+        if step["kind"] == "backward":
+            if step["gradient"] is not None:
+                step["gradient"][...] = 0
+            return
+        features = [with_dtype(*each) for each in zip(step["inputs"].T, self.dtypes, strict=True)]
+        step["outputs"][...] = self.function(features).reshape(len(step["outputs"]), -1)
 
 
 def _bytes_of(value: Any) -> bytes:

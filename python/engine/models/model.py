@@ -63,6 +63,7 @@ from engine._data.lazy_rows import LazyRows, all_for_core, part_of, require_toke
 from engine._data.memory_maps import require_whole_file
 from engine._data.several_arrays import one_for_each, side_by_side, with_rank_of
 from engine._data.sources import Samples, Source, unpacked
+from engine._data.strings import keeping_strings, numbers_of_strings, with_dtype
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._training.checked_samples import Targeting, checked_targets, rows_of, samples_of
 from engine._training.compile_arguments import Compiled
@@ -81,6 +82,7 @@ from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
+from engine.layers._values import ValueLayer
 from engine.layers.call_arguments import canonical_dtype
 from engine.layers.layer import JOINING, Part
 from engine.layers.symbols import Call, CallArguments, KerasTensor, symbol_of, symbols_of
@@ -244,6 +246,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._tokens: list[
             int | None
         ] = []  # for each input that is indices: how many different ones there are
+        self._takes_strings = False  # whether an input is strings
         self._penalised: list[Layer] = []  # the layers with a penalty on their outputs
         self._mixed = False  # whether a call without `training` is a call with training=True for some layer
 
@@ -429,6 +432,7 @@ class Model(Part, SaysWhatIsLeftOut):
     # Training and evaluation.
 
     @without_own_frames
+    @keeping_strings
     def fit(  # noqa: PLR0917 # Keras' signature
         self,
         x: Any = None,
@@ -550,6 +554,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return hooks.history
 
     @without_own_frames
+    @keeping_strings
     def evaluate(  # noqa: PLR0917 # Keras' signature
         self,
         x: Any = None,
@@ -603,6 +608,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 return compiled.result(trainer.evaluate(source, size, limit), as_dict)
 
     @without_own_frames
+    @keeping_strings
     def train_on_batch(
         self,
         x: Any,
@@ -644,6 +650,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return compiled.result(totals, as_dict)
 
     @without_own_frames
+    @keeping_strings
     def test_on_batch(
         self,
         x: Any,
@@ -685,6 +692,7 @@ class Model(Part, SaysWhatIsLeftOut):
     # Prediction.
 
     @without_own_frames
+    @keeping_strings
     def predict(
         self,
         x: Any,
@@ -825,6 +833,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return predict_stream(self._outputs, x, steps, hooks, progress, joined=self._joined)
 
     @without_own_frames
+    @keeping_strings
     def predict_on_batch(self, x: Any) -> Any:
         """Returns the outputs of the model for one batch, all of `x`."""
         return self._outputs(x, "x")
@@ -906,6 +915,7 @@ class Model(Part, SaysWhatIsLeftOut):
         )
         return classes
 
+    @keeping_strings
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """Returns the outputs for one batch, or the symbolic output for a symbolic input.
 
@@ -992,7 +1002,7 @@ class Model(Part, SaysWhatIsLeftOut):
             inputs = [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
         for number, start in enumerate(self._starts):
             if (dtype := canonical_dtype(start.dtype)).kind != "f":
-                inputs[number] = np.asarray(inputs[number]).astype(dtype)
+                inputs[number] = with_dtype(np.asarray(inputs[number]), dtype)
 
         def value_of(number: int) -> Any:
             return inputs[-1 - number] if number < 0 else values[number]
@@ -1215,7 +1225,13 @@ class Model(Part, SaysWhatIsLeftOut):
         keys = self._names_of_inputs
         if isinstance(x, Mapping) and not all(key in x for key in keys):
             keys = [start.name for start in self._starts]
-        return one_for_each(x, keys, name, "input")
+        arrays = one_for_each(x, keys, name, "input")
+        if not self._takes_strings:
+            return arrays
+        return [
+            numbers_of_strings(array, f"{name}[{key!r}]") if start.dtype == "string" else array
+            for array, key, start in zip(arrays, keys, self._starts, strict=True)
+        ]
 
     @property
     def _most_tokens(self) -> int | None:
@@ -1240,17 +1256,26 @@ class Model(Part, SaysWhatIsLeftOut):
             name: of the argument, for messages.
             names: the columns of a data frame in the order of the features; None keeps their order.
         """
+        if self._takes_strings:
+            given = x if isinstance(x, Mapping) and self._starts else only_array(x, 1)
+            x = numbers_of_strings(self._entry_in(given, name), name)
         if isinstance(x, np.ndarray):
             return x if self._sample_shape is None else with_rank_of(x, self._sample_shape)
         if isinstance(x, Mapping) and self._starts:
-            own = next((key for key in self._structures[0].keys if key in x), self._starts[0].name)
-            if own not in x:
-                msg = f"`{name}` must have the key {own!r}, of the model's one input, but is a dict of {list(x)}"
-                raise ValueError(msg)
-            return in_order_of(names, x[own], name)
+            return in_order_of(names, self._entry_in(x, name), name)
         shape = self._sample_shape
         rank = 2 if shape is None else 1 if shape == (1,) else len(shape) + 1
         return in_order_of(names, only_array(x, rank), name)
+
+    def _entry_in(self, x: Any, name: str) -> Any:
+        """Returns the entry of a dict for the one input of the model; other values as they are."""
+        if not isinstance(x, Mapping):
+            return x
+        own = next((key for key in self._structures[0].keys if key in x), self._starts[0].name)
+        if own not in x:
+            msg = f"`{name}` must have the key {own!r}, of the model's one input, but is a dict of {list(x)}"
+            raise ValueError(msg)
+        return x[own]
 
     @contextmanager
     def _restoring_loss_on_error(self, compiled: Compiled) -> Iterator[None]:
@@ -2190,6 +2215,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._mixed = any(_modes_through(stack, self._modes, None))
         self._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
         self._tokens = tokens_of_inputs(network, len(starts))
+        self._takes_strings = any(start.dtype == "string" for start in starts) or _reads_strings(leaves)
         self._by_shape = by_shape
         self._program = program  # last: a thread without the lock that sees the program sees all the rest too
 
@@ -2372,6 +2398,11 @@ def _known_shapes(inputs: Sequence[Shape], network: Network) -> list[Shape]:
         return list(inputs)
     leaves, wiring = network
     return [known_shape(inputs[0], lambda shape: shapes_along([shape], leaves, wiring).values)]
+
+
+def _reads_strings(leaves: Sequence[Layer]) -> bool:
+    """Whether a chain of layers without an input layer begins with one that reads strings alone."""
+    return bool(leaves) and isinstance(leaves[0], ValueLayer) and leaves[0]._reads == "strings"
 
 
 def _require_known_lengths(starts: Sequence[InputLayer]) -> None:

@@ -22,7 +22,7 @@ from engine.saving._folder import replacing_in_folder
 from engine.saving._h5 import WeightsH5
 from engine.saving._keras import KerasArchive, opened_folder, write_members
 from engine.saving._legacy import LegacyH5
-from engine.saving._model_weights import contents_of, load
+from engine.saving._model_weights import contents_of, load, load_vocabularies
 from engine.saving._safetensors import SafeTensors
 from engine.saving._shards import INDEX, Shards, write_shards
 from engine.saving.contents import CONFIG, METADATA, Format, Reader, require_file, understood
@@ -187,6 +187,7 @@ def _model_in(reader: Reader, compile: bool) -> SavedModel:
         model._learn_facts(parsed(metadata).get("engine") or {})
     if model.built or model.weights:  # an unbuilt model may contain a built one, which has weights
         load(model, reader)
+    load_vocabularies(model, reader)
     return model
 
 
