@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,7 +124,9 @@ class Vocabulary:
         self._take(terms, weights)
 
     def _terms_in(self, vocabulary: Any) -> list[Any]:
-        if isinstance(vocabulary, (str, Path)):
+        if isinstance(vocabulary, (str, os.PathLike)):
+            from pathlib import Path
+
             if self.options.output_mode == "tf_idf":
                 msg = "output_mode 'tf_idf' does not support loading a vocabulary from a file: give the terms in a list"
                 raise ValueError(msg)

@@ -16,10 +16,10 @@ from engine._core_interface.operations import ConcatenateOperation, LayerOperati
 from engine._data.strings import Strings, holds_strings, with_dtype
 from engine.layers._encoding import encoded, encoded_shape, output_mode_of
 from engine.layers._fingerprints import crossed, fingerprints, keyed_hashes
-from engine.layers._values import ValueLayer, known_shape, result_of, values_in
 from engine.layers.layer import register
 from engine.layers.lookup import salt_of
 from engine.layers.symbols import Call, symbols_of
+from engine.layers.values import ValueLayer, known_shape, result_of, values_in
 from engine.layers.weights import Weight
 
 _INTEGERS = ("int32", "int64")

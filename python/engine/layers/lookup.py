@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,9 @@ from numpy.typing import NDArray
 from engine._base.checks import checked_config, choice, flag, integer, require
 from engine._data.strings import strings_in
 from engine.layers._encoding import MODES, encoded_shape, output_mode_of
-from engine.layers._values import (
+from engine.layers._vocabulary import LookupOptions, Vocabulary, integer_term
+from engine.layers.layer import register
+from engine.layers.values import (
     ValueLayer,
     batches_of_values,
     integers_in,
@@ -21,8 +22,6 @@ from engine.layers._values import (
     known_shape,
     rows_to_count,
 )
-from engine.layers._vocabulary import LookupOptions, Vocabulary, integer_term
-from engine.layers.layer import register
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -118,6 +117,8 @@ class VocabularyLayer(ValueLayer):
         Args:
             dir_path: the folder.
         """
+        from pathlib import Path
+
         if self._vocabulary.terms and not self._vocabulary.given:
             text = "\n".join(map(str, self.get_vocabulary()))
             Path(dir_path, VOCABULARY_FILE).write_text(text, encoding="utf-8")
@@ -128,6 +129,8 @@ class VocabularyLayer(ValueLayer):
         Args:
             dir_path: the folder.
         """
+        from pathlib import Path
+
         if not self._vocabulary.terms:
             self._read_vocabulary(Path(dir_path, VOCABULARY_FILE).read_text(encoding="utf-8"))
 

@@ -13,10 +13,10 @@ from engine._base.checks import Shape, WrongTypeError, checked_config, choice, f
 from engine._base.spec import described, registered_or_same
 from engine._data.strings import Strings, strings_in
 from engine.layers._encoding import output_mode_of
-from engine.layers._values import known_shape
 from engine.layers._vocabulary import LookupOptions
 from engine.layers.layer import register
 from engine.layers.lookup import LOOKUP_MODES, VocabularyLayer, encoding_of, vocabulary_of
+from engine.layers.values import known_shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -82,10 +82,10 @@ from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
-from engine.layers._values import ValueLayer
 from engine.layers.call_arguments import canonical_dtype
 from engine.layers.layer import JOINING, Part
 from engine.layers.symbols import Call, CallArguments, KerasTensor, symbol_of, symbols_of
+from engine.layers.values import ValueLayer
 from engine.metrics import Metric
 from engine.models.functional_config import (
     config_of_graph,
