@@ -35,6 +35,7 @@ LAYERS = [
         "mixed_precision",
         "ops",
         "plots",
+        "preprocessing",
         "random",
         "regularizers",
     }

@@ -32,7 +32,7 @@ from engine.optimizers import Optimizer
 from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
-    from engine import backend, datasets, mixed_precision, ops, random, saving, tree
+    from engine import backend, datasets, mixed_precision, ops, preprocessing, random, saving, tree
 
 __all__ = [
     "DTypePolicy",
@@ -64,6 +64,7 @@ __all__ = [
     "models",
     "ops",
     "optimizers",
+    "preprocessing",
     "random",
     "regularizers",
     "saving",
@@ -82,6 +83,7 @@ __getattr__ = on_first_use(
     mixed_precision="mixed_precision",
     ops="ops",
     plots="plots",
+    preprocessing="preprocessing",
     random="random",
     saving="saving",
     sklearn="sklearn",

@@ -50,7 +50,6 @@ NAMES: Mapping[str, _Reasons] = {
         "layers make their weights by add_weight()": "Variable",
         "trained networks for images are left out: networks here are dense": "applications",
         "distillation is left out: fit() a model on the predictions of another one": "distillation",
-        "the helpers are in engine.utils, such as pad_sequences and timeseries_dataset_from_array": "preprocessing",
         "its place is taken by engine.plots": "visualization",
         "its place is taken by engine.sklearn, estimators with scikit-learn's own arguments": "wrappers",
         _SUBMODULES: "legacy",
@@ -116,6 +115,10 @@ NAMES: Mapping[str, _Reasons] = {
         "the inputs of a model are model.inputs": "get_source_inputs",
         _DTYPES: "standardize_dtype",
         _SUBMODULES: "legacy",
+    },
+    "preprocessing": {
+        _PIXELS: "image",
+        _FILES: "image_dataset_from_directory text_dataset_from_directory",
     },
     "config": {
         _ATTENTION: "disable_flash_attention enable_flash_attention is_flash_attention_enabled",
