@@ -48,7 +48,7 @@ from engine.layers._outputs import checked_output, scalar, shape_by_trial, shape
 from engine.layers.call_arguments import accepts, call_arguments, canonical, default_of
 from engine.layers.hosts import CustomLayerHost, PenaltyHost, with_mask
 from engine.layers.input_spec import InputSpec, require_compatible
-from engine.layers.symbols import CallArguments, KerasTensor, symbol_of, symbols_of
+from engine.layers.symbols import CallArguments, KerasTensor, first_call_of, symbol_of, symbols_of
 from engine.layers.weights import (
     MOST_WEIGHTS,
     CustomWeight,
@@ -77,6 +77,8 @@ class Part:
     _trainable = True
     _is_chain = False
     """Whether its config says what each layer is called on. That is so for models except Sequential."""
+    _symbolic_calls = 0
+    """The number of calls on symbolic inputs so far."""
 
     # The weights.
 
@@ -802,13 +804,19 @@ class Layer(Part, Spec):
 
     @property
     def input(self) -> Any:
-        """The symbolic input of the layer in its model, or a list of them. Raises AttributeError if it is in no model."""
+        """The symbolic input of the layer in its model, or a list of them; before that, of its first call.
+
+        Raises AttributeError if it is in no model and has not been called on symbolic inputs.
+        """
         found = self._symbols("input")[0]
         return found[0] if len(found) == 1 else list(found)
 
     @property
     def output(self) -> KerasTensor:
-        """The symbolic output of the layer in its model. Raises AttributeError if it is in no model."""
+        """The symbolic output of the layer in its model; before that, of its first call.
+
+        Raises AttributeError if it is in no model and has not been called on symbolic inputs.
+        """
         return self._symbols("output")[1][0]
 
     def _symbols(self, what: str) -> tuple[Sequence[KerasTensor], Sequence[KerasTensor]]:
@@ -816,6 +824,9 @@ class Layer(Part, Spec):
             model = place.model()
             if model is not None and any(layer is self for layer in model.layers):
                 return model._symbols_at(self)
+        call = first_call_of(self)
+        if call is not None:
+            return call.inputs, call.outputs
         msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
         raise AttributeError(msg)
 

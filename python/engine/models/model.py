@@ -1365,13 +1365,25 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def input(self) -> Any:
-        """The symbolic input, or a list, tuple or dict of them. Raises AttributeError before the input shape is known."""
-        return self._structures[0].packed(self.inputs)
+        """The symbolic input, or a list, tuple or dict of them. Raises AttributeError before the input shape is known.
+
+        That of a Sequential which is a part of another model is what it is called on there, as for a layer.
+        """
+        outer = self._call_around()
+        return self._structures[0].packed(self.inputs) if outer is None else outer.inputs[0]
 
     @property
     def output(self) -> Any:
-        """The symbolic output, or a list, tuple or dict of them. Raises AttributeError before the input shape is known."""
-        return self._structures[1].packed(self.outputs)
+        """The symbolic output, or a list, tuple or dict of them. Raises AttributeError before the input shape is known.
+
+        That of a Sequential which is a part of another model is what its call there returns, as for a layer.
+        """
+        outer = self._call_around()
+        return self._structures[1].packed(self.outputs) if outer is None else outer.outputs[0]
+
+    def _call_around(self) -> Call | None:
+        """The symbolic call that defines `input` and `output`; None if these are the model's own."""
+        return None
 
     @property
     def inputs(self) -> list[KerasTensor]:
@@ -1437,7 +1449,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         from engine._printing.summary_table import Layout, Style, WeightCounts, between, table
 
-        connected = self._is_graph
+        connected = not self._is_listed_as_chain
         layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"), connected)
         listed = self._summarised()
         groups = list(summary_rows(listed, flag(expand_nested, "expand_nested")))
@@ -1506,12 +1518,12 @@ class Model(Part, SaysWhatIsLeftOut):
         return inputs, values, calls
 
     def _summarised(self) -> list[Line]:
-        """The layers as the summary lists them: in a chain as often as they are used, otherwise once, in Keras' order."""
+        """The layers as the summary lists them: in a Sequential as often as they are used, otherwise once, in Keras' order."""
         inputs = [start.sample_shape for start in self._starts]
         known = shapes_along(inputs, self._layers, self._wiring).values if inputs else None
         shapes: list[list[Shape] | None] = []
         sources, connections = list[str](), dict[Part, dict[int, list[str]]]()
-        nodes = self._node_numbers()
+        nodes = [call.node for call in self._symbols()[2]] if inputs else [0] * len(self._layers)
         for part, node, reads in zip(self._layers, nodes, self._wiring.reads, strict=True):
             first = len(sources)
             read = [
@@ -1526,7 +1538,7 @@ class Model(Part, SaysWhatIsLeftOut):
         lines = list(map(Line, self._layers, shapes, repeat("-"), within))
         shown = set(self._parts_in_order)
         starts = [Line(start, [start.sample_shape], "-", []) for start in self._starts if start in shown]
-        if not self._is_graph:
+        if self._is_listed_as_chain:
             return [*starts, *lines]
         by_part = {line.part: line for line in (*starts, *lines)}
 
@@ -1592,14 +1604,19 @@ class Model(Part, SaysWhatIsLeftOut):
             if len(self._starts) > 1:  # it has its weights since it was made
                 self.compute_output_shape(self.input_shape if input_shape is None else input_shape)
                 return
-            inputs = self._inputs if input_shape is None else InputLayer(without_batch(input_shape))
-            if inputs is None:
+            known = self._inputs
+            if input_shape is not None:
+                sample = without_batch(input_shape)
+            elif known is not None:
+                sample = known.sample_shape
+            else:
                 msg = (
                     "`input_shape` is missing: give it with the batch axis, such as model.build((None, 784))"
                 )
                 raise ValueError(msg)
-            self._output_shapes_for([inputs.sample_shape])
+            self._output_shapes_for([sample])
             if not self.built:
+                inputs = known if known is not None and input_shape is None else InputLayer(sample)
                 self._set_parts([inputs], self._layers, self._compiled, self._wiring)
 
     @property
@@ -2055,6 +2072,18 @@ class Model(Part, SaysWhatIsLeftOut):
     def _is_graph(self) -> bool:
         several = len(self._starts) > 1 or any(part._output_count > 1 for part in self._layers)
         return bool(self._listing) and (several or not self._wiring.is_chain)
+
+    @property
+    def _is_listed_as_chain(self) -> bool:
+        """Whether each layer reads the one before and comes once, as in a Sequential, so that a summary needs no connections."""
+        if not self._listing:
+            return True
+        values = [number for number, part in enumerate(self._layers) for _ in range(part._output_count)]
+        chained = all(
+            len(reads) == 1 and (values[reads[0]] if reads[0] >= 0 else -1) == number - 1
+            for number, reads in enumerate(self._wiring.reads)
+        )
+        return chained and len(self._starts) == 1 and len({*self._layers}) == len(self._layers)
 
     @property
     def _inputs(self) -> InputLayer | None:
