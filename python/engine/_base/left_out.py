@@ -111,7 +111,6 @@ NAMES: Mapping[str, _Reasons] = {
         _INTERNAL: "Config",
         _FILES: "audio_dataset_from_directory image_dataset_from_directory text_dataset_from_directory",
         _PIXELS: "array_to_img bounding_boxes img_to_array load_img save_img",
-        "tables of features of several kinds are left out: make one array of them": "FeatureSpace",
         "the inputs of a model are model.inputs": "get_source_inputs",
         _DTYPES: "standardize_dtype",
         _SUBMODULES: "legacy",
