@@ -146,6 +146,15 @@ MEMBERS: Mapping[str, _Reasons] = {
         _INTERNAL: "convert_weight",
     },
     "DTypePolicy": {_INTERNAL: "convert_input"},
+    "FeatureSpace": {
+        "a FeatureSpace is no layer here: it is called on columns, and its layers are in `preprocessors`": """
+            add_loss add_metric add_variable add_weight build build_from_config call compute_dtype compute_mask
+            compute_output_shape compute_output_spec count_params dtype dtype_policy get_build_config get_weights input
+            input_dtype input_spec load_own_variables losses metrics metrics_variables non_trainable_variables
+            non_trainable_weights output path quantization_mode quantize quantized_build quantized_call
+            rematerialized_call save_own_variables set_weights stateless_call supports_masking symbolic_call trainable
+            trainable_variables trainable_weights variable_dtype variables weights""",
+    },
     "Discretization": {"outputs are float32 here": "output_dtype"},
     "_Augmentation": {
         _INTERNAL: """

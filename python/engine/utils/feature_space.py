@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from engine import layers
 from engine._base.atomic_files import replacing
-from engine._base.checks import checked_config, choice, integer, path_of
+from engine._base.checks import WrongTypeError, checked_config, choice, integer, label, path_of, require
+from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.spec import auto_name
 from engine._base.tensor_like import Tensor
 from engine._data.array_conversion import as_float32, real_array, require_finite
@@ -63,7 +64,7 @@ class Cross(NamedTuple):
         return "_X_".join(self.feature_names)
 
 
-class FeatureSpace:
+class FeatureSpace(SaysWhatIsLeftOut):
     """Turns a dict of columns into one array for a model, and keeps what it has learned from the data.
 
     Each column has a kind: "float", "float_rescaled", "float_normalized", "float_discretized", "integer_categorical",
@@ -103,10 +104,12 @@ class FeatureSpace:
         num_discretization_bins: int = 32,
         name: str | None = None,
     ) -> None:
+        require(Mapping, features, "features", "a dict of the kinds of columns by their names")
+        require((list, tuple), crosses, "crosses", "a list of tuples of names of columns")
         if not features:
             msg = f"The `features` argument cannot be None or empty, got {features!r}: give the kind of each column"
             raise ValueError(msg)
-        self.name = auto_name("feature_space") if name is None else name
+        self.name = auto_name("feature_space") if name is None else label(name)
         self.output_mode = choice(output_mode, "output_mode", ("concat", "dict"))
         self.crossing_dim = integer(crossing_dim, "crossing_dim", 1)
         self.hashing_dim = integer(hashing_dim, "hashing_dim", 1)
@@ -282,6 +285,9 @@ class FeatureSpace:
     def _cross_of(self, value: Any) -> Cross:
         if isinstance(value, Mapping):
             value = self.cross(**value.get("config", value))
+        if not isinstance(value, (Cross, list, tuple)):
+            msg = f"`crosses` must be a list of tuples of names of columns, got {value!r:.60} in it"
+            raise WrongTypeError(msg)
         cross = value if isinstance(value, Cross) else self.cross(value, self.crossing_dim)
         unknown = [name for name in cross.feature_names if name not in self.features]
         if unknown:
