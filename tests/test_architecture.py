@@ -44,6 +44,7 @@ LAYERS = [
     {"_training", "export"},
     {"models"},
     {"sklearn"},
+    {"wrappers"},
     {"__init__"},
     {"_command", "cli"},
     {"__main__"},

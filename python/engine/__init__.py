@@ -74,7 +74,7 @@ __all__ = [
 ]
 
 
-# Few programs need these; `plots` and `sklearn` need extras, so they are no names of `__all__`.
+# Few programs need these; `plots`, `sklearn` and `wrappers` need extras, so they are no names of `__all__`.
 __getattr__ = on_first_use(
     __name__,
     backend="backend",
@@ -88,6 +88,7 @@ __getattr__ = on_first_use(
     saving="saving",
     sklearn="sklearn",
     tree="tree",
+    wrappers="wrappers",
 )
 
 

@@ -51,7 +51,6 @@ NAMES: Mapping[str, _Reasons] = {
         "trained networks for images are left out: networks here are dense": "applications",
         "distillation is left out: fit() a model on the predictions of another one": "distillation",
         "its place is taken by engine.plots": "visualization",
-        "its place is taken by engine.sklearn, estimators with scikit-learn's own arguments": "wrappers",
         _SUBMODULES: "legacy",
         _INTERNAL: "src",
     },
