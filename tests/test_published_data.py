@@ -152,9 +152,9 @@ def test_newswires(tmp_path: Path) -> None:
 
 def test_indices_of_words(tmp_path: Path) -> None:
     path = tmp_path / "index.json"
-    path.write_text('{"the": 1, "caf\\u00e9": 2}')
-    assert imdb.get_word_index(path) == {"the": 1, "café": 2}
-    assert reuters.get_word_index(path) == {"the": 1, "café": 2}
+    path.write_text('{"the": 1, "na\\u00efve": 2}')
+    assert imdb.get_word_index(path) == {"the": 1, "naïve": 2}
+    assert reuters.get_word_index(path) == {"the": 1, "naïve": 2}
 
 
 class Evil:
