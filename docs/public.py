@@ -16,7 +16,12 @@ import engine
 _NOT_FOR_IMPORT = {"cli", "export"}
 
 # Methods of every estimator, which scikit-learn describes.
-INTERNAL = {"set_fit_request", "set_partial_fit_request", "set_score_request"}
+INTERNAL = {
+    "set_fit_request",
+    "set_inverse_transform_request",
+    "set_partial_fit_request",
+    "set_score_request",
+}
 
 # `fit` makes a CallbackList from the callbacks. Its name is that of Keras, and only `fit` calls its methods.
 _WITHOUT_MEMBERS = {"CallbackList"}

@@ -357,11 +357,7 @@ def test_what_is_no_graph() -> None:
         keras.Model([keras.Input((None,)), a], a)
 
 
-@pytest.mark.parametrize("method", ["export", "to_torch_state_dict"])
-def test_what_graphs_can_not_do_yet(method: str, tmp_path: Path) -> None:
-    arguments = [tmp_path / "model.h"] if method == "export" else []
-    with pytest.raises(ValueError, match="supports chains of layers from one input to one output so far"):
-        getattr(two_by_two(), method)(*arguments)
+def test_an_array_for_the_outputs_is_for_one_output() -> None:
     with pytest.raises(ValueError, match="`out` is for models with one output"):
         two_by_two().predict(X, out=np.empty((COUNT, 5), np.float32))
 

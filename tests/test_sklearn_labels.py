@@ -12,7 +12,7 @@ from sklearn import neural_network
 from sklearn.preprocessing import LabelBinarizer
 
 import engine.sklearn as ours
-from engine.sklearn._classifier import Labels
+from engine.sklearn.labels import Labels
 
 LABELS = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 1], [1, 1, 1]])
 TARGETS = {

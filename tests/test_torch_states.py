@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import same_weights
 from exported import CASES
+from random_graphs import RandomGraph
 
 import engine as keras
 from engine import layers as k
@@ -87,6 +88,38 @@ def test_weights_come_back(name: str) -> None:
     other.from_torch_state_dict(network.to_torch_state_dict(numpy=True))
     counts = [np.zeros_like(array) if array.shape == () else array for array in network.get_weights()]
     network.set_weights(counts)  # counts of a Normalization layer, which PyTorch does not have
+    assert same_weights(network, other)
+
+
+def test_graphs_have_an_attribute_for_each_layer() -> None:
+    x, y = keras.Input((4,)), keras.Input((4,))
+    encoder = keras.Sequential([keras.Input((4,)), k.Dense(3, "relu"), k.Dense(2)], name="encoder")
+    a, b = keras.Input((2,)), keras.Input((2,))
+    inner = keras.Model([a, b], k.Add()([k.Dense(2, name="left.1")(a), b]), name="inner")
+    same = k.Dense(2, use_bias=False, name="same")
+    both = k.Concatenate()([same(inner([encoder(x), encoder(y)])), same(encoder(x))])
+    network = keras.Model(
+        [x, y], [k.Dense(1, "sigmoid", name="left.1")(both), k.BatchNormalization(name="left_1")(both)]
+    )
+    state = network.to_torch_state_dict(numpy=True)
+    assert shapes(state) == {
+        "encoder.0.weight": (3, 4), "encoder.0.bias": (3,), "encoder.2.weight": (2, 3), "encoder.2.bias": (2,),
+        "inner.left_1.weight": (2, 2), "inner.left_1.bias": (2,), "same.weight": (2, 2),
+        "left_1.weight": (1, 4), "left_1.bias": (1,),
+        "left_1_1.weight": (4,), "left_1_1.bias": (4,), "left_1_1.running_mean": (4,), "left_1_1.running_var": (4,),
+        "left_1_1.num_batches_tracked": (),
+    }  # fmt: skip
+    fresh = keras.models.clone_model(network)
+    assert not same_weights(network, fresh)
+    fresh.from_torch_state_dict(state)
+    assert same_weights(network, fresh)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_weights_of_random_graphs_come_back(seed: int) -> None:
+    network = RandomGraph(keras, seed).model
+    other = keras.models.clone_model(network)
+    other.from_torch_state_dict(network.to_torch_state_dict(numpy=True))
     assert same_weights(network, other)
 
 

@@ -9,6 +9,7 @@ from engine import (
     callbacks,
     config,
     constraints,
+    dtype_policies,
     initializers,
     layers,
     losses,
@@ -20,8 +21,9 @@ from engine import (
 )
 from engine._base.lazy_imports import on_first_use
 from engine._core_interface.cpp import __version__
+from engine.dtype_policies import DTypePolicy, FloatDTypePolicy
 from engine.initializers import Initializer
-from engine.layers import Input, Layer
+from engine.layers import Input, InputSpec, Layer
 from engine.layers.symbols import KerasTensor
 from engine.losses import Loss
 from engine.metrics import Metric
@@ -30,11 +32,14 @@ from engine.optimizers import Optimizer
 from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
-    from engine import backend, datasets, ops, random, saving, tree
+    from engine import backend, datasets, mixed_precision, ops, preprocessing, random, saving, tree
 
 __all__ = [
+    "DTypePolicy",
+    "FloatDTypePolicy",
     "Initializer",
     "Input",
+    "InputSpec",
     "KerasTensor",
     "Layer",
     "Loss",
@@ -50,13 +55,16 @@ __all__ = [
     "config",
     "constraints",
     "datasets",
+    "dtype_policies",
     "initializers",
     "layers",
     "losses",
     "metrics",
+    "mixed_precision",
     "models",
     "ops",
     "optimizers",
+    "preprocessing",
     "random",
     "regularizers",
     "saving",
@@ -66,18 +74,21 @@ __all__ = [
 ]
 
 
-# Few programs need these; `plots` and `sklearn` need extras, so they are no names of `__all__`.
+# Few programs need these; `plots`, `sklearn` and `wrappers` need extras, so they are no names of `__all__`.
 __getattr__ = on_first_use(
     __name__,
     backend="backend",
     datasets="datasets",
     export="export",
+    mixed_precision="mixed_precision",
     ops="ops",
     plots="plots",
+    preprocessing="preprocessing",
     random="random",
     saving="saving",
     sklearn="sklearn",
     tree="tree",
+    wrappers="wrappers",
 )
 
 

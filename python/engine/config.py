@@ -11,11 +11,14 @@ from engine._base.checks import EPSILON, choice, integer, real
 from engine._base.lazy_imports import on_first_use
 from engine._core_interface import cpp
 from engine._printing import progress
+from engine.dtype_policies import FLOAT32, DTypePolicy
+from engine.dtype_policies import get as policy_of
 
 __all__ = [
     "backend",
     "disable_interactive_logging",
     "disable_traceback_filtering",
+    "dtype_policy",
     "enable_interactive_logging",
     "enable_traceback_filtering",
     "epsilon",
@@ -26,6 +29,7 @@ __all__ = [
     "is_traceback_filtering_enabled",
     "max_epochs",
     "max_steps_per_epoch",
+    "set_dtype_policy",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
@@ -89,6 +93,22 @@ def set_floatx(value: str) -> None:
         ValueError: for any other value.
     """
     choice(value, "value", ("float32",))
+
+
+def dtype_policy() -> DTypePolicy:
+    """Returns the dtype policy of all layers, "float32"."""
+    return FLOAT32
+
+
+def set_dtype_policy(policy: object) -> None:
+    """Checks that `policy` is "float32" or its policy, the only one that is supported.
+
+    Policies of mixed precision, such as "mixed_float16", give a warning and change nothing.
+
+    Raises:
+        ValueError: for a policy of another dtype.
+    """
+    policy_of(policy)
 
 
 def epsilon() -> float:

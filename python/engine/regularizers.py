@@ -190,6 +190,7 @@ class _Function(Regularizer):
 
 
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
+l1l2 = L1L2  # its name in Keras 1
 
 
 def get(identifier: object) -> Regularizer | None:
@@ -217,6 +218,7 @@ __all__ = [
     "get",
     "l1",
     "l1_l2",
+    "l1l2",
     "l2",
     "orthogonal_regularizer",
     "serialize",

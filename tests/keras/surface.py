@@ -12,7 +12,7 @@ import engine
 
 MODULES = """
     layers losses metrics optimizers optimizers.schedules callbacks activations initializers regularizers constraints
-    models saving utils random config datasets"""
+    models saving utils random config datasets dtype_policies mixed_precision"""
 PLACES = ["", *MODULES.split()]
 
 
@@ -37,9 +37,12 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "Discretization": ([0.5],),
     "Dropout": (0.1,),
     "Embedding": (3, 2),
+    "FeatureSpace": ({"a": "float"},),
     "GaussianDropout": (0.1,),
     "GaussianNoise": (0.1,),
     "GroupNormalization": (1,),
+    "HashedCrossing": (3,),
+    "Hashing": (3,),
     "InputLayer": ((3,),),
     "IoU": (2, [0]),
     "Lambda": (abs,),

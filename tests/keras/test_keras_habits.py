@@ -131,3 +131,28 @@ def test_nothing_can_be_learnt_from_no_samples(api: Any, method: str) -> None:
     data = (np.zeros((0, 2)), np.zeros((0, 3)))[: 1 if method == "predict" else 2]
     with pytest.raises(Exception, match=r"`x` is empty, of shape \(0, 2\)" if api is engine else ""):
         getattr(model, method)(*data)
+
+
+@APIS
+def test_results_have_a_dtype_and_a_shape(api: Any) -> None:
+    loss = api.losses.MeanSquaredError()(np.ones((2, 3)), np.zeros((2, 3)))
+    metric = api.metrics.MeanSquaredError()
+    metric.update_state(np.ones((2, 3)), np.zeros((2, 3)))
+    for result in (loss, metric.result()):
+        assert (str(result.dtype), tuple(result.shape), result.ndim) == ("float32", (), 0)
+    steps = api.optimizers.Adam().iterations
+    assert (str(steps.dtype), tuple(steps.shape), steps.ndim) == ("int32", (), 0)
+    assert bool(steps == 0)
+
+
+@APIS
+def test_a_lambda_callback_keeps_what_is_no_hook(api: Any) -> None:
+    seen = []
+    callback = api.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append((epoch, sorted(logs))), notes=[1], tag="a"
+    )
+    assert (callback.notes, callback.tag) == ([1], "a")
+    model = api.Sequential([api.Input((2,)), api.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[callback])
+    assert seen == [(0, ["loss"])]

@@ -149,3 +149,35 @@ def test_a_last_axis_of_length_1_may_be_missing_or_more(
     np.testing.assert_array_equal(np.asarray(model(given)), np.asarray(model(usual)))
     assert model.evaluate(given, Y, verbose=0) == model.evaluate(usual, Y, verbose=0)
     assert model.train_on_batch(given, Y) > 0
+
+
+def functional(api: Any, **options: Any) -> Any:
+    inputs = api.Input((3,))
+    return api.Model(inputs, api.layers.Dense(2, "softmax")(inputs), **options)
+
+
+def sequential(api: Any, **options: Any) -> Any:
+    return api.Sequential([api.Input((3,)), api.layers.Dense(2, "softmax")], **options)
+
+
+@APIS
+@pytest.mark.parametrize("make", [functional, sequential])
+def test_models_that_do_not_learn(api: Any, make: Any) -> None:
+    model = make(api, trainable=False, name="still")
+    assert (model.name, model.trainable, model.layers[-1].trainable) == ("still", False, True)
+    assert (len(model.weights), len(model.trainable_weights)) == (2, 0)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = model.get_weights()
+    model.fit(X, Y, verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    if api is engine or make is functional:  # Keras' Sequential loses it
+        again = type(model).from_config(model.get_config())
+        assert (again.trainable, len(again.trainable_weights)) == (False, 0)
+    assert make(api).trainable
+
+
+def test_trainable_of_a_model_is_a_flag() -> None:
+    for make in (functional, sequential):
+        with pytest.raises(TypeError, match="`trainable` must be True or False, got 'no'"):
+            make(engine, trainable="no")

@@ -21,6 +21,7 @@ DOCUMENTED = {
     "Loss": {"gradient"},
     "Regularizer": {"gradient"},
     "Metric": {"save_own_variables", "load_own_variables"},  # in Keras, layers and optimizers have these
+    "Optimizer": {"lr"},  # the learning rate in Keras 2
     "History": {"plot", "to_frame"},
     "Model": {
         *("to_torch_state_dict", "from_torch_state_dict"),
@@ -31,6 +32,8 @@ DOCUMENTED = {
             "input_shape",
             "output_shape",
         ),
+        # Keras 2 had these.
+        *("fit_generator", "evaluate_generator", "predict_generator", "predict_classes", "predict_proba"),
         "output_names",  # which Keras gives to Functional, that classes derived from Model become there
     },
 }

@@ -159,6 +159,51 @@ def test_weights_come_from_torch(name: str, arrays: bool) -> None:
     np.testing.assert_allclose(model.predict(x), predicted(network, x), rtol=TOLERANCE, atol=TOLERANCE)
 
 
+class TwoTowers(nn.Module):
+    """A module as people write graphs in torch: towers, one of which is called twice, and two heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.LayerNorm(6, eps=EPSILON))
+        self.words = nn.Embedding(9, 6)
+        self.hidden = nn.Linear(18, 5)
+        self.norm = nn.BatchNorm1d(5, eps=EPSILON)
+        self.kind, self.size = nn.Linear(5, 3), nn.Linear(6, 1, bias=False)
+
+    def forward(self, left: Any, right: Any, word: Any) -> Any:
+        a, b, c = self.tower(left), self.tower(right), self.words(word)
+        hidden = self.norm(torch.relu(self.hidden(torch.cat([a, b, c], 1))))
+        return torch.softmax(self.kind(hidden), 1), self.size(a + c)
+
+
+def two_towers() -> engine.Model:
+    left, right, word = engine.Input((4,)), engine.Input((4,)), engine.Input(())
+    tower = engine.Sequential([engine.Input((4,)), k.Dense(6, "tanh"), k.LayerNormalization()], name="tower")
+    a, b, c = tower(left), tower(right), k.Embedding(9, 6, name="words")(word)
+    hidden = k.Dense(5, "relu", name="hidden")(k.Concatenate()([a, b, c]))
+    kind = k.Dense(3, "softmax", name="kind")(k.BatchNormalization(name="norm")(hidden))
+    size = k.Dense(1, use_bias=False, name="size")(k.Add()([a, c]))
+    return engine.Model([left, right, word], [kind, size])
+
+
+@pytest.mark.parametrize("to_torch", [True, False])
+def test_a_graph_is_a_module_with_the_names_of_its_layers(to_torch: bool) -> None:
+    torch.manual_seed(3)
+    model, network = two_towers(), TwoTowers().eval()
+    network.norm.running_mean.uniform_()
+    if to_torch:
+        network.load_state_dict(model.to_torch_state_dict(), strict=True)
+    else:
+        model.from_torch_state_dict(network.state_dict())
+    rng = np.random.default_rng(1)
+    x = [rng.normal(size=(ROWS, 4)).astype(np.float32) for _ in range(2)]
+    word = rng.integers(0, 9, ROWS)
+    with torch.no_grad():
+        theirs = network(*map(torch.from_numpy, x), torch.from_numpy(word))
+    for found, wanted in zip(model.predict([*x, word]), theirs, strict=True):
+        np.testing.assert_allclose(found, wanted.numpy(), rtol=TOLERANCE, atol=TOLERANCE)
+
+
 def test_a_network_with_modules_of_other_names() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:

@@ -218,7 +218,8 @@ def dtype_of(value: object, name: str, kinds: str = REAL) -> np.dtype[Any]:
 
 
 def float32_only(value: object) -> str:
-    """Returns "float32" if `value` is its name or class, a config of Keras' dtype policy for it, or None; else raises."""
+    """Returns "float32" if `value` is its name or class, the dtype policy for it or its config, or None; else raises."""
+    value = getattr(value, "compute_dtype", value)
     config = value.get("config") if isinstance(value, Mapping) else None
     wanted = config.get("name", value) if isinstance(config, Mapping) else value
     if wanted is not None and _dtype_or_none(wanted) != np.float32:

@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import Any
 
 # The packages of each extra in `pyproject.toml`. Messages name the packages and not the extra, since that advice is right
-# however the engine was installed. On Python 3.10 pyfive imports fsspec without declaring it.
+# however the engine was installed. On Python 3.10 pyfive imports fsspec without declaring it, and KerasTuner imports six.
 PACKAGES = {
     "plot": ("matplotlib",),
     "pandas": ("pandas",),
     "tensorboard": ("tensorboard",),
     "sklearn": ("scikit-learn",),
+    "tuner": ("keras-tuner", "six"),
     "onnx": ("onnx",),
     "torch": ("torch",),
     "files": ("h5py", "pyfive", *(("fsspec",) if sys.version_info < (3, 11) else ()), "safetensors"),

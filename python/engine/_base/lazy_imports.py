@@ -48,6 +48,23 @@ def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str
     return getattr_
 
 
+def from_package(module: str, names: str) -> Callable[[str], Any]:
+    """Returns the `__getattr__` of a module in which older versions of Keras had names that its package has now.
+
+    Args:
+        module: the `__name__` of the module.
+        names: these names, with spaces between them.
+    """
+    package, known = module.rpartition(".")[0], frozenset(names.split())
+
+    def getattr_(name: str) -> Any:
+        if name in known:
+            return getattr(sys.modules[package], name)
+        raise no_attribute(module, name, more=known)
+
+    return getattr_
+
+
 def no_attribute(module: str, name: str, note: str = "", more: Iterable[str] = ()) -> AttributeError:
     """Returns the error for a `name` that a module lacks.
 
@@ -64,7 +81,7 @@ def no_attribute(module: str, name: str, note: str = "", more: Iterable[str] = (
     if reason is not None:
         msg = f"module {module!r} has no attribute {name!r}. Keras has it, but {reason}"
         return AttributeError(msg, name=name, obj=owner)
-    known = {*getattr(owner, "__all__", ()), *more}
+    known = {*vars(owner).get("__all__", ()), *more}
     near = None if name.startswith("_") else suggestion(name, sorted(known))
     end = f"; did you mean {near!r}?" if near else ""
     if note:

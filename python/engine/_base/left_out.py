@@ -19,7 +19,6 @@ _IMAGES = (
     "RandomElastic and Rescaling"
 )
 _SOUND = "layers for sound are left out: networks here are dense"
-_TEXT = "look-ups of words and hashes are left out: make indices of them before, for Embedding or CategoryEncoding"
 _OTHER_LIBRARIES = "layers of other libraries are left out: the core computes NumPy arrays alone"
 _DTYPES = "dtype policies are left out: the engine computes in float32"
 _QUANTIZATION = "quantization is left out: the engine computes in float32"
@@ -43,18 +42,14 @@ _Reasons = Mapping[str, str]
 # The names that each module of Keras has and the engine leaves out, by the reason. "" is the module `keras` itself.
 NAMES: Mapping[str, _Reasons] = {
     "": {
-        _DTYPES: "DTypePolicy FloatDTypePolicy dtype_policies mixed_precision",
         _QUANTIZATION: "Quantizer quantizers",
         _DEVICES: "device distribution",
         _SCOPES: "RematScope StatelessScope SymbolicScope name_scope remat",
         "operations on symbols are left out: networks are made of layers, such as Lambda or one of your own": "Function Operation",
-        "layers check the shapes of their inputs themselves": "InputSpec",
         "layers make their weights by add_weight()": "Variable",
         "trained networks for images are left out: networks here are dense": "applications",
         "distillation is left out: fit() a model on the predictions of another one": "distillation",
-        "the helpers are in engine.utils, such as pad_sequences and timeseries_dataset_from_array": "preprocessing",
         "its place is taken by engine.plots": "visualization",
-        "its place is taken by engine.sklearn, estimators with scikit-learn's own arguments": "wrappers",
         _SUBMODULES: "legacy",
         _INTERNAL: "src",
     },
@@ -81,9 +76,7 @@ NAMES: Mapping[str, _Reasons] = {
             RandomInvert RandomPerspective RandomPosterization RandomSaturation RandomSharpness RandomShear Resizing
             Solarization""",
         _SOUND: "MelSpectrogram STFTSpectrogram",
-        _TEXT: "HashedCrossing Hashing IntegerLookup StringLookup TextVectorization",
         _OTHER_LIBRARIES: "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
-        "layers check the shapes of their inputs themselves": "InputSpec",
     },
     "ops": {
         "operations for networks of images are left out: networks here are dense": """
@@ -92,11 +85,18 @@ NAMES: Mapping[str, _Reasons] = {
         "operations for recurrent networks are left out: networks here are dense": "ctc_decode ctc_loss",
         "it derives a function, and arrays of NumPy keep no record of how they were computed": "jvp",
     },
+    "dtype_policies": {
+        _QUANTIZATION: """
+            AWQDTypePolicy GPTQDTypePolicy Int4DTypePolicy QuantizedDTypePolicy QuantizedFloat8DTypePolicy""",
+        "all layers have one policy here": "DTypePolicyMap",
+    },
+    "mixed_precision": {
+        "nothing is computed in less than float32 here, so that no loss needs a scale": "LossScaleOptimizer"
+    },
     "losses": {"alignments of sequences are left out: networks here are dense": "CTC ctc"},
     "optimizers": {
         "nothing is computed in less than float32 here, so that no loss needs a scale": "LossScaleOptimizer",
         "a model has one optimizer here": "MultiOptimizer OptimizerMap",
-        _SUBMODULES: "legacy",
     },
     "callbacks": {
         "checkpoints of Orbax are JAX's: use ModelCheckpoint or BackupAndRestore": "OrbaxCheckpoint"
@@ -107,20 +107,21 @@ NAMES: Mapping[str, _Reasons] = {
         _INTERNAL: "Config",
         _FILES: "audio_dataset_from_directory image_dataset_from_directory text_dataset_from_directory",
         _PIXELS: "array_to_img bounding_boxes img_to_array load_img save_img",
-        "tables of features of several kinds are left out: make one array of them": "FeatureSpace",
         "the inputs of a model are model.inputs": "get_source_inputs",
         _DTYPES: "standardize_dtype",
         _SUBMODULES: "legacy",
     },
+    "preprocessing": {
+        _PIXELS: "image",
+        _FILES: "image_dataset_from_directory text_dataset_from_directory",
+    },
     "config": {
-        _DTYPES: "dtype_policy set_dtype_policy",
         _ATTENTION: "disable_flash_attention enable_flash_attention is_flash_attention_enabled",
         _TRACING: "is_nnx_enabled set_backend",
         "files never hold code here, so that reading them is safe": "enable_unsafe_deserialization",
     },
     "datasets": {
-        "only MNIST is in the package, and Fashion-MNIST is downloaded: for others use scikit-learn or TensorFlow": """
-            boston_housing california_housing cifar10 cifar100 imdb reuters""",
+        "photographs are left out: networks here are dense. There are MNIST and Fashion-MNIST": "cifar10 cifar100",
     },
 }
 
@@ -131,15 +132,23 @@ MEMBERS: Mapping[str, _Reasons] = {
         "layers do that, such as Reshape": "reshape squeeze",
     },
     "Layer": {
-        _DTYPES: "dtype_policy",
         _QUANTIZATION: """
             enable_lora quantization_mode quantize quantized_build quantized_call variable_serialization_spec""",
-        "layers check the shapes of their inputs themselves": "input_spec",
         "a layer has add_loss(), and metrics are those of compile()": "add_metric",
         "compute_output_shape() tells what comes out": "compute_output_spec symbolic_call",
         _STATELESS: "stateless_call",
         _TRACING: "rematerialized_call",
         _INTERNAL: "convert_weight",
+    },
+    "DTypePolicy": {_INTERNAL: "convert_input"},
+    "FeatureSpace": {
+        "a FeatureSpace is no layer here: it is called on columns, and its layers are in `preprocessors`": """
+            add_loss add_metric add_variable add_weight build build_from_config call compute_dtype compute_mask
+            compute_output_shape compute_output_spec count_params dtype dtype_policy get_build_config get_weights input
+            input_dtype input_spec load_own_variables losses metrics metrics_variables non_trainable_variables
+            non_trainable_weights output path quantization_mode quantize quantized_build quantized_call
+            rematerialized_call save_own_variables set_weights stateless_call supports_masking symbolic_call trainable
+            trainable_variables trainable_weights variable_dtype variables weights""",
     },
     "Discretization": {"outputs are float32 here": "output_dtype"},
     "_Augmentation": {
@@ -159,7 +168,6 @@ MEMBERS: Mapping[str, _Reasons] = {
         _STATELESS: "stateless_call",
         _TREES: "get_state_tree set_state_tree jax_state_sync",
         _TRACING: "jit_compile rematerialized_call",
-        _DTYPES: "dtype_policy",
         _QUANTIZATION: """
             get_quantization_layer_structure quantization_mode quantize quantized_build quantized_call""",
         "compute_output_shape() tells what comes out": "compute_output_spec symbolic_call",

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 
 class Number(float):
-    """A float with the attribute `shape` and the method `numpy()` of a tensor."""
+    """A float with the attributes `shape`, `ndim` and `dtype` and the method `numpy()` of a tensor."""
 
     shape: tuple[int, ...] = ()
+    ndim = 0
+    dtype = np.dtype(np.float32)
 
     def numpy(self) -> np.float32:
         """Returns the number as a scalar of NumPy."""
@@ -66,6 +68,8 @@ class Count(_Settable, int):
 
     _plain = int
     shape: tuple[int, ...] = ()
+    ndim = 0
+    dtype = np.dtype(np.int32)
 
     def numpy(self) -> np.int32:
         """Returns the number as a scalar of NumPy."""

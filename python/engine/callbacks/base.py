@@ -227,10 +227,11 @@ class LambdaCallback(Callback):
         on_train_end: called as `on_train_end(logs)`.
         on_train_batch_begin: called as `on_train_batch_begin(batch, logs)`.
         on_train_batch_end: called as `on_train_batch_end(batch, logs)`.
-        hooks: functions for other hooks, by the name of the hook.
+        hooks: functions for other hooks, by the name of the hook. Arguments of any other name become attributes of
+            the callback, as in Keras.
 
     Raises:
-        TypeError: if a name is not the name of a hook, or a value is not callable.
+        TypeError: if the value for a hook is not callable, or a name that begins with `on_` is not the name of a hook.
     """
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -252,6 +253,9 @@ class LambdaCallback(Callback):
             "on_train_batch_end": on_train_batch_end,
         }
         for name, function in hooks.items():
+            if name not in _HOOKS and not name.startswith("on_"):
+                setattr(self, name, function)
+                continue
             if name not in _HOOKS:
                 msg = f"LambdaCallback has no hook `{name}`{nearest(name, _HOOKS)} Hooks: {', '.join(_HOOKS)}"
                 raise TypeError(msg)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from engine._base.atomic_files import replacing
-from engine._core_interface.cpp import __version__
+from engine._base.checks import Shape
+from engine._base.spec import free_name
+from engine._core_interface.cpp import Float32, __version__
 from engine.export.c_functions import ACTIVATIONS
+from engine.export.c_memory import Place, planned
 from engine.export.c_writer import (
+    KEPT,
     CWriter,
     definition,
     harmless,
@@ -22,13 +26,13 @@ from engine.export.c_writer import (
 from engine.export.graph import Graph, Step, loops_of
 
 
-def _dense(c: CWriter, step: Step, x: str, y: str) -> None:
+def _dense(c: CWriter, step: Step, y: str, x: str) -> None:
     c.call("product", x, c.array(step.arrays["kernel"], "kernel"), y, step.groups, step.width, step.units)
     if "bias" in step.arrays:
         c.columns(f"x + {c.array(step.arrays['bias'], 'bias')}[j]", y, y, step)
 
 
-def _take(c: CWriter, step: Step, x: str, y: str) -> None:
+def _take(c: CWriter, step: Step, y: str, x: str) -> None:
     found = loops_of(step.constants["from"])
     if found is None:
         places = c.array(step.constants["from"], "from")
@@ -47,16 +51,16 @@ def _index(names: list[str], strides: list[int]) -> str:
     return " + ".join(terms) or "0"
 
 
-def _embedding(c: CWriter, step: Step, x: str, y: str) -> None:
+def _embedding(c: CWriter, step: Step, y: str, x: str) -> None:
     table = step.arrays["table"]
     c.call("embed", x, c.array(table, "table"), y, step.groups, len(table), step.units)
 
 
-def _encoding(c: CWriter, step: Step, x: str, y: str) -> None:
+def _encoding(c: CWriter, step: Step, y: str, x: str) -> None:
     c.call("encode", x, y, step.groups, step.width, step.units, int(step.constants["counts"]))
 
 
-def _affine(c: CWriter, step: Step, x: str, y: str) -> None:
+def _affine(c: CWriter, step: Step, y: str, x: str) -> None:
     formula = "x"
     for name, pattern in (("centre", "({} - {})"), ("factor", "{} * {}"), ("shift", "{} + {}")):
         if name in step.arrays:
@@ -66,48 +70,110 @@ def _affine(c: CWriter, step: Step, x: str, y: str) -> None:
     c.columns(formula, x, y, step)
 
 
-def _leaky(c: CWriter, step: Step, x: str, y: str) -> None:
+def _leaky(c: CWriter, step: Step, y: str, x: str) -> None:
     c.columns(f"x < 0.0f ? x * {c.array(step.arrays['slope'], 'slope')}[j] : x", x, y, step)
 
 
-def _pool(c: CWriter, step: Step, x: str, y: str) -> None:
+def _pool(c: CWriter, step: Step, y: str, x: str) -> None:
     c.call(step.kind, x, y, step.constants["rows"], step.units)
 
 
-def _masked_mean(c: CWriter, step: Step, x: str, y: str) -> None:
-    c.call("masked_mean", x, "row_mask", y, step.constants["rows"], step.units)
+def _masked_mean(c: CWriter, step: Step, y: str, x: str, mask: str) -> None:
+    c.call("masked_mean", x, mask, y, step.constants["rows"], step.units)
 
 
-def _row_mask(c: CWriter, step: Step, x: str, _: str) -> None:
-    c.call("row_mask", x, "row_mask", step.groups, step.width, literal(step.constants["value"]))
+def _row_mask(c: CWriter, step: Step, y: str, x: str) -> None:
+    c.call("row_mask", x, y, step.groups, step.width, literal(step.constants["value"]))
 
 
-def _mask(c: CWriter, step: Step, x: str, y: str) -> None:
+def _mask(c: CWriter, step: Step, y: str, x: str) -> None:
     c.call("mask", x, y, step.groups, step.width, literal(step.constants["value"]))
 
 
-def _standardize(c: CWriter, step: Step, x: str, y: str) -> None:
+def _standardize(c: CWriter, step: Step, y: str, x: str) -> None:
     epsilon, centred = literal(step.constants["epsilon"]), int(step.constants["centred"])
     c.call("standardize", x, y, step.groups, step.width, epsilon, centred)
 
 
-def _unit(c: CWriter, step: Step, x: str, y: str) -> None:
+def _unit(c: CWriter, step: Step, y: str, x: str) -> None:
     c.call("unit", x, y, step.groups, step.width, literal(step.constants["epsilon"]))
 
 
-def _of_rows(c: CWriter, step: Step, x: str, y: str) -> None:
+def _of_rows(c: CWriter, step: Step, y: str, x: str) -> None:
     c.call(step.kind, x, y, step.groups, step.width)
 
 
-def _elementwise(c: CWriter, step: Step, x: str, y: str) -> None:
+def _elementwise(c: CWriter, step: Step, y: str, x: str) -> None:
     formula = with_constants(ACTIVATIONS[step.kind], step.constants["parameters"])
     c.each(formula, x, y, step.groups * step.units)
 
 
-class Emission(NamedTuple):
-    """The function that writes an operation from the array x to the array y, and whether x and y may be the same."""
+def _merge(formula: str, last: str = "{0}") -> Callable[..., None]:
+    """Returns the function that writes an elementwise operation of several inputs, which are broadcast to one shape.
 
-    write: Callable[[CWriter, Step, str, str], None]
+    Args:
+        formula: of the next result, from the one before, {0}, and the number of the next input, {1}.
+        last: the formula of the output, from the last result, {0}, and the number of inputs, {1}.
+    """
+
+    def write(c: CWriter, step: Step, y: str, *inputs: str) -> None:
+        shapes, shape = step.constants["shapes"], step.constants["shape"]
+        if all(each == shape for each in shapes):
+            counts, at, places = {"i": step.units}, "i", ["i"] * len(inputs)
+        else:
+            names = [f"i{axis}" for axis in range(len(shape))]
+            counts, at = dict(zip(names, shape, strict=True)), _index(names, _strides(shape, shape))
+            places = [_index(names, _strides(each, shape)) for each in shapes]
+        first, *others = (f"{x}[{place}]" for x, place in zip(inputs, places, strict=True))
+        declared = f"float merged = {first};" if others else f"const float merged = {first};"
+        lines = [f"merged = {formula.format('merged', other)};" for other in others]
+        c.loop(counts, declared, *lines, f"{y}[{at}] = {last.format('merged', literal(len(inputs)))};")
+
+    return write
+
+
+def _strides(shape: Sequence[int], whole: Sequence[int]) -> list[int]:
+    """Returns how far apart neighbours lie in an array of this shape along each axis of `whole`, to which it is broadcast."""
+    padded = [1] * (len(whole) - len(shape)) + list(shape)
+    return [0 if size == 1 else math.prod(padded[axis + 1 :]) for axis, size in enumerate(padded)]
+
+
+def _concatenate(c: CWriter, step: Step, y: str, *inputs: str) -> None:
+    shapes, axis = step.constants["shapes"], step.constants["axis"]
+    rows = math.prod(shapes[0][:axis])
+    widths = [math.prod(shape[axis:]) for shape in shapes]
+    first = 0
+    for x, width in zip(inputs, widths, strict=True):
+        to = _index(["row", "j"], [sum(widths), 1]) if rows > 1 else "j"
+        counts = {"row": rows, "j": width} if rows > 1 else {"j": width}
+        at = f"{to} + {first}" if first else to
+        c.loop(counts, f"{y}[{at}] = {x}[{_index(['row', 'j'], [width, 1]) if rows > 1 else 'j'}];")
+        first += width
+
+
+def _dot(c: CWriter, step: Step, y: str, a: str, b: str) -> None:
+    """Writes sums of products along one axis of each input: that axis has axes before it, `outer`, and axes after it, `inner`."""
+    arguments: list[int] = []
+    for shape, axis in zip(step.constants["shapes"], step.constants["axes"], strict=True):
+        arguments += [math.prod(shape[:axis]), math.prod(shape[axis + 1 :])]
+    length = step.constants["shapes"][0][step.constants["axes"][0]]
+    c.call("dot", a, b, y, *arguments, length, int(step.constants["normalize"]))
+
+
+def _same(*_: object) -> None:
+    """Writes nothing: the value is that which it reads."""
+
+
+class Emission(NamedTuple):
+    """How an operation is written.
+
+    Args:
+        write: the function that writes it. Its arguments are the writer, the step, the array of the output and those of
+            the inputs.
+        in_place: whether the output may be the same array as the first input, if both have one size.
+    """
+
+    write: Callable[..., None]
     in_place: bool = True
 
 
@@ -117,7 +183,7 @@ OPERATIONS = {
     "mean": Emission(_pool, in_place=False),
     "max": Emission(_pool, in_place=False),
     "masked_mean": Emission(_masked_mean, in_place=False),
-    "row_mask": Emission(_row_mask),
+    "row_mask": Emission(_row_mask, in_place=False),
     "mask": Emission(_mask),
     "embedding": Emission(_embedding, in_place=False),
     "encoding": Emission(_encoding, in_place=False),
@@ -128,6 +194,15 @@ OPERATIONS = {
     "softmax": Emission(_of_rows),
     "log_softmax": Emission(_of_rows),
     "sparsemax": Emission(_of_rows),
+    "identity": Emission(_same),
+    "add": Emission(_merge("{0} + {1}")),
+    "subtract": Emission(_merge("{0} - {1}")),
+    "multiply": Emission(_merge("{0} * {1}")),
+    "average": Emission(_merge("{0} + {1}", "{0} / {1}")),
+    "maximum": Emission(_merge("{1} > {0} ? {1} : {0}")),
+    "minimum": Emission(_merge("{1} < {0} ? {1} : {0}")),
+    "concatenate": Emission(_concatenate, in_place=False),
+    "dot": Emission(_dot, in_place=False),
     **dict.fromkeys(ACTIVATIONS, Emission(_elementwise)),
 }
 
@@ -138,11 +213,10 @@ _HEADER = """\
  * kept between calls: threads may predict side by side, each with a scratch of its own.
  *
  *     static float scratch[{upper}_SCRATCH_SIZE];
- *     float input[{upper}_INPUT_SIZE];    one sample {input}, row by row
- *     float output[{upper}_OUTPUT_SIZE];  its outputs {output}
- *     {prefix}_predict(input, output, scratch);
+{usage}
+ *     {prefix}_predict({arrays}, scratch);
  *
- * The three arrays must not overlap. {prefix}_test(output, scratch) predicts a sample whose outputs are known and returns
+ * The arrays must not overlap. {prefix}_test({outputs}, scratch) predicts a sample whose outputs are known and returns
  * the largest deviation from them. What a source file doesn't call takes no room in it.
  */
 #ifndef {upper}_H
@@ -150,14 +224,13 @@ _HEADER = """\
 
 #include <math.h>
 
-#define {upper}_INPUT_SIZE {input_size}
-#define {upper}_OUTPUT_SIZE {output_size}
+{sizes}
 #define {upper}_SCRATCH_SIZE {scratch_size}
 
 """
 _PREDICT = """
-/* output ({output_size} numbers) for input ({input_size} numbers) */
-static inline void {prefix}_predict(const float *input, float *output, float *scratch)
+/* {described} */
+static inline void {prefix}_predict({parameters}, float *scratch)
 {{
 {body}
 }}
@@ -165,19 +238,44 @@ static inline void {prefix}_predict(const float *input, float *output, float *sc
 """
 _TEST = """
 /* How far the outputs of the sample above are from those that they should be, at most */
-static inline float {prefix}_test(float *output, float *scratch)
+static inline float {prefix}_test({out_parameters}, float *scratch)
 {{
     float most = 0.0f;
-    {prefix}_predict({prefix}_test_input, output, scratch);
-    for (long i = 0; i < {upper}_OUTPUT_SIZE; ++i) {{
-        const float deviation = fabsf(output[i] - {prefix}_test_output[i]);
-        most = most != most || deviation <= most ? most : deviation;
-    }}
+    {prefix}_predict({test_inputs}, {outputs}, scratch);
+{comparisons}
     return most;
 }}
 
 #endif
 """
+_COMPARISON = """\
+    for (long i = 0; i < {upper}_{size}_SIZE; ++i) {{
+        const float deviation = fabsf({name}[i] - {prefix}_test_{name}[i]);
+        most = most != most || deviation <= most ? most : deviation;
+    }}"""
+
+
+class _Array(NamedTuple):
+    """An input or output of the function: the name of its parameter, its shape, and its numbers for checking an export."""
+
+    name: str
+    shape: Shape
+    sample: Float32
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
+def _names(kind: str, names: Sequence[str]) -> Iterator[str]:
+    """Yields the parameters for inputs or outputs: `kind` alone if there is one, else with the name of each."""
+    taken = set[str]()
+    for number, name in enumerate(names, 1):
+        wanted = kind if len(names) == 1 else f"{kind}_{identifier(name[:KEPT]) or number}"
+        free = free_name(wanted, taken, first=2)
+        taken.add(free)
+        yield free
 
 
 def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
@@ -195,18 +293,33 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
     if not isinstance(prefix, str) or prefix != prefix_of(prefix):
         msg = f"`prefix` must start with a letter and hold letters, digits and underscores alone, got {prefix!r}"
         raise ValueError(msg)
-    c = CWriter(prefix)
-    scratch = _write_body(c, graph)
+    named = zip(_names("input", [each.name for each in graph.inputs]), graph.inputs, strict=True)
+    inputs = [_Array(name, each.shape, each.sample) for name, each in named]
+    ends = zip(_names("output", [each.name for each in graph.outputs]), graph.outputs, strict=True)
+    outputs = [_Array(name, each.shape, each.expected) for name, each in ends]
+    arrays, upper = [*inputs, *outputs], prefix.upper()
+    c = CWriter(prefix, {f"test_{each.name}" for each in arrays})
+    scratch = _write_body(c, graph, [each.name for each in inputs], [each.name for each in outputs])
     fields = {
         "name": harmless(graph.name),
         "version": __version__,
         "prefix": prefix,
-        "upper": prefix.upper(),
-        "input": shape_in_comment(graph.input_shape),
-        "output": shape_in_comment(graph.output_shape),
-        "input_size": math.prod(graph.input_shape),
-        "output_size": math.prod(graph.output_shape),
+        "upper": upper,
+        "usage": "\n".join(_usage(upper, inputs, outputs)),
+        "arrays": ", ".join(each.name for each in arrays),
+        "outputs": ", ".join(each.name for each in outputs),
+        "sizes": "\n".join(f"#define {upper}_{each.name.upper()}_SIZE {each.size}" for each in arrays),
         "scratch_size": scratch,
+        "described": _described(inputs, outputs),
+        "parameters": ", ".join(
+            [*(f"const float *{each.name}" for each in inputs), *(f"float *{each.name}" for each in outputs)]
+        ),
+        "out_parameters": ", ".join(f"float *{each.name}" for each in outputs),
+        "test_inputs": ", ".join(f"{prefix}_test_{each.name}" for each in inputs),
+        "comparisons": "\n".join(
+            _COMPARISON.format(upper=upper, size=each.name.upper(), name=each.name, prefix=prefix)
+            for each in outputs
+        ),
         "body": "\n".join(f"    {line}" for line in c.statements),
     }
     with replacing(path, "w") as file:
@@ -214,45 +327,59 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
         file.writelines(c.definitions())
         file.writelines(f"\n{text}" for text in c.used_functions())
         file.write(_PREDICT.format(**fields))
-        for name, array in (("test_input", graph.sample), ("test_output", graph.outputs)):
-            file.writelines(definition(f"{prefix}_{name}", array))
+        for each in arrays:
+            file.writelines(definition(f"{prefix}_test_{each.name}", each.sample))
         file.write(_TEST.format(**fields))
 
 
-def _write_body(c: CWriter, graph: Graph) -> int:
+def _usage(upper: str, inputs: Sequence[_Array], outputs: Sequence[_Array]) -> Iterator[str]:
+    """Yields the lines of the comment that declare the arrays, with their meaning side by side."""
+    declared = [f"float {each.name}[{upper}_{each.name.upper()}_SIZE];" for each in (*inputs, *outputs)]
+    meanings = [
+        *(f"one sample {shape_in_comment(each.shape)}, row by row" for each in inputs),
+        *(f"its outputs {shape_in_comment(each.shape)}" for each in outputs),
+    ]
+    width = max(map(len, declared))
+    for line, meaning in zip(declared, meanings, strict=True):
+        yield f" *     {line:<{width}}    {meaning}"
+
+
+def _described(inputs: Sequence[_Array], outputs: Sequence[_Array]) -> str:
+    ends = (" and ".join(f"{each.name} ({each.size} numbers)" for each in ends) for ends in (outputs, inputs))
+    return " for ".join(ends)
+
+
+def _write_body(c: CWriter, graph: Graph, inputs: Sequence[str], outputs: Sequence[str]) -> int:
     """Writes the statements of a prediction, and returns how many numbers of scratch memory it needs.
 
-    What works in place does so, but for the input. The last to move numbers moves them to the output, those before it
-    to one of two parts of the scratch, a and b, in turn. A third part says which rows a mean is of.
+    Args:
+        c: the writer.
+        graph: the model.
+        inputs: the names of its inputs.
+        outputs: the names of its outputs.
     """
-    steps = [step for stage in graph.stages for step in stage.steps]
-    first = next((at for at, step in enumerate(steps) if step.kind != "row_mask"), 0)
-    moving = [at for at, step in enumerate(steps) if at == first or not OPERATIONS[step.kind].in_place]
-    between = [steps[at].groups * steps[at].units for at in moving[:-1]]
-    masked_rows = max((step.groups for step in steps if step.kind == "row_mask"), default=0)
-    size = 0
-    for name, part in (
-        ("a", max(between[::2], default=0)),
-        ("b", max(between[1::2], default=0)),
-        ("row_mask", masked_rows),
-    ):
-        if part:
-            c.statements.append(f"float *const {name} = scratch{f' + {size}' if size else ''};")
-        size += part
-    x, at = "input", 0
+    plan = planned(graph, {kind for kind, emission in OPERATIONS.items() if emission.in_place})
+    parts = [f"part_{number}" for number in range(len(plan.parts))]
+    for name, offset in zip(parts, plan.parts, strict=True):
+        c.statements.append(f"float *const {name} = scratch{f' + {offset}' if offset else ''};")
+    arrays = {"input": inputs, "output": outputs, "scratch": parts}
+
+    def name_of(number: int) -> str:
+        kind, place = plan.places[number]
+        return arrays[kind][place]
+
+    at = 0
     for stage in graph.stages:
         c.begin(stage)
         for step in stage.steps:
-            y = x
-            if at in moving:
-                y = "output" if at == moving[-1] else "ab"[moving.index(at) % 2]
-            OPERATIONS[step.kind].write(c, step, x, y)
-            x, at = y, at + 1
-    if x == "input":
-        c.loop({"i": math.prod(graph.output_shape)}, "output[i] = input[i];")
-    if not size:
+            OPERATIONS[step.kind].write(c, step, name_of(at), *map(name_of, step.reads))
+            at += 1
+    for number, output in enumerate(graph.outputs):
+        if plan.places[output.value] != Place("output", number):
+            c.loop({"i": math.prod(output.shape)}, f"{outputs[number]}[i] = {name_of(output.value)}[i];")
+    if not plan.size:
         c.statements.append("(void)scratch;")
-    return max(size, 1)
+    return max(plan.size, 1)
 
 
 def prefix_of(stem: str) -> str:

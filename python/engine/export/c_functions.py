@@ -200,6 +200,34 @@ static inline void @embed(const float *x, const float *table, float *y, long cou
     }
 }
 """,
+    "dot": """\
+/* y (a's outer, a's inner, b's outer, b's inner) = sums of products along the axes between outer and inner; if normalized,
+   with the numbers along such an axis divided by the root of their sum of squares, at least 1e-7 */
+static inline void @dot(const float *a, const float *b, float *y, long a_outer, long a_inner, long b_outer, long b_inner,
+                        long n, int normalized)
+{
+    for (long p = 0; p < a_outer * a_inner; ++p) {
+        const float *x = a + p / a_inner * n * a_inner + p % a_inner;
+        for (long q = 0; q < b_outer * b_inner; ++q) {
+            const float *z = b + q / b_inner * n * b_inner + q % b_inner;
+            float sum[2] = {0.0f, 0.0f}, squares[2] = {0.0f, 0.0f}, others[2] = {0.0f, 0.0f};
+            for (long i = 0; i < n; ++i) {
+                const float left = x[i * a_inner], right = z[i * b_inner];
+                @add(sum, left * right);
+                if (normalized) {
+                    @add(squares, left * left);
+                    @add(others, right * right);
+                }
+            }
+            if (normalized) {
+                sum[0] /= sqrtf(squares[0] > 1e-14f ? squares[0] : 1e-14f);
+                sum[0] /= sqrtf(others[0] > 1e-14f ? others[0] : 1e-14f);
+            }
+            *y++ = sum[0];
+        }
+    }
+}
+""",
     "encode": """\
 /* y (rows, tokens) = how often each token is among x (rows, n), or only whether */
 static inline void @encode(const float *x, float *y, long rows, long n, long tokens, int counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from engine._base.spec import free_name
 from engine.export.c_functions import FUNCTIONS
 from engine.export.graph import Stage, Step
 
-# The name of an array begins with so many characters of the layer's name.
-_KEPT = 40
+# The name of an array begins with so many characters of the name of a layer, an input or an output.
+KEPT = 40
 _PER_LINE = 8
 _INDENT = "    "
 
@@ -26,21 +26,23 @@ class CWriter:
 
     Args:
         prefix: the beginning of every name in the header.
+        reserved: names, without the prefix, that no array of a layer may have.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, reserved: Iterable[str]) -> None:
         self.prefix = prefix
         self.statements: list[str] = []
         self._arrays: dict[str, NDArray[Any]] = {}
         self._functions: list[str] = []
         self._same: dict[str, list[str]] = {}  # for each wanted name the names that arrays got instead
-        self._taken = {*FUNCTIONS, "predict", "test", "test_input", "test_output"}
+        self._taken = {*FUNCTIONS, "predict", "test", *reserved}
         self._layer = ""
 
     def begin(self, stage: Stage) -> None:
         """Begins the statements of a layer, whose name the next arrays get."""
-        self._layer = identifier(stage.layer[:_KEPT]) or "layer"
-        shapes = f"{shape_in_comment(stage.input_shape)} to {shape_in_comment(stage.shape)}"
+        self._layer = identifier(stage.layer[:KEPT]) or "layer"
+        given = " and ".join(map(shape_in_comment, stage.input_shapes))
+        shapes = f"{given} to {shape_in_comment(stage.shape)}"
         self.statements.append(f"/* {harmless(stage.layer)} ({harmless(stage.kind)}): {shapes} */")
 
     def array(self, array: NDArray[Any], name: str) -> str:

@@ -1,14 +1,18 @@
 """A model as a list of the steps of a prediction, from which every export format is written.
 
 The steps are made from the operations of the core, so that a new layer that is made of existing operations needs no code
-here or in the formats. All sizes are those of one sample, which consists of rows of equal width.
+here or in the formats. Layers that merge several inputs have a table of their own. All sizes are those of one sample,
+which consists of rows of equal width.
+
+Each step computes one *value*, and the values have the numbers of their steps. Negative numbers are the inputs of the
+model: -1 is the first.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +21,23 @@ from engine._base.checks import Shape, filled
 from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, Operation, Program
 from engine.layers import InputLayer, Layer
-from engine.layers.core import named_leaves
 from engine.layers.layer import Part
-from engine.layers.masking import masks_before
+from engine.layers.masking import mask_sources
 
 
 class Step(NamedTuple):
     """One operation of a prediction.
 
     Args:
-        kind: "dense", "take", "mean", "max", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit", or
-            an activation's name in the core; or "row_mask", which changes nothing, but determines the mask of the next
-            "masked_mean": it averages the rows that have a number other than `value`.
+        kind: "dense", "take", "mean", "max", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit",
+            "identity", the name of a merging operation or an activation's name in the core; or "row_mask", whose value
+            is a mask for "masked_mean": 1 for rows that have a number other than `value`, else 0.
         groups: the number of rows in a sample.
-        width: numbers in a row of the input.
+        width: numbers in a row of the (first) input.
         units: numbers in a row of the output.
         constants: the constants of the formula by name; those of an activation are under `parameters`.
         arrays: weights, and numbers for each column, by name.
+        reads: the numbers of the values that it reads.
     """
 
     kind: str
@@ -42,34 +46,58 @@ class Step(NamedTuple):
     units: int
     constants: Mapping[str, Any]
     arrays: Mapping[str, Float32]
+    reads: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many numbers its value has."""
+        return self.groups * self.units
 
 
 class Stage(NamedTuple):
-    """A use of a layer: a unique name, the layer's name and class, the shapes of its input and output, and its steps."""
+    """A use of a layer: a unique name, the layer's name and class, the shapes of its inputs and output, and its steps.
+
+    There is one step at least. The value of the last one is the output.
+    """
 
     name: str
     layer: str
     kind: str
-    input_shape: Shape
+    input_shapes: list[Shape]
     shape: Shape
     steps: list[Step]
 
 
-class Graph(NamedTuple):
-    """A model: its name, the name, dtype and shape of its input, its layers, and one sample with its outputs."""
+class Input(NamedTuple):
+    """An input of a model: its name, dtype and shape, and one sample for checking an export."""
 
     name: str
-    input_name: str
-    input_dtype: str
-    input_shape: Shape
-    stages: list[Stage]
+    dtype: str
+    shape: Shape
     sample: Float32
-    outputs: Float32
+
+
+class Output(NamedTuple):
+    """An output of a model: its name and shape, the number of its value, and what it is for the samples of the inputs."""
+
+    name: str
+    shape: Shape
+    value: int
+    expected: Float32
+
+
+class Graph(NamedTuple):
+    """A model: its name, its inputs, its layers, and its outputs."""
+
+    name: str
+    inputs: list[Input]
+    stages: list[Stage]
+    outputs: list[Output]
 
     @property
-    def output_shape(self) -> Shape:
-        """The shape of the output for one sample."""
-        return self.stages[-1].shape
+    def steps(self) -> list[Step]:
+        """The steps of all layers; each reads inputs of the model and values of steps before it."""
+        return [step for stage in self.stages for step in stage.steps]
 
 
 # The sample for checking an export has up to 1009 different numbers in [-1, 1], in the irregular order of the multiples of
@@ -79,91 +107,187 @@ _DIFFERENT, _STEP = 1009, 617
 _EXAMPLE = 40
 
 
-def graph_of(
-    name: str, inputs: InputLayer, parts: Sequence[Part], program: Program, tokens: int | None
-) -> Graph:
+class Parts(NamedTuple):
+    """The parts of a model for an export.
+
+    Args:
+        starts: its input layers.
+        parts: its layers, and the models among them, in the order in which they compute, once for each use.
+        leaves: the layers alone, without the models around them, in the same order.
+        reads: for each of `leaves` the numbers of the leaves whose outputs it reads; negative ones are inputs.
+        outputs: the numbers of the leaves whose outputs are those of the model.
+        tokens: for each input the number of different indices, if it is indices; else None.
+        input_names: the names of the inputs.
+        output_names: the names of the outputs; None for those of the layers that compute them.
+    """
+
+    starts: Sequence[InputLayer]
+    parts: Sequence[Part]
+    leaves: Sequence[Layer]
+    reads: Sequence[Sequence[int]]
+    outputs: Sequence[int]
+    tokens: Sequence[int | None]
+    input_names: Sequence[str]
+    output_names: Sequence[str] | None
+
+
+def graph_of(name: str, parts: Parts, program: Program) -> Graph:
     """Returns the graph of a model.
 
     Args:
         name: the name of the model.
-        inputs: its input layer.
-        parts: its layers, and the models among them, once for each use.
+        parts: its parts.
         program: the program of the model.
-        tokens: the number of different indices, if the inputs are indices; else None.
 
     Raises:
         ValueError: if the length of samples is not fixed, a layer is written in Python, or weights aren't finite.
     """
-    shape = inputs.sample_shape
-    if None in shape:
-        msg = (
-            f"model {name!r} takes samples of any length, {(None, *shape)}, but a file is for one of them: export "
-            "a model of the same layers that begins with Input() of known lengths, such as "
-            f"keras.Sequential([keras.Input({filled(shape, _EXAMPLE)}), *model.layers]), whose weights are the same"
-        )
-        raise ValueError(msg)
-    stages = stages_of(named_leaves(parts), shape)
+    for start in parts.starts:
+        if None in start.sample_shape:
+            msg = (
+                f"model {name!r} takes samples of any length, {start.shape}, but a file is for one of them: export "
+                "a model of the same layers that begins with Input() of known lengths, such as "
+                f"keras.Sequential([keras.Input({filled(start.sample_shape, _EXAMPLE)}), *model.layers]), whose "
+                "weights are the same"
+            )
+            raise ValueError(msg)
+    inputs = [
+        Input(given or "inputs", start.dtype, start.sample_shape, _sample(start.sample_shape, tokens))
+        for given, start, tokens in zip(parts.input_names, parts.starts, parts.tokens, strict=True)
+    ]
+    stages, values = _stages_of(parts)
+    shapes = [stage.shape for stage in stages]
+    names = parts.output_names or [
+        inputs[-1 - number].name if number < 0 else stages[number].name for number in parts.outputs
+    ]
+    expected = program.predict(np.concatenate([each.sample for each in inputs])[np.newaxis])[0]
+    outputs = list[Output]()
+    for number, given in zip(parts.outputs, names, strict=True):
+        shape = inputs[-1 - number].shape if number < 0 else shapes[number]
+        found, expected = np.split(expected, [math.prod(shape)])
+        outputs.append(Output(given, shape, number if number < 0 else values[number], found))
+    return Graph(name or "model", inputs, stages, outputs)
+
+
+def _sample(shape: Shape, tokens: int | None) -> Float32:
+    """Returns the sample of an input of this shape, as a vector."""
     numbers = np.arange(math.prod(shape)) * _STEP % min(tokens or _DIFFERENT, _DIFFERENT)
     sample = numbers.astype(np.float32)
-    if tokens is None:
-        sample = (sample - _DIFFERENT // 2) / np.float32(_DIFFERENT // 2)
-    outputs = program.predict(sample[np.newaxis])[0]
-    return Graph(name or "model", inputs.name or "inputs", inputs.dtype, shape, stages, sample, outputs)
+    return sample if tokens is not None else (sample - _DIFFERENT // 2) / np.float32(_DIFFERENT // 2)
 
 
-def stages_of(layers: Iterable[tuple[str, Layer]], input_shape: Shape) -> list[Stage]:
-    """Returns the steps of `layers`, which come with their names and are built for samples of `input_shape`.
-
-    Raises:
-        ValueError: if a layer is written in Python, or weights aren't finite.
-    """
+def _stages_of(parts: Parts) -> tuple[list[Stage], list[int]]:
+    """Returns the stages of all layers, and the number of the value that each of them has as its output."""
+    reserved = dict(zip(parts.output_names or (), parts.outputs, strict=False))
     # Layers may have empty names, which ONNX forbids.
-    named = [(name or type(layer).__name__.lower(), layer) for name, layer in layers]
-    shape, stages, free = input_shape, list[Stage](), _free_names([name for name, _ in named])
-    for (name, layer), (masks, masked) in zip(named, _masks([layer for _, layer in named]), strict=True):
-        out = layer._output_shape_for(shape)
-        steps = list(_with_mask(_steps_of(layer, shape), masks, masked))
-        stages.append(Stage(next(free), name, type(layer).__name__, shape, out, steps))
-        shape = out
-    return stages
+    named = [
+        name or type(leaf).__name__.lower()
+        for name, leaf in zip(_names_of_leaves(parts.parts), parts.leaves, strict=True)
+    ]
+    masks = _Masks(parts)
+    stages, values, free = list[Stage](), list[int](), _free_names(named, reserved)
+    count = 0
+    for number, (layer, reads) in enumerate(zip(parts.leaves, parts.reads, strict=True)):
+        shapes = [parts.starts[-1 - each].sample_shape if each < 0 else stages[each].shape for each in reads]
+        (shape,) = layer._output_shapes_for(shapes)
+        read = tuple(each if each < 0 else values[each] for each in reads)
+        steps = list[Step]()
+        for step in masks.around(number, _steps_of(layer, shapes, masks.shape_before(number, stages))):
+            if step.kind == "row_mask":  # the step after it reads the same
+                masks.values[number] = count + len(steps)
+                steps.append(step._replace(reads=read))
+                continue
+            mask = masks.values[masks.before[number]] if step.kind == "masked_mean" else None
+            steps.append(step._replace(reads=read if mask is None else (*read, mask)))
+            read = (count + len(steps) - 1,)
+        if not steps:
+            size = math.prod(shape)
+            steps.append(Step("identity", 1, size, size, {}, {}, read))
+        count += len(steps)
+        values.append(count - 1)
+        stages.append(Stage(next(free), named[number], type(layer).__name__, shapes, shape, steps))
+    return stages, values
 
 
-def _free_names(names: list[str]) -> Iterator[str]:
-    """Yields unique names for `names`: a name that is used before gets a number."""
-    taken, found = set(names), set[str]()
-    for name in names:
-        unique = free_name(name, taken | found) if name in found else name
+def _names_of_leaves(parts: Sequence[Part], root: str = "") -> Iterator[str]:
+    """Yields the names of the layers in `parts`, with those of the models around them, once for each use."""
+    for part in parts:
+        if isinstance(part, Layer):
+            yield f"{root}{part.name}"
+        else:
+            yield from _names_of_leaves(part._parts(), f"{root}{part.name}/")
+
+
+def _free_names(names: Sequence[str], reserved: Mapping[str, int]) -> Iterator[str]:
+    """Yields unique names for `names`: a name that is used before gets a number.
+
+    Args:
+        names: the wanted names.
+        reserved: names that belong to one of them only, by its number in the list.
+    """
+    taken, found = {*names, *reserved}, set[str]()
+    for number, name in enumerate(names):
+        refused = name in found or reserved.get(name, number) != number
+        unique = free_name(name, taken | found) if refused else name
         found.add(unique)
         yield unique
 
 
-def _masks(stack: list[Layer]) -> list[tuple[bool, bool]]:
-    """Returns for each layer whether it makes a mask that a later mean uses, and whether its own means use a mask."""
-    sources = zip(stack, masks_before(stack), strict=False)
-    means = [layer._consumes_mask and source is not None for layer, source in sources]
-    awaited, found = False, []
-    for layer, masked in zip(reversed(stack), reversed(means), strict=True):
-        found.append((layer._makes_mask and awaited, masked))
-        awaited = masked or (awaited and not layer._makes_mask)
-    return found[::-1]
+class _Masks:
+    """Which masks a prediction computes, for the means that leave out masked rows.
+
+    Attributes:
+        before: for each layer the number of the layer that made the mask of its inputs; None is no mask.
+        values: for each layer whose mask is computed, the number of the value of that mask.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        leaves = parts.leaves
+        sources, _ = mask_sources(leaves, parts.reads)
+        self.before: dict[int, int] = {
+            number: source for number, source in enumerate(sources) if source is not None
+        }
+        self.values: dict[int, int] = {}
+        self._masked = {number for number in self.before if leaves[number]._consumes_mask}
+        self._awaited = {self.before[number] for number in self._masked}
+
+    def shape_before(self, number: int, stages: Sequence[Stage]) -> Shape | None:
+        """Returns the shape of the mask of the inputs of a layer; None if there is no mask."""
+        return stages[self.before[number]].shape[:-1] if number in self.before else None
+
+    def around(self, number: int, steps: Iterator[Step]) -> Iterator[Step]:
+        """Yields the steps of a layer with those that compute its mask, and with means that read one."""
+        for step in steps:
+            if number in self._awaited and step.kind in ("embedding", "mask"):
+                value = step.constants.get("value", 0.0)
+                yield Step("row_mask", step.groups, step.width, 1, {"value": value}, {})
+            masked = number in self._masked and step.kind == "mean"
+            yield step._replace(kind="masked_mean") if masked else step
 
 
-def _with_mask(steps: list[Step], masks: bool, masked: bool) -> Iterator[Step]:
-    for step in steps:
-        if masks and step.kind in ("embedding", "mask"):
-            value = step.constants.get("value", 0.0)
-            yield Step("row_mask", step.groups, step.width, step.width, {"value": value}, {})
-        yield step._replace(kind="masked_mean") if masked and step.kind == "mean" else step
+def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -> Iterator[Step]:
+    """Yields the steps of a layer.
 
+    Args:
+        layer: the layer.
+        shapes: of one sample of each of its inputs.
+        mask_shape: of the mask of its inputs; None if there is none.
 
-def _steps_of(layer: Layer, shape: Shape) -> list[Step]:
+    Raises:
+        ValueError: if the layer is written in Python, or weights aren't finite.
+    """
     if not all(np.isfinite(array).all() for array in layer.weights):
         msg = f"layer {layer.name!r} has weights that are NaN or infinite, so that its outputs mean nothing: train it again"
         raise ValueError(msg)
+    merging = next((MERGING[cls.__name__] for cls in type(layer).__mro__ if cls.__name__ in MERGING), None)
+    if merging is not None and not layer._is_custom:
+        (shape,) = layer._output_shapes_for(shapes)
+        yield merging(layer, shapes, shape)
+        return
     weights = iter(layer.weights)
-    steps: list[Step] = []
-    size = math.prod(shape)
-    for operation in layer._operations_for(shape):
+    size = math.prod(shapes[0])
+    with_mask = None if mask_shape is None else layer._lower_masked(shapes[0], mask_shape)
+    for operation in layer._operations_for_inputs(shapes, with_mask):
         lowering = LOWERINGS.get(operation["kind"])
         if lowering is None:
             msg = (
@@ -173,9 +297,8 @@ def _steps_of(layer: Layer, shape: Shape) -> list[Step]:
             raise ValueError(msg)
         groups = operation.get("groups", 1)
         for step in lowering(operation, weights, groups, size // groups):
-            steps.append(step)
-            size = step.groups * step.units
-    return steps
+            yield step
+            size = step.size
 
 
 def _dense(operation: Operation, weights: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
@@ -289,6 +412,42 @@ LOWERINGS: dict[str, Callable[[Operation, Iterator[Float32], int, int], Iterator
     "encoding": _encoding,
     "warp": _nothing,
     "activity_regularization": _nothing,
+}
+
+
+def _elementwise(layer: Layer, shapes: Sequence[Shape], shape: Shape) -> Step:
+    """Returns the step of a layer that computes each number of its output from one of each input, which it broadcasts."""
+    kind = next(cls.__name__.lower() for cls in type(layer).__mro__ if cls.__name__ in MERGING)
+    size = math.prod(shape)
+    return Step(kind, 1, math.prod(shapes[0]), size, {"shapes": list(shapes), "shape": shape}, {})
+
+
+def _concatenate(layer: Layer, shapes: Sequence[Shape], shape: Shape) -> Step:
+    axis = cast("Any", layer).axis
+    axis = axis + len(shape) if axis < 0 else axis - 1
+    size = math.prod(shape)
+    return Step("concatenate", 1, math.prod(shapes[0]), size, {"shapes": list(shapes), "axis": axis}, {})
+
+
+def _dot(layer: Layer, shapes: Sequence[Shape], shape: Shape) -> Step:
+    """Returns the step of a layer `Dot`: sums of products along one axis of each of its two inputs."""
+    given, ranks = cast("Any", layer).axes, [len(each) for each in shapes]
+    both = (given, given) if isinstance(given, int) else tuple(given)
+    axes = tuple(axis + rank if axis < 0 else axis - 1 for axis, rank in zip(both, ranks, strict=True))
+    constants = {"shapes": list(shapes), "axes": axes, "normalize": bool(cast("Any", layer).normalize)}
+    return Step("dot", 1, math.prod(shapes[0]), math.prod(shape), constants, {})
+
+
+# The function that makes the step of each layer that merges several inputs, by the name of its class.
+MERGING: dict[str, Callable[[Layer, Sequence[Shape], Shape], Step]] = {
+    "Add": _elementwise,
+    "Subtract": _elementwise,
+    "Multiply": _elementwise,
+    "Average": _elementwise,
+    "Maximum": _elementwise,
+    "Minimum": _elementwise,
+    "Concatenate": _concatenate,
+    "Dot": _dot,
 }
 
 

@@ -17,11 +17,13 @@ from engine._base.checks import integer
 from engine._base.extras import extra
 from engine._core_interface.cpp import __version__
 from engine.export.graph import Graph, Step, loops_of
-from engine.export.onnx_writer import OnnxWriter
+from engine.export.onnx_writer import OnnxWriter, Tensor
 
 OPSET = 13
 # The largest size of a protocol buffer.
 MOST_BYTES = 2**31 - 2**20
+# What `Dot(normalize=True)` divides by at least.
+_SMALLEST_LENGTH = 1e-7
 
 
 def _dense(w: OnnxWriter, step: Step) -> None:
@@ -76,17 +78,15 @@ def _pool(w: OnnxWriter, step: Step) -> None:
 def _masked_mean(w: OnnxWriter, step: Step) -> None:
     """Replaces the mean by 0 if the mask keeps no row."""
     w.reshape((step.constants["rows"], step.units))
-    rows = w.constant(np.array([1], np.int64), "axes")
-    count = w("Max", w("ReduceSum", w.row_mask, rows, keepdims=0), 1.0)
-    w.x = w("Div", w("ReduceSum", w("Mul", w.x, w.row_mask), rows, keepdims=0), count)
+    rows, mask = w.constant(np.array([1], np.int64), "axes"), w.others[0].name
+    count = w("Max", w("ReduceSum", mask, rows, keepdims=0), 1.0)
+    w.x = w("Div", w("ReduceSum", w("Mul", w.x, mask), rows, keepdims=0), count)
     w.shape = (step.units,)
 
 
 def _row_mask(w: OnnxWriter, step: Step) -> None:
-    x, shape = w.x, w.shape
     w.reshape((step.groups, step.width))
-    w.row_mask = _kept(w, step)
-    w.x, w.shape = x, shape
+    w.x, w.shape = _kept(w, step), (step.groups, 1)
 
 
 def _mask(w: OnnxWriter, step: Step) -> None:
@@ -163,6 +163,71 @@ def _sparsemax(w: OnnxWriter, step: Step) -> None:
     above = w.cast(beyond, "float32")
     excess = w("Sub", w("ReduceSum", w("Mul", above, largest), last), 1.0)
     w.x = w("Relu", w("Sub", x, w("Div", excess, w("ReduceSum", above, last))))
+
+
+def _merge(kind: str) -> Callable[[OnnxWriter, Step], None]:
+    """Returns the function of an operator with two inputs, which joins any number of them, one after the other."""
+
+    def emit(w: OnnxWriter, step: Step) -> None:
+        first, *others = _broadcast(w, step)
+        for other in others:
+            first = w(kind, first, other)
+        w.x, w.shape = first, step.constants["shape"]
+
+    return emit
+
+
+def _merge_at_once(kind: str) -> Callable[[OnnxWriter, Step], None]:
+    """Returns the function of an operator with any number of inputs."""
+
+    def emit(w: OnnxWriter, step: Step) -> None:
+        w.x = w(kind, *_broadcast(w, step))
+        w.shape = step.constants["shape"]
+
+    return emit
+
+
+def _average(w: OnnxWriter, step: Step) -> None:
+    _merge("Add")(w, step)
+    w.x = w("Div", w.x, float(len(step.reads)))
+
+
+def _broadcast(w: OnnxWriter, step: Step) -> list[str]:
+    """Returns the names of the inputs, to whose samples leading axes are added, since those of the batch must meet."""
+    axes = len(step.constants["shape"])
+    return [w.reshaped(each, (1,) * (axes - len(each.shape)) + each.shape) for each in _inputs(w)]
+
+
+def _inputs(w: OnnxWriter) -> list[Tensor]:
+    return [Tensor(w.x, w.shape), *w.others]
+
+
+def _concatenate(w: OnnxWriter, step: Step) -> None:
+    axis, tensors = step.constants["axis"], _inputs(w)
+    w.x = w("Concat", *(each.name for each in tensors), axis=axis + 1)
+    length = sum(each.shape[axis] for each in tensors)
+    w.shape = (*tensors[0].shape[:axis], length, *tensors[0].shape[axis + 1 :])
+
+
+def _dot(w: OnnxWriter, step: Step) -> None:
+    """Brings the axes of the products to the end of the first input and to the front of the second, and multiplies them."""
+    factors, sizes = list[str](), list[int]()
+    for number, (tensor, axis) in enumerate(zip(_inputs(w), step.constants["axes"], strict=True)):
+        shape = tensor.shape
+        w.x, w.shape = tensor
+        if step.constants["normalize"]:
+            w.x = w("Div", w.x, w("Max", w("ReduceL2", w.x, axes=[axis + 1]), _SMALLEST_LENGTH))
+        outer, length, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+        if number == 0 and inner > 1:
+            w.reshape((outer, length, inner))
+            w.x, w.shape = w("Transpose", w.x, perm=[0, 1, 3, 2]), (outer, inner, length)
+        elif number == 1 and outer > 1:
+            w.reshape((outer, length, inner))
+            w.x, w.shape = w("Transpose", w.x, perm=[0, 2, 1, 3]), (length, outer, inner)
+        sizes.append(outer * inner)
+        w.reshape((sizes[0], length) if number == 0 else (length, sizes[1]))
+        factors.append(w.x)
+    w.x, w.shape = w("MatMul", *factors), (sizes[0], sizes[1])
 
 
 def _general_relu(w: OnnxWriter, x: str, *constants: float) -> str:
@@ -254,14 +319,23 @@ OPERATIONS: dict[str, Callable[[OnnxWriter, Step], None]] = {
     "softmax": _softmax,
     "log_softmax": _softmax,
     "sparsemax": _sparsemax,
+    "identity": lambda *_: None,
+    "add": _merge("Add"),
+    "subtract": _merge("Sub"),
+    "multiply": _merge("Mul"),
+    "average": _average,
+    "maximum": _merge_at_once("Max"),
+    "minimum": _merge_at_once("Min"),
+    "concatenate": _concatenate,
+    "dot": _dot,
 }
 
 
 def write_onnx(graph: Graph, path: Path, opset_version: int = OPSET) -> None:
     """Writes `graph` as an ONNX model.
 
-    The input has the name of the input layer and its dtype, the output that of the last layer, and so have the tensors
-    between; the batch axis is free and called "batch".
+    Each input has the name of its input layer and its dtype, each output that of the layer that computes it or its key in
+    a dict, and each tensor between that of its layer; the batch axis is free and called "batch".
 
     Args:
         graph: the model.
@@ -276,20 +350,27 @@ def write_onnx(graph: Graph, path: Path, opset_version: int = OPSET) -> None:
     onnx = extra("onnx", "onnx", "export to ONNX")
     helper = onnx.helper
     opset = integer(opset_version, "opset_version", OPSET, onnx.defs.onnx_opset_version())
-    size = sum(
-        array.nbytes for stage in graph.stages for step in stage.steps for array in step.arrays.values()
-    )
+    size = sum(array.nbytes for step in graph.steps for array in step.arrays.values())
     if size > MOST_BYTES:
         msg = f"model {graph.name!r} has {size:,} bytes of weights, but an ONNX file holds at most 2 GiB: save() it, or export fewer layers"
         raise ValueError(msg)
     writer = OnnxWriter(onnx, graph)
     _emit(writer, graph)
-    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(graph.input_dtype))
+    inputs = [
+        helper.make_tensor_value_info(
+            name, helper.np_dtype_to_tensor_dtype(np.dtype(each.dtype)), ["batch", *each.shape]
+        )
+        for name, each in zip(writer.inputs, graph.inputs, strict=True)
+    ]
+    outputs = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *each.shape])
+        for name, each in zip(writer.outputs(graph), graph.outputs, strict=True)
+    ]
     body = helper.make_graph(
         writer.nodes,
         graph.name,
-        [helper.make_tensor_value_info(writer.input, dtype, ["batch", *graph.input_shape])],
-        [helper.make_tensor_value_info(writer.x, onnx.TensorProto.FLOAT, ["batch", *graph.output_shape])],
+        inputs,
+        outputs,
         writer.initializers,
     )
     model = helper.make_model(
@@ -309,13 +390,13 @@ def write_onnx(graph: Graph, path: Path, opset_version: int = OPSET) -> None:
 
 
 def _emit(writer: OnnxWriter, graph: Graph) -> None:
-    if graph.input_dtype != "float32":
-        writer.x = writer.cast(writer.x, "float32")
     for stage in graph.stages:
         writer.begin(stage)
         for step in stage.steps:
+            writer.begin_step(step)
             if step.kind in ACTIVATIONS:
                 writer.x = ACTIVATIONS[step.kind](writer, writer.x, *step.constants["parameters"])
             else:
                 OPERATIONS[step.kind](writer, step)
+            writer.end_step()
         writer.end(stage)

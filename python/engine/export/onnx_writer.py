@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 from engine._base.checks import Shape
 from engine._base.spec import free_name
 from engine.export.graph import Graph, Stage, Step
+
+
+class Tensor(NamedTuple):
+    """A tensor: its name, and its shape for one sample."""
+
+    name: str
+    shape: Shape
 
 
 class OnnxWriter:
@@ -20,9 +27,9 @@ class OnnxWriter:
         graph: the model. The names of its layers are reserved for their outputs.
 
     Attributes:
-        x: the name of the current tensor, the output of the last node.
+        x: the name of the current tensor: the first input of a step, or the output of the last node.
         shape: the shape of this tensor for one sample.
-        row_mask: the name of the mask for the next mean: 1 for rows to average, else 0, of shape (rows, 1).
+        others: the other inputs of a step.
     """
 
     def __init__(self, onnx: Any, graph: Graph) -> None:
@@ -32,14 +39,30 @@ class OnnxWriter:
         self._taken = {stage.name for stage in graph.stages}
         self._arrays: dict[str, list[tuple[str, NDArray[Any]]]] = {}  # names and arrays by the wanted name
         self._scalars: dict[float, str] = {}
-        self.input = self.x = self._free(graph.input_name)
-        self._layer, self._name, self._first = self.input, self.input, 0
-        self.shape = graph.input_shape
-        self.row_mask = ""
+        self.inputs = [self._free(each.name) for each in graph.inputs]
+        self._layer, self._name, self._first = "input", "input", 0
+        self.x, self.shape, self.others = "", cast("Shape", ()), list[Tensor]()
+        self._values: dict[int, Tensor] = {}  # by the number of the value
+        self._steps = 0
+        for number, (name, each) in enumerate(zip(self.inputs, graph.inputs, strict=True)):
+            self.x, self._layer, self._name = name, name, name
+            if each.dtype != "float32":
+                self.x = self.cast(name, "float32")
+            self._values[-1 - number] = Tensor(self.x, each.shape)
 
     def begin(self, stage: Stage) -> None:
         """Begins the nodes of a layer, whose name they get."""
         self._layer, self._name, self._first = stage.layer, stage.name, len(self.nodes)
+
+    def begin_step(self, step: Step) -> None:
+        """Makes the inputs of a step the current tensor and the other ones."""
+        first, *self.others = (self._values[number] for number in step.reads)
+        self.x, self.shape = first
+
+    def end_step(self) -> None:
+        """Makes the current tensor the value of the step."""
+        self._values[self._steps] = Tensor(self.x, self.shape)
+        self._steps += 1
 
     def end(self, stage: Stage) -> None:
         """Ends the nodes of a layer: the current tensor gets the layer's output shape and name."""
@@ -47,6 +70,19 @@ class OnnxWriter:
         if len(self.nodes) == self._first:
             self("Identity", self.x)
         self.nodes[-1].output[0] = self.x = stage.name
+        self._values[self._steps - 1] = Tensor(self.x, self.shape)
+
+    def outputs(self, graph: Graph) -> list[str]:
+        """Returns the names of the outputs of the model, for which it adds nodes where they differ from those of layers."""
+        found = list[str]()
+        for output in graph.outputs:
+            name = self._values[output.value].name
+            if name != output.name or name in found or name in self.inputs:
+                self._name = output.name
+                self("Identity", name)
+                name = self.nodes[-1].output[0] = self._free(output.name)
+            found.append(name)
+        return found
 
     def __call__(
         self, kind: str, *inputs: str | float | NDArray[Any], outputs: int = 1, **attributes: Any
@@ -90,6 +126,12 @@ class OnnxWriter:
         if shape != self.shape:
             self.x = self("Reshape", self.x, self.constant(np.array([0, *shape], np.int64), "shape"))
             self.shape = shape
+
+    def reshaped(self, tensor: Tensor, shape: Shape) -> str:
+        """Returns the name of a tensor whose samples are reshaped to `shape`."""
+        self.x, self.shape = tensor
+        self.reshape(shape)
+        return self.x
 
     def rows(self, step: Step) -> None:
         """Reshapes the current tensor so that the rows of the step lie along the last axis."""

@@ -1,8 +1,11 @@
 """State dicts of PyTorch: the weights of a model as those of the same network made of torch.nn.
 
-That network is a `torch.nn.Sequential` with one module for each layer, and another one for the activation of a Dense
+A chain of layers is a `torch.nn.Sequential` with one module for each layer, and another one for the activation of a Dense
 layer: `Dense(8, activation="relu")` corresponds to `Linear(..., 8), ReLU()`. Keys begin with the number of the module. The
 weights of a layer that is used several times have several keys.
+
+A graph is a module with an attribute for each layer, which has the layer's name; its `forward` applies the activations.
+Keys begin with that name. A model within is a module of its own, in a chain as well as in a graph.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import REAL, Shape
+from engine._base.checks import REAL
 from engine._base.extras import extra
+from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32
 from engine._data.array_conversion import as_float32
 from engine.activations import linear
@@ -30,6 +34,7 @@ from engine.layers import (
     PReLU,
     RMSNormalization,
 )
+from engine.layers.layer import Part
 
 Array = NDArray[Any]
 
@@ -129,11 +134,11 @@ class Module(NamedTuple):
         return f"{self.prefix}.{entry.key}"
 
 
-def to_torch_state_dict(layers: Sequence[Any], shape: Shape, modules: object, numpy: bool) -> dict[str, Any]:
-    """Returns the result of `Model.to_torch_state_dict` for built `layers`, which may be models, and a sample's shape."""
+def to_torch_state_dict(model: Part, modules: object, numpy: bool) -> dict[str, Any]:
+    """Returns the result of `Model.to_torch_state_dict` for a built model."""
     torch = None if numpy else extra("torch", "torch", "a state dict of tensors, unless `numpy=True`,")
     state: dict[str, Any] = {}
-    for module in _modules(layers, shape, modules):
+    for module in _modules(model, modules):
         for entry in module.entries:
             if entry.exported:
                 value = np.array(entry.value, order="C")
@@ -141,15 +146,13 @@ def to_torch_state_dict(layers: Sequence[Any], shape: Shape, modules: object, nu
     return state
 
 
-def from_torch_state_dict(
-    layers: Sequence[Any], shape: Shape, state: object, modules: object
-) -> list[Float32]:
-    """Returns the weights for `layers` from a state dict. `Model.from_torch_state_dict` then sets them."""
+def from_torch_state_dict(model: Part, state: object, modules: object) -> dict[Layer, list[Float32]]:
+    """Returns the weights of each layer from a state dict. `Model.from_torch_state_dict` then sets them."""
     if not isinstance(state, Mapping):
         hint = ": pass its state_dict()" if hasattr(state, "state_dict") else ""
         msg = f"`state` must be a state dict, tensors or arrays by key, got a {type(state).__name__}{hint}"
         raise TypeError(msg)
-    found = _modules(layers, shape, modules)
+    found = _modules(model, modules)
     arrays = {str(key): _array(str(key), value) for key, value in state.items()}
     entries = {module.key(entry): entry for module in found for entry in module.entries}
     _require_fit(arrays, entries, found)
@@ -165,25 +168,28 @@ def from_torch_state_dict(
         if not all(map(np.array_equal, first, own)):
             msg = f"`state` has other values for {module.prefix!r} than before for the same layer, {module.layer.name!r}"
             raise ValueError(msg)
-    return [array for own in weights.values() for array in own]
+    return weights
 
 
-def _numbered(layers: Sequence[Any], shape: Shape, root: str = "") -> Iterator[Module]:
-    """Yields the modules of `layers`. A model among them is a Sequential within the Sequential."""
-    number = 0
-    for layer in layers:
-        if isinstance(layer, InputLayer):
+def _modules_of(model: Part, root: str = "") -> Iterator[Module]:
+    """Yields the modules of a model with weights; `root` is the beginning of their names."""
+    taken, number = set[str](), 0
+    for part in model._parts_in_order:
+        if isinstance(part, InputLayer):
             continue
-        if not isinstance(layer, Layer):
-            yield from _numbered(layer._parts_in_order, shape, f"{root}{number}.")
-        elif layer.weights:
-            yield Module(f"{root}{number}", layer, _entries(layer, shape))
-        number += 1 + (isinstance(layer, Dense) and layer.activation is not linear)
-        shape = layer._output_shape_for(shape)
+        name = str(number)
+        if model._is_graph:  # torch allows no dots in the name of a module
+            name = free_name(part.name.replace(".", "_"), taken)
+            taken.add(name)
+        if not isinstance(part, Layer):
+            yield from _modules_of(part, f"{root}{name}.")
+        elif part.weights:
+            yield Module(f"{root}{name}", part, _entries(part))
+        number += 1 + (isinstance(part, Dense) and part.activation is not linear)
 
 
-def _modules(layers: Sequence[Any], shape: Shape, names: object) -> list[Module]:
-    found = list(_numbered(layers, shape))
+def _modules(model: Part, names: object) -> list[Module]:
+    found = list(_modules_of(model))
     if names is None:
         return found
     found = list({module.layer: module for module in found}.values())
@@ -204,14 +210,13 @@ def _modules(layers: Sequence[Any], shape: Shape, names: object) -> list[Module]
     return [module._replace(prefix=name) for module, name in zip(found, names, strict=True)]
 
 
-def _entries(layer: Layer, shape: Shape) -> list[Entry]:
+def _entries(layer: Layer) -> list[Entry]:
     twin = next((TWINS[cls] for cls in type(layer).__mro__ if cls in TWINS), None)
     if twin is not None and not layer._is_custom:
         return twin(layer)
-    names = [weight.name for weight in layer._weights_for(shape)]
     return [
         Entry(name, array, index)
-        for index, (name, array) in enumerate(zip(names, layer.weights, strict=True))
+        for index, (name, array) in enumerate(zip(layer._weight_names, layer.weights, strict=True))
     ]
 
 

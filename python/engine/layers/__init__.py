@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine._base.lazy_imports import on_first_use
 from engine._base.spec import serialize
-from engine.layers.activations import ELU, LeakyReLU, PReLU, ReLU, Softmax
+from engine.layers.activations import ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
 from engine.layers.augmentation import (
     RandomElastic,
     RandomFlip,
@@ -18,7 +18,10 @@ from engine.layers.core import Activation, ActivityRegularization, Dense, Input,
 from engine.layers.discretization import Discretization
 from engine.layers.embedding import Embedding
 from engine.layers.function import Lambda
+from engine.layers.hashing import HashedCrossing, Hashing
+from engine.layers.input_spec import InputSpec
 from engine.layers.layer import Layer, deserialize, get
+from engine.layers.lookup import IntegerLookup, StringLookup
 from engine.layers.masking import Masking
 from engine.layers.merging import (
     Add,
@@ -64,6 +67,7 @@ from engine.layers.regularization import (
     SpatialDropout3D,
 )
 from engine.layers.reshaping import Flatten, Identity, Permute, RepeatVector, Reshape
+from engine.layers.text_vectorization import TextVectorization
 
 __all__ = [
     "ELU",
@@ -96,9 +100,13 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "HashedCrossing",
+    "Hashing",
     "Identity",
     "Input",
     "InputLayer",
+    "InputSpec",
+    "IntegerLookup",
     "Lambda",
     "Layer",
     "LayerNormalization",
@@ -124,7 +132,10 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "StringLookup",
     "Subtract",
+    "TextVectorization",
+    "ThresholdedReLU",
     "UnitNormalization",
     "add",
     "average",

@@ -80,8 +80,11 @@ def canonical(value: Any) -> Any:
 
 
 def canonical_dtype(dtype: Any) -> np.dtype[Any]:
-    """Returns the dtype in which Keras passes an array of `dtype` to a layer: float32, and 32 bits for integers of 64."""
-    given = np.dtype(dtype)
+    """Returns the dtype in which Keras passes an array of `dtype` to a layer: float32, and 32 bits for integers of 64.
+
+    For "string" it is the dtype of strings.
+    """
+    given = np.dtype(np.str_ if isinstance(dtype, str) and dtype == "string" else dtype)
     if given.kind == "f":
         return np.dtype(np.float32)
     halved: np.dtype[Any] = np.dtype({"int64": "int32", "uint64": "uint32"}.get(given.name, given.name))

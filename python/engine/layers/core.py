@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import activations, constraints, initializers, regularizers
 from engine._base.checks import Shape, dtype_of, flag, integer, only_default, real, require, text_of_shape
+from engine._base.lazy_imports import from_package
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import DenseOperation, LayerOperation, activation_operation, extended
 from engine.layers._outputs import shape_by_trial
 from engine.layers.hosts import FunctionHost
+from engine.layers.input_spec import InputSpec
 from engine.layers.layer import Layer, Part, register
 from engine.layers.symbols import KerasTensor, Symbolic
 from engine.layers.weights import Weight, asked
@@ -75,6 +77,7 @@ class Dense(Layer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
         super().__init__(activity_regularizer=activity_regularizer, **options)
+        self.input_spec = InputSpec(min_ndim=2)
 
     @property
     def kernel(self) -> Float32:
@@ -155,7 +158,8 @@ class InputLayer(Symbolic, Layer):
             batch to batch, such as `(None,)` for texts.
         batch_size: size of the batch axis in the symbolic shape. Batches of any size are accepted.
         dtype: dtype of the data. Data of any other real dtype is accepted, too. If it is an integer dtype, a custom first
-            layer gets integers, which are exact up to 2**24.
+            layer gets integers, which are exact up to 2**24. "string" is for data of strings, which layers such as
+            `StringLookup` and `TextVectorization` read.
         sparse: whether the samples are SciPy sparse matrices. The model accepts sparse and dense data in either case.
         ragged: must be False or None; all samples have one shape.
         batch_shape: shape with the batch axis, instead of `shape`.
@@ -213,7 +217,8 @@ class InputLayer(Symbolic, Layer):
         self.shape = self.batch_shape = (self.batch_size, *self.sample_shape)
         # Keras takes Python's types for the dtypes that it computes in.
         wanted = "float32" if dtype is None or dtype is float else "int32" if dtype is int else dtype
-        self.dtype = dtype_of(wanted, "dtype").name
+        text = wanted is str or (isinstance(wanted, str) and wanted in ("string", "str"))
+        self.dtype = "string" if text else dtype_of(wanted, "dtype").name
         self._tensor = KerasTensor(self.sample_shape, start=self, dtype=self.dtype)
 
     @property
@@ -250,7 +255,8 @@ def Input(  # noqa: N802, PLR0917 # Keras' name and signature
             batch to batch, such as `(None,)` for texts.
         batch_size: size of the batch axis in the symbolic shape. Batches of any size are accepted.
         dtype: dtype of the data. Data of any other real dtype is accepted, too. If it is an integer dtype, a custom first
-            layer gets integers, which are exact up to 2**24.
+            layer gets integers, which are exact up to 2**24. "string" is for data of strings, which layers such as
+            `StringLookup` and `TextVectorization` read.
         sparse: whether the samples are SciPy sparse matrices. The model accepts sparse and dense data in either case.
         ragged: must be False or None; all samples have one shape.
         batch_shape: shape with the batch axis, instead of `shape`.
@@ -336,3 +342,10 @@ class ActivityRegularization(Layer):
         self.l1 = real(l1, "l1", 0.0)
         self.l2 = real(l2, "l2", 0.0)
         super().__init__(activity_regularizer=regularizers.L1L2(self.l1, self.l2), **options)
+
+
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
+    # Keras 2 had more layers in its `keras.layers.core`.
+    __getattr__ = from_package(
+        __name__, "Dropout Flatten Lambda Layer Masking Permute RepeatVector Reshape SpatialDropout1D"
+    )

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import Shape, with_noun
 from engine._core_interface.cpp import Float32, Operation, Rows
 from engine._core_interface.host_steps import BackwardStep, ForwardStep, LayerStep
+from engine._data.strings import with_dtype
 from engine.layers._outputs import checked_output, scalar
 from engine.layers.symbols import CallArguments
 from engine.layers.weights import Weight
@@ -61,7 +62,7 @@ class CustomLayerHost(NamedTuple):
         outputs: the shape of one output sample.
         use: if the layer is used several times in a network, the number of uses before this one; else None.
         arguments: the arguments of the call, without the inputs.
-        dtype: of the inputs, if they are integers.
+        dtype: of the inputs, if they are integers or strings.
     """
 
     layer: weakref.ref[CustomLayer]
@@ -79,7 +80,7 @@ class CustomLayerHost(NamedTuple):
             raise RuntimeError(msg)
         inputs: NDArray[Any] = step["inputs"].reshape(-1, *self.inputs)
         if self.dtype is not None:
-            inputs = inputs.astype(self.dtype)
+            inputs = with_dtype(inputs, self.dtype)
         arguments = CallArguments() if self.arguments is None else self.arguments
         mask = None if step["mask"] is None else step["mask"].reshape(inputs.shape[:-1]) != 0
         if step["kind"] == "backward":

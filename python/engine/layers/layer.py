@@ -47,9 +47,11 @@ from engine._data.lazy_rows import require_tokens
 from engine._tracing.recordings import shapes_by_trial
 from engine._tracing.symbolic import Slot, current, filled_slots, outside_of_traces
 from engine._tracing.trace import as_traced
+from engine.dtype_policies import FLOAT32, DTypePolicy
 from engine.layers._outputs import TRIED_LENGTHS, checked_output, scalar, shape_by_trial, shape_of_outputs
 from engine.layers.call_arguments import accepts, call_arguments, canonical, default_of
 from engine.layers.hosts import CustomLayerHost, PenaltyHost, with_mask
+from engine.layers.input_spec import InputSpec, require_compatible
 from engine.layers.recorded_calls import (
     Recorder,
     arrays_in,
@@ -60,7 +62,7 @@ from engine.layers.recorded_calls import (
     shapes_in,
     symbols_and_slots,
 )
-from engine.layers.symbols import CallArguments, KerasTensor, called_on, symbol_of, symbols_of
+from engine.layers.symbols import CallArguments, KerasTensor, called_on, first_call_of, symbol_of, symbols_of
 from engine.layers.weights import (
     MOST_WEIGHTS,
     CustomWeight,
@@ -89,6 +91,8 @@ class Part:
     _trainable = True
     _is_chain = False
     """Whether its config says what each layer is called on. That is so for models except Sequential."""
+    _symbolic_calls = 0
+    """The number of calls on symbolic inputs so far."""
 
     # The weights.
 
@@ -140,6 +144,11 @@ class Part:
     def non_trainable_variables(self) -> list[Float32]:
         """The same as `non_trainable_weights`."""
         return self.non_trainable_weights
+
+    @property
+    def dtype_policy(self) -> DTypePolicy:
+        """The dtypes of computations and weights, the policy "float32"."""
+        return FLOAT32
 
     @property
     def path(self) -> str:
@@ -200,6 +209,11 @@ class Part:
     def _layers_of_weights(self) -> list[Layer]:
         """The layers that have weights, each once, in Keras' order."""
         return list(dict.fromkeys(self._leaves))
+
+    @property
+    def _is_graph(self) -> bool:
+        """Whether it is a model that is neither a Sequential nor a chain of layers from one input to one output."""
+        return False
 
     @property
     @abstractmethod
@@ -354,6 +368,8 @@ class Layer(Part, Spec):
     # programs of further models use the same memory, so that each entry of `_places` reads and writes the same weights.
 
     compute_dtype = variable_dtype = "float32"
+    input_spec: InputSpec | Sequence[InputSpec] | None = None
+    """What inputs the layer accepts. Layers of the library check their inputs themselves."""
     supports_masking = False
     """Whether the mask of the inputs is the mask of the outputs, too."""
 
@@ -566,6 +582,8 @@ class Layer(Part, Spec):
 
     def _fitting_weights(self, input_shape: Shape | None) -> list[Weight]:
         """Returns `_weights_for(input_shape)`; ValueError if the current weights have other shapes."""
+        if input_shape is not None:
+            require_compatible(self.input_spec, input_shape, self.name)
         wanted = self._specs if input_shape is None else self._weights_for(input_shape)
         for weight in wanted:
             if None in weight.shape:
@@ -877,13 +895,19 @@ class Layer(Part, Spec):
 
     @property
     def input(self) -> Any:
-        """The symbolic input of the layer in its model, or a list of them. Raises AttributeError if it is in no model."""
+        """The symbolic input of the layer in its model, or a list of them; before that, of its first call.
+
+        Raises AttributeError if it is in no model and has not been called on symbolic inputs.
+        """
         found = self._symbols("input")[0]
         return found[0] if len(found) == 1 else list(found)
 
     @property
     def output(self) -> KerasTensor:
-        """The symbolic output of the layer in its model. Raises AttributeError if it is in no model."""
+        """The symbolic output of the layer in its model; before that, of its first call.
+
+        Raises AttributeError if it is in no model and has not been called on symbolic inputs.
+        """
         return self._symbols("output")[1][0]
 
     def _symbols(self, what: str) -> tuple[Sequence[KerasTensor], Sequence[KerasTensor]]:
@@ -891,6 +915,9 @@ class Layer(Part, Spec):
             model = place.model()
             if model is not None and any(layer is self for layer in model.layers):
                 return model._symbols_at(self)
+        call = first_call_of(self)
+        if call is not None:
+            return call.inputs, call.outputs
         msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
         raise AttributeError(msg)
 

@@ -292,6 +292,10 @@ class CategoryEncoding(Layer):
 
 
 def _numbers(value: object, name: str) -> float | list[float]:
+    if isinstance(value, np.ndarray) and value.size and value.size == (value.shape or (1,))[-1]:
+        value = (
+            value.reshape(-1) if value.ndim else value.item()
+        )  # leading axes of length 1 make no difference
     if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) == 1 and len(value):
         return [real(float(number), name) for number in cast(Sequence[float], value)]
     return real(value, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -44,6 +45,7 @@ class Callee(Protocol):
     """What can be called on symbolic tensors: a layer or a model."""
 
     name: str
+    _symbolic_calls: int
 
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
         """Creates the weights for inputs whose samples have the shapes `samples`."""
@@ -56,12 +58,14 @@ class Callee(Protocol):
 
 
 _numbers = itertools.count()
+# The first call of each layer and model that still exists.
+_first_calls: weakref.WeakKeyDictionary[Any, weakref.ref[Call]] = weakref.WeakKeyDictionary()
 
 
 class Call:
     """One call of a layer or a model on symbolic tensors. It creates the weights of the layer.
 
-    Its attribute `number` grows from call to call.
+    Its attribute `number` grows from call to call, and `node` from call to call of this layer.
 
     Args:
         layer: the layer or model that is called.
@@ -86,6 +90,10 @@ class Call:
         self.outputs = tuple(
             KerasTensor(shape, self, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False)
         )
+        self.node = layer._symbolic_calls
+        layer._symbolic_calls += 1
+        if first_call_of(layer) is None:
+            _first_calls[layer] = weakref.ref(self)
 
     def _samples(self) -> list[Shape]:
         return [tensor._sample for tensor in self.inputs]
@@ -98,6 +106,12 @@ class Call:
         """Updates the shapes of the outputs, since a model that is called may have been given other layers."""
         for tensor, shape in zip(self.outputs, self._output_shapes(), strict=False):
             tensor._sample = shape
+
+
+def first_call_of(layer: Callee) -> Call | None:
+    """Returns the first symbolic call of a layer or model, as long as tensors or a model keep it; else None."""
+    reference = _first_calls.get(layer)
+    return None if reference is None else reference()
 
 
 class KerasTensor(Symbolic, SaysWhatIsLeftOut):

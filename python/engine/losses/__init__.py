@@ -28,7 +28,7 @@ from engine.losses.focal import (
     dice,
     tversky,
 )
-from engine.losses.loss import FunctionLoss, Loss, registry
+from engine.losses.loss import FunctionLoss, Loss, Reduction, registry
 from engine.losses.margin import (
     CategoricalHinge,
     Hinge,
@@ -59,6 +59,7 @@ from engine.losses.regression import (
 )
 
 __all__ = [
+    "BCE",
     "KLD",
     "MAE",
     "MAPE",
@@ -83,9 +84,11 @@ __all__ = [
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
     "Poisson",
+    "Reduction",
     "SparseCategoricalCrossentropy",
     "SquaredHinge",
     "Tversky",
+    "bce",
     "binary_crossentropy",
     "binary_focal_crossentropy",
     "categorical_crossentropy",
@@ -93,6 +96,8 @@ __all__ = [
     "categorical_generalized_cross_entropy",
     "categorical_hinge",
     "circle",
+    "cosine",
+    "cosine_proximity",
     "cosine_similarity",
     "deserialize",
     "dice",
@@ -119,7 +124,9 @@ __all__ = [
     "tversky",
 ]
 
-# Names that the functions have in tf.keras.
+# Names that the functions have in tf.keras and in older versions of Keras.
+BCE = bce = binary_crossentropy
+cosine = cosine_proximity = cosine_similarity
 KLD = kld = kullback_leibler_divergence = kl_divergence
 MAE = mae = mean_absolute_error
 MAPE = mape = mean_absolute_percentage_error

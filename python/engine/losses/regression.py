@@ -203,7 +203,7 @@ class LogCosh(FunctionLoss):
     _kind = "log_cosh"
 
 
-@register(function=cosine_similarity)
+@register("cosine_proximity", function=cosine_similarity)
 class CosineSimilarity(FunctionLoss):
     """Negative cosine of the angle between targets and predictions.
 

@@ -14,7 +14,7 @@ from itertools import accumulate, chain, islice, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from engine import tree
 from engine._base.checks import (
@@ -35,6 +35,7 @@ from engine._base.checks import (
     without_batch,
 )
 from engine._base.left_out import SaysWhatIsLeftOut
+from engine._base.older_names import older_argument, warn_of_older
 from engine._base.random_state import next_sampling
 from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import auto_name, snake_case
@@ -64,6 +65,7 @@ from engine._data.lazy_rows import LazyRows, all_for_core, part_of, require_toke
 from engine._data.memory_maps import require_whole_file
 from engine._data.several_arrays import one_for_each, side_by_side, with_rank_of
 from engine._data.sources import Samples, Source, unpacked
+from engine._data.strings import keeping_strings, numbers_of_strings, with_dtype
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._tracing.symbolic import current, outside_of_traces
 from engine._training.checked_samples import Targeting, checked_targets, rows_of, samples_of
@@ -88,6 +90,7 @@ from engine.layers.layer import JOINING, Part
 from engine.layers.nodes import NodeLeaf
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbol_of, symbols_of
+from engine.layers.values import ValueLayer
 from engine.losses.traced import TracedLoss
 from engine.metrics import Metric
 from engine.models.functional_config import (
@@ -152,7 +155,9 @@ class Model(Part, SaysWhatIsLeftOut):
         outputs: the symbolic output, what a layer returned when it was called on `inputs` or on other outputs; or a
             list, tuple or dict of them.
         name: name of the model; default `functional` with a number.
-        options: the same arguments by keyword.
+        options: `trainable=False` keeps training from updating the weights, as `model.trainable = False` does, but
+            leaves the layers as they are. `input` and `output` are the names that Keras 1 had for `inputs` and
+            `outputs`.
     """
 
     # A model is a list of parts, layers and models of layers. Its program computes all layers, whichever models they
@@ -184,8 +189,10 @@ class Model(Part, SaysWhatIsLeftOut):
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
     ) -> None:
-        trainable = options.pop("trainable", True)
+        trainable = flag(options.pop("trainable", True), "trainable")
         float32_only(options.pop("dtype", None))
+        inputs = older_argument(options, "input", "inputs", inputs)
+        outputs = older_argument(options, "output", "outputs", outputs)
         if options:
             msg = f"Model takes `inputs`, `outputs`, `name` and `trainable`, got {', '.join(map(repr, options))}"
             raise TypeError(msg)
@@ -197,6 +204,7 @@ class Model(Part, SaysWhatIsLeftOut):
         trace = traced(first, last)
         modes, arguments = [call.mode for call in trace.calls], [call.given for call in trace.calls]
         self._begin(name, modes, arguments)
+        self._trainable = trainable
         self._calls = trace.calls
         self._structures = structure_of(inputs), structure_of(outputs)
         layers: list[Part] = [each.layer if isinstance(each, Call) else each for each in trace.order]
@@ -252,6 +260,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._tokens: list[
             int | None
         ] = []  # for each input that is indices: how many different ones there are
+        self._takes_strings = False  # whether an input is strings
         self._penalised: list[Layer] = []  # the layers with a penalty on their outputs
         self._mixed = False  # whether a call without `training` is a call with training=True for some layer
 
@@ -464,6 +473,7 @@ class Model(Part, SaysWhatIsLeftOut):
     # Training and evaluation.
 
     @without_own_frames
+    @keeping_strings
     def fit(  # noqa: PLR0917 # Keras' signature
         self,
         x: Any = None,
@@ -585,6 +595,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return hooks.history
 
     @without_own_frames
+    @keeping_strings
     def evaluate(  # noqa: PLR0917 # Keras' signature
         self,
         x: Any = None,
@@ -638,6 +649,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 return compiled.result(trainer.evaluate(source, size, limit), as_dict)
 
     @without_own_frames
+    @keeping_strings
     def train_on_batch(
         self,
         x: Any,
@@ -679,6 +691,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return compiled.result(totals, as_dict)
 
     @without_own_frames
+    @keeping_strings
     def test_on_batch(
         self,
         x: Any,
@@ -720,6 +733,7 @@ class Model(Part, SaysWhatIsLeftOut):
     # Prediction.
 
     @without_own_frames
+    @keeping_strings
     def predict(
         self,
         x: Any,
@@ -860,10 +874,89 @@ class Model(Part, SaysWhatIsLeftOut):
             return predict_stream(self._outputs, x, steps, hooks, progress, joined=self._joined)
 
     @without_own_frames
+    @keeping_strings
     def predict_on_batch(self, x: Any) -> Any:
         """Returns the outputs of the model for one batch, all of `x`."""
         return self._outputs(x, "x")
 
+    # Names of older versions of Keras.
+
+    def fit_generator(
+        self, generator: Any, steps_per_epoch: int | None = None, epochs: int = 1, **options: Any
+    ) -> History:
+        """The name that Keras 2 had for `fit` with a generator. It warns that the name is old.
+
+        Args:
+            generator: a source of batches (x, y) or (x, y, sample_weight), as `x` of `fit`.
+            steps_per_epoch: batches per epoch.
+            epochs: number of epochs.
+            options: other arguments of `fit` by name. `max_queue_size`, `workers` and `use_multiprocessing` are ignored.
+        """
+        warn_of_older("fit_generator()", "fit()")
+        return self.fit(
+            generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **_without_workers(options)
+        )
+
+    def evaluate_generator(self, generator: Any, steps: int | None = None, **options: Any) -> Any:
+        """The name that Keras 2 had for `evaluate` with a generator. It warns that the name is old.
+
+        Args:
+            generator: a source of batches, as `x` of `evaluate`.
+            steps: number of batches to use; default all.
+            options: other arguments of `evaluate` by name, and those that `fit_generator` ignores.
+        """
+        warn_of_older("evaluate_generator()", "evaluate()")
+        return self.evaluate(generator, steps=steps, **{"verbose": 0, **_without_workers(options)})
+
+    def predict_generator(self, generator: Any, steps: int | None = None, **options: Any) -> Any:
+        """The name that Keras 2 had for `predict` with a generator. It warns that the name is old.
+
+        Args:
+            generator: a source of batches, as `x` of `predict`.
+            steps: number of batches to use; default all.
+            options: other arguments of `predict` by name, and those that `fit_generator` ignores.
+        """
+        warn_of_older("predict_generator()", "predict()")
+        return self.predict(generator, steps=steps, **{"verbose": 0, **_without_workers(options)})
+
+    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
+        """The name that Keras 2 had for `predict` of a classifier. It warns that the name is old.
+
+        Args:
+            x: samples, as for `predict`.
+            batch_size: samples per step for the progress bar, default 32.
+            verbose: as for `predict`.
+        """
+        warn_of_older("predict_proba()", "predict()")
+        return self.predict(x, batch_size, verbose)
+
+    def predict_classes(
+        self, x: Any, batch_size: int | None = None, verbose: int | str = 0
+    ) -> NDArray[np.integer]:
+        """Returns the class of each sample, as Keras 2 did. It warns that the name is old.
+
+        Args:
+            x: samples, as for `predict`.
+            batch_size: samples per step for the progress bar, default 32.
+            verbose: as for `predict`.
+
+        Returns:
+            The index of the largest output, int64 (n,); for a model with one output int32 (n, 1), which is 1 where the
+            output is larger than 0.5.
+        """
+        warn_of_older(
+            "predict_classes()",
+            "predict(x).argmax(axis=-1), or (predict(x) > 0.5).astype('int32') for one output",
+        )
+        outputs = self.predict(x, batch_size, verbose)
+        if self._structures[1].kind is not None:
+            self._require_one_output(self._output_shapes, "predict_classes")
+        classes: NDArray[np.integer] = (
+            outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs > 0.5).astype(np.int32)  # noqa: PLR2004 # Keras 2's threshold
+        )
+        return classes
+
+    @keeping_strings
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """Returns the outputs for one batch, or the symbolic output for a symbolic input.
 
@@ -951,7 +1044,7 @@ class Model(Part, SaysWhatIsLeftOut):
             inputs = [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
         for number, start in enumerate(self._starts):
             if (dtype := canonical_dtype(start.dtype)).kind != "f":
-                inputs[number] = np.asarray(inputs[number]).astype(dtype)
+                inputs[number] = with_dtype(np.asarray(inputs[number]), dtype)
 
         def value_of(number: int) -> Any:
             return inputs[-1 - number] if number < 0 else values[number]
@@ -1187,7 +1280,13 @@ class Model(Part, SaysWhatIsLeftOut):
         keys = self._names_of_inputs
         if isinstance(x, Mapping) and not all(key in x for key in keys):
             keys = [start.name for start in self._starts]
-        return one_for_each(x, keys, name, "input")
+        arrays = one_for_each(x, keys, name, "input")
+        if not self._takes_strings:
+            return arrays
+        return [
+            numbers_of_strings(array, f"{name}[{key!r}]") if start.dtype == "string" else array
+            for array, key, start in zip(arrays, keys, self._starts, strict=True)
+        ]
 
     @property
     def _most_tokens(self) -> int | None:
@@ -1212,17 +1311,26 @@ class Model(Part, SaysWhatIsLeftOut):
             name: of the argument, for messages.
             names: the columns of a data frame in the order of the features; None keeps their order.
         """
+        if self._takes_strings:
+            given = x if isinstance(x, Mapping) and self._starts else only_array(x, 1)
+            x = numbers_of_strings(self._entry_in(given, name), name)
         if isinstance(x, np.ndarray):
             return x if self._sample_shape is None else with_rank_of(x, self._sample_shape)
         if isinstance(x, Mapping) and self._starts:
-            own = next((key for key in self._structures[0].keys if key in x), self._starts[0].name)
-            if own not in x:
-                msg = f"`{name}` must have the key {own!r}, of the model's one input, but is a dict of {list(x)}"
-                raise ValueError(msg)
-            return in_order_of(names, x[own], name)
+            return in_order_of(names, self._entry_in(x, name), name)
         shape = self._sample_shape
         rank = 2 if shape is None else 1 if shape == (1,) else len(shape) + 1
         return in_order_of(names, only_array(x, rank), name)
+
+    def _entry_in(self, x: Any, name: str) -> Any:
+        """Returns the entry of a dict for the one input of the model; other values as they are."""
+        if not isinstance(x, Mapping):
+            return x
+        own = next((key for key in self._structures[0].keys if key in x), self._starts[0].name)
+        if own not in x:
+            msg = f"`{name}` must have the key {own!r}, of the model's one input, but is a dict of {list(x)}"
+            raise ValueError(msg)
+        return x[own]
 
     @contextmanager
     def _restoring_loss_on_error(self, compiled: Compiled) -> Iterator[None]:
@@ -1316,13 +1424,25 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def input(self) -> Any:
-        """The symbolic input, or a list, tuple or dict of them. Raises AttributeError before the input shape is known."""
-        return self._structures[0].packed(self.inputs)
+        """The symbolic input, or a list, tuple or dict of them. Raises AttributeError before the input shape is known.
+
+        That of a Sequential which is a part of another model is what it is called on there, as for a layer.
+        """
+        outer = self._call_around()
+        return self._structures[0].packed(self.inputs) if outer is None else outer.inputs[0]
 
     @property
     def output(self) -> Any:
-        """The symbolic output, or a list, tuple or dict of them. Raises AttributeError before the input shape is known."""
-        return self._structures[1].packed(self.outputs)
+        """The symbolic output, or a list, tuple or dict of them. Raises AttributeError before the input shape is known.
+
+        That of a Sequential which is a part of another model is what its call there returns, as for a layer.
+        """
+        outer = self._call_around()
+        return self._structures[1].packed(self.outputs) if outer is None else outer.outputs[0]
+
+    def _call_around(self) -> Call | None:
+        """The symbolic call that defines `input` and `output`; None if these are the model's own."""
+        return None
 
     @property
     def inputs(self) -> list[KerasTensor]:
@@ -1390,7 +1510,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         from engine._printing.summary_table import Layout, Style, WeightCounts, between, table
 
-        connected = self._is_graph
+        connected = not self._is_listed_as_chain
         layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"), connected)
         listed = self._summarised()
         groups = list(summary_rows(listed, flag(expand_nested, "expand_nested")))
@@ -1459,14 +1579,14 @@ class Model(Part, SaysWhatIsLeftOut):
         return inputs, values, calls
 
     def _summarised(self) -> list[Line]:
-        """The layers as the summary lists them: in a chain as often as they are used, otherwise once, in Keras' order."""
+        """The layers as the summary lists them: in a Sequential as often as they are used, otherwise once, in Keras' order."""
         if self._body is not None:
             return self._summarised_parts()
         inputs = [start.sample_shape for start in self._starts]
         known = shapes_along(inputs, self._layers, self._wiring).values if inputs else None
         shapes: list[list[Shape] | None] = []
         sources, connections = list[str](), dict[Part, dict[int, list[str]]]()
-        nodes = self._node_numbers()
+        nodes = [call.node for call in self._symbols()[2]] if inputs else [0] * len(self._layers)
         for part, node, reads in zip(self._layers, nodes, self._wiring.reads, strict=True):
             first = len(sources)
             read = [
@@ -1481,7 +1601,7 @@ class Model(Part, SaysWhatIsLeftOut):
         lines = list(map(Line, self._layers, shapes, repeat("-"), within))
         shown = set(self._parts_in_order)
         starts = [Line(start, [start.sample_shape], "-", []) for start in self._starts if start in shown]
-        if not self._is_graph:
+        if self._is_listed_as_chain:
             return [*starts, *lines]
         by_part = {line.part: line for line in (*starts, *lines)}
 
@@ -1564,14 +1684,19 @@ class Model(Part, SaysWhatIsLeftOut):
             if len(self._starts) > 1:  # it has its weights since it was made
                 self.compute_output_shape(self.input_shape if input_shape is None else input_shape)
                 return
-            inputs = self._inputs if input_shape is None else InputLayer(without_batch(input_shape))
-            if inputs is None:
+            known = self._inputs
+            if input_shape is not None:
+                sample = without_batch(input_shape)
+            elif known is not None:
+                sample = known.sample_shape
+            else:
                 msg = (
                     "`input_shape` is missing: give it with the batch axis, such as model.build((None, 784))"
                 )
                 raise ValueError(msg)
-            self._output_shapes_for([inputs.sample_shape])
+            self._output_shapes_for([sample])
             if not self.built:
+                inputs = known if known is not None and input_shape is None else InputLayer(sample)
                 self._set_parts([inputs], self._layers, self._compiled, self._wiring)
 
     def _build_for_shapes(self, shapes: Any) -> None:
@@ -1762,16 +1887,17 @@ class Model(Part, SaysWhatIsLeftOut):
     ) -> None:
         """Exports the model for inference in other programs, as ONNX or C.
 
-        An `.onnx` file uses opset 13 and accepts any batch size. Its tensors are named after the layers, and its
-        input has the dtype of `Input`. It needs the package onnx (`pip install onnx`). An `.h` file is one header
-        in C99, which is also valid C++. It holds the weights and a function `..._predict` for one sample, needs
-        only math.h, and explains at its top how to call it. Both compute what `predict` computes, up to rounding.
+        An `.onnx` file uses opset 13 and accepts any batch size. Its tensors are named after the layers, outputs in a
+        dict after their keys, and its inputs have the dtypes of `Input`. It needs the package onnx (`pip install onnx`).
+        An `.h` file is one header in C99, which is also valid C++. It holds the weights and a function `..._predict`
+        for one sample, with an array for each input and output, needs only math.h, and explains at its top how to call
+        it. Both compute what `predict` computes, up to rounding.
 
         Args:
             filepath: path of the file. An existing file is replaced once the new one is complete.
             format: "onnx" or "c"; by default the suffix of `filepath` decides, `.onnx` or `.h`.
             verbose: whether to print a line when the file is written; default False.
-            input_signature: must be None. The input has the shape and dtype of `Input`.
+            input_signature: must be None. The inputs have the shapes and dtypes of `Input`.
             options: for "onnx" `opset_version`, at least 13; for "c" `prefix`, the prefix of all names, default the
                 name of the file.
 
@@ -1781,7 +1907,7 @@ class Model(Part, SaysWhatIsLeftOut):
             ImportError: if the package onnx is not installed.
             OSError: if the file can't be written. An existing file is unchanged then.
         """
-        from engine.export import destination, graph_of
+        from engine.export import Parts, destination, graph_of
 
         if input_signature is not None:
             msg = "`input_signature` must be None, as the input is that of the model: give `Input` its shape and dtype"
@@ -1789,11 +1915,22 @@ class Model(Part, SaysWhatIsLeftOut):
         printed = verbose is not None and flag(verbose, "verbose")
         write = destination(filepath, format, options)
         with self._lock:
-            self._sample("export()")
-            self._require_chain("export()")
-            if self._inputs is None or self._program is None:
-                raise self._not_built("export()")
-            graph = graph_of(self.name, self._inputs, self._parts_in_order, self._program, self._most_tokens)
+            self._require_built("export()")
+            leaves, wiring = self._network
+            graph = graph_of(
+                self.name,
+                Parts(
+                    self._starts,
+                    self._layers,
+                    leaves,
+                    wiring.reads,
+                    wiring.outputs,
+                    self._tokens,
+                    self._names_of_inputs,
+                    self._structures[1].keys or None,
+                ),
+                cast("Program", self._program),
+            )
         write(graph)
         if printed:
             print_message(f"Exported model {self.name!r} to {os.fspath(filepath)!r}.")
@@ -1807,13 +1944,15 @@ class Model(Part, SaysWhatIsLeftOut):
         of a Dense layer:
         Flatten, Dense(8, activation="relu"), Dropout, Dense(3, activation="softmax") are Flatten, Linear, ReLU,
         Dropout, Linear, Softmax, with keys `1.weight`, `1.bias`, `4.weight`, `4.bias`. A nested model is a nested
-        Sequential, with keys such as `0.1.weight`. Kernels are transposed, as PyTorch stores them. Settings that
-        aren't weights are not transferred: set `eps` of normalization modules to that of the layers, by default
-        1e-3.
+        Sequential, with keys such as `0.1.weight`. For a model with branches or several inputs or outputs it is a
+        `torch.nn.Module` with one attribute per layer, named as the layer, with keys such as `hidden.weight` and
+        `encoder.0.weight`; its `forward` applies the activations. Kernels are transposed, as PyTorch stores them.
+        Settings that aren't weights are not transferred: set `eps` of normalization modules to that of the layers, by
+        default 1e-3.
 
         Args:
             modules: names of the PyTorch modules with weights, in the order of the layers, such as `["fc1",
-                "fc2"]`, for a network that isn't such a Sequential.
+                "fc2"]`, for a network whose modules have other names.
             numpy: whether to return NumPy arrays instead of tensors. PyTorch is not needed then.
 
         Returns:
@@ -1826,9 +1965,8 @@ class Model(Part, SaysWhatIsLeftOut):
         from engine.export import to_torch_state_dict
 
         with self._lock:
-            shape = self._sample("to_torch_state_dict()")
-            self._require_chain("to_torch_state_dict()")
-            return to_torch_state_dict(self._parts_in_order, shape, modules, flag(numpy, "numpy"))
+            self._require_built("to_torch_state_dict()")
+            return to_torch_state_dict(self, modules, flag(numpy, "numpy"))
 
     def from_torch_state_dict(self, state: Mapping[str, Any], modules: Sequence[str] | None = None) -> None:
         """Sets the weights from a PyTorch state dict of the same network.
@@ -1837,7 +1975,7 @@ class Model(Part, SaysWhatIsLeftOut):
             state: what `state_dict()` of the network returned: a dict from keys to tensors or NumPy arrays. See
                 `to_torch_state_dict` for the network and its keys.
             modules: names of the PyTorch modules with weights, in the order of the layers, such as `["fc1",
-                "fc2"]`, for a network that isn't such a Sequential.
+                "fc2"]`, for a network whose modules have other names.
 
         Raises:
             TypeError: if `state` is not a state dict.
@@ -1847,24 +1985,14 @@ class Model(Part, SaysWhatIsLeftOut):
         from engine.export import from_torch_state_dict
 
         with self._lock:
-            shape = self._sample("from_torch_state_dict()")
-            self._require_chain("from_torch_state_dict()")
-            self.set_weights(from_torch_state_dict(self._parts_in_order, shape, state, modules))
+            self._require_built("from_torch_state_dict()")
+            weights = from_torch_state_dict(self, state, modules)
+            self.set_weights([array for leaf in self._owners for array in weights.get(leaf, ())])
 
-    def _require_chain(self, action: str) -> None:
-        """Raises ValueError if the layers are no chain from one input to one output."""
-        if len(self._starts) > 1 or not self._network.wiring.is_chain:
-            msg = (
-                f"{action} supports chains of layers from one input to one output so far, but model {self.name!r} has "
-                "branches or several inputs or outputs"
-            )
-            raise ValueError(msg)
-
-    def _sample(self, action: str) -> Shape:
-        """Returns the shape of one sample; ValueError if the model isn't built."""
-        if self._program is None or self._sample_shape is None:
+    def _require_built(self, action: str) -> None:
+        """Raises ValueError if the model isn't built."""
+        if self._program is None:
             raise self._not_built(action)
-        return self._sample_shape
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -2056,9 +2184,20 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def _is_graph(self) -> bool:
-        """Whether it is no chain of layers from one input to one output, and no Sequential."""
         several = len(self._starts) > 1 or any(part._output_count > 1 for part in self._layers)
         return bool(self._listing) and (several or not self._wiring.is_chain)
+
+    @property
+    def _is_listed_as_chain(self) -> bool:
+        """Whether each layer reads the one before and comes once, as in a Sequential, so that a summary needs no connections."""
+        if not self._listing:
+            return True
+        values = [number for number, part in enumerate(self._layers) for _ in range(part._output_count)]
+        chained = all(
+            len(reads) == 1 and (values[reads[0]] if reads[0] >= 0 else -1) == number - 1
+            for number, reads in enumerate(self._wiring.reads)
+        )
+        return chained and len(self._starts) == 1 and len({*self._layers}) == len(self._layers)
 
     @property
     def _inputs(self) -> InputLayer | None:
@@ -2247,6 +2386,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._mixed = any(_modes_through(stack, self._modes, None))
         self._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
         self._tokens = tokens_of_inputs(network, len(starts))
+        self._takes_strings = any(start.dtype == "string" for start in starts) or _reads_strings(leaves)
         self._by_shape = by_shape
         self._program = program  # last: a thread without the lock that sees the program sees all the rest too
 
@@ -2404,7 +2544,7 @@ class Functional(Model):
             of them.
         outputs: the symbolic output, as returned by a layer; or a list, tuple or dict of them.
         name: name of the model; default `functional` with a number.
-        options: none are accepted.
+        options: `trainable`, and the names of Keras 1, as for `Model`.
 
     Raises:
         TypeError: if `inputs` or `outputs` isn't symbolic.
@@ -2466,6 +2606,11 @@ def _is_nested_shape(shape: Any) -> bool:
     )
 
 
+def _reads_strings(leaves: Sequence[Layer]) -> bool:
+    """Whether a chain of layers without an input layer begins with one that reads strings alone."""
+    return bool(leaves) and isinstance(leaves[0], ValueLayer) and leaves[0]._reads == "strings"
+
+
 def _require_known_lengths(starts: Sequence[InputLayer]) -> None:
     """Raises ValueError if one of several inputs has an axis whose length differs from batch to batch."""
     for start in starts if len(starts) > 1 else ():
@@ -2525,3 +2670,9 @@ def _of_samples(value: Any, count: int) -> Any:
 def _wants_dict(return_dict: object) -> bool:
     """Whether results are returned as a dict; None means False, as in Keras."""
     return return_dict is not None and flag(return_dict, "return_dict")
+
+
+def _without_workers(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a method of Keras 2 without those that say how processes load batches."""
+    ignored = ("max_queue_size", "max_q_size", "workers", "use_multiprocessing", "pickle_safe")
+    return {name: value for name, value in options.items() if name not in ignored}

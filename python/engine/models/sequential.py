@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine._base.checks import flag, require
+from engine._base.spec import auto_name
 from engine.layers.layer import Part
+from engine.layers.symbols import Call, first_call_of
 from engine.models.functional_config import config_of_stack
 from engine.models.model import Model
 from engine.models.stack import with_parts
@@ -22,6 +24,7 @@ class Sequential(Model):
         layers: the layers from first to last; models may be among them. With an input shape (an `Input`, or
             `input_shape` of the first layer) the weights are created at once, otherwise by `build` or by the first
             data.
+        trainable: whether training updates the weights. False leaves the layers' own `trainable` as it is.
         name: name of the model; default `sequential` with a number.
 
     Raises:
@@ -42,10 +45,14 @@ class Sequential(Model):
 
     _is_chain = False
 
-    def __init__(self, layers: Sequence[Any] | None = None, *, name: str | None = None) -> None:
+    def __init__(
+        self, layers: Sequence[Any] | None = None, trainable: bool = True, name: str | None = None
+    ) -> None:
         self._begin(name)  # the constructor of Model takes inputs and outputs
+        self._trainable = flag(trainable, "trainable")
         require(Iterable, layers, "layers", "a list of layers")
         self._set_parts(*with_parts(self._starts, self._layers, layers or []), None)
+        self._count_as_functional()
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
         """Adds a layer at the end.
@@ -67,6 +74,7 @@ class Sequential(Model):
                 raise ValueError(msg)
             starts, stack = with_parts(self._starts, self._layers, [layer])
             self._replace_parts(around, starts, stack)
+            self._count_as_functional()
 
     def pop(self, rebuild: bool = True) -> Any:
         """Removes the last layer and returns it with its weights. `rebuild` is ignored, as in `add`.
@@ -81,7 +89,31 @@ class Sequential(Model):
                 raise ValueError(msg)
             layer = self._layers[-1]
             self._replace_parts(around, self._starts, self._layers[:-1])
+            self._count_as_functional()
             return layer
+
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Creates the weights.
+
+        Args:
+            input_shape: shape of the inputs with the batch axis first, such as `(None, 784)`. Not needed if the model
+                knows it.
+
+        Raises:
+            ValueError: if the model already has another input shape, or has no layers.
+        """
+        before = self.built
+        super().build(input_shape)
+        if not before:
+            self._count_as_functional()
+
+    def _count_as_functional(self) -> None:
+        """Takes a default name of functional models, so that those of later ones have the numbers that they have in Keras.
+
+        Keras makes a functional model within a Sequential each time that it gets its layers.
+        """
+        if self.built:
+            auto_name("functional")
 
     @property
     def layers(self) -> list[Any]:
@@ -91,6 +123,12 @@ class Sequential(Model):
     @property
     def _parts_in_order(self) -> list[Part]:
         return list(self._layers)
+
+    def _call_around(self) -> Call | None:
+        for outer in self._outers:
+            if outer._starts:
+                outer._symbols()  # a Sequential has no calls before it is asked for them
+        return first_call_of(self)
 
     def _config_of_parts(self) -> dict[str, Any]:
         return config_of_stack(self.name, self._trainable, self._inputs, self._layers)

@@ -17,6 +17,7 @@ from engine._base.checks import Shape, text_of_shape
 from engine._core_interface.cpp import Operation
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import canonical_dtype
+from engine.layers.hashing import CrossingHost
 from engine.layers.hosts import CustomLayerHost
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
@@ -190,6 +191,7 @@ class _Lowering:
         self._sources: list[int] = []  # the operation that computes the output of each leaf, or an input
         # The dtype of each input and of the output of each leaf: integers stay integers in layers that only move them.
         self._given = [canonical_dtype(dtype) for dtype in dtypes]
+        # So do strings, which are numbers in the core.
         self._kept: list[np.dtype[Any]] = []
         # The number of each operation in the first use of a layer, by layer, kind and number among those of this kind.
         self._firsts: dict[tuple[Layer, str, int], int] = {}
@@ -213,6 +215,8 @@ class _Lowering:
         self._uses[layer] += 1
         read = [self.operation_of(each) for each in self._reads[number]]
         kept = self._dtype_of(self._reads[number][0])
+        if any(self._dtype_of(each).kind == "U" for each in self._reads[number]):
+            _require_strings_read(layer)
         kinds = Counter[str]()
         for operation in layer._operations_for_inputs(samples, with_mask):
             kind = operation["kind"]
@@ -227,6 +231,9 @@ class _Lowering:
                 given = self._arguments[number] if self._arguments else None
                 integers = None if kept.kind == "f" else kept.name
                 fields["host"] = host._replace(arguments=given, dtype=integers)
+            elif isinstance(host, CrossingHost):
+                dtypes = tuple(self._dtype_of(each).name for each in self._reads[number])
+                fields["host"] = host._replace(dtypes=dtypes)
             if read != [len(found) - 1]:
                 fields["inputs"] = read
             if always:  # also in predictions
@@ -289,6 +296,15 @@ class _Lowering:
         if makes:
             note["mask_rows"] = math.prod(self.shapes.values[number][:-1])
         return note, with_mask
+
+
+def _require_strings_read(layer: Layer) -> None:
+    if not layer._is_custom and not layer._only_moves_values:
+        msg = (
+            f"layer {layer.name!r} takes numbers, but reads an Input() of strings: put a StringLookup, Hashing or "
+            "TextVectorization before it"
+        )
+        raise TypeError(msg)
 
 
 def _of_use(layer: Layer, operation: Operation, use: int | None) -> Operation:

@@ -36,4 +36,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there
-    __getattr__ = on_first_use(__name__)
+    __getattr__ = on_first_use(__name__, legacy="legacy")

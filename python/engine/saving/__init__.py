@@ -22,7 +22,7 @@ from engine.saving._folder import replacing_in_folder
 from engine.saving._h5 import WeightsH5
 from engine.saving._keras import KerasArchive, opened_folder, write_members
 from engine.saving._legacy import LegacyH5
-from engine.saving._model_weights import contents_of, load
+from engine.saving._model_weights import contents_of, load, load_vocabularies
 from engine.saving._safetensors import SafeTensors
 from engine.saving._shards import INDEX, Shards, write_shards
 from engine.saving.contents import CONFIG, METADATA, Format, Reader, require_file, understood
@@ -115,7 +115,7 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> Any:
-    """Loads a model saved by `save_model` or by Keras.
+    """Loads a model saved by `save_model` or by Keras, or a `FeatureSpace` saved by its method `save`.
 
     Args:
         filepath: path of the file, or of a folder written with `zipped=False`.
@@ -124,7 +124,7 @@ def load_model(
         safe_mode: Ignored. Code stored in a file, such as that of lambdas in Keras' files, is never run.
 
     Returns:
-        The model. Training continues as with the saved model, bit for bit unless Keras wrote the file.
+        The model, or the `FeatureSpace`. Training continues as with the saved model, bit for bit unless Keras wrote the file.
 
     Raises:
         ValueError: if the file is damaged, or holds no model that this package supports. The message names the
@@ -139,8 +139,24 @@ def load_model(
         msg = f"File not found: filepath={filepath}. Please ensure the file is an accessible `{path.suffix}` file."
         raise ValueError(msg)
     require_file(path)
-    with understood(filepath), custom_object_scope(custom_objects), reading(path) as reader:
-        return _model_in(reader, flag(compile, "compile"))
+    with understood(filepath), custom_object_scope(custom_objects):
+        space = _feature_space_in(path)
+        if space is not None:
+            return space
+        with reading(path) as reader:
+            return _model_in(reader, flag(compile, "compile"))
+
+
+def _feature_space_in(path: Path) -> Any:
+    """Returns the `FeatureSpace` in a `.keras` file; None if it holds something else."""
+    if path.suffix != ".keras" or not path.is_file():
+        return None
+    with _zip.opened(path) as archive:
+        if b'"FeatureSpace"' not in (_zip.text_of(archive, CONFIG) or "").encode():
+            return None
+    from engine.saving._feature_spaces import feature_space_in
+
+    return feature_space_in(path)
 
 
 def pickled(model: SavedModel) -> tuple[Any, tuple[bytes, dict[str, type]]]:
@@ -187,6 +203,7 @@ def _model_in(reader: Reader, compile: bool) -> SavedModel:
         model._learn_facts(parsed(metadata).get("engine") or {})
     if model.built or model.weights:  # an unbuilt model may contain a built one, which has weights
         load(model, reader)
+    load_vocabularies(model, reader)
     return model
 
 

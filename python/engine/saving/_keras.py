@@ -11,7 +11,7 @@ from typing import IO
 
 from engine.saving import _zip
 from engine.saving._h5 import H5Group, H5Reader, opened, write_weights
-from engine.saving.contents import CONFIG, METADATA, Contents, Format, Reader, Variables, text_in
+from engine.saving.contents import ASSETS, CONFIG, METADATA, Contents, Format, Reader, Variables, text_in
 
 WEIGHTS = "model.weights.h5"
 
@@ -36,7 +36,10 @@ class KerasArchive(Format):
                 raise ValueError(msg)
             info = archive.getinfo(WEIGHTS)
             weights = io.BytesIO(_zip.bytes_of(archive, info))
-            texts = {name: _zip.text_of(archive, name) for name in (CONFIG, METADATA)}
+            assets = [name for name in archive.namelist() if name.startswith(f"{ASSETS}/")]
+            texts = {
+                name: _zip.text_of(archive, name) for name in (CONFIG, METADATA, *assets) if _is_text(name)
+            }
             with opened(weights, info.compress_size) as root:
                 yield KerasReader(root, texts)
 
@@ -44,7 +47,8 @@ class KerasArchive(Format):
 @contextmanager
 def opened_folder(path: Path) -> Iterator[Reader]:
     """Opens a folder with the files of a `.keras` archive for reading."""
-    texts = {name: _text(path / name) for name in (CONFIG, METADATA)}
+    assets = [each.relative_to(path).as_posix() for each in (path / ASSETS).rglob("*.txt")]
+    texts = {name: _text(path / name) for name in (CONFIG, METADATA, *assets)}
     if texts[CONFIG] is None:
         msg = f"the folder {str(path)!r} holds no saved model, as it has no {CONFIG}: give one that model.save() has written"
         raise FileNotFoundError(msg)
@@ -85,6 +89,10 @@ def write_members(contents: Contents, opened: Callable[[str], AbstractContextMan
             file.write(text.encode())
     with opened(WEIGHTS) as file:
         write_weights(file, contents)
+
+
+def _is_text(name: str) -> bool:
+    return name.endswith((".json", ".txt"))
 
 
 def _text(path: Path) -> str | None:

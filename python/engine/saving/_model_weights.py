@@ -16,7 +16,8 @@ import numpy as np
 from engine._base.spec import snake_case
 from engine.layers import Layer
 from engine.layers.core import named_leaves
-from engine.saving.contents import ROUNDED, Array, Contents, Group, Reader, Slot
+from engine.layers.lookup import VOCABULARY_FILE, VocabularyLayer
+from engine.saving.contents import ASSETS, ROUNDED, Array, Contents, Group, Reader, Slot
 from engine.saving.model_interface import SavedModel
 
 
@@ -132,6 +133,15 @@ def load(
             model.optimizer.load_own_variables(reader.optimizer(), reader.group(ROUNDED))
         if failed:  # within the block, since the warning may be turned into an error
             warnings.warn(_failure(failed), stacklevel=3)
+
+
+def load_vocabularies(model: SavedModel, reader: Reader) -> None:
+    """Sets the vocabularies of layers whose configs have none from the files of text that Keras writes for them."""
+    for slot, layer in _slots(model):
+        if isinstance(layer, VocabularyLayer) and not layer._vocabulary.terms:
+            text = reader.text(f"{ASSETS}/{slot.path}/{VOCABULARY_FILE}")
+            if text is not None:
+                layer._read_vocabulary(text)
 
 
 @contextmanager

@@ -34,6 +34,8 @@ MOST_TEXT = 2**26
 _BYTES_OF_ENTRY = 8
 
 CONFIG, METADATA = "config.json", "metadata.json"
+# The folder of further files of layers in Keras' archives.
+ASSETS = "assets"
 # The key of the checksums of arrays and texts, which are CRC-32 as in zip archives: a single flipped bit always changes it.
 CHECKSUM = "crc32"
 # The group of the optimizer.

@@ -1,4 +1,4 @@
-"""`MLPClassifier`, and how its labels become targets of the network."""
+"""`MLPClassifier`."""
 
 from __future__ import annotations
 
@@ -6,84 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import ClassifierMixin
 from sklearn.neural_network import MLPClassifier as _Reference
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from engine._core_interface.cpp import Float32
 from engine.callbacks import Callback
 from engine.sklearn._estimator import DTYPES, KnownLabels, Perceptron, is_stochastic
-from engine.sklearn._samples import Array, Encoded
+from engine.sklearn.labels import THRESHOLD, Labels, are_class_numbers, both_probabilities, class_weighted
+from engine.sklearn.samples import Array, Encoded, raveled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-THRESHOLD = 0.5
-"""A label is predicted if its probability is larger."""
-
-
-def are_class_numbers(y: Any) -> bool:
-    """Whether `y` is an array (n,) of integers or booleans, which scikit-learn's slow checks always accept."""
-    return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biu"
-
-
-class Labels:
-    """Encodes labels as targets of the engine's losses, and decodes outputs as labels.
-
-    scikit-learn's `LabelBinarizer` makes one-hot rows of several classes; the engine's loss reads class indices.
-
-    Args:
-        y: labels (n,), or a 0/1 array or sparse matrix (n, labels) for several labels per sample.
-
-    Raises:
-        ValueError: if `y` isn't of one of these kinds.
-
-    Attributes:
-        kind: scikit-learn's name of the kind: "binary", "multiclass" or "multilabel-indicator".
-        classes: the labels, sorted.
-    """
-
-    def __init__(self, y: Any) -> None:
-        self._sparse = sparse.issparse(y)
-        y = y if self._sparse else np.asarray(y)
-        if are_class_numbers(y):
-            self.classes = np.unique(y)
-            self.kind = "multiclass" if len(self.classes) > 2 else "binary"  # noqa: PLR2004 # two classes
-            return
-        self.kind = str(type_of_target(y, input_name="y"))
-        if self.kind == "multiclass-multioutput":
-            msg = f"Multioutput target data is not supported, got `y` of shape {y.shape}: fit a classifier per column"
-            raise ValueError(msg)
-        if self.kind not in {"binary", "multiclass", "multilabel-indicator"}:
-            check_classification_targets(y)  # raises an error that names the kind
-        several = self.kind == "multilabel-indicator"
-        # A new array gets the dtype of the labels: strings in an array of objects become an array of strings.
-        self.classes = np.arange(y.shape[1]) if several else np.array([*np.unique(y)])
-
-    def encoded(self, y: Any) -> Array:
-        """Returns int32 indices (n,) for several classes, float32 (n, 1) for two, and (n, labels) for several labels."""
-        if self.kind == "multiclass":
-            return np.asarray(np.searchsorted(self.classes, y), np.int32)
-        if self.kind == "binary":
-            second = np.zeros(len(y), bool) if len(self.classes) == 1 else y == self.classes[1]
-            return second.astype(np.float32).reshape(-1, 1)
-        return np.asarray(y.toarray() if sparse.issparse(y) else y, np.float32)
-
-    def decoded(self, outputs: Float32) -> Any:
-        """Returns the labels of outputs (n, outputs): (n,), or (n, labels), sparse if `y` was."""
-        if self.kind == "multiclass":
-            return self.classes[outputs.argmax(axis=1)]
-        chosen = outputs > THRESHOLD
-        if self.kind == "binary":
-            return self.classes[np.minimum(chosen.reshape(-1), len(self.classes) - 1)]
-        return sparse.csr_matrix(chosen, dtype=int) if self._sparse else chosen.astype(int)
 
 
 class MLPClassifier(ClassifierMixin, Perceptron):
@@ -251,7 +188,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         """
         outputs = self._predict_outputs(X)
         if outputs.shape[1] == 1:
-            return np.hstack([1 - outputs, outputs])
+            return both_probabilities(outputs)
         if self.out_activation_ == "softmax" and outputs.dtype == np.float64:
             # scikit-learn's scores require sums of 1 to within the square root of float64's resolution.
             outputs /= outputs.sum(axis=1, keepdims=True)
@@ -283,8 +220,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             rows, given = validate_data(
                 self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=DTYPES, reset=reset
             )
-        if given.ndim == 2 and given.shape[1] == 1:  # noqa: PLR2004 # a column
-            given = column_or_1d(given, warn=True)
+        given = raveled(given)
         if labels == "new":
             self._learn_classes(given)
         elif labels == "same":
@@ -321,10 +257,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return self.n_outputs_ == 1  # as scikit-learn does
 
     def _weights(self, y: Any, sample_weight: Array | None) -> Array | None:
-        if self.class_weight is None:
-            return sample_weight
-        weights = compute_sample_weight(self.class_weight, y)
-        return np.asarray(weights if sample_weight is None else weights * sample_weight)
+        return class_weighted(self.class_weight, y, sample_weight)
 
     def _score_of(self, outputs: Float32, held_out: Encoded) -> float:
         """Returns the accuracy; with several labels per sample, all of them must be right."""

@@ -30,7 +30,7 @@ from engine.optimizers import Optimizer
 from engine.optimizers.variables import Snapshot
 from engine.sklearn._lbfgs import CHUNK_ROWS, Objective, minimized
 from engine.sklearn._network import Design, Predictor, frozen, interleaved
-from engine.sklearn._samples import Array, Encoded, checked_sample_weights
+from engine.sklearn.samples import Array, Encoded, checked_sample_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -17,7 +17,7 @@ from engine._core_interface.cpp import Float32
 from engine._training.batch_iteration import BatchIterator
 from engine._training.checked_samples import Targeting, checked_samples, rows_of
 from engine.sklearn._network import Design
-from engine.sklearn._samples import Array, Encoded
+from engine.sklearn.samples import Array, Encoded
 
 Float64 = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from engine._core_interface.cpp import Float32
 from engine.losses import Loss
 from engine.losses.loss import FunctionLoss
 from engine.models import Sequential
-from engine.sklearn._samples import Array, Encoded
+from engine.sklearn.samples import Array, Encoded
 
 ACTIVATIONS = {
     "identity": "linear",

@@ -9,14 +9,13 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.neural_network import MLPRegressor as _Reference
-from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from engine._core_interface.cpp import Float32
 from engine.callbacks import Callback
 from engine.sklearn._estimator import DTYPES, KnownLabels, Perceptron, is_stochastic
-from engine.sklearn._samples import Array, Encoded
+from engine.sklearn.samples import Array, Encoded, raveled
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -166,8 +165,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
             dtype=DTYPES,
             reset=reset,
         )
-        if targets.ndim == 2 and targets.shape[1] == 1:  # noqa: PLR2004 # a column
-            targets = column_or_1d(targets, warn=True)
+        targets = raveled(targets)
         if self.loss == "poisson" and targets.min() < 0:
             msg = f"`y` must not be negative with loss='poisson', but the smallest is {targets.min()}"
             raise ValueError(msg)

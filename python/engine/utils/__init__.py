@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         split_dataset,
         unpack_x_y_sample_weight,
     )
+    from engine.utils.feature_space import FeatureSpace
     from engine.utils.files import get_file
     from engine.utils.model_dot import model_to_dot
     from engine.utils.model_plot import plot_model
@@ -42,6 +43,7 @@ CustomObjectScope = custom_object_scope
 
 __all__ = [
     "CustomObjectScope",
+    "FeatureSpace",
     "Progbar",
     "PyDataset",
     "Sequence",
@@ -82,6 +84,7 @@ __getattr__ = on_first_use(
     unpack_x_y_sample_weight="batches",
     classification_report="reports",
     explain_batch="batch_text",
+    FeatureSpace="feature_space",
     get_file="files",
     is_keras_tensor="symbolic_tensors",
     model_to_dot="model_dot",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array
+from sklearn.utils import check_array, column_or_1d
 
 Array = NDArray[Any]
 
@@ -103,3 +103,8 @@ def checked_sample_weights(sample_weight: object, count: int) -> Array | None:
         msg = "Sample weights must contain at least one non-zero number."
         raise ValueError(msg)
     return np.asarray(weights)
+
+
+def raveled(y: Array) -> Array:
+    """Returns targets (n, 1) as (n,), with scikit-learn's warning; others stay what they are."""
+    return np.asarray(column_or_1d(y, warn=True)) if y.ndim == 2 and y.shape[1] == 1 else y  # noqa: PLR2004 # a column

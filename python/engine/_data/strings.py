@@ -1,0 +1,183 @@
+"""Strings as data: what users pass as strings becomes Python's strings, and within models numbers stand for them.
+
+The core computes with float32 alone. So a model with an input of strings gives the core the number of each string in a
+table of this process, and a layer that reads strings gets them back from the numbers. The table forgets all strings when no
+model uses them any more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._base.checks import Shape
+from engine._core_interface.cpp import Float32
+
+Text = str | bytes
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+# float32 holds every integer up to this.
+_MOST_STRINGS = 2**24
+
+
+class Strings(NamedTuple):
+    """An array of strings, without the memory that an array of NumPy would need for the longest one in each place."""
+
+    values: list[Any]
+    """The strings, str or bytes, in C order."""
+    shape: Shape
+
+
+def strings_in(value: Any, name: str = "inputs") -> Strings:
+    """Returns the strings in `value`.
+
+    Args:
+        value: a string, nested lists of strings, an array of strings or of objects, or a column of a frame.
+        name: the name of the argument, for messages.
+
+    Raises:
+        TypeError: if it holds something else than strings.
+        ValueError: if lists within it differ in length.
+    """
+    if isinstance(value, Strings):
+        return value
+    if isinstance(value, (str, bytes)):
+        return Strings([value], ())
+    if isinstance(value, (list, tuple)):
+        found = _in_lists(value, name)
+    else:
+        array: NDArray[Any] = np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value)
+        found = Strings(array.reshape(-1).tolist(), array.shape)
+    kinds = {*map(type, found.values)}
+    if not kinds <= {str, bytes, np.str_, np.bytes_}:
+        place = next(place for place, each in enumerate(found.values) if not isinstance(each, (str, bytes)))
+        wrong = found.values[place]
+        msg = (
+            f"`{name}` must hold strings, but entry {place} is {wrong!r:.60}, of type {type(wrong).__name__}: turn numbers "
+            "into strings by .astype(str), and give missing values a string, such as by .fillna('')"
+        )
+        raise TypeError(msg)
+    return found
+
+
+def _in_lists(value: Sequence[Any], name: str) -> Strings:
+    if not any(isinstance(each, (list, tuple, np.ndarray)) for each in value):
+        return Strings(list(value), (len(value),))
+    parts = [strings_in(each, name) for each in value]
+    shapes = {part.shape for part in parts}
+    if len(shapes) > 1:
+        msg = f"`{name}` must be lists that are equally long at every level, got parts of the shapes {sorted(shapes)}"
+        raise ValueError(msg)
+    return Strings([*chain.from_iterable(part.values for part in parts)], (len(parts), *parts[0].shape))
+
+
+def holds_strings(value: Any) -> bool:
+    """Whether `value` is a string, or the first entry of an array, a column or nested lists is one."""
+    while isinstance(value, (list, tuple)) and len(value):
+        value = value[0]
+    if isinstance(value, (str, bytes, Strings)):
+        return True
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        return False
+    kind = getattr(dtype, "kind", "O")
+    if kind != "O":
+        return kind in "UST"
+    flat = np.asarray(value).reshape(-1)
+    return bool(flat.size) and isinstance(flat[0], (str, bytes))
+
+
+class _Table:
+    """The strings that stand for themselves as numbers in models, and the numbers."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._numbers: dict[Text, int] = {}
+        self._strings: list[Text] = []
+
+    def numbers_of(self, values: Sequence[Text]) -> list[int]:
+        """Returns the number of each string."""
+        with self._lock:
+            for each in dict.fromkeys(values):
+                if each not in self._numbers:
+                    self._numbers[each] = len(self._strings)
+                    self._strings.append(each)
+            if len(self._strings) > _MOST_STRINGS:
+                msg = (
+                    f"a model can tell at most {_MOST_STRINGS} different strings apart in one training or prediction: apply "
+                    "the layer that reads strings before, and give its outputs to the model"
+                )
+                raise ValueError(msg)
+            return [*map(self._numbers.__getitem__, values)]
+
+    def strings_of(self, numbers: Sequence[int]) -> list[Text]:
+        """Returns the string of each number; an empty one for a number that stands for none."""
+        known = self._strings
+        return [known[number] if 0 <= number < len(known) else "" for number in numbers]
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keeps the strings until the block ends, and those of other threads."""
+        with self._lock:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._numbers, self._strings = {}, []
+
+
+_table = _Table()
+
+
+def keeping_strings(method: _Method) -> _Method:
+    """Decorates a method of a model, so that the strings that it puts into the table stay there until it returns."""
+
+    @wraps(method)
+    def kept(self: Any, *args: Any, **options: Any) -> Any:
+        if not self._takes_strings:
+            return method(self, *args, **options)
+        with _table.in_use():
+            return method(self, *args, **options)
+
+    return cast("_Method", kept)
+
+
+class _Numbers(np.ndarray[Any, np.dtype[np.float32]]):
+    """Numbers that stand for strings."""
+
+
+def numbers_of_strings(value: Any, name: str) -> Float32:
+    """Returns the numbers that stand for strings, float32 of the same shape.
+
+    Args:
+        value: as for `strings_in`, or a result of this function.
+        name: the name of the argument, for messages.
+    """
+    if isinstance(value, _Numbers):
+        return value
+    found = strings_in(value, name)
+    return np.array(_table.numbers_of(found.values), np.float32).reshape(found.shape).view(_Numbers)
+
+
+def with_dtype(numbers: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Returns what the core has as float32 in the dtype of an input: integers, or the strings that numbers stand for."""
+    wanted = np.dtype(dtype)
+    return strings_of_numbers(numbers) if wanted.kind == "U" else numbers.astype(wanted)
+
+
+def strings_of_numbers(numbers: NDArray[Any]) -> NDArray[np.object_]:
+    """Returns the strings that numbers stand for, an array of objects of the same shape."""
+    found = np.empty(numbers.size, object)
+    found[:] = _table.strings_of(numbers.astype(np.int64).reshape(-1).tolist())
+    return found.reshape(numbers.shape)

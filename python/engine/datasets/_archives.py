@@ -1,0 +1,267 @@
+"""Data sets that Keras publishes as one file each: read from a cache folder, else downloaded and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._base.atomic_files import replacing
+from engine._base.checks import below_one, choice, integer, path_of
+from engine.datasets import cache
+
+URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+
+# Seconds after which a connection without data fails.
+_PATIENCE = 30
+# More than the largest of the files, 17 MB: what is longer isn't one of them.
+_MOST_BYTES = 2**27
+_SHA256_DIGITS = 64
+# What pickled arrays of lists are made of. Nothing else is unpickled, since a pickle can run any code.
+_UNPICKLED = {
+    *(
+        (f"numpy.{core}.multiarray", name)
+        for core in ("core", "_core")
+        for name in ("_reconstruct", "scalar")
+    ),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+}
+
+Split = tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
+
+
+class PublishedFile(NamedTuple):
+    """A file of a data set that isn't in the package.
+
+    Attributes:
+        title: the name of the data set in messages.
+        name: the name of the file.
+        checksum: its SHA-256 or MD5 in hexadecimal digits, as Keras publishes it.
+        url: the address to which `name` is appended.
+    """
+
+    title: str
+    name: str
+    checksum: str
+    url: str = URL
+
+    def contents(self, path: str | os.PathLike[str] | None) -> bytes:
+        """Returns the contents of the file: from a cache folder if possible, else from the network.
+
+        Args:
+            path: the name of the file in the cache folder, or its absolute path. A file that is at an absolute path is read as it
+                is.
+
+        Raises:
+            OSError: if the file is not found and can't be downloaded, or is another one.
+        """
+        given = Path(path_of(self.name if path is None else path, "path"))
+        if given.is_absolute() and given.is_file():
+            return given.read_bytes()
+        target = cache.locate(str(given))
+        places = [each for each in (target, self._cache_of_keras()) if each is not None]
+        for place in places:
+            found = self._genuine_in(place)
+            if found is not None:
+                return found
+        contents = self._download(places)
+        if target is not None:
+            self._keep(target, contents)
+        return contents
+
+    def _cache_of_keras(self) -> Path | None:
+        try:
+            base = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        except RuntimeError:  # a user without a home folder
+            return None
+        return base / "datasets" / self.name
+
+    def _genuine_in(self, place: Path) -> bytes | None:
+        try:
+            contents = place.read_bytes()
+        except OSError:
+            return None
+        return contents if self._sum_of(contents) == self.checksum else None
+
+    def _sum_of(self, contents: bytes) -> str:
+        long = len(self.checksum) == _SHA256_DIGITS
+        return (hashlib.sha256 if long else hashlib.md5)(contents, usedforsecurity=False).hexdigest()
+
+    def _download(self, places: Sequence[Path]) -> bytes:
+        from http.client import HTTPException
+        from urllib.error import HTTPError
+        from urllib.request import urlopen
+
+        url = f"{self.url}{self.name}"
+        folder = places[-1].parent if places else "~/.keras/datasets"
+        hint = f"Download that file elsewhere, and pass its absolute path as `path`, or put it into {folder}"
+        try:
+            with urlopen(url, timeout=_PATIENCE) as answer:
+                contents: bytes = answer.read(_MOST_BYTES)
+        except (HTTPException, OSError, ValueError) as error:
+            if isinstance(error, HTTPError):
+                error.close()  # the error holds the open response
+            known = " nor ".join(map(str, places))
+            msg = f"{self.title} is in neither {known}, and can't be downloaded from {url}: {error}. {hint}"
+            raise OSError(msg) from error
+        if self._sum_of(contents) != self.checksum:
+            msg = f"{url} has another file than that of {self.title}, by its checksum. {hint}"
+            raise OSError(msg)
+        return contents
+
+    def _keep(self, target: Path, contents: bytes) -> None:
+        """Writes the file into the cache folder, or does nothing if that is impossible."""
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(str(target)) as file:
+                file.write(contents)
+        except OSError:
+            return
+
+
+class _Arrays(pickle.Unpickler):
+    """Reads arrays of lists, and refuses to make any other objects."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Returns a class or function that arrays are made by."""
+        if (module, name) not in _UNPICKLED:
+            msg = f"the file has a pickled {module}.{name}, which no data set needs: refused"
+            raise ValueError(msg)
+        return super().find_class(module, name)
+
+
+def arrays_in(contents: bytes, name: str) -> Mapping[str, NDArray[Any]]:
+    """Returns the arrays in an `.npz` file.
+
+    Args:
+        contents: the contents of the file.
+        name: of the file, for messages.
+
+    Raises:
+        ValueError: if it is no such file, or a part of one.
+    """
+    found = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(contents)) as archive:
+            for member in archive.namelist():
+                with archive.open(member) as file:
+                    found[member.removesuffix(".npy")] = _array_in(io.BytesIO(file.read()))
+    except (zipfile.BadZipFile, EOFError, pickle.UnpicklingError) as error:
+        msg = f"{name} is no archive of arrays, or damaged: {error}"
+        raise ValueError(msg) from error
+    return found
+
+
+def _array_in(file: io.BytesIO) -> NDArray[Any]:
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    if not dtype.hasobject:
+        file.seek(0)
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return array
+    values: NDArray[Any] = np.asarray(_Arrays(file).load())
+    if values.shape != shape:
+        msg = f"an array of shape {shape} is announced, but one of shape {values.shape} is there"
+        raise ValueError(msg)
+    return values
+
+
+Shuffle = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
+
+
+def shuffling(seed: int) -> Shuffle:
+    """Returns a function that returns samples and their targets in a random order, which is Keras' for the same seed."""
+    rng = np.random.RandomState(seed)  # the generator of Keras
+
+    def shuffled(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        order = np.arange(len(x))
+        rng.shuffle(order)
+        return x[order], y[order]
+
+    return shuffled
+
+
+def split(x: NDArray[Any], y: NDArray[Any], test_split: float) -> Split:
+    """Returns the first samples for training and the last ones for testing."""
+    cut = int(len(x) * (1 - test_split))
+    return (np.array(x[:cut]), np.array(y[:cut])), (np.array(x[cut:]), np.array(y[cut:]))
+
+
+def share_of_tests(value: object) -> float:
+    """Returns the argument `test_split`, checked."""
+    return below_one(value, "test_split")
+
+
+class WordOptions(NamedTuple):
+    """The arguments of a data set of texts; `load_data` describes them."""
+
+    num_words: int | None
+    skip_top: int
+    maxlen: int | None
+    start_char: int | None
+    oov_char: int | None
+    index_from: int
+
+    @classmethod
+    def of(cls, **options: Any) -> WordOptions:
+        """Returns the arguments, checked."""
+        for name in ("num_words", "maxlen", "start_char", "oov_char"):
+            if options[name] is not None:
+                integer(options[name], name, 0)
+        for name in ("skip_top", "index_from"):
+            integer(options[name] or 0, name, 0)
+        return cls(**options)
+
+
+def prepared(
+    texts: Iterable[Sequence[int]], labels: NDArray[Any], options: WordOptions
+) -> tuple[list[list[int]], NDArray[Any]]:
+    """Returns the texts with the start character and shifted indices, and their labels, without those that are too long."""
+    shift = options.index_from or 0
+    start = [] if options.start_char is None else [options.start_char]
+    shifted = [[*start, *(word + shift for word in text)] for text in texts]
+    if options.maxlen:
+        kept = np.array([len(text) < options.maxlen for text in shifted], bool)
+        shifted, labels = [text for text, keep in zip(shifted, kept, strict=True) if keep], labels[kept]
+        if not shifted:
+            msg = (
+                f"After filtering for sequences shorter than maxlen={options.maxlen}, no sequence was kept. Increase "
+                "maxlen."
+            )
+            raise ValueError(msg)
+    return shifted, labels
+
+
+def limited(texts: Sequence[list[int]], options: WordOptions) -> NDArray[np.object_]:
+    """Returns the texts as an array of lists, in which words that are too rare or too frequent are replaced or left out."""
+    lengths = np.array([len(text) for text in texts], np.intp)
+    words = np.fromiter((word for text in texts for word in text), np.int64, int(lengths.sum()))
+    # As in Keras, the default leaves out the rarest word.
+    most = options.num_words or int(words.max(initial=0))
+    known = (words >= options.skip_top) & (words < most)
+    if options.oov_char is None:
+        groups = np.repeat(np.arange(len(texts)), lengths)
+        lengths = np.bincount(groups[known], minlength=len(texts))
+        words = words[known]
+    else:
+        words = np.where(known, words, options.oov_char)
+    found = np.empty(len(texts), object)
+    ends = lengths.cumsum().tolist()
+    flat = words.tolist()
+    found[:] = [flat[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    return found
+
+
+def version_of(value: object) -> str:
+    """Returns the argument `version` of the Californian houses, checked."""
+    return str(choice(value, "version", ("small", "large")))

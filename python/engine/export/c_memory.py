@@ -1,0 +1,119 @@
+"""Where each value of a prediction lies in memory: in an input, in an output, or in a part of the scratch memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from engine.export.graph import Graph, Step
+
+
+class Place(NamedTuple):
+    """The memory of a value: `kind` is "input", "output" or "scratch", and `number` says which of them."""
+
+    kind: str
+    number: int
+
+
+class Plan(NamedTuple):
+    """The memory of a prediction.
+
+    Args:
+        places: of each value, by its number.
+        parts: the offset of each part of the scratch memory, counted in numbers.
+        size: how many numbers of scratch memory there are.
+    """
+
+    places: dict[int, Place]
+    parts: list[int]
+    size: int
+
+
+class _Buffer(NamedTuple):
+    """Memory for values of one size, of which each replaces the one before."""
+
+    values: list[int]
+    size: int
+    begin: int
+    """The number of the step that writes the first value."""
+    end: int
+    """The number of the last step that reads a value."""
+
+    def meets(self, other: _Buffer) -> bool:
+        """Whether there is a step in which both are in use."""
+        return self.begin <= other.end and other.begin <= self.end
+
+
+def planned(graph: Graph, in_place: Collection[str]) -> Plan:
+    """Returns the memory of a prediction.
+
+    Args:
+        graph: the model.
+        in_place: the kinds of steps whose output may replace their first input.
+    """
+    steps = graph.steps
+    origins = _origins(steps)
+    outputs = [origins.get(output.value, output.value) for output in graph.outputs]
+    buffers = _buffers(steps, origins, outputs, in_place)
+    owners = {value: buffer for buffer in buffers for value in buffer.values}
+    places = {-1 - number: Place("input", number) for number in range(len(graph.inputs))}
+    inside = {id(buffer) for buffer in buffers}
+    for number, value in enumerate(outputs):
+        if value >= 0 and id(owners[value]) in inside:  # the second output of one value is a copy
+            inside.discard(id(owners[value]))
+            places |= dict.fromkeys(owners[value].values, Place("output", number))
+    scratch = [buffer for buffer in buffers if id(buffer) in inside]
+    offsets = _offsets(scratch)
+    parts = sorted(set(offsets))
+    for buffer, offset in zip(scratch, offsets, strict=True):
+        places |= dict.fromkeys(buffer.values, Place("scratch", parts.index(offset)))
+    for value, origin in origins.items():
+        places[value] = places[origin]
+    ends = (offset + buffer.size for buffer, offset in zip(scratch, offsets, strict=True))
+    return Plan(places, parts, max(ends, default=0))
+
+
+def _origins(steps: Sequence[Step]) -> dict[int, int]:
+    """Returns for each step that changes nothing the value that it passes on."""
+    origins: dict[int, int] = {}
+    for number, step in enumerate(steps):
+        if step.kind == "identity":
+            origins[number] = origins.get(step.reads[0], step.reads[0])
+    return origins
+
+
+def _buffers(
+    steps: Sequence[Step], origins: dict[int, int], outputs: Sequence[int], in_place: Collection[str]
+) -> list[_Buffer]:
+    """Returns the memory of all values but inputs; a value replaces the one that is read for the last time, if it can."""
+    reads = [[origins.get(each, each) for each in step.reads] for step in steps]
+    last = {number: number for number in range(len(steps))}
+    for number, read in enumerate(reads):
+        last |= dict.fromkeys(read, number)
+    last |= dict.fromkeys(outputs, len(steps))
+    found, owners = list[_Buffer](), dict[int, int]()
+    for number, (step, (first, *_)) in enumerate(zip(steps, reads, strict=True)):
+        if number in origins:
+            continue
+        if step.kind in in_place and first >= 0 and last[first] == number and steps[first].size == step.size:
+            owner = owners[number] = owners[first]
+            values = [*found[owner].values, number]
+            found[owner] = found[owner]._replace(values=values, end=last[number])
+        else:
+            owners[number] = len(found)
+            found.append(_Buffer([number], step.size, number, last[number]))
+    return found
+
+
+def _offsets(buffers: Sequence[_Buffer]) -> list[int]:
+    """Returns where each buffer begins, so that those in use at one time don't overlap. The largest are placed first."""
+    found = [0] * len(buffers)
+    placed: list[int] = []
+    for number in sorted(range(len(buffers)), key=lambda each: -buffers[each].size):
+        buffer, offset = buffers[number], 0
+        for other in sorted(placed, key=found.__getitem__):
+            if buffers[other].meets(buffer) and found[other] < offset + buffer.size:
+                offset = max(offset, found[other] + buffers[other].size)
+        found[number] = offset
+        placed.append(number)
+    return found

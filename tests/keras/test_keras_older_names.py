@@ -1,0 +1,162 @@
+"""Names and arguments of Keras 1, Keras 2 and tf.keras: each does what its successor does, with a warning where Keras had one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import _tf_keras
+
+import engine
+
+X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+Y = np.arange(8) % 2
+
+
+def classifier(outputs: int) -> Any:
+    layers = engine.layers
+    model = engine.Sequential(
+        [engine.Input((3,)), layers.Dense(outputs, "softmax" if outputs > 1 else "sigmoid")]
+    )
+    model.compile("sgd", "crossentropy", metrics=["accuracy"])
+    return model
+
+
+def batches() -> Any:
+    while True:
+        yield X, Y
+
+
+def test_methods_with_generators() -> None:
+    model, twin = classifier(2), classifier(2)
+    twin.set_weights(model.get_weights())
+    with pytest.warns(
+        DeprecationWarning, match=r"fit_generator\(\) is of an older version of Keras: use fit\(\)"
+    ):
+        history = model.fit_generator(batches(), 3, epochs=2, verbose=0, workers=4, use_multiprocessing=True)
+    assert history.history == twin.fit(batches(), steps_per_epoch=3, epochs=2, verbose=0).history
+    with pytest.warns(DeprecationWarning, match=r"use evaluate\(\)"):
+        assert model.evaluate_generator(batches(), steps=2, max_queue_size=3) == twin.evaluate(
+            batches(), steps=2, verbose=0
+        )
+    with pytest.warns(DeprecationWarning, match=r"use predict\(\)"):
+        outputs = model.predict_generator(batches(), steps=2)
+    np.testing.assert_array_equal(outputs, twin.predict(batches(), steps=2, verbose=0))
+    with pytest.warns(DeprecationWarning, match="fit_generator"), pytest.raises(TypeError, match="nb_epochs"):
+        model.fit_generator(batches(), 3, nb_epochs=2)
+
+
+def test_classes_and_probabilities() -> None:
+    several, one = classifier(3), classifier(1)
+    with pytest.warns(DeprecationWarning, match=r"use predict\(x\)\.argmax\(axis=-1\)"):
+        classes = several.predict_classes(X)
+    np.testing.assert_array_equal(classes, several.predict(X, verbose=0).argmax(axis=-1))
+    with pytest.warns(DeprecationWarning, match="predict_classes"):
+        classes = one.predict_classes(X)
+    np.testing.assert_array_equal(classes, one.predict(X, verbose=0) > 0.5)
+    assert (classes.dtype, classes.shape) == (np.int32, (8, 1))
+    with pytest.warns(DeprecationWarning, match=r"predict_proba\(\) is of an older version"):
+        np.testing.assert_array_equal(one.predict_proba(X), one.predict(X, verbose=0))
+
+
+def test_classes_need_one_output() -> None:
+    inputs = engine.Input((3,))
+    model = engine.Model(inputs, [engine.layers.Dense(2)(inputs), engine.layers.Dense(2)(inputs)])
+    with (
+        pytest.warns(DeprecationWarning, match="predict_classes"),
+        pytest.raises(ValueError, match="for models with one output"),
+    ):
+        model.predict_classes(X)
+
+
+def test_a_model_of_input_and_output() -> None:
+    inputs = engine.Input((3,))
+    outputs = engine.layers.Dense(2)(inputs)
+    with pytest.warns(
+        DeprecationWarning, match="`(in|out)put` is of an older version of Keras: use `(in|out)puts`"
+    ):
+        model = engine.Model(input=inputs, output=outputs)
+    assert model.output_shape == (None, 2)
+    with pytest.raises(TypeError, match="give `inputs` or `input`, its older name, but not both"):
+        engine.Model(inputs, outputs, input=inputs)
+    with pytest.raises(
+        TypeError, match="Model takes `inputs`, `outputs`, `name` and `trainable`, got 'inputz'"
+    ):
+        engine.Model(inputs, outputs, inputz=inputs)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adagrad", "Lion", "Nadam"])
+def test_the_learning_rate_by_its_old_name(name: str) -> None:
+    make = getattr(engine.optimizers, name)
+    with pytest.warns(DeprecationWarning, match="the argument `lr` is of an older version") as caught:
+        optimizer = make(lr=0.25)
+    assert caught[0].filename == __file__
+    assert float(optimizer.learning_rate) == float(optimizer.lr) == 0.25
+    assert "lr" not in optimizer.get_config()
+    optimizer.lr = 0.5
+    assert optimizer.learning_rate == 0.5
+    with pytest.warns(UserWarning, match="`decay` is no longer supported and will be ignored"):
+        make(0.25, decay=1e-6)
+
+
+def test_names_of_functions_and_classes() -> None:
+    losses, keras = engine.losses, engine
+    assert losses.bce is losses.BCE is losses.binary_crossentropy
+    assert losses.cosine_proximity is losses.cosine is losses.cosine_similarity
+    assert losses.get("cosine_proximity") is losses.cosine_similarity
+    assert keras.regularizers.l1l2(0.1, 0.2).get_config() == {"l1": 0.1, "l2": 0.2}
+    assert keras.regularizers.l1_l2(l1=0.1, l2=0.2).get_config() == {"l1": 0.1, "l2": 0.2}
+    assert keras.constraints.maxnorm(3).max_value == 3
+    assert keras.constraints.nonneg is keras.constraints.NonNeg
+    assert keras.optimizers.legacy.Adam is keras.optimizers.Adam
+    assert keras.initializers.glorot_uniform(seed=1)((2, 3)).shape == (2, 3)
+
+
+def test_reductions() -> None:
+    """`AUTO` is the mean, which it has always meant for the losses of a model."""
+    theirs, ours = _tf_keras.keras.losses.Reduction, engine.losses.Reduction
+    for name in ("NONE", "SUM", "SUM_OVER_BATCH_SIZE"):
+        assert getattr(ours, name) == getattr(theirs, name)
+        engine.losses.MeanSquaredError(reduction=getattr(ours, name))
+    assert engine.losses.MeanSquaredError(reduction=ours.AUTO)([1.0], [3.0]) == 4
+    assert set(ours.all()) < set(theirs.all())
+    ours.validate("sum")
+    with pytest.raises(
+        ValueError, match="`reduction` must be one of 'none', 'sum', 'sum_over_batch_size', got 'x'"
+    ):
+        ours.validate("x")
+
+
+def test_a_relu_with_a_threshold() -> None:
+    x = np.linspace(-3, 3, 13, dtype=np.float32)[:, np.newaxis]
+    layer = engine.layers.ThresholdedReLU(theta=1.5, name="t")
+    np.testing.assert_array_equal(np.asarray(layer(x)), x * (x > 1.5))
+    assert (type(layer).__name__, layer.name) == ("ReLU", "t")  # files of it can be read by Keras
+
+
+MODULES: dict[str, tuple[str, Callable[[], Any]]] = {
+    "layers.core": ("Dense Dropout Flatten Activation Lambda Masking Reshape", lambda: engine.layers),
+    "layers.merge": ("Add add Concatenate concatenate", lambda: engine.layers),
+    "layers.normalization": ("BatchNormalization", lambda: engine.layers),
+    "layers.advanced_activations": ("LeakyReLU PReLU ELU ReLU", lambda: engine.layers),
+    "layers.embeddings": ("Embedding", lambda: engine.layers),
+    "layers.noise": ("GaussianNoise GaussianDropout AlphaDropout", lambda: engine.layers),
+    "utils.np_utils": ("to_categorical normalize", lambda: engine.utils),
+    "utils.vis_utils": ("plot_model model_to_dot", lambda: engine.utils),
+    "utils.data_utils": ("get_file Sequence", lambda: engine.utils),
+    "utils.generic_utils": ("Progbar get_custom_objects CustomObjectScope", lambda: engine.utils),
+}
+
+
+@pytest.mark.parametrize("place", MODULES)
+def test_modules_of_keras_2(place: str) -> None:
+    """Scripts have lines such as `from keras.layers.core import Dense, Dropout`."""
+    names, home = MODULES[place]
+    module = importlib.import_module(f"engine.{place}")
+    for name in names.split():
+        assert getattr(module, name) is getattr(home(), name)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        module.nothing  # noqa: B018 # the error is what it is about
