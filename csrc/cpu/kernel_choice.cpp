@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "graph/operations/contraction.h"
+#include "graph/operations/map.h"
+
 #include "kernels/packed_blocks.h"
 
 namespace engine {
@@ -15,6 +18,9 @@ constexpr double kFlopsPerThread = 600e3;
 /// Floating-point operations that take as long as the optimizer's step of one weight: 0.25 ns with Adam, where weight
 /// and state come from the L2 cache.
 constexpr double kFlopsPerUpdate = 50.0;
+
+/// Floating-point operations that take as long as an instruction of a map for one number: 0.25 ns.
+constexpr double kFlopsPerInstruction = 50.0;
 
 /// Units that a thread must compute from its own copy of the input rows, so that gathering all of them takes a few
 /// percent of the time of its products.
@@ -50,6 +56,28 @@ int64_t round_to_power(int64_t n) {
   return size;
 }
 
+double numbers_of(const graph::Shape& shape, int64_t rows) {
+  return static_cast<double>(graph::numbers_in(shape, rows));
+}
+
+/// Floating-point operations of a batch in products of arrays and in maps, gradients included.
+double flops_of_arrays(const graph::Graph& graph, int64_t rows) {
+  double flops = 0.0;
+  for (const auto& operation : graph.operations()) {
+    if (const auto* map = dynamic_cast<const graph::Map*>(operation.get())) {
+      flops += kFlopsPerInstruction * numbers_of(map->y.shape, rows) * static_cast<double>(map->code.instructions.size());
+    } else if (const auto* product = dynamic_cast<const graph::Contraction*>(operation.get())) {
+      double terms = 1.0;
+      for (size_t i = 0; i < product->a_letters.size(); ++i) {
+        const bool summed = product->y_letters.find(product->a_letters[i]) == std::string::npos;
+        terms *= summed ? static_cast<double>(product->a.shape[i].at(rows)) : 1.0;
+      }
+      flops += 2.0 * numbers_of(product->y.shape, rows) * terms;
+    }
+  }
+  return flops;
+}
+
 }  // namespace
 
 int worthwhile_threads(const graph::Graph& graph, int64_t rows, int most) {
@@ -57,7 +85,8 @@ int worthwhile_threads(const graph::Graph& graph, int64_t rows, int most) {
   // A training computes two more products of the same size for every forward product, and steps the weights.
   const double flops_per_weight =
       2.0 * static_cast<double>(rows) * (trains ? 3.0 : 1.0) + (trains ? kFlopsPerUpdate : 0.0);
-  const double flops = flops_per_weight * graph.multiply_adds;  // in double: it may be more than an integer holds
+  // In double: it may be more than an integer holds.
+  const double flops = flops_per_weight * graph.multiply_adds + flops_of_arrays(graph, rows);
   return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(most)));
 }
 

@@ -1,8 +1,6 @@
 #include "cpu/strides.h"
 
 #include <cstring>
-#include <stdexcept>
-#include <string>
 
 namespace engine {
 namespace {
@@ -169,12 +167,6 @@ Range own_rows(const ThreadContext& thread, const graph::Array& y, Loop rows) {
     return {own.begin * rows, own.end * rows};
   }
   return thread.range(rows == kWhole ? kAnyRows : rows, length_of(y.shape[0], thread));
-}
-
-void require_few_axes(const graph::Array& array) {
-  if (array.shape.size() <= static_cast<size_t>(kMostAxes)) return;
-  throw std::invalid_argument("an array has " + std::to_string(array.shape.size()) + " axes, expected at most " +
-                              std::to_string(kMostAxes));
 }
 
 }  // namespace engine

@@ -9,8 +9,8 @@
 
 namespace engine {
 
-/// The most axes of an array. Steps allocate nothing, so that it has to have a limit.
-inline constexpr int kMostAxes = 32;
+/// The most axes of arrays, and a few more. Steps allocate nothing, so that there has to be a limit.
+inline constexpr int kMostAxes = graph::kMostAxes + 4;
 
 /// The elements of an array: element (i, j, ...) is at data[i * stride[0] + j * stride[1] + ...]. There is at least one
 /// axis.
@@ -107,8 +107,5 @@ Split split_array(const Scheduler& scheduler, const graph::Operation& operation,
 
 /// This thread's part of the first axis of y, for a step with that split.
 Range own_rows(const ThreadContext& thread, const graph::Array& y, Loop rows);
-
-/// Throws std::invalid_argument if the array has more than kMostAxes axes.
-void require_few_axes(const graph::Array& array);
 
 }  // namespace engine

@@ -7,6 +7,9 @@
 
 namespace engine::graph {
 
+/// The most axes of an array.
+inline constexpr size_t kMostAxes = 32;
+
 /// The numbers of a value in their order, under a shape. Several operations may read one value under different shapes.
 struct Array {
   ValueId value = kNoValue;

@@ -11,7 +11,6 @@ namespace {
 
 /// Refuses lengths that are negative for every batch, or so long that offsets could overflow.
 void require_lengths(const Shape& shape) {
-  constexpr size_t kMostAxes = 32;
   int64_t numbers = 1;
   for (const Extent& extent : shape) {
     const bool in_range = extent.fixed <= kMostNumbers && extent.fixed >= -kMostNumbers && extent.per_sample >= 0 &&

@@ -217,18 +217,14 @@ Split split_scatter(const Scheduler& scheduler, const graph::ScatterAdd& op) {
 
 template <class Op, void (*run)(const Op&, const ThreadContext&)>
 void schedule_moved(Scheduler& scheduler, const Op& op) {
-  require_few_axes(op.x);
-  require_few_axes(op.y);
   scheduler.add<SimpleStep<Op>>(op, split_array(scheduler, op, op.y, op.rows), run);
 }
 
 void schedule_join(Scheduler& scheduler, const graph::Join& op) {
-  require_few_axes(op.y);
   scheduler.add<SimpleStep<graph::Join>>(op, split_array(scheduler, op, op.y, op.rows), join);
 }
 
 void schedule_scatter(Scheduler& scheduler, const graph::ScatterAdd& op) {
-  for (const Array& array : {op.dx, op.dy, op.indices}) require_few_axes(array);
   scheduler.add<SimpleStep<graph::ScatterAdd>>(op, split_scatter(scheduler, op), scatter_add);
 }
 

@@ -80,7 +80,6 @@ Split split_store(const Scheduler& scheduler, const Op& op) {
 // ---- Constants, targets, arguments and results ------------------------------------------------------------------
 
 void schedule_constants(Scheduler& scheduler, const graph::ConstantArray& op) {
-  require_few_axes(op.y);
   scheduler.set_numbers(op.y.value, *op.numbers);
 }
 
@@ -103,7 +102,6 @@ void read_target(const graph::ReadTarget& op, const ThreadContext& thread) {
 }
 
 void schedule_target(Scheduler& scheduler, const graph::ReadTarget& op) {
-  require_few_axes(op.y);
   scheduler.add<SimpleStep<graph::ReadTarget>>(op, Split::over(kSamples), read_target);
 }
 
@@ -138,12 +136,10 @@ void write_result(const graph::WriteResult& op, const ThreadContext& thread) {
 }
 
 void schedule_argument(Scheduler& scheduler, const graph::ReadArgument& op) {
-  require_few_axes(op.y);
   scheduler.add<SimpleStep<graph::ReadArgument>>(op, split_array(scheduler, op, op.y, kWhole), read_argument);
 }
 
 void schedule_result(Scheduler& scheduler, const graph::WriteResult& op) {
-  require_few_axes(op.x);
   scheduler.add<SimpleStep<graph::WriteResult>>(op, split_store(scheduler, op), write_result);
 }
 
@@ -203,7 +199,6 @@ void random_array(const graph::RandomArray& op, const ThreadContext& thread) {
 }
 
 void schedule_random(Scheduler& scheduler, const graph::RandomArray& op) {
-  require_few_axes(op.y);
   scheduler.add<SimpleStep<graph::RandomArray>>(op, split_array(scheduler, op, op.y, op.rows), random_array);
 }
 

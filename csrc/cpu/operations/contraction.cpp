@@ -180,7 +180,6 @@ int64_t most(const Scheduler& scheduler, const graph::Contraction& op, const std
 }
 
 void schedule_contraction(Scheduler& scheduler, const graph::Contraction& op) {
-  for (const graph::Array& array : {op.a, op.b, op.y}) require_few_axes(array);
   const Letters letters(op);
   const int64_t rows = most(scheduler, op, letters.rows), columns = most(scheduler, op, letters.columns);
   const double work = static_cast<double>(most(scheduler, op, letters.stack + letters.rows)) *

@@ -469,7 +469,6 @@ Split split_map(const Scheduler& scheduler, const graph::Map& op) {
 }
 
 void schedule_map(Scheduler& scheduler, const graph::Map& op) {
-  require_few_axes(op.y);
   auto& step = scheduler.add<MapStepOfGraph>(op, split_map(scheduler, op), scheduler.max_rows());
   step.set_scratch(scheduler.step_scratch(step.scratch_floats()));
 }

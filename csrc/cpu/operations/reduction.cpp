@@ -281,7 +281,6 @@ void reduce(const graph::Reduce& op, const ThreadContext& thread) {
 }
 
 void schedule_reduce(Scheduler& scheduler, const graph::Reduce& op) {
-  require_few_axes(op.x);
   const Split split =
       op.by_column ? Split::over('n') : split_array(scheduler, op, op.y, op.rows);
   scheduler.add<SimpleStep<graph::Reduce>>(op, split, reduce);
@@ -350,7 +349,6 @@ void product_gradient(const graph::ProductGradient& op, const ThreadContext& thr
 Split without_shared(const Split& split) { return split.shares(kAnyRows) ? Split::one_thread() : split; }
 
 void schedule_product_gradient(Scheduler& scheduler, const graph::ProductGradient& op) {
-  require_few_axes(op.x);
   const Split split = split_array(scheduler, op, op.dx, kWhole);
   const bool shares = !op.x.shape.empty() && !contains(op.axes, 0);
   scheduler.add<SimpleStep<graph::ProductGradient>>(op, shares ? split : without_shared(split), product_gradient);
@@ -399,7 +397,6 @@ void cumulative_sum(const graph::CumulativeSum& op, const ThreadContext& thread)
 }
 
 void schedule_cumulative_sum(Scheduler& scheduler, const graph::CumulativeSum& op) {
-  require_few_axes(op.x);
   const Split split = split_array(scheduler, op, op.y, op.rows);
   scheduler.add<SimpleStep<graph::CumulativeSum>>(op, op.axis != 0 ? split : without_shared(split), cumulative_sum);
 }
