@@ -49,6 +49,8 @@ class Kernels:
     def unary(self, function: str, x: Float32, parameters: Sequence[float] = ...) -> Float32:
         """`function`: exp, log, or an activation's name (value), or "<activation>_gradient" (derivative
         as a function of what the plan saves: the input, of linear to exponential the output y)."""
+    def map(self, function: str, a: Float32, b: Float32, c: Float32) -> Float32:
+        """One instruction of a map; instructions with fewer operands read `a`, or `a` and `b`, alone."""
     def dense_forward(
         self, activation: str, x: Float32, kernel: Float32, bias: Float32 | None, out: Float32
     ) -> None:

@@ -61,6 +61,13 @@ class Trace:
         })
         return Node(self, len(self.nodes) - 1, shape)
 
+    def input(self, shape: Shape, number: int = 0) -> Node:
+        return Node(self, -1 - number, shape)
+
+    def variable(self, *shape: int) -> Node:
+        self.nodes.append({"kind": "variable", "inputs": [], "shape": list(shape)})
+        return Node(self, len(self.nodes) - 1, shape)
+
     def argument(self, index: int, shape: Shape) -> Node:
         return self.add("argument", [], shape, index=index)
 

@@ -13,6 +13,7 @@ void add_losses(const KernelTable& kernels, Digest& digest);
 void add_metrics(const KernelTable& kernels, Digest& digest);
 void add_updates(const KernelTable& kernels, Digest& digest);
 void add_layers(const KernelTable& kernels, Digest& digest);
+void add_arrays(const KernelTable& kernels, Digest& digest);
 void add_random(const KernelTable& kernels, Digest& digest);
 /// Adds the results of whole trainings, which use the kernels of the chosen instruction set.
 void add_training(const KernelTable& kernels, Digest& digest);

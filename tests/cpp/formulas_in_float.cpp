@@ -2,12 +2,14 @@
 // the same bits. This shows that a formula depends on no vector type and no device.
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cases.h"
 #include "check.h"
 #include "formulas/activations.h"
 #include "formulas/losses.h"
+#include "formulas/map_functions.h"
 #include "formulas/optimizers.h"
 #include "formulas/random.h"
 #include "kernels/table.h"
@@ -290,6 +292,40 @@ int elementary_functions(const KernelTable& kernels) {
   return comparison.report();
 }
 
+/// The instructions of maps, for numbers of all magnitudes and pairs of special ones.
+template <int... ops>
+int map_functions(const KernelTable& kernels, std::integer_sequence<int, ops...>) {
+  Random random(11);
+  Comparison comparison("instructions of maps");
+  const Matrix a = inputs(random), b = inputs(random), c = inputs(random), y(9, 333);
+  for (int64_t j = 0; j < a.columns(); ++j) {
+    // Each special number of the first row with each other one.
+    a.at(1, j) = a.at(0, j % 35);
+    b.at(1, j) = b.at(0, j / 35);
+    a.at(2, j) = a.at(0, (j + 20) % 35);
+    b.at(2, j) = b.at(0, j / 35 + 9);
+    a.at(3, j) = random.between(-1e6f, 1e6f);
+    b.at(3, j) = random.between(-3.0f, 3.0f);
+    a.at(4, j) = random.between(0.0f, 3.0f);
+    b.at(4, j) = random.between(-40.0f, 40.0f);
+    a.at(5, j) = random.between(-1.0f, 1.0f);
+  }
+  const auto compare = [&](auto op) {
+    constexpr auto kOp = static_cast<MapOp>(decltype(op)::value);
+    if (operand_count(kOp) == 0) return;
+    const MapRegister registers[] = {{a.data(), 1}, {b.data(), 1}, {c.data(), 1}, {y.data(), 1}};
+    const MapStep step{kOp, 3, 0, 1, 2};
+    kernels.run_map({&step, &step + 1, registers, a.rows() * a.ld()});
+    for (int64_t i = 0; i < a.rows(); ++i) {
+      for (int64_t j = 0; j < a.columns(); ++j) {
+        comparison.expect(formulas::map_value<kOp>(a.at(i, j), b.at(i, j), c.at(i, j)), y.at(i, j));
+      }
+    }
+  };
+  (compare(std::integral_constant<int, ops>{}), ...);
+  return comparison.report();
+}
+
 int random_numbers(const KernelTable& kernels) {
   constexpr uint64_t kSeed = 0x123456789abcdefu, kStep = 0x1fffffff7u;
   constexpr int64_t kFirst = 11;
@@ -309,6 +345,22 @@ int random_numbers(const KernelTable& kernels) {
       comparison.expect(formulas::normal_number(word, 2.0f * formulas::kRootOfTwo, 0.25f), normal.at(i, j));
     }
   }
+  constexpr int64_t kFirstNumber = 3 * kRandomGroup, kCount = 2 * kRandomGroup;
+  constexpr float kLow = -1.5f, kHigh = 2.25f, kBelowHigh = 2.2499998f;
+  const Matrix numbers(1, kCount);
+  const RandomNumbers op{numbers.data(), kFirstNumber, kCount, kSeed, kStep, kLow, kHigh, kBelowHigh};
+  const auto compare = [&](void (*kernel)(const RandomNumbers&), auto&& formula) {
+    kernel(op);
+    for (int64_t j = 0; j < kCount; ++j) {
+      comparison.expect(formula(formulas::random_word(kSeed, kStep, 0, kFirstNumber + j)), numbers.at(0, j));
+    }
+  };
+  compare(kernels.uniform_numbers,
+          [&](uint32_t word) { return formulas::uniform_number(word, kLow, kHigh - kLow, kBelowHigh); });
+  compare(kernels.normal_numbers,
+          [&](uint32_t word) { return formulas::normal_number(word, kHigh * formulas::kRootOfTwo, kLow); });
+  compare(kernels.truncated_normal_numbers,
+          [&](uint32_t word) { return formulas::truncated_normal_number(word, kHigh, kLow); });
   return comparison.report();
 }
 
@@ -317,7 +369,8 @@ int random_numbers(const KernelTable& kernels) {
 int compare_formulas_in_float(const KernelTable& kernels) {
   return elementary_functions(kernels) + elementwise_activations(kernels, formulas::ElementwiseActivations<float>{}) +
          row_activations(kernels, formulas::RowActivations{}) + losses(kernels, formulas::Losses{}) +
-         optimizers(kernels, formulas::Optimizers<float>{}) + random_numbers(kernels);
+         optimizers(kernels, formulas::Optimizers<float>{}) + random_numbers(kernels) +
+         map_functions(kernels, std::make_integer_sequence<int, kMapOps>{});
 }
 
 }  // namespace engine::test

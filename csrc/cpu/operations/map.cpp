@@ -271,6 +271,7 @@ class MapStepOfGraph::Run {
     has_padding_ = value.kind == graph::Value::Kind::kBatch && columns.end == y_.length[last];
     ld_ = has_padding_ ? thread_.shape(op.y.value).ld : 0;
     columns_ = has_padding_ ? value.columns - columns.begin : 0;
+    has_whole_rows_ = columns.begin == 0;
     for (int i = 0; i <= count(); ++i) {
       memory_.arrays[i]->restrict_to(0, rows);
       if (op.by_column) memory_.arrays[i]->restrict_to(last, columns);
@@ -309,7 +310,9 @@ class MapStepOfGraph::Run {
   /// Decides how many rows a block has, and what is read and written in place.
   void find_blocks() {
     length_ = y_.length[y_.last()];
-    const bool pads = has_padding_ && length_ == columns_ && y_.axes > 1 && row_distance(y_) == ld_ && is_regular(y_);
+    // Between whole rows there is nothing but padding.
+    const bool pads = has_padding_ && length_ == columns_ && has_whole_rows_ && y_.axes > 1 &&
+                      row_distance(y_) == ld_ && is_regular(y_);
     row_ = pads ? ld_ : length_;
     rows_ = y_.axes == 1 ? 1 : std::max<int64_t>(kBlock / row_, 1);
     bool direct = lies_as_blocks(y_);
@@ -439,7 +442,7 @@ class MapStepOfGraph::Run {
   const ThreadContext& thread_;
   MapMemory memory_;
   Strided y_;
-  bool has_padding_ = false;   // whether the rows of y have padding behind them
+  bool has_padding_ = false, has_whole_rows_ = false;  // whether there is padding behind the columns, and these are all
   int64_t ld_ = 0, columns_ = 0;  // the distance of rows of y that have padding, and their columns
   int64_t length_ = 0;            // of the last axis
   int64_t row_ = 0, rows_ = 1;    // the distance of rows in a block of several rows; how many rows it has

@@ -85,6 +85,20 @@ class Kernels {
     return FloatArray(py::object(out[py::int_(0)]));
   }
 
+  FloatArray map(const std::string& function, const FloatArray& a, const FloatArray& b, const FloatArray& c) const {
+    const auto op = static_cast<MapOp>(to_index(function, kMapOpNames, kMapOps, "instruction"));
+    if (operand_count(op) == 0) throw py::value_error(function + " has no operands");
+    expect_size(a, a.size(), "a");
+    expect_size(b, a.size(), "b");
+    expect_size(c, a.size(), "c");
+    const FloatArray pa = pad(a), pb = pad(b), pc = pad(c), out = padded(1, a.size());
+    const MapRegister registers[] = {{values(pa), 1}, {values(pb), 1}, {values(pc), 1}, {values(out), 1}};
+    const MapStep step{op, 3, 0, 1, 2};
+    const DenormalsAreZero guard;
+    table_.run_map({&step, &step + 1, registers, a.size()});
+    return FloatArray(py::object(out[py::int_(0)]));
+  }
+
   void dense_forward(const std::string& activation, const FloatArray& x, const FloatArray& kernel,
                      const py::object& bias, const FloatArray& out) const {
     const int64_t ldx = row_stride(x, "x"), ldy = leading(out);
@@ -265,6 +279,7 @@ void register_kernels(py::module_& m) {
   type.def_static("padded", &padded, py::arg("rows"), py::arg("cols"))
       .def("fma", &Kernels::fma, py::arg("a"), py::arg("b"), py::arg("c"))
       .def("unary", &Kernels::unary, py::arg("function"), py::arg("x"), py::arg("parameters") = py::tuple())
+      .def("map", &Kernels::map, py::arg("function"), py::arg("a"), py::arg("b"), py::arg("c"))
       .def("dense_forward", &Kernels::dense_forward, py::arg("activation"), py::arg("x"), py::arg("kernel"),
            py::arg("bias"), py::arg("out").noconvert())
       .def("dense_backward_input", &Kernels::dense_backward_input, py::arg("activation"), py::arg("dz"),

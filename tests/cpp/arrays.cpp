@@ -1,0 +1,50 @@
+// Kernels of traced functions.
+#include "cases.h"
+#include "kernels/table.h"
+
+namespace engine::test {
+namespace {
+
+/// Every instruction of a map.
+void add_maps(const KernelTable& kernels, Digest& digest) {
+  Random random(21);
+  const Matrix a(7, 300, random, -5.0f, 5.0f), b(7, 300, random, -9.0f, 9.0f), c(7, 300, random, -1.0f, 1.0f), y(7, 300);
+  for (int64_t j = 0; j < kLane; ++j) c.at(0, j) = 0.75f;  // a register that holds one number
+  const MapRegister registers[] = {{a.data(), 1}, {b.data(), 1}, {c.data(), 0}, {y.data(), 1}};
+  for (int op = 0; op < kMapOps; ++op) {
+    if (operand_count(static_cast<MapOp>(op)) == 0) continue;
+    const MapStep step{static_cast<MapOp>(op), 3, 0, 1, 2};
+    kernels.run_map({&step, &step + 1, registers, a.rows() * a.ld()});
+    y.add_to(digest);
+  }
+}
+
+/// Sums, products and extremes, of runs and rows of many lengths.
+void add_reductions(const KernelTable& kernels, Digest& digest) {
+  Random random(22);
+  for (const int64_t n : {1, 3, 15, 16, 17, 100, 5000}) {
+    const Matrix x(5, n, random, 0.5f, 1.5f), y(1, n), row_results(1, 5), sums(5, n);
+    for (int kind = 0; kind < kReductions; ++kind) {
+      kernels.reduce_rows[kind]({x.data(), x.ld(), 5, n, row_results.data()});
+      row_results.add_to(digest);
+      for (int64_t j = 0; j < n; ++j) y.at(0, j) = 1.0f;
+      kernels.combine_rows[kind]({x.data(), x.ld(), 5, n, y.data()});
+      y.add_to(digest);
+    }
+    for (const bool smallest : {false, true}) {
+      kernels.extreme_rows({x.data(), x.ld(), 5, n, y.data(), smallest});
+      y.add_to(digest);
+    }
+    kernels.accumulate_rows({x.data(), x.ld(), 5, n, sums.data(), sums.ld()});
+    sums.add_to(digest);
+  }
+}
+
+}  // namespace
+
+void add_arrays(const KernelTable& kernels, Digest& digest) {
+  add_maps(kernels, digest);
+  add_reductions(kernels, digest);
+}
+
+}  // namespace engine::test
