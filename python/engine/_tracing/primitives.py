@@ -259,8 +259,10 @@ def contraction(
                 )
                 raise ValueError(msg)
     shape = tuple(found[letter] for letter in y_letters)
-    letters = {"a_letters": a_letters, "b_letters": b_letters, "y_letters": y_letters}
-    return a.trace.add("contraction", (a, b), shape, common_dtype(a, b), **letters)
+    dtype = common_dtype(a, b)
+    return a.trace.add(
+        "contraction", (a, b), shape, dtype, a_letters=a_letters, b_letters=b_letters, y_letters=y_letters
+    )
 
 
 def cumulative_sum(x: TracedArray, axis: int, reverse: bool = False) -> TracedArray:
@@ -274,8 +276,7 @@ def random(  # noqa: PLR0917 # the fields of the node
     trace: Trace, shape: Extents, distribution: str, low: float, high: float, seed: int
 ) -> TracedArray:
     """Returns random numbers, other ones in each batch."""
-    fields = {"distribution": distribution, "low": low, "high": high, "seed": seed}
-    return trace.add("random", (), shape, "float32", **fields)
+    return trace.add("random", (), shape, "float32", distribution=distribution, low=low, high=high, seed=seed)
 
 
 def stop_gradient(x: TracedArray) -> TracedArray:

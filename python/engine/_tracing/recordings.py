@@ -172,12 +172,12 @@ def shapes_by_trial(shapes_for: Callable[[Sequence[Shape]], list[Any]], samples:
 class Numbers(np.ndarray[Any, np.dtype[np.float32]]):
     """Constants of a node, which compare as a whole."""
 
-    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+    def __eq__(self, other: object) -> bool:
         return self is other or (
             isinstance(other, np.ndarray) and np.array_equal(self.view(np.ndarray), other)
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 def lowered_node(node: Node) -> dict[str, Any]:
@@ -199,8 +199,8 @@ def lowered_function(found: Recording) -> tuple[list[dict[str, Any]], int]:
     trace = found.trace
     entries = list(trace.entries)
     origin = output.origin
-    own = isinstance(origin, Computed) and entries[origin.entry].shape == output.extents  # type: ignore[union-attr]
-    if not own:
+    source = entries[origin.entry] if isinstance(origin, Computed) else None
+    if not isinstance(origin, Computed) or not isinstance(source, Node) or source.shape != output.extents:
         entries.append(Node("reshape", (output.view,), output.extents, {}))
         origin = Computed(len(entries) - 1)
     nodes = []
@@ -209,7 +209,7 @@ def lowered_function(found: Recording) -> tuple[list[dict[str, Any]], int]:
             msg = f"a loss or metric can't use layers, got {entry.part!r}: let the model compute its outputs"
             raise TypeError(msg)
         nodes.append({**lowered_node(entry), "inputs": [_number_of(each) for each, _ in entry.inputs]})
-    return nodes, origin.entry  # type: ignore[union-attr]
+    return nodes, origin.entry
 
 
 def _number_of(origin: Any) -> int:

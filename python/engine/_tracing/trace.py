@@ -29,10 +29,10 @@ class Computed(NamedTuple):
 
 
 class OfWeight(NamedTuple):
-    """Weight number `index` of a layer."""
+    """Weight number `number` of a layer."""
 
     layer: Any
-    index: int
+    number: int
 
 
 Origin = Input | Computed | OfWeight
@@ -265,7 +265,7 @@ def trace_of(*values: Any) -> Trace:
     for value in values:
         if isinstance(value, TracedArray):
             return value.trace
-    found = current.get()
+    found: Trace | None = current.get()
     if found is None:
         msg = "a length that depends on the batch can be used only in the function that it comes from"
         raise TypeError(msg)

@@ -11,11 +11,12 @@ from engine._base.checks import Shape, dtype_of, flag, integer, only_default, re
 from engine._base.lazy_imports import from_package
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import DenseOperation, LayerOperation, activation_operation, extended
+from engine._tracing.symbolic import Symbolic
 from engine.layers._outputs import shape_by_trial
 from engine.layers.hosts import FunctionHost
 from engine.layers.input_spec import InputSpec
 from engine.layers.layer import Layer, Part, register
-from engine.layers.symbols import KerasTensor, Symbolic
+from engine.layers.symbols import KerasTensor
 from engine.layers.weights import Weight, asked
 
 
@@ -234,6 +235,9 @@ class InputLayer(Symbolic, Layer):
     @property
     def _as_tensor(self) -> KerasTensor:
         return self._tensor
+
+    def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self._tensor._record(operation, args, kwargs)
 
 
 def Input(  # noqa: N802, PLR0917 # Keras' name and signature

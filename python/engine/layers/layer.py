@@ -237,8 +237,20 @@ class Part:
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """Returns the shape of one output for one input of shape `input_shape`; ValueError if that doesn't fit."""
 
-    _takes_mask = False
-    """Whether Python code of its own has a parameter for the mask of the inputs."""
+    @property
+    def _takes_mask(self) -> bool:
+        """Whether Python code of its own has a parameter for the mask of the inputs."""
+        return False
+
+    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
+        """Returns the outputs for arrays, one for each input.
+
+        Args:
+            inputs: the arrays.
+            training: the argument of the call.
+            options: the further arguments of the call.
+        """
+        raise NotImplementedError
 
     def _recording_for(
         self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None, masked: bool = False
@@ -751,11 +763,11 @@ class Layer(Part, Spec):
         """Returns weight number `index`; AttributeError before it is created."""
         if not self.built:
             raise self._not_built(name, AttributeError)
-        return self._visible_weights[index]
+        return cast(Float32, self._visible_weights[index])
 
     def _weight_at(self, index: int) -> Float32:
         """Returns the current values of weight number `index`, read-only; in a traced function a symbol."""
-        return self._visible_weights[index]
+        return cast(Float32, self._visible_weights[index])
 
     def _set_weight(self, index: int, value: ArrayLike) -> None:
         """Sets weight number `index`; a training that runs meanwhile goes on with the others.

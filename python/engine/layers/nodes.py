@@ -49,7 +49,8 @@ class NodeLeaf(_Unnamed):
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         del input_shape
-        return sample_shape(self.node.shape)  # type: ignore[no-any-return] # a shape of either kind
+        found: Shape = sample_shape(self.node.shape)
+        return found
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         return [self._output_shape_for(())]
@@ -57,7 +58,7 @@ class NodeLeaf(_Unnamed):
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to the node."""
         del input_shape
-        return [self._operation()]  # type: ignore[list-item] # it is one of many kinds
+        return [self._operation()]
 
     def _operation(self) -> Any:
         return lowered_node(self.node)

@@ -198,7 +198,8 @@ class KerasTensor(Symbolic, SaysWhatIsLeftOut):
 def symbol_of(value: Any) -> KerasTensor | None:
     """Returns the symbolic tensor that `value`, or the one entry of a list, is; None for anything else."""
     if isinstance(value, Symbolic):
-        return value._as_tensor
+        symbol: KerasTensor = value._as_tensor
+        return symbol
     if isinstance(value, (list, tuple)) and len(value) == 1:
         return symbol_of(value[0])
     return None

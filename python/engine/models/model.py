@@ -1617,7 +1617,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """The layers that a model with a `call` of its own has as attributes."""
         lines = []
         for part in self._parts_in_order:
-            known = part._sample_shape
+            known: Shape | None = getattr(part, "_sample_shape", None)
             shapes = None
             if known is not None and part.built:
                 with suppress(Exception):  # what it computes may depend on more than that
@@ -1702,8 +1702,8 @@ class Model(Part, SaysWhatIsLeftOut):
     def _build_for_shapes(self, shapes: Any) -> None:
         """Builds a model with a `call` of its own for several inputs, whose shapes are in a list, tuple or dict."""
         structure = structure_of(shapes)
-        named = shapes if isinstance(shapes, Mapping) else dict(enumerate(shapes))
-        keys = structure.keys or tuple(named)
+        named: dict[Any, Any] = dict(shapes) if isinstance(shapes, Mapping) else dict(enumerate(shapes))
+        keys: tuple[Any, ...] = structure.keys or tuple(named)
         starts = [
             InputLayer(without_batch(named[key]), name=key if isinstance(key, str) else None) for key in keys
         ]

@@ -98,7 +98,7 @@ def first_uses(shapes: Shapes, leaves: Sequence[Layer]) -> dict[Layer, Any]:
     for leaf, read in zip(leaves, shapes.read, strict=True):
         sample = read[0] if read else None  # a layer that reads nothing has weights that nodes read
         first = found.setdefault(leaf, sample)
-        if first == sample or None in (first, sample):
+        if first == sample or first is None or sample is None:
             continue
         for one, other in zip(leaf._weights_for(first), leaf._weights_for(sample), strict=True):
             if one.shape != other.shape:

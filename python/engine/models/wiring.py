@@ -261,7 +261,7 @@ class _Flattening:
             leaf = layer if layer._may_be_recorded else WeightsLeaf(layer)
             self._weights[layer] = self._leaf(leaf, [], None).number
         return _Value(
-            self._weights[layer], FullShape(map(Extent, layer._specs[origin.index].shape)), origin.index
+            self._weights[layer], FullShape(map(Extent, layer._specs[origin.number].shape)), origin.number
         )
 
     def _viewed(self, value: _Value, shape: Any) -> _Value:
