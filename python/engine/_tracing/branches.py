@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from engine._tracing.arrangement import stack
 from engine._tracing.dispatch import answers, records
 from engine._tracing.primitives import common_dtype, elementwise
 from engine._tracing.primitives import stop_gradient as without_gradient
@@ -48,6 +49,22 @@ def switch(index: Any, branches: Sequence[Any], *operands: Any) -> Any:
         first = elementwise(lambda i, n=number: i <= float(n), index, dtype="bool")
         found = _chosen(first, results[number], found)
     return found
+
+
+@records("fori_loop")
+def fori_loop(lower: int, upper: int, body_fun: Any, init_val: Any) -> Any:
+    """The loop, round by round: its bounds are integers."""
+    value = init_val
+    for number in range(int(lower), int(upper)):
+        value = body_fun(number, value)
+    return value
+
+
+@records("map")
+def map_(f: Any, xs: Any) -> Any:
+    """What a function returns for each part along the first axis, whose length is known."""
+    from_each = [f(part) for part in array_of(xs)]
+    return stack(from_each)
 
 
 @answers("shape")

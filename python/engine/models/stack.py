@@ -15,6 +15,7 @@ import numpy as np
 
 from engine._base.checks import Shape, text_of_shape
 from engine._core_interface.cpp import Operation
+from engine._tracing.extents import FullShape, text_of
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import canonical_dtype
 from engine.layers.hashing import CrossingHost
@@ -165,6 +166,12 @@ def lowered(
         found = [{**each, "trainable": False} if "trainable" in each else each for each in found]
     outputs = []
     for number, shape in zip(wiring.outputs, lowering.shapes.outputs, strict=True):
+        if isinstance(shape, FullShape):
+            msg = (
+                f"an output of a model has one row for each sample, (None, ...), but one has the shape {text_of(shape)}: "
+                "leave the batch axis out of reductions, such as by `axis=-1`, or bring it to the samples by ops.broadcast_to()"
+            )
+            raise ValueError(msg)
         source = lowering.operation_of(number)
         if source < 0:  # an output of the core is computed by an operation
             found.append({"kind": "activation", "activation": "linear", "inputs": [source]})

@@ -14,6 +14,7 @@ from engine import tree
 from engine._base.checks import integer
 from engine._base.promotion import Array, Result, as_array, own, quiet, standard
 from engine._tracing.dispatch import make_traceable
+from engine._tracing.symbolic import holds_symbolic
 
 __all__ = [
     "associative_scan",
@@ -136,6 +137,13 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(f)
     def result_only(*args: Any, **kwargs: Any) -> Any:
+        if holds_symbolic(args) or holds_symbolic(kwargs):
+            msg = (
+                "a custom gradient can't be recorded in a traced function, whose derivatives follow from its operations: write "
+                "what passes no gradient as ops.stop_gradient(), such as `stop_gradient(f(x) - g(x)) + g(x)` for the value of f "
+                "and the gradient of g"
+            )
+            raise TypeError(msg)
         result, _ = f(*args, **kwargs)
         return result
 

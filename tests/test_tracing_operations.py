@@ -1,0 +1,208 @@
+"""Functions of `engine.ops` on symbols: a model of them predicts what the functions return for arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import ops
+from engine._tracing.extents import FullShape
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(5, 4)).astype(np.float32)
+Y = RNG.normal(size=(5, 4)).astype(np.float32)
+POSITIVE = np.abs(X) + np.float32(0.1)
+SMALL = np.clip(X, -0.9, 0.9)
+CUBES = RNG.normal(size=(5, 3, 4)).astype(np.float32)
+IDS = RNG.integers(0, 4, size=(5,)).astype(np.int32)
+PAIRS = RNG.integers(-4, 4, size=(5, 2)).astype(np.int32)
+LABELS = np.eye(4, dtype=np.float32)[IDS]
+SHARES = np.exp(X) / np.exp(X).sum(axis=1, keepdims=True)
+TWO = RNG.normal(size=(4, 2)).astype(np.float32)
+
+Case = tuple[str, Callable[..., Any], tuple[np.ndarray, ...]]
+
+
+def each(names: str, *arrays: np.ndarray) -> list[Case]:
+    return [(name, getattr(ops, name), arrays) for name in names.split()]
+
+
+def reductions() -> list[Case]:
+    cases: list[Case] = []
+    for name in "sum mean max min prod var std any all".split():
+        for axis in (0, 1, -1, (0, 1), (1, 2), None):
+            for keepdims in (False, True):
+
+                def reduced(x: Any, name: str = name, axis: Any = axis, keepdims: bool = keepdims) -> Any:
+                    return getattr(ops, name)(x, axis=axis, keepdims=keepdims)
+
+                cases.append((f"{name} {axis} {keepdims}", reduced, (CUBES,)))
+    return cases
+
+
+CASES: list[Case] = [
+    *each(
+        "exp exp2 expm1 sin cos tan arctan sinh cosh tanh arcsinh erf erfc deg2rad rad2deg fabs sinc negative absolute abs "
+        "square sign floor ceil trunc logical_not isnan isinf isposinf isneginf isfinite signbit relu relu6 selu sigmoid "
+        "hard_sigmoid sparse_sigmoid log_sigmoid silu swish hard_silu softplus sparse_plus softsign hard_tanh tanh_shrink "
+        "leaky_relu elu celu gelu squareplus soft_shrink hard_shrink glu softmax log_softmax cbrt reciprocal round",
+        X,
+    ),
+    *each("log log2 log10 log1p sqrt rsqrt", POSITIVE),
+    *each("arccosh", POSITIVE + 1),
+    *each("arcsin arccos arctanh erfinv", SMALL),
+    *each(
+        "add subtract multiply divide true_divide maximum minimum fmax fmin mod floor_divide fmod arctan2 logaddexp "
+        "logaddexp2 equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor hypot "
+        "divide_no_nan heaviside isclose",
+        X,
+        Y,
+    ),
+    *each("add subtract multiply mod floor_divide equal less divide", PAIRS, PAIRS * 2 + 1),
+    ("operators", lambda x, y: (-x + 2) * y - 1 / (3 + abs(x)) + x**2 // 2 % 3, (X, Y)),
+    ("comparisons", lambda x, y: (x < y) & (x >= 0) | ~(y > 1) ^ (x <= y), (X, Y)),
+    ("powers", lambda x: x**3 + 2.0**x, (X,)),
+    ("power", ops.power, (POSITIVE, Y)),
+    *reductions(),
+    *[(f"{name} {axis}", lambda x, name=name, axis=axis: getattr(ops, name)(x, axis=axis), (CUBES,))
+      for name in ("argmax", "argmin") for axis in (0, 1, -1, None)],
+    ("count_nonzero", lambda x: ops.count_nonzero(x, axis=1), (PAIRS,)),
+    ("logsumexp", lambda x: ops.logsumexp(x, axis=1), (X,)),
+    ("logsumexp of large numbers", lambda x: ops.logsumexp(x * 1000, axis=1), (X,)),
+    ("average", lambda x: ops.average(x, axis=1), (X,)),
+    ("weighted average", lambda x: ops.average(x, axis=1, weights=np.arange(4.0) + 1), (X,)),
+    *[(f"norm {ord}", lambda x, ord=ord: ops.norm(x, ord, axis=1), (X,)) for ord in (None, 1, 2, 3, np.inf)],
+    ("cumsum", lambda x: ops.cumsum(x, axis=1), (X,)),
+    ("diff", ops.diff, (X,)),
+    ("matmul", lambda x: ops.matmul(x, ops.transpose(x, (0, 2, 1))), (CUBES,)),
+    ("matmul of a matrix", lambda x: x @ TWO, (CUBES,)),
+    ("matmul of a vector", lambda x: x @ TWO[:, 0], (CUBES,)),
+    ("matmul of a batch by itself", lambda x, y: ops.matmul(ops.matmul(x, ops.transpose(y)), y), (X, Y)),
+    ("dot", lambda x: ops.dot(x, TWO), (CUBES,)),
+    ("tensordot", lambda x: ops.tensordot(x, x, [[1, 2], [1, 2]]), (CUBES,)),
+    *[(f"einsum {letters}", lambda *a, letters=letters: ops.einsum(letters, *a), arrays) for letters, arrays in (
+        ("bij,bkj->bik", (CUBES, CUBES + 1)), ("bi,bj->bij", (X, Y)), ("bi,bi->b", (X, Y)), ("bi,bi,bi->b", (X, Y, X)),
+        ("bij->bi", (CUBES,)), ("bij->bji", (CUBES,)), ("...i,...i->...", (X, Y)),
+    )],
+    ("inner", ops.inner, (X, Y)),
+    ("outer", lambda x: ops.outer(x, np.arange(3.0, dtype=np.float32)), (X,)),
+    ("vdot", ops.vdot, (X, Y)),
+    ("cross", lambda x: ops.cross(x[:, :3], x[:, 1:]), (X,)),
+    ("reshape", lambda x: ops.reshape(x, (-1, 2, 6)), (CUBES,)),
+    ("reshape of rows", lambda x: ops.reshape(ops.reshape(x, (-1, 4)) * 2, (-1, 3, 4)), (CUBES,)),
+    ("transpose", lambda x: ops.transpose(x, (0, 2, 1)), (CUBES,)),
+    ("transpose of samples", lambda x: ops.transpose(x, (1, 0, 2)), (CUBES,)),
+    ("swapaxes", lambda x: ops.swapaxes(x, 1, 2), (CUBES,)),
+    ("moveaxis", lambda x: ops.moveaxis(x, 0, -1), (CUBES,)),
+    ("expand_dims", lambda x: ops.expand_dims(x, 1) + 1, (X,)),
+    ("squeeze", lambda x: ops.squeeze(ops.expand_dims(x, 1)) + 1, (X,)),
+    ("ravel", ops.ravel, (CUBES,)),
+    ("flip", lambda x: ops.flip(x, axis=1), (CUBES,)),
+    ("flip of samples", lambda x: ops.flip(x), (X,)),
+    ("roll", lambda x: ops.roll(x, 1, axis=1), (CUBES,)),
+    ("roll of samples", lambda x: ops.roll(x, 1, axis=0), (X,)),
+    ("concatenate", lambda x, y: ops.concatenate([x, y], axis=1), (X, Y)),
+    ("concatenate of samples", lambda x, y: ops.concatenate([x, y], axis=0), (X, Y)),
+    ("stack", lambda x, y: ops.stack([x, y], axis=1), (X, Y)),
+    ("split", lambda x: ops.split(x, 2, axis=1), (X,)),
+    ("split at places", lambda x: ops.split(x, [1, 3], axis=1), (X,)),
+    ("array_split", lambda x: ops.array_split(x, 3, axis=1), (X,)),
+    ("unstack", lambda x: ops.unstack(x, axis=1), (CUBES,)),
+    ("x[:, 1]", lambda x: x[:, 1], (X,)),
+    ("x[:, ::2]", lambda x: x[:, ::2], (X,)),
+    ("x[1:]", lambda x: x[1:], (X,)),
+    ("x[-1]", lambda x: x[-1], (X,)),
+    ("x[..., None]", lambda x: x[..., None] * 2, (X,)),
+    ("x[:, None, 1:3]", lambda x: x[:, None, 1:3], (X,)),
+    ("x[::-1]", lambda x: x[::-1], (X,)),
+    ("x[:1]", lambda x: x[:1], (X,)),
+    ("x[:-1] - x[1:]", lambda x: x[:-1] - x[1:], (X,)),
+    ("x[:, [0, 2]]", lambda x: x[:, [0, 2]], (X,)),
+    ("x[:, :, [0, 2, -1]]", lambda x: x[:, :, [0, 2, -1]], (CUBES,)),
+    ("take of a table", lambda i: ops.take(np.arange(12, dtype=np.float32).reshape(4, 3), i, axis=0), (PAIRS,)),
+    ("take", lambda x: ops.take(x, [1, -1], axis=1), (CUBES,)),
+    ("take_along_axis", lambda x, i: ops.take_along_axis(x, i, axis=1), (X, PAIRS)),
+    ("repeat", lambda x: ops.repeat(x, 3, axis=1), (X,)),
+    ("repeat of samples", lambda x: ops.repeat(x, 2, axis=0), (X,)),
+    ("tile", lambda x: ops.tile(x, (1, 2)), (X,)),
+    *[(f"pad {mode}", lambda x, mode=mode: ops.pad(x, ((0, 0), (2, 1)), mode=mode), (X,))
+      for mode in ("constant", "edge", "reflect", "symmetric", "wrap")],
+    ("tril", ops.tril, (CUBES,)),
+    ("triu", ops.triu, (CUBES,)),
+    ("one_hot", lambda i: ops.one_hot(i, 4), (IDS,)),
+    ("one_hot along an axis", lambda i: ops.one_hot(i, 4, axis=1), (PAIRS,)),
+    ("multi_hot", lambda i: ops.multi_hot(ops.abs(i), 5), (PAIRS,)),
+    ("linspace", lambda x: ops.linspace(x, x + 1, 5, axis=1), (X,)),
+    ("normalize", ops.normalize, (X,)),
+    ("normalize by sums", lambda x: ops.normalize(x, order=1), (X,)),
+    ("moments", lambda x: ops.moments(x, [1]), (X,)),
+    ("binary_crossentropy", ops.binary_crossentropy, (LABELS, SHARES)),
+    ("of logits", lambda y, x: ops.binary_crossentropy(y, x, from_logits=True), (LABELS, X)),
+    ("categorical_crossentropy", ops.categorical_crossentropy, (LABELS, SHARES)),
+    ("categorical of logits", lambda y, x: ops.categorical_crossentropy(y, x, from_logits=True), (LABELS, X)),
+    ("sparse_categorical_crossentropy", ops.sparse_categorical_crossentropy, (IDS, SHARES)),
+    ("sparse of logits", lambda y, x: ops.sparse_categorical_crossentropy(y, x, from_logits=True), (IDS, X)),
+    ("in_top_k", lambda i, x: ops.in_top_k(i, x, 2), (IDS, X)),
+    ("segment_sum", lambda x, i: ops.segment_sum(x, i, 4), (X, IDS)),
+    ("top_k", lambda x: ops.top_k(x, 2), (X,)),
+    ("where", lambda x, y: ops.where(x > 0, x, y), (X, Y)),
+    ("clip", lambda x: ops.clip(x, -0.5, 0.5), (X,)),
+    ("cond", lambda x: ops.cond(ops.sum(x) > 0, lambda: x * 2, lambda: x - 1), (X,)),
+    ("select", lambda x: ops.select([x > 1, x > 0], [x, x * 2], 0.0), (X,)),
+    ("cast to integers", lambda x: ops.cast(x, "int32"), (X,)),
+    ("cast to bools", lambda x: ops.cast(x, "bool"), (PAIRS,)),
+    *each("zeros_like ones_like", X),
+    ("full_like", lambda x: ops.full_like(x, 3), (X,)),
+    ("nan_to_num", lambda x: ops.nan_to_num(ops.log(x)), (X,)),
+    ("layer_normalization", lambda x: ops.layer_normalization(x, TWO[:, 0], TWO[:, 1]), (X,)),
+    ("batch_normalization", lambda x: ops.batch_normalization(x, TWO[:, 0], TWO[:, 1] ** 2, -1), (X,)),
+    *each("rms_normalization", X),
+    ("diagonal", lambda x: ops.diagonal(x, axis1=1, axis2=2), (CUBES,)),
+    ("trace", lambda x: ops.trace(x, axis1=1, axis2=2), (CUBES,)),
+    ("slice", lambda x: ops.slice(x, (0, 1), (1, 2)), (X,)),
+    # NumPy's own names.
+    *[(f"np.{function.__name__}", function, (X,)) for function in (np.exp, np.sum, np.tanh, np.square, np.round)],
+    ("np.mean", lambda x: np.mean(x, axis=1), (X,)),
+    ("np.stack", lambda x: np.stack([x, x], axis=1), (X,)),
+    ("np.concatenate", lambda x: np.concatenate([x, x], axis=1), (X,)),
+    ("np.clip", lambda x: np.clip(x, -1, 1), (X,)),
+    ("np.where", lambda x: np.where(x > 0, x, 0), (X,)),
+    ("np.maximum", lambda x: np.maximum(x, 0), (X,)),
+    ("np.reshape", lambda x: np.reshape(x, (-1, 2)), (X,)),
+    ("np.var", lambda x: np.var(x, axis=0), (X,)),
+    ("np.dot", lambda x: np.dot(x, TWO), (X,)),
+    ("an array on the left", lambda x: TWO[:, 0] + TWO[:, 1] * x, (X,)),
+    ("np.einsum", lambda x: np.einsum("bi,bi->b", x, x), (X,)),
+    ("np.linalg.norm", lambda x: np.linalg.norm(x, axis=1), (X,)),
+    ("np.split", lambda x: np.split(x, 2, axis=1), (X,)),
+]  # fmt: skip
+
+
+def by_sample(symbol: Any, result: np.ndarray, first: Any) -> tuple[Any, np.ndarray]:
+    """Returns outputs of another shape than (n, ...) as one number for each sample, which adds them up."""
+    if not isinstance(symbol._sample, FullShape):
+        return symbol, result
+    one = ops.reshape(ops.cast(first, "float32"), (-1, int(np.prod(first.shape[1:]))))[:, :1]
+    total = np.full((5, 1), np.sum(np.asarray(result, np.float32) * 0.5))
+    return ops.sum(ops.cast(symbol, "float32") * 0.5) + 0.0 * one, total
+
+
+@pytest.mark.parametrize(("name", "function", "arrays"), CASES, ids=[case[0] for case in CASES])
+def test_models_predict_what_functions_return(name: str, function: Any, arrays: tuple[np.ndarray, ...]) -> None:
+    inputs = [keras.Input(array.shape[1:], dtype=array.dtype.name) for array in arrays]
+    symbols, results = function(*inputs), function(*arrays)
+    if not isinstance(symbols, (list, tuple)):
+        symbols, results = [symbols], [results]
+    assert [symbol.dtype for symbol in symbols] == [
+        {"int64": "int32"}.get(np.asarray(one).dtype.name, np.asarray(one).dtype.name) for one in results
+    ]
+    pairs = [by_sample(symbol, result, inputs[0]) for symbol, result in zip(symbols, results, strict=True)]
+    model = keras.Model(inputs, [symbol for symbol, _ in pairs])
+    found = model.predict(list(arrays) if len(arrays) > 1 else arrays[0], verbose=0)
+    for got, (_, wanted) in zip(found if len(pairs) > 1 else [found], pairs, strict=True):
+        assert got.shape == np.shape(wanted), name
+        np.testing.assert_allclose(got, np.asarray(wanted, np.float32), rtol=2e-4, atol=1e-5)
