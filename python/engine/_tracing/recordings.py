@@ -11,7 +11,7 @@ from engine._base.checks import Shape
 from engine._tracing.extents import as_pairs, full_shape, sample_shape
 from engine._tracing.primitives import elementwise, full, reduce
 from engine._tracing.symbolic import Slot, filled_slots, mapped
-from engine._tracing.trace import Computed, Input, Node, Trace, TracedArray, Use, as_traced
+from engine._tracing.trace import Computed, Input, Node, Origin, Trace, TracedArray, Use, as_traced
 
 # The lengths that stand for an unknown one where the shapes of outputs are found.
 TRIED_LENGTHS = (64, 32)
@@ -26,6 +26,12 @@ class Recording(NamedTuple):
     """What the function returned, with a slot in place of each symbol."""
     loss: TracedArray | None = None
     """What is added to the loss of the batch."""
+    branches: Sequence[bool | None] = ()
+    """Whether each entry is for training alone (True), for predictions alone (False), or for both (None); empty: for both."""
+
+    def branch_of(self, entry: int) -> bool | None:
+        """Returns the same for one entry."""
+        return self.branches[entry] if entry < len(self.branches) else None
 
     @property
     def shapes(self) -> list[Any]:
@@ -75,58 +81,56 @@ def _is_constant(result: Any) -> bool:
 def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
     """Returns one recording for both values of the argument `training`.
 
-    Where the two do the same, apart from the argument `training` of layers within, that is one of them. Otherwise it holds both,
-    and chooses the outputs by what the batch is for.
+    What the two have in common, apart from the argument `training` of layers within, it has once. Where outputs differ, it
+    chooses by what the batch is for.
     """
     for each, mode in ((otherwise, False), (in_training, True)):
         for place, entry in enumerate(each.trace.entries):
             if isinstance(entry, Use) and entry.mode is mode:  # it follows the batch
                 each.trace.entries[place] = entry._replace(mode=None)
-    if _alike(otherwise, in_training):
-        return otherwise
     if otherwise.packed != in_training.packed:
         msg = "`call` must return the same structure for training=True and training=False"
         raise ValueError(msg)
-    trace = in_training.trace
-    first = len(trace.entries)
+    trace, places = in_training.trace, list[int]()
+    branches: list[bool | None] = [True] * len(trace.entries)
+
+    def moved_origin(origin: Origin) -> Origin:
+        return origin._replace(entry=places[origin.entry]) if isinstance(origin, Computed) else origin
 
     def moved(symbol: TracedArray) -> TracedArray:
-        origin = symbol.origin
-        if isinstance(origin, Computed):
-            origin = origin._replace(entry=origin.entry + first)
-        return TracedArray(trace, origin, symbol.extents, symbol.dtype)
+        return TracedArray(trace, moved_origin(symbol.origin), symbol.extents, symbol.dtype)
 
     for entry in otherwise.trace.entries:
-        views = tuple(
-            (origin._replace(entry=origin.entry + first) if isinstance(origin, Computed) else origin, shape)
-            for origin, shape in entry.inputs
+        same = entry._replace(inputs=tuple((moved_origin(origin), shape) for origin, shape in entry.inputs))
+        place = next(
+            (i for i, each in enumerate(trace.entries) if branches[i] is True and _same_entry(each, same)),
+            None,
         )
-        trace.entries.append(entry._replace(inputs=views))
+        if place is None:
+            trace.entries.append(same)
+            branches.append(False)
+            place = len(branches) - 1
+        else:
+            branches[place] = None
+        places.append(place)
 
     def chosen(yes: TracedArray, no: TracedArray) -> TracedArray:
+        if yes.view == no.view:
+            return yes
         if yes.extents != no.extents:
             msg = f"`call` must return one shape for training=True and training=False, got {yes!r} and {no!r}"
             raise ValueError(msg)
         return trace.add("choose", (yes, no), yes.extents, yes.dtype)
 
     outputs = [chosen(yes, moved(no)) for yes, no in zip(in_training.outputs, otherwise.outputs, strict=True)]
-    if in_training.loss is None and otherwise.loss is None:
-        return Recording(trace, outputs, in_training.packed)
-    nothing = full(trace, (), 0.0, "float32")
-    yes = nothing if in_training.loss is None else in_training.loss
-    no = nothing if otherwise.loss is None else moved(otherwise.loss)
-    return Recording(trace, outputs, in_training.packed, chosen(yes, no))
-
-
-def _alike(one: Recording, other: Recording) -> bool:
-    """Whether two recordings compute the same, up to the seeds of random numbers."""
-    if one.packed != other.packed or len(one.trace.entries) != len(other.trace.entries):
-        return False
-    if [each.view for each in one.outputs] != [each.view for each in other.outputs]:
-        return False
-    if (None if one.loss is None else one.loss.view) != (None if other.loss is None else other.loss.view):
-        return False
-    return all(map(_same_entry, one.trace.entries, other.trace.entries))
+    loss = None
+    if in_training.loss is not None and otherwise.loss is not None:
+        loss = chosen(in_training.loss, moved(otherwise.loss))
+    elif in_training.loss is not None or otherwise.loss is not None:
+        nothing = full(trace, (), 0.0, "float32")
+        yes = nothing if in_training.loss is None else in_training.loss
+        loss = chosen(yes, nothing if otherwise.loss is None else moved(otherwise.loss))
+    return Recording(trace, outputs, in_training.packed, loss, branches)
 
 
 def _same_entry(one: Node | Use, other: Node | Use) -> bool:

@@ -1082,6 +1082,24 @@ class Model(Part, SaysWhatIsLeftOut):
             *(loss for layer in owners for loss in layer._losses_of_weights),
         ]
 
+    def add_loss(self, loss: Any) -> None:
+        """Adds a term to the loss of this batch. Call it in the `call` of a model of your own.
+
+        Args:
+            loss: a symbol, or a list of symbols. The sum of all their numbers is added.
+        """
+        if self._body is None:
+            msg = f"model {self.name!r} has no `call` of its own, in which add_loss() belongs: call it in that of a layer"
+            raise ValueError(msg)
+        self._body.add_loss(loss)
+
+    def add_weight(self, *args: Any, **options: Any) -> Any:
+        """Creates a weight of a model with a `call` of its own. The arguments are those of `Layer.add_weight`."""
+        if self._body is None:
+            msg = f"model {self.name!r} has no `call` of its own, which could use a weight: create it in a layer"
+            raise ValueError(msg)
+        return self._body.add_weight(*args, **options)
+
     def _forget_penalties(self) -> None:
         """Drops the penalties on outputs that a call of the model has stored for `losses`, as Keras does."""
         for leaf in self._penalised:

@@ -23,6 +23,7 @@ from engine.layers.hosts import CustomLayerHost
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import NodeLeaf, WeightsLeaf
+from engine.layers.recorded_calls import shape_with_batch
 from engine.models.wiring import Network, Shapes, chain_of, shapes_along
 from engine.optimizers.variables import Tracked
 
@@ -450,8 +451,10 @@ def summary_rows(lines: Sequence[Line], expand: bool, depth: int = 0) -> Iterato
     """
     mark = "   " * depth + "└ " if depth else ""
     for part, shapes, connections, lines_within in lines:
-        found = [] if shapes is None else [(None, *shape) for shape in shapes]
-        out = "?" if shapes is None else str(found[0] if len(found) == 1 else found)
+        found = (
+            [] if shapes is None else [f"({', '.join(map(str, shape_with_batch(each)))})" for each in shapes]
+        )
+        out = "?" if shapes is None else found[0] if len(found) == 1 else f"[{', '.join(found)}]"
         given = isinstance(part, InputLayer)
         params = "0" if given else f"{part.count_params():,}" if part.built else "0 (unbuilt)"
         learns = ("Y" if part.trainable else "N") if part.weights else "-"

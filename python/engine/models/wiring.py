@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from engine._base.checks import Shape
-from engine._tracing.extents import Extent, FullShape, full_shape, sample_shape
+from engine._tracing.extents import Extent, Extents, FullShape, full_shape, sample_shape
 from engine._tracing.recordings import Recording
 from engine._tracing.trace import Input, Node, OfWeight, Origin
 from engine.layers import InputLayer, Layer
@@ -132,13 +132,16 @@ class _Flattening:
         self._within, self._knows_shapes = within, knows_shapes
         self._weights: dict[Any, int] = {}  # the value of each layer whose own weights nodes read
 
-    def add(self, inside: Inside, given: Sequence[_Value], mode: bool | None) -> list[_Value]:
+    def add(
+        self, inside: Inside, given: Sequence[_Value], mode: bool | None, branch: bool | None = None
+    ) -> list[_Value]:
         """Adds the leaves of a model, and returns its outputs.
 
         Args:
             inside: of the model.
             given: its inputs.
             mode: the argument `training` that it is called with.
+            branch: whether it is called in training alone (True), in predictions alone (False), or always (None).
         """
         parts, wiring, modes, arguments = inside
         values = list[_Value]()
@@ -150,7 +153,7 @@ class _Flattening:
         calls = zip(parts, wiring.reads, modes or nothing, arguments or nothing, strict=True)
         for part, numbers, own_mode, options in calls:
             read = [value_of(number) for number in numbers]
-            values += self._called(part, read, own_mode if mode is None else mode, options, None)
+            values += self._called(part, read, own_mode if mode is None else mode, options, branch=branch)
         return [value_of(number) for number in wiring.outputs]
 
     def _called(
@@ -159,7 +162,8 @@ class _Flattening:
         given: Sequence[_Value],
         mode: bool | None,
         options: CallArguments | None,
-        always: bool | None,
+        always: bool | None = None,
+        branch: bool | None = None,
     ) -> list[_Value]:
         """Adds the leaves of one call, and returns its outputs.
 
@@ -169,16 +173,17 @@ class _Flattening:
             mode: the argument `training`, which decides what Python code records.
             options: the further arguments.
             always: the argument `training` that Python code gives whatever the batch is for.
+            branch: as for `add`.
         """
         inside = self._within(part)
         if inside is not None:
-            return self.add(inside, given, mode)
+            return self.add(inside, given, mode, branch)
         samples = [value.shape for value in given]
         if self._knows_shapes:
             masked = part._takes_mask and self._is_masked(given[0]) if given else False
             found = part._recording_for(samples, mode, options, masked)
             if found is not None:
-                outputs = self._recorded(found, given)
+                outputs = self._recorded(found, given, branch)
                 return self._after_recorded(part, given, outputs)
             given = [self.plain(value) for value in given]
         shapes = part._output_shapes_for(samples) if self._knows_shapes else [None]
@@ -225,7 +230,7 @@ class _Flattening:
         self.arguments.append(options)
         return _Value(len(self.leaves) - 1, shape)
 
-    def _recorded(self, found: Recording, given: Sequence[_Value]) -> list[_Value]:
+    def _recorded(self, found: Recording, given: Sequence[_Value], branch: bool | None) -> list[_Value]:
         """Adds what a function has recorded, and returns its outputs."""
         computed: list[list[_Value]] = []
 
@@ -236,7 +241,11 @@ class _Flattening:
                 return self._weight(origin)
             return computed[origin.entry][origin.output]
 
-        for entry in found.trace.entries:
+        for number, entry in enumerate(found.trace.entries):
+            own = found.branch_of(number)
+            if None not in (own, branch) and own != branch:
+                computed.append([])  # it is never computed
+                continue
             read = [value_of(origin) for origin, _ in entry.inputs]
             if isinstance(entry, Node):
                 leaf = NodeLeaf(entry, [value.pick for value in read])
@@ -246,14 +255,27 @@ class _Flattening:
                 self._viewed(value, sample_shape(shape))
                 for value, (_, shape) in zip(read, entry.inputs, strict=True)
             ]
-            computed.append(self._called(entry.part, views, entry.mode, entry.given, entry.mode))
+            computed.append(
+                self._called(
+                    entry.part, views, entry.mode, entry.given, entry.mode, branch if own is None else own
+                )
+            )
         if found.loss is not None:
-            value = value_of(found.loss.origin)
-            node = Node("add_loss", (found.loss.view,), (), {})
-            self._leaf(NodeLeaf(node, [value.pick]), [value], FullShape())
+            self._add_loss(value_of(found.loss.origin), full_shape(FullShape(found.loss.extents)), branch)
         return [
             self._viewed(value_of(output.origin), sample_shape(output.extents)) for output in found.outputs
         ]
+
+    def _add_loss(self, value: _Value, shape: Extents, branch: bool | None) -> None:
+        """Adds a number to the loss of the batch, in a branch only where that is taken."""
+        if branch is not None:
+            fields = {"operations": ["constant"], "operands": [-1, -1, -1], "numbers": [0.0]}
+            nothing = self._leaf(NodeLeaf(Node("map", (), (), fields), ()), [], FullShape())
+            pair = [value, nothing] if branch else [nothing, value]
+            node = Node("choose", ((Input(0), shape), (Input(1), ())), (), {})
+            value, shape = self._leaf(NodeLeaf(node, [each.pick for each in pair]), pair, FullShape()), ()
+        node = Node("add_loss", ((Input(0), shape),), (), {})
+        self._leaf(NodeLeaf(node, [value.pick]), [value], FullShape())
 
     def _weight(self, origin: OfWeight) -> _Value:
         layer = origin.layer
