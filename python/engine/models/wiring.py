@@ -156,7 +156,7 @@ class _Flattening:
             values += self._called(part, read, own_mode if mode is None else mode, options, branch=branch)
         return [value_of(number) for number in wiring.outputs]
 
-    def _called(
+    def _called(  # noqa: PLR0917 # what belongs to a call
         self,
         part: Part,
         given: Sequence[_Value],
