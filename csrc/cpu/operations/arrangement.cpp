@@ -1,6 +1,7 @@
 // Operations that move the numbers of arrays: each copies a part of one array to a part of another.
 #include "graph/operations/arrangement.h"
 
+#include <cstring>
 #include <limits>
 
 #include "cpu/strides.h"
@@ -124,10 +125,9 @@ struct Rows {
         index_axes(static_cast<int>(of_indices.shape.size())),
         count(table.length[batch]) {}
 
-  /// One row: the axes of `array` from `first` on, at `data`
-  static Strided row_at(const Strided& array, int first, float* data) {
+  /// One row: the axes of `array` from `first` on
+  static Strided row_of(const Strided& array, int first) {
     Strided row;
-    row.data = data;
     for (int i = first; i < array.axes; ++i) row.append(array.length[i], array.stride[i]);
     if (row.axes == 0) row.append(1, 1);
     return row;
@@ -136,6 +136,8 @@ struct Rows {
   /// Calls f(row of `rows`, row of the table); the latter has no data where there is no such row.
   template <class F>
   void each(F&& f) const {
+    Strided row = row_of(rows, index_axes), entry = row_of(table, batch_axes + 1);
+    merge_axes(row, entry);
     // The table, with the axes of the indices: those that it does not have do not move.
     Strided shared = table;
     shared.axes = 0;
@@ -150,11 +152,15 @@ struct Rows {
       const float index = *walk.data(0);
       const bool exists = index >= 0.0f && index < static_cast<float>(count);
       const int64_t at = exists ? static_cast<int64_t>(index) : 0;
-      f(row_at(rows, index_axes, walk.data(1)),
-        row_at(table, batch_axes + 1, exists ? walk.data(2) + at * table.stride[batch_axes] : nullptr));
+      row.data = walk.data(1);
+      entry.data = exists ? walk.data(2) + at * table.stride[batch_axes] : nullptr;
+      f(row, entry);
     }
   }
 };
+
+/// Whether all elements lie side by side.
+bool is_run(const Strided& array) { return array.axes == 1 && (array.stride[0] == 1 || array.length[0] == 1); }
 
 void gather(const graph::Gather& op, const ThreadContext& thread) {
   const Range own = own_rows(thread, op.y, op.rows);
@@ -170,7 +176,9 @@ void gather(const graph::Gather& op, const ThreadContext& thread) {
   all.rows.restrict_to(0, own);
   if (all.rows.is_empty()) return;
   all.each([&](const Strided& y, const Strided& x) {
-    if (x.data) {
+    if (x.data && is_run(x) && is_run(y)) {
+      std::memcpy(y.data, x.data, static_cast<size_t>(x.length[0]) * sizeof(float));
+    } else if (x.data) {
       copy_elements(thread.kernels, x, y);
     } else {
       fill_elements(y, std::numeric_limits<float>::quiet_NaN());
@@ -179,6 +187,10 @@ void gather(const graph::Gather& op, const ThreadContext& thread) {
 }
 
 void add_elements(const Strided& from, const Strided& to) {
+  if (is_run(from) && is_run(to)) {
+    for (int64_t i = 0; i < to.length[0]; ++i) to.data[i] += from.data[i];
+    return;
+  }
   Strided x = from, y = to;
   merge_axes(x, y);
   const int last = y.last();

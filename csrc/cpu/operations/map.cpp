@@ -10,8 +10,9 @@ namespace {
 
 /// Numbers of a block: 2 KiB, so that a dozen blocks fit the L1 cache.
 constexpr int64_t kBlock = 512;
-/// Rows that are at least so long are blocks of their own, if blocks of several rows would have to be copied.
-constexpr int64_t kLongRow = 64;
+/// Rows that are at least so long are blocks of their own, if blocks of several rows would have to be copied: a copied
+/// row takes less time than another block.
+constexpr int64_t kLongRow = 256;
 
 /// Where a register of the code is.
 enum class Place {

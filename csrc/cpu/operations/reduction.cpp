@@ -244,6 +244,19 @@ void for_columns(const ReducedAxes& all, F&& f) {
   }
 }
 
+/// The first place in a contiguous run where its extreme is, which the kernel finds first.
+float extreme_index_of_run(const ThreadContext& thread, const float* x, int64_t n, bool smallest) {
+  float most;
+  thread.kernels.reduce_rows[index(smallest ? Kind::kMinimum : Kind::kMaximum)]({x, 0, 1, n, &most});
+  int64_t at = 0;
+  if (most == most) {
+    while (x[at] != most) ++at;
+  } else {
+    while (x[at] == x[at]) ++at;
+  }
+  return static_cast<float>(at);
+}
+
 float extreme_index(const float* x, int64_t stride, int64_t n, bool smallest) {
   int64_t at = 0;
   float most = n > 0 ? (smallest ? -x[0] : x[0]) : 0.0f;
@@ -260,13 +273,17 @@ float extreme_index(const float* x, int64_t stride, int64_t n, bool smallest) {
 void find_extremes(const ThreadContext& thread, bool smallest, const ReducedAxes& all) {
   const Strided& axis = all.has_run ? all.run : all.reduced;
   const int64_t n = axis.length[0], step = axis.stride[0];
+  const bool is_run = step == 1 && n >= kLane;
   for_columns(all, [&](float* x, float* y, int64_t columns, int64_t x_step, int64_t y_step) {
     if (x_step == 1 && columns > 1 && n > 0) {
       alignas(kLane * sizeof(float)) float at[kColumns];
       thread.kernels.extreme_rows({x, step, n, columns, at, smallest});
       for (int64_t j = 0; j < columns; ++j) y[j * y_step] = at[j];
-    } else {
-      for (int64_t j = 0; j < columns; ++j) y[j * y_step] = extreme_index(x + j * x_step, step, n, smallest);
+      return;
+    }
+    for (int64_t j = 0; j < columns; ++j) {
+      const float* const own = x + j * x_step;
+      y[j * y_step] = is_run ? extreme_index_of_run(thread, own, n, smallest) : extreme_index(own, step, n, smallest);
     }
   });
 }
