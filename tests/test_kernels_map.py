@@ -118,7 +118,9 @@ BINARY: list[tuple[str, Any, tuple[Array, Array], float]] = [
 
 
 @pytest.mark.parametrize(
-    ("function", "exact", "operands", "bound"), BINARY, ids=[f"{i} {case[0]}" for i, case in enumerate(BINARY)]
+    ("function", "exact", "operands", "bound"),
+    BINARY,
+    ids=[f"{i} {case[0]}" for i, case in enumerate(BINARY)],
 )
 def test_functions_of_two_numbers(
     function: str, exact: Any, operands: tuple[Array, Array], bound: float
@@ -130,14 +132,42 @@ def test_functions_of_two_numbers(
 
 
 SPECIAL = np.array(
-    [0.0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3, -3, 0.3, -2.5, 1.5, 1e30, -1e30, 2**24, 2**24 + 2, 100, INF, -INF, NAN],
+    [
+        0.0,
+        -0.0,
+        1,
+        -1,
+        0.5,
+        -0.5,
+        2,
+        -2,
+        3,
+        -3,
+        0.3,
+        -2.5,
+        1.5,
+        1e30,
+        -1e30,
+        2**24,
+        2**24 + 2,
+        100,
+        INF,
+        -INF,
+        NAN,
+    ],
     np.float32,
 )
 
 
 @pytest.mark.parametrize(
     ("function", "exact"),
-    [("power", np.power), ("remainder", np.mod), ("minimum", np.minimum), ("maximum", np.maximum), ("atan2", np.arctan2)],
+    [
+        ("power", np.power),
+        ("remainder", np.mod),
+        ("minimum", np.minimum),
+        ("maximum", np.maximum),
+        ("atan2", np.arctan2),
+    ],
 )
 def test_special_pairs(function: str, exact: Any) -> None:
     """Zeros, infinities and NaN, as NumPy, and so C, has them; signs of zeros of minima and maxima are left open."""

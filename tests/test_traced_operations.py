@@ -148,7 +148,9 @@ def test_reductions(kind: str, shape: tuple[int, ...], axes: tuple[int, ...]) ->
     trace = Trace()
     (node,) = arguments_of(trace, x)
     if 0 in shape and kind in ("max", "min"):
-        want = np.full([n for i, n in enumerate(shape) if i not in axes], -np.inf if kind == "max" else np.inf)
+        want = np.full(
+            [n for i, n in enumerate(shape) if i not in axes], -np.inf if kind == "max" else np.inf
+        )
     else:
         want = getattr(np, kind)(x.astype(float), axis=axes)
     scale = float(np.abs(x).sum(axis=axes).max(initial=1.0)) if kind == "sum" else 1.0
@@ -171,7 +173,8 @@ def test_extremes_of_equal_numbers_and_nan(kind: str, axis: int) -> None:
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(
-    ("shape", "axis"), [((5,), 0), ((4, 3), 0), ((4, 3), 1), ((3, 40, 50), 1), ((3, 4, 1), 1), ((1, 100, 70), 1)]
+    ("shape", "axis"),
+    [((5,), 0), ((4, 3), 0), ((4, 3), 1), ((3, 40, 50), 1), ((3, 4, 1), 1), ((1, 100, 70), 1)],
 )
 def test_cumulative_sums(shape: tuple[int, ...], axis: int, reverse: bool) -> None:
     x, trace = numbers(*shape), Trace()
@@ -234,7 +237,13 @@ def test_slices_and_their_gradients(shape: tuple[int, ...], key: Any) -> None:
 
 @pytest.mark.parametrize(
     ("shapes", "axis"),
-    [([(3,), (4,)], 0), ([(3, 5), (40, 5), (1, 5)], 0), ([(40, 3), (40, 10)], 1), ([(2, 3, 4), (2, 3, 4)], 1), ([(9, 2, 1)] * 3, 2)],
+    [
+        ([(3,), (4,)], 0),
+        ([(3, 5), (40, 5), (1, 5)], 0),
+        ([(40, 3), (40, 10)], 1),
+        ([(2, 3, 4), (2, 3, 4)], 1),
+        ([(9, 2, 1)] * 3, 2),
+    ],
     ids=str,
 )
 def test_joined_arrays(shapes: list[tuple[int, ...]], axis: int) -> None:
@@ -328,7 +337,9 @@ def test_products(equation: str, of_a: tuple[int, ...], of_b: tuple[int, ...]) -
     assert (np.abs(got - want) <= 30 * U * bound).all()
 
 
-@pytest.mark.parametrize(("shape", "axes"), [((5,), (0,)), ((6, 4), (1,)), ((6, 4), (0,)), ((3, 4, 5), (0, 2))], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((5,), (0,)), ((6, 4), (1,)), ((6, 4), (0,)), ((3, 4, 5), (0, 2))], ids=str
+)
 @pytest.mark.parametrize("zeros", [0, 1, 2])
 def test_gradients_of_products_of_elements(shape: tuple[int, ...], axes: tuple[int, ...], zeros: int) -> None:
     x, trace = numbers(*shape) + 2, Trace()
@@ -350,7 +361,9 @@ def test_random_numbers(distribution: str) -> None:
     low, high = (-1.0, 3.0) if distribution == "uniform" else (1.0, 2.0)
     result = trace.add("random", [], (300, 70), distribution=distribution, low=low, high=high, seed=7)
     (got,) = results_of(trace, [result])
-    mean, deviation = {"uniform": (1, 4 / 12**0.5), "normal": (1, 2), "truncated_normal": (1, 2 * 0.8796)}[distribution]
+    mean, deviation = {"uniform": (1, 4 / 12**0.5), "normal": (1, 2), "truncated_normal": (1, 2 * 0.8796)}[
+        distribution
+    ]
     assert abs(got.mean() - mean) < 0.05
     assert abs(got.std() - deviation) < 0.05
     assert len(np.unique(got)) > 0.99 * got.size

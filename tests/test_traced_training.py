@@ -31,9 +31,7 @@ def network(trace: Trace) -> int:
     half = HIDDEN // 2
     turned = trace.add("slice", [h], (B, half), begin=[[0, 0], [HIDDEN - 1, 0]], step=[1, -2])
     both = trace.add("join", [h.map("multiply", 0.5), turned], (B, HIDDEN + half), axis=1)
-    pairs = trace.add(
-        "transpose", [both.reshape(B, 2, 3 * half // 2)], (B, 3 * half // 2, 2), axes=[0, 2, 1]
-    )
+    pairs = trace.add("transpose", [both.reshape(B, 2, 3 * half // 2)], (B, 3 * half // 2, 2), axes=[0, 2, 1])
     s = trace.product("bik,kj->bij", pairs, v).map("softplus")
     sums = trace.add("cumulative_sum", [s], s.shape, axis=1, reverse=True)
     places = s.reduce("argmax", 1).reshape(B, OUTPUTS)

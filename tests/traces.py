@@ -52,13 +52,15 @@ class Trace:
         self.nodes: list[dict[str, Any]] = []
 
     def add(self, kind: str, inputs: Sequence[Node], shape: Shape, **fields: Any) -> Node:
-        self.nodes.append({
-            "kind": kind,
-            "inputs": [each.number for each in inputs],
-            "input_shapes": [extents(each.shape) for each in inputs],
-            "shape": extents(shape),
-            **fields,
-        })
+        self.nodes.append(
+            {
+                "kind": kind,
+                "inputs": [each.number for each in inputs],
+                "input_shapes": [extents(each.shape) for each in inputs],
+                "shape": extents(shape),
+                **fields,
+            }
+        )
         return Node(self, len(self.nodes) - 1, shape)
 
     def input(self, shape: Shape, number: int = 0) -> Node:

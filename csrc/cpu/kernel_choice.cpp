@@ -5,7 +5,6 @@
 
 #include "graph/operations/contraction.h"
 #include "graph/operations/map.h"
-
 #include "kernels/packed_blocks.h"
 
 namespace engine {
@@ -65,7 +64,8 @@ double flops_of_arrays(const graph::Graph& graph, int64_t rows) {
   double flops = 0.0;
   for (const auto& operation : graph.operations()) {
     if (const auto* map = dynamic_cast<const graph::Map*>(operation.get())) {
-      flops += kFlopsPerInstruction * numbers_of(map->y.shape, rows) * static_cast<double>(map->code.instructions.size());
+      flops +=
+          kFlopsPerInstruction * numbers_of(map->y.shape, rows) * static_cast<double>(map->code.instructions.size());
     } else if (const auto* product = dynamic_cast<const graph::Contraction*>(operation.get())) {
       double terms = 1.0;
       for (size_t i = 0; i < product->a_letters.size(); ++i) {

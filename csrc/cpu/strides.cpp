@@ -15,8 +15,8 @@ int64_t set_contiguous(Strided& all, int first) {
   return step;
 }
 
-/// Sets the strides of the rows of a batch, of `columns` numbers each: the axes that make up a row lie side by side, and
-/// all others step over rows.
+/// Sets the strides of the rows of a batch, of `columns` numbers each: the axes that make up a row lie side by side,
+/// and all others step over rows.
 void set_rows(Strided& all, int64_t columns, int64_t ld) {
   int first = all.axes;
   int64_t numbers = 1;
@@ -156,7 +156,8 @@ Split split_array(const Scheduler& scheduler, const graph::Operation& operation,
   if (graph::numbers_in(y.shape, scheduler.max_rows()) > kSmallArray) return Split::over(kAnyRows);
   const graph::Value& value = scheduler.value(y.value);
   const bool in_scratch = value.kind != graph::Value::Kind::kGradient;
-  return scheduler.one_team() && in_scratch && has_all_inputs(scheduler, operation) ? Split::every_thread() : Split::one_thread();
+  return scheduler.one_team() && in_scratch && has_all_inputs(scheduler, operation) ? Split::every_thread()
+                                                                                    : Split::one_thread();
 }
 
 Range own_rows(const ThreadContext& thread, const graph::Array& y, Loop rows) {

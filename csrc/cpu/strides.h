@@ -24,7 +24,9 @@ struct Strided {
     stride[axes++] = s;
   }
   int last() const { return axes - 1; }
-  bool is_empty() const { return std::any_of(length, length + axes, [](int64_t l) { return l == 0; }); }
+  bool is_empty() const {
+    return std::any_of(length, length + axes, [](int64_t l) { return l == 0; });
+  }
   int64_t numbers(int first = 0) const {
     int64_t all = 1;
     for (int i = first; i < axes; ++i) all *= length[i];
@@ -98,8 +100,8 @@ void fill_elements(const Strided& to, float number);
 
 // ---- How threads divide operations on arrays --------------------------------------------------------------------
 
-/// The loop over the first axis of an output of which threads may not share the rows of all operands. They wait for each
-/// other before and after it.
+/// The loop over the first axis of an output of which threads may not share the rows of all operands. They wait for
+/// each other before and after it.
 inline constexpr Loop kAnyRows = 'w';
 
 /// How threads divide an operation that writes `y`, if the loop over the first axis of y is `rows`.

@@ -36,8 +36,7 @@ ENGINE_INLINE Pair<V> precise_log2(V x) {
       fma(cube, fma(w, polynomial(w, kR), broadcast<V>(kTwoThirds[1])), error_of_cube * kTwoThirds[0]);
   const V twice = s + s;
   const V ln = twice + third;
-  const V error_of_ln =
-      (third - (ln - twice)) + (error_of_third + fma(error_of_s, w + w, error_of_s + error_of_s));
+  const V error_of_ln = (third - (ln - twice)) + (error_of_third + fma(error_of_s, w + w, error_of_s + error_of_s));
   const V product = ln * kLog2e[0];
   const V error_of_product =
       fma(ln, broadcast<V>(kLog2e[0]), -product) + fma(ln, broadcast<V>(kLog2e[1]), error_of_ln * kLog2e[0]);

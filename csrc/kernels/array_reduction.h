@@ -1,6 +1,6 @@
 // Sums, products and extremes of runs of numbers, and of rows of columns. All have fixed orders: a run is combined in
-// kLane lanes, which are combined in a tree, and runs of more than kReducedRun numbers piece by piece; rows are combined
-// one after the other.
+// kLane lanes, which are combined in a tree, and runs of more than kReducedRun numbers piece by piece; rows are
+// combined one after the other.
 #pragma once
 #include "formulas/rounding.h"
 #include "kernels/simd.h"

@@ -101,7 +101,8 @@ void join(const graph::Join& op, const ThreadContext& thread) {
     y.restrict_to(op.axis, {begin, end});
     const int64_t first = op.axis == 0 ? begin : 0;
     const int64_t length = x.length[0];
-    const Range rows{std::clamp<int64_t>(own.begin - first, 0, length), std::clamp<int64_t>(own.end - first, 0, length)};
+    const Range rows{std::clamp<int64_t>(own.begin - first, 0, length),
+                     std::clamp<int64_t>(own.end - first, 0, length)};
     x.restrict_to(0, rows);
     y.restrict_to(0, rows);
     copy_elements(thread.kernels, x, y);

@@ -1,13 +1,12 @@
 // Variables, constants, targets and random numbers as arrays, gradients from arrays, and the losses that traced
 // functions compute.
-#include "graph/operations/variables_as_arrays.h"
-
 #include <cmath>
 #include <cstring>
 
 #include "cpu/panels.h"
 #include "cpu/strides.h"
 #include "graph/operations/function.h"
+#include "graph/operations/variables_as_arrays.h"
 
 namespace engine {
 namespace {
@@ -150,8 +149,8 @@ class Numbers {
  public:
   Numbers(const graph::RandomArray& op, const ThreadContext& thread, uint64_t step, int64_t first)
       : thread_(thread),
-        numbers_{buffer_, first / kGroup * kGroup, kCount, op.seed, step, op.low, op.high,
-                 std::nextafter(op.high, op.low)},
+        numbers_{buffer_, first / kGroup * kGroup,        kCount, op.seed, step, op.low,
+                 op.high, std::nextafter(op.high, op.low)},
         used_(first - numbers_.first) {
     using Distribution = graph::RandomArray::Distribution;
     kernel_ = op.distribution == Distribution::kUniform  ? thread.kernels.uniform_numbers

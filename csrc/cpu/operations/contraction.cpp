@@ -128,12 +128,14 @@ class ContractionStep final : public Step {
   }
 
   Axes axes(const Strided& a, const Strided& b, const Strided& y, const std::string& letters) const {
-    return {axes_of(a, own_.a_letters, letters, y, own_.y_letters), axes_of(b, own_.b_letters, letters, y, own_.y_letters),
+    return {axes_of(a, own_.a_letters, letters, y, own_.y_letters),
+            axes_of(b, own_.b_letters, letters, y, own_.y_letters),
             axes_of(y, own_.y_letters, letters, y, own_.y_letters)};
   }
 
   void multiply_all(const ThreadContext& thread, const Strided& a, const Strided& b, const Strided& y) const {
-    Strided terms_a = terms_of(a, own_.a_letters), terms_b = axes_of(b, own_.b_letters, letters_.terms, a, own_.a_letters);
+    Strided terms_a = terms_of(a, own_.a_letters),
+            terms_b = axes_of(b, own_.b_letters, letters_.terms, a, own_.a_letters);
     merge_axes(terms_a, terms_b);
     Axes stack = axes(a, b, y, letters_.stack), rows = axes(a, b, y, letters_.rows),
          columns = axes(a, b, y, letters_.columns);
@@ -190,8 +192,8 @@ void schedule_contraction(Scheduler& scheduler, const graph::Contraction& op) {
   const int64_t a_floats = may_copy ? lines(graph::numbers_in(op.a.shape, scheduler.max_rows())) : 0;
   const int64_t b_floats = may_copy ? lines(graph::numbers_in(op.b.shape, scheduler.max_rows())) : 0;
   const ValueId copies = may_copy ? scheduler.step_scratch(a_floats + b_floats) : kNoValue;
-  const Split split = op.rows == kWhole && work > kLargeProduct ? Split::over(kAnyRows)
-                                                                : split_array(scheduler, op, op.y, op.rows);
+  const Split split =
+      op.rows == kWhole && work > kLargeProduct ? Split::over(kAnyRows) : split_array(scheduler, op, op.y, op.rows);
   scheduler.add<ContractionStep>(op, split, packing, copies, a_floats);
 }
 

@@ -53,7 +53,9 @@ class MapProgram {
   int64_t blocks() const { return blocks_; }
 
  private:
-  const MapInstruction& instruction(int reg) const { return code_.instructions[static_cast<size_t>(reg - code_.inputs)]; }
+  const MapInstruction& instruction(int reg) const {
+    return code_.instructions[static_cast<size_t>(reg - code_.inputs)];
+  }
   Place& place(int reg) { return places_[static_cast<size_t>(reg)]; }
 
   template <class F>
@@ -152,7 +154,9 @@ struct InputLoop {
   bool is_filled;  // the copied block is there
 };
 
-constexpr int64_t floats_of(int64_t bytes) { return round_up(divide_up(bytes, static_cast<int64_t>(sizeof(float))), kLane); }
+constexpr int64_t floats_of(int64_t bytes) {
+  return round_up(divide_up(bytes, static_cast<int64_t>(sizeof(float))), kLane);
+}
 
 /// What a thread needs to run a map; the pointers go to its scratch.
 struct MapMemory {
@@ -261,7 +265,8 @@ class MapStepOfGraph::Run {
     for (int i = 0; i < count(); ++i) {
       const MapProgram::Input& input = program_.inputs()[static_cast<size_t>(i)];
       InputLoop& loop = memory_.inputs[i];
-      loop.at = input.array < 0 ? coordinates(input.axis) : broadcast_input(op.inputs[static_cast<size_t>(input.array)]);
+      loop.at =
+          input.array < 0 ? coordinates(input.axis) : broadcast_input(op.inputs[static_cast<size_t>(input.array)]);
       memory_.arrays[i + 1] = &loop.at;
     }
     const Range rows = own_rows(thread_, op.y, op.loops[0].rows);
@@ -444,9 +449,9 @@ class MapStepOfGraph::Run {
   MapMemory memory_;
   Strided y_;
   bool has_padding_ = false, has_whole_rows_ = false;  // whether there is padding behind the columns, and these are all
-  int64_t ld_ = 0, columns_ = 0;  // the distance of rows of y that have padding, and their columns
-  int64_t length_ = 0;            // of the last axis
-  int64_t row_ = 0, rows_ = 1;    // the distance of rows in a block of several rows; how many rows it has
+  int64_t ld_ = 0, columns_ = 0;                       // the distance of rows of y that have padding, and their columns
+  int64_t length_ = 0;                                 // of the last axis
+  int64_t row_ = 0, rows_ = 1;  // the distance of rows in a block of several rows; how many rows it has
   bool may_overwrite_ = false, writes_directly_ = false;
   int64_t index_[kMostAxes];  // of the current row
 };

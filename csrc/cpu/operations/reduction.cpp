@@ -39,9 +39,9 @@ float combine(Kind kind, float a, float b) {
 
 /// The axes of a reduction, in the order of the input. The first of the kept axes has this thread's part alone.
 struct ReducedAxes {
-  Strided kept, kept_y;    // all kept axes in x and in y, but those in `columns`
-  Strided reduced;         // all reduced axes in x, but those in `run`
-  Strided run;             // the last axes of x, if they are reduced
+  Strided kept, kept_y;        // all kept axes in x and in y, but those in `columns`
+  Strided reduced;             // all reduced axes in x, but those in `run`
+  Strided run;                 // the last axes of x, if they are reduced
   Strided columns, columns_y;  // the last axes of x, if they are kept
   bool has_run = false;
 
@@ -68,8 +68,8 @@ ReducedAxes find_axes(const graph::Reduce& op, const ThreadContext& thread) {
   all.kept_y.data = all.columns_y.data = y.data;
   all.has_run = last < 0 || op.reduces(last);
   int first_of_end = last;  // where the last axes begin that are reduced or kept together
-  while (first_of_end > 0 && (op.reduces(first_of_end - 1) == all.has_run ||
-                              is_one(op.x.shape[static_cast<size_t>(first_of_end - 1)]))) {
+  while (first_of_end > 0 &&
+         (op.reduces(first_of_end - 1) == all.has_run || is_one(op.x.shape[static_cast<size_t>(first_of_end - 1)]))) {
     --first_of_end;
   }
   // This thread's part of y, and of the axis of x that it comes from
@@ -237,8 +237,8 @@ void for_columns(const ReducedAxes& all, F&& f) {
     const int last = x.last();
     for (Walk<2> inner({&x, &y}, last); !inner.done(); inner.next()) {
       for (int64_t j = 0; j < x.length[last]; j += kColumns) {
-        f(inner.data(0) + j * x.stride[last], inner.data(1) + j * y.stride[last], std::min(kColumns, x.length[last] - j),
-          x.stride[last], y.stride[last]);
+        f(inner.data(0) + j * x.stride[last], inner.data(1) + j * y.stride[last],
+          std::min(kColumns, x.length[last] - j), x.stride[last], y.stride[last]);
       }
     }
   }
@@ -298,8 +298,7 @@ void reduce(const graph::Reduce& op, const ThreadContext& thread) {
 }
 
 void schedule_reduce(Scheduler& scheduler, const graph::Reduce& op) {
-  const Split split =
-      op.by_column ? Split::over('n') : split_array(scheduler, op, op.y, op.rows);
+  const Split split = op.by_column ? Split::over('n') : split_array(scheduler, op, op.y, op.rows);
   scheduler.add<SimpleStep<graph::Reduce>>(op, split, reduce);
 }
 
