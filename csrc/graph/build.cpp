@@ -81,6 +81,8 @@ class Assembly {
       graph_->outputs.push_back(output);
     }
     fold_rescaling_into_input(*graph_);
+    // A function may change a variable between the product and the sum.
+    if (!model_.changes_variables()) fold_bias_into_dense(*graph_);
     fold_activation_into_dense(*graph_);
   }
 
@@ -103,7 +105,20 @@ class Assembly {
   std::vector<ValueId> add_nodes(const Model& model, const std::vector<ValueId>& inputs) {
     std::vector<ValueId> values;
     const std::vector<Node>& nodes = model.spec().nodes;
-    for (size_t i = 0; i < nodes.size(); ++i) {
+    size_t i = 0;
+    builder_.read_later = [&] {
+      std::vector<ValueId> read;
+      const auto add = [&](int node) {
+        if (node < static_cast<int>(values.size())) read.push_back(value_of(node, inputs, values));
+      };
+      for (size_t later = i + 1; later < nodes.size(); ++later) {
+        for (const int node : nodes[later].inputs) add(node);
+      }
+      for (const int node : model.spec().results) add(node);
+      for (const ModelSpec::Output& output : model.spec().outputs) add(output.node);
+      return read;
+    };
+    for (; i < nodes.size(); ++i) {
       const Layer& layer = *nodes[i].layer;
       builder_.node = static_cast<int>(i);
       builder_.trains = layer.trains;
@@ -143,6 +158,11 @@ class Assembly {
       const auto& traced = training_.losses[i].traced;
       traced_losses_.push_back(traced ? add_trace(*traced, static_cast<int>(i), graph_->outputs[i].y_pred) : Array{});
     }
+    for (const Array& values : traced_losses_) {
+      if (values.value != kNoValue) graph_->kept.push_back(values.value);
+    }
+    // Before gradients read what is between them, and so that several have one gradient together.
+    fuse_maps(*graph_);
     forward_count_ = graph_->operations().size();
     for (size_t i = 0; i < graph_->outputs.size(); ++i) add_loss(i);
     if (training_.host_metrics) {

@@ -62,6 +62,9 @@ class Builder {
   /// The variable that a value is; null for other values.
   const Variable* variable_at(ValueId value) const;
   bool is_trainable(ValueId variable) const { return named_variables_.at(variable).trainable; }
+  /// The values that nodes after the present one read.
+  std::function<std::vector<ValueId>()> read_later;
+
   /// By the value of a node that computes several derivatives: each of them.
   std::map<ValueId, std::vector<Array>> derivatives;
 

@@ -59,7 +59,8 @@ ValueId Graph::add_constant(std::shared_ptr<const std::vector<float>> numbers) {
 }
 
 bool Graph::is_output(ValueId value) const {
-  return std::any_of(outputs.begin(), outputs.end(), [&](const Output& output) { return output.y_pred == value; });
+  return std::any_of(outputs.begin(), outputs.end(), [&](const Output& output) { return output.y_pred == value; }) ||
+         std::find(kept.begin(), kept.end(), value) != kept.end();
 }
 
 void Graph::erase(const std::vector<bool>& flags) {

@@ -65,11 +65,12 @@ class Graph {
   /// Removes the operations whose flag is set.
   void erase(const std::vector<bool>& flags);
 
-  /// Whether a value is an output of the model.
+  /// Whether a value is an output of the model, or one of `kept`.
   bool is_output(ValueId value) const;
 
   // What the caller may ask about the graph.
   std::vector<Output> outputs;
+  std::vector<ValueId> kept;                // that operations to come read, so that no rewrite may remove them
   std::vector<ValueId> activity_penalties;  // per-row values: penalties on what passes through layers
   /// Variables whose gradients are stored, in ascending order. The others are stepped where their gradient arises.
   std::vector<int> learning;

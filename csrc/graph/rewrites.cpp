@@ -7,6 +7,8 @@
 #include "graph/operations/elementwise.h"
 #include "graph/operations/embedding.h"
 #include "graph/operations/input_output.h"
+#include "graph/operations/map.h"
+#include "graph/operations/variables_as_arrays.h"
 
 namespace engine::graph {
 namespace {
@@ -90,6 +92,38 @@ void fold_activation_into_dense(Graph& graph) {
         dense.y = elementwise.y;
         return true;
       });
+}
+
+void fold_bias_into_dense(Graph& graph) {
+  const Uses uses(graph);
+  const auto& operations = graph.operations();
+  std::vector<bool> folded(operations.size());
+  const auto producer_of = [&](ValueId value) {
+    const int producer = uses.producer(value);
+    return producer < 0 ? nullptr : operations[static_cast<size_t>(producer)].get();
+  };
+  for (size_t i = 0; i < operations.size(); ++i) {
+    auto* const map = dynamic_cast<Map*>(operations[i].get());
+    if (!map || map->inputs.size() != 2 || map->code.instructions.size() != 1) continue;
+    const MapInstruction& only = map->code.instructions[0];
+    if (only.op != MapOp::kAdd || only.a == only.b) continue;
+    for (const size_t place : {size_t{0}, size_t{1}}) {
+      const Array &z = map->inputs[place], &vector = map->inputs[1 - place];
+      auto* const dense = dynamic_cast<Dense*>(producer_of(z.value));
+      auto* const read = dynamic_cast<ReadVariable*>(producer_of(vector.value));
+      if (!dense || !read || dense->bias != kNoValue || dense->activation != Activation::kLinear) continue;
+      const Value &before = graph.value(z.value), &after = graph.value(map->y.value);
+      const bool same_layout = after.kind == Value::Kind::kBatch && before.groups == after.groups &&
+                               before.columns == after.columns && z.shape == map->y.shape;
+      const bool is_bias = vector.shape == Shape{{before.columns, 0}} && read->trainable == dense->trainable;
+      if (!same_layout || !is_bias || uses.reader_count(z.value) != 1 || graph.is_output(z.value)) continue;
+      dense->bias = read->variable;
+      dense->y = map->y.value;
+      folded[i] = true;
+      break;
+    }
+  }
+  graph.erase(folded);
 }
 
 void fold_activation_gradient_into_dense(Graph& graph) {

@@ -11,6 +11,9 @@ void fold_rescaling_into_input(Graph& graph);
 /// y = activation(dense(x))  ->  dense(x, activation), for the activations that products fuse
 void fold_activation_into_dense(Graph& graph);
 
+/// y = dense(x) + vector, a variable  ->  dense(x, bias)
+void fold_bias_into_dense(Graph& graph);
+
 /// dz = activation_gradient(dense_input_gradient(...))  ->  dense_input_gradient(..., activation)
 void fold_activation_gradient_into_dense(Graph& graph);
 

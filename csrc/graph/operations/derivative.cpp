@@ -20,6 +20,15 @@ struct GradientsLayer final : ArrayLayer {
     Graph& graph = builder.graph();
     const Array y{builder.array_of(inputs[0]), input_shapes[0]};
     const std::vector<ValueId> by(inputs.begin() + 1, inputs.end());
+    // Several maps have one gradient together, once nothing reads what is between them.
+    graph.kept = builder.read_later();
+    graph.kept.push_back(y.value);
+    graph.kept.insert(graph.kept.end(), inputs.begin(), inputs.end());
+    for (const auto& [place, arrays] : builder.derivatives) {
+      for (const Array& array : arrays) graph.kept.push_back(array.value);
+    }
+    fuse_maps(graph);
+    graph.kept.clear();
     MapCode one;
     one.add_constant(1.0f);
     Differentiation derivatives(graph, by);

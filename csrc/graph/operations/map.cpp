@@ -53,13 +53,17 @@ class Simplified {
 
   MapCode run() {
     mark();
-    int last = code_.registers() - 1;
     for (int i = code_.inputs; i < code_.registers(); ++i) {
       if (needed_[static_cast<size_t>(i)]) registers_[static_cast<size_t>(i)] = copy(instruction(i));
     }
-    last = registers_[static_cast<size_t>(last)];
-    // The result has to be the last register.
-    if (last != result_.registers() - 1) result_.add(MapOp::kMultiply, last, result_.add_constant(1.0f));
+    const int last = registers_.back();
+    if (last < result_.inputs) {
+      result_.instructions.clear();
+      result_.add(MapOp::kMultiply, last, result_.add_constant(1.0f));
+      return result_;
+    }
+    // What comes after the result is another name of it.
+    result_.instructions.resize(static_cast<size_t>(last - result_.inputs) + 1);
     return result_;
   }
 
@@ -91,6 +95,7 @@ class Simplified {
     // What derivatives are full of.
     if (to.op == MapOp::kMultiply && is_constant(to.b, 1.0f)) return to.a;
     if (to.op == MapOp::kMultiply && is_constant(to.a, 1.0f)) return to.b;
+    if (to.op == MapOp::kAdd && is_constant(to.b, 0.0f)) return to.a;
     uint32_t bits;
     static_assert(sizeof bits == sizeof to.number);
     __builtin_memcpy(&bits, &to.number, sizeof bits);
@@ -273,6 +278,14 @@ class Derivative {
 
 }  // namespace
 
+/// The input that a code passes on as it is; -1 for none.
+int identity_of(const MapCode& code) {
+  const auto& all = code.instructions;
+  const bool times_one = all.size() == 2 && all[0].op == MapOp::kConstant && all[0].number == 1.0f &&
+                         all[1].op == MapOp::kMultiply && all[1].b == code.inputs;
+  return times_one && all[1].a < code.inputs ? all[1].a : -1;
+}
+
 MapCode derivative(const MapCode& code, int input) { return Derivative(code, input).run(); }
 
 std::string Map::attributes() const {
@@ -298,13 +311,33 @@ void Map::differentiate(Differentiation& gradients) const {
 }
 
 Array add_map(Graph& graph, const std::vector<Array>& inputs, const Shape& shape, const MapCode& code) {
+  const int same = identity_of(code);
+  if (same >= 0 && inputs[static_cast<size_t>(same)].shape == shape) return inputs[static_cast<size_t>(same)];
+  // Inputs that the code does not read any more are left out.
+  MapCode own = code;
   std::vector<Array> read;
-  for (const Array& input : inputs) read.push_back(strided(graph, input));
+  std::vector<int> places(static_cast<size_t>(code.inputs), -1);
+  for (const MapInstruction& each : code.instructions) {
+    for (const int operand : {each.a, each.b, each.c}) {
+      if (operand < 0 || operand >= code.inputs || places[static_cast<size_t>(operand)] >= 0) continue;
+      places[static_cast<size_t>(operand)] = static_cast<int>(read.size());
+      read.push_back(strided(graph, inputs[static_cast<size_t>(operand)]));
+    }
+  }
+  own.inputs = static_cast<int>(read.size());
+  const int removed = code.inputs - own.inputs;
+  for (MapInstruction& each : own.instructions) {
+    for (int* const operand : {&each.a, &each.b, &each.c}) {
+      if (*operand >= 0) {
+        *operand = *operand < code.inputs ? places[static_cast<size_t>(*operand)] : *operand - removed;
+      }
+    }
+  }
   const Array y = add_array(graph, shape);
   auto& map = graph.add<Map>();
   map.inputs = std::move(read);
   map.y = y;
-  map.code = code;
+  map.code = std::move(own);
   map.find_loops(graph);
   return y;
 }
@@ -386,14 +419,8 @@ void fuse(Graph& graph, const Map& first, Map& second, ValueId between) {
   second.find_loops(graph);
 }
 
-bool has_coordinate(const MapCode& code) {
-  return std::any_of(code.instructions.begin(), code.instructions.end(),
-                     [](const MapInstruction& each) { return each.op == MapOp::kCoordinate; });
-}
-
-}  // namespace
-
-void fuse_maps(Graph& graph) {
+/// Returns whether any maps have been fused.
+bool fuse_maps_once(Graph& graph) {
   const Uses uses(graph);
   const auto& operations = graph.operations();
   std::vector<bool> fused(operations.size());
@@ -423,6 +450,14 @@ void fuse_maps(Graph& graph) {
     }
   }
   graph.erase(fused);
+  return std::find(fused.begin(), fused.end(), true) != fused.end();
+}
+
+}  // namespace
+
+void fuse_maps(Graph& graph) {
+  while (fuse_maps_once(graph)) {
+  }
 }
 
 namespace {
