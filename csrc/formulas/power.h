@@ -75,8 +75,8 @@ ENGINE_FMA_INLINE V power(V a, V b) {
   const BitsOf<V> is_odd = Number<V>::mask(is_integer & (floor(half) != half));
   const V signed_magnitude = from_bits<V>(bits(size == 1.0f ? one : magnitude) ^ (bits(a) & is_odd & ~0x7fffffff));
   const V no_number = broadcast<V>(__builtin_nanf(""));
-  const V y = (a < 0.0f) & (a > -kInfinity) & (floor(b) != b) ? no_number : signed_magnitude;
-  return (b == 0.0f) | (a == 1.0f) ? one : b == b ? y : b;
+  const V y = ((a < 0.0f) & (a > -kInfinity) & (floor(b) != b)) ? no_number : signed_magnitude;
+  return ((b == 0.0f) | (a == 1.0f)) ? one : b == b ? y : b;
 }
 
 }  // namespace

@@ -76,10 +76,10 @@ ENGINE_FMA_INLINE V remainder(V a, V b) {
   rest = without_large_multiples(rest, size);
   const V r = fma(-floor(rest / b), b, rest);
   // The quotient may have been rounded to the next integer.
-  const V of_large = abs(r) >= size ? r - b : ((r < 0.0f) != (b < 0.0f)) & (r != 0.0f) ? r + b : r;
+  const V of_large = abs(r) >= size ? r - b : (((r < 0.0f) != (b < 0.0f)) & (r != 0.0f)) ? r + b : r;
   const V of_small = (rest < 0.0f) == (b < 0.0f) ? rest : rest + b;
   const V result = abs(rest) < size ? of_small : of_large;
-  return (result == 0.0f) | ((rest == 0.0f) & (size > 0.0f)) ? copy_sign(V{}, b) : result;
+  return ((result == 0.0f) | ((rest == 0.0f) & (size > 0.0f))) ? copy_sign(V{}, b) : result;
 }
 
 }  // namespace

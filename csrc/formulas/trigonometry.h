@@ -113,7 +113,7 @@ ENGINE_FMA_INLINE V atan2(V y, V x) {
   const V a = abs(x), b = abs(y);
   const auto steep = b > a;
   const V small = steep ? a : b, large = steep ? b : a;
-  const V q = large == 0.0f ? small : (a == kInfinity) & (b == kInfinity) ? broadcast<V>(1.0f) : small / large;
+  const V q = large == 0.0f ? small : ((a == kInfinity) & (b == kInfinity)) ? broadcast<V>(1.0f) : small / large;
   const V u = q * q;
   const V flat = fma(q * u, polynomial(u, kA), q);
   const V acute = steep ? kHalfPi[0] - (flat - kHalfPi[1]) : flat;

@@ -471,7 +471,7 @@ Split split_map(const Scheduler& scheduler, const graph::Map& op) {
     return scheduler.is_copied(input.value) || scheduler.is_known(input.value);
   });
   const bool any_copied = std::any_of(op.inputs.begin(), op.inputs.end(), [&](const graph::Array& input) {
-    return scheduler.is_copied(input.value) && input.shape.size() == op.y.shape.size();
+    return scheduler.is_copied(input.value) && input.shape == op.y.shape;
   });
   if (all_copied && any_copied) return Split::every_thread();
   return split_array(scheduler, op, op.y, y.rows);
