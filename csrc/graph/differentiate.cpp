@@ -41,10 +41,10 @@ void Differentiation::find_wanted() {
 
 ValueId Differentiation::gradient_of(ValueId y) {
   std::vector<ValueId>& parts = contributions_[static_cast<size_t>(y)];
-  if (parts.size() > 1 && graph_.value(parts.front()).kind == Value::Kind::kArray) {
+  if (parts.size() > 1 && graph_.value(y).kind == Value::Kind::kArray) {
     std::vector<Array> terms;
-    for (const ValueId part : parts) terms.push_back({part, graph_.value(part).shape});
-    parts.assign(1, sum(terms).value);
+    for (const ValueId part : parts) terms.push_back({part, graph_.value(y).shape});
+    parts.assign(1, sum(terms, graph_.value(y).shape).value);
   } else if (parts.size() > 1) {
     auto& sum = graph_.add<Sum>();
     sum.terms = parts;
@@ -82,9 +82,11 @@ void Differentiation::contribute_to_variable(ValueId variable, const Array& dx) 
   store.gradient = gradient;
 }
 
-Array Differentiation::sum(const std::vector<Array>& terms) {
-  Array total = terms.front();
-  for (size_t i = 1; i < terms.size(); ++i) total = add_map(graph_, MapOp::kAdd, total, terms[i], total.shape);
+Array Differentiation::sum(const std::vector<Array>& terms, const Shape& shape) {
+  Array total{terms.front().value, shape};
+  for (size_t i = 1; i < terms.size(); ++i) {
+    total = add_map(graph_, MapOp::kAdd, total, {terms[i].value, shape}, shape);
+  }
   return total;
 }
 
@@ -138,7 +140,7 @@ void Differentiation::add_to_first_gradients() {
 
 Array Differentiation::derivative_by(const Array& x) {
   const auto found = by_variables_.find(x.value);
-  if (found != by_variables_.end()) return {sum(found->second).value, x.shape};
+  if (found != by_variables_.end()) return sum(found->second, x.shape);
   const bool is_variable = graph_.value(x.value).kind == Value::Kind::kVariable;
   const ValueId gradient = is_variable ? kNoValue : gradient_of(x.value);
   if (gradient != kNoValue) return {gradient, x.shape};

@@ -55,7 +55,8 @@ class Differentiation {
  private:
   void find_wanted();
   void add_to_first_gradients();
-  Array sum(const std::vector<Array>& terms);
+  /// The sum of arrays that are equally large, as an array of this shape.
+  Array sum(const std::vector<Array>& terms, const Shape& shape);
 
   Graph& graph_;
   bool within_ = false;  // whether it is about derivatives within a model
