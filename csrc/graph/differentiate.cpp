@@ -39,12 +39,21 @@ void Differentiation::find_wanted() {
   }
 }
 
+Shape Differentiation::shape_of_variable_or_array(ValueId id) const {
+  const Value& value = graph_.value(id);
+  if (value.kind == Value::Kind::kArray) return value.shape;
+  Shape shape;
+  for (const int64_t length : graph_.variables()[value.variable].shape) shape.push_back({length, 0});
+  return shape;
+}
+
 ValueId Differentiation::gradient_of(ValueId y) {
   std::vector<ValueId>& parts = contributions_[static_cast<size_t>(y)];
-  if (parts.size() > 1 && graph_.value(y).kind == Value::Kind::kArray) {
+  if (parts.size() > 1 && graph_.value(y).kind != Value::Kind::kBatch) {
+    const Shape shape = shape_of_variable_or_array(y);
     std::vector<Array> terms;
-    for (const ValueId part : parts) terms.push_back({part, graph_.value(y).shape});
-    parts.assign(1, sum(terms, graph_.value(y).shape).value);
+    for (const ValueId part : parts) terms.push_back({part, shape});
+    parts.assign(1, sum(terms, shape).value);
   } else if (parts.size() > 1) {
     auto& sum = graph_.add<Sum>();
     sum.terms = parts;
@@ -126,10 +135,7 @@ void Differentiation::add_to_first_gradients() {
   }
   unadded_.clear();
   for (const auto& [variable, gradient] : unread_) {
-    const Variable& v = graph_.variables()[graph_.value(variable).variable];
-    Shape shape;
-    for (const int64_t length : v.shape) shape.push_back({length, 0});
-    const Array y = add_array(graph_, shape);
+    const Array y = add_array(graph_, shape_of_variable_or_array(variable));
     auto& read = graph_.add<ReadGradient>();
     read.gradient = gradient;
     read.y = y;

@@ -53,6 +53,7 @@ class Differentiation {
   Array derivative_by(const Array& x);
 
  private:
+  Shape shape_of_variable_or_array(ValueId id) const;
   void find_wanted();
   void add_to_first_gradients();
   /// The sum of arrays that are equally large, as an array of this shape.
