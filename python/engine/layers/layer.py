@@ -53,6 +53,7 @@ from engine.layers.call_arguments import accepts, call_arguments, canonical, def
 from engine.layers.hosts import CustomLayerHost, PenaltyHost, with_mask
 from engine.layers.input_spec import InputSpec, require_compatible
 from engine.layers.recorded_calls import (
+    NO_PARTS,
     Recorder,
     arrays_in,
     holds_any_symbol,
@@ -195,6 +196,11 @@ class Part:
         """The error for an action that needs weights, before they are created."""
 
     # What models need to know of their parts.
+
+    @property
+    def _attributes_of_user(self) -> Mapping[str, Any] | None:
+        """The attributes that code of the user's has set, if these are where the parts are; else None."""
+        return None
 
     def _parts(self) -> Sequence[Part]:
         """The parts of a model, in the order in which they compute; a layer has none."""
@@ -661,6 +667,10 @@ class Layer(Part, Spec):
         )
 
     # Layers within.
+
+    @property
+    def _attributes_of_user(self) -> Mapping[str, Any] | None:
+        return {name: value for name, value in vars(self).items() if name not in NO_PARTS}
 
     def _parts(self) -> Sequence[Part]:
         """The layers and models in the attributes of a custom layer, each once, in the order in which they were set."""

@@ -193,12 +193,12 @@ def parts_in(attributes: Mapping[str, Any], kind: type) -> list[Any]:
                 search(each)
 
     for name, value in attributes.items():
-        if name not in _NO_PARTS:
+        if name not in NO_PARTS:
             search(value)
     return [*found.values()]
 
 
 # Attributes of layers and models that hold no layers within, or hold them for another reason.
-_NO_PARTS = frozenset(
+NO_PARTS = frozenset(
     ("_places", "_weights", "_specs", "_kept", "_recorder", "_added", "_penalties", "_shape_arguments")
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import accumulate, chain, islice, repeat
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -170,6 +172,8 @@ class Model(Part, SaysWhatIsLeftOut):
     _is_chain = True
     _samplings = 0
     """The number of calls so far that drew random numbers."""
+    _constructed_with: Mapping[str, Any] = MappingProxyType({})
+    """The arguments of the constructor of a user's class."""
     _listing: list[Part]
     """Of a Functional the input layers and the other layers, each once, in Keras' order."""
     _structures: tuple[Structure, Structure]
@@ -183,8 +187,12 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Returns a Functional for `Model(inputs, outputs)`, and an object of the subclass for a subclass."""
-        del args, options
-        return cast("Self", object.__new__(cast("type[Any]", Functional if cls is Model else cls)))
+        made = cast("Self", object.__new__(cast("type[Any]", Functional if cls is Model else cls)))
+        if cls.__init__ is not Model.__init__:
+            with suppress(TypeError):  # the constructor says what is wrong
+                bound = inspect.signature(cls.__init__).bind(None, *args, **options)
+                made._constructed_with = _flat_arguments(bound)
+        return made
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
@@ -2061,7 +2069,24 @@ class Model(Part, SaysWhatIsLeftOut):
 
         A subclass with other constructor arguments may override this method and return those arguments by name.
         """
+        if self._body is not None:
+            return {"name": self.name, "trainable": self._trainable, **self._arguments_of_user()}
         return self._config_of_parts()
+
+    def _arguments_of_user(self) -> dict[str, Any]:
+        """The arguments of the constructor of a user's class, if they are plain values.
+
+        Raises:
+            NotImplementedError: if they aren't.
+        """
+        given = {name: value for name, value in self._constructed_with.items() if name not in ("name", "trainable")}
+        if not all(map(_is_plain, given.values())):
+            msg = (
+                f"{type(self).__name__} has arguments that a config can't hold, {', '.join(given)}: give it a method "
+                "get_config() that returns the arguments of its constructor as plain values, and a class method from_config()"
+            )
+            raise NotImplementedError(msg)
+        return given
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -2108,6 +2133,8 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def get_build_config(self) -> dict[str, Any] | None:
         """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the shape is known."""
+        if self._body is not None and self._starts:
+            return {"input_shape": self._structures[0].packed([(None, *each.sample_shape) for each in self._starts])}
         return None if self._sample_shape is None else {"input_shape": (None, *self._sample_shape)}
 
     def build_from_config(self, config: Mapping[str, Any]) -> None:
@@ -2117,7 +2144,8 @@ class Model(Part, SaysWhatIsLeftOut):
             config: with the key `input_shape`; None or empty does nothing.
         """
         if config and config.get("input_shape") is not None:
-            self.build(tuple(config["input_shape"]))
+            shape = config["input_shape"]
+            self.build(shape if _is_nested_shape(shape) else tuple(shape))
 
     def _config_of_parts(self) -> dict[str, Any]:
         """The config that lists the layers, also if a subclass overrides `get_config`."""
@@ -2187,6 +2215,13 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _parts(self) -> Sequence[Part]:
         return self._layers
+
+    @property
+    def _attributes_of_user(self) -> Mapping[str, Any] | None:
+        if self._body is None:
+            return None
+        # Keras finds the layers in `layers`, too, unless the name of their attribute comes before.
+        return {**self._body._attributes_of_user, "layers": self._body._parts()}
 
     @property
     def _parts_in_order(self) -> list[Part]:
@@ -2611,6 +2646,24 @@ def _known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: W
     if len(inputs) != 1 or not stack:
         return inputs
     return [known_shape(inputs[0], lambda shape: shapes_along([shape], stack, wiring).values)]
+
+
+def _flat_arguments(bound: inspect.BoundArguments) -> dict[str, Any]:
+    """Returns arguments by name, those of `**kwargs` among them."""
+    found: dict[str, Any] = {}
+    for name, value in [*bound.arguments.items()][1:]:
+        kind = bound.signature.parameters[name].kind
+        found |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a config can hold a value as it is."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _is_nested_shape(shape: Any) -> bool:

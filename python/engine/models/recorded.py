@@ -37,8 +37,11 @@ class Body(Layer):
 
     def _parts(self) -> Sequence[Part]:
         """The layers and models in the attributes of the model."""
-        found = {name: value for name, value in vars(self._model).items() if name not in self._own_names}
-        return parts_in(found, Part)
+        return parts_in(self._attributes_of_user, Part)
+
+    @property
+    def _attributes_of_user(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self._model).items() if name not in self._own_names}
 
     @property
     def _may_be_recorded(self) -> bool:

@@ -5,6 +5,7 @@ Saving, loading and pickling use it for all formats.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from engine._base.spec import snake_case
 from engine.layers import Layer
 from engine.layers.core import named_leaves
+from engine.layers.layer import Part
 from engine.layers.lookup import VOCABULARY_FILE, VocabularyLayer
 from engine.saving.contents import ASSETS, ROUNDED, Array, Contents, Group, Reader, Slot
 from engine.saving.model_interface import SavedModel
@@ -45,24 +47,51 @@ def _members(
 
     Layers in `skipped` are left out, and so are those whose `id` is in `found`, since they came before.
     """
-    layers, found = model.layers, set(map(id, skipped)) if found is None else found
-    for path, layer in zip(paths_of([type(layer).__name__ for layer in layers], root), layers, strict=True):
+    found = set(map(id, skipped)) if found is None else found
+    attributes = model._attributes_of_user
+    if attributes is None:
+        layers = model.layers
+        named = zip(paths_of([type(layer).__name__ for layer in layers], root), layers, strict=True)
+    else:
+        named = _in_attributes(attributes, root)
+    for path, layer in named:
         if id(layer) not in found:
             found.add(id(layer))
             yield path, layer
-            if not isinstance(layer, Layer):
+            if not isinstance(layer, Layer) or layer._parts():
                 yield from _members(layer, skipped, f"{path}/", found)
+
+
+def _in_attributes(attributes: Mapping[str, Any], root: str) -> Iterator[tuple[str, Any]]:
+    """Yields the layers and models in attributes with their paths, as in Keras: the attributes in their natural order.
+
+    Layers in a list, tuple or dict are told apart by the names of their classes.
+    """
+    for name in sorted(attributes, key=_natural):
+        value = attributes[name]
+        if isinstance(value, Part):
+            yield f"{root}{name}", value
+        elif isinstance(value, (list, tuple, dict)):
+            within = [each for each in (value.values() if isinstance(value, dict) else value) if isinstance(each, Part)]
+            paths = paths_of([type(each).__name__ for each in within])
+            for path, each in zip(paths, within, strict=True):
+                yield f"{root}{name}/{path.removeprefix('layers/')}", each
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Returns a key by which `layer2` comes before `layer10`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _slots(model: SavedModel, skipped: Sequence[Any] = ()) -> list[tuple[Slot, Any]]:
     """Returns the layers that contain no other layers, each with its slot in a file. Layers in `skipped` are left out."""
     found = []
     for path, layer in _members(model, skipped):
-        if "/" not in path.removeprefix("layers/"):
+        if not path.startswith("layers/") or "/" not in path.removeprefix("layers/"):
             outermost = layer
         if isinstance(layer, Layer):
-            trainable = len(layer.trainable_weights) if outermost.trainable else 0
-            found.append((Slot(path, len(layer.weights), trainable, outermost.name), layer))
+            trainable = len(layer._own_weights_that(True)) if outermost.trainable else 0
+            found.append((Slot(path, len(layer._own_weights), trainable, outermost.name), layer))
     return found
 
 

@@ -110,7 +110,10 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
         config: the config of the model.
         reader: the file.
     """
-    inner = _with_layers(config).get("config")
+    listed = _with_layers(config)
+    if listed is None:  # code of the user's makes the weights
+        return
+    inner = listed.get("config")
     if not isinstance(inner, Mapping) or not isinstance(inner.get("layers"), list):
         msg = (
             f"the config must be that of a Sequential, with 'layers', a list; got class {config.get('class_name')!r} and "
@@ -138,7 +141,7 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
 
 
 def _with_layers(config: Any) -> Any:
-    """Returns a config of a layer or model that lists the layers.
+    """Returns a config of a layer or model that lists the layers; None for a model with a `call` of its own.
 
     The class of a user's model may have its own `get_config`, which doesn't list them. Then the model is made to find out.
     """
@@ -146,7 +149,8 @@ def _with_layers(config: Any) -> Any:
         return config
     inner = config.get("config")
     if isinstance(inner, Mapping) and "layers" not in inner and config.get("class_name") not in MODELS:
-        return {**config, "config": deserialize_keras_object(config)._config_of_parts()}
+        model = deserialize_keras_object(config)
+        return None if model._attributes_of_user is not None else {**config, "config": model._config_of_parts()}
     return config
 
 
