@@ -61,6 +61,12 @@ def can_record(name: str) -> bool:
     return name in _table
 
 
+def operation_names() -> list[str]:
+    """Returns the names of all functions that can be recorded."""
+    _fill()
+    return list(_table)
+
+
 def _fill() -> None:
     if not _answers:
         for module in _MODULES:
@@ -86,7 +92,15 @@ def class_name(name: str) -> str:
     return _CLASSES.get(name) or "".join(part[:1].upper() + part[1:] for part in re.split("_", name))
 
 
-_CLASSES = {"abs": "Absolute", "amax": "Max", "amin": "Min"}
+_CLASSES = {
+    "abs": "Absolute",
+    "batch_normalization": "BatchNorm",
+    "layer_normalization": "LayerNorm",
+    "rms_normalization": "RMSNorm",
+    "psnr": "PSNR",
+    "swish": "Silu",
+    "hard_swish": "HardSilu",
+}
 
 
 def traceable(function: _Function, always: bool = False) -> _Function:

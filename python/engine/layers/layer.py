@@ -243,6 +243,9 @@ class Part:
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """Returns the shape of one output for one input of shape `input_shape`; ValueError if that doesn't fit."""
 
+    _may_be_recorded = False
+    """Whether it has Python code of its own that is run with symbols."""
+
     @property
     def _takes_mask(self) -> bool:
         """Whether Python code of its own has a parameter for the mask of the inputs."""
@@ -281,6 +284,16 @@ class Part:
     def _packed_inputs(self, values: Sequence[Any]) -> Any:
         """Returns `values`, one for each input, as a call takes them: one, or a list."""
         return values[0] if len(values) == 1 else list(values)
+
+    def _arguments_in_config(self, given: CallArguments | None, count: int) -> tuple[list[Any], dict[str, Any]]:
+        """Returns the arguments of a call by position and by name, with slots in place of its inputs.
+
+        Args:
+            given: the arguments beside the inputs.
+            count: the number of inputs.
+        """
+        packed = self._packed_inputs([Slot(number) for number in range(count)])
+        return [packed if given is None or not self._may_be_recorded else given.inputs], dict(given or {})
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         """Returns the shape of one sample of each output, for input samples of the shapes `samples`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,11 +13,16 @@ from numpy.typing import ArrayLike
 from engine._base.checks import Shape
 from engine._base.spec import auto_name, snake_case
 from engine._core_interface.cpp import Float32
-from engine._tracing.dispatch import apply, class_name, implementation
+from engine._tracing.dispatch import apply, class_name, implementation, operation_names
 from engine._tracing.recordings import Recording, recording, shapes_by_trial
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine.layers.layer import Layer, Part
-from engine.layers.symbols import KerasTensor, called_on
+from engine.layers.symbols import CallArguments, KerasTensor, called_on
+
+# The parameters that are operands. Keras' classes of operations take all others in their constructors.
+_OPERANDS = frozenset(
+    ["x", "x1", "x2", "xs", "condition", "target", "output", "inputs", "indices", "data", "segment_ids", "targets", "predictions", "a", "array", "key", "start", "stop", "step", "fill_value", "variable", "start_indices", "updates", "weights", "gamma", "beta", "mean", "variance", "offset", "scale", "rtol", "atol", "constant_values", "condlist", "choicelist", "default", "shape_of", "index", "abs_", "angle", "tensor", "elements", "logits", "minval", "maxval", "stddev"]
+)
 
 
 class OperationPart(Part):
@@ -52,6 +58,26 @@ class OperationPart(Part):
             self._recordings[key] = recording(self._applied, samples, self._dtypes)
         return self._recordings[key]
 
+    def _with_operands(self, args: Sequence[Any], dtypes: Sequence[str]) -> None:
+        """Sets what a config doesn't hold: the arguments by position, with slots in place of symbols, and their dtypes."""
+        signature = inspect.signature(implementation(self.operation))
+        found, rest = list[Any](), list(args)
+        if self.operation == "get_item" and isinstance(rest[1], list) and not all(map(_is_index, rest[1])):
+            rest[1] = tuple(rest[1])
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                found += rest
+                break
+            if name in _OPERANDS:
+                if not rest:
+                    break
+                found.append(rest.pop(0))
+            else:
+                if name not in self._kwargs:
+                    break
+                found.append(self._kwargs.pop(name))
+        self._args, self._dtypes, self._recordings = tuple(found), list(dtypes), {}
+
     def _applied(self, *values: Any) -> Any:
         return implementation(self.operation)(
             *filled_slots(self._args, values), **filled_slots(self._kwargs, values)
@@ -67,6 +93,31 @@ class OperationPart(Part):
     def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Any:
         del training, options
         return self._computed(*(np.asarray(each) for each in inputs))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the name, and the arguments that are no arrays, as plain values."""
+        return {"name": self.name, **self._settings()[1]}
+
+    def _settings(self) -> tuple[list[Any], dict[str, Any]]:
+        """Returns the arguments that may be symbols, by position, and the others, by name, as Keras' classes have them."""
+        signature = inspect.signature(implementation(self.operation))
+        bound = signature.bind(*self._args, **self._kwargs)
+        bound.apply_defaults()
+        args, settings = list[Any](), dict[str, Any]()
+        for name, value in bound.arguments.items():
+            if signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+                args += value
+            elif name in _OPERANDS:
+                args.append(value)
+            elif signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
+                settings[name] = value
+        while args and args[-1] is None:
+            args.pop()
+        return args, settings
+
+    def _arguments_in_config(self, given: CallArguments | None, count: int) -> tuple[list[Any], dict[str, Any]]:
+        del given, count
+        return self._settings()[0], {}
 
     # What models need to know of their parts.
 
@@ -138,7 +189,46 @@ class OperationPart(Part):
 @cache
 def class_of(operation: str) -> type[OperationPart]:
     """Returns the class of an operation, which is named as in Keras."""
-    return type(class_name(operation), (OperationPart,), {"__module__": __name__})
+    from engine import ops
+
+    name = class_name(operation)
+    module = getattr(getattr(ops, operation, None), "__module__", "engine.random").rpartition(".")[2]
+    places = {"_control": "ops.core", "_math": "ops.math", "random": "random.random"}
+    saved_as = {"module": f"keras.src.{places.get(module, f'ops.{module}')}", "registered_name": name}
+    return type(name, (OperationPart,), {"__module__": __name__, "_saved_as": saved_as})
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_of_operation(config: Any) -> bool:
+    """Returns whether a config is that of an operation on symbols."""
+    module = str(config.get("module")) if isinstance(config, Mapping) else ""
+    return module.startswith(("keras.src.ops.", "keras.src.random."))
+
+
+def operation_from_config(config: Mapping[str, Any]) -> OperationPart:
+    """Returns the operation that a config describes, which lacks its operands.
+
+    Raises:
+        ValueError: if there is no such operation.
+    """
+    kind = str(config.get("class_name"))
+    operation = next((name for name in operation_names() if class_name(name) == kind), None)
+    if operation is None:
+        msg = f"unknown operation {kind!r}: it can't be recorded here"
+        raise ValueError(msg)
+    settings = {key: _plain(value) for key, value in config["config"].items() if key != "name"}
+    return class_of(operation)(operation, (), settings, [], config["config"].get("name") or config["name"])
+
+
+def _plain(value: Any) -> Any:
+    """Returns a setting in a config: lists as tuples, as functions take axes and shapes."""
+    if isinstance(value, Mapping) and value.get("class_name") in ("__tuple__", "__numpy__"):
+        inner = value.get("items", value.get("config", {}).get("value"))
+        return _plain(inner)
+    return tuple(map(_plain, value)) if isinstance(value, list) else value
 
 
 def _cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:

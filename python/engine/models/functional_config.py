@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine._base.checks import Shape
+from engine._tracing.symbolic import Slot
 from engine.layers import InputLayer, get
 from engine.layers.layer import Part
+from engine.layers.operation import is_of_operation, operation_from_config
+from engine.layers.recorded_calls import shape_with_batch
 from engine.layers.symbols import CallArguments
 from engine.models.wiring import Structure, structure_of
 from engine.utils.serialization import (
@@ -60,7 +63,7 @@ def config_of_graph(
         structures: the forms of its inputs and outputs.
     """
     nodes: dict[Part, dict[int, Any]] = {part: {} for part in listed}
-    inputs = [_Origin(start, 0, 0, start.sample_shape) for start in starts]
+    inputs = [_Origin(start, 0, 0, start.sample_shape, start.dtype) for start in starts]
     values = list[_Origin]()
 
     def origin_of(number: int) -> _Origin:
@@ -68,12 +71,16 @@ def config_of_graph(
 
     for part, node, reads, mode, given in calls:
         read = [origin_of(number) for number in reads]
-        tensors = [_tensor(each) for each in read]
-        options = {key: serialize_keras_object(value) for key, value in (given or {}).items()}
-        options |= {} if mode is None else {"training": mode}
-        nodes[part][node] = {"args": [part._packed_inputs(tensors)], "kwargs": options}
+        args, options = part._arguments_in_config(given, len(read))
+        found = {key: _described(value, read) for key, value in options.items()}
+        found |= {} if mode is None else {"training": mode}
+        nodes[part][node] = {"args": [_described(each, read) for each in args], "kwargs": found}
         shapes = part._output_shapes_for([each.shape for each in read])
-        values += [_Origin(part, node, output, shape) for output, shape in enumerate(shapes)]
+        dtypes = part._output_dtypes_for([each.dtype for each in read])
+        values += [
+            _Origin(part, node, output, shape, dtype)
+            for output, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True))
+        ]
     layers = described_parts([*nodes])
     for config, (part, inbound) in zip(layers, nodes.items(), strict=True):
         config |= {"name": part.name, "inbound_nodes": [inbound[node] for node in sorted(inbound)]}
@@ -98,11 +105,23 @@ class _Origin(NamedTuple):
     node: int
     output: int
     shape: Shape
+    dtype: str = "float32"
+
+
+def _described(value: Any, read: Sequence[_Origin]) -> Any:
+    """Returns an argument of a call, with the values that were read in place of its slots, as a config holds it."""
+    if isinstance(value, Slot):
+        return _tensor(read[value.number])
+    if isinstance(value, (list, tuple)):
+        return [_described(each, read) for each in value]
+    if isinstance(value, dict):
+        return {key: _described(each, read) for key, each in value.items()}
+    return serialize_keras_object(value)
 
 
 def _tensor(value: _Origin) -> dict[str, Any]:
     history = [value.part.name, value.node, value.output]
-    config = {"shape": [None, *value.shape], "dtype": "float32", "keras_history": history}
+    config = {"shape": list(shape_with_batch(value.shape)), "dtype": value.dtype, "keras_history": history}
     return {"class_name": "__keras_tensor__", "config": config}
 
 
@@ -128,6 +147,8 @@ def made_parts(configs: Sequence[Any]) -> list[Part]:
     with sharing() as made:
         for each in configs:
             known = identity_of(each)
+            if known not in made and is_of_operation(each):
+                made[known] = operation_from_config(each)
             if known not in made:
                 model = is_of_model(each)
                 made[known] = deserialize_keras_object({"module": "keras"} | each) if model else get(each)

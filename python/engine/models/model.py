@@ -2120,16 +2120,15 @@ class Model(Part, SaysWhatIsLeftOut):
         graph = graph_in(config)
         parts = made_parts([*graph.starts, *(call.layer for call in graph.calls)])
         starts, layers = parts[: len(graph.starts)], parts[len(graph.starts) :]
-        first = [0, *accumulate(part._output_count for part in layers)]
-
-        def number_of(source: ValueSource) -> int:
-            return source.call if source.call < 0 else first[source.call] + source.output
-
-        reads = tuple(tuple(map(number_of, call.reads)) for call in graph.calls)
-        wiring = Wiring(reads, tuple(map(number_of, graph.outputs)))
         modes, arguments = [call.mode for call in graph.calls], [call.arguments for call in graph.calls]
+        for call, part in zip(graph.calls, layers, strict=True):
+            if isinstance(part, OperationPart):
+                part._with_operands(call.args, ["float32"] * len(call.reads))
         ends = structure_of_ends(config["input_layers"]), structure_of_ends(config["output_layers"])
-        return cls._of_calls(starts, layers, wiring, modes, arguments, name=config["name"], structures=ends)
+        reads = [call.reads for call in graph.calls]
+        return cls._of_calls(
+            starts, layers, (reads, graph.outputs), modes, arguments, name=config["name"], structures=ends
+        )
 
     def get_build_config(self) -> dict[str, Any] | None:
         """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the shape is known."""
@@ -2166,7 +2165,7 @@ class Model(Part, SaysWhatIsLeftOut):
         cls,
         starts: Sequence[Any],
         parts: Sequence[Any],
-        wiring: Wiring,
+        wiring: Wiring | tuple[Sequence[Sequence[ValueSource]], Sequence[ValueSource]],
         modes: Sequence[bool | None],
         arguments: Sequence[Mapping[str, Any] | None],
         *,
@@ -2178,7 +2177,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             starts: the input layers.
             parts: layers and models, one as often as it is called.
-            wiring: what each of them reads.
+            wiring: what each of them reads, and the outputs, by the numbers of values or by calls and their outputs.
             modes: the argument `training` of each call.
             arguments: the other arguments of each call, by name.
             name: of the model.
@@ -2188,17 +2187,33 @@ class Model(Part, SaysWhatIsLeftOut):
         if None in inputs:
             msg = f"a model must begin with Input(), got {starts!r:.200}"
             raise ValueError(msg)
-        values = list[Any]()
+        values, by_call = list[Any](), list[Sequence[Any]]()
+        all_reads, ends = wiring
 
-        def value_of(number: int) -> Any:
-            return inputs[-1 - number] if number < 0 else values[number]
+        def value_of(source: int | ValueSource) -> Any:
+            if isinstance(source, ValueSource):
+                return inputs[-1 - source.call] if source.call < 0 else by_call[source.call][source.output]
+            return inputs[-1 - source] if source < 0 else values[source]
 
-        for part, reads, mode, given in zip(parts, wiring.reads, modes, arguments, strict=True):
-            read = [value_of(number) for number in reads]
-            values += [part(read[0], training=mode, **given)] if given else Call(part, read, mode).outputs
+        for part, reads, mode, given in zip(parts, all_reads, modes, arguments, strict=True):
+            read = [value_of(source) for source in reads]
+            found: Sequence[Any]
+            if isinstance(part, OperationPart):
+                part._dtypes = [each.dtype for each in read]
+                found = called_on(part, read)
+            elif part._may_be_recorded and given is not None:
+                called = given if given or len(read) > 1 else None
+                if called is not None:
+                    called.dtypes = [each.dtype for each in read]
+                part._recorder.note(len(read), called)
+                found = called_on(part, read, mode, called)
+            else:
+                found = [part(read[0], training=mode, **given)] if given else called_on(part, read, mode)
+            by_call.append(found)
+            values += found
         # A subclass with a constructor of its own may have other arguments.
         kind = cls if cls.__init__ is Model.__init__ else Functional
-        outputs = [value_of(number) for number in wiring.outputs]
+        outputs = [value_of(source) for source in ends]
         return cast("Self", kind(structures[0].packed(inputs), structures[1].packed(outputs), name))
 
     @classmethod

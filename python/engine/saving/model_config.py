@@ -12,6 +12,7 @@ from engine import layers as layer_classes
 from engine._base.checks import Shape, filled, fits
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import call_arguments
+from engine.layers.operation import is_of_operation
 from engine.saving._model_weights import paths_of
 from engine.saving.contents import Reader, Slot
 from engine.saving.model_interface import SavedModel, is_model
@@ -111,7 +112,7 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
         reader: the file.
     """
     listed = _with_layers(config)
-    if listed is None:  # code of the user's makes the weights
+    if listed is None or _holds_code(listed):  # what the weights are follows from operations that must run
         return
     inner = listed.get("config")
     if not isinstance(inner, Mapping) or not isinstance(inner.get("layers"), list):
@@ -138,6 +139,15 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
                 "for it"
             )
             raise ValueError(msg)
+
+
+def _holds_code(config: Any) -> bool:
+    """Returns whether there are operations on symbols, or models with a `call` of their own, in a model at any depth."""
+    inner = config.get("config") if isinstance(config, Mapping) else None
+    layers = inner.get("layers") if isinstance(inner, Mapping) else None
+    if not isinstance(layers, list):
+        return False
+    return any(is_of_operation(each) or _with_layers(each) is None or _holds_code(each) for each in layers)
 
 
 def _with_layers(config: Any) -> Any:

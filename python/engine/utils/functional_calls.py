@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from engine._base.checks import flag
 from engine._base.registered_objects import registered_by
+from engine._tracing.symbolic import Slot
+from engine.layers.symbols import CallArguments
 from engine.utils.serialization import deserialize_keras_object
 
 
@@ -28,8 +30,10 @@ class CallInConfig(NamedTuple):
     reads: list[ValueSource]
     mode: bool | None
     """The argument `training`."""
-    arguments: dict[str, Any]
-    """The further arguments by name."""
+    arguments: CallArguments
+    """The further arguments by name, with slots in place of symbols."""
+    args: list[Any]
+    """All arguments by position, in the same way."""
 
 
 class GraphInConfig(NamedTuple):
@@ -93,19 +97,13 @@ class _Reading:
         calls = list[CallInConfig]()
         for key in order:
             numbers[key] = len(calls)
-            options = _options_of(self._node(key))
+            args, options, _ = _arguments_of(self._node(key))
             mode = options.pop("training", None)
-            found = {
-                name: deserialize_keras_object(value)
-                for name, value in options.items()
-                if not _is_none(value)
-            }
+            found = CallArguments({name: value for name, value in options.items() if not _is_none(value)})
+            found.inputs = args[0] if args else Slot(0)
             reads = [ValueSource(numbers[source], output) for source, output in self._sources[key]]
-            calls.append(
-                CallInConfig(
-                    self._layers[key[0]], reads, None if mode is None else flag(mode, "training"), found
-                )
-            )
+            given = None if mode is None else flag(mode, "training")
+            calls.append(CallInConfig(self._layers[key[0]], reads, given, found, args))
         if len(calls) != sum(map(len, self._nodes.values())):
             raise self._refusal("some calls of layers don't lead to an output")
         outputs = [ValueSource(numbers[key], output) for key, output in ends]
@@ -177,10 +175,6 @@ def _ends_in(ends: Any) -> list[tuple[str, int, int]]:
     return [found for end in ends for found in _ends_in(end)]
 
 
-def _options_of(node: Any) -> dict[str, Any]:
-    return dict(node.get("kwargs") or {}) if isinstance(node, Mapping) else {}
-
-
 def _is_none(value: Any) -> bool:
     """Returns whether an argument in a config is None, or a list of None for several inputs, such as their masks."""
     return value is None or (isinstance(value, list) and all(each is None for each in value))
@@ -188,30 +182,47 @@ def _is_none(value: Any) -> bool:
 
 def _sources_of(node: Any) -> list[tuple[_Key, int]]:
     """Returns what a layer was called on in a call: layer, call and output."""
-    if isinstance(node, list):  # the form of Keras 2, with options at the end
-        if any(any(end[3:]) for end in node):
-            msg = "arguments of calls in the form of Keras 2"
-            raise TypeError(msg)
-        ends = [_ends_in(end[:3]) for end in node]
-        found = [each for end in ends for each in end]
-    else:
-        if _histories_in(node.get("kwargs") or {}):
-            msg = "an argument beside the inputs is the output of a layer, which isn't supported"
-            raise TypeError(msg)
-        found = _histories_in(node["args"])
+    found = _arguments_of(node)[2]
     if not found:
         msg = "a call without inputs"
         raise TypeError(msg)
     return [((name, number), output) for name, number, output in found]
 
 
-def _histories_in(value: Any) -> list[tuple[str, int, int]]:
-    """Returns layer, call and output of each symbolic tensor in a value of a config."""
-    if isinstance(value, Mapping):
-        if value.get("class_name") == "__keras_tensor__":
-            return _ends_in(value["config"]["keras_history"])
-        parts = [value[key] for key in sorted(value, key=str)]
-        return [found for part in parts for found in _histories_in(part)]
-    if isinstance(value, (list, tuple)):
-        return [found for part in value for found in _histories_in(part)]
-    return []
+def _arguments_of(node: Any) -> tuple[list[Any], dict[str, Any], list[tuple[str, int, int]]]:
+    """Returns the arguments of a call by position and by name, with slots in place of symbols, and these symbols.
+
+    A symbol is given by layer, call and output.
+    """
+    found = list[tuple[str, int, int]]()
+
+    def slot_for(end: tuple[str, int, int]) -> Slot:
+        found.append(end)
+        return Slot(len(found) - 1)
+
+    def value_of(value: Any) -> Any:  # noqa: PLR0911 # one for each kind
+        if isinstance(value, (list, tuple)):
+            return [value_of(each) for each in value]
+        if not isinstance(value, Mapping):
+            return value
+        kind, config = value.get("class_name"), value.get("config")
+        if kind == "__keras_tensor__":
+            return slot_for(_ends_in(value["config"]["keras_history"])[0])
+        if kind == "__tuple__":
+            return tuple(value_of(each) for each in value.get("items", value.get("config", {}).get("value", ())))
+        if kind == "__slice__" and isinstance(config, Mapping):
+            return slice(*(value_of(config.get(end)) for end in ("start", "stop", "step")))
+        if kind == "__ellipsis__":
+            return ...
+        if kind is not None:
+            return deserialize_keras_object(value)
+        return {key: value_of(value[key]) for key in sorted(value, key=str)}
+
+    if isinstance(node, list):  # the form of Keras 2, with options at the end
+        if any(any(end[3:]) for end in node):
+            msg = "arguments of calls in the form of Keras 2"
+            raise TypeError(msg)
+        slots = [slot_for(each) for end in node for each in _ends_in(end[:3])]
+        return [slots[0] if len(slots) == 1 else slots], {}, found
+    args = [value_of(each) for each in node["args"]]
+    return args, {name: value_of(value) for name, value in (node.get("kwargs") or {}).items()}, found

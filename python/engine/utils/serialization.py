@@ -72,7 +72,7 @@ def identity_of(config: Any) -> Any:
     return (_SHARED, number) if isinstance(number, int) else id(config)
 
 
-def serialize_keras_object(obj: Any) -> Any:
+def serialize_keras_object(obj: Any) -> Any:  # noqa: PLR0911 # one for each kind
     """Returns a description of `obj` as plain Python values.
 
     Args:
@@ -92,6 +92,11 @@ def serialize_keras_object(obj: Any) -> Any:
     if isinstance(obj, (np.ndarray, np.generic)):
         numbers = {"class_name": "__numpy__", "config": {"value": obj.tolist(), "dtype": obj.dtype.name}}
         return numbers if isinstance(obj, np.ndarray) else obj.item()
+    if isinstance(obj, slice):
+        ends = {"start": obj.start, "stop": obj.stop, "step": obj.step}
+        return {"class_name": "__slice__", "config": _contents(ends)}
+    if obj is ...:
+        return {"class_name": "__ellipsis__", "config": {}}
     if isinstance(obj, Spec):
         return serialize(obj)
     if hasattr(obj, "get_config"):
