@@ -40,10 +40,10 @@ class Affine(layers.Layer):
 
 
 class Halved(layers.Layer):
-    """A layer without weights and without a gradient."""
+    """A layer without weights and without a gradient, which needs numbers."""
 
     def call(self, inputs: Array) -> Array:
-        return inputs / 2
+        return inputs / 2 if np.isfinite(inputs).all() else inputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
@@ -116,7 +116,8 @@ def test_what_is_missing_is_told(blobs: Blobs) -> None:
     before = model.get_weights()
     assert model.evaluate(blobs.x, blobs.y, verbose=0)
     with pytest.raises(
-        TypeError, match=r"'halved' has no gradient.*add to Halved.*def gradient\(self, inputs"
+        TypeError,
+        match=r"(?s)'halved' has no gradient.*add to Halved.*def gradient\(self, inputs.*test_custom_layers.py:46: .*bool",
     ):
         model.fit(blobs.x, blobs.y, verbose=0)
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
@@ -171,6 +172,3 @@ def test_layers_by_themselves() -> None:
 def test_what_layers_refuse() -> None:
     with pytest.raises(ValueError, match="`dtype` must be 'float32'"):
         layers.Dense(2, dtype="float16")
-    layer = Halved()
-    with pytest.raises(TypeError, match="layers don't hold layers"):
-        layer.inner = layers.Dense(2)

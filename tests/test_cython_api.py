@@ -192,6 +192,9 @@ def test_what_is_no_model_for_it() -> None:
         def call(self, x: Any) -> Any:
             return 2 * x
 
+        def gradient(self, x: Any, upstream: Any) -> Any:
+            return 2 * upstream
+
     with pytest.raises(ValueError, match="a layer of the model is written in Python"):
         Predictor(keras.Sequential([keras.Input((4,)), Twice(), keras.layers.Dense(1)]))
 

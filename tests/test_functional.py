@@ -334,7 +334,7 @@ def test_what_is_no_graph() -> None:
         keras.Model([a, a], layers.Dense(1)(a))
     with pytest.raises(ValueError, match=r"Dense '.*' takes one input, got a list of 2: join them before"):
         layers.Dense(2)([a, b])
-    with pytest.raises(ValueError, match=r"adds inputs of one shape, got \(n, 4\), \(n, 2\)"):
+    with pytest.raises(ValueError, match=r"combines inputs of one shape, .* got \(n, 4\), \(n, 2\)"):
         layers.Add()([a, layers.Dense(2)(b)])
     with pytest.raises(ValueError, match="must be called on a list of inputs"):
         layers.Add()(a)

@@ -125,7 +125,6 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
         "Conv2D": None,
         "LSTM": None,
         "GRU": None,
-        "Multiply": None,
         "MultiHeadAttention": None,
         "__wrapped__": None,
     },

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from engine._tracing.extents import Extent, Extents, text_of_extent
 
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+_PACKAGE = __file__.removesuffix("symbolic.py").removesuffix("_tracing/")
 
 # The trace that records what runs in this thread; None outside of traced functions.
 current: ContextVar[Any] = ContextVar("current", default=None)
@@ -42,7 +42,8 @@ def line_of_user() -> str:
     while frame is not None:
         name = frame.f_code.co_filename
         if not name.startswith(_PACKAGE) and not name.startswith("<frozen"):
-            return f"{Path(name).name}:{frame.f_lineno}"
+            file = re.split(r"[/\\]", name)[-1]
+            return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
     return "?"
 

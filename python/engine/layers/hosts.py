@@ -34,6 +34,10 @@ class CustomLayer(Protocol):
     """By the number of the use: the attributes that `call` has assigned."""
 
     @property
+    def _why_not_recorded(self) -> str:
+        """Why `call` could not be recorded, as the end of a message."""
+
+    @property
     def _trainable_specs(self) -> list[Weight]:
         """The weights that training updates."""
 
@@ -175,6 +179,7 @@ def _fill_gradients(
             f"layer {layer.name!r} has no gradient, which training needs: add to {type(layer).__name__} a method "
             f"`def gradient(self, inputs, upstream)` that returns {'(by_inputs' + names + ')' if names else 'by_inputs'}"
             ", the gradients of the loss by inputs and weights, from `upstream`, the one by the outputs of `call`"
+            f"{layer._why_not_recorded}"
         )
         raise TypeError(msg)
     inputs = given[0]

@@ -285,7 +285,9 @@ class Part:
         """Returns `values`, one for each input, as a call takes them: one, or a list."""
         return values[0] if len(values) == 1 else list(values)
 
-    def _arguments_in_config(self, given: CallArguments | None, count: int) -> tuple[list[Any], dict[str, Any]]:
+    def _arguments_in_config(
+        self, given: CallArguments | None, count: int
+    ) -> tuple[list[Any], dict[str, Any]]:
         """Returns the arguments of a call by position and by name, with slots in place of its inputs.
 
         Args:
@@ -683,7 +685,7 @@ class Layer(Part, Spec):
 
     @property
     def _attributes_of_user(self) -> Mapping[str, Any] | None:
-        return {name: value for name, value in vars(self).items() if name not in NO_PARTS}
+        return {name: value for name, value in dict(vars(self)).items() if name not in NO_PARTS}
 
     def _parts(self) -> Sequence[Part]:
         """The layers and models in the attributes of a custom layer, each once, in the order in which they were set."""
@@ -1055,6 +1057,11 @@ class Layer(Part, Spec):
             if len(samples) > 1 or self._parts():
                 raise
             return None  # Python computes it in every batch
+
+    @property
+    def _why_not_recorded(self) -> str:
+        error = self._recorder.last_error
+        return "" if error is None else f". Or let `call` be recorded, which failed: {error}"
 
     def _build_for_samples(self, samples: Sequence[Any], given: CallArguments | None = None) -> None:
         """Runs `build` if it hasn't run yet, with the shapes in the structure of the first argument of a call."""

@@ -429,7 +429,7 @@ class Dot(_Formula):
         super().__init__(**options)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
-        """None: the outputs have no mask."""
+        """None: the outputs have no mask. `inputs` and `previous_mask` are ignored."""
         del inputs, previous_mask
 
     def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:

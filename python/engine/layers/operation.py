@@ -21,7 +21,54 @@ from engine.layers.symbols import CallArguments, KerasTensor, called_on
 
 # The parameters that are operands. Keras' classes of operations take all others in their constructors.
 _OPERANDS = frozenset(
-    ["x", "x1", "x2", "xs", "condition", "target", "output", "inputs", "indices", "data", "segment_ids", "targets", "predictions", "a", "array", "key", "start", "stop", "step", "fill_value", "variable", "start_indices", "updates", "weights", "gamma", "beta", "mean", "variance", "offset", "scale", "rtol", "atol", "constant_values", "condlist", "choicelist", "default", "shape_of", "index", "abs_", "angle", "tensor", "elements", "logits", "minval", "maxval", "stddev"]
+    [
+        "x",
+        "x1",
+        "x2",
+        "xs",
+        "condition",
+        "target",
+        "output",
+        "inputs",
+        "indices",
+        "data",
+        "segment_ids",
+        "targets",
+        "predictions",
+        "a",
+        "array",
+        "key",
+        "start",
+        "stop",
+        "step",
+        "fill_value",
+        "variable",
+        "start_indices",
+        "updates",
+        "weights",
+        "gamma",
+        "beta",
+        "mean",
+        "variance",
+        "offset",
+        "scale",
+        "rtol",
+        "atol",
+        "constant_values",
+        "condlist",
+        "choicelist",
+        "default",
+        "shape_of",
+        "index",
+        "abs_",
+        "angle",
+        "tensor",
+        "elements",
+        "logits",
+        "minval",
+        "maxval",
+        "stddev",
+    ]
 )
 
 
@@ -57,6 +104,10 @@ class OperationPart(Part):
         if key not in self._recordings:
             self._recordings[key] = recording(self._applied, samples, self._dtypes)
         return self._recordings[key]
+
+    def _again(self) -> OperationPart:
+        """Returns the same operation of the same name."""
+        return type(self)(self.operation, self._args, self._kwargs, self._dtypes, self.name)
 
     def _with_operands(self, args: Sequence[Any], dtypes: Sequence[str]) -> None:
         """Sets what a config doesn't hold: the arguments by position, with slots in place of symbols, and their dtypes."""
@@ -115,7 +166,9 @@ class OperationPart(Part):
             args.pop()
         return args, settings
 
-    def _arguments_in_config(self, given: CallArguments | None, count: int) -> tuple[list[Any], dict[str, Any]]:
+    def _arguments_in_config(
+        self, given: CallArguments | None, count: int
+    ) -> tuple[list[Any], dict[str, Any]]:
         del given, count
         return self._settings()[0], {}
 

@@ -27,6 +27,7 @@ class Recorder:
         self._owner = owner
         self._found: dict[Any, Recording | Exception] = {}
         self._given: dict[int, CallArguments] = {}
+        self.last_error: Exception | None = None
         self.outputs = 1
         """The number of outputs of the last recording."""
 
@@ -58,7 +59,7 @@ class Recorder:
             try:
                 self._found[key] = self._recorded(samples, mode, given, masked)
             except Exception as error:
-                self._found[key] = error
+                self._found[key] = self.last_error = error
         found = self._found[key]
         if isinstance(found, Exception):
             raise found
@@ -192,7 +193,7 @@ def parts_in(attributes: Mapping[str, Any], kind: type) -> list[Any]:
             for each in value:
                 search(each)
 
-    for name, value in attributes.items():
+    for name, value in dict(attributes).items():  # another thread may set more of them
         if name not in NO_PARTS:
             search(value)
     return [*found.values()]

@@ -8,6 +8,7 @@ from typing import Any, cast
 from engine._base.checks import flag, require
 from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
+from engine.layers.operation import OperationPart
 from engine.models.model import Model
 from engine.models.sequential import Sequential
 
@@ -60,6 +61,8 @@ def _cloned(
         copy: object
         if isinstance(layer, Model) and (within or clone_function is None):
             copy = _cloned(layer, clone_function, True, copies)
+        elif isinstance(layer, OperationPart):  # it has no weights
+            copy = layer._again()
         elif clone_function is None:
             original = cast(Layer, layer)  # models are copied above
             copy = type(original).from_config(original.get_config())

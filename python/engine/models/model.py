@@ -1102,7 +1102,12 @@ class Model(Part, SaysWhatIsLeftOut):
         self._body.add_loss(loss)
 
     def add_weight(self, *args: Any, **options: Any) -> Any:
-        """Creates a weight of a model with a `call` of its own. The arguments are those of `Layer.add_weight`."""
+        """Creates a weight of a model with a `call` of its own.
+
+        Args:
+            args: those of `Layer.add_weight`.
+            options: the same by keyword.
+        """
         if self._body is None:
             msg = f"model {self.name!r} has no `call` of its own, which could use a weight: create it in a layer"
             raise ValueError(msg)
@@ -1942,15 +1947,17 @@ class Model(Part, SaysWhatIsLeftOut):
         write = destination(filepath, format, options)
         with self._lock:
             self._require_built("export()")
-            leaves, wiring = self._network
+            inside = cast(Inside, _inside_of(self))
+            known = _known_inputs(self._starts, *inside[:2])
+            network = network_of(inside, _inside_of, known, records=False)
             graph = graph_of(
                 self.name,
                 Parts(
                     self._starts,
                     self._layers,
-                    leaves,
-                    wiring.reads,
-                    wiring.outputs,
+                    network.leaves,
+                    network.wiring.reads,
+                    network.wiring.outputs,
                     self._tokens,
                     self._names_of_inputs,
                     self._structures[1].keys or None,
@@ -2079,7 +2086,9 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             NotImplementedError: if they aren't.
         """
-        given = {name: value for name, value in self._constructed_with.items() if name not in ("name", "trainable")}
+        given = {
+            name: value for name, value in self._constructed_with.items() if name not in ("name", "trainable")
+        }
         if not all(map(_is_plain, given.values())):
             msg = (
                 f"{type(self).__name__} has arguments that a config can't hold, {', '.join(given)}: give it a method "
@@ -2133,7 +2142,11 @@ class Model(Part, SaysWhatIsLeftOut):
     def get_build_config(self) -> dict[str, Any] | None:
         """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the shape is known."""
         if self._body is not None and self._starts:
-            return {"input_shape": self._structures[0].packed([(None, *each.sample_shape) for each in self._starts])}
+            return {
+                "input_shape": self._structures[0].packed(
+                    [(None, *each.sample_shape) for each in self._starts]
+                )
+            }
         return None if self._sample_shape is None else {"input_shape": (None, *self._sample_shape)}
 
     def build_from_config(self, config: Mapping[str, Any]) -> None:

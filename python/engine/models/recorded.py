@@ -41,7 +41,7 @@ class Body(Layer):
 
     @property
     def _attributes_of_user(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self._model).items() if name not in self._own_names}
+        return {name: value for name, value in dict(vars(self._model)).items() if name not in self._own_names}
 
     @property
     def _may_be_recorded(self) -> bool:

@@ -17,6 +17,7 @@ from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import MaskLeaf, NodeLeaf, PenaltyLeaf, WeightsLeaf
+from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor
 
 
@@ -85,7 +86,11 @@ Inside = tuple[Sequence[Part], "Wiring", Sequence[bool | None], Sequence[CallArg
 
 
 def network_of(
-    inside: Inside, within: Callable[[Part], Inside | None], inputs: Sequence[Shape] = ()
+    inside: Inside,
+    within: Callable[[Part], Inside | None],
+    inputs: Sequence[Shape] = (),
+    *,
+    records: bool = True,
 ) -> Network:
     """Returns the layers of a model, with those of the models within it in their places.
 
@@ -94,8 +99,12 @@ def network_of(
         within: returns the same for a model, and None for a layer.
         inputs: the shape of one sample of each input, without None; empty if it is unknown. Then layers that were
             recorded count as one.
+        records: whether layers that are recorded are taken apart.
+
+    Raises:
+        ValueError: for an operation on symbols, if nothing is taken apart.
     """
-    flattening = _Flattening(within, bool(inputs))
+    flattening = _Flattening(within, bool(inputs), records)
     shapes: Sequence[Any] = inputs or [None] * _input_count(inside[1])
     outputs = flattening.add(
         inside, [_Value(-1 - number, shape) for number, shape in enumerate(shapes)], None
@@ -124,12 +133,12 @@ class _Value(NamedTuple):
 
 
 class _Flattening:
-    """The leaves of a network while they are collected. The arguments are `within` of `network_of`, and whether shapes are known."""
+    """The leaves of a network while they are collected. The arguments are those of `network_of`, and whether shapes are known."""
 
-    def __init__(self, within: Callable[[Part], Inside | None], knows_shapes: bool) -> None:
+    def __init__(self, within: Callable[[Part], Inside | None], knows_shapes: bool, records: bool) -> None:
         self.leaves, self.reads = list[Layer](), list[tuple[int, ...]]()
         self.arguments, self.modes = list[CallArguments | None](), list[bool | None]()
-        self._within, self._knows_shapes = within, knows_shapes
+        self._within, self._knows_shapes, self._records = within, knows_shapes, records
         self._weights: dict[Any, int] = {}  # the value of each layer whose own weights nodes read
 
     def add(
@@ -179,7 +188,13 @@ class _Flattening:
         if inside is not None:
             return self.add(inside, given, mode, branch)
         samples = [value.shape for value in given]
-        if self._knows_shapes:
+        if not self._records and isinstance(part, OperationPart):
+            msg = (
+                f"{part!r} can't be written for another program: use a layer, such as layers.Multiply for `x * y`, or export a "
+                "model of the layers before it"
+            )
+            raise ValueError(msg)
+        if self._knows_shapes and self._records:
             masked = part._takes_mask and self._is_masked(given[0]) if given else False
             found = part._recording_for(samples, mode, options, masked)
             if found is not None:

@@ -72,7 +72,11 @@ def _in_attributes(attributes: Mapping[str, Any], root: str) -> Iterator[tuple[s
         if isinstance(value, Part):
             yield f"{root}{name}", value
         elif isinstance(value, (list, tuple, dict)):
-            within = [each for each in (value.values() if isinstance(value, dict) else value) if isinstance(each, Part)]
+            within = [
+                each
+                for each in (value.values() if isinstance(value, dict) else value)
+                if isinstance(each, Part)
+            ]
             paths = paths_of([type(each).__name__ for each in within])
             for path, each in zip(paths, within, strict=True):
                 yield f"{root}{name}/{path.removeprefix('layers/')}", each

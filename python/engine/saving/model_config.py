@@ -13,6 +13,7 @@ from engine._base.checks import Shape, filled, fits
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import call_arguments
 from engine.layers.operation import is_of_operation
+from engine.layers.symbols import CallArguments
 from engine.saving._model_weights import paths_of
 from engine.saving.contents import Reader, Slot
 from engine.saving.model_interface import SavedModel, is_model
@@ -160,7 +161,9 @@ def _with_layers(config: Any) -> Any:
     inner = config.get("config")
     if isinstance(inner, Mapping) and "layers" not in inner and config.get("class_name") not in MODELS:
         model = deserialize_keras_object(config)
-        return None if model._attributes_of_user is not None else {**config, "config": model._config_of_parts()}
+        return (
+            None if model._attributes_of_user is not None else {**config, "config": model._config_of_parts()}
+        )
     return config
 
 
@@ -170,7 +173,8 @@ def _graph_of(config: Any) -> GraphInConfig:
         return graph_in(config)
     layers = layers_in(config)
     calls = [
-        CallInConfig(layer, [ValueSource(number - 1, 0)], None, {}) for number, layer in enumerate(layers)
+        CallInConfig(layer, [ValueSource(number - 1, 0)], None, CallArguments(), [])
+        for number, layer in enumerate(layers)
     ]
     return GraphInConfig(layers, [], calls, [ValueSource(len(layers) - 1, 0)])
 

@@ -209,7 +209,9 @@ def _arguments_of(node: Any) -> tuple[list[Any], dict[str, Any], list[tuple[str,
         if kind == "__keras_tensor__":
             return slot_for(_ends_in(value["config"]["keras_history"])[0])
         if kind == "__tuple__":
-            return tuple(value_of(each) for each in value.get("items", value.get("config", {}).get("value", ())))
+            return tuple(
+                value_of(each) for each in value.get("items", value.get("config", {}).get("value", ()))
+            )
         if kind == "__slice__" and isinstance(config, Mapping):
             return slice(*(value_of(config.get(end)) for end in ("start", "stop", "step")))
         if kind == "__ellipsis__":
