@@ -18,7 +18,7 @@ template <MapOp op, class V>
 ENGINE_INLINE V map_value(V a, V b, V c) {
   if constexpr (op == MapOp::kNegate) return -a;
   if constexpr (op == MapOp::kAbs) return abs(a);
-  if constexpr (op == MapOp::kSign) return sign(a);
+  if constexpr (op == MapOp::kSign) return signum(a);
   if constexpr (op == MapOp::kExp) return exp(a);
   if constexpr (op == MapOp::kExpm1) return expm1(a);
   if constexpr (op == MapOp::kLog) return log(a);
@@ -37,7 +37,7 @@ ENGINE_INLINE V map_value(V a, V b, V c) {
   if constexpr (op == MapOp::kSubtract) return a - b;
   if constexpr (op == MapOp::kMultiply) return a * b;
   if constexpr (op == MapOp::kDivide) return a / b;
-  if constexpr (op == MapOp::kPower) return power(a, b);
+  if constexpr (op == MapOp::kPower) return pow(a, b);
   if constexpr (op == MapOp::kRemainder) return remainder(a, b);
   if constexpr (op == MapOp::kMinimum) return minimum(a, b);
   if constexpr (op == MapOp::kMaximum) return maximum(a, b);

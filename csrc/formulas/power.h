@@ -64,7 +64,7 @@ ENGINE_INLINE V exp2(Pair<V> x) {
 
 /// a^b, with the special cases of C's powf
 template <class V>
-ENGINE_FMA_INLINE V power(V a, V b) {
+ENGINE_FMA_INLINE V pow(V a, V b) {
   const V one = broadcast<V>(1.0f);
   const V size = abs(a);
   const Pair<V> log2 = precise_log2(size);

@@ -34,9 +34,9 @@ ENGINE_INLINE V floor(V x) {
   return nearest > x ? nearest - 1.0f : nearest;
 }
 
-/// -1, 0 or 1
+/// -1, 0 or 1; NaN stays NaN
 template <class V>
-ENGINE_INLINE V sign(V x) {
+ENGINE_INLINE V signum(V x) {
   const V one = broadcast<V>(1.0f);
   return x > 0.0f ? one : x < 0.0f ? -one : x == 0.0f ? V{} : x;
 }
