@@ -34,6 +34,9 @@ class Described final : public graph::Attributes {
   std::vector<int64_t> integers(const char* key) const override { refuse("no list is given for", key); }
   std::vector<int32_t> indices(const char* key) const override { refuse("no list is given for", key); }
   std::vector<float> numbers(const char* key) const override { refuse("no list is given for", key); }
+  std::vector<std::string> texts(const char* key) const override { refuse("no list is given for", key); }
+  graph::Shape shape(const char* key) const override { refuse("no shape is given for", key); }
+  std::vector<graph::Shape> shapes(const char* key) const override { refuse("no shapes are given for", key); }
   std::unique_ptr<Attributes> nested(const char* key) const override { refuse("no mapping is given for", key); }
   std::vector<std::unique_ptr<Attributes>> list(const char* key) const override { refuse("no list is given for", key); }
   [[noreturn]] void refuse(const char* message, const char* key) const override {
