@@ -375,3 +375,25 @@ def test_random_numbers(distribution: str) -> None:
     again = Trace()
     flat = again.add("random", [], (21_000,), distribution=distribution, low=low, high=high, seed=7)
     np.testing.assert_array_equal(results_of(again, [flat])[0], got.reshape(-1))
+
+
+def test_constants() -> None:
+    values, trace = numbers(30, 7), Trace()
+    (x,) = arguments_of(trace, values)
+    constants = trace.add("constants", [], (30, 7), numbers=[float(each) for each in values.reshape(-1)])
+    check(trace, x.map("add", constants), 2 * values, values)
+    check(trace, constants, values, values, tolerance=0)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4, 2), (70, 90), (1, 5000)], ids=str)
+def test_variables_that_a_function_changes(shape: tuple[int, ...]) -> None:
+    trace = Trace()
+    v, x = trace.variable(*shape), trace.argument(0, shape)
+    changed = trace.add("assign", [v, v.map("add", x)], shape)
+    program = trace.function(changed.map("multiply", 2.0))
+    start, step = numbers(*shape), numbers(*shape, seed=1)
+    program.write_variables([start])
+    for i in (1, 2):
+        (got,) = program.call([step])
+        np.testing.assert_allclose(got, 2 * (start + i * step), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(program.variables[0], start + 2 * step, rtol=1e-5, atol=1e-5)

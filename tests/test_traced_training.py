@@ -169,3 +169,22 @@ def test_predictions_of_networks_that_do_not_mix_samples() -> None:
     want = np.exp(np.sin(X.astype(float) @ initial()[0] + initial()[1]))
     want /= want.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(got.reshape(want.shape), want, rtol=3e-6)
+
+
+def test_targets_that_are_class_indices() -> None:
+    labels = np.random.default_rng(3).integers(0, OUTPUTS, ROWS).astype(np.int32)
+    trace = Trace()
+    y, y_pred = trace.input((B, 1)), trace.input((B, OUTPUTS), 1)
+    chosen = trace.add("gather", [y_pred, y], (B, 1), batch_axes=1).reshape(B)
+    value = y_pred.map("exp").reduce("sum", 1).map("log").map("subtract", chosen)
+    loss = {"kind": "traced", "nodes": trace.nodes, "value": value.number, "target": "sparse"}
+    built_in = {"kind": "sparse_categorical_crossentropy", "from_logits": True}
+    trained = []
+    for each in (loss, built_in):
+        program = program_of(each)
+        run = program.begin("train", _core.Dataset(X, labels, WEIGHT), BATCH, "rows", 5, 6)
+        run.advance(0, 3, np.full(3, 1e-2))
+        trained.append((run.totals.loss, program.variables))
+    assert trained[0][0] == pytest.approx(trained[1][0], rel=1e-5)
+    for a, b in zip(trained[0][1], trained[1][1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cpu/strides.h"
 #include "graph/print.h"
 
 namespace engine {
@@ -84,7 +85,7 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
   const std::vector<std::string> all = names_with_scratch(names);
   const auto name_of = [&](ValueId id) { return all[static_cast<size_t>(id)]; };
   std::vector<std::vector<std::string>> rows;
-  bool has_copies = false, has_parts = false, has_host = false, has_scratch = false;
+  bool has_copies = false, has_parts = false, has_any_rows = false, has_host = false, has_scratch = false;
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = *steps_[i];
     if (step.barrier) {
@@ -99,6 +100,7 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
     const std::string name = step.operation ? step.operation->name() : step.kernel();
     has_copies = has_copies || step.split.is_every_thread();
     has_parts = has_parts || step.split.kind == Split::Kind::kLoop;
+    has_any_rows = has_any_rows || step.split.shares(kAnyRows);
     has_host = has_host || hosts_[i];
     std::vector<std::string> cells{std::to_string(i)};
     if (!one) cells.push_back(hosts_[i] ? "caller" : engine::to_text(step.split, threads()));
@@ -118,6 +120,7 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
       "marked * is in no loop.";
   if (has_scratch) legend += " Scratch is what steps\npass to each other beside the values of the graph.";
   if (!one && has_parts) legend += "\nshare n: each thread has its own part of loop n.";
+  if (!one && has_any_rows) legend += "\nshare w: each thread has its own rows of what the step writes.";
   if (!one && has_copies) legend += "\neach: each thread does all of the step, and writes into a copy of its own.";
   if (has_host) legend += "\nPython: the threads stop, and the caller does the step.";
   return legend + "\n\n" + aligned(rows);

@@ -116,11 +116,16 @@ ValueId Scheduler::add_value(const graph::Value& value) {
 }
 
 void Scheduler::set_numbers(ValueId value, const std::vector<float>& numbers) {
-  std::vector<float> padded = numbers;
-  // Kernels read whole vectors, from any number on; copies of the last number behind it are as harmless as any.
-  padded.resize(static_cast<size_t>(round_up(static_cast<int64_t>(numbers.size()), kLane) + kLane),
-                numbers.empty() ? 0.0f : numbers.back());
   Placement& place = schedule_.placements_[static_cast<size_t>(value)];
+  std::vector<float> padded = numbers;
+  if (this->value(value).kind == graph::Value::Kind::kBatch) {
+    const size_t columns = static_cast<size_t>(place.columns), ld = static_cast<size_t>(place.ld);
+    padded.assign(numbers.size() / columns * ld, 0.0f);
+    for (size_t i = 0; i < numbers.size(); ++i) padded[i / columns * ld + i % columns] = numbers[i];
+  }
+  // Kernels read whole vectors, from any number on; copies of the last number behind it are as harmless as any.
+  padded.resize(static_cast<size_t>(round_up(static_cast<int64_t>(padded.size()), kLane) + kLane),
+                numbers.empty() ? 0.0f : numbers.back());
   place.in_scratch = false;
   place.numbers = schedule_.constants_.emplace(value, std::move(padded)).first->second.data();
 }

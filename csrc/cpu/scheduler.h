@@ -68,7 +68,7 @@ class Scheduler {
   ValueId packing_scratch(int64_t rows);
   /// Each thread's scratch for one step, at least so many floats; all steps share it.
   ValueId step_scratch(int64_t floats);
-  /// Says that the numbers of a value never change. They get memory of their own.
+  /// Says that the numbers of a value, in their order, never change. They get memory of their own.
   void set_numbers(ValueId value, const std::vector<float>& numbers);
   void set_sparse_scale(float scale) { schedule_.sparse_scale_ = scale; }
 

@@ -2,6 +2,7 @@
 // functions compute.
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "cpu/panels.h"
 #include "cpu/strides.h"
@@ -33,35 +34,62 @@ void copy_numbers(float* to, const float* from, int64_t count) {
   std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
 }
 
+/// The numbers of an array in their order, which lie side by side but for the gaps between the rows of a batch.
+class Flat {
+ public:
+  Flat(const graph::Array& array, const ThreadContext& thread) : data_(strided(array, thread).data) {
+    const graph::Value& value = thread.schedule.value(array.value);
+    if (value.kind != graph::Value::Kind::kBatch) return;
+    columns_ = value.columns;
+    ld_ = thread.shape(array.value).ld;
+  }
+
+  /// Calls f(numbers, first, count) for runs that lie side by side: `count` numbers from number position + first on.
+  template <class F>
+  void each(int64_t position, int64_t count, F&& f) const {
+    for (int64_t first = 0, run; first < count; first += run) {
+      const int64_t row = (position + first) / columns_, column = (position + first) % columns_;
+      run = std::min(count - first, columns_ - column);
+      f(data_ + row * ld_ + column, first, run);
+    }
+  }
+
+ private:
+  float* data_;
+  int64_t columns_ = std::numeric_limits<int64_t>::max(), ld_ = 0;
+};
+
+/// Copies this thread's share of a variable, which lies in panels, to an array.
+void copy_from_panels(const float* panels, const Variable& v, const graph::Array& y, const ThreadContext& thread) {
+  const Flat to(y, thread);
+  for_own_runs(thread, v, [&](int64_t offset, int64_t position, int64_t count) {
+    to.each(position, count,
+            [&](float* at, int64_t first, int64_t run) { copy_numbers(at, panels + offset + first, run); });
+  });
+}
+
+void copy_to_panels(const graph::Array& x, const Variable& v, float* panels, const ThreadContext& thread) {
+  const Flat from(x, thread);
+  for_own_runs(thread, v, [&](int64_t offset, int64_t position, int64_t count) {
+    from.each(position, count,
+              [&](const float* at, int64_t first, int64_t run) { copy_numbers(panels + offset + first, at, run); });
+  });
+}
+
 void read_variable(const graph::ReadVariable& op, const ThreadContext& thread) {
-  const float* const weights = thread.weights(op.variable).values;
-  float* const y = thread.data(op.y.value);
-  for_own_runs(thread, thread.variable(op.variable),
-               [&](int64_t panels, int64_t row, int64_t count) { copy_numbers(y + row, weights + panels, count); });
+  copy_from_panels(thread.weights(op.variable).values, thread.variable(op.variable), op.y, thread);
 }
 
 void read_gradient(const graph::ReadGradient& op, const ThreadContext& thread) {
-  const float* const gradient = thread.data(op.gradient);
-  float* const y = thread.data(op.y.value);
-  for_own_runs(thread, thread.variable(op.gradient),
-               [&](int64_t panels, int64_t row, int64_t count) { copy_numbers(y + row, gradient + panels, count); });
+  copy_from_panels(thread.data(op.gradient), thread.variable(op.gradient), op.y, thread);
 }
 
-/// Where the numbers of an array are, which lie side by side.
-const float* contiguous(const graph::Array& array, const ThreadContext& thread) { return strided(array, thread).data; }
-
 void assign_variable(const graph::AssignVariable& op, const ThreadContext& thread) {
-  const float* const x = contiguous(op.x, thread);
-  float* const weights = thread.weights(op.variable).values;
-  for_own_runs(thread, thread.variable(op.variable),
-               [&](int64_t panels, int64_t row, int64_t count) { copy_numbers(weights + panels, x + row, count); });
+  copy_to_panels(op.x, thread.variable(op.variable), thread.weights(op.variable).values, thread);
 }
 
 void store_gradient(const graph::StoreGradient& op, const ThreadContext& thread) {
-  const float* const x = contiguous(op.x, thread);
-  float* const gradient = thread.data(op.gradient);
-  for_own_runs(thread, thread.variable(op.gradient),
-               [&](int64_t panels, int64_t row, int64_t count) { copy_numbers(gradient + panels, x + row, count); });
+  copy_to_panels(op.x, thread.variable(op.gradient), thread.data(op.gradient), thread);
 }
 
 template <class Op>
