@@ -44,6 +44,7 @@ from engine._core_interface.operations import (
 )
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
 from engine._data.lazy_rows import require_tokens
+from engine._tracing.extents import full_shape
 from engine._tracing.recordings import numbered, shapes_by_trial
 from engine._tracing.symbolic import Slot, current, filled_slots, outside_of_traces
 from engine._tracing.trace import as_traced
@@ -1346,7 +1347,23 @@ class Layer(Part, Spec):
         operations: list[Operation] = [rows | dict(operation) for operation in lowered]
         if self.activity_regularizer is None:
             return operations
-        return [*operations, self._penalty_on_outputs(self._output_shape_for(input_shape))]
+        outputs = self._output_shape_for(input_shape)
+        if self._recorded_penalty_on(outputs) is not None:  # it becomes nodes of its own
+            return operations
+        return [*operations, self._penalty_on_outputs(outputs)]
+
+    def _recorded_penalty_on(self, sample: Shape) -> Any:
+        """Returns what the penalty on outputs records; None if there is none that is recorded.
+
+        Args:
+            sample: the shape of one sample of the outputs.
+        """
+        penalty = self.activity_regularizer
+        return (
+            None
+            if penalty is None or None in sample
+            else penalty._recorded_for(full_shape(sample), by_sample=True)
+        )
 
     def _operations_for_inputs(
         self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None

@@ -276,12 +276,13 @@ class _Lowering:
         """Adds the weights of a layer that are read by nodes."""
         self._sources.append(len(self.operations))
         if isinstance(layer, WeightsLeaf):
-            first = 0
+            first, specs = 0, list[Any]()
             for leaf, sample in first_uses(self.shapes, self._leaves).items():
+                specs = leaf._specs if sample is None else leaf._weights_for(sample)
                 if leaf is layer.layer:
                     break
-                first += len(leaf._specs if sample is None else leaf._weights_for(sample))
-            self.operations += [{**node, "inputs": []} for node in layer._nodes(first)]
+                first += len(specs)
+            self.operations += [{**node, "inputs": []} for node in layer._nodes(first, specs)]
             self._kept.append(np.dtype(np.float32))
             return
         for operation in layer._lowered_weights():
