@@ -12,6 +12,11 @@ from engine._base.checks import EPSILON, choice, real
 from engine._base.lazy_imports import on_first_use
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, described, serialize
+from engine._tracing.extents import SAMPLES, Extents, FullShape
+from engine._tracing.primitives import elementwise, reduce
+from engine._tracing.recordings import Recording, recording
+from engine._tracing.symbolic import BatchLength
+from engine._tracing.trace import TracedArray, as_traced
 
 Array = NDArray[np.float64]
 
@@ -44,6 +49,42 @@ class Regularizer(Spec):
     def _lower(self, weight: str) -> dict[str, Any]:
         """Returns the fields of a core operation for a penalty on its weight `weight`, such as "kernel"."""
         return {f"{weight}_host_penalty": True}
+
+    @property
+    def _formula(self) -> Callable[[Any], Any] | None:
+        """The function that can be recorded; None if the core knows the penalty, or its gradient is written by hand."""
+        without = type(self).gradient is Regularizer.gradient
+        return self.__call__ if self._is_custom and without else None
+
+    def _recorded_for(self, shape: Extents, by_sample: bool = False) -> Recording | None:
+        """Returns what the penalty records for an array; None if it isn't recorded.
+
+        Args:
+            shape: of the array.
+            by_sample: whether the penalty is divided by the number of samples.
+        """
+        formula = self._formula
+        if formula is None:
+            return None
+        known = self.__dict__.setdefault("_recordings", {})
+        key = (shape, by_sample)
+        if key not in known:
+            try:
+                known[key] = _recording_of(formula, shape, by_sample)
+            except Exception:  # the function may do anything
+                known[key] = None
+        found: Recording | None = known[key]
+        return found
+
+
+def _recording_of(formula: Callable[[Any], Any], shape: Extents, by_sample: bool) -> Recording:
+    """Returns what a penalty records: one number."""
+
+    def penalty(x: TracedArray) -> TracedArray:
+        total = reduce(as_traced(formula(x), x.trace), "sum", None, keepdims=False)
+        return elementwise(lambda a, b: a / b, total, BatchLength(SAMPLES)) if by_sample else total
+
+    return recording(penalty, [FullShape(shape)], ["float32"])
 
 
 _registry: Registry[Regularizer] = Registry("regularizer", Regularizer)
@@ -177,6 +218,11 @@ class _Function(Regularizer):
 
     def __call__(self, x: ArrayLike) -> float:
         return float(self.function(x))
+
+    @property
+    def _formula(self) -> Callable[[Any], Any] | None:
+        function: object = self.function
+        return None if isinstance(function, _Differentiable) else self.function
 
     def gradient(self, x: ArrayLike) -> NDArray[Any]:
         function: object = self.function

@@ -212,6 +212,42 @@ def test_losses_without_a_gradient_train_as_in_keras(name: str) -> None:
     assert_same(make)
 
 
+def test_penalties_without_a_gradient_train_as_in_keras() -> None:
+    def make(api: Any) -> tuple[Any, Any]:
+        o = api.ops
+
+        class Power(api.regularizers.Regularizer):
+            def __call__(self, x: Any) -> Any:
+                return 0.01 * o.sum(o.abs(x) ** 1.5)
+
+        x = api.Input((4,))
+        hidden = api.layers.Dense(
+            5, "tanh", kernel_regularizer=Power(), bias_regularizer=lambda w: 0.1 * o.sum(w * w)
+        )(x)
+        hidden = api.layers.Dense(3, activity_regularizer=lambda y: 0.02 * o.sum(o.square(y)))(hidden)
+        return api.Model(x, api.layers.Dense(2, kernel_regularizer="l2")(hidden)), "mse"
+
+    assert_same(make)
+
+
+ACTIVATIONS: dict[str, Callable[[Any], Callable[[Any], Any]]] = {
+    "softplus": lambda o: lambda x: o.log(o.exp(x) + 1.0),
+    "swish": lambda o: lambda x: x * o.sigmoid(1.7 * x),
+    "centred": lambda o: lambda x: o.where(x > 0, x, 0.1 * x) - o.mean(x, axis=-1, keepdims=True),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_without_a_gradient_train_as_in_keras(name: str) -> None:
+    def make(api: Any) -> tuple[Any, Any]:
+        x, function = api.Input((4,)), ACTIVATIONS[name](api.ops)
+        return api.Model(
+            x, api.layers.Dense(2)(api.layers.Activation(function)(api.layers.Dense(5, function)(x)))
+        ), "mse"
+
+    assert_same(make)
+
+
 MERGING: dict[str, Callable[[Any, Any, Any], Any]] = {
     "subtract": lambda k, a, b: k.Subtract()([a, b]),
     "multiply": lambda k, a, b: k.Multiply()([a, b, a]),

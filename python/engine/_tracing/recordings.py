@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,17 +102,17 @@ def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
 
     for entry in otherwise.trace.entries:
         same = entry._replace(inputs=tuple((moved_origin(origin), shape) for origin, shape in entry.inputs))
-        place = next(
+        found_place: int | None = next(
             (i for i, each in enumerate(trace.entries) if branches[i] is True and _same_entry(each, same)),
             None,
         )
-        if place is None:
+        if found_place is None:
             trace.entries.append(same)
             branches.append(False)
-            place = len(branches) - 1
+            places.append(len(branches) - 1)
         else:
-            branches[place] = None
-        places.append(place)
+            branches[found_place] = None
+            places.append(found_place)
 
     def chosen(yes: TracedArray, no: TracedArray) -> TracedArray:
         if yes.view == no.view:
@@ -193,6 +193,23 @@ def lowered_node(node: Node) -> dict[str, Any]:
     return {"kind": node.kind, "input_shapes": shapes, "shape": as_pairs(node.shape), **fields}
 
 
+_IDENTITY = {"operations": ["constant", "add"], "operands": [-1, -1, -1, 0, 1, -1], "numbers": [0.0, 0.0]}
+
+
+def numbered(operations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns operations that each read the one before, with the inputs of the nodes of functions among them as numbers."""
+    found, start = list[Mapping[str, Any]](), 0
+    for number, operation in enumerate(operations):
+        if "within" not in operation:
+            found.append(operation)
+            continue
+        place, reads = operation["within"]
+        start = number if place == 0 else start
+        rest = {name: value for name, value in operation.items() if name not in ("within", "groups")}
+        found.append({**rest, "inputs": [start - 1 if each < 0 else start + each for each in reads]})
+    return found
+
+
 def lowered_function(found: Recording) -> tuple[list[dict[str, Any]], int]:
     """Returns the nodes of a function with one output, which uses no layers and weights, and the number of that output.
 
@@ -207,6 +224,8 @@ def lowered_function(found: Recording) -> tuple[list[dict[str, Any]], int]:
     if not isinstance(origin, Computed) or not isinstance(source, Node) or source.shape != output.extents:
         entries.append(Node("reshape", (output.view,), output.extents, {}))
         origin = Computed(len(entries) - 1)
+    if not output.trace.entries:  # the function returns what it got, which no operation computes
+        entries[-1] = Node("map", (output.view,), output.extents, _IDENTITY)
     nodes = []
     for entry in entries:
         if not isinstance(entry, Node):

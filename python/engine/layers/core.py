@@ -11,9 +11,11 @@ from engine._base.checks import Shape, dtype_of, flag, integer, only_default, re
 from engine._base.lazy_imports import from_package
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import DenseOperation, LayerOperation, activation_operation, extended
+from engine._tracing.extents import FullShape
+from engine._tracing.recordings import Recording, lowered_function, recording
 from engine._tracing.symbolic import Symbolic
 from engine.layers._outputs import shape_by_trial
-from engine.layers.hosts import FunctionHost
+from engine.layers.hosts import FunctionHost, derivative_of
 from engine.layers.input_spec import InputSpec
 from engine.layers.layer import Layer, Part, register
 from engine.layers.symbols import KerasTensor
@@ -304,22 +306,46 @@ def activated_shape(activation: Any, shape: Shape) -> Shape:
     known = activations.in_core(activation) or isinstance(activation, Layer)
     if known:
         return shape
-    return shape_by_trial(lambda inputs: FunctionHost(activation, inputs).output_shape(), shape)
+
+    def shape_for(inputs: Shape) -> Shape:
+        found = recorded_function(activation, inputs)
+        return FunctionHost(activation, inputs).output_shape() if found is None else found.shapes[0]
+
+    return shape_by_trial(shape_for, shape)
 
 
-def function_operation(function: Any, shape: Shape) -> LayerOperation:
-    """Returns the operation for an activation function, which Python computes if the core doesn't know it."""
+def recorded_function(function: Any, shape: Shape) -> Recording | None:
+    """Returns what a function of one array records for samples of `shape`.
+
+    None is returned if it can't be recorded, or has a derivative that was written by hand.
+    """
+    if derivative_of(function) is not None:
+        return None
+    try:
+        found = recording(function, [shape], ["float32"])
+        lowered_function(found)
+    except Exception:  # the function may do anything
+        return None
+    return None if isinstance(found.shapes[0], FullShape) else found
+
+
+def function_operations(function: Any, shape: Shape) -> list[LayerOperation]:
+    """Returns the operations for an activation function, which Python computes if it can't be recorded."""
     if activations.in_core(function):
-        return activation_operation(activations.lower(function))
+        return [activation_operation(activations.lower(function))]
+    found = recorded_function(function, shape)
+    if found is not None:
+        nodes, _ = lowered_function(found)
+        return [{**node, "within": (place, node["inputs"])} for place, node in enumerate(nodes)]  # type: ignore[misc] # nodes
     host = FunctionHost(function, shape)
     units = math.prod(host.output_shape())
-    return {"kind": "custom", "units": units, "variables": [], "host": host, "groups": 1}
+    return [{"kind": "custom", "units": units, "variables": [], "host": host, "groups": 1}]
 
 
 def lower_activation(activation: Any, shape: Shape) -> list[LayerOperation]:
     """Returns the operations for an activation, as returned by `activations.get`, and samples of `shape`."""
     if not isinstance(activation, Layer):
-        return [function_operation(activation, shape)]
+        return function_operations(activation, shape)
     if activation._weights_for(shape) or activation._output_shape_for(shape) != shape:
         msg = f"{activation!r} can't be an activation, as it has weights or changes shapes: put it after as a layer"
         raise ValueError(msg)

@@ -229,7 +229,7 @@ class FunctionHost:
         if step["kind"] == "forward":
             step["outputs"][...] = self._outputs(inputs).reshape(len(inputs), -1)
             return
-        derivative = _derivative(self._function)
+        derivative = derivative_of(self._function)
         if derivative is None:
             msg = (
                 f"the activation {self._name!r} has no derivative, which training needs: give it an attribute "
@@ -256,11 +256,11 @@ class FunctionHost:
         return hash((id(self._function), self._shape))
 
 
-def _derivative(function: Any) -> Callable[..., Any] | None:
+def derivative_of(function: Any) -> Callable[..., Any] | None:
     """Returns the attribute `gradient` of a function. A `partial` has that of its function, with the same constants."""
     found: Callable[..., Any] | None = getattr(function, "gradient", None)
     if found is None and isinstance(function, partial) and not function.args:
-        within = _derivative(function.func)
+        within = derivative_of(function.func)
         return None if within is None else partial(within, **function.keywords)
     return found
 

@@ -44,7 +44,8 @@ from engine._core_interface.operations import (
 )
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
 from engine._data.lazy_rows import require_tokens
-from engine._tracing.recordings import shapes_by_trial
+from engine._tracing.extents import full_shape
+from engine._tracing.recordings import numbered, shapes_by_trial
 from engine._tracing.symbolic import Slot, current, filled_slots, outside_of_traces
 from engine._tracing.trace import as_traced
 from engine.dtype_policies import FLOAT32, DTypePolicy
@@ -243,8 +244,10 @@ class Part:
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """Returns the shape of one output for one input of shape `input_shape`; ValueError if that doesn't fit."""
 
-    _may_be_recorded = False
-    """Whether it has Python code of its own that is run with symbols."""
+    @property
+    def _may_be_recorded(self) -> bool:
+        """Whether it has Python code of its own that is run with symbols."""
+        return False
 
     @property
     def _takes_mask(self) -> bool:
@@ -981,7 +984,7 @@ class Layer(Part, Spec):
         masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
         if mask is not None and self._reads_mask:
             rows, operations = with_mask(rows, mask, operations)
-        program = build(math.prod(rows.shape[1:]), operations, weights)
+        program = build(math.prod(rows.shape[1:]), numbered(operations), weights)
         outputs = program.predict(rows, None, False, noisy, next_sampling(self) if noisy else 0)
         if noisy:  # moving averages have changed
             for index, weight in enumerate(self._specs):
@@ -1344,7 +1347,23 @@ class Layer(Part, Spec):
         operations: list[Operation] = [rows | dict(operation) for operation in lowered]
         if self.activity_regularizer is None:
             return operations
-        return [*operations, self._penalty_on_outputs(self._output_shape_for(input_shape))]
+        outputs = self._output_shape_for(input_shape)
+        if self._recorded_penalty_on(outputs) is not None:  # it becomes nodes of its own
+            return operations
+        return [*operations, self._penalty_on_outputs(outputs)]
+
+    def _recorded_penalty_on(self, sample: Shape) -> Any:
+        """Returns what the penalty on outputs records; None if there is none that is recorded.
+
+        Args:
+            sample: the shape of one sample of the outputs.
+        """
+        penalty = self.activity_regularizer
+        return (
+            None
+            if penalty is None or None in sample
+            else penalty._recorded_for(full_shape(sample), by_sample=True)
+        )
 
     def _operations_for_inputs(
         self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None

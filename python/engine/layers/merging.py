@@ -166,7 +166,10 @@ class _Merging(Layer):
     ) -> list[Operation]:
         del lowered
         joined: list[Operation] = [self._operation_for(samples)]
-        if self.activity_regularizer is None:
+        if (
+            self.activity_regularizer is None
+            or self._recorded_penalty_on(self._merged_shape(samples)) is not None
+        ):
             return joined
         return [*joined, self._penalty_on_outputs(self._merged_shape(samples))]
 

@@ -12,6 +12,7 @@ from engine._tracing.extents import sample_shape
 from engine._tracing.recordings import lowered_node
 from engine._tracing.trace import Node
 from engine.layers.layer import Layer
+from engine.layers.weights import Weight
 
 
 class _Unnamed(Layer):
@@ -90,8 +91,13 @@ class WeightsLeaf(_Unnamed):
         del samples
         return [()]
 
-    def _nodes(self, first: int) -> list[dict[str, Any]]:
-        """Returns a node for each weight, if they are the program's variables from number `first` on."""
+    def _nodes(self, first: int, specs: Sequence[Weight]) -> list[dict[str, Any]]:
+        """Returns a node for each weight, if they are the program's variables from number `first` on.
+
+        Args:
+            first: the number of the first one.
+            specs: the weights.
+        """
         return [
             {
                 "kind": "weight",
@@ -100,7 +106,7 @@ class WeightsLeaf(_Unnamed):
                 "shape": [[length, 0] for length in weight.shape],
                 "trainable": self.layer.trainable and weight.trainable,
             }
-            for index, weight in enumerate(self.layer._specs)
+            for index, weight in enumerate(specs)
         ]
 
 

@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import REAL, Shape
 from engine._base.tensor_like import StoredArray, Tensor
 from engine._core_interface.cpp import Float32
+from engine._tracing.extents import Extent
 from engine._tracing.numpy_functions import recorded_function, recorded_ufunc
+from engine._tracing.recordings import Recording
 from engine._tracing.symbolic import current, needs_values
 from engine._tracing.trace import Trace, TracedArray
 from engine.constraints import Constraint
@@ -35,6 +37,15 @@ class Weight(NamedTuple):
     regularizer: Regularizer | None = None
     constraint: Constraint | None = None
 
+    @property
+    def _recorded_penalty(self) -> Recording | None:
+        """What the penalty of a user's regularizer records; None if there is none, or none that is recorded."""
+        return (
+            None
+            if self.regularizer is None
+            else self.regularizer._recorded_for(tuple(map(Extent, self.shape)))
+        )
+
     def start(self, layer: str) -> Float32:
         """Returns the initial values; `layer` is the name of the layer, for messages."""
         initializer = self.initializer or GlorotUniform()
@@ -49,7 +60,8 @@ def asked(**weights: Weight) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, weight in weights.items():
-        found |= weight.regularizer._lower(name) if weight.regularizer else {}
+        if weight.regularizer and weight._recorded_penalty is None:
+            found |= weight.regularizer._lower(name)
         if weight.constraint:
             found[f"{name}_constraint"] = weight.constraint._lower(len(weight.shape))
     return found

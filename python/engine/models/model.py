@@ -548,6 +548,7 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError, TypeError: if data or arguments don't match the model. The model is unchanged then.
         """
         with self._lock:
+            self._know_inputs(x, single=True)
             compiled = self._require_compiled()
             compiled.require_reduction()
             self._forget_penalties()
@@ -639,6 +640,7 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError, TypeError: if data or arguments don't match the model, or it isn't compiled.
         """
         with self._lock.borrowed():
+            self._know_inputs(x, single=True)
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
             require_verbose(verbose)
@@ -679,6 +681,7 @@ class Model(Part, SaysWhatIsLeftOut):
             The result of `evaluate`.
         """
         with self._lock:
+            self._know_inputs(x, single=True)
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             compiled.require_reduction()
             self._forget_penalties()
@@ -719,6 +722,7 @@ class Model(Part, SaysWhatIsLeftOut):
             The result of `evaluate`.
         """
         with self._lock.borrowed():
+            self._know_inputs(x, single=True)
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             self._forget_penalties()
             with self._restoring_loss_on_error(compiled):
@@ -1742,18 +1746,26 @@ class Model(Part, SaysWhatIsLeftOut):
         self._arguments, self._modes = [arguments_of(structure, len(starts))], [None]
         self._set_parts(starts, self._layers, self._compiled, self._wiring)
 
-    def _know_inputs(self, x: Any) -> None:
-        """Builds a model with a `call` of its own, if its inputs aren't known yet and `x` has several."""
-        if self._body is None or self._starts or not isinstance(x, (list, tuple, Mapping)):
+    def _know_inputs(self, x: Any, single: bool = False) -> None:
+        """Builds a model with a `call` of its own, if its inputs aren't known yet.
+
+        Args:
+            x: samples. Other things than arrays, such as generators, are left alone.
+            single: whether to build for one array, too, and not only for several.
+        """
+        if self._body is None or self._starts:
             return
-        arrays = list(x.values()) if isinstance(x, Mapping) else list(x)
-        if (len(arrays) < 2 and not isinstance(x, Mapping)) or not all(  # noqa: PLR2004 # several
-            hasattr(each, "shape") for each in arrays
-        ):
+        nested = isinstance(x, (list, tuple, Mapping))
+        arrays = list(x.values()) if isinstance(x, Mapping) else list(x) if nested else [x]
+        if not all(len(getattr(each, "shape", ())) > 1 for each in arrays):
             return
-        shapes = {key: (None, *each.shape[1:]) for key, each in x.items()} if isinstance(x, Mapping) else None
+        if len(arrays) == 1 and not isinstance(x, Mapping):
+            if single:
+                Model.build(self, (None, *arrays[0].shape[1:]))
+            return
+        shapes: Any = [(None, *each.shape[1:]) for each in arrays]
         with self._lock:
-            self._build_for_shapes([(None, *each.shape[1:]) for each in arrays] if shapes is None else shapes)
+            self._build_for_shapes(dict(zip(x, shapes, strict=True)) if isinstance(x, Mapping) else shapes)
 
     @property
     def built(self) -> bool:
@@ -2180,7 +2192,7 @@ class Model(Part, SaysWhatIsLeftOut):
         parts: Sequence[Any],
         wiring: Wiring | tuple[Sequence[Sequence[ValueSource]], Sequence[ValueSource]],
         modes: Sequence[bool | None],
-        arguments: Sequence[Mapping[str, Any] | None],
+        arguments: Sequence[CallArguments | None],
         *,
         name: str | None,
         structures: tuple[Structure, Structure],
@@ -2201,7 +2213,8 @@ class Model(Part, SaysWhatIsLeftOut):
             msg = f"a model must begin with Input(), got {starts!r:.200}"
             raise ValueError(msg)
         values, by_call = list[Any](), list[Sequence[Any]]()
-        all_reads, ends = wiring
+        all_reads: Sequence[Sequence[Any]] = wiring[0]
+        ends: Sequence[Any] = wiring[1]
 
         def value_of(source: int | ValueSource) -> Any:
             if isinstance(source, ValueSource):

@@ -126,6 +126,10 @@ def shapes_through(input_shape: Shape, stack: Sequence[Part]) -> list[Shape]:
     return [input_shape, *shapes_along([input_shape], stack, chain_of(len(stack))).values]
 
 
+# Fields of operations of layers that nodes of functions don't have.
+_NO_NODE = frozenset(("within", "groups"))
+
+
 class Lowered(NamedTuple):
     """What the core computes for a network."""
 
@@ -225,7 +229,7 @@ class _Lowering:
         kept = self._dtype_of(self._reads[number][0])
         if any(self._dtype_of(each).kind == "U" for each in self._reads[number]):
             _require_strings_read(layer)
-        kinds = Counter[str]()
+        kinds, start, incoming = Counter[str](), 0, read
         for operation in layer._operations_for_inputs(samples, with_mask):
             kind = operation["kind"]
             first = self._firsts.setdefault((layer, kind, kinds[kind]), len(found))
@@ -242,7 +246,12 @@ class _Lowering:
             elif isinstance(host, CrossingHost):
                 dtypes = tuple(self._dtype_of(each).name for each in self._reads[number])
                 fields["host"] = host._replace(dtypes=dtypes)
-            if read != [len(found) - 1]:
+            if "within" in operation:  # a node of a function
+                place, reads = operation["within"]
+                start, incoming = (len(found), read) if place == 0 else (start, incoming)
+                fields["inputs"] = [incoming[0] if each < 0 else start + each for each in reads]
+                operation = {name: value for name, value in operation.items() if name not in _NO_NODE}  # noqa: PLW2901
+            elif read != [len(found) - 1]:
                 fields["inputs"] = read
             if always:  # also in predictions
                 fields["training"] = True
@@ -267,12 +276,13 @@ class _Lowering:
         """Adds the weights of a layer that are read by nodes."""
         self._sources.append(len(self.operations))
         if isinstance(layer, WeightsLeaf):
-            first = 0
+            first, specs = 0, list[Any]()
             for leaf, sample in first_uses(self.shapes, self._leaves).items():
+                specs = leaf._specs if sample is None else leaf._weights_for(sample)
                 if leaf is layer.layer:
                     break
-                first += len(leaf._specs if sample is None else leaf._weights_for(sample))
-            self.operations += [{**node, "inputs": []} for node in layer._nodes(first)]
+                first += len(specs)
+            self.operations += [{**node, "inputs": []} for node in layer._nodes(first, specs)]
             self._kept.append(np.dtype(np.float32))
             return
         for operation in layer._lowered_weights():

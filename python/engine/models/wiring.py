@@ -110,6 +110,8 @@ def network_of(
         inside, [_Value(-1 - number, shape) for number, shape in enumerate(shapes)], None
     )
     numbers = tuple(flattening.plain(value).number for value in outputs)
+    if inputs and records:
+        flattening.add_penalties_on_weights()
     computing = set(flattening.leaves)
     leaves = [
         leaf.layer if isinstance(leaf, WeightsLeaf) and leaf.layer not in computing else leaf
@@ -139,6 +141,7 @@ class _Flattening:
         self.leaves, self.reads = list[Layer](), list[tuple[int, ...]]()
         self.arguments, self.modes = list[CallArguments | None](), list[bool | None]()
         self._within, self._knows_shapes, self._records = within, knows_shapes, records
+        self._samples: dict[Layer, Any] = {}  # the shape of one sample of the first input of each leaf
         self._weights: dict[Any, int] = {}  # the value of each layer whose own weights nodes read
 
     def add(
@@ -199,21 +202,54 @@ class _Flattening:
             found = part._recording_for(samples, mode, options, masked)
             if found is not None:
                 outputs = self._recorded(found, given, branch)
-                return self._after_recorded(part, given, outputs)
+                return self._after_recorded(part, given, outputs, branch)
             given = [self.plain(value) for value in given]
         shapes = part._output_shapes_for(samples) if self._knows_shapes else [None]
-        return [self._leaf(leaf, given, shapes[0], options, always) for leaf in part._leaves[:1]]
+        found_outputs = [self._leaf(leaf, given, shapes[0], options, always) for leaf in part._leaves[:1]]
+        for value in (
+            found_outputs if self._knows_shapes and self._records and isinstance(part, Layer) else ()
+        ):
+            self._add_penalty(part, value, branch)
+        return found_outputs
+
+    def _add_penalty(self, layer: Layer, value: _Value, branch: bool | None) -> bool:
+        """Adds the penalty on an output of a layer, if it is recorded, and returns whether it is."""
+        if layer.activity_regularizer is None or isinstance(value.shape, FullShape):
+            return False
+        found = layer._recorded_penalty_on(value.shape)
+        if found is None:
+            return False
+        (penalty,) = self._recorded(found, [value], branch)
+        self._add_loss(penalty, (), branch)
+        return True
+
+    def add_penalties_on_weights(self) -> None:
+        """Adds the penalties on weights that are recorded."""
+        for leaf in list(dict.fromkeys(self.leaves)):
+            if isinstance(leaf, (NodeLeaf, WeightsLeaf, MaskLeaf, PenaltyLeaf)) or not leaf.trainable:
+                continue
+            sample = self._samples[leaf]
+            for number, weight in enumerate(leaf._specs if sample is None else leaf._weights_for(sample)):
+                found = weight._recorded_penalty if weight.trainable and weight.regularizer else None
+                if found is not None:
+                    value = self._weight(OfWeight(leaf, number), weight.shape)
+                    (penalty,) = self._recorded(found, [value], None)
+                    self._add_loss(penalty, (), None)
 
     def _is_masked(self, value: _Value) -> bool:
         return value.number >= 0 and mask_sources(self.leaves, self.reads)[1][value.number] is not None
 
-    def _after_recorded(self, part: Part, given: Sequence[_Value], outputs: list[_Value]) -> list[_Value]:
+    def _after_recorded(
+        self, part: Part, given: Sequence[_Value], outputs: list[_Value], branch: bool | None
+    ) -> list[_Value]:
         """Returns the outputs of Python code with what its layer does beside: its mask, and its penalty on outputs."""
         if not isinstance(part, Layer):
             return outputs
         if part.activity_regularizer is not None:
             outputs = [
-                self._leaf(PenaltyLeaf(part, value.shape), [self.plain(value)], value.shape)
+                value
+                if self._add_penalty(part, value, branch)
+                else self._leaf(PenaltyLeaf(part, value.shape), [self.plain(value)], value.shape)
                 for value in outputs
             ]
         after = mask_sources(self.leaves, self.reads)[1]
@@ -240,6 +276,7 @@ class _Flattening:
         always: bool | None = None,
     ) -> _Value:
         self.modes.append(always)
+        self._samples.setdefault(leaf, given[0].shape if given else None)
         self.leaves.append(leaf)
         self.reads.append(tuple(value.number for value in given))
         self.arguments.append(options)
@@ -292,14 +329,13 @@ class _Flattening:
         node = Node("add_loss", ((Input(0), shape),), (), {})
         self._leaf(NodeLeaf(node, [value.pick]), [value], FullShape())
 
-    def _weight(self, origin: OfWeight) -> _Value:
+    def _weight(self, origin: OfWeight, shape: Sequence[int] | None = None) -> _Value:
         layer = origin.layer
+        shape = layer._specs[origin.number].shape if shape is None else shape
         if layer not in self._weights:
             leaf = layer if layer._may_be_recorded else WeightsLeaf(layer)
             self._weights[layer] = self._leaf(leaf, [], None).number
-        return _Value(
-            self._weights[layer], FullShape(map(Extent, layer._specs[origin.number].shape)), origin.number
-        )
+        return _Value(self._weights[layer], FullShape(map(Extent, shape)), origin.number)
 
     def _viewed(self, value: _Value, shape: Any) -> _Value:
         """Returns a value under another shape."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine._core_interface.cpp import Float32, Program
+from engine._tracing.extents import Extent
 from engine.constraints import Constraint
 from engine.regularizers import Regularizer
 
@@ -32,7 +33,11 @@ class Tracked(NamedTuple):
     @property
     def asks_python(self) -> bool:
         """Whether its regularizer or its constraint is a Python function of the user, which the core can't run."""
-        return any(one is not None and one._is_custom for one in (self.regularizer, self.constraint))
+        if self.constraint is not None and self.constraint._is_custom:
+            return True
+        penalty = self.regularizer
+        recorded = penalty is not None and penalty._recorded_for(tuple(map(Extent, self.shape)))
+        return penalty is not None and penalty._is_custom and not recorded
 
     @property
     def name(self) -> str:

@@ -49,6 +49,7 @@ def _members(
     """
     found = set(map(id, skipped)) if found is None else found
     attributes = model._attributes_of_user
+    named: Iterable[tuple[str, Any]]
     if attributes is None:
         layers = model.layers
         named = zip(paths_of([type(layer).__name__ for layer in layers], root), layers, strict=True)

@@ -14,9 +14,11 @@ class SavedModel(Protocol):
     """A model that is written to a file, or read from one."""
 
     name: str
-    _attributes_of_user: Any
-    """The attributes of a user's class that hold its layers; None if `layers` lists them."""
     stop_training: bool
+
+    @property
+    def _attributes_of_user(self) -> Any:
+        """The attributes of a user's class that hold its layers; None if `layers` lists them."""
 
     @property
     def built(self) -> bool:
