@@ -131,6 +131,8 @@ def test_adapt_takes_batches_and_frames() -> None:
     assert layer.get_vocabulary() == expected
     layer.adapt(iter([(["a b", "b c"], [0, 1]), (["d"], [1])]), steps=1)
     assert layer.get_vocabulary() == expected
+    layer.adapt(["a b", "b c"], batch_size=1)
+    assert layer.get_vocabulary() == expected
     layer.reset_state()
     layer.update_state(["A b!"])
     layer.update_state(["b c"])
