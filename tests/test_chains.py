@@ -191,7 +191,7 @@ def test_weights_have_names_and_can_be_assigned(blobs: Blobs) -> None:
     model = classifier()
     layer = model.layers[0]
     kernel = layer.kernel
-    assert (kernel.name, kernel.path, kernel.trainable) == ("kernel", f"{layer.name}/kernel", True)
+    assert (kernel.name, kernel.path, kernel.trainable) == ("kernel", f"{layer.path}/kernel", True)
     assert type(kernel.numpy()) is type(kernel.value) is type(kernel * 2) is np.ndarray
     with pytest.raises(ValueError, match="read-only"):
         kernel[0] = 1

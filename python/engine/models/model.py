@@ -622,7 +622,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             x: the samples of the batch, as for `fit`.
             y: their targets, as for `fit`.
-            sample_weight: weights of the samples (n,), as for `fit`.
+            sample_weight: weights of the samples (n,), as for `fit`; or (1, n), or one number for all.
             class_weight: dict from class index to weight, as for `fit`.
             return_dict: whether to return a dict.
 
@@ -634,7 +634,7 @@ class Model(Part, SaysWhatIsLeftOut):
             compiled.require_reduction()
             self._forget_penalties()
             with self._restoring_loss_on_error(compiled):
-                samples = self._samples(x, y, sample_weight, names=self._feature_names)
+                samples = self._samples(x, y, _weights_of_batch(sample_weight, x), names=self._feature_names)
                 samples = samples.with_class_weight(class_weight)
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), "none"))
@@ -663,7 +663,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             x: the samples of the batch, as for `fit`.
             y: their targets, as for `fit`.
-            sample_weight: weights of the samples (n,), as for `fit`.
+            sample_weight: weights of the samples (n,), as for `fit`; or (1, n), or one number for all.
             return_dict: whether to return a dict.
 
         Returns:
@@ -673,7 +673,7 @@ class Model(Part, SaysWhatIsLeftOut):
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             self._forget_penalties()
             with self._restoring_loss_on_error(compiled):
-                samples = self._samples(x, y, sample_weight, names=self._feature_names)
+                samples = self._samples(x, y, _weights_of_batch(sample_weight, x), names=self._feature_names)
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), None))
             run, host = program.begin("evaluate", *chunk.batches), compiled.host_for(chunk.forms)
@@ -2182,14 +2182,28 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         wiring = chain_of(len(stack)) if wiring is None else wiring
         _require_known_lengths(starts)
-        if starts and (stack or len(starts) > 1):
-            shapes = shapes_along([start.sample_shape for start in starts], stack, wiring)
-            for part, read in zip(stack, shapes.read, strict=True):
-                if isinstance(part, Model):
-                    part._build_for_inputs(read)
-        network = network_of(stack, wiring, _network_within)
-        with JOINING:
-            self._build_program(list(starts), [*stack], wiring, network, compiled)
+        with self._naming(stack if starts else ()):
+            if starts and (stack or len(starts) > 1):
+                shapes = shapes_along([start.sample_shape for start in starts], stack, wiring)
+                for part, read in zip(stack, shapes.read, strict=True):
+                    if isinstance(part, Model):
+                        part._build_for_inputs(read)
+            network = network_of(stack, wiring, _network_within)
+            with JOINING:
+                self._build_program(list(starts), [*stack], wiring, network, compiled)
+
+    @contextmanager
+    def _naming(self, parts: Iterable[Part]) -> Iterator[None]:
+        """Gives the paths to those of `parts` that a Sequential builds; if that raises, takes them back."""
+        new = [part for part in parts if not part.built] if isinstance(self, self._sequential) else []
+        for part in new:
+            part._path = f"{self.path}/{part.name}"
+        try:
+            yield
+        except BaseException:
+            for part in new:
+                part._path = None
+            raise
 
     def _build_program(
         self,
@@ -2488,6 +2502,16 @@ def _of_samples(value: Any, count: int) -> Any:
         return value
     one = only_array(value, 1)
     return value if count == 1 and one is not value and len(one) != 1 else one
+
+
+def _weights_of_batch(value: Any, x: Any) -> Any:
+    """Returns the weights of one batch `x` as `fit` takes them, (n,), from weights (1, n) or from one number for all."""
+    shape = np.shape(value) if isinstance(value, (int, float, np.ndarray, np.generic)) else None
+    if shape is None or not isinstance(x, np.ndarray):
+        return value
+    if not shape:
+        return np.full(len(x), value)
+    return np.reshape(value, len(x)) if shape == (1, len(x)) else value
 
 
 def _wants_dict(return_dict: object) -> bool:

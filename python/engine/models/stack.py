@@ -340,7 +340,7 @@ def tracked(shapes: Shapes, leaves: Sequence[Layer], learns: bool) -> list[Track
     """
     return [
         Tracked(
-            f"{layer.name}/{weight.name}",
+            f"{layer.path}/{weight.name}",
             learns and layer.trainable and weight.trainable,
             weight.regularizer,
             weight.constraint,
