@@ -473,3 +473,46 @@ def test_diagrams(rankdir: str, tmp_path: Path) -> None:
             )
     keras.utils.plot_model(model, tmp_path / "model.svg", rankdir=rankdir, show_shapes=True)
     assert (tmp_path / "model.svg").read_text().count("<text") == 3 * 5
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize("batches", [False, True])
+def test_class_weights_of_several_outputs(by_name: bool, batches: bool) -> None:
+    """Keras 2 took them so. They do the same as sample weights."""
+    weights = {0: 1.0, 1: 2.5, 2: 0.5}
+    class_weight: Any = {"kind": weights} if by_name else [weights, None]
+    sample_weight = [np.array([weights[kind] for kind in Y[0]], np.float32), np.ones(COUNT, np.float32)]
+    model, twin = two_by_two(), two_by_two()
+    twin.set_weights(model.get_weights())
+    if batches:
+        model.fit(iter([(X, Y)] * 2), steps_per_epoch=2, verbose=0, class_weight=class_weight)
+        twin.fit(iter([(X, Y, sample_weight)] * 2), steps_per_epoch=2, verbose=0)
+    else:
+        model.fit(X, Y, shuffle=False, verbose=0, class_weight=class_weight)
+        twin.fit(X, Y, shuffle=False, verbose=0, sample_weight=sample_weight)
+    model.train_on_batch(X, Y, class_weight=class_weight)
+    twin.train_on_batch(X, Y, sample_weight=sample_weight)
+    for ours, theirs in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_wrong_class_weights_of_several_outputs() -> None:
+    with pytest.raises(
+        ValueError, match="`class_weight` has an entry 'sort', but the outputs are kind, size"
+    ):
+        two_by_two().fit(X, Y, class_weight={"sort": {0: 1.0}})
+    with pytest.raises(ValueError, match="pass a list with one for each of the 2 outputs"):
+        two_by_two().fit(X, Y, class_weight=[{0: 1.0}])
+    with pytest.raises(TypeError, match="`class_weight` must be a dict of class index -> weight"):
+        two_by_two().fit(X, Y, class_weight=[3.0, None])
+
+
+def test_the_targets_of_one_output_by_its_name() -> None:
+    inputs = keras.Input((3,), name="in")
+    model = keras.Model(inputs, keras.layers.Dense(1, name="out")(inputs))
+    model.compile("sgd", {"out": "mse"}, metrics={"out": ["mae"]})
+    x, y = np.ones((4, 3), np.float32), np.arange(4.0)[:, None]
+    given = model.evaluate({"in": x}, {"out": y}, sample_weight={"out": np.arange(4)}, verbose=0)
+    assert given == model.evaluate(x, y, sample_weight=np.arange(4), verbose=0)
+    with pytest.raises(TypeError, match=r"`y` must be one array, .* but is a dict of \['other'\]"):
+        model.evaluate(x, {"other": y}, verbose=0)

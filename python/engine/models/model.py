@@ -477,7 +477,8 @@ class Model(Part, SaysWhatIsLeftOut):
             shuffle: whether to shuffle the samples in each epoch. "batch" shuffles only within each batch. If `x`
                 has `__getitem__`, the order of its batches is shuffled; batches of a generator are never shuffled.
             class_weight: dict from class index to weight, or "balanced" for `n / (classes * count)`. Multiplied by
-                `sample_weight`. Not used in validation.
+                `sample_weight`. Not used in validation. For a model with several outputs a list with one for each
+                output, or None for some of them, or a dict by the names of outputs.
             sample_weight: weights of the samples (n,); the loss is `sum(weight * loss) / n`. For a model with several
                 outputs one array for all, or a list or dict as for `y`.
             initial_epoch: number of the first epoch, from 0.
@@ -635,7 +636,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._forget_penalties()
             with self._restoring_loss_on_error(compiled):
                 samples = self._samples(x, y, _weights_of_batch(sample_weight, x), names=self._feature_names)
-                samples = samples.with_class_weight(class_weight)
+                samples = samples.with_class_weight(self._class_weights(class_weight))
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), "none"))
             self._warn_of_dead_ends(compiled)
@@ -1100,8 +1101,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 )
                 raise ValueError(msg)
             kept, last = source.split(share, stratify)
-            return kept.with_class_weight(class_weight), last
-        source = source.with_class_weight(class_weight)
+            return kept.with_class_weight(self._class_weights(class_weight)), last
+        source = source.with_class_weight(self._class_weights(class_weight))
         if validation_data is None:
             return source, None
         stream = yields_batches(validation_data)
@@ -1171,6 +1172,7 @@ class Model(Part, SaysWhatIsLeftOut):
         names = compiled.output_names
         if not names:
             key = self._structures[1].keys
+            key = key or (self._names_of_outputs if self._listing else ())
             y, sample_weight = (
                 value[key[0]] if key and isinstance(value, Mapping) and key[0] in value else value
                 for value in (y, sample_weight)
@@ -1180,6 +1182,19 @@ class Model(Part, SaysWhatIsLeftOut):
         if sample_weight is None or not isinstance(sample_weight, (list, tuple, Mapping)):
             return targets, [sample_weight] * len(names)
         return targets, self._by_output(compiled, sample_weight, f"{prefix}sample_weight")
+
+    def _class_weights(self, class_weight: Any) -> Any:
+        """Returns `class_weight`; weights by the names of several outputs as a list with those of each output, or None."""
+        names = self._names_of_outputs if len(self._wiring.outputs) > 1 else ()
+        if not (
+            names and isinstance(class_weight, Mapping) and any(isinstance(key, str) for key in class_weight)
+        ):
+            return class_weight
+        unknown = [key for key in class_weight if key not in names]
+        if unknown:
+            msg = f"`class_weight` has an entry {unknown[0]!r}, but the outputs are {listing(names)}"
+            raise ValueError(msg)
+        return [class_weight.get(name) for name in names]
 
     def _by_output(self, compiled: Compiled, value: Any, argument: str) -> list[Any]:
         """Returns the entries of a list or dict, one for each output; those without a loss and metrics may be missing."""
