@@ -21,6 +21,7 @@ from engine._data.array_conversion import Array
 from engine._data.given_targets import TargetForm
 from engine._data.lazy_rows import LazyRows, MappedRows, SparseMatrix, for_core, part_of
 from engine._data.memory_maps import Files, in_a_file
+from engine._data.several_arrays import sample_shape_of
 
 Targets = NDArray[np.int32] | Float32
 Shuffle = Literal["none", "rows", "batches"]
@@ -167,7 +168,7 @@ class Samples(Source):
     @property
     def sample_shape(self) -> Shape:
         """The shape of one sample."""
-        return tuple(self.x.shape[1:])
+        return sample_shape_of(self.x)
 
     @property
     def feature_names(self) -> list[str] | None:

@@ -61,7 +61,7 @@ from engine._data.batch_streams import Stream, number_of_batches, yields_batches
 from engine._data.frames import feature_names, in_order_of
 from engine._data.lazy_rows import LazyRows, all_for_core, part_of, require_tokens, unchecked_rows
 from engine._data.memory_maps import require_whole_file
-from engine._data.several_arrays import one_for_each, side_by_side, with_rank_of
+from engine._data.several_arrays import inputs_in, one_for_each, sample_shape_of, side_by_side, with_rank_of
 from engine._data.sources import Samples, Source, unpacked
 from engine._data.strings import keeping_strings, numbers_of_strings, with_dtype
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
@@ -95,7 +95,7 @@ from engine.models.functional_config import (
     structure_of_ends,
 )
 from engine.models.lock import ModelLock
-from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shape
+from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shapes
 from engine.models.stack import (
     Line,
     Lowered,
@@ -742,14 +742,14 @@ class Model(Part, SaysWhatIsLeftOut):
         limit = _capped_steps(limit, math.ceil(len(rows) / size))
         rows = rows if limit is None else part_of(rows, 0, limit * size)
         self._forget_penalties()
-        shapes = self._output_shapes_of(rows.shape[1:])
+        shapes = self._output_shapes_of(sample_shape_of(rows))
         target = None if out is None else target_for(out, self._require_one_output(shapes, "out"), rows)
         try:
             silent = callbacks is None and len(rows) <= size and not impatient(verbose)
             if silent and not isinstance(rows, LazyRows):
-                outputs = self._built_for(rows.shape[1:]).predict(rows, target, True)
+                outputs = self._built_for(sample_shape_of(rows)).predict(rows, target, True)
             else:
-                hooks, program = CallbackList(callbacks), self._built_for(rows.shape[1:])
+                hooks, program = CallbackList(callbacks), self._built_for(sample_shape_of(rows))
                 shown = hooks.verbose_beside(verbose)
                 with Progress(shown, math.ceil(len(rows) / size), PATIENCE) as progress:
                     hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
@@ -975,7 +975,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 shapes = self._output_shapes_of(sample)
                 return self._unpacked(np.zeros((0, sum(map(math.prod, shapes))), np.float32), shapes)
         rows, x = self._unchecked_rows(x, name)
-        program = self._built_for(rows.shape[1:])
+        program = self._built_for(sample_shape_of(rows))
         # This also holds if the call has built the model.
         if (self._mixed and training is None) or (called and self._penalised):
             array = rows[:] if isinstance(rows, LazyRows) else rows
@@ -985,7 +985,7 @@ class Model(Part, SaysWhatIsLeftOut):
         seed = next_sampling(self) if training else 0
         try:
             outputs = program.predict(all_for_core(rows), None, True, bool(training), seed)
-            return self._unpacked(outputs, self._output_shapes_of(rows.shape[1:]))
+            return self._unpacked(outputs, self._output_shapes_of(sample_shape_of(rows)))
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
 
@@ -999,6 +999,8 @@ class Model(Part, SaysWhatIsLeftOut):
         inputs = [rows]
         if len(self._starts) > 1:
             shapes = [start.sample_shape for start in self._starts]
+            if self._by_shape is not None:
+                shapes = inputs_in(sample_shape_of(rows))
             parts = np.split(rows, list(accumulate(map(math.prod, shapes)))[:-1], axis=1)
             inputs = [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
         for number, start in enumerate(self._starts):
@@ -1040,7 +1042,7 @@ class Model(Part, SaysWhatIsLeftOut):
         known = self._output_shapes  # None in it stands for a length that depends on that of the sample
         if known and not any(None in shape for shape in known):
             return known
-        return self._output_shapes_for([sample])
+        return self._output_shapes_for(inputs_in(sample))
 
     # Checks of data.
 
@@ -1134,7 +1136,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         compiled = self._require_compiled()
         rows, columns = self._checked_rows(x, f"{prefix}x", shape, names)
-        shapes = self._output_shapes_of(rows.shape[1:])
+        shapes = self._output_shapes_of(sample_shape_of(rows))
         targets, weights = self._targets_of(compiled, y, sample_weight, len(rows), prefix)
         for number, each in enumerate(targets):
             unread = each is None and not compiled.given[number] and not compiled.has_metrics(number)
@@ -1172,7 +1174,7 @@ class Model(Part, SaysWhatIsLeftOut):
         names = compiled.output_names
         if not names:
             key = self._structures[1].keys
-            key = key or (self._names_of_outputs if self._listing else ())
+            key = key or tuple(self._names_of_outputs if self._listing else ())
             y, sample_weight = (
                 value[key[0]] if key and isinstance(value, Mapping) and key[0] in value else value
                 for value in (y, sample_weight)
@@ -2196,7 +2198,6 @@ class Model(Part, SaysWhatIsLeftOut):
             wiring: what each of `stack` reads; default the one before.
         """
         wiring = chain_of(len(stack)) if wiring is None else wiring
-        _require_known_lengths(starts)
         with self._naming(stack if starts else ()):
             if starts and (stack or len(starts) > 1):
                 shapes = shapes_along([start.sample_shape for start in starts], stack, wiring)
@@ -2245,8 +2246,9 @@ class Model(Part, SaysWhatIsLeftOut):
             weights = [self._lent_or_own(*pair) for pair in first_uses(shapes, leaves).items()]
             arrays = list(chain(*weights))
             program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
-            if None in inputs[0]:
-                by_shape = ProgramsByShape(program, known[0], self._lowering_of(network, given, dtypes))
+            if any(None in shape for shape in inputs):
+                sample = known[0] if len(known) == 1 else tuple(known)
+                by_shape = ProgramsByShape(program, sample, self._lowering_of(network, given, dtypes))
             if compiled is not None:
                 self._compile_program(compiled, program, operations, network, shapes)
         staying = set(leaves)
@@ -2266,7 +2268,9 @@ class Model(Part, SaysWhatIsLeftOut):
         self._starts, self._layers, self._wiring, self._operations = starts, stack, wiring, operations
         self._network = network
         sizes = [start.sample_shape for start in starts]
-        self._sample_shape = (sum(map(math.prod, sizes)),) if len(sizes) > 1 else next(iter(sizes), None)
+        self._sample_shape = next(iter(sizes), None)
+        if len(sizes) > 1:
+            self._sample_shape = None if by_shape is not None else (sum(map(math.prod, sizes)),)
         self._output_shapes = output_shapes
         plain = self._structures[1].kind is None and output_shapes and len(sizes) == 1
         self._output_shape = output_shapes[0] if plain else None
@@ -2284,7 +2288,9 @@ class Model(Part, SaysWhatIsLeftOut):
         learns, trainable = self._trainable, {leaf: leaf.trainable for leaf in network.leaves}
 
         def lowering(shape: Shape) -> Lowered:
-            return lowered(network, [shape], learns, trainable=trainable, arguments=arguments, dtypes=dtypes)
+            return lowered(
+                network, inputs_in(shape), learns, trainable=trainable, arguments=arguments, dtypes=dtypes
+            )
 
         return lowering
 
@@ -2452,26 +2458,12 @@ def _network_within(part: Part) -> Network | None:
 
 def _known_shapes(inputs: Sequence[Shape], network: Network) -> list[Shape]:
     """Returns the shapes of the inputs with a number in place of each None, as the first program is built for."""
-    if len(inputs) > 1:
-        return list(inputs)
-    leaves, wiring = network
-    return [known_shape(inputs[0], lambda shape: shapes_along([shape], leaves, wiring).values)]
+    return known_shapes(inputs, lambda shapes: shapes_along(shapes, *network).values)
 
 
 def _reads_strings(leaves: Sequence[Layer]) -> bool:
     """Whether a chain of layers without an input layer begins with one that reads strings alone."""
     return bool(leaves) and isinstance(leaves[0], ValueLayer) and leaves[0]._reads == "strings"
-
-
-def _require_known_lengths(starts: Sequence[InputLayer]) -> None:
-    """Raises ValueError if one of several inputs has an axis whose length differs from batch to batch."""
-    for start in starts if len(starts) > 1 else ():
-        if None in start.sample_shape:
-            msg = (
-                f"input {start.name!r} has the shape {start.shape}, but in a model with several inputs all lengths must be "
-                "known so far: give Input() a number instead of None"
-            )
-            raise ValueError(msg)
 
 
 def _require_no_input_layer(parts: Iterable[Part]) -> None:
