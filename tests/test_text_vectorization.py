@@ -163,6 +163,19 @@ def test_configs() -> None:
     np.testing.assert_array_equal(again(["a b2"]), layer(["a b2"]))
 
 
+def test_functions_that_a_config_names_must_be_known() -> None:
+    def unknown(texts: Any) -> Any:
+        return texts
+
+    config = TextVectorization(split=unknown, vocabulary=["a"]).get_config()
+    with pytest.raises(
+        ValueError, match="`split` is an unknown function 'unknown': pass it in `custom_objects`"
+    ):
+        TextVectorization.from_config(config)
+    with keras.utils.custom_object_scope({"unknown": unknown}):
+        assert TextVectorization.from_config(config).get_vocabulary() == ["", "[UNK]", "a"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

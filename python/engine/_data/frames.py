@@ -121,8 +121,8 @@ def columns_that_are_not_real(value: Any, columns: Sequence[object], name: str) 
     these = f": {', '.join(wrong[:_NAMED])}{more}" if wrong else ""
     return (
         f"`{name}` must hold real numbers, but has columns of others{these}. Leave them out, or encode them: categories "
-        "as a column for each with pandas.get_dummies or as indices with pandas.factorize, numbers as such with "
-        ".astype('float32')"
+        "as a column for each with pandas.get_dummies or as indices with pandas.factorize, or each column by a layer with "
+        "utils.FeatureSpace; numbers as such with .astype('float32')"
     )
 
 

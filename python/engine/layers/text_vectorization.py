@@ -201,7 +201,14 @@ class TextVectorization(VocabularyLayer):
         given = dict(checked_config(config))
         for name in ("standardize", "split"):
             if isinstance(given.get(name), Mapping):
-                given[name] = registered_or_same(given[name])
+                found = registered_or_same(given[name])
+                if not callable(found):
+                    msg = (
+                        f"`{name}` is an unknown function {found!r}: pass it in `custom_objects`, or register it with "
+                        "@register_keras_serializable()"
+                    )
+                    raise ValueError(msg)
+                given[name] = found
         return cls(**given)
 
     def _rows(self, data: Any, whole: bool) -> Iterator[Sequence[Any]]:
