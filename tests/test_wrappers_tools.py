@@ -172,6 +172,17 @@ def test_a_saved_model_in_a_new_estimator(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.predict(X3), found.predict(X3))
 
 
+def test_a_loaded_model_of_one_hot_rows_takes_labels() -> None:
+    """The loss of a model from a file or a pickle is a config."""
+    import engine as keras
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile("adam", keras.losses.CategoricalCrossentropy())
+    found = KerasClassifier(copy.deepcopy(model), loss="categorical_crossentropy", verbose=0)
+    assert found.fit(X3, NAMES).predict(X3).shape == (150,)
+    assert clone(KerasClassifier(model, verbose=0)).fit(X3, NAMES).predict(X3).shape == (150,)
+
+
 def test_threads_may_share_an_estimator() -> None:
     found = classifier().fit(X, Y)
     expected = found.predict_proba(X)

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import type_of_target
 from engine.models import Model
 from engine.sklearn.labels import class_weighted
 from engine.sklearn.samples import Array
-from engine.wrappers._base_wrapper import BaseWrapper
+from engine.wrappers._base_wrapper import BaseWrapper, loss_of
 from engine.wrappers._target_encoders import ONE_HOT, ClassifierLabelEncoder, RegressorTargetEncoder
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class KerasClassifier(ClassifierMixin, BaseWrapper):
         classes_: labels, sorted.
         n_classes_: number of labels.
         model_: the model.
-        history_: dict from the name of each loss and metric to the list of its values, one for each epoch.
+        history_: dict from the name of each loss and metric to the list of its values, one for each epoch. A metric with
+            a short name, as "mse", has its full one there.
         target_encoder_: the fitted `target_encoder`.
         feature_encoder_: the fitted `feature_encoder`.
         target_type_: scikit-learn's name of the kind of the labels: "binary", "multiclass" or "multilabel-indicator".
@@ -202,13 +203,13 @@ class KerasClassifier(ClassifierMixin, BaseWrapper):
 
     def _build(self) -> Model:
         model = super()._build()
-        encoder = self.target_encoder_
+        encoder, loss = self.target_encoder_, loss_of(model)
         if (
             isinstance(encoder, ClassifierLabelEncoder)
             and encoder.loss is None
-            and not isinstance(model.loss, list | dict)
+            and not isinstance(loss, list | dict)
         ):
-            encoder.loss = model.loss
+            encoder.loss = loss
         return model
 
     def _sample_weights(self, y: Any, sample_weight: Array | None) -> Array | None:
@@ -249,7 +250,8 @@ class KerasRegressor(RegressorMixin, BaseWrapper):
 
     Attributes:
         model_: the model.
-        history_: dict from the name of each loss and metric to the list of its values, one for each epoch.
+        history_: dict from the name of each loss and metric to the list of its values, one for each epoch. A metric with
+            a short name, as "mse", has its full one there.
         target_encoder_: the fitted `target_encoder`.
         feature_encoder_: the fitted `feature_encoder`.
         target_type_: scikit-learn's name of the kind of the targets, such as "continuous".
