@@ -8,6 +8,7 @@ from typing import Any, cast
 from engine._base.checks import flag, require
 from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
+from engine.layers.symbols import symbols_of
 from engine.models.model import Model
 from engine.models.sequential import Sequential
 
@@ -24,7 +25,8 @@ def clone_model(
 
     Args:
         model: the model to copy.
-        input_tensors: must be None.
+        input_tensors: the `Input` that the copy begins with, or a list of them, one for each input of the model; default
+            new ones like those of the model.
         clone_function: function that takes a layer and returns its copy; default
             `type(layer).from_config(layer.get_config())`.
         call_function: must be None.
@@ -37,23 +39,50 @@ def clone_model(
     if not isinstance(model, Model):
         msg = f"`model` must be a model of engine.models, got {model!r}"
         raise TypeError(msg)
-    for name, value in {"input_tensors": input_tensors, "call_function": call_function, **kwargs}.items():
+    for name, value in {"call_function": call_function, **kwargs}.items():
         if value is not None:
             msg = f"`{name}` must be None, as the layers are called as in `model`; got {value!r}"
             raise ValueError(msg)
     within = flag(recursive, "recursive")
     require(callable, clone_function, "clone_function", "a function that returns a layer")
-    copy = _cloned(model, clone_function, within, {})
+    copy = _cloned(model, clone_function, within, {}, _starts_in(input_tensors, len(model._starts)))
     if model.compiled:
         copy.compile_from_config(model.get_compile_config())
     return copy
 
 
+def _starts_in(input_tensors: object, count: int) -> list[InputLayer] | None:
+    """Returns the input layers of `input_tensors`, or None for None; `count` is the number of inputs of the model."""
+    if input_tensors is None:
+        return None
+    starts = [symbol.start for symbol in symbols_of(input_tensors) or ()]
+    if len(starts) != max(count, 1) or not all(isinstance(start, InputLayer) for start in starts):
+        msg = (
+            f"`input_tensors` must be one Input() for each of the {max(count, 1)} inputs of the model, or a list of them; got "
+            f"{input_tensors!r}"
+        )
+        raise ValueError(msg)
+    return cast("list[InputLayer]", starts)
+
+
 def _cloned(
-    model: Model, clone_function: Callable[[Any], Any] | None, within: bool, copies: dict[Part, Part]
+    model: Model,
+    clone_function: Callable[[Any], Any] | None,
+    within: bool,
+    copies: dict[Part, Part],
+    starts: list[InputLayer] | None = None,
 ) -> Model:
-    """Returns a copy that isn't compiled. `copies` has the copies of layers that were made before, by the original."""
-    starts = [InputLayer.from_config(start.get_config()) for start in model._starts]
+    """Returns a copy that isn't compiled.
+
+    Args:
+        model: the model.
+        clone_function: as given to `clone_model`.
+        within: whether to copy the layers of nested models one by one.
+        copies: the copies of layers that were made before, by the original.
+        starts: the input layers of the copy; None copies those of the model.
+    """
+    if starts is None:
+        starts = [InputLayer.from_config(start.get_config()) for start in model._starts]
     for layer in model._layers:
         if layer in copies:
             continue
