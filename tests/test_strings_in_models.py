@@ -140,12 +140,20 @@ def test_mixed_columns() -> None:
     np.testing.assert_array_equal(copied.predict(data, verbose=0), training.predict(data, verbose=0))
 
 
-def test_frames_as_dicts_of_columns() -> None:
+def test_frames_are_dicts_of_columns() -> None:
     pandas = pytest.importorskip("pandas")
     model, data = mixed()
     frame = pandas.DataFrame(data)
     expected = model.predict(data, verbose=0)[0]
     np.testing.assert_array_equal(model.predict(dict(frame), verbose=0)[0], expected)
+    np.testing.assert_array_equal(model.predict(frame[["kind", "size", "name"]], verbose=0)[0], expected)
+    np.testing.assert_array_equal(model(frame.assign(more=1))[0], expected)
+    training = keras.Model(model.input, model.outputs[1])
+    training.compile("sgd", "mse")
+    training.fit(frame, np.ones(3), validation_data=(frame, np.ones(3)), verbose=0)
+    training.fit(iter([(frame, np.ones(3))]), verbose=0)
+    with pytest.raises(ValueError, match="'name' is missing"):
+        model.predict(frame[["kind", "size"]], verbose=0)
 
 
 def test_models_of_strings_within_models() -> None:

@@ -52,6 +52,12 @@ def column_names(value: Any) -> list[object] | None:
     return list(value.column_names) if _is_arrow_table(value) else None
 
 
+def columns_by_name(value: Any) -> Any:
+    """Returns a frame with columns as a dict of them by their names; other values as they are."""
+    names = column_names(value)
+    return value if names is None else {str(name): value[name] for name in names}
+
+
 def _is_arrow_table(value: Any) -> bool:
     return hasattr(value, "column_names") and hasattr(value, "select")
 

@@ -58,7 +58,7 @@ from engine._data.array_conversion import (
     sample_shape_of_none,
 )
 from engine._data.batch_streams import Stream, number_of_batches, yields_batches
-from engine._data.frames import feature_names, in_order_of
+from engine._data.frames import columns_by_name, feature_names, in_order_of
 from engine._data.lazy_rows import LazyRows, all_for_core, part_of, require_tokens, unchecked_rows
 from engine._data.memory_maps import require_whole_file
 from engine._data.several_arrays import inputs_in, one_for_each, sample_shape_of, side_by_side, with_rank_of
@@ -464,7 +464,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 change the data before `fit` returns. Or a source of batches (x, y) or (x, y, sample_weight): a
                 generator, another iterable, a `utils.PyDataset`, or another object with `__getitem__` and
                 `__len__`. For a model with several inputs a list of arrays, one for each input, or a dict by the names
-                of inputs; they are converted to float32 in memory.
+                of inputs, or a DataFrame with a column for each; they are converted to float32 in memory.
             y: class indices (n,) for the sparse crossentropy, otherwise one number per output (n, outputs); None if
                 `x` yields batches. For a model with several outputs a list or a dict by the names of outputs.
             batch_size: samples per step, default 32; the last batch of an epoch may be smaller. Ignored if `x`
@@ -1238,8 +1238,9 @@ class Model(Part, SaysWhatIsLeftOut):
         return side_by_side(self._arrays_in(x, name), self._names_of_inputs, shapes, self._tokens, name)
 
     def _arrays_in(self, x: Any, name: str) -> list[Any]:
-        """Returns the entries of a list or dict, one for each input."""
+        """Returns the entries of a list or dict, or the columns of a frame, one for each input."""
         keys = self._names_of_inputs
+        x = columns_by_name(x)
         if isinstance(x, Mapping) and not all(key in x for key in keys):
             keys = [start.name for start in self._starts]
         arrays = one_for_each(x, keys, name, "input")
