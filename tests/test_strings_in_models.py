@@ -198,6 +198,13 @@ def test_what_is_refused() -> None:
         TypeError, match=r"takes numbers, but reads an Input.* of strings: put a StringLookup"
     ):
         keras.Model(start, layers.Dense(1)(start))
+    number, lookup = keras.Input((1,)), layers.StringLookup(vocabulary=["a"])
+    with pytest.raises(TypeError, match="reads strings, but gets numbers: call it on an Input"):
+        keras.Model([start, number], [lookup(start), lookup(number)])
+    with pytest.raises(TypeError, match="reads strings, but gets numbers"):
+        keras.Model(number, lookup(layers.Dense(1)(number)))
+    with pytest.raises(TypeError, match="`x` must hold strings"):
+        keras.Model(number, lookup(number)).predict(np.ones((2, 1)), verbose=0)
     with pytest.raises(ValueError, match="needs `output_sequence_length` in a model"):
         layers.TextVectorization(vocabulary=["a"])(start)
     with pytest.raises(ValueError, match="`invert=True` returns strings"):

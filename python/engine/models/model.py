@@ -809,6 +809,7 @@ class Model(Part, SaysWhatIsLeftOut):
             or not x.flags.carray
             or self._by_shape is not None
             or any(self._tokens)
+            or self._takes_strings
             or self._suspect
             or program is None
             or shape is None

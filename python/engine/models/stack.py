@@ -22,6 +22,7 @@ from engine.layers.hosts import CustomLayerHost
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.symbols import CallArguments
+from engine.layers.values import ValueLayer
 from engine.models.wiring import Network, Shapes, chain_of, shapes_along
 from engine.optimizers.variables import Tracked
 
@@ -212,6 +213,10 @@ class _Lowering:
         kept = self._dtype_of(self._reads[number][0])
         if any(self._dtype_of(each).kind == "U" for each in self._reads[number]):
             _require_strings_read(layer)
+        elif (
+            self._reads[number] != (-1,) or len(self._given) > 1
+        ):  # the only input may be strings without saying so
+            _require_numbers_read(layer)
         kinds = Counter[str]()
         for operation in layer._operations_for_inputs(samples, with_mask):
             kind = operation["kind"]
@@ -264,6 +269,15 @@ def _require_strings_read(layer: Layer) -> None:
         msg = (
             f"layer {layer.name!r} takes numbers, but reads an Input() of strings: put a StringLookup, Hashing or "
             "TextVectorization before it"
+        )
+        raise TypeError(msg)
+
+
+def _require_numbers_read(layer: Layer) -> None:
+    if isinstance(layer, ValueLayer) and layer._reads == "strings":
+        msg = (
+            f"layer {layer.name!r} reads strings, but gets numbers: call it on an Input(shape, dtype='string'), or take an "
+            "IntegerLookup for integers"
         )
         raise TypeError(msg)
 
