@@ -114,13 +114,10 @@ def test_in_estimators_of_estimators() -> None:
     boosted = AdaBoostClassifier(classifier(epochs=5), n_estimators=3, random_state=0).fit(X, Y)
     assert boosted.score(X, Y) > 0.6
     assert CalibratedClassifierCV(classifier(), cv=2).fit(X3, Y3).predict_proba(X3).shape == (150, 3)
-    assert BaggingRegressor(regressor(epochs=3), n_estimators=2, random_state=0).fit(XR, YR).predict(
-        XR
-    ).shape == (120,)
-    assert MultiOutputRegressor(regressor(epochs=1)).fit(XR, np.stack([YR, YR], 1)).predict(XR).shape == (
-        120,
-        2,
-    )
+    bagged = BaggingRegressor(regressor(epochs=3), n_estimators=2, random_state=0, n_jobs=2)
+    assert bagged.fit(XR, YR).predict(XR).shape == (120,)
+    several = MultiOutputRegressor(regressor(epochs=1)).fit(XR, np.stack([YR, YR], 1))
+    assert several.predict(XR).shape == (120, 2)
     logs = TransformedTargetRegressor(regressor(epochs=1), transformer=StandardScaler())
     assert logs.fit(XR, YR).predict(XR).shape == (120,)
     assert is_classifier(classifier())
