@@ -177,3 +177,11 @@ def test_values_through_the_backend() -> None:
     assert backend.int_shape(model.output) == (None, 2)
     with pytest.raises(TypeError, match="`x` must be a weight of a layer or a number of an optimizer"):
         backend.set_value(np.ones(2), 1.0)
+
+
+def test_the_smallest_change_of_a_callback_by_its_old_name() -> None:
+    with pytest.warns(
+        DeprecationWarning, match="the argument `epsilon` is of an older .*: use `min_delta`"
+    ) as caught:
+        callback = engine.callbacks.ReduceLROnPlateau("loss", epsilon=0.25)
+    assert (callback.min_delta, caught[0].filename) == (0.25, __file__)
