@@ -514,3 +514,22 @@ def test_the_targets_of_one_output_by_its_name() -> None:
     assert given == model.evaluate(x, y, sample_weight=np.arange(4), verbose=0)
     with pytest.raises(TypeError, match=r"`y` must be one array, .* but is a dict of \['other'\]"):
         model.evaluate(x, {"other": y}, verbose=0)
+
+
+def test_batches_without_samples() -> None:
+    """Keras returns outputs without samples, too."""
+    model = two_by_two()
+    nothing = (
+        [each[:0] for each in X] if isinstance(X, list) else {name: each[:0] for name, each in X.items()}
+    )
+    for outputs in (model(nothing), model.predict_on_batch(nothing)):
+        values = outputs.values() if isinstance(outputs, dict) else outputs
+        assert [np.shape(each) for each in values] == [(0, *shape[1:]) for shape in model.output_shape]
+    a, b = keras.Input((None,), name="a"), keras.Input((2,), name="b")
+    mean = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(5, 3)(a))
+    joined = keras.Model([a, b], keras.layers.Concatenate()([mean, b]))
+    assert np.shape(joined([np.zeros((0, 7)), np.zeros((0, 2))])) == (0, 5)
+    with pytest.raises(ValueError, match=r"`x\['b'\]` must have shape \(n, 2\)"):
+        joined([np.zeros((0, 7)), np.zeros((0, 3))])
+    with pytest.raises(ValueError, match=r"same number of samples|is empty"):
+        joined([np.zeros((0, 7)), np.zeros((4, 2))])

@@ -970,11 +970,10 @@ class Model(Part, SaysWhatIsLeftOut):
                 return outputs
         if len(self._starts) <= 1:
             x = self._input_in(x, name, self._feature_names)
-            if (sample := sample_shape_of_none(x, name)) is not None:
-                require_sample_shape(sample, self._sample_shape, name)
-                self._built_for(sample)
-                shapes = self._output_shapes_of(sample)
-                return self._unpacked(np.zeros((0, sum(map(math.prod, shapes))), np.float32), shapes)
+        if (sample := self._sample_shape_of_none(x, name)) is not None:
+            self._built_for(sample)
+            shapes = self._output_shapes_of(sample)
+            return self._unpacked(np.zeros((0, sum(map(math.prod, shapes))), np.float32), shapes)
         rows, x = self._unchecked_rows(x, name)
         program = self._built_for(sample_shape_of(rows))
         # This also holds if the call has built the model.
@@ -989,6 +988,25 @@ class Model(Part, SaysWhatIsLeftOut):
             return self._unpacked(outputs, self._output_shapes_of(sample_shape_of(rows)))
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
+
+    def _sample_shape_of_none(self, x: Any, name: str) -> Shape | None:
+        """Returns the shape of one sample of a batch without samples, as `sample_shape_of` does; None for other batches.
+
+        Args:
+            x: the batch.
+            name: of the argument, for messages.
+        """
+        if len(self._starts) <= 1:
+            sample = sample_shape_of_none(x, name)
+            if sample is not None:
+                require_sample_shape(sample, self._sample_shape, name)
+            return sample
+        samples = [sample_shape_of_none(each, name) for each in self._arrays_in(x, name)]
+        for start, sample in zip(self._starts, samples, strict=True):
+            if sample is None:
+                return None
+            require_sample_shape(sample, start.sample_shape, f"{name}[{start.name!r}]")
+        return tuple(samples)
 
     def _by_layer(self, rows: Any, training: bool | None) -> Any:
         """Returns the outputs for `rows` (n, ...), by calling one layer after the other.
