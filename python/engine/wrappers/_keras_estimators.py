@@ -10,6 +10,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 
+from engine import activations, losses
 from engine.models import Model
 from engine.sklearn.labels import class_weighted
 from engine.sklearn.samples import Array
@@ -183,6 +184,18 @@ class KerasClassifier(ClassifierMixin, BaseWrapper):
             return super().partial_fit(X, y, sample_weight, **kwargs)
         finally:
             self._known_classes = None
+
+    def _predict_raw(self, X: Any, **kwargs: Any) -> Any:  # noqa: N803
+        """Returns the outputs of the model as probabilities, also if its loss reads logits."""
+        outputs, loss = super()._predict_raw(X, **kwargs), loss_of(self.model_)
+        if isinstance(outputs, list | dict) or not getattr(loss, "from_logits", False):
+            return outputs
+        several = (
+            losses.CategoricalCrossentropy,
+            losses.SparseCategoricalCrossentropy,
+            losses.CategoricalFocalCrossentropy,
+        )
+        return activations.softmax(outputs) if isinstance(loss, several) else activations.sigmoid(outputs)
 
     def predict_proba(self, X: Any, **kwargs: Any) -> Array:  # noqa: N803
         """Returns the probability of each class, in the order of `classes_`: (n, classes).
