@@ -533,3 +533,35 @@ def test_batches_without_samples() -> None:
         joined([np.zeros((0, 7)), np.zeros((0, 3))])
     with pytest.raises(ValueError, match=r"same number of samples|is empty"):
         joined([np.zeros((0, 7)), np.zeros((4, 2))])
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "LR", "BT", "RL"])
+def test_a_graph_within_is_drawn_in_a_frame(rankdir: str) -> None:
+    inner = two_by_two()
+    x, y = keras.Input((4,)), keras.Input((3,))
+    chain = keras.Sequential([keras.Input((4,)), layers.Dense(5), layers.Dense(4)])
+    model = keras.Model([x, y], inner([chain(x), y]))
+    shown = model_plot.Shown(True, False, True, False, False, nested=True)
+    drawing = model_plot._unfolded(model_plot._drawing_of(model, shown, rankdir))
+    alone = model_plot._drawing_of(inner, shown, rankdir)
+    frames = [cell for cell in drawing.cells if cell.fill == model_plot.PALE]
+    assert [(frame.width, frame.height) for frame in frames] == [(alone.width, alone.height)]
+    (frame,) = frames
+    within = [
+        cell
+        for cell in drawing.cells
+        if frame.x < cell.x and cell.x + cell.width < frame.x + frame.width
+        if frame.y < cell.y and cell.y + cell.height < frame.y + frame.height
+    ]
+    assert [cell.text for cell in within] == [cell.text for cell in alone.cells]
+    assert len(drawing.arrows) == len(alone.arrows) + 3
+    assert not any(cell.inner for cell in drawing.cells)
+
+
+def test_a_layer_that_reads_what_comes_of_it_is_drawn_for_each_call() -> None:
+    x, same = keras.Input((4,), name="x"), layers.Dense(4, name="same")
+    first = same(x)
+    model = keras.Model(x, layers.Add(name="sum")([first, same(layers.ReLU(name="relu")(first))]))
+    assert [(part.name, sources) for part, _, _, sources in model._diagram()] == [
+        ("x", []), ("same", [0]), ("relu", [1]), ("same", [2]), ("sum", [1, 3])
+    ]  # fmt: skip

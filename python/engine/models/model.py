@@ -1590,29 +1590,34 @@ class Model(Part, SaysWhatIsLeftOut):
     def _diagram(self) -> list[tuple[Part, list[Shape], list[Shape], list[int]]]:
         """The boxes of a diagram: each layer, the shapes that it reads and computes, and the boxes before it that it reads.
 
-        In a chain there is one for each use of a layer, otherwise one for each layer.
+        In a chain there is one for each use of a layer, and so there is in a graph in which a layer reads what comes of
+        its own outputs. Otherwise there is one for each layer.
         """
         shapes = shapes_along([start.sample_shape for start in self._starts], self._layers, self._wiring)
         visible = self._parts_in_order
         starts = [start for start in self._starts if start in visible]
-        found = [(part, [part.sample_shape], [part.sample_shape], list[int]()) for part in starts]
-        boxes: list[Any] = [*found]
-        if not self._is_graph:
-            for part, read, value in zip(self._layers, shapes.read, shapes.values, strict=True):
-                boxes.append((part, read, [value], [len(boxes) - 1] if boxes else []))
-            return boxes
-        number = {part: place for place, part in enumerate(visible)}
-        owners = [part for part in self._layers for _ in range(part._output_count)]
-        by_part: dict[Part, Any] = {box[0]: box for box in boxes}
-        first = 0
+        boxes: list[tuple[Part, list[Shape], list[Shape], list[int]]] = [
+            (part, [part.sample_shape], [part.sample_shape], []) for part in starts
+        ]
+        owners, first = list[int](), 0  # the box of each value
         for part, reads, read in zip(self._layers, self._wiring.reads, shapes.read, strict=True):
+            seen = [each for each in reads if each >= 0 or self._starts[-1 - each] in starts]
+            sources = [owners[each] if each >= 0 else starts.index(self._starts[-1 - each]) for each in seen]
             values = shapes.values[first : first + part._output_count]
             first += part._output_count
-            origins = [number[self._starts[-1 - each] if each < 0 else owners[each]] for each in reads]
-            before = by_part[part][3] if part in by_part else []
-            sources = list(dict.fromkeys([*before, *(each for each in origins if each < number[part])]))
-            by_part[part] = (part, read, values, sources)
-        return [by_part[part] for part in visible]
+            owners += [len(boxes)] * part._output_count
+            boxes.append((part, read, values, list(dict.fromkeys(sources))))
+        if not self._is_graph:
+            return boxes
+        number = {part: place for place, part in enumerate(visible)}
+        joined: dict[Part, tuple[Part, list[Shape], list[Shape], list[int]]] = {}
+        for part, read, values, sources in boxes:
+            before = joined[part][3] if part in joined else []
+            origins = [number[boxes[each][0]] for each in sources]
+            if any(each >= number[part] for each in origins):
+                return boxes
+            joined[part] = (part, read, values, list(dict.fromkeys([*before, *origins])))
+        return [joined[part] for part in visible]
 
     def _node_numbers(self) -> list[int]:
         """The number of each call among those of its layer in this model, in the order in which they were made."""
