@@ -565,3 +565,75 @@ def test_a_layer_that_reads_what_comes_of_it_is_drawn_for_each_call() -> None:
     assert [(part.name, sources) for part, _, _, sources in model._diagram()] == [
         ("x", []), ("same", [0]), ("relu", [1]), ("same", [2]), ("sum", [1, 3])
     ]  # fmt: skip
+
+
+def test_shapes_that_do_not_fit_name_the_layers_that_are_called_on() -> None:
+    x = keras.Input((4,), name="x")
+    three, five = layers.Dense(3, name="three")(x), layers.Dense(5, name="five")(x)
+    sources = r"'{}' is called on the output \(None, 3\) of 'three' and the output \(None, 5\) of 'five'$"
+    with pytest.raises(ValueError, match=sources.format("sum")):
+        layers.Add(name="sum")([three, five])
+    shared = layers.Dense(2, name="shared")
+    shared(three)
+    with pytest.raises(
+        ValueError, match=r"kernel of shape .*'shared' is called on the output \(None, 5\) of 'five'"
+    ):
+        shared(five)
+    with pytest.raises(ValueError, match=sources.format("both")):
+        two_by_two_named("both")([three, five])
+
+
+def two_by_two_named(name: str) -> keras.Model:
+    a, b = keras.Input((3,)), keras.Input((3,))
+    return keras.Model([a, b], layers.Add()([a, b]), name=name)
+
+
+def test_outputs_that_depend_on_another_input_name_the_layer_that_reads_it() -> None:
+    x, y = keras.Input((4,), name="x"), keras.Input((4,), name="y")
+    with pytest.raises(
+        ValueError, match=r"another Input\(\), .*name=y>, which layer 'both' reads: add that to `inputs`"
+    ):
+        keras.Model(x, layers.Dense(1)(layers.Add(name="both")([layers.Dense(4)(x), y])))
+
+
+def test_an_input_that_nothing_reads_is_told_when_training_begins() -> None:
+    x, y = keras.Input((4,), name="x"), keras.Input((3,), name="y")
+    model = keras.Model([x, y], layers.Dense(2)(x), name="half")
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="no layer of model 'half' reads its input 'y'"):
+        model.fit(X, Y[1], verbose=0)
+    model.fit(X, Y[1], verbose=0)
+
+
+def test_models_that_would_contain_themselves() -> None:
+    inner = keras.Sequential([keras.Input((3,)), layers.Dense(3)], name="inner")
+    x = keras.Input((3,))
+    outer = keras.Model(x, layers.Add()([inner(x), x]))
+    for part in (inner, outer, keras.Sequential([outer])):
+        with pytest.raises(ValueError, match="model 'inner' can't be a part of itself"):
+            inner.add(part)
+
+
+def test_dicts_of_outputs_may_have_losses_for_some() -> None:
+    x = keras.Input((4,))
+    model = keras.Model(x, {"a": layers.Dense(2)(x), "b": layers.Dense(1)(x), "c": layers.Dense(1)(x)})
+    model.compile("sgd", {"c": "mse", "a": "mse"}, loss_weights={"c": 2.0, "a": 1.0}, metrics={"b": ["mae"]})
+    y = {"a": Y[1], "b": Y[1][:, :1], "c": Y[1][:, 1:]}
+    found = model.evaluate(X[0], y, verbose=0, return_dict=True)
+    assert list(found) == ["a_loss", "b_mae", "c_loss", "loss"]
+    assert found["loss"] == pytest.approx(found["a_loss"] + 2 * found["c_loss"])
+    # The losses come in the order of the dict of losses.
+    assert model.metrics_names == ["loss", "c_loss", "a_loss", "b_mae"]
+    assert model.evaluate(X[0], y, verbose=0) == [found[name] for name in model.metrics_names]
+
+
+@pytest.mark.parametrize("argument", ["loss", "metrics", "weighted_metrics"])
+def test_names_that_the_one_output_does_not_have(argument: str) -> None:
+    x = keras.Input((4,))
+    model = keras.Model(x, {"key": layers.Dense(2, name="last")(x)})
+    for name in ("key", "last"):
+        model.compile("sgd", **{"loss": "mse", argument: {name: "mae"}})
+    with pytest.raises(
+        ValueError, match=f"`{argument}` has the key 'lost', but the model's one output is named 'key' or"
+    ):
+        model.compile("sgd", **{"loss": "mse", argument: {"lost": "mae"}})

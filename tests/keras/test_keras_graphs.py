@@ -197,3 +197,30 @@ def test_files(pair: Pair, suffix: str, tmp_path: Path) -> None:
         assert summary(again, expand_nested=True) == summary(
             api.models.model_from_json(model.to_json()), expand_nested=True
         )
+
+
+@pytest.mark.parametrize("keys", [("z", "a", "m"), ("m", "z"), ("a",)])
+def test_losses_of_a_dict_of_outputs(keys: tuple[str, ...]) -> None:
+    """Some outputs may have no loss, and the losses come in the order of their dict."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)).astype(np.float32), rng.normal(size=(12, 2)).astype(np.float32)
+    targets = {"a": y, "m": y[:, :1], "z": y[:, 1:]}
+    weights = {key: rng.uniform(size=12).astype(np.float32) for key in targets}
+    found = []
+    for api in (keras, engine):
+        dense, inputs = api.layers.Dense, api.Input((3,))
+        ends = {"z": dense(1)(inputs), "a": dense(2, "tanh")(inputs), "m": dense(1)(inputs)}
+        model = api.Model(inputs, ends)
+        model.set_weights([np.full(weight.shape, 0.1) for weight in model.get_weights()])
+        model.compile(
+            api.optimizers.SGD(0.1),
+            dict.fromkeys(keys, "mse"),
+            loss_weights={key: 0.5 + number for number, key in enumerate(keys)},
+            metrics={"m": ["mae"], "a": ["mae"]},
+            **({"jit_compile": False} if api is keras else {}),
+        )
+        history = model.fit(x, targets, sample_weight=weights, verbose=0, shuffle=False).history
+        found.append([*history.items(), ("evaluate", model.evaluate(x, targets, verbose=0))])
+    for (name, theirs), (ours_name, ours) in zip(*found, strict=True):
+        assert ours_name == name
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)

@@ -164,8 +164,13 @@ class Call:
         self.layer: Any = layer
         self.number = next(_numbers)
         self.inputs, self.mode, self.given = tuple(inputs), mode, given
-        shapes = self._output_shapes()
-        layer._build_for_inputs(self._samples())
+        try:
+            shapes = self._output_shapes()
+            layer._build_for_inputs(self._samples())
+        except ValueError as error:
+            if type(error) is ValueError:
+                error.args = (f"{str(error).rstrip('.')}. {layer.name!r} is called on {self._sources()}",)
+            raise
         self.outputs = tuple(KerasTensor(shape, self) for shape in shapes)
         self.node = layer._symbolic_calls
         layer._symbolic_calls += 1
@@ -174,6 +179,10 @@ class Call:
 
     def _samples(self) -> list[Shape]:
         return [tensor._sample for tensor in self.inputs]
+
+    def _sources(self) -> str:
+        """Returns the inputs as text: the layers that compute them, and their shapes."""
+        return " and ".join(f"the output {tensor.shape} of {tensor.name!r}" for tensor in self.inputs)
 
     def _output_shapes(self) -> list[Shape]:
         shapes: list[Shape] = self.layer._output_shapes_for(self._samples())

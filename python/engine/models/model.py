@@ -66,8 +66,14 @@ from engine._data.sources import Samples, Source, unpacked
 from engine._data.strings import keeping_strings, numbers_of_strings, with_dtype
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._training.checked_samples import Targeting, checked_targets, rows_of, samples_of
-from engine._training.compile_arguments import Compiled
-from engine._training.diagnostic_warnings import all_finite, warn_of_layers, warn_of_loss, warn_of_weights
+from engine._training.compile_arguments import Compiled, require_names_of_output
+from engine._training.diagnostic_warnings import (
+    all_finite,
+    warn_of_layers,
+    warn_of_loss,
+    warn_of_unread_inputs,
+    warn_of_weights,
+)
 from engine._training.fit_arguments import (
     BATCH_SIZE,
     FitOptions,
@@ -291,7 +297,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 selects the crossentropy that matches the labels. With None the loss is the sum of what layers add
                 to it (penalties and `add_loss`), and `fit` needs no `y`. For a model with several outputs one loss
                 for all, or a list or a dict by the names of outputs; the loss of the model is their sum. None in
-                such a list or dict is an output without a loss.
+                such a list or dict is an output without a loss, and so is one that a dict lacks, if the outputs are a
+                dict.
             loss_weights: factor by which the loss is multiplied, or a list or dict of factors as for `loss`. It
                 doesn't scale regularization penalties.
             metrics: list of names or instances from `engine.metrics`. "accuracy" selects the accuracy that matches
@@ -314,7 +321,13 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock:
             self._require_idle("compiled")
             names = self._names_of_outputs if len(self._wiring.outputs) > 1 else ()
-            compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics, outputs=names)
+            by_key = self._structures[1].kind is dict
+            if not names and self._starts:
+                known = {*self._structures[1].keys, *self.output_names}
+                require_names_of_output(known, loss=loss, metrics=metrics, weighted_metrics=weighted_metrics)
+            compiled = Compiled(
+                optimizer, loss, loss_weights, metrics, weighted_metrics, outputs=names, by_key=by_key
+            )
             self._apply(compiled)
             self._compile_arguments = {
                 "loss": loss,
@@ -1349,6 +1362,9 @@ class Model(Part, SaysWhatIsLeftOut):
             self._trained_with = compiled
             shapes = shapes_along([start.sample_shape for start in self._starts], *self._network)
             warn_of_layers(compiled, self._network.leaves, shapes.values, paths_to_outputs(self._network))
+            warn_of_unread_inputs(
+                self.name, [start.name for start in self._starts], self._network.wiring.reads
+            )
 
     def _warn_of_loss(self, compiled: Compiled, loss: float, source: Source) -> None:
         """Warns, once for each `compile`, that the loss became NaN or infinite."""
