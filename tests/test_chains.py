@@ -84,7 +84,7 @@ def test_layers_know_their_place() -> None:
         (lambda: keras.Model(keras.Input((3,)), np.zeros(3)), "`outputs` must be what Input"),
         (
             lambda: keras.Model(keras.Input((3,)), layers.Dense(2)(keras.Input((3,)))),
-            r"but they depend on another Input\(\), <KerasTensor .*>: add that to `inputs`",
+            r"but they depend on another Input\(\), <KerasTensor .*>, which layer .dense.* reads: add that to `inputs`",
         ),
         (
             lambda: keras.Model(keras.Input((3,)), layers.Dense(2)(keras.Input((3,))), training=True),
