@@ -150,3 +150,9 @@ def test_weights_of_steps(shape: tuple[int, ...]) -> None:
     both, weights = twins(make), RNG.random(shape, np.float32)
     assert_same_histories(*both.fit(x, y, epochs=2, batch_size=4, sample_weight=weights))
     both.assert_same_weights()
+
+
+def test_class_indices_get_a_hint() -> None:
+    model = model_with("MeanSquaredError")(engine)
+    with pytest.warns(UserWarning, match=r"If it holds class indices, .* or pass to_categorical\(y, 3\)"):
+        model.evaluate(X, COLUMN.astype(int), verbose=0)

@@ -227,6 +227,11 @@ def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
             f"`{name}` has one number for each {'row of outputs' if targeting.rows else 'sample'}, shape {array.shape}, but "
             f"the model has {targeting.width} outputs: as in Keras, each output is compared with this number"
         )
+        if array.dtype.kind in "iu":
+            message += (
+                f". If it holds class indices, use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, "
+                f"{targeting.width})"
+            )
         warnings.warn(message, stacklevel=2)
         array = np.broadcast_to(array, (len(array), *shape))
     elif array.shape[1:] == (*shape, 1):
