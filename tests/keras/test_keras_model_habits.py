@@ -192,3 +192,12 @@ def test_a_clone_with_another_input(api: Any) -> None:
     np.testing.assert_array_equal(copy.predict(X, verbose=0), model.predict(X, verbose=0))
     with pytest.raises(ValueError, match="input_tensors"):
         api.models.clone_model(model, input_tensors=[inputs, api.Input((3,))])
+
+
+@APIS
+def test_jit_compile_may_be_assigned(api: Any) -> None:
+    model = compiled(api)
+    assert model.jit_compile is True
+    model.jit_compile = False
+    model.fit(X, Y, verbose=0)
+    assert (model.jit_compile, compiled(api, jit_compile=False).jit_compile) == (False, False)

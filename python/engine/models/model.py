@@ -261,6 +261,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._compile_arguments: dict[str, Any] = {}
         self._uncompiled_optimizer: Optimizer | None = None  # assigned before `compile`
         self._run_eagerly = False
+        self._jit_compile = True
 
         # Training.
         self.history: History | None = None
@@ -339,6 +340,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 "jit_compile": jit_compile,
             }
             self._compiled, self._run_eagerly = compiled, run_eagerly
+            self._jit_compile = bool(jit_compile)
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain Python values; an empty dict before `compile`."""
@@ -421,6 +423,15 @@ class Model(Part, SaysWhatIsLeftOut):
     @run_eagerly.setter
     def run_eagerly(self, value: bool) -> None:
         self._run_eagerly = flag(value, "run_eagerly")
+
+    @property
+    def jit_compile(self) -> bool:
+        """The argument `jit_compile` of `compile`, True for "auto". It has no effect: the model is always compiled ahead."""
+        return self._jit_compile
+
+    @jit_compile.setter
+    def jit_compile(self, value: bool) -> None:
+        self._jit_compile = flag(value, "jit_compile")
 
     def _direction_of(self, name: str) -> str | None:
         """Returns "up" if larger values of the loss or metric `name` are better, "down" if smaller ones; None if unknown."""
