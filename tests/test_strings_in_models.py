@@ -80,6 +80,42 @@ def test_files(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_array_equal(copied.predict(TEXTS, verbose=0), model.predict(TEXTS, verbose=0))
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".npz", ".h5", ".safetensors"])
+def test_files_with_factors_of_terms(tmp_path: Path, suffix: str) -> None:
+    """The weights of the mode "tf_idf" are variables in Keras' format and in the config in all."""
+    vectorize = layers.TextVectorization(output_mode="tf_idf", ngrams=2)
+    vectorize.adapt(TEXTS)
+    model = keras.Sequential([keras.Input((1,), dtype="string"), vectorize, layers.Dense(2)])
+    model.compile("sgd", "mse")
+    model.save(tmp_path / f"model{suffix}")
+    again = keras.saving.load_model(tmp_path / f"model{suffix}")
+    np.testing.assert_array_equal(again.predict(TEXTS, verbose=0), model.predict(TEXTS, verbose=0))
+    assert again.layers[0].get_config() == vectorize.get_config()
+    if suffix == ".keras":
+        h5py = pytest.importorskip("h5py")
+        with (
+            zipfile.ZipFile(tmp_path / "model.keras") as archive,
+            h5py.File(archive.open("model.weights.h5"), "r") as weights,
+        ):
+            assert "idf_weights" in weights["layers/text_vectorization/vars"]
+
+
+def test_no_strings() -> None:
+    none: list[str] = []
+    model = reader()
+    assert model(none).shape == (0, 1)
+    assert model(np.array(none)).shape == (0, 1)
+    for mode in ("int", "count", "multi_hot"):
+        width = {"int": 0}.get(mode, 3)
+        layer = layers.TextVectorization(output_mode=mode, vocabulary=["a", "b"])
+        assert layer(none).shape == (0, width)
+        assert layer(["", ""]).shape == (2, width)
+    lookup = layers.StringLookup(vocabulary=["a"], output_mode="count")
+    assert lookup(np.zeros((0, 2), "U1")).shape == (0, 2)
+    assert lookup(np.zeros((3, 0), "U1")).tolist() == [[0, 0]] * 3
+    assert layers.Hashing(3)(np.array(none)).shape == (0,)
+
+
 def test_files_of_keras(tmp_path: Path) -> None:
     """In Keras' archives an adapted vocabulary isn't in the config but in a file of its own."""
     model = reader()
