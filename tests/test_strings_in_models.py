@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 import threading
+import weakref
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,15 @@ def test_strings_are_forgotten() -> None:
         thread.join()
     for result in results:
         np.testing.assert_array_equal(result, results[0])
+
+
+def test_models_are_freed() -> None:
+    model, data = mixed()
+    model.predict(data, verbose=0)
+    alive = [weakref.ref(each) for each in (model, *model.layers)]
+    del model
+    gc.collect()
+    assert not [each() for each in alive if each() is not None]
 
 
 def test_what_is_refused() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -198,7 +199,7 @@ class HashedCrossing(ValueLayer):
         del lowered
         (outputs,) = self._output_shapes_for(samples)
         join: Operation = {**ConcatenateOperation(kind="concatenate", groups=1)}
-        host = CrossingHost(self._outputs_of)
+        host = CrossingHost(weakref.ref(self))
         cross: Operation = {
             "kind": "custom",
             "units": math.prod(outputs),
@@ -235,11 +236,11 @@ class CrossingHost(NamedTuple):
     """The host step of a `HashedCrossing` in a model.
 
     Args:
-        function: returns the outputs for a list of features (n,).
+        layer: its model owns the core's program as well, so that a strong reference would be a cycle.
         dtypes: of the features.
     """
 
-    function: Callable[[Sequence[Any]], NDArray[Any]]
+    layer: weakref.ref[HashedCrossing]
     dtypes: tuple[str, ...] = ()
 
     def __call__(self, step: LayerStep) -> None:
@@ -248,8 +249,12 @@ class CrossingHost(NamedTuple):
             if step["gradient"] is not None:
                 step["gradient"][...] = 0
             return
+        layer = self.layer()
+        if layer is None:
+            msg = "the layer that this program needs does not exist any more"
+            raise RuntimeError(msg)
         features = [with_dtype(*each) for each in zip(step["inputs"].T, self.dtypes, strict=True)]
-        step["outputs"][...] = self.function(features).reshape(len(step["outputs"]), -1)
+        step["outputs"][...] = layer._outputs_of(features).reshape(len(step["outputs"]), -1)
 
 
 def _bytes_of(value: Any) -> bytes:
