@@ -278,5 +278,5 @@ def test_clones(how: str, recursive: bool, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_sequential_takes_no_call_function() -> None:
     for api in (keras, engine):
         model = api.Sequential([api.Input((3,)), api.layers.Dense(2)])
-        with pytest.raises(ValueError, match="`call_function`.* Sequential"):
+        with pytest.raises(ValueError, match=r"`call_function`.* Sequential"):
             api.models.clone_model(model, call_function=lambda layer, x: layer(x))
