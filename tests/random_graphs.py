@@ -72,6 +72,10 @@ class RandomGraph:
         ]
         return self._packed(arrays, self.input_form, "input")
 
+    def packed_inputs(self, values: list[Any]) -> Any:
+        """Returns one value for each input in the form of the inputs."""
+        return self._packed(values, self.input_form, "input")
+
     def _form(self, count: int) -> type | None:
         form = FORMS[self._rng.integers(len(FORMS))]
         return None if count == 1 and self._rng.random() < 0.6 else form

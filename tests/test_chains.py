@@ -83,7 +83,7 @@ def test_layers_know_their_place() -> None:
         (lambda: keras.Model(keras.Input((3,)), np.zeros(3)), "`outputs` must be what Input"),
         (
             lambda: keras.Model(keras.Input((3,)), layers.Dense(2)(keras.Input((3,)))),
-            r"but they depend on another Input\(\), <KerasTensor .*>: add that to `inputs`",
+            r"but they depend on another Input\(\), <KerasTensor .*>, which layer .dense.* reads: add that to `inputs`",
         ),
         (
             lambda: keras.Model(keras.Input((3,)), layers.Dense(2)(keras.Input((3,))), training=True),
@@ -105,7 +105,7 @@ def test_weights_have_names_and_can_be_assigned(blobs: Blobs) -> None:
     model = classifier()
     layer = model.layers[0]
     kernel = layer.kernel
-    assert (kernel.name, kernel.path, kernel.trainable) == ("kernel", f"{layer.name}/kernel", True)
+    assert (kernel.name, kernel.path, kernel.trainable) == ("kernel", f"{layer.path}/kernel", True)
     assert type(kernel.numpy()) is type(kernel.value) is type(kernel * 2) is np.ndarray
     with pytest.raises(ValueError, match="read-only"):
         kernel[0] = 1

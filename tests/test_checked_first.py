@@ -82,6 +82,8 @@ EVALUATE = {
     "callbacks": CALLBACKS,
     "return_dict": FLAGS,
 }
+# One number is the weight of all samples of a batch.
+WEIGHTS_OF_BATCH = [each for each in WEIGHTS if not isinstance(each, (int, float))]
 # An empty batch is accepted by `predict_on_batch`, and its outputs are empty.
 ASKED = [each for each in FIT["x"] if getattr(each, "shape", None) != (0, *X.shape[1:])]
 OUTPUTS: list[Any] = [3, "text", np.ones((3, CLASSES), np.float32), np.ones((SAMPLES, CLASSES)), []]
@@ -99,11 +101,11 @@ WRONG: dict[str, dict[str, list[Any]]] = {
     "train_on_batch": {
         "x": FIT["x"],
         "y": FIT["y"],
-        "sample_weight": WEIGHTS,
+        "sample_weight": WEIGHTS_OF_BATCH,
         "class_weight": FIT["class_weight"],
         "return_dict": FLAGS,
     },
-    "test_on_batch": {"x": FIT["x"], "y": FIT["y"], "sample_weight": WEIGHTS, "return_dict": FLAGS},
+    "test_on_batch": {"x": FIT["x"], "y": FIT["y"], "sample_weight": WEIGHTS_OF_BATCH, "return_dict": FLAGS},
     "predict_on_batch": {"x": ASKED},
     "__call__": {"x": ASKED, "training": FLAGS},
 }

@@ -353,8 +353,6 @@ def test_what_is_no_graph() -> None:
         keras.Sequential([model])
     with pytest.raises(ValueError, match=r"each layer of a Sequential has one output, but '.*' has 2"):
         keras.Sequential([a, keras.Model(a, [layers.Dense(1)(a), layers.Dense(2)(a)])])
-    with pytest.raises(ValueError, match="all lengths must be known so far"):
-        keras.Model([keras.Input((None,)), a], a)
 
 
 def test_an_array_for_the_outputs_is_for_one_output() -> None:
@@ -473,3 +471,169 @@ def test_diagrams(rankdir: str, tmp_path: Path) -> None:
             )
     keras.utils.plot_model(model, tmp_path / "model.svg", rankdir=rankdir, show_shapes=True)
     assert (tmp_path / "model.svg").read_text().count("<text") == 3 * 5
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize("batches", [False, True])
+def test_class_weights_of_several_outputs(by_name: bool, batches: bool) -> None:
+    """Keras 2 took them so. They do the same as sample weights."""
+    weights = {0: 1.0, 1: 2.5, 2: 0.5}
+    class_weight: Any = {"kind": weights} if by_name else [weights, None]
+    sample_weight = [np.array([weights[kind] for kind in Y[0]], np.float32), np.ones(COUNT, np.float32)]
+    model, twin = two_by_two(), two_by_two()
+    twin.set_weights(model.get_weights())
+    if batches:
+        model.fit(iter([(X, Y)] * 2), steps_per_epoch=2, verbose=0, class_weight=class_weight)
+        twin.fit(iter([(X, Y, sample_weight)] * 2), steps_per_epoch=2, verbose=0)
+    else:
+        model.fit(X, Y, shuffle=False, verbose=0, class_weight=class_weight)
+        twin.fit(X, Y, shuffle=False, verbose=0, sample_weight=sample_weight)
+    model.train_on_batch(X, Y, class_weight=class_weight)
+    twin.train_on_batch(X, Y, sample_weight=sample_weight)
+    for ours, theirs in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_wrong_class_weights_of_several_outputs() -> None:
+    with pytest.raises(
+        ValueError, match="`class_weight` has an entry 'sort', but the outputs are kind, size"
+    ):
+        two_by_two().fit(X, Y, class_weight={"sort": {0: 1.0}})
+    with pytest.raises(ValueError, match="pass a list with one for each of the 2 outputs"):
+        two_by_two().fit(X, Y, class_weight=[{0: 1.0}])
+    with pytest.raises(TypeError, match="`class_weight` must be a dict of class index -> weight"):
+        two_by_two().fit(X, Y, class_weight=[3.0, None])
+
+
+def test_the_targets_of_one_output_by_its_name() -> None:
+    inputs = keras.Input((3,), name="in")
+    model = keras.Model(inputs, keras.layers.Dense(1, name="out")(inputs))
+    model.compile("sgd", {"out": "mse"}, metrics={"out": ["mae"]})
+    x, y = np.ones((4, 3), np.float32), np.arange(4.0)[:, None]
+    given = model.evaluate({"in": x}, {"out": y}, sample_weight={"out": np.arange(4)}, verbose=0)
+    assert given == model.evaluate(x, y, sample_weight=np.arange(4), verbose=0)
+    with pytest.raises(TypeError, match=r"`y` must be one array, .* but is a dict of \['other'\]"):
+        model.evaluate(x, {"other": y}, verbose=0)
+
+
+def test_batches_without_samples() -> None:
+    """Keras returns outputs without samples, too."""
+    model = two_by_two()
+    nothing = (
+        [each[:0] for each in X] if isinstance(X, list) else {name: each[:0] for name, each in X.items()}
+    )
+    for outputs in (model(nothing), model.predict_on_batch(nothing)):
+        values = outputs.values() if isinstance(outputs, dict) else outputs
+        assert [np.shape(each) for each in values] == [(0, *shape[1:]) for shape in model.output_shape]
+    a, b = keras.Input((None,), name="a"), keras.Input((2,), name="b")
+    mean = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(5, 3)(a))
+    joined = keras.Model([a, b], keras.layers.Concatenate()([mean, b]))
+    assert np.shape(joined([np.zeros((0, 7)), np.zeros((0, 2))])) == (0, 5)
+    with pytest.raises(ValueError, match=r"`x\['b'\]` must have shape \(n, 2\)"):
+        joined([np.zeros((0, 7)), np.zeros((0, 3))])
+    with pytest.raises(ValueError, match=r"same number of samples|is empty"):
+        joined([np.zeros((0, 7)), np.zeros((4, 2))])
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "LR", "BT", "RL"])
+def test_a_graph_within_is_drawn_in_a_frame(rankdir: str) -> None:
+    inner = two_by_two()
+    x, y = keras.Input((4,)), keras.Input((3,))
+    chain = keras.Sequential([keras.Input((4,)), layers.Dense(5), layers.Dense(4)])
+    model = keras.Model([x, y], inner([chain(x), y]))
+    shown = model_plot.Shown(True, False, True, False, False, nested=True)
+    drawing = model_plot._unfolded(model_plot._drawing_of(model, shown, rankdir))
+    alone = model_plot._drawing_of(inner, shown, rankdir)
+    frames = [cell for cell in drawing.cells if cell.fill == model_plot.PALE]
+    assert [(frame.width, frame.height) for frame in frames] == [(alone.width, alone.height)]
+    (frame,) = frames
+    within = [
+        cell
+        for cell in drawing.cells
+        if frame.x < cell.x and cell.x + cell.width < frame.x + frame.width
+        if frame.y < cell.y and cell.y + cell.height < frame.y + frame.height
+    ]
+    assert [cell.text for cell in within] == [cell.text for cell in alone.cells]
+    assert len(drawing.arrows) == len(alone.arrows) + 3
+    assert not any(cell.inner for cell in drawing.cells)
+
+
+def test_a_layer_that_reads_what_comes_of_it_is_drawn_for_each_call() -> None:
+    x, same = keras.Input((4,), name="x"), layers.Dense(4, name="same")
+    first = same(x)
+    model = keras.Model(x, layers.Add(name="sum")([first, same(layers.ReLU(name="relu")(first))]))
+    assert [(part.name, sources) for part, _, _, sources in model._diagram()] == [
+        ("x", []), ("same", [0]), ("relu", [1]), ("same", [2]), ("sum", [1, 3])
+    ]  # fmt: skip
+
+
+def test_shapes_that_do_not_fit_name_the_layers_that_are_called_on() -> None:
+    x = keras.Input((4,), name="x")
+    three, five = layers.Dense(3, name="three")(x), layers.Dense(5, name="five")(x)
+    sources = r"'{}' is called on the output \(None, 3\) of 'three' and the output \(None, 5\) of 'five'$"
+    with pytest.raises(ValueError, match=sources.format("sum")):
+        layers.Add(name="sum")([three, five])
+    shared = layers.Dense(2, name="shared")
+    shared(three)
+    with pytest.raises(
+        ValueError, match=r"kernel of shape .*'shared' is called on the output \(None, 5\) of 'five'"
+    ):
+        shared(five)
+    with pytest.raises(ValueError, match=sources.format("both")):
+        two_by_two_named("both")([three, five])
+
+
+def two_by_two_named(name: str) -> keras.Model:
+    a, b = keras.Input((3,)), keras.Input((3,))
+    return keras.Model([a, b], layers.Add()([a, b]), name=name)
+
+
+def test_outputs_that_depend_on_another_input_name_the_layer_that_reads_it() -> None:
+    x, y = keras.Input((4,), name="x"), keras.Input((4,), name="y")
+    with pytest.raises(
+        ValueError, match=r"another Input\(\), .*name=y>, which layer 'both' reads: add that to `inputs`"
+    ):
+        keras.Model(x, layers.Dense(1)(layers.Add(name="both")([layers.Dense(4)(x), y])))
+
+
+def test_an_input_that_nothing_reads_is_told_when_training_begins() -> None:
+    x, y = keras.Input((4,), name="x"), keras.Input((3,), name="y")
+    model = keras.Model([x, y], layers.Dense(2)(x), name="half")
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="no layer of model 'half' reads its input 'y'"):
+        model.fit(X, Y[1], verbose=0)
+    model.fit(X, Y[1], verbose=0)
+
+
+def test_models_that_would_contain_themselves() -> None:
+    inner = keras.Sequential([keras.Input((3,)), layers.Dense(3)], name="inner")
+    x = keras.Input((3,))
+    outer = keras.Model(x, layers.Add()([inner(x), x]))
+    for part in (inner, outer, keras.Sequential([outer])):
+        with pytest.raises(ValueError, match="model 'inner' can't be a part of itself"):
+            inner.add(part)
+
+
+def test_dicts_of_outputs_may_have_losses_for_some() -> None:
+    x = keras.Input((4,))
+    model = keras.Model(x, {"a": layers.Dense(2)(x), "b": layers.Dense(1)(x), "c": layers.Dense(1)(x)})
+    model.compile("sgd", {"c": "mse", "a": "mse"}, loss_weights={"c": 2.0, "a": 1.0}, metrics={"b": ["mae"]})
+    y = {"a": Y[1], "b": Y[1][:, :1], "c": Y[1][:, 1:]}
+    found = model.evaluate(X[0], y, verbose=0, return_dict=True)
+    assert list(found) == ["a_loss", "b_mae", "c_loss", "loss"]
+    assert found["loss"] == pytest.approx(found["a_loss"] + 2 * found["c_loss"])
+    # The losses come in the order of the dict of losses.
+    assert model.metrics_names == ["loss", "c_loss", "a_loss", "b_mae"]
+    assert model.evaluate(X[0], y, verbose=0) == [found[name] for name in model.metrics_names]
+
+
+@pytest.mark.parametrize("argument", ["loss", "metrics", "weighted_metrics"])
+def test_names_that_the_one_output_does_not_have(argument: str) -> None:
+    x = keras.Input((4,))
+    model = keras.Model(x, {"key": layers.Dense(2, name="last")(x)})
+    for name in ("key", "last"):
+        model.compile("sgd", **{"loss": "mse", argument: {name: "mae"}})
+    with pytest.raises(
+        ValueError, match=f"`{argument}` has the key 'lost', but the model's one output is named 'key' or"
+    ):
+        model.compile("sgd", **{"loss": "mse", argument: {"lost": "mae"}})

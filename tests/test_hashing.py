@@ -108,6 +108,14 @@ def test_config() -> None:
     config = layer.get_config()
     assert config["salt"] == [7, 7]
     assert layers.Hashing.from_config(config).get_config() == config
+    keras = {
+        "module": "keras",
+        "class_name": "DTypePolicy",
+        "config": {"name": "int32"},
+        "registered_name": None,
+    }
+    for made in (layers.Hashing(3, dtype=keras), layers.HashedCrossing(3, dtype=keras)):
+        assert made.dtype == "int32"
     crossing = layers.HashedCrossing(9, output_mode="one_hot")
     assert layers.HashedCrossing.from_config(crossing.get_config()).get_config() == crossing.get_config()
 

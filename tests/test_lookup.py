@@ -50,6 +50,14 @@ def test_strings(options: Any, inputs: Any, expected: Any) -> None:
     assert pickle.loads(pickle.dumps(layer))(inputs).tolist() == expected
 
 
+def test_the_older_place_of_the_layers() -> None:
+    from engine.layers.experimental import preprocessing
+
+    assert layers.experimental.preprocessing is preprocessing
+    assert preprocessing.StringLookup is layers.StringLookup
+    assert all(getattr(layers, name) is getattr(preprocessing, name) for name in preprocessing.__all__)
+
+
 def test_one_string() -> None:
     layer = layers.StringLookup(vocabulary=LETTERS)
     assert layer("b").tolist() == 2

@@ -67,3 +67,55 @@ def test_a_damaged_pickle_says_so() -> None:
     restore, (data, classes) = classifier().__reduce__()
     with pytest.raises(ValueError, match="a pickled model: this is no zip archive"):
         restore(data[:100], classes)
+
+
+class OwnLoss(keras.losses.MeanSquaredError):
+    pass
+
+
+class OwnMetric(keras.metrics.MeanAbsoluteError):
+    pass
+
+
+class OwnOptimizer(keras.optimizers.SGD):
+    pass
+
+
+class OwnSchedule(keras.optimizers.schedules.ExponentialDecay):
+    pass
+
+
+class OwnPenalty(keras.regularizers.L2):
+    pass
+
+
+def own_metric(y_true: Any, y_pred: Any) -> Any:
+    return np.mean(y_pred, axis=-1)
+
+
+def own_start(shape: Any, dtype: Any = None) -> Any:
+    return np.full(shape, 0.25, np.float32)
+
+
+def test_what_is_compiled_may_be_of_the_user(again: Callable[[Any], Any], blobs: Blobs) -> None:
+    """None of these classes and functions is registered."""
+    dense = layers.Dense(1, kernel_initializer=own_start, kernel_regularizer=OwnPenalty(0.01))
+    model = keras.Sequential([keras.Input((blobs.x.shape[1],)), dense])
+    model.compile(
+        OwnOptimizer(OwnSchedule(0.1, 10, 0.9)), OwnLoss(), metrics=[OwnMetric(name="own"), own_metric, "mse"]
+    )
+    model.fit(blobs.x, blobs.y, verbose=0)
+    other = again(again(model))
+    assert type(other.optimizer) is OwnOptimizer
+    logs = [each.evaluate(blobs.x, blobs.y, verbose=0, return_dict=True) for each in (model, other)]
+    assert logs[0] == logs[1]
+    assert set(logs[0]) == {"own", "own_metric", "mse", "loss"}
+
+
+def test_functions_within_functions_do_not_hinder_a_pickle(again: Callable[[Any], Any]) -> None:
+    def local(x: Any) -> Any:
+        return x
+
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    model.layers[0].kept = [local, lambda x: x]
+    assert again(model).built

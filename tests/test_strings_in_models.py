@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 import threading
+import weakref
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,42 @@ def test_files(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_array_equal(copied.predict(TEXTS, verbose=0), model.predict(TEXTS, verbose=0))
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".npz", ".h5", ".safetensors"])
+def test_files_with_factors_of_terms(tmp_path: Path, suffix: str) -> None:
+    """The weights of the mode "tf_idf" are variables in Keras' format and in the config in all."""
+    vectorize = layers.TextVectorization(output_mode="tf_idf", ngrams=2)
+    vectorize.adapt(TEXTS)
+    model = keras.Sequential([keras.Input((1,), dtype="string"), vectorize, layers.Dense(2)])
+    model.compile("sgd", "mse")
+    model.save(tmp_path / f"model{suffix}")
+    again = keras.saving.load_model(tmp_path / f"model{suffix}")
+    np.testing.assert_array_equal(again.predict(TEXTS, verbose=0), model.predict(TEXTS, verbose=0))
+    assert again.layers[0].get_config() == vectorize.get_config()
+    if suffix == ".keras":
+        h5py = pytest.importorskip("h5py")
+        with (
+            zipfile.ZipFile(tmp_path / "model.keras") as archive,
+            h5py.File(archive.open("model.weights.h5"), "r") as weights,
+        ):
+            assert "idf_weights" in weights["layers/text_vectorization/vars"]
+
+
+def test_no_strings() -> None:
+    none: list[str] = []
+    model = reader()
+    assert model(none).shape == (0, 1)
+    assert model(np.array(none)).shape == (0, 1)
+    for mode in ("int", "count", "multi_hot"):
+        width = {"int": 0}.get(mode, 3)
+        layer = layers.TextVectorization(output_mode=mode, vocabulary=["a", "b"])
+        assert layer(none).shape == (0, width)
+        assert layer(["", ""]).shape == (2, width)
+    lookup = layers.StringLookup(vocabulary=["a"], output_mode="count")
+    assert lookup(np.zeros((0, 2), "U1")).shape == (0, 2)
+    assert lookup(np.zeros((3, 0), "U1")).tolist() == [[0, 0]] * 3
+    assert layers.Hashing(3)(np.array(none)).shape == (0,)
+
+
 def test_files_of_keras(tmp_path: Path) -> None:
     """In Keras' archives an adapted vocabulary isn't in the config but in a file of its own."""
     model = reader()
@@ -140,12 +178,20 @@ def test_mixed_columns() -> None:
     np.testing.assert_array_equal(copied.predict(data, verbose=0), training.predict(data, verbose=0))
 
 
-def test_frames_as_dicts_of_columns() -> None:
+def test_frames_are_dicts_of_columns() -> None:
     pandas = pytest.importorskip("pandas")
     model, data = mixed()
     frame = pandas.DataFrame(data)
     expected = model.predict(data, verbose=0)[0]
     np.testing.assert_array_equal(model.predict(dict(frame), verbose=0)[0], expected)
+    np.testing.assert_array_equal(model.predict(frame[["kind", "size", "name"]], verbose=0)[0], expected)
+    np.testing.assert_array_equal(model(frame.assign(more=1))[0], expected)
+    training = keras.Model(model.input, model.outputs[1])
+    training.compile("sgd", "mse")
+    training.fit(frame, np.ones(3), validation_data=(frame, np.ones(3)), verbose=0)
+    training.fit(iter([(frame, np.ones(3))]), verbose=0)
+    with pytest.raises(ValueError, match="'name' is missing"):
+        model.predict(frame[["kind", "size"]], verbose=0)
 
 
 def test_models_of_strings_within_models() -> None:
@@ -181,6 +227,15 @@ def test_strings_are_forgotten() -> None:
         np.testing.assert_array_equal(result, results[0])
 
 
+def test_models_are_freed() -> None:
+    model, data = mixed()
+    model.predict(data, verbose=0)
+    alive = [weakref.ref(each) for each in (model, *model.layers)]
+    del model
+    gc.collect()
+    assert not [each() for each in alive if each() is not None]
+
+
 def test_what_is_refused() -> None:
     model, data = mixed()
     with pytest.raises(TypeError, match=r"`x\['name'\]` must hold strings, but entry 0 is 1"):
@@ -190,6 +245,13 @@ def test_what_is_refused() -> None:
         TypeError, match=r"takes numbers, but reads an Input.* of strings: put a StringLookup"
     ):
         keras.Model(start, layers.Dense(1)(start))
+    number, lookup = keras.Input((1,)), layers.StringLookup(vocabulary=["a"])
+    with pytest.raises(TypeError, match="reads strings, but gets numbers: call it on an Input"):
+        keras.Model([start, number], [lookup(start), lookup(number)])
+    with pytest.raises(TypeError, match="reads strings, but gets numbers"):
+        keras.Model(number, lookup(layers.Dense(1)(number)))
+    with pytest.raises(TypeError, match="`x` must hold strings"):
+        keras.Model(number, lookup(number)).predict(np.ones((2, 1)), verbose=0)
     with pytest.raises(ValueError, match="needs `output_sequence_length` in a model"):
         layers.TextVectorization(vocabulary=["a"])(start)
     with pytest.raises(ValueError, match="`invert=True` returns strings"):

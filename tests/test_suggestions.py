@@ -104,6 +104,7 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
     "engine.preprocessing.text": {"Tokeniser": "Tokenizer"},
     "engine.preprocessing.sequence": {"pad_sequence": "pad_sequences"},
     "engine.tree": {"flaten": "flatten"},
+    "engine.wrappers": {"KerasClasifier": "KerasClassifier"},
     "engine.dtype_policies": {"DTypePolcy": "DTypePolicy"},
     "engine.mixed_precision": {"set_global_polcy": "set_global_policy"},
     "engine.layers": {

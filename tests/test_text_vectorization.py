@@ -131,6 +131,8 @@ def test_adapt_takes_batches_and_frames() -> None:
     assert layer.get_vocabulary() == expected
     layer.adapt(iter([(["a b", "b c"], [0, 1]), (["d"], [1])]), steps=1)
     assert layer.get_vocabulary() == expected
+    layer.adapt(["a b", "b c"], batch_size=1)
+    assert layer.get_vocabulary() == expected
     layer.reset_state()
     layer.update_state(["A b!"])
     layer.update_state(["b c"])
@@ -159,6 +161,19 @@ def test_configs() -> None:
     again = TextVectorization.from_config(config)
     assert again.get_config() == config
     np.testing.assert_array_equal(again(["a b2"]), layer(["a b2"]))
+
+
+def test_functions_that_a_config_names_must_be_known() -> None:
+    def unknown(texts: Any) -> Any:
+        return texts
+
+    config = TextVectorization(split=unknown, vocabulary=["a"]).get_config()
+    with pytest.raises(
+        ValueError, match="`split` is an unknown function 'unknown': pass it in `custom_objects`"
+    ):
+        TextVectorization.from_config(config)
+    with keras.utils.custom_object_scope({"unknown": unknown}):
+        assert TextVectorization.from_config(config).get_vocabulary() == ["", "[UNK]", "a"]
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,12 @@ class Part:
         ({"x": Part, "y": [Part]}, {"x__a": 1, "y__0__a": 2}, {"x": ((), {"a": 1}), "y": [((), {"a": 2})]}),
         ("name", {}, "name"),
         ("name", {"a": 1}, ((), {"a": 1})),
+        (["name", Part], {"a": 1, "0__b": 2}, [((), {"a": 1, "b": 2}), ((), {"a": 1})]),
+        ([None, Part], {"a": 1}, [None, ((), {"a": 1})]),
         ([], {}, []),
         (None, {}, None),
+        (Part, {"unknown__a": 1}, ((), {})),
+        ("name", {"unknown__a": 1}, ((), {})),
     ],
 )
 def test_instantiated(items: Any, params: dict[str, Any], expected: Any) -> None:
@@ -64,11 +68,50 @@ def test_a_class_as_a_parameter_is_made_with_its_own() -> None:
     assert made.options["inner"].options == {"a": 1}
 
 
+def test_classes_in_a_list_as_a_parameter_are_made_with_their_own() -> None:
+    made = instantiated(Part, {"inner": [Part, Part], "inner__a": 1, "inner__0__a": 2}, str)
+    assert [each.options for each in made.options["inner"]] == [{"a": 2}, {"a": 1}]
+
+
+def test_a_list_of_losses() -> None:
+    def build(compile_kwargs: dict[str, Any]) -> Any:
+        model = hidden(8, 4, 1, "linear")
+        model.compile(**compile_kwargs)
+        return model
+
+    for loss in (["BinaryCrossentropy"], [BinaryCrossentropy]):
+        found = KerasClassifier(build, loss=loss, loss__from_logits=True, verbose=0).fit(X, Y)
+        assert found.model_.loss[0].from_logits is True
+    with pytest.raises(ValueError, match="there is no loss"):
+        KerasClassifier(build, loss=[None], verbose=0).fit(X, Y)
+
+
+def test_short_names_of_metrics_become_long_in_the_history() -> None:
+    found = regressor(metrics=["mse", "mae"], epochs=1, validation_split=0.25).fit(XR, YR)
+    assert {"mean_squared_error", "mean_absolute_error", "val_mse", "loss"} <= set(found.history_)
+
+
+def test_accuracy_takes_no_parameters_of_a_list() -> None:
+    options: dict[str, Any] = {
+        "loss": "binary_crossentropy",
+        "metrics": ["accuracy", BinaryAccuracy],
+        "verbose": 0,
+    }
+    found = KerasClassifier(for_any_labels, metrics__name="other", **options).fit(X, Y)
+    assert {"accuracy", "other"} <= set(found.history_)
+    with pytest.raises(
+        TypeError, match=r"the parameters 'threshold' are for a class or its name, got 'accuracy'"
+    ):
+        KerasClassifier(for_any_labels, metrics__0__threshold=0.5, **options).fit(X, Y)
+
+
 def test_an_object_takes_no_parameters() -> None:
     with pytest.raises(
         TypeError, match=r"the parameters 'learning_rate' are for a class or its name, got Adam"
     ):
         regressor(optimizer=Adam(), optimizer__learning_rate=0.1).fit(XR, YR)
+    with pytest.raises(TypeError, match=r"the parameters 'patience' are for a class or its name, got <"):
+        classifier(callbacks=[EarlyStopping(), EarlyStopping], callbacks__patience=1).fit(X, Y)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", SGD])
@@ -291,7 +334,9 @@ def test_parameters_are_attributes() -> None:
 
 
 def test_an_unknown_parameter_says_what_it_may_be() -> None:
-    with pytest.raises(ValueError, match=r"invalid parameter 'units' for KerasClassifier.*`model__units`"):
+    with pytest.raises(
+        ValueError, match=r"Invalid parameter 'units' for estimator KerasClassifier.*`model__units`"
+    ):
         classifier().set_params(units=3)
     with pytest.raises(TypeError, match="unexpected keyword argument 'widht'"):
         classifier(model__widht=3).fit(X, Y)

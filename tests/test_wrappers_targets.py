@@ -63,6 +63,24 @@ def test_two_classes(names: list[Any], outputs: int) -> None:
     np.testing.assert_array_equal(found.predict_proba(X)[:, 1], raw[:, -1])
 
 
+@pytest.mark.parametrize(
+    ("outputs", "loss"),
+    [(1, "BinaryCrossentropy"), (3, "SparseCategoricalCrossentropy"), (3, "CategoricalCrossentropy")],
+)
+def test_logits_become_probabilities(outputs: int, loss: str) -> None:
+    x, y = (X, Y) if outputs == 1 else (X3, Y3)
+    found = KerasClassifier(
+        lambda meta: hidden(meta["n_features_in_"], 12, outputs, "linear"),
+        loss=loss, loss__from_logits=True, optimizer="adam", epochs=20, batch_size=10, verbose=0, random_state=0,
+    ).fit(x, y)  # fmt: skip
+    probabilities = found.predict_proba(x)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert probabilities.min() >= 0
+    logits = found.model_.predict(x, verbose=0)
+    expected = (logits[:, 0] > 0) if outputs == 1 else logits.argmax(axis=1)
+    np.testing.assert_array_equal(found.predict(x), expected)
+
+
 def test_one_class() -> None:
     found = classifier(epochs=2).fit(X, np.full(len(X), "same"))
     assert set(found.predict(X)) == {"same"}

@@ -114,13 +114,10 @@ def test_in_estimators_of_estimators() -> None:
     boosted = AdaBoostClassifier(classifier(epochs=5), n_estimators=3, random_state=0).fit(X, Y)
     assert boosted.score(X, Y) > 0.6
     assert CalibratedClassifierCV(classifier(), cv=2).fit(X3, Y3).predict_proba(X3).shape == (150, 3)
-    assert BaggingRegressor(regressor(epochs=3), n_estimators=2, random_state=0).fit(XR, YR).predict(
-        XR
-    ).shape == (120,)
-    assert MultiOutputRegressor(regressor(epochs=1)).fit(XR, np.stack([YR, YR], 1)).predict(XR).shape == (
-        120,
-        2,
-    )
+    bagged = BaggingRegressor(regressor(epochs=3), n_estimators=2, random_state=0, n_jobs=2)
+    assert bagged.fit(XR, YR).predict(XR).shape == (120,)
+    several = MultiOutputRegressor(regressor(epochs=1)).fit(XR, np.stack([YR, YR], 1))
+    assert several.predict(XR).shape == (120, 2)
     logs = TransformedTargetRegressor(regressor(epochs=1), transformer=StandardScaler())
     assert logs.fit(XR, YR).predict(XR).shape == (120,)
     assert is_classifier(classifier())
@@ -170,6 +167,17 @@ def test_a_saved_model_in_a_new_estimator(tmp_path: Path) -> None:
     model = keras.models.load_model(tmp_path / "model.keras")
     again = KerasClassifier(model, verbose=0).initialize(X3, NAMES)
     np.testing.assert_array_equal(again.predict(X3), found.predict(X3))
+
+
+def test_a_loaded_model_of_one_hot_rows_takes_labels() -> None:
+    """The loss of a model from a file or a pickle is a config."""
+    import engine as keras
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile("adam", keras.losses.CategoricalCrossentropy())
+    found = KerasClassifier(copy.deepcopy(model), loss="categorical_crossentropy", verbose=0)
+    assert found.fit(X3, NAMES).predict(X3).shape == (150,)
+    assert clone(KerasClassifier(model, verbose=0)).fit(X3, NAMES).predict(X3).shape == (150,)
 
 
 def test_threads_may_share_an_estimator() -> None:

@@ -197,3 +197,86 @@ def test_files(pair: Pair, suffix: str, tmp_path: Path) -> None:
         assert summary(again, expand_nested=True) == summary(
             api.models.model_from_json(model.to_json()), expand_nested=True
         )
+
+
+@pytest.mark.parametrize("keys", [("z", "a", "m"), ("m", "z"), ("a",)])
+def test_losses_of_a_dict_of_outputs(keys: tuple[str, ...]) -> None:
+    """Some outputs may have no loss, and the losses come in the order of their dict."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)).astype(np.float32), rng.normal(size=(12, 2)).astype(np.float32)
+    targets = {"a": y, "m": y[:, :1], "z": y[:, 1:]}
+    weights = {key: rng.uniform(size=12).astype(np.float32) for key in targets}
+    found = []
+    for api in (keras, engine):
+        dense, inputs = api.layers.Dense, api.Input((3,))
+        ends = {"z": dense(1)(inputs), "a": dense(2, "tanh")(inputs), "m": dense(1)(inputs)}
+        model = api.Model(inputs, ends)
+        model.set_weights([np.full(weight.shape, 0.1) for weight in model.get_weights()])
+        model.compile(
+            api.optimizers.SGD(0.1),
+            dict.fromkeys(keys, "mse"),
+            loss_weights={key: 0.5 + number for number, key in enumerate(keys)},
+            metrics={"m": ["mae"], "a": ["mae"]},
+            **({"jit_compile": False} if api is keras else {}),
+        )
+        history = model.fit(x, targets, sample_weight=weights, verbose=0, shuffle=False).history
+        found.append([*history.items(), ("evaluate", model.evaluate(x, targets, verbose=0))])
+    for (name, theirs), (ours_name, ours) in zip(*found, strict=True):
+        assert ours_name == name
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def branches(api: Any) -> Any:
+    k = api.layers
+    a, b = api.Input((4,), name="a"), api.Input((3,), name="b")
+    inner = api.Sequential([api.Input((5,), name="i"), k.Dense(5, name="within")], name="inner")
+    x, y = api.Input((5,), name="x"), api.Input((5,), name="y")
+    graph = api.Model([x, y], [k.Add(name="sum")([x, y]), k.Dense(2, name="last")(y)], name="graph")
+    shared = k.Dense(5, "tanh", name="shared")
+    left = shared(a)
+    first, second = graph([inner(left), inner(shared(k.Dense(4, name="before")(b)))])
+    end = k.Concatenate(name="end")([first, k.Dropout(0.3, name="drop")(second, training=True)])
+    return api.Model({"a": a, "b": b}, {"end": end, "second": second}, name="whole")
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+@pytest.mark.parametrize("how", ["call", "clone", "inputs", "inputs by name", "computed inputs"])
+def test_clones(how: str, recursive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    texts = []
+    for api in (keras, engine):
+        api.utils.clear_session()
+        model = branches(api)
+
+        def call(layer: Any, *inputs: Any, k: Any = api.layers, **arguments: Any) -> Any:
+            outputs = layer(*inputs, **arguments)
+            drops = isinstance(layer, k.Dense) and layer.name != "shared"
+            return k.Dropout(0.5, name=f"{layer.name}_drop")(outputs) if drops else outputs
+
+        def clone(layer: Any, k: Any = api.layers) -> Any:
+            if isinstance(layer, k.Dense) and layer.name != "last":
+                return k.Dense(layer.units, "relu", use_bias=False, name=f"{layer.name}_too")
+            return type(layer).from_config(layer.get_config())
+
+        a, b = api.Input((4,), name="first"), api.Input((3,), name="other")
+        if how == "computed inputs":
+            a = api.layers.ReLU(name="relu")(a)
+        options = {
+            "call": {"call_function": call},
+            "clone": {"clone_function": clone},
+            "inputs": {"input_tensors": {"a": a, "b": b}},
+            "inputs by name": {"input_tensors": {"b": b, "a": a}},
+            "computed inputs": {"input_tensors": {"a": a, "b": b}},
+        }[how]
+        copy = api.models.clone_model(model, recursive=recursive, **options)
+        text = summary(copy, expand_nested=True)
+        texts.append(text if how != "computed inputs" else [layer.name for layer in copy.layers][2:])
+        assert sorted(copy.output) == ["end", "second"]
+    assert texts[1] == texts[0]
+
+
+def test_a_sequential_takes_no_call_function() -> None:
+    for api in (keras, engine):
+        model = api.Sequential([api.Input((3,)), api.layers.Dense(2)])
+        with pytest.raises(ValueError, match=r"`call_function`.* Sequential"):
+            api.models.clone_model(model, call_function=lambda layer, x: layer(x))

@@ -144,3 +144,21 @@ def test_names_of_tf_keras(api: Any) -> None:
             found = getattr(getattr(expected, module), name)
             if name.islower() and name not in dir(getattr(keras, module)) and callable(found):
                 assert getattr(getattr(ours, module), name).__name__ == found.__name__
+
+
+@APIS
+def test_the_metrics_of_a_layer(api: Any) -> None:
+    class Watched(api.layers.Layer):  # type: ignore[misc, name-defined] # of either library
+        def __init__(self) -> None:
+            super().__init__()
+            self.size = api.metrics.Mean(name="size")
+            self.more = [api.metrics.Sum(name="sum")]
+
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    layer = Watched()
+    assert [metric.name for metric in layer.metrics] == ["size", "sum"]
+    layer.size.update_state([1.0, 3.0])
+    assert float(layer.metrics[0].result()) == 2
+    assert len(layer.metrics_variables) == 3

@@ -181,3 +181,23 @@ def test_trainable_of_a_model_is_a_flag() -> None:
     for make in (functional, sequential):
         with pytest.raises(TypeError, match="`trainable` must be True or False, got 'no'"):
             make(engine, trainable="no")
+
+
+@APIS
+def test_a_clone_with_another_input(api: Any) -> None:
+    model, inputs = functional(api), api.Input((3,), name="other")
+    copy = api.models.clone_model(model, input_tensors=inputs)
+    assert copy.inputs[0].name == "other"
+    copy.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copy.predict(X, verbose=0), model.predict(X, verbose=0))
+    with pytest.raises(ValueError, match="input_tensors"):
+        api.models.clone_model(model, input_tensors=[inputs, api.Input((3,))])
+
+
+@APIS
+def test_jit_compile_may_be_assigned(api: Any) -> None:
+    model = compiled(api)
+    assert model.jit_compile is True
+    model.jit_compile = False
+    model.fit(X, Y, verbose=0)
+    assert (model.jit_compile, compiled(api, jit_compile=False).jit_compile) == (False, False)

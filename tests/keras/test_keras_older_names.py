@@ -160,3 +160,28 @@ def test_modules_of_keras_2(place: str) -> None:
         assert getattr(module, name) is getattr(home(), name)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         module.nothing  # noqa: B018 # the error is what it is about
+
+
+def test_values_through_the_backend() -> None:
+    """`K.set_value(model.optimizer.lr, ...)` is how scripts for Keras 2 change the learning rate."""
+    backend = engine.backend
+    model = classifier(2)
+    backend.set_value(model.optimizer.lr, 0.125)
+    assert backend.get_value(model.optimizer.lr) == backend.get_value(model.optimizer.learning_rate) == 0.125
+    layer = model.layers[0]
+    backend.batch_set_value([(layer.kernel, np.ones((3, 2))), (layer.bias, [2.0, 3.0])])
+    kernel, bias = backend.batch_get_value(layer.weights)
+    np.testing.assert_array_equal(kernel, np.ones((3, 2)))
+    np.testing.assert_array_equal(bias, [2, 3])
+    assert (type(kernel), backend.count_params(layer.kernel)) == (np.ndarray, 6)
+    assert backend.int_shape(model.output) == (None, 2)
+    with pytest.raises(TypeError, match="`x` must be a weight of a layer or a number of an optimizer"):
+        backend.set_value(np.ones(2), 1.0)
+
+
+def test_the_smallest_change_of_a_callback_by_its_old_name() -> None:
+    with pytest.warns(
+        DeprecationWarning, match="the argument `epsilon` is of an older .*: use `min_delta`"
+    ) as caught:
+        callback = engine.callbacks.ReduceLROnPlateau("loss", epsilon=0.25)
+    assert (callback.min_delta, caught[0].filename) == (0.25, __file__)

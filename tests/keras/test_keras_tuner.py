@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -159,3 +160,12 @@ def test_one_process_has_one_of_both() -> None:
 def test_a_missing_package_is_named() -> None:
     code = "import sys; sys.modules['keras_tuner'] = None; from engine.wrappers.keras_tuner import Tuner"
     assert "pip install keras-tuner six" in run(code)
+
+
+def test_the_example_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "wrappers.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)  # KerasTuner writes into the current folder
+    names: dict[str, Any] = {"x": X, "y": Y}
+    exec(example.replace("max_epochs=30", "max_epochs=2"), names)
+    assert names["model"].predict(X, verbose=0).shape == (160, 1)

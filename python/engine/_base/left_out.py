@@ -167,7 +167,7 @@ MEMBERS: Mapping[str, _Reasons] = {
             make_train_function predict_step stateless_compute_loss test_step train_step""",
         _STATELESS: "stateless_call",
         _TREES: "get_state_tree set_state_tree jax_state_sync",
-        _TRACING: "jit_compile rematerialized_call",
+        _TRACING: "rematerialized_call",
         _QUANTIZATION: """
             get_quantization_layer_structure quantization_mode quantize quantized_build quantized_call""",
         "compute_output_shape() tells what comes out": "compute_output_spec symbolic_call",

@@ -240,8 +240,8 @@ def _not_real(value: object, array: Array, name: str) -> str:
 # The end of messages about strings.
 _OF_STRINGS = (
     "strings that stand for classes become indices with np.unique(labels, return_inverse=True) or pandas.factorize(labels), "
-    "and the classifier of engine.sklearn takes them as they are; strings such as '1.5' become numbers with "
-    ".astype('float32')"
+    "and the classifier of engine.sklearn takes them as they are; strings as samples need an Input(shape, dtype='string') and "
+    "a StringLookup, Hashing or TextVectorization; strings such as '1.5' become numbers with .astype('float32')"
 )
 _OF_TIMES = "turn it into a number of units, such as (t - t[0]) / np.timedelta64(1, 'D') for days"
 # The end of messages about other contents, by `dtype.kind`.

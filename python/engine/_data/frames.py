@@ -52,6 +52,12 @@ def column_names(value: Any) -> list[object] | None:
     return list(value.column_names) if _is_arrow_table(value) else None
 
 
+def columns_by_name(value: Any) -> Any:
+    """Returns a frame with columns as a dict of them by their names; other values as they are."""
+    names = column_names(value)
+    return value if names is None else {str(name): value[name] for name in names}
+
+
 def _is_arrow_table(value: Any) -> bool:
     return hasattr(value, "column_names") and hasattr(value, "select")
 
@@ -121,8 +127,8 @@ def columns_that_are_not_real(value: Any, columns: Sequence[object], name: str) 
     these = f": {', '.join(wrong[:_NAMED])}{more}" if wrong else ""
     return (
         f"`{name}` must hold real numbers, but has columns of others{these}. Leave them out, or encode them: categories "
-        "as a column for each with pandas.get_dummies or as indices with pandas.factorize, numbers as such with "
-        ".astype('float32')"
+        "as a column for each with pandas.get_dummies or as indices with pandas.factorize, or each column by a layer with "
+        "utils.FeatureSpace; numbers as such with .astype('float32')"
     )
 
 

@@ -66,6 +66,9 @@ class TargetForm(NamedTuple):
     """Sample weights (n, ..., outputs), if there is one for each output, which only a loss in Python can use. The core has
     none instead. Else None."""
 
+    repeated: bool = False
+    """Whether one target was given for all outputs of a row, so that the core has it once for each output."""
+
     def part(self, index: slice | NDArray[np.integer]) -> TargetForm:
         """Returns the form of some of the samples."""
         kept, weights = (None if array is None else array[index] for array in (self.kept, self.weights))
@@ -76,6 +79,8 @@ class TargetForm(NamedTuple):
         targets: NDArray[Any] = batch["y_true"]
         if self.kept is not None:
             targets = self.kept[batch["indices"]]
+        if self.repeated:
+            targets = targets[..., :1]
         return targets.reshape(-1, *self.shape).view(GivenTargets)
 
     def restored(self, batch: TargetsOfStep) -> NDArray[Any]:

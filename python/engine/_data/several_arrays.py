@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,6 +45,29 @@ def one_for_each(value: Any, names: Sequence[str], argument: str, what: str) -> 
     return list(value)
 
 
+class SideBySide(np.ndarray[Any, np.dtype[np.float32]]):
+    """Samples of several inputs, (n, columns of all inputs), where the number of columns differs from batch to batch.
+
+    `samples` are the shapes of one sample of each input, which the columns alone don't tell.
+    """
+
+    samples: tuple[Shape, ...] = ()
+
+    def __array_finalize__(self, made_from: Any) -> None:
+        self.samples = getattr(made_from, "samples", ())
+
+
+def sample_shape_of(rows: Any) -> Shape:
+    """Returns the shape of one sample of `rows`; for a `SideBySide` the shapes of all inputs, as a tuple of them."""
+    return cast(Shape, rows.samples if isinstance(rows, SideBySide) else tuple(rows.shape[1:]))
+
+
+def inputs_in(sample: Shape) -> list[Shape]:
+    """Returns the shapes of one sample of each input; `sample` is what `sample_shape_of` returned."""
+    first: object = next(iter(sample), None)
+    return list(cast("tuple[Shape, ...]", sample)) if isinstance(first, tuple) else [sample]
+
+
 def side_by_side(
     arrays: Sequence[Any],
     names: Sequence[str],
@@ -57,14 +80,14 @@ def side_by_side(
     Args:
         arrays: the samples of each input, in any form that a single input may have.
         names: of the inputs.
-        shapes: of one sample of each input.
+        shapes: of one sample of each input, with None for an axis of any length.
         tokens: for each input how many different indices it may hold; None if it isn't indices.
         argument: the name of the argument, for messages.
 
     Raises:
         ValueError, TypeError: if samples don't match the inputs, or aren't finite.
     """
-    columns: list[Float32] = []
+    columns, samples = list[Float32](), list[Shape]()
     for array, name, shape, most in zip(arrays, names, shapes, tokens, strict=True):
         label = f"{argument}[{name!r}]"
         rows = unchecked_rows(
@@ -72,7 +95,8 @@ def side_by_side(
         )
         require_tokens(rows, most, label)
         dense = rows[:] if isinstance(rows, LazyRows) else rows
-        flat = as_float32(np.asarray(dense).reshape(len(dense), math.prod(shape)))
+        samples.append(tuple(dense.shape[1:]))
+        flat = as_float32(np.asarray(dense).reshape(len(dense), math.prod(samples[-1])))
         require_finite(flat, dense, label)
         columns.append(flat)
     counts = [len(each) for each in columns]
@@ -80,7 +104,12 @@ def side_by_side(
         each = ", ".join(f"{name!r} has {count}" for name, count in zip(names, counts, strict=True))
         msg = f"all inputs in `{argument}` must have the same number of samples, but {each}"
         raise ValueError(msg)
-    return np.concatenate(columns, axis=1)
+    joined = np.concatenate(columns, axis=1)
+    if not any(None in shape for shape in shapes):
+        return joined
+    with_samples = joined.view(SideBySide)
+    with_samples.samples = tuple(samples)
+    return with_samples
 
 
 def with_rank_of(x: np.ndarray[Any, Any], sample: Shape) -> np.ndarray[Any, Any]:

@@ -21,6 +21,7 @@ from engine._data.array_conversion import Array
 from engine._data.given_targets import TargetForm
 from engine._data.lazy_rows import LazyRows, MappedRows, SparseMatrix, for_core, part_of
 from engine._data.memory_maps import Files, in_a_file
+from engine._data.several_arrays import sample_shape_of
 
 Targets = NDArray[np.int32] | Float32
 Shuffle = Literal["none", "rows", "batches"]
@@ -106,6 +107,28 @@ class OutputTargets(NamedTuple):
         weights = None if self.sample_weight is None else self.sample_weight[index]
         return OutputTargets(self.y[index], weights, self.form.part(index))
 
+    def require_classes(self, argument: str) -> None:
+        """Raises ValueError if the targets stand for no classes, which `argument` needs."""
+        if self.form.kept is not None:
+            msg = (
+                f"`{argument}` needs targets that stand for classes, but only the loss can read those of shape "
+                f"{self.form.shape}"
+            )
+            raise ValueError(msg)
+
+    def with_class_weight(self, class_weight: object) -> OutputTargets:
+        """Returns the targets with weights that are multiplied by those of their classes; None changes nothing."""
+        if class_weight is None:
+            return self
+        self.require_classes("class_weight")
+        y, own, form = self
+        weights = _class_weights(class_weight, y)
+        if form.weights is not None:
+            return OutputTargets(y, None, form._replace(weights=form.weights * weights[..., np.newaxis]))
+        if own is not None:
+            weights = own.reshape(*own.shape, *[1] * (weights.ndim - own.ndim)) * weights
+        return OutputTargets(y, weights, form)
+
 
 class Samples(Source):
     """The source for arrays: checked rows with their targets and weights. It is immutable.
@@ -145,7 +168,7 @@ class Samples(Source):
     @property
     def sample_shape(self) -> Shape:
         """The shape of one sample."""
-        return tuple(self.x.shape[1:])
+        return sample_shape_of(self.x)
 
     @property
     def feature_names(self) -> list[str] | None:
@@ -190,21 +213,23 @@ class Samples(Source):
         return self.part(0, cut), self.part(cut, len(self))
 
     def with_class_weight(self, class_weight: object) -> Samples:
-        """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing."""
+        """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing.
+
+        Args:
+            class_weight: the weights of the classes; for several outputs a list with those of each output.
+        """
         if class_weight is None:
             return self
-        if len(self.outputs) > 1:
-            msg = "`class_weight` is only supported for models with a single output: pass `sample_weight` for each output"
+        if len(self.outputs) == 1:
+            return self._with(self.x, [self.outputs[0].with_class_weight(class_weight)])
+        if not isinstance(class_weight, (list, tuple)) or len(class_weight) != len(self.outputs):
+            msg = (
+                "one dict as `class_weight` is only supported for models with a single output: pass a list with one for "
+                f"each of the {len(self.outputs)} outputs, or a dict of them by the names of outputs; got {class_weight!r}"
+            )
             raise ValueError(msg)
-        self._require_classes("class_weight")
-        y, own, form = self.outputs[0]
-        weights = _class_weights(class_weight, y)
-        if form.weights is not None:
-            by_output = form.weights * weights[..., np.newaxis]
-            return self._with(self.x, [OutputTargets(y, None, form._replace(weights=by_output))])
-        if own is not None:
-            weights = own.reshape(*own.shape, *[1] * (weights.ndim - own.ndim)) * weights
-        return self._with(self.x, [OutputTargets(y, weights, form)])
+        pairs = zip(self.outputs, class_weight, strict=True)
+        return self._with(self.x, [output.with_class_weight(each) for output, each in pairs])
 
     def _with(self, x: Rows | LazyRows, outputs: Sequence[OutputTargets]) -> Samples:
         """Returns samples of these arrays, with the same feature names and files."""
@@ -242,7 +267,7 @@ class Samples(Source):
         if len(self.outputs) > 1:
             msg = "`stratify=True` is only supported for models with a single output: leave it out"
             raise ValueError(msg)
-        self._require_classes("stratify")
+        self.outputs[0].require_classes("stratify")
         last = np.zeros(len(self), bool)
         classes = _classes(self.outputs[0].y)
         if classes.ndim > 1:
@@ -254,12 +279,6 @@ class Samples(Source):
         if not last.any():
             raise ValueError(_one_sided(share, len(self), "validation"))
         return self._take(np.flatnonzero(~last)), self._take(np.flatnonzero(last))
-
-    def _require_classes(self, argument: str) -> None:
-        form = self.outputs[0].form
-        if form.kept is not None:
-            msg = f"`{argument}` needs targets that stand for classes, but only the loss can read those of shape {form.shape}"
-            raise ValueError(msg)
 
     def _take(self, index: NDArray[np.intp]) -> Samples:
         x = self.x.take(index) if isinstance(self.x, SparseMatrix) else self.x[index]

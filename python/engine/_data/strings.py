@@ -7,7 +7,6 @@ model uses them any more.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape
+from engine._base.locks import Lock
 from engine._core_interface.cpp import Float32
 
 Text = str | bytes
@@ -98,7 +98,7 @@ class _Table:
     """The strings that stand for themselves as numbers in models, and the numbers."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._users = 0
         self._numbers: dict[Text, int] = {}
         self._strings: list[Text] = []

@@ -31,16 +31,39 @@ def like_predictions(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np
     return targets.reshape(predictions.shape)
 
 
-def paired(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns targets and predictions as float32 of one shape, with the larger number of axes of the two.
+def paired(
+    y_true: ArrayLike, y_pred: ArrayLike, *, broadcast: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns targets and predictions as float32 of one shape.
+
+    As in Keras, a last axis of length 1 that only one of them has is removed, unless the other one is a vector (n,),
+    which becomes (n, 1).
+
+    Args:
+        y_true: targets.
+        y_pred: predictions.
+        broadcast: whether an axis of length 1 may stand for the axis of any length that the other one has.
 
     Raises:
-        ValueError: if the shapes differ by more than a last axis of length 1.
+        ValueError: if the shapes differ otherwise.
     """
     predictions, targets = np.asarray(y_pred, np.float32), np.asarray(y_true, np.float32)
-    if targets.ndim > predictions.ndim:
-        predictions = predictions[..., np.newaxis]
+    if targets.ndim == predictions.ndim + 1 and targets.shape[-1] == 1:
+        targets, predictions = _of_one_rank(targets, predictions)
+    elif predictions.ndim == targets.ndim + 1 and predictions.shape[-1] == 1:
+        predictions, targets = _of_one_rank(predictions, targets)
+    if broadcast and targets.ndim == predictions.ndim:
+        pairs = zip(targets.shape, predictions.shape, strict=True)
+        if all(one == other or 1 in (one, other) for one, other in pairs):
+            targets, predictions = np.broadcast_arrays(targets, predictions)
     return like_predictions(targets, predictions), predictions
+
+
+def _of_one_rank(
+    longer: NDArray[np.float32], shorter: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns both arrays with the same number of axes; `longer` is (..., 1) and has one more than `shorter`."""
+    return (longer, shorter[..., np.newaxis]) if shorter.ndim == 1 else (longer[..., 0], shorter)
 
 
 def class_indices_like(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[np.intp]:
@@ -63,7 +86,7 @@ def class_indices_like(y_true: ArrayLike, predictions: NDArray[Any]) -> NDArray[
 
 
 def weights_like(sample_weight: ArrayLike | None, values: NDArray[Any]) -> NDArray[np.float64]:
-    """Returns `sample_weight`, (n,), (n, 1) or (n, ...), in the shape of `values` (n, ...); ones for None.
+    """Returns `sample_weight`, (n,), (n, 1), (1, n) or (n, ...), in the shape of `values` (n, ...); ones for None.
 
     If `values` is a single number, one for the whole batch, weights of any shape are returned as they are.
 
@@ -75,7 +98,7 @@ def weights_like(sample_weight: ArrayLike | None, values: NDArray[Any]) -> NDArr
     weights = np.asarray(sample_weight, np.float64)
     if values.ndim == 0:
         return weights
-    if weights.shape in (values.shape, (*values.shape, 1)):
+    if weights.shape in (values.shape, (*values.shape, 1), (1, *values.shape)):
         return weights.reshape(values.shape)
     if weights.size == 1 or (values.ndim > 1 and weights.shape in (values.shape[:1], (len(values), 1))):
         return np.broadcast_to(weights.reshape(-1, *[1] * (values.ndim - 1)), values.shape)

@@ -7,6 +7,7 @@ message of an error says which shape or values the loss expects.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -53,6 +54,10 @@ class Targeting(NamedTuple):
     def may_be_indices(self, shape: Shape) -> bool:
         """Returns whether targets can be class indices, if `shape` is that of the targets of one sample."""
         return self.width > 1 and shape in (self.rows, (*self.rows, 1))
+
+    def repeats(self, array: Array) -> bool:
+        """Returns whether targets `array` are one number for each row of outputs, which the loss compares with each output."""
+        return self.loss._broadcasts and self.width > 1 and array.shape[1:] == (*self.rows, 1)
 
     def read_by_core(self, array: Array) -> bool:
         """Returns whether the core can read targets `array` (n, ...). Others are left to a loss in Python."""
@@ -176,7 +181,8 @@ def _form(y: object, array: Array, targeting: Targeting) -> TargetForm:
     elif shape == (targeting.outputs,) and len(targeting.output_shape) > 1:
         shape = targeting.output_shape
     if targeting.read_by_core(array):
-        return TargetForm(shape, array.dtype, None, targeting.output_shape)
+        repeated = targeting.repeats(array)
+        return TargetForm(shape, array.dtype, None, targeting.output_shape, repeated=repeated)
     kept = as_float32(array.reshape(len(array), -1)).reshape(len(array), *shape)
     return TargetForm(shape, array.dtype, kept, targeting.output_shape)
 
@@ -223,6 +229,20 @@ def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
             f"Either use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, {targeting.width})"
         )
         raise ValueError(msg)
+    if targeting.repeats(array):
+        message = (
+            f"`{name}` has one number for each {'row of outputs' if targeting.rows else 'sample'}, shape {array.shape}, but "
+            f"the model has {targeting.width} outputs: as in Keras, each output is compared with this number"
+        )
+        if array.dtype.kind in "iu":
+            message += (
+                f". If it holds class indices, use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, "
+                f"{targeting.width})"
+            )
+        warnings.warn(message, stacklevel=2)
+        array = np.broadcast_to(array, (len(array), *shape))
+    elif array.shape[1:] == (*shape, 1):
+        array = array[..., 0]
     if array.shape[1:] not in (shape, (outputs,)):
         msg = f"`{name}` must have shape {text_of_shape(shape)}, like the model's output, got {array.shape}"
         raise ValueError(msg)
@@ -254,6 +274,8 @@ def _sample_weights(value: object, count: int, targeting: Targeting, name: str) 
     """Returns `value` as float32: (n,), (n, ...) with one weight for each row of outputs, or (n, ..., outputs)."""
     array, shape = real_array(value, name), (count, *targeting.rows)
     outputs = (count, *targeting.output_shape)
+    if array.ndim in (len(shape), len(shape) + 1) and array.shape == (count, *[1] * (array.ndim - 1)):
+        array = array.reshape(count)  # one for each sample, as Keras broadcasts it
     by_row = len(shape) > 1 and array.shape in (shape, (*shape, 1))
     by_output = isinstance(targeting.loss, HostLoss) and targeting.width > 1 and array.shape == outputs
     if not (by_row or by_output) and array.shape not in ((count,), (count, 1)):

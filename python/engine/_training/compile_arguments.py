@@ -6,7 +6,7 @@ core can't, and turns the core's sums into logs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, TypeGuard
@@ -52,6 +52,8 @@ class Compiled:
         metric_list: metrics without sample weights.
         weighted_metric_list: metrics with sample weights.
         outputs: the names of the outputs, if the model has several.
+        by_key: whether these names are the keys of a dict of outputs. A dict of losses may lack some of them then, and
+            its order is that of the losses in the results, as in Keras.
     """
 
     def __init__(
@@ -63,10 +65,13 @@ class Compiled:
         weighted_metric_list: object,
         *,
         outputs: Sequence[str] = (),
+        by_key: bool = False,
     ) -> None:
         self.optimizer = optimizer_registry.get(optimizer)
         self._warned: set[str] = set()  # the subjects of warnings that were given
         self.output_names = tuple(outputs)
+        if by_key and _is_nested(loss) and isinstance(loss, Mapping) and set(loss) < set(outputs):
+            loss, loss_weights = (_with_nothing_for(each, outputs) for each in (loss, loss_weights))
         given = _losses_of(loss, self.output_names)
         self.given = [each is not None for each in given]
         """Whether each output has a loss."""
@@ -80,6 +85,8 @@ class Compiled:
         self._entries = _entries_of(metric_list, weighted_metric_list, self.output_names)
         # Keras reports the loss of each output if several have one.
         self._shown = [i for i, each in enumerate(self.given) if each] if sum(self.given) > 1 else []
+        if by_key and _is_nested(loss) and isinstance(loss, Mapping):
+            self._shown.sort(key=lambda output: [*loss].index(self.output_names[output]))
         losses_shown = [f"{self.output_names[i]}_loss" for i in self._shown]
         self.names = ["loss", *losses_shown, *(entry.name for entry in self._entries)]
         self._loss_metrics = [metrics.Mean(name) for name in ("loss", *losses_shown)]
@@ -371,6 +378,32 @@ def _update(entries: Sequence[_Entry], form: TargetForm, batch: TargetsOfStep) -
 def _is_nested(given: object) -> bool:
     """Returns whether `given` is a list or dict of several, and not a config."""
     return isinstance(given, (list, tuple)) or (isinstance(given, Mapping) and "class_name" not in given)
+
+
+def require_names_of_output(names: Collection[str], **arguments: object) -> None:
+    """Raises ValueError if a dict among arguments of `compile` has a key that isn't a name of the model's one output.
+
+    Args:
+        names: the names that the output has.
+        arguments: the arguments, by name.
+    """
+    for argument, given in arguments.items():
+        if not isinstance(given, Mapping) or not _is_nested(given):
+            continue
+        unknown = [key for key in given if key not in names]
+        if unknown:
+            wanted = " or ".join(map(repr, sorted(names)))
+            msg = f"`{argument}` has the key {unknown[0]!r}, but the model's one output is named {wanted}"
+            raise ValueError(msg)
+
+
+def _with_nothing_for(given: Any, outputs: Sequence[str]) -> Any:
+    """Returns a dict of losses or weights by output with None for those outputs that it lacks; anything else as it is."""
+    return (
+        dict(given) | {name: None for name in outputs if name not in given}
+        if isinstance(given, Mapping)
+        else given
+    )
 
 
 def _losses_of(given: Any, outputs: Sequence[str]) -> list[Any]:

@@ -91,6 +91,23 @@ def warn_of_layers(
         _warn_of_outputs(loss, _last_activation(path))
 
 
+def warn_of_unread_inputs(name: str, inputs: Sequence[str], reads: Iterable[Sequence[int]]) -> None:
+    """Warns if no layer of a model reads one of its inputs.
+
+    Args:
+        name: of the model.
+        inputs: the names of the inputs.
+        reads: for each layer the numbers of the values that it reads; -1 is the first input.
+    """
+    read = {number for each in reads for number in each}
+    unread = [each for number, each in enumerate(inputs) if -1 - number not in read]
+    if unread:
+        warn(
+            f"no layer of model {name!r} reads its input {unread[0]!r}, so that nothing is learnt from it: call a layer on "
+            "it, or leave it out of `inputs`"
+        )
+
+
 def _adds_loss(leaf: Layer) -> bool:
     penalised = any(weight.regularizer for weight in leaf._trainable_specs)
     return leaf._is_custom or leaf.activity_regularizer is not None or penalised

@@ -292,7 +292,7 @@ def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -
         if lowering is None:
             msg = (
                 f"layer {layer.name!r} ({type(layer).__name__}) computes its outputs in Python, so no other program can: "
-                "make it of layers of engine.layers, or export a model of the layers before it"
+                "make it of layers of engine.layers, or export a model of the layers before or after it"
             )
             raise ValueError(msg)
         groups = operation.get("groups", 1)

@@ -156,4 +156,4 @@ GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
 GlobalAvgPool3D, GlobalMaxPool3D = GlobalAveragePooling3D, GlobalMaxPooling3D
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there
-    __getattr__ = on_first_use(__name__, "it has the layers of dense networks")
+    __getattr__ = on_first_use(__name__, "it has the layers of dense networks", experimental="experimental")

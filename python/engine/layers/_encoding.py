@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ def encoded(indices: NDArray[Any], mode: str, depth: int) -> NDArray[np.float32]
         shape = indices.shape[:-1] if indices.ndim > 1 and indices.shape[-1] == 1 else indices.shape
         rows = indices.reshape(-1, 1)
     else:
-        shape, rows = indices.shape[:-1], indices.reshape(-1, indices.shape[-1])
+        shape = indices.shape[:-1]
+        rows = indices.reshape(math.prod(shape), indices.shape[-1])  # there may be none
     known = (rows >= 0) & (rows < depth)
     places, found = np.nonzero(known)[0], rows[known]
     vectors = np.zeros((len(rows), depth), np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -231,11 +231,13 @@ class Vocabulary:
                 "`set_vocabulary()` method."
             )
             raise ValueError(msg)
+        if self.options.output_mode != "tf_idf":
+            self._counts.update(chain.from_iterable(rows))
+            return
         for row in rows:
             self._counts.update(row)
-            if self.options.output_mode == "tf_idf":
-                self._documents.update(set(row))
-                self._document_count += 1
+            self._documents.update(set(row))
+            self._document_count += 1
 
     def finish(self) -> None:
         """Makes a vocabulary of the counted terms: frequent ones first, those of one frequency in descending order."""

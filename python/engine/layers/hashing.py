@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,13 +63,9 @@ class Hashing(ValueLayer):
         **options: Any,
     ) -> None:
         self.output_mode = output_mode_of(output_mode)
-        wanted = dtype_of("int64", "dtype") if self.output_mode == "int" else None
-        if dtype is not None and self.output_mode == "int":
-            wanted = dtype_of(dtype, "dtype", "iu")
-            choice(wanted.name, "dtype", _INTEGERS)
         super().__init__(dtype=None if self.output_mode == "int" else dtype, **options)
-        if wanted is not None:
-            self.dtype = wanted.name
+        if self.output_mode == "int":
+            self.dtype = _dtype_of_bins(dtype)
         self.num_bins = integer(num_bins, "num_bins", 1)
         self.mask_value, self.salt = mask_value, salt_of(salt)
         self.sparse = flag(sparse, "sparse")
@@ -137,7 +134,7 @@ class HashedCrossing(ValueLayer):
         self.output_mode = output_mode_of(output_mode, ("int", "one_hot"))
         super().__init__(name=name, dtype=None if self.output_mode == "int" else dtype, **options)
         if self.output_mode == "int":
-            self.dtype = dtype_of("int64" if dtype is None else dtype, "dtype").name
+            self.dtype = _dtype_of_bins(dtype)
         self.num_bins = integer(num_bins, "num_bins", 1)
         self.sparse = flag(sparse, "sparse")
         _refuse_sparse(self.sparse, self.output_mode)
@@ -202,7 +199,7 @@ class HashedCrossing(ValueLayer):
         del lowered
         (outputs,) = self._output_shapes_for(samples)
         join: Operation = {**ConcatenateOperation(kind="concatenate", groups=1)}
-        host = CrossingHost(self._outputs_of)
+        host = CrossingHost(weakref.ref(self))
         cross: Operation = {
             "kind": "custom",
             "units": math.prod(outputs),
@@ -239,11 +236,11 @@ class CrossingHost(NamedTuple):
     """The host step of a `HashedCrossing` in a model.
 
     Args:
-        function: returns the outputs for a list of features (n,).
+        layer: its model owns the core's program as well, so that a strong reference would be a cycle.
         dtypes: of the features.
     """
 
-    function: Callable[[Sequence[Any]], NDArray[Any]]
+    layer: weakref.ref[HashedCrossing]
     dtypes: tuple[str, ...] = ()
 
     def __call__(self, step: LayerStep) -> None:
@@ -252,12 +249,23 @@ class CrossingHost(NamedTuple):
             if step["gradient"] is not None:
                 step["gradient"][...] = 0
             return
+        layer = self.layer()
+        if layer is None:
+            msg = "the layer that this program needs does not exist any more"
+            raise RuntimeError(msg)
         features = [with_dtype(*each) for each in zip(step["inputs"].T, self.dtypes, strict=True)]
-        step["outputs"][...] = self.function(features).reshape(len(step["outputs"]), -1)
+        step["outputs"][...] = layer._outputs_of(features).reshape(len(step["outputs"]), -1)
 
 
 def _bytes_of(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
+def _dtype_of_bins(value: Any) -> str:
+    """Returns the argument `dtype` of a layer that returns bins, checked; it may be the config of a dtype policy."""
+    config = value.get("config") if isinstance(value, Mapping) else None
+    named = config.get("name", value) if isinstance(config, Mapping) else getattr(value, "name", value)
+    return str(choice(dtype_of("int64" if value is None else named, "dtype").name, "dtype", _INTEGERS))
 
 
 def _refuse_sparse(sparse: bool, mode: str) -> None:

@@ -90,6 +90,8 @@ class Part:
     """Base class of what a model is made of: layers, and models in their turn."""
 
     name: str
+    _path: str | None = None
+    """The path that a Sequential has given it."""
     _trainable = True
     _is_chain = False
     """Whether its config says what each layer is called on. That is so for models except Sequential."""
@@ -154,8 +156,11 @@ class Part:
 
     @property
     def path(self) -> str:
-        """The same as `name`. Paths of weights such as "dense/kernel" begin with it."""
-        return self.name
+        """The name; after it was built by a `Sequential`, that model's path comes before it, as in "sequential/dense".
+
+        Paths of weights such as "dense/kernel" begin with it.
+        """
+        return self.name if self._path is None else self._path
 
     @property
     def input_dtype(self) -> str:
@@ -497,6 +502,13 @@ class Layer(Part, Spec):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics that are attributes of the layer, or in lists and dicts of them."""
+        from engine.metrics.metric import metrics_in
+
+        return list(metrics_in(vars(self).values()))
 
     # Weights: creation.
 

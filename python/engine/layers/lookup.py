@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 LOOKUP_MODES = (*MODES, "tf_idf")
 # The name of the file with the terms, in Keras' archives.
 VOCABULARY_FILE = "vocabulary.txt"
+# The key of the factors of terms among a layer's variables.
+IDF_WEIGHTS = "idf_weights"
 
 
 class VocabularyLayer(ValueLayer):
@@ -104,12 +106,12 @@ class VocabularyLayer(ValueLayer):
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         """Writes the weights of the mode "tf_idf" into `store`, a dict, under the key "idf_weights"."""
         if self._vocabulary.idf_weights is not None:
-            store["idf_weights"] = self._vocabulary.idf_weights
+            store[IDF_WEIGHTS] = self._vocabulary.idf_weights
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Sets the weights of the mode "tf_idf" from `store`, as written by `save_own_variables`."""
-        if self._vocabulary.options.output_mode == "tf_idf" and "idf_weights" in store:
-            self._vocabulary.idf_weights = np.asarray(store["idf_weights"], np.float32)
+        if self._vocabulary.options.output_mode == "tf_idf" and IDF_WEIGHTS in store:
+            self._vocabulary.idf_weights = np.asarray(store[IDF_WEIGHTS], np.float32)
 
     def save_assets(self, dir_path: str) -> None:
         """Writes the vocabulary to the file `vocabulary.txt`, one term in each line, unless the config has it as an argument.

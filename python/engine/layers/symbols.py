@@ -84,8 +84,13 @@ class Call:
         self.layer: Any = layer
         self.number = next(_numbers)
         self.inputs, self.mode, self.given = tuple(inputs), mode, given
-        shapes = self._output_shapes()
-        layer._build_for_inputs(self._samples())
+        try:
+            shapes = self._output_shapes()
+            layer._build_for_inputs(self._samples())
+        except ValueError as error:
+            if type(error) is ValueError:
+                error.args = (f"{str(error).rstrip('.')}. {layer.name!r} is called on {self._sources()}",)
+            raise
         dtypes = layer._output_dtypes_for([tensor.dtype for tensor in self.inputs])
         self.outputs = tuple(
             KerasTensor(shape, self, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False)
@@ -97,6 +102,10 @@ class Call:
 
     def _samples(self) -> list[Shape]:
         return [tensor._sample for tensor in self.inputs]
+
+    def _sources(self) -> str:
+        """Returns the inputs as text: the layers that compute them, and their shapes."""
+        return " and ".join(f"the output {tensor.shape} of {tensor.name!r}" for tensor in self.inputs)
 
     def _output_shapes(self) -> list[Shape]:
         shapes: list[Shape] = self.layer._output_shapes_for(self._samples())

@@ -134,6 +134,24 @@ class TextVectorization(VocabularyLayer):
             self.name, wanted, vocabulary, idf_weights, size=vocabulary_size, given=given
         )
 
+    def adapt(  # type: ignore[override] # Keras' signature
+        self, data: Any, batch_size: int | None = None, steps: int | None = None
+    ) -> None:
+        """Makes the vocabulary from texts, in the order of how often words occur; it replaces a previous one.
+
+        Args:
+            data: an array, a column of a frame or a list of texts; or batches of them from a generator, a `PyDataset` or another
+                iterable. If batches are tuples, (x, y) or (x, y, sample_weight), only x is used.
+            batch_size: Ignored, as in Keras.
+            steps: number of batches to use; None uses all.
+
+        Raises:
+            TypeError: for data of another type.
+            ValueError: if the layer was created with a vocabulary.
+        """
+        del batch_size
+        super().adapt(data, steps)
+
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
         batch, *sample = known_shape(input_shape)
@@ -183,7 +201,14 @@ class TextVectorization(VocabularyLayer):
         given = dict(checked_config(config))
         for name in ("standardize", "split"):
             if isinstance(given.get(name), Mapping):
-                given[name] = registered_or_same(given[name])
+                found = registered_or_same(given[name])
+                if not callable(found):
+                    msg = (
+                        f"`{name}` is an unknown function {found!r}: pass it in `custom_objects`, or register it with "
+                        "@register_keras_serializable()"
+                    )
+                    raise ValueError(msg)
+                given[name] = found
         return cls(**given)
 
     def _rows(self, data: Any, whole: bool) -> Iterator[Sequence[Any]]:

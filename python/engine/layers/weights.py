@@ -74,6 +74,10 @@ class WeightOwner(Protocol):
     _specs: list[Weight]
 
     @property
+    def path(self) -> str:
+        """The name, after the names of the models that built the layer."""
+
+    @property
     def trainable(self) -> bool:
         """Whether training updates the weights."""
 
@@ -102,9 +106,9 @@ class Named:
 
     @property
     def path(self) -> str:
-        """Name of layer and weight, such as "dense/kernel"."""
+        """Path of the layer and name of the weight, such as "dense/kernel" or "sequential/dense/kernel"."""
         layer, weight = self._origin
-        return f"{layer.name}/{weight.name}"
+        return f"{layer.path}/{weight.name}"
 
     @property
     def name(self) -> str:

@@ -158,6 +158,8 @@ class Loss(Spec):
     """Whether targets must lie in [0, 1]."""
     _wants_signs: ClassVar[bool] = False
     """Whether targets must be -1 and 1, or 0 and 1."""
+    _broadcasts: ClassVar[bool] = False
+    """Whether one target may stand for all outputs of a row, since outputs are compared one by one."""
     _ignored_class: int | None = None
     """Class index of the samples that are ignored."""
 

@@ -52,7 +52,7 @@ def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
 
 
 def _mean_hinge(kind: str, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    target, prediction = paired(y_true, y_pred)
+    target, prediction = paired(y_true, y_pred, broadcast=True)
     binary = bool(np.isin(target, (0, 1)).all())
     return mean_by_rows(formula(kind), target, prediction, binary=binary)
 
@@ -62,6 +62,7 @@ class Hinge(FunctionLoss):
     """Hinge loss, `mean(max(1 - y * p, 0))`, for targets -1 and 1, or 0 and 1."""
 
     _kind = "hinge"
+    _broadcasts = True
     _wants_signs = True
 
 
@@ -70,6 +71,7 @@ class SquaredHinge(FunctionLoss):
     """Squared hinge loss, `mean(max(1 - y * p, 0)**2)`, for targets -1 and 1, or 0 and 1."""
 
     _kind = "squared_hinge"
+    _broadcasts = True
     _wants_signs = True
 
 

@@ -22,7 +22,7 @@ def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("mean_squared_error"), *paired(y_true, y_pred))
+    return mean_by_rows(formula("mean_squared_error"), *paired(y_true, y_pred, broadcast=True))
 
 
 def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -35,7 +35,7 @@ def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("mean_absolute_error"), *paired(y_true, y_pred))
+    return mean_by_rows(formula("mean_absolute_error"), *paired(y_true, y_pred, broadcast=True))
 
 
 def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -50,7 +50,7 @@ def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> Floa
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("mean_absolute_percentage_error"), *paired(y_true, y_pred))
+    return mean_by_rows(formula("mean_absolute_percentage_error"), *paired(y_true, y_pred, broadcast=True))
 
 
 def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -65,7 +65,7 @@ def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> Floa
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("mean_squared_logarithmic_error"), *paired(y_true, y_pred))
+    return mean_by_rows(formula("mean_squared_logarithmic_error"), *paired(y_true, y_pred, broadcast=True))
 
 
 def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> Float32:
@@ -81,7 +81,7 @@ def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> Float32:
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("huber", delta), *paired(y_true, y_pred))
+    return mean_by_rows(formula("huber", delta), *paired(y_true, y_pred, broadcast=True))
 
 
 def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -94,7 +94,7 @@ def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("log_cosh"), *paired(y_true, y_pred))
+    return mean_by_rows(formula("log_cosh"), *paired(y_true, y_pred, broadcast=True))
 
 
 def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> Float32:
@@ -125,7 +125,7 @@ def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return by_rows(formula("kl_divergence"), *paired(y_true, y_pred))
+    return by_rows(formula("kl_divergence"), *paired(y_true, y_pred, broadcast=True))
 
 
 def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -138,7 +138,7 @@ def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return mean_by_rows(formula("poisson"), *paired(y_true, y_pred))
+    return mean_by_rows(formula("poisson"), *paired(y_true, y_pred, broadcast=True))
 
 
 @register("mse", function=mean_squared_error)
@@ -146,6 +146,7 @@ class MeanSquaredError(FunctionLoss):
     """Mean squared error, `mean((y - p)**2)`."""
 
     _kind = "mean_squared_error"
+    _broadcasts = True
 
 
 @register("mae", function=mean_absolute_error)
@@ -153,6 +154,7 @@ class MeanAbsoluteError(FunctionLoss):
     """Mean absolute error, `mean(|y - p|)`."""
 
     _kind = "mean_absolute_error"
+    _broadcasts = True
 
 
 @register("mape", function=mean_absolute_percentage_error)
@@ -160,6 +162,7 @@ class MeanAbsolutePercentageError(FunctionLoss):
     """Mean absolute percentage error, `100 * mean(|y - p| / max(|y|, 1e-7))`."""
 
     _kind = "mean_absolute_percentage_error"
+    _broadcasts = True
 
 
 @register("msle", function=mean_squared_logarithmic_error)
@@ -167,6 +170,7 @@ class MeanSquaredLogarithmicError(FunctionLoss):
     """Mean squared logarithmic error, `mean((log(1 + y) - log(1 + p))**2)`."""
 
     _kind = "mean_squared_logarithmic_error"
+    _broadcasts = True
 
 
 @register(function=huber)
@@ -181,6 +185,7 @@ class Huber(FunctionLoss):
     """
 
     _kind = "huber"
+    _broadcasts = True
 
     def __init__(
         self,
@@ -201,6 +206,7 @@ class LogCosh(FunctionLoss):
     """Logarithm of the hyperbolic cosine of the error, `mean(log(cosh(p - y)))`."""
 
     _kind = "log_cosh"
+    _broadcasts = True
 
 
 @register("cosine_proximity", function=cosine_similarity)
@@ -235,6 +241,7 @@ class KLDivergence(FunctionLoss):
     """Kullback-Leibler divergence, `sum(y * log(y / p))`, with y and p clipped to [1e-7, 1]."""
 
     _kind = "kl_divergence"
+    _broadcasts = True
     _wants_fractions = True
 
 
@@ -243,3 +250,4 @@ class Poisson(FunctionLoss):
     """Poisson loss for counts, `mean(p - y * log(p + 1e-7))`."""
 
     _kind = "poisson"
+    _broadcasts = True

@@ -25,7 +25,7 @@ def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5
     Returns:
         float32 (n, outputs).
     """
-    target, prediction = paired(y_true, y_pred)
+    target, prediction = paired(y_true, y_pred, broadcast=True)
     hits = by_rows(
         {"kind": "binary_accuracy", "threshold": float(threshold)},
         target[..., np.newaxis],
@@ -128,6 +128,7 @@ class BinaryAccuracy(MeanOfRows):
 
     _kind = "binary_accuracy"
     _direction = "up"
+    _broadcasts = True
 
     def __init__(self, name: str | None = None, dtype: object = None, threshold: float = 0.5) -> None:
         super().__init__(name, dtype)

@@ -28,6 +28,11 @@ class LossMetric(MeanOfRows):
     """The class of the loss, which has the same options."""
     _direction = "down"
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if hasattr(cls, "_loss"):
+            cls._broadcasts = cls._loss._broadcasts
+
     def _lower(self) -> dict[str, Any]:
         """Returns one entry of the `metrics` argument of `Program.compile`."""
         options = {name: value for name, value in self.get_config().items() if name not in {"name", "dtype"}}

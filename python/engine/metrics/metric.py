@@ -14,7 +14,7 @@ from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number
 from engine._core_interface.cpp import Float32, accumulate
-from engine._data.target_shapes import class_indices_like, like_predictions
+from engine._data.target_shapes import class_indices_like, like_predictions, paired
 from engine.metrics.variables import Array, Result, State, StateField, StatePart, Variable
 
 
@@ -48,6 +48,8 @@ class Metric(Spec):
     """Whether predictions must have the shape (n, outputs), because there is a result for each output."""
     _respects_mask: ClassVar[bool] = False
     """Whether a mask applies to the rows of outputs, as in Keras for means over rows."""
+    _broadcasts: ClassVar[bool] = False
+    """Whether one target may stand for all outputs of a row, since outputs are compared one by one."""
     _direction: str | None = None
     """Whether larger values are better, "up", or smaller ones, "down"; None if it is unknown."""
 
@@ -82,7 +84,7 @@ class Metric(Spec):
         """Resets the state, also that of metrics that are attributes of this one, or in lists and dicts of them."""
         for variable in self._added:
             variable.assign(0)
-        for metric in _metrics_in(list(vars(self).values())):
+        for metric in metrics_in(list(vars(self).values())):
             metric.reset_state()
 
     def __call__(self, *args: Any, **options: Any) -> Any:
@@ -304,7 +306,8 @@ class CoreMetric(Metric, ABC):
             given.reshape(-1, given.shape[-1]) if given.ndim > 1 else given.reshape(-1, 1)
         )
         truth = np.asarray(y_true)
-        as_indices = self._reads_indices and flat.shape[1] > 1 and truth.size == len(flat)
+        by_output = truth.shape == given.shape  # also if both are empty
+        as_indices = self._reads_indices and flat.shape[1] > 1 and truth.size == len(flat) and not by_output
         if self._wants_indices or as_indices:
             if given.ndim < 2:  # noqa: PLR2004 # samples and classes
                 msg = f"`y_pred` must have shape (n, classes), got {given.shape}"
@@ -312,6 +315,8 @@ class CoreMetric(Metric, ABC):
             kept = truth if self._ignored_class is None else np.where(truth == self._ignored_class, 0, truth)
             labels = class_indices_like(kept, given).reshape(-1).astype(np.int32)
             return flat, labels if kept is truth else truth.reshape(-1).astype(np.int32)
+        if self._broadcasts:
+            truth, _ = paired(truth, given, broadcast=True)
         return flat, np.ascontiguousarray(like_predictions(truth, given).reshape(flat.shape))
 
 
@@ -340,13 +345,13 @@ class MeanOfRows(CoreMetric):
         return float(state[0] / state[1]) if state[1] else 0.0
 
 
-def _metrics_in(values: Iterable[object]) -> Iterator[Metric]:
+def metrics_in(values: Iterable[object]) -> Iterator[Metric]:
     """Yields all metrics in `values`, and in lists, tuples and dicts among them."""
     for value in values:
         if isinstance(value, Metric):
             yield value
         elif isinstance(value, (list, tuple, dict)):
-            yield from _metrics_in(value.values() if isinstance(value, dict) else value)
+            yield from metrics_in(value.values() if isinstance(value, dict) else value)
 
 
 def in_core(metric: Metric) -> TypeGuard[CoreMetric]:

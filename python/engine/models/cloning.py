@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 from engine._base.checks import flag, require
 from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
 from engine.layers.operation import OperationPart
-from engine.models.model import Model
+from engine.layers.symbols import KerasTensor, symbols_of
+from engine.models.model import Functional, Model
 from engine.models.sequential import Sequential
+
+
+class Cloning(NamedTuple):
+    """How a model is copied.
+
+    Args:
+        clone_function: returns the copy of a layer; None makes it from the config.
+        call_function: calls the copy of a layer; None calls it as the layer itself.
+        within: whether the two are used for the layers of models within, one by one.
+        copies: the copies of layers that were made before, by the original.
+    """
+
+    clone_function: Callable[[Any], Any] | None
+    call_function: Callable[..., Any] | None
+    within: bool
+    copies: dict[Part, Part]
 
 
 def clone_model(
     model: Any,
     input_tensors: object = None,
     clone_function: Callable[[Any], Any] | None = None,
-    call_function: None = None,
+    call_function: Callable[..., Any] | None = None,
     recursive: bool = False,
     **kwargs: Any,
 ) -> Any:
@@ -25,55 +42,143 @@ def clone_model(
 
     Args:
         model: the model to copy.
-        input_tensors: must be None.
+        input_tensors: the symbolic inputs that the copy begins with, in the form of `model.input` or as a list; default
+            new ones like those of the model.
         clone_function: function that takes a layer and returns its copy; default
             `type(layer).from_config(layer.get_config())`.
-        call_function: must be None.
-        recursive: whether `clone_function` is called for the layers of nested models instead of the nested models.
+        call_function: function that calls the copy of a layer, `call_function(layer, inputs, **arguments)`, and returns
+            its symbolic outputs, such as those of further layers; default `layer(inputs, **arguments)`. Not for a
+            Sequential, whose layers are only listed.
+        recursive: whether `clone_function` and `call_function` are called for the layers of nested models instead of the
+            nested models.
         kwargs: none are accepted.
 
     Returns:
         The copy. If `model` is compiled, so is the copy, with a new optimizer in its initial state.
+
+    Raises:
+        ValueError: if `input_tensors` don't match the inputs of the model, or `call_function` is given for a Sequential.
+
+    Example:
+        >>> import engine as keras
+        >>> inputs = keras.Input((4,))
+        >>> model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dense(8)(inputs)))
+        >>> def with_dropout(layer, *inputs, **arguments):
+        ...     return keras.layers.Dropout(0.5)(layer(*inputs, **arguments))
+        >>> copy = keras.models.clone_model(model, call_function=with_dropout)
+        >>> [type(layer).__name__ for layer in copy.layers]
+        ['InputLayer', 'Dense', 'Dropout', 'Dense', 'Dropout']
     """
     if not isinstance(model, Model):
         msg = f"`model` must be a model of engine.models, got {model!r}"
         raise TypeError(msg)
-    for name, value in {"input_tensors": input_tensors, "call_function": call_function, **kwargs}.items():
+    for name, value in kwargs.items():
         if value is not None:
-            msg = f"`{name}` must be None, as the layers are called as in `model`; got {value!r}"
+            msg = f"clone_model() has no argument `{name}`, got {value!r}"
             raise ValueError(msg)
-    within = flag(recursive, "recursive")
     require(callable, clone_function, "clone_function", "a function that returns a layer")
-    copy = _cloned(model, clone_function, within, {})
+    require(callable, call_function, "call_function", "a function that calls a layer")
+    if isinstance(model, Sequential) and call_function is not None:
+        msg = (
+            f"`call_function` is for functional models, but {model.name!r} is a Sequential, whose layers are listed and not "
+            "called: leave it out, or pass keras.Model(model.inputs, model.outputs)"
+        )
+        raise ValueError(msg)
+    cloning = Cloning(clone_function, call_function, flag(recursive, "recursive"), {})
+    copy = _cloned(model, cloning, _starts_in(input_tensors, model))
     if model.compiled:
         copy.compile_from_config(model.get_compile_config())
     return copy
 
 
-def _cloned(
-    model: Model, clone_function: Callable[[Any], Any] | None, within: bool, copies: dict[Part, Part]
-) -> Model:
-    """Returns a copy that isn't compiled. `copies` has the copies of layers that were made before, by the original."""
-    starts = [InputLayer.from_config(start.get_config()) for start in model._starts]
+def _starts_in(input_tensors: object, model: Model) -> list[KerasTensor] | None:
+    """Returns the symbols in the argument `input_tensors`, one for each input of the model, or None for None."""
+    if input_tensors is None:
+        return None
+    several = len(model._starts) > 1
+    given = input_tensors
+    if several and isinstance(input_tensors, Mapping):
+        given = model._arrays_in(input_tensors, "input_tensors")
+    found = symbols_of(given)
+    count = max(len(model._starts), 1)
+    if found is None or len(found) != count:
+        msg = (
+            f"`input_tensors` must be one symbolic input for each of the {count} inputs of the model, or a list of them; got "
+            f"{input_tensors!r}"
+        )
+        raise ValueError(msg)
+    return found
+
+
+def _cloned(model: Model, cloning: Cloning, starts: Sequence[KerasTensor] | None = None) -> Model:
+    """Returns a copy that isn't compiled.
+
+    Args:
+        model: the model.
+        cloning: how it is copied.
+        starts: the inputs of the copy; None copies those of the model.
+    """
+    if starts is None:
+        starts = [InputLayer.from_config(start.get_config())._as_tensor for start in model._starts]
+    copies = cloning.copies
     for layer in model._layers:
-        if layer in copies:
-            continue
-        copy: object
-        if isinstance(layer, Model) and (within or clone_function is None):
-            copy = _cloned(layer, clone_function, True, copies)
-        elif isinstance(layer, OperationPart):  # it has no weights
-            copy = layer._again()
-        elif clone_function is None:
-            original = cast(Layer, layer)  # models are copied above
-            copy = type(original).from_config(original.get_config())
-        else:
-            copy = clone_function(layer)
-        if not isinstance(copy, Part):
-            msg = f"`clone_function` must return a layer, got {copy!r} for layer {layer.name!r}"
-            raise TypeError(msg)
-        copies[layer] = copy
+        if layer not in copies:
+            copies[layer] = _copy_of(layer, cloning)
     layers = [copies[layer] for layer in model._layers]
     if isinstance(model, Sequential):
-        return Sequential._of_parts([*starts, *layers], model.name)
+        first = [
+            each.start if isinstance(each.start, InputLayer) else InputLayer(batch_shape=each.shape)
+            for each in starts
+        ]
+        return Sequential._of_parts([*first, *layers], model.name)
+    if cloning.call_function is not None:
+        return _called(model, layers, starts, cloning.call_function)
     calls = starts, layers, model._wiring, model._modes, model._arguments
     return type(model)._of_calls(*calls, name=model.name, structures=model._structures)
+
+
+def _copy_of(layer: Part, cloning: Cloning) -> Part:
+    """Returns the copy of a layer, or of a model within."""
+    copy: object
+    if isinstance(layer, Model) and (cloning.within or cloning.clone_function is None):
+        call_function = None if isinstance(layer, Sequential) or not cloning.within else cloning.call_function
+        copy = _cloned(layer, cloning._replace(within=True, call_function=call_function))
+    elif isinstance(layer, OperationPart):  # it has no weights
+        copy = layer._again()
+    elif cloning.clone_function is None:
+        original = cast(Layer, layer)  # models are copied above
+        copy = type(original).from_config(original.get_config())
+    else:
+        copy = cloning.clone_function(layer)
+    if not isinstance(copy, Part):
+        msg = f"`clone_function` must return a layer, got {copy!r} for layer {layer.name!r}"
+        raise TypeError(msg)
+    return copy
+
+
+def _called(
+    model: Model, layers: Sequence[Part], starts: Sequence[KerasTensor], call_function: Callable[..., Any]
+) -> Model:
+    """Returns the model in which `call_function` calls `layers`, which are the copies of those of `model`, on `starts`."""
+    values = list[KerasTensor]()
+
+    def value_of(number: int) -> KerasTensor:
+        return starts[-1 - number] if number < 0 else values[number]
+
+    for part, copy, reads, mode, given in zip(
+        model._layers, layers, model._wiring.reads, model._modes, model._arguments, strict=True
+    ):
+        options = {**({} if mode is None else {"training": mode}), **(given or {})}
+        outputs = call_function(copy, part._packed_inputs([value_of(each) for each in reads]), **options)
+        found = symbols_of(outputs)
+        if found is None or len(found) != part._output_count:
+            msg = (
+                f"`call_function` must return the {part._output_count} symbolic outputs of layer {part.name!r}, got "
+                f"{outputs!r}"
+            )
+            raise TypeError(msg)
+        values += found
+    inputs, outputs = model._structures
+    ends = [value_of(each) for each in model._wiring.outputs]
+    kind = type(model) if type(model).__init__ is Model.__init__ else Functional
+    return kind(inputs.packed(list(starts)), outputs.packed(ends), model.name)

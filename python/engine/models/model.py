@@ -62,17 +62,23 @@ from engine._data.array_conversion import (
     sample_shape_of_none,
 )
 from engine._data.batch_streams import Stream, number_of_batches, yields_batches
-from engine._data.frames import feature_names, in_order_of
+from engine._data.frames import columns_by_name, feature_names, in_order_of
 from engine._data.lazy_rows import LazyRows, all_for_core, part_of, require_tokens, unchecked_rows
 from engine._data.memory_maps import require_whole_file
-from engine._data.several_arrays import one_for_each, side_by_side, with_rank_of
+from engine._data.several_arrays import inputs_in, one_for_each, sample_shape_of, side_by_side, with_rank_of
 from engine._data.sources import Samples, Source, unpacked
 from engine._data.strings import keeping_strings, numbers_of_strings, with_dtype
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._tracing.symbolic import current, outside_of_traces
 from engine._training.checked_samples import Targeting, checked_targets, rows_of, samples_of
-from engine._training.compile_arguments import Compiled
-from engine._training.diagnostic_warnings import all_finite, warn_of_layers, warn_of_loss, warn_of_weights
+from engine._training.compile_arguments import Compiled, require_names_of_output
+from engine._training.diagnostic_warnings import (
+    all_finite,
+    warn_of_layers,
+    warn_of_loss,
+    warn_of_unread_inputs,
+    warn_of_weights,
+)
 from engine._training.fit_arguments import (
     BATCH_SIZE,
     FitOptions,
@@ -103,7 +109,7 @@ from engine.models.functional_config import (
     structure_of_ends,
 )
 from engine.models.lock import ModelLock
-from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shape
+from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shapes
 from engine.models.recorded import Body, arguments_of, wiring_of
 from engine.models.stack import (
     Line,
@@ -281,6 +287,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._compile_arguments: dict[str, Any] = {}
         self._uncompiled_optimizer: Optimizer | None = None  # assigned before `compile`
         self._run_eagerly = False
+        self._jit_compile = True
 
         # Training.
         self.history: History | None = None
@@ -333,7 +340,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 selects the crossentropy that matches the labels. With None the loss is the sum of what layers add
                 to it (penalties and `add_loss`), and `fit` needs no `y`. For a model with several outputs one loss
                 for all, or a list or a dict by the names of outputs; the loss of the model is their sum. None in
-                such a list or dict is an output without a loss.
+                such a list or dict is an output without a loss, and so is one that a dict lacks, if the outputs are a
+                dict.
             loss_weights: factor by which the loss is multiplied, or a list or dict of factors as for `loss`. It
                 doesn't scale regularization penalties.
             metrics: list of names or instances from `engine.metrics`. "accuracy" selects the accuracy that matches
@@ -356,9 +364,15 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock:
             self._require_idle("compiled")
             names = self._names_of_outputs if len(self._wiring.outputs) > 1 else ()
+            by_key = self._structures[1].kind is dict
+            if not names and self._starts:
+                known = {*self._structures[1].keys, *self.output_names}
+                require_names_of_output(known, loss=loss, metrics=metrics, weighted_metrics=weighted_metrics)
             self._compiles_again = False
             try:
-                compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics, outputs=names)
+                compiled = Compiled(
+                    optimizer, loss, loss_weights, metrics, weighted_metrics, outputs=names, by_key=by_key
+                )
             except ValueError:
                 if self._body is None or self._starts:
                     raise
@@ -375,6 +389,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 "jit_compile": jit_compile,
             }
             self._compiled, self._run_eagerly = compiled, run_eagerly
+            self._jit_compile = bool(jit_compile)
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain Python values; an empty dict before `compile`."""
@@ -458,6 +473,15 @@ class Model(Part, SaysWhatIsLeftOut):
     def run_eagerly(self, value: bool) -> None:
         self._run_eagerly = flag(value, "run_eagerly")
 
+    @property
+    def jit_compile(self) -> bool:
+        """The argument `jit_compile` of `compile`, True for "auto". It has no effect: the model is always compiled ahead."""
+        return self._jit_compile
+
+    @jit_compile.setter
+    def jit_compile(self, value: bool) -> None:
+        self._jit_compile = flag(value, "jit_compile")
+
     def _direction_of(self, name: str) -> str | None:
         """Returns "up" if larger values of the loss or metric `name` are better, "down" if smaller ones; None if unknown."""
         return self._require_compiled().direction(name)
@@ -513,7 +537,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 change the data before `fit` returns. Or a source of batches (x, y) or (x, y, sample_weight): a
                 generator, another iterable, a `utils.PyDataset`, or another object with `__getitem__` and
                 `__len__`. For a model with several inputs a list of arrays, one for each input, or a dict by the names
-                of inputs; they are converted to float32 in memory.
+                of inputs, or a DataFrame with a column for each; they are converted to float32 in memory.
             y: class indices (n,) for the sparse crossentropy, otherwise one number per output (n, outputs); None if
                 `x` yields batches. For a model with several outputs a list or a dict by the names of outputs.
             batch_size: samples per step, default 32; the last batch of an epoch may be smaller. Ignored if `x`
@@ -526,7 +550,8 @@ class Model(Part, SaysWhatIsLeftOut):
             shuffle: whether to shuffle the samples in each epoch. "batch" shuffles only within each batch. If `x`
                 has `__getitem__`, the order of its batches is shuffled; batches of a generator are never shuffled.
             class_weight: dict from class index to weight, or "balanced" for `n / (classes * count)`. Multiplied by
-                `sample_weight`. Not used in validation.
+                `sample_weight`. Not used in validation. For a model with several outputs a list with one for each
+                output, or None for some of them, or a dict by the names of outputs.
             sample_weight: weights of the samples (n,); the loss is `sum(weight * loss) / n`. For a model with several
                 outputs one array for all, or a list or dict as for `y`.
             initial_epoch: number of the first epoch, from 0.
@@ -673,7 +698,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             x: the samples of the batch, as for `fit`.
             y: their targets, as for `fit`.
-            sample_weight: weights of the samples (n,), as for `fit`.
+            sample_weight: weights of the samples (n,), as for `fit`; or (1, n), or one number for all.
             class_weight: dict from class index to weight, as for `fit`.
             return_dict: whether to return a dict.
 
@@ -686,8 +711,8 @@ class Model(Part, SaysWhatIsLeftOut):
             compiled.require_reduction()
             self._forget_penalties()
             with self._restoring_loss_on_error(compiled):
-                samples = self._samples(x, y, sample_weight, names=self._feature_names)
-                samples = samples.with_class_weight(class_weight)
+                samples = self._samples(x, y, _weights_of_batch(sample_weight, x), names=self._feature_names)
+                samples = samples.with_class_weight(self._class_weights(class_weight))
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), "none"))
             self._warn_of_dead_ends(compiled)
@@ -715,7 +740,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             x: the samples of the batch, as for `fit`.
             y: their targets, as for `fit`.
-            sample_weight: weights of the samples (n,), as for `fit`.
+            sample_weight: weights of the samples (n,), as for `fit`; or (1, n), or one number for all.
             return_dict: whether to return a dict.
 
         Returns:
@@ -726,7 +751,7 @@ class Model(Part, SaysWhatIsLeftOut):
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             self._forget_penalties()
             with self._restoring_loss_on_error(compiled):
-                samples = self._samples(x, y, sample_weight, names=self._feature_names)
+                samples = self._samples(x, y, _weights_of_batch(sample_weight, x), names=self._feature_names)
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), None))
             run, host = program.begin("evaluate", *chunk.batches), compiled.host_for(chunk.forms)
@@ -794,14 +819,14 @@ class Model(Part, SaysWhatIsLeftOut):
         limit = _capped_steps(limit, math.ceil(len(rows) / size))
         rows = rows if limit is None else part_of(rows, 0, limit * size)
         self._forget_penalties()
-        shapes = self._output_shapes_of(rows.shape[1:])
+        shapes = self._output_shapes_of(sample_shape_of(rows))
         target = None if out is None else target_for(out, self._require_one_output(shapes, "out"), rows)
         try:
             silent = callbacks is None and len(rows) <= size and not impatient(verbose)
             if silent and not isinstance(rows, LazyRows):
-                outputs = self._built_for(rows.shape[1:]).predict(rows, target, True)
+                outputs = self._built_for(sample_shape_of(rows)).predict(rows, target, True)
             else:
-                hooks, program = CallbackList(callbacks), self._built_for(rows.shape[1:])
+                hooks, program = CallbackList(callbacks), self._built_for(sample_shape_of(rows))
                 shown = hooks.verbose_beside(verbose)
                 with Progress(shown, math.ceil(len(rows) / size), PATIENCE) as progress:
                     hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
@@ -861,6 +886,7 @@ class Model(Part, SaysWhatIsLeftOut):
             or not x.flags.carray
             or self._by_shape is not None
             or any(self._tokens)
+            or self._takes_strings
             or self._suspect
             or program is None
             or shape is None
@@ -1022,13 +1048,12 @@ class Model(Part, SaysWhatIsLeftOut):
         self._know_inputs(x)
         if len(self._starts) <= 1:
             x = self._input_in(x, name, self._feature_names)
-            if (sample := sample_shape_of_none(x, name)) is not None:
-                require_sample_shape(sample, self._sample_shape, name)
-                self._built_for(sample)
-                shapes = self._output_shapes_of(sample)
-                return self._unpacked(np.zeros((0, sum(map(math.prod, shapes))), np.float32), shapes)
+        if (sample := self._sample_shape_of_none(x, name)) is not None:
+            self._built_for(sample)
+            shapes = self._output_shapes_of(sample)
+            return self._unpacked(np.zeros((0, sum(map(math.prod, shapes))), np.float32), shapes)
         rows, x = self._unchecked_rows(x, name)
-        program = self._built_for(rows.shape[1:])
+        program = self._built_for(sample_shape_of(rows))
         # This also holds if the call has built the model.
         if (self._mixed and training is None) or (called and self._penalised):
             array = rows[:] if isinstance(rows, LazyRows) else rows
@@ -1038,9 +1063,28 @@ class Model(Part, SaysWhatIsLeftOut):
         seed = next_sampling(self) if training else 0
         try:
             outputs = program.predict(all_for_core(rows), None, True, bool(training), seed)
-            return self._unpacked(outputs, self._output_shapes_of(rows.shape[1:]))
+            return self._unpacked(outputs, self._output_shapes_of(sample_shape_of(rows)))
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
+
+    def _sample_shape_of_none(self, x: Any, name: str) -> Shape | None:
+        """Returns the shape of one sample of a batch without samples, as `sample_shape_of` does; None for other batches.
+
+        Args:
+            x: the batch.
+            name: of the argument, for messages.
+        """
+        if len(self._starts) <= 1:
+            sample = sample_shape_of_none(x, name)
+            if sample is not None:
+                require_sample_shape(sample, self._sample_shape, name)
+            return sample
+        samples = [sample_shape_of_none(each, name) for each in self._arrays_in(x, name)]
+        for start, sample in zip(self._starts, samples, strict=True):
+            if sample is None:
+                return None
+            require_sample_shape(sample, start.sample_shape, f"{name}[{start.name!r}]")
+        return tuple(samples)
 
     def _by_layer(self, rows: Any, training: bool | None) -> Any:
         """Returns the outputs for `rows` (n, ...), by calling one layer after the other.
@@ -1052,6 +1096,8 @@ class Model(Part, SaysWhatIsLeftOut):
         inputs = [rows]
         if len(self._starts) > 1:
             shapes = [start.sample_shape for start in self._starts]
+            if self._by_shape is not None:
+                shapes = inputs_in(sample_shape_of(rows))
             parts = np.split(rows, list(accumulate(map(math.prod, shapes)))[:-1], axis=1)
             inputs = [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
         for number, start in enumerate(self._starts):
@@ -1127,7 +1173,7 @@ class Model(Part, SaysWhatIsLeftOut):
         known = self._output_shapes  # None in it stands for a length that depends on that of the sample
         if known and not any(None in shape for shape in known):
             return known
-        return self._output_shapes_for([sample])
+        return self._output_shapes_for(inputs_in(sample))
 
     # Checks of data.
 
@@ -1188,8 +1234,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 )
                 raise ValueError(msg)
             kept, last = source.split(share, stratify)
-            return kept.with_class_weight(class_weight), last
-        source = source.with_class_weight(class_weight)
+            return kept.with_class_weight(self._class_weights(class_weight)), last
+        source = source.with_class_weight(self._class_weights(class_weight))
         if validation_data is None:
             return source, None
         stream = yields_batches(validation_data)
@@ -1221,7 +1267,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         compiled = self._require_compiled()
         rows, columns = self._checked_rows(x, f"{prefix}x", shape, names)
-        shapes = self._output_shapes_of(rows.shape[1:])
+        shapes = self._output_shapes_of(sample_shape_of(rows))
         targets, weights = self._targets_of(compiled, y, sample_weight, len(rows), prefix)
         for number, each in enumerate(targets):
             unread = each is None and not compiled.given[number] and not compiled.has_metrics(number)
@@ -1259,6 +1305,7 @@ class Model(Part, SaysWhatIsLeftOut):
         names = compiled.output_names
         if not names:
             key = self._structures[1].keys
+            key = key or tuple(self._names_of_outputs if self._listing else ())
             y, sample_weight = (
                 value[key[0]] if key and isinstance(value, Mapping) and key[0] in value else value
                 for value in (y, sample_weight)
@@ -1268,6 +1315,19 @@ class Model(Part, SaysWhatIsLeftOut):
         if sample_weight is None or not isinstance(sample_weight, (list, tuple, Mapping)):
             return targets, [sample_weight] * len(names)
         return targets, self._by_output(compiled, sample_weight, f"{prefix}sample_weight")
+
+    def _class_weights(self, class_weight: Any) -> Any:
+        """Returns `class_weight`; weights by the names of several outputs as a list with those of each output, or None."""
+        names = self._names_of_outputs if len(self._wiring.outputs) > 1 else ()
+        if not (
+            names and isinstance(class_weight, Mapping) and any(isinstance(key, str) for key in class_weight)
+        ):
+            return class_weight
+        unknown = [key for key in class_weight if key not in names]
+        if unknown:
+            msg = f"`class_weight` has an entry {unknown[0]!r}, but the outputs are {listing(names)}"
+            raise ValueError(msg)
+        return [class_weight.get(name) for name in names]
 
     def _by_output(self, compiled: Compiled, value: Any, argument: str) -> list[Any]:
         """Returns the entries of a list or dict, one for each output; those without a loss and metrics may be missing."""
@@ -1311,8 +1371,9 @@ class Model(Part, SaysWhatIsLeftOut):
         return side_by_side(self._arrays_in(x, name), self._names_of_inputs, shapes, self._tokens, name)
 
     def _arrays_in(self, x: Any, name: str) -> list[Any]:
-        """Returns the entries of a list or dict, one for each input."""
+        """Returns the entries of a list or dict, or the columns of a frame, one for each input."""
         keys = self._names_of_inputs
+        x = columns_by_name(x)
         if isinstance(x, Mapping) and not all(key in x for key in keys):
             keys = [start.name for start in self._starts]
         arrays = one_for_each(x, keys, name, "input")
@@ -1406,6 +1467,9 @@ class Model(Part, SaysWhatIsLeftOut):
             self._trained_with = compiled
             shapes = self._shapes_of_leaves(self._network)
             warn_of_layers(compiled, self._network.leaves, shapes.values, paths_to_outputs(self._network))
+            warn_of_unread_inputs(
+                self.name, [start.name for start in self._starts], self._network.wiring.reads
+            )
 
     def _warn_of_loss(self, compiled: Compiled, loss: float, source: Source) -> None:
         """Warns, once for each `compile`, that the loss became NaN or infinite."""
@@ -1663,29 +1727,34 @@ class Model(Part, SaysWhatIsLeftOut):
     def _diagram(self) -> list[tuple[Part, list[Shape], list[Shape], list[int]]]:
         """The boxes of a diagram: each layer, the shapes that it reads and computes, and the boxes before it that it reads.
 
-        In a chain there is one for each use of a layer, otherwise one for each layer.
+        In a chain there is one for each use of a layer, and so there is in a graph in which a layer reads what comes of
+        its own outputs. Otherwise there is one for each layer.
         """
         shapes = shapes_along([start.sample_shape for start in self._starts], self._layers, self._wiring)
         visible = self._parts_in_order
         starts = [start for start in self._starts if start in visible]
-        found = [(part, [part.sample_shape], [part.sample_shape], list[int]()) for part in starts]
-        boxes: list[Any] = [*found]
-        if not self._is_graph:
-            for part, read, value in zip(self._layers, shapes.read, shapes.values, strict=True):
-                boxes.append((part, read, [value], [len(boxes) - 1] if boxes else []))
-            return boxes
-        number = {part: place for place, part in enumerate(visible)}
-        owners = [part for part in self._layers for _ in range(part._output_count)]
-        by_part: dict[Part, Any] = {box[0]: box for box in boxes}
-        first = 0
+        boxes: list[tuple[Part, list[Shape], list[Shape], list[int]]] = [
+            (part, [part.sample_shape], [part.sample_shape], []) for part in starts
+        ]
+        owners, first = list[int](), 0  # the box of each value
         for part, reads, read in zip(self._layers, self._wiring.reads, shapes.read, strict=True):
+            seen = [each for each in reads if each >= 0 or self._starts[-1 - each] in starts]
+            sources = [owners[each] if each >= 0 else starts.index(self._starts[-1 - each]) for each in seen]
             values = shapes.values[first : first + part._output_count]
             first += part._output_count
-            origins = [number[self._starts[-1 - each] if each < 0 else owners[each]] for each in reads]
-            before = by_part[part][3] if part in by_part else []
-            sources = list(dict.fromkeys([*before, *(each for each in origins if each < number[part])]))
-            by_part[part] = (part, read, values, sources)
-        return [by_part[part] for part in visible]
+            owners += [len(boxes)] * part._output_count
+            boxes.append((part, read, values, list(dict.fromkeys(sources))))
+        if not self._is_graph:
+            return boxes
+        number = {part: place for place, part in enumerate(visible)}
+        joined: dict[Part, tuple[Part, list[Shape], list[Shape], list[int]]] = {}
+        for part, read, values, sources in boxes:
+            before = joined[part][3] if part in joined else []
+            origins = [number[boxes[each][0]] for each in sources]
+            if any(each >= number[part] for each in origins):
+                return boxes
+            joined[part] = (part, read, values, list(dict.fromkeys([*before, *origins])))
+        return [joined[part] for part in visible]
 
     def _node_numbers(self) -> list[int]:
         """The number of each call among those of its layer in this model, in the order in which they were made."""
@@ -2389,24 +2458,37 @@ class Model(Part, SaysWhatIsLeftOut):
             wiring: what each of `stack` reads; default the one before.
         """
         wiring = chain_of(len(stack)) if wiring is None else wiring
-        _require_known_lengths(starts)
-        if self._body is not None and starts:
-            given = self._arguments[0] if self._arguments else None
-            wiring, form = wiring_of(self._body, [start.sample_shape for start in starts], given)
-            self._structures = self._structures[0], form
-            several = compiled is not None and len(wiring.outputs) > 1 and not compiled.output_names
-            if compiled is not None and (several or self._compiles_again):
-                self._compiles_again = False
-                compiled = self._compiled = self._compiled_with_names(compiled, wiring)
-        if starts and (stack or len(starts) > 1):
-            shapes = shapes_along([start.sample_shape for start in starts], stack, wiring)
-            for part, read in zip(stack, shapes.read, strict=True):
-                if isinstance(part, Model):
-                    part._build_for_inputs(read)
-        inside: Inside = stack, wiring, self._modes, self._arguments
-        network = network_of(inside, _inside_of, _known_inputs(starts, stack, wiring))
-        with JOINING, outside_of_traces():
-            self._build_program(list(starts), [*stack], wiring, network, compiled)
+        with self._naming(stack if starts else ()):
+            if self._body is not None and starts:
+                given = self._arguments[0] if self._arguments else None
+                wiring, form = wiring_of(self._body, [start.sample_shape for start in starts], given)
+                self._structures = self._structures[0], form
+                several = compiled is not None and len(wiring.outputs) > 1 and not compiled.output_names
+                if compiled is not None and (several or self._compiles_again):
+                    self._compiles_again = False
+                    compiled = self._compiled = self._compiled_with_names(compiled, wiring)
+            if starts and (stack or len(starts) > 1):
+                shapes = shapes_along([start.sample_shape for start in starts], stack, wiring)
+                for part, read in zip(stack, shapes.read, strict=True):
+                    if isinstance(part, Model):
+                        part._build_for_inputs(read)
+            inside: Inside = stack, wiring, self._modes, self._arguments
+            network = network_of(inside, _inside_of, _known_inputs(starts, stack, wiring))
+            with JOINING, outside_of_traces():
+                self._build_program(list(starts), [*stack], wiring, network, compiled)
+
+    @contextmanager
+    def _naming(self, parts: Iterable[Part]) -> Iterator[None]:
+        """Gives the paths to those of `parts` that a Sequential builds; if that raises, takes them back."""
+        new = [part for part in parts if not part.built] if isinstance(self, self._sequential) else []
+        for part in new:
+            part._path = f"{self.path}/{part.name}"
+        try:
+            yield
+        except BaseException:
+            for part in new:
+                part._path = None
+            raise
 
     def _compiled_with_names(self, compiled: Compiled, wiring: Wiring) -> Compiled:
         """The same compilation for the outputs of a `call`, whose number was not known before."""
@@ -2450,10 +2532,9 @@ class Model(Part, SaysWhatIsLeftOut):
             weights = [self._lent_or_own(*pair) for pair in first_uses(shapes, leaves).items()]
             arrays = list(chain(*weights))
             program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
-            if None in inputs[0]:
-                by_shape = ProgramsByShape(
-                    program, known[0], self._lowering_of(stack, wiring, network, dtypes)
-                )
+            if any(None in shape for shape in inputs):
+                sample = known[0] if len(known) == 1 else tuple(known)
+                by_shape = ProgramsByShape(program, sample, self._lowering_of(stack, wiring, network, dtypes))
             if compiled is not None:
                 self._compile_program(compiled, program, operations, network, shapes, output_shapes)
         staying = set(leaves)
@@ -2473,7 +2554,9 @@ class Model(Part, SaysWhatIsLeftOut):
         self._starts, self._layers, self._wiring, self._operations = starts, stack, wiring, operations
         self._network = network
         sizes = [start.sample_shape for start in starts]
-        self._sample_shape = (sum(map(math.prod, sizes)),) if len(sizes) > 1 else next(iter(sizes), None)
+        self._sample_shape = next(iter(sizes), None)
+        if len(sizes) > 1:
+            self._sample_shape = None if by_shape is not None else (sum(map(math.prod, sizes)),)
         self._output_shapes = output_shapes
         plain = self._structures[1].kind is None and output_shapes and len(sizes) == 1
         self._output_shape = output_shapes[0] if plain else None
@@ -2492,8 +2575,8 @@ class Model(Part, SaysWhatIsLeftOut):
         inside: Inside = stack, wiring, self._modes, self._arguments
 
         def lowering(shape: Shape) -> Lowered:
-            found = network_of(inside, _inside_of, [shape])
-            return lowered(found, [shape], learns, trainable=trainable, dtypes=dtypes)
+            found = network_of(inside, _inside_of, inputs_in(shape))
+            return lowered(found, inputs_in(shape), learns, trainable=trainable, dtypes=dtypes)
 
         return lowering
 
@@ -2684,9 +2767,9 @@ def _inside_of(part: Part) -> Inside | None:
 def _known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: Wiring) -> list[Shape]:
     """Returns the shapes of the inputs with a number in place of each None, as the first program is built for."""
     inputs = [start.sample_shape for start in starts]
-    if len(inputs) != 1 or not stack:
+    if not stack:
         return inputs
-    return [known_shape(inputs[0], lambda shape: shapes_along([shape], stack, wiring).values)]
+    return known_shapes(inputs, lambda shapes: shapes_along(shapes, stack, wiring).values)
 
 
 def _flat_arguments(bound: inspect.BoundArguments) -> dict[str, Any]:
@@ -2721,17 +2804,6 @@ def _is_nested_shape(shape: Any) -> bool:
 def _reads_strings(leaves: Sequence[Layer]) -> bool:
     """Whether a chain of layers without an input layer begins with one that reads strings alone."""
     return bool(leaves) and isinstance(leaves[0], ValueLayer) and leaves[0]._reads == "strings"
-
-
-def _require_known_lengths(starts: Sequence[InputLayer]) -> None:
-    """Raises ValueError if one of several inputs has an axis whose length differs from batch to batch."""
-    for start in starts if len(starts) > 1 else ():
-        if None in start.sample_shape:
-            msg = (
-                f"input {start.name!r} has the shape {start.shape}, but in a model with several inputs all lengths must be "
-                "known so far: give Input() a number instead of None"
-            )
-            raise ValueError(msg)
 
 
 def _require_no_input_layer(parts: Iterable[Part]) -> None:
@@ -2777,6 +2849,16 @@ def _of_samples(value: Any, count: int) -> Any:
         return value
     one = only_array(value, 1)
     return value if count == 1 and one is not value and len(one) != 1 else one
+
+
+def _weights_of_batch(value: Any, x: Any) -> Any:
+    """Returns the weights of one batch `x` as `fit` takes them, (n,), from weights (1, n) or from one number for all."""
+    shape = np.shape(value) if isinstance(value, (int, float, np.ndarray, np.generic)) else None
+    if shape is None or not isinstance(x, np.ndarray):
+        return value
+    if not shape:
+        return np.full(len(x), value)
+    return np.reshape(value, len(x)) if shape == (1, len(x)) else value
 
 
 def _wants_dict(return_dict: object) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from engine._base.checks import Shape, filled
 from engine._core_interface.cpp import Program, build
+from engine._data.several_arrays import inputs_in
 from engine._training.compile_arguments import Compiled
 from engine.models.stack import Lowered
 
@@ -21,23 +22,29 @@ Lowering = Callable[[Shape], Lowered]
 """Returns what the core computes for samples of a shape without None."""
 
 
-def known_shape(declared: Shape, shapes_for: Callable[[Shape], Sequence[Shape]]) -> Shape:
-    """Returns a shape with a number in place of each None in `declared`.
+def known_shapes(
+    declared: Sequence[Shape], shapes_for: Callable[[Sequence[Shape]], Sequence[Shape]]
+) -> list[Shape]:
+    """Returns shapes with a number in place of each None in `declared`, the same everywhere.
 
     Args:
-        declared: the shape of one sample.
+        declared: the shape of one sample of each input.
         shapes_for: returns the shapes after each layer, or raises if a layer can't take such samples.
     """
-    if None not in declared:
-        return declared
-    found = next((length for length in _LENGTHS if _suits(filled(declared, length), shapes_for)), _LENGTHS[0])
-    shapes_for(filled(declared, found))  # raises the error if no length suits
-    return filled(declared, found)
+    if not any(None in shape for shape in declared):
+        return list(declared)
+
+    def with_length(length: int) -> list[Shape]:
+        return [filled(shape, length) for shape in declared]
+
+    found = next((length for length in _LENGTHS if _suit(with_length(length), shapes_for)), _LENGTHS[0])
+    shapes_for(with_length(found))  # raises the error if no length suits
+    return with_length(found)
 
 
-def _suits(shape: Shape, shapes_for: Callable[[Shape], Sequence[Shape]]) -> bool:
+def _suit(shapes: Sequence[Shape], shapes_for: Callable[[Sequence[Shape]], Sequence[Shape]]) -> bool:
     try:
-        shapes_for(shape)
+        shapes_for(shapes)
     except Exception:  # custom layers may raise anything
         return False
     return True
@@ -48,7 +55,7 @@ class ProgramsByShape:
 
     Args:
         first: the program that holds the weights.
-        shape: of the samples of the first program.
+        shape: of the samples of the first program, as `sample_shape_of` returns it.
         lowering: of the layers.
     """
 
@@ -68,7 +75,9 @@ class ProgramsByShape:
             program = self._programs.pop(shape, None)
             if program is None:
                 operations, outputs = self._lowering(shape)
-                program = build(math.prod(shape), operations, self._loans, outputs)
+                program = build(
+                    [math.prod(each) for each in inputs_in(shape)], operations, self._loans, outputs
+                )
                 self._compiled_with.pop(shape, None)
             self._programs[shape] = program  # the order is that of the last uses
             if compiled is not None and self._compiled_with.get(shape) is not compiled.program_arguments:

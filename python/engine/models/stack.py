@@ -24,6 +24,7 @@ from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import NodeLeaf, WeightsLeaf
 from engine.layers.recorded_calls import shape_with_batch
+from engine.layers.values import ValueLayer
 from engine.models.wiring import Network, Shapes, chain_of, shapes_along
 from engine.optimizers.variables import Tracked
 
@@ -229,6 +230,10 @@ class _Lowering:
         kept = self._dtype_of(self._reads[number][0])
         if any(self._dtype_of(each).kind == "U" for each in self._reads[number]):
             _require_strings_read(layer)
+        elif (
+            self._reads[number] != (-1,) or len(self._given) > 1
+        ):  # the only input may be strings without saying so
+            _require_numbers_read(layer)
         kinds, start, incoming = Counter[str](), 0, read
         for operation in layer._operations_for_inputs(samples, with_mask):
             kind = operation["kind"]
@@ -325,6 +330,15 @@ def _require_strings_read(layer: Layer) -> None:
         raise TypeError(msg)
 
 
+def _require_numbers_read(layer: Layer) -> None:
+    if isinstance(layer, ValueLayer) and layer._reads == "strings":
+        msg = (
+            f"layer {layer.name!r} reads strings, but gets numbers: call it on an Input(shape, dtype='string'), or take an "
+            "IntegerLookup for integers"
+        )
+        raise TypeError(msg)
+
+
 def _of_use(layer: Layer, operation: Operation, use: int | None) -> Operation:
     """Returns the fields that differ in use number `use` of a layer: its seed and its host. None is the only use."""
     if use is None:
@@ -397,7 +411,7 @@ def tracked(shapes: Shapes, leaves: Sequence[Layer], learns: bool) -> list[Track
     """
     return [
         Tracked(
-            f"{layer.name}/{weight.name}",
+            f"{layer.path}/{weight.name}",
             learns and layer.trainable and weight.trainable,
             weight.regularizer,
             weight.constraint,

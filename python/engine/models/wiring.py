@@ -412,13 +412,14 @@ def _in_order(outputs: Sequence[KerasTensor], starts: dict[KerasTensor, InputLay
     Those of equal distance come in the order in which a search from the outputs, depth first, meets their layers.
     """
 
-    def node_of(tensor: KerasTensor) -> _Node:
+    def node_of(tensor: KerasTensor, reader: _Node | None = None) -> _Node:
         if tensor in starts:
             return starts[tensor]
         if tensor._call is None:
+            by = "" if reader is None else f", which layer {_layer_of(reader).name!r} reads"
             msg = (
-                f"`outputs` must come from `inputs` through layers alone, but they depend on another Input(), {tensor!r}: "
-                "add that to `inputs`"
+                "`outputs` must come from `inputs` through layers alone, but they depend on another Input(), "
+                f"{tensor!r}{by}: add that to `inputs`"
             )
             raise ValueError(msg)
         return tensor._call
@@ -439,7 +440,7 @@ def _in_order(outputs: Sequence[KerasTensor], starts: dict[KerasTensor, InputLay
 
 
 def _searched(
-    ends: Iterable[_Node], node_of: Callable[[KerasTensor], _Node]
+    ends: Iterable[_Node], node_of: Callable[[KerasTensor, _Node], _Node]
 ) -> tuple[list[_Node], dict[Any, int]]:
     """Returns the nodes before `ends`, each after those that it reads, and the order in which layers are met."""
     finished, met = dict[_Node, None](), dict[Any, int]()
@@ -453,7 +454,7 @@ def _searched(
                 finished[node] = None
                 waiting.pop()
                 continue
-            before = node_of(tensor)
+            before = node_of(tensor, node)
             if before not in finished:
                 met.setdefault(_layer_of(before), len(met))
                 waiting.append((before, iter(_inputs_of(before))))

@@ -5,18 +5,21 @@ from __future__ import annotations
 import datetime
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from engine._base.atomic_files import making_folder, replacing
 from engine._base.checks import flag, path_of
 from engine._base.lazy_imports import on_first_use
+from engine._base.spec import Spec
 from engine._core_interface.cpp import __version__
 from engine._printing.progress import print_message
 from engine.layers.core import named_leaves
+from engine.layers.layer import Part
 from engine.saving import _zip
 from engine.saving._folder import replacing_in_folder
 from engine.saving._h5 import WeightsH5
@@ -159,26 +162,53 @@ def _feature_space_in(path: Path) -> Any:
     return feature_space_in(path)
 
 
-def pickled(model: SavedModel) -> tuple[Any, tuple[bytes, dict[str, type]]]:
+def pickled(model: SavedModel) -> tuple[Any, tuple[bytes, dict[str, Any]]]:
     """Returns a function and its arguments, from which `pickle` and `copy` make an equal model."""
     buffer = BytesIO()
     Npz().write(buffer, contents_of(model, _texts(model)))
     parts = [model, *model._models_within(), *(layer for _, layer in named_leaves(model._parts_in_order))]
-    classes = {type(part).__name__: type(part) for part in parts}
-    custom = {name: each for name, each in classes.items() if not each.__module__.startswith("engine.")}
+    # In a model that was loaded itself, the arguments are configs; the objects are those that it was compiled to.
+    made = () if model._compiled is None else (model._compiled.losses, model._compiled.all_metrics)
+    compiled = [model.optimizer, model._compile_arguments, *made]
+    custom = {each.__name__: each for each in _definitions([*parts, *compiled], set())}
     return unpickled, (buffer.getvalue(), custom)
 
 
-def unpickled(data: bytes, classes: Mapping[str, type]) -> Any:
+def _definitions(found: Any, seen: set[int]) -> Iterator[Any]:
+    """Yields the user's own classes and functions of a model's parts, and of the parts of these.
+
+    Args:
+        found: a part such as a layer, a loss or a function, a list or dict of parts, or anything else, which has none.
+        seen: ids of the objects that were looked at.
+    """
+    if id(found) in seen:
+        return
+    seen.add(id(found))
+    if isinstance(found, list | tuple | set | dict):
+        for each in list(found.values() if isinstance(found, dict) else found):
+            yield from _definitions(each, seen)
+        return
+    definition = type(found) if isinstance(found, Spec | Part) else found
+    # No name leads to a lambda or to a function within another one.
+    named = isinstance(definition, type) or (
+        isinstance(definition, FunctionType) and "<" not in definition.__qualname__
+    )
+    if named and not definition.__module__.startswith("engine."):
+        yield definition
+    if isinstance(found, Spec):
+        yield from _definitions(vars(found), seen)
+
+
+def unpickled(data: bytes, definitions: Mapping[str, Any]) -> Any:
     """Returns a model equal to the one that `pickled` was called with.
 
     Args:
         data: the bytes that `pickled` returned.
-        classes: the user's classes of layers and models by name.
+        definitions: the user's classes and functions by name.
     """
     with (
         understood("a pickled model"),
-        custom_object_scope(classes),
+        custom_object_scope(definitions),
         _zip.opened(BytesIO(data)) as archive,
     ):
         return _model_in(NpzReader(archive), True)

@@ -13,6 +13,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from engine import losses
+from engine.layers.lookup import IDF_WEIGHTS
 from engine.saving._h5 import H5Group, new_h5, opened, require_count, write_array, write_count
 from engine.saving.contents import (
     CHECKSUM,
@@ -161,7 +162,15 @@ def by_part(places: Iterable[tuple[str, T]]) -> list[list[T]]:
 
 def _joined_layers(part: Sequence[Group]) -> Group:
     """Returns the arrays of a layer, or of all layers of a model that is a layer: first the trainable ones."""
-    pairs = [list(zip(group.labels, group.arrays.values(), strict=True)) for group in part]
+    pairs = [
+        [
+            (label, array)
+            for label, (key, array) in zip(group.labels, group.arrays.items(), strict=True)
+            if key
+            != IDF_WEIGHTS  # which are in the config; they are no weights of the layer, and have no place here
+        ]
+        for group in part
+    ]
     ordered = [pair for group, each in zip(part, pairs, strict=True) for pair in each[: group.trainable]]
     ordered += [pair for group, each in zip(part, pairs, strict=True) for pair in each[group.trainable :]]
     arrays = {str(number): array for number, (_, array) in enumerate(ordered)}

@@ -15,6 +15,8 @@ class SavedModel(Protocol):
 
     name: str
     stop_training: bool
+    _compile_arguments: dict[str, Any]
+    _compiled: Any
 
     @property
     def _attributes_of_user(self) -> Any:

@@ -55,6 +55,6 @@ def explain_batch(model: Any, mode: str = "train", batch_size: int = 32, threads
             "call fit(), evaluate() or train_on_batch() once before explain_batch()"
         )
         raise ValueError(msg)
-    names = [weight.path for weight in model.weights]
+    names = [weight.path.removeprefix(f"{model.path}/") for weight in model.weights]
     graph, schedule = model._program.to_text(mode, batch_size, limit, names)
     return f"{graph}\n{schedule}"

@@ -19,6 +19,7 @@ from engine._base.spec import auto_name
 from engine._base.tensor_like import Tensor
 from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine._data.batch_streams import is_indexed, raw_batches, samples_in
+from engine._data.frames import columns_by_name
 from engine._data.strings import holds_strings, strings_in
 from engine.layers.lookup import VocabularyLayer
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
@@ -545,10 +546,8 @@ def _named(name: str | None, kind: str) -> str:
 
 def _table_in(data: Any) -> Mapping[str, Any] | None:
     """Returns a dict of columns, or None if `data` is neither that nor a data frame."""
-    if isinstance(data, Mapping):
-        return data
-    columns = getattr(data, "columns", None)
-    return None if columns is None or isinstance(data, type) else {str(name): data[name] for name in columns}
+    table = columns_by_name(data)
+    return table if isinstance(table, Mapping) else None
 
 
 def _is_discrete(layer: Any) -> bool:

@@ -18,7 +18,7 @@ from engine._base.extras import extra
 HEADING, TEXT = 12.0, 10.5  # sizes of letters
 PADDING, GAP, HEAD, BORDER = 7.0, 26.0, 6.0, 12.0
 LINE_HEIGHT = 1.25
-DARK, WHITE, GREY, BLUE = "#2b3440", "#ffffff", "#6b7683", "#2463a8"
+DARK, WHITE, GREY, BLUE, PALE = "#2b3440", "#ffffff", "#6b7683", "#2463a8", "#eef1f5"
 # Widths of letters as shares of their size. They are generous, since the sans-serif font of the machine is unknown.
 NARROW, WIDE, NARROW_WIDTH, WIDE_WIDTH, WIDTH = "fijlrtI .,:;|()[]'", "mwMW@%", 0.42, 0.95, 0.68
 DIRECTIONS = ("TB", "LR", "BT", "RL")
@@ -28,7 +28,7 @@ MOST_PIXELS = 2**16 - 1
 
 
 class Cell(NamedTuple):
-    """A rectangle with a text in its middle."""
+    """A rectangle with a text or a smaller drawing in its middle."""
 
     x: float
     y: float
@@ -38,6 +38,7 @@ class Cell(NamedTuple):
     ink: str
     text: str
     size: float
+    inner: Drawing | None = None
 
 
 class Drawing(NamedTuple):
@@ -110,10 +111,7 @@ def plot_model(  # noqa: PLR0917 # Keras' signature
         flag(show_trainable, "show_trainable"),
         flag(expand_nested, "expand_nested"),
     )
-    boxes, direction = _boxes(model, shown), choice(rankdir, "rankdir", DIRECTIONS)
-    sources = [each[-1] for each in model._diagram()]
-    is_chain = sources == [[number - 1] if number else [] for number in range(len(sources))]
-    drawing = _arranged(boxes, direction) if is_chain else _layered(boxes, sources, direction)
+    drawing = _unfolded(_drawing_of(model, shown, choice(rankdir, "rankdir", DIRECTIONS)))
     path = Path(path_of(to_file, "to_file"))
     path = path if path.suffix else path.with_suffix(".png")
     if path.suffix.lower() == ".svg":
@@ -130,8 +128,33 @@ def _require_built(model: Any) -> None:
         raise ValueError(msg)
 
 
-def _boxes(model: Any, shown: Shown) -> list[list[list[Cell]]]:
-    """Returns for each layer the rows of cells in its box, from the top, not yet placed."""
+def _drawing_of(model: Any, shown: Shown, rankdir: str) -> Drawing:
+    """Returns the drawing of a model. Those of graphs within it lie in cells, which `_unfolded` replaces."""
+    boxes, sources = _boxes(model, shown, rankdir), [each[-1] for each in model._diagram()]
+    is_chain = sources == [[number - 1] if number else [] for number in range(len(sources))]
+    return _arranged(boxes, rankdir) if is_chain else _layered(boxes, sources, rankdir)
+
+
+def _unfolded(drawing: Drawing) -> Drawing:
+    """Returns a drawing whose cells hold no drawings, but lie behind their cells, arrows and lines."""
+    cells, arrows, lines = list[Cell](), [*drawing.arrows], [*drawing.lines]
+    for cell in drawing.cells:
+        cells.append(cell._replace(inner=None))
+        if cell.inner is None:
+            continue
+        inner = _unfolded(cell.inner)
+        x, y = cell.x + (cell.width - inner.width) / 2, cell.y + (cell.height - inner.height) / 2
+        cells += [each._replace(x=each.x + x, y=each.y + y) for each in inner.cells]
+        for found, given in ((arrows, inner.arrows), (lines, inner.lines)):
+            found += [(x1 + x, y1 + y, x2 + x, y2 + y) for x1, y1, x2, y2 in given]
+    return drawing._replace(cells=cells, arrows=arrows, lines=lines)
+
+
+def _boxes(model: Any, shown: Shown, rankdir: str = "TB") -> list[list[list[Cell]]]:
+    """Returns for each layer the rows of cells in its box, from the top, not yet placed.
+
+    The layers of a chain within the model are further rows, and those of a graph a drawing in a cell.
+    """
     boxes = []
     for layer, before, after, _ in model._diagram():
         kind = type(layer).__name__
@@ -156,8 +179,11 @@ def _boxes(model: Any, shown: Shown) -> list[list[list[Cell]]]:
                 else _cell("Non-trainable", TEXT, GREY, WHITE)
             )
         rows += [facts] if facts else []
-        if shown.nested and layer.built and getattr(layer, "layers", None):
-            rows += [row for within in _boxes(layer, shown) for row in within]
+        if shown.nested and layer.built and layer._is_graph:
+            inner = _drawing_of(layer, shown, rankdir)
+            rows.append([Cell(0, 0, inner.width, inner.height, PALE, DARK, "", TEXT, inner)])
+        elif shown.nested and layer.built and layer._parts_in_order:
+            rows += [row for within in _boxes(layer, shown, rankdir) for row in within]
         boxes.append(rows)
     return boxes
 
@@ -318,6 +344,10 @@ def _svg(drawing: Drawing, model: Any) -> str:
         lines += [
             f'<rect x="{cell.x:.1f}" y="{cell.y:.1f}" width="{cell.width:.1f}" height="{cell.height:.1f}" '
             f'fill="{cell.fill}" stroke="{GREY}" stroke-width="0.8"/>',
+        ]
+        if not cell.text:
+            continue
+        lines += [
             f'<text x="{cell.x + cell.width / 2:.1f}" y="{cell.y + cell.height / 2:.1f}" dominant-baseline="central" '
             f'font-size="{cell.size:g}" fill="{cell.ink}"{weight}>{escape(cell.text)}</text>',
         ]

@@ -48,6 +48,17 @@ _PREDICT = {"batch_size", "verbose", "steps"}
 """Parameters for `Model.predict`."""
 _DESTINATIONS = ("model", "fit", "compile", "predict", "optimizer", "loss", "metrics", "callbacks", "score")
 """Prefixes of routed parameters."""
+_FULL_NAMES = {
+    "acc": "accuracy",
+    "kld": "kl_divergence",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "mse": "mean_squared_error",
+    "msle": "mean_squared_logarithmic_error",
+}
+"""Names in `history_` of metrics that are compiled by a short name."""
+_CHOSEN_BY_MODEL = {"accuracy", "acc", "crossentropy", "ce"}
+"""Names of metrics that stand for several classes."""
 ALL_SAMPLES = -1
 """The value of `batch_size` that stands for the number of all samples."""
 SPARSE_FORMATS = ("csr", "csc")
@@ -85,7 +96,8 @@ class BaseWrapper(BaseEstimator):
 
     Attributes:
         model_: the model.
-        history_: dict from the name of each loss and metric to the list of its values, one for each epoch.
+        history_: dict from the name of each loss and metric to the list of its values, one for each epoch. A metric with
+            a short name, as "mse", has its full one there.
         target_encoder_: the fitted `target_encoder`.
         feature_encoder_: the fitted `feature_encoder`.
         target_type_: scikit-learn's name of the kind of the targets, such as "multiclass".
@@ -171,7 +183,7 @@ class BaseWrapper(BaseEstimator):
                 super().set_params(**{name: value})
             else:
                 msg = (
-                    f"invalid parameter {name!r} for {type(self).__name__}. An argument of the build function is "
+                    f"Invalid parameter {name!r} for estimator {type(self).__name__}. An argument of the build function is "
                     f"`model__{name}`; or give it to the constructor first, as in {type(self).__name__}({name}=...)"
                 )
                 raise ValueError(msg)
@@ -374,12 +386,14 @@ class BaseWrapper(BaseEstimator):
     def _require_fitting_model(self) -> None:
         """Raises ValueError if the model has no loss, another loss than the estimator's, or too many outputs."""
         model = self.model_
-        if not model.loss:
+        loss = loss_of(model)
+        listed = list(loss.values()) if isinstance(loss, dict) else loss
+        if not (any(each is not None for each in listed) if isinstance(listed, list | tuple) else listed):
             msg = "there is no loss: pass `loss` to the estimator, or compile the model with one in the build function"
             raise ValueError(msg)
-        given, there = _class_of_given_loss(self.loss), _class_of_given_loss(model.loss)
+        given, there = _class_of_given_loss(self.loss), _class_of_given_loss(loss)
         if given is not None and there is not None and given is not there:
-            msg = f"the estimator has loss={self.loss!r}, but its model is compiled with {model.loss!r}: give one of them"
+            msg = f"the estimator has loss={self.loss!r}, but its model is compiled with {loss!r}: give one of them"
             raise ValueError(msg)
         expected = getattr(self, "n_outputs_expected_", None)
         outputs = len(model.outputs) if expected and model.built else expected
@@ -533,7 +547,7 @@ class BaseWrapper(BaseEstimator):
         if initial_epoch == 0 or "history_" not in vars(self):
             self.history_ = {}
         for name, values in history.history.items():
-            self.history_.setdefault(name, []).extend(values)
+            self.history_.setdefault(_FULL_NAMES.get(name, name), []).extend(values)
 
     def _encoded_for_validation(self, given: Any) -> Any:
         """Returns `validation_data` with encoded samples and targets; what is no tuple of arrays stays what it is."""
@@ -556,7 +570,7 @@ class BaseWrapper(BaseEstimator):
         arguments.update(kwargs)
         arguments = _without_callback_parameters(arguments, X.shape[0])
         try:
-            return self.model_.predict(self.feature_encoder_.transform(X), **arguments)
+            return self.model_.predict(x=self.feature_encoder_.transform(X), **arguments)
         finally:
             for callback in arguments["callbacks"]:
                 callback.model = None
@@ -595,6 +609,12 @@ def _without_callback_parameters(arguments: dict[str, Any], count: int) -> dict[
     }
 
 
+def loss_of(model: Model) -> Any:
+    """Returns the loss that a model is compiled with. In a model from a file or a pickle it is a config."""
+    loss = model.loss
+    return losses.get(loss) if isinstance(loss, Mapping) and "class_name" in loss else loss
+
+
 def _class_of_optimizer(name: str) -> Any:
     return type(optimizers.get(name))
 
@@ -605,7 +625,8 @@ def _class_of_loss(name: str) -> Any:
 
 
 def _class_of_metric(name: str) -> Any:
-    return type(metrics.get(name))
+    """Returns the class of a metric; the name itself if the model chooses one of several classes for it."""
+    return name if name in _CHOSEN_BY_MODEL else type(metrics.get(name))
 
 
 def _class_of_callback(name: str) -> Any:

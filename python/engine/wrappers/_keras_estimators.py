@@ -10,10 +10,11 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 
+from engine import activations, losses
 from engine.models import Model
 from engine.sklearn.labels import class_weighted
 from engine.sklearn.samples import Array
-from engine.wrappers._base_wrapper import BaseWrapper
+from engine.wrappers._base_wrapper import BaseWrapper, loss_of
 from engine.wrappers._target_encoders import ONE_HOT, ClassifierLabelEncoder, RegressorTargetEncoder
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class KerasClassifier(ClassifierMixin, BaseWrapper):
         classes_: labels, sorted.
         n_classes_: number of labels.
         model_: the model.
-        history_: dict from the name of each loss and metric to the list of its values, one for each epoch.
+        history_: dict from the name of each loss and metric to the list of its values, one for each epoch. A metric with
+            a short name, as "mse", has its full one there.
         target_encoder_: the fitted `target_encoder`.
         feature_encoder_: the fitted `feature_encoder`.
         target_type_: scikit-learn's name of the kind of the labels: "binary", "multiclass" or "multilabel-indicator".
@@ -183,6 +185,18 @@ class KerasClassifier(ClassifierMixin, BaseWrapper):
         finally:
             self._known_classes = None
 
+    def _predict_raw(self, X: Any, **kwargs: Any) -> Any:  # noqa: N803
+        """Returns the outputs of the model as probabilities, also if its loss reads logits."""
+        outputs, loss = super()._predict_raw(X, **kwargs), loss_of(self.model_)
+        if isinstance(outputs, list | dict) or not getattr(loss, "from_logits", False):
+            return outputs
+        several = (
+            losses.CategoricalCrossentropy,
+            losses.SparseCategoricalCrossentropy,
+            losses.CategoricalFocalCrossentropy,
+        )
+        return activations.softmax(outputs) if isinstance(loss, several) else activations.sigmoid(outputs)
+
     def predict_proba(self, X: Any, **kwargs: Any) -> Array:  # noqa: N803
         """Returns the probability of each class, in the order of `classes_`: (n, classes).
 
@@ -202,13 +216,13 @@ class KerasClassifier(ClassifierMixin, BaseWrapper):
 
     def _build(self) -> Model:
         model = super()._build()
-        encoder = self.target_encoder_
+        encoder, loss = self.target_encoder_, loss_of(model)
         if (
             isinstance(encoder, ClassifierLabelEncoder)
             and encoder.loss is None
-            and not isinstance(model.loss, list | dict)
+            and not isinstance(loss, list | dict)
         ):
-            encoder.loss = model.loss
+            encoder.loss = loss
         return model
 
     def _sample_weights(self, y: Any, sample_weight: Array | None) -> Array | None:
@@ -249,7 +263,8 @@ class KerasRegressor(RegressorMixin, BaseWrapper):
 
     Attributes:
         model_: the model.
-        history_: dict from the name of each loss and metric to the list of its values, one for each epoch.
+        history_: dict from the name of each loss and metric to the list of its values, one for each epoch. A metric with
+            a short name, as "mse", has its full one there.
         target_encoder_: the fitted `target_encoder`.
         feature_encoder_: the fitted `feature_encoder`.
         target_type_: scikit-learn's name of the kind of the targets, such as "continuous".

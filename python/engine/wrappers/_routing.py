@@ -42,7 +42,7 @@ def instantiated(
             dict its key; a parameter without such a prefix is for all classes in it. A name that is a number, as in
             `0=...`, stands for a positional argument. If a parameter is a class itself, parameters with its name as
             prefix are for its constructor.
-        class_of: returns the class of a name.
+        class_of: returns the class of a name, or the name itself if it stands for no class.
         shared: parameters for all classes of the list or dict around `items`.
 
     Raises:
@@ -54,20 +54,20 @@ def instantiated(
         common = {**(shared or {}), **own}
         made = {key: instantiated(item, routed(params, str(key)), class_of, common) for key, item in parts}
         return made if isinstance(items, dict) else type(items)(made.values())
-    if isinstance(items, str) and params:
+    arguments = {**(shared or {}), **own}
+    if isinstance(items, str) and (arguments or params):
         items = class_of(items)
     if not isinstance(items, type):
-        if params:
+        if params or (arguments and items is not None and not isinstance(items, str)):
             msg = (
-                f"the parameters {', '.join(map(repr, params))} are for a class or its name, got {items!r}: pass the class "
-                "instead of an object, or set them in the object"
+                f"the parameters {', '.join(map(repr, arguments or params))} are for a class or its name, got {items!r}: pass "
+                "the class instead of an object, or set them in the object"
             )
             raise TypeError(msg)
         return items
-    arguments = {
-        name: instantiated(value, routed(params, name), class_of) if isinstance(value, type) else value
-        for name, value in {**(shared or {}), **own}.items()
-    }
+    for name, value in arguments.items():
+        if isinstance(value, type) or (isinstance(value, list | tuple | dict) and routed(params, name)):
+            arguments[name] = instantiated(value, routed(params, name), class_of)
     positions = sorted((name for name in arguments if name.isdigit()), key=int)
     return items(
         *(arguments[name] for name in positions),
