@@ -297,9 +297,18 @@ void reduce(const graph::Reduce& op, const ThreadContext& thread) {
   });
 }
 
+/// Numbers of an input that threads share even if they have to wait for each other.
+constexpr int64_t kLargeInput = 1 << 16;
+
+Split split_reduce(const Scheduler& scheduler, const graph::Reduce& op) {
+  if (op.by_column) return Split::over('n');
+  const bool large = graph::numbers_in(op.x.shape, scheduler.max_rows()) > kLargeInput;
+  if (op.rows == kWhole && large && !op.y.shape.empty()) return Split::over(kAnyRows);
+  return split_array(scheduler, op, op.y, op.rows);
+}
+
 void schedule_reduce(Scheduler& scheduler, const graph::Reduce& op) {
-  const Split split = op.by_column ? Split::over('n') : split_array(scheduler, op, op.y, op.rows);
-  scheduler.add<SimpleStep<graph::Reduce>>(op, split, reduce);
+  scheduler.add<SimpleStep<graph::Reduce>>(op, split_reduce(scheduler, op), reduce);
 }
 
 // ---- Gradient of a product --------------------------------------------------------------------------------------
