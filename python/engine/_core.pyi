@@ -252,6 +252,23 @@ class Program:
         loans: Sequence[tuple[Program, int] | None] = (),
         outputs: Sequence[tuple[int, int]] = (),
     ) -> None: ...
+    @staticmethod
+    def function(
+        layers: Sequence[Mapping[str, Any]],
+        results: Sequence[int],
+        batch: int = 1,
+        loans: Sequence[tuple[Program, int] | None] = (),
+    ) -> Program:
+        """A function of arrays instead of a model: it computes once for each `call`.
+
+        Args:
+            layers: as above; those of kind "argument" are what it is called with.
+            results: the numbers of the layers that compute the results.
+            batch: samples of each call. Arrays whose first length they divide are kept as rows of samples.
+            loans: as above.
+        """
+    def call(self, arguments: Sequence[Float32], step: int = 1, learning_rate: float = 0.0) -> list[Float32]:
+        """Results of a function of contiguous arguments. `step` numbers its random draws and the steps of the optimizer."""
     @property
     def variables(self) -> list[Float32]:
         """Copies of the weights, all of one moment, in layer order: kernel (in, units), then bias (units,)."""
