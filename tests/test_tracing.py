@@ -267,6 +267,50 @@ def test_kernels_of_other_layers_are_shared() -> None:
     assert (dense.kernel != kernel).all()
 
 
+def test_variables_are_weights_of_what_has_them(tmp_path: Path) -> None:
+    class Scaled(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factors = [
+                keras.Variable(2.0),
+                keras.Variable("ones", shape=(4,), trainable=False, name="fixed"),
+            ]
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * self.factors[0] * self.factors[1]
+
+    class Warm(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scaled, self.temperature = Scaled(), keras.Variable(4.0, name="temperature")
+
+        def call(self, inputs: Any) -> Any:
+            return self.scaled(inputs) / self.temperature
+
+    model = Warm()
+    np.testing.assert_allclose(model.predict(X, verbose=0), X / 2)
+    assert [w.shape for w in model.weights] == [(), (), (4,)]
+    assert [len(model.trainable_weights), len(model.non_trainable_weights)] == [2, 1]
+    model.temperature.assign(2.0)
+    np.testing.assert_allclose(model.predict(X, verbose=0), X)
+    model.compile("sgd", "mse")
+    model.fit(X, 3 * X, verbose=0)
+    assert model.temperature.value < 2 < model.scaled.factors[0].value
+    model.save_weights(tmp_path / "m.weights.h5")
+    other = Warm()
+    other.build((None, 4))
+    other.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(other.predict(X, verbose=0), model.predict(X, verbose=0))
+    alone = keras.Variable([1.0, 2.0])
+    alone.assign_add([1.0, 1.0])
+    assert (alone * 2).tolist() == [4.0, 6.0]
+    assert repr(alone).startswith("<Variable path=variable")
+    with pytest.raises(ValueError, match=r"must have the shape \(2,\), got \(3,\)"):
+        alone.assign(np.zeros(3))
+    with pytest.raises(ValueError, match="`shape` is missing"):
+        keras.Variable("zeros")
+
+
 def test_lambdas_train_without_a_gradient() -> None:
     model = keras.Sequential(
         [keras.Input((4,)), layers.Dense(3), layers.Lambda(lambda x: ops.log(ops.exp(x) + 1))]

@@ -25,6 +25,7 @@ from engine.dtype_policies import DTypePolicy, FloatDTypePolicy
 from engine.initializers import Initializer
 from engine.layers import Input, InputSpec, Layer
 from engine.layers.symbols import KerasTensor
+from engine.layers.variable import Variable
 from engine.losses import Loss
 from engine.metrics import Metric
 from engine.models import Model, Sequential
@@ -48,6 +49,7 @@ __all__ = [
     "Optimizer",
     "Regularizer",
     "Sequential",
+    "Variable",
     "__version__",
     "activations",
     "backend",

@@ -28,6 +28,8 @@ def public(value: Any) -> set[str]:
 
 # Arguments without defaults; of classes whose objects are made by calls there are none.
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "Dot": (1,),
+    "Variable": (1.0,),
     "Activation": ("relu",),
     "AlphaDropout": (0.1,),
     "BackupAndRestore": ("folder",),

@@ -84,7 +84,6 @@ def test_every_member_in_the_list_is_one_of_keras() -> None:
         (engine.Sequential, "train_step"),
         (engine.optimizers.Adam, "apply_gradients"),
         (engine.metrics.AUC, "stateless_result"),
-        (lambda: engine.layers.Dense(2)(engine.Input((2,))), "reshape"),
     ],
 )
 def test_members_left_out_are_said(make: Any, name: str) -> None:

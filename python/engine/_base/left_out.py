@@ -46,7 +46,6 @@ NAMES: Mapping[str, _Reasons] = {
         _DEVICES: "device distribution",
         _SCOPES: "RematScope StatelessScope SymbolicScope name_scope remat",
         "operations on symbols are left out: networks are made of layers, such as Lambda or one of your own": "Function Operation",
-        "layers make their weights by add_weight()": "Variable",
         "trained networks for images are left out: networks here are dense": "applications",
         "distillation is left out: fit() a model on the predictions of another one": "distillation",
         "its place is taken by engine.plots": "visualization",
@@ -129,7 +128,6 @@ NAMES: Mapping[str, _Reasons] = {
 MEMBERS: Mapping[str, _Reasons] = {
     "KerasTensor": {
         "tensors are dense here": "ragged ragged_rank row_splits_dtype sparse",
-        "layers do that, such as Reshape": "reshape squeeze",
     },
     "Layer": {
         _QUANTIZATION: """
@@ -160,8 +158,7 @@ MEMBERS: Mapping[str, _Reasons] = {
             transform_single_segmentation_mask""",
     },
     "Model": {
-        "a model has no weights and penalties beside those of its layers: give a layer add_weight() and add_loss()": """
-            add_loss add_metric add_variable add_weight""",
+        "a model has add_loss(), and metrics are those of compile()": "add_metric",
         _OWN_STEPS: """
             compute_loss compute_loss_and_updates compute_metrics make_predict_function make_test_function
             make_train_function predict_step stateless_compute_loss test_step train_step""",

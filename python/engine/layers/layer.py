@@ -65,6 +65,7 @@ from engine.layers.recorded_calls import (
     symbols_and_slots,
 )
 from engine.layers.symbols import CallArguments, KerasTensor, called_on, first_call_of, symbol_of, symbols_of
+from engine.layers.variable import variables_in
 from engine.layers.weights import (
     MOST_WEIGHTS,
     CustomWeight,
@@ -498,7 +499,18 @@ class Layer(Part, Spec):
             recorder = self.__dict__.get("_recorder")
             if recorder is not None and self.__dict__.get(name, self) is not value:
                 recorder.clear()
+            self._adopt_variables(value)
         super().__setattr__(name, value)
+
+    def _adopt_variables(self, value: object) -> None:
+        """Makes the variables in an attribute weights of this layer, if they belong to none."""
+        for variable in variables_in(value):
+            if variable._layer is None:
+                if self._places:
+                    msg = f"layer {self.name!r} is in a model already, so that {variable!r} comes too late: create it in __init__() or build()"
+                    raise RuntimeError(msg)
+                self._specs.append(variable._weight)
+                self._weights = [*(self._weights or []), variable._adopt(self, len(self._specs) - 1)]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

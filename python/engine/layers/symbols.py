@@ -142,6 +142,16 @@ class KerasTensor(Symbolic, SaysWhatIsLeftOut):
     ) -> None:
         self._sample, self._call, self.start, self.dtype = sample, call, start, dtype
 
+    dtype = "float32"
+
+    def reshape(self, newshape: Any) -> Any:
+        """The same numbers in the shape `newshape`, with the batch axis; one length may be -1."""
+        return self._applied("reshape", self, newshape)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        """The same numbers without the axes `axis`, which have length 1; None is all of these."""
+        return self._applied("squeeze", self, axis)
+
     _recorded: ClassVar[Callable[..., Any]]
     """Adds an operation on symbols to their graph; `operation` has it."""
 

@@ -302,6 +302,12 @@ class Model(Part, SaysWhatIsLeftOut):
         self._suspect = False  # whether a loss was NaN or infinite, so that weights may be
         self._told_of: set[str] = set()  # the actions whose warning of such weights has been given
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        body = self.__dict__.get("_body")
+        if body is not None and not name.startswith("_"):
+            body._adopt_variables(value)
+        super().__setattr__(name, value)
+
     def _begin_with_call(self, name: str | None) -> None:
         """Sets the attributes of a model whose class has a `call` of its own. Its inputs are known with the first data."""
         self._begin(name)
@@ -1162,6 +1168,17 @@ class Model(Part, SaysWhatIsLeftOut):
             msg = f"model {self.name!r} has no `call` of its own, which could use a weight: create it in a layer"
             raise ValueError(msg)
         return self._body.add_weight(*args, **options)
+
+    def add_variable(self, *args: Any, **options: Any) -> Any:
+        """Another name of `add_weight`.
+
+        Args:
+            args: those of `Layer.add_variable`.
+            options: the same by keyword.
+        """
+        if self._body is None:
+            return self.add_weight(*args, **options)
+        return self._body.add_variable(*args, **options)
 
     def _forget_penalties(self) -> None:
         """Drops the penalties on outputs that a call of the model has stored for `losses`, as Keras does."""

@@ -206,10 +206,9 @@ class _Flattening:
             given = [self.plain(value) for value in given]
         shapes = part._output_shapes_for(samples) if self._knows_shapes else [None]
         found_outputs = [self._leaf(leaf, given, shapes[0], options, always) for leaf in part._leaves[:1]]
-        for value in (
-            found_outputs if self._knows_shapes and self._records and isinstance(part, Layer) else ()
-        ):
-            self._add_penalty(part, value, branch)
+        if self._knows_shapes and self._records and isinstance(part, Layer):
+            for value in found_outputs:
+                self._add_penalty(part, value, branch)
         return found_outputs
 
     def _add_penalty(self, layer: Layer, value: _Value, branch: bool | None) -> bool:
@@ -245,11 +244,12 @@ class _Flattening:
         """Returns the outputs of Python code with what its layer does beside: its mask, and its penalty on outputs."""
         if not isinstance(part, Layer):
             return outputs
-        if part.activity_regularizer is not None:
+        layer: Layer = part
+        if layer.activity_regularizer is not None:
             outputs = [
                 value
-                if self._add_penalty(part, value, branch)
-                else self._leaf(PenaltyLeaf(part, value.shape), [self.plain(value)], value.shape)
+                if self._add_penalty(layer, value, branch)
+                else self._leaf(PenaltyLeaf(layer, value.shape), [self.plain(value)], value.shape)
                 for value in outputs
             ]
         after = mask_sources(self.leaves, self.reads)[1]

@@ -94,9 +94,13 @@ def _slots(model: SavedModel, skipped: Sequence[Any] = ()) -> list[tuple[Slot, A
     for path, layer in _members(model, skipped):
         if not path.startswith("layers/") or "/" not in path.removeprefix("layers/"):
             outermost = layer
-        if isinstance(layer, Layer):
-            trainable = len(layer._own_weights_that(True)) if outermost.trainable else 0
-            found.append((Slot(path, len(layer._own_weights), trainable, outermost.name), layer))
+        own = layer if isinstance(layer, Layer) else layer._body
+        if own is not None and (own is layer or own._specs):
+            trainable = len(own._own_weights_that(True)) if outermost.trainable else 0
+            found.append((Slot(path, len(own._own_weights), trainable, outermost.name), own))
+    if model._body is not None and model._body._specs:
+        own = model._body
+        found.append((Slot("", len(own._own_weights), len(own._own_weights_that(True)), model.name), own))
     return found
 
 

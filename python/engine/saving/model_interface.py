@@ -17,6 +17,8 @@ class SavedModel(Protocol):
     stop_training: bool
     _compile_arguments: dict[str, Any]
     _compiled: Any
+    _body: Any
+    """The layer that has the weights of the model itself, if its class has a `call`; else None."""
 
     @property
     def _attributes_of_user(self) -> Any:
