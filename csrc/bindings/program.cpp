@@ -297,6 +297,7 @@ void register_program(py::module_& m) {
   type.def_property_readonly("variables", [](Program& p) { return read_variables(p, 0, p.variables().all.size()); })
       .def_property_readonly("weight_count", [](const Program& p) { return p.layout().total; })
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))
+      .def_property_readonly("joins_samples", [](const Program& p) { return p.model().joins_samples(); })
       .def_property_readonly("output_size", [](const Program& p) { return p.model().output_size(); })
       .def_property_readonly("output_width", [](const Program& p) { return p.model().output_width(0); })
       .def("to_text", &to_text, py::arg("mode"), py::arg("batch_size"), py::arg("threads") = 0,

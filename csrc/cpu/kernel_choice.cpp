@@ -92,7 +92,8 @@ int worthwhile_threads(const graph::Graph& graph, int64_t rows, int most) {
 
 PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows, int threads) {
   threads = worthwhile_threads(graph, rows, threads);
-  if (graph.mode() == graph::Mode::kSample && graph.mixes_samples) return {1, threads, round_to_power(rows)};
+  const bool in_one = graph.joins_samples || (graph.mode() == graph::Mode::kSample && graph.mixes_samples);
+  if (in_one) return {1, threads, round_to_power(rows)};
   if (graph.has_host_operations) return {1, threads, std::min(round_to_power(rows), kPredictedRowsWithHost)};
   if (threads > 1 && !feeds_all(rows, threads)) return {1, threads, round_to_power(rows)};
   const int64_t share = divide_up(rows, threads);

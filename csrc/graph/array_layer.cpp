@@ -70,6 +70,16 @@ ValueId ArrayLayer::build(Builder& builder, const std::vector<ValueId>& inputs) 
   return build_array(builder, arrays).value;
 }
 
+bool ArrayLayer::joins_samples() const {
+  for (size_t i = 0; i < input_shapes.size(); ++i) {
+    const Shape& input = input_shapes[i];
+    const bool has_samples = std::any_of(input.begin(), input.end(), [](const Extent& each) { return each.per_sample != 0; });
+    if (!has_samples) continue;
+    if (!has_sample_axis(input, 0) || !has_sample_axis(shape, 0) || !keeps_rows(i)) return true;
+  }
+  return false;
+}
+
 void ArrayLayer::require_inputs(size_t count) const {
   if (input_shapes.size() != count) refuse("a layer of arrays has another number of inputs");
 }

@@ -25,12 +25,18 @@ struct ArrayLayer : Layer {
   /// Appends the operations that compute the output.
   virtual Array build_array(Builder& builder, const std::vector<Array>& inputs) const = 0;
 
+  bool joins_samples() const override;
   bool reads_arrays() const final { return true; }
   Shape output_shape(const LayerInputs& inputs) const override;
   int64_t output_size(const LayerInputs&) const final { return 0; }  // `output_shape` says it
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override;
 
  protected:
+  /// Whether the output has the rows of each sample where input `input`, whose first axis runs over samples, has them.
+  virtual bool keeps_rows(size_t input) const {
+    return input_shapes[input].size() == shape.size() && input_shapes[input][0] == shape[0];
+  }
+
   void require_inputs(size_t count) const;
   void require(bool condition, const char* what) const;
 };

@@ -52,6 +52,7 @@ class Assembly {
     remove_unread(*graph_);
     fuse_maps(*graph_);
     graph_->mixes_samples = model_.mixes_samples();
+    graph_->joins_samples = model_.joins_samples();
     graph_->multiply_adds = model_.multiply_adds();
     const auto& operations = graph_->operations();
     graph_->has_host_operations = std::any_of(operations.begin(), operations.end(), [](const auto& operation) {

@@ -79,6 +79,7 @@ class Graph {
   int64_t batch = 0;  // samples of every batch; 0: any number
   bool has_host_operations = false;
   bool mixes_samples = false;  // whether the outputs of a sample depend on the other samples of the batch
+  bool joins_samples = false;  // the same, in predictions, too
   double multiply_adds = 0.0;  // of the forward products, for one sample
 
  private:

@@ -64,6 +64,8 @@ class Layer {
   virtual bool asks_host(bool /*predicts*/) const { return false; }
   /// Whether, in training, the outputs of a sample depend on the other samples of the batch.
   virtual bool mixes_samples() const { return false; }
+  /// The same, in predictions, too: then a batch can't be computed in parts.
+  virtual bool joins_samples() const { return false; }
   /// Rows of each sample that the layer's own mask is about; 0 where it makes no mask.
   virtual int64_t mask_rows(int64_t /*size*/) const { return 0; }
   /// Multiply-adds of the products for one sample.

@@ -166,6 +166,11 @@ bool Model::mixes_samples() const {
                      [](const Node& node) { return node.layer->mixes_samples(); });
 }
 
+bool Model::joins_samples() const {
+  return std::any_of(spec_.nodes.begin(), spec_.nodes.end(),
+                     [](const Node& node) { return node.layer->joins_samples(); });
+}
+
 double Model::multiply_adds() const {
   double total = 0.0;
   for (const Node& node : spec_.nodes) {

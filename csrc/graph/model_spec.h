@@ -65,6 +65,8 @@ class Model {
   /// Whether a function changes variables.
   bool changes_variables() const;
   bool mixes_samples() const;
+  /// Whether that is so in predictions, too.
+  bool joins_samples() const;
   /// Multiply-adds of all products, for one sample.
   double multiply_adds() const;
 

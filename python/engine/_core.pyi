@@ -278,6 +278,10 @@ class Program:
     def weight_count(self) -> int:
         """Floats that the weights take up, padding included."""
     @property
+    def joins_samples(self) -> bool:
+        """Whether the outputs of a sample depend on the other samples of the batch, also in predictions."""
+
+    @property
     def output_size(self) -> int:
         """The numbers of all outputs for one sample."""
     @property

@@ -221,6 +221,7 @@ struct ReshapeLayer final : ArrayLayer {
     add_copy(graph, x, y, passes_gradient);
     return y;
   }
+  bool keeps_rows(size_t) const override { return true; }
 };
 
 struct TransposeLayer final : ArrayLayer {
@@ -235,6 +236,7 @@ struct TransposeLayer final : ArrayLayer {
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     return add_transpose(builder.graph(), inputs[0], axes);
   }
+  bool keeps_rows(size_t) const override { return axes[0] == 0; }
 };
 
 struct SliceLayer final : ArrayLayer {
@@ -259,6 +261,7 @@ struct SliceLayer final : ArrayLayer {
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     return add_selected<Slice>(builder.graph(), inputs[0], shape, selection);
   }
+  bool keeps_rows(size_t) const override { return keeps_first(selection, input_shapes[0], shape); }
 };
 
 struct JoinLayer final : ArrayLayer {
@@ -291,6 +294,7 @@ struct JoinLayer final : ArrayLayer {
     join.rows = by_row ? loop : kWhole;
     return y;
   }
+  bool keeps_rows(size_t) const override { return axis != 0; }
 };
 
 struct GatherLayer final : ArrayLayer {
@@ -310,6 +314,7 @@ struct GatherLayer final : ArrayLayer {
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     return add_gather(builder.graph(), inputs[0], inputs[1], batch_axes, shape);
   }
+  bool keeps_rows(size_t input) const override { return batch_axes > 0 || input == 1; }
 };
 
 }  // namespace

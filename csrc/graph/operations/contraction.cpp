@@ -124,6 +124,7 @@ struct ContractionLayer final : ArrayLayer {
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     return add_product(builder.graph(), inputs[0], a_letters, inputs[1], b_letters, y_letters);
   }
+  bool keeps_rows(size_t input) const override { return (input == 0 ? a_letters : b_letters)[0] == y_letters[0]; }
 };
 
 }  // namespace

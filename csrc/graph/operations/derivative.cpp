@@ -42,6 +42,7 @@ struct GradientsLayer final : ArrayLayer {
     return place;
   }
   Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
+  bool joins_samples() const override { return false; }
 };
 
 struct GradientLayer final : ArrayLayer {

@@ -167,6 +167,7 @@ struct ReduceLayer final : ArrayLayer {
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     return add_reduce(builder.graph(), kind, inputs[0], axes);
   }
+  bool keeps_rows(size_t) const override { return axes[0] != 0; }
 };
 
 struct CumulativeSumLayer final : ArrayLayer {
@@ -180,6 +181,7 @@ struct CumulativeSumLayer final : ArrayLayer {
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     return add_cumulative_sum(builder.graph(), inputs[0], axis, reverse);
   }
+  bool keeps_rows(size_t) const override { return axis != 0; }
 };
 
 }  // namespace

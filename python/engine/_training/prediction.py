@@ -124,7 +124,8 @@ def _in_blocks(
     inputs = for_core(rows)
     if isinstance(inputs, LazyRows):
         most_rows = min(most_rows, inputs.per_block)
-    batches_at_once = 1 if per_batch or callbacks.stopped("predict") else max(1, most_rows // batch_size)
+    apart = per_batch or program.joins_samples or callbacks.stopped("predict")
+    batches_at_once = 1 if apart else max(1, most_rows // batch_size)
     block, end = batch_size * batches_at_once, 0
     for batch, begin in enumerate(range(0, len(rows), block)):
         end = min(begin + block, len(rows))
