@@ -80,6 +80,7 @@ def predict(
     *,
     out: Float32 | None,
     shown: Callable[[Float32], Any] | None = None,
+    by_batch: Callable[[], int] | None = None,
 ) -> Float32:
     """Returns the outputs (n, outputs) of `rows`; fewer if a callback ends the prediction.
 
@@ -91,6 +92,7 @@ def predict(
         progress: the progress bar.
         out: a C-contiguous float32 array (n, outputs) for the result; None makes a new one.
         shown: returns the outputs of a batch as callbacks get them; default as they are.
+        by_batch: returns a seed for a batch, if outputs depend on random numbers; else None.
 
     Raises:
         NotFiniteError: if a number in `rows` isn't finite.
@@ -101,7 +103,9 @@ def predict(
     with callbacks.at_work():
         callbacks.start("predict")
         callbacks.call("on_predict_begin")
-        done = _in_blocks(program, rows, batch_size, callbacks, progress, out=out, shown=shown)
+        done = _in_blocks(
+            program, rows, batch_size, callbacks, progress, out=out, shown=shown, by_batch=by_batch
+        )
         callbacks.call("on_predict_end")
     progress.finish({}, 0)
     return out if done == len(out) else out[:done]
@@ -116,6 +120,7 @@ def _in_blocks(
     *,
     out: Float32,
     shown: Callable[[Float32], Any] | None,
+    by_batch: Callable[[], int] | None,
 ) -> int:
     """Fills `out` block by block, with the arguments of `predict`. Returns the number of rows that it has filled."""
     per_batch = callbacks.per_batch("predict")
@@ -124,7 +129,7 @@ def _in_blocks(
     inputs = for_core(rows)
     if isinstance(inputs, LazyRows):
         most_rows = min(most_rows, inputs.per_block)
-    apart = per_batch or program.joins_samples or callbacks.stopped("predict")
+    apart = per_batch or by_batch is not None or program.joins_samples or callbacks.stopped("predict")
     batches_at_once = 1 if apart else max(1, most_rows // batch_size)
     block, end = batch_size * batches_at_once, 0
     for batch, begin in enumerate(range(0, len(rows), block)):
@@ -132,7 +137,8 @@ def _in_blocks(
         if per_batch:
             callbacks.call("on_predict_batch_begin", batch)
         require_whole_files(files)
-        program.predict(inputs[begin:end], out[begin:end], True)
+        seed = 0 if by_batch is None else by_batch()
+        program.predict(inputs[begin:end], out[begin:end], True, False, seed)
         if per_batch:
             outputs = out[begin:end] if shown is None else shown(out[begin:end])
             callbacks.call("on_predict_batch_end", batch, logs={"outputs": outputs})

@@ -280,6 +280,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
         self._body: Body | None = None  # the `call` of the user's class
         self._building = False
+        self._draws = False  # whether predictions depend on random numbers
         self._compiles_again = False  # once the outputs are known
 
         # What `compile` was called with.
@@ -323,6 +324,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 self.build(input_shape)
             finally:
                 self._building = False
+        self._draws = False  # whether predictions depend on random numbers
 
     # Compile.
 
@@ -830,7 +832,8 @@ class Model(Part, SaysWhatIsLeftOut):
         try:
             silent = callbacks is None and len(rows) <= size and not impatient(verbose)
             if silent and not isinstance(rows, LazyRows):
-                outputs = self._built_for(sample_shape_of(rows)).predict(rows, target, True)
+                program = self._built_for(sample_shape_of(rows))
+                outputs = program.predict(rows, target, True, False, self._seed_of_prediction())
             else:
                 hooks, program = CallbackList(callbacks), self._built_for(sample_shape_of(rows))
                 shown = hooks.verbose_beside(verbose)
@@ -839,7 +842,10 @@ class Model(Part, SaysWhatIsLeftOut):
                     batch = (
                         None if self._structures[1].kind is None else partial(self._unpacked, shapes=shapes)
                     )
-                    outputs = predict(program, rows, size, hooks, progress, out=target, shown=batch)
+                    seeds = self._seed_of_prediction if self._draws else None
+                    outputs = predict(
+                        program, rows, size, hooks, progress, out=target, shown=batch, by_batch=seeds
+                    )
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error) from None
         return self._unpacked(outputs, shapes) if out is None else delivered(outputs, out)
@@ -900,10 +906,14 @@ class Model(Part, SaysWhatIsLeftOut):
             return None
         require_whole_file(x, name)
         try:
-            outputs = program.predict(x, None, True)
+            outputs = program.predict(x, None, True, False, self._seed_of_prediction())
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
         return outputs if len(shape) == 1 else outputs.reshape(len(outputs), *shape)
+
+    def _seed_of_prediction(self) -> int:
+        """The seed of a prediction: another one each time, if the model draws random numbers in predictions."""
+        return next_sampling(self) if self._draws else 0
 
     def _predict_stream(
         self, x: object, steps: int | None, verbose: object, callbacks: object, out: object
@@ -1066,7 +1076,7 @@ class Model(Part, SaysWhatIsLeftOut):
             if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
                 raise complaint(x, self._sample_shape, NotFiniteError(), name)
             return self._by_layer(array, training)
-        seed = next_sampling(self) if training else 0
+        seed = next_sampling(self) if training else self._seed_of_prediction()
         try:
             outputs = program.predict(all_for_core(rows), None, True, bool(training), seed)
             return self._unpacked(outputs, self._output_shapes_of(sample_shape_of(rows)))
@@ -2578,6 +2588,7 @@ class Model(Part, SaysWhatIsLeftOut):
         plain = self._structures[1].kind is None and output_shapes and len(sizes) == 1
         self._output_shape = output_shapes[0] if plain else None
         self._mixed = any(_modes_through(stack, self._modes, None))
+        self._draws = any(each["kind"] == "random" or each.get("training") for each in operations)
         self._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
         self._tokens = tokens_of_inputs(network, len(starts))
         self._takes_strings = any(start.dtype == "string" for start in starts) or _reads_strings(leaves)
