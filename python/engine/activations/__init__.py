@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from types import FunctionType
@@ -227,7 +228,7 @@ def lower(activation: Activation) -> ActivationFields:
     if found is None:
         msg = f"`activation` must be a name or a function of engine.activations here, got {activation!r}"
         raise WrongTypeError(msg)
-    return found(*(cast(FunctionType, activation).__defaults__ or ()))
+    return found(*(cast(FunctionType, inspect.unwrap(activation)).__defaults__ or ()))
 
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name

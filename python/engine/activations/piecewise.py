@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from engine._base.checks import real
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import ActivationFields
+from engine._tracing.dispatch import make_traceable
 from engine.activations._apply import apply, operation
 
 SIX = 6.0  # the largest value of relu6
@@ -197,3 +198,23 @@ def threshold(x: ArrayLike, threshold: float, default_value: float) -> Float32:
         A float32 array in the shape of `x`.
     """
     return apply(threshold_operation(threshold, default_value), x)
+
+
+make_traceable(
+    [
+        "linear",
+        "relu",
+        "relu6",
+        "leaky_relu",
+        "hard_tanh",
+        "hard_sigmoid",
+        "hard_silu",
+        "sparse_plus",
+        "sparse_sigmoid",
+        "soft_shrink",
+        "hard_shrink",
+        "threshold",
+    ],
+    globals(),
+    prefix="activations.",
+)

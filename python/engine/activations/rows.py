@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import integer
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import ActivationFields
+from engine._tracing.dispatch import make_traceable
 from engine.activations._apply import apply, gradient, operation
 from engine.activations.smooth import sigmoid
 
@@ -143,3 +144,6 @@ def _along(function: Callable[..., Float32], axis: object, *arrays: ArrayLike) -
     width = math.prod(shape[each] for each in axes)
     flat = [array.reshape(*array.shape[: ends.start], width) for array in moved]
     return np.moveaxis(function(*flat).reshape(moved[0].shape), ends, axes)
+
+
+make_traceable(["softmax", "log_softmax", "sparsemax", "glu"], globals(), prefix="activations.")

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from engine._base.checks import above_zero, flag, real
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import ActivationFields
+from engine._tracing.dispatch import make_traceable
 from engine.activations._apply import apply, operation
 
 
@@ -200,3 +201,25 @@ def squareplus(x: ArrayLike, b: float = 4) -> Float32:
         A float32 array in the shape of `x`.
     """
     return apply(squareplus_operation(b), x)
+
+
+make_traceable(
+    [
+        "sigmoid",
+        "tanh",
+        "exponential",
+        "silu",
+        "gelu",
+        "mish",
+        "softplus",
+        "log_sigmoid",
+        "softsign",
+        "tanh_shrink",
+        "elu",
+        "selu",
+        "celu",
+        "squareplus",
+    ],
+    globals(),
+    prefix="activations.",
+)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from engine._base.checks import LOWEST, above_zero, below_one, flag, integer, real
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import class_indices_like, paired
+from engine._tracing.dispatch import make_traceable
 from engine.losses.loss import FunctionLoss, Loss, by_rows, formula, last_axis, mean_by_rows, register
 
 
@@ -112,6 +113,13 @@ def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, 
     predictions = np.asarray(y_pred, np.float32)
     chosen = class_indices_like(y_true, predictions)
     return by_rows(formula("categorical_generalized_cross_entropy", q), chosen, predictions)
+
+
+make_traceable(
+    ["sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"],
+    globals(),
+    prefix="losses.",
+)
 
 
 @register("scce", function=sparse_categorical_crossentropy)

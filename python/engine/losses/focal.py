@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import LOWEST, flag, integers, real
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import EPSILON, paired
+from engine._tracing.dispatch import make_traceable
 from engine.losses.crossentropy import Smoothed
 from engine.losses.loss import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
 
@@ -197,6 +198,9 @@ class _Focal(Smoothed):
 
     def _formula(self) -> dict[str, Any]:
         return super()._formula() | {"parameters": [self.alpha, self.gamma, float(self.from_logits)]}
+
+
+make_traceable(["binary_focal_crossentropy", "dice"], globals(), prefix="losses.")
 
 
 @register(function=binary_focal_crossentropy)

@@ -14,6 +14,8 @@ from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number, Tensor
 from engine._core_interface.cpp import Float32, row_values
 from engine._data.target_shapes import weights_like
+from engine._tracing.dispatch import apply
+from engine._tracing.symbolic import holds_symbolic
 
 REDUCTIONS: dict[str | None, str] = {
     "sum_over_batch_size": "mean",
@@ -201,6 +203,8 @@ class Loss(Spec):
         Returns:
             A Python float; without reduction a float32 array (n, ...), or (n, 1) if the weights are (n, 1).
         """
+        if holds_symbolic((y_true, y_pred, sample_weight)):
+            return self._recorded(y_true, y_pred, sample_weight)
         losses = np.asarray(self.call(y_true, y_pred), np.float32)
         weights = weights_like(sample_weight, losses)
         mean_mask = self._mean_mask(y_true, losses)
@@ -214,6 +218,22 @@ class Loss(Spec):
         mean_mask = np.broadcast_to(mean_mask, weighted.shape)
         divisor = np.sum(mean_mask * weights if self.reduction == "mean_with_sample_weight" else mean_mask)
         return Number(np.sum(weighted) / divisor if divisor else 0.0)
+
+    def _recorded(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
+        """Returns the loss of symbols, reduced."""
+
+        def of(operation: str, *args: Any) -> Any:
+            return apply(operation, args, {})
+
+        losses = self.call(y_true, y_pred)
+        if sample_weight is not None:
+            losses = of("multiply", losses, sample_weight)
+        how = REDUCTIONS.get(self.reduction, "sum")
+        if self.reduction in ("none", None):
+            return losses
+        if how == "weighted_mean" and sample_weight is not None:
+            return of("divide", of("sum", losses), of("sum", sample_weight))
+        return of("sum" if how == "sum" else "mean", losses)
 
     def _mean_mask(self, y_true: ArrayLike, losses: Float32) -> NDArray[np.float64]:
         """Returns 1 for each sample that a mean counts, else 0, (n,)."""

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import paired
+from engine._tracing.dispatch import make_traceable
 from engine.losses.loss import FunctionLoss, by_rows, formula, mean_by_rows, register
 
 
@@ -55,6 +56,9 @@ def _mean_hinge(kind: str, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     target, prediction = paired(y_true, y_pred, broadcast=True)
     binary = bool(np.isin(target, (0, 1)).all())
     return mean_by_rows(formula(kind), target, prediction, binary=binary)
+
+
+make_traceable(["hinge", "squared_hinge", "categorical_hinge"], globals(), prefix="losses.")
 
 
 @register(function=hinge)

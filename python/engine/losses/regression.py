@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from engine._base.checks import real
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import paired
+from engine._tracing.dispatch import make_traceable
 from engine.losses.loss import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
 
 
@@ -139,6 +140,23 @@ def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
         float32 (n,).
     """
     return mean_by_rows(formula("poisson"), *paired(y_true, y_pred, broadcast=True))
+
+
+make_traceable(
+    [
+        "mean_squared_error",
+        "mean_absolute_error",
+        "mean_absolute_percentage_error",
+        "mean_squared_logarithmic_error",
+        "huber",
+        "log_cosh",
+        "cosine_similarity",
+        "kl_divergence",
+        "poisson",
+    ],
+    globals(),
+    prefix="losses.",
+)
 
 
 @register("mse", function=mean_squared_error)

@@ -1,0 +1,75 @@
+"""Losses and activations of the package on symbols: in losses, layers and models of one's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import layers, losses, ops
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(6, 4)).astype(np.float32)
+SHARES = np.exp(X) / np.exp(X).sum(axis=1, keepdims=True)
+OTHER = SHARES[::-1].copy()
+HOT = np.eye(4, dtype=np.float32)[[0, 3, 1, 2, 0, 1]]
+
+LOSSES: dict[str, tuple[np.ndarray, np.ndarray, dict[str, Any]]] = {
+    "mean_squared_error": (X, SHARES, {}),
+    "mean_absolute_error": (X, SHARES, {}),
+    "mean_absolute_percentage_error": (X, SHARES, {}),
+    "mean_squared_logarithmic_error": (OTHER, SHARES, {}),
+    "huber": (X, SHARES, {"delta": 0.5}),
+    "log_cosh": (X, SHARES, {}),
+    "poisson": (OTHER, SHARES, {}),
+    "kl_divergence": (OTHER, SHARES, {}),
+    "cosine_similarity": (X, SHARES, {}),
+    "hinge": (HOT, X, {}),
+    "squared_hinge": (2 * HOT - 1, X, {}),
+    "categorical_hinge": (HOT, X, {}),
+    "binary_crossentropy": (HOT, SHARES, {"label_smoothing": 0.1}),
+    "categorical_crossentropy": (HOT, X, {"from_logits": True, "label_smoothing": 0.1}),
+    "sparse_categorical_crossentropy": (HOT.argmax(axis=1)[:, None], SHARES, {"ignore_class": 3}),
+    "binary_focal_crossentropy": (HOT, X, {"from_logits": True, "apply_class_balancing": True}),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_symbols(name: str) -> None:
+    y_true, y_pred, options = LOSSES[name]
+    function = getattr(losses, name)
+    inputs = [keras.Input(array.shape[1:]) for array in (y_true, y_pred)]
+    model = keras.Model(inputs, function(*inputs, **options))
+    found = model.predict([np.asarray(y_true, np.float32), y_pred], verbose=0)
+    np.testing.assert_allclose(found, function(y_true, y_pred, **options), rtol=1e-4, atol=1e-5)
+
+
+def test_losses_in_losses() -> None:
+    crossentropy = losses.BinaryCrossentropy(from_logits=True)
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        return crossentropy(y_true, y_pred) + 0.5 * losses.mse(y_true, ops.sigmoid(y_pred))
+
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(4)(x))
+    model.compile("sgd", loss)
+    found = model.evaluate(X, HOT, verbose=0)
+    outputs = model.predict(X, verbose=0)
+    wanted = crossentropy(HOT, outputs) + 0.5 * np.mean((HOT - 1 / (1 + np.exp(-outputs))) ** 2)
+    assert found == pytest.approx(wanted, rel=1e-4)
+    assert model.fit(X, HOT, epochs=2, verbose=0).history["loss"][1] < found
+
+
+@pytest.mark.parametrize(
+    "name", ["relu", "gelu", "elu", "mish", "tanh", "exponential", "linear", "softmax", "hard_tanh"]
+)
+def test_activations_of_symbols(name: str) -> None:
+    function = getattr(keras.activations, name)
+    x = keras.Input((4,))
+    model = keras.Model(x, function(x) + 0)
+    np.testing.assert_allclose(model.predict(X, verbose=0), function(X), rtol=1e-4, atol=1e-5)
+    clipped = keras.Model(x, keras.activations.relu(x, negative_slope=0.1, max_value=0.5, threshold=0.2))
+    wanted = keras.activations.relu(X, negative_slope=0.1, max_value=0.5, threshold=0.2)
+    np.testing.assert_allclose(clipped.predict(X, verbose=0), wanted, rtol=1e-5)
