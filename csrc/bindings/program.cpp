@@ -49,6 +49,13 @@ void write_variables(Program& program, const py::sequence& values, size_t first)
   }
 }
 
+/// Whether a variable that the user sees as matrices is stored as one row.
+bool stores_flat(const Program& program, size_t variable) {
+  const auto& all = program.variables().all;
+  if (variable >= all.size()) throw py::index_error("there are " + std::to_string(all.size()) + " variables");
+  return all[variable].is_flat() && all[variable].shape.size() == 2;
+}
+
 /// Of each variable (program, number) where it is lent, or None.
 std::vector<Loan> to_loans(const py::sequence& given) {
   std::vector<Loan> loans;
@@ -296,6 +303,7 @@ void register_program(py::module_& m) {
       .def("call", &call, py::arg("arguments"), py::arg("step") = 1, py::arg("learning_rate") = 0.0);
   type.def_property_readonly("variables", [](Program& p) { return read_variables(p, 0, p.variables().all.size()); })
       .def_property_readonly("weight_count", [](const Program& p) { return p.layout().total; })
+      .def("stores_flat", &stores_flat, py::arg("variable"))
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))
       .def_property_readonly("joins_samples", [](const Program& p) { return p.model().joins_samples(); })
       .def_property_readonly("output_size", [](const Program& p) { return p.model().output_size(); })

@@ -48,6 +48,10 @@ Program::Program(Device& device, graph::ModelSpec model, const std::vector<Loan>
     if (lent >= lender.weights_.size() || lender.variables().all[lent].shape != variables[v].shape) {
       throw std::invalid_argument("variable " + std::to_string(v) + " can't be lent: it has another shape");
     }
+    if (lender.variables().all[lent].rows != variables[v].rows) {
+      throw std::invalid_argument("variable " + std::to_string(v) +
+                                  " can't be lent: one program stores a matrix where the other stores one row");
+    }
     holders_.push_back(lender.holders_[lent]);
     weights_.push_back(lender.weights_[lent]);
     storages_.push_back(lender.holders_[lent]);

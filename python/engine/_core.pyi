@@ -343,6 +343,8 @@ class Program:
                 "by_column", "logits". Or scores: state of output, target and weight, one after the other.
             host_metrics: whether `host` is called for the metrics of each batch, too.
         """
+    def stores_flat(self, variable: int) -> bool:
+        """Whether a variable that the user sees as a matrix is stored as one row."""
     def begin(
         self,
         mode: Literal["train", "evaluate"],

@@ -60,16 +60,17 @@ void TracedPenalty::differentiate(Differentiation& gradients) const {
 
 namespace {
 
-/// A weight array. Matrices are stored as such, so that products can read them; all others as one row.
+/// A weight array. Matrices are stored as such, so that products can read them, unless they are to be flat; all others as
+/// one row.
 struct VariableLayer final : ArrayLayer {
   std::vector<int64_t> lengths;
-  bool trainable = true;
+  bool trainable = true, flat = false;
   VariableSpec asked;
 
   void add_variables(VariableList& variables, int64_t) const override {
     const int64_t numbers = numbers_in(lengths);
     if (!lengths.empty() && numbers == 0) refuse("a variable has an odd shape");
-    const bool is_matrix = lengths.size() == 2;
+    const bool is_matrix = lengths.size() == 2 && !flat;
     const int64_t rows = is_matrix ? lengths[0] : 1, columns = is_matrix ? lengths[1] : numbers;
     variables.add("variable", rows, columns, lengths, trainable ? asked : VariableSpec{});
   }
@@ -187,6 +188,7 @@ std::shared_ptr<Layer> read_variable_layer(const Attributes& attributes) {
   layer->lengths = attributes.integers("shape");
   for (const int64_t length : layer->lengths) layer->shape.push_back({length, 0});
   layer->trainable = attributes.flag("trainable", true);
+  layer->flat = attributes.flag("flat", false);
   layer->asked = attributes.variable("weight");
   return layer;
 }
