@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine import ops
 from engine._base.checks import EPSILON, choice, real
 from engine._base.lazy_imports import on_first_use
 from engine._base.registered_objects import overrides
@@ -15,7 +16,7 @@ from engine._base.spec import Registry, Spec, described, serialize
 from engine._tracing.extents import SAMPLES, Extents, FullShape
 from engine._tracing.primitives import elementwise, reduce
 from engine._tracing.recordings import Recording, recording
-from engine._tracing.symbolic import BatchLength
+from engine._tracing.symbolic import BatchLength, holds_symbolic
 from engine._tracing.trace import TracedArray, as_traced
 
 Array = NDArray[np.float64]
@@ -98,6 +99,10 @@ class _Elementwise(Regularizer):
 
     def __call__(self, x: ArrayLike) -> float:
         """Returns the penalty on the array `x`."""
+        if holds_symbolic(x):
+            penalties = [ops.sum(ops.abs(x)) * self.l1] if self.l1 else []
+            penalties += [ops.sum(ops.square(x)) * self.l2] if self.l2 else []
+            return sum(penalties[1:], penalties[0]) if penalties else ops.sum(x) * 0.0  # type: ignore[no-any-return]
         array = np.asarray(x, np.float64)
         return float(self.l1 * np.sum(np.abs(array)) + self.l2 * np.sum(np.square(array)))
 
@@ -166,6 +171,15 @@ class OrthogonalRegularizer(Regularizer):
 
     def __call__(self, inputs: ArrayLike) -> float:
         """Returns the penalty on the matrix `inputs`."""
+        if holds_symbolic(inputs):
+            by_rows = self.mode == "rows"
+            rows = ops.normalize(inputs, axis=1 if by_rows else 0)
+            products = (
+                ops.matmul(rows, ops.transpose(rows)) if by_rows else ops.matmul(ops.transpose(rows), rows)
+            )
+            size = int(products.shape[0])
+            found = ops.sum(ops.abs(products * (1.0 - np.eye(size, dtype=np.float32))))
+            return found * float(self._scale(size))  # type: ignore[no-any-return]
         units, _ = self._units(inputs)
         products = np.abs(units @ units.T)
         return float(self._scale(len(units)) * (products.sum() - np.trace(products)))

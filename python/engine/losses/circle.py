@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine import ops
 from engine._base.checks import flag, real
 from engine._base.elementary import exp, log
 from engine._core_interface.cpp import Float32, matmul
+from engine.losses import formulas
 from engine.losses.loss import BatchLoss, register
 
 Doubles = NDArray[np.float64]
@@ -30,6 +32,7 @@ class _Exponents(NamedTuple):
     """The terms of pairs of different classes."""
 
 
+@formulas.recordable(formulas.circle)
 def circle(  # noqa: PLR0917 # Keras' signature
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -109,6 +112,11 @@ class Circle(BatchLoss):
         return circle(
             y_true, y_pred, remove_diagonal=self.remove_diagonal, gamma=self.gamma, margin=self.margin
         )
+
+    def _kept(self, y_true: Any, losses: Any) -> Any:
+        """Returns 1 for each loss above 0, else 0."""
+        del y_true
+        return ops.cast(losses > 0.0, "float32")
 
     def _mean_mask(self, y_true: ArrayLike, losses: Float32) -> Doubles:
         """Returns 1 for each sample whose loss is above 0, else 0, (n,).

@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 from engine._base.checks import LOWEST, above_zero, below_one, flag, integer, real
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import class_indices_like, paired
-from engine._tracing.dispatch import make_traceable
+from engine.losses import formulas
 from engine.losses.loss import FunctionLoss, Loss, by_rows, formula, last_axis, mean_by_rows, register
 
 
+@formulas.recordable(formulas.sparse_categorical_crossentropy)
 def sparse_categorical_crossentropy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -47,6 +48,7 @@ def sparse_categorical_crossentropy(
     return losses if kept is None else np.where(kept, losses, np.float32(0))
 
 
+@formulas.recordable(formulas.categorical_crossentropy)
 def categorical_crossentropy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -72,6 +74,7 @@ def categorical_crossentropy(
     return by_rows(found, *paired(y_true, y_pred), axis=axis)
 
 
+@formulas.recordable(formulas.binary_crossentropy)
 def binary_crossentropy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -97,6 +100,7 @@ def binary_crossentropy(
     return mean_by_rows(found, *paired(y_true, y_pred), axis=axis)
 
 
+@formulas.recordable(formulas.generalized_cross_entropy)
 def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, q: float) -> Float32:
     """`(1 - p[label]**q) / q` per sample: between the crossentropy, q near 0, and the absolute error, q near 1.
 
@@ -113,13 +117,6 @@ def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, 
     predictions = np.asarray(y_pred, np.float32)
     chosen = class_indices_like(y_true, predictions)
     return by_rows(formula("categorical_generalized_cross_entropy", q), chosen, predictions)
-
-
-make_traceable(
-    ["sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"],
-    globals(),
-    prefix="losses.",
-)
 
 
 @register("scce", function=sparse_categorical_crossentropy)

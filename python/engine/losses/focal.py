@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import LOWEST, flag, integers, real
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import EPSILON, paired
-from engine._tracing.dispatch import make_traceable
+from engine.losses import formulas
 from engine.losses.crossentropy import Smoothed
 from engine.losses.loss import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
 
 Array = NDArray[Any]
 
 
+@formulas.recordable(formulas.binary_focal_crossentropy)
 def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -59,6 +60,7 @@ def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     return mean_by_rows(found, *paired(y_true, y_pred), axis=axis)
 
 
+@formulas.recordable(formulas.categorical_focal_crossentropy)
 def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -92,6 +94,7 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     return by_rows(found, *paired(y_true, y_pred), axis=axis)
 
 
+@formulas.recordable(formulas.tversky)
 def tversky(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -119,6 +122,7 @@ def tversky(
     return _overlap_losses(y_true, y_pred, axis, (alpha, beta, float(EPSILON)))
 
 
+@formulas.recordable(formulas.dice)
 def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | Sequence[int] | None = None) -> Float32:
     """Dice loss: `1 - 2 * sum(y * p) / (sum(y) + sum(p))`.
 
@@ -198,9 +202,6 @@ class _Focal(Smoothed):
 
     def _formula(self) -> dict[str, Any]:
         return super()._formula() | {"parameters": [self.alpha, self.gamma, float(self.from_logits)]}
-
-
-make_traceable(["binary_focal_crossentropy", "dice"], globals(), prefix="losses.")
 
 
 @register(function=binary_focal_crossentropy)

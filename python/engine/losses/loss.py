@@ -9,13 +9,14 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine import ops
 from engine._base.checks import LOWEST, float32_only, integer, require
 from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number, Tensor
 from engine._core_interface.cpp import Float32, row_values
 from engine._data.target_shapes import weights_like
-from engine._tracing.dispatch import apply
 from engine._tracing.symbolic import holds_symbolic
+from engine.losses import formulas
 
 REDUCTIONS: dict[str | None, str] = {
     "sum_over_batch_size": "mean",
@@ -201,11 +202,12 @@ class Loss(Spec):
                 value for the batch takes any shape.
 
         Returns:
-            A Python float; without reduction a float32 array (n, ...), or (n, 1) if the weights are (n, 1).
+            A Python float, or a recorded array while a gradient tape is recording; without reduction a float32 array (n, ...), or (n, 1) if the weights are (n, 1).
         """
-        if holds_symbolic((y_true, y_pred, sample_weight)):
-            return self._recorded(y_true, y_pred, sample_weight)
-        losses = np.asarray(self.call(y_true, y_pred), np.float32)
+        found = self.call(y_true, y_pred)
+        if holds_symbolic(found):
+            return formulas.reduced(found, sample_weight, self.reduction, self._kept(y_true, found))
+        losses = np.asarray(found, np.float32)
         weights = weights_like(sample_weight, losses)
         mean_mask = self._mean_mask(y_true, losses)
         weighted = losses.astype(np.float64) * weights
@@ -219,21 +221,11 @@ class Loss(Spec):
         divisor = np.sum(mean_mask * weights if self.reduction == "mean_with_sample_weight" else mean_mask)
         return Number(np.sum(weighted) / divisor if divisor else 0.0)
 
-    def _recorded(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
-        """Returns the loss of symbols, reduced."""
-
-        def of(operation: str, *args: Any) -> Any:
-            return apply(operation, args, {})
-
-        losses = self.call(y_true, y_pred)
-        if sample_weight is not None:
-            losses = of("multiply", losses, sample_weight)
-        how = REDUCTIONS.get(self.reduction, "sum")
-        if self.reduction in ("none", None):
-            return losses
-        if how == "weighted_mean" and sample_weight is not None:
-            return of("divide", of("sum", losses), of("sum", sample_weight))
-        return of("sum" if how == "sum" else "mean", losses)
+    def _kept(self, y_true: Any, losses: Any) -> Any:
+        """Returns 1 for each loss that a mean counts, else 0, for symbols; None counts all."""
+        if self._ignored_class is None:
+            return None
+        return ops.cast(ops.not_equal(ops.reshape(y_true, losses.shape), self._ignored_class), "float32")
 
     def _mean_mask(self, y_true: ArrayLike, losses: Float32) -> NDArray[np.float64]:
         """Returns 1 for each sample that a mean counts, else 0, (n,)."""

@@ -7,10 +7,11 @@ from numpy.typing import ArrayLike
 
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import paired
-from engine._tracing.dispatch import make_traceable
+from engine.losses import formulas
 from engine.losses.loss import FunctionLoss, by_rows, formula, mean_by_rows, register
 
 
+@formulas.recordable(formulas.hinge)
 def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the hinge loss per sample: `mean(max(1 - y_true * y_pred, 0))`.
 
@@ -24,6 +25,7 @@ def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     return _mean_hinge("hinge", y_true, y_pred)
 
 
+@formulas.recordable(formulas.squared_hinge)
 def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the squared hinge loss per sample: `mean(max(1 - y_true * y_pred, 0)**2)`.
 
@@ -37,6 +39,7 @@ def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     return _mean_hinge("squared_hinge", y_true, y_pred)
 
 
+@formulas.recordable(formulas.categorical_hinge)
 def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the categorical hinge loss per sample.
 
@@ -56,9 +59,6 @@ def _mean_hinge(kind: str, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     target, prediction = paired(y_true, y_pred, broadcast=True)
     binary = bool(np.isin(target, (0, 1)).all())
     return mean_by_rows(formula(kind), target, prediction, binary=binary)
-
-
-make_traceable(["hinge", "squared_hinge", "categorical_hinge"], globals(), prefix="losses.")
 
 
 @register(function=hinge)

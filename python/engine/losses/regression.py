@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 from engine._base.checks import real
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import paired
-from engine._tracing.dispatch import make_traceable
+from engine.losses import formulas
 from engine.losses.loss import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
 
 
+@formulas.recordable(formulas.squared_error)
 def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the mean squared error per sample: `mean((y_true - y_pred)**2)`.
 
@@ -26,6 +27,7 @@ def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     return mean_by_rows(formula("mean_squared_error"), *paired(y_true, y_pred, broadcast=True))
 
 
+@formulas.recordable(formulas.absolute_error)
 def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the mean absolute error per sample: `mean(|y_true - y_pred|)`.
 
@@ -39,6 +41,7 @@ def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     return mean_by_rows(formula("mean_absolute_error"), *paired(y_true, y_pred, broadcast=True))
 
 
+@formulas.recordable(formulas.absolute_percentage_error)
 def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the mean absolute percentage error per sample.
 
@@ -54,6 +57,7 @@ def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> Floa
     return mean_by_rows(formula("mean_absolute_percentage_error"), *paired(y_true, y_pred, broadcast=True))
 
 
+@formulas.recordable(formulas.squared_logarithmic_error)
 def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the mean squared logarithmic error per sample.
 
@@ -69,6 +73,7 @@ def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> Floa
     return mean_by_rows(formula("mean_squared_logarithmic_error"), *paired(y_true, y_pred, broadcast=True))
 
 
+@formulas.recordable(formulas.huber)
 def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> Float32:
     """Returns the Huber loss per sample (Huber, 1964).
 
@@ -85,6 +90,7 @@ def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> Float32:
     return mean_by_rows(formula("huber", delta), *paired(y_true, y_pred, broadcast=True))
 
 
+@formulas.recordable(formulas.log_cosh)
 def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the log-cosh loss per sample: `mean(log(cosh(y_pred - y_true)))`.
 
@@ -98,6 +104,7 @@ def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     return mean_by_rows(formula("log_cosh"), *paired(y_true, y_pred, broadcast=True))
 
 
+@formulas.recordable(formulas.cosine_similarity)
 def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> Float32:
     """Returns the negative cosine similarity per sample: -1 for the same direction, 1 for the opposite.
 
@@ -114,6 +121,7 @@ def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> F
     return by_rows(formula("cosine_similarity", -1.0), *paired(y_true, y_pred), axis=axis)
 
 
+@formulas.recordable(formulas.kl_divergence)
 def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the Kullback-Leibler divergence per sample (Kullback and Leibler, 1951).
 
@@ -129,6 +137,7 @@ def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     return by_rows(formula("kl_divergence"), *paired(y_true, y_pred, broadcast=True))
 
 
+@formulas.recordable(formulas.poisson)
 def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the Poisson loss per sample: `mean(y_pred - y_true * log(y_pred + 1e-7))`.
 
@@ -140,23 +149,6 @@ def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
         float32 (n,).
     """
     return mean_by_rows(formula("poisson"), *paired(y_true, y_pred, broadcast=True))
-
-
-make_traceable(
-    [
-        "mean_squared_error",
-        "mean_absolute_error",
-        "mean_absolute_percentage_error",
-        "mean_squared_logarithmic_error",
-        "huber",
-        "log_cosh",
-        "cosine_similarity",
-        "kl_divergence",
-        "poisson",
-    ],
-    globals(),
-    prefix="losses.",
-)
 
 
 @register("mse", function=mean_squared_error)
