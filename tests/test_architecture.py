@@ -42,7 +42,7 @@ LAYERS = [
     | {"tree", "utils"},
     {"saving"},
     {"_training", "export"},
-    {"models"},
+    {"models", "_gradients"},
     {"sklearn"},
     {"wrappers"},
     {"__init__"},

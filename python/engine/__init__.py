@@ -21,6 +21,7 @@ from engine import (
 )
 from engine._base.lazy_imports import on_first_use
 from engine._core_interface.cpp import __version__
+from engine._gradients import GradientTape, grad, value_and_grad
 from engine.dtype_policies import DTypePolicy, FloatDTypePolicy
 from engine.initializers import Initializer
 from engine.layers import Input, InputSpec, Layer
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DTypePolicy",
     "FloatDTypePolicy",
+    "GradientTape",
     "Initializer",
     "Input",
     "InputSpec",
@@ -58,6 +60,7 @@ __all__ = [
     "constraints",
     "datasets",
     "dtype_policies",
+    "grad",
     "initializers",
     "layers",
     "losses",
@@ -72,6 +75,7 @@ __all__ = [
     "saving",
     "tree",
     "utils",
+    "value_and_grad",
     "version",
 ]
 

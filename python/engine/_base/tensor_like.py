@@ -130,13 +130,58 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
         return float(self.value)
 
 
+class Recording:
+    """What tensors do while gradient tapes are open."""
+
+    tapes = 0
+    """The number of open tapes, in all threads."""
+    is_recorded: Callable[[Any], bool]
+    """Whether what is done with an array is recorded."""
+    ufunc: Callable[..., Any]
+    function: Callable[..., Any]
+    method: Callable[..., Any]
+    """These record a universal function of NumPy, another function, and a method of an array."""
+
+
 class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
     """An array with the method `numpy()`, and with the mask that Keras attaches to the outputs of layers.
 
-    Arithmetic with a tensor gives a plain array.
+    Arithmetic with a tensor gives a plain array. It is recorded while a gradient tape watches the tensor.
     """
 
     _keras_mask: NDArray[np.bool_] | None = None
+
+    @property
+    def _is_recorded(self) -> bool:
+        return Recording.tapes > 0 and Recording.is_recorded(self)
+
+    def __getitem__(self, key: Any) -> Any:
+        return Recording.method("__getitem__", self, key) if self._is_recorded else super().__getitem__(key)
+
+    def reshape(self, *shape: Any, **options: Any) -> Any:
+        """The same numbers in another shape."""
+        plain = super().reshape
+        return Recording.method("reshape", self, *shape) if self._is_recorded else plain(*shape, **options)
+
+    def transpose(self, *axes: Any) -> Any:
+        """The array with its axes in another order."""
+        return Recording.method("transpose", self, *axes) if self._is_recorded else super().transpose(*axes)
+
+    @property
+    def T(self) -> Any:  # noqa: N802 # NumPy's name
+        """The transposed array."""
+        return self.transpose()
+
+    def mean(self, axis: Any = None, *args: Any, **options: Any) -> Any:
+        """The mean along axes."""
+        if self._is_recorded:
+            return Recording.method("mean", self, axis, *args, **options)
+        return super().mean(axis, *args, **options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if self._is_recorded:
+            return Recording.function(function, args, kwargs)
+        return super().__array_function__(function, types, args, kwargs)
 
     def masked(self, mask: ArrayLike | None) -> Tensor:
         """Returns this array with a mask: True for each timestep to keep; None keeps all."""
@@ -148,6 +193,8 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
         return np.array(self)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if Recording.tapes and any(map(Recording.is_recorded, inputs)):
+            return Recording.ufunc(ufunc, method, inputs, options)
         plain = [plain_array(item) for item in inputs]
         if "out" in options:
             options["out"] = tuple(plain_array(item) for item in options["out"])

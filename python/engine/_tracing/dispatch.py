@@ -8,21 +8,22 @@ from collections.abc import Callable, Iterable, MutableMapping
 from importlib import import_module
 from typing import Any, TypeVar
 
-from engine._tracing.symbolic import Symbolic, current, handlers, holds_symbolic, line_of_user, symbolics_in
+from engine._tracing.symbolic import (
+    CannotRecordError,
+    Symbolic,
+    current,
+    handlers,
+    holds_symbolic,
+    line_of_user,
+    open_recorder,
+    symbolics_in,
+)
 
 _table: dict[str, Callable[..., Any]] = {}
 _answers: dict[str, Callable[..., Any]] = {}
+_of_arrays: dict[str, Callable[..., Any]] = {}
 # The modules that fill the table. They are imported when the first symbol comes.
-_MODULES = (
-    "elementwise",
-    "reductions",
-    "arrangement",
-    "products",
-    "networks",
-    "losses",
-    "random",
-    "branches",
-)
+_MODULES = ("elementwise", "reductions", "arrangement", "products", "networks", "random", "branches")
 # `branches` is the last one, and the only one that answers questions.
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -60,13 +61,13 @@ def implementation(name: str) -> Callable[..., Any]:
             f"{line_of_user()}: `{name}` can't be recorded in a traced function: compute it before, and pass the result as an "
             "input, or write the function as a layer with a `gradient`, which NumPy computes"
         )
-        raise TypeError(msg)
+        raise CannotRecordError(msg)
     return _table[name]
 
 
-def implementation_of(name: str) -> Callable[..., Any]:
-    """Returns what a module that is loaded already records under a name."""
-    return _table[name]
+def function_of_arrays(name: str) -> Callable[..., Any]:
+    """Returns the function `name` of `engine.ops` or `engine.random`, which computes at once."""
+    return _of_arrays[name]
 
 
 def can_record(name: str) -> bool:
@@ -95,15 +96,16 @@ def apply(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     for value in symbolics_in([*args, *kwargs.values()]):
         if isinstance(value, Symbolic):
             return value._as_tensor._record(name, args, kwargs)
+    if current.get() is None and open_recorder.get() is not None:
+        return handlers["weights"](name, args, kwargs)
     if current.get() is None:
         msg = f"a length that depends on the batch can be used only in the function that it comes from, not in `{name}`"
-        raise TypeError(msg)
+        raise CannotRecordError(msg)
     return implementation(name)(*args, **kwargs)
 
 
 def class_name(name: str) -> str:
     """Returns the name of Keras' class of an operation, such as "ExpandDims" of `expand_dims`."""
-    name = name.rpartition(".")[2]
     return _CLASSES.get(name) or "".join(part[:1].upper() + part[1:] for part in re.split("_", name))
 
 
@@ -118,41 +120,42 @@ _CLASSES = {
 }
 
 
-def traceable(function: _Function, always: bool = False, prefix: str = "") -> _Function:
+def traceable(function: _Function, always: bool = False) -> _Function:
     """Returns a function of `engine.ops` that is recorded if it is called with a symbol.
 
     Args:
         function: the function of arrays.
         always: whether it is recorded in every traced function, also without a symbol, as random numbers are.
-        prefix: of its name in the table, such as "losses.".
     """
-    name = prefix + function.__name__
+    name = function.__name__
+    _of_arrays[name] = function
 
     @functools.wraps(function)
     def recorded_or_computed(*args: Any, **kwargs: Any) -> Any:
         if holds_symbolic(args) or (kwargs and holds_symbolic(kwargs)):
             return apply(name, args, kwargs)
-        if always and current.get() is not None:
-            return implementation(name)(*args, **kwargs)
+        if always:
+            if current.get() is not None:
+                return implementation(name)(*args, **kwargs)
+            found = open_recorder.get()
+            if found is not None and found.captures and can_record(name):
+                return handlers["weights"](name, args, kwargs)
         return function(*args, **kwargs)
 
     return recorded_or_computed  # type: ignore[return-value] # it has the same signature
 
 
-def make_traceable(
-    names: Iterable[str], module: MutableMapping[str, Any], always: bool = False, prefix: str = ""
-) -> None:
+def make_traceable(names: Iterable[str], module: MutableMapping[str, Any], always: bool = False) -> None:
     """Makes functions of a module traceable.
 
     Args:
         names: of the functions.
         module: its `globals()`.
         always: see `traceable`.
-        prefix: see `traceable`.
     """
     for name in names:
         if callable(module[name]) and not isinstance(module[name], type):
-            module[name] = traceable(module[name], always, prefix)
+            module[name] = traceable(module[name], always)
 
 
 handlers["apply"], handlers["implementation"] = apply, implementation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine._tracing.dispatch import apply, can_record
-from engine._tracing.symbolic import handlers, line_of_user
+from engine._tracing.symbolic import CannotRecordError, handlers, line_of_user
 
 # Names of NumPy, and those of `engine.ops`, where they differ.
 _UFUNCS = {
@@ -61,7 +61,7 @@ def recorded_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: di
         what = name if method == "__call__" else f"{name}.{method}"
         with_options = f" with {', '.join(options)}" if options else ""
         msg = f"{line_of_user()}: NumPy's `{what}`{with_options} can't be recorded in a traced function: use keras.ops"
-        raise TypeError(msg)
+        raise CannotRecordError(msg)
     return apply(found, inputs, {})
 
 
@@ -84,7 +84,7 @@ def recorded_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, An
         return len(args[0].shape)
     if not can_record(found) or "out" in given:
         msg = f"{line_of_user()}: NumPy's `{name}` can't be recorded in a traced function: use keras.ops, or compute it before"
-        raise TypeError(msg)
+        raise CannotRecordError(msg)
     names = {**_ARGUMENTS, **_OWN_NAMES.get(found, {})}
     renamed = {names.get(key, key): value for key, value in given.items()}
     if found in ("var", "std") and not renamed.get("ddof", 0):

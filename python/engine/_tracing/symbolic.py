@@ -17,6 +17,9 @@ _PACKAGE = __file__.removesuffix("symbolic.py").removesuffix("_tracing/")
 # The trace that records what runs in this thread; None outside of traced functions.
 current: ContextVar[Any] = ContextVar("current", default=None)
 
+# The open gradient tapes of this thread, a `lazy.Recorder`; None if there are none.
+open_recorder: ContextVar[Any] = ContextVar("open_recorder", default=None)
+
 # What records a call of a function of `engine.ops` ("apply"), of a universal function of NumPy ("ufunc") and of another
 # function of NumPy ("function"). The modules that define them fill this in.
 handlers: dict[str, Callable[..., Any]] = {}
@@ -34,6 +37,10 @@ def outside_of_traces() -> Iterator[None]:
 
 class NeedsValuesError(TypeError):
     """A traced function did something that needs numbers."""
+
+
+class CannotRecordError(TypeError):
+    """A traced function called a function that has no record of its own."""
 
 
 def line_of_user() -> str:
@@ -286,11 +293,17 @@ def _beside(one: BatchLength, other: Any, operation: str, exchanged: bool = Fals
 def is_symbolic(value: Any) -> bool:
     """Whether `value` is recorded where a function of `engine.ops` gets it.
 
-    That is so for symbols, lengths that depend on the batch and, in a traced function, for weights.
+    That is so for symbols, lengths that depend on the batch and, in a traced function or while a gradient tape is
+    recording, for weights and for arrays that the tape watches.
     """
     if isinstance(value, (Symbolic, BatchLength)):
         return True
-    return hasattr(value, "_weight_in") and current.get() is not None
+    if current.get() is not None:
+        return hasattr(value, "_weight_in")
+    found = open_recorder.get()
+    if found is None or not found.records:
+        return False
+    return hasattr(value, "_weight_in") or id(value) in found.trace.watched
 
 
 def holds_symbolic(value: Any) -> bool:

@@ -74,7 +74,7 @@ class Trace:
     def __init__(self, inputs: Sequence[Extents], dtypes: Sequence[str]) -> None:
         self.entries: list[Node | Use] = []
         self.inputs = [
-            TracedArray(self, Input(number), shape, dtype)
+            self.symbol(self, Input(number), shape, dtype)
             for number, (shape, dtype) in enumerate(zip(inputs, dtypes, strict=True))
         ]
         self.losses: list[TracedArray] = []
@@ -95,7 +95,7 @@ class Trace:
     ) -> TracedArray:
         """Appends a node, and returns its output."""
         self.entries.append(Node(kind, tuple(each.view for each in inputs), tuple(shape), fields))
-        return TracedArray(self, Computed(len(self.entries) - 1), tuple(shape), dtype)
+        return self.symbol(self, Computed(len(self.entries) - 1), tuple(shape), dtype)
 
     def use(
         self,
@@ -110,7 +110,7 @@ class Trace:
         self.entries.append(Use(part, tuple(each.view for each in inputs), outputs, mode, given))
         entry = len(self.entries) - 1
         return tuple(
-            TracedArray(self, Computed(entry, number), shape, "float32")
+            self.symbol(self, Computed(entry, number), shape, "float32")
             for number, shape in enumerate(outputs)
         )
 
@@ -130,7 +130,26 @@ class Trace:
 
     def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
         """Returns weight number `index` of a layer."""
-        return TracedArray(self, OfWeight(layer, index), tuple(map(Extent, shape)), "float32")
+        return self.symbol(self, OfWeight(layer, index), tuple(map(Extent, shape)), "float32")
+
+    @property
+    def symbol(self) -> type[TracedArray]:
+        """The class of the symbols of this trace."""
+        return TracedArray
+
+    def adopted(self, symbol: TracedArray) -> TracedArray:
+        """Returns a symbol of another trace as one of this trace.
+
+        Raises:
+            TypeError: if its numbers aren't known.
+        """
+        numbers = symbol.known_numbers
+        if numbers is None:
+            msg = (
+                "a symbol was used in another function than the one that is recorded: pass it as an argument"
+            )
+            raise TypeError(msg)
+        return self.constant(numbers)
 
 
 class TracedArray(Symbolic):
@@ -187,11 +206,16 @@ class TracedArray(Symbolic):
 
     def reshaped(self, shape: Extents) -> TracedArray:
         """Returns the same numbers under another shape, which has as many elements."""
-        return TracedArray(self.trace, self.origin, tuple(shape), self.dtype)
+        return self.trace.symbol(self.trace, self.origin, tuple(shape), self.dtype)
+
+    @property
+    def known_numbers(self) -> NDArray[Any] | None:
+        """The numbers, where they don't wait for a batch."""
+        return None
 
     def as_dtype(self, dtype: str) -> TracedArray:
         """Returns the same numbers under another dtype."""
-        return TracedArray(self.trace, self.origin, self.extents, dtype)
+        return self.trace.symbol(self.trace, self.origin, self.extents, dtype)
 
     def through(self, layer: Any, training: bool | None = None, arguments: Any = None) -> TracedArray:
         """Returns the output of a layer or model with one output that is called on this symbol."""
@@ -290,12 +314,7 @@ def samples(trace: Trace, extent: Extent) -> TracedArray:
 def as_traced(value: Any, trace: Trace) -> TracedArray:
     """Returns `value`, a symbol, a weight, an array or a number, as a symbol of `trace`."""
     if isinstance(value, TracedArray):
-        if value.trace is not trace:
-            msg = (
-                "a symbol was used in another function than the one that is recorded: pass it as an argument"
-            )
-            raise TypeError(msg)
-        return value
+        return value if value.trace is trace else trace.adopted(value)
     if isinstance(value, BatchLength):
         return samples(trace, value.extent)
     if isinstance(value, Symbolic):

@@ -45,8 +45,9 @@ from engine._core_interface.operations import (
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
 from engine._data.lazy_rows import require_tokens
 from engine._tracing.extents import full_shape
+from engine._tracing.lazy import before_change, holds_recorded, recorded_inputs, traces
 from engine._tracing.recordings import numbered, shapes_by_trial
-from engine._tracing.symbolic import Slot, current, filled_slots, outside_of_traces
+from engine._tracing.symbolic import Slot, current, filled_slots, open_recorder, outside_of_traces
 from engine._tracing.trace import as_traced
 from engine.dtype_policies import FLOAT32, DTypePolicy
 from engine.layers._outputs import TRIED_LENGTHS, checked_output, scalar, shape_by_trial, shape_of_outputs
@@ -66,6 +67,7 @@ from engine.layers.recorded_calls import (
 )
 from engine.layers.symbols import CallArguments, KerasTensor, called_on, first_call_of, symbol_of, symbols_of
 from engine.layers.variable import variables_in
+from engine.layers.weight_holders import WeightHolder, program_of_weights
 from engine.layers.weights import (
     MOST_WEIGHTS,
     CustomWeight,
@@ -85,6 +87,15 @@ JOINING = Lock()
 _losses_in_calls: ContextVar[Mapping[int, list[float]]] = ContextVar("_losses_in_calls", default={})  # noqa: B039 # it is never changed
 
 Build = Callable[[Any, tuple[Any, ...]], None]
+
+
+class _Settings:
+    """Counts the changes of what functions that are compiled depend on: attributes of layers, and layers of models."""
+
+    version = 0
+
+
+settings = _Settings()
 
 
 class Part:
@@ -111,7 +122,9 @@ class Part:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
+        before = self.__dict__.get("_trainable")
         self._trainable = flag(value, "trainable")
+        settings.version += before not in (None, self._trainable)
         for part in self._parts():
             part.trainable = self._trainable
 
@@ -443,6 +456,8 @@ class Layer(Part, Spec):
     """The number of calls so far that drew random numbers."""
     _shape_arguments: CallArguments | None = None
     """The arguments of the first symbolic call of a custom layer; the shape of its outputs is found with them."""
+    _holder: WeightHolder | None = None
+    """What holds the weights if functions outside of models read them."""
     _built_by: int | None = None
     """The thread in which `build` is running."""
 
@@ -499,6 +514,7 @@ class Layer(Part, Spec):
             recorder = self.__dict__.get("_recorder")
             if recorder is not None and self.__dict__.get(name, self) is not value:
                 recorder.clear()
+                settings.version += 1
             self._adopt_variables(value)
         super().__setattr__(name, value)
 
@@ -773,7 +789,24 @@ class Layer(Part, Spec):
         for layer in self._layers_of_weights:
             layer._set_own_weights([*islice(rest, len(layer._own_weights))])
 
+    def _held_by(self) -> Program:
+        """Returns a program that holds the weights alone, and shares them with the models of the layer."""
+        if self._holder is None or len(self._holder.program.variables) != len(self._specs):
+            with JOINING:
+                loans = self._shared_weights(None)
+                values = None if loans else [np.array(array, np.float32) for array in self._own_weights]
+                if values is not None and not self._is_custom:
+                    sample = self._sample_shape or ()
+                    program = build(math.prod(sample), self._operations_for(sample), values)
+                else:
+                    flat = self._is_custom and not self._recorder.has_recorded
+                    program = program_of_weights(self._specs, values, loans, flat)
+                self._holder = WeightHolder(program)
+                self._attach(cast("ModelOfLayer", self._holder), program, 0, len(self._specs))
+        return self._holder.program
+
     def _set_own_weights(self, values: list[Float32]) -> None:
+        before_change((self,))
         if not self._places:
             self._weights = values if values or self._weights is not None else None
         elif values:
@@ -821,6 +854,10 @@ class Layer(Part, Spec):
         """Returns the current values of weight number `index`, read-only; in a traced function a symbol."""
         return cast(Float32, self._visible_weights[index])
 
+    def _weight_object(self, index: int) -> Any:
+        """Returns weight number `index` as users get it."""
+        return self._own_weights[index]
+
     def _set_weight(self, index: int, value: ArrayLike) -> None:
         """Sets weight number `index`; a training that runs meanwhile goes on with the others.
 
@@ -833,6 +870,7 @@ class Layer(Part, Spec):
         weights: list[ArrayLike] = [*current_weights]
         weights[index] = value
         checked = checked_weights(weights, current_weights, self.name)[index]
+        before_change((self,))
         if self._places:
             self._places[0].program.write_variables([checked], self._places[0].first + index)
         elif self._weights is not None:
@@ -919,6 +957,14 @@ class Layer(Part, Spec):
             TypeError: for arguments that the layer does not have.
             ValueError: for a symbolic input among `args` or `options`.
         """
+        if open_recorder.get() is not None or traces:
+            inputs = recorded_inputs(inputs)
+            if holds_recorded(inputs) and current.get() is None:
+                return self._called_on_recorded(inputs, args, options)
+        return self._called_as_given(inputs, args, options)
+
+    def _called_as_given(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Does what `__call__` says, except for recorded arrays whose layer records nothing itself."""
         if not self._is_custom:
             unknown = ", ".join(repr(name) for name in options if name not in ("training", "mask"))
             if unknown:
@@ -943,6 +989,42 @@ class Layer(Part, Spec):
             if arguments or rows.dtype.kind != "f":
                 return self._computed(inputs, rows, training, mask, arguments)
         return self._run_alone(inputs, training, mask)
+
+    def _called_on_recorded(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Returns the outputs for recorded arrays.
+
+        What `call` of a custom layer computes is recorded once. If that isn't possible, since it looks at values, or if it
+        adds to the loss, `call` runs with the recorded arrays.
+        """
+        if not self._is_custom:
+            outputs = self._called_as_given(inputs, args, options)
+            if self.activity_regularizer is not None:
+                self._penalties = [self.activity_regularizer(outputs) / float(outputs.shape[0])]
+            return outputs
+        arguments = call_arguments(self.name, self.call, args, options, symbols=True)
+        symbols, given = symbols_and_slots(
+            inputs, CallArguments({k: v for k, v in arguments.items() if k not in ("training", "mask")})
+        )
+        mode = arguments.get("training")
+        samples = [symbol._sample for symbol in symbols]
+        self._build_for_samples(samples, given)
+        try:
+            found = self._recording_for(samples, None if mode is None else bool(mode), given)
+        except Exception:
+            found = None
+        if found is not None and found.loss is None and self.activity_regularizer is None:
+            return self._called_as_given(inputs, args, options)
+        if accepts(self.call, "training") and mode is None:
+            arguments["training"] = self._training_by_default
+        for name in ("training", "mask"):
+            if not accepts(self.call, name):
+                arguments.pop(name, None)
+        with self._adding() as added:
+            outputs = self.call(inputs, **arguments)
+        self._added = added
+        if self.activity_regularizer is not None:
+            self._penalties = [self.activity_regularizer(outputs) / float(outputs.shape[0])]
+        return outputs
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Returns the mask of the outputs, bool (n, ...), or None if nothing is masked.
@@ -1202,7 +1284,10 @@ class Layer(Part, Spec):
             trace.losses += [as_traced(part, trace) for part in parts]
             return
         _losses_in_calls.get().get(id(self), self._added).extend(
-            scalar(part, f"`loss` of add_loss() in layer {self.name!r}") for part in parts
+            part.sum()
+            if holds_recorded(part)
+            else scalar(part, f"`loss` of add_loss() in layer {self.name!r}")
+            for part in parts
         )
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 
 from engine._base.checks import Shape
 from engine._tracing.extents import FullShape, full_shape
+from engine._tracing.lazy import trace_for
 from engine._tracing.recordings import Recording, recording, with_modes
 from engine._tracing.symbolic import Slot, Symbolic, current, filled_slots, is_symbolic, mapped
 from engine._tracing.trace import as_traced
@@ -30,6 +31,11 @@ class Recorder:
         self.last_error: Exception | None = None
         self.outputs = 1
         """The number of outputs of the last recording."""
+
+    @property
+    def has_recorded(self) -> bool:
+        """Whether a call was recorded."""
+        return any(not isinstance(each, Exception) for each in self._found.values())
 
     def clear(self) -> None:
         """Forgets what was recorded, since the settings of the owner have changed."""
@@ -103,7 +109,7 @@ def symbols_and_slots(inputs: Any, arguments: CallArguments) -> tuple[list[Any],
         The arguments are None if the one symbol is all that there is.
     """
     symbols = list[Any]()
-    trace = current.get()
+    trace = current.get() or trace_for([inputs, arguments])
 
     def slot_for(value: Any) -> Slot:
         symbol = as_traced(value, trace) if trace is not None else value._as_tensor

@@ -7,24 +7,31 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers
-from engine._base.checks import Shape, flag, float32_only, integers, label
+from engine._base.checks import Shape, flag, integers, label
+from engine._base.promotion import standard
 from engine._base.spec import auto_name
-from engine._core_interface.cpp import Float32
-from engine._tracing.symbolic import current, needs_values
+from engine._core_interface.cpp import Float32, Program
+from engine._tracing.lazy import LazyTrace, before_change, capturing
+from engine._tracing.symbolic import current, is_symbolic, needs_values, open_recorder
 from engine._tracing.trace import Trace, TracedArray
 from engine.initializers import Constant
+from engine.layers.weight_holders import program_of_weights
 from engine.layers.weights import CustomWeight, Weight, WeightOwner
 
 
 class Variable(CustomWeight):
-    """An array of float32 that can be assigned. As an attribute of a layer or model with a `call`, it is a weight of that.
+    """An array that can be assigned. As an attribute of a layer or model with a `call`, it is a weight of that.
+
+    NumPy's functions, those of `keras.ops` and arithmetic read its current values. Optimizers step it by
+    `apply_gradients`, and gradient tapes watch it if it is trainable.
 
     Args:
         initializer: the values, or an initializer or its name together with `shape`.
         shape: of the array, for an initializer.
-        dtype: None or "float32".
+        dtype: its name; default float32, or that of integers and bools. As a weight it is float32.
         trainable: whether training updates it.
         autocast: Ignored, as there is a single dtype.
         aggregation: Ignored. It is for distributed training.
@@ -46,6 +53,12 @@ class Variable(CustomWeight):
         ...         return inputs * self.factor
         >>> Scale()([[1.0, 3.0]]).tolist()
         [[2.0, 6.0]]
+
+        By itself:
+
+        >>> step = keras.Variable(0.5)
+        >>> float(step.assign_add(1.0) * 2)
+        3.0
     """
 
     aggregation = synchronization = None
@@ -65,7 +78,6 @@ class Variable(CustomWeight):
         constraint: object = None,
     ) -> None:
         del autocast, aggregation, synchronization
-        float32_only(dtype)
         title = auto_name("variable") if name is None else label(name)
         if callable(initializer) or isinstance(initializer, str):
             if shape is None:
@@ -73,10 +85,16 @@ class Variable(CustomWeight):
                 raise ValueError(msg)
             sizes: Shape = integers(shape, "shape", 1)
             made = initializers.get(initializer)
-            values = np.asarray(made(sizes), np.float32).reshape(sizes)
+            values = np.asarray(made(sizes)).reshape(sizes)
+            kind = standard(dtype or "float32")
         else:
-            values = np.array(initializer, np.float32)
-            sizes, made = values.shape, Constant(values)
+            values = np.array(initializer)
+            sizes, made = values.shape, Constant(np.asarray(values, np.float32))
+            usual = {"f": "float32", "i": "int32", "u": "int32"}.get(values.dtype.kind, values.dtype.name)
+            kind = standard(dtype or usual)
+            if shape is not None and tuple(shape) != sizes:
+                msg = f"`shape` is {tuple(shape)}, but the values have the shape {sizes}"
+                raise ValueError(msg)
         self._weight = Weight(
             title,
             sizes,
@@ -85,51 +103,146 @@ class Variable(CustomWeight):
             regularizers.get(regularizer),
             constraints.of_a_row(constraints.get(constraint), sizes),
         )
-        self._values = values
+        self._values: NDArray[Any] = np.array(values, kind, order="C")
+        self._dtype = self._values.dtype
         self._layer: Any = None
         self._index = 0
+        self._program: Program | None = None  # which holds the values if functions or optimizers use them
 
     def _adopt(self, layer: WeightOwner, index: int) -> Float32:
         """Makes it weight number `index` of a layer, and returns its values."""
+        values = np.array(self._numbers(), np.float32)
         self._layer, self._index = weakref.ref(layer), index
-        return self._values
+        self._dtype, self._program = np.dtype(np.float32), None
+        return values
 
-    @property
-    def value(self) -> Any:
-        """The current values as a read-only array; a symbol in a traced function."""
+    def _numbers(self) -> NDArray[Any]:
+        """The current values, read-only."""
         if self._layer is not None:
-            return super().value
-        if current.get() is not None:
-            return self._weight_in(current.get())
-        values = self._values.view()
+            return self._owner._weight_at(self._index)
+        values: NDArray[Any] = self._values if self._program is None else self._program.variables[0]
+        values = values.view()
         values.flags.writeable = False
         return values
 
-    def assign(self, value: Any) -> None:
-        """Sets the values to `value`, of the same shape."""
-        if self._layer is not None:
-            super().assign(value)
-            return
+    @property
+    def value(self) -> Any:
+        """The current values as a read-only array; a symbol in a traced function, and while a gradient tape is recording."""
+        trace = current.get()
+        if trace is None and is_symbolic(self):
+            trace = open_recorder.get().trace
+        return self._numbers() if trace is None else self._weight_in(trace)
+
+    def numpy(self) -> NDArray[Any]:
+        """Returns a copy of the current values."""
+        return np.array(self._numbers())
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype."""
+        return self._dtype
+
+    def assign(self, value: Any) -> Variable:  # type: ignore[override] # as in Keras
+        """Sets the values to `value`, of the same shape, and returns the variable.
+
+        Raises:
+            ValueError: if the shape differs.
+        """
         if current.get() is not None:
             raise needs_values(repr(self), "assign()")
-        array = np.asarray(value, np.float32)
+        array = np.asarray(value)
         if array.shape != self.shape:
-            msg = f"the values of {self.name!r} must have the shape {self.shape}, got {array.shape}"
+            msg = (
+                f"The shape of the target variable and the shape of the target value in `variable.assign(value)` must match. "
+                f"variable.shape={self.shape}, Received: value.shape={array.shape}. Target variable: {self!r}"
+            )
             raise ValueError(msg)
-        self._values = array.copy()
+        if self._layer is not None:
+            super().assign(value)
+            return self
+        before_change((self,))
+        if self._program is None:
+            self._values = np.array(array, self._dtype, order="C")
+        else:
+            self._program.write_variables([np.asarray(array, np.float32, order="C")])
+        return self
+
+    def assign_add(self, value: Any) -> Variable:  # type: ignore[override] # as in Keras
+        """Adds `value`, and returns the variable."""
+        return self.assign(self._numbers() + np.asarray(value))
+
+    def assign_sub(self, value: Any) -> Variable:  # type: ignore[override] # as in Keras
+        """Subtracts `value`, and returns the variable."""
+        return self.assign(self._numbers() - np.asarray(value))
 
     def _weight_in(self, trace: Trace) -> TracedArray:
-        if self._layer is None:
+        if self._layer is not None:
+            return super()._weight_in(trace)
+        if self._dtype != np.float32:
+            return trace.constant(self._numbers())
+        if not isinstance(trace, LazyTrace):
             msg = (
                 f"the variable {self.name!r} belongs to no layer, so that a traced function would see its values of now alone: "
                 "make it an attribute of the layer or the model that uses it"
             )
             raise TypeError(msg)
-        return super()._weight_in(trace)
+        return trace.weight(self, 0, self.shape)
+
+    # What functions and optimizers know of a variable by itself: it is a weight, and what the weight belongs to.
+
+    @property
+    def _variable(self) -> tuple[Any, int]:
+        return (self, 0) if self._layer is None else super()._variable
+
+    @property
+    def _specs(self) -> list[Weight]:
+        return [self._weight]
+
+    @property
+    def _own_weights(self) -> list[NDArray[Any]]:
+        return [self._numbers()]
+
+    def _weight_object(self, index: int) -> Variable:
+        del index
+        return self
+
+    def _set_weight(self, index: int, value: ArrayLike) -> None:
+        del index
+        self.assign(value)
+
+    def _held_by(self) -> Program:
+        if self._dtype != np.float32:
+            msg = f"an optimizer steps variables of real numbers, but {self!r} has the dtype {self._dtype}"
+            raise TypeError(msg)
+        if self._program is None:
+            self._program = program_of_weights(self._specs, [self._values], [])
+        return self._program
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if current.get() is not None or capturing() is not None:
+            raise needs_values(repr(self), "an array of it")
+        return np.array(self._numbers(), dtype) if copy else np.asarray(self._numbers(), dtype)
+
+    def __bool__(self) -> bool:
+        return bool(np.asarray(self))
+
+    def __float__(self) -> float:
+        return float(np.asarray(self))
+
+    def __int__(self) -> int:
+        return int(np.asarray(self))
+
+    def __index__(self) -> int:
+        return np.asarray(self).__index__()
+
+    def __format__(self, form: str) -> str:
+        return format(np.asarray(self)[()] if not self.shape else np.asarray(self), form)
+
+    __hash__ = object.__hash__
 
     @property
     def _origin(self) -> tuple[Any, Weight]:
-        return (None, self._weight) if self._layer is None else super()._origin
+        return (self, self._weight) if self._layer is None else super()._origin
 
     @property
     def path(self) -> str:
@@ -138,11 +251,15 @@ class Variable(CustomWeight):
 
     @property
     def trainable(self) -> bool:
-        """Whether training updates it."""
+        """Whether training updates it. It may be assigned while the variable is no weight of a layer."""
         return self._weight.trainable if self._layer is None else super().trainable
 
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._weight = self._weight._replace(trainable=flag(value, "trainable"))
+
     def __repr__(self) -> str:
-        return f"<Variable path={self.path}, shape={self.shape}, dtype=float32>"
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype.name}, value={self._numbers()}>"
 
     @property
     def ndim(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,7 +15,12 @@ from engine._core_interface.cpp import Float32
 from engine._tracing.extents import Extent
 from engine._tracing.numpy_functions import recorded_function, recorded_ufunc
 from engine._tracing.recordings import Recording
-from engine._tracing.symbolic import current, needs_values
+from engine._tracing.symbolic import (
+    current,
+    is_symbolic,
+    needs_values,
+    open_recorder,
+)
 from engine._tracing.trace import Trace, TracedArray
 from engine.constraints import Constraint
 from engine.initializers import GlorotUniform, Initializer
@@ -154,6 +159,28 @@ class LayerWeight(Named, Tensor):
         """The values as a plain array."""
         return self.view(np.ndarray)
 
+    @property
+    def _weight_in(self) -> Callable[[Trace], TracedArray]:
+        """Returns the weight as a symbol of a trace; AttributeError if the array is no weight."""
+        layer, weight = self._origin
+        return lambda trace: trace.weight(layer, self._index, weight.shape)
+
+    @property
+    def _variable(self) -> tuple[Any, int]:
+        """The layer of the weight, and its number there."""
+        return self._origin[0], self._index
+
+    def __eq__(self, other: object) -> Any:
+        """Compares the numbers. The result is true as a whole if both are the same weight, so that weights can be keys."""
+        found = np.ndarray.__eq__(self.view(np.ndarray), np.asarray(other))
+        if isinstance(other, LayerWeight) and self._owner is not None and other._owner is not None:
+            same = self._owner is other._owner or self._owner() is other._owner()
+            return found.view(_Comparison) if same and self._index == other._index else found
+        return found
+
+    def __hash__(self) -> int:  # type: ignore[override] # arrays have none
+        return hash((id(self._origin[0]), self._index))
+
     def assign(self, value: ArrayLike) -> None:
         """Sets the weight of the layer to `value`, of the same shape. This copy keeps its values."""
         self._origin[0]._set_weight(self._index, value)
@@ -189,9 +216,16 @@ class CustomWeight(Named, StoredArray):
 
     @property
     def value(self) -> Any:
-        """The current values as a read-only array; a symbol in a traced function."""
+        """The current values as a read-only array; a symbol in a traced function, and while a gradient tape is recording."""
         trace = current.get()
+        if trace is None and is_symbolic(self):
+            trace = open_recorder.get().trace
         return self._owner._weight_at(self._index) if trace is None else self._weight_in(trace)
+
+    @property
+    def _variable(self) -> tuple[Any, int]:
+        """The layer of the weight, and its number there."""
+        return self._owner, self._index
 
     def _weight_in(self, trace: Trace) -> TracedArray:
         """Returns the weight as a symbol of a trace."""
@@ -216,15 +250,16 @@ class CustomWeight(Named, StoredArray):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if current.get() is not None:
             raise needs_values(repr(self), "an array of it")
-        return super().__array__(dtype, copy)
+        found = self._owner._weight_at(self._index)
+        return np.array(found, dtype) if copy else np.asarray(found, dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if current.get() is not None:
+        if is_symbolic(self):
             return recorded_ufunc(ufunc, method, inputs, options)
         return super().__array_ufunc__(ufunc, method, *inputs, **options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if current.get() is not None:
+        if is_symbolic(self):
             return recorded_function(function, args, kwargs)
 
         def plain(value: Any) -> Any:
@@ -254,6 +289,13 @@ class CustomWeight(Named, StoredArray):
 
     def __repr__(self) -> str:
         return f"<CustomWeight shape={self.shape}>"
+
+
+class _Comparison(np.ndarray[Any, np.dtype[np.bool_]]):
+    """Which numbers of two arrays of one weight are equal. It is true as a whole."""
+
+    def __bool__(self) -> bool:
+        return True
 
 
 class NamedWeight:

@@ -164,7 +164,7 @@ def lowered(
         dtypes: of the inputs; default float32.
     """
     leaves, wiring = network.leaves, network.wiring
-    lowering = _Lowering(network, shapes_along(inputs, leaves, wiring), trainable, dtypes)
+    lowering = Lowering(network, shapes_along(inputs, leaves, wiring), trainable, dtypes)
     for number in range(len(leaves)):
         lowering.add(number)
     found = lowering.operations
@@ -186,7 +186,7 @@ def lowered(
     return Lowered(found, outputs)
 
 
-class _Lowering:
+class Lowering:
     """The operations of a network, while they are collected. The arguments are those of `lowered`."""
 
     def __init__(
@@ -416,9 +416,11 @@ def tracked(shapes: Shapes, leaves: Sequence[Layer], learns: bool) -> list[Track
             weight.regularizer,
             weight.constraint,
             weight.shape,
+            owner=layer,
+            number=index,
         )
         for layer, sample in first_uses(shapes, leaves).items()
-        for weight in (layer._specs if sample is None else layer._weights_for(sample))
+        for index, weight in enumerate(layer._specs if sample is None else layer._weights_for(sample))
     ]
 
 

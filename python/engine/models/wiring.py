@@ -104,11 +104,9 @@ def network_of(
     Raises:
         ValueError: for an operation on symbols, if nothing is taken apart.
     """
-    flattening = _Flattening(within, bool(inputs), records)
+    flattening = Flattening(within, bool(inputs), records)
     shapes: Sequence[Any] = inputs or [None] * _input_count(inside[1])
-    outputs = flattening.add(
-        inside, [_Value(-1 - number, shape) for number, shape in enumerate(shapes)], None
-    )
+    outputs = flattening.add(inside, [Value(-1 - number, shape) for number, shape in enumerate(shapes)], None)
     numbers = tuple(flattening.plain(value).number for value in outputs)
     if inputs and records:
         flattening.add_penalties_on_weights()
@@ -126,7 +124,7 @@ def _input_count(wiring: Wiring) -> int:
     return max(1, -min(numbers, default=-1))
 
 
-class _Value(NamedTuple):
+class Value(NamedTuple):
     """A value of a network: its number, the shape of one sample, and which of several weights it is."""
 
     number: int
@@ -134,7 +132,7 @@ class _Value(NamedTuple):
     pick: int | None = None
 
 
-class _Flattening:
+class Flattening:
     """The leaves of a network while they are collected. The arguments are those of `network_of`, and whether shapes are known."""
 
     def __init__(self, within: Callable[[Part], Inside | None], knows_shapes: bool, records: bool) -> None:
@@ -145,8 +143,8 @@ class _Flattening:
         self._weights: dict[Any, int] = {}  # the value of each layer whose own weights nodes read
 
     def add(
-        self, inside: Inside, given: Sequence[_Value], mode: bool | None, branch: bool | None = None
-    ) -> list[_Value]:
+        self, inside: Inside, given: Sequence[Value], mode: bool | None, branch: bool | None = None
+    ) -> list[Value]:
         """Adds the leaves of a model, and returns its outputs.
 
         Args:
@@ -156,9 +154,9 @@ class _Flattening:
             branch: whether it is called in training alone (True), in predictions alone (False), or always (None).
         """
         parts, wiring, modes, arguments = inside
-        values = list[_Value]()
+        values = list[Value]()
 
-        def value_of(number: int) -> _Value:
+        def value_of(number: int) -> Value:
             return given[-1 - number] if number < 0 else values[number]
 
         nothing: Sequence[None] = [None] * len(parts)
@@ -171,12 +169,12 @@ class _Flattening:
     def _called(  # noqa: PLR0917 # what belongs to a call
         self,
         part: Part,
-        given: Sequence[_Value],
+        given: Sequence[Value],
         mode: bool | None,
         options: CallArguments | None,
         always: bool | None = None,
         branch: bool | None = None,
-    ) -> list[_Value]:
+    ) -> list[Value]:
         """Adds the leaves of one call, and returns its outputs.
 
         Args:
@@ -211,7 +209,7 @@ class _Flattening:
                 self._add_penalty(part, value, branch)
         return found_outputs
 
-    def _add_penalty(self, layer: Layer, value: _Value, branch: bool | None) -> bool:
+    def _add_penalty(self, layer: Layer, value: Value, branch: bool | None) -> bool:
         """Adds the penalty on an output of a layer, if it is recorded, and returns whether it is."""
         if layer.activity_regularizer is None or isinstance(value.shape, FullShape):
             return False
@@ -235,12 +233,12 @@ class _Flattening:
                     (penalty,) = self._recorded(found, [value], None)
                     self._add_loss(penalty, (), None)
 
-    def _is_masked(self, value: _Value) -> bool:
+    def _is_masked(self, value: Value) -> bool:
         return value.number >= 0 and mask_sources(self.leaves, self.reads)[1][value.number] is not None
 
     def _after_recorded(
-        self, part: Part, given: Sequence[_Value], outputs: list[_Value], branch: bool | None
-    ) -> list[_Value]:
+        self, part: Part, given: Sequence[Value], outputs: list[Value], branch: bool | None
+    ) -> list[Value]:
         """Returns the outputs of Python code with what its layer does beside: its mask, and its penalty on outputs."""
         if not isinstance(part, Layer):
             return outputs
@@ -270,23 +268,23 @@ class _Flattening:
     def _leaf(
         self,
         leaf: Layer,
-        given: Sequence[_Value],
+        given: Sequence[Value],
         shape: Any,
         options: CallArguments | None = None,
         always: bool | None = None,
-    ) -> _Value:
+    ) -> Value:
         self.modes.append(always)
         self._samples.setdefault(leaf, given[0].shape if given else None)
         self.leaves.append(leaf)
         self.reads.append(tuple(value.number for value in given))
         self.arguments.append(options)
-        return _Value(len(self.leaves) - 1, shape)
+        return Value(len(self.leaves) - 1, shape)
 
-    def _recorded(self, found: Recording, given: Sequence[_Value], branch: bool | None) -> list[_Value]:
+    def _recorded(self, found: Recording, given: Sequence[Value], branch: bool | None) -> list[Value]:
         """Adds what a function has recorded, and returns its outputs."""
-        computed: list[list[_Value]] = []
+        computed: list[list[Value]] = []
 
-        def value_of(origin: Origin) -> _Value:
+        def value_of(origin: Origin) -> Value:
             if isinstance(origin, Input):
                 return given[origin.number]
             if isinstance(origin, OfWeight):
@@ -318,7 +316,7 @@ class _Flattening:
             self._viewed(value_of(output.origin), sample_shape(output.extents)) for output in found.outputs
         ]
 
-    def _add_loss(self, value: _Value, shape: Extents, branch: bool | None) -> None:
+    def _add_loss(self, value: Value, shape: Extents, branch: bool | None) -> None:
         """Adds a number to the loss of the batch, in a branch only where that is taken."""
         if branch is not None:
             fields = {"operations": ["constant"], "operands": [-1, -1, -1], "numbers": [0.0]}
@@ -329,23 +327,23 @@ class _Flattening:
         node = Node("add_loss", ((Input(0), shape),), (), {})
         self._leaf(NodeLeaf(node, [value.pick]), [value], FullShape())
 
-    def _weight(self, origin: OfWeight, shape: Sequence[int] | None = None) -> _Value:
+    def _weight(self, origin: OfWeight, shape: Sequence[int] | None = None) -> Value:
         layer = origin.layer
         shape = layer._specs[origin.number].shape if shape is None else shape
         if layer not in self._weights:
             leaf = layer if layer._may_be_recorded else WeightsLeaf(layer)
             self._weights[layer] = self._leaf(leaf, [], None).number
-        return _Value(self._weights[layer], FullShape(map(Extent, shape)), origin.number)
+        return Value(self._weights[layer], FullShape(map(Extent, shape)), origin.number)
 
-    def _viewed(self, value: _Value, shape: Any) -> _Value:
+    def _viewed(self, value: Value, shape: Any) -> Value:
         """Returns a value under another shape."""
         return value if value.shape == shape and value.pick is None else self._copied(value, shape)
 
-    def plain(self, value: _Value) -> _Value:
+    def plain(self, value: Value) -> Value:
         """Returns a value that is computed by a leaf, and no weight."""
         return value if value.pick is None else self._copied(value, value.shape)
 
-    def _copied(self, value: _Value, shape: Any) -> _Value:
+    def _copied(self, value: Value, shape: Any) -> Value:
         full = full_shape(shape)
         node = Node("reshape", ((Input(0), full_shape(value.shape)),), full, {})
         return self._leaf(NodeLeaf(node, [value.pick]), [value], shape)

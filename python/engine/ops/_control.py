@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from engine import tree
 from engine._base.checks import integer
 from engine._base.promotion import Array, Result, as_array, own, quiet, standard
+from engine._base.tensor_like import Tensor
 from engine._tracing.dispatch import make_traceable
 from engine._tracing.symbolic import holds_symbolic
 
@@ -100,7 +101,8 @@ def convert_to_tensor(
         if value:
             msg = f"`{name}` must be None or False: there are only dense arrays here"
             raise ValueError(msg)
-    return own(as_array(x, dtype))
+    found = own(as_array(x, dtype))
+    return found.view(Tensor) if found.dtype == np.float32 else found
 
 
 def convert_to_numpy(x: ArrayLike) -> Result:

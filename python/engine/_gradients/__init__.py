@@ -1,0 +1,9 @@
+"""Derivatives for loops of one's own: gradient tapes, and functions that return gradients of other functions."""
+
+from __future__ import annotations
+
+from engine._gradients.functions import grad, value_and_grad
+from engine._gradients.tape import GradientTape
+from engine.models import functions as _  # noqa: F401 # it computes what is recorded
+
+__all__ = ["GradientTape", "grad", "value_and_grad"]

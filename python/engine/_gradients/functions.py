@@ -1,0 +1,151 @@
+"""`value_and_grad` and `grad`: functions that return the gradient of another function."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine import tree
+from engine._gradients.derivatives import derivatives
+from engine._gradients.tape import GradientTape
+from engine._tracing.lazy import RecordedArray, as_recorded
+from engine._tracing.primitives import full
+from engine._tracing.symbolic import current, open_recorder
+from engine._tracing.trace import TracedArray, as_traced
+
+
+def value_and_grad(
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    variables: Any = None,
+) -> Callable[..., Any]:
+    """Returns a function that computes `function` and its gradient.
+
+    It may be used in functions that are recorded themselves, such as losses, the `call` of layers and other functions
+    whose gradient is computed.
+
+    Args:
+        function: returns a single number, from the first argument on computed by layers, `keras.ops`, NumPy's functions
+            or arithmetic.
+        argnums: the number of the argument to differentiate by, or of several. Such an argument is an array, or arrays in
+            lists, tuples and dicts.
+        has_aux: whether `function` returns a pair, of which the second part is passed on.
+        variables: weights and variables to differentiate by, instead of arguments.
+
+    Returns:
+        A function with the same arguments. It returns the pair (value, gradient), where value is `(value, aux)` with
+        `has_aux`. The gradient has the structure of the argument or of `variables`; it is a tuple for several `argnums`.
+
+    Example:
+        >>> import engine as keras
+        >>> value, gradient = keras.value_and_grad(lambda x: keras.ops.sum(x**3))([1.0, 2.0])
+        >>> float(value), gradient.numpy().tolist()
+        (9.0, [3.0, 12.0])
+    """
+
+    @functools.wraps(function)
+    def differentiated(*args: Any, **kwargs: Any) -> Any:
+        numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        if variables is None and any(not -len(args) <= number < len(args) for number in numbers):
+            msg = (
+                f"`argnums` is {argnums}, but the function was called with {len(args)} arguments by position"
+            )
+            raise TypeError(msg)
+        trace = current.get()
+        if trace is not None:
+            return _in_trace(trace, function, args, kwargs, numbers)
+        tape = GradientTape()
+        with tape:
+            recorder = open_recorder.get()
+            given = list(args)
+            if variables is None:
+                for number in numbers:
+                    given[number] = _recorded(args[number], recorder.trace)
+                sources: Any = [given[number] for number in numbers]
+            else:
+                sources = variables
+                tape.watch(variables)
+            result = function(*given, **kwargs)
+        value, aux = result if has_aux else (result, None)
+        _require_single(value)
+        if not isinstance(value, RecordedArray):
+            found: Any = tree.map_structure(lambda each: np.zeros(np.shape(each), np.float32), sources)
+        else:
+            found = tape.gradient(value, sources, unconnected_gradients="zero")
+        if variables is None:
+            found = found[0] if isinstance(argnums, int) else tuple(found)
+        return ((value, aux) if has_aux else value), found
+
+    def _in_trace(trace: Any, function: Any, args: Any, kwargs: Any, numbers: tuple[int, ...]) -> Any:
+        given = list(args)
+        for number in numbers if variables is None else ():
+            given[number] = _nested(args[number], lambda each: as_traced(each, trace))
+        result = function(*given, **kwargs)
+        value, aux = result if has_aux else (result, None)
+        _require_single(value)
+        structure = [given[number] for number in numbers] if variables is None else variables
+        flat = [as_traced(each, trace) for each in tree.flatten(structure)]
+        found = derivatives(trace, as_traced(value, trace), flat)
+        filled = [
+            full(trace, source.extents, 0.0, "float32") if each is None else each
+            for each, source in zip(found, flat, strict=True)
+        ]
+        packed: Any = tree.pack_sequence_as(structure, filled)
+        if variables is None:
+            packed = packed[0] if isinstance(argnums, int) else tuple(packed)
+        return ((value, aux) if has_aux else value), packed
+
+    return differentiated
+
+
+def grad(
+    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Returns a function that computes the gradient of another one.
+
+    Args:
+        function: as for `value_and_grad`.
+        argnums: as for `value_and_grad`.
+        has_aux: whether `function` returns a pair, of which the second part is passed on beside the gradient.
+
+    Example:
+        >>> import engine as keras
+        >>> float(keras.grad(keras.grad(lambda x: x**3))(2.0))
+        12.0
+    """
+    both = value_and_grad(function, argnums, has_aux)
+
+    @functools.wraps(function)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        value, found = both(*args, **kwargs)
+        return (found, value[1]) if has_aux else found
+
+    return gradient
+
+
+def _nested(value: Any, convert: Callable[[Any], Any]) -> Any:
+    """Returns `value` with each array in it converted. A list of numbers is an array."""
+    if isinstance(value, dict):
+        return {key: _nested(each, convert) for key, each in value.items()}
+    if (
+        isinstance(value, (list, tuple))
+        and value
+        and not all(isinstance(each, (int, float)) for each in value)
+    ):
+        return type(value)(_nested(each, convert) for each in value)
+    return convert(value)
+
+
+def _recorded(value: Any, trace: Any) -> Any:
+    return _nested(value, lambda each: as_recorded(each, trace))
+
+
+def _require_single(value: Any) -> None:
+    size = value.size if isinstance(value, TracedArray) else np.size(value)
+    if size != 1:
+        msg = f"a function whose gradient is computed must return a single number, got an array of shape {np.shape(value)}"
+        raise TypeError(msg)

@@ -1,0 +1,368 @@
+"""`GradientTape`: records what is computed, and returns derivatives of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine import tree
+from engine._base.tensor_like import Recording
+from engine._gradients.derivatives import derivatives, unconnected
+from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
+from engine._tracing.symbolic import handlers, open_recorder
+from engine._tracing.trace import TracedArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class UnconnectedGradients(Enum):
+    """What `GradientTape.gradient` returns for a source that the target doesn't depend on."""
+
+    NONE = "none"
+    ZERO = "zero"
+
+
+class GradientTape:
+    """Records what is computed within its `with` block, and returns derivatives of it.
+
+    Within the block, layers, models, losses, functions of `keras.ops` and arithmetic on their results return *recorded
+    arrays*. These behave like arrays, but their numbers are computed only when something needs them, such as `float(loss)`
+    or an optimizer's step: then one compiled function computes everything that waits. The same structure with other
+    numbers, as in the next step of a loop, is not compiled again.
+
+    Args:
+        persistent: whether `gradient` may be called more than once.
+        watch_accessed_variables: whether the tape watches all trainable weights and variables. Otherwise only what
+            `watch` was called with.
+
+    Example:
+        >>> import numpy as np
+        >>> import engine as keras
+        >>> x = keras.ops.convert_to_tensor([1.0, 2.0])
+        >>> with keras.GradientTape() as tape:
+        ...     tape.watch(x)
+        ...     y = keras.ops.sum(x * x)
+        >>> tape.gradient(y, x).numpy().tolist()
+        [2.0, 4.0]
+
+        A step of training:
+
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        >>> optimizer = keras.optimizers.SGD(0.1)
+        >>> with keras.GradientTape() as tape:
+        ...     loss = keras.ops.mean(keras.ops.square(model(np.ones((8, 3)), training=True) - 1.0))
+        >>> gradients = tape.gradient(loss, model.trainable_variables)
+        >>> int(optimizer.apply_gradients(zip(gradients, model.trainable_variables)))
+        1
+    """
+
+    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
+        self._persistent, self._watches_variables = bool(persistent), bool(watch_accessed_variables)
+        self._recorder: Recorder | None = None
+        self._token: Any = None
+        self._paused = self._used = False
+        self._traces: list[LazyTrace] = []
+        self._variables: set[tuple[int, int]] = set()  # of which `watch` was called
+        self._kept: list[Any] = []  # what is watched
+
+    @property
+    def _finished(self) -> bool:
+        """Whether no derivative can be asked for any more."""
+        return self._used and not self._persistent
+
+    def _join(self, trace: LazyTrace) -> None:
+        """Records into `trace` from now on."""
+        self._traces.append(trace)
+        trace.tapes.add(self)
+        for value in self._kept:
+            self._watch_in(trace, value)
+
+    # Recording.
+
+    def __enter__(self) -> Self:
+        if self._recorder is not None:
+            msg = "this tape is recording already: a `with` block can't be in another one of the same tape"
+            raise ValueError(msg)
+        found = open_recorder.get()
+        self._recorder = Recorder() if found is None else found
+        self._token = open_recorder.set(self._recorder)
+        self._recorder.tapes.append(self)
+        Recording.tapes += 1
+        self._used = False
+        if self._recorder.trace not in self._traces:
+            self._join(self._recorder.trace)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.tapes.remove(self)
+            Recording.tapes -= 1
+            open_recorder.reset(self._token)
+        self._recorder = None
+
+    def watch(self, tensor: Any) -> None:
+        """Watches arrays, so that there are derivatives by them.
+
+        Args:
+            tensor: a weight, a recorded array, or an array, as `keras.ops` return it; or a list, tuple or dict of them.
+                NumPy arithmetic is recorded for results of `keras.ops` and of layers; an array of another origin is
+                recorded where a layer, a loss or a function of `keras.ops` gets it.
+
+        Raises:
+            ValueError: if the tape isn't recording.
+            TypeError: for something else than arrays of real numbers.
+        """
+        for value in tree.flatten(tensor):
+            if self._recorder is None:
+                msg = "watch() must be called within the `with` block of the tape"
+                raise ValueError(msg)
+            self._kept.append(value)
+            self._watch_in(self._recorder.trace, value)
+
+    def _watch_in(self, trace: LazyTrace, value: Any) -> None:
+        variable = getattr(value, "_variable", None)
+        if variable is not None:
+            self._variables.add((id(variable[0]), variable[1]))
+        elif isinstance(value, RecordedArray):
+            if value.trace is not trace:
+                trace.watched[id(value)] = trace.adopted(value)
+        elif isinstance(value, np.ndarray):
+            if value.dtype.kind != "f":
+                msg = f"a tape watches arrays of real numbers, got one of dtype {value.dtype}: convert it to float32"
+                raise TypeError(msg)
+            trace.watched[id(value)] = trace.argument(value)
+        else:
+            msg = f"a tape watches arrays and weights, got {value!r}: convert it by keras.ops.convert_to_tensor()"
+            raise TypeError(msg)
+
+    def watched_variables(self) -> tuple[Any, ...]:
+        """Returns the weights and variables that were read while the tape was recording, each once."""
+        found = dict[tuple[int, int], Any]()
+        for trace in self._traces:
+            for weight in (weight for owner in trace.ordered_owners() for weight in owner._own_weights):
+                owner, index = weight._variable
+                key = id(owner), index
+                if (weight.trainable and self._watches_variables) or key in self._variables:
+                    found.setdefault(key, weight)
+        return tuple(found.values())
+
+    @contextmanager
+    def stop_recording(self) -> Iterator[None]:
+        """Computes at once, without recording, within the block."""
+        if self._recorder is None:
+            msg = "stop_recording() must be called within the `with` block of the tape"
+            raise ValueError(msg)
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+
+    def reset(self) -> None:
+        """Forgets what was recorded."""
+        for trace in self._traces:
+            trace.tapes.discard(self)
+        self._traces, self._kept, self._variables = [], [], set()
+        self._used = False
+        if self._recorder is not None:
+            self._recorder.renew()
+
+    # Derivatives.
+
+    def gradient(
+        self,
+        target: Any,
+        sources: Any,
+        output_gradients: Any = None,
+        unconnected_gradients: Any = UnconnectedGradients.NONE,
+    ) -> Any:
+        """Returns the derivatives of the sum of `target` by `sources`.
+
+        Args:
+            target: a recorded array, or a list, tuple or dict of them, whose numbers are added up.
+            sources: weights, variables or arrays, in any structure of lists, tuples and dicts.
+            output_gradients: factors of the numbers of each target, in the structure of `target`; default 1.
+            unconnected_gradients: "none" returns None for a source that `target` doesn't depend on, "zero" zeros.
+
+        Returns:
+            Recorded arrays in the structure and the shapes of `sources`.
+
+        Raises:
+            RuntimeError: if a tape that isn't persistent was asked before.
+            TypeError: if `target` wasn't recorded.
+        """
+        missing = UnconnectedGradients(unconnected_gradients)
+        targets = self._targets(target)
+        trace = targets[0].trace
+        factors = [None] * len(targets) if output_gradients is None else tree.flatten(output_gradients)
+        total = _total(targets, factors)
+        flat = tree.flatten(sources)
+        self._begin(flat)
+        places = [self._place_of(trace, source) for source in flat]
+        found = derivatives(trace, total, places)
+        if missing is UnconnectedGradients.ZERO:
+            zeros = [unconnected(trace, np.shape(source)) for source in flat]
+            found = [zero if each is None else each for each, zero in zip(found, zeros, strict=True)]
+        return tree.pack_sequence_as(sources, found) if isinstance(sources, (list, tuple, dict)) else found[0]
+
+    def jacobian(
+        self,
+        target: Any,
+        sources: Any,
+        unconnected_gradients: Any = UnconnectedGradients.NONE,
+        parallel_iterations: int | None = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """Returns the derivatives of each number of `target` by `sources`.
+
+        Args:
+            target: a recorded array.
+            sources: as for `gradient`.
+            unconnected_gradients: as for `gradient`.
+            parallel_iterations: Ignored. TensorFlow has it.
+            experimental_use_pfor: Ignored, in the same way.
+
+        Returns:
+            For each source an array of the shape of `target` and then that of the source.
+        """
+        from engine import ops
+
+        del parallel_iterations, experimental_use_pfor
+        (recorded,) = self._targets(target)
+        flat = tree.flatten(sources)
+        self._begin(flat)
+        places = [self._place_of(recorded.trace, source) for source in flat]
+        elements = recorded.reshape((-1,))
+        rows = [derivatives(recorded.trace, elements[number], places) for number in range(recorded.size)]
+        found = list[Any]()
+        for number, source in enumerate(flat):
+            parts = [row[number] for row in rows]
+            shape = (*recorded.shape, *np.shape(source))
+            if all(part is None for part in parts):
+                zero = UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
+                found.append(unconnected(recorded.trace, shape) if zero else None)
+                continue
+            filled = [
+                unconnected(recorded.trace, np.shape(source)) if part is None else part for part in parts
+            ]
+            found.append(ops.reshape(ops.stack(filled), shape))
+        return tree.pack_sequence_as(sources, found) if isinstance(sources, (list, tuple, dict)) else found[0]
+
+    def batch_jacobian(
+        self,
+        target: Any,
+        source: Any,
+        unconnected_gradients: Any = UnconnectedGradients.NONE,
+        parallel_iterations: int | None = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """Returns the derivatives of each number of a sample of `target` by the same sample of `source`.
+
+        Args:
+            target: a recorded array (n, ...), each sample of which depends on the same sample of `source` alone.
+            source: an array (n, ...).
+            unconnected_gradients: as for `gradient`.
+            parallel_iterations: Ignored. TensorFlow has it.
+            experimental_use_pfor: Ignored, in the same way.
+
+        Returns:
+            An array of the shape (n, *target.shape[1:], *source.shape[1:]).
+        """
+        from engine import ops
+
+        del parallel_iterations, experimental_use_pfor
+        (recorded,) = self._targets(target)
+        shape = np.shape(source)
+        if not recorded.shape or not shape or recorded.shape[0] != shape[0]:
+            msg = f"`target` and `source` must have as many samples, got the shapes {recorded.shape} and {shape}"
+            raise ValueError(msg)
+        self._begin([source])
+        place = self._place_of(recorded.trace, source)
+        columns = recorded.reshape((shape[0], -1))
+        parts = [
+            derivatives(recorded.trace, columns[:, number], [place])[0] for number in range(columns.shape[1])
+        ]
+        wanted = (*recorded.shape, *shape[1:])
+        if any(part is None for part in parts):
+            zero = UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
+            return unconnected(recorded.trace, wanted) if zero else None
+        return ops.reshape(ops.stack(parts, axis=1), wanted)
+
+    def _begin(self, sources: Sequence[Any]) -> None:
+        """Raises RuntimeError if the tape was used already."""
+        if self._finished:
+            msg = (
+                "a GradientTape that isn't persistent returns derivatives once: make it by GradientTape(persistent=True), "
+                "or ask for all derivatives in one call"
+            )
+            raise RuntimeError(msg)
+        if not sources:
+            msg = "`sources` must hold weights or arrays, but it is empty"
+            raise ValueError(msg)
+        self._used = True
+
+    def _targets(self, target: Any) -> list[RecordedArray]:
+        """Returns the targets, of one trace."""
+        found = [each for each in tree.flatten(target) if each is not None]
+        traces = [each.trace for each in found if isinstance(each, RecordedArray)]
+        if not found or len(traces) < len(found):
+            other = next((each for each in found if not isinstance(each, RecordedArray)), None)
+            variable = getattr(other, "_weight_in", None)
+            if variable is not None and self._traces:
+                return [as_recorded(each, self._traces[-1]) for each in found]
+            if isinstance(other, TracedArray):
+                msg = "a tape can't be used in a function that is recorded itself: use keras.value_and_grad()"
+                raise TypeError(msg)
+            msg = (
+                f"`target` must be what was computed by layers, losses or keras.ops within the `with` block of the tape, "
+                f"got {type(other).__name__}: float(), np.asarray() and `.numpy()` end the recording"
+            )
+            raise TypeError(msg)
+        trace = next((each for each in traces if each in self._traces), traces[-1])
+        return [as_recorded(each, trace) for each in found]
+
+    def _place_of(self, trace: LazyTrace, source: Any) -> TracedArray | None:
+        """Returns a source in a trace; None if the tape doesn't watch it."""
+        if isinstance(source, RecordedArray):
+            return source if source.trace is trace else trace.watched.get(id(source))
+        variable = getattr(source, "_variable", None)
+        if variable is not None:
+            watched = (id(variable[0]), variable[1]) in self._variables
+            if not watched and not (self._watches_variables and source.trainable):
+                return None
+            return source._weight_in(trace)  # type: ignore[no-any-return] # a symbol
+        found = trace.watched.get(id(source))
+        if found is not None and not _is_read(trace, found) and not hasattr(source, "_keras_mask"):
+            msg = (
+                "the tape watches a plain NumPy array that nothing it recorded has read, since NumPy's arithmetic can't be seen: make it "
+                "by keras.ops.convert_to_tensor(), or use keras.ops functions"
+            )
+            warnings.warn(msg, stacklevel=3)
+        return found
+
+
+def _is_read(trace: LazyTrace, symbol: TracedArray) -> bool:
+    return any(origin == symbol.origin for entry in trace.entries for origin, _ in entry.inputs)
+
+
+def _total(targets: Sequence[RecordedArray], factors: Sequence[Any]) -> TracedArray:
+    """Returns an array whose sum is the sum of all targets, each times its factors."""
+    scaled: list[Any] = [
+        each if factor is None else each * factor for each, factor in zip(targets, factors, strict=True)
+    ]
+    if len(scaled) == 1:
+        return scaled[0]  # type: ignore[no-any-return]
+    total = scaled[0].sum()
+    for each in scaled[1:]:
+        total = total + each.sum()
+    return total  # type: ignore[no-any-return]
+
+
+handlers["tape"] = GradientTape

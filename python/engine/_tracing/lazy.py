@@ -1,0 +1,534 @@
+"""Arrays that are recorded before they are computed: what layers and operations return while a gradient tape is open.
+
+A `LazyTrace` holds what was recorded. A `RecordedArray` is an array of it, whose numbers are computed when something
+needs them, together with all others that wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine._base.promotion import as_array
+from engine._base.tensor_like import Recording
+from engine._tracing.dispatch import can_record, function_of_arrays, implementation
+from engine._tracing.extents import Extent, Extents, full_shape
+from engine._tracing.numpy_functions import recorded_function, recorded_ufunc
+from engine._tracing.symbolic import (
+    CannotRecordError,
+    current,
+    handlers,
+    is_symbolic,
+    mapped,
+    needs_values,
+    open_recorder,
+)
+from engine._tracing.trace import Computed, Input, OfWeight, Trace, TracedArray, Use, as_traced
+
+# Functions of `engine.ops` that call functions of the user, and choose between them by values.
+_BRANCHES = frozenset(
+    {"cond", "switch", "while_loop", "fori_loop", "scan", "associative_scan", "map", "vectorized_map"}
+)
+
+# Fills in the numbers of the arrays of a trace that wait for them; `models.functions` sets it.
+evaluator: list[Callable[[LazyTrace], None]] = []
+
+
+class Recorder:
+    """The open gradient tapes of a thread, which record into one trace."""
+
+    captures = False
+    """Whether a whole step is recorded, of which nothing is computed meanwhile."""
+
+    def __init__(self) -> None:
+        self.trace: LazyTrace = self._new_trace()
+        self.tapes: list[Any] = []
+
+    def _new_trace(self) -> LazyTrace:
+        return LazyTrace()
+
+    @property
+    def records(self) -> bool:
+        """Whether one of the tapes is recording."""
+        return self.captures or any(not tape._paused for tape in self.tapes)
+
+    def renew(self) -> None:
+        """Goes on in another trace, since weights that this one has read are about to change."""
+        self.trace = self._new_trace()
+        for tape in self.tapes:
+            tape._join(self.trace)
+
+
+def recorder() -> Recorder | None:
+    """Returns what records in this thread; None if no tape is open, or none is recording, or a function is traced."""
+    found = open_recorder.get()
+    if found is None or current.get() is not None or not found.records:
+        return None
+    recorder: Recorder = found
+    return recorder
+
+
+def capturing() -> Any:
+    """Returns what records a whole step in this thread; None if no step is being recorded."""
+    found = open_recorder.get()
+    return found if found is not None and found.captures else None
+
+
+class LazyTrace(Trace):
+    """What gradient tapes have recorded. All lengths in it are known."""
+
+    computes = True
+    """Whether its numbers can be computed at any time."""
+
+    def __init__(self) -> None:
+        super().__init__([], [])
+        self.arguments: list[NDArray[Any]] = []
+        """The numbers of the inputs."""
+        self.dtypes: list[str] = []
+        """The dtype of the result of each entry."""
+        self.waiting: list[weakref.ref[RecordedArray]] = []
+        self.tapes: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.watched: dict[int, TracedArray] = {}
+        """The arrays of the user that a tape watches, by their `id`."""
+        self.earlier: dict[Any, list[NDArray[Any]]] = {}
+        """Of each owner of weights that have changed since they were read: the weights as they were."""
+        self.draw: int | None = None
+        """The number of the random draws."""
+        self._held: dict[int, tuple[Any, TracedArray]] = {}
+        self.thread = threading.get_ident()
+
+    @property
+    def symbol(self) -> Any:
+        return RecordedArray
+
+    @property
+    def may_differentiate(self) -> bool:
+        """Whether a tape may still ask for derivatives."""
+        return any(not tape._finished for tape in self.tapes)
+
+    def add(
+        self, kind: str, inputs: Sequence[TracedArray], shape: Extents, dtype: str, **fields: Any
+    ) -> TracedArray:
+        if kind == "random" and self.computes:
+            return self.argument(_drawn(shape, **fields))
+        self.dtypes.append(dtype)
+        traces.add(self)
+        return super().add(kind, inputs, shape, dtype, **fields)
+
+    def called(
+        self, part: Any, inputs: Sequence[TracedArray], mode: bool | None, given: Any
+    ) -> tuple[TracedArray, ...]:
+        """Appends a call of a layer or a model, which creates its weights, and returns its outputs."""
+        samples = [each._sample for each in inputs]
+        shapes = part._output_shapes_for(samples)
+        if not part.built:
+            part._build_for_inputs(samples)
+        traces.add(self)
+        count = inputs[0].extents[0].fixed
+        outputs = tuple(known_shape(full_shape(shape), count) for shape in shapes)
+        self.dtypes.append("float32")
+        self.entries.append(Use(part, tuple(each.view for each in inputs), outputs, mode, given))
+        entry = len(self.entries) - 1
+        return tuple(
+            RecordedArray(self, Computed(entry, number), shape, "float32")
+            for number, shape in enumerate(outputs)
+        )
+
+    def argument(self, value: Any, dtype: str | None = None) -> RecordedArray:
+        """Returns an array as an input."""
+        array = as_array(value)
+        if array.dtype.kind not in "biuf":
+            msg = f"a gradient tape takes real numbers, got an array of dtype {array.dtype}"
+            raise TypeError(msg)
+        numbers = np.array(array, np.float32, order="C")  # a copy, as the user may change the array
+        self.arguments.append(numbers)
+        name = dtype or ("float32" if array.dtype.kind == "f" else array.dtype.name)
+        known = numbers if name == "float32" else numbers.astype(name)
+        found = RecordedArray(
+            self, Input(len(self.arguments) - 1), tuple(map(Extent, array.shape)), name, known
+        )
+        self.inputs.append(found)
+        return found
+
+    def constant(self, value: Any) -> TracedArray:
+        key = id(value)
+        if key in self.watched:
+            return self.watched[key]
+        if isinstance(value, np.ndarray) and value.ndim and not value.flags.writeable:
+            if key not in self._held:
+                self._held[key] = value, self.argument(value)
+            return self._held[key][1]
+        return self.argument(value)
+
+    def adopted(self, symbol: TracedArray) -> TracedArray:
+        key = id(symbol)
+        if key in self.watched:
+            return self.watched[key]
+        if key not in self._held:
+            if symbol.known_numbers is None:
+                return super().adopted(symbol)
+            self._held[key] = symbol, self.argument(symbol.known_numbers, symbol.dtype)
+        return self._held[key][1]
+
+    def evaluate(self) -> None:
+        """Computes all numbers that wait."""
+        try:
+            if any(_waits(each) for each in self.waiting):
+                evaluator[0](self)
+        finally:
+            self.waiting = []
+            if not self.may_differentiate:
+                traces.discard(self)
+
+    def pending(self) -> list[RecordedArray]:
+        """The arrays whose numbers wait."""
+        arrays = (each() for each in self.waiting)
+        return [each for each in arrays if each is not None and each._numbers is None]
+
+    @property
+    def owners(self) -> set[Any]:
+        """What the weights that were read belong to: layers and variables."""
+        return set(self.ordered_owners())
+
+    def ordered_owners(self) -> list[Any]:
+        """The same, in the order in which they were read."""
+        found = dict[Any, None]()
+        for entry in self.entries:
+            found.update((origin.layer, None) for origin, _ in entry.inputs if isinstance(origin, OfWeight))
+            if isinstance(entry, Use):
+                found.update(dict.fromkeys(entry.part._layers_of_weights))
+        return [*found]
+
+
+def _waits(reference: weakref.ref[RecordedArray]) -> bool:
+    array = reference()
+    return array is not None and array._numbers is None
+
+
+traces: weakref.WeakSet[LazyTrace] = weakref.WeakSet()
+"""All traces that are alive."""
+
+
+def before_change(owners: Iterable[Any] | None = None) -> None:
+    """Computes what waits for numbers, and keeps weights that derivatives may need, before weights change.
+
+    Args:
+        owners: the layers and variables that change; None is all.
+    """
+    if capturing() is not None:
+        raise needs_values("a weight", "a change of it")
+    changing = None if owners is None else set(owners)
+    for trace in list(traces):
+        if not trace.entries or trace.thread != threading.get_ident():
+            continue
+        concerned = trace.owners if changing is None else trace.owners & changing
+        if not concerned:
+            continue
+        trace.evaluate()
+        if trace.may_differentiate:
+            keep_weights(trace, concerned)
+        else:
+            traces.discard(trace)
+        found = open_recorder.get()
+        if found is not None and found.trace is trace:
+            found.renew()
+
+
+def keep_weights(trace: LazyTrace, owners: Iterable[Any]) -> None:
+    """Stores the weights of layers and variables in a trace, which reads them from there from now on."""
+    for owner in owners:
+        if owner not in trace.earlier:
+            trace.earlier[owner] = [np.array(array, np.float32) for array in owner._own_weights]
+
+
+def known_shape(shape: Extents, count: int) -> Extents:
+    """Returns a shape without lengths that depend on the number of samples, which is `count`."""
+    return tuple(Extent(each.fixed + each.per_sample * count) for each in shape)
+
+
+def _drawn(
+    shape: Extents, distribution: str, low: float, high: float, seed: int, **fields: Any
+) -> NDArray[Any]:
+    """Returns the numbers of a node "random"."""
+    del fields
+    lengths = tuple(each.fixed for each in shape)
+    found: NDArray[Any] = function_of_arrays(distribution)(lengths, low, high, seed=seed % 2**63)
+    return found
+
+
+class RecordedArray(TracedArray):
+    """An array whose numbers are computed when they are needed, as by `float(x)`, `np.asarray(x)` or `print(x)`.
+
+    Arithmetic, NumPy's functions, those of `engine.ops`, layers and losses accept it, and record what they do.
+
+    Args:
+        trace: what it is recorded in.
+        origin: what computes it.
+        shape: of the array.
+        dtype: its name.
+        numbers: if they are known.
+    """
+
+    trace: LazyTrace
+
+    def __init__(
+        self, trace: LazyTrace, origin: Any, shape: Extents, dtype: str, numbers: NDArray[Any] | None = None
+    ) -> None:
+        super().__init__(trace, origin, shape, dtype)
+        self._numbers = numbers
+        if numbers is None:
+            trace.waiting.append(weakref.ref(self))
+
+    # Numbers.
+
+    @property
+    def known_numbers(self) -> NDArray[Any]:
+        """The numbers, which are computed now if they are not there yet."""
+        if self._numbers is None and not self.trace.computes:
+            raise needs_values(f"<array of a step, shape={self.shape}>", "its numbers")
+        if self._numbers is None:
+            self.trace.evaluate()
+        if self._numbers is None:  # computed before this array was made of another one
+            self.trace.waiting.append(weakref.ref(self))
+            self.trace.evaluate()
+        numbers: Any = self._numbers
+        return numbers  # type: ignore[no-any-return] # they are there
+
+    def set_numbers(self, numbers: NDArray[np.float32]) -> None:
+        """Sets the numbers, which the core has computed."""
+        lengths = tuple(each.fixed for each in self.extents)
+        array = numbers.reshape(lengths)
+        self._numbers = array if self.dtype == "float32" else array.astype(self.dtype)
+
+    @property
+    def value(self) -> NDArray[Any]:
+        """The numbers as an array of NumPy."""
+        return self.known_numbers
+
+    def numpy(self) -> NDArray[Any]:
+        """Returns the numbers as a new array of NumPy."""
+        return np.array(self.known_numbers)
+
+    def __array__(  # type: ignore[override] # unlike other symbols it has numbers
+        self, dtype: Any = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        return np.array(self.known_numbers, dtype) if copy else np.asarray(self.known_numbers, dtype)
+
+    def item(self, *place: Any) -> Any:
+        """Returns one number as a number of Python."""
+        return self.known_numbers.item(*place)
+
+    def tolist(self) -> Any:
+        """Returns the numbers in lists."""
+        return self.known_numbers.tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self.known_numbers)
+
+    def __float__(self) -> float:
+        return float(self.known_numbers)
+
+    def __int__(self) -> int:
+        return int(self.known_numbers)
+
+    def __index__(self) -> int:
+        return self.known_numbers.__index__()
+
+    def __format__(self, form: str) -> str:
+        return format(self.known_numbers[()] if not self.extents else self.known_numbers, form)
+
+    def __repr__(self) -> str:
+        return f"<RecordedArray shape={self.shape}, dtype={self.dtype}, numpy={self.known_numbers}>"
+
+    def __str__(self) -> str:
+        return str(self.known_numbers)
+
+    def __eq__(self, other: object) -> Any:
+        return self._applied("equal", self, other)
+
+    __hash__ = object.__hash__
+
+    def __contains__(self, value: Any) -> bool:
+        return bool(value in self.known_numbers)
+
+    # Recording.
+
+    @property
+    def _sample(self) -> Any:
+        return tuple(each.fixed for each in self.extents[1:])
+
+    def reshaped(self, shape: Extents) -> RecordedArray:
+        found = self._numbers
+        if found is not None:
+            found = found.reshape([each.fixed for each in shape])
+        return RecordedArray(self.trace, self.origin, tuple(shape), self.dtype, found)
+
+    def as_dtype(self, dtype: str) -> RecordedArray:
+        found = None if self._numbers is None else self._numbers.astype(dtype)
+        return RecordedArray(self.trace, self.origin, self.extents, dtype, found)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the array is as good as one of NumPy: its numbers are there, and no tape asks for derivatives."""
+        return self._numbers is not None and not self.trace.may_differentiate
+
+    def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        trace = current.get()
+        if trace is None:
+            if operation in _BRANCHES:
+                return function_of_arrays(operation)(*numbers_of(args), **numbers_of(kwargs))
+            trace = trace_for((args, kwargs))
+        if trace is None or not can_record(operation):
+            return function_of_arrays(operation)(*numbers_of(args), **numbers_of(kwargs))
+
+        def own(value: Any) -> Any:
+            return as_recorded(value, trace) if isinstance(value, RecordedArray) else value
+
+        with trace.recording():
+            return implementation(operation)(*mapped(own, args), **mapped(own, kwargs))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Records a universal function of NumPy, or computes it at once if no derivative is known."""
+        if current.get() is None and trace_for(inputs) is None:
+            return getattr(ufunc, method)(*numbers_of(inputs), **numbers_of(options))
+        try:
+            return recorded_ufunc(ufunc, method, inputs, options)
+        except CannotRecordError:
+            return getattr(ufunc, method)(*numbers_of(inputs), **numbers_of(options))
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Records another function of NumPy, or computes it at once if no derivative is known."""
+        if current.get() is None and trace_for((args, kwargs)) is None:
+            return function(*numbers_of(args), **numbers_of(kwargs))
+        try:
+            return recorded_function(function, args, kwargs)
+        except CannotRecordError:
+            return function(*numbers_of(args), **numbers_of(kwargs))
+
+    @staticmethod
+    def _called_by(
+        layer: Any, inputs: Sequence[TracedArray], mode: bool | None, given: Any
+    ) -> tuple[TracedArray, ...]:
+        trace: Any = trace_for(inputs) or LazyTrace()
+        return trace.called(layer, [as_recorded(each, trace) for each in inputs], mode, given)  # type: ignore[no-any-return]
+
+    def stopped(self) -> RecordedArray:
+        """Returns the same numbers, through which no derivative is computed."""
+        return self.trace.add("stop_gradient", (self,), self.extents, self.dtype)  # type: ignore[return-value]
+
+
+def trace_for(values: Any) -> LazyTrace | None:
+    """Returns the trace that an operation on `values` is recorded in; None if it is computed at once."""
+    found = recorder()
+    if found is not None:
+        return found.trace
+    first: LazyTrace | None = None
+
+    def look(value: Any) -> Any:
+        nonlocal first
+        if first is None and isinstance(value, RecordedArray) and not value.is_plain:
+            first = value.trace
+        return value
+
+    mapped(look, values)
+    return first
+
+
+def numbers_of(values: Any) -> Any:
+    """Returns `values` with arrays of NumPy in place of recorded ones, at any depth of lists, tuples and dicts."""
+    return mapped(lambda value: value.known_numbers if isinstance(value, RecordedArray) else value, values)
+
+
+def as_recorded(value: Any, trace: LazyTrace) -> RecordedArray:
+    """Returns a recorded array, a weight or an array as a recorded array of `trace`."""
+    if isinstance(value, RecordedArray) and value.trace is trace:
+        return value
+    if isinstance(value, TracedArray):
+        return trace.adopted(value)  # type: ignore[return-value] # of this trace
+    weight = getattr(value, "_weight_in", None)
+    return trace.constant(value) if weight is None else weight(trace)  # type: ignore[return-value] # of this trace
+
+
+def recorded_inputs(values: Any) -> Any:
+    """Returns the inputs of a layer or model as they are called on.
+
+    While a tape is recording, arrays become recorded ones. Otherwise recorded arrays whose numbers are there become
+    arrays of NumPy.
+    """
+    if current.get() is not None:
+        return values
+    found = recorder()
+    if found is None:
+        return mapped(_plain, values) if holds_recorded(values) else values
+    return _wrapped(values, found.trace)
+
+
+def _plain(value: Any) -> Any:
+    return value.known_numbers if isinstance(value, RecordedArray) and value.is_plain else value
+
+
+def holds_recorded(value: Any) -> bool:
+    """Whether there is a recorded array in `value`, at any depth of lists, tuples and dicts."""
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_recorded, value))
+    if isinstance(value, dict):
+        return any(map(holds_recorded, value.values()))
+    return isinstance(value, RecordedArray)
+
+
+def _wrapped(value: Any, trace: LazyTrace) -> Any:
+    if isinstance(value, RecordedArray):
+        return as_recorded(value, trace)
+    if is_symbolic(value) and not hasattr(value, "_weight_in") and not isinstance(value, np.ndarray):
+        return value  # a symbol of a model
+    if isinstance(value, dict):
+        return {key: _wrapped(each, trace) for key, each in value.items()}
+    if isinstance(value, (list, tuple)) and not _is_numbers(value):
+        return type(value)(_wrapped(each, trace) for each in value)
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    return as_recorded(value, trace)
+
+
+def _is_numbers(value: Any) -> bool:
+    """Whether a list is an array: numbers, or lists of numbers."""
+    first = next(iter(value), None)
+    while isinstance(first, (list, tuple)):
+        first = next(iter(first), None)
+    return isinstance(first, (int, float, np.generic))
+
+
+@contextmanager
+def not_recording() -> Iterator[None]:
+    """Computes everything at once within the block, also while tapes are open."""
+    token = open_recorder.set(None)
+    try:
+        yield
+    finally:
+        open_recorder.reset(token)
+
+
+def apply_to_weights(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Records an operation that is applied to weights and watched arrays alone, while a tape is recording."""
+    found = recorder()
+    if found is None:
+        return function_of_arrays(operation)(*args, **kwargs)
+    with found.trace.recording():
+        return implementation(operation)(*args, **kwargs)
+
+
+def _recorded_method(name: str, array: Any, *args: Any, **options: Any) -> Any:
+    found = recorder()
+    trace = current.get() if found is None else found.trace
+    return getattr(as_traced(array, trace), name)(*args, **options)
+
+
+handlers["weights"] = apply_to_weights
+Recording.is_recorded, Recording.method = is_symbolic, _recorded_method
+Recording.ufunc, Recording.function = recorded_ufunc, recorded_function

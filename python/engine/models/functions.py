@@ -1,0 +1,461 @@
+"""What gradient tapes have recorded, as functions of the core: programs that are compiled once for each structure."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine._base.random_state import next_key
+from engine._core_interface.cpp import Float32, Loan, Program
+from engine._tracing.extents import Extent, FullShape, as_pairs, full_shape, sample_shape
+from engine._tracing.lazy import LazyTrace, evaluator, keep_weights, known_shape
+from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, Use
+from engine.layers.layer import Layer, Part, settings
+from engine.layers.nodes import NodeLeaf
+from engine.layers.symbols import CallArguments
+from engine.layers.weight_holders import loan_of, variable_node
+from engine.models.stack import Lowering
+from engine.models.wiring import Flattening, Inside, Network, Shapes, Value, Wiring
+
+# The number of compiled functions that are kept, those that were used last.
+_MOST_FUNCTIONS = 256
+# Kinds of nodes whose numbers are those of a formula.
+_MAP = "map"
+# Kinds of operations that work on all rows of a sample.
+_BY_SAMPLE = frozenset({"mean", "max", "mask", "take", "warp", "encoding"})
+
+
+class Function(NamedTuple):
+    """A compiled function."""
+
+    program: Program
+    draws: bool
+    """Whether it draws random numbers."""
+    moved: tuple[Layer, ...]
+    """The layers whose moving averages it changes."""
+    private: tuple[tuple[Any, int], ...]
+    """Owners of weights that the program has copies of, and the number of their first variable."""
+    parts: tuple[Any, ...]
+    """What it computes, which must not be another object with the same `id`."""
+
+
+_functions: OrderedDict[Any, Function] = OrderedDict()
+_lock = threading.Lock()
+
+
+class Request:
+    """What is to be computed of a trace: the entries and arguments that results need, numbered anew.
+
+    Args:
+        trace: the trace.
+        origins: of the results.
+    """
+
+    def __init__(self, trace: LazyTrace, origins: Sequence[Origin]) -> None:
+        self.trace = trace
+        entries, needed, used = trace.entries, set[int](), set[int]()
+        waiting = [origin.entry for origin in origins if isinstance(origin, Computed)]
+        used.update(origin.number for origin in origins if isinstance(origin, Input))
+        while waiting:
+            number = waiting.pop()
+            if number in needed:
+                continue
+            needed.add(number)
+            for origin, _ in entries[number].inputs:
+                if isinstance(origin, Computed):
+                    waiting.append(origin.entry)
+                elif isinstance(origin, Input):
+                    used.add(origin.number)
+        self.entries, self.inputs = sorted(needed), sorted(used)
+        self._entry_places = {number: place for place, number in enumerate(self.entries)}
+        self._input_places = {number: place for place, number in enumerate(self.inputs)}
+        self.results = [self.place_of(origin) for origin in origins]
+        self.numbers: list[float] = []
+        self.private = tuple(owner for owner in trace.earlier)
+
+    def place_of(self, origin: Origin) -> Origin:
+        """Returns an origin with its new number."""
+        if isinstance(origin, Computed):
+            return Computed(self._entry_places[origin.entry], origin.output)
+        return Input(self._input_places[origin.number]) if isinstance(origin, Input) else origin
+
+    def key(self) -> tuple[Any, ...]:
+        """Returns what two requests have in common that the same function computes.
+
+        The constants of formulas aren't in it, but in `numbers`.
+        """
+        found: list[Any] = [
+            settings.version,
+            tuple(self.trace.arguments[number].shape for number in self.inputs),
+        ]
+        for number in self.entries:
+            entry = self.trace.entries[number]
+            inputs = tuple((self.place_of(origin), shape) for origin, shape in entry.inputs)
+            if isinstance(entry, Use):
+                found.append(
+                    (
+                        id(entry.part),
+                        inputs,
+                        entry.shapes,
+                        entry.mode,
+                        id(entry.given) if entry.given else None,
+                    )
+                )
+                continue
+            fields = tuple((name, self._frozen(entry, name)) for name in entry.fields)
+            found.append((entry.kind, inputs, entry.shape, fields))
+        return (*found, tuple(self.results), tuple(map(id, self.private)))
+
+    def _frozen(self, entry: Node, name: str) -> Any:
+        value = entry.fields[name]
+        if name == "numbers" and entry.kind == _MAP:
+            self.numbers += value
+            return None
+        return value.tobytes() if isinstance(value, np.ndarray) else _frozen(value)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+
+
+def evaluate(trace: LazyTrace) -> None:
+    """Computes all arrays of a trace that wait for their numbers."""
+    pending = trace.pending()
+    computed = [array for array in pending if not isinstance(array.origin, OfWeight)]
+    for array in pending:
+        if isinstance(array.origin, OfWeight):
+            array.set_numbers(_weight(trace, array.origin))
+    origins = list(dict.fromkeys(array.origin for array in computed))
+    if not origins:
+        return
+    results = dict(zip(origins, run(trace, origins), strict=True))
+    for array in computed:
+        array.set_numbers(results[array.origin])
+
+
+def _weight(trace: LazyTrace, origin: OfWeight) -> Float32:
+    known = trace.earlier.get(origin.layer)
+    return np.array((origin.layer._own_weights if known is None else known)[origin.number], np.float32)
+
+
+def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
+    """Returns the numbers of what is computed at `origins` of a trace."""
+    request = Request(trace, origins)
+    function, varying = _function_for(request)
+    if function.moved and trace.may_differentiate:
+        keep_weights(trace, function.moved)
+    for owner, first in function.private:
+        function.program.write_variables(trace.earlier[owner], first)
+    step = 1
+    if function.draws:
+        if trace.draw is None:
+            trace.draw = next_key()[1] + 1
+        step = trace.draw
+    arguments = [trace.arguments[number] for number in request.inputs]
+    arguments += [np.array(request.numbers[place], np.float32) for place in varying]
+    found: list[Float32] = function.program.call(arguments, step, 0.0)
+    return found
+
+
+class _Variant:
+    """The functions of one structure: one for each set of constants, or one for all where they differ too often."""
+
+    def __init__(self, numbers: list[float]) -> None:
+        self.numbers, self.varying = list(numbers), tuple[int, ...]()
+
+
+_variants: dict[Any, _Variant] = {}
+
+
+def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
+    """Returns the function for a request, and the places of its constants that are arguments, after the others."""
+    key = request.key()
+    with _lock:
+        variant = _variants.setdefault(key, _Variant(request.numbers))
+        different = [
+            place
+            for place, pair in enumerate(zip(variant.numbers, request.numbers, strict=True))
+            if not _same(*pair)
+        ]
+        if not set(different) <= set(variant.varying):
+            variant.varying = tuple(sorted({*variant.varying, *different}))
+        full = (key, variant.varying)
+        function = _functions.get(full)
+        if function is None or not _is_current(function):
+            function = _compiled(request, variant.varying)
+            _functions[full] = function
+        _functions.move_to_end(full)
+        while len(_functions) > _MOST_FUNCTIONS:
+            oldest, _ = _functions.popitem(last=False)
+            _variants.pop(oldest[0], None)
+    return function, variant.varying
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def _is_current(function: Function) -> bool:
+    return True
+
+
+def _compiled(request: Request, varying: Sequence[int]) -> Function:
+    lowering = FunctionLowering(request, varying)
+    program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.loans)
+    moved = tuple(dict.fromkeys(lowering.moved))
+    return Function(program, lowering.draws, moved, tuple(lowering.private), tuple(lowering.parts))
+
+
+class FunctionLowering(Flattening):
+    """The core's operations for a request.
+
+    Args:
+        request: what is to be computed.
+        varying: the places of the constants that are arguments.
+    """
+
+    def __init__(self, request: Request, varying: Sequence[int]) -> None:
+        super().__init__(_inside_of, True, True)
+        trace = request.trace
+        self.counts, self.sizes = list[int](), list[list[Any]]()
+        self.shapes_of_leaves, self.modes_of_leaves = list[Any](), list[bool | None]()
+        self.parts: list[Any] = []
+        self._count = 1
+        self._mode: bool | None = None
+        self._weight_places: list[tuple[int, Any, int]] = []
+        self._weight_values: dict[tuple[Any, int], Value] = {}
+        self._numbers, self._varying = 0, {place: number for number, place in enumerate(varying)}
+        self._batch = 0
+
+        self._arguments = [
+            self._node("argument", (), tuple(map(Extent, trace.arguments[number].shape)), index=index)
+            for index, number in enumerate(request.inputs)
+        ]
+        first = len(self._arguments)
+        self._constants = [
+            self._node("argument", (), (), index=first + index) for index in range(len(varying))
+        ]
+        computed: list[list[Value]] = []
+
+        def value_of(origin: Origin) -> Value:
+            if isinstance(origin, Input):
+                return self._arguments[origin.number]
+            return (
+                self._weight(origin)
+                if isinstance(origin, OfWeight)
+                else computed[origin.entry][origin.output]
+            )
+
+        for number in request.entries:
+            entry = trace.entries[number]
+            read = [value_of(request.place_of(origin)) for origin, _ in entry.inputs]
+            if isinstance(entry, Node):
+                computed.append([self._recorded_node(entry, read)])
+            else:
+                computed.append(self._used(entry, read))
+        self._lower([value_of(origin) for origin in request.results], request.private)
+
+    # Flattening.
+
+    def _leaf(
+        self,
+        leaf: Layer,
+        given: Sequence[Value],
+        shape: Any,
+        options: CallArguments | None = None,
+        always: bool | None = None,
+    ) -> Value:
+        self.counts.append(self._count)
+        self.sizes.append([value.shape for value in given])
+        self.shapes_of_leaves.append(shape)
+        self.modes_of_leaves.append(self._mode if always is None else always)
+        return super()._leaf(leaf, given, shape, options, always)
+
+    def _node(self, kind: str, read: Sequence[Value], shape: Any, **fields: Any) -> Value:
+        views = tuple((Input(place), full_shape(value.shape)) for place, value in enumerate(read))
+        leaf = NodeLeaf(Node(kind, views, shape, fields), [None] * len(read))
+        return self._leaf(leaf, read, FullShape(shape))
+
+    def _recorded_node(self, entry: Node, read: Sequence[Value]) -> Value:
+        """Adds a node of the trace, with inputs in place of the constants that vary."""
+        if entry.kind == _MAP:
+            count = len(entry.fields["numbers"])
+            places = [
+                place for place in range(self._numbers, self._numbers + count) if place in self._varying
+            ]
+            first, self._numbers = self._numbers, self._numbers + count
+            if places:
+                extra = [self._constants[self._varying[place]] for place in places]
+                entry = _with_inputs(entry, [place - first for place in places])
+                read = [*read, *extra]
+        leaf = NodeLeaf(entry, [None] * len(read))
+        return self._leaf(leaf, read, FullShape(entry.shape))
+
+    def _used(self, entry: Use, read: Sequence[Value]) -> list[Value]:
+        """Adds a call of a layer or a model."""
+        self.parts += [entry.part, entry.given]
+        count = entry.inputs[0][1][0].fixed if entry.inputs else 1
+        self._batch = math.gcd(self._batch, count)
+        given = list[Value]()
+        for value, (_, shape) in zip(read, entry.inputs, strict=True):
+            viewed = self._viewed(value, FullShape(shape))
+            given.append(Value(viewed.number, tuple(each.fixed for each in shape[1:])))
+        self._count, self._mode = count, entry.mode
+        outputs = self._called(entry.part, given, entry.mode, entry.given, entry.mode)
+        found = [
+            Value(value.number, FullShape(known_shape(full_shape(value.shape), count)), value.pick)
+            for value in map(self.plain, outputs)
+        ]
+        self._count, self._mode = 1, None
+        return found
+
+    def _weight(self, origin: OfWeight, shape: Any = None) -> Value:
+        """Adds a weight. Whether it is a variable of its own is decided when all layers are known."""
+        del shape
+        key = origin.layer, origin.number
+        if key not in self._weight_values:
+            shape = tuple(map(Extent, origin.layer._specs[origin.number].shape))
+            value = self._node("variable", (), shape)
+            self.parts.append(origin.layer)
+            self._weight_places.append((value.number, *key))
+            self._weight_values[key] = value
+        return self._weight_values[key]
+
+    # Lowering.
+
+    def _lower(self, results: Sequence[Value], private: Sequence[Any]) -> None:
+        places = {number: (owner, index) for number, owner, index in self._weight_places}
+        variables, firsts = self._listed_variables(places)
+        for number, (owner, index) in places.items():
+            self.leaves[number] = self._weight_leaf(owner, index, firsts.get(owner))
+        for number, leaf in enumerate(self.leaves):
+            if isinstance(leaf, NodeLeaf):
+                self.leaves[number] = NodeLeaf(_concrete(leaf.node, self.counts[number]), leaf.picks)
+        network = Network(self.leaves, Wiring(tuple(self.reads), ()), self.arguments, self.modes)
+        lowering = Lowering(network, Shapes(self.sizes, self.shapes_of_leaves, []), None, ())
+        self.operations: list[Any] = lowering.operations
+        self.moved: list[Layer] = []
+        self.batch = self._batch or 1
+        for number, leaf in enumerate(self.leaves):
+            begin = len(self.operations)
+            lowering.add(number)
+            if not isinstance(leaf, NodeLeaf) and self.counts[number] != self.batch:
+                self._repeat(leaf, begin, self.counts[number] // self.batch)
+            mode = self.modes_of_leaves[number]
+            trains = leaf._training_by_default if mode is None else mode
+            for place in range(begin, len(self.operations)):
+                if "host" in self.operations[place]:
+                    raise _not_recordable(leaf)
+                if trains:
+                    self.operations[place] = {**self.operations[place], "training": True}
+                if "inputs" not in self.operations[place]:
+                    self.operations[place] = {**self.operations[place], "inputs": [place - 1]}
+            if trains and leaf._specs and not all(weight.trainable for weight in leaf._specs):
+                self.moved.append(leaf)
+        self.results = [lowering.operation_of(value.number) for value in results]
+        self.draws = any("seed" in operation for operation in self.operations)
+        self.variables = variables
+        own = set(private)
+        self.loans: list[Loan | None] = [
+            None if owner in own else loan_of(owner, index) for owner, index in variables
+        ]
+        self.private = [(owner, first) for owner, first in firsts.items() if owner in own]
+        self.private += [
+            (owner[0], first)
+            for owner, first in firsts.items()
+            if isinstance(owner, tuple) and owner[0] in own
+        ]
+
+    def _listed_variables(
+        self, places: dict[int, tuple[Any, int]]
+    ) -> tuple[list[tuple[Any, int]], dict[Any, int]]:
+        """Returns the variables of the program in their order, and the first one of each owner.
+
+        A weight that no layer of the function has as its own counts as an owner.
+
+        Args:
+            places: the leaves that are weights.
+        """
+        computing = {leaf for leaf in self.leaves if leaf._specs}
+        firsts, variables = dict[Any, int](), list[tuple[Any, int]]()
+        for number, leaf in enumerate(self.leaves):
+            if number in places and places[number][0] not in computing:
+                firsts.setdefault(places[number], len(variables))
+                variables.append(places[number])
+            elif leaf._specs and leaf not in firsts:
+                firsts[leaf] = len(variables)
+                variables += [(leaf, index) for index in range(len(leaf._specs))]
+        return variables, firsts
+
+    def _repeat(self, leaf: Layer, begin: int, times: int) -> None:
+        """Lets the operations from number `begin` on read several samples in place of each one of the batch."""
+        for place in range(begin, len(self.operations)):
+            operation = self.operations[place]
+            if operation["kind"] in _BY_SAMPLE:
+                msg = (
+                    f"layer {leaf.name!r} is called on {times * self.batch} samples, and other layers on {self.batch}: while a "
+                    "gradient tape is open, call layers that work on whole samples on batches of one size"
+                )
+                raise ValueError(msg)
+            self.operations[place] = {**operation, "groups": operation.get("groups", 1) * times}
+
+    def _weight_leaf(self, owner: Any, index: int, first: int | None) -> NodeLeaf:
+        weight = owner._specs[index]
+        shape = tuple(map(Extent, weight.shape))
+        if first is None:
+            program, number = loan_of(owner, index)
+            fields = variable_node(weight.shape, program.stores_flat(number))
+            return NodeLeaf(Node("variable", (), shape, fields), ())
+        fields = {"variable": first + index, "shape": as_pairs(shape), "trainable": True}
+        return NodeLeaf(Node("weight", (), shape, fields), ())
+
+
+def _inside_of(part: Part) -> Inside | None:
+    inside = getattr(part, "_inside", None)
+    return None if inside is None else inside
+
+
+def _not_recordable(leaf: Layer) -> TypeError:
+    return TypeError(
+        f"layer {leaf.name!r} has a `gradient` written by hand, or a function that only NumPy can compute, so a gradient "
+        "tape can't record it: leave out `gradient`, and write `call` with keras.ops"
+    )
+
+
+def _with_inputs(entry: Node, places: Sequence[int]) -> Node:
+    """Returns a map whose constants at some `places` of its code are further inputs."""
+    code, count, more = entry.fields, len(entry.inputs), len(places)
+    operations, operands, numbers = list(code["operations"]), list(code["operands"]), list(code["numbers"])
+    operands = [each + more if each >= count else each for each in operands]
+    for number, place in enumerate(places):
+        operations[place] = "maximum"
+        operands[3 * place : 3 * place + 3] = [count + number, count + number, -1]
+        numbers[place] = 0.0
+    inputs = (*entry.inputs, *((Input(0), ()) for _ in places))
+    fields = {**code, "operations": operations, "operands": operands, "numbers": numbers}
+    return entry._replace(inputs=inputs, fields=fields)
+
+
+def _concrete(node: Node, count: int) -> Node:
+    """Returns a node for `count` samples."""
+    fields = dict(node.fields)
+    if "begin" in fields:
+        fields["begin"] = [[fixed + per_sample * count, 0] for fixed, per_sample in fields["begin"]]
+    if node.kind == _MAP and "samples" in fields["operations"]:
+        names, numbers = list(fields["operations"]), list(fields["numbers"])
+        for place, name in enumerate(names):
+            if name == "samples":
+                names[place], numbers[place] = "constant", float(count)
+        fields |= {"operations": names, "numbers": numbers}
+    inputs = tuple(
+        (origin, known_shape(full_shape(sample_shape(shape)), count)) for origin, shape in node.inputs
+    )
+    return Node(node.kind, inputs, known_shape(node.shape, count), fields)
+
+
+evaluator.append(evaluate)
