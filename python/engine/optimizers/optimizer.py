@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -16,13 +16,16 @@ from engine._base.older_names import warn_of_older
 from engine._base.spec import Registry, Spec, auto_name, serialize, snake_case
 from engine._base.tensor_like import Count, Setting
 from engine._core_interface.cpp import Program
+from engine._tracing.symbolic import handlers
 from engine.optimizers.schedules.base import LearningRateSchedule, number
 from engine.optimizers.schedules.base import deserialize as deserialize_schedule
+from engine.optimizers.stepping import Stepper, tracked_of, variable_of, without_missing
 from engine.optimizers.variables import (
     Array,
     OptimizerVariable,
     Snapshot,
     StateArray,
+    StateAway,
     Tracked,
     exchanged,
     raw_state,
@@ -162,8 +165,10 @@ class Optimizer(Spec):
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self._undecayed: list[str] = []
         self._undecayed_paths: list[str] = []
-        self._program: Program | None = None
+        self._own_program: Program | None = None
+        self._away: StateAway | None = None
         self._tracked: list[Tracked] = []
+        self._stepper: Stepper | None = None
 
     @property
     def learning_rate(self) -> float:
@@ -212,9 +217,35 @@ class Optimizer(Spec):
         self._batches = integer(value, "iterations", 0) * (self.gradient_accumulation_steps or 1)
 
     @property
+    def _program(self) -> Program | None:
+        """The program that holds the state. If a compiled step has the state, it comes back."""
+        if self._away is not None:
+            away, self._away = self._away, None
+            away.return_to(cast("Program", self._own_program))
+        return self._own_program
+
+    @_program.setter
+    def _program(self, program: Program | None) -> None:
+        self._own_program, self._away = program, None
+
+    def _lend_to(self, program: Program, places: Sequence[int]) -> None:
+        """Moves the state to the program of a compiled step, if it isn't there.
+
+        Args:
+            program: of the step.
+            places: for each of the tracked weights its number in that program.
+        """
+        if self._away is None or self._away.program is not program:
+            home = cast("Program", self._program)
+            self._away = StateAway(program, places)
+            self._away.take_from(home)
+
+    @property
     def _batches(self) -> int:
         """Number of batches since `compile`."""
-        return 0 if self._program is None else self._program.iterations
+        if self._away is not None:
+            return self._away.program.iterations
+        return 0 if self._own_program is None else self._own_program.iterations
 
     @_batches.setter
     def _batches(self, value: int) -> None:
@@ -223,12 +254,128 @@ class Optimizer(Spec):
             raise ValueError(msg)
         self._program.iterations = integer(value, "iterations", 0)
 
-    def build(self, variables: Sequence[object]) -> None:
-        """Has no effect: the state is there from `compile` on, once the model is built.
+    def build(self, variables: Sequence[Any]) -> None:
+        """Creates the state for weights that `apply` steps. Without it, the first call of `apply` does so.
+
+        It does nothing if the optimizer has a state already, such as that of a compiled model.
 
         Args:
-            variables: the weights that training changes.
+            variables: weights of layers and variables, such as `model.trainable_variables`.
         """
+        if self._stepper is None and self._program is None and variables:
+            self._begin_steps(tracked_of(variables))
+
+    def _begin_steps(self, tracked: Sequence[Tracked]) -> None:
+        stepper = Stepper(self, tracked)
+        program = stepper.program([place for place, each in enumerate(tracked) if each.trainable])
+        self._follow(program, tracked)
+        self._stepper = stepper
+
+    @property
+    def built(self) -> bool:
+        """Whether there is a state for the weights."""
+        return self._program is not None
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], **kwargs: Any) -> Count:
+        """Steps weights by gradients.
+
+        Args:
+            grads_and_vars: pairs of a gradient and the weight or variable that it is by, such as
+                `zip(gradients, model.trainable_variables)`.
+            kwargs: Ignored. Older scripts give `name`.
+
+        Returns:
+            The number of steps so far.
+
+        Raises:
+            ValueError: if all gradients are None, or the optimizer was built for other weights.
+            TypeError: if something is no weight.
+        """
+        del kwargs
+        pairs = list(grads_and_vars)
+        if pairs:
+            gradients, variables = zip(*pairs, strict=True)
+            self.apply(gradients, variables)
+        return self.iterations
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Steps weights by gradients.
+
+        Args:
+            grads: a gradient for each weight; None leaves the weight as it is.
+            trainable_variables: the weights; default those for which the optimizer was built.
+
+        Raises:
+            ValueError: if all gradients are None, or the optimizer was built for other weights.
+            TypeError: if something is no weight.
+        """
+        gradients = list(grads)
+        if not gradients:
+            return
+        if trainable_variables is None:
+            if self._program is None:
+                msg = (
+                    "When passing `grads` without `variables`, the optimizer must already be built on a list of variables. "
+                    "Call `optimizer.build(trainable_variables)` first."
+                )
+                raise ValueError(msg)
+            own = [each for each in self._tracked if each.trainable]
+            variables: list[Any] = [each.owner._weight_object(each.number) for each in own]
+        else:
+            variables = list(trainable_variables)
+        if len(gradients) != len(variables):
+            msg = f"there must be a gradient for each of {len(variables)} weights, got {len(gradients)} gradients"
+            raise ValueError(msg)
+        if not self._knows(variables):
+            self._begin_steps(tracked_of(variables))
+        stepper = cast("Stepper", self._stepper)
+        for variable in variables:
+            stepper.place_of(variable)
+        stepper.step(*without_missing(gradients, variables))
+
+    def _knows(self, variables: Sequence[Any]) -> bool:
+        """Whether the state has a place for the weights, or must not be made again for them."""
+        if self._program is None:
+            return False
+        if self._stepper is None:  # it was compiled with a model
+            known = {(each.owner, each.number) for each in self._tracked}
+            others = [variable for variable in variables if variable_of(variable) not in known]
+            if others and not self._batches:
+                self._program = None
+                return False
+            self._stepper = Stepper(self, self._tracked)
+        return True
+
+    def minimize(self, loss: Any, var_list: Sequence[Any], tape: Any = None) -> Count:
+        """Steps weights by the gradients of a loss, as scripts for older Keras do.
+
+        Args:
+            loss: a function without arguments that returns the loss; or the loss itself, with the `tape` that recorded it.
+            var_list: the weights, or a function that returns them.
+            tape: an `engine.GradientTape`.
+
+        Returns:
+            The number of steps so far.
+        """
+        if tape is None:
+            if not callable(loss):
+                msg = "`tape` is required when a `loss` that is no function is passed"
+                raise ValueError(msg)
+            recording = handlers["tape"]()
+            with recording:
+                loss = loss()
+        else:
+            recording = tape
+        variables = list(var_list() if callable(var_list) else var_list)
+        return self.apply_gradients(zip(recording.gradient(loss, variables), variables, strict=True))
+
+    def scale_loss(self, loss: Any) -> Any:
+        """Returns the loss as it is, since float32 needs no scaling.
+
+        Args:
+            loss: a number.
+        """
+        return loss
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
@@ -448,6 +595,10 @@ class Optimizer(Spec):
 
     def _follow(self, program: Program, weights: Sequence[Tracked]) -> None:
         """Takes the state from `program`, which was just compiled for `weights`, from now on."""
+        if [(each.owner, each.number) for each in weights] != [
+            (each.owner, each.number) for each in self._tracked
+        ]:
+            self._stepper = None
         self._program, self._tracked = program, list(weights)
 
     def _move_to(self, program: Program) -> None:

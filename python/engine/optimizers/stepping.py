@@ -1,0 +1,180 @@
+"""Steps by gradients that a user computed: `Optimizer.apply_gradients` and its like."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from engine._core_interface.cpp import Float32, Loan, Program
+from engine._tracing.lazy import before_change, capturing
+from engine.optimizers.variables import Tracked
+
+
+def tracked_of(weights: Sequence[Any]) -> list[Tracked]:
+    """Returns weights and variables as the optimizer needs them; each may come once.
+
+    Raises:
+        TypeError: for something that is no weight.
+        ValueError: for a weight that isn't trainable, or comes twice.
+    """
+    found = list[Tracked]()
+    for weight in weights:
+        owner, index = variable_of(weight)
+        if any(each.owner is owner and each.number == index for each in found):
+            msg = f"the weight {weight.path!r} comes twice in the list of variables"
+            raise ValueError(msg)
+        spec = owner._specs[index]
+        found.append(
+            Tracked(
+                weight.path, True, spec.regularizer, spec.constraint, spec.shape, owner=owner, number=index
+            )
+        )
+    return found
+
+
+def variable_of(weight: Any) -> tuple[Any, int]:
+    """Returns what a weight belongs to, and its number there.
+
+    Raises:
+        TypeError: if it is no weight.
+    """
+    found = getattr(weight, "_variable", None)
+    if found is None:
+        msg = (
+            f"an optimizer steps weights and variables, such as model.trainable_variables, got {type(weight).__name__}: "
+            "an array that was computed from a weight is none"
+        )
+        raise TypeError(msg)
+    return found  # type: ignore[no-any-return]
+
+
+class Stepper:
+    """The programs in which an optimizer steps weights by given gradients.
+
+    Args:
+        optimizer: its settings, as the core reads them.
+        tracked: the weights, in the order of the optimizer's state.
+    """
+
+    def __init__(self, optimizer: Any, tracked: Sequence[Tracked]) -> None:
+        self._optimizer, self._tracked = optimizer, list(tracked)
+        self._places = {(each.owner, each.number): place for place, each in enumerate(tracked)}
+        self._programs: dict[tuple[int, ...], Program] = {}
+
+    def place_of(self, weight: Any) -> int:
+        """Returns the number of a weight.
+
+        Raises:
+            ValueError: if the optimizer wasn't built for it.
+        """
+        place = self._places.get(variable_of(weight))
+        if place is None:
+            msg = (
+                f"Unknown variable: {weight.path}. This optimizer can only be called for the variables it was originally "
+                "built with. When working with a new set of variables, you should recreate a new optimizer instance."
+            )
+            raise ValueError(msg)
+        return place
+
+    @property
+    def tracked(self) -> list[Tracked]:
+        """The weights, in the order of the optimizer's state."""
+        return self._tracked
+
+    def program(self, places: Sequence[int]) -> Program:
+        """Returns the program that steps the weights at `places` by its arguments."""
+        key = tuple(places)
+        if key not in self._programs:
+            self._programs[key] = self._built(key)
+        return self._programs[key]
+
+    def _built(self, places: tuple[int, ...]) -> Program:
+        nodes, loans = list[dict[str, Any]](), list[Loan]()
+        for each in self._tracked:
+            loans.append((each.owner._held_by(), each.number))
+            nodes.append(_variable(each, loans[-1][0].stores_flat(each.number)))
+        for index, place in enumerate(places):
+            shape = [[length, 0] for length in self._tracked[place].shape]
+            nodes.append(
+                {"kind": "argument", "index": index, "inputs": [], "input_shapes": [], "shape": shape}
+            )
+            argument = len(nodes) - 1
+            nodes.append(
+                {"kind": "step", "inputs": [place, argument], "input_shapes": [shape, shape], "shape": shape}
+            )
+        program: Program = Program.function(nodes, [], 1, loans)
+        program.compile([], self._optimizer._lower(self._tracked), [])
+        return program
+
+    def step(self, gradients: Sequence[Any], weights: Sequence[Any]) -> None:
+        """Steps weights by their gradients."""
+        places = [self.place_of(weight) for weight in weights]
+        capture = capturing()
+        if capture is not None:
+            capture.step(self._optimizer, [self._tracked[place] for place in places], gradients)
+            return
+        arrays = list[Float32]()
+        before_change({self._tracked[place].owner for place in places})
+        for gradient, weight, place in zip(gradients, weights, places, strict=True):
+            array = np.asarray(gradient, np.float32, order="C")
+            shape = self._tracked[place].shape
+            if array.shape != shape:
+                msg = f"the gradient of {weight.path!r} must have its shape {shape}, got {array.shape}"
+                raise ValueError(msg)
+            arrays.append(array)
+        order = sorted(range(len(places)), key=places.__getitem__)
+        optimizer, program = self._optimizer, self.program([places[each] for each in order])
+        rate = float(optimizer._learning_rates(1)[0])
+        if optimizer._program is None:
+            optimizer._follow(program, self._tracked)
+        else:
+            optimizer._move_to(program)
+        program.call([arrays[each] for each in order], optimizer._batches + 1, rate)
+        for place in places:
+            tracked = self._tracked[place]
+            if tracked.constraint is not None and tracked.constraint._is_custom:
+                current = tracked.owner._own_weights[tracked.number]
+                tracked.owner._set_weight(tracked.number, tracked.constraint(current))
+
+
+def _variable(tracked: Tracked, flat: bool) -> dict[str, Any]:
+    constraint = tracked.constraint
+    fields: dict[str, Any] = {}
+    if constraint is not None and not constraint._is_custom:
+        fields["weight_constraint"] = constraint._lower(len(tracked.shape))
+    return {
+        "kind": "variable",
+        "inputs": [],
+        "input_shapes": [],
+        "shape": list(tracked.shape),
+        "trainable": tracked.trainable,
+        "flat": flat,
+        **fields,
+    }
+
+
+def without_missing(gradients: Sequence[Any], weights: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Returns gradients and weights without those whose gradient is None, of which a warning tells.
+
+    Raises:
+        ValueError: if no gradient is left.
+    """
+    pairs = [
+        (gradient, weight)
+        for gradient, weight in zip(gradients, weights, strict=True)
+        if gradient is not None
+    ]
+    missing = [weight.name for gradient, weight in zip(gradients, weights, strict=True) if gradient is None]
+    if not pairs:
+        msg = "No gradients provided for any variable."
+        raise ValueError(msg)
+    if missing:
+        msg = (
+            f"Gradients do not exist for variables {missing[::-1]} when minimizing the loss. If using `model.compile()`, "
+            "did you forget to provide a `loss` argument?"
+        )
+        warnings.warn(msg, stacklevel=4)
+    return [gradient for gradient, _ in pairs], [weight for _, weight in pairs]
