@@ -81,8 +81,8 @@ def test_every_member_in_the_list_is_one_of_keras() -> None:
     [
         (lambda: engine.layers.Dense(2), "quantize"),
         (engine.layers.RandomFlip, "transform_images"),
-        (engine.Sequential, "train_step"),
-        (engine.optimizers.Adam, "apply_gradients"),
+        (engine.Sequential, "make_train_function"),
+        (engine.optimizers.Adam, "stateless_apply"),
         (engine.metrics.AUC, "stateless_result"),
     ],
 )

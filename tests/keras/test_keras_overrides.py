@@ -113,7 +113,7 @@ def test_a_penalty_of_ones_own_needs_its_gradient() -> None:
         (engine.layers.Dense, "build", "Mine can't override `build` of Dense"),
         (engine.optimizers.SGD, "update_step", "Mine can't have an `update_step` of its own"),
         (engine.optimizers.Optimizer, "update_step", "Mine can't have an `update_step` of its own"),
-        (engine.Sequential, "train_step", "Mine can't have a `train_step` of its own"),
+        (engine.Sequential, "make_train_function", "Mine can't have a `make_train_function`"),
         (engine.Sequential, "call", "Mine can't have a `call` of its own"),
     ],
 )

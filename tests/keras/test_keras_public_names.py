@@ -21,7 +21,7 @@ DOCUMENTED = {
     "Loss": {"gradient"},
     "Regularizer": {"gradient"},
     "Metric": {"save_own_variables", "load_own_variables"},  # in Keras, layers and optimizers have these
-    "Optimizer": {"lr"},  # the learning rate in Keras 2
+    "Optimizer": {"lr", "minimize"},  # of Keras 2
     "History": {"plot", "to_frame"},
     "Model": {
         *("to_torch_state_dict", "from_torch_state_dict"),

@@ -160,8 +160,8 @@ MEMBERS: Mapping[str, _Reasons] = {
     "Model": {
         "a model has add_loss(), and metrics are those of compile()": "add_metric",
         _OWN_STEPS: """
-            compute_loss compute_loss_and_updates compute_metrics make_predict_function make_test_function
-            make_train_function predict_step stateless_compute_loss test_step train_step""",
+            compute_loss_and_updates make_predict_function make_test_function make_train_function
+            stateless_compute_loss""",
         _STATELESS: "stateless_call",
         _TREES: "get_state_tree set_state_tree jax_state_sync",
         _TRACING: "rematerialized_call",
@@ -177,10 +177,9 @@ MEMBERS: Mapping[str, _Reasons] = {
         _INTERNAL: "interpolate_pr_auc",
     },
     "Optimizer": {
-        _GRADIENTS: "apply apply_gradients stateless_apply update_step",
+        _GRADIENTS: "stateless_apply update_step",
         "the core keeps the state: read and assign `variables`": """
             add_optimizer_variables add_variable add_variable_from_reference assign assign_add assign_sub""",
-        "nothing is computed in less than float32 here, so that no loss needs a scale": "scale_loss",
         _INTERNAL: "lr_adjust transpose_last_axis zeropower_via_newtonschulz5",
     },
     "TensorBoard": {"there is no TensorFlow to write summaries with: log numbers by `logs`": "summary"},

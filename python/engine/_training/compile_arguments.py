@@ -266,6 +266,65 @@ class Compiled:
                 )
                 raise ValueError(msg)
 
+    # For steps that are methods of the user's class.
+
+    def computed_loss(
+        self, targets: Sequence[Any], outputs: Sequence[Any], weights: Sequence[Any]
+    ) -> list[Any]:
+        """Returns the loss of each output that has one, times its factor.
+
+        Args:
+            targets: of each output.
+            outputs: the predictions of each output.
+            weights: the weights of the samples for each output, or None.
+        """
+        self.settle_by(targets, outputs)
+        found = []
+        for number, loss in enumerate(self.losses):
+            if self.given[number]:
+                value = loss(targets[number], outputs[number], sample_weight=weights[number])
+                factor = self._loss_weights[number]
+                found.append(value if factor == 1.0 else value * factor)
+                if number in self._shown:
+                    samples = float(np.shape(outputs[number])[0])
+                    mean = self._loss_metrics[1 + self._shown.index(number)]
+                    mean.update_state(value, sample_weight=samples)
+        return found
+
+    def settle_by(self, targets: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Lets the first targets decide which losses and metrics are meant."""
+        if not self.settled:
+            indices = [_may_be_indices(each, output) for each, output in zip(targets, outputs, strict=True)]
+            with self.settling(indices, [int(np.shape(output)[-1]) for output in outputs]):
+                pass
+        if self._resolved == [entry.metric for entry in self._entries]:
+            self._resolved = [
+                entry.metric._resolve(
+                    _may_be_indices(targets[entry.output], outputs[entry.output]),
+                    int(np.shape(outputs[entry.output])[-1]),
+                )
+                for entry in self._entries
+            ]
+
+    def update_metrics(self, targets: Sequence[Any], outputs: Sequence[Any], weights: Sequence[Any]) -> None:
+        """Adds a batch to the metrics. The arguments are those of `computed_loss`."""
+        self.settle_by(targets, outputs)
+        for metric, entry in zip(self._resolved, self._entries, strict=True):
+            weight = weights[entry.output] if entry.weighted else None
+            metric.update_state(targets[entry.output], outputs[entry.output], sample_weight=weight)
+
+    @property
+    def loss_tracker(self) -> metrics.Mean:
+        """The mean of the loss."""
+        return self._loss_metrics[0]
+
+    def name_of(self, metric: metrics.Metric) -> str:
+        """Returns the name of a metric in logs."""
+        for name, each in zip(self.names, self.all_metrics, strict=True):
+            if each is metric:
+                return name
+        return metric.name
+
     @property
     def all_metrics(self) -> list[metrics.Metric]:
         """The means of the loss and of the losses of outputs, and the other metrics, in the order of `names`."""
@@ -361,6 +420,12 @@ class Compiled:
             return self.logs(totals)
         values = self._values(totals)
         return values if len(values) > 1 else values[0]
+
+
+def _may_be_indices(targets: Any, outputs: Any) -> bool:
+    """Whether targets are class indices for outputs."""
+    given, found = np.shape(targets), np.shape(outputs)
+    return len(found) > 1 and found[-1] > 1 and given in (found[:-1], (*found[:-1], 1))
 
 
 def _update(entries: Sequence[_Entry], form: TargetForm, batch: TargetsOfStep) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar, TypeGuard, cast
@@ -15,7 +16,19 @@ from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number
 from engine._core_interface.cpp import Float32, accumulate
 from engine._data.target_shapes import class_indices_like, like_predictions, paired
+from engine._tracing.lazy import capturing
 from engine.metrics.variables import Array, Result, State, StateField, StatePart, Variable
+
+
+def _deferrable(method: Any, name: str) -> Any:
+    """Returns a method of a metric which, while a whole step is being recorded, is noted and called after each step."""
+
+    @functools.wraps(method)
+    def called_or_noted(self: Metric, *args: Any, **options: Any) -> Any:
+        step = capturing()
+        return method(self, *args, **options) if step is None else step.note(self, name, args, options)
+
+    return called_or_noted
 
 
 class Metric(Spec):
@@ -39,6 +52,12 @@ class Metric(Spec):
         >>> float(Largest()([0.0], [3.0]))
         3.0
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("update_state", "result", "reset_state"):
+            if name in vars(cls):
+                setattr(cls, name, _deferrable(vars(cls)[name], name))
 
     _wants_indices: bool = False
     """Whether targets are class indices (n,) rather than one number per output."""
@@ -352,6 +371,12 @@ def metrics_in(values: Iterable[object]) -> Iterator[Metric]:
             yield value
         elif isinstance(value, (list, tuple, dict)):
             yield from metrics_in(value.values() if isinstance(value, dict) else value)
+
+
+def metrics_of(attributes: Mapping[str, Any]) -> list[Metric]:
+    """Returns the metrics in the attributes of an object, in lists and dicts, too; each once."""
+    public = [value for name, value in attributes.items() if not name.startswith("_compile")]
+    return list(dict.fromkeys(metrics_in(public)))
 
 
 def in_core(metric: Metric) -> TypeGuard[CoreMetric]:

@@ -6,6 +6,8 @@ import inspect
 import math
 import os
 import threading
+import time
+import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -69,7 +71,10 @@ from engine._data.several_arrays import inputs_in, one_for_each, sample_shape_of
 from engine._data.sources import Samples, Source, unpacked
 from engine._data.strings import keeping_strings, numbers_of_strings, with_dtype
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
-from engine._tracing.symbolic import current, outside_of_traces
+from engine._tracing.dispatch import apply
+from engine._tracing.extents import ONE
+from engine._tracing.lazy import RecordedArray, before_change, recorded_inputs, traces
+from engine._tracing.symbolic import current, filled_slots, handlers, open_recorder, outside_of_traces
 from engine._training.checked_samples import Targeting, checked_targets, rows_of, samples_of
 from engine._training.compile_arguments import Compiled, require_names_of_output
 from engine._training.diagnostic_warnings import (
@@ -89,18 +94,31 @@ from engine._training.fit_arguments import (
 )
 from engine._training.prediction import delivered, predict, predict_stream, target_for
 from engine._training.recovery import Recovery
+from engine._training.step_loops import (
+    StepLoop,
+    as_logs,
+    batches_of,
+    checked_share,
+    checked_shuffle,
+    epochs_of,
+    split,
+    unpacked_batch,
+    validation_of,
+)
 from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
-from engine.layers.call_arguments import canonical_dtype
-from engine.layers.layer import JOINING, Part
-from engine.layers.nodes import NodeLeaf
+from engine.layers.call_arguments import accepts, canonical_dtype
+from engine.layers.layer import JOINING, Part, settings
+from engine.layers.nodes import NodeLeaf, PenaltyLeaf
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbol_of, symbols_of
 from engine.layers.values import ValueLayer
 from engine.losses.traced import TracedLoss
 from engine.metrics import Metric
+from engine.metrics.metric import metrics_of
+from engine.models.compiled_steps import CompiledStep, refused
 from engine.models.functional_config import (
     config_of_graph,
     made_from_arguments,
@@ -152,6 +170,10 @@ _READ_BY_CORE = frozenset(map(np.dtype, (np.float32, np.float64, np.uint8)))
 _COMPILE_ARGUMENTS = (
     "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution", "jit_compile",
 )  # fmt: skip
+
+
+# The number of compiled steps that a model keeps, one for each form of batches.
+_MOST_STEPS = 16
 
 
 class Model(Part, SaysWhatIsLeftOut):
@@ -210,7 +232,8 @@ class Model(Part, SaysWhatIsLeftOut):
         if options:
             msg = f"Model takes `inputs`, `outputs`, `name` and `trainable`, got {', '.join(map(repr, options))}"
             raise TypeError(msg)
-        if inputs is None and outputs is None and type(self).call is not Model.call:
+        steps = type(self)._user_overrides("call", "train_step", "test_step", "predict_step")
+        if inputs is None and outputs is None and steps:
             self._begin_with_call(name)
             self._trainable = flag(trainable, "trainable")
             return
@@ -230,14 +253,37 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name in ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"):
-            if name in vars(cls):
-                msg = (
-                    f"{cls.__name__} can't have a `{name}` of its own, as the core runs the layers and "
-                    "their training: write a layer, a loss, a metric or a callback that does this; pass `inputs` and "
-                    "`outputs` to super().__init__(), or derive from Sequential"
-                )
-                raise TypeError(msg)
+        if cls._user_overrides("make_train_function", "make_test_function", "make_predict_function"):
+            msg = (
+                f"{cls.__name__} can't have a `make_train_function` or alike of its own: override train_step(), test_step() or "
+                "predict_step()"
+            )
+            raise TypeError(msg)
+
+    @classmethod
+    def _user_overrides(cls, *names: str) -> bool:
+        """Whether the class of the user has a method of one of these names."""
+        of_user = [
+            each
+            for each in cls.__mro__[: cls.__mro__.index(Model)]
+            if not each.__module__.startswith("engine.models")
+        ]
+        return any(name in vars(each) for each in of_user for name in names)
+
+    @property
+    def _has_train_step(self) -> bool:
+        """Whether batches are trained by a method of the user's class."""
+        return type(self)._user_overrides("train_step", "compute_loss", "compute_metrics")
+
+    @property
+    def _has_test_step(self) -> bool:
+        """Whether batches are evaluated by a method of the user's class."""
+        return type(self)._user_overrides("test_step", "compute_loss", "compute_metrics")
+
+    @property
+    def _has_predict_step(self) -> bool:
+        """Whether batches are predicted by a method of the user's class."""
+        return type(self)._user_overrides("predict_step")
 
     def _begin(
         self,
@@ -289,6 +335,8 @@ class Model(Part, SaysWhatIsLeftOut):
         self._uncompiled_optimizer: Optimizer | None = None  # assigned before `compile`
         self._run_eagerly = False
         self._jit_compile = True
+        self._compiled_steps: dict[Any, CompiledStep] = {}
+        self._eager_steps: dict[str, Exception] = {}  # why these steps can't be compiled
 
         # Training.
         self.history: History | None = None
@@ -398,6 +446,7 @@ class Model(Part, SaysWhatIsLeftOut):
             }
             self._compiled, self._run_eagerly = compiled, run_eagerly
             self._jit_compile = bool(jit_compile)
+            self._compiled_steps, self._eager_steps = {}, {}
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain Python values; an empty dict before `compile`."""
@@ -450,7 +499,9 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def metrics(self) -> list[Metric]:
         """The metrics: the mean of the loss, then those given to `compile`, with the state of the last pass."""
-        return [] if self._compiled is None else self._compiled.all_metrics
+        compiled = [] if self._compiled is None else self._compiled.all_metrics
+        own = [metric for metric in metrics_of(vars(self)) if metric not in compiled]
+        return [*compiled, *own]
 
     @property
     def metrics_names(self) -> list[str]:
@@ -464,7 +515,15 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns a dict from the name of each metric to its value in the last pass."""
-        return dict(zip(self.metrics_names, [metric.result() for metric in self.metrics], strict=True))
+        found: dict[str, Any] = {}
+        for metric in self.metrics:
+            name = metric.name if self._compiled is None else self._compiled.name_of(metric)
+            result = metric.result()
+            if isinstance(result, Mapping):
+                found.update(result)
+            else:
+                found[name] = result
+        return found
 
     def reset_metrics(self) -> None:
         """Resets the state of all metrics."""
@@ -580,6 +639,22 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if data or arguments don't match the model. The model is unchanged then.
         """
+        before_change()
+        if self._has_train_step:
+            return self._fit_by_steps(
+                (x, y, sample_weight),
+                batch_size=batch_size,
+                epochs=epochs_of(initial_epoch, epochs),
+                verbose=verbose,
+                callbacks=callbacks,
+                share=checked_share(validation_split),
+                validation_data=validation_data,
+                shuffle=checked_shuffle(shuffle),
+                class_weight=class_weight,
+                steps=positive_or_none(steps_per_epoch, "steps_per_epoch"),
+                validation=(validation_batch_size or batch_size, validation_steps, validation_freq),
+                time_budget=time_budget,
+            )
         with self._lock:
             self._know_inputs(x, single=True)
             compiled = self._require_compiled()
@@ -672,6 +747,9 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if data or arguments don't match the model, or it isn't compiled.
         """
+        if self._has_test_step:
+            logs = self._evaluated_by_steps((x, y, sample_weight), batch_size, verbose, steps, callbacks)
+            return logs if _wants_dict(return_dict) else self._in_order(logs)
         with self._lock.borrowed():
             self._know_inputs(x, single=True)
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
@@ -713,6 +791,11 @@ class Model(Part, SaysWhatIsLeftOut):
         Returns:
             The result of `evaluate`.
         """
+        before_change()
+        if self._has_train_step:
+            (batch,) = batches_of(x, y, sample_weight, batch_size=LARGEST, class_weight=class_weight).begin()
+            logs = self._final_logs(self._train_batch(batch))
+            return logs if _wants_dict(return_dict) else self._in_order(logs)
         with self._lock:
             self._know_inputs(x, single=True)
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
@@ -754,6 +837,10 @@ class Model(Part, SaysWhatIsLeftOut):
         Returns:
             The result of `evaluate`.
         """
+        if self._has_test_step:
+            (batch,) = batches_of(x, y, sample_weight, batch_size=LARGEST).begin()
+            logs = self._final_logs(self._test_batch(batch))
+            return logs if _wants_dict(return_dict) else self._in_order(logs)
         with self._lock.borrowed():
             self._know_inputs(x, single=True)
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
@@ -766,6 +853,233 @@ class Model(Part, SaysWhatIsLeftOut):
             compiled.start_pass()
             run.advance(0, 1, host=host)
             return compiled.result(run.totals, as_dict)
+
+    # Steps, which subclasses may override.
+
+    def train_step(self, data: Any) -> Any:
+        """Trains one batch, and returns a dict from names to numbers. Subclasses may override it.
+
+        A model whose class overrides it, `compute_loss` or `compute_metrics` is trained step by step: each batch is passed to
+        this method. Otherwise whole epochs run in the core, and this method isn't called.
+
+        Args:
+            data: the batch: (x, y, sample_weight), (x, y) or x.
+
+        Returns:
+            The results of the metrics by name.
+        """
+        x, y, sample_weight = unpacked_batch(data)
+        with handlers["tape"]() as tape:
+            y_pred = self(x, training=True)
+            loss = self._loss_of(x, y, y_pred, sample_weight, training=True)
+        weights = self.trainable_weights
+        optimizer = self._require_compiled().optimizer
+        if weights:
+            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        else:
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+        self._require_compiled().loss_tracker.update_state(loss, sample_weight=_count(x))
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def test_step(self, data: Any) -> Any:
+        """Evaluates one batch, and returns a dict from names to numbers. Subclasses may override it.
+
+        Args:
+            data: the batch, as for `train_step`.
+        """
+        x, y, sample_weight = unpacked_batch(data)
+        y_pred = self(x, training=False)
+        loss = self._loss_of(x, y, y_pred, sample_weight, training=False)
+        self._require_compiled().loss_tracker.update_state(loss, sample_weight=_count(x))
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def predict_step(self, data: Any) -> Any:
+        """Returns the outputs for one batch. Subclasses may override it.
+
+        Args:
+            data: the batch: x, or a tuple that begins with it.
+        """
+        x, _, _ = unpacked_batch(data)
+        return self(x, training=False)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Returns the loss of a batch: the losses given to `compile`, and what layers add. Subclasses may override it.
+
+        Args:
+            x: samples, which this method ignores.
+            y: targets.
+            y_pred: the outputs of the model.
+            sample_weight: weights of the samples.
+            training: whether the model is being trained, which this method ignores.
+
+        Raises:
+            ValueError: if there is no loss.
+        """
+        del x, training
+        found, compiled = list[Any](), self._compiled
+        if compiled is not None and compiled.has_loss:
+            found += compiled.computed_loss(*self._by_outputs(y, y_pred, sample_weight))
+        found += self.losses
+        if not found:
+            msg = "No loss to compute. Provide a `loss` argument in `compile()`."
+            raise ValueError(msg)
+        total = found[0]
+        for each in found[1:]:
+            total = total + each
+        return total
+
+    def _loss_of(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, *, training: bool) -> Any:
+        """Returns the result of `compute_loss`, which older scripts wrote without `training`."""
+        if accepts(self.compute_loss, "training"):
+            return self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        return self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Adds a batch to the metrics given to `compile`, and returns all results by name. Subclasses may override it.
+
+        Args:
+            x: samples, which this method ignores.
+            y: targets.
+            y_pred: the outputs of the model.
+            sample_weight: weights of the samples.
+        """
+        del x
+        if self._compiled is not None:
+            self._compiled.update_metrics(*self._by_outputs(y, y_pred, sample_weight))
+        return self.get_metrics_result()
+
+    def _by_outputs(self, y: Any, y_pred: Any, sample_weight: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        """Returns targets, predictions and weights for each output that was compiled."""
+        compiled = self._require_compiled()
+        names = compiled.output_names
+        if not names:
+            flat = tree.flatten(y_pred)
+            single = len(flat) == 1
+            target = tree.flatten(y)[0] if single and isinstance(y, (list, tuple, Mapping)) and y else y
+            return [target], [flat[0] if single else y_pred], [sample_weight]
+        targets = [None] * len(names) if y is None else self._by_output(compiled, y, "y")
+        outputs = [y_pred[name] for name in names] if isinstance(y_pred, Mapping) else list(y_pred)
+        several = isinstance(sample_weight, (list, tuple, Mapping))
+        weights = (
+            self._by_output(compiled, sample_weight, "sample_weight")
+            if several
+            else [sample_weight] * len(names)
+        )
+        return targets, outputs, weights
+
+    def _train_batch(self, batch: Any) -> Any:
+        """Runs `train_step`, compiled if that is possible."""
+        return self._stepped("train_step", batch)
+
+    def _test_batch(self, batch: Any) -> Any:
+        """Runs `test_step`, compiled if that is possible."""
+        return self._stepped("test_step", batch)
+
+    def _stepped(self, name: str, batch: Any) -> Any:
+        """Runs a step of a batch. What it does with symbols is recorded once for each form of batches.
+
+        With `run_eagerly`, or if the step looks at numbers, it runs as it is written.
+        """
+        method = getattr(self, name)
+        if self._run_eagerly or name in self._eager_steps or open_recorder.get() is not None:
+            return method(batch)
+        form = tuple(getattr(each, "shape", None) for each in tree.flatten(batch))
+        key = (
+            name,
+            form,
+            tuple(str(getattr(each, "dtype", "")) for each in tree.flatten(batch)),
+            settings.version,
+        )
+        compiled = self._compiled_steps.get(key)
+        if compiled is None:
+            try:
+                compiled = CompiledStep(method, batch)
+            except Exception as error:
+                if not refused(error):
+                    raise
+                self._eager_steps[name] = error
+                return method(batch)
+            while len(self._compiled_steps) >= _MOST_STEPS:
+                del self._compiled_steps[next(iter(self._compiled_steps))]
+            self._compiled_steps[(name, *key[1:3], settings.version)] = compiled
+        return compiled.run(batch)
+
+    def _fit_by_steps(
+        self,
+        data: tuple[Any, Any, Any],
+        *,
+        batch_size: int | None,
+        epochs: range,
+        verbose: Any,
+        callbacks: Any,
+        share: float,
+        validation_data: Any,
+        shuffle: Any,
+        class_weight: Any,
+        steps: int | None,
+        validation: tuple[Any, Any, Any],
+        time_budget: float | None,
+    ) -> History:
+        """Does what `fit` says, step by step. Arguments have the names of those of `fit`, checked."""
+        self._require_compiled()
+        require_verbose(verbose)
+        if validation_data is None and share > 0:
+            data, validation_data = split(*data, share)
+        batches = batches_of(*data, batch_size=batch_size, shuffle=shuffle, class_weight=class_weight)
+        held_out = validation_of(validation_data, *validation)
+        limit = _capped_steps(steps, batches.total)
+        deadline = math.inf if time_budget is None else time.monotonic() + float(time_budget)
+        hooks = CallbackList(callbacks, add_history=True)
+        with Progress(hooks.verbose_beside(verbose), limit or batches.total) as progress:
+            hooks.join(self, {"verbose": verbose, "epochs": epochs.stop, "steps": progress.steps})
+            self.history, self.stop_training = hooks.history, False
+            self._fitting = threading.current_thread()
+            try:
+                StepLoop(self, hooks, progress).fit(
+                    batches, epochs, limit, held_out, lambda: time.monotonic() >= deadline
+                )
+            finally:
+                self._fitting = None
+        return hooks.history
+
+    def _evaluated_by_steps(
+        self, data: tuple[Any, Any, Any], batch_size: int | None, verbose: Any, steps: Any, callbacks: Any
+    ) -> dict[str, float]:
+        """Returns the logs of `evaluate`, step by step."""
+        self._require_compiled()
+        require_verbose(verbose)
+        batches, hooks = batches_of(*data, batch_size=batch_size), CallbackList(callbacks)
+        limit = _capped_steps(positive_or_none(steps, "steps"), batches.total)
+        with Progress(hooks.verbose_beside(verbose), limit or batches.total) as progress:
+            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
+            with hooks.at_work():
+                return StepLoop(self, hooks, progress).evaluate(batches, limit, progress)
+
+    def _predicted_by_steps(
+        self, x: Any, batch_size: int | None, verbose: Any, steps: Any, callbacks: Any
+    ) -> Any:
+        """Returns the outputs of `predict`, step by step."""
+        batches, hooks = batches_of(x, batch_size=batch_size), CallbackList(callbacks)
+        limit = _capped_steps(positive_or_none(steps, "steps"), batches.total)
+        with Progress(hooks.verbose_beside(verbose), limit or batches.total, PATIENCE) as progress:
+            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
+            return StepLoop(self, hooks, progress).predict(batches, limit)
+
+    def _final_logs(self, found: Any) -> dict[str, float]:
+        return as_logs(found)
+
+    def _in_order(self, logs: Mapping[str, float]) -> Any:
+        """Returns logs as `evaluate` returns them: in the order of the metrics, or the one that there is."""
+        names = [name for name in self.get_metrics_result() if name in logs]
+        values = [logs[name] for name in [*names, *(name for name in logs if name not in names)]]
+        return values[0] if len(values) == 1 else values
 
     @property
     def _current_recovery(self) -> Recovery:
@@ -809,6 +1123,8 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if data or arguments don't match the model.
         """
+        if self._has_predict_step:
+            return self._predicted_by_steps(x, batch_size, verbose, steps, callbacks)
         usual = batch_size is None and steps is None and callbacks is None and out is None
         if usual and not impatient(verbose):
             outputs = self._predicted_at_once(x, "x", BATCH_SIZE)
@@ -931,6 +1247,9 @@ class Model(Part, SaysWhatIsLeftOut):
     @keeping_strings
     def predict_on_batch(self, x: Any) -> Any:
         """Returns the outputs of the model for one batch, all of `x`."""
+        if self._has_predict_step:
+            (batch,) = batches_of(x, batch_size=LARGEST).begin()
+            return tree.map_structure(np.asarray, self.predict_step(batch))
         return self._outputs(x, "x")
 
     # Names of older versions of Keras.
@@ -1027,16 +1346,74 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError, TypeError: if the data doesn't match the model.
         """
         given = None if training is None else flag(training, "training")
+        if open_recorder.get() is not None or traces:
+            x = recorded_inputs(x)
         symbols = symbols_of(x)
         if symbols is not None:
             if isinstance(x, Mapping):
                 symbols = [symbol._as_tensor for symbol in self._arrays_in(x, "inputs")]
+            recorded: Any = symbols[0]
+            if isinstance(recorded, RecordedArray):
+                return self._called_on_recorded(x, symbols, given)
             return self._structures[1].packed(called_on(self, symbols, given))
         outputs = self._outputs(x, "x", given, called=True)
         if self._structures[1].kind is None:
             return outputs.view(Tensor)
         values = outputs.values() if isinstance(outputs, Mapping) else outputs
         return self._structures[1].packed([each.view(Tensor) for each in values])
+
+    def _called_on_recorded(self, x: Any, symbols: Sequence[Any], training: bool | None) -> Any:
+        """Returns the outputs for recorded arrays, one for each input.
+
+        If parts of the model add to the loss, or can't be recorded, they are called one by one.
+        """
+        symbols = [
+            symbol.reshaped((*symbol.extents, ONE))
+            if symbol.ndim == 1 and self._expects_columns(number)
+            else symbol
+            for number, symbol in enumerate(symbols)
+        ]
+        if not self.built:
+            self._build_for_inputs([symbol._sample for symbol in symbols])
+        self._forget_penalties()
+        if not any(
+            isinstance(leaf, PenaltyLeaf)
+            or leaf.activity_regularizer is not None
+            or leaf.name == "add_loss"
+            or leaf._is_custom
+            for leaf in self._network.leaves
+        ):
+            return self._structures[1].packed(called_on(self, symbols, training))
+        if self._inside_is_call:
+            options = (
+                {}
+                if training is None and not accepts(self.call, "training")
+                else {"training": bool(training)}
+            )
+            return self.call(x, **options)
+        values = list[Any]()
+
+        def value_of(number: int) -> Any:
+            return symbols[-1 - number] if number < 0 else values[number]
+
+        nothing = repeat(None)
+        calls = zip(
+            self._layers, self._wiring.reads, self._modes or nothing, self._arguments or nothing, strict=False
+        )
+        for part, reads, mode, given in calls:
+            read = [value_of(number) for number in reads]
+            outputs = _called_part(part, read, mode if training is None else training, given)
+            values += tree.flatten(outputs) if part._output_count > 1 else [outputs]
+        return self._structures[1].packed([value_of(number) for number in self._wiring.outputs])
+
+    def _expects_columns(self, number: int) -> bool:
+        """Whether input `number` is one column, which users may give without its axis."""
+        return len(self._starts) > number and self._starts[number].sample_shape == (1,)
+
+    @property
+    def _inside_is_call(self) -> bool:
+        """Whether the model has a `call` of its own."""
+        return type(self).call is not Model.call
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the outputs of the model for one batch. Calling the model calls this method.
@@ -1045,6 +1422,12 @@ class Model(Part, SaysWhatIsLeftOut):
             inputs: one batch (n, ...), or a symbolic input.
             training: whether layers such as dropout behave as in training.
         """
+        if self._body is not None:
+            msg = (
+                f"Model {type(self).__name__} does not have a `call()` method implemented: give it one, or call the layers in "
+                "its attributes"
+            )
+            raise NotImplementedError(msg)
         return self(inputs, training)
 
     def _outputs(self, x: object, name: str, training: bool | None = False, *, called: bool = False) -> Any:
@@ -1902,6 +2285,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         with self._lock:
             values = self._checked(weights)
+            before_change()
             if values and self._program is not None:
                 rest = iter(values)
                 by_leaf = {leaf: [*islice(rest, len(leaf._own_weights))] for leaf in self._owners}
@@ -2373,6 +2757,11 @@ class Model(Part, SaysWhatIsLeftOut):
         return [*self._starts, *self._layers]
 
     @property
+    def _inside(self) -> Inside:
+        """The parts, what they read, and the arguments `training` and others of their calls."""
+        return self._layers, self._wiring, self._modes, self._arguments
+
+    @property
     def _is_graph(self) -> bool:
         several = len(self._starts) > 1 or any(part._output_count > 1 for part in self._layers)
         return bool(self._listing) and (several or not self._wiring.is_chain)
@@ -2544,6 +2933,7 @@ class Model(Part, SaysWhatIsLeftOut):
         compiled: Compiled | None,
     ) -> None:
         """Does what `_set_parts` says; `network` are the layers without the models around them."""
+        settings.version += 1
         program, by_shape = None, None
         weights: list[list[Float32 | Loan]] = []
         operations: list[Operation] = []
@@ -2789,7 +3179,27 @@ def _modes_through(stack: Sequence[Part], modes: Sequence[bool | None], training
 
 def _inside_of(part: Part) -> Inside | None:
     """Returns the parts of a model and their connections; None for a layer."""
-    return (part._layers, part._wiring, part._modes, part._arguments) if isinstance(part, Model) else None
+    return part._inside if isinstance(part, Model) else None
+
+
+def _count(x: Any) -> float:
+    """Returns the number of samples in a batch."""
+    return float(np.shape(next(each for each in tree.flatten(x) if each is not None))[0])
+
+
+def _called_part(
+    part: Part, inputs: Sequence[Any], training: bool | None, given: CallArguments | None
+) -> Any:
+    """Returns the outputs of a part of a model for recorded arrays."""
+    if isinstance(part, OperationPart):
+        return apply(part.operation, filled_slots(part._args, inputs), filled_slots(part._kwargs, inputs))
+    called: Any = part
+    if isinstance(part, Model):
+        return called(part._packed_inputs(inputs), training=training)
+    if given is None:
+        return called(part._packed_inputs(inputs), training=training)
+    options = {name: filled_slots(value, inputs) for name, value in given.items()}
+    return called(filled_slots(given.inputs, inputs), training=training, **options)
 
 
 def _known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: Wiring) -> list[Shape]:
