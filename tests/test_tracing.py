@@ -305,7 +305,7 @@ def test_variables_are_weights_of_what_has_them(tmp_path: Path) -> None:
     alone.assign_add([1.0, 1.0])
     assert (alone * 2).tolist() == [4.0, 6.0]
     assert repr(alone).startswith("<Variable path=variable")
-    with pytest.raises(ValueError, match=r"must have the shape \(2,\), got \(3,\)"):
+    with pytest.raises(ValueError, match="must match"):
         alone.assign(np.zeros(3))
     with pytest.raises(ValueError, match="`shape` is missing"):
         keras.Variable("zeros")

@@ -65,6 +65,11 @@ def implementation(name: str) -> Callable[..., Any]:
     return _table[name]
 
 
+def implementation_of(name: str) -> Callable[..., Any]:
+    """Returns what a module that is loaded already records under a name."""
+    return _table[name]
+
+
 def function_of_arrays(name: str) -> Callable[..., Any]:
     """Returns the function `name` of `engine.ops` or `engine.random`, which computes at once."""
     return _of_arrays[name]
@@ -106,6 +111,7 @@ def apply(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def class_name(name: str) -> str:
     """Returns the name of Keras' class of an operation, such as "ExpandDims" of `expand_dims`."""
+    name = name.rpartition(".")[2]
     return _CLASSES.get(name) or "".join(part[:1].upper() + part[1:] for part in re.split("_", name))
 
 
@@ -120,14 +126,15 @@ _CLASSES = {
 }
 
 
-def traceable(function: _Function, always: bool = False) -> _Function:
+def traceable(function: _Function, always: bool = False, prefix: str = "") -> _Function:
     """Returns a function of `engine.ops` that is recorded if it is called with a symbol.
 
     Args:
         function: the function of arrays.
         always: whether it is recorded in every traced function, also without a symbol, as random numbers are.
+        prefix: of its name in the table, such as "activations.".
     """
-    name = function.__name__
+    name = prefix + function.__name__
     _of_arrays[name] = function
 
     @functools.wraps(function)
@@ -145,17 +152,20 @@ def traceable(function: _Function, always: bool = False) -> _Function:
     return recorded_or_computed  # type: ignore[return-value] # it has the same signature
 
 
-def make_traceable(names: Iterable[str], module: MutableMapping[str, Any], always: bool = False) -> None:
+def make_traceable(
+    names: Iterable[str], module: MutableMapping[str, Any], always: bool = False, prefix: str = ""
+) -> None:
     """Makes functions of a module traceable.
 
     Args:
         names: of the functions.
         module: its `globals()`.
         always: see `traceable`.
+        prefix: see `traceable`.
     """
     for name in names:
         if callable(module[name]) and not isinstance(module[name], type):
-            module[name] = traceable(module[name], always)
+            module[name] = traceable(module[name], always, prefix)
 
 
 handlers["apply"], handlers["implementation"] = apply, implementation

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine._tracing.arrangement import expand_dims, one_hot, squeeze, take_along_axis
 from engine._tracing.code import Term
-from engine._tracing.dispatch import records
+from engine._tracing.dispatch import implementation_of, records
 from engine._tracing.elementwise import erfc
 from engine._tracing.extents import ONE, Extent, text_of
 from engine._tracing.primitives import axes_in, axis_in, elementwise, float_dtype, part, stop_gradient
@@ -329,3 +329,64 @@ def psnr(x1: Any, x2: Any, max_val: float) -> TracedArray:
     squares = mean(elementwise(lambda a, b: (a - b) * (a - b), x1, x2, dtype=float_dtype(x1, x2)))
     factor = 10.0 / math.log(10.0)
     return elementwise(lambda a: 2.0 * factor * math.log(float(max_val)) - a.of("log") * factor, squares)
+
+
+# Functions of `engine.activations`, whose defaults differ or which have other arguments.
+
+
+@records("activations.relu")
+def activation_relu(
+    x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> TracedArray:
+    """The rectified linear unit with all of its options."""
+    slope, edge = float(negative_slope), float(threshold)
+
+    def formula(a: Term) -> Term:
+        found = (a > edge).choose(a, (a - edge) * slope) if slope or edge else a.of("maximum", 0.0)
+        return found if max_value is None else found.of("minimum", float(max_value))
+
+    return elementwise(formula, x, dtype=float_dtype(x))
+
+
+@records("activations.gelu")
+def activation_gelu(x: Any, approximate: bool = False) -> TracedArray:
+    """The exact formula by default."""
+    return gelu(x, approximate)
+
+
+@records("activations.linear")
+def linear(x: Any) -> TracedArray:
+    """The symbol itself."""
+    return array_of(x)
+
+
+_SAME = [
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "sigmoid",
+    "hard_sigmoid",
+    "sparse_sigmoid",
+    "log_sigmoid",
+    "silu",
+    "hard_silu",
+    "softplus",
+    "sparse_plus",
+    "softsign",
+    "hard_tanh",
+    "tanh_shrink",
+    "mish",
+    "squareplus",
+    "soft_shrink",
+    "hard_shrink",
+    "threshold",
+    "glu",
+    "softmax",
+    "log_softmax",
+]
+for _name in _SAME:
+    records(f"activations.{_name}")(implementation_of(_name))
+records("activations.exponential")(implementation_of("exp"))
+records("activations.tanh")(implementation_of("tanh"))

@@ -68,7 +68,7 @@ class Variable(CustomWeight):
         self,
         initializer: Any,
         shape: Sequence[int] | None = None,
-        dtype: object = None,
+        dtype: Any = None,
         trainable: bool = True,
         autocast: bool = True,
         aggregation: str | None = None,
