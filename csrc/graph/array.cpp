@@ -86,9 +86,8 @@ std::string text_of(const Shape& shape) {
 
 Array add_array(Graph& graph, const Shape& shape) {
   const int64_t rows = rows_per_sample(shape, graph.batch);
-  if (rows > 0 && shape.size() <= 2) {
-    return {graph.add_batch(rows, shape.size() == 2 ? shape[1].fixed : 1), shape};
-  }
+  // Each row of a batch begins a cache line, which does not pay for single numbers.
+  if (rows > 0 && shape.size() == 2 && shape[1].fixed > 1) return {graph.add_batch(rows, shape[1].fixed), shape};
   Value value;
   value.kind = Value::Kind::kArray;
   value.shape = shape;
