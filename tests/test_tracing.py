@@ -206,6 +206,22 @@ def test_random_numbers_differ_from_batch_to_batch_and_use_to_use() -> None:
     assert 0.5 < np.std(one) < 1.5
 
 
+def test_dropout_that_is_called_with_training_is_at_work_in_predictions() -> None:
+    class Always(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dropout = layers.Dropout(0.5)
+
+        def call(self, inputs: Any) -> Any:
+            return self.dropout(inputs, training=True)
+
+    model = model_of(Always())
+    one, other = model.predict(X, verbose=0), model.predict(X, verbose=0)
+    assert (one == 0).any()
+    assert (one != other).any()
+    assert np.isclose(one, 2 * X)[one != 0].all()
+
+
 def test_losses_of_layers_and_penalties() -> None:
     class Adding(layers.Layer):
         def call(self, inputs: Any) -> Any:

@@ -33,6 +33,8 @@ class Builder {
   bool drops_out() const {
     return training() || graph_.mode() == Mode::kSample || (graph_.mode() == Mode::kFunction && trains);
   }
+  /// The same for a layer that may be called with training=True whatever the batch is for.
+  bool adds_noise() const { return drops_out() || trains; }
 
   template <class Op>
   Op& add() {

@@ -44,7 +44,7 @@ struct ImageAugmentationLayer final : Layer {
     return inputs.size();
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
-    if (!builder.drops_out()) return inputs[0];
+    if (!builder.adds_noise()) return inputs[0];
     const ValueId x = builder.with_rows(inputs[0], 1);
     auto& augment = builder.add<AugmentImages>();
     augment.x = x;

@@ -53,7 +53,7 @@ struct DropoutLayer final : Layer {
 
   int64_t output_size(const LayerInputs& inputs) const override { return inputs.size(); }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
-    if (!builder.drops_out() || rate == 0.0) return inputs[0];
+    if (!builder.adds_noise() || rate == 0.0) return inputs[0];
     auto& dropout = builder.add<Dropout>();
     dropout.x = inputs[0];
     dropout.mask = builder.graph().add_like(inputs[0]);
@@ -85,7 +85,7 @@ struct NoiseLayer final : Layer {
   }
 
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
-    if (!builder.drops_out()) return inputs[0];
+    if (!builder.adds_noise()) return inputs[0];
     Graph& graph = builder.graph();
     const ValueId x = from ? builder.with_rows(inputs[0], 1) : inputs[0];
     auto& draw = builder.add<RandomNoise>();

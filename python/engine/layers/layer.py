@@ -389,11 +389,13 @@ def _once(build: Build) -> Build:
 
 
 class Layer(Part, Spec):
-    """Base class of all layers, including custom layers written in NumPy.
+    """Base class of all layers, including custom layers.
 
-    A custom layer creates its weights in `build` with `add_weight` and computes its outputs in `call`. To be
-    trained it also needs `gradient`, which computes gradients: there is no automatic differentiation here, unlike
-    in Keras. Attributes that `call` sets are available in `gradient`, even if a model uses the layer several times.
+    A custom layer creates its weights in `build` with `add_weight`, and computes its outputs in `call`, by operators,
+    `keras.ops`, NumPy and the layers that it has as attributes. `call` is run once with symbols and recorded, so that the core
+    computes and differentiates it. What needs numbers, such as a branch on values, runs in Python in every batch; to be trained,
+    the layer then needs a method `gradient`, which computes gradients. A `gradient` that is written by hand is always
+    used. Attributes that `call` sets are available in it, even if a model uses the layer several times.
 
     Args:
         activity_regularizer: penalty on the outputs, divided by the batch size.
@@ -413,8 +415,6 @@ class Layer(Part, Spec):
         ...         self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones")
         ...     def call(self, inputs):
         ...         return inputs * self.factor
-        ...     def gradient(self, inputs, upstream):
-        ...         return upstream * self.factor, np.sum(upstream * inputs, axis=0)
         >>> Scale()(np.ones((1, 2), "float32")).tolist()
         [[1.0, 1.0]]
     """

@@ -131,7 +131,10 @@ def mean_by_rows(
 
 
 class Loss(Spec):
-    """Base class of all losses. Custom losses override `call` and, for training, `gradient`.
+    """Base class of all losses. Custom losses override `call`.
+
+    `call` is run once with symbols and recorded, so that the core computes and differentiates it. If it needs numbers, such as
+    for a branch on values, training needs a method `gradient` as well, and Python computes the loss of every batch.
 
     Args:
         name: name of the loss; default the name of the class.
@@ -146,8 +149,6 @@ class Loss(Spec):
         >>> class Quartic(losses.Loss):
         ...     def call(self, y_true, y_pred):
         ...         return np.mean((y_pred - y_true) ** 4, axis=-1)
-        ...     def gradient(self, y_true, y_pred):
-        ...         return 4 * (y_pred - y_true) ** 3 / y_pred.shape[-1]
         >>> Quartic()(np.zeros((2, 1)), np.ones((2, 1)))
         1.0
     """
