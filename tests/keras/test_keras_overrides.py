@@ -98,7 +98,7 @@ def test_regularizers() -> None:
 def test_a_penalty_of_ones_own_needs_its_gradient() -> None:
     class Twice(engine.regularizers.L2):
         def __call__(self, x: Any) -> float:
-            return 2 * super().__call__(x)
+            return 2 * float(np.sum(np.square(np.asarray(x))))  # a symbol is no array
 
     model = engine.Sequential([engine.Input((6,)), engine.layers.Dense(2, kernel_regularizer=Twice(0.1))])
     model.compile("sgd", "mse")
@@ -131,7 +131,7 @@ def test_what_layers_ask_themselves() -> None:
 def test_symbols_have_no_numbers() -> None:
     for api in (keras, engine):
         hidden = api.layers.Dense(2)(api.Input((6,)))
-        with pytest.raises(ValueError, match=r"numerical value|has no numbers"):
+        with pytest.raises(ValueError, match=r"numerical value|has no value"):
             np.asarray(hidden)
 
 

@@ -35,8 +35,8 @@ def outside_of_traces() -> Iterator[None]:
         current.reset(token)
 
 
-class NeedsValuesError(TypeError):
-    """A traced function did something that needs numbers."""
+class NeedsValuesError(TypeError, ValueError):
+    """A traced function did something that needs numbers. Keras raises one or the other of these two."""
 
 
 class CannotRecordError(TypeError):

@@ -45,6 +45,15 @@ class Sequential(Model):
 
     _is_chain = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "call" in vars(cls):
+            msg = (
+                f"{cls.__name__} can't have a `call` of its own, as a Sequential calls one layer after the other: derive from Model, "
+                "and make the layers attributes"
+            )
+            raise TypeError(msg)
+
     def __init__(
         self, layers: Sequence[Any] | None = None, trainable: bool = True, name: str | None = None
     ) -> None:
