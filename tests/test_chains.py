@@ -90,10 +90,6 @@ def test_layers_know_their_place() -> None:
             "got 'tr",
         ),
         (type("Own", (keras.Model,), {}), "`inputs` must be what Input"),
-        (
-            lambda: type("Own", (keras.Model,), {"train_step": len}),
-            "Own can't have a `train_step` of its own",
-        ),
     ],
 )
 def test_what_is_no_chain(make: Any, message: str) -> None:
