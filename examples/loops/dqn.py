@@ -12,7 +12,7 @@ from engine import layers, ops
 sys.path.insert(0, str(Path(__file__).parent))
 from cart_pole import CartPole
 
-DISCOUNT, BATCH, RENEWED_EVERY = 0.99, 32, 100
+DISCOUNT, BATCH, RENEWED_EVERY = 0.99, 64, 200
 
 
 def q_network(env):
@@ -26,18 +26,18 @@ def q_network(env):
     )
 
 
-def main(episodes: int = 150) -> float:
+def main(episodes: int = 250) -> float:
     """Trains an agent, and returns the mean reward of its last ten episodes."""
     keras.utils.set_random_seed(3)
     env, rng = CartPole(3), np.random.default_rng(3)
     model, target = q_network(env), q_network(env)
     target.set_weights(model.get_weights())
-    optimizer, loss_fn = keras.optimizers.Adam(1e-3), keras.losses.Huber()
+    optimizer, loss_fn = keras.optimizers.Adam(5e-4), keras.losses.Huber()
     memory, rewards, steps = deque(maxlen=10_000), [], 0
     for episode in range(episodes):
         state, over, total = env.reset(), False, 0.0
         while not over:
-            curiosity = max(0.05, 1.0 - episode / (0.5 * episodes))
+            curiosity = max(0.02, 1.0 - episode / (0.4 * episodes))
             if rng.random() < curiosity:
                 action = int(rng.integers(env.actions))
             else:
@@ -48,7 +48,11 @@ def main(episodes: int = 150) -> float:
             if len(memory) >= 4 * BATCH:
                 chosen = [memory[place] for place in rng.integers(len(memory), size=BATCH)]
                 states, actions, gained, nexts, ends = (np.array(each, "float32") for each in zip(*chosen))
-                aims = gained + DISCOUNT * (1 - ends) * np.max(target(nexts), axis=1)
+                best = np.argmax(model(nexts), axis=1)  # double Q-learning (van Hasselt et al., 2016)
+                aims = (
+                    gained
+                    + DISCOUNT * (1 - ends) * np.take_along_axis(target(nexts), best[:, None], axis=1)[:, 0]
+                )
                 masks = ops.one_hot(actions.astype("int32"), env.actions)
                 with keras.GradientTape() as tape:
                     values = ops.sum(model(states) * masks, axis=1)

@@ -36,7 +36,9 @@ def main(steps: int = 500, batch: int = 64) -> float:
     keras.utils.set_random_seed(2)
     rng = np.random.default_rng(2)
     critic, generator = network(2, 1), network(NOISE, 2)
-    of_critic, of_generator = (keras.optimizers.Adam(2e-3, beta_1=0.5, beta_2=0.9) for _ in range(2))
+    decay = keras.optimizers.schedules.CosineDecay
+    of_critic = keras.optimizers.Adam(decay(5e-3, CRITIC_STEPS * steps), beta_1=0.5, beta_2=0.9)
+    of_generator = keras.optimizers.Adam(decay(5e-3, steps), beta_1=0.5, beta_2=0.9)
     for _ in range(steps):
         for _ in range(CRITIC_STEPS):
             centres = np.where(rng.random((batch, 1)) < 0.5, [[1.0, 0.5]], [[2.0, 1.5]])
