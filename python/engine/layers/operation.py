@@ -136,9 +136,7 @@ class OperationPart(Part):
 
     def _computed(self, *values: Any) -> Any:
         """Returns the results for arrays, by NumPy."""
-        from engine import ops, random
-
-        function = getattr(ops, self.operation, None) or getattr(random, self.operation)
+        function = _function_of(self.operation)
         return function(*filled_slots(self._args, values), **filled_slots(self._kwargs, values))
 
     def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Any:
@@ -239,13 +237,21 @@ class OperationPart(Part):
         return f"<Operation {self.operation}, name={self.name}>"
 
 
+def _function_of(operation: str) -> Any:
+    """Returns the function of arrays that computes an operation."""
+    from engine import activations, losses, ops, random
+
+    package, _, name = operation.rpartition(".")
+    if package:
+        return getattr({"losses": losses, "activations": activations}[package], name)
+    return getattr(ops, name, None) or getattr(random, name)
+
+
 @cache
 def class_of(operation: str) -> type[OperationPart]:
     """Returns the class of an operation, which is named as in Keras."""
-    from engine import ops
-
     name = class_name(operation)
-    module = getattr(getattr(ops, operation, None), "__module__", "engine.random").rpartition(".")[2]
+    module = _function_of(operation).__module__.rpartition(".")[2]
     places = {"_control": "ops.core", "_math": "ops.math", "random": "random.random"}
     saved_as = {"module": f"keras.src.{places.get(module, f'ops.{module}')}", "registered_name": name}
     return type(name, (OperationPart,), {"__module__": __name__, "_saved_as": saved_as})
