@@ -27,7 +27,7 @@ def test_weights_may_be_a_column() -> None:
 
 
 def test_other_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"`y_true` must have the shape of `y_pred`, \(4, 1\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"`y_true` must have the shape of `y_pred`, \(4, 1\), got \(3, 1\)"):
         keras.losses.MeanSquaredError()(Y[:3], P)
     with pytest.raises(ValueError, match=r"got \(4,\)"):
         keras.losses.CategoricalCrossentropy()(Y, np.hstack([P, 1 - P]))

@@ -157,7 +157,8 @@ def test_an_unknown_reduction() -> None:
 
 def test_a_loss_in_a_list_or_dict_of_one(blobs: Blobs) -> None:
     plain, listed = pair(["mse"])
-    _, named = pair({"output": "mse"}, loss_weights=[1.0])
+    named = classifier(metrics=None)
+    named.compile("adam", {named.layers[-1].name: "mse"}, loss_weights=[1.0])
     named.set_weights(plain.get_weights())
     expected = plain.evaluate(blobs.x, blobs.one_hot)
     assert listed.evaluate(blobs.x, blobs.one_hot) == expected == named.evaluate(blobs.x, blobs.one_hot)

@@ -50,7 +50,8 @@ Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
     }
     const LayerInputs inputs = inputs_of(node, i, learning);
     shapes_.push_back(resolved(node.layer->output_shape(inputs), spec_.batch));
-    if (has_sample_axis(shapes_.back(), spec_.batch)) require_size(numbers_per_sample(shapes_.back(), spec_.batch));
+    const bool has_samples = has_sample_axis(shapes_.back(), spec_.batch);
+    sizes_.push_back(has_samples ? require_size(numbers_per_sample(shapes_.back(), spec_.batch)) : 0);
     VariableList variables(variables_, node.shares >= 0 ? &node_variables_[first] : nullptr);
     node.layer->add_variables(variables, inputs.size());
     node_variables_.push_back(variables.take());
@@ -126,8 +127,7 @@ Shape Model::shape_of(int node) const {
 }
 
 int64_t Model::size_of(int node) const {
-  const Shape shape = shape_of(node);
-  return has_sample_axis(shape, spec_.batch) ? numbers_per_sample(shape, spec_.batch) : 0;
+  return node < 0 ? spec_.input_sizes[static_cast<size_t>(Node::kInput - node)] : sizes_[static_cast<size_t>(node)];
 }
 
 int64_t Model::output_size() const {

@@ -85,6 +85,7 @@ class Model {
   Variables variables_;
   std::vector<std::vector<int>> node_variables_;
   std::vector<Shape> shapes_;     // of the output of each node
+  std::vector<int64_t> sizes_;    // its numbers per sample; 0 where it has none for each sample
   std::vector<Shape> arguments_;  // of a function
   int64_t input_size_ = 0;
 };
