@@ -95,9 +95,9 @@ void require_fitting(const graph::Model& model, const TrainingSpec& training, co
     const int64_t own = training.losses[i].target_size;
     const int64_t targets = own != 0 ? own : sparse ? groups : model.output_size(i);
     if ((sparse ? sizes.labels : sizes.outputs) != targets) {
-      throw py::value_error(sparse ? "`y` must be int32 class indices, " + each + "for this loss"
-                                   : "`y` must be float32 (n, " + std::to_string(targets) +
-                                         ") for this loss and model");
+      throw py::value_error(sparse
+                                ? "`y` must be int32 class indices, " + each + "for this loss"
+                                : "`y` must be float32 (n, " + std::to_string(targets) + ") for this loss and model");
     }
     if (sizes.weights != 1 && sizes.weights != groups) {
       throw py::value_error("`sample_weight` must hold 1 or " + std::to_string(groups) + " numbers by sample, got " +

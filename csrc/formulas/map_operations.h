@@ -45,9 +45,10 @@ enum class MapOp : uint8_t {
 };
 
 inline constexpr const char* kMapOpNames[] = {
-    "constant", "samples", "coordinate", "negate", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin",
-    "cos", "tanh", "sigmoid", "softplus", "erf", "erfinv", "floor", "round", "add", "subtract", "multiply", "divide",
-    "power", "remainder", "minimum", "maximum", "atan2", "equal", "less", "less_equal", "select"};
+    "constant", "samples", "coordinate", "negate",   "abs",        "sign",    "exp",      "expm1",     "log",
+    "log1p",    "sqrt",    "sin",        "cos",      "tanh",       "sigmoid", "softplus", "erf",       "erfinv",
+    "floor",    "round",   "add",        "subtract", "multiply",   "divide",  "power",    "remainder", "minimum",
+    "maximum",  "atan2",   "equal",      "less",     "less_equal", "select"};
 inline constexpr int kMapOps = sizeof kMapOpNames / sizeof *kMapOpNames;
 
 /// How many of a, b and c an instruction reads.

@@ -26,7 +26,8 @@ bool equally_large(const Shape& a, const Shape& b);
 bool is_single(const Shape& shape);
 
 /// How many rows of the first axis belong to each sample; 0 where the first axis does not run over samples, or a later
-/// one does. Where all batches have `batch` samples (0: any number), an axis runs over samples if they divide its length.
+/// one does. Where all batches have `batch` samples (0: any number), an axis runs over samples if they divide its
+/// length.
 int64_t rows_per_sample(const Shape& shape, int64_t batch);
 
 /// Whether the first axis runs over samples, once or several times.

@@ -63,7 +63,6 @@ Shape ArrayLayer::output_shape(const LayerInputs& inputs) const {
   return shape;
 }
 
-
 ValueId ArrayLayer::build(Builder& builder, const std::vector<ValueId>& inputs) const {
   std::vector<Array> arrays;
   for (size_t i = 0; i < inputs.size(); ++i) arrays.push_back({builder.array_of(inputs[i]), input_shapes[i]});
@@ -73,7 +72,8 @@ ValueId ArrayLayer::build(Builder& builder, const std::vector<ValueId>& inputs) 
 bool ArrayLayer::joins_samples() const {
   for (size_t i = 0; i < input_shapes.size(); ++i) {
     const Shape& input = input_shapes[i];
-    const bool has_samples = std::any_of(input.begin(), input.end(), [](const Extent& each) { return each.per_sample != 0; });
+    const bool has_samples =
+        std::any_of(input.begin(), input.end(), [](const Extent& each) { return each.per_sample != 0; });
     if (!has_samples) continue;
     if (!has_sample_axis(input, 0) || !has_sample_axis(shape, 0) || !keeps_rows(i)) return true;
   }

@@ -185,7 +185,8 @@ class Assembly {
       const int producer = uses.producer(y_pred);
       const bool shared = std::count_if(graph_->outputs.begin(), graph_->outputs.end(),
                                         [&](const Output& other) { return other.y_pred == y_pred; }) > 1;
-      if (spec.host || spec.traced || spec.from_logits || producer < 0 || uses.reader_count(y_pred) != 0 || shared) continue;
+      if (spec.host || spec.traced || spec.from_logits || producer < 0 || uses.reader_count(y_pred) != 0 || shared)
+        continue;
       const Operation* last = graph_->operations()[static_cast<size_t>(producer)].get();
       if (const auto* row = dynamic_cast<const RowActivation*>(last);
           row && row->activation == Activation::kSoftmax && spec.kind == Loss::kCrossentropy) {
@@ -325,9 +326,9 @@ class Assembly {
   Builder builder_;
   std::vector<ValueId> values_;  // the output of each node
   std::vector<WeightPenalty> penalties_;
-  std::vector<ValueId> logits_;  // by output: what the loss reads in place of y_pred, or kNoValue
-  std::vector<Array> traced_losses_;                 // by output: what a function of the user computed
-  std::vector<std::pair<Array, Array>> seeds_;       // of these, and their gradients
+  std::vector<ValueId> logits_;                 // by output: what the loss reads in place of y_pred, or kNoValue
+  std::vector<Array> traced_losses_;            // by output: what a function of the user computed
+  std::vector<std::pair<Array, Array>> seeds_;  // of these, and their gradients
   std::vector<ValueId> metric_values_;
   size_t forward_count_ = 0;
 };

@@ -60,13 +60,13 @@ class Differentiation {
   Array sum(const std::vector<Array>& terms, const Shape& shape);
 
   Graph& graph_;
-  bool within_ = false;  // whether it is about derivatives within a model
+  bool within_ = false;                                 // whether it is about derivatives within a model
   std::map<ValueId, std::vector<Array>> by_variables_;  // within a model: parts of the derivative by each variable
-  std::vector<bool> wanted_;                         // by value of the forward pass
-  std::vector<std::vector<ValueId>> contributions_;  // by value
-  std::map<int, ValueId> gradients_;                 // by variable: its first gradient, to which others are added
-  std::vector<ValueId> unadded_;                     // further gradients by variables, of the operation visited last
-  std::vector<std::pair<ValueId, ValueId>> unread_;  // within a model: variables and gradients of that operation
+  std::vector<bool> wanted_;                            // by value of the forward pass
+  std::vector<std::vector<ValueId>> contributions_;     // by value
+  std::map<int, ValueId> gradients_;                    // by variable: its first gradient, to which others are added
+  std::vector<ValueId> unadded_;                        // further gradients by variables, of the operation visited last
+  std::vector<std::pair<ValueId, ValueId>> unread_;     // within a model: variables and gradients of that operation
 };
 
 }  // namespace engine::graph

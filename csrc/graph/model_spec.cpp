@@ -64,7 +64,8 @@ Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
     shape_of(node);
   }
   for (const ModelSpec::Output& output : spec_.outputs) {
-    if (!has_sample_axis(shape_of(output.node), spec_.batch)) refuse("an output of a model needs numbers for each sample");
+    if (!has_sample_axis(shape_of(output.node), spec_.batch))
+      refuse("an output of a model needs numbers for each sample");
     row_of(size_of(output.node), output.groups, "an output");
   }
 }

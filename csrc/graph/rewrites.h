@@ -21,8 +21,8 @@ void fold_activation_gradient_into_dense(Graph& graph);
 /// optimizer can step weights while their gradients are in registers
 void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer);
 
-/// dtable = embed_gradient(...), and later a step of the table  ->  embed_step(...), where a gradient of zero leaves a row
-/// as it is, so that only the rows of the batch need a step
+/// dtable = embed_gradient(...), and later a step of the table  ->  embed_step(...), where a gradient of zero leaves a
+/// row as it is, so that only the rows of the batch need a step
 void fold_steps_into_embeddings(Graph& graph, const OptimizerSpec& optimizer);
 
 /// Operations whose results nobody reads disappear.

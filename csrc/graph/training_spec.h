@@ -18,7 +18,7 @@ struct Trace;  // graph/model_spec.h
 enum class Reduction { kMean, kSum, kWeightedMean };
 
 struct LossSpec {
-  bool host = false;                    // the caller computes it
+  bool host = false;                           // the caller computes it
   std::shared_ptr<const graph::Trace> traced;  // a function that a user wrote computes it; null: a formula does
   int64_t target_size = 0;  // numbers in the targets of a sample, where a user's function reads them; 0: as outputs
   Loss kind = Loss::kMeanSquaredError;  // the formula that reads probabilities, whatever `from_logits` says
@@ -74,7 +74,8 @@ struct OptimizerSpec {
 };
 
 struct MetricSpec {
-  /// The mean of one value per row, of a loss per row, or of what a traced function computes for each row; sums that a kernel makes; or all scores with their targets.
+  /// The mean of one value per row, of a loss per row, or of what a traced function computes for each row; sums that a
+  /// kernel makes; or all scores with their targets.
   enum class Kind { kValue, kLoss, kTraced, kSums, kScores };
   Kind kind = Kind::kValue;
   int output = 0;  // number of the model's output that it looks at

@@ -92,11 +92,11 @@ struct RunArguments {
   int64_t batch_size = 1;
   const double* learning_rates = nullptr;  // of batch `first_batch` and those after it
   int64_t first_batch = 0;
-  int64_t first_iteration = 1;  // optimizer step of batch `first_batch`, from 1
+  int64_t first_iteration = 1;              // optimizer step of batch `first_batch`, from 1
   const float* const* arguments = nullptr;  // of a function: contiguous arrays
   float* const* results = nullptr;
-  float* output = nullptr;      // predictions: (rows, numbers of all outputs), contiguous
-  bool finite = false;          // predictions: whether to refuse rows with numbers that are not finite
+  float* output = nullptr;  // predictions: (rows, numbers of all outputs), contiguous
+  bool finite = false;      // predictions: whether to refuse rows with numbers that are not finite
   Totals* totals = nullptr;
   DeviceState* device_state = nullptr;  // of the workspace; null: the device learns nothing from this run
 };

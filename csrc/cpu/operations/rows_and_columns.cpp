@@ -166,7 +166,14 @@ void step_rows(const graph::EmbedGradient& op, const ThreadContext& thread) {
       for (int64_t i = 0; i < x.columns; ++i) {
         const float given = thread.data(op.x)[b * x.ld + i];
         const auto token = static_cast<int64_t>(given > 0.0f ? std::min(given, last) : 0.0f);
-        run({shifted(weights, panel.offset), gradient, panel.width, {token, token + 1}, panel.columns, step, 1.0f, limit});
+        run({shifted(weights, panel.offset),
+             gradient,
+             panel.width,
+             {token, token + 1},
+             panel.columns,
+             step,
+             1.0f,
+             limit});
         std::memset(gradient + token * panel.width + panel.columns.begin, 0, bytes);
       }
     }

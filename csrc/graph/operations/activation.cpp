@@ -54,8 +54,9 @@ bool gradient_code(Activation activation, const ActivationParameters& parameters
   const int z = 0;
   const auto number = [&](double value) { return code.add_constant(static_cast<float>(value)); };
   const auto exponential_linear = [&](float alpha, float rate, float scale) {
-    const int curve = code.add(MapOp::kMultiply, number(static_cast<double>(alpha)),
-                               code.add(MapOp::kExpm1, code.add(MapOp::kMultiply, number(static_cast<double>(rate)), z)));
+    const int curve =
+        code.add(MapOp::kMultiply, number(static_cast<double>(alpha)),
+                 code.add(MapOp::kExpm1, code.add(MapOp::kMultiply, number(static_cast<double>(rate)), z)));
     const int y = code.add(MapOp::kSelect, code.add(MapOp::kLess, number(0.0), z), z, curve);
     code.add(MapOp::kMultiply, number(static_cast<double>(scale)), y);
   };
@@ -116,7 +117,8 @@ bool gradient_code(Activation activation, const ActivationParameters& parameters
       break;
     case Activation::kSquareplus: {
       const int square = code.add(MapOp::kMultiply, z, z);
-      const int root = code.add(MapOp::kSqrt, code.add(MapOp::kAdd, square, number(static_cast<double>(parameters[0]))));
+      const int root =
+          code.add(MapOp::kSqrt, code.add(MapOp::kAdd, square, number(static_cast<double>(parameters[0]))));
       code.add(MapOp::kMultiply, code.add(MapOp::kAdd, z, root), number(0.5));
       break;
     }

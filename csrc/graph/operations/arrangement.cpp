@@ -284,9 +284,8 @@ struct JoinLayer final : ArrayLayer {
     for (const Array& input : inputs) parts.push_back(strided(graph, input));
     const Array y = add_array(graph, shape);
     const Loop loop = row_loop(graph, y);
-    const bool by_row = axis != 0 && std::all_of(parts.begin(), parts.end(), [&](const Array& part) {
-                          return row_loop(graph, part) == loop;
-                        });
+    const bool by_row = axis != 0 && std::all_of(parts.begin(), parts.end(),
+                                                 [&](const Array& part) { return row_loop(graph, part) == loop; });
     auto& join = graph.add<Join>();
     join.parts = parts;
     join.y = y;

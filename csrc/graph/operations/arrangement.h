@@ -9,7 +9,7 @@ namespace engine::graph {
 
 /// y = x: the same numbers in the same order, in another memory layout
 struct Copy final : Operation {
-  Array x, y;  // of one shape
+  Array x, y;          // of one shape
   Loop rows = kWhole;  // the loop over the first axes, where threads may share them
   bool passes_gradient = true;
 

@@ -92,7 +92,8 @@ struct ContractionLayer final : ArrayLayer {
     for (size_t i = 0; i < a.size(); ++i) {
       const size_t in_b = b_letters.find(a_letters[i]);
       require(in_b == std::string::npos || a[i] == b[in_b], "equal letters of a contraction have equal lengths");
-      require(in_b != std::string::npos || has(y_letters, a_letters[i]), "a letter of one operand is one of the output");
+      require(in_b != std::string::npos || has(y_letters, a_letters[i]),
+              "a letter of one operand is one of the output");
     }
     for (const char letter : b_letters) {
       require(has(a_letters, letter) || has(y_letters, letter), "a letter of one operand is one of the output");

@@ -7,8 +7,8 @@
 
 namespace engine::graph {
 
-/// y = sum over the letters that are not in `y_letters` of a b. Each axis has a letter, as in `einsum`. No operand has a
-/// letter twice, every letter of y is one of a or b, and every other letter is one of both.
+/// y = sum over the letters that are not in `y_letters` of a b. Each axis has a letter, as in `einsum`. No operand has
+/// a letter twice, every letter of y is one of a or b, and every other letter is one of both.
 struct Contraction final : Operation {
   Array a, b, y;
   std::string a_letters, b_letters, y_letters;

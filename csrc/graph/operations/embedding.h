@@ -18,8 +18,9 @@ struct Embed final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// dtable[t,n] = sum of dy[b,i,n] over the places (b,i) that hold token t. Where `steps` is set, the optimizer steps the
-/// rows of the tokens in the batch, and neither reads nor writes the others. Only their rows of dtable hold numbers.
+/// dtable[t,n] = sum of dy[b,i,n] over the places (b,i) that hold token t. Where `steps` is set, the optimizer steps
+/// the rows of the tokens in the batch, and neither reads nor writes the others. Only their rows of dtable hold
+/// numbers.
 struct EmbedGradient final : Operation {
   ValueId x = kNoValue, dy = kNoValue, table = kNoValue, dtable = kNoValue;
   bool steps = false;

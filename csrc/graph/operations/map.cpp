@@ -34,10 +34,10 @@ bool shares_columns(const Graph& graph, const std::vector<Array>& inputs, const 
            array.shape[1] == Extent{value.columns, 0};
   };
   return is_batch(y) && std::all_of(inputs.begin(), inputs.end(), [&](const Array& input) {
-    if (is_single(input.shape)) return true;
-    if (input.shape.size() == 1) return input.shape[0] == y.shape[1];
-    return is_batch(input);
-  });
+           if (is_single(input.shape)) return true;
+           if (input.shape.size() == 1) return input.shape[0] == y.shape[1];
+           return is_batch(input);
+         });
 }
 
 using Key = std::tuple<int, int, int, int, int, uint32_t>;
@@ -384,7 +384,7 @@ void fuse(Graph& graph, const Map& first, Map& second, ValueId between) {
   const int result = code.registers() - 1;
   for (int& at : registers) at = at < 0 ? result : at;
   const auto place = [&](int of) {
-    return of < 0 ? -1
+    return of < 0                    ? -1
            : of < second.code.inputs ? registers[static_cast<size_t>(of)]
                                      : of - second.code.inputs + result + 1;
   };
@@ -433,9 +433,9 @@ bool fuse_maps_once(Graph& graph) {
       const int producer = uses.producer(between);
       auto* const first = producer < 0 ? nullptr : dynamic_cast<Map*>(operations[static_cast<size_t>(producer)].get());
       // The same shape without broadcasting, so that each element is computed once.
-      const auto reads_of_second =
-          std::count_if(second->inputs.begin(), second->inputs.end(),
-                        [&](const Array& each) { return each.value == between && each.shape == shape; });
+      const auto reads_of_second = std::count_if(second->inputs.begin(), second->inputs.end(), [&](const Array& each) {
+        return each.value == between && each.shape == shape;
+      });
       const bool fits = first && first->y.shape == second->y.shape && shape == first->y.shape &&
                         uses.reader_count(between) == reads_of_second && !graph.is_output(between) &&
                         first->inputs.size() + second->inputs.size() - 1 <= kMostInputs &&

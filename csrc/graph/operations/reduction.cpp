@@ -17,7 +17,9 @@ std::string text_of(const std::vector<int>& axes) {
   return text;
 }
 
-bool contains(const std::vector<int>& axes, int axis) { return std::find(axes.begin(), axes.end(), axis) != axes.end(); }
+bool contains(const std::vector<int>& axes, int axis) {
+  return std::find(axes.begin(), axes.end(), axis) != axes.end();
+}
 
 Shape without(const Shape& shape, const std::vector<int>& axes) {
   Shape kept;
@@ -38,8 +40,9 @@ std::vector<Operand> Reduce::operands() const {
 
 void Reduce::find_loops(const Graph& graph) {
   const Value& value = graph.value(x.value);
-  by_column = kind == Kind::kSum && x.shape.size() == 2 && axes == std::vector<int>{0} && has_sample_axis(x.shape, graph.batch) &&
-              value.kind == Value::Kind::kBatch && x.shape[1] == Extent{value.columns, 0};
+  by_column = kind == Kind::kSum && x.shape.size() == 2 && axes == std::vector<int>{0} &&
+              has_sample_axis(x.shape, graph.batch) && value.kind == Value::Kind::kBatch &&
+              x.shape[1] == Extent{value.columns, 0};
   const bool keeps_first = !x.shape.empty() && !reduces(0);
   rows = keeps_first && row_loop(graph, x) == row_loop(graph, y) ? row_loop(graph, y) : kWhole;
 }

@@ -14,7 +14,7 @@ struct Reduce final : Operation {
 
   Kind kind = Kind::kSum;
   Array x, y;
-  std::vector<int> axes;  // ascending; the argument of an extreme has one
+  std::vector<int> axes;   // ascending; the argument of an extreme has one
   bool by_column = false;  // whether x is (b, n), and threads share the columns of the sums over b
   Loop rows = kWhole;      // the loop over the first axis of x and y, if the operation keeps it
 

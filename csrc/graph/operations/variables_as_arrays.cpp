@@ -60,8 +60,8 @@ void TracedPenalty::differentiate(Differentiation& gradients) const {
 
 namespace {
 
-/// A weight array. Matrices are stored as such, so that products can read them, unless they are to be flat; all others as
-/// one row.
+/// A weight array. Matrices are stored as such, so that products can read them, unless they are to be flat; all others
+/// as one row.
 struct VariableLayer final : ArrayLayer {
   std::vector<int64_t> lengths;
   bool trainable = true, flat = false;
@@ -175,7 +175,8 @@ struct ReadMaskLayer final : ArrayLayer {
       ones.add_constant(1.0f);
       return add_map(builder.graph(), {}, shape, ones).value;
     }
-    if (mask->rows != numbers_per_sample(shape, builder.batch())) refuse("a mask has a number for each row of its layer");
+    if (mask->rows != numbers_per_sample(shape, builder.batch()))
+      refuse("a mask has a number for each row of its layer");
     return builder.row_mask(mask);
   }
   Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }

@@ -72,8 +72,8 @@ struct RandomArray final : Operation {
 };
 
 /// The losses of all rows of an output, from an array that a traced function computed. losses[b] = values[b], or the
-/// one number where `values` is a single one. seed = the gradient of the batch's loss by `values`: the weight of the row
-/// over what the reduction divides by.
+/// one number where `values` is a single one. seed = the gradient of the batch's loss by `values`: the weight of the
+/// row over what the reduction divides by.
 struct TracedLoss final : Operation {
   int output = 0;
   Array values;
