@@ -427,6 +427,29 @@ def test_the_same_structure_is_compiled_once() -> None:
     assert len(functions._functions) == count
 
 
+def test_results_that_are_kept_hold_no_batches() -> None:
+    a, losses_kept = keras.Variable(3.0), []
+    optimizer = keras.optimizers.SGD(0.1)
+    for _ in range(3):
+        with keras.GradientTape() as tape:
+            loss = ops.mean(ops.square(X * a))
+        optimizer.apply_gradients([(tape.gradient(loss, a), a)])
+        losses_kept.append(loss)
+    assert all(not loss.trace.arguments for loss in losses_kept)
+    total = sum(losses_kept)
+    assert float(total) == pytest.approx(sum(map(float, losses_kept)))
+
+
+def test_a_tape_goes_on_after_a_step_in_its_block() -> None:
+    a, optimizer = keras.Variable(3.0), keras.optimizers.SGD(0.5)
+    with keras.GradientTape() as tape:
+        loss = a * a
+        optimizer.apply_gradients([(tape.gradient(loss, a), a)])
+        after = a * 2.0 + loss
+    assert float(a) == 0.0
+    assert float(after) == 9.0
+
+
 def test_weights_can_be_keys() -> None:
     layer = layers.Dense(3)
     layer(X)

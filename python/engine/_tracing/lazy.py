@@ -184,7 +184,16 @@ class LazyTrace(Trace):
         finally:
             self.waiting = []
             if not self.may_differentiate:
-                traces.discard(self)
+                self._release()
+
+    def _release(self) -> None:
+        """Forgets what was recorded, as all arrays have their numbers, and no tape asks for derivatives."""
+        traces.discard(self)
+        self.entries, self.dtypes, self.arguments, self.inputs = [], [], [], []
+        self._held, self.watched, self.earlier = {}, {}, {}
+        found = open_recorder.get()
+        if found is not None and found.trace is self:
+            found.renew()
 
     def pending(self) -> list[RecordedArray]:
         """The arrays whose numbers wait."""
@@ -233,8 +242,6 @@ def before_change(owners: Iterable[Any] | None = None) -> None:
         trace.evaluate()
         if trace.may_differentiate:
             keep_weights(trace, concerned)
-        else:
-            traces.discard(trace)
         found = open_recorder.get()
         if found is not None and found.trace is trace:
             found.renew()
