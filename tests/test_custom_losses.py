@@ -155,6 +155,14 @@ def test_an_unknown_reduction() -> None:
         losses.Huber(dtype="float64")
 
 
+def test_a_loss_of_ones_own_takes_lists() -> None:
+    class Distance(losses.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=-1)
+
+    assert Distance()([[1, 2]], [[0.5, 4.0]]) == 1.25
+
+
 def test_a_loss_in_a_list_or_dict_of_one(blobs: Blobs) -> None:
     plain, listed = pair(["mse"])
     named = classifier(metrics=None)

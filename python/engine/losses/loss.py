@@ -130,6 +130,14 @@ def mean_by_rows(
     return np.asarray(total / width, np.float32)[()]
 
 
+def _array_of(value: Any) -> Any:
+    """Returns lists of numbers as an array, float32 where they are no integers, and anything else as it is."""
+    if not isinstance(value, (list, tuple)) or holds_symbolic(value):
+        return value
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
 class Loss(Spec):
     """Base class of all losses. Custom losses override `call`.
 
@@ -205,6 +213,7 @@ class Loss(Spec):
         Returns:
             A Python float, or a recorded array while a gradient tape is recording; without reduction a float32 array (n, ...), or (n, 1) if the weights are (n, 1).
         """
+        y_true, y_pred = _array_of(y_true), _array_of(y_pred)
         found = self.call(y_true, y_pred)
         if holds_symbolic(found):
             return formulas.reduced(found, sample_weight, self.reduction, self._kept(y_true, found))
