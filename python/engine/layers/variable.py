@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers
-from engine._base.checks import Shape, flag, integers, label
+from engine._base.checks import Shape, WrongTypeError, choice, flag, integers, label
 from engine._base.promotion import standard
 from engine._base.spec import auto_name
 from engine._core_interface.cpp import Float32, Program
@@ -20,6 +20,17 @@ from engine._tracing.trace import Trace, TracedArray
 from engine.initializers import Constant
 from engine.layers.weight_holders import program_of_weights
 from engine.layers.weights import CustomWeight, Weight, WeightOwner
+
+
+def _numbers_in(value: Any) -> NDArray[Any]:
+    """Returns the values of a variable as an array; an error if they are no numbers, or too large for float32."""
+    try:
+        values = np.array(value)
+        np.asarray(values, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"`initializer` must be numbers, an initializer or its name, got {value!r:.80}: {error}"
+        raise WrongTypeError(msg) from error
+    return values
 
 
 class Variable(CustomWeight):
@@ -77,7 +88,17 @@ class Variable(CustomWeight):
         regularizer: object = None,
         constraint: object = None,
     ) -> None:
-        del autocast, aggregation, synchronization
+        del autocast
+        choice(
+            "none" if aggregation is None else aggregation,
+            "aggregation",
+            ["none", "mean", "sum", "only_first_replica"],
+        )
+        choice(
+            "none" if synchronization is None else synchronization,
+            "synchronization",
+            ["none", "auto", "on_read", "on_write"],
+        )
         title = auto_name("variable") if name is None else label(name)
         if callable(initializer) or isinstance(initializer, str):
             if shape is None:
@@ -86,12 +107,12 @@ class Variable(CustomWeight):
             sizes: Shape = integers(shape, "shape", 1)
             made = initializers.get(initializer)
             values = np.asarray(made(sizes)).reshape(sizes)
-            kind = standard(dtype or "float32")
+            kind = standard("float32" if dtype is None else dtype)
         else:
-            values = np.array(initializer)
+            values = _numbers_in(initializer)
             sizes, made = values.shape, Constant(np.asarray(values, np.float32))
             usual = {"f": "float32", "i": "int32", "u": "int32"}.get(values.dtype.kind, values.dtype.name)
-            kind = standard(dtype or usual)
+            kind = standard(usual if dtype is None else dtype)
             if shape is not None and tuple(shape) != sizes:
                 msg = f"`shape` is {tuple(shape)}, but the values have the shape {sizes}"
                 raise ValueError(msg)
