@@ -33,8 +33,9 @@ struct LargeAngle {
     const int32_t b = Number<float>::bits(x);
     const uint32_t m = (static_cast<uint32_t>(b) & 0x7fffffu) | 0x800000u;
     const int32_t exponent = ((b >> 23) & 0xff) - 150;  // |x| = m 2^exponent
-    if (exponent > 104) {
-      rest = x - x;  // of infinity
+    // Infinity and NaN, or a number in another lane than the large ones, whose result nobody uses.
+    if (exponent < -6 || exponent > 104) {
+      rest = x - x;
       n = 0;
       return;
     }
