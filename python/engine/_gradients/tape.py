@@ -273,7 +273,7 @@ class GradientTape:
             experimental_use_pfor: Ignored, in the same way.
 
         Returns:
-            An array of the shape (n, *target.shape[1:], *source.shape[1:]).
+            An array of the shape `(n, *target.shape[1:], *source.shape[1:])`.
         """
         from engine import ops
 
