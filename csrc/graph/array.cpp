@@ -117,7 +117,7 @@ ValueId laid_out_as_array(Graph& graph, const Array& array, const Shape& shape) 
 }
 
 ValueId laid_out_like(Graph& graph, const Array& array, ValueId like) {
-  const Value& from = graph.value(array.value);
+  const Value from = graph.value(array.value);  // a copy, since values that are added move the others
   const Value to = graph.value(like);
   if (to.kind == Value::Kind::kArray) {
     if (from.kind == Value::Kind::kArray) return array.value;
