@@ -358,11 +358,11 @@ def _total(targets: Sequence[RecordedArray], factors: Sequence[Any]) -> TracedAr
         each if factor is None else each * factor for each, factor in zip(targets, factors, strict=True)
     ]
     if len(scaled) == 1:
-        return scaled[0]  # type: ignore[no-any-return]
+        return scaled[0]  # type: ignore[no-any-return] # a symbol
     total = scaled[0].sum()
     for each in scaled[1:]:
         total = total + each.sum()
-    return total  # type: ignore[no-any-return]
+    return total  # type: ignore[no-any-return] # a symbol
 
 
 handlers["tape"] = GradientTape

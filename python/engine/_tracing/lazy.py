@@ -423,11 +423,11 @@ class RecordedArray(TracedArray):
         layer: Any, inputs: Sequence[TracedArray], mode: bool | None, given: Any
     ) -> tuple[TracedArray, ...]:
         trace: Any = trace_for(inputs) or LazyTrace()
-        return trace.called(layer, [as_recorded(each, trace) for each in inputs], mode, given)  # type: ignore[no-any-return]
+        return trace.called(layer, [as_recorded(each, trace) for each in inputs], mode, given)  # type: ignore[no-any-return] # symbols
 
     def stopped(self) -> RecordedArray:
         """Returns the same numbers, through which no derivative is computed."""
-        return self.trace.add("stop_gradient", (self,), self.extents, self.dtype)  # type: ignore[return-value]
+        return self.trace.add("stop_gradient", (self,), self.extents, self.dtype)  # type: ignore[return-value] # of this trace
 
 
 def trace_for(values: Any) -> LazyTrace | None:
