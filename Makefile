@@ -20,12 +20,13 @@ REPAIR := $(if $(filter Darwin,$(shell uname)),delocate-wheel,auditwheel repair)
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard LICENSE README.md) \
 	$(shell find python csrc tests/cpp/bindings -name __pycache__ -prune -o -name '.*' -prune -o -print)
 
-.PHONY: help mnist test test-keras test-kernels test-arm64 sanitize lint docs bench strict sdist wheel clean
+.PHONY: help mnist test test-keras fuzz test-kernels test-arm64 sanitize lint docs bench strict sdist wheel clean
 
 help:
 	@echo 'make mnist   train the textbook network on MNIST; ARGS="--seed 1 --epochs 5" go to "engine mnist"'
 	@echo 'make test    run the tests; ARGS="-k dense" go to pytest'
 	@echo 'make test-keras   compare with real Keras, on JAX'
+	@echo 'make fuzz    compare the values and gradients of 1,000 random functions with JAX'
 	@echo 'make test-kernels   compare the bits of every instruction set, without Python'
 	@echo 'make test-arm64     the same for arm64, cross-compiled and emulated'
 	@echo 'make sanitize   run tests with the sanitizers of Clang; needs its libomp'
@@ -48,6 +49,9 @@ test: $(VENV)/installed-test
 # Two processes, as most of the time is that of the compiler XLA, which uses one core.
 test-keras: $(VENV)/installed-keras
 	@$(BIN)/python -m pytest tests/keras -n 2 $(ARGS)
+
+fuzz: $(VENV)/installed-keras
+	@RANDOM_FUNCTIONS=1000 $(BIN)/python -m pytest tests/keras/test_keras_random_functions.py -n 2 $(ARGS)
 
 bench: $(VENV)/installed-bench
 	@$(BIN)/python -m bench $(ARGS)
