@@ -81,17 +81,21 @@ class _Merging(Layer):
     def _of_arrays(self, inputs: Sequence[Any]) -> Tensor:
         rows = self._checked_arrays(inputs)
         samples = [each.shape[1:] for each in rows]
-        (shape,) = self._output_shapes_for(samples)
         self._build_for_inputs(samples)
-        joined = np.concatenate([each.reshape(len(each), -1) for each in rows], axis=1)
-        reads = {"inputs": [-1 - number for number in range(len(rows))]}
-        operations: list[Operation] = [{**self._operation_for(samples), **reads}]
-        program = build([math.prod(sample) for sample in samples], operations, [])
-        outputs = program.predict(joined, None, False, False, 0).reshape(len(joined), *shape)
+        outputs = self._merged(rows, samples)
         if self.activity_regularizer is not None:
             self._note_penalty(outputs)
         mask = self.compute_mask(None, [mask_of(each) for each in inputs])
         return outputs.view(Tensor).masked(mask)
+
+    def _merged(self, rows: Sequence[NDArray[Any]], samples: Sequence[Shape]) -> NDArray[np.float32]:
+        """Returns the outputs for float32 arrays whose samples have the shapes `samples`, computed by the core."""
+        joined = np.concatenate([each.reshape(len(each), -1) for each in rows], axis=1)
+        reads = {"inputs": [-1 - number for number in range(len(rows))]}
+        operations: list[Operation] = [{**self._operation_for(samples), **reads}]
+        program = build([math.prod(sample) for sample in samples], operations, [])
+        outputs = program.predict(joined, None, False, False, 0)
+        return outputs.reshape(len(joined), *self._merged_shape(samples))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Returns the shape of the outputs.
@@ -240,16 +244,10 @@ class _Formula(_Merging):
         """Never called, as the formula is recorded."""
         raise NotImplementedError
 
-    def _of_arrays(self, inputs: Sequence[Any]) -> Tensor:
-        rows = self._checked_arrays(inputs)
-        samples = [each.shape[1:] for each in rows]
-        self._merged_shape(samples)
-        self._build_for_inputs(samples)
-        outputs = np.asarray(self._merge(rows), np.float32)
-        if self.activity_regularizer is not None:
-            self._note_penalty(outputs)
-        mask = self.compute_mask(None, [mask_of(each) for each in inputs])
-        return outputs.view(Tensor).masked(mask)
+    def _merged(self, rows: Sequence[NDArray[Any]], samples: Sequence[Shape]) -> NDArray[np.float32]:
+        """Returns the outputs for float32 arrays, computed by the functions of `engine.ops`."""
+        del samples
+        return np.asarray(self._merge(list(rows)), np.float32)
 
 
 class _Elementwise(_Formula):
@@ -300,10 +298,10 @@ class Add(_Elementwise):
         del samples
         return AddOperation(kind="add")
 
-    def _of_arrays(self, inputs: Sequence[Any]) -> Tensor:
-        if len({np.shape(each)[1:] for each in inputs}) > 1:
-            return super()._of_arrays(inputs)
-        return _Merging._of_arrays(self, inputs)
+    def _merged(self, rows: Sequence[NDArray[Any]], samples: Sequence[Shape]) -> NDArray[np.float32]:
+        """Returns the sum; inputs of one shape are added by the core."""
+        one_shape = all(sample == samples[0] for sample in samples)
+        return _Merging._merged(self, rows, samples) if one_shape else super()._merged(rows, samples)
 
 
 @register()
