@@ -99,22 +99,31 @@ def test_verbose_prints_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.startswith("Exported model 'sequential")
 
 
-class Own(keras.layers.Layer):
+class WithGradient(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         return inputs * 2
 
-
-class OwnWithWeights(Own):
-    def build(self, input_shape: Any) -> None:
-        self.factor = self.add_weight((2,))
+    def gradient(self, inputs: Any, upstream: Any) -> Any:
+        return upstream * 2
 
 
-@pytest.mark.parametrize("layer", [Own, OwnWithWeights])
+class OfValues(keras.layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        return inputs if float(inputs[0, 0]) > 0 else -inputs
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [(WithGradient, "without a `gradient`"), (OfValues, r"test_export.py:\d+: .*float\(\) of it")],
+)
 @pytest.mark.parametrize("suffix", ["onnx", "h"])
-def test_layers_in_python_are_refused(layer: type[Own], suffix: str, tmp_path: Path) -> None:
+def test_layers_that_python_computes_are_refused(
+    layer: type[keras.layers.Layer], reason: str, suffix: str, tmp_path: Path
+) -> None:
     model = keras.Sequential([keras.Input((2,)), layer(name="mine")])
     with pytest.raises(
-        ValueError, match=r"layer 'mine' \(Own\w*\) computes its outputs in Python.*make it of layers"
+        ValueError,
+        match=rf"layer 'mine' \({layer.__name__}\) computes its outputs in Python in every batch.*{reason}",
     ):
         model.export(tmp_path / f"m.{suffix}")
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine._base.promotion import as_array
 from engine._tracing.code import Code, Term
 from engine._tracing.extents import Extent, Extents, full_shape, sample_shape, text_of
-from engine._tracing.symbolic import BatchLength, Symbolic, current, handlers, length
+from engine._tracing.symbolic import BatchLength, Symbolic, current, handlers, length, line_of_user
 
 
 class Input(NamedTuple):
@@ -48,6 +48,12 @@ class Node(NamedTuple):
     inputs: tuple[View, ...]
     shape: Extents
     fields: Mapping[str, Any]
+    line: str = ""
+    """Where the user's code called it, of kinds that other programs may lack."""
+
+
+# The kinds of nodes that can't be written in every format.
+_RARE = frozenset(("random", "gradients"))
 
 
 class Use(NamedTuple):
@@ -94,7 +100,8 @@ class Trace:
         self, kind: str, inputs: Sequence[TracedArray], shape: Extents, dtype: str, **fields: Any
     ) -> TracedArray:
         """Appends a node, and returns its output."""
-        self.entries.append(Node(kind, tuple(each.view for each in inputs), tuple(shape), fields))
+        line = line_of_user() if kind in _RARE else ""
+        self.entries.append(Node(kind, tuple(each.view for each in inputs), tuple(shape), fields, line))
         return self.symbol(self, Computed(len(self.entries) - 1), tuple(shape), dtype)
 
     def use(

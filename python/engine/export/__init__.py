@@ -8,11 +8,19 @@ from typing import Any, NamedTuple
 
 from engine._base.checks import nearest, path_of
 from engine.export.c_format import write_c
-from engine.export.graph import Graph, Parts, graph_of
+from engine.export.graph import Graph, Parts, graph_of, is_written_whole
 from engine.export.onnx_format import write_onnx
 from engine.export.torch_states import from_torch_state_dict, to_torch_state_dict
 
-__all__ = ["Graph", "Parts", "destination", "from_torch_state_dict", "graph_of", "to_torch_state_dict"]
+__all__ = [
+    "Graph",
+    "Parts",
+    "destination",
+    "from_torch_state_dict",
+    "graph_of",
+    "is_written_whole",
+    "to_torch_state_dict",
+]
 
 
 class ExportFormat(NamedTuple):

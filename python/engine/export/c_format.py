@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from engine._base.atomic_files import replacing
 from engine._base.checks import Shape
 from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, __version__
+from engine.export.arrays import is_array_step
+from engine.export.c_arrays import can_replace, write_array_step
 from engine.export.c_functions import ACTIVATIONS
 from engine.export.c_memory import Place, planned
 from engine.export.c_writer import (
@@ -23,7 +26,8 @@ from engine.export.c_writer import (
     shape_in_comment,
     with_constants,
 )
-from engine.export.graph import Graph, Step, loops_of
+from engine.export.graph import Graph, loops_of
+from engine.export.step import Step
 
 
 def _dense(c: CWriter, step: Step, y: str, x: str) -> None:
@@ -349,6 +353,13 @@ def _described(inputs: Sequence[_Array], outputs: Sequence[_Array]) -> str:
     return " for ".join(ends)
 
 
+def _may_replace(step: Step, reads: Sequence[int]) -> bool:
+    """Whether the output of a step may lie in the memory of its first input."""
+    if is_array_step(step):
+        return step.kind == "map" and can_replace(step, reads)
+    return OPERATIONS[step.kind].in_place
+
+
 def _write_body(c: CWriter, graph: Graph, inputs: Sequence[str], outputs: Sequence[str]) -> int:
     """Writes the statements of a prediction, and returns how many numbers of scratch memory it needs.
 
@@ -358,7 +369,8 @@ def _write_body(c: CWriter, graph: Graph, inputs: Sequence[str], outputs: Sequen
         inputs: the names of its inputs.
         outputs: the names of its outputs.
     """
-    plan = planned(graph, {kind for kind, emission in OPERATIONS.items() if emission.in_place})
+    plan = planned(graph, _may_replace)
+    steps = graph.steps
     parts = [f"part_{number}" for number in range(len(plan.parts))]
     for name, offset in zip(parts, plan.parts, strict=True):
         c.statements.append(f"float *const {name} = scratch{f' + {offset}' if offset else ''};")
@@ -366,17 +378,27 @@ def _write_body(c: CWriter, graph: Graph, inputs: Sequence[str], outputs: Sequen
 
     def name_of(number: int) -> str:
         kind, place = plan.places[number]
-        return arrays[kind][place]
+        if kind != "constant":
+            return arrays[kind][place]
+        ((name, array),) = steps[place].arrays.items()
+        return c.array(array, name, steps[place].constants.get("owner")) if array.size else ""
 
     at = 0
     for stage in graph.stages:
         c.begin(stage)
         for step in stage.steps:
-            OPERATIONS[step.kind].write(c, step, name_of(at), *map(name_of, step.reads))
+            names = () if step.kind == "constants" else tuple(map(name_of, (at, *step.reads)))
+            write = write_array_step if is_array_step(step) else OPERATIONS[step.kind].write
+            if names:
+                write(c, step, *names)
             at += 1
     for number, output in enumerate(graph.outputs):
         if plan.places[output.value] != Place("output", number):
             c.loop({"i": math.prod(output.shape)}, f"{outputs[number]}[i] = {name_of(output.value)}[i];")
+    body = "\n".join(c.statements)
+    for name in inputs:
+        if not re.search(rf"\b{name}\b", body):
+            c.statements.append(f"(void){name};")
     if not plan.size:
         c.statements.append("(void)scratch;")
     return max(plan.size, 1)

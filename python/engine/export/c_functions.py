@@ -200,6 +200,30 @@ static inline void @embed(const float *x, const float *table, float *y, long cou
     }
 }
 """,
+    "remainder": """\
+/* a - b floor(a / b), with the sign of b */
+static inline float @remainder(float a, float b)
+{
+    const float rest = fmodf(a, b);
+    return rest != 0.0f && (rest < 0.0f) != (b < 0.0f) ? rest + b : rest;
+}
+""",
+    "erfinv": """\
+/* the inverse of erf (M. Giles, "Approximating the erfinv function", 2012) */
+static inline float @erfinv(float x)
+{
+    static const float centre[9] = {2.81022636e-08f, 3.43273939e-07f, -3.5233877e-06f, -4.39150654e-06f, 0.00021858087f,
+                                    -0.00125372503f, -0.00417768164f, 0.246640727f, 1.50140941f};
+    static const float tail[9] = {-0.000200214257f, 0.000100950558f, 0.00134934322f, -0.00367342844f, 0.00573950773f,
+                                  -0.0076224613f, 0.00943887047f, 1.00167406f, 2.83297682f};
+    const float w = -logf((1.0f - x) * (1.0f + x));
+    const float z = w < 5.0f ? w - 2.5f : sqrtf(w) - 3.0f;
+    const float *factors = w < 5.0f ? centre : tail;
+    float sum = factors[0];
+    for (int i = 1; i < 9; ++i) sum = sum * z + factors[i];
+    return fabsf(x) == 1.0f ? x * INFINITY : sum * x;
+}
+""",
     "dot": """\
 /* y (a's outer, a's inner, b's outer, b's inner) = sums of products along the axes between outer and inner; if normalized,
    with the numbers along such an axis divided by the root of their sum of squares, at least 1e-7 */

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from engine.export.graph import Graph, Step
+from engine.export.graph import Graph
+from engine.export.step import Step
 
 
 class Place(NamedTuple):
-    """The memory of a value: `kind` is "input", "output" or "scratch", and `number` says which of them."""
+    """The memory of a value: `kind` is "input", "output", "scratch" or "constant", and `number` says which of them."""
 
     kind: str
     number: int
@@ -44,12 +45,16 @@ class _Buffer(NamedTuple):
         return self.begin <= other.end and other.begin <= self.end
 
 
-def planned(graph: Graph, in_place: Collection[str]) -> Plan:
+InPlace = Callable[[Step, Sequence[int]], bool]
+"""Whether the output of a step may replace its first input. The second argument are the values that it reads."""
+
+
+def planned(graph: Graph, in_place: InPlace) -> Plan:
     """Returns the memory of a prediction.
 
     Args:
         graph: the model.
-        in_place: the kinds of steps whose output may replace their first input.
+        in_place: says whether the output of a step may replace its first input, if both have one size.
     """
     steps = graph.steps
     origins = _origins(steps)
@@ -57,9 +62,12 @@ def planned(graph: Graph, in_place: Collection[str]) -> Plan:
     buffers = _buffers(steps, origins, outputs, in_place)
     owners = {value: buffer for buffer in buffers for value in buffer.values}
     places = {-1 - number: Place("input", number) for number in range(len(graph.inputs))}
+    places |= {
+        number: Place("constant", number) for number, step in enumerate(steps) if step.kind == "constants"
+    }
     inside = {id(buffer) for buffer in buffers}
     for number, value in enumerate(outputs):
-        if value >= 0 and id(owners[value]) in inside:  # the second output of one value is a copy
+        if value in owners and id(owners[value]) in inside:  # the second output of one value is a copy
             inside.discard(id(owners[value]))
             places |= dict.fromkeys(owners[value].values, Place("output", number))
     scratch = [buffer for buffer in buffers if id(buffer) in inside]
@@ -77,13 +85,13 @@ def _origins(steps: Sequence[Step]) -> dict[int, int]:
     """Returns for each step that changes nothing the value that it passes on."""
     origins: dict[int, int] = {}
     for number, step in enumerate(steps):
-        if step.kind == "identity":
+        if step.kind in ("identity", "reshape"):
             origins[number] = origins.get(step.reads[0], step.reads[0])
     return origins
 
 
 def _buffers(
-    steps: Sequence[Step], origins: dict[int, int], outputs: Sequence[int], in_place: Collection[str]
+    steps: Sequence[Step], origins: dict[int, int], outputs: Sequence[int], in_place: InPlace
 ) -> list[_Buffer]:
     """Returns the memory of all values but inputs; a value replaces the one that is read for the last time, if it can."""
     reads = [[origins.get(each, each) for each in step.reads] for step in steps]
@@ -92,10 +100,12 @@ def _buffers(
         last |= dict.fromkeys(read, number)
     last |= dict.fromkeys(outputs, len(steps))
     found, owners = list[_Buffer](), dict[int, int]()
-    for number, (step, (first, *_)) in enumerate(zip(steps, reads, strict=True)):
-        if number in origins:
+    for number, (step, read) in enumerate(zip(steps, reads, strict=True)):
+        if number in origins or step.kind == "constants":
             continue
-        if step.kind in in_place and first >= 0 and last[first] == number and steps[first].size == step.size:
+        first = read[0] if read else -1
+        replaces = first in owners and last[first] == number and steps[first].size == step.size
+        if replaces and in_place(step, read):
             owner = owners[number] = owners[first]
             values = [*found[owner].values, number]
             found[owner] = found[owner]._replace(values=values, end=last[number])

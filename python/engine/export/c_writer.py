@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from engine._base.checks import Shape
 from engine._base.spec import free_name
 from engine.export.c_functions import FUNCTIONS
-from engine.export.graph import Stage, Step
+from engine.export.graph import Stage
+from engine.export.step import Step
 
 # The name of an array begins with so many characters of the name of a layer, an input or an output.
 KEPT = 40
@@ -36,18 +37,25 @@ class CWriter:
         self._functions: list[str] = []
         self._same: dict[str, list[str]] = {}  # for each wanted name the names that arrays got instead
         self._taken = {*FUNCTIONS, "predict", "test", *reserved}
-        self._layer = ""
+        self._layer = self.stage = ""
 
     def begin(self, stage: Stage) -> None:
         """Begins the statements of a layer, whose name the next arrays get."""
-        self._layer = identifier(stage.layer[:KEPT]) or "layer"
+        self._layer, self.stage = identifier(stage.layer[:KEPT]) or "layer", stage.layer
         given = " and ".join(map(shape_in_comment, stage.input_shapes))
-        shapes = f"{given} to {shape_in_comment(stage.shape)}"
+        shapes = f"{given} to {shape_in_comment(stage.shape)}" if given else shape_in_comment(stage.shape)
         self.statements.append(f"/* {harmless(stage.layer)} ({harmless(stage.kind)}): {shapes} */")
 
-    def array(self, array: NDArray[Any], name: str) -> str:
-        """Adds a constant array of the layer and returns its name in the header."""
-        wanted = f"{self._layer}_{name}"
+    def array(self, array: NDArray[Any], name: str, owner: str | None = None) -> str:
+        """Adds a constant array and returns its name in the header.
+
+        Args:
+            array: the numbers.
+            name: the end of its name.
+            owner: the name of its layer; default the current one.
+        """
+        layer = self._layer if owner is None else identifier(owner[:KEPT]) or "layer"
+        wanted = f"{layer}_{identifier(name) or 'weight'}"
         same = self._same.setdefault(wanted, [])
         known = [taken for taken in same if np.array_equal(self._arrays[taken], array)]
         if known:  # another use of the layer has added it
@@ -63,12 +71,32 @@ class CWriter:
         self._functions.append(function)
         self.statements.append(f"{self.prefix}_{function}({', '.join(map(str, arguments))});")
 
+    def use(self, function: str) -> None:
+        """Notes that one of FUNCTIONS is called in an expression."""
+        self._functions.append(function)
+
     def loop(self, counts: Mapping[str, int], *statements: str) -> None:
         """Adds statements within nested loops, one for each name and count, the first outermost."""
-        for depth, (name, count) in enumerate(counts.items()):
-            self.statements.append(f"{_INDENT * depth}for (long {name} = 0; {name} < {count}; ++{name}) {{")
-        self.statements.extend(f"{_INDENT * len(counts)}{statement}" for statement in statements)
-        self.statements.extend(f"{_INDENT * depth}}}" for depth in reversed(range(len(counts))))
+        block = not counts and len(statements) > 1  # so that names within it are its own
+        self.statements.extend(
+            ["{", *(f"{_INDENT}{each}" for each in statements), "}"]
+            if block
+            else self.nested(counts, *statements)
+        )
+
+    @staticmethod
+    def nested(counts: Mapping[str, int], *statements: str) -> list[str]:
+        """Returns statements within nested loops."""
+        lines = list(statements)
+        for name, count in reversed([*counts.items()]):
+            head = f"for (long {name} = 0; {name} < {count}; ++{name})"
+            lines = [f"{head} {{", *(f"{_INDENT}{line}" for line in lines), "}"]
+        return lines
+
+    def added(self, name: str, term: str) -> str:
+        """Returns the statement that adds a term to the sum `name`, which has two numbers."""
+        self.use("add")
+        return f"{self.prefix}_add({name}, {term});"
 
     def each(self, formula: str, x: str, y: str, count: int) -> None:
         """Adds a loop `y = formula` over `count` numbers; the formula contains `x`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,38 +20,14 @@ from numpy.typing import NDArray
 from engine._base.checks import Shape, filled
 from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, Operation, Program
+from engine._tracing.extents import FullShape
+from engine._tracing.recordings import lowered_node
+from engine.export.arrays import PASSING, array_step, for_one_sample, is_array_step, weight_step
+from engine.export.rewrites import rewritten
+from engine.export.step import Step
 from engine.layers import InputLayer, Layer
-from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
-
-
-class Step(NamedTuple):
-    """One operation of a prediction.
-
-    Args:
-        kind: "dense", "take", "mean", "max", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit",
-            "identity", the name of a merging operation or an activation's name in the core; or "row_mask", whose value
-            is a mask for "masked_mean": 1 for rows that have a number other than `value`, else 0.
-        groups: the number of rows in a sample.
-        width: numbers in a row of the (first) input.
-        units: numbers in a row of the output.
-        constants: the constants of the formula by name; those of an activation are under `parameters`.
-        arrays: weights, and numbers for each column, by name.
-        reads: the numbers of the values that it reads.
-    """
-
-    kind: str
-    groups: int
-    width: int
-    units: int
-    constants: Mapping[str, Any]
-    arrays: Mapping[str, Float32]
-    reads: tuple[int, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """How many numbers its value has."""
-        return self.groups * self.units
+from engine.layers.nodes import MaskLeaf, NodeLeaf, PenaltyLeaf, WeightsLeaf
 
 
 class Stage(NamedTuple):
@@ -107,13 +83,25 @@ _DIFFERENT, _STEP = 1009, 617
 _EXAMPLE = 40
 
 
+class Owner(Protocol):
+    """A layer, with its name and the name of its class."""
+
+    @property
+    def name(self) -> str:
+        """The name, with those of the models and layers around it."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the class."""
+
+
 class Parts(NamedTuple):
     """The parts of a model for an export.
 
     Args:
         starts: its input layers.
-        parts: its layers, and the models among them, in the order in which they compute, once for each use.
-        leaves: the layers alone, without the models around them, in the same order.
+        leaves: its layers in the order in which they compute, once for each use, and the nodes that functions recorded.
+        owners: the layer that each of `leaves` belongs to.
         reads: for each of `leaves` the numbers of the leaves whose outputs it reads; negative ones are inputs.
         outputs: the numbers of the leaves whose outputs are those of the model.
         tokens: for each input the number of different indices, if it is indices; else None.
@@ -122,8 +110,8 @@ class Parts(NamedTuple):
     """
 
     starts: Sequence[InputLayer]
-    parts: Sequence[Part]
     leaves: Sequence[Layer]
+    owners: Sequence[Owner]
     reads: Sequence[Sequence[int]]
     outputs: Sequence[int]
     tokens: Sequence[int | None]
@@ -140,7 +128,7 @@ def graph_of(name: str, parts: Parts, program: Program) -> Graph:
         program: the program of the model.
 
     Raises:
-        ValueError: if the length of samples is not fixed, a layer is written in Python, or weights aren't finite.
+        ValueError: if the length of samples is not fixed, Python computes a layer in every batch, or weights aren't finite.
     """
     for start in parts.starts:
         if None in start.sample_shape:
@@ -151,22 +139,43 @@ def graph_of(name: str, parts: Parts, program: Program) -> Graph:
                 "weights are the same"
             )
             raise ValueError(msg)
+    found = _Stages(parts)
+    samples, expected = _checked_samples(parts, program)
     inputs = [
-        Input(given or "inputs", start.dtype, start.sample_shape, _sample(start.sample_shape, tokens))
-        for given, start, tokens in zip(parts.input_names, parts.starts, parts.tokens, strict=True)
+        Input(given or "inputs", start.dtype, start.sample_shape, sample)
+        for given, start, sample in zip(parts.input_names, parts.starts, samples, strict=True)
     ]
-    stages, values = _stages_of(parts)
-    shapes = [stage.shape for stage in stages]
     names = parts.output_names or [
-        inputs[-1 - number].name if number < 0 else stages[number].name for number in parts.outputs
+        inputs[-1 - number].name if number < 0 else found.name_of(number) for number in parts.outputs
     ]
-    expected = program.predict(np.concatenate([each.sample for each in inputs])[np.newaxis])[0]
+    steps, values = rewritten([stage.steps for stage in found.stages], found.outputs)
+    stages = [stage._replace(steps=own) for stage, own in zip(found.stages, steps, strict=True) if own]
     outputs = list[Output]()
-    for number, given in zip(parts.outputs, names, strict=True):
-        shape = inputs[-1 - number].shape if number < 0 else shapes[number]
-        found, expected = np.split(expected, [math.prod(shape)])
-        outputs.append(Output(given, shape, number if number < 0 else values[number], found))
+    for number, given, value in zip(parts.outputs, names, values, strict=True):
+        shape = inputs[-1 - number].shape if number < 0 else found.shapes[number]
+        numbers, expected = np.split(expected, [math.prod(shape)])
+        outputs.append(Output(given, shape, value, numbers))
     return Graph(name or "model", inputs, stages, outputs)
+
+
+def _checked_samples(parts: Parts, program: Program) -> tuple[list[Float32], Float32]:
+    """Returns a sample of each input, and all outputs for them, which are numbers if that can be had."""
+    shapes = [start.sample_shape for start in parts.starts]
+    tokens = list(parts.tokens)
+    for leaf, reads in zip(parts.leaves, parts.reads, strict=True):
+        if isinstance(leaf, NodeLeaf) and leaf.node.kind == "gather":
+            origin, rows = reads[1], leaf.node.inputs[0][1][leaf.node.fields["batch_axes"]].known or 1
+            while origin >= 0 and parts.leaves[origin].name in PASSING:
+                origin = parts.reads[origin][0]
+            if origin < 0:
+                tokens[-1 - origin] = min(rows, tokens[-1 - origin] or rows)
+    samples = [_sample(shape, count) for shape, count in zip(shapes, tokens, strict=True)]
+    for change in (np.copy, np.abs, np.zeros_like, np.ones_like):
+        changed = [np.asarray(change(sample), np.float32) for sample in samples]
+        expected = program.predict(np.concatenate(changed)[np.newaxis])[0]
+        if np.isfinite(expected).all():
+            break
+    return changed, expected
 
 
 def _sample(shape: Shape, tokens: int | None) -> Float32:
@@ -176,46 +185,157 @@ def _sample(shape: Shape, tokens: int | None) -> Float32:
     return sample if tokens is not None else (sample - _DIFFERENT // 2) / np.float32(_DIFFERENT // 2)
 
 
-def _stages_of(parts: Parts) -> tuple[list[Stage], list[int]]:
-    """Returns the stages of all layers, and the number of the value that each of them has as its output."""
-    reserved = dict(zip(parts.output_names or (), parts.outputs, strict=False))
-    # Layers may have empty names, which ONNX forbids.
-    named = [
-        name or type(leaf).__name__.lower()
-        for name, leaf in zip(_names_of_leaves(parts.parts), parts.leaves, strict=True)
-    ]
-    masks = _Masks(parts)
-    stages, values, free = list[Stage](), list[int](), _free_names(named, reserved)
-    count = 0
-    for number, (layer, reads) in enumerate(zip(parts.leaves, parts.reads, strict=True)):
-        shapes = [parts.starts[-1 - each].sample_shape if each < 0 else stages[each].shape for each in reads]
-        (shape,) = layer._output_shapes_for(shapes)
-        read = tuple(each if each < 0 else values[each] for each in reads)
-        steps = list[Step]()
-        for step in masks.around(number, _steps_of(layer, shapes, masks.shape_before(number, stages))):
-            if step.kind == "row_mask":  # the step after it reads the same
-                masks.values[number] = count + len(steps)
-                steps.append(step._replace(reads=read))
-                continue
-            mask = masks.values[masks.before[number]] if step.kind == "masked_mean" else None
-            steps.append(step._replace(reads=read if mask is None else (*read, mask)))
-            read = (count + len(steps) - 1,)
-        if not steps:
-            size = math.prod(shape)
-            steps.append(Step("identity", 1, size, size, {}, {}, read))
-        count += len(steps)
-        values.append(count - 1)
-        stages.append(Stage(next(free), named[number], type(layer).__name__, shapes, shape, steps))
-    return stages, values
+class _Stages:
+    """The stages of a model, one for each layer, and their steps.
 
+    Attributes:
+        stages: the stages.
+        shapes: the shape of one sample of the value of each leaf.
+        outputs: the numbers of the values that are the outputs of the model.
+    """
 
-def _names_of_leaves(parts: Sequence[Part], root: str = "") -> Iterator[str]:
-    """Yields the names of the layers in `parts`, with those of the models around them, once for each use."""
-    for part in parts:
-        if isinstance(part, Layer):
-            yield f"{root}{part.name}"
+    def __init__(self, parts: Parts) -> None:
+        self.stages, self.shapes = list[Stage](), list[Any]()
+        self._parts, self._masks = parts, _Masks(parts)
+        self._values: list[int | list[int]] = []  # of each leaf; of weights the value of each
+        self._stage_of_leaf: list[int] = []
+        self._count = 0
+        self._read = set[int]()  # what the current stage has read
+        named = [
+            owner.name or type(leaf).__name__.lower()
+            for owner, leaf in zip(parts.owners, parts.leaves, strict=True)
+        ]
+        starts = [self._begins(number) for number in range(len(named))]
+        stage_of_leaf = (np.cumsum(starts, dtype=int) - 1).tolist()
+        reserved = {
+            name: stage_of_leaf[number]
+            for name, number in zip(parts.output_names or (), parts.outputs, strict=False)
+            if number >= 0
+        }
+        reserved |= {
+            name: -1
+            for name, number in zip(parts.output_names or (), parts.outputs, strict=False)
+            if number < 0
+        }
+        firsts = [name for name, start in zip(named, starts, strict=True) if start]
+        self._free = _free_names(firsts, reserved)
+        self._owners = dict(zip(reversed(parts.leaves), reversed(named), strict=True))
+        for number, name in enumerate(named):
+            self._add(number, name, starts[number])
+        self.outputs = [number if number < 0 else self._value_of(number) for number in parts.outputs]
+
+    def name_of(self, number: int) -> str:
+        """Returns the name of the stage that computes the value of a leaf."""
+        return self.stages[self._stage_of_leaf[number]].name
+
+    def _begins(self, number: int) -> bool:
+        """Whether a leaf begins a stage: nodes that one layer has recorded are one, unless an output is among them."""
+        parts = self._parts
+        if number == 0 or number - 1 in parts.outputs or parts.owners[number] != parts.owners[number - 1]:
+            return True
+        return not all(map(_is_recorded, (parts.leaves[number - 1 : number + 1])))
+
+    def _add(self, number: int, name: str, starts: bool) -> None:
+        """Adds the steps of a leaf."""
+        parts, leaf = self._parts, self._parts.leaves[number]
+        read = parts.reads[number]
+        given = [parts.starts[-1 - each].sample_shape if each < 0 else self.shapes[each] for each in read]
+        (shape,) = leaf._output_shapes_for(given)
+        self.shapes.append(shape)
+        if starts:
+            self._read = set()
+            self.stages.append(Stage(next(self._free), name, parts.owners[number].kind, [], shape, []))
+        self._stage_of_leaf.append(len(self.stages) - 1)
+        stage = self.stages[-1]
+        if not read and not isinstance(leaf, NodeLeaf):
+            self._values.append(self._weights_of(leaf))
+            return
+        outside = [
+            self._short(each) for each, origin in zip(given, read, strict=True) if self._is_outside(origin)
+        ]
+        self.stages[-1] = stage._replace(input_shapes=[*stage.input_shapes, *outside], shape=shape)
+        if isinstance(leaf, NodeLeaf):
+            self._add_node(number, leaf)
         else:
-            yield from _names_of_leaves(part._parts(), f"{root}{part.name}/")
+            self._add_layer(number, leaf, given, shape)
+
+    def _is_outside(self, origin: int) -> bool:
+        """Whether a value that the current stage reads is new to it: no weight, and computed by another one."""
+        stage = len(self.stages) - 1
+        if origin in self._read or (origin >= 0 and self._stage_of_leaf[origin] == stage):
+            return False
+        self._read.add(origin)
+        return origin < 0 or not isinstance(self._values[origin], list)
+
+    def _short(self, shape: Any) -> Shape:
+        return for_one_sample(shape) if isinstance(shape, FullShape) else shape
+
+    def _weights_of(self, leaf: Layer) -> list[int]:
+        """Adds a step for each weight of a layer that nodes read, and returns the numbers of their values."""
+        layer = leaf.layer if isinstance(leaf, WeightsLeaf) else leaf
+        _require_finite(layer)
+        first = self._count
+        for weight, array in zip(layer._specs, layer.weights, strict=False):
+            self._append(weight_step(weight.name, self._owners.get(layer, layer.name), array))
+        return list(range(first, self._count))
+
+    def _add_node(self, number: int, leaf: NodeLeaf) -> None:
+        reads = [
+            self._value_of(each, pick)
+            for each, pick in zip(self._parts.reads[number], leaf.picks, strict=True)
+        ]
+        if leaf.node.kind == "mask_as_array":
+            source = self._masks.of_input(number, self._parts.reads)
+            mask = None if source is None else self._masks.values[source]
+            self._append(array_step(_as_mask(lowered_node(leaf.node), mask), () if mask is None else (mask,)))
+        else:
+            self._append(array_step(lowered_node(leaf.node), reads, leaf.node.line))
+        self._values.append(self._count - 1)
+
+    def _add_layer(self, number: int, leaf: Layer, given: Sequence[Shape], shape: Shape) -> None:
+        read = tuple(self._value_of(each) for each in self._parts.reads[number])
+        start, incoming = self._count, read
+        mask_shape = self._masks.shape_before(number, self.shapes)
+        before = self._count
+        for step in self._masks.around(number, _steps_of(leaf, given, mask_shape)):
+            if step.kind == "row_mask":  # the step after it reads the same
+                self._masks.values[number] = self._count
+                self._append(step._replace(reads=read))
+                continue
+            if is_array_step(step):  # of a function that is recorded
+                start, incoming = (self._count, read) if step.constants["place"] == 0 else (start, incoming)
+                reads = tuple(incoming[0] if each < 0 else start + each for each in step.reads)
+                self._append(step._replace(reads=reads))
+            else:
+                mask = self._masks.values[self._masks.before[number]] if step.kind == "masked_mean" else None
+                self._append(step._replace(reads=read if mask is None else (*read, mask)))
+            read = (self._count - 1,)
+        if self._count == before:
+            size = math.prod(shape)
+            self._append(Step("identity", 1, size, size, {}, {}, read[:1]))
+        self._values.append(self._count - 1)
+
+    def _append(self, step: Step) -> None:
+        self.stages[-1].steps.append(step)
+        self._count += 1
+
+    def _value_of(self, number: int, pick: int | None = None) -> int:
+        """Returns the number of the value of a leaf or an input, or of one of the weights of a leaf."""
+        value = number if number < 0 else self._values[number]
+        return value[pick or 0] if isinstance(value, list) else value
+
+
+def _is_recorded(leaf: Layer) -> bool:
+    """Whether a leaf is a part of what a layer has recorded."""
+    return isinstance(leaf, (NodeLeaf, WeightsLeaf, PenaltyLeaf, MaskLeaf)) or leaf._may_be_recorded
+
+
+def _as_mask(node: Mapping[str, Any], mask: int | None) -> Mapping[str, Any]:
+    """Returns the node of a mask as an array: that of the rows, or all ones if there is no mask."""
+    if mask is not None:
+        return {**node, "kind": "reshape", "input_shapes": [node["shape"]]}
+    code = {"operations": ["constant"], "operands": [-1, -1, -1], "numbers": [1.0]}
+    return {**node, "kind": "map", "input_shapes": [], **code}
 
 
 def _free_names(names: Sequence[str], reserved: Mapping[str, int]) -> Iterator[str]:
@@ -243,17 +363,27 @@ class _Masks:
 
     def __init__(self, parts: Parts) -> None:
         leaves = parts.leaves
-        sources, _ = mask_sources(leaves, parts.reads)
+        sources, after = mask_sources(leaves, parts.reads)
         self.before: dict[int, int] = {
             number: source for number, source in enumerate(sources) if source is not None
         }
         self.values: dict[int, int] = {}
+        self._after = after
         self._masked = {number for number in self.before if leaves[number]._consumes_mask}
         self._awaited = {self.before[number] for number in self._masked}
+        for number, leaf in enumerate(leaves):
+            if isinstance(leaf, NodeLeaf) and leaf.node.kind == "mask_as_array":
+                source = self.of_input(number, parts.reads)
+                self._awaited |= set() if source is None else {source}
 
-    def shape_before(self, number: int, stages: Sequence[Stage]) -> Shape | None:
+    def of_input(self, number: int, reads: Sequence[Sequence[int]]) -> int | None:
+        """Returns the number of the layer that made the mask of what a node reads; None is no mask."""
+        (read,) = reads[number]
+        return None if read < 0 else self._after[read]
+
+    def shape_before(self, number: int, shapes: Sequence[Shape]) -> Shape | None:
         """Returns the shape of the mask of the inputs of a layer; None if there is no mask."""
-        return stages[self.before[number]].shape[:-1] if number in self.before else None
+        return shapes[self.before[number]][:-1] if number in self.before else None
 
     def around(self, number: int, steps: Iterator[Step]) -> Iterator[Step]:
         """Yields the steps of a layer with those that compute its mask, and with means that read one."""
@@ -276,11 +406,11 @@ def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -
     Raises:
         ValueError: if the layer is written in Python, or weights aren't finite.
     """
-    if not all(np.isfinite(array).all() for array in layer.weights):
-        msg = f"layer {layer.name!r} has weights that are NaN or infinite, so that its outputs mean nothing: train it again"
-        raise ValueError(msg)
-    merging = next((MERGING[cls.__name__] for cls in type(layer).__mro__ if cls.__name__ in MERGING), None)
-    if merging is not None and not layer._is_custom:
+    if isinstance(layer, (PenaltyLeaf, MaskLeaf)):  # which compute nothing
+        return
+    _require_finite(layer)
+    merging = _merging_step(layer)
+    if merging is not None:
         (shape,) = layer._output_shapes_for(shapes)
         yield merging(layer, shapes, shape)
         return
@@ -288,17 +418,38 @@ def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -
     size = math.prod(shapes[0])
     with_mask = None if mask_shape is None else layer._lower_masked(shapes[0], mask_shape)
     for operation in layer._operations_for_inputs(shapes, with_mask):
+        if "within" in operation:  # a node of a function that is recorded
+            place, reads = operation["within"]
+            step = array_step(operation, reads)
+            yield step._replace(constants={**step.constants, "place": place})
+            size = step.size
+            continue
         lowering = LOWERINGS.get(operation["kind"])
         if lowering is None:
             msg = (
-                f"layer {layer.name!r} ({type(layer).__name__}) computes its outputs in Python, so no other program can: "
-                "make it of layers of engine.layers, or export a model of the layers before or after it"
+                f"layer {layer.name!r} ({type(layer).__name__}) computes its outputs in Python in every batch, so no other "
+                "program can: let it be recorded by using keras.ops or NumPy's functions on symbols alone, without a "
+                f"`gradient` of its own, or export a model of the layers before or after it{_why_not(layer)}"
             )
             raise ValueError(msg)
         groups = operation.get("groups", 1)
         for step in lowering(operation, weights, groups, size // groups):
             yield step
             size = step.size
+
+
+def _why_not(layer: Layer) -> str:
+    """Returns why a layer was not recorded, as the end of a message."""
+    recorder = getattr(layer, "_recorder", None)
+    error = None if recorder is None else recorder.last_error
+    return "" if error is None else f". It isn't recorded because of this: {error}"
+
+
+def _require_finite(layer: Layer) -> None:
+    """Raises ValueError if a weight isn't finite."""
+    if not all(np.isfinite(array).all() for array in layer.weights):
+        msg = f"layer {layer.name!r} has weights that are NaN or infinite, so that its outputs mean nothing: train it again"
+        raise ValueError(msg)
 
 
 def _dense(operation: Operation, weights: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
@@ -449,6 +600,18 @@ MERGING: dict[str, Callable[[Layer, Sequence[Shape], Shape], Step]] = {
     "Concatenate": _concatenate,
     "Dot": _dot,
 }
+
+
+def is_written_whole(part: object) -> bool:
+    """Whether a layer is one step although its formula is recorded."""
+    return _merging_step(part) is not None
+
+
+def _merging_step(layer: object) -> Callable[[Layer, Sequence[Shape], Shape], Step] | None:
+    """Returns the function that makes the step of a layer that merges several inputs; None for others."""
+    if not isinstance(layer, Layer) or layer._is_custom:
+        return None
+    return next((MERGING[cls.__name__] for cls in type(layer).__mro__ if cls.__name__ in MERGING), None)
 
 
 def _affine(groups: int, width: int, **numbers: Any) -> Step:

@@ -16,8 +16,11 @@ from engine._base.atomic_files import replacing
 from engine._base.checks import integer
 from engine._base.extras import extra
 from engine._core_interface.cpp import __version__
-from engine.export.graph import Graph, Step, loops_of
+from engine.export.arrays import is_array_step
+from engine.export.graph import Graph, loops_of
+from engine.export.onnx_arrays import write_array_step
 from engine.export.onnx_writer import OnnxWriter, Tensor
+from engine.export.step import Step
 
 OPSET = 13
 # The largest size of a protocol buffer.
@@ -396,6 +399,8 @@ def _emit(writer: OnnxWriter, graph: Graph) -> None:
             writer.begin_step(step)
             if step.kind in ACTIVATIONS:
                 writer.x = ACTIVATIONS[step.kind](writer, writer.x, *step.constants["parameters"])
+            elif is_array_step(step):
+                write_array_step(writer, step)
             else:
                 OPERATIONS[step.kind](writer, step)
             writer.end_step()

@@ -217,6 +217,9 @@ class Part:
 
     # What models need to know of their parts.
 
+    _is_body = False
+    """Whether this is the `call` of a model rather than a part that a user sees."""
+
     @property
     def _attributes_of_user(self) -> Mapping[str, Any] | None:
         """The attributes that code of the user's has set, if these are where the parts are; else None."""

@@ -220,7 +220,7 @@ class FunctionLowering(Flattening):
     """
 
     def __init__(self, request: Request, varying: Sequence[int]) -> None:
-        super().__init__(_inside_of, True, True)
+        super().__init__(_inside_of, True)
         trace = request.trace
         self.counts, self.sizes = list[int](), list[list[Any]]()
         self.shapes_of_leaves, self.modes_of_leaves = list[Any](), list[bool | None]()

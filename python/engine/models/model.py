@@ -150,6 +150,7 @@ from engine.models.wiring import (
     Wiring,
     chain_of,
     network_of,
+    owner_of,
     paths_to_outputs,
     shapes_along,
     structure_of,
@@ -2416,6 +2417,10 @@ class Model(Part, SaysWhatIsLeftOut):
         for one sample, with an array for each input and output, needs only math.h, and explains at its top how to call
         it. Both compute what `predict` computes, up to rounding.
 
+        Functions and layers that users write are exported as what they recorded, in predictions: of a layer with the
+        argument `training` the branch for False. A header is for one sample, so a mean over the samples of a batch is
+        there that of one.
+
         Args:
             filepath: path of the file. An existing file is replaced once the new one is complete.
             format: "onnx" or "c"; by default the suffix of `filepath` decides, `.onnx` or `.h`.
@@ -2425,12 +2430,13 @@ class Model(Part, SaysWhatIsLeftOut):
                 name of the file.
 
         Raises:
-            ValueError: if the model isn't built, the format is unknown, a layer is computed in Python, or a weight
-                isn't finite.
+            ValueError: if the model isn't built, the format is unknown, Python computes a layer in every batch, a
+                function has a derivative in it or, in C, random numbers, or a weight isn't finite. The message says
+                which layer, and the line.
             ImportError: if the package onnx is not installed.
             OSError: if the file can't be written. An existing file is unchanged then.
         """
-        from engine.export import Parts, destination, graph_of
+        from engine.export import Parts, destination, graph_of, is_written_whole
 
         if input_signature is not None:
             msg = "`input_signature` must be None, as the input is that of the model: give `Input` its shape and dtype"
@@ -2441,13 +2447,13 @@ class Model(Part, SaysWhatIsLeftOut):
             self._require_built("export()")
             inside = cast(Inside, _inside_of(self))
             known = _known_inputs(self._starts, *inside[:2])
-            network = network_of(inside, _inside_of, known, records=False)
+            network = network_of(inside, _inside_of, known, whole=is_written_whole)
             graph = graph_of(
                 self.name,
                 Parts(
                     self._starts,
-                    self._layers,
                     network.leaves,
+                    [owner_of(around) for around in network.around],
                     network.wiring.reads,
                     network.wiring.outputs,
                     self._tokens,

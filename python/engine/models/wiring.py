@@ -17,7 +17,6 @@ from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import MaskLeaf, NodeLeaf, PenaltyLeaf, WeightsLeaf
-from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor
 
 
@@ -35,6 +34,15 @@ class Wiring(NamedTuple):
         return self == chain_of(len(self.reads))
 
 
+class Owner(NamedTuple):
+    """What a leaf of a network belongs to: a layer, or the layer whose `call` recorded it."""
+
+    name: str
+    """With the names of the models and layers around it, such as "encoder/dense"."""
+    kind: str
+    """The name of its class."""
+
+
 class Network(NamedTuple):
     """The layers of a model, without the models around them, and their connections. Each layer computes one value."""
 
@@ -44,6 +52,8 @@ class Network(NamedTuple):
     """The arguments that each leaf is called with beside its inputs and `training`; empty if there are none."""
     modes: Sequence[bool | None] = ()
     """The argument `training` with which Python code calls each leaf, whatever the batch is for; None if it gives none."""
+    around: Sequence[tuple[Part, ...]] = ()
+    """For each leaf the models and layers around it, and the layer itself or that whose `call` recorded it."""
 
 
 class Shapes(NamedTuple):
@@ -90,7 +100,7 @@ def network_of(
     within: Callable[[Part], Inside | None],
     inputs: Sequence[Shape] = (),
     *,
-    records: bool = True,
+    whole: Callable[[Part], bool] = lambda _: False,
 ) -> Network:
     """Returns the layers of a model, with those of the models within it in their places.
 
@@ -99,16 +109,13 @@ def network_of(
         within: returns the same for a model, and None for a layer.
         inputs: the shape of one sample of each input, without None; empty if it is unknown. Then layers that were
             recorded count as one.
-        records: whether layers that are recorded are taken apart.
-
-    Raises:
-        ValueError: for an operation on symbols, if nothing is taken apart.
+        whole: whether a layer stays one leaf although its formula is recorded.
     """
-    flattening = Flattening(within, bool(inputs), records)
+    flattening = Flattening(within, bool(inputs), whole)
     shapes: Sequence[Any] = inputs or [None] * _input_count(inside[1])
     outputs = flattening.add(inside, [Value(-1 - number, shape) for number, shape in enumerate(shapes)], None)
     numbers = tuple(flattening.plain(value).number for value in outputs)
-    if inputs and records:
+    if inputs:
         flattening.add_penalties_on_weights()
     computing = set(flattening.leaves)
     leaves = [
@@ -116,7 +123,7 @@ def network_of(
         for leaf in flattening.leaves
     ]
     wiring = Wiring(tuple(flattening.reads), numbers)
-    return Network(leaves, wiring, flattening.arguments, flattening.modes)
+    return Network(leaves, wiring, flattening.arguments, flattening.modes, flattening.around)
 
 
 def _input_count(wiring: Wiring) -> int:
@@ -135,10 +142,17 @@ class Value(NamedTuple):
 class Flattening:
     """The leaves of a network while they are collected. The arguments are those of `network_of`, and whether shapes are known."""
 
-    def __init__(self, within: Callable[[Part], Inside | None], knows_shapes: bool, records: bool) -> None:
+    def __init__(
+        self,
+        within: Callable[[Part], Inside | None],
+        knows_shapes: bool,
+        whole: Callable[[Part], bool] = lambda _: False,
+    ) -> None:
         self.leaves, self.reads = list[Layer](), list[tuple[int, ...]]()
         self.arguments, self.modes = list[CallArguments | None](), list[bool | None]()
-        self._within, self._knows_shapes, self._records = within, knows_shapes, records
+        self.around = list[tuple[Part, ...]]()
+        self._within, self._knows_shapes, self._whole = within, knows_shapes, whole
+        self._around = list[Part]()  # the models and layers whose parts are being added, and the last of them
         self._samples: dict[Layer, Any] = {}  # the shape of one sample of the first input of each leaf
         self._weights: dict[Any, int] = {}  # the value of each layer whose own weights nodes read
 
@@ -185,17 +199,27 @@ class Flattening:
             always: the argument `training` that Python code gives whatever the batch is for.
             branch: as for `add`.
         """
-        inside = self._within(part)
-        if inside is not None:
-            return self.add(inside, given, mode, branch)
+        self._around.append(part)
+        try:
+            inside = self._within(part)
+            if inside is not None:
+                return self.add(inside, given, mode, branch)
+            return self._called_layer(part, given, mode, options, always, branch)
+        finally:
+            self._around.pop()
+
+    def _called_layer(  # noqa: PLR0917 # what belongs to a call
+        self,
+        part: Part,
+        given: Sequence[Value],
+        mode: bool | None,
+        options: CallArguments | None,
+        always: bool | None,
+        branch: bool | None,
+    ) -> list[Value]:
+        """Adds the leaves of a call of a layer or an operation; the arguments are those of `_called`."""
         samples = [value.shape for value in given]
-        if not self._records and isinstance(part, OperationPart):
-            msg = (
-                f"{part!r} can't be written for another program: use a layer, such as layers.Multiply for `x * y`, or export a "
-                "model of the layers before it"
-            )
-            raise ValueError(msg)
-        if self._knows_shapes and self._records:
+        if self._knows_shapes and not self._whole(part):
             masked = part._takes_mask and self._is_masked(given[0]) if given else False
             found = part._recording_for(samples, mode, options, masked)
             if found is not None:
@@ -204,7 +228,7 @@ class Flattening:
             given = [self.plain(value) for value in given]
         shapes = part._output_shapes_for(samples) if self._knows_shapes else [None]
         found_outputs = [self._leaf(leaf, given, shapes[0], options, always) for leaf in part._leaves[:1]]
-        if self._knows_shapes and self._records and isinstance(part, Layer):
+        if self._knows_shapes and isinstance(part, Layer):
             for value in found_outputs:
                 self._add_penalty(part, value, branch)
         return found_outputs
@@ -274,6 +298,7 @@ class Flattening:
         always: bool | None = None,
     ) -> Value:
         self.modes.append(always)
+        self.around.append(tuple(self._around))
         self._samples.setdefault(leaf, given[0].shape if given else None)
         self.leaves.append(leaf)
         self.reads.append(tuple(value.number for value in given))
@@ -347,6 +372,13 @@ class Flattening:
         full = full_shape(shape)
         node = Node("reshape", ((Input(0), full_shape(value.shape)),), full, {})
         return self._leaf(NodeLeaf(node, [value.pick]), [value], shape)
+
+
+def owner_of(around: Sequence[Part]) -> Owner:
+    """Returns what a leaf belongs to, from the parts around it and the last of them."""
+    shown = [part for part in around if not part._is_body] or around
+    names = [part.name or type(part).__name__.lower() for part in shown]
+    return Owner("/".join(names), type(shown[-1]).__name__ if shown else "")
 
 
 def paths_to_outputs(network: Network) -> list[list[Layer]]:

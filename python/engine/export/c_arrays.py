@@ -1,0 +1,397 @@
+"""Steps on arrays in C: one function for each kind, which writes loops, and one expression for each instruction of a map.
+
+A header has one sample, so that all lengths are known. Axes that every array of a loop goes through in the same way are
+one loop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from engine._base.checks import Shape
+from engine.export.arrays import OF_NOTHING, Instruction, for_one_sample, is_empty, refused
+from engine.export.c_writer import CWriter, literal
+from engine.export.step import Step
+
+# An expression of more characters gets a name.
+_LONGEST = 90
+
+
+def write_array_step(c: CWriter, step: Step, y: str, *inputs: str) -> None:
+    """Writes a step on arrays.
+
+    Raises:
+        ValueError: if no program in C can compute it.
+    """
+    if step.kind not in ARRAYS:
+        raise refused(step, c.stage, "a header in C")
+    if step.kind in OF_NOTHING and any(map(is_empty, step.constants["views"])):
+        c.loop({"i": step.size}, f"{y}[i] = {literal(OF_NOTHING[step.kind](step))};")
+    elif step.size:
+        ARRAYS[step.kind](c, step, y, *inputs)
+
+
+def can_replace(step: Step, reads: Sequence[int]) -> bool:
+    """Whether the output of a map may lie in the memory of its first input, which no other step reads later.
+
+    Args:
+        step: the map.
+        reads: the values that it reads, by where they lie.
+    """
+    shape = for_one_sample(step.constants["shape"])
+    views = zip(reads, map(for_one_sample, step.constants["views"]), strict=True)
+    return all(_strides(view, shape) == _strides(shape, shape) for read, view in views if read == reads[0])
+
+
+class Loops(NamedTuple):
+    """Nested loops: the names and lengths of their variables, and the index of an element in each of several arrays."""
+
+    counts: dict[str, int]
+    indices: list[str]
+
+
+def loops(shape: Shape, strides: Sequence[Sequence[int]], name: str = "i", kept: Sequence[int] = ()) -> Loops:
+    """Returns loops over the axes of `shape`.
+
+    Args:
+        shape: the lengths.
+        strides: for each array how far apart neighbours along each axis lie.
+        name: the beginning of the names of the variables, which the number of the axis follows.
+        kept: axes that have loops of their own.
+    """
+    found: list[tuple[int, int, list[int]]] = []  # axis, length, strides
+    for axis, length in enumerate(shape):
+        own = [each[axis] for each in strides]
+        if length == 1 and axis not in kept:
+            continue
+        if found and axis not in kept and found[-1][0] not in kept:
+            last, count, outer = found[-1]
+            if all(stride * length == before for stride, before in zip(own, outer, strict=True)):
+                found[-1] = (last, count * length, own)
+                continue
+        found.append((axis, length, own))
+    names = [name] if len(found) == 1 and not kept else [f"{name}{axis}" for axis, _, _ in found]
+    indices = [index(names, [own[place] for _, _, own in found]) for place in range(len(strides))]
+    return Loops({each: length for each, (_, length, _) in zip(names, found, strict=True)}, indices)
+
+
+def index(names: Sequence[str], strides: Sequence[int], first: int = 0) -> str:
+    """Returns the text of `first + names[0] * strides[0] + ...`."""
+    scaled = zip(names, strides, strict=True)
+    terms = [name if stride == 1 else f"{name} * {stride}" for name, stride in scaled if stride]
+    if first or not terms:
+        terms.insert(0, str(first))
+    return " + ".join(terms)
+
+
+def _strides(shape: Shape, whole: Shape) -> list[int]:
+    """Returns how far apart neighbours lie in an array of this shape along each axis of `whole`, to which it is broadcast."""
+    padded = [1] * (len(whole) - len(shape)) + list(shape)
+    return [0 if size == 1 else math.prod(padded[axis + 1 :]) for axis, size in enumerate(padded)]
+
+
+def _shapes(step: Step) -> tuple[Shape, list[Shape]]:
+    """Returns the shapes of the output and of the inputs."""
+    return for_one_sample(step.constants["shape"]), [for_one_sample(each) for each in step.constants["views"]]
+
+
+def _moved(c: CWriter, shape: Shape, y: tuple[str, list[int], int], x: tuple[str, list[int], int]) -> None:
+    """Writes a loop that copies elements; the arrays are given by their names, strides and first elements."""
+    counts, (to, by) = loops(shape, [y[1], x[1]])
+    to, by = (f"{first} + {at}" if first else at for first, at in ((y[2], to), (x[2], by)))
+    c.loop(counts, f"{y[0]}[{to}] = {x[0]}[{by}];")
+
+
+def _transpose(c: CWriter, step: Step, y: str, x: str) -> None:
+    shape, (view,) = _shapes(step)
+    strides = _strides(view, view)
+    _moved(
+        c, shape, (y, _strides(shape, shape), 0), (x, [strides[axis] for axis in step.constants["axes"]], 0)
+    )
+
+
+def _slice(c: CWriter, step: Step, y: str, x: str) -> None:
+    shape, (view,) = _shapes(step)
+    strides = [math.prod(view[axis + 1 :]) for axis in range(len(view))]
+    begins = for_one_sample(step.constants["begin"])
+    first = sum(begin * stride for begin, stride in zip(begins, strides, strict=True))
+    steps = [by * stride for by, stride in zip(step.constants["step"], strides, strict=True)]
+    _moved(c, shape, (y, _strides(shape, shape), 0), (x, steps, first))
+
+
+def _join(c: CWriter, step: Step, y: str, *parts: str) -> None:
+    shape, views = _shapes(step)
+    axis, first = step.constants["axis"], 0
+    strides = [math.prod(shape[place + 1 :]) for place in range(len(shape))]
+    for part, view in zip(parts, views, strict=True):
+        if math.prod(view):
+            own = [math.prod(view[place + 1 :]) for place in range(len(view))]
+            _moved(c, view, (y, strides, first * strides[axis]), (part, own, 0))
+        first += view[axis]
+
+
+# For each reduction the first value, and the next one from `value` and an element `x`.
+_REDUCTIONS = {
+    "prod": ("1.0f", "value * x"),
+    "max": ("-INFINITY", "x > value || x != x ? x : value"),
+    "min": ("INFINITY", "x < value || x != x ? x : value"),
+}
+
+
+def _reduce(c: CWriter, step: Step, y: str, x: str) -> None:
+    shape, (view,) = _shapes(step)
+    axes, kind = step.constants["axes"], step.constants["reduction"]
+    strides = [math.prod(view[axis + 1 :]) for axis in range(len(view))]
+    kept = [axis for axis in range(len(view)) if axis not in axes]
+    outer = loops(shape, [_strides(shape, shape), [strides[axis] for axis in kept]])
+    inner = loops(tuple(view[axis] for axis in axes), [[strides[axis] for axis in axes]], "j")
+    at = " + ".join(each for each in (outer.indices[1], inner.indices[0]) if each != "0") or "0"
+    element = f"{x}[{at}]"
+    if kind == "sum":
+        lines = ["float sum[2] = {0.0f, 0.0f};", *c.nested(inner.counts, c.added("sum", element))]
+        result = "sum[0]"
+    elif kind in ("argmax", "argmin"):
+        beyond = ">" if kind == "argmax" else "<"
+        stride = strides[axes[0]]
+        best = (
+            f"{x}[{index(['best'], [stride])} + {outer.indices[1]}]"
+            if outer.indices[1] != "0"
+            else f"{x}[{index(['best'], [stride])}]"
+        )
+        better = f"if ({element} {beyond} {best}) best = {next(iter(inner.counts), '0')};"
+        lines, result = ["long best = 0;", *c.nested(inner.counts, better)], "(float)best"
+    else:
+        first, following = _REDUCTIONS[kind]
+        own = c.nested(inner.counts, f"const float x = {element};", f"value = {following};")
+        lines, result = [f"float value = {first};", *own], "value"
+    c.loop(outer.counts, *lines, f"{y}[{outer.indices[0]}] = {result};")
+
+
+def _cumulative_sum(c: CWriter, step: Step, y: str, x: str) -> None:
+    shape, _ = _shapes(step)
+    axis = step.constants["axis"]
+    strides = [math.prod(shape[place + 1 :]) for place in range(len(shape))]
+    others = [place for place in range(len(shape)) if place != axis]
+    outer = loops(tuple(shape[place] for place in others), [[strides[place] for place in others]])
+    place = f"{shape[axis] - 1} - j" if step.constants["reverse"] else "j"
+    at = f"({place}) * {strides[axis]}" if step.constants["reverse"] else index(["j"], [strides[axis]])
+    at = at if outer.indices[0] == "0" else f"{outer.indices[0]} + {at}"
+    inner = c.nested({"j": shape[axis]}, f"sum += {x}[{at}];", f"{y}[{at}] = sum;")
+    c.loop(outer.counts, "float sum = 0.0f;", *inner)
+
+
+def _gather(c: CWriter, step: Step, y: str, x: str, indices: str) -> None:
+    """Rows whose index doesn't exist are NaN."""
+    _, (rows, places) = _shapes(step)
+    axes = step.constants["batch_axes"]
+    of_row, count = math.prod(rows[axes + 1 :]), rows[axes]
+    stored = [
+        count * of_row * math.prod(rows[place + 1 : axes]) if place < axes else 0
+        for place in range(len(places))
+    ]
+    whole = _strides(places, places)
+    own = [each * of_row for each in whole]
+    outer = loops(places, [own, stored, whole])
+    inner = {"j": of_row} if of_row > 1 else {}
+    names = ["j"] if inner else []
+    to, row = (" + ".join(each for each in (at, *names) if each != "0") or "0" for at in outer.indices[:2])
+    found = f"{row} + at * {of_row}" if row != "0" else f"at * {of_row}"
+    c.loop(
+        outer.counts,
+        f"const float place = {indices}[{outer.indices[2]}];",
+        f"const long at = place >= 0.0f && place < {literal(float(count))} ? (long)place : -1;",
+        *c.nested(inner, f"{y}[{to}] = at < 0 ? NAN : {x}[{found}];"),
+    )
+
+
+def _contraction(c: CWriter, step: Step, y: str, a: str, b: str) -> None:
+    shape, views = _shapes(step)
+    a_letters, b_letters, y_letters = (step.constants[f"{name}_letters"] for name in "aby")
+    lengths: dict[str, int] = {}
+    for letters, view in ((a_letters, views[0]), (b_letters, views[1])):
+        lengths |= dict(zip(letters, view, strict=True))
+    summed = [each for each in a_letters if each not in y_letters]
+    inner, units = "".join(summed), "".join(each for each in b_letters if each not in summed)
+    if (
+        a_letters.endswith(inner)
+        and b_letters == inner + units
+        and y_letters == a_letters[: len(a_letters) - len(inner)] + units
+    ):
+        sizes = (
+            math.prod(lengths[each] for each in part)
+            for part in (a_letters[: len(a_letters) - len(inner)], inner, units)
+        )
+        c.call("product", a, b, y, *sizes)
+        return
+
+    def strides(letters: str, view: Shape, along: Sequence[str]) -> list[int]:
+        own = {each: math.prod(view[place + 1 :]) for place, each in enumerate(letters)}
+        return [own.get(each, 0) for each in along]
+
+    outer = loops(
+        shape,
+        [
+            _strides(shape, shape),
+            strides(a_letters, views[0], y_letters),
+            strides(b_letters, views[1], y_letters),
+        ],
+    )
+    within = loops(
+        tuple(lengths[each] for each in summed),
+        [strides(a_letters, views[0], summed), strides(b_letters, views[1], summed)],
+        "j",
+    )
+    at = [
+        " + ".join(each for each in pair if each != "0") or "0"
+        for pair in zip(outer.indices[1:], within.indices, strict=True)
+    ]
+    added = c.nested(within.counts, c.added("sum", f"{a}[{at[0]}] * {b}[{at[1]}]"))
+    c.loop(outer.counts, "float sum[2] = {0.0f, 0.0f};", *added, f"{y}[{outer.indices[0]}] = sum[0];")
+
+
+def _map(c: CWriter, step: Step, y: str, *inputs: str) -> None:
+    shape, views = _shapes(step)
+    code: Sequence[Instruction] = step.constants["code"]
+    kept = sorted({int(each.number) for each in code if each.operation == "coordinate"})
+    counts, (to, *at) = loops(
+        shape, [_strides(shape, shape), *(_strides(view, shape) for view in views)], kept=kept
+    )
+    elements = [f"{x}[{place}]" for x, place in zip(inputs, at, strict=True)]
+    expressions = _Expressions(c, elements, code, [f"i{axis}" for axis in range(len(shape))])
+    c.loop(counts, *expressions.lines, f"{y}[{to}] = {expressions.result};")
+
+
+class _Expressions:
+    """The code of a map in C.
+
+    Args:
+        c: the writer, which is told of functions that are called.
+        elements: the inputs.
+        code: the instructions.
+        names: of the loops.
+
+    Attributes:
+        lines: the definitions of what is used more than once.
+        result: the expression of the result.
+    """
+
+    def __init__(
+        self, c: CWriter, elements: Sequence[str], code: Sequence[Instruction], names: Sequence[str]
+    ) -> None:
+        self.lines: list[str] = []
+        self._c, self._names, self._elements = c, names, elements
+        self._uses = Counter(operand for each in code for operand in _counted(each))
+        self._texts: dict[int, str] = {}
+        self._conditions: dict[int, str] = {}
+        for register, element in enumerate(elements):
+            self._texts[register] = self._named(
+                register, element, "x" if len(elements) == 1 else f"x{register}"
+            )
+        for place, each in enumerate(code):
+            self._add(len(elements) + place, each)
+        self.result = _bare(self._texts[len(elements) + len(code) - 1])
+
+    def _named(self, register: int, text: str, name: str = "", kind: str = "float") -> str:
+        """Returns an expression, or the name that it gets, if it is used more than once."""
+        if self._uses[register] <= 1 and len(text) <= _LONGEST:
+            return text
+        name = name or f"t{len(self.lines)}"
+        self.lines.append(f"const {kind} {name} = {_bare(text)};")
+        return name
+
+    def _add(self, register: int, each: Instruction) -> None:
+        operands = [self._texts[operand] for operand in each.operands]
+        if each.operation == "constant":
+            number = literal(each.number)
+            text = f"({number})" if number.startswith("-") else number
+        elif each.operation == "samples":
+            text = "1.0f"
+        elif each.operation == "add" and "0.0f" in operands:
+            text = operands[operands[0] == "0.0f"]
+        elif each.operation in CONDITIONS:
+            condition = self._named(register, CONDITIONS[each.operation].format(*operands), kind="int")
+            self._conditions[register], text = condition, f"({condition} ? 1.0f : 0.0f)"
+        else:
+            text = self._named(register, self._formula(each, operands))
+        self._texts[register] = text
+
+    def _formula(self, each: Instruction, operands: Sequence[str]) -> str:
+        if each.operation == "coordinate":
+            return f"(float){self._names[int(each.number)]}"
+        if each.operation == "select":
+            condition = self._conditions.get(each.operands[0], f"{operands[0]} != 0.0f")
+            return f"({condition} ? {_bare(operands[1])} : {_bare(operands[2])})"
+        for function in _CALLED.get(each.operation, ()):
+            self._c.use(function)
+        return INSTRUCTIONS[each.operation].format(*operands).replace("@", f"{self._c.prefix}_")
+
+
+def _counted(each: Instruction) -> list[int]:
+    """Returns the operands of an instruction, as often as its expression has them."""
+    formula = INSTRUCTIONS.get(each.operation, "{0}{1}{2}")
+    return [
+        operand for place, operand in enumerate(each.operands) for _ in range(formula.count(f"{{{place}}}"))
+    ]
+
+
+def _bare(text: str) -> str:
+    """Returns an expression without parentheses around all of it."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return text
+    depth = 0
+    for place, each in enumerate(text):
+        depth += (each == "(") - (each == ")")
+        if depth == 0 and place < len(text) - 1:
+            return text
+    return text[1:-1] if not text.startswith("(float)") else text
+
+
+CONDITIONS = {"equal": "{0} == {1}", "less": "{0} < {1}", "less_equal": "{0} <= {1}"}
+
+# One expression for each instruction of a map that has operands; `@` stands for the prefix of the header.
+INSTRUCTIONS = {
+    "negate": "(-{0})",
+    "abs": "fabsf({0})",
+    "sign": "({0} > 0.0f ? 1.0f : {0} < 0.0f ? -1.0f : {0})",
+    "exp": "expf({0})",
+    "expm1": "expm1f({0})",
+    "log": "logf({0})",
+    "log1p": "log1pf({0})",
+    "sqrt": "sqrtf({0})",
+    "sin": "sinf({0})",
+    "cos": "cosf({0})",
+    "tanh": "tanhf({0})",
+    "sigmoid": "(1.0f / (1.0f + expf(-{0})))",
+    "softplus": "(({0} > 0.0f ? {0} : 0.0f) + log1pf(expf(-fabsf({0}))))",
+    "erf": "erff({0})",
+    "erfinv": "@erfinv({0})",
+    "floor": "floorf({0})",
+    "round": "rintf({0})",
+    "add": "({0} + {1})",
+    "subtract": "({0} - {1})",
+    "multiply": "({0} * {1})",
+    "divide": "({0} / {1})",
+    "power": "powf({0}, {1})",
+    "remainder": "@remainder({0}, {1})",
+    "minimum": "({1} < {0} || {1} != {1} ? {1} : {0})",
+    "maximum": "({1} > {0} || {1} != {1} ? {1} : {0})",
+    "atan2": "atan2f({0}, {1})",
+}
+_CALLED = {"erfinv": ("erfinv",), "remainder": ("remainder",)}
+
+# One function for each kind of step on arrays. Constants and reshapes have no statements.
+ARRAYS: dict[str, Callable[..., None]] = {
+    "map": _map,
+    "reduce": _reduce,
+    "cumulative_sum": _cumulative_sum,
+    "transpose": _transpose,
+    "slice": _slice,
+    "join": _join,
+    "gather": _gather,
+    "contraction": _contraction,
+    "constants": lambda *_: None,
+    "reshape": lambda *_: None,
+}
