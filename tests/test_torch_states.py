@@ -148,6 +148,122 @@ def test_layers_of_the_users_have_their_own_names() -> None:
     assert (network.get_weights()[0] == 3).all()
 
 
+class Block(k.Layer):
+    def __init__(self, units: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.hidden = k.Dense(units, activation="tanh")
+        self.norm = k.LayerNormalization(epsilon=1e-5)
+
+    def build(self, input_shape: Any) -> None:
+        self.gain = self.add_weight(shape=(self.hidden.units,), initializer="random_normal", name="gain")
+
+    def call(self, x: Any) -> Any:
+        return self.norm(self.hidden(x)) * self.gain
+
+
+class Net(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = [Block(3), Block(5)]
+        self.heads = {"kind": k.Dense(2), "size": k.Dense(1, use_bias=False)}
+        self.first = self.blocks[0]  # which has its key already
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+
+    def call(self, x: Any) -> Any:
+        for block in self.blocks:
+            x = block(x)
+        return {name: head(x) * self.scale for name, head in self.heads.items()}
+
+
+def net() -> Net:
+    found = Net()
+    found(np.zeros((1, 4), np.float32))
+    return found
+
+
+BLOCKS = {
+    f"blocks.{number}.{name}": shape
+    for number, (inputs, units) in enumerate([(4, 3), (3, 5)])
+    for name, shape in {
+        "gain": (units,), "hidden.weight": (units, inputs), "hidden.bias": (units,), "norm.weight": (units,),
+        "norm.bias": (units,),
+    }.items()
+}  # fmt: skip
+
+
+def test_models_with_a_call_have_the_names_of_their_attributes() -> None:
+    state = net().to_torch_state_dict(numpy=True)
+    assert shapes(state) == {
+        "scale": (), **BLOCKS, "heads.kind.weight": (2, 5), "heads.kind.bias": (2,), "heads.size.weight": (1, 5)
+    }  # fmt: skip
+
+
+def test_weights_of_models_with_a_call_come_back() -> None:
+    keras.utils.set_random_seed(0)
+    one, other = net(), net()
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    assert not np.array_equal(one.predict(x, verbose=0)["kind"], other.predict(x, verbose=0)["kind"])
+    other.from_torch_state_dict(one.to_torch_state_dict(numpy=True))
+    for key, found in one.predict(x, verbose=0).items():
+        np.testing.assert_array_equal(found, other.predict(x, verbose=0)[key])
+    with pytest.raises(ValueError, match=r"Missing: blocks.0.gain \(3,\)"):
+        other.from_torch_state_dict(
+            {
+                key: value
+                for key, value in one.to_torch_state_dict(numpy=True).items()
+                if key != "blocks.0.gain"
+            }
+        )
+
+
+def test_the_same_modules_in_torch_compute_the_same() -> None:
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class TorchBlock(nn.Module):  # type: ignore[misc, name-defined] # untyped
+        def __init__(self, inputs: int, units: int) -> None:
+            super().__init__()
+            self.hidden, self.norm = nn.Linear(inputs, units), nn.LayerNorm(units)
+            self.gain = nn.Parameter(torch.zeros(units))
+
+        def forward(self, x: Any) -> Any:
+            return self.norm(torch.tanh(self.hidden(x))) * self.gain
+
+    class TorchNet(nn.Module):  # type: ignore[misc, name-defined] # untyped
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList([TorchBlock(4, 3), TorchBlock(3, 5)])
+            self.heads = nn.ModuleDict({"kind": nn.Linear(5, 2), "size": nn.Linear(5, 1, bias=False)})
+            self.scale = nn.Parameter(torch.zeros(()))
+
+        def forward(self, x: Any) -> Any:
+            for block in self.blocks:
+                x = block(x)
+            return {name: head(x) * self.scale for name, head in self.heads.items()}
+
+    keras.utils.set_random_seed(0)
+    ours, theirs = net(), TorchNet()
+    theirs.load_state_dict(ours.to_torch_state_dict())
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    with torch.no_grad():
+        wanted = {name: array.numpy() for name, array in theirs(torch.from_numpy(x)).items()}
+    for name, found in ours.predict(x, verbose=0).items():
+        np.testing.assert_allclose(found, wanted[name], rtol=1e-5, atol=1e-5)
+
+
+def test_layers_within_a_layer_and_operations_on_symbols() -> None:
+    inputs = keras.Input((4,))
+    chain = keras.Model(inputs, k.Dense(2, name="last")(Block(3, name="block")(inputs * 2.0)))
+    assert [*chain.to_torch_state_dict(numpy=True)] == [
+        "block.gain", "block.hidden.weight", "block.hidden.bias", "block.norm.weight", "block.norm.bias",
+        "last.weight", "last.bias",
+    ]  # fmt: skip
+    stack = model(Block(3), k.Lambda(lambda x: x + 1), k.Dense(2))
+    assert [key for key in stack.to_torch_state_dict(numpy=True) if "norm" not in key] == [
+        "0.gain", "0.hidden.weight", "0.hidden.bias", "2.weight", "2.bias"
+    ]  # fmt: skip
+
+
 def test_a_count_of_batches_may_be_anything_and_may_lack() -> None:
     network = model(k.BatchNormalization())
     state = network.to_torch_state_dict(numpy=True)

@@ -4,8 +4,11 @@ A chain of layers is a `torch.nn.Sequential` with one module for each layer, and
 layer: `Dense(8, activation="relu")` corresponds to `Linear(..., 8), ReLU()`. Keys begin with the number of the module. The
 weights of a layer that is used several times have several keys.
 
-A graph is a module with an attribute for each layer, which has the layer's name; its `forward` applies the activations.
+A graph, or a chain with operations on symbols in it, is a module with an attribute for each layer, which has the layer's name; its `forward` applies the activations.
 Keys begin with that name. A model within is a module of its own, in a chain as well as in a graph.
+
+A layer or a model with a `call` of its own is a module whose attributes have the names that they have here: the layers in a
+list are those of a `ModuleList`, and in a dict those of a `ModuleDict`. Its own weights have their names.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ from engine.layers import (
     RMSNormalization,
 )
 from engine.layers.layer import Part
+from engine.layers.operation import OperationPart
+from engine.layers.recorded_calls import NO_PARTS
 
 Array = NDArray[Any]
 
@@ -131,7 +136,7 @@ class Module(NamedTuple):
 
     def key(self, entry: Entry) -> str:
         """The keys in the whole state dict."""
-        return f"{self.prefix}.{entry.key}"
+        return f"{self.prefix}.{entry.key}" if self.prefix else entry.key
 
 
 def to_torch_state_dict(model: Part, modules: object, numpy: bool) -> dict[str, Any]:
@@ -158,7 +163,7 @@ def from_torch_state_dict(model: Part, state: object, modules: object) -> dict[L
     _require_fit(arrays, entries, found)
     weights: dict[Layer, list[Float32]] = {}
     for module in found:
-        own = list(module.layer.weights)
+        own = list(module.layer._own_weights)
         for entry in module.entries:
             if entry.weight is not None:
                 array = arrays[module.key(entry)]
@@ -173,19 +178,64 @@ def from_torch_state_dict(model: Part, state: object, modules: object) -> dict[L
 
 def _modules_of(model: Part, root: str = "") -> Iterator[Module]:
     """Yields the modules of a model with weights; `root` is the beginning of their names."""
+    if model._attributes_of_user is not None:
+        yield from _modules_in_attributes(model, root)
+        return
     taken, number = set[str](), 0
+    named = model._is_graph or any(isinstance(part, OperationPart) for part in model._parts_in_order)
     for part in model._parts_in_order:
-        if isinstance(part, InputLayer):
+        if isinstance(part, (InputLayer, OperationPart)):
             continue
         name = str(number)
-        if model._is_graph:  # torch allows no dots in the name of a module
+        if named:  # torch allows no dots in the name of a module
             name = free_name(part.name.replace(".", "_"), taken)
             taken.add(name)
-        if not isinstance(part, Layer):
-            yield from _modules_of(part, f"{root}{name}.")
-        elif part.weights:
-            yield Module(f"{root}{name}", part, _entries(part))
+        yield from _modules_of_part(part, f"{root}{name}.")
         number += 1 + (isinstance(part, Dense) and part.activation is not linear)
+
+
+def _modules_of_part(part: Part, root: str) -> Iterator[Module]:
+    """Yields the modules of a layer or a model within another one."""
+    if not isinstance(part, Layer):
+        yield from _modules_of(part, root)
+    elif part._is_custom:
+        yield from _modules_in_attributes(part, root)
+    elif part.weights:
+        yield Module(root[:-1], part, _entries(part))
+
+
+def _modules_in_attributes(part: Part, root: str) -> Iterator[Module]:
+    """Yields the modules of a layer or model with a `call` of its own: itself, and what its attributes hold."""
+    owner = (
+        part
+        if isinstance(part, Layer)
+        else next((each for each in part._parts() if isinstance(each, Layer)), None)
+    )
+    if owner is not None and owner._own_weights:
+        yield Module(root[:-1], owner, _entries(owner))
+    for name, inner in _named_parts(part._attributes_of_user or {}):
+        yield from _modules_of_part(inner, f"{root}{name}.")
+
+
+def _named_parts(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
+    """Yields the layers and models in attributes, in lists and dicts, too, each once, with the names that torch gives them."""
+    found = set[int]()
+
+    def search(name: str, value: Any) -> Iterator[tuple[str, Part]]:
+        if isinstance(value, Part):
+            if id(value) not in found:
+                found.add(id(value))
+                yield name, value
+        elif isinstance(value, Mapping):
+            for key, each in value.items():
+                yield from search(f"{name}.{key}", each)
+        elif isinstance(value, (list, tuple)):
+            for place, each in enumerate(value):
+                yield from search(f"{name}.{place}", each)
+
+    for name, value in dict(attributes).items():
+        if name not in NO_PARTS:
+            yield from search(name, value)
 
 
 def _modules(model: Part, names: object) -> list[Module]:
@@ -216,7 +266,7 @@ def _entries(layer: Layer) -> list[Entry]:
         return twin(layer)
     return [
         Entry(name, array, index)
-        for index, (name, array) in enumerate(zip(layer._weight_names, layer.weights, strict=True))
+        for index, (name, array) in enumerate(zip(layer._weight_names, layer._own_weights, strict=True))
     ]
 
 

@@ -2477,7 +2477,8 @@ class Model(Part, SaysWhatIsLeftOut):
         Dropout, Linear, Softmax, with keys `1.weight`, `1.bias`, `4.weight`, `4.bias`. A nested model is a nested
         Sequential, with keys such as `0.1.weight`. For a model with branches or several inputs or outputs it is a
         `torch.nn.Module` with one attribute per layer, named as the layer, with keys such as `hidden.weight` and
-        `encoder.0.weight`; its `forward` applies the activations. Kernels are transposed, as PyTorch stores them.
+        `encoder.0.weight`; its `forward` applies the activations. A layer or model with a `call` of its own is a
+        module with the attributes that it has here, with keys such as `blocks.0.hidden.weight`. Kernels are transposed, as PyTorch stores them.
         Settings that aren't weights are not transferred: set `eps` of normalization modules to that of the layers, by
         default 1e-3.
 
