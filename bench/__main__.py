@@ -14,7 +14,7 @@ from bench.data import save_mnist
 from bench.race import Result, race
 from bench.ratios import cells
 from bench.suites import FULL, QUICK, Suite, narrowed
-from bench.tasks import DATA, OPTIMIZERS, Problem
+from bench.tasks import DATA, GRAPHS, OPTIMIZERS, Problem
 
 
 def several(convert: Callable[[str], object], allowed: Iterable[str] = ()) -> Callable[[str], list[object]]:
@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"some of {', '.join(names)}; a variant follows a colon",
     )
     replaced.add_argument("--net", type=several(net), help="such as 784-512-256-10 or 1000-4000-1000:mse")
+    replaced.add_argument("--graph", type=several(str, GRAPHS), help=f"some of {', '.join(GRAPHS)}")
     replaced.add_argument("--data", type=several(str, DATA), help=f"some of {', '.join(DATA)}")
     replaced.add_argument(
         "--optimizer", type=several(str, OPTIMIZERS), help=f"some of {', '.join(OPTIMIZERS)}"
@@ -145,6 +146,7 @@ def run(args: argparse.Namespace) -> int:
     changes = {
         "contenders": args.contenders,
         "problems": args.net,
+        "networks": args.graph,
         "data": args.data,
         "optimizers": args.optimizer,
         "batches": args.batch,

@@ -82,6 +82,16 @@ class Result:
             self.status = "doubtful"
             self.message = f"test accuracy {accuracy:.4f}, expected {bounds[0]} to {bounds[1]}"
 
+    def agree(self, engine: Result) -> None:
+        """Sets the status to "doubtful" if the training loss is far from the engine's."""
+        loss, expected = (result.facts.get("train_loss") for result in (self, engine))
+        tolerance = self.task.loss_tolerance
+        if tolerance is None or self.status != "ok" or engine.status != "ok" or loss is None:
+            return
+        if not abs(loss - expected) <= tolerance * abs(expected):
+            self.status = "doubtful"
+            self.message = f"training loss {loss:.4g}, the engine's {expected:.4g}"
+
     def record(self) -> dict[str, Any]:
         """Returns a dict for JSON, from which `from_record` restores the result."""
         told = {
@@ -204,4 +214,8 @@ def race(
                 if entrant.result.status == "ok":
                     entrant.ask("finish")
                     entrant.result.judge()
-            yield [entrant.result for entrant in entrants]
+            results = [entrant.result for entrant in entrants]
+            for engine in (result for result in results if result.contender == ENGINE):
+                for result in results:
+                    result.agree(engine)
+            yield results

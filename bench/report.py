@@ -12,7 +12,7 @@ from bench import chart, table
 from bench.race import ENGINE, Result
 from bench.ratios import PEERS, Cell, cells, geometric_mean, lost, of_rounds
 from bench.suites import FULL, NETS
-from bench.tasks import Product, Task
+from bench.tasks import Graph, Product, Task
 
 CHART = "epoch_seconds.png"
 SMALL_BATCH = 32
@@ -67,6 +67,8 @@ def where(cell: Cell) -> str:
     task = cell.task
     if isinstance(task, Product):
         return f"{task.column}, {task.form}, threads {task.threads}"
+    if isinstance(task, Graph):
+        return f"{task.network}, {task.column}"
     if isinstance(task, Task):
         words = f"{task.problem}, {task.data}"
         return f"{words}, {task.optimizer}, {task.column}" if task.trains else f"{task.measure}, {words}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from bench.tasks import FEWER, MNIST, SAMPLES, WIDTHS, AnyTask, Problem, Product, Program, Task
+from bench.tasks import FEWER, GRAPHS, MNIST, SAMPLES, WIDTHS, AnyTask, Graph, Problem, Product, Program, Task
 
 FAST = ("engine", "torch", "jax", "numpy")
 KERAS = ("keras:tensorflow", "keras:jax", "keras:torch")
@@ -62,10 +62,11 @@ class Suite:
     Args:
         contenders: names of the contenders.
         title: the heading of its tables.
-        measures: "matmul", "import" and "process"; or "epoch", "step", "predict" and "one_row", which use the fields
-            below.
+        measures: "matmul", "import", "process" and "graph"; or "epoch", "step", "predict" and "one_row", which use the
+            fields below.
         problems, data, optimizers, batches, epochs: as in `tasks.Task`; there is a task for every combination.
         rows: rows of an epoch; None chooses a number that makes a cell short.
+        networks: of `tasks.GRAPHS`, trained with `batches` and `epochs`.
         shapes: (m, k, n) of products.
         transposes: (of a, of b).
         threads: numbers of threads; 0 means all.
@@ -82,6 +83,7 @@ class Suite:
     batches: tuple[int, ...] = (32, 128, 512)
     epochs: int = 5
     rows: int | None = SAMPLES
+    networks: tuple[str, ...] = ()
     shapes: tuple[tuple[int, int, int], ...] = ()
     transposes: tuple[tuple[bool, bool], ...] = TRANSPOSES
     threads: tuple[int, ...] = (0,)
@@ -103,6 +105,9 @@ class Suite:
                     ]
                 elif measure in {"import", "process"}:
                     yield [Program(measure, count)]
+                elif measure == "graph":
+                    for network, batch in product(self.networks, self.batches):
+                        yield [Graph(network, batch, GRAPHS[network], self.epochs, count)]
                 else:
                     yield from ([task] for task in self._networks(measure, count))
 
@@ -161,6 +166,31 @@ FULL = {
         batches=(32, 128, 512),
         one_process=True,
     ),
+    "graphs": Suite(
+        ("engine", "jax", "keras:jax"),
+        "Networks with branches",
+        ("graph",),
+        networks=("two_tower", "wide_deep", "residual", "vae", "dcn"),
+        batches=(32, 256, 2048),
+        epochs=3,
+    ),
+    "traced": Suite(
+        ("engine", "engine:own"),
+        "What a user writes instead of a layer or a loss",
+        ("graph",),
+        networks=("focal", "gelu", "branches"),
+        batches=(32, 256, 2048),
+        epochs=2,
+        one_process=True,
+    ),
+    "agent": Suite(
+        ("engine", "engine:tape", "jax", "keras:jax"),
+        "Updates of an agent",
+        ("graph",),
+        networks=("dqn",),
+        batches=(32,),
+        epochs=3,
+    ),
     "sparse": Suite(
         ("engine", "torch", "jax", "sklearn"),
         "Sparse matrices",
@@ -190,6 +220,7 @@ QUICK = FULL | {
     "predict": replace(FULL["predict"], contenders=(*FAST, "sklearn")),
     "grid": replace(GRID, optimizers=("adam",), batches=(1, 32, 512)),
     "costs": replace(FULL["costs"], batches=(32, 512)),
+    "graphs": replace(FULL["graphs"], contenders=("engine", "jax")),
     "matmul": replace(
         MATMUL,
         shapes=tuple((size, size, size) for size in (8, 64, 512, 1024)) + SKINNY[::3],
@@ -200,5 +231,5 @@ QUICK = FULL | {
 
 
 def narrowed(suite: Suite, **changes: Sequence[object] | None) -> Suite:
-    """Returns the suite with other contenders, problems, data, optimizers or batches; None changes nothing."""
+    """Returns the suite with other contenders, problems, networks, data, optimizers or batches; None changes nothing."""
     return replace(suite, **{key: tuple(value) for key, value in changes.items() if value is not None})  # type: ignore[arg-type] # the caller's names

@@ -111,6 +111,8 @@ class Task:
     epochs: int
     threads: int
 
+    loss_tolerance = None
+
     @property
     def test_rows(self) -> int:
         """Number of test rows; their ratio to the training rows is that of MNIST."""
@@ -170,6 +172,7 @@ class Product:
     threads: int
 
     accuracy_range = None
+    loss_tolerance = None
 
     @property
     def flops(self) -> int:
@@ -204,6 +207,8 @@ class Program:
     what: str
     threads: int
 
+    loss_tolerance = None
+
     @property
     def group(self) -> str:
         return "time of a whole process"
@@ -220,8 +225,74 @@ class Program:
         return (0.95, 1.0) if self.what == "process" else None
 
 
-AnyTask = Task | Product | Program
-KINDS: dict[str, type[AnyTask]] = {kind.__name__: kind for kind in (Task, Product, Program)}
+# Rows of an epoch, chosen so that it takes tenths of a second. `graphs/models.py` has the networks.
+GRAPHS = {
+    "two_tower": 100_000,
+    "wide_deep": 60_000,
+    "residual": 20_000,
+    "vae": 20_000,
+    "dcn": 60_000,
+    "focal": 60_000,
+    "gelu": 60_000,
+    "branches": 60_000,
+    "dqn": 16_000,
+}
+
+# Contenders start from other weights, so that their losses after a few epochs differ by some percent.
+LOSS_TOLERANCE = 0.25
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The training of a network with branches or traced Python, with Adam.
+
+    Args:
+        network: one of `GRAPHS`. "dqn" is the Q-network of an agent, which draws a batch from its memory and updates.
+        batch: samples per training step.
+        rows: rows of an epoch.
+        epochs: epochs of one training.
+        threads: how many the contender may use.
+    """
+
+    network: str
+    batch: int
+    rows: int
+    epochs: int
+    threads: int
+
+    accuracy_range = None
+
+    @property
+    def loss_tolerance(self) -> float | None:
+        """How far a training loss may be from the engine's, as a part of it; None if the networks differ."""
+        return None if self.network == "branches" else LOSS_TOLERANCE
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-self.rows // self.batch)
+
+    @property
+    def updates(self) -> bool:
+        """Whether Python runs between the steps, so that updates per second are shown."""
+        return self.network == "dqn"
+
+    @property
+    def group(self) -> str:
+        if self.updates:
+            return f"updates per second, {self.network}"
+        return f"time per epoch of {self.rows:,} rows, {self.network}"
+
+    @property
+    def column(self) -> str:
+        return f"batch {self.batch}"
+
+    def display(self, seconds: float) -> str:
+        return significant(self.steps / seconds) if self.updates else duration(seconds)
+
+
+AnyTask = Task | Product | Program | Graph
+KINDS: dict[str, type[AnyTask]] = {kind.__name__: kind for kind in (Task, Product, Program, Graph)}
 
 
 def to_fields(task: AnyTask) -> dict[str, Any]:

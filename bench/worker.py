@@ -23,7 +23,7 @@ import numpy as np
 
 from bench import contenders
 from bench.data import load
-from bench.tasks import AnyTask, Product, Program, Task, from_json
+from bench.tasks import AnyTask, Graph, Product, Program, Task, from_json
 
 # Single calls are repeated, and timed in blocks that are long compared with the resolution of the clock.
 BLOCK_SECONDS = 0.01
@@ -115,6 +115,43 @@ class TaskSession:
         return float((guesses == self.labels).mean())
 
 
+class GraphSession:
+    """Trains a network with branches or traced Python."""
+
+    def __init__(self, name: str, task: Graph, folder: Path) -> None:
+        self.task = task
+        begin = time.perf_counter()
+        module, variant = contenders.find(name)
+        if not isinstance(module, contenders.Builder):
+            msg = "it has chains of layers only"
+            raise contenders.UnsupportedError(msg)
+        self.learner = module.build(task, folder, variant)
+        self.prepare_seconds = time.perf_counter() - begin
+
+    def start(self) -> dict[str, Any]:
+        begin = time.perf_counter()
+        self.training(1)
+        return {
+            "prepare_seconds": self.prepare_seconds,
+            "warm_up_seconds": time.perf_counter() - begin,
+            "first_loss": self.loss,
+        }
+
+    def measure(self) -> dict[str, Any]:
+        return {"seconds": self.training(self.task.epochs)}
+
+    def training(self, epochs: int) -> float:
+        """Returns the seconds per epoch of a whole training from new initial weights."""
+        self.learner.reset()
+        gc.collect()
+        begin = time.perf_counter()
+        self.loss = self.learner.train(epochs).loss
+        return (time.perf_counter() - begin) / epochs
+
+    def finish(self) -> dict[str, Any]:
+        return {"train_loss": self.loss}
+
+
 class ProductSession:
     """Computes a product of matrices."""
 
@@ -184,6 +221,8 @@ class ProgramSession:
 def session(name: str, task: AnyTask, folder: Path) -> Session:
     if isinstance(task, Task):
         return TaskSession(name, task, folder)
+    if isinstance(task, Graph):
+        return GraphSession(name, task, folder)
     return (
         ProductSession(name, task, folder)
         if isinstance(task, Product)

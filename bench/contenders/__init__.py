@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import Data
-from bench.tasks import Product, Program, Task
+from bench.tasks import Graph, Product, Program, Task
 
 
 class UnsupportedError(Exception):
@@ -35,7 +35,7 @@ class Training(NamedTuple):
     seconds: float | None = None
 
 
-class Contender(Protocol):
+class Learner(Protocol):
     """A network with its data. Methods return when the work is done, and not when it is queued."""
 
     def reset(self) -> None:
@@ -43,6 +43,10 @@ class Contender(Protocol):
 
     def train(self, epochs: int) -> Training:
         """Trains on all rows, in a new random order in every epoch, and computes loss and accuracy of each epoch."""
+
+
+class Contender(Learner, Protocol):
+    """A network that also predicts."""
 
     def predict(self) -> NDArray[Any]:
         """Returns outputs (test_rows, outputs) for the test rows; for classes, probabilities."""
@@ -70,6 +74,14 @@ class Multiplier(Protocol):
 
     multiply: Callable[[Product, Float32, Float32, Float32], Callable[[], object]]
     """Takes the task, `a` and `b` as they are stored, and the array for the result. Returns a function that computes it."""
+
+
+@runtime_checkable
+class Builder(Protocol):
+    """A module that can also do `Graph` tasks."""
+
+    build: Callable[[Graph, Path, str], Learner]
+    """Makes a network from the task, the folder with MNIST and the variant; not timed. It has no accuracy."""
 
 
 @runtime_checkable

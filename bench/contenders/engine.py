@@ -1,7 +1,8 @@
 """The engine, used as its documentation says: uint8 rows with a Rescaling layer, float rows without.
 
 The variants "dropout", "l2" and "validation" add a feature to show what it costs. "sklearn" is the estimator of
-`engine.sklearn`.
+`engine.sklearn`. Of networks with branches, "own" are those with a loss, layers or branches that a user writes, and "tape"
+is an agent whose update is a loop with a `GradientTape`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 import engine
-from bench.contenders import Contender, Float32, Training, UnsupportedError
+from bench.contenders import Contender, Float32, Learner, Training, UnsupportedError
 from bench.data import Data
-from bench.tasks import Product, Program, Task
+from bench.graphs.keras import build_with
+from bench.tasks import Graph, Product, Program, Task
 from engine import layers, optimizers, regularizers
 
 MODULES = ("engine", "numpy")
@@ -78,6 +80,10 @@ def prepare(task: Task, data: Data, variant: str) -> Contender:
         msg = f"engine:{variant} is none of {', '.join(filter(None, VARIANTS))}"
         raise UnsupportedError(msg)
     return Network(task, data, variant)
+
+
+def build(task: Graph, folder: Path, variant: str) -> Learner:
+    return build_with(engine, task, folder, variant)
 
 
 def multiply(task: Product, a: Float32, b: Float32, out: Float32) -> Callable[[], object]:

@@ -15,9 +15,9 @@ import numpy as np
 from jax import lax
 from numpy.typing import NDArray
 
-from bench.contenders import Training, UnsupportedError
+from bench.contenders import Learner, Training, UnsupportedError
 from bench.data import Data
-from bench.tasks import Problem, Program, Task
+from bench.tasks import Graph, Problem, Program, Task
 
 MODULES = ("jax", "jaxlib", "numpy")
 
@@ -144,6 +144,12 @@ class Network:
 
 def prepare(task: Task, data: Data, variant: str) -> Network:
     return Network(task, data)
+
+
+def build(task: Graph, folder: Path, variant: str) -> Learner:
+    from bench.graphs import jax as graphs
+
+    return graphs.build(task, folder, adam)
 
 
 def command(task: Program, folder: Path, variant: str) -> list[str]:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contenders import Training, UnsupportedError
+from bench.contenders import Learner, Training, UnsupportedError
 from bench.data import Data
-from bench.tasks import Program, Task
+from bench.graphs.keras import build_with
+from bench.tasks import Graph, Program, Task
 
 MODULES = ("keras", "tensorflow", "jax", "torch", "numpy")
 
@@ -70,6 +71,10 @@ class Network:
 
 def prepare(task: Task, data: Data, variant: str) -> Network:
     return Network(task, data, choose(variant))
+
+
+def build(task: Graph, folder: Path, variant: str) -> Learner:
+    return build_with(choose(variant), task, folder, "")
 
 
 def command(task: Program, folder: Path, variant: str) -> list[str]:

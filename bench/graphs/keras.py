@@ -1,0 +1,116 @@
+"""Trainings of the networks with Keras' interface, which the engine has too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contenders import Learner, Training, UnsupportedError
+from bench.graphs import models
+from bench.graphs.agent import DISCOUNT, RENEWED_EVERY
+from bench.graphs.data import ACTIONS, Memory, load, memory
+from bench.tasks import Graph
+
+VARIANTS = ("", "own", "tape")
+
+
+class Fitted:
+    """A network that `fit` trains."""
+
+    def __init__(self, keras: Any, task: Graph, folder: Path, variant: str) -> None:
+        self.task = task
+        data = load(task, folder)
+        self.inputs: Any = data.inputs[0] if len(data.inputs) == 1 else list(data.inputs)
+        self.targets = data.targets
+        self.model = models.NETWORKS[task.network](keras, variant)
+        self.start = Start(keras, self.model)
+
+    def reset(self) -> None:
+        self.start.restore()
+
+    def train(self, epochs: int) -> Training:
+        history = self.model.fit(
+            self.inputs, self.targets, batch_size=self.task.batch, epochs=epochs, verbose=0
+        ).history
+        return Training(history["loss"][-1])
+
+
+class Agent:
+    """The Q-network of an agent. Its updates are calls of `predict_on_batch` and `train_on_batch`."""
+
+    def __init__(self, keras: Any, task: Graph) -> None:
+        self.keras = keras
+        self.task = task
+        self.memory = memory(task.rows)
+        self.values, self.target = (models.values_of_actions(keras) for _ in range(2))
+        self.model = models.value_of_action(keras, self.values)
+        self.start = Start(keras, self.model)
+        self.rng = np.random.default_rng(0)
+
+    def reset(self) -> None:
+        self.start.restore()
+        self.target.set_weights(self.values.get_weights())
+
+    def train(self, epochs: int) -> Training:
+        for _ in range(epochs):
+            total = 0.0
+            for step in range(self.task.steps):
+                if step % RENEWED_EVERY == 0:
+                    self.target.set_weights(self.values.get_weights())
+                rows = self.rng.integers(self.task.rows, size=self.task.batch)
+                total += self.update(Memory(*(part[rows] for part in self.memory)))
+        return Training(total / self.task.steps)
+
+    def update(self, steps: Memory) -> float:
+        """Trains on a batch of steps, and returns the loss."""
+        best = self.target.predict_on_batch(steps.following).max(axis=1)
+        aims = steps.rewards + DISCOUNT * (1 - steps.ends) * best
+        chosen = np.eye(ACTIONS, dtype=np.float32)[steps.actions]
+        self.model.reset_metrics()
+        return float(self.model.train_on_batch([steps.states, chosen], aims[:, None]))
+
+
+class TapeAgent(Agent):
+    """The same agent, whose updates use a `GradientTape`."""
+
+    def __init__(self, keras: Any, task: Graph) -> None:
+        super().__init__(keras, task)
+        self.loss = keras.losses.Huber()
+
+    def update(self, steps: Memory) -> float:
+        ops = self.keras.ops
+        best = np.max(self.target(steps.following), axis=1)
+        aims = steps.rewards + DISCOUNT * (1 - steps.ends) * best
+        chosen = ops.one_hot(steps.actions, ACTIONS)
+        with self.keras.GradientTape() as tape:
+            values = ops.sum(self.values(steps.states) * chosen, axis=1)
+            loss = self.loss(aims[:, None], values[:, None])
+        weights = self.values.trainable_variables
+        self.model.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return float(loss)
+
+
+class Start:
+    """The initial values of a model and its optimizer. A new model would be compiled again."""
+
+    def __init__(self, keras: Any, model: Any) -> None:
+        model.optimizer.build(model.trainable_variables)
+        self.variables = [*model.weights, *model.optimizer.variables]
+        self.values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in self.variables]
+
+    def restore(self) -> None:
+        for variable, value in zip(self.variables, self.values, strict=True):
+            variable.assign(value)
+
+
+def build_with(keras: Any, task: Graph, folder: Path, variant: str) -> Learner:
+    """Returns the network of a task, in the package `keras` or `engine`."""
+    if variant not in VARIANTS:
+        msg = f"a variant follows the colon: {', '.join(filter(None, VARIANTS))}"
+        raise UnsupportedError(msg)
+    keras.utils.set_random_seed(0)
+    if task.network == "dqn":
+        return (TapeAgent if variant == "tape" else Agent)(keras, task)
+    return Fitted(keras, task, folder, variant)
