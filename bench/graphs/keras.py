@@ -55,20 +55,23 @@ class Agent:
 
     def train(self, epochs: int) -> Training:
         for _ in range(epochs):
-            total = 0.0
+            self.begin()
             for step in range(self.task.steps):
                 if step % RENEWED_EVERY == 0:
                     self.target.set_weights(self.values.get_weights())
                 rows = self.rng.integers(self.task.rows, size=self.task.batch)
-                total += self.update(Memory(*(part[rows] for part in self.memory)))
-        return Training(total / self.task.steps)
+                loss = self.update(Memory(*(part[rows] for part in self.memory)))
+        return Training(loss)
+
+    def begin(self) -> None:
+        """Begins the mean of the losses of an epoch."""
+        self.model.reset_metrics()
 
     def update(self, steps: Memory) -> float:
-        """Trains on a batch of steps, and returns the loss."""
+        """Trains on a batch of steps, and returns the mean loss since `begin`."""
         best = self.target.predict_on_batch(steps.following).max(axis=1)
         aims = steps.rewards + DISCOUNT * (1 - steps.ends) * best
         chosen = np.eye(ACTIONS, dtype=np.float32)[steps.actions]
-        self.model.reset_metrics()
         return float(self.model.train_on_batch([steps.states, chosen], aims[:, None]))
 
 
@@ -78,6 +81,9 @@ class TapeAgent(Agent):
     def __init__(self, keras: Any, task: Graph) -> None:
         super().__init__(keras, task)
         self.loss = keras.losses.Huber()
+
+    def begin(self) -> None:
+        self.losses: list[float] = []
 
     def update(self, steps: Memory) -> float:
         ops = self.keras.ops
@@ -89,7 +95,8 @@ class TapeAgent(Agent):
             loss = self.loss(aims[:, None], values[:, None])
         weights = self.values.trainable_variables
         self.model.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return float(loss)
+        self.losses.append(float(loss))
+        return sum(self.losses) / len(self.losses)
 
 
 class Start:
