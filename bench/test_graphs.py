@@ -53,6 +53,17 @@ def test_engine_trains(network: str, folder: Path) -> None:
     assert np.isfinite(losses).all()
 
 
+@pytest.mark.parametrize("network", ["two_tower", "residual", "dcn"])
+def test_reset_restores_weights_and_optimizer(network: str, folder: Path) -> None:
+    trained = learner("engine", network, folder)
+    histories = []
+    for _ in range(2):
+        trained.reset()
+        fit = trained.model.fit(trained.inputs, trained.targets, epochs=2, shuffle=False, verbose=0)
+        histories.append(fit.history["loss"])
+    assert histories[0] == histories[1]
+
+
 def test_tape_of_the_agent_learns_as_train_on_batch(folder: Path) -> None:
     losses = []
     for name in ("engine", "engine:tape"):

@@ -25,7 +25,7 @@ class Fitted:
         self.inputs: Any = data.inputs[0] if len(data.inputs) == 1 else list(data.inputs)
         self.targets = data.targets
         self.model = models.NETWORKS[task.network](keras, variant)
-        self.start = Start(keras, self.model)
+        self.start = Start(self.model)
 
     def reset(self) -> None:
         self.start.restore()
@@ -46,7 +46,7 @@ class Agent:
         self.memory = memory(task.rows)
         self.values, self.target = (models.values_of_actions(keras) for _ in range(2))
         self.model = models.value_of_action(keras, self.values)
-        self.start = Start(keras, self.model)
+        self.start = Start(self.model)
         self.rng = np.random.default_rng(0)
 
     def reset(self) -> None:
@@ -55,20 +55,16 @@ class Agent:
 
     def train(self, epochs: int) -> Training:
         for _ in range(epochs):
-            self.begin()
+            total = 0.0
             for step in range(self.task.steps):
                 if step % RENEWED_EVERY == 0:
                     self.target.set_weights(self.values.get_weights())
                 rows = self.rng.integers(self.task.rows, size=self.task.batch)
-                loss = self.update(Memory(*(part[rows] for part in self.memory)))
-        return Training(loss)
-
-    def begin(self) -> None:
-        """Begins the mean of the losses of an epoch."""
-        self.model.reset_metrics()
+                total += self.update(Memory(*(part[rows] for part in self.memory)))
+        return Training(total / self.task.steps)
 
     def update(self, steps: Memory) -> float:
-        """Trains on a batch of steps, and returns the mean loss since `begin`."""
+        """Trains on a batch of steps, and returns the loss."""
         best = self.target.predict_on_batch(steps.following).max(axis=1)
         aims = steps.rewards + DISCOUNT * (1 - steps.ends) * best
         chosen = np.eye(ACTIONS, dtype=np.float32)[steps.actions]
@@ -82,9 +78,6 @@ class TapeAgent(Agent):
         super().__init__(keras, task)
         self.loss = keras.losses.Huber()
 
-    def begin(self) -> None:
-        self.losses: list[float] = []
-
     def update(self, steps: Memory) -> float:
         ops = self.keras.ops
         best = np.max(self.target(steps.following), axis=1)
@@ -95,21 +88,22 @@ class TapeAgent(Agent):
             loss = self.loss(aims[:, None], values[:, None])
         weights = self.values.trainable_variables
         self.model.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        self.losses.append(float(loss))
-        return sum(self.losses) / len(self.losses)
+        return float(loss)
 
 
 class Start:
-    """The initial values of a model and its optimizer. A new model would be compiled again."""
+    """The initial weights of a model, and an optimizer that has done no step. A new model would be compiled again."""
 
-    def __init__(self, keras: Any, model: Any) -> None:
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.weights = model.get_weights()
         model.optimizer.build(model.trainable_variables)
-        self.variables = [*model.weights, *model.optimizer.variables]
-        self.values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in self.variables]
 
     def restore(self) -> None:
-        for variable, value in zip(self.variables, self.values, strict=True):
-            variable.assign(value)
+        self.model.set_weights(self.weights)
+        for variable in self.model.optimizer.variables:
+            if not variable.path.endswith("learning_rate"):
+                variable.assign(np.zeros(variable.shape))
 
 
 def build_with(keras: Any, task: Graph, folder: Path, variant: str) -> Learner:
