@@ -26,7 +26,7 @@ help:
 	@echo 'make mnist   train the textbook network on MNIST; ARGS="--seed 1 --epochs 5" go to "engine mnist"'
 	@echo 'make test    run the tests; ARGS="-k dense" go to pytest'
 	@echo 'make test-keras   compare with real Keras, on JAX'
-	@echo 'make fuzz    compare the values and gradients of 1,000 random functions with JAX'
+	@echo 'make fuzz    compare values and derivatives of 1,000 random functions with JAX'
 	@echo 'make test-kernels   compare the bits of every instruction set, without Python'
 	@echo 'make test-arm64     the same for arm64, cross-compiled and emulated'
 	@echo 'make sanitize   run tests with the sanitizers of Clang; needs its libomp'

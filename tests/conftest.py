@@ -19,9 +19,12 @@ pytest_plugins = ["chromium", "drawings", "packed"]  # modules with fixtures
 # The real Keras reads these variables when a test in `tests/keras` imports it.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# XLA compiles faster with fewer optimizations. Compiling takes most of the time of these tests.
+# XLA compiles faster with fewer optimizations. Compiling takes most of the time of these tests. AVX has no fused
+# multiplication and addition: with it, what XLA computes twice may be rounded in two ways, so that the largest of some
+# numbers equals none of them, and JAX passes no gradient on.
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_max_isa=AVX",
 )
 
 # Only every KERAS_EVERY-th of these tests runs, since Keras compiles each network, which takes long.

@@ -97,13 +97,15 @@ class RandomFunction:
     Args:
         seed: of the random steps.
         ops: functions of arrays, with which each step is tried.
+        without: the name of a function that no step calls; None for any.
 
     Attributes:
         text: its definition in Python, which reads the names `ops` and `np`.
         arguments: arrays for it, float32.
     """
 
-    def __init__(self, seed: int, ops: Any) -> None:
+    def __init__(self, seed: int, ops: Any, without: str | None = None) -> None:
+        self._without = without
         self._rng = np.random.default_rng(seed)
         self._names = {"ops": ops, "np": np}
         shapes = [self._shape() for _ in range(self._rng.integers(1, 4))]
@@ -138,7 +140,7 @@ class RandomFunction:
         """Adds a value, and returns the line that computes it."""
         while True:
             expression = self._expression()
-            if expression is None:
+            if expression is None or (self._without is not None and self._without in expression):
                 continue
             try:
                 value = eval(expression, self._names, self._values)

@@ -1,4 +1,4 @@
-"""Values and gradients of random functions of arrays are those that JAX computes in float64.
+"""Values, gradients and second derivatives of random functions of arrays are those that JAX computes in float64.
 
 `RANDOM_FUNCTIONS=1000` is the number of functions, by default 30: `make fuzz` runs 1,000.
 """
@@ -21,10 +21,6 @@ from engine import ops
 
 SEEDS = range(int(os.environ.get("RANDOM_FUNCTIONS", "30")))
 TOLERANCE = 1e-5  # relative to 1 + the largest number that JAX computes: the engine computes in float32
-
-# The functions of each step are compiled together, since JAX takes far longer to compile them one by one. With the
-# level 0 that `conftest.py` chooses, XLA compiles some gradients of `hypot` wrongly.
-COMPILER_OPTIONS = {"xla_backend_optimization_level": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -52,16 +48,25 @@ def assert_same(found: Any, wanted: Any, what: str, case: str) -> None:
     assert error < TOLERANCE, f"the {what} differs by {error:.1e} from\n{wanted}\nin {case}"
 
 
+def in_jax(function: Any, arrays: list[Any]) -> Any:
+    """Returns what a function of arrays returns in float64. It is compiled as a whole: JAX takes far longer for its parts."""
+    with jax.enable_x64(True):
+        found = jax.jit(function)(*(jnp.asarray(array, jnp.float64) for array in arrays))
+        return jax.tree.map(np.asarray, found)
+
+
+def assert_same_gradients(found: Any, wanted: Any, what: str, case: str) -> None:
+    for name, slope, gradient in zip("abc", found, wanted, strict=False):
+        known = np.zeros(gradient.shape) if slope is None else slope  # None: nothing depends on the argument
+        assert_same(known, gradient, f"{what} by {name}", case)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_values_and_gradients(seed: int) -> None:
     random = RandomFunction(seed, ops)
     arrays, case = random.arguments, f"seed {seed}: {random}"
     numbers = tuple(range(len(arrays)))
-    with jax.enable_x64(True):
-        in_jax = jax.value_and_grad(random.defined_with(JaxOps(), jnp), numbers)
-        value, gradients = jax.jit(in_jax, compiler_options=COMPILER_OPTIONS)(
-            *(jnp.asarray(array, jnp.float64) for array in arrays)
-        )
+    value, gradients = in_jax(jax.value_and_grad(random.defined_with(JaxOps(), jnp), numbers), arrays)
     function = random.defined_with(ops, np)
     try:
         at_once = function(*arrays)
@@ -71,7 +76,28 @@ def test_values_and_gradients(seed: int) -> None:
         raise AssertionError(msg) from error
     assert_same(at_once, value, "value of arrays", case)
     assert_same(recorded, value, "value of the recorded function", case)
-    for name, slope, gradient in zip("abc", slopes, gradients, strict=False):
-        if slope is None:  # the function reads the argument nowhere
-            slope = np.zeros(gradient.shape)  # noqa: PLW2901
-        assert_same(slope, gradient, f"gradient by {name}", case)
+    assert_same_gradients(slopes, gradients, "gradient", case)
+
+
+def with_penalty(function: Any, value_and_grad: Any, numpy_like: Any, numbers: tuple[int, ...]) -> Any:
+    """Returns a function that adds the squares of the gradients to the value of `function`."""
+
+    def penalised(*arrays: Any) -> Any:
+        value, gradients = value_and_grad(function, numbers)(*arrays)
+        return value + sum(numpy_like.sum(slope * slope) for slope in gradients if slope is not None)
+
+    return penalised
+
+
+# The gradient of `ops.prod` has no gradient of its own yet.
+@pytest.mark.parametrize("seed", SEEDS[::4])
+def test_second_derivatives(seed: int) -> None:
+    random = RandomFunction(seed, ops, without="ops.prod")
+    arrays, case = random.arguments, f"seed {seed}: {random}"
+    numbers = tuple(range(len(arrays)))
+    penalised = with_penalty(random.defined_with(JaxOps(), jnp), jax.value_and_grad, jnp, numbers)
+    value, gradients = in_jax(jax.value_and_grad(penalised, numbers), arrays)
+    penalised = with_penalty(random.defined_with(ops, np), engine.value_and_grad, ops, numbers)
+    found, slopes = engine.value_and_grad(penalised, numbers)(*arrays)
+    assert_same(found, value, "value with its penalty", case)
+    assert_same_gradients(slopes, gradients, "second derivative", case)
