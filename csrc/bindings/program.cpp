@@ -8,6 +8,7 @@
 
 #include "bindings/compressed.h"
 #include "bindings/convert.h"
+#include "bindings/functions.h"
 #include "bindings/gil.h"
 #include "bindings/host_steps.h"
 #include "bindings/instances.h"
@@ -87,67 +88,37 @@ std::shared_ptr<Program> make_function(const py::sequence& layers, const std::ve
 
 /// Computes the results of a function from its arguments. `step` numbers the random draws, and the optimizer's steps.
 py::list call(Program& program, const py::sequence& arguments, int64_t step, double learning_rate) {
-  const graph::Model& model = program.model();
-  if (!model.is_function()) throw py::value_error("a model is no function: predict with it");
-  const auto& shapes = model.arguments();
-  if (arguments.size() != shapes.size()) {
-    throw py::value_error("the function takes " + std::to_string(shapes.size()) + " arguments, got " +
-                          std::to_string(arguments.size()));
-  }
+  require_function(program, arguments.size());
+  const auto& shapes = program.model().arguments();
   std::vector<py::array> given;
-  std::vector<const float*> inputs;
+  std::vector<ArgumentView> views;
   for (size_t i = 0; i < shapes.size(); ++i) {
     given.push_back(py::cast<py::array>(arguments[i]));
-    const py::array& array = given.back();
-    if (!py::isinstance<py::array_t<float>>(array)) throw py::value_error("arguments must be float32 arrays");
-    require_readable(array, "argument");
-    if (array.size() != graph::numbers_in(shapes[i], 1)) {
-      throw py::value_error("argument " + std::to_string(i) + " must have the shape " + graph::text_of(shapes[i]) +
-                            ", got " + std::to_string(array.size()) + " numbers");
-    }
-    inputs.push_back(static_cast<const float*>(array.data()));
-  }
-  const bool learns = program.training() != nullptr;
-  if (!learns && !program.graph(graph::Mode::kFunction)->learning.empty()) {
-    throw py::value_error("compile a function with an optimizer before it steps weights");
+    views.push_back(to_argument(given.back(), i, shapes[i]));
   }
   py::list results;
   std::vector<float*> outputs;
-  for (const int node : model.spec().results) {
-    std::vector<py::ssize_t> lengths;
-    for (const graph::Extent& extent : model.shape_of(node)) lengths.push_back(std::max<int64_t>(extent.fixed, 0));
-    py::array_t<float> result(lengths);
+  for (size_t i = 0; i < program.model().spec().results.size(); ++i) {
+    py::array_t<float> result(result_shape(program, i));
     outputs.push_back(result.mutable_data());
     results.append(std::move(result));
   }
-  RunArguments run;
-  run.arguments = inputs.data();
-  run.results = outputs.data();
-  run.data.rows = run.batch_size = model.spec().batch;
-  run.learning_rates = &learning_rate;
-  run.first_iteration = step;
-  {
-    const Unlocked unlocked;
-    const auto workspace = program.lease(graph::Mode::kFunction, false, model.spec().batch, program.device().threads());
-    const Executable& executable = *workspace->executable;
-    const auto lock = program.lock_for(graph::Mode::kFunction);
-    run.layout = &program.layout();
-    run.weights = program.weights();
-    static const TrainingSpec no_training;  // of functions that compute gradients but step no weights
-    run.training = workspace->training ? workspace->training.get() : &no_training;
-    for (int s = 0; learns && s < kMaxSlots; ++s) run.slots[s] = program.slots(s);
-    if (learns) {
-      run.accumulated = program.accumulated();
-      run.averages = program.averages();
-    }
-    run.scratch = workspace->scratch.data();
-    program.device().run(executable, run, 0, executable.steps(), [] { return true; });
-    if (learns) program.set_iterations(step);
-  }
+  const Unlocked unlocked;
+  const auto workspace = lease_function(program);
+  program.call(*workspace, views.data(), outputs.data(), step, learning_rate);
   return results;
 }
 
-/// One loss for each output: a mapping, or a sequence of them.
+/// Returns what the program was compiled with. ValueError unless it has a loss for each output.
+std::shared_ptr<const TrainingSpec> require_losses(const Program& program) {
+  auto training = program.training();
+  if (!training || training->losses.size() != program.model().spec().outputs.size()) {
+    throw py::value_error("compile the program with losses before a run");
+  }
+  return training;
+}
+
+/// One loss for each output: a mapping, or a sequence of them. Nothing at all where only an optimizer is to have a state.
 std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& model) {
   std::vector<py::dict> mappings;
   if (py::isinstance<py::dict>(loss)) {
@@ -158,6 +129,7 @@ std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& mode
   std::vector<LossSpec> losses;
   for (const py::dict& each : mappings) losses.push_back(to_loss(each));
   const size_t outputs = model.spec().outputs.size();
+  if (losses.empty()) return losses;
   if (losses.size() != outputs) {
     fail("there must be a loss for each of " + std::to_string(outputs) + " outputs, got " +
          std::to_string(losses.size()));
@@ -211,8 +183,7 @@ py::object begin(const std::shared_ptr<Program>& program, const std::string& mod
   static constexpr const char* kModes[] = {"train", "evaluate"};
   static constexpr graph::Mode kGraphs[] = {graph::Mode::kTrain, graph::Mode::kEvaluate};
   const graph::Mode chosen = kGraphs[to_index(mode, kModes, 2, "mode")];
-  const auto training = program->training();
-  if (!training) throw py::value_error("compile the program before a run");
+  const auto training = require_losses(*program);
   auto run = std::make_unique<Run>(program, training, chosen);
   run->feed(data, batch_size, shuffle, seed, stream);
   return to_python(std::move(run));
@@ -228,7 +199,6 @@ bool run_prediction(Program& program, graph::Mode mode, RunArguments& arguments)
     workspaces.push_back(program.lease(mode, arguments.data.is_compressed(), division.batch_rows, division.threads));
     scratch.push_back(workspaces.back()->scratch.data());
   }
-  arguments.layout = &program.layout();
   arguments.weights = program.weights();
   arguments.device_state = &workspaces.front()->device_state;
   if (program.model().asks_host(true)) return predict_with_host(program, workspaces.front(), arguments);
@@ -273,14 +243,19 @@ py::array_t<float> predict(Program& program, const py::object& x, const py::obje
 /// The graph of a batch and its schedule on this machine, for people.
 py::tuple to_text(Program& program, const std::string& mode, int64_t batch_size, int threads,
                   const std::vector<std::string>& names) {
-  static constexpr const char* kModes[] = {"train", "evaluate", "predict"};
-  static constexpr graph::Mode kGraphs[] = {graph::Mode::kTrain, graph::Mode::kEvaluate, graph::Mode::kPredict};
-  const graph::Mode chosen = kGraphs[to_index(mode, kModes, 3, "mode")];
-  if (!graph::predicts(chosen) && !program.training()) throw py::value_error("compile the program before its training");
+  static constexpr const char* kModes[] = {"train", "evaluate", "predict", "function"};
+  static constexpr graph::Mode kGraphs[] = {graph::Mode::kTrain, graph::Mode::kEvaluate, graph::Mode::kPredict,
+                                            graph::Mode::kFunction};
+  const graph::Mode chosen = kGraphs[to_index(mode, kModes, 4, "mode")];
+  if (program.model().is_function() != (chosen == graph::Mode::kFunction)) {
+    throw py::value_error("the mode is 'function' for functions, and another for models");
+  }
+  if (!graph::predicts(chosen)) require_losses(program);
   const auto graph = program.graph(chosen);
   const Device& device = program.device();
   PredictionTeams division{1, threads > 0 ? threads : device.threads(), batch_size};
-  if (graph::predicts(chosen)) division = device.divide_prediction(*graph, batch_size, threads);
+  if (graph::predicts(chosen) && chosen != graph::Mode::kFunction)
+    division = device.divide_prediction(*graph, batch_size, threads);
   const auto executable = device.compile(graph, {false, division.batch_rows, division.threads});
   const graph::ValueNames text_names(*graph, names);
   std::string schedule = executable->to_text(text_names);
@@ -300,6 +275,8 @@ void register_program(py::module_& m) {
            py::arg("loans") = py::tuple(), py::arg("outputs") = py::tuple());
   type.def_static("function", &make_function, py::arg("layers"), py::arg("results"), py::arg("batch") = 1,
                   py::arg("loans") = py::tuple())
+      .def("borrow_state", &Program::borrow_state, py::arg("owner").none(false), py::arg("places"),
+           py::call_guard<Unlocked>())
       .def("call", &call, py::arg("arguments"), py::arg("step") = 1, py::arg("learning_rate") = 0.0);
   type.def_property_readonly("variables", [](Program& p) { return read_variables(p, 0, p.variables().all.size()); })
       .def_property_readonly("weight_count", [](const Program& p) { return p.layout().total; })

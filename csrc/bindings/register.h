@@ -12,6 +12,7 @@ void register_compressed(pybind11::module_& m);
 void register_dataset(pybind11::module_& m);
 void register_run(pybind11::module_& m);
 void register_program(pybind11::module_& m);
+void register_functions(pybind11::module_& m);
 void register_ops(pybind11::module_& m);
 void register_predictor(pybind11::module_& m);
 

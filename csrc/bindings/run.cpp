@@ -212,11 +212,8 @@ int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, 
   }
   RunArguments arguments;
   arguments.training = training_.get();
-  arguments.layout = &program_->layout();
   arguments.weights = program_->weights();
-  for (int s = 0; s < kMaxSlots; ++s) arguments.slots[s] = program_->slots(s);
-  arguments.accumulated = program_->accumulated();
-  arguments.averages = program_->averages();
+  arguments.state = program_->state();
   arguments.scratch = workspace_->scratch.data();
   arguments.data = data_;
   arguments.sparse = sparse_.get();

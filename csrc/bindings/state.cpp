@@ -27,11 +27,12 @@ State find_state(const Program& program, const std::string& kind, int number, bo
   if (!training) throw py::value_error("compile the program before its optimizer has any state");
   const int found = to_index(kind, kKinds, 3, "state");
   const OptimizerSpec& optimizer = training->optimizer;
-  State state{found == 1 ? program.averages() : program.accumulated(), 1.0};
+  const OptimizerStateView arenas = program.state();
+  State state{found == 1 ? arenas.averages : arenas.accumulated, 1.0};
   if (found == 0) {
     const int count = slot_count(optimizer.kind);
     if (number < 0 || number >= count) throw py::index_error("there are " + std::to_string(count) + " slots");
-    state = {program.slots(number), raw ? 1.0 : slot_scale(optimizer, number)};
+    state = {arenas.slots[number], raw ? 1.0 : slot_scale(optimizer, number)};
   }
   if (!state.data) throw py::value_error("this optimizer has no state of the kind '" + kind + "'");
   return state;
@@ -44,7 +45,7 @@ void scale(py::array_t<float>& array, double factor) {
 
 py::array_t<float> scaled_copy(const Program& program, size_t v, const State& state) {
   py::array_t<float> copy =
-      copy_of(program.device(), program.variables().all[v], state.data + program.layout().offsets[v]);
+      copy_of(program.device(), program.variables().all[v], state.data + program.state().offsets[v]);
   if (state.scale != 1.0) scale(copy, state.scale);
   return copy;
 }
@@ -121,7 +122,7 @@ void write_state(Program& program, const std::string& kind, int number, const py
   const State state = find_state(program, kind, number, raw);
   for (size_t i = 0; i < scaled.size(); ++i) {
     if (state.scale != 1.0) scale(scaled[i], 1.0 / state.scale);
-    program.device().upload(targets[i], scaled[i].data(), state.data + program.layout().offsets[numbers[i]]);
+    program.device().upload(targets[i], scaled[i].data(), state.data + program.state().offsets[numbers[i]]);
   }
 }
 
@@ -131,8 +132,8 @@ py::dict state_counts(Program& program) {
   const auto training = program.training();
   if (!training) return counts;
   counts["slot"] = slot_count(training->optimizer.kind);
-  counts["average"] = program.averages() ? 1 : 0;
-  counts["accumulated"] = program.accumulated() ? 1 : 0;
+  counts["average"] = program.state().averages ? 1 : 0;
+  counts["accumulated"] = program.state().accumulated ? 1 : 0;
   return counts;
 }
 

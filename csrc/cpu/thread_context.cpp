@@ -16,8 +16,10 @@ Weights ThreadContext::weights(ValueId variable) const {
   if (variable == kNoValue) return w;
   const int v = variable_of(variable);
   w.values = run.weights[v];
-  const int64_t offset = weight_offset(variable);
-  for (int s = 0; s < kMaxSlots; ++s) w.slots[s] = run.slots[s] ? run.slots[s] + offset : nullptr;
+  for (int s = 0; s < kMaxSlots; ++s) {
+    float* const slots = run.state.slots[s];
+    w.slots[s] = slots ? slots + state_offset(variable) : nullptr;
+  }
   w.l2 = this->variable(variable).asked.l2;
   w.decay = run.training ? optimizer().decay(v) : 0.0;
   return w;
@@ -61,7 +63,8 @@ double ThreadContext::loss_divisor(int output, int64_t groups, ValueId mask) con
 }
 
 double ThreadContext::penalty_factor() const {
-  if (!loss(0).divides_penalties) return 1.0;
+  const bool is_function = run.training->losses.empty();
+  if (is_function || !loss(0).divides_penalties) return 1.0;
   const graph::Output& output = schedule.graph().outputs[0];
   const double divisor = loss_divisor(0, shape(output.y_pred).groups, output.row_mask);
   return divisor == 0.0 ? 0.0 : 1.0 / divisor;

@@ -72,7 +72,8 @@ class ThreadContext {
   }
   int variable_of(ValueId value) const { return schedule.value(value).variable; }
   const Variable& variable(ValueId value) const { return schedule.graph().variables()[variable_of(value)]; }
-  int64_t weight_offset(ValueId value) const { return run.layout->offsets[static_cast<size_t>(variable_of(value))]; }
+  /// Where the optimizer's state of a variable lies in each arena of it.
+  int64_t state_offset(ValueId variable) const { return run.state.offsets[variable_of(variable)]; }
   /// A variable with its optimizer state and its l2 penalty; empty for kNoValue.
   Weights weights(ValueId variable) const;
   /// A row of numbers, those of a variable or constants; null for kNoValue.

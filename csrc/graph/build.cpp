@@ -33,7 +33,8 @@ class Assembly {
     if (graph_->mode() == Mode::kFunction) {
       add_results();
       builder_.finish();
-      add_learning(*graph_, training_.optimizer, {});
+      pass_gradients_to_steps(*graph_);
+      add_steps({});
     } else if (builder_.predicts()) {
       builder_.finish();
       for (const Output& output : graph_->outputs) {
@@ -82,9 +83,16 @@ class Assembly {
       graph_->outputs.push_back(output);
     }
     fold_rescaling_into_input(*graph_);
-    // A function may change a variable between the product and the sum.
-    if (!model_.changes_variables()) fold_bias_into_dense(*graph_);
+    if (!assigns_variables()) fold_bias_into_dense(*graph_);
     fold_activation_into_dense(*graph_);
+  }
+
+  /// Whether a variable may change between two operations that read it.
+  bool assigns_variables() const {
+    const auto& operations = graph_->operations();
+    return std::any_of(operations.begin(), operations.end(), [](const auto& operation) {
+      return dynamic_cast<const AssignVariable*>(operation.get()) != nullptr;
+    });
   }
 
   void add_results() {
@@ -276,7 +284,6 @@ class Assembly {
   }
 
   void add_backward() {
-    const bool host_may_fail = model_.asks_host(false);
     Differentiation gradients(*graph_);
     for (size_t i = 0; i < graph_->outputs.size(); ++i) {
       const ValueId x = logits_[i] != kNoValue ? logits_[i] : graph_->outputs[i].y_pred;
@@ -284,13 +291,18 @@ class Assembly {
     }
     for (const auto& [values, seed] : seeds_) gradients.contribute(values, seed);
     gradients.run(forward_count_);
+    add_steps(penalties_);
+  }
+
+  void add_steps(const std::vector<WeightPenalty>& penalties) {
+    graph_->steps_variables = !graph_->learning.empty();
     fold_activation_gradient_into_dense(*graph_);
     // Where the caller computes a part and may fail, a batch changes no weight before all gradients are known.
-    if (!host_may_fail) {
+    if (!model_.asks_host(false)) {
       fold_steps_into_dense(*graph_, training_.optimizer);
       fold_steps_into_embeddings(*graph_, training_.optimizer);
     }
-    add_learning(*graph_, training_.optimizer, penalties_);
+    add_learning(*graph_, training_.optimizer, penalties);
   }
 
   void add_sums() {

@@ -46,6 +46,19 @@ bool steps_in_product(const Graph& graph, const OptimizerSpec& optimizer, ValueI
          v.asked.constraint.kind == ConstraintSpec::Kind::kNone;
 }
 
+/// The operation that computes a value; null for variables.
+Operation* producer_of(const Graph& graph, const Uses& uses, ValueId value) {
+  const int producer = uses.producer(value);
+  return producer < 0 ? nullptr : graph.operations()[static_cast<size_t>(producer)].get();
+}
+
+/// Whether the optimizer may step a variable where its gradient arises, in operation number `operation`: it steps it by
+/// this gradient, nothing else reads the gradient, and no later operation reads the variable.
+bool may_step_at_once(const Graph& graph, const Uses& uses, ValueId variable, ValueId gradient, int operation) {
+  const bool learns = std::find(graph.gradients.begin(), graph.gradients.end(), gradient) != graph.gradients.end();
+  return learns && uses.reader_count(gradient) == 0 && uses.last_reader(variable) <= operation;
+}
+
 /// By variable: how many operations compute parts of its gradient.
 std::vector<int> gradient_parts(const Graph& graph) {
   std::vector<int> parts(graph.variables().all.size());
@@ -98,10 +111,6 @@ void fold_bias_into_dense(Graph& graph) {
   const Uses uses(graph);
   const auto& operations = graph.operations();
   std::vector<bool> folded(operations.size());
-  const auto producer_of = [&](ValueId value) {
-    const int producer = uses.producer(value);
-    return producer < 0 ? nullptr : operations[static_cast<size_t>(producer)].get();
-  };
   for (size_t i = 0; i < operations.size(); ++i) {
     auto* const map = dynamic_cast<Map*>(operations[i].get());
     if (!map || map->inputs.size() != 2 || map->code.instructions.size() != 1) continue;
@@ -109,8 +118,8 @@ void fold_bias_into_dense(Graph& graph) {
     if (only.op != MapOp::kAdd || only.a == only.b) continue;
     for (const size_t place : {size_t{0}, size_t{1}}) {
       const Array &z = map->inputs[place], &vector = map->inputs[1 - place];
-      auto* const dense = dynamic_cast<Dense*>(producer_of(z.value));
-      auto* const read = dynamic_cast<ReadVariable*>(producer_of(vector.value));
+      auto* const dense = dynamic_cast<Dense*>(producer_of(graph, uses, z.value));
+      auto* const read = dynamic_cast<ReadVariable*>(producer_of(graph, uses, vector.value));
       if (!dense || !read || dense->bias != kNoValue || dense->activation != Activation::kLinear) continue;
       const Value &before = graph.value(z.value), &after = graph.value(map->y.value);
       const bool same_layout = after.kind == Value::Kind::kBatch && before.groups == after.groups &&
@@ -138,16 +147,36 @@ void fold_activation_gradient_into_dense(Graph& graph) {
       });
 }
 
+void pass_gradients_to_steps(Graph& graph) {
+  const Uses uses(graph);
+  const auto& operations = graph.operations();
+  std::vector<bool> passed(operations.size());
+  for (ValueId& gradient : graph.gradients) {
+    const auto* store = dynamic_cast<const StoreGradient*>(producer_of(graph, uses, gradient));
+    if (!store) continue;
+    const auto* read = dynamic_cast<const ReadGradient*>(producer_of(graph, uses, store->x.value));
+    if (!read || graph.value(read->gradient).variable != graph.value(gradient).variable) continue;
+    if (uses.reader_count(read->y.value) != 1 || uses.reader_count(read->gradient) != 1) continue;
+    for (const ValueId value : {gradient, read->y.value}) passed[static_cast<size_t>(uses.producer(value))] = true;
+    gradient = read->gradient;
+  }
+  graph.erase(passed);
+}
+
 void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer) {
   std::vector<bool> stepped(graph.variables().all.size());
   const std::vector<int> parts = gradient_parts(graph);
-  const auto fits = [&](ValueId variable) {
-    return steps_in_product(graph, optimizer, variable) &&
-           (variable == kNoValue || parts[static_cast<size_t>(graph.value(variable).variable)] == 1);
+  const Uses uses(graph);
+  const auto fits = [&](ValueId variable, ValueId gradient, int operation) {
+    if (!steps_in_product(graph, optimizer, variable)) return false;
+    if (variable == kNoValue) return true;
+    return parts[static_cast<size_t>(graph.value(variable).variable)] == 1 &&
+           may_step_at_once(graph, uses, variable, gradient, operation);
   };
-  for (const auto& operation : graph.operations()) {
-    auto* const dense = dynamic_cast<DenseWeightGradient*>(operation.get());
-    if (!dense || !fits(dense->kernel) || !fits(dense->bias)) continue;
+  for (size_t i = 0; i < graph.operations().size(); ++i) {
+    auto* const dense = dynamic_cast<DenseWeightGradient*>(graph.operations()[i].get());
+    const auto number = static_cast<int>(i);
+    if (!dense || !fits(dense->kernel, dense->dkernel, number) || !fits(dense->bias, dense->dbias, number)) continue;
     dense->steps = true;
     dense->dkernel = dense->dbias = kNoValue;
     for (const ValueId variable : {dense->kernel, dense->bias}) {
@@ -164,14 +193,16 @@ void fold_steps_into_embeddings(Graph& graph, const OptimizerSpec& optimizer) {
   if (!keeps_rows || clips || optimizer.accumulate > 1 || optimizer.averages) return;
   std::vector<bool> stepped(graph.variables().all.size());
   const std::vector<int> parts = gradient_parts(graph);
-  for (const auto& operation : graph.operations()) {
-    auto* const embedding = dynamic_cast<EmbedGradient*>(operation.get());
+  const Uses uses(graph);
+  for (size_t i = 0; i < graph.operations().size(); ++i) {
+    auto* const embedding = dynamic_cast<EmbedGradient*>(graph.operations()[i].get());
     if (!embedding) continue;
     const int v = graph.value(embedding->table).variable;
     const VariableSpec& asked = graph.variables()[v].asked;
     const bool plain = asked.l1 == 0.0 && asked.l2 == 0.0 && asked.orthogonal == 0.0 && !asked.host_penalty &&
                        asked.constraint.kind == ConstraintSpec::Kind::kNone && optimizer.decay(v) == 0.0;
     if (!plain || parts[static_cast<size_t>(v)] != 1) continue;
+    if (!may_step_at_once(graph, uses, embedding->table, embedding->dtable, static_cast<int>(i))) continue;
     embedding->steps = true;
     stepped[static_cast<size_t>(v)] = true;
   }

@@ -17,6 +17,10 @@ void fold_bias_into_dense(Graph& graph);
 /// dz = activation_gradient(dense_input_gradient(...))  ->  dense_input_gradient(..., activation)
 void fold_activation_gradient_into_dense(Graph& graph);
 
+/// y = read_gradient(gradient), store_gradient(y), and later a step  ->  the step reads `gradient`, where nothing else
+/// reads y
+void pass_gradients_to_steps(Graph& graph);
+
 /// dkernel = dense_weight_gradient(...), and later a step of the kernel  ->  dense_weight_step(...), where the
 /// optimizer can step weights while their gradients are in registers
 void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer);

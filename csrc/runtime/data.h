@@ -28,6 +28,13 @@ struct DatasetView {
   bool is_compressed() const { return compressed.begins != nullptr; }
 };
 
+/// An argument of a function: numbers side by side, or rows of a larger array.
+struct ArgumentView {
+  const void* data = nullptr;
+  RowType type = RowType::kFloat32;
+  const int32_t* rows = nullptr;  // which rows of `data` make up the argument; null: those that `data` begins with
+};
+
 /// Running sums over a pass, in double and in the order of the samples.
 struct Totals {
   double loss = 0.0;  // of all outputs with their weights, and penalties

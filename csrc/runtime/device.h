@@ -77,14 +77,19 @@ class Executable {
 /// until the device sets it, and no other code knows its type.
 using DeviceState = std::shared_ptr<void>;
 
+/// What an optimizer keeps for each weight, in arenas that are laid out alike. Null where it keeps nothing of a kind.
+struct OptimizerStateView {
+  float* slots[kMaxSlots] = {};
+  float* accumulated = nullptr;      // sums of gradients, if the optimizer accumulates
+  float* averages = nullptr;         // of the weights, if it keeps them
+  const int64_t* offsets = nullptr;  // in floats, of each variable that learns, in each arena
+};
+
 /// Everything that one run works on. Pointers are borrowed.
 struct RunArguments {
   const TrainingSpec* training = nullptr;  // null for predictions
-  const WeightLayout* layout = nullptr;
-  float* const* weights = nullptr;  // of each variable
-  float* slots[kMaxSlots] = {};     // arenas of the optimizer's state
-  float* accumulated = nullptr;     // sums of gradients, if the optimizer accumulates
-  float* averages = nullptr;        // of the weights, if it keeps them
+  float* const* weights = nullptr;         // of each variable
+  OptimizerStateView state;
   float* scratch = nullptr;
   DatasetView data;
   const SparseRows* sparse = nullptr;  // records of the rows of `data`; null: none
@@ -93,10 +98,10 @@ struct RunArguments {
   const double* learning_rates = nullptr;  // of batch `first_batch` and those after it
   int64_t first_batch = 0;
   int64_t first_iteration = 1;              // optimizer step of batch `first_batch`, from 1
-  const float* const* arguments = nullptr;  // of a function: contiguous arrays
-  float* const* results = nullptr;
-  float* output = nullptr;  // predictions: (rows, numbers of all outputs), contiguous
-  bool finite = false;      // predictions: whether to refuse rows with numbers that are not finite
+  const ArgumentView* arguments = nullptr;  // of a function
+  float* const* results = nullptr;          // the same: contiguous arrays
+  float* output = nullptr;                  // predictions: (rows, numbers of all outputs), contiguous
+  bool finite = false;                      // predictions: whether to refuse rows with numbers that are not finite
   Totals* totals = nullptr;
   DeviceState* device_state = nullptr;  // of the workspace; null: the device learns nothing from this run
 };

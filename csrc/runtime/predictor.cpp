@@ -12,12 +12,10 @@ Predictor::Predictor(std::shared_ptr<Program> program, int64_t together) : progr
     throw std::invalid_argument("a layer of the model is written in Python, and needs the interpreter: ask `predict`");
   }
   workspace_ = program_->lease(graph::Mode::kPredict, false, together, 1);
-  const WeightLayout& layout = program_->layout();
-  weights_ = Arena(layout.total);
-  for (const int64_t offset : layout.offsets) values_.push_back(weights_.data() + offset);
+  weights_ = Arena(program_->layout().total);
+  for (const int64_t offset : program_->layout().offsets) values_.push_back(weights_.data() + offset);
   refresh();
   tokens_ = model.tokens();
-  arguments_.layout = &layout;
   arguments_.weights = values_.data();
   arguments_.scratch = workspace_->scratch.data();
   arguments_.data.stride = model.input_size();

@@ -18,6 +18,25 @@ namespace {
 constexpr size_t kKeptSizes = 32;
 constexpr int64_t kKeptFloats = int64_t{1} << 27;
 
+OptimizerState new_state(const OptimizerSpec& optimizer, int64_t floats) {
+  OptimizerState state;
+  for (int s = 0; s < slot_count(optimizer.kind); ++s) state.slots[s] = Arena(floats);
+  if (optimizer.initial_slot != 0.0) {
+    std::fill_n(state.slots[0].data(), floats, static_cast<float>(optimizer.initial_slot));
+  }
+  if (optimizer.accumulate > 1) state.accumulated = Arena(floats);
+  if (optimizer.averages) state.averages = Arena(floats);
+  return state;
+}
+
+/// Whether there is all that the optimizer keeps.
+bool is_complete(const OptimizerStateView& state, const OptimizerSpec& optimizer) {
+  for (int s = 0; s < slot_count(optimizer.kind); ++s) {
+    if (!state.slots[s]) return false;
+  }
+  return (optimizer.accumulate == 1 || state.accumulated) && (!optimizer.averages || state.averages);
+}
+
 }  // namespace
 
 Program::Program(Device& device, graph::ModelSpec model, const std::vector<Loan>& loans)
@@ -73,14 +92,7 @@ bool Program::awaited() const {
 
 void Program::configure(TrainingSpec training) {
   auto spec = std::make_shared<const TrainingSpec>(std::move(training));
-  OptimizerState fresh;
-  const OptimizerSpec& optimizer = spec->optimizer;
-  for (int s = 0; s < slot_count(optimizer.kind); ++s) fresh.slots[s] = Arena(layout_.total);
-  if (optimizer.initial_slot != 0.0) {
-    std::fill_n(fresh.slots[0].data(), layout_.total, static_cast<float>(optimizer.initial_slot));
-  }
-  if (optimizer.accumulate > 1) fresh.accumulated = Arena(layout_.total);
-  if (optimizer.averages) fresh.averages = Arena(layout_.total);
+  OptimizerState fresh = lender_ ? OptimizerState{} : new_state(spec->optimizer, layout_.total);
   auto pool = std::make_shared<Pool>();
   const auto lock = write_lock();
   state_ = std::move(fresh);
@@ -88,6 +100,66 @@ void Program::configure(TrainingSpec training) {
   const std::lock_guard<std::mutex> state(short_lock());
   training_.swap(spec);
   pool_.swap(pool);
+}
+
+void Program::borrow_state(std::shared_ptr<Program> owner, const std::vector<int64_t>& places) {
+  const std::vector<Variable>& own = variables().all;
+  if (places.size() != own.size()) {
+    throw std::invalid_argument("there must be a place for each of " + std::to_string(own.size()) + " variables, got " +
+                                std::to_string(places.size()));
+  }
+  if (owner && owner->lender_) throw std::invalid_argument("a state can't be lent by a program that borrows it");
+  std::vector<int64_t> offsets;
+  for (size_t v = 0; v < places.size(); ++v) {
+    const std::vector<Variable>& lent = owner->variables().all;
+    offsets.push_back(0);
+    if (places[v] < 0) continue;
+    const auto place = static_cast<size_t>(places[v]);
+    if (place >= lent.size() || lent[place].rows != own[v].rows || lent[place].columns != own[v].columns) {
+      throw std::invalid_argument("the state of variable " + std::to_string(v) + " is of another shape");
+    }
+    offsets.back() = owner->layout_.offsets[place];
+  }
+  const auto lock = write_lock();
+  state_ = {};
+  lender_ = std::move(owner);
+  lent_offsets_ = std::move(offsets);
+}
+
+OptimizerStateView Program::state() const {
+  const OptimizerState& held = lender_ ? lender_->state_ : state_;
+  OptimizerStateView view;
+  for (int s = 0; s < kMaxSlots; ++s) view.slots[s] = held.slots[s].data();
+  view.accumulated = held.accumulated.data();
+  view.averages = held.averages.data();
+  view.offsets = lender_ ? lent_offsets_.data() : layout_.offsets.data();
+  return view;
+}
+
+void Program::call(Workspace& workspace, const ArgumentView* arguments, float* const* results, int64_t step,
+                   double learning_rate) {
+  static const TrainingSpec no_training;  // of functions that compute gradients but step no weights
+  const Executable& executable = *workspace.executable;
+  const bool learns = executable.graph().steps_variables;
+  if (learns && !workspace.training) {
+    throw std::invalid_argument("compile a function with an optimizer before it steps weights");
+  }
+  RunArguments run;
+  run.arguments = arguments;
+  run.results = results;
+  run.data.rows = run.batch_size = model_.spec().batch;
+  run.learning_rates = &learning_rate;
+  run.first_iteration = step;
+  run.training = workspace.training ? workspace.training.get() : &no_training;
+  run.scratch = workspace.scratch.data();
+  const auto lock = lock_for(graph::Mode::kFunction);
+  run.weights = weights();
+  run.state = state();
+  if (learns && !is_complete(run.state, workspace.training->optimizer)) {
+    throw std::invalid_argument("the program that lends its optimizer state was compiled with another optimizer");
+  }
+  device_.run(executable, run, 0, executable.steps(), [] { return true; });
+  if (learns) state_owner().set_iterations(step);
 }
 
 std::shared_ptr<const TrainingSpec> Program::training() const {

@@ -56,9 +56,13 @@ class Program {
   /// Returns what the last `configure` set; null before the first. A run compares the pointer to find out that the
   /// program was configured again.
   std::shared_ptr<const TrainingSpec> training() const;
-  float* slots(int slot) const { return state_.slots[slot].data(); }
-  float* accumulated() const { return state_.accumulated.data(); }
-  float* averages() const { return state_.averages.data(); }
+  /// Uses the optimizer state of another program from now on, in place of its own. `places` are the numbers that the
+  /// variables have there; -1 where a variable has none, as it doesn't learn. Throws std::invalid_argument where a
+  /// variable has another shape there.
+  void borrow_state(std::shared_ptr<Program> owner, const std::vector<int64_t>& places);
+  /// The program whose optimizer state this one uses, which may be itself.
+  Program& state_owner() { return lender_ ? *lender_ : *this; }
+  OptimizerStateView state() const;
 
   int64_t iterations() const { return iterations_; }
   void set_iterations(int64_t n) { iterations_ = n; }
@@ -66,6 +70,12 @@ class Program {
   /// Returns a workspace for batches of up to `rows` rows on up to `threads` threads, which nobody else uses while it
   /// is held. `compressed` says whether the rows of the data set are compressed.
   std::shared_ptr<Workspace> lease(graph::Mode mode, bool compressed, int64_t rows, int threads);
+
+  /// Computes the results of a function, in a workspace that was leased for its batch. `step` numbers the random draws,
+  /// and the steps of the optimizer. Throws std::invalid_argument if the function steps weights and has no state for
+  /// it.
+  void call(Workspace& workspace, const ArgumentView* arguments, float* const* results, int64_t step,
+            double learning_rate);
 
   /// Returns the graph of a batch in this mode.
   std::shared_ptr<const graph::Graph> graph(graph::Mode mode);
@@ -95,6 +105,8 @@ class Program {
   std::vector<std::shared_ptr<WeightStorage>> holders_;  // of each variable
   std::vector<float*> weights_;                          // of each variable
   OptimizerState state_;
+  std::shared_ptr<Program> lender_;     // of the optimizer state; null: it is in `state_`
+  std::vector<int64_t> lent_offsets_;   // of each variable in the arenas of the lender
   std::atomic<int64_t> iterations_{0};  // atomic, since other threads may read it during a training
   std::shared_ptr<const graph::Graph> graph_of(Pool& pool, const TrainingSpec* training, graph::Mode mode) const;
 

@@ -11,6 +11,7 @@ from engine._core_interface.host_steps import RunHost
 __version__: str
 
 Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
 Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
 Targets = NDArray[np.int32] | Float32 | None
 
@@ -184,6 +185,43 @@ class Totals:
     def samples(self) -> int: ...
 
 @final
+class FunctionSequence:
+    """Functions that are called one after the other for each batch of some arrays.
+
+    Args:
+        functions: pairs of a function and its arguments. An argument is an array, which is the same for all batches; the
+            number of an array of `run`, whose next rows it is; or (function, result), a result of an earlier function.
+
+    Raises ValueError where an argument doesn't fit its function.
+    """
+
+    def __init__(
+        self, functions: Sequence[tuple[Program, Sequence[Float32 | int | tuple[int, int]]]]
+    ) -> None: ...
+    def run(
+        self,
+        arrays: Sequence[Rows],
+        order: Int32 | None,
+        first: int,
+        rows: int,
+        batches: int,
+        steps: Sequence[NDArray[np.int64]],
+        learning_rates: Sequence[NDArray[np.float64]],
+        kept: Sequence[tuple[int, int]],
+    ) -> list[Float32]:
+        """Runs `batches` batches, and returns some results of all of them.
+
+        Args:
+            arrays: contiguous arrays of uint8, float32 or float64, whose rows are divided into batches.
+            order: the row of each sample; None for the order in which they lie.
+            first: the sample with which the first batch begins.
+            rows: samples in a batch.
+            batches: the number of batches.
+            steps: for each function the `step` of its call in each batch.
+            learning_rates: for each function its learning rate in each batch.
+            kept: (function, result) of the results that are returned, each as an array (batches, ...).
+        """
+
 class Run:
     """A pass over a Dataset, cut into batches, or several one after the other; holds its own scratch memory."""
 
@@ -267,6 +305,13 @@ class Program:
             batch: samples of each call. Arrays whose first length they divide are kept as rows of samples.
             loans: as above.
         """
+    def borrow_state(self, owner: Program, places: Sequence[int]) -> None:
+        """Uses the optimizer state of another program from now on, in place of its own.
+
+        Args:
+            owner: that program, which must have been compiled with the same optimizer when this one is called.
+            places: for each variable its number there; -1 for one that doesn't learn.
+        """
     def call(self, arguments: Sequence[Float32], step: int = 1, learning_rate: float = 0.0) -> list[Float32]:
         """Results of a function of contiguous arguments. `step` numbers its random draws and the steps of the optimizer."""
     @property
@@ -289,7 +334,7 @@ class Program:
         """The numbers in a row of the first output."""
     def to_text(
         self,
-        mode: Literal["train", "evaluate", "predict"],
+        mode: Literal["train", "evaluate", "predict", "function"],
         batch_size: int,
         threads: int = 0,
         names: Sequence[str] = (),

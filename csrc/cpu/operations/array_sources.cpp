@@ -144,13 +144,34 @@ Strided contiguous_like(const Strided& like, float* data) {
   return all;
 }
 
+/// Copies `count` numbers from number `first` of an argument on.
+void copy_argument(const ArgumentView& argument, int64_t first, int64_t count, float* to) {
+  const auto convert = [&](const auto* from) {
+    for (int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(from[first + i]);
+  };
+  switch (argument.type) {
+    case RowType::kUint8:
+      return convert(static_cast<const uint8_t*>(argument.data));
+    case RowType::kFloat32:
+      return copy_numbers(to, static_cast<const float*>(argument.data) + first, count);
+    case RowType::kFloat64:
+      return convert(static_cast<const double*>(argument.data));
+  }
+}
+
 void read_argument(const graph::ReadArgument& op, const ThreadContext& thread) {
-  Strided y = strided(op.y, thread);
-  Strided from = contiguous_like(y, const_cast<float*>(thread.run.arguments[op.index]));
+  const ArgumentView& argument = thread.run.arguments[op.index];
+  const int64_t rows = op.y.shape.empty() ? 1 : length_of(op.y.shape[0], thread);
+  if (rows == 0) return;
+  const int64_t numbers = graph::numbers_in(op.y.shape, thread.batch.rows) / rows;
   const Range own = own_rows(thread, op.y, kWhole);
-  y.restrict_to(0, own);
-  from.restrict_to(0, own);
-  copy_elements(thread.kernels, from, y);
+  const Flat to(op.y, thread);
+  const auto copy = [&](int64_t from, int64_t row, int64_t count) {
+    to.each(row * numbers, count * numbers,
+            [&](float* at, int64_t first, int64_t run) { copy_argument(argument, from * numbers + first, run, at); });
+  };
+  if (!argument.rows) return copy(own.begin, own.begin, own.end - own.begin);
+  for (int64_t row = own.begin; row < own.end; ++row) copy(argument.rows[row], row, 1);
 }
 
 void write_result(const graph::WriteResult& op, const ThreadContext& thread) {

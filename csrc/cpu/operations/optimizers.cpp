@@ -36,7 +36,7 @@ Split split_add_gradient(const Scheduler& scheduler, const graph::AddGradient& o
 
 void accumulate_gradient(const graph::AccumulateGradient& op, const ThreadContext& thread) {
   const int64_t count = thread.optimizer().accumulate;
-  float *gradient = thread.data(op.gradient), *sums = thread.run.accumulated + thread.weight_offset(op.weights);
+  float *gradient = thread.data(op.gradient), *sums = thread.run.state.accumulated + thread.state_offset(op.weights);
   thread.for_panels(thread.variable(op.weights), [&](const Panel& panel, Range rows) {
     const WeightBlock block{gradient + panel.offset, sums + panel.offset, panel.width, rows, panel.columns};
     if (thread.steps_weights()) {
@@ -211,7 +211,7 @@ void average_weights(const graph::AverageWeights& op, const ThreadContext& threa
   const int64_t number = thread.optimizer_step().iteration;
   const bool overwrite = optimizer.overwrite > 0 && number % optimizer.overwrite == 0;
   float *weights = thread.weights(op.weights).values,
-        *averages = thread.run.averages + thread.weight_offset(op.weights);
+        *averages = thread.run.state.averages + thread.state_offset(op.weights);
   thread.for_panels(thread.variable(op.weights), [&](const Panel& panel, Range rows) {
     thread.kernels.average({weights + panel.offset, averages + panel.offset, panel.width, rows, panel.columns},
                            number > 1 ? optimizer.average_momentum : 0.0, overwrite);

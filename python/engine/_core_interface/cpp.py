@@ -44,6 +44,7 @@ accumulate = _core.accumulate
 activation_gradient = _core.activation_gradient
 CompressedMatrix = _core.CompressedMatrix
 Dataset = _core.Dataset
+FunctionSequence = _core.FunctionSequence
 NotFiniteError = _core.NotFiniteError
 Program = _core.Program
 Run = _core.Run
@@ -61,6 +62,7 @@ truncated_normal = _core.truncated_normal
 uniform = _core.uniform
 
 Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
 Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
 Operation = Mapping[str, Any]
 Loan = tuple[Program, int]

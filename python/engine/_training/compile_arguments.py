@@ -235,6 +235,9 @@ class Compiled:
             arguments = (of_outputs, self.optimizer._lower(weights), lowered, len(lowered) < len(resolved))
             program.compile(*arguments)
             self.program_arguments, self._resolved, self._widths = arguments, resolved, widths
+        else:  # the steps of the user's model know the loss; the state of the optimizer is that of this program
+            self.program_arguments = ([], self.optimizer._lower(weights), [])
+            program.compile(*self.program_arguments)
         self._whole_batches, self._masked = whole_batches, any(masked)
         self._python_metrics, self._results = [], []
         for metric, entry in zip(self._resolved, self._entries, strict=True):

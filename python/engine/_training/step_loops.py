@@ -5,165 +5,43 @@ Each batch is passed to `train_step`, `test_step` or `predict_step`, as NumPy ar
 
 from __future__ import annotations
 
-import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 
 from engine import tree
 from engine._base.checks import below_one, choice, integer
-from engine._base.random_state import next_key
-from engine._base.tensor_like import Tensor
-from engine._core_interface.cpp import permutation
-from engine._data.batch_streams import call_hook, number_of_batches, raw_batches, yields_batches
+from engine._data.batch_streams import call_hook
 from engine._printing.progress import Progress
 from engine._tracing.lazy import numbers_of
-from engine._training.fit_arguments import BATCH_SIZE, SHUFFLES, Validation, positive_or_none
+from engine._training.fit_arguments import SHUFFLES, Validation
+from engine._training.step_batches import Batches
 from engine._training.trainer import OUT_OF_DATA
 from engine.callbacks import CallbackList
 from engine.callbacks.base import Logs, Mode
-from engine.config import _capped_epochs, _capped_steps
+from engine.config import _capped_epochs
 from engine.metrics import Mean
 
-
-class Batches(NamedTuple):
-    """The batches of a model with steps of its own."""
-
-    total: int | None
-    """Batches in a pass; None if it is unknown."""
-    begin: Callable[[], Iterator[Any]]
-    """Begins a pass."""
-    source: Any = None
-    """What yields the batches, for its hooks."""
-    endless: Iterator[Any] | None = None
-    """A generator, which goes on where the epoch before has ended."""
+# How long a stretch of batches takes, about, and how many times as long as the one before it may be.
+_STRETCH_SECONDS = 0.05
+_GROWTH = 16
 
 
-def as_tensors(batch: Any) -> Any:
-    """Returns a batch with arrays as steps get them: real numbers as float32, and integers as they are."""
+class Step(Protocol):
+    """A step of a model, such as its `train_step`."""
 
-    def converted(value: Any) -> Any:
-        if value is None or isinstance(value, str):
-            return value
-        array = np.asarray(value)
-        if array.dtype.kind == "f":
-            return np.asarray(array, np.float32).view(Tensor)
-        return array
+    def __call__(self, batch: Any) -> Any:
+        """Runs the step on a batch, and returns its logs."""
 
-    return tree.map_structure(converted, batch)
+    def for_stretches(self, batches: Iterator[Any]) -> Callable[[int], tuple[int, Any]] | None:
+        """Returns what runs the next batches, a given number of them at most.
 
-
-def batches_of(
-    x: Any,
-    y: Any = None,
-    sample_weight: Any = None,
-    *,
-    batch_size: int | None = None,
-    shuffle: Any = False,
-    class_weight: Mapping[int, float] | None = None,
-) -> Batches:
-    """Returns the batches of data.
-
-    Args:
-        x: samples, in arrays in any structure; or a source of batches.
-        y: targets, in the same way, or None.
-        sample_weight: weights, in the same way, or None.
-        batch_size: samples in a batch, default 32.
-        shuffle: whether each pass has another order.
-        class_weight: the weight of each class.
-
-    Raises:
-        ValueError: if the arrays have different numbers of samples.
-    """
-    if yields_batches(x):
-        for name, value in (("y", y), ("sample_weight", sample_weight)):
-            if value is not None:
-                msg = f"`{name}` must not be given beside an `x` that yields batches: it must yield (x, y) or (x, y, sample_weight)"
-                raise ValueError(msg)
-
-        def stream() -> Iterator[Any]:
-            return (_weighted(as_tensors(batch), class_weight) for batch in raw_batches(x, bool(shuffle)))
-
-        endless = stream() if iter(x) is x else None
-        return Batches(number_of_batches(x), stream, x, endless)
-    given = as_tensors(packed(_as_arrays(x), _as_arrays(y), _as_arrays(sample_weight)))
-    sizes = {len(each) for each in tree.flatten(given) if each is not None}
-    if len(sizes) != 1:
-        msg = f"Data cardinality is ambiguous. Make sure all arrays contain the same number of samples, got {sorted(sizes)}"
-        raise ValueError(msg)
-    (rows,) = sizes
-    size = batch_size or BATCH_SIZE
-
-    def arrays() -> Iterator[Any]:
-        order = permutation(*next_key(), rows) if shuffle is True else None
-        firsts = list(range(0, rows, size))
-        if shuffle == "batch":
-            firsts = [firsts[each] for each in permutation(*next_key(), len(firsts)).tolist()]
-        for first in firsts:
-            part: Any = slice(first, first + size) if order is None else order[first : first + size]
-            chosen = tree.map_structure(lambda each: None if each is None else each[part], given)  # noqa: B023 # used at once
-            yield _weighted(chosen, class_weight)
-
-    return Batches(math.ceil(rows / size), arrays)
-
-
-def _as_arrays(value: Any) -> Any:
-    """Returns data with tables and other sequences of rows as arrays, in the structure of lists, tuples and dicts."""
-    if isinstance(value, dict):
-        return {name: _as_arrays(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)) and value and all(hasattr(each, "shape") for each in value):
-        return type(value)(_as_arrays(each) for each in value)
-    return value if value is None else np.asarray(value)
-
-
-def packed(x: Any, y: Any, sample_weight: Any) -> Any:
-    """Returns data as a step gets them: (x, y, sample_weight), (x, y) or x."""
-    if sample_weight is not None:
-        return (x, y, sample_weight)
-    if y is not None:
-        return (x, y)
-    return (x,) if isinstance(x, (list, tuple)) else x
-
-
-def unpacked_batch(data: Any) -> tuple[Any, Any, Any]:
-    """Returns x, y and sample_weight of the data of a step; None for what is missing."""
-    parts = tuple(data) if isinstance(data, (list, tuple)) else (data,)
-    if len(parts) > 3:  # noqa: PLR2004 # x, y, sample_weight
-        msg = f"Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`, found: {data}"
-        raise ValueError(msg)
-    return (*parts, None, None)[:3]
-
-
-def _weighted(batch: Any, class_weight: Mapping[int, float] | None) -> Any:
-    """Returns a batch with the weights of classes."""
-    if class_weight is None:
-        return batch
-    x, y, weight = unpacked_batch(batch)
-    labels = np.asarray(y)
-    if labels.ndim > 1 and labels.shape[-1] > 1:
-        labels = np.argmax(labels, axis=-1)
-    found = np.array([class_weight.get(int(label), 1.0) for label in labels.reshape(-1)], np.float32)
-    return (x, y, found if weight is None else found * np.asarray(weight).reshape(-1))
-
-
-def split(
-    x: Any, y: Any, sample_weight: Any, share: float
-) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
-    """Returns the first samples and the last ones, which are `share` of all."""
-    if yields_batches(x):
-        msg = "`validation_split` needs samples whose number is known, but `x` yields batches: pass `validation_data`"
-        raise ValueError(msg)
-    parts = tuple(_as_arrays(each) for each in (x, y, sample_weight))
-    rows = len(next(each for each in tree.flatten(parts) if each is not None))
-    at = math.floor(rows * (1.0 - share))
-
-    def cut(begin: int, end: int) -> tuple[Any, Any, Any]:
-        return tree.map_structure(lambda each: None if each is None else each[begin:end], parts)  # type: ignore[no-any-return]
-
-    return cut(0, at), cut(at, rows)
+        It returns the number of batches and the logs of the last one. None where the step must run batch by batch.
+        """
 
 
 class StepLoop:
@@ -276,21 +154,37 @@ class StepLoop:
         mode: Mode,
         batches: Iterator[Any],
         steps: int | None,
-        step: Callable[[Any], Any],
+        step: Step,
         out_of_time: Callable[[], bool] = lambda: False,
         progress: Progress | None = None,
     ) -> tuple[int, Any]:
-        """Runs the batches of an epoch, and returns their number and what the last step returned."""
+        """Runs the batches of an epoch, and returns their number and what the last step returned.
+
+        Where nobody watches single batches, and the step is compiled, the core runs stretches of them, each so short that
+        Ctrl-C and the progress bar don't have to wait.
+        """
         callbacks = self._callbacks
         watched, done, found = callbacks.per_batch(mode), 0, None
         shown = self._progress if mode == "train" else progress
-        for batch in islice(batches, steps):
-            if watched:
-                callbacks.call(f"on_{mode}_batch_begin", done)
-            found = step(batch)
-            done += 1
-            if watched:
-                callbacks.call(f"on_{mode}_batch_end", done - 1, logs=as_logs(found))
+        most = 1
+        while steps is None or done < steps:
+            begin = time.perf_counter()
+            run_stretch = None if watched else step.for_stretches(batches)
+            if run_stretch is None:
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                if watched:
+                    callbacks.call(f"on_{mode}_batch_begin", done)
+                found = step(batch)
+                done += 1
+                if watched:
+                    callbacks.call(f"on_{mode}_batch_end", done - 1, logs=as_logs(found))
+            else:
+                count, found = run_stretch(most if steps is None else min(most, steps - done))
+                done += count
+                by_time = int(count * _STRETCH_SECONDS / (time.perf_counter() - begin))
+                most = min(max(1, by_time), _GROWTH * count)
             if shown is not None and shown.redraws:
                 shown.update(done, as_logs(found))
             if callbacks.stopped(mode) or out_of_time():
@@ -328,21 +222,6 @@ def as_logs(found: Any) -> Logs:
 def _number(value: Any) -> Any:
     array = np.asarray(value)
     return float(array) if array.size == 1 else array
-
-
-def validation_of(
-    validation_data: Any, batch_size: int | None, steps: Any, frequency: Any
-) -> tuple[Batches, int | None, Validation] | None:
-    """Returns the batches of a validation, their number, and after which epochs it comes; None if there is none."""
-    if validation_data is None:
-        return None
-    parts = (
-        (validation_data, None, None) if yields_batches(validation_data) else unpacked_batch(validation_data)
-    )
-    batches = batches_of(*parts, batch_size=batch_size)
-    kept: Any = frequency if isinstance(frequency, int) else frozenset(frequency)
-    limit = _capped_steps(positive_or_none(steps, "validation_steps"), batches.total)
-    return batches, limit, Validation(None, limit, batch_size or BATCH_SIZE, kept)  # type: ignore[arg-type] # no source
 
 
 def epochs_of(initial_epoch: Any, epochs: Any) -> range:

@@ -1,25 +1,31 @@
-"""Steps of users that are compiled: `train_step` runs once with symbols, and each batch is then a call of the core.
+"""Steps of users that are compiled: `train_step` runs once with symbols, and the core then runs whole stretches of batches.
 
 A step is cut where an optimizer steps weights: each part is a function that computes gradients and steps. What metrics do is
-noted, and done after each batch with the numbers that the functions return.
+noted, and done after a stretch with the numbers that the functions returned for its batches.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import tree
 from engine._base.random_state import next_key
 from engine._base.tensor_like import Recording
-from engine._core_interface.cpp import Float32, Program
+from engine._core_interface.cpp import Float32, FunctionSequence, Program
 from engine._tracing.extents import Extent
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
 from engine._tracing.symbolic import NeedsValuesError, mapped, needs_values, open_recorder
 from engine._tracing.trace import Input, OfWeight, Origin, TracedArray
+from engine._training.step_batches import ArrayPass, Stretch
+from engine.metrics import Mean
+from engine.metrics.metric import in_core
 from engine.models.functions import FunctionLowering, Request
 from engine.optimizers.variables import Tracked
 
@@ -27,6 +33,11 @@ from engine.optimizers.variables import Tracked
 _PENALTY = re.compile(r"_(l1|l2|orthogonal|orthogonal_columns|host_penalty)$")
 # Draws of different parts of a step, whose random numbers are counted alike, begin at seeds that are so far apart.
 _SEEDS_APART = 0x9E3779B97F4A7C15
+# The most numbers that the functions of a step return for a stretch.
+_MOST_NUMBERS = 1 << 22
+
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
 
 
 class _Step(NamedTuple):
@@ -138,11 +149,9 @@ class _Part(NamedTuple):
     """A compiled part of a step."""
 
     program: Program
-    arguments: list[Any]
-    """Of each argument its array, the number of an array of the batch, or (part, result) of an earlier part."""
     optimizer: Any
     places: list[int]
-    """For each weight of the optimizer its number in the program, or -1."""
+    """For each variable of the program the number of the optimizer's weight that it is, or -1."""
     draws: bool
 
 
@@ -189,9 +198,15 @@ class CompiledStep:
             )
             for each in capture.noted
         ]
-        self._parts: list[_Part] = []
+        self._read: list[int] = []  # numbers of the arrays of a batch that the functions read
+        # From the last to the first, as a part may ask an earlier one for a result.
         found = [self._compiled(number, *part) for number, part in reversed([*enumerate(capture.parts)])]
-        self._parts = found[::-1]
+        self._parts = [part for part, _ in found[::-1]]
+        self._sequence = FunctionSequence([(part.program, arguments) for part, arguments in found[::-1]])
+        self._kept = list(self._places_of_later([self._logs, *self._noted]))
+        self._numbers_kept = sum(math.prod(each.shape) for each in self._kept)
+        metrics = [each.metric for each in self._noted]
+        self._adds_up = len(set(map(id, metrics))) == len(metrics) and all(map(_adds_up, self._noted))
 
     def _noted_result(self, value: Any) -> Any:
         """Notes that the numbers of a recorded array are needed after the step, and returns where they will be."""
@@ -199,6 +214,11 @@ class CompiledStep:
             return value
         if value._numbers is not None:
             return value._numbers
+        source = None
+        if isinstance(value.origin, Input) and isinstance(value.trace, StepTrace):
+            source = value.trace.sources.get(value.origin.number)
+        if isinstance(source, int):
+            return _FromBatch(source)
         if id(value.trace) not in self._numbers:
             raise needs_values("an array of another step", "its numbers")
         return _Later(*self._result(value), tuple(each.fixed for each in value.extents), value.dtype)
@@ -209,7 +229,10 @@ class CompiledStep:
         wanted = self._wanted[part]
         return part, wanted.setdefault(array.origin, len(wanted))
 
-    def _compiled(self, number: int, trace: StepTrace, step: _Step | None) -> _Part:
+    def _compiled(
+        self, number: int, trace: StepTrace, step: _Step | None
+    ) -> tuple[_Part, list[Float32 | int | tuple[int, int]]]:
+        """Returns a part, and where its arguments come from."""
         gradients = [] if step is None else step.gradients
         origins = [*self._wanted[number], *(each.origin for each in gradients)]
         request = Request(trace, origins)
@@ -219,63 +242,183 @@ class CompiledStep:
         for place in request.inputs:
             source = trace.sources.get(place)
             if source is None:
-                arguments.append(trace.arguments[place])
+                arguments.append(np.asarray(trace.arguments[place], np.float32, order="C"))
+            elif isinstance(source, int):
+                if source not in self._read:
+                    self._read.append(source)
+                arguments.append(self._read.index(source))
             else:
-                arguments.append(
-                    _FromBatch(source) if isinstance(source, int) else _FromPart(*self._result(source))
-                )
+                arguments.append(self._result(source))
         if step is None:
-            return _Part(program, arguments, None, [], lowering.draws)
-        known = {(each.owner, each.number): each for each in step.optimizer._tracked}
-        variables = [known.get(each) or Tracked("", False) for each in lowering.variables]
+            return _Part(program, None, [], lowering.draws), arguments
+        numbers = {(each.owner, each.number): place for place, each in enumerate(step.optimizer._tracked)}
+        places = [numbers.get(each, -1) for each in lowering.variables]
+        variables = [Tracked("", False) if place < 0 else step.optimizer._tracked[place] for place in places]
+        step.optimizer._lend_to(program, places)
         program.compile([], step.optimizer._lower(variables), [])
-        numbers = {variable: place for place, variable in enumerate(lowering.variables)}
-        places = [numbers.get((each.owner, each.number), -1) for each in step.optimizer._tracked]
-        return _Part(program, arguments, step.optimizer, places, lowering.draws)
+        return _Part(program, step.optimizer, places, lowering.draws), arguments
 
-    def run(self, batch: Any) -> Any:
-        """Runs the step on a batch, and returns its logs."""
-        given = tree.flatten(batch)
-        results: list[list[Float32]] = []
+    def _places_of_later(self, value: Any) -> Iterator[_Later]:
+        """Yields all numbers in `value` that are known after a step."""
+        if isinstance(value, _Later):
+            yield value
+        elif isinstance(value, dict):
+            for each in value.values():
+                yield from self._places_of_later(each)
+        elif isinstance(value, (list, tuple)):
+            for each in value:
+                yield from self._places_of_later(each)
 
-        def argument(source: Any) -> Any:
-            if isinstance(source, _FromBatch):
-                return np.asarray(given[source.number], np.float32, order="C")
-            return results[source.part][source.number] if isinstance(source, _FromPart) else source
+    @property
+    def most_batches(self) -> int:
+        """The most batches of a stretch, whose results must be kept in memory."""
+        return max(1, _MOST_NUMBERS // max(1, self._numbers_kept))
 
+    def run(self, stretch: Stretch) -> Any:
+        """Runs the step on each batch of a stretch, and returns the logs of the last one."""
         for part in self._parts:
-            rate = 0.0
-            step = 1
             if part.optimizer is not None:
-                rate = float(part.optimizer._learning_rates(1)[0])
                 part.optimizer._lend_to(part.program, part.places)
-                step = part.optimizer._batches + 1
-            elif part.draws:
-                step = next_key()[1] + 1
-            results.append(part.program.call([argument(each) for each in part.arguments], step, rate))
+        steps, rates = self._numbering(stretch.batches)
+        arrays = stretch.samples.readable
+        places = list(dict.fromkeys((each.part, each.number) for each in self._kept))
+        found = self._sequence.run(
+            [arrays[number] for number in self._read],
+            stretch.order,
+            stretch.first,
+            stretch.rows,
+            stretch.batches,
+            steps,
+            rates,
+            places,
+        )
+        results = _Results(stretch, dict(zip(places, found, strict=True)))
+        if self._adds_up:
+            for noted in self._noted:
+                _add_all(noted, results)
+        else:
+            for batch in range(stretch.batches):
+                for metric, method, args, options in self._noted:
+                    of_batch = partial(results.of_batch, batch)
+                    getattr(metric, method)(*_filled(of_batch, args), **_filled(of_batch, options))
+        return _filled(partial(results.of_batch, stretch.batches - 1), self._logs)
 
-        def known(value: Any) -> Any:
-            if isinstance(value, _Later):
-                return results[value.part][value.number].reshape(value.shape).astype(value.dtype, copy=False)
-            if isinstance(value, _FromBatch):
-                return given[value.number]
-            return value.metric.result() if isinstance(value, Result) else value
+    def _numbering(self, batches: int) -> tuple[list[Int64], list[Float64]]:
+        """Returns for each part the numbers that its random draws or optimizer steps have in each batch, and learning rates."""
+        steps: list[Int64] = [np.ones(batches, np.int64) for _ in self._parts]
+        rates: list[Float64] = [np.zeros(batches) for _ in self._parts]
+        by_optimizer = dict[int, list[int]]()
+        for number, part in enumerate(self._parts):
+            if part.optimizer is not None:
+                by_optimizer.setdefault(id(part.optimizer), []).append(number)
+        for numbers in by_optimizer.values():
+            optimizer, count = self._parts[numbers[0]].optimizer, len(numbers)
+            all_rates = optimizer._learning_rates(batches * count)
+            all_steps = optimizer._batches + 1 + np.arange(batches * count)
+            for turn, number in enumerate(numbers):
+                steps[number], rates[number] = all_steps[turn::count], all_rates[turn::count]
+        drawing = [number for number, part in enumerate(self._parts) if part.draws and part.optimizer is None]
+        for batch in range(batches):
+            for number in drawing:
+                steps[number][batch] = next_key()[1] + 1
+        return steps, rates
 
-        for metric, method, args, options in self._noted:
-            getattr(metric, method)(*_filled(known, args), **_filled(known, options))
-        return _filled(known, self._logs)
+
+class _Results:
+    """What the functions of a step returned for the batches of a stretch.
+
+    Args:
+        stretch: the batches.
+        found: arrays (batches, ...) by part and number of the result.
+    """
+
+    def __init__(self, stretch: Stretch, found: dict[tuple[int, int], Float32]) -> None:
+        self._stretch, self._found = stretch, found
+
+    def of_batch(self, batch: int, value: Any) -> Any:
+        """Returns what a batch has in the place of `value`."""
+        if isinstance(value, _Later):
+            array = self._found[value.part, value.number][batch]
+            return array.reshape(value.shape).astype(value.dtype, copy=False)
+        if isinstance(value, _FromBatch):
+            return self._stretch.rows_of(value.number, batch, 1)
+        return value.metric.result() if isinstance(value, Result) else value
+
+    def of_all(self, value: Any) -> Any:
+        """Returns what all batches have in the place of `value`, joined along the first axis."""
+        if isinstance(value, _Later):
+            array = self._found[value.part, value.number]
+            return array.reshape(-1, *value.shape[1:]).astype(value.dtype, copy=False)
+        return (
+            self._stretch.rows_of(value.number, 0, self._stretch.batches)
+            if isinstance(value, _FromBatch)
+            else value
+        )
+
+
+def _adds_up(noted: _Noted) -> bool:
+    """Whether a metric may look at the rows of many batches at once, as it adds up what it finds in each row or number."""
+    metric, _, args, options = noted
+    if options or noted.method != "update_state":
+        return False
+    if type(metric).update_state is Mean.update_state:
+        return len(args) == 1 and isinstance(args[0], _Later) and args[0].shape == ()
+    return in_core(metric) and all(
+        isinstance(each, _FromBatch) or (isinstance(each, _Later) and bool(each.shape)) for each in args
+    )
+
+
+def _add_all(noted: _Noted, results: _Results) -> None:
+    """Adds all batches of a stretch to a metric."""
+    metric, _, args, _ = noted
+    if not isinstance(metric, Mean):
+        metric.update_state(*map(results.of_all, args))
+        return
+    total, numbers = float(metric.total), results.of_all(args[0]).tolist()
+    for (
+        number
+    ) in numbers:  # one after the other, so that it doesn't matter how batches are divided into stretches
+        total += number
+    metric._hold(total, float(metric.count) + len(numbers))
+
+
+class CompilableStep:
+    """A step of a model, which the core runs if it can be compiled.
+
+    Args:
+        model: the model.
+        name: the method, such as "train_step".
+    """
+
+    def __init__(self, model: Any, name: str) -> None:
+        self._model, self._name = model, name
+
+    def __call__(self, batch: Any) -> Any:
+        """Runs the step on a batch, and returns its logs."""
+        compiled = self._model._compiled_step(self._name, batch)
+        return (
+            getattr(self._model, self._name)(batch)
+            if compiled is None
+            else compiled.run(Stretch.of_one(batch))
+        )
+
+    def for_stretches(self, batches: Iterator[Any]) -> Callable[[int], tuple[int, Any]] | None:
+        """Returns what runs the next batches of arrays; None where the step must run batch by batch."""
+        example = batches.example() if isinstance(batches, ArrayPass) else None
+        compiled = None if example is None else self._model._compiled_step(self._name, example)
+        if compiled is None:
+            return None
+
+        def run(most: int) -> tuple[int, Any]:
+            stretch = cast(ArrayPass, batches).stretch(min(most, compiled.most_batches))
+            return stretch.batches, compiled.run(stretch)
+
+        return run
 
 
 class _FromBatch(NamedTuple):
     """Array `number` of the batch."""
 
-    number: int
-
-
-class _FromPart(NamedTuple):
-    """Result `number` of an earlier part."""
-
-    part: int
     number: int
 
 

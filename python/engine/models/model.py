@@ -94,17 +94,8 @@ from engine._training.fit_arguments import (
 )
 from engine._training.prediction import delivered, predict, predict_stream, target_for
 from engine._training.recovery import Recovery
-from engine._training.step_loops import (
-    StepLoop,
-    as_logs,
-    batches_of,
-    checked_share,
-    checked_shuffle,
-    epochs_of,
-    split,
-    unpacked_batch,
-    validation_of,
-)
+from engine._training.step_batches import batches_of, split, unpacked_batch, validation_of
+from engine._training.step_loops import StepLoop, as_logs, checked_share, checked_shuffle, epochs_of
 from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
@@ -118,7 +109,7 @@ from engine.layers.values import ValueLayer
 from engine.losses.traced import TracedLoss
 from engine.metrics import Metric
 from engine.metrics.metric import metrics_of
-from engine.models.compiled_steps import CompiledStep, refused
+from engine.models.compiled_steps import CompilableStep, CompiledStep, refused
 from engine.models.functional_config import (
     config_of_graph,
     made_from_arguments,
@@ -975,42 +966,39 @@ class Model(Part, SaysWhatIsLeftOut):
         )
         return targets, outputs, weights
 
-    def _train_batch(self, batch: Any) -> Any:
-        """Runs `train_step`, compiled if that is possible."""
-        return self._stepped("train_step", batch)
+    @property
+    def _train_batch(self) -> CompilableStep:
+        """`train_step`, compiled if that is possible."""
+        return CompilableStep(self, "train_step")
 
-    def _test_batch(self, batch: Any) -> Any:
-        """Runs `test_step`, compiled if that is possible."""
-        return self._stepped("test_step", batch)
+    @property
+    def _test_batch(self) -> CompilableStep:
+        """`test_step`, compiled if that is possible."""
+        return CompilableStep(self, "test_step")
 
-    def _stepped(self, name: str, batch: Any) -> Any:
-        """Runs a step of a batch. What it does with symbols is recorded once for each form of batches.
+    def _compiled_step(self, name: str, batch: Any) -> CompiledStep | None:
+        """Returns a step compiled for batches like `batch`; what it does with symbols is recorded once for each form.
 
-        With `run_eagerly`, or if the step looks at numbers, it runs as it is written.
+        None with `run_eagerly`, or if the step looks at numbers: then it runs as it is written.
         """
-        method = getattr(self, name)
         if self._run_eagerly or name in self._eager_steps or open_recorder.get() is not None:
-            return method(batch)
-        form = tuple(getattr(each, "shape", None) for each in tree.flatten(batch))
-        key = (
-            name,
-            form,
-            tuple(str(getattr(each, "dtype", "")) for each in tree.flatten(batch)),
-            settings.version,
-        )
+            return None
+        flat = tree.flatten(batch)
+        form = tuple(getattr(each, "shape", None) for each in flat)
+        key = (name, form, tuple(str(getattr(each, "dtype", "")) for each in flat), settings.version)
         compiled = self._compiled_steps.get(key)
         if compiled is None:
             try:
-                compiled = CompiledStep(method, batch)
+                compiled = CompiledStep(getattr(self, name), batch)
             except Exception as error:
                 if not refused(error):
                     raise
                 self._eager_steps[name] = error
-                return method(batch)
+                return None
             while len(self._compiled_steps) >= _MOST_STEPS:
                 del self._compiled_steps[next(iter(self._compiled_steps))]
             self._compiled_steps[(name, *key[1:3], settings.version)] = compiled
-        return compiled.run(batch)
+        return compiled
 
     def _fit_by_steps(
         self,

@@ -25,7 +25,6 @@ from engine.optimizers.variables import (
     OptimizerVariable,
     Snapshot,
     StateArray,
-    StateAway,
     Tracked,
     exchanged,
     raw_state,
@@ -165,8 +164,7 @@ class Optimizer(Spec):
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self._undecayed: list[str] = []
         self._undecayed_paths: list[str] = []
-        self._own_program: Program | None = None
-        self._away: StateAway | None = None
+        self._program: Program | None = None  # which holds the state
         self._tracked: list[Tracked] = []
         self._stepper: Stepper | None = None
 
@@ -216,36 +214,21 @@ class Optimizer(Spec):
     def iterations(self, value: int) -> None:
         self._batches = integer(value, "iterations", 0) * (self.gradient_accumulation_steps or 1)
 
-    @property
-    def _program(self) -> Program | None:
-        """The program that holds the state. If a compiled step has the state, it comes back."""
-        if self._away is not None:
-            away, self._away = self._away, None
-            away.return_to(cast("Program", self._own_program))
-        return self._own_program
-
-    @_program.setter
-    def _program(self, program: Program | None) -> None:
-        self._own_program, self._away = program, None
-
     def _lend_to(self, program: Program, places: Sequence[int]) -> None:
-        """Moves the state to the program of a compiled step, if it isn't there.
+        """Lets a function use the state, which stays where it is.
 
         Args:
-            program: of the step.
-            places: for each of the tracked weights its number in that program.
+            program: the function.
+            places: for each variable of the function the number of the tracked weight that it is, or -1.
         """
-        if self._away is None or self._away.program is not program:
-            home = cast("Program", self._program)
-            self._away = StateAway(program, places)
-            self._away.take_from(home)
+        home = cast("Program", self._program)
+        if program is not home:
+            program.borrow_state(home, places)
 
     @property
     def _batches(self) -> int:
         """Number of batches since `compile`."""
-        if self._away is not None:
-            return self._away.program.iterations
-        return 0 if self._own_program is None else self._own_program.iterations
+        return 0 if self._program is None else self._program.iterations
 
     @_batches.setter
     def _batches(self, value: int) -> None:

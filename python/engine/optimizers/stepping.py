@@ -131,7 +131,7 @@ class Stepper:
         if optimizer._program is None:
             optimizer._follow(program, self._tracked)
         else:
-            optimizer._move_to(program)
+            optimizer._lend_to(program, range(len(self._tracked)))
         program.call([arrays[each] for each in order], optimizer._batches + 1, rate)
         for place in places:
             tracked = self._tracked[place]

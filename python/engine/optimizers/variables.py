@@ -76,39 +76,6 @@ def write_raw_state(program: Program, arrays: Mapping[str, Sequence[Float32]]) -
         program.write_state(cast(StateKind, kind), int(number), values, raw=True)
 
 
-class StateAway:
-    """The state of an optimizer in the program of a compiled step, which has other variables, too.
-
-    Args:
-        program: of the step.
-        places: for each weight of the optimizer its number in that program.
-    """
-
-    def __init__(self, program: Program, places: Sequence[int]) -> None:
-        self.program, self._places = program, list(places)
-
-    def take_from(self, home: Program) -> None:
-        """Moves the state here, bit by bit."""
-        for kind, count in home.state_counts.items():
-            for number in range(count):
-                arrays = home.read_state(kind, number, raw=True)
-                for array, place in zip(arrays, self._places, strict=True):
-                    if place >= 0:
-                        self.program.write_state(kind, number, [array], raw=True, index=place)
-        self.program.iterations = home.iterations
-
-    def return_to(self, home: Program) -> None:
-        """Moves the state back, bit by bit."""
-        for kind, count in home.state_counts.items():
-            for number in range(count):
-                arrays = home.read_state(kind, number, raw=True)
-                for own, place in enumerate(self._places):
-                    if place >= 0:
-                        arrays[own] = self.program.read_state(kind, number, raw=True, index=place)[0]
-                home.write_state(kind, number, arrays, raw=True)
-        home.iterations = self.program.iterations
-
-
 def _bits(arrays: Mapping[str, Sequence[Float32]]) -> NDArray[np.int32]:
     """Returns all numbers as int32: neighbouring float32 of one sign differ by 1."""
     flat = [array.reshape(-1) for each in arrays.values() for array in each]

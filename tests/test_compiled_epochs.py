@@ -1,0 +1,418 @@
+"""Epochs of a compiled `train_step`: the core runs stretches of batches, with the bits of one batch after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import layers, metrics, ops, optimizers
+from engine._core_interface.cpp import FunctionSequence, Program, accumulate
+
+RNG = np.random.default_rng(11)
+X = RNG.normal(size=(203, 6)).astype(np.float32)
+LABELS = RNG.integers(0, 3, 203)
+ROWS = 20  # in a batch; the last one has 3
+
+
+class Largest(metrics.Metric):
+    """A metric of the user's, which no other code can add up."""
+
+    def __init__(self) -> None:
+        super().__init__(name="largest")
+        self.seen = self.add_variable((), "zeros")
+        self.calls = 0
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self.calls += 1
+        self.seen.assign(np.maximum(self.seen, np.max(y_pred)))
+
+    def result(self) -> Any:
+        return self.seen
+
+
+class Plain(keras.Model):
+    """The `train_step` of the guides."""
+
+    calls = 0
+
+    def train_step(self, data: Any) -> Any:
+        self.calls += 1
+        x, y, weights = (*data, None)[:3]
+        with keras.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(y=y, y_pred=y_pred, sample_weight=weights)
+        variables = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+            elif weights is None:
+                metric.update_state(y, y_pred)
+            else:
+                metric.update_state(y, y_pred, sample_weight=weights)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+class Repeated(Plain):
+    """Steps with one optimizer two times for each batch."""
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        for factor in (1.0, 0.5):
+            with keras.GradientTape() as tape:
+                y_pred = self(x, training=True)
+                loss = factor * self.compute_loss(y=y, y_pred=y_pred)
+            variables = self.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return {"loss": loss}
+
+
+class Pair(keras.Model):
+    """Two networks with an optimizer each, and random numbers between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge = keras.Sequential(
+            [keras.Input((6,)), layers.Dense(8, activation="relu"), layers.Dense(1)]
+        )
+        self.maker = keras.Sequential(
+            [keras.Input((2,)), layers.Dense(8, activation="relu"), layers.Dense(6)]
+        )
+        self.mean = metrics.Mean(name="judged")
+        self.seed = keras.random.SeedGenerator(5)
+
+    def train_step(self, real: Any) -> Any:
+        rows = ops.shape(real)[0]
+        made = self.maker(keras.random.normal((rows, 2), seed=self.seed))
+        with keras.GradientTape() as tape:
+            loss = ops.mean(ops.softplus(self.judge(made)) + ops.softplus(-self.judge(real)))
+        weights = self.judge.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        with keras.GradientTape() as tape:
+            made_loss = ops.mean(
+                ops.softplus(-self.judge(self.maker(keras.random.normal((rows, 2), seed=self.seed))))
+            )
+        weights = self.maker.trainable_variables
+        self.other.apply_gradients(zip(tape.gradient(made_loss, weights), weights, strict=True))
+        self.mean.update_state(loss)
+        return {"judged": self.mean.result(), "made": made_loss}
+
+
+class EachBatch(keras.callbacks.Callback):
+    """Watches single batches, so that these run one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logs: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.logs.append(dict(logs))
+
+
+def network(kind: type[keras.Model] = Plain, *, optimizer: Any = "adam", dropout: bool = False) -> Any:
+    keras.utils.set_random_seed(4)
+    x = keras.Input((6,))
+    hidden = layers.Dense(16, activation="relu")(x)
+    hidden = layers.Dropout(0.3)(hidden) if dropout else hidden
+    model = kind(x, layers.Dense(3, activation="softmax")(hidden))
+    model.compile(
+        optimizer, "sparse_categorical_crossentropy", metrics=["accuracy", metrics.AUC(name="auc")][:1]
+    )
+    return model
+
+
+def trained(make: Callable[[], Any], *data: Any, watched: bool = False, **options: Any) -> Any:
+    """Returns history and weights after three epochs."""
+    model, callback = make(), EachBatch()
+    history = model.fit(
+        *data, batch_size=ROWS, epochs=3, verbose=0, callbacks=[callback] if watched else [], **options
+    ).history
+    return model, history, [np.array(each) for each in model.get_weights()]
+
+
+def assert_same(make: Callable[[], Any], *data: Any, **options: Any) -> Any:
+    """Asserts that stretches and single batches give the same bits. Returns the model that ran stretches."""
+    model, history, weights = trained(make, *data, **options)
+    other, watched_history, watched_weights = trained(make, *data, watched=True, **options)
+    assert not model._eager_steps
+    assert history == watched_history
+    for one, two in zip(weights, watched_weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+    if model.optimizer is not None:
+        assert model.optimizer.iterations == other.optimizer.iterations
+        for one, two in zip(model.optimizer.variables, other.optimizer.variables, strict=True):
+            np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
+    return model
+
+
+@pytest.mark.parametrize("shuffle", [True, False, "batch"])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_stretch_has_the_bits_of_its_batches(shuffle: Any, threads: int) -> None:
+    keras.config.set_threads(threads)
+    try:
+        model = assert_same(network, X, LABELS, shuffle=shuffle)
+    finally:
+        keras.config.set_threads(None)
+    assert model.calls == 2, "the step is recorded for batches of 20 and of 3"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: optimizers.SGD(0.1, momentum=0.9),
+        lambda: optimizers.Adam(0.02, amsgrad=True, clipnorm=0.5),
+        lambda: optimizers.AdamW(0.02, weight_decay=0.1),
+        lambda: optimizers.Adagrad(0.1),
+        lambda: optimizers.Lamb(0.02),
+        lambda: optimizers.Muon(0.02),
+        lambda: optimizers.SGD(optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)),
+        lambda: optimizers.SGD(0.1, gradient_accumulation_steps=4),
+        lambda: optimizers.Adam(0.02, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3),
+    ],
+)
+def test_optimizers(make: Callable[[], Any]) -> None:
+    assert_same(lambda: network(optimizer=make()), X, LABELS)
+
+
+def test_it_trains_like_fit() -> None:
+    """A step that does what `fit` does changes weights as `fit` does, up to rounding of another formula of the loss."""
+    one, two = network(keras.Model), network()
+    for model in (one, two):
+        model.fit(X[:200], LABELS[:200], batch_size=ROWS, epochs=3, shuffle=False, verbose=0)
+    for mine, other in zip(two.get_weights(), one.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
+    for name, values in one.history.history.items():
+        np.testing.assert_allclose(two.history.history[name], values, rtol=1e-3)
+
+
+def test_random_layers_draw_anew_in_each_batch() -> None:
+    assert_same(lambda: network(dropout=True), X, LABELS)
+
+
+def test_an_optimizer_that_steps_twice_in_a_batch() -> None:
+    model = assert_same(lambda: network(Repeated), X, LABELS)
+    assert model.optimizer.iterations == 2 * 11 * 3
+    schedule = optimizers.schedules.ExponentialDecay(0.1, 2, 0.7)
+    assert_same(lambda: network(Repeated, optimizer=optimizers.SGD(schedule, momentum=0.5)), X, LABELS)
+
+
+def test_two_networks_with_an_optimizer_each() -> None:
+    def make() -> Any:
+        keras.utils.set_random_seed(2)
+        model = Pair()
+        model.compile(optimizer=optimizers.Adam(0.01))
+        model.other = optimizers.RMSprop(0.01)
+        return model
+
+    model = assert_same(make, X)
+    assert set(model.history.history) == {"judged", "made"}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64, np.bool_, np.int16])
+def test_dtypes_of_samples(dtype: Any) -> None:
+    assert_same(network, (X > 0).astype(dtype), LABELS)
+
+
+def test_weights_of_samples_and_classes() -> None:
+    weights = RNG.uniform(0.5, 2.0, len(X)).astype(np.float32)
+    assert_same(network, X, LABELS, sample_weight=weights)
+    assert_same(network, X, LABELS, class_weight={0: 1.0, 1: 2.0, 2: 0.5})
+
+
+def test_arrays_that_are_not_contiguous() -> None:
+    assert_same(network, np.asfortranarray(X), LABELS[::-1])
+
+
+def test_metrics_of_users_see_each_batch() -> None:
+    def make() -> Any:
+        model = network()
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=[Largest(), "accuracy"])
+        return model
+
+    model = assert_same(make, X, LABELS)
+    largest = next(each for each in model.metrics if isinstance(each, Largest) or each.name == "largest")
+    assert 0.3 < float(largest.result()) <= 1.0
+
+
+def test_metrics_of_the_core_see_a_stretch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, rows = network(), list[int]()
+    model.fit(X, LABELS, batch_size=2, epochs=1, verbose=0)
+
+    def counted(metric: Any, predictions: Any, *rest: Any) -> Any:
+        rows.append(len(predictions))
+        return accumulate(metric, predictions, *rest)
+
+    monkeypatch.setattr("engine.metrics.metric.accumulate", counted)
+    model.fit(X, LABELS, batch_size=2, epochs=1, verbose=0)
+    assert sum(rows) == len(X)
+    assert len(rows) < 60, "102 batches one by one would be 102 calls"
+
+
+def test_steps_of_an_epoch_and_validation() -> None:
+    model, history, _ = trained(network, X, LABELS, steps_per_epoch=3, validation_split=0.2)
+    assert model.optimizer.iterations == 9
+    assert set(history) == {"accuracy", "loss", "val_accuracy", "val_loss"}
+    assert_same(network, X, LABELS, steps_per_epoch=3, validation_split=0.2)
+
+
+def test_a_test_step_evaluates_stretches() -> None:
+    class Tested(keras.Model):
+        def test_step(self, data: Any) -> Any:
+            x, y = data
+            y_pred = self(x, training=False)
+            self.distance.update_state(ops.mean(ops.abs(ops.one_hot(y, 3) - y_pred)))
+            return {"distance": self.distance.result()}
+
+    model = network(Tested)
+    model.distance = metrics.Mean(name="distance")
+    found = model.evaluate(X, LABELS, batch_size=ROWS, verbose=0, return_dict=True)["distance"]
+    distances = np.abs(np.eye(3)[LABELS] - model.predict(X, verbose=0)).mean(axis=1)
+    parts = [distances[first : first + ROWS].mean() for first in range(0, len(X), ROWS)]
+    assert found == pytest.approx(np.mean(parts), rel=1e-5)
+
+
+def test_weights_that_change_between_epochs_are_used() -> None:
+    """What a callback assigns between epochs, weights and learning rate, counts in the next epoch."""
+
+    class Assign(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 1:
+                self.model.layers[1].kernel.assign(np.zeros((6, 16)))
+                self.model.optimizer.learning_rate = 0.0
+
+    model = network(optimizer=optimizers.SGD(0.1))
+    model.fit(X, LABELS, batch_size=ROWS, epochs=2, verbose=0, callbacks=[Assign()])
+    np.testing.assert_array_equal(model.layers[1].get_weights()[0], np.zeros((6, 16)))
+
+
+def test_a_model_that_is_compiled_again_starts_anew() -> None:
+    model = network()
+    model.fit(X, LABELS, batch_size=ROWS, verbose=0)
+    model.compile(optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy")
+    model.fit(X, LABELS, batch_size=ROWS, verbose=0)
+    assert model.optimizer.iterations == 11
+
+
+def test_the_state_of_the_optimizer_is_shared_with_fit() -> None:
+    """The state is in one place, whether a compiled step, a loop of one's own or `fit` steps the weights."""
+    model = network(optimizer=optimizers.Adam(0.01))
+    model.fit(X, LABELS, batch_size=ROWS, verbose=0)
+    state = [np.array(each) for each in model.optimizer.variables]
+    with keras.GradientTape() as tape:
+        loss = ops.mean(model(X) ** 2)
+    variables = model.trainable_variables
+    model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+    assert model.optimizer.iterations == 12
+    after = [np.array(each) for each in model.optimizer.variables]
+    assert any(not np.array_equal(one, two) for one, two in zip(state[2:], after[2:], strict=True))
+    model.fit(X, LABELS, batch_size=ROWS, verbose=0)
+    assert model.optimizer.iterations == 23
+
+
+# The core's functions.
+
+
+def doubled(rows: int) -> Program:
+    """Returns a function of `rows` rows of two numbers: twice the argument."""
+    shape = [[rows, 0], [2, 0]]
+    nodes = [
+        {"kind": "argument", "index": 0, "inputs": [], "input_shapes": [], "shape": shape},
+        {
+            "kind": "map",
+            "inputs": [0],
+            "input_shapes": [shape],
+            "shape": shape,
+            "operations": ["add"],
+            "operands": [0, 0, -1],
+            "numbers": [0.0],
+        },
+    ]
+    program: Program = Program.function(nodes, [1], 1, [])
+    return program
+
+
+def run(sequence: Any, arrays: list[Any], order: Any = None, *, first: int = 0, batches: int = 2) -> Any:
+    """Runs a sequence of one function on batches of three rows."""
+    steps, rates = [np.ones(batches, np.int64)], [np.zeros(batches)]
+    return sequence.run(arrays, order, first, 3, batches, steps, rates, [(0, 0)])
+
+
+def test_functions_read_rows_in_their_order() -> None:
+    sequence, x = FunctionSequence([(doubled(3), [0])]), np.arange(16, dtype=np.float32).reshape(8, 2)
+    np.testing.assert_array_equal(run(sequence, [x])[0], 2 * x[:6].reshape(2, 3, 2))
+    np.testing.assert_array_equal(run(sequence, [x], first=2)[0], 2 * x[2:].reshape(2, 3, 2))
+    order = np.array([7, 0, 7, 1, 2, 5, 3], np.int32)
+    np.testing.assert_array_equal(run(sequence, [x], order, first=1)[0], 2 * x[order[1:]].reshape(2, 3, 2))
+    for dtype in (np.uint8, np.float64):
+        np.testing.assert_array_equal(
+            run(sequence, [x.astype(dtype)], order)[0], 2 * x[order[:6]].reshape(2, 3, 2)
+        )
+    assert run(sequence, [x], batches=0)[0].shape == (0, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"arrays": [np.zeros((5, 2), np.float32)]}, "fewer rows than the batches"),
+        ({"arrays": [np.zeros((8, 3), np.float32)]}, "another size"),
+        ({"arrays": []}, "fewer arrays"),
+        ({"arrays": [np.zeros((8, 2), np.int64)]}, "must be uint8, float32 or float64"),
+        ({"arrays": [np.zeros((8, 2), np.float32)], "order": np.array([0, 1, 2], np.int32)}, "shorter"),
+        ({"arrays": [np.zeros((8, 2), np.float32)], "order": np.arange(3, 9, dtype=np.int32)}, "fewer rows"),
+        ({"arrays": [np.zeros((8, 2), np.float32)], "order": np.arange(-1, 5, dtype=np.int32)}, "negative"),
+        ({"arrays": [np.zeros((8, 2), np.float32)], "order": np.arange(6)}, "int32"),
+        ({"arrays": [np.zeros((8, 2), np.float32)], "first": -1}, "negative"),
+    ],
+)
+def test_functions_refuse_rows_that_are_not_there(arguments: dict[str, Any], message: str) -> None:
+    sequence = FunctionSequence([(doubled(3), [0])])
+    with pytest.raises(ValueError, match=message):
+        run(sequence, **arguments)
+
+
+def test_functions_refuse_arguments_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="takes 1 arguments, got 0"):
+        FunctionSequence([(doubled(3), [])])
+    with pytest.raises(ValueError, match="result of an earlier function"):
+        FunctionSequence([(doubled(3), [(0, 0)])])
+    with pytest.raises(ValueError, match="must have the shape"):
+        FunctionSequence([(doubled(3), [np.zeros((2, 2), np.float32)])])
+    with pytest.raises(ValueError, match="a model is no function"):
+        FunctionSequence([(Program(2, [{"kind": "activation", "activation": "relu"}]), [0])])
+
+
+def test_functions_pass_results_on() -> None:
+    constant = np.ones((3, 2), np.float32)
+    sequence = FunctionSequence([(doubled(3), [constant]), (doubled(3), [(0, 0)])])
+    steps, rates = [np.ones(2, np.int64)] * 2, [np.zeros(2)] * 2
+    (found,) = sequence.run([], None, 0, 3, 2, steps, rates, [(1, 0)])
+    np.testing.assert_array_equal(found, np.full((2, 3, 2), 4.0))
+    with pytest.raises(ValueError, match="no such result"):
+        sequence.run([], None, 0, 3, 2, steps, rates, [(2, 0)])
+    with pytest.raises(ValueError, match="for each batch"):
+        sequence.run([], None, 0, 3, 3, steps, rates, [])
+
+
+def test_a_state_is_borrowed_from_a_program_with_the_same_weights() -> None:
+    weight = {
+        "kind": "variable",
+        "inputs": [],
+        "input_shapes": [],
+        "shape": [2, 3],
+        "trainable": True,
+        "flat": False,
+    }
+    home = Program.function([weight], [], 1, [None])
+    other = Program.function([{**weight, "shape": [3, 2]}], [], 1, [None])
+    function = Program.function([weight], [], 1, [(home, 0)])
+    with pytest.raises(ValueError, match="another shape"):
+        function.borrow_state(other, [0])
+    with pytest.raises(ValueError, match="a place for each of 1 variables"):
+        function.borrow_state(home, [])
+    function.borrow_state(home, [0])
+    with pytest.raises(ValueError, match="that borrows it"):
+        home.borrow_state(function, [0])
