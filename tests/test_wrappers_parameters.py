@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import re
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,23 @@ from engine.losses import BinaryCrossentropy
 from engine.metrics import BinaryAccuracy
 from engine.optimizers import SGD, Adam
 from engine.optimizers.schedules import ExponentialDecay
-from engine.wrappers import KerasClassifier, KerasRegressor
+from engine.wrappers import BaseWrapper, KerasClassifier, KerasRegressor
 from engine.wrappers._routing import instantiated, routed
+
+
+def described(kind: type) -> dict[str, str]:
+    """Returns what the docstring of a class says about each of its arguments."""
+    arguments = inspect.getdoc(kind).partition("Args:\n")[2].partition("\n\n")[0]  # type: ignore[union-attr] # all have one
+    return dict(re.findall(r"^    ([\w*]+): ((?:.|\n     )*)", arguments, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("kind", [KerasClassifier, KerasRegressor])
+def test_docstrings_say_the_same_about_the_same_argument(kind: type) -> None:
+    """Each class describes all of its arguments, so that `help` shows them. `model` names attributes of the kind."""
+    ours, theirs = described(BaseWrapper), described(kind)
+    assert len(ours) > 10
+    assert ours.keys() <= theirs.keys()
+    assert {name for name in ours if ours[name] != theirs[name]} == {"model"}
 
 
 def test_routed_takes_a_prefix_and_plain_names() -> None:
