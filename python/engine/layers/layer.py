@@ -107,6 +107,8 @@ class Part:
     _trainable = True
     _is_chain = False
     """Whether its config says what each layer is called on. That is so for models except Sequential."""
+    _is_model = False
+    """Whether it is a model, which has parts itself."""
     _symbolic_calls = 0
     """The number of calls on symbolic inputs so far."""
 

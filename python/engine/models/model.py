@@ -121,7 +121,6 @@ from engine.models.lock import ModelLock
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shapes
 from engine.models.recorded import Body, arguments_of, wiring_of
 from engine.models.stack import (
-    Line,
     Lowered,
     first_uses,
     lowered,
@@ -129,7 +128,6 @@ from engine.models.stack import (
     operations_through,
     require_names,
     reseeded,
-    summary_rows,
     tokens_of_inputs,
     tracked,
 )
@@ -190,6 +188,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     dtype = compute_dtype = variable_dtype = "float32"
     _is_chain = True
+    _is_model = True
     _samplings = 0
     """The number of calls so far that drew random numbers."""
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
@@ -2006,16 +2005,17 @@ class Model(Part, SaysWhatIsLeftOut):
             layer_range: names of the first and the last layer to show, or regular expressions for them; default all
                 layers.
         """
-        from engine._printing.summary_table import Layout, Style, WeightCounts, between, table
+        from engine.models.summary import summary_text
 
-        connected = not self._is_listed_as_chain
-        layout = Layout(line_length, positions, flag(show_trainable, "show_trainable"), connected)
-        listed = self._summarised()
-        groups = list(summary_rows(listed, flag(expand_nested, "expand_nested")))
-        shown = groups[between([line.part.name for line in listed], layer_range)]
-        rows = [[row[column] for column in layout.columns] for row in chain(*shown)]
-        style = Style.of_terminal() if print_fn is None else Style()
-        text = table(self.name, rows, WeightCounts(*self._counts()), layout, style)
+        text = summary_text(
+            self,
+            line_length=line_length,
+            positions=positions,
+            expand_nested=flag(expand_nested, "expand_nested"),
+            show_trainable=flag(show_trainable, "show_trainable"),
+            layer_range=layer_range,
+            for_terminal=print_fn is None,
+        )
         if print_fn is None:
             print_message(text, end="")
         else:
@@ -2023,20 +2023,9 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _repr_html_(self) -> str:
         """Returns the summary as a table, which notebooks show."""
-        from engine._printing.summary_table import WeightCounts, html_table
+        from engine.models.summary import summary_html
 
-        rows = [group[0][:3] for group in summary_rows(self._summarised(), False)]
-        return html_table(self.name, rows, WeightCounts(*self._counts()))
-
-    def _counts(self) -> tuple[int, int, int | None]:
-        """The numbers of trainable values, of other ones and of the optimizer's; the latter is None before its first step."""
-        trainable = sum(array.size for array in self.trainable_weights)
-        non_trainable = sum(array.size for array in self.non_trainable_weights)
-        optimizer = self.optimizer
-        if optimizer is None or optimizer.iterations == 0:
-            return trainable, non_trainable, None
-        state = sum(math.prod(variable.shape) for variable in optimizer.variables)
-        return trainable, non_trainable, state
+        return summary_html(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
@@ -2075,53 +2064,6 @@ class Model(Part, SaysWhatIsLeftOut):
             values += call.outputs
         self._calls = calls
         return inputs, values, calls
-
-    def _summarised(self) -> list[Line]:
-        """The layers as the summary lists them: in a Sequential as often as they are used, otherwise once, in Keras' order."""
-        if self._body is not None:
-            return self._summarised_parts()
-        inputs = [start.sample_shape for start in self._starts]
-        known = shapes_along(inputs, self._layers, self._wiring).values if inputs else None
-        shapes: list[list[Shape] | None] = []
-        sources, connections = list[str](), dict[Part, dict[int, list[str]]]()
-        nodes = [call.node for call in self._symbols()[2]] if inputs else [0] * len(self._layers)
-        for part, node, reads in zip(self._layers, nodes, self._wiring.reads, strict=True):
-            first = len(sources)
-            read = [
-                f"{self._starts[-1 - each].name}[0][0]" if each < 0 else sources[each]
-                for each in reads
-                if inputs
-            ]
-            connections.setdefault(part, {})[node] = read
-            sources += [f"{part.name}[{node}][{output}]" for output in range(part._output_count)]
-            shapes.append(None if known is None else known[first : len(sources)])
-        within = [part._summarised() if isinstance(part, Model) else [] for part in self._layers]
-        lines = list(map(Line, self._layers, shapes, repeat("-"), within))
-        shown = set(self._parts_in_order)
-        starts = [Line(start, [start.sample_shape], "-", []) for start in self._starts if start in shown]
-        if self._is_listed_as_chain:
-            return [*starts, *lines]
-        by_part = {line.part: line for line in (*starts, *lines)}
-
-        def connected(part: Part) -> Line:
-            by_node = connections.get(part, {})
-            return by_part[part]._replace(
-                connections=", ".join(name for node in sorted(by_node) for name in by_node[node]) or "-"
-            )
-
-        return list(map(connected, self._listing))
-
-    def _summarised_parts(self) -> list[Line]:
-        """The layers that a model with a `call` of its own has as attributes."""
-        lines = []
-        for part in self._parts_in_order:
-            known: Shape | None = getattr(part, "_sample_shape", None)
-            shapes = None
-            if known is not None and part.built:
-                with suppress(Exception):  # what it computes may depend on more than that
-                    shapes = part._output_shapes_for([known])
-            lines.append(Line(part, shapes, "-", part._summarised() if isinstance(part, Model) else []))
-        return lines
 
     def _diagram(self) -> list[tuple[Part, list[Shape], list[Shape], list[int]]]:
         """The boxes of a diagram: each layer, the shapes that it reads and computes, and the boxes before it that it reads.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,6 @@ from engine.layers.hosts import CustomLayerHost
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import NodeLeaf, WeightsLeaf
-from engine.layers.recorded_calls import shape_with_batch
 from engine.layers.values import ValueLayer
 from engine.models.wiring import Network, Shapes, chain_of, shapes_along
 from engine.optimizers.variables import Tracked
@@ -445,50 +444,3 @@ def tokens_of_inputs(network: Network, count: int) -> list[int | None]:
             known = found[-1 - origin]
             found[-1 - origin] = leaf._tokens if known is None else min(known, leaf._tokens)
     return found
-
-
-class Line(NamedTuple):
-    """A layer in a summary.
-
-    Attributes:
-        part: the layer or model.
-        shapes: the shape of one sample of each output; None if they are unknown.
-        connections: the names of what it is called on.
-        within: the layers of a model.
-    """
-
-    part: Part
-    shapes: Sequence[Shape] | None
-    connections: str
-    within: Sequence[Line]
-
-
-Row = tuple[str, str, str, str, str]
-"""A row of a summary: name and class, output shape, number of weights, what it is connected to, whether it is trainable."""
-
-
-def summary_rows(lines: Sequence[Line], expand: bool, depth: int = 0) -> Iterator[list[Row]]:
-    """Yields for each part its row of a summary, followed by those of the layers within if `expand` is true.
-
-    Args:
-        lines: the parts.
-        expand: whether to list the layers of models.
-        depth: the number of models around the parts.
-    """
-    mark = "   " * depth + "└ " if depth else ""
-    for part, shapes, connections, lines_within in lines:
-        found = (
-            [] if shapes is None else [f"({', '.join(map(str, shape_with_batch(each)))})" for each in shapes]
-        )
-        out = "?" if shapes is None else found[0] if len(found) == 1 else f"[{', '.join(found)}]"
-        given = isinstance(part, InputLayer)
-        params = "0" if given else f"{part.count_params():,}" if part.built else "0 (unbuilt)"
-        learns = ("Y" if part.trainable else "N") if part.weights else "-"
-        rows = [(f"{mark}{part.name} ({type(part).__name__})", out, params, connections, learns)]
-        if expand:
-            # As in Keras, the layers within a model are connected to nothing outside.
-            within = summary_rows(
-                [line._replace(connections="-") for line in lines_within], expand, depth + 1
-            )
-            rows += [row for each in within for row in each]
-        yield rows
