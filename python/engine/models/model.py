@@ -1702,10 +1702,8 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         names = compiled.output_names
         if not names:
-            key = self._structures[1].keys
-            key = key or tuple(self._names_of_outputs if self._listing else ())
             y, sample_weight = (
-                value[key[0]] if key and isinstance(value, Mapping) and key[0] in value else value
+                self._entry_of_output(value) if isinstance(value, Mapping) else value
                 for value in (y, sample_weight)
             )
             return [_of_samples(y, count)], [_of_samples(sample_weight, count)]
@@ -1713,6 +1711,11 @@ class Model(Part, SaysWhatIsLeftOut):
         if sample_weight is None or not isinstance(sample_weight, (list, tuple, Mapping)):
             return targets, [sample_weight] * len(names)
         return targets, self._by_output(compiled, sample_weight, f"{prefix}sample_weight")
+
+    def _entry_of_output(self, values: Mapping[Any, Any]) -> Any:
+        """Returns the entry of the one output; `values` itself if the output has no name or there is no such entry."""
+        keys = self._structures[1].keys or tuple(self._names_of_outputs if self._listing else ())
+        return values[keys[0]] if keys and keys[0] in values else values
 
     def _class_weights(self, class_weight: Any) -> Any:
         """Returns `class_weight`; weights by the names of several outputs as a list with those of each output, or None."""
