@@ -6,7 +6,6 @@ import inspect
 import math
 import os
 import threading
-import time
 import warnings
 import weakref
 from collections import Counter
@@ -92,10 +91,11 @@ from engine._training.fit_arguments import (
     positive_or_none,
     resolve_batch_size,
 )
+from engine._training.own_steps import evaluate_by_steps, fit_by_steps, in_order_of_metrics, predict_by_steps
 from engine._training.prediction import delivered, predict, predict_stream, target_for
 from engine._training.recovery import Recovery
-from engine._training.step_batches import batches_of, split, unpacked_batch, validation_of
-from engine._training.step_loops import StepLoop, as_logs, checked_share, checked_shuffle, epochs_of
+from engine._training.step_batches import batches_of, unpacked_batch
+from engine._training.step_loops import as_logs, checked_share, checked_shuffle, epochs_of
 from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
@@ -632,7 +632,8 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         before_change()
         if self._has_train_step:
-            return self._fit_by_steps(
+            return fit_by_steps(
+                self,
                 (x, y, sample_weight),
                 batch_size=batch_size,
                 epochs=epochs_of(initial_epoch, epochs),
@@ -739,8 +740,15 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError, TypeError: if data or arguments don't match the model, or it isn't compiled.
         """
         if self._has_test_step:
-            logs = self._evaluated_by_steps((x, y, sample_weight), batch_size, verbose, steps, callbacks)
-            return logs if _wants_dict(return_dict) else self._in_order(logs)
+            logs = evaluate_by_steps(
+                self,
+                (x, y, sample_weight),
+                batch_size=batch_size,
+                verbose=verbose,
+                steps=steps,
+                callbacks=callbacks,
+            )
+            return logs if _wants_dict(return_dict) else in_order_of_metrics(logs, self)
         with self._lock.borrowed():
             self._know_inputs(x, single=True)
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
@@ -785,8 +793,8 @@ class Model(Part, SaysWhatIsLeftOut):
         before_change()
         if self._has_train_step:
             (batch,) = batches_of(x, y, sample_weight, batch_size=LARGEST, class_weight=class_weight).begin()
-            logs = self._final_logs(self._train_batch(batch))
-            return logs if _wants_dict(return_dict) else self._in_order(logs)
+            logs = as_logs(self._train_batch(batch))
+            return logs if _wants_dict(return_dict) else in_order_of_metrics(logs, self)
         with self._lock:
             self._know_inputs(x, single=True)
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
@@ -830,8 +838,8 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         if self._has_test_step:
             (batch,) = batches_of(x, y, sample_weight, batch_size=LARGEST).begin()
-            logs = self._final_logs(self._test_batch(batch))
-            return logs if _wants_dict(return_dict) else self._in_order(logs)
+            logs = as_logs(self._test_batch(batch))
+            return logs if _wants_dict(return_dict) else in_order_of_metrics(logs, self)
         with self._lock.borrowed():
             self._know_inputs(x, single=True)
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
@@ -999,76 +1007,6 @@ class Model(Part, SaysWhatIsLeftOut):
             self._compiled_steps[(name, *key[1:3], settings.version)] = compiled
         return compiled
 
-    def _fit_by_steps(
-        self,
-        data: tuple[Any, Any, Any],
-        *,
-        batch_size: int | None,
-        epochs: range,
-        verbose: Any,
-        callbacks: Any,
-        share: float,
-        validation_data: Any,
-        shuffle: Any,
-        class_weight: Any,
-        steps: int | None,
-        validation: tuple[Any, Any, Any],
-        time_budget: float | None,
-    ) -> History:
-        """Does what `fit` says, step by step. Arguments have the names of those of `fit`, checked."""
-        self._require_compiled()
-        require_verbose(verbose)
-        if validation_data is None and share > 0:
-            data, validation_data = split(*data, share)
-        batches = batches_of(*data, batch_size=batch_size, shuffle=shuffle, class_weight=class_weight)
-        held_out = validation_of(validation_data, *validation)
-        limit = _capped_steps(steps, batches.total)
-        deadline = math.inf if time_budget is None else time.monotonic() + float(time_budget)
-        hooks = CallbackList(callbacks, add_history=True)
-        with Progress(hooks.verbose_beside(verbose), limit or batches.total) as progress:
-            hooks.join(self, {"verbose": verbose, "epochs": epochs.stop, "steps": progress.steps})
-            self.history, self.stop_training = hooks.history, False
-            self._fitting = threading.current_thread()
-            try:
-                StepLoop(self, hooks, progress).fit(
-                    batches, epochs, limit, held_out, lambda: time.monotonic() >= deadline
-                )
-            finally:
-                self._fitting = None
-        return hooks.history
-
-    def _evaluated_by_steps(
-        self, data: tuple[Any, Any, Any], batch_size: int | None, verbose: Any, steps: Any, callbacks: Any
-    ) -> dict[str, float]:
-        """Returns the logs of `evaluate`, step by step."""
-        self._require_compiled()
-        require_verbose(verbose)
-        batches, hooks = batches_of(*data, batch_size=batch_size), CallbackList(callbacks)
-        limit = _capped_steps(positive_or_none(steps, "steps"), batches.total)
-        with Progress(hooks.verbose_beside(verbose), limit or batches.total) as progress:
-            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-            with hooks.at_work():
-                return StepLoop(self, hooks, progress).evaluate(batches, limit, progress)
-
-    def _predicted_by_steps(
-        self, x: Any, batch_size: int | None, verbose: Any, steps: Any, callbacks: Any
-    ) -> Any:
-        """Returns the outputs of `predict`, step by step."""
-        batches, hooks = batches_of(x, batch_size=batch_size), CallbackList(callbacks)
-        limit = _capped_steps(positive_or_none(steps, "steps"), batches.total)
-        with Progress(hooks.verbose_beside(verbose), limit or batches.total, PATIENCE) as progress:
-            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-            return StepLoop(self, hooks, progress).predict(batches, limit)
-
-    def _final_logs(self, found: Any) -> dict[str, float]:
-        return as_logs(found)
-
-    def _in_order(self, logs: Mapping[str, float]) -> Any:
-        """Returns logs as `evaluate` returns them: in the order of the metrics, or the one that there is."""
-        names = [name for name in self.get_metrics_result() if name in logs]
-        values = [logs[name] for name in [*names, *(name for name in logs if name not in names)]]
-        return values[0] if len(values) == 1 else values
-
     @property
     def _current_recovery(self) -> Recovery:
         """The state of the running training, for callbacks that back it up; RuntimeError if there is none."""
@@ -1112,7 +1050,9 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError, TypeError: if data or arguments don't match the model.
         """
         if self._has_predict_step:
-            return self._predicted_by_steps(x, batch_size, verbose, steps, callbacks)
+            return predict_by_steps(
+                self, x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
+            )
         usual = batch_size is None and steps is None and callbacks is None and out is None
         if usual and not impatient(verbose):
             outputs = self._predicted_at_once(x, "x", BATCH_SIZE)
