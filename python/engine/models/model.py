@@ -68,12 +68,10 @@ from engine._data.lazy_rows import LazyRows, all_for_core, part_of, require_toke
 from engine._data.memory_maps import require_whole_file
 from engine._data.several_arrays import inputs_in, one_for_each, sample_shape_of, side_by_side, with_rank_of
 from engine._data.sources import Samples, Source, unpacked
-from engine._data.strings import keeping_strings, numbers_of_strings, with_dtype
+from engine._data.strings import keeping_strings, numbers_of_strings
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
-from engine._tracing.dispatch import apply
-from engine._tracing.extents import ONE
 from engine._tracing.lazy import RecordedArray, before_change, recorded_inputs, traces
-from engine._tracing.symbolic import current, filled_slots, handlers, open_recorder, outside_of_traces
+from engine._tracing.symbolic import current, handlers, open_recorder, outside_of_traces
 from engine._training.checked_samples import Targeting, checked_targets, rows_of, samples_of
 from engine._training.compile_arguments import Compiled, require_names_of_output
 from engine._training.diagnostic_warnings import (
@@ -100,9 +98,9 @@ from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
-from engine.layers.call_arguments import accepts, canonical_dtype
+from engine.layers.call_arguments import accepts
 from engine.layers.layer import JOINING, Part, settings
-from engine.layers.nodes import NodeLeaf, PenaltyLeaf
+from engine.layers.nodes import NodeLeaf
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbol_of, symbols_of
 from engine.layers.values import ValueLayer
@@ -117,6 +115,7 @@ from engine.models.functional_config import (
     parts_from_config,
     structure_of_ends,
 )
+from engine.models.layer_by_layer import call_by_layer, call_recorded
 from engine.models.lock import ModelLock
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shapes
 from engine.models.recorded import Body, arguments_of, wiring_of
@@ -1282,61 +1281,13 @@ class Model(Part, SaysWhatIsLeftOut):
                 symbols = [symbol._as_tensor for symbol in self._arrays_in(x, "inputs")]
             recorded: Any = symbols[0]
             if isinstance(recorded, RecordedArray):
-                return self._called_on_recorded(x, symbols, given)
+                return call_recorded(self, x, symbols, given)
             return self._structures[1].packed(called_on(self, symbols, given))
         outputs = self._outputs(x, "x", given, called=True)
         if self._structures[1].kind is None:
             return outputs.view(Tensor)
         values = outputs.values() if isinstance(outputs, Mapping) else outputs
         return self._structures[1].packed([each.view(Tensor) for each in values])
-
-    def _called_on_recorded(self, x: Any, symbols: Sequence[Any], training: bool | None) -> Any:
-        """Returns the outputs for recorded arrays, one for each input.
-
-        If parts of the model add to the loss, or can't be recorded, they are called one by one.
-        """
-        symbols = [
-            symbol.reshaped((*symbol.extents, ONE))
-            if symbol.ndim == 1 and self._expects_columns(number)
-            else symbol
-            for number, symbol in enumerate(symbols)
-        ]
-        if not self.built:
-            self._build_for_inputs([symbol._sample for symbol in symbols])
-        self._forget_penalties()
-        if not any(
-            isinstance(leaf, PenaltyLeaf)
-            or leaf.activity_regularizer is not None
-            or leaf.name == "add_loss"
-            or leaf._is_custom
-            for leaf in self._network.leaves
-        ):
-            return self._structures[1].packed(called_on(self, symbols, training))
-        if self._inside_is_call:
-            options = (
-                {}
-                if training is None and not accepts(self.call, "training")
-                else {"training": bool(training)}
-            )
-            return self.call(x, **options)
-        values = list[Any]()
-
-        def value_of(number: int) -> Any:
-            return symbols[-1 - number] if number < 0 else values[number]
-
-        nothing = repeat(None)
-        calls = zip(
-            self._layers, self._wiring.reads, self._modes or nothing, self._arguments or nothing, strict=False
-        )
-        for part, reads, mode, given in calls:
-            read = [value_of(number) for number in reads]
-            outputs = _called_part(part, read, mode if training is None else training, given)
-            values += tree.flatten(outputs) if part._output_count > 1 else [outputs]
-        return self._structures[1].packed([value_of(number) for number in self._wiring.outputs])
-
-    def _expects_columns(self, number: int) -> bool:
-        """Whether input `number` is one column, which users may give without its axis."""
-        return len(self._starts) > number and self._starts[number].sample_shape == (1,)
 
     @property
     def _inside_is_call(self) -> bool:
@@ -1386,7 +1337,7 @@ class Model(Part, SaysWhatIsLeftOut):
             array = rows[:] if isinstance(rows, LazyRows) else rows
             if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
                 raise complaint(x, self._sample_shape, NotFiniteError(), name)
-            return self._by_layer(array, training)
+            return call_by_layer(self, array, training)
         seed = next_sampling(self) if training else self._seed_of_prediction()
         try:
             outputs = program.predict(all_for_core(rows), None, True, bool(training), seed)
@@ -1412,46 +1363,6 @@ class Model(Part, SaysWhatIsLeftOut):
                 return None
             require_sample_shape(sample, start.sample_shape, f"{name}[{start.name!r}]")
         return tuple(samples)
-
-    def _by_layer(self, rows: Any, training: bool | None) -> Any:
-        """Returns the outputs for `rows` (n, ...), by calling one layer after the other.
-
-        This is for what the program can't do: it has one `training` for all layers, and doesn't return penalties.
-        """
-        self._forget_penalties()
-        penalties, values = dict[Layer, list[float]](), list[Any]()
-        inputs = [rows]
-        if len(self._starts) > 1:
-            shapes = [start.sample_shape for start in self._starts]
-            if self._by_shape is not None:
-                shapes = inputs_in(sample_shape_of(rows))
-            parts = np.split(rows, list(accumulate(map(math.prod, shapes)))[:-1], axis=1)
-            inputs = [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
-        for number, start in enumerate(self._starts):
-            if (dtype := canonical_dtype(start.dtype)).kind != "f":
-                inputs[number] = with_dtype(np.asarray(inputs[number]), dtype)
-
-        def value_of(number: int) -> Any:
-            return inputs[-1 - number] if number < 0 else values[number]
-
-        nothing = repeat(None)
-        calls = zip(
-            self._layers, self._wiring.reads, self._modes or nothing, self._arguments or nothing, strict=False
-        )
-        for part, reads, mode, given in calls:
-            options: dict[str, Any] = {} if given is None else dict(given)
-            read = [value_of(number) for number in reads]
-            outputs = part._called_on(read, mode if training is None else training, options)
-            values += tree.flatten(outputs) if part._output_count > 1 else [outputs]
-            penalised = part._penalised if isinstance(part, Model) else [part]
-            for leaf in penalised:
-                if (
-                    isinstance(leaf, Layer) and leaf.activity_regularizer is not None
-                ):  # one that is used twice has two
-                    penalties.setdefault(leaf, []).extend(leaf._penalties)
-        for leaf, found in penalties.items():
-            leaf._penalties = found
-        return self._structures[1].packed([np.asarray(value_of(number)) for number in self._wiring.outputs])
 
     def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
         """Returns the outputs for arrays, one for each input; models take no `options`."""
@@ -3065,21 +2976,6 @@ def _inside_of(part: Part) -> Inside | None:
 def _count(x: Any) -> float:
     """Returns the number of samples in a batch."""
     return float(np.shape(next(each for each in tree.flatten(x) if each is not None))[0])
-
-
-def _called_part(
-    part: Part, inputs: Sequence[Any], training: bool | None, given: CallArguments | None
-) -> Any:
-    """Returns the outputs of a part of a model for recorded arrays."""
-    if isinstance(part, OperationPart):
-        return apply(part.operation, filled_slots(part._args, inputs), filled_slots(part._kwargs, inputs))
-    called: Any = part
-    if isinstance(part, Model):
-        return called(part._packed_inputs(inputs), training=training)
-    if given is None:
-        return called(part._packed_inputs(inputs), training=training)
-    options = {name: filled_slots(value, inputs) for name, value in given.items()}
-    return called(filled_slots(given.inputs, inputs), training=training, **options)
 
 
 def _known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: Wiring) -> list[Shape]:

@@ -1,0 +1,131 @@
+"""Calls of a model that go from layer to layer, where its program can't compute them at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate, repeat
+from typing import Any
+
+import numpy as np
+
+from engine import tree
+from engine._data.several_arrays import inputs_in, sample_shape_of
+from engine._data.strings import with_dtype
+from engine._tracing.dispatch import apply
+from engine._tracing.extents import ONE
+from engine._tracing.symbolic import filled_slots
+from engine.layers import Layer
+from engine.layers.call_arguments import accepts, canonical_dtype
+from engine.layers.layer import Part
+from engine.layers.nodes import PenaltyLeaf
+from engine.layers.operation import OperationPart
+from engine.layers.symbols import CallArguments, called_on
+
+
+def _walk(model: Any, inputs: Sequence[Any], call: Callable[..., Any]) -> list[Any]:
+    """Returns the outputs of a model, computed part by part.
+
+    Args:
+        model: the model.
+        inputs: one value for each input.
+        call: gets a part, a list of what it reads, and the arguments `training` and others of its call in the model; it
+            returns what the part computes.
+    """
+    values = list[Any]()
+
+    def value_of(number: int) -> Any:
+        return inputs[-1 - number] if number < 0 else values[number]
+
+    nothing = repeat(None)
+    calls = zip(
+        model._layers, model._wiring.reads, model._modes or nothing, model._arguments or nothing, strict=False
+    )
+    for part, reads, mode, given in calls:
+        outputs = call(part, [value_of(number) for number in reads], mode, given)
+        values += tree.flatten(outputs) if part._output_count > 1 else [outputs]
+    return [value_of(number) for number in model._wiring.outputs]
+
+
+def call_by_layer(model: Any, rows: Any, training: bool | None) -> Any:
+    """Returns the outputs for `rows` (n, ...), by calling one layer after the other.
+
+    This is for what the program can't do: it has one `training` for all layers, and doesn't return penalties.
+    """
+    model._forget_penalties()
+    penalties = dict[Layer, list[float]]()
+    inputs = [rows]
+    if len(model._starts) > 1:
+        shapes = [start.sample_shape for start in model._starts]
+        if model._by_shape is not None:
+            shapes = inputs_in(sample_shape_of(rows))
+        parts = np.split(rows, list(accumulate(map(math.prod, shapes)))[:-1], axis=1)
+        inputs = [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
+    for number, start in enumerate(model._starts):
+        if (dtype := canonical_dtype(start.dtype)).kind != "f":
+            inputs[number] = with_dtype(np.asarray(inputs[number]), dtype)
+
+    def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
+        options = {} if given is None else dict(given)
+        outputs = part._called_on(read, mode if training is None else training, options)
+        for leaf in part._penalised if part._is_model else [part]:
+            if isinstance(leaf, Layer) and leaf.activity_regularizer is not None:
+                penalties.setdefault(leaf, []).extend(leaf._penalties)  # one that is used twice has two
+        return outputs
+
+    outputs = _walk(model, inputs, call)
+    for leaf, found in penalties.items():
+        leaf._penalties = found
+    return model._structures[1].packed([np.asarray(each) for each in outputs])
+
+
+def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | None) -> Any:
+    """Returns the outputs for recorded arrays, one for each input.
+
+    If parts of the model add to the loss, or can't be recorded, they are called one by one.
+    """
+    symbols = [
+        symbol.reshaped((*symbol.extents, ONE))
+        if symbol.ndim == 1 and _expects_columns(model, number)
+        else symbol
+        for number, symbol in enumerate(symbols)
+    ]
+    if not model.built:
+        model._build_for_inputs([symbol._sample for symbol in symbols])
+    model._forget_penalties()
+    if not any(
+        isinstance(leaf, PenaltyLeaf)
+        or leaf.activity_regularizer is not None
+        or leaf.name == "add_loss"
+        or leaf._is_custom
+        for leaf in model._network.leaves
+    ):
+        return model._structures[1].packed(called_on(model, symbols, training))
+    if model._inside_is_call:
+        options = (
+            {} if training is None and not accepts(model.call, "training") else {"training": bool(training)}
+        )
+        return model.call(x, **options)
+
+    def call(part: Part, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
+        return _called_part(part, read, mode if training is None else training, given)
+
+    return model._structures[1].packed(_walk(model, symbols, call))
+
+
+def _called_part(
+    part: Part, inputs: Sequence[Any], training: bool | None, given: CallArguments | None
+) -> Any:
+    """Returns the outputs of a part of a model for recorded arrays."""
+    if isinstance(part, OperationPart):
+        return apply(part.operation, filled_slots(part._args, inputs), filled_slots(part._kwargs, inputs))
+    called: Any = part
+    if part._is_model or given is None:
+        return called(part._packed_inputs(inputs), training=training)
+    options = {name: filled_slots(value, inputs) for name, value in given.items()}
+    return called(filled_slots(given.inputs, inputs), training=training, **options)
+
+
+def _expects_columns(model: Any, number: int) -> bool:
+    """Whether input `number` is one column, which users may give without its axis."""
+    return len(model._starts) > number and model._starts[number].sample_shape == (1,)
