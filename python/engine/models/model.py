@@ -102,17 +102,19 @@ from engine.layers.call_arguments import accepts
 from engine.layers.layer import JOINING, Part, settings
 from engine.layers.nodes import NodeLeaf
 from engine.layers.operation import OperationPart
-from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbol_of, symbols_of
+from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
 from engine.layers.values import ValueLayer
 from engine.losses.traced import TracedLoss
 from engine.metrics import Metric
 from engine.metrics.metric import metrics_of
 from engine.models.compiled_steps import CompilableStep, CompiledStep, refused
 from engine.models.functional_config import (
+    arguments_by_name,
     config_of_graph,
     made_from_arguments,
     made_parts,
     parts_from_config,
+    plain_arguments,
     structure_of_ends,
 )
 from engine.models.layer_by_layer import call_by_layer, call_recorded
@@ -130,6 +132,7 @@ from engine.models.stack import (
     tokens_of_inputs,
     tracked,
 )
+from engine.models.symbolic_calls import called_in_turn
 from engine.models.wiring import (
     Inside,
     Network,
@@ -209,7 +212,7 @@ class Model(Part, SaysWhatIsLeftOut):
         if cls.__init__ is not Model.__init__:
             with suppress(TypeError):  # the constructor says what is wrong
                 bound = inspect.signature(cls.__init__).bind(None, *args, **options)
-                made._constructed_with = _flat_arguments(bound)
+                made._constructed_with = arguments_by_name(bound)
         return made
 
     def __init__(
@@ -2360,25 +2363,12 @@ class Model(Part, SaysWhatIsLeftOut):
         A subclass with other constructor arguments may override this method and return those arguments by name.
         """
         if self._body is not None:
-            return {"name": self.name, "trainable": self._trainable, **self._arguments_of_user()}
+            return {
+                "name": self.name,
+                "trainable": self._trainable,
+                **plain_arguments(type(self), self._constructed_with),
+            }
         return self._config_of_parts()
-
-    def _arguments_of_user(self) -> dict[str, Any]:
-        """The arguments of the constructor of a user's class, if they are plain values.
-
-        Raises:
-            NotImplementedError: if they aren't.
-        """
-        given = {
-            name: value for name, value in self._constructed_with.items() if name not in ("name", "trainable")
-        }
-        if not all(map(_is_plain, given.values())):
-            msg = (
-                f"{type(self).__name__} has arguments that a config can't hold, {', '.join(given)}: give it a method "
-                "get_config() that returns the arguments of its constructor as plain values, and a class method from_config()"
-            )
-            raise NotImplementedError(msg)
-        return given
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -2473,44 +2463,15 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             starts: the input layers.
             parts: layers and models, one as often as it is called.
-            wiring: what each of them reads, and the outputs, by the numbers of values or by calls and their outputs.
+            wiring: as for `called_in_turn`, like `modes` and `arguments`.
             modes: the argument `training` of each call.
             arguments: the other arguments of each call, by name.
             name: of the model.
             structures: the forms of inputs and outputs.
         """
-        inputs: list[Any] = [symbol_of(start) for start in starts]
-        if None in inputs:
-            msg = f"a model must begin with Input(), got {starts!r:.200}"
-            raise ValueError(msg)
-        values, by_call = list[Any](), list[Sequence[Any]]()
-        all_reads: Sequence[Sequence[Any]] = wiring[0]
-        ends: Sequence[Any] = wiring[1]
-
-        def value_of(source: int | ValueSource) -> Any:
-            if isinstance(source, ValueSource):
-                return inputs[-1 - source.call] if source.call < 0 else by_call[source.call][source.output]
-            return inputs[-1 - source] if source < 0 else values[source]
-
-        for part, reads, mode, given in zip(parts, all_reads, modes, arguments, strict=True):
-            read = [value_of(source) for source in reads]
-            found: Sequence[Any]
-            if isinstance(part, OperationPart):
-                part._dtypes = [each.dtype for each in read]
-                found = called_on(part, read)
-            elif part._may_be_recorded and given is not None:
-                called = given if given or len(read) > 1 else None
-                if called is not None:
-                    called.dtypes = [each.dtype for each in read]
-                part._recorder.note(len(read), called)
-                found = called_on(part, read, mode, called)
-            else:
-                found = [part(read[0], training=mode, **given)] if given else called_on(part, read, mode)
-            by_call.append(found)
-            values += found
+        inputs, outputs = called_in_turn(starts, parts, wiring, modes, arguments)
         # A subclass with a constructor of its own may have other arguments.
         kind = cls if cls.__init__ is Model.__init__ else Functional
-        outputs = [value_of(source) for source in ends]
         return cast("Self", kind(structures[0].packed(inputs), structures[1].packed(outputs), name))
 
     @classmethod
@@ -2984,24 +2945,6 @@ def _known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: W
     if not stack:
         return inputs
     return known_shapes(inputs, lambda shapes: shapes_along(shapes, stack, wiring).values)
-
-
-def _flat_arguments(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """Returns arguments by name, those of `**kwargs` among them."""
-    found: dict[str, Any] = {}
-    for name, value in [*bound.arguments.items()][1:]:
-        kind = bound.signature.parameters[name].kind
-        found |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
-    return found
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a config can hold a value as it is."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _is_nested_shape(shape: Any) -> bool:

@@ -1,0 +1,64 @@
+"""Calls of layers on symbols, one after the other, as a config or a copied model says: the way back from wiring to symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.layers.operation import OperationPart
+from engine.layers.symbols import CallArguments, called_on, symbol_of
+from engine.models.wiring import Wiring
+from engine.utils.functional_calls import ValueSource
+
+
+def called_in_turn(
+    starts: Sequence[Any],
+    parts: Sequence[Any],
+    wiring: Wiring | tuple[Sequence[Sequence[ValueSource]], Sequence[ValueSource]],
+    modes: Sequence[bool | None],
+    arguments: Sequence[CallArguments | None],
+) -> tuple[list[Any], list[Any]]:
+    """Calls layers and models on symbols, and returns the symbolic inputs and outputs.
+
+    Args:
+        starts: the input layers.
+        parts: layers and models, one as often as it is called.
+        wiring: what each of them reads, and the outputs, by the numbers of values or by calls and their outputs.
+        modes: the argument `training` of each call.
+        arguments: the other arguments of each call, by name.
+
+    Raises:
+        ValueError: if one of `starts` is no input layer.
+    """
+    inputs: list[Any] = [symbol_of(start) for start in starts]
+    if None in inputs:
+        msg = f"a model must begin with Input(), got {starts!r:.200}"
+        raise ValueError(msg)
+    values, by_call = list[Any](), list[Sequence[Any]]()
+    all_reads: Sequence[Sequence[Any]] = wiring[0]
+    ends: Sequence[Any] = wiring[1]
+
+    def value_of(source: int | ValueSource) -> Any:
+        if isinstance(source, ValueSource):
+            return inputs[-1 - source.call] if source.call < 0 else by_call[source.call][source.output]
+        return inputs[-1 - source] if source < 0 else values[source]
+
+    for part, reads, mode, given in zip(parts, all_reads, modes, arguments, strict=True):
+        found = _called(part, [value_of(source) for source in reads], mode, given)
+        by_call.append(found)
+        values += found
+    return inputs, [value_of(source) for source in ends]
+
+
+def _called(part: Any, read: Sequence[Any], mode: bool | None, given: CallArguments | None) -> Sequence[Any]:
+    """Returns the symbolic outputs of one call."""
+    if isinstance(part, OperationPart):
+        part._dtypes = [each.dtype for each in read]
+        return called_on(part, read)
+    if part._may_be_recorded and given is not None:
+        called = given if given or len(read) > 1 else None
+        if called is not None:
+            called.dtypes = [each.dtype for each in read]
+        part._recorder.note(len(read), called)
+        return called_on(part, read, mode, called)
+    return [part(read[0], training=mode, **given)] if given else called_on(part, read, mode)
