@@ -275,6 +275,33 @@ def test_a_test_step_evaluates_stretches() -> None:
     assert found == pytest.approx(np.mean(parts), rel=1e-5)
 
 
+def test_settings_of_the_optimizer_are_those_after_the_step() -> None:
+    class Logged(Plain):
+        def train_step(self, data: Any) -> Any:
+            logs = super().train_step(data)
+            return {**logs, "rate": self.optimizer.learning_rate, "steps": self.optimizer.iterations}
+
+    model = network(Logged, optimizer=optimizers.SGD(optimizers.schedules.ExponentialDecay(0.1, 11, 0.5)))
+    history = model.fit(X, LABELS, batch_size=ROWS, epochs=3, verbose=0).history
+    assert not model._eager_steps
+    assert history["steps"] == [11, 22, 33]
+    np.testing.assert_allclose(history["rate"], [0.05, 0.025, 0.0125], rtol=1e-6)
+
+
+def test_a_step_that_looks_at_the_number_of_steps_runs_as_it_is_written() -> None:
+    class Rarely(Plain):
+        def train_step(self, data: Any) -> Any:
+            logs = super().train_step(data)
+            if self.optimizer.iterations % 10 == 0:
+                logs["tenth"] = 1.0
+            return logs
+
+    model = network(Rarely)
+    model.fit(X[:20], LABELS[:20], batch_size=2, epochs=1, verbose=0)
+    assert "train_step" in model._eager_steps
+    assert model.optimizer.iterations == 10
+
+
 def test_weights_that_change_between_epochs_are_used() -> None:
     """What a callback assigns between epochs, weights and learning rate, counts in the next epoch."""
 

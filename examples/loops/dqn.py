@@ -34,6 +34,18 @@ def main(episodes: int = 250) -> float:
     target.set_weights(model.get_weights())
     optimizer, loss_fn = keras.optimizers.Adam(5e-4), keras.losses.Huber()
     memory, rewards, steps = deque(maxlen=10_000), [], 0
+
+    @keras.function
+    def update(states, actions, gained, nexts, ends):
+        best = ops.argmax(model(nexts), axis=1)  # double Q-learning (van Hasselt et al., 2016)
+        following = ops.sum(target(nexts) * ops.one_hot(best, env.actions), axis=1)
+        aims = gained + DISCOUNT * (1 - ends) * following
+        with keras.GradientTape() as tape:
+            values = ops.sum(model(states) * ops.one_hot(actions, env.actions), axis=1)
+            loss = loss_fn(aims[:, None], values[:, None])
+        weights = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+
     for episode in range(episodes):
         state, over, total = env.reset(), False, 0.0
         while not over:
@@ -47,18 +59,8 @@ def main(episodes: int = 250) -> float:
             state, total, steps = following, total + reward, steps + 1
             if len(memory) >= 4 * BATCH:
                 chosen = [memory[place] for place in rng.integers(len(memory), size=BATCH)]
-                states, actions, gained, nexts, ends = (np.array(each, "float32") for each in zip(*chosen))
-                best = np.argmax(model(nexts), axis=1)  # double Q-learning (van Hasselt et al., 2016)
-                aims = (
-                    gained
-                    + DISCOUNT * (1 - ends) * np.take_along_axis(target(nexts), best[:, None], axis=1)[:, 0]
-                )
-                masks = ops.one_hot(actions.astype("int32"), env.actions)
-                with keras.GradientTape() as tape:
-                    values = ops.sum(model(states) * masks, axis=1)
-                    loss = loss_fn(aims[:, None], values[:, None])
-                weights = model.trainable_variables
-                optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+                states, actions, gained, nexts, ends = zip(*chosen)
+                update(*(np.array(each, "float32") for each in (states, actions, gained, nexts, ends)))
             if steps % RENEWED_EVERY == 0:
                 target.set_weights(model.get_weights())
         rewards.append(total)

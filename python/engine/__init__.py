@@ -30,6 +30,7 @@ from engine.layers.variable import Variable
 from engine.losses import Loss
 from engine.metrics import Metric
 from engine.models import Model, Sequential
+from engine.models.compiled_functions import function
 from engine.optimizers import Optimizer
 from engine.regularizers import Regularizer
 
@@ -60,6 +61,7 @@ __all__ = [
     "constraints",
     "datasets",
     "dtype_policies",
+    "function",
     "grad",
     "initializers",
     "layers",

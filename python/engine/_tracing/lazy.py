@@ -80,6 +80,24 @@ def capturing() -> Any:
     return found if found is not None and found.captures else None
 
 
+def captured_change(weight: Any, value: Any, factor: float | None = None) -> bool:
+    """Notes that a weight gets another value, if a whole step is being recorded; returns whether one is.
+
+    Args:
+        weight: a weight or a variable.
+        value: the new value; with `factor` the new value is the present one + factor * value.
+        factor: 1.0 or -1.0.
+    """
+    capture = capturing()
+    if capture is None or current.get() is not None:
+        return False
+    if factor is not None:
+        change = as_recorded(value, capture.trace)
+        value = as_recorded(weight, capture.trace) + (change if factor > 0 else -change)
+    capture.assign(weight, value)
+    return True
+
+
 class LazyTrace(Trace):
     """What gradient tapes have recorded. All lengths in it are known."""
 
@@ -234,7 +252,7 @@ def before_change(owners: Iterable[Any] | None = None) -> None:
         raise needs_values("a weight", "a change of it")
     changing = None if owners is None else set(owners)
     for trace in list(traces):
-        if not trace.entries or trace.thread != threading.get_ident():
+        if not trace.computes or not trace.entries or trace.thread != threading.get_ident():
             continue
         concerned = trace.owners if changing is None else trace.owners & changing
         if not concerned:

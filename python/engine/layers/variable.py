@@ -14,7 +14,7 @@ from engine._base.checks import Shape, WrongTypeError, choice, flag, integers, l
 from engine._base.promotion import standard
 from engine._base.spec import auto_name
 from engine._core_interface.cpp import Float32, Program
-from engine._tracing.lazy import LazyTrace, before_change, capturing
+from engine._tracing.lazy import LazyTrace, before_change, captured_change, capturing
 from engine._tracing.symbolic import current, is_symbolic, needs_values, open_recorder
 from engine._tracing.trace import Trace, TracedArray
 from engine.initializers import Constant
@@ -171,6 +171,8 @@ class Variable(CustomWeight):
         """
         if current.get() is not None:
             raise needs_values(repr(self), "assign()")
+        if captured_change(self, value):
+            return self
         array = np.asarray(value)
         if array.shape != self.shape:
             msg = (
@@ -190,16 +192,22 @@ class Variable(CustomWeight):
 
     def assign_add(self, value: Any) -> Variable:  # type: ignore[override] # as in Keras
         """Adds `value`, and returns the variable."""
+        if captured_change(self, value, 1.0):
+            return self
         return self.assign(self._numbers() + np.asarray(value))
 
     def assign_sub(self, value: Any) -> Variable:  # type: ignore[override] # as in Keras
         """Subtracts `value`, and returns the variable."""
+        if captured_change(self, value, -1.0):
+            return self
         return self.assign(self._numbers() - np.asarray(value))
 
     def _weight_in(self, trace: Trace) -> TracedArray:
         if self._layer is not None:
             return super()._weight_in(trace)
         if self._dtype != np.float32:
+            if capturing() is not None:
+                raise needs_values(repr(self), "its numbers")
             return trace.constant(self._numbers())
         if not isinstance(trace, LazyTrace):
             msg = (

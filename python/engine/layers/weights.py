@@ -13,6 +13,7 @@ from engine._base.checks import REAL, Shape
 from engine._base.tensor_like import StoredArray, Tensor
 from engine._core_interface.cpp import Float32
 from engine._tracing.extents import Extent
+from engine._tracing.lazy import captured_change
 from engine._tracing.numpy_functions import recorded_function, recorded_ufunc
 from engine._tracing.recordings import Recording
 from engine._tracing.symbolic import (
@@ -183,14 +184,20 @@ class LayerWeight(Named, Tensor):
 
     def assign(self, value: ArrayLike) -> None:
         """Sets the weight of the layer to `value`, of the same shape. This copy keeps its values."""
+        if captured_change(self, value):
+            return
         self._origin[0]._set_weight(self._index, value)
 
     def assign_add(self, value: ArrayLike) -> None:
         """Adds `value` to the current weight of the layer."""
+        if captured_change(self, value, 1.0):
+            return
         self.assign(self._origin[0]._weight_at(self._index) + np.asarray(value))
 
     def assign_sub(self, value: ArrayLike) -> None:
         """Subtracts `value` from the current weight of the layer."""
+        if captured_change(self, value, -1.0):
+            return
         self.assign_add(-np.asarray(value))
 
     @property
@@ -271,6 +278,8 @@ class CustomWeight(Named, StoredArray):
 
     def assign(self, value: Any) -> None:
         """Sets the weight to `value`, of the same shape."""
+        if captured_change(self, value):
+            return
         if current.get() is not None:
             raise needs_values(repr(self), "assign()")
         self._owner._set_weight(self._index, np.asarray(value))

@@ -19,7 +19,7 @@ from engine import tree
 from engine._base.random_state import next_key
 from engine._base.tensor_like import Recording
 from engine._core_interface.cpp import Float32, FunctionSequence, Program
-from engine._tracing.extents import Extent
+from engine._tracing.extents import Extent, FullShape
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
 from engine._tracing.symbolic import NeedsValuesError, mapped, needs_values, open_recorder
 from engine._tracing.trace import Input, OfWeight, Origin, TracedArray
@@ -48,6 +48,14 @@ class _Step(NamedTuple):
     gradients: list[RecordedArray]
 
 
+class _Assignment(NamedTuple):
+    """A weight gets another value."""
+
+    owner: Any
+    number: int
+    value: RecordedArray
+
+
 class _Noted(NamedTuple):
     """A call of a method of a metric."""
 
@@ -58,20 +66,26 @@ class _Noted(NamedTuple):
 
 
 class Result:
-    """Stands for the result of a metric, which is known after the step.
+    """Stands for a number that is known after the step, such as the result of a metric.
 
     Args:
-        metric: the metric.
+        what: the number, for messages.
+        read: returns the number.
     """
 
-    def __init__(self, metric: Any) -> None:
-        self.metric = metric
+    def __init__(self, what: str, read: Callable[[], Any]) -> None:
+        self._what, self.read = what, read
 
     def _no_values(self, *_: Any) -> Any:
-        raise needs_values(f"the result of metric {self.metric.name!r}", "arithmetic with it")
+        raise needs_values(self._what, "arithmetic with it")
 
     __float__ = __int__ = __bool__ = __array__ = __format__ = _no_values
     __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = __rtruediv__ = _no_values
+    __mod__ = __floordiv__ = __pow__ = __lt__ = __le__ = __gt__ = __ge__ = _no_values
+
+
+_Change = _Step | _Assignment | None
+"""What changes weights at the end of a part."""
 
 
 class StepTrace(LazyTrace):
@@ -121,7 +135,7 @@ class Capture(Recorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.parts: list[tuple[StepTrace, _Step | None]] = []
+        self.parts: list[tuple[StepTrace, _Change]] = []
         self.noted: list[_Noted] = []
 
     def _new_trace(self) -> LazyTrace:
@@ -130,11 +144,15 @@ class Capture(Recorder):
     def note(self, metric: Any, method: str, args: Any, options: Any) -> Any:
         """Notes a call of a method of a metric."""
         if method == "result":
-            return Result(metric)
+            return self.later(f"the result of metric {metric.name!r}", metric.result)
         if method == "reset_state":
             raise needs_values(f"metric {metric.name!r}", "reset_state()")
         self.noted.append(_Noted(metric, method, args, options))
         return None
+
+    def later(self, what: str, read: Callable[[], Any]) -> Result:
+        """Returns what stands for a number that is known after the step, such as the number of steps of an optimizer."""
+        return Result(what, read)
 
     def step(self, optimizer: Any, tracked: list[Tracked], gradients: Sequence[Any]) -> None:
         """Notes that an optimizer steps weights, and goes on in another part."""
@@ -142,6 +160,18 @@ class Capture(Recorder):
             raise needs_values("a weight", "a constraint that only Python can compute")
         given = [as_recorded(each, self.trace) for each in gradients]
         self.parts.append((self.trace, _Step(optimizer, tracked, given)))
+        self.renew()
+
+    def assign(self, weight: Any, value: Any) -> None:
+        """Notes that a weight or a variable gets another value, and goes on in another part."""
+        owner, number = weight._variable
+        array, shape = as_recorded(value, self.trace), owner._specs[number].shape
+        if np.dtype(getattr(weight, "dtype", np.float32)) != np.float32:
+            raise needs_values(repr(weight), "assign()")
+        if tuple(each.fixed for each in array.extents) != shape:
+            msg = f"the weight {weight.path!r} must get a value of its shape {shape}, got {array.shape}"
+            raise ValueError(msg)
+        self.parts.append((self.trace, _Assignment(owner, number, array)))
         self.renew()
 
 
@@ -230,13 +260,12 @@ class CompiledStep:
         return part, wanted.setdefault(array.origin, len(wanted))
 
     def _compiled(
-        self, number: int, trace: StepTrace, step: _Step | None
+        self, number: int, trace: StepTrace, change: _Change
     ) -> tuple[_Part, list[Float32 | int | tuple[int, int]]]:
         """Returns a part, and where its arguments come from."""
-        gradients = [] if step is None else step.gradients
-        origins = [*self._wanted[number], *(each.origin for each in gradients)]
+        origins = [*self._wanted[number], *(each.origin for each in _arrays_of(change))]
         request = Request(trace, origins)
-        lowering = _StepLowering(request, len(self._wanted[number]), step, number)
+        lowering = _StepLowering(request, len(self._wanted[number]), change, number)
         program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.loans)
         arguments = list[Any]()
         for place in request.inputs:
@@ -249,14 +278,15 @@ class CompiledStep:
                 arguments.append(self._read.index(source))
             else:
                 arguments.append(self._result(source))
-        if step is None:
+        if not isinstance(change, _Step):
             return _Part(program, None, [], lowering.draws), arguments
-        numbers = {(each.owner, each.number): place for place, each in enumerate(step.optimizer._tracked)}
+        optimizer = change.optimizer
+        numbers = {(each.owner, each.number): place for place, each in enumerate(optimizer._tracked)}
         places = [numbers.get(each, -1) for each in lowering.variables]
-        variables = [Tracked("", False) if place < 0 else step.optimizer._tracked[place] for place in places]
-        step.optimizer._lend_to(program, places)
-        program.compile([], step.optimizer._lower(variables), [])
-        return _Part(program, step.optimizer, places, lowering.draws), arguments
+        variables = [Tracked("", False) if place < 0 else optimizer._tracked[place] for place in places]
+        optimizer._lend_to(program, places)
+        program.compile([], optimizer._lower(variables), [])
+        return _Part(program, optimizer, places, lowering.draws), arguments
 
     def _places_of_later(self, value: Any) -> Iterator[_Later]:
         """Yields all numbers in `value` that are known after a step."""
@@ -342,7 +372,7 @@ class _Results:
             return array.reshape(value.shape).astype(value.dtype, copy=False)
         if isinstance(value, _FromBatch):
             return self._stretch.rows_of(value.number, batch, 1)
-        return value.metric.result() if isinstance(value, Result) else value
+        return value.read() if isinstance(value, Result) else value
 
     def of_all(self, value: Any) -> Any:
         """Returns what all batches have in the place of `value`, joined along the first axis."""
@@ -441,29 +471,38 @@ def _filled(function: Callable[[Any], Any], value: Any) -> Any:
     return value
 
 
+def _arrays_of(change: _Change) -> list[RecordedArray]:
+    """Returns what a change of weights is computed from."""
+    if isinstance(change, _Assignment):
+        return [change.value]
+    return [] if change is None else change.gradients
+
+
 class _StepLowering(FunctionLowering):
     """The core's operations for a part of a step.
 
     Args:
-        request: the results, then the gradients.
+        request: the results, then what weights are changed by.
         results: the number of results.
-        step: what steps weights after them.
+        change: what changes weights after them.
         part: the number of the part.
     """
 
-    def __init__(self, request: Request, results: int, step: _Step | None, part: int) -> None:
-        self._result_count, self._step, self._part = results, step, part
+    def __init__(self, request: Request, results: int, change: _Change, part: int) -> None:
+        self._result_count, self._change, self._part = results, change, part
         super().__init__(request, ())
 
     def _lower(self, results: Sequence[Any], private: Sequence[Any]) -> None:
-        kept = list(results[: self._result_count])
-        if self._step is not None:
+        kept, arrays = list(results[: self._result_count]), results[self._result_count :]
+        change = self._change
+        if change is not None:
             # A weight that is a result is copied before it changes.
             kept = [self._copied(value, value.shape) if self._is_weight(value) else value for value in kept]
-            for tracked, gradient in zip(self._step.tracked, results[self._result_count :], strict=True):
-                shape = tuple(map(Extent, tracked.shape))
-                variable = self._weight(OfWeight(tracked.owner, tracked.number))
-                self._node("step", [variable, self._viewed(gradient, type(gradient.shape)(shape))], shape)
+        if isinstance(change, _Step):
+            for tracked, gradient in zip(change.tracked, arrays, strict=True):
+                self._changed("step", OfWeight(tracked.owner, tracked.number), gradient)
+        elif change is not None:
+            self._changed("assign", OfWeight(change.owner, change.number), arrays[0])
         super()._lower(kept, private)
         for place, operation in enumerate(self.operations):
             fields = {
@@ -474,6 +513,12 @@ class _StepLowering(FunctionLowering):
             if "seed" in fields:
                 fields["seed"] = (fields["seed"] + self._part * _SEEDS_APART) % 2**64
             self.operations[place] = fields
+
+    def _changed(self, kind: str, weight: OfWeight, array: Any) -> None:
+        """Adds a node that changes a weight."""
+        variable = self._weight(weight)
+        shape = tuple(variable.shape)
+        self._node(kind, [variable, self._viewed(array, FullShape(shape))], shape)
 
     def _is_weight(self, value: Any) -> bool:
         return any(number == value.number for number, _, _ in self._weight_places)

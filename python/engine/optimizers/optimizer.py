@@ -16,6 +16,7 @@ from engine._base.older_names import warn_of_older
 from engine._base.spec import Registry, Spec, auto_name, serialize, snake_case
 from engine._base.tensor_like import Count, Setting
 from engine._core_interface.cpp import Program
+from engine._tracing.lazy import capturing
 from engine._tracing.symbolic import handlers
 from engine.optimizers.schedules.base import LearningRateSchedule, number
 from engine.optimizers.schedules.base import deserialize as deserialize_schedule
@@ -171,6 +172,9 @@ class Optimizer(Spec):
     @property
     def learning_rate(self) -> float:
         """The step size of the next batch. With a schedule, only another schedule can be assigned."""
+        capture = capturing()
+        if capture is not None:
+            return capture.later("optimizer.learning_rate", lambda: self.learning_rate)  # type: ignore[no-any-return]
         rate = self._rate if isinstance(self._rate, float) else self._learning_rates(1)[0]
         return Setting.of(rate, lambda value: setattr(self, "learning_rate", value))
 
@@ -207,6 +211,9 @@ class Optimizer(Spec):
     @property
     def iterations(self) -> Count:
         """Number of steps taken since `compile`. It may be assigned after `compile`."""
+        capture = capturing()
+        if capture is not None:
+            return capture.later("optimizer.iterations", lambda: self.iterations)  # type: ignore[no-any-return]
         steps = self._batches // (self.gradient_accumulation_steps or 1)
         return Count.of(steps, lambda value: setattr(self, "iterations", int(np.asarray(value))))
 

@@ -1,0 +1,133 @@
+"""`engine.function`: a function of the user that is compiled, as `train_step` is."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from engine import tree
+from engine._base.tensor_like import Tensor
+from engine._tracing.lazy import before_change
+from engine._tracing.symbolic import current, open_recorder
+from engine._training.step_batches import Stretch
+from engine.layers.layer import settings
+from engine.models.compiled_steps import CompiledStep, refused
+
+# Forms of arguments for which a function stays compiled, those that came last.
+_MOST_FORMS = 64
+
+
+class CompiledFunction:
+    """What `function` returns.
+
+    Args:
+        python_function: the function of the user.
+    """
+
+    def __init__(self, python_function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, python_function)
+        self.python_function = python_function
+        self.refusal: Exception | None = None
+        """Why the function runs as it is written; None if it is compiled, or wasn't called yet."""
+        self._compiled: OrderedDict[Any, tuple[CompiledStep, Any]] = OrderedDict()
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Returns the function as a method of an object."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function."""
+        recorded_by_another = open_recorder.get() is not None or current.get() is not None
+        if recorded_by_another or self.refusal is not None:
+            return self.python_function(*args, **kwargs)
+        before_change()
+        given, leaves = (args, kwargs), list[Any]()
+        key = (settings.version, _form(given, leaves))
+        arrays = [np.asarray(leaf) for leaf in leaves if _is_array(leaf)]
+        if key not in self._compiled:
+            try:
+                step = CompiledStep(lambda symbols: self._called(given, symbols), arrays)
+            except Exception as error:
+                if not refused(error):
+                    raise
+                result = self.python_function(*args, **kwargs)  # an error of the user's comes from here
+                self.refusal = error
+                return result
+            # What the key knows by its `id` must not be another object later.
+            self._compiled[key] = step, [leaf for leaf in leaves if not _is_array(leaf)]
+        self._compiled.move_to_end(key)
+        while len(self._compiled) > _MOST_FORMS:
+            self._compiled.popitem(last=False)
+        return _as_results(self._compiled[key][0].run(Stretch.of_one(arrays)))
+
+    def _called(self, given: Any, symbols: list[Any]) -> Any:
+        """Calls the function with symbols in the place of arrays."""
+        following = iter(symbols)
+        args, kwargs = tree.map_structure(lambda leaf: next(following) if _is_array(leaf) else leaf, given)
+        return self.python_function(*args, **kwargs)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, float) or (hasattr(value, "__array__") and not hasattr(value, "_variable"))
+
+
+def _form(value: Any, leaves: list[Any]) -> Any:
+    """Returns what a compiled function depends on, and appends the leaves of `value` to `leaves`.
+
+    It depends on shapes and dtypes of arrays, on the lists, tuples and dicts around them, and on all other arguments.
+    """
+    if isinstance(value, (list, tuple)):
+        return (type(value), *[_form(each, leaves) for each in value])
+    if isinstance(value, dict):
+        return (dict, *[(name, _form(each, leaves)) for name, each in value.items()])
+    leaves.append(value)
+    if isinstance(value, (bool, int, str, bytes, type(None))):
+        return type(value), value
+    if not _is_array(value):
+        return id(value)
+    return ((), "float") if isinstance(value, float) else (value.shape, str(value.dtype))
+
+
+def _as_results(value: Any) -> Any:
+    """Returns arrays with the methods of tensors, in the structure of the results."""
+    if isinstance(value, np.ndarray):
+        return value.view(Tensor)
+    return tree.map_structure(_as_results, value) if isinstance(value, (list, tuple, dict)) else value
+
+
+def function(python_function: Callable[..., Any]) -> CompiledFunction:
+    """Compiles a function of arrays, as a decorator: for loops of your own, such as the updates of an agent.
+
+    The function is recorded with symbols when it is called with arrays of new shapes or dtypes, and the core then runs what
+    was recorded: layers and models, `keras.ops`, gradient tapes, `optimizer.apply_gradients`, and `assign` of weights and
+    variables. Its own Python runs once for each form of arguments, as with `tf.function`: numbers of `np.random` stay those
+    of the first time, while those of `keras.random` are new in each call.
+
+    A function that looks at numbers of its arguments, as by `if float(loss) > 1`, runs as it is written each time; the
+    attribute `refusal` tells why.
+
+    Args:
+        python_function: the function. Its arguments are arrays, or floats, in any structure of lists, tuples and dicts.
+            For each other value of an argument, such as an int, a string or a model, it is compiled anew.
+
+    Returns:
+        A function with the same arguments, which returns float32 or integer arrays in the structure of the results.
+
+    Example:
+        >>> import engine as keras
+        >>> weight = keras.Variable([0.0, 0.0])
+        >>> optimizer = keras.optimizers.SGD(0.5)
+        >>> @keras.function
+        ... def update(aim):
+        ...     with keras.GradientTape() as tape:
+        ...         loss = keras.ops.sum((weight - aim) ** 2)
+        ...     optimizer.apply_gradients([(tape.gradient(loss, weight), weight)])
+        ...     return loss
+        >>> float(update(keras.ops.array([1.0, 2.0]))), weight.numpy().tolist()
+        (5.0, [1.0, 2.0])
+    """
+    return CompiledFunction(python_function)

@@ -1,0 +1,215 @@
+"""`engine.function`: functions of the user that the core runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import layers, ops, optimizers
+
+RNG = np.random.default_rng(7)
+X = RNG.normal(size=(12, 4)).astype(np.float32)
+Y = RNG.normal(size=(12, 2)).astype(np.float32)
+
+
+def network() -> Any:
+    return keras.Sequential([keras.Input((4,)), layers.Dense(8, activation="tanh"), layers.Dense(2)])
+
+
+def updates(model: Any, optimizer: Any) -> Any:
+    """Returns a training step as a plain function."""
+
+    def update(x: Any, y: Any) -> Any:
+        with keras.GradientTape() as tape:
+            loss = ops.mean(ops.square(model(x, training=True) - y))
+        weights = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    return update
+
+
+def test_it_does_what_the_function_does() -> None:
+    one, two = network(), network()
+    two.set_weights(one.get_weights())
+    plain, compiled = updates(one, optimizers.Adam(0.01)), keras.function(updates(two, optimizers.Adam(0.01)))
+    for turn in range(6):
+        rows = slice(turn, turn + 5)
+        assert float(compiled(X[rows], Y[rows])) == pytest.approx(float(plain(X[rows], Y[rows])), rel=1e-5)
+    assert compiled.refusal is None
+    for mine, other in zip(two.get_weights(), one.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-6)
+
+
+def test_its_python_runs_once_for_each_form() -> None:
+    seen = list[Any]()
+
+    @keras.function
+    def scaled(x: Any, factor: Any = 2, *, mode: str = "a", more: Any = None) -> Any:
+        seen.append((ops.shape(x), mode))
+        return {
+            "scaled": x * factor,
+            "pair": [ops.sum(x), mode],
+            "more": None if more is None else more[0] + 1,
+        }
+
+    for x in (X, X + 1, Y):
+        found = scaled(x)
+        np.testing.assert_allclose(found["scaled"], 2 * x)
+        assert float(found["pair"][0]) == pytest.approx(x.sum(), rel=1e-5)
+        assert found["pair"][1] == "a"
+        assert found["more"] is None
+    assert len(seen) == 2
+    np.testing.assert_allclose(scaled(X, 3)["scaled"], 3 * X)
+    np.testing.assert_allclose(scaled(X, factor=3.5)["scaled"], 3.5 * X)
+    np.testing.assert_allclose(scaled(X, factor=0.25)["scaled"], 0.25 * X)
+    assert scaled(X, mode="b")["pair"][1] == "b"
+    np.testing.assert_allclose(scaled(X, more=(Y, 1))["more"], Y + 1)
+    assert len(seen) == 6
+    assert scaled.__name__ == "scaled"
+
+
+def test_dtypes_of_arguments_and_results() -> None:
+    @keras.function
+    def looked_up(labels: Any, mask: Any) -> Any:
+        return ops.one_hot(labels, 3), ops.cast(labels, "int32") + 1, ops.where(mask, 1.0, -1.0)
+
+    labels = np.array([0, 2, 1])
+    hot, following, signs = looked_up(labels, np.array([True, False, True]))
+    np.testing.assert_array_equal(hot, np.eye(3)[labels])
+    np.testing.assert_array_equal(following, labels + 1)
+    assert np.asarray(following).dtype == np.int32
+    np.testing.assert_array_equal(signs, [1, -1, 1])
+    assert hot.numpy().shape == (3, 3)
+
+
+def test_weights_and_variables_are_assigned() -> None:
+    model, target, counter = network(), network(), keras.Variable(0.0)
+    before = [np.array(each) for each in target.get_weights()]
+
+    @keras.function
+    def follow(rate: Any) -> Any:
+        for mine, other in zip(target.variables, model.variables, strict=True):
+            mine.assign(rate * other + (1 - rate) * mine)
+        counter.assign_add(1.0)
+        return counter.value + 0.0
+
+    for turn in range(3):
+        assert float(follow(0.25)) == turn + 1
+    assert follow.refusal is None
+    for old, new, aim in zip(before, target.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(new, aim + 0.75**3 * (old - aim), rtol=1e-5, atol=1e-6)
+    assert float(counter) == 3.0
+
+
+def test_an_assigned_weight_is_read_before_and_after() -> None:
+    one, two = keras.Variable([1.0, 2.0]), keras.Variable([3.0, 4.0])
+
+    @keras.function
+    def swap() -> Any:
+        first = one + 0.0
+        one.assign(two)
+        two.assign(first)
+        two.assign_sub([10.0, 10.0])
+        return first, one + two
+
+    first, total = swap()
+    np.testing.assert_array_equal(first, [1, 2])
+    np.testing.assert_array_equal(total, [3 + 1 - 10, 4 + 2 - 10])
+    np.testing.assert_array_equal(np.asarray(one), [3, 4])
+    np.testing.assert_array_equal(np.asarray(two), [-9, -8])
+    swap()
+    np.testing.assert_array_equal(np.asarray(one), [-9, -8])
+    np.testing.assert_array_equal(np.asarray(two), [-7, -6])
+    assert swap.refusal is None
+
+
+def test_random_numbers_are_new_in_each_call() -> None:
+    seed = keras.random.SeedGenerator(3)
+    drawn = keras.function(lambda: keras.random.normal((5,), seed=seed))
+    one, two = np.asarray(drawn()), np.asarray(drawn())
+    assert not np.array_equal(one, two)
+
+
+def test_numbers_of_arguments_make_it_run_as_it_is_written() -> None:
+    calls = list[float]()
+
+    @keras.function
+    def halved(x: Any) -> Any:
+        if float(ops.max(x)) > 1.0:
+            calls.append(1.0)
+            return x / 2
+        return x
+
+    np.testing.assert_allclose(halved(np.array([4.0])), [2.0])
+    np.testing.assert_allclose(halved(np.array([0.5])), [0.5])
+    assert halved.refusal is not None
+    assert "its numbers" in str(halved.refusal) or "float" in str(halved.refusal)
+    assert calls == [1.0]
+
+
+def test_errors_are_those_of_the_function() -> None:
+    @keras.function
+    def wrong(x: Any) -> Any:
+        return ops.matmul(x, ops.ones((3, 3)))
+
+    with pytest.raises(ValueError, match="4 columns"):
+        wrong(X)
+
+    @keras.function
+    def divides(x: Any) -> Any:
+        return x / (1 // 0)
+
+    with pytest.raises(ZeroDivisionError):
+        divides(X)
+
+
+def test_a_wrong_shape_is_assigned_to_nothing() -> None:
+    variable = keras.Variable([1.0, 2.0])
+
+    @keras.function
+    def assign(x: Any) -> None:
+        variable.assign(x)
+
+    with pytest.raises(ValueError, match="shape"):
+        assign(np.zeros(3))
+    np.testing.assert_array_equal(np.asarray(variable), [1.0, 2.0])
+
+
+def test_methods_and_functions_within_functions() -> None:
+    class Agent:
+        def __init__(self) -> None:
+            self.model = network()
+
+        @keras.function
+        def act(self, x: Any) -> Any:
+            return ops.argmax(scores(self.model, x), axis=-1)
+
+    @keras.function
+    def scores(model: Any, x: Any) -> Any:
+        return model(x)
+
+    agents = Agent(), Agent()
+    for agent in agents:
+        np.testing.assert_array_equal(agent.act(X), np.argmax(agent.model.predict(X, verbose=0), axis=-1))
+    assert Agent.act.refusal is None
+    with keras.GradientTape() as tape:
+        loss = ops.sum(scores(agents[0].model, X))
+    assert tape.gradient(loss, agents[0].model.trainable_variables)[0].shape == (4, 8)
+
+
+def test_variables_of_integers_are_not_frozen() -> None:
+    """An integer variable can't be recorded, and must not be taken for a constant."""
+    steps = keras.Variable(0, dtype="int32")
+
+    @keras.function
+    def count(x: Any) -> Any:
+        steps.assign_add(1)
+        return x * steps
+
+    for turn in range(1, 4):
+        np.testing.assert_allclose(count(X), turn * X, rtol=1e-6)
+    assert int(steps) == 3
