@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "graph/operations/contraction.h"
+#include "graph/operations/embedding.h"
 #include "graph/operations/map.h"
 #include "kernels/packed_blocks.h"
 
@@ -59,8 +60,9 @@ double numbers_of(const graph::Shape& shape, int64_t rows) {
   return static_cast<double>(graph::numbers_in(shape, rows));
 }
 
-/// Floating-point operations of a batch in products of arrays and in maps, gradients included.
-double flops_of_arrays(const graph::Graph& graph, int64_t rows) {
+/// Floating-point operations of a batch in products of arrays, in maps and in steps of whole tables, gradients
+/// included.
+double flops_beside_dense(const graph::Graph& graph, int64_t rows) {
   double flops = 0.0;
   for (const auto& operation : graph.operations()) {
     if (const auto* map = dynamic_cast<const graph::Map*>(operation.get())) {
@@ -73,6 +75,10 @@ double flops_of_arrays(const graph::Graph& graph, int64_t rows) {
         terms *= summed ? static_cast<double>(product->a.shape[i].at(rows)) : 1.0;
       }
       flops += 2.0 * numbers_of(product->y.shape, rows) * terms;
+    } else if (const auto* embedding = dynamic_cast<const graph::EmbedGradient*>(operation.get())) {
+      const Variable& table = graph.variables()[graph.value(embedding->table).variable];
+      const double numbers = static_cast<double>(table.rows) * static_cast<double>(table.columns);
+      flops += embedding->steps ? 0.0 : kFlopsPerUpdate * numbers;
     }
   }
   return flops;
@@ -86,7 +92,7 @@ int worthwhile_threads(const graph::Graph& graph, int64_t rows, int most) {
   const double flops_per_weight =
       2.0 * static_cast<double>(rows) * (trains ? 3.0 : 1.0) + (trains ? kFlopsPerUpdate : 0.0);
   // In double: it may be more than an integer holds.
-  const double flops = flops_per_weight * graph.multiply_adds + flops_of_arrays(graph, rows);
+  const double flops = flops_per_weight * graph.multiply_adds + flops_beside_dense(graph, rows);
   return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(most)));
 }
 

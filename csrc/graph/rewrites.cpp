@@ -8,6 +8,7 @@
 #include "graph/operations/embedding.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/map.h"
+#include "graph/operations/reduction.h"
 #include "graph/operations/variables_as_arrays.h"
 
 namespace engine::graph {
@@ -161,6 +162,23 @@ void pass_gradients_to_steps(Graph& graph) {
     gradient = read->gradient;
   }
   graph.erase(passed);
+}
+
+void sum_into_gradients(Graph& graph) {
+  const Uses uses(graph);
+  const auto& operations = graph.operations();
+  std::vector<bool> folded(operations.size());
+  for (size_t i = 0; i < operations.size(); ++i) {
+    const auto* store = dynamic_cast<const StoreGradient*>(operations[i].get());
+    if (!store || uses.reader_count(store->x.value) != 1 || graph.is_output(store->x.value)) continue;
+    auto* const sum = dynamic_cast<Reduce*>(producer_of(graph, uses, store->x.value));
+    // A matrix lies in panels, and a vector as a whole.
+    const bool is_vector = graph.variables()[graph.value(store->gradient).variable].rows == 1;
+    if (!sum || !is_vector) continue;
+    sum->y.value = store->gradient;
+    folded[i] = true;
+  }
+  graph.erase(folded);
 }
 
 void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer) {

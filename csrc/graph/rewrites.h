@@ -21,6 +21,9 @@ void fold_activation_gradient_into_dense(Graph& graph);
 /// reads y
 void pass_gradients_to_steps(Graph& graph);
 
+/// y = reduce(...), store_gradient(y)  ->  the sum is written into the gradient of a vector, where nothing else reads y
+void sum_into_gradients(Graph& graph);
+
 /// dkernel = dense_weight_gradient(...), and later a step of the kernel  ->  dense_weight_step(...), where the
 /// optimizer can step weights while their gradients are in registers
 void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer);

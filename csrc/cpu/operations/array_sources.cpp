@@ -113,18 +113,16 @@ void schedule_constants(Scheduler& scheduler, const graph::ConstantArray& op) {
 void read_target(const graph::ReadTarget& op, const ThreadContext& thread) {
   const TargetView& view = thread.target_view(op.output);
   const int64_t batch = thread.schedule.graph().batch;
-  const int64_t rows = graph::rows_per_sample(op.y.shape, batch), count = graph::numbers_per_sample(op.y.shape, batch);
-  const Strided y = strided(op.y, thread);
+  const int64_t count = graph::numbers_per_sample(op.y.shape, batch);
+  const Flat to(op.y, thread);
   const Range own = thread.samples();
   for (int64_t b = own.begin; b < own.end; ++b) {
     const int64_t sample = thread.batch.first + b;
-    const int64_t first = (thread.run.order ? thread.run.order[sample] : sample) * count;
-    Strided to = y;
-    to.restrict_to(0, {b * rows, (b + 1) * rows});
-    int64_t i = first;
-    for (Walk<1> walk({&to}, to.axes); !walk.done(); walk.next(), ++i) {
-      *walk.data(0) = view.labels ? static_cast<float>(view.labels[i]) : view.dense[i];
-    }
+    const int64_t from = (thread.run.order ? thread.run.order[sample] : sample) * count;
+    to.each(b * count, count, [&](float* at, int64_t first, int64_t run) {
+      if (view.dense) return copy_numbers(at, view.dense + from + first, run);
+      for (int64_t i = 0; i < run; ++i) at[i] = static_cast<float>(view.labels[from + first + i]);
+    });
   }
 }
 
