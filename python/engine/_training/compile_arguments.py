@@ -54,6 +54,7 @@ class Compiled:
         outputs: the names of the outputs, if the model has several.
         by_key: whether these names are the keys of a dict of outputs. A dict of losses may lack some of them then, and
             its order is that of the losses in the results, as in Keras.
+        loss_names: the names of the outputs in those of their losses; default `outputs`.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Compiled:
         *,
         outputs: Sequence[str] = (),
         by_key: bool = False,
+        loss_names: Sequence[str] = (),
     ) -> None:
         self.optimizer = optimizer_registry.get(optimizer)
         self._warned: set[str] = set()  # the subjects of warnings that were given
@@ -87,7 +89,7 @@ class Compiled:
         self._shown = [i for i, each in enumerate(self.given) if each] if sum(self.given) > 1 else []
         if by_key and _is_nested(loss) and isinstance(loss, Mapping):
             self._shown.sort(key=lambda output: [*loss].index(self.output_names[output]))
-        losses_shown = [f"{self.output_names[i]}_loss" for i in self._shown]
+        losses_shown = [f"{(loss_names or self.output_names)[i]}_loss" for i in self._shown]
         self.names = ["loss", *losses_shown, *(entry.name for entry in self._entries)]
         self._loss_metrics = [metrics.Mean(name) for name in ("loss", *losses_shown)]
         self._resolved = [entry.metric for entry in self._entries]

@@ -227,6 +227,14 @@ class Part:
         """The attributes that code of the user's has set, if these are where the parts are; else None."""
         return None
 
+    def _know_form(self, inputs: Any, symbols: Sequence[Any]) -> None:
+        """Tells a model with a `call` of its own the form of its inputs. A layer learns it when it is called.
+
+        Args:
+            inputs: what it is called on, with slots in place of symbols.
+            symbols: the symbols.
+        """
+
     def _parts(self) -> Sequence[Part]:
         """The parts of a model, in the order in which they compute; a layer has none."""
         return ()

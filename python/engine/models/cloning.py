@@ -96,9 +96,9 @@ def _starts_in(input_tensors: object, model: Model) -> list[KerasTensor] | None:
     if input_tensors is None:
         return None
     several = len(model._starts) > 1
-    given = input_tensors
-    if several and isinstance(input_tensors, Mapping):
-        given = model._arrays_in(input_tensors, "input_tensors")
+    given = model._structures[0].flat(input_tensors)
+    if several and isinstance(given, Mapping):
+        given = model._arrays_in(given, "input_tensors")
     found = symbols_of(given)
     count = max(len(model._starts), 1)
     if found is None or len(found) != count:
@@ -140,7 +140,11 @@ def _cloned(model: Model, cloning: Cloning, starts: Sequence[KerasTensor] | None
 def _copy_of(layer: Part, cloning: Cloning) -> Part:
     """Returns the copy of a layer, or of a model within."""
     copy: object
-    if isinstance(layer, Model) and (cloning.within or cloning.clone_function is None):
+    if isinstance(layer, Model) and layer._body is not None and cloning.clone_function is None:
+        again = type(layer).from_config(layer.get_config())
+        again.build_from_config(layer.get_build_config() or {})
+        copy = again
+    elif isinstance(layer, Model) and (cloning.within or cloning.clone_function is None):
         call_function = None if isinstance(layer, Sequential) or not cloning.within else cloning.call_function
         copy = _cloned(layer, cloning._replace(within=True, call_function=call_function))
     elif isinstance(layer, OperationPart):  # it has no weights

@@ -13,7 +13,8 @@ from engine.layers.layer import Part
 from engine.layers.operation import is_of_operation, operation_from_config
 from engine.layers.recorded_calls import shape_with_batch
 from engine.layers.symbols import CallArguments
-from engine.models.wiring import Structure, structure_of
+from engine.models.wiring import Structure, nested_structure_of
+from engine.utils.functional_calls import is_end
 from engine.utils.serialization import (
     described_parts,
     deserialize_keras_object,
@@ -128,9 +129,7 @@ def _tensor(value: _Origin) -> dict[str, Any]:
 
 def structure_of_ends(ends: Any) -> Structure:
     """Returns the form of `input_layers` or `output_layers` in a config, whose entries are such as ["dense", 0, 0]."""
-    if isinstance(ends, Mapping):
-        return Structure(dict, tuple(sorted(ends, key=str)))
-    return structure_of([None, *ends][1:] if ends and isinstance(ends[0], (list, tuple)) else None)
+    return nested_structure_of(ends, is_end)
 
 
 def parts_from_config(config: object) -> list[Part]:

@@ -71,7 +71,7 @@ from engine._data.sources import Samples, Source, unpacked
 from engine._data.strings import keeping_strings, numbers_of_strings
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._tracing.lazy import RecordedArray, before_change, recorded_inputs, traces
-from engine._tracing.symbolic import current, handlers, open_recorder, outside_of_traces
+from engine._tracing.symbolic import Slot, current, handlers, open_recorder, outside_of_traces
 from engine._training.checked_samples import Targeting, checked_targets, rows_of, samples_of
 from engine._training.compile_arguments import Compiled, require_names_of_output
 from engine._training.diagnostic_warnings import (
@@ -140,8 +140,10 @@ from engine.models.wiring import (
     Structure,
     Wiring,
     chain_of,
+    nested_structure_of,
     network_of,
     owner_of,
+    paths_of,
     paths_to_outputs,
     shapes_along,
     structure_of,
@@ -236,7 +238,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._begin(name, modes, arguments)
         self._trainable = trainable
         self._calls = trace.calls
-        self._structures = structure_of(inputs), structure_of(outputs)
+        self._structures = nested_structure_of(inputs), nested_structure_of(outputs)
         layers: list[Part] = [each.layer if isinstance(each, Call) else each for each in trace.order]
         _require_no_input_layer(call.layer for call in trace.calls)
         require_names(layers if len(trace.starts) > 1 else layers[1:])
@@ -416,10 +418,13 @@ class Model(Part, SaysWhatIsLeftOut):
             by_key = self._structures[1].kind is dict
             if not names and self._starts:
                 known = {*self._structures[1].keys, *self.output_names}
-                require_names_of_output(known, loss=loss, metrics=metrics, weighted_metrics=weighted_metrics)
+                flat = partial(self._structures[1].flat, spread=True)
+                require_names_of_output(
+                    known, loss=flat(loss), metrics=flat(metrics), weighted_metrics=flat(weighted_metrics)
+                )
             self._compiles_again = False
             try:
-                compiled = Compiled(
+                compiled = self._compiled_for(
                     optimizer, loss, loss_weights, metrics, weighted_metrics, outputs=names, by_key=by_key
                 )
             except ValueError:
@@ -1117,10 +1122,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _joined(self, batches: Sequence[Any]) -> Any:
         """Returns the outputs of several batches, each as `_unpacked` returned them, as those of one."""
-        kind, keys = self._structures[1]
-        if kind is None:
-            return np.concatenate(batches)
-        values = [[batch[key] for key in keys] if kind is dict else list(batch) for batch in batches]
+        values = map(self._structures[1].unpacked, batches)
         return self._structures[1].packed([np.concatenate(parts) for parts in zip(*values, strict=True)])
 
     def _predicted_at_once(self, x: Any, name: str, most: float = math.inf) -> Float32 | None:
@@ -1278,9 +1280,10 @@ class Model(Part, SaysWhatIsLeftOut):
         given = None if training is None else flag(training, "training")
         if open_recorder.get() is not None or traces:
             x = recorded_inputs(x)
-        symbols = symbols_of(x)
+        self._know_nested_symbols(x)
+        symbols = symbols_of(self._structures[0].flat(x))
         if symbols is not None:
-            if isinstance(x, Mapping):
+            if isinstance(x, Mapping) and self._structures[0].nested is None:
                 symbols = [symbol._as_tensor for symbol in self._arrays_in(x, "inputs")]
             recorded: Any = symbols[0]
             if isinstance(recorded, RecordedArray):
@@ -1289,8 +1292,9 @@ class Model(Part, SaysWhatIsLeftOut):
         outputs = self._outputs(x, "x", given, called=True)
         if self._structures[1].kind is None:
             return outputs.view(Tensor)
-        values = outputs.values() if isinstance(outputs, Mapping) else outputs
-        return self._structures[1].packed([each.view(Tensor) for each in values])
+        return self._structures[1].packed(
+            [each.view(Tensor) for each in self._structures[1].unpacked(outputs)]
+        )
 
     @property
     def _inside_is_call(self) -> bool:
@@ -1555,6 +1559,7 @@ class Model(Part, SaysWhatIsLeftOut):
             prefix: of the names in messages.
         """
         names = compiled.output_names
+        y, sample_weight = self._structures[1].flat(y), self._structures[1].flat(sample_weight)
         if not names:
             y, sample_weight = (
                 self._entry_of_output(value) if isinstance(value, Mapping) else value
@@ -1595,7 +1600,8 @@ class Model(Part, SaysWhatIsLeftOut):
         elif isinstance(value, (list, tuple)) and len(value) == len(needed) < len(names):
             given = dict(zip(needed, value, strict=True))
             value = [given.get(number) for number in range(len(names))]
-        return one_for_each(value, names, argument, "output")
+        with self._structures[1].explained(names):
+            return one_for_each(value, names, argument, "output")
 
     def _unchecked_rows(self, x: Any, name: str) -> tuple[Rows | LazyRows, Any]:
         """Returns the samples as rows, whose numbers the core checks, and the samples as one array for messages."""
@@ -1628,10 +1634,11 @@ class Model(Part, SaysWhatIsLeftOut):
     def _arrays_in(self, x: Any, name: str) -> list[Any]:
         """Returns the entries of a list or dict, or the columns of a frame, one for each input."""
         keys = self._names_of_inputs
-        x = columns_by_name(x)
+        x = columns_by_name(self._structures[0].flat(x))
         if isinstance(x, Mapping) and not all(key in x for key in keys):
             keys = [start.name for start in self._starts]
-        arrays = one_for_each(x, keys, name, "input")
+        with self._structures[0].explained(keys):
+            arrays = one_for_each(x, keys, name, "input")
         if not self._takes_strings:
             return arrays
         return [
@@ -1662,6 +1669,7 @@ class Model(Part, SaysWhatIsLeftOut):
             name: of the argument, for messages.
             names: the columns of a data frame in the order of the features; None keeps their order.
         """
+        x = self._structures[0].flat(x)
         if self._takes_strings:
             given = x if isinstance(x, Mapping) and self._starts else only_array(x, 1)
             x = numbers_of_strings(self._entry_in(given, name), name)
@@ -2003,12 +2011,17 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _build_for_shapes(self, shapes: Any) -> None:
         """Builds a model with a `call` of its own for several inputs, whose shapes are in a list, tuple or dict."""
-        structure = structure_of(shapes)
-        named: dict[Any, Any] = dict(shapes) if isinstance(shapes, Mapping) else dict(enumerate(shapes))
-        keys: tuple[Any, ...] = structure.keys or tuple(named)
-        starts = [
-            InputLayer(without_batch(named[key]), name=key if isinstance(key, str) else None) for key in keys
-        ]
+        structure = nested_structure_of(shapes, _is_shape)
+        if structure.nested is not None:
+            starts = [InputLayer(without_batch(shape)) for shape in structure.unpacked(shapes)]
+        else:
+            structure = structure_of(shapes)
+            named: dict[Any, Any] = dict(shapes) if isinstance(shapes, Mapping) else dict(enumerate(shapes))
+            keys: tuple[Any, ...] = structure.keys or tuple(named)
+            starts = [
+                InputLayer(without_batch(named[key]), name=key if isinstance(key, str) else None)
+                for key in keys
+            ]
         self._structures = structure, self._structures[1]
         self._arguments, self._modes = [arguments_of(structure, len(starts))], [None]
         self._set_parts(starts, self._layers, self._compiled, self._wiring)
@@ -2023,7 +2036,10 @@ class Model(Part, SaysWhatIsLeftOut):
         if self._body is None or self._starts:
             return
         nested = isinstance(x, (list, tuple, Mapping))
-        arrays = list(x.values()) if isinstance(x, Mapping) else list(x) if nested else [x]
+        within = nested and any(
+            isinstance(each, (list, tuple, Mapping)) for each in (x.values() if isinstance(x, Mapping) else x)
+        )
+        arrays = tree.flatten(x) if nested else [x]
         if not all(len(getattr(each, "shape", ())) > 1 for each in arrays):
             return
         if len(arrays) == 1 and not isinstance(x, Mapping):
@@ -2031,8 +2047,34 @@ class Model(Part, SaysWhatIsLeftOut):
                 Model.build(self, (None, *arrays[0].shape[1:]))
             return
         shapes: Any = [(None, *each.shape[1:]) for each in arrays]
+        if within:
+            with self._lock:
+                self._build_for_shapes(nested_structure_of(x).packed(shapes))
+            return
+        if isinstance(x, Mapping):
+            shapes = [(None, *each.shape[1:]) for each in x.values()]
         with self._lock:
             self._build_for_shapes(dict(zip(x, shapes, strict=True)) if isinstance(x, Mapping) else shapes)
+
+    def _know_form(self, inputs: Any, symbols: Sequence[Any]) -> None:
+        """Builds a model with a `call` of its own that takes a list, tuple or dict, if its inputs aren't known yet."""
+        form = nested_structure_of(inputs, lambda part: isinstance(part, Slot))
+        if self._body is None or self._starts or form.kind is None:
+            return
+        shapes = [(None, *symbols[slot.number]._sample) for slot in form.unpacked(inputs)]
+        with self._lock:
+            self._build_for_shapes(form.packed(shapes))
+
+    def _know_nested_symbols(self, x: Any) -> None:
+        """Builds a model with a `call` of its own for symbols in nested lists, tuples and dicts, if its inputs aren't known."""
+        if self._body is None or self._starts or not isinstance(x, (list, tuple, Mapping)):
+            return
+        form = nested_structure_of(x)
+        symbols = None if form.nested is None else symbols_of(form.unpacked(x))
+        if symbols is not None:
+            shapes = [(None, *symbol._sample) for symbol in symbols]
+            with self._lock:
+                self._build_for_shapes(form.packed(shapes))
 
     @property
     def built(self) -> bool:
@@ -2663,7 +2705,7 @@ class Model(Part, SaysWhatIsLeftOut):
         given = self._compile_arguments
         count = len(wiring.outputs)
         names = self._names_of_ends(count) if count > 1 else ()
-        return Compiled(
+        return self._compiled_for(
             compiled.optimizer,
             given["loss"],
             given["loss_weights"],
@@ -2671,6 +2713,23 @@ class Model(Part, SaysWhatIsLeftOut):
             given["weighted_metrics"],
             outputs=names,
         )
+
+    def _compiled_for(
+        self, optimizer: object, *by_output: Any, outputs: Sequence[str], by_key: bool = False
+    ) -> Compiled:
+        """Returns the arguments of `compile` for the outputs of the model, in whose nested form they may be.
+
+        Args:
+            optimizer: the optimizer.
+            by_output: loss, weights of the losses, metrics and weighted metrics.
+            outputs: the names of the outputs, if there are several.
+            by_key: whether these names are the keys of a dict.
+        """
+        structure = self._structures[1]
+        names = paths_of(structure, outputs) if outputs else ()
+        flat = [structure.flat(each, spread=True) for each in by_output]
+        with structure.explained(outputs):
+            return Compiled(optimizer, *flat, outputs=outputs, by_key=by_key, loss_names=names)
 
     def _names_of_ends(self, count: int) -> list[str]:
         """The names of the outputs of a `call`."""
@@ -2888,8 +2947,8 @@ class Functional(Model):
 
     Args:
         inputs: the symbolic input, as returned by `Input` or by a layer, such as `model.input`; or a list, tuple or dict
-            of them.
-        outputs: the symbolic output, as returned by a layer; or a list, tuple or dict of them.
+            of them, which may have others within, as in `[image, {"facts": [a, b]}]`. Data have the same form then.
+        outputs: the symbolic output, as returned by a layer; or a list, tuple or dict of them, in the same way.
         name: name of the model; default `functional` with a number.
         options: `trainable`, and the names of Keras 1, as for `Model`.
 
@@ -2947,14 +3006,39 @@ def _known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: W
     return known_shapes(inputs, lambda shapes: shapes_along(shapes, stack, wiring).values)
 
 
+def _flat_arguments(bound: inspect.BoundArguments) -> dict[str, Any]:
+    """Returns arguments by name, those of `**kwargs` among them."""
+    found: dict[str, Any] = {}
+    for name, value in [*bound.arguments.items()][1:]:
+        kind = bound.signature.parameters[name].kind
+        found |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a config can hold a value as it is."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _is_shape(value: Any) -> bool:
+    """Whether a value is one shape, and not a list, tuple or dict of shapes."""
+    return isinstance(value, (list, tuple)) and not any(
+        isinstance(each, (list, tuple, Mapping)) for each in value
+    )
+
+
 def _is_nested_shape(shape: Any) -> bool:
-    """Whether `shape` is a list, tuple or dict of shapes."""
+    """Whether `shape` is a list, tuple or dict of shapes, or of such lists, tuples and dicts."""
     if isinstance(shape, Mapping):
         return True
     return (
         isinstance(shape, (list, tuple))
         and bool(shape)
-        and all(isinstance(each, (list, tuple)) for each in shape)
+        and all(isinstance(each, (list, tuple, Mapping)) for each in shape)
     )
 
 
@@ -2977,7 +3061,7 @@ def _tensors_in(value: Any, name: str) -> list[KerasTensor]:
     Raises:
         TypeError: if it isn't made of symbolic tensors.
     """
-    found = symbols_of(value)
+    found = symbols_of(tree.flatten(value) if isinstance(value, (list, tuple, Mapping)) else value)
     if found is None:
         msg = (
             f"`{name}` must be what Input() or a layer called on it has returned, or a list, tuple or dict of these; got "

@@ -10,7 +10,7 @@ from engine._tracing.symbolic import Slot
 from engine.layers.layer import Layer, Part
 from engine.layers.recorded_calls import Recorder, parts_in
 from engine.layers.symbols import CallArguments
-from engine.models.wiring import Structure, Wiring
+from engine.models.wiring import Structure, Wiring, nested_structure_of
 
 
 class Body(Layer):
@@ -59,7 +59,7 @@ def wiring_of(body: Body, samples: Sequence[Any], given: CallArguments | None) -
         given: the arguments of `call`.
 
     Raises:
-        TypeError: if `call` returns something else than symbols, in one list, tuple or dict at most.
+        TypeError: if `call` returns something else than symbols in lists, tuples and dicts.
     """
     known = [tuple(TRIED_LENGTHS[0] if each is None else each for each in sample) for sample in samples]
     body._recorder.note(len(samples), given)
@@ -69,13 +69,16 @@ def wiring_of(body: Body, samples: Sequence[Any], given: CallArguments | None) -
     packed = found.packed
     if isinstance(packed, Slot):
         return Wiring(reads, (packed.number,)), Structure(None)
-    if isinstance(packed, dict):
+    form = nested_structure_of(packed, lambda part: isinstance(part, Slot))
+    if form.nested is not None:
+        ends = form.unpacked(packed)
+    elif isinstance(packed, dict):
         keys = tuple(sorted(packed, key=str))
         ends, form = [packed[key] for key in keys], Structure(dict, keys)
     else:
         ends, form = list(packed), Structure(tuple if isinstance(packed, tuple) else list)
     if not ends or not all(isinstance(end, Slot) for end in ends):
-        msg = f"`call` of {body._model!r} must return a symbol, or a list, tuple or dict of symbols, got {packed!r}"
+        msg = f"`call` of {body._model!r} must return a symbol, or lists, tuples and dicts of symbols, got {packed!r}"
         raise TypeError(msg)
     return Wiring(reads, tuple(end.number for end in ends)), form
 

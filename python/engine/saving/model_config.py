@@ -39,7 +39,8 @@ def config_of(model: SavedModel, compiled: bool = True) -> dict[str, Any]:
     """
     config: dict[str, Any] = serialize_keras_object(model)
     if model.built:
-        config["build_config"] = {"input_shape": model.input_shape}
+        of_call = model._attributes_of_user is not None  # whose inputs have the form that its `call` takes
+        config["build_config"] = model.get_build_config() if of_call else {"input_shape": model.input_shape}
     compile_config = model.get_compile_config() if compiled else {}
     return config | ({"compile_config": compile_config} if compile_config else {})
 

@@ -24,6 +24,10 @@ class SavedModel(Protocol):
     def _attributes_of_user(self) -> Any:
         """The attributes of a user's class that hold its layers; None if `layers` lists them."""
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shapes of the inputs in their form, under "input_shape"."""
+        ...
+
     @property
     def built(self) -> bool:
         """Whether the weights have been created."""

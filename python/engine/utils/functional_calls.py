@@ -163,6 +163,11 @@ def _name_of(layer: Mapping[str, Any]) -> str:
     return str(layer.get("name") or layer["config"]["name"])
 
 
+def is_end(value: Any) -> bool:
+    """Whether a value is an output of a layer in a config, such as `["dense", 0, 0]`: layer, call and output."""
+    return isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str)  # noqa: PLR2004
+
+
 def _ends_in(ends: Any) -> list[tuple[str, int, int]]:
     """Returns each of `["dense", 0, 0]`, or of a list or dict of such."""
     if isinstance(ends, Mapping):
@@ -170,7 +175,7 @@ def _ends_in(ends: Any) -> list[tuple[str, int, int]]:
     if not isinstance(ends, (list, tuple)):
         msg = f"{ends!r:.80} is not the output of a layer"
         raise TypeError(msg)
-    if len(ends) == 3 and isinstance(ends[0], str):  # noqa: PLR2004 # layer, call and output
+    if is_end(ends):
         return [(str(ends[0]), int(ends[1]), int(ends[2]))]
     return [found for end in ends for found in _ends_in(end)]
 
