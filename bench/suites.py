@@ -184,7 +184,7 @@ FULL = {
         one_process=True,
     ),
     "agent": Suite(
-        ("engine", "engine:tape", "jax", "keras:jax"),
+        ("engine", "engine:tape", "engine:function", "jax", "keras:jax"),
         "Updates of an agent",
         ("graph",),
         networks=("dqn",),

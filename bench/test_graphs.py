@@ -66,11 +66,12 @@ def test_reset_restores_weights_and_optimizer(network: str, folder: Path) -> Non
 
 def test_tape_of_the_agent_learns_as_train_on_batch(folder: Path) -> None:
     losses = []
-    for name in ("engine", "engine:tape"):
+    for name in ("engine", "engine:tape", "engine:function"):
         agent = learner(name, "dqn", folder)
         agent.reset()
         losses.append(agent.train(3).loss)
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-4)
+    assert agent.step.refusal is None
 
 
 @pytest.mark.parametrize("network", ["focal", "gelu"])

@@ -2,7 +2,7 @@
 
 The variants "dropout", "l2" and "validation" add a feature to show what it costs. "sklearn" is the estimator of
 `engine.sklearn`. Of networks with branches, "own" are those with a loss, layers or branches that a user writes, and "tape"
-is an agent whose update is a loop with a `GradientTape`.
+is an agent whose update uses a `GradientTape`, which "function" compiles by `keras.function`.
 """
 
 from __future__ import annotations

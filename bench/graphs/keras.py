@@ -13,7 +13,7 @@ from bench.graphs.agent import DISCOUNT, RENEWED_EVERY
 from bench.graphs.data import ACTIONS, Memory, load, memory
 from bench.tasks import Graph
 
-VARIANTS = ("", "own", "tape")
+VARIANTS = ("", "own", "tape", "function")
 
 
 class Fitted:
@@ -72,23 +72,26 @@ class Agent:
 
 
 class TapeAgent(Agent):
-    """The same agent, whose updates use a `GradientTape`."""
+    """The same agent, whose updates use a `GradientTape`; `variant` "function" compiles them with `keras.function`."""
 
-    def __init__(self, keras: Any, task: Graph) -> None:
+    def __init__(self, keras: Any, task: Graph, variant: str) -> None:
         super().__init__(keras, task)
         self.loss = keras.losses.Huber()
+        self.step = keras.function(self.stepped) if variant == "function" else self.stepped
 
     def update(self, steps: Memory) -> float:
+        return float(self.step(*steps))
+
+    def stepped(self, states: Any, actions: Any, rewards: Any, following: Any, ends: Any) -> Any:
+        """Steps the weights, and returns the loss. The arguments are the fields of a `Memory`."""
         ops = self.keras.ops
-        best = np.max(self.target(steps.following), axis=1)
-        aims = steps.rewards + DISCOUNT * (1 - steps.ends) * best
-        chosen = ops.one_hot(steps.actions, ACTIONS)
+        aims = rewards + DISCOUNT * (1 - ends) * ops.max(self.target(following), axis=1)
         with self.keras.GradientTape() as tape:
-            values = ops.sum(self.values(steps.states) * chosen, axis=1)
+            values = ops.sum(self.values(states) * ops.one_hot(actions, ACTIONS), axis=1)
             loss = self.loss(aims[:, None], values[:, None])
         weights = self.values.trainable_variables
         self.model.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return float(loss)
+        return loss
 
 
 class Start:
@@ -113,5 +116,5 @@ def build_with(keras: Any, task: Graph, folder: Path, variant: str) -> Learner:
         raise UnsupportedError(msg)
     keras.utils.set_random_seed(0)
     if task.network == "dqn":
-        return (TapeAgent if variant == "tape" else Agent)(keras, task)
+        return TapeAgent(keras, task, variant) if variant in {"tape", "function"} else Agent(keras, task)
     return Fitted(keras, task, folder, variant)
