@@ -40,6 +40,8 @@ class Samples:
 
 
 def _readable(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.char == "f" and value.ndim and value.flags.c_contiguous:
+        return value
     array = np.atleast_1d(np.asarray(value))
     if array.dtype.kind not in "biuf":
         return array

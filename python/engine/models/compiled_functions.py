@@ -45,9 +45,8 @@ class CompiledFunction:
         if recorded_by_another or self.refusal is not None:
             return self.python_function(*args, **kwargs)
         before_change()
-        given, leaves = (args, kwargs), list[Any]()
-        key = (settings.version, _form(given, leaves))
-        arrays = [np.asarray(leaf) for leaf in leaves if _is_array(leaf)]
+        given, arrays = (args, kwargs), list[Any]()
+        key = (settings.version, _form(given, arrays))
         if key not in self._compiled:
             try:
                 step = CompiledStep(lambda symbols: self._called(given, symbols), arrays)
@@ -58,7 +57,7 @@ class CompiledFunction:
                 self.refusal = error
                 return result
             # What the key knows by its `id` must not be another object later.
-            self._compiled[key] = step, [leaf for leaf in leaves if not _is_array(leaf)]
+            self._compiled[key] = step, [leaf for leaf in tree.flatten(given) if not _is_array(leaf)]
         self._compiled.move_to_end(key)
         while len(self._compiled) > _MOST_FORMS:
             self._compiled.popitem(last=False)
@@ -75,21 +74,20 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, float) or (hasattr(value, "__array__") and not hasattr(value, "_variable"))
 
 
-def _form(value: Any, leaves: list[Any]) -> Any:
-    """Returns what a compiled function depends on, and appends the leaves of `value` to `leaves`.
+def _form(value: Any, arrays: list[Any]) -> Any:
+    """Returns what a compiled function depends on, and appends the arrays in `value` to `arrays`.
 
     It depends on shapes and dtypes of arrays, on the lists, tuples and dicts around them, and on all other arguments.
     """
     if isinstance(value, (list, tuple)):
-        return (type(value), *[_form(each, leaves) for each in value])
+        return (type(value), *[_form(each, arrays) for each in value])
     if isinstance(value, dict):
-        return (dict, *[(name, _form(each, leaves)) for name, each in value.items()])
-    leaves.append(value)
-    if isinstance(value, (bool, int, str, bytes, type(None))):
-        return type(value), value
-    if not _is_array(value):
-        return id(value)
-    return ((), "float") if isinstance(value, float) else (value.shape, str(value.dtype))
+        return (dict, *[(name, _form(each, arrays)) for name, each in value.items()])
+    if type(value) is np.ndarray or _is_array(value):
+        array = np.asarray(value)
+        arrays.append(array)
+        return array.shape, array.dtype.str
+    return (type(value), value) if isinstance(value, (bool, int, str, bytes, type(None))) else id(value)
 
 
 def _as_results(value: Any) -> Any:
