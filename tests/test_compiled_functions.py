@@ -151,6 +151,17 @@ def test_numbers_of_arguments_make_it_run_as_it_is_written() -> None:
     assert calls == [1.0]
 
 
+def test_the_text_of_a_compiled_function() -> None:
+    update = keras.function(updates(network(), optimizers.Adam(0.01)))
+    with pytest.raises(ValueError, match="update was not called yet"):
+        keras.utils.explain_batch(update)
+    update(X, Y)
+    text = keras.utils.explain_batch(update, threads=1)
+    assert text.count("Graph:") == text.count("Schedule:") == 1, "nothing comes after the step"
+    assert text.count("dense_weight_step") == 2 * 2, "the optimizer steps weights where their gradients arise"
+    assert "/kernel[4,8]" in text
+
+
 def test_errors_are_those_of_the_function() -> None:
     @keras.function
     def wrong(x: Any) -> Any:

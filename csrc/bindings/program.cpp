@@ -251,6 +251,7 @@ py::tuple to_text(Program& program, const std::string& mode, int64_t batch_size,
     throw py::value_error("the mode is 'function' for functions, and another for models");
   }
   if (!graph::predicts(chosen)) require_losses(program);
+  if (chosen == graph::Mode::kFunction) batch_size = program.model().spec().batch;
   const auto graph = program.graph(chosen);
   const Device& device = program.device();
   PredictionTeams division{1, threads > 0 ? threads : device.threads(), batch_size};

@@ -342,7 +342,7 @@ class Program:
         """The graph of a batch and its schedule on this machine, for people; see `engine.utils.explain_batch`.
 
         Args:
-            batch_size: samples of the batch.
+            batch_size: samples of the batch; functions have one of their own.
             threads: at most so many share the work; 0 for `get_threads()`.
             names: a name for each variable; without names they are called "weights 0", "weights 1", ...
 

@@ -63,6 +63,22 @@ class CompiledFunction:
             self._compiled.popitem(last=False)
         return _as_results(self._compiled[key][0].run(Stretch.of_one(arrays)))
 
+    def explained(self, threads: int) -> str:
+        """Returns what the core computes in a call like the last one, for `engine.utils.explain_batch`.
+
+        Args:
+            threads: threads that share the work; 0 for those of `engine.config.get_threads`.
+
+        Raises:
+            ValueError: if nothing is compiled.
+        """
+        if not self._compiled:
+            reason = "was not called yet" if self.refusal is None else f"can't be compiled: {self.refusal}"
+            msg = f"{self.python_function.__qualname__} {reason}"
+            raise ValueError(msg)
+        step, _ = next(reversed(self._compiled.values()))
+        return step.explained(threads)
+
     def _called(self, given: Any, symbols: list[Any]) -> Any:
         """Calls the function with symbols in the place of arrays."""
         following = iter(symbols)

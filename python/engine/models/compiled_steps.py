@@ -183,6 +183,8 @@ class _Part(NamedTuple):
     places: list[int]
     """For each variable of the program the number of the optimizer's weight that it is, or -1."""
     draws: bool
+    names: list[str]
+    """Of the variables of the program."""
 
 
 class CompiledStep:
@@ -214,7 +216,7 @@ class CompiledStep:
         finally:
             Recording.tapes -= 1
             open_recorder.reset(token)
-        capture.parts.append((capture.trace, None))
+        capture.parts.append((capture.trace, None))  # what comes after the last change of weights
         self._numbers = {id(trace): number for number, (trace, _) in enumerate(capture.parts)}
         self._wanted: list[dict[Origin, int]] = [{} for _ in capture.parts]
         self._logs = (
@@ -229,6 +231,8 @@ class CompiledStep:
             for each in capture.noted
         ]
         self._read: list[int] = []  # numbers of the arrays of a batch that the functions read
+        if not self._wanted[-1]:
+            del capture.parts[-1]
         # From the last to the first, as a part may ask an earlier one for a result.
         found = [self._compiled(number, *part) for number, part in reversed([*enumerate(capture.parts)])]
         self._parts = [part for part, _ in found[::-1]]
@@ -278,15 +282,16 @@ class CompiledStep:
                 arguments.append(self._read.index(source))
             else:
                 arguments.append(self._result(source))
+        names = [str(owner._weight_object(index).path) for owner, index in lowering.variables]
         if not isinstance(change, _Step):
-            return _Part(program, None, [], lowering.draws), arguments
+            return _Part(program, None, [], lowering.draws, names), arguments
         optimizer = change.optimizer
         numbers = {(each.owner, each.number): place for place, each in enumerate(optimizer._tracked)}
         places = [numbers.get(each, -1) for each in lowering.variables]
         variables = [Tracked("", False) if place < 0 else optimizer._tracked[place] for place in places]
         optimizer._lend_to(program, places)
         program.compile([], optimizer._lower(variables), [])
-        return _Part(program, optimizer, places, lowering.draws), arguments
+        return _Part(program, optimizer, places, lowering.draws, names), arguments
 
     def _places_of_later(self, value: Any) -> Iterator[_Later]:
         """Yields all numbers in `value` that are known after a step."""
@@ -298,6 +303,14 @@ class CompiledStep:
         elif isinstance(value, (list, tuple)):
             for each in value:
                 yield from self._places_of_later(each)
+
+    def explained(self, threads: int) -> str:
+        """Returns the graph of each part and its schedule for so many threads (0: as many as there are), for people."""
+        texts = list[str]()
+        for number, part in enumerate(self._parts, 1):
+            graph, schedule = part.program.to_text("function", 1, threads, part.names)
+            texts.append(f"Part {number} of the step.\n\n{graph}\n{schedule}")
+        return "\n".join(texts)
 
     @property
     def most_batches(self) -> int:

@@ -11,7 +11,7 @@ MODES = ("train", "evaluate", "predict")
 
 
 def explain_batch(model: Any, mode: str = "train", batch_size: int = 32, threads: int | None = None) -> str:
-    """Returns what the engine computes for one batch of `model`, and how, as text for people.
+    """Returns what the engine computes for one batch of `model`, or for one call of a compiled function, as text for people.
 
     The text has two parts. The *graph* lists the operations with the sizes of the values that they read and write; it
     is the same on every computer. The *schedule* lists the steps in which this CPU computes them: which kernel computes
@@ -19,7 +19,8 @@ def explain_batch(model: Any, mode: str = "train", batch_size: int = 32, threads
 
     Args:
         model: a model that has been built. If its samples have an axis of unknown length, the text is about the
-            length for which the model was built.
+            length for which the model was built. If it has a `train_step` of its own, the text for "train" is about that
+            step as it was compiled last. Or a function that `engine.function` has compiled.
         mode: "train", "evaluate" or "predict". A model must be compiled for the first two.
         batch_size: the number of samples in the batch. In the mode "predict" it is the number of samples of the call,
             which threads take in smaller batches.
@@ -48,7 +49,18 @@ def explain_batch(model: Any, mode: str = "train", batch_size: int = 32, threads
     choice(mode, "mode", MODES)
     batch_size = integer(batch_size, "batch_size", 1)
     limit = 0 if threads is None else integer(threads, "threads", 1)
+    if hasattr(model, "python_function"):
+        return str(model.explained(limit))
     _require_built(model)
+    if mode == "train" and model._has_train_step:
+        steps = [step for (name, *_), step in model._compiled_steps.items() if name == "train_step"]
+        if not steps:
+            msg = (
+                "the `train_step` of the model was not compiled yet, or can't be: call fit() or train_on_batch() once before "
+                "explain_batch()"
+            )
+            raise ValueError(msg)
+        return str(steps[-1].explained(limit))
     if mode != "predict" and not model._require_compiled().settled:
         msg = (
             "the loss or a metric of the model reads class indices or one-hot rows, and the first targets say which: "
