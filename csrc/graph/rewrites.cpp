@@ -43,7 +43,7 @@ bool steps_in_product(const Graph& graph, const OptimizerSpec& optimizer, ValueI
   }
   if (variable == kNoValue) return true;
   const Variable& v = graph.variables()[graph.value(variable).variable];
-  return !v.shared && v.asked.l1 == 0.0 && v.asked.orthogonal == 0.0 && !v.asked.host_penalty &&
+  return v.asked.l1 == 0.0 && v.asked.orthogonal == 0.0 && !v.asked.host_penalty &&
          v.asked.constraint.kind == ConstraintSpec::Kind::kNone;
 }
 
