@@ -152,6 +152,7 @@ void Program::call(Workspace& workspace, const ArgumentView* arguments, float* c
   run.first_iteration = step;
   run.training = workspace.training ? workspace.training.get() : &no_training;
   run.scratch = workspace.scratch.data();
+  run.device_state = &workspace.device_state;
   const auto lock = lock_for(graph::Mode::kFunction);
   run.weights = weights();
   run.state = state();
