@@ -600,3 +600,61 @@ def test_functions_whose_gradient_is_wanted_return_single_numbers() -> None:
         keras.grad(lambda x: x * 2.0)([1.0, 2.0])
     with pytest.raises(TypeError, match="`argnums` is 1, but the function was called with 1"):
         keras.grad(lambda x: x * 2.0, argnums=1)(1.0)
+
+
+LOOPS: dict[str, tuple[Any, Any]] = {
+    "cond": (lambda x: ops.cond(ops.sum(x) > 0, lambda: x * x, lambda: x), lambda x: 2 * x),
+    "switch": (lambda x: ops.switch(1, [lambda a: a, lambda a: a * a], x), lambda x: 2 * x),
+    "fori_loop": (lambda x: ops.fori_loop(0, 3, lambda _, a: a * x, x), lambda x: 4 * x**3),
+    "while_loop": (
+        lambda x: ops.while_loop(lambda a: ops.sum(a) < 50, lambda a: a * x, x),
+        lambda x: 4 * x**3,
+    ),
+    "scan": (lambda x: ops.scan(lambda c, a: (c + a * a, c * a), 0.0, x)[0], lambda x: 2 * x),
+    "scanned results": (
+        lambda x: ops.scan(lambda c, a: (c + a, c * a), 0.0, x)[1],
+        lambda x: np.sum(x) - x,
+    ),
+    "map": (lambda x: ops.map(lambda a: a * a, x), lambda x: 2 * x),
+    "map of a dict": (lambda x: ops.map(lambda a: a["u"] * a["v"], {"u": x, "v": x})[0], lambda x: [2 * x[0], 0]),
+    "vectorized_map": (lambda x: ops.vectorized_map(lambda a: a * a, x), lambda x: 2 * x),
+    "associative_scan": (lambda x: ops.associative_scan(lambda a, b: a + b, x), lambda _: [2, 1]),
+    "sort": (lambda x: ops.sort(-x) * [1.0, 2.0], lambda _: [-2, -1]),
+    "np.sort": (lambda x: np.sort(-x) * np.float32([1, 2]), lambda _: [-2, -1]),
+    "median": (ops.median, lambda _: [0.5, 0.5]),
+    "quantile": (lambda x: ops.quantile(x, [0.25, 1.0]), lambda _: [0.75, 1.25]),
+    "cumprod": (ops.cumprod, lambda x: [1 + x[1], x[0]]),
+    "trapezoid": (ops.trapezoid, lambda _: [0.5, 0.5]),
+    "kron": (lambda x: ops.kron(x, x), lambda x: [2 * np.sum(x)] * 2),
+    "nanmean": (lambda x: ops.nanmean(ops.where(x > 2.5, np.nan, x * x)), lambda x: [2 * x[0], 0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_derivatives_go_through(name: str) -> None:
+    """Functions of functions, and those that depend on the order of numbers."""
+    function, slope = LOOPS[name]
+    x = np.float32([2, 3])
+    value, gradient = keras.value_and_grad(lambda x: ops.sum(function(x)))(x)
+    np.testing.assert_allclose(value, np.sum(function(x)), rtol=1e-6)
+    np.testing.assert_allclose(gradient, slope(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "function", [ops.logdet, np.linalg.inv, lambda x: ops.slice_update(x, [0, 0], x * 2)]
+)
+def test_a_function_without_a_rule_is_refused_within_a_tape(function: Any) -> None:
+    x = keras.Variable([[2.0, 1.0], [1.0, 3.0]])
+    message = r"test_tape.py:\d+: `\w+` has no rule for derivatives, which a gradient tape would need: compute it of numbers, "
+    with keras.GradientTape(), pytest.raises(TypeError, match=message):
+        function(x * 1.0)
+    with keras.GradientTape() as tape:
+        loss = ops.sum(x * float(ops.det((x * 1.0).numpy())))
+    np.testing.assert_allclose(tape.gradient(loss, x), np.full((2, 2), 5.0), rtol=1e-6)
+
+
+def test_vectorize_is_refused_within_a_tape() -> None:
+    with pytest.raises(
+        TypeError, match=r"vectorize\(\) calls a function of numbers, .* use ops.vectorized_map\(\)"
+    ):
+        keras.value_and_grad(lambda x: ops.sum(ops.vectorize(lambda a: a * a)(x)))(np.float32([1, 2]))

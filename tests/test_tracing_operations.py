@@ -18,6 +18,7 @@ Y = RNG.normal(size=(5, 4)).astype(np.float32)
 POSITIVE = np.abs(X) + np.float32(0.1)
 SMALL = np.clip(X, -0.9, 0.9)
 CUBES = RNG.normal(size=(5, 3, 4)).astype(np.float32)
+ROUND = np.round(Y)
 IDS = RNG.integers(0, 4, size=(5,)).astype(np.int32)
 PAIRS = RNG.integers(-4, 4, size=(5, 2)).astype(np.int32)
 LABELS = np.eye(4, dtype=np.float32)[IDS]
@@ -29,6 +30,10 @@ Case = tuple[str, Callable[..., Any], tuple[np.ndarray, ...]]
 
 def each(names: str, *arrays: np.ndarray) -> list[Case]:
     return [(name, getattr(ops, name), arrays) for name in names.split()]
+
+
+def with_nan(x: Any) -> Any:
+    return ops.where(x > 0.5, np.float32(np.nan), x)
 
 
 def reductions() -> list[Case]:
@@ -78,6 +83,22 @@ CASES: list[Case] = [
     *[(f"norm {ord}", lambda x, ord=ord: ops.norm(x, ord, axis=1), (X,)) for ord in (None, 1, 2, 3, np.inf)],
     ("cumsum", lambda x: ops.cumsum(x, axis=1), (X,)),
     ("diff", ops.diff, (X,)),
+    ("cumprod", lambda x: ops.cumprod(x, axis=1), (CUBES,)),
+    ("trapezoid", lambda x: ops.trapezoid(x, dx=0.5), (CUBES,)),
+    ("trapezoid at places", lambda x: ops.trapezoid(x, np.float32([0, 1, 3]), axis=1), (CUBES,)),
+    ("sort", ops.sort, (X,)),
+    ("sort along another axis", lambda x: ops.sort(x, axis=1), (CUBES,)),
+    ("argsort", lambda x: ops.argsort(x, axis=1), (CUBES,)),
+    ("argsort of equal numbers and NaN", lambda x: ops.argsort(with_nan(x)), (ROUND,)),
+    ("median", lambda x: ops.median(x, axis=1), (X,)),
+    ("median over axes", lambda x: ops.median(x, axis=(1, 2), keepdims=True), (CUBES,)),
+    *[(f"quantile {method}", lambda x, method=method: ops.quantile(x, [[0.3, 0.8]], -1, method), (X,))
+      for method in ("linear", "lower", "higher", "midpoint", "nearest")],
+    ("percentile", lambda x: ops.percentile(x, 35.0, axis=1, keepdims=True), (CUBES,)),
+    *[(name, lambda x, name=name: getattr(ops, name)(with_nan(x), axis=-1), (ROUND,)) for name in (
+        "nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nanstd", "nancumsum", "nancumprod"
+    )],
+    ("kron", lambda x: ops.kron(x, TWO), (CUBES,)),
     ("matmul", lambda x: ops.matmul(x, ops.transpose(x, (0, 2, 1))), (CUBES,)),
     ("matmul of a matrix", lambda x: x @ TWO, (CUBES,)),
     ("matmul of a vector", lambda x: x @ TWO[:, 0], (CUBES,)),

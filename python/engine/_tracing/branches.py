@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from engine._tracing.arrangement import stack
-from engine._tracing.dispatch import answers, records
+from engine._tracing.dispatch import answers, function_of_arrays, records
 from engine._tracing.primitives import common_dtype, elementwise
 from engine._tracing.primitives import stop_gradient as without_gradient
 from engine._tracing.reductions import array_of
@@ -51,20 +50,17 @@ def switch(index: Any, branches: Sequence[Any], *operands: Any) -> Any:
     return found
 
 
-@records("fori_loop")
-def fori_loop(lower: int, upper: int, body_fun: Any, init_val: Any) -> Any:
-    """The loop, round by round: its bounds are integers."""
-    value = init_val
-    for number in range(int(lower), int(upper)):
-        value = body_fun(number, value)
-    return value
+def _loop(name: str) -> Callable[..., Any]:
+    """Returns the loop of arrays of that name, whose rounds are recorded one after the other."""
+
+    def loop(*args: Any, **options: Any) -> Any:
+        return function_of_arrays(name)(*args, **options)
+
+    return loop
 
 
-@records("map")
-def map_(f: Any, xs: Any) -> Any:
-    """What a function returns for each part along the first axis, whose length is known."""
-    from_each = [f(part) for part in array_of(xs)]
-    return stack(from_each)
+for _name in ("associative_scan", "fori_loop", "map", "scan", "vectorized_map", "while_loop"):
+    records(_name)(_loop(_name))
 
 
 @answers("shape")

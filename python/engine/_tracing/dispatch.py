@@ -23,7 +23,16 @@ _table: dict[str, Callable[..., Any]] = {}
 _answers: dict[str, Callable[..., Any]] = {}
 _of_arrays: dict[str, Callable[..., Any]] = {}
 # The modules that fill the table. They are imported when the first symbol comes.
-_MODULES = ("elementwise", "reductions", "arrangement", "products", "networks", "random", "branches")
+_MODULES = (
+    "elementwise",
+    "reductions",
+    "arrangement",
+    "sorting",
+    "products",
+    "networks",
+    "random",
+    "branches",
+)
 # `branches` is the last one, and the only one that answers questions.
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

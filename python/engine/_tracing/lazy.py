@@ -25,15 +25,61 @@ from engine._tracing.symbolic import (
     current,
     handlers,
     is_symbolic,
+    line_of_user,
     mapped,
     needs_values,
     open_recorder,
 )
 from engine._tracing.trace import Computed, Input, OfWeight, Trace, TracedArray, Use, as_traced
 
-# Functions of `engine.ops` that call functions of the user, and choose between them by values.
+# Functions of `engine.ops` that call functions of the user, as often as the numbers say. What these do is recorded.
 _BRANCHES = frozenset(
     {"cond", "switch", "while_loop", "fori_loop", "scan", "associative_scan", "map", "vectorized_map"}
+)
+
+# Functions of `engine.ops` that can't be recorded, though they have derivatives. Those of others, such as `searchsorted`, are 0.
+_WITHOUT_RULE = frozenset(
+    [
+        "cdist",
+        "cholesky",
+        "cholesky_inverse",
+        "corrcoef",
+        "correlate",
+        "det",
+        "dot_product_attention",
+        "eig",
+        "eigh",
+        "extract_sequences",
+        "fft",
+        "fft2",
+        "i0",
+        "ifft2",
+        "inv",
+        "irfft",
+        "istft",
+        "ldexp",
+        "logdet",
+        "lstsq",
+        "lu_factor",
+        "nanmedian",
+        "nanpercentile",
+        "nanquantile",
+        "pinv",
+        "polar",
+        "qr",
+        "rearrange",
+        "rfft",
+        "scatter",
+        "scatter_update",
+        "slice_update",
+        "slogdet",
+        "solve",
+        "solve_triangular",
+        "sparsemax",
+        "stft",
+        "svd",
+        "vander",
+    ]
 )
 
 # Fills in the numbers of the arrays of a trace that wait for them; `models.functions` sets it.
@@ -407,9 +453,11 @@ class RecordedArray(TracedArray):
         trace = current.get()
         if trace is None:
             if operation in _BRANCHES:
-                return function_of_arrays(operation)(*numbers_of(args), **numbers_of(kwargs))
+                return function_of_arrays(operation)(*args, **kwargs)
             trace = trace_for((args, kwargs))
         if trace is None or not can_record(operation):
+            if trace is not None and trace.may_differentiate and operation in _WITHOUT_RULE:
+                raise _no_rule(operation)
             return function_of_arrays(operation)(*numbers_of(args), **numbers_of(kwargs))
 
         def own(value: Any) -> Any:
@@ -429,11 +477,14 @@ class RecordedArray(TracedArray):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Records another function of NumPy, or computes it at once if no derivative is known."""
-        if current.get() is None and trace_for((args, kwargs)) is None:
+        trace = trace_for((args, kwargs))
+        if current.get() is None and trace is None:
             return function(*numbers_of(args), **numbers_of(kwargs))
         try:
             return recorded_function(function, args, kwargs)
         except CannotRecordError:
+            if trace is not None and trace.may_differentiate and function.__name__ in _WITHOUT_RULE:
+                raise _no_rule(function.__name__) from None
             return function(*numbers_of(args), **numbers_of(kwargs))
 
     @staticmethod
@@ -446,6 +497,13 @@ class RecordedArray(TracedArray):
     def stopped(self) -> RecordedArray:
         """Returns the same numbers, through which no derivative is computed."""
         return self.trace.add("stop_gradient", (self,), self.extents, self.dtype)  # type: ignore[return-value] # of this trace
+
+
+def _no_rule(operation: str) -> CannotRecordError:
+    return CannotRecordError(
+        f"{line_of_user()}: `{operation}` has no rule for derivatives, which a gradient tape would need: compute it of numbers, "
+        f"such as ops.{operation}(x.numpy()), if no derivative goes through it, or write it as a layer with a `gradient`"
+    )
 
 
 def trace_for(values: Any) -> LazyTrace | None:

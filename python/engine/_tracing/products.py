@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine._tracing.dispatch import records
-from engine._tracing.extents import ONE
+from engine._tracing.extents import ONE, quotient, size_of
 from engine._tracing.primitives import contraction, elementwise, reduce, reshape, transpose
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
@@ -116,6 +116,25 @@ def outer(x1: Any, x2: Any) -> TracedArray:
         column.reshaped((*column.extents, ONE)),
         row.reshaped((ONE, *row.extents)),
     )
+
+
+@records("kron")
+def kron(x1: Any, x2: Any) -> TracedArray:
+    """Each number of the first array times the second array, in its place."""
+    a, b = _pair(x1, x2)
+    ndim = max(a.ndim, b.ndim)
+    one, other = (each.reshaped((*[ONE] * (ndim - each.ndim), *each.extents)) for each in (a, b))
+    spread = elementwise(
+        lambda u, v: u * v,
+        one.reshaped(tuple(extent for length in one.extents for extent in (length, ONE))),
+        other.reshaped(tuple(extent for length in other.extents for extent in (ONE, length))),
+    )
+    lengths = [quotient(size_of(pair), (1,)) for pair in zip(one.extents, other.extents, strict=True)]
+    known = tuple(length for length in lengths if length is not None)
+    if len(known) < ndim:
+        msg = f"the Kronecker product of {a!r} and {b!r} would have an axis with the square of the number of samples"
+        raise ValueError(msg)
+    return spread.reshaped(known)
 
 
 @records("vdot")

@@ -9,8 +9,8 @@ import numpy as np
 
 from engine._base.promotion import standard
 from engine._tracing.dispatch import records
-from engine._tracing.elementwise import cast
-from engine._tracing.extents import Extent, quotient, size_of
+from engine._tracing.elementwise import cast, is_nan
+from engine._tracing.extents import ONE, Extent, quotient, size_of
 from engine._tracing.primitives import (
     axes_in,
     axis_in,
@@ -230,6 +230,42 @@ def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
     return found if dtype is None else cast(found, standard(dtype).name)
 
 
+@records("cumprod")
+def cumprod(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
+    """The products of the numbers so far along an axis: each is a product of as many numbers as the axis has."""
+    array = array_of(x)
+    if axis is None:
+        array, axis = array.reshaped((_total(array),)), 0
+    array, place = array.as_dtype(_summed_dtype(array)), axis_in(axis, array.ndim)
+    before, length, after = array.extents[:place], array.extents[place], array.extents[place + 1 :]
+    shape = (*before, length, length, *after)
+    last, factor = (coordinate(array.trace, shape, each) for each in (place, place + 1))
+    factors = elementwise(
+        lambda a, i, j: (j <= i).choose(a, 1.0), array.reshaped((*before, ONE, length, *after)), last, factor,
+        dtype=array.dtype,
+    )  # fmt: skip
+    found = prod(factors, place + 1)
+    return found if dtype is None else cast(found, standard(dtype).name)
+
+
+@records("trapezoid")
+def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> TracedArray:
+    """The integral along an axis by the trapezoidal rule."""
+    trace = trace_of(y, x)
+    array = as_traced(y, trace)
+    place = axis_in(axis, array.ndim)
+    rest = array.extents[place].plus(-1)
+    later, sooner = part(array, place, ONE, rest), part(array, place, Extent(0), rest)
+    if x is None:
+        return sum_(elementwise(lambda a, b: (a + b) * (0.5 * dx), later, sooner), place)
+    steps = diff(as_traced(x, trace), axis=-1 if len(x.shape) == 1 else axis)
+    if steps.ndim == 1:
+        steps = steps.reshaped(
+            tuple(steps.extents[0] if each == place else ONE for each in range(array.ndim))
+        )
+    return sum_(elementwise(lambda a, b, step: (a + b) * step * 0.5, later, sooner, steps), place)
+
+
 @records("diff")
 def diff(a: Any, n: int = 1, axis: int = -1) -> TracedArray:
     """The differences of numbers that follow each other."""
@@ -261,3 +297,80 @@ def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = Fals
     """The means and variances along axes."""
     del synchronized
     return mean(x, axes, keepdims), var(x, axes, keepdims)
+
+
+def _without_nan(x: Any, instead: float) -> TracedArray:
+    """Returns an array with a number in place of each NaN."""
+    array = array_of(x)
+    return elementwise(lambda a: is_nan(a).choose(instead, a), array, dtype=array.dtype)
+
+
+def _count_of_numbers(x: Any, axis: Any, keepdims: bool) -> TracedArray:
+    """Returns how many elements along axes aren't NaN, as float32."""
+    kept = elementwise(lambda a: 1.0 - is_nan(a), array_of(x), dtype="float32")
+    return sum_(kept, axis, keepdims)
+
+
+def _nan_for_none(found: TracedArray, count: TracedArray) -> TracedArray:
+    """Returns NaN where no number was combined."""
+    return elementwise(lambda a, n: n.equals(0.0).choose(math.nan, a), found, count, dtype=found.dtype)
+
+
+@records("nansum")
+def nansum(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    """The sum along axes without NaN."""
+    return sum_(_without_nan(x, 0.0), axis, keepdims)
+
+
+@records("nanprod")
+def nanprod(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    """The product along axes without NaN."""
+    return prod(_without_nan(x, 1.0), axis, keepdims)
+
+
+@records("nancumsum")
+def nancumsum(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
+    """The sums so far, with 0 for NaN."""
+    return cumsum(_without_nan(x, 0.0), axis, dtype)
+
+
+@records("nancumprod")
+def nancumprod(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
+    """The products so far, with 1 for NaN."""
+    return cumprod(_without_nan(x, 1.0), axis, dtype)
+
+
+@records("nanmax")
+def nanmax(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    """The largest along axes without NaN; NaN if all are."""
+    found = max_(_without_nan(x, -math.inf), axis, keepdims)
+    return _nan_for_none(found, _count_of_numbers(x, axis, keepdims))
+
+
+@records("nanmin")
+def nanmin(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    """The smallest along axes without NaN; NaN if all are."""
+    found = min_(_without_nan(x, math.inf), axis, keepdims)
+    return _nan_for_none(found, _count_of_numbers(x, axis, keepdims))
+
+
+@records("nanmean")
+def nanmean(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    """The mean along axes without NaN; NaN if all are."""
+    total, count_ = nansum(x, axis, keepdims), _count_of_numbers(x, axis, keepdims)
+    return elementwise(lambda a, n: a / n, total, count_)
+
+
+@records("nanvar")
+def nanvar(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    """The variance along axes without NaN; NaN if all are."""
+    array = array_of(x)
+    return nanmean(
+        elementwise(lambda a, m: (a - m) * (a - m), array, nanmean(array, axis, True)), axis, keepdims
+    )
+
+
+@records("nanstd")
+def nanstd(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    """The standard deviation along axes without NaN; NaN if all are."""
+    return elementwise(lambda a: a.of("sqrt"), nanvar(x, axis, keepdims))

@@ -14,8 +14,8 @@ from engine import tree
 from engine._base.checks import integer
 from engine._base.promotion import Array, Result, as_array, own, quiet, standard
 from engine._base.tensor_like import Tensor
-from engine._tracing.dispatch import make_traceable
-from engine._tracing.symbolic import holds_symbolic
+from engine._tracing.dispatch import apply, make_traceable
+from engine._tracing.symbolic import holds_symbolic, is_symbolic
 
 __all__ = [
     "associative_scan",
@@ -240,17 +240,29 @@ def associative_scan(f: Callable[[Any, Any], Any], elems: Any, reverse: bool = F
         reverse: whether to begin with the last element.
         axis: along which the elements lie.
     """
-    leaves = [as_array(leaf) for leaf in tree.flatten(elems)]
-    count = _one_length({leaf.shape[axis] for leaf in leaves})
+    leaves = tree.flatten(elems)
+    count = _one_length({_length_along(leaf, axis) for leaf in leaves})
     order = list(reversed(range(count)) if reverse else range(count))
     results: list[Any] = []
     for place in order:
-        element = tree.pack_sequence_as(elems, [np.take(leaf, [place], axis) for leaf in leaves])
+        element = tree.map_structure(lambda leaf: _along(leaf, place, axis), elems)  # noqa: B023 # called at once
         results.append(f(results[-1], element) if results else element)
     results = results[::-1] if reverse else results
     if not results:
-        return tree.pack_sequence_as(elems, [own(leaf) for leaf in leaves])
-    return tree.map_structure(lambda *parts: np.concatenate(parts, axis), *results)
+        return tree.map_structure(lambda leaf: own(as_array(leaf)), elems)
+
+    def joined(*parts: Any) -> Any:
+        if holds_symbolic(parts):
+            return apply("concatenate", (list(parts), axis), {})
+        return np.concatenate(parts, axis)
+
+    return tree.map_structure(joined, *results)
+
+
+def _along(leaf: Any, place: int, axis: int) -> Any:
+    """Returns the part at a place along an axis, which it keeps."""
+    before = axis % len(leaf.shape if is_symbolic(leaf) else np.shape(leaf))
+    return _item(leaf, (builtins.slice(None),) * before + (builtins.slice(place, place + 1),))
 
 
 def map(f: Callable[[Any], Any], xs: Any) -> Any:
@@ -346,7 +358,7 @@ def unstack(x: ArrayLike, num: int | None = None, axis: int = 0) -> list[Array]:
 
 def _length(xs: Any, length: int | None) -> int:
     """Returns the number of parts along the first axes."""
-    lengths = set() if xs is None else {len(as_array(leaf)) for leaf in tree.flatten(xs)}
+    lengths = set() if xs is None else {_length_along(leaf, 0) for leaf in tree.flatten(xs)}
     return _one_length(lengths if length is None else {*lengths, integer(length, "length", 0)})
 
 
@@ -357,8 +369,26 @@ def _one_length(lengths: set[int]) -> int:
     return lengths.pop()
 
 
+def _length_along(leaf: Any, axis: int) -> int:
+    """Returns a length of an array or a symbol.
+
+    Raises:
+        TypeError: for a length that depends on the batch.
+    """
+    length = (leaf.shape if is_symbolic(leaf) else np.shape(leaf))[axis]
+    if not isinstance(length, int):
+        msg = f"a loop is recorded round by round, so its number of rounds can't depend on the batch, as that of {leaf!r}"
+        raise TypeError(msg)
+    return length
+
+
+def _item(leaf: Any, key: Any) -> Any:
+    """Returns a part of an array as a new one, or the part of a symbol."""
+    return apply("get_item", (leaf, key), {}) if is_symbolic(leaf) else own(as_array(leaf)[key])
+
+
 def _part(xs: Any, place: int) -> Any:
-    return None if xs is None else tree.map_structure(lambda leaf: own(as_array(leaf)[place]), xs)
+    return None if xs is None else tree.map_structure(lambda leaf: _item(leaf, place), xs)
 
 
 def _stacked(results: list[Any]) -> Any:
@@ -366,7 +396,13 @@ def _stacked(results: list[Any]) -> Any:
         return np.zeros((0,), np.float32)
     if results[0] is None:
         return None
-    return tree.map_structure(lambda *parts: np.stack([as_array(part) for part in parts]), *results)
+
+    def stacked(*parts: Any) -> Any:
+        if holds_symbolic(parts):
+            return apply("stack", (list(parts),), {})
+        return np.stack([as_array(part) for part in parts])
+
+    return tree.map_structure(stacked, *results)
 
 
 def _window(values: Array, starts: Sequence[int], sizes: Sequence[int]) -> tuple[builtins.slice, ...]:

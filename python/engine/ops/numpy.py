@@ -35,6 +35,7 @@ from engine._base.promotion import (
 from engine._core_interface import cpp
 from engine._core_interface.cpp import Float32, Operation
 from engine._tracing.dispatch import make_traceable
+from engine._tracing.symbolic import holds_symbolic
 
 __all__ = [
     "abs",
@@ -2024,6 +2025,9 @@ def vectorize(pyfunc: Any, *, excluded: Any = None, signature: str | None = None
     whole = set(excluded or ())
 
     def vectorized(*args: Any, **kwargs: Any) -> Any:
+        if holds_symbolic(args) or holds_symbolic(kwargs):
+            msg = "vectorize() calls a function of numbers, which can't be recorded: use ops.vectorized_map(), or ops of arrays"
+            raise TypeError(msg)
         arrays = [each if place in whole else as_array(each) for place, each in enumerate(args)]
         return looped(*arrays, **kwargs)
 

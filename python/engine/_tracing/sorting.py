@@ -1,0 +1,118 @@
+"""What sorting, medians and quantiles of `engine.ops` record: the places of numbers in order, and the numbers there."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from engine._base.checks import choice
+from engine._tracing.arrangement import (
+    expand_dims,
+    moveaxis,
+    reshape,
+    stack,
+    take,
+    take_along_axis,
+    transpose,
+)
+from engine._tracing.dispatch import records
+from engine._tracing.elementwise import cast, is_nan
+from engine._tracing.primitives import axes_in, axis_in, coordinate, elementwise, float_dtype
+from engine._tracing.reductions import array_of, sum_
+from engine._tracing.trace import TracedArray
+
+_METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+@records("argsort")
+def argsort(x: Any, axis: Any = -1) -> TracedArray:
+    """The places of the numbers in ascending order, equal ones in theirs, NaN last."""
+    array = array_of(x)
+    if axis is None or array.ndim == 0:
+        array, axis = reshape(array, (-1,)), 0
+    return cast(places_in_order(array, axis_in(axis, array.ndim)), "int32")
+
+
+@records("sort")
+def sort(x: Any, axis: Any = -1) -> TracedArray:
+    """The numbers in ascending order, NaN last."""
+    array = array_of(x)
+    if axis is None:
+        array, axis = reshape(array, (-1,)), 0
+    return take_along_axis(array, places_in_order(array, axis_in(axis, array.ndim)), axis)
+
+
+@records("quantile")
+def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> TracedArray:
+    """The numbers below which a share `q` lies; `q` isn't traced."""
+    array = array_of(x)
+    array = array.as_dtype(float_dtype(array))
+    places = axes_in(axis, array.ndim)
+    others = [place for place in range(array.ndim) if place not in places]
+    kept = [array.shape[place] for place in others]
+    rows = sort(reshape(transpose(array, [*others, *places]), (*kept, -1)))
+    count = rows.extents[-1].known
+    if count is None:
+        msg = f"quantiles along an axis whose length depends on the batch can't be recorded, got {array!r}"
+        raise ValueError(msg)
+    shares = np.asarray(q, np.float64)
+    found = [_between(rows, float(share) * (count - 1), method) for share in shares.reshape(-1)]
+    if keepdims:
+        found = [expand_dims(each, places) for each in found]
+    if shares.ndim == 0:
+        return found[0]
+    joined = stack(found, 0)
+    return reshape(joined, (*shares.shape, *joined.shape[1:]))
+
+
+@records("percentile")
+def percentile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> TracedArray:
+    """The numbers below which `q` per cent lie; `q` isn't traced."""
+    return quantile(x, np.asarray(q, np.float64) / 100, axis, method, keepdims)
+
+
+@records("median")
+def median(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    """The numbers in the middle, or the means of the two there."""
+    return quantile(x, 0.5, axis, keepdims=keepdims)
+
+
+def _between(rows: TracedArray, place: float, method: str) -> TracedArray:
+    """Returns what lies at `place`, which may be between two numbers, of the last axis of sorted `rows`."""
+    low, high = math.floor(place), math.ceil(place)
+    weight = {
+        "linear": place - low,
+        "lower": 0.0,
+        "higher": 1.0,
+        "midpoint": 0.5,
+        "nearest": float(round(place) - low),
+    }[choice(method, "method", _METHODS)]
+    one, other = (take(rows, number, -1) for number in (low, high))
+    return elementwise(lambda a, b: a * (1.0 - weight) + b * weight, one, other)
+
+
+def places_in_order(array: TracedArray, axis: int) -> Any:
+    """Returns the places of the numbers of an array in ascending order along an axis.
+
+    Where the numbers are there, NumPy finds them. Otherwise the rank of each number is how many are smaller: the array that
+    is computed for that has the square of the length of the axis in numbers.
+    """
+    if getattr(array.trace, "computes", False):
+        return np.argsort(np.asarray(array.known_numbers), axis, kind="stable")
+    last = moveaxis(elementwise(lambda a: is_nan(a).choose(math.inf, a), array), axis, -1)
+    count = last.ndim
+    shape = (*last.extents, last.extents[-1])
+    row, column = (coordinate(array.trace, shape, place) for place in (count - 1, count))
+    smaller = elementwise(
+        lambda a, b, i, j: (b < a) + b.equals(a) * (j < i), expand_dims(last, -1), expand_dims(last, -2), row, column,
+        dtype="float32",
+    )  # fmt: skip
+    ranks = sum_(smaller, -1)
+    at_rank = elementwise(
+        lambda rank, i, j: rank.equals(i) * j, expand_dims(ranks, -2), row, column, dtype="float32"
+    )
+    return moveaxis(sum_(at_rank, -1), -1, axis)
