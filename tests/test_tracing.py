@@ -398,9 +398,9 @@ def test_models_in_models() -> None:
 def test_a_call_must_return_symbols() -> None:
     class Odd(keras.Model):
         def call(self, inputs: Any) -> Any:
-            return [[inputs]]
+            return [inputs, "no symbol"]
 
-    with pytest.raises(TypeError, match="must return a symbol, or a list, tuple or dict of symbols"):
+    with pytest.raises(TypeError, match="must return a symbol, or lists, tuples and dicts of symbols"):
         Odd().build((None, 4))
 
 
