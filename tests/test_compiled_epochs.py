@@ -238,6 +238,34 @@ def test_metrics_of_users_see_each_batch() -> None:
     assert 0.3 < float(largest.result()) <= 1.0
 
 
+def test_metrics_see_targets_as_the_step_passes_them() -> None:
+    """In another shape or dtype than those of the batch, and in a step of two parts."""
+
+    class Shaped(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            for _ in range(2):
+                with keras.GradientTape() as tape:
+                    loss = ops.mean(ops.square(self(x)[:, 0] - y))
+                weights = self.trainable_variables
+                self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            self.rows.update_state(ops.reshape(y, (-1, 1)), self(x))
+            self.whole.update_state(ops.cast(y, "int32"))
+            return {"rows": self.rows.result(), "whole": self.whole.result()}
+
+    def make() -> Any:
+        keras.utils.set_random_seed(1)
+        x = keras.Input((6,))
+        model = Shaped(x, layers.Dense(1)(x))
+        model.rows, model.whole = metrics.MeanSquaredError(name="rows"), metrics.Mean(name="whole")
+        model.compile(optimizers.SGD(0.01))
+        return model
+
+    y = (X[:, 0] * 3).astype(np.float32)
+    model = assert_same(make, X, y)
+    assert model.history.history["whole"][-1] == pytest.approx(np.mean(y.astype(np.int32)), abs=1e-5)
+
+
 def test_metrics_of_the_core_see_a_stretch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model, rows = network(), list[int]()
     model.fit(X, LABELS, batch_size=2, epochs=1, verbose=0)

@@ -120,11 +120,21 @@ class StepTrace(LazyTrace):
         if key in self.watched:
             return self.watched[key]
         if key not in self._held:
-            self._held[key] = (
-                symbol,
-                self.input_for(symbol, [each.fixed for each in symbol.extents], symbol.dtype),
-            )
+            place = _place_in_batch(symbol)
+            source = symbol if place is None else place
+            shape = [each.fixed for each in symbol.extents]
+            self._held[key] = symbol, self.input_for(source, shape, symbol.dtype)
         return self._held[key][1]
+
+
+def _place_in_batch(array: RecordedArray) -> int | None:
+    """Returns the number of the array of the batch that `array` is, unchanged; None if it is another one."""
+    trace, origin = array.trace, array.origin
+    if not isinstance(trace, StepTrace) or not isinstance(origin, Input):
+        return None
+    source, given = trace.sources.get(origin.number), trace.inputs[origin.number]
+    same = (given.extents, given.dtype) == (array.extents, array.dtype)
+    return source if isinstance(source, int) and same else None
 
 
 class Capture(Recorder):
@@ -248,11 +258,9 @@ class CompiledStep:
             return value
         if value._numbers is not None:
             return value._numbers
-        source = None
-        if isinstance(value.origin, Input) and isinstance(value.trace, StepTrace):
-            source = value.trace.sources.get(value.origin.number)
-        if isinstance(source, int):
-            return _FromBatch(source)
+        place = _place_in_batch(value)
+        if place is not None:
+            return _FromBatch(place)
         if id(value.trace) not in self._numbers:
             raise needs_values("an array of another step", "its numbers")
         return _Later(*self._result(value), tuple(each.fixed for each in value.extents), value.dtype)
