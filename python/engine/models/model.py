@@ -2840,7 +2840,7 @@ class Model(Part, SaysWhatIsLeftOut):
         has_hosts = any("host" in operation for operation in operations)
         reads_mask = compiled.has_loss or len(compiled.names) > 1
         masked = masked_losses(shapes, network) if reads_mask else [False] * len(shapes.outputs)
-        weights = tracked(shapes, network.leaves, self._trainable)
+        weights = tracked(shapes, network.leaves, self._trainable, self._owners)
         compiled.apply(program, weights, outputs, has_hosts, masked)
 
     def _apply(self, compiled: Compiled) -> None:

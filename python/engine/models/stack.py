@@ -400,14 +400,18 @@ def _require_rows_of_mask(made: Shape, sample: Shape, maker: Layer, user: Layer 
         raise ValueError(msg)
 
 
-def tracked(shapes: Shapes, leaves: Sequence[Layer], learns: bool) -> list[Tracked]:
+def tracked(
+    shapes: Shapes, leaves: Sequence[Layer], learns: bool, listed: Sequence[Layer] = ()
+) -> list[Tracked]:
     """Returns the weights of `leaves`, each once, as the optimizer needs them.
 
     Args:
         shapes: the shapes of one sample throughout the network.
         leaves: the layers.
         learns: False if no weight is to be trained.
+        listed: the layers in the order in which users and files list their weights; default that of `leaves`.
     """
+    places = {layer: place for place, layer in enumerate(listed)}
     return [
         Tracked(
             f"{layer.path}/{weight.name}",
@@ -417,6 +421,7 @@ def tracked(shapes: Shapes, leaves: Sequence[Layer], learns: bool) -> list[Track
             weight.shape,
             owner=layer,
             number=index,
+            place=places.get(layer, len(places)),
         )
         for layer, sample in first_uses(shapes, leaves).items()
         for index, weight in enumerate(layer._specs if sample is None else layer._weights_for(sample))

@@ -459,8 +459,9 @@ class Optimizer(Spec):
 
     @property
     def _trainable_indices(self) -> list[int]:
-        """Numbers of the trainable weight arrays."""
-        return [index for index, weight in enumerate(self._tracked) if weight.trainable]
+        """Numbers of the trainable weight arrays, in the order of `model.trainable_weights`."""
+        found = [index for index, weight in enumerate(self._tracked) if weight.trainable]
+        return sorted(found, key=lambda index: self._tracked[index].place)
 
     @property
     def _variable_names(self) -> list[str]:

@@ -33,6 +33,8 @@ class Tracked(NamedTuple):
     """The layer or variable that it belongs to."""
     number: int = 0
     """Its number there."""
+    place: int = 0
+    """Its place among the weights of the model, as users and files list them. The program may have another order."""
 
     @property
     def asks_python(self) -> bool:
