@@ -25,7 +25,11 @@ ELEMENTWISE = (
     "ops.relu({x})", "ops.relu6(3 * {x})", "ops.leaky_relu({x}, 0.3)", "ops.elu({x})", "ops.selu({x})", "ops.celu({x}, 0.8)",
     "ops.gelu({x})", "ops.gelu({x}, approximate=False)", "ops.silu({x})", "ops.sigmoid({x})", "ops.log_sigmoid({x})",
     "ops.softplus({x})", "ops.softsign({x})", "ops.hard_sigmoid({x})", "ops.hard_silu({x})", "ops.hard_tanh({x})",
-    "ops.squareplus({x})", "ops.sparse_plus({x})",
+    "ops.squareplus({x})", "ops.sparse_plus({x})", "ops.sparse_sigmoid({x})", "ops.fmax({x}, 0.1)", "ops.fmod({x}, 0.7)",
+    "ops.trunc({x}) + {x}", "ops.nan_to_num({x})", "ops.select([{x} > 0.5, {x} > -0.5], [{x} * {x}, 2 * {x}], 0.3)",
+    "np.cbrt({x} * {x} + 1)", "np.clip({x}, -0.5, 0.8)", "{x} % 0.7", "abs({x})", "ops.map(ops.tanh, {x})",
+    "ops.fori_loop(0, 3, lambda _, a: ops.sin(a) + {x}, {x})", "ops.cond(ops.sum({x}) > 0, lambda: 2 * {x}, lambda: ops.sin({x}))",
+    "ops.switch(1, [ops.sin, ops.cos], {x})",
 )  # fmt: skip
 
 OF_TWO = (
@@ -43,6 +47,10 @@ REDUCTIONS = (
     "ops.max({x}, axis={axes}, keepdims={keepdims})", "ops.min({x}, axis={axes}, keepdims={keepdims})",
     "ops.prod(ops.tanh({x}), axis={axis}, keepdims={keepdims})", "ops.var({x}, axis={axes}, keepdims={keepdims})",
     "ops.logsumexp({x}, axis={axes}, keepdims={keepdims})", "ops.average({x}, axis={axis})", "ops.sum({x})", "ops.mean({x})",
+    "ops.average({x}, axis=-1, weights=np.arange(1.0, {last} + 1))", "ops.ptp({x}, axis={axis}, keepdims={keepdims})",
+    "ops.median({x}, axis={axis}, keepdims={keepdims})", "ops.quantile({x}, 0.3, axis={axes}, keepdims={keepdims})",
+    "ops.trapezoid({x}, axis={axis})", "np.var({x}, axis={axis})", "{x}.sum(axis={axis})", "{x}.mean()",
+    "ops.scan(lambda total, part: (total + ops.sum(part), total), 0.0, {x})[1]",
     "ops.sqrt(ops.var({x}, axis={axes}) + 0.1)", "ops.sqrt(ops.sum({x} * {x}, axis={axes}, keepdims={keepdims}) + 0.1)",
 )  # fmt: skip
 
@@ -58,7 +66,11 @@ ARRANGEMENTS = (
     "ops.take({x}, np.array({indices}), axis={axis})", "ops.take({x}, np.array({table}), axis={axis})",
     "ops.take_along_axis({x}, np.array({places}), axis={axis})", "ops.cumsum({x}, axis={axis})", "ops.diff({x}, axis={axis})",
     "ops.softmax({x}, axis={axis})", "ops.log_softmax({x}, axis={axis})", "{x} * ops.one_hot({index} % {last}, {last})",
-    "ops.unstack({x}, axis={axis})[{index}]",
+    "ops.unstack({x}, axis={axis})[{index}]", "ops.sort({x}, axis={axis})", "np.sort({x}, axis={axis})",
+    "ops.cumprod(ops.tanh({x}), axis={axis})", "ops.append({x}, 2 * {x}, axis={axis})", "ops.hstack([{x}, {x} * {x}])",
+    "ops.vstack([{x}, 2 * {x}])", "ops.rot90({x}[None], axes=(0, 1))", "ops.array_split({x}, 2, axis={axis})[0]",
+    "ops.glu(ops.concatenate([{x}, 2 * {x}], axis={axis}), axis={axis})", "ops.associative_scan(ops.add, {x}, axis={axis})",
+    "ops.trace({x}[..., None] * {x}[..., None, :], 0, -2, -1)",
     "ops.segment_sum({x}, np.array({segments}), 3)", "ops.tril({x}[..., None] * {x}[..., None, :])",
     "ops.triu({x}[..., None] * {x}[..., None, :], 1)", "ops.diagonal({x}[..., None] + {x}[..., None, :], 0, -2, -1)",
     "{x} - ops.mean({x}, axis={axis}, keepdims=True)", "{x} / (1 + ops.max(ops.abs({x}), axis={axis}, keepdims=True))",
@@ -74,7 +86,7 @@ PRODUCTS = (
 PRODUCTS_WITH_ITSELF = (
     "ops.matmul({x}[..., None], {x}[..., None, :]) / 2", "ops.einsum('...i,...j->...ij', {x}, {x})",
     "ops.einsum('...i,...i->...', {x}, {x}) / {last}", "ops.inner({x}, {x}) / {last}", "ops.vdot({x}, {x}) / {size}",
-    "ops.outer({x}, {x}) / 3", "ops.matmul({x}, ops.swapaxes({x}[None], -1, -2)) / {last}",
+    "ops.outer({x}, {x}) / 3", "ops.kron({x}, {x}) / 2", "ops.matmul({x}, ops.swapaxes({x}[None], -1, -2)) / {last}",
 )  # fmt: skip
 
 SHARES = {
@@ -143,7 +155,7 @@ class RandomFunction:
             if expression is None or (self._without is not None and self._without in expression):
                 continue
             try:
-                value = eval(expression, self._names, self._values)
+                value = eval(expression, {**self._names, **self._values})
             except Exception as error:
                 shapes = {name: value.shape for name, value in self._values.items()}
                 msg = f"{expression} failed for arrays of the shapes {shapes}"
@@ -157,7 +169,7 @@ class RandomFunction:
         x = names[-1] if self._rng.random() < 0.6 else self._any(names)
         table = list(SHARES)[self._rng.choice(len(SHARES), p=list(SHARES.values()))]
         shape = self._values[x].shape
-        if not shape and table not in {ELEMENTWISE, OF_TWO}:
+        if not shape and table is not OF_TWO:
             return f"ops.expand_dims({x}, 0)"
         details = self._details(shape) if shape else {}
         if table is OF_TWO:
