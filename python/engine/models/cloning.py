@@ -98,7 +98,7 @@ def _starts_in(input_tensors: object, model: Model) -> list[KerasTensor] | None:
     several = len(model._starts) > 1
     given = model._structures[0].flat(input_tensors)
     if several and isinstance(given, Mapping):
-        given = model._arrays_in(given, "input_tensors")
+        given = model._input_data.arrays(given, "input_tensors")
     found = symbols_of(given)
     count = max(len(model._starts), 1)
     if found is None or len(found) != count:

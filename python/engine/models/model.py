@@ -50,7 +50,6 @@ from engine._core_interface.cpp import (
     NotFiniteError,
     Operation,
     Program,
-    Rows,
     build,
     first_nonfinite_row,
     read_weights,
@@ -59,20 +58,17 @@ from engine._data.array_conversion import (
     complaint,
     only_array,
     real_array,
-    require_sample_shape,
-    sample_shape_of_none,
 )
 from engine._data.batch_streams import Stream, number_of_batches, yields_batches
-from engine._data.frames import columns_by_name, feature_names, in_order_of
-from engine._data.lazy_rows import LazyRows, all_for_core, part_of, require_tokens, unchecked_rows
+from engine._data.lazy_rows import LazyRows, all_for_core, part_of
 from engine._data.memory_maps import require_whole_file
-from engine._data.several_arrays import inputs_in, one_for_each, sample_shape_of, side_by_side, with_rank_of
+from engine._data.several_arrays import inputs_in, one_for_each, sample_shape_of
 from engine._data.sources import Samples, Source, unpacked
-from engine._data.strings import keeping_strings, numbers_of_strings
+from engine._data.strings import keeping_strings
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._tracing.lazy import RecordedArray, before_change, recorded_inputs, traces
 from engine._tracing.symbolic import Slot, current, handlers, open_recorder, outside_of_traces
-from engine._training.checked_samples import Targeting, checked_targets, rows_of, samples_of
+from engine._training.checked_samples import Targeting, checked_targets, samples_of
 from engine._training.compile_arguments import Compiled, require_names_of_output
 from engine._training.diagnostic_warnings import (
     all_finite,
@@ -117,6 +113,7 @@ from engine.models.functional_config import (
     plain_arguments,
     structure_of_ends,
 )
+from engine.models.input_data import InputData
 from engine.models.layer_by_layer import call_by_layer, call_recorded
 from engine.models.lock import ModelLock
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shapes
@@ -1073,7 +1070,8 @@ class Model(Part, SaysWhatIsLeftOut):
             return self._predict_stream(
                 x, _capped_steps(limit, number_of_batches(x)), verbose, callbacks, out
             )
-        rows, x = self._unchecked_rows(x, "x")
+        self._know_inputs(x)
+        rows, x = self._input_data.unchecked(x, "x", self._feature_names)
         size = resolve_batch_size(given_size, limit, len(rows))
         limit = _capped_steps(limit, math.ceil(len(rows) / size))
         rows = rows if limit is None else part_of(rows, 0, limit * size)
@@ -1284,7 +1282,7 @@ class Model(Part, SaysWhatIsLeftOut):
         symbols = symbols_of(self._structures[0].flat(x))
         if symbols is not None:
             if isinstance(x, Mapping) and self._structures[0].nested is None:
-                symbols = [symbol._as_tensor for symbol in self._arrays_in(x, "inputs")]
+                symbols = [symbol._as_tensor for symbol in self._input_data.arrays(x, "inputs")]
             recorded: Any = symbols[0]
             if isinstance(recorded, RecordedArray):
                 return call_recorded(self, x, symbols, given)
@@ -1332,12 +1330,12 @@ class Model(Part, SaysWhatIsLeftOut):
                 return outputs
         self._know_inputs(x)
         if len(self._starts) <= 1:
-            x = self._input_in(x, name, self._feature_names)
-        if (sample := self._sample_shape_of_none(x, name)) is not None:
+            x = self._input_data.array(x, name, self._feature_names)
+        if (sample := self._input_data.shape_of_none(x, name)) is not None:
             self._built_for(sample)
             shapes = self._output_shapes_of(sample)
             return self._unpacked(np.zeros((0, sum(map(math.prod, shapes))), np.float32), shapes)
-        rows, x = self._unchecked_rows(x, name)
+        rows, x = self._input_data.unchecked(x, name, self._feature_names)
         program = self._built_for(sample_shape_of(rows))
         # This also holds if the call has built the model.
         if (self._mixed and training is None) or (called and self._penalised):
@@ -1351,25 +1349,6 @@ class Model(Part, SaysWhatIsLeftOut):
             return self._unpacked(outputs, self._output_shapes_of(sample_shape_of(rows)))
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
-
-    def _sample_shape_of_none(self, x: Any, name: str) -> Shape | None:
-        """Returns the shape of one sample of a batch without samples, as `sample_shape_of` does; None for other batches.
-
-        Args:
-            x: the batch.
-            name: of the argument, for messages.
-        """
-        if len(self._starts) <= 1:
-            sample = sample_shape_of_none(x, name)
-            if sample is not None:
-                require_sample_shape(sample, self._sample_shape, name)
-            return sample
-        samples = [sample_shape_of_none(each, name) for each in self._arrays_in(x, name)]
-        for start, sample in zip(self._starts, samples, strict=True):
-            if sample is None:
-                return None
-            require_sample_shape(sample, start.sample_shape, f"{name}[{start.name!r}]")
-        return tuple(samples)
 
     def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
         """Returns the outputs for arrays, one for each input; models take no `options`."""
@@ -1522,7 +1501,8 @@ class Model(Part, SaysWhatIsLeftOut):
             names: the columns of a data frame in the order of the features; None keeps their order.
         """
         compiled = self._require_compiled()
-        rows, columns = self._checked_rows(x, f"{prefix}x", shape, names)
+        self._know_inputs(x)
+        rows, columns = self._input_data.checked(x, f"{prefix}x", shape, names)
         shapes = self._output_shapes_of(sample_shape_of(rows))
         targets, weights = self._targets_of(compiled, y, sample_weight, len(rows), prefix)
         for number, each in enumerate(targets):
@@ -1603,93 +1583,15 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._structures[1].explained(names):
             return one_for_each(value, names, argument, "output")
 
-    def _unchecked_rows(self, x: Any, name: str) -> tuple[Rows | LazyRows, Any]:
-        """Returns the samples as rows, whose numbers the core checks, and the samples as one array for messages."""
-        self._know_inputs(x)
-        if len(self._starts) > 1:
-            rows = self._side_by_side(x, name)
-            return rows, rows
-        x = self._input_in(x, name, self._feature_names)
-        found = unchecked_rows(x, self._sample_shape, name)
-        require_tokens(found, self._most_tokens, name)
-        return found, x
-
-    def _checked_rows(
-        self, x: Any, name: str, shape: Shape | None, names: list[str] | None
-    ) -> tuple[Rows | LazyRows, list[str] | None]:
-        """Returns the samples as checked rows, and the names of their columns. The arguments are those of `_samples`."""
-        self._know_inputs(x)
-        if len(self._starts) > 1:
-            return self._side_by_side(x, name), None
-        x = self._input_in(x, name, names)
-        rows = rows_of(x, self._sample_shape or shape, name)
-        require_tokens(rows, self._most_tokens, name)
-        return rows, feature_names(x)
-
-    def _side_by_side(self, x: Any, name: str) -> Float32:
-        """Returns the samples of several inputs as the core reads them."""
-        shapes = [start.sample_shape for start in self._starts]
-        return side_by_side(self._arrays_in(x, name), self._names_of_inputs, shapes, self._tokens, name)
-
-    def _arrays_in(self, x: Any, name: str) -> list[Any]:
-        """Returns the entries of a list or dict, or the columns of a frame, one for each input."""
-        keys = self._names_of_inputs
-        x = columns_by_name(self._structures[0].flat(x))
-        if isinstance(x, Mapping) and not all(key in x for key in keys):
-            keys = [start.name for start in self._starts]
-        with self._structures[0].explained(keys):
-            arrays = one_for_each(x, keys, name, "input")
-        if not self._takes_strings:
-            return arrays
-        return [
-            numbers_of_strings(array, f"{name}[{key!r}]") if start.dtype == "string" else array
-            for array, key, start in zip(arrays, keys, self._starts, strict=True)
-        ]
-
     @property
-    def _most_tokens(self) -> int | None:
-        """If the one input is indices: how many different ones there are."""
-        return self._tokens[0] if self._tokens else None
-
-    @property
-    def _names_of_inputs(self) -> list[str]:
-        """The keys of data for the inputs: those of the dict that the model was made with, or the names of the layers."""
-        return list(self._structures[0].keys) or [start.name for start in self._starts]
+    def _input_data(self) -> InputData:
+        """Says what data the inputs take."""
+        return InputData(self._starts, self._structures[0], self._tokens, self._takes_strings)
 
     @property
     def _names_of_outputs(self) -> list[str]:
         """The names of the outputs: the keys of the dict that the model was made with, or the names of the layers."""
         return list(self._structures[1].keys) or self.output_names
-
-    def _input_in(self, x: Any, name: str, names: list[str] | None) -> Any:
-        """Returns the samples themselves, if `x` is a list of one array or a dict with the name of the input.
-
-        Args:
-            x: as given.
-            name: of the argument, for messages.
-            names: the columns of a data frame in the order of the features; None keeps their order.
-        """
-        x = self._structures[0].flat(x)
-        if self._takes_strings:
-            given = x if isinstance(x, Mapping) and self._starts else only_array(x, 1)
-            x = numbers_of_strings(self._entry_in(given, name), name)
-        if isinstance(x, np.ndarray):
-            return x if self._sample_shape is None else with_rank_of(x, self._sample_shape)
-        if isinstance(x, Mapping) and self._starts:
-            return in_order_of(names, self._entry_in(x, name), name)
-        shape = self._sample_shape
-        rank = 2 if shape is None else 1 if shape == (1,) else len(shape) + 1
-        return in_order_of(names, only_array(x, rank), name)
-
-    def _entry_in(self, x: Any, name: str) -> Any:
-        """Returns the entry of a dict for the one input of the model; other values as they are."""
-        if not isinstance(x, Mapping):
-            return x
-        own = next((key for key in self._structures[0].keys if key in x), self._starts[0].name)
-        if own not in x:
-            msg = f"`{name}` must have the key {own!r}, of the model's one input, but is a dict of {list(x)}"
-            raise ValueError(msg)
-        return x[own]
 
     @contextmanager
     def _restoring_loss_on_error(self, compiled: Compiled) -> Iterator[None]:
@@ -1844,7 +1746,9 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             input_shape: for a model with several inputs a list of shapes, or a dict by their names.
         """
-        given = self._arrays_in(input_shape, "input_shape") if len(self._starts) > 1 else [input_shape]
+        given = (
+            self._input_data.arrays(input_shape, "input_shape") if len(self._starts) > 1 else [input_shape]
+        )
         shapes = self._output_shapes_for([without_batch(each) for each in given])
         found = [(None, *shape) for shape in shapes]
         return found[0] if len(found) == 1 else found
@@ -2286,7 +2190,7 @@ class Model(Part, SaysWhatIsLeftOut):
                     network.wiring.reads,
                     network.wiring.outputs,
                     self._tokens,
-                    self._names_of_inputs,
+                    self._input_data.names,
                     self._structures[1].keys or None,
                 ),
                 cast("Program", self._program),
@@ -3004,24 +2908,6 @@ def _known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: W
     if not stack:
         return inputs
     return known_shapes(inputs, lambda shapes: shapes_along(shapes, stack, wiring).values)
-
-
-def _flat_arguments(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """Returns arguments by name, those of `**kwargs` among them."""
-    found: dict[str, Any] = {}
-    for name, value in [*bound.arguments.items()][1:]:
-        kind = bound.signature.parameters[name].kind
-        found |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
-    return found
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a config can hold a value as it is."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _is_shape(value: Any) -> bool:

@@ -1,0 +1,150 @@
+"""Data for the inputs of a model, as users give them: arrays, frames, lists, tuples and dicts, and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine._base.checks import Shape
+from engine._core_interface.cpp import Float32, Rows
+from engine._data.array_conversion import only_array, require_sample_shape, sample_shape_of_none
+from engine._data.frames import columns_by_name, feature_names, in_order_of
+from engine._data.lazy_rows import LazyRows, require_tokens, unchecked_rows
+from engine._data.several_arrays import one_for_each, side_by_side, with_rank_of
+from engine._data.strings import numbers_of_strings
+from engine._training.checked_samples import rows_of
+from engine.layers import InputLayer
+from engine.models.wiring import Structure
+
+
+class InputData(NamedTuple):
+    """What a model reads, to which it compares the samples that it gets."""
+
+    starts: Sequence[InputLayer]
+    """The input layers; none if the shape of the samples is not known yet."""
+    form: Structure
+    """The form in which users give samples for them."""
+    tokens: Sequence[int | None]
+    """For each input that is indices: how many different ones there are."""
+    takes_strings: bool
+    """Whether an input is strings."""
+
+    @property
+    def _sample_shape(self) -> Shape | None:
+        """The shape of one sample of the one input; None before it is known."""
+        return self.starts[0].sample_shape if self.starts else None
+
+    @property
+    def names(self) -> list[str]:
+        """The keys of data for the inputs: those of the dict that the model was made with, or the names of the layers."""
+        return list(self.form.keys) or [start.name for start in self.starts]
+
+    def unchecked(self, x: Any, name: str, names: list[str] | None) -> tuple[Rows | LazyRows, Any]:
+        """Returns the samples as rows, whose numbers the core checks, and the samples as one array for messages.
+
+        Args:
+            x: as given.
+            name: of the argument, for messages.
+            names: the columns of a data frame in the order of the features; None keeps their order.
+        """
+        if len(self.starts) > 1:
+            rows = self._side_by_side(x, name)
+            return rows, rows
+        x = self.array(x, name, names)
+        found = unchecked_rows(x, self._sample_shape, name)
+        require_tokens(found, self._most_tokens, name)
+        return found, x
+
+    def checked(
+        self, x: Any, name: str, shape: Shape | None, names: list[str] | None
+    ) -> tuple[Rows | LazyRows, list[str] | None]:
+        """Returns the samples as checked rows, and the names of their columns.
+
+        Args:
+            x: as given.
+            name: of the argument, for messages.
+            shape: of one sample, for a model that doesn't know it.
+            names: the columns of a data frame in the order of the features; None keeps their order.
+        """
+        if len(self.starts) > 1:
+            return self._side_by_side(x, name), None
+        x = self.array(x, name, names)
+        rows = rows_of(x, self._sample_shape or shape, name)
+        require_tokens(rows, self._most_tokens, name)
+        return rows, feature_names(x)
+
+    def shape_of_none(self, x: Any, name: str) -> Shape | None:
+        """Returns the shape of one sample of a batch without samples, as `sample_shape_of` does; None for other batches.
+
+        Args:
+            x: the batch.
+            name: of the argument, for messages.
+        """
+        if len(self.starts) <= 1:
+            sample = sample_shape_of_none(x, name)
+            if sample is not None:
+                require_sample_shape(sample, self._sample_shape, name)
+            return sample
+        samples = [sample_shape_of_none(each, name) for each in self.arrays(x, name)]
+        for start, sample in zip(self.starts, samples, strict=True):
+            if sample is None:
+                return None
+            require_sample_shape(sample, start.sample_shape, f"{name}[{start.name!r}]")
+        return tuple(samples)
+
+    def arrays(self, x: Any, name: str) -> list[Any]:
+        """Returns the entries of a list or dict, or the columns of a frame, one for each input."""
+        keys = self.names
+        x = columns_by_name(self.form.flat(x))
+        if isinstance(x, Mapping) and not all(key in x for key in keys):
+            keys = [start.name for start in self.starts]
+        with self.form.explained(keys):
+            arrays = one_for_each(x, keys, name, "input")
+        if not self.takes_strings:
+            return arrays
+        return [
+            numbers_of_strings(array, f"{name}[{key!r}]") if start.dtype == "string" else array
+            for array, key, start in zip(arrays, keys, self.starts, strict=True)
+        ]
+
+    def array(self, x: Any, name: str, names: list[str] | None) -> Any:
+        """Returns the samples themselves, if `x` is a list of one array or a dict with the name of the input.
+
+        Args:
+            x: as given.
+            name: of the argument, for messages.
+            names: the columns of a data frame in the order of the features; None keeps their order.
+        """
+        x = self.form.flat(x)
+        if self.takes_strings:
+            given = x if isinstance(x, Mapping) and self.starts else only_array(x, 1)
+            x = numbers_of_strings(self._entry_in(given, name), name)
+        if isinstance(x, np.ndarray):
+            return x if self._sample_shape is None else with_rank_of(x, self._sample_shape)
+        if isinstance(x, Mapping) and self.starts:
+            return in_order_of(names, self._entry_in(x, name), name)
+        shape = self._sample_shape
+        rank = 2 if shape is None else 1 if shape == (1,) else len(shape) + 1
+        return in_order_of(names, only_array(x, rank), name)
+
+    def _side_by_side(self, x: Any, name: str) -> Float32:
+        """Returns the samples of several inputs as the core reads them."""
+        shapes = [start.sample_shape for start in self.starts]
+        return side_by_side(self.arrays(x, name), self.names, shapes, self.tokens, name)
+
+    @property
+    def _most_tokens(self) -> int | None:
+        """If the one input is indices: how many different ones there are."""
+        return self.tokens[0] if self.tokens else None
+
+    def _entry_in(self, x: Any, name: str) -> Any:
+        """Returns the entry of a dict for the one input of the model; other values as they are."""
+        if not isinstance(x, Mapping):
+            return x
+        own = next((key for key in self.form.keys if key in x), self.starts[0].name)
+        if own not in x:
+            msg = f"`{name}` must have the key {own!r}, of the model's one input, but is a dict of {list(x)}"
+            raise ValueError(msg)
+        return x[own]
