@@ -189,9 +189,9 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
         self._trace = []
 
     def _write_weights(self, epoch: int) -> None:
-        for place, layer in dict(named_leaves(self.model._parts_in_order)).items():
-            for name, weight in zip(layer._weight_names, layer.weights, strict=True):
-                path = f"{self.model.name}/{place}/{name}"
+        for layer in self.model.layers:
+            for weight in layer.weights:
+                path = weight.path
                 self._file("train").histogram(f"{path}/histogram", weight, epoch)
                 picture = _picture(weight) if self.write_images else None
                 if picture is not None:

@@ -172,7 +172,9 @@ class Part:
 
     @property
     def path(self) -> str:
-        """The name; after it was built by a `Sequential`, that model's path comes before it, as in "sequential/dense".
+        """The name. If a `Sequential`, or a layer or model with a `call` of its own, has built it, that one's path comes before.
+
+        So it may be "sequential/dense" or "block/hidden".
 
         Paths of weights such as "dense/kernel" begin with it.
         """
@@ -218,6 +220,13 @@ class Part:
         """The error for an action that needs weights, before they are created."""
 
     # What models need to know of their parts.
+
+    def _move_path(self, path: str) -> None:
+        """Sets the path, and that of the parts whose paths it begins."""
+        for part in self._parts():
+            if part.path.startswith(f"{self.path}/"):
+                part._move_path(path + part.path[len(self.path) :])
+        self._path = path
 
     _is_body = False
     """Whether this is the `call` of a model rather than a part that a user sees."""
@@ -719,7 +728,7 @@ class Layer(Part, Spec):
         count = len(self._specs)
         self._built_by = threading.get_ident()
         try:
-            with outside_of_traces():
+            with outside_of_traces(), self._naming_parts():
                 self.build((None, *sample) if shapes is None else shapes)
         except BaseException:
             del self._specs[count:]
@@ -738,6 +747,23 @@ class Layer(Part, Spec):
         )
 
     # Layers within.
+
+    @contextmanager
+    def _naming_parts(self) -> Iterator[None]:
+        """Gives paths to the layers within that are not built before the block; if that raises, takes them back."""
+        before = self._parts()
+        new = [part for part in before if part._path is None and not part.built]
+        for part in new:
+            part._path = f"{self.path}/{part.name}"
+        try:
+            yield
+        except BaseException:
+            for part in new:
+                part._path = None
+            raise
+        for part in self._parts():
+            if part not in before and part._path is None:  # the block has made it
+                part._move_path(f"{self.path}/{part.name}")
 
     @property
     def _attributes_of_user(self) -> Mapping[str, Any] | None:

@@ -29,6 +29,12 @@ class Body(Layer):
         self._recorder = Recorder(model)
         self.__dict__["call"] = model.call
 
+    @property
+    def path(self) -> str:
+        """That of the model."""
+        path: str = self._model.path
+        return path
+
     def call(self, inputs: Any, *args: Any, **options: Any) -> Any:
         """Returns the result of the model's `call`."""
         return self._model.call(inputs, *args, **options)
