@@ -424,6 +424,24 @@ def test_random_numbers_are_refused_in_c(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+class AlwaysDropping(layers.Layer):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.drop = layers.Dropout(0.5, name="drop")
+
+    def call(self, x: Any) -> Any:
+        return self.drop(x, training=True)
+
+
+@pytest.mark.parametrize("suffix", ["h", "onnx"])
+def test_dropout_in_predictions_is_refused(suffix: str, tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((3,)), AlwaysDropping(name="always")])
+    with pytest.raises(
+        ValueError, match=r"layer 'always/drop' \(Dropout\) is called with training=True, so that pred"
+    ):
+        model.export(tmp_path / f"m.{suffix}")
+
+
 @pytest.mark.parametrize("suffix", ["h", "onnx"])
 def test_derivatives_are_refused(suffix: str, tmp_path: Path) -> None:
     slope = layers.Lambda(keras.grad(lambda y: ops.sum(ops.sin(y))), name="slope")

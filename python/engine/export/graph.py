@@ -102,6 +102,7 @@ class Parts(NamedTuple):
         starts: its input layers.
         leaves: its layers in the order in which they compute, once for each use, and the nodes that functions recorded.
         owners: the layer that each of `leaves` belongs to.
+        modes: the argument `training` with which Python code calls each leaf, whatever the batch is for; None is none.
         reads: for each of `leaves` the numbers of the leaves whose outputs it reads; negative ones are inputs.
         outputs: the numbers of the leaves whose outputs are those of the model.
         tokens: for each input the number of different indices, if it is indices; else None.
@@ -112,6 +113,7 @@ class Parts(NamedTuple):
     starts: Sequence[InputLayer]
     leaves: Sequence[Layer]
     owners: Sequence[Owner]
+    modes: Sequence[bool | None]
     reads: Sequence[Sequence[int]]
     outputs: Sequence[int]
     tokens: Sequence[int | None]
@@ -296,6 +298,8 @@ class _Stages:
         read = tuple(self._value_of(each) for each in self._parts.reads[number])
         start, incoming = self._count, read
         mask_shape = self._masks.shape_before(number, self.shapes)
+        if self._parts.modes[number]:
+            _require_no_noise(self._parts.owners[number].name, leaf, given)
         before = self._count
         for step in self._masks.around(number, _steps_of(leaf, given, mask_shape)):
             if step.kind == "row_mask":  # the step after it reads the same
@@ -323,6 +327,18 @@ class _Stages:
         """Returns the number of the value of a leaf or an input, or of one of the weights of a leaf."""
         value = number if number < 0 else self._values[number]
         return value[pick or 0] if isinstance(value, list) else value
+
+
+def _require_no_noise(name: str, leaf: Layer, shapes: Sequence[Shape]) -> None:
+    """Raises ValueError if a layer that is called with training=True draws random numbers then."""
+    if any(
+        operation["kind"] in ("dropout", "noise", "warp") for operation in leaf._operations_for_inputs(shapes)
+    ):
+        msg = (
+            f"layer {name!r} ({type(leaf).__name__}) is called with training=True, so that predictions are random, which no "
+            "file can hold: call it without `training`, or export a model of the layers before or after it"
+        )
+        raise ValueError(msg)
 
 
 def _is_recorded(leaf: Layer) -> bool:

@@ -2187,6 +2187,7 @@ class Model(Part, SaysWhatIsLeftOut):
                     self._starts,
                     network.leaves,
                     [owner_of(around) for around in network.around],
+                    network.modes,
                     network.wiring.reads,
                     network.wiring.outputs,
                     self._tokens,
