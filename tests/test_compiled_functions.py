@@ -144,10 +144,10 @@ def test_numbers_of_arguments_make_it_run_as_it_is_written() -> None:
             return x / 2
         return x
 
-    np.testing.assert_allclose(halved(np.array([4.0])), [2.0])
+    with pytest.warns(UserWarning, match="halved can't be compiled.*its numbers"):
+        np.testing.assert_allclose(halved(np.array([4.0])), [2.0])
     np.testing.assert_allclose(halved(np.array([0.5])), [0.5])
     assert halved.refusal is not None
-    assert "its numbers" in str(halved.refusal) or "float" in str(halved.refusal)
     assert calls == [1.0]
 
 
@@ -221,6 +221,8 @@ def test_variables_of_integers_are_not_frozen() -> None:
         steps.assign_add(1)
         return x * steps
 
-    for turn in range(1, 4):
+    with pytest.warns(UserWarning, match="count can't be compiled"):
+        count(X)
+    for turn in range(2, 4):
         np.testing.assert_allclose(count(X), turn * X, rtol=1e-6)
     assert int(steps) == 3

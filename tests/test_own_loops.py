@@ -551,8 +551,8 @@ def test_a_step_that_looks_at_numbers_runs_as_it_is_written() -> None:
 
     model = functional(Looking)
     model.compile(optimizers.SGD(0.05))
-    history = model.fit(X, Y, epochs=4, verbose=0).history["loss"]
-    assert "train_step" in model._eager_steps
+    with pytest.warns(UserWarning, match=r"Looking.train_step can't be compiled.*its numbers"):
+        history = model.fit(X, Y, epochs=4, verbose=0).history["loss"]
     assert history[-1] < history[0]
 
 

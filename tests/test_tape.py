@@ -658,3 +658,17 @@ def test_vectorize_is_refused_within_a_tape() -> None:
         TypeError, match=r"vectorize\(\) calls a function of numbers, .* use ops.vectorized_map\(\)"
     ):
         keras.value_and_grad(lambda x: ops.sum(ops.vectorize(lambda a: a * a)(x)))(np.float32([1, 2]))
+
+
+def test_arrays_that_are_changed_in_place_become_recorded() -> None:
+    """`total += recorded` makes `total` the recorded sum, as with tensors of Keras; the array of NumPy stays as it was."""
+    weight = keras.Variable([2.0, 3.0])
+    zeros = total = np.zeros(2, np.float32)
+    labels = ops.ones((2,))
+    with keras.GradientTape() as tape:
+        total += weight * 2.0
+        total *= weight
+        labels -= total
+        loss = ops.sum(labels)
+    np.testing.assert_allclose(tape.gradient(loss, weight), [-8.0, -12.0])
+    np.testing.assert_array_equal(zeros, [0.0, 0.0])

@@ -56,6 +56,11 @@ def recorded_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: di
     if method == "reduce" and name in _REDUCTIONS:
         axis, keepdims = options.get("axis", 0), options.get("keepdims", False)
         return apply(_REDUCTIONS[name], (inputs[0], axis, keepdims), {})
+    out = options.get("out", ())
+    if (
+        len(out) == 1 and out[0] is inputs[0]
+    ):  # `x += y`: from now on x is the recorded sum, as with tensors of Keras
+        options = {key: value for key, value in options.items() if key != "out"}
     found = _UFUNCS.get(name, name)
     if method != "__call__" or options or not can_record(found):
         what = name if method == "__call__" else f"{name}.{method}"

@@ -15,7 +15,7 @@ from engine._tracing.lazy import before_change
 from engine._tracing.symbolic import current, open_recorder
 from engine._training.step_batches import Stretch
 from engine.layers.layer import settings
-from engine.models.compiled_steps import CompiledStep, refused
+from engine.models.compiled_steps import CompiledStep, refused, warn_of_python
 
 # Forms of arguments for which a function stays compiled, those that came last.
 _MOST_FORMS = 64
@@ -55,6 +55,9 @@ class CompiledFunction:
                     raise
                 result = self.python_function(*args, **kwargs)  # an error of the user's comes from here
                 self.refusal = error
+                warn_of_python(
+                    self.python_function.__qualname__, error, "leave out `keras.function` to ask for that"
+                )
                 return result
             # What the key knows by its `id` must not be another object later.
             self._compiled[key] = step, [leaf for leaf in tree.flatten(given) if not _is_array(leaf)]

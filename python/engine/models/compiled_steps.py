@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -446,12 +447,18 @@ class CompilableStep:
 
     def __call__(self, batch: Any) -> Any:
         """Runs the step on a batch, and returns its logs."""
-        compiled = self._model._compiled_step(self._name, batch)
-        return (
-            getattr(self._model, self._name)(batch)
-            if compiled is None
-            else compiled.run(Stretch.of_one(batch))
-        )
+        model, name = self._model, self._name
+        compiled = model._compiled_step(name, batch)
+        if compiled is not None:
+            return compiled.run(Stretch.of_one(batch))
+        logs = getattr(model, name)(batch)
+        refusal = model._eager_steps.get(name)
+        if refusal is not None:
+            model._eager_steps[name] = None  # told once
+            warn_of_python(
+                f"{type(model).__name__}.{name}", refusal, "`compile(run_eagerly=True)` asks for that"
+            )
+        return logs
 
     def for_stretches(self, batches: Iterator[Any]) -> Callable[[int], tuple[int, Any]] | None:
         """Returns what runs the next batches of arrays; None where the step must run batch by batch."""
@@ -559,3 +566,15 @@ def refused(error: Exception) -> bool:
             RuntimeError,
         ),
     )
+
+
+def warn_of_python(what: str, error: Exception, silence: str) -> None:
+    """Warns that a step runs in Python, with the reason.
+
+    Args:
+        what: the step.
+        error: what it raised when it got symbols.
+        silence: how to say that this is meant.
+    """
+    msg = f"{what} can't be compiled, so it runs in Python each time, which is slower; {silence}. The reason: {error}"
+    warnings.warn(msg, UserWarning, stacklevel=2)

@@ -328,7 +328,9 @@ class Model(Part, SaysWhatIsLeftOut):
         self._run_eagerly = False
         self._jit_compile = True
         self._compiled_steps: dict[Any, CompiledStep] = {}
-        self._eager_steps: dict[str, Exception] = {}  # why these steps can't be compiled
+        self._eager_steps: dict[
+            str, Exception | None
+        ] = {}  # why steps can't be compiled; None once that was told
 
         # Training.
         self.history: History | None = None
@@ -1984,6 +1986,10 @@ class Model(Part, SaysWhatIsLeftOut):
     def built(self) -> bool:
         """True if the weights have been created."""
         return self._program is not None
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """Does nothing. Models of Keras' guides set it; here it follows from the weights."""
 
     @property
     def weights(self) -> list[Float32]:
