@@ -67,7 +67,7 @@ double flops_beside_dense(const graph::Graph& graph, int64_t rows) {
   for (const auto& operation : graph.operations()) {
     if (const auto* map = dynamic_cast<const graph::Map*>(operation.get())) {
       flops +=
-          kFlopsPerInstruction * numbers_of(map->y.shape, rows) * static_cast<double>(map->code.instructions.size());
+          kFlopsPerInstruction * numbers_of(map->y().shape, rows) * static_cast<double>(map->code.instructions.size());
     } else if (const auto* product = dynamic_cast<const graph::Contraction*>(operation.get())) {
       double terms = 1.0;
       for (size_t i = 0; i < product->a_letters.size(); ++i) {

@@ -29,7 +29,7 @@ ENGINE_INLINE V map_value(V a, V b, V c) {
   if constexpr (op == MapOp::kTanh) return tanh(a);
   if constexpr (op == MapOp::kSigmoid) return sigmoid(a);
   if constexpr (op == MapOp::kSoftplus) return softplus(a);
-  if constexpr (op == MapOp::kErf) return erf(a);
+  if constexpr (op == MapOp::kBell) return bell(a);
   if constexpr (op == MapOp::kErfinv) return erfinv(a);
   if constexpr (op == MapOp::kFloor) return floor(a);
   if constexpr (op == MapOp::kRound) return round_to_even(a);
@@ -38,6 +38,7 @@ ENGINE_INLINE V map_value(V a, V b, V c) {
   if constexpr (op == MapOp::kMultiply) return a * b;
   if constexpr (op == MapOp::kDivide) return a / b;
   if constexpr (op == MapOp::kPower) return pow(a, b);
+  if constexpr (op == MapOp::kErf) return erf(a, b);
   if constexpr (op == MapOp::kRemainder) return remainder(a, b);
   if constexpr (op == MapOp::kMinimum) return minimum(a, b);
   if constexpr (op == MapOp::kMaximum) return maximum(a, b);

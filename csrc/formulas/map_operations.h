@@ -23,7 +23,7 @@ enum class MapOp : uint8_t {
   kTanh,
   kSigmoid,
   kSoftplus,
-  kErf,
+  kBell,  // exp(-a^2)
   kErfinv,
   kFloor,
   kRound,  // to the nearest integer, halves to the even one
@@ -33,6 +33,7 @@ enum class MapOp : uint8_t {
   kMultiply,
   kDivide,
   kPower,
+  kErf,        // of a, where b = exp(-a^2)
   kRemainder,  // a - b floor(a / b), as Python's %
   kMinimum,    // NaN if either is
   kMaximum,
@@ -45,15 +46,21 @@ enum class MapOp : uint8_t {
 };
 
 inline constexpr const char* kMapOpNames[] = {
-    "constant", "samples", "coordinate", "negate",   "abs",        "sign",    "exp",      "expm1",     "log",
-    "log1p",    "sqrt",    "sin",        "cos",      "tanh",       "sigmoid", "softplus", "erf",       "erfinv",
-    "floor",    "round",   "add",        "subtract", "multiply",   "divide",  "power",    "remainder", "minimum",
-    "maximum",  "atan2",   "equal",      "less",     "less_equal", "select"};
+    "constant", "samples", "coordinate", "negate",   "abs",      "sign",       "exp",      "expm1", "log",
+    "log1p",    "sqrt",    "sin",        "cos",      "tanh",     "sigmoid",    "softplus", "bell",  "erfinv",
+    "floor",    "round",   "add",        "subtract", "multiply", "divide",     "power",    "erf",   "remainder",
+    "minimum",  "maximum", "atan2",      "equal",    "less",     "less_equal", "select"};
 inline constexpr int kMapOps = sizeof kMapOpNames / sizeof *kMapOpNames;
 
 /// How many of a, b and c an instruction reads.
 inline constexpr int operand_count(MapOp op) {
   return op < MapOp::kNegate ? 0 : op < MapOp::kAdd ? 1 : op < MapOp::kSelect ? 2 : 3;
+}
+
+/// Whether an instruction is a function that takes many times as long as arithmetic.
+inline constexpr bool is_function(MapOp op) {
+  const bool of_one = op >= MapOp::kExp && op <= MapOp::kErfinv && op != MapOp::kSqrt;
+  return of_one || op == MapOp::kPower || op == MapOp::kErf || op == MapOp::kAtan2;
 }
 
 /// The operands are numbers of registers. The first registers hold the inputs of the map, and each instruction fills

@@ -10,7 +10,6 @@
 #include "graph/operations/function.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/loss.h"
-#include "graph/operations/map.h"
 #include "graph/operations/pooling.h"
 #include "graph/operations/variables_as_arrays.h"
 #include "graph/rewrites.h"
@@ -51,7 +50,9 @@ class Assembly {
       add_sums();
     }
     remove_unread(*graph_);
+    merge_maps(*graph_);
     fuse_maps(*graph_);
+    remove_unread(*graph_);
     graph_->mixes_samples = model_.mixes_samples();
     graph_->joins_samples = model_.joins_samples();
     graph_->multiply_adds = model_.multiply_adds();
@@ -248,6 +249,7 @@ class Assembly {
     loss.losses = output.losses;
     loss.row_mask = output.row_mask;
     loss.seed = seed;
+    loss.find_loops(*graph_);
     seeds_.push_back({values, seed});
   }
 

@@ -12,7 +12,8 @@ namespace engine::graph {
 Differentiation::Differentiation(Graph& graph)
     : graph_(graph),
       wanted_(static_cast<size_t>(graph.value_count())),
-      contributions_(static_cast<size_t>(graph.value_count())) {
+      contributions_(static_cast<size_t>(graph.value_count())),
+      of_arrays_(static_cast<size_t>(graph.value_count())) {
   find_wanted();
 }
 
@@ -20,7 +21,8 @@ Differentiation::Differentiation(Graph& graph, const std::vector<ValueId>& by)
     : graph_(graph),
       within_(true),
       wanted_(static_cast<size_t>(graph.value_count())),
-      contributions_(static_cast<size_t>(graph.value_count())) {
+      contributions_(static_cast<size_t>(graph.value_count())),
+      of_arrays_(static_cast<size_t>(graph.value_count())) {
   for (const ValueId x : by) wanted_[static_cast<size_t>(x)] = true;
   find_wanted();
 }
@@ -49,11 +51,13 @@ Shape Differentiation::shape_of_variable_or_array(ValueId id) const {
 
 ValueId Differentiation::gradient_of(ValueId y) {
   std::vector<ValueId>& parts = contributions_[static_cast<size_t>(y)];
-  if (parts.size() > 1 && graph_.value(y).kind != Value::Kind::kBatch) {
-    const Shape shape = shape_of_variable_or_array(y);
+  const bool is_batch = graph_.value(y).kind == Value::Kind::kBatch;
+  if (parts.size() > 1 && (!is_batch || of_arrays_[static_cast<size_t>(y)])) {
+    const Shape shape = is_batch ? shape_of(graph_, y) : shape_of_variable_or_array(y);
     std::vector<Array> terms;
     for (const ValueId part : parts) terms.push_back({part, shape});
-    parts.assign(1, sum(terms, shape).value);
+    const Array total = sum(terms, shape);
+    parts.assign(1, is_batch ? laid_out_like(graph_, total, y) : total.value);
   } else if (parts.size() > 1) {
     auto& sum = graph_.add<Sum>();
     sum.terms = parts;
@@ -76,7 +80,9 @@ void Differentiation::contribute(ValueId x, ValueId dx) {
 }
 
 void Differentiation::contribute(const Array& x, const Array& dx) {
-  if (wants(x.value)) contribute(x.value, laid_out_like(graph_, dx, x.value));
+  if (!wants(x.value)) return;
+  of_arrays_[static_cast<size_t>(x.value)] = true;
+  contribute(x.value, laid_out_like(graph_, dx, x.value));
 }
 
 void Differentiation::contribute_to_variable(ValueId variable, const Array& dx) {

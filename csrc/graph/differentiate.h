@@ -64,9 +64,10 @@ class Differentiation {
   std::map<ValueId, std::vector<Array>> by_variables_;  // within a model: parts of the derivative by each variable
   std::vector<bool> wanted_;                            // by value of the forward pass
   std::vector<std::vector<ValueId>> contributions_;     // by value
-  std::map<int, ValueId> gradients_;                    // by variable: its first gradient, to which others are added
-  std::vector<ValueId> unadded_;                        // further gradients by variables, of the operation visited last
-  std::vector<std::pair<ValueId, ValueId>> unread_;     // within a model: variables and gradients of that operation
+  std::vector<bool> of_arrays_;  // by value: whether functions that users wrote read it, so that maps add its parts
+  std::map<int, ValueId> gradients_;                 // by variable: its first gradient, to which others are added
+  std::vector<ValueId> unadded_;                     // further gradients by variables, of the operation visited last
+  std::vector<std::pair<ValueId, ValueId>> unread_;  // within a model: variables and gradients of that operation
 };
 
 }  // namespace engine::graph

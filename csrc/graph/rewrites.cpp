@@ -122,13 +122,13 @@ void fold_bias_into_dense(Graph& graph) {
       auto* const dense = dynamic_cast<Dense*>(producer_of(graph, uses, z.value));
       auto* const read = dynamic_cast<ReadVariable*>(producer_of(graph, uses, vector.value));
       if (!dense || !read || dense->bias != kNoValue || dense->activation != Activation::kLinear) continue;
-      const Value &before = graph.value(z.value), &after = graph.value(map->y.value);
+      const Value &before = graph.value(z.value), &after = graph.value(map->y().value);
       const bool same_layout = after.kind == Value::Kind::kBatch && before.groups == after.groups &&
-                               before.columns == after.columns && z.shape == map->y.shape;
+                               before.columns == after.columns && z.shape == map->y().shape;
       const bool is_bias = vector.shape == Shape{{before.columns, 0}} && read->trainable == dense->trainable;
       if (!same_layout || !is_bias || uses.reader_count(z.value) != 1 || graph.is_output(z.value)) continue;
       dense->bias = read->variable;
-      dense->y = map->y.value;
+      dense->y = map->y().value;
       folded[i] = true;
       break;
     }

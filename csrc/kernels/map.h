@@ -9,12 +9,17 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
+/// Arithmetic takes no longer than to count its vectors one by one.
+constexpr int kUnrolledMap = 4;
+
 template <MapOp op>
 void run_map_step(const MapStep& step, const MapRegister* registers, int64_t n) {
   constexpr int kOperands = operand_count(op);
-  const MapRegister &a = registers[step.a], &b = registers[kOperands > 1 ? step.b : step.a],
-                    &c = registers[kOperands > 2 ? step.c : step.a];
+  // In variables of the function: a vector may be stored over anything that lies in memory.
+  const MapRegister a = registers[step.a], b = registers[kOperands > 1 ? step.b : step.a],
+                    c = registers[kOperands > 2 ? step.c : step.a];
   float* const y = registers[step.y].data;
+#pragma GCC unroll kUnrolledMap
   for (int64_t j = 0; j < n; j += kWidth) {
     store(y + j, map_value<op>(load(a.data + j * a.step), load(b.data + j * b.step), load(c.data + j * c.step)));
   }
@@ -22,15 +27,16 @@ void run_map_step(const MapStep& step, const MapRegister* registers, int64_t n) 
 
 using MapLoop = void (*)(const MapStep&, const MapRegister*, int64_t);
 
+template <class Ops>
+struct MapLoops;
 template <int... ops>
-constexpr MapLoop map_loop(MapOp op, std::integer_sequence<int, ops...>) {
-  constexpr MapLoop kLoops[] = {run_map_step<static_cast<MapOp>(ops)>...};
-  return kLoops[static_cast<int>(op)];
-}
+struct MapLoops<std::integer_sequence<int, ops...>> {
+  static constexpr MapLoop kByOp[] = {run_map_step<static_cast<MapOp>(ops)>...};
+};
 
 void run_map(const MapSteps& op) {
   for (const MapStep* step = op.begin; step < op.end; ++step) {
-    map_loop(step->op, std::make_integer_sequence<int, kMapOps>{})(*step, op.registers, op.n);
+    MapLoops<std::make_integer_sequence<int, kMapOps>>::kByOp[static_cast<int>(step->op)](*step, op.registers, op.n);
   }
 }
 

@@ -250,34 +250,49 @@ void schedule_random(Scheduler& scheduler, const graph::RandomArray& op) {
 
 // ---- Losses -----------------------------------------------------------------------------------------------------
 
-void traced_loss(const graph::TracedLoss& op, const ThreadContext& thread) {
-  const LossSpec& spec = thread.loss(op.output);
-  const int64_t groups = thread.shape(op.losses).groups, rows = thread.batch_rows(op.losses);
-  const double divisor = thread.loss_divisor(op.output, groups, op.row_mask);
-  const double scale = divisor == 0.0 ? 0.0 : static_cast<double>(spec.weight) / divisor;
-  const auto weight = [&](int64_t row) { return thread.row_weight(op.output, groups, op.row_mask, row); };
-  float* const losses = thread.data(op.losses);
-  const Strided values = strided(op.values, thread);
+/// A loss for each row, of which threads share the samples.
+void traced_loss_of_rows(const graph::TracedLoss& op, const ThreadContext& thread, double scale) {
+  const int64_t groups = thread.shape(op.losses).groups;
+  Strided values = strided(op.values, thread), seed = values;
   const bool has_seed = op.seed.value != kNoValue;
-  Strided seed = values;
   if (has_seed) seed = strided(op.seed, thread);
-  if (!graph::is_single(op.values.shape)) {
-    int64_t row = 0;
-    for (Walk<2> walk({&values, &seed}, values.axes); !walk.done(); walk.next(), ++row) {
-      losses[row] = *walk.data(0);
-      if (has_seed) *walk.data(1) = static_cast<float>(scale * weight(row));
+  Range own{0, values.length[0]};
+  if (op.rows != kWhole) own = own_rows(thread, op.values, op.rows);
+  int64_t row = own.begin * values.numbers(1);
+  for (Strided* each : {&values, &seed}) each->restrict_to(0, own);
+  for (Walk<2> walk({&values, &seed}, values.axes); !walk.done(); walk.next(), ++row) {
+    thread.data(op.losses)[row] = *walk.data(0);
+    if (has_seed) {
+      *walk.data(1) = static_cast<float>(scale * thread.row_weight(op.output, groups, op.row_mask, row));
     }
-    return;
   }
-  // One number for the batch. With weights, or as the mean, it is that of each row. A sum without weights has it once.
-  const bool once = spec.reduction == Reduction::kSum && op.row_mask == kNoValue &&
-                    thread.target_view(op.output).sample_weight == nullptr;
-  double weights = 0.0;
-  for (int64_t row = 0; row < rows; ++row) {
-    losses[row] = once && row > 0 ? 0.0f : *values.data;
-    weights += once && row > 0 ? 0.0 : weight(row);
+}
+
+/// One number for the batch. With weights, or as the mean, it is that of each row. A sum without weights has it once.
+void traced_loss_of_batch(const graph::TracedLoss& op, const ThreadContext& thread, double scale) {
+  const int64_t groups = thread.shape(op.losses).groups, rows = thread.batch_rows(op.losses);
+  const bool weighs = op.row_mask != kNoValue || thread.target_view(op.output).sample_weight != nullptr;
+  const bool once = !weighs && thread.loss(op.output).reduction == Reduction::kSum;
+  const float value = *strided(op.values, thread).data;
+  double weights = once ? 1.0 : static_cast<double>(rows);
+  if (weighs) {
+    weights = 0.0;
+    for (int64_t row = 0; row < rows; ++row) weights += thread.row_weight(op.output, groups, op.row_mask, row);
   }
-  if (has_seed) *seed.data = static_cast<float>(scale * weights);
+  std::fill_n(thread.data(op.losses), rows, once ? 0.0f : value);
+  if (once && rows > 0) *thread.data(op.losses) = value;
+  if (op.seed.value != kNoValue) *strided(op.seed, thread).data = static_cast<float>(scale * weights);
+}
+
+void traced_loss(const graph::TracedLoss& op, const ThreadContext& thread) {
+  const double divisor = thread.loss_divisor(op.output, thread.shape(op.losses).groups, op.row_mask);
+  const double scale = divisor == 0.0 ? 0.0 : static_cast<double>(thread.loss(op.output).weight) / divisor;
+  return graph::is_single(op.values.shape) ? traced_loss_of_batch(op, thread, scale)
+                                           : traced_loss_of_rows(op, thread, scale);
+}
+
+Split split_traced_loss(const Scheduler&, const graph::TracedLoss& op) {
+  return op.rows == kWhole || graph::is_single(op.values.shape) ? Split::one_thread() : Split::over(op.rows);
 }
 
 void traced_penalty(const graph::TracedPenalty& op, const ThreadContext& thread) {
@@ -307,7 +322,7 @@ void add_array_sources(Implementations& all) {
   all.add<graph::ConstantArray>(schedule_constants);
   all.add<graph::ReadTarget>(schedule_target);
   all.add<graph::RandomArray>(schedule_random);
-  all.add<graph::TracedLoss>(traced_loss, by_first_thread);
+  all.add<graph::TracedLoss>(traced_loss, split_traced_loss);
   all.add<graph::TracedPenalty>(traced_penalty, by_first_thread);
   all.add<graph::TracedValues>(traced_values, by_first_thread);
 }

@@ -33,7 +33,8 @@ class MapProgram {
     int axis;   // of the coordinates
   };
 
-  explicit MapProgram(const graph::Map& op) : code_(op.code), places_(static_cast<size_t>(op.code.registers())) {
+  explicit MapProgram(const graph::Map& op)
+      : code_(op.code), results_(op.results), places_(static_cast<size_t>(op.code.registers())) {
     find_places(op);
     order_instructions();
     assign_buffers();
@@ -48,7 +49,7 @@ class MapProgram {
   const std::vector<MapStep>& once() const { return once_; }
   const std::vector<MapStep>& each() const { return each_; }
   int registers() const { return code_.registers(); }
-  int result() const { return code_.registers() - 1; }
+  const std::vector<int>& results() const { return results_; }
   int64_t lines() const { return lines_; }
   int64_t blocks() const { return blocks_; }
 
@@ -67,8 +68,8 @@ class MapProgram {
 
   void find_places(const graph::Map& op) {
     std::vector<bool> needed(places_.size());
-    needed[static_cast<size_t>(result())] = true;
-    for (int reg = result(); reg >= code_.inputs; --reg) {
+    for (const int result : results_) needed[static_cast<size_t>(result)] = true;
+    for (int reg = registers() - 1; reg >= code_.inputs; --reg) {
       if (needed[static_cast<size_t>(reg)]) for_operands(reg, [&](int of) { needed[static_cast<size_t>(of)] = true; });
     }
     for (int reg = 0; reg < registers(); ++reg) {
@@ -113,6 +114,8 @@ class MapProgram {
     for (size_t i = 0; i < each_.size(); ++i) {
       for_operands(each_[i].y, [&](int of) { last_use[static_cast<size_t>(of)] = static_cast<int>(i); });
     }
+    // A result stays where it is until the block has been computed.
+    for (const int result : results_) last_use[static_cast<size_t>(result)] = static_cast<int>(each_.size());
     for (int reg = 0; reg < registers(); ++reg) {
       int& buffer = buffers_[static_cast<size_t>(reg)];
       if (place(reg) == Place::kSingle) buffer = static_cast<int>(lines_++);
@@ -125,17 +128,19 @@ class MapProgram {
         last_use[static_cast<size_t>(of)] = -1;  // once, if it is two operands
         free.push_back(buffers_[static_cast<size_t>(of)]);
       });
-      if (free.empty()) {
+      if (free.empty() || is_result(each_[i].y)) {
         buffers_[static_cast<size_t>(each_[i].y)] = static_cast<int>(blocks_++);
       } else {
         buffers_[static_cast<size_t>(each_[i].y)] = free.back();
         free.pop_back();
       }
     }
-    ++blocks_;  // one more, where the result waits if it can't go to y at once
   }
 
+  bool is_result(int reg) const { return std::find(results_.begin(), results_.end(), reg) != results_.end(); }
+
   const graph::MapCode& code_;
+  const std::vector<int>& results_;
   std::vector<Place> places_;
   std::vector<int> buffers_;
   std::vector<Input> inputs_;
@@ -158,18 +163,27 @@ constexpr int64_t floats_of(int64_t bytes) {
   return round_up(divide_up(bytes, static_cast<int64_t>(sizeof(float))), kLane);
 }
 
+/// How an output is written in blocks of rows.
+struct OutputLoop {
+  Strided at;
+  bool direct;  // where it lies
+};
+
 /// What a thread needs to run a map; the pointers go to its scratch.
 struct MapMemory {
   MapRegister* registers;
   InputLoop* inputs;
-  Strided** arrays;  // y, then the inputs
+  OutputLoop* outputs;
+  Strided** arrays;  // the outputs, then the inputs
   float *lines, *blocks;
 
   static int64_t floats(const MapProgram& program) {
-    const auto inputs = static_cast<int64_t>(program.inputs().size());
+    const auto inputs = static_cast<int64_t>(program.inputs().size()),
+               outputs = static_cast<int64_t>(program.results().size());
     return floats_of(program.registers() * static_cast<int64_t>(sizeof(MapRegister))) +
            floats_of(inputs * static_cast<int64_t>(sizeof(InputLoop))) +
-           floats_of((inputs + 1) * static_cast<int64_t>(sizeof(Strided*))) + program.lines() * kLane +
+           floats_of(outputs * static_cast<int64_t>(sizeof(OutputLoop))) +
+           floats_of((inputs + outputs) * static_cast<int64_t>(sizeof(Strided*))) + program.lines() * kLane +
            program.blocks() * kBlock;
   }
 
@@ -185,6 +199,8 @@ struct MapMemory {
     registers = reinterpret_cast<MapRegister*>(
         take(floats_of(program.registers() * static_cast<int64_t>(sizeof(MapRegister)))));
     inputs = reinterpret_cast<InputLoop*>(take(floats_of(count * static_cast<int64_t>(sizeof(InputLoop)))));
+    const auto results = static_cast<int64_t>(program.results().size());
+    outputs = reinterpret_cast<OutputLoop*>(take(floats_of(results * static_cast<int64_t>(sizeof(OutputLoop)))));
     arrays = reinterpret_cast<Strided**>(scratch);
   }
 };
@@ -195,7 +211,7 @@ class MapStepOfGraph final : public Step {
       : Step(&operation, split), own_(operation), program_(operation) {
     for (const MapProgram::Input& input : program_.inputs()) {
       if (input.array >= 0) continue;
-      const graph::Extent& extent = own_.y.shape[static_cast<size_t>(input.axis)];
+      const graph::Extent& extent = own_.y().shape[static_cast<size_t>(input.axis)];
       const int64_t most = std::max({extent.at(1), extent.at(max_rows), int64_t{0}});
       for (auto i = static_cast<int64_t>(coordinates_.size()); i < most + kLane; ++i) {
         coordinates_.push_back(static_cast<float>(i));
@@ -225,15 +241,19 @@ class MapStepOfGraph::Run {
 
   void all() {
     find_arrays();
-    if (y_.is_empty()) return;
+    if (y().is_empty()) return;
     find_registers();
-    merge_axes(memory_.arrays, static_cast<int>(program_.inputs().size()) + 1);
+    merge_axes(memory_.arrays, count() + outputs());
     find_blocks();
     for_blocks();
   }
 
  private:
   int count() const { return static_cast<int>(program_.inputs().size()); }
+  int outputs() const { return static_cast<int>(program_.results().size()); }
+  int result(int output) const { return program_.results()[static_cast<size_t>(output)]; }
+  /// The first output; the others have its lengths.
+  const Strided& y() const { return memory_.outputs[0].at; }
   MapRegister& reg(int i) { return memory_.registers[i]; }
   float* block(int64_t i) { return memory_.blocks + i * kBlock; }
   int buffer_of(int i) const { return program_.buffers()[static_cast<size_t>(i)]; }
@@ -243,10 +263,10 @@ class MapStepOfGraph::Run {
     const Strided own = strided(array, thread_);
     Strided all;
     all.data = own.data;
-    const auto axes = static_cast<int>(array.shape.size()), missing = y_.axes - axes;
-    for (int i = 0; i < y_.axes; ++i) {
+    const auto axes = static_cast<int>(array.shape.size()), missing = y().axes - axes;
+    for (int i = 0; i < y().axes; ++i) {
       const bool repeats = i < missing || array.shape[static_cast<size_t>(i - missing)] == graph::Extent{1, 0};
-      all.append(y_.length[i], repeats ? 0 : own.stride[i - missing]);
+      all.append(y().length[i], repeats ? 0 : own.stride[i - missing]);
     }
     return all;
   }
@@ -254,31 +274,33 @@ class MapStepOfGraph::Run {
   Strided coordinates(int axis) const {
     Strided all;
     all.data = const_cast<float*>(step_.coordinates_.data());
-    for (int i = 0; i < y_.axes; ++i) all.append(y_.length[i], i == axis ? 1 : 0);
+    for (int i = 0; i < y().axes; ++i) all.append(y().length[i], i == axis ? 1 : 0);
     return all;
   }
 
   void find_arrays() {
     const graph::Map& op = step_.own_;
-    y_ = strided(op.y, thread_);
-    memory_.arrays[0] = &y_;
+    for (int i = 0; i < outputs(); ++i) {
+      memory_.outputs[i].at = strided(op.outputs[static_cast<size_t>(i)], thread_);
+      memory_.arrays[i] = &memory_.outputs[i].at;
+    }
     for (int i = 0; i < count(); ++i) {
       const MapProgram::Input& input = program_.inputs()[static_cast<size_t>(i)];
       InputLoop& loop = memory_.inputs[i];
       loop.at =
           input.array < 0 ? coordinates(input.axis) : broadcast_input(op.inputs[static_cast<size_t>(input.array)]);
-      memory_.arrays[i + 1] = &loop.at;
+      memory_.arrays[outputs() + i] = &loop.at;
     }
-    const Range rows = own_rows(thread_, op.y, op.loops[0].rows);
-    const int last = y_.last();
-    const Range columns = thread_.range('n', y_.length[last]);
-    const graph::Value& value = thread_.schedule.value(op.y.value);
+    const Range rows = own_rows(thread_, op.y(), op.loops[0].rows);
+    const int last = y().last();
+    const Range columns = thread_.range('n', y().length[last]);
+    const graph::Value& value = thread_.schedule.value(op.y().value);
     // Behind the last column of a batch there is space that may be overwritten.
-    has_padding_ = value.kind == graph::Value::Kind::kBatch && columns.end == y_.length[last];
-    ld_ = has_padding_ ? thread_.shape(op.y.value).ld : 0;
+    has_padding_ = value.kind == graph::Value::Kind::kBatch && columns.end == y().length[last];
+    ld_ = has_padding_ ? thread_.shape(op.y().value).ld : 0;
     columns_ = has_padding_ ? value.columns - columns.begin : 0;
     has_whole_rows_ = columns.begin == 0;
-    for (int i = 0; i <= count(); ++i) {
+    for (int i = 0; i < outputs() + count(); ++i) {
       memory_.arrays[i]->restrict_to(0, rows);
       if (op.by_column) memory_.arrays[i]->restrict_to(last, columns);
     }
@@ -315,30 +337,44 @@ class MapStepOfGraph::Run {
 
   /// Decides how many rows a block has, and what is read and written in place.
   void find_blocks() {
-    length_ = y_.length[y_.last()];
+    const int last = y().last();
+    length_ = y().length[last];
     // Between whole rows there is nothing but padding.
-    const bool pads = has_padding_ && length_ == columns_ && has_whole_rows_ && y_.axes > 1 &&
-                      row_distance(y_) == ld_ && is_regular(y_);
+    const bool pads = has_padding_ && length_ == columns_ && has_whole_rows_ && y().axes > 1 &&
+                      row_distance(y()) == ld_ && is_regular(y());
     row_ = pads ? ld_ : length_;
-    rows_ = y_.axes == 1 ? 1 : std::max<int64_t>(kBlock / row_, 1);
-    bool direct = lies_as_blocks(y_);
-    for (int i = 0; i < count(); ++i) direct = direct && lies_as_blocks(memory_.inputs[i].at);
+    rows_ = y().axes == 1 ? 1 : std::max<int64_t>(kBlock / row_, 1);
+    const bool direct = std::all_of(memory_.arrays, memory_.arrays + outputs() + count(),
+                                    [&](const Strided* array) { return lies_as_blocks(*array); });
     if (!direct && length_ >= kLongRow) rows_ = 1;
     may_overwrite_ = pads || (has_padding_ && rows_ == 1 && length_ == columns_);
-    writes_directly_ = rows_ == 1 ? y_.stride[y_.last()] == 1 : lies_as_blocks(y_);
+    const auto is_direct = [&](const Strided& array) {
+      return rows_ == 1 ? array.stride[last] == 1 : lies_as_blocks(array);
+    };
+    for (int i = 0; i < outputs(); ++i) {
+      memory_.outputs[i].direct = is_direct(memory_.outputs[i].at) && !overwrites_input(i);
+    }
     for (int i = 0; i < count(); ++i) {
       InputLoop& input = memory_.inputs[i];
-      const int64_t step = input.at.stride[input.at.last()];
-      input.direct = rows_ == 1 ? step == 1 : lies_as_blocks(input.at);
+      input.direct = is_direct(input.at);
       input.is_filled = false;
       input.repeats = std::all_of(input.at.stride, input.at.stride + input.at.last(), [](int64_t s) { return s == 0; });
     }
   }
 
+  /// Whether an output takes the memory of an input, and instructions behind its own may still read that.
+  bool overwrites_input(int output) const {
+    const float* const at = memory_.outputs[output].at.data;
+    const auto& each = program_.each();
+    return (each.empty() || result(output) != each.back().y) &&
+           std::any_of(memory_.inputs, memory_.inputs + count(),
+                       [&](const InputLoop& input) { return input.at.data == at; });
+  }
+
   void for_blocks() {
-    const int last = y_.last();
+    const int last = y().last();
     // A position in the rows of each array: the offsets of y and of all inputs.
-    int64_t left = y_.numbers() / length_;
+    int64_t left = y().numbers() / length_;
     std::fill_n(index_, last, 0);
     while (left > 0) {
       if (rows_ == 1) {
@@ -361,10 +397,10 @@ class MapStepOfGraph::Run {
   }
 
   void advance(int64_t rows) {
-    for (int k = y_.last(); k-- > 0 && rows > 0;) {
+    for (int k = y().last(); k-- > 0 && rows > 0;) {
       index_[k] += rows;
-      rows = index_[k] / y_.length[k];
-      index_[k] -= rows * y_.length[k];
+      rows = index_[k] / y().length[k];
+      index_[k] -= rows * y().length[k];
     }
   }
 
@@ -372,9 +408,8 @@ class MapStepOfGraph::Run {
   /// several.
   void run_block(int64_t rows, int64_t first, int64_t columns) {
     const int64_t n = rows == 1 ? columns : (rows - 1) * row_ + columns;
-    const int last = y_.last();
+    const int last = y().last();
     const bool several = rows_ > 1;
-    float* const y = row_at(y_) + first * y_.stride[last];
     for (int i = 0; i < count(); ++i) {
       InputLoop& input = memory_.inputs[i];
       MapRegister& to = reg(program_.inputs()[static_cast<size_t>(i)].reg);
@@ -393,23 +428,32 @@ class MapStepOfGraph::Run {
       }
     }
     const bool whole = n % kLane == 0 || may_overwrite_;
-    const bool directly = writes_directly_ && whole;
-    const auto& each = program_.each();
-    const int result = program_.result();
-    float* const spare = block(program_.blocks() - 1);
-    const bool computes = program_.places()[static_cast<size_t>(result)] == Place::kBlock;
-    if (computes) {
-      reg(result).data = directly ? y : spare;
-      thread_.kernels.run_map({each.data(), each.data() + each.size(), memory_.registers, n});
+    for (int i = 0; i < outputs(); ++i) {
+      const OutputLoop& output = memory_.outputs[i];
+      if (!is_computed(i)) continue;
+      reg(result(i)).data =
+          output.direct && whole ? row_at(output.at) + first * output.at.stride[last] : block(buffer_of(result(i)));
     }
-    if (!computes || !directly) store_rows(rows, first, columns);
+    const auto& each = program_.each();
+    thread_.kernels.run_map({each.data(), each.data() + each.size(), memory_.registers, n});
+    for (int i = 0; i < outputs(); ++i) {
+      if (!is_computed(i) || !memory_.outputs[i].direct || !whole) store_rows(i, rows, first, columns);
+    }
     if (several) advance(rows);
+  }
+
+  /// Whether the result of an instruction may go to the memory of an output at once: it is not one number, no input,
+  /// and no other output has the same.
+  bool is_computed(int output) const {
+    const auto& all = program_.results();
+    return program_.places()[static_cast<size_t>(result(output))] == Place::kBlock &&
+           std::find(all.begin(), all.begin() + output, result(output)) == all.begin() + output;
   }
 
   void copy_rows(const Strided& from, int64_t rows, int64_t first, int64_t columns, float* to) {
     const int64_t step = from.stride[from.last()];
     int64_t saved[kMostAxes];
-    std::copy_n(index_, y_.last(), saved);
+    std::copy_n(index_, y().last(), saved);
     for (int64_t r = 0; r < rows; ++r, to += row_, advance(1)) {
       const float* const at = row_at(from) + first * step;
       if (step == 1) {
@@ -420,18 +464,19 @@ class MapStepOfGraph::Run {
         for (int64_t j = 0; j < columns; ++j) to[j] = at[j * step];
       }
     }
-    std::copy_n(saved, y_.last(), index_);
+    std::copy_n(saved, y().last(), index_);
   }
 
-  /// The result of a block, from where it is to y
-  void store_rows(int64_t rows, int64_t first, int64_t columns) {
-    const MapRegister& from = reg(program_.result());
-    const int64_t step = y_.stride[y_.last()];
+  /// The result of a block, from where it is to an output
+  void store_rows(int output, int64_t rows, int64_t first, int64_t columns) {
+    const MapRegister& from = reg(result(output));
+    const Strided& to = memory_.outputs[output].at;
+    const int64_t step = to.stride[to.last()];
     int64_t saved[kMostAxes];
-    std::copy_n(index_, y_.last(), saved);
+    std::copy_n(index_, y().last(), saved);
     for (int64_t r = 0; r < rows; ++r, advance(1)) {
       const float* const in = from.data + r * row_ * from.step;
-      float* const out = row_at(y_) + first * step;
+      float* const out = row_at(to) + first * step;
       if (from.step == 0) {
         for (int64_t j = 0; j < columns; ++j) out[j * step] = *in;
       } else if (step == 1) {
@@ -440,20 +485,19 @@ class MapStepOfGraph::Run {
         for (int64_t j = 0; j < columns; ++j) out[j * step] = in[j];
       }
     }
-    std::copy_n(saved, y_.last(), index_);
+    std::copy_n(saved, y().last(), index_);
   }
 
   const MapStepOfGraph& step_;
   const MapProgram& program_;
   const ThreadContext& thread_;
   MapMemory memory_;
-  Strided y_;
   bool has_padding_ = false, has_whole_rows_ = false;  // whether there is padding behind the columns, and these are all
   int64_t ld_ = 0, columns_ = 0;                       // the distance of rows of y that have padding, and their columns
   int64_t length_ = 0;                                 // of the last axis
   int64_t row_ = 0, rows_ = 1;  // the distance of rows in a block of several rows; how many rows it has
-  bool may_overwrite_ = false, writes_directly_ = false;
-  int64_t index_[kMostAxes];  // of the current row
+  bool may_overwrite_ = false;  // behind the last number of a block
+  int64_t index_[kMostAxes];    // of the current row
 };
 
 void MapStepOfGraph::run(const ThreadContext& thread) const { Run(*this, thread).all(); }
@@ -463,7 +507,7 @@ Split split_map(const Scheduler& scheduler, const graph::Map& op) {
   const graph::Operand& y = op.loops[0];
   if (op.by_column) {
     for (const graph::Array& input : op.inputs) {
-      const bool is_matrix = input.shape.size() == 2 && input.shape[1] == op.y.shape[1];
+      const bool is_matrix = input.shape.size() == 2 && input.shape[1] == op.y().shape[1];
       if (is_matrix && scheduler.is_divided_by_column(input.value)) return Split::over('n');
     }
   }
@@ -471,10 +515,10 @@ Split split_map(const Scheduler& scheduler, const graph::Map& op) {
     return scheduler.is_copied(input.value) || scheduler.is_known(input.value);
   });
   const bool any_copied = std::any_of(op.inputs.begin(), op.inputs.end(), [&](const graph::Array& input) {
-    return scheduler.is_copied(input.value) && input.shape == op.y.shape;
+    return scheduler.is_copied(input.value) && input.shape == op.y().shape;
   });
   if (all_copied && any_copied) return Split::every_thread();
-  return split_array(scheduler, op, op.y, y.rows);
+  return split_array(scheduler, op, op.y(), y.rows);
 }
 
 void schedule_map(Scheduler& scheduler, const graph::Map& op) {

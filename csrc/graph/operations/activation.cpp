@@ -80,7 +80,8 @@ bool gradient_code(Activation activation, const ActivationParameters& parameters
       code.add(MapOp::kMultiply, z, code.add(MapOp::kSigmoid, z));
       break;
     case Activation::kGelu: {
-      const int erf = code.add(MapOp::kErf, code.add(MapOp::kMultiply, z, number(0.70710678118654752)));
+      const int scaled = code.add(MapOp::kMultiply, z, number(0.70710678118654752));
+      const int erf = code.add(MapOp::kErf, scaled, code.add(MapOp::kBell, scaled));
       code.add(MapOp::kMultiply, code.add(MapOp::kMultiply, z, number(0.5)), code.add(MapOp::kAdd, erf, number(1.0)));
       break;
     }

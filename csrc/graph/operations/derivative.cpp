@@ -6,6 +6,7 @@
 #include "graph/builder.h"
 #include "graph/differentiate.h"
 #include "graph/operations/map.h"
+#include "graph/rewrites.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {

@@ -43,8 +43,13 @@ std::string ReadTarget::attributes() const { return "output=" + std::to_string(o
 std::vector<Operand> RandomArray::operands() const { return {writes(y.value, rows, kWhole)}; }
 
 std::vector<Operand> TracedLoss::operands() const {
-  return {writes(losses, kWhole, kWhole), writes(seed.value, kWhole, kWhole), reads(values.value, kWhole, kWhole),
+  return {writes(losses, rows, kWhole), writes(seed.value, rows, kWhole), reads(values.value, rows, kWhole),
           reads(row_mask, kWhole, kWhole)};
+}
+
+void TracedLoss::find_loops(const Graph& graph) {
+  const bool same = seed.value == kNoValue || row_loop(graph, seed) == kSamples;
+  rows = same && row_loop(graph, values) == kSamples ? kSamples : kWhole;
 }
 
 std::vector<Operand> TracedPenalty::operands() const {

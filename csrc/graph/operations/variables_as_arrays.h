@@ -78,8 +78,11 @@ struct TracedLoss final : Operation {
   int output = 0;
   Array values;
   ValueId losses = kNoValue, row_mask = kNoValue;
-  Array seed;  // like `values`; kNoValue where nothing is trained
+  Array seed;          // like `values`; kNoValue where nothing is trained
+  Loop rows = kWhole;  // the loop over the samples, if there is a value for each row
 
+  /// Finds whether threads may share the rows.
+  void find_loops(const Graph& graph);
   const char* name() const override { return "traced_loss"; }
   std::vector<Operand> operands() const override;
 };

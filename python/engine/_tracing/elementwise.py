@@ -94,9 +94,14 @@ def is_nan(x: Term) -> Term:
     return 1.0 - x.equals(x)
 
 
+def erf(x: Term) -> Term:
+    """The error function, which shares exp(-x^2) with its derivative."""
+    return x.of("erf", x.of("bell"))
+
+
 def erfc(x: Term) -> Term:
     """1 - erf."""
-    return 1.0 - x.of("erf")
+    return 1.0 - erf(x)
 
 
 # Functions of one number, with a result of floats.
@@ -124,7 +129,7 @@ _OF_FLOATS: dict[str, Callable[[Term], Any]] = {
     "arcsinh": arcsinh,
     "arccosh": arccosh,
     "arctanh": arctanh,
-    "erf": lambda x: x.of("erf"),
+    "erf": erf,
     "erfc": erfc,
     "erfinv": lambda x: x.of("erfinv"),
     "deg2rad": lambda x: x * (math.pi / 180.0),

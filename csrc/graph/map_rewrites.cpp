@@ -1,0 +1,203 @@
+// Rewrites of maps: several become one, so that less is stored and nothing is computed twice.
+#include <algorithm>
+#include <unordered_map>
+
+#include "graph/operations/map.h"
+#include "graph/rewrites.h"
+
+namespace engine::graph {
+namespace {
+
+/// A map may become a part of another one up to this size.
+constexpr int kMostInputs = 16;
+constexpr int kMostInstructions = 96;
+
+/// The number of an input among others, behind which it is added if it is none of them.
+int place_among(std::vector<Array>& inputs, const Array& input) {
+  const auto known = std::find_if(inputs.begin(), inputs.end(), [&](const Array& other) {
+    return other.value == input.value && other.shape == input.shape;
+  });
+  const auto place = known - inputs.begin();
+  if (known == inputs.end()) inputs.push_back(input);
+  return static_cast<int>(place);
+}
+
+/// The codes of two maps as one.
+class Joined {
+ public:
+  std::vector<Array> inputs;
+  MapCode code;
+  std::vector<int> of_first, of_second;  // the registers of the code that hold those of each map
+
+  Joined() = default;
+  /// `between` is the output of the first map that the second one reads; kNoValue for none.
+  Joined(const Map& first, const Map& second, ValueId between) {
+    for (const Array& input : first.inputs) of_first.push_back(place_among(inputs, input));
+    for (const Array& input : second.inputs) {
+      of_second.push_back(input.value == between ? -1 : place_among(inputs, input));
+    }
+    code.inputs = static_cast<int>(inputs.size());
+    append(first, of_first);
+    for (int& at : of_second) at = at < 0 ? of_first[static_cast<size_t>(first.results.front())] : at;
+    append(second, of_second);
+  }
+
+  bool is_small() const {
+    return code.inputs <= kMostInputs && static_cast<int>(code.instructions.size()) <= kMostInstructions;
+  }
+
+  /// Makes `map` compute `results`, which are registers of the code.
+  void become(Map& map, const std::vector<int>& results, const Graph& graph) const {
+    const bool one = results.size() == 1 && results.front() == code.registers() - 1;
+    const Simplified simplified(code, results);
+    map.inputs = inputs;
+    map.code = one ? simplified.ending_with_result() : simplified.code();
+    map.results.clear();
+    for (const int result : results) {
+      map.results.push_back(one ? map.code.registers() - 1 : simplified.place_of(result));
+    }
+    map.find_loops(graph);
+  }
+
+ private:
+  void append(const Map& map, std::vector<int>& registers) {
+    for (MapInstruction each : map.code.instructions) {
+      for (int* const operand : {&each.a, &each.b, &each.c}) {
+        if (*operand >= 0) *operand = registers[static_cast<size_t>(*operand)];
+      }
+      code.instructions.push_back(each);
+      registers.push_back(code.registers() - 1);
+    }
+  }
+};
+
+std::vector<int> places_of(const std::vector<int>& registers, const std::vector<int>& places) {
+  std::vector<int> all;
+  for (const int each : registers) all.push_back(places[static_cast<size_t>(each)]);
+  return all;
+}
+
+const Map* producer_of(const Graph& graph, const Uses& uses, ValueId value) {
+  const int producer = uses.producer(value);
+  return producer < 0 ? nullptr : dynamic_cast<const Map*>(graph.operations()[static_cast<size_t>(producer)].get());
+}
+
+/// What has been broadcast before a map reads it, the map broadcasts itself.
+void read_before_broadcast(const Graph& graph) {
+  const Uses uses(graph);
+  for (const auto& operation : graph.operations()) {
+    auto* const map = dynamic_cast<Map*>(operation.get());
+    if (!map) continue;
+    bool changed = false;
+    for (Array& input : map->inputs) {
+      const Map* const first = producer_of(graph, uses, input.value);
+      const int same = first && first->outputs.size() == 1 ? identity_of(first->code) : -1;
+      if (same < 0 || first->y().shape != input.shape) continue;
+      input = first->inputs[static_cast<size_t>(same)];
+      changed = true;
+    }
+    if (changed) map->find_loops(graph);
+  }
+}
+
+/// Returns whether any maps have been fused.
+bool fuse_maps_once(Graph& graph) {
+  const Uses uses(graph);
+  const auto& operations = graph.operations();
+  std::vector<bool> fused(operations.size());
+  for (const auto& operation : operations) {
+    auto* const second = dynamic_cast<Map*>(operation.get());
+    if (!second) continue;
+    for (size_t place = 0; place < second->inputs.size();) {
+      const Array between = second->inputs[place];
+      const Map* const first = producer_of(graph, uses, between.value);
+      // The same shape without broadcasting, so that each element is computed once.
+      const auto reads_of_second = std::count_if(second->inputs.begin(), second->inputs.end(), [&](const Array& each) {
+        return each.value == between.value && each.shape == between.shape;
+      });
+      const bool is_alone = first && first->outputs.size() == 1 && first->y().shape == second->y().shape &&
+                            between.shape == first->y().shape && uses.reader_count(between.value) == reads_of_second &&
+                            !graph.is_output(between.value);
+      const Joined joined = is_alone ? Joined(*first, *second, between.value) : Joined();
+      if (!is_alone || !joined.is_small()) {
+        ++place;
+        continue;
+      }
+      joined.become(*second, places_of(second->results, joined.of_second), graph);
+      fused[static_cast<size_t>(uses.producer(between.value))] = true;
+      place = 0;
+    }
+  }
+  graph.erase(fused);
+  return std::find(fused.begin(), fused.end(), true) != fused.end();
+}
+
+int calculations(const MapCode& code) {
+  return static_cast<int>(std::count_if(code.instructions.begin(), code.instructions.end(),
+                                        [](const MapInstruction& each) { return operand_count(each.op) > 0; }));
+}
+
+/// By value: the number of the last operation before the current one that changes it; -1 for none.
+class LastChanges {
+ public:
+  explicit LastChanges(const Graph& graph) : last_(static_cast<size_t>(graph.value_count()), -1) {}
+  void pass(const Operation& operation, int number) {
+    for (const Operand& operand : operation.operands()) {
+      if (operand.use == Use::kUpdate && operand.value != kNoValue) last_[static_cast<size_t>(operand.value)] = number;
+    }
+  }
+  int of(ValueId value) const { return last_[static_cast<size_t>(value)]; }
+
+ private:
+  std::vector<int> last_;
+};
+
+/// Makes the outputs of `second` further outputs of `first`, if they read the same arrays and share calculations.
+bool merge(const Graph& graph, Map& first, const Map& second) {
+  if (first.y().shape != second.y().shape) return false;
+  const Joined joined(first, second, kNoValue);
+  if (joined.inputs.size() > first.inputs.size() || !joined.is_small()) return false;
+  std::vector<int> results = places_of(first.results, joined.of_first);
+  const std::vector<int> others = places_of(second.results, joined.of_second);
+  results.insert(results.end(), others.begin(), others.end());
+  const int together = calculations(Simplified(joined.code, results).code());
+  if (together == calculations(first.code) + calculations(second.code)) return false;
+  first.outputs.insert(first.outputs.end(), second.outputs.begin(), second.outputs.end());
+  joined.become(first, results, graph);
+  return true;
+}
+
+}  // namespace
+
+void fuse_maps(Graph& graph) {
+  do {
+    read_before_broadcast(graph);
+  } while (fuse_maps_once(graph));
+}
+
+void merge_maps(Graph& graph) {
+  const auto& operations = graph.operations();
+  std::vector<bool> merged(operations.size());
+  std::unordered_map<ValueId, std::vector<int>> readers;  // the maps that read a value
+  LastChanges changes(graph);
+  for (size_t i = 0; i < operations.size(); ++i) {
+    changes.pass(*operations[i], static_cast<int>(i));
+    auto* const second = dynamic_cast<Map*>(operations[i].get());
+    if (!second || second->inputs.empty()) continue;
+    int changed = -1;
+    for (const Array& input : second->inputs) changed = std::max(changed, changes.of(input.value));
+    for (const int candidate : readers[second->inputs.front().value]) {
+      auto& first = static_cast<Map&>(*operations[static_cast<size_t>(candidate)]);
+      merged[i] = candidate > changed && merge(graph, first, *second);
+      if (merged[i]) break;
+    }
+    if (merged[i]) continue;
+    for (const Array& input : second->inputs) {
+      std::vector<int>& all = readers[input.value];
+      if (all.empty() || all.back() != static_cast<int>(i)) all.push_back(static_cast<int>(i));
+    }
+  }
+  graph.erase(merged);
+}
+
+}  // namespace engine::graph
