@@ -113,6 +113,49 @@ def test_many_instructions_share_few_blocks() -> None:
     check(trace, y, want, numbers(40, 50), tolerance=1e-3)
 
 
+@pytest.mark.parametrize("shapes", BROADCAST, ids=str)
+def test_maps_of_the_same_arrays_share_what_they_compute(shapes: list[tuple[int, ...]]) -> None:
+    trace = Trace()
+    arrays = [numbers(*shape, seed=i) for i, shape in enumerate(shapes)]
+    nodes = arguments_of(trace, *arrays)
+    shape = np.broadcast_shapes(*shapes)
+    added: list[Any] = [("add", [0, 1], 0)]
+    last = len(nodes)
+    for i in range(2, len(nodes)):
+        added.append(("add", [last, i], 0))
+        last += 1
+    sine, cosine = ("sin", [last], 0), ("cos", [last], 0)
+    larger: list[Any] = [("add", [last + 1, 0], 0), ("add", [last + 2, len(nodes) - 1], 0)]
+    results = [
+        trace.code(nodes, shape, *added, sine, *larger),
+        trace.code(nodes, shape, *added, cosine),
+        trace.code(nodes, shape, *added, cosine),
+        # Computed before the first result reads the arrays once more, whose memory this one may take.
+        trace.code(nodes, shape, *added, sine),
+    ]
+    total: Array = np.zeros(shape, np.float32)
+    for array in arrays:
+        total = total + array
+    sines, cosines = np.sin(total.astype(float)), np.cos(total.astype(float))
+    wanted = [sines + arrays[0] + arrays[-1], cosines, cosines, sines]
+    for got, want in zip(results_of(trace, results, *arrays), wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=4 * U, atol=16 * U)
+
+
+def test_maps_share_nothing_across_a_change() -> None:
+    trace = Trace()
+    variable, x = trace.variable(4, 5), trace.argument(0, (4, 5))
+    before = trace.code([variable, x], (4, 5), ("add", [0, 1], 0), ("exp", [2], 0))
+    trace.add("assign", [variable, before], (4, 5))
+    after = trace.code([variable, x], (4, 5), ("add", [0, 1], 0), ("exp", [2], 0))
+    function = trace.function(before, after)
+    start = numbers(4, 5)
+    function.write_variables([start])
+    got = function.call([start])
+    np.testing.assert_allclose(got[0], np.exp(2.0 * start), rtol=1e-6)
+    np.testing.assert_allclose(got[1], np.exp(got[0].astype(float) + start), rtol=1e-6)
+
+
 REDUCED = [
     [(5,), (0,)],
     [(1,), (0,)],

@@ -298,6 +298,7 @@ class Assembly {
 
   void add_steps(const std::vector<WeightPenalty>& penalties) {
     graph_->steps_variables = !graph_->learning.empty();
+    fold_sum_into_dense(*graph_);
     fold_activation_gradient_into_dense(*graph_);
     sum_into_gradients(*graph_);
     // Where the caller computes a part and may fail, a batch changes no weight before all gradients are known.

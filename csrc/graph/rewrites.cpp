@@ -136,6 +136,27 @@ void fold_bias_into_dense(Graph& graph) {
   graph.erase(folded);
 }
 
+void fold_sum_into_dense(Graph& graph) {
+  const Uses uses(graph);
+  const auto& operations = graph.operations();
+  std::vector<bool> folded(operations.size());
+  for (size_t i = 0; i < operations.size(); ++i) {
+    auto* const sum = dynamic_cast<Sum*>(operations[i].get());
+    if (!sum || sum->terms.size() != 2 || sum->terms[0] == sum->terms[1]) continue;
+    // The term that is computed last can read the other one.
+    ValueId addend = sum->terms[0], last = sum->terms[1];
+    if (uses.producer(addend) > uses.producer(last)) std::swap(addend, last);
+    const int producer = uses.producer(last);
+    if (producer < 0 || uses.reader_count(last) != 1 || graph.is_output(last)) continue;
+    auto* const dense = dynamic_cast<DenseInputGradient*>(operations[static_cast<size_t>(producer)].get());
+    if (!dense || dense->addend != kNoValue || dense->activation != Activation::kLinear) continue;
+    dense->addend = addend;
+    dense->dx = sum->y;
+    folded[i] = true;
+  }
+  graph.erase(folded);
+}
+
 void fold_activation_gradient_into_dense(Graph& graph) {
   fold_pairs<DenseInputGradient, ElementwiseActivationGradient>(
       graph, &ElementwiseActivationGradient::dy,

@@ -14,6 +14,9 @@ void fold_activation_into_dense(Graph& graph);
 /// y = dense(x) + vector, a variable  ->  dense(x, bias)
 void fold_bias_into_dense(Graph& graph);
 
+/// dx = sum(addend, dense_input_gradient(...))  ->  dense_input_gradient(..., addend)
+void fold_sum_into_dense(Graph& graph);
+
 /// dz = activation_gradient(dense_input_gradient(...))  ->  dense_input_gradient(..., activation)
 void fold_activation_gradient_into_dense(Graph& graph);
 

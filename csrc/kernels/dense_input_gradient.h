@@ -13,9 +13,10 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// The epilogue: dx = sum * activation'(saved).
+/// The epilogue: dx = (addend + sum) * activation'(saved).
 template <class Act>
 ENGINE_INLINE void store_gradient(const DenseInputGradient& op, int64_t at, vf sum) {
+  if (op.addend) sum = load(op.addend + at) + sum;
   if constexpr (Act::kKind != Activation::kLinear) sum = Act::backward(sum, load(op.saved + at));
   store(op.dx + at, sum);
 }
@@ -123,7 +124,7 @@ ENGINE_INLINE void input_gradient_by_kernel(const DenseInputGradient& op) {
       const Range chain = chain_from(p, op.n);
       alignas(64) float transposed[kChain][kTransposedInputs];
       transpose_kernel(transposed, op, {i, op.inputs.end}, chain);
-      const bool has_epilogue = chain.end == op.n && Act::kKind != Activation::kLinear;
+      const bool has_epilogue = chain.end == op.n && (Act::kKind != Activation::kLinear || op.addend);
       sweep_rows<kTileRows>({0, op.rows}, [&](auto rows, int64_t b) {
         constexpr int kRows = decltype(rows)::value;
         const RowMajor dz{op.dz + b * op.lddz + p, op.lddz};

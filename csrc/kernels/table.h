@@ -64,7 +64,8 @@ struct DenseForward {
   RowsToPrefetch prefetch = {};                 // rows of x that follow soon
 };
 
-/// dx (rows, k) = (dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k)), for inputs in a range of k.
+/// dx (rows, k) = (addend (rows, k) + dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k)), for inputs in a
+/// range of k.
 struct DenseInputGradient {
   const float* dz;  // (rows, n), or its transpose (n, rows)
   int64_t lddz;
@@ -72,10 +73,11 @@ struct DenseInputGradient {
   int64_t k;
   const float* saved;  // the activation's output
   float* dx;
-  int64_t ldx;  // of saved and dx
+  int64_t ldx;  // of addend, saved and dx
   int64_t n, rows;
   Range inputs;
   bool dz_transposed;  // whether dz is given as its transpose; else the kernel transposes blocks of the layer's kernel
+  const float* addend = nullptr;  // in other memory than dx; null: zeros
 };
 
 /// Steps kernel (k, n) by its gradient x (rows, k)^T dz (rows, n) + 2 l2 kernel, after kernel -= learning_rate decay

@@ -341,13 +341,14 @@ class DenseInputGradientStep final : public Step {
     if (packs) return run_packed(thread, rows, units);
     const bool transposed = kernel_ == InputGradientKernel::kTransposedGradient;
     const Placement &dz = thread.shape(transposed ? scratch_ : own_.dz), &dx = thread.shape(own_.dx);
-    const float *from = thread.data(transposed ? scratch_ : own_.dz), *saved = thread.data(own_.x_saved);
+    const float *from = thread.data(transposed ? scratch_ : own_.dz), *saved = thread.data(own_.x_saved),
+                *addend = thread.data(own_.addend);
     for_blocks({0, rows}, kRowsTogether, [&](Range together) {
       const int64_t first = together.begin, at = first * dx.ld;
       thread.kernels.dense_input_gradient[index(own_.activation)](
           {from + (transposed ? first : first * dz.ld), dz.ld, thread.weights(own_.kernel).values, kernel.rows,
            saved ? saved + at : nullptr, thread.data(own_.dx) + at, dx.ld, kernel.columns, together.end - first, units,
-           transposed});
+           transposed, addend ? addend + at : nullptr});
     });
   }
 
@@ -363,9 +364,11 @@ class DenseInputGradientStep final : public Step {
     product.b = thread.weights(own_.kernel).values;
     product.b_layout = Layout::kTurnedPanels;
     multiply_part(thread.kernels, product, {0, rows}, units, thread.data(scratch_));
+    const Range columns{units.begin, round_up(units.end, kLane)};
+    if (own_.addend != kNoValue) thread.kernels.add({thread.data(own_.addend), to, to, dx.ld, {0, rows}, columns});
     if (own_.activation == Activation::kLinear) return;
     thread.kernels.activation_backward[index(own_.activation)](
-        {to, to, thread.data(own_.x_saved), dx.ld, {0, rows}, {units.begin, round_up(units.end, kLane)}});
+        {to, to, thread.data(own_.x_saved), dx.ld, {0, rows}, columns});
   }
 
   const graph::DenseInputGradient& own_;

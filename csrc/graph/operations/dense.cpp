@@ -14,9 +14,10 @@ std::string Dense::attributes() const {
 }
 
 std::string DenseInputGradient::attributes() const {
-  return activation == Activation::kLinear
-             ? ""
-             : std::string("through ") + kActivationNames[static_cast<size_t>(activation)];
+  std::string text = addend == kNoValue ? "" : "with addend";
+  if (activation == Activation::kLinear) return text;
+  if (!text.empty()) text += ' ';
+  return text + "through " + kActivationNames[static_cast<size_t>(activation)];
 }
 
 /// The gradient by the input comes first, since the one by the weights may step them.

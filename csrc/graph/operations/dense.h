@@ -21,16 +21,16 @@ struct Dense final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// dx[b,k] = activation'(x_saved[b,k]) * sum over n of dz[b,n] kernel[k,n], where `activation` is that of the operation
-/// which computed x
+/// dx[b,k] = activation'(x_saved[b,k]) * (addend[b,k] + sum over n of dz[b,n] kernel[k,n]), where `activation` is that
+/// of the operation which computed x, and `addend` the gradient by x through other layers
 struct DenseInputGradient final : Operation {
-  ValueId dz = kNoValue, kernel = kNoValue, x_saved = kNoValue, dx = kNoValue;
+  ValueId dz = kNoValue, kernel = kNoValue, addend = kNoValue, x_saved = kNoValue, dx = kNoValue;
   Activation activation = Activation::kLinear;
   bool trainable = true;
 
   const char* name() const override { return "dense_input_gradient"; }
   std::vector<Operand> operands() const override {
-    return {writes(dx, kSamples, 'k'), reads(dz, kSamples, 'n'), reads(kernel, 'k', 'n'),
+    return {writes(dx, kSamples, 'k'), reads(dz, kSamples, 'n'), reads(kernel, 'k', 'n'), reads(addend, kSamples, 'k'),
             reads(x_saved, kSamples, 'k')};
   }
   std::string attributes() const override;
