@@ -200,9 +200,18 @@ def _as_arrays(value: Any) -> Any:
     """Returns data with tables and other sequences of rows as arrays, in the structure of lists, tuples and dicts."""
     if isinstance(value, dict):
         return {name: _as_arrays(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)) and value and all(hasattr(each, "shape") for each in value):
+    if isinstance(value, (list, tuple)) and value and all(map(_holds_arrays, value)):
         return type(value)(_as_arrays(each) for each in value)
     return value if value is None else np.asarray(value)
+
+
+def _holds_arrays(value: Any) -> bool:
+    """Whether a value is an array, or a list, tuple or dict that holds arrays, at any depth, and nothing else."""
+    if isinstance(value, dict):
+        return bool(value)
+    return hasattr(value, "shape") or (
+        isinstance(value, (list, tuple)) and bool(value) and all(map(_holds_arrays, value))
+    )
 
 
 def packed(x: Any, y: Any, sample_weight: Any) -> Any:

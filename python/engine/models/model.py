@@ -964,6 +964,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """Returns targets, predictions and weights for each output that was compiled."""
         compiled = self._require_compiled()
         names = compiled.output_names
+        y, y_pred, sample_weight = map(self._structures[1].flat, (y, y_pred, sample_weight))
         if not names:
             flat = tree.flatten(y_pred)
             single = len(flat) == 1
