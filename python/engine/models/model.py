@@ -56,19 +56,18 @@ from engine._core_interface.cpp import (
 )
 from engine._data.array_conversion import (
     complaint,
-    only_array,
     real_array,
 )
 from engine._data.batch_streams import Stream, number_of_batches, yields_batches
 from engine._data.lazy_rows import LazyRows, all_for_core, part_of
 from engine._data.memory_maps import require_whole_file
-from engine._data.several_arrays import inputs_in, one_for_each, sample_shape_of
+from engine._data.several_arrays import inputs_in, sample_shape_of
 from engine._data.sources import Samples, Source, unpacked
 from engine._data.strings import keeping_strings
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._tracing.lazy import RecordedArray, before_change, recorded_inputs, traces
 from engine._tracing.symbolic import Slot, current, handlers, open_recorder, outside_of_traces
-from engine._training.checked_samples import Targeting, checked_targets, samples_of
+from engine._training.checked_samples import checked_targets, samples_of
 from engine._training.compile_arguments import Compiled, require_names_of_output
 from engine._training.diagnostic_warnings import (
     all_finite,
@@ -116,6 +115,7 @@ from engine.models.functional_config import (
 from engine.models.input_data import InputData
 from engine.models.layer_by_layer import call_by_layer, call_recorded
 from engine.models.lock import ModelLock
+from engine.models.output_data import OutputData, no_targets, weights_of_batch
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shapes
 from engine.models.recorded import Body, arguments_of, wiring_of
 from engine.models.stack import (
@@ -807,7 +807,7 @@ class Model(Part, SaysWhatIsLeftOut):
             compiled.require_reduction()
             self._forget_penalties()
             with self._restoring_loss_on_error(compiled):
-                samples = self._samples(x, y, _weights_of_batch(sample_weight, x), names=self._feature_names)
+                samples = self._samples(x, y, weights_of_batch(sample_weight, x), names=self._feature_names)
                 samples = samples.with_class_weight(self._class_weights(class_weight))
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), "none"))
@@ -851,7 +851,7 @@ class Model(Part, SaysWhatIsLeftOut):
             compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
             self._forget_penalties()
             with self._restoring_loss_on_error(compiled):
-                samples = self._samples(x, y, _weights_of_batch(sample_weight, x), names=self._feature_names)
+                samples = self._samples(x, y, weights_of_batch(sample_weight, x), names=self._feature_names)
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), None))
             run, host = program.begin("evaluate", *chunk.batches), compiled.host_for(chunk.forms)
@@ -930,7 +930,7 @@ class Model(Part, SaysWhatIsLeftOut):
         del x, training
         found, compiled = list[Any](), self._compiled
         if compiled is not None and compiled.has_loss:
-            found += compiled.computed_loss(*self._by_outputs(y, y_pred, sample_weight))
+            found += compiled.computed_loss(*self._output_data(compiled).of_batch(y, y_pred, sample_weight))
         found += self.losses
         if not found:
             msg = "No loss to compute. Provide a `loss` argument in `compile()`."
@@ -956,29 +956,10 @@ class Model(Part, SaysWhatIsLeftOut):
             sample_weight: weights of the samples.
         """
         del x
-        if self._compiled is not None:
-            self._compiled.update_metrics(*self._by_outputs(y, y_pred, sample_weight))
+        compiled = self._compiled
+        if compiled is not None:
+            compiled.update_metrics(*self._output_data(compiled).of_batch(y, y_pred, sample_weight))
         return self.get_metrics_result()
-
-    def _by_outputs(self, y: Any, y_pred: Any, sample_weight: Any) -> tuple[list[Any], list[Any], list[Any]]:
-        """Returns targets, predictions and weights for each output that was compiled."""
-        compiled = self._require_compiled()
-        names = compiled.output_names
-        y, y_pred, sample_weight = map(self._structures[1].flat, (y, y_pred, sample_weight))
-        if not names:
-            flat = tree.flatten(y_pred)
-            single = len(flat) == 1
-            target = tree.flatten(y)[0] if single and isinstance(y, (list, tuple, Mapping)) and y else y
-            return [target], [flat[0] if single else y_pred], [sample_weight]
-        targets = [None] * len(names) if y is None else self._by_output(compiled, y, "y")
-        outputs = [y_pred[name] for name in names] if isinstance(y_pred, Mapping) else list(y_pred)
-        several = isinstance(sample_weight, (list, tuple, Mapping))
-        weights = (
-            self._by_output(compiled, sample_weight, "sample_weight")
-            if several
-            else [sample_weight] * len(names)
-        )
-        return targets, outputs, weights
 
     @property
     def _train_batch(self) -> CompilableStep:
@@ -1507,52 +1488,25 @@ class Model(Part, SaysWhatIsLeftOut):
         self._know_inputs(x)
         rows, columns = self._input_data.checked(x, f"{prefix}x", shape, names)
         shapes = self._output_shapes_of(sample_shape_of(rows))
-        targets, weights = self._targets_of(compiled, y, sample_weight, len(rows), prefix)
+        given = self._output_data(compiled)
+        targets, weights = given.targets_and_weights(
+            y, sample_weight, len(rows), prefix, self._entry_of_output
+        )
         for number, each in enumerate(targets):
             unread = each is None and not compiled.given[number] and not compiled.has_metrics(number)
             if unread:
-                targets[number] = _no_targets(len(rows), self._targeting(compiled, number, shapes))
+                targets[number] = no_targets(len(rows), given.targeting(number, shapes))
         if not compiled.settled:
             self._resolve_loss(compiled, targets, shapes)
         compiled.require_readable(shapes)
         outputs = [
-            checked_targets(rows, each, self._targeting(compiled, number, shapes), weight, prefix)
+            checked_targets(rows, each, given.targeting(number, shapes), weight, prefix)
             for number, (each, weight) in enumerate(zip(targets, weights, strict=True))
         ]
         for number, output in enumerate(outputs):
             if output.form.kept is not None:
                 compiled.require_own_metrics(output.form.shape, number)
         return samples_of(rows, outputs, prefix, columns)
-
-    def _targeting(self, compiled: Compiled, output: int, shapes: Sequence[Shape]) -> Targeting:
-        """What the targets of output number `output` have to suit, if the outputs have these `shapes`."""
-        name = compiled.output_names[output] if compiled.output_names else None
-        return Targeting(compiled.losses[output], shapes[output], name)
-
-    def _targets_of(
-        self, compiled: Compiled, y: object, sample_weight: object, count: int, prefix: str
-    ) -> tuple[list[Any], list[Any]]:
-        """Returns the targets and the weights of each output, as given.
-
-        Args:
-            compiled: what the model was compiled with.
-            y: as given.
-            sample_weight: as given.
-            count: the number of samples.
-            prefix: of the names in messages.
-        """
-        names = compiled.output_names
-        y, sample_weight = self._structures[1].flat(y), self._structures[1].flat(sample_weight)
-        if not names:
-            y, sample_weight = (
-                self._entry_of_output(value) if isinstance(value, Mapping) else value
-                for value in (y, sample_weight)
-            )
-            return [_of_samples(y, count)], [_of_samples(sample_weight, count)]
-        targets = [None] * len(names) if y is None else self._by_output(compiled, y, f"{prefix}y")
-        if sample_weight is None or not isinstance(sample_weight, (list, tuple, Mapping)):
-            return targets, [sample_weight] * len(names)
-        return targets, self._by_output(compiled, sample_weight, f"{prefix}sample_weight")
 
     def _entry_of_output(self, values: Mapping[Any, Any]) -> Any:
         """Returns the entry of the one output; `values` itself if the output has no name or there is no such entry."""
@@ -1572,24 +1526,14 @@ class Model(Part, SaysWhatIsLeftOut):
             raise ValueError(msg)
         return [class_weight.get(name) for name in names]
 
-    def _by_output(self, compiled: Compiled, value: Any, argument: str) -> list[Any]:
-        """Returns the entries of a list or dict, one for each output; those without a loss and metrics may be missing."""
-        names = compiled.output_names
-        needed = [
-            number for number in range(len(names)) if compiled.given[number] or compiled.has_metrics(number)
-        ]
-        if isinstance(value, Mapping):
-            value = {**{name: None for number, name in enumerate(names) if number not in needed}, **value}
-        elif isinstance(value, (list, tuple)) and len(value) == len(needed) < len(names):
-            given = dict(zip(needed, value, strict=True))
-            value = [given.get(number) for number in range(len(names))]
-        with self._structures[1].explained(names):
-            return one_for_each(value, names, argument, "output")
-
     @property
     def _input_data(self) -> InputData:
         """Says what data the inputs take."""
         return InputData(self._starts, self._structures[0], self._tokens, self._takes_strings)
+
+    def _output_data(self, compiled: Compiled) -> OutputData:
+        """Says what data the outputs take."""
+        return OutputData(compiled, self._structures[1])
 
     @property
     def _names_of_outputs(self) -> list[str]:
@@ -1612,7 +1556,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def _resolve_loss(self, compiled: Compiled, targets: Sequence[Any], shapes: Sequence[Shape]) -> None:
         """Lets the first targets decide which losses are meant."""
         indices = []
-        targetings = [self._targeting(compiled, number, shapes) for number in range(len(shapes))]
+        targetings = [self._output_data(compiled).targeting(number, shapes) for number in range(len(shapes))]
         for given, targeting in zip(targets, targetings, strict=True):
             if targeting.loss._wants_indices is not None:
                 indices.append(targeting.loss._wants_indices)
@@ -2966,34 +2910,6 @@ def _tensors_in(value: Any, name: str) -> list[KerasTensor]:
         msg = f"`inputs` must be different, got {value!r}"
         raise ValueError(msg)
     return found
-
-
-def _no_targets(count: int, targeting: Targeting) -> np.ndarray[Any, Any]:
-    """Targets of `count` samples for a model without loss and metrics, which nothing reads."""
-    indices = bool(targeting.loss._wants_indices)
-    shape = targeting.rows if indices else targeting.output_shape
-    return np.zeros((count, *shape), np.int32 if indices else np.float32)
-
-
-def _of_samples(value: Any, count: int) -> Any:
-    """Returns the targets or weights of `count` samples, also from a list of one array.
-
-    For one sample, a list of a longer array is that sample's row.
-    """
-    if value is None or isinstance(value, np.ndarray):
-        return value
-    one = only_array(value, 1)
-    return value if count == 1 and one is not value and len(one) != 1 else one
-
-
-def _weights_of_batch(value: Any, x: Any) -> Any:
-    """Returns the weights of one batch `x` as `fit` takes them, (n,), from weights (1, n) or from one number for all."""
-    shape = np.shape(value) if isinstance(value, (int, float, np.ndarray, np.generic)) else None
-    if shape is None or not isinstance(x, np.ndarray):
-        return value
-    if not shape:
-        return np.full(len(x), value)
-    return np.reshape(value, len(x)) if shape == (1, len(x)) else value
 
 
 def _wants_dict(return_dict: object) -> bool:
