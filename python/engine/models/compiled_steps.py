@@ -25,6 +25,7 @@ from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
 from engine._tracing.symbolic import NeedsValuesError, mapped, needs_values, open_recorder
 from engine._tracing.trace import Input, OfWeight, Origin, TracedArray
 from engine._training.step_batches import ArrayPass, Stretch
+from engine.layers.layer import settings
 from engine.metrics import Mean
 from engine.metrics.metric import in_core
 from engine.models.functions import FunctionLowering, Request
@@ -36,6 +37,9 @@ _PENALTY = re.compile(r"_(l1|l2|orthogonal|orthogonal_columns|host_penalty)$")
 _SEEDS_APART = 0x9E3779B97F4A7C15
 # The most numbers that the functions of a step return for a stretch.
 _MOST_NUMBERS = 1 << 22
+
+# The number of compiled steps that a model keeps, one for each form of batches.
+_MOST_STEPS = 16
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -448,7 +452,7 @@ class CompilableStep:
     def __call__(self, batch: Any) -> Any:
         """Runs the step on a batch, and returns its logs."""
         model, name = self._model, self._name
-        compiled = model._compiled_step(name, batch)
+        compiled = self._compiled_for(batch)
         if compiled is not None:
             return compiled.run(Stretch.of_one(batch))
         logs = getattr(model, name)(batch)
@@ -463,7 +467,7 @@ class CompilableStep:
     def for_stretches(self, batches: Iterator[Any]) -> Callable[[int], tuple[int, Any]] | None:
         """Returns what runs the next batches of arrays; None where the step must run batch by batch."""
         example = batches.example() if isinstance(batches, ArrayPass) else None
-        compiled = None if example is None else self._model._compiled_step(self._name, example)
+        compiled = None if example is None else self._compiled_for(example)
         if compiled is None:
             return None
 
@@ -472,6 +476,31 @@ class CompilableStep:
             return stretch.batches, compiled.run(stretch)
 
         return run
+
+    def _compiled_for(self, batch: Any) -> CompiledStep | None:
+        """Returns a step compiled for batches like `batch`; what it does with symbols is recorded once for each form.
+
+        None with `run_eagerly`, or if the step looks at numbers: then it runs as it is written.
+        """
+        model, name = self._model, self._name
+        if model._run_eagerly or name in model._eager_steps or open_recorder.get() is not None:
+            return None
+        flat = tree.flatten(batch)
+        form = tuple(getattr(each, "shape", None) for each in flat)
+        key = (name, form, tuple(str(getattr(each, "dtype", "")) for each in flat), settings.version)
+        compiled: CompiledStep | None = model._compiled_steps.get(key)
+        if compiled is None:
+            try:
+                compiled = CompiledStep(getattr(model, name), batch)
+            except Exception as error:
+                if not refused(error):
+                    raise
+                model._eager_steps[name] = error
+                return None
+            while len(model._compiled_steps) >= _MOST_STEPS:
+                del model._compiled_steps[next(iter(model._compiled_steps))]
+            model._compiled_steps[(name, *key[1:3], settings.version)] = compiled
+        return compiled
 
 
 class _FromBatch(NamedTuple):

@@ -102,7 +102,7 @@ from engine.layers.values import ValueLayer
 from engine.losses.traced import TracedLoss
 from engine.metrics import Metric
 from engine.metrics.metric import metrics_of
-from engine.models.compiled_steps import CompilableStep, CompiledStep, refused
+from engine.models.compiled_steps import CompilableStep, CompiledStep
 from engine.models.functional_config import (
     arguments_by_name,
     config_of_graph,
@@ -116,7 +116,7 @@ from engine.models.input_data import InputData
 from engine.models.layer_by_layer import call_by_layer, call_recorded
 from engine.models.lock import ModelLock
 from engine.models.output_data import OutputData, no_targets, weights_of_batch
-from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_shapes
+from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_inputs
 from engine.models.recorded import Body, arguments_of, wiring_of
 from engine.models.stack import (
     Lowered,
@@ -142,8 +142,10 @@ from engine.models.wiring import (
     owner_of,
     paths_of,
     paths_to_outputs,
+    require_no_input_layer,
     shapes_along,
     structure_of,
+    tensors_in,
     traced,
 )
 from engine.optimizers import Optimizer
@@ -161,10 +163,6 @@ _READ_BY_CORE = frozenset(map(np.dtype, (np.float32, np.float64, np.uint8)))
 _COMPILE_ARGUMENTS = (
     "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution", "jit_compile",
 )  # fmt: skip
-
-
-# The number of compiled steps that a model keeps, one for each form of batches.
-_MOST_STEPS = 16
 
 
 class Model(Part, SaysWhatIsLeftOut):
@@ -229,7 +227,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._begin_with_call(name)
             self._trainable = flag(trainable, "trainable")
             return
-        first, last = (_tensors_in(value, name) for name, value in (("inputs", inputs), ("outputs", outputs)))
+        first, last = (tensors_in(value, name) for name, value in (("inputs", inputs), ("outputs", outputs)))
         trace = traced(first, last)
         modes, arguments = [call.mode for call in trace.calls], [call.given for call in trace.calls]
         self._begin(name, modes, arguments)
@@ -237,7 +235,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._calls = trace.calls
         self._structures = nested_structure_of(inputs), nested_structure_of(outputs)
         layers: list[Part] = [each.layer if isinstance(each, Call) else each for each in trace.order]
-        _require_no_input_layer(call.layer for call in trace.calls)
+        require_no_input_layer(call.layer for call in trace.calls)
         require_names(layers if len(trace.starts) > 1 else layers[1:])
         self._listing = [*dict.fromkeys(layers)]
         self._set_parts(trace.starts, [call.layer for call in trace.calls], None, trace.wiring)
@@ -970,30 +968,6 @@ class Model(Part, SaysWhatIsLeftOut):
     def _test_batch(self) -> CompilableStep:
         """`test_step`, compiled if that is possible."""
         return CompilableStep(self, "test_step")
-
-    def _compiled_step(self, name: str, batch: Any) -> CompiledStep | None:
-        """Returns a step compiled for batches like `batch`; what it does with symbols is recorded once for each form.
-
-        None with `run_eagerly`, or if the step looks at numbers: then it runs as it is written.
-        """
-        if self._run_eagerly or name in self._eager_steps or open_recorder.get() is not None:
-            return None
-        flat = tree.flatten(batch)
-        form = tuple(getattr(each, "shape", None) for each in flat)
-        key = (name, form, tuple(str(getattr(each, "dtype", "")) for each in flat), settings.version)
-        compiled = self._compiled_steps.get(key)
-        if compiled is None:
-            try:
-                compiled = CompiledStep(getattr(self, name), batch)
-            except Exception as error:
-                if not refused(error):
-                    raise
-                self._eager_steps[name] = error
-                return None
-            while len(self._compiled_steps) >= _MOST_STEPS:
-                del self._compiled_steps[next(iter(self._compiled_steps))]
-            self._compiled_steps[(name, *key[1:3], settings.version)] = compiled
-        return compiled
 
     @property
     def _current_recovery(self) -> Recovery:
@@ -2130,7 +2104,7 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock:
             self._require_built("export()")
             inside = cast(Inside, _inside_of(self))
-            known = _known_inputs(self._starts, *inside[:2])
+            known = known_inputs(self._starts, *inside[:2])
             network = network_of(inside, _inside_of, known, whole=is_written_whole)
             graph = graph_of(
                 self.name,
@@ -2539,7 +2513,7 @@ class Model(Part, SaysWhatIsLeftOut):
                     if isinstance(part, Model):
                         part._build_for_inputs(read)
             inside: Inside = stack, wiring, self._modes, self._arguments
-            network = network_of(inside, _inside_of, _known_inputs(starts, stack, wiring))
+            network = network_of(inside, _inside_of, known_inputs(starts, stack, wiring))
             with JOINING, outside_of_traces():
                 self._build_program(list(starts), [*stack], wiring, network, compiled)
 
@@ -2609,7 +2583,7 @@ class Model(Part, SaysWhatIsLeftOut):
         if starts and stack:
             inputs = [start.sample_shape for start in starts]
             output_shapes = shapes_along(inputs, stack, wiring).outputs
-            known, dtypes = _known_inputs(starts, stack, wiring), [start.dtype for start in starts]
+            known, dtypes = known_inputs(starts, stack, wiring), [start.dtype for start in starts]
             shapes = self._shapes_of_leaves(network, starts, known)
             found = lowered(network, known, self._trainable, dtypes=dtypes)
             operations = found.operations
@@ -2704,7 +2678,7 @@ class Model(Part, SaysWhatIsLeftOut):
         program, starts, network = self._program, self._starts, self._network_with(self, self._layers)
         if program and starts:
             known, dtypes = (
-                _known_inputs(starts, self._layers, self._wiring),
+                known_inputs(starts, self._layers, self._wiring),
                 [start.dtype for start in starts],
             )
             shapes = self._shapes_of_leaves(network, starts, known)
@@ -2769,7 +2743,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return _inside_of(part)
 
         inside = cast(Inside, within(self))
-        return network_of(inside, within, _known_inputs(self._starts, *inside[:2]))
+        return network_of(inside, within, known_inputs(self._starts, *inside[:2]))
 
     def _shapes_of_leaves(
         self, network: Network, starts: Sequence[InputLayer] = (), known: Sequence[Shape] = ()
@@ -2784,7 +2758,7 @@ class Model(Part, SaysWhatIsLeftOut):
         starts = starts or self._starts
         inputs = [start.sample_shape for start in starts]
         if any(isinstance(leaf, NodeLeaf) for leaf in network.leaves):
-            inputs = list(known or _known_inputs(starts, self._layers, self._wiring))
+            inputs = list(known or known_inputs(starts, self._layers, self._wiring))
         return shapes_along(inputs, network.leaves, network.wiring)
 
     def _require_fitting(self, network: Network) -> None:
@@ -2854,14 +2828,6 @@ def _count(x: Any) -> float:
     return float(np.shape(next(each for each in tree.flatten(x) if each is not None))[0])
 
 
-def _known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: Wiring) -> list[Shape]:
-    """Returns the shapes of the inputs with a number in place of each None, as the first program is built for."""
-    inputs = [start.sample_shape for start in starts]
-    if not stack:
-        return inputs
-    return known_shapes(inputs, lambda shapes: shapes_along(shapes, stack, wiring).values)
-
-
 def _is_shape(value: Any) -> bool:
     """Whether a value is one shape, and not a list, tuple or dict of shapes."""
     return isinstance(value, (list, tuple)) and not any(
@@ -2883,33 +2849,6 @@ def _is_nested_shape(shape: Any) -> bool:
 def _reads_strings(leaves: Sequence[Layer]) -> bool:
     """Whether a chain of layers without an input layer begins with one that reads strings alone."""
     return bool(leaves) and isinstance(leaves[0], ValueLayer) and leaves[0]._reads == "strings"
-
-
-def _require_no_input_layer(parts: Iterable[Part]) -> None:
-    """Raises ValueError if one of the layers that are called is an input layer."""
-    for part in parts:
-        if isinstance(part, InputLayer):
-            msg = f"the input layer {part.name!r} can't be called on outputs: call the next layer on them"
-            raise ValueError(msg)
-
-
-def _tensors_in(value: Any, name: str) -> list[KerasTensor]:
-    """Returns the symbolic tensors in an argument of Model.
-
-    Raises:
-        TypeError: if it isn't made of symbolic tensors.
-    """
-    found = symbols_of(tree.flatten(value) if isinstance(value, (list, tuple, Mapping)) else value)
-    if found is None:
-        msg = (
-            f"`{name}` must be what Input() or a layer called on it has returned, or a list, tuple or dict of these; got "
-            f"{value!r}"
-        )
-        raise TypeError(msg)
-    if name == "inputs" and len(set(found)) < len(found):
-        msg = f"`inputs` must be different, got {value!r}"
-        raise ValueError(msg)
-    return found
 
 
 def _wants_dict(return_dict: object) -> bool:

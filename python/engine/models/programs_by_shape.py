@@ -10,7 +10,10 @@ from engine._base.checks import Shape, filled
 from engine._core_interface.cpp import Program, build
 from engine._data.several_arrays import inputs_in
 from engine._training.compile_arguments import Compiled
+from engine.layers import InputLayer
+from engine.layers.layer import Part
 from engine.models.stack import Lowered
+from engine.models.wiring import Wiring, shapes_along
 
 # The program that holds the weights is built for a known length: the first of these that all layers can take. Custom
 # layers may need several timesteps, and Reshape a length that it can divide.
@@ -88,3 +91,11 @@ class ProgramsByShape:
                 del self._programs[oldest]
                 self._compiled_with.pop(oldest, None)
             return program
+
+
+def known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: Wiring) -> list[Shape]:
+    """Returns the shapes of the inputs with a number in place of each None, as the first program is built for."""
+    inputs = [start.sample_shape for start in starts]
+    if not stack:
+        return inputs
+    return known_shapes(inputs, lambda shapes: shapes_along(shapes, stack, wiring).values)

@@ -20,7 +20,7 @@ from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import MaskLeaf, NodeLeaf, PenaltyLeaf, WeightsLeaf
-from engine.layers.symbols import Call, CallArguments, KerasTensor
+from engine.layers.symbols import Call, CallArguments, KerasTensor, symbols_of
 
 
 class Wiring(NamedTuple):
@@ -407,6 +407,33 @@ class Trace(NamedTuple):
     order: list[Any]
     """The same calls and the input layers, in the order in which Keras lists the layers."""
     wiring: Wiring
+
+
+def tensors_in(value: Any, name: str) -> list[KerasTensor]:
+    """Returns the symbolic tensors in an argument of Model.
+
+    Raises:
+        TypeError: if it isn't made of symbolic tensors.
+    """
+    found = symbols_of(tree.flatten(value) if isinstance(value, (list, tuple, Mapping)) else value)
+    if found is None:
+        msg = (
+            f"`{name}` must be what Input() or a layer called on it has returned, or a list, tuple or dict of these; got "
+            f"{value!r}"
+        )
+        raise TypeError(msg)
+    if name == "inputs" and len(set(found)) < len(found):
+        msg = f"`inputs` must be different, got {value!r}"
+        raise ValueError(msg)
+    return found
+
+
+def require_no_input_layer(parts: Iterable[Part]) -> None:
+    """Raises ValueError if one of the layers that are called is an input layer."""
+    for part in parts:
+        if isinstance(part, InputLayer):
+            msg = f"the input layer {part.name!r} can't be called on outputs: call the next layer on them"
+            raise ValueError(msg)
 
 
 def traced(inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]) -> Trace:
