@@ -25,7 +25,7 @@ Lowering = Callable[[Shape], Lowered]
 """Returns what the core computes for samples of a shape without None."""
 
 
-def known_shapes(
+def _known_shapes(
     declared: Sequence[Shape], shapes_for: Callable[[Sequence[Shape]], Sequence[Shape]]
 ) -> list[Shape]:
     """Returns shapes with a number in place of each None in `declared`, the same everywhere.
@@ -98,4 +98,4 @@ def known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: Wi
     inputs = [start.sample_shape for start in starts]
     if not stack:
         return inputs
-    return known_shapes(inputs, lambda shapes: shapes_along(shapes, stack, wiring).values)
+    return _known_shapes(inputs, lambda shapes: shapes_along(shapes, stack, wiring).values)
