@@ -1,4 +1,14 @@
-"""`Model`, the base class of all models and the functional form, a graph of layers from inputs to outputs."""
+"""`Model`, the base class of all models and the functional form, a graph of layers from inputs to outputs.
+
+Here are the methods that users call, and what builds the program of a model when its layers change. Beside it are
+
+- `input_data` and `output_data`: what users give for inputs and outputs;
+- `wiring` and `stack`: how layers are connected, and what the core computes for them;
+- `symbolic_calls`, `functional_config` and `cloning`: models made of symbols, configs and other models;
+- `recorded`: models with a `call` of their own; `layer_by_layer`: calls that the program can't compute;
+- `summary`: what `summary` prints;
+- `compiled_steps`: training steps of users, which the core runs; `_training/own_steps` runs their epochs.
+"""
 
 from __future__ import annotations
 
@@ -1216,6 +1226,8 @@ class Model(Part, SaysWhatIsLeftOut):
             outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs > 0.5).astype(np.int32)  # noqa: PLR2004 # Keras 2's threshold
         )
         return classes
+
+    # Calls.
 
     @keeping_strings
     def __call__(self, x: Any, training: bool | None = None) -> Any:
