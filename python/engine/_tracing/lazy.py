@@ -39,48 +39,15 @@ _BRANCHES = frozenset(
 
 # Functions of `engine.ops` that can't be recorded, though they have derivatives. Those of others, such as `searchsorted`, are 0.
 _WITHOUT_RULE = frozenset(
-    [
-        "cdist",
-        "cholesky",
-        "cholesky_inverse",
-        "corrcoef",
-        "correlate",
-        "det",
-        "dot_product_attention",
-        "eig",
-        "eigh",
-        "extract_sequences",
-        "fft",
-        "fft2",
-        "i0",
-        "ifft2",
-        "inv",
-        "irfft",
-        "istft",
-        "ldexp",
-        "logdet",
-        "lstsq",
-        "lu_factor",
-        "nanmedian",
-        "nanpercentile",
-        "nanquantile",
-        "pinv",
-        "polar",
-        "qr",
-        "rearrange",
-        "rfft",
-        "scatter",
-        "scatter_update",
-        "slice_update",
-        "slogdet",
-        "solve",
-        "solve_triangular",
-        "sparsemax",
-        "stft",
-        "svd",
-        "vander",
-    ]
-)
+    {
+        "cdist", "cholesky", "cholesky_inverse", "corrcoef", "correlate", "det", "diagflat",
+        "dot_product_attention", "eig", "eigh", "extract_sequences", "fft", "fft2", "geomspace", "i0", "ifft2",
+        "inv", "irfft", "istft", "ldexp", "logdet", "logspace", "lstsq", "lu_factor", "nanmedian",
+        "nanpercentile", "nanquantile", "pinv", "polar", "qr", "rearrange", "rfft", "scatter", "scatter_update",
+        "segment_prod", "slice_update", "slogdet", "solve", "solve_triangular", "sparsemax", "stft", "svd",
+        "vander", "view", "view_as_complex", "view_as_real",
+    }
+)  # fmt: skip
 
 # Fills in the numbers of the arrays of a trace that wait for them; `models.functions` sets it.
 evaluator: list[Callable[[LazyTrace], None]] = []
@@ -456,8 +423,12 @@ class RecordedArray(TracedArray):
                 return function_of_arrays(operation)(*args, **kwargs)
             trace = trace_for((args, kwargs))
         if trace is None or not can_record(operation):
-            if trace is not None and trace.may_differentiate and operation in _WITHOUT_RULE:
-                raise _no_rule(operation)
+            if (
+                trace is not None
+                and trace.may_differentiate
+                and operation.rpartition(".")[2] in _WITHOUT_RULE
+            ):
+                raise _no_rule(operation.rpartition(".")[2])
             return function_of_arrays(operation)(*numbers_of(args), **numbers_of(kwargs))
 
         def own(value: Any) -> Any:
