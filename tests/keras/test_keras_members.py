@@ -60,7 +60,7 @@ def test_what_a_layer_of_ones_own_inherits(api: Any) -> None:
     assert layer.get_build_config() == {"input_shape": (None, 3)} or api is keras
     assert layer.count_params() == 3
     assert layer.factor.name == "factor"
-    assert layer.factor.path.endswith("scale/factor")
+    assert layer.factor.path.endswith(f"{layer.name}/factor")
     assert layer.factor.trainable
     assert layer.factor.regularizer is None
 
