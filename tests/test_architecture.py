@@ -28,7 +28,6 @@ LAYERS = [
     {"_data", "_printing", "_tracing"},
     {"activations", "callbacks", "constraints", "initializers", "layers", "losses", "metrics", "optimizers"}
     | {
-        "backend",
         "config",
         "datasets",
         "dtype_policies",
@@ -43,6 +42,7 @@ LAYERS = [
     {"saving"},
     {"_training", "export"},
     {"models", "_gradients"},
+    {"backend"},
     {"sklearn"},
     {"wrappers"},
     {"__init__"},

@@ -28,6 +28,7 @@ _DEVICES = "devices and distribution are left out: the engine computes on the CP
 _PIXELS = "reading and drawing images is left out: use Pillow or matplotlib"
 _FILES = "readers of folders are left out: any generator, iterable or utils.PyDataset of batches will do"
 _GRADIENTS = "there are no gradients in Python: the core computes them, and steps the weights. Use fit() or train_on_batch()"
+_TAPES = "functions are derived by GradientTape and value_and_grad"
 _OWN_STEPS = (
     "steps of one's own are left out: the core runs whole epochs. Use fit(), train_on_batch() or test_on_batch(), a "
     "loss or a layer of your own, or a callback"
@@ -96,6 +97,14 @@ NAMES: Mapping[str, _Reasons] = {
     "optimizers": {
         "nothing is computed in less than float32 here, so that no loss needs a scale": "LossScaleOptimizer",
         "a model has one optimizer here": "MultiOptimizer OptimizerMap",
+    },
+    "backend": {
+        _CONVOLUTIONS: "conv1d conv2d conv3d conv2d_transpose depthwise_conv2d separable_conv2d pool2d pool3d",
+        _RECURRENT: "rnn",
+        _TAPES: "gradients",
+        "there are no placeholders: use Input()": "placeholder",
+        "there is no session, as there is no TensorFlow below": "get_session set_session tf",
+        "alignments of sequences are left out: networks here are dense": "ctc_batch_cost ctc_decode ctc_label_dense_to_sparse",
     },
     "callbacks": {
         "checkpoints of Orbax are JAX's: use ModelCheckpoint or BackupAndRestore": "OrbaxCheckpoint"

@@ -110,7 +110,8 @@ def warn_of_unread_inputs(name: str, inputs: Sequence[str], reads: Iterable[Sequ
 
 def _adds_loss(leaf: Layer) -> bool:
     penalised = any(weight.regularizer for weight in leaf._trainable_specs)
-    return leaf._is_custom or leaf.activity_regularizer is not None or penalised
+    added = leaf.name == "add_loss"  # what custom layers and models have recorded
+    return leaf._is_custom or added or leaf.activity_regularizer is not None or penalised
 
 
 def _takes_for_probabilities(loss: Loss, activation: str | None) -> tuple[str, str] | None:

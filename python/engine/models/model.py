@@ -112,6 +112,7 @@ from engine.layers.values import ValueLayer
 from engine.losses.traced import TracedLoss
 from engine.metrics import Metric
 from engine.metrics.metric import metrics_of
+from engine.models.added_losses import ends_of
 from engine.models.compiled_steps import CompilableStep, CompiledStep
 from engine.models.functional_config import (
     arguments_by_name,
@@ -238,18 +239,24 @@ class Model(Part, SaysWhatIsLeftOut):
             self._trainable = flag(trainable, "trainable")
             return
         first, last = (tensors_in(value, name) for name, value in (("inputs", inputs), ("outputs", outputs)))
-        trace = traced(first, last)
-        modes, arguments = [call.mode for call in trace.calls], [call.given for call in trace.calls]
-        self._begin(name, modes, arguments)
+        self._begin(name)
         self._trainable = trainable
-        self._calls = trace.calls
         self._structures = nested_structure_of(inputs), nested_structure_of(outputs)
+        self._trace_symbols(first, last)
+        self._trainable = flag(trainable, "trainable")
+
+    def _trace_symbols(self, inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]) -> None:
+        """Makes the calls that lead from `inputs` to `outputs`, and to what adds to the loss, those of the model."""
+        trace = traced(inputs, [*outputs, *self._added_losses])
         layers: list[Part] = [each.layer if isinstance(each, Call) else each for each in trace.order]
         require_no_input_layer(call.layer for call in trace.calls)
         require_names(layers if len(trace.starts) > 1 else layers[1:])
+        self._modes = [call.mode for call in trace.calls]
+        self._arguments = [call.given for call in trace.calls]
+        self._calls = trace.calls
         self._listing = [*dict.fromkeys(layers)]
-        self._set_parts(trace.starts, [call.layer for call in trace.calls], None, trace.wiring)
-        self._trainable = flag(trainable, "trainable")
+        wiring = trace.wiring._replace(outputs=trace.wiring.outputs[: len(outputs)])
+        self._set_parts(trace.starts, [call.layer for call in trace.calls], self._compiled, wiring)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -308,7 +315,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._structures = Structure(None), Structure(None)
         self._calls = []
         self._network = Network([], self._wiring)
-        self._modes, self._arguments = modes, arguments
+        self._modes, self._arguments = list(modes), list(arguments)
         self._operations: list[Operation] = []
         self._program: Program | None = None
         self._by_shape: ProgramsByShape | None = None  # if an axis of the samples has no fixed length
@@ -322,6 +329,7 @@ class Model(Part, SaysWhatIsLeftOut):
         ] = []  # for each input that is indices: how many different ones there are
         self._takes_strings = False  # whether an input is strings
         self._penalised: list[Layer] = []  # the layers with a penalty on their outputs
+        self._added_losses: list[KerasTensor] = []  # what add_loss() has added to a model made of symbols
         self._mixed = False  # whether a call without `training` is a call with training=True for some layer
 
         self._body: Body | None = None  # the `call` of the user's class
@@ -1335,14 +1343,22 @@ class Model(Part, SaysWhatIsLeftOut):
         ]
 
     def add_loss(self, loss: Any) -> None:
-        """Adds a term to the loss of this batch. Call it in the `call` of a model of your own.
+        """Adds a term to the loss of each batch. Call it in the `call` of a model of your own.
+
+        A model made of symbols takes it before `compile`, as in Keras 2: a symbol computed from those of the model. Files
+        and copies of the model don't have it.
 
         Args:
             loss: a symbol, or a list of symbols. The sum of all their numbers is added.
+
+        Raises:
+            TypeError: if a model made of symbols gets something else.
+            ValueError: if the symbol depends on something else than the inputs of the model.
         """
         if self._body is None:
-            msg = f"model {self.name!r} has no `call` of its own, in which add_loss() belongs: call it in that of a layer"
-            raise ValueError(msg)
+            self._added_losses = self._added_losses + ends_of(self.name, loss)
+            self._trace_symbols(self.inputs, self.outputs)
+            return
         self._body.add_loss(loss)
 
     def add_weight(self, *args: Any, **options: Any) -> Any:
@@ -2252,6 +2268,10 @@ class Model(Part, SaysWhatIsLeftOut):
                 "trainable": self._trainable,
                 **plain_arguments(type(self), self._constructed_with),
             }
+        if self._added_losses:  # configs hold what leads to the outputs
+            return Model(
+                self.inputs, self.outputs, name=self.name, trainable=self._trainable
+            )._config_of_parts()
         return self._config_of_parts()
 
     @classmethod

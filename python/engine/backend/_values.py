@@ -1,41 +1,12 @@
-"""What older scripts ask the backend for."""
+"""Reads and sets weights, and numbers of optimizers, as scripts for Keras 2 do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from engine._base.lazy_imports import on_first_use
-from engine._base.spec import clear_session
-from engine.config import (
-    backend,
-    epsilon,
-    floatx,
-    image_data_format,
-    set_epsilon,
-    set_floatx,
-    set_image_data_format,
-)
-
-__all__ = [
-    "backend",
-    "batch_get_value",
-    "batch_set_value",
-    "clear_session",
-    "count_params",
-    "epsilon",
-    "floatx",
-    "get_value",
-    "image_data_format",
-    "int_shape",
-    "set_epsilon",
-    "set_floatx",
-    "set_image_data_format",
-    "set_value",
-]
 
 
 def get_value(x: Any) -> Any:
@@ -82,7 +53,3 @@ def int_shape(x: Any) -> tuple[int | None, ...]:
 def count_params(x: Any) -> int:
     """Returns how many numbers a weight or an array `x` has."""
     return int(np.prod(x.shape))
-
-
-if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
-    __getattr__ = on_first_use(__name__)
