@@ -90,7 +90,10 @@ CASES: list[Case] = [
     ("sort along another axis", lambda x: ops.sort(x, axis=1), (CUBES,)),
     ("argsort", lambda x: ops.argsort(x, axis=1), (CUBES,)),
     ("argsort of equal numbers and NaN", lambda x: ops.argsort(with_nan(x)), (ROUND,)),
+    ("sort of samples", lambda x: ops.sort(x, axis=0), (CUBES,)),
     ("median", lambda x: ops.median(x, axis=1), (X,)),
+    ("median of samples", ops.median, (CUBES,)),
+    ("quantiles of samples", lambda x: ops.quantile(x, [0.1, 1.0], axis=0, keepdims=True), (CUBES,)),
     ("median over axes", lambda x: ops.median(x, axis=(1, 2), keepdims=True), (CUBES,)),
     *[(f"quantile {method}", lambda x, method=method: ops.quantile(x, [[0.3, 0.8]], -1, method), (X,))
       for method in ("linear", "lower", "higher", "midpoint", "nearest")],

@@ -9,6 +9,7 @@ from typing import Any
 from engine._tracing.dispatch import records
 from engine._tracing.extents import ONE, quotient, size_of
 from engine._tracing.primitives import contraction, elementwise, reduce, reshape, transpose
+from engine._tracing.symbolic import CannotRecordError
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 _LETTERS = string.ascii_letters
@@ -133,7 +134,7 @@ def kron(x1: Any, x2: Any) -> TracedArray:
     known = tuple(length for length in lengths if length is not None)
     if len(known) < ndim:
         msg = f"the Kronecker product of {a!r} and {b!r} would have an axis with the square of the number of samples"
-        raise ValueError(msg)
+        raise CannotRecordError(msg)
     return spread.reshaped(known)
 
 

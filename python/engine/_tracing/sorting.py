@@ -20,7 +20,8 @@ from engine._tracing.arrangement import (
 from engine._tracing.dispatch import records
 from engine._tracing.elementwise import cast, is_nan
 from engine._tracing.primitives import axes_in, axis_in, coordinate, elementwise, float_dtype
-from engine._tracing.reductions import array_of, sum_
+from engine._tracing.reductions import array_of, count, sum_
+from engine._tracing.symbolic import CannotRecordError
 from engine._tracing.trace import TracedArray
 
 _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
@@ -53,12 +54,8 @@ def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims:
     others = [place for place in range(array.ndim) if place not in places]
     kept = [array.shape[place] for place in others]
     rows = sort(reshape(transpose(array, [*others, *places]), (*kept, -1)))
-    count = rows.extents[-1].known
-    if count is None:
-        msg = f"quantiles along an axis whose length depends on the batch can't be recorded, got {array!r}"
-        raise ValueError(msg)
     shares = np.asarray(q, np.float64)
-    found = [_between(rows, float(share) * (count - 1), method) for share in shares.reshape(-1)]
+    found = [_quantile_of_sorted(rows, float(share), method) for share in shares.reshape(-1)]
     if keepdims:
         found = [expand_dims(each, places) for each in found]
     if shares.ndim == 0:
@@ -81,8 +78,13 @@ def median(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     return quantile(x, 0.5, axis, keepdims=keepdims)
 
 
-def _between(rows: TracedArray, place: float, method: str) -> TracedArray:
-    """Returns what lies at `place`, which may be between two numbers, of the last axis of sorted `rows`."""
+def _quantile_of_sorted(rows: TracedArray, share: float, method: str) -> TracedArray:
+    """Returns the number below which a share of the last axis of sorted `rows` lies."""
+    choice(method, "method", _METHODS)
+    length = rows.extents[-1].known
+    if length is None:
+        return _quantile_of_any_length(rows, share, method)
+    place = share * (length - 1)
     low, high = math.floor(place), math.ceil(place)
     weight = {
         "linear": place - low,
@@ -90,9 +92,22 @@ def _between(rows: TracedArray, place: float, method: str) -> TracedArray:
         "higher": 1.0,
         "midpoint": 0.5,
         "nearest": float(round(place) - low),
-    }[choice(method, "method", _METHODS)]
+    }[method]
     one, other = (take(rows, number, -1) for number in (low, high))
     return elementwise(lambda a, b: a * (1.0 - weight) + b * weight, one, other)
+
+
+def _quantile_of_any_length(rows: TracedArray, share: float, method: str) -> TracedArray:
+    """Does the same where the length depends on the batch: each number counts as much as its place is near."""
+    if method != "linear":
+        msg = f"quantiles over the samples of a batch can be recorded with `method='linear'` alone, got {method!r}"
+        raise CannotRecordError(msg)
+    place = coordinate(rows.trace, rows.extents, rows.ndim - 1)
+    shares = elementwise(
+        lambda a, i, n: a * (1.0 - (i - (n - 1.0) * share).of("abs")).of("maximum", 0.0),
+        rows, place, count(rows, -1), dtype=rows.dtype,
+    )  # fmt: skip
+    return sum_(shares, -1)
 
 
 def places_in_order(array: TracedArray, axis: int) -> Any:
@@ -104,9 +119,9 @@ def places_in_order(array: TracedArray, axis: int) -> Any:
     if getattr(array.trace, "computes", False):
         return np.argsort(np.asarray(array.known_numbers), axis, kind="stable")
     last = moveaxis(elementwise(lambda a: is_nan(a).choose(math.inf, a), array), axis, -1)
-    count = last.ndim
+    axes = last.ndim
     shape = (*last.extents, last.extents[-1])
-    row, column = (coordinate(array.trace, shape, place) for place in (count - 1, count))
+    row, column = (coordinate(array.trace, shape, place) for place in (axes - 1, axes))
     smaller = elementwise(
         lambda a, b, i, j: (b < a) + b.equals(a) * (j < i), expand_dims(last, -1), expand_dims(last, -2), row, column,
         dtype="float32",
