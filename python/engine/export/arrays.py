@@ -180,11 +180,10 @@ def _extents(pairs: Sequence[Sequence[int]]) -> Extents:
 
 def _instructions(operation: Mapping[str, Any]) -> tuple[Instruction, ...]:
     operands, numbers = operation["operands"], operation["numbers"]
-    return tuple(
-        Instruction(
-            name,
-            tuple(each for each in operands[3 * place : 3 * place + 3] if each >= 0),
-            float(numbers[place]),
-        )
-        for place, name in enumerate(operation["operations"])
-    )
+    found = list[Instruction]()
+    for place, name in enumerate(operation["operations"]):
+        given = tuple(each for each in operands[3 * place : 3 * place + 3] if each >= 0)
+        if name == "erf":  # whose second operand, exp(-x * x), other programs compute themselves
+            given = given[:1]
+        found.append(Instruction(name, given, float(numbers[place])))
+    return tuple(found)
