@@ -109,14 +109,14 @@ class RandomFunction:
     Args:
         seed: of the random steps.
         ops: functions of arrays, with which each step is tried.
-        without: the name of a function that no step calls; None for any.
+        without: the names of functions that no step calls.
 
     Attributes:
         text: its definition in Python, which reads the names `ops` and `np`.
         arguments: arrays for it, float32.
     """
 
-    def __init__(self, seed: int, ops: Any, without: str | None = None) -> None:
+    def __init__(self, seed: int, ops: Any, without: tuple[str, ...] = ()) -> None:
         self._without = without
         self._rng = np.random.default_rng(seed)
         self._names = {"ops": ops, "np": np}
@@ -152,7 +152,7 @@ class RandomFunction:
         """Adds a value, and returns the line that computes it."""
         while True:
             expression = self._expression()
-            if expression is None or (self._without is not None and self._without in expression):
+            if expression is None or any(name in expression for name in self._without):
                 continue
             try:
                 value = eval(expression, {**self._names, **self._values})
