@@ -162,6 +162,30 @@ def test_the_text_of_a_compiled_function() -> None:
     assert "/kernel[4,8]" in text
 
 
+def test_results_that_a_later_operation_reads_are_kept() -> None:
+    """A product and its sum with a vector, or its activation, may be one operation only if nobody sees the product."""
+    kernel, bias = keras.Variable(RNG.normal(size=(4, 3))), keras.Variable(RNG.normal(size=3))
+    dense, relu = layers.Dense(3), layers.Activation("relu")
+    dense(X)
+
+    def sums(x: Any) -> Any:
+        product = ops.matmul(x, kernel)
+        return product, product + bias
+
+    def activations(x: Any) -> Any:
+        product = dense(x)
+        return product, relu(product)
+
+    for function in (sums, activations):
+        for found, want in zip(keras.function(function)(X), function(X), strict=True):
+            np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+    product, total = keras.function(sums)(X)
+    np.testing.assert_allclose(total - product, np.broadcast_to(bias, (12, 3)), rtol=1e-4, atol=1e-5)
+    product, activated = keras.function(activations)(X)
+    np.testing.assert_allclose(np.maximum(product, 0), activated)
+    assert (np.asarray(product) < 0).any()
+
+
 def test_errors_are_those_of_the_function() -> None:
     @keras.function
     def wrong(x: Any) -> Any:

@@ -29,18 +29,15 @@ class Assembly {
 
   std::shared_ptr<const Graph> build() {
     add_forward();
+    if (graph_->mode() == Mode::kFunction) add_results();
+    fold_forward();
     if (graph_->mode() == Mode::kFunction) {
-      add_results();
       builder_.finish();
       pass_gradients_to_steps(*graph_);
       add_steps({});
     } else if (builder_.predicts()) {
       builder_.finish();
-      for (const Output& output : graph_->outputs) {
-        auto& write = graph_->add<WriteOutput>();
-        write.y = output.y_pred;
-        write.first_column = output.first_column;
-      }
+      add_predictions();
     } else {
       add_losses();
       add_metrics();
@@ -56,10 +53,7 @@ class Assembly {
     graph_->mixes_samples = model_.mixes_samples();
     graph_->joins_samples = model_.joins_samples();
     graph_->multiply_adds = model_.multiply_adds();
-    const auto& operations = graph_->operations();
-    graph_->has_host_operations = std::any_of(operations.begin(), operations.end(), [](const auto& operation) {
-      return dynamic_cast<const HostOperation*>(operation.get()) != nullptr;
-    });
+    graph_->has_host_operations = contains<HostOperation>();
     return graph_;
   }
 
@@ -83,17 +77,30 @@ class Assembly {
       output.first_column = i == 0 ? 0 : graph_->outputs[i - 1].first_column + model_.output_size(i - 1);
       graph_->outputs.push_back(output);
     }
+  }
+
+  /// The rewrites of the forward pass. They remove values that one operation alone reads, so that whatever the caller
+  /// gets is an output or has its `WriteResult` before.
+  void fold_forward() {
     fold_rescaling_into_input(*graph_);
-    if (!assigns_variables()) fold_bias_into_dense(*graph_);
+    // An assigned variable may change between the product and the sum, and `dense` reads the bias with the product.
+    if (!contains<AssignVariable>()) fold_bias_into_dense(*graph_);
     fold_activation_into_dense(*graph_);
   }
 
-  /// Whether a variable may change between two operations that read it.
-  bool assigns_variables() const {
+  template <class Op>
+  bool contains() const {
     const auto& operations = graph_->operations();
-    return std::any_of(operations.begin(), operations.end(), [](const auto& operation) {
-      return dynamic_cast<const AssignVariable*>(operation.get()) != nullptr;
-    });
+    return std::any_of(operations.begin(), operations.end(),
+                       [](const auto& operation) { return dynamic_cast<const Op*>(operation.get()) != nullptr; });
+  }
+
+  void add_predictions() {
+    for (const Output& output : graph_->outputs) {
+      auto& write = graph_->add<WriteOutput>();
+      write.y = output.y_pred;
+      write.first_column = output.first_column;
+    }
   }
 
   void add_results() {
