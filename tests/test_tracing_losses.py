@@ -73,3 +73,21 @@ def test_activations_of_symbols(name: str) -> None:
     clipped = keras.Model(x, keras.activations.relu(x, negative_slope=0.1, max_value=0.5, threshold=0.2))
     wanted = keras.activations.relu(X, negative_slope=0.1, max_value=0.5, threshold=0.2)
     np.testing.assert_allclose(clipped.predict(X, verbose=0), wanted, rtol=1e-5)
+
+
+def test_parts_of_batches_must_fit_the_smallest_batch() -> None:
+    def joins(y_true: Any, y_pred: Any) -> Any:  # of one sample, y_pred[2:] would have a length of -1
+        return ops.mean(ops.concatenate([y_pred[2:], y_pred], axis=0))
+
+    def slices(y_true: Any, y_pred: Any) -> Any:  # of two samples, it would be one row of none
+        twice = ops.concatenate([y_pred, y_pred], axis=0)
+        return ops.mean(twice[5:][: ops.shape(y_pred)[0] - 1])
+
+    for loss, message in (
+        (joins, "in a batch of one sample"),
+        (slices, "in a batch of any number of samples"),
+    ):
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
+        model.compile("sgd", loss=loss)
+        with pytest.raises(ValueError, match=message):
+            model.evaluate(X, X[:, :1], verbose=0)

@@ -21,53 +21,53 @@ std::string text_of_axes(const std::vector<int>& axes) {
 std::string text_of(const Selection& selection) {
   std::string text;
   for (size_t i = 0; i < selection.begin.size(); ++i) {
-    const std::string begin = graph::text_of(Shape{selection.begin[i]});
+    const std::string begin = graph::text_of(Shape{selection.begin[i]});  // such as "(2b,)"
     text += (text.empty() ? "" : ", ") + begin.substr(1, begin.size() - 3) + ":";
     if (selection.step[i] != 1) text += ":" + std::to_string(selection.step[i]);
   }
   return "[" + text + "]";
 }
 
-/// An operation that reads one array and writes another. Threads share their first axes where `by_row` says that each
-/// row of y comes from the same row of x.
+/// Appends an operation that reads `x` and writes a new array y of this shape. Threads share the first axes of both
+/// where `by_row` says that row i of y comes from row i of x.
 template <class Op>
-Array add_moved(Graph& graph, const Array& x, const Shape& shape, bool by_row, Op*& added) {
+Op& add_rearranged(Graph& graph, const Array& x, const Shape& shape, bool by_row) {
   const Array read = strided(graph, x), y = add_array(graph, shape);
-  added = &graph.add<Op>();
-  added->x = read;
-  added->y = y;
-  added->rows = by_row && row_loop(graph, read) == row_loop(graph, y) ? row_loop(graph, y) : kWhole;
-  return y;
+  auto& added = graph.add<Op>();
+  added.x = read;
+  added.y = y;
+  added.rows = by_row && row_loop(graph, read) == row_loop(graph, y) ? row_loop(graph, y) : kWhole;
+  return added;
 }
 
 template <class Op>
-std::vector<Operand> moved(const Op& op) {
+std::vector<Operand> operands_of(const Op& op) {
   return {writes(op.y.value, op.rows, kWhole), reads(op.x.value, op.rows, kWhole)};
 }
 
 Array add_transpose(Graph& graph, const Array& x, const std::vector<int>& axes) {
   Shape shape;
   for (const int axis : axes) shape.push_back(x.shape[static_cast<size_t>(axis)]);
-  Transpose* transpose;
-  const Array y = add_moved(graph, x, shape, !axes.empty() && axes[0] == 0, transpose);
-  transpose->axes = axes;
-  return y;
+  auto& transpose = add_rearranged<Transpose>(graph, x, shape, !axes.empty() && axes[0] == 0);
+  transpose.axes = axes;
+  return transpose.y;
 }
 
-/// Whether a selection leaves the first axis as it is.
-bool keeps_first(const Selection& selection, const Shape& from, const Shape& to) {
+/// Whether a slice of an array of shape `from`, which gets the shape `to`, has all of its rows in their order.
+bool selects_all_rows(const Selection& selection, const Shape& from, const Shape& to) {
   return !from.empty() && selection.begin[0] == Extent{} && selection.step[0] == 1 && from[0] == to[0];
 }
 
+/// Appends a `Slice` or a `PlaceSlice` of `x`, and returns its output, which has the shape `shape`.
 template <class Op>
 Array add_selected(Graph& graph, const Array& x, const Shape& shape, const Selection& selection) {
-  Op* added;
-  const Array y = add_moved(graph, x, shape, keeps_first(selection, x.shape, shape), added);
-  added->selection = selection;
-  return y;
+  auto& added = add_rearranged<Op>(graph, x, shape, selects_all_rows(selection, x.shape, shape));
+  added.selection = selection;
+  return added.y;
 }
 
-Selection from_start(size_t axes) {
+/// The selection of whole axes.
+Selection select_all(size_t axes) {
   Selection all;
   all.begin.resize(axes);
   all.step.assign(axes, 1);
@@ -80,7 +80,7 @@ Extent sum_of(const Extent& a, const Extent& b) { return {a.fixed + b.fixed, a.p
 
 // ---- Copies and transposes ---------------------------------------------------------------------------------------
 
-std::vector<Operand> Copy::operands() const { return moved(*this); }
+std::vector<Operand> Copy::operands() const { return operands_of(*this); }
 
 void Copy::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y.value);
@@ -96,7 +96,7 @@ void add_copy(Graph& graph, const Array& x, const Array& y, bool passes_gradient
   copy.passes_gradient = passes_gradient;
 }
 
-std::vector<Operand> Transpose::operands() const { return moved(*this); }
+std::vector<Operand> Transpose::operands() const { return operands_of(*this); }
 
 std::string Transpose::attributes() const { return text_of_axes(axes); }
 
@@ -110,7 +110,7 @@ void Transpose::differentiate(Differentiation& gradients) const {
 
 // ---- Slices ------------------------------------------------------------------------------------------------------
 
-std::vector<Operand> Slice::operands() const { return moved(*this); }
+std::vector<Operand> Slice::operands() const { return operands_of(*this); }
 std::string Slice::attributes() const { return text_of(selection); }
 
 void Slice::differentiate(Differentiation& gradients) const {
@@ -119,7 +119,7 @@ void Slice::differentiate(Differentiation& gradients) const {
   gradients.contribute(x, add_selected<PlaceSlice>(gradients.graph(), {dy, y.shape}, x.shape, selection));
 }
 
-std::vector<Operand> PlaceSlice::operands() const { return moved(*this); }
+std::vector<Operand> PlaceSlice::operands() const { return operands_of(*this); }
 std::string PlaceSlice::attributes() const { return text_of(selection); }
 
 void PlaceSlice::differentiate(Differentiation& gradients) const {
@@ -141,7 +141,7 @@ std::string Join::attributes() const { return "axis=" + std::to_string(axis); }
 void Join::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y.value);
   if (dy == kNoValue) return;
-  Selection selection = from_start(y.shape.size());
+  Selection selection = select_all(y.shape.size());
   Extent& begin = selection.begin[static_cast<size_t>(axis)];
   for (const Array& part : parts) {
     if (gradients.wants(part.value)) {
@@ -155,11 +155,12 @@ void Join::differentiate(Differentiation& gradients) const {
 
 namespace {
 
-template <class Op>
-void find_rows(const Graph& graph, Op& op, const Array& from, const Array& to) {
+/// The loop over the first axes of a gather or a scatter from `from` to `to`. Without batch axes, any row may be read
+/// or changed by any index.
+Loop shared_rows(const Graph& graph, int batch_axes, const Array& from, const Array& indices, const Array& to) {
   const Loop loop = row_loop(graph, to);
-  const bool same = op.batch_axes > 0 && row_loop(graph, from) == loop && row_loop(graph, op.indices) == loop;
-  op.rows = same ? loop : kWhole;
+  const bool same = batch_axes > 0 && row_loop(graph, from) == loop && row_loop(graph, indices) == loop;
+  return same ? loop : kWhole;
 }
 
 Array add_gather(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape) {
@@ -169,8 +170,19 @@ Array add_gather(Graph& graph, const Array& x, const Array& indices, int batch_a
   gather.indices = at;
   gather.y = y;
   gather.batch_axes = batch_axes;
-  find_rows(graph, gather, read, y);
+  gather.rows = shared_rows(graph, batch_axes, read, at, y);
   return y;
+}
+
+Array add_scatter(Graph& graph, const Array& dy, const Array& indices, int batch_axes, const Shape& shape) {
+  const Array read = strided(graph, dy), dx = add_array(graph, shape);
+  auto& scatter = graph.add<ScatterAdd>();
+  scatter.dy = read;
+  scatter.indices = indices;
+  scatter.dx = dx;
+  scatter.batch_axes = batch_axes;
+  scatter.rows = shared_rows(graph, batch_axes, read, indices, dx);
+  return dx;
 }
 
 }  // namespace
@@ -182,15 +194,7 @@ std::vector<Operand> Gather::operands() const {
 void Gather::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y.value);
   if (dy == kNoValue || !gradients.wants(x.value)) return;
-  Graph& graph = gradients.graph();
-  const Array read = strided(graph, {dy, y.shape}), dx = add_array(graph, x.shape);
-  auto& scatter = graph.add<ScatterAdd>();
-  scatter.dy = read;
-  scatter.indices = indices;
-  scatter.dx = dx;
-  scatter.batch_axes = batch_axes;
-  find_rows(graph, scatter, read, dx);
-  gradients.contribute(x, dx);
+  gradients.contribute(x, add_scatter(gradients.graph(), {dy, y.shape}, indices, batch_axes, x.shape));
 }
 
 std::vector<Operand> ScatterAdd::operands() const {
@@ -239,6 +243,14 @@ struct TransposeLayer final : ArrayLayer {
   bool keeps_rows(size_t) const override { return axes[0] == 0; }
 };
 
+constexpr int64_t kManySamples = int64_t{1} << 20;
+
+/// The number of samples from which on an axis has elements; 1 where that does not depend on it.
+int64_t fewest_samples(const Extent& length) {
+  if (length.per_sample == 0) return 1;
+  return std::max<int64_t>((length.per_sample - length.fixed) / length.per_sample, 1);
+}
+
 struct SliceLayer final : ArrayLayer {
   Selection selection;
 
@@ -247,21 +259,20 @@ struct SliceLayer final : ArrayLayer {
     const Shape& from = input_shapes[0];
     require(from.size() == shape.size() && from.size() == selection.begin.size(), "a slice keeps the number of axes");
     for (size_t i = 0; i < from.size(); ++i) {
-      const Extent& begin = selection.begin[i];
-      const int64_t step = selection.step[i];
-      // Each index grows or falls linearly with the number of samples, so it is enough to look at few and many.
-      for (const int64_t samples : {int64_t{1}, int64_t{1} << 20}) {
-        const int64_t count = shape[i].at(samples), first = begin.at(samples), last = first + (count - 1) * step;
-        const int64_t length = from[i].at(samples);
+      // Each index grows or falls linearly with the number of samples, so that two batches tell about all between them:
+      // the smallest one for which the slice has any elements, and a large one.
+      for (const int64_t samples : {fewest_samples(shape[i]), kManySamples}) {
+        const int64_t first = selection.begin[i].at(samples), count = shape[i].at(samples);
+        const int64_t last = first + (count - 1) * selection.step[i], length = from[i].at(samples);
         const bool inside = first >= 0 && first < length && last >= 0 && last < length;
-        require(count <= 0 || inside, "a slice lies within the input");
+        require(count <= 0 || inside, "a slice must lie within its input in a batch of any number of samples");
       }
     }
   }
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     return add_selected<Slice>(builder.graph(), inputs[0], shape, selection);
   }
-  bool keeps_rows(size_t) const override { return keeps_first(selection, input_shapes[0], shape); }
+  bool keeps_rows(size_t) const override { return selects_all_rows(selection, input_shapes[0], shape); }
 };
 
 struct JoinLayer final : ArrayLayer {
@@ -272,11 +283,15 @@ struct JoinLayer final : ArrayLayer {
     for (const Shape& part : input_shapes) {
       require(part.size() == shape.size(), "joined arrays have equally many axes");
       for (size_t i = 0; i < part.size(); ++i) {
-        if (i != static_cast<size_t>(axis)) require(part[i] == shape[i], "joined arrays differ along one axis alone");
+        if (i != static_cast<size_t>(axis))
+          require(part[i] == shape[i], "joined arrays may differ in the length of the joined axis alone");
       }
-      length = sum_of(length, part[static_cast<size_t>(axis)]);
+      const Extent& along = part[static_cast<size_t>(axis)];
+      // A length below 0 is an empty axis, but would shorten the sum.
+      require(along.at(1) >= 0, "each joined array must have a length of at least 0 in a batch of one sample");
+      length = sum_of(length, along);
     }
-    require(length == shape[static_cast<size_t>(axis)], "joined arrays lie one behind the other");
+    require(length == shape[static_cast<size_t>(axis)], "the length of joined arrays is the sum of their lengths");
   }
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     Graph& graph = builder.graph();
@@ -308,7 +323,8 @@ struct GatherLayer final : ArrayLayer {
             "both inputs of a gather begin with the same batch axes");
     Shape expected = indices;
     expected.insert(expected.end(), x.begin() + batch_axes + 1, x.end());
-    require(shape == expected, "a gather replaces an axis by those of its indices");
+    require(shape == expected,
+            "a gather replaces one axis of its input by the axes of the indices after the batch axes");
   }
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     return add_gather(builder.graph(), inputs[0], inputs[1], batch_axes, shape);
@@ -334,9 +350,8 @@ std::shared_ptr<Layer> read_stop_gradient(const Attributes& attributes) {
 std::shared_ptr<Layer> read_transpose(const Attributes& attributes) {
   auto layer = std::make_shared<TransposeLayer>();
   layer->read_shapes(attributes);
-  std::vector<int> sorted;
   for (const int64_t axis : attributes.integers("axes")) layer->axes.push_back(static_cast<int>(axis));
-  sorted = layer->axes;
+  std::vector<int> sorted = layer->axes;
   std::sort(sorted.begin(), sorted.end());
   std::vector<int> all(layer->input_shapes.empty() ? 0 : layer->input_shapes[0].size());
   std::iota(all.begin(), all.end(), 0);

@@ -30,7 +30,8 @@ struct Transpose final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// Elements `begin`, `begin + step`, ... of each axis of an array. A step may be negative.
+/// Which elements of an array a slice has: begin, begin + step, begin + 2 step, ... along each axis. A step may be
+/// negative. How many they are, the shape of the slice says.
 struct Selection {
   std::vector<Extent> begin;
   std::vector<int64_t> step;
@@ -60,7 +61,7 @@ struct PlaceSlice final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// y = the parts, one behind the other along an axis
+/// y = the parts, concatenated along an axis
 struct Join final : Operation {
   std::vector<Array> parts;
   Array y;
@@ -73,8 +74,8 @@ struct Join final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// y[b..., i..., r...] = x[b..., indices[b..., i...], r...], where b are the first `batch_axes` axes of x and of the
-/// indices. Rows whose index does not exist are NaN.
+/// y[b..., i..., r...] = x[b..., indices[b..., i...], r...], where b... are the first `batch_axes` axes of x and of the
+/// indices. The indices are floats. Where one is out of range, the numbers of y are NaN.
 struct Gather final : Operation {
   Array x, indices, y;
   int batch_axes = 0;
@@ -86,7 +87,7 @@ struct Gather final : Operation {
 };
 
 /// dx = 0, then dx[b..., indices[b..., i...], r...] += dy[b..., i..., r...], in the order of the indices. Indices that
-/// do not exist are left out.
+/// are out of range are left out.
 struct ScatterAdd final : Operation {
   Array dy, indices, dx;
   int batch_axes = 0;
