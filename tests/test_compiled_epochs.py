@@ -429,11 +429,22 @@ def test_functions_refuse_rows_that_are_not_there(arguments: dict[str, Any], mes
         run(sequence, **arguments)
 
 
+def test_whole_arrays_have_no_order() -> None:
+    sequence, steps, rates = FunctionSequence([(doubled(3), [0])]), [np.ones(1, np.int64)], [np.zeros(1)]
+    x = np.ones((3, 2), np.float32)
+    (found,) = sequence.run([x], None, 0, 0, 1, steps, rates, [(0, 0)])
+    np.testing.assert_array_equal(found, [2 * x])
+    with pytest.raises(ValueError, match="another size"):
+        sequence.run([x], np.zeros(1, np.int32), 0, 0, 1, steps, rates, [(0, 0)])
+
+
 def test_functions_refuse_arguments_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="takes 1 arguments, got 0"):
         FunctionSequence([(doubled(3), [])])
     with pytest.raises(ValueError, match="result of an earlier function"):
         FunctionSequence([(doubled(3), [(0, 0)])])
+    with pytest.raises(ValueError, match="argument 0 must have 8 numbers, got a result of 6"):
+        FunctionSequence([(doubled(3), [0]), (doubled(4), [(0, 0)])])
     with pytest.raises(ValueError, match="must have the shape"):
         FunctionSequence([(doubled(3), [np.zeros((2, 2), np.float32)])])
     with pytest.raises(ValueError, match="a model is no function"):
@@ -446,6 +457,8 @@ def test_functions_pass_results_on() -> None:
     steps, rates = [np.ones(2, np.int64)] * 2, [np.zeros(2)] * 2
     (found,) = sequence.run([], None, 0, 3, 2, steps, rates, [(1, 0)])
     np.testing.assert_array_equal(found, np.full((2, 3, 2), 4.0))
+    with pytest.raises(ValueError, match="kept only once"):
+        sequence.run([], None, 0, 3, 2, steps, rates, [(1, 0), (1, 0)])
     with pytest.raises(ValueError, match="no such result"):
         sequence.run([], None, 0, 3, 2, steps, rates, [(2, 0)])
     with pytest.raises(ValueError, match="for each batch"):

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "bindings/gil.h"
@@ -47,22 +48,21 @@ std::shared_ptr<Workspace> lease_function(Program& program) {
 
 namespace {
 
-/// A sequence with the constants of its functions.
+/// A sequence, and the NumPy arrays that its constant arguments point into.
 struct HeldSequence {
   FunctionSequence sequence;
   std::vector<py::array> constants;
 };
 
-/// An array (the same for all batches), the number of an array of the batch, or (function, result).
+/// Where argument `number` of a function comes from: `given` is an array, which is the same for all batches, the number
+/// of an array of the batch, or (function, result). Arrays are appended to `constants`.
 FunctionSequence::Source to_source(const py::handle& given, const Program& program, size_t number,
                                    std::vector<py::array>& constants) {
   using Kind = FunctionSequence::Source::Kind;
   FunctionSequence::Source source;
   if (py::isinstance<py::tuple>(given)) {
-    const auto place = py::cast<py::tuple>(given);
     source.kind = Kind::kResult;
-    source.function = place[0].cast<size_t>();
-    source.result = place[1].cast<size_t>();
+    std::tie(source.function, source.result) = py::cast<std::pair<size_t, size_t>>(given);
   } else if (py::isinstance<py::array>(given)) {
     constants.push_back(py::cast<py::array>(given));
     source.constant = to_argument(constants.back(), number, program.model().arguments()[number]);
@@ -89,13 +89,14 @@ std::unique_ptr<HeldSequence> make_sequence(const py::sequence& functions) {
   return std::make_unique<HeldSequence>(HeldSequence{FunctionSequence(std::move(all)), std::move(constants)});
 }
 
-/// Views the rows of the arrays. ValueError unless there are enough of them, and each argument that is made of rows
-/// gets as many numbers as it has. A single batch may be arrays of different lengths, with `rows` = 0.
+/// Views the rows of the arrays. ValueError unless there are enough of them, and `rows` of them have as many numbers as
+/// the argument that reads them. With `rows` = 0 and without an order, a single batch is all of the arrays, which may
+/// have different lengths.
 FunctionSequence::Data to_data(const FunctionSequence& sequence, const std::vector<py::array>& arrays,
                                const py::object& order, int64_t first, int64_t rows, int64_t batches) {
   using Kind = FunctionSequence::Source::Kind;
   if (first < 0 || rows < 0 || batches < 0) throw py::value_error("rows and batches must not be negative");
-  const bool whole_arrays = rows == 0 && first == 0 && batches == 1;
+  const bool whole_arrays = rows == 0 && first == 0 && batches == 1 && order.is_none();
   FunctionSequence::Data data;
   data.first = first;
   data.rows = rows;
@@ -158,6 +159,7 @@ py::list run_sequence(const HeldSequence& held, const std::vector<py::array>& ar
     std::vector<py::ssize_t> lengths = result_shape(*sequence.functions()[f].program, r);
     lengths.insert(lengths.begin(), batches);
     py::array_t<float> array(lengths);
+    if (calls[f].kept[r]) throw py::value_error("a result can be kept only once");
     calls[f].kept[r] = array.mutable_data();
     found.append(std::move(array));
   }

@@ -1,6 +1,7 @@
 #include "runtime/function_sequence.h"
 
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace engine {
@@ -12,14 +13,38 @@ int64_t bytes_of(RowType type) {
   return kBytes[static_cast<size_t>(type)];
 }
 
+/// The rows of an array from sample `first` of the pass on.
+ArgumentView rows_of(const FunctionSequence::BatchArray& array, const int32_t* order, int64_t first) {
+  if (order) return {array.data, array.type, order + first};
+  const auto* const begin = static_cast<const char*>(array.data);
+  return {begin + first * array.stride * bytes_of(array.type), array.type, nullptr};
+}
+
 }  // namespace
+
+/// What a function of the sequence works with during one run.
+struct FunctionSequence::Frame {
+  std::shared_ptr<Workspace> workspace;
+  std::vector<ArgumentView> arguments;
+  std::vector<float*> results;    // of the present batch
+  std::vector<int64_t> advances;  // by result: from the numbers of one batch to those of the next; 0 if none are kept
+  std::vector<Arena> scratch;     // of the results that are not kept
+};
 
 FunctionSequence::FunctionSequence(std::vector<Function> functions) : functions_(std::move(functions)) {
   for (size_t f = 0; f < functions_.size(); ++f) {
-    for (const Source& source : functions_[f].arguments) {
+    const std::vector<Source>& arguments = functions_[f].arguments;
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      const Source& source = arguments[i];
       if (source.kind != Source::Kind::kResult) continue;
       if (source.function >= f || source.result >= functions_[source.function].program->model().spec().results.size()) {
         throw std::invalid_argument("an argument must be a result of an earlier function");
+      }
+      const int64_t given = result_numbers(source.function, source.result);
+      const int64_t wanted = graph::numbers_in(functions_[f].program->model().arguments()[i], 1);
+      if (given != wanted) {
+        throw std::invalid_argument("argument " + std::to_string(i) + " must have " + std::to_string(wanted) +
+                                    " numbers, got a result of " + std::to_string(given));
       }
     }
   }
@@ -30,58 +55,48 @@ int64_t FunctionSequence::result_numbers(size_t function, size_t result) const {
   return graph::numbers_in(model.shape_of(model.spec().results[result]), 1);
 }
 
-void FunctionSequence::run(const Data& data, const std::vector<Calls>& calls, int64_t batches) const {
-  struct Frame {
-    std::shared_ptr<Workspace> workspace;
-    std::vector<Arena> storage;  // for results that nobody keeps
-    std::vector<float*> results;
-    std::vector<int64_t> steps;  // from the results of one batch to those of the next
-    std::vector<ArgumentView> arguments;
-  };
-  std::vector<Frame> frames;
-  for (size_t f = 0; f < functions_.size(); ++f) {
-    Program& program = *functions_[f].program;
-    Frame frame;
-    const int threads = program.device().threads();
-    frame.workspace = program.lease(graph::Mode::kFunction, false, program.model().spec().batch, threads);
-    for (size_t r = 0; r < program.model().spec().results.size(); ++r) {
-      const int64_t numbers = result_numbers(f, r);
-      float* const kept = calls[f].kept[r];
-      if (!kept) frame.storage.emplace_back(numbers);
-      frame.results.push_back(kept ? kept : frame.storage.back().data());
-      frame.steps.push_back(kept ? numbers : 0);
-    }
-    frame.arguments.resize(functions_[f].arguments.size());
-    frames.push_back(std::move(frame));
+FunctionSequence::Frame FunctionSequence::make_frame(size_t function, const Calls& calls) const {
+  Program& program = *functions_[function].program;
+  const graph::ModelSpec& spec = program.model().spec();
+  Frame frame;
+  frame.workspace = program.lease(graph::Mode::kFunction, false, spec.batch, program.device().threads());
+  frame.arguments.resize(functions_[function].arguments.size());
+  for (size_t r = 0; r < spec.results.size(); ++r) {
+    const int64_t numbers = result_numbers(function, r);
+    float* const kept = calls.kept[r];
+    if (!kept) frame.scratch.emplace_back(numbers);
+    frame.results.push_back(kept ? kept : frame.scratch.back().data());
+    frame.advances.push_back(kept ? numbers : 0);
   }
+  return frame;
+}
+
+void FunctionSequence::run(const Data& data, const std::vector<Calls>& calls, int64_t batches) const {
+  std::vector<Frame> frames;
+  for (size_t f = 0; f < functions_.size(); ++f) frames.push_back(make_frame(f, calls[f]));
+  const auto view_of = [&](const Source& source, int64_t first) -> ArgumentView {
+    switch (source.kind) {
+      case Source::Kind::kBatch:
+        return rows_of(data.arrays[source.array], data.order, first);
+      case Source::Kind::kResult:
+        return {frames[source.function].results[source.result], RowType::kFloat32, nullptr};
+      case Source::Kind::kConstant:
+        break;
+    }
+    return source.constant;
+  };
   for (int64_t batch = 0; batch < batches; ++batch) {
-    const int64_t first = data.first + batch * data.rows;
     for (size_t f = 0; f < functions_.size(); ++f) {
+      const std::vector<Source>& sources = functions_[f].arguments;
       Frame& frame = frames[f];
-      for (size_t i = 0; i < frame.arguments.size(); ++i) {
-        const Source& source = functions_[f].arguments[i];
-        ArgumentView& argument = frame.arguments[i];
-        switch (source.kind) {
-          case Source::Kind::kConstant:
-            argument = source.constant;
-            break;
-          case Source::Kind::kResult:
-            argument = {frames[source.function].results[source.result], RowType::kFloat32, nullptr};
-            break;
-          case Source::Kind::kBatch: {
-            const BatchArray& array = data.arrays[source.array];
-            const auto* const from = static_cast<const char*>(array.data);
-            argument = data.order
-                           ? ArgumentView{from, array.type, data.order + first}
-                           : ArgumentView{from + first * array.stride * bytes_of(array.type), array.type, nullptr};
-          }
-        }
+      for (size_t i = 0; i < sources.size(); ++i) {
+        frame.arguments[i] = view_of(sources[i], data.first + batch * data.rows);
       }
       functions_[f].program->call(*frame.workspace, frame.arguments.data(), frame.results.data(), calls[f].steps[batch],
                                   calls[f].learning_rates[batch]);
     }
     for (Frame& frame : frames) {
-      for (size_t r = 0; r < frame.results.size(); ++r) frame.results[r] += frame.steps[r];
+      for (size_t r = 0; r < frame.results.size(); ++r) frame.results[r] += frame.advances[r];
     }
   }
 }

@@ -1,4 +1,4 @@
-// A step that a user wrote, for many batches: functions that are called one after the other for each batch.
+// Functions that are called one after the other for each batch: a user's step, compiled in several parts.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -15,9 +15,9 @@ class FunctionSequence {
     enum class Kind { kConstant, kBatch, kResult };
     Kind kind = Kind::kConstant;
     ArgumentView constant;  // the same for all batches
-    size_t array = 0;       // kBatch: the number of an array, of which the argument is some rows
-    size_t function = 0;    // kResult: an earlier function of the sequence ...
-    size_t result = 0;      // ... and the number of its result
+    size_t array = 0;       // kBatch: index of one of `Data::arrays`, whose rows of the batch are the argument
+    size_t function = 0;    // kResult: index of an earlier function of the sequence ...
+    size_t result = 0;      // ... and of one of its results
   };
   struct Function {
     std::shared_ptr<Program> program;
@@ -35,23 +35,28 @@ class FunctionSequence {
     int64_t first = 0;               // sample of the pass with which the first batch begins
     int64_t rows = 0;                // samples in a batch
   };
-  /// How the calls of a function differ from batch to batch.
+  /// What the calls of one function get beside their arguments, and where its results go.
   struct Calls {
-    const int64_t* steps = nullptr;          // of each batch, as `Program::call` takes them
-    const double* learning_rates = nullptr;  // of each batch
-    std::vector<float*> kept;                // of each result: an array for the numbers of all batches, or null
+    const int64_t* steps = nullptr;          // by batch: the `step` of Program::call
+    const double* learning_rates = nullptr;  // by batch
+    std::vector<float*> kept;                // by result: (batches, numbers of the result), or null
   };
 
+  /// Throws std::invalid_argument where an argument is no result of an earlier function, or one of another size.
   explicit FunctionSequence(std::vector<Function> functions);
 
   const std::vector<Function>& functions() const { return functions_; }
-  /// Numbers in a result of a function.
-  int64_t result_numbers(size_t function, size_t result) const;
 
   /// Calls all functions for each of `batches` batches. `calls` has an entry for each function.
   void run(const Data& data, const std::vector<Calls>& calls, int64_t batches) const;
 
  private:
+  struct Frame;
+
+  /// Numbers in a result of a function.
+  int64_t result_numbers(size_t function, size_t result) const;
+  Frame make_frame(size_t function, const Calls& calls) const;
+
   std::vector<Function> functions_;
 };
 
