@@ -5,20 +5,10 @@
 namespace engine {
 namespace {
 
-/// Sets the strides of row-major elements that lie side by side, from the last axis to `first`. Returns their number.
-int64_t set_contiguous(Strided& all, int first) {
-  int64_t step = 1;
-  for (int i = all.axes; i-- > first;) {
-    all.stride[i] = step;
-    step *= all.length[i];
-  }
-  return step;
-}
-
 /// Sets the strides of the rows of a batch, of `columns` numbers each: the axes that make up a row lie side by side,
 /// and all others step over rows.
 void set_rows(Strided& all, int64_t columns, int64_t ld) {
-  int first = all.axes;
+  int first = all.axes;  // of the axes of a row
   int64_t numbers = 1;
   while (first > 0 && numbers != columns) numbers *= all.length[--first];
   set_contiguous(all, first);
@@ -29,10 +19,12 @@ void set_rows(Strided& all, int64_t columns, int64_t ld) {
   }
 }
 
+/// Whether the stride of the axis behind `outer` leads from the end of one of its rows to the next one.
 bool merges(const Strided& array, int outer) {
   return array.stride[outer] == array.stride[outer + 1] * array.length[outer + 1];
 }
 
+/// Fewer floats than this are copied one by one: a call of memcpy costs more.
 constexpr int64_t kShortRun = 16;
 
 void copy_run(const float* from, float* to, int64_t n) {
@@ -43,8 +35,8 @@ void copy_run(const float* from, float* to, int64_t n) {
   }
 }
 
-/// The axis along which neighbours lie side by side; -1 if there is none.
-int unit_axis(const Strided& array) {
+/// The last axis along which neighbours lie side by side; -1 if there is none.
+int contiguous_axis(const Strided& array) {
   for (int i = array.axes; i-- > 0;) {
     if (array.stride[i] == 1) return i;
   }
@@ -57,7 +49,28 @@ void move_to_end(Strided& array, int axis) {
   array.append(length, stride);
 }
 
+/// to = from, where the elements of `to` lie side by side along axis `row`, and those of `from` along axis `column`.
+void copy_transposed(const KernelTable& kernels, Strided from, Strided to, int row, int column) {
+  const Range rows{0, to.length[row]}, columns{0, to.length[column]};
+  const int64_t ld_from = from.stride[row], ld_to = to.stride[column];
+  for (Strided* each : {&from, &to}) {
+    each->erase(std::max(row, column));
+    each->erase(std::min(row, column));
+  }
+  for (Walk<2> walk({&to, &from}, to.axes); !walk.done(); walk.next()) {
+    kernels.transpose({walk.data(1), ld_from, walk.data(0), ld_to, rows, columns});
+  }
+}
+
 }  // namespace
+
+void set_contiguous(Strided& array, int first) {
+  int64_t step = 1;
+  for (int i = array.axes; i-- > first;) {
+    array.stride[i] = step;
+    step *= array.length[i];
+  }
+}
 
 Strided strided(const graph::Array& array, const ThreadContext& thread) {
   using Kind = graph::Value::Kind;
@@ -96,28 +109,17 @@ void copy_elements(const KernelTable& kernels, const Strided& source, const Stri
   if (target.is_empty()) return;
   Strided from = source, to = target;
   merge_axes(from, to);
-  const int contiguous = unit_axis(to), read = unit_axis(from);
-  if (contiguous >= 0) {
-    move_to_end(from, contiguous);
-    move_to_end(to, contiguous);
+  const int written = contiguous_axis(to), read = contiguous_axis(from);
+  if (written >= 0 && read >= 0 && read != written) return copy_transposed(kernels, from, to, written, read);
+  if (written >= 0) {
+    move_to_end(from, written);
+    move_to_end(to, written);
   }
   const int last = to.last();
-  const int64_t n = to.length[last];
-  const bool transposes = contiguous >= 0 && read >= 0 && read != contiguous;
-  if (transposes) {
-    const int column = read < contiguous ? read : read - 1;  // where the axis is now
-    const int64_t columns = to.length[column], ld_in = from.stride[last], ld_out = to.stride[column];
-    from.erase(column);
-    to.erase(column);
-    for (Walk<2> walk({&to, &from}, to.last()); !walk.done(); walk.next()) {
-      kernels.transpose({walk.data(1), ld_in, walk.data(0), ld_out, {0, n}, {0, columns}});
-    }
-    return;
-  }
+  const int64_t n = to.length[last], step_in = from.stride[last], step_out = to.stride[last];
   for (Walk<2> walk({&to, &from}, last); !walk.done(); walk.next()) {
     float* const out = walk.data(0);
     const float* const in = walk.data(1);
-    const int64_t step_in = from.stride[last], step_out = to.stride[last];
     if (step_in == 1 && step_out == 1) {
       copy_run(in, out, n);
     } else {
@@ -137,10 +139,10 @@ void fill_elements(const Strided& target, float number) {
 
 namespace {
 
-/// Numbers of an output that are not worth sharing: one thread computes them, or every thread does for itself.
+/// The most numbers of an output that threads don't share: one thread computes them, or each thread all for itself.
 constexpr int64_t kSmallArray = 4096;
 
-/// Whether every thread has what the operation reads, without waiting for another one.
+/// Whether each thread can read all inputs of the operation without waiting for another thread.
 bool has_all_inputs(const Scheduler& scheduler, const graph::Operation& operation) {
   const auto operands = operation.operands();
   return std::all_of(operands.begin(), operands.end(), [&](const Operand& each) {
@@ -154,8 +156,8 @@ bool has_all_inputs(const Scheduler& scheduler, const graph::Operation& operatio
 Split split_array(const Scheduler& scheduler, const graph::Operation& operation, const graph::Array& y, Loop rows) {
   if (rows != kWhole) return Split::over(rows);
   if (graph::numbers_in(y.shape, scheduler.max_rows()) > kSmallArray) return Split::over(kAnyRows);
-  const graph::Value& value = scheduler.value(y.value);
-  const bool in_scratch = value.kind != graph::Value::Kind::kGradient;
+  // Of a gradient there is one for all threads, and of other arrays each thread may have its own.
+  const bool in_scratch = scheduler.value(y.value).kind != graph::Value::Kind::kGradient;
   return scheduler.one_team() && in_scratch && has_all_inputs(scheduler, operation) ? Split::every_thread()
                                                                                     : Split::one_thread();
 }
@@ -163,9 +165,9 @@ Split split_array(const Scheduler& scheduler, const graph::Operation& operation,
 Range own_rows(const ThreadContext& thread, const graph::Array& y, Loop rows) {
   if (y.shape.empty()) return thread.range(kAnyRows, 1);
   if (rows == kSamples) {
-    const Range own = thread.samples();
-    const int64_t rows = graph::rows_per_sample(y.shape, thread.schedule.graph().batch);
-    return {own.begin * rows, own.end * rows};
+    const Range samples = thread.samples();
+    const int64_t each = graph::rows_per_sample(y.shape, thread.schedule.graph().batch);
+    return {samples.begin * each, samples.end * each};
   }
   return thread.range(rows == kWhole ? kAnyRows : rows, length_of(y.shape[0], thread));
 }

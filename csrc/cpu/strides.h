@@ -1,4 +1,4 @@
-// Where the elements of arrays lie in a batch, loops over them, and copies.
+// Where the elements of arrays lie in memory, loops over them, and copies.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace engine {
 
-/// The most axes of arrays, and a few more. Steps allocate nothing, so that there has to be a limit.
+/// Axes of arrays, and a few of length 1 that steps add. A limit, since steps allocate nothing.
 inline constexpr int kMostAxes = graph::kMostAxes + 4;
 
 /// The elements of an array: element (i, j, ...) is at data[i * stride[0] + j * stride[1] + ...]. There is at least one
@@ -23,16 +23,17 @@ struct Strided {
     length[axes] = l;
     stride[axes++] = s;
   }
-  int last() const { return axes - 1; }
+  int last() const { return axes - 1; }  // the number of the innermost axis
   bool is_empty() const {
     return std::any_of(length, length + axes, [](int64_t l) { return l == 0; });
   }
+  /// Elements in axis `first` and those behind it.
   int64_t numbers(int first = 0) const {
     int64_t all = 1;
     for (int i = first; i < axes; ++i) all *= length[i];
     return all;
   }
-  /// Leaves `range` of an axis.
+  /// Keeps only the indices in `range` of an axis.
   void restrict_to(int axis, Range range) {
     length[axis] = std::max<int64_t>(range.end - range.begin, 0);
     data += range.begin * stride[axis];
@@ -48,12 +49,14 @@ inline int64_t length_of(const graph::Extent& extent, const ThreadContext& threa
   return std::max<int64_t>(extent.at(thread.batch.rows), 0);
 }
 
+/// Sets the strides of elements that lie side by side in row-major order, from the last axis to axis `first`.
+void set_contiguous(Strided& array, int first = 0);
+
 /// The elements of an array in this batch. An array without axes gets one of length 1.
 Strided strided(const graph::Array& array, const ThreadContext& thread);
 
-/// Axes that are one for each of several arrays, as the distance from the last element along the inner axis to the
-/// next one along the outer axis is a stride of the inner axis, are merged. Axes of length 1 disappear, but for one.
-/// All arrays have the same lengths.
+/// Removes axes of length 1, and merges neighbouring axes into one wherever a single stride walks through both, in each
+/// of several arrays of equal lengths. Fewer axes mean longer inner loops. At least one axis is left.
 void merge_axes(Strided* const* arrays, int count);
 inline void merge_axes(Strided& a, Strided& b) {
   Strided* const both[] = {&a, &b};
@@ -64,11 +67,12 @@ inline void merge_axes(Strided& a) {
   merge_axes(one, 1);
 }
 
-/// Walks through the first axes of several arrays in row-major order, and tells where their elements are.
+/// Visits all indices of the first axes of N arrays in row-major order, as nested loops would. data(n) is where array n
+/// has the present index.
 template <int N>
 class Walk {
  public:
-  /// Of the first `axes` axes, whose lengths are those of the first array.
+  /// Loops over the first `axes` axes, whose lengths are those of the first array.
   Walk(const Strided* const (&arrays)[N], int axes) : axes_(axes) {
     for (int n = 0; n < N; ++n) arrays_[n] = arrays[n];
     std::fill_n(index_, axes, 0);
@@ -100,14 +104,15 @@ void fill_elements(const Strided& to, float number);
 
 // ---- How threads divide operations on arrays --------------------------------------------------------------------
 
-/// The loop over the first axis of an output of which threads may not share the rows of all operands. They wait for
-/// each other before and after it.
+/// The loop over the first axis of an output, where row i may need any row of the operands. No operand has this letter,
+/// so that threads wait for each other before and after the step.
 inline constexpr Loop kAnyRows = 'w';
 
-/// How threads divide an operation that writes `y`, if the loop over the first axis of y is `rows`.
+/// How threads divide an operation that writes `y`. `rows` is its loop over the first axis of y; kWhole if threads need
+/// all of its operands.
 Split split_array(const Scheduler& scheduler, const graph::Operation& operation, const graph::Array& y, Loop rows);
 
-/// This thread's part of the first axis of y, for a step with that split.
+/// This thread's part of the first axis of y, for a step with the split that `split_array` has chosen.
 Range own_rows(const ThreadContext& thread, const graph::Array& y, Loop rows);
 
 }  // namespace engine

@@ -42,7 +42,7 @@ void transpose(const graph::Transpose& op, const ThreadContext& thread) {
   copy_elements(thread.kernels, turned, own.y);
 }
 
-/// Elements begin, begin + step, ... of an array, with the lengths of `like`
+/// The elements of an array that a slice of the lengths of `like` selects.
 Strided selected(Strided from, const graph::Selection& selection, const Strided& like, const ThreadContext& thread) {
   for (size_t i = 0; i < selection.step.size(); ++i) {
     const auto axis = static_cast<int>(i);
@@ -69,8 +69,8 @@ Range indices_in(Range range, int64_t begin, int64_t step, int64_t count) {
     begin = -begin;
     step = -step;
   }
-  const auto first_from = [&](int64_t place) {
-    const int64_t distance = place - begin;
+  const auto first_from = [&](int64_t bound) {  // the first i with begin + i step >= bound
+    const int64_t distance = bound - begin;
     return distance <= 0 ? 0 : std::min(divide_up(distance, step), count);
   };
   return {first_from(range.begin), first_from(range.end)};
@@ -99,8 +99,8 @@ void join(const graph::Join& op, const ThreadContext& thread) {
     Strided x = strided(part, thread), y = strided(op.y, thread);
     const int64_t end = begin + x.length[op.axis];
     y.restrict_to(op.axis, {begin, end});
-    const int64_t first = op.axis == 0 ? begin : 0;
-    const int64_t length = x.length[0];
+    // This thread's rows of y, counted from the first row of the part.
+    const int64_t first = op.axis == 0 ? begin : 0, length = x.length[0];
     const Range rows{std::clamp<int64_t>(own.begin - first, 0, length),
                      std::clamp<int64_t>(own.end - first, 0, length)};
     x.restrict_to(0, rows);
@@ -112,13 +112,16 @@ void join(const graph::Join& op, const ThreadContext& thread) {
 
 // ---- Rows by index ----------------------------------------------------------------------------------------------
 
-/// Arrays of rows (b..., i..., r...) by the indices (b..., i...) of rows of `table` (b..., n, r...).
-struct Rows {
+/// The three arrays of a gather or a scatter, by their axes: a table (b..., n, r...), indices (b..., i...) into its
+/// axis n, and the rows of the table that they name, (b..., i..., r...).
+struct IndexedRows {
   Strided table, indices, rows;
-  int batch_axes, index_axes;  // of the indices, the batch axes included
-  int64_t count;               // n
+  int batch_axes;  // how many axes b... are
+  int index_axes;  // how many axes the indices have: b... and i...
+  int64_t count;   // n
 
-  Rows(const Array& of_table, const Array& of_indices, const Array& of_rows, int batch, const ThreadContext& thread)
+  IndexedRows(const Array& of_table, const Array& of_indices, const Array& of_rows, int batch,
+              const ThreadContext& thread)
       : table(strided(of_table, thread)),
         indices(strided(of_indices, thread)),
         rows(strided(of_rows, thread)),
@@ -126,7 +129,7 @@ struct Rows {
         index_axes(static_cast<int>(of_indices.shape.size())),
         count(table.length[batch]) {}
 
-  /// One row: the axes of `array` from `first` on
+  /// One row, without data: the axes of `array` from `first` on.
   static Strided row_of(const Strided& array, int first) {
     Strided row;
     for (int i = first; i < array.axes; ++i) row.append(array.length[i], array.stride[i]);
@@ -134,22 +137,22 @@ struct Rows {
     return row;
   }
 
-  /// Calls f(row of `rows`, row of the table); the latter has no data where there is no such row.
+  /// For each index, calls f(its row of `rows`, its row of the table). The latter has no data where the index is out of
+  /// range.
   template <class F>
   void each(F&& f) const {
     Strided row = row_of(rows, index_axes), entry = row_of(table, batch_axes + 1);
     merge_axes(row, entry);
-    // The table, with the axes of the indices: those that it does not have do not move.
-    Strided shared = table;
-    shared.axes = 0;
-    for (int i = 0; i < index_axes; ++i) shared.append(indices.length[i], i < batch_axes ? table.stride[i] : 0);
-    if (index_axes == 0) shared.append(1, 0);
-    Strided all = rows;
-    if (index_axes == 0) {
-      all.axes = 0;
-      all.append(1, 0);
+    // Where the rows and the tables of the batch begin, by the axes of the indices. An index without axes has one of
+    // length 1.
+    Strided row_begins, tables;
+    row_begins.data = rows.data;
+    tables.data = table.data;
+    for (int i = 0; i < indices.axes; ++i) {
+      row_begins.append(indices.length[i], i < index_axes ? rows.stride[i] : 0);
+      tables.append(indices.length[i], i < batch_axes ? table.stride[i] : 0);
     }
-    for (Walk<3> walk({&indices, &all, &shared}, std::max(index_axes, 1)); !walk.done(); walk.next()) {
+    for (Walk<3> walk({&indices, &row_begins, &tables}, indices.axes); !walk.done(); walk.next()) {
       const float index = *walk.data(0);
       const bool exists = index >= 0.0f && index < static_cast<float>(count);
       const int64_t at = exists ? static_cast<int64_t>(index) : 0;
@@ -160,24 +163,22 @@ struct Rows {
   }
 };
 
-/// Whether all elements lie side by side.
-bool is_run(const Strided& array) { return array.axes == 1 && (array.stride[0] == 1 || array.length[0] == 1); }
+/// Whether an array whose axes have been merged lies side by side.
+bool is_contiguous(const Strided& array) { return array.axes == 1 && (array.stride[0] == 1 || array.length[0] == 1); }
 
 void gather(const graph::Gather& op, const ThreadContext& thread) {
   const Range own = own_rows(thread, op.y, op.rows);
-  Rows all(op.x, op.indices, op.y, op.batch_axes, thread);
+  IndexedRows all(op.x, op.indices, op.y, op.batch_axes, thread);
+  all.rows.restrict_to(0, own);
   if (all.index_axes > 0) {
     all.indices.restrict_to(0, own);
     if (op.batch_axes > 0) all.table.restrict_to(0, own);
-  } else if (op.y.shape.empty()) {
-    if (empty(own)) return;
-  } else {
-    all.table.restrict_to(1, own);  // the first axis of y is the first of its only row
+  } else if (all.table.axes > 1) {
+    all.table.restrict_to(1, own);  // there is one index, and the first axis of y is that of its row
   }
-  all.rows.restrict_to(0, own);
   if (all.rows.is_empty()) return;
   all.each([&](const Strided& y, const Strided& x) {
-    if (x.data && is_run(x) && is_run(y)) {
+    if (x.data && is_contiguous(x) && is_contiguous(y)) {
       std::memcpy(y.data, x.data, static_cast<size_t>(x.length[0]) * sizeof(float));
     } else if (x.data) {
       copy_elements(thread.kernels, x, y);
@@ -188,7 +189,7 @@ void gather(const graph::Gather& op, const ThreadContext& thread) {
 }
 
 void add_elements(const Strided& from, const Strided& to) {
-  if (is_run(from) && is_run(to)) {
+  if (is_contiguous(from) && is_contiguous(to)) {
     for (int64_t i = 0; i < to.length[0]; ++i) to.data[i] += from.data[i];
     return;
   }
@@ -203,11 +204,11 @@ void add_elements(const Strided& from, const Strided& to) {
   }
 }
 
-/// Threads share the batch axis, or one thread adds all rows.
+/// Threads share the first batch axis. Without one, a single thread adds all rows, since two may have the same index.
 void scatter_add(const graph::ScatterAdd& op, const ThreadContext& thread) {
   const bool by_batch = op.rows != kWhole;
   const Range own = own_rows(thread, op.dx, op.rows);
-  Rows all(op.dx, op.indices, op.dy, op.batch_axes, thread);
+  IndexedRows all(op.dx, op.indices, op.dy, op.batch_axes, thread);
   if (by_batch) {
     all.table.restrict_to(0, own);
     all.indices.restrict_to(0, own);
@@ -229,12 +230,8 @@ Split split_scatter(const Scheduler& scheduler, const graph::ScatterAdd& op) {
 // ---- Schedules --------------------------------------------------------------------------------------------------
 
 template <class Op, void (*run)(const Op&, const ThreadContext&)>
-void schedule_moved(Scheduler& scheduler, const Op& op) {
+void schedule(Scheduler& scheduler, const Op& op) {
   scheduler.add<SimpleStep<Op>>(op, split_array(scheduler, op, op.y, op.rows), run);
-}
-
-void schedule_join(Scheduler& scheduler, const graph::Join& op) {
-  scheduler.add<SimpleStep<graph::Join>>(op, split_array(scheduler, op, op.y, op.rows), join);
 }
 
 void schedule_scatter(Scheduler& scheduler, const graph::ScatterAdd& op) {
@@ -244,12 +241,12 @@ void schedule_scatter(Scheduler& scheduler, const graph::ScatterAdd& op) {
 }  // namespace
 
 void add_arrangements(Implementations& all) {
-  all.add<graph::Copy>(schedule_moved<graph::Copy, copy>);
-  all.add<graph::Transpose>(schedule_moved<graph::Transpose, transpose>);
-  all.add<graph::Slice>(schedule_moved<graph::Slice, slice>);
-  all.add<graph::PlaceSlice>(schedule_moved<graph::PlaceSlice, place_slice>);
-  all.add<graph::Join>(schedule_join);
-  all.add<graph::Gather>(schedule_moved<graph::Gather, gather>);
+  all.add<graph::Copy>(schedule<graph::Copy, copy>);
+  all.add<graph::Transpose>(schedule<graph::Transpose, transpose>);
+  all.add<graph::Slice>(schedule<graph::Slice, slice>);
+  all.add<graph::PlaceSlice>(schedule<graph::PlaceSlice, place_slice>);
+  all.add<graph::Join>(schedule<graph::Join, join>);
+  all.add<graph::Gather>(schedule<graph::Gather, gather>);
   all.add<graph::ScatterAdd>(schedule_scatter);
 }
 

@@ -1,5 +1,5 @@
-// Variables, constants, targets and random numbers as arrays, gradients from arrays, and the losses that traced
-// functions compute.
+// Where arrays come from and where they go: variables and gradients, constants, targets, arguments and results of
+// functions, random numbers, and the losses that traced functions compute.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -14,8 +14,9 @@ namespace {
 
 // ---- Variables --------------------------------------------------------------------------------------------------
 
-/// Calls f(position in panels, position in rows, numbers) for this thread's share of a variable: of its rows, or of the
-/// columns of its only one.
+/// Calls f(offset in panels, position, count) for runs of a variable that lie side by side both in its panels and in
+/// row-major order, where the first number of the run is number `position`. Together they are this thread's share: some
+/// of the rows of a matrix, or some of the columns of a single row.
 template <class F>
 void for_own_runs(const ThreadContext& thread, const Variable& v, F&& f) {
   const bool is_row = v.rows == 1;
@@ -34,17 +35,18 @@ void copy_numbers(float* to, const float* from, int64_t count) {
   std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
 }
 
-/// The numbers of an array in their order, which lie side by side but for the gaps between the rows of a batch.
-class Flat {
+/// The numbers of an array in row-major order. They lie side by side, but for the gaps between the rows of a batch.
+class FlatArray {
  public:
-  Flat(const graph::Array& array, const ThreadContext& thread) : data_(strided(array, thread).data) {
+  FlatArray(const graph::Array& array, const ThreadContext& thread) : data_(strided(array, thread).data) {
     const graph::Value& value = thread.schedule.value(array.value);
     if (value.kind != graph::Value::Kind::kBatch) return;
     columns_ = value.columns;
     ld_ = thread.shape(array.value).ld;
   }
 
-  /// Calls f(numbers, first, count) for runs that lie side by side: `count` numbers from number position + first on.
+  /// Calls f(data, first, run) for each run that lies side by side among the `count` numbers from number `position` on:
+  /// `run` numbers from number position + first on, at `data`.
   template <class F>
   void each(int64_t position, int64_t count, F&& f) const {
     for (int64_t first = 0, run; first < count; first += run) {
@@ -61,7 +63,7 @@ class Flat {
 
 /// Copies this thread's share of a variable, which lies in panels, to an array.
 void copy_from_panels(const float* panels, const Variable& v, const graph::Array& y, const ThreadContext& thread) {
-  const Flat to(y, thread);
+  const FlatArray to(y, thread);
   for_own_runs(thread, v, [&](int64_t offset, int64_t position, int64_t count) {
     to.each(position, count,
             [&](float* at, int64_t first, int64_t run) { copy_numbers(at, panels + offset + first, run); });
@@ -69,7 +71,7 @@ void copy_from_panels(const float* panels, const Variable& v, const graph::Array
 }
 
 void copy_to_panels(const graph::Array& x, const Variable& v, float* panels, const ThreadContext& thread) {
-  const Flat from(x, thread);
+  const FlatArray from(x, thread);
   for_own_runs(thread, v, [&](int64_t offset, int64_t position, int64_t count) {
     from.each(position, count,
               [&](const float* at, int64_t first, int64_t run) { copy_numbers(panels + offset + first, at, run); });
@@ -97,7 +99,8 @@ Split split_read(const Scheduler& scheduler, const Op& op) {
   return split_array(scheduler, op, op.y, kWhole);
 }
 
-/// Not a copy for every thread: there is one gradient, or variable, for all.
+/// There is one gradient, variable or result for all threads, so that only one of them writes it if they don't share
+/// it.
 template <class Op>
 Split split_store(const Scheduler& scheduler, const Op& op) {
   const Split split = split_array(scheduler, op, op.x, kWhole);
@@ -114,7 +117,7 @@ void read_target(const graph::ReadTarget& op, const ThreadContext& thread) {
   const TargetView& view = thread.target_view(op.output);
   const int64_t batch = thread.schedule.graph().batch;
   const int64_t count = graph::numbers_per_sample(op.y.shape, batch);
-  const Flat to(op.y, thread);
+  const FlatArray to(op.y, thread);
   const Range own = thread.samples();
   for (int64_t b = own.begin; b < own.end; ++b) {
     const int64_t sample = thread.batch.first + b;
@@ -130,19 +133,7 @@ void schedule_target(Scheduler& scheduler, const graph::ReadTarget& op) {
   scheduler.add<SimpleStep<graph::ReadTarget>>(op, Split::over(kSamples), read_target);
 }
 
-/// The numbers of an argument or result of a function, in the order of `like`
-Strided contiguous_like(const Strided& like, float* data) {
-  Strided all = like;
-  all.data = data;
-  int64_t step = 1;
-  for (int i = all.axes; i-- > 0;) {
-    all.stride[i] = step;
-    step *= all.length[i];
-  }
-  return all;
-}
-
-/// Copies `count` numbers from number `first` of an argument on.
+/// Copies `count` numbers of an argument, from number `first` on, as floats.
 void copy_argument(const ArgumentView& argument, int64_t first, int64_t count, float* to) {
   const auto convert = [&](const auto* from) {
     for (int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(from[first + i]);
@@ -161,12 +152,12 @@ void read_argument(const graph::ReadArgument& op, const ThreadContext& thread) {
   const ArgumentView& argument = thread.run.arguments[op.index];
   const int64_t rows = op.y.shape.empty() ? 1 : length_of(op.y.shape[0], thread);
   if (rows == 0) return;
-  const int64_t numbers = graph::numbers_in(op.y.shape, thread.batch.rows) / rows;
+  const int64_t columns = graph::numbers_in(op.y.shape, thread.batch.rows) / rows;
   const Range own = own_rows(thread, op.y, kWhole);
-  const Flat to(op.y, thread);
-  const auto copy = [&](int64_t from, int64_t row, int64_t count) {
-    to.each(row * numbers, count * numbers,
-            [&](float* at, int64_t first, int64_t run) { copy_argument(argument, from * numbers + first, run, at); });
+  const FlatArray to(op.y, thread);
+  const auto copy = [&](int64_t from, int64_t row, int64_t count) {  // `count` rows, from row `from` to row `row`
+    to.each(row * columns, count * columns,
+            [&](float* at, int64_t first, int64_t run) { copy_argument(argument, from * columns + first, run, at); });
   };
   if (!argument.rows) return copy(own.begin, own.begin, own.end - own.begin);
   for (int64_t row = own.begin; row < own.end; ++row) copy(argument.rows[row], row, 1);
@@ -174,7 +165,9 @@ void read_argument(const graph::ReadArgument& op, const ThreadContext& thread) {
 
 void write_result(const graph::WriteResult& op, const ThreadContext& thread) {
   Strided x = strided(op.x, thread);
-  Strided to = contiguous_like(x, thread.run.results[op.index]);
+  Strided to = x;
+  to.data = thread.run.results[op.index];
+  set_contiguous(to);
   const Range own = own_rows(thread, op.x, kWhole);
   x.restrict_to(0, own);
   to.restrict_to(0, own);
@@ -191,12 +184,11 @@ void schedule_result(Scheduler& scheduler, const graph::WriteResult& op) {
 
 // ---- Random numbers ---------------------------------------------------------------------------------------------
 
-/// Random numbers of one stream, from any number on.
-class Numbers {
+/// The random numbers of one stream, from number `first` on. They are drawn in blocks.
+class RandomSequence {
  public:
-  Numbers(const graph::RandomArray& op, const ThreadContext& thread, uint64_t step, int64_t first)
-      : thread_(thread),
-        numbers_{buffer_, first / kGroup * kGroup,        kCount, op.seed, step, op.low,
+  RandomSequence(const graph::RandomArray& op, const ThreadContext& thread, uint64_t step, int64_t first)
+      : numbers_{buffer_, first / kGroup * kGroup,        kCount, op.seed, step, op.low,
                  op.high, std::nextafter(op.high, op.low)},
         used_(first - numbers_.first) {
     using Distribution = graph::RandomArray::Distribution;
@@ -217,14 +209,14 @@ class Numbers {
  private:
   static constexpr int64_t kGroup = kRandomGroup, kCount = 8 * kGroup;
 
-  const ThreadContext& thread_;
-  RandomNumbers numbers_;
-  int64_t used_;
+  RandomNumbers numbers_;  // the block in `buffer_`
+  int64_t used_;           // numbers of the block that have been returned
   void (*kernel_)(const RandomNumbers&);
   alignas(kLane * sizeof(float)) float buffer_[kCount];
 };
 
-/// A prediction is cut into batches as threads take them, so that arrays of samples get the numbers of the whole call.
+/// A training step numbers its random draws from its first sample on. A prediction numbers them from the first sample
+/// of the whole call on, as it may be cut into batches in many ways.
 void random_array(const graph::RandomArray& op, const ThreadContext& thread) {
   Strided y = strided(op.y, thread);
   const Range own = own_rows(thread, op.y, op.rows);
@@ -236,7 +228,7 @@ void random_array(const graph::RandomArray& op, const ThreadContext& thread) {
     step = static_cast<uint64_t>(thread.run.first_iteration);
     first += thread.batch.first * graph::numbers_per_sample(op.y.shape, thread.schedule.graph().batch);
   }
-  Numbers numbers(op, thread, step, first);
+  RandomSequence numbers(op, thread, step, first);
   merge_axes(y);
   const int last = y.last();
   for (Walk<1> walk({&y}, last); !walk.done(); walk.next()) {

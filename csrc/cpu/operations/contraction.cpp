@@ -1,4 +1,4 @@
-// Products of arrays: the letters of their axes are sorted into those of a stack of matrix products.
+// Products of arrays, as in `einsum`: a stack of matrix products whose axes are merged from those of the arrays.
 #include "graph/operations/contraction.h"
 
 #include "cpu/serial_products.h"
@@ -8,14 +8,17 @@
 namespace engine {
 namespace {
 
-/// Multiply-adds that threads share even if they have to wait for each other.
+/// From so many multiply-adds on, threads share a product even if they have to wait for each other.
 constexpr double kLargeProduct = 1e5;
 
 bool has(const std::string& letters, char letter) { return letters.find(letter) != std::string::npos; }
 
-/// The letters of a product C[g,m,n] = sum over k of A[g,m,k] B[g,k,n], each in the order of y, or of a.
+/// The letters of a contraction by what they are in y[stack, m, n] = sum over k of a[stack, m, k] b[stack, k, n].
 struct Letters {
-  std::string stack, rows, columns, terms;
+  std::string stack;    // of a, b and y; in the order of y
+  std::string rows;     // m: of a and y
+  std::string columns;  // n: of b and y
+  std::string terms;    // k: of a and b, in the order of a
 
   explicit Letters(const graph::Contraction& op) {
     for (const char letter : op.y_letters) {
@@ -28,20 +31,22 @@ struct Letters {
   }
 };
 
-/// The axes with these letters, of an array with `own` letters; those that it does not have do not move.
-Strided axes_of(const Strided& array, const std::string& own, const std::string& letters, const Strided& like,
-                const std::string& of_like) {
+/// The axes `wanted` of an array whose axes have the letters `letters`. An axis that it does not have gets a stride of
+/// 0, and the length that it has in `like`, whose axes have the letters `like_letters`. No letters are one axis of
+/// length 1.
+Strided axes_of(const Strided& array, const std::string& letters, const std::string& wanted, const Strided& like,
+                const std::string& like_letters) {
   Strided axes;
   axes.data = array.data;
-  for (const char letter : letters) {
-    const size_t at = own.find(letter), length_at = of_like.find(letter);
-    axes.append(like.length[length_at], at == std::string::npos ? 0 : array.stride[at]);
+  for (const char letter : wanted) {
+    const size_t at = letters.find(letter);
+    axes.append(like.length[like_letters.find(letter)], at == std::string::npos ? 0 : array.stride[at]);
   }
-  if (letters.empty()) axes.append(1, 0);
+  if (wanted.empty()) axes.append(1, 0);
   return axes;
 }
 
-/// The same axes of all three arrays
+/// The same axes of a, b and y
 struct Axes {
   Strided a, b, y;
 
@@ -49,17 +54,15 @@ struct Axes {
     Strided* const all[] = {&a, &b, &y};
     merge_axes(all, 3);
   }
-  /// Takes the longest axis away, and returns it with data of this one.
-  Axes split_longest() {
-    const int longest = static_cast<int>(std::max_element(y.length, y.length + y.axes) - y.length);
-    Axes taken = *this;
-    for (Strided* each : {&taken.a, &taken.b, &taken.y}) {
-      each->length[0] = each->length[longest];
-      each->stride[0] = each->stride[longest];
-      each->axes = 1;
-    }
+  /// Removes the longest axis, and returns it.
+  Axes remove_longest() {
+    const auto longest = static_cast<int>(std::max_element(y.length, y.length + y.axes) - y.length);
+    Axes removed;
+    removed.a.append(a.length[longest], a.stride[longest]);
+    removed.b.append(b.length[longest], b.stride[longest]);
+    removed.y.append(y.length[longest], y.stride[longest]);
     for (Strided* each : {&a, &b, &y}) each->erase(longest);
-    return taken;
+    return removed;
   }
   void append(const Axes& others) {
     for (int i = 0; i < others.y.axes; ++i) {
@@ -74,30 +77,31 @@ class ContractionStep final : public Step {
  public:
   ContractionStep(const graph::Contraction& operation, Split split, ValueId packing, ValueId copies, int64_t a_floats)
       : Step(&operation, split),
-        own_(operation),
+        op_(operation),
         letters_(operation),
         packing_(packing),
         copies_(copies),
         a_floats_(a_floats) {}
 
   void run(const ThreadContext& thread) const override {
-    Strided a = strided(own_.a, thread), b = strided(own_.b, thread), y = strided(own_.y, thread);
-    const Range own = own_rows(thread, own_.y, own_.rows);
+    Strided a = strided(op_.a, thread), b = strided(op_.b, thread), y = strided(op_.y, thread);
+    const Range own = own_rows(thread, op_.y, op_.rows);
     y.restrict_to(0, own);
-    restrict_letter(a, own_.a_letters, own);
-    restrict_letter(b, own_.b_letters, own);
+    restrict_rows(a, op_.a_letters, own);
+    restrict_rows(b, op_.b_letters, own);
     if (y.is_empty()) return;
-    const Strided terms_a = terms_of(a, own_.a_letters), terms_b = terms_of(b, own_.b_letters);
+    const Strided terms_a = terms_of(a, op_.a_letters), terms_b = terms_of(b, op_.b_letters);
     if (terms_a.is_empty()) return fill_elements(y, 0.0f);
-    if (!is_one_axis(terms_a)) pack(thread, a, own_.a_letters, letters_.stack + letters_.rows, 0);
-    if (!is_one_axis(terms_b)) pack(thread, b, own_.b_letters, letters_.stack + letters_.columns, a_floats_);
+    if (!is_one_axis(terms_a)) pack(thread, a, op_.a_letters, letters_.stack + letters_.rows, 0);
+    if (!is_one_axis(terms_b)) pack(thread, b, op_.b_letters, letters_.stack + letters_.columns, a_floats_);
     multiply_all(thread, a, b, y);
   }
 
  private:
-  void restrict_letter(Strided& array, const std::string& letters, Range own) const {
-    if (own_.y_letters.empty()) return;
-    const size_t at = letters.find(own_.y_letters[0]);
+  /// Keeps only this thread's part of the first axis of y, where the array has that axis.
+  void restrict_rows(Strided& array, const std::string& letters, Range own) const {
+    if (op_.y_letters.empty()) return;
+    const size_t at = letters.find(op_.y_letters[0]);
     if (at != std::string::npos) array.restrict_to(static_cast<int>(at), own);
   }
 
@@ -110,38 +114,34 @@ class ContractionStep final : public Step {
     return axes.axes == 1;
   }
 
-  /// Copies an array so that its terms lie side by side. `letters` are its other ones; its data and strides change.
-  void pack(const ThreadContext& thread, Strided& array, const std::string& own, const std::string& letters,
+  /// Copies an array to scratch memory, so that its axes k lie side by side there: behind its other axes, `outer`.
+  /// The data and strides of the array become those of the copy.
+  void pack(const ThreadContext& thread, Strided& array, const std::string& letters, const std::string& outer,
             int64_t offset) const {
-    const std::string order = letters + letters_.terms;
-    const Strided from = axes_of(array, own, order, array, own);
+    const std::string order = outer + letters_.terms;
+    const Strided from = axes_of(array, letters, order, array, letters);
     Strided to = from;
     to.data = thread.data(copies_) + offset;
-    int64_t step = 1;
-    for (int i = to.axes; i-- > 0;) {
-      to.stride[i] = step;
-      step *= to.length[i];
-    }
+    set_contiguous(to);
     copy_elements(thread.kernels, from, to);
     array.data = to.data;
-    for (size_t i = 0; i < order.size(); ++i) array.stride[own.find(order[i])] = to.stride[i];
+    for (size_t i = 0; i < order.size(); ++i) array.stride[letters.find(order[i])] = to.stride[i];
   }
 
   Axes axes(const Strided& a, const Strided& b, const Strided& y, const std::string& letters) const {
-    return {axes_of(a, own_.a_letters, letters, y, own_.y_letters),
-            axes_of(b, own_.b_letters, letters, y, own_.y_letters),
-            axes_of(y, own_.y_letters, letters, y, own_.y_letters)};
+    return {axes_of(a, op_.a_letters, letters, y, op_.y_letters), axes_of(b, op_.b_letters, letters, y, op_.y_letters),
+            axes_of(y, op_.y_letters, letters, y, op_.y_letters)};
   }
 
   void multiply_all(const ThreadContext& thread, const Strided& a, const Strided& b, const Strided& y) const {
-    Strided terms_a = terms_of(a, own_.a_letters),
-            terms_b = axes_of(b, own_.b_letters, letters_.terms, a, own_.a_letters);
+    Strided terms_a = terms_of(a, op_.a_letters), terms_b = axes_of(b, op_.b_letters, letters_.terms, a, op_.a_letters);
     merge_axes(terms_a, terms_b);
     Axes stack = axes(a, b, y, letters_.stack), rows = axes(a, b, y, letters_.rows),
          columns = axes(a, b, y, letters_.columns);
     rows.merge();
     columns.merge();
-    const Axes row = rows.split_longest(), column = columns.split_longest();
+    // One product has the longest axis of rows and that of columns; all others are a part of the stack.
+    const Axes row = rows.remove_longest(), column = columns.remove_longest();
     stack.append(rows);
     stack.append(columns);
     stack.merge();
@@ -166,13 +166,15 @@ class ContractionStep final : public Step {
     for (; !walk.done(); walk.next()) products.run(walk.data(1), walk.data(2), walk.data(0));
   }
 
-  const graph::Contraction& own_;
+  const graph::Contraction& op_;
   Letters letters_;
-  ValueId packing_, copies_;
-  int64_t a_floats_;
+  ValueId packing_;   // scratch of the products
+  ValueId copies_;    // scratch of `pack`: a, then b; kNoValue where neither needs it
+  int64_t a_floats_;  // of the copy of a
 };
 
-int64_t most(const Scheduler& scheduler, const graph::Contraction& op, const std::string& letters) {
+/// Numbers in an array with these axes, for the largest batch.
+int64_t numbers_in(const Scheduler& scheduler, const graph::Contraction& op, const std::string& letters) {
   graph::Shape shape;
   for (const char letter : letters) {
     const size_t in_a = op.a_letters.find(letter);
@@ -183,9 +185,9 @@ int64_t most(const Scheduler& scheduler, const graph::Contraction& op, const std
 
 void schedule_contraction(Scheduler& scheduler, const graph::Contraction& op) {
   const Letters letters(op);
-  const int64_t rows = most(scheduler, op, letters.rows), columns = most(scheduler, op, letters.columns);
-  const double work = static_cast<double>(most(scheduler, op, letters.stack + letters.rows)) *
-                      static_cast<double>(columns) * static_cast<double>(most(scheduler, op, letters.terms));
+  const int64_t rows = numbers_in(scheduler, op, letters.rows), columns = numbers_in(scheduler, op, letters.columns);
+  const double work = static_cast<double>(numbers_in(scheduler, op, letters.stack + letters.rows)) *
+                      static_cast<double>(columns) * static_cast<double>(numbers_in(scheduler, op, letters.terms));
   const ValueId packing = scheduler.packing_scratch(std::max(rows, columns));
   const auto lines = [](int64_t floats) { return round_up(floats, kLane) + kLane; };
   const bool may_copy = letters.terms.size() > 1;
