@@ -19,7 +19,8 @@ int64_t product(const Shape& shape, size_t first) {
   return numbers;
 }
 
-/// Whether axes of `shape` end where the rows of a batch do, so that its elements have a stride along each axis.
+/// Whether the last axes of `shape` together are one row of a batch, of `columns` numbers. Then no axis crosses the end
+/// of a row, and each has a stride.
 bool fits_rows(const Shape& shape, int64_t columns) {
   int64_t numbers = 1;
   for (size_t i = shape.size(); i-- > 0;) {
@@ -38,16 +39,16 @@ int64_t numbers_in(const Shape& shape, int64_t samples) {
   return numbers;
 }
 
-/// The numbers of elements are polynomials in the number of samples, of a degree no higher than the number of axes.
-/// They are equal if they agree at more places than that.
+/// The number of elements is a polynomial in the number of samples, of a degree no higher than the number of axes. Two
+/// of them are equal if they agree for more numbers of samples than that.
 bool equally_large(const Shape& a, const Shape& b) {
-  const auto places = static_cast<int64_t>(std::max(a.size(), b.size())) + 1;
+  const auto most_samples = static_cast<int64_t>(std::max(a.size(), b.size())) + 1;
   const auto numbers = [](const Shape& shape, int64_t samples) {
     double product = 1.0;  // large enough for every shape that memory holds
     for (const Extent& extent : shape) product *= static_cast<double>(extent.at(samples));
     return product;
   };
-  for (int64_t samples = 1; samples <= places; ++samples) {
+  for (int64_t samples = 1; samples <= most_samples; ++samples) {
     if (numbers(a, samples) != numbers(b, samples)) return false;
   }
   return true;
@@ -126,10 +127,7 @@ ValueId laid_out_like(Graph& graph, const Array& array, ValueId like) {
   if (from.kind == Value::Kind::kBatch && from.groups == to.groups && from.columns == to.columns) return array.value;
   const Shape shape = shape_of(graph, like);
   const ValueId copied = graph.add_like(like);
-  const Array x = from.kind == Value::Kind::kBatch && !fits_rows(shape, from.columns)
-                      ? Array{laid_out_as_array(graph, {array.value, shape_of(graph, array.value)}, shape), shape}
-                      : Array{array.value, shape};
-  add_copy(graph, x, {copied, shape});
+  add_copy(graph, strided(graph, {array.value, shape}), {copied, shape});
   return copied;
 }
 

@@ -9,7 +9,7 @@
 namespace engine::graph {
 namespace {
 
-/// Refuses lengths that are negative for every batch, or so long that offsets could overflow.
+/// Refuses lengths that are negative for every batch, and arrays so large that offsets could overflow.
 void require_lengths(const Shape& shape) {
   int64_t numbers = 1;
   for (const Extent& extent : shape) {
@@ -18,7 +18,7 @@ void require_lengths(const Shape& shape) {
     if (!in_range) refuse("an axis of " + text_of(shape) + " has no valid length");
     numbers = require_size(times(numbers, std::max<int64_t>(extent.fixed + extent.per_sample, 1)));
   }
-  if (shape.size() > kMostAxes) refuse("an array has at most 32 axes");
+  if (shape.size() > kMostAxes) refuse("an array must have at most " + std::to_string(kMostAxes) + " axes");
 }
 
 }  // namespace
@@ -31,7 +31,7 @@ void ArrayLayer::read_shapes(const Attributes& attributes) {
 }
 
 std::vector<int> ArrayLayer::read_axes(const Attributes& attributes) const {
-  require(!input_shapes.empty(), "a layer along axes has an input");
+  require(!input_shapes.empty(), "a layer along axes must have an input");
   std::vector<int> axes;
   for (const int64_t axis : attributes.integers("axes")) {
     const bool known = axis >= 0 && axis < static_cast<int64_t>(input_shapes[0].size());
@@ -44,7 +44,7 @@ std::vector<int> ArrayLayer::read_axes(const Attributes& attributes) const {
 }
 
 int ArrayLayer::read_axis(const Attributes& attributes) const {
-  require(!input_shapes.empty(), "a layer along an axis has an input");
+  require(!input_shapes.empty(), "a layer along an axis must have an input");
   const int64_t axis = attributes.integer("axis");
   if (axis < 0 || axis >= static_cast<int64_t>(input_shapes[0].size())) {
     attributes.refuse("an axis must be one of the input:", "axis");
@@ -81,12 +81,13 @@ bool ArrayLayer::joins_samples() const {
 }
 
 void ArrayLayer::require_inputs(size_t count) const {
-  if (input_shapes.size() != count) refuse("a layer of arrays has another number of inputs");
+  if (input_shapes.size() == count) return;
+  refuse("the layer must have " + std::to_string(count) + " inputs, got " + std::to_string(input_shapes.size()));
 }
 
-void ArrayLayer::require(bool condition, const char* what) const {
+void ArrayLayer::require(bool condition, const char* rule) const {
   if (condition) return;
-  std::string text = std::string(what) + ": got ";
+  std::string text = std::string(rule) + ": got ";
   for (const Shape& each : input_shapes) text += text_of(each) + " ";
   refuse(text + "-> " + text_of(shape));
 }

@@ -1,4 +1,4 @@
-// Layers of traced functions: nodes of a model that read and compute arrays of any shape.
+// Layers that traced functions are made of: they read and compute arrays of any shape.
 #pragma once
 #include <vector>
 
@@ -7,8 +7,8 @@
 
 namespace engine::graph {
 
-/// A node that reads its inputs under shapes of its own choice, and says which shape its output has. A variable can be
-/// an input, too.
+/// A layer that reads each input under a shape of its own choice, and says which shape its output has. An input may be
+/// a variable. A kind of layer overrides `build_array`, or `build` if its inputs or its output are no arrays.
 struct ArrayLayer : Layer {
   std::vector<Shape> input_shapes;
   Shape shape;  // of the output
@@ -22,8 +22,8 @@ struct ArrayLayer : Layer {
 
   /// Throws std::invalid_argument where the shapes don't fit the layer.
   virtual void check() const {}
-  /// Appends the operations that compute the output.
-  virtual Array build_array(Builder& builder, const std::vector<Array>& inputs) const = 0;
+  /// Appends the operations that compute the output from the inputs, a variable among which is read row by row.
+  virtual Array build_array(Builder&, const std::vector<Array>& /*inputs*/) const { return {}; }
 
   bool joins_samples() const override;
   bool reads_arrays() const final { return true; }
@@ -32,13 +32,15 @@ struct ArrayLayer : Layer {
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override;
 
  protected:
-  /// Whether the output has the rows of each sample where input `input`, whose first axis runs over samples, has them.
+  /// Whether row i of the output is computed from row i of an input alone. Asked where the first axes of both run over
+  /// samples: if the answer is no, samples depend on each other.
   virtual bool keeps_rows(size_t input) const {
     return input_shapes[input].size() == shape.size() && input_shapes[input][0] == shape[0];
   }
 
   void require_inputs(size_t count) const;
-  void require(bool condition, const char* what) const;
+  /// Throws std::invalid_argument unless the condition holds: `rule`, and the shapes that break it.
+  void require(bool condition, const char* rule) const;
 };
 
 }  // namespace engine::graph

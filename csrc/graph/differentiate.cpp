@@ -19,7 +19,7 @@ Differentiation::Differentiation(Graph& graph)
 
 Differentiation::Differentiation(Graph& graph, const std::vector<ValueId>& by)
     : graph_(graph),
-      within_(true),
+      within_model_(true),
       wanted_(static_cast<size_t>(graph.value_count())),
       contributions_(static_cast<size_t>(graph.value_count())),
       of_arrays_(static_cast<size_t>(graph.value_count())) {
@@ -30,7 +30,7 @@ Differentiation::Differentiation(Graph& graph, const std::vector<ValueId>& by)
 void Differentiation::find_wanted() {
   for (const auto& operation : graph_.operations()) {
     const auto operands = operation->operands();
-    const bool learns = !within_ && operation->learns();
+    const bool learns = !within_model_ && operation->learns();
     const bool depends = learns || std::any_of(operands.begin(), operands.end(), [&](const Operand& each) {
                            return each.use == Use::kRead && wants(each.value);
                          });
@@ -54,15 +54,15 @@ ValueId Differentiation::gradient_of(ValueId y) {
   const bool is_batch = graph_.value(y).kind == Value::Kind::kBatch;
   if (parts.size() > 1 && (!is_batch || of_arrays_[static_cast<size_t>(y)])) {
     const Shape shape = is_batch ? shape_of(graph_, y) : shape_of_variable_or_array(y);
-    std::vector<Array> terms;
-    for (const ValueId part : parts) terms.push_back({part, shape});
-    const Array total = sum(terms, shape);
+    std::vector<Array> arrays;
+    for (const ValueId part : parts) arrays.push_back({part, shape});
+    const Array total = sum(arrays, shape);
     parts.assign(1, is_batch ? laid_out_like(graph_, total, y) : total.value);
   } else if (parts.size() > 1) {
-    auto& sum = graph_.add<Sum>();
-    sum.terms = parts;
-    sum.y = graph_.add_like(parts.front());
-    parts.assign(1, sum.y);
+    auto& added = graph_.add<Sum>();
+    added.terms = parts;
+    added.y = graph_.add_like(parts.front());
+    parts.assign(1, added.y);
   }
   return parts.empty() ? kNoValue : parts.front();
 }
@@ -86,7 +86,7 @@ void Differentiation::contribute(const Array& x, const Array& dx) {
 }
 
 void Differentiation::contribute_to_variable(ValueId variable, const Array& dx) {
-  if (within_) {
+  if (within_model_) {
     by_variables_[variable].push_back(dx);
     return;
   }
@@ -97,10 +97,10 @@ void Differentiation::contribute_to_variable(ValueId variable, const Array& dx) 
   store.gradient = gradient;
 }
 
-Array Differentiation::sum(const std::vector<Array>& terms, const Shape& shape) {
-  Array total{terms.front().value, shape};
-  for (size_t i = 1; i < terms.size(); ++i) {
-    total = add_map(graph_, MapOp::kAdd, total, {terms[i].value, shape}, shape);
+Array Differentiation::sum(const std::vector<Array>& parts, const Shape& shape) {
+  Array total{parts.front().value, shape};
+  for (size_t i = 1; i < parts.size(); ++i) {
+    total = add_map(graph_, MapOp::kAdd, total, {parts[i].value, shape}, shape);
   }
   return total;
 }
@@ -109,11 +109,11 @@ ValueId Differentiation::new_gradient(ValueId variable) {
   if (variable == kNoValue) return kNoValue;
   const int v = graph_.value(variable).variable;
   const ValueId gradient = graph_.add_gradient(v);
-  if (within_) {
-    unread_.push_back({variable, gradient});
+  if (within_model_) {
+    unread_gradients_.push_back({variable, gradient});
     return gradient;
   }
-  if (!gradients_.emplace(v, gradient).second) unadded_.push_back(gradient);
+  if (!gradients_.emplace(v, gradient).second) further_gradients_.push_back(gradient);
   return gradient;
 }
 
@@ -125,7 +125,7 @@ void Differentiation::run(size_t count) {
                                      [&](const Operand& each) { return each.use == Use::kWrite && wants(each.value); });
     if (!reached) continue;
     operation.differentiate(*this);
-    add_to_first_gradients();
+    collect_new_gradients();
   }
   for (const auto& [v, gradient] : gradients_) {
     graph_.learning.push_back(v);
@@ -133,21 +133,21 @@ void Differentiation::run(size_t count) {
   }
 }
 
-void Differentiation::add_to_first_gradients() {
-  for (const ValueId gradient : unadded_) {
+void Differentiation::collect_new_gradients() {
+  for (const ValueId gradient : further_gradients_) {
     auto& add = graph_.add<AddGradient>();
     add.gradient = gradient;
     add.sum = gradients_.at(graph_.value(gradient).variable);
   }
-  unadded_.clear();
-  for (const auto& [variable, gradient] : unread_) {
+  further_gradients_.clear();
+  for (const auto& [variable, gradient] : unread_gradients_) {
     const Array y = add_array(graph_, shape_of_variable_or_array(variable));
     auto& read = graph_.add<ReadGradient>();
     read.gradient = gradient;
     read.y = y;
     by_variables_[variable].push_back(y);
   }
-  unread_.clear();
+  unread_gradients_.clear();
 }
 
 Array Differentiation::derivative_by(const Array& x) {

@@ -8,20 +8,21 @@
 
 namespace engine::graph {
 
-/// What the gradient rule of an operation may ask for and say. Operations are visited from the last to the first, so
+/// What gradient rules ask for gradients and contribute them to. Operations are visited from the last to the first, so
 /// that all readers of a value have contributed to its gradient before the operation that computes the value is
-/// visited.
+/// visited. There are two uses: the gradients of the loss by all variables that learn, and derivatives within a model,
+/// which become arrays that later operations read.
 class Differentiation {
  public:
-  /// Values count as wanted if a variable that learns has a part in them.
+  /// For the gradients of the loss: wants the gradient by each value that depends on a variable that learns.
   explicit Differentiation(Graph& graph);
 
-  /// For derivatives within a model: values count as wanted if one of `by`, which may be variables, has a part in them.
+  /// For derivatives within a model: wants those by `by`, values or variables, and by each value that depends on them.
   Differentiation(Graph& graph, const std::vector<ValueId>& by);
 
   Graph& graph() { return graph_; }
 
-  /// Whether something learns that `x` depends on, so that the gradient by `x` is needed.
+  /// Whether the gradient by `x` is needed.
   bool wants(ValueId x) const { return x != kNoValue && wanted_[static_cast<size_t>(x)]; }
 
   /// The gradient by `y`, summed over all of its readers; kNoValue where the loss does not depend on it.
@@ -35,7 +36,7 @@ class Differentiation {
   /// The same for arrays of equal shape, whatever their layout in memory is.
   void contribute(const Array& x, const Array& dx);
 
-  /// Says that `dx` is a part of the gradient by a variable.
+  /// Says that the array `dx` is a part of the gradient by a variable.
   void contribute_to_variable(ValueId variable, const Array& dx);
 
   /// Says that `dx` takes the place of the gradient by `x` that is known so far.
@@ -45,8 +46,8 @@ class Differentiation {
   /// kNoValue.
   ValueId new_gradient(ValueId variable);
 
-  /// Visits the forward operations, the first `count` of the graph. Afterwards, unless it is about derivatives within a
-  /// model, the graph knows which variables have gradients, and where these are.
+  /// Visits the forward operations, the first `count` of the graph. Afterwards `Graph::learning` and `Graph::gradients`
+  /// have the gradients of the loss, and `derivative_by` returns the derivatives within a model.
   void run(size_t count);
 
   /// For derivatives within a model, after `run`: the derivative by `x`; zeros where nothing depends on it.
@@ -55,19 +56,23 @@ class Differentiation {
  private:
   Shape shape_of_variable_or_array(ValueId id) const;
   void find_wanted();
-  void add_to_first_gradients();
-  /// The sum of arrays that are equally large, as an array of this shape.
-  Array sum(const std::vector<Array>& terms, const Shape& shape);
+  /// Uses the gradients by variables that the rule just applied has asked for by `new_gradient`.
+  void collect_new_gradients();
+  /// The sum of equally large arrays, as an array of this shape.
+  Array sum(const std::vector<Array>& parts, const Shape& shape);
 
   Graph& graph_;
-  bool within_ = false;                                 // whether it is about derivatives within a model
-  std::map<ValueId, std::vector<Array>> by_variables_;  // within a model: parts of the derivative by each variable
-  std::vector<bool> wanted_;                            // by value of the forward pass
-  std::vector<std::vector<ValueId>> contributions_;     // by value
-  std::vector<bool> of_arrays_;  // by value: whether functions that users wrote read it, so that maps add its parts
-  std::map<int, ValueId> gradients_;                 // by variable: its first gradient, to which others are added
-  std::vector<ValueId> unadded_;                     // further gradients by variables, of the operation visited last
-  std::vector<std::pair<ValueId, ValueId>> unread_;  // within a model: variables and gradients of that operation
+  bool within_model_ = false;                        // whether it is about derivatives within a model
+  std::vector<bool> wanted_;                         // by value of the forward pass
+  std::vector<std::vector<ValueId>> contributions_;  // by value of the forward pass: the parts of its gradient
+  std::vector<bool> of_arrays_;                      // by value: whether maps, and not `Sum`, add the parts
+  /// Gradients of the loss by variable: the first one, and those of the last rule that are to be added to it.
+  std::map<int, ValueId> gradients_;
+  std::vector<ValueId> further_gradients_;
+  /// Within a model, by variable: the parts of the derivative, and gradients of the last rule that are to be read as
+  /// arrays.
+  std::map<ValueId, std::vector<Array>> by_variables_;
+  std::vector<std::pair<ValueId, ValueId>> unread_gradients_;
 };
 
 }  // namespace engine::graph

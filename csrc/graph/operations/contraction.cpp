@@ -41,25 +41,26 @@ Array add_product(Graph& graph, const Array& a, const std::string& a_letters, co
   return y;
 }
 
-/// Threads may share the first axis of y, if it is the first axis of whichever operand has it.
 void Contraction::find_loops(const Graph& graph) {
+  rows = a_rows = b_rows = kWhole;
+  if (y_letters.empty()) return;
+  const char first = y_letters[0];
   const Loop loop = row_loop(graph, y);
-  const char first = y_letters.empty() ? '\0' : y_letters[0];
-  const auto loop_of = [&](const Array& array, const std::string& letters) {
-    return first != '\0' && !letters.empty() && letters[0] == first && row_loop(graph, array) == loop ? loop : kWhole;
+  const auto may_share = [&](const Array& array, const std::string& letters) {
+    return !has(letters, first) || (letters[0] == first && row_loop(graph, array) == loop);
   };
-  a_rows = loop_of(a, a_letters);
-  b_rows = loop_of(b, b_letters);
-  const bool shared = (a_rows != kWhole || !has(a_letters, first)) && (b_rows != kWhole || !has(b_letters, first));
-  rows = first != '\0' && shared ? loop : kWhole;
-  if (rows == kWhole) a_rows = b_rows = kWhole;
+  if (!may_share(a, a_letters) || !may_share(b, b_letters)) return;
+  rows = loop;
+  if (has(a_letters, first)) a_rows = loop;
+  if (has(b_letters, first)) b_rows = loop;
 }
 
 std::vector<Operand> Contraction::operands() const {
   return {writes(y.value, rows, kWhole), reads(a.value, a_rows, kWhole), reads(b.value, b_rows, kWhole)};
 }
 
-/// A letter of a that neither y nor b has is summed alone, and can't occur. So da has all letters of a.
+/// da = dy * b and db = a * dy. Both are contractions, as each letter of an operand is one of y or of the other
+/// operand.
 void Contraction::differentiate(Differentiation& gradients) const {
   const ValueId dy_value = gradients.gradient_of(y.value);
   if (dy_value == kNoValue) return;
@@ -79,29 +80,32 @@ struct ContractionLayer final : ArrayLayer {
   std::string a_letters, b_letters, y_letters;
 
   void check() const override {
+    constexpr const char* kOfOneOperand = "a letter of a single operand must be one of the output";
     require_inputs(2);
     const Shape &a = input_shapes[0], &b = input_shapes[1];
-    require(a.size() == a_letters.size() && b.size() == b_letters.size(), "each axis of a contraction has a letter");
+    require(a.size() == a_letters.size() && b.size() == b_letters.size(),
+            "each axis of a contraction must have a letter");
     for (const std::string* letters : {&a_letters, &b_letters, &y_letters}) {
       for (const char letter : *letters) {
         const bool known = has(a_letters, letter) || has(b_letters, letter);
         const bool once = std::count(letters->begin(), letters->end(), letter) == 1;
-        require(known && once, "an operand of a contraction has each letter once");
+        require(known && once, "an operand of a contraction must have each letter once");
       }
     }
     for (size_t i = 0; i < a.size(); ++i) {
       const size_t in_b = b_letters.find(a_letters[i]);
-      require(in_b == std::string::npos || a[i] == b[in_b], "equal letters of a contraction have equal lengths");
-      require(in_b != std::string::npos || has(y_letters, a_letters[i]),
-              "a letter of one operand is one of the output");
+      require(in_b == std::string::npos || a[i] == b[in_b], "equal letters of a contraction must have equal lengths");
+      require(in_b != std::string::npos || has(y_letters, a_letters[i]), kOfOneOperand);
     }
     for (const char letter : b_letters) {
-      require(has(a_letters, letter) || has(y_letters, letter), "a letter of one operand is one of the output");
+      require(has(a_letters, letter) || has(y_letters, letter), kOfOneOperand);
     }
-    require(shape == shape_by_letters(y_letters, a_letters, a, b_letters, b), "the output of a contraction follows");
+    require(shape == shape_by_letters(y_letters, a_letters, a, b_letters, b),
+            "the output of a contraction must have the lengths of its letters");
   }
 
-  /// Whether it is x[..., k] kernel[k, n] -> y[..., n], and the rows of x belong to samples.
+  /// Whether it is y[..., n] = sum over k of x[..., k] kernel[k, n], the kernel is a variable that is stored as a
+  /// matrix, and the rows of x belong to samples. Then it is the product of a dense layer.
   bool is_dense(const Builder& builder, ValueId kernel) const {
     const Variable* variable = builder.variable_at(kernel);
     return variable && variable->is_matrix() && b_letters.size() == 2 && a_letters.size() >= 2 &&
@@ -112,8 +116,7 @@ struct ContractionLayer final : ArrayLayer {
 
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     if (!is_dense(builder, inputs[1])) return ArrayLayer::build(builder, inputs);
-    const int64_t columns = input_shapes[0].back().fixed;
-    const int64_t rows = columns == 0 ? 1 : numbers_per_sample(input_shapes[0], builder.batch()) / columns;
+    const int64_t rows = numbers_per_sample(input_shapes[0], builder.batch()) / input_shapes[1][0].fixed;
     const ValueId x = builder.batch_of(inputs[0], rows);
     auto& dense = builder.add<Dense>();
     dense.x = x;

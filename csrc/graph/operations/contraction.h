@@ -7,13 +7,14 @@
 
 namespace engine::graph {
 
-/// y = sum over the letters that are not in `y_letters` of a b. Each axis has a letter, as in `einsum`. No operand has
-/// a letter twice, every letter of y is one of a or b, and every other letter is one of both.
+/// y = a * b, summed over the letters that `y_letters` doesn't have. Each axis has a letter, as in `einsum`. No operand
+/// has a letter twice. Each letter of y is one of a or b, and each letter that is summed over is one of both.
 struct Contraction final : Operation {
   Array a, b, y;
   std::string a_letters, b_letters, y_letters;
-  Loop rows = kWhole, a_rows = kWhole, b_rows = kWhole;  // the loop over the first axes, where threads may share it
+  Loop rows = kWhole, a_rows = kWhole, b_rows = kWhole;  // the loops over the first axes of y, a and b
 
+  /// Finds these loops. Threads share the first axis of y if it is also the first one of each operand that has it.
   void find_loops(const Graph& graph);
 
   const char* name() const override { return "contraction"; }

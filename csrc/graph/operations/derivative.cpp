@@ -14,36 +14,42 @@ namespace {
 
 struct GradientsLayer final : ArrayLayer {
   void check() const override {
-    require(input_shapes.size() >= 2, "derivatives have a value, and something to differentiate by");
-    require(shape.empty(), "what computes several derivatives has no shape");
+    require(input_shapes.size() >= 2, "derivatives must have a value, and inputs to differentiate by");
+    require(shape.empty(), "the output of 'gradients' must have the shape ()");
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     Graph& graph = builder.graph();
     const Array y{builder.array_of(inputs[0]), input_shapes[0]};
+    fuse_maps_so_far(builder, inputs, y.value);
     const std::vector<ValueId> by(inputs.begin() + 1, inputs.end());
-    // Several maps have one gradient together, once nothing reads what is between them.
-    graph.kept = builder.read_later();
-    graph.kept.push_back(y.value);
-    graph.kept.insert(graph.kept.end(), inputs.begin(), inputs.end());
-    for (const auto& [place, arrays] : builder.derivatives) {
-      for (const Array& array : arrays) graph.kept.push_back(array.value);
-    }
-    fuse_maps(graph);
-    graph.kept.clear();
-    MapCode one;
-    one.add_constant(1.0f);
     Differentiation derivatives(graph, by);
     const size_t count = graph.operations().size();
+    MapCode one;
+    one.add_constant(1.0f);
     derivatives.contribute(y, add_map(graph, {}, y.shape, one));
     derivatives.run(count);
     std::vector<Array> found;
     for (size_t i = 0; i < by.size(); ++i) found.push_back(derivatives.derivative_by({by[i], input_shapes[i + 1]}));
-    const ValueId place = add_array(graph, {}).value;  // stands for all of them
-    builder.derivatives[place] = std::move(found);
-    return place;
+    const ValueId all = add_array(graph, {}).value;  // a value without an operation
+    builder.derivatives[all] = std::move(found);
+    return all;
   }
-  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
   bool joins_samples() const override { return false; }
+
+ private:
+  /// Fuses the maps before the derivative, as one gradient of several maps is faster than several gradients. Values
+  /// that operations to come read are kept.
+  static void fuse_maps_so_far(Builder& builder, const std::vector<ValueId>& inputs, ValueId y) {
+    Graph& graph = builder.graph();
+    graph.kept = builder.read_later();
+    graph.kept.push_back(y);
+    graph.kept.insert(graph.kept.end(), inputs.begin(), inputs.end());
+    for (const auto& [all, derivatives] : builder.derivatives) {
+      for (const Array& each : derivatives) graph.kept.push_back(each.value);
+    }
+    fuse_maps(graph);
+    graph.kept.clear();
+  }
 };
 
 struct GradientLayer final : ArrayLayer {
@@ -53,13 +59,14 @@ struct GradientLayer final : ArrayLayer {
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     const auto found = builder.derivatives.find(inputs[0]);
     if (found == builder.derivatives.end() || index >= found->second.size()) {
-      refuse("a gradient reads derivatives, and is one of them");
+      refuse("a layer 'gradient' must read a layer 'gradients', with the index of one of its derivatives");
     }
     const Array& derivative = found->second[index];
-    if (!equally_large(derivative.shape, shape)) refuse("a gradient has the shape of what it is by");
+    if (!equally_large(derivative.shape, shape))
+      refuse("a gradient must have the shape of what it is by, " + text_of(derivative.shape) + ", got " +
+             text_of(shape));
     return derivative.value;
   }
-  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
 };
 
 }  // namespace

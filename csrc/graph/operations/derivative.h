@@ -4,7 +4,8 @@
 
 namespace engine::graph {
 
-/// Layers "gradients" (of the sum of its first input, by its other inputs) and "gradient" (one of them).
+/// The layer "gradients" computes the derivatives of the sum of its first input by each of its other inputs. Its output
+/// has no numbers: it stands for all of them, and a layer "gradient" with the attribute "index" reads one.
 std::shared_ptr<Layer> read_gradients(const Attributes& attributes);
 std::shared_ptr<Layer> read_gradient(const Attributes& attributes);
 

@@ -1,5 +1,7 @@
 #include "graph/operations/function.h"
 
+#include <algorithm>
+
 #include "graph/builder.h"
 #include "graph/operations/variables_as_arrays.h"
 #include "graph/sizes.h"
@@ -12,7 +14,7 @@ struct ArgumentLayer final : ArrayLayer {
 
   void check() const override {
     require_inputs(0);
-    require(graph::numbers_in(shape, 0) == graph::numbers_in(shape, 1), "an argument has a fixed shape");
+    require(graph::numbers_in(shape, 0) == graph::numbers_in(shape, 1), "an argument must have a fixed shape");
   }
   Array build_array(Builder& builder, const std::vector<Array>&) const override {
     const Array y = add_array(builder.graph(), shape);
@@ -24,21 +26,20 @@ struct ArgumentLayer final : ArrayLayer {
   int argument() const override { return index; }
 };
 
-/// Base of what changes a variable.
+/// Base of the layers that change a variable, input 0, by an array, input 1. Their output is the variable.
 struct ChangeLayer : ArrayLayer {
   void check() const override {
     require_inputs(2);
     require(input_shapes[0] == input_shapes[1] && shape == input_shapes[0],
-            "a variable and what changes it have equal shapes");
+            "a variable and the array that changes it must have equal shapes");
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const final {
-    if (!builder.variable_at(inputs[0])) refuse("what is changed must be a variable");
+    if (!builder.variable_at(inputs[0])) refuse("input 0 of a layer that changes a variable must be one");
     const Array x = strided(builder.graph(), {builder.array_of(inputs[1]), input_shapes[1]});
     change(builder, inputs[0], x);
     builder.forget_array_of(inputs[0]);
     return inputs[0];
   }
-  Array build_array(Builder&, const std::vector<Array>&) const final { return {}; }
   bool changes_variables() const final { return true; }
 
   virtual void change(Builder& builder, ValueId variable, const Array& x) const = 0;
@@ -56,13 +57,11 @@ struct StepLayer final : ChangeLayer {
   void change(Builder& builder, ValueId variable, const Array& x) const override {
     Graph& graph = builder.graph();
     const int v = graph.value(variable).variable;
+    if (std::count(graph.learning.begin(), graph.learning.end(), v)) refuse("an optimizer steps each variable once");
     const ValueId gradient = graph.add_gradient(v);
     auto& store = builder.add<StoreGradient>();
     store.x = x;
     store.gradient = gradient;
-    for (const int other : graph.learning) {
-      if (other == v) refuse("an optimizer steps each variable once");
-    }
     graph.learning.push_back(v);
     graph.gradients.push_back(gradient);
   }

@@ -1,4 +1,5 @@
-// What functions that a user calls step by step read, return and change.
+// Functions of users that are called on their own, outside of any epoch: their arguments and results, and the variables
+// that they change.
 #pragma once
 #include "graph/array_layer.h"
 #include "graph/operation.h"

@@ -28,7 +28,7 @@ std::vector<Operand> ReadGradient::operands() const {
   return {writes(y.value, kWhole, kWhole), reads(gradient, kWhole, kWhole)};
 }
 
-/// The gradient by a gradient is an array. The operation that computed the gradient knows how to go on.
+/// Contributes to the gradient by `gradient`, which the operation that computed `gradient` then differentiates.
 void ReadGradient::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y.value);
   if (dy != kNoValue) gradients.contribute(gradient, dy);
@@ -65,8 +65,8 @@ void TracedPenalty::differentiate(Differentiation& gradients) const {
 
 namespace {
 
-/// A weight array. Matrices are stored as such, so that products can read them, unless they are to be flat; all others
-/// as one row.
+/// A variable of a traced function. Matrices are stored as such, so that products can read them; arrays of other shapes
+/// and those that are asked to be `flat` are stored as one row.
 struct VariableLayer final : ArrayLayer {
   std::vector<int64_t> lengths;
   bool trainable = true, flat = false;
@@ -74,7 +74,7 @@ struct VariableLayer final : ArrayLayer {
 
   void add_variables(VariableList& variables, int64_t) const override {
     const int64_t numbers = numbers_in(lengths);
-    if (!lengths.empty() && numbers == 0) refuse("a variable has an odd shape");
+    if (!lengths.empty() && numbers == 0) refuse("each axis of a variable must have a length of at least 1");
     const bool is_matrix = lengths.size() == 2 && !flat;
     const int64_t rows = is_matrix ? lengths[0] : 1, columns = is_matrix ? lengths[1] : numbers;
     variables.add("variable", rows, columns, lengths, trainable ? asked : VariableSpec{});
@@ -84,7 +84,6 @@ struct VariableLayer final : ArrayLayer {
     builder.set_variable(variable, shape, trainable);
     return variable;
   }
-  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
   bool learns() const override { return trainable; }
 };
 
@@ -97,12 +96,14 @@ struct WeightLayer final : ArrayLayer {
     const auto& all = builder.graph().variables().all;
     if (number < 0 || number >= static_cast<int64_t>(all.size())) refuse("there is no such variable");
     const Variable& variable = all[static_cast<size_t>(number)];
-    if (graph::numbers_in(shape, 1) != variable.rows * variable.columns) refuse("a weight has another shape");
+    if (graph::numbers_in(shape, 1) != variable.rows * variable.columns) {
+      refuse("a weight of (" + std::to_string(variable.rows) + ", " + std::to_string(variable.columns) +
+             ") can't be read as " + text_of(shape));
+    };
     const ValueId value = builder.graph().variable(static_cast<int>(number));
     builder.set_variable(value, shape, trainable);
     return value;
   }
-  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
 };
 
 struct ConstantsLayer final : ArrayLayer {
@@ -112,7 +113,7 @@ struct ConstantsLayer final : ArrayLayer {
     require_inputs(0);
     require(graph::numbers_in(shape, 0) == graph::numbers_in(shape, 1) &&
                 graph::numbers_in(shape, 1) == static_cast<int64_t>(numbers->size()),
-            "constants have a fixed shape");
+            "constants must have a fixed shape, with an element for each number");
   }
   Array build_array(Builder& builder, const std::vector<Array>&) const override {
     const Array y = add_array(builder.graph(), shape);
@@ -143,11 +144,12 @@ struct RandomLayer final : ArrayLayer {
   }
 };
 
-/// Adds a number to the loss of the batch, and passes it on.
+/// Adds its input, a number, to the loss of the batch. The output is the input.
 struct AddLossLayer final : ArrayLayer {
   void check() const override {
     require_inputs(1);
-    require(is_single(input_shapes[0]) && shape == input_shapes[0], "what is added to the loss is a single number");
+    require(is_single(input_shapes[0]) && shape == input_shapes[0],
+            "what is added to the loss must be a single number");
   }
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     if (builder.predicts()) return inputs[0];
@@ -163,14 +165,14 @@ struct AddLossLayer final : ArrayLayer {
 struct ChooseLayer final : ArrayLayer {
   void check() const override {
     require_inputs(2);
-    require(input_shapes[0] == shape && input_shapes[1] == shape, "both choices have the shape of the output");
+    require(input_shapes[0] == shape && input_shapes[1] == shape, "both choices must have the shape of the output");
   }
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     return inputs[builder.drops_out() ? 0 : 1];
   }
 };
 
-/// The mask of its input: 1 for each row that counts, else 0; all ones where there is none.
+/// The mask of its input: 1 for each row that is kept, else 0. All ones if there is no mask.
 struct ReadMaskLayer final : ArrayLayer {
   void check() const override { require_inputs(1); }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
@@ -180,11 +182,12 @@ struct ReadMaskLayer final : ArrayLayer {
       ones.add_constant(1.0f);
       return add_map(builder.graph(), {}, shape, ones).value;
     }
-    if (mask->rows != numbers_per_sample(shape, builder.batch()))
-      refuse("a mask has a number for each row of its layer");
+    if (mask->rows != numbers_per_sample(shape, builder.batch())) {
+      refuse("a mask has " + std::to_string(mask->rows) + " rows for each sample, and can't be read as " +
+             text_of(shape));
+    }
     return builder.row_mask(mask);
   }
-  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Variables, constants, targets and random numbers as arrays.
+// Where the arrays of traced functions come from and go to: variables and gradients, constants, targets, random
+// numbers, and the losses and metrics of the batch.
 #pragma once
 #include "graph/array_layer.h"
 #include "graph/operation.h"
@@ -17,7 +18,7 @@ struct ReadVariable final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// gradient = x, laid out in memory like the variable
+/// gradient = x, in the memory layout of the variable
 struct StoreGradient final : Operation {
   Array x;
   ValueId gradient = kNoValue;
@@ -45,7 +46,7 @@ struct ConstantArray final : Operation {
   std::vector<Operand> operands() const override;
 };
 
-/// y[b,:] = the targets of sample b for an output, side by side; class indices as floats
+/// y[b,:] = all targets of sample b for an output; class indices as floats
 struct ReadTarget final : Operation {
   int output = 0;
   Array y;
@@ -55,7 +56,7 @@ struct ReadTarget final : Operation {
   std::string attributes() const override;
 };
 
-/// y = random numbers, other ones in each batch. Element i of the batch gets number i of the stream of its step.
+/// y = random numbers, other ones in each batch: element i is number i of the random stream of `seed` and the step.
 struct RandomArray final : Operation {
   enum class Distribution { kUniform, kNormal, kTruncatedNormal };
   static constexpr const char* kNames[] = {"uniform", "normal", "truncated_normal"};
@@ -71,9 +72,9 @@ struct RandomArray final : Operation {
   std::string attributes() const override { return kNames[static_cast<size_t>(distribution)]; }
 };
 
-/// The losses of all rows of an output, from an array that a traced function computed. losses[b] = values[b], or the
-/// one number where `values` is a single one. seed = the gradient of the batch's loss by `values`: the weight of the
-/// row over what the reduction divides by.
+/// The losses of all rows of an output, from an array that a traced function computed. losses[b] = values[b]; if
+/// `values` is a single number, each row has it. seed = the gradient of the batch's loss by `values`, with which
+/// differentiation starts: the weight of each row, divided as the reduction of the loss says.
 struct TracedLoss final : Operation {
   int output = 0;
   Array values;
@@ -87,7 +88,7 @@ struct TracedLoss final : Operation {
   std::vector<Operand> operands() const override;
 };
 
-/// losses[b] = a number that a traced function adds to the loss of the batch
+/// losses[b] = the number `value`, which a traced function adds to the loss of the batch
 struct TracedPenalty final : Operation {
   Array value;
   ValueId losses = kNoValue;
@@ -97,7 +98,7 @@ struct TracedPenalty final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// values[b] = x[b], or the one number that x is
+/// The values of a traced metric: values[b] = x[b], or the number x if x is a single one
 struct TracedValues final : Operation {
   Array x;
   ValueId values = kNoValue;
@@ -108,6 +109,9 @@ struct TracedValues final : Operation {
   }
 };
 
+/// "weight": a weight of another layer, by the number of its variable. "variable": a variable of its own. "add_loss":
+/// adds its input, one number, to the loss. "choose": input 0 in training, else input 1. "mask_as_array": 1 for each
+/// row of the input that its mask keeps, else 0.
 std::shared_ptr<Layer> read_weight(const Attributes& attributes);
 std::shared_ptr<Layer> read_variable_layer(const Attributes& attributes);
 std::shared_ptr<Layer> read_constants(const Attributes& attributes);
