@@ -17,6 +17,7 @@
 namespace engine::graph {
 namespace {
 
+/// Builds one graph, phase by phase.
 class Assembly {
  public:
   Assembly(const Model& model, const TrainingSpec& training, Mode mode)
@@ -114,11 +115,12 @@ class Assembly {
     }
   }
 
+  /// The value of a node, or of an input of the model.
   static ValueId value_of(int node, const std::vector<ValueId>& inputs, const std::vector<ValueId>& values) {
     return node < 0 ? inputs[static_cast<size_t>(Node::kInput - node)] : values[static_cast<size_t>(node)];
   }
 
-  /// Appends the operations of all nodes of a model, or of a function; returns the output of each.
+  /// Appends the operations of all nodes of a model or a trace. Returns the output of each.
   std::vector<ValueId> add_nodes(const Model& model, const std::vector<ValueId>& inputs) {
     std::vector<ValueId> values;
     const std::vector<Node>& nodes = model.spec().nodes;
@@ -150,10 +152,12 @@ class Assembly {
       if (!read.empty()) builder_.pass_mask(read.front(), output);
       values.push_back(output);
     }
+    builder_.read_later = nullptr;  // it refers to local variables
     return values;
   }
 
-  /// What a function of a user computes from the targets and the predictions of an output.
+  /// Appends a loss or a metric that a user wrote, as a function of the targets and predictions of an output. Returns
+  /// its result.
   Array add_trace(const Trace& trace, int output, ValueId y_pred) {
     const Array y_true = add_array(*graph_, resolved({{0, 1}, {trace.model.spec().input_sizes[0], 0}}, graph_->batch));
     auto& read = graph_->add<ReadTarget>();
@@ -165,7 +169,7 @@ class Assembly {
   }
 
   void add_losses() {
-    fold_links_into_losses();
+    fold_activations_into_losses();
     for (size_t i = 0; i < graph_->outputs.size(); ++i) {
       if (training_.losses[i].masked) {
         graph_->outputs[i].row_mask = builder_.row_mask(builder_.mask_of(graph_->outputs[i].y_pred));
@@ -178,7 +182,7 @@ class Assembly {
     for (const Array& values : traced_losses_) {
       if (values.value != kNoValue) graph_->kept.push_back(values.value);
     }
-    // Before gradients read what is between them, and so that several have one gradient together.
+    // Before gradients read the values between maps, and since one gradient of several maps is faster than several.
     fuse_maps(*graph_);
     forward_count_ = graph_->operations().size();
     for (size_t i = 0; i < graph_->outputs.size(); ++i) add_loss(i);
@@ -188,10 +192,9 @@ class Assembly {
     }
   }
 
-  /// The fifth rewrite, "softmax + crossentropy", which needs to know the losses: a loss reads the logits where the
-  /// last operation is the activation that belongs to its formula, which is exact where probabilities would round to 0
-  /// or 1.
-  void fold_links_into_losses() {
+  /// The rewrite "softmax + crossentropy": y_pred = softmax(x), loss(y_pred)  ->  y_pred, loss = loss_from_logits(x),
+  /// and the same for sigmoid and binary crossentropy. It is exact where probabilities would round to 0 or 1.
+  void fold_activations_into_losses() {
     const Uses uses(*graph_);
     std::vector<bool> removed(graph_->operations().size());
     logits_.assign(graph_->outputs.size(), kNoValue);
@@ -220,8 +223,8 @@ class Assembly {
   void add_loss(size_t i) {
     const LossSpec& spec = training_.losses[i];
     Output& output = graph_->outputs[i];
-    const bool linked = logits_[i] != kNoValue;
-    const ValueId x = linked ? logits_[i] : output.y_pred;
+    const bool from_activation = logits_[i] != kNoValue;
+    const ValueId x = from_activation ? logits_[i] : output.y_pred;
     output.losses = graph_->add_per_row(graph_->value(x).groups);
     if (spec.traced) return add_traced_loss(i);
     if (builder_.training() || spec.host) output.gradient = graph_->add_like(x);
@@ -240,9 +243,9 @@ class Assembly {
     loss.losses = output.losses;
     loss.gradient = output.gradient;
     loss.row_mask = output.row_mask;
-    loss.loss = linked ? from_logits(spec.kind) : formula(spec);
+    loss.loss = from_activation ? from_logits(spec.kind) : formula(spec);
     if (gives_probabilities(loss.loss)) loss.y_pred = graph_->add_like(x);
-    if (linked) output.y_pred = loss.y_pred;
+    if (from_activation) output.y_pred = loss.y_pred;
     if (output.row_mask != kNoValue && builder_.training()) mask_gradient(output);
   }
 
@@ -257,7 +260,7 @@ class Assembly {
     loss.row_mask = output.row_mask;
     loss.seed = seed;
     loss.find_loops(*graph_);
-    seeds_.push_back({values, seed});
+    seeds_.emplace_back(values, seed);
   }
 
   /// Rows that the mask leaves out get a gradient of zero.
@@ -283,12 +286,12 @@ class Assembly {
         copy.values = metric_values_.back() = values;
         continue;
       }
-      const bool needs_room = spec.kind == MetricSpec::Kind::kLoss && gives_probabilities(formula(spec.loss));
+      const bool stores_probabilities = spec.kind == MetricSpec::Kind::kLoss && gives_probabilities(formula(spec.loss));
       auto& metric = graph_->add<MetricOfRows>();
       metric.metric = static_cast<int>(i);
       metric.y_pred = output.y_pred;
       metric.values = metric_values_.back() = values;
-      if (needs_room) metric.probabilities = graph_->add_like(output.y_pred);
+      if (stores_probabilities) metric.probabilities = graph_->add_like(output.y_pred);
     }
   }
 
@@ -350,10 +353,10 @@ class Assembly {
   std::vector<ValueId> values_;  // the output of each node
   std::vector<WeightPenalty> penalties_;
   std::vector<ValueId> logits_;                 // by output: what the loss reads in place of y_pred, or kNoValue
-  std::vector<Array> traced_losses_;            // by output: what a function of the user computed
-  std::vector<std::pair<Array, Array>> seeds_;  // of these, and their gradients
-  std::vector<ValueId> metric_values_;
-  size_t forward_count_ = 0;
+  std::vector<Array> traced_losses_;            // by output: the result of a loss that a user wrote, or none
+  std::vector<std::pair<Array, Array>> seeds_;  // in training: each of these, and the gradient by it
+  std::vector<ValueId> metric_values_;          // by metric: a value for each row, or kNoValue
+  size_t forward_count_ = 0;                    // operations of the forward pass, which have gradients
 };
 
 }  // namespace

@@ -14,9 +14,9 @@
 namespace engine::graph {
 namespace {
 
-/// For each pair of an operation of type `Second` and the operation of type `First` that computes its input: calls
-/// fold(first, second), and removes the second where the answer is true. No other operation may read what is between
-/// them, and it may be no output of the model.
+/// For each pair of an operation of type `Second` and the operation of type `First` that computes its operand `input`:
+/// calls fold(first, second), and removes the second one if the answer is true. Pairs are left out if another operation
+/// reads the value between them, or if it is an output of the model.
 template <class First, class Second, class Input, class Fold>
 void fold_pairs(Graph& graph, Input input, Fold&& fold) {
   const Uses uses(graph);
@@ -34,8 +34,8 @@ void fold_pairs(Graph& graph, Input input, Fold&& fold) {
   graph.erase(folded);
 }
 
-/// Whether a product may step the variable: the optimizer needs nothing but the gradient, and nothing is asked of the
-/// variable but an l2 penalty.
+/// Whether a product may step the variable: the optimizer needs nothing but the gradient of each weight, and the
+/// variable has no penalty but l2 and no constraint.
 bool steps_in_product(const Graph& graph, const OptimizerSpec& optimizer, ValueId variable) {
   if (static_cast<int>(optimizer.kind) >= kFusedOptimizers || optimizer.clip != OptimizerSpec::Clip::kNone ||
       optimizer.accumulate > 1 || optimizer.averages) {
@@ -53,14 +53,14 @@ Operation* producer_of(const Graph& graph, const Uses& uses, ValueId value) {
   return producer < 0 ? nullptr : graph.operations()[static_cast<size_t>(producer)].get();
 }
 
-/// Whether the optimizer may step a variable where its gradient arises, in operation number `operation`: it steps it by
-/// this gradient, nothing else reads the gradient, and no later operation reads the variable.
+/// Whether operation number `operation`, which computes `gradient`, may step the variable itself: the optimizer steps
+/// the variable by this gradient, nothing else reads the gradient, and no later operation reads the variable.
 bool may_step_at_once(const Graph& graph, const Uses& uses, ValueId variable, ValueId gradient, int operation) {
   const bool learns = std::find(graph.gradients.begin(), graph.gradients.end(), gradient) != graph.gradients.end();
   return learns && uses.reader_count(gradient) == 0 && uses.last_reader(variable) <= operation;
 }
 
-/// By variable: how many operations compute parts of its gradient.
+/// For each variable, how many operations compute parts of its gradient.
 std::vector<int> gradient_parts(const Graph& graph) {
   std::vector<int> parts(graph.variables().all.size());
   for (const auto& operation : graph.operations()) {
@@ -73,7 +73,7 @@ std::vector<int> gradient_parts(const Graph& graph) {
   return parts;
 }
 
-/// Gradients that an operation has used up are not stored for a later step.
+/// Removes the variables that operations of the backward pass step from those that the optimizer steps afterwards.
 void forget_stepped(Graph& graph, const std::vector<bool>& stepped) {
   size_t kept = 0;
   for (size_t i = 0; i < graph.learning.size(); ++i) {
@@ -117,8 +117,8 @@ void fold_bias_into_dense(Graph& graph) {
     if (!map || map->inputs.size() != 2 || map->code.instructions.size() != 1) continue;
     const MapInstruction& only = map->code.instructions[0];
     if (only.op != MapOp::kAdd || only.a == only.b) continue;
-    for (const size_t place : {size_t{0}, size_t{1}}) {
-      const Array &z = map->inputs[place], &vector = map->inputs[1 - place];
+    for (const size_t which : {size_t{0}, size_t{1}}) {  // input of the sum that is the product
+      const Array &z = map->inputs[which], &vector = map->inputs[1 - which];
       auto* const dense = dynamic_cast<Dense*>(producer_of(graph, uses, z.value));
       auto* const read = dynamic_cast<ReadVariable*>(producer_of(graph, uses, vector.value));
       if (!dense || !read || dense->bias != kNoValue || dense->activation != Activation::kLinear) continue;
@@ -193,7 +193,7 @@ void sum_into_gradients(Graph& graph) {
     const auto* store = dynamic_cast<const StoreGradient*>(operations[i].get());
     if (!store || uses.reader_count(store->x.value) != 1 || graph.is_output(store->x.value)) continue;
     auto* const sum = dynamic_cast<Reduce*>(producer_of(graph, uses, store->x.value));
-    // A matrix lies in panels, and a vector as a whole.
+    // The gradient of a matrix lies in panels, which a sum can't write.
     const bool is_vector = graph.variables()[graph.value(store->gradient).variable].rows == 1;
     if (!sum || !is_vector) continue;
     sum->y.value = store->gradient;
@@ -226,7 +226,7 @@ void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer) {
 }
 
 void fold_steps_into_embeddings(Graph& graph, const OptimizerSpec& optimizer) {
-  // With any other rule, a row moves on without a gradient.
+  // All other optimizers change a row whose gradient is zero, too.
   const bool keeps_rows = optimizer.kind == Optimizer::kSgd || optimizer.kind == Optimizer::kAdagrad;
   const bool clips = optimizer.clip != OptimizerSpec::Clip::kNone && optimizer.clip != OptimizerSpec::Clip::kValue;
   if (!keeps_rows || clips || optimizer.accumulate > 1 || optimizer.averages) return;
@@ -261,7 +261,7 @@ void remove_unread(Graph& graph) {
       needed = needed || operand.use == Use::kUpdate ||
                (operand.use == Use::kWrite && read[static_cast<size_t>(operand.value)]);
     }
-    // What writes nothing adds to the sums of the pass.
+    // An operation that writes no value writes the predictions or results, or adds to the sums of the pass.
     removed[i] = writes && !needed;
     if (removed[i]) continue;
     for (const Operand& operand : operands) {

@@ -1,5 +1,5 @@
-// Rewrites: where a few operations can be one, whatever the device. Each has a name. A further one, which needs to know
-// the losses, is `fold_links_into_losses` in build.cpp.
+// Rewrites: each replaces a few operations by one, or removes some, whatever the device is. A further one,
+// `fold_activations_into_losses`, is in build.cpp, as it needs to know the losses.
 #pragma once
 #include "graph/graph.h"
 
@@ -20,19 +20,20 @@ void fold_sum_into_dense(Graph& graph);
 /// dz = activation_gradient(dense_input_gradient(...))  ->  dense_input_gradient(..., activation)
 void fold_activation_gradient_into_dense(Graph& graph);
 
-/// y = read_gradient(gradient), store_gradient(y), and later a step  ->  the step reads `gradient`, where nothing else
-/// reads y
+/// y = read_gradient(gradient), stored = store_gradient(y), step(stored)  ->  step(gradient), if nothing else reads y.
+/// It saves functions that step variables by derivatives two copies of each.
 void pass_gradients_to_steps(Graph& graph);
 
-/// y = reduce(...), store_gradient(y)  ->  the sum is written into the gradient of a vector, where nothing else reads y
+/// y = reduce(...), gradient = store_gradient(y)  ->  gradient = reduce(...), for the gradient of a vector, if nothing
+/// else reads y
 void sum_into_gradients(Graph& graph);
 
-/// dkernel = dense_weight_gradient(...), and later a step of the kernel  ->  dense_weight_step(...), where the
-/// optimizer can step weights while their gradients are in registers
+/// dkernel = dense_weight_gradient(...), and later a step of the kernel  ->  dense_weight_step(...), for optimizers
+/// that can step weights while their gradients are in registers
 void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer);
 
-/// dtable = embed_gradient(...), and later a step of the table  ->  embed_step(...), where a gradient of zero leaves a
-/// row as it is, so that only the rows of the batch need a step
+/// dtable = embed_gradient(...), and later a step of the table  ->  embed_step(...), for optimizers that leave a row
+/// with a gradient of zero as it is, so that only the rows of the batch need a step
 void fold_steps_into_embeddings(Graph& graph, const OptimizerSpec& optimizer);
 
 /// z = map(y) where y = map(x), and nothing else reads y  ->  one map, so that y is never stored
@@ -42,7 +43,7 @@ void fuse_maps(Graph& graph);
 /// that have all of their gradients: of a map with several outputs, none are taken.
 void merge_maps(Graph& graph);
 
-/// Operations whose results nobody reads disappear.
+/// Removes operations whose results nobody reads.
 void remove_unread(Graph& graph);
 
 }  // namespace engine::graph
