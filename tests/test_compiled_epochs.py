@@ -479,6 +479,8 @@ def test_a_state_is_borrowed_from_a_program_with_the_same_weights() -> None:
     function = Program.function([weight], [], 1, [(home, 0)])
     with pytest.raises(ValueError, match="another shape"):
         function.borrow_state(other, [0])
+    with pytest.raises(ValueError, match="by the same program"):
+        home.borrow_state(home, [0])
     with pytest.raises(ValueError, match="a place for each of 1 variables"):
         function.borrow_state(home, [])
     function.borrow_state(home, [0])

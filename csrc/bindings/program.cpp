@@ -22,7 +22,7 @@
 namespace engine::bindings {
 namespace {
 
-/// What the caller says more about than the core knows.
+/// A prediction met a number that is not finite. Python gets a class of its own, as it can name the array and the row.
 struct NotFinite : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -57,14 +57,14 @@ bool stores_flat(const Program& program, size_t variable) {
   return all[variable].is_flat() && all[variable].shape.size() == 2;
 }
 
-/// Of each variable (program, number) where it is lent, or None.
+/// `given` has an item for each variable: (program, number) of the variable whose array it shares, or None.
 std::vector<Loan> to_loans(const py::sequence& given) {
   std::vector<Loan> loans;
   for (const py::handle each : given) {
     Loan loan;
     if (!each.is_none()) {
-      const auto place = py::cast<py::tuple>(each);
-      loan = {place[0].cast<std::shared_ptr<Program>>(), place[1].cast<size_t>()};
+      const auto pair = py::cast<py::tuple>(each);
+      loan = {pair[0].cast<std::shared_ptr<Program>>(), pair[1].cast<size_t>()};
     }
     loans.push_back(std::move(loan));
   }
@@ -86,7 +86,8 @@ std::shared_ptr<Program> make_function(const py::sequence& layers, const std::ve
                                          std::move(hosts));
 }
 
-/// Computes the results of a function from its arguments. `step` numbers the random draws, and the optimizer's steps.
+/// Computes the results of a function from its arguments. `step` is the number of the random draws, and of the
+/// optimizer's step.
 py::list call(Program& program, const py::sequence& arguments, int64_t step, double learning_rate) {
   require_function(program, arguments.size());
   const auto& shapes = program.model().arguments();
@@ -118,7 +119,8 @@ std::shared_ptr<const TrainingSpec> require_losses(const Program& program) {
   return training;
 }
 
-/// One loss for each output: a mapping, or a sequence of them. Nothing at all where only an optimizer is to have a state.
+/// The losses of the outputs: one mapping, or a sequence of them. None for programs that only lend their optimizer
+/// state.
 std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& model) {
   std::vector<py::dict> mappings;
   if (py::isinstance<py::dict>(loss)) {
@@ -180,9 +182,9 @@ void configure(Program& program, const py::object& loss, const py::dict& optimiz
 
 py::object begin(const std::shared_ptr<Program>& program, const std::string& mode, const py::object& data,
                  int64_t batch_size, const std::string& shuffle, uint64_t seed, uint64_t stream) {
-  static constexpr const char* kModes[] = {"train", "evaluate"};
-  static constexpr graph::Mode kGraphs[] = {graph::Mode::kTrain, graph::Mode::kEvaluate};
-  const graph::Mode chosen = kGraphs[to_index(mode, kModes, 2, "mode")];
+  static constexpr const char* kNames[] = {"train", "evaluate"};
+  static constexpr graph::Mode kModes[] = {graph::Mode::kTrain, graph::Mode::kEvaluate};
+  const graph::Mode chosen = kModes[to_index(mode, kNames, 2, "mode")];
   const auto training = require_losses(*program);
   auto run = std::make_unique<Run>(program, training, chosen);
   run->feed(data, batch_size, shuffle, seed, stream);
@@ -229,7 +231,7 @@ py::array_t<float> predict(Program& program, const py::object& x, const py::obje
   RunArguments arguments;
   arguments.data = rows;
   arguments.output = result.mutable_data();
-  arguments.finite = finite && !rows.is_compressed();  // whose numbers are checked by whoever made them
+  arguments.finite = finite && !rows.is_compressed();  // the numbers of compressed rows have been checked before
   arguments.first_iteration = static_cast<int64_t>(seed);
   bool good;
   {
@@ -243,10 +245,10 @@ py::array_t<float> predict(Program& program, const py::object& x, const py::obje
 /// The graph of a batch and its schedule on this machine, for people.
 py::tuple to_text(Program& program, const std::string& mode, int64_t batch_size, int threads,
                   const std::vector<std::string>& names) {
-  static constexpr const char* kModes[] = {"train", "evaluate", "predict", "function"};
-  static constexpr graph::Mode kGraphs[] = {graph::Mode::kTrain, graph::Mode::kEvaluate, graph::Mode::kPredict,
-                                            graph::Mode::kFunction};
-  const graph::Mode chosen = kGraphs[to_index(mode, kModes, 4, "mode")];
+  static constexpr const char* kNames[] = {"train", "evaluate", "predict", "function"};
+  static constexpr graph::Mode kModes[] = {graph::Mode::kTrain, graph::Mode::kEvaluate, graph::Mode::kPredict,
+                                           graph::Mode::kFunction};
+  const graph::Mode chosen = kModes[to_index(mode, kNames, 4, "mode")];
   if (program.model().is_function() != (chosen == graph::Mode::kFunction)) {
     throw py::value_error("the mode is 'function' for functions, and another for models");
   }
@@ -255,8 +257,7 @@ py::tuple to_text(Program& program, const std::string& mode, int64_t batch_size,
   const auto graph = program.graph(chosen);
   const Device& device = program.device();
   PredictionTeams division{1, threads > 0 ? threads : device.threads(), batch_size};
-  if (graph::predicts(chosen) && chosen != graph::Mode::kFunction)
-    division = device.divide_prediction(*graph, batch_size, threads);
+  if (chosen == graph::Mode::kPredict) division = device.divide_prediction(*graph, batch_size, threads);
   const auto executable = device.compile(graph, {false, division.batch_rows, division.threads});
   const graph::ValueNames text_names(*graph, names);
   std::string schedule = executable->to_text(text_names);

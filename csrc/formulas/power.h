@@ -1,4 +1,5 @@
-// a to the power b, by logarithms of twice the precision of a float.
+// a to the power b, as 2^(b log2(a)). An error of log2(a) is multiplied by b, so that the logarithm is computed with
+// about twice the precision of a float. `error_of_x` is what rounding has left out of x, to be added to it.
 #pragma once
 #include "formulas/elementary.h"
 #include "formulas/rounding.h"
@@ -6,13 +7,14 @@
 namespace engine::formulas {
 namespace {
 
-/// A number as the sum of two floats, of which the second is below the rounding error of the first.
+/// A number as the sum of two floats: its nearest float, and the rest.
 template <class V>
 struct Pair {
   V high, low;
 };
 
-/// log2(x) for x >= 0: x = m 2^e with m in [sqrt(1/2), sqrt(2)), ln(m) = 2 artanh(s), s = (m - 1) / (m + 1)
+/// log2(x) for x >= 0, as e + log2(m), where x = m 2^e with m in [sqrt(1/2), sqrt(2)).
+/// ln(m) = 2 artanh(s) = 2 s + 2/3 s^3 + 2/5 s^5 + ... with s = (m - 1) / (m + 1)
 template <class V>
 ENGINE_INLINE Pair<V> precise_log2(V x) {
   constexpr float kR[] = {0.234180599f, 0.285471588f, 0.400001526f};
@@ -26,7 +28,8 @@ ENGINE_INLINE Pair<V> precise_log2(V x) {
   const V error_of_g = m - (g - 1.0f);
   const V s = f / g;
   const V error_of_s = (fma(-s, g, f) - s * error_of_g) / g;
-  // ln = 2 s + 2/3 s^3 + s^5 R(s^2), the second term with its rounding errors, too
+  // ln(m) = 2 s + 2/3 s^3 + s^5 R(s^2) with a minimax polynomial R. Only its last summand is small enough for the plain
+  // precision of floats.
   const V w = s * s;
   const V cube = s * w;
   const V error_of_cube = fma(s, w, -cube) + s * fma(s, s, -w);
@@ -47,7 +50,8 @@ ENGINE_INLINE Pair<V> precise_log2(V x) {
   return {is_number ? high : special, is_number ? low : V{}};
 }
 
-/// 2^x; results below 2^-126 are zero.
+/// 2^x = 2^n 2^r with an integer n and |r| <= 1/2. Results below 2^-126 are zero. 2^n comes in two factors, as n may be
+/// larger than the exponent of any float.
 template <class V>
 ENGINE_INLINE V exp2(Pair<V> x) {
   constexpr float kX[] = {0.000155961825f, 0.00134072569f, 0.00961768627f, 0.055503089f, 0.240226522f, 0.693147242f};
@@ -62,7 +66,8 @@ ENGINE_INLINE V exp2(Pair<V> x) {
   return within ? y : x.high < kLowest ? V{} : x.high >= kHighest ? broadcast<V>(kInfinity) : x.high;
 }
 
-/// a^b, with the special cases of C's powf
+/// a^b, with the special cases of C's powf: a^0 = 1^b = 1 even for NaN, (-1)^(+-inf) = 1, and NaN for a negative a and
+/// a b that is no integer.
 template <class V>
 ENGINE_FMA_INLINE V pow(V a, V b) {
   const V one = broadcast<V>(1.0f);

@@ -1,14 +1,14 @@
-// Rounding to integers, remainders, signs and extremes. All of them are exact, and so the same on every device.
+// Rounding to integers, remainders, signs, minima and maxima. All of them are exact, and so the same on every device.
 #pragma once
 #include "formulas/number.h"
 
 namespace engine::formulas {
 namespace {
 
-/// Floats of this magnitude and above have no fractions.
+/// All floats of this magnitude and above are integers.
 constexpr float kNoFractions = 0x1p23f;
 
-/// `yes` where the mask has ones, else `no`; neither is changed, not even a denormal.
+/// `yes` where the bits of the mask are set, else `no`, bit for bit: denormals are not flushed to zero.
 template <class V>
 ENGINE_INLINE V choose(BitsOf<V> mask, V yes, V no) {
   return from_bits<V>((bits(yes) & mask) | (bits(no) & ~mask));
@@ -20,7 +20,7 @@ ENGINE_INLINE V copy_sign(V x, V of) {
   return from_bits<V>((bits(x) & 0x7fffffff) | (bits(of) & ~0x7fffffff));
 }
 
-/// The nearest integer, and the even one of two
+/// The nearest integer; the even one if two are as near. Adding 2^23 leaves no bits for a fraction, so that it rounds.
 template <class V>
 ENGINE_INLINE V round_to_even(V x) {
   const V a = abs(x);
@@ -54,8 +54,8 @@ ENGINE_INLINE V maximum(V a, V b) {
   return a == a ? most : a;
 }
 
-/// Takes a multiple of `divisor` > 0 off `rest`, so that less than 2^23 divisors are left. What a quotient that is
-/// rounded to a float leaves is a float, so that this is exact.
+/// Subtracts multiples of `divisor` > 0 from `rest` until |rest| < 2^23 divisor. It is exact: what remains of a float
+/// after the divisor times a rounded quotient is a float again.
 template <class V>
 ENGINE_FMA_INLINE V without_large_multiples(V rest, V divisor) {
   const V limit = divisor * kNoFractions;
@@ -70,12 +70,12 @@ ENGINE_FMA_INLINE V without_large_multiples(V rest, V divisor) {
 template <class V>
 ENGINE_FMA_INLINE V remainder(V a, V b) {
   const V size = abs(b);
-  // In steps, as the quotient by b itself may be no float.
+  // First by multiples of large powers of two, as the quotient of a by b itself may be larger than any float.
   V rest = without_large_multiples(a, size * 0x1p126f);
   rest = without_large_multiples(rest, size * 0x1p64f);
   rest = without_large_multiples(rest, size);
   const V r = fma(-floor(rest / b), b, rest);
-  // The quotient may have been rounded to the next integer.
+  // rest / b may have been rounded up to the next integer, so that r has the wrong sign or is as large as b.
   const V of_large = abs(r) >= size ? r - b : (((r < 0.0f) != (b < 0.0f)) & (r != 0.0f)) ? r + b : r;
   const V of_small = (rest < 0.0f) == (b < 0.0f) ? rest : rest + b;
   const V result = abs(rest) < size ? of_small : of_large;

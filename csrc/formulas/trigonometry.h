@@ -10,18 +10,18 @@ namespace {
 constexpr float kHalfPi[] = {1.57079637f, -4.37113883e-08f, -1.71512451e-15f};
 constexpr float kPi[] = {3.14159274f, -8.742278e-08f};
 
-/// An angle of at most pi / 4 and a little: x = n pi / 2 + high + low
+/// An angle x reduced to x = n pi / 2 + high + low, with |high + low| hardly above pi / 4. `n` is right modulo 4.
 template <class V>
 struct Angle {
   V high, low;
   BitsOf<V> n;
 };
 
-/// Larger numbers are reduced with integers.
+/// From here on, n has too many bits for the products with the parts of pi / 2 to be exact: `LargeAngle` uses integers.
 constexpr float kLargeAngle = 0x1p17f;
 
-/// x - n pi / 2, and n, for |x| >= kLargeAngle. 24 bits of x times those 96 bits of 2 / pi that matter: the bits before
-/// them contribute multiples of 4.
+/// x reduced to n pi / 2 + rest, for |x| >= kLargeAngle (Payne and Hanek): x 2 / pi, modulo 4, from the 24 bits of x
+/// and those 96 bits of 2 / pi that matter. Bits before these contribute multiples of 4 to n.
 struct LargeAngle {
   float rest;
   int32_t n;
@@ -33,14 +33,15 @@ struct LargeAngle {
     const int32_t b = Number<float>::bits(x);
     const uint32_t m = (static_cast<uint32_t>(b) & 0x7fffffu) | 0x800000u;
     const int32_t exponent = ((b >> 23) & 0xff) - 150;  // |x| = m 2^exponent
-    // Infinity and NaN, or a number in another lane than the large ones, whose result nobody uses.
+    // Infinity and NaN give NaN. Small numbers, in other lanes of a vector with large ones, give a result that is not
+    // used.
     if (exponent < -6 || exponent > 104) {
       rest = x - x;
       n = 0;
       return;
     }
     const int32_t first = exponent + 30, word = first / 32, shift = first % 32;
-    const auto bits_of = [&](int i) {
+    const auto bits_of = [&](int i) {  // word number i of the 96 bits
       const uint64_t pair = (static_cast<uint64_t>(kTwoOverPi[word + i]) << 32) | kTwoOverPi[word + i + 1];
       return static_cast<uint32_t>((pair << shift) >> 32);
     };
@@ -81,7 +82,7 @@ ENGINE_INLINE Angle<V> reduce_angle(V x) {
   return angle;
 }
 
-/// The sine of `quarters` pi / 2 + the angle
+/// sin(high + low + quarters pi / 2): the sine or cosine of high + low, with a sign, depending on `quarters` modulo 4
 template <class V>
 ENGINE_INLINE V sine_of(const Angle<V>& angle, BitsOf<V> quarters) {
   constexpr float kSine[] = {2.7179301e-06f, -0.000198392925f, 0.00833332911f, -0.166666672f};
@@ -106,7 +107,8 @@ ENGINE_FMA_INLINE V cos(V x) {
   return sine_of(angle, angle.n + 1);
 }
 
-/// The angle of the vector (x, y), in [-pi, pi]
+/// The angle of the vector (x, y), in [-pi, pi]. It is computed for the acute angle between the vector and its nearest
+/// axis, and then mirrored.
 template <class V>
 ENGINE_FMA_INLINE V atan2(V y, V x) {
   constexpr float kA[] = {-0.00179364532f, 0.0109147206f, -0.0311780814f, 0.0579578541f, -0.0840346739f,

@@ -29,12 +29,24 @@ OptimizerState new_state(const OptimizerSpec& optimizer, int64_t floats) {
   return state;
 }
 
-/// Whether there is all that the optimizer keeps.
+/// Whether a state has all that the optimizer keeps.
 bool is_complete(const OptimizerStateView& state, const OptimizerSpec& optimizer) {
   for (int s = 0; s < slot_count(optimizer.kind); ++s) {
     if (!state.slots[s]) return false;
   }
   return (optimizer.accumulate == 1 || state.accumulated) && (!optimizer.averages || state.averages);
+}
+
+/// Throws std::invalid_argument where variable number `v` of a new program can't use the array of the loan.
+void require_same_variable(const Loan& loan, const Variable& variable, size_t v) {
+  const std::vector<Variable>& lent = loan.program->variables().all;
+  if (loan.variable >= lent.size() || lent[loan.variable].shape != variable.shape) {
+    throw std::invalid_argument("variable " + std::to_string(v) + " can't be lent: it has another shape");
+  }
+  if (lent[loan.variable].rows != variable.rows) {
+    throw std::invalid_argument("variable " + std::to_string(v) +
+                                " can't be lent: one program stores a matrix where the other stores one row");
+  }
 }
 
 }  // namespace
@@ -62,27 +74,21 @@ Program::Program(Device& device, graph::ModelSpec model, const std::vector<Loan>
       next += layout_.floats[v];
       continue;
     }
+    require_same_variable(loans[v], variables[v], v);
     const Program& lender = *loans[v].program;
-    const size_t lent = loans[v].variable;
-    if (lent >= lender.weights_.size() || lender.variables().all[lent].shape != variables[v].shape) {
-      throw std::invalid_argument("variable " + std::to_string(v) + " can't be lent: it has another shape");
-    }
-    if (lender.variables().all[lent].rows != variables[v].rows) {
-      throw std::invalid_argument("variable " + std::to_string(v) +
-                                  " can't be lent: one program stores a matrix where the other stores one row");
-    }
-    holders_.push_back(lender.holders_[lent]);
-    weights_.push_back(lender.weights_[lent]);
-    storages_.push_back(lender.holders_[lent]);
+    holders_.push_back(lender.holders_[loans[v].variable]);
+    weights_.push_back(lender.weights_[loans[v].variable]);
+    storages_.push_back(holders_.back());
   }
   std::sort(storages_.begin(), storages_.end());
   storages_.erase(std::unique(storages_.begin(), storages_.end()), storages_.end());
 }
 
 Hold Program::lock_for(graph::Mode mode) const {
+  // Predictions with training=True move the averages of batch normalization.
   const bool moves_averages = mode == graph::Mode::kSample && model_.mixes_samples();
-  const bool changes = mode == graph::Mode::kFunction && model_.changes_variables();
-  return mode == graph::Mode::kTrain || moves_averages || changes ? write_lock() : read_lock();
+  const bool assigns = mode == graph::Mode::kFunction && model_.changes_variables();
+  return mode == graph::Mode::kTrain || moves_averages || assigns ? write_lock() : read_lock();
 }
 
 bool Program::awaited() const {
@@ -108,17 +114,18 @@ void Program::borrow_state(std::shared_ptr<Program> owner, const std::vector<int
     throw std::invalid_argument("there must be a place for each of " + std::to_string(own.size()) + " variables, got " +
                                 std::to_string(places.size()));
   }
-  if (owner && owner->lender_) throw std::invalid_argument("a state can't be lent by a program that borrows it");
-  std::vector<int64_t> offsets;
+  if (owner.get() == this || owner->lender_) {
+    throw std::invalid_argument("a state can't be lent by the same program, or by one that borrows it");
+  }
+  const std::vector<Variable>& lent = owner->variables().all;
+  std::vector<int64_t> offsets(places.size());
   for (size_t v = 0; v < places.size(); ++v) {
-    const std::vector<Variable>& lent = owner->variables().all;
-    offsets.push_back(0);
     if (places[v] < 0) continue;
     const auto place = static_cast<size_t>(places[v]);
     if (place >= lent.size() || lent[place].rows != own[v].rows || lent[place].columns != own[v].columns) {
       throw std::invalid_argument("the state of variable " + std::to_string(v) + " is of another shape");
     }
-    offsets.back() = owner->layout_.offsets[place];
+    offsets[v] = owner->layout_.offsets[place];
   }
   const auto lock = write_lock();
   state_ = {};

@@ -1,4 +1,4 @@
-// A model in C++: its weights, its optimizer state, and the executables that were compiled for it.
+// A model or a function in C++: its weights, its optimizer state, and the executables that were compiled for it.
 #pragma once
 #include <atomic>
 #include <map>
@@ -13,7 +13,8 @@
 
 namespace engine {
 
-/// An executable and the memory in which one run works. It returns to its pool when the last owner releases it.
+/// An executable and the memory in which one run works. `Program::lease` takes it from a pool, to which it returns when
+/// its last owner releases it.
 struct Workspace {
   std::shared_ptr<const Executable> executable;
   std::shared_ptr<const TrainingSpec> training;  // what the graph was built for; null before `configure`
@@ -32,7 +33,8 @@ struct OptimizerState {
 
 class Program;
 
-/// The weight array of another program that a new program uses as its own. If `program` is null, it uses a new array.
+/// A weight array that a new program shares with another one: that of variable `variable` of `program`. If `program` is
+/// null, the new program gets an array of its own.
 struct Loan {
   std::shared_ptr<const Program> program;
   size_t variable = 0;
@@ -56,9 +58,9 @@ class Program {
   /// Returns what the last `configure` set; null before the first. A run compares the pointer to find out that the
   /// program was configured again.
   std::shared_ptr<const TrainingSpec> training() const;
-  /// Uses the optimizer state of another program from now on, in place of its own. `places` are the numbers that the
-  /// variables have there; -1 where a variable has none, as it doesn't learn. Throws std::invalid_argument where a
-  /// variable has another shape there.
+  /// Uses the optimizer state of another program from now on, in place of its own. `places` has, for each variable of
+  /// this program, the number of the variable of `owner` whose state it uses; -1 for variables that don't learn. Throws
+  /// std::invalid_argument where both have different shapes, or the owner has no state of its own.
   void borrow_state(std::shared_ptr<Program> owner, const std::vector<int64_t>& places);
   /// The program whose optimizer state this one uses, which may be itself.
   Program& state_owner() { return lender_ ? *lender_ : *this; }
@@ -71,9 +73,9 @@ class Program {
   /// is held. `compressed` says whether the rows of the data set are compressed.
   std::shared_ptr<Workspace> lease(graph::Mode mode, bool compressed, int64_t rows, int threads);
 
-  /// Computes the results of a function, in a workspace that was leased for its batch. `step` numbers the random draws,
-  /// and the steps of the optimizer. Throws std::invalid_argument if the function steps weights and has no state for
-  /// it.
+  /// Computes the results of a function, in a workspace that was leased for its batch. `arguments` and `results` have
+  /// one entry each, in their order. `step` is the number of the random draws, and of the optimizer's step. Throws
+  /// std::invalid_argument if the function steps weights, but has no optimizer or no state for it.
   void call(Workspace& workspace, const ArgumentView* arguments, float* const* results, int64_t step,
             double learning_rate);
 
@@ -92,23 +94,25 @@ class Program {
   using Key = std::tuple<graph::Mode, bool, int64_t, int>;
   using Graphs = std::map<graph::Mode, std::shared_ptr<const graph::Graph>>;
   struct GiveBack;
-  struct Pool {     // guarded by `short_lock`
-    Graphs graphs;  // that were built for the training of the pool
+  /// What was built for one training, so that it can be used again. Guarded by `short_lock`.
+  struct Pool {
+    Graphs graphs;
     std::map<Key, std::vector<std::unique_ptr<Workspace>>> free;
-    int64_t kept = 0;  // floats in `free`
+    int64_t kept = 0;  // scratch floats of all workspaces in `free`
   };
+
+  std::shared_ptr<const graph::Graph> graph_of(Pool& pool, const TrainingSpec* training, graph::Mode mode) const;
 
   Device& device_;
   graph::Model model_;
   WeightLayout layout_;
-  WeightStorages storages_;                              // that hold weights of this program
-  std::vector<std::shared_ptr<WeightStorage>> holders_;  // of each variable
-  std::vector<float*> weights_;                          // of each variable
+  WeightStorages storages_;                              // all that hold weights of this program, each once
+  std::vector<std::shared_ptr<WeightStorage>> holders_;  // by variable: the storage that holds it
+  std::vector<float*> weights_;                          // by variable
   OptimizerState state_;
   std::shared_ptr<Program> lender_;     // of the optimizer state; null: it is in `state_`
-  std::vector<int64_t> lent_offsets_;   // of each variable in the arenas of the lender
+  std::vector<int64_t> lent_offsets_;   // by variable: where its state is in the arenas of the lender
   std::atomic<int64_t> iterations_{0};  // atomic, since other threads may read it during a training
-  std::shared_ptr<const graph::Graph> graph_of(Pool& pool, const TrainingSpec* training, graph::Mode mode) const;
 
   // The two change together, guarded by `short_lock`.
   std::shared_ptr<const TrainingSpec> training_;
