@@ -16,6 +16,7 @@ from test_tracing_operations import CASES, by_sample
 
 import engine as keras
 from engine import layers, ops
+from engine._tracing.primitives import elementwise
 from engine.export import arrays, c_arrays, onnx_arrays
 
 FUNCTIONS = int(os.environ.get("RANDOM_FUNCTIONS", "60"))
@@ -304,6 +305,26 @@ def in_a_model_within() -> keras.Model:
     return keras.Model(inputs, inner(inner(inputs)) - ops.mean(inputs, axis=1, keepdims=True))
 
 
+def of_every_instruction() -> keras.Model:
+    """Each instruction of a map that reads something, by itself."""
+
+    def computed(x: Any) -> Any:
+        one, other = ops.clip(x[:, :1], -0.9, 0.9), ops.abs(x[:, 1:]) + 0.5
+        found = []
+        for name in sorted(onnx_arrays.INSTRUCTIONS):
+            formula = c_arrays.INSTRUCTIONS.get(name) or c_arrays.CONDITIONS[name]
+            if name == "erf":
+                found.append(elementwise(lambda a: a.of("erf", a.of("bell")), one))
+            elif "{1}" in formula:
+                found.append(elementwise(lambda a, b, name=name: b.of(name, a), one, other))
+            else:
+                positive = other if name in {"log", "log1p", "sqrt"} else one
+                found.append(elementwise(lambda a, name=name: a.of(name), positive))
+        return ops.concatenate(found, axis=1)
+
+    return keras.Sequential([keras.Input((2,)), layers.Lambda(computed)])
+
+
 TYPICAL: dict[str, tuple[Callable[[], keras.Model], tuple[int, ...], int]] = {
     "vae_encoder": (vae_encoder, (7,), 0),
     "deep_and_cross": (deep_and_cross, (6,), 0),
@@ -314,6 +335,7 @@ TYPICAL: dict[str, tuple[Callable[[], keras.Model], tuple[int, ...], int]] = {
     "of_all_samples": (of_all_samples, (3,), 0),
     "outputs_that_are_views": (outputs_that_are_views, (2, 3), 0),
     "in_a_model_within": (in_a_model_within, (4,), 0),
+    "of_every_instruction": (of_every_instruction, (2,), 0),
 }
 
 
