@@ -35,7 +35,8 @@ OptimizerSpec to_optimizer(const py::dict& optimizer);
 void require_variables(const OptimizerSpec& optimizer, size_t variables);
 MetricSpec to_metric(const py::dict& metric);
 
-/// Activation and its constants, as a layer names them.
+/// Activation and its constants, as a layer names them. `graph::read_activation` does the same for layers, but looks
+/// for each key twice, which takes too long for a call of a single operation.
 Activation to_activation(const py::dict& layer, float (&parameters)[kMostParameters]);
 /// ValueError unless there is a formula for such targets.
 void require_formula(const LossSpec& loss, Target target);

@@ -33,7 +33,7 @@ def argsort(x: Any, axis: Any = -1) -> TracedArray:
     array = array_of(x)
     if axis is None or array.ndim == 0:
         array, axis = reshape(array, (-1,)), 0
-    return cast(places_in_order(array, axis_in(axis, array.ndim)), "int32")
+    return cast(_places_in_order(array, axis_in(axis, array.ndim)), "int32")
 
 
 @records("sort")
@@ -42,7 +42,7 @@ def sort(x: Any, axis: Any = -1) -> TracedArray:
     array = array_of(x)
     if axis is None:
         array, axis = reshape(array, (-1,)), 0
-    return take_along_axis(array, places_in_order(array, axis_in(axis, array.ndim)), axis)
+    return take_along_axis(array, _places_in_order(array, axis_in(axis, array.ndim)), axis)
 
 
 @records("quantile")
@@ -110,7 +110,7 @@ def _quantile_of_any_length(rows: TracedArray, share: float, method: str) -> Tra
     return sum_(shares, -1)
 
 
-def places_in_order(array: TracedArray, axis: int) -> Any:
+def _places_in_order(array: TracedArray, axis: int) -> Any:
     """Returns the places of the numbers of an array in ascending order along an axis.
 
     Where the numbers are there, NumPy finds them. Otherwise the rank of each number is how many are smaller: the array that
