@@ -269,3 +269,30 @@ def test_results_are_dicts_or_not() -> None:
     model.compile("sgd", "mse")
     with pytest.raises(TypeError, match="`return_dict` must be True or False, got 'a'"):
         model.evaluate(np.ones((2, 2)), np.ones(2), return_dict="a", verbose=0)
+
+
+def test_a_sequential_that_begins_with_an_embedding_of_keras_2() -> None:
+    """Books set the weights of the table before any data has been seen."""
+    with pytest.warns(UserWarning, match="`input_length` is deprecated"):
+        layer = layers.Embedding(5, 2, input_length=3)
+    model = keras.Sequential([layer, layers.Flatten(), layers.Dense(1)])
+    model.layers[0].set_weights([np.ones((5, 2))])
+    assert [weight.shape for weight in model.get_weights()] == [(5, 2), (6, 1), (1,)]
+
+
+def test_no_weights_for_a_model_that_has_none_yet() -> None:
+    """Agents copy the weights of one network to another one before either has seen a state."""
+
+    class Network(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = layers.Dense(1)
+
+        def call(self, inputs: Any) -> Any:
+            return self.out(inputs)
+
+    network = Network()
+    network.set_weights([])
+    layers.Dense(2).set_weights([])
+    with pytest.raises(ValueError, match="has no weights yet"):
+        network.set_weights([np.ones((2, 1))])

@@ -70,6 +70,7 @@ class Compiled:
         loss_names: Sequence[str] = (),
     ) -> None:
         self.optimizer = optimizer_registry.get(optimizer)
+        self._state_of_optimizer: tuple[Program, list[Tracked]] | None = None  # the program that has it
         self._warned: set[str] = set()  # the subjects of warnings that were given
         self.output_names = tuple(outputs)
         if by_key and _is_nested(loss) and isinstance(loss, Mapping) and set(loss) < set(outputs):
@@ -251,6 +252,19 @@ class Compiled:
                 self._results.append((metric, None, own_result))
         self._host_step = self._make_host_step(list(weights))
         self.optimizer._follow(program, weights)
+        self._state_of_optimizer = program, list(weights)
+
+    def move_optimizer(self, program: Program) -> None:
+        """Makes the optimizer that of this model, with the state that it had here, and moves that state to `program`.
+
+        A generator, a discriminator and both together may have one optimizer. Then each has a state of its own.
+        """
+        if self._state_of_optimizer is not None:
+            home, weights = self._state_of_optimizer
+            if _keys_of(weights) != _keys_of(self.optimizer._tracked):
+                self.optimizer._follow(home, weights)
+            self._state_of_optimizer = program, weights
+        self.optimizer._move_to(program)
 
     def compile_again(self, program: Program) -> None:
         """Compiles another program of the same model, for samples of another length. The optimizer state is kept."""
@@ -609,3 +623,8 @@ def _require_same_targets(metric: metrics.Metric, loss: losses.Loss) -> None:
             f"takes {form[indices]}: use 'accuracy', which suits every loss, or change one of the two"
         )
         raise ValueError(msg)
+
+
+def _keys_of(weights: Sequence[Tracked]) -> list[tuple[object, int]]:
+    """What tells whether these are the same weights."""
+    return [(each.owner, each.number) for each in weights]

@@ -279,6 +279,6 @@ class Trainer:
         rates = None
         if pass_run.mode == "train":
             if pass_run.batch_iterator.program is not None:
-                self._compiled.optimizer._move_to(pass_run.batch_iterator.program)
+                self._compiled.move_optimizer(pass_run.batch_iterator.program)
             rates = self._compiled.optimizer._learning_rates(len(batches))
         pass_run.run.advance(batches.start, batches.stop, rates, poll, pass_run.host)

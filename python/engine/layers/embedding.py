@@ -32,7 +32,8 @@ class Embedding(Layer):
         lora_rank: must be None; low-rank adaptation is not supported.
         lora_alpha: must be None.
         quantization_config: must be None; quantization is not supported.
-        input_length: Ignored. Older versions of Keras needed it.
+        input_length: how many indices a sample has, which `input_shape` says today. A Sequential that begins with the
+            layer then has weights at once, as in Keras 2.
         options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
     """
 
@@ -64,6 +65,8 @@ class Embedding(Layer):
     ) -> None:
         if input_length is not None:
             warnings.warn("Argument `input_length` is deprecated. Just remove it.", stacklevel=2)
+            if not {"input_shape", "batch_input_shape"} & options.keys():
+                options["input_shape"] = (input_length,)
         only_default(lora_rank, "lora_rank", None, "low-rank adaptation")
         only_default(lora_alpha, "lora_alpha", None, "low-rank adaptation")
         self.quantization_config = only_default(

@@ -212,6 +212,8 @@ class Part:
     def _checked(self, weights: Sequence[ArrayLike]) -> list[Float32]:
         """Returns `weights` as float32 arrays of the shapes of the current ones; an error says which doesn't fit."""
         if not self.built:
+            if isinstance(weights, list) and not weights:  # such as those of another model that isn't built
+                return []
             raise self._not_built("set_weights()")
         return checked_weights(weights, self.weights, self.name)
 

@@ -830,7 +830,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._warn_of_dead_ends(compiled)
             run, host = program.begin("train", *chunk.batches), compiled.host_for(chunk.forms)
             compiled.start_pass()
-            compiled.optimizer._move_to(program)
+            compiled.move_optimizer(program)
             run.advance(0, 1, compiled.optimizer._learning_rates(1), host=host)
             totals = run.totals
             if not math.isfinite(totals.loss):
