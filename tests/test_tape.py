@@ -603,7 +603,7 @@ def test_functions_whose_gradient_is_wanted_return_single_numbers() -> None:
         keras.grad(lambda x: x * 2.0, argnums=1)(1.0)
 
 
-LOOPS: dict[str, tuple[Any, Any]] = {
+LOOPS_AND_ORDERS: dict[str, tuple[Any, Any]] = {
     "cond": (lambda x: ops.cond(ops.sum(x) > 0, lambda: x * x, lambda: x), lambda x: 2 * x),
     "switch": (lambda x: ops.switch(1, [lambda a: a, lambda a: a * a], x), lambda x: 2 * x),
     "fori_loop": (lambda x: ops.fori_loop(0, 3, lambda _, a: a * x, x), lambda x: 4 * x**3),
@@ -631,10 +631,10 @@ LOOPS: dict[str, tuple[Any, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize("name", LOOPS_AND_ORDERS)
 def test_derivatives_go_through(name: str) -> None:
     """Functions of functions, and those that depend on the order of numbers."""
-    function, slope = LOOPS[name]
+    function, slope = LOOPS_AND_ORDERS[name]
     x = np.float32([2, 3])
     value, gradient = keras.value_and_grad(lambda x: ops.sum(function(x)))(x)
     np.testing.assert_allclose(value, np.sum(function(x)), rtol=1e-6)
