@@ -452,6 +452,11 @@ class Layer(Part, Spec):
     supports_masking = False
     """Whether the mask of the inputs is the mask of the outputs, too."""
 
+    _built_in: ClassVar[type[Layer] | None] = None
+    """The layer of the library that a class of the user derives from, if it has a `call` of its own."""
+    _as_built_in: Layer | None = None
+    """A layer of that class, which `super().call` runs."""
+
     # The model's config holds these.
     _unsaved_arguments: ClassVar[tuple[str, ...]] = (
         "autocast",
@@ -492,6 +497,8 @@ class Layer(Part, Spec):
         if "call" in vars(cls):
             cls._training_by_default = default_of(cls.call, "training") is True
         if cls._lower is not Layer._lower:
+            if overrides(cls, "call") and cls._weights_for is Layer._weights_for:
+                _compute_in_python(cls)
             _refuse_overrides(cls, "call", "build", "compute_mask")
         if "build" in vars(cls):
             cls.build = _once(cls.build)  # type: ignore[method-assign] # what Keras does as well
@@ -979,6 +986,10 @@ class Layer(Part, Spec):
         Returns:
             An array (n, ...).
         """
+        if self._built_in is not None:  # a `call` of the user's asks for that of the base class
+            if self._as_built_in is None:
+                self._as_built_in = self._built_in(**self._built_in.get_config(self) | {"name": None})
+            return self._as_built_in(inputs, *args, **options)
         return self(inputs, *args, **options)
 
     def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
@@ -1580,6 +1591,14 @@ class Seeded(Layer):
         self.seed = seed_or_none(seed)
         self._seed_in_use: int = next_seed() if self.seed is None else self.seed
         super().__init__(**options)
+
+
+def _compute_in_python(cls: type[Layer]) -> None:
+    """Makes a class of the user's that derives from a built-in layer without weights one that its `call` computes."""
+    cls._built_in = next(base for base in cls.__mro__ if "_lower" in vars(base))
+    for name, method in vars(Layer).items():
+        if callable(method) and name.startswith("_") and not name.startswith("__"):
+            setattr(cls, name, method)
 
 
 def _refuse_overrides(cls: type, *methods: str) -> None:

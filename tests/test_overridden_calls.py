@@ -1,0 +1,66 @@
+"""Layers of one's own that derive from a built-in one and override its `call`, as books do for Monte Carlo dropout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine
+from engine import layers
+
+X = np.ones((16, 8), "float32")
+
+
+@engine.saving.register_keras_serializable("tests")
+class MCDropout(layers.Dropout):
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        return super().call(inputs, training=True)
+
+
+class Halved(layers.LeakyReLU):
+    def call(self, inputs: Any) -> Any:
+        return super().call(inputs) / 2
+
+
+def test_dropout_in_prediction(tmp_path: Path) -> None:
+    model = engine.Sequential(
+        [engine.Input((8,)), MCDropout(0.5), layers.Dense(1, kernel_initializer="ones")]
+    )
+    model.compile("sgd", "mse")
+    first, second = (model.predict(X, verbose=0) for _ in range(2))
+    assert (first != second).any()
+    assert np.isin(np.round(first), 2 * np.arange(9)).all()  # what is left counts twice
+    model.fit(X, np.ones((16, 1)), verbose=0)
+    assert model.layers[0].get_config()["rate"] == 0.5
+    model.save(tmp_path / "model.keras")
+    loaded = engine.models.load_model(tmp_path / "model.keras")
+    assert type(loaded.layers[0]) is MCDropout
+    np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
+
+
+def test_called_alone_and_on_symbols() -> None:
+    assert (MCDropout(0.5)(X) == 0).any()
+    inputs = engine.Input((2,))
+    model = engine.Model(inputs, Halved(negative_slope=0.5)(inputs))
+    np.testing.assert_allclose(model.predict(np.array([[2.0, -2.0]]), verbose=0), [[1.0, -0.5]])
+    with engine.GradientTape() as tape:
+        x = engine.ops.convert_to_tensor(np.array([[2.0, -2.0]], "float32"))
+        tape.watch(x)
+        y = Halved(negative_slope=0.5)(x)
+    np.testing.assert_allclose(tape.gradient(y, x), [[0.5, 0.25]])
+
+
+def test_a_class_derived_once_more() -> None:
+    class Twice(MCDropout):
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            return super().call(inputs) * 0 + 3
+
+    np.testing.assert_array_equal(Twice(0.5)(X), np.full_like(X, 3))
+
+
+def test_layers_with_weights_are_refused() -> None:
+    with pytest.raises(TypeError, match="can't override `call` of Dense"):
+        type("Mine", (layers.Dense,), {"call": lambda self, inputs: inputs})
