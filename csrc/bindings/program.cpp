@@ -150,7 +150,7 @@ std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& mode
 }
 
 void configure(Program& program, const py::object& loss, const py::dict& optimizer, const py::sequence& metrics,
-               bool host_metrics) {
+               bool host_metrics, bool keeps_state) {
   const graph::Model& model = program.model();
   TrainingSpec training;
   training.losses = to_losses(loss, model);
@@ -177,7 +177,7 @@ void configure(Program& program, const py::object& loss, const py::dict& optimiz
     require_suitable(metric, columns, at.target);
   }
   const Unlocked unlocked;
-  program.configure(std::move(training));
+  program.configure(std::move(training), keeps_state);
 }
 
 py::object begin(const std::shared_ptr<Program>& program, const std::string& mode, const py::object& data,
@@ -292,7 +292,7 @@ void register_program(py::module_& m) {
       .def_property("iterations", &Program::iterations, &set_iterations)
       .def("write_variables", &write_variables, py::arg("values"), py::arg("first") = 0)
       .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"),
-           py::arg("host_metrics") = false)
+           py::arg("host_metrics") = false, py::arg("keeps_state") = false)
       .def("begin", &begin, py::arg("mode"), py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none",
            py::arg("seed") = 0, py::arg("stream") = 0)
       .def("predict", &predict, py::arg("x"), py::arg("out") = py::none(), py::arg("finite") = false,

@@ -159,6 +159,7 @@ MetricSpec to_metric(const py::dict& metric) {
     spec.kind = MetricSpec::Kind::kScores;
   } else if (is_traced(metric)) {
     spec.kind = MetricSpec::Kind::kTraced;
+    spec.by_batch = get<bool>(metric, "by_batch", false);
   } else {
     spec.kind = MetricSpec::Kind::kLoss;
     spec.loss = to_loss(metric);

@@ -33,6 +33,13 @@ void metric_values(const KernelTable& kernels, const MetricSpec& metric, const J
 
 void add_values(const MetricSpec& metric, const Judged& batch, const float* values, int64_t rows,
                 std::vector<double>& state) {
+  if (metric.by_batch) {
+    if (rows > 0) {
+      state[0] += static_cast<double>(values[0]);
+      state[1] += 1.0;
+    }
+    return;
+  }
   const float* weights = metric.weighted ? batch.sample_weight : nullptr;
   const RowMask row_mask = metric.masked ? batch.row_mask : RowMask{};
   double sum = state[0], count = state[1];

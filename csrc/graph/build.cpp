@@ -141,6 +141,7 @@ class Assembly {
       const Layer& layer = *nodes[i].layer;
       builder_.node = static_cast<int>(i);
       builder_.trains = layer.trains;
+      builder_.infers = layer.infers;
       builder_.variables = &model.variables_of(i);
       std::vector<ValueId> read;
       for (const int input : nodes[i].inputs) {

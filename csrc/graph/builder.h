@@ -31,6 +31,7 @@ class Builder {
   bool predicts() const { return graph::predicts(graph_.mode()); }
   /// Whether dropout and its like are in force.
   bool drops_out() const {
+    if (infers) return false;
     return training() || graph_.mode() == Mode::kSample || (graph_.mode() == Mode::kFunction && trains);
   }
   /// The same for a layer that may be called with training=True whatever the batch is for.
@@ -73,9 +74,9 @@ class Builder {
   /// Says that an operation has changed a variable, so that it must be read once more.
   void forget_array_of(ValueId variable) { named_variables_.at(variable).array = kNoValue; }
 
-  /// The number of the node that is being built, whether it trains, and its variables.
+  /// The number of the node that is being built, what its argument `training` says, and its variables.
   int node = -1;
-  bool trains = false;
+  bool trains = false, infers = false;
   const std::vector<int>* variables = nullptr;
   ValueId variable(size_t place) const {
     return place < variables->size() ? graph_.variable((*variables)[place]) : kNoValue;

@@ -1,6 +1,9 @@
 #include "graph/differentiate.h"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <utility>
 
 #include "graph/operations/elementwise.h"
 #include "graph/operations/map.h"
@@ -148,6 +151,45 @@ void Differentiation::collect_new_gradients() {
     by_variables_[variable].push_back(y);
   }
   unread_gradients_.clear();
+}
+
+namespace {
+
+/// Operations without a gradient rule, in the words of those who write models.
+constexpr std::pair<const char*, const char*> kWithoutRule[] = {
+    {"activity_penalty_gradient", "the gradient of a penalty on outputs"},
+    {"augment_images", "image augmentation"},
+    {"column_scale_input_gradient", "the gradient of PReLU"},
+    {"embed_gradient", "the gradient of an Embedding"},
+    {"host_activity_penalty_gradient", "the gradient of a penalty on outputs"},
+    {"host_layer_gradient", "a gradient that is written by hand"},
+    {"max_of_rows_gradient", "the gradient of GlobalMaxPooling"},
+    {"normalize_rows_gradient", "the gradient of LayerNormalization and its like"},
+    {"product_gradient", "the gradient of ops.prod"},
+    {"standardize_columns_gradient", "the gradient of BatchNormalization"},
+    {"take_gradient", "the gradient of an index"},
+};
+
+}  // namespace
+
+void Operation::differentiate(Differentiation& gradients) const { gradients.require_no_gradient(*this); }
+
+void Differentiation::require_no_gradient(const Operation& operation) const {
+  bool arrives = false, goes_on = false;
+  for (const Operand& each : operation.operands()) {
+    if (each.use == Use::kRead) goes_on = goes_on || wants(each.value);
+    const bool known = each.use == Use::kWrite && wants(each.value);
+    arrives = arrives || (known && !contributions_[static_cast<size_t>(each.value)].empty());
+  }
+  if (!arrives || !goes_on) return;
+  std::string what = std::string("the operation ") + operation.name();
+  for (const auto& [name, words] : kWithoutRule) {
+    if (operation.name() == std::string(name)) what = words;
+  }
+  throw std::invalid_argument(
+      what + " has no derivative here, but a loss depends on it in a differentiable way: pass it through "
+             "ops.stop_gradient(), or leave such layers out of what is differentiated" +
+      (within_model_ ? " within the loss" : "") + ", or write them with keras.ops");
 }
 
 Array Differentiation::derivative_by(const Array& x) {

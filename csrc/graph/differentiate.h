@@ -22,6 +22,9 @@ class Differentiation {
 
   Graph& graph() { return graph_; }
 
+  /// Whether it is about derivatives within a model, which may be differentiated once more.
+  bool within() const { return within_model_; }
+
   /// Whether the gradient by `x` is needed.
   bool wants(ValueId x) const { return x != kNoValue && wanted_[static_cast<size_t>(x)]; }
 
@@ -45,6 +48,9 @@ class Differentiation {
   /// A new value for the gradient by a variable, which the operation about to be appended writes; kNoValue for
   /// kNoValue.
   ValueId new_gradient(ValueId variable);
+
+  /// Throws std::invalid_argument if an operation, which has no gradient rule, would have to pass a gradient on.
+  void require_no_gradient(const Operation& operation) const;
 
   /// Visits the forward operations, the first `count` of the graph. Afterwards `Graph::learning` and `Graph::gradients`
   /// have the gradients of the loss, and `derivative_by` returns the derivatives within a model.

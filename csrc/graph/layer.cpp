@@ -10,6 +10,7 @@
 #include "graph/operations/column_scale.h"
 #include "graph/operations/contraction.h"
 #include "graph/operations/dense.h"
+#include "graph/operations/custom_gradient.h"
 #include "graph/operations/derivative.h"
 #include "graph/operations/elementwise.h"
 #include "graph/operations/embedding.h"
@@ -68,14 +69,17 @@ constexpr Kind kKinds[] = {
     {"gather", read_gather},
     {"contraction", read_contraction},
     {"stop_gradient", read_stop_gradient},
+    {"custom_gradient", read_custom_gradient},
     {"gradients", read_gradients},
     {"gradient", read_gradient},
     {"argument", read_argument},
     {"assign", read_assign},
     {"step", read_step},
+    {"move", read_move},
     {"add_loss", read_add_loss},
     {"choose", read_choose},
     {"mask_as_array", read_mask_as_array},
+    {"with_mask", read_with_mask},
 };
 
 }  // namespace
@@ -87,6 +91,7 @@ std::shared_ptr<const Layer> read_layer(const std::string& kind, const Attribute
   const std::shared_ptr<Layer> layer = kKinds[place].read(attributes);
   layer->groups = attributes.integer("groups", 1);
   layer->trains = attributes.flag("training", false);
+  layer->infers = attributes.flag("inference", false);
   return layer;
 }
 

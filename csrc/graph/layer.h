@@ -68,6 +68,8 @@ class Layer {
   virtual bool joins_samples() const { return false; }
   /// Rows of each sample that the layer's own mask is about; 0 where it makes no mask.
   virtual int64_t mask_rows(int64_t /*size*/) const { return 0; }
+  /// The number of the input whose mask the output has.
+  virtual size_t masked_input() const { return 0; }
   /// Multiply-adds of the products for one sample.
   virtual double multiply_adds(int64_t /*size*/) const { return 0.0; }
   /// Token indices that the layer accepts as inputs, from 0; 0 where its inputs are no tokens.
@@ -80,8 +82,9 @@ class Layer {
   /// Whether it changes variables, beside what training does.
   virtual bool changes_variables() const { return false; }
 
-  /// In functions, whether dropout and its like are in force.
-  bool trains = false;
+  /// Whether it is called with training=True or with training=False, whatever the batch is for. In functions, dropout and
+  /// its like are in force only with the former.
+  bool trains = false, infers = false;
   int64_t groups = 1;  // rows per sample for what works on rows, such as products and softmax
 };
 

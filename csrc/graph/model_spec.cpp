@@ -140,6 +140,11 @@ int64_t Model::output_size() const {
 int64_t Model::masked_rows_of(int node) const {
   while (node >= 0) {
     const Node& at = spec_.nodes[static_cast<size_t>(node)];
+    const size_t masked = at.layer->masked_input();
+    if (masked > 0) {
+      node = at.inputs[masked];
+      continue;
+    }
     if (at.inputs.empty() || at.layer->reads_arrays()) return 0;
     const int64_t rows = at.layer->mask_rows(size_of(at.inputs.front()));
     if (rows != 0) return rows;

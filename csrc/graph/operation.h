@@ -29,8 +29,9 @@ class Operation {
   virtual bool learns() const { return false; }
 
   /// The gradient rule: appends the operations that compute the gradients of the loss by its inputs from the gradient
-  /// by its output. An operation without one passes no gradient on.
-  virtual void differentiate(Differentiation&) const {}
+  /// by its output. Without one, std::invalid_argument is thrown where a gradient would have to pass. Where the
+  /// derivative is zero, such as by token indices, the rule does nothing.
+  virtual void differentiate(Differentiation& gradients) const;
 };
 
 /// An operation that the caller does: the device stops before it, and goes on after it.

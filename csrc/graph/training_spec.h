@@ -85,6 +85,7 @@ struct MetricSpec {
   MetricSum sums = MetricSum::kThresholds;
   bool weighted = false;
   bool masked = false;     // whether evaluations leave out what the mask of the output does
+  bool by_batch = false;   // whether it is the mean of one number for each batch, whatever its size
   float threshold = 0.5f;  // of a value; for top-k metrics, k
   // For sums; see MetricSumRows.
   std::vector<float> thresholds;

@@ -96,13 +96,15 @@ bool Program::awaited() const {
          std::any_of(storages_.begin(), storages_.end(), [](const auto& storage) { return storage->awaited(); });
 }
 
-void Program::configure(TrainingSpec training) {
+void Program::configure(TrainingSpec training, bool keeps_state) {
   auto spec = std::make_shared<const TrainingSpec>(std::move(training));
   OptimizerState fresh = lender_ ? OptimizerState{} : new_state(spec->optimizer, layout_.total);
   auto pool = std::make_shared<Pool>();
   const auto lock = write_lock();
-  state_ = std::move(fresh);
-  iterations_ = 0;
+  if (!keeps_state || !training_) {
+    state_ = std::move(fresh);
+    iterations_ = 0;
+  }
   const std::lock_guard<std::mutex> state(short_lock());
   training_.swap(spec);
   pool_.swap(pool);

@@ -54,7 +54,8 @@ class Program {
   float* const* weights() const { return weights_.data(); }
 
   /// Sets loss, optimizer and metrics. Resets the optimizer state and the number of iterations.
-  void configure(TrainingSpec training);
+  /// With `keeps_state`, the state of the optimizer, which must be the same as before, goes on.
+  void configure(TrainingSpec training, bool keeps_state = false);
   /// Returns what the last `configure` set; null before the first. A run compares the pointer to find out that the
   /// program was configured again.
   std::shared_ptr<const TrainingSpec> training() const;

@@ -5,6 +5,7 @@
 
 #include "graph/builder.h"
 #include "graph/differentiate.h"
+#include "graph/operations/custom_gradient.h"
 #include "graph/operations/map.h"
 #include "graph/sizes.h"
 
@@ -80,11 +81,16 @@ Extent sum_of(const Extent& a, const Extent& b) { return {a.fixed + b.fixed, a.p
 
 // ---- Copies and transposes ---------------------------------------------------------------------------------------
 
-std::vector<Operand> Copy::operands() const { return operands_of(*this); }
+std::vector<Operand> Copy::operands() const {
+  std::vector<Operand> found = operands_of(*this);
+  for (const Array& each : read) found.push_back(reads(each.value, kWhole, kWhole));
+  return found;
+}
 
 void Copy::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y.value);
   if (dy == kNoValue || !passes_gradient) return;
+  if (rule) return rule->apply(gradients, {dy, y.shape}, read);
   gradients.contribute(x, {dy, y.shape});
 }
 

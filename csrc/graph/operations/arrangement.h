@@ -1,5 +1,6 @@
 // Operations that move the numbers of arrays: copies, transposes, slices, joined arrays, rows chosen by index.
 #pragma once
+#include <memory>
 #include <vector>
 
 #include "graph/array_layer.h"
@@ -7,11 +8,15 @@
 
 namespace engine::graph {
 
+struct GradientRule;  // graph/operations/custom_gradient.h
+
 /// y = x: the same numbers in the same order, in another memory layout
 struct Copy final : Operation {
   Array x, y;          // of one shape
   Loop rows = kWhole;  // the loop over the first axes, where threads may share them
   bool passes_gradient = true;
+  std::shared_ptr<const GradientRule> rule;  // in place of that of a copy, or null
+  std::vector<Array> read;                   // what the rule reads beside the gradient by y
 
   const char* name() const override { return "copy"; }
   std::vector<Operand> operands() const override;

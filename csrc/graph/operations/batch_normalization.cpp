@@ -4,6 +4,7 @@
 
 #include "graph/builder.h"
 #include "graph/differentiate.h"
+#include "graph/operations/normalization_gradient.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
@@ -11,6 +12,11 @@ namespace engine::graph {
 void StandardizeColumns::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y);
   if (dy == kNoValue || !gradients.wants(x)) return;
+  const bool of_batch = statistics != kNoValue && row_mask == kNoValue && spread == Spread::kVariance;
+  if (gradients.within() && of_batch) {
+    gradients.contribute(x, add_normalization_gradient(gradients.graph(), x, dy, 0, epsilon, true));
+    return;
+  }
   auto& gradient = gradients.graph().add<StandardizeColumnsGradient>();
   gradient.dy = dy;
   gradient.y = statistics != kNoValue ? y : kNoValue;
@@ -31,6 +37,18 @@ std::vector<Operand> StandardizeColumnsGradient::operands() const {
   return {writes(dx, rows, 'n'),          reads(dy, rows, 'n'),     reads(y, rows, 'n'),
           reads(statistics, kWhole, 'n'), reads(mean, kWhole, 'n'), reads(variance, kWhole, 'n'),
           reads(row_mask, kWhole, kWhole)};
+}
+
+/// Linear, as long as the statistics don't depend on the batch.
+void StandardizeColumnsGradient::differentiate(Differentiation& gradients) const {
+  const ValueId ddx = gradients.gradient_of(dx);
+  if (ddx == kNoValue) return;
+  if (statistics != kNoValue) return gradients.require_no_gradient(*this);
+  if (!gradients.wants(dy)) return;
+  auto& gradient = gradients.graph().add<StandardizeColumnsGradient>(*this);
+  gradient.dy = ddx;
+  gradient.dx = gradients.graph().add_like(ddx);
+  gradients.contribute(dy, gradient.dx);
 }
 
 namespace {
@@ -77,7 +95,7 @@ struct BatchNormalizationLayer final : Layer {
     const size_t first = (scale.use_gain ? 1u : 0u) + (scale.use_shift ? 1u : 0u);
     const ValueId mean = builder.variable(first), variance = builder.variable(first + 1);
     ValueId statistics = kNoValue, corrections = kNoValue, row_mask = kNoValue;
-    if (builder.drops_out() && scale.trainable) {
+    if (builder.adds_noise() && scale.trainable) {
       row_mask = builder.row_mask(mask);
       auto& compute = builder.add<ColumnStatistics>();
       compute.x = x;
@@ -97,7 +115,7 @@ struct BatchNormalizationLayer final : Layer {
       averages.momentum = momentum;
       averages.renorm_momentum = renorm_momentum;
       averages.epsilon = epsilon;
-      builder.add_last(averages);
+      if (builder.drops_out()) builder.add_last(averages);
     }
     auto& standardize = builder.add<StandardizeColumns>();
     standardize.x = x;
@@ -131,7 +149,8 @@ struct BatchNormalizationLayer final : Layer {
   }
 
   bool learns() const override { return scale.learns(); }
-  bool mixes_samples() const override { return scale.trainable; }
+  bool mixes_samples() const override { return scale.trainable && !infers; }
+  bool joins_samples() const override { return scale.trainable && trains; }
 };
 
 /// Standardization by the mean and variance of a data set, which `adapt` finds.

@@ -75,6 +75,7 @@ struct StandardizeColumnsGradient final : Operation {
   const char* name() const override { return "standardize_columns_gradient"; }
   std::vector<Operand> operands() const override;
   InPlace in_place() const override { return {dy, dx}; }
+  void differentiate(Differentiation& gradients) const override;
 };
 
 std::shared_ptr<Layer> read_batch_normalization(const Attributes& attributes);

@@ -28,8 +28,29 @@ void ColumnScale::differentiate(Differentiation& gradients) const {
   by_input.gain = gain;
   by_input.corrections = corrections;
   by_input.rule = rule;
+  by_input.trainable = trainable;
   by_input.dx = graph.add_like(dy);
   gradients.contribute(x, by_input.dx);
+}
+
+/// It is linear in dy, and in the gain.
+void ColumnScaleInputGradient::differentiate(Differentiation& gradients) const {
+  const ValueId ddx = gradients.gradient_of(dx);
+  if (ddx == kNoValue) return;
+  Graph& graph = gradients.graph();
+  if (trainable && gain != kNoValue) {
+    if (rule != Learned::kScaled) return gradients.require_no_gradient(*this);
+    auto& by_gain = graph.add<ColumnScaleWeightGradient>();
+    by_gain.dy = ddx;
+    by_gain.x = dy;
+    by_gain.dgain = gradients.new_gradient(gain);
+    by_gain.rule = rule;
+  }
+  if (!gradients.wants(dy)) return;
+  auto& by_input = graph.add<ColumnScaleInputGradient>(*this);
+  by_input.dy = ddx;
+  by_input.dx = graph.add_like(ddx);
+  gradients.contribute(dy, by_input.dx);
 }
 
 Constants read_constants(const Attributes& attributes, const char* key) {

@@ -31,6 +31,7 @@ struct ColumnScale final : Operation {
 struct ColumnScaleInputGradient final : Operation {
   ValueId dy = kNoValue, x = kNoValue, gain = kNoValue, corrections = kNoValue, dx = kNoValue;
   Learned rule = Learned::kScaled;
+  bool trainable = false;  // of the gain
 
   const char* name() const override { return "column_scale_input_gradient"; }
   std::vector<Operand> operands() const override {
@@ -38,6 +39,7 @@ struct ColumnScaleInputGradient final : Operation {
             reads(corrections, kWhole, 'n')};
   }
   InPlace in_place() const override { return {dy, dx}; }
+  void differentiate(Differentiation& gradients) const override;
 };
 
 /// dgain[n] = sum over b of dy[b,n] x[b,n], dshift[n] = sum over b of dy[b,n]

@@ -41,14 +41,15 @@ struct GradientsLayer final : ArrayLayer {
   /// that operations to come read are kept.
   static void fuse_maps_so_far(Builder& builder, const std::vector<ValueId>& inputs, ValueId y) {
     Graph& graph = builder.graph();
-    graph.kept = builder.read_later();
+    const std::vector<ValueId> kept = graph.kept, later = builder.read_later();
+    graph.kept.insert(graph.kept.end(), later.begin(), later.end());
     graph.kept.push_back(y);
     graph.kept.insert(graph.kept.end(), inputs.begin(), inputs.end());
     for (const auto& [all, derivatives] : builder.derivatives) {
       for (const Array& each : derivatives) graph.kept.push_back(each.value);
     }
     fuse_maps(graph);
-    graph.kept.clear();
+    graph.kept = kept;
   }
 };
 

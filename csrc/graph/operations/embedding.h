@@ -41,6 +41,7 @@ struct EncodeTokens final : Operation {
 
   const char* name() const override { return "encode_tokens"; }
   std::vector<Operand> operands() const override { return {writes(y, kSamples, kWhole), reads(x, kSamples, kWhole)}; }
+  void differentiate(Differentiation&) const override {}
 };
 
 std::shared_ptr<Layer> read_embedding(const Attributes& attributes);

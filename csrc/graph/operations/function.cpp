@@ -53,6 +53,29 @@ struct AssignLayer final : ChangeLayer {
   }
 };
 
+/// What a layer does with a weight of its own that it does not learn, such as a moving average: the new values are there
+/// after a batch of training.
+struct MoveLayer final : ArrayLayer {
+  void check() const override {
+    require_inputs(2);
+    require(input_shapes[0] == input_shapes[1] && shape == input_shapes[0], "a weight keeps its shape");
+  }
+  ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
+    if (!builder.variable_at(inputs[0])) refuse("what is moved must be a weight");
+    if (builder.training() && builder.is_trainable(inputs[0])) refuse("a weight that is trained can't be moved");
+    const bool moves = builder.training() ? !infers : trains && builder.graph().mode() == Mode::kFunction;
+    if (!moves) return inputs[0];
+    AssignVariable assign;
+    assign.x = strided(builder.graph(), {builder.array_of(inputs[1]), input_shapes[1]});
+    assign.variable = inputs[0];
+    builder.graph().kept.push_back(assign.x.value);
+    builder.add_last(assign);
+    return inputs[0];
+  }
+  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
+  bool changes_variables() const override { return trains; }
+};
+
 struct StepLayer final : ChangeLayer {
   void change(Builder& builder, ValueId variable, const Array& x) const override {
     Graph& graph = builder.graph();
@@ -80,6 +103,12 @@ std::shared_ptr<Layer> read_argument(const Attributes& attributes) {
 
 std::shared_ptr<Layer> read_assign(const Attributes& attributes) {
   auto layer = std::make_shared<AssignLayer>();
+  layer->read_shapes(attributes);
+  return layer;
+}
+
+std::shared_ptr<Layer> read_move(const Attributes& attributes) {
+  auto layer = std::make_shared<MoveLayer>();
   layer->read_shapes(attributes);
   return layer;
 }

@@ -41,6 +41,7 @@ struct AssignVariable final : Operation {
 /// variable (input 0) by a gradient (input 1).
 std::shared_ptr<Layer> read_argument(const Attributes& attributes);
 std::shared_ptr<Layer> read_assign(const Attributes& attributes);
+std::shared_ptr<Layer> read_move(const Attributes& attributes);
 std::shared_ptr<Layer> read_step(const Attributes& attributes);
 
 }  // namespace engine::graph

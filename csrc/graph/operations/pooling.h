@@ -16,6 +16,7 @@ struct RowFactors final : Operation {
   std::vector<Operand> operands() const override {
     return {writes(factors, kSamples, kWhole), reads(x, kSamples, kWhole)};
   }
+  void differentiate(Differentiation&) const override {}
 };
 
 /// y[b,i,n] = factors[b,i] x[b,i,n]. Where x has a single row for each sample, all rows of y are made from it; without

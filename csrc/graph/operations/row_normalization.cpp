@@ -2,6 +2,7 @@
 
 #include "graph/builder.h"
 #include "graph/differentiate.h"
+#include "graph/operations/normalization_gradient.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
@@ -9,6 +10,10 @@ namespace engine::graph {
 void NormalizeRows::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y);
   if (dy == kNoValue || !gradients.wants(x)) return;
+  if (gradients.within() && !unit) {
+    gradients.contribute(x, add_normalization_gradient(gradients.graph(), x, dy, 1, epsilon, centred));
+    return;
+  }
   auto& gradient = gradients.graph().add<NormalizeRowsGradient>();
   gradient.dy = dy;
   gradient.y = y;

@@ -190,7 +190,33 @@ struct ReadMaskLayer final : ArrayLayer {
   }
 };
 
+/// Its first input, with the mask of the second one.
+struct WithMaskLayer final : ArrayLayer {
+  void check() const override {
+    require_inputs(2);
+    require(input_shapes[0] == shape, "a mask doesn't change the shape");
+  }
+  ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
+    Mask* const mask = builder.mask_of(inputs[1]);
+    if (!mask) refuse("the second input has no mask");
+    Graph& graph = builder.graph();
+    // A copy, as others may read the first input without the mask.
+    const Array y = add_array(graph, shape);
+    add_copy(graph, strided(graph, {builder.array_of(inputs[0]), shape}), y);
+    builder.set_mask(y.value, *mask);
+    return y.value;
+  }
+  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
+  size_t masked_input() const override { return 1; }
+};
+
 }  // namespace
+
+std::shared_ptr<Layer> read_with_mask(const Attributes& attributes) {
+  auto layer = std::make_shared<WithMaskLayer>();
+  layer->read_shapes(attributes);
+  return layer;
+}
 
 std::shared_ptr<Layer> read_variable_layer(const Attributes& attributes) {
   auto layer = std::make_shared<VariableLayer>();

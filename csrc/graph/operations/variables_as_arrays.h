@@ -118,6 +118,7 @@ std::shared_ptr<Layer> read_constants(const Attributes& attributes);
 std::shared_ptr<Layer> read_random_array(const Attributes& attributes);
 std::shared_ptr<Layer> read_add_loss(const Attributes& attributes);
 std::shared_ptr<Layer> read_choose(const Attributes& attributes);
+std::shared_ptr<Layer> read_with_mask(const Attributes& attributes);
 std::shared_ptr<Layer> read_mask_as_array(const Attributes& attributes);
 
 }  // namespace engine::graph
