@@ -361,6 +361,7 @@ class Program:
         optimizer: Mapping[str, Any],
         metrics: Sequence[Mapping[str, Any]],
         host_metrics: bool = False,
+        keeps_state: bool = False,
     ) -> None:
         """Set loss, optimizer and metrics. The optimizer state starts at zero, and the weights stay.
 
@@ -387,6 +388,7 @@ class Program:
                 at `MetricSum` (csrc/formulas/kinds.h), with "thresholds" (ascending), "even", "below_zero", "column", "top_k",
                 "by_column", "logits". Or scores: state of output, target and weight, one after the other.
             host_metrics: whether `host` is called for the metrics of each batch, too.
+            keeps_state: whether the optimizer, which must be the same as before, keeps its state.
         """
     def stores_flat(self, variable: int) -> bool:
         """Whether a variable that the user sees as a matrix is stored as one row."""

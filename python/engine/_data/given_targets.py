@@ -85,8 +85,14 @@ class TargetForm(NamedTuple):
 
     def restored(self, batch: TargetsOfStep) -> NDArray[Any]:
         """Returns the same in the dtype in which the user gave them; as in Keras, 64 bits become 32, and floats float32."""
-        dtype = {"i8": np.int32, "u8": np.uint32}.get(self.dtype.str[1:], self.dtype)
-        return self.shaped(batch).astype(np.float32 if self.dtype.kind == "f" else dtype)
+        return self.shaped(batch).astype(self.restored_dtype)
+
+    @property
+    def restored_dtype(self) -> np.dtype[Any]:
+        """The dtype that losses and metrics in Python see."""
+        if self.dtype.kind == "f":
+            return np.dtype(np.float32)
+        return np.dtype({"i8": np.int32, "u8": np.uint32}.get(self.dtype.str[1:], self.dtype))
 
 
 def mask_of_batch(batch: TargetsOfStep, predictions: NDArray[Any]) -> NDArray[np.float32] | None:

@@ -6,6 +6,7 @@ core can't, and turns the core's sums into logs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -24,7 +25,9 @@ from engine._training.penalties_and_constraints import answer
 from engine.callbacks.base import Logs
 from engine.losses.custom import HostLoss, loss_for_training, no_loss
 from engine.losses.loss import REDUCTIONS, FunctionLoss
+from engine.losses.traced import TracedLoss
 from engine.metrics.metric import CoreMetric, in_core
+from engine.metrics.traced import TracedMetric, traced_metric
 from engine.optimizers.optimizer import registry as optimizer_registry
 from engine.optimizers.variables import Tracked
 
@@ -94,6 +97,10 @@ class Compiled:
         self.names = ["loss", *losses_shown, *(entry.name for entry in self._entries)]
         self._loss_metrics = [metrics.Mean(name) for name in ("loss", *losses_shown)]
         self._resolved = [entry.metric for entry in self._entries]
+        # The shapes and dtypes of the targets of each output; None before the first ones, empty if they differ.
+        self._forms: list[tuple[Shape, str]] | None = None
+        self._applied: Any = ()  # the arguments of `apply`
+        self._mixes_samples = False  # whether a metric that the core computes depends on how batches are cut
         # The metrics that Python computes.
         self._python_metrics: list[_Entry] = []
         # Each metric, the same again if the core computes it (else None), and whether its class overrides `result`.
@@ -222,35 +229,29 @@ class Compiled:
         if self.settled:
             widths = [shape[-1] if shape else 1 for shape in output_shapes]
             widths[0] = program.output_width if len(widths) == 1 else widths[0]
-            resolved, lowered = [], []
-            for entry in self._entries:
-                loss = self.losses[entry.output]
-                metric = entry.metric._resolve(bool(loss._wants_indices), widths[entry.output])
-                resolved.append(metric)
-                if self._adds_in_core(metric, entry):
-                    masks = masked[entry.output] and metric._respects_mask
-                    fields = {"weighted": entry.weighted, "masked": masks, "output": entry.output}
-                    lowered.append({**metric._lower(), **fields})
+            resolved = [
+                entry.metric._resolve(bool(self.losses[entry.output]._wants_indices), widths[entry.output])
+                for entry in self._entries
+            ]
             of_outputs = [
                 {**loss._lower(), "weight": weight, "masked": mask}
                 for loss, weight, mask in zip(self.losses, self._loss_weights, masked, strict=True)
             ]
-            arguments = (of_outputs, self.optimizer._lower(weights), lowered, len(lowered) < len(resolved))
+            lowered = self._lowered_metrics(resolved, output_shapes, masked)
+            in_core = [each for each in lowered if each is not None]
+            arguments = of_outputs, self.optimizer._lower(weights), in_core, None in lowered
             program.compile(*arguments)
             self.program_arguments, self._resolved, self._widths = arguments, resolved, widths
         else:  # the steps of the user's model know the loss; the state of the optimizer is that of this program
-            self.program_arguments = ([], self.optimizer._lower(weights), [])
+            self.program_arguments = [], self.optimizer._lower(weights), [], False
             program.compile(*self.program_arguments)
-        self._whole_batches, self._masked = whole_batches, any(masked)
-        self._python_metrics, self._results = [], []
-        for metric, entry in zip(self._resolved, self._entries, strict=True):
-            own_result = overrides(type(metric), "result") if isinstance(metric, CoreMetric) else True
-            if self._adds_in_core(metric, entry):
-                self._results.append((metric, metric, own_result))
-            else:
-                self._python_metrics.append(entry._replace(metric=metric))
-                self._results.append((metric, None, own_result))
-        self._host_step = self._make_host_step(list(weights))
+            lowered = [
+                {} if self._adds_in_core(metric, entry) else None
+                for metric, entry in zip(self._resolved, self._entries, strict=True)
+            ]
+        self._whole_batches, self._masked = whole_batches or program.joins_samples, any(masked)
+        self._applied = program, list(weights), list(output_shapes), list(masked)
+        self._note_metrics(lowered)
         self.optimizer._follow(program, weights)
         self._state_of_optimizer = program, list(weights)
 
@@ -266,10 +267,84 @@ class Compiled:
             self._state_of_optimizer = program, weights
         self.optimizer._move_to(program)
 
-    def compile_again(self, program: Program) -> None:
-        """Compiles another program of the same model, for samples of another length. The optimizer state is kept."""
+    def _lowered_metrics(
+        self, resolved: Sequence[metrics.Metric], output_shapes: Sequence[Shape], masked: Sequence[bool]
+    ) -> list[dict[str, Any] | None]:
+        """Returns the metrics as the core reads them; None for those that Python computes."""
+        found = list[dict[str, Any] | None]()
+        self._mixes_samples = False
+        for metric, entry in zip(resolved, self._entries, strict=True):
+            masks = masked[entry.output] and metric._respects_mask
+            fields = {"weighted": entry.weighted, "masked": masks, "output": entry.output}
+            if self._adds_in_core(metric, entry):
+                found.append({**metric._lower(), **fields})
+                continue
+            plain = not entry.weighted and not masks
+            traced = self._traced(metric, entry, output_shapes[entry.output], plain)
+            found.append(None if traced is None else {**traced.fields, **fields})
+            self._mixes_samples = self._mixes_samples or (traced is not None and not traced.by_sample)
+        return found
+
+    def _traced(
+        self, metric: metrics.Metric, entry: _Entry, output_shape: Shape, plain: bool
+    ) -> TracedMetric | None:
+        """Returns a metric that is a function of the user's as the core computes it, or None."""
+        form, loss = self._forms[entry.output] if self._forms else None, self.losses[entry.output]
+        may_be = isinstance(metric, metrics.MeanMetricWrapper) and metric._may_be_recorded
+        if not may_be or form is None or isinstance(loss, HostLoss) or None in output_shape:
+            return None
+        shape, dtype = form
+        rows = output_shape[:-1] if loss._wants_indices else output_shape
+        if not isinstance(loss, TracedLoss) and math.prod(shape) != math.prod(rows):
+            return None
+        return traced_metric(metric._of_batch, shape, dtype, output_shape, plain)  # type: ignore[attr-defined] # of its class
+
+    def _note_metrics(self, lowered: Sequence[dict[str, Any] | None]) -> None:
+        """Notes which metrics the core computes, as `lowered` says."""
+        self._python_metrics, self._results = [], []
+        for metric, entry, fields in zip(self._resolved, self._entries, lowered, strict=True):
+            own_result = overrides(type(metric), "result") if isinstance(metric, CoreMetric) else True
+            if fields is None:
+                self._python_metrics.append(entry._replace(metric=metric))
+            self._results.append((metric, None if fields is None else metric, own_result))
+        self._host_step = self._make_host_step(self._applied[1])
+
+    def know_targets(self, sources: Sequence[Any]) -> None:
+        """Lets the core compute the metrics that are functions of the user's, if all targets have one form.
+
+        Args:
+            sources: the samples that will be read. Their targets were checked.
+        """
+        if (
+            not any(isinstance(each, metrics.MeanMetricWrapper) for each in self._resolved)
+            or self._forms == []
+        ):
+            return
+        forms = [_forms_in(source) for source in sources if source is not None]
+        first = forms[0] if self._forms is None else self._forms
+        # Without a form, Python computes these metrics.
+        found = [] if first is None or any(each != first for each in forms) else first
+        if found == self._forms:
+            return
+        self._forms = found
+        if self._applied and self.settled and self.program_arguments[0]:
+            program, _, output_shapes, masked = self._applied
+            of_outputs, optimizer, _, _ = self.program_arguments
+            lowered = self._lowered_metrics(self._resolved, output_shapes, masked)
+            in_core = [each for each in lowered if each is not None]
+            self.program_arguments = of_outputs, optimizer, in_core, None in lowered
+            program.compile(*self.program_arguments, keeps_state=True)
+            self._note_metrics(lowered)
+
+    def compile_again(self, program: Program, keeps_state: bool = False) -> None:
+        """Compiles another program of the same model, for samples of another length.
+
+        Args:
+            program: the program.
+            keeps_state: whether the program keeps its state of the optimizer.
+        """
         if self.program_arguments:
-            program.compile(*self.program_arguments)
+            program.compile(*self.program_arguments, keeps_state=keeps_state)
 
     def host_for(self, forms: Sequence[TargetForm]) -> RunHost | None:
         """Returns the function for host steps with targets of these forms; None if the core computes everything itself."""
@@ -352,12 +427,15 @@ class Compiled:
     @property
     def depends_on_batches(self) -> bool:
         """Whether loss and metrics of the same samples depend on how these are cut into batches."""
-        if self._python_metrics or self._whole_batches or self._masked:
+        if self._python_metrics or self._whole_batches or self._masked or self._mixes_samples:
             return True
         plain = all(
             REDUCTIONS[loss.reduction] == "mean" and loss._ignored_class is None for loss in self.losses
         )
-        return not plain or any(isinstance(loss, HostLoss) for loss in self.losses)
+        return not plain or any(
+            isinstance(loss, HostLoss) or (isinstance(loss, TracedLoss) and not loss.by_sample)
+            for loss in self.losses
+        )
 
     def _make_host_step(self, weights: list[Tracked]) -> Host | None:
         """Returns the function for the host steps of a program with these weights; None if it has none."""
@@ -439,6 +517,19 @@ class Compiled:
             return self.logs(totals)
         values = self._values(totals)
         return values if len(values) > 1 else values[0]
+
+
+def _forms_in(source: Any) -> list[tuple[Shape, str]] | None:
+    """Returns shape and dtype of the targets of each output; None if they aren't known, or the core has others."""
+    outputs = getattr(source, "outputs", None)
+    if outputs is None:
+        return None
+    found = list[tuple[Shape, str]]()
+    for form in (output.form for output in outputs):
+        if form.kept is not None or form.weights is not None or form.repeated:
+            return None
+        found.append((form.shape, form.restored_dtype.name))
+    return found
 
 
 def _may_be_indices(targets: Any, outputs: Any) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 from engine._base.checks import Shape
 from engine._tracing.extents import SAMPLES, Extent, full_shape, size_of
 from engine._tracing.primitives import broadcast_to, elementwise, reduce
-from engine._tracing.recordings import lowered_function, recording
+from engine._tracing.recordings import Recording, lowered_function, recording
 from engine._tracing.reductions import mean
-from engine._tracing.trace import TracedArray, as_traced
+from engine._tracing.trace import Computed, Node, TracedArray, as_traced
 from engine.losses.loss import REDUCTIONS, Loss
 
 
@@ -31,7 +31,8 @@ class TracedLoss(Loss):
         self._loss, self._aligns, self._target_shape = loss, aligns, target_shape
         self._wants_indices = loss._wants_indices
         self._output_shape: Shape = ()
-        self._sizes = (0, 0)  # of the targets of a sample, and of its outputs
+        self.by_sample = False
+        """Whether the loss of a sample is known to depend on no other sample of the batch."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the losses."""
@@ -54,6 +55,7 @@ class TracedLoss(Loss):
         """Returns the `loss` argument of `Program.compile`."""
         output_shape = self._output_shape or (1,)
         found = recording(self._losses, [self._target_shape or (), output_shape], ["float32", "float32"])
+        self.by_sample = keeps_samples_apart(found)
         nodes, value = lowered_function(found)
         fields: dict[str, Any] = {"target": "sparse"} if self._wants_indices else {"target": "dense"}
         if not self._wants_indices:
@@ -83,6 +85,26 @@ def _aligned(y_true: TracedArray, y_pred: TracedArray) -> tuple[TracedArray, Tra
     if y_true.ndim == 1:
         return y_true.reshaped((*y_true.extents, Extent(1))), y_pred
     return y_true, y_pred.reshaped(y_pred.extents[:-1])
+
+
+# Kinds of nodes that compute nothing of one sample from another one, if their shapes begin with the number of samples.
+_BY_SAMPLE = frozenset(("map", "reduce", "reshape", "stop_gradient"))
+
+
+def keeps_samples_apart(found: Recording) -> bool:
+    """Whether what a function computes of a sample is known to depend on no other sample of the batch."""
+    mixed = [each.extents for each in found.outputs]
+    dependent = list[bool]()
+    for entry in found.trace.entries:
+        reads = [dependent[each.entry] if isinstance(each, Computed) else True for each, _ in entry.inputs]
+        dependent.append(any(reads))
+        if dependent[-1]:
+            if not isinstance(entry, Node) or entry.kind not in _BY_SAMPLE:
+                return False
+            mixed.append(entry.shape)
+    return all(
+        shape[:1] == (SAMPLES,) and all(each.known is not None for each in shape[1:]) for shape in mixed
+    )
 
 
 def by_rows(values: TracedArray, rows: Any, *, summed: bool) -> TracedArray:

@@ -124,6 +124,21 @@ class MeanMetricWrapper(Mean):
         values = self.fn(np.asanyarray(y_true), np.asanyarray(y_pred), **self._options)
         self._add(values, sample_weight)
 
+    def _of_batch(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns what the function computes."""
+        return self.fn(y_true, y_pred, **self._options)
+
+    @property
+    def _may_be_recorded(self) -> bool:
+        """Whether the metric is the mean of its function, and no method of a subclass changes that."""
+        methods = ("update_state", "reset_state", "result", "__call__")
+        return all(getattr(type(self), name) is getattr(MeanMetricWrapper, name) for name in methods)
+
+    def _take(self, state: Any, width: int = 1) -> None:
+        """Sets the state to [sum, weight], which the core has added up."""
+        del width
+        self._hold(float(state[0]), float(state[1]))
+
     def get_config(self) -> dict[str, Any]:
         """Name, dtype, function and its options."""
         return {"name": self.name, "dtype": self.dtype, "fn": self.fn, **self._options}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from engine._base.checks import Shape, filled
 from engine._core_interface.cpp import Program, build
@@ -66,7 +67,7 @@ class ProgramsByShape:
         self._first, self._lowering = first, lowering
         self._loans = [(first, number) for number in range(len(first.variables))]
         self._programs: dict[Shape, Program] = {}
-        self._compiled_with: dict[Shape, object] = {}  # the arguments of `Program.compile`
+        self._compiled_with: dict[Shape, Any] = {}  # the arguments of `Program.compile`
         self._shape = shape
         self._making = threading.Lock()  # predictions run in many threads
 
@@ -84,8 +85,9 @@ class ProgramsByShape:
                 self._compiled_with.pop(shape, None)
             self._programs[shape] = program  # the order is that of the last uses
             if compiled is not None and self._compiled_with.get(shape) is not compiled.program_arguments:
-                compiled.compile_again(program)
-                self._compiled_with[shape] = compiled.program_arguments
+                before, now = self._compiled_with.get(shape), compiled.program_arguments
+                compiled.compile_again(program, bool(before and now and before[1] is now[1]))
+                self._compiled_with[shape] = now
             while len(self._programs) > _MOST_PROGRAMS:
                 oldest = next(iter(self._programs))
                 del self._programs[oldest]

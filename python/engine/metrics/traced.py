@@ -1,0 +1,79 @@
+"""Metrics of users that the core computes: their function runs once with symbols, and is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from engine._base.checks import Shape
+from engine._tracing.extents import SAMPLES, Extent, full_shape, size_of
+from engine._tracing.recordings import Recording, lowered_function, recording
+from engine._tracing.trace import Computed, Input, TracedArray, as_traced
+from engine.losses.traced import by_rows, keeps_samples_apart
+
+
+class TracedMetric(NamedTuple):
+    """The mean of a function of targets and predictions, as the core computes it."""
+
+    fields: dict[str, Any]
+    """One entry of the `metrics` argument of `Program.compile`."""
+    by_sample: bool
+    """Whether the number of a sample is known to depend on no other sample of the batch."""
+
+
+def traced_metric(
+    function: Callable[[Any, Any], Any], target: Shape, dtype: str, output: Shape, plain: bool
+) -> TracedMetric | None:
+    """Returns what the core computes for a function; None if Python has to call it with each batch.
+
+    Args:
+        function: takes targets and predictions. It returns a number for the batch, or numbers for each sample.
+        target: the shape of the targets of one sample.
+        dtype: of the targets.
+        output: the shape of one output.
+        plain: whether neither sample weights nor a mask count.
+    """
+    sizes = output or (1,)
+    by_batch = False
+
+    def values(y_true: TracedArray, y_pred: TracedArray) -> TracedArray:
+        nonlocal by_batch
+        found = as_traced(function(y_true, y_pred.reshaped(full_shape(sizes))), y_pred.trace)
+        by_batch = not found.extents
+        return found if by_batch else by_rows(found, full_shape(sizes[:-1]), summed=False)
+
+    try:
+        found = recording(values, [target, sizes], [dtype, "float32"])
+        nodes, value = lowered_function(found)
+    except Exception:  # the function may do anything
+        return None
+    (result,) = found.outputs
+    pairs = any(
+        sum(each.per_sample > 0 for each in entry.shape) > 1
+        for entry in found.trace.entries
+        if hasattr(entry, "shape")
+    )
+    if (
+        pairs
+        or not _depends_on_batch(found)
+        or (by_batch and not plain)
+        or result.extents[:1] not in ((), (SAMPLES,))
+    ):
+        return None
+    fields = {"kind": "traced", "nodes": nodes, "value": value, "by_batch": by_batch}
+    return TracedMetric(
+        {**fields, "target_size": size_of([Extent(each) for each in target])[0]}, keeps_samples_apart(found)
+    )
+
+
+def _depends_on_batch(found: Recording) -> bool:
+    """Whether a result is computed from the targets or the predictions."""
+    waiting, met = [each.origin for each in found.outputs], set[Any]()
+    while waiting:
+        origin = waiting.pop()
+        if isinstance(origin, Input):
+            return True
+        if isinstance(origin, Computed) and origin not in met:
+            met.add(origin)
+            waiting += [each for each, _ in found.trace.entries[origin.entry].inputs]
+    return False
