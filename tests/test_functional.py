@@ -265,8 +265,9 @@ def test_masks_through_joins() -> None:
     data = np.ones((1, 3, 2), np.float32)
     data[0, 1:] = 0
     assert model.predict(data)[0, :2].tolist() == [1.0, 1.0]  # the mean of the one timestep that isn't masked
-    with pytest.raises(ValueError, match="joins inputs with different masks"):
-        keras.Model(x, layers.Concatenate()([masked, x]))
+    # As in Keras, all timesteps count where an input without a mask joins.
+    joined = keras.Model(x, layers.GlobalAveragePooling1D()(layers.Concatenate()([masked, x])))
+    np.testing.assert_allclose(joined.predict(data), np.full((1, 4), 1 / 3), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -57,18 +57,21 @@ class Regularizer(Spec):
         without = type(self).gradient is Regularizer.gradient
         return self.__call__ if self._is_custom and without else None
 
-    def _recorded_for(self, shape: Extents, by_sample: bool = False) -> Recording | None:
+    def _recorded_for(
+        self, shape: Extents, by_sample: bool = False, always: bool = False
+    ) -> Recording | None:
         """Returns what the penalty records for an array; None if it isn't recorded.
 
         Args:
             shape: of the array.
             by_sample: whether the penalty is divided by the number of samples.
+            always: whether to record also what the core knows, or what has a gradient that is written by hand.
         """
-        formula = self._formula
+        formula = self.__call__ if always else self._formula
         if formula is None:
             return None
         known = self.__dict__.setdefault("_recordings", {})
-        key = (shape, by_sample)
+        key = (shape, by_sample, always)
         if key not in known:
             try:
                 known[key] = _recording_of(formula, shape, by_sample)

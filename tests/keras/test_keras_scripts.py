@@ -13,6 +13,7 @@ import scripts_guides
 import scripts_habits
 import scripts_models
 import scripts_networks
+import scripts_own_parts
 import scripts_pieces
 import scripts_runs
 import scripts_tasks
@@ -28,6 +29,7 @@ __all__ = [
     "scripts_habits",
     "scripts_models",
     "scripts_networks",
+    "scripts_own_parts",
     "scripts_pieces",
     "scripts_runs",
     "scripts_tasks",

@@ -271,6 +271,12 @@ def _slice_of(key: slice, extent: Extent) -> tuple[Extent, int, Extent]:
     stop = (extent if step > 0 else Extent(-1)) if key.stop is None else _bound(key.stop, extent)
     span = stop.plus(start, -1) if step > 0 else start.plus(stop, -1)
     size = abs(step)
+    if not span.per_sample and span.fixed > 1:
+        msg = (
+            f"{key!r} takes {span.fixed} samples of each batch, but a batch may have fewer: take one, such as x[:1], or all, "
+            "such as by a mean over axis 0"
+        )
+        raise IndexError(msg)
     if size == 1:
         return start, step, span
     if span.fixed % size or span.per_sample % size:

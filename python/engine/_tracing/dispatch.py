@@ -31,6 +31,7 @@ _MODULES = (
     "products",
     "networks",
     "random",
+    "custom_gradients",
     "branches",
 )
 # `branches` is the last one, and the only one that answers questions.

@@ -86,6 +86,7 @@ class Trace:
         self.losses: list[TracedArray] = []
         """The arguments of `add_loss`."""
         self._constants: dict[Any, TracedArray] = {}
+        self._moved: dict[tuple[Any, int], TracedArray] = {}
 
     @contextmanager
     def recording(self) -> Iterator[Trace]:
@@ -136,8 +137,26 @@ class Trace:
         return self._constants[key]
 
     def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
-        """Returns weight number `index` of a layer."""
+        """Returns weight number `index` of a layer; after `move`, what that has set it to."""
+        moved = self._moved.get((layer, index))
+        if moved is not None:
+            return moved
         return self.symbol(self, OfWeight(layer, index), tuple(map(Extent, shape)), "float32")
+
+    def move(self, layer: Any, index: int, shape: Sequence[int], value: Any) -> None:
+        """Records that weight number `index` of a layer, which isn't trained, has other values after a step of training.
+
+        Raises:
+            ValueError: if the shape differs.
+        """
+        lengths = tuple(map(Extent, shape))
+        found = as_traced(value, self)
+        if found.extents != lengths:
+            msg = f"a weight of shape {tuple(shape)} can't be assigned {found!r}"
+            raise ValueError(msg)
+        weight = self.symbol(self, OfWeight(layer, index), lengths, "float32")
+        self.add("move", (weight, found), lengths, "float32")
+        self._moved[layer, index] = found
 
     @property
     def symbol(self) -> type[TracedArray]:

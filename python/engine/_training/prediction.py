@@ -81,6 +81,7 @@ def predict(
     out: Float32 | None,
     shown: Callable[[Float32], Any] | None = None,
     by_batch: Callable[[], int] | None = None,
+    whole_batches: bool = False,
 ) -> Float32:
     """Returns the outputs (n, outputs) of `rows`; fewer if a callback ends the prediction.
 
@@ -93,6 +94,7 @@ def predict(
         out: a C-contiguous float32 array (n, outputs) for the result; None makes a new one.
         shown: returns the outputs of a batch as callbacks get them; default as they are.
         by_batch: returns a seed for a batch, if outputs depend on random numbers; else None.
+        whole_batches: whether Python code may compute outputs of a sample from others of its batch.
 
     Raises:
         NotFiniteError: if a number in `rows` isn't finite.
@@ -104,7 +106,15 @@ def predict(
         callbacks.start("predict")
         callbacks.call("on_predict_begin")
         done = _in_blocks(
-            program, rows, batch_size, callbacks, progress, out=out, shown=shown, by_batch=by_batch
+            program,
+            rows,
+            batch_size,
+            callbacks,
+            progress,
+            out=out,
+            shown=shown,
+            by_batch=by_batch,
+            whole_batches=whole_batches,
         )
         callbacks.call("on_predict_end")
     progress.finish({}, 0)
@@ -121,6 +131,7 @@ def _in_blocks(
     out: Float32,
     shown: Callable[[Float32], Any] | None,
     by_batch: Callable[[], int] | None,
+    whole_batches: bool,
 ) -> int:
     """Fills `out` block by block, with the arguments of `predict`. Returns the number of rows that it has filled."""
     per_batch = callbacks.per_batch("predict")
@@ -130,6 +141,7 @@ def _in_blocks(
     if isinstance(inputs, LazyRows):
         most_rows = min(most_rows, inputs.per_block)
     apart = per_batch or by_batch is not None or program.joins_samples or callbacks.stopped("predict")
+    apart = apart or whole_batches
     batches_at_once = 1 if apart else max(1, most_rows // batch_size)
     block, end = batch_size * batches_at_once, 0
     for batch, begin in enumerate(range(0, len(rows), block)):

@@ -67,6 +67,7 @@ class CustomLayerHost(NamedTuple):
         use: if the layer is used several times in a network, the number of uses before this one; else None.
         arguments: the arguments of the call, without the inputs.
         dtype: of the inputs, if they are integers or strings.
+        mode: the argument `training`, if Python code calls the layer with it whatever the batch is for.
     """
 
     layer: weakref.ref[CustomLayer]
@@ -75,6 +76,7 @@ class CustomLayerHost(NamedTuple):
     use: int | None = None
     arguments: CallArguments | None = None
     dtype: str | None = None
+    mode: bool | None = None
 
     def __call__(self, step: LayerStep) -> None:
         """Computes the outputs of the layer, or its gradients."""
@@ -101,7 +103,8 @@ class CustomLayerHost(NamedTuple):
         arguments: CallArguments,
     ) -> None:
         with layer._adding() as added, self._noting(layer, step["training"]):
-            outputs = layer._called(inputs, step["training"], mask, arguments)
+            training = step["training"] if self.mode is None else self.mode
+            outputs = layer._called(inputs, training, mask, arguments)
             step["outputs"][...] = outputs.reshape(len(inputs), -1)
         layer._added = [*layer._added, *added] if self.use else added
         if "output_mask" in step:

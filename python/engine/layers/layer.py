@@ -44,10 +44,18 @@ from engine._core_interface.operations import (
 )
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
 from engine._data.lazy_rows import require_tokens
+from engine._tracing.dispatch import apply
 from engine._tracing.extents import full_shape
 from engine._tracing.lazy import before_change, holds_recorded, recorded_inputs, traces
-from engine._tracing.recordings import numbered, shapes_by_trial
-from engine._tracing.symbolic import Slot, current, filled_slots, open_recorder, outside_of_traces
+from engine._tracing.recordings import numbered, recording, shapes_by_trial
+from engine._tracing.symbolic import (
+    CannotRecordError,
+    Slot,
+    current,
+    filled_slots,
+    open_recorder,
+    outside_of_traces,
+)
 from engine._tracing.trace import as_traced
 from engine.dtype_policies import FLOAT32, DTypePolicy
 from engine.layers._outputs import TRIED_LENGTHS, checked_output, scalar, shape_by_trial, shape_of_outputs
@@ -1022,7 +1030,7 @@ class Layer(Part, Spec):
             if unknown:
                 msg = f"layer {self.name!r} takes `training` and `mask` beside its inputs, got {unknown}: leave it out"
                 raise TypeError(msg)
-            return self._run_alone(inputs, *args, **options)
+            return self._run_alone(self._with_given_mask(inputs, args, options), *args, **options)
         if self._may_be_recorded:
             if holds_any_symbol([inputs, args, options]):
                 return self._called_on_symbols(inputs, args, options)
@@ -1042,6 +1050,17 @@ class Layer(Part, Spec):
                 return self._computed(inputs, rows, training, mask, arguments)
         return self._run_alone(inputs, training, mask)
 
+    def _with_given_mask(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Returns a symbolic input with the mask that is an argument of a call."""
+        mask = options.get("mask", args[1] if len(args) > 1 else None)
+        symbol: Any = symbol_of(inputs)
+        if mask is None or symbol is None:
+            return inputs
+        from engine.layers.merging import GivenMask
+
+        trace = getattr(symbol, "trace", None)
+        return GivenMask()([symbol, mask if trace is None else as_traced(mask, trace)])
+
     def _called_on_recorded(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Returns the outputs for recorded arrays.
 
@@ -1060,6 +1079,10 @@ class Layer(Part, Spec):
         mode = arguments.get("training")
         samples = [symbol._sample for symbol in symbols]
         self._build_for_samples(samples, given)
+        if getattr(self, "gradient", None) is not None and len(symbols) == 1:
+            arguments["training"] = self._training_by_default if mode is None else mode
+            if self.activity_regularizer is None:
+                return self._with_own_gradient(symbols[0], arguments)
         try:
             found = self._recording_for(samples, None if mode is None else bool(mode), given)
         except Exception:
@@ -1195,12 +1218,36 @@ class Layer(Part, Spec):
     @property
     def _may_be_recorded(self) -> bool:
         """Whether `call` is recorded: it is Python, and its gradient isn't written by hand."""
-        own_masks = type(self).compute_mask is not Layer.compute_mask
-        return (
-            self._is_custom
-            and getattr(self, "gradient", None) is None
-            and (not own_masks or bool(self._parts()))
-        )
+        return self._is_custom and getattr(self, "gradient", None) is None
+
+    @property
+    def _has_own_mask(self) -> bool:
+        """Whether Python computes the mask of the outputs."""
+        return self._is_custom and type(self).compute_mask is not Layer.compute_mask
+
+    def _mask_recording_for(
+        self, samples: Sequence[Any], given: CallArguments | None, masked: Sequence[bool]
+    ) -> Any:
+        """Returns what the user's `compute_mask` records; None if the outputs have no mask.
+
+        Args:
+            samples: the shape of one sample of each input.
+            given: the arguments of the call.
+            masked: whether each input has a mask.
+        """
+        return self._recorder.mask_recording(samples, given, masked)
+
+    def _recording_by_masks(self, samples: Sequence[Any], sources: Sequence[int | None]) -> Any:
+        """Returns what a layer records that merges several inputs by their masks: the output, and its mask if it has one.
+
+        None is returned if masks have no influence on the numbers, and the mask of the outputs is that of all inputs.
+
+        Args:
+            samples: the shape of one sample of each input.
+            sources: which mask each of them has, or None.
+        """
+        del samples, sources
+        return None  # a value
 
     @property
     def _takes_mask(self) -> bool:
@@ -1213,11 +1260,49 @@ class Layer(Part, Spec):
             return None
         try:
             self._build_for_samples(samples, given)
+            if self._has_own_mask:  # Python computes the layer if it has to compute the mask
+                self._mask_recording_for(samples, given, [masked] + [False] * (len(samples) - 1))
             return self._recorder.recording(samples, mode, given, masked)
         except Exception:
             if len(samples) > 1 or self._parts():
                 raise
             return None  # Python computes it in every batch
+
+    def _with_own_gradient(self, inputs: Any, arguments: Mapping[str, Any]) -> Any:
+        """Records `call` with the gradient that is written by hand.
+
+        Args:
+            inputs: a symbol of a traced function.
+            arguments: of the call.
+        """
+        learning = [index for index, learns in enumerate(self._learns) if learns]
+        weights = [self._weight_object(index)._weight_in(inputs.trace) for index in learning]
+        gradient: Callable[..., Any] = self.gradient  # type: ignore[attr-defined] # users write it
+        options = {name: value for name, value in arguments.items() if accepts(self.call, name)}
+
+        def called(x: Any, *_: Any) -> tuple[Any, Callable[[Any], Any]]:
+            given = CallArguments({"mask": None, **arguments}).accepted_by(gradient)
+            return self.call(x, **options), lambda upstream: gradient(x, upstream, **given)
+
+        try:
+            return apply("custom_gradient", (called, (inputs, *weights), {}), {})
+        except CannotRecordError as error:
+            msg = f"a gradient tape can't record layer {self.name!r}, whose `gradient` is written by hand: {error}"
+            raise TypeError(msg) from error
+
+    def _recording_of_own_gradient(self, samples: Sequence[Any], mode: bool | None, given: Any) -> Any:
+        """Returns what a layer records whose gradient is written by hand; None for others.
+
+        Args:
+            samples: the shape of one sample of each input.
+            mode: the argument `training` of the call.
+            given: the further arguments.
+        """
+        if not self._is_custom or getattr(self, "gradient", None) is None or len(samples) != 1:
+            return None
+        training = self._training_by_default if mode is None else mode
+        arguments = {**(given or {}), "training": training}
+        return recording(lambda x: self._with_own_gradient(x, arguments), samples, ["float32"])
 
     @property
     def _why_not_recorded(self) -> str:
@@ -1513,17 +1598,18 @@ class Layer(Part, Spec):
             return operations
         return [*operations, self._penalty_on_outputs(outputs)]
 
-    def _recorded_penalty_on(self, sample: Shape) -> Any:
+    def _recorded_penalty_on(self, sample: Shape, always: bool = False) -> Any:
         """Returns what the penalty on outputs records; None if there is none that is recorded.
 
         Args:
             sample: the shape of one sample of the outputs.
+            always: whether to record also a penalty that the core knows.
         """
         penalty = self.activity_regularizer
         return (
             None
             if penalty is None or None in sample
-            else penalty._recorded_for(full_shape(sample), by_sample=True)
+            else penalty._recorded_for(full_shape(sample), by_sample=True, always=always)
         )
 
     def _operations_for_inputs(

@@ -20,6 +20,7 @@ from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine._tracing.extents import FullShape
 from engine._tracing.recordings import Recording, recording, shapes_by_trial
 from engine.layers.layer import JOINING, Layer, register
+from engine.layers.recorded_calls import mask_of_symbol
 from engine.layers.symbols import called_on, holds_symbol, symbols_of
 
 
@@ -234,6 +235,37 @@ class _Formula(_Merging):
             msg = f"layer {self.name!r} takes a list of {self._count} inputs, got {len(samples)}"
             raise ValueError(msg)
 
+    def _recording_by_masks(self, samples: Sequence[Any], sources: Sequence[int | None]) -> Any:
+        if (None in sources and not self._merges_masked) or not any(source is not None for source in sources):
+            return None
+        if len(set(sources)) == 1 and not self._merges_masked:
+            return None
+        key = (tuple(samples), tuple(source is not None for source in sources))
+        if key not in self._recordings:
+
+            def merged(*symbols: Any) -> Any:
+                masks = [
+                    mask_of_symbol(each) if known else None
+                    for each, known in zip(symbols, key[1], strict=True)
+                ]
+                output, mask = self._merge_masked(list(symbols), masks)
+                return output if mask is None else [output, mask]
+
+            self._recordings[key] = recording(merged, samples, ["float32"] * len(samples))
+        return self._recordings[key]
+
+    _merges_masked = False
+    """Whether masked rows have another output than others."""
+
+    def _merge_masked(self, inputs: list[Any], masks: list[Any]) -> tuple[Any, Any]:
+        """Returns the output and its mask, or None. A row is kept if one of the inputs keeps it.
+
+        Args:
+            inputs: the symbols.
+            masks: of each input, or None.
+        """
+        return self._merge(inputs), None if None in masks else functools.reduce(ops.logical_or, masks)
+
     def _misfit(self, samples: Sequence[Shape]) -> ValueError:
         return ValueError(
             f"layer {self.name!r} combines inputs of one shape, or of shapes that can be broadcast, got "
@@ -338,8 +370,22 @@ class Multiply(_Elementwise):
         [[6.0, 6.0]]
     """
 
+    _merges_masked = True
+
     def _combined(self, inputs: list[Any]) -> Any:
         return functools.reduce(ops.multiply, inputs)
+
+    def _merge_masked(self, inputs: list[Any], masks: list[Any]) -> tuple[Any, Any]:
+        # As in Keras, masked rows of one input are those of the others, and rows that all mask are 0.
+        ones = [
+            each if mask is None else ops.where(ops.expand_dims(mask, -1), each, 1.0)
+            for each, mask in zip(inputs, masks, strict=True)
+        ]
+        output = self._merge(ones)
+        if None in masks:
+            return output, None
+        mask = functools.reduce(ops.logical_or, masks)
+        return ops.where(ops.expand_dims(mask, -1), output, 0.0), mask
 
 
 @register()
@@ -374,8 +420,13 @@ class Maximum(_Elementwise):
         [[3.0, 5.0]]
     """
 
+    _merges_masked = True
+
     def _combined(self, inputs: list[Any]) -> Any:
         return functools.reduce(ops.maximum, inputs)
+
+    def _merge_masked(self, inputs: list[Any], masks: list[Any]) -> tuple[Any, Any]:
+        return _extreme_of_kept(ops.maximum, inputs, masks)
 
 
 @register()
@@ -392,8 +443,25 @@ class Minimum(_Elementwise):
         [[1.0, 2.0]]
     """
 
+    _merges_masked = True
+
     def _combined(self, inputs: list[Any]) -> Any:
         return functools.reduce(ops.minimum, inputs)
+
+    def _merge_masked(self, inputs: list[Any], masks: list[Any]) -> tuple[Any, Any]:
+        return _extreme_of_kept(ops.minimum, inputs, masks)
+
+
+def _extreme_of_kept(function: Any, inputs: list[Any], masks: list[Any]) -> tuple[Any, Any]:
+    """Returns the largest or smallest of the inputs and its mask, or None. As in Keras, masked rows don't compete."""
+    output, mask = inputs[0], masks[0]
+    for each, own in zip(inputs[1:], masks[1:], strict=True):
+        other = each if own is None else ops.where(ops.expand_dims(own, -1), each, output)
+        if mask is not None:
+            output = ops.where(ops.expand_dims(mask, -1), output, other)
+        mask = None if mask is None or own is None else ops.logical_or(mask, own)
+        output = function(output, other)
+    return output, mask
 
 
 @register()
@@ -436,6 +504,9 @@ class Dot(_Formula):
     def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
         del sources
         return None
+
+    def _recording_by_masks(self, samples: Sequence[Any], sources: Sequence[int | None]) -> None:
+        del samples, sources
 
     def _axes_for(self, ranks: Sequence[int]) -> list[int]:
         """Returns the axis of each input, 1 or above."""
@@ -526,6 +597,24 @@ class Concatenate(_Merging):
         joined = cast("int", None if None in lengths else sum(lengths))
         return (*samples[0][:place], joined, *samples[0][place + 1 :])
 
+    def _recording_by_masks(self, samples: Sequence[Any], sources: Sequence[int | None]) -> Any:
+        place = self._place(samples)
+        joins_features = place == len(samples[0]) - 1
+        if set(sources) == {None} or (joins_features and (len(set(sources)) == 1)):
+            return None
+        known = [source is not None for source in sources]
+
+        def merged(*symbols: Any) -> Any:
+            output = ops.concatenate(symbols, axis=place + 1)
+            if joins_features:
+                masks = [mask_of_symbol(each) for each, has in zip(symbols, known, strict=True) if has]
+                kept = len(masks) == len(symbols)
+                return [output, functools.reduce(ops.logical_or, masks)] if kept else output
+            # Without a mask, all rows count; what has none says so.
+            return [output, ops.concatenate([mask_of_symbol(each) for each in symbols], axis=place + 1)]
+
+        return recording(merged, samples, ["float32"] * len(samples))
+
     def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
         return ConcatenateOperation(kind="concatenate", groups=math.prod(samples[0][: self._place(samples)]))
 
@@ -610,3 +699,26 @@ def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
         kwargs: arguments of `Concatenate`.
     """
     return Concatenate(axis, **kwargs)(inputs)
+
+
+@register()
+class GivenMask(_Merging):
+    """The first of two inputs, with the second one as its mask: what a call with the argument `mask` gives to a layer.
+
+    Args:
+        options: arguments of every `Layer`, such as `name`.
+    """
+
+    def _merged_shape(self, samples: Sequence[Shape]) -> Shape:
+        values, mask = samples
+        if values[:-1] != mask:
+            msg = (
+                f"`mask` must have shape {text_of_shape(values[:-1])}, one for each row of inputs of shape "
+                f"{text_of_shape(values)}, got {text_of_shape(mask)}"
+            )
+            raise ValueError(msg)
+        return values
+
+    def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
+        """Never called, as it computes nothing."""
+        raise NotImplementedError

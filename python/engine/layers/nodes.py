@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from engine._base.checks import Shape
 from engine._core_interface.cpp import Operation
 from engine._core_interface.operations import LayerOperation
-from engine._tracing.extents import sample_shape
+from engine._tracing.extents import as_pairs, full_shape, sample_shape
 from engine._tracing.recordings import lowered_node
 from engine._tracing.trace import Node
 from engine.layers.layer import Layer
@@ -133,6 +134,50 @@ class MaskLeaf(_Unnamed):
     ) -> list[Operation]:
         del samples, lowered
         return []
+
+
+class GivenMaskLeaf(MaskLeaf):
+    """Its output is its first input, with the mask of its second one, which comes from elsewhere.
+
+    Args:
+        shape: of one sample of the first input.
+        mask: of one sample of the second input.
+    """
+
+    def __init__(self, shape: Shape, mask: Shape) -> None:
+        super().__init__(shape)
+        self.mask = mask
+
+    def _operations_for_inputs(
+        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
+    ) -> list[Operation]:
+        del samples, lowered
+        shapes = [as_pairs(full_shape(each)) for each in (self.shape, self.mask)]
+        return [{"kind": "with_mask", "input_shapes": shapes, "shape": shapes[0]}]
+
+
+class RowMaskLeaf(_Unnamed):
+    """A mask: the rows for which its input isn't 0.
+
+    Args:
+        shape: of one sample of the rows, with 1 as the last length.
+    """
+
+    _makes_mask = True
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__("row_mask")
+        self.shape = shape
+
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
+        del samples
+        return [self.shape]
+
+    def _operations_for_inputs(
+        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
+    ) -> list[Operation]:
+        del samples, lowered
+        return [{"kind": "mask", "value": 0.0, "groups": math.prod(self.shape)}]
 
 
 class PenaltyLeaf(_Unnamed):

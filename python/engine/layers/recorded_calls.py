@@ -27,6 +27,7 @@ class Recorder:
     def __init__(self, owner: Any) -> None:
         self._owner = owner
         self._found: dict[Any, Recording | Exception] = {}
+        self._masks: dict[Any, Recording] = {}
         self._given: dict[int, CallArguments] = {}
         self.last_error: Exception | None = None
         self.outputs = 1
@@ -40,6 +41,7 @@ class Recorder:
     def clear(self) -> None:
         """Forgets what was recorded, since the settings of the owner have changed."""
         self._found = {}
+        self._masks = {}
 
     def note(self, inputs: int, given: CallArguments | None) -> None:
         """Stores the arguments of the first call with so many inputs, which stand for those of a call that has none."""
@@ -72,6 +74,35 @@ class Recorder:
         self.outputs = len(found.outputs)
         return found
 
+    def mask_recording(
+        self, samples: Sequence[Any], given: CallArguments | None, masked: Sequence[bool]
+    ) -> Recording | None:
+        """Returns what the method `compute_mask` of the owner records; None if it returns None.
+
+        Args:
+            samples: the shape of one sample of each input.
+            given: the arguments of the call.
+            masked: whether each input has a mask.
+        """
+        given = self._given.get(len(samples)) if given is None else given
+        key = (tuple(samples), given, tuple(masked))
+        if key not in self._masks:
+            structure: Any = Slot(0) if given is None else given.inputs
+
+            def run(*symbols: Any) -> Any:
+                masks = [
+                    mask_of_symbol(symbol) if has_mask else None
+                    for symbol, has_mask in zip(symbols, masked, strict=True)
+                ]
+                return self._owner.compute_mask(
+                    filled_slots(structure, symbols), filled_slots(structure, masks)
+                )
+
+            dtypes = ["float32"] * len(samples) if given is None or given.dtypes is None else given.dtypes
+            self._masks[key] = recording(run, samples, dtypes)
+        found = self._masks[key]
+        return found if found.outputs else None
+
     def _recorded(self, samples: Sequence[Any], mode: bool | None, *options: Any) -> Recording:
         if not accepts(self._owner.call, "training"):
             return self._once(samples, None, *options)
@@ -89,13 +120,16 @@ class Recorder:
             if training is not None:
                 options["training"] = training
             if masked:
-                first = symbols[0]
-                rows = first.extents[:-1]
-                options["mask"] = first.trace.add("mask_as_array", (first,), rows, "bool")
+                options["mask"] = mask_of_symbol(symbols[0])
             return self._owner.call(filled_slots(structure, symbols), **options)
 
         dtypes = ["float32"] * len(samples) if given is None or given.dtypes is None else given.dtypes
         return recording(run, samples, dtypes)
+
+
+def mask_of_symbol(symbol: Any) -> Any:
+    """Records the mask of an input, bool (n, ...), for inputs (n, ..., features)."""
+    return symbol.trace.add("mask_as_array", (symbol,), symbol.extents[:-1], "bool")
 
 
 def symbols_and_slots(inputs: Any, arguments: CallArguments) -> tuple[list[Any], CallArguments | None]:
@@ -207,5 +241,15 @@ def parts_in(attributes: Mapping[str, Any], kind: type) -> list[Any]:
 
 # Attributes of layers and models that hold no layers within, or hold them for another reason.
 NO_PARTS = frozenset(
-    ("_places", "_weights", "_specs", "_kept", "_recorder", "_added", "_penalties", "_shape_arguments")
+    (
+        "_places",
+        "_weights",
+        "_specs",
+        "_kept",
+        "_recorder",
+        "_added",
+        "_penalties",
+        "_shape_arguments",
+        "_as_built_in",
+    )
 )

@@ -169,7 +169,11 @@ class Variable(CustomWeight):
         Raises:
             ValueError: if the shape differs.
         """
-        if current.get() is not None:
+        trace = current.get()
+        if trace is not None and self._layer is not None:
+            super().assign(value)
+            return self
+        if trace is not None:
             raise needs_values(repr(self), "assign()")
         if captured_change(self, value):
             return self
@@ -194,13 +198,17 @@ class Variable(CustomWeight):
         """Adds `value`, and returns the variable."""
         if captured_change(self, value, 1.0):
             return self
-        return self.assign(self._numbers() + np.asarray(value))
+        return self.assign(self._now() + value)
 
     def assign_sub(self, value: Any) -> Variable:  # type: ignore[override] # as in Keras
         """Subtracts `value`, and returns the variable."""
         if captured_change(self, value, -1.0):
             return self
-        return self.assign(self._numbers() - np.asarray(value))
+        return self.assign(self._now() - value)
+
+    def _now(self) -> Any:
+        """The current values; a symbol in a traced function."""
+        return self._numbers() if current.get() is None else self.value
 
     def _weight_in(self, trace: Trace) -> TracedArray:
         if self._layer is not None:

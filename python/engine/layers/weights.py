@@ -277,12 +277,28 @@ class CustomWeight(Named, StoredArray):
         return function(*plain(args), **{name: plain(value) for name, value in kwargs.items()})
 
     def assign(self, value: Any) -> None:
-        """Sets the weight to `value`, of the same shape."""
+        """Sets the weight to `value`, of the same shape.
+
+        In a traced function, a weight that isn't trained gets the value at the end of each step of training.
+        """
         if captured_change(self, value):
             return
-        if current.get() is not None:
-            raise needs_values(repr(self), "assign()")
-        self._owner._set_weight(self._index, np.asarray(value))
+        trace = current.get()
+        if trace is None:
+            self._owner._set_weight(self._index, np.asarray(value))
+            return
+        layer, weight = self._origin
+        if weight.trainable:
+            raise needs_values(f"{self!r}, which training steps,", "assign()")
+        trace.move(layer, self._index, weight.shape, value)
+
+    def assign_add(self, value: Any) -> None:
+        """Adds `value` to the weight."""
+        self.assign(self.value + value)
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtracts `value` from the weight."""
+        self.assign(self.value - value)
 
     @property
     def _owner(self) -> WeightOwner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from engine._base.random_state import next_key
 from engine._core_interface.cpp import Float32, Loan, Program
 from engine._tracing.extents import Extent, FullShape, as_pairs, full_shape, sample_shape
 from engine._tracing.lazy import LazyTrace, evaluator, keep_weights, known_shape
+from engine._tracing.recordings import Recording
 from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, Use
 from engine.layers.layer import Layer, Part, settings
 from engine.layers.nodes import NodeLeaf
@@ -120,6 +121,10 @@ class Request:
 
 
 def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):  # a node of a gradient rule
+        return tuple((name, _frozen(each)) for name, each in value.items())
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
     return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
 
 
@@ -276,6 +281,18 @@ class FunctionLowering(Flattening):
         self.modes_of_leaves.append(self._mode if always is None else always)
         return super()._leaf(leaf, given, shape, options, always)
 
+    def _recording_of(  # what belongs to a call
+        self, part: Part, samples: Sequence[Any], mode: bool | None, options: Any, masked: bool
+    ) -> Recording | None:
+        found = super()._recording_of(part, samples, mode, options, masked)
+        if found is not None or not isinstance(part, Layer):
+            return found
+        try:
+            by_rule: Recording | None = part._recording_of_own_gradient(samples, mode, options)
+        except Exception as error:
+            raise _not_recordable(part) from error
+        return by_rule
+
     def _node(self, kind: str, read: Sequence[Value], shape: Any, **fields: Any) -> Value:
         views = tuple((Input(place), full_shape(value.shape)) for place, value in enumerate(read))
         leaf = NodeLeaf(Node(kind, views, shape, fields), [None] * len(read))
@@ -355,6 +372,8 @@ class FunctionLowering(Flattening):
                     self.operations[place] = {**self.operations[place], "training": True}
                 if "inputs" not in self.operations[place]:
                     self.operations[place] = {**self.operations[place], "inputs": [place - 1]}
+            if trains and isinstance(leaf, NodeLeaf) and leaf.node.kind == "move":
+                self.moved.append(places[self.reads[number][0]][0])
             if trains and leaf._specs and not all(weight.trainable for weight in leaf._specs):
                 self.moved.append(leaf)
         self.results = [lowering.operation_of(value.number) for value in results]
@@ -422,8 +441,8 @@ def _inside_of(part: Part) -> Inside | None:
 
 def _not_recordable(leaf: Layer) -> TypeError:
     return TypeError(
-        f"layer {leaf.name!r} has a `gradient` written by hand, or a function that only NumPy can compute, so a gradient "
-        "tape can't record it: leave out `gradient`, and write `call` with keras.ops"
+        f"layer {leaf.name!r} has a `call`, a `gradient` written by hand, or a function that only NumPy can compute, so a "
+        "gradient tape can't record it: write them with keras.ops"
     )
 
 
@@ -441,17 +460,36 @@ def _with_inputs(entry: Node, places: Sequence[int]) -> Node:
     return entry._replace(inputs=inputs, fields=fields)
 
 
-def _concrete(node: Node, count: int) -> Node:
-    """Returns a node for `count` samples."""
-    fields = dict(node.fields)
+def _concrete_fields(kind: str, given: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Returns the fields of a node for `count` samples."""
+    fields = dict(given)
     if "begin" in fields:
-        fields["begin"] = [[fixed + per_sample * count, 0] for fixed, per_sample in fields["begin"]]
-    if node.kind == _MAP and "samples" in fields["operations"]:
+        fields["begin"] = _known_pairs(fields["begin"], count)
+    if kind == _MAP and "samples" in fields["operations"]:
         names, numbers = list(fields["operations"]), list(fields["numbers"])
         for place, name in enumerate(names):
             if name == "samples":
                 names[place], numbers[place] = "constant", float(count)
         fields |= {"operations": names, "numbers": numbers}
+    if "nodes" in fields:  # of a gradient rule
+        fields["nodes"] = [
+            {
+                **_concrete_fields(each["kind"], each, count),
+                "shape": _known_pairs(each["shape"], count),
+                "input_shapes": [_known_pairs(shape, count) for shape in each["input_shapes"]],
+            }
+            for each in fields["nodes"]
+        ]
+    return fields
+
+
+def _known_pairs(pairs: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+    return [[fixed + per_sample * count, 0] for fixed, per_sample in pairs]
+
+
+def _concrete(node: Node, count: int) -> Node:
+    """Returns a node for `count` samples."""
+    fields = _concrete_fields(node.kind, node.fields, count)
     inputs = tuple(
         (origin, known_shape(full_shape(sample_shape(shape)), count)) for origin, shape in node.inputs
     )

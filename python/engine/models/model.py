@@ -131,6 +131,7 @@ from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_inp
 from engine.models.recorded import Body, arguments_of, wiring_of
 from engine.models.stack import (
     Lowered,
+    computes_whole_batches,
     first_uses,
     lowered,
     masked_losses,
@@ -694,6 +695,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 plan = options.plan(
                     source, held_out, goals(compiled, held_out is not None, target, time_budget)
                 )
+                compiled.know_targets([source, held_out])
                 self._built_for(source.sample_shape, compiled)
             with Progress(hooks.verbose_beside(verbose), plan.steps) as progress:
                 self._warn_of_dead_ends(compiled)
@@ -783,6 +785,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 size = resolve_batch_size(given_size, limit, source.count)
                 limit = _capped_steps(limit, source.steps(size))
                 source, limit, size = limited(source, limit, size)
+                self._know_targets(compiled, source)
                 self._built_for(source.sample_shape, compiled)
             with Progress(hooks.verbose_beside(verbose), limit or source.steps(size)) as progress:
                 trainer = Trainer(partial(self._built_for, compiled=compiled), compiled, hooks, progress)
@@ -825,6 +828,7 @@ class Model(Part, SaysWhatIsLeftOut):
             with self._restoring_loss_on_error(compiled):
                 samples = self._samples(x, y, weights_of_batch(sample_weight, x), names=self._feature_names)
                 samples = samples.with_class_weight(self._class_weights(class_weight))
+                compiled.know_targets([samples])
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), "none"))
             self._warn_of_dead_ends(compiled)
@@ -868,6 +872,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._forget_penalties()
             with self._restoring_loss_on_error(compiled):
                 samples = self._samples(x, y, weights_of_batch(sample_weight, x), names=self._feature_names)
+                self._know_targets(compiled, samples)
                 program = self._built_for(samples.sample_shape, compiled)
             chunk = next(samples.chunks(len(samples), None))
             run, host = program.begin("evaluate", *chunk.batches), compiled.host_for(chunk.forms)
@@ -1069,7 +1074,15 @@ class Model(Part, SaysWhatIsLeftOut):
                     )
                     seeds = self._seed_of_prediction if self._draws else None
                     outputs = predict(
-                        program, rows, size, hooks, progress, out=target, shown=batch, by_batch=seeds
+                        program,
+                        rows,
+                        size,
+                        hooks,
+                        progress,
+                        out=target,
+                        shown=batch,
+                        by_batch=seeds,
+                        whole_batches=computes_whole_batches(self._network),
                     )
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error) from None
@@ -1509,6 +1522,11 @@ class Model(Part, SaysWhatIsLeftOut):
             if output.form.kept is not None:
                 compiled.require_own_metrics(output.form.shape, number)
         return samples_of(rows, outputs, prefix, columns)
+
+    def _know_targets(self, compiled: Compiled, source: Source) -> None:
+        """Lets the core compute what metrics of the user's compute of targets; not while a training runs."""
+        if self._fitting is None:
+            compiled.know_targets([source])
 
     def _entry_of_output(self, values: Mapping[Any, Any]) -> Any:
         """Returns the entry of the one output; `values` itself if the output has no name or there is no such entry."""

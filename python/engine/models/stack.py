@@ -77,6 +77,14 @@ def _require_one_input_and_output(part: Part) -> None:
             raise ValueError(msg)
 
 
+def computes_whole_batches(network: Network) -> bool:
+    """Whether Python computes a layer that could not be recorded, so that samples may depend on others of their batch."""
+    calls = zip(network.leaves, network.wiring.reads, strict=True)
+    return any(
+        reads and leaf._may_be_recorded for leaf, reads in calls
+    )  # without inputs it is read for its weights
+
+
 def require_names(parts: Iterable[Part]) -> None:
     """Raises ValueError if two different layers, input layers included, have the same name."""
     named: dict[str, Part] = {}
@@ -198,6 +206,7 @@ class Lowering:
         self.shapes, self.operations = shapes, list[Operation]()
         self._leaves, self._reads = network.leaves, network.wiring.reads
         self._trainable, self._arguments, self._modes = trainable, network.arguments, network.modes
+        self._silent = network.silent
         self._masks, self._masks_after = mask_sources(self._leaves, self._reads)
         self._uses, self._total, self._drawn = Counter[Layer](), Counter(self._leaves), Counter[int]()
         self._sources: list[int] = []  # the operation that computes the output of each leaf, or an input
@@ -236,6 +245,8 @@ class Lowering:
         kinds, start, incoming = Counter[str](), 0, read
         for operation in layer._operations_for_inputs(samples, with_mask):
             kind = operation["kind"]
+            if kind == "activity_regularization" and number in self._silent:
+                continue
             first = self._firsts.setdefault((layer, kind, kinds[kind]), len(found))
             kinds[kind] += 1
             fields = dict[str, Any]({"first": first} if first < len(found) else {})
@@ -246,7 +257,7 @@ class Lowering:
             if isinstance(host, CustomLayerHost):
                 given = self._arguments[number] if self._arguments else None
                 integers = None if kept.kind == "f" else kept.name
-                fields["host"] = host._replace(arguments=given, dtype=integers)
+                fields["host"] = host._replace(arguments=given, dtype=integers, mode=always)
             elif isinstance(host, CrossingHost):
                 dtypes = tuple(self._dtype_of(each).name for each in self._reads[number])
                 fields["host"] = host._replace(dtypes=dtypes)
@@ -257,8 +268,8 @@ class Lowering:
                 operation = {name: value for name, value in operation.items() if name not in _NO_NODE}  # noqa: PLW2901
             elif read != [len(found) - 1]:
                 fields["inputs"] = read
-            if always:  # also in predictions
-                fields["training"] = True
+            if always is not None:  # whatever the batch is for
+                fields["training" if always else "inference"] = True
             found.append({**operation, **note, **fields})
             read = [len(found) - 1]
         self._sources.append(read[0])

@@ -19,7 +19,8 @@ from engine._tracing.trace import Input, Node, OfWeight, Origin
 from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
-from engine.layers.nodes import MaskLeaf, NodeLeaf, PenaltyLeaf, WeightsLeaf
+from engine.layers.merging import GivenMask
+from engine.layers.nodes import GivenMaskLeaf, MaskLeaf, NodeLeaf, PenaltyLeaf, RowMaskLeaf, WeightsLeaf
 from engine.layers.symbols import Call, CallArguments, KerasTensor, symbols_of
 
 
@@ -57,6 +58,8 @@ class Network(NamedTuple):
     """The argument `training` with which Python code calls each leaf, whatever the batch is for; None if it gives none."""
     around: Sequence[tuple[Part, ...]] = ()
     """For each leaf the models and layers around it, and the layer itself or that whose `call` recorded it."""
+    silent: frozenset[int] = frozenset()
+    """The numbers of the leaves whose penalties on outputs are nodes of the network."""
 
 
 class Shapes(NamedTuple):
@@ -126,7 +129,14 @@ def network_of(
         for leaf in flattening.leaves
     ]
     wiring = Wiring(tuple(flattening.reads), numbers)
-    return Network(leaves, wiring, flattening.arguments, flattening.modes, flattening.around)
+    return Network(
+        leaves,
+        wiring,
+        flattening.arguments,
+        flattening.modes,
+        flattening.around,
+        frozenset(flattening.silent),
+    )
 
 
 def _input_count(wiring: Wiring) -> int:
@@ -153,14 +163,19 @@ class Flattening:
     ) -> None:
         self.leaves, self.reads = list[Layer](), list[tuple[int, ...]]()
         self.arguments, self.modes = list[CallArguments | None](), list[bool | None]()
-        self.around = list[tuple[Part, ...]]()
+        self.around, self.silent = list[tuple[Part, ...]](), set[int]()
         self._within, self._knows_shapes, self._whole = within, knows_shapes, whole
         self._around = list[Part]()  # the models and layers whose parts are being added, and the last of them
         self._samples: dict[Layer, Any] = {}  # the shape of one sample of the first input of each leaf
         self._weights: dict[Any, int] = {}  # the value of each layer whose own weights nodes read
 
     def add(
-        self, inside: Inside, given: Sequence[Value], mode: bool | None, branch: bool | None = None
+        self,
+        inside: Inside,
+        given: Sequence[Value],
+        mode: bool | None,
+        always: bool | None = None,
+        branch: bool | None = None,
     ) -> list[Value]:
         """Adds the leaves of a model, and returns its outputs.
 
@@ -168,6 +183,7 @@ class Flattening:
             inside: of the model.
             given: its inputs.
             mode: the argument `training` that it is called with.
+            always: the same if Python code calls it so, whatever the batch is for.
             branch: whether it is called in training alone (True), in predictions alone (False), or always (None).
         """
         parts, wiring, modes, arguments = inside
@@ -180,7 +196,7 @@ class Flattening:
         calls = zip(parts, wiring.reads, modes or nothing, arguments or nothing, strict=True)
         for part, numbers, own_mode, options in calls:
             read = [value_of(number) for number in numbers]
-            values += self._called(part, read, own_mode if mode is None else mode, options, branch=branch)
+            values += self._called(part, read, own_mode if mode is None else mode, options, always, branch)
         return [value_of(number) for number in wiring.outputs]
 
     def _called(  # noqa: PLR0917 # what belongs to a call
@@ -206,7 +222,7 @@ class Flattening:
         try:
             inside = self._within(part)
             if inside is not None:
-                return self.add(inside, given, mode, branch)
+                return self.add(inside, given, mode, always, branch)
             return self._called_layer(part, given, mode, options, always, branch)
         finally:
             self._around.pop()
@@ -222,12 +238,18 @@ class Flattening:
     ) -> list[Value]:
         """Adds the leaves of a call of a layer or an operation; the arguments are those of `_called`."""
         samples = [value.shape for value in given]
+        if self._knows_shapes:
+            if isinstance(part, GivenMask):
+                return [self._masked_by(*given)]
+            merged = self._merged(part, given, branch)
+            if merged is not None:
+                return merged
         if self._knows_shapes and not self._whole(part):
             masked = part._takes_mask and self._is_masked(given[0]) if given else False
-            found = part._recording_for(samples, mode, options, masked)
+            found = self._recording_of(part, samples, mode, options, masked)
             if found is not None:
-                outputs = self._recorded(found, given, branch)
-                return self._after_recorded(part, given, outputs, branch)
+                outputs = self._recorded(found, given, branch, always)
+                return self._after_recorded(part, given, options, outputs, branch)
             given = [self.plain(value) for value in given]
         shapes = part._output_shapes_for(samples) if self._knows_shapes else [None]
         found_outputs = [self._leaf(leaf, given, shapes[0], options, always) for leaf in part._leaves[:1]]
@@ -236,13 +258,22 @@ class Flattening:
                 self._add_penalty(part, value, branch)
         return found_outputs
 
+    def _recording_of(  # what belongs to a call
+        self, part: Part, samples: Sequence[Any], mode: bool | None, options: Any, masked: bool
+    ) -> Recording | None:
+        """Returns what Python code of a part records for a call; None if it is a leaf."""
+        found: Recording | None = part._recording_for(samples, mode, options, masked)
+        return found
+
     def _add_penalty(self, layer: Layer, value: Value, branch: bool | None) -> bool:
         """Adds the penalty on an output of a layer, if it is recorded, and returns whether it is."""
         if layer.activity_regularizer is None or isinstance(value.shape, FullShape):
             return False
-        found = layer._recorded_penalty_on(value.shape)
+        # What a branch adds depends on whether it is taken, so that the layer's own operation can't add it.
+        found = layer._recorded_penalty_on(value.shape, always=branch is not None)
         if found is None:
             return False
+        self.silent.add(value.number)
         (penalty,) = self._recorded(found, [value], branch)
         self._add_loss(penalty, (), branch)
         return True
@@ -263,8 +294,32 @@ class Flattening:
     def _is_masked(self, value: Value) -> bool:
         return value.number >= 0 and mask_sources(self.leaves, self.reads)[1][value.number] is not None
 
-    def _after_recorded(
-        self, part: Part, given: Sequence[Value], outputs: list[Value], branch: bool | None
+    def _masked_by(self, value: Value, mask: Value) -> Value:
+        """Returns a value with a mask, which is 0 for each row to leave out."""
+        rows = (*mask.shape, 1)
+        maker = self._leaf(RowMaskLeaf(rows), [self.plain(mask)], rows)
+        return self._leaf(GivenMaskLeaf(value.shape, rows), [self.plain(value), maker], value.shape)
+
+    def _merged(self, part: Part, given: Sequence[Value], branch: bool | None) -> list[Value] | None:
+        """Returns the output of a layer that merges inputs by their masks; None if it doesn't look at masks."""
+        if len(given) < 2 or not isinstance(part, Layer):  # noqa: PLR2004 # nothing to merge
+            return None
+        after = mask_sources(self.leaves, self.reads)[1]
+        sources = [None if value.number < 0 else after[value.number] for value in given]
+        found = part._recording_by_masks([value.shape for value in given], sources)
+        if found is None:
+            return None
+        output, *mask = self._recorded(found, given, branch)
+        self._add_penalty(part, output, branch)
+        return [self._masked_by(output, mask[0]) if mask else output]
+
+    def _after_recorded(  # what belongs to a call
+        self,
+        part: Part,
+        given: Sequence[Value],
+        options: CallArguments | None,
+        outputs: list[Value],
+        branch: bool | None,
     ) -> list[Value]:
         """Returns the outputs of Python code with what its layer does beside: its mask, and its penalty on outputs."""
         if not isinstance(part, Layer):
@@ -279,6 +334,12 @@ class Flattening:
             ]
         after = mask_sources(self.leaves, self.reads)[1]
         sources = [None if value.number < 0 else after[value.number] for value in given]
+        if layer._has_own_mask:
+            found = layer._mask_recording_for(
+                [value.shape for value in given], options, [source is not None for source in sources]
+            )
+            masks = [] if found is None else self._recorded(found, given, branch)
+            return [self._masked_by(value, *masks) for value in outputs] if masks else outputs
         if not any(source is not None for source in sources):
             return outputs
         if not part.supports_masking:
@@ -308,8 +369,10 @@ class Flattening:
         self.arguments.append(options)
         return Value(len(self.leaves) - 1, shape)
 
-    def _recorded(self, found: Recording, given: Sequence[Value], branch: bool | None) -> list[Value]:
-        """Adds what a function has recorded, and returns its outputs."""
+    def _recorded(
+        self, found: Recording, given: Sequence[Value], branch: bool | None, always: bool | None = None
+    ) -> list[Value]:
+        """Adds what a function has recorded, and returns its outputs. `branch` and `always` are as for `_called`."""
         computed: list[list[Value]] = []
 
         def value_of(origin: Origin) -> Value:
@@ -321,8 +384,12 @@ class Flattening:
 
         for number, entry in enumerate(found.trace.entries):
             own = found.branch_of(number)
-            if None not in (own, branch) and own != branch:
+            moves = isinstance(entry, Node) and entry.kind == "move"  # in training alone
+            if (None not in (own, branch) and own != branch) or (moves and False in (own, branch, always)):
                 computed.append([])  # it is never computed
+                continue
+            if branch is not None and isinstance(entry, Node) and entry.kind == "choose":
+                computed.append([value_of(entry.inputs[0 if branch else 1][0])])
                 continue
             read = [value_of(origin) for origin, _ in entry.inputs]
             if isinstance(entry, Node):
@@ -333,11 +400,13 @@ class Flattening:
                 self._viewed(value, sample_shape(shape))
                 for value, (_, shape) in zip(read, entry.inputs, strict=True)
             ]
-            computed.append(
-                self._called(
-                    entry.part, views, entry.mode, entry.given, entry.mode, branch if own is None else own
-                )
-            )
+            # As in Keras, a call without `training` has that of the call around it.
+            within = branch if own is None else own
+            mode = always if entry.mode is None else entry.mode
+            # What is called in predictions alone is computed in training, too, but nothing reads it there.
+            always_so = False if mode is None and within is False else mode
+            chosen = within if mode is None else mode
+            computed.append(self._called(entry.part, views, chosen, entry.given, always_so, within))
         if found.loss is not None:
             self._add_loss(value_of(found.loss.origin), full_shape(FullShape(found.loss.extents)), branch)
         return [

@@ -131,21 +131,26 @@ def stop_gradient(variable: ArrayLike) -> Result:
 
 
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
-    """`f` without the gradient that it returns as well: nothing here derives it.
+    """`f` with a gradient of its own, which layers, losses and gradient tapes use.
 
     Args:
-        f: returns a pair of its result and a function that computes the gradient.
+        f: returns a pair: its result, one array, and a function that computes the gradient. That gets the gradient by the
+            result, and returns the gradient by the argument of `f`, or by each of its arguments, in their shape; None
+            for an argument without one.
+
+    Example:
+        >>> import engine as keras
+        >>> @keras.ops.custom_gradient
+        ... def rounded(x):  # as if it were the identity
+        ...     return keras.ops.round(x), lambda upstream: upstream
+        >>> float(keras.grad(lambda x: rounded(x) ** 2)(2.6))
+        6.0
     """
 
     @wraps(f)
     def result_only(*args: Any, **kwargs: Any) -> Any:
         if holds_symbolic(args) or holds_symbolic(kwargs):
-            msg = (
-                "a custom gradient can't be recorded in a traced function, whose derivatives follow from its operations: write "
-                "what passes no gradient as ops.stop_gradient(), such as `stop_gradient(f(x) - g(x)) + g(x)` for the value of f "
-                "and the gradient of g"
-            )
-            raise TypeError(msg)
+            return apply("custom_gradient", (f, args, kwargs), {})
         result, _ = f(*args, **kwargs)
         return result
 

@@ -1,0 +1,119 @@
+"""`ops.custom_gradient` in traced functions: a function of the user says what the gradient of another one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine._tracing.dispatch import records
+from engine._tracing.extents import Extent
+from engine._tracing.primitives import broadcast_to
+from engine._tracing.recordings import lowered_node
+from engine._tracing.symbolic import CannotRecordError, is_symbolic, line_of_user, symbolics_in
+from engine._tracing.trace import Computed, Node, Origin, Trace, TracedArray, as_traced, trace_of
+
+# The numbers by which a rule reads the gradient by the output, and the first array of the forward pass.
+_UPSTREAM, _FIRST_READ = -1, -2
+# Kinds of nodes that a rule may have.
+_KINDS = frozenset((
+    "constants", "random", "map", "reduce", "cumulative_sum", "reshape", "transpose", "slice", "join", "gather",
+    "contraction", "stop_gradient",
+))  # fmt: skip
+
+
+@records("custom_gradient")
+def custom_gradient(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> TracedArray:
+    """The result of a function, which returns it together with a function that computes the gradients by its arguments."""
+    trace = trace_of(*symbolics_in([list(args), kwargs]))
+    watched = getattr(trace, "watched", ())
+    given = [as_traced(each, trace) if is_symbolic(each) or id(each) in watched else each for each in args]
+    result, rule = f(*given, **kwargs)
+    if isinstance(result, (list, tuple)):
+        raise _refused(f"the function must return one array and its gradient, got {len(result)} arrays")
+    y = as_traced(result, trace)
+    first = len(trace.entries)
+    try:
+        gradients = _gradients(rule, trace.add("upstream", (), y.extents, y.dtype), given)
+        entries = trace.entries[first:]
+    finally:
+        _forget(trace, first)
+    return _with_rule(trace, y, first, entries, gradients)
+
+
+def _gradients(
+    rule: Callable[..., Any], upstream: TracedArray, given: Sequence[Any]
+) -> list[tuple[TracedArray, TracedArray]]:
+    """Returns the arguments that are symbols, and the gradient by each of them."""
+    try:
+        found = rule(upstream)
+    except Exception as error:
+        why = "" if "'upstream'" in str(error) else f": {error}"
+        raise _refused(
+            f"the gradient must be computed by keras.ops from the one by the result, which has no numbers yet{why}"
+        ) from error
+    several = list(found) if isinstance(found, (list, tuple)) else [found]
+    if len(several) != len(given):
+        raise _refused(
+            f"the gradient must be one array for each of {len(given)} arguments, got {len(several)}"
+        )
+    return [
+        (argument, broadcast_to(as_traced(gradient, upstream.trace), argument.extents))
+        for argument, gradient in zip(given, several, strict=True)
+        if isinstance(argument, TracedArray) and gradient is not None
+    ]
+
+
+def _with_rule(
+    trace: Trace,
+    y: TracedArray,
+    first: int,
+    entries: Sequence[Any],
+    gradients: Sequence[tuple[TracedArray, TracedArray]],
+) -> TracedArray:
+    """Returns `y` with a rule for its gradient.
+
+    Args:
+        trace: of the arrays.
+        y: the values.
+        first: the number that the first one of `entries` had.
+        entries: what the gradients are computed by; the first one stands for the gradient by `y`.
+        gradients: arguments and the gradients by them.
+    """
+    reads = dict[Origin, tuple[int, TracedArray]]()
+
+    def number_of(origin: Origin, shape: tuple[Extent, ...]) -> int:
+        if isinstance(origin, Computed) and origin.entry == first:
+            return _UPSTREAM
+        if isinstance(origin, Computed) and origin.entry > first:
+            return origin.entry - first - 1
+        return reads.setdefault(
+            origin, (_FIRST_READ - len(reads), TracedArray(trace, origin, shape, "float32"))
+        )[0]
+
+    nodes = list[dict[str, Any]]()
+    for entry in entries[1:]:
+        if not isinstance(entry, Node) or entry.kind not in _KINDS:
+            what = entry.kind if isinstance(entry, Node) else f"a call of {entry.part!r}"
+            raise _refused(f"the gradient can't be computed by {what}")
+        nodes.append({**lowered_node(entry), "inputs": [number_of(*view) for view in entry.inputs]})
+    by = [_FIRST_READ - number_of(*argument.view) for argument, _ in gradients]
+    results = [number_of(*gradient.view) for _, gradient in gradients]
+    read = [symbol for _, symbol in reads.values()]
+    return trace.add("custom_gradient", (y, *read), y.extents, y.dtype, nodes=nodes, by=by, results=results)
+
+
+def _forget(trace: Trace, first: int) -> None:
+    """Removes the entries of a trace from number `first` on."""
+    del trace.entries[first:]
+    dtypes = getattr(trace, "dtypes", None)
+    if dtypes is not None:
+        del dtypes[first:]
+    trace._constants = {
+        key: value
+        for key, value in trace._constants.items()
+        if not isinstance(value.origin, Computed) or value.origin.entry < first
+    }
+
+
+def _refused(why: str) -> CannotRecordError:
+    return CannotRecordError(f"{line_of_user()}: ops.custom_gradient can't be recorded: {why}")
