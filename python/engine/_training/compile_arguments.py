@@ -104,7 +104,7 @@ class Compiled:
         # The metrics that Python computes.
         self._python_metrics: list[_Entry] = []
         # Each metric, the same again if the core computes it (else None), and whether its class overrides `result`.
-        self._results: list[tuple[metrics.Metric, CoreMetric | None, bool]] = []
+        self._results: list[tuple[metrics.Metric, Any, bool]] = []
         # The losses, the metrics and the output shapes that `require_readable` has accepted, so that it checks each once.
         self._readable: tuple[list[losses.Loss], list[metrics.Metric], list[Shape]] | None = None
         self._host_step: Host | None = None
@@ -333,7 +333,7 @@ class Compiled:
             lowered = self._lowered_metrics(self._resolved, output_shapes, masked)
             in_core = [each for each in lowered if each is not None]
             self.program_arguments = of_outputs, optimizer, in_core, None in lowered
-            program.compile(*self.program_arguments, keeps_state=True)
+            program.compile(of_outputs, optimizer, in_core, None in lowered, keeps_state=True)
             self._note_metrics(lowered)
 
     def compile_again(self, program: Program, keeps_state: bool = False) -> None:
@@ -344,7 +344,8 @@ class Compiled:
             keeps_state: whether the program keeps its state of the optimizer.
         """
         if self.program_arguments:
-            program.compile(*self.program_arguments, keeps_state=keeps_state)
+            of_outputs, optimizer, in_core, in_python = self.program_arguments
+            program.compile(of_outputs, optimizer, in_core, in_python, keeps_state)
 
     def host_for(self, forms: Sequence[TargetForm]) -> RunHost | None:
         """Returns the function for host steps with targets of these forms; None if the core computes everything itself."""
@@ -499,7 +500,7 @@ class Compiled:
             if in_sums is not None:
                 in_sums._take(state := np.array(next(states)), self._widths[entry.output])
                 if not own_result:
-                    values.append(in_sums._compute(state))  # type: ignore[arg-type] # as in Keras
+                    values.append(in_sums._compute(state))
                     continue
             result = np.asarray(metric.result())
             values.append(float(result) if result.size == 1 else result)  # type: ignore[arg-type] # as in Keras

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from engine._base.checks import Shape
 from engine._tracing.extents import SAMPLES, Extent, full_shape, size_of
 from engine._tracing.recordings import Recording, lowered_function, recording
-from engine._tracing.trace import Computed, Input, TracedArray, as_traced
+from engine._tracing.trace import Computed, Input, Node, TracedArray, as_traced
 from engine.losses.traced import by_rows, keeps_samples_apart
 
 
@@ -48,11 +48,8 @@ def traced_metric(
     except Exception:  # the function may do anything
         return None
     (result,) = found.outputs
-    pairs = any(
-        sum(each.per_sample > 0 for each in entry.shape) > 1
-        for entry in found.trace.entries
-        if hasattr(entry, "shape")
-    )
+    shapes = [entry.shape for entry in found.trace.entries if isinstance(entry, Node)]
+    pairs = any(sum(each.per_sample > 0 for each in shape) > 1 for shape in shapes)
     if (
         pairs
         or not _depends_on_batch(found)

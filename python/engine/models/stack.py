@@ -80,9 +80,8 @@ def _require_one_input_and_output(part: Part) -> None:
 def computes_whole_batches(network: Network) -> bool:
     """Whether Python computes a layer that could not be recorded, so that samples may depend on others of their batch."""
     calls = zip(network.leaves, network.wiring.reads, strict=True)
-    return any(
-        reads and leaf._may_be_recorded for leaf, reads in calls
-    )  # without inputs it is read for its weights
+    # What reads nothing is there for its weights.
+    return any(reads and leaf._may_be_recorded for leaf, reads in calls)
 
 
 def require_names(parts: Iterable[Part]) -> None:
