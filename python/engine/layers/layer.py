@@ -96,6 +96,9 @@ _losses_in_calls: ContextVar[Mapping[int, list[float]]] = ContextVar("_losses_in
 
 Build = Callable[[Any, tuple[Any, ...]], None]
 
+# Returns the first of two symbols with the second one as its mask; `merging` sets it.
+mask_giver: list[Callable[[Sequence[Any]], Any]] = []
+
 
 class _Settings:
     """Counts the changes of what functions that are compiled depend on: attributes of layers, and layers of models."""
@@ -1056,10 +1059,8 @@ class Layer(Part, Spec):
         symbol: Any = symbol_of(inputs)
         if mask is None or symbol is None:
             return inputs
-        from engine.layers.merging import GivenMask
-
         trace = getattr(symbol, "trace", None)
-        return GivenMask()([symbol, mask if trace is None else as_traced(mask, trace)])
+        return mask_giver[0]([symbol, mask if trace is None else as_traced(mask, trace)])
 
     def _called_on_recorded(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Returns the outputs for recorded arrays.

@@ -19,7 +19,7 @@ from engine._core_interface.operations import AddOperation, ConcatenateOperation
 from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine._tracing.extents import FullShape
 from engine._tracing.recordings import Recording, recording, shapes_by_trial
-from engine.layers.layer import JOINING, Layer, register
+from engine.layers.layer import JOINING, Layer, mask_giver, register
 from engine.layers.recorded_calls import mask_of_symbol
 from engine.layers.symbols import called_on, holds_symbol, symbols_of
 
@@ -722,3 +722,10 @@ class GivenMask(_Merging):
     def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
         """Never called, as it computes nothing."""
         raise NotImplementedError
+
+
+def _with_mask(symbols: Sequence[Any]) -> Any:
+    return GivenMask()(symbols)
+
+
+mask_giver.append(_with_mask)
