@@ -187,8 +187,9 @@ void Differentiation::require_no_gradient(const Operation& operation) const {
     if (operation.name() == std::string(name)) what = words;
   }
   throw std::invalid_argument(
-      what + " has no derivative here, but a loss depends on it in a differentiable way: pass it through "
-             "ops.stop_gradient(), or leave such layers out of what is differentiated" +
+      what +
+      " has no derivative here, but a loss depends on it in a differentiable way: pass it through "
+      "ops.stop_gradient(), or leave such layers out of what is differentiated" +
       (within_model_ ? " within the loss" : "") + ", or write them with keras.ops");
 }
 

@@ -82,8 +82,8 @@ class Layer {
   /// Whether it changes variables, beside what training does.
   virtual bool changes_variables() const { return false; }
 
-  /// Whether it is called with training=True or with training=False, whatever the batch is for. In functions, dropout and
-  /// its like are in force only with the former.
+  /// Whether it is called with training=True or with training=False, whatever the batch is for. In functions, dropout
+  /// and its like are in force only with the former.
   bool trains = false, infers = false;
   int64_t groups = 1;  // rows per sample for what works on rows, such as products and softmax
 };

@@ -53,8 +53,8 @@ struct AssignLayer final : ChangeLayer {
   }
 };
 
-/// What a layer does with a weight of its own that it does not learn, such as a moving average: the new values are there
-/// after a batch of training.
+/// What a layer does with a weight of its own that it does not learn, such as a moving average: the new values are
+/// there after a batch of training.
 struct MoveLayer final : ArrayLayer {
   void check() const override {
     require_inputs(2);
