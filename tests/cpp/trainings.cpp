@@ -118,10 +118,9 @@ void add_fit(const graph::ModelSpec& model, const TrainingSpec& training, const 
     std::vector<int32_t> order(static_cast<size_t>(data.rows));
     fill_permutation(3, static_cast<uint64_t>(epoch), order.data(), data.rows);
     RunArguments arguments;
-    arguments.layout = &program.layout();
     arguments.training = workspace->training.get();
     arguments.weights = program.weights();
-    for (int s = 0; s < kMaxSlots; ++s) arguments.slots[s] = program.slots(s);
+    arguments.state = program.state();
     arguments.scratch = workspace->scratch.data();
     arguments.data = data;
     arguments.sparse = sparse.values == RecordValues::kNone ? nullptr : &sparse;
