@@ -109,6 +109,19 @@ class _Settings:
 settings = _Settings()
 
 
+@contextmanager
+def paths_within(path: str, parts: Sequence[Part]) -> Iterator[None]:
+    """Gives layers and models the paths that they have within `path`; if the block raises, takes them back."""
+    for part in parts:
+        part._path = f"{path}/{part.name}"
+    try:
+        yield
+    except BaseException:
+        for part in parts:
+            part._path = None
+        raise
+
+
 class Part:
     """Base class of what a model is made of: layers, and models in their turn."""
 
@@ -772,15 +785,8 @@ class Layer(Part, Spec):
     def _naming_parts(self) -> Iterator[None]:
         """Gives paths to the layers within that are not built before the block; if that raises, takes them back."""
         before = self._parts()
-        new = [part for part in before if part._path is None and not part.built]
-        for part in new:
-            part._path = f"{self.path}/{part.name}"
-        try:
+        with paths_within(self.path, [part for part in before if part._path is None and not part.built]):
             yield
-        except BaseException:
-            for part in new:
-                part._path = None
-            raise
         for part in self._parts():
             if part not in before and part._path is None:  # the block has made it
                 part._move_path(f"{self.path}/{part.name}")

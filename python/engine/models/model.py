@@ -104,7 +104,7 @@ from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.call_arguments import accepts
-from engine.layers.layer import JOINING, Part, settings
+from engine.layers.layer import JOINING, Part, paths_within, settings
 from engine.layers.nodes import NodeLeaf
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
@@ -2548,7 +2548,9 @@ class Model(Part, SaysWhatIsLeftOut):
             wiring: what each of `stack` reads; default the one before.
         """
         wiring = chain_of(len(stack)) if wiring is None else wiring
-        with self._naming(stack if starts else ()):
+        # A Sequential gives paths to the layers that it builds.
+        new = [part for part in stack if starts and not part.built and isinstance(self, self._sequential)]
+        with paths_within(self.path, new):
             if self._body is not None and starts:
                 given = self._arguments[0] if self._arguments else None
                 wiring, form = wiring_of(self._body, [start.sample_shape for start in starts], given)
@@ -2566,19 +2568,6 @@ class Model(Part, SaysWhatIsLeftOut):
             network = network_of(inside, _inside_of, known_inputs(starts, stack, wiring))
             with JOINING, outside_of_traces():
                 self._build_program(list(starts), [*stack], wiring, network, compiled)
-
-    @contextmanager
-    def _naming(self, parts: Iterable[Part]) -> Iterator[None]:
-        """Gives the paths to those of `parts` that a Sequential builds; if that raises, takes them back."""
-        new = [part for part in parts if not part.built] if isinstance(self, self._sequential) else []
-        for part in new:
-            part._path = f"{self.path}/{part.name}"
-        try:
-            yield
-        except BaseException:
-            for part in new:
-                part._path = None
-            raise
 
     def _compiled_with_names(self, compiled: Compiled, wiring: Wiring) -> Compiled:
         """The same compilation for the outputs of a `call`, whose number was not known before."""
