@@ -190,9 +190,9 @@ def test_methods_that_need_weights_say_so() -> None:
     model, layer = keras.Sequential([Dense(2)]), Dense(2)
     for act in (
         model.count_params,
-        lambda: model.set_weights([]),
+        lambda: model.set_weights([np.ones((3, 2))]),
         layer.count_params,
-        lambda: layer.set_weights([]),
+        lambda: layer.set_weights([np.ones((3, 2))]),
     ):
         with pytest.raises(ValueError, match="has no weights yet"):
             act()
