@@ -91,3 +91,28 @@ def test_parts_of_batches_must_fit_the_smallest_batch() -> None:
         model.compile("sgd", loss=loss)
         with pytest.raises(ValueError, match=message):
             model.evaluate(X, X[:, :1], verbose=0)
+
+
+class Centered(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        return inputs - ops.mean(inputs, axis=0, keepdims=True)
+
+
+def test_what_combines_samples_is_evaluated_by_batches() -> None:
+    def pairs(y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.square(ops.expand_dims(y_pred, 0) - ops.expand_dims(y_true, 1)))
+
+    def model_with(*more: Any, **arguments: Any) -> Any:
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(1), *more])
+        model.compile("sgd", **arguments)
+        return model
+
+    for model in (
+        model_with(loss=pairs),
+        model_with(Centered(), loss="mse"),
+        model_with(loss="mse", metrics=[pairs]),
+    ):
+        halves = [model.evaluate(X[part], X[part, :1], verbose=0) for part in (slice(0, 3), slice(3, 6))]
+        found = model.evaluate(X, X[:, :1], batch_size=3, verbose=0)
+        np.testing.assert_allclose(found, np.mean(halves, axis=0), rtol=1e-5)
+        assert not np.allclose(found, model.evaluate(X, X[:, :1], verbose=0), rtol=1e-3)

@@ -191,6 +191,15 @@ py::object begin(const std::shared_ptr<Program>& program, const std::string& mod
   return to_python(std::move(run));
 }
 
+/// Whether a loss or a metric that a user wrote depends on which samples are in a batch together.
+bool losses_join_samples(const Program& program) {
+  const auto training = program.training();
+  if (!training) return false;
+  const auto joins = [](const auto& each) { return each.traced && each.traced->model.joins_samples(); };
+  return std::any_of(training->losses.begin(), training->losses.end(), joins) ||
+         std::any_of(training->metrics.begin(), training->metrics.end(), joins);
+}
+
 /// Predicts the rows of the data set; returns false where one of them is not finite.
 bool run_prediction(Program& program, graph::Mode mode, RunArguments& arguments) {
   Device& device = program.device();
@@ -285,6 +294,7 @@ void register_program(py::module_& m) {
       .def("stores_flat", &stores_flat, py::arg("variable"))
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))
       .def_property_readonly("joins_samples", [](const Program& p) { return p.model().joins_samples(); })
+      .def_property_readonly("losses_join_samples", &losses_join_samples)
       .def_property_readonly("output_size", [](const Program& p) { return p.model().output_size(); })
       .def_property_readonly("output_width", [](const Program& p) { return p.model().output_width(0); })
       .def("to_text", &to_text, py::arg("mode"), py::arg("batch_size"), py::arg("threads") = 0,

@@ -327,6 +327,10 @@ class Program:
         """Whether the outputs of a sample depend on the other samples of the batch, also in predictions."""
 
     @property
+    def losses_join_samples(self) -> bool:
+        """Whether a loss or a metric that a user wrote depends on which samples are in a batch together."""
+
+    @property
     def output_size(self) -> int:
         """The numbers of all outputs for one sample."""
     @property

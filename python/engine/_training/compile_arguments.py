@@ -249,7 +249,8 @@ class Compiled:
                 {} if self._adds_in_core(metric, entry) else None
                 for metric, entry in zip(self._resolved, self._entries, strict=True)
             ]
-        self._whole_batches, self._masked = whole_batches or program.joins_samples, any(masked)
+        self._whole_batches = whole_batches or program.joins_samples or program.losses_join_samples
+        self._masked = any(masked)
         self._applied = program, list(weights), list(output_shapes), list(masked)
         self._note_metrics(lowered)
         self.optimizer._follow(program, weights)

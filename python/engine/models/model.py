@@ -748,7 +748,7 @@ class Model(Part, SaysWhatIsLeftOut):
             x: samples, as for `fit`.
             y: targets, as for `fit`.
             batch_size: samples per step for the progress bar and callbacks, default 32. It has no effect on the
-                result.
+                result, unless a layer, a loss or a metric of yours combines the samples of a batch.
             verbose: 0 prints nothing, 1 a progress bar, 2 a line; "auto" is 1 on a terminal and in a notebook,
                 otherwise 2.
             sample_weight: weights of the samples (n,); the loss is `sum(weight * loss) / n`.
