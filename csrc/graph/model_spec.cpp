@@ -29,7 +29,6 @@ void VariableList::add(const char* what, int64_t rows, int64_t columns, std::vec
   if (v < 0 || variables_[v].rows != rows || variables_[v].shape != shape) {
     refuse("'first' must be a layer with variables of the same shapes");
   }
-  variables_.all[static_cast<size_t>(v)].shared = true;
   added_.push_back(v);
 }
 
@@ -57,7 +56,6 @@ Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
     node_variables_.push_back(variables.take());
     learning[i] = inputs.after_learning || node.layer->learns();
   }
-  mark_shared_variables();
   find_arguments();
   for (const int node : spec_.results) {
     if (node < 0) refuse("a result is the output of a node");
@@ -105,18 +103,6 @@ bool Model::changes_variables() const {
 bool Model::is_variable(int node) const {
   return node >= 0 && spec_.nodes[static_cast<size_t>(node)].inputs.empty() &&
          !node_variables_[static_cast<size_t>(node)].empty();
-}
-
-/// The gradients by a variable that several nodes read are added up.
-void Model::mark_shared_variables() {
-  std::vector<int> readers(spec_.nodes.size());
-  for (const Node& node : spec_.nodes) {
-    for (const int input : node.inputs) {
-      if (is_variable(input) && ++readers[static_cast<size_t>(input)] > 1) {
-        variables_.all[static_cast<size_t>(node_variables_[static_cast<size_t>(input)].front())].shared = true;
-      }
-    }
-  }
 }
 
 Shape Model::shape_of(int node) const {

@@ -78,7 +78,6 @@ class Model {
   LayerInputs inputs_of(const Node& node, size_t number, const std::vector<bool>& learning) const;
   /// Whether a node is a variable of a traced function.
   bool is_variable(int node) const;
-  void mark_shared_variables();
   void find_arguments();
 
   ModelSpec spec_;

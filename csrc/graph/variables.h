@@ -30,7 +30,6 @@ struct Variable {
   int64_t rows, columns;
   std::vector<int64_t> shape;  // as the user sees it
   VariableSpec asked;          // empty where the variable is frozen: Keras leaves frozen weights out of the loss
-  bool shared = false;         // whether several layers use it; their gradients add up
 
   bool is_matrix() const { return shape.size() == 2 && rows == shape[0]; }
   /// Whether the user sees matrices where one row is stored, such as a gain of two axes.
