@@ -26,7 +26,7 @@ def test_wrong_names(tmp_path: Path) -> None:
         model.save(tmp_path / "m.tf")
     with pytest.raises(ValueError, match="Invalid filepath extension"):
         model.save(tmp_path / "m.weights.h5")
-    with pytest.raises(ValueError, match=r"must end in `\.weights\.h5`, `\.npz` or `\.safetensors`"):
+    with pytest.raises(ValueError, match=r"must end in `\.weights\.h5`, `\.npz`, `\.safetensors` or `\.h5`"):
         model.save_weights(tmp_path / "m.keras")
     with pytest.raises(
         ValueError, match=r"`zipped=False`, the `filepath` argument should not end in `\.keras`"

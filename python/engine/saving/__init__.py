@@ -248,8 +248,8 @@ def save_weights(
 
     Args:
         model: a built model.
-        filepath: path that ends in `.weights.h5` (Keras' format), `.npz` or `.safetensors`; with `max_shard_size`
-            in `.weights.json`.
+        filepath: path that ends in `.weights.h5` (Keras' format), `.npz` or `.safetensors`, or in `.h5` or `.hdf5`,
+            the older names of Keras' format; with `max_shard_size` in `.weights.json`.
         overwrite: whether to replace an existing file without asking.
         max_shard_size: largest size of one file in GiB. The weights are split over several `.weights.h5` files
             beside the `.weights.json`. None writes one file.
@@ -276,7 +276,7 @@ def save_weights(
         write_shards(Path(path), contents, max_shard_size)
         return
     with replacing(path) as file:
-        format_.write(file, contents)
+        (WeightsH5() if isinstance(format_, LegacyH5) else format_).write(file, contents)
 
 
 def load_weights(model: SavedModel, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine import losses
 from engine.layers.lookup import IDF_WEIGHTS
-from engine.saving._h5 import H5Group, new_h5, opened, require_count, write_array, write_count
+from engine.saving._h5 import H5Group, WeightsH5, new_h5, opened, require_count, write_array, write_count
 from engine.saving.contents import (
     CHECKSUM,
     CONFIG,
@@ -43,7 +43,6 @@ class LegacyH5(Format):
     """The format `.h5`, which Keras 2 wrote by default and Keras 3 still writes for this suffix."""
 
     suffixes = (".h5", ".hdf5")
-    holds = frozenset({"model"})
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
         """Writes to an open file."""
@@ -72,9 +71,13 @@ class LegacyH5(Format):
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
-        """Opens the file for reading."""
+        """Opens the file for reading. Weights alone are in the format `.weights.h5`, or in that of Keras 2."""
         with opened(path) as root:
-            yield LegacyReader(root)
+            if "layer_names" in root.attributes or root.at(["model_weights"]) is not None:
+                yield LegacyReader(root)
+                return
+        with WeightsH5().open(path) as reader:
+            yield reader
 
 
 class LegacyReader(Reader):
