@@ -98,7 +98,8 @@ SHARES = {
     PRODUCTS_WITH_ITSELF: 0.04,
 }
 LENGTHS = (1, 2, 3, 5)  # of an axis of an argument
-MOST_NUMBERS, MOST_AXES, LARGEST = 600, 5, 50.0  # of a value; other steps are drawn again
+# Other steps are drawn in place of those with larger values, which lose digits in float32, as the sine of a large number does.
+MOST_NUMBERS, MOST_AXES, LARGEST = 600, 5, 10.0
 
 Array = NDArray[np.float32]
 
