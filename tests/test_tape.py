@@ -685,3 +685,28 @@ def test_arrays_that_are_changed_in_place_become_recorded() -> None:
         loss = ops.sum(labels)
     np.testing.assert_allclose(tape.gradient(loss, weight), [-8.0, -12.0])
     np.testing.assert_array_equal(zeros, [0.0, 0.0])
+
+
+def test_layers_and_models_are_called_on_variables() -> None:
+    """As scripts do that look for an input which a network likes."""
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, activation="tanh"), layers.Dense(1)])
+    image = keras.Variable(np.ones((2, 3), np.float32))
+    optimizer = keras.optimizers.SGD(0.1)
+    scores = []
+    for _ in range(3):
+        with keras.GradientTape() as tape:
+            loss = -ops.sum(model(image))
+        optimizer.apply_gradients([(tape.gradient(loss, image), image)])
+        scores.append(-float(loss))
+    assert scores[0] < scores[1] < scores[2]
+    np.testing.assert_allclose(model(image), model.predict(np.asarray(image), verbose=0), rtol=1e-6)
+
+    @keras.function
+    def climb() -> None:
+        with keras.GradientTape() as tape:
+            loss = -ops.sum(model(image))
+        optimizer.apply_gradients([(tape.gradient(loss, image), image)])
+
+    climb()
+    assert float(ops.sum(model(image))) > scores[2]
+    assert climb.refusal is None

@@ -577,9 +577,6 @@ class _StepLowering(FunctionLowering):
         shape = tuple(variable.shape)
         self._node(kind, [variable, self._viewed(array, FullShape(shape))], shape)
 
-    def _is_weight(self, value: Any) -> bool:
-        return any(number == value.number for number, _, _ in self._weight_places)
-
 
 def refused(error: Exception) -> bool:
     """Whether a step that raised `error` with symbols may do without: it looked at numbers, or did what isn't recorded."""

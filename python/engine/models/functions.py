@@ -320,7 +320,9 @@ class FunctionLowering(Flattening):
         self._batch = math.gcd(self._batch, count)
         given = list[Value]()
         for value, (_, shape) in zip(read, entry.inputs, strict=True):
-            viewed = self._viewed(value, FullShape(shape))
+            # Layers read samples, of which a variable becomes one by a copy.
+            view = self._copied if self._is_weight(value) else self._viewed
+            viewed = view(value, FullShape(shape))
             given.append(Value(viewed.number, tuple(each.fixed for each in shape[1:])))
         self._count, self._mode = count, entry.mode
         outputs = self._called(entry.part, given, entry.mode, entry.given, entry.mode)
@@ -342,6 +344,9 @@ class FunctionLowering(Flattening):
             self._weight_places.append((value.number, *key))
             self._weight_values[key] = value
         return self._weight_values[key]
+
+    def _is_weight(self, value: Value) -> bool:
+        return any(number == value.number for number, _, _ in self._weight_places)
 
     # Lowering.
 
