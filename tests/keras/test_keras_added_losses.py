@@ -136,6 +136,51 @@ def test_losses_of_a_layer() -> None:
     assert found[1] == pytest.approx(found[0])
 
 
+def test_losses_of_layers_within_layers() -> None:
+    """As in Keras' guide to subclasses: the losses of an outer layer are those of its inner ones, anew in each call."""
+    found = []
+    for api in (keras, engine):
+
+        class Inner(api.layers.Layer):  # type: ignore[misc,name-defined] # the package is an argument
+            def call(self, inputs: Any) -> Any:
+                self.add_loss(0.5 * self.ops.mean(inputs))
+                return inputs
+
+        class Outer(api.layers.Layer):  # type: ignore[misc,name-defined]
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = Inner()
+                self.inner.ops = self.api.ops
+                self.dense = self.api.layers.Dense(2, kernel_regularizer="l2", kernel_initializer="ones")
+
+            def call(self, inputs: Any) -> Any:
+                return self.dense(self.inner(inputs))
+
+        Outer.api = api
+        layer = Outer()
+        counts = [len(layer.losses)]
+        for _ in range(2):
+            layer(np.ones((2, 3), np.float32))
+            counts.append(len(layer.losses))
+        found.append((counts, [float(loss) for loss in layer.losses]))
+    assert found[1][0] == found[0][0]
+    assert found[1][1] == pytest.approx(found[0][1])
+
+
+def test_weights_are_those_that_the_layer_has() -> None:
+    for api in (keras, engine):
+
+        class Linear(api.layers.Layer):  # type: ignore[misc,name-defined] # the package is an argument
+            def __init__(self) -> None:
+                super().__init__()
+                self.w = self.add_weight(shape=(3, 2), initializer="ones")
+                self.b = self.add_weight(shape=(2,), initializer="zeros")
+
+        layer, other = Linear(), Linear()
+        assert layer.weights == [layer.w, layer.b]
+        assert layer.weights[0] is not other.w
+
+
 def swish(api: Any) -> Any:
     ops = numpy_of(api)
 

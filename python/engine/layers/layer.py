@@ -1436,12 +1436,16 @@ class Layer(Part, Spec):
 
     @property
     def losses(self) -> list[float]:
-        """The terms that the last call added to the loss, and the penalties on the current weights.
+        """The terms that the last call added to the loss, and the penalties on the current weights, with those of layers within.
 
         The terms of the last call are those of `add_loss` and, if the layer or its model was called directly, the
         penalty on the outputs. `fit`, `evaluate` and `predict` don't record the penalty on outputs here.
         """
-        return [*self._losses_of_call, *self._losses_of_weights]
+        owners = self._layers_of_weights
+        return [
+            *(loss for layer in owners for loss in layer._losses_of_call),
+            *(loss for layer in owners for loss in layer._losses_of_weights),
+        ]
 
     @property
     def _losses_of_call(self) -> list[float]:

@@ -174,10 +174,14 @@ class LayerWeight(Named, Tensor):
     def __eq__(self, other: object) -> Any:
         """Compares the numbers. The result is true as a whole if both are the same weight, so that weights can be keys."""
         found = np.ndarray.__eq__(self.view(np.ndarray), np.asarray(other))
-        if isinstance(other, LayerWeight) and self._owner is not None and other._owner is not None:
-            same = self._owner is other._owner or self._owner() is other._owner()
-            return found.view(_Comparison) if same and self._index == other._index else found
+        if isinstance(other, (LayerWeight, CustomWeight)) and self._variable_or_none is not None:
+            return found.view(_Comparison) if other._variable_or_none == self._variable_or_none else found
         return found
+
+    @property
+    def _variable_or_none(self) -> tuple[Any, int] | None:
+        layer = None if self._owner is None else self._owner()
+        return None if layer is None else (layer, self._index)
 
     def __hash__(self) -> int:  # type: ignore[override] # arrays have none
         return hash((id(self._origin[0]), self._index))
@@ -233,6 +237,10 @@ class CustomWeight(Named, StoredArray):
     def _variable(self) -> tuple[Any, int]:
         """The layer of the weight, and its number there."""
         return self._owner, self._index
+
+    @property
+    def _variable_or_none(self) -> tuple[Any, int] | None:
+        return None if self._layer() is None else self._variable
 
     def _weight_in(self, trace: Trace) -> TracedArray:
         """Returns the weight as a symbol of a trace."""
