@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -250,3 +250,39 @@ def test_variables_of_integers_are_not_frozen() -> None:
     for turn in range(2, 4):
         np.testing.assert_allclose(count(X), turn * X, rtol=1e-6)
     assert int(steps) == 3
+
+
+def test_arguments_by_name_and_in_dicts_come_in_any_order() -> None:
+    @keras.function
+    def differences(pair: Any, *, more: Any, less: Any) -> Any:
+        return pair["b"] - 10 * pair["a"], more - 10 * less
+
+    for factor in (1, 2):
+        one, other = factor * X[:1], factor * X[1:2]
+        for pair in ({"b": one, "a": other}, {"a": other, "b": one}):
+            for found in differences(pair, more=one, less=other):
+                np.testing.assert_allclose(found, one - 10 * other, rtol=1e-5)
+    assert differences.refusal is None
+
+
+def test_a_dict_of_a_class_of_its_own_is_no_set_of_arrays() -> None:
+    class Options(dict[str, Any]):
+        """Its entries are read while the function is recorded, as attributes of objects are."""
+
+    @keras.function
+    def scaled(x: Any, options: Any) -> Any:
+        return x * options["scale"]
+
+    for scale in (2.0, 3.0):
+        np.testing.assert_allclose(scaled(X, Options(scale=np.float32(scale))), scale * X, rtol=1e-6)
+
+
+def test_results_in_a_named_tuple() -> None:
+    class Parts(NamedTuple):
+        total: Any
+        doubled: Any
+
+    found = keras.function(lambda x: Parts(ops.sum(x), {"x": 2 * x}))(X)
+    assert isinstance(found, Parts)
+    assert float(found.total) == pytest.approx(float(X.sum()), rel=1e-4)
+    np.testing.assert_allclose(found.doubled["x"], 2 * X, rtol=1e-6)

@@ -525,6 +525,20 @@ def test_compiled_and_eager_steps_agree(make: Callable[[], Any]) -> None:
     )
 
 
+def test_a_step_is_compiled_for_each_structure_of_batches() -> None:
+    """A batch (x, y) is another one than a batch of two inputs, though their arrays have the same shapes."""
+
+    class Telling(keras.Model):
+        def test_step(self, data: Any) -> Any:
+            return {"pairs": ops.max(ops.ones_like(data[0])) if len(data) == 2 else ops.max(data[0][1] * 0)}
+
+    model = Telling()
+    model.compile("sgd", "mse")
+    assert model.evaluate(X, X, verbose=0) == 1
+    assert model.evaluate([X, X], verbose=0) == 0
+    assert not model._eager_steps
+
+
 def test_a_step_with_two_optimizers_is_compiled() -> None:
     pair = Pair()
     pair.compile(

@@ -100,8 +100,9 @@ def _form(value: Any, arrays: list[Any]) -> Any:
     """
     if isinstance(value, (list, tuple)):
         return (type(value), *[_form(each, arrays) for each in value])
-    if isinstance(value, dict):
-        return (dict, *[(name, _form(each, arrays)) for name, each in value.items()])
+    if isinstance(value, dict) and tree.is_nested(value):  # a dict of another class is an argument as it is
+        names = list(value) if isinstance(value, OrderedDict) else tree._sorted(value)  # as in `tree.flatten`
+        return (type(value), *[(name, _form(value[name], arrays)) for name in names])
     if type(value) is np.ndarray or _is_array(value):
         array = np.asarray(value)
         arrays.append(array)

@@ -486,7 +486,7 @@ class CompilableStep:
         if model._run_eagerly or name in model._eager_steps or open_recorder.get() is not None:
             return None
         flat = tree.flatten(batch)
-        form = tuple(getattr(each, "shape", None) for each in flat)
+        form = repr(tree.map_structure(lambda each: getattr(each, "shape", None), batch))
         key = (name, form, tuple(str(getattr(each, "dtype", "")) for each in flat), settings.version)
         compiled: CompiledStep | None = model._compiled_steps.get(key)
         if compiled is None:
@@ -523,7 +523,9 @@ def _filled(function: Callable[[Any], Any], value: Any) -> Any:
         return function(value)
     if isinstance(value, dict):
         return {key: _filled(function, each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_filled(function, each) for each in value))
+    if isinstance(value, (list, tuple)):
         return type(value)(_filled(function, each) for each in value)
     return value
 
