@@ -1,7 +1,8 @@
 """Steps of users that are compiled: `train_step` runs once with symbols, and the core then runs whole stretches of batches.
 
-A step is cut where an optimizer steps weights: each part is a function that computes gradients and steps. What metrics do is
-noted, and done after a stretch with the numbers that the functions returned for its batches.
+A step is divided into *segments*: each ends where weights change, by an optimizer or by `assign`, and becomes one function of
+the core. Calls of metrics are not recorded but listed; they are made after a stretch of batches, with what the functions
+returned for each batch.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from engine.metrics.metric import in_core
 from engine.models.functions import FunctionLowering, Request
 from engine.optimizers.variables import Tracked
 
-# Penalties are a part of the losses that steps compute.
+# Fields of operations for penalties, which the core must not add: the loss that a step computes has them already.
 _PENALTY = re.compile(r"_(l1|l2|orthogonal|orthogonal_columns|host_penalty)$")
-# Draws of different parts of a step, whose random numbers are counted alike, begin at seeds that are so far apart.
+# The difference of the seeds of two consecutive segments: both count their draws from the same number.
 _SEEDS_APART = 0x9E3779B97F4A7C15
-# The most numbers that the functions of a step return for a stretch.
+# The most numbers that the functions of a step may return for a stretch, which limits its length.
 _MOST_NUMBERS = 1 << 22
 
 # The number of compiled steps that a model keeps, one for each form of batches.
@@ -45,7 +46,7 @@ Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
 
-class _Step(NamedTuple):
+class _OptimizerStep(NamedTuple):
     """An optimizer steps weights."""
 
     optimizer: Any
@@ -61,7 +62,7 @@ class _Assignment(NamedTuple):
     value: RecordedArray
 
 
-class _Noted(NamedTuple):
+class _MetricCall(NamedTuple):
     """A call of a method of a metric."""
 
     metric: Any
@@ -89,19 +90,22 @@ class Result:
     __mod__ = __floordiv__ = __pow__ = __lt__ = __le__ = __gt__ = __ge__ = _no_values
 
 
-_Change = _Step | _Assignment | None
-"""What changes weights at the end of a part."""
+_Change = _OptimizerStep | _Assignment | None
+"""What changes weights at the end of a segment; None for the last one, which may end without a change."""
 
 
 class StepTrace(LazyTrace):
-    """A part of a step that is being recorded."""
+    """The segment of a step that is being recorded."""
 
     computes = False
 
     def __init__(self) -> None:
         super().__init__()
         self.sources: dict[int, Any] = {}
-        """Of inputs that differ from batch to batch: the number of an array of the batch, or an array of an earlier part."""
+        """Where inputs that differ from batch to batch come from, by the number of the input.
+
+        An int is the number of an array in the flat batch; a recorded array is a result of an earlier segment.
+        """
 
     @property
     def may_differentiate(self) -> bool:
@@ -109,7 +113,7 @@ class StepTrace(LazyTrace):
         return True
 
     def input_for(self, source: Any, shape: Sequence[int], dtype: str) -> RecordedArray:
-        """Returns an input that is filled in for each batch."""
+        """Returns an input that gets its numbers from `source` in each batch; see `sources`."""
         self.arguments.append(np.zeros(shape, np.float32))
         number = len(self.arguments) - 1
         self.sources[number] = source
@@ -118,28 +122,28 @@ class StepTrace(LazyTrace):
         return found
 
     def adopted(self, symbol: TracedArray) -> TracedArray:
-        """Returns an array of an earlier part as an input of this one."""
+        """Returns an array of an earlier segment as an input of this one."""
         if not isinstance(symbol, RecordedArray) or symbol._numbers is not None:
             return super().adopted(symbol)
         key = id(symbol)
         if key in self.watched:
             return self.watched[key]
         if key not in self._held:
-            place = _place_in_batch(symbol)
-            source = symbol if place is None else place
+            number = _number_in_batch(symbol)
+            source = symbol if number is None else number
             shape = [each.fixed for each in symbol.extents]
             self._held[key] = symbol, self.input_for(source, shape, symbol.dtype)
         return self._held[key][1]
 
 
-def _place_in_batch(array: RecordedArray) -> int | None:
-    """Returns the number of the array of the batch that `array` is, unchanged; None if it is another one."""
+def _number_in_batch(array: RecordedArray) -> int | None:
+    """Returns which array of the flat batch `array` is, if no operation has changed it; else None."""
     trace, origin = array.trace, array.origin
     if not isinstance(trace, StepTrace) or not isinstance(origin, Input):
         return None
-    source, given = trace.sources.get(origin.number), trace.inputs[origin.number]
-    same = (given.extents, given.dtype) == (array.extents, array.dtype)
-    return source if isinstance(source, int) and same else None
+    source, original = trace.sources.get(origin.number), trace.inputs[origin.number]
+    unchanged = (original.extents, original.dtype) == (array.extents, array.dtype)
+    return source if isinstance(source, int) and unchanged else None
 
 
 class Capture(Recorder):
@@ -150,19 +154,19 @@ class Capture(Recorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.parts: list[tuple[StepTrace, _Change]] = []
-        self.noted: list[_Noted] = []
+        self.segments: list[tuple[StepTrace, _Change]] = []
+        self.metric_calls: list[_MetricCall] = []
 
     def _new_trace(self) -> LazyTrace:
         return StepTrace()
 
     def note(self, metric: Any, method: str, args: Any, options: Any) -> Any:
-        """Notes a call of a method of a metric."""
+        """Lists a call of a method of a metric, to be made after the step, and returns what stands for its result."""
         if method == "result":
             return self.later(f"the result of metric {metric.name!r}", metric.result)
         if method == "reset_state":
             raise needs_values(f"metric {metric.name!r}", "reset_state()")
-        self.noted.append(_Noted(metric, method, args, options))
+        self.metric_calls.append(_MetricCall(metric, method, args, options))
         return None
 
     def later(self, what: str, read: Callable[[], Any]) -> Result:
@@ -170,15 +174,15 @@ class Capture(Recorder):
         return Result(what, read)
 
     def step(self, optimizer: Any, tracked: list[Tracked], gradients: Sequence[Any]) -> None:
-        """Notes that an optimizer steps weights, and goes on in another part."""
+        """Ends the segment with an optimizer's step, and begins the next one."""
         if any(each.asks_python for each in tracked):
             raise needs_values("a weight", "a constraint that only Python can compute")
-        given = [as_recorded(each, self.trace) for each in gradients]
-        self.parts.append((self.trace, _Step(optimizer, tracked, given)))
+        recorded = [as_recorded(each, self.trace) for each in gradients]
+        self.segments.append((self.trace, _OptimizerStep(optimizer, tracked, recorded)))
         self.renew()
 
     def assign(self, weight: Any, value: Any) -> None:
-        """Notes that a weight or a variable gets another value, and goes on in another part."""
+        """Ends the segment with the assignment of a weight or a variable, and begins the next one."""
         owner, number = weight._variable
         array, shape = as_recorded(value, self.trace), owner._specs[number].shape
         if np.dtype(getattr(weight, "dtype", np.float32)) != np.float32:
@@ -186,28 +190,29 @@ class Capture(Recorder):
         if tuple(each.fixed for each in array.extents) != shape:
             msg = f"the weight {weight.path!r} must get a value of its shape {shape}, got {array.shape}"
             raise ValueError(msg)
-        self.parts.append((self.trace, _Assignment(owner, number, array)))
+        self.segments.append((self.trace, _Assignment(owner, number, array)))
         self.renew()
 
 
-class _Part(NamedTuple):
-    """A compiled part of a step."""
+class _Segment(NamedTuple):
+    """A compiled segment of a step."""
 
     program: Program
     optimizer: Any
     places: list[int]
-    """For each variable of the program the number of the optimizer's weight that it is, or -1."""
+    """For each variable of the program its index among the optimizer's weights, or -1 if it is none of them."""
     draws: bool
+    """Whether it draws random numbers."""
     names: list[str]
     """Of the variables of the program."""
 
 
 class CompiledStep:
-    """A step for batches of one form.
+    """A step that is compiled for batches of one form: one structure, with one shape and dtype for each array.
 
     Args:
         step: the method of the user, such as `train_step`.
-        batch: arrays in any structure.
+        batch: an example: arrays in any structure. Their shapes and dtypes are used, not their numbers.
 
     Raises:
         Exception: whatever the method raises when it gets symbols.
@@ -218,77 +223,78 @@ class CompiledStep:
         token = open_recorder.set(capture)
         Recording.tapes += 1
         try:
-            places = iter(range(len(tree.flatten(batch))))
+            numbers = iter(range(len(tree.flatten(batch))))
 
             def symbol(value: Any) -> Any:
-                place = next(places)
+                number = next(numbers)
                 if value is None or isinstance(value, str):
                     return value
                 array = np.asarray(value)
-                return capture.trace.input_for(place, array.shape, array.dtype.name)
+                return capture.trace.input_for(number, array.shape, array.dtype.name)
 
             logs = step(tree.map_structure(symbol, batch))
         finally:
             Recording.tapes -= 1
             open_recorder.reset(token)
-        capture.parts.append((capture.trace, None))  # what comes after the last change of weights
-        self._numbers = {id(trace): number for number, (trace, _) in enumerate(capture.parts)}
-        self._wanted: list[dict[Origin, int]] = [{} for _ in capture.parts]
+        capture.segments.append((capture.trace, None))  # what comes after the last change of weights
+        self._segment_numbers = {id(trace): number for number, (trace, _) in enumerate(capture.segments)}
+        # For each segment what it must return, and the number of each result: for logs, metrics and later segments.
+        self._wanted: list[dict[Origin, int]] = [{} for _ in capture.segments]
         self._logs = (
-            mapped(self._noted_result, logs)
-            if isinstance(logs, (dict, list, tuple))
-            else self._noted_result(logs)
+            mapped(self._stand_in, logs) if isinstance(logs, (dict, list, tuple)) else self._stand_in(logs)
         )
-        self._noted = [
+        self._metric_calls = [
             each._replace(
-                args=mapped(self._noted_result, each.args), options=mapped(self._noted_result, each.options)
+                args=mapped(self._stand_in, each.args), options=mapped(self._stand_in, each.options)
             )
-            for each in capture.noted
+            for each in capture.metric_calls
         ]
-        self._read: list[int] = []  # numbers of the arrays of a batch that the functions read
+        self._read: list[int] = []  # the numbers of the arrays of the flat batch that the functions read
         if not self._wanted[-1]:
-            del capture.parts[-1]
-        # From the last to the first, as a part may ask an earlier one for a result.
-        found = [self._compiled(number, *part) for number, part in reversed([*enumerate(capture.parts)])]
-        self._parts = [part for part, _ in found[::-1]]
-        self._sequence = FunctionSequence([(part.program, arguments) for part, arguments in found[::-1]])
-        self._kept = list(self._places_of_later([self._logs, *self._noted]))
+            del capture.segments[-1]
+        # The last segment is compiled first: compiling one determines which results earlier ones must return.
+        pairs = [self._compiled(number, *each) for number, each in reversed([*enumerate(capture.segments)])]
+        pairs.reverse()
+        self._segments = [segment for segment, _ in pairs]
+        self._sequence = FunctionSequence([(segment.program, arguments) for segment, arguments in pairs])
+        self._kept = list(self._segment_results_in([self._logs, *self._metric_calls]))
         self._numbers_kept = sum(math.prod(each.shape) for each in self._kept)
-        metrics = [each.metric for each in self._noted]
-        self._adds_up = len(set(map(id, metrics))) == len(metrics) and all(map(_adds_up, self._noted))
+        metrics = [each.metric for each in self._metric_calls]
+        # Whether metrics may get all batches of a stretch at once; one that is called twice in a step must not.
+        self._adds_up = len(set(map(id, metrics))) == len(metrics) and all(map(_adds_up, self._metric_calls))
 
-    def _noted_result(self, value: Any) -> Any:
-        """Notes that the numbers of a recorded array are needed after the step, and returns where they will be."""
+    def _stand_in(self, value: Any) -> Any:
+        """Returns what stands for a recorded array until the step has run: where its numbers will be. Other values stay."""
         if not isinstance(value, RecordedArray):
             return value
         if value._numbers is not None:
             return value._numbers
-        place = _place_in_batch(value)
-        if place is not None:
-            return _FromBatch(place)
-        if id(value.trace) not in self._numbers:
+        number = _number_in_batch(value)
+        if number is not None:
+            return _BatchArray(number)
+        if id(value.trace) not in self._segment_numbers:
             raise needs_values("an array of another step", "its numbers")
-        return _Later(*self._result(value), tuple(each.fixed for each in value.extents), value.dtype)
+        return _SegmentResult(*self._result(value), tuple(each.fixed for each in value.extents), value.dtype)
 
     def _result(self, array: RecordedArray) -> tuple[int, int]:
-        """Returns the part that computes an array, and the number of the result there."""
-        part = self._numbers[id(array.trace)]
-        wanted = self._wanted[part]
-        return part, wanted.setdefault(array.origin, len(wanted))
+        """Makes an array a result of the segment that computes it, and returns the numbers of that segment and result."""
+        segment = self._segment_numbers[id(array.trace)]
+        wanted = self._wanted[segment]
+        return segment, wanted.setdefault(array.origin, len(wanted))
 
     def _compiled(
         self, number: int, trace: StepTrace, change: _Change
-    ) -> tuple[_Part, list[Float32 | int | tuple[int, int]]]:
-        """Returns a part, and where its arguments come from."""
+    ) -> tuple[_Segment, list[Float32 | int | tuple[int, int]]]:
+        """Returns a compiled segment, and where its arguments come from, as `FunctionSequence` reads it."""
         origins = [*self._wanted[number], *(each.origin for each in _arrays_of(change))]
         request = Request(trace, origins)
-        lowering = _StepLowering(request, len(self._wanted[number]), change, number)
+        lowering = _SegmentLowering(request, len(self._wanted[number]), change, number)
         program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.loans)
         arguments = list[Any]()
-        for place in request.inputs:
-            source = trace.sources.get(place)
+        for input_number in request.inputs:
+            source = trace.sources.get(input_number)
             if source is None:
-                arguments.append(np.asarray(trace.arguments[place], np.float32, order="C"))
+                arguments.append(np.asarray(trace.arguments[input_number], np.float32, order="C"))
             elif isinstance(source, int):
                 if source not in self._read:
                     self._read.append(source)
@@ -296,48 +302,48 @@ class CompiledStep:
             else:
                 arguments.append(self._result(source))
         names = [str(owner._weight_object(index).path) for owner, index in lowering.variables]
-        if not isinstance(change, _Step):
-            return _Part(program, None, [], lowering.draws, names), arguments
+        if not isinstance(change, _OptimizerStep):
+            return _Segment(program, None, [], lowering.draws, names), arguments
         optimizer = change.optimizer
-        numbers = {(each.owner, each.number): place for place, each in enumerate(optimizer._tracked)}
-        places = [numbers.get(each, -1) for each in lowering.variables]
+        place_of = {(each.owner, each.number): place for place, each in enumerate(optimizer._tracked)}
+        places = [place_of.get(each, -1) for each in lowering.variables]
         variables = [Tracked("", False) if place < 0 else optimizer._tracked[place] for place in places]
         optimizer._lend_to(program, places)
         program.compile([], optimizer._lower(variables), [])
-        return _Part(program, optimizer, places, lowering.draws, names), arguments
+        return _Segment(program, optimizer, places, lowering.draws, names), arguments
 
-    def _places_of_later(self, value: Any) -> Iterator[_Later]:
-        """Yields all numbers in `value` that are known after a step."""
-        if isinstance(value, _Later):
+    def _segment_results_in(self, value: Any) -> Iterator[_SegmentResult]:
+        """Yields the results of segments in `value`, at any depth of lists, tuples and dicts."""
+        if isinstance(value, _SegmentResult):
             yield value
         elif isinstance(value, dict):
             for each in value.values():
-                yield from self._places_of_later(each)
+                yield from self._segment_results_in(each)
         elif isinstance(value, (list, tuple)):
             for each in value:
-                yield from self._places_of_later(each)
+                yield from self._segment_results_in(each)
 
     def explained(self, threads: int) -> str:
-        """Returns the graph of each part and its schedule for so many threads (0: as many as there are), for people."""
+        """Returns the graph of each segment and its schedule for so many threads (0: as many as there are), for people."""
         texts = list[str]()
-        for number, part in enumerate(self._parts, 1):
-            graph, schedule = part.program.to_text("function", 1, threads, part.names)
+        for number, segment in enumerate(self._segments, 1):
+            graph, schedule = segment.program.to_text("function", 1, threads, segment.names)
             texts.append(f"Part {number} of the step.\n\n{graph}\n{schedule}")
         return "\n".join(texts)
 
     @property
     def most_batches(self) -> int:
-        """The most batches of a stretch, whose results must be kept in memory."""
+        """The most batches of a stretch, as all results of a stretch are in memory at once."""
         return max(1, _MOST_NUMBERS // max(1, self._numbers_kept))
 
     def run(self, stretch: Stretch) -> Any:
         """Runs the step on each batch of a stretch, and returns the logs of the last one."""
-        for part in self._parts:
-            if part.optimizer is not None:
-                part.optimizer._lend_to(part.program, part.places)
-        steps, rates = self._numbering(stretch.batches)
+        for segment in self._segments:
+            if segment.optimizer is not None:
+                segment.optimizer._lend_to(segment.program, segment.places)
+        steps, rates = self._counts_and_rates(stretch.batches)
         arrays = stretch.samples.readable
-        places = list(dict.fromkeys((each.part, each.number) for each in self._kept))
+        kept = list(dict.fromkeys((each.segment, each.number) for each in self._kept))
         found = self._sequence.run(
             [arrays[number] for number in self._read],
             stretch.order,
@@ -346,34 +352,39 @@ class CompiledStep:
             stretch.batches,
             steps,
             rates,
-            places,
+            kept,
         )
-        results = _Results(stretch, dict(zip(places, found, strict=True)))
+        results = _Results(stretch, dict(zip(kept, found, strict=True)))
         if self._adds_up:
-            for noted in self._noted:
-                _add_all(noted, results)
+            for call in self._metric_calls:
+                _add_all(call, results)
         else:
             for batch in range(stretch.batches):
-                for metric, method, args, options in self._noted:
+                for metric, method, args, options in self._metric_calls:
                     of_batch = partial(results.of_batch, batch)
                     getattr(metric, method)(*_filled(of_batch, args), **_filled(of_batch, options))
         return _filled(partial(results.of_batch, stretch.batches - 1), self._logs)
 
-    def _numbering(self, batches: int) -> tuple[list[Int64], list[Float64]]:
-        """Returns for each part the numbers that its random draws or optimizer steps have in each batch, and learning rates."""
-        steps: list[Int64] = [np.ones(batches, np.int64) for _ in self._parts]
-        rates: list[Float64] = [np.zeros(batches) for _ in self._parts]
+    def _counts_and_rates(self, batches: int) -> tuple[list[Int64], list[Float64]]:
+        """Returns for each segment two arrays (batches,): the count that numbers its optimizer's step or random draws, and the rate.
+
+        An optimizer that steps several times in a batch counts each of these steps, and has a learning rate for each.
+        """
+        steps: list[Int64] = [np.ones(batches, np.int64) for _ in self._segments]
+        rates: list[Float64] = [np.zeros(batches) for _ in self._segments]
         by_optimizer = dict[int, list[int]]()
-        for number, part in enumerate(self._parts):
-            if part.optimizer is not None:
-                by_optimizer.setdefault(id(part.optimizer), []).append(number)
+        for number, segment in enumerate(self._segments):
+            if segment.optimizer is not None:
+                by_optimizer.setdefault(id(segment.optimizer), []).append(number)
         for numbers in by_optimizer.values():
-            optimizer, count = self._parts[numbers[0]].optimizer, len(numbers)
+            optimizer, count = self._segments[numbers[0]].optimizer, len(numbers)
             all_rates = optimizer._learning_rates(batches * count)
             all_steps = optimizer._batches + 1 + np.arange(batches * count)
             for turn, number in enumerate(numbers):
                 steps[number], rates[number] = all_steps[turn::count], all_rates[turn::count]
-        drawing = [number for number, part in enumerate(self._parts) if part.draws and part.optimizer is None]
+        drawing = [
+            number for number, each in enumerate(self._segments) if each.draws and each.optimizer is None
+        ]
         for batch in range(batches):
             for number in drawing:
                 steps[number][batch] = next_key()[1] + 1
@@ -385,55 +396,55 @@ class _Results:
 
     Args:
         stretch: the batches.
-        found: arrays (batches, ...) by part and number of the result.
+        found: arrays (batches, ...) by the numbers of the segment and of its result.
     """
 
     def __init__(self, stretch: Stretch, found: dict[tuple[int, int], Float32]) -> None:
         self._stretch, self._found = stretch, found
 
     def of_batch(self, batch: int, value: Any) -> Any:
-        """Returns what a batch has in the place of `value`."""
-        if isinstance(value, _Later):
-            array = self._found[value.part, value.number][batch]
+        """Returns what `value`, a stand-in, stands for in batch number `batch` of the stretch; another value as it is."""
+        if isinstance(value, _SegmentResult):
+            array = self._found[value.segment, value.number][batch]
             return array.reshape(value.shape).astype(value.dtype, copy=False)
-        if isinstance(value, _FromBatch):
+        if isinstance(value, _BatchArray):
             return self._stretch.rows_of(value.number, batch, 1)
         return value.read() if isinstance(value, Result) else value
 
     def of_all(self, value: Any) -> Any:
-        """Returns what all batches have in the place of `value`, joined along the first axis."""
-        if isinstance(value, _Later):
-            array = self._found[value.part, value.number]
+        """Returns what `value`, a stand-in, stands for in all batches, joined along the first axis; another value as it is."""
+        if isinstance(value, _SegmentResult):
+            array = self._found[value.segment, value.number]
             return array.reshape(-1, *value.shape[1:]).astype(value.dtype, copy=False)
         return (
             self._stretch.rows_of(value.number, 0, self._stretch.batches)
-            if isinstance(value, _FromBatch)
+            if isinstance(value, _BatchArray)
             else value
         )
 
 
-def _adds_up(noted: _Noted) -> bool:
-    """Whether a metric may look at the rows of many batches at once, as it adds up what it finds in each row or number."""
-    metric, _, args, options = noted
-    if options or noted.method != "update_state":
+def _adds_up(call: _MetricCall) -> bool:
+    """Whether a metric may get the rows of many batches in one call, as its state is a sum over rows or numbers."""
+    metric, _, args, options = call
+    if options or call.method != "update_state":
         return False
     if type(metric).update_state is Mean.update_state:
-        return len(args) == 1 and isinstance(args[0], _Later) and args[0].shape == ()
+        return len(args) == 1 and isinstance(args[0], _SegmentResult) and args[0].shape == ()
     return in_core(metric) and all(
-        isinstance(each, _FromBatch) or (isinstance(each, _Later) and bool(each.shape)) for each in args
+        isinstance(each, _BatchArray) or (isinstance(each, _SegmentResult) and bool(each.shape))
+        for each in args
     )
 
 
-def _add_all(noted: _Noted, results: _Results) -> None:
+def _add_all(call: _MetricCall, results: _Results) -> None:
     """Adds all batches of a stretch to a metric."""
-    metric, _, args, _ = noted
+    metric, _, args, _ = call
     if not isinstance(metric, Mean):
         metric.update_state(*map(results.of_all, args))
         return
     total, numbers = float(metric.total), results.of_all(args[0]).tolist()
-    for (
-        number
-    ) in numbers:  # one after the other, so that it doesn't matter how batches are divided into stretches
+    # One after the other, so that the sum doesn't depend on how batches are divided into stretches.
+    for number in numbers:
         total += number
     metric._hold(total, float(metric.count) + len(numbers))
 
@@ -478,9 +489,9 @@ class CompilableStep:
         return run
 
     def _compiled_for(self, batch: Any) -> CompiledStep | None:
-        """Returns a step compiled for batches like `batch`; what it does with symbols is recorded once for each form.
+        """Returns the step compiled for the form of `batch`: its structure, shapes and dtypes.
 
-        None with `run_eagerly`, or if the step looks at numbers: then it runs as it is written.
+        None with `run_eagerly`, or if the step can't be compiled: then it runs as it is written.
         """
         model, name = self._model, self._name
         if model._run_eagerly or name in model._eager_steps or open_recorder.get() is not None:
@@ -499,27 +510,29 @@ class CompilableStep:
                 return None
             while len(model._compiled_steps) >= _MOST_STEPS:
                 del model._compiled_steps[next(iter(model._compiled_steps))]
-            model._compiled_steps[(name, *key[1:3], settings.version)] = compiled
+            # Recording may have built layers, which are new settings.
+            model._compiled_steps[(*key[:3], settings.version)] = compiled
         return compiled
 
 
-class _FromBatch(NamedTuple):
-    """Array `number` of the batch."""
+class _BatchArray(NamedTuple):
+    """Stands for array `number` of the flat batch."""
 
     number: int
 
 
-class _Later(NamedTuple):
-    """Result `number` of a part, which is needed after the step."""
+class _SegmentResult(NamedTuple):
+    """Stands for result `number` of a segment until the step has run."""
 
-    part: int
+    segment: int
     number: int
     shape: tuple[int, ...]
     dtype: str
 
 
 def _filled(function: Callable[[Any], Any], value: Any) -> Any:
-    if isinstance(value, (_Later, _FromBatch, Result)):
+    """Returns `value` with the result of `function` in place of each stand-in, at any depth of lists, tuples and dicts."""
+    if isinstance(value, (_SegmentResult, _BatchArray, Result)):
         return function(value)
     if isinstance(value, dict):
         return {key: _filled(function, each) for key, each in value.items()}
@@ -537,18 +550,18 @@ def _arrays_of(change: _Change) -> list[RecordedArray]:
     return [] if change is None else change.gradients
 
 
-class _StepLowering(FunctionLowering):
-    """The core's operations for a part of a step.
+class _SegmentLowering(FunctionLowering):
+    """The core's operations for a segment of a step.
 
     Args:
-        request: the results, then what weights are changed by.
-        results: the number of results.
-        change: what changes weights after them.
-        part: the number of the part.
+        request: what is computed: the results, then the gradients or the value that weights are changed by.
+        results: how many of these are results.
+        change: what changes weights at the end of the segment.
+        segment: the number of the segment.
     """
 
-    def __init__(self, request: Request, results: int, change: _Change, part: int) -> None:
-        self._result_count, self._change, self._part = results, change, part
+    def __init__(self, request: Request, results: int, change: _Change, segment: int) -> None:
+        self._result_count, self._change, self._segment = results, change, segment
         super().__init__(request, ())
 
     def _lower(self, results: Sequence[Any], private: Sequence[Any]) -> None:
@@ -557,7 +570,7 @@ class _StepLowering(FunctionLowering):
         if change is not None:
             # A weight that is a result is copied before it changes.
             kept = [self._copied(value, value.shape) if self._is_weight(value) else value for value in kept]
-        if isinstance(change, _Step):
+        if isinstance(change, _OptimizerStep):
             for tracked, gradient in zip(change.tracked, arrays, strict=True):
                 self._changed("step", OfWeight(tracked.owner, tracked.number), gradient)
         elif change is not None:
@@ -570,7 +583,7 @@ class _StepLowering(FunctionLowering):
                 if not _PENALTY.search(name) or name.startswith("activity")
             }
             if "seed" in fields:
-                fields["seed"] = (fields["seed"] + self._part * _SEEDS_APART) % 2**64
+                fields["seed"] = (fields["seed"] + self._segment * _SEEDS_APART) % 2**64
             self.operations[place] = fields
 
     def _changed(self, kind: str, weight: OfWeight, array: Any) -> None:
@@ -581,7 +594,7 @@ class _StepLowering(FunctionLowering):
 
 
 def refused(error: Exception) -> bool:
-    """Whether a step that raised `error` with symbols may do without: it looked at numbers, or did what isn't recorded."""
+    """Whether a step that raised `error` when it got symbols is run in Python instead; any other error is raised."""
     return isinstance(
         error,
         (
