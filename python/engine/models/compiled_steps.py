@@ -510,7 +510,7 @@ class CompilableStep:
                 return None
             while len(model._compiled_steps) >= _MOST_STEPS:
                 del model._compiled_steps[next(iter(model._compiled_steps))]
-            # Recording may have built layers, which are new settings.
+            # With the count of now: recording may have built layers, and `build` sets attributes of theirs.
             model._compiled_steps[(*key[:3], settings.version)] = compiled
         return compiled
 

@@ -1,4 +1,9 @@
-"""What gradient tapes have recorded, as functions of the core: programs that are compiled once for each structure."""
+"""What gradient tapes have recorded, as functions of the core: programs that are compiled once for each structure.
+
+`evaluate` computes the arrays of a trace that wait for their numbers. A `Request` selects the entries that they need,
+`FunctionLowering` makes the core's operations of these, and the compiled `Function` is kept for the next request that has
+the same `key`.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +30,9 @@ from engine.models.wiring import Flattening, Inside, Network, Shapes, Value, Wir
 
 # The number of compiled functions that are kept, those that were used last.
 _MOST_FUNCTIONS = 256
-# Kinds of nodes whose numbers are those of a formula.
+# The kind of nodes that apply a formula to each element. Their field "numbers" holds the constants of the formula.
 _MAP = "map"
-# Kinds of operations that work on all rows of a sample.
+# Kinds of operations that combine the rows of a sample, such as its timesteps.
 _BY_SAMPLE = frozenset({"mean", "max", "mask", "take", "warp", "encoding"})
 
 
@@ -40,9 +45,12 @@ class Function(NamedTuple):
     moved: tuple[Layer, ...]
     """The layers whose moving averages it changes."""
     private: tuple[tuple[Any, int], ...]
-    """Owners of weights that the program has copies of, and the number of their first variable."""
-    parts: tuple[Any, ...]
-    """What it computes, which must not be another object with the same `id`."""
+    """The owners of weights that the program has copies of, since the trace keeps earlier values of theirs.
+
+    Each with the number of its first variable in the program.
+    """
+    kept_alive: tuple[Any, ...]
+    """Objects whose `id` is in the key of the function, so that no other object can get the same `id`."""
 
 
 _functions: OrderedDict[Any, Function] = OrderedDict()
@@ -50,11 +58,18 @@ _lock = threading.Lock()
 
 
 class Request:
-    """What is to be computed of a trace: the entries and arguments that results need, numbered anew.
+    """What is to be computed of a trace: the entries and inputs that some results need, numbered anew from 0.
 
     Args:
         trace: the trace.
-        origins: of the results.
+        origins: what computes the results.
+
+    Attributes:
+        entries: the numbers of the entries that are needed, in the trace.
+        inputs: the numbers of the inputs that are needed, in the trace.
+        results: the origins of the results, with the new numbers.
+        numbers: the constants of formulas, one after the other; empty before `key` is called.
+        private: the owners of weights of which the trace keeps earlier values.
     """
 
     def __init__(self, trace: LazyTrace, origins: Sequence[Origin]) -> None:
@@ -77,18 +92,18 @@ class Request:
         self._input_places = {number: place for place, number in enumerate(self.inputs)}
         self.results = [self.place_of(origin) for origin in origins]
         self.numbers: list[float] = []
-        self.private = tuple(owner for owner in trace.earlier)
+        self.private = tuple(trace.earlier)
 
     def place_of(self, origin: Origin) -> Origin:
-        """Returns an origin with its new number."""
+        """Returns an origin of the trace with its new number."""
         if isinstance(origin, Computed):
             return Computed(self._entry_places[origin.entry], origin.output)
         return Input(self._input_places[origin.number]) if isinstance(origin, Input) else origin
 
     def key(self) -> tuple[Any, ...]:
-        """Returns what two requests have in common that the same function computes.
+        """Returns the structure of the request: requests with equal keys can share a function.
 
-        The constants of formulas aren't in it, but in `numbers`.
+        The constants of formulas are not a part of it. They are appended to `numbers`.
         """
         found: list[Any] = [
             settings.version,
@@ -168,17 +183,24 @@ def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
 
 
 class _Variant:
-    """The functions of one structure: one for each set of constants, or one for all where they differ too often."""
+    """How requests of one structure differ in the constants of their formulas.
+
+    Constants that were the same in all requests are compiled into the function. Once one has differed, it is an argument.
+
+    Args:
+        numbers: the constants of the first request.
+    """
 
     def __init__(self, numbers: list[float]) -> None:
-        self.numbers, self.varying = list(numbers), tuple[int, ...]()
+        self.numbers = list(numbers)
+        self.varying = tuple[int, ...]()  # the indices of the constants that have differed
 
 
 _variants: dict[Any, _Variant] = {}
 
 
 def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
-    """Returns the function for a request, and the places of its constants that are arguments, after the others."""
+    """Returns the function for a request, and the indices of the constants that it gets as its last arguments."""
     key = request.key()
     with _lock:
         variant = _variants.setdefault(key, _Variant(request.numbers))
@@ -189,12 +211,12 @@ def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
         ]
         if not set(different) <= set(variant.varying):
             variant.varying = tuple(sorted({*variant.varying, *different}))
-        full = (key, variant.varying)
-        function = _functions.get(full)
-        if function is None or not _is_current(function):
+        full_key = (key, variant.varying)
+        function = _functions.get(full_key)
+        if function is None:
             function = _compiled(request, variant.varying)
-            _functions[full] = function
-        _functions.move_to_end(full)
+            _functions[full_key] = function
+        _functions.move_to_end(full_key)
         while len(_functions) > _MOST_FUNCTIONS:
             oldest, _ = _functions.popitem(last=False)
             _variants.pop(oldest[0], None)
@@ -205,15 +227,11 @@ def _same(one: float, other: float) -> bool:
     return one == other or (math.isnan(one) and math.isnan(other))
 
 
-def _is_current(function: Function) -> bool:
-    return True
-
-
 def _compiled(request: Request, varying: Sequence[int]) -> Function:
     lowering = FunctionLowering(request, varying)
     program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.loans)
     moved = tuple(dict.fromkeys(lowering.moved))
-    return Function(program, lowering.draws, moved, tuple(lowering.private), tuple(lowering.parts))
+    return Function(program, lowering.draws, moved, tuple(lowering.private), tuple(lowering.kept_alive))
 
 
 class FunctionLowering(Flattening):
@@ -221,7 +239,19 @@ class FunctionLowering(Flattening):
 
     Args:
         request: what is to be computed.
-        varying: the places of the constants that are arguments.
+        varying: the indices of the constants that are arguments, after those of the request.
+
+    Attributes:
+        operations: the core's operations.
+        results: the numbers of the operations that compute the results.
+        variables: the weights that the program has as variables, as (owner, index).
+        loans: for each variable the program whose weight it shares; None for a copy.
+        private: see `Function`.
+        moved: see `Function`.
+        kept_alive: see `Function`.
+        draws: see `Function`.
+        batch: samples in a batch of the program; calls of layers on more samples have a multiple of it.
+        counts: for each leaf the number of samples that it is called on; 1 for a node.
     """
 
     def __init__(self, request: Request, varying: Sequence[int]) -> None:
@@ -229,11 +259,12 @@ class FunctionLowering(Flattening):
         trace = request.trace
         self.counts, self.sizes = list[int](), list[list[Any]]()
         self.shapes_of_leaves, self.modes_of_leaves = list[Any](), list[bool | None]()
-        self.parts: list[Any] = []
+        self.kept_alive: list[Any] = []
         self._count = 1
         self._mode: bool | None = None
         self._weight_places: list[tuple[int, Any, int]] = []
         self._weight_values: dict[tuple[Any, int], Value] = {}
+        # How many constants the nodes so far have; and which argument each constant that varies is, by its index.
         self._numbers, self._varying = 0, {place: number for number, place in enumerate(varying)}
         self._batch = 0
 
@@ -299,7 +330,7 @@ class FunctionLowering(Flattening):
         return self._leaf(leaf, read, FullShape(shape))
 
     def _recorded_node(self, entry: Node, read: Sequence[Value]) -> Value:
-        """Adds a node of the trace, with inputs in place of the constants that vary."""
+        """Adds a node of the trace, in which constants that vary become further inputs."""
         if entry.kind == _MAP:
             count = len(entry.fields["numbers"])
             places = [
@@ -315,12 +346,12 @@ class FunctionLowering(Flattening):
 
     def _used(self, entry: Use, read: Sequence[Value]) -> list[Value]:
         """Adds a call of a layer or a model."""
-        self.parts += [entry.part, entry.given]
+        self.kept_alive += [entry.part, entry.given]
         count = entry.inputs[0][1][0].fixed if entry.inputs else 1
         self._batch = math.gcd(self._batch, count)
         given = list[Value]()
         for value, (_, shape) in zip(read, entry.inputs, strict=True):
-            # Layers read samples, of which a variable becomes one by a copy.
+            # A layer reads samples. A variable isn't made of samples, but a copy of it may be.
             view = self._copied if self._is_weight(value) else self._viewed
             viewed = view(value, FullShape(shape))
             given.append(Value(viewed.number, tuple(each.fixed for each in shape[1:])))
@@ -334,13 +365,17 @@ class FunctionLowering(Flattening):
         return found
 
     def _weight(self, origin: OfWeight, shape: Any = None) -> Value:
-        """Adds a weight. Whether it is a variable of its own is decided when all layers are known."""
+        """Adds a leaf that stands for a weight, and returns its value.
+
+        `_lower` replaces the leaf when all layers are known: only then is it known whether one of them has the weight as its
+        variable.
+        """
         del shape
         key = origin.layer, origin.number
         if key not in self._weight_values:
             shape = tuple(map(Extent, origin.layer._specs[origin.number].shape))
             value = self._node("variable", (), shape)
-            self.parts.append(origin.layer)
+            self.kept_alive.append(origin.layer)
             self._weight_places.append((value.number, *key))
             self._weight_values[key] = value
         return self._weight_values[key]
@@ -384,26 +419,26 @@ class FunctionLowering(Flattening):
         self.results = [lowering.operation_of(value.number) for value in results]
         self.draws = any("seed" in operation for operation in self.operations)
         self.variables = variables
-        own = set(private)
+        copied = set(private)
         self.loans: list[Loan | None] = [
-            None if owner in own else loan_of(owner, index) for owner, index in variables
+            None if owner in copied else loan_of(owner, index) for owner, index in variables
         ]
-        self.private = [(owner, first) for owner, first in firsts.items() if owner in own]
+        self.private = [(owner, first) for owner, first in firsts.items() if owner in copied]
         self.private += [
             (owner[0], first)
             for owner, first in firsts.items()
-            if isinstance(owner, tuple) and owner[0] in own
+            if isinstance(owner, tuple) and owner[0] in copied
         ]
 
     def _listed_variables(
         self, places: dict[int, tuple[Any, int]]
     ) -> tuple[list[tuple[Any, int]], dict[Any, int]]:
-        """Returns the variables of the program in their order, and the first one of each owner.
+        """Returns the variables of the program in order, as (owner, index), and the number of the first one of each owner.
 
-        A weight that no layer of the function has as its own counts as an owner.
+        A weight whose layer is no leaf of the function is a variable by itself: its key is the pair (owner, index).
 
         Args:
-            places: the leaves that are weights.
+            places: for each leaf that stands for a weight, by its number, the owner and the index of the weight.
         """
         computing = {leaf for leaf in self.leaves if leaf._specs}
         firsts, variables = dict[Any, int](), list[tuple[Any, int]]()
@@ -417,7 +452,7 @@ class FunctionLowering(Flattening):
         return variables, firsts
 
     def _repeat(self, leaf: Layer, begin: int, times: int) -> None:
-        """Lets the operations from number `begin` on read several samples in place of each one of the batch."""
+        """Makes the operations from number `begin` on compute `times` as many samples as the batch of the program has."""
         for place in range(begin, len(self.operations)):
             operation = self.operations[place]
             if operation["kind"] in _BY_SAMPLE:
@@ -429,6 +464,7 @@ class FunctionLowering(Flattening):
             self.operations[place] = {**operation, "groups": operation.get("groups", 1) * times}
 
     def _weight_leaf(self, owner: Any, index: int, first: int | None) -> NodeLeaf:
+        """Returns the node that reads a weight: a variable by itself, or one of a layer's, the first of which is `first`."""
         weight = owner._specs[index]
         shape = tuple(map(Extent, weight.shape))
         if first is None:
@@ -452,9 +488,13 @@ def _not_recordable(leaf: Layer) -> TypeError:
 
 
 def _with_inputs(entry: Node, places: Sequence[int]) -> Node:
-    """Returns a map whose constants at some `places` of its code are further inputs."""
+    """Returns a map node in which the constants at `places` of its code are read from further inputs.
+
+    An instruction that made a constant becomes `maximum(input, input)`, which copies the input.
+    """
     code, count, more = entry.fields, len(entry.inputs), len(places)
     operations, operands, numbers = list(code["operations"]), list(code["operands"]), list(code["numbers"])
+    # Registers are numbered after the inputs, so that they move up.
     operands = [each + more if each >= count else each for each in operands]
     for number, place in enumerate(places):
         operations[place] = "maximum"
@@ -466,7 +506,7 @@ def _with_inputs(entry: Node, places: Sequence[int]) -> Node:
 
 
 def _concrete_fields(kind: str, given: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """Returns the fields of a node for `count` samples."""
+    """Returns the fields of a node with lengths for `count` samples."""
     fields = dict(given)
     if "begin" in fields:
         fields["begin"] = _known_pairs(fields["begin"], count)
@@ -493,7 +533,7 @@ def _known_pairs(pairs: Sequence[Sequence[int]], count: int) -> list[list[int]]:
 
 
 def _concrete(node: Node, count: int) -> Node:
-    """Returns a node for `count` samples."""
+    """Returns a node with shapes for `count` samples."""
     fields = _concrete_fields(node.kind, node.fields, count)
     inputs = tuple(
         (origin, known_shape(full_shape(sample_shape(shape)), count)) for origin, shape in node.inputs
