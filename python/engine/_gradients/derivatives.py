@@ -1,4 +1,4 @@
-"""Derivatives in traces: which sources a value depends on, and the nodes that compute them."""
+"""Derivatives in traces: which sources a value depends on, and the nodes that compute its derivatives by them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
     """Returns the derivatives of the sum of an array by sources of the same trace, None where there is none.
 
     Args:
-        trace: of all of them.
-        total: the array.
-        sources: what to differentiate by. None is not differentiated by.
+        trace: the trace of all these arrays.
+        total: the array whose sum is differentiated.
+        sources: what to differentiate by. For a source that is None the result is None.
     """
     reached, layers = _reached(trace, total.origin)
-    wanted = [
+    has_derivative = [
         source is not None
         and (
             source.origin in reached
@@ -28,19 +28,21 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
         )
         for source in sources
     ]
-    by = [source for source, each in zip(sources, wanted, strict=True) if each and source is not None]
-    if not by:
+    by_origin = dict[Origin, TracedArray]()  # each origin once, though several sources may view it
+    for source, each in zip(sources, has_derivative, strict=True):
+        if each and source is not None:
+            by_origin.setdefault(source.origin, source)
+    if not by_origin:
         return [None] * len(sources)
-    places = {origin: place for place, origin in enumerate(dict.fromkeys(each.origin for each in by))}
-    first = {each.origin: each for each in reversed(by)}
-    node = trace.add("gradients", (total, *(first[origin] for origin in places)), (), "float32")
-    found = list[Any]()
-    for source, each in zip(sources, wanted, strict=True):
-        if not each or source is None:
-            found.append(None)
-            continue
-        found.append(trace.add("gradient", (node,), source.extents, "float32", index=places[source.origin]))
-    return found
+    indices = {origin: index for index, origin in enumerate(by_origin)}
+    # One node computes all derivatives, and one node for each source reads its own.
+    node = trace.add("gradients", (total, *by_origin.values()), (), "float32")
+    return [
+        trace.add("gradient", (node,), source.extents, "float32", index=indices[source.origin])
+        if each and source is not None
+        else None
+        for source, each in zip(sources, has_derivative, strict=True)
+    ]
 
 
 def _reached(trace: Trace, end: Origin) -> tuple[set[Origin], set[Any]]:
@@ -69,5 +71,5 @@ def _stops(entry: Node) -> bool:
 
 
 def unconnected(trace: LazyTrace, shape: Any) -> TracedArray:
-    """Returns the derivative by a source that has no influence: zeros."""
+    """Returns zeros of a shape: the derivative by a source on which the target doesn't depend."""
     return trace.argument(np.zeros(shape, np.float32))

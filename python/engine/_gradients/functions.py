@@ -29,10 +29,9 @@ def value_and_grad(
     whose gradient is computed.
 
     Args:
-        function: returns a single number, from the first argument on computed by layers, `keras.ops`, NumPy's functions
-            or arithmetic.
-        argnums: the number of the argument to differentiate by, or of several. Such an argument is an array, or arrays in
-            lists, tuples and dicts.
+        function: returns a single number, which it computes by layers, `keras.ops`, NumPy's functions or arithmetic.
+        argnums: the position of the argument to differentiate by, or several positions. Such an argument is an array, or
+            arrays in lists, tuples and dicts.
         has_aux: whether `function` returns a pair, of which the second part is passed on.
         variables: weights and variables to differentiate by, instead of arguments.
 
@@ -49,50 +48,51 @@ def value_and_grad(
 
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        if variables is None and any(not -len(args) <= number < len(args) for number in numbers):
+        positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        if variables is None and any(not -len(args) <= position < len(args) for position in positions):
             msg = (
                 f"`argnums` is {argnums}, but the function was called with {len(args)} arguments by position"
             )
             raise TypeError(msg)
         trace = current.get()
         if trace is not None:
-            return _in_trace(trace, function, args, kwargs, numbers)
+            return in_trace(trace, args, kwargs, positions)
         tape = GradientTape()
         with tape:
             recorder = open_recorder.get()
-            given = list(args)
+            inputs = list(args)
             if variables is None:
-                for number in numbers:
-                    given[number] = _recorded(args[number], recorder.trace)
-                sources: Any = [given[number] for number in numbers]
+                for position in positions:
+                    inputs[position] = _recorded(args[position], recorder.trace)
+                sources: Any = [inputs[position] for position in positions]
             else:
                 sources = variables
                 tape.watch(variables)
-            result = function(*given, **kwargs)
+            result = function(*inputs, **kwargs)
         value, aux = result if has_aux else (result, None)
         _require_single(value)
         if not isinstance(value, RecordedArray):
-            found: Any = tree.map_structure(lambda each: np.zeros(np.shape(each), np.float32), sources)
+            gradients: Any = tree.map_structure(lambda each: np.zeros(np.shape(each), np.float32), sources)
         else:
-            found = tape.gradient(value, sources, unconnected_gradients="zero")
+            gradients = tape.gradient(value, sources, unconnected_gradients="zero")
         if variables is None:
-            found = found[0] if isinstance(argnums, int) else tuple(found)
-        return ((value, aux) if has_aux else value), found
+            gradients = gradients[0] if isinstance(argnums, int) else tuple(gradients)
+        return ((value, aux) if has_aux else value), gradients
 
-    def _in_trace(trace: Any, function: Any, args: Any, kwargs: Any, numbers: tuple[int, ...]) -> Any:
-        given = list(args)
-        for number in numbers if variables is None else ():
-            given[number] = _nested(args[number], lambda each: as_traced(each, trace))
-        result = function(*given, **kwargs)
+    def in_trace(trace: Any, args: Any, kwargs: Any, positions: tuple[int, ...]) -> Any:
+        """Records value and gradient in the trace of a function that is recorded itself."""
+        inputs = list(args)
+        for position in positions if variables is None else ():
+            inputs[position] = _converted(args[position], lambda each: as_traced(each, trace))
+        result = function(*inputs, **kwargs)
         value, aux = result if has_aux else (result, None)
         _require_single(value)
-        structure = [given[number] for number in numbers] if variables is None else variables
+        structure = [inputs[position] for position in positions] if variables is None else variables
         flat = [as_traced(each, trace) for each in tree.flatten(structure)]
-        found = derivatives(trace, as_traced(value, trace), flat)
+        gradients = derivatives(trace, as_traced(value, trace), flat)
         filled = [
             full(trace, source.extents, 0.0, "float32") if each is None else each
-            for each, source in zip(found, flat, strict=True)
+            for each, source in zip(gradients, flat, strict=True)
         ]
         packed: Any = tree.pack_sequence_as(structure, filled)
         if variables is None:
@@ -121,27 +121,27 @@ def grad(
 
     @functools.wraps(function)
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        value, found = both(*args, **kwargs)
-        return (found, value[1]) if has_aux else found
+        value, gradients = both(*args, **kwargs)
+        return (gradients, value[1]) if has_aux else gradients
 
     return gradient
 
 
-def _nested(value: Any, convert: Callable[[Any], Any]) -> Any:
-    """Returns `value` with each array in it converted. A list of numbers is an array."""
+def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
+    """Returns `value` with each array in it converted, at any depth. A list of numbers alone is an array."""
     if isinstance(value, dict):
-        return {key: _nested(each, convert) for key, each in value.items()}
+        return {key: _converted(each, convert) for key, each in value.items()}
     if (
         isinstance(value, (list, tuple))
         and value
         and not all(isinstance(each, (int, float)) for each in value)
     ):
-        return type(value)(_nested(each, convert) for each in value)
+        return type(value)(_converted(each, convert) for each in value)
     return convert(value)
 
 
 def _recorded(value: Any, trace: Any) -> Any:
-    return _nested(value, lambda each: as_recorded(each, trace))
+    return _converted(value, lambda each: as_recorded(each, trace))
 
 
 def _require_single(value: Any) -> None:

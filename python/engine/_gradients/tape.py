@@ -67,9 +67,12 @@ class GradientTape:
         self._recorder: Recorder | None = None
         self._token: Any = None
         self._paused = self._used = False
-        self._traces: list[LazyTrace] = []
-        self._variables: set[tuple[int, int]] = set()  # of which `watch` was called
-        self._kept: list[Any] = []  # what is watched
+        self._traces: list[
+            LazyTrace
+        ] = []  # what it has recorded into; a change of weights begins another one
+        # The arguments of `watch`: all of them, and of weights and variables the `id` of the owner and the index in it.
+        self._watched: list[Any] = []
+        self._watched_weights: set[tuple[int, int]] = set()
 
     @property
     def _finished(self) -> bool:
@@ -80,7 +83,7 @@ class GradientTape:
         """Records into `trace` from now on."""
         self._traces.append(trace)
         trace.tapes.add(self)
-        for value in self._kept:
+        for value in self._watched:
             self._watch_in(trace, value)
 
     # Recording.
@@ -123,13 +126,13 @@ class GradientTape:
             if self._recorder is None:
                 msg = "watch() must be called within the `with` block of the tape"
                 raise ValueError(msg)
-            self._kept.append(value)
+            self._watched.append(value)
             self._watch_in(self._recorder.trace, value)
 
     def _watch_in(self, trace: LazyTrace, value: Any) -> None:
         variable = getattr(value, "_variable", None)
         if variable is not None:
-            self._variables.add((id(variable[0]), variable[1]))
+            self._watched_weights.add((id(variable[0]), variable[1]))
         elif isinstance(value, RecordedArray):
             if value.trace is not trace:
                 trace.watched[id(value)] = trace.adopted(value)
@@ -149,7 +152,7 @@ class GradientTape:
             for weight in (weight for owner in trace.ordered_owners() for weight in owner._own_weights):
                 owner, index = weight._variable
                 key = id(owner), index
-                if (weight.trainable and self._watches_variables) or key in self._variables:
+                if (weight.trainable and self._watches_variables) or key in self._watched_weights:
                     found.setdefault(key, weight)
         return tuple(found.values())
 
@@ -169,7 +172,7 @@ class GradientTape:
         """Forgets what was recorded."""
         for trace in self._traces:
             trace.tapes.discard(self)
-        self._traces, self._kept, self._variables = [], [], set()
+        self._traces, self._watched, self._watched_weights = [], [], set()
         self._used = False
         if self._recorder is not None:
             self._recorder.renew()
@@ -198,16 +201,16 @@ class GradientTape:
             RuntimeError: if a tape that isn't persistent was asked before.
             TypeError: if `target` wasn't recorded.
         """
-        missing = UnconnectedGradients(unconnected_gradients)
+        unconnected_as = UnconnectedGradients(unconnected_gradients)
         targets = self._targets(target)
         trace = targets[0].trace
         factors = [None] * len(targets) if output_gradients is None else tree.flatten(output_gradients)
         total = _total(targets, factors)
         flat = tree.flatten(sources)
         self._begin(flat)
-        places = [self._place_of(trace, source) for source in flat]
-        found = derivatives(trace, total, places)
-        if missing is UnconnectedGradients.ZERO:
+        symbols = [self._symbol_of(trace, source) for source in flat]
+        found = derivatives(trace, total, symbols)
+        if unconnected_as is UnconnectedGradients.ZERO:
             zeros = [unconnected(trace, np.shape(source)) for source in flat]
             found = [zero if each is None else each for each, zero in zip(found, zeros, strict=True)]
         return tree.pack_sequence_as(sources, found) if isinstance(sources, (list, tuple, dict)) else found[0]
@@ -238,19 +241,19 @@ class GradientTape:
         (recorded,) = self._targets(target)
         flat = tree.flatten(sources)
         self._begin(flat)
-        places = [self._place_of(recorded.trace, source) for source in flat]
+        symbols = [self._symbol_of(recorded.trace, source) for source in flat]
         elements = recorded.reshape((-1,))
-        rows = [derivatives(recorded.trace, elements[number], places) for number in range(recorded.size)]
+        rows = [derivatives(recorded.trace, elements[number], symbols) for number in range(recorded.size)]
         found = list[Any]()
         for number, source in enumerate(flat):
-            parts = [row[number] for row in rows]
+            by_element = [row[number] for row in rows]
             shape = (*recorded.shape, *np.shape(source))
-            if all(part is None for part in parts):
+            if all(each is None for each in by_element):
                 zero = UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
                 found.append(unconnected(recorded.trace, shape) if zero else None)
                 continue
             filled = [
-                unconnected(recorded.trace, np.shape(source)) if part is None else part for part in parts
+                unconnected(recorded.trace, np.shape(source)) if each is None else each for each in by_element
             ]
             found.append(ops.reshape(ops.stack(filled), shape))
         return tree.pack_sequence_as(sources, found) if isinstance(sources, (list, tuple, dict)) else found[0]
@@ -284,19 +287,24 @@ class GradientTape:
             msg = f"`target` and `source` must have as many samples, got the shapes {recorded.shape} and {shape}"
             raise ValueError(msg)
         self._begin([source])
-        place = self._place_of(recorded.trace, source)
+        symbol = self._symbol_of(recorded.trace, source)
         columns = recorded.reshape((shape[0], -1))
-        parts = [
-            derivatives(recorded.trace, columns[:, number], [place])[0] for number in range(columns.shape[1])
+        by_column = [
+            derivatives(recorded.trace, columns[:, number], [symbol])[0] for number in range(columns.shape[1])
         ]
         wanted = (*recorded.shape, *shape[1:])
-        if any(part is None for part in parts):
+        if any(each is None for each in by_column):
             zero = UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
             return unconnected(recorded.trace, wanted) if zero else None
-        return ops.reshape(ops.stack(parts, axis=1), wanted)
+        return ops.reshape(ops.stack(by_column, axis=1), wanted)
 
     def _begin(self, sources: Sequence[Any]) -> None:
-        """Raises RuntimeError if the tape was used already."""
+        """Marks the tape as used.
+
+        Raises:
+            RuntimeError: if it was used before, and isn't persistent.
+            ValueError: if there are no sources.
+        """
         if self._finished:
             msg = (
                 "a GradientTape that isn't persistent returns derivatives once: make it by GradientTape(persistent=True), "
@@ -309,7 +317,7 @@ class GradientTape:
         self._used = True
 
     def _targets(self, target: Any) -> list[RecordedArray]:
-        """Returns the targets, of one trace."""
+        """Returns the targets as arrays of one trace: one that this tape records, if any of them is."""
         found = [each for each in tree.flatten(target) if each is not None]
         traces = [each.trace for each in found if isinstance(each, RecordedArray)]
         if not found or len(traces) < len(found):
@@ -328,13 +336,13 @@ class GradientTape:
         trace = next((each for each in traces if each in self._traces), traces[-1])
         return [as_recorded(each, trace) for each in found]
 
-    def _place_of(self, trace: LazyTrace, source: Any) -> TracedArray | None:
-        """Returns a source in a trace; None if the tape doesn't watch it."""
+    def _symbol_of(self, trace: LazyTrace, source: Any) -> TracedArray | None:
+        """Returns the symbol that stands for a source in a trace; None if the tape doesn't watch the source."""
         if isinstance(source, RecordedArray):
             return source if source.trace is trace else trace.watched.get(id(source))
         variable = getattr(source, "_variable", None)
         if variable is not None:
-            watched = (id(variable[0]), variable[1]) in self._variables
+            watched = (id(variable[0]), variable[1]) in self._watched_weights
             if not watched and not (self._watches_variables and source.trainable):
                 return None
             return source._weight_in(trace)  # type: ignore[no-any-return] # a symbol
@@ -349,6 +357,7 @@ class GradientTape:
 
 
 def _is_read(trace: LazyTrace, symbol: TracedArray) -> bool:
+    """Whether any entry of a trace reads what a symbol stands for."""
     return any(origin == symbol.origin for entry in trace.entries for origin, _ in entry.inputs)
 
 

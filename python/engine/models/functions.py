@@ -251,7 +251,7 @@ class FunctionLowering(Flattening):
         kept_alive: see `Function`.
         draws: see `Function`.
         batch: samples in a batch of the program; calls of layers on more samples have a multiple of it.
-        counts: for each leaf the number of samples that it is called on; 1 for a node.
+        counts: for each leaf the number of samples of the call that it belongs to; 1 for nodes outside of calls.
     """
 
     def __init__(self, request: Request, varying: Sequence[int]) -> None:
