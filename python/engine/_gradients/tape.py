@@ -67,9 +67,8 @@ class GradientTape:
         self._recorder: Recorder | None = None
         self._token: Any = None
         self._paused = self._used = False
-        self._traces: list[
-            LazyTrace
-        ] = []  # what it has recorded into; a change of weights begins another one
+        # What it has recorded into: a change of weights begins another trace.
+        self._traces: list[LazyTrace] = []
         # The arguments of `watch`: all of them, and of weights and variables the `id` of the owner and the index in it.
         self._watched: list[Any] = []
         self._watched_weights: set[tuple[int, int]] = set()

@@ -3,8 +3,8 @@
 `symbolic` has what Python's operators and NumPy's functions do with symbols. `trace` records nodes; `primitives` appends
 them and infers shapes. The modules `elementwise`, `reductions`, `arrangement`, `products`, `networks` and `random` say
 what each function of `engine.ops` records. `dispatch` is the one place where a function of `engine.ops` that is called with
-a symbol finds what it records. Nothing here knows of layers or models: a layer that is called on a symbol of a trace
-becomes a `Use` of it, whatever it is.
+a symbol finds what it records. `lazy` has the arrays that gradient tapes record: symbols whose numbers can be computed at any
+time. Nothing here knows of layers or models: a layer that is called on a symbol of a trace is recorded as a `Use`.
 """
 
 from __future__ import annotations

@@ -32,12 +32,14 @@ from engine._tracing.symbolic import (
 )
 from engine._tracing.trace import Computed, Input, OfWeight, Trace, TracedArray, Use, as_traced
 
-# Functions of `engine.ops` that call functions of the user, as often as the numbers say. What these do is recorded.
-_BRANCHES = frozenset(
+# Functions of `engine.ops` that call functions of the user. Tapes run them as written, on the numbers, and record what the
+# user's functions do.
+_CALLING_FUNCTIONS = frozenset(
     {"cond", "switch", "while_loop", "fori_loop", "scan", "associative_scan", "map", "vectorized_map"}
 )
 
-# Functions of `engine.ops` that can't be recorded, though they have derivatives. Those of others, such as `searchsorted`, are 0.
+# Functions of `engine.ops` that have derivatives, but can't be recorded: a tape refuses them. Other functions that can't be
+# recorded, such as `searchsorted`, have the derivative 0, so that their results are constants for a tape.
 _WITHOUT_RULE = frozenset(
     {
         "cdist", "cholesky", "cholesky_inverse", "corrcoef", "correlate", "det", "diagflat",
@@ -49,7 +51,7 @@ _WITHOUT_RULE = frozenset(
     }
 )  # fmt: skip
 
-# Fills in the numbers of the arrays of a trace that wait for them; `models.functions` sets it.
+# A list of one function, which computes the arrays of a trace that wait for their numbers; `models.functions` appends it.
 evaluator: list[Callable[[LazyTrace], None]] = []
 
 
@@ -57,7 +59,7 @@ class Recorder:
     """The open gradient tapes of a thread, which record into one trace."""
 
     captures = False
-    """Whether a whole step is recorded, of which nothing is computed meanwhile."""
+    """Whether a whole step is recorded to be compiled, so that nothing is computed meanwhile."""
 
     def __init__(self) -> None:
         self.trace: LazyTrace = self._new_trace()
@@ -72,14 +74,14 @@ class Recorder:
         return self.captures or any(not tape._paused for tape in self.tapes)
 
     def renew(self) -> None:
-        """Goes on in another trace, since weights that this one has read are about to change."""
+        """Continues with a new trace, since weights that the present one has read are about to change."""
         self.trace = self._new_trace()
         for tape in self.tapes:
             tape._join(self.trace)
 
 
 def recorder() -> Recorder | None:
-    """Returns what records in this thread; None if no tape is open, or none is recording, or a function is traced."""
+    """Returns the recorder of this thread; None if no open tape is recording, or a function is being traced."""
     found = open_recorder.get()
     if found is None or current.get() is not None or not found.records:
         return None
@@ -94,12 +96,12 @@ def capturing() -> Any:
 
 
 def captured_change(weight: Any, value: Any, factor: float | None = None) -> bool:
-    """Notes that a weight gets another value, if a whole step is being recorded; returns whether one is.
+    """Records an assignment of a weight if a whole step is being recorded, and returns whether it did.
 
     Args:
         weight: a weight or a variable.
-        value: the new value; with `factor` the new value is the present one + factor * value.
-        factor: 1.0 or -1.0.
+        value: the new value, or with `factor` what is added: the new value is then the present one + factor * value.
+        factor: 1.0 or -1.0; None for a new value.
     """
     capture = capturing()
     if capture is None or current.get() is not None:
@@ -124,13 +126,15 @@ class LazyTrace(Trace):
         self.dtypes: list[str] = []
         """The dtype of the result of each entry."""
         self.waiting: list[weakref.ref[RecordedArray]] = []
+        """The arrays without numbers. One that the user has let go isn't computed."""
         self.tapes: weakref.WeakSet[Any] = weakref.WeakSet()
         self.watched: dict[int, TracedArray] = {}
         """The arrays of the user that a tape watches, by their `id`."""
         self.earlier: dict[Any, list[NDArray[Any]]] = {}
-        """Of each owner of weights that have changed since they were read: the weights as they were."""
+        """The earlier values of weights that have changed since they were read, by their owner."""
         self.draw: int | None = None
-        """The number of the random draws."""
+        """The number of the random draws in the random stream, once something was drawn."""
+        # Read-only arrays and symbols of other traces that are inputs, each with its input, by their `id`.
         self._held: dict[int, tuple[Any, TracedArray]] = {}
         self.thread = threading.get_ident()
 
@@ -172,7 +176,11 @@ class LazyTrace(Trace):
         )
 
     def argument(self, value: Any, dtype: str | None = None) -> RecordedArray:
-        """Returns an array as an input."""
+        """Returns an array as a new input.
+
+        Raises:
+            TypeError: for something else than real numbers.
+        """
         array = as_array(value)
         if array.dtype.kind not in "biuf":
             msg = f"a gradient tape takes real numbers, got an array of dtype {array.dtype}"
@@ -208,7 +216,7 @@ class LazyTrace(Trace):
         return self._held[key][1]
 
     def evaluate(self) -> None:
-        """Computes all numbers that wait."""
+        """Computes all arrays that wait for their numbers."""
         try:
             if any(_waits(each) for each in self.waiting):
                 evaluator[0](self)
@@ -227,13 +235,13 @@ class LazyTrace(Trace):
             found.renew()
 
     def pending(self) -> list[RecordedArray]:
-        """The arrays whose numbers wait."""
+        """Returns the arrays that wait for their numbers."""
         arrays = (each() for each in self.waiting)
         return [each for each in arrays if each is not None and each._numbers is None]
 
     @property
     def owners(self) -> set[Any]:
-        """What the weights that were read belong to: layers and variables."""
+        """The owners of the weights that were read: layers and variables."""
         return set(self.ordered_owners())
 
     def ordered_owners(self) -> list[Any]:
@@ -256,10 +264,16 @@ traces: weakref.WeakSet[LazyTrace] = weakref.WeakSet()
 
 
 def before_change(owners: Iterable[Any] | None = None) -> None:
-    """Computes what waits for numbers, and keeps weights that derivatives may need, before weights change.
+    """Prepares the traces of this thread for a change of weights that they have read.
+
+    Arrays that wait for their numbers are computed with the present weights. Where a tape may still ask for derivatives, the
+    trace keeps a copy of these weights, and recording continues in another trace.
 
     Args:
-        owners: the layers and variables that change; None is all.
+        owners: the layers and variables whose weights change; None means all.
+
+    Raises:
+        NeedsValuesError: if a whole step is being recorded.
     """
     if capturing() is not None:
         raise needs_values("a weight", "a change of it")
@@ -267,12 +281,12 @@ def before_change(owners: Iterable[Any] | None = None) -> None:
     for trace in list(traces):
         if not trace.computes or not trace.entries or trace.thread != threading.get_ident():
             continue
-        concerned = trace.owners if changing is None else trace.owners & changing
-        if not concerned:
+        affected = trace.owners if changing is None else trace.owners & changing
+        if not affected:
             continue
         trace.evaluate()
         if trace.may_differentiate:
-            keep_weights(trace, concerned)
+            keep_weights(trace, affected)
         found = open_recorder.get()
         if found is not None and found.trace is trace:
             found.renew()
@@ -310,7 +324,7 @@ class RecordedArray(TracedArray):
         origin: what computes it.
         shape: of the array.
         dtype: its name.
-        numbers: if they are known.
+        numbers: its numbers; None if they are computed later.
     """
 
     trace: LazyTrace
@@ -332,7 +346,7 @@ class RecordedArray(TracedArray):
             raise needs_values(f"<array of a step, shape={self.shape}>", "its numbers")
         if self._numbers is None:
             self.trace.evaluate()
-        if self._numbers is None:  # computed before this array was made of another one
+        if self._numbers is None:  # this array was made after its trace had been computed
             self.trace.waiting.append(weakref.ref(self))
             self.trace.evaluate()
         numbers: Any = self._numbers
@@ -358,9 +372,9 @@ class RecordedArray(TracedArray):
     ) -> NDArray[Any]:
         return np.array(self.known_numbers, dtype) if copy else np.asarray(self.known_numbers, dtype)
 
-    def item(self, *place: Any) -> Any:
+    def item(self, *index: Any) -> Any:
         """Returns one number as a number of Python."""
-        return self.known_numbers.item(*place)
+        return self.known_numbers.item(*index)
 
     def tolist(self) -> Any:
         """Returns the numbers in lists."""
@@ -402,24 +416,24 @@ class RecordedArray(TracedArray):
         return tuple(each.fixed for each in self.extents[1:])
 
     def reshaped(self, shape: Extents) -> RecordedArray:
-        found = self._numbers
-        if found is not None:
-            found = found.reshape([each.fixed for each in shape])
-        return RecordedArray(self.trace, self.origin, tuple(shape), self.dtype, found)
+        numbers = self._numbers
+        if numbers is not None:
+            numbers = numbers.reshape([each.fixed for each in shape])
+        return RecordedArray(self.trace, self.origin, tuple(shape), self.dtype, numbers)
 
     def as_dtype(self, dtype: str) -> RecordedArray:
-        found = None if self._numbers is None else self._numbers.astype(dtype)
-        return RecordedArray(self.trace, self.origin, self.extents, dtype, found)
+        numbers = None if self._numbers is None else self._numbers.astype(dtype)
+        return RecordedArray(self.trace, self.origin, self.extents, dtype, numbers)
 
     @property
     def is_plain(self) -> bool:
-        """Whether the array is as good as one of NumPy: its numbers are there, and no tape asks for derivatives."""
+        """Whether an array of NumPy can replace this one: its numbers are known, and no tape may ask for derivatives."""
         return self._numbers is not None and not self.trace.may_differentiate
 
     def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         trace = current.get()
         if trace is None:
-            if operation in _BRANCHES:
+            if operation in _CALLING_FUNCTIONS:
                 return function_of_arrays(operation)(*args, **kwargs)
             trace = trace_for((args, kwargs))
         if trace is None or not can_record(operation):
@@ -431,11 +445,11 @@ class RecordedArray(TracedArray):
                 raise _no_rule(operation.rpartition(".")[2])
             return function_of_arrays(operation)(*numbers_of(args), **numbers_of(kwargs))
 
-        def own(value: Any) -> Any:
+        def in_trace(value: Any) -> Any:
             return as_recorded(value, trace) if isinstance(value, RecordedArray) else value
 
         with trace.recording():
-            return implementation(operation)(*mapped(own, args), **mapped(own, kwargs))
+            return implementation(operation)(*mapped(in_trace, args), **mapped(in_trace, kwargs))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Records a universal function of NumPy, or computes it at once if no derivative is known."""
@@ -484,13 +498,13 @@ def trace_for(values: Any) -> LazyTrace | None:
         return found.trace
     first: LazyTrace | None = None
 
-    def look(value: Any) -> Any:
+    def note_trace(value: Any) -> Any:
         nonlocal first
         if first is None and isinstance(value, RecordedArray) and not value.is_plain:
             first = value.trace
         return value
 
-    mapped(look, values)
+    mapped(note_trace, values)
     return first
 
 
@@ -510,7 +524,7 @@ def as_recorded(value: Any, trace: LazyTrace) -> RecordedArray:
 
 
 def recorded_inputs(values: Any) -> Any:
-    """Returns the inputs of a layer or model as they are called on.
+    """Returns the inputs of a layer or model in the form in which it is called on them.
 
     While a tape is recording, arrays become recorded ones. Otherwise recorded arrays whose numbers are there become
     arrays of NumPy.
@@ -537,6 +551,7 @@ def holds_recorded(value: Any) -> bool:
 
 
 def _wrapped(value: Any, trace: LazyTrace) -> Any:
+    """Returns `value` with recorded arrays in place of arrays, weights and lists of numbers, at any depth."""
     if isinstance(value, RecordedArray):
         return as_recorded(value, trace)
     if is_symbolic(value) and not hasattr(value, "_weight_in") and not isinstance(value, np.ndarray):
@@ -578,6 +593,7 @@ def apply_to_weights(operation: str, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def _recorded_method(name: str, array: Any, *args: Any, **options: Any) -> Any:
+    """Returns the result of a method of a watched array, such as `array.sum()`, as the trace records it."""
     found = recorder()
     trace = current.get() if found is None else found.trace
     return getattr(as_traced(array, trace), name)(*args, **options)

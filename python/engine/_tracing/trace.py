@@ -1,4 +1,9 @@
-"""Traces: the nodes that a traced function records, and its symbols."""
+"""Traces: what a traced function records, and its symbols.
+
+A trace is a list of *entries*, each of which is a `Node`, one operation of the core, or a `Use`, the call of a layer or model.
+A symbol names what computes its numbers by an `Origin`: an input, an output of an entry, or a weight. Several symbols may view
+the numbers of one origin under different shapes, so that a reshape needs no entry.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ from engine._tracing.symbolic import BatchLength, Symbolic, current, handlers, l
 
 
 class Input(NamedTuple):
-    """An input of a trace."""
+    """Input `number` of a trace."""
 
     number: int
 
@@ -29,7 +34,7 @@ class Computed(NamedTuple):
 
 
 class OfWeight(NamedTuple):
-    """Weight number `number` of a layer."""
+    """Weight `number` of what owns it: a layer, or a variable that belongs to no layer."""
 
     layer: Any
     number: int
@@ -38,7 +43,7 @@ class OfWeight(NamedTuple):
 Origin = Input | Computed | OfWeight
 """What computes a value."""
 View = tuple[Origin, Extents]
-"""A value, under a shape that has as many elements."""
+"""A value as something reads it: its origin, and a shape with as many elements as the value has."""
 
 
 class Node(NamedTuple):
@@ -48,25 +53,27 @@ class Node(NamedTuple):
     inputs: tuple[View, ...]
     shape: Extents
     fields: Mapping[str, Any]
+    """What the operation needs beside its inputs, such as the axes of a reduction."""
     line: str = ""
-    """Where the user's code called it, of kinds that other programs may lack."""
+    """File and line of the user's call, for the kinds in `_NOT_IN_EVERY_FORMAT`; else empty."""
 
 
-# The kinds of nodes that can't be written in every format.
-_RARE = frozenset(("random", "gradients"))
+# The kinds of nodes that some export formats lack, whose errors name the line.
+_NOT_IN_EVERY_FORMAT = frozenset(("random", "gradients"))
 
 
 class Use(NamedTuple):
     """A call of a layer or a model in a traced function."""
 
     part: Any
+    """The layer or model."""
     inputs: tuple[View, ...]
     shapes: tuple[Extents, ...]
-    """Of its outputs."""
+    """The shapes of its outputs."""
     mode: bool | None
-    """The argument `training`."""
+    """The argument `training` of the call; None if it follows the batch."""
     given: Any
-    """The further arguments."""
+    """The further arguments of the call, `CallArguments`; None if there are none."""
 
 
 class Trace:
@@ -85,8 +92,10 @@ class Trace:
         ]
         self.losses: list[TracedArray] = []
         """The arguments of `add_loss`."""
-        self._constants: dict[Any, TracedArray] = {}
-        self._moved: dict[tuple[Any, int], TracedArray] = {}
+        self._constants: dict[Any, TracedArray] = {}  # by shape, dtype and bytes
+        self._moved: dict[
+            tuple[Any, int], TracedArray
+        ] = {}  # what `move` set, by layer and number of the weight
 
     @contextmanager
     def recording(self) -> Iterator[Trace]:
@@ -101,7 +110,7 @@ class Trace:
         self, kind: str, inputs: Sequence[TracedArray], shape: Extents, dtype: str, **fields: Any
     ) -> TracedArray:
         """Appends a node, and returns its output."""
-        line = line_of_user() if kind in _RARE else ""
+        line = line_of_user() if kind in _NOT_IN_EVERY_FORMAT else ""
         self.entries.append(Node(kind, tuple(each.view for each in inputs), tuple(shape), fields, line))
         return self.symbol(self, Computed(len(self.entries) - 1), tuple(shape), dtype)
 
@@ -113,7 +122,15 @@ class Trace:
         mode: bool | None,
         given: Any,
     ) -> tuple[TracedArray, ...]:
-        """Appends a call of a layer or a model, and returns its outputs, whose samples have `shapes`."""
+        """Appends a call of a layer or a model, and returns its outputs.
+
+        Args:
+            part: the layer or model.
+            inputs: its inputs.
+            shapes: the shape of one sample of each output.
+            mode: see `Use`.
+            given: see `Use`.
+        """
         outputs = tuple(map(full_shape, shapes))
         self.entries.append(Use(part, tuple(each.view for each in inputs), outputs, mode, given))
         entry = len(self.entries) - 1
@@ -123,7 +140,11 @@ class Trace:
         )
 
     def constant(self, value: Any) -> TracedArray:
-        """Returns an array as a node."""
+        """Returns an array as the output of a node "constants"; equal arrays share a node.
+
+        Raises:
+            TypeError: for something else than real numbers.
+        """
         array: NDArray[Any] = as_array(value)
         if array.dtype.kind not in "biuf":
             msg = f"a traced function takes real numbers, got an array of dtype {array.dtype}"
@@ -137,26 +158,32 @@ class Trace:
         return self._constants[key]
 
     def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
-        """Returns weight number `index` of a layer; after `move`, what that has set it to."""
+        """Returns weight number `index` of a layer; after `move`, the new values."""
         moved = self._moved.get((layer, index))
         if moved is not None:
             return moved
         return self.symbol(self, OfWeight(layer, index), tuple(map(Extent, shape)), "float32")
 
     def move(self, layer: Any, index: int, shape: Sequence[int], value: Any) -> None:
-        """Records that weight number `index` of a layer, which isn't trained, has other values after a step of training.
+        """Records an assignment: a weight that isn't trained has other values after a step of training.
+
+        Args:
+            layer: the owner of the weight.
+            index: the number of the weight in it.
+            shape: of the weight.
+            value: the new values. Within the trace, the weight is read as these from now on.
 
         Raises:
             ValueError: if the shape differs.
         """
         lengths = tuple(map(Extent, shape))
-        found = as_traced(value, self)
-        if found.extents != lengths:
-            msg = f"a weight of shape {tuple(shape)} can't be assigned {found!r}"
+        new = as_traced(value, self)
+        if new.extents != lengths:
+            msg = f"a weight of shape {tuple(shape)} can't be assigned {new!r}"
             raise ValueError(msg)
         weight = self.symbol(self, OfWeight(layer, index), lengths, "float32")
-        self.add("move", (weight, found), lengths, "float32")
-        self._moved[layer, index] = found
+        self.add("move", (weight, new), lengths, "float32")
+        self._moved[layer, index] = new
 
     @property
     def symbol(self) -> type[TracedArray]:
@@ -197,7 +224,7 @@ class TracedArray(Symbolic):
 
     @property
     def view(self) -> View:
-        """The value with the shape under which this symbol reads it."""
+        """The origin, and the shape under which this symbol reads its numbers."""
         return self.origin, self.extents
 
     @property
@@ -236,7 +263,7 @@ class TracedArray(Symbolic):
 
     @property
     def known_numbers(self) -> NDArray[Any] | None:
-        """The numbers, where they don't wait for a batch."""
+        """The numbers, if they are known while the function is recorded; None otherwise."""
         return None
 
     def as_dtype(self, dtype: str) -> TracedArray:
@@ -272,7 +299,7 @@ class TracedArray(Symbolic):
     def __iter__(self) -> Iterator[Any]:
         if not self.extents or self.extents[0].known is None:
             raise self._no_values("a loop over its samples")
-        return (self[place] for place in range(self.extents[0].fixed))
+        return (self[index] for index in range(self.extents[0].fixed))
 
     # The methods of NumPy's arrays.
 
@@ -282,13 +309,13 @@ class TracedArray(Symbolic):
 
     def reshape(self, *shape: Any) -> Any:
         """The same numbers in another shape."""
-        given = shape[0] if len(shape) == 1 and isinstance(shape[0], (list, tuple)) else shape
-        return self._applied("reshape", self, given)
+        new_shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (list, tuple)) else shape
+        return self._applied("reshape", self, new_shape)
 
     def transpose(self, *axes: Any) -> Any:
         """The array with its axes in another order, by default the reverse one."""
-        given = axes[0] if len(axes) == 1 and isinstance(axes[0], (list, tuple)) else axes
-        return self._applied("transpose", self, tuple(given) or None)
+        order = axes[0] if len(axes) == 1 and isinstance(axes[0], (list, tuple)) else axes
+        return self._applied("transpose", self, tuple(order) or None)
 
     def copy(self) -> Any:
         """This symbol."""
@@ -299,6 +326,8 @@ class TracedArray(Symbolic):
 
 
 def _reducing(name: str) -> Any:
+    """Returns the method of NumPy's arrays that records the reduction `name` of `engine.ops`."""
+
     def method(self: TracedArray, axis: Any = None, keepdims: bool = False) -> Any:
         return self._applied(name, self, axis, keepdims)
 
@@ -311,7 +340,7 @@ for _name in ("sum", "mean", "max", "min", "prod", "all", "any"):
 
 
 def trace_of(*values: Any) -> Trace:
-    """Returns the trace that records an operation on `values`."""
+    """Returns the trace that records an operation on `values`: that of the first symbol, else the current one."""
     for value in values:
         if isinstance(value, TracedArray):
             return value.trace
@@ -323,13 +352,13 @@ def trace_of(*values: Any) -> Trace:
 
 
 def length_term(code: Code, extent: Extent) -> Term:
-    """Returns a length as a term of a formula."""
+    """Appends the instructions that compute a length which depends on the batch, and returns it as a term."""
     count = Term(code, code.add("samples"))
     return count * extent.per_sample + extent.fixed if extent.fixed else count * extent.per_sample
 
 
 def samples(trace: Trace, extent: Extent) -> TracedArray:
-    """Returns a length as a number."""
+    """Returns a length that depends on the batch as a symbol, a single int32."""
     code = Code(0)
     length_term(code, extent)
     return trace.add(
@@ -349,9 +378,9 @@ def as_traced(value: Any, trace: Trace) -> TracedArray:
             "list with the others"
         )
         raise TypeError(msg)
-    found = getattr(value, "_weight_in", None)
-    if found is not None:
-        symbol: TracedArray = found(trace)
+    weight_in = getattr(value, "_weight_in", None)
+    if weight_in is not None:
+        symbol: TracedArray = weight_in(trace)
         return symbol
     if isinstance(value, (list, tuple)) and any(isinstance(each, (Symbolic, BatchLength)) for each in value):
         stacked: TracedArray = handlers["apply"]("stack", (value,), {})
