@@ -51,7 +51,7 @@ def switch(index: Any, branches: Sequence[Any], *operands: Any) -> Any:
 
 
 def _loop(name: str) -> Callable[..., Any]:
-    """Returns the loop of arrays of that name, whose rounds are recorded one after the other."""
+    """Returns what records the loop `name` of `engine.ops`: the function of arrays, whose rounds are recorded one by one."""
 
     def loop(*args: Any, **options: Any) -> Any:
         return function_of_arrays(name)(*args, **options)

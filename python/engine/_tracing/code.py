@@ -7,7 +7,9 @@ from typing import Any
 
 
 class Code:
-    """The instructions of one map.
+    """The instructions of one node "map", which computes a formula for each element.
+
+    Registers hold numbers: first the inputs, then the result of each instruction.
 
     Args:
         inputs: how many arrays it reads.
@@ -21,7 +23,7 @@ class Code:
         self._known: dict[Any, int] = {}
 
     def add(self, operation: str, *operands: int, number: float = 0.0) -> int:
-        """Appends an instruction, or finds the same one, and returns the register of its result."""
+        """Appends an instruction, unless the code has it already, and returns the register of its result."""
         key = (operation, operands, math.copysign(1.0, number), None if math.isnan(number) else number)
         if key not in self._known:
             self.operations.append(operation)

@@ -1,4 +1,8 @@
-"""`ops.custom_gradient` in traced functions: a function of the user says what the gradient of another one is."""
+"""`ops.custom_gradient` in traced functions: a function of the user, the *rule*, computes the gradient of another one.
+
+The rule is recorded behind the function, with a node "upstream" for the gradient by the output. Its entries are then removed
+from the trace, and become a field of a node "custom_gradient" that passes the output on.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ from engine._tracing.recordings import lowered_node
 from engine._tracing.symbolic import CannotRecordError, is_symbolic, line_of_user, symbolics_in
 from engine._tracing.trace import Computed, Node, Origin, Trace, TracedArray, as_traced, trace_of
 
-# The numbers by which a rule reads the gradient by the output, and the first array of the forward pass.
+# How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient by the output, and -2,
+# -3, ... are the arrays of the forward pass that the rule reads.
 _UPSTREAM, _FIRST_READ = -1, -2
 # Kinds of nodes that a rule may have.
 _KINDS = frozenset((
@@ -23,17 +28,17 @@ _KINDS = frozenset((
 
 @records("custom_gradient")
 def custom_gradient(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> TracedArray:
-    """The result of a function, which returns it together with a function that computes the gradients by its arguments."""
+    """The result of `f(*args)`, which returns it together with the rule for its gradients by the arguments."""
     trace = trace_of(*symbolics_in([list(args), kwargs]))
     watched = getattr(trace, "watched", ())
-    given = [as_traced(each, trace) if is_symbolic(each) or id(each) in watched else each for each in args]
-    result, rule = f(*given, **kwargs)
+    inputs = [as_traced(each, trace) if is_symbolic(each) or id(each) in watched else each for each in args]
+    result, rule = f(*inputs, **kwargs)
     if isinstance(result, (list, tuple)):
         raise _refused(f"the function must return one array and its gradient, got {len(result)} arrays")
     y = as_traced(result, trace)
     first = len(trace.entries)
     try:
-        gradients = _gradients(rule, trace.add("upstream", (), y.extents, y.dtype), given)
+        gradients = _gradients(rule, trace.add("upstream", (), y.extents, y.dtype), inputs)
         entries = trace.entries[first:]
     finally:
         _forget(trace, first)
@@ -41,9 +46,9 @@ def custom_gradient(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str
 
 
 def _gradients(
-    rule: Callable[..., Any], upstream: TracedArray, given: Sequence[Any]
+    rule: Callable[..., Any], upstream: TracedArray, arguments: Sequence[Any]
 ) -> list[tuple[TracedArray, TracedArray]]:
-    """Returns the arguments that are symbols, and the gradient by each of them."""
+    """Records the rule, and returns pairs of an argument that is a symbol and the gradient by it."""
     try:
         found = rule(upstream)
     except Exception as error:
@@ -52,13 +57,13 @@ def _gradients(
             f"the gradient must be computed by keras.ops from the one by the result, which has no numbers yet{why}"
         ) from error
     several = list(found) if isinstance(found, (list, tuple)) else [found]
-    if len(several) != len(given):
+    if len(several) != len(arguments):
         raise _refused(
-            f"the gradient must be one array for each of {len(given)} arguments, got {len(several)}"
+            f"the gradient must be one array for each of {len(arguments)} arguments, got {len(several)}"
         )
     return [
         (argument, broadcast_to(as_traced(gradient, upstream.trace), argument.extents))
-        for argument, gradient in zip(given, several, strict=True)
+        for argument, gradient in zip(arguments, several, strict=True)
         if isinstance(argument, TracedArray) and gradient is not None
     ]
 
@@ -73,11 +78,11 @@ def _with_rule(
     """Returns `y` with a rule for its gradient.
 
     Args:
-        trace: of the arrays.
-        y: the values.
-        first: the number that the first one of `entries` had.
-        entries: what the gradients are computed by; the first one stands for the gradient by `y`.
-        gradients: arguments and the gradients by them.
+        trace: the trace of all arrays.
+        y: the output of the function.
+        first: the number that the first one of `entries` had in the trace.
+        entries: the entries of the rule. The first one is the node "upstream".
+        gradients: pairs of an argument and the gradient by it, as `_gradients` returns them.
     """
     reads = dict[Origin, tuple[int, TracedArray]]()
 
@@ -90,12 +95,14 @@ def _with_rule(
             origin, (_FIRST_READ - len(reads), TracedArray(trace, origin, shape, "float32"))
         )[0]
 
+    # `reads` has the number and the symbol of each array of the forward pass that the rule reads.
     nodes = list[dict[str, Any]]()
     for entry in entries[1:]:
         if not isinstance(entry, Node) or entry.kind not in _KINDS:
             what = entry.kind if isinstance(entry, Node) else f"a call of {entry.part!r}"
             raise _refused(f"the gradient can't be computed by {what}")
         nodes.append({**lowered_node(entry), "inputs": [number_of(*view) for view in entry.inputs]})
+    # For each gradient the argument that it is for, as an index into `read`, and the node that computes it.
     by = [_FIRST_READ - number_of(*argument.view) for argument, _ in gradients]
     results = [number_of(*gradient.view) for _, gradient in gradients]
     read = [symbol for _, symbol in reads.values()]

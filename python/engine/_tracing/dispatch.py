@@ -19,10 +19,11 @@ from engine._tracing.symbolic import (
     symbolics_in,
 )
 
+# By the name of a function of `engine.ops`: what records it, what answers its question, and what computes it for arrays.
 _table: dict[str, Callable[..., Any]] = {}
 _answers: dict[str, Callable[..., Any]] = {}
 _of_arrays: dict[str, Callable[..., Any]] = {}
-# The modules that fill the table. They are imported when the first symbol comes.
+# The modules that fill the tables. They are imported when the first symbol is used.
 _MODULES = (
     "elementwise",
     "reductions",
@@ -34,7 +35,7 @@ _MODULES = (
     "custom_gradients",
     "branches",
 )
-# `branches` is the last one, and the only one that answers questions.
+# `branches` must be the last one: it alone fills `_answers`, by which `_fill` knows that all are imported.
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -76,7 +77,7 @@ def implementation(name: str) -> Callable[..., Any]:
 
 
 def implementation_of(name: str) -> Callable[..., Any]:
-    """Returns what a module that is loaded already records under a name."""
+    """Returns what records the function `name`, without importing modules: for those that fill the table themselves."""
     return _table[name]
 
 

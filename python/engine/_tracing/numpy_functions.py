@@ -37,7 +37,7 @@ _FUNCTIONS = {
     "permute_dims": "transpose",
     "concat": "concatenate",
 }
-# The names of arguments that NumPy calls otherwise.
+# What `engine.ops` calls arguments, by the names of NumPy; and the exceptions of single functions.
 _ARGUMENTS = {
     "a": "x", "arr": "x", "ary": "x", "m": "x", "array": "x", "A": "x", "condition": "condition", "a_min": "x_min",
     "a_max": "x_max", "arrays": "xs", "newshape": "newshape", "shape": "newshape", "reps": "repeats",
@@ -59,7 +59,7 @@ def recorded_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: di
     out = options.get("out", ())
     if (
         len(out) == 1 and out[0] is inputs[0]
-    ):  # `x += y`: from now on x is the recorded sum, as with tensors of Keras
+    ):  # `x += y`: x becomes the recorded sum, as with tensors of Keras
         options = {key: value for key, value in options.items() if key != "out"}
     found = _UFUNCS.get(name, name)
     if method != "__call__" or options or not can_record(found):

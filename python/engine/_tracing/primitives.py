@@ -1,4 +1,7 @@
-"""What appends nodes to a trace, and infers their shapes. Each function is one kind of node, or a shape without one."""
+"""Functions that append nodes to a trace, and infer their shapes: one for each kind of node.
+
+A function that only changes the shape under which numbers are read, such as `reshape`, appends none.
+"""
 
 from __future__ import annotations
 
@@ -38,29 +41,29 @@ def elementwise(formula: Callable[..., Any], *operands: Any, dtype: str | None =
     """
     trace = trace_of(*operands)
     numbers = [number_in(operand) for operand in operands]
-    arrays, places = list[TracedArray](), dict[int, int]()
-    keys = dict[Any, int]()
-    for place, (operand, number) in enumerate(zip(operands, numbers, strict=True)):
+    arrays = list[TracedArray]()  # the inputs of the node, each once
+    input_of_operand, input_of_view = dict[int, int](), dict[Any, int]()
+    for position, (operand, number) in enumerate(zip(operands, numbers, strict=True)):
         if number is None and not isinstance(operand, BatchLength):
             array = as_traced(operand, trace)
-            key = array.view
-            if key not in keys:
-                keys[key] = len(arrays)
+            if array.view not in input_of_view:
+                input_of_view[array.view] = len(arrays)
                 arrays.append(array)
-            places[place] = keys[key]
+            input_of_operand[position] = input_of_view[array.view]
     code = Code(len(arrays))
 
-    def term_of(place: int) -> Term:
-        if place in places:
-            return Term(code, places[place])
-        operand = operands[place]
+    def term_of(position: int) -> Term:
+        if position in input_of_operand:
+            return Term(code, input_of_operand[position])
+        operand = operands[position]
         if isinstance(operand, BatchLength):
             return length_term(code, operand.extent)
-        return Term(code, code.add("constant", number=float(numbers[place] or 0.0)))
+        return Term(code, code.add("constant", number=float(numbers[position] or 0.0)))
 
     result = formula(*map(term_of, range(len(operands))))
     if not isinstance(result, Term):
         result = Term(code, code.add("constant", number=float(result)))
+    # The core takes the result of the last instruction. A formula that returns an operand needs none.
     if not code.operations or result.register != code.registers - 1:
         if result.register < len(arrays):
             return arrays[result.register].as_dtype(dtype or arrays[result.register].dtype)
@@ -118,7 +121,7 @@ def full(trace: Trace, shape: Extents, number: float, dtype: str) -> TracedArray
 
 
 def coordinate(trace: Trace, shape: Extents, axis: int, dtype: str = "int32") -> TracedArray:
-    """Returns an array of the places of its elements along an axis."""
+    """Returns an array that holds for each element its index along an axis."""
     fields = {"operations": ["coordinate"], "operands": [-1, -1, -1], "numbers": [float(axis)]}
     return trace.add("map", (), shape, dtype, **fields)
 
@@ -170,7 +173,7 @@ def axis_in(axis: Any, ndim: int) -> int:
 def reduce(
     x: TracedArray, reduction: str, axis: Any, keepdims: bool, dtype: str | None = None
 ) -> TracedArray:
-    """Returns the sum, product or an extreme of an array along axes, or the place of an extreme along one.
+    """Returns the sum, product or an extreme of an array along axes, or the index of an extreme along one.
 
     Args:
         x: the array.

@@ -13,7 +13,7 @@ from engine._tracing.primitives import elementwise, full, reduce
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine._tracing.trace import Computed, Input, Node, Origin, Trace, TracedArray, Use, as_traced
 
-# The lengths that stand for an unknown one where the shapes of outputs are found.
+# Two lengths that are tried in place of an unknown one: what differs in the shapes of outputs depends on it.
 TRIED_LENGTHS = (64, 32)
 
 
@@ -27,10 +27,10 @@ class Recording(NamedTuple):
     loss: TracedArray | None = None
     """What is added to the loss of the batch."""
     branches: Sequence[bool | None] = ()
-    """Whether each entry is for training alone (True), for predictions alone (False), or for both (None); empty: for both."""
+    """For each entry True if it is for training alone, False for predictions alone, None for both. Empty if all are for both."""
 
     def branch_of(self, entry: int) -> bool | None:
-        """Returns the same for one entry."""
+        """Returns whether an entry is for training alone (True), for predictions alone (False), or for both (None)."""
         return self.branches[entry] if entry < len(self.branches) else None
 
     @property
@@ -81,38 +81,52 @@ def _is_constant(result: Any) -> bool:
 def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
     """Returns one recording for both values of the argument `training`.
 
-    What the two have in common, apart from the argument `training` of layers within, it has once. Where outputs differ, it
-    chooses by what the batch is for.
+    Entries that both recordings have come once, and those of one alone belong to a branch. Where outputs differ, a node
+    "choose" takes that of training or that of predictions, by what the batch is for.
+
+    Args:
+        otherwise: what is recorded with `training=False`.
+        in_training: what is recorded with `training=True`. Its trace becomes that of the result.
+
+    Raises:
+        ValueError: if the two return different structures or shapes.
     """
     for each, mode in ((otherwise, False), (in_training, True)):
-        for place, entry in enumerate(each.trace.entries):
-            if isinstance(entry, Use) and entry.mode is mode:  # it follows the batch
-                each.trace.entries[place] = entry._replace(mode=None)
+        for number, entry in enumerate(each.trace.entries):
+            if isinstance(entry, Use) and entry.mode is mode:  # `call` passes its own `training` on
+                each.trace.entries[number] = entry._replace(mode=None)
     if otherwise.packed != in_training.packed:
         msg = "`call` must return the same structure for training=True and training=False"
         raise ValueError(msg)
-    trace, places = in_training.trace, list[int]()
+    trace = in_training.trace
+    new_numbers = list[int]()  # the number in `trace` of each entry of the other trace
     branches: list[bool | None] = [True] * len(trace.entries)
 
     def moved_origin(origin: Origin) -> Origin:
-        return origin._replace(entry=places[origin.entry]) if isinstance(origin, Computed) else origin
+        return origin._replace(entry=new_numbers[origin.entry]) if isinstance(origin, Computed) else origin
 
     def moved(symbol: TracedArray) -> TracedArray:
         return TracedArray(trace, moved_origin(symbol.origin), symbol.extents, symbol.dtype)
 
     for entry in otherwise.trace.entries:
-        same = entry._replace(inputs=tuple((moved_origin(origin), shape) for origin, shape in entry.inputs))
-        found_place: int | None = next(
-            (i for i, each in enumerate(trace.entries) if branches[i] is True and _same_entry(each, same)),
+        moved_entry = entry._replace(
+            inputs=tuple((moved_origin(origin), shape) for origin, shape in entry.inputs)
+        )
+        equal: int | None = next(
+            (
+                i
+                for i, each in enumerate(trace.entries)
+                if branches[i] is True and _same_entry(each, moved_entry)
+            ),
             None,
         )
-        if found_place is None:
-            trace.entries.append(same)
+        if equal is None:
+            trace.entries.append(moved_entry)
             branches.append(False)
-            places.append(len(branches) - 1)
+            new_numbers.append(len(branches) - 1)
         else:
-            branches[found_place] = None
-            places.append(found_place)
+            branches[equal] = None
+            new_numbers.append(equal)
 
     def chosen(yes: TracedArray, no: TracedArray) -> TracedArray:
         if yes.view == no.view:
@@ -134,6 +148,7 @@ def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
 
 
 def _same_entry(one: Node | Use, other: Node | Use) -> bool:
+    """Whether two entries compute the same. Seeds may differ, as both are drawn anew for each recording."""
     if isinstance(one, Node) and isinstance(other, Node):
         return (one.kind, one.inputs, one.shape) == (other.kind, other.inputs, other.shape) and all(
             name == "seed" or np.array_equal(value, other.fields[name]) for name, value in one.fields.items()
@@ -174,7 +189,7 @@ def shapes_by_trial(shapes_for: Callable[[Sequence[Shape]], list[Any]], samples:
 
 
 class Numbers(np.ndarray[Any, np.dtype[np.float32]]):
-    """Constants of a node, which compare as a whole."""
+    """The constants of a node: `==` compares all of them at once, so that dicts with them can be compared."""
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
@@ -193,28 +208,32 @@ def lowered_node(node: Node) -> dict[str, Any]:
     return {"kind": node.kind, "input_shapes": shapes, "shape": as_pairs(node.shape), **fields}
 
 
+# The code of a map that copies its input: it adds 0.
 _IDENTITY = {"operations": ["constant", "add"], "operands": [-1, -1, -1, 0, 1, -1], "numbers": [0.0, 0.0]}
 
 
 def numbered(operations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Returns operations that each read the one before, with the inputs of the nodes of functions among them as numbers."""
+    """Returns a chain of operations in which nodes of recorded functions have the numbers of the operations that they read.
+
+    Such nodes come with the field "within": their position in the function, and what they read, counted from its first node.
+    """
     found, start = list[Mapping[str, Any]](), 0
     for number, operation in enumerate(operations):
         if "within" not in operation:
             found.append(operation)
             continue
-        place, reads = operation["within"]
-        start = number if place == 0 else start
+        position, reads = operation["within"]
+        start = number if position == 0 else start
         rest = {name: value for name, value in operation.items() if name not in ("within", "groups")}
         found.append({**rest, "inputs": [start - 1 if each < 0 else start + each for each in reads]})
     return found
 
 
 def lowered_function(found: Recording) -> tuple[list[dict[str, Any]], int]:
-    """Returns the nodes of a function with one output, which uses no layers and weights, and the number of that output.
+    """Returns the nodes of a recorded function with one output, and the number of the node that computes the output.
 
     Raises:
-        TypeError: if it uses any.
+        TypeError: if the function uses layers or weights.
     """
     (output,) = found.outputs
     trace = found.trace
@@ -236,6 +255,7 @@ def lowered_function(found: Recording) -> tuple[list[dict[str, Any]], int]:
 
 
 def _number_of(origin: Any) -> int:
+    """Returns the number of a node, or -1, -2, ... for the first, second, ... input."""
     if isinstance(origin, Input):
         return -1 - origin.number
     if isinstance(origin, Computed):

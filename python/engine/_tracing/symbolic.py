@@ -20,8 +20,9 @@ current: ContextVar[Any] = ContextVar("current", default=None)
 # The open gradient tapes of this thread, a `lazy.Recorder`; None if there are none.
 open_recorder: ContextVar[Any] = ContextVar("open_recorder", default=None)
 
-# What records a call of a function of `engine.ops` ("apply"), of a universal function of NumPy ("ufunc") and of another
-# function of NumPy ("function"). The modules that define them fill this in.
+# Functions of other modules of this package that symbols call, which those modules fill in, as they import this one:
+# "apply" records a call of a function of `engine.ops`, "implementation" returns what records it, "ufunc" and "function" record
+# calls of NumPy's universal and other functions, "weights" records operations on weights alone, "tape" is `GradientTape`.
 handlers: dict[str, Callable[..., Any]] = {}
 
 
@@ -40,7 +41,7 @@ class NeedsValuesError(TypeError, ValueError):
 
 
 class CannotRecordError(TypeError):
-    """A traced function called a function that has no record of its own."""
+    """A traced function called a function that can't be recorded."""
 
 
 def line_of_user() -> str:
@@ -82,6 +83,8 @@ def _operator(name: str) -> tuple[Any, Any]:
 
 
 def _unary(name: str) -> Any:
+    """Returns the method of an operator with one operand."""
+
     def method(self: Any) -> Any:
         return self._applied(name, self)
 
@@ -89,7 +92,7 @@ def _unary(name: str) -> Any:
 
 
 class Symbolic:
-    """Base class of what operations and layers can be called on although it has no numbers.
+    """Base class of symbols: operations and layers can be called on them, although they have no numbers yet.
 
     Like Keras' symbols, they are equal to themselves alone: `ops.equal` compares the numbers.
     """
@@ -219,16 +222,12 @@ class BatchLength:
     def __eq__(self, other: object) -> bool:
         if other is None or isinstance(other, str):
             return False
-        found = (
-            other.extent
-            if isinstance(other, BatchLength)
-            else Extent(other)
-            if isinstance(other, int)
-            else None
-        )
-        if found == self.extent:
+        extent: Extent | None = None
+        if isinstance(other, (BatchLength, int)):
+            extent = other.extent if isinstance(other, BatchLength) else Extent(other)
+        if extent == self.extent:
             return True
-        if isinstance(found, Extent) and found.per_sample == self.extent.per_sample:
+        if extent is not None and extent.per_sample == self.extent.per_sample:
             return False
         raise self._unknown("comparing it")
 
@@ -278,6 +277,7 @@ def lengths(shape: Any) -> Extents:
 
 
 def _sum(one: Any, other: Any, times: int) -> Any:
+    """Returns `one + times * other` as a length if both are lengths, else as a symbol."""
     extent = one.extent if isinstance(one, BatchLength) else Extent(one)
     if isinstance(other, (int, BatchLength)):
         return length(extent.plus(extent_of(other), times))
@@ -285,7 +285,7 @@ def _sum(one: Any, other: Any, times: int) -> Any:
 
 
 def _beside(one: BatchLength, other: Any, operation: str, exchanged: bool = False) -> Any:
-    """Records an operation on a length as a number."""
+    """Records an operation on a length and something that isn't one, such as a float or a symbol."""
     pair = (other, one) if exchanged else (one, other)
     return handlers["apply"](operation, pair, {})
 
@@ -300,10 +300,10 @@ def is_symbolic(value: Any) -> bool:
         return True
     if current.get() is not None:
         return hasattr(value, "_weight_in")
-    found = open_recorder.get()
-    if found is None or not found.records:
+    recorder = open_recorder.get()
+    if recorder is None or not recorder.records:
         return False
-    return hasattr(value, "_weight_in") or id(value) in found.trace.watched
+    return hasattr(value, "_weight_in") or id(value) in recorder.trace.watched
 
 
 def holds_symbolic(value: Any) -> bool:
@@ -342,13 +342,13 @@ def mapped(function: Any, value: Any) -> Any:
 
 
 class Slot(NamedTuple):
-    """Stands for a symbol in a structure of values."""
+    """Stands for symbol `number` in a structure of values, such as the arguments of a call."""
 
     number: int
 
 
 def filled_slots(structure: Any, values: Sequence[Any]) -> Any:
-    """Returns a structure with `values` in place of its slots."""
+    """Returns a structure with `values[number]` in place of each slot, at any depth of lists, tuples and dicts."""
     if isinstance(structure, Slot):
         return values[structure.number]
     if isinstance(structure, (list, tuple)):

@@ -32,7 +32,7 @@ from engine.metrics.metric import in_core
 from engine.models.functions import FunctionLowering, Request
 from engine.optimizers.variables import Tracked
 
-# Fields of operations for penalties, which the core must not add: the loss that a step computes has them already.
+# Fields of operations for penalties on weights, which the core must not add: the loss that a step computes has them already.
 _PENALTY = re.compile(r"_(l1|l2|orthogonal|orthogonal_columns|host_penalty)$")
 # The difference of the seeds of two consecutive segments: both count their draws from the same number.
 _SEEDS_APART = 0x9E3779B97F4A7C15
