@@ -127,7 +127,7 @@ def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> TracedArray
 
 @records("get_item")
 def get_item(x: Any, key: Any) -> TracedArray:
-    """`x[key]`, for integers, slices, None, Ellipsis, and arrays of integers that follow each other."""
+    """`x[key]`, for integers, slices, None, Ellipsis, and arrays of integers, which must index consecutive axes."""
     array = array_of(x)
     keys = list(key) if isinstance(key, tuple) else [key]
     taken = sum(each is not None and each is not Ellipsis for each in keys)
@@ -146,9 +146,9 @@ def get_item(x: Any, key: Any) -> TracedArray:
 def _indexed(array: TracedArray, keys: Sequence[Any]) -> TracedArray:
     """Returns `array` indexed by one key for each axis, and None for each new one."""
     begin, step, lengths_left = list[Extent](), list[int](), list[Extent]()
-    shape = list[Any]()  # of the result: an extent, or the number of an axis that arrays choose from
-    chosen = list[tuple[int, Any]]()
-    axis = 0
+    shape = list[Any]()  # of the result: an extent, or the number of an axis that is indexed by an array
+    chosen = list[tuple[int, Any]]()  # the axes that are indexed by arrays, with these
+    axis = 0  # of `array`
     for key in keys:
         if key is None:
             shape.append(ONE)
@@ -158,7 +158,7 @@ def _indexed(array: TracedArray, keys: Sequence[Any]) -> TracedArray:
             first, by, count = _slice_of(key, extent)
             shape.append(count)
         elif _is_integer(key):
-            first, by, count = _place(key, extent), 1, ONE
+            first, by, count = _counted_from_front(key, extent), 1, ONE
         else:
             first, by, count = _NOTHING, 1, extent
             chosen.append((axis, key))
@@ -180,25 +180,26 @@ def _chosen(array: TracedArray, chosen: Sequence[tuple[int, Any]], shape: Sequen
     if axes != list(range(axes[0], axes[0] + len(axes))):
         msg = "arrays as indices must follow each other in [...]: transpose the array before"
         raise IndexError(msg)
-    places: Any = _indices(chosen[0][1], total, array.trace)
+    # The axes become one, whose indices are computed from those of each, as `np.ravel_multi_index` does.
+    indices: Any = _indices(chosen[0][1], total, array.trace)
     for axis, key in chosen[1:]:
         extent = array.extents[axis]
         more = _indices(key, extent, array.trace)
         if extent.known is None:
             msg = "only the first of several arrays as indices can choose samples"
             raise IndexError(msg)
-        places = elementwise(lambda a, b, n=extent.fixed: a * n + b, places, more)
+        indices = elementwise(lambda a, b, n=extent.fixed: a * n + b, indices, more)
         total = total.times(extent.fixed)
     first, after = axes[0], array.extents[axes[-1] + 1 :]
     joined = array.reshaped((*array.extents[:first], total, *after))
-    found = _taken(joined, places, first)
+    found = _taken(joined, indices, first)
     inserted = list[Extent]()
     for each in shape:
         if not isinstance(each, int):
             inserted.append(each)
         elif each == first:
-            inserted += places.extents
-    # Axes of length 1 that integers have left out, and new ones, need no node.
+            inserted += indices.extents
+    # Leaving out axes that integers index, and inserting new ones, only changes the shape.
     return found.reshaped(tuple(inserted))
 
 
@@ -250,23 +251,23 @@ def _is_integer(key: Any) -> bool:
     )
 
 
-def _place(key: Any, extent: Extent) -> Extent:
-    """Returns the place that an index means, counted from the front."""
-    place = extent_of(key)
-    if place.known is None:
-        return place
-    if extent.known is not None and not -extent.fixed <= place.fixed < extent.fixed:
-        msg = f"index {place.fixed} is out of range for an axis of length {extent.fixed}"
+def _counted_from_front(key: Any, extent: Extent) -> Extent:
+    """Returns an index of an axis of length `extent`, of which a negative one counts from the end, as one from 0."""
+    index = extent_of(key)
+    if index.known is None:
+        return index
+    if extent.known is not None and not -extent.fixed <= index.fixed < extent.fixed:
+        msg = f"index {index.fixed} is out of range for an axis of length {extent.fixed}"
         raise IndexError(msg)
-    return place if place.fixed >= 0 else extent.plus(place)
+    return index if index.fixed >= 0 else extent.plus(index)
 
 
 def _slice_of(key: slice, extent: Extent) -> tuple[Extent, int, Extent]:
-    """Returns the first place, the step and the number of places of a slice."""
+    """Returns the first index, the step and the number of elements of a slice of an axis of length `extent`."""
     step = 1 if key.step is None else int(key.step)
     if extent.known is not None and not any(isinstance(each, BatchLength) for each in (key.start, key.stop)):
-        places = range(extent.fixed)[slice(key.start, key.stop, key.step)]
-        return Extent(places.start if len(places) else 0), step, Extent(len(places))
+        indices = range(extent.fixed)[slice(key.start, key.stop, key.step)]
+        return Extent(indices.start if len(indices) else 0), step, Extent(len(indices))
     start = (_NOTHING if step > 0 else extent.plus(-1)) if key.start is None else _bound(key.start, extent)
     stop = (extent if step > 0 else Extent(-1)) if key.stop is None else _bound(key.stop, extent)
     span = stop.plus(start, -1) if step > 0 else start.plus(stop, -1)
@@ -286,8 +287,9 @@ def _slice_of(key: slice, extent: Extent) -> tuple[Extent, int, Extent]:
 
 
 def _bound(value: Any, extent: Extent) -> Extent:
-    place = extent_of(value)
-    return extent.plus(place) if place.known is not None and place.fixed < 0 else place
+    """Returns a bound of a slice, of which a negative one counts from the end, as one from 0."""
+    bound = extent_of(value)
+    return extent.plus(bound) if bound.known is not None and bound.fixed < 0 else bound
 
 
 @records("slice")
@@ -317,7 +319,7 @@ def take(x: Any, indices: Any, axis: Any = None) -> TracedArray:
 
 @records("take_along_axis")
 def take_along_axis(x: Any, indices: Any, axis: Any = None) -> TracedArray:
-    """The elements at indices along an axis, for each place along the others."""
+    """The elements at indices along an axis, with indices of its own for each position along the others."""
     trace = trace_of(x, indices)
     array, chosen = as_traced(x, trace), as_traced(indices, trace)
     if axis is None:
@@ -591,7 +593,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
 def _padding(  # noqa: PLR0917 # what `pad` was given
     array: TracedArray, axis: int, count: int, mode: str, value: float, at_end: bool
 ) -> list[TracedArray]:
-    """Returns what is added at one end of an axis, in a list that is empty for nothing."""
+    """Returns a list with the array that is added at one end of an axis; an empty list if `count` is 0."""
     if count == 0:
         return []
     total = array.extents[axis]
@@ -612,7 +614,7 @@ def _padding(  # noqa: PLR0917 # what `pad` was given
     raise ValueError(msg)
 
 
-# Arrays of places.
+# Arrays that are computed from the indices of their elements.
 
 
 def _triangle(x: Any, k: int, upper: bool) -> TracedArray:
@@ -725,7 +727,7 @@ def meshgrid(*x: Any, indexing: str = "xy") -> list[TracedArray]:
 
 @records("one_hot")
 def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> TracedArray:
-    """A 1 at the place of each index."""
+    """A 1 at each index, along a new axis."""
     del sparse
     array = array_of(x)
     place = axis_in(axis, array.ndim + 1)

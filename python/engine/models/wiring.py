@@ -57,9 +57,10 @@ class Network(NamedTuple):
     modes: Sequence[bool | None] = ()
     """The argument `training` with which Python code calls each leaf, whatever the batch is for; None if it gives none."""
     around: Sequence[tuple[Part, ...]] = ()
-    """For each leaf the models and layers around it, and the layer itself or that whose `call` recorded it."""
+    """For each leaf the models and layers that contain it, outermost first; the last one is the layer itself, or the one whose
+    `call` recorded the leaf."""
     silent: frozenset[int] = frozenset()
-    """The numbers of the leaves whose penalties on outputs are nodes of the network."""
+    """The numbers of the leaves that must not add their penalty on outputs, as nodes of the network compute it."""
 
 
 class Shapes(NamedTuple):
@@ -98,7 +99,7 @@ def shapes_along(inputs: Sequence[Shape], parts: Sequence[Part], wiring: Wiring)
 
 
 Inside = tuple[Sequence[Part], "Wiring", Sequence[bool | None], Sequence[CallArguments | None]]
-"""The parts of a model, what they read, and the arguments `training` and others of their calls."""
+"""What a model consists of: its parts, their wiring, the argument `training` of each call, and the other arguments of each."""
 
 
 def network_of(
@@ -111,11 +112,11 @@ def network_of(
     """Returns the layers of a model, with those of the models within it in their places.
 
     Args:
-        inside: of the model.
-        within: returns the same for a model, and None for a layer.
-        inputs: the shape of one sample of each input, without None; empty if it is unknown. Then layers that were
-            recorded count as one.
-        whole: whether a layer stays one leaf although its formula is recorded.
+        inside: what the model consists of.
+        within: returns what a model consists of, and None for a layer.
+        inputs: the shape of one sample of each input, without None; empty if it is unknown. Then a layer whose `call` is
+            recorded is one leaf.
+        whole: whether a layer is one leaf although its `call` is recorded.
     """
     flattening = Flattening(within, bool(inputs), whole)
     shapes: Sequence[Any] = inputs or [None] * _input_count(inside[1])
@@ -145,15 +146,28 @@ def _input_count(wiring: Wiring) -> int:
 
 
 class Value(NamedTuple):
-    """A value of a network: its number, the shape of one sample, and which of several weights it is."""
+    """A value of a network."""
 
     number: int
+    """The number of the leaf that computes it, or a negative one for an input."""
     shape: Any
+    """The shape of one sample, or a `FullShape`."""
     pick: int | None = None
+    """For a weight: its index among the weights of the layer that the leaf stands for. None for any other value."""
 
 
 class Flattening:
-    """The leaves of a network while they are collected. The arguments are those of `network_of`, and whether shapes are known."""
+    """Collects the leaves of a network: of models the parts, and of layers with a recorded `call` the nodes.
+
+    Three arguments go down with each call, since code within may say something else than the batch:
+    `mode` is the `training` by which `call` is recorded; `always` is the `training` that a leaf gets whatever the batch is for,
+    None for that of the batch; `branch` is True for what is called in training alone, False for predictions alone.
+
+    Args:
+        within: as for `network_of`.
+        knows_shapes: whether the shapes of inputs are known.
+        whole: as for `network_of`.
+    """
 
     def __init__(
         self,
@@ -165,9 +179,9 @@ class Flattening:
         self.arguments, self.modes = list[CallArguments | None](), list[bool | None]()
         self.around, self.silent = list[tuple[Part, ...]](), set[int]()
         self._within, self._knows_shapes, self._whole = within, knows_shapes, whole
-        self._around = list[Part]()  # the models and layers whose parts are being added, and the last of them
+        self._around = list[Part]()  # the models and layers whose calls are being added, outermost first
         self._samples: dict[Layer, Any] = {}  # the shape of one sample of the first input of each leaf
-        self._weights: dict[Any, int] = {}  # the value of each layer whose own weights nodes read
+        self._weights: dict[Any, int] = {}  # the leaf of each layer whose weights are read by nodes
 
     def add(
         self,
@@ -180,10 +194,10 @@ class Flattening:
         """Adds the leaves of a model, and returns its outputs.
 
         Args:
-            inside: of the model.
+            inside: what the model consists of.
             given: its inputs.
             mode: the argument `training` that it is called with.
-            always: the same if Python code calls it so, whatever the batch is for.
+            always: the `training` of all its leaves, whatever the batch is for; None for that of the batch.
             branch: whether it is called in training alone (True), in predictions alone (False), or always (None).
         """
         parts, wiring, modes, arguments = inside
@@ -215,7 +229,7 @@ class Flattening:
             given: its inputs.
             mode: the argument `training`, which decides what Python code records.
             options: the further arguments.
-            always: the argument `training` that Python code gives whatever the batch is for.
+            always: as for `add`.
             branch: as for `add`.
         """
         self._around.append(part)
@@ -261,7 +275,7 @@ class Flattening:
     def _recording_of(  # what belongs to a call
         self, part: Part, samples: Sequence[Any], mode: bool | None, options: Any, masked: bool
     ) -> Recording | None:
-        """Returns what Python code of a part records for a call; None if it is a leaf."""
+        """Returns what the Python code of a part records for a call; None if the part has none, so that it is a leaf."""
         found: Recording | None = part._recording_for(samples, mode, options, masked)
         return found
 
@@ -295,13 +309,13 @@ class Flattening:
         return value.number >= 0 and mask_sources(self.leaves, self.reads)[1][value.number] is not None
 
     def _masked_by(self, value: Value, mask: Value) -> Value:
-        """Returns a value with a mask, which is 0 for each row to leave out."""
+        """Returns a value with a mask, an array that is 0 for each row to ignore."""
         rows = (*mask.shape, 1)
         maker = self._leaf(RowMaskLeaf(rows), [self.plain(mask)], rows)
         return self._leaf(GivenMaskLeaf(value.shape, rows), [self.plain(value), maker], value.shape)
 
     def _merged(self, part: Part, given: Sequence[Value], branch: bool | None) -> list[Value] | None:
-        """Returns the output of a layer that merges inputs by their masks; None if it doesn't look at masks."""
+        """Returns the output of a layer that computes by the masks of its inputs, such as `Concatenate`; None for any other."""
         if len(given) < 2 or not isinstance(part, Layer):  # noqa: PLR2004 # nothing to merge
             return None
         after = mask_sources(self.leaves, self.reads)[1]
@@ -321,7 +335,7 @@ class Flattening:
         outputs: list[Value],
         branch: bool | None,
     ) -> list[Value]:
-        """Returns the outputs of Python code with what its layer does beside: its mask, and its penalty on outputs."""
+        """Returns the outputs of a recorded `call`, to which the layer's mask and its penalty on outputs are added."""
         if not isinstance(part, Layer):
             return outputs
         layer: Layer = part
@@ -384,9 +398,9 @@ class Flattening:
 
         for number, entry in enumerate(found.trace.entries):
             own = found.branch_of(number)
-            moves = isinstance(entry, Node) and entry.kind == "move"  # in training alone
+            moves = isinstance(entry, Node) and entry.kind == "move"  # weights move in training alone
             if (None not in (own, branch) and own != branch) or (moves and False in (own, branch, always)):
-                computed.append([])  # it is never computed
+                computed.append([])  # never computed, nor read
                 continue
             if branch is not None and isinstance(entry, Node) and entry.kind == "choose":
                 computed.append([value_of(entry.inputs[0 if branch else 1][0])])
@@ -401,12 +415,14 @@ class Flattening:
                 for value, (_, shape) in zip(read, entry.inputs, strict=True)
             ]
             # As in Keras, a call without `training` has that of the call around it.
-            within = branch if own is None else own
+            inner_branch = branch if own is None else own
             mode = always if entry.mode is None else entry.mode
             # What is called in predictions alone is computed in training, too, but nothing reads it there.
-            always_so = False if mode is None and within is False else mode
-            chosen = within if mode is None else mode
-            computed.append(self._called(entry.part, views, chosen, entry.given, always_so, within))
+            inner_always = False if mode is None and inner_branch is False else mode
+            inner_mode = inner_branch if mode is None else mode
+            computed.append(
+                self._called(entry.part, views, inner_mode, entry.given, inner_always, inner_branch)
+            )
         if found.loss is not None:
             self._add_loss(value_of(found.loss.origin), full_shape(FullShape(found.loss.extents)), branch)
         return [
@@ -425,6 +441,7 @@ class Flattening:
         self._leaf(NodeLeaf(node, [value.pick]), [value], FullShape())
 
     def _weight(self, origin: OfWeight, shape: Sequence[int] | None = None) -> Value:
+        """Returns a weight as a value, for which its layer gets a leaf that has no inputs."""
         layer = origin.layer
         shape = layer._specs[origin.number].shape if shape is None else shape
         if layer not in self._weights:
@@ -433,14 +450,15 @@ class Flattening:
         return Value(self._weights[layer], FullShape(map(Extent, shape)), origin.number)
 
     def _viewed(self, value: Value, shape: Any) -> Value:
-        """Returns a value under another shape."""
+        """Returns a value under another shape: itself if it has this shape already and is no weight, else a copy."""
         return value if value.shape == shape and value.pick is None else self._copied(value, shape)
 
     def plain(self, value: Value) -> Value:
-        """Returns a value that is computed by a leaf, and no weight."""
+        """Returns a value that a leaf computes: a copy of a weight, and any other value itself."""
         return value if value.pick is None else self._copied(value, value.shape)
 
     def _copied(self, value: Value, shape: Any) -> Value:
+        """Adds a node that copies a value, and returns the copy, under the given shape."""
         full = full_shape(shape)
         node = Node("reshape", ((Input(0), full_shape(value.shape)),), full, {})
         return self._leaf(NodeLeaf(node, [value.pick]), [value], shape)
@@ -532,16 +550,17 @@ def _start_of(tensor: KerasTensor) -> InputLayer:
     return InputLayer(batch_shape=tensor.shape)
 
 
-_Node = Call | InputLayer
+_CallOrInput = Call | InputLayer
+"""A node of the graph that users build: the call of a layer or model, or an input layer."""
 
 
-def _in_order(outputs: Sequence[KerasTensor], starts: dict[KerasTensor, InputLayer]) -> list[_Node]:
+def _in_order(outputs: Sequence[KerasTensor], starts: dict[KerasTensor, InputLayer]) -> list[_CallOrInput]:
     """Returns the calls and input layers before `outputs`, in Keras' order: by their distance from the outputs.
 
     Those of equal distance come in the order in which a search from the outputs, depth first, meets their layers.
     """
 
-    def node_of(tensor: KerasTensor, reader: _Node | None = None) -> _Node:
+    def node_of(tensor: KerasTensor, reader: _CallOrInput | None = None) -> _CallOrInput:
         if tensor in starts:
             return starts[tensor]
         if tensor._call is None:
@@ -554,7 +573,7 @@ def _in_order(outputs: Sequence[KerasTensor], starts: dict[KerasTensor, InputLay
         return tensor._call
 
     finished, met = _searched(map(node_of, outputs), node_of)
-    depths, depths_of_layers = dict[_Node, int](), dict[Any, int]()
+    depths, depths_of_layers = dict[_CallOrInput, int](), dict[Any, int]()
     for node in reversed(finished):
         layer = _layer_of(node)
         depth = max(depths.get(node, 0), depths_of_layers.get(layer, 0))
@@ -569,10 +588,10 @@ def _in_order(outputs: Sequence[KerasTensor], starts: dict[KerasTensor, InputLay
 
 
 def _searched(
-    ends: Iterable[_Node], node_of: Callable[[KerasTensor, _Node], _Node]
-) -> tuple[list[_Node], dict[Any, int]]:
+    ends: Iterable[_CallOrInput], node_of: Callable[[KerasTensor, _CallOrInput], _CallOrInput]
+) -> tuple[list[_CallOrInput], dict[Any, int]]:
     """Returns the nodes before `ends`, each after those that it reads, and the order in which layers are met."""
-    finished, met = dict[_Node, None](), dict[Any, int]()
+    finished, met = dict[_CallOrInput, None](), dict[Any, int]()
     for end in ends:
         waiting = [(end, iter(_inputs_of(end)))] if end not in finished else []
         met.setdefault(_layer_of(end), len(met))
@@ -590,11 +609,11 @@ def _searched(
     return [*finished], met
 
 
-def _layer_of(node: _Node) -> Any:
+def _layer_of(node: _CallOrInput) -> Any:
     return node.layer if isinstance(node, Call) else node
 
 
-def _inputs_of(node: _Node) -> Sequence[KerasTensor]:
+def _inputs_of(node: _CallOrInput) -> Sequence[KerasTensor]:
     return node.inputs if isinstance(node, Call) else ()
 
 
@@ -640,11 +659,11 @@ class Structure(NamedTuple):
             raise type(error)(msg) from None
 
     def flat(self, value: Any, spread: bool = False) -> Any:
-        """Returns the entries of a value in this nested form as a list. Values in another form are returned as they are.
+        """Returns the entries of a value in this nested form as a list. A value in another form is returned as it is.
 
         Args:
             value: as the user gave it. Dicts may lack keys, whose entries are None.
-            spread: whether what stands in place of a list, tuple or dict within is meant for all of its arrays.
+            spread: whether one entry may stand in place of a list, tuple or dict, for all arrays in it.
         """
         if self.nested is None or not _is_nested(value):
             return value
