@@ -16,8 +16,8 @@ from engine._tracing.recordings import lowered_node
 from engine._tracing.symbolic import CannotRecordError, is_symbolic, line_of_user, symbolics_in
 from engine._tracing.trace import Computed, Node, Origin, Trace, TracedArray, as_traced, trace_of
 
-# How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient by the output, and -2,
-# -3, ... are the arrays of the forward pass that the rule reads.
+# How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient by the output, and
+# -2, -3, ... are the arrays of the forward pass that the rule reads.
 _UPSTREAM, _FIRST_READ = -1, -2
 # Kinds of nodes that a rule may have.
 _KINDS = frozenset((

@@ -34,7 +34,7 @@ from engine._tracing.trace import Computed, Input, OfWeight, Trace, TracedArray,
 
 # Functions of `engine.ops` that call functions of the user. Tapes run them as written, on the numbers, and record what the
 # user's functions do.
-_CALLING_FUNCTIONS = frozenset(
+_CALLING = frozenset(
     {"cond", "switch", "while_loop", "fori_loop", "scan", "associative_scan", "map", "vectorized_map"}
 )
 
@@ -433,7 +433,7 @@ class RecordedArray(TracedArray):
     def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         trace = current.get()
         if trace is None:
-            if operation in _CALLING_FUNCTIONS:
+            if operation in _CALLING:
                 return function_of_arrays(operation)(*args, **kwargs)
             trace = trace_for((args, kwargs))
         if trace is None or not can_record(operation):

@@ -27,7 +27,7 @@ class Recording(NamedTuple):
     loss: TracedArray | None = None
     """What is added to the loss of the batch."""
     branches: Sequence[bool | None] = ()
-    """For each entry True if it is for training alone, False for predictions alone, None for both. Empty if all are for both."""
+    """For each entry True if it is for training alone, False for predictions alone, None for both. Empty: all for both."""
 
     def branch_of(self, entry: int) -> bool | None:
         """Returns whether an entry is for training alone (True), for predictions alone (False), or for both (None)."""

@@ -20,9 +20,9 @@ current: ContextVar[Any] = ContextVar("current", default=None)
 # The open gradient tapes of this thread, a `lazy.Recorder`; None if there are none.
 open_recorder: ContextVar[Any] = ContextVar("open_recorder", default=None)
 
-# Functions of other modules of this package that symbols call, which those modules fill in, as they import this one:
-# "apply" records a call of a function of `engine.ops`, "implementation" returns what records it, "ufunc" and "function" record
-# calls of NumPy's universal and other functions, "weights" records operations on weights alone, "tape" is `GradientTape`.
+# Functions that symbols call, of modules that import this one and fill them in here. "apply" records a call of a function of
+# `engine.ops`, "implementation" returns what records it, "ufunc" and "function" record calls of NumPy's universal and other
+# functions, "weights" records operations on weights alone, and "tape" is `GradientTape`.
 handlers: dict[str, Callable[..., Any]] = {}
 
 

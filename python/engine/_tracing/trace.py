@@ -1,8 +1,8 @@
 """Traces: what a traced function records, and its symbols.
 
-A trace is a list of *entries*, each of which is a `Node`, one operation of the core, or a `Use`, the call of a layer or model.
-A symbol names what computes its numbers by an `Origin`: an input, an output of an entry, or a weight. Several symbols may view
-the numbers of one origin under different shapes, so that a reshape needs no entry.
+A trace is a list of *entries*: a `Node` is one operation of the core, and a `Use` is the call of a layer or model. A symbol
+names what computes its numbers by an `Origin`: an input, an output of an entry, or a weight. Several symbols may view the
+numbers of one origin under different shapes, so that a reshape needs no entry.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The batches of models whose steps are methods of the user's class: as these get them, and as the core runs many at once."""
+"""The batches of models whose steps are methods of the user's class: one by one, or in stretches that the core runs."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Samples:
 
     @cached_property
     def readable(self) -> list[Rows]:
-        """The arrays as functions of the core read them. An array that isn't one of numbers is left as it is."""
+        """The arrays as the core reads them: contiguous, uint8 or float32. Others, such as strings, stay as they are."""
         return [_readable(each) for each in self.flat]
 
-    def chosen(self, part: Any) -> Any:
-        """Returns the rows `part` of all arrays, in their structure."""
-        return tree.map_structure(lambda each: None if each is None else each[part], self.structure)
+    def chosen(self, rows: Any) -> Any:
+        """Returns some rows of all arrays, in their structure. `rows` is a slice or an array of indices."""
+        return tree.map_structure(lambda each: None if each is None else each[rows], self.structure)
 
 
 def _readable(value: Any) -> Any:
@@ -50,15 +50,15 @@ def _readable(value: Any) -> Any:
 
 
 class Stretch(NamedTuple):
-    """Some batches of equal size that follow each other."""
+    """Consecutive batches of equal size, which the core runs in one call."""
 
     samples: Samples
     order: Int32 | None
-    """The row of each sample of the pass; None for the order in which they lie."""
+    """For each sample of the pass its row in the arrays; None if the pass takes the rows in order."""
     first: int
-    """The sample of the pass with which the first batch begins."""
+    """The position in the pass of the first sample of the stretch."""
     rows: int
-    """Samples in a batch."""
+    """Samples in a batch; 0 for a single batch that is all of the arrays, as from `of_one`."""
     batches: int
 
     @staticmethod
@@ -72,8 +72,8 @@ class Stretch(NamedTuple):
         if not self.rows:
             return array
         begin = self.first + batch * self.rows
-        part = slice(begin, begin + count * self.rows)
-        return array[part if self.order is None else self.order[part]]
+        positions = slice(begin, begin + count * self.rows)
+        return array[positions if self.order is None else self.order[positions]]
 
 
 class ArrayPass:
@@ -81,13 +81,13 @@ class ArrayPass:
 
     Args:
         samples: the arrays.
-        order: the row of each sample of the pass; None for the order in which they lie.
+        order: for each sample of the pass its row in the arrays; None if the pass takes the rows in order.
         sizes: samples in each batch.
     """
 
     def __init__(self, samples: Samples, order: Int32 | None, sizes: list[int]) -> None:
         self._samples, self._order, self._sizes = samples, order, sizes
-        self._batch = self._first = 0
+        self._batch = self._first = 0  # the next batch, and the position of its first sample
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -96,8 +96,8 @@ class ArrayPass:
         if self._batch == len(self._sizes):
             raise StopIteration
         taken = self.stretch(1)
-        part: Any = slice(taken.first, taken.first + taken.rows)
-        return self._samples.chosen(part if taken.order is None else taken.order[part])
+        positions: Any = slice(taken.first, taken.first + taken.rows)
+        return self._samples.chosen(positions if taken.order is None else taken.order[positions])
 
     def example(self) -> Any:
         """Returns arrays of the shapes and dtypes of the next batch; None if there is none."""
@@ -125,11 +125,11 @@ class Batches(NamedTuple):
     source: Any = None
     """What yields the batches, for its hooks."""
     endless: Iterator[Any] | None = None
-    """A generator, which goes on where the epoch before has ended."""
+    """The batches of a generator: each epoch goes on where the epoch before ended. None if each pass begins anew."""
 
 
 def as_tensors(batch: Any) -> Any:
-    """Returns a batch with arrays as steps get them: real numbers as float32, and integers as they are."""
+    """Returns a batch with its arrays as steps get them: floats as float32 tensors, and integers as they are."""
 
     def converted(value: Any) -> Any:
         if value is None or isinstance(value, str):

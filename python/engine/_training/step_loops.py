@@ -26,7 +26,7 @@ from engine.callbacks.base import Logs, Mode
 from engine.config import _capped_epochs
 from engine.metrics import Mean
 
-# How long a stretch of batches takes, about, and how many times as long as the one before it may be.
+# About how long a stretch of batches should take, and how many times as many batches as the one before it may have.
 _STRETCH_SECONDS = 0.05
 _GROWTH = 16
 
@@ -38,9 +38,9 @@ class Step(Protocol):
         """Runs the step on a batch, and returns its logs."""
 
     def for_stretches(self, batches: Iterator[Any]) -> Callable[[int], tuple[int, Any]] | None:
-        """Returns what runs the next batches, a given number of them at most.
+        """Returns a function that runs the next batches; None where the step must run batch by batch.
 
-        It returns the number of batches and the logs of the last one. None where the step must run batch by batch.
+        The function gets the most batches that it may run, and returns how many it ran and the logs of the last one.
         """
 
 
@@ -160,8 +160,8 @@ class StepLoop:
     ) -> tuple[int, Any]:
         """Runs the batches of an epoch, and returns their number and what the last step returned.
 
-        Where nobody watches single batches, and the step is compiled, the core runs stretches of them, each so short that
-        Ctrl-C and the progress bar don't have to wait.
+        If no callback has hooks for single batches, and the step is compiled, the core runs stretches of batches. Each is
+        short, so that Ctrl-C and the progress bar don't have to wait.
         """
         callbacks = self._callbacks
         watched, done, found = callbacks.per_batch(mode), 0, None

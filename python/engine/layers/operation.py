@@ -110,7 +110,7 @@ class OperationPart(Part):
         return type(self)(self.operation, self._args, self._kwargs, self._dtypes, self.name)
 
     def _with_operands(self, args: Sequence[Any], dtypes: Sequence[str]) -> None:
-        """Sets what a config doesn't hold: the arguments by position, with slots in place of symbols, and their dtypes."""
+        """Sets what a config doesn't hold: the operands, with slots in place of symbols, and the dtypes of the symbols."""
         signature = inspect.signature(implementation(self.operation))
         found, rest = list[Any](), list(args)
         if self.operation == "get_item" and isinstance(rest[1], list) and not all(map(_is_index, rest[1])):
@@ -293,12 +293,12 @@ def _plain(value: Any) -> Any:
 
 
 def _cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
-    """Both functions are called, and each number is that of one of the two."""
+    """Calls both functions, and chooses between their results, element by element."""
     return _chosen(pred, true_fn(), false_fn())
 
 
 def _switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
-    """All functions are called."""
+    """Calls all functions, and chooses the result of number `index`, element by element."""
     results = [branch(*operands) for branch in branches]
     found = results[-1]
     for number in range(len(results) - 2, -1, -1):

@@ -26,9 +26,9 @@ class Recorder:
 
     def __init__(self, owner: Any) -> None:
         self._owner = owner
-        self._found: dict[Any, Recording | Exception] = {}
-        self._masks: dict[Any, Recording] = {}
-        self._given: dict[int, CallArguments] = {}
+        self._found: dict[Any, Recording | Exception] = {}  # by the arguments of `recording`
+        self._masks: dict[Any, Recording] = {}  # by the arguments of `mask_recording`
+        self._given: dict[int, CallArguments] = {}  # the arguments of the first call, by the number of inputs
         self.last_error: Exception | None = None
         self.outputs = 1
         """The number of outputs of the last recording."""
@@ -44,7 +44,7 @@ class Recorder:
         self._masks = {}
 
     def note(self, inputs: int, given: CallArguments | None) -> None:
-        """Stores the arguments of the first call with so many inputs, which stand for those of a call that has none."""
+        """Stores the arguments of the first call with so many inputs. They are used where a call comes without arguments."""
         self._given.setdefault(inputs, CallArguments() if given is None else given)
 
     def recording(
@@ -128,7 +128,7 @@ class Recorder:
 
 
 def mask_of_symbol(symbol: Any) -> Any:
-    """Records the mask of an input, bool (n, ...), for inputs (n, ..., features)."""
+    """Returns a symbol for the mask of an input, bool (n, ...), for inputs (n, ..., features)."""
     return symbol.trace.add("mask_as_array", (symbol,), symbol.extents[:-1], "bool")
 
 
@@ -140,17 +140,17 @@ def symbols_and_slots(inputs: Any, arguments: CallArguments) -> tuple[list[Any],
         arguments: the others by name, without `training`.
 
     Returns:
-        The arguments are None if the one symbol is all that there is.
+        The arguments are None if the call has nothing but one float32 symbol.
     """
     symbols = list[Any]()
     trace = current.get() or trace_for([inputs, arguments])
 
     def slot_for(value: Any) -> Slot:
         symbol = as_traced(value, trace) if trace is not None else value._as_tensor
-        place = next((i for i, each in enumerate(symbols) if each is symbol), len(symbols))
-        if place == len(symbols):
+        number = next((i for i, each in enumerate(symbols) if each is symbol), len(symbols))
+        if number == len(symbols):
             symbols.append(symbol)
-        return Slot(place)
+        return Slot(number)
 
     structure = mapped(slot_for, inputs)
     found = CallArguments({name: mapped(slot_for, value) for name, value in arguments.items()})
@@ -239,7 +239,7 @@ def parts_in(attributes: Mapping[str, Any], kind: type) -> list[Any]:
     return [*found.values()]
 
 
-# Attributes of layers and models that hold no layers within, or hold them for another reason.
+# Attributes of layers and models in which `parts_in` doesn't search: they hold no layers, or layers that are no parts.
 NO_PARTS = frozenset(
     (
         "_places",

@@ -126,7 +126,7 @@ class Variable(CustomWeight):
         )
         self._values: NDArray[Any] = np.array(values, kind, order="C")
         self._dtype = self._values.dtype
-        self._layer: Any = None
+        self._layer: Any = None  # a weak reference to the layer that it is a weight of, and its number there
         self._index = 0
         self._program: Program | None = None  # which holds the values if functions or optimizers use them
 
@@ -225,7 +225,7 @@ class Variable(CustomWeight):
             raise TypeError(msg)
         return trace.weight(self, 0, self.shape)
 
-    # What functions and optimizers know of a variable by itself: it is a weight, and what the weight belongs to.
+    # A variable that belongs to no layer is a weight and also the owner of this weight, for functions and optimizers.
 
     @property
     def _variable(self) -> tuple[Any, int]:

@@ -366,7 +366,7 @@ class CompiledStep:
         return _filled(partial(results.of_batch, stretch.batches - 1), self._logs)
 
     def _counts_and_rates(self, batches: int) -> tuple[list[Int64], list[Float64]]:
-        """Returns for each segment two arrays (batches,): the count that numbers its optimizer's step or random draws, and the rate.
+        """Returns two arrays (batches,) for each segment: the counts of its optimizer's steps or random draws, and the rates.
 
         An optimizer that steps several times in a batch counts each of these steps, and has a learning rate for each.
         """
@@ -412,7 +412,7 @@ class _Results:
         return value.read() if isinstance(value, Result) else value
 
     def of_all(self, value: Any) -> Any:
-        """Returns what `value`, a stand-in, stands for in all batches, joined along the first axis; another value as it is."""
+        """Does the same for all batches, whose arrays are joined along the first axis."""
         if isinstance(value, _SegmentResult):
             array = self._found[value.segment, value.number]
             return array.reshape(-1, *value.shape[1:]).astype(value.dtype, copy=False)

@@ -1,4 +1,4 @@
-"""Calls of a model that go from layer to layer, where its program can't compute them at once."""
+"""Calls of a model layer by layer, where its program can't compute all layers at once."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _walk(model: Any, inputs: Sequence[Any], call: Callable[..., Any]) -> list[A
 def call_by_layer(model: Any, rows: Any, training: bool | None) -> Any:
     """Returns the outputs for `rows` (n, ...), by calling one layer after the other.
 
-    This is for what the program can't do: it has one `training` for all layers, and doesn't return penalties.
+    The program can't do two things: it has one `training` for all layers, and doesn't return penalties on outputs.
     """
     model._forget_penalties()
     penalties = dict[Layer, list[float]]()
@@ -70,7 +70,7 @@ def call_by_layer(model: Any, rows: Any, training: bool | None) -> Any:
         outputs = part._called_on(read, mode if training is None else training, options)
         for leaf in part._penalised if part._is_model else [part]:
             if isinstance(leaf, Layer) and leaf.activity_regularizer is not None:
-                penalties.setdefault(leaf, []).extend(leaf._penalties)  # one that is used twice has two
+                penalties.setdefault(leaf, []).extend(leaf._penalties)  # a layer that is used twice has two
         return outputs
 
     outputs = _walk(model, inputs, call)

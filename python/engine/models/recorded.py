@@ -18,7 +18,7 @@ class Body(Layer):
 
     Args:
         model: the model.
-        own_names: the names of the attributes of the model that hold no layers of the user.
+        own_names: the names of the attributes that every model has, which hold no layers of the user.
     """
 
     _is_body = True
@@ -60,7 +60,7 @@ def wiring_of(body: Body, samples: Sequence[Any], given: CallArguments | None) -
     """Returns the connections of a model with a `call` of its own, and the form of its outputs.
 
     Args:
-        body: of the model.
+        body: the `call` of the model.
         samples: the shape of one sample of each input; None stands for unknown lengths.
         given: the arguments of `call`.
 

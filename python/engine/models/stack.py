@@ -1,7 +1,7 @@
 """Lists of layers in the order in which they compute: their names, shapes, core operations and weights.
 
-A *leaf* is a layer, without the models around it. A *part* is a layer or a model. Both lists have an entry for each use
-of a layer, so that a layer that is used twice comes twice. `wiring` says which of them reads which.
+A *leaf* is a layer, without the models around it. A *part* is a layer or a model. Lists of either have an entry for each use
+of a layer, so that a layer that is used twice comes twice. `wiring` has their connections.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from engine.layers.values import ValueLayer
 from engine.models.wiring import Network, Shapes, chain_of, shapes_along
 from engine.optimizers.variables import Tracked
 
-# What the seed grows by from one use of a layer to the next: an odd number without a pattern, so that small multiples of
-# it are no difference of two other seeds.
+# The difference of the seeds of two consecutive uses of a layer: an odd number without a pattern, so that the seeds of
+# different layers don't differ by a small multiple of it.
 _SEEDS_APART = 0x9E3779B97F4A7C15
 
 
@@ -78,9 +78,9 @@ def _require_one_input_and_output(part: Part) -> None:
 
 
 def computes_whole_batches(network: Network) -> bool:
-    """Whether Python computes a layer that could not be recorded, so that samples may depend on others of their batch."""
+    """Whether Python computes a layer whose `call` can't be recorded: then a sample may depend on others of its batch."""
     calls = zip(network.leaves, network.wiring.reads, strict=True)
-    # What reads nothing is there for its weights.
+    # A leaf that reads nothing only holds weights.
     return any(reads and leaf._may_be_recorded for leaf, reads in calls)
 
 
@@ -133,8 +133,8 @@ def shapes_through(input_shape: Shape, stack: Sequence[Part]) -> list[Shape]:
     return [input_shape, *shapes_along([input_shape], stack, chain_of(len(stack))).values]
 
 
-# Fields of operations of layers that nodes of functions don't have.
-_NO_NODE = frozenset(("within", "groups"))
+# Fields that say how a node of a recorded function is placed among the operations of its layer; the core doesn't read them.
+_LAYER_FIELDS = frozenset(("within", "groups"))
 
 
 class Lowered(NamedTuple):
@@ -209,10 +209,10 @@ class Lowering:
         self._masks, self._masks_after = mask_sources(self._leaves, self._reads)
         self._uses, self._total, self._drawn = Counter[Layer](), Counter(self._leaves), Counter[int]()
         self._sources: list[int] = []  # the operation that computes the output of each leaf, or an input
-        # The dtype of each input and of the output of each leaf: integers stay integers in layers that only move them.
-        self._given = [canonical_dtype(dtype) for dtype in dtypes]
-        # So do strings, which are numbers in the core.
-        self._kept: list[np.dtype[Any]] = []
+        # The dtypes of the inputs, and of the output of each leaf: layers that only move values keep integers and strings,
+        # which are numbers in the core.
+        self._input_dtypes = [canonical_dtype(dtype) for dtype in dtypes]
+        self._output_dtypes: list[np.dtype[Any]] = []
         # The number of each operation in the first use of a layer, by layer, kind and number among those of this kind.
         self._firsts: dict[tuple[Layer, str, int], int] = {}
 
@@ -234,12 +234,11 @@ class Lowering:
         use = self._uses[layer] if self._total[layer] > 1 else None
         self._uses[layer] += 1
         read = [self.operation_of(each) for each in self._reads[number]]
-        kept = self._dtype_of(self._reads[number][0])
+        dtype = self._dtype_of(self._reads[number][0])
         if any(self._dtype_of(each).kind == "U" for each in self._reads[number]):
             _require_strings_read(layer)
-        elif (
-            self._reads[number] != (-1,) or len(self._given) > 1
-        ):  # the only input may be strings without saying so
+        # The only input may be strings although its dtype doesn't say so.
+        elif self._reads[number] != (-1,) or len(self._input_dtypes) > 1:
             _require_numbers_read(layer)
         kinds, start, incoming = Counter[str](), 0, read
         for operation in layer._operations_for_inputs(samples, with_mask):
@@ -255,16 +254,16 @@ class Lowering:
             host = fields.get("host", operation.get("host"))
             if isinstance(host, CustomLayerHost):
                 given = self._arguments[number] if self._arguments else None
-                integers = None if kept.kind == "f" else kept.name
+                integers = None if dtype.kind == "f" else dtype.name
                 fields["host"] = host._replace(arguments=given, dtype=integers, mode=always)
             elif isinstance(host, CrossingHost):
                 dtypes = tuple(self._dtype_of(each).name for each in self._reads[number])
                 fields["host"] = host._replace(dtypes=dtypes)
-            if "within" in operation:  # a node of a function
-                place, reads = operation["within"]
-                start, incoming = (len(found), read) if place == 0 else (start, incoming)
+            if "within" in operation:  # a node of a recorded function: its position there, and what it reads
+                position, reads = operation["within"]
+                start, incoming = (len(found), read) if position == 0 else (start, incoming)
                 fields["inputs"] = [incoming[0] if each < 0 else start + each for each in reads]
-                operation = {name: value for name, value in operation.items() if name not in _NO_NODE}  # noqa: PLW2901
+                operation = {name: value for name, value in operation.items() if name not in _LAYER_FIELDS}  # noqa: PLW2901
             elif read != [len(found) - 1]:
                 fields["inputs"] = read
             if always is not None:  # whatever the batch is for
@@ -273,7 +272,7 @@ class Lowering:
             read = [len(found) - 1]
         self._sources.append(read[0])
         moves = layer._only_moves_values and not layer._is_custom
-        self._kept.append(kept if moves else np.dtype(np.float32))
+        self._output_dtypes.append(dtype if moves else np.dtype(np.float32))
 
     def _add_node(self, leaf: NodeLeaf, reads: Sequence[int]) -> None:
         read = [self.operation_of(each) + (pick or 0) for each, pick in zip(reads, leaf.picks, strict=True)]
@@ -284,7 +283,7 @@ class Lowering:
             operation["seed"] = (operation["seed"] + uses * _SEEDS_APART) % 2**64
         self.operations.append({**operation, "inputs": read})
         self._sources.append(len(self.operations) - 1)
-        self._kept.append(np.dtype(np.float32))
+        self._output_dtypes.append(np.dtype(np.float32))
 
     def _add_weights(self, layer: Layer) -> None:
         """Adds the weights of a layer that are read by nodes."""
@@ -297,7 +296,7 @@ class Lowering:
                     break
                 first += len(specs)
             self.operations += [{**node, "inputs": []} for node in layer._nodes(first, specs)]
-            self._kept.append(np.dtype(np.float32))
+            self._output_dtypes.append(np.dtype(np.float32))
             return
         for operation in layer._lowered_weights():
             fields = (
@@ -306,26 +305,26 @@ class Lowering:
                 else {"trainable": self._trainable[layer] and operation["trainable"]}
             )
             self.operations.append({**operation, **fields, "inputs": []})
-        self._kept.append(np.dtype(np.float32))
+        self._output_dtypes.append(np.dtype(np.float32))
 
     def _dtype_of(self, number: int) -> np.dtype[Any]:
         if number >= 0:
-            return self._kept[number]
-        return self._given[-1 - number] if self._given else np.dtype(np.float32)
+            return self._output_dtypes[number]
+        return self._input_dtypes[-1 - number] if self._input_dtypes else np.dtype(np.float32)
 
     def _mask_fields(self, number: int) -> tuple[dict[str, Any], list[Any] | None]:
-        """Returns the fields about masks of the operations of a leaf, and its operations if these depend on a mask."""
+        """Returns the fields about masks for a leaf's operations, and the operations that a mask requires instead, or None."""
         layer, source, note = self._leaves[number], self._masks[number], dict[str, Any]()
-        makes = layer._is_custom and self._masks_after[number] == number
+        makes_mask = layer._is_custom and self._masks_after[number] == number
         with_mask = None
         sample = self.shapes.read[number][0]
-        if source is not None and (layer._reads_mask or makes):
+        if source is not None and (layer._reads_mask or makes_mask):
             _require_rows_of_mask(self.shapes.values[source], sample, self._leaves[source], layer)
             note["masked"] = True
         if source is not None:
             with_mask = layer._lower_masked(sample, self.shapes.values[source][:-1])
             note |= {} if with_mask is None else {"masked": True}
-        if makes:
+        if makes_mask:
             note["mask_rows"] = math.prod(self.shapes.values[number][:-1])
         return note, with_mask
 

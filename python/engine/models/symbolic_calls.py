@@ -1,4 +1,4 @@
-"""Calls of layers on symbols, one after the other, as a config or a copied model says: the way back from wiring to symbols."""
+"""Calls of layers on symbols in the order of a wiring, for configs and copies of models: the way back from wiring to symbols."""
 
 from __future__ import annotations
 

@@ -398,7 +398,7 @@ class Flattening:
 
         for number, entry in enumerate(found.trace.entries):
             own = found.branch_of(number)
-            moves = isinstance(entry, Node) and entry.kind == "move"  # weights move in training alone
+            moves = isinstance(entry, Node) and entry.kind == "move"  # weights are assigned in training alone
             if (None not in (own, branch) and own != branch) or (moves and False in (own, branch, always)):
                 computed.append([])  # never computed, nor read
                 continue

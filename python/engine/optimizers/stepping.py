@@ -14,7 +14,7 @@ from engine.optimizers.variables import Tracked
 
 
 def tracked_of(weights: Sequence[Any]) -> list[Tracked]:
-    """Returns weights and variables as the optimizer needs them; each may come once.
+    """Returns weights and variables as the optimizer needs them.
 
     Raises:
         TypeError: for something that is no weight.
@@ -65,7 +65,7 @@ class Stepper:
         self._programs: dict[tuple[int, ...], Program] = {}
 
     def place_of(self, weight: Any) -> int:
-        """Returns the number of a weight.
+        """Returns the position of a weight among those of the optimizer.
 
         Raises:
             ValueError: if the optimizer wasn't built for it.
@@ -85,7 +85,7 @@ class Stepper:
         return self._tracked
 
     def program(self, places: Sequence[int]) -> Program:
-        """Returns the program that steps the weights at `places` by its arguments."""
+        """Returns the program that steps the weights at `places`; its arguments are their gradients."""
         key = tuple(places)
         if key not in self._programs:
             self._programs[key] = self._built(key)
@@ -141,6 +141,7 @@ class Stepper:
 
 
 def _variable(tracked: Tracked, flat: bool) -> dict[str, Any]:
+    """Returns the node for a weight. `flat` says whether the program that holds the weight stores it as a vector."""
     constraint = tracked.constraint
     fields: dict[str, Any] = {}
     if constraint is not None and not constraint._is_custom:
@@ -157,7 +158,7 @@ def _variable(tracked: Tracked, flat: bool) -> dict[str, Any]:
 
 
 def without_missing(gradients: Sequence[Any], weights: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """Returns gradients and weights without those whose gradient is None, of which a warning tells.
+    """Returns gradients and weights without the pairs whose gradient is None, and warns of these.
 
     Raises:
         ValueError: if no gradient is left.
