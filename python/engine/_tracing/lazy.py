@@ -32,9 +32,9 @@ from engine._tracing.symbolic import (
 )
 from engine._tracing.trace import Computed, Input, OfWeight, Trace, TracedArray, Use, as_traced
 
-# Functions of `engine.ops` that call functions of the user. Tapes run them as written, on the numbers, and record what the
+# Functions of `engine.ops` that get functions of the user. Tapes run them as written, on the numbers, and record what the
 # user's functions do.
-_CALLING = frozenset(
+_HIGHER_ORDER = frozenset(
     {"cond", "switch", "while_loop", "fori_loop", "scan", "associative_scan", "map", "vectorized_map"}
 )
 
@@ -433,7 +433,7 @@ class RecordedArray(TracedArray):
     def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         trace = current.get()
         if trace is None:
-            if operation in _CALLING:
+            if operation in _HIGHER_ORDER:
                 return function_of_arrays(operation)(*args, **kwargs)
             trace = trace_for((args, kwargs))
         if trace is None or not can_record(operation):
