@@ -80,12 +80,12 @@ def cbrt(x: Term) -> Term:
 
 
 def ceil(x: Term) -> Term:
-    """The least integer that is not below."""
+    """The least integer that is not below the number."""
     return -((-x).of("floor"))
 
 
 def trunc(x: Term) -> Term:
-    """The integer next to 0."""
+    """The number, cut off towards 0 to an integer."""
     return x.of("sign") * x.of("abs").of("floor")
 
 
@@ -161,7 +161,7 @@ _QUESTIONS: dict[str, Callable[[Term], Any]] = {
     "isreal": lambda x: x * 0.0 + 1.0,
     "signbit": lambda x: x < 0.0,
 }
-# Functions of two numbers, with a result of the dtype that they have together.
+# Functions of two numbers, with a result of their common dtype.
 _OF_TWO: dict[str, Callable[[Term, Term], Any]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
@@ -231,7 +231,7 @@ for _pairs, _dtype in ((_OF_TWO, common_dtype), (_OF_TWO_FLOATS, float_dtype), (
 
 @records("power")
 def power(x1: Any, x2: Any) -> TracedArray:
-    """A constant exponent that is a small integer becomes products, which have derivatives everywhere."""
+    """Powers. Those with a constant exponent of 1 to 4 are products, which have derivatives everywhere, and 0.5 is a root."""
     exponent = number_in(x2)
     dtype = common_dtype(x1, x2)
     if exponent in (1.0, 2.0, 3.0, 4.0):
@@ -248,7 +248,7 @@ def _product(x: Term, times: int) -> Term:
 
 @records("hypot")
 def hypot(x1: Any, x2: Any) -> TracedArray:
-    """The length of a vector, which does not overflow where the length itself is finite."""
+    """sqrt(x1^2 + x2^2), which does not overflow if the result is finite."""
 
     def formula(a: Term, b: Term) -> Term:
         one, other = a.of("abs"), b.of("abs")
@@ -335,7 +335,7 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None)
 
 @records("cast", "saturate_cast")
 def cast(x: Any, dtype: Any) -> TracedArray:
-    """The numbers as integers are cut off towards 0, as bools they are 1 or 0."""
+    """The numbers in another dtype: floats are cut off towards 0 for integers, and become 1 or 0 for bools."""
     name = standard(dtype).name
     array = as_traced(x, trace_of(x))
     if name == array.dtype:

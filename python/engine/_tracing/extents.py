@@ -38,9 +38,9 @@ Extents = tuple[Extent, ...]
 
 
 class FullShape(tuple[Extent, ...]):
-    """The shape of an array that is no batch of samples of one shape, with all of its axes.
+    """The shape of an array that isn't a batch, such as a weight or the mean of a batch: the lengths of all its axes.
 
-    Where models keep the shape of one sample, such an array has this in its place.
+    It is used in place of the shape of one sample, which such an array doesn't have.
     """
 
     __slots__ = ()

@@ -149,25 +149,25 @@ def glu(x: Any, axis: int = -1) -> TracedArray:
     return elementwise(lambda a, b: a * b.of("sigmoid"), first, second, dtype=float_dtype(array))
 
 
-def _raised(x: TracedArray, axis: Any) -> tuple[TracedArray, TracedArray]:
-    """Returns `x` minus its largest number along axes, and the sum of the exponentials of that."""
+def _shifted(x: TracedArray, axis: Any) -> tuple[TracedArray, TracedArray]:
+    """Returns `x` minus its largest number along axes, and the sum of the exponentials of this difference."""
     top = stop_gradient(max_(x, axis, keepdims=True))
-    lowered = elementwise(lambda a, b: a - b, x, top, dtype=float_dtype(x))
-    return lowered, sum_(elementwise(lambda a: a.of("exp"), lowered), axis, keepdims=True)
+    shifted = elementwise(lambda a, b: a - b, x, top, dtype=float_dtype(x))
+    return shifted, sum_(elementwise(lambda a: a.of("exp"), shifted), axis, keepdims=True)
 
 
 @records("softmax")
 def softmax(x: Any, axis: Any = -1) -> TracedArray:
     """Exponentials divided by their sum."""
-    lowered, total = _raised(array_of(x), axis)
-    return elementwise(lambda a, b: a.of("exp") / b, lowered, total)
+    shifted, total = _shifted(array_of(x), axis)
+    return elementwise(lambda a, b: a.of("exp") / b, shifted, total)
 
 
 @records("log_softmax")
 def log_softmax(x: Any, axis: Any = -1) -> TracedArray:
     """The logarithm of softmax."""
-    lowered, total = _raised(array_of(x), axis)
-    return elementwise(lambda a, b: a - b.of("log"), lowered, total)
+    shifted, total = _shifted(array_of(x), axis)
+    return elementwise(lambda a, b: a - b.of("log"), shifted, total)
 
 
 # Normalizations.
@@ -244,6 +244,7 @@ def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: float 
 
 
 def _along(weights: TracedArray, array: TracedArray, axes: tuple[int, ...]) -> TracedArray:
+    """Returns weights, which have the axes `axes` of `array`, in a shape that is broadcast to that of `array`."""
     if weights.ndim == array.ndim or axes == (array.ndim - 1,):
         return weights
     lengths = iter(weights.extents)
@@ -254,6 +255,7 @@ def _along(weights: TracedArray, array: TracedArray, axes: tuple[int, ...]) -> T
 
 
 def _pair(target: Any, output: Any) -> tuple[TracedArray, TracedArray]:
+    """Returns targets and outputs as symbols of one trace; a ValueError if their shapes differ."""
     trace = trace_of(target, output)
     wanted, given = as_traced(target, trace), as_traced(output, trace)
     if wanted.extents != given.extents:
@@ -267,7 +269,7 @@ def _pair(target: Any, output: Any) -> tuple[TracedArray, TracedArray]:
 
 @records("binary_crossentropy")
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> TracedArray:
-    """The crossentropy of each element; for logits it is exact for any size of them."""
+    """The crossentropy of each element; that of logits is exact for large ones, too."""
     wanted, given = _pair(target, output)
     if from_logits:
         return elementwise(
@@ -281,7 +283,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     return elementwise(formula, wanted, given, dtype=float_dtype(wanted, given))
 
 
-def _log_shares(output: TracedArray, from_logits: bool, axis: int) -> TracedArray:
+def _log_probabilities(output: TracedArray, from_logits: bool, axis: int) -> TracedArray:
     """Returns the logarithms of the probabilities of classes."""
     if from_logits:
         return log_softmax(output, axis)
@@ -295,7 +297,7 @@ def categorical_crossentropy(
 ) -> TracedArray:
     """The crossentropy of each sample, for probabilities of classes."""
     wanted, given = _pair(target, output)
-    product = elementwise(lambda t, s: -(t * s), wanted, _log_shares(given, from_logits, axis))
+    product = elementwise(lambda t, s: -(t * s), wanted, _log_probabilities(given, from_logits, axis))
     return sum_(product, axis)
 
 
@@ -315,7 +317,7 @@ def sparse_categorical_crossentropy(
             f"{text_of(wanted.extents)} and {text_of(given.extents)}"
         )
         raise ValueError(msg)
-    shares = _log_shares(given, from_logits, place)
+    shares = _log_probabilities(given, from_logits, place)
     if place == given.ndim - 1:
         own = take_along_axis(shares, expand_dims(wanted, -1), -1)
         return elementwise(lambda a: -a, squeeze(own, -1))
@@ -338,7 +340,7 @@ def psnr(x1: Any, x2: Any, max_val: float) -> TracedArray:
 def activation_relu(
     x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> TracedArray:
-    """The rectified linear unit with all of its options."""
+    """The rectified linear unit, with a slope, a maximum and a threshold."""
     slope, edge = float(negative_slope), float(threshold)
 
     def formula(a: Term) -> Term:

@@ -37,7 +37,7 @@ def elementwise(formula: Callable[..., Any], *operands: Any, dtype: str | None =
     Args:
         formula: a function of terms; see `code`.
         operands: symbols, arrays or numbers. A number becomes a constant of the code.
-        dtype: of the result; default that which the operands have together.
+        dtype: of the result; default the common dtype of the operands.
     """
     trace = trace_of(*operands)
     numbers = [number_in(operand) for operand in operands]
@@ -110,7 +110,7 @@ def common_dtype(*operands: Any, least: Any = None) -> str:
 
 
 def float_dtype(*operands: Any) -> str:
-    """Returns the same, but float32 for integers and bools."""
+    """Returns the common dtype of operands, but float32 for integers and bools."""
     return common_dtype(*operands, least=float)
 
 
@@ -221,7 +221,7 @@ def part(x: TracedArray, axis: int, begin: Extent, length: Extent, step: int = 1
 
 
 def join(parts: Sequence[TracedArray], axis: int) -> TracedArray:
-    """Returns arrays one behind the other along an axis."""
+    """Returns the concatenation of arrays along an axis."""
     first = parts[0]
     place = axis_in(axis, first.ndim)
     total = Extent(0)
@@ -243,7 +243,7 @@ def join(parts: Sequence[TracedArray], axis: int) -> TracedArray:
 
 
 def gather(x: TracedArray, indices: TracedArray, batch_axes: int = 0) -> TracedArray:
-    """Returns the elements of `x` at `indices` along its axis `batch_axes`; the axes before that belong together."""
+    """Returns the elements of `x` at `indices` along its axis `batch_axes`; `x` and `indices` share the axes before it."""
     shape = (*indices.extents, *x.extents[batch_axes + 1 :])
     return x.trace.add("gather", (x, indices), shape, x.dtype, batch_axes=batch_axes)
 
@@ -278,7 +278,7 @@ def cumulative_sum(x: TracedArray, axis: int, reverse: bool = False) -> TracedAr
 def random(  # noqa: PLR0917 # the fields of the node
     trace: Trace, shape: Extents, distribution: str, low: float, high: float, seed: int
 ) -> TracedArray:
-    """Returns random numbers, other ones in each batch."""
+    """Returns random numbers, which are drawn anew in each batch."""
     return trace.add("random", (), shape, "float32", distribution=distribution, low=low, high=high, seed=seed)
 
 

@@ -18,7 +18,7 @@ _LETTERS = string.ascii_letters
 def product(a: TracedArray, b: TracedArray, a_letters: str, b_letters: str, y_letters: str) -> TracedArray:
     """Returns `einsum` of two operands, in which axes of length 1 are broadcast.
 
-    Letters that only one operand has are summed before, if the result has them not.
+    An axis whose letter neither the other operand nor the result has is summed first, within its operand.
     """
     operands = [
         _summed(array, own, other + y_letters)
@@ -26,19 +26,21 @@ def product(a: TracedArray, b: TracedArray, a_letters: str, b_letters: str, y_le
     ]
     (one, one_letters), (two, two_letters) = operands
     lengths = [dict(zip(letters, array.extents, strict=True)) for array, letters in operands]
+    # In each operand the letters of axes of length 1 that are longer in the other one.
     single = [
         "".join(c for c in letters if own[c] == ONE and c in other and other[c] != ONE)
         for (_, letters), own, other in zip(operands, lengths, reversed(lengths), strict=True)
     ]
     one, one_letters = _without(one, one_letters, single[0])
     two, two_letters = _without(two, two_letters, single[1])
-    # What was summed over has become a letter of one operand.
+    # Without these axes, their letters are those of one operand alone.
     one, one_letters = _summed(one, one_letters, two_letters + y_letters)
     two, two_letters = _summed(two, two_letters, one_letters + y_letters)
     return contraction(one, two, one_letters, two_letters, y_letters)
 
 
 def _summed(array: TracedArray, letters: str, kept: str) -> tuple[TracedArray, str]:
+    """Returns an operand summed over the axes whose letters aren't in `kept`, and the letters that are left."""
     gone = [place for place, letter in enumerate(letters) if letter not in kept]
     if not gone:
         return array, letters
@@ -46,6 +48,7 @@ def _summed(array: TracedArray, letters: str, kept: str) -> tuple[TracedArray, s
 
 
 def _without(array: TracedArray, letters: str, gone: str) -> tuple[TracedArray, str]:
+    """Returns an operand without the axes of length 1 whose letters are in `gone`, and the letters that are left."""
     kept = tuple(each for each, letter in zip(array.extents, letters, strict=True) if letter not in gone)
     return array.reshaped(kept), "".join(letter for letter in letters if letter not in gone)
 

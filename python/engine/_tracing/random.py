@@ -1,4 +1,4 @@
-"""What functions of `engine.random` record: numbers that are other ones in each batch."""
+"""What functions of `engine.random` record: numbers that are drawn anew in each batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 
 def _seed(seed: Any) -> int:
-    """Returns the seed of a node. A generator gives another one at each call, None one of the global stream."""
+    """Returns the seed of a node: a SeedGenerator gives its next one, None means the next one of the global stream."""
     if seed is None:
         return next_seed()
     if hasattr(seed, "next"):

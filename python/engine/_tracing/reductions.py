@@ -33,6 +33,7 @@ def array_of(x: Any) -> TracedArray:
 
 
 def _summed_dtype(x: TracedArray) -> str:
+    """Returns the dtype of sums and products, by Keras' rules."""
     kind = np.dtype(x.dtype).kind
     return x.dtype if kind == "f" else "uint32" if kind == "u" else "int32"
 
@@ -118,7 +119,8 @@ def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     return elementwise(lambda a, b: a - b, max_(x, axis, keepdims), min_(x, axis, keepdims))
 
 
-def _place_of_extreme(x: Any, axis: Any, keepdims: bool, reduction: str) -> TracedArray:
+def _index_of_extreme(x: Any, axis: Any, keepdims: bool, reduction: str) -> TracedArray:
+    """Returns the index of the largest or smallest number along an axis, or in the flat array if `axis` is None."""
     array = array_of(x)
     if axis is None:
         flat = array.reshaped((_total(array),))
@@ -128,6 +130,7 @@ def _place_of_extreme(x: Any, axis: Any, keepdims: bool, reduction: str) -> Trac
 
 
 def _total(array: TracedArray) -> Extent:
+    """Returns the number of elements as a length."""
     total = quotient(size_of(array.extents), (1,))
     if total is None:
         msg = "an array with two axes that depend on the number of samples can't be flattened"
@@ -137,14 +140,14 @@ def _total(array: TracedArray) -> Extent:
 
 @records("argmax")
 def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
-    """The place of the largest number."""
-    return _place_of_extreme(x, axis, keepdims, "argmax")
+    """The index of the largest number."""
+    return _index_of_extreme(x, axis, keepdims, "argmax")
 
 
 @records("argmin")
 def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
-    """The place of the smallest number."""
-    return _place_of_extreme(x, axis, keepdims, "argmin")
+    """The index of the smallest number."""
+    return _index_of_extreme(x, axis, keepdims, "argmin")
 
 
 @records("any")

@@ -1,4 +1,4 @@
-"""What sorting, medians and quantiles of `engine.ops` record: the places of numbers in order, and the numbers there."""
+"""What sorting, medians and quantiles of `engine.ops` record: all of them take numbers at the indices that sort them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 @records("argsort")
 def argsort(x: Any, axis: Any = -1) -> TracedArray:
-    """The places of the numbers in ascending order, equal ones in theirs, NaN last."""
+    """The indices that sort the numbers in ascending order: equal numbers stay in order, NaN comes last."""
     array = array_of(x)
     if axis is None or array.ndim == 0:
         array, axis = reshape(array, (-1,)), 0
-    return cast(_places_in_order(array, axis_in(axis, array.ndim)), "int32")
+    return cast(_sorting_indices(array, axis_in(axis, array.ndim)), "int32")
 
 
 @records("sort")
@@ -42,7 +42,7 @@ def sort(x: Any, axis: Any = -1) -> TracedArray:
     array = array_of(x)
     if axis is None:
         array, axis = reshape(array, (-1,)), 0
-    return take_along_axis(array, _places_in_order(array, axis_in(axis, array.ndim)), axis)
+    return take_along_axis(array, _sorting_indices(array, axis_in(axis, array.ndim)), axis)
 
 
 @records("quantile")
@@ -98,7 +98,7 @@ def _quantile_of_sorted(rows: TracedArray, share: float, method: str) -> TracedA
 
 
 def _quantile_of_any_length(rows: TracedArray, share: float, method: str) -> TracedArray:
-    """Does the same where the length depends on the batch: each number counts as much as its place is near."""
+    """Does the same where the length depends on the batch: a mean in which the two nearest numbers have weights."""
     if method != "linear":
         msg = f"quantiles over the samples of a batch can be recorded with `method='linear'` alone, got {method!r}"
         raise CannotRecordError(msg)
@@ -110,11 +110,11 @@ def _quantile_of_any_length(rows: TracedArray, share: float, method: str) -> Tra
     return sum_(shares, -1)
 
 
-def _places_in_order(array: TracedArray, axis: int) -> Any:
-    """Returns the places of the numbers of an array in ascending order along an axis.
+def _sorting_indices(array: TracedArray, axis: int) -> Any:
+    """Returns the indices that sort an array along an axis.
 
-    Where the numbers are there, NumPy finds them. Otherwise the rank of each number is how many are smaller: the array that
-    is computed for that has the square of the length of the axis in numbers.
+    NumPy computes them if the numbers are known. Otherwise the rank of each number is the count of smaller ones, which takes
+    an array with all pairs of numbers along the axis.
     """
     if getattr(array.trace, "computes", False):
         return np.argsort(np.asarray(array.known_numbers), axis, kind="stable")
