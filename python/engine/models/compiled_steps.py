@@ -328,7 +328,7 @@ class CompiledStep:
         texts = list[str]()
         for number, segment in enumerate(self._segments, 1):
             graph, schedule = segment.program.to_text("function", 1, threads, segment.names)
-            texts.append(f"Part {number} of the step.\n\n{graph}\n{schedule}")
+            texts.append(f"Segment {number} of the step.\n\n{graph}\n{schedule}")
         return "\n".join(texts)
 
     @property
