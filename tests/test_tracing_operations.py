@@ -232,3 +232,23 @@ def test_models_predict_what_functions_return(
     for got, (_, wanted) in zip(found if len(pairs) > 1 else [found], pairs, strict=True):
         assert got.shape == np.shape(wanted), name
         np.testing.assert_allclose(got, np.asarray(wanted, np.float32), rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("sinh", [[-100.0, -3.0, 0.0, 1e-4, 80.0, 100.0, np.inf, -np.inf]]),
+        ("arcsinh", [[-np.inf, -1e30, -1e6, -1e-4, 0.0, 5.0, 1e5, 1e6, 1e20, np.inf]]),
+        ("logaddexp", [[-np.inf, -np.inf, np.inf, 0.0, 2.0], [-np.inf, 1.0, np.inf, np.inf, 2.0]]),
+        ("logaddexp2", [[-np.inf, -np.inf, np.inf, 0.0, 2.0], [-np.inf, 1.0, np.inf, np.inf, 2.0]]),
+    ],
+)
+def test_large_and_infinite_arguments(name: str, arguments: list[list[float]]) -> None:
+    arrays = [ops.convert_to_tensor(np.array(each, np.float32)) for each in arguments]
+    with keras.GradientTape() as tape:
+        for each in arrays:
+            tape.watch(each)
+        found = getattr(ops, name)(*arrays)
+    with np.errstate(over="ignore"):
+        expected = getattr(np, name)(*(np.array(each, np.float32) for each in arguments))
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=2e-6)

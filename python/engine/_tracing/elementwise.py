@@ -23,6 +23,8 @@ from engine._tracing.symbolic import lengths
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 _LN2, _LN10 = math.log(2.0), math.log(10.0)
+# From here on, x + sqrt(x^2 + 1) is 2x in float32.
+_LARGE = 1e6
 
 
 def tan(x: Term) -> Term:
@@ -48,7 +50,8 @@ def arccos(x: Term) -> Term:
 def sinh(x: Term) -> Term:
     """The hyperbolic sine, exact near 0."""
     e = x.of("abs").of("expm1")
-    return x.of("sign") * (e + e / (e + 1.0)) * 0.5
+    finite = e.of("minimum", 1e30)
+    return x.of("sign") * (e + finite / (finite + 1.0)) * 0.5
 
 
 def cosh(x: Term) -> Term:
@@ -60,8 +63,16 @@ def cosh(x: Term) -> Term:
 def arcsinh(x: Term) -> Term:
     """The inverse hyperbolic sine."""
     size = x.of("abs")
-    square = size * size
-    return x.of("sign") * (size + square / (1.0 + (square + 1.0).of("sqrt"))).of("log1p")
+    small = size.of("minimum", _LARGE)  # whose square is finite
+    square = small * small
+    near = (small + square / (1.0 + (square + 1.0).of("sqrt"))).of("log1p")
+    far = size.of("maximum", 1.0).of("log") + _LN2
+    return x.of("sign") * (size < _LARGE).choose(near, far)
+
+
+def _distance(a: Term, b: Term) -> Term:
+    """|a - b|, and 0 for two infinities of one sign."""
+    return a.equals(b).choose(0.0, a - b).of("abs")
 
 
 def arccosh(x: Term) -> Term:
@@ -181,10 +192,8 @@ _OF_TWO_FLOATS: dict[str, Callable[[Term, Term], Any]] = {
     "true_divide": lambda a, b: a / b,
     "divide_no_nan": lambda a, b: b.equals(0.0).choose(0.0, a / b.equals(0.0).choose(1.0, b)),
     "arctan2": lambda a, b: a.of("atan2", b),
-    "logaddexp": lambda a, b: a.of("maximum", b) + (-((a - b).of("abs"))).of("exp").of("log1p"),
-    "logaddexp2": lambda a, b: (
-        a.of("maximum", b) + (-((a - b).of("abs")) * _LN2).of("exp").of("log1p") / _LN2
-    ),
+    "logaddexp": lambda a, b: a.of("maximum", b) + (-_distance(a, b)).of("exp").of("log1p"),
+    "logaddexp2": lambda a, b: a.of("maximum", b) + (-_distance(a, b) * _LN2).of("exp").of("log1p") / _LN2,
 }
 # Questions about two numbers.
 _COMPARISONS: dict[str, Callable[[Term, Term], Any]] = {
