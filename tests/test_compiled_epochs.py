@@ -330,6 +330,15 @@ def test_a_step_that_looks_at_the_number_of_steps_runs_as_it_is_written() -> Non
     assert model.optimizer.iterations == 10
 
 
+def test_a_batch_that_is_refused_leaves_the_step_compiled() -> None:
+    model = network()
+    with pytest.raises(ValueError, match="input shape"):
+        model.fit(np.zeros((20, 5), np.float32), LABELS[:20], verbose=0)
+    model.fit(X, LABELS, batch_size=ROWS, verbose=0)
+    assert not model._eager_steps
+    assert model.calls < 6, "the step is recorded, and not run for each of eleven batches"
+
+
 def test_weights_that_change_between_epochs_are_used() -> None:
     """What a callback assigns between epochs, weights and learning rate, counts in the next epoch."""
 

@@ -45,7 +45,7 @@ from engine._core_interface.operations import (
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
 from engine._data.lazy_rows import require_tokens
 from engine._tracing.dispatch import apply
-from engine._tracing.extents import full_shape
+from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import before_change, holds_recorded, recorded_inputs, traces
 from engine._tracing.recordings import numbered, recording, shapes_by_trial
 from engine._tracing.symbolic import (
@@ -1318,6 +1318,8 @@ class Layer(Part, Spec):
 
     def _build_for_samples(self, samples: Sequence[Any], given: CallArguments | None = None) -> None:
         """Runs `build` if it hasn't run yet, with the shapes in the structure of the first argument of a call."""
+        if isinstance(samples[0], tuple) and not isinstance(samples[0], FullShape):
+            require_compatible(self.input_spec, samples[0], self.name)
         given = self._recorder._given.get(len(samples)) if given is None else given
         shapes = shapes_in(given, samples)
         if isinstance(shapes, tuple) and shapes == (None, *samples[0]):
@@ -1334,6 +1336,8 @@ class Layer(Part, Spec):
         if mask is not None:
             arguments["mask"] = mask
         mode = None if training is None else flag(training, "training")
+        if mode is False and current.get() is None:
+            mode = None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
         symbols, given = symbols_and_slots(inputs, arguments)
         self._recorder.note(len(symbols), given)
         if given is not None and not any(map(holds_slot, given.values())) and given.inputs == Slot(0):

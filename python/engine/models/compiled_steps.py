@@ -466,7 +466,12 @@ class CompilableStep:
         compiled = self._compiled_for(batch)
         if compiled is not None:
             return compiled.run(Stretch.of_one(batch))
-        logs = getattr(model, name)(batch)
+        try:
+            logs = getattr(model, name)(batch)
+        except BaseException:
+            if model._eager_steps.get(name) is not None:  # an error of this batch says nothing of the step
+                del model._eager_steps[name]
+            raise
         refusal = model._eager_steps.get(name)
         if refusal is not None:
             model._eager_steps[name] = None  # told once

@@ -55,6 +55,8 @@ def _called(part: Any, read: Sequence[Any], mode: bool | None, given: CallArgume
     if isinstance(part, OperationPart):
         part._dtypes = [each.dtype for each in read]
         return called_on(part, read)
+    if mode is False and getattr(part, "_is_custom", False):
+        mode = None  # Keras' files say so of calls without the argument: fit() and model(x, training=True) decide
     if given is not None:
         part._know_form(given.inputs, read)
     if part._may_be_recorded and given is not None:
