@@ -339,6 +339,42 @@ def test_a_batch_that_is_refused_leaves_the_step_compiled() -> None:
     assert model.calls < 6, "the step is recorded, and not run for each of eleven batches"
 
 
+def test_batches_must_hold_samples() -> None:
+    class Whole(Plain):
+        def test_step(self, data: Any) -> Any:
+            return {"rows": float(len(data[0]))}
+
+        def predict_step(self, data: Any) -> Any:
+            return np.asarray(data)
+
+    model = network(Whole)
+    before = model.get_weights()
+    none = X[:0], LABELS[:0]
+    for call in (
+        lambda: model.fit(*none, verbose=0),
+        lambda: model.fit(X, LABELS, validation_data=none, verbose=0),
+        lambda: model.train_on_batch(*none),
+        lambda: model.evaluate(*none, verbose=0),
+        lambda: model.test_on_batch(*none),
+        lambda: model.predict(X[:0], verbose=0),
+        lambda: model.predict_on_batch(X[:0]),
+    ):
+        with pytest.raises(ValueError, match="`x` is empty: pass at least one sample"):
+            call()
+    for size in (0, -1):
+        for call in (
+            lambda size=size: model.fit(X, LABELS, batch_size=size, verbose=0),
+            lambda size=size: model.evaluate(X, LABELS, batch_size=size, verbose=0),
+            lambda size=size: model.predict(X, batch_size=size, verbose=0),
+        ):
+            with pytest.raises(ValueError, match=f"`batch_size` must be at least 1, got {size}"):
+                call()
+        with pytest.raises(ValueError, match=f"`validation_batch_size` must be at least 1, got {size}"):
+            model.fit(X, LABELS, validation_batch_size=size, validation_data=(X, LABELS), verbose=0)
+    for one, two in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 def test_weights_that_change_between_epochs_are_used() -> None:
     """What a callback assigns between epochs, weights and learning rate, counts in the next epoch."""
 

@@ -162,8 +162,9 @@ def batches_of(
         class_weight: the weight of each class.
 
     Raises:
-        ValueError: if the arrays have different numbers of samples.
+        ValueError: if the arrays have different numbers of samples, or none, or if `batch_size` is less than 1.
     """
+    size = positive_or_none(batch_size, "batch_size") or BATCH_SIZE
     if yields_batches(x):
         for name, value in (("y", y), ("sample_weight", sample_weight)):
             if value is not None:
@@ -181,7 +182,10 @@ def batches_of(
         msg = f"Data cardinality is ambiguous. Make sure all arrays contain the same number of samples, got {sorted(lengths)}"
         raise ValueError(msg)
     (rows,) = lengths
-    size, samples = batch_size or BATCH_SIZE, Samples(_weighted(given, class_weight))
+    if not rows:
+        msg = "`x` is empty: pass at least one sample"
+        raise ValueError(msg)
+    samples = Samples(_weighted(given, class_weight))
     sizes = [min(size, rows - first) for first in range(0, rows, size)]
 
     def arrays() -> ArrayPass:

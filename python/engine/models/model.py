@@ -667,7 +667,11 @@ class Model(Part, SaysWhatIsLeftOut):
                 shuffle=checked_shuffle(shuffle),
                 class_weight=class_weight,
                 steps=positive_or_none(steps_per_epoch, "steps_per_epoch"),
-                validation=(validation_batch_size or batch_size, validation_steps, validation_freq),
+                validation=(
+                    positive_or_none(validation_batch_size, "validation_batch_size") or batch_size,
+                    validation_steps,
+                    validation_freq,
+                ),
                 time_budget=time_budget,
             )
         with self._lock:
