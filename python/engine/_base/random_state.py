@@ -15,6 +15,9 @@ from typing import Protocol
 from engine._base.locks import Lock
 
 _WORD = 2**64
+# The difference of consecutive seeds of one family: an odd number without a pattern, so that the seeds of different families
+# don't differ by a small multiple of it.
+_SEEDS_APART = 0x9E3779B97F4A7C15
 
 
 class _State:
@@ -82,10 +85,15 @@ def next_seed() -> int:
     """Returns a new seed in [0, 2**63) for an object that draws many times and counts its own streams."""
     seed, stream = next_key()
     # splitmix64 (Steele, Lea and Flood, 2014), which turns consecutive streams into unrelated seeds.
-    word = (seed + (stream + 1) * 0x9E3779B97F4A7C15) % _WORD
+    word = (seed + (stream + 1) * _SEEDS_APART) % _WORD
     word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 % _WORD
     word = (word ^ (word >> 27)) * 0x94D049BB133111EB % _WORD
     return (word ^ (word >> 31)) >> 1
+
+
+def related_seed(seed: int, number: int) -> int:
+    """Returns seed `number` of the family that begins with `seed`, such as for the uses of one layer; number 0 is `seed`."""
+    return (seed + number * _SEEDS_APART) % _WORD
 
 
 class Sampling(Protocol):

@@ -130,17 +130,19 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
         return float(self.value)
 
 
-class Recording:
-    """What tensors do while gradient tapes are open."""
+class TapeHooks:
+    """The functions that tensors call while gradient tapes are open; `_tracing.lazy` sets them."""
 
-    tapes = 0
+    open_tapes = 0
     """The number of open tapes, in all threads."""
     is_recorded: Callable[[Any], bool]
     """Whether what is done with an array is recorded."""
     ufunc: Callable[..., Any]
+    """Records a universal function of NumPy, called with arrays."""
     function: Callable[..., Any]
+    """Records another function of NumPy."""
     method: Callable[..., Any]
-    """These record a universal function of NumPy, another function, and a method of an array."""
+    """Records a method of an array, by its name."""
 
 
 class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
@@ -153,19 +155,19 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
 
     @property
     def _is_recorded(self) -> bool:
-        return Recording.tapes > 0 and Recording.is_recorded(self)
+        return TapeHooks.open_tapes > 0 and TapeHooks.is_recorded(self)
 
     def __getitem__(self, key: Any) -> Any:
-        return Recording.method("__getitem__", self, key) if self._is_recorded else super().__getitem__(key)
+        return TapeHooks.method("__getitem__", self, key) if self._is_recorded else super().__getitem__(key)
 
     def reshape(self, *shape: Any, **options: Any) -> Any:
         """The same numbers in another shape."""
         plain = super().reshape
-        return Recording.method("reshape", self, *shape) if self._is_recorded else plain(*shape, **options)
+        return TapeHooks.method("reshape", self, *shape) if self._is_recorded else plain(*shape, **options)
 
     def transpose(self, *axes: Any) -> Any:
         """The array with its axes in another order."""
-        return Recording.method("transpose", self, *axes) if self._is_recorded else super().transpose(*axes)
+        return TapeHooks.method("transpose", self, *axes) if self._is_recorded else super().transpose(*axes)
 
     @property
     def T(self) -> Any:  # noqa: N802 # NumPy's name
@@ -175,12 +177,12 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
     def mean(self, axis: Any = None, *args: Any, **options: Any) -> Any:
         """The mean along axes."""
         if self._is_recorded:
-            return Recording.method("mean", self, axis, *args, **options)
+            return TapeHooks.method("mean", self, axis, *args, **options)
         return super().mean(axis, *args, **options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if self._is_recorded:
-            return Recording.function(function, args, kwargs)
+            return TapeHooks.function(function, args, kwargs)
         return super().__array_function__(function, types, args, kwargs)
 
     def masked(self, mask: ArrayLike | None) -> Tensor:
@@ -193,8 +195,8 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
         return np.array(self)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if Recording.tapes and any(map(Recording.is_recorded, inputs)):
-            return Recording.ufunc(ufunc, method, inputs, options)
+        if TapeHooks.open_tapes and any(map(TapeHooks.is_recorded, inputs)):
+            return TapeHooks.ufunc(ufunc, method, inputs, options)
         plain = [plain_array(item) for item in inputs]
         if "out" in options:
             options["out"] = tuple(plain_array(item) for item in options["out"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine import tree
-from engine._base.tensor_like import Recording
+from engine._base.tensor_like import TapeHooks
 from engine._gradients.derivatives import derivatives, unconnected
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
 from engine._tracing.symbolic import handlers, open_recorder
@@ -85,7 +85,7 @@ class GradientTape:
         for value in self._watched:
             self._watch_in(trace, value)
 
-    # Recording.
+    # TapeHooks.
 
     def __enter__(self) -> Self:
         if self._recorder is not None:
@@ -95,7 +95,7 @@ class GradientTape:
         self._recorder = Recorder() if found is None else found
         self._token = open_recorder.set(self._recorder)
         self._recorder.tapes.append(self)
-        Recording.tapes += 1
+        TapeHooks.open_tapes += 1
         self._used = False
         if self._recorder.trace not in self._traces:
             self._join(self._recorder.trace)
@@ -105,7 +105,7 @@ class GradientTape:
         recorder = self._recorder
         if recorder is not None:
             recorder.tapes.remove(self)
-            Recording.tapes -= 1
+            TapeHooks.open_tapes -= 1
             open_recorder.reset(self._token)
         self._recorder = None
 

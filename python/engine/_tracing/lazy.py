@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.promotion import as_array
-from engine._base.tensor_like import Recording
+from engine._base.tensor_like import TapeHooks
 from engine._tracing.dispatch import can_record, function_of_arrays, implementation
 from engine._tracing.extents import Extent, Extents, full_shape
 from engine._tracing.numpy_functions import recorded_function, recorded_ufunc
@@ -409,7 +409,7 @@ class RecordedArray(TracedArray):
     def __contains__(self, value: Any) -> bool:
         return bool(value in self.known_numbers)
 
-    # Recording.
+    # TapeHooks.
 
     @property
     def _sample(self) -> Any:
@@ -600,5 +600,5 @@ def _recorded_method(name: str, array: Any, *args: Any, **options: Any) -> Any:
 
 
 handlers["weights"] = apply_to_weights
-Recording.is_recorded, Recording.method = is_symbolic, _recorded_method
-Recording.ufunc, Recording.function = recorded_ufunc, recorded_function
+TapeHooks.is_recorded, TapeHooks.method = is_symbolic, _recorded_method
+TapeHooks.ufunc, TapeHooks.function = recorded_ufunc, recorded_function

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine._base.promotion import standard
-from engine._base.random_state import next_seed
+from engine._base.random_state import next_seed, related_seed
 from engine._tracing.dispatch import records
 from engine._tracing.extents import Extent
 from engine._tracing.primitives import elementwise, number_in
@@ -24,7 +24,7 @@ def _seed(seed: Any) -> int:
         return next_seed()
     if hasattr(seed, "next"):
         first, draws = (int(each) for each in seed.next())
-        return (first + draws * 0x9E3779B97F4A7C15) % 2**64
+        return related_seed(first, draws)
     return int(np.asarray(seed).reshape(-1)[0]) % 2**64
 
 

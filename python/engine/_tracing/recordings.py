@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine._base.checks import Shape
+from engine._base.checks import Shape, filled
 from engine._tracing.extents import as_pairs, full_shape, sample_shape
 from engine._tracing.primitives import elementwise, full, reduce
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine._tracing.trace import Computed, Input, Node, Origin, Trace, TracedArray, Use, as_traced
 
 # Two lengths that are tried in place of an unknown one: what differs in the shapes of outputs depends on it.
-TRIED_LENGTHS = (64, 32)
+_TRIED_LENGTHS = (64, 32)
 
 
 class Recording(NamedTuple):
@@ -178,14 +178,23 @@ def shapes_by_trial(shapes_for: Callable[[Sequence[Shape]], list[Any]], samples:
     """
     if not any(None in sample for sample in samples):
         return shapes_for(samples)
-    one, other = (
-        shapes_for([tuple(length if each is None else each for each in sample) for sample in samples])
-        for length in TRIED_LENGTHS
-    )
-    return [
-        tuple(size if size == again else None for size, again in zip(first, second, strict=True))
-        for first, second in zip(one, other, strict=True)
-    ]
+    one, other = (shapes_for(with_tried_length(samples, length)) for length in _TRIED_LENGTHS)
+    return [_where_equal(first, second) for first, second in zip(one, other, strict=True)]
+
+
+def with_tried_length(samples: Sequence[Any], length: int = _TRIED_LENGTHS[0]) -> list[Any]:
+    """Returns shapes of samples with `length` in place of each None."""
+    return [filled(sample, length) if None in sample else sample for sample in samples]
+
+
+def _where_equal(one: Any, other: Any) -> Any:
+    """Returns a shape with None where two shapes differ."""
+    if len(one) != len(other):
+        msg = f"the outputs must have as many axes for inputs of any length, got {one} and {other}"
+        raise ValueError(msg)
+    if one == other:
+        return one
+    return tuple(size if size == again else None for size, again in zip(one, other, strict=True))
 
 
 class Numbers(np.ndarray[Any, np.dtype[np.float32]]):

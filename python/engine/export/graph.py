@@ -456,8 +456,8 @@ def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -
 
 def _why_not(layer: Layer) -> str:
     """Returns why a layer was not recorded, as the end of a message."""
-    recorder = getattr(layer, "_recorder", None)
-    error = None if recorder is None else recorder.last_error
+    calls = getattr(layer, "_recorded_calls", None)
+    error = None if calls is None else calls.last_error
     return "" if error is None else f". It isn't recorded because of this: {error}"
 
 

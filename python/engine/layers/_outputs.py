@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import REAL, Shape, filled
-
-# The lengths that stand for an unknown one where a function is called to find the shape of its outputs.
-TRIED_LENGTHS = (64, 32)
+from engine._base.checks import REAL, Shape
+from engine._tracing.recordings import shapes_by_trial
 
 
 def checked_output(what: str, result: Any, rows: int) -> NDArray[Any]:
@@ -55,13 +53,8 @@ def shape_by_trial(outputs_for: Callable[[Shape], Shape], sample: Shape) -> Shap
         outputs_for: returns the shape of one output for inputs of a shape without None.
         sample: the shape of one input; None stands for unknown lengths.
     """
-    if None not in sample:
-        return outputs_for(sample)
-    one, other = (outputs_for(filled(sample, length)) for length in TRIED_LENGTHS)
-    if len(one) != len(other):
-        msg = f"the outputs must have as many axes for inputs of any length, got {one} and {other}"
-        raise ValueError(msg)
-    return tuple(size if size == again else None for size, again in zip(one, other, strict=True))
+    (found,) = shapes_by_trial(lambda samples: [outputs_for(samples[0])], [sample])
+    return found  # type: ignore[no-any-return] # a shape
 
 
 def shape_of_outputs(

@@ -47,7 +47,7 @@ from engine._data.lazy_rows import require_tokens
 from engine._tracing.dispatch import apply
 from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import before_change, holds_recorded, recorded_inputs, traces
-from engine._tracing.recordings import numbered, recording, shapes_by_trial
+from engine._tracing.recordings import numbered, recording, shapes_by_trial, with_tried_length
 from engine._tracing.symbolic import (
     CannotRecordError,
     Slot,
@@ -58,13 +58,13 @@ from engine._tracing.symbolic import (
 )
 from engine._tracing.trace import as_traced
 from engine.dtype_policies import FLOAT32, DTypePolicy
-from engine.layers._outputs import TRIED_LENGTHS, checked_output, scalar, shape_by_trial, shape_of_outputs
+from engine.layers._outputs import checked_output, scalar, shape_by_trial, shape_of_outputs
 from engine.layers.call_arguments import accepts, call_arguments, canonical, default_of
 from engine.layers.hosts import CustomLayerHost, PenaltyHost, with_mask
 from engine.layers.input_spec import InputSpec, require_compatible
 from engine.layers.recorded_calls import (
     NO_PARTS,
-    Recorder,
+    RecordedCalls,
     arrays_in,
     holds_any_symbol,
     holds_slot,
@@ -548,7 +548,7 @@ class Layer(Part, Spec):
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._added: list[float] = []  # the arguments of `add_loss` in the last call, or batch
         self._penalties: list[float] = []  # on the outputs of the last call
-        self._recorder = Recorder(self)
+        self._recorded_calls = RecordedCalls(self)
         # If a network uses the layer several times: the attributes that `call` assigned, by the number of the use.
         self._kept: dict[int, dict[str, Any]] = {}
         if input_dim is not None:
@@ -566,9 +566,9 @@ class Layer(Part, Spec):
     def __setattr__(self, name: str, value: object) -> None:
         if not name.startswith("_") and self._is_custom and current.get() is None:
             # What `call` has recorded may depend on it.
-            recorder = self.__dict__.get("_recorder")
-            if recorder is not None and self.__dict__.get(name, self) is not value:
-                recorder.clear()
+            calls = self.__dict__.get("_recorded_calls")
+            if calls is not None and self.__dict__.get(name, self) is not value:
+                calls.clear()
                 settings.version += 1
             self._adopt_variables(value)
         super().__setattr__(name, value)
@@ -864,7 +864,7 @@ class Layer(Part, Spec):
                     sample = self._sample_shape or ()
                     program = build(math.prod(sample), self._operations_for(sample), values)
                 else:
-                    flat = self._is_custom and not self._recorder.has_recorded
+                    flat = self._is_custom and not self._recorded_calls.has_recorded
                     program = program_of_weights(self._specs, values, loans, flat)
                 self._holder = WeightHolder(program)
                 self._attach(cast("ModelOfLayer", self._holder), program, 0, len(self._specs))
@@ -1242,7 +1242,7 @@ class Layer(Part, Spec):
             given: the arguments of the call.
             masked: whether each input has a mask.
         """
-        return self._recorder.mask_recording(samples, given, masked)
+        return self._recorded_calls.mask_recording(samples, given, masked)
 
     def _recording_by_masks(self, samples: Sequence[Any], sources: Sequence[int | None]) -> Any:
         """Returns what a layer records that merges several inputs by their masks: the output, and its mask if it has one.
@@ -1269,7 +1269,7 @@ class Layer(Part, Spec):
             self._build_for_samples(samples, given)
             if self._has_own_mask:  # Python computes the layer if it has to compute the mask
                 self._mask_recording_for(samples, given, [masked] + [False] * (len(samples) - 1))
-            return self._recorder.recording(samples, mode, given, masked)
+            return self._recorded_calls.recording(samples, mode, given, masked)
         except Exception:
             if len(samples) > 1 or self._parts():
                 raise
@@ -1313,14 +1313,14 @@ class Layer(Part, Spec):
 
     @property
     def _why_not_recorded(self) -> str:
-        error = self._recorder.last_error
+        error = self._recorded_calls.last_error
         return "" if error is None else f". Or let `call` be recorded, which failed: {error}"
 
     def _build_for_samples(self, samples: Sequence[Any], given: CallArguments | None = None) -> None:
         """Runs `build` if it hasn't run yet, with the shapes in the structure of the first argument of a call."""
         if isinstance(samples[0], tuple) and not isinstance(samples[0], FullShape):
             require_compatible(self.input_spec, samples[0], self.name)
-        given = self._recorder._given.get(len(samples)) if given is None else given
+        given = self._recorded_calls.arguments(samples, given)
         shapes = shapes_in(given, samples)
         if isinstance(shapes, tuple) and shapes == (None, *samples[0]):
             self._build_for(samples[0])
@@ -1339,16 +1339,12 @@ class Layer(Part, Spec):
         if mode is False and current.get() is None:
             mode = None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
         symbols, given = symbols_and_slots(inputs, arguments)
-        self._recorder.note(len(symbols), given)
+        self._recorded_calls.note(len(symbols), given)
         if given is not None and not any(map(holds_slot, given.values())) and given.inputs == Slot(0):
             self._shape_arguments = self._shape_arguments or given
         samples = [symbol._sample for symbol in symbols]
         outputs = called_on(self, symbols, mode, given)
-        known = [
-            tuple(64 if each is None else each for each in sample) if None in sample else sample
-            for sample in samples
-        ]
-        found = self._recording_for(known, mode, given)
+        found = self._recording_for(with_tried_length(samples), mode, given)
         return outputs[0] if found is None else found.with_outputs(outputs)
 
     def _called_on_arrays(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
@@ -1515,19 +1511,13 @@ class Layer(Part, Spec):
             return [()]
         if self._may_be_recorded:
             self._build_for_samples(samples)
-            known = [
-                tuple(TRIED_LENGTHS[0] if each is None else each for each in sample)
-                if None in sample
-                else sample
-                for sample in samples
-            ]
-            if self._recording_for(known, None, None) is not None:
+            if self._recording_for(with_tried_length(samples), None, None) is not None:
                 return shapes_by_trial(lambda tried: self._recording_for(tried, None, None).shapes, samples)
         return super()._output_shapes_for(samples)
 
     @property
     def _output_count(self) -> int:
-        return self._recorder.outputs if self._is_custom else 1
+        return self._recorded_calls.outputs if self._is_custom else 1
 
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
         if self._may_be_recorded:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine._base.checks import Shape, filled, real
+from engine._base.checks import Shape, real
 from engine._core_interface.operations import LayerOperation
-from engine.layers._outputs import TRIED_LENGTHS
+from engine._tracing.recordings import with_tried_length
 from engine.layers.layer import Layer, register
 
 
@@ -82,7 +82,8 @@ def _mask_after(layer: Layer, number: int, source: int | None) -> int | None:
     """Returns which mask the outputs of layer `number` have if its inputs have the mask `source`."""
     if layer._is_custom and layer.supports_masking:
         # What its `compute_mask` does with a mask is found by a call on zeros.
-        inputs = np.zeros((2, *filled(layer._sample_shape or (1,), TRIED_LENGTHS[0])), np.float32)
+        (sample,) = with_tried_length([layer._sample_shape or (1,)])
+        inputs = np.zeros((2, *sample), np.float32)
         before = None if source is None else np.ones(inputs.shape[:-1], bool)
         mask = layer.compute_mask(inputs, before)
         return None if mask is None else source if mask is before else number

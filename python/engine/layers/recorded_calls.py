@@ -17,8 +17,8 @@ from engine.layers.call_arguments import accepts
 from engine.layers.symbols import CallArguments
 
 
-class Recorder:
-    """Records the method `call` of a layer or a model, once for each kind of inputs.
+class RecordedCalls:
+    """What the method `call` of a layer or a model has recorded, once for each kind of inputs.
 
     Args:
         owner: the layer or model.
@@ -47,6 +47,10 @@ class Recorder:
         """Stores the arguments of the first call with so many inputs. They are used where a call comes without arguments."""
         self._given.setdefault(inputs, CallArguments() if given is None else given)
 
+    def arguments(self, samples: Sequence[Any], given: CallArguments | None) -> CallArguments | None:
+        """Returns the arguments of a call with these samples: `given`, or else those of the first call with as many inputs."""
+        return self._given.get(len(samples)) if given is None else given
+
     def recording(
         self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None, masked: bool = False
     ) -> Recording:
@@ -61,7 +65,7 @@ class Recorder:
         Raises:
             Exception: what `call` raised when it was given symbols.
         """
-        given = self._given.get(len(samples)) if given is None else given
+        given = self.arguments(samples, given)
         key = (tuple(samples), mode, given, masked)
         if key not in self._found:
             try:
@@ -84,7 +88,7 @@ class Recorder:
             given: the arguments of the call.
             masked: whether each input has a mask.
         """
-        given = self._given.get(len(samples)) if given is None else given
+        given = self.arguments(samples, given)
         key = (tuple(samples), given, tuple(masked))
         if key not in self._masks:
             structure: Any = Slot(0) if given is None else given.inputs
@@ -246,7 +250,7 @@ NO_PARTS = frozenset(
         "_weights",
         "_specs",
         "_kept",
-        "_recorder",
+        "_recorded_calls",
         "_added",
         "_penalties",
         "_shape_arguments",

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import tree
-from engine._base.random_state import next_key
-from engine._base.tensor_like import Recording
+from engine._base.random_state import next_key, related_seed
+from engine._base.tensor_like import TapeHooks
 from engine._core_interface.cpp import Float32, FunctionSequence, Program
 from engine._tracing.extents import Extent, FullShape
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
@@ -34,8 +34,6 @@ from engine.optimizers.variables import Tracked
 
 # Fields of operations for penalties on weights, which the core must not add: the loss that a step computes has them already.
 _PENALTY = re.compile(r"_(l1|l2|orthogonal|orthogonal_columns|host_penalty)$")
-# The difference of the seeds of two consecutive segments: both count their draws from the same number.
-_SEEDS_APART = 0x9E3779B97F4A7C15
 # The most numbers that the functions of a step may return for a stretch, which limits its length.
 _MOST_NUMBERS = 1 << 22
 
@@ -221,7 +219,7 @@ class CompiledStep:
     def __init__(self, step: Callable[[Any], Any], batch: Any) -> None:
         capture = Capture()
         token = open_recorder.set(capture)
-        Recording.tapes += 1
+        TapeHooks.open_tapes += 1
         try:
             numbers = iter(range(len(tree.flatten(batch))))
 
@@ -234,7 +232,7 @@ class CompiledStep:
 
             logs = step(tree.map_structure(symbol, batch))
         finally:
-            Recording.tapes -= 1
+            TapeHooks.open_tapes -= 1
             open_recorder.reset(token)
         capture.segments.append((capture.trace, None))  # what comes after the last change of weights
         self._segment_numbers = {id(trace): number for number, (trace, _) in enumerate(capture.segments)}
@@ -588,7 +586,8 @@ class _SegmentLowering(FunctionLowering):
                 if not _PENALTY.search(name) or name.startswith("activity")
             }
             if "seed" in fields:
-                fields["seed"] = (fields["seed"] + self._segment * _SEEDS_APART) % 2**64
+                # Segments count their draws from the same number.
+                fields["seed"] = related_seed(fields["seed"], self._segment)
             self.operations[place] = fields
 
     def _changed(self, kind: str, weight: OfWeight, array: Any) -> None:

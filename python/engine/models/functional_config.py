@@ -13,7 +13,7 @@ from engine.layers.layer import Part
 from engine.layers.operation import is_of_operation, operation_from_config
 from engine.layers.recorded_calls import shape_with_batch
 from engine.layers.symbols import CallArguments
-from engine.models.wiring import Structure, nested_structure_of
+from engine.models.structures import Structure, nested_structure_of
 from engine.utils.functional_calls import is_end
 from engine.utils.serialization import (
     described_parts,

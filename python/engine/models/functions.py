@@ -25,8 +25,9 @@ from engine.layers.layer import Layer, Part, settings
 from engine.layers.nodes import NodeLeaf
 from engine.layers.symbols import CallArguments
 from engine.layers.weight_holders import loan_of, variable_node
+from engine.models.network import Flattening, Network, Value, inside_of
 from engine.models.stack import Lowering
-from engine.models.wiring import Flattening, Inside, Network, Shapes, Value, Wiring
+from engine.models.wiring import Shapes, Wiring
 
 # The number of compiled functions that are kept, those that were used last.
 _MOST_FUNCTIONS = 256
@@ -255,7 +256,7 @@ class FunctionLowering(Flattening):
     """
 
     def __init__(self, request: Request, varying: Sequence[int]) -> None:
-        super().__init__(_inside_of, True)
+        super().__init__(inside_of, True)
         trace = request.trace
         self.counts, self.sizes = list[int](), list[list[Any]]()
         self.shapes_of_leaves, self.modes_of_leaves = list[Any](), list[bool | None]()
@@ -473,11 +474,6 @@ class FunctionLowering(Flattening):
             return NodeLeaf(Node("variable", (), shape, fields), ())
         fields = {"variable": first + index, "shape": as_pairs(shape), "trainable": True}
         return NodeLeaf(Node("weight", (), shape, fields), ())
-
-
-def _inside_of(part: Part) -> Inside | None:
-    inside = getattr(part, "_inside", None)
-    return None if inside is None else inside
 
 
 def _not_recordable(leaf: Layer) -> TypeError:

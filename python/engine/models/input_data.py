@@ -16,7 +16,7 @@ from engine._data.several_arrays import one_for_each, side_by_side, with_rank_of
 from engine._data.strings import numbers_of_strings
 from engine._training.checked_samples import rows_of
 from engine.layers import InputLayer
-from engine.models.wiring import Structure
+from engine.models.structures import Structure
 
 
 class InputData(NamedTuple):

@@ -3,8 +3,10 @@
 Here are the methods that users call, and what builds the program of a model when its layers change. Beside it are
 
 - `input_data` and `output_data`: what users give for inputs and outputs;
-- `wiring` and `stack`: how layers are connected, and what the core computes for them;
-- `symbolic_calls`, `functional_config` and `cloning`: models made of symbols, configs and other models;
+- `structures`: the lists, tuples and dicts in which users give and get several inputs or outputs;
+- `wiring`, `network` and `stack`: how layers are connected, what they are made of, and what the core computes for them;
+- `ordered_calls`, `functional_config` and `cloning`: models made of symbols, configs and other models; `symbolic_calls` makes
+  the symbols of any model;
 - `recorded`: models with a `call` of their own; `layer_by_layer`: calls that the program can't compute;
 - `summary`: what `summary` prints;
 - `compiled_steps`: training steps of users, which the core runs; `_training/own_steps` runs their epochs.
@@ -126,6 +128,8 @@ from engine.models.functional_config import (
 from engine.models.input_data import InputData
 from engine.models.layer_by_layer import call_by_layer, call_recorded
 from engine.models.lock import ModelLock
+from engine.models.network import Inside, Network, inside_of, network_of, owner_of, paths_to_outputs
+from engine.models.ordered_calls import ordered_calls, require_no_input_layer, tensors_in
 from engine.models.output_data import OutputData, no_targets, weights_of_batch
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_inputs
 from engine.models.recorded import Body, arguments_of, wiring_of
@@ -141,25 +145,9 @@ from engine.models.stack import (
     tokens_of_inputs,
     tracked,
 )
+from engine.models.structures import Structure, nested_structure_of, paths_of, structure_of
 from engine.models.symbolic_calls import called_in_turn
-from engine.models.wiring import (
-    Inside,
-    Network,
-    Shapes,
-    Structure,
-    Wiring,
-    chain_of,
-    nested_structure_of,
-    network_of,
-    owner_of,
-    paths_of,
-    paths_to_outputs,
-    require_no_input_layer,
-    shapes_along,
-    structure_of,
-    tensors_in,
-    traced,
-)
+from engine.models.wiring import Shapes, Wiring, chain_of, shapes_along
 from engine.optimizers import Optimizer
 from engine.optimizers.optimizer import registry as optimizer_registry
 from engine.utils.functional_calls import ValueSource, graph_in
@@ -243,21 +231,19 @@ class Model(Part, SaysWhatIsLeftOut):
         self._begin(name)
         self._trainable = trainable
         self._structures = nested_structure_of(inputs), nested_structure_of(outputs)
-        self._trace_symbols(first, last)
+        self._set_ends(first, last)
         self._trainable = flag(trainable, "trainable")
 
-    def _trace_symbols(self, inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]) -> None:
-        """Makes the calls that lead from `inputs` to `outputs`, and to what adds to the loss, those of the model."""
-        trace = traced(inputs, [*outputs, *self._added_losses])
-        layers: list[Part] = [each.layer if isinstance(each, Call) else each for each in trace.order]
-        require_no_input_layer(call.layer for call in trace.calls)
-        require_names(layers if len(trace.starts) > 1 else layers[1:])
-        self._modes = [call.mode for call in trace.calls]
-        self._arguments = [call.given for call in trace.calls]
-        self._calls = trace.calls
-        self._listing = [*dict.fromkeys(layers)]
-        wiring = trace.wiring._replace(outputs=trace.wiring.outputs[: len(outputs)])
-        self._set_parts(trace.starts, [call.layer for call in trace.calls], self._compiled, wiring)
+    def _set_ends(self, inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]) -> None:
+        """Sets the layers that lead from `inputs` to `outputs` and to what is added to the loss."""
+        starts, calls, layers, wiring = ordered_calls(inputs, [*outputs, *self._added_losses])
+        require_no_input_layer(call.layer for call in calls)
+        require_names(layers if len(starts) > 1 else layers[1:])
+        self._modes = [call.mode for call in calls]
+        self._arguments = [call.given for call in calls]
+        self._calls, self._listing = calls, layers
+        wiring = wiring._replace(outputs=wiring.outputs[: len(outputs)])
+        self._set_parts(starts, [call.layer for call in calls], self._compiled, wiring)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -1374,7 +1360,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         if self._body is None:
             self._added_losses = self._added_losses + ends_of(self.name, loss)
-            self._trace_symbols(self.inputs, self.outputs)
+            self._set_ends(self.inputs, self.outputs)
             return
         self._body.add_loss(loss)
 
@@ -2153,9 +2139,9 @@ class Model(Part, SaysWhatIsLeftOut):
         write = destination(filepath, format, options)
         with self._lock:
             self._require_built("export()")
-            inside = cast(Inside, _inside_of(self))
+            inside = cast(Inside, inside_of(self))
             known = known_inputs(self._starts, *inside[:2])
-            network = network_of(inside, _inside_of, known, whole=is_written_whole)
+            network = network_of(inside, inside_of, known, whole=is_written_whole)
             graph = graph_of(
                 self.name,
                 Parts(
@@ -2569,7 +2555,7 @@ class Model(Part, SaysWhatIsLeftOut):
                     if isinstance(part, Model):
                         part._build_for_inputs(read)
             inside: Inside = stack, wiring, self._modes, self._arguments
-            network = network_of(inside, _inside_of, known_inputs(starts, stack, wiring))
+            network = network_of(inside, inside_of, known_inputs(starts, stack, wiring))
             with JOINING, outside_of_traces():
                 self._build_program(list(starts), [*stack], wiring, network, compiled)
 
@@ -2677,7 +2663,7 @@ class Model(Part, SaysWhatIsLeftOut):
         inside: Inside = stack, wiring, self._modes, self._arguments
 
         def lowering(shape: Shape) -> Lowered:
-            found = network_of(inside, _inside_of, inputs_in(shape))
+            found = network_of(inside, inside_of, inputs_in(shape))
             return lowered(found, inputs_in(shape), learns, trainable=trainable, dtypes=dtypes)
 
         return lowering
@@ -2783,7 +2769,7 @@ class Model(Part, SaysWhatIsLeftOut):
                     msg = f"model {part.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
                     raise ValueError(msg)
                 return stack, chain_of(len(stack)), (), ()
-            return _inside_of(part)
+            return inside_of(part)
 
         inside = cast(Inside, within(self))
         return network_of(inside, within, known_inputs(self._starts, *inside[:2]))
@@ -2859,11 +2845,6 @@ def _modes_through(stack: Sequence[Part], modes: Sequence[bool | None], training
     for part, own in zip(stack, modes or repeat(None), strict=False):
         found += part._modes_of_leaves(own if training is None else training)
     return found
-
-
-def _inside_of(part: Part) -> Inside | None:
-    """Returns the parts of a model and their connections; None for a layer."""
-    return part._inside if isinstance(part, Model) else None
 
 
 def _count(x: Any) -> float:

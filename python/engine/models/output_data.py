@@ -13,7 +13,7 @@ from engine._data.array_conversion import only_array
 from engine._data.several_arrays import one_for_each
 from engine._training.checked_samples import Targeting
 from engine._training.compile_arguments import Compiled
-from engine.models.wiring import Structure
+from engine.models.structures import Structure
 
 
 class OutputData(NamedTuple):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine._tracing.recordings import TRIED_LENGTHS, Recording
+from engine._tracing.recordings import Recording, with_tried_length
 from engine._tracing.symbolic import Slot
 from engine.layers.layer import Layer, Part
-from engine.layers.recorded_calls import Recorder, parts_in
+from engine.layers.recorded_calls import RecordedCalls, parts_in
 from engine.layers.symbols import CallArguments
-from engine.models.wiring import Structure, Wiring, nested_structure_of
+from engine.models.structures import Structure, nested_structure_of
+from engine.models.wiring import Wiring
 
 
 class Body(Layer):
@@ -26,7 +27,7 @@ class Body(Layer):
     def __init__(self, model: Any, own_names: frozenset[str]) -> None:
         self._model, self._own_names = model, own_names
         super().__init__(name=model.name)
-        self._recorder = Recorder(model)
+        self._recorded_calls = RecordedCalls(model)
         self.__dict__["call"] = model.call
 
     @property
@@ -67,10 +68,9 @@ def wiring_of(body: Body, samples: Sequence[Any], given: CallArguments | None) -
     Raises:
         TypeError: if `call` returns something else than symbols in lists, tuples and dicts.
     """
-    known = [tuple(TRIED_LENGTHS[0] if each is None else each for each in sample) for sample in samples]
-    body._recorder.note(len(samples), given)
+    body._recorded_calls.note(len(samples), given)
     body._build_for_samples(samples, given)
-    found: Recording = body._recorder.recording(known, None, given)
+    found: Recording = body._recorded_calls.recording(with_tried_length(samples), None, given)
     reads = (tuple(-1 - number for number in range(len(samples))),)
     packed = found.packed
     if isinstance(packed, Slot):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine._base.checks import Shape, text_of_shape
+from engine._base.random_state import related_seed
 from engine._core_interface.cpp import Operation
 from engine._tracing.extents import FullShape, text_of
 from engine.layers import InputLayer, Layer
@@ -24,12 +25,9 @@ from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import NodeLeaf, WeightsLeaf
 from engine.layers.values import ValueLayer
-from engine.models.wiring import Network, Shapes, chain_of, shapes_along
+from engine.models.network import Network
+from engine.models.wiring import Shapes, chain_of, shapes_along
 from engine.optimizers.variables import Tracked
-
-# The difference of the seeds of two consecutive uses of a layer: an odd number without a pattern, so that the seeds of
-# different layers don't differ by a small multiple of it.
-_SEEDS_APART = 0x9E3779B97F4A7C15
 
 
 def with_parts(
@@ -280,7 +278,7 @@ class Lowering:
         if "seed" in operation:  # of random numbers, which a layer that is used again draws again
             uses = self._drawn[id(leaf.node)]
             self._drawn[id(leaf.node)] += 1
-            operation["seed"] = (operation["seed"] + uses * _SEEDS_APART) % 2**64
+            operation["seed"] = related_seed(operation["seed"], uses)
         self.operations.append({**operation, "inputs": read})
         self._sources.append(len(self.operations) - 1)
         self._output_dtypes.append(np.dtype(np.float32))
@@ -357,7 +355,7 @@ def _of_use(layer: Layer, operation: Operation, use: int | None) -> Operation:
             "`renorm` would be those that the first has just moved: take two layers, or leave out `renorm`"
         )
         raise ValueError(msg)
-    fields = {"seed": (operation["seed"] + use * _SEEDS_APART) % 2**64} if "seed" in operation else {}
+    fields = {"seed": related_seed(operation["seed"], use)} if "seed" in operation else {}
     host = operation.get("host")
     return fields | ({"host": host._replace(use=use)} if isinstance(host, CustomLayerHost) else {})
 

@@ -63,6 +63,6 @@ def _called(part: Any, read: Sequence[Any], mode: bool | None, given: CallArgume
         called = given if given or len(read) > 1 else None
         if called is not None:
             called.dtypes = [each.dtype for each in read]
-        part._recorder.note(len(read), called)
+        part._recorded_calls.note(len(read), called)
         return called_on(part, read, mode, called)
     return [part(read[0], training=mode, **given)] if given else called_on(part, read, mode)

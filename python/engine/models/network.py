@@ -1,0 +1,438 @@
+"""The network of a model: its layers without the models around them, and the nodes that Python code of layers recorded.
+
+Here models become a `Network`, whose leaves `stack` lowers to operations of the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from engine._base.checks import Shape
+from engine._tracing.extents import Extent, Extents, FullShape, full_shape, sample_shape
+from engine._tracing.recordings import Recording
+from engine._tracing.trace import Input, Node, OfWeight, Origin
+from engine.layers import Layer
+from engine.layers.layer import Part
+from engine.layers.masking import mask_sources
+from engine.layers.merging import GivenMask
+from engine.layers.nodes import GivenMaskLeaf, MaskLeaf, NodeLeaf, PenaltyLeaf, RowMaskLeaf, WeightsLeaf
+from engine.layers.symbols import CallArguments
+from engine.models.wiring import Wiring
+
+
+class Owner(NamedTuple):
+    """What a leaf of a network belongs to: a layer, or the layer whose `call` recorded it."""
+
+    name: str
+    """With the names of the models and layers around it, such as "encoder/dense"."""
+    kind: str
+    """The name of its class."""
+
+
+class Network(NamedTuple):
+    """The layers of a model, without the models around them, and their connections. Each layer computes one value."""
+
+    leaves: list[Layer]
+    wiring: Wiring
+    arguments: Sequence[CallArguments | None] = ()
+    """The arguments that each leaf is called with beside its inputs and `training`; empty if there are none."""
+    modes: Sequence[bool | None] = ()
+    """The argument `training` with which Python code calls each leaf, whatever the batch is for; None if it gives none."""
+    around: Sequence[tuple[Part, ...]] = ()
+    """For each leaf the models and layers that contain it, outermost first; the last one is the layer itself, or the one whose
+    `call` recorded the leaf."""
+    silent: frozenset[int] = frozenset()
+    """The numbers of the leaves that must not add their penalty on outputs, as nodes of the network compute it."""
+
+
+Inside = tuple[Sequence[Part], Wiring, Sequence[bool | None], Sequence[CallArguments | None]]
+"""What a model consists of: its parts, their wiring, the argument `training` of each call, and the other arguments of each."""
+
+
+def inside_of(part: Any) -> Inside | None:
+    """Returns what a model consists of; None for a layer."""
+    found: Inside | None = part._inside if part._is_model else None
+    return found
+
+
+def network_of(
+    inside: Inside,
+    within: Callable[[Part], Inside | None],
+    inputs: Sequence[Shape] = (),
+    *,
+    whole: Callable[[Part], bool] = lambda _: False,
+) -> Network:
+    """Returns the layers of a model, with those of the models within it in their places.
+
+    Args:
+        inside: what the model consists of.
+        within: returns what a model consists of, and None for a layer.
+        inputs: the shape of one sample of each input, without None; empty if it is unknown. Then a layer whose `call` is
+            recorded is one leaf.
+        whole: whether a layer is one leaf although its `call` is recorded.
+    """
+    flattening = Flattening(within, bool(inputs), whole)
+    shapes: Sequence[Any] = inputs or [None] * _input_count(inside[1])
+    outputs = flattening.add(inside, [Value(-1 - number, shape) for number, shape in enumerate(shapes)], None)
+    numbers = tuple(flattening.plain(value).number for value in outputs)
+    if inputs:
+        flattening.add_penalties_on_weights()
+    computing = set(flattening.leaves)
+    leaves = [
+        leaf.layer if isinstance(leaf, WeightsLeaf) and leaf.layer not in computing else leaf
+        for leaf in flattening.leaves
+    ]
+    wiring = Wiring(tuple(flattening.reads), numbers)
+    return Network(
+        leaves,
+        wiring,
+        flattening.arguments,
+        flattening.modes,
+        flattening.around,
+        frozenset(flattening.silent),
+    )
+
+
+def _input_count(wiring: Wiring) -> int:
+    numbers = [number for reads in (*wiring.reads, wiring.outputs) for number in reads]
+    return max(1, -min(numbers, default=-1))
+
+
+class Value(NamedTuple):
+    """A value of a network."""
+
+    number: int
+    """The number of the leaf that computes it, or a negative one for an input."""
+    shape: Any
+    """The shape of one sample, or a `FullShape`."""
+    pick: int | None = None
+    """For a weight: its index among the weights of the layer that the leaf stands for. None for any other value."""
+
+
+class Flattening:
+    """Collects the leaves of a network: of models the parts, and of layers with a recorded `call` the nodes.
+
+    Three arguments go down with each call, since code within may say something else than the batch:
+    `mode` is the `training` by which `call` is recorded; `always` is the `training` that a leaf gets whatever the batch is for,
+    None for that of the batch; `branch` is True for what is called in training alone, False for predictions alone.
+
+    Args:
+        within: as for `network_of`.
+        knows_shapes: whether the shapes of inputs are known.
+        whole: as for `network_of`.
+    """
+
+    def __init__(
+        self,
+        within: Callable[[Part], Inside | None],
+        knows_shapes: bool,
+        whole: Callable[[Part], bool] = lambda _: False,
+    ) -> None:
+        self.leaves, self.reads = list[Layer](), list[tuple[int, ...]]()
+        self.arguments, self.modes = list[CallArguments | None](), list[bool | None]()
+        self.around, self.silent = list[tuple[Part, ...]](), set[int]()
+        self._within, self._knows_shapes, self._whole = within, knows_shapes, whole
+        self._around = list[Part]()  # the models and layers whose calls are being added, outermost first
+        self._samples: dict[Layer, Any] = {}  # the shape of one sample of the first input of each leaf
+        self._weights: dict[Any, int] = {}  # the leaf of each layer whose weights are read by nodes
+
+    def add(
+        self,
+        inside: Inside,
+        given: Sequence[Value],
+        mode: bool | None,
+        always: bool | None = None,
+        branch: bool | None = None,
+    ) -> list[Value]:
+        """Adds the leaves of a model, and returns its outputs.
+
+        Args:
+            inside: what the model consists of.
+            given: its inputs.
+            mode: the argument `training` that it is called with.
+            always: the `training` of all its leaves, whatever the batch is for; None for that of the batch.
+            branch: whether it is called in training alone (True), in predictions alone (False), or always (None).
+        """
+        parts, wiring, modes, arguments = inside
+        values = list[Value]()
+
+        def value_of(number: int) -> Value:
+            return given[-1 - number] if number < 0 else values[number]
+
+        nothing: Sequence[None] = [None] * len(parts)
+        calls = zip(parts, wiring.reads, modes or nothing, arguments or nothing, strict=True)
+        for part, numbers, own_mode, options in calls:
+            read = [value_of(number) for number in numbers]
+            values += self._called(part, read, own_mode if mode is None else mode, options, always, branch)
+        return [value_of(number) for number in wiring.outputs]
+
+    def _called(  # noqa: PLR0917 # what belongs to a call
+        self,
+        part: Part,
+        given: Sequence[Value],
+        mode: bool | None,
+        options: CallArguments | None,
+        always: bool | None = None,
+        branch: bool | None = None,
+    ) -> list[Value]:
+        """Adds the leaves of one call, and returns its outputs.
+
+        Args:
+            part: what is called.
+            given: its inputs.
+            mode: the argument `training`, which decides what Python code records.
+            options: the further arguments.
+            always: as for `add`.
+            branch: as for `add`.
+        """
+        self._around.append(part)
+        try:
+            inside = self._within(part)
+            if inside is not None:
+                return self.add(inside, given, mode, always, branch)
+            return self._called_layer(part, given, mode, options, always, branch)
+        finally:
+            self._around.pop()
+
+    def _called_layer(  # noqa: PLR0917 # what belongs to a call
+        self,
+        part: Part,
+        given: Sequence[Value],
+        mode: bool | None,
+        options: CallArguments | None,
+        always: bool | None,
+        branch: bool | None,
+    ) -> list[Value]:
+        """Adds the leaves of a call of a layer or an operation; the arguments are those of `_called`."""
+        samples = [value.shape for value in given]
+        if self._knows_shapes:
+            if isinstance(part, GivenMask):
+                return [self._masked_by(*given)]
+            merged = self._merged(part, given, branch)
+            if merged is not None:
+                return merged
+        if self._knows_shapes and not self._whole(part):
+            masked = part._takes_mask and self._is_masked(given[0]) if given else False
+            found = self._recording_of(part, samples, mode, options, masked)
+            if found is not None:
+                outputs = self._recorded(found, given, branch, always)
+                return self._after_recorded(part, given, options, outputs, branch)
+            given = [self.plain(value) for value in given]
+        shapes = part._output_shapes_for(samples) if self._knows_shapes else [None]
+        found_outputs = [self._leaf(leaf, given, shapes[0], options, always) for leaf in part._leaves[:1]]
+        if self._knows_shapes and isinstance(part, Layer):
+            for value in found_outputs:
+                self._add_penalty(part, value, branch)
+        return found_outputs
+
+    def _recording_of(  # what belongs to a call
+        self, part: Part, samples: Sequence[Any], mode: bool | None, options: Any, masked: bool
+    ) -> Recording | None:
+        """Returns what the Python code of a part records for a call; None if the part has none, so that it is a leaf."""
+        found: Recording | None = part._recording_for(samples, mode, options, masked)
+        return found
+
+    def _add_penalty(self, layer: Layer, value: Value, branch: bool | None) -> bool:
+        """Adds the penalty on an output of a layer, if it is recorded, and returns whether it is."""
+        if layer.activity_regularizer is None or isinstance(value.shape, FullShape):
+            return False
+        # What a branch adds depends on whether it is taken, so that the layer's own operation can't add it.
+        found = layer._recorded_penalty_on(value.shape, always=branch is not None)
+        if found is None:
+            return False
+        self.silent.add(value.number)
+        (penalty,) = self._recorded(found, [value], branch)
+        self._add_loss(penalty, (), branch)
+        return True
+
+    def add_penalties_on_weights(self) -> None:
+        """Adds the penalties on weights that are recorded."""
+        for leaf in list(dict.fromkeys(self.leaves)):
+            if isinstance(leaf, (NodeLeaf, WeightsLeaf, MaskLeaf, PenaltyLeaf)) or not leaf.trainable:
+                continue
+            sample = self._samples[leaf]
+            for number, weight in enumerate(leaf._specs if sample is None else leaf._weights_for(sample)):
+                found = weight._recorded_penalty if weight.trainable and weight.regularizer else None
+                if found is not None:
+                    value = self._weight(OfWeight(leaf, number), weight.shape)
+                    (penalty,) = self._recorded(found, [value], None)
+                    self._add_loss(penalty, (), None)
+
+    def _is_masked(self, value: Value) -> bool:
+        return value.number >= 0 and mask_sources(self.leaves, self.reads)[1][value.number] is not None
+
+    def _masked_by(self, value: Value, mask: Value) -> Value:
+        """Returns a value with a mask, an array that is 0 for each row to ignore."""
+        rows = (*mask.shape, 1)
+        maker = self._leaf(RowMaskLeaf(rows), [self.plain(mask)], rows)
+        return self._leaf(GivenMaskLeaf(value.shape, rows), [self.plain(value), maker], value.shape)
+
+    def _merged(self, part: Part, given: Sequence[Value], branch: bool | None) -> list[Value] | None:
+        """Returns the output of a layer that computes by the masks of its inputs, such as `Concatenate`; None for any other."""
+        if len(given) < 2 or not isinstance(part, Layer):  # noqa: PLR2004 # nothing to merge
+            return None
+        after = mask_sources(self.leaves, self.reads)[1]
+        sources = [None if value.number < 0 else after[value.number] for value in given]
+        found = part._recording_by_masks([value.shape for value in given], sources)
+        if found is None:
+            return None
+        output, *mask = self._recorded(found, given, branch)
+        self._add_penalty(part, output, branch)
+        return [self._masked_by(output, mask[0]) if mask else output]
+
+    def _after_recorded(  # what belongs to a call
+        self,
+        part: Part,
+        given: Sequence[Value],
+        options: CallArguments | None,
+        outputs: list[Value],
+        branch: bool | None,
+    ) -> list[Value]:
+        """Returns the outputs of a recorded `call`, to which the layer's mask and its penalty on outputs are added."""
+        if not isinstance(part, Layer):
+            return outputs
+        layer: Layer = part
+        if layer.activity_regularizer is not None:
+            outputs = [
+                value
+                if self._add_penalty(layer, value, branch)
+                else self._leaf(PenaltyLeaf(layer, value.shape), [self.plain(value)], value.shape)
+                for value in outputs
+            ]
+        after = mask_sources(self.leaves, self.reads)[1]
+        sources = [None if value.number < 0 else after[value.number] for value in given]
+        if layer._has_own_mask:
+            found = layer._mask_recording_for(
+                [value.shape for value in given], options, [source is not None for source in sources]
+            )
+            masks = [] if found is None else self._recorded(found, given, branch)
+            return [self._masked_by(value, *masks) for value in outputs] if masks else outputs
+        if not any(source is not None for source in sources):
+            return outputs
+        if not part.supports_masking:
+            part._warn_of_lost_mask()
+            return outputs
+        source = part._mask_source_of(sources)
+        if source is None:
+            return outputs
+        masked = given[sources.index(source)]
+        return [
+            self._leaf(MaskLeaf(value.shape), [self.plain(value), masked], value.shape) for value in outputs
+        ]
+
+    def _leaf(
+        self,
+        leaf: Layer,
+        given: Sequence[Value],
+        shape: Any,
+        options: CallArguments | None = None,
+        always: bool | None = None,
+    ) -> Value:
+        self.modes.append(always)
+        self.around.append(tuple(self._around))
+        self._samples.setdefault(leaf, given[0].shape if given else None)
+        self.leaves.append(leaf)
+        self.reads.append(tuple(value.number for value in given))
+        self.arguments.append(options)
+        return Value(len(self.leaves) - 1, shape)
+
+    def _recorded(
+        self, found: Recording, given: Sequence[Value], branch: bool | None, always: bool | None = None
+    ) -> list[Value]:
+        """Adds what a function has recorded, and returns its outputs. `branch` and `always` are as for `_called`."""
+        computed: list[list[Value]] = []
+
+        def value_of(origin: Origin) -> Value:
+            if isinstance(origin, Input):
+                return given[origin.number]
+            if isinstance(origin, OfWeight):
+                return self._weight(origin)
+            return computed[origin.entry][origin.output]
+
+        for number, entry in enumerate(found.trace.entries):
+            own = found.branch_of(number)
+            moves = isinstance(entry, Node) and entry.kind == "move"  # weights are assigned in training alone
+            if (None not in (own, branch) and own != branch) or (moves and False in (own, branch, always)):
+                computed.append([])  # never computed, nor read
+                continue
+            if branch is not None and isinstance(entry, Node) and entry.kind == "choose":
+                computed.append([value_of(entry.inputs[0 if branch else 1][0])])
+                continue
+            read = [value_of(origin) for origin, _ in entry.inputs]
+            if isinstance(entry, Node):
+                leaf = NodeLeaf(entry, [value.pick for value in read])
+                computed.append([self._leaf(leaf, read, sample_shape(entry.shape))])
+                continue
+            views = [
+                self._viewed(value, sample_shape(shape))
+                for value, (_, shape) in zip(read, entry.inputs, strict=True)
+            ]
+            # As in Keras, a call without `training` has that of the call around it.
+            inner_branch = branch if own is None else own
+            mode = always if entry.mode is None else entry.mode
+            # What is called in predictions alone is computed in training, too, but nothing reads it there.
+            inner_always = False if mode is None and inner_branch is False else mode
+            inner_mode = inner_branch if mode is None else mode
+            computed.append(
+                self._called(entry.part, views, inner_mode, entry.given, inner_always, inner_branch)
+            )
+        if found.loss is not None:
+            self._add_loss(value_of(found.loss.origin), full_shape(FullShape(found.loss.extents)), branch)
+        return [
+            self._viewed(value_of(output.origin), sample_shape(output.extents)) for output in found.outputs
+        ]
+
+    def _add_loss(self, value: Value, shape: Extents, branch: bool | None) -> None:
+        """Adds a number to the loss of the batch, in a branch only where that is taken."""
+        if branch is not None:
+            fields = {"operations": ["constant"], "operands": [-1, -1, -1], "numbers": [0.0]}
+            nothing = self._leaf(NodeLeaf(Node("map", (), (), fields), ()), [], FullShape())
+            pair = [value, nothing] if branch else [nothing, value]
+            node = Node("choose", ((Input(0), shape), (Input(1), ())), (), {})
+            value, shape = self._leaf(NodeLeaf(node, [each.pick for each in pair]), pair, FullShape()), ()
+        node = Node("add_loss", ((Input(0), shape),), (), {})
+        self._leaf(NodeLeaf(node, [value.pick]), [value], FullShape())
+
+    def _weight(self, origin: OfWeight, shape: Sequence[int] | None = None) -> Value:
+        """Returns a weight as a value, for which its layer gets a leaf that has no inputs."""
+        layer = origin.layer
+        shape = layer._specs[origin.number].shape if shape is None else shape
+        if layer not in self._weights:
+            leaf = layer if layer._may_be_recorded else WeightsLeaf(layer)
+            self._weights[layer] = self._leaf(leaf, [], None).number
+        return Value(self._weights[layer], FullShape(map(Extent, shape)), origin.number)
+
+    def _viewed(self, value: Value, shape: Any) -> Value:
+        """Returns a value under another shape: itself if it has this shape already and is no weight, else a copy."""
+        return value if value.shape == shape and value.pick is None else self._copied(value, shape)
+
+    def plain(self, value: Value) -> Value:
+        """Returns a value that a leaf computes: a copy of a weight, and any other value itself."""
+        return value if value.pick is None else self._copied(value, value.shape)
+
+    def _copied(self, value: Value, shape: Any) -> Value:
+        """Adds a node that copies a value, and returns the copy, under the given shape."""
+        full = full_shape(shape)
+        node = Node("reshape", ((Input(0), full_shape(value.shape)),), full, {})
+        return self._leaf(NodeLeaf(node, [value.pick]), [value], shape)
+
+
+def owner_of(around: Sequence[Part]) -> Owner:
+    """Returns what a leaf belongs to, from the parts around it and the last of them."""
+    shown = [part for part in around if not part._is_body] or around
+    names = [part.name or type(part).__name__.lower() for part in shown]
+    return Owner("/".join(names), type(shown[-1]).__name__ if shown else "")
+
+
+def paths_to_outputs(network: Network) -> list[list[Layer]]:
+    """Returns for each output the last layers that compute it, as far back as each of them reads one input."""
+    found = []
+    for number in network.wiring.outputs:
+        path = list[Layer]()
+        while number >= 0:
+            path.append(network.leaves[number])
+            reads = network.wiring.reads[number]
+            number = reads[0] if len(reads) == 1 else -1  # noqa: PLW2901 # it walks back from the output
+        found.append(path[::-1])
+    return found
