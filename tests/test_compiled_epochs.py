@@ -375,6 +375,175 @@ def test_batches_must_hold_samples() -> None:
         np.testing.assert_array_equal(one, two)
 
 
+class Everywhere(Plain):
+    """A model whose steps are all of its own."""
+
+    def test_step(self, data: Any) -> Any:
+        x, y = data
+        return {"loss": self.compute_loss(y=y, y_pred=self(x, training=False))}
+
+    def predict_step(self, data: Any) -> Any:
+        return self(data)
+
+
+def refused_by(model: Any, x: Any, y: Any, message: str) -> None:
+    """Asserts that `fit`, `evaluate` and the methods of single batches refuse data, and that no weight changes."""
+    if model.run_eagerly:
+        x, y = x[:ROWS], y[:ROWS]  # the first batch
+    before = model.get_weights()
+    for call in (
+        lambda: model.fit(x, y, verbose=0),
+        lambda: model.train_on_batch(x, y),
+        lambda: model.evaluate(x, y, batch_size=ROWS, verbose=0),
+        lambda: model.test_on_batch(x, y),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    for one, two in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+def test_samples_must_be_finite(bad: float, eagerly: bool) -> None:
+    model = network(Everywhere)
+    model.run_eagerly = eagerly
+    x = X.astype(np.float64)
+    x[17, 2] = bad
+    message = "`x` must be finite and within float32's range, but row 17 holds"
+    refused_by(model, x, LABELS, message)
+    with pytest.raises(ValueError, match=message):
+        model.predict(x, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        model.predict_on_batch(x)
+    with pytest.raises(ValueError, match=r"`batch 1 x` must be finite.*row 7"):
+        model.fit(((x[first : first + 10], LABELS[first : first + 10]) for first in (0, 10)), verbose=0)
+
+
+def test_samples_of_several_inputs_must_be_finite() -> None:
+    class Two(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+    inputs = [keras.Input((6,), name="one"), keras.Input((6,), name="two")]
+    x = X.copy()
+    x[3, 1] = np.nan
+    for given, place in (([X, x], r"x\[1\]"), ({"one": X, "two": x}, r"x\['two'\]")):
+        model = Two(inputs, layers.Dense(1)(layers.Add()(inputs)))
+        model.compile("sgd", "mse")
+        with pytest.raises(ValueError, match=f"`{place}` must be finite.*row 3"):
+            model.fit(given, LABELS, verbose=0)
+
+
+def test_a_loss_that_is_not_finite_is_told_once() -> None:
+    class Logarithm(keras.Model):
+        def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **_: Any) -> Any:
+            return ops.mean(ops.log(y_pred - 1e6))
+
+    x = keras.Input((6,))
+    model = Logarithm(x, layers.Dense(1)(x))
+    model.compile("sgd")
+    with pytest.warns(
+        UserWarning, match="'loss' of model 'logarithm.*' is nan, and its weights are still finite"
+    ) as told:
+        model.fit(X, LABELS, epochs=3, verbose=0)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+
+
+def test_targets_need_not_be_finite() -> None:
+    """A step of one's own may leave out missing targets."""
+
+    class Masked(keras.Model):
+        def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **_: Any) -> Any:
+            known = ops.logical_not(ops.isnan(y))
+            return ops.mean(ops.where(known, ops.square(ops.where(known, y, 0.0) - y_pred[:, 0]), 0.0))
+
+    x = keras.Input((6,))
+    model = Masked(x, layers.Dense(1)(x))
+    model.compile("sgd")
+    loss = model.fit(X, np.where(LABELS == 2, np.nan, LABELS), verbose=0).history["loss"][0]
+    assert np.isfinite(loss)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float32])
+@pytest.mark.parametrize("column", [False, True])
+def test_labels_must_be_classes(dtype: Any, column: bool, eagerly: bool) -> None:
+    model = network(Everywhere)
+    model.run_eagerly = eagerly
+    shape, row = (-1, 1) if column else (-1,), r"\d+" if eagerly else "15"
+    for bad in [3, -1, 1.5, np.nan] if dtype == np.float32 else [3] if dtype == np.uint8 else [3, -1]:
+        labels = LABELS.astype(dtype).reshape(shape)
+        labels[15] = bad
+        refused_by(
+            model,
+            X,
+            labels,
+            rf"`y_true` must hold class indices in \[0, 3\), (but row {row} holds|got) {dtype(bad)}",
+        )
+    model.fit(X, LABELS.astype(dtype).reshape(shape), verbose=0)
+
+
+def test_a_label_that_is_ignored_is_no_class() -> None:
+    model = network(Everywhere)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(ignore_class=-1))
+    labels = np.where(LABELS == 1, -1, LABELS)
+    model.fit(X, labels, verbose=0)
+    labels[5] = -2
+    refused_by(model, X, labels, "row 5 holds -2")
+
+
+def test_labels_of_a_loss_within_the_step_must_be_classes() -> None:
+    class Own(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            x, labels = data
+            with keras.GradientTape() as tape:
+                loss = ops.mean(keras.losses.sparse_categorical_crossentropy(labels["wanted"], self(x)))
+            weights = self.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            return {"loss": loss}
+
+    model = network(Own)
+    model.fit(X, {"wanted": LABELS}, batch_size=ROWS, verbose=0)
+    assert not model._eager_steps
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="row 202 holds 3"):
+        model.fit(X, {"wanted": np.append(LABELS[:-1], 3)}, batch_size=ROWS, verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("bad", [5, -1, 1.5])
+def test_samples_of_embeddings_must_be_indices(bad: float, eagerly: bool) -> None:
+    class Plainest(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+    class Sub(Plainest):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.top = layers.Embedding(5, 3), layers.Dense(1)
+
+        def call(self, x: Any) -> Any:
+            return self.top(ops.mean(self.table(x), axis=1))
+
+    x = keras.Input((2,))
+    functional = Plainest(x, layers.Dense(1)(layers.Flatten()(layers.Embedding(5, 3)(x))))
+    samples = np.tile([[0.0, 1.0], [2.0, 4.0]], (20, 1))
+    for model in (functional, Sub()):
+        model.compile("sgd", "mse", run_eagerly=eagerly)
+        model.fit(samples, np.ones((40, 1)), verbose=0)
+        before = model.get_weights()
+        wrong = samples.copy()
+        wrong[37, 1] = bad
+        with pytest.raises(ValueError, match=rf"must hold indices in \[0, 5\), but row \d+ holds {bad}"):
+            model.fit(wrong, np.ones((40, 1)), batch_size=10, verbose=0, shuffle=False)
+        if not eagerly:
+            for one, two in zip(before, model.get_weights(), strict=True):
+                np.testing.assert_array_equal(one, two)
+
+
 def test_weights_that_change_between_epochs_are_used() -> None:
     """What a callback assigns between epochs, weights and learning rate, counts in the next epoch."""
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine._base.promotion import as_array
 from engine._base.tensor_like import TapeHooks
+from engine._data.index_ranges import IndexRange
 from engine._tracing.dispatch import can_record, function_of_arrays, implementation
 from engine._tracing.extents import Extent, Extents, full_shape
 from engine._tracing.numpy_functions import recorded_function, recorded_ufunc
@@ -164,6 +165,7 @@ class LazyTrace(Trace):
         shapes = part._output_shapes_for(samples)
         if not part.built:
             part._build_for_inputs(samples)
+        self._require_tokens(part, inputs)
         traces.add(self)
         count = inputs[0].extents[0].fixed
         outputs = tuple(known_shape(full_shape(shape), count) for shape in shapes)
@@ -174,6 +176,24 @@ class LazyTrace(Trace):
             RecordedArray(self, Computed(entry, number), shape, "float32")
             for number, shape in enumerate(outputs)
         )
+
+    def _require_tokens(self, part: Any, inputs: Sequence[TracedArray]) -> None:
+        """Raises ValueError if a layer or a model gets numbers that aren't indices of its embeddings."""
+        tokens = part._tokens
+        if tokens is None:
+            return
+        expected = f"the inputs of {part.name!r} must hold indices"
+        for array, size in zip(
+            inputs, [tokens] * len(inputs) if isinstance(tokens, int) else tokens, strict=False
+        ):
+            if size is not None:
+                self.require_indices(array, IndexRange(size, expected))
+
+    def require_indices(self, array: TracedArray, limits: IndexRange) -> None:
+        """Raises ValueError if the numbers of an array are known, and aren't the indices that they must be."""
+        numbers = getattr(array, "_numbers", None)
+        if numbers is not None:
+            limits.check(numbers)
 
     def argument(self, value: Any, dtype: str | None = None) -> RecordedArray:
         """Returns an array as a new input.

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.promotion import as_array
+from engine._data.index_ranges import IndexRange
 from engine._tracing.code import Code, Term
 from engine._tracing.extents import Extent, Extents, full_shape, sample_shape, text_of
 from engine._tracing.symbolic import BatchLength, Symbolic, current, handlers, length, line_of_user
@@ -113,6 +114,9 @@ class Trace:
         line = line_of_user() if kind in _NOT_IN_EVERY_FORMAT else ""
         self.entries.append(Node(kind, tuple(each.view for each in inputs), tuple(shape), fields, line))
         return self.symbol(self, Computed(len(self.entries) - 1), tuple(shape), dtype)
+
+    def require_indices(self, array: TracedArray, limits: IndexRange) -> None:
+        """Raises ValueError if the numbers of an array are known, and aren't the indices that they must be."""
 
     def use(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -184,6 +184,36 @@ def warn_of_loss(
         lost = not all_finite(weights)
         then = "its weights are lost: make the model anew" if lost else "its weights are still finite"
         warn(f"the loss of model {name!r} is {loss}, and {then}. Likely causes: {'; '.join(causes)}")
+
+    compiled.once("loss", warn_with_causes)
+
+
+def warn_of_logged_losses(
+    name: str, compiled: Compiled, logs: Mapping[str, Any], weights: Iterable[Any]
+) -> None:
+    """Warns of losses in the logs of a `train_step` that are NaN or infinite, once after each `compile`.
+
+    Args:
+        name: the name of the model.
+        compiled: what the model was compiled with.
+        logs: of an epoch.
+        weights: the current weights.
+    """
+    lost = [key for key, value in logs.items() if "loss" in key and not np.isfinite(value).all()]
+    if not lost:
+        return
+
+    def warn_with_causes() -> None:
+        then = (
+            "its weights are still finite"
+            if all_finite(weights)
+            else "its weights are lost: make the model anew"
+        )
+        warn(
+            f"{lost[0]!r} of model {name!r} is {logs[lost[0]]}, and {then}. Likely causes: a learning rate that is too large "
+            "(try a tenth of it, or pass clipnorm=1.0 to the optimizer); inputs that are not scaled; a logarithm, a root or "
+            "a quotient in `train_step` whose value or derivative is infinite"
+        )
 
     compiled.once("loss", warn_with_causes)
 

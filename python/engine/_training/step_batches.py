@@ -13,7 +13,9 @@ from engine import tree
 from engine._base.random_state import next_key
 from engine._base.tensor_like import Tensor
 from engine._core_interface.cpp import Int32, Rows, permutation
+from engine._data.array_conversion import require_finite
 from engine._data.batch_streams import number_of_batches, raw_batches, yields_batches
+from engine._data.index_ranges import IndexRange
 from engine._training.fit_arguments import BATCH_SIZE, Validation, positive_or_none
 from engine.config import _capped_steps
 
@@ -28,11 +30,18 @@ class Samples:
     def __init__(self, structure: Any) -> None:
         self.structure = structure
         self.flat: list[Any] = tree.flatten(structure)
+        self._checked = set[tuple[int, IndexRange]]()
 
     @cached_property
     def readable(self) -> list[Rows]:
         """The arrays as the core reads them: contiguous, uint8 or float32. Others, such as strings, stay as they are."""
         return [_readable(each) for each in self.flat]
+
+    def require_indices(self, number: int, limits: IndexRange) -> None:
+        """Raises ValueError unless array `number` of the structure holds the indices that it must; checks it once."""
+        if (number, limits) not in self._checked:
+            limits.check(np.asarray(self.flat[number]))
+            self._checked.add((number, limits))
 
     def chosen(self, rows: Any) -> Any:
         """Returns some rows of all arrays, in their structure. `rows` is a slice or an array of indices."""
@@ -136,7 +145,8 @@ def as_tensors(batch: Any) -> Any:
             return value
         array = np.asarray(value)
         if array.dtype.kind == "f":
-            return np.asarray(array, np.float32).view(Tensor)
+            with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite
+                return np.asarray(array, np.float32).view(Tensor)
         return array
 
     return tree.map_structure(converted, batch)
@@ -162,7 +172,8 @@ def batches_of(
         class_weight: the weight of each class.
 
     Raises:
-        ValueError: if the arrays have different numbers of samples, or none, or if `batch_size` is less than 1.
+        ValueError: if the arrays have different numbers of samples, or none, if `x` isn't finite, or if `batch_size` is less
+            than 1.
     """
     size = positive_or_none(batch_size, "batch_size") or BATCH_SIZE
     if yields_batches(x):
@@ -172,7 +183,10 @@ def batches_of(
                 raise ValueError(msg)
 
         def stream() -> Iterator[Any]:
-            return (_weighted(as_tensors(batch), class_weight) for batch in raw_batches(x, bool(shuffle)))
+            for number, batch in enumerate(raw_batches(x, bool(shuffle))):
+                tensors = as_tensors(batch)
+                _require_finite_samples(Samples(tensors), f"batch {number} x")
+                yield _weighted(tensors, class_weight)
 
         endless = stream() if iter(x) is x else None
         return Batches(number_of_batches(x), stream, x, endless)
@@ -186,6 +200,7 @@ def batches_of(
         msg = "`x` is empty: pass at least one sample"
         raise ValueError(msg)
     samples = Samples(_weighted(given, class_weight))
+    _require_finite_samples(samples, "x")
     sizes = [min(size, rows - first) for first in range(0, rows, size)]
 
     def arrays() -> ArrayPass:
@@ -198,6 +213,15 @@ def batches_of(
         return ArrayPass(samples, np.concatenate(parts), [sizes[turn] for turn in turns])
 
     return Batches(len(sizes), arrays)
+
+
+def _require_finite_samples(samples: Samples, name: str) -> None:
+    """Raises ValueError that names the first row of x, the first part of a batch, with a NaN or an infinity."""
+    batch = samples.structure
+    x = batch[0] if isinstance(batch, (list, tuple)) and batch else batch
+    for (path, given), rows in zip(tree.flatten_with_path(x), samples.readable, strict=False):
+        if rows.dtype == np.float32:
+            require_finite(rows, np.atleast_1d(given), name + "".join(f"[{key!r}]" for key in path))
 
 
 def _as_arrays(value: Any) -> Any:

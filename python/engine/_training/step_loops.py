@@ -18,6 +18,7 @@ from engine._base.checks import below_one, choice, integer
 from engine._data.batch_streams import call_hook
 from engine._printing.progress import Progress
 from engine._tracing.lazy import numbers_of
+from engine._training.diagnostic_warnings import warn_of_logged_losses
 from engine._training.fit_arguments import SHUFFLES, Validation
 from engine._training.step_batches import Batches
 from engine._training.trainer import OUT_OF_DATA
@@ -93,6 +94,7 @@ class StepLoop:
                     warnings.warn(OUT_OF_DATA, stacklevel=4)
                     break
                 logs = self._final(found)
+                warn_of_logged_losses(model.name, model._require_compiled(), logs, model.weights)
                 if validation is not None and validation[2].due(epoch):
                     tested = self.evaluate(*validation[:2], progress=None)
                     logs = dict(

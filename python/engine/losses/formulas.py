@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from engine import ops
+from engine._data.index_ranges import IndexRange
 from engine._data.target_shapes import EPSILON
 from engine._tracing.symbolic import holds_symbolic
 from engine._tracing.trace import TracedArray
@@ -190,6 +191,11 @@ def sparse_categorical_crossentropy(
     labels = y_true if hasattr(y_true, "shape") else np.asarray(y_true)
     if rank_of(labels) == rank_of(y_pred) and labels.shape[-1] == 1:
         labels = ops.squeeze(labels, -1)
+    limits = IndexRange(y_pred.shape[axis], "`y_true` must hold class indices", ignore_class)
+    if isinstance(labels, TracedArray):
+        labels.trace.require_indices(labels, limits)
+    elif isinstance(labels, np.ndarray):
+        limits.check(labels)
     if ignore_class is None:
         return ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=from_logits, axis=axis)
     kept = ops.not_equal(labels, ignore_class)

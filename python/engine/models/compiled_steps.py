@@ -21,6 +21,7 @@ from engine import tree
 from engine._base.random_state import next_key, related_seed
 from engine._base.tensor_like import TapeHooks
 from engine._core_interface.cpp import Float32, FunctionSequence, Program
+from engine._data.index_ranges import IndexRange
 from engine._tracing.extents import Extent, FullShape
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
 from engine._tracing.symbolic import NeedsValuesError, mapped, needs_values, open_recorder
@@ -104,6 +105,8 @@ class StepTrace(LazyTrace):
 
         An int is the number of an array in the flat batch; a recorded array is a result of an earlier segment.
         """
+        self.indices = set[tuple[int, IndexRange]]()
+        """The arrays of the flat batch that must hold indices, by their numbers."""
 
     @property
     def may_differentiate(self) -> bool:
@@ -118,6 +121,14 @@ class StepTrace(LazyTrace):
         found = RecordedArray(self, Input(number), tuple(map(Extent, shape)), dtype)
         self.inputs.append(found)
         return found
+
+    def require_indices(self, array: TracedArray, limits: IndexRange) -> None:
+        """Says that an array must hold indices, which is checked before the step runs if it comes from the batch."""
+        source = self.sources.get(array.origin.number) if isinstance(array.origin, Input) else None
+        if isinstance(source, int):
+            self.indices.add((source, limits))
+        else:
+            super().require_indices(array, limits)
 
     def adopted(self, symbol: TracedArray) -> TracedArray:
         """Returns an array of an earlier segment as an input of this one."""
@@ -236,6 +247,7 @@ class CompiledStep:
             open_recorder.reset(token)
         capture.segments.append((capture.trace, None))  # what comes after the last change of weights
         self._segment_numbers = {id(trace): number for number, (trace, _) in enumerate(capture.segments)}
+        self._indices = {found for trace, _ in capture.segments for found in trace.indices}
         # For each segment what it must return, and the number of each result: for logs, metrics and later segments.
         self._wanted: list[dict[Origin, int]] = [{} for _ in capture.segments]
         self._logs = (
@@ -335,7 +347,13 @@ class CompiledStep:
         return max(1, _MOST_NUMBERS // max(1, self._numbers_kept))
 
     def run(self, stretch: Stretch) -> Any:
-        """Runs the step on each batch of a stretch, and returns the logs of the last one."""
+        """Runs the step on each batch of a stretch, and returns the logs of the last one.
+
+        Raises:
+            ValueError: if samples or targets must be indices, but some are out of range. No weight has changed then.
+        """
+        for number, limits in self._indices:
+            stretch.samples.require_indices(number, limits)
         for segment in self._segments:
             if segment.optimizer is not None:
                 segment.optimizer._lend_to(segment.program, segment.places)
