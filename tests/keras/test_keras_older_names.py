@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import json
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -185,3 +189,123 @@ def test_the_smallest_change_of_a_callback_by_its_old_name() -> None:
     ) as caught:
         callback = engine.callbacks.ReduceLROnPlateau("loss", epsilon=0.25)
     assert (callback.min_delta, caught[0].filename) == (0.25, __file__)
+
+
+def test_values_in_logs_by_their_old_names(tmp_path: Path) -> None:
+    seen = []
+
+    class Watch(engine.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            seen.append((logs.get("acc"), logs["val_acc"], "acc" in logs, logs.get("nonsense", 7)))
+
+    model = classifier(1)
+    model.compile("sgd", "crossentropy", metrics=["accuracy", "mse", "cosine"])
+    path = tmp_path / "{epoch:02d}-{val_acc:.2f}.hdf5"
+    save = engine.callbacks.ModelCheckpoint(path, "val_acc", save_best_only=True, save_weights_only=True)
+    stop = engine.callbacks.EarlyStopping("val_acc", patience=9)
+    rate = engine.callbacks.LearningRateScheduler(lambda epoch: 0.1)
+    with pytest.warns(DeprecationWarning, match="the name 'val_acc' in logs .* use 'val_accuracy'"):
+        history = model.fit(
+            X, Y, verbose=0, validation_data=(X, Y), callbacks=[Watch(), save, stop, rate]
+        ).history
+    accuracy, val_accuracy = history["accuracy"][0], history["val_accuracy"][0]
+    assert seen == [(accuracy, val_accuracy, False, 7)]
+    assert [each.name for each in tmp_path.iterdir()] == [f"01-{val_accuracy:.2f}.hdf5"]
+    assert stop.best == val_accuracy
+    old = {
+        "acc": "accuracy",
+        "val_acc": "val_accuracy",
+        "mean_squared_error": "mse",
+        "val_cosine_proximity": "val_cosine",
+        "lr": "learning_rate",
+    }
+    for name, present in old.items():
+        with pytest.warns(DeprecationWarning, match=f"'{name}' in logs"):
+            assert history[name] == history[present]
+    assert not set(old) & set(history)
+    with pytest.raises(KeyError, match="'mean_absolute_error'"):
+        history["mean_absolute_error"]
+    for copy in (pickle.loads(pickle.dumps(history)), json.loads(json.dumps(history)), history.copy()):
+        assert type(copy) is dict
+        assert copy == history
+
+
+def test_values_of_several_outputs_by_their_old_names() -> None:
+    inputs = engine.Input((3,))
+    model = engine.Model(inputs, [engine.layers.Dense(1, name=name)(inputs) for name in ("a_b", "c")])
+    model.compile("sgd", ["mse", "mse"], metrics=[["mae"], ["accuracy"]])
+    history = model.fit(X, [Y, Y], verbose=0).history
+    with pytest.warns(DeprecationWarning, match="use 'a_b_mae'"):
+        assert history["a_b_mean_absolute_error"] == history["a_b_mae"]
+    with pytest.warns(DeprecationWarning, match="use 'c_accuracy'"):
+        assert history.get("c_acc") == history["c_accuracy"]
+
+
+def test_weights_and_models_of_a_checkpoint_in_hdf5(tmp_path: Path) -> None:
+    for suffix in (".h5", ".hdf5"):
+        for weights in (False, True):
+            model = classifier(1)
+            path = tmp_path / f"{weights}{suffix}"
+            model.fit(
+                X, Y, verbose=0, callbacks=[engine.callbacks.ModelCheckpoint(path, save_weights_only=weights)]
+            )
+            again = classifier(1)
+            again.load_weights(path)
+            for one, other in zip(again.get_weights(), model.get_weights(), strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+OLDER_ARGUMENTS = {
+    "Dense": (
+        {"output_dim": 3, "init": "ones", "W_regularizer": "l2", "b_constraint": "non_neg", "bias": True},
+        {
+            "units": 3,
+            "kernel_initializer": "ones",
+            "kernel_regularizer": "l2",
+            "bias_constraint": "non_neg",
+            "use_bias": True,
+        },
+    ),
+    "Dropout": ({"p": 0.25}, {"rate": 0.25}),
+    "SpatialDropout1D": ({"p": 0.25}, {"rate": 0.25}),
+    "GaussianDropout": ({"p": 0.25}, {"rate": 0.25}),
+    "GaussianNoise": ({"sigma": 0.25}, {"stddev": 0.25}),
+    "Embedding": (
+        {"input_dim": 3, "output_dim": 2, "init": "ones"},
+        {"input_dim": 3, "output_dim": 2, "embeddings_initializer": "ones"},
+    ),
+    "BatchNormalization": ({"beta_init": "ones"}, {"beta_initializer": "ones"}),
+}
+
+
+@pytest.mark.parametrize("name", OLDER_ARGUMENTS)
+def test_arguments_of_layers_by_their_names_in_keras_1(name: str) -> None:
+    old, new = OLDER_ARGUMENTS[name]
+    layer = getattr(engine.layers, name)
+    with pytest.warns(DeprecationWarning, match="is of an older version of Keras: use `"):
+        made = layer(name="x", **old)
+    assert made.get_config() == layer(name="x", **new).get_config()
+
+    class Derived(layer):  # type: ignore[valid-type, misc]
+        pass
+
+    with pytest.warns(DeprecationWarning, match="older"):
+        assert Derived(name="x", **old).get_config() == layer(name="x", **new).get_config()
+
+
+def test_older_arguments_are_no_second_names() -> None:
+    with pytest.raises(TypeError, match="give `units` or `output_dim`, its older name, but not both"):
+        engine.layers.Dense(units=3, output_dim=3)
+    with pytest.raises(ValueError, match="no argument `init`"):
+        engine.layers.Rescaling(1, init="ones")
+    assert "output_dim" not in inspect.signature(engine.layers.Dense).parameters
+
+
+def test_epochs_by_their_older_name() -> None:
+    with pytest.warns(DeprecationWarning, match="`nb_epoch` is of an older version of Keras: use `epochs`"):
+        assert classifier(1).fit(X, Y, nb_epoch=2, verbose=0).epoch == [0, 1]
+
+
+def test_a_layer_that_only_keras_1_had() -> None:
+    with pytest.raises(AttributeError, match="only older versions of Keras have: call Concatenate, Multiply"):
+        engine.layers.Merge  # noqa: B018 # the error is what it is about

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine._base.checks import suggestion
+from engine._base.older_names import replaced_by
 
 # Held during these imports, and during fork(), so that no fork happens in the middle of one: the lock that CPython keeps
 # for a module that is being imported by another thread would stay locked in the child for ever.
@@ -80,6 +81,10 @@ def no_attribute(module: str, name: str, note: str = "", more: Iterable[str] = (
     reason = reason_of(module, name)
     if reason is not None:
         msg = f"module {module!r} has no attribute {name!r}. Keras has it, but {reason}"
+        return AttributeError(msg, name=name, obj=owner)
+    successor = replaced_by(module, name)
+    if successor is not None:
+        msg = f"module {module!r} has no attribute {name!r}, which only older versions of Keras have: call {successor}"
         return AttributeError(msg, name=name, obj=owner)
     known = {*vars(owner).get("__all__", ()), *more}
     near = None if name.startswith("_") else suggestion(name, sorted(known))

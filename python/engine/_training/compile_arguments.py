@@ -16,6 +16,7 @@ import numpy as np
 
 from engine import losses, metrics
 from engine._base.checks import Shape, real, text_of_shape
+from engine._base.older_names import NamedValues
 from engine._base.registered_objects import overrides
 from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, Program, Totals
@@ -488,7 +489,7 @@ class Compiled:
 
     def logs(self, totals: Totals) -> Logs:
         """Returns loss and metrics by name, in alphabetical order."""
-        return dict(sorted(zip(self.names, self._values(totals), strict=True)))
+        return NamedValues(sorted(zip(self.names, self._values(totals), strict=True)))
 
     def _values(self, totals: Totals) -> list[float]:
         """Returns loss and metrics in the order of `names`, and sets the states of the metrics, so that `result` agrees."""
@@ -511,7 +512,9 @@ class Compiled:
         """Returns "up" if more of `name` in the logs is better, "down" if less is better, None if it is unknown."""
         if name in self.names[: len(self._loss_metrics)]:
             return "down"
-        return {entry.name: entry.metric._direction for entry in self._entries}.get(name)
+        directions = NamedValues({entry.name: entry.metric._direction for entry in self._entries})
+        found: str | None = directions.get(name)
+        return found
 
     def result(self, totals: Totals, return_dict: bool) -> float | list[float] | Logs:
         """Returns loss and metrics as `evaluate` returns them."""

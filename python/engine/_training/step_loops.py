@@ -15,6 +15,7 @@ import numpy as np
 
 from engine import tree
 from engine._base.checks import below_one, choice, integer
+from engine._base.older_names import NamedValues
 from engine._data.batch_streams import call_hook
 from engine._printing.progress import Progress
 from engine._tracing.lazy import numbers_of
@@ -97,10 +98,10 @@ class StepLoop:
                 warn_of_logged_losses(model.name, model._require_compiled(), logs, model.weights)
                 if validation is not None and validation[2].due(epoch):
                     tested = self.evaluate(*validation[:2], progress=None)
-                    logs = dict(
+                    logs = NamedValues(
                         sorted({**logs, **{f"val_{name}": value for name, value in tested.items()}}.items())
                     )
-                shown = dict(logs)
+                shown = NamedValues(logs)
                 callbacks.call("on_epoch_end", epoch, logs=shown)
                 self._progress.finish(shown, done)
                 if callbacks.stopped("train") or out_of_time():
@@ -204,7 +205,7 @@ class StepLoop:
                 each.name for each in self._model.metrics if isinstance(each, Mean) and not float(each.count)
             }
             logs |= {name: value for name, value in as_logs(results).items() if name not in unused}
-        return dict(sorted(logs.items()))
+        return NamedValues(sorted(logs.items()))
 
 
 def as_logs(found: Any) -> Logs:
@@ -218,7 +219,7 @@ def as_logs(found: Any) -> Logs:
     if not isinstance(found, Mapping):
         msg = f"train_step() and test_step() must return a dict from names to numbers, got {found!r:.200}"
         raise TypeError(msg)
-    return {str(name): _number(value) for name, value in numbers_of(dict(found)).items()}
+    return NamedValues((str(name), _number(value)) for name, value in numbers_of(dict(found)).items())
 
 
 def _number(value: Any) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from engine._base.checks import Shape
+from engine._base.older_names import NamedValues
 from engine._core_interface.cpp import Program, Run, Totals
 from engine._core_interface.host_steps import RunHost
 from engine._data.sources import Source
@@ -111,9 +112,9 @@ class Trainer:
             if plan.validation is not None and plan.validation.due(epoch):
                 totals = self._evaluate(plan.validation, None)
                 logs |= {f"val_{name}": value for name, value in self._compiled.logs(totals).items()}
-                logs = dict(sorted(logs.items()))
+                logs = NamedValues(sorted(logs.items()))
             # Callbacks may add to this copy. As in Keras, `on_train_end` gets the logs without what they add.
-            shown = dict(logs)
+            shown = NamedValues(logs)
             self._callbacks.call("on_epoch_end", epoch, logs=shown)
             self._progress.finish(shown, done)
             # No warning after a callback such as TerminateOnNaN has ended the training: it has printed the reason.

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Literal
 
 from engine._base.checks import nearest
+from engine._base.older_names import NamedValues
 from engine._printing.progress import PATIENCE, Progress
 
 Logs = dict[str, float]
@@ -113,12 +114,13 @@ class History(Callback):
     """Records the logs of every epoch. `fit` returns it.
 
     Attributes:
-        history: dict from each name to a list with one float per epoch.
+        history: dict from each name to a list with one float per epoch. The names of Keras 2.0, such as `val_acc`, are
+            found, too, with a warning.
         epoch: list of the numbers of the epochs.
     """
 
     def __init__(self) -> None:
-        self.history: dict[str, list[float]] = {}
+        self.history: dict[str, list[float]] = NamedValues()
         self.epoch: list[int] = []
         self._numbers: list[int] = []  # the number of each epoch, over all trainings
         self._rows: dict[

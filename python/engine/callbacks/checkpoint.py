@@ -12,12 +12,14 @@ import numpy as np
 
 from engine._base.atomic_files import making_folder
 from engine._base.checks import choice, flag, integer, path_of, real
+from engine._base.older_names import NamedValues
 from engine._printing.progress import print_message
 from engine.callbacks.base import Logs
 from engine.callbacks.monitors import MonitorCallback
 
 # The suffixes that `save` and `save_weights` accept besides those of Keras.
-_WEIGHTS, _MODELS = (".weights.h5", ".npz", ".safetensors"), (".keras", ".h5", ".npz", ".safetensors")
+_HDF5 = (".h5", ".hdf5")
+_WEIGHTS, _MODELS = (".npz", ".safetensors", *_HDF5), (".keras", ".npz", ".safetensors", *_HDF5)
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -64,13 +66,13 @@ class ModelCheckpoint(MonitorCallback):
         if self.save_weights_only and not self.filepath.endswith(_WEIGHTS):
             msg = (
                 "When using `save_weights_only=True` in `ModelCheckpoint`, the filepath provided must end in "
-                f"`.weights.h5` (Keras weights format), `.npz` or `.safetensors`. Received: filepath={self.filepath}"
+                f"`.weights.h5` (Keras weights format), `.npz`, `.safetensors`, `.h5` or `.hdf5`. Received: filepath={self.filepath}"
             )
             raise ValueError(msg)
         if not self.save_weights_only and not self.filepath.endswith(_MODELS):
             msg = (
-                "The filepath provided must end in `.keras` (Keras model format), `.npz`, `.safetensors` or `.h5`. "
-                f"Received: filepath={self.filepath}"
+                "The filepath provided must end in `.keras` (Keras model format), `.npz`, `.safetensors`, `.h5` or "
+                f"`.hdf5`. Received: filepath={self.filepath}"
             )
             raise ValueError(msg)
         self._epoch, self._seen, self._last_batch = 0, 0, -1
@@ -135,7 +137,7 @@ class ModelCheckpoint(MonitorCallback):
     def _path(self, epoch: int, batch: int | None, logs: Logs) -> str:
         fields = {} if batch is None or "batch" in logs else {"batch": batch + 1}
         try:
-            return self.filepath.format(epoch=epoch + 1, **fields, **logs)
+            return self.filepath.format_map(NamedValues({"epoch": epoch + 1, **fields, **logs}))
         except KeyError as error:
             known = ", ".join(sorted({"epoch", *fields, *logs}))
             msg = (

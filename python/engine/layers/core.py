@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine import activations, constraints, initializers, regularizers
 from engine._base.checks import Shape, dtype_of, flag, integer, only_default, real, require, text_of_shape
@@ -47,6 +47,15 @@ class Dense(Layer):
     supports_masking = True
 
     _unsaved_arguments = (*Layer._unsaved_arguments, "lora_rank", "lora_alpha")
+    _older_arguments: ClassVar[Mapping[str, str]] = {
+        "output_dim": "units",
+        "init": "kernel_initializer",
+        "bias": "use_bias",
+        "W_regularizer": "kernel_regularizer",
+        "b_regularizer": "bias_regularizer",
+        "W_constraint": "kernel_constraint",
+        "b_constraint": "bias_constraint",
+    }
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,

@@ -126,6 +126,10 @@ class BatchNormalization(Scaled):
     """
 
     _masks_statistics = True
+    _older_arguments: ClassVar[Mapping[str, str]] = {
+        "beta_init": "beta_initializer",
+        "gamma_init": "gamma_initializer",
+    }
     moving_mean, moving_variance, moving_stddev = NamedWeight(), NamedWeight(), NamedWeight()
     renorm_mean, renorm_stddev = NamedWeight(), NamedWeight()
 

@@ -97,7 +97,7 @@ class LogCoshError(LossMetric):
         super().__init__(name, dtype)
 
 
-@register(function=losses.cosine_similarity)
+@register("cosine_proximity", "cosine", function=losses.cosine_similarity)
 class CosineSimilarity(LossMetric):
     """Cosine of the angle between targets and predictions. The loss of this name is its negative.
 

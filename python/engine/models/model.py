@@ -50,7 +50,7 @@ from engine._base.checks import (
     without_batch,
 )
 from engine._base.left_out import SaysWhatIsLeftOut
-from engine._base.older_names import older_argument, warn_of_older
+from engine._base.older_names import older_argument, older_arguments, warn_of_older
 from engine._base.random_state import next_sampling
 from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import auto_name, snake_case
@@ -573,6 +573,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @without_own_frames
     @keeping_strings
+    @older_arguments({"nb_epoch": "epochs"})
     def fit(  # noqa: PLR0917 # Keras' signature
         self,
         x: Any = None,
@@ -1163,6 +1164,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     # Names of older versions of Keras.
 
+    @older_arguments({"nb_epoch": "epochs"})
     def fit_generator(
         self, generator: Any, steps_per_epoch: int | None = None, epochs: int = 1, **options: Any
     ) -> History:
