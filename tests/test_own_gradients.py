@@ -176,15 +176,177 @@ def test_second_derivatives_of_layers(normalization: Any) -> None:
     np.testing.assert_allclose(found, slope_of(model, X), rtol=2e-2, atol=2e-2)
 
 
-def test_what_has_no_second_derivative_says_so() -> None:
+def differences(function: Any, x: Any) -> Any:
+    """The derivative of a function of float64 arrays, by central differences."""
+    found, step = np.zeros(np.shape(x)), 1e-5
+    for place in np.ndindex(*np.shape(x)):
+        moved = np.zeros(np.shape(x))
+        moved[place] = step
+        found[place] = (function(x + moved) - function(x - moved)) / (2 * step)
+    return found
+
+
+def others(x: Any, axes: tuple[int, ...]) -> Any:
+    """For each number the product of all others along some axes."""
+    found = np.empty_like(x)
+    for place in np.ndindex(*x.shape):
+        kept = tuple(slice(None) if axis in axes else place[axis] for axis in range(x.ndim))
+        rest = x.copy()
+        rest[place] = 1.0
+        found[place] = rest[kept].prod()
+    return found
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 2, 3])
+@pytest.mark.parametrize("axes", [(1,), (0,), (0, 2), (1, 2), (0, 1, 2), (-1,)])
+def test_second_derivatives_of_products(axes: tuple[int, ...], zeros: int) -> None:
+    """Also where factors are 0: two of them leave a second derivative, three none."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0.5, 1.5, (2, 4, 3)) * rng.choice([-1.0, 1.0], (2, 4, 3))
+    x[0, :zeros, 0] = 0.0
+    factor, upstream = rng.normal(size=x.shape), rng.normal(size=x.shape)
+    own = tuple(axis % 3 for axis in axes)
+
+    def norm(x: Any) -> Any:
+        total = np.prod(x, axis=own, keepdims=True)
+        return np.sum(factor * (3 * total**2 + upstream.mean(own, keepdims=True)) * others(x, own))
+
+    def loss(x: Any) -> Any:
+        total = ops.prod(x, axis=axes, keepdims=True)
+        return ops.sum(total**3 + total * np.float32(upstream.mean(own, keepdims=True)))
+
+    found = keras.grad(lambda x: ops.sum(np.float32(factor) * keras.grad(loss)(x)))(np.float32(x))
+    expected = differences(norm, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_second_derivatives_of_embeddings() -> None:
+    """The gradient by the table is linear in the incoming gradient, which depends on the table here."""
+    tokens = np.array([[0, 2], [2, 2], [4, 1]])
     embedding = layers.Embedding(5, 3)
-    embedding(np.arange(3))
+    embedding(tokens)
+    table = np.random.default_rng(4).normal(size=(5, 3))
+    embedding.set_weights([table])
+
+    def slope(table: Any) -> Any:
+        found = np.zeros_like(table)
+        np.add.at(found, tokens, 3 * table[tokens] ** 2)
+        return found
 
     def penalty() -> Any:
         _, (slope,) = keras.value_and_grad(
-            lambda: ops.sum(embedding(np.arange(3)) ** 2), variables=embedding.trainable_variables
+            lambda: ops.sum(embedding(tokens) ** 3), variables=embedding.trainable_variables
         )()
         return ops.sum(slope**2)
 
-    with pytest.raises(ValueError, match="the gradient of an Embedding has no derivative here"):
-        keras.value_and_grad(penalty, variables=embedding.trainable_variables)()[1][0].numpy()
+    value, (found,) = keras.value_and_grad(penalty, variables=embedding.trainable_variables)()
+    expected = differences(lambda table: np.sum(slope(table) ** 2), table)
+    np.testing.assert_allclose(value, np.sum(slope(table) ** 2), rtol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_second_derivatives_of_embeddings_in_a_linear_loss_are_zero() -> None:
+    embedding = layers.Embedding(5, 3)
+    embedding(np.arange(3))
+    with keras.GradientTape() as outer:
+        with keras.GradientTape() as inner:
+            loss = ops.sum(embedding(np.arange(3)))
+        total = ops.sum(inner.gradient(loss, embedding.trainable_variables)[0] ** 2)
+    assert float(total) == 9.0
+    found = outer.gradient(total, embedding.trainable_variables)[0]
+    np.testing.assert_array_equal(0.0 if found is None else found, 0.0)
+
+
+@pytest.mark.parametrize("shared", [None, [1]])
+def test_second_derivatives_of_prelu(shared: Any) -> None:
+    """By the inputs, and by the slopes through both gradients."""
+    rng = np.random.default_rng(5)
+    shape = (5, 3) if shared is None else (5, 2, 3)
+    x = rng.uniform(0.3, 1.0, shape) * rng.choice([-1.0, 1.0], shape)
+    layer = layers.PReLU(shared_axes=shared)
+    layer(np.float32(x))
+    alpha = rng.uniform(0.1, 0.5, layer.get_weights()[0].shape)
+    layer.set_weights([alpha])
+
+    def slopes(x: Any, alpha: Any) -> Any:
+        y = np.where(x < 0, alpha * x, x)
+        upstream = 3 * y**2
+        by_alpha = np.where(x < 0, upstream * x, 0.0)
+        axes = (0,) if shared is None else (0, 1)
+        return upstream * np.where(x < 0, alpha, 1.0), by_alpha.sum(axes)
+
+    def norm(x: Any, alpha: Any) -> Any:
+        by_x, by_alpha = slopes(x, alpha)
+        return np.sum(by_x**2) + np.sum(by_alpha**2)
+
+    given = ops.convert_to_tensor(np.float32(x))
+    with keras.GradientTape() as outer:
+        outer.watch(given)
+        with keras.GradientTape() as inner:
+            inner.watch(given)
+            loss = ops.sum(layer(given) ** 3)
+        by_x, by_alpha = inner.gradient(loss, [given, layer.alpha])
+        total = ops.sum(by_x**2) + ops.sum(by_alpha**2)
+    found_x, found_alpha = outer.gradient(total, [given, layer.alpha])
+    np.testing.assert_allclose(total, norm(x, alpha), rtol=1e-4)
+    np.testing.assert_allclose(found_x, differences(lambda x: norm(x, alpha), x), rtol=1e-3, atol=1e-3)
+    expected = differences(lambda alpha: norm(x, alpha), alpha)
+    np.testing.assert_allclose(np.reshape(found_alpha, expected.shape), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_second_derivatives_of_gains() -> None:
+    """The gradient by gamma and beta of a normalization is linear in the incoming gradient and in what was scaled."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(5, 4))
+    layer = layers.LayerNormalization()
+    layer(np.float32(x))
+    gamma, beta = rng.uniform(0.5, 1.5, 4), rng.normal(size=4)
+    layer.set_weights([gamma, beta])
+
+    def norm(x: Any, gamma: Any, beta: Any) -> Any:
+        scaled = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + layer.epsilon)
+        upstream = 3 * (gamma * scaled + beta) ** 2
+        return np.sum(np.sum(upstream * scaled, axis=0) ** 2) + np.sum(np.sum(upstream, axis=0) ** 2)
+
+    given = ops.convert_to_tensor(np.float32(x))
+    with keras.GradientTape() as outer:
+        outer.watch(given)
+        with keras.GradientTape() as inner:
+            loss = ops.sum(layer(given) ** 3)
+        total = sum(ops.sum(each**2) for each in inner.gradient(loss, [layer.gamma, layer.beta]))
+    found = outer.gradient(total, [given, layer.gamma, layer.beta])
+    expected = [
+        differences(lambda x: norm(x, gamma, beta), x),
+        differences(lambda gamma: norm(x, gamma, beta), gamma),
+        differences(lambda beta: norm(x, gamma, beta), beta),
+    ]
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, two, rtol=2e-3, atol=2e-3 * np.abs(two).max())
+
+
+def test_second_derivatives_of_max_pooling() -> None:
+    """Rows that are equally large share the gradient, as in the first derivative."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(3, 4, 2))
+    x[0, 1] = x[0, 2] = 3.0
+    layer, factor = layers.GlobalMaxPooling1D(), rng.normal(size=x.shape)
+    found = keras.grad(
+        lambda x: ops.sum(np.float32(factor) * keras.grad(lambda x: ops.sum(layer(x) ** 3))(x))
+    )(np.float32(x))
+    chosen = x == x.max(1, keepdims=True)
+    share = chosen / chosen.sum(1, keepdims=True)
+    expected = 6 * x.max(1, keepdims=True) * share * np.sum(factor * share, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_has_no_second_derivative_says_so() -> None:
+    x = np.float32([[0.5, -1.0, 2.0]])
+
+    def third(x: Any) -> Any:
+        second = keras.grad(
+            lambda x: ops.sum(keras.grad(lambda x: ops.sum(ops.prod(x, axis=1) ** 2))(x) ** 2)
+        )
+        return ops.sum(second(x) ** 2)
+
+    with pytest.raises(ValueError, match=r"the second derivative of ops\.prod has no derivative here"):
+        np.asarray(keras.grad(third)(x))

@@ -159,13 +159,10 @@ namespace {
 constexpr std::pair<const char*, const char*> kWithoutRule[] = {
     {"activity_penalty_gradient", "the gradient of a penalty on outputs"},
     {"augment_images", "image augmentation"},
-    {"column_scale_input_gradient", "the gradient of PReLU"},
-    {"embed_gradient", "the gradient of an Embedding"},
     {"host_activity_penalty_gradient", "the gradient of a penalty on outputs"},
     {"host_layer_gradient", "a gradient that is written by hand"},
-    {"max_of_rows_gradient", "the gradient of GlobalMaxPooling"},
+    {"product_gradient", "the second derivative of ops.prod"},
     {"normalize_rows_gradient", "the gradient of LayerNormalization and its like"},
-    {"product_gradient", "the gradient of ops.prod"},
     {"standardize_columns_gradient", "the gradient of BatchNormalization"},
     {"take_gradient", "the gradient of an index"},
 };

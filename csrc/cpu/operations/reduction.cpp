@@ -322,6 +322,23 @@ Strided reversed(Strided axes) {
   return axes;
 }
 
+/// dx first gets the product of all numbers before, then it is multiplied by the derivative of the product of those
+/// behind, in the direction v.
+void product_gradient_along(const Strided& x, const Strided& v, const Strided& dx, float dy) {
+  float product = 1.0f, derivative = 0.0f;
+  for (Walk<2> walk({&dx, &x}, x.axes); !walk.done(); walk.next()) {
+    *walk.data(0) = product;
+    product *= *walk.data(1);
+  }
+  const Strided x_back = reversed(x), v_back = reversed(v), dx_back = reversed(dx);
+  product = 1.0f;
+  for (Walk<3> walk({&dx_back, &x_back, &v_back}, x.axes); !walk.done(); walk.next()) {
+    *walk.data(0) = *walk.data(0) * derivative * dy;
+    derivative = derivative * *walk.data(1) + product * *walk.data(2);
+    product *= *walk.data(1);
+  }
+}
+
 /// dx first gets the product of all numbers before, then that of those behind.
 void product_gradient_of_run(const Strided& x, const Strided& dx, float dy) {
   float product = 1.0f;
@@ -342,31 +359,44 @@ bool contains(const std::vector<int>& axes, int axis) {
 }
 
 void product_gradient(const graph::ProductGradient& op, const ThreadContext& thread) {
+  const bool along = op.direction.value != graph::kNoValue;
   const Strided x = strided(op.x, thread), dx = strided(op.dx, thread), dy = strided(op.dy, thread);
-  Strided kept_x = x, kept_dx = dx, kept_dy = dy, run_x = x, run_dx = dx;
-  for (Strided* each : {&kept_x, &kept_dx, &kept_dy, &run_x, &run_dx}) each->axes = 0;
+  const Strided v = along ? strided(op.direction, thread) : x;
+  Strided kept_x = x, kept_dx = dx, kept_dy = dy, kept_v = v, run_x = x, run_dx = dx, run_v = v;
+  Strided* const all[] = {&kept_x, &kept_dx, &kept_dy, &kept_v, &run_x, &run_dx, &run_v};
+  for (Strided* each : all) each->axes = 0;
   int axis_of_y = 0;
   for (int i = 0; i < static_cast<int>(op.x.shape.size()); ++i) {
     if (contains(op.axes, i)) {
       run_x.append(x.length[i], x.stride[i]);
       run_dx.append(dx.length[i], dx.stride[i]);
+      run_v.append(v.length[i], v.stride[i]);
       continue;
     }
     kept_x.append(x.length[i], x.stride[i]);
     kept_dx.append(dx.length[i], dx.stride[i]);
+    kept_v.append(v.length[i], v.stride[i]);
     kept_dy.append(dy.length[axis_of_y], dy.stride[axis_of_y]);
     ++axis_of_y;
   }
-  for (Strided* each : {&kept_x, &kept_dx, &kept_dy, &run_x, &run_dx}) {
+  for (Strided* each : all) {
     if (each->axes == 0) each->append(1, 1);
   }
   if (run_x.is_empty()) return;
   if (!op.x.shape.empty() && !contains(op.axes, 0)) {
     const Range own = own_rows(thread, op.dx, kWhole);
-    for (Strided* each : {&kept_x, &kept_dx, &kept_dy}) each->restrict_to(0, own);
+    for (Strided* each : {&kept_x, &kept_dx, &kept_dy, &kept_v}) each->restrict_to(0, own);
   }
-  for (Walk<3> walk({&kept_x, &kept_dx, &kept_dy}, kept_x.axes); !walk.done(); walk.next()) {
-    product_gradient_of_run(moved(run_x, walk.data(0)), moved(run_dx, walk.data(1)), *walk.data(2));
+  for (Walk<4> walk({&kept_x, &kept_dx, &kept_dy, &kept_v}, kept_x.axes); !walk.done(); walk.next()) {
+    const Strided own_x = moved(run_x, walk.data(0)), own_dx = moved(run_dx, walk.data(1));
+    const float own_dy = *walk.data(2);
+    if (!along) {
+      product_gradient_of_run(own_x, own_dx, own_dy);
+    } else if (op.part == graph::ProductGradient::Part::kBehind) {
+      product_gradient_along(own_x, moved(run_v, walk.data(3)), own_dx, own_dy);
+    } else {
+      product_gradient_along(reversed(own_x), reversed(moved(run_v, walk.data(3))), reversed(own_dx), own_dy);
+    }
   }
 }
 

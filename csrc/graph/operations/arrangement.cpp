@@ -169,17 +169,6 @@ Loop shared_rows(const Graph& graph, int batch_axes, const Array& from, const Ar
   return same ? loop : kWhole;
 }
 
-Array add_gather(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape) {
-  const Array read = strided(graph, x), at = strided(graph, indices), y = add_array(graph, shape);
-  auto& gather = graph.add<Gather>();
-  gather.x = read;
-  gather.indices = at;
-  gather.y = y;
-  gather.batch_axes = batch_axes;
-  gather.rows = shared_rows(graph, batch_axes, read, at, y);
-  return y;
-}
-
 Array add_scatter(Graph& graph, const Array& dy, const Array& indices, int batch_axes, const Shape& shape) {
   const Array read = strided(graph, dy), dx = add_array(graph, shape);
   auto& scatter = graph.add<ScatterAdd>();
@@ -192,6 +181,17 @@ Array add_scatter(Graph& graph, const Array& dy, const Array& indices, int batch
 }
 
 }  // namespace
+
+Array add_gather(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape) {
+  const Array read = strided(graph, x), at = strided(graph, indices), y = add_array(graph, shape);
+  auto& gather = graph.add<Gather>();
+  gather.x = read;
+  gather.indices = at;
+  gather.y = y;
+  gather.batch_axes = batch_axes;
+  gather.rows = shared_rows(graph, batch_axes, read, at, y);
+  return y;
+}
 
 std::vector<Operand> Gather::operands() const {
   return {writes(y.value, rows, kWhole), reads(x.value, rows, kWhole), reads(indices.value, rows, kWhole)};

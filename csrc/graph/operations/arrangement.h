@@ -103,6 +103,9 @@ struct ScatterAdd final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
+/// Appends a `Gather`, and returns its output, which has the shape `shape`.
+Array add_gather(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape);
+
 /// Appends y = x.
 void add_copy(Graph& graph, const Array& x, const Array& y, bool passes_gradient = true);
 

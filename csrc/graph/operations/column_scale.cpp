@@ -2,9 +2,25 @@
 
 #include "graph/builder.h"
 #include "graph/differentiate.h"
+#include "graph/operations/map.h"
+#include "graph/operations/reduction.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
+
+namespace {
+
+/// `values` where x is negative, else 0
+Array negative_part(Graph& graph, ValueId x, const Array& values) {
+  const Shape& shape = values.shape;
+  MapCode code;
+  code.inputs = 2;
+  const int zero = code.add_constant(0.0f);
+  code.add(MapOp::kSelect, code.add(MapOp::kLess, 0, zero), 1, zero);
+  return add_map(graph, {{x, shape}, values}, shape, code);
+}
+
+}  // namespace
 
 /// The gradient by the weights comes first: the one by the input may take the place of dy.
 void ColumnScale::differentiate(Differentiation& gradients) const {
@@ -39,18 +55,47 @@ void ColumnScaleInputGradient::differentiate(Differentiation& gradients) const {
   if (ddx == kNoValue) return;
   Graph& graph = gradients.graph();
   if (trainable && gain != kNoValue) {
-    if (rule != Learned::kScaled) return gradients.require_no_gradient(*this);
-    auto& by_gain = graph.add<ColumnScaleWeightGradient>();
-    by_gain.dy = ddx;
-    by_gain.x = dy;
-    by_gain.dgain = gradients.new_gradient(gain);
-    by_gain.rule = rule;
+    if (rule == Learned::kLeaky) {
+      // dx has the gain where x is negative.
+      const Shape shape = shape_of(graph, x);
+      const Array part = negative_part(graph, x, add_map(graph, MapOp::kMultiply, {dy, shape}, {ddx, shape}, shape));
+      gradients.contribute_to_variable(gain, add_sum(graph, part, {0}));
+    } else {
+      auto& by_gain = graph.add<ColumnScaleWeightGradient>();
+      by_gain.dy = ddx;
+      by_gain.x = dy;
+      by_gain.dgain = gradients.new_gradient(gain);
+      by_gain.rule = rule;
+    }
   }
   if (!gradients.wants(dy)) return;
   auto& by_input = graph.add<ColumnScaleInputGradient>(*this);
   by_input.dy = ddx;
   by_input.dx = graph.add_like(ddx);
   gradients.contribute(dy, by_input.dx);
+}
+
+/// It is linear in dy and in x, or for the leaky rule in their products where x is negative.
+void ColumnScaleWeightGradient::differentiate(Differentiation& gradients) const {
+  const ValueId by_gain = dgain == kNoValue ? kNoValue : gradients.gradient_of(dgain);
+  const ValueId by_shift = dshift == kNoValue ? kNoValue : gradients.gradient_of(dshift);
+  Graph& graph = gradients.graph();
+  const Shape shape = shape_of(graph, x), columns{shape[1]};
+  const auto contribute = [&](ValueId to, ValueId factor) {
+    if (!gradients.wants(to)) return;
+    const Array part = add_map(graph, MapOp::kMultiply, {factor, shape}, {by_gain, columns}, shape);
+    gradients.contribute({to, shape}, rule == Learned::kLeaky ? negative_part(graph, x, part) : part);
+  };
+  if (by_gain != kNoValue) {
+    contribute(dy, x);
+    contribute(x, dy);
+  }
+  if (by_shift != kNoValue && gradients.wants(dy)) {
+    MapCode copy;
+    copy.inputs = 1;
+    copy.add(MapOp::kMultiply, 0, copy.add_constant(1.0f));
+    gradients.contribute({dy, shape}, add_map(graph, {{by_shift, columns}}, shape, copy));
+  }
 }
 
 Constants read_constants(const Attributes& attributes, const char* key) {

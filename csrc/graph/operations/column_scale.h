@@ -51,6 +51,7 @@ struct ColumnScaleWeightGradient final : Operation {
   std::vector<Operand> operands() const override {
     return {writes(dgain, kWhole, 'n'), writes(dshift, kWhole, 'n'), reads(dy, kSamples, 'n'), reads(x, kSamples, 'n')};
   }
+  void differentiate(Differentiation& gradients) const override;
 };
 
 /// Reads the constants `key`.

@@ -2,6 +2,7 @@
 
 #include "graph/builder.h"
 #include "graph/differentiate.h"
+#include "graph/operations/arrangement.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
@@ -14,6 +15,20 @@ void Embed::differentiate(Differentiation& gradients) const {
   gradient.dy = dy;
   gradient.table = table;
   gradient.dtable = gradients.new_gradient(table);
+}
+
+/// It is linear in dy, whose gradient has the row of each token.
+void EmbedGradient::differentiate(Differentiation& gradients) const {
+  const ValueId ddtable = gradients.gradient_of(dtable);
+  if (ddtable == kNoValue || !gradients.wants(dy)) return;
+  Graph& graph = gradients.graph();
+  const Array tokens{x, shape_of(graph, x)};
+  const Variable& variable = graph.variables()[graph.value(table).variable];
+  const Extent units{variable.columns, 0};
+  Shape shape = tokens.shape;
+  shape.push_back(units);
+  const Array rows{ddtable, {{variable.rows, 0}, units}};
+  gradients.contribute({dy, shape}, add_gather(graph, rows, tokens, 0, shape));
 }
 
 namespace {

@@ -31,6 +31,7 @@ struct EmbedGradient final : Operation {
     if (steps) all.push_back(updates(table, kWhole, 'n'));
     return all;
   }
+  void differentiate(Differentiation& gradients) const override;
 };
 
 /// y[b,t] = how often x[b,:] holds token t, or only whether it does

@@ -2,6 +2,8 @@
 
 #include "graph/builder.h"
 #include "graph/differentiate.h"
+#include "graph/operations/map.h"
+#include "graph/operations/reduction.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
@@ -37,6 +39,19 @@ void MaxOfRows::differentiate(Differentiation& gradients) const {
   gradient.y = y;
   gradient.dx = gradients.graph().add_like(x);
   gradients.contribute(x, gradient.dx);
+}
+
+/// It is linear in dy, and the slope by x is 0.
+void MaxOfRowsGradient::differentiate(Differentiation& gradients) const {
+  const ValueId ddx = gradients.gradient_of(dx);
+  if (ddx == kNoValue || !gradients.wants(dy)) return;
+  Graph& graph = gradients.graph();
+  const Shape largest = shape_of(graph, y), one{largest[0], {1, 0}, largest[1]};
+  const Shape rows{largest[0], {graph.value(x).groups, 0}, largest[1]};
+  const Array chosen = add_map(graph, MapOp::kEqual, {x, rows}, {y, one}, rows);
+  const Array sum = add_sum(graph, add_map(graph, MapOp::kMultiply, {ddx, rows}, chosen, rows), {1});
+  const Array count = add_sum(graph, chosen, {1});
+  gradients.contribute({dy, largest}, add_map(graph, MapOp::kDivide, sum, count, largest));
 }
 
 namespace {

@@ -63,6 +63,7 @@ struct MaxOfRowsGradient final : Operation {
     return {writes(dx, kSamples, kWhole), reads(dy, kSamples, kWhole), reads(x, kSamples, kWhole),
             reads(y, kSamples, kWhole)};
   }
+  void differentiate(Differentiation& gradients) const override;
 };
 
 std::shared_ptr<Layer> read_mean(const Attributes& attributes);

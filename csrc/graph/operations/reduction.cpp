@@ -49,6 +49,23 @@ void Reduce::find_loops(const Graph& graph) {
 
 std::string Reduce::attributes() const { return std::string(kNames[static_cast<size_t>(kind)]) + " " + text_of(axes); }
 
+namespace {
+
+Array add_product_gradient(Graph& graph, const Array& x, const Array& dy, const std::vector<int>& axes,
+                           const Array& direction = {}, ProductGradient::Part part = ProductGradient::Part::kBehind) {
+  const Array dx = add_array(graph, x.shape);
+  auto& gradient = graph.add<ProductGradient>();
+  gradient.x = x;
+  gradient.dy = dy;
+  gradient.dx = dx;
+  gradient.direction = direction;
+  gradient.part = part;
+  gradient.axes = axes;
+  return dx;
+}
+
+}  // namespace
+
 void Reduce::differentiate(Differentiation& gradients) const {
   const ValueId dy_value = gradients.gradient_of(y.value);
   if (dy_value == kNoValue || !gradients.wants(x.value)) return;
@@ -72,15 +89,8 @@ void Reduce::differentiate(Differentiation& gradients) const {
       code.add(MapOp::kMultiply, code.add(MapOp::kDivide, 0, 2), 1);
       return gradients.contribute(x, add_map(graph, {dy, chosen, count}, x.shape, code));
     }
-    case Kind::kProduct: {
-      const Array dx = add_array(graph, x.shape);
-      auto& gradient = graph.add<ProductGradient>();
-      gradient.x = x;
-      gradient.dy = strided(graph, {dy_value, y.shape});
-      gradient.dx = dx;
-      gradient.axes = axes;
-      return gradients.contribute(x, dx);
-    }
+    case Kind::kProduct:
+      return gradients.contribute(x, add_product_gradient(graph, x, strided(graph, {dy_value, y.shape}), axes));
     case Kind::kArgMaximum:
     case Kind::kArgMinimum:
       return;
@@ -88,7 +98,28 @@ void Reduce::differentiate(Differentiation& gradients) const {
 }
 
 std::vector<Operand> ProductGradient::operands() const {
-  return {writes(dx.value, kWhole, kWhole), reads(x.value, kWhole, kWhole), reads(dy.value, kWhole, kWhole)};
+  return {writes(dx.value, kWhole, kWhole), reads(x.value, kWhole, kWhole), reads(dy.value, kWhole, kWhole),
+          reads(direction.value, kWhole, kWhole)};
+}
+
+/// It is linear in dy. The derivative by x, for which ddx is the direction, has the two parts.
+void ProductGradient::differentiate(Differentiation& gradients) const {
+  const ValueId ddx_value = gradients.gradient_of(dx.value);
+  if (ddx_value == kNoValue) return;
+  if (direction.value != kNoValue) return gradients.require_no_gradient(*this);
+  Graph& graph = gradients.graph();
+  const Array ddx = strided(graph, {ddx_value, dx.shape});
+  if (gradients.wants(dy.value)) {
+    MapCode one;
+    one.add_constant(1.0f);
+    const Array others = add_product_gradient(graph, x, add_map(graph, {}, dy.shape, one), axes);
+    const Array sum = add_sum(graph, add_map(graph, MapOp::kMultiply, ddx, others, x.shape), axes);
+    gradients.contribute(dy, {sum.value, dy.shape});
+  }
+  if (!gradients.wants(x.value)) return;
+  for (const Part each : {Part::kBehind, Part::kBefore}) {
+    gradients.contribute(x, add_product_gradient(graph, x, dy, axes, ddx, each));
+  }
 }
 
 std::vector<Operand> CumulativeSum::operands() const {

@@ -27,13 +27,20 @@ struct Reduce final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// dx[..., j, ...] = dy times the product of all other elements along the axes, also where some of them are 0
+/// dx[..., j, ...] = dy times the product of all other elements along the axes, also where some of them are 0. Where
+/// there is a `direction`, the elements behind j, or those before j, are replaced by the derivative of their product in
+/// this direction; the two together are the derivative of the gradient.
 struct ProductGradient final : Operation {
+  enum class Part { kBehind, kBefore };
+
   Array x, dy, dx;  // dy has the shape of `y` of the product
+  Array direction;  // of the shape of x; without a value where there is none
+  Part part = Part::kBehind;
   std::vector<int> axes;
 
   const char* name() const override { return "product_gradient"; }
   std::vector<Operand> operands() const override;
+  void differentiate(Differentiation& gradients) const override;
 };
 
 /// y[..., j, ...] = the sum of x[..., 0 to j, ...] along `axis`, or of x[..., j to the end, ...]
