@@ -43,12 +43,12 @@ SMOOTH: list[Spec] = [
 ]
 NORMS = {"kind": "norm", "low": 0.2, "high": 0.9, "rate": 0.8}
 NOISE = {"kind": "noise", "rate": 0.2, "seed": 5}
-WARP = {"kind": "warp", "height": 20, "width": 10, "channels": 2, "seed": 3}
+WARP = {"kind": "image_augmentation", "height": 20, "width": 10, "channels": 2, "seed": 3}
 RESCALE = {"kind": "rescaling", "scale": 1 / 255, "offset": 0.0}
 ROWS_OF_SAMPLES: list[Spec] = [
-    {"kind": "take", "from": [*range(0, 300, 2), *range(1, 300, 2)]},
+    {"kind": "select_columns", "indices": [*range(0, 300, 2), *range(1, 300, 2)]},
     dense(90, "relu") | {"groups": 5},
-    {"kind": "take", "from": [*range(0, 450, 3), *range(150)]},
+    {"kind": "select_columns", "indices": [*range(0, 450, 3), *range(150)]},
     dense(6, "sigmoid"),
 ]
 NORMALIZED_AND_NOISY: list[Spec] = [
@@ -61,7 +61,12 @@ NORMALIZED_AND_NOISY: list[Spec] = [
         "kernel_constraint": NORMS | {"over": "all"},
         "bias_constraint": {"kind": "non_negative"},
     },
-    {"kind": "learned", "rule": "leaky", "use_shift": False, "kernel_constraint": {"kind": "non_negative"}},
+    {
+        "kind": "column_scale",
+        "rule": "leaky",
+        "use_shift": False,
+        "kernel_constraint": {"kind": "non_negative"},
+    },
     {"kind": "row_normalization", "centred": True, "epsilon": 1e-3, "groups": 6},
     NOISE | {"combination": "alpha", "scale": 0.9, "kept": 0.1, "dropped": -1.5},
     dense(40, "relu") | {"groups": 6},

@@ -88,7 +88,7 @@ class Taken(k.Layer):
         return (5,)
 
     def _lower(self, input_shape: tuple[int, ...]) -> list[dict[str, Any]]:
-        return [{"kind": "take", "from": [3, -1, 0, 0, 2]}]
+        return [{"kind": "select_columns", "indices": [3, -1, 0, 0, 2]}]
 
 
 LAYERS: dict[str, Case] = {

@@ -133,9 +133,9 @@ def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> 
         dense(10, "softmax"),
     ]
     wide = [dense(300, "relu"), dense(700, "tanh"), dense(10, "softmax")]
-    gains = [plain[0], {"kind": "learned", "shape": [20, 10]}, *plain[1:]]
+    gains = [plain[0], {"kind": "column_scale", "shape": [20, 10]}, *plain[1:]]
     norm = {"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3}
-    slopes = {"kind": "learned", "rule": "leaky", "use_shift": False}
+    slopes = {"kind": "column_scale", "rule": "leaky", "use_shift": False}
     reused = [
         dense(150, "relu"),
         dense(150, "tanh", l2=1e-3),

@@ -21,7 +21,7 @@ BIG, HUGE = 2**24, 2**40
 MEAN_SQUARES: Spec = {"kind": "mean_squared_error"}
 CUSTOM: Spec = {"kind": "custom", "variables": []}
 NOISE: Spec = {"kind": "noise", "rate": 0.5, "seed": 1, "scale": 1.0, "noises": 2}
-WARP: Spec = {"kind": "warp", "channels": 1, "seed": 1}
+WARP: Spec = {"kind": "image_augmentation", "channels": 1, "seed": 1}
 IMAGE = WARP | {"height": 2, "width": 2}
 MUON: Spec = {
     "kind": "muon",
@@ -59,7 +59,7 @@ LAYERS: dict[str, tuple[int, list[Spec], str]] = {
     ),
     "weights of another kind": (
         4,
-        [{"kind": "learned"}, dense(4, "linear") | {"first": 0}],
+        [{"kind": "column_scale"}, dense(4, "linear") | {"first": 0}],
         "'first' must be an earlier layer of the same kind",
     ),
     "weights of another size": (
@@ -74,7 +74,7 @@ LAYERS: dict[str, tuple[int, list[Spec], str]] = {
     ),
     "noise for more numbers than there are": (
         4,
-        [NOISE | {"from": [0] * 5}],
+        [NOISE | {"indices": [0] * 5}],
         "'from' has 5 indices for rows of 4",
     ),
     "a table": (
@@ -104,8 +104,8 @@ LAYERS: dict[str, tuple[int, list[Spec], str]] = {
         [CUSTOM | {"units": BIG}, WARP | {"height": 2**32, "width": 2**32 + 2**8}],
         "a sample is no image of that height",
     ),
-    "a shape": (4, [{"kind": "learned", "shape": [2**32, 2**32, 4]}], "doesn't hold a row"),
-    "a shape of signs": (4, [{"kind": "learned", "shape": [-1, -4]}], "doesn't hold a row"),
+    "a shape": (4, [{"kind": "column_scale", "shape": [2**32, 2**32, 4]}], "doesn't hold a row"),
+    "a shape of signs": (4, [{"kind": "column_scale", "shape": [-1, -4]}], "doesn't hold a row"),
     "a turn that is no number": (
         4,
         [IMAGE | {"turns": [0.0, np.nan]}],

@@ -51,8 +51,8 @@ def root_mean_square(x: Array, variables: Sequence[Array]) -> Array:
 BATCH = {"kind": "batch_normalization", "momentum": 0.9, "epsilon": EPSILON}
 ROW = {"kind": "row_normalization", "epsilon": EPSILON}
 LAYERS: dict[str, tuple[Spec, Forward]] = {
-    "scaled": ({"kind": "learned"}, scaled),
-    "leaky": ({"kind": "learned", "rule": "leaky", "use_shift": False}, leaky),
+    "scaled": ({"kind": "column_scale"}, scaled),
+    "leaky": ({"kind": "column_scale", "rule": "leaky", "use_shift": False}, leaky),
     "batch_normalization": (BATCH, batch_normalization),
     "frozen": (BATCH | {"trainable": False}, moving_normalization),
     "rows": (ROW | {"centred": True}, lambda x, _: standardized(x, 1)),
@@ -187,7 +187,7 @@ def test_masks_shared_along_axes() -> None:
     y = noise(rate=0.25, scale=4 / 3, shared=True)
     assert np.array_equal(y, np.broadcast_to(y[0], y.shape))
     assert set(np.unique(y)) == {np.float32(0), np.float32(4 / 3)}
-    rows = noise(rate=0.25, scale=4 / 3, noises=1, **{"from": [0] * 250})
+    rows = noise(rate=0.25, scale=4 / 3, noises=1, indices=[0] * 250)
     assert np.array_equal(rows, np.broadcast_to(rows[:, :1], rows.shape))
     assert len(np.unique(rows)) == 2
     alpha = noise(rate=0.25, combination="alpha", scale=0.5, kept=2.0, dropped=-1.0)

@@ -570,12 +570,14 @@ def test_a_step_that_looks_at_numbers_runs_as_it_is_written() -> None:
     assert history[-1] < history[0]
 
 
-def test_regularizers_are_counted_once() -> None:
+@pytest.mark.parametrize("penalty", ["l1", "l2", keras.regularizers.OrthogonalRegularizer(0.1, "columns")])
+def test_regularizers_are_counted_once(penalty: Any) -> None:
     weights = []
     for cls, eager in ((keras.Model, False), (Steps, False), (Steps, True)):
         keras.utils.set_random_seed(5)
         inputs = keras.Input((3,))
-        model = cls(inputs, layers.Dense(1, kernel_regularizer="l2", kernel_constraint="non_neg")(inputs))
+        hidden = layers.Dense(2, kernel_regularizer=penalty, kernel_constraint="non_neg")(inputs)
+        model = cls(inputs, layers.Dense(1)(hidden))
         model.compile(optimizers.SGD(0.05), "mse", run_eagerly=eager)
         model.fit(X, Y, epochs=2, batch_size=20, shuffle=False, verbose=0)
         weights.append(model.get_weights())

@@ -127,7 +127,14 @@ def test_changed_images_have_the_same_bits(change: dict[str, Any], threads: int)
     x = np.zeros((ROWS, 28, 28), np.uint8)
     x[:, 9:19, 9:19] = np.random.default_rng(0).integers(0, 256, (ROWS, 10, 10))
     x[100:150] = 7  # some batches without zeros, and one with both kinds of rows
-    warp = {"kind": "warp", "height": 28, "width": 28, "channels": 1, "seed": 1, "fill": "reflect"}
+    warp = {
+        "kind": "image_augmentation",
+        "height": 28,
+        "width": 28,
+        "channels": 1,
+        "seed": 1,
+        "fill": "reflect",
+    }
     layers = [warp | change, RESCALE, dense(130, "relu"), dense(10, "softmax")]
     case = Case(x.reshape(ROWS, 784), labels(ROWS, 10), layers, "sparse_categorical_crossentropy", ADAM, 32)
     found = []

@@ -26,7 +26,8 @@ graph::ModelSpec to_function(const py::sequence& layers, const std::vector<int>&
 /// The function of a loss or metric of kind "traced": entries "nodes" (as layers of a model), "value" (the node whose
 /// output is the result) and, if targets have another size than outputs, "target_size" (numbers by sample). The model's
 /// output has `rows` rows of `columns` numbers by sample.
-std::shared_ptr<const graph::Trace> to_trace(const py::dict& mapping, int64_t rows, int64_t columns, Target target);
+std::shared_ptr<const graph::TracedFunction> to_traced_function(const py::dict& mapping, int64_t rows, int64_t columns,
+                                                                Target target);
 /// Whether a loss or metric is a function that a user wrote.
 bool is_traced(const py::dict& mapping);
 LossSpec to_loss(const py::dict& loss);

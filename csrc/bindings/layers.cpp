@@ -92,7 +92,8 @@ std::vector<graph::Node> to_nodes(const py::sequence& layers) {
 
 bool is_traced(const py::dict& mapping) { return get<std::string>(mapping, "kind") == "traced"; }
 
-std::shared_ptr<const graph::Trace> to_trace(const py::dict& mapping, int64_t rows, int64_t columns, Target target) {
+std::shared_ptr<const graph::TracedFunction> to_traced_function(const py::dict& mapping, int64_t rows, int64_t columns,
+                                                                Target target) {
   const int64_t targets = target == Target::kSparse ? rows : rows * columns;
   graph::ModelSpec function;
   function.input_sizes = {get<int64_t>(mapping, "target_size", targets), rows * columns};
@@ -102,7 +103,7 @@ std::shared_ptr<const graph::Trace> to_trace(const py::dict& mapping, int64_t ro
   for (const graph::Node& node : function.nodes) {
     if (node.layer->asks_host(false)) fail("a traced function has no step that Python computes");
   }
-  return std::make_shared<const graph::Trace>(std::move(function), value, rows);
+  return std::make_shared<const graph::TracedFunction>(std::move(function), value, rows);
 }
 
 graph::ModelSpec to_function(const py::sequence& layers, const std::vector<int>& results, int64_t batch) {

@@ -138,7 +138,8 @@ std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& mode
   }
   for (size_t i = 0; i < outputs; ++i) {
     if (is_traced(mappings[i])) {
-      losses[i].traced = to_trace(mappings[i], model.spec().outputs[i].groups, model.output_width(i), losses[i].target);
+      losses[i].traced =
+          to_traced_function(mappings[i], model.spec().outputs[i].groups, model.output_width(i), losses[i].target);
       losses[i].target_size = losses[i].traced->model.spec().input_sizes[0];
     }
     if (losses[i].masked && model.masked_rows(i) != model.spec().outputs[i].groups) {
@@ -167,7 +168,7 @@ void configure(Program& program, const py::object& loss, const py::dict& optimiz
     const int64_t targets = at.target == Target::kSparse ? rows : rows * columns;
     if (metric.kind == MetricSpec::Kind::kTraced) {
       auto mapping = py::cast<py::dict>(each);
-      training.metrics.back().traced = to_trace(mapping, rows, columns, at.target);
+      training.metrics.back().traced = to_traced_function(mapping, rows, columns, at.target);
       if (training.metrics.back().traced->model.spec().input_sizes[0] != (at.target_size ? at.target_size : targets)) {
         fail("a metric must read as many targets by sample as the loss of its output");
       }

@@ -241,9 +241,9 @@ struct CorrectionLimits {
   float rmin, rmax, dmax;
 };
 
-/// The rules of LearnedColumns: a gain and a shift, or the slope of negative inputs (PReLU).
-enum class Learned { kScaled, kLeaky };
-inline constexpr int kLearned = 2;
+/// The rules of ScaleColumns: a gain and a shift, or the slope of negative inputs (PReLU).
+enum class ColumnRule { kScaled, kLeaky };
+inline constexpr int kColumnRules = 2;
 
 /// A constrained norm becomes rate clip(norm, low, high) + (1 - rate) norm.
 struct NormLimits {

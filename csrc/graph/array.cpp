@@ -102,7 +102,7 @@ Shape shape_of(const Graph& graph, ValueId id) {
   return {{value.rows, 0}, {value.columns, 0}};
 }
 
-Array strided(Graph& graph, const Array& array) {
+Array with_strides(Graph& graph, const Array& array) {
   const Value& value = graph.value(array.value);
   if (value.kind != Value::Kind::kBatch || fits_rows(array.shape, value.columns)) return array;
   return {laid_out_as_array(graph, {array.value, shape_of(graph, array.value)}, array.shape), array.shape};
@@ -122,12 +122,12 @@ ValueId laid_out_like(Graph& graph, const Array& array, ValueId like) {
   const Value to = graph.value(like);
   if (to.kind == Value::Kind::kArray) {
     if (from.kind == Value::Kind::kArray) return array.value;
-    return laid_out_as_array(graph, strided(graph, array), to.shape);
+    return laid_out_as_array(graph, with_strides(graph, array), to.shape);
   }
   if (from.kind == Value::Kind::kBatch && from.groups == to.groups && from.columns == to.columns) return array.value;
   const Shape shape = shape_of(graph, like);
   const ValueId copied = graph.add_like(like);
-  add_copy(graph, strided(graph, {array.value, shape}), {copied, shape});
+  add_copy(graph, with_strides(graph, {array.value, shape}), {copied, shape});
   return copied;
 }
 

@@ -50,9 +50,10 @@ Array add_array(Graph& graph, const Shape& shape);
 /// `array` if each of its axes has a stride, which is the distance in memory between neighbours along it; else a
 /// contiguous copy. The rows of a batch have gaps between them, so that a shape with an axis across the end of a row,
 /// such as (b * rows * columns), has no strides.
-Array strided(Graph& graph, const Array& array);
+Array with_strides(Graph& graph, const Array& array);
 
-/// A copy of `array`, which has strides (see `strided`), in a value of kind kArray and the equally large shape `shape`.
+/// A copy of `array`, which has strides (see `with_strides`), in a value of kind kArray and the equally large shape
+/// `shape`.
 ValueId laid_out_as_array(Graph& graph, const Array& array, const Shape& shape);
 
 /// A value with the numbers of `array` that is laid out in memory like `like`: `array.value`, or a copy.

@@ -108,7 +108,7 @@ class Assembly {
     const std::vector<int>& results = model_.spec().results;
     for (size_t i = 0; i < results.size(); ++i) {
       const ValueId value = builder_.array_of(values_[static_cast<size_t>(results[i])]);
-      const Array x = strided(*graph_, {value, model_.shape_of(results[i])});
+      const Array x = with_strides(*graph_, {value, model_.shape_of(results[i])});
       auto& write = graph_->add<WriteResult>();
       write.index = static_cast<int>(i);
       write.x = x;
@@ -120,7 +120,7 @@ class Assembly {
     return node < 0 ? inputs[static_cast<size_t>(Node::kInput - node)] : values[static_cast<size_t>(node)];
   }
 
-  /// Appends the operations of all nodes of a model or a trace. Returns the output of each.
+  /// Appends the operations of all nodes of a model or a traced function. Returns the output of each.
   std::vector<ValueId> add_nodes(const Model& model, const std::vector<ValueId>& inputs) {
     std::vector<ValueId> values;
     const std::vector<Node>& nodes = model.spec().nodes;
@@ -159,14 +159,15 @@ class Assembly {
 
   /// Appends a loss or a metric that a user wrote, as a function of the targets and predictions of an output. Returns
   /// its result.
-  Array add_trace(const Trace& trace, int output, ValueId y_pred) {
-    const Array y_true = add_array(*graph_, resolved({{0, 1}, {trace.model.spec().input_sizes[0], 0}}, graph_->batch));
+  Array add_traced_function(const TracedFunction& function, int output, ValueId y_pred) {
+    const Array y_true =
+        add_array(*graph_, resolved({{0, 1}, {function.model.spec().input_sizes[0], 0}}, graph_->batch));
     auto& read = graph_->add<ReadTarget>();
     read.output = output;
     read.y = y_true;
     const std::vector<ValueId> inputs{y_true.value, y_pred};
-    const ValueId value = value_of(trace.value, inputs, add_nodes(trace.model, inputs));
-    return strided(*graph_, {value, trace.shape});
+    const ValueId value = value_of(function.value, inputs, add_nodes(function.model, inputs));
+    return with_strides(*graph_, {value, function.shape});
   }
 
   void add_losses() {
@@ -178,7 +179,8 @@ class Assembly {
     }
     for (size_t i = 0; i < graph_->outputs.size(); ++i) {
       const auto& traced = training_.losses[i].traced;
-      traced_losses_.push_back(traced ? add_trace(*traced, static_cast<int>(i), graph_->outputs[i].y_pred) : Array{});
+      traced_losses_.push_back(traced ? add_traced_function(*traced, static_cast<int>(i), graph_->outputs[i].y_pred)
+                                      : Array{});
     }
     for (const Array& values : traced_losses_) {
       if (values.value != kNoValue) graph_->kept.push_back(values.value);
@@ -253,15 +255,15 @@ class Assembly {
   void add_traced_loss(size_t i) {
     Output& output = graph_->outputs[i];
     const Array values = traced_losses_[i];
-    const Array seed = builder_.training() ? add_array(*graph_, values.shape) : Array{};
+    const Array gradient = builder_.training() ? add_array(*graph_, values.shape) : Array{};
     auto& loss = graph_->add<TracedLoss>();
     loss.output = static_cast<int>(i);
     loss.values = values;
     loss.losses = output.losses;
     loss.row_mask = output.row_mask;
-    loss.seed = seed;
+    loss.gradient = gradient;
     loss.find_loops(*graph_);
-    seeds_.emplace_back(values, seed);
+    traced_gradients_.emplace_back(values, gradient);
   }
 
   /// Rows that the mask leaves out get a gradient of zero.
@@ -281,7 +283,7 @@ class Assembly {
       const Output& output = graph_->outputs[static_cast<size_t>(spec.output)];
       const ValueId values = graph_->add_per_row(graph_->value(output.y_pred).groups);
       if (spec.kind == MetricSpec::Kind::kTraced) {
-        const Array result = add_trace(*spec.traced, spec.output, output.y_pred);
+        const Array result = add_traced_function(*spec.traced, spec.output, output.y_pred);
         auto& copy = graph_->add<TracedValues>();
         copy.x = result;
         copy.values = metric_values_.back() = values;
@@ -302,7 +304,7 @@ class Assembly {
       const ValueId x = logits_[i] != kNoValue ? logits_[i] : graph_->outputs[i].y_pred;
       if (graph_->outputs[i].gradient != kNoValue) gradients.contribute(x, graph_->outputs[i].gradient);
     }
-    for (const auto& [values, seed] : seeds_) gradients.contribute(values, seed);
+    for (const auto& [values, gradient] : traced_gradients_) gradients.contribute(values, gradient);
     gradients.run(forward_count_);
     add_steps(penalties_);
   }
@@ -353,11 +355,11 @@ class Assembly {
   Builder builder_;
   std::vector<ValueId> values_;  // the output of each node
   std::vector<WeightPenalty> penalties_;
-  std::vector<ValueId> logits_;                 // by output: what the loss reads in place of y_pred, or kNoValue
-  std::vector<Array> traced_losses_;            // by output: the result of a loss that a user wrote, or none
-  std::vector<std::pair<Array, Array>> seeds_;  // in training: each of these, and the gradient by it
-  std::vector<ValueId> metric_values_;          // by metric: a value for each row, or kNoValue
-  size_t forward_count_ = 0;                    // operations of the forward pass, which have gradients
+  std::vector<ValueId> logits_;       // by output: what the loss reads in place of y_pred, or kNoValue
+  std::vector<Array> traced_losses_;  // by output: the result of a loss that a user wrote, or none
+  std::vector<std::pair<Array, Array>> traced_gradients_;  // in training: each of these, and the gradient by it
+  std::vector<ValueId> metric_values_;                     // by metric: a value for each row, or kNoValue
+  size_t forward_count_ = 0;                               // operations of the forward pass, which have gradients
 };
 
 }  // namespace

@@ -93,7 +93,7 @@ void Differentiation::contribute_to_variable(ValueId variable, const Array& dx) 
     by_variables_[variable].push_back(dx);
     return;
   }
-  const Array x = strided(graph_, dx);
+  const Array x = with_strides(graph_, dx);
   const ValueId gradient = new_gradient(variable);
   auto& store = graph_.add<StoreGradient>();
   store.x = x;
@@ -164,7 +164,7 @@ constexpr std::pair<const char*, const char*> kWithoutRule[] = {
     {"product_gradient", "the second derivative of ops.prod"},
     {"normalize_rows_gradient", "the gradient of LayerNormalization and its like"},
     {"standardize_columns_gradient", "the gradient of BatchNormalization"},
-    {"take_gradient", "the gradient of an index"},
+    {"select_columns_gradient", "the gradient of an index"},
 };
 
 }  // namespace

@@ -101,7 +101,7 @@ void read_before_broadcast(const Graph& graph) {
 }
 
 /// Returns whether any maps have been fused.
-bool fuse_maps_once(Graph& graph) {
+bool fuse_maps_once(Graph& graph, const std::vector<bool>& kept) {
   const Uses uses(graph);
   const auto& operations = graph.operations();
   std::vector<bool> fused(operations.size());
@@ -117,7 +117,7 @@ bool fuse_maps_once(Graph& graph) {
       });
       const bool is_alone = first && first->outputs.size() == 1 && first->y().shape == second->y().shape &&
                             between.shape == first->y().shape && uses.reader_count(between.value) == reads_of_second &&
-                            !graph.is_output(between.value);
+                            !graph.is_output(between.value) && !kept[static_cast<size_t>(between.value)];
       const Joined joined = is_alone ? Joined(*first, *second, between.value) : Joined();
       if (!is_alone || !joined.is_small()) {
         ++place;
@@ -169,10 +169,12 @@ bool merge(const Graph& graph, Map& first, const Map& second) {
 
 }  // namespace
 
-void fuse_maps(Graph& graph) {
+void fuse_maps(Graph& graph, const std::vector<ValueId>& kept) {
+  std::vector<bool> is_kept(static_cast<size_t>(graph.value_count()));
+  for (const ValueId value : kept) is_kept[static_cast<size_t>(value)] = true;
   do {
     read_before_broadcast(graph);
-  } while (fuse_maps_once(graph));
+  } while (fuse_maps_once(graph, is_kept));
 }
 
 void merge_maps(Graph& graph) {

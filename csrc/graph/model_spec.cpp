@@ -34,6 +34,16 @@ void VariableList::add(const char* what, int64_t rows, int64_t columns, std::vec
 
 std::vector<int> VariableList::take() { return std::move(added_); }
 
+namespace {
+
+VariableSpec without_penalties(const VariableSpec& spec) {
+  VariableSpec plain;
+  plain.constraint = spec.constraint;
+  return plain;
+}
+
+}  // namespace
+
 Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
   for (const int64_t size : spec_.input_sizes) input_size_ += require_size(size);
   require_size(input_size_);
@@ -57,6 +67,10 @@ Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
     learning[i] = inputs.after_learning || node.layer->learns();
   }
   find_arguments();
+  if (is_function()) {
+    // Penalties belong to the loss of a model. What a function steps variables by has them already, if it wants them.
+    for (Variable& variable : variables_.all) variable.asked = without_penalties(variable.asked);
+  }
   for (const int node : spec_.results) {
     if (node < 0) refuse("a result is the output of a node");
     shape_of(node);
@@ -171,7 +185,7 @@ double Model::multiply_adds() const {
   return total;
 }
 
-Trace::Trace(ModelSpec spec, int value, int64_t rows) : model(std::move(spec)), value(value) {
+TracedFunction::TracedFunction(ModelSpec spec, int value, int64_t rows) : model(std::move(spec)), value(value) {
   if (!model.variables().all.empty()) refuse("a loss or metric has no weights");
   shape = model.shape_of(value);
   const bool by_row = has_sample_axis(shape, 0) && numbers_per_sample(shape, 0) == rows;

@@ -90,10 +90,10 @@ class Model {
 };
 
 /// A function of the targets and the predictions of an output, which a user wrote: its two inputs are both.
-struct Trace {
+struct TracedFunction {
   /// Throws std::invalid_argument where a node does not fit, the function has weights, or its value is neither a single
   /// number nor an array of numbers for each row of the output.
-  Trace(ModelSpec spec, int value, int64_t rows);
+  TracedFunction(ModelSpec spec, int value, int64_t rows);
 
   Model model;
   int value;  // the node whose output is the result

@@ -14,24 +14,39 @@
 namespace engine::graph {
 namespace {
 
-/// For each pair of an operation of type `Second` and the operation of type `First` that computes its operand `input`:
-/// calls fold(first, second), and removes the second one if the answer is true. Pairs are left out if another operation
-/// reads the value between them, or if it is an output of the model.
-template <class First, class Second, class Input, class Fold>
-void fold_pairs(Graph& graph, Input input, Fold&& fold) {
+/// The operation that computes a value; null for variables.
+Operation* producer_of(const Graph& graph, const Uses& uses, ValueId value) {
+  const int producer = uses.producer(value);
+  return producer < 0 ? nullptr : graph.operations()[static_cast<size_t>(producer)].get();
+}
+
+/// For each operation of type `Second` and each of its operands inputs(second, uses) that an operation of type `First`
+/// computes: calls fold(first, second, uses), and removes the second one if the answer is true. Pairs are left out if
+/// another operation reads the value between them, or if it is an output of the model.
+template <class First, class Second, class Inputs, class Fold>
+void fold_pairs(Graph& graph, Inputs&& inputs, Fold&& fold) {
   const Uses uses(graph);
   const auto& operations = graph.operations();
   std::vector<bool> folded(operations.size());
   for (size_t i = 0; i < operations.size(); ++i) {
     auto* const second = dynamic_cast<Second*>(operations[i].get());
     if (!second) continue;
-    const ValueId between = second->*input;
-    const int producer = uses.producer(between);
-    if (producer < 0 || uses.reader_count(between) != 1 || graph.is_output(between)) continue;
-    auto* const first = dynamic_cast<First*>(operations[static_cast<size_t>(producer)].get());
-    folded[i] = first && fold(*first, *second);
+    for (const ValueId between : inputs(*second, uses)) {
+      if (uses.reader_count(between) != 1 || graph.is_output(between)) continue;
+      auto* const first = dynamic_cast<First*>(producer_of(graph, uses, between));
+      folded[i] = first && fold(*first, *second, uses);
+      if (folded[i]) break;
+    }
   }
   graph.erase(folded);
+}
+
+/// The same for one operand, which is a member of `Second`.
+template <class First, class Second, class Fold>
+void fold_pairs(Graph& graph, ValueId Second::* input, Fold&& fold) {
+  fold_pairs<First, Second>(
+      graph, [&](const Second& second, const Uses&) { return std::vector<ValueId>{second.*input}; },
+      [&](First& first, Second& second, const Uses&) { return fold(first, second); });
 }
 
 /// Whether a product may step the variable: the optimizer needs nothing but the gradient of each weight, and the
@@ -45,12 +60,6 @@ bool steps_in_product(const Graph& graph, const OptimizerSpec& optimizer, ValueI
   const Variable& v = graph.variables()[graph.value(variable).variable];
   return v.asked.l1 == 0.0 && v.asked.orthogonal == 0.0 && !v.asked.host_penalty &&
          v.asked.constraint.kind == ConstraintSpec::Kind::kNone;
-}
-
-/// The operation that computes a value; null for variables.
-Operation* producer_of(const Graph& graph, const Uses& uses, ValueId value) {
-  const int producer = uses.producer(value);
-  return producer < 0 ? nullptr : graph.operations()[static_cast<size_t>(producer)].get();
 }
 
 /// Whether operation number `operation`, which computes `gradient`, may step the variable itself: the optimizer steps
@@ -109,52 +118,40 @@ void fold_activation_into_dense(Graph& graph) {
 }
 
 void fold_bias_into_dense(Graph& graph) {
-  const Uses uses(graph);
-  const auto& operations = graph.operations();
-  std::vector<bool> folded(operations.size());
-  for (size_t i = 0; i < operations.size(); ++i) {
-    auto* const map = dynamic_cast<Map*>(operations[i].get());
-    if (!map || map->inputs.size() != 2 || map->code.instructions.size() != 1) continue;
-    const MapInstruction& only = map->code.instructions[0];
-    if (only.op != MapOp::kAdd || only.a == only.b) continue;
-    for (const size_t which : {size_t{0}, size_t{1}}) {  // input of the sum that is the product
-      const Array &z = map->inputs[which], &vector = map->inputs[1 - which];
-      auto* const dense = dynamic_cast<Dense*>(producer_of(graph, uses, z.value));
-      auto* const read = dynamic_cast<ReadVariable*>(producer_of(graph, uses, vector.value));
-      if (!dense || !read || dense->bias != kNoValue || dense->activation != Activation::kLinear) continue;
-      const Value &before = graph.value(z.value), &after = graph.value(map->y().value);
-      const bool same_layout = after.kind == Value::Kind::kBatch && before.groups == after.groups &&
-                               before.columns == after.columns && z.shape == map->y().shape;
-      const bool is_bias = vector.shape == Shape{{before.columns, 0}} && read->trainable == dense->trainable;
-      if (!same_layout || !is_bias || uses.reader_count(z.value) != 1 || graph.is_output(z.value)) continue;
-      dense->bias = read->variable;
-      dense->y = map->y().value;
-      folded[i] = true;
-      break;
-    }
-  }
-  graph.erase(folded);
+  const auto terms = [](const Map& map, const Uses&) {
+    const bool adds = map.inputs.size() == 2 && map.code.instructions.size() == 1 &&
+                      map.code.instructions[0].op == MapOp::kAdd &&
+                      map.code.instructions[0].a != map.code.instructions[0].b;
+    return adds ? std::vector<ValueId>{map.inputs[0].value, map.inputs[1].value} : std::vector<ValueId>{};
+  };
+  fold_pairs<Dense, Map>(graph, terms, [&](Dense& dense, Map& map, const Uses& uses) {
+    const size_t which = map.inputs[0].value == dense.y ? 0 : 1;
+    const Array &z = map.inputs[which], &vector = map.inputs[1 - which];
+    auto* const read = dynamic_cast<ReadVariable*>(producer_of(graph, uses, vector.value));
+    if (!read || dense.bias != kNoValue || dense.activation != Activation::kLinear) return false;
+    const Value &before = graph.value(z.value), &after = graph.value(map.y().value);
+    const bool same_layout = after.kind == Value::Kind::kBatch && before.groups == after.groups &&
+                             before.columns == after.columns && z.shape == map.y().shape;
+    const bool is_bias = vector.shape == Shape{{before.columns, 0}} && read->trainable == dense.trainable;
+    if (!same_layout || !is_bias) return false;
+    dense.bias = read->variable;
+    dense.y = map.y().value;
+    return true;
+  });
 }
 
 void fold_sum_into_dense(Graph& graph) {
-  const Uses uses(graph);
-  const auto& operations = graph.operations();
-  std::vector<bool> folded(operations.size());
-  for (size_t i = 0; i < operations.size(); ++i) {
-    auto* const sum = dynamic_cast<Sum*>(operations[i].get());
-    if (!sum || sum->terms.size() != 2 || sum->terms[0] == sum->terms[1]) continue;
-    // The term that is computed last can read the other one.
-    ValueId addend = sum->terms[0], last = sum->terms[1];
-    if (uses.producer(addend) > uses.producer(last)) std::swap(addend, last);
-    const int producer = uses.producer(last);
-    if (producer < 0 || uses.reader_count(last) != 1 || graph.is_output(last)) continue;
-    auto* const dense = dynamic_cast<DenseInputGradient*>(operations[static_cast<size_t>(producer)].get());
-    if (!dense || dense->addend != kNoValue || dense->activation != Activation::kLinear) continue;
-    dense->addend = addend;
-    dense->dx = sum->y;
-    folded[i] = true;
-  }
-  graph.erase(folded);
+  // The term that is computed last can read the other one.
+  const auto last_term = [](const Sum& sum, const Uses& uses) {
+    if (sum.terms.size() != 2 || sum.terms[0] == sum.terms[1]) return std::vector<ValueId>{};
+    return std::vector<ValueId>{sum.terms[uses.producer(sum.terms[0]) > uses.producer(sum.terms[1]) ? 0 : 1]};
+  };
+  fold_pairs<DenseInputGradient, Sum>(graph, last_term, [](DenseInputGradient& dense, Sum& sum, const Uses&) {
+    if (dense.addend != kNoValue || dense.activation != Activation::kLinear) return false;
+    dense.addend = sum.terms[sum.terms[0] == dense.dx ? 1 : 0];
+    dense.dx = sum.y;
+    return true;
+  });
 }
 
 void fold_activation_gradient_into_dense(Graph& graph) {
@@ -186,20 +183,13 @@ void pass_gradients_to_steps(Graph& graph) {
 }
 
 void sum_into_gradients(Graph& graph) {
-  const Uses uses(graph);
-  const auto& operations = graph.operations();
-  std::vector<bool> folded(operations.size());
-  for (size_t i = 0; i < operations.size(); ++i) {
-    const auto* store = dynamic_cast<const StoreGradient*>(operations[i].get());
-    if (!store || uses.reader_count(store->x.value) != 1 || graph.is_output(store->x.value)) continue;
-    auto* const sum = dynamic_cast<Reduce*>(producer_of(graph, uses, store->x.value));
+  const auto stored = [](const StoreGradient& store, const Uses&) { return std::vector<ValueId>{store.x.value}; };
+  fold_pairs<Reduce, StoreGradient>(graph, stored, [&](Reduce& sum, StoreGradient& store, const Uses&) {
     // The gradient of a matrix lies in panels, which a sum can't write.
-    const bool is_vector = graph.variables()[graph.value(store->gradient).variable].rows == 1;
-    if (!sum || !is_vector) continue;
-    sum->y.value = store->gradient;
-    folded[i] = true;
-  }
-  graph.erase(folded);
+    if (graph.variables()[graph.value(store.gradient).variable].rows != 1) return false;
+    sum.y.value = store.gradient;
+    return true;
+  });
 }
 
 void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer) {

@@ -36,8 +36,9 @@ void fold_steps_into_dense(Graph& graph, const OptimizerSpec& optimizer);
 /// with a gradient of zero as it is, so that only the rows of the batch need a step
 void fold_steps_into_embeddings(Graph& graph, const OptimizerSpec& optimizer);
 
-/// z = map(y) where y = map(x), and nothing else reads y  ->  one map, so that y is never stored
-void fuse_maps(Graph& graph);
+/// z = map(y) where y = map(x), and nothing else reads y  ->  one map, so that y is never stored. The values `kept`,
+/// which operations to come read, stay.
+void fuse_maps(Graph& graph, const std::vector<ValueId>& kept = {});
 
 /// y = map(x), z = map(x), which share calculations  ->  one map with two outputs, which does these once. For graphs
 /// that have all of their gradients: of a map with several outputs, none are taken.

@@ -11,15 +11,16 @@
 namespace engine {
 
 namespace graph {
-struct Trace;  // graph/model_spec.h
+struct TracedFunction;  // graph/model_spec.h
 }
 
 /// What the sum of a batch's losses is divided by: its number of rows, nothing, or the sum of their weights.
 enum class Reduction { kMean, kSum, kWeightedMean };
 
 struct LossSpec {
-  bool host = false;                           // the caller computes it
-  std::shared_ptr<const graph::Trace> traced;  // a function that a user wrote computes it; null: a formula does
+  bool host = false;  // the caller computes it
+  std::shared_ptr<const graph::TracedFunction>
+      traced;               // a function that a user wrote computes it; null: a formula does
   int64_t target_size = 0;  // numbers in the targets of a sample, where a user's function reads them; 0: as outputs
   Loss kind = Loss::kMeanSquaredError;  // the formula that reads probabilities, whatever `from_logits` says
   Target target = Target::kDense;
@@ -81,7 +82,7 @@ struct MetricSpec {
   int output = 0;  // number of the model's output that it looks at
   Metric value = Metric::kCategoricalAccuracy;
   LossSpec loss;
-  std::shared_ptr<const graph::Trace> traced;
+  std::shared_ptr<const graph::TracedFunction> traced;
   MetricSum sums = MetricSum::kThresholds;
   bool weighted = false;
   bool masked = false;     // whether evaluations leave out what the mask of the output does

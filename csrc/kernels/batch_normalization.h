@@ -133,7 +133,7 @@ struct Leaky {
 
 /// y (rows, columns) = Rule(x; gain, shift), where a missing gain is 1 and a missing shift 0.
 template <class Rule>
-void learned_columns(const LearnedColumns& op) {
+void scale_columns(const ScaleColumns& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const vf gain = op.gain ? load(op.gain + j) : broadcast(1.0f), shift = op.shift ? load(op.shift + j) : vf{};
     for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
@@ -145,7 +145,7 @@ void learned_columns(const LearnedColumns& op) {
 
 /// dx (rows, columns), which is stored to y.
 template <class Rule>
-void learned_columns_backward(const LearnedColumns& op) {
+void scale_columns_backward(const ScaleColumns& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const vf gain = op.gain ? load(op.gain + j) : broadcast(1.0f);
     for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
@@ -157,7 +157,7 @@ void learned_columns_backward(const LearnedColumns& op) {
 
 /// The gradients with respect to gain and shift (columns,), where these are trainable.
 template <class Rule>
-void learned_columns_gradients(const LearnedColumns& op) {
+void scale_columns_gradients(const ScaleColumns& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const auto dy = [&](int64_t b) { return load(op.dy + b * op.ld + j); };
     if (op.dgain) {

@@ -6,23 +6,23 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// y[j] = x[from[j]] for each row, or 0 where from[j] is negative.
+/// y[j] = x[indices[j]] for each row, or 0 where indices[j] is negative.
 void select_columns(const SelectColumns& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* x = op.x + b * op.ldx;
     float* y = op.y + b * op.ldy;
-    for (int64_t j = 0; j < op.count; ++j) y[j] = op.from[j] < 0 ? 0.0f : x[op.from[j]];
+    for (int64_t j = 0; j < op.count; ++j) y[j] = op.indices[j] < 0 ? 0.0f : x[op.indices[j]];
   }
 }
 
-/// dx[i] = the sum of dy[j] over all j with from[j] = i, in the order of j.
+/// dx[i] = the sum of dy[j] over all j with indices[j] = i, in the order of j.
 void select_columns_backward(const SelectColumns& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* dy = op.x + b * op.ldx;
     float* dx = op.y + b * op.ldy;
     std::memset(dx, 0, static_cast<size_t>(op.columns) * sizeof(float));
     for (int64_t j = 0; j < op.count; ++j) {
-      if (op.from[j] >= 0) dx[op.from[j]] += dy[j];
+      if (op.indices[j] >= 0) dx[op.indices[j]] += dy[j];
     }
   }
 }

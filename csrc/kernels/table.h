@@ -516,7 +516,7 @@ struct MovingAverage {
 };
 
 /// y = f(x; gain, shift), with a gain and a shift for each column, each of which may be null.
-struct LearnedColumns {
+struct ScaleColumns {
   const float* x;
   const float* dy;
   float* y;  // or dx
@@ -539,14 +539,14 @@ struct StandardizeRows {
   Range rows;
 };
 
-/// y (rows, count) = x (rows, ...)[:, from], and 0 where `from` is -1. Backward: x = dy (rows, count) and y = dx
+/// y (rows, count) = x (rows, ...)[:, indices], and 0 where `indices` is -1. Backward: x = dy (rows, count) and y = dx
 /// (rows, columns).
 struct SelectColumns {
   const float* x;
   int64_t ldx;
   float* y;
   int64_t ldy;
-  const int32_t* from;  // (count,)
+  const int32_t* indices;  // (count,)
   int64_t count, columns;
   Range rows;
 };
@@ -819,9 +819,9 @@ struct KernelTable {
   void (*moving_average)(const MovingAverage&);
   void (*corrections)(const Corrections&);
   void (*variance_of)(const VarianceOf&);
-  void (*learned_columns[kLearned])(const LearnedColumns&);
-  void (*learned_columns_backward[kLearned])(const LearnedColumns&);
-  void (*learned_columns_gradients[kLearned])(const LearnedColumns&);
+  void (*scale_columns[kColumnRules])(const ScaleColumns&);
+  void (*scale_columns_backward[kColumnRules])(const ScaleColumns&);
+  void (*scale_columns_gradients[kColumnRules])(const ScaleColumns&);
   void (*standardize_rows)(const StandardizeRows&);
   void (*standardize_rows_backward)(const StandardizeRows&);
   void (*select_columns)(const SelectColumns&);

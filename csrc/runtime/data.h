@@ -8,6 +8,11 @@
 
 namespace engine {
 
+/// Bytes of one number.
+inline constexpr int64_t bytes_of(RowType type) {
+  return type == RowType::kUint8 ? sizeof(uint8_t) : type == RowType::kFloat32 ? sizeof(float) : sizeof(double);
+}
+
 /// The targets of one output. Each sample has one target for each of the output's `groups` rows.
 struct TargetView {
   const int32_t* labels = nullptr;       // (rows, groups) class indices, or null

@@ -7,12 +7,6 @@
 namespace engine {
 namespace {
 
-int64_t bytes_of(RowType type) {
-  constexpr int64_t kBytes[] = {1, 4, 8};
-  static_assert(sizeof kBytes / sizeof *kBytes == kRowTypes);
-  return kBytes[static_cast<size_t>(type)];
-}
-
 /// The rows of an array from sample `first` of the pass on.
 ArgumentView rows_of(const FunctionSequence::BatchArray& array, const int32_t* order, int64_t first) {
   if (order) return {array.data, array.type, order + first};

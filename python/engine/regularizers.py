@@ -105,7 +105,7 @@ class _Elementwise(Regularizer):
         if holds_symbolic(x):
             penalties = [ops.sum(ops.abs(x)) * self.l1] if self.l1 else []
             penalties += [ops.sum(ops.square(x)) * self.l2] if self.l2 else []
-            return sum(penalties[1:], penalties[0]) if penalties else ops.sum(x) * 0.0  # type: ignore[no-any-return]
+            return sum(penalties[1:], penalties[0]) if penalties else ops.sum(x) * 0.0  # type: ignore[no-any-return] # a symbol
         array = np.asarray(x, np.float64)
         return float(self.l1 * np.sum(np.abs(array)) + self.l2 * np.sum(np.square(array)))
 
@@ -182,7 +182,7 @@ class OrthogonalRegularizer(Regularizer):
             )
             size = int(products.shape[0])
             found = ops.sum(ops.abs(products * (1.0 - np.eye(size, dtype=np.float32))))
-            return found * float(self._scale(size))  # type: ignore[no-any-return]
+            return found * float(self._scale(size))  # type: ignore[no-any-return] # a symbol
         units, _ = self._units(inputs)
         products = np.abs(units @ units.T)
         return float(self._scale(len(units)) * (products.sum() - np.trace(products)))

@@ -245,16 +245,16 @@ void schedule_random(Scheduler& scheduler, const graph::RandomArray& op) {
 /// A loss for each row, of which threads share the samples.
 void traced_loss_of_rows(const graph::TracedLoss& op, const ThreadContext& thread, double scale) {
   const int64_t groups = thread.shape(op.losses).groups;
-  Strided values = strided(op.values, thread), seed = values;
-  const bool has_seed = op.seed.value != kNoValue;
-  if (has_seed) seed = strided(op.seed, thread);
+  Strided values = strided(op.values, thread), gradient = values;
+  const bool trains = op.gradient.value != kNoValue;
+  if (trains) gradient = strided(op.gradient, thread);
   Range own{0, values.length[0]};
   if (op.rows != kWhole) own = own_rows(thread, op.values, op.rows);
   int64_t row = own.begin * values.numbers(1);
-  for (Strided* each : {&values, &seed}) each->restrict_to(0, own);
-  for (Walk<2> walk({&values, &seed}, values.axes); !walk.done(); walk.next(), ++row) {
+  for (Strided* each : {&values, &gradient}) each->restrict_to(0, own);
+  for (Walk<2> walk({&values, &gradient}, values.axes); !walk.done(); walk.next(), ++row) {
     thread.data(op.losses)[row] = *walk.data(0);
-    if (has_seed) {
+    if (trains) {
       *walk.data(1) = static_cast<float>(scale * thread.row_weight(op.output, groups, op.row_mask, row));
     }
   }
@@ -273,7 +273,7 @@ void traced_loss_of_batch(const graph::TracedLoss& op, const ThreadContext& thre
   }
   std::fill_n(thread.data(op.losses), rows, once ? 0.0f : value);
   if (once && rows > 0) *thread.data(op.losses) = value;
-  if (op.seed.value != kNoValue) *strided(op.seed, thread).data = static_cast<float>(scale * weights);
+  if (op.gradient.value != kNoValue) *strided(op.gradient, thread).data = static_cast<float>(scale * weights);
 }
 
 void traced_loss(const graph::TracedLoss& op, const ThreadContext& thread) {

@@ -18,13 +18,7 @@ constexpr int64_t kRowsAhead = 4;
 constexpr int64_t kShortRow = 2 << 10;
 constexpr int64_t kShortRowsAhead = 48;
 
-int64_t element_bytes(const DatasetView& data) {
-  constexpr int64_t kBytes[] = {1, 4, 8};
-  static_assert(sizeof kBytes / sizeof *kBytes == kRowTypes);
-  return kBytes[index(data.type)];
-}
-
-int64_t row_bytes(const DatasetView& data) { return data.stride * element_bytes(data); }
+int64_t row_bytes(const DatasetView& data) { return data.stride * bytes_of(data.type); }
 
 bool is_product(const graph::Operation* operation) {
   return dynamic_cast<const graph::Dense*>(operation) || dynamic_cast<const graph::DenseWeightGradient*>(operation);
@@ -152,7 +146,7 @@ void ReadInputStep::point(const ThreadContext& thread) const {
   auto* rows = reinterpret_cast<const void**>(thread.data(pointers));
   auto* next = reinterpret_cast<const void**>(thread.data(pointers) + thread.shape(pointers).ld);
   const DatasetView& data = thread.run.data;
-  const auto* x = static_cast<const char*>(data.x) + own_.first_column * element_bytes(data);
+  const auto* x = static_cast<const char*>(data.x) + own_.first_column * bytes_of(data.type);
   const int64_t bytes = row_bytes(data);
   const auto at = [&](int64_t sample) { return x + thread.run.order[sample] * bytes; };
   for (int64_t b = 0; b < thread.batch.rows; ++b) rows[b] = at(thread.batch.first + b);
@@ -176,7 +170,7 @@ void ReadInputStep::run(const ThreadContext& thread) const {
   const bool prefetched = next_rows(thread).bytes > 0;
   // Rows that no product reads in place are gathered by one thread each, which has the same places in the next batch.
   const bool whole_batch = pointers == kNoValue && thread.schedule.max_rows() * row_bytes(in) <= kMostAhead;
-  const auto* first = static_cast<const char*>(in.x) + own_.first_column * element_bytes(in);
+  const auto* first = static_cast<const char*>(in.x) + own_.first_column * bytes_of(in.type);
   thread.kernels.gather[index(in.type)]({first, in.stride, thread.run.order, thread.batch.first, thread.data(own_.x),
                                          x.ld, x.columns, own_.scale, own_.offset, thread.samples(),
                                          thread.batch.first + (whole_batch ? thread.batch.rows : kRowsAhead),

@@ -83,7 +83,7 @@ Split split_standardization_gradient(const Scheduler& scheduler, const graph::St
 }
 
 void column_scale(const graph::ColumnScale& op, const ThreadContext& thread) {
-  LearnedColumns arguments{};
+  ScaleColumns arguments{};
   arguments.x = thread.data(op.x);
   arguments.y = thread.data(op.y);
   arguments.ld = thread.shape(op.x).ld;
@@ -92,11 +92,11 @@ void column_scale(const graph::ColumnScale& op, const ThreadContext& thread) {
   arguments.shift = corrections ? corrections + thread.shape(op.corrections).ld : thread.row(op.shift);
   arguments.rows = thread.rows(op.x);
   arguments.columns = thread.columns(op.x);
-  thread.kernels.learned_columns[index(op.rule)](arguments);
+  thread.kernels.scale_columns[index(op.rule)](arguments);
 }
 
 void column_scale_input_gradient(const graph::ColumnScaleInputGradient& op, const ThreadContext& thread) {
-  LearnedColumns arguments{};
+  ScaleColumns arguments{};
   arguments.x = thread.data(op.x);
   arguments.dy = thread.data(op.dy);
   arguments.y = thread.data(op.dx);
@@ -105,11 +105,11 @@ void column_scale_input_gradient(const graph::ColumnScaleInputGradient& op, cons
   arguments.gain = corrections ? corrections : thread.row(op.gain);
   arguments.rows = thread.rows(op.dx);
   arguments.columns = thread.columns(op.dx);
-  thread.kernels.learned_columns_backward[index(op.rule)](arguments);
+  thread.kernels.scale_columns_backward[index(op.rule)](arguments);
 }
 
 void column_scale_weight_gradient(const graph::ColumnScaleWeightGradient& op, const ThreadContext& thread) {
-  LearnedColumns arguments{};
+  ScaleColumns arguments{};
   arguments.x = thread.data(op.x);
   arguments.dy = thread.data(op.dy);
   arguments.ld = thread.shape(op.dy).ld;
@@ -117,7 +117,7 @@ void column_scale_weight_gradient(const graph::ColumnScaleWeightGradient& op, co
   arguments.dshift = thread.data(op.dshift);
   arguments.rows = thread.rows(op.dy);
   arguments.columns = thread.columns(op.dy);
-  thread.kernels.learned_columns_gradients[index(op.rule)](arguments);
+  thread.kernels.scale_columns_gradients[index(op.rule)](arguments);
 }
 
 // ---- Rows -----------------------------------------------------------------------------------------------------------

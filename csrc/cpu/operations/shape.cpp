@@ -29,16 +29,16 @@ void reshape(const graph::Reshape& op, const ThreadContext& thread) {
   }
 }
 
-void take(const graph::Take& op, const ThreadContext& thread) {
+void select_columns(const graph::SelectColumns& op, const ThreadContext& thread) {
   thread.kernels.select_columns({thread.data(op.x), thread.shape(op.x).ld, thread.data(op.y), thread.shape(op.y).ld,
-                                 op.from->data(), static_cast<int64_t>(op.from->size()), thread.shape(op.y).columns,
-                                 thread.samples()});
+                                 op.indices->data(), static_cast<int64_t>(op.indices->size()),
+                                 thread.shape(op.y).columns, thread.samples()});
 }
 
-void take_gradient(const graph::TakeGradient& op, const ThreadContext& thread) {
+void select_columns_gradient(const graph::SelectColumnsGradient& op, const ThreadContext& thread) {
   thread.kernels.select_columns_backward(
-      {thread.data(op.dy), thread.shape(op.dy).ld, thread.data(op.dx), thread.shape(op.dx).ld, op.from->data(),
-       static_cast<int64_t>(op.from->size()), thread.shape(op.dx).columns, thread.samples()});
+      {thread.data(op.dy), thread.shape(op.dy).ld, thread.data(op.dx), thread.shape(op.dx).ld, op.indices->data(),
+       static_cast<int64_t>(op.indices->size()), thread.shape(op.dx).columns, thread.samples()});
 }
 
 void concatenate(const graph::Concatenate& op, const ThreadContext& thread) {
@@ -53,7 +53,7 @@ void concatenate(const graph::Concatenate& op, const ThreadContext& thread) {
   }
 }
 
-void take_columns(const graph::TakeColumns& op, const ThreadContext& thread) {
+void slice_columns(const graph::SliceColumns& op, const ThreadContext& thread) {
   const Placement &x = thread.shape(op.x), &y = thread.shape(op.y);
   const Range own = thread.rows(op.y);
   for (int64_t b = own.begin; b < own.end; ++b) {
@@ -117,10 +117,10 @@ void schedule_augmentation(Scheduler& scheduler, const graph::AugmentImages& op)
 
 void add_shape(Implementations& all) {
   all.add<graph::Reshape>(reshape, by_samples);
-  all.add<graph::Take>(take, by_samples);
-  all.add<graph::TakeGradient>(take_gradient, by_samples);
+  all.add<graph::SelectColumns>(select_columns, by_samples);
+  all.add<graph::SelectColumnsGradient>(select_columns_gradient, by_samples);
   all.add<graph::Concatenate>(concatenate, by_samples);
-  all.add<graph::TakeColumns>(take_columns, by_samples);
+  all.add<graph::SliceColumns>(slice_columns, by_samples);
   all.add<graph::AugmentImages>(schedule_augmentation);
 }
 

@@ -33,7 +33,7 @@ std::string text_of(const Selection& selection) {
 /// where `by_row` says that row i of y comes from row i of x.
 template <class Op>
 Op& add_rearranged(Graph& graph, const Array& x, const Shape& shape, bool by_row) {
-  const Array read = strided(graph, x), y = add_array(graph, shape);
+  const Array read = with_strides(graph, x), y = add_array(graph, shape);
   auto& added = graph.add<Op>();
   added.x = read;
   added.y = y;
@@ -170,7 +170,7 @@ Loop shared_rows(const Graph& graph, int batch_axes, const Array& from, const Ar
 }
 
 Array add_scatter(Graph& graph, const Array& dy, const Array& indices, int batch_axes, const Shape& shape) {
-  const Array read = strided(graph, dy), dx = add_array(graph, shape);
+  const Array read = with_strides(graph, dy), dx = add_array(graph, shape);
   auto& scatter = graph.add<ScatterAdd>();
   scatter.dy = read;
   scatter.indices = indices;
@@ -183,7 +183,7 @@ Array add_scatter(Graph& graph, const Array& dy, const Array& indices, int batch
 }  // namespace
 
 Array add_gather(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape) {
-  const Array read = strided(graph, x), at = strided(graph, indices), y = add_array(graph, shape);
+  const Array read = with_strides(graph, x), at = with_strides(graph, indices), y = add_array(graph, shape);
   auto& gather = graph.add<Gather>();
   gather.x = read;
   gather.indices = at;
@@ -227,7 +227,7 @@ struct ReshapeLayer final : ArrayLayer {
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     Graph& graph = builder.graph();
     const Array y = add_array(graph, shape);
-    const Array x = strided(graph, {inputs[0].value, shape});
+    const Array x = with_strides(graph, {inputs[0].value, shape});
     add_copy(graph, x, y, passes_gradient);
     return y;
   }
@@ -302,7 +302,7 @@ struct JoinLayer final : ArrayLayer {
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     Graph& graph = builder.graph();
     std::vector<Array> parts;
-    for (const Array& input : inputs) parts.push_back(strided(graph, input));
+    for (const Array& input : inputs) parts.push_back(with_strides(graph, input));
     const Array y = add_array(graph, shape);
     const Loop loop = row_loop(graph, y);
     const bool by_row = axis != 0 && std::all_of(parts.begin(), parts.end(),

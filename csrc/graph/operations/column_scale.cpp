@@ -55,7 +55,7 @@ void ColumnScaleInputGradient::differentiate(Differentiation& gradients) const {
   if (ddx == kNoValue) return;
   Graph& graph = gradients.graph();
   if (trainable && gain != kNoValue) {
-    if (rule == Learned::kLeaky) {
+    if (rule == ColumnRule::kLeaky) {
       // dx has the gain where x is negative.
       const Shape shape = shape_of(graph, x);
       const Array part = negative_part(graph, x, add_map(graph, MapOp::kMultiply, {dy, shape}, {ddx, shape}, shape));
@@ -84,7 +84,7 @@ void ColumnScaleWeightGradient::differentiate(Differentiation& gradients) const 
   const auto contribute = [&](ValueId to, ValueId factor) {
     if (!gradients.wants(to)) return;
     const Array part = add_map(graph, MapOp::kMultiply, {factor, shape}, {by_gain, columns}, shape);
-    gradients.contribute({to, shape}, rule == Learned::kLeaky ? negative_part(graph, x, part) : part);
+    gradients.contribute({to, shape}, rule == ColumnRule::kLeaky ? negative_part(graph, x, part) : part);
   };
   if (by_gain != kNoValue) {
     contribute(dy, x);
@@ -127,7 +127,7 @@ ColumnScaleAttributes read_column_scale(const Attributes& attributes) {
   read.trainable = attributes.flag("trainable", true);
   read.gain = attributes.variable("kernel");
   read.shift = attributes.variable("bias");
-  read.rule = attributes.choice<Learned>("rule", kRules);
+  read.rule = attributes.choice<ColumnRule>("rule", kRules);
   read.use_gain = attributes.flag("use_gain", true);
   read.use_shift = attributes.flag("use_shift", true);
   read.has_shape = attributes.has("shape");

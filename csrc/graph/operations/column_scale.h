@@ -14,7 +14,7 @@ using Constants = std::shared_ptr<const std::vector<float>>;
 struct ColumnScale final : Operation {
   ValueId x = kNoValue, gain = kNoValue, shift = kNoValue, y = kNoValue;
   ValueId corrections = kNoValue;  // (3, n): gain and shift in its first rows, through which no gradient goes
-  Learned rule = Learned::kScaled;
+  ColumnRule rule = ColumnRule::kScaled;
   bool trainable = false;
 
   const char* name() const override { return "column_scale"; }
@@ -22,7 +22,7 @@ struct ColumnScale final : Operation {
     return {writes(y, kSamples, 'n'), reads(x, kSamples, 'n'), reads(gain, kWhole, 'n'), reads(shift, kWhole, 'n'),
             reads(corrections, kWhole, 'n')};
   }
-  std::string attributes() const override { return rule == Learned::kLeaky ? "leaky" : ""; }
+  std::string attributes() const override { return rule == ColumnRule::kLeaky ? "leaky" : ""; }
   bool learns() const override { return trainable; }
   void differentiate(Differentiation& gradients) const override;
 };
@@ -30,7 +30,7 @@ struct ColumnScale final : Operation {
 /// dx[b,n] = gain[n] dy[b,n], or its part of the leaky rule
 struct ColumnScaleInputGradient final : Operation {
   ValueId dy = kNoValue, x = kNoValue, gain = kNoValue, corrections = kNoValue, dx = kNoValue;
-  Learned rule = Learned::kScaled;
+  ColumnRule rule = ColumnRule::kScaled;
   bool trainable = false;  // of the gain
 
   const char* name() const override { return "column_scale_input_gradient"; }
@@ -45,7 +45,7 @@ struct ColumnScaleInputGradient final : Operation {
 /// dgain[n] = sum over b of dy[b,n] x[b,n], dshift[n] = sum over b of dy[b,n]
 struct ColumnScaleWeightGradient final : Operation {
   ValueId dy = kNoValue, x = kNoValue, dgain = kNoValue, dshift = kNoValue;
-  Learned rule = Learned::kScaled;
+  ColumnRule rule = ColumnRule::kScaled;
 
   const char* name() const override { return "column_scale_weight_gradient"; }
   std::vector<Operand> operands() const override {
@@ -61,7 +61,7 @@ void require_row(const Constants& constants, int64_t row);
 
 /// What a gain and a shift for each column are asked for.
 struct ColumnScaleAttributes {
-  Learned rule = Learned::kScaled;
+  ColumnRule rule = ColumnRule::kScaled;
   bool use_gain = true, use_shift = true, trainable = true;
   VariableSpec gain, shift;
   Constants gains, shifts;  // in place of variables

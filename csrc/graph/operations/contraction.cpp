@@ -28,7 +28,7 @@ Shape shape_by_letters(const std::string& letters, const std::string& a_letters,
 
 Array add_product(Graph& graph, const Array& a, const std::string& a_letters, const Array& b,
                   const std::string& b_letters, const std::string& y_letters) {
-  const Array a_read = strided(graph, a), b_read = strided(graph, b);
+  const Array a_read = with_strides(graph, a), b_read = with_strides(graph, b);
   const Array y = add_array(graph, shape_by_letters(y_letters, a_letters, a.shape, b_letters, b.shape));
   auto& product = graph.add<Contraction>();
   product.a = a_read;

@@ -20,7 +20,8 @@ struct GradientsLayer final : ArrayLayer {
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     Graph& graph = builder.graph();
     const Array y{builder.array_of(inputs[0]), input_shapes[0]};
-    fuse_maps_so_far(builder, inputs, y.value);
+    // Before the derivative, as one gradient of several maps is faster than several gradients.
+    fuse_maps(graph, read_later(builder, inputs, y.value));
     const std::vector<ValueId> by(inputs.begin() + 1, inputs.end());
     Differentiation derivatives(graph, by);
     const size_t count = graph.operations().size();
@@ -37,19 +38,15 @@ struct GradientsLayer final : ArrayLayer {
   bool joins_samples() const override { return false; }
 
  private:
-  /// Fuses the maps before the derivative, as one gradient of several maps is faster than several gradients. Values
-  /// that operations to come read are kept.
-  static void fuse_maps_so_far(Builder& builder, const std::vector<ValueId>& inputs, ValueId y) {
-    Graph& graph = builder.graph();
-    const std::vector<ValueId> kept = graph.kept, later = builder.read_later();
-    graph.kept.insert(graph.kept.end(), later.begin(), later.end());
-    graph.kept.push_back(y);
-    graph.kept.insert(graph.kept.end(), inputs.begin(), inputs.end());
+  /// The values that operations to come read.
+  static std::vector<ValueId> read_later(const Builder& builder, const std::vector<ValueId>& inputs, ValueId y) {
+    std::vector<ValueId> values = builder.read_later();
+    values.push_back(y);
+    values.insert(values.end(), inputs.begin(), inputs.end());
     for (const auto& [all, derivatives] : builder.derivatives) {
-      for (const Array& each : derivatives) graph.kept.push_back(each.value);
+      for (const Array& each : derivatives) values.push_back(each.value);
     }
-    fuse_maps(graph);
-    graph.kept = kept;
+    return values;
   }
 };
 

@@ -35,7 +35,7 @@ struct ChangeLayer : ArrayLayer {
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const final {
     if (!builder.variable_at(inputs[0])) refuse("input 0 of a layer that changes a variable must be one");
-    const Array x = strided(builder.graph(), {builder.array_of(inputs[1]), input_shapes[1]});
+    const Array x = with_strides(builder.graph(), {builder.array_of(inputs[1]), input_shapes[1]});
     change(builder, inputs[0], x);
     builder.forget_array_of(inputs[0]);
     return inputs[0];
@@ -66,7 +66,7 @@ struct MoveLayer final : ArrayLayer {
     const bool moves = builder.training() ? !infers : trains && builder.graph().mode() == Mode::kFunction;
     if (!moves) return inputs[0];
     AssignVariable assign;
-    assign.x = strided(builder.graph(), {builder.array_of(inputs[1]), input_shapes[1]});
+    assign.x = with_strides(builder.graph(), {builder.array_of(inputs[1]), input_shapes[1]});
     assign.variable = inputs[0];
     builder.graph().kept.push_back(assign.x.value);
     builder.add_last(assign);

@@ -87,7 +87,7 @@ Array add_map(Graph& graph, const std::vector<Array>& inputs, const Shape& shape
     for (const int operand : {each.a, each.b, each.c}) {
       if (operand < 0 || operand >= code.inputs || places[static_cast<size_t>(operand)] >= 0) continue;
       places[static_cast<size_t>(operand)] = static_cast<int>(read.size());
-      read.push_back(strided(graph, inputs[static_cast<size_t>(operand)]));
+      read.push_back(with_strides(graph, inputs[static_cast<size_t>(operand)]));
     }
   }
   own.inputs = static_cast<int>(read.size());

@@ -69,17 +69,17 @@ struct NoiseLayer final : Layer {
   RandomNoise noise;
   Combination combination = Combination::kMultiply;
   float kept = 0.0f, dropped = 0.0f;
-  int64_t noises = 0;                                // numbers to draw for each sample, if `from` is given
-  std::shared_ptr<const std::vector<int32_t>> from;  // which of them each number of the sample gets; null: its own
+  int64_t noises = 0;                                   // numbers to draw for each sample, if `indices` is given
+  std::shared_ptr<const std::vector<int32_t>> indices;  // which of them each number of the sample gets; null: its own
 
   int64_t output_size(const LayerInputs& inputs) const override {
-    if (!from) return inputs.size();
-    const auto count = static_cast<int64_t>(from->size());
+    if (!indices) return inputs.size();
+    const auto count = static_cast<int64_t>(indices->size());
     if (count != inputs.size()) {
-      refuse("'from' has " + std::to_string(count) + " indices for rows of " + std::to_string(inputs.size()));
+      refuse("'indices' has " + std::to_string(count) + " indices for rows of " + std::to_string(inputs.size()));
     }
-    for (const int32_t index : *from) {
-      if (index < -1 || index >= noises) refuse("an index of `take` lies beyond the input");
+    for (const int32_t index : *indices) {
+      if (index < -1 || index >= noises) refuse("an index lies beyond the numbers that are drawn");
     }
     return inputs.size();
   }
@@ -87,15 +87,15 @@ struct NoiseLayer final : Layer {
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     if (!builder.adds_noise()) return inputs[0];
     Graph& graph = builder.graph();
-    const ValueId x = from ? builder.with_rows(inputs[0], 1) : inputs[0];
+    const ValueId x = indices ? builder.with_rows(inputs[0], 1) : inputs[0];
     auto& draw = builder.add<RandomNoise>();
     draw = noise;
-    ValueId drawn = draw.noise = from ? graph.add_batch(1, noises) : graph.add_like(x);
-    if (from) {
-      auto& spread = builder.add<Take>();
+    ValueId drawn = draw.noise = indices ? graph.add_batch(1, noises) : graph.add_like(x);
+    if (indices) {
+      auto& spread = builder.add<SelectColumns>();
       spread.x = drawn;
       spread.y = drawn = graph.add_like(x);
-      spread.from = from;
+      spread.indices = indices;
     }
     const ValueId y = graph.add_like(x);
     switch (combination) {
@@ -150,8 +150,8 @@ std::shared_ptr<Layer> read_noise(const Attributes& attributes) {
   layer->dropped = attributes.single("dropped", 0.0f);
   layer->noise.shared = attributes.flag("shared", false);
   layer->noises = attributes.integer("noises", 0);
-  auto from = attributes.has("from") ? attributes.indices("from") : std::vector<int32_t>{};
-  if (!from.empty()) layer->from = std::make_shared<const std::vector<int32_t>>(std::move(from));
+  auto indices = attributes.has("indices") ? attributes.indices("indices") : std::vector<int32_t>{};
+  if (!indices.empty()) layer->indices = std::make_shared<const std::vector<int32_t>>(std::move(indices));
   return layer;
 }
 

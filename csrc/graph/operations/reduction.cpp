@@ -90,7 +90,7 @@ void Reduce::differentiate(Differentiation& gradients) const {
       return gradients.contribute(x, add_map(graph, {dy, chosen, count}, x.shape, code));
     }
     case Kind::kProduct:
-      return gradients.contribute(x, add_product_gradient(graph, x, strided(graph, {dy_value, y.shape}), axes));
+      return gradients.contribute(x, add_product_gradient(graph, x, with_strides(graph, {dy_value, y.shape}), axes));
     case Kind::kArgMaximum:
     case Kind::kArgMinimum:
       return;
@@ -108,7 +108,7 @@ void ProductGradient::differentiate(Differentiation& gradients) const {
   if (ddx_value == kNoValue) return;
   if (direction.value != kNoValue) return gradients.require_no_gradient(*this);
   Graph& graph = gradients.graph();
-  const Array ddx = strided(graph, {ddx_value, dx.shape});
+  const Array ddx = with_strides(graph, {ddx_value, dx.shape});
   if (gradients.wants(dy.value)) {
     MapCode one;
     one.add_constant(1.0f);
@@ -137,7 +137,7 @@ std::string CumulativeSum::attributes() const {
 namespace {
 
 Array add_cumulative_sum(Graph& graph, const Array& x, int axis, bool reverse) {
-  const Array read = strided(graph, x), y = add_array(graph, x.shape);
+  const Array read = with_strides(graph, x), y = add_array(graph, x.shape);
   auto& sum = graph.add<CumulativeSum>();
   sum.x = read;
   sum.y = y;
@@ -148,7 +148,7 @@ Array add_cumulative_sum(Graph& graph, const Array& x, int axis, bool reverse) {
 }
 
 Array add_reduce(Graph& graph, Reduce::Kind kind, const Array& x, const std::vector<int>& axes) {
-  const Array read = strided(graph, x), y = add_array(graph, without(x.shape, axes));
+  const Array read = with_strides(graph, x), y = add_array(graph, without(x.shape, axes));
   auto& reduce = graph.add<Reduce>();
   reduce.kind = kind;
   reduce.x = read;

@@ -17,13 +17,13 @@ void Reshape::differentiate(Differentiation& gradients) const {
   gradients.contribute(x, gradient.y);
 }
 
-void Take::differentiate(Differentiation& gradients) const {
+void SelectColumns::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y);
   if (dy == kNoValue || !gradients.wants(x)) return;
-  auto& gradient = gradients.graph().add<TakeGradient>();
+  auto& gradient = gradients.graph().add<SelectColumnsGradient>();
   gradient.dy = dy;
   gradient.dx = gradients.graph().add_like(x);
-  gradient.from = from;
+  gradient.indices = indices;
   gradients.contribute(x, gradient.dx);
 }
 
@@ -40,7 +40,7 @@ void Concatenate::differentiate(Differentiation& gradients) const {
   int64_t first = 0;
   for (const ValueId part : parts) {
     if (gradients.wants(part)) {
-      auto& gradient = graph.add<TakeColumns>();
+      auto& gradient = graph.add<SliceColumns>();
       gradient.x = dy;
       gradient.y = graph.add_like(part);
       gradient.first = first;
@@ -50,26 +50,26 @@ void Concatenate::differentiate(Differentiation& gradients) const {
   }
 }
 
-std::string TakeColumns::attributes() const { return "first=" + std::to_string(first); }
+std::string SliceColumns::attributes() const { return "first=" + std::to_string(first); }
 
 namespace {
 
-struct TakeLayer final : Layer {
-  std::shared_ptr<const std::vector<int32_t>> from;
+struct SelectColumnsLayer final : Layer {
+  std::shared_ptr<const std::vector<int32_t>> indices;
 
   int64_t output_size(const LayerInputs& inputs) const override {
-    for (const int32_t index : *from) {
-      if (index < -1 || index >= inputs.size()) refuse("an index of `take` lies beyond the input");
+    for (const int32_t index : *indices) {
+      if (index < -1 || index >= inputs.size()) refuse("an index lies beyond the input");
     }
-    return static_cast<int64_t>(from->size());
+    return static_cast<int64_t>(indices->size());
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     const ValueId x = builder.with_rows(inputs[0], 1);
-    auto& take = builder.add<Take>();
-    take.x = x;
-    take.y = builder.graph().add_batch(1, static_cast<int64_t>(from->size()));
-    take.from = from;
-    return take.y;
+    auto& select = builder.add<SelectColumns>();
+    select.x = x;
+    select.y = builder.graph().add_batch(1, static_cast<int64_t>(indices->size()));
+    select.indices = indices;
+    return select.y;
   }
   bool only_moves() const override { return true; }
 };
@@ -100,11 +100,11 @@ struct ConcatenateLayer final : Layer {
 
 }  // namespace
 
-std::shared_ptr<Layer> read_take(const Attributes& attributes) {
-  auto from = attributes.indices("from");
-  if (from.empty()) refuse("a take layer needs at least 1 index");
-  auto layer = std::make_shared<TakeLayer>();
-  layer->from = std::make_shared<const std::vector<int32_t>>(std::move(from));
+std::shared_ptr<Layer> read_select_columns(const Attributes& attributes) {
+  auto indices = attributes.indices("indices");
+  if (indices.empty()) refuse("a layer that selects columns needs at least 1 index");
+  auto layer = std::make_shared<SelectColumnsLayer>();
+  layer->indices = std::make_shared<const std::vector<int32_t>>(std::move(indices));
   return layer;
 }
 

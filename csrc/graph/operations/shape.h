@@ -14,22 +14,22 @@ struct Reshape final : Operation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// y[b,j] = x[b, from[j]], or 0 where from[j] is -1
-struct Take final : Operation {
+/// y[b,j] = x[b, indices[j]], or 0 where indices[j] is -1
+struct SelectColumns final : Operation {
   ValueId x = kNoValue, y = kNoValue;
-  std::shared_ptr<const std::vector<int32_t>> from;
+  std::shared_ptr<const std::vector<int32_t>> indices;
 
-  const char* name() const override { return "take"; }
+  const char* name() const override { return "select_columns"; }
   std::vector<Operand> operands() const override { return {writes(y, kSamples, kWhole), reads(x, kSamples, kWhole)}; }
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// dx[b,i] = sum of dy[b,j] over the j with from[j] = i
-struct TakeGradient final : Operation {
+/// dx[b,i] = sum of dy[b,j] over the j with indices[j] = i
+struct SelectColumnsGradient final : Operation {
   ValueId dy = kNoValue, dx = kNoValue;
-  std::shared_ptr<const std::vector<int32_t>> from;
+  std::shared_ptr<const std::vector<int32_t>> indices;
 
-  const char* name() const override { return "take_gradient"; }
+  const char* name() const override { return "select_columns_gradient"; }
   std::vector<Operand> operands() const override { return {writes(dx, kSamples, kWhole), reads(dy, kSamples, kWhole)}; }
 };
 
@@ -44,16 +44,16 @@ struct Concatenate final : Operation {
 };
 
 /// y[b,j] = x[b, first + j]
-struct TakeColumns final : Operation {
+struct SliceColumns final : Operation {
   ValueId x = kNoValue, y = kNoValue;
   int64_t first = 0;
 
-  const char* name() const override { return "take_columns"; }
+  const char* name() const override { return "slice_columns"; }
   std::vector<Operand> operands() const override { return {writes(y, kSamples, kWhole), reads(x, kSamples, kWhole)}; }
   std::string attributes() const override;
 };
 
-std::shared_ptr<Layer> read_take(const Attributes& attributes);
+std::shared_ptr<Layer> read_select_columns(const Attributes& attributes);
 std::shared_ptr<Layer> read_concatenate(const Attributes& attributes);
 
 }  // namespace engine::graph

@@ -43,12 +43,12 @@ std::string ReadTarget::attributes() const { return "output=" + std::to_string(o
 std::vector<Operand> RandomArray::operands() const { return {writes(y.value, rows, kWhole)}; }
 
 std::vector<Operand> TracedLoss::operands() const {
-  return {writes(losses, rows, kWhole), writes(seed.value, rows, kWhole), reads(values.value, rows, kWhole),
+  return {writes(losses, rows, kWhole), writes(gradient.value, rows, kWhole), reads(values.value, rows, kWhole),
           reads(row_mask, kWhole, kWhole)};
 }
 
 void TracedLoss::find_loops(const Graph& graph) {
-  const bool same = seed.value == kNoValue || row_loop(graph, seed) == kSamples;
+  const bool same = gradient.value == kNoValue || row_loop(graph, gradient) == kSamples;
   rows = same && row_loop(graph, values) == kSamples ? kSamples : kWhole;
 }
 
@@ -202,7 +202,7 @@ struct WithMaskLayer final : ArrayLayer {
     Graph& graph = builder.graph();
     // A copy, as others may read the first input without the mask.
     const Array y = add_array(graph, shape);
-    add_copy(graph, strided(graph, {builder.array_of(inputs[0]), shape}), y);
+    add_copy(graph, with_strides(graph, {builder.array_of(inputs[0]), shape}), y);
     builder.set_mask(y.value, *mask);
     return y.value;
   }

@@ -73,13 +73,13 @@ struct RandomArray final : Operation {
 };
 
 /// The losses of all rows of an output, from an array that a traced function computed. losses[b] = values[b]; if
-/// `values` is a single number, each row has it. seed = the gradient of the batch's loss by `values`, with which
+/// `values` is a single number, each row has it. gradient = that of the batch's loss by `values`, with which
 /// differentiation starts: the weight of each row, divided as the reduction of the loss says.
 struct TracedLoss final : Operation {
   int output = 0;
   Array values;
   ValueId losses = kNoValue, row_mask = kNoValue;
-  Array seed;          // like `values`; kNoValue where nothing is trained
+  Array gradient;      // like `values`; kNoValue where nothing is trained
   Loop rows = kWhole;  // the loop over the samples, if there is a value for each row
 
   /// Finds whether threads may share the rows.

@@ -87,17 +87,15 @@ class DropoutOperation(_Common):
     seed: int
 
 
-_From = TypedDict("_From", {"from": list[int]})
-_PossiblyFrom = TypedDict("_PossiblyFrom", {"from": list[int]}, total=False)
-
-
-class NoiseSharing(_PossiblyFrom, total=False):
+class NoiseSharing(TypedDict, total=False):
     """Which numbers of a batch have the same noise."""
 
     shared: bool
     """Whether all samples of the batch have the same; False."""
     noises: int
-    """The number of different ones in a sample. `from` says which of them each number of the sample has."""
+    """The number of different ones in a sample."""
+    indices: list[int]
+    """Which of these each number of the sample has."""
 
 
 class NoiseOperation(NoiseSharing, _Common):
@@ -127,13 +125,14 @@ class RescalingOperation(_Common):
     offset: float
 
 
-class TakeOperation(_From, _Common):
-    """Number j of the output is number `from[j]` of the input; 0 where that is -1."""
+class SelectColumnsOperation(_Common):
+    """Number j of the output is number `indices[j]` of the input; 0 where that is -1."""
 
-    kind: Literal["take"]
+    kind: Literal["select_columns"]
+    indices: list[int]
 
 
-class LearnedFields(_Weights, total=False):
+class ColumnScaleFields(_Weights, total=False):
     """`gain * x + shift`, where gain and shift are weights, one for each number of a row."""
 
     use_gain: bool
@@ -144,10 +143,10 @@ class LearnedFields(_Weights, total=False):
     """The shape in which users see the weights."""
 
 
-class LearnedOperation(LearnedFields, _Common):
+class ColumnScaleOperation(ColumnScaleFields, _Common):
     """`gain * x + shift`, or by the rule "leaky" `x` where it is positive and else `gain * x`."""
 
-    kind: Literal["learned"]
+    kind: Literal["column_scale"]
     rule: NotRequired[Literal["scaled", "leaky"]]
     """"scaled"."""
     gain: NotRequired[list[float]]
@@ -155,7 +154,7 @@ class LearnedOperation(LearnedFields, _Common):
     shift: NotRequired[list[float]]
 
 
-class BatchNormalizationOperation(LearnedFields, _Common):
+class BatchNormalizationOperation(ColumnScaleFields, _Common):
     """Normalizes each number of a row over the batch in training, by moving averages otherwise."""
 
     kind: Literal["batch_normalization"]
@@ -211,10 +210,10 @@ class EncodingOperation(_Common):
     counts: bool
 
 
-class WarpOperation(_Common):
+class ImageAugmentationOperation(_Common):
     """In training, moves, turns, zooms, flips or distorts images at random."""
 
-    kind: Literal["warp"]
+    kind: Literal["image_augmentation"]
     height: int
     width: int
     channels: int
@@ -297,14 +296,14 @@ LayerOperation = (
     | DropoutOperation
     | NoiseOperation
     | RescalingOperation
-    | TakeOperation
-    | LearnedOperation
+    | SelectColumnsOperation
+    | ColumnScaleOperation
     | BatchNormalizationOperation
     | StandardizeOperation
     | RowNormalizationOperation
     | EmbeddingOperation
     | EncodingOperation
-    | WarpOperation
+    | ImageAugmentationOperation
     | PoolingOperation
     | MaskOperation
     | CustomOperation

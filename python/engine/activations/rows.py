@@ -110,8 +110,8 @@ def _log_softmax_gradient(x: Float32, upstream: Float32, axis: int | Sequence[in
 
 # Layers use these where the core has no operation, such as for a softmax along several axes.
 softmax.gradient = _softmax_gradient  # type: ignore[attr-defined] # an attribute of a function, as users give it
-log_softmax.gradient = _log_softmax_gradient  # type: ignore[attr-defined]
-glu.gradient = _glu_gradient  # type: ignore[attr-defined]
+log_softmax.gradient = _log_softmax_gradient  # type: ignore[attr-defined] # in the same way
+glu.gradient = _glu_gradient  # type: ignore[attr-defined] # in the same way
 
 
 def _axis(array: NDArray[Any], axis: object) -> int:

@@ -36,11 +36,11 @@ def _dense(c: CWriter, step: Step, y: str, x: str) -> None:
         c.columns(f"x + {c.array(step.arrays['bias'], 'bias')}[j]", y, y, step)
 
 
-def _take(c: CWriter, step: Step, y: str, x: str) -> None:
-    found = loops_of(step.constants["from"])
+def _select_columns(c: CWriter, step: Step, y: str, x: str) -> None:
+    found = loops_of(step.constants["indices"])
     if found is None:
-        places = c.array(step.constants["from"], "from")
-        c.loop({"i": step.units}, f"{y}[i] = {places}[i] < 0 ? 0.0f : {x}[{places}[i]];")
+        indices = c.array(step.constants["indices"], "indices")
+        c.loop({"i": step.units}, f"{y}[i] = {indices}[i] < 0 ? 0.0f : {x}[{indices}[i]];")
         return
     names = [f"i{number}" for number in range(len(found))]
     strides = [stride for _, stride in found]
@@ -183,7 +183,7 @@ class Emission(NamedTuple):
 
 OPERATIONS = {
     "dense": Emission(_dense, in_place=False),
-    "take": Emission(_take, in_place=False),
+    "select_columns": Emission(_select_columns, in_place=False),
     "mean": Emission(_pool, in_place=False),
     "max": Emission(_pool, in_place=False),
     "masked_mean": Emission(_masked_mean, in_place=False),

@@ -27,7 +27,7 @@ from engine.export.rewrites import rewritten
 from engine.export.step import Step
 from engine.layers import InputLayer, Layer
 from engine.layers.masking import mask_sources
-from engine.layers.nodes import MaskLeaf, NodeLeaf, PenaltyLeaf, WeightsLeaf
+from engine.layers.nodes import InnerLeaf, MaskLeaf, NodeLeaf, PenaltyLeaf, WeightsLeaf
 
 
 class Stage(NamedTuple):
@@ -332,7 +332,8 @@ class _Stages:
 def _require_no_noise(name: str, leaf: Layer, shapes: Sequence[Shape]) -> None:
     """Raises ValueError if a layer that is called with training=True draws random numbers then."""
     if any(
-        operation["kind"] in ("dropout", "noise", "warp") for operation in leaf._operations_for_inputs(shapes)
+        operation["kind"] in ("dropout", "noise", "image_augmentation")
+        for operation in leaf._operations_for_inputs(shapes)
     ):
         msg = (
             f"layer {name!r} ({type(leaf).__name__}) is called with training=True, so that predictions are random, which no "
@@ -343,7 +344,7 @@ def _require_no_noise(name: str, leaf: Layer, shapes: Sequence[Shape]) -> None:
 
 def _is_recorded(leaf: Layer) -> bool:
     """Whether a leaf is a part of what a layer has recorded."""
-    return isinstance(leaf, (NodeLeaf, WeightsLeaf, PenaltyLeaf, MaskLeaf)) or leaf._may_be_recorded
+    return isinstance(leaf, InnerLeaf) or leaf._may_be_recorded
 
 
 def _as_mask(node: Mapping[str, Any], mask: int | None) -> Mapping[str, Any]:
@@ -488,9 +489,9 @@ def _activation(operation: Operation, _: Iterator[Float32], groups: int, width: 
         yield Step(name, groups, width, width, {"parameters": parameters}, {})
 
 
-def _take(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
-    places = np.asarray(operation["from"], np.int64)
-    yield Step("take", 1, groups * width, len(places), {"from": places}, {})
+def _select_columns(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    indices = np.asarray(operation["indices"], np.int64)
+    yield Step("select_columns", 1, groups * width, len(indices), {"indices": indices}, {})
 
 
 def _pool(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
@@ -505,7 +506,9 @@ def _rescaling(operation: Operation, _: Iterator[Float32], groups: int, width: i
     yield _affine(groups, width, factor=operation["scale"], shift=operation["offset"] or None)
 
 
-def _learned(operation: Operation, weights: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+def _column_scale(
+    operation: Operation, weights: Iterator[Float32], groups: int, width: int
+) -> Iterator[Step]:
     if operation.get("rule") == "leaky":
         yield Step("leaky", groups, width, width, {}, {"slope": next(weights).reshape(-1)})
         return
@@ -566,18 +569,18 @@ LOWERINGS: dict[str, Callable[[Operation, Iterator[Float32], int, int], Iterator
     "activation": _activation,
     "dropout": _nothing,
     "rescaling": _rescaling,
-    "take": _take,
+    "select_columns": _select_columns,
     "mean": _pool,
     "max": _pool,
     "mask": _mask,
     "noise": _nothing,
-    "learned": _learned,
+    "column_scale": _column_scale,
     "batch_normalization": _batch_normalization,
     "standardize": _standardize,
     "row_normalization": _row_normalization,
     "embedding": _embedding,
     "encoding": _encoding,
-    "warp": _nothing,
+    "image_augmentation": _nothing,
     "activity_regularization": _nothing,
 }
 
@@ -645,13 +648,13 @@ def _rounded(number: float) -> float:
     return float(np.float32(number))
 
 
-def loops_of(places: NDArray[np.int64]) -> list[tuple[int, int]] | None:
-    """Returns nested loops that visit `places` in order, as (count, stride) with the outermost first; None if impossible.
+def loops_of(indices: NDArray[np.int64]) -> list[tuple[int, int]] | None:
+    """Returns nested loops that visit `indices` in order, as (count, stride) with the outermost first; None if impossible.
 
     A transposition gives one loop for each axis, or for several axes that stay together. A repetition has the stride 0.
     """
     loops: list[tuple[int, int]] = []
-    rest = places
+    rest = indices
     while len(rest) > 1:
         steps = np.diff(rest)
         turns = np.flatnonzero(steps != steps[0])

@@ -40,9 +40,9 @@ def _dense(w: OnnxWriter, step: Step) -> None:
     w.shape = (*w.shape[:-1], step.units)
 
 
-def _take(w: OnnxWriter, step: Step) -> None:
-    places = step.constants["from"]
-    loops = loops_of(places)
+def _select_columns(w: OnnxWriter, step: Step) -> None:
+    indices = step.constants["indices"]
+    loops = loops_of(indices)
     axes = sorted((stride, count, at) for at, (count, stride) in enumerate(loops or []) if stride)
     strides = np.cumprod([1, *(count for _, count, _ in axes)]).tolist()
     if loops is None or strides != [*(stride for stride, _, _ in axes), step.width]:
@@ -65,10 +65,10 @@ def _take(w: OnnxWriter, step: Step) -> None:
 def _gather(w: OnnxWriter, step: Step) -> None:
     """Selects numbers by their positions; -1 stands for a zero, which is appended for this."""
     w.rows(step)
-    places = step.constants["from"]
-    if (places < 0).any():
+    indices = step.constants["indices"]
+    if (indices < 0).any():
         w.x = w("Pad", w.x, w.constant(np.array([0, 0, 0, 1], np.int64), "pads"))
-    w.x = w("Gather", w.x, w.constant(places, "from"), axis=1)
+    w.x = w("Gather", w.x, w.constant(indices, "indices"), axis=1)
     w.shape = (step.units,)
 
 
@@ -307,7 +307,7 @@ ACTIVATIONS: dict[str, Callable[..., str]] = {
 # One function for each operation: it adds nodes for `w.x`, and sets `w.x` and `w.shape` to the result.
 OPERATIONS: dict[str, Callable[[OnnxWriter, Step], None]] = {
     "dense": _dense,
-    "take": _take,
+    "select_columns": _select_columns,
     "mean": _pool,
     "max": _pool,
     "masked_mean": _masked_mean,

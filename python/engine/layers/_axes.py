@@ -105,4 +105,4 @@ def transposed(input_shape: Shape, order: Shape) -> list[LayerOperation]:
     if axes == sorted(axes):
         return []
     numbers = np.arange(math.prod(input_shape)).reshape(input_shape)
-    return [{"kind": "take", "from": numbers.transpose(order).reshape(-1).tolist()}]
+    return [{"kind": "select_columns", "indices": numbers.transpose(order).reshape(-1).tolist()}]

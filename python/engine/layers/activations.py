@@ -15,7 +15,12 @@ from engine._base.checks import Shape, integer, integers, real
 from engine._base.tensor_like import Tensor, mask_of
 from engine._core_interface.cpp import Float32
 from engine._core_interface.host_steps import LayerStep
-from engine._core_interface.operations import LayerOperation, LearnedOperation, activation_operation, extended
+from engine._core_interface.operations import (
+    ColumnScaleOperation,
+    LayerOperation,
+    activation_operation,
+    extended,
+)
 from engine.activations.piecewise import leaky_relu_operation, relu_operation
 from engine.activations.rows import softmax_gradient
 from engine.activations.smooth import elu_operation
@@ -143,8 +148,8 @@ class PReLU(Layer):
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one slope per number, or per entry of the axes that aren't shared."""
         (alpha,) = self._weights_for(input_shape)
-        operation: LearnedOperation = {
-            "kind": "learned",
+        operation: ColumnScaleOperation = {
+            "kind": "column_scale",
             "rule": "leaky",
             "use_shift": False,
             "shape": list(alpha.shape),

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine._base.checks import Shape, choice, real, text_of_shape
 from engine._base.elementary import power
-from engine._core_interface.operations import LayerOperation, WarpOperation, extended
+from engine._core_interface.operations import ImageAugmentationOperation, LayerOperation, extended
 from engine.layers.layer import Layer, Seeded, register
 
 Factor = float | Sequence[float]
@@ -60,10 +60,10 @@ class _Augmentation(Seeded, ABC):
         return input_shape
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """Lowers to one warp."""
+        """Lowers to one image augmentation."""
         height, width, *channels = self._output_shape_for(input_shape)
-        operation: WarpOperation = {
-            "kind": "warp",
+        operation: ImageAugmentationOperation = {
+            "kind": "image_augmentation",
             "height": height,
             "width": width,
             "channels": math.prod(channels),

@@ -1,4 +1,4 @@
-"""Nodes of recordings, as leaves of a network beside its layers."""
+"""The leaves of a network beside its layers: nodes of recordings, and what masks and penalties need."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ from engine.layers.layer import Layer
 from engine.layers.weights import Weight
 
 
-class _Unnamed(Layer):
-    """Base class of leaves that no user sees. They have no name, weights or config, so that layers' constructor isn't run."""
+class InnerLeaf(Layer):
+    """Base class of the leaves of a network that no user sees. They have no weights and no config.
+
+    Args:
+        name: what it is.
+        shape: of one sample of its output.
+    """
 
     supports_masking = True
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, shape: Any
+    ) -> None:  # instead of the constructor of layers, which takes users' arguments
+        self.name, self.shape = name, shape
         self._specs, self._weights, self._places = [], [], []
         self._sample_shape, self._given_shape = None, None
         self.activity_regularizer = None
@@ -34,9 +41,23 @@ class _Unnamed(Layer):
     def _detach(self, model: Any) -> None:
         """Does nothing."""
 
+    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Any]:
+        del samples
+        return [self.shape]
 
-class NodeLeaf(_Unnamed):
-    """A node of a recording, as one of the leaves of a network.
+    def _operations_for_inputs(
+        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
+    ) -> list[Operation]:
+        del samples, lowered
+        return self._operations()
+
+    def _operations(self) -> list[Operation]:
+        """Returns the core's operations that compute it; none if its output is its first input."""
+        return []
+
+
+class NodeLeaf(InnerLeaf):
+    """A node of a recording.
 
     Args:
         node: the node.
@@ -46,30 +67,11 @@ class NodeLeaf(_Unnamed):
     supports_masking = False
 
     def __init__(self, node: Node, picks: Sequence[int | None]) -> None:
-        super().__init__(node.kind)
+        super().__init__(node.kind, sample_shape(node.shape))
         self.node, self.picks = node, tuple(picks)
 
-    def _output_shape_for(self, input_shape: Shape) -> Shape:
-        del input_shape
-        found: Shape = sample_shape(self.node.shape)
-        return found
-
-    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
-        return [self._output_shape_for(())]
-
-    def _lower(self, input_shape: Shape) -> list[LayerOperation]:
-        """Lowers to the node."""
-        del input_shape
-        return [self._operation()]
-
-    def _operation(self) -> Any:
-        return lowered_node(self.node)
-
-    def _operations_for_inputs(
-        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
-    ) -> list[Operation]:
-        del samples, lowered
-        return [self._operation()]
+    def _operations(self) -> list[Operation]:
+        return [lowered_node(self.node)]
 
     def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
         """No mask: as in Keras, operations don't pass it on."""
@@ -77,7 +79,7 @@ class NodeLeaf(_Unnamed):
         return None
 
 
-class WeightsLeaf(_Unnamed):
+class WeightsLeaf(InnerLeaf):
     """The weights of a layer that nodes read, beside the layer's own operations.
 
     Args:
@@ -85,12 +87,8 @@ class WeightsLeaf(_Unnamed):
     """
 
     def __init__(self, layer: Layer) -> None:
-        super().__init__("weights")
+        super().__init__("weights", ())
         self.layer = layer
-
-    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
-        del samples
-        return [()]
 
     def _nodes(self, first: int, specs: Sequence[Weight]) -> list[dict[str, Any]]:
         """Returns a node for each weight, if they are the program's variables from number `first` on.
@@ -111,29 +109,18 @@ class WeightsLeaf(_Unnamed):
         ]
 
 
-class MaskLeaf(_Unnamed):
-    """Its output is its first input, with the mask of its second one. It computes nothing.
+class MaskLeaf(InnerLeaf):
+    """Its output is its first input, with the mask of its second one.
 
     Args:
         shape: of one sample.
     """
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__("pass_mask")
-        self.shape = shape
-
-    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
-        del samples
-        return [self.shape]
+        super().__init__("pass_mask", shape)
 
     def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
         return sources[-1]
-
-    def _operations_for_inputs(
-        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
-    ) -> list[Operation]:
-        del samples, lowered
-        return []
 
 
 class GivenMaskLeaf(MaskLeaf):
@@ -148,15 +135,12 @@ class GivenMaskLeaf(MaskLeaf):
         super().__init__(shape)
         self.mask = mask
 
-    def _operations_for_inputs(
-        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
-    ) -> list[Operation]:
-        del samples, lowered
+    def _operations(self) -> list[Operation]:
         shapes = [as_pairs(full_shape(each)) for each in (self.shape, self.mask)]
         return [{"kind": "with_mask", "input_shapes": shapes, "shape": shapes[0]}]
 
 
-class RowMaskLeaf(_Unnamed):
+class RowMaskLeaf(InnerLeaf):
     """A mask: the rows for which its input isn't 0.
 
     Args:
@@ -166,21 +150,13 @@ class RowMaskLeaf(_Unnamed):
     _makes_mask = True
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__("row_mask")
-        self.shape = shape
+        super().__init__("row_mask", shape)
 
-    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
-        del samples
-        return [self.shape]
-
-    def _operations_for_inputs(
-        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
-    ) -> list[Operation]:
-        del samples, lowered
+    def _operations(self) -> list[Operation]:
         return [{"kind": "mask", "value": 0.0, "groups": math.prod(self.shape)}]
 
 
-class PenaltyLeaf(_Unnamed):
+class PenaltyLeaf(InnerLeaf):
     """The penalty on an output of a layer that was recorded.
 
     Args:
@@ -189,15 +165,8 @@ class PenaltyLeaf(_Unnamed):
     """
 
     def __init__(self, layer: Layer, shape: Shape) -> None:
-        super().__init__("penalty")
-        self.layer, self.shape = layer, shape
+        super().__init__("penalty", shape)
+        self.layer = layer
 
-    def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
-        del samples
-        return [self.shape]
-
-    def _operations_for_inputs(
-        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
-    ) -> list[Operation]:
-        del samples, lowered
+    def _operations(self) -> list[Operation]:
         return [self.layer._penalty_on_outputs(self.shape)]

@@ -12,8 +12,8 @@ from engine._base.checks import LOWEST, Shape, flag, integer, only_default, real
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import (
     BatchNormalizationOperation,
+    ColumnScaleOperation,
     LayerOperation,
-    LearnedOperation,
     RowNormalizationOperation,
     extended,
 )
@@ -89,7 +89,7 @@ class Scaled(Layer):
     def _affine(self, shape: Shape) -> list[LayerOperation]:
         if not (self.scale or self.center):
             return []
-        return [extended(LearnedOperation(kind="learned"), self._fields(shape))]
+        return [extended(ColumnScaleOperation(kind="column_scale"), self._fields(shape))]
 
 
 @register()
@@ -394,7 +394,7 @@ class RMSNormalization(Layer):
             [
                 {"kind": "row_normalization", "epsilon": self.epsilon, "centred": False},
                 {
-                    "kind": "learned",
+                    "kind": "column_scale",
                     "use_shift": False,
                     "shape": list(weight_shape(self.name, self.axis, input_shape)),
                     "trainable": self.trainable,

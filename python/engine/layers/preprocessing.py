@@ -59,7 +59,7 @@ class Rescaling(Layer):
         gain, shift = (
             np.broadcast_to(value, input_shape[-1]).tolist() for value in (self.scale, self.offset)
         )
-        return [{"kind": "learned", "gain": gain, "shift": shift}]
+        return [{"kind": "column_scale", "gain": gain, "shift": shift}]
 
 
 @register()

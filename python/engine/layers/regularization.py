@@ -69,7 +69,7 @@ class _Masked(Seeded):
         fields: dict[str, Any] = {"shared": batch == 1}
         if mask != input_shape and None not in input_shape:
             numbers = np.arange(math.prod(mask)).reshape(mask)
-            fields["from"] = np.broadcast_to(numbers, input_shape).reshape(-1).tolist()
+            fields["indices"] = np.broadcast_to(numbers, input_shape).reshape(-1).tolist()
             fields["noises"] = numbers.size
         return fields
 

@@ -139,7 +139,7 @@ class RepeatVector(_Moving):
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one copy of the inputs for each repetition."""
-        return [{"kind": "take", "from": list(range(input_shape[0])) * self.n}]
+        return [{"kind": "select_columns", "indices": list(range(input_shape[0])) * self.n}]
 
 
 @register()

@@ -8,7 +8,6 @@ returned for each batch.
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -33,8 +32,6 @@ from engine.metrics.metric import in_core
 from engine.models.functions import FunctionLowering, Request
 from engine.optimizers.variables import Tracked
 
-# Fields of operations for penalties on weights, which the core must not add: the loss that a step computes has them already.
-_PENALTY = re.compile(r"_(l1|l2|orthogonal|orthogonal_columns|host_penalty)$")
 # The most numbers that the functions of a step may return for a stretch, which limits its length.
 _MOST_NUMBERS = 1 << 22
 
@@ -597,16 +594,9 @@ class _SegmentLowering(FunctionLowering):
         elif change is not None:
             self._changed("assign", OfWeight(change.owner, change.number), arrays[0])
         super()._lower(kept, private)
-        for place, operation in enumerate(self.operations):
-            fields = {
-                name: value
-                for name, value in operation.items()
-                if not _PENALTY.search(name) or name.startswith("activity")
-            }
-            if "seed" in fields:
-                # Segments count their draws from the same number.
-                fields["seed"] = related_seed(fields["seed"], self._segment)
-            self.operations[place] = fields
+        for operation in self.operations:
+            if "seed" in operation:  # as segments count their draws from the same number
+                operation["seed"] = related_seed(operation["seed"], self._segment)
 
     def _changed(self, kind: str, weight: OfWeight, array: Any) -> None:
         """Adds a node that changes a weight."""

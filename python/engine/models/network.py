@@ -16,7 +16,15 @@ from engine.layers import Layer
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.merging import GivenMask
-from engine.layers.nodes import GivenMaskLeaf, MaskLeaf, NodeLeaf, PenaltyLeaf, RowMaskLeaf, WeightsLeaf
+from engine.layers.nodes import (
+    GivenMaskLeaf,
+    InnerLeaf,
+    MaskLeaf,
+    NodeLeaf,
+    PenaltyLeaf,
+    RowMaskLeaf,
+    WeightsLeaf,
+)
 from engine.layers.symbols import CallArguments
 from engine.models.wiring import Wiring
 
@@ -249,7 +257,7 @@ class Flattening:
     def add_penalties_on_weights(self) -> None:
         """Adds the penalties on weights that are recorded."""
         for leaf in list(dict.fromkeys(self.leaves)):
-            if isinstance(leaf, (NodeLeaf, WeightsLeaf, MaskLeaf, PenaltyLeaf)) or not leaf.trainable:
+            if isinstance(leaf, InnerLeaf) or not leaf.trainable:
                 continue
             sample = self._samples[leaf]
             for number, weight in enumerate(leaf._specs if sample is None else leaf._weights_for(sample)):

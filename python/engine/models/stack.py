@@ -274,12 +274,12 @@ class Lowering:
 
     def _add_node(self, leaf: NodeLeaf, reads: Sequence[int]) -> None:
         read = [self.operation_of(each) + (pick or 0) for each, pick in zip(reads, leaf.picks, strict=True)]
-        operation = leaf._operation()
+        (operation,) = leaf._operations()
+        fields = dict[str, Any](inputs=read)
         if "seed" in operation:  # of random numbers, which a layer that is used again draws again
-            uses = self._drawn[id(leaf.node)]
+            fields["seed"] = related_seed(operation["seed"], self._drawn[id(leaf.node)])
             self._drawn[id(leaf.node)] += 1
-            operation["seed"] = related_seed(operation["seed"], uses)
-        self.operations.append({**operation, "inputs": read})
+        self.operations.append({**operation, **fields})
         self._sources.append(len(self.operations) - 1)
         self._output_dtypes.append(np.dtype(np.float32))
 

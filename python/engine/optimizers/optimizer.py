@@ -174,7 +174,7 @@ class Optimizer(Spec):
         """The step size of the next batch. With a schedule, only another schedule can be assigned."""
         capture = capturing()
         if capture is not None:
-            return capture.later("optimizer.learning_rate", lambda: self.learning_rate)  # type: ignore[no-any-return]
+            return capture.later("optimizer.learning_rate", lambda: self.learning_rate)  # type: ignore[no-any-return] # stands for it
         rate = self._rate if isinstance(self._rate, float) else self._learning_rates(1)[0]
         return Setting.of(rate, lambda value: setattr(self, "learning_rate", value))
 
@@ -213,7 +213,7 @@ class Optimizer(Spec):
         """Number of steps taken since `compile`. It may be assigned after `compile`."""
         capture = capturing()
         if capture is not None:
-            return capture.later("optimizer.iterations", lambda: self.iterations)  # type: ignore[no-any-return]
+            return capture.later("optimizer.iterations", lambda: self.iterations)  # type: ignore[no-any-return] # stands for it
         steps = self._batches // (self.gradient_accumulation_steps or 1)
         return Count.of(steps, lambda value: setattr(self, "iterations", int(np.asarray(value))))
 

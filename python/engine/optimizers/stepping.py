@@ -41,14 +41,14 @@ def variable_of(weight: Any) -> tuple[Any, int]:
     Raises:
         TypeError: if it is no weight.
     """
-    found = getattr(weight, "_variable", None)
+    found: tuple[Any, int] | None = getattr(weight, "_variable", None)
     if found is None:
         msg = (
             f"an optimizer steps weights and variables, such as model.trainable_variables, got {type(weight).__name__}: "
             "an array that was computed from a weight is none"
         )
         raise TypeError(msg)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 class Stepper:

@@ -161,7 +161,8 @@ class Tokenizer:
         if isinstance(text, list):
             return [word.lower() for word in text] if self.lower else text
         if self.char_level:
-            return text.lower() if self.lower else text  # type: ignore[no-any-return]
+            characters: str = text.lower() if self.lower else text
+            return characters
         if self.analyzer is not None:
             return [*self.analyzer(text)]
         return text_to_word_sequence(text, self.filters, self.lower, self.split)
