@@ -75,7 +75,7 @@ LAYERS: dict[str, tuple[int, list[Spec], str]] = {
     "noise for more numbers than there are": (
         4,
         [NOISE | {"indices": [0] * 5}],
-        "'from' has 5 indices for rows of 4",
+        "'indices' has 5 entries for rows of 4",
     ),
     "a table": (
         1,

@@ -76,7 +76,7 @@ struct NoiseLayer final : Layer {
     if (!indices) return inputs.size();
     const auto count = static_cast<int64_t>(indices->size());
     if (count != inputs.size()) {
-      refuse("'indices' has " + std::to_string(count) + " indices for rows of " + std::to_string(inputs.size()));
+      refuse("'indices' has " + std::to_string(count) + " entries for rows of " + std::to_string(inputs.size()));
     }
     for (const int32_t index : *indices) {
       if (index < -1 || index >= noises) refuse("an index lies beyond the numbers that are drawn");
