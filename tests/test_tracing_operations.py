@@ -252,3 +252,85 @@ def test_large_and_infinite_arguments(name: str, arguments: list[list[float]]) -
     with np.errstate(over="ignore"):
         expected = getattr(np, name)(*(np.array(each, np.float32) for each in arguments))
     np.testing.assert_allclose(np.asarray(found), expected, rtol=2e-6)
+
+
+EDGES = np.array(
+    [
+        0.0,
+        1.2e-38,
+        1e-30,
+        1e-8,
+        0.5,
+        1.0,
+        1.5,
+        2.0,
+        2.5,
+        3.0,
+        7.0,
+        88.0,
+        104.0,
+        1e4,
+        1e10,
+        1e20,
+        1e30,
+        3.4e38,
+        np.inf,
+    ],
+    np.float32,
+)
+EDGES = np.concatenate([EDGES, -EDGES, np.float32([np.nan])])
+OF_ONE = (
+    "exp exp2 expm1 log log1p log2 log10 sqrt rsqrt cbrt reciprocal sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh "
+    "arccosh arctanh erf erfc erfinv deg2rad rad2deg fabs sinc negative absolute square sign floor ceil trunc logical_not "
+    "isnan isinf isposinf isneginf isfinite isreal signbit round nan_to_num relu relu6 selu sigmoid hard_sigmoid "
+    "sparse_sigmoid log_sigmoid silu hard_silu softplus sparse_plus softsign hard_tanh tanh_shrink leaky_relu elu celu gelu "
+    "squareplus soft_shrink hard_shrink"
+).split()
+OF_TWO = (
+    "add subtract multiply divide true_divide divide_no_nan power mod floor_divide maximum minimum fmax fmin fmod arctan2 "
+    "logaddexp logaddexp2 hypot heaviside equal not_equal less less_equal greater greater_equal logical_and logical_or "
+    "logical_xor isclose"
+).split()
+# Differences of numbers near 1 or near each other: the absolute error is that of the larger ones.
+ABSOLUTE = {"erfc": 3e-8, "tanh_shrink": 1e-8}
+
+
+@pytest.mark.parametrize("name", OF_ONE + OF_TWO)
+def test_recorded_functions_of_infinite_huge_and_tiny_numbers(name: str) -> None:
+    """They give the values of arrays, and NaN where these have it alone."""
+    arrays = [EDGES] if name in OF_ONE else [each.ravel() for each in np.meshgrid(EDGES, EDGES)]
+    symbols = [ops.convert_to_tensor(each.copy()) for each in arrays]
+    with keras.GradientTape() as tape:
+        for each in symbols:
+            tape.watch(each)
+        found = np.asarray(getattr(ops, name)(*symbols))
+    with np.errstate(all="ignore"):
+        expected = np.asarray(getattr(ops, name)(*arrays))
+    assert found.dtype == expected.dtype
+    tiny = ABSOLUTE.get(name, 1.2e-38)  # smaller numbers count as 0
+    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=tiny)
+
+
+@pytest.mark.parametrize(
+    ("name", "places", "slopes"),
+    [
+        ("squareplus", [-1e30, -1e4, 0.0, 1e30], [0.0, 1e-8, 0.5, 1.0]),
+        ("exp2", [-2.0, 0.0, 3.0], [np.log(2) / 4, np.log(2), np.log(2) * 8]),
+        ("arccosh", [1.5, 1e10], [0.8944272, 1e-10]),
+        ("hard_shrink", [-1.0, 0.1, 2.0], [1.0, 0.0, 1.0]),
+    ],
+)
+def test_derivatives_of_large_arguments(name: str, places: list[float], slopes: list[float]) -> None:
+    found = keras.grad(lambda x: ops.sum(getattr(ops, name)(x)))(np.float32(places))
+    np.testing.assert_allclose(found, slopes, rtol=1e-4)
+
+
+def test_derivatives_of_remainders() -> None:
+    """By the dividend 1, also at 0; by the divisor the quotient, cut off. A rounded quotient has none."""
+    a, b = np.float32([-7.5, -7.5, 7.5, 0.0, 1.0]), np.float32([2.0, -2.0, 2.0, 3.0, np.inf])
+    by_a, by_b = keras.grad(lambda a, b: ops.sum(ops.fmod(a, b)), (0, 1))(a, b)
+    np.testing.assert_array_equal(by_a, np.ones(5))
+    np.testing.assert_array_equal(by_b, -np.trunc(a / b))
+    by_a, by_b = keras.grad(lambda a, b: ops.sum(ops.floor_divide(a, b)), (0, 1))(a[:4], b[:4])
+    np.testing.assert_array_equal(by_a, np.zeros(4))
+    np.testing.assert_array_equal(by_b, np.zeros(4))

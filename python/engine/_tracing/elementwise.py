@@ -76,8 +76,11 @@ def _distance(a: Term, b: Term) -> Term:
 
 
 def arccosh(x: Term) -> Term:
-    """The inverse hyperbolic cosine."""
-    return (x + ((x - 1.0) * (x + 1.0)).of("sqrt")).of("log")
+    """The inverse hyperbolic cosine, exact near 1."""
+    rest = x.of("minimum", _LARGE) - 1.0
+    near = (rest + rest.of("sqrt") * (rest + 2.0).of("sqrt")).of("log1p")
+    far = x.of("maximum", 1.0).of("log") + _LN2
+    return (x > _LARGE).choose(far, near)
 
 
 def arctanh(x: Term) -> Term:
@@ -93,6 +96,29 @@ def cbrt(x: Term) -> Term:
 def ceil(x: Term) -> Term:
     """The least integer that is not below the number."""
     return -((-x).of("floor"))
+
+
+def _size(x: Term) -> Term:
+    """The absolute value, with the derivative 1 at 0."""
+    return (x < 0.0).choose(-x, x)
+
+
+def fmod(a: Term, b: Term) -> Term:
+    """The exact remainder of a division that is cut off towards 0; it has the sign of `a`."""
+    rest = _size(a).of("remainder", b.of("abs"))
+    return (a < 0.0).choose(-rest, rest)
+
+
+def floor_divide(a: Term, b: Term) -> Term:
+    """The quotient, rounded down: exact, and 0 or -1 for an infinite divisor."""
+    rest = fmod(a, b)
+    rounded_down = (rest.of("sign") * b.of("sign")) < 0.0
+    quotient = ((a - rest) / b).of("round") - rounded_down
+    return b.equals(0.0).choose(a / b, quotient)
+
+
+def _power_of_2(x: Term) -> Term:
+    return x.term(2.0).of("power", x)
 
 
 def trunc(x: Term) -> Term:
@@ -118,7 +144,7 @@ def erfc(x: Term) -> Term:
 # Functions of one number, with a result of floats.
 _OF_FLOATS: dict[str, Callable[[Term], Any]] = {
     "exp": lambda x: x.of("exp"),
-    "exp2": lambda x: (x * _LN2).of("exp"),
+    "exp2": _power_of_2,
     "expm1": lambda x: x.of("expm1"),
     "log": lambda x: x.of("log"),
     "log1p": lambda x: x.of("log1p"),
@@ -170,7 +196,7 @@ _QUESTIONS: dict[str, Callable[[Term], Any]] = {
     "isneginf": lambda x: x.equals(-math.inf),
     "isfinite": lambda x: x.of("abs") < math.inf,
     "isreal": lambda x: x * 0.0 + 1.0,
-    "signbit": lambda x: x < 0.0,
+    "signbit": lambda x: (x < 0.0).of("maximum", 1.0 / x < 0.0),
 }
 # Functions of two numbers, with a result of their common dtype.
 _OF_TWO: dict[str, Callable[[Term, Term], Any]] = {
@@ -179,12 +205,12 @@ _OF_TWO: dict[str, Callable[[Term, Term], Any]] = {
     "multiply": lambda a, b: a * b,
     "power": lambda a, b: a.of("power", b),
     "mod": lambda a, b: a.of("remainder", b),
-    "floor_divide": lambda a, b: (a / b).of("floor"),
+    "floor_divide": floor_divide,
     "maximum": lambda a, b: a.of("maximum", b),
     "minimum": lambda a, b: a.of("minimum", b),
     "fmax": lambda a, b: a.equals(a).choose(b.equals(b).choose(a.of("maximum", b), a), b),
     "fmin": lambda a, b: a.equals(a).choose(b.equals(b).choose(a.of("minimum", b), a), b),
-    "fmod": lambda a, b: a - trunc(a / b) * b,
+    "fmod": fmod,
 }
 # Functions of two numbers, with a result of floats.
 _OF_TWO_FLOATS: dict[str, Callable[[Term, Term], Any]] = {
@@ -193,7 +219,7 @@ _OF_TWO_FLOATS: dict[str, Callable[[Term, Term], Any]] = {
     "divide_no_nan": lambda a, b: b.equals(0.0).choose(0.0, a / b.equals(0.0).choose(1.0, b)),
     "arctan2": lambda a, b: a.of("atan2", b),
     "logaddexp": lambda a, b: a.of("maximum", b) + (-_distance(a, b)).of("exp").of("log1p"),
-    "logaddexp2": lambda a, b: a.of("maximum", b) + (-_distance(a, b) * _LN2).of("exp").of("log1p") / _LN2,
+    "logaddexp2": lambda a, b: a.of("maximum", b) + _power_of_2(-_distance(a, b)).of("log1p") / _LN2,
 }
 # Questions about two numbers.
 _COMPARISONS: dict[str, Callable[[Term, Term], Any]] = {
@@ -257,13 +283,14 @@ def _product(x: Term, times: int) -> Term:
 
 @records("hypot")
 def hypot(x1: Any, x2: Any) -> TracedArray:
-    """sqrt(x1^2 + x2^2), which does not overflow if the result is finite."""
+    """sqrt(x1^2 + x2^2), which does not overflow if the result is finite, and is infinite beside one infinity."""
 
     def formula(a: Term, b: Term) -> Term:
         one, other = a.of("abs"), b.of("abs")
         large, small = one.of("maximum", other), one.of("minimum", other)
         ratio = small / large.equals(0.0).choose(1.0, large)
-        return large * (1.0 + ratio * ratio).of("sqrt")
+        infinite = one.equals(math.inf).of("maximum", other.equals(math.inf))
+        return infinite.choose(math.inf, large * (1.0 + ratio * ratio).of("sqrt"))
 
     return elementwise(formula, x1, x2, dtype=float_dtype(x1, x2))
 
@@ -310,7 +337,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> TracedArray:
 def heaviside(x1: Any, x2: Any) -> TracedArray:
     """0 below 0, 1 above, `x2` at 0."""
     return elementwise(
-        lambda a, b: a.equals(0.0).choose(b, (a > 0.0).choose(1.0, a * 0.0)),
+        lambda a, b: a.equals(0.0).choose(b, (a > 0.0).choose(1.0, (a < 0.0).choose(0.0, a))),
         x1,
         x2,
         dtype=float_dtype(x1, x2),
@@ -322,7 +349,7 @@ def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan:
     """Whether numbers are equal within a tolerance."""
 
     def formula(a: Term, b: Term) -> Term:
-        near = (a - b).of("abs") <= b.of("abs") * rtol + atol
+        near = ((a - b).of("abs") <= b.of("abs") * rtol + atol) * (b.of("abs") < math.inf)
         same = 1.0 - (1.0 - near) * (1.0 - a.equals(b))
         return is_nan(a).choose(is_nan(b), same) if equal_nan else same
 

@@ -16,6 +16,8 @@ from engine._tracing.reductions import array_of, max_, mean, norm, sum_, var
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 EPSILON = 1e-7
+# From here on, sqrt(x^2 + b) is x for the b of `squareplus`.
+_LARGE = 1e9
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
@@ -100,7 +102,7 @@ def gelu(x: Any, approximate: bool = True) -> TracedArray:
 
     def near(a: Term) -> Term:
         inner = (a + a * a * a * 0.044715) * math.sqrt(2.0 / math.pi)
-        return a * 0.5 * (1.0 + inner.of("tanh"))
+        return a * (2.0 * inner).of("sigmoid")
 
     def exact(a: Term) -> Term:
         return a * 0.5 * erfc(-a * math.sqrt(0.5))
@@ -110,8 +112,15 @@ def gelu(x: Any, approximate: bool = True) -> TracedArray:
 
 @records("squareplus")
 def squareplus(x: Any, b: float = 4) -> TracedArray:
-    """`(x + sqrt(x**2 + b)) / 2`."""
-    return elementwise(lambda a: (a + (a * a + float(b)).of("sqrt")) * 0.5, x, dtype=float_dtype(x))
+    """`(x + sqrt(x**2 + b)) / 2`, exact for negative and large numbers."""
+
+    def formula(a: Term) -> Term:
+        size = (a < 0.0).choose(-a, a)
+        small = size.of("minimum", _LARGE)  # whose square is finite
+        both = size + (small * small + float(b)).of("sqrt") + (size - small)
+        return (a < 0.0).choose(0.5 * float(b) / both, 0.5 * both)
+
+    return elementwise(formula, x, dtype=float_dtype(x))
 
 
 @records("soft_shrink")
@@ -124,7 +133,7 @@ def soft_shrink(x: Any, threshold: float = 0.5) -> TracedArray:
 @records("hard_shrink")
 def hard_shrink(x: Any, threshold: float = 0.5) -> TracedArray:
     """`x`, but 0 near 0."""
-    return elementwise(lambda a: (a.of("abs") > float(threshold)).choose(a, 0.0), x, dtype=float_dtype(x))
+    return elementwise(lambda a: (a.of("abs") <= float(threshold)).choose(0.0, a), x, dtype=float_dtype(x))
 
 
 @records("threshold")
