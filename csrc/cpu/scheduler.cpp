@@ -211,6 +211,8 @@ void Scheduler::run() {
     separate_columns(schedule_.steps_, schedule_.placements_, threads());
     place_barriers(schedule_.steps_, schedule_.placements_);
   }
+  // Between two steps the caller may look at any value.
+  if (one_team()) reuse_memory(schedule_.steps_, schedule_.placements_, lasting_values(), threads());
   place_values();
 }
 
@@ -235,6 +237,21 @@ void Scheduler::place_in_place() {
                       from.in_scratch && to.in_scratch;
     if (once && same && last_use[input] == i) to.storage = from.storage;
   }
+}
+
+/// By value: whether something other than the steps' operands may use it, or whether it may have to outlive a batch.
+std::vector<bool> Scheduler::lasting_values() const {
+  using Kind = graph::Value::Kind;
+  std::vector<bool> lasting(schedule_.values_.size());
+  for (size_t i = 0; i < lasting.size(); ++i) {
+    const Placement& place = schedule_.placements_[i];
+    const Kind kind = schedule_.values_[i].kind;
+    const auto id = static_cast<ValueId>(i);
+    const bool is_scratch_of_steps = id >= graph().value_count();
+    const bool is_of_batch = kind == Kind::kBatch || kind == Kind::kArray || is_scratch_of_steps;
+    lasting[i] = !is_of_batch || !place.in_scratch || place.double_buffered || input_step(id) || graph().is_output(id);
+  }
+  return lasting;
 }
 
 void Scheduler::place_values() {

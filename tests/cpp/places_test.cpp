@@ -53,8 +53,15 @@ graph::Model network() {
   return graph::Model(chain(784, {dense(512, "gelu"), dense(128, "relu"), dense(10, "softmax")}));
 }
 
-std::shared_ptr<const Executable> schedule(graph::Mode mode, int64_t rows, int threads) {
-  return cpu_device().compile(graph::build_graph(network(), classification(), mode), {false, rows, threads});
+/// Layers of one width, whose values fit in each other's memory.
+graph::Model deep_network() {
+  std::vector<LayerCase> layers(6, dense(128, "relu"));
+  layers.push_back(dense(10, "softmax"));
+  return graph::Model(chain(64, layers));
+}
+
+std::shared_ptr<const Executable> schedule(const graph::Model& model, graph::Mode mode, int64_t rows, int threads) {
+  return cpu_device().compile(graph::build_graph(model, classification(), mode), {false, rows, threads});
 }
 
 bool check_values() {
@@ -62,7 +69,7 @@ bool check_values() {
   for (const graph::Mode mode : {graph::Mode::kTrain, graph::Mode::kEvaluate, graph::Mode::kPredict}) {
     for (const int threads : {1, 2, 3, 8}) {
       for (const int64_t rows : {1, 32, 512}) {
-        const auto executable = schedule(mode, rows, threads);
+        const auto executable = schedule(network(), mode, rows, threads);
         const auto& plan = static_cast<const Schedule&>(*executable);
         constexpr int kEveryThread = -1;
         std::vector<Block> blocks;
@@ -89,6 +96,62 @@ bool check_values() {
          check(apart, "copies of two threads lie apart") & check(copies, "threads that train have copies");
 }
 
+/// The first and the last step that touches a value; first > last if none does.
+struct Steps {
+  int64_t first, last;
+};
+
+Steps steps_of(const Schedule& plan, ValueId value) {
+  Steps steps{plan.steps(), -1};
+  for (int64_t i = 0; i < plan.steps(); ++i) {
+    for (const Operand& operand : plan.step(i).operands) {
+      if (operand.value == value) steps = {std::min(steps.first, i), i};
+    }
+  }
+  return steps;
+}
+
+/// Barriers before steps after `begin` and up to `end`.
+int64_t barriers(const Schedule& plan, int64_t begin, int64_t end) {
+  int64_t count = 0;
+  for (int64_t i = begin + 1; i <= end; ++i) count += plan.step(i).barrier ? 1 : 0;
+  return count;
+}
+
+/// Values in the same memory: no step may touch one of them before another one's last step, except the step that turns
+/// one into the other, and threads must wait in between, also until the next batch.
+bool check_reuse() {
+  bool in_turn = true, waits = true, reused = true;
+  for (const graph::Mode mode : {graph::Mode::kTrain, graph::Mode::kEvaluate, graph::Mode::kPredict}) {
+    for (const int threads : {1, 2, 3, 8}) {
+      for (const int64_t rows : {32, 2048}) {
+        const auto executable = schedule(deep_network(), mode, rows, threads);
+        const auto& plan = static_cast<const Schedule&>(*executable);
+        int pairs = 0;
+        for (ValueId a = 0; a < plan.value_count(); ++a) {
+          for (ValueId b = 0; b < plan.value_count(); ++b) {
+            const Steps before = steps_of(plan, a), after = steps_of(plan, b);
+            const bool same = a != b && plan.placement(a).storage == plan.placement(b).storage;
+            if (!same || before.first >= after.first) continue;
+            const graph::Operation* next = plan.step(after.first).operation;
+            if (before.last == after.first && next && next->in_place().output == b) continue;
+            ++pairs;
+            in_turn = in_turn && before.last < after.first;
+            const int64_t until_next_batch =
+                barriers(plan, after.last, plan.steps() - 1) + barriers(plan, -1, before.first);
+            waits = waits && (plan.threads() == 1 || plan.placement(a).copied ||
+                              (barriers(plan, before.last, after.first) > 0 && until_next_batch > 0));
+          }
+        }
+        reused = reused && (pairs > 0 || mode != graph::Mode::kTrain);
+      }
+    }
+  }
+  return check(in_turn, "values use the same memory one after the other") &
+         check(waits, "threads wait before they use the memory of another value") &
+         check(reused, "values of a training use the memory of others");
+}
+
 bool check_variables() {
   const graph::Model model = network();
   const WeightLayout layout = cpu_device().lay_out(model.variables());
@@ -106,7 +169,7 @@ bool check_limit() {
   int refused = 0;
   for (const int power : {40, 30}) {
     try {
-      schedule(graph::Mode::kTrain, int64_t{1} << power, 2);
+      schedule(network(), graph::Mode::kTrain, int64_t{1} << power, 2);
     } catch (const std::length_error&) {
       ++refused;
     }
@@ -119,6 +182,6 @@ bool check_limit() {
 
 int main() {
   using namespace engine::test;
-  const bool right = check_panels() & check_variables() & check_values() & check_limit();
+  const bool right = check_panels() & check_variables() & check_values() & check_reuse() & check_limit();
   return right ? 0 : 1;
 }
