@@ -451,6 +451,13 @@ def test_losses_that_need_values_say_so() -> None:
         model.fit(X, X[:, :3], verbose=0)
 
 
+def test_copies_keep_the_sign_of_zero() -> None:
+    layer = layers.Lambda(lambda x: ops.broadcast_to(x[:, None], (ops.shape(x)[0], 2, 4)))
+    found = model_of(layer).predict(np.full((3, 4), -0.0, np.float32), verbose=0)
+    assert found.shape == (3, 2, 4)
+    assert np.signbit(found).all()
+
+
 # Configs.
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from engine._tracing.dispatch import answers, function_of_arrays, records
-from engine._tracing.primitives import common_dtype, elementwise
+from engine._tracing.dispatch import answers, apply, function_of_arrays, records
 from engine._tracing.primitives import stop_gradient as without_gradient
 from engine._tracing.reductions import array_of
 from engine._tracing.symbolic import needs_values
@@ -30,13 +29,7 @@ def _chosen(pred: Any, yes: Any, no: Any) -> Any:
         return type(yes)(_chosen(pred, one, other) for one, other in zip(yes, no, strict=True))
     if isinstance(yes, dict):
         return {key: _chosen(pred, yes[key], no[key]) for key in yes}
-    if yes is None and no is None:
-        return None
-    return elementwise(lambda p, a, b: p.choose(a, b), pred, yes, no, dtype=_dtype_of(yes, no))
-
-
-def _dtype_of(*values: Any) -> str:
-    return common_dtype(*values)
+    return None if yes is None and no is None else apply("where", (pred, yes, no), {})
 
 
 @records("switch")
@@ -45,8 +38,7 @@ def switch(index: Any, branches: Sequence[Any], *operands: Any) -> Any:
     results = [branch(*operands) for branch in branches]
     found = results[-1]
     for number in range(len(results) - 2, -1, -1):
-        first = elementwise(lambda i, n=number: i <= float(n), index, dtype="bool")
-        found = _chosen(first, results[number], found)
+        found = _chosen(apply("less_equal", (index, number), {}), results[number], found)
     return found
 
 

@@ -33,6 +33,29 @@ class Code:
             self.registers += 1
         return self._known[key]
 
+    def add_copy(self, register: int) -> int:
+        """Appends the instructions that copy a register, which multiply it by 1, and returns the register of the copy."""
+        return self.add("multiply", register, self.add("constant", number=1.0))
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of the node."""
+        return {"operations": self.operations, "operands": self.operands, "numbers": self.numbers}
+
+
+def constant(number: float) -> Code:
+    """Returns the code of a map whose elements are all one number."""
+    code = Code(0)
+    code.add("constant", number=number)
+    return code
+
+
+def copy_of_input() -> Code:
+    """Returns the code of a map that copies its one input."""
+    code = Code(1)
+    code.add_copy(0)
+    return code
+
 
 class Term:
     """The result of an instruction, in a formula.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine._base.promotion import result_type
-from engine._tracing.code import Code, Term
+from engine._tracing.code import Code, Term, constant, copy_of_input
 from engine._tracing.extents import ONE, Extent, Extents, as_pairs, quotient, size_of, text_of
 from engine._tracing.symbolic import BatchLength
 from engine._tracing.trace import Trace, TracedArray, as_traced, length_term, trace_of
@@ -67,17 +67,9 @@ def elementwise(formula: Callable[..., Any], *operands: Any, dtype: str | None =
     if not code.operations or result.register != code.registers - 1:
         if result.register < len(arrays):
             return arrays[result.register].as_dtype(dtype or arrays[result.register].dtype)
-        code.add("add", result.register, code.add("constant", number=0.0))
+        code.add_copy(result.register)
     shape = broadcast(*(array.extents for array in arrays))
-    return trace.add(
-        "map",
-        arrays,
-        shape,
-        common_dtype(*operands) if dtype is None else dtype,
-        operations=code.operations,
-        operands=code.operands,
-        numbers=code.numbers,
-    )
+    return trace.add("map", arrays, shape, common_dtype(*operands) if dtype is None else dtype, **code.fields)
 
 
 def number_in(value: Any) -> float | None:
@@ -116,14 +108,14 @@ def float_dtype(*operands: Any) -> str:
 
 def full(trace: Trace, shape: Extents, number: float, dtype: str) -> TracedArray:
     """Returns an array of one number."""
-    fields = {"operations": ["constant"], "operands": [-1, -1, -1], "numbers": [float(number)]}
-    return trace.add("map", (), shape, dtype, **fields)
+    return trace.add("map", (), shape, dtype, **constant(number).fields)
 
 
 def coordinate(trace: Trace, shape: Extents, axis: int, dtype: str = "int32") -> TracedArray:
     """Returns an array that holds for each element its index along an axis."""
-    fields = {"operations": ["coordinate"], "operands": [-1, -1, -1], "numbers": [float(axis)]}
-    return trace.add("map", (), shape, dtype, **fields)
+    code = Code(0)
+    code.add("coordinate", number=float(axis))
+    return trace.add("map", (), shape, dtype, **code.fields)
 
 
 def broadcast_to(x: TracedArray, shape: Extents) -> TracedArray:
@@ -133,8 +125,7 @@ def broadcast_to(x: TracedArray, shape: Extents) -> TracedArray:
     if broadcast(x.extents, shape) != shape:
         msg = f"an array of shape {text_of(x.extents)} can't be broadcast to {text_of(shape)}"
         raise ValueError(msg)
-    code = {"operations": ["constant", "add"], "operands": [-1, -1, -1, 0, 1, -1], "numbers": [0.0, 0.0]}
-    return x.trace.add("map", (x,), shape, x.dtype, **code)
+    return x.trace.add("map", (x,), shape, x.dtype, **copy_of_input().fields)
 
 
 def reshape(x: TracedArray, shape: Sequence[Any]) -> TracedArray:

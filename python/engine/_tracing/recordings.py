@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine._base.checks import Shape, filled
+from engine._tracing.code import copy_of_input
 from engine._tracing.extents import as_pairs, full_shape, sample_shape
 from engine._tracing.primitives import elementwise, full, reduce
 from engine._tracing.symbolic import Slot, filled_slots, mapped
@@ -217,10 +218,6 @@ def lowered_node(node: Node) -> dict[str, Any]:
     return {"kind": node.kind, "input_shapes": shapes, "shape": as_pairs(node.shape), **fields}
 
 
-# The code of a map that copies its input: it adds 0.
-_IDENTITY = {"operations": ["constant", "add"], "operands": [-1, -1, -1, 0, 1, -1], "numbers": [0.0, 0.0]}
-
-
 def numbered(operations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Returns a chain of operations in which nodes of recorded functions have the numbers of the operations that they read.
 
@@ -253,7 +250,7 @@ def lowered_function(found: Recording) -> tuple[list[dict[str, Any]], int]:
         entries.append(Node("reshape", (output.view,), output.extents, {}))
         origin = Computed(len(entries) - 1)
     if not output.trace.entries:  # the function returns what it got, which no operation computes
-        entries[-1] = Node("map", (output.view,), output.extents, _IDENTITY)
+        entries[-1] = Node("map", (output.view,), output.extents, copy_of_input().fields)
     nodes = []
     for entry in entries:
         if not isinstance(entry, Node):

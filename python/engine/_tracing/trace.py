@@ -365,9 +365,7 @@ def samples(trace: Trace, extent: Extent) -> TracedArray:
     """Returns a length that depends on the batch as a symbol, a single int32."""
     code = Code(0)
     length_term(code, extent)
-    return trace.add(
-        "map", (), (), "int32", operations=code.operations, operands=code.operands, numbers=code.numbers
-    )
+    return trace.add("map", (), (), "int32", **code.fields)
 
 
 def as_traced(value: Any, trace: Trace) -> TracedArray:

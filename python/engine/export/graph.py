@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from engine._base.checks import Shape, filled
 from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, Operation, Program
+from engine._tracing.code import constant
 from engine._tracing.extents import FullShape
 from engine._tracing.recordings import lowered_node
 from engine.export.arrays import PASSING, array_step, for_one_sample, is_array_step, weight_step
@@ -351,8 +352,7 @@ def _as_mask(node: Mapping[str, Any], mask: int | None) -> Mapping[str, Any]:
     """Returns the node of a mask as an array: that of the rows, or all ones if there is no mask."""
     if mask is not None:
         return {**node, "kind": "reshape", "input_shapes": [node["shape"]]}
-    code = {"operations": ["constant"], "operands": [-1, -1, -1], "numbers": [1.0]}
-    return {**node, "kind": "map", "input_shapes": [], **code}
+    return {**node, "kind": "map", "input_shapes": [], **constant(1.0).fields}
 
 
 def _free_names(names: Sequence[str], reserved: Mapping[str, int]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from engine._base.checks import Shape
 from engine._base.spec import auto_name, snake_case
 from engine._core_interface.cpp import Float32
-from engine._tracing.dispatch import apply, class_name, implementation, operation_names
+from engine._tracing.dispatch import class_name, implementation, operation_names
 from engine._tracing.recordings import Recording, recording, shapes_by_trial
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine.layers.layer import Layer, Part
@@ -292,35 +292,10 @@ def _plain(value: Any) -> Any:
     return tuple(map(_plain, value)) if isinstance(value, list) else value
 
 
-def _cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
-    """Calls both functions, and chooses between their results, element by element."""
-    return _chosen(pred, true_fn(), false_fn())
-
-
-def _switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
-    """Calls all functions, and chooses the result of number `index`, element by element."""
-    results = [branch(*operands) for branch in branches]
-    found = results[-1]
-    for number in range(len(results) - 2, -1, -1):
-        found = _chosen(index <= number, results[number], found)
-    return found
-
-
-def _chosen(pred: Any, yes: Any, no: Any) -> Any:
-    if isinstance(yes, (list, tuple)):
-        return type(yes)(_chosen(pred, one, other) for one, other in zip(yes, no, strict=True))
-    if isinstance(yes, dict):
-        return {key: _chosen(pred, yes[key], no[key]) for key in yes}
-    return None if yes is None and no is None else apply("where", (pred, yes, no), {})
-
-
-_BRANCHES: dict[str, Callable[..., Any]] = {"cond": _cond, "switch": _switch}
-
-
 def recorded(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Returns the symbolic results of a function of `engine.ops` that is called on symbols of a model."""
-    if operation in _BRANCHES:
-        return _BRANCHES[operation](*args, **kwargs)
+    if operation in ("cond", "switch"):  # which call functions, and choose between their results
+        return implementation(operation)(*args, **kwargs)
     symbols = list[Any]()
 
     def slot_for(value: Any) -> Slot:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from engine._base.checks import Shape
+from engine._tracing.code import constant
 from engine._tracing.extents import Extent, Extents, FullShape, full_shape, sample_shape
 from engine._tracing.recordings import Recording
 from engine._tracing.trace import Input, Node, OfWeight, Origin
@@ -394,8 +395,8 @@ class Flattening:
     def _add_loss(self, value: Value, shape: Extents, branch: bool | None) -> None:
         """Adds a number to the loss of the batch, in a branch only where that is taken."""
         if branch is not None:
-            fields = {"operations": ["constant"], "operands": [-1, -1, -1], "numbers": [0.0]}
-            nothing = self._leaf(NodeLeaf(Node("map", (), (), fields), ()), [], FullShape())
+            zero = Node("map", (), (), constant(0.0).fields)
+            nothing = self._leaf(NodeLeaf(zero, ()), [], FullShape())
             pair = [value, nothing] if branch else [nothing, value]
             node = Node("choose", ((Input(0), shape), (Input(1), ())), (), {})
             value, shape = self._leaf(NodeLeaf(node, [each.pick for each in pair]), pair, FullShape()), ()
