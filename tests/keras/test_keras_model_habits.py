@@ -149,6 +149,14 @@ def test_a_last_axis_of_length_1_may_be_missing_or_more(
     np.testing.assert_array_equal(np.asarray(model(given)), np.asarray(model(usual)))
     assert model.evaluate(given, Y, verbose=0) == model.evaluate(usual, Y, verbose=0)
     assert model.train_on_batch(given, Y) > 0
+    with engine.GradientTape() as tape:
+        outputs = model(given) if api is engine else None
+        loss = None if outputs is None else engine.ops.sum(outputs * outputs)
+    if loss is not None:
+        assert all(gradient is not None for gradient in tape.gradient(loss, model.trainable_variables))
+    outer = api.Input(given.shape[1:])
+    outer_model = api.Model(outer, model(outer))
+    np.testing.assert_array_equal(np.asarray(outer_model(given)), np.asarray(model(usual)))
 
 
 def functional(api: Any, **options: Any) -> Any:

@@ -118,3 +118,12 @@ def with_rank_of(x: np.ndarray[Any, Any], sample: Shape) -> np.ndarray[Any, Any]
     if x.ndim == axes + 1 and x.shape[-1] == 1:
         return x[..., 0]
     return x[..., np.newaxis] if x.ndim == axes - 1 > 0 and sample[-1] == 1 else x
+
+
+def symbol_with_rank_of(symbol: Any, sample: Shape) -> Any:
+    """Does with a symbol what `with_rank_of` does with an array."""
+    axes = len(sample) + 1
+    if symbol.ndim == axes + 1 and symbol.shape[-1] == 1:
+        return symbol._applied("squeeze", symbol, -1)
+    missing = symbol.ndim == axes - 1 > 0 and sample[-1] == 1
+    return symbol._applied("expand_dims", symbol, -1) if missing else symbol

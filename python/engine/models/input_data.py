@@ -12,7 +12,7 @@ from engine._core_interface.cpp import Float32, Rows
 from engine._data.array_conversion import only_array, require_sample_shape, sample_shape_of_none
 from engine._data.frames import columns_by_name, feature_names, in_order_of
 from engine._data.lazy_rows import LazyRows, require_tokens, unchecked_rows
-from engine._data.several_arrays import one_for_each, side_by_side, with_rank_of
+from engine._data.several_arrays import one_for_each, side_by_side, symbol_with_rank_of, with_rank_of
 from engine._data.strings import numbers_of_strings
 from engine._training.checked_samples import rows_of
 from engine.layers import InputLayer
@@ -107,6 +107,15 @@ class InputData(NamedTuple):
         return [
             numbers_of_strings(array, f"{name}[{key!r}]") if start.dtype == "string" else array
             for array, key, start in zip(arrays, keys, self.starts, strict=True)
+        ]
+
+    def symbols(self, symbols: Sequence[Any]) -> list[Any]:
+        """Returns symbols, one for each input, with a last axis of length 1 more or less where the inputs have one."""
+        if len(symbols) != len(self.starts):
+            return list(symbols)
+        return [
+            symbol_with_rank_of(symbol, start.sample_shape)
+            for symbol, start in zip(symbols, self.starts, strict=True)
         ]
 
     def array(self, x: Any, name: str, names: list[str] | None) -> Any:

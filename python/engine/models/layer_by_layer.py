@@ -13,7 +13,6 @@ from engine import tree
 from engine._data.several_arrays import inputs_in, sample_shape_of
 from engine._data.strings import with_dtype
 from engine._tracing.dispatch import apply
-from engine._tracing.extents import ONE
 from engine._tracing.symbolic import filled_slots
 from engine.layers import Layer
 from engine.layers.call_arguments import accepts, canonical_dtype
@@ -84,12 +83,6 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
 
     If parts of the model add to the loss, or can't be recorded, they are called one by one.
     """
-    symbols = [
-        symbol.reshaped((*symbol.extents, ONE))
-        if symbol.ndim == 1 and _expects_columns(model, number)
-        else symbol
-        for number, symbol in enumerate(symbols)
-    ]
     if not model.built:
         model._build_for_inputs([symbol._sample for symbol in symbols])
     model._forget_penalties()
@@ -124,8 +117,3 @@ def _called_part(
         return called(part._packed_inputs(inputs), training=training)
     options = {name: filled_slots(value, inputs) for name, value in given.items()}
     return called(filled_slots(given.inputs, inputs), training=training, **options)
-
-
-def _expects_columns(model: Any, number: int) -> bool:
-    """Whether input `number` is one column, which users may give without its axis."""
-    return len(model._starts) > number and model._starts[number].sample_shape == (1,)

@@ -1266,6 +1266,7 @@ class Model(Part, SaysWhatIsLeftOut):
         if symbols is not None:
             if isinstance(x, Mapping) and self._structures[0].nested is None:
                 symbols = [symbol._as_tensor for symbol in self._input_data.arrays(x, "inputs")]
+            symbols = self._input_data.symbols(symbols)
             recorded: Any = symbols[0]
             if isinstance(recorded, RecordedArray):
                 return call_recorded(self, x, symbols, given)
