@@ -62,7 +62,7 @@ def test_activations_by_name() -> None:
         (lambda: keras.Sequential([keras.Input((2,)), layers.Dense(3, "glu")]), "even extent along axis -1"),
         (lambda: keras.Sequential([keras.Input((2,)), layers.Dense(2, "threshold")]), "without default"),
         (
-            lambda: keras.Sequential([keras.Input((2,)), layers.Dense(2, layers.PReLU())]),
+            lambda: keras.Sequential([keras.Input((2,)), layers.Dense(2, layers.Dense(3))]),
             "can't be an activation",
         ),
     ],

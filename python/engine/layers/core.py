@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -80,7 +81,7 @@ class Dense(Layer):
             quantization_config, "quantization_config", None, "quantization"
         )
         self.units = integer(units, "units", 1)
-        self.activation = activations.get(activation)
+        self.activation = activation_within(self, activation)
         self.use_bias = flag(use_bias, "use_bias")
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
@@ -107,7 +108,7 @@ class Dense(Layer):
         return activated_shape(self.activation, (*input_shape[:-1], self.units))
 
     def _weights_for(self, input_shape: Shape) -> list[Weight]:
-        """The kernel, then the bias."""
+        """The kernel, then the bias, then the weights of the activation."""
         shape = (input_shape[-1], self.units)
         kernel = Weight(
             "kernel", shape, self.kernel_initializer, True, self.kernel_regularizer, self.kernel_constraint
@@ -115,7 +116,8 @@ class Dense(Layer):
         bias = Weight(
             "bias", (self.units,), self.bias_initializer, True, self.bias_regularizer, self.bias_constraint
         )
-        return [kernel, bias] if self.use_bias else [kernel]
+        own = [kernel, bias] if self.use_bias else [kernel]
+        return [*own, *weights_of_activation(self.activation, (*input_shape[:-1], self.units))]
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one dense operation, which includes the activation if the core knows it."""
@@ -127,10 +129,12 @@ class Dense(Layer):
             "bias_l2": 0.0,
             "trainable": self.trainable,
         }
-        penalties = asked(**{weight.name: weight for weight in self._weights_for(input_shape)})
+        own = self._weights_for(input_shape)[: 1 + self.use_bias]
+        penalties = asked(**{weight.name: weight for weight in own})
         operation = extended(operation, penalties)
         if not activations.in_core(self.activation):
-            return [operation, *lower_activation(self.activation, (*input_shape[:-1], self.units))]
+            shape = (*input_shape[:-1], self.units)
+            return [operation, *lower_activation(self.activation, shape, self.trainable)]
         return [extended(operation, activations.lower(self.activation))]
 
 
@@ -146,7 +150,7 @@ class Activation(Layer):
     supports_masking = True
 
     def __init__(self, activation: object, **options: Any) -> None:
-        self.activation = activations.get(activation)
+        self.activation = activation_within(self, activation)
         super().__init__(**options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
@@ -155,9 +159,13 @@ class Activation(Layer):
             require_axis(self, input_shape)
         return activated_shape(self.activation, input_shape)
 
+    def _weights_for(self, input_shape: Shape) -> list[Weight]:
+        """The weights of the activation, if it is a layer that has some."""
+        return weights_of_activation(self.activation, input_shape)
+
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one activation."""
-        return lower_activation(self.activation, input_shape)
+        return lower_activation(self.activation, input_shape, self.trainable)
 
 
 @register()
@@ -351,14 +359,49 @@ def function_operations(function: Any, shape: Shape) -> list[LayerOperation]:
     return [{"kind": "custom", "units": units, "variables": [], "host": host, "groups": 1}]
 
 
-def lower_activation(activation: Any, shape: Shape) -> list[LayerOperation]:
-    """Returns the operations for an activation, as returned by `activations.get`, and samples of `shape`."""
+def activation_within(layer: Layer, activation: object) -> Any:
+    """Returns what the argument `activation` of a layer stands for.
+
+    Raises:
+        ValueError: if it is a layer with weights, and the activation of another layer already.
+    """
+    found = activations.get(activation)
+    if isinstance(found, Layer) and type(found)._weights_for is not Layer._weights_for:
+        other = None if found._activated is None else found._activated()
+        if other is not None:
+            msg = f"{found!r}, which has weights, is the activation of {other!r} already: make one for each layer"
+            raise ValueError(msg)
+        found._activated = weakref.ref(layer)
+    return found
+
+
+def weights_of_activation(activation: Any, shape: Shape) -> list[Weight]:
+    """Returns the weights of an activation for samples of `shape`: those of a layer such as `PReLU`, or none."""
+    if not isinstance(activation, Layer):
+        return []
+    return [
+        weight._replace(name=f"{activation.name}/{weight.name}") for weight in activation._weights_for(shape)
+    ]
+
+
+def lower_activation(activation: Any, shape: Shape, trainable: bool) -> list[LayerOperation]:
+    """Returns the operations for an activation, as returned by `activations.get`.
+
+    Args:
+        activation: the activation.
+        shape: the shape of one sample.
+        trainable: whether training updates the weights of the layer whose activation it is.
+    """
     if not isinstance(activation, Layer):
         return function_operations(activation, shape)
-    if activation._weights_for(shape) or activation._output_shape_for(shape) != shape:
-        msg = f"{activation!r} can't be an activation, as it has weights or changes shapes: put it after as a layer"
+    if activation._output_shape_for(shape) != shape:
+        msg = f"{activation!r} can't be an activation, as it changes shapes: put it after as a layer"
         raise ValueError(msg)
-    return activation._lower(shape)
+    lowered: Any = activation._lower(shape)
+    if trainable:
+        return lowered
+    frozen: Any = [{**each, "trainable": False} if "trainable" in each else each for each in lowered]
+    return frozen
 
 
 @register()

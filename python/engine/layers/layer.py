@@ -509,6 +509,8 @@ class Layer(Part, Spec):
     """The number of calls so far that drew random numbers."""
     _shape_arguments: CallArguments | None = None
     """The arguments of the first symbolic call of a custom layer; the shape of its outputs is found with them."""
+    _activated: weakref.ref[Layer] | None = None
+    """The layer whose activation this one is, if it has weights."""
     _holder: WeightHolder | None = None
     """What holds the weights if functions outside of models read them."""
     _built_by: int | None = None
