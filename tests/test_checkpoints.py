@@ -158,3 +158,9 @@ def test_the_folder_of_a_model(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no folder '.*none': make it first"):
         model.save_weights(tmp_path / "none" / "m.weights.h5")
     assert names(tmp_path) == ["a", "c"]
+
+
+def test_weights_under_the_names_of_checkpoints_of_tensorflow(tmp_path: Path, blobs: Blobs) -> None:
+    with pytest.warns(DeprecationWarning, match="of a file of weights"):
+        train(blobs, ModelCheckpoint(tmp_path / "cp-{epoch:04d}.ckpt", save_weights_only=True), epochs=2)
+    assert names(tmp_path) == ["cp-0001.ckpt.weights.h5", "cp-0002.ckpt.weights.h5"]

@@ -20,6 +20,19 @@ from engine import layers, models
 # Mistakes
 
 
+@pytest.mark.parametrize("name", ["m", "m.ckpt", "m.tf", "epochs.d/m"])
+def test_names_of_checkpoints_of_tensorflow(tmp_path: Path, name: str) -> None:
+    (tmp_path / "epochs.d").mkdir()
+    model, again = network(), network()
+    with pytest.warns(DeprecationWarning, match=f"the name '.*{name}' of a file of weights"):
+        model.save_weights(tmp_path / name)
+    assert (tmp_path / f"{name}.weights.h5").is_file()
+    with pytest.warns(DeprecationWarning, match=r"use a name that ends in '\.weights\.h5'"):
+        again.load_weights(tmp_path / name)
+    for one, other in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_wrong_names(tmp_path: Path) -> None:
     model = network()
     with pytest.raises(ValueError, match=r"Invalid filepath extension: it must be `\.keras`"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Container, Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -91,6 +92,15 @@ def name_in_logs(name: object, names: Container[str]) -> str | None:
                 if spelling in names:
                     return spelling
     return None
+
+
+# The suffixes of files of weights in scripts for TensorFlow, which writes several files with longer ones.
+_OF_CHECKPOINTS = ("", ".ckpt", ".tf")
+
+
+def is_checkpoint(path: str) -> bool:
+    """Returns whether a file of weights has a name as TensorFlow's checkpoints have, such as "model" or "model.ckpt"."""
+    return bool(Path(path).name) and Path(path).suffix in _OF_CHECKPOINTS
 
 
 # What modules had before Keras 2.2 alone, each with what scripts call in its place.

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine._base.atomic_files import making_folder
 from engine._base.checks import choice, flag, integer, path_of, real
-from engine._base.older_names import NamedValues
+from engine._base.older_names import NamedValues, is_checkpoint
 from engine._printing.progress import print_message
 from engine.callbacks.base import Logs
 from engine.callbacks.monitors import MonitorCallback
@@ -63,7 +63,8 @@ class ModelCheckpoint(MonitorCallback):
         self._sees_batches = self.save_freq != "epoch"
         if initial_value_threshold is not None:
             self.best = real(initial_value_threshold, "initial_value_threshold")
-        if self.save_weights_only and not self.filepath.endswith(_WEIGHTS):
+        named = self.filepath.endswith(_WEIGHTS) or is_checkpoint(self.filepath)
+        if self.save_weights_only and not named:
             msg = (
                 "When using `save_weights_only=True` in `ModelCheckpoint`, the filepath provided must end in "
                 f"`.weights.h5` (Keras weights format), `.npz`, `.safetensors`, `.h5` or `.hdf5`. Received: filepath={self.filepath}"

@@ -397,10 +397,10 @@ def lower_activation(activation: Any, shape: Shape, trainable: bool) -> list[Lay
     if activation._output_shape_for(shape) != shape:
         msg = f"{activation!r} can't be an activation, as it changes shapes: put it after as a layer"
         raise ValueError(msg)
-    lowered: Any = activation._lower(shape)
+    lowered = activation._lower(shape)
     if trainable:
         return lowered
-    frozen: Any = [{**each, "trainable": False} if "trainable" in each else each for each in lowered]
+    frozen: list[Any] = [{**each, "trainable": False} if "trainable" in each else each for each in lowered]
     return frozen
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from engine._base.atomic_files import making_folder, replacing
 from engine._base.checks import flag, path_of
 from engine._base.lazy_imports import on_first_use
+from engine._base.older_names import is_checkpoint, warn_of_older
 from engine._base.spec import Spec
 from engine._core_interface.cpp import __version__
 from engine._printing.progress import print_message
@@ -65,6 +66,7 @@ PathLike = str | os.PathLike[str]
 KERAS = "3.12.0"
 # The first format with a fitting suffix is used.
 _FORMATS: tuple[Format, ...] = (WeightsH5(), Shards(), KerasArchive(), Npz(), SafeTensors(), LegacyH5())
+_WEIGHTS = ".weights.h5"
 _UNBUILT = "has not yet been built: give it an input shape, call build(), or fit it"
 
 
@@ -249,7 +251,8 @@ def save_weights(
     Args:
         model: a built model.
         filepath: path that ends in `.weights.h5` (Keras' format), `.npz` or `.safetensors`, or in `.h5` or `.hdf5`,
-            the older names of Keras' format; with `max_shard_size` in `.weights.json`.
+            the older names of Keras' format; with `max_shard_size` in `.weights.json`. Names of checkpoints of
+            TensorFlow, without a suffix or with `.ckpt` or `.tf`, get the suffix `.weights.h5`, with a warning.
         overwrite: whether to replace an existing file without asking.
         max_shard_size: largest size of one file in GiB. The weights are split over several `.weights.h5` files
             beside the `.weights.json`. None writes one file.
@@ -262,6 +265,7 @@ def save_weights(
     """
     path, skipped = path_of(filepath, "filepath"), _skipped(kwargs)
     if max_shard_size is None:
+        path = _with_suffix(path)
         format_ = _format(path, "weights")
     elif not path.endswith(INDEX):
         msg = f"The filename must end in `{INDEX}` when `max_shard_size` is specified. Received: filepath={path}"
@@ -284,7 +288,7 @@ def load_weights(model: SavedModel, filepath: PathLike, skip_mismatch: bool = Fa
 
     Args:
         model: a built model with the same layers.
-        filepath: path of the file.
+        filepath: path of the file, as `save_weights` got it.
         skip_mismatch: whether to skip layers whose weights differ in number or shape from the file, with a warning.
         kwargs: `objects_to_skip`, a list of layers, or the optimizer, that are not loaded; `by_name=True`, for
             Keras' older `.h5` files, loads only the layers whose names occur in the file.
@@ -294,7 +298,7 @@ def load_weights(model: SavedModel, filepath: PathLike, skip_mismatch: bool = Fa
         OSError: if the file can't be read.
         ImportError: if the format needs a package that is not installed.
     """
-    path, by_name = path_of(filepath, "filepath"), kwargs.pop("by_name", None)
+    path, by_name = _with_suffix(path_of(filepath, "filepath")), kwargs.pop("by_name", None)
     skipped, format_ = _skipped(kwargs), _format(path)
     if by_name is not None and not isinstance(format_, LegacyH5):
         msg = f"`by_name` only supports loading legacy '.h5' or '.hdf5' files. Received: {path}"
@@ -346,6 +350,16 @@ def _format(path: str, what: str | None = None) -> Format:
         f"NumPy alone. Received: filepath={path}"
     )
     raise ValueError(msg)
+
+
+def _with_suffix(path: str) -> str:
+    """Returns the path of a file of weights: that of a checkpoint of TensorFlow with the suffix of Keras' format."""
+    if not is_checkpoint(path):
+        return path
+    warn_of_older(
+        f"the name {path!r} of a file of weights", f"a name that ends in {_WEIGHTS!r}", stacklevel=5
+    )
+    return path + _WEIGHTS
 
 
 def _suffixes_for(what: str) -> str:
