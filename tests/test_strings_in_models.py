@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import engine as keras
-from engine import layers
+from engine import layers, models
 from engine._data.strings import _table
 
 TEXTS = ["good movie", "bad movie", "good film", "bad film"] * 10
@@ -260,3 +260,25 @@ def test_what_is_refused() -> None:
         layers.StringLookup(output_mode="one_hot")(start)
     with pytest.raises(ValueError, match="must all have the shape"):
         layers.HashedCrossing(3)([start, keras.Input((2,), dtype="int32")])
+
+
+def test_operations_that_only_move_strings(tmp_path: Path) -> None:
+    word, number = keras.Input((), dtype="string", name="word"), keras.Input((), name="number")
+    known = {"vocabulary": ["x", "y"], "mask_token": None, "num_oov_indices": 0}
+    one_hot = layers.StringLookup(**known, output_mode="multi_hot")(keras.ops.expand_dims(word, -1))
+    joined = layers.concatenate([one_hot, keras.ops.expand_dims(number, -1)])
+    model = keras.Model({"word": word, "number": number}, joined)
+    data = {"word": np.array(["x", "y"]), "number": np.array([3.0, 4.0])}
+    expected = [[1, 0, 3], [0, 1, 4]]
+    np.testing.assert_array_equal(model.predict(data, verbose=0), expected)
+    np.testing.assert_array_equal(model(data), expected)
+    model.save(tmp_path / "m.keras")
+    np.testing.assert_array_equal(models.load_model(tmp_path / "m.keras").predict(data, verbose=0), expected)
+
+
+def test_parts_of_rows_of_strings() -> None:
+    words, number = keras.Input((2, 3), dtype="string", name="words"), keras.Input((1,), name="number")
+    moved = keras.ops.transpose(words, (0, 2, 1))[:, :2]
+    model = keras.Model([words, number], layers.StringLookup(vocabulary=["x", "y"])(moved))
+    outputs = model.predict([np.array([[["x", "y", "z"], ["z", "x", "y"]]]), np.ones((1, 1))], verbose=0)
+    np.testing.assert_array_equal(outputs, [[[1, 0], [2, 1]]])

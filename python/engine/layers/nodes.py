@@ -56,6 +56,10 @@ class InnerLeaf(Layer):
         return []
 
 
+# The kinds of nodes whose outputs hold numbers of their input as they are.
+_MOVING = frozenset(("reshape", "slice", "transpose"))
+
+
 class NodeLeaf(InnerLeaf):
     """A node of a recording.
 
@@ -69,6 +73,7 @@ class NodeLeaf(InnerLeaf):
     def __init__(self, node: Node, picks: Sequence[int | None]) -> None:
         super().__init__(node.kind, sample_shape(node.shape))
         self.node, self.picks = node, tuple(picks)
+        self._only_moves_values = node.kind in _MOVING
 
     def _operations(self) -> list[Operation]:
         return [lowered_node(self.node)]

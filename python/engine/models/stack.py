@@ -281,7 +281,8 @@ class Lowering:
             self._drawn[id(leaf.node)] += 1
         self.operations.append({**operation, **fields})
         self._sources.append(len(self.operations) - 1)
-        self._output_dtypes.append(np.dtype(np.float32))
+        moves = leaf._only_moves_values and bool(reads)
+        self._output_dtypes.append(self._dtype_of(reads[0]) if moves else np.dtype(np.float32))
 
     def _add_weights(self, layer: Layer) -> None:
         """Adds the weights of a layer that are read by nodes."""
