@@ -309,3 +309,57 @@ def test_epochs_by_their_older_name() -> None:
 def test_a_layer_that_only_keras_1_had() -> None:
     with pytest.raises(AttributeError, match="only older versions of Keras have: call Concatenate, Multiply"):
         engine.layers.Merge  # noqa: B018 # the error is what it is about
+
+
+class OfKeras2(engine.metrics.Metric):
+    """A metric as scripts for Keras 2 write it."""
+
+    def __init__(self, name: str = "largest") -> None:
+        super().__init__(name=name)
+        self.total = self.add_weight("total", initializer="zeros")
+        self.resets = 0
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self.total.assign_add(engine.ops.sum(y_pred * 0 + 1))
+
+    def result(self) -> Any:
+        return self.total
+
+    def reset_states(self) -> None:
+        self.resets += 1
+        self.total.assign(0)
+
+
+def test_metrics_that_were_written_for_keras_2() -> None:
+    with pytest.warns(DeprecationWarning, match="the name 'total' as the first argument .* use `name`"):
+        metric = OfKeras2()
+    assert metric.variables[0].name == "total"
+    metric.update_state(Y, Y)
+    metric.update_state(Y, Y)
+    assert float(metric.result()) == 16
+    metric.reset_state()
+    assert (float(metric.result()), metric.resets) == (0, 1)
+    model = classifier(1)
+    model.compile("sgd", "crossentropy", metrics=[metric])
+    assert model.fit(X, Y, 3, epochs=2, verbose=0).history["largest"] == [8, 8]
+    assert model.evaluate(X, Y, verbose=0)[1] == 8
+    usual = engine.metrics.Precision()
+    usual.update_state([1, 0], [1, 1])
+    with pytest.warns(DeprecationWarning, match=r"reset_states\(\) is of an older version"):
+        usual.reset_states()
+    assert float(usual.result()) == 0
+
+
+def test_a_weight_with_its_name_first() -> None:
+    class Scale(engine.layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.scale = self.add_weight("scale", shape=(input_shape[-1],), initializer="ones")
+            self.shift = self.add_weight("shift", (input_shape[-1],), initializer="zeros")
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * self.scale + self.shift
+
+    layer = Scale(name="own")
+    with pytest.warns(DeprecationWarning, match="the name 'scale' as the first argument"):
+        np.testing.assert_array_equal(layer(X), X)
+    assert [each.path for each in layer.weights] == ["own/scale", "own/shift"]

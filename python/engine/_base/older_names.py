@@ -56,6 +56,19 @@ def older_arguments(names: Mapping[str, str]) -> Callable[[F], F]:
     return decorated
 
 
+def name_first(method: F) -> F:
+    """Decorates a method that creates a weight so that it takes its name as the first argument, as in Keras 2, and warns."""
+
+    @functools.wraps(method)
+    def called(self: Any, *args: Any, **options: Any) -> Any:
+        if args and isinstance(args[0], str) and "name" not in options:
+            warn_of_older(f"the name {args[0]!r} as the first argument", "`name`")
+            options["name"], args = args[0], args[1:]
+        return method(self, *args, **options)
+
+    return called  # type: ignore[return-value] # it takes the arguments of `method`
+
+
 def warn_of_older(old: str, new: str, *, stacklevel: int = 3) -> None:
     """Warns that `old`, a name of an older version of Keras, has the successor `new`."""
     warnings.warn(

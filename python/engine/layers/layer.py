@@ -31,6 +31,7 @@ from engine._base.checks import (
     without_batch,
 )
 from engine._base.locks import Lock
+from engine._base.older_names import name_first
 from engine._base.random_state import next_sampling, next_seed
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, auto_name, snake_case
@@ -617,6 +618,7 @@ class Layer(Part, Spec):
     def built(self, value: bool) -> None:
         """Does nothing. `build` methods of Keras set it; here it follows from the weights."""
 
+    @name_first
     def add_weight(  # noqa: PLR0917 # Keras' signature
         self,
         shape: Sequence[int] = (),
