@@ -100,7 +100,7 @@ def test_losses_of_ones_own(tmp_path: Path, blobs: Blobs) -> None:
     model.save(tmp_path / "m.keras")
     again = models.load_model(tmp_path / "m.keras", custom_objects={"Cube": Cube})
     assert again.evaluate(blobs.x, blobs.one_hot) == model.evaluate(blobs.x, blobs.one_hot)
-    with pytest.raises(ValueError, match=r"m\.keras: unknown `loss` 'Cube'"):
+    with pytest.raises(ValueError, match=r"m\.keras: unknown class or function 'Cube'"):
         models.load_model(tmp_path / "m.keras")
     assert models.load_model(tmp_path / "m.keras", compile=False).optimizer is None
 

@@ -209,3 +209,48 @@ def test_jit_compile_may_be_assigned(api: Any) -> None:
     model.jit_compile = False
     model.fit(X, Y, verbose=0)
     assert (model.jit_compile, compiled(api, jit_compile=False).jit_compile) == (False, False)
+
+
+@APIS
+def test_a_loaded_model_has_the_object_of_its_loss(api: Any, tmp_path: Path) -> None:
+    class Scaled(api.losses.Loss):  # type: ignore[name-defined, misc]
+        def __init__(self, factor: float = 1.0, **options: Any) -> None:
+            super().__init__(**options)
+            self.factor = factor
+
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return api.ops.mean(api.ops.square(y_true - y_pred), axis=-1) * self.factor
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "factor": self.factor}
+
+    for loss in (Scaled(2.0), [Scaled(3.0)], "mse", api.losses.Huber()):
+        model = functional(api)
+        model.compile("sgd", loss)
+        model.save(tmp_path / "model.keras")
+        again = api.saving.load_model(tmp_path / "model.keras", custom_objects={"Scaled": Scaled})
+        if isinstance(loss, list):
+            assert [each.factor for each in again.loss] == [3.0]
+        elif isinstance(loss, str):
+            assert again.loss == loss
+        else:
+            assert type(again.loss) is type(loss)
+            assert getattr(again.loss, "factor", 2.0) == 2.0
+
+
+@APIS
+def test_a_layer_of_an_integer_dtype(api: Any) -> None:
+    class Counts(api.layers.Layer):  # type: ignore[name-defined, misc]
+        def __init__(self, tokens: int, dtype: Any = "int32", **options: Any) -> None:
+            super().__init__(dtype=dtype, **options)
+            self.tokens = tokens
+
+        def call(self, inputs: Any) -> Any:
+            one_hot = api.ops.one_hot(api.ops.cast(inputs, "int32"), self.tokens)
+            return api.ops.cast(api.ops.sum(one_hot, axis=1), "float32")
+
+    layer = Counts(3)
+    assert layer.dtype == "int32"
+    np.testing.assert_array_equal(np.asarray(layer(np.array([[1, 2, 2]]))), [[0, 1, 2]])
+    model = api.Sequential([api.Input((3,), dtype="int32"), layer, api.layers.Dense(1)])
+    assert model.predict(np.array([[1, 2, 2]]), verbose=0).shape == (1, 1)

@@ -228,6 +228,12 @@ def float32_only(value: object) -> str:
     return "float32"
 
 
+def of_integers(value: object) -> str | None:
+    """Returns the name of an integer dtype, or of the dtype policy of that name; None for everything else."""
+    found = _dtype_or_none(getattr(value, "compute_dtype", value))
+    return None if found is None or found.kind not in "iu" else found.name
+
+
 def require(kind: Any, value: object, name: str, expected: str) -> None:
     """Raises TypeError unless `value` is None or an instance of `kind`, a class or a tuple of classes.
 

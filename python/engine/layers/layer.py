@@ -25,6 +25,7 @@ from engine._base.checks import (
     float32_only,
     integer,
     label,
+    of_integers,
     seed_or_none,
     shape,
     text_of_shape,
@@ -449,7 +450,8 @@ class Layer(Part, Spec):
     Args:
         activity_regularizer: penalty on the outputs, divided by the batch size.
         trainable: whether training updates the weights. Assign it before `compile`.
-        dtype: None or "float32", the only supported dtype.
+        dtype: None or "float32", the only dtype of weights and outputs. A custom layer may name an integer dtype, as for
+            indices, which is what its attribute `dtype` then says.
         autocast: Ignored, as there is a single dtype.
         name: name of the layer, unique within a model; default the name of the class with a number.
         input_shape: shape of one input sample, for the first layer of a model.
@@ -561,7 +563,7 @@ class Layer(Part, Spec):
         self._given_shape = None if input_shape is None else shape(input_shape, "input_shape")
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self.trainable = trainable
-        self.dtype = float32_only(dtype)
+        self.dtype = (of_integers(dtype) if self._is_custom else None) or float32_only(dtype)
         flag(autocast, "autocast")
         if self._is_custom and type(self).compute_mask is not Layer.compute_mask:
             self.supports_masking = True

@@ -462,8 +462,13 @@ class Model(Part, SaysWhatIsLeftOut):
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compiles the model with the arguments in `config`, as returned by `get_compile_config`."""
         require(Mapping, config, "config", "a dict as get_compile_config() returns it")
+        from engine.utils import deserialize_keras_object
+
         known = {"optimizer", "auto_scale_loss", *_COMPILE_ARGUMENTS}
-        self.compile(**{name: value for name, value in config.items() if name in known})
+        given = {name: value for name, value in config.items() if name in known}
+        if isinstance(given.get("loss"), (Mapping, list)):  # the attribute `loss` has the objects
+            given["loss"] = deserialize_keras_object(given["loss"])
+        self.compile(**given)
 
     @property
     def compiled(self) -> bool:
