@@ -82,7 +82,7 @@ const Map* producer_of(const Graph& graph, const Uses& uses, ValueId value) {
   return producer < 0 ? nullptr : dynamic_cast<const Map*>(graph.operations()[static_cast<size_t>(producer)].get());
 }
 
-/// What has been broadcast before a map reads it, the map broadcasts itself.
+/// Lets maps read arrays before they are broadcast, as they broadcast their inputs themselves.
 void read_before_broadcast(const Graph& graph) {
   const Uses uses(graph);
   for (const auto& operation : graph.operations()) {

@@ -13,30 +13,30 @@ namespace {
 constexpr int kUnrolledMap = 4;
 
 template <MapOp op>
-void run_map_step(const MapStep& step, const MapRegister* registers, int64_t n) {
+void run_instruction(const MapBlockInstruction& each, const MapRegister* registers, int64_t n) {
   constexpr int kOperands = operand_count(op);
   // In variables of the function: a vector may be stored over anything that lies in memory.
-  const MapRegister a = registers[step.a], b = registers[kOperands > 1 ? step.b : step.a],
-                    c = registers[kOperands > 2 ? step.c : step.a];
-  float* const y = registers[step.y].data;
+  const MapRegister a = registers[each.a], b = registers[kOperands > 1 ? each.b : each.a],
+                    c = registers[kOperands > 2 ? each.c : each.a];
+  float* const y = registers[each.y].data;
 #pragma GCC unroll kUnrolledMap
   for (int64_t j = 0; j < n; j += kWidth) {
     store(y + j, map_value<op>(load(a.data + j * a.step), load(b.data + j * b.step), load(c.data + j * c.step)));
   }
 }
 
-using MapLoop = void (*)(const MapStep&, const MapRegister*, int64_t);
+using MapLoop = void (*)(const MapBlockInstruction&, const MapRegister*, int64_t);
 
 template <class Ops>
 struct MapLoops;
 template <int... ops>
 struct MapLoops<std::integer_sequence<int, ops...>> {
-  static constexpr MapLoop kByOp[] = {run_map_step<static_cast<MapOp>(ops)>...};
+  static constexpr MapLoop kByOp[] = {run_instruction<static_cast<MapOp>(ops)>...};
 };
 
-void run_map(const MapSteps& op) {
-  for (const MapStep* step = op.begin; step < op.end; ++step) {
-    MapLoops<std::make_integer_sequence<int, kMapOps>>::kByOp[static_cast<int>(step->op)](*step, op.registers, op.n);
+void run_map(const MapBlock& op) {
+  for (const MapBlockInstruction* each = op.begin; each < op.end; ++each) {
+    MapLoops<std::make_integer_sequence<int, kMapOps>>::kByOp[static_cast<int>(each->op)](*each, op.registers, op.n);
   }
 }
 

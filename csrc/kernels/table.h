@@ -673,8 +673,8 @@ struct Warp : ImageChanges {
 // ---- Traced functions ----------------------------------------------------------------------------------------------
 // Files: map.h, array_reduction.h, noise.h
 
-/// One instruction of a map; the operands are numbers of registers.
-struct MapStep {
+/// An instruction of a map, for blocks of numbers: register `y` from the registers a, b and c.
+struct MapBlockInstruction {
   MapOp op;
   int y, a, b, c;
 };
@@ -685,9 +685,9 @@ struct MapRegister {
   int64_t step;
 };
 
-/// Runs instructions on n numbers, rounded up to whole vectors.
-struct MapSteps {
-  const MapStep *begin, *end;
+/// Runs instructions on a block of n numbers, rounded up to whole vectors.
+struct MapBlock {
+  const MapBlockInstruction *begin, *end;
   const MapRegister* registers;
   int64_t n;
 };
@@ -841,7 +841,7 @@ struct KernelTable {
   void (*warp)(const Warp&);
 
   // Traced functions
-  void (*run_map)(const MapSteps&);
+  void (*run_map)(const MapBlock&);
   void (*reduce_rows[kReductions])(const ReduceRows&);
   void (*combine_rows[kReductions])(const CombineRows&);
   void (*extreme_rows)(const ExtremeRows&);

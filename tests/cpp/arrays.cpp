@@ -14,7 +14,7 @@ void add_maps(const KernelTable& kernels, Digest& digest) {
   const MapRegister registers[] = {{a.data(), 1}, {b.data(), 1}, {c.data(), 0}, {y.data(), 1}};
   for (int op = 0; op < kMapOps; ++op) {
     if (operand_count(static_cast<MapOp>(op)) == 0) continue;
-    const MapStep step{static_cast<MapOp>(op), 3, 0, 1, 2};
+    const MapBlockInstruction step{static_cast<MapOp>(op), 3, 0, 1, 2};
     kernels.run_map({&step, &step + 1, registers, a.rows() * a.ld()});
     y.add_to(digest);
   }

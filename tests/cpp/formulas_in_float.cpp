@@ -314,7 +314,7 @@ int map_functions(const KernelTable& kernels, std::integer_sequence<int, ops...>
     constexpr auto kOp = static_cast<MapOp>(decltype(op)::value);
     if (operand_count(kOp) == 0) return;
     const MapRegister registers[] = {{a.data(), 1}, {b.data(), 1}, {c.data(), 1}, {y.data(), 1}};
-    const MapStep step{kOp, 3, 0, 1, 2};
+    const MapBlockInstruction step{kOp, 3, 0, 1, 2};
     kernels.run_map({&step, &step + 1, registers, a.rows() * a.ld()});
     for (int64_t i = 0; i < a.rows(); ++i) {
       for (int64_t j = 0; j < a.columns(); ++j) {

@@ -24,7 +24,7 @@ enum class Place {
 
 /// The code of a map, prepared for blocks: which instructions run once per batch, and which ones for each block, and in
 /// which buffer each result is. Buffers are used again once their numbers have been read for the last time.
-class MapProgram {
+class BlockCode {
  public:
   /// What is an input of each block: an array, or the coordinates along an axis of y.
   struct Input {
@@ -33,7 +33,7 @@ class MapProgram {
     int axis;   // of the coordinates
   };
 
-  explicit MapProgram(const graph::Map& op)
+  explicit BlockCode(const graph::Map& op)
       : code_(op.code), results_(op.results), places_(static_cast<size_t>(op.code.registers())) {
     find_places(op);
     order_instructions();
@@ -41,16 +41,16 @@ class MapProgram {
   }
 
   const std::vector<Place>& places() const { return places_; }
-  const std::vector<int>& buffers() const { return buffers_; }  // by register: of lines or of blocks
+  const std::vector<int>& buffers() const { return buffers_; }  // by register: of vectors or of blocks
   const std::vector<Input>& inputs() const { return inputs_; }
   const std::vector<std::pair<int, int>>& singles() const { return singles_; }  // register, array
   const std::vector<std::pair<int, float>>& constants() const { return constants_; }
   const std::vector<int>& sample_counts() const { return sample_counts_; }
-  const std::vector<MapStep>& once() const { return once_; }
-  const std::vector<MapStep>& each() const { return each_; }
+  const std::vector<MapBlockInstruction>& once_per_batch() const { return once_per_batch_; }
+  const std::vector<MapBlockInstruction>& for_each_block() const { return for_each_block_; }
   int registers() const { return code_.registers(); }
   const std::vector<int>& results() const { return results_; }
-  int64_t lines() const { return lines_; }
+  int64_t vectors() const { return vectors_; }
   int64_t blocks() const { return blocks_; }
 
  private:
@@ -103,35 +103,35 @@ class MapProgram {
     for (int reg = code_.inputs; reg < registers(); ++reg) {
       const MapInstruction& at = instruction(reg);
       if (operand_count(at.op) == 0 || place(reg) == Place::kUnused) continue;
-      const MapStep step{at.op, reg, at.a, std::max(at.b, 0), std::max(at.c, 0)};
-      (place(reg) == Place::kSingle ? once_ : each_).push_back(step);
+      const MapBlockInstruction found{at.op, reg, at.a, std::max(at.b, 0), std::max(at.c, 0)};
+      (place(reg) == Place::kSingle ? once_per_batch_ : for_each_block_).push_back(found);
     }
   }
 
   void assign_buffers() {
     buffers_.assign(places_.size(), 0);
     std::vector<int> last_use(places_.size(), -1), free;
-    for (size_t i = 0; i < each_.size(); ++i) {
-      for_operands(each_[i].y, [&](int of) { last_use[static_cast<size_t>(of)] = static_cast<int>(i); });
+    for (size_t i = 0; i < for_each_block_.size(); ++i) {
+      for_operands(for_each_block_[i].y, [&](int of) { last_use[static_cast<size_t>(of)] = static_cast<int>(i); });
     }
     // A result stays where it is until the block has been computed.
-    for (const int result : results_) last_use[static_cast<size_t>(result)] = static_cast<int>(each_.size());
+    for (const int result : results_) last_use[static_cast<size_t>(result)] = static_cast<int>(for_each_block_.size());
     for (int reg = 0; reg < registers(); ++reg) {
       int& buffer = buffers_[static_cast<size_t>(reg)];
-      if (place(reg) == Place::kSingle) buffer = static_cast<int>(lines_++);
+      if (place(reg) == Place::kSingle) buffer = static_cast<int>(vectors_++);
       if (place(reg) == Place::kInput) buffer = static_cast<int>(blocks_++);  // also the next block may read it
     }
-    for (size_t i = 0; i < each_.size(); ++i) {
+    for (size_t i = 0; i < for_each_block_.size(); ++i) {
       // An instruction reads a vector before it writes it, so that its result may take the buffer of an operand.
-      for_operands(each_[i].y, [&](int of) {
+      for_operands(for_each_block_[i].y, [&](int of) {
         if (place(of) != Place::kBlock || last_use[static_cast<size_t>(of)] != static_cast<int>(i)) return;
         last_use[static_cast<size_t>(of)] = -1;  // once, if it is two operands
         free.push_back(buffers_[static_cast<size_t>(of)]);
       });
-      if (free.empty() || is_result(each_[i].y)) {
-        buffers_[static_cast<size_t>(each_[i].y)] = static_cast<int>(blocks_++);
+      if (free.empty() || is_result(for_each_block_[i].y)) {
+        buffers_[static_cast<size_t>(for_each_block_[i].y)] = static_cast<int>(blocks_++);
       } else {
-        buffers_[static_cast<size_t>(each_[i].y)] = free.back();
+        buffers_[static_cast<size_t>(for_each_block_[i].y)] = free.back();
         free.pop_back();
       }
     }
@@ -147,8 +147,8 @@ class MapProgram {
   std::vector<std::pair<int, int>> singles_;
   std::vector<std::pair<int, float>> constants_;
   std::vector<int> sample_counts_;
-  std::vector<MapStep> once_, each_;
-  int64_t lines_ = 0, blocks_ = 0;
+  std::vector<MapBlockInstruction> once_per_batch_, for_each_block_;
+  int64_t vectors_ = 0, blocks_ = 0;
 };
 
 /// How an input is read in blocks of rows.
@@ -175,41 +175,41 @@ struct MapMemory {
   InputLoop* inputs;
   OutputLoop* outputs;
   Strided** arrays;  // the outputs, then the inputs
-  float *lines, *blocks;
+  float *vectors, *blocks;
 
-  static int64_t floats(const MapProgram& program) {
-    const auto inputs = static_cast<int64_t>(program.inputs().size()),
-               outputs = static_cast<int64_t>(program.results().size());
-    return floats_of(program.registers() * static_cast<int64_t>(sizeof(MapRegister))) +
+  static int64_t floats(const BlockCode& code) {
+    const auto inputs = static_cast<int64_t>(code.inputs().size()),
+               outputs = static_cast<int64_t>(code.results().size());
+    return floats_of(code.registers() * static_cast<int64_t>(sizeof(MapRegister))) +
            floats_of(inputs * static_cast<int64_t>(sizeof(InputLoop))) +
            floats_of(outputs * static_cast<int64_t>(sizeof(OutputLoop))) +
-           floats_of((inputs + outputs) * static_cast<int64_t>(sizeof(Strided*))) + program.lines() * kLane +
-           program.blocks() * kBlock;
+           floats_of((inputs + outputs) * static_cast<int64_t>(sizeof(Strided*))) + code.vectors() * kLane +
+           code.blocks() * kBlock;
   }
 
-  MapMemory(const MapProgram& program, float* scratch) {
-    const auto count = static_cast<int64_t>(program.inputs().size());
+  MapMemory(const BlockCode& code, float* scratch) {
+    const auto count = static_cast<int64_t>(code.inputs().size());
     const auto take = [&](int64_t floats) {
       float* const at = scratch;
       scratch += floats;
       return at;
     };
-    blocks = take(program.blocks() * kBlock);
-    lines = take(program.lines() * kLane);
-    registers = reinterpret_cast<MapRegister*>(
-        take(floats_of(program.registers() * static_cast<int64_t>(sizeof(MapRegister)))));
+    blocks = take(code.blocks() * kBlock);
+    vectors = take(code.vectors() * kLane);
+    registers =
+        reinterpret_cast<MapRegister*>(take(floats_of(code.registers() * static_cast<int64_t>(sizeof(MapRegister)))));
     inputs = reinterpret_cast<InputLoop*>(take(floats_of(count * static_cast<int64_t>(sizeof(InputLoop)))));
-    const auto results = static_cast<int64_t>(program.results().size());
+    const auto results = static_cast<int64_t>(code.results().size());
     outputs = reinterpret_cast<OutputLoop*>(take(floats_of(results * static_cast<int64_t>(sizeof(OutputLoop)))));
     arrays = reinterpret_cast<Strided**>(scratch);
   }
 };
 
-class MapStepOfGraph final : public Step {
+class MapStep final : public Step {
  public:
-  MapStepOfGraph(const graph::Map& operation, Split split, int64_t max_rows)
-      : Step(&operation, split), own_(operation), program_(operation) {
-    for (const MapProgram::Input& input : program_.inputs()) {
+  MapStep(const graph::Map& operation, Split split, int64_t max_rows)
+      : Step(&operation, split), own_(operation), code_(operation) {
+    for (const BlockCode::Input& input : code_.inputs()) {
       if (input.array >= 0) continue;
       const graph::Extent& extent = own_.y().shape[static_cast<size_t>(input.axis)];
       const int64_t most = std::max({extent.at(1), extent.at(max_rows), int64_t{0}});
@@ -219,7 +219,7 @@ class MapStepOfGraph final : public Step {
     }
   }
 
-  int64_t scratch_floats() const { return MapMemory::floats(program_); }
+  int64_t scratch_floats() const { return MapMemory::floats(code_); }
   void set_scratch(ValueId scratch) { scratch_ = scratch; }
 
   void run(const ThreadContext& thread) const override;
@@ -228,35 +228,35 @@ class MapStepOfGraph final : public Step {
   class Run;
 
   const graph::Map& own_;
-  MapProgram program_;
+  BlockCode code_;
   std::vector<float> coordinates_;  // 0, 1, 2, ...
   ValueId scratch_ = kNoValue;
 };
 
 /// One thread's share of a map in one batch.
-class MapStepOfGraph::Run {
+class MapStep::Run {
  public:
-  Run(const MapStepOfGraph& step, const ThreadContext& thread)
-      : step_(step), program_(step.program_), thread_(thread), memory_(program_, thread.data(step.scratch_)) {}
+  Run(const MapStep& step, const ThreadContext& thread)
+      : step_(step), code_(step.code_), thread_(thread), memory_(code_, thread.data(step.scratch_)) {}
 
   void all() {
     find_arrays();
     if (y().is_empty()) return;
     find_registers();
-    merge_axes(memory_.arrays, count() + outputs());
+    merge_axes(memory_.arrays, input_count() + output_count());
     find_blocks();
     for_blocks();
   }
 
  private:
-  int count() const { return static_cast<int>(program_.inputs().size()); }
-  int outputs() const { return static_cast<int>(program_.results().size()); }
-  int result(int output) const { return program_.results()[static_cast<size_t>(output)]; }
+  int input_count() const { return static_cast<int>(code_.inputs().size()); }
+  int output_count() const { return static_cast<int>(code_.results().size()); }
+  int result(int output) const { return code_.results()[static_cast<size_t>(output)]; }
   /// The first output; the others have its lengths.
   const Strided& y() const { return memory_.outputs[0].at; }
   MapRegister& reg(int i) { return memory_.registers[i]; }
   float* block(int64_t i) { return memory_.blocks + i * kBlock; }
-  int buffer_of(int i) const { return program_.buffers()[static_cast<size_t>(i)]; }
+  int buffer_of(int i) const { return code_.buffers()[static_cast<size_t>(i)]; }
 
   /// The elements of an input along the axes of y, at which lengths of 1 are repeated.
   Strided broadcast_input(const graph::Array& array) const {
@@ -280,16 +280,16 @@ class MapStepOfGraph::Run {
 
   void find_arrays() {
     const graph::Map& op = step_.own_;
-    for (int i = 0; i < outputs(); ++i) {
+    for (int i = 0; i < output_count(); ++i) {
       memory_.outputs[i].at = strided(op.outputs[static_cast<size_t>(i)], thread_);
       memory_.arrays[i] = &memory_.outputs[i].at;
     }
-    for (int i = 0; i < count(); ++i) {
-      const MapProgram::Input& input = program_.inputs()[static_cast<size_t>(i)];
+    for (int i = 0; i < input_count(); ++i) {
+      const BlockCode::Input& input = code_.inputs()[static_cast<size_t>(i)];
       InputLoop& loop = memory_.inputs[i];
       loop.at =
           input.array < 0 ? coordinates(input.axis) : broadcast_input(op.inputs[static_cast<size_t>(input.array)]);
-      memory_.arrays[outputs() + i] = &loop.at;
+      memory_.arrays[output_count() + i] = &loop.at;
     }
     const Range rows = own_rows(thread_, op.y(), op.loops[0].rows);
     const int last = y().last();
@@ -300,25 +300,25 @@ class MapStepOfGraph::Run {
     ld_ = has_padding_ ? thread_.shape(op.y().value).ld : 0;
     columns_ = has_padding_ ? value.columns - columns.begin : 0;
     has_whole_rows_ = columns.begin == 0;
-    for (int i = 0; i < outputs() + count(); ++i) {
+    for (int i = 0; i < output_count() + input_count(); ++i) {
       memory_.arrays[i]->restrict_to(0, rows);
       if (op.by_column) memory_.arrays[i]->restrict_to(last, columns);
     }
   }
 
   void find_registers() {
-    for (int i = 0; i < program_.registers(); ++i) {
-      const Place place = program_.places()[static_cast<size_t>(i)];
-      if (place == Place::kSingle) reg(i) = {memory_.lines + buffer_of(i) * kLane, 0};
+    for (int i = 0; i < code_.registers(); ++i) {
+      const Place place = code_.places()[static_cast<size_t>(i)];
+      if (place == Place::kSingle) reg(i) = {memory_.vectors + buffer_of(i) * kLane, 0};
       if (place == Place::kBlock) reg(i) = {block(buffer_of(i)), 1};
     }
     const auto set = [&](int i, float number) { std::fill_n(reg(i).data, kLane, number); };
-    for (const auto& [i, number] : program_.constants()) set(i, number);
-    for (const int i : program_.sample_counts()) set(i, static_cast<float>(thread_.batch.rows));
-    for (const auto& [i, array] : program_.singles()) {
+    for (const auto& [i, number] : code_.constants()) set(i, number);
+    for (const int i : code_.sample_counts()) set(i, static_cast<float>(thread_.batch.rows));
+    for (const auto& [i, array] : code_.singles()) {
       set(i, *strided(step_.own_.inputs[static_cast<size_t>(array)], thread_).data);
     }
-    const auto& once = program_.once();
+    const auto& once = code_.once_per_batch();
     thread_.kernels.run_map({once.data(), once.data() + once.size(), memory_.registers, kLane});
   }
 
@@ -344,17 +344,17 @@ class MapStepOfGraph::Run {
                       row_distance(y()) == ld_ && is_regular(y());
     row_ = pads ? ld_ : length_;
     rows_ = y().axes == 1 ? 1 : std::max<int64_t>(kBlock / row_, 1);
-    const bool direct = std::all_of(memory_.arrays, memory_.arrays + outputs() + count(),
+    const bool direct = std::all_of(memory_.arrays, memory_.arrays + output_count() + input_count(),
                                     [&](const Strided* array) { return lies_as_blocks(*array); });
     if (!direct && length_ >= kLongRow) rows_ = 1;
     may_overwrite_ = pads || (has_padding_ && rows_ == 1 && length_ == columns_);
     const auto is_direct = [&](const Strided& array) {
       return rows_ == 1 ? array.stride[last] == 1 : lies_as_blocks(array);
     };
-    for (int i = 0; i < outputs(); ++i) {
+    for (int i = 0; i < output_count(); ++i) {
       memory_.outputs[i].direct = is_direct(memory_.outputs[i].at) && !overwrites_input(i);
     }
-    for (int i = 0; i < count(); ++i) {
+    for (int i = 0; i < input_count(); ++i) {
       InputLoop& input = memory_.inputs[i];
       input.direct = is_direct(input.at);
       input.is_filled = false;
@@ -365,9 +365,9 @@ class MapStepOfGraph::Run {
   /// Whether an output takes the memory of an input, and instructions behind its own may still read that.
   bool overwrites_input(int output) const {
     const float* const at = memory_.outputs[output].at.data;
-    const auto& each = program_.each();
+    const auto& each = code_.for_each_block();
     return (each.empty() || result(output) != each.back().y) &&
-           std::any_of(memory_.inputs, memory_.inputs + count(),
+           std::any_of(memory_.inputs, memory_.inputs + input_count(),
                        [&](const InputLoop& input) { return input.at.data == at; });
   }
 
@@ -410,11 +410,11 @@ class MapStepOfGraph::Run {
     const int64_t n = rows == 1 ? columns : (rows - 1) * row_ + columns;
     const int last = y().last();
     const bool several = rows_ > 1;
-    for (int i = 0; i < count(); ++i) {
+    for (int i = 0; i < input_count(); ++i) {
       InputLoop& input = memory_.inputs[i];
-      MapRegister& to = reg(program_.inputs()[static_cast<size_t>(i)].reg);
+      MapRegister& to = reg(code_.inputs()[static_cast<size_t>(i)].reg);
       const int64_t step = input.at.stride[last];
-      float* const buffer = block(buffer_of(program_.inputs()[static_cast<size_t>(i)].reg));
+      float* const buffer = block(buffer_of(code_.inputs()[static_cast<size_t>(i)].reg));
       if (input.direct) {
         to = {row_at(input.at) + first * step, 1};
       } else if (!several && step == 0) {
@@ -428,15 +428,15 @@ class MapStepOfGraph::Run {
       }
     }
     const bool whole = n % kLane == 0 || may_overwrite_;
-    for (int i = 0; i < outputs(); ++i) {
+    for (int i = 0; i < output_count(); ++i) {
       const OutputLoop& output = memory_.outputs[i];
       if (!is_computed(i)) continue;
       reg(result(i)).data =
           output.direct && whole ? row_at(output.at) + first * output.at.stride[last] : block(buffer_of(result(i)));
     }
-    const auto& each = program_.each();
+    const auto& each = code_.for_each_block();
     thread_.kernels.run_map({each.data(), each.data() + each.size(), memory_.registers, n});
-    for (int i = 0; i < outputs(); ++i) {
+    for (int i = 0; i < output_count(); ++i) {
       if (!is_computed(i) || !memory_.outputs[i].direct || !whole) store_rows(i, rows, first, columns);
     }
     if (several) advance(rows);
@@ -445,8 +445,8 @@ class MapStepOfGraph::Run {
   /// Whether the result of an instruction may go to the memory of an output at once: it is not one number, no input,
   /// and no other output has the same.
   bool is_computed(int output) const {
-    const auto& all = program_.results();
-    return program_.places()[static_cast<size_t>(result(output))] == Place::kBlock &&
+    const auto& all = code_.results();
+    return code_.places()[static_cast<size_t>(result(output))] == Place::kBlock &&
            std::find(all.begin(), all.begin() + output, result(output)) == all.begin() + output;
   }
 
@@ -488,8 +488,8 @@ class MapStepOfGraph::Run {
     std::copy_n(saved, y().last(), index_);
   }
 
-  const MapStepOfGraph& step_;
-  const MapProgram& program_;
+  const MapStep& step_;
+  const BlockCode& code_;
   const ThreadContext& thread_;
   MapMemory memory_;
   bool has_padding_ = false, has_whole_rows_ = false;  // whether there is padding behind the columns, and these are all
@@ -500,7 +500,7 @@ class MapStepOfGraph::Run {
   int64_t index_[kMostAxes];    // of the current row
 };
 
-void MapStepOfGraph::run(const ThreadContext& thread) const { Run(*this, thread).all(); }
+void MapStep::run(const ThreadContext& thread) const { Run(*this, thread).all(); }
 
 /// Like the largest input that threads have divided; if there is none, by the loop over the rows of y.
 Split split_map(const Scheduler& scheduler, const graph::Map& op) {
@@ -522,7 +522,7 @@ Split split_map(const Scheduler& scheduler, const graph::Map& op) {
 }
 
 void schedule_map(Scheduler& scheduler, const graph::Map& op) {
-  auto& step = scheduler.add<MapStepOfGraph>(op, split_map(scheduler, op), scheduler.max_rows());
+  auto& step = scheduler.add<MapStep>(op, split_map(scheduler, op), scheduler.max_rows());
   step.set_scratch(scheduler.step_scratch(step.scratch_floats()));
 }
 

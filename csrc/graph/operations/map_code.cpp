@@ -47,7 +47,8 @@ MapCode Simplified::ending_with_result() const {
     code.add(MapOp::kMultiply, last, code.add_constant(1.0f));
     return code;
   }
-  // What comes after the result is another name of it.
+  // The last instruction of the original may have been a copy, so that the result is an earlier register: what follows
+  // was read by that copy alone.
   code.instructions.resize(static_cast<size_t>(last - code.inputs) + 1);
   return code;
 }
@@ -64,7 +65,7 @@ int Simplified::copy(const MapInstruction& from) {
   to.a = place(from.a);
   to.b = place(from.b);
   to.c = place(from.c);
-  // What derivatives are full of.
+  // Derivatives have many products with 1 and sums with 0, which are their other operand.
   if (to.op == MapOp::kMultiply && is_constant(to.b, 1.0f)) return to.a;
   if (to.op == MapOp::kMultiply && is_constant(to.a, 1.0f)) return to.b;
   if (to.op == MapOp::kAdd && is_constant(to.b, 0.0f)) return to.a;

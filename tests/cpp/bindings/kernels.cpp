@@ -93,7 +93,7 @@ class Kernels {
     expect_size(c, a.size(), "c");
     const FloatArray pa = pad(a), pb = pad(b), pc = pad(c), out = padded(1, a.size());
     const MapRegister registers[] = {{values(pa), 1}, {values(pb), 1}, {values(pc), 1}, {values(out), 1}};
-    const MapStep step{op, 3, 0, 1, 2};
+    const MapBlockInstruction step{op, 3, 0, 1, 2};
     const DenormalsAreZero guard;
     table_.run_map({&step, &step + 1, registers, a.size()});
     return FloatArray(py::object(out[py::int_(0)]));
