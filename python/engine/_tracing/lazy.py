@@ -123,7 +123,7 @@ class LazyTrace(Trace):
     def __init__(self) -> None:
         super().__init__([], [])
         self.arguments: list[NDArray[Any]] = []
-        """The numbers of the inputs."""
+        """The value of each input."""
         self.dtypes: list[str] = []
         """The dtype of the result of each entry."""
         self.waiting: list[weakref.ref[RecordedArray]] = []

@@ -25,7 +25,7 @@ from engine.layers.layer import Layer, Part, settings
 from engine.layers.nodes import NodeLeaf
 from engine.layers.symbols import CallArguments
 from engine.layers.weight_holders import loan_of, variable_node
-from engine.models.network import Flattening, Network, Value, inside_of
+from engine.models.network import CallMode, Flattening, Network, Value, inside_of
 from engine.models.stack import Lowering
 from engine.models.wiring import Shapes, Wiring
 
@@ -59,17 +59,17 @@ _lock = threading.Lock()
 
 
 class Request:
-    """What is to be computed of a trace: the entries and inputs that some results need, numbered anew from 0.
+    """What is to be computed of a trace: the entries and inputs that some results need, with new indices from 0 on.
 
     Args:
         trace: the trace.
         origins: what computes the results.
 
     Attributes:
-        entries: the numbers of the entries that are needed, in the trace.
-        inputs: the numbers of the inputs that are needed, in the trace.
-        results: the origins of the results, with the new numbers.
-        numbers: the constants of formulas, one after the other; empty before `key` is called.
+        entries: the indices of the entries that are needed, in the trace.
+        inputs: the indices of the inputs that are needed, in the trace.
+        results: the origins of the results, with the new indices.
+        constants: those of formulas, one after the other; empty before `key` is called.
         private: the owners of weights of which the trace keeps earlier values.
     """
 
@@ -79,40 +79,40 @@ class Request:
         waiting = [origin.entry for origin in origins if isinstance(origin, Computed)]
         used.update(origin.number for origin in origins if isinstance(origin, Input))
         while waiting:
-            number = waiting.pop()
-            if number in needed:
+            index = waiting.pop()
+            if index in needed:
                 continue
-            needed.add(number)
-            for origin, _ in entries[number].inputs:
+            needed.add(index)
+            for origin, _ in entries[index].inputs:
                 if isinstance(origin, Computed):
                     waiting.append(origin.entry)
                 elif isinstance(origin, Input):
                     used.add(origin.number)
         self.entries, self.inputs = sorted(needed), sorted(used)
-        self._entry_places = {number: place for place, number in enumerate(self.entries)}
-        self._input_places = {number: place for place, number in enumerate(self.inputs)}
-        self.results = [self.place_of(origin) for origin in origins]
-        self.numbers: list[float] = []
+        self._new_entries = {index: new for new, index in enumerate(self.entries)}
+        self._new_inputs = {index: new for new, index in enumerate(self.inputs)}
+        self.results = [self.moved(origin) for origin in origins]
+        self.constants: list[float] = []
         self.private = tuple(trace.earlier)
 
-    def place_of(self, origin: Origin) -> Origin:
-        """Returns an origin of the trace with its new number."""
+    def moved(self, origin: Origin) -> Origin:
+        """Returns an origin of the trace with its new index."""
         if isinstance(origin, Computed):
-            return Computed(self._entry_places[origin.entry], origin.output)
-        return Input(self._input_places[origin.number]) if isinstance(origin, Input) else origin
+            return Computed(self._new_entries[origin.entry], origin.output)
+        return Input(self._new_inputs[origin.number]) if isinstance(origin, Input) else origin
 
     def key(self) -> tuple[Any, ...]:
         """Returns the structure of the request: requests with equal keys can share a function.
 
-        The constants of formulas are not a part of it. They are appended to `numbers`.
+        The constants of formulas are not a part of it. They are appended to `constants`.
         """
         found: list[Any] = [
             settings.version,
-            tuple(self.trace.arguments[number].shape for number in self.inputs),
+            tuple(self.trace.arguments[index].shape for index in self.inputs),
         ]
-        for number in self.entries:
-            entry = self.trace.entries[number]
-            inputs = tuple((self.place_of(origin), shape) for origin, shape in entry.inputs)
+        for index in self.entries:
+            entry = self.trace.entries[index]
+            inputs = tuple((self.moved(origin), shape) for origin, shape in entry.inputs)
             if isinstance(entry, Use):
                 found.append(
                     (
@@ -131,7 +131,7 @@ class Request:
     def _frozen(self, entry: Node, name: str) -> Any:
         value = entry.fields[name]
         if name == "numbers" and entry.kind == _MAP:
-            self.numbers += value
+            self.constants += value
             return None
         return value.tobytes() if isinstance(value, np.ndarray) else _frozen(value)
 
@@ -165,7 +165,7 @@ def _weight(trace: LazyTrace, origin: OfWeight) -> Float32:
 
 
 def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
-    """Returns the numbers of what is computed at `origins` of a trace."""
+    """Returns the arrays that are computed at `origins` of a trace."""
     request = Request(trace, origins)
     function, varying = _function_for(request)
     if function.moved and trace.may_differentiate:
@@ -177,8 +177,8 @@ def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
         if trace.draw is None:
             trace.draw = next_key()[1] + 1
         step = trace.draw
-    arguments = [trace.arguments[number] for number in request.inputs]
-    arguments += [np.array(request.numbers[place], np.float32) for place in varying]
+    arguments = [trace.arguments[index] for index in request.inputs]
+    arguments += [np.array(request.constants[index], np.float32) for index in varying]
     found: list[Float32] = function.program.call(arguments, step, 0.0)
     return found
 
@@ -189,11 +189,11 @@ class _Variant:
     Constants that were the same in all requests are compiled into the function. Once one has differed, it is an argument.
 
     Args:
-        numbers: the constants of the first request.
+        constants: those of the first request.
     """
 
-    def __init__(self, numbers: list[float]) -> None:
-        self.numbers = list(numbers)
+    def __init__(self, constants: list[float]) -> None:
+        self.constants = list(constants)
         self.varying = tuple[int, ...]()  # the indices of the constants that have differed
 
 
@@ -204,10 +204,10 @@ def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
     """Returns the function for a request, and the indices of the constants that it gets as its last arguments."""
     key = request.key()
     with _lock:
-        variant = _variants.setdefault(key, _Variant(request.numbers))
+        variant = _variants.setdefault(key, _Variant(request.constants))
         different = [
-            place
-            for place, pair in enumerate(zip(variant.numbers, request.numbers, strict=True))
+            index
+            for index, pair in enumerate(zip(variant.constants, request.constants, strict=True))
             if not _same(*pair)
         ]
         if not set(different) <= set(variant.varying):
@@ -244,7 +244,7 @@ class FunctionLowering(Flattening):
 
     Attributes:
         operations: the core's operations.
-        results: the numbers of the operations that compute the results.
+        results: the indices of the operations that compute the results.
         variables: the weights that the program has as variables, as (owner, index).
         loans: for each variable the program whose weight it shares; None for a copy.
         private: see `Function`.
@@ -263,15 +263,17 @@ class FunctionLowering(Flattening):
         self.kept_alive: list[Any] = []
         self._count = 1
         self._mode: bool | None = None
-        self._weight_places: list[tuple[int, Any, int]] = []
+        # The leaves that stand for weights, by their numbers: the owner and the index of the weight.
+        self._weights_of_leaves: dict[int, tuple[Any, int]] = {}
         self._weight_values: dict[tuple[Any, int], Value] = {}
         # How many constants the nodes so far have; and which argument each constant that varies is, by its index.
-        self._numbers, self._varying = 0, {place: number for number, place in enumerate(varying)}
+        self._constant_count = 0
+        self._varying = {index: argument for argument, index in enumerate(varying)}
         self._batch = 0
 
         self._arguments = [
-            self._node("argument", (), tuple(map(Extent, trace.arguments[number].shape)), index=index)
-            for index, number in enumerate(request.inputs)
+            self._node("argument", (), tuple(map(Extent, trace.arguments[given].shape)), index=index)
+            for index, given in enumerate(request.inputs)
         ]
         first = len(self._arguments)
         self._constants = [
@@ -288,9 +290,9 @@ class FunctionLowering(Flattening):
                 else computed[origin.entry][origin.output]
             )
 
-        for number in request.entries:
-            entry = trace.entries[number]
-            read = [value_of(request.place_of(origin)) for origin, _ in entry.inputs]
+        for index in request.entries:
+            entry = trace.entries[index]
+            read = [value_of(request.moved(origin)) for origin, _ in entry.inputs]
             if isinstance(entry, Node):
                 computed.append([self._recorded_node(entry, read)])
             else:
@@ -333,15 +335,12 @@ class FunctionLowering(Flattening):
     def _recorded_node(self, entry: Node, read: Sequence[Value]) -> Value:
         """Adds a node of the trace, in which constants that vary become further inputs."""
         if entry.kind == _MAP:
-            count = len(entry.fields["numbers"])
-            places = [
-                place for place in range(self._numbers, self._numbers + count) if place in self._varying
-            ]
-            first, self._numbers = self._numbers, self._numbers + count
-            if places:
-                extra = [self._constants[self._varying[place]] for place in places]
-                entry = _with_inputs(entry, [place - first for place in places])
-                read = [*read, *extra]
+            first = self._constant_count
+            self._constant_count += len(entry.fields["numbers"])
+            varying = [index for index in range(first, self._constant_count) if index in self._varying]
+            if varying:
+                read = [*read, *(self._constants[self._varying[index]] for index in varying)]
+                entry = _with_inputs(entry, [index - first for index in varying])
         leaf = NodeLeaf(entry, [None] * len(read))
         return self._leaf(leaf, read, FullShape(entry.shape))
 
@@ -357,7 +356,7 @@ class FunctionLowering(Flattening):
             viewed = view(value, FullShape(shape))
             given.append(Value(viewed.number, tuple(each.fixed for each in shape[1:])))
         self._count, self._mode = count, entry.mode
-        outputs = self._called(entry.part, given, entry.mode, entry.given, entry.mode)
+        outputs = self._called(entry.part, given, CallMode(entry.mode, entry.mode), entry.given)
         found = [
             Value(value.number, FullShape(known_shape(full_shape(value.shape), count)), value.pick)
             for value in map(self.plain, outputs)
@@ -377,19 +376,18 @@ class FunctionLowering(Flattening):
             shape = tuple(map(Extent, origin.layer._specs[origin.number].shape))
             value = self._node("variable", (), shape)
             self.kept_alive.append(origin.layer)
-            self._weight_places.append((value.number, *key))
+            self._weights_of_leaves[value.number] = key
             self._weight_values[key] = value
         return self._weight_values[key]
 
     def _is_weight(self, value: Value) -> bool:
-        return any(number == value.number for number, _, _ in self._weight_places)
+        return value.number in self._weights_of_leaves
 
     # Lowering.
 
     def _lower(self, results: Sequence[Value], private: Sequence[Any]) -> None:
-        places = {number: (owner, index) for number, owner, index in self._weight_places}
-        variables, firsts = self._listed_variables(places)
-        for number, (owner, index) in places.items():
+        variables, firsts = self._listed_variables()
+        for number, (owner, index) in self._weights_of_leaves.items():
             self.leaves[number] = self._weight_leaf(owner, index, firsts.get(owner))
         for number, leaf in enumerate(self.leaves):
             if isinstance(leaf, NodeLeaf):
@@ -406,15 +404,13 @@ class FunctionLowering(Flattening):
                 self._repeat(leaf, begin, self.counts[number] // self.batch)
             mode = self.modes_of_leaves[number]
             trains = leaf._training_by_default if mode is None else mode
-            for place in range(begin, len(self.operations)):
-                if "host" in self.operations[place]:
+            for index in range(begin, len(self.operations)):
+                if "host" in self.operations[index]:
                     raise _not_recordable(leaf)
-                if trains:
-                    self.operations[place] = {**self.operations[place], "training": True}
-                if "inputs" not in self.operations[place]:
-                    self.operations[place] = {**self.operations[place], "inputs": [place - 1]}
+                training = {"training": True} if trains else {}
+                self.operations[index] = {"inputs": [index - 1], **self.operations[index], **training}
             if trains and isinstance(leaf, NodeLeaf) and leaf.node.kind == "move":
-                self.moved.append(places[self.reads[number][0]][0])
+                self.moved.append(self._weights_of_leaves[self.reads[number][0]][0])
             if trains and leaf._specs and not all(weight.trainable for weight in leaf._specs):
                 self.moved.append(leaf)
         self.results = [lowering.operation_of(value.number) for value in results]
@@ -431,22 +427,18 @@ class FunctionLowering(Flattening):
             if isinstance(owner, tuple) and owner[0] in copied
         ]
 
-    def _listed_variables(
-        self, places: dict[int, tuple[Any, int]]
-    ) -> tuple[list[tuple[Any, int]], dict[Any, int]]:
+    def _listed_variables(self) -> tuple[list[tuple[Any, int]], dict[Any, int]]:
         """Returns the variables of the program in order, as (owner, index), and the number of the first one of each owner.
 
         A weight whose layer is no leaf of the function is a variable by itself: its key is the pair (owner, index).
-
-        Args:
-            places: for each leaf that stands for a weight, by its number, the owner and the index of the weight.
         """
         computing = {leaf for leaf in self.leaves if leaf._specs}
         firsts, variables = dict[Any, int](), list[tuple[Any, int]]()
         for number, leaf in enumerate(self.leaves):
-            if number in places and places[number][0] not in computing:
-                firsts.setdefault(places[number], len(variables))
-                variables.append(places[number])
+            weight = self._weights_of_leaves.get(number)
+            if weight is not None and weight[0] not in computing:
+                firsts.setdefault(weight, len(variables))
+                variables.append(weight)
             elif leaf._specs and leaf not in firsts:
                 firsts[leaf] = len(variables)
                 variables += [(leaf, index) for index in range(len(leaf._specs))]
@@ -454,15 +446,15 @@ class FunctionLowering(Flattening):
 
     def _repeat(self, leaf: Layer, begin: int, times: int) -> None:
         """Makes the operations from number `begin` on compute `times` as many samples as the batch of the program has."""
-        for place in range(begin, len(self.operations)):
-            operation = self.operations[place]
+        for index in range(begin, len(self.operations)):
+            operation = self.operations[index]
             if operation["kind"] in _BY_SAMPLE:
                 msg = (
                     f"layer {leaf.name!r} is called on {times * self.batch} samples, and other layers on {self.batch}: while a "
                     "gradient tape is open, call layers that work on whole samples on batches of one size"
                 )
                 raise ValueError(msg)
-            self.operations[place] = {**operation, "groups": operation.get("groups", 1) * times}
+            self.operations[index] = {**operation, "groups": operation.get("groups", 1) * times}
 
     def _weight_leaf(self, owner: Any, index: int, first: int | None) -> NodeLeaf:
         """Returns the node that reads a weight: a variable by itself, or one of a layer's, the first of which is `first`."""
@@ -483,20 +475,24 @@ def _not_recordable(leaf: Layer) -> TypeError:
     )
 
 
-def _with_inputs(entry: Node, places: Sequence[int]) -> Node:
-    """Returns a map node in which the constants at `places` of its code are read from further inputs.
+def _with_inputs(entry: Node, instructions: Sequence[int]) -> Node:
+    """Returns a map node in which further inputs take the place of the constants that some instructions make.
 
-    An instruction that made a constant becomes `maximum(input, input)`, which copies the input.
+    Such an instruction becomes `maximum(input, input)`, which copies the input.
+
+    Args:
+        entry: the node.
+        instructions: their indices in its code.
     """
-    code, count, more = entry.fields, len(entry.inputs), len(places)
+    code, count, more = entry.fields, len(entry.inputs), len(instructions)
     operations, operands, numbers = list(code["operations"]), list(code["operands"]), list(code["numbers"])
     # Registers are numbered after the inputs, so that they move up.
     operands = [each + more if each >= count else each for each in operands]
-    for number, place in enumerate(places):
-        operations[place] = "maximum"
-        operands[3 * place : 3 * place + 3] = [count + number, count + number, -1]
-        numbers[place] = 0.0
-    inputs = (*entry.inputs, *((Input(0), ()) for _ in places))
+    for added, index in enumerate(instructions, count):
+        operations[index] = "maximum"
+        operands[3 * index : 3 * index + 3] = [added, added, -1]
+        numbers[index] = 0.0
+    inputs = (*entry.inputs, *((Input(0), ()) for _ in instructions))
     fields = {**code, "operations": operations, "operands": operands, "numbers": numbers}
     return entry._replace(inputs=inputs, fields=fields)
 
@@ -508,9 +504,9 @@ def _concrete_fields(kind: str, given: Mapping[str, Any], count: int) -> dict[st
         fields["begin"] = _known_pairs(fields["begin"], count)
     if kind == _MAP and "samples" in fields["operations"]:
         names, numbers = list(fields["operations"]), list(fields["numbers"])
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             if name == "samples":
-                names[place], numbers[place] = "constant", float(count)
+                names[index], numbers[index] = "constant", float(count)
         fields |= {"operations": names, "numbers": numbers}
     if "nodes" in fields:  # of a gradient rule
         fields["nodes"] = [

@@ -83,7 +83,8 @@ def network_of(
     """
     flattening = Flattening(within, bool(inputs), whole)
     shapes: Sequence[Any] = inputs or [None] * _input_count(inside[1])
-    outputs = flattening.add(inside, [Value(-1 - number, shape) for number, shape in enumerate(shapes)], None)
+    given = [Value(-1 - number, shape) for number, shape in enumerate(shapes)]
+    outputs = flattening.add(inside, given, CallMode())
     numbers = tuple(flattening.plain(value).number for value in outputs)
     if inputs:
         flattening.add_penalties_on_weights()
@@ -119,12 +120,33 @@ class Value(NamedTuple):
     """For a weight: its index among the weights of the layer that the leaf stands for. None for any other value."""
 
 
+class CallMode(NamedTuple):
+    """What `training` is in a call and in the calls within, where code may say something else than the batch."""
+
+    recorded: bool | None = None
+    """The argument `training` by which `call` is recorded; None records both branches."""
+    always: bool | None = None
+    """The `training` of all leaves, whatever the batch is for; None for that of the batch."""
+    branch: bool | None = None
+    """True for what is called in training alone, False for what is called in predictions alone, None for other calls."""
+
+    def of_call_within(self, training: bool | None, branch: bool | None) -> CallMode:
+        """Returns the mode of a call that a recorded `call` makes.
+
+        Args:
+            training: the argument of that call; None if it has none, so that it has that of the call around it, as in Keras.
+            branch: the branch of the recorded `call` in which it is made, or None.
+        """
+        inner = self.branch if branch is None else branch
+        mode = self.always if training is None else training
+        if mode is not None:
+            return CallMode(mode, mode, inner)
+        # What is called in predictions alone is computed in training, too, but nothing reads it there.
+        return CallMode(inner, False if inner is False else None, inner)
+
+
 class Flattening:
     """Collects the leaves of a network: of models the parts, and of layers with a recorded `call` the nodes.
-
-    Three arguments go down with each call, since code within may say something else than the batch:
-    `mode` is the `training` by which `call` is recorded; `always` is the `training` that a leaf gets whatever the batch is for,
-    None for that of the batch; `branch` is True for what is called in training alone, False for predictions alone.
 
     Args:
         within: as for `network_of`.
@@ -146,22 +168,13 @@ class Flattening:
         self._samples: dict[Layer, Any] = {}  # the shape of one sample of the first input of each leaf
         self._weights: dict[Any, int] = {}  # the leaf of each layer whose weights are read by nodes
 
-    def add(
-        self,
-        inside: Inside,
-        given: Sequence[Value],
-        mode: bool | None,
-        always: bool | None = None,
-        branch: bool | None = None,
-    ) -> list[Value]:
+    def add(self, inside: Inside, given: Sequence[Value], mode: CallMode) -> list[Value]:
         """Adds the leaves of a model, and returns its outputs.
 
         Args:
             inside: what the model consists of.
             given: its inputs.
-            mode: the argument `training` that it is called with.
-            always: the `training` of all its leaves, whatever the batch is for; None for that of the batch.
-            branch: whether it is called in training alone (True), in predictions alone (False), or always (None).
+            mode: what `training` is in the call.
         """
         parts, wiring, modes, arguments = inside
         values = list[Value]()
@@ -173,66 +186,55 @@ class Flattening:
         calls = zip(parts, wiring.reads, modes or nothing, arguments or nothing, strict=True)
         for part, numbers, own_mode, options in calls:
             read = [value_of(number) for number in numbers]
-            values += self._called(part, read, own_mode if mode is None else mode, options, always, branch)
+            own = mode._replace(recorded=own_mode) if mode.recorded is None else mode
+            values += self._called(part, read, own, options)
         return [value_of(number) for number in wiring.outputs]
 
-    def _called(  # noqa: PLR0917 # what belongs to a call
-        self,
-        part: Part,
-        given: Sequence[Value],
-        mode: bool | None,
-        options: CallArguments | None,
-        always: bool | None = None,
-        branch: bool | None = None,
+    def _called(
+        self, part: Part, given: Sequence[Value], mode: CallMode, options: CallArguments | None
     ) -> list[Value]:
         """Adds the leaves of one call, and returns its outputs.
 
         Args:
             part: what is called.
             given: its inputs.
-            mode: the argument `training`, which decides what Python code records.
+            mode: what `training` is in the call.
             options: the further arguments.
-            always: as for `add`.
-            branch: as for `add`.
         """
         self._around.append(part)
         try:
             inside = self._within(part)
             if inside is not None:
-                return self.add(inside, given, mode, always, branch)
-            return self._called_layer(part, given, mode, options, always, branch)
+                return self.add(inside, given, mode)
+            return self._called_layer(part, given, mode, options)
         finally:
             self._around.pop()
 
-    def _called_layer(  # noqa: PLR0917 # what belongs to a call
-        self,
-        part: Part,
-        given: Sequence[Value],
-        mode: bool | None,
-        options: CallArguments | None,
-        always: bool | None,
-        branch: bool | None,
+    def _called_layer(
+        self, part: Part, given: Sequence[Value], mode: CallMode, options: CallArguments | None
     ) -> list[Value]:
         """Adds the leaves of a call of a layer or an operation; the arguments are those of `_called`."""
         samples = [value.shape for value in given]
         if self._knows_shapes:
             if isinstance(part, GivenMask):
                 return [self._masked_by(*given)]
-            merged = self._merged(part, given, branch)
+            merged = self._merged(part, given, mode.branch)
             if merged is not None:
                 return merged
         if self._knows_shapes and not self._whole(part):
             masked = part._takes_mask and self._is_masked(given[0]) if given else False
-            found = self._recording_of(part, samples, mode, options, masked)
+            found = self._recording_of(part, samples, mode.recorded, options, masked)
             if found is not None:
-                outputs = self._recorded(found, given, branch, always)
-                return self._after_recorded(part, given, options, outputs, branch)
+                outputs = self._recorded(found, given, mode)
+                return self._after_recorded(part, given, options, outputs, mode.branch)
             given = [self.plain(value) for value in given]
         shapes = part._output_shapes_for(samples) if self._knows_shapes else [None]
-        found_outputs = [self._leaf(leaf, given, shapes[0], options, always) for leaf in part._leaves[:1]]
+        found_outputs = [
+            self._leaf(leaf, given, shapes[0], options, mode.always) for leaf in part._leaves[:1]
+        ]
         if self._knows_shapes and isinstance(part, Layer):
             for value in found_outputs:
-                self._add_penalty(part, value, branch)
+                self._add_penalty(part, value, mode.branch)
         return found_outputs
 
     def _recording_of(  # what belongs to a call
@@ -251,7 +253,7 @@ class Flattening:
         if found is None:
             return False
         self.silent.add(value.number)
-        (penalty,) = self._recorded(found, [value], branch)
+        (penalty,) = self._recorded(found, [value], CallMode(branch=branch))
         self._add_loss(penalty, (), branch)
         return True
 
@@ -265,7 +267,7 @@ class Flattening:
                 found = weight._recorded_penalty if weight.trainable and weight.regularizer else None
                 if found is not None:
                     value = self._weight(OfWeight(leaf, number), weight.shape)
-                    (penalty,) = self._recorded(found, [value], None)
+                    (penalty,) = self._recorded(found, [value], CallMode())
                     self._add_loss(penalty, (), None)
 
     def _is_masked(self, value: Value) -> bool:
@@ -286,7 +288,7 @@ class Flattening:
         found = part._recording_by_masks([value.shape for value in given], sources)
         if found is None:
             return None
-        output, *mask = self._recorded(found, given, branch)
+        output, *mask = self._recorded(found, given, CallMode(branch=branch))
         self._add_penalty(part, output, branch)
         return [self._masked_by(output, mask[0]) if mask else output]
 
@@ -315,7 +317,7 @@ class Flattening:
             found = layer._mask_recording_for(
                 [value.shape for value in given], options, [source is not None for source in sources]
             )
-            masks = [] if found is None else self._recorded(found, given, branch)
+            masks = [] if found is None else self._recorded(found, given, CallMode(branch=branch))
             return [self._masked_by(value, *masks) for value in outputs] if masks else outputs
         if not any(source is not None for source in sources):
             return outputs
@@ -346,10 +348,9 @@ class Flattening:
         self.arguments.append(options)
         return Value(len(self.leaves) - 1, shape)
 
-    def _recorded(
-        self, found: Recording, given: Sequence[Value], branch: bool | None, always: bool | None = None
-    ) -> list[Value]:
-        """Adds what a function has recorded, and returns its outputs. `branch` and `always` are as for `_called`."""
+    def _recorded(self, found: Recording, given: Sequence[Value], mode: CallMode) -> list[Value]:
+        """Adds what a function has recorded, and returns its outputs."""
+        branch = mode.branch
         computed: list[list[Value]] = []
 
         def value_of(origin: Origin) -> Value:
@@ -362,7 +363,9 @@ class Flattening:
         for number, entry in enumerate(found.trace.entries):
             own = found.branch_of(number)
             moves = isinstance(entry, Node) and entry.kind == "move"  # weights are assigned in training alone
-            if (None not in (own, branch) and own != branch) or (moves and False in (own, branch, always)):
+            if (None not in (own, branch) and own != branch) or (
+                moves and False in (own, branch, mode.always)
+            ):
                 computed.append([])  # never computed, nor read
                 continue
             if branch is not None and isinstance(entry, Node) and entry.kind == "choose":
@@ -377,14 +380,8 @@ class Flattening:
                 self._viewed(value, sample_shape(shape))
                 for value, (_, shape) in zip(read, entry.inputs, strict=True)
             ]
-            # As in Keras, a call without `training` has that of the call around it.
-            inner_branch = branch if own is None else own
-            mode = always if entry.mode is None else entry.mode
-            # What is called in predictions alone is computed in training, too, but nothing reads it there.
-            inner_always = False if mode is None and inner_branch is False else mode
-            inner_mode = inner_branch if mode is None else mode
             computed.append(
-                self._called(entry.part, views, inner_mode, entry.given, inner_always, inner_branch)
+                self._called(entry.part, views, mode.of_call_within(entry.mode, own), entry.given)
             )
         if found.loss is not None:
             self._add_loss(value_of(found.loss.origin), full_shape(FullShape(found.loss.extents)), branch)
