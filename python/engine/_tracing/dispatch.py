@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from engine._tracing.symbolic import (
     handlers,
     holds_symbolic,
     line_of_user,
+    mapped,
     open_recorder,
     symbolics_in,
 )
@@ -104,9 +107,31 @@ def _fill() -> None:
             import_module(f"engine._tracing.{module}")
 
 
+_values: ContextVar[Mapping[int, Any] | None] = ContextVar("values", default=None)
+
+
+@contextmanager
+def values_by_symbol(values: Mapping[int, Any]) -> Iterator[None]:
+    """Lets operations within the block read values in place of symbols.
+
+    Args:
+        values: the value of each symbol, by the `id` of the symbol.
+    """
+    token = _values.set(values)
+    try:
+        yield
+    finally:
+        _values.reset(token)
+
+
 def apply(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Records a call of the function `name` of `engine.ops` with symbols among its arguments."""
     _fill()
+    values = _values.get()
+    if values:
+        args, kwargs = mapped(lambda each: values.get(id(each), each), (args, kwargs))
+        if not holds_symbolic((args, kwargs)):
+            return function_of_arrays(name)(*args, **kwargs)
     if name in _answers:
         return _answers[name](*args, **kwargs)
     for value in symbolics_in([*args, *kwargs.values()]):

@@ -9,7 +9,8 @@ Here are the methods that users call, and what builds the program of a model whe
   the symbols of any model;
 - `recorded`: models with a `call` of their own; `layer_by_layer`: calls that the program can't compute;
 - `summary`: what `summary` prints;
-- `compiled_steps`: training steps of users, which the core runs; `_training/own_steps` runs their epochs.
+- `compiled_steps`: training steps of users, which the core runs; `_training/own_steps` runs their epochs;
+- `values_of_losses`: the symbols that losses refer to.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ from engine._data.several_arrays import inputs_in, sample_shape_of
 from engine._data.sources import Samples, Source, unpacked
 from engine._data.strings import keeping_strings
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
+from engine._tracing.dispatch import values_by_symbol
 from engine._tracing.lazy import RecordedArray, before_change, recorded_inputs, traces
 from engine._tracing.symbolic import Slot, current, handlers, open_recorder, outside_of_traces
 from engine._training.checked_samples import checked_targets, samples_of
@@ -147,6 +149,7 @@ from engine.models.stack import (
 )
 from engine.models.structures import Structure, nested_structure_of, paths_of, structure_of
 from engine.models.symbolic_calls import called_in_turn
+from engine.models.values_of_losses import symbols_read
 from engine.models.wiring import Shapes, Wiring, chain_of, shapes_along
 from engine.optimizers import Optimizer
 from engine.optimizers.optimizer import registry as optimizer_registry
@@ -267,12 +270,14 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def _has_train_step(self) -> bool:
         """Whether batches are trained by a method of the user's class."""
-        return type(self)._user_overrides("train_step", "compute_loss", "compute_metrics")
+        overrides = type(self)._user_overrides("train_step", "compute_loss", "compute_metrics")
+        return overrides or self._model_with_values is not None
 
     @property
     def _has_test_step(self) -> bool:
         """Whether batches are evaluated by a method of the user's class."""
-        return type(self)._user_overrides("test_step", "compute_loss", "compute_metrics")
+        overrides = type(self)._user_overrides("test_step", "compute_loss", "compute_metrics")
+        return overrides or self._model_with_values is not None
 
     @property
     def _has_predict_step(self) -> bool:
@@ -323,6 +328,8 @@ class Model(Part, SaysWhatIsLeftOut):
         self._building = False
         self._draws = False  # whether predictions depend on random numbers
         self._compiles_again = False  # once the outputs are known
+        self._symbols_of_losses: list[Any] = []  # the symbols that losses refer to
+        self._model_with_values: Model | None = None  # a model whose outputs are these, too
 
         # What `compile` was called with.
         self._compiled: Compiled | None = None
@@ -447,6 +454,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._compiled, self._run_eagerly = compiled, run_eagerly
             self._jit_compile = bool(jit_compile)
             self._compiled_steps, self._eager_steps = {}, {}
+            self._find_symbols_of_losses(loss)
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain Python values; an empty dict before `compile`."""
@@ -892,8 +900,9 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         x, y, sample_weight = unpacked_batch(data)
         with handlers["tape"]() as tape:
-            y_pred = self(x, training=True)
-            loss = self._loss_of(x, y, y_pred, sample_weight, training=True)
+            y_pred, values = self._called_with_values(x, training=True)
+            with values_by_symbol(values):
+                loss = self._loss_of(x, y, y_pred, sample_weight, training=True)
         weights = self.trainable_weights
         optimizer = self._require_compiled().optimizer
         if weights:
@@ -910,8 +919,9 @@ class Model(Part, SaysWhatIsLeftOut):
             data: the batch, as for `train_step`.
         """
         x, y, sample_weight = unpacked_batch(data)
-        y_pred = self(x, training=False)
-        loss = self._loss_of(x, y, y_pred, sample_weight, training=False)
+        y_pred, values = self._called_with_values(x, training=False)
+        with values_by_symbol(values):
+            loss = self._loss_of(x, y, y_pred, sample_weight, training=False)
         self._require_compiled().loss_tracker.update_state(loss, sample_weight=_count(x))
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
@@ -956,6 +966,25 @@ class Model(Part, SaysWhatIsLeftOut):
         for each in found[1:]:
             total = total + each
         return total
+
+    def _called_with_values(self, x: Any, *, training: bool) -> tuple[Any, dict[int, Any]]:
+        """Returns the outputs for a batch, and the values of the symbols that losses refer to, by the `id` of each."""
+        if self._model_with_values is None:
+            return self(x, training=training), {}
+        inputs = self._input_data.arrays(x, "x") if isinstance(x, Mapping) else x
+        found = self._model_with_values(inputs, training=training)
+        count = len(self._wiring.outputs)
+        values = zip(self._symbols_of_losses, found[count:], strict=True)
+        return self._structures[1].packed(found[:count]), {id(symbol): each for symbol, each in values}
+
+    def _find_symbols_of_losses(self, losses: Any) -> None:
+        """Finds the symbols of this model that losses refer to."""
+        self._model_with_values = None
+        self._symbols_of_losses = symbols_read(losses) if self._body is None and self._starts else []
+        tensors = [symbol._as_tensor for symbol in self._symbols_of_losses]
+        if tensors:
+            with suppress(ValueError):  # they are not computed from the inputs: training says so
+                self._model_with_values = Model(list(self.inputs), [*self.outputs, *tensors])
 
     def _loss_of(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, *, training: bool) -> Any:
         """Returns the result of `compute_loss`, which older scripts wrote without `training`."""
