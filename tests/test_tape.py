@@ -710,3 +710,30 @@ def test_layers_and_models_are_called_on_variables() -> None:
     climb()
     assert float(ops.sum(model(image))) > scores[2]
     assert climb.refusal is None
+
+
+@pytest.mark.parametrize("function", [np.squeeze, np.ravel, lambda x: np.reshape(x, 3)])
+def test_functions_that_take_the_numbers_out_of_a_batch_of_one(function: Any) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+    x = np.ones((1, 4), np.float32)
+    with keras.GradientTape(persistent=True) as tape:
+        outputs = model(x)
+        probabilities = function(outputs)
+        action = np.random.choice(3, p=probabilities)  # noqa: NPY002 # as scripts have it
+        found = [
+            keras.ops.log(probabilities[action]),
+            np.sum(probabilities[:2] ** 2),
+            (2 * probabilities)[1],
+            keras.ops.sum(probabilities * probabilities),
+        ]
+        expected = [
+            keras.ops.log(outputs[0, action]),
+            keras.ops.sum(outputs[0, :2] ** 2),
+            2 * outputs[0, 1],
+            keras.ops.sum(outputs * outputs),
+        ]
+    assert isinstance(probabilities, np.ndarray)
+    weights = model.trainable_weights
+    for one, other in zip(found, expected, strict=True):
+        for ours, theirs in zip(tape.gradient(one, weights), tape.gradient(other, weights), strict=True):
+            np.testing.assert_array_equal(ours, theirs)

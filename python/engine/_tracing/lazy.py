@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.promotion import as_array
-from engine._base.tensor_like import TapeHooks
+from engine._base.tensor_like import TapeHooks, Tensor
 from engine._data.index_ranges import IndexRange
 from engine._tracing.dispatch import can_record, function_of_arrays, implementation
 from engine._tracing.extents import Extent, Extents, full_shape
@@ -51,6 +51,10 @@ _WITHOUT_RULE = frozenset(
         "vander", "view", "view_as_complex", "view_as_real",
     }
 )  # fmt: skip
+
+# Functions of NumPy by which scripts take the numbers out of a batch of one sample, as for `np.random.choice(n, p=...)`.
+# NumPy allows the rounding of float32 for the probabilities in its own arrays alone: these functions return such an array.
+_SAME_NUMBERS = frozenset((np.squeeze, np.ravel, np.reshape))
 
 # A list of one function, which computes the arrays of a trace that wait for their numbers; `models.functions` appends it.
 evaluator: list[Callable[[LazyTrace], None]] = []
@@ -234,6 +238,14 @@ class LazyTrace(Trace):
                 return super().adopted(symbol)
             self._held[key] = symbol, self.argument(symbol.known_numbers, symbol.dtype)
         return self._held[key][1]
+
+    def as_array(self, symbol: RecordedArray) -> NDArray[Any]:
+        """Returns an array of NumPy with the numbers of a recorded one, which stands for it in what is recorded from now on."""
+        array = np.array(symbol.known_numbers).view(Tensor)
+        if self.may_differentiate:
+            self.watched[id(array)] = symbol
+            self._held[id(array)] = array, symbol  # so that no other array gets its `id`
+        return array
 
     def evaluate(self) -> None:
         """Computes all arrays that wait for their numbers."""
@@ -486,7 +498,10 @@ class RecordedArray(TracedArray):
         if current.get() is None and trace is None:
             return function(*numbers_of(args), **numbers_of(kwargs))
         try:
-            return recorded_function(function, args, kwargs)
+            found = recorded_function(function, args, kwargs)
+            if function in _SAME_NUMBERS and isinstance(found, RecordedArray) and found.trace.computes:
+                return found.trace.as_array(found)
+            return found
         except CannotRecordError:
             if trace is not None and trace.may_differentiate and function.__name__ in _WITHOUT_RULE:
                 raise _no_rule(function.__name__) from None
