@@ -75,7 +75,7 @@ constexpr Kind kKinds[] = {
     {"argument", read_argument},
     {"assign", read_assign},
     {"step", read_step},
-    {"move", read_move},
+    {"assign_after_batch", read_assign_after_batch},
     {"add_loss", read_add_loss},
     {"choose", read_choose},
     {"mask_as_array", read_mask_as_array},

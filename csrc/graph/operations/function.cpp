@@ -55,16 +55,16 @@ struct AssignLayer final : ChangeLayer {
 
 /// What a layer does with a weight of its own that it does not learn, such as a moving average: the new values are
 /// there after a batch of training.
-struct MoveLayer final : ArrayLayer {
+struct AssignAfterBatchLayer final : ArrayLayer {
   void check() const override {
     require_inputs(2);
     require(input_shapes[0] == input_shapes[1] && shape == input_shapes[0], "a weight keeps its shape");
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
-    if (!builder.variable_at(inputs[0])) refuse("what is moved must be a weight");
-    if (builder.training() && builder.is_trainable(inputs[0])) refuse("a weight that is trained can't be moved");
-    const bool moves = builder.training() ? !infers : trains && builder.graph().mode() == Mode::kFunction;
-    if (!moves) return inputs[0];
+    if (!builder.variable_at(inputs[0])) refuse("what is assigned must be a weight");
+    if (builder.training() && builder.is_trainable(inputs[0])) refuse("a weight that is trained can't be assigned");
+    const bool assigns = builder.training() ? !infers : trains && builder.graph().mode() == Mode::kFunction;
+    if (!assigns) return inputs[0];
     AssignVariable assign;
     assign.x = with_strides(builder.graph(), {builder.array_of(inputs[1]), input_shapes[1]});
     assign.variable = inputs[0];
@@ -72,7 +72,6 @@ struct MoveLayer final : ArrayLayer {
     builder.add_last(assign);
     return inputs[0];
   }
-  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
   bool changes_variables() const override { return trains; }
 };
 
@@ -107,8 +106,8 @@ std::shared_ptr<Layer> read_assign(const Attributes& attributes) {
   return layer;
 }
 
-std::shared_ptr<Layer> read_move(const Attributes& attributes) {
-  auto layer = std::make_shared<MoveLayer>();
+std::shared_ptr<Layer> read_assign_after_batch(const Attributes& attributes) {
+  auto layer = std::make_shared<AssignAfterBatchLayer>();
   layer->read_shapes(attributes);
   return layer;
 }

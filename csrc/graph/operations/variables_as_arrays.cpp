@@ -206,7 +206,6 @@ struct WithMaskLayer final : ArrayLayer {
     builder.set_mask(y.value, *mask);
     return y.value;
   }
-  Array build_array(Builder&, const std::vector<Array>&) const override { return {}; }
   size_t masked_input() const override { return 1; }
 };
 

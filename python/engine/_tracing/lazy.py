@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ from engine._tracing.symbolic import (
     CannotRecordError,
     current,
     handlers,
+    holds,
     is_symbolic,
     line_of_user,
     mapped,
@@ -55,9 +56,6 @@ _WITHOUT_RULE = frozenset(
 # Functions of NumPy by which scripts take the numbers out of a batch of one sample, as for `np.random.choice(n, p=...)`.
 # NumPy allows the rounding of float32 for the probabilities in its own arrays alone: these functions return such an array.
 _SAME_NUMBERS = frozenset((np.squeeze, np.ravel, np.reshape))
-
-# A list of one function, which computes the arrays of a trace that wait for their numbers; `models.functions` appends it.
-evaluator: list[Callable[[LazyTrace], None]] = []
 
 
 class Recorder:
@@ -251,7 +249,7 @@ class LazyTrace(Trace):
         """Computes all arrays that wait for their numbers."""
         try:
             if any(_waits(each) for each in self.waiting):
-                evaluator[0](self)
+                handlers["evaluate"](self)
         finally:
             self.waiting = []
             if not self.may_differentiate:
@@ -568,21 +566,12 @@ def recorded_inputs(values: Any) -> Any:
         return values
     found = recorder()
     if found is None:
-        return mapped(_plain, values) if holds_recorded(values) else values
+        return mapped(_plain, values) if holds(values, RecordedArray) else values
     return _wrapped(values, found.trace)
 
 
 def _plain(value: Any) -> Any:
     return value.known_numbers if isinstance(value, RecordedArray) and value.is_plain else value
-
-
-def holds_recorded(value: Any) -> bool:
-    """Whether there is a recorded array in `value`, at any depth of lists, tuples and dicts."""
-    if isinstance(value, (list, tuple)):
-        return any(map(holds_recorded, value))
-    if isinstance(value, dict):
-        return any(map(holds_recorded, value.values()))
-    return isinstance(value, RecordedArray)
 
 
 def _wrapped(value: Any, trace: LazyTrace) -> Any:

@@ -22,7 +22,8 @@ open_recorder: ContextVar[Any] = ContextVar("open_recorder", default=None)
 
 # Functions that symbols call, of modules that import this one and fill them in here. "apply" records a call of a function of
 # `engine.ops`, "implementation" returns what records it, "ufunc" and "function" record calls of NumPy's universal and other
-# functions, "weights" records operations on weights alone, and "tape" is `GradientTape`.
+# functions, "weights" records operations on weights alone, "evaluate" computes the arrays of a trace that wait for their
+# numbers, "with_mask" returns the first of two symbols with the second one as its mask, and "tape" is `GradientTape`.
 handlers: dict[str, Callable[..., Any]] = {}
 
 
@@ -315,6 +316,15 @@ def holds_symbolic(value: Any) -> bool:
     if isinstance(value, slice):
         return any(map(is_symbolic, (value.start, value.stop, value.step)))
     return is_symbolic(value)
+
+
+def holds(value: Any, kind: type) -> bool:
+    """Whether `value` is an object of a class, or a list, tuple or dict with one at any depth."""
+    if isinstance(value, kind):
+        return True
+    if isinstance(value, dict):
+        return any(holds(each, kind) for each in value.values())
+    return isinstance(value, (list, tuple)) and any(holds(each, kind) for each in value)
 
 
 def symbolics_in(value: Any) -> list[Any]:

@@ -94,9 +94,9 @@ class Trace:
         self.losses: list[TracedArray] = []
         """The arguments of `add_loss`."""
         self._constants: dict[Any, TracedArray] = {}  # by shape, dtype and bytes
-        self._moved: dict[
+        self._assigned: dict[
             tuple[Any, int], TracedArray
-        ] = {}  # what `move` set, by layer and number of the weight
+        ] = {}  # new values, by layer and number of the weight
 
     @contextmanager
     def recording(self) -> Iterator[Trace]:
@@ -162,13 +162,13 @@ class Trace:
         return self._constants[key]
 
     def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
-        """Returns weight number `index` of a layer; after `move`, the new values."""
-        moved = self._moved.get((layer, index))
-        if moved is not None:
-            return moved
+        """Returns weight number `index` of a layer; after `assign`, the new values."""
+        assigned = self._assigned.get((layer, index))
+        if assigned is not None:
+            return assigned
         return self.symbol(self, OfWeight(layer, index), tuple(map(Extent, shape)), "float32")
 
-    def move(self, layer: Any, index: int, shape: Sequence[int], value: Any) -> None:
+    def assign(self, layer: Any, index: int, shape: Sequence[int], value: Any) -> None:
         """Records an assignment: a weight that isn't trained has other values after a step of training.
 
         Args:
@@ -186,8 +186,8 @@ class Trace:
             msg = f"a weight of shape {tuple(shape)} can't be assigned {new!r}"
             raise ValueError(msg)
         weight = self.symbol(self, OfWeight(layer, index), lengths, "float32")
-        self.add("move", (weight, new), lengths, "float32")
-        self._moved[layer, index] = new
+        self.add("assign_after_batch", (weight, new), lengths, "float32")
+        self._assigned[layer, index] = new
 
     @property
     def symbol(self) -> type[TracedArray]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.layers.symbols import CallArguments, holds_symbol
+from engine._tracing.symbolic import Symbolic, holds
+from engine.layers.symbols import CallArguments
 
 
 def call_arguments(
@@ -62,7 +63,7 @@ def call_arguments(
             found[parameter.name] = bound[parameter.name]
     found |= free
     for option, value in found.items():
-        if not symbols and holds_symbol(value):
+        if not symbols and holds(value, Symbolic):
             msg = (
                 f"`{option}` of layer {name!r} stands for what will come out of a model, {value!r}, but a layer "
                 "whose gradient is written by hand has one such input: join the two by layers.Concatenate() before it, or leave out `gradient`"

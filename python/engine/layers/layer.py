@@ -48,13 +48,16 @@ from engine._data.array_conversion import readable, require_finite, sample_shape
 from engine._data.lazy_rows import require_tokens
 from engine._tracing.dispatch import apply
 from engine._tracing.extents import FullShape, full_shape
-from engine._tracing.lazy import before_change, holds_recorded, recorded_inputs, traces
+from engine._tracing.lazy import RecordedArray, before_change, recorded_inputs, traces
 from engine._tracing.recordings import numbered, recording, shapes_by_trial, with_tried_length
 from engine._tracing.symbolic import (
     CannotRecordError,
     Slot,
     current,
     filled_slots,
+    handlers,
+    holds,
+    holds_symbolic,
     open_recorder,
     outside_of_traces,
 )
@@ -68,8 +71,6 @@ from engine.layers.recorded_calls import (
     NO_PARTS,
     RecordedCalls,
     arrays_in,
-    holds_any_symbol,
-    holds_slot,
     parts_in,
     samples_in,
     shapes_in,
@@ -97,9 +98,6 @@ JOINING = Lock()
 _losses_in_calls: ContextVar[Mapping[int, list[float]]] = ContextVar("_losses_in_calls", default={})  # noqa: B039 # it is never changed
 
 Build = Callable[[Any, tuple[Any, ...]], None]
-
-# Returns the first of two symbols with the second one as its mask; `merging` sets it.
-mask_giver: list[Callable[[Sequence[Any]], Any]] = []
 
 
 class _Settings:
@@ -1034,7 +1032,7 @@ class Layer(Part, Spec):
         """
         if open_recorder.get() is not None or traces:
             inputs = recorded_inputs(inputs)
-            if holds_recorded(inputs) and current.get() is None:
+            if holds(inputs, RecordedArray) and current.get() is None:
                 return self._called_on_recorded(inputs, args, options)
         return self._called_as_given(inputs, args, options)
 
@@ -1047,7 +1045,7 @@ class Layer(Part, Spec):
                 raise TypeError(msg)
             return self._run_alone(self._with_given_mask(inputs, args, options), *args, **options)
         if self._may_be_recorded:
-            if holds_any_symbol([inputs, args, options]):
+            if holds_symbolic([inputs, args, options]):
                 return self._called_on_symbols(inputs, args, options)
             if self._parts() or isinstance(inputs, (list, tuple, dict)):
                 return self._called_on_arrays(inputs, args, options)
@@ -1072,7 +1070,7 @@ class Layer(Part, Spec):
         if mask is None or symbol is None:
             return inputs
         trace = getattr(symbol, "trace", None)
-        return mask_giver[0]([symbol, mask if trace is None else as_traced(mask, trace)])
+        return handlers["with_mask"]([symbol, mask if trace is None else as_traced(mask, trace)])
 
     def _called_on_recorded(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Returns the outputs for recorded arrays.
@@ -1346,7 +1344,7 @@ class Layer(Part, Spec):
             mode = None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
         symbols, given = symbols_and_slots(inputs, arguments)
         self._recorded_calls.note(len(symbols), given)
-        if given is not None and not any(map(holds_slot, given.values())) and given.inputs == Slot(0):
+        if given is not None and not holds(given, Slot) and given.inputs == Slot(0):
             self._shape_arguments = self._shape_arguments or given
         samples = [symbol._sample for symbol in symbols]
         outputs = called_on(self, symbols, mode, given)
@@ -1435,7 +1433,7 @@ class Layer(Part, Spec):
             return
         _losses_in_calls.get().get(id(self), self._added).extend(
             part.sum()
-            if holds_recorded(part)
+            if holds(part, RecordedArray)
             else scalar(part, f"`loss` of add_loss() in layer {self.name!r}")
             for part in parts
         )

@@ -19,9 +19,10 @@ from engine._core_interface.operations import AddOperation, ConcatenateOperation
 from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine._tracing.extents import FullShape
 from engine._tracing.recordings import Recording, recording, shapes_by_trial
-from engine.layers.layer import JOINING, Layer, mask_giver, register
+from engine._tracing.symbolic import Symbolic, handlers, holds
+from engine.layers.layer import JOINING, Layer, register
 from engine.layers.recorded_calls import mask_of_symbol
-from engine.layers.symbols import called_on, holds_symbol, symbols_of
+from engine.layers.symbols import called_on, symbols_of
 
 
 class _Merging(Layer):
@@ -60,7 +61,7 @@ class _Merging(Layer):
         symbols = symbols_of(inputs)
         if symbols is not None:
             return called_on(self, symbols, mode)[0]
-        if holds_symbol(inputs):
+        if holds(inputs, Symbolic):
             msg = (
                 f"layer {self.name!r} must be called on arrays or on symbolic inputs, as returned by Input() or a layer, got "
                 "both in one list: make the array an Input() of the model"
@@ -728,4 +729,4 @@ def _with_mask(symbols: Sequence[Any]) -> Any:
     return GivenMask()(symbols)
 
 
-mask_giver.append(_with_mask)
+handlers["with_mask"] = _with_mask

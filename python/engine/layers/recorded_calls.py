@@ -11,7 +11,7 @@ from engine._base.checks import Shape
 from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import trace_for
 from engine._tracing.recordings import Recording, recording, with_modes
-from engine._tracing.symbolic import Slot, Symbolic, current, filled_slots, is_symbolic, mapped
+from engine._tracing.symbolic import Slot, current, filled_slots, mapped
 from engine._tracing.trace import as_traced
 from engine.layers.call_arguments import accepts
 from engine.layers.symbols import CallArguments
@@ -176,19 +176,6 @@ def shape_with_batch(sample: Any) -> tuple[int | None, ...]:
     return (None, *sample)
 
 
-def holds_any_symbol(value: Any) -> bool:
-    """Whether there is a symbol in lists, tuples and dicts at any depth."""
-    found = False
-
-    def note(each: Any) -> Any:
-        nonlocal found
-        found = found or isinstance(each, Symbolic) or is_symbolic(each)
-        return each
-
-    mapped(note, value)
-    return found
-
-
 def arrays_in(value: Any) -> Any:
     """Returns arrays and lists of numbers in a structure as float32 arrays, and integers as integers of 32 bits."""
     if isinstance(value, dict):
@@ -212,15 +199,6 @@ def samples_in(structure: Any) -> list[Shape]:
     if isinstance(structure, (list, tuple)):
         return [sample for each in structure for sample in samples_in(each)]
     return [np.shape(structure)[1:]]
-
-
-def holds_slot(value: Any) -> bool:
-    """Whether there is a slot in lists, tuples and dicts at any depth."""
-    if isinstance(value, Slot):
-        return True
-    if isinstance(value, dict):
-        return any(map(holds_slot, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(holds_slot, value))
 
 
 def parts_in(attributes: Mapping[str, Any], kind: type) -> list[Any]:

@@ -243,12 +243,3 @@ def called_on(
     """Returns the symbolic outputs of a layer or a model that is called on symbols of a model or of a traced function."""
     outputs: tuple[Any, ...] = symbols[0]._called_by(layer, symbols, mode, given)
     return outputs
-
-
-def holds_symbol(value: Any) -> bool:
-    """Whether `value` is symbolic, or a list or dict with a symbolic value at any depth."""
-    if isinstance(value, (list, tuple)):
-        return any(map(holds_symbol, value))
-    if isinstance(value, dict):
-        return any(map(holds_symbol, value.values()))
-    return isinstance(value, Symbolic)

@@ -298,7 +298,7 @@ class CustomWeight(Named, StoredArray):
         layer, weight = self._origin
         if weight.trainable:
             raise needs_values(f"{self!r}, which training steps,", "assign()")
-        trace.move(layer, self._index, weight.shape, value)
+        trace.assign(layer, self._index, weight.shape, value)
 
     def assign_add(self, value: Any) -> None:
         """Adds `value` to the weight."""

@@ -65,10 +65,10 @@ def config_of_graph(
         structures: the forms of its inputs and outputs.
     """
     nodes: dict[Part, dict[int, Any]] = {part: {} for part in listed}
-    inputs = [_Origin(start, 0, 0, start.sample_shape, start.dtype) for start in starts]
-    values = list[_Origin]()
+    inputs = [_ConfigValue(start, 0, 0, start.sample_shape, start.dtype) for start in starts]
+    values = list[_ConfigValue]()
 
-    def origin_of(number: int) -> _Origin:
+    def origin_of(number: int) -> _ConfigValue:
         return inputs[-1 - number] if number < 0 else values[number]
 
     for part, node, reads, mode, given in calls:
@@ -80,7 +80,7 @@ def config_of_graph(
         shapes = part._output_shapes_for([each.shape for each in read])
         dtypes = part._output_dtypes_for([each.dtype for each in read])
         values += [
-            _Origin(part, node, output, shape, dtype)
+            _ConfigValue(part, node, output, shape, dtype)
             for output, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True))
         ]
     layers = described_parts([*nodes])
@@ -100,7 +100,7 @@ def config_of_graph(
     }
 
 
-class _Origin(NamedTuple):
+class _ConfigValue(NamedTuple):
     """A value in the config of a model: output `output` of call `node` of a layer, and the shape of one sample."""
 
     part: Part
@@ -110,7 +110,7 @@ class _Origin(NamedTuple):
     dtype: str = "float32"
 
 
-def _described(value: Any, read: Sequence[_Origin]) -> Any:
+def _described(value: Any, read: Sequence[_ConfigValue]) -> Any:
     """Returns an argument of a call, with the values that were read in place of its slots, as a config holds it."""
     if isinstance(value, Slot):
         return _tensor(read[value.number])
@@ -121,7 +121,7 @@ def _described(value: Any, read: Sequence[_Origin]) -> Any:
     return serialize_keras_object(value)
 
 
-def _tensor(value: _Origin) -> dict[str, Any]:
+def _tensor(value: _ConfigValue) -> dict[str, Any]:
     history = [value.part.name, value.node, value.output]
     config = {"shape": list(shape_with_batch(value.shape)), "dtype": value.dtype, "keras_history": history}
     return {"class_name": "__keras_tensor__", "config": config}

@@ -18,8 +18,9 @@ import numpy as np
 from engine._base.random_state import next_key
 from engine._core_interface.cpp import Float32, Loan, Program
 from engine._tracing.extents import Extent, FullShape, as_pairs, full_shape, sample_shape
-from engine._tracing.lazy import LazyTrace, evaluator, keep_weights, known_shape
+from engine._tracing.lazy import LazyTrace, keep_weights, known_shape
 from engine._tracing.recordings import Recording
+from engine._tracing.symbolic import handlers
 from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, Use
 from engine.layers.layer import Layer, Part, settings
 from engine.layers.nodes import NodeLeaf
@@ -43,8 +44,8 @@ class Function(NamedTuple):
     program: Program
     draws: bool
     """Whether it draws random numbers."""
-    moved: tuple[Layer, ...]
-    """The layers whose moving averages it changes."""
+    changed: tuple[Layer, ...]
+    """The layers with weights that it changes, such as moving averages."""
     private: tuple[tuple[Any, int], ...]
     """The owners of weights that the program has copies of, since the trace keeps earlier values of theirs.
 
@@ -91,11 +92,11 @@ class Request:
         self.entries, self.inputs = sorted(needed), sorted(used)
         self._new_entries = {index: new for new, index in enumerate(self.entries)}
         self._new_inputs = {index: new for new, index in enumerate(self.inputs)}
-        self.results = [self.moved(origin) for origin in origins]
+        self.results = [self.renumbered(origin) for origin in origins]
         self.constants: list[float] = []
         self.private = tuple(trace.earlier)
 
-    def moved(self, origin: Origin) -> Origin:
+    def renumbered(self, origin: Origin) -> Origin:
         """Returns an origin of the trace with its new index."""
         if isinstance(origin, Computed):
             return Computed(self._new_entries[origin.entry], origin.output)
@@ -112,7 +113,7 @@ class Request:
         ]
         for index in self.entries:
             entry = self.trace.entries[index]
-            inputs = tuple((self.moved(origin), shape) for origin, shape in entry.inputs)
+            inputs = tuple((self.renumbered(origin), shape) for origin, shape in entry.inputs)
             if isinstance(entry, Use):
                 found.append(
                     (
@@ -168,8 +169,8 @@ def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
     """Returns the arrays that are computed at `origins` of a trace."""
     request = Request(trace, origins)
     function, varying = _function_for(request)
-    if function.moved and trace.may_differentiate:
-        keep_weights(trace, function.moved)
+    if function.changed and trace.may_differentiate:
+        keep_weights(trace, function.changed)
     for owner, first in function.private:
         function.program.write_variables(trace.earlier[owner], first)
     step = 1
@@ -231,8 +232,8 @@ def _same(one: float, other: float) -> bool:
 def _compiled(request: Request, varying: Sequence[int]) -> Function:
     lowering = FunctionLowering(request, varying)
     program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.loans)
-    moved = tuple(dict.fromkeys(lowering.moved))
-    return Function(program, lowering.draws, moved, tuple(lowering.private), tuple(lowering.kept_alive))
+    changed = tuple(dict.fromkeys(lowering.changed))
+    return Function(program, lowering.draws, changed, tuple(lowering.private), tuple(lowering.kept_alive))
 
 
 class FunctionLowering(Flattening):
@@ -248,7 +249,7 @@ class FunctionLowering(Flattening):
         variables: the weights that the program has as variables, as (owner, index).
         loans: for each variable the program whose weight it shares; None for a copy.
         private: see `Function`.
-        moved: see `Function`.
+        changed: see `Function`.
         kept_alive: see `Function`.
         draws: see `Function`.
         batch: samples in a batch of the program; calls of layers on more samples have a multiple of it.
@@ -292,7 +293,7 @@ class FunctionLowering(Flattening):
 
         for index in request.entries:
             entry = trace.entries[index]
-            read = [value_of(request.moved(origin)) for origin, _ in entry.inputs]
+            read = [value_of(request.renumbered(origin)) for origin, _ in entry.inputs]
             if isinstance(entry, Node):
                 computed.append([self._recorded_node(entry, read)])
             else:
@@ -395,7 +396,7 @@ class FunctionLowering(Flattening):
         network = Network(self.leaves, Wiring(tuple(self.reads), ()), self.arguments, self.modes)
         lowering = Lowering(network, Shapes(self.sizes, self.shapes_of_leaves, []), None, ())
         self.operations: list[Any] = lowering.operations
-        self.moved: list[Layer] = []
+        self.changed: list[Layer] = []
         self.batch = self._batch or 1
         for number, leaf in enumerate(self.leaves):
             begin = len(self.operations)
@@ -409,10 +410,10 @@ class FunctionLowering(Flattening):
                     raise _not_recordable(leaf)
                 training = {"training": True} if trains else {}
                 self.operations[index] = {"inputs": [index - 1], **self.operations[index], **training}
-            if trains and isinstance(leaf, NodeLeaf) and leaf.node.kind == "move":
-                self.moved.append(self._weights_of_leaves[self.reads[number][0]][0])
+            if trains and isinstance(leaf, NodeLeaf) and leaf.node.kind == "assign_after_batch":
+                self.changed.append(self._weights_of_leaves[self.reads[number][0]][0])
             if trains and leaf._specs and not all(weight.trainable for weight in leaf._specs):
-                self.moved.append(leaf)
+                self.changed.append(leaf)
         self.results = [lowering.operation_of(value.number) for value in results]
         self.draws = any("seed" in operation for operation in self.operations)
         self.variables = variables
@@ -533,4 +534,4 @@ def _concrete(node: Node, count: int) -> Node:
     return Node(node.kind, inputs, known_shape(node.shape, count), fields)
 
 
-evaluator.append(evaluate)
+handlers["evaluate"] = evaluate

@@ -362,9 +362,10 @@ class Flattening:
 
         for number, entry in enumerate(found.trace.entries):
             own = found.branch_of(number)
-            moves = isinstance(entry, Node) and entry.kind == "move"  # weights are assigned in training alone
+            # Weights are assigned in training alone.
+            assigns = isinstance(entry, Node) and entry.kind == "assign_after_batch"
             if (None not in (own, branch) and own != branch) or (
-                moves and False in (own, branch, mode.always)
+                assigns and False in (own, branch, mode.always)
             ):
                 computed.append([])  # never computed, nor read
                 continue
