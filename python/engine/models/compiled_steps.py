@@ -166,6 +166,27 @@ class Capture(Recorder):
     def _new_trace(self) -> LazyTrace:
         return StepTrace()
 
+    def record(self, step: Callable[[Any], Any], batch: Any) -> Any:
+        """Runs a step with symbols in place of the arrays of a batch, and returns what it returns."""
+        numbers = iter(range(len(tree.flatten(batch))))
+
+        def symbol(value: Any) -> Any:
+            number = next(numbers)
+            if value is None or isinstance(value, str):
+                return value
+            array = np.asarray(value)
+            return self.trace.input_for(number, array.shape, array.dtype.name)
+
+        token = open_recorder.set(self)
+        TapeHooks.open_tapes += 1
+        try:
+            returned = step(tree.map_structure(symbol, batch))
+        finally:
+            TapeHooks.open_tapes -= 1
+            open_recorder.reset(token)
+        self.segments.append((self.trace, None))  # what comes after the last change of weights
+        return returned
+
     def note(self, metric: Any, method: str, args: Any, options: Any) -> Any:
         """Lists a call of a method of a metric, to be made after the step, and returns what stands for its result."""
         if method == "result":
@@ -226,23 +247,7 @@ class CompiledStep:
 
     def __init__(self, step: Callable[[Any], Any], batch: Any) -> None:
         capture = Capture()
-        token = open_recorder.set(capture)
-        TapeHooks.open_tapes += 1
-        try:
-            numbers = iter(range(len(tree.flatten(batch))))
-
-            def symbol(value: Any) -> Any:
-                number = next(numbers)
-                if value is None or isinstance(value, str):
-                    return value
-                array = np.asarray(value)
-                return capture.trace.input_for(number, array.shape, array.dtype.name)
-
-            logs = step(tree.map_structure(symbol, batch))
-        finally:
-            TapeHooks.open_tapes -= 1
-            open_recorder.reset(token)
-        capture.segments.append((capture.trace, None))  # what comes after the last change of weights
+        logs = capture.record(step, batch)
         self._segment_numbers = {id(trace): number for number, (trace, _) in enumerate(capture.segments)}
         self._indices = {found for trace, _ in capture.segments for found in trace.indices}
         # For each segment what it must return, and the number of each result: for logs, metrics and later segments.
