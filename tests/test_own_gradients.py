@@ -141,6 +141,87 @@ def test_what_only_arrays_can_compute_is_refused_with_the_name_of_the_layer() ->
         model(X)
 
 
+class Clipped(keras.losses.Loss):
+    """The mean of squares, whose gradient stays between -1 and 1."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.square(y_pred - y_true), axis=-1)
+
+    def gradient(self, y_true: Any, y_pred: Any) -> Any:
+        return np.clip(2 * (y_pred - y_true), -1.0, 1.0) / y_pred.shape[-1]
+
+
+def clipped_squares(y_true: Any, y_pred: Any) -> Any:
+    return ops.mean(ops.square(y_pred - y_true), axis=-1)
+
+
+clipped_squares.gradient = Clipped().gradient  # type: ignore[attr-defined] # as users write it
+
+TARGETS = np.random.default_rng(1).normal(size=(6, 3)).astype("float32")
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(6, dtype=np.float32)])
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size", "none"])
+def test_tapes_take_gradients_of_losses_that_are_written_by_hand(reduction: str, weights: Any) -> None:
+    loss, x = Clipped(reduction=reduction), ops.convert_to_tensor(X)
+    with keras.GradientTape() as tape:
+        tape.watch(x)
+        value = ops.sum(loss(TARGETS, x, weights))
+    expected = np.clip(2 * (X - TARGETS), -1, 1) / 3 * (1.0 if weights is None else weights[:, np.newaxis])
+    np.testing.assert_allclose(
+        tape.gradient(value, x), expected / (6 if reduction == "sum_over_batch_size" else 1), rtol=1e-5
+    )
+    assert float(value) == pytest.approx(float(np.sum(loss(TARGETS, X, weights))), rel=1e-5)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("loss", [Clipped(), clipped_squares], ids=["class", "function"])
+def test_steps_of_ones_own_train_by_gradients_of_losses(loss: Any, eagerly: bool) -> None:
+    class Stepped(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+    found = []
+    for kind in (keras.Model, Stepped):
+        keras.utils.set_random_seed(3)
+        inputs = keras.Input((3,))
+        model = kind(inputs, layers.Dense(3)(inputs))
+        model.compile(keras.optimizers.SGD(0.5), loss, run_eagerly=eagerly and kind is Stepped)
+        model.fit(X, 5 * TARGETS, epochs=2, batch_size=3, shuffle=False, verbose=0)
+        found.append(model.get_weights()[0])
+        assert kind is keras.Model or not model._eager_steps
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_gradient_of_a_loss_has_the_shape_of_the_predictions() -> None:
+    class Flat(Clipped):
+        def gradient(self, y_true: Any, y_pred: Any) -> Any:
+            return y_pred[:, 0]
+
+    x = ops.convert_to_tensor(X)
+    with keras.GradientTape() as tape:
+        tape.watch(x)
+        with pytest.raises(
+            ValueError,
+            match=r"gradient of the loss 'flat' must have the shape of `y_pred`, \(6, 3\), got \(6,\)",
+        ):
+            Flat()(TARGETS, x)
+
+
+def test_gradients_of_losses_that_only_arrays_can_compute() -> None:
+    """They are constants for a tape that knows the numbers, and a step that is recorded runs in Python."""
+
+    class Signs(Clipped):
+        def gradient(self, y_true: Any, y_pred: Any) -> Any:
+            return np.where(np.asarray(y_pred) > np.asarray(y_true), 1.0, -1.0)
+
+    x = ops.convert_to_tensor(X)
+    with keras.GradientTape() as tape:
+        tape.watch(x)
+        value = Signs(reduction="sum")(TARGETS, x)
+    np.testing.assert_array_equal(tape.gradient(value, x), np.sign(X - TARGETS))
+
+
 # Derivatives of derivatives.
 
 

@@ -13,7 +13,7 @@ from engine._gradients.derivatives import derivatives
 from engine._gradients.tape import GradientTape
 from engine._tracing.lazy import RecordedArray, as_recorded
 from engine._tracing.primitives import full
-from engine._tracing.symbolic import current, open_recorder
+from engine._tracing.symbolic import current, open_recorder, sequence_like
 from engine._tracing.trace import TracedArray, as_traced
 
 
@@ -136,7 +136,7 @@ def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
         and value
         and not all(isinstance(each, (int, float)) for each in value)
     ):
-        return type(value)(_converted(each, convert) for each in value)
+        return sequence_like(value, (_converted(each, convert) for each in value))
     return convert(value)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from engine._tracing.dispatch import answers, apply, function_of_arrays, records
 from engine._tracing.primitives import stop_gradient as without_gradient
 from engine._tracing.reductions import array_of
-from engine._tracing.symbolic import needs_values
+from engine._tracing.symbolic import needs_values, sequence_like
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 
@@ -26,7 +26,7 @@ def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
 
 def _chosen(pred: Any, yes: Any, no: Any) -> Any:
     if isinstance(yes, (list, tuple)):
-        return type(yes)(_chosen(pred, one, other) for one, other in zip(yes, no, strict=True))
+        return sequence_like(yes, (_chosen(pred, one, other) for one, other in zip(yes, no, strict=True)))
     if isinstance(yes, dict):
         return {key: _chosen(pred, yes[key], no[key]) for key in yes}
     return None if yes is None and no is None else apply("where", (pred, yes, no), {})

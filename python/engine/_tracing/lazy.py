@@ -31,6 +31,7 @@ from engine._tracing.symbolic import (
     mapped,
     needs_values,
     open_recorder,
+    sequence_like,
 )
 from engine._tracing.trace import Computed, Input, OfWeight, Trace, TracedArray, Use, as_traced
 
@@ -583,7 +584,7 @@ def _wrapped(value: Any, trace: LazyTrace) -> Any:
     if isinstance(value, dict):
         return {key: _wrapped(each, trace) for key, each in value.items()}
     if isinstance(value, (list, tuple)) and not _is_numbers(value):
-        return type(value)(_wrapped(each, trace) for each in value)
+        return sequence_like(value, (_wrapped(each, trace) for each in value))
     if value is None or isinstance(value, (str, bool)):
         return value
     return as_recorded(value, trace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, NoReturn
@@ -338,12 +338,15 @@ def symbolics_in(value: Any) -> list[Any]:
     return [value] if is_symbolic(value) else []
 
 
+def sequence_like(value: Any, entries: Iterable[Any]) -> Any:
+    """Returns entries as a list, tuple or named tuple of the class of `value`."""
+    return type(value)(*entries) if hasattr(value, "_fields") else type(value)(entries)
+
+
 def mapped(function: Any, value: Any) -> Any:
     """Returns `value` with the result of `function` in place of each symbol, at any depth of lists, tuples and dicts."""
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(mapped(function, each) for each in value))
     if isinstance(value, (list, tuple)):
-        return type(value)(mapped(function, each) for each in value)
+        return sequence_like(value, (mapped(function, each) for each in value))
     if isinstance(value, dict):
         return {key: mapped(function, each) for key, each in value.items()}
     if isinstance(value, slice):
@@ -362,7 +365,7 @@ def filled_slots(structure: Any, values: Sequence[Any]) -> Any:
     if isinstance(structure, Slot):
         return values[structure.number]
     if isinstance(structure, (list, tuple)):
-        return type(structure)(filled_slots(each, values) for each in structure)
+        return sequence_like(structure, (filled_slots(each, values) for each in structure))
     if isinstance(structure, dict):
         return {key: filled_slots(each, values) for key, each in structure.items()}
     if isinstance(structure, slice):

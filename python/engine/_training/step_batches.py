@@ -16,6 +16,7 @@ from engine._core_interface.cpp import Int32, Rows, permutation
 from engine._data.array_conversion import require_finite
 from engine._data.batch_streams import number_of_batches, raw_batches, yields_batches
 from engine._data.index_ranges import IndexRange
+from engine._tracing.symbolic import sequence_like
 from engine._training.fit_arguments import BATCH_SIZE, Validation, positive_or_none
 from engine.config import _capped_steps
 
@@ -229,7 +230,7 @@ def _as_arrays(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _as_arrays(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)) and value and all(map(_holds_arrays, value)):
-        return type(value)(_as_arrays(each) for each in value)
+        return sequence_like(value, map(_as_arrays, value))
     return value if value is None else np.asarray(value)
 
 

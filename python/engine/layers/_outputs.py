@@ -12,6 +12,10 @@ from engine._base.checks import REAL, Shape
 from engine._tracing.recordings import shapes_by_trial
 
 
+class SeveralOutputsError(ValueError):
+    """Several arrays came from a function that was expected to return one."""
+
+
 def checked_output(what: str, result: Any, rows: int) -> NDArray[Any]:
     """Returns `result` as an array.
 
@@ -21,8 +25,12 @@ def checked_output(what: str, result: Any, rows: int) -> NDArray[Any]:
         rows: the number of samples in its inputs.
 
     Raises:
+        SeveralOutputsError: if it is a list, tuple or dict of arrays.
         ValueError: if it isn't an array of real numbers with one row per sample.
     """
+    if isinstance(result, (list, tuple, dict)) and _holds_arrays(result):
+        msg = f"{what} must return one array here, got several, in a {type(result).__name__}"
+        raise SeveralOutputsError(msg)
     array: NDArray[Any] = np.asarray(result)
     if array.dtype.kind not in REAL or array.ndim == 0 or len(array) != rows:
         msg = (
@@ -31,6 +39,15 @@ def checked_output(what: str, result: Any, rows: int) -> NDArray[Any]:
         )
         raise ValueError(msg)
     return array
+
+
+def _holds_arrays(value: Any) -> bool:
+    """Whether a value is an array with axes, or a list, tuple or dict with one at any depth."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_arrays, value))
+    if isinstance(value, dict):
+        return any(map(_holds_arrays, value.values()))
+    return bool(getattr(value, "shape", ()))
 
 
 def scalar(value: Any, what: str) -> float:

@@ -63,7 +63,13 @@ from engine._tracing.symbolic import (
 )
 from engine._tracing.trace import as_traced
 from engine.dtype_policies import FLOAT32, DTypePolicy
-from engine.layers._outputs import checked_output, scalar, shape_by_trial, shape_of_outputs
+from engine.layers._outputs import (
+    SeveralOutputsError,
+    checked_output,
+    scalar,
+    shape_by_trial,
+    shape_of_outputs,
+)
 from engine.layers.call_arguments import accepts, call_arguments, canonical, default_of
 from engine.layers.hosts import CustomLayerHost, PenaltyHost, with_mask
 from engine.layers.input_spec import InputSpec, require_compatible
@@ -1049,6 +1055,19 @@ class Layer(Part, Spec):
                 return self._called_on_symbols(inputs, args, options)
             if self._parts() or isinstance(inputs, (list, tuple, dict)):
                 return self._called_on_arrays(inputs, args, options)
+        try:
+            return self._called_on_one(inputs, args, options)
+        except SeveralOutputsError:
+            if not self._may_be_recorded:
+                raise
+            return self._called_on_arrays(inputs, args, options)
+
+    def _called_on_one(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Returns the one output of a custom layer for one array or symbol.
+
+        Raises:
+            SeveralOutputsError: if `call` returns several arrays.
+        """
         symbols = symbols_of(inputs)
         if symbols is not None:
             self._require_one_input(symbols)
@@ -1657,6 +1676,9 @@ class Layer(Part, Spec):
         self._build_for(sample)
         if type(self).compute_output_shape is not Layer.compute_output_shape:
             given = tuple(self.compute_output_shape((None, *sample)))
+            if any(isinstance(each, (list, tuple, str)) for each in given):
+                msg = f"layer {self.name!r} has several outputs, as compute_output_shape() says: {given}"
+                raise SeveralOutputsError(msg)
             return shape(given[1:], "compute_output_shape")
         masked = accepts(self.call, "mask")
         with self._adding():

@@ -11,7 +11,7 @@ from engine._base.checks import Shape
 from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import trace_for
 from engine._tracing.recordings import Recording, recording, with_modes
-from engine._tracing.symbolic import Slot, current, filled_slots, mapped
+from engine._tracing.symbolic import Slot, current, filled_slots, mapped, sequence_like
 from engine._tracing.trace import as_traced
 from engine.layers.call_arguments import accepts
 from engine.layers.symbols import CallArguments
@@ -183,7 +183,7 @@ def arrays_in(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and any(
         isinstance(each, (np.ndarray, list, tuple, dict)) for each in value
     ):
-        return type(value)(arrays_in(each) for each in value)
+        return sequence_like(value, (arrays_in(each) for each in value))
     array = np.asarray(value)
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)

@@ -21,6 +21,7 @@ from engine._tracing.symbolic import (
     is_symbolic,
     needs_values,
     open_recorder,
+    sequence_like,
 )
 from engine._tracing.trace import Trace, TracedArray
 from engine.constraints import Constraint
@@ -279,7 +280,7 @@ class CustomWeight(Named, StoredArray):
 
         def plain(value: Any) -> Any:
             if isinstance(value, (list, tuple)):
-                return type(value)(map(plain, value))
+                return sequence_like(value, map(plain, value))
             return value.value if isinstance(value, CustomWeight) else value
 
         return function(*plain(args), **{name: plain(value) for name, value in kwargs.items()})

@@ -53,6 +53,11 @@ class HostLoss(Loss):
         """Returns the losses."""
         return self._loss._in_training(y_true, y_pred)
 
+    @property
+    def _own_gradient(self) -> Callable[[Any, Any], Any] | None:
+        inherited = getattr(type(self._loss), "gradient", None) is BatchLoss.gradient
+        return None if inherited else self._gradient
+
     def _resolve(self, indices: bool, outputs: int) -> Loss:
         """Returns the same loss for class indices, or for one number per output."""
         resolved = HostLoss(self._loss, self._gradient, aligns=self._aligns)

@@ -15,7 +15,9 @@ from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number, Tensor
 from engine._core_interface.cpp import Float32, row_values
 from engine._data.target_shapes import weights_like
-from engine._tracing.symbolic import holds_symbolic
+from engine._tracing.dispatch import apply
+from engine._tracing.symbolic import CannotRecordError, holds_symbolic, is_symbolic
+from engine._tracing.trace import TracedArray
 from engine.losses import formulas
 
 REDUCTIONS: dict[str | None, str] = {
@@ -214,7 +216,7 @@ class Loss(Spec):
             A Python float, or a recorded array while a gradient tape is recording; without reduction a float32 array (n, ...), or (n, 1) if the weights are (n, 1).
         """
         y_true, y_pred = _array_of(y_true), _array_of(y_pred)
-        found = self.call(y_true, y_pred)
+        found = self._recorded(y_true, y_pred)
         if holds_symbolic(found):
             return formulas.reduced(found, sample_weight, self.reduction, self._kept(y_true, found))
         losses = np.asarray(found, np.float32)
@@ -230,6 +232,45 @@ class Loss(Spec):
         mean_mask = np.broadcast_to(mean_mask, weighted.shape)
         divisor = np.sum(mean_mask * weights if self.reduction == "mean_with_sample_weight" else mean_mask)
         return Number(np.sum(weighted) / divisor if divisor else 0.0)
+
+    @property
+    def _own_gradient(self) -> Callable[[Any, Any], Any] | None:
+        """The gradient of each loss by its predictions, if a user wrote one."""
+        return getattr(self, "gradient", None)
+
+    def _recorded(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns what `call` returns; for predictions that a tape records, with the gradient that a user wrote.
+
+        Raises:
+            TypeError: if this gradient can't be recorded.
+            ValueError: if it doesn't have the shape of the predictions.
+        """
+        gradient = self._own_gradient
+        recorded = isinstance(y_pred, (TracedArray, np.ndarray)) and is_symbolic(y_pred)
+        if gradient is None or not recorded:
+            return self.call(y_true, y_pred)
+
+        def called(predicted: Any) -> tuple[Any, Callable[[Any], Any]]:
+            def rule(upstream: Any) -> Any:
+                slopes, shape = gradient(y_true, predicted), tuple(predicted.shape)
+                if tuple(np.shape(slopes)) != shape:
+                    msg = (
+                        f"the gradient of the loss {self.name!r} must have the shape of `y_pred`, {shape}, got "
+                        f"{tuple(np.shape(slopes))}"
+                    )
+                    raise ValueError(msg)
+                axes = [1] * (len(shape) - len(upstream.shape))  # of a row of outputs with one loss
+                return slopes * ops.reshape(upstream, (*upstream.shape, *axes))
+
+            return self.call(y_true, predicted), rule
+
+        try:
+            return apply("custom_gradient", (called, (y_pred,), {}), {})
+        except CannotRecordError as error:
+            if isinstance(error.__cause__, ValueError):
+                raise error.__cause__ from None
+            msg = f"a gradient tape can't record the loss {self.name!r}, whose `gradient` is written by hand: {error}"
+            raise TypeError(msg) from error
 
     def _kept(self, y_true: Any, losses: Any) -> Any:
         """Returns 1 for each loss that a mean counts, else 0, for symbols; None counts all."""
@@ -319,6 +360,10 @@ class BatchLoss(Loss):
     @abstractmethod
     def _gradient_of_sum(self, y_true: Any, y_pred: Any, factors: NDArray[Any]) -> NDArray[Any]:
         """Returns the gradient of `sum(factors * losses)` with respect to `y_pred`, in its shape; `factors` is (n,)."""
+
+    @property
+    def _own_gradient(self) -> Callable[[Any, Any], Any] | None:
+        return None if type(self).gradient is BatchLoss.gradient else self.gradient
 
     def gradient(self, y_true: Any, y_pred: Any) -> NDArray[Any]:
         """Returns the gradient of the sum of all losses with respect to the predictions, in the shape of `y_pred`."""

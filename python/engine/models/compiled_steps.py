@@ -23,7 +23,7 @@ from engine._core_interface.cpp import Float32, FunctionSequence, Program
 from engine._data.index_ranges import IndexRange
 from engine._tracing.extents import Extent, FullShape
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
-from engine._tracing.symbolic import NeedsValuesError, mapped, needs_values, open_recorder
+from engine._tracing.symbolic import NeedsValuesError, mapped, needs_values, open_recorder, sequence_like
 from engine._tracing.trace import Input, OfWeight, Origin, TracedArray
 from engine._training.step_batches import ArrayPass, Stretch
 from engine.layers.layer import settings
@@ -559,10 +559,8 @@ def _filled(function: Callable[[Any], Any], value: Any) -> Any:
         return function(value)
     if isinstance(value, dict):
         return {key: _filled(function, each) for key, each in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_filled(function, each) for each in value))
     if isinstance(value, (list, tuple)):
-        return type(value)(_filled(function, each) for each in value)
+        return sequence_like(value, (_filled(function, each) for each in value))
     return value
 
 

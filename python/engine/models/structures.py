@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from engine import tree
-from engine._tracing.symbolic import Slot, filled_slots
+from engine._tracing.symbolic import Slot, filled_slots, sequence_like
 
 
 class Structure(NamedTuple):
@@ -120,12 +120,12 @@ def nested_structure_of(
             return Slot(count - 1)
         if isinstance(part, Mapping):
             return {key: slots(part[key]) for key in sorted(part, key=str)}
-        return type(part)(slots(each) for each in part)
+        return sequence_like(part, map(slots, part))
 
     if not _is_nested(value) or is_leaf(value):
         return Structure(None)
     inner = list(value.values()) if isinstance(value, Mapping) else list(value)
-    if all(map(is_leaf, inner)):
+    if all(map(is_leaf, inner)) and not hasattr(value, "_fields"):
         return structure_of(value if isinstance(value, Mapping) else type(value)(None for _ in inner))
     return Structure(dict if isinstance(value, Mapping) else type(value), (), slots(value))
 
