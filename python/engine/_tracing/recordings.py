@@ -218,20 +218,30 @@ def lowered_node(node: Node) -> dict[str, Any]:
     return {"kind": node.kind, "input_shapes": shapes, "shape": as_pairs(node.shape), **fields}
 
 
-def numbered(operations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Returns a chain of operations in which nodes of recorded functions have the numbers of the operations that they read.
+def layer_operations(nodes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the nodes of a function, as `lowered_function` returns them, as operations of a layer.
 
-    Such nodes come with the field "within": their position in the function, and what they read, counted from its first node.
+    Their field "back" says what they read, whichever operations come before them: the operation so many places before, which
+    is the one before the first node for the input of the function.
     """
-    found, start = list[Mapping[str, Any]](), 0
+    return [
+        {**node, "back": [place - max(each, -1) for each in node["inputs"]]}
+        for place, node in enumerate(nodes)
+    ]
+
+
+# Fields of such operations that the core doesn't read.
+LAYER_FIELDS = frozenset(("back", "groups"))
+
+
+def numbered(operations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns a chain of operations in which nodes of functions have the numbers of the operations that they read."""
+    found = list[Mapping[str, Any]]()
     for number, operation in enumerate(operations):
-        if "within" not in operation:
-            found.append(operation)
-            continue
-        position, reads = operation["within"]
-        start = number if position == 0 else start
-        rest = {name: value for name, value in operation.items() if name not in ("within", "groups")}
-        found.append({**rest, "inputs": [start - 1 if each < 0 else start + each for each in reads]})
+        if "back" in operation:
+            rest = {name: value for name, value in operation.items() if name not in LAYER_FIELDS}
+            operation = {**rest, "inputs": [number - each for each in operation["back"]]}  # noqa: PLW2901 # as the core reads it
+        found.append(operation)
     return found
 
 

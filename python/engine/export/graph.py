@@ -297,20 +297,20 @@ class _Stages:
 
     def _add_layer(self, number: int, leaf: Layer, given: Sequence[Shape], shape: Shape) -> None:
         read = tuple(self._value_of(each) for each in self._parts.reads[number])
-        start, incoming = self._count, read
         mask_shape = self._masks.shape_before(number, self.shapes)
         if self._parts.modes[number]:
             _require_no_noise(self._parts.owners[number].name, leaf, given)
-        before = self._count
+        before, incoming = self._count, read[0]
         for step in self._masks.around(number, _steps_of(leaf, given, mask_shape)):
             if step.kind == "row_mask":  # the step after it reads the same
                 self._masks.values[number] = self._count
                 self._append(step._replace(reads=read))
                 continue
-            if is_array_step(step):  # of a function that is recorded
-                start, incoming = (self._count, read) if step.constants["place"] == 0 else (start, incoming)
-                reads = tuple(incoming[0] if each < 0 else start + each for each in step.reads)
-                self._append(step._replace(reads=reads))
+            if is_array_step(step):  # of a function that is recorded; it reads steps so many places before
+                places = [self._count - each for each in step.reads]
+                self._append(
+                    step._replace(reads=tuple(each if each >= before else incoming for each in places))
+                )
             else:
                 mask = self._masks.values[self._masks.before[number]] if step.kind == "masked_mean" else None
                 self._append(step._replace(reads=read if mask is None else (*read, mask)))
@@ -435,10 +435,9 @@ def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -
     size = math.prod(shapes[0])
     with_mask = None if mask_shape is None else layer._lower_masked(shapes[0], mask_shape)
     for operation in layer._operations_for_inputs(shapes, with_mask):
-        if "within" in operation:  # a node of a function that is recorded
-            place, reads = operation["within"]
-            step = array_step(operation, reads)
-            yield step._replace(constants={**step.constants, "place": place})
+        if "back" in operation:  # a node of a function that is recorded
+            step = array_step(operation, operation["back"])
+            yield step
             size = step.size
             continue
         lowering = LOWERINGS.get(operation["kind"])

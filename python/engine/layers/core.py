@@ -13,7 +13,7 @@ from engine._base.lazy_imports import from_package
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import DenseOperation, LayerOperation, activation_operation, extended
 from engine._tracing.extents import FullShape
-from engine._tracing.recordings import Recording, lowered_function, recording
+from engine._tracing.recordings import Recording, layer_operations, lowered_function, recording
 from engine._tracing.symbolic import Symbolic
 from engine.layers._outputs import shape_by_trial
 from engine.layers.hosts import FunctionHost, derivative_of
@@ -353,7 +353,7 @@ def function_operations(function: Any, shape: Shape) -> list[LayerOperation]:
     found = recorded_function(function, shape)
     if found is not None:
         nodes, _ = lowered_function(found)
-        return [{**node, "within": (place, node["inputs"])} for place, node in enumerate(nodes)]  # type: ignore[misc] # nodes
+        return layer_operations(nodes)  # type: ignore[return-value] # nodes
     host = FunctionHost(function, shape)
     units = math.prod(host.output_shape())
     return [{"kind": "custom", "units": units, "variables": [], "host": host, "groups": 1}]

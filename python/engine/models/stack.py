@@ -17,6 +17,7 @@ from engine._base.checks import Shape, text_of_shape
 from engine._base.random_state import related_seed
 from engine._core_interface.cpp import Operation
 from engine._tracing.extents import FullShape, text_of
+from engine._tracing.recordings import LAYER_FIELDS
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import canonical_dtype
 from engine.layers.hashing import CrossingHost
@@ -131,10 +132,6 @@ def shapes_through(input_shape: Shape, stack: Sequence[Part]) -> list[Shape]:
     return [input_shape, *shapes_along([input_shape], stack, chain_of(len(stack))).values]
 
 
-# Fields that say how a node of a recorded function is placed among the operations of its layer; the core doesn't read them.
-_LAYER_FIELDS = frozenset(("within", "groups"))
-
-
 class Lowered(NamedTuple):
     """What the core computes for a network."""
 
@@ -238,7 +235,7 @@ class Lowering:
         # The only input may be strings although its dtype doesn't say so.
         elif self._reads[number] != (-1,) or len(self._input_dtypes) > 1:
             _require_numbers_read(layer)
-        kinds, start, incoming = Counter[str](), 0, read
+        kinds, begin, incoming = Counter[str](), len(found), read[0]
         for operation in layer._operations_for_inputs(samples, with_mask):
             kind = operation["kind"]
             if kind == "activity_regularization" and number in self._silent:
@@ -257,11 +254,10 @@ class Lowering:
             elif isinstance(host, CrossingHost):
                 dtypes = tuple(self._dtype_of(each).name for each in self._reads[number])
                 fields["host"] = host._replace(dtypes=dtypes)
-            if "within" in operation:  # a node of a recorded function: its position there, and what it reads
-                position, reads = operation["within"]
-                start, incoming = (len(found), read) if position == 0 else (start, incoming)
-                fields["inputs"] = [incoming[0] if each < 0 else start + each for each in reads]
-                operation = {name: value for name, value in operation.items() if name not in _LAYER_FIELDS}  # noqa: PLW2901
+            if "back" in operation:  # a node of a recorded function
+                before = [len(found) - each for each in operation["back"]]
+                fields["inputs"] = [each if each >= begin else incoming for each in before]
+                operation = {name: value for name, value in operation.items() if name not in LAYER_FIELDS}  # noqa: PLW2901
             elif read != [len(found) - 1]:
                 fields["inputs"] = read
             if always is not None:  # whatever the batch is for
