@@ -182,11 +182,12 @@ class Assembly {
       traced_losses_.push_back(traced ? add_traced_function(*traced, static_cast<int>(i), graph_->outputs[i].y_pred)
                                       : Array{});
     }
+    std::vector<ValueId> kept;
     for (const Array& values : traced_losses_) {
-      if (values.value != kNoValue) graph_->kept.push_back(values.value);
+      if (values.value != kNoValue) kept.push_back(values.value);
     }
     // Before gradients read the values between maps, and since one gradient of several maps is faster than several.
-    fuse_maps(*graph_);
+    fuse_maps(*graph_, kept);
     forward_count_ = graph_->operations().size();
     for (size_t i = 0; i < graph_->outputs.size(); ++i) add_loss(i);
     if (training_.host_metrics) {

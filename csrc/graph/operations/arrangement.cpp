@@ -94,12 +94,13 @@ void Copy::differentiate(Differentiation& gradients) const {
   gradients.contribute(x, {dy, y.shape});
 }
 
-void add_copy(Graph& graph, const Array& x, const Array& y, bool passes_gradient) {
+Copy& add_copy(Graph& graph, const Array& x, const Array& y, bool passes_gradient) {
   auto& copy = graph.add<Copy>();
   copy.x = x;
   copy.y = y;
   copy.rows = row_loop(graph, x) == row_loop(graph, y) ? row_loop(graph, y) : kWhole;
   copy.passes_gradient = passes_gradient;
+  return copy;
 }
 
 std::vector<Operand> Transpose::operands() const { return operands_of(*this); }

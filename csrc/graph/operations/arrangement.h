@@ -106,8 +106,8 @@ struct ScatterAdd final : Operation {
 /// Appends a `Gather`, and returns its output, which has the shape `shape`.
 Array add_gather(Graph& graph, const Array& x, const Array& indices, int batch_axes, const Shape& shape);
 
-/// Appends y = x.
-void add_copy(Graph& graph, const Array& x, const Array& y, bool passes_gradient = true);
+/// Appends y = x, and returns the operation.
+Copy& add_copy(Graph& graph, const Array& x, const Array& y, bool passes_gradient = true);
 
 std::shared_ptr<Layer> read_reshape(const Attributes& attributes);
 std::shared_ptr<Layer> read_stop_gradient(const Attributes& attributes);

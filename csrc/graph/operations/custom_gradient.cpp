@@ -58,8 +58,7 @@ struct CustomGradientLayer final : ArrayLayer {
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     Graph& graph = builder.graph();
     const Array y = add_array(graph, shape);
-    add_copy(graph, with_strides(graph, inputs[0]), y);
-    auto& copy = dynamic_cast<Copy&>(*graph.operations().back());
+    Copy& copy = add_copy(graph, with_strides(graph, inputs[0]), y);
     copy.rule = rule;
     copy.read.assign(inputs.begin() + 1, inputs.end());
     return y;
