@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Container, Mapping, MutableMapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -113,6 +112,8 @@ _OF_CHECKPOINTS = ("", ".ckpt", ".tf")
 
 def is_checkpoint(path: str) -> bool:
     """Returns whether a file of weights has a name as TensorFlow's checkpoints have, such as "model" or "model.ckpt"."""
+    from pathlib import Path  # on first use, since few programs need it
+
     return bool(Path(path).name) and Path(path).suffix in _OF_CHECKPOINTS
 
 
