@@ -582,6 +582,76 @@ def test_the_state_of_the_optimizer_is_shared_with_fit() -> None:
     assert model.optimizer.iterations == 23
 
 
+# Constraints of users.
+
+
+class AtLeast(keras.constraints.Constraint):
+    """A constraint of a class."""
+
+    def __call__(self, w: Any) -> Any:
+        return ops.maximum(w, 0.05)
+
+
+def halved(w: Any) -> Any:
+    return w * 0.5
+
+
+def of_arrays(w: Any) -> Any:
+    return np.minimum(np.asarray(w), 0.1)
+
+
+@pytest.mark.parametrize("make", [lambda: optimizers.SGD(0.1), lambda: optimizers.Adam(0.01)])
+@pytest.mark.parametrize("constraint", [halved, AtLeast(), lambda w: ops.clip(w, -0.1, 0.1)])
+def test_constraints_of_users_are_recorded(constraint: Any, make: Callable[[], Any]) -> None:
+    """They follow each step of the optimizer, beside those that the core knows, as in `fit`."""
+
+    def model_of(kind: type[keras.Model], eagerly: bool = False) -> Any:
+        keras.utils.set_random_seed(1)
+        x = keras.Input((6,))
+        hidden = layers.Dense(4, kernel_constraint=constraint, bias_constraint=constraint)(x)
+        model = kind(x, layers.Dense(3, activation="softmax", bias_constraint="non_neg")(hidden))
+        model.compile(make(), "sparse_categorical_crossentropy", run_eagerly=eagerly)
+        model.fit(X, LABELS, batch_size=ROWS, epochs=2, shuffle=False, verbose=0)
+        return model
+
+    class Stepped(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+    expected, found, eager = model_of(keras.Model), model_of(Stepped), model_of(Stepped, True)
+    assert not found._eager_steps
+    assert found.optimizer.iterations == 22
+    for one, two, three in zip(expected.get_weights(), found.get_weights(), eager.get_weights(), strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(three, one, rtol=1e-4, atol=1e-5)
+
+
+def test_a_constraint_that_only_python_can_compute_runs_there() -> None:
+    x = keras.Input((6,))
+    model = Plain(x, layers.Dense(3, activation="softmax", kernel_constraint=of_arrays)(x))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.warns(UserWarning, match="can't be compiled.*a constraint that only Python can compute"):
+        model.fit(X, LABELS, verbose=0)
+    assert model.get_weights()[0].max() <= np.float32(0.1)
+
+
+@pytest.mark.parametrize("module", [keras.constraints, keras.regularizers])
+def test_functions_of_users_are_described_by_their_names(module: Any) -> None:
+    """Both a function, and the object that `get` makes of it."""
+    expected = {
+        "module": "builtins",
+        "class_name": "function",
+        "config": "halved",
+        "registered_name": "function",
+    }
+    assert module.serialize(halved) == module.serialize(module.get(halved)) == expected
+    again = module.deserialize(expected, custom_objects={"halved": halved})
+    assert again(np.float32(3.0)) == np.float32(1.5)
+    assert module.deserialize(None) is None
+    with pytest.raises(ValueError, match="halved"):
+        module.deserialize(expected)
+
+
 # The core's functions.
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import EPSILON, LOWEST, Shape, integer, real, text_of_axes
 from engine._base.lazy_imports import on_first_use
-from engine._base.registered_objects import overrides
+from engine._base.registered_objects import custom_object_scope, overrides
 from engine._base.spec import Registry, Spec, described, serialize
+from engine._tracing.symbolic import is_symbolic
 
 Axis = int | Sequence[int] | None
 
@@ -149,7 +150,8 @@ class _Function(Constraint):
         return described(self.function, "function", getattr(self.function, "__name__", ""))
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
-        return np.asarray(self.function(w))
+        found = self.function(w)
+        return found if is_symbolic(found) else np.asarray(found)
 
 
 def of_a_row(constraint: Constraint | None, shape: Shape) -> Constraint | None:
@@ -183,7 +185,18 @@ def get(identifier: object) -> Constraint | None:
     return _registry.get_or_wrap(identifier, _Function)
 
 
-deserialize = _registry.deserialize
+def deserialize(config: object, custom_objects: Mapping[str, Any] | None = None) -> Constraint | None:
+    """Returns the constraint that `serialize` described; None for None.
+
+    Args:
+        config: what `serialize` returned, or another identifier, as for `get`.
+        custom_objects: classes and functions of your own by name.
+
+    Raises:
+        ValueError: for a name that is neither known nor in `custom_objects`.
+    """
+    with custom_object_scope(custom_objects):
+        return get(config)
 
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine import ops
 from engine._base.checks import EPSILON, choice, real
 from engine._base.lazy_imports import on_first_use
-from engine._base.registered_objects import overrides
+from engine._base.registered_objects import custom_object_scope, overrides
 from engine._base.spec import Registry, Spec, described, serialize
 from engine._tracing.extents import SAMPLES, Extents, FullShape
 from engine._tracing.primitives import elementwise, reduce
@@ -268,7 +268,18 @@ def get(identifier: object) -> Regularizer | None:
     return _registry.get_or_wrap(identifier, _Function)
 
 
-deserialize = _registry.deserialize
+def deserialize(config: object, custom_objects: Mapping[str, Any] | None = None) -> Regularizer | None:
+    """Returns the regularizer that `serialize` described; None for None.
+
+    Args:
+        config: what `serialize` returned, or another identifier, as for `get`.
+        custom_objects: classes and functions of your own by name.
+
+    Raises:
+        ValueError: for a name that is neither known nor in `custom_objects`.
+    """
+    with custom_object_scope(custom_objects):
+        return get(config)
 
 
 __all__ = [

@@ -169,9 +169,11 @@ class Spec(SaysWhatIsLeftOut):
         return f"{type(self).__name__}({', '.join(arguments)})"
 
 
-def serialize(spec: Spec) -> dict[str, Any]:
-    """Returns the class and config of `spec`, from which `Registry.get` makes an equal object."""
-    return spec._serialized()
+def serialize(spec: Spec | Callable[..., Any]) -> dict[str, Any]:
+    """Returns the class and config of `spec`, from which `Registry.get` makes an equal object; the name of a function."""
+    if isinstance(spec, Spec):
+        return spec._serialized()
+    return described(spec, "function", getattr(spec, "__name__", ""))
 
 
 # Classes that Keras lacks. Files name their module as `engine...`, that of all other classes as `keras...`.

@@ -201,12 +201,22 @@ class Capture(Recorder):
         return Result(what, read)
 
     def step(self, optimizer: Any, tracked: list[Tracked], gradients: Sequence[Any]) -> None:
-        """Ends the segment with an optimizer's step, and begins the next one."""
-        if any(each.asks_python for each in tracked):
-            raise needs_values("a weight", "a constraint that only Python can compute")
+        """Ends the segment with an optimizer's step, and begins the next one.
+
+        The core applies the constraints that it knows. Those of users are recorded, and assign the weights.
+        """
+        if any(each._replace(constraint=None).asks_python for each in tracked):
+            raise needs_values("a weight", "a regularizer that only Python can compute")
         recorded = [as_recorded(each, self.trace) for each in gradients]
         self.segments.append((self.trace, _OptimizerStep(optimizer, tracked, recorded)))
         self.renew()
+        for each in tracked:
+            if each.constraint is not None and each.constraint._is_custom:
+                weight = each.owner._weight_object(each.number)
+                try:
+                    self.assign(weight, each.constraint(as_recorded(weight, self.trace)))
+                except Exception as error:
+                    raise needs_values("a weight", "a constraint that only Python can compute") from error
 
     def assign(self, weight: Any, value: Any) -> None:
         """Ends the segment with the assignment of a weight or a variable, and begins the next one."""
@@ -600,6 +610,9 @@ class _SegmentLowering(FunctionLowering):
         for operation in self.operations:
             if "seed" in operation:  # as segments count their draws from the same number
                 operation["seed"] = related_seed(operation["seed"], self._segment)
+            for name in [name for name in operation if name.endswith("_constraint")]:
+                if operation[name]["kind"] == "host":  # its assignment is a segment of its own
+                    del operation[name]
 
     def _changed(self, kind: str, weight: OfWeight, array: Any) -> None:
         """Adds a node that changes a weight."""
