@@ -150,7 +150,7 @@ class _Function(Constraint):
         return described(self.function, "function", getattr(self.function, "__name__", ""))
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
-        found = self.function(w)
+        found: Any = self.function(w)
         return found if is_symbolic(found) else np.asarray(found)
 
 
