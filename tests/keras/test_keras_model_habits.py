@@ -254,3 +254,21 @@ def test_a_layer_of_an_integer_dtype(api: Any) -> None:
     np.testing.assert_array_equal(np.asarray(layer(np.array([[1, 2, 2]]))), [[0, 1, 2]])
     model = api.Sequential([api.Input((3,), dtype="int32"), layer, api.layers.Dense(1)])
     assert model.predict(np.array([[1, 2, 2]]), verbose=0).shape == (1, 1)
+
+
+@APIS
+def test_inputs_of_a_layer_by_name(api: Any) -> None:
+    class Scaled(api.layers.Layer):  # type: ignore[name-defined, misc]
+        def call(self, values: Any, factor: Any = None) -> Any:
+            return values if factor is None else values * factor
+
+    layer = Scaled()
+    np.testing.assert_array_equal(np.asarray(layer(values=X, factor=2.0)), 2 * X)
+    inputs, factors = api.Input((3,)), api.Input((1,))
+    model = api.Model([inputs, factors], layer(factor=factors, values=inputs))
+    given = np.full((len(X), 1), 3, np.float32)
+    np.testing.assert_array_equal(model.predict([X, given], verbose=0), 3 * X)
+    with pytest.raises(TypeError):
+        layer(factor=2.0)
+    with pytest.raises(TypeError):
+        api.layers.Dense(2)()

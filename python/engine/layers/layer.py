@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import threading
 import warnings
@@ -440,6 +441,9 @@ def _once(build: Build) -> Build:
             self._begun(without_batch(input_shape))
 
     return build_once
+
+
+_NOT_GIVEN: Any = object()  # in place of the inputs of a call that has none, or has them by name
 
 
 class Layer(Part, Spec):
@@ -1019,12 +1023,12 @@ class Layer(Part, Spec):
             return self._as_built_in(inputs, *args, **options)
         return self(inputs, *args, **options)
 
-    def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
+    def __call__(self, inputs: Any = _NOT_GIVEN, *args: Any, **options: Any) -> Any:
         """Returns the outputs for `inputs`, or the symbolic output for a symbolic input.
 
         Args:
             inputs: samples (n, ...), or a symbolic input, as returned by `Input` or a layer. Custom layers get integers
-                as integers.
+                as integers, and take their inputs also by the name of the first parameter of `call`.
             args: `training`: whether the layer behaves as in training. The default is False, but True for layers that
                 augment images. If the input is symbolic, the model uses this value when it is called without
                 `training`. `mask`: bool array (n, ...), False for timesteps to ignore, for layers that use masks; default
@@ -1036,11 +1040,21 @@ class Layer(Part, Spec):
             TypeError: for arguments that the layer does not have.
             ValueError: for a symbolic input among `args` or `options`.
         """
+        if inputs is _NOT_GIVEN:
+            inputs = self._inputs_by_name(options)
         if open_recorder.get() is not None or traces:
             inputs = recorded_inputs(inputs)
             if holds(inputs, RecordedArray) and current.get() is None:
                 return self._called_on_recorded(inputs, args, options)
         return self._called_as_given(inputs, args, options)
+
+    def _inputs_by_name(self, options: dict[str, Any]) -> Any:
+        """Removes the first argument of `call`, which was given by its name, from the others, and returns it."""
+        name = next(iter(inspect.signature(self.call).parameters), "inputs")
+        if name not in options:
+            msg = f"layer {self.name!r} must be called on its inputs, the argument `{name}`"
+            raise TypeError(msg)
+        return options.pop(name)
 
     def _called_as_given(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Does what `__call__` says, except for recorded arrays whose layer records nothing itself."""
