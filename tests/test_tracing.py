@@ -483,3 +483,30 @@ def test_configs_hold_operations() -> None:
         "Where",
     } <= set(names)
     assert [layer.name for layer in model.layers][2:] == [model.layers[-1].name]
+
+
+def test_random_numbers_of_a_batch_size_are_drawn_for_each_sample() -> None:
+    # As in the variational autoencoder of Keras' blog.
+    inputs = keras.Input(batch_shape=(100, 2))
+    drawn: list[Any] = []
+
+    def sample(values: Any) -> Any:
+        noise = keras.backend.random_normal(shape=(100, 2), mean=0.0, stddev=2.0)
+        drawn.append(noise)
+        return values + keras.ops.exp(values) * noise + 0 * noise
+
+    model = keras.Model(inputs, keras.layers.Lambda(sample)(inputs))
+    assert model.output_shape[1:] == (2,)
+    found = model.predict(np.zeros((250, 2)), batch_size=100, verbose=0)
+    assert found.shape == (250, 2)
+    assert len(np.unique(found)) == found.size
+    assert 1.6 < found.std() < 2.4
+
+
+def test_random_numbers_that_something_has_read_keep_their_shape() -> None:
+    def sample(values: Any) -> Any:
+        noise = keras.random.normal((100, 2))
+        return values * keras.ops.sum(noise) + noise
+
+    with pytest.raises(ValueError, match="broadcast"):
+        keras.layers.Lambda(sample)(keras.Input((2,)))

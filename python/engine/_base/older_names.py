@@ -78,7 +78,7 @@ def warn_of_older(old: str, new: str, *, stacklevel: int = 3) -> None:
 # Names that Keras 2.0 to 2.2 gave to values in logs, each with the names that they have now: an accuracy was `acc`, and a
 # metric that `compile` got by a short name had its full name.
 _NAMES_IN_LOGS: Mapping[str, Sequence[str]] = {
-    "acc": ("accuracy",),
+    "acc": ("accuracy", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"),
     "binary_crossentropy": ("bce",),
     "categorical_crossentropy": ("cce",),
     "cosine_proximity": ("cosine", "cosine_similarity"),

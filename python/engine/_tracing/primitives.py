@@ -12,9 +12,9 @@ import numpy as np
 
 from engine._base.promotion import result_type
 from engine._tracing.code import Code, Term, constant, copy_of_input
-from engine._tracing.extents import ONE, Extent, Extents, as_pairs, quotient, size_of, text_of
+from engine._tracing.extents import ONE, SAMPLES, Extent, Extents, as_pairs, quotient, size_of, text_of
 from engine._tracing.symbolic import BatchLength
-from engine._tracing.trace import Trace, TracedArray, as_traced, length_term, trace_of
+from engine._tracing.trace import Computed, Node, Trace, TracedArray, as_traced, length_term, trace_of
 
 
 def broadcast(*shapes: Extents) -> Extents:
@@ -50,6 +50,7 @@ def elementwise(formula: Callable[..., Any], *operands: Any, dtype: str | None =
                 input_of_view[array.view] = len(arrays)
                 arrays.append(array)
             input_of_operand[position] = input_of_view[array.view]
+    _draw_by_sample(arrays)
     code = Code(len(arrays))
 
     def term_of(position: int) -> Term:
@@ -70,6 +71,29 @@ def elementwise(formula: Callable[..., Any], *operands: Any, dtype: str | None =
         code.add_copy(result.register)
     shape = broadcast(*(array.extents for array in arrays))
     return trace.add("map", arrays, shape, common_dtype(*operands) if dtype is None else dtype, **code.fields)
+
+
+def _draw_by_sample(arrays: Sequence[TracedArray]) -> None:
+    """Draws random numbers for each sample if their shape has a batch size in its place, as beside arrays of samples.
+
+    Keras computes `z_mean + ops.exp(z_log_var) * random.normal((100, 2))` in batches of 100 samples, and refuses others.
+    """
+    axes = max((array.ndim for array in arrays), default=0)
+    if any(array.ndim == axes and array.extents[:1] == (SAMPLES,) for array in arrays):
+        for array in arrays:
+            if array.ndim == axes and array.extents[0] not in (ONE, SAMPLES):
+                _give_batch_axis(array)
+
+
+def _give_batch_axis(array: TracedArray) -> None:
+    """Gives random numbers that nothing has read yet the shape (n, ...) in place of one with a fixed number of rows."""
+    entries, origin = array.trace.entries, array.origin
+    node = entries[origin.entry] if isinstance(origin, Computed) else None
+    if not isinstance(node, Node) or node.kind != "random" or node.shape != array.extents:
+        return
+    if not any(view[0] == origin for each in entries for view in each.inputs):
+        array.extents = (SAMPLES, *array.extents[1:])
+        entries[origin.entry] = node._replace(shape=array.extents)  # type: ignore[union-attr] # it is computed
 
 
 def number_in(value: Any) -> float | None:

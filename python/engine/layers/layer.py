@@ -443,9 +443,6 @@ def _once(build: Build) -> Build:
     return build_once
 
 
-_NOT_GIVEN: Any = object()  # in place of the inputs of a call that has none, or has them by name
-
-
 class Layer(Part, Spec):
     """Base class of all layers, including custom layers.
 
@@ -1023,13 +1020,12 @@ class Layer(Part, Spec):
             return self._as_built_in(inputs, *args, **options)
         return self(inputs, *args, **options)
 
-    def __call__(self, inputs: Any = _NOT_GIVEN, *args: Any, **options: Any) -> Any:
-        """Returns the outputs for `inputs`, or the symbolic output for a symbolic input.
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Returns the outputs for inputs, or the symbolic output for a symbolic input.
 
         Args:
-            inputs: samples (n, ...), or a symbolic input, as returned by `Input` or a layer. Custom layers get integers
-                as integers, and take their inputs also by the name of the first parameter of `call`.
-            args: `training`: whether the layer behaves as in training. The default is False, but True for layers that
+            args: `inputs`, the first argument of `call`: samples (n, ...), or a symbolic input, as returned by `Input` or
+                a layer. Custom layers get integers as integers. `training`: whether the layer behaves as in training. The default is False, but True for layers that
                 augment images. If the input is symbolic, the model uses this value when it is called without
                 `training`. `mask`: bool array (n, ...), False for timesteps to ignore, for layers that use masks; default
                 the mask of the previous layer. Then what the `call` of a custom layer has as further parameters: arrays,
@@ -1040,8 +1036,7 @@ class Layer(Part, Spec):
             TypeError: for arguments that the layer does not have.
             ValueError: for a symbolic input among `args` or `options`.
         """
-        if inputs is _NOT_GIVEN:
-            inputs = self._inputs_by_name(options)
+        inputs, *args = args or [self._inputs_by_name(options)]  # type: ignore[assignment] # a list is as good
         if open_recorder.get() is not None or traces:
             inputs = recorded_inputs(inputs)
             if holds(inputs, RecordedArray) and current.get() is None:
