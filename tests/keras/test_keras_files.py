@@ -352,3 +352,38 @@ def test_a_layer_that_the_engine_lacks(tmp_path: Path) -> None:
     for safe_mode in (True, False):
         with pytest.raises(ValueError, match=r"l\.keras: .*Lambda"):
             engine.models.load_model(tmp_path / "l.keras", safe_mode=safe_mode)
+
+
+def own(api: Any) -> Any:
+    """Returns a model with layers in private attributes, one with two names, and names that end in numbers."""
+
+    class Own(api.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self._hidden = api.layers.Dense(4)
+            self._blocks = [api.layers.Dense(4), api.layers.BatchNormalization()]
+            self.dense9 = self.dense10 = api.layers.Dense(5)
+            self.dense2 = api.layers.Dense(4)
+
+        def call(self, inputs: Any) -> Any:
+            for layer in (self._hidden, *self._blocks, self.dense10, self.dense2):
+                inputs = layer(inputs)
+            return inputs
+
+    model = Own()
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_layers_in_private_attributes(tmp_path: Path) -> None:
+    """Keras' files name them after all others, so they are stored as what `layers` lists."""
+    x = np.random.default_rng(0).standard_normal((6, 3)).astype("float32")
+    for api, other in ((keras, engine), (engine, keras)):
+        model, again = own(api), own(other)
+        model.fit(x, x[:, [0, 1, 2, 0]], verbose=0)
+        model.save_weights(tmp_path / "own.weights.h5")
+        again.fit(x, x[:, [0, 1, 2, 0]], verbose=0)
+        again.load_weights(tmp_path / "own.weights.h5")
+        np.testing.assert_allclose(
+            again.predict(x, verbose=0), model.predict(x, verbose=0), rtol=RTOL, atol=ATOL
+        )

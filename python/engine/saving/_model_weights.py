@@ -5,7 +5,6 @@ Saving, loading and pickling use it for all formats.
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -64,11 +63,11 @@ def _members(
 
 
 def _in_attributes(attributes: Mapping[str, Any], root: str) -> Iterator[tuple[str, Any]]:
-    """Yields the layers and models in attributes with their paths, as in Keras: the attributes in their natural order.
+    """Yields the layers and models in attributes with their paths, as in Keras: the attributes by name, private ones last.
 
     Layers in a list, tuple or dict are told apart by the names of their classes.
     """
-    for name in sorted(attributes, key=_natural):
+    for name in sorted(attributes, key=lambda name: (name.startswith("_"), name)):
         value = attributes[name]
         if isinstance(value, Part):
             yield f"{root}{name}", value
@@ -81,11 +80,6 @@ def _in_attributes(attributes: Mapping[str, Any], root: str) -> Iterator[tuple[s
             paths = paths_of([type(each).__name__ for each in within])
             for path, each in zip(paths, within, strict=True):
                 yield f"{root}{name}/{path.removeprefix('layers/')}", each
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Returns a key by which `layer2` comes before `layer10`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _slots(model: SavedModel, skipped: Sequence[Any] = ()) -> list[tuple[Slot, Any]]:
