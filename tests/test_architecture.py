@@ -42,7 +42,7 @@ LAYERS = [
     {"saving"},
     {"_training", "export"},
     {"models", "_gradients"},
-    {"backend"},
+    {"backend", "distillation"},
     {"sklearn"},
     {"wrappers"},
     {"__init__"},

@@ -35,7 +35,17 @@ from engine.optimizers import Optimizer
 from engine.regularizers import Regularizer
 
 if TYPE_CHECKING:
-    from engine import backend, datasets, mixed_precision, ops, preprocessing, random, saving, tree
+    from engine import (
+        backend,
+        datasets,
+        distillation,
+        mixed_precision,
+        ops,
+        preprocessing,
+        random,
+        saving,
+        tree,
+    )
 
 __all__ = [
     "DTypePolicy",
@@ -60,6 +70,7 @@ __all__ = [
     "config",
     "constraints",
     "datasets",
+    "distillation",
     "dtype_policies",
     "function",
     "grad",
@@ -87,6 +98,7 @@ __getattr__ = on_first_use(
     __name__,
     backend="backend",
     datasets="datasets",
+    distillation="distillation",
     export="export",
     mixed_precision="mixed_precision",
     ops="ops",

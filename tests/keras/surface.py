@@ -12,7 +12,7 @@ import engine
 
 MODULES = """
     layers losses metrics optimizers optimizers.schedules callbacks activations initializers regularizers constraints
-    models saving utils random config datasets dtype_policies mixed_precision"""
+    models saving utils random config datasets distillation dtype_policies mixed_precision"""
 PLACES = ["", *MODULES.split()]
 
 
@@ -79,7 +79,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "Optimizer": (0.1,),
 }
 # Classes whose objects are made in other ways, or never.
-NO_OBJECTS = {"KerasTensor", "PyDataset", "Sequence"}
+NO_OBJECTS = {"Distiller", "KerasTensor", "PyDataset", "Sequence"}
 
 
 @cache

@@ -48,7 +48,6 @@ NAMES: Mapping[str, _Reasons] = {
         _SCOPES: "RematScope StatelessScope SymbolicScope name_scope remat",
         "operations on symbols are left out: networks are made of layers, such as Lambda or one of your own": "Function Operation",
         "trained networks for images are left out: networks here are dense": "applications",
-        "distillation is left out: fit() a model on the predictions of another one": "distillation",
         "its place is taken by engine.plots": "visualization",
         _SUBMODULES: "legacy",
         _INTERNAL: "src",

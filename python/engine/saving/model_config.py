@@ -19,7 +19,7 @@ from engine.saving.contents import Reader, Slot
 from engine.saving.model_interface import SavedModel, is_model
 from engine.utils import deserialize_keras_object, serialize_keras_object
 from engine.utils.functional_calls import CallInConfig, GraphInConfig, ValueSource, graph_in
-from engine.utils.serialization import MODELS, identity_of, is_of_model, layers_in
+from engine.utils.serialization import MODELS, identity_of, is_distiller, is_of_model, layers_in
 
 # The most numbers in one sample between two layers, as of an image of 4096 x 4096. A file that asks for more is damaged, or
 # is meant to fill the memory.
@@ -113,20 +113,23 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
         config: the config of the model.
         reader: the file.
     """
-    listed = _with_layers(config)
-    if listed is None or _holds_code(listed):  # what the weights are follows from operations that must run
-        return
-    inner = listed.get("config")
-    if not isinstance(inner, Mapping) or not isinstance(inner.get("layers"), list):
-        msg = (
-            f"the config must be that of a Sequential, with 'layers', a list; got class {config.get('class_name')!r} and "
-            f"{inner!r:.200}"
-        )
-        raise ValueError(msg)
-    built = (config.get("build_config") or {}).get("input_shape")
-    given = _given_shapes(inner) is not None or not built
     inventory = _Inventory()
-    inventory.add_model(inner, None if given else [InputLayer(batch_shape=built).sample_shape])
+    if is_distiller(config):
+        _add_models_of_distiller(config, inventory)
+    else:
+        listed = _with_layers(config)
+        if listed is None or _holds_code(
+            listed
+        ):  # what the weights are follows from operations that must run
+            return
+        inner = listed.get("config")
+        if not isinstance(inner, Mapping) or not isinstance(inner.get("layers"), list):
+            msg = (
+                f"the config must be that of a Sequential, with 'layers', a list; got class {config.get('class_name')!r} and "
+                f"{inner!r:.200}"
+            )
+            raise ValueError(msg)
+        inventory.add_model(inner, _shapes_to_build_for(config, inner))
     needs = inventory.needs
     if all(need.shapes is None for need in needs):
         return
@@ -141,6 +144,30 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
                 "for it"
             )
             raise ValueError(msg)
+
+
+def _shapes_to_build_for(config: Mapping[str, Any], inner: Mapping[str, Any]) -> list[Shape] | None:
+    """Returns the shapes of samples that a file says a model was built for, unless its config has them or it isn't built."""
+    built = (config.get("build_config") or {}).get("input_shape")
+    given = _given_shapes(inner) is not None or not built
+    return None if given else [InputLayer(batch_shape=built).sample_shape]
+
+
+def _add_models_of_distiller(config: Mapping[str, Any], inventory: _Inventory) -> None:
+    """Adds the layers of the teacher and the student to those whose weights a file must hold."""
+    own = config.get("config")
+    models: list[Any] = (
+        [own.get(role) for role in ("teacher", "student")] if isinstance(own, Mapping) else [None]
+    )
+    if not all(map(is_of_model, models)):
+        msg = f"the config of a Distiller must hold its 'teacher' and 'student', two models, got {own!r:.200}"
+        raise ValueError(msg)
+    for path, model in zip(paths_of([each["class_name"] for each in models]), models, strict=True):
+        listed = _with_layers(model)
+        if listed is not None and not _holds_code(listed):
+            inner = listed["config"]
+            learns = bool(inner.get("trainable", True))
+            inventory.add_model(inner, _shapes_to_build_for({**config, **model}, inner), f"{path}/", learns)
 
 
 def _holds_code(config: Any) -> bool:

@@ -24,6 +24,7 @@ _LIBRARIES = ("engine", "keras")
 _PACKAGES = {
     "activations",
     "constraints",
+    "distillation",
     "initializers",
     "layers",
     "losses",
@@ -35,6 +36,7 @@ _PACKAGES = {
 _FORMULAS = ("activations", "losses", "metrics")
 _NO_FORMULAS = {"deserialize", "metric_for_training", "get", "lower", "serialize"}
 MODELS = ("Functional", "Model", "Sequential")
+_DISTILLER = "Distiller"  # the library's model with a `call`
 # The key that has the same value in all configs of one object, as in Keras.
 _SHARED = "shared_object_id"
 _known: ContextVar[dict[Any, Any] | None] = ContextVar("_known", default=None)
@@ -200,10 +202,15 @@ def is_of_model(config: Any) -> bool:
     name = str(config.get("class_name"))
     own = registered_by(config, name)
     if own is None:
-        return name in MODELS
+        return name in {*MODELS, _DISTILLER}
     from engine.layers.layer import Layer, Part
 
     return isinstance(own, type) and issubclass(own, Part) and not issubclass(own, Layer)
+
+
+def is_distiller(config: Mapping[str, Any]) -> bool:
+    """Returns whether a config is that of a `Distiller` of the library, and not of a user's class of this name."""
+    return config.get("class_name") == _DISTILLER and registered_by(config, _DISTILLER) is None
 
 
 def layers_in(config: object) -> list[Any]:
