@@ -76,7 +76,13 @@ void sum(const graph::Sum& op, const ThreadContext& thread) {
   }
 }
 
-Split split_sum(const Scheduler& scheduler, const graph::Sum& op) { return scheduler.split_like(op, op.terms[0]); }
+/// Like a term whose columns the threads have divided, if there is one: a product that has read all of another term has
+/// waited for it already.
+Split split_sum(const Scheduler& scheduler, const graph::Sum& op) {
+  const auto by_column = std::find_if(op.terms.begin(), op.terms.end(),
+                                      [&](ValueId term) { return scheduler.is_divided_by_column(term); });
+  return scheduler.split_like(op, by_column == op.terms.end() ? op.terms[0] : *by_column);
+}
 
 void dropout(const graph::Dropout& op, const ThreadContext& thread) {
   const Placement& y = thread.shape(op.y);
