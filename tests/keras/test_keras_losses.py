@@ -239,3 +239,17 @@ def test_counts_for_a_loss_of_ones_own(most: int) -> None:
     options = {"epochs": 2, "batch_size": 8, "validation_data": (x, counts[:, np.newaxis])}
     assert_same_histories(*pair.fit(x, counts, **options))
     pair.assert_same_weights()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["kl_divergence", "mean_squared_error", "mean_absolute_error", "poisson", "huber", "log_cosh", "hinge"],
+)
+def test_one_target_for_all_predictions(name: str) -> None:
+    predictions = np.array([[0.3, 0.6, 0.9]], np.float32)
+    expected = np.asarray(getattr(keras.losses, name)(0.5, predictions))
+    loss = getattr(engine.losses, name)
+    np.testing.assert_allclose(loss(0.5, predictions), expected, rtol=1e-5)
+    layer = engine.layers.Lambda(lambda x: loss(0.5, x))
+    model = engine.Sequential([engine.Input((3,)), layer])
+    np.testing.assert_allclose(model.predict(predictions, verbose=0), expected, rtol=1e-5)

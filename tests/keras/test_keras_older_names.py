@@ -363,3 +363,23 @@ def test_a_weight_with_its_name_first() -> None:
     with pytest.warns(DeprecationWarning, match="the name 'scale' as the first argument"):
         np.testing.assert_array_equal(layer(X), X)
     assert [each.path for each in layer.weights] == ["own/scale", "own/shift"]
+
+
+def test_shapes_of_layers() -> None:
+    layer = engine.layers.Dense(2)
+    with pytest.raises(AttributeError, match="'Dense' has no attribute 'input_shape' before it was called"):
+        layer.input_shape  # noqa: B018 # the error is what it is about
+    assert not hasattr(layer, "output_shape")
+    layer(X)
+    with pytest.warns(DeprecationWarning, match="the attribute `input_shape` of a layer"):
+        assert layer.input_shape == (None, 3)
+    with pytest.warns(DeprecationWarning, match="the attribute `output_shape` of a layer"):
+        assert layer.output_shape == (None, 2)
+    assert "input_shape" not in layer.get_config()
+
+    class Own(engine.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.output_shape = "own"
+
+    assert Own().output_shape == "own"

@@ -42,7 +42,8 @@ def paired(
     Args:
         y_true: targets.
         y_pred: predictions.
-        broadcast: whether an axis of length 1 may stand for the axis of any length that the other one has.
+        broadcast: whether an axis of length 1 may stand for the axis of any length that the other one has, and one
+            number for all targets.
 
     Raises:
         ValueError: if the shapes differ otherwise.
@@ -52,6 +53,8 @@ def paired(
         targets, predictions = _of_one_rank(targets, predictions)
     elif predictions.ndim == targets.ndim + 1 and predictions.shape[-1] == 1:
         predictions, targets = _of_one_rank(predictions, targets)
+    if broadcast and targets.ndim == 0:
+        targets = targets.reshape((1,) * predictions.ndim)
     if broadcast and targets.ndim == predictions.ndim:
         pairs = zip(targets.shape, predictions.shape, strict=True)
         if all(one == other or 1 in (one, other) for one, other in pairs):

@@ -33,7 +33,7 @@ from engine._base.checks import (
     without_batch,
 )
 from engine._base.locks import Lock
-from engine._base.older_names import name_first
+from engine._base.older_names import name_first, warn_of_older
 from engine._base.random_state import next_sampling, next_seed
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, auto_name, snake_case
@@ -443,6 +443,29 @@ def _once(build: Build) -> Build:
     return build_once
 
 
+class _ShapeOfCall:
+    """The attribute `input_shape` or `output_shape` of a layer in Keras 2, which a subclass or an object may replace.
+
+    Args:
+        ends: whether it is the shape of the outputs.
+    """
+
+    def __init__(self, ends: bool) -> None:
+        self._ends = ends
+        what = "outputs" if ends else "inputs"
+        self.__doc__ = f"The shape of the {what} with None for the batch axis, as in Keras 2. It warns that the name is old."
+
+    def __get__(self, layer: Layer | None, owner: type[Layer]) -> Any:
+        if layer is None:
+            return self
+        name, sample = "output_shape" if self._ends else "input_shape", layer._sample_shape
+        if not isinstance(sample, tuple) or not all(isinstance(each, int) for each in sample):
+            msg = f"{owner.__name__!r} has no attribute {name!r} before it was called, or built, for one input of a known shape"
+            raise AttributeError(msg, name=name, obj=layer)
+        warn_of_older(f"the attribute `{name}` of a layer", "the shape of what it is called on, or returns")
+        return (None, *(layer._output_shape_for(sample) if self._ends else sample))
+
+
 class Layer(Part, Spec):
     """Base class of all layers, including custom layers.
 
@@ -519,6 +542,7 @@ class Layer(Part, Spec):
     """The arguments of the first symbolic call of a custom layer; the shape of its outputs is found with them."""
     _activated: weakref.ref[Layer] | None = None
     """The layer whose activation this one is, if it has weights."""
+    input_shape, output_shape = _ShapeOfCall(ends=False), _ShapeOfCall(ends=True)
     _holder: WeightHolder | None = None
     """What holds the weights if functions outside of models read them."""
     _built_by: int | None = None

@@ -66,7 +66,7 @@ def paired_symbols(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     if (
         isinstance(target, TracedArray | np.ndarray)
         and isinstance(output, TracedArray)
-        and tuple(target.shape) != tuple(output.shape)
+        and tuple(target.shape) not in ((), tuple(output.shape))
     ):
         msg = f"`y_true` must have the shape of `y_pred`, {output.shape}, got {tuple(target.shape)}"
         raise ValueError(msg)
