@@ -314,7 +314,7 @@ def of_every_instruction() -> keras.Model:
         for name in sorted(onnx_arrays.INSTRUCTIONS):
             formula = c_arrays.INSTRUCTIONS.get(name) or c_arrays.CONDITIONS[name]
             if name == "erf":
-                found.append(elementwise(lambda a: a.of("erf", a.of("bell")), one))
+                found.append(elementwise(lambda a: a.of("erf", a.of("gaussian")), one))
             elif "{1}" in formula:
                 found.append(elementwise(lambda a, b, name=name: b.of(name, a), one, other))
             else:

@@ -21,7 +21,7 @@ LARGEST = float(np.nextafter(np.finfo(np.float32).max, np.float32(0)))
 def run(function: str, *operands: Array) -> Array:
     given = [np.asarray(each, np.float32) for each in operands]
     if function == "erf":  # reads exp(-x^2), too
-        given.append(run("bell", given[0]))
+        given.append(run("gaussian", given[0]))
     given += [given[0]] * (3 - len(given))
     return agreed(lambda kernels: [kernels.map(function, *given)])[0]
 
@@ -72,7 +72,7 @@ UNARY: list[tuple[str, Any, list[Array], float]] = [
     ("cos", precise(np.cos), [magnitudes(1e-30, 10), spread(-1e5, 1e5), np.arange(60_000) * np.pi / 2], 1.0),
     ("sin", precise(np.sin), [magnitudes(1e5, 1e18)], 2.0),
     ("cos", precise(np.cos), [magnitudes(1e5, 1e18)], 2.0),
-    ("bell", lambda x: np.exp(-(x**2)), [magnitudes(1e-30, 9.3), spread(-2, 2)], 2.5),
+    ("gaussian", lambda x: np.exp(-(x**2)), [magnitudes(1e-30, 9.3), spread(-2, 2)], 2.5),
     ("erf", np.vectorize(math.erf), [magnitudes(1e-30, 6, 20_000), spread(-1.5, 1.5, 20_000)], 2.5),
     ("erfinv", inverse_erf, [spread(-0.9, 0.9, 4000), magnitudes(1e-6, 0.5, 4000)], 4.0),
     ("sqrt", np.sqrt, [np.abs(magnitudes(1e-37, 3e38))], 0.5),
@@ -194,7 +194,7 @@ def test_special_pairs(function: str, exact: Any) -> None:
         ("log1p", [(-0.0, -0.0), (-1, -INF), (INF, INF), (-2, NAN), (NAN, NAN)]),
         ("sin", [(-0.0, -0.0), (INF, NAN), (-INF, NAN), (NAN, NAN)]),
         ("cos", [(0, 1), (INF, NAN), (-INF, NAN), (NAN, NAN)]),
-        ("bell", [(0.0, 1), (-0.0, 1), (30, 0), (INF, 0), (-INF, 0), (NAN, NAN)]),
+        ("gaussian", [(0.0, 1), (-0.0, 1), (30, 0), (INF, 0), (-INF, 0), (NAN, NAN)]),
         ("erf", [(-0.0, -0.0), (INF, 1), (-INF, -1), (30, 1), (NAN, NAN)]),
         ("erfinv", [(0, 0), (1, INF), (-1, -INF), (2, NAN), (NAN, NAN)]),
         ("floor", [(-0.0, -0.0), (-0.25, -1), (INF, INF), (-INF, -INF), (NAN, NAN)]),

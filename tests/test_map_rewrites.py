@@ -50,7 +50,7 @@ def test_the_slope_of_a_function_is_computed_with_its_output() -> None:
     forward, backward = maps(operations)
     outputs, code = forward.split(" = map(")
     assert outputs.count("%") == 2
-    assert re.findall("bell|erf|exp", code) == ["bell", "erf"]
+    assert re.findall("gaussian|erf|exp", code) == ["gaussian", "erf"]
     assert backward.endswith(") multiply")
     assert backward.count(outputs.split(", ")[1]) == 1
 

@@ -158,14 +158,14 @@ struct Normal {
 };
 
 /// In the lower tail cdf(-t) = exp(-t^2 / 2) q p(q) with q = 1 / (1 + 0.35 t) and p a minimax fit (relative error
-/// 3e-8). `bell` is the exponential.
+/// 3e-8). `gaussian` is the exponential.
 template <class V>
-ENGINE_INLINE V normal_tail(V t, V bell) {
+ENGINE_INLINE V normal_tail(V t, V gaussian) {
   constexpr float kP[] = {-0.02915803f, 0.14403161f, -0.25584042f, 0.15932128f, -0.023213407f,
                           0.10555293f,  0.11982118f, 0.13986352f,  0.1396213f};
   constexpr float kRate = 0.35f;
   const V q = 1.0f / fma(t, broadcast<V>(kRate), broadcast<V>(1.0f));
-  return bell * (q * polynomial(q, kP));
+  return gaussian * (q * polynomial(q, kP));
 }
 
 /// What rounding t^2 takes from the exponent is put back as a factor.
@@ -177,14 +177,14 @@ ENGINE_FMA_INLINE Normal<V> normal(V x) {
   const V t = a > kFar ? broadcast<V>(kFar) : a;
   const V square = t * t;
   const V rest = fma(t, t, -square);
-  const V bell = exp(-0.5f * square) * fma(rest, broadcast<V>(-0.5f), broadcast<V>(1.0f));
-  const V tail = normal_tail(t, bell);
-  return {x > 0.0f ? 1.0f - tail : tail, bell * kScale};
+  const V gaussian = exp(-0.5f * square) * fma(rest, broadcast<V>(-0.5f), broadcast<V>(1.0f));
+  const V tail = normal_tail(t, gaussian);
+  return {x > 0.0f ? 1.0f - tail : tail, gaussian * kScale};
 }
 
 /// exp(-x^2), in the same way
 template <class V>
-ENGINE_FMA_INLINE V bell(V x) {
+ENGINE_FMA_INLINE V gaussian(V x) {
   constexpr float kFar = 10.0f;  // the result is below the smallest float from there on
   const V a = abs(x);
   const V t = a > kFar ? broadcast<V>(kFar) : a;
@@ -194,12 +194,12 @@ ENGINE_FMA_INLINE V bell(V x) {
 
 /// The error function, given exp(-x^2): an odd polynomial near zero, by the tail of the normal distribution elsewhere
 template <class V>
-ENGINE_FMA_INLINE V erf(V x, V bell) {
+ENGINE_FMA_INLINE V erf(V x, V gaussian) {
   constexpr float kE[] = {-0.000674951356f, 0.00511434581f, -0.0268346239f, 0.112833768f, -0.3761262f, 0.128379166f};
   constexpr float kNear = 0.75f, kRootOfTwo = 1.41421356f;
   const V a = abs(x);
   const V near = fma(x, polynomial(x * x, kE), x);
-  const V far = 1.0f - 2.0f * normal_tail(a * kRootOfTwo, bell);
+  const V far = 1.0f - 2.0f * normal_tail(a * kRootOfTwo, gaussian);
   return a < kNear ? near : x < 0.0f ? -far : far;
 }
 

@@ -29,7 +29,7 @@ ENGINE_INLINE V map_value(V a, V b, V c) {
   if constexpr (op == MapOp::kTanh) return tanh(a);
   if constexpr (op == MapOp::kSigmoid) return sigmoid(a);
   if constexpr (op == MapOp::kSoftplus) return softplus(a);
-  if constexpr (op == MapOp::kBell) return bell(a);
+  if constexpr (op == MapOp::kGaussian) return gaussian(a);
   if constexpr (op == MapOp::kErfinv) return erfinv(a);
   if constexpr (op == MapOp::kFloor) return floor(a);
   if constexpr (op == MapOp::kRound) return round_to_even(a);

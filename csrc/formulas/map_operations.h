@@ -23,7 +23,7 @@ enum class MapOp : uint8_t {
   kTanh,
   kSigmoid,
   kSoftplus,
-  kBell,  // exp(-a^2)
+  kGaussian,  // exp(-a^2)
   kErfinv,
   kFloor,
   kRound,  // to the nearest integer, halves to the even one
@@ -46,9 +46,9 @@ enum class MapOp : uint8_t {
 };
 
 inline constexpr const char* kMapOpNames[] = {
-    "constant", "samples", "coordinate", "negate",   "abs",      "sign",       "exp",      "expm1", "log",
-    "log1p",    "sqrt",    "sin",        "cos",      "tanh",     "sigmoid",    "softplus", "bell",  "erfinv",
-    "floor",    "round",   "add",        "subtract", "multiply", "divide",     "power",    "erf",   "remainder",
+    "constant", "samples", "coordinate", "negate",   "abs",      "sign",       "exp",      "expm1",    "log",
+    "log1p",    "sqrt",    "sin",        "cos",      "tanh",     "sigmoid",    "softplus", "gaussian", "erfinv",
+    "floor",    "round",   "add",        "subtract", "multiply", "divide",     "power",    "erf",      "remainder",
     "minimum",  "maximum", "atan2",      "equal",    "less",     "less_equal", "select"};
 inline constexpr int kMapOps = sizeof kMapOpNames / sizeof *kMapOpNames;
 

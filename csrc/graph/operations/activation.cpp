@@ -81,7 +81,7 @@ bool gradient_code(Activation activation, const ActivationParameters& parameters
       break;
     case Activation::kGelu: {
       const int scaled = code.add(MapOp::kMultiply, z, number(0.70710678118654752));
-      const int erf = code.add(MapOp::kErf, scaled, code.add(MapOp::kBell, scaled));
+      const int erf = code.add(MapOp::kErf, scaled, code.add(MapOp::kGaussian, scaled));
       code.add(MapOp::kMultiply, code.add(MapOp::kMultiply, z, number(0.5)), code.add(MapOp::kAdd, erf, number(1.0)));
       break;
     }

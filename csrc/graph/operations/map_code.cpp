@@ -172,7 +172,7 @@ class Derivative {
         return contribute(a, times(dy, times(y, minus(constant(1.0f), y))));
       case MapOp::kSoftplus:
         return contribute(a, times(dy, code_.add(MapOp::kSigmoid, a)));
-      case MapOp::kBell:
+      case MapOp::kGaussian:
         return contribute(a, times(dy, times(times(constant(-2.0f), a), y)));
       case MapOp::kErf:  // b is a function of a
         return contribute(a, times(dy, times(constant(1.12837917f), b)));

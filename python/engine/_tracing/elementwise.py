@@ -133,7 +133,7 @@ def is_nan(x: Term) -> Term:
 
 def erf(x: Term) -> Term:
     """The error function, which shares exp(-x^2) with its derivative."""
-    return x.of("erf", x.of("bell"))
+    return x.of("erf", x.of("gaussian"))
 
 
 def erfc(x: Term) -> Term:

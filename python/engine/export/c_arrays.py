@@ -366,7 +366,7 @@ INSTRUCTIONS = {
     "tanh": "tanhf({0})",
     "sigmoid": "(1.0f / (1.0f + expf(-{0})))",
     "softplus": "(({0} > 0.0f ? {0} : 0.0f) + log1pf(expf(-fabsf({0}))))",
-    "bell": "expf(-({0} * {0}))",
+    "gaussian": "expf(-({0} * {0}))",
     "erf": "erff({0})",
     "erfinv": "@erfinv({0})",
     "floor": "floorf({0})",

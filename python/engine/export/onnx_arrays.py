@@ -237,7 +237,7 @@ INSTRUCTIONS: dict[str, Callable[..., str]] = {
     "tanh": _operator("Tanh"),
     "sigmoid": _operator("Sigmoid"),
     "softplus": _operator("Softplus"),
-    "bell": lambda w, x: str(w("Exp", w("Neg", w("Mul", x, x)))),
+    "gaussian": lambda w, x: str(w("Exp", w("Neg", w("Mul", x, x)))),
     "erf": _operator("Erf"),
     "erfinv": _erfinv,
     "floor": _operator("Floor"),
