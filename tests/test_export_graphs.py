@@ -22,7 +22,7 @@ import engine as keras
 from engine import layers as k
 from engine.export import c_format, onnx_format
 from engine.export.c_format import write_c
-from engine.export.graph import MERGING, Graph, Input, Output, Stage
+from engine.export.graph import MERGING, Graph, ModelInput, ModelOutput, Stage
 from engine.export.onnx_format import write_onnx
 from engine.layers.merging import _Merging
 
@@ -227,11 +227,11 @@ def one_merge(number: int) -> tuple[Graph, list[Array], Array]:
     layer = cast("Any", type(name, (), options)())
     step = MERGING[name](layer, shapes, y.shape[1:])._replace(reads=tuple(range(-1, -1 - len(x), -1)))
     inputs = [
-        Input(f"x{at}", "float32", shape, array[0].reshape(-1))
+        ModelInput(f"x{at}", "float32", shape, array[0].reshape(-1))
         for at, (shape, array) in enumerate(zip(shapes, x, strict=True))
     ]
     stage = Stage("merged", "merged", name, shapes, y.shape[1:], [step])
-    output = Output("merged", y.shape[1:], 0, y[0].reshape(-1))
+    output = ModelOutput("merged", y.shape[1:], 0, y[0].reshape(-1))
     return Graph("merge", inputs, [stage], [output]), x, y
 
 

@@ -276,7 +276,7 @@ class LazyTrace(Trace):
         return set(self.ordered_owners())
 
     def ordered_owners(self) -> list[Any]:
-        """The same, in the order in which they were read."""
+        """Returns the owners of the weights that were read, in the order in which they were read first."""
         found = dict[Any, None]()
         for entry in self.entries:
             found.update((origin.layer, None) for origin, _ in entry.inputs if isinstance(origin, OfWeight))

@@ -50,7 +50,7 @@ def normal(
 def truncated_normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: Any = None
 ) -> TracedArray:
-    """The same without those that are more than two standard deviations from the mean."""
+    """Numbers of a normal distribution, none of which is more than two standard deviations from the mean."""
     del dtype
     return _scaled(shape, "truncated_normal", mean, stddev, seed)
 

@@ -98,7 +98,7 @@ def _quantile_of_sorted(rows: TracedArray, share: float, method: str) -> TracedA
 
 
 def _quantile_of_any_length(rows: TracedArray, share: float, method: str) -> TracedArray:
-    """Does the same where the length depends on the batch: a mean in which the two nearest numbers have weights."""
+    """Returns a quantile of sorted rows whose length depends on the batch: the weighted mean of the two nearest numbers."""
     if method != "linear":
         msg = f"quantiles over the samples of a batch can be recorded with `method='linear'` alone, got {method!r}"
         raise CannotRecordError(msg)

@@ -45,7 +45,7 @@ class Stage(NamedTuple):
     steps: list[Step]
 
 
-class Input(NamedTuple):
+class ModelInput(NamedTuple):
     """An input of a model: its name, dtype and shape, and one sample for checking an export."""
 
     name: str
@@ -54,7 +54,7 @@ class Input(NamedTuple):
     sample: Float32
 
 
-class Output(NamedTuple):
+class ModelOutput(NamedTuple):
     """An output of a model: its name and shape, the number of its value, and what it is for the samples of the inputs."""
 
     name: str
@@ -67,9 +67,9 @@ class Graph(NamedTuple):
     """A model: its name, its inputs, its layers, and its outputs."""
 
     name: str
-    inputs: list[Input]
+    inputs: list[ModelInput]
     stages: list[Stage]
-    outputs: list[Output]
+    outputs: list[ModelOutput]
 
     @property
     def steps(self) -> list[Step]:
@@ -145,7 +145,7 @@ def graph_of(name: str, parts: Parts, program: Program) -> Graph:
     found = _Stages(parts)
     samples, expected = _checked_samples(parts, program)
     inputs = [
-        Input(given or "inputs", start.dtype, start.sample_shape, sample)
+        ModelInput(given or "inputs", start.dtype, start.sample_shape, sample)
         for given, start, sample in zip(parts.input_names, parts.starts, samples, strict=True)
     ]
     names = parts.output_names or [
@@ -153,11 +153,11 @@ def graph_of(name: str, parts: Parts, program: Program) -> Graph:
     ]
     steps, values = rewritten([stage.steps for stage in found.stages], found.outputs)
     stages = [stage._replace(steps=own) for stage, own in zip(found.stages, steps, strict=True) if own]
-    outputs = list[Output]()
+    outputs = list[ModelOutput]()
     for number, given, value in zip(parts.outputs, names, values, strict=True):
         shape = inputs[-1 - number].shape if number < 0 else found.shapes[number]
         numbers, expected = np.split(expected, [math.prod(shape)])
-        outputs.append(Output(given, shape, value, numbers))
+        outputs.append(ModelOutput(given, shape, value, numbers))
     return Graph(name or "model", inputs, stages, outputs)
 
 

@@ -1676,7 +1676,7 @@ class Layer(Part, Spec):
     def _operations_for_inputs(
         self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
     ) -> list[Operation]:
-        """Returns the same for a layer that may have several inputs, whose samples have the shapes `samples`."""
+        """Returns what `_operations_for` says, for a layer that may have several inputs with samples of these shapes."""
         return self._operations_for(samples[0], lowered)
 
     def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:

@@ -107,7 +107,7 @@ class StepTrace(LazyTrace):
 
     @property
     def may_differentiate(self) -> bool:
-        """Always, as nothing is computed yet."""
+        """True, since nothing is computed yet."""
         return True
 
     def input_for(self, source: Any, shape: Sequence[int], dtype: str) -> RecordedArray:
@@ -440,7 +440,7 @@ class _Results:
         return value.read() if isinstance(value, Result) else value
 
     def of_all(self, value: Any) -> Any:
-        """Does the same for all batches, whose arrays are joined along the first axis."""
+        """Returns what `value` stands for in all batches of the stretch, joined along the first axis."""
         if isinstance(value, _SegmentResult):
             array = self._found[value.segment, value.number]
             return array.reshape(-1, *value.shape[1:]).astype(value.dtype, copy=False)

@@ -2597,7 +2597,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 self._build_program(list(starts), [*stack], wiring, network, compiled)
 
     def _compiled_with_names(self, compiled: Compiled, wiring: Wiring) -> Compiled:
-        """The same compilation for the outputs of a `call`, whose number was not known before."""
+        """Returns a compilation with equal arguments for the outputs of a `call`, whose number was not known before."""
         given = self._compile_arguments
         count = len(wiring.outputs)
         names = self._names_of_ends(count) if count > 1 else ()
@@ -2639,7 +2639,15 @@ class Model(Part, SaysWhatIsLeftOut):
         network: Network,
         compiled: Compiled | None,
     ) -> None:
-        """Does what `_set_parts` says; `network` are the layers without the models around them."""
+        """Builds the program of a network, and makes it and its layers those of the model.
+
+        Args:
+            starts: as for `_set_parts`.
+            stack: as for `_set_parts`.
+            wiring: as for `_set_parts`.
+            network: the layers without the models around them.
+            compiled: as for `_set_parts`.
+        """
         settings.version += 1
         program, by_shape = None, None
         weights: list[list[Float32 | Loan]] = []

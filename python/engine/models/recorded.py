@@ -32,7 +32,7 @@ class Body(Layer):
 
     @property
     def path(self) -> str:
-        """That of the model."""
+        """The path of the model."""
         path: str = self._model.path
         return path
 
