@@ -641,3 +641,96 @@ def test_batch_normalization_in_steps() -> None:
     for others in moving[1:]:
         for one, other in zip(moving[0], others, strict=True):
             np.testing.assert_allclose(one, other, rtol=2e-4, atol=1e-5)
+
+
+# Models that no network for batches of any size can compute.
+
+
+class Single(keras.Model):
+    """Returns one number for the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(1, kernel_initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        return ops.mean(self.dense(inputs))
+
+
+class AgainstFirst(Single):
+    """Compares each sample with the first two of the batch."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        outputs = self.dense(inputs)
+        return outputs - ops.mean(outputs[:2])
+
+
+ROWS_OF_THREE = np.random.default_rng(5).normal(size=(8, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_tapes_use_models_that_return_a_single_number(compiled: bool) -> None:
+    model, optimizer = Single(), keras.optimizers.SGD(0.1)
+
+    def step(x: Any) -> Any:
+        with keras.GradientTape() as tape:
+            loss = ops.square(model(x) - 1.0)
+        weights = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    run = keras.function(step) if compiled else step
+    losses = [float(run(ROWS_OF_THREE)) for _ in range(3)]
+    assert losses[0] == pytest.approx((ROWS_OF_THREE.sum(axis=1).mean() - 1) ** 2, rel=1e-5)
+    assert losses[2] < losses[1] < losses[0]
+    assert not compiled or run.refusal is None
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_steps_of_ones_own_use_models_that_take_some_samples(eagerly: bool) -> None:
+    class Stepped(AgainstFirst):
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+    model = Stepped()
+    model.compile(keras.optimizers.SGD(0.0), "mse", run_eagerly=eagerly)
+    found = model.fit(ROWS_OF_THREE, np.zeros((8, 1)), batch_size=4, shuffle=False, verbose=0).history["loss"]
+    sums = ROWS_OF_THREE.sum(axis=1).reshape(2, 4)
+    expected = np.mean((sums - sums[:, :2].mean(axis=1, keepdims=True)) ** 2)
+    np.testing.assert_allclose(found, [expected], rtol=1e-5)
+    assert not model._eager_steps
+
+
+def test_elsewhere_they_are_refused_with_what_to_write() -> None:
+    for kind, message in (
+        (Single, r"one row for each sample.*add_loss\(\), and a `train_step` of your own may use"),
+        (
+            AgainstFirst,
+            r"takes 2 samples of each batch.*ops.arange\(ops.shape\(x\)\[0\]\) < 2.*`train_step` of your own",
+        ),
+    ):
+        model = kind()
+        model.compile("sgd", "mse")
+        with pytest.raises((ValueError, IndexError), match=message):
+            model.fit(ROWS_OF_THREE, np.zeros((8, 1)), verbose=0)
+
+    class Weighted(Single):
+        def call(self, inputs: Any) -> Any:
+            outputs = self.dense(inputs)
+            first = ops.cast(ops.arange(ops.shape(outputs)[0]) < 2, "float32")[:, None]  # as the message says
+            return outputs - ops.sum(outputs * first) / ops.sum(first)
+
+    model = Weighted()
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    sums = ROWS_OF_THREE.sum(axis=1)
+    loss = model.fit(ROWS_OF_THREE, np.zeros((8, 1)), batch_size=8, verbose=0, shuffle=False).history["loss"]
+    np.testing.assert_allclose(loss, [np.mean((sums - sums[:2].mean()) ** 2)], rtol=1e-5)
+
+
+def test_wrong_shapes_in_calls_are_told() -> None:
+    class Wrong(Single):
+        def call(self, inputs: Any) -> Any:
+            return ops.matmul(self.dense(inputs), np.ones((4, 2), np.float32))
+
+    with keras.GradientTape(), pytest.raises(ValueError, match="can't be multiplied"):
+        Wrong()(ops.convert_to_tensor(ROWS_OF_THREE))

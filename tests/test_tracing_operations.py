@@ -334,3 +334,29 @@ def test_derivatives_of_remainders() -> None:
     by_a, by_b = keras.grad(lambda a, b: ops.sum(ops.floor_divide(a, b)), (0, 1))(a[:4], b[:4])
     np.testing.assert_array_equal(by_a, np.zeros(4))
     np.testing.assert_array_equal(by_b, np.zeros(4))
+
+
+@pytest.mark.parametrize("name", ["matmul", "dot", "inner", "vdot", "tensordot"])
+@pytest.mark.parametrize(("one", "other"), [(1, 4), (4, 1), (3, 4)])
+def test_products_sum_over_axes_of_one_length(name: str, one: int, other: int) -> None:
+    """An axis of length 1 is not repeated, as it is in `einsum` and in arithmetic."""
+    shapes = {
+        "matmul": [
+            ((5, one), (other, 2)),
+            ((5, one), (other,)),
+            ((one,), (other,)),
+            ((3, 5, one), (other, 2)),
+        ],
+        "dot": [((5, one), (other, 2)), ((one,), (other,))],
+        "inner": [((5, one), (2, other))],
+        "vdot": [((one,), (other,)), ((2, one), (2, other))],
+        "tensordot": [((5, one), (other, 2))],
+    }[name]
+    options = {"axes": 1} if name == "tensordot" else {}
+    for left, right in shapes:
+        with pytest.raises(ValueError, match="mismatch|not aligned|shape"):
+            getattr(ops, name)(np.ones(left), np.ones(right), **options)
+        with keras.GradientTape():
+            symbol = ops.convert_to_tensor(np.ones(left, np.float32)) * keras.Variable(1.0)
+            with pytest.raises(ValueError, match="can't be multiplied: the axes over which they are summed"):
+                getattr(ops, name)(symbol, np.ones(right, np.float32), **options)

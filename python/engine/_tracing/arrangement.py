@@ -275,7 +275,9 @@ def _slice_of(key: slice, extent: Extent) -> tuple[Extent, int, Extent]:
     if not span.per_sample and span.fixed > 1:
         msg = (
             f"{key!r} takes {span.fixed} samples of each batch, but a batch may have fewer: take one, such as x[:1], or all, "
-            "such as by a mean over axis 0"
+            "such as by a mean over axis 0, or give the other samples the weight 0, such as by "
+            f"ops.cast(ops.arange(ops.shape(x)[0]) < {span.fixed}, 'float32'). A `train_step` of your own may take it, as its "
+            "batches have known lengths"
         )
         raise IndexError(msg)
     if size == 1:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine._tracing.dispatch import records
-from engine._tracing.extents import ONE, quotient, size_of
+from engine._tracing.extents import ONE, quotient, size_of, text_of
 from engine._tracing.primitives import contraction, elementwise, reduce, reshape, transpose
 from engine._tracing.symbolic import CannotRecordError
 from engine._tracing.trace import TracedArray, as_traced, trace_of
@@ -53,6 +53,22 @@ def _without(array: TracedArray, letters: str, gone: str) -> tuple[TracedArray, 
     return array.reshaped(kept), "".join(letter for letter in letters if letter not in gone)
 
 
+def _require_equal_lengths(a: TracedArray, b: TracedArray, axes: Sequence[tuple[int, int]]) -> None:
+    """Raises ValueError if an axis of `a` is summed with one of `b` of another length, also if one of them is 1.
+
+    Args:
+        a: an operand.
+        b: the other operand.
+        axes: pairs of an axis of `a` and one of `b`.
+    """
+    if any(a.extents[one] != b.extents[other] for one, other in axes):
+        msg = (
+            f"arrays of shapes {text_of(a.extents)} and {text_of(b.extents)} can't be multiplied: the axes over which they "
+            "are summed have other lengths"
+        )
+        raise ValueError(msg)
+
+
 def _pair(x1: Any, x2: Any) -> tuple[TracedArray, TracedArray]:
     trace = trace_of(x1, x2)
     return as_traced(x1, trace), as_traced(x2, trace)
@@ -65,6 +81,7 @@ def matmul(x1: Any, x2: Any) -> TracedArray:
     if 0 in (a.ndim, b.ndim):
         msg = "`matmul` takes arrays with axes, got a single number: multiply by it"
         raise ValueError(msg)
+    _require_equal_lengths(a, b, [(a.ndim - 1, max(b.ndim - 2, 0))])
     one, two = _LETTERS[: max(a.ndim - 2, 0)], _LETTERS[: max(b.ndim - 2, 0)]
     batch = max(one, two, key=len)
     one, two = batch[len(batch) - len(one) :], batch[len(batch) - len(two) :]
@@ -91,6 +108,7 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> TracedArray:
     else:
         one, other = (list(each) if isinstance(each, (list, tuple)) else [each] for each in axes)
     one, other = [each % a.ndim for each in one], [each % b.ndim for each in other]
+    _require_equal_lengths(a, b, list(zip(one, other, strict=True)))
     a_letters = _LETTERS[: a.ndim]
     rest = iter(_LETTERS[a.ndim :])
     b_letters = [next(rest) for _ in range(b.ndim)]
@@ -144,7 +162,8 @@ def kron(x1: Any, x2: Any) -> TracedArray:
 @records("vdot")
 def vdot(x1: Any, x2: Any) -> TracedArray:
     """The sum of products of two arrays, as vectors."""
-    a, b = _pair(x1, x2)
+    a, b = (reshape(each, (-1,)) for each in _pair(x1, x2))
+    _require_equal_lengths(a, b, [(0, 0)])
     return reduce(elementwise(lambda one, other: one * other, a, b), "sum", None, False)
 
 

@@ -81,10 +81,17 @@ def call_by_layer(model: Any, rows: Any, training: bool | None) -> Any:
 def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | None) -> Any:
     """Returns the outputs for recorded arrays, one for each input.
 
-    If parts of the model add to the loss, or can't be recorded, they are called one by one.
+    If parts of the model add to the loss, or can't be recorded, they are called one by one. So is a `call` that no network
+    for batches of any size can compute, such as one that returns a single number.
     """
+    options = {"training": bool(training)} if accepts(model.call, "training") else {}
     if not model.built:
-        model._build_for_inputs([symbol._sample for symbol in symbols])
+        try:
+            model._build_for_inputs([symbol._sample for symbol in symbols])
+        except (ValueError, IndexError):
+            if not model._inside_is_call:
+                raise
+            return model.call(x, **options)
     model._forget_penalties()
     if not any(
         isinstance(leaf, PenaltyLeaf)
@@ -95,9 +102,6 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
     ):
         return model._structures[1].packed(called_on(model, symbols, training))
     if model._inside_is_call:
-        options = (
-            {} if training is None and not accepts(model.call, "training") else {"training": bool(training)}
-        )
         return model.call(x, **options)
 
     def call(part: Part, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:

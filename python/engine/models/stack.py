@@ -176,7 +176,9 @@ def lowered(
         if isinstance(shape, FullShape):
             msg = (
                 f"an output of a model has one row for each sample, (None, ...), but one has the shape {text_of(shape)}: "
-                "leave the batch axis out of reductions, such as by `axis=-1`, or bring it to the samples by ops.broadcast_to()"
+                "leave the batch axis out of reductions, such as by `axis=-1`, or bring it to the samples by "
+                "ops.broadcast_to(). What is only a part of the loss is an argument of add_loss(), and a `train_step` of your "
+                "own may use a model that returns such arrays"
             )
             raise ValueError(msg)
         source = lowering.operation_of(number)
