@@ -172,3 +172,20 @@ def test_layers_by_themselves() -> None:
 def test_what_layers_refuse() -> None:
     with pytest.raises(ValueError, match="`dtype` must be 'float32'"):
         layers.Dense(2, dtype="float16")
+
+
+def test_a_metric_in_call_says_where_it_belongs() -> None:
+    class Endpoint(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.accuracy = keras.metrics.BinaryAccuracy(name="accuracy")
+
+        def call(self, logits: Any, targets: Any) -> Any:
+            self.accuracy.update_state(targets, logits)
+            return keras.ops.sigmoid(logits)
+
+    with pytest.raises(TypeError, match="metric 'accuracy' can't be updated in what is recorded once"):
+        Endpoint()(keras.Input((1,)), keras.Input((1,)))
+    endpoint = Endpoint()
+    endpoint(np.ones((4, 1)), np.ones((4, 1)))
+    assert float(endpoint.accuracy.result()) == 1.0

@@ -18,6 +18,7 @@ from engine._base.tensor_like import Number
 from engine._core_interface.cpp import Float32, accumulate
 from engine._data.target_shapes import class_indices_like, like_predictions, paired
 from engine._tracing.lazy import capturing
+from engine._tracing.symbolic import NeedsValuesError, current, holds_symbolic, line_of_user
 from engine.metrics.variables import Array, Result, State, StateField, StatePart, Variable
 
 
@@ -27,7 +28,15 @@ def _deferrable(method: Any, name: str) -> Any:
     @functools.wraps(method)
     def called_or_noted(self: Metric, *args: Any, **options: Any) -> Any:
         step = capturing()
-        return method(self, *args, **options) if step is None else step.note(self, name, args, options)
+        if step is not None:
+            return step.note(self, name, args, options)
+        if name == "update_state" and current.get() is not None and holds_symbolic([args, options]):
+            msg = (
+                f"{line_of_user()}: metric {self.name!r} can't be updated in what is recorded once, such as `call` of a layer: "
+                "pass it to compile(metrics=...), or update it in `train_step` and `test_step` of the class of the model"
+            )
+            raise NeedsValuesError(msg)
+        return method(self, *args, **options)
 
     return called_or_noted
 

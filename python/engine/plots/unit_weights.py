@@ -139,5 +139,5 @@ def _kernel(weights: Any) -> tuple[NDArray[np.float32], str]:
 
 def _input_shape(weights: Any, inputs: int) -> tuple[int, ...] | None:
     """Returns the shape of a model's samples if they are images whose pixels are the inputs of the layer; else None."""
-    shape: tuple[int, ...] = tuple(getattr(weights, "input_shape", ()))[1:]
+    shape: tuple[int, ...] = tuple(weights.input_shape)[1:] if hasattr(weights, "layers") else ()
     return shape if len(shape) in (2, 3) and math.prod(shape) == inputs else None
