@@ -354,7 +354,7 @@ def test_products_sum_over_axes_of_one_length(name: str, one: int, other: int) -
     }[name]
     options = {"axes": 1} if name == "tensordot" else {}
     for left, right in shapes:
-        with pytest.raises(ValueError, match="mismatch|not aligned|shape"):
+        with pytest.raises(ValueError, match=r"mismatch|not aligned|shape"):
             getattr(ops, name)(np.ones(left), np.ones(right), **options)
         with keras.GradientTape():
             symbol = ops.convert_to_tensor(np.ones(left, np.float32)) * keras.Variable(1.0)
