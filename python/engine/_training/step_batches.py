@@ -285,7 +285,7 @@ def split(
     at = math.floor(rows * (1.0 - share))
 
     def cut(begin: int, end: int) -> tuple[Any, Any, Any]:
-        return tree.map_structure(lambda each: None if each is None else each[begin:end], parts)  # type: ignore[no-any-return]
+        return tree.map_structure(lambda each: None if each is None else each[begin:end], parts)  # type: ignore[no-any-return] # a tuple, as `parts`
 
     return cut(0, at), cut(at, rows)
 
