@@ -189,3 +189,19 @@ def test_a_metric_in_call_says_where_it_belongs() -> None:
     endpoint = Endpoint()
     endpoint(np.ones((4, 1)), np.ones((4, 1)))
     assert float(endpoint.accuracy.result()) == 1.0
+
+
+def test_columns_of_indices_have_bounds_of_their_own() -> None:
+    class Pairs(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.users, self.films = layers.Embedding(3, 2), layers.Embedding(50, 2)
+
+        def call(self, inputs: Any) -> Any:
+            return keras.ops.sum(self.users(inputs[:, 0]) * self.films(inputs[:, 1]), axis=-1, keepdims=True)
+
+    model = Pairs()
+    model.compile("adam", "mse")
+    x = np.array([[0, 40], [2, 49]])
+    assert np.isfinite(model.fit(x, np.ones((2, 1)), verbose=0).history["loss"][0])
+    assert model.predict(x, verbose=0).shape == (2, 1)

@@ -73,7 +73,8 @@ class NodeLeaf(InnerLeaf):
     def __init__(self, node: Node, picks: Sequence[int | None]) -> None:
         super().__init__(node.kind, sample_shape(node.shape))
         self.node, self.picks = node, tuple(picks)
-        self._only_moves_values = node.kind in _MOVING
+        self.keeps_dtype = node.kind in _MOVING
+        """Whether its output holds numbers of its input, which may be strings or integers."""
 
     def _operations(self) -> list[Operation]:
         return [lowered_node(self.node)]

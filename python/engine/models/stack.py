@@ -279,7 +279,7 @@ class Lowering:
             self._drawn[id(leaf.node)] += 1
         self.operations.append({**operation, **fields})
         self._sources.append(len(self.operations) - 1)
-        moves = leaf._only_moves_values and bool(reads)
+        moves = leaf.keeps_dtype and bool(reads)
         self._output_dtypes.append(self._dtype_of(reads[0]) if moves else np.dtype(np.float32))
 
     def _add_weights(self, layer: Layer) -> None:
