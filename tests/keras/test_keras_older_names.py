@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -383,3 +384,32 @@ def test_shapes_of_layers() -> None:
             self.output_shape = "own"
 
     assert Own().output_shape == "own"
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_step_of_keras_2(eager: bool) -> None:
+    class Own(engine.Model):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with engine.GradientTape() as tape:
+                predictions = self(x, training=True)
+                loss = self.compiled_loss(y, predictions, regularization_losses=self.losses)
+            gradients = tape.gradient(loss, self.trainable_weights)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+            self.compiled_metrics.update_state(y, predictions)
+            return {metric.name: metric.result() for metric in self.metrics}
+
+    histories = []
+    for kind in (Own, engine.Model):
+        engine.utils.set_random_seed(0)
+        inputs = engine.Input((3,))
+        model = kind(inputs, engine.layers.Dense(1, "sigmoid", kernel_regularizer="l2")(inputs))
+        model.compile("sgd", "binary_crossentropy", metrics=["accuracy"], run_eagerly=eager)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            histories.append(model.fit(X, Y, 3, epochs=3, shuffle=False, verbose=0).history)
+    assert histories[0].keys() == histories[1].keys()
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(values, histories[1][name], rtol=1e-5)
+    with pytest.warns(DeprecationWarning, match="compiled_metrics is of an older version"):
+        assert [metric.name for metric in model.compiled_metrics.metrics] == ["accuracy"]

@@ -168,6 +168,34 @@ _COMPILE_ARGUMENTS = (
 )  # fmt: skip
 
 
+class CompiledMetrics:
+    """The metrics given to `compile`, which a `train_step` updates together, as in Keras 2.
+
+    Args:
+        model: their model.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics, without the mean of the loss."""
+        compiled = self._model._require_compiled()
+        return [metric for metric in compiled.all_metrics if metric is not compiled.loss_tracker]
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Adds a batch.
+
+        Args:
+            y_true: targets.
+            y_pred: the outputs of the model.
+            sample_weight: weights of the samples.
+        """
+        compiled = self._model._require_compiled()
+        compiled.update_metrics(*self._model._output_data(compiled).of_batch(y_true, y_pred, sample_weight))
+
+
 class Model(Part, SaysWhatIsLeftOut):
     """A model made of layers. `Model(inputs, outputs)` has the layers that lead from `inputs` to `outputs`.
 
@@ -1236,6 +1264,32 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         warn_of_older("predict_generator()", "predict()")
         return self.predict(generator, steps=steps, **{"verbose": 0, **_without_workers(options)})
+
+    def compiled_loss(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, regularization_losses: Any = None
+    ) -> Any:
+        """Returns the loss of a batch in a `train_step`, and adds it to the mean of the loss, as in Keras 2. It warns.
+
+        Args:
+            y_true: targets.
+            y_pred: the outputs of the model.
+            sample_weight: weights of the samples.
+            regularization_losses: a list of numbers that are added, such as `self.losses`.
+        """
+        warn_of_older("compiled_loss()", "compute_loss(y=y, y_pred=y_pred), which includes self.losses")
+        compiled = self._require_compiled()
+        batch = self._output_data(compiled).of_batch(y_true, y_pred, sample_weight)
+        total: Any = 0.0
+        for each in [*compiled.computed_loss(*batch), *(regularization_losses or ())]:
+            total = total + each
+        compiled.loss_tracker.update_state(total, sample_weight=_count(y_true))
+        return total
+
+    @property
+    def compiled_metrics(self) -> CompiledMetrics:
+        """The metrics given to `compile`, for a `train_step` as in Keras 2. It warns that the name is old."""
+        warn_of_older("compiled_metrics", "compute_metrics(x, y, y_pred, sample_weight)")
+        return CompiledMetrics(self)
 
     def predict_proba(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
         """The name that Keras 2 had for `predict` of a classifier. It warns that the name is old.
