@@ -146,6 +146,18 @@ def test_results_have_a_dtype_and_a_shape(api: Any) -> None:
 
 
 @APIS
+@pytest.mark.parametrize("name", ["Precision", "Recall", "FalsePositives", "TruePositives", "AUC", "F1Score"])
+def test_results_of_counts_have_a_dtype_and_a_shape(api: Any, name: str) -> None:
+    metric = getattr(api.metrics, name)()
+    metric.update_state(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0.3, 0.7], [0.4, 0.6]]))
+    shape = (2,) if name == "F1Score" else ()
+    assert (str(metric.result().dtype), tuple(metric.result().shape)) == ("float32", shape)
+    if name == "Precision":
+        several = api.metrics.Precision(thresholds=[0.2, 0.5])
+        assert (str(several.result().dtype), tuple(several.result().shape)) == ("float32", (2,))
+
+
+@APIS
 def test_a_lambda_callback_keeps_what_is_no_hook(api: Any) -> None:
     seen = []
     callback = api.callbacks.LambdaCallback(

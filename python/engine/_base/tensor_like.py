@@ -203,6 +203,13 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
         return getattr(ufunc, method)(*plain, **options)
 
 
+def tensor_of(value: Any) -> Any:
+    """Returns a float as a `Number`, an array of floats as a float32 `Tensor`, and anything else as it is."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return value.astype(np.float32).view(Tensor)
+    return Number(value) if isinstance(value, float) else value
+
+
 def mask_of(value: Any) -> NDArray[np.bool_] | None:
     """Returns the mask of a tensor, True for each timestep to keep; None for a tensor without one and for other values."""
     return value._keras_mask if isinstance(value, Tensor) else None

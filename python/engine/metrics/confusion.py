@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.checks import WrongTypeError, integer, reals
+from engine._base.tensor_like import tensor_of
 from engine._core_interface.cpp import Float32
 from engine.metrics.metric import CoreMetric, register
 from engine.metrics.variables import Result, State, StateField
@@ -183,9 +184,9 @@ class ThresholdMetric(CoreMetric, ABC):
             self._of_counts(Counts(*(count[0] for count in counts_above(state, self._points))))
         )
 
-    def result(self) -> Result:
+    def result(self) -> Any:
         """Returns the metric over all batches since `reset_state`."""
-        return self._compute(np.zeros(self._state_size) if self._state is None else self._state)
+        return tensor_of(self._compute(np.zeros(self._state_size) if self._state is None else self._state))
 
     @property
     def _state_size(self) -> int:

@@ -14,7 +14,7 @@ from engine._base.checks import dtype_of, float32_only, require
 from engine._base.older_names import name_first, warn_of_older
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, snake_case
-from engine._base.tensor_like import Number
+from engine._base.tensor_like import tensor_of
 from engine._core_interface.cpp import Float32, accumulate
 from engine._data.target_shapes import class_indices_like, like_predictions, paired
 from engine._tracing.lazy import capturing
@@ -281,7 +281,7 @@ class CoreMetric(Metric, ABC):
     def result(self) -> Any:
         """Returns the metric over all batches since `reset_state`."""
         value = 0.0 if self._state is None else self._compute(self._state)
-        return Number(value) if isinstance(value, float) else value
+        return tensor_of(value)
 
     def reset_state(self) -> None:
         """Resets the state."""
