@@ -205,3 +205,45 @@ def test_rows_of_the_batch_are_evaluated_batch_by_batch() -> None:
     np.testing.assert_allclose(
         model.evaluate(X, np.zeros_like(X), batch_size=8, verbose=0), expected, rtol=1e-5
     )
+
+
+def test_a_layer_that_call_makes_is_told_of() -> None:
+    """Its weights are no weights of the model, so that they would be lost in files."""
+
+    class Forgetful(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept = [{"head": layers.Dense(2)}]
+
+        def call(self, inputs: Any) -> Any:
+            return layers.Dense(1, name="made")(layers.ReLU()(self.kept[0]["head"](inputs)))
+
+    model = Forgetful()
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="uses 'made', which is no attribute of it") as told:
+        model.fit(np.ones((4, 3)), np.ones(4), epochs=2, verbose=0)
+    assert len(told) == 1
+    assert len(model.weights) == 2
+
+
+def test_a_layer_of_a_layer_within_is_no_stranger() -> None:
+    class Inner(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def call(self, inputs: Any) -> Any:
+            return self.dense(inputs)
+
+    class Outer(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Inner()
+
+        def call(self, inputs: Any) -> Any:
+            return self.inner.dense(self.inner(inputs)[:, :2])
+
+    model = keras.Sequential([keras.Input((2,)), Outer()])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 2)), np.ones((4, 2)), verbose=0)
+    assert len(model.weights) == 2

@@ -90,3 +90,16 @@ def test_a_build_that_fails_leaves_the_layer_as_it_was() -> None:
     with pytest.raises(ValueError, match=r"has a kernel of shape \(3, 2\) but would need \(4, 2\)"):
         layer.build((None, 4))
     assert facts(layer) == (True, [(3, 2), (2,)], 2, 8)
+
+
+@APIS
+def test_weights_come_too_late_in_call(api: Any) -> None:
+    class Late(api.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            self.factor = self.add_weight(shape=(1,), initializer="ones")
+            return inputs * self.factor
+
+    with pytest.raises(ValueError, match=r"already built|built already"):
+        Late()(np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"already built|built already|new ele"):
+        Late()(api.Input((3,)))

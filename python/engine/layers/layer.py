@@ -677,12 +677,22 @@ class Layer(Part, Spec):
 
         Returns:
             The weight. NumPy functions accept it as an array of its current values.
+
+        Raises:
+            RuntimeError: if a model has the layer already.
+            ValueError: if the layer is built already, as it is when `call` runs.
         """
         del autocast, aggregation
         float32_only(dtype)
         if self._places:
             msg = f"layer {self.name!r} is in a model already, so `add_weight` comes too late: call it in build() or __init__()"
             raise RuntimeError(msg)
+        if self._sample_shape is not None and self._built_by is None:
+            msg = (
+                f"layer {self.name!r} is built already, so `add_weight` comes too late: call it in build() or __init__(), and "
+                "not in call(), which runs several times"
+            )
+            raise ValueError(msg)
         sizes = tuple(integer(size, "shape", 1) for size in shape)
         weight = Weight(
             name or str(len(self._specs)),

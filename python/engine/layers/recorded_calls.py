@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import trace_for
 from engine._tracing.recordings import Recording, recording, with_modes
 from engine._tracing.symbolic import Slot, current, filled_slots, mapped, sequence_like
-from engine._tracing.trace import as_traced
+from engine._tracing.trace import Use, as_traced
 from engine.layers.call_arguments import accepts
 from engine.layers.symbols import CallArguments
 
@@ -29,6 +30,7 @@ class RecordedCalls:
         self._found: dict[Any, Recording | Exception] = {}  # by the arguments of `recording`
         self._masks: dict[Any, Recording] = {}  # by the arguments of `mask_recording`
         self._given: dict[int, CallArguments] = {}  # the arguments of the first call, by the number of inputs
+        self._strangers = set[str]()  # the names of the layers that `_warn_of_strangers` has told of
         self.last_error: Exception | None = None
         self.outputs = 1
         """The number of outputs of the last recording."""
@@ -128,7 +130,32 @@ class RecordedCalls:
             return self._owner.call(filled_slots(structure, symbols), **options)
 
         dtypes = ["float32"] * len(samples) if given is None or given.dtypes is None else given.dtypes
-        return recording(run, samples, dtypes)
+        found = recording(run, samples, dtypes)
+        self._warn_of_strangers(found)
+        return found
+
+    def _warn_of_strangers(self, found: Recording) -> None:
+        """Warns of layers with weights that `call` uses, but the owner doesn't have."""
+        own = _parts_below(self._owner)
+        for entry in found.trace.entries:
+            part = entry.part if isinstance(entry, Use) else None
+            if part is not None and part not in own and part.name not in self._strangers and part.weights:
+                self._strangers.add(part.name)
+                msg = (
+                    f"call() of {self._owner.name!r} uses {part.name!r}, which is no attribute of it, so that its `weights` "
+                    "and files lack the weights of that layer: make it an attribute, in __init__() or build()"
+                )
+                warnings.warn(msg, UserWarning, stacklevel=2)
+
+
+def _parts_below(owner: Any) -> set[Any]:
+    """Returns the layers and models within a layer or model, at any depth."""
+    found, left = set[Any](), [owner]
+    while left:
+        new = [part for part in left.pop()._parts() if part not in found]
+        found.update(new)
+        left += new
+    return found
 
 
 def mask_of_symbol(symbol: Any) -> Any:
