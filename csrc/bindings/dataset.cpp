@@ -50,7 +50,7 @@ Dataset::Dataset(const py::object& x, const py::object& y, const py::object& sam
 void Dataset::add_targets(const py::object& y, const py::object& sample_weight) {
   const auto axes = [](const py::object& array) { return py::cast<py::array>(array).ndim(); };
   TargetView target;
-  Sizes sizes;
+  TargetSizes sizes;
   if (holds<int32_t>(y) && axes(y) >= 1) {
     sizes.labels = per_row(y, "y", view_.rows);
     target.labels = static_cast<const int32_t*>(py::cast<py::array>(y).data());
@@ -86,7 +86,7 @@ std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
   const Unlocked unlocked;
   const std::lock_guard<std::mutex> lock(found_.mutex);
   if (!found_.sparse || found_.sparse->scale != scale) {
-    found_.sparse = std::make_shared<const SparseRows>(cpu_device().sparse_rows(view_, scale));
+    found_.sparse = std::make_shared<const SparseRows>(engine::sparse_rows(view_, scale));
   }
   return found_.sparse->values == RecordValues::kNone ? nullptr : found_.sparse;
 }

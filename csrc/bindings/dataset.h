@@ -18,14 +18,8 @@ class Dataset {
   /// sparse_rows() may take the memory that records need.
   Dataset(const py::object& x, const py::object& y, const py::object& sample_weight, bool records);
   const DatasetView& view() const { return view_; }
-  /// Numbers per sample of what belongs to one output of the model.
-  struct Sizes {
-    int64_t outputs = 0;  // dense targets
-    int64_t labels = 0;   // class indices
-    int64_t weights = 1;
-  };
   /// Of each output that there are targets for.
-  const std::vector<Sizes>& sizes() const { return sizes_; }
+  const std::vector<TargetSizes>& sizes() const { return sizes_; }
   // What follows is found out on first use, without the GIL, by one of the threads that ask.
 
   /// Records of the rows times `scale`; null where they don't pay.
@@ -38,7 +32,7 @@ class Dataset {
 
   py::object x_, y_, sample_weight_;
   DatasetView view_;
-  std::vector<Sizes> sizes_;
+  std::vector<TargetSizes> sizes_;
   bool records_;
   struct Found {
     std::mutex mutex;  // of what follows

@@ -35,13 +35,13 @@ void set_threads(int n) {
     throw py::value_error("`n` must lie in 1 ... " + std::to_string(kMostThreads) +
                           ", or be 0 for the machine's own number; got " + std::to_string(n));
   }
-  cpu_device().set_threads(n);
+  engine::set_threads(n);
 }
 
 int64_t first_nonfinite_row(const py::array& x) {
   const DatasetView rows = view_rows(x);
   const Unlocked unlocked;
-  return cpu_device().first_nonfinite_row(rows);
+  return engine::first_nonfinite_row(rows);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ PYBIND11_MODULE(core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
   engine::cpu_device();  // chooses the kernels now, so that a bad ENGINE_ISA is an error of the import
   m.attr("__version__") = ENGINE_VERSION;
   engine::bindings::register_info(m);
+  engine::bindings::register_devices(m);
   engine::bindings::register_random(m);
   engine::bindings::register_results(m);
   engine::bindings::register_totals(m);

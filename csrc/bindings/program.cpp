@@ -8,6 +8,7 @@
 
 #include "bindings/compressed.h"
 #include "bindings/convert.h"
+#include "bindings/devices.h"
 #include "bindings/functions.h"
 #include "bindings/gil.h"
 #include "bindings/host_steps.h"
@@ -16,7 +17,6 @@
 #include "bindings/register.h"
 #include "bindings/run.h"
 #include "bindings/state.h"
-#include "cpu/device.h"
 #include "graph/print.h"
 
 namespace engine::bindings {
@@ -71,18 +71,28 @@ std::vector<Loan> to_loans(const py::sequence& given) {
   return loans;
 }
 
+/// The device of a new program: that whose memory holds the weights which it shares, or else the one that Python chose.
+Device& device_for(const std::vector<Loan>& loans) {
+  for (const Loan& loan : loans) {
+    if (loan.program) return loan.program->device();
+  }
+  return device_of_new_programs();
+}
+
 std::shared_ptr<Program> make_program(const py::object& input_size, const py::sequence& layers, int64_t output_rows,
                                       const py::sequence& loans, const py::sequence& outputs) {
   std::vector<py::object> hosts;
   for (const py::handle layer : layers) hosts.push_back(py::cast<py::dict>(layer).attr("get")("host"));
-  return std::make_shared<HostedProgram>(cpu_device(), to_model(input_size, layers, output_rows, outputs),
-                                         to_loans(loans), std::move(hosts));
+  const std::vector<Loan> lent = to_loans(loans);
+  return std::make_shared<HostedProgram>(device_for(lent), to_model(input_size, layers, output_rows, outputs), lent,
+                                         std::move(hosts));
 }
 
 std::shared_ptr<Program> make_function(const py::sequence& layers, const std::vector<int>& results, int64_t batch,
                                        const py::sequence& loans) {
   std::vector<py::object> hosts(layers.size(), py::none());
-  return std::make_shared<HostedProgram>(cpu_device(), to_function(layers, results, batch), to_loans(loans),
+  const std::vector<Loan> lent = to_loans(loans);
+  return std::make_shared<HostedProgram>(device_for(lent), to_function(layers, results, batch), lent,
                                          std::move(hosts));
 }
 
@@ -292,6 +302,7 @@ void register_program(py::module_& m) {
       .def("call", &call, py::arg("arguments"), py::arg("step") = 1, py::arg("learning_rate") = 0.0);
   type.def_property_readonly("variables", [](Program& p) { return read_variables(p, 0, p.variables().all.size()); })
       .def_property_readonly("weight_count", [](const Program& p) { return p.layout().total; })
+      .def_property_readonly("device", [](const Program& p) { return p.device().name(); })
       .def("stores_flat", &stores_flat, py::arg("variable"))
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))
       .def_property_readonly("joins_samples", [](const Program& p) { return p.model().joins_samples(); })

@@ -88,7 +88,7 @@ void require_fitting(const graph::Model& model, const TrainingSpec& training, co
     throw py::value_error("`y` must have an entry for each of " + std::to_string(outputs) + " outputs");
   }
   for (size_t i = 0; i < outputs; ++i) {
-    const Dataset::Sizes& sizes = dataset.sizes()[i];
+    const TargetSizes& sizes = dataset.sizes()[i];
     const bool sparse = training.losses[i].target == Target::kSparse;
     const int64_t groups = model.spec().outputs[i].groups;
     const std::string each = groups == 1 ? "" : std::to_string(groups) + " by sample, ";
@@ -137,6 +137,18 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   const auto scale = workspace->executable->sparse_scale();
   auto sparse = mode_ == graph::Mode::kTrain && scale ? data.sparse_rows(*scale) : nullptr;
   reserve_scores(*training_, model, data.view().rows, totals_);
+  auto copy = copy_;
+  if (!dataset_.is(dataset)) {
+    const Unlocked unlocked;
+    DatasetView weighted = data.view();
+    std::vector<TargetSizes> sizes = data.sizes();
+    for (size_t i = 0; i < row_weights.size(); ++i) {
+      if (row_weights[i].empty()) continue;
+      weighted.targets[i].sample_weight = row_weights[i].data();
+      sizes[i].weights = model.spec().outputs[i].groups;
+    }
+    copy = program_->device().copy(weighted, sizes);
+  }
   std::vector<bool> binary;
   for (size_t i = 0; i < data.sizes().size(); ++i) binary.push_back(reads_signs(*training_) && data.binary(i));
   // From here on nothing fails, so that what belongs to one data set is never read with another.
@@ -153,6 +165,7 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   }
   workspace_ = std::move(workspace);
   sparse_ = std::move(sparse);
+  copy_ = std::move(copy);
 }
 
 void Run::reset_totals() { resume_totals(no_totals(*training_, program_->model())); }
@@ -217,6 +230,7 @@ int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, 
   arguments.scratch = workspace_->scratch.data();
   arguments.data = data_;
   arguments.sparse = sparse_.get();
+  arguments.copy = copy_.get();
   arguments.order = order_.empty() ? nullptr : order_.data();
   arguments.batch_size = batch_size_;
   arguments.learning_rates = learning_rates;

@@ -44,6 +44,7 @@ class Run {
   std::vector<std::vector<float>> row_weights_;
   std::vector<bool> weights_are_spread_;  // by output: whether they had to be
   std::shared_ptr<const SparseRows> sparse_;
+  std::shared_ptr<const DatasetCopy> copy_;  // of `data_`, by the program's device
   int64_t batch_size_ = 1;
   std::vector<int32_t> order_;
   Totals totals_;

@@ -22,6 +22,15 @@ class CpuDevice final : public Device {
  public:
   CpuDevice() : kernels_(kernels()) { install_fork_handler(); }
 
+  std::string name() const override { return "cpu"; }
+  Arena allocate(int64_t floats, float value) const override {
+    Arena arena(floats);
+    if (value != 0.0f) std::fill_n(arena.data(), floats, value);
+    return arena;
+  }
+  std::shared_ptr<const DatasetCopy> copy(const DatasetView&, const std::vector<TargetSizes>&) const override {
+    return nullptr;
+  }
   WeightLayout lay_out(const Variables& variables) const override;
   void upload(const Variable& variable, const float* values, float* memory) const override {
     pack_panels(values, variable.columns, variable.rows, variable.columns, memory);
@@ -37,13 +46,13 @@ class CpuDevice final : public Device {
   bool predict(const Executable& executable, const RunArguments& arguments,
                const std::vector<float*>& scratch) override;
   bool predict_here(const Executable& executable, const RunArguments& arguments) override;
-  SparseRows sparse_rows(const DatasetView& data, float scale) override;
-  int64_t first_nonfinite_row(const DatasetView& data) override;
+  SparseRows sparse_rows(const DatasetView& data, float scale) const;
+  int64_t first_nonfinite_row(const DatasetView& data) const;
   int threads() const override {
     const int asked = threads_.load(std::memory_order_relaxed);
     return asked > 0 && has_openmp() ? asked : available_threads();
   }
-  void set_threads(int n) override { threads_.store(n, std::memory_order_relaxed); }
+  void set_threads(int n) { threads_.store(n, std::memory_order_relaxed); }
 
  private:
   /// What became of a stretch of batches.
@@ -253,11 +262,11 @@ bool CpuDevice::predict_here(const Executable& executable, const RunArguments& a
   return true;
 }
 
-SparseRows CpuDevice::sparse_rows(const DatasetView& data, float scale) {
+SparseRows CpuDevice::sparse_rows(const DatasetView& data, float scale) const {
   return make_sparse_rows(kernels_, data, scale, threads());
 }
 
-int64_t CpuDevice::first_nonfinite_row(const DatasetView& data) {
+int64_t CpuDevice::first_nonfinite_row(const DatasetView& data) const {
   std::atomic<int64_t> first{data.rows};
   run_team(readers(data, threads()), [&](const Worker& worker) {
     const Range rows = worker.slice(data.rows);
@@ -269,11 +278,19 @@ int64_t CpuDevice::first_nonfinite_row(const DatasetView& data) {
   return first.load() < data.rows ? first.load() : -1;
 }
 
-}  // namespace
-
-Device& cpu_device() {
+CpuDevice& the_device() {
   static CpuDevice device;
   return device;
 }
+
+}  // namespace
+
+Device& cpu_device() { return the_device(); }
+
+void set_threads(int n) { the_device().set_threads(n); }
+
+SparseRows sparse_rows(const DatasetView& data, float scale) { return the_device().sparse_rows(data, scale); }
+
+int64_t first_nonfinite_row(const DatasetView& data) { return the_device().first_nonfinite_row(data); }
 
 }  // namespace engine

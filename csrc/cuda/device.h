@@ -1,4 +1,4 @@
-// A GPU as a device.
+// GPUs as devices.
 #pragma once
 #include <string>
 
@@ -6,10 +6,10 @@
 
 namespace engine {
 
-/// The first GPU of this machine; null where there is none, or the engine was built without CUDA.
-Device* cuda_device();
+/// GPU number `index` of this machine. Throws std::invalid_argument, which says why, where there is none.
+Device& cuda_device(int index);
 
-/// One sentence on whether CUDA can be used, and why not.
+/// One sentence on whether there are GPUs, and why not.
 std::string cuda_state();
 
 }  // namespace engine

@@ -1,9 +1,14 @@
-// Stands in for the CUDA room where it is not built (ENGINE_CUDA=OFF).
+// Stands in for the room of GPUs in builds without CUDA.
+#include <stdexcept>
+
 #include "cuda/device.h"
 
 namespace engine {
 
-Device* cuda_device() { return nullptr; }
+Device& cuda_device(int) {
+  throw std::invalid_argument(
+      "this build runs on the CPU alone: for a GPU, install it from source with ENGINE_CUDA=1 in the environment");
+}
 
 std::string cuda_state() { return "not built: this version runs on the CPU"; }
 

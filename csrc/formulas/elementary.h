@@ -13,7 +13,7 @@ constexpr float kLn2Low = -2.12194442e-4f;
 template <class V, int N>
 ENGINE_INLINE V polynomial(V x, const float (&coefficients)[N]) {
   V p = broadcast<V>(coefficients[0]);
-#pragma GCC unroll 16
+  ENGINE_UNROLL(16)
   for (int i = 1; i < N; ++i) p = fma(p, x, broadcast<V>(coefficients[i]));
   return p;
 }

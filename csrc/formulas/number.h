@@ -15,6 +15,14 @@
 #define ENGINE_DEVICE
 #endif
 
+// Unrolls the loop that follows so many times.
+#define ENGINE_PRAGMA(text) _Pragma(#text)
+#if defined(__CUDACC__)
+#define ENGINE_UNROLL(times) ENGINE_PRAGMA(unroll times)
+#else
+#define ENGINE_UNROLL(times) ENGINE_PRAGMA(GCC unroll times)
+#endif
+
 #define ENGINE_INLINE ENGINE_DEVICE inline __attribute__((always_inline))
 
 // ENGINE_FMA_INLINE marks what is made of many multiply-adds. Without the instruction these are emulated; inlined

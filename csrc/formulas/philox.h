@@ -22,9 +22,9 @@ template <int Counters, class Word, class Product>
 static ENGINE_INLINE void generate(Word (&counters)[Counters][4], Key key, Product&& product) {
   constexpr uint32_t kMultiplier[2] = {0xD2511F53u, 0xCD9E8D57u};
   constexpr uint32_t kWeyl[2] = {0x9E3779B9u, 0xBB67AE85u};
-#pragma GCC unroll 10
+  ENGINE_UNROLL(10)
   for (int round = 0; round < 10; ++round) {
-#pragma GCC unroll 2
+    ENGINE_UNROLL(2)
     for (int i = 0; i < Counters; ++i) {
       Word(&c)[4] = counters[i];
       const Word p0 = product(c[0], kMultiplier[0]), p1 = product(c[2], kMultiplier[1]);

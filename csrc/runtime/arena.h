@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "kernels/layout.h"
 
@@ -20,17 +21,20 @@ struct FreeStorage {
 /// work on its contents. Throws std::bad_alloc.
 std::unique_ptr<void, FreeStorage> allocate(int64_t bytes);
 
-/// An array of floats, which are zero at first.
+/// An array of floats in the memory of a device. Those of the CPU are zero at first.
 class Arena {
  public:
   Arena() = default;
+  /// In memory of the CPU.
   explicit Arena(int64_t floats) : data_(allocate(floats * static_cast<int64_t>(sizeof(float)))) {
     std::memset(data_.get(), 0, static_cast<size_t>(floats) * sizeof(float));
   }
+  /// In memory of another device, which frees it with its last owner.
+  explicit Arena(std::shared_ptr<void> memory) : data_(std::move(memory)) {}
   float* data() const { return static_cast<float*>(data_.get()); }
 
  private:
-  std::unique_ptr<void, FreeStorage> data_;
+  std::shared_ptr<void> data_;
 };
 
 }  // namespace engine

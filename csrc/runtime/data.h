@@ -21,6 +21,13 @@ struct TargetView {
   bool binary = false;                   // whether all of `dense` are 0 or 1
 };
 
+/// Numbers per sample of what belongs to one output of the model.
+struct TargetSizes {
+  int64_t outputs = 0;  // dense targets
+  int64_t labels = 0;   // class indices
+  int64_t weights = 1;
+};
+
 /// The arrays of a data set, which somebody else owns.
 struct DatasetView {
   const void* x = nullptr;  // (rows, stride) of `type`

@@ -85,6 +85,12 @@ struct OptimizerStateView {
   const int64_t* offsets = nullptr;  // in floats, of each variable that learns, in each arena
 };
 
+/// What a device has copied of a data set into memory of its own. Only the device knows what is in it.
+class DatasetCopy {
+ public:
+  virtual ~DatasetCopy() = default;
+};
+
 /// Everything that one run works on. Pointers are borrowed.
 struct RunArguments {
   const TrainingSpec* training = nullptr;  // null for predictions
@@ -93,6 +99,7 @@ struct RunArguments {
   float* scratch = nullptr;
   DatasetView data;
   const SparseRows* sparse = nullptr;  // records of the rows of `data`; null: none
+  const DatasetCopy* copy = nullptr;   // what the device made of `data` before the run; null: nothing
   const int32_t* order = nullptr;      // data set row of each sample of the pass; null: in their order
   int64_t batch_size = 1;
   const double* learning_rates = nullptr;  // of batch `first_batch` and those after it
@@ -118,6 +125,16 @@ class Device {
  public:
   virtual ~Device() = default;
 
+  /// As users write it: "cpu", "cuda:0".
+  virtual std::string name() const = 0;
+
+  /// An array in memory of the device, with `value` everywhere. Throws std::bad_alloc.
+  virtual Arena allocate(int64_t floats, float value = 0.0f) const = 0;
+  /// Copies a data set into memory of the device, before the first run over it; null where runs read it where it lies.
+  /// `sizes` has an entry for each of its targets.
+  virtual std::shared_ptr<const DatasetCopy> copy(const DatasetView& data,
+                                                  const std::vector<TargetSizes>& sizes) const = 0;
+
   virtual WeightLayout lay_out(const Variables& variables) const = 0;
   /// Copies `values`, in the row-major order that users see, to where the device keeps the variable.
   virtual void upload(const Variable& variable, const float* values, float* memory) const = 0;
@@ -142,15 +159,8 @@ class Device {
   /// The same on the thread that calls, for an executable for one thread and with the scratch of the arguments.
   virtual bool predict_here(const Executable& executable, const RunArguments& arguments) = 0;
 
-  /// Records of the non-zero numbers of all rows, times `scale`; of kind kNone where they would not pay.
-  virtual SparseRows sparse_rows(const DatasetView& data, float scale) = 0;
-  /// The first row with a number that is not finite as a float32; -1 for none.
-  virtual int64_t first_nonfinite_row(const DatasetView& data) = 0;
-
-  /// Threads of the next run: what the user asked for, or else what the machine allows this process.
+  /// Threads of the next run; 1 where the device has none of its own.
   virtual int threads() const = 0;
-  /// 0 goes back to the machine's own number.
-  virtual void set_threads(int n) = 0;
 };
 
 }  // namespace engine

@@ -11,6 +11,10 @@ Predictor::Predictor(std::shared_ptr<Program> program, int64_t together) : progr
   if (model.asks_host(true)) {
     throw std::invalid_argument("a layer of the model is written in Python, and needs the interpreter: ask `predict`");
   }
+  if (program_->device().name() != "cpu") {
+    throw std::invalid_argument("a predictor runs on the CPU, but the weights lie in memory of '" +
+                                program_->device().name() + "': ask `predict`");
+  }
   workspace_ = program_->lease(graph::Mode::kPredict, false, together, 1);
   weights_ = Arena(program_->layout().total);
   for (const int64_t offset : program_->layout().offsets) values_.push_back(weights_.data() + offset);

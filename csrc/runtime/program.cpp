@@ -18,14 +18,13 @@ namespace {
 constexpr size_t kKeptSizes = 32;
 constexpr int64_t kKeptFloats = int64_t{1} << 27;
 
-OptimizerState new_state(const OptimizerSpec& optimizer, int64_t floats) {
+OptimizerState new_state(const Device& device, const OptimizerSpec& optimizer, int64_t floats) {
   OptimizerState state;
-  for (int s = 0; s < slot_count(optimizer.kind); ++s) state.slots[s] = Arena(floats);
-  if (optimizer.initial_slot != 0.0) {
-    std::fill_n(state.slots[0].data(), floats, static_cast<float>(optimizer.initial_slot));
+  for (int s = 0; s < slot_count(optimizer.kind); ++s) {
+    state.slots[s] = device.allocate(floats, s == 0 ? static_cast<float>(optimizer.initial_slot) : 0.0f);
   }
-  if (optimizer.accumulate > 1) state.accumulated = Arena(floats);
-  if (optimizer.averages) state.averages = Arena(floats);
+  if (optimizer.accumulate > 1) state.accumulated = device.allocate(floats);
+  if (optimizer.averages) state.averages = device.allocate(floats);
   return state;
 }
 
@@ -38,7 +37,7 @@ bool is_complete(const OptimizerStateView& state, const OptimizerSpec& optimizer
 }
 
 /// Throws std::invalid_argument where variable number `v` of a new program can't use the array of the loan.
-void require_same_variable(const Loan& loan, const Variable& variable, size_t v) {
+void require_same_variable(const Device& device, const Loan& loan, const Variable& variable, size_t v) {
   const std::vector<Variable>& lent = loan.program->variables().all;
   if (loan.variable >= lent.size() || lent[loan.variable].shape != variable.shape) {
     throw std::invalid_argument("variable " + std::to_string(v) + " can't be lent: it has another shape");
@@ -46,6 +45,10 @@ void require_same_variable(const Loan& loan, const Variable& variable, size_t v)
   if (lent[loan.variable].rows != variable.rows) {
     throw std::invalid_argument("variable " + std::to_string(v) +
                                 " can't be lent: one program stores a matrix where the other stores one row");
+  }
+  if (&loan.program->device() != &device) {
+    throw std::invalid_argument("variable " + std::to_string(v) + " lies in memory of " + loan.program->device().name() +
+                                ", so a program for " + device.name() + " can't share it");
   }
 }
 
@@ -64,7 +67,7 @@ Program::Program(Device& device, graph::ModelSpec model, const std::vector<Loan>
   const auto is_own = [&](size_t v) { return loans.empty() || !loans[v].program; };
   int64_t own = 0;
   for (size_t v = 0; v < variables.size(); ++v) own += is_own(v) ? layout_.floats[v] : 0;
-  const auto storage = std::make_shared<WeightStorage>(own);
+  const auto storage = std::make_shared<WeightStorage>(device.allocate(own));
   float* next = storage->data();
   storages_.push_back(storage);
   for (size_t v = 0; v < variables.size(); ++v) {
@@ -74,7 +77,7 @@ Program::Program(Device& device, graph::ModelSpec model, const std::vector<Loan>
       next += layout_.floats[v];
       continue;
     }
-    require_same_variable(loans[v], variables[v], v);
+    require_same_variable(device, loans[v], variables[v], v);
     const Program& lender = *loans[v].program;
     holders_.push_back(lender.holders_[loans[v].variable]);
     weights_.push_back(lender.weights_[loans[v].variable]);
@@ -98,7 +101,7 @@ bool Program::awaited() const {
 
 void Program::configure(TrainingSpec training, bool keeps_state) {
   auto spec = std::make_shared<const TrainingSpec>(std::move(training));
-  OptimizerState fresh = lender_ ? OptimizerState{} : new_state(spec->optimizer, layout_.total);
+  OptimizerState fresh = lender_ ? OptimizerState{} : new_state(device_, spec->optimizer, layout_.total);
   auto pool = std::make_shared<Pool>();
   const auto lock = write_lock();
   if (!keeps_state || !training_) {
@@ -242,7 +245,7 @@ std::shared_ptr<Workspace> Program::lease(graph::Mode mode, bool compressed, int
   }
   if (!workspace) {
     auto executable = device_.compile(graph_of(*pool, training.get(), mode), {compressed, rows, threads});
-    Arena scratch(executable->scratch_floats());
+    Arena scratch = device_.allocate(executable->scratch_floats());
     workspace = std::make_unique<Workspace>(Workspace{std::move(executable), training, std::move(scratch)});
   }
   return {workspace.release(), GiveBack{std::move(pool), key}};

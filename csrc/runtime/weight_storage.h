@@ -5,6 +5,7 @@
 #include <mutex>
 #include <new>
 #include <shared_mutex>
+#include <utility>
 #include <vector>
 
 #include "runtime/arena.h"
@@ -16,7 +17,7 @@ namespace engine {
 /// lock sees whether another thread waits for it, and then releases it at the end of a batch.
 class WeightStorage {
  public:
-  explicit WeightStorage(int64_t floats) : data_(floats) {}
+  explicit WeightStorage(Arena data) : data_(std::move(data)) {}
 
   float* data() const { return data_.data(); }
 

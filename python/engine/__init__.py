@@ -21,6 +21,7 @@ from engine import (
 )
 from engine._base.lazy_imports import on_first_use
 from engine._core_interface.cpp import __version__
+from engine.config import device
 from engine._gradients import GradientTape, grad, value_and_grad
 from engine.dtype_policies import DTypePolicy, FloatDTypePolicy
 from engine.initializers import Initializer
@@ -68,6 +69,7 @@ __all__ = [
     "backend",
     "callbacks",
     "config",
+    "device",
     "constraints",
     "datasets",
     "distillation",

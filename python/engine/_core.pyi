@@ -22,6 +22,18 @@ def build_info() -> dict[str, Any]:
     supported by this CPU), `openmp` (bool), `threads` (in force), `cuda` (a sentence).
     """
 
+def set_device(name: str) -> None:
+    """Makes programs that are built from now on programs of the device "cpu", "cuda", "cuda:0", ...
+
+    Raises ValueError if there is no such device.
+    """
+
+def get_device() -> str:
+    """The device that the next program of this thread is built for."""
+
+def choose_for_thread(name: str | None) -> str | None:
+    """Chooses the device for this thread alone; None: that of the process. Returns the former choice."""
+
 def set_threads(n: int) -> None:
     """Use `n` >= 1 threads in every later run; 0 goes back to the affinity mask / OMP_NUM_THREADS."""
 
@@ -352,6 +364,9 @@ class Program:
 
         Raises ValueError if the mode isn't "predict" and the program hasn't been compiled.
         """
+    @property
+    def device(self) -> str:
+        """The device in whose memory the weights lie: "cpu", "cuda:0", ..."""
     @property
     def iterations(self) -> int:
         """Batches trained on since `compile`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from engine._base import tracebacks
@@ -21,8 +23,10 @@ __all__ = [
     "dtype_policy",
     "enable_interactive_logging",
     "enable_traceback_filtering",
+    "device",
     "epsilon",
     "floatx",
+    "get_device",
     "get_threads",
     "image_data_format",
     "is_interactive_logging_enabled",
@@ -30,6 +34,7 @@ __all__ = [
     "max_epochs",
     "max_steps_per_epoch",
     "set_dtype_policy",
+    "set_device",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
@@ -59,6 +64,51 @@ def set_threads(n: int | None) -> None:
 def get_threads() -> int:
     """Returns the number of threads."""
     return cpp.get_threads()
+
+
+def set_device(name: str) -> None:
+    """Chooses where models that are built from now on keep their weights and compute.
+
+    A model stays where it was built; `Model.compile(device=...)` moves it. Arrays that go into a model and come out of
+    it are NumPy's, whatever the device is.
+
+    Args:
+        name: "cpu", or "cuda" or "cuda:0" for the first GPU, "cuda:1" for the second one.
+
+    Raises:
+        ValueError: if there is no such device; the message says why.
+    """
+    cpp.set_device(_name_of_device(name))
+
+
+def get_device() -> str:
+    """Returns the device of models that are built now, such as "cpu" or "cuda:0"."""
+    return cpp.get_device()
+
+
+@contextmanager
+def device(name: str) -> Iterator[None]:
+    """Chooses the device of the models that this thread builds in a `with` block.
+
+    Example:
+        >>> with engine.device("cpu"):
+        ...     model = engine.Sequential([engine.Input((4,)), engine.layers.Dense(3)])
+
+    Args:
+        name: as `set_device` takes it.
+
+    Raises:
+        ValueError: if there is no such device; the message says why.
+    """
+    with cpp.on_device(_name_of_device(name)):
+        yield
+
+
+def _name_of_device(name: object) -> str:
+    if not isinstance(name, str):
+        msg = f"`name` must be the name of a device, such as 'cpu' or 'cuda:0', got {name!r}"
+        raise TypeError(msg)
+    return name
 
 
 def enable_interactive_logging() -> None:

@@ -24,7 +24,7 @@ _DTYPES = "dtype policies are left out: the engine computes in float32"
 _QUANTIZATION = "quantization is left out: the engine computes in float32"
 _TRACING = "there is no tracing or compiling of Python functions: the core computes whole models"
 _SCOPES = "scopes of names, state and memory are left out: the core computes whole models"
-_DEVICES = "devices and distribution are left out: the engine computes on the CPU of one machine"
+_DEVICES = "distribution is left out: the engine computes on one CPU, or one GPU"
 _PIXELS = "reading and drawing images is left out: use Pillow or matplotlib"
 _FILES = "readers of folders are left out: any generator, iterable or utils.PyDataset of batches will do"
 _GRADIENTS = "there are no gradients in Python: the core computes them, and steps the weights. Use fit() or train_on_batch()"
@@ -44,7 +44,7 @@ _Reasons = Mapping[str, str]
 NAMES: Mapping[str, _Reasons] = {
     "": {
         _QUANTIZATION: "Quantizer quantizers",
-        _DEVICES: "device distribution",
+        _DEVICES: "distribution",
         _SCOPES: "RematScope StatelessScope SymbolicScope name_scope remat",
         "operations on symbols are left out: networks are made of layers, such as Lambda or one of your own": "Function Operation",
         "trained networks for images are left out: networks here are dense": "applications",

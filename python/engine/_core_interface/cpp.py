@@ -6,7 +6,8 @@ All modules that compute import its classes and functions from here: programs, d
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,16 @@ Program = _core.Program
 Run = _core.Run
 Totals = _core.Totals
 build_info = _core.build_info
+choose_for_thread = _core.choose_for_thread
 first_nonfinite_row = _core.first_nonfinite_row
+get_device = _core.get_device
 get_threads = _core.get_threads
 matmul = _core.matmul
 normal = _core.normal
 orthogonal = _core.orthogonal
 permutation = _core.permutation
 row_values = _core.row_values
+set_device = _core.set_device
 set_threads = _core.set_threads
 truncated_normal = _core.truncated_normal
 uniform = _core.uniform
@@ -67,6 +71,19 @@ Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
 Operation = Mapping[str, Any]
 Loan = tuple[Program, int]
 """A program and the index of one of its weight arrays, which another program shares."""
+
+
+@contextmanager
+def on_device(name: str | None) -> Iterator[None]:
+    """Makes the programs that this thread builds in the `with` block programs of the device `name`, if it is given."""
+    if name is None:
+        yield
+        return
+    former = choose_for_thread(name)
+    try:
+        yield
+    finally:
+        choose_for_thread(former)
 
 
 def build(

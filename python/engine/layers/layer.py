@@ -1026,6 +1026,16 @@ class Layer(Part, Spec):
         self._places = living if place in living else [*living, place]
         self._weights = None
 
+    def _models_that_hold_weights(self) -> list[object]:
+        """The models, and the holder outside of models, whose programs have the weights of the layer."""
+        return [place.model() for place in self._places]
+
+    def _take_weights_back(self) -> None:
+        """Leaves all models, with a copy of the weights."""
+        if self._places:
+            self._weights = [np.array(array, order="C") for array in self._own_weights]
+        self._places, self._holder = [], None
+
     def _detach(self, model: object) -> None:
         """Leaves `model`, with a copy of the weights if the layer is in no other model."""
         rest = [place for place in self._places if place.model() not in (None, model)]

@@ -58,6 +58,8 @@ from engine._base.spec import auto_name, snake_case
 from engine._base.tensor_like import Tensor
 from engine._base.tracebacks import without_own_frames
 from engine._core_interface.cpp import (
+    get_device,
+    on_device,
     Float32,
     Loan,
     NotFiniteError,
@@ -338,6 +340,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._modes, self._arguments = list(modes), list(arguments)
         self._operations: list[Operation] = []
         self._program: Program | None = None
+        self._device: str | None = None  # where the program is built; None: where the thread or the process builds
         self._by_shape: ProgramsByShape | None = None  # if an axis of the samples has no fixed length
         self._attached: list[Layer] = []  # the layers whose weights the program has
         self._outers: weakref.WeakSet[Model] = weakref.WeakSet()  # the models that this one is a part of
@@ -419,6 +422,8 @@ class Model(Part, SaysWhatIsLeftOut):
         steps_per_execution: int = 1,
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
+        *,
+        device: str | None = None,
     ) -> None:
         """Configures the model for training. Weights keep their values; the optimizer state is reset.
 
@@ -441,9 +446,11 @@ class Model(Part, SaysWhatIsLeftOut):
             steps_per_execution: Ignored. A whole epoch runs in one call.
             jit_compile: Ignored. Keras accepts it.
             auto_scale_loss: Ignored. Training in float32 needs no loss scaling.
+            device: where the model keeps its weights and computes from now on: "cpu", "cuda", "cuda:0", ...; None leaves
+                it where it is.
 
         Raises:
-            ValueError: for an unknown name, or a metric that doesn't match the loss. The model is unchanged then.
+            ValueError: for an unknown name, a device that isn't there, or a metric that doesn't match the loss. The model is unchanged then.
         """
         run_eagerly = flag(run_eagerly, "run_eagerly")
         integer(steps_per_execution, "steps_per_execution", 1)
@@ -469,6 +476,8 @@ class Model(Part, SaysWhatIsLeftOut):
                     raise
                 # How many outputs there are is known when `call` has run.
                 compiled, self._compiles_again = Compiled(optimizer, None, None, None, None), True
+            if device is not None:
+                self._move_to(device)
             self._apply(compiled)
             self._compile_arguments = {
                 "loss": loss,
@@ -2717,7 +2726,8 @@ class Model(Part, SaysWhatIsLeftOut):
             operations = found.operations
             weights = [self._lent_or_own(*pair) for pair in first_uses(shapes, leaves).items()]
             arrays = list(chain(*weights))
-            program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
+            with on_device(self._device):
+                program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
             if any(None in shape for shape in inputs):
                 sample = known[0] if len(known) == 1 else tuple(known)
                 by_shape = ProgramsByShape(program, sample, self._lowering_of(stack, wiring, network, dtypes))
@@ -2800,6 +2810,28 @@ class Model(Part, SaysWhatIsLeftOut):
         masked = masked_losses(shapes, network) if reads_mask else [False] * len(shapes.outputs)
         weights = tracked(shapes, network.leaves, self._trainable, self._owners)
         compiled.apply(program, weights, outputs, has_hosts, masked)
+
+    def _move_to(self, device: str) -> None:
+        """Makes the layers keep their weights themselves until the model is built again, on a device.
+
+        Raises:
+            ValueError: if there is no such device, or another model on another device has the weights of a layer.
+        """
+        with on_device(device):
+            name = get_device()
+        if self._program is None or self._program.device == name:
+            self._device = name
+            return
+        for layer in self._network.leaves:
+            if any(model not in {None, self, layer._holder} for model in layer._models_that_hold_weights()):
+                msg = (
+                    f"layer {layer.name!r} is also in another model, which stays on {self._program.device!r}: build both "
+                    f"models on {name!r}, after engine.config.set_device({name!r})"
+                )
+                raise ValueError(msg)
+        for layer in dict.fromkeys(self._network.leaves):
+            layer._take_weights_back()
+        self._program, self._device, self._attached = None, name, []
 
     def _apply(self, compiled: Compiled) -> None:
         """Compiles the program, if there is one, with `compiled`."""

@@ -1,0 +1,46 @@
+#include "cuda/dataset.h"
+
+#include <stdexcept>
+
+namespace engine::cuda {
+
+int64_t bytes_of(RowType type) {
+  switch (type) {
+    case RowType::kUint8:
+      return 1;
+    case RowType::kFloat32:
+      return 4;
+    case RowType::kFloat64:
+      break;
+  }
+  return 8;
+}
+
+template <class T>
+const T* DatasetOnCard::keep(const Stream& stream, const T* from, int64_t count) {
+  if (!from) return nullptr;
+  const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
+  memory_.push_back(allocate(bytes));
+  stream.copy(memory_.back().get(), from, bytes);
+  return static_cast<const T*>(memory_.back().get());
+}
+
+DatasetOnCard::DatasetOnCard(const DatasetView& data, const std::vector<TargetSizes>& sizes, const Stream& stream)
+    : view_(data) {
+  if (data.is_compressed()) {
+    throw std::invalid_argument(
+        "a GPU reads no compressed rows yet: pass `x` as an array (scipy's `x.toarray()`), or use the CPU, after "
+        "engine.config.set_device('cpu')");
+  }
+  view_.x = keep(stream, static_cast<const char*>(data.x), data.rows * data.stride * bytes_of(data.type));
+  for (size_t i = 0; i < data.targets.size(); ++i) {
+    const TargetView& from = data.targets[i];
+    TargetView& to = view_.targets[i];
+    to.labels = keep(stream, from.labels, data.rows * sizes[i].labels);
+    to.dense = keep(stream, from.dense, data.rows * sizes[i].outputs);
+    to.sample_weight = keep(stream, from.sample_weight, data.rows * sizes[i].weights);
+  }
+  stream.wait();
+}
+
+}  // namespace engine::cuda

@@ -1,0 +1,29 @@
+// A data set in memory of the card.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "cuda/runtime.h"
+#include "runtime/device.h"
+
+namespace engine::cuda {
+
+int64_t bytes_of(RowType type);
+
+class DatasetOnCard final : public DatasetCopy {
+ public:
+  /// Copies the arrays of a data set. Throws std::invalid_argument for compressed rows.
+  DatasetOnCard(const DatasetView& data, const std::vector<TargetSizes>& sizes, const Stream& stream);
+
+  /// The same as the view that was copied, with pointers to memory of the card.
+  const DatasetView& view() const { return view_; }
+
+ private:
+  template <class T>
+  const T* keep(const Stream& stream, const T* from, int64_t count);
+
+  DatasetView view_;
+  std::vector<std::shared_ptr<void>> memory_;
+};
+
+}  // namespace engine::cuda

@@ -1,0 +1,333 @@
+// Runs schedules on a GPU. The kernels of some batches are started at a time, while the host prepares those of the next
+// ones; all that they need to know of their batch goes ahead of them in one copy.
+#include "cuda/device.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <vector>
+
+#include "cuda/dataset.h"
+#include "cuda/schedule.h"
+
+namespace engine {
+namespace cuda {
+namespace {
+
+/// Batches whose kernels are started together.
+constexpr int64_t kBatchesTogether = 32;
+
+/// Rows of a prediction that go through the network together.
+constexpr int64_t kMostPredictedTogether = 8192;
+
+template <class... Rules>
+void write_coefficients(Optimizer rule, const OptimizerStep& step, unsigned char* to, Types<Rules...>) {
+  const auto write = [&](const auto& coefficients) { std::memcpy(to, &coefficients, sizeof coefficients); };
+  ((rule == Rules::kKind ? write(Rules::coefficients(step)) : void()), ...);
+}
+
+/// What a workspace keeps from run to run: a stream, and memory for what batches are told.
+class RunState {
+ public:
+  /// Some batches that are told to the card together, in memory of the host and of the card.
+  struct Slot {
+    std::shared_ptr<void> on_host, on_card;
+    cudaEvent_t done = nullptr;  // once the kernels of its batches have ended
+  };
+
+  explicit RunState(int64_t batch_size)
+      : order_bytes_((kBatchesTogether * batch_size * static_cast<int64_t>(sizeof(int32_t)) + 15) / 16 * 16) {
+    for (Slot& slot : slots_) {
+      slot.on_host = allocate_pinned(order_bytes_ + kBatchBytes);
+      slot.on_card = allocate(order_bytes_ + kBatchBytes);
+      check(cudaEventCreateWithFlags(&slot.done, cudaEventDisableTiming), "creating an event");
+    }
+  }
+  ~RunState() {
+    for (const Slot& slot : slots_) cudaEventDestroy(slot.done);
+  }
+  RunState(const RunState&) = delete;
+  RunState& operator=(const RunState&) = delete;
+
+  const Stream stream;
+
+  /// A slot that no kernel reads any more.
+  Slot& next_slot() {
+    Slot& slot = slots_[turn_++ % 2];
+    check(cudaEventSynchronize(slot.done), "running its kernels");
+    return slot;
+  }
+  int64_t order_bytes() const { return order_bytes_; }
+
+  static constexpr int64_t kBatchBytes = kBatchesTogether * static_cast<int64_t>(sizeof(Batch));
+
+ private:
+  int64_t order_bytes_;
+  Slot slots_[2];
+  size_t turn_ = 0;
+};
+
+/// All executables that the device is given are its own.
+const Schedule& schedule_of(const Executable& executable) { return static_cast<const Schedule&>(executable); }
+
+/// What kernels are told of batch `index` of a run.
+Batch batch_at(const RunArguments& arguments, graph::Mode mode, int64_t index) {
+  Batch batch{};
+  batch.first = index * arguments.batch_size;
+  batch.rows = std::min(arguments.batch_size, arguments.data.rows - batch.first);
+  const int64_t iteration = arguments.first_iteration + index - arguments.first_batch;
+  const bool samples = mode == graph::Mode::kSample;
+  batch.draw = samples ? arguments.first_iteration : iteration;
+  batch.first_draw = samples ? batch.first : 0;
+  if (mode != graph::Mode::kTrain) return batch;
+  const OptimizerSpec& optimizer = arguments.training->optimizer;
+  const int64_t number = (iteration - 1) / optimizer.accumulate + 1;
+  batch.steps_weights = iteration % optimizer.accumulate == 0;
+  batch.overwrites = optimizer.overwrite > 0 && number % optimizer.overwrite == 0;
+  batch.step = {arguments.learning_rates[index - arguments.first_batch], number, {}};
+  std::memcpy(batch.step.parameters, optimizer.parameters, sizeof batch.step.parameters);
+  write_coefficients(optimizer.kind, batch.step, batch.coefficients, formulas::Optimizers<float>{});
+  return batch;
+}
+
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(int index) : index_(index) {
+    check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, index), "asking for its size");
+  }
+
+  std::string name() const override { return "cuda:" + std::to_string(index_); }
+  Arena allocate(int64_t floats, float value) const override;
+  std::shared_ptr<const DatasetCopy> copy(const DatasetView& data,
+                                          const std::vector<TargetSizes>& sizes) const override {
+    select();
+    const Stream stream;
+    return std::make_shared<const DatasetOnCard>(data, sizes, stream);
+  }
+  WeightLayout lay_out(const Variables& variables) const override;
+  void upload(const Variable& variable, const float* values, float* memory) const override {
+    copy_weights(memory, values, variable);
+  }
+  void download(const Variable& variable, const float* memory, float* values) const override {
+    copy_weights(values, memory, variable);
+  }
+  std::shared_ptr<const Executable> compile(std::shared_ptr<const graph::Graph> graph,
+                                            const CompileOptions& options) const override {
+    select();
+    return std::make_shared<Schedule>(std::move(graph), options, multiprocessors_);
+  }
+  int64_t run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
+              const std::function<bool()>& keep_going) override;
+  PredictionTeams divide_prediction(const graph::Graph&, int64_t rows, int) const override {
+    return {1, 1, std::max(int64_t{1}, std::min(rows, kMostPredictedTogether))};
+  }
+  bool predict(const Executable& executable, const RunArguments& arguments,
+               const std::vector<float*>& scratch) override;
+  bool predict_here(const Executable& executable, const RunArguments& arguments) override {
+    return predict(executable, arguments, {arguments.scratch});
+  }
+  int threads() const override { return 1; }
+
+ private:
+  /// Makes the calls of this thread be about this card.
+  void select() const { check(cudaSetDevice(index_), "selecting it"); }
+  void copy_weights(float* to, const float* from, const Variable& variable) const {
+    select();
+    const auto bytes = static_cast<size_t>(variable.rows * variable.columns) * sizeof(float);
+    check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "copying weights");
+  }
+
+  const int index_;
+  int multiprocessors_ = 0;
+};
+
+Arena CudaDevice::allocate(int64_t floats, float value) const {
+  select();
+  const auto bytes = static_cast<size_t>(floats) * sizeof(float);
+  Arena arena(cuda::allocate(static_cast<int64_t>(bytes)));
+  if (value == 0.0f) {
+    check(cudaMemset(arena.data(), 0, bytes), "filling memory with zeros");
+  } else {
+    const std::vector<float> values(static_cast<size_t>(floats), value);
+    check(cudaMemcpy(arena.data(), values.data(), bytes, cudaMemcpyDefault), "filling memory");
+  }
+  return arena;
+}
+
+WeightLayout CudaDevice::lay_out(const Variables& variables) const {
+  constexpr int64_t kAlignment = 32;  // floats of a segment of memory
+  WeightLayout layout;
+  for (const Variable& variable : variables.all) {
+    layout.offsets.push_back(layout.total);
+    layout.floats.push_back((variable.rows * variable.columns + kAlignment - 1) / kAlignment * kAlignment);
+    layout.total += layout.floats.back();
+  }
+  return layout;
+}
+
+// ---- Totals ---------------------------------------------------------------------------------------------------------
+
+std::vector<double> to_doubles(const Totals& totals, const TotalsLayout& layout) {
+  std::vector<double> all(static_cast<size_t>(layout.count));
+  all[static_cast<size_t>(layout.loss)] = totals.loss;
+  all[static_cast<size_t>(layout.samples)] = totals.samples;
+  std::copy(totals.output_losses.begin(), totals.output_losses.end(), all.begin() + layout.output_losses);
+  for (size_t i = 0; i < layout.metrics.size(); ++i) {
+    if (layout.metrics[i] >= 0) std::copy_n(totals.metrics[i].begin(), 2, all.begin() + layout.metrics[i]);
+  }
+  return all;
+}
+
+void from_doubles(const std::vector<double>& all, const TotalsLayout& layout, Totals& totals) {
+  totals.loss = all[static_cast<size_t>(layout.loss)];
+  totals.samples = all[static_cast<size_t>(layout.samples)];
+  std::copy_n(all.begin() + layout.output_losses, totals.output_losses.size(), totals.output_losses.begin());
+  for (size_t i = 0; i < layout.metrics.size(); ++i) {
+    if (layout.metrics[i] >= 0) std::copy_n(all.begin() + layout.metrics[i], 2, totals.metrics[i].begin());
+  }
+}
+
+// ---- Runs -------------------------------------------------------------------------------------------------------------
+
+RunState& state_of(const Schedule& schedule, const RunArguments& arguments, DeviceState& spare) {
+  DeviceState& state = arguments.device_state ? *arguments.device_state : spare;
+  if (!state) state = std::make_shared<RunState>(schedule.max_rows());
+  return *static_cast<RunState*>(state.get());
+}
+
+/// Starts the kernels of batches [first, end).
+void start_batches(const Schedule& schedule, const RunArguments& arguments, const RunMemory& memory, RunState& state,
+                   int64_t first, int64_t end) {
+  RunState::Slot& slot = state.next_slot();
+  auto* const order = static_cast<int32_t*>(slot.on_host.get());
+  auto* const batches = reinterpret_cast<Batch*>(static_cast<char*>(slot.on_host.get()) + state.order_bytes());
+  const auto* const order_on_card = static_cast<const int32_t*>(slot.on_card.get());
+  const auto* const batches_on_card =
+      reinterpret_cast<const Batch*>(static_cast<const char*>(slot.on_card.get()) + state.order_bytes());
+  int64_t rows = 0;
+  for (int64_t i = first; i < end; ++i) {
+    Batch& batch = batches[i - first];
+    batch = batch_at(arguments, schedule.mode(), i);
+    if (arguments.order) {
+      std::copy_n(arguments.order + batch.first, batch.rows, order + rows);
+      batch.order = order_on_card + rows;
+    }
+    rows += batch.rows;
+  }
+  state.stream.copy(slot.on_card.get(), slot.on_host.get(), state.order_bytes() + RunState::kBatchBytes);
+  for (int64_t i = first; i < end; ++i) {
+    for (const auto& step : schedule.kernels()) step->launch(state.stream.get(), memory, batches_on_card + (i - first));
+  }
+  check(cudaEventRecord(slot.done, state.stream.get()), "recording an event");
+}
+
+int64_t CudaDevice::run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
+                        const std::function<bool()>& keep_going) {
+  select();
+  const Schedule& schedule = schedule_of(executable);
+  DeviceState spare;
+  RunState& state = state_of(schedule, arguments, spare);
+  const TotalsLayout& layout = schedule.totals();
+  std::vector<double> totals = to_doubles(*arguments.totals, layout);
+  const auto bytes = static_cast<int64_t>(totals.size() * sizeof(double));
+  const std::shared_ptr<void> on_card = cuda::allocate(bytes);
+  state.stream.copy(on_card.get(), totals.data(), bytes);
+  const auto& data = static_cast<const DatasetOnCard&>(*arguments.copy);
+  const RunMemory memory{schedule, arguments, data.view(), static_cast<double*>(on_card.get()), nullptr, 0, nullptr};
+  int64_t reached = begin;
+  while (reached < end) {
+    const int64_t next = std::min(end, reached + kBatchesTogether);
+    start_batches(schedule, arguments, memory, state, reached, next);
+    reached = next;
+    if (reached < end && !keep_going()) break;
+  }
+  state.stream.copy(totals.data(), on_card.get(), bytes);
+  state.stream.wait();
+  from_doubles(totals, layout, *arguments.totals);
+  return reached;
+}
+
+bool CudaDevice::predict(const Executable& executable, const RunArguments& arguments,
+                         const std::vector<float*>& scratch) {
+  select();
+  const Schedule& schedule = schedule_of(executable);
+  RunArguments own = arguments;
+  own.scratch = scratch.front();
+  own.batch_size = schedule.max_rows();
+  const DatasetView& rows = arguments.data;
+  const int64_t row_bytes = rows.stride * bytes_of(rows.type), width = schedule.output_size();
+  DeviceState spare;
+  RunState& state = state_of(schedule, own, spare);
+  const std::shared_ptr<void> x = cuda::allocate(own.batch_size * row_bytes);
+  const std::shared_ptr<void> y = cuda::allocate(own.batch_size * width * static_cast<int64_t>(sizeof(float)));
+  const std::shared_ptr<void> nonfinite = cuda::allocate(sizeof(int));
+  state.stream.fill_zeros(nonfinite.get(), sizeof(int));
+  DatasetView on_card = rows;
+  on_card.x = x.get();
+  const RunMemory memory{schedule, own,   on_card, nullptr, static_cast<float*>(y.get()),
+                         width,    arguments.finite ? static_cast<int*>(nonfinite.get()) : nullptr};
+  for (int64_t first = 0; first < rows.rows; first += own.batch_size) {
+    const int64_t count = std::min(own.batch_size, rows.rows - first);
+    state.stream.copy(x.get(), static_cast<const char*>(rows.x) + first * row_bytes, count * row_bytes);
+    Batch batch = batch_at(own, schedule.mode(), first / own.batch_size);
+    batch.first = 0;  // within x
+    RunState::Slot& slot = state.next_slot();
+    std::memcpy(slot.on_host.get(), &batch, sizeof batch);
+    state.stream.copy(slot.on_card.get(), slot.on_host.get(), sizeof batch);
+    for (const auto& step : schedule.kernels()) {
+      step->launch(state.stream.get(), memory, static_cast<const Batch*>(slot.on_card.get()));
+    }
+    check(cudaEventRecord(slot.done, state.stream.get()), "recording an event");
+    state.stream.copy(arguments.output + first * width, y.get(), count * width * static_cast<int64_t>(sizeof(float)));
+  }
+  int found = 0;
+  state.stream.copy(&found, nonfinite.get(), sizeof found);
+  state.stream.wait();
+  return found == 0;
+}
+
+int count_devices() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return count;
+}
+
+}  // namespace
+}  // namespace cuda
+
+Device& cuda_device(int index) {
+  const int count = cuda::count_devices();
+  if (index < 0 || index >= count) {
+    throw std::invalid_argument(
+        "there is no device 'cuda:" + std::to_string(index) + "': " +
+        (count == 0 ? cuda_state() : "this machine has " + std::to_string(count) + ", numbered from 0"));
+  }
+  static std::mutex mutex;
+  static auto& devices = *new std::vector<std::unique_ptr<cuda::CudaDevice>>;
+  const std::lock_guard<std::mutex> lock(mutex);
+  devices.resize(std::max(devices.size(), static_cast<size_t>(count)));
+  auto& device = devices[static_cast<size_t>(index)];
+  if (!device) device = std::make_unique<cuda::CudaDevice>(index);
+  return *device;
+}
+
+std::string cuda_state() {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess || count == 0) {
+    cudaGetLastError();
+    return std::string("no device: ") + (status == cudaSuccess ? "this machine has no GPU" : cudaGetErrorString(status));
+  }
+  std::string names;
+  for (int i = 0; i < count; ++i) {
+    cudaDeviceProp properties;
+    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
+    names += (i > 0 ? ", cuda:" : "cuda:") + std::to_string(i) + " " + properties.name;
+  }
+  return names;
+}
+
+}  // namespace engine

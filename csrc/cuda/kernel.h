@@ -1,0 +1,90 @@
+// How a step becomes a kernel. A step is a struct of pointers and sizes with a function
+//     __device__ void run(const Batch& batch) const
+// that all threads of a grid call. It divides its work among blocks itself, so that any number of them gives the same
+// results.
+#pragma once
+#include "cuda/batch.h"
+#include "cuda/runtime.h"
+
+namespace engine::cuda {
+
+/// Threads of every block.
+inline constexpr int kThreads = 256;
+inline constexpr int kWarp = 32;
+
+/// The memory that the threads of a block share.
+__device__ inline float* shared_memory() {
+#if defined(__CUDACC__)
+  extern __shared__ float4 memory[];
+  return reinterpret_cast<float*>(memory);
+#else
+  return static_cast<float*>(emulated::dynamic_shared_memory());
+#endif
+}
+
+template <class S>
+__global__ void __launch_bounds__(kThreads) run_step(const S step, const Batch* batch) {
+  step.run(*batch);
+}
+
+template <class S>
+void launch(cudaStream_t stream, const S& step, const Batch* batch, int64_t blocks, int64_t shared_bytes) {
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(kThreads);
+  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+  config.stream = stream;
+  check(cudaLaunchKernelEx(&config, run_step<S>, step, batch), "starting a kernel");
+}
+
+// ---- How the threads of a grid divide work ----------------------------------------------------------------------
+
+/// Calls f(i) for each i below n, by all threads of the grid.
+template <class F>
+__device__ inline void for_each(int64_t n, F&& f) {
+  const int64_t threads = static_cast<int64_t>(gridDim.x) * kThreads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += threads) f(i);
+}
+
+/// Calls f(i) for each i below n, by all warps of the grid; the threads of a warp get the same i.
+template <class F>
+__device__ inline void for_each_by_warp(int64_t n, F&& f) {
+  constexpr int kWarps = kThreads / kWarp;
+  const int64_t warps = static_cast<int64_t>(gridDim.x) * kWarps;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp; i < n; i += warps) f(i);
+}
+
+/// The sum of each thread's number over the threads of a warp, in pairs: every thread gets the same bits.
+template <class T>
+__device__ inline T sum_of_warp(T x) {
+  for (int distance = kWarp / 2; distance > 0; distance /= 2) x = x + __shfl_xor_sync(0xffffffffu, x, distance);
+  return x;
+}
+
+/// The sum of each thread's number over the threads of a block, in pairs. Every thread of the block must call it.
+__device__ inline double sum_of_block(double x) {
+  auto* const sums = reinterpret_cast<double*>(shared_memory());
+  const double of_warp = sum_of_warp(x);
+  __syncthreads();  // an earlier sum may still be read
+  if (threadIdx.x % kWarp == 0) sums[threadIdx.x / kWarp] = of_warp;
+  __syncthreads();
+  double total = 0.0;
+  for (int warp = 0; warp < kThreads / kWarp; ++warp) total += sums[warp];
+  return total;
+}
+inline constexpr int64_t kSumBytes = kThreads / kWarp * static_cast<int64_t>(sizeof(double));
+
+template <class T>
+struct OnlyOne;
+template <class T>
+struct OnlyOne<Types<T>> {
+  using Type = T;
+};
+
+/// Calls f(Types<Formula>{}) for that one of the formulas whose kind is `kind`.
+template <class Kind, class F, class... Formulas>
+__device__ inline void with_formula(Kind kind, Types<Formulas...>, F&& f) {
+  ((kind == Formulas::kKind && (f(Types<Formulas>{}), true)) || ...);
+}
+
+}  // namespace engine::cuda

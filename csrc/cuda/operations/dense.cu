@@ -1,0 +1,169 @@
+// Products of dense layers with their kernels, forwards and backwards.
+#include "graph/operations/dense.h"
+
+#include "cuda/activations.h"
+#include "cuda/products.h"
+#include "cuda/schedule.h"
+#include "cuda/steps.h"
+
+namespace engine::cuda {
+namespace {
+
+/// Large tiles read each operand less often; small ones keep more multiprocessors busy.
+bool pays_large_tiles(const Schedule& schedule, int64_t m, int64_t n) {
+  return tiles_of<LargeTile>(m, n) >= schedule.multiprocessors();
+}
+
+/// y[b,n] = activation(sum over k of x[b,k] kernel[k,n], + bias[n])
+template <class T>
+struct DenseForward {
+  const float *x, *kernel, *bias;
+  float* y;
+  int64_t groups, units, inputs, max_rows;
+  Activation activation;
+
+  int64_t blocks() const { return tiles_of<T>(groups * max_rows, units); }
+  int64_t shared_bytes() const { return T::kSharedBytes; }
+  __device__ void run(const Batch& batch) const {
+    multiply<T>(groups * batch.rows, units, inputs, Matrix<true>{x, inputs}, Matrix<true>{kernel, units},
+                [&](int64_t b, int64_t n, float sum) {
+                  const float z = bias ? sum + bias[n] : sum;
+                  y[b * units + n] = fused_forward(activation, z);
+                });
+  }
+};
+
+template <class T>
+void add_forward(Schedule& schedule, const graph::Dense& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Placement &x = memory.schedule.placement(op.x), &y = memory.schedule.placement(op.y);
+    return DenseForward<T>{memory.scratch(op.x),
+                           memory.numbers(op.kernel),
+                           memory.numbers(op.bias),
+                           memory.scratch(op.y),
+                           y.groups,
+                           y.columns,
+                           x.columns,
+                           memory.schedule.max_rows(),
+                           op.activation};
+  });
+}
+
+void schedule_dense(Schedule& schedule, const graph::Dense& op) {
+  const bool large = pays_large_tiles(schedule, schedule.rows(op.y), schedule.placement(op.y).columns);
+  large ? add_forward<LargeTile>(schedule, op) : add_forward<SmallTile>(schedule, op);
+}
+
+/// dx[b,k] = activation'(x_saved[b,k]) * (addend[b,k] + sum over n of dz[b,n] kernel[k,n])
+template <class T>
+struct DenseBackward {
+  const float *dz, *kernel, *addend, *saved;
+  float* dx;
+  int64_t groups, units, inputs, max_rows;
+  Activation activation;
+
+  int64_t blocks() const { return tiles_of<T>(groups * max_rows, inputs); }
+  int64_t shared_bytes() const { return T::kSharedBytes; }
+  __device__ void run(const Batch& batch) const {
+    multiply<T>(groups * batch.rows, inputs, units, Matrix<true>{dz, units}, Matrix<false>{kernel, units},
+                [&](int64_t b, int64_t k, float sum) {
+                  const int64_t at = b * inputs + k;
+                  const float dy = addend ? sum + addend[at] : sum;
+                  dx[at] = saved ? fused_backward(activation, dy, saved[at]) : dy;
+                });
+  }
+};
+
+template <class T>
+void add_backward(Schedule& schedule, const graph::DenseInputGradient& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Placement &dz = memory.schedule.placement(op.dz), &dx = memory.schedule.placement(op.dx);
+    return DenseBackward<T>{memory.scratch(op.dz),
+                            memory.numbers(op.kernel),
+                            memory.scratch(op.addend),
+                            memory.scratch(op.x_saved),
+                            memory.scratch(op.dx),
+                            dx.groups,
+                            dz.columns,
+                            dx.columns,
+                            memory.schedule.max_rows(),
+                            op.activation};
+  });
+}
+
+void schedule_input_gradient(Schedule& schedule, const graph::DenseInputGradient& op) {
+  const bool large = pays_large_tiles(schedule, schedule.rows(op.dx), schedule.placement(op.dx).columns);
+  large ? add_backward<LargeTile>(schedule, op) : add_backward<SmallTile>(schedule, op);
+}
+
+/// The inputs of a batch as the left operand of a weight gradient, x^T, with a row of ones below it: its products are
+/// the gradient by the bias.
+struct TransposedInputs {
+  static constexpr bool kRowsAreContiguous = false;
+  const float* x;
+  int64_t inputs;
+  __device__ float operator()(int64_t k, int64_t b) const { return k < inputs ? x[b * inputs + k] : 1.0f; }
+};
+
+/// dkernel[k,n] = sum over b of x[b,k] dz[b,n], and dbias[n] = sum over b of dz[b,n]: stored, or stepped by at once.
+template <class T>
+struct DenseWeights {
+  const float *x, *dz;
+  float *dkernel, *dbias;  // null where the optimizer steps the weights
+  Weights kernel, bias;
+  bool steps, has_bias;
+  Optimizer rule;
+  int64_t groups, units, inputs;
+
+  int64_t gradient_rows() const { return inputs + (has_bias ? 1 : 0); }
+  int64_t blocks() const { return tiles_of<T>(gradient_rows(), units); }
+  int64_t shared_bytes() const { return T::kSharedBytes; }
+  __device__ void run(const Batch& batch) const {
+    const int64_t rows = inputs + (has_bias ? 1 : 0);
+    multiply<T>(rows, units, groups * batch.rows, TransposedInputs{x, inputs}, Matrix<true>{dz, units},
+                [&](int64_t k, int64_t n, float sum) {
+                  const bool is_bias = k == inputs;
+                  const int64_t at = is_bias ? n : k * units + n;
+                  if (!steps) {
+                    (is_bias ? dbias : dkernel)[at] = sum;
+                    return;
+                  }
+                  const Weights& own = is_bias ? bias : kernel;
+                  step_weight<FusedOptimizers>(rule, own, at, formulas::fma(own.l2_slope, own.values[at], sum), batch);
+                });
+  }
+};
+
+template <class T>
+void add_weights(Schedule& schedule, const graph::DenseWeightGradient& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Placement &x = memory.schedule.placement(op.x), &dz = memory.schedule.placement(op.dz);
+    return DenseWeights<T>{memory.scratch(op.x),
+                           memory.scratch(op.dz),
+                           memory.scratch(op.dkernel),
+                           memory.scratch(op.dbias),
+                           memory.weights(op.steps ? op.kernel : kNoValue),
+                           memory.weights(op.steps ? op.bias : kNoValue),
+                           op.steps,
+                           (op.steps ? op.bias : op.dbias) != kNoValue,
+                           memory.training().optimizer.kind,
+                           dz.groups,
+                           dz.columns,
+                           x.columns};
+  });
+}
+
+void schedule_weight_gradient(Schedule& schedule, const graph::DenseWeightGradient& op) {
+  const bool large = pays_large_tiles(schedule, schedule.placement(op.x).columns, schedule.placement(op.dz).columns);
+  large ? add_weights<LargeTile>(schedule, op) : add_weights<SmallTile>(schedule, op);
+}
+
+}  // namespace
+
+void add_dense(Implementations& all) {
+  all.add<graph::Dense>(schedule_dense);
+  all.add<graph::DenseInputGradient>(schedule_input_gradient);
+  all.add<graph::DenseWeightGradient>(schedule_weight_gradient);
+}
+
+}  // namespace engine::cuda

@@ -1,0 +1,460 @@
+// Losses and metrics of a batch, and the sums over a pass.
+#include "graph/operations/loss.h"
+
+#include "cuda/rows.h"
+#include "cuda/schedule.h"
+#include "formulas/losses.h"
+
+namespace engine::cuda {
+namespace {
+
+// ---- Targets and what rows count for --------------------------------------------------------------------------------
+
+/// The targets and weights of an output, in memory of the card.
+struct Targets {
+  TargetView view;
+  int64_t groups;  // rows of each sample
+  bool sparse;
+
+  /// The row of the data set's targets that belongs to row `b` of the batch.
+  __device__ int64_t row(const Batch& batch, int64_t b) const {
+    return data_row(batch, b / groups) * groups + b % groups;
+  }
+};
+
+/// What the rows of an output count for in a sum.
+struct RowWeights {
+  const float* sample_weight;  // by row of the data set's targets, or null
+  const float* mask;           // by row of the batch, or null
+  bool ignores;                // whether rows of class `ignored` count for nothing
+  int32_t ignored;
+
+  bool are_equal() const { return !sample_weight && !mask && !ignores; }
+  __device__ double operator()(const Targets& targets, const Batch& batch, int64_t b) const {
+    const int64_t row = targets.row(batch, b);
+    if (ignores && targets.view.labels[row] == ignored) return 0.0;
+    const double kept = mask ? static_cast<double>(mask[b]) : 1.0;
+    return kept * (sample_weight ? static_cast<double>(sample_weight[row]) : 1.0);
+  }
+};
+
+Targets targets_of(const RunMemory& memory, int output, int64_t groups) {
+  const auto i = static_cast<size_t>(output);
+  return {memory.data.targets[i], groups, memory.training().losses[i].target == Target::kSparse};
+}
+
+/// The target of one row: column j of it, where a class index stands for its one-hot row.
+struct TargetRow {
+  const float* dense;
+  int32_t label;
+  __device__ float at(int64_t j) const { return dense ? dense[j] : label == j ? 1.0f : 0.0f; }
+};
+
+__device__ TargetRow target_row(const Targets& targets, const Batch& batch, int64_t b, int64_t columns,
+                                int32_t ignored) {
+  const int64_t row = targets.row(batch, b);
+  if (!targets.sparse) return {targets.view.dense + row * columns, -1};
+  const int32_t label = targets.view.labels[row];
+  return {nullptr, label == ignored ? -1 : label};
+}
+
+// ---- Losses -----------------------------------------------------------------------------------------------------------
+
+/// One row of a loss, as formulas/losses.h asks for it.
+struct LossRow : Row {
+  const float* x;
+  float *y, *dx;
+  float smoothing, scale;
+  const float* parameters;
+  bool binary;
+
+  __device__ float at(int64_t j) const { return x[j]; }
+  __device__ void keep(int64_t j, float p) const { y[j] = p; }
+  __device__ float kept(int64_t j) const { return y[j]; }
+  __device__ bool has_gradient() const { return dx != nullptr; }
+  __device__ void set_gradient(int64_t j, float slope) const { dx[j] = slope; }
+  __device__ float gradient(int64_t j) const { return dx[j]; }
+};
+
+struct LossParameters {
+  float values[kLossParameters];
+  float smoothing;
+  int32_t ignored;
+};
+
+LossParameters parameters_of(const LossSpec& spec) {
+  LossParameters all{};
+  for (int i = 0; i < kLossParameters; ++i) all.values[i] = spec.parameters[i];
+  all.smoothing = spec.label_smoothing;
+  all.ignored = spec.ignored;
+  return all;
+}
+
+/// The divisor of an output's losses, as their reduction says: known, or a sum of weights that an earlier kernel left.
+struct Divisor {
+  double of_row;      // for each row of the batch; 0 where the divisor is `fixed`
+  double fixed;
+  const double* sum;  // or null
+
+  __device__ double operator()(int64_t rows) const { return sum ? *sum : fixed + of_row * static_cast<double>(rows); }
+};
+
+struct LossOfRows {
+  const float* x;
+  float *y, *dx, *losses;
+  int64_t columns, max_rows;
+  Targets targets;
+  Loss loss;
+  LossParameters parameters;
+  Divisor divisor;
+  float weight;  // of this output in the sum of all
+  const float* sample_weight;
+
+  int64_t blocks() const { return blocks_for_warps(targets.groups * max_rows); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch& batch) const {
+    const int64_t rows = targets.groups * batch.rows;
+    const double by = divisor(rows);
+    const float scale = by == 0.0 ? 0.0f : weight / static_cast<float>(by);
+    for_each_by_warp(rows, [&](int64_t b) {
+      const TargetRow target = target_row(targets, batch, b, columns, parameters.ignored);
+      const int64_t at = b * columns;
+      const float own = sample_weight ? scale * sample_weight[targets.row(batch, b)] : scale;
+      LossRow row{{columns}, x + at, y ? y + at : nullptr, dx ? dx + at : nullptr, parameters.smoothing,
+                  own,       parameters.values, targets.view.binary};
+      float value = 0.0f;
+      with_formula(loss, formulas::Losses{}, [&](auto chosen) {
+        using Formula = typename OnlyOne<decltype(chosen)>::Type;
+        value = Formula::row(row, target);
+      });
+      if (threadIdx.x % kWarp == 0) losses[b] = value;
+    });
+  }
+};
+
+/// The weights of all rows in one sum, by one block. Where all are 1, nobody reads it.
+struct SumOfWeights {
+  Targets targets;
+  RowWeights weights;
+  double* sum;
+
+  int64_t blocks() const { return weights.are_equal() ? 0 : 1; }
+  int64_t shared_bytes() const { return kSumBytes; }
+  __device__ void run(const Batch& batch) const {
+    double own = 0.0;
+    for_each(targets.groups * batch.rows, [&](int64_t b) { own += weights(targets, batch, b); });
+    const double total = sum_of_block(own);
+    if (threadIdx.x == 0) *sum = total;
+  }
+};
+
+RowWeights divisor_weights(const RunMemory& memory, int output, ValueId row_mask) {
+  const LossSpec& spec = memory.training().losses[static_cast<size_t>(output)];
+  const bool by_weight = spec.reduction == Reduction::kWeightedMean;
+  return {by_weight ? memory.data.targets[static_cast<size_t>(output)].sample_weight : nullptr,
+          memory.scratch(row_mask), spec.ignores, spec.ignored};
+}
+
+/// The divisor, for a run in which a kernel has left the sum of weights at `sum`.
+Divisor divisor_of(const RunMemory& memory, int output, ValueId row_mask, int64_t sum) {
+  const LossSpec& spec = memory.training().losses[static_cast<size_t>(output)];
+  if (spec.reduction == Reduction::kSum) return {0.0, 1.0, nullptr};
+  if (divisor_weights(memory, output, row_mask).are_equal()) return {1.0, 0.0, nullptr};
+  return {0.0, 0.0, reinterpret_cast<const double*>(memory.arguments.scratch + sum)};
+}
+
+/// Appends a kernel that sums the weights that an output's losses are divided by, and returns where it leaves the sum.
+int64_t add_sum_of_weights(Schedule& schedule, const graph::Operation& op, int output, ValueId row_mask,
+                           int64_t groups) {
+  const int64_t at = schedule.add_scratch(sizeof(double) / sizeof(float));
+  schedule.add(op, [=](const RunMemory& memory) {
+    return SumOfWeights{targets_of(memory, output, groups), divisor_weights(memory, output, row_mask),
+                        reinterpret_cast<double*>(memory.arguments.scratch + at)};
+  });
+  return at;
+}
+
+void schedule_loss(Schedule& schedule, const graph::LossOfRows& op) {
+  const int64_t groups = schedule.placement(op.x).groups;
+  const int64_t sum = add_sum_of_weights(schedule, op, op.output, op.row_mask, groups);
+  schedule.add(op, [&op, sum](const RunMemory& memory) {
+    const Placement& x = memory.schedule.placement(op.x);
+    const LossSpec& spec = memory.training().losses[static_cast<size_t>(op.output)];
+    return LossOfRows{memory.scratch(op.x),
+                      memory.scratch(op.y_pred),
+                      memory.scratch(op.gradient),
+                      memory.scratch(op.losses),
+                      x.columns,
+                      memory.schedule.max_rows(),
+                      targets_of(memory, op.output, x.groups),
+                      op.loss,
+                      parameters_of(spec),
+                      divisor_of(memory, op.output, op.row_mask, sum),
+                      spec.weight,
+                      memory.data.targets[static_cast<size_t>(op.output)].sample_weight};
+  });
+}
+
+/// The losses of an output join the sums of the pass: one block adds them, in an order that depends on nothing.
+struct AddLosses {
+  const float* losses;
+  Targets targets;
+  RowWeights weights;
+  Divisor divisor;
+  double weight;  // of the output
+  double *loss, *output_loss, *samples;
+  bool counts_samples;  // one output counts them for all
+
+  int64_t blocks() const { return 1; }
+  int64_t shared_bytes() const { return kSumBytes; }
+  __device__ void run(const Batch& batch) const {
+    const int64_t rows = targets.groups * batch.rows;
+    double own = 0.0;
+    for_each(rows, [&](int64_t b) { own += weights(targets, batch, b) * static_cast<double>(losses[b]); });
+    const double total = sum_of_block(own);
+    if (threadIdx.x != 0) return;
+    const double by = divisor(rows);
+    const double share = by == 0.0 ? 0.0 : static_cast<double>(batch.rows) / by * total;
+    *output_loss += share;
+    *loss += weight * share;
+    if (counts_samples) *samples += static_cast<double>(batch.rows);
+  }
+};
+
+/// A penalty on weights, or on what passes through a layer, joins the loss of the pass.
+struct AddPenalty {
+  const float* sums;
+  int64_t fixed, of_sample;  // how many there are
+  double factor;
+  bool per_sample;  // whether the penalty is charged for each sample of the batch
+  Divisor divisor;  // of what is charged for samples
+  int64_t groups;   // rows of a sample that the divisor counts
+  double* loss;
+
+  int64_t blocks() const { return 1; }
+  int64_t shared_bytes() const { return kSumBytes; }
+  __device__ void run(const Batch& batch) const {
+    double own = 0.0;
+    for_each(fixed + of_sample * batch.rows, [&](int64_t i) { own += static_cast<double>(sums[i]); });
+    const double total = factor * sum_of_block(own);
+    if (threadIdx.x != 0) return;
+    if (!per_sample) {
+      *loss += total;
+      return;
+    }
+    const double by = divisor(groups * batch.rows);
+    *loss += by == 0.0 ? 0.0 : total / by * static_cast<double>(batch.rows);
+  }
+};
+
+void schedule_add_losses(Schedule& schedule, const graph::AddLosses& op) {
+  for (size_t i = 0; i < op.losses.size(); ++i) {
+    const auto output = static_cast<int>(i);
+    const int64_t groups = schedule.placement(op.losses[i]).groups;
+    const int64_t sum = add_sum_of_weights(schedule, op, output, op.row_mask[i], groups);
+    schedule.add(op, [&op, i, output, groups, sum](const RunMemory& memory) {
+      const LossSpec& spec = memory.training().losses[i];
+      double* const totals = memory.totals;
+      const TotalsLayout& layout = memory.schedule.totals();
+      return AddLosses{memory.scratch(op.losses[i]),
+                       targets_of(memory, output, groups),
+                       {memory.data.targets[i].sample_weight, memory.scratch(op.row_mask[i]), false, 0},
+                       divisor_of(memory, output, op.row_mask[i], sum),
+                       static_cast<double>(spec.weight),
+                       totals + layout.loss,
+                       totals + layout.output_losses + static_cast<int64_t>(i),
+                       totals + layout.samples,
+                       i == 0};
+    });
+  }
+  const graph::Output& first = schedule.graph().outputs[0];
+  const int64_t groups = schedule.placement(first.y_pred).groups;
+  const int64_t sum = op.penalties.empty() ? 0 : add_sum_of_weights(schedule, op, 0, first.row_mask, groups);
+  for (const graph::PenaltyTerm& penalty : op.penalties) {
+    schedule.add(op, [&first, penalty, groups, sum](const RunMemory& memory) {
+      const Placement& sums = memory.schedule.placement(penalty.sums);
+      const bool divides = memory.training().losses[0].divides_penalties;
+      return AddPenalty{memory.scratch(penalty.sums),
+                        sums.rows * sums.columns,
+                        0,
+                        penalty.factor,
+                        true,
+                        divides ? divisor_of(memory, 0, first.row_mask, sum) : Divisor{0.0, 1.0, nullptr},
+                        groups,
+                        memory.totals + memory.schedule.totals().loss};
+    });
+  }
+  for (const ValueId value : op.activity_penalties) {
+    schedule.add(op, [value](const RunMemory& memory) {
+      return AddPenalty{memory.scratch(value),
+                        0,
+                        memory.schedule.placement(value).groups,
+                        1.0,
+                        false,
+                        {0.0, 1.0, nullptr},
+                        1,
+                        memory.totals + memory.schedule.totals().loss};
+    });
+  }
+}
+
+// ---- Metrics --------------------------------------------------------------------------------------------------------------
+
+/// The column of a row's first largest number, by all threads of its warp.
+template <class F>
+__device__ int64_t first_largest(int64_t n, F&& value) {
+  float most = -formulas::kInfinity;
+  int64_t at = n;  // none
+  for (int64_t j = threadIdx.x % kWarp; j < n; j += kWarp) {
+    const float x = value(j);
+    if (at == n || x > most) {
+      most = x;
+      at = j;
+    }
+  }
+  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+    const float other = __shfl_xor_sync(0xffffffffu, most, distance);
+    const int64_t other_at = __shfl_xor_sync(0xffffffffu, at, distance);
+    const bool takes = other_at < n && (at == n || other > most || (other == most && other_at < at));
+    most = takes ? other : most;
+    at = takes ? other_at : at;
+  }
+  return at;
+}
+
+/// values[b] = metric(y_pred[b,:], target b)
+struct MetricOfRows {
+  const float* y_pred;
+  float *probabilities, *values;
+  int64_t columns, max_rows;
+  Targets targets;
+  bool is_loss;
+  Metric metric;
+  float threshold;  // or k
+  Loss loss;
+  LossParameters parameters;
+
+  int64_t blocks() const { return blocks_for_warps(targets.groups * max_rows); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch& batch) const {
+    for_each_by_warp(targets.groups * batch.rows, [&](int64_t b) {
+      const float* const y = y_pred + b * columns;
+      const float value = is_loss ? loss_of_row(batch, b, y) : value_of_row(batch, b, y);
+      if (threadIdx.x % kWarp == 0) values[b] = value;
+    });
+  }
+
+  __device__ float loss_of_row(const Batch& batch, int64_t b, const float* y) const {
+    const TargetRow target = target_row(targets, batch, b, columns, parameters.ignored);
+    LossRow row{{columns}, y,    probabilities ? probabilities + b * columns : nullptr, nullptr, parameters.smoothing,
+                1.0f,      parameters.values, targets.view.binary};
+    float value = 0.0f;
+    with_formula(loss, formulas::Losses{}, [&](auto chosen) {
+      using Formula = typename OnlyOne<decltype(chosen)>::Type;
+      value = Formula::row(row, target);
+    });
+    return value;
+  }
+
+  __device__ float value_of_row(const Batch& batch, int64_t b, const float* y) const {
+    const TargetRow target = target_row(targets, batch, b, columns, -1);
+    const Row row{columns};
+    const auto share = [&](auto&& hit) {
+      return row.total([&](int64_t j) { return hit(j) ? 1.0f : 0.0f; }) / static_cast<float>(columns);
+    };
+    const auto truth = [&]() -> int64_t {
+      return target.dense ? first_largest(columns, [&](int64_t j) { return target.dense[j]; }) : target.label;
+    };
+    switch (metric) {
+      case Metric::kCategoricalAccuracy:
+        return first_largest(columns, [&](int64_t j) { return y[j]; }) == truth() ? 1.0f : 0.0f;
+      case Metric::kBinaryAccuracy:
+        return share([&](int64_t j) { return (y[j] > threshold ? 1.0f : 0.0f) == target.at(j); });
+      case Metric::kTopKCategoricalAccuracy: {
+        const int64_t own = truth();
+        if (own < 0 || own >= columns) return 0.0f;  // a class that the loss ignores
+        return row.total([&](int64_t j) { return y[j] > y[own] ? 1.0f : 0.0f; }) < threshold ? 1.0f : 0.0f;
+      }
+      case Metric::kAccuracy:
+        break;
+    }
+    return share([&](int64_t j) { return y[j] == target.at(j); });
+  }
+};
+
+void schedule_metric(Schedule& schedule, const graph::MetricOfRows& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Placement& y = memory.schedule.placement(op.y_pred);
+    const MetricSpec& spec = memory.training().metrics[static_cast<size_t>(op.metric)];
+    return MetricOfRows{memory.scratch(op.y_pred),
+                        memory.scratch(op.probabilities),
+                        memory.scratch(op.values),
+                        y.columns,
+                        memory.schedule.max_rows(),
+                        targets_of(memory, spec.output, y.groups),
+                        spec.kind == MetricSpec::Kind::kLoss,
+                        spec.value,
+                        spec.threshold,
+                        formula(spec.loss),
+                        parameters_of(spec.loss)};
+  });
+}
+
+/// The values of all rows join the metric's sum and weight over the pass.
+struct AddMetric {
+  const float* values;
+  Targets targets;
+  RowWeights weights;
+  bool by_batch;  // whether there is one value for the batch
+  double* state;  // sum, weight
+
+  int64_t blocks() const { return 1; }
+  int64_t shared_bytes() const { return kSumBytes; }
+  __device__ void run(const Batch& batch) const {
+    if (by_batch) {
+      if (threadIdx.x == 0) {
+        state[0] += static_cast<double>(values[0]);
+        state[1] += 1.0;
+      }
+      return;
+    }
+    double sum = 0.0, weight = 0.0;
+    for_each(targets.groups * batch.rows, [&](int64_t b) {
+      const double own = weights(targets, batch, b);
+      sum += own * static_cast<double>(values[b]);
+      weight += own;
+    });
+    const double all = sum_of_block(sum), of_all = sum_of_block(weight);
+    if (threadIdx.x != 0) return;
+    state[0] += all;
+    state[1] += of_all;
+  }
+};
+
+/// As in Keras on JAX, training metrics do not see the mask: predictions lose it on their way out of the gradient. And
+/// samples that a crossentropy ignores count for nothing only where there are weights or a mask.
+void schedule_add_metric(Schedule& schedule, const graph::AddMetric& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const MetricSpec& spec = memory.training().metrics[static_cast<size_t>(op.metric)];
+    const bool sees_mask = memory.schedule.mode() != graph::Mode::kTrain && spec.masked;
+    const float* const mask = sees_mask ? memory.scratch(op.row_mask) : nullptr;
+    const float* const weights =
+        spec.weighted ? memory.data.targets[static_cast<size_t>(spec.output)].sample_weight : nullptr;
+    return AddMetric{memory.scratch(op.values),
+                     targets_of(memory, spec.output, memory.schedule.placement(op.y_pred).groups),
+                     {weights, mask, (weights || mask) && spec.loss.ignores, spec.loss.ignored},
+                     spec.by_batch,
+                     memory.totals + memory.schedule.totals().metrics[static_cast<size_t>(op.metric)]};
+  });
+}
+
+}  // namespace
+
+void add_losses(Implementations& all) {
+  all.add<graph::LossOfRows>(schedule_loss);
+  all.add<graph::AddLosses>(schedule_add_losses);
+  all.add<graph::MetricOfRows>(schedule_metric);
+  all.add<graph::AddMetric>(schedule_add_metric);
+}
+
+}  // namespace engine::cuda

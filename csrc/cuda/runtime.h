@@ -1,0 +1,56 @@
+// CUDA's runtime: what it reports becomes an exception, and what it hands out is freed with its last owner.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace engine::cuda {
+
+/// What the card or its driver refused.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// The card has less memory than was asked for.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(std::string message) : message_(std::move(message)) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  std::string message_;
+};
+
+/// Throws Error, which says what was being done, unless the status is that of success.
+void check(cudaError_t status, const char* doing);
+
+/// Memory of the card, not initialised. Throws OutOfMemory.
+std::shared_ptr<void> allocate(int64_t bytes);
+
+/// Memory of the host that the card copies from and to while the host goes on.
+std::shared_ptr<void> allocate_pinned(int64_t bytes);
+
+/// Kernels and copies that run one after the other.
+class Stream {
+ public:
+  Stream();
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  cudaStream_t get() const { return stream_; }
+  void copy(void* to, const void* from, int64_t bytes) const;
+  void fill_zeros(void* memory, int64_t bytes) const;
+  /// Waits until all that was started has ended. Throws Error where a kernel failed.
+  void wait() const;
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+}  // namespace engine::cuda

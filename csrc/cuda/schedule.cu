@@ -1,0 +1,160 @@
+#include "cuda/schedule.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "graph/operations/input_output.h"
+#include "graph/operations/loss.h"
+#include "graph/print.h"
+
+namespace engine::cuda {
+namespace {
+
+/// Values begin at multiples of so many floats, so that threads of a warp read whole segments of memory.
+constexpr int64_t kAlignment = 32;
+
+Implementations make_implementations() {
+  Implementations all;
+  add_dense(all);
+  add_elementwise(all);
+  add_input_output(all);
+  add_losses(all);
+  add_optimizers(all);
+  add_shape(all);
+  return all;
+}
+
+int64_t numbers_in(const graph::Shape& shape, int64_t samples) {
+  int64_t numbers = 1;
+  for (const graph::Extent& extent : shape) numbers *= extent.at(samples);
+  return numbers;
+}
+
+/// Sum and weight of each metric behind the losses.
+TotalsLayout lay_out_totals(const graph::Graph& graph) {
+  TotalsLayout layout;
+  layout.count = layout.output_losses + static_cast<int64_t>(graph.outputs.size());
+  for (const auto& operation : graph.operations()) {
+    const auto* metric = dynamic_cast<const graph::AddMetric*>(operation.get());
+    if (!metric) continue;
+    layout.metrics.resize(std::max(layout.metrics.size(), static_cast<size_t>(metric->metric) + 1), -1);
+    layout.metrics[static_cast<size_t>(metric->metric)] = layout.count;
+    layout.count += 2;
+  }
+  return layout;
+}
+
+}  // namespace
+
+void Implementations::schedule(Schedule& to, const graph::Operation& operation) const {
+  const auto found = table_.find(typeid(operation));
+  if (found == table_.end()) {
+    throw std::invalid_argument(std::string("a GPU can't run '") + operation.name() +
+                                "' yet, which this model needs: build and train it on the CPU, after "
+                                "engine.config.set_device('cpu')");
+  }
+  found->second(to, operation);
+}
+
+float* RunMemory::scratch(ValueId value) const {
+  return value == kNoValue ? nullptr : arguments.scratch + schedule.placement(value).offset;
+}
+
+const float* RunMemory::numbers(ValueId value) const {
+  if (value == kNoValue) return nullptr;
+  const Placement& place = schedule.placement(value);
+  return place.in_scratch ? scratch(value) : place.numbers ? place.numbers : weights(value).values;
+}
+
+Weights RunMemory::weights(ValueId variable) const {
+  Weights w;
+  if (variable == kNoValue) return w;
+  const int v = schedule.value(variable).variable;
+  w.values = arguments.weights[v];
+  for (int s = 0; s < kMaxSlots; ++s) {
+    float* const slots = arguments.state.slots[s];
+    w.slots[s] = slots ? slots + arguments.state.offsets[v] : nullptr;
+  }
+  w.l2_slope = static_cast<float>(2.0 * schedule.variable(variable).asked.l2);
+  w.decay = arguments.training ? training().optimizer.decay(v) : 0.0;
+  return w;
+}
+
+Schedule::Schedule(std::shared_ptr<const graph::Graph> scheduled, const CompileOptions& options, int multiprocessors)
+    : Executable(std::move(scheduled), options), multiprocessors_(multiprocessors) {
+  static const Implementations& implementations = *new Implementations(make_implementations());
+  totals_ = lay_out_totals(graph());
+  place_values();
+  for (const auto& operation : graph().operations()) implementations.schedule(*this, *operation);
+}
+
+int64_t Schedule::add_scratch(int64_t floats) {
+  const int64_t offset = scratch_floats_;
+  scratch_floats_ += (floats + kAlignment - 1) / kAlignment * kAlignment;
+  return offset;
+}
+
+int64_t Schedule::output_size() const {
+  int64_t numbers = 0;
+  for (const auto& operation : graph().operations()) {
+    const auto* output = dynamic_cast<const graph::WriteOutput*>(operation.get());
+    if (output) numbers += placement(output->y).groups * placement(output->y).columns;
+  }
+  return numbers;
+}
+
+void Schedule::place_values() {
+  using Kind = graph::Value::Kind;
+  for (ValueId id = 0; id < graph().value_count(); ++id) {
+    const graph::Value& own = value(id);
+    Placement place;
+    place.columns = own.columns;
+    switch (own.kind) {
+      case Kind::kBatch:
+      case Kind::kPerRow:
+        place.groups = own.groups;
+        place.rows = own.groups * max_rows();
+        if (own.kind == Kind::kPerRow) place.columns = 1;
+        break;
+      case Kind::kArray:
+        place.rows = 1;
+        place.columns = numbers_in(own.shape, max_rows());
+        break;
+      case Kind::kFixed:
+        place.rows = own.rows;
+        break;
+      case Kind::kGradient:
+        place.rows = graph().variables()[own.variable].rows;
+        place.columns = graph().variables()[own.variable].columns;
+        break;
+      case Kind::kVariable:
+      case Kind::kConstant:
+        break;
+    }
+    place.in_scratch = own.kind != Kind::kVariable && own.kind != Kind::kConstant;
+    if (place.in_scratch) place.offset = add_scratch(place.rows * place.columns);
+    if (own.kind == Kind::kConstant) {
+      const auto bytes = static_cast<int64_t>(own.numbers->size() * sizeof(float));
+      constants_.push_back(allocate(bytes));
+      check(cudaMemcpy(constants_.back().get(), own.numbers->data(), static_cast<size_t>(bytes), cudaMemcpyDefault),
+            "copying constants");
+      place.numbers = static_cast<const float*>(constants_.back().get());
+    }
+    placements_.push_back(place);
+  }
+}
+
+std::string Schedule::to_text(const graph::ValueNames& names) const {
+  std::string text = "Schedule: the kernels that a GPU runs one after the other for a batch of up to " +
+                     std::to_string(max_rows()) + (max_rows() == 1 ? " sample.\n\n" : " samples.\n\n");
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const graph::Operation& operation = steps_[i]->operation;
+    text += std::to_string(i) + "  " +
+            graph::to_text(operation.name(), operation.operands(), operation.attributes(),
+                           [&](const graph::Operand& each) { return names[each.value]; }) +
+            "\n";
+  }
+  return text;
+}
+
+}  // namespace engine::cuda
