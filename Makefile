@@ -14,13 +14,15 @@ CLANG ?= $(shell for c in clang++ $(addprefix clang++-,19 18 17 16 15 14); do co
 SANITIZED ?= $(patsubst %,tests/test_%.py,bad_input concurrency executor golden kernels_* layers_numbers learning \
 	metric_states ops* prediction random sparse_rows)
 ISAS ?=
+# The parts of nvcc, for machines without it.
+NVCC_PACKAGES := $(shell sed -n 's/^ *\("nvidia-[^"]*"\).*/\1/p' pyproject.toml)
 # The command that puts the OpenMP library into a wheel.
 REPAIR := $(if $(filter Darwin,$(shell uname)),delocate-wheel,auditwheel repair)
 # Folders are sources too: their time changes when a file is removed.
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard LICENSE README.md) \
 	$(shell find python csrc tests/cpp/bindings -name __pycache__ -prune -o -name '.*' -prune -o -print)
 
-.PHONY: help mnist test test-keras fuzz test-kernels test-arm64 sanitize lint docs bench strict sdist wheel clean
+.PHONY: help mnist test test-keras fuzz test-kernels test-cuda cuda test-arm64 sanitize lint docs bench strict sdist wheel clean
 
 help:
 	@echo 'make mnist   train the textbook network on MNIST; ARGS="--seed 1 --epochs 5" go to "engine mnist"'
@@ -28,6 +30,8 @@ help:
 	@echo 'make test-keras   compare with real Keras, on JAX'
 	@echo 'make fuzz    compare values and derivatives of 1,000 random functions with JAX'
 	@echo 'make test-kernels   compare the bits of every instruction set, without Python'
+	@echo 'make test-cuda   train on an emulated GPU, whose accesses to memory are checked'
+	@echo 'make cuda    compile csrc/cuda with nvcc, every warning an error'
 	@echo 'make test-arm64     the same for arm64, cross-compiled and emulated'
 	@echo 'make sanitize   run tests with the sanitizers of Clang; needs its libomp'
 	@echo 'make lint    check style and types'
@@ -63,6 +67,22 @@ docs: $(VENV)/installed-docs
 test-kernels: $(VENV)/ready
 	@$(BIN)/cmake --workflow --preset kernels
 
+# The package with a core whose GPU is emulated, in a folder of its own. `pytest tests/cuda` tests an installed package on a
+# real GPU.
+EMULATED = build/emulated-cuda/site
+test-cuda: $(VENV)/installed-test
+	@$(BIN)/cmake --preset emulated-cuda >/dev/null
+	@$(BIN)/cmake --build --preset emulated-cuda
+	@rm -rf $(EMULATED) && mkdir -p $(EMULATED) && cp -r python/engine $(EMULATED)
+	@$(BIN)/cmake --install build/emulated-cuda --prefix $(EMULATED) >/dev/null
+	@PYTHONPATH=$(CURDIR)/$(EMULATED) $(BIN)/python -m pytest tests/cuda -n 2 $(ARGS)
+
+# Compiles csrc/cuda with the nvcc that is at hand, or with that of pip.
+cuda: $(VENV)/ready
+	@command -v nvcc >/dev/null || $(BIN)/python -m pip install -q $(NVCC_PACKAGES)
+	@$(BIN)/cmake --preset cuda
+	@$(BIN)/cmake --build --preset cuda
+
 test-arm64: $(VENV)/ready
 	@$(BIN)/cmake --workflow --preset arm64
 
@@ -85,7 +105,7 @@ lint: $(VENV)/tools-lint
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	find csrc tests/cpp -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
-	$(BIN)/gersemi --check CMakeLists.txt tests/cpp/CMakeLists.txt tests/cpp/bindings/CMakeLists.txt
+	$(BIN)/gersemi --check CMakeLists.txt csrc/cuda/CMakeLists.txt tests/cpp/CMakeLists.txt tests/cpp/bindings/CMakeLists.txt
 	$(BIN)/codespell
 
 strict: $(VENV)/ready

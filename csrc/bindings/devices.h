@@ -6,7 +6,8 @@
 
 namespace engine::bindings {
 
-/// The device "cpu", "cuda" (the first GPU), "cuda:0", ...; "gpu" is another name for "cuda". Throws ValueError where there is none.
+/// The device "cpu", "cuda" (the first GPU), "cuda:0", ...; "gpu" is another name for "cuda". Throws ValueError where
+/// there is none.
 Device& find_device(const std::string& name);
 
 /// The device that Python chose for this thread, or else for the process; at first the CPU.

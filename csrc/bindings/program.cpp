@@ -92,8 +92,7 @@ std::shared_ptr<Program> make_function(const py::sequence& layers, const std::ve
                                        const py::sequence& loans) {
   std::vector<py::object> hosts(layers.size(), py::none());
   const std::vector<Loan> lent = to_loans(loans);
-  return std::make_shared<HostedProgram>(device_for(lent), to_function(layers, results, batch), lent,
-                                         std::move(hosts));
+  return std::make_shared<HostedProgram>(device_for(lent), to_function(layers, results, batch), lent, std::move(hosts));
 }
 
 /// Computes the results of a function from its arguments. `step` is the number of the random draws, and of the

@@ -36,8 +36,7 @@ using FusedActivations = Types<formulas::Linear<float>, formulas::Relu<float>>;
 
 __device__ inline float fused_forward(Activation activation, float z) {
   float y = z;
-  with_formula(activation, FusedActivations{},
-               [&](auto chosen) { y = OnlyOne<decltype(chosen)>::Type::forward(z); });
+  with_formula(activation, FusedActivations{}, [&](auto chosen) { y = OnlyOne<decltype(chosen)>::Type::forward(z); });
   return y;
 }
 __device__ inline float fused_backward(Activation activation, float dy, float saved) {
@@ -55,8 +54,7 @@ __device__ inline float forward(Activation activation, float z, const Activation
 }
 
 /// dz = f'(z) dy, from the output or the input of f, whichever its formula reads
-__device__ inline float backward(Activation activation, float dy, float saved,
-                                 const ActivationParameters& parameters) {
+__device__ inline float backward(Activation activation, float dy, float saved, const ActivationParameters& parameters) {
   float dz = dy;
   with_activation(activation, parameters, [&](const auto& formula) { dz = formula.backward(dy, saved); });
   return dz;

@@ -11,13 +11,14 @@ namespace engine::cuda {
 inline constexpr int kCoefficientBytes = 64;
 
 struct Batch {
-  int64_t first;         // its first sample within the pass
-  int64_t rows;          // samples
-  const int32_t* order;  // of each sample of the batch, its row in the data set; null: they lie in the order of the pass
-  int64_t draw;          // number of the random draws
-  int64_t first_draw;    // number of the first sample in them
-  bool steps_weights;    // whether the optimizer steps after this batch: it may accumulate the gradients of several
-  bool overwrites;       // whether the running mean of the weights replaces them after this batch
+  int64_t first;  // its first sample within the pass
+  int64_t rows;   // samples
+  const int32_t*
+      order;           // of each sample of the batch, its row in the data set; null: they lie in the order of the pass
+  int64_t draw;        // number of the random draws
+  int64_t first_draw;  // number of the first sample in them
+  bool steps_weights;  // whether the optimizer steps after this batch: it may accumulate the gradients of several
+  bool overwrites;     // whether the running mean of the weights replaces them after this batch
   OptimizerStep step;
   alignas(16) unsigned char coefficients[kCoefficientBytes];  // of the optimizer's rule
 };

@@ -1,20 +1,8 @@
-#include "cuda/dataset.h"
-
 #include <stdexcept>
 
-namespace engine::cuda {
+#include "cuda/dataset.h"
 
-int64_t bytes_of(RowType type) {
-  switch (type) {
-    case RowType::kUint8:
-      return 1;
-    case RowType::kFloat32:
-      return 4;
-    case RowType::kFloat64:
-      break;
-  }
-  return 8;
-}
+namespace engine::cuda {
 
 template <class T>
 const T* DatasetOnCard::keep(const Stream& stream, const T* from, int64_t count) {

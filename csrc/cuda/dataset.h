@@ -8,8 +8,6 @@
 
 namespace engine::cuda {
 
-int64_t bytes_of(RowType type);
-
 class DatasetOnCard final : public DatasetCopy {
  public:
   /// Copies the arrays of a data set. Throws std::invalid_argument for compressed rows.

@@ -1,13 +1,12 @@
 // Runs schedules on a GPU. The kernels of some batches are started at a time, while the host prepares those of the next
 // ones; all that they need to know of their batch goes ahead of them in one copy.
-#include "cuda/device.h"
-
 #include <algorithm>
 #include <cstring>
 #include <mutex>
 #include <vector>
 
 #include "cuda/dataset.h"
+#include "cuda/device.h"
 #include "cuda/schedule.h"
 
 namespace engine {
@@ -187,7 +186,8 @@ void from_doubles(const std::vector<double>& all, const TotalsLayout& layout, To
   }
 }
 
-// ---- Runs -------------------------------------------------------------------------------------------------------------
+// ---- Runs
+// -------------------------------------------------------------------------------------------------------------
 
 RunState& state_of(const Schedule& schedule, const RunArguments& arguments, DeviceState& spare) {
   DeviceState& state = arguments.device_state ? *arguments.device_state : spare;
@@ -264,8 +264,13 @@ bool CudaDevice::predict(const Executable& executable, const RunArguments& argum
   state.stream.fill_zeros(nonfinite.get(), sizeof(int));
   DatasetView on_card = rows;
   on_card.x = x.get();
-  const RunMemory memory{schedule, own,   on_card, nullptr, static_cast<float*>(y.get()),
-                         width,    arguments.finite ? static_cast<int*>(nonfinite.get()) : nullptr};
+  const RunMemory memory{schedule,
+                         own,
+                         on_card,
+                         nullptr,
+                         static_cast<float*>(y.get()),
+                         width,
+                         arguments.finite ? static_cast<int*>(nonfinite.get()) : nullptr};
   for (int64_t first = 0; first < rows.rows; first += own.batch_size) {
     const int64_t count = std::min(own.batch_size, rows.rows - first);
     state.stream.copy(x.get(), static_cast<const char*>(rows.x) + first * row_bytes, count * row_bytes);
@@ -302,8 +307,8 @@ Device& cuda_device(int index) {
   const int count = cuda::count_devices();
   if (index < 0 || index >= count) {
     throw std::invalid_argument(
-        "there is no device 'cuda:" + std::to_string(index) + "': " +
-        (count == 0 ? cuda_state() : "this machine has " + std::to_string(count) + ", numbered from 0"));
+        "there is no device 'cuda:" + std::to_string(index) +
+        "': " + (count == 0 ? cuda_state() : "this machine has " + std::to_string(count) + ", numbered from 0"));
   }
   static std::mutex mutex;
   static auto& devices = *new std::vector<std::unique_ptr<cuda::CudaDevice>>;
@@ -319,7 +324,8 @@ std::string cuda_state() {
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess || count == 0) {
     cudaGetLastError();
-    return std::string("no device: ") + (status == cudaSuccess ? "this machine has no GPU" : cudaGetErrorString(status));
+    return std::string("no device: ") +
+           (status == cudaSuccess ? "this machine has no GPU" : cudaGetErrorString(status));
   }
   std::string names;
   for (int i = 0; i < count; ++i) {

@@ -30,12 +30,11 @@ struct Matrix {
   const float* data;
   int64_t ld;
 
-  __device__ float operator()(int64_t i, int64_t j) const {
-    return kAcross ? data[i * ld + j] : data[j * ld + i];
-  }
+  __device__ float operator()(int64_t i, int64_t j) const { return kAcross ? data[i * ld + j] : data[j * ld + i]; }
 };
 
-/// Brings elements (i0 ..., j0 ...) of an operand, `Rows` x `Columns` of them, to part[j * ld + i], zeros where it ends.
+/// Brings elements (i0 ..., j0 ...) of an operand, `Rows` x `Columns` of them, to part[j * ld + i], zeros where it
+/// ends.
 template <int Rows, int Columns, class A>
 __device__ inline void load_part(const A& a, int64_t i0, int64_t j0, int64_t rows, int64_t columns, float* part,
                                  int ld) {

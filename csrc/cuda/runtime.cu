@@ -1,6 +1,6 @@
-#include "cuda/runtime.h"
-
 #include <utility>
+
+#include "cuda/runtime.h"
 
 namespace engine::cuda {
 namespace {

@@ -1,8 +1,7 @@
-#include "cuda/schedule.h"
-
 #include <algorithm>
 #include <stdexcept>
 
+#include "cuda/schedule.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/loss.h"
 #include "graph/print.h"

@@ -30,8 +30,8 @@ struct Weights {
 struct Placement {
   int64_t groups = 0;  // rows for each sample; 0 for what does not depend on the batch
   int64_t rows = 0, columns = 0;
-  int64_t offset = 0;            // in floats
-  bool in_scratch = false;       // false for variables and constants
+  int64_t offset = 0;              // in floats
+  bool in_scratch = false;         // false for variables and constants
   const float* numbers = nullptr;  // those of a constant
 };
 
@@ -52,7 +52,7 @@ struct RunMemory {
   double* totals;
   float* output;        // of predictions: (rows of a batch, numbers of all outputs)
   int64_t output_size;  // numbers of all outputs
-  int* nonfinite;  // set to 1 where a row of the input is not finite; null: nobody asks
+  int* nonfinite;       // set to 1 where a row of the input is not finite; null: nobody asks
 
   float* scratch(ValueId value) const;  // null for kNoValue
   /// A row of numbers: those of a variable, of constants, or of scratch; null for kNoValue.
@@ -95,7 +95,8 @@ class Schedule final : public Executable {
 
   // ---- For those who schedule operations --------------------------------------------------------------------------
   /// Appends a step with one kernel: `make` gives a struct as kernel.h describes, for the memory of a run. Its function
-  /// `blocks()` says how many blocks can work side by side (0: there is nothing to do), and `shared_bytes()` how much memory each of them shares.
+  /// `blocks()` says how many blocks can work side by side (0: there is nothing to do), and `shared_bytes()` how much
+  /// memory each of them shares.
   template <class Make>
   void add(const graph::Operation& operation, Make make) {
     steps_.push_back(std::make_unique<KernelStep<Make>>(operation, std::move(make), most_blocks()));

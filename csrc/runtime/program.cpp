@@ -47,8 +47,9 @@ void require_same_variable(const Device& device, const Loan& loan, const Variabl
                                 " can't be lent: one program stores a matrix where the other stores one row");
   }
   if (&loan.program->device() != &device) {
-    throw std::invalid_argument("variable " + std::to_string(v) + " lies in memory of " + loan.program->device().name() +
-                                ", so a program for " + device.name() + " can't share it");
+    throw std::invalid_argument("variable " + std::to_string(v) + " lies in memory of " +
+                                loan.program->device().name() + ", so a program for " + device.name() +
+                                " can't share it");
   }
 }
 

@@ -21,8 +21,8 @@ from engine import (
 )
 from engine._base.lazy_imports import on_first_use
 from engine._core_interface.cpp import __version__
-from engine.config import device
 from engine._gradients import GradientTape, grad, value_and_grad
+from engine.config import device
 from engine.dtype_policies import DTypePolicy, FloatDTypePolicy
 from engine.initializers import Initializer
 from engine.layers import Input, InputSpec, Layer
@@ -69,9 +69,9 @@ __all__ = [
     "backend",
     "callbacks",
     "config",
-    "device",
     "constraints",
     "datasets",
+    "device",
     "distillation",
     "dtype_policies",
     "function",

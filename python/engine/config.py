@@ -18,12 +18,12 @@ from engine.dtype_policies import get as policy_of
 
 __all__ = [
     "backend",
+    "device",
     "disable_interactive_logging",
     "disable_traceback_filtering",
     "dtype_policy",
     "enable_interactive_logging",
     "enable_traceback_filtering",
-    "device",
     "epsilon",
     "floatx",
     "get_device",
@@ -33,8 +33,8 @@ __all__ = [
     "is_traceback_filtering_enabled",
     "max_epochs",
     "max_steps_per_epoch",
-    "set_dtype_policy",
     "set_device",
+    "set_dtype_policy",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",

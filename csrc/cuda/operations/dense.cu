@@ -1,10 +1,9 @@
 // Products of dense layers with their kernels, forwards and backwards.
-#include "graph/operations/dense.h"
-
 #include "cuda/activations.h"
 #include "cuda/products.h"
 #include "cuda/schedule.h"
 #include "cuda/steps.h"
+#include "graph/operations/dense.h"
 
 namespace engine::cuda {
 namespace {

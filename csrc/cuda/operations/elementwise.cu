@@ -84,16 +84,23 @@ struct RowActivationStep {
 void schedule_row_activation(Schedule& schedule, const graph::RowActivation& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const Placement& y = memory.schedule.placement(op.y);
-    return RowActivationStep{memory.scratch(op.x), nullptr, memory.scratch(op.y), y.columns, y.groups,
-                             memory.schedule.max_rows(), op.activation, false};
+    return RowActivationStep{
+        memory.scratch(op.x), nullptr, memory.scratch(op.y), y.columns, y.groups, memory.schedule.max_rows(),
+        op.activation,        false};
   });
 }
 
 void schedule_row_activation_gradient(Schedule& schedule, const graph::RowActivationGradient& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const Placement& dx = memory.schedule.placement(op.dx);
-    return RowActivationStep{memory.scratch(op.y), memory.scratch(op.dy), memory.scratch(op.dx), dx.columns, dx.groups,
-                             memory.schedule.max_rows(), op.activation, true};
+    return RowActivationStep{memory.scratch(op.y),
+                             memory.scratch(op.dy),
+                             memory.scratch(op.dx),
+                             dx.columns,
+                             dx.groups,
+                             memory.schedule.max_rows(),
+                             op.activation,
+                             true};
   });
 }
 

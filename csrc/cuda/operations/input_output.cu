@@ -1,8 +1,7 @@
 // From the rows of the data set to the first layer, and from the last one to predictions.
-#include "graph/operations/input_output.h"
-
 #include "cuda/elements.h"
 #include "cuda/schedule.h"
+#include "graph/operations/input_output.h"
 
 namespace engine::cuda {
 namespace {

@@ -1,9 +1,8 @@
 // Losses and metrics of a batch, and the sums over a pass.
-#include "graph/operations/loss.h"
-
 #include "cuda/rows.h"
 #include "cuda/schedule.h"
 #include "formulas/losses.h"
+#include "graph/operations/loss.h"
 
 namespace engine::cuda {
 namespace {
@@ -40,7 +39,9 @@ struct RowWeights {
 
 Targets targets_of(const RunMemory& memory, int output, int64_t groups) {
   const auto i = static_cast<size_t>(output);
-  return {memory.data.targets[i], groups, memory.training().losses[i].target == Target::kSparse};
+  TargetView view = memory.data.targets[i];
+  view.binary = memory.arguments.data.targets[i].binary;  // which depends on the losses of the run
+  return {view, groups, memory.training().losses[i].target == Target::kSparse};
 }
 
 /// The target of one row: column j of it, where a class index stands for its one-hot row.
@@ -58,7 +59,8 @@ __device__ TargetRow target_row(const Targets& targets, const Batch& batch, int6
   return {nullptr, label == ignored ? -1 : label};
 }
 
-// ---- Losses -----------------------------------------------------------------------------------------------------------
+// ---- Losses
+// -----------------------------------------------------------------------------------------------------------
 
 /// One row of a loss, as formulas/losses.h asks for it.
 struct LossRow : Row {
@@ -92,7 +94,7 @@ LossParameters parameters_of(const LossSpec& spec) {
 
 /// The divisor of an output's losses, as their reduction says: known, or a sum of weights that an earlier kernel left.
 struct Divisor {
-  double of_row;      // for each row of the batch; 0 where the divisor is `fixed`
+  double of_row;  // for each row of the batch; 0 where the divisor is `fixed`
   double fixed;
   const double* sum;  // or null
 
@@ -120,8 +122,14 @@ struct LossOfRows {
       const TargetRow target = target_row(targets, batch, b, columns, parameters.ignored);
       const int64_t at = b * columns;
       const float own = sample_weight ? scale * sample_weight[targets.row(batch, b)] : scale;
-      LossRow row{{columns}, x + at, y ? y + at : nullptr, dx ? dx + at : nullptr, parameters.smoothing,
-                  own,       parameters.values, targets.view.binary};
+      LossRow row{{columns},
+                  x + at,
+                  y ? y + at : nullptr,
+                  dx ? dx + at : nullptr,
+                  parameters.smoothing,
+                  own,
+                  parameters.values,
+                  targets.view.binary};
       float value = 0.0f;
       with_formula(loss, formulas::Losses{}, [&](auto chosen) {
         using Formula = typename OnlyOne<decltype(chosen)>::Type;
@@ -286,19 +294,14 @@ void schedule_add_losses(Schedule& schedule, const graph::AddLosses& op) {
   }
   for (const ValueId value : op.activity_penalties) {
     schedule.add(op, [value](const RunMemory& memory) {
-      return AddPenalty{memory.scratch(value),
-                        0,
-                        memory.schedule.placement(value).groups,
-                        1.0,
-                        false,
-                        {0.0, 1.0, nullptr},
-                        1,
-                        memory.totals + memory.schedule.totals().loss};
+      return AddPenalty{memory.scratch(value), 0, memory.schedule.placement(value).groups,      1.0, false,
+                        {0.0, 1.0, nullptr},   1, memory.totals + memory.schedule.totals().loss};
     });
   }
 }
 
-// ---- Metrics --------------------------------------------------------------------------------------------------------------
+// ---- Metrics
+// --------------------------------------------------------------------------------------------------------------
 
 /// The column of a row's first largest number, by all threads of its warp.
 template <class F>
@@ -346,8 +349,14 @@ struct MetricOfRows {
 
   __device__ float loss_of_row(const Batch& batch, int64_t b, const float* y) const {
     const TargetRow target = target_row(targets, batch, b, columns, parameters.ignored);
-    LossRow row{{columns}, y,    probabilities ? probabilities + b * columns : nullptr, nullptr, parameters.smoothing,
-                1.0f,      parameters.values, targets.view.binary};
+    LossRow row{{columns},
+                y,
+                probabilities ? probabilities + b * columns : nullptr,
+                nullptr,
+                parameters.smoothing,
+                1.0f,
+                parameters.values,
+                targets.view.binary};
     float value = 0.0f;
     with_formula(loss, formulas::Losses{}, [&](auto chosen) {
       using Formula = typename OnlyOne<decltype(chosen)>::Type;

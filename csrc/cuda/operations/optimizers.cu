@@ -1,12 +1,11 @@
 // From stored gradients to new weights: penalties, accumulation, clipping, the rules' steps, averages, constraints.
-#include "graph/operations/optimizer.h"
-
 #include <cmath>
 #include <stdexcept>
 
 #include "cuda/elements.h"
 #include "cuda/schedule.h"
 #include "cuda/steps.h"
+#include "graph/operations/optimizer.h"
 #include "graph/operations/weight_penalty.h"
 
 namespace engine::cuda {
@@ -133,8 +132,8 @@ void schedule_weight_sums(Schedule& schedule, const graph::WeightSums& op) {
     const Variable& v = memory.schedule.variable(op.weights);
     const int64_t slices = (v.rows + SliceSums::kSlice - 1) / SliceSums::kSlice;
     return Elements<SliceSums>{slices, 0, 0,
-                               SliceSums{memory.weights(op.weights).values, memory.scratch(op.sums),
-                                         v.rows * v.columns, SliceSums::kSlice * v.columns, op.squares}};
+                               SliceSums{memory.weights(op.weights).values, memory.scratch(op.sums), v.rows * v.columns,
+                                         SliceSums::kSlice * v.columns, op.squares}};
   });
 }
 

@@ -1,8 +1,7 @@
 // Operations that move numbers without changing them.
-#include "graph/operations/shape.h"
-
 #include "cuda/elements.h"
 #include "cuda/schedule.h"
+#include "graph/operations/shape.h"
 
 namespace engine::cuda {
 namespace {
@@ -44,7 +43,7 @@ void schedule_concatenate(Schedule& schedule, const graph::Concatenate& op) {
   }
 }
 
-void schedule_take_columns(Schedule& schedule, const graph::TakeColumns& op) {
+void schedule_slice_columns(Schedule& schedule, const graph::SliceColumns& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const int64_t columns = memory.schedule.placement(op.y).columns, all = memory.schedule.placement(op.x).columns;
     return copy_columns(memory.schedule, op.y,
@@ -57,7 +56,7 @@ void schedule_take_columns(Schedule& schedule, const graph::TakeColumns& op) {
 void add_shape(Implementations& all) {
   all.add<graph::Reshape>(schedule_reshape);
   all.add<graph::Concatenate>(schedule_concatenate);
-  all.add<graph::TakeColumns>(schedule_take_columns);
+  all.add<graph::SliceColumns>(schedule_slice_columns);
 }
 
 }  // namespace engine::cuda

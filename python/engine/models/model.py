@@ -58,8 +58,6 @@ from engine._base.spec import auto_name, snake_case
 from engine._base.tensor_like import Tensor
 from engine._base.tracebacks import without_own_frames
 from engine._core_interface.cpp import (
-    get_device,
-    on_device,
     Float32,
     Loan,
     NotFiniteError,
@@ -67,6 +65,8 @@ from engine._core_interface.cpp import (
     Program,
     build,
     first_nonfinite_row,
+    get_device,
+    on_device,
     read_weights,
 )
 from engine._data.array_conversion import (
@@ -340,7 +340,9 @@ class Model(Part, SaysWhatIsLeftOut):
         self._modes, self._arguments = list(modes), list(arguments)
         self._operations: list[Operation] = []
         self._program: Program | None = None
-        self._device: str | None = None  # where the program is built; None: where the thread or the process builds
+        self._device: str | None = (
+            None  # where the program is built; None: where the thread or the process builds
+        )
         self._by_shape: ProgramsByShape | None = None  # if an axis of the samples has no fixed length
         self._attached: list[Layer] = []  # the layers whose weights the program has
         self._outers: weakref.WeakSet[Model] = weakref.WeakSet()  # the models that this one is a part of
@@ -492,6 +494,11 @@ class Model(Part, SaysWhatIsLeftOut):
             self._jit_compile = bool(jit_compile)
             self._compiled_steps, self._eager_steps = {}, {}
             self._find_symbols_of_losses(loss)
+
+    @property
+    def device(self) -> str:
+        """Where the model keeps its weights and computes, such as "cpu" or "cuda:0"."""
+        return self._device or get_device() if self._program is None else self._program.device
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain Python values; an empty dict before `compile`."""

@@ -1,0 +1,59 @@
+"""What the tests of GPUs share: models that are trained on a GPU and on the CPU, from the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+
+# Kernels add in another order than the CPU. Rounding errors of single sums are about 1e-7 of their terms, and a few steps
+# of training multiply them by less than 10 where no unit changes its side of a corner.
+CLOSE = {"rtol": 1e-5, "atol": 2e-6}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def gpu() -> None:
+    """Skips nothing: without a GPU, these tests fail. `make test-cuda` emulates one."""
+    with keras.device("cuda"):
+        pass
+
+
+def train_on(device: str, build: Callable[[], keras.Model], *data: Any, **options: Any) -> tuple[Any, Any]:
+    """Builds a model on a device, trains it, and returns it with its history."""
+    with keras.device(device):
+        keras.utils.set_random_seed(3)
+        model = build()
+        history = model.fit(*data, **{"verbose": 0, "epochs": 2, **options})
+    return model, history.history
+
+
+def assert_same_training(build: Callable[[], keras.Model], x: Any, y: Any, **options: Any) -> Any:
+    """Trains on the CPU and on a GPU, and compares histories, weights, predictions and evaluations. Returns the latter model."""
+    ours, history = train_on("cuda", build, x, y, **options)
+    expected, expected_history = train_on("cpu", build, x, y, **options)
+    assert ours.device == "cuda:0"
+    assert expected.device == "cpu"
+    assert history.keys() == expected_history.keys()
+    for name, values in expected_history.items():
+        np.testing.assert_allclose(history[name], values, **CLOSE, err_msg=name)
+    for one, other in zip(ours.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, **CLOSE)
+    np.testing.assert_allclose(ours.predict(x, verbose=0), expected.predict(x, verbose=0), **CLOSE)
+    np.testing.assert_allclose(
+        ours.evaluate(x, y, verbose=0), expected.evaluate(x, y, verbose=0), rtol=1e-5, atol=2e-6
+    )
+    return ours
+
+
+@pytest.fixture(name="same_training")
+def fixture_same_training() -> Callable[..., Any]:
+    return assert_same_training
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(11)
