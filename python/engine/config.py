@@ -91,8 +91,11 @@ def device(name: str) -> Iterator[None]:
     """Chooses the device of the models that this thread builds in a `with` block.
 
     Example:
-        >>> with engine.device("cpu"):
-        ...     model = engine.Sequential([engine.Input((4,)), engine.layers.Dense(3)])
+        >>> import engine as keras
+        >>> with keras.device("cpu"):
+        ...     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> model.device
+        'cpu'
 
     Args:
         name: as `set_device` takes it.
