@@ -20,7 +20,8 @@ struct Batch {
   bool steps_weights;  // whether the optimizer steps after this batch: it may accumulate the gradients of several
   bool overwrites;     // whether the running mean of the weights replaces them after this batch
   OptimizerStep step;
-  alignas(16) unsigned char coefficients[kCoefficientBytes];  // of the optimizer's rule
+  alignas(16) unsigned char coefficients[kCoefficientBytes];       // of the optimizer's rule
+  alignas(16) unsigned char adam_coefficients[kCoefficientBytes];  // of Muon, for the weights that it leaves to Adam
 };
 
 /// The row of the data set that sample `b` of the batch is.

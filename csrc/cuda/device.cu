@@ -7,6 +7,7 @@
 
 #include "cuda/dataset.h"
 #include "cuda/device.h"
+#include "cuda/function_call.h"
 #include "cuda/schedule.h"
 
 namespace engine {
@@ -75,10 +76,11 @@ Batch batch_at(const RunArguments& arguments, graph::Mode mode, int64_t index) {
   batch.first = index * arguments.batch_size;
   batch.rows = std::min(arguments.batch_size, arguments.data.rows - batch.first);
   const int64_t iteration = arguments.first_iteration + index - arguments.first_batch;
-  const bool samples = mode == graph::Mode::kSample;
-  batch.draw = samples ? arguments.first_iteration : iteration;
-  batch.first_draw = samples ? batch.first : 0;
-  if (mode != graph::Mode::kTrain) return batch;
+  // A prediction numbers its random draws from its first sample on, since it may be cut into batches in many ways.
+  const bool predicts = graph::predicts(mode);
+  batch.draw = predicts ? arguments.first_iteration : iteration;
+  batch.first_draw = predicts ? batch.first : 0;
+  if (!graph::may_differentiate(mode)) return batch;
   const OptimizerSpec& optimizer = arguments.training->optimizer;
   const int64_t number = (iteration - 1) / optimizer.accumulate + 1;
   batch.steps_weights = iteration % optimizer.accumulate == 0;
@@ -86,6 +88,9 @@ Batch batch_at(const RunArguments& arguments, graph::Mode mode, int64_t index) {
   batch.step = {arguments.learning_rates[index - arguments.first_batch], number, {}};
   std::memcpy(batch.step.parameters, optimizer.parameters, sizeof batch.step.parameters);
   write_coefficients(optimizer.kind, batch.step, batch.coefficients, formulas::Optimizers<float>{});
+  if (optimizer.kind == Optimizer::kMuon) {
+    write_coefficients(Optimizer::kMuonAdam, batch.step, batch.adam_coefficients, formulas::Optimizers<float>{});
+  }
   return batch;
 }
 
@@ -221,12 +226,25 @@ void start_batches(const Schedule& schedule, const RunArguments& arguments, cons
   check(cudaEventRecord(slot.done, state.stream.get()), "recording an event");
 }
 
+/// Runs a function once: its arguments go to the card, and its results come back.
+int64_t run_function(const Schedule& schedule, const RunArguments& arguments, RunState& state, int64_t begin,
+                     int64_t end) {
+  const FunctionCall call(schedule, arguments);
+  const RunMemory memory{schedule, arguments, arguments.data, nullptr, nullptr, 0, nullptr};
+  call.upload(memory, state.stream);
+  start_batches(schedule, arguments, memory, state, begin, end);
+  call.download(memory, state.stream);
+  state.stream.wait();
+  return end;
+}
+
 int64_t CudaDevice::run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
                         const std::function<bool()>& keep_going) {
   select();
   const Schedule& schedule = schedule_of(executable);
   DeviceState spare;
   RunState& state = state_of(schedule, arguments, spare);
+  if (schedule.mode() == graph::Mode::kFunction) return run_function(schedule, arguments, state, begin, end);
   const TotalsLayout& layout = schedule.totals();
   std::vector<double> totals = to_doubles(*arguments.totals, layout);
   const auto bytes = static_cast<int64_t>(totals.size() * sizeof(double));

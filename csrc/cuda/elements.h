@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "cuda/kernel.h"
+#include "cuda/schedule.h"
 
 namespace engine::cuda {
 
@@ -19,5 +20,20 @@ struct Elements {
     for_each(fixed + of_sample * batch.rows, [&](int64_t i) { f(i, batch); });
   }
 };
+
+/// A step with a thread for each element of `value`, for which f(i, batch) is called.
+template <class F>
+Elements<F> for_elements(const Schedule& schedule, ValueId value, F f) {
+  const Placement& place = schedule.placement(value);
+  const int64_t of_sample = place.groups * place.columns;
+  return {place.groups == 0 ? place.rows * place.columns : 0, of_sample, schedule.max_rows(), f};
+}
+
+/// A step with a thread for each weight of a variable, for which f(i, batch) is called.
+template <class F>
+Elements<F> for_weights(const RunMemory& memory, ValueId variable, F f) {
+  const Variable& v = memory.schedule.variable(variable);
+  return {v.rows * v.columns, 0, 0, f};
+}
 
 }  // namespace engine::cuda

@@ -56,44 +56,51 @@ __device__ inline void load_part_in_rows(const B& b, int64_t i0, int64_t j0, int
   }
 }
 
-/// Calls store(i, j, sum over p of a(i, p) b(p, j)) for each element of the result (m, n), with k terms in each sum.
+/// Calls store(i, j, sum over p of a(i, p) b(p, j)) for the elements of one tile, which begins at row i0 and column j0
+/// of the result (m, n), with k terms in each sum. All threads of a block call it.
 template <class T, class A, class B, class Store>
-__device__ inline void multiply(int64_t m, int64_t n, int64_t k, const A& a, const B& b, Store&& store) {
+__device__ inline void multiply_tile(int64_t i0, int64_t j0, int64_t m, int64_t n, int64_t k, const A& a, const B& b,
+                                     Store&& store) {
   float* const part_of_a = shared_memory();              // (K, M)
   float* const part_of_b = part_of_a + T::kK * T::kLdA;  // (K, N)
   constexpr int kAcross = T::kN / T::kTN, kDown = T::kM / T::kTM;
   const int column = static_cast<int>(threadIdx.x) % kAcross, row = static_cast<int>(threadIdx.x) / kAcross;
+  float sums[T::kTM][T::kTN] = {};
+  for (int64_t p0 = 0; p0 < k; p0 += T::kK) {
+    load_part<T::kM, T::kK>(a, i0, p0, m, k, part_of_a, T::kLdA);
+    load_part_in_rows<T::kK, T::kN>(b, p0, j0, k, n, part_of_b, T::kLdB);
+    __syncthreads();
+    ENGINE_UNROLL(8)
+    for (int p = 0; p < T::kK; ++p) {
+      float of_a[T::kTM], of_b[T::kTN];
+      ENGINE_UNROLL(8)
+      for (int r = 0; r < T::kTM; ++r) of_a[r] = part_of_a[p * T::kLdA + row + r * kDown];
+      ENGINE_UNROLL(8)
+      for (int c = 0; c < T::kTN; ++c) of_b[c] = part_of_b[p * T::kLdB + column + c * kAcross];
+      ENGINE_UNROLL(8)
+      for (int r = 0; r < T::kTM; ++r) {
+        ENGINE_UNROLL(8)
+        for (int c = 0; c < T::kTN; ++c) sums[r][c] = formulas::fma(of_a[r], of_b[c], sums[r][c]);
+      }
+    }
+    __syncthreads();
+  }
+  ENGINE_UNROLL(8)
+  for (int r = 0; r < T::kTM; ++r) {
+    ENGINE_UNROLL(8)
+    for (int c = 0; c < T::kTN; ++c) {
+      const int64_t i = i0 + row + r * kDown, j = j0 + column + c * kAcross;
+      if (i < m && j < n) store(i, j, sums[r][c]);
+    }
+  }
+}
+
+/// The same for the whole result, whose tiles the blocks of the grid take in turn.
+template <class T, class A, class B, class Store>
+__device__ inline void multiply(int64_t m, int64_t n, int64_t k, const A& a, const B& b, Store&& store) {
   const int64_t tiles_across = (n + T::kN - 1) / T::kN, tiles = (m + T::kM - 1) / T::kM * tiles_across;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    const int64_t i0 = tile / tiles_across * T::kM, j0 = tile % tiles_across * T::kN;
-    float sums[T::kTM][T::kTN] = {};
-    for (int64_t p0 = 0; p0 < k; p0 += T::kK) {
-      load_part<T::kM, T::kK>(a, i0, p0, m, k, part_of_a, T::kLdA);
-      load_part_in_rows<T::kK, T::kN>(b, p0, j0, k, n, part_of_b, T::kLdB);
-      __syncthreads();
-      ENGINE_UNROLL(8)
-      for (int p = 0; p < T::kK; ++p) {
-        float of_a[T::kTM], of_b[T::kTN];
-        ENGINE_UNROLL(8)
-        for (int r = 0; r < T::kTM; ++r) of_a[r] = part_of_a[p * T::kLdA + row + r * kDown];
-        ENGINE_UNROLL(8)
-        for (int c = 0; c < T::kTN; ++c) of_b[c] = part_of_b[p * T::kLdB + column + c * kAcross];
-        ENGINE_UNROLL(8)
-        for (int r = 0; r < T::kTM; ++r) {
-          ENGINE_UNROLL(8)
-          for (int c = 0; c < T::kTN; ++c) sums[r][c] = formulas::fma(of_a[r], of_b[c], sums[r][c]);
-        }
-      }
-      __syncthreads();
-    }
-    ENGINE_UNROLL(8)
-    for (int r = 0; r < T::kTM; ++r) {
-      ENGINE_UNROLL(8)
-      for (int c = 0; c < T::kTN; ++c) {
-        const int64_t i = i0 + row + r * kDown, j = j0 + column + c * kAcross;
-        if (i < m && j < n) store(i, j, sums[r][c]);
-      }
-    }
+    multiply_tile<T>(tile / tiles_across * T::kM, tile % tiles_across * T::kN, m, n, k, a, b, store);
   }
 }
 

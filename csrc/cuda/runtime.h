@@ -7,6 +7,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace engine::cuda {
 
@@ -31,6 +32,15 @@ void check(cudaError_t status, const char* doing);
 
 /// Memory of the card, not initialised. Throws OutOfMemory.
 std::shared_ptr<void> allocate(int64_t bytes);
+
+/// A copy of some numbers in memory of the card, such as what a schedule reads in each batch.
+template <class T>
+std::shared_ptr<const T> copy_to_card(const std::vector<T>& numbers) {
+  const size_t bytes = numbers.size() * sizeof(T);
+  const std::shared_ptr<void> memory = allocate(static_cast<int64_t>(bytes));
+  check(cudaMemcpy(memory.get(), numbers.data(), bytes, cudaMemcpyDefault), "copying constants");
+  return std::static_pointer_cast<const T>(memory);
+}
 
 /// Memory of the host that the card copies from and to while the host goes on.
 std::shared_ptr<void> allocate_pinned(int64_t bytes);

@@ -14,11 +14,19 @@ constexpr int64_t kAlignment = 32;
 
 Implementations make_implementations() {
   Implementations all;
+  add_arrangements(all);
+  add_array_sources(all);
+  add_contractions(all);
   add_dense(all);
   add_elementwise(all);
   add_input_output(all);
   add_losses(all);
+  add_maps(all);
+  add_muon(all);
   add_optimizers(all);
+  add_penalties(all);
+  add_reductions(all);
+  add_rows_and_columns(all);
   add_shape(all);
   return all;
 }
@@ -56,13 +64,17 @@ void Implementations::schedule(Schedule& to, const graph::Operation& operation) 
 }
 
 float* RunMemory::scratch(ValueId value) const {
-  return value == kNoValue ? nullptr : arguments.scratch + schedule.placement(value).offset;
+  if (value == kNoValue) return nullptr;
+  const Placement& place = schedule.placement(value);
+  // Of constants, which nobody writes.
+  if (place.numbers) return const_cast<float*>(place.numbers);
+  return arguments.scratch + place.offset;
 }
 
 const float* RunMemory::numbers(ValueId value) const {
   if (value == kNoValue) return nullptr;
   const Placement& place = schedule.placement(value);
-  return place.in_scratch ? scratch(value) : place.numbers ? place.numbers : weights(value).values;
+  return place.in_scratch || place.numbers ? scratch(value) : weights(value).values;
 }
 
 Weights RunMemory::weights(ValueId variable) const {
@@ -102,6 +114,13 @@ int64_t Schedule::output_size() const {
   return numbers;
 }
 
+void Schedule::place_constants(ValueId id, const std::vector<float>& numbers) {
+  constants_.push_back(copy_to_card(numbers));
+  Placement& place = placements_[static_cast<size_t>(id)];
+  place.in_scratch = false;
+  place.numbers = constants_.back().get();
+}
+
 void Schedule::place_values() {
   using Kind = graph::Value::Kind;
   for (ValueId id = 0; id < graph().value_count(); ++id) {
@@ -132,14 +151,8 @@ void Schedule::place_values() {
     }
     place.in_scratch = own.kind != Kind::kVariable && own.kind != Kind::kConstant;
     if (place.in_scratch) place.offset = add_scratch(place.rows * place.columns);
-    if (own.kind == Kind::kConstant) {
-      const auto bytes = static_cast<int64_t>(own.numbers->size() * sizeof(float));
-      constants_.push_back(allocate(bytes));
-      check(cudaMemcpy(constants_.back().get(), own.numbers->data(), static_cast<size_t>(bytes), cudaMemcpyDefault),
-            "copying constants");
-      place.numbers = static_cast<const float*>(constants_.back().get());
-    }
     placements_.push_back(place);
+    if (own.kind == Kind::kConstant) place_constants(id, *own.numbers);
   }
 }
 

@@ -103,6 +103,8 @@ class Schedule final : public Executable {
   }
   /// Scratch beside the values of the graph: the offset of so many floats.
   int64_t add_scratch(int64_t floats);
+  /// Says that the numbers of a value never change.
+  void place_constants(ValueId value, const std::vector<float>& numbers);
 
  private:
   /// More blocks than the card runs at the same time gain nothing: each takes several parts of the work.
@@ -129,7 +131,7 @@ class Schedule final : public Executable {
   int64_t multiprocessors_;
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<Placement> placements_;
-  std::vector<std::shared_ptr<void>> constants_;
+  std::vector<std::shared_ptr<const float>> constants_;
   TotalsLayout totals_;
   int64_t scratch_floats_ = 0;
 };
@@ -151,11 +153,19 @@ class Implementations {
 };
 
 // Each file of cuda/operations/ adds its kinds.
+void add_arrangements(Implementations& all);
+void add_array_sources(Implementations& all);
+void add_contractions(Implementations& all);
 void add_dense(Implementations& all);
 void add_elementwise(Implementations& all);
 void add_input_output(Implementations& all);
 void add_losses(Implementations& all);
+void add_maps(Implementations& all);
+void add_muon(Implementations& all);
 void add_optimizers(Implementations& all);
+void add_penalties(Implementations& all);
+void add_reductions(Implementations& all);
+void add_rows_and_columns(Implementations& all);
 void add_shape(Implementations& all);
 
 }  // namespace engine::cuda

@@ -21,7 +21,8 @@ __device__ __noinline__ float step_weight(Optimizer rule, const Weights& weights
     using Rule = typename OnlyOne<decltype(chosen)>::Type;
     using Coefficients = typename Rule::Coefficients;
     static_assert(sizeof(Coefficients) <= kCoefficientBytes);
-    const auto& c = *reinterpret_cast<const Coefficients*>(batch.coefficients);
+    constexpr bool kLeftToAdam = Rule::kKind == Optimizer::kMuonAdam;
+    const auto& c = *reinterpret_cast<const Coefficients*>(kLeftToAdam ? batch.adam_coefficients : batch.coefficients);
     float w = weights.values[at];
     float slots[kMaxSlots] = {};
     ENGINE_UNROLL(3)

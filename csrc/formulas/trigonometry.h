@@ -6,9 +6,9 @@
 namespace engine::formulas {
 namespace {
 
-/// pi / 2 as a sum of three floats
-constexpr float kHalfPi[] = {1.57079637f, -4.37113883e-08f, -1.71512451e-15f};
-constexpr float kPi[] = {3.14159274f, -8.742278e-08f};
+/// pi / 2 as a sum of three floats, and pi as one of two. They are no arrays, which kernels of a GPU could not read.
+constexpr float kHalfPi = 1.57079637f, kHalfPiMiddle = -4.37113883e-08f, kHalfPiLow = -1.71512451e-15f;
+constexpr float kPi = 3.14159274f, kPiLow = -8.742278e-08f;
 
 /// An angle x reduced to x = n pi / 2 + high + low, with |high + low| hardly above pi / 4. `n` is right modulo 4.
 template <class V>
@@ -63,14 +63,14 @@ ENGINE_INLINE Angle<V> reduce_angle(V x) {
   const V n = t - kRounder;
   Angle<V> angle;
   angle.n = bits(t) - bits(broadcast<V>(kRounder));
-  const V first = fma(-n, broadcast<V>(kHalfPi[0]), x);  // exact
-  // The sum of `first` and -n kHalfPi[1], with the rounding errors of both the product and the sum.
-  const V second = -n * kHalfPi[1];
-  const V error_of_product = fma(-n, broadcast<V>(kHalfPi[1]), -second);
+  const V first = fma(-n, broadcast<V>(kHalfPi), x);  // exact
+  // The sum of `first` and -n kHalfPiMiddle, with the rounding errors of both the product and the sum.
+  const V second = -n * kHalfPiMiddle;
+  const V error_of_product = fma(-n, broadcast<V>(kHalfPiMiddle), -second);
   angle.high = first + second;
   const V added = angle.high - first;
   const V error_of_sum = (first - (angle.high - added)) + (second - added);
-  angle.low = fma(-n, broadcast<V>(kHalfPi[2]), error_of_sum + error_of_product);
+  angle.low = fma(-n, broadcast<V>(kHalfPiLow), error_of_sum + error_of_product);
   const BitsOf<V> large = Number<V>::mask(abs(x) >= kLargeAngle);
   if (Number<V>::any(large)) {
     const V rest = Number<V>::each(x, [](float f) { return LargeAngle(f).rest; });
@@ -119,8 +119,8 @@ ENGINE_FMA_INLINE V atan2(V y, V x) {
   const V q = large == 0.0f ? small : ((a == kInfinity) & (b == kInfinity)) ? broadcast<V>(1.0f) : small / large;
   const V u = q * q;
   const V flat = fma(q * u, polynomial(u, kA), q);
-  const V acute = steep ? kHalfPi[0] - (flat - kHalfPi[1]) : flat;
-  const V angle = bits(x) < 0 ? kPi[0] - (acute - kPi[1]) : acute;
+  const V acute = steep ? kHalfPi - (flat - kHalfPiMiddle) : flat;
+  const V angle = bits(x) < 0 ? kPi - (acute - kPiLow) : acute;
   return copy_sign(angle, y);
 }
 

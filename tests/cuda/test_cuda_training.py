@@ -66,6 +66,12 @@ OPTIMIZERS = {
     "lion": lambda: keras.optimizers.Lion(0.001),
     "ftrl": lambda: keras.optimizers.Ftrl(0.1),
     "lamb": lambda: keras.optimizers.Lamb(0.01),
+    "schedule-free": lambda: keras.optimizers.ScheduleFreeAdamW(0.01, warmup_steps=3),
+    "adafactor": lambda: keras.optimizers.Adafactor(0.05),
+    "muon": lambda: keras.optimizers.Muon(0.02),
+    "muon with clipping": lambda: keras.optimizers.Muon(
+        0.02, nesterov=False, clipnorm=0.5, weight_decay=0.01
+    ),
     "clipvalue": lambda: keras.optimizers.SGD(0.1, clipvalue=0.01),
     "clipnorm": lambda: keras.optimizers.Adam(0.01, clipnorm=0.1),
     "global_clipnorm": lambda: keras.optimizers.Adam(0.01, global_clipnorm=0.1),

@@ -12,14 +12,6 @@
 namespace engine::cuda {
 namespace {
 
-/// A step with a thread for each element of `value`, for which f(i, batch) is called.
-template <class F>
-Elements<F> for_elements(const Schedule& schedule, ValueId value, F f) {
-  const Placement& place = schedule.placement(value);
-  const int64_t of_sample = place.groups * place.columns;
-  return {place.groups == 0 ? place.rows * place.columns : 0, of_sample, schedule.max_rows(), f};
-}
-
 // ---- Activations --------------------------------------------------------------------------------------------------
 
 struct Activate {

@@ -1,8 +1,10 @@
 // From stored gradients to new weights: penalties, accumulation, clipping, the rules' steps, averages, constraints.
+#include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
+#include "cuda/columns.h"
 #include "cuda/elements.h"
+#include "cuda/rows.h"
 #include "cuda/schedule.h"
 #include "cuda/steps.h"
 #include "graph/operations/optimizer.h"
@@ -11,12 +13,8 @@
 namespace engine::cuda {
 namespace {
 
-/// A step with a thread for each weight of a variable, for which f(i, batch) is called.
-template <class F>
-Elements<F> for_weights(const RunMemory& memory, ValueId variable, F f) {
-  const Variable& v = memory.schedule.variable(variable);
-  return {v.rows * v.columns, 0, 0, f};
-}
+/// The slots of Adafactor's running means.
+constexpr int kColumnMeans = 1, kRowMeans = 2;
 
 // ---- Gradients ------------------------------------------------------------------------------------------------------
 
@@ -49,30 +47,6 @@ void schedule_accumulate_gradient(Schedule& schedule, const graph::AccumulateGra
     float* const sums = state.accumulated + state.offsets[memory.schedule.value(op.weights).variable];
     const auto count = static_cast<float>(memory.training().optimizer.accumulate);
     return for_weights(memory, op.weights, AccumulateGradient{memory.scratch(op.gradient), sums, count});
-  });
-}
-
-/// gradient += l1 sign(w) + 2 l2 w; the slope of |w| at 0 is 1, as in JAX.
-struct AddPenaltyGradient {
-  const float* weights;
-  float* gradient;
-  float l1, l2_slope;
-  __device__ void operator()(int64_t i, const Batch&) const {
-    const float w = weights[i];
-    gradient[i] = formulas::fma(l2_slope, w, gradient[i] + (w < 0.0f ? -l1 : l1));
-  }
-};
-
-void schedule_penalty_gradient(Schedule& schedule, const graph::AddPenaltyGradient& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    if (!memory.training().losses.empty() && memory.training().losses[0].divides_penalties) {
-      throw std::invalid_argument(
-          "a GPU can't divide penalties on weights by the number of samples yet, as scikit-learn's estimators do: use "
-          "the CPU, after engine.config.set_device('cpu')");
-    }
-    return for_weights(memory, op.weights,
-                       AddPenaltyGradient{memory.weights(op.weights).values, memory.scratch(op.gradient),
-                                          static_cast<float>(op.l1), static_cast<float>(2.0 * op.l2)});
   });
 }
 
@@ -152,23 +126,54 @@ struct ColumnSquares {
 
 /// scales[place] = what is made of the sums of squares of one variable: a thread adds them, as they are few.
 struct ScaleOfVariable {
+  using Rule = graph::ComputeScales::Rule;
+  static constexpr double kTiny = 1e-7;  // Keras' guard against a norm of zero
+
   ColumnSquares gradient, weights;
-  graph::ComputeScales::Rule rule;
-  double limit;
+  const float* row_means;  // of Adafactor: one for each row of the variable
+  int64_t rows, columns, longest_side;
+  Rule rule;
+  double limit, rms_rate;
   float* scale;
 
   int64_t blocks() const { return 1; }
   int64_t shared_bytes() const { return 0; }
   __device__ void run(const Batch& batch) const {
     if (threadIdx.x != 0 || blockIdx.x != 0 || !batch.steps_weights) return;
-    const double of_gradient = ::sqrt(gradient.total());
-    if (rule == graph::ComputeScales::Rule::kClip) {
-      *scale = static_cast<float>(limit / (of_gradient > limit ? of_gradient : limit));
-      return;
+    *scale = static_cast<float>(value(batch.step));
+  }
+
+  __device__ double value(const OptimizerStep& step) const {
+    switch (rule) {
+      case Rule::kClip: {
+        const double norm = ::sqrt(gradient.total());
+        return limit / (norm > limit ? norm : limit);
+      }
+      case Rule::kRowMean: {
+        double total = 0.0;
+        for (int64_t i = 0; row_means && i < rows; ++i) total += static_cast<double>(row_means[i * columns]);
+        return total / static_cast<double>(rows);
+      }
+      case Rule::kTrust: {
+        const double of_weights = ::sqrt(weights.total()), of_gradient = ::sqrt(gradient.total());
+        return step.learning_rate * (of_weights > 0.0 && of_gradient > 0.0 ? of_weights / of_gradient : 1.0);
+      }
+      case Rule::kAdafactor: {
+        const auto count = static_cast<double>(rows * columns);
+        const double w = ::sqrt(weights.total() / count), u = ::sqrt(gradient.total() / count);
+        const double smallest = step.parameters[2], threshold = step.parameters[3];
+        const double slowest = 1.0 / ::sqrt(static_cast<double>(step.iteration));
+        const double rate = step.learning_rate < slowest ? step.learning_rate : slowest;
+        return rate * (w > smallest ? w : smallest) / (u > threshold ? u / threshold : 1.0);
+      }
+      case Rule::kUnit:
+        return gradient.sums ? 1.0 / (::sqrt(gradient.total()) + kTiny) : 0.0;
+      case Rule::kMuon:
+        return step.learning_rate * (rms_rate > 0.0 ? rms_rate * ::sqrt(static_cast<double>(longest_side)) : 1.0);
+      case Rule::kClipAll:  // AddToNorm does it
+        break;
     }
-    const double of_weights = ::sqrt(weights.total());
-    const double ratio = of_weights > 0.0 && of_gradient > 0.0 ? of_weights / of_gradient : 1.0;
-    *scale = static_cast<float>(batch.step.learning_rate * ratio);
+    return 1.0;
   }
 };
 
@@ -215,18 +220,157 @@ void schedule_compute_scales(Schedule& schedule, const graph::ComputeScales& op)
     }
     return;
   }
-  if (op.rule != Rule::kClip && op.rule != Rule::kTrust) {
-    throw std::invalid_argument(
-        "a GPU can't train with Adafactor or Muon yet: take another optimizer, or the CPU, after "
-        "engine.config.set_device('cpu')");
-  }
   for (size_t i = 0; i < count; ++i) {
     schedule.add(op, [&op, i](const RunMemory& memory) {
-      const ValueId weights = op.weight_squares.empty() ? kNoValue : op.weight_squares[i];
-      return ScaleOfVariable{squares_of(memory, op.gradient_squares[i]), squares_of(memory, weights), op.rule,
-                             memory.training().optimizer.limit, memory.scratch(op.scales) + i};
+      const Variable& v = memory.schedule.variable(op.weights[i]);
+      const auto of_variable = [&](const std::vector<ValueId>& sums) {
+        return squares_of(memory, sums.empty() ? kNoValue : sums[i]);
+      };
+      const bool has_row_means = op.rule == Rule::kRowMean && v.is_matrix();
+      return ScaleOfVariable{of_variable(op.gradient_squares),
+                             of_variable(op.weight_squares),
+                             has_row_means ? memory.weights(op.weights[i]).slots[kRowMeans] : nullptr,
+                             v.rows,
+                             v.columns,
+                             std::max(v.height(), v.width()),
+                             op.rule,
+                             memory.training().optimizer.limit,
+                             memory.training().optimizer.rms_rate,
+                             memory.scratch(op.scales) + i};
     });
   }
+}
+
+// ---- Adafactor ------------------------------------------------------------------------------------------------------
+
+/// The running means of Adafactor for a matrix (Shazeer & Stern 2018): mean = (1 - s) mean + s (now + epsilon), with s
+/// the share of this step.
+__device__ float next_mean(float mean, double squares, int64_t count, const Batch& batch) {
+  const auto& c = *reinterpret_cast<const formulas::Adafactor<float>::Coefficients*>(batch.coefficients);
+  const double now = squares / static_cast<double>(count) + batch.step.parameters[1];
+  return static_cast<float>(static_cast<double>(c.keep) * static_cast<double>(mean) +
+                            static_cast<double>(c.rest) * now);
+}
+
+/// The means of the squares in each row, by a warp for each.
+struct FactoredRows {
+  const float* gradient;
+  float* means;  // in the first column
+  int64_t rows, columns;
+
+  int64_t blocks() const { return blocks_for_warps(rows); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch& batch) const {
+    if (!batch.steps_weights) return;
+    for_each_by_warp(rows, [&](int64_t i) {
+      const float* const own = gradient + i * columns;
+      const double squares = Row{columns}.total([&](int64_t j) { return own[j] * own[j]; });
+      if (threadIdx.x % kWarp == 0) means[i * columns] = next_mean(means[i * columns], squares, columns, batch);
+    });
+  }
+};
+
+/// The means of the squares in each column, in the first row.
+struct FactoredColumns {
+  const float* gradient;
+  float* means;
+  int64_t rows, columns;
+
+  int64_t blocks() const { return blocks_for_columns(columns); }
+  int64_t shared_bytes() const { return kColumnSumBytes; }
+  __device__ void run(const Batch& batch) const {
+    if (!batch.steps_weights) return;
+    for_each_column_of_blocks(columns, [&](int64_t j) {
+      const double squares = sum_of_rows(rows, j < columns, [&](int64_t i, float sum) {
+        const float g = gradient[i * columns + j];
+        return formulas::fma(g, g, sum);
+      });
+      if (j < columns && threadIdx.x < kWarp) means[j] = next_mean(means[j], squares, rows, batch);
+    });
+  }
+};
+
+void schedule_factored_means(Schedule& schedule, const graph::FactoredMeans& op) {
+  if (op.of_rows) {
+    schedule.add(op, [&op](const RunMemory& memory) {
+      const Variable& v = memory.schedule.variable(op.weights);
+      return FactoredRows{memory.scratch(op.gradient), memory.weights(op.weights).slots[kRowMeans], v.rows, v.columns};
+    });
+    return;
+  }
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Variable& v = memory.schedule.variable(op.weights);
+    return FactoredColumns{memory.scratch(op.gradient), memory.weights(op.weights).slots[kColumnMeans], v.rows,
+                           v.columns};
+  });
+}
+
+/// v = r c / mean(r), and gradient /= sqrt(v)
+struct FactoredDirection {
+  const float *row_means, *column_means, *mean;
+  float *v, *gradient;
+  int64_t columns;
+  __device__ void operator()(int64_t i, const Batch& batch) const {
+    if (!batch.steps_weights) return;
+    const int64_t j = i % columns;
+    v[i] = row_means[i - j] / *mean * column_means[j];
+    gradient[i] = gradient[i] / formulas::sqrt(v[i]);
+  }
+};
+
+void schedule_factored_direction(Schedule& schedule, const graph::FactoredDirection& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Weights w = memory.weights(op.weights);
+    return for_weights(
+        memory, op.weights,
+        FactoredDirection{w.slots[kRowMeans], w.slots[kColumnMeans], memory.scratch(op.scales) + op.place, w.slots[0],
+                          memory.scratch(op.gradient), memory.schedule.variable(op.weights).columns});
+  });
+}
+
+/// All of this for each matrix of a stack of small ones, such as the gain of a normalization over two axes, by a
+/// thread.
+struct FactoredFlat {
+  float *gradients, *all_v, *row_means, *column_means;
+  int64_t rows, columns;  // of a matrix
+  __device__ void operator()(int64_t m, const Batch& batch) const {
+    if (!batch.steps_weights) return;
+    const int64_t first = m * rows * columns;
+    float *const g = gradients + first, *const v = all_v + first, *const r = row_means + first,
+                 *const c = column_means + first;
+    const auto square = [&](int64_t i, int64_t j) {
+      return static_cast<double>(g[i * columns + j]) * static_cast<double>(g[i * columns + j]);
+    };
+    double total = 0.0;
+    for (int64_t i = 0; i < rows; ++i) {
+      double squares = 0.0;
+      for (int64_t j = 0; j < columns; ++j) squares += square(i, j);
+      r[i * columns] = next_mean(r[i * columns], squares, columns, batch);
+      total += static_cast<double>(r[i * columns]);
+    }
+    for (int64_t j = 0; j < columns; ++j) {
+      double squares = 0.0;
+      for (int64_t i = 0; i < rows; ++i) squares += square(i, j);
+      c[j] = next_mean(c[j], squares, rows, batch);
+    }
+    const auto mean = static_cast<float>(total / static_cast<double>(rows));
+    for (int64_t i = 0; i < rows * columns; ++i) {
+      v[i] = r[i / columns * columns] / mean * c[i % columns];
+      g[i] = g[i] / formulas::sqrt(v[i]);
+    }
+  }
+};
+
+void schedule_factored_flat(Schedule& schedule, const graph::FactoredFlat& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Variable& v = memory.schedule.variable(op.weights);
+    const Weights w = memory.weights(op.weights);
+    return Elements<FactoredFlat>{
+        v.columns / (v.height() * v.width()),
+        0,
+        0,
+        {memory.scratch(op.gradient), w.slots[0], w.slots[kRowMeans], w.slots[kColumnMeans], v.height(), v.width()}};
+  });
 }
 
 // ---- Steps ----------------------------------------------------------------------------------------------------------
@@ -246,15 +390,25 @@ struct StepWeights {
   }
 };
 
+/// The rule by which a variable is stepped: Adafactor keeps factors for matrices, and Muon leaves some variables to
+/// Adam.
+Optimizer rule_of(const RunMemory& memory, ValueId weights) {
+  const OptimizerSpec& optimizer = memory.training().optimizer;
+  const Variable& v = memory.schedule.variable(weights);
+  if (optimizer.kind == Optimizer::kAdafactor && (v.is_matrix() || v.is_flat())) return Optimizer::kFactored;
+  const bool leaves_to_adam = !optimizer.orthogonalises(memory.schedule.value(weights).variable);
+  return optimizer.kind == Optimizer::kMuon && leaves_to_adam ? Optimizer::kMuonAdam : optimizer.kind;
+}
+
 void schedule_step_weights(Schedule& schedule, const graph::StepWeights& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const OptimizerSpec& optimizer = memory.training().optimizer;
     const bool by_value = optimizer.clip == OptimizerSpec::Clip::kValue;
     const float limit = by_value ? static_cast<float>(optimizer.limit) : formulas::kInfinity;
     const float* const scale = op.scales == kNoValue ? nullptr : memory.scratch(op.scales) + op.place;
-    return for_weights(
-        memory, op.weights,
-        StepWeights{memory.weights(op.weights), memory.scratch(op.gradient), scale, limit, optimizer.kind});
+    return for_weights(memory, op.weights,
+                       StepWeights{memory.weights(op.weights), memory.scratch(op.gradient), scale, limit,
+                                   rule_of(memory, op.weights)});
   });
 }
 
@@ -352,11 +506,13 @@ void schedule_constraint(Schedule& schedule, const graph::ConstrainWeights& op) 
 void add_optimizers(Implementations& all) {
   all.add<graph::AddGradient>(schedule_add_gradient);
   all.add<graph::AccumulateGradient>(schedule_accumulate_gradient);
-  all.add<graph::AddPenaltyGradient>(schedule_penalty_gradient);
   all.add<graph::SumSquares>(schedule_sum_squares);
   all.add<graph::WeightSums>(schedule_weight_sums);
   all.add<graph::ComputeScales>(schedule_compute_scales);
   all.add<graph::StepWeights>(schedule_step_weights);
+  all.add<graph::FactoredMeans>(schedule_factored_means);
+  all.add<graph::FactoredDirection>(schedule_factored_direction);
+  all.add<graph::FactoredFlat>(schedule_factored_flat);
   all.add<graph::MoveWeights>(schedule_move_weights);
   all.add<graph::AverageWeights>(schedule_average_weights);
   all.add<graph::ConstrainWeights>(schedule_constraint);

@@ -51,10 +51,71 @@ void schedule_slice_columns(Schedule& schedule, const graph::SliceColumns& op) {
   });
 }
 
+// ---- Columns by index -----------------------------------------------------------------------------------------------
+
+/// y[b,j] = x[b, indices[j]], or 0 where indices[j] is -1
+struct SelectColumns {
+  const float* x;
+  float* y;
+  const int32_t* indices;
+  int64_t columns_of_x, columns_of_y;
+  __device__ void operator()(int64_t i, const Batch&) const {
+    const int32_t from = indices[i % columns_of_y];
+    y[i] = from < 0 ? 0.0f : x[i / columns_of_y * columns_of_x + from];
+  }
+};
+
+void schedule_select_columns(Schedule& schedule, const graph::SelectColumns& op) {
+  schedule.add(op, [&op, indices = copy_to_card(*op.indices)](const RunMemory& memory) {
+    return for_elements(
+        memory.schedule, op.y,
+        SelectColumns{memory.scratch(op.x), memory.scratch(op.y), indices.get(),
+                      memory.schedule.placement(op.x).columns, memory.schedule.placement(op.y).columns});
+  });
+}
+
+/// dx[b,i] = the sum of dy[b, places[p]] for p from begins[i] to begins[i + 1]
+struct SelectColumnsGradient {
+  const float* dy;
+  float* dx;
+  const int32_t *begins, *places;
+  int64_t columns_of_dy, columns_of_dx;
+  __device__ void operator()(int64_t i, const Batch&) const {
+    const float* const row = dy + i / columns_of_dx * columns_of_dy;
+    const int64_t column = i % columns_of_dx;
+    float sum = 0.0f;
+    for (int32_t p = begins[column]; p < begins[column + 1]; ++p) sum = sum + row[places[p]];
+    dx[i] = sum;
+  }
+};
+
+void schedule_select_columns_gradient(Schedule& schedule, const graph::SelectColumnsGradient& op) {
+  // The places of each index, in ascending order.
+  const auto columns = static_cast<size_t>(schedule.placement(op.dx).columns);
+  std::vector<std::vector<int32_t>> places_of(columns);
+  for (size_t j = 0; j < op.indices->size(); ++j) {
+    const int32_t index = (*op.indices)[j];
+    if (index >= 0) places_of[static_cast<size_t>(index)].push_back(static_cast<int32_t>(j));
+  }
+  std::vector<int32_t> begins{0}, places;
+  for (const std::vector<int32_t>& own : places_of) {
+    places.insert(places.end(), own.begin(), own.end());
+    begins.push_back(static_cast<int32_t>(places.size()));
+  }
+  schedule.add(op, [&op, begins = copy_to_card(begins), places = copy_to_card(places)](const RunMemory& memory) {
+    return for_elements(
+        memory.schedule, op.dx,
+        SelectColumnsGradient{memory.scratch(op.dy), memory.scratch(op.dx), begins.get(), places.get(),
+                              memory.schedule.placement(op.dy).columns, memory.schedule.placement(op.dx).columns});
+  });
+}
+
 }  // namespace
 
 void add_shape(Implementations& all) {
   all.add<graph::Reshape>(schedule_reshape);
+  all.add<graph::SelectColumns>(schedule_select_columns);
+  all.add<graph::SelectColumnsGradient>(schedule_select_columns_gradient);
   all.add<graph::Concatenate>(schedule_concatenate);
   all.add<graph::SliceColumns>(schedule_slice_columns);
 }

@@ -1,0 +1,126 @@
+// Arrays of any shape on the card. Their numbers lie side by side, the last axis varying fastest.
+#pragma once
+#include <stdexcept>
+#include <string>
+
+#include "cuda/kernel.h"
+#include "cuda/schedule.h"
+#include "graph/array.h"
+
+namespace engine::cuda {
+
+/// The most axes of an array here: kernels get the lengths of all as arguments.
+inline constexpr int kMostAxes = 16;
+
+/// The length of an axis, which may depend on the number of samples.
+struct Length {
+  int64_t fixed, per_sample;
+  __device__ int64_t at(const Batch& batch) const {
+    const int64_t length = fixed + per_sample * batch.rows;
+    return length > 0 ? length : 0;
+  }
+};
+
+struct Array {
+  float* data = nullptr;
+  int axes = 0;
+  Length lengths[kMostAxes] = {};
+
+  /// Numbers in the axes from `first` to before `end`.
+  __device__ int64_t numbers(const Batch& batch, int first, int end) const {
+    int64_t all = 1;
+    for (int i = first; i < end; ++i) all *= lengths[i].at(batch);
+    return all;
+  }
+  __device__ int64_t numbers(const Batch& batch) const { return numbers(batch, 0, axes); }
+};
+
+/// The lengths of an array. Throws std::invalid_argument if it has too many axes.
+inline Array with_lengths(float* data, const graph::Shape& shape) {
+  if (shape.size() > kMostAxes) {
+    throw std::invalid_argument("a GPU works on arrays of at most " + std::to_string(kMostAxes) + " axes, not of " +
+                                std::to_string(shape.size()) +
+                                ": reshape it, or use the CPU, after engine.config.set_device('cpu')");
+  }
+  Array array;
+  array.data = data;
+  for (const graph::Extent& extent : shape) array.lengths[array.axes++] = {extent.fixed, extent.per_sample};
+  return array;
+}
+
+inline Array array_of(const RunMemory& memory, const graph::Array& array) {
+  return with_lengths(memory.scratch(array.value), array.shape);
+}
+
+/// Some axes of an array in a batch: element (i, j, ...) is at data[i * stride[0] + j * stride[1] + ...].
+struct Strided {
+  float* data = nullptr;
+  int axes = 0;
+  int64_t length[kMostAxes], stride[kMostAxes];
+
+  __device__ void append(int64_t l, int64_t s) {
+    length[axes] = l;
+    stride[axes++] = s;
+  }
+  __device__ int64_t numbers() const {
+    int64_t all = 1;
+    for (int i = 0; i < axes; ++i) all *= length[i];
+    return all;
+  }
+  /// Where element number `i` lies, counted with the last axis varying fastest.
+  __device__ int64_t offset(int64_t i) const {
+    int64_t at = 0;
+    for (int k = axes; k-- > 1;) {
+      at += i % length[k] * stride[k];
+      i /= length[k];
+    }
+    return axes > 0 ? at + i * stride[0] : 0;
+  }
+};
+
+__device__ inline Strided strided(const Array& array, const Batch& batch) {
+  Strided all;
+  all.data = array.data;
+  all.axes = array.axes;
+  int64_t stride = 1;
+  for (int i = array.axes; i-- > 0;) {
+    all.length[i] = array.lengths[i].at(batch);
+    all.stride[i] = stride;
+    stride *= all.length[i];
+  }
+  return all;
+}
+
+/// A step that calls f(batch) in all threads of as many blocks as have a thread for each of `most` elements.
+template <class F>
+struct ArrayStep {
+  int64_t most;
+  F f;
+
+  int64_t blocks() const { return (most + kThreads - 1) / kThreads; }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch& batch) const { f(batch); }
+};
+
+/// The elements of an array in the largest batch.
+inline int64_t most_numbers(const RunMemory& memory, const graph::Array& array) {
+  return graph::numbers_in(array.shape, memory.schedule.max_rows());
+}
+
+/// A step in which each element of `y` has a thread.
+template <class F>
+ArrayStep<F> for_array(const RunMemory& memory, const graph::Array& y, F f) {
+  return {most_numbers(memory, y), f};
+}
+
+/// to = from, as many numbers as `like` has
+struct CopyNumbers {
+  const float* from;
+  float* to;
+  Array like;
+  __device__ void operator()(const Batch& batch) const {
+    for_each(like.numbers(batch), [&](int64_t i) { to[i] = from[i]; });
+  }
+};
+
+}  // namespace engine::cuda

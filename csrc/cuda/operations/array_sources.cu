@@ -1,0 +1,132 @@
+// Where arrays come from and where they go: variables and gradients, constants, targets, random numbers. Arguments and
+// results of functions are copied from and to the host before and after the kernels (cuda/function_call.h).
+#include <cmath>
+
+#include "cuda/arrays.h"
+#include "cuda/elements.h"
+#include "formulas/random.h"
+#include "graph/operations/function.h"
+#include "graph/operations/variables_as_arrays.h"
+
+namespace engine::cuda {
+namespace {
+
+// ---- Variables ------------------------------------------------------------------------------------------------------
+
+struct CopyWeights {
+  const float* from;
+  float* to;
+  __device__ void operator()(int64_t i, const Batch&) const { to[i] = from[i]; }
+};
+
+void schedule_read_variable(Schedule& schedule, const graph::ReadVariable& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    return for_weights(memory, op.variable, CopyWeights{memory.numbers(op.variable), memory.scratch(op.y.value)});
+  });
+}
+
+void schedule_read_gradient(Schedule& schedule, const graph::ReadGradient& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    return for_weights(memory, op.gradient, CopyWeights{memory.scratch(op.gradient), memory.scratch(op.y.value)});
+  });
+}
+
+void schedule_store_gradient(Schedule& schedule, const graph::StoreGradient& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    return for_weights(memory, op.gradient, CopyWeights{memory.scratch(op.x.value), memory.scratch(op.gradient)});
+  });
+}
+
+void schedule_assign(Schedule& schedule, const graph::AssignVariable& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    return for_weights(memory, op.variable,
+                       CopyWeights{memory.scratch(op.x.value), memory.weights(op.variable).values});
+  });
+}
+
+// ---- Constants, arguments and targets -------------------------------------------------------------------------------
+
+void schedule_constants(Schedule& schedule, const graph::ConstantArray& op) {
+  schedule.place_constants(op.y.value, *op.numbers);
+}
+
+void schedule_argument(Schedule&, const graph::ReadArgument&) {}
+void schedule_result(Schedule&, const graph::WriteResult&) {}
+
+/// y[b,:] = all targets of sample b
+struct ReadTarget {
+  TargetView view;
+  float* y;
+  int64_t of_sample;
+  __device__ void operator()(int64_t i, const Batch& batch) const {
+    const int64_t from = data_row(batch, i / of_sample) * of_sample + i % of_sample;
+    y[i] = view.dense ? view.dense[from] : static_cast<float>(view.labels[from]);
+  }
+};
+
+void schedule_target(Schedule& schedule, const graph::ReadTarget& op) {
+  const int64_t of_sample = graph::numbers_per_sample(op.y.shape, schedule.graph().batch);
+  schedule.add(op, [&op, of_sample](const RunMemory& memory) {
+    const TargetView& view = memory.data.targets[static_cast<size_t>(op.output)];
+    return Elements<ReadTarget>{
+        0, of_sample, memory.schedule.max_rows(), {view, memory.scratch(op.y.value), of_sample}};
+  });
+}
+
+// ---- Random numbers -------------------------------------------------------------------------------------------------
+
+/// y[i] = number i of a random stream, counted from the first sample of a prediction on
+struct RandomArray {
+  using Distribution = graph::RandomArray::Distribution;
+
+  Array y;
+  uint64_t seed;
+  Distribution distribution;
+  float low, high, below_high;
+  int64_t of_sample;  // numbers of each sample; 0 where only whole batches have them
+
+  __device__ float number(uint32_t word) const {
+    switch (distribution) {
+      case Distribution::kUniform:
+        return formulas::uniform_number<float>(word, low, high - low, below_high);
+      case Distribution::kNormal:
+        return formulas::normal_number<float>(word, high * formulas::kRootOfTwo, low);
+      case Distribution::kTruncatedNormal:
+        break;
+    }
+    return formulas::truncated_normal_number<float>(word, high, low);
+  }
+  __device__ void operator()(const Batch& batch) const {
+    const int64_t first = batch.first_draw * of_sample;
+    for_each(y.numbers(batch), [&](int64_t i) {
+      y.data[i] = number(formulas::random_word(seed, static_cast<uint64_t>(batch.draw), 0, first + i));
+    });
+  }
+};
+
+void schedule_random(Schedule& schedule, const graph::RandomArray& op) {
+  // Otherwise a batch is a pass.
+  const bool cuts_batches = schedule.mode() == graph::Mode::kPredict || schedule.mode() == graph::Mode::kSample;
+  const int64_t of_sample = cuts_batches ? graph::numbers_per_sample(op.y.shape, schedule.graph().batch) : 0;
+  schedule.add(op, [&op, of_sample](const RunMemory& memory) {
+    return for_array(memory, op.y,
+                     RandomArray{array_of(memory, op.y), op.seed, op.distribution, op.low, op.high,
+                                 std::nextafter(op.high, op.low), of_sample});
+  });
+}
+
+}  // namespace
+
+void add_array_sources(Implementations& all) {
+  all.add<graph::ReadVariable>(schedule_read_variable);
+  all.add<graph::ReadGradient>(schedule_read_gradient);
+  all.add<graph::StoreGradient>(schedule_store_gradient);
+  all.add<graph::AssignVariable>(schedule_assign);
+  all.add<graph::ConstantArray>(schedule_constants);
+  all.add<graph::ReadArgument>(schedule_argument);
+  all.add<graph::WriteResult>(schedule_result);
+  all.add<graph::ReadTarget>(schedule_target);
+  all.add<graph::RandomArray>(schedule_random);
+}
+
+}  // namespace engine::cuda

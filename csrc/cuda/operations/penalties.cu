@@ -1,0 +1,211 @@
+// Penalties on what passes between layers, and on rows or columns of weights that are not orthogonal.
+#include <stdexcept>
+
+#include "cuda/elements.h"
+#include "cuda/rows.h"
+#include "graph/operations/activity_penalty.h"
+#include "graph/operations/weight_penalty.h"
+
+namespace engine::cuda {
+namespace {
+
+// ---- Activities -----------------------------------------------------------------------------------------------------
+
+/// sums[b] = the sum over n of l1 |x[b,n]| + l2 x[b,n]^2
+struct ActivityPenalty {
+  const float* x;
+  float* sums;
+  int64_t columns, groups, max_rows;
+  float l1, l2;
+
+  int64_t blocks() const { return blocks_for_warps(groups * max_rows); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch& batch) const {
+    for_each_by_warp(groups * batch.rows, [&](int64_t b) {
+      const float sum = Row{columns}.total([&](int64_t j) {
+        const float own = x[b * columns + j];
+        return formulas::fma(l2 * own, own, l1 * formulas::abs(own));
+      });
+      if (threadIdx.x % kWarp == 0) sums[b] = sum;
+    });
+  }
+};
+
+void schedule_activity_penalty(Schedule& schedule, const graph::ActivityPenalty& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Placement& x = memory.schedule.placement(op.x);
+    return ActivityPenalty{
+        memory.scratch(op.x),      memory.scratch(op.sums),  x.columns, x.groups, memory.schedule.max_rows(),
+        static_cast<float>(op.l1), static_cast<float>(op.l2)};
+  });
+}
+
+/// dx = dy + (l1 sign(x) + 2 l2 x) / samples; the slope of |x| at 0 is 1, as in JAX.
+struct ActivityPenaltyGradient {
+  const float *dy, *x;
+  float* dx;
+  double l1, l2;
+  __device__ void operator()(int64_t i, const Batch& batch) const {
+    const auto samples = static_cast<double>(batch.rows);
+    const auto slope = static_cast<float>(l1 / samples), l2_slope = static_cast<float>(2.0 * (l2 / samples));
+    dx[i] = formulas::fma(l2_slope, x[i], dy[i] + (x[i] < 0.0f ? -slope : slope));
+  }
+};
+
+void schedule_activity_penalty_gradient(Schedule& schedule, const graph::ActivityPenaltyGradient& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    return for_elements(
+        memory.schedule, op.dx,
+        ActivityPenaltyGradient{memory.scratch(op.dy), memory.scratch(op.x), memory.scratch(op.dx), op.l1, op.l2});
+  });
+}
+
+// ---- Orthogonality --------------------------------------------------------------------------------------------------
+
+/// units[r,:] = row (or column) r of a matrix over its norm
+struct UnitRows {
+  static constexpr float kSmallestNorm = 1e-7f;  // Keras' `backend.epsilon()`
+
+  const float* weights;
+  float *units, *norms;
+  int64_t rows, columns;              // of the units
+  int64_t row_stride, column_stride;  // of the weights, as the units go through them
+
+  int64_t blocks() const { return blocks_for_warps(rows); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch&) const {
+    for_each_by_warp(rows, [&](int64_t r) {
+      const auto own = [&](int64_t j) { return weights[r * row_stride + j * column_stride]; };
+      const Row row{columns};
+      const float root = formulas::sqrt(row.total([&](int64_t j) { return own(j) * own(j); }));
+      const float norm = root < kSmallestNorm ? kSmallestNorm : root;
+      row.for_columns([&](int64_t j) { units[r * columns + j] = own(j) / norm; });
+      if (threadIdx.x % kWarp == 0) norms[r] = norm;
+    });
+  }
+};
+
+void schedule_unit_rows(Schedule& schedule, const graph::UnitRows& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Placement& units = memory.schedule.placement(op.units);
+    const int64_t width = memory.schedule.variable(op.weights).columns;
+    return UnitRows{memory.weights(op.weights).values,
+                    memory.scratch(op.units),
+                    memory.scratch(op.norms),
+                    units.rows,
+                    units.columns,
+                    op.columns ? 1 : width,
+                    op.columns ? width : 1};
+  });
+}
+
+/// sums[r] = the sum over s of |u_r . u_s|, and its slope by row r of the weights: with t = the sum over s of
+/// sign(u_r . u_s) u_s, 2 factor (t - (t . u_r) u_r) / norm_r
+struct OrthogonalPenalty {
+  const float *units, *norms;
+  float *sums, *slopes;  // no slopes: null
+  int64_t rows, columns;
+  float factor;
+
+  int64_t blocks() const { return blocks_for_warps(rows); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch&) const {
+    for_each_by_warp(rows, [&](int64_t r) {
+      const float* const own = units + r * columns;
+      float* const slope = slopes ? slopes + r * columns : nullptr;
+      const Row row{columns};
+      if (slope) row.for_columns([&](int64_t j) { slope[j] = 0.0f; });
+      float sum = 0.0f;
+      for (int64_t s = 0; s < rows; ++s) {
+        if (s == r) continue;
+        const float* const other = units + s * columns;
+        const float product = row.total([&](int64_t j) { return own[j] * other[j]; });
+        sum = sum + formulas::abs(product);
+        if (!slope) continue;
+        row.for_columns([&](int64_t j) { slope[j] = slope[j] + (product < 0.0f ? -other[j] : other[j]); });
+      }
+      if (threadIdx.x % kWarp == 0) sums[r] = sum;
+      if (!slope) return;
+      const float along = row.total([&](int64_t j) { return slope[j] * own[j]; });
+      row.for_columns(
+          [&](int64_t j) { slope[j] = 2.0f * factor * formulas::fma(-along, own[j], slope[j]) / norms[r]; });
+    });
+  }
+};
+
+void schedule_orthogonal_penalty(Schedule& schedule, const graph::OrthogonalPenalty& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Placement& units = memory.schedule.placement(op.units);
+    return OrthogonalPenalty{memory.scratch(op.units),
+                             memory.scratch(op.norms),
+                             memory.scratch(op.sums),
+                             memory.scratch(op.slopes),
+                             units.rows,
+                             units.columns,
+                             static_cast<float>(op.factor)};
+  });
+}
+
+// ---- What penalties on weights add to gradients ---------------------------------------------------------------------
+
+void refuse_divided_penalties(const RunMemory& memory) {
+  if (memory.training().losses.empty() || !memory.training().losses[0].divides_penalties) return;
+  throw std::invalid_argument(
+      "a GPU can't divide penalties on weights by the number of samples yet, as scikit-learn's estimators do: use the "
+      "CPU, after engine.config.set_device('cpu')");
+}
+
+/// gradient += l1 sign(w) + 2 l2 w; the slope of |w| at 0 is 1, as in JAX.
+struct AddPenaltyGradient {
+  const float* weights;
+  float* gradient;
+  float l1, l2_slope;
+  __device__ void operator()(int64_t i, const Batch&) const {
+    const float w = weights[i];
+    gradient[i] = formulas::fma(l2_slope, w, gradient[i] + (w < 0.0f ? -l1 : l1));
+  }
+};
+
+void schedule_penalty_gradient(Schedule& schedule, const graph::AddPenaltyGradient& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    refuse_divided_penalties(memory);
+    return for_weights(memory, op.weights,
+                       AddPenaltyGradient{memory.weights(op.weights).values, memory.scratch(op.gradient),
+                                          static_cast<float>(op.l1), static_cast<float>(2.0 * op.l2)});
+  });
+}
+
+/// gradient += slopes, or their transpose
+struct AddSlopes {
+  const float* slopes;
+  float* gradient;
+  int64_t columns;                    // of the gradient
+  int64_t row_stride, column_stride;  // of the slopes, as the gradient goes through them
+  __device__ void operator()(int64_t i, const Batch&) const {
+    gradient[i] = gradient[i] + slopes[i / columns * row_stride + i % columns * column_stride];
+  }
+};
+
+void schedule_add_slopes(Schedule& schedule, const graph::AddSlopes& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    refuse_divided_penalties(memory);
+    const int64_t columns = memory.schedule.variable(op.gradient).columns;
+    const int64_t width = memory.schedule.placement(op.slopes).columns;
+    return for_weights(memory, op.gradient,
+                       AddSlopes{memory.scratch(op.slopes), memory.scratch(op.gradient), columns,
+                                 op.transposed ? 1 : width, op.transposed ? width : 1});
+  });
+}
+
+}  // namespace
+
+void add_penalties(Implementations& all) {
+  all.add<graph::ActivityPenalty>(schedule_activity_penalty);
+  all.add<graph::ActivityPenaltyGradient>(schedule_activity_penalty_gradient);
+  all.add<graph::UnitRows>(schedule_unit_rows);
+  all.add<graph::OrthogonalPenalty>(schedule_orthogonal_penalty);
+  all.add<graph::AddPenaltyGradient>(schedule_penalty_gradient);
+  all.add<graph::AddSlopes>(schedule_add_slopes);
+}
+
+}  // namespace engine::cuda

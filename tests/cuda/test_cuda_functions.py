@@ -1,0 +1,223 @@
+"""What a user's Python is recorded as runs on a GPU: losses, metrics, layers, compiled functions, steps of training."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from test_tracing_operations import CASES, by_sample
+
+import engine as keras
+from engine import layers, ops
+
+CLOSE = {"rtol": 1e-5, "atol": 2e-6}
+
+
+def each_case(test: Any) -> Any:
+    ids = [case[0] for case in CASES]
+    return pytest.mark.parametrize(("name", "function", "arrays"), CASES, ids=ids)(test)
+
+
+def model_of(function: Any, arrays: Any) -> tuple[keras.Model, list[Any]]:
+    """Returns a model of a function, and what the function returns for the arrays."""
+    inputs = [keras.Input(array.shape[1:], dtype=array.dtype.name) for array in arrays]
+    symbols, results = function(*inputs), function(*arrays)
+    if not isinstance(symbols, (list, tuple)):
+        symbols, results = [symbols], [results]
+    pairs = [by_sample(symbol, result, inputs[0]) for symbol, result in zip(symbols, results, strict=True)]
+    return keras.Model(inputs, [symbol for symbol, _ in pairs]), [wanted for _, wanted in pairs]
+
+
+@each_case
+def test_functions_of_arrays(name: str, function: Any, arrays: tuple[np.ndarray, ...]) -> None:
+    with keras.device("cuda"):
+        model, wanted = model_of(function, arrays)
+        found = model.predict(list(arrays) if len(arrays) > 1 else arrays[0], verbose=0)
+    assert model.device == "cuda:0"
+    for got, one in zip(found if len(wanted) > 1 else [found], wanted, strict=True):
+        np.testing.assert_allclose(got, np.asarray(one, np.float32), rtol=2e-4, atol=1e-5, err_msg=name)
+
+
+def trained(device: str, function: Any, arrays: Any) -> Any:
+    """Trains a dense layer in front of a function, and returns its weights; a message if it has no gradient."""
+    with keras.device(device), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some functions make NaN
+        first = keras.Input(arrays[0].shape[1:])
+        inputs = [first, *(keras.Input(array.shape[1:], dtype=array.dtype.name) for array in arrays[1:])]
+        # At first, the function gets the arrays themselves, which it is defined for.
+        symbols = function(
+            layers.Dense(arrays[0].shape[-1], kernel_initializer="identity")(first), *inputs[1:]
+        )
+        symbol = symbols[0] if isinstance(symbols, (list, tuple)) else symbols
+        symbol, _ = by_sample(symbol, np.zeros(()), first)
+        y = np.ones((len(arrays[0]), int(np.prod(symbol.shape[1:]))), "float32")
+        model = keras.Model(inputs, ops.reshape(ops.cast(symbol, "float32"), (-1, y.shape[1])))
+        try:
+            model.compile(keras.optimizers.SGD(1e-3), "mse")
+            model.fit(
+                list(arrays) if len(arrays) > 1 else arrays[0],
+                y,
+                epochs=2,
+                batch_size=5,
+                shuffle=False,
+                verbose=0,
+            )
+        except (ValueError, NotImplementedError) as error:
+            return str(error)
+        return model.get_weights()
+
+
+@each_case
+def test_gradients_of_functions(name: str, function: Any, arrays: tuple[np.ndarray, ...]) -> None:
+    if arrays[0].dtype != np.float32:
+        pytest.skip("integers have no gradient")
+    expected, ours = trained("cpu", function, arrays), trained("cuda", function, arrays)
+    if isinstance(expected, str):
+        assert ours == expected
+        return
+    assert not isinstance(ours, str), ours
+    for one, other in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def samples(rng: np.random.Generator, rows: int = 40) -> tuple[Any, Any]:
+    return rng.standard_normal((rows, 6)).astype("float32"), rng.standard_normal((rows, 3)).astype("float32")
+
+
+def regression(loss: Any, metrics: Any = (), last: Any = None) -> keras.Model:
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(9, activation="tanh")])
+    if last is not None:
+        model.add(last)
+    model.add(layers.Dense(3))
+    model.compile(keras.optimizers.SGD(0.05), loss, metrics=list(metrics))
+    return model
+
+
+def squares(y_true: Any, y_pred: Any) -> Any:
+    return ops.mean(ops.square(y_true - y_pred) * ops.abs(y_true), axis=-1)
+
+
+def one_number(y_true: Any, y_pred: Any) -> Any:
+    return ops.log(ops.mean(ops.square(y_true - y_pred)) + 1.0)
+
+
+@pytest.mark.parametrize("loss", [squares, one_number])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_own_losses_and_metrics(loss: Any, weighted: bool, same_training: Any, rng: Any) -> None:
+    x, y = samples(rng)
+    options = {"sample_weight": rng.random(40).astype("float32")} if weighted else {}
+    same_training(lambda: regression(loss, [squares]), x, y, batch_size=16, **options)
+
+
+def test_a_loss_of_reduction_sum(same_training: Any, rng: Any) -> None:
+    class Distance(keras.losses.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return ops.sqrt(ops.sum(ops.square(y_true - y_pred), axis=-1) + 1e-3)
+
+    same_training(lambda: regression(Distance(reduction="sum")), *samples(rng), batch_size=16)
+
+
+def test_a_contrastive_loss(same_training: Any, rng: Any) -> None:
+    """Each sample is compared with all others of its batch."""
+
+    def contrast(y_true: Any, y_pred: Any) -> Any:
+        similar = ops.matmul(y_pred, ops.transpose(y_true))
+        return ops.logsumexp(similar, axis=1) - ops.sum(y_pred * y_true, axis=1)
+
+    x, y = samples(rng)
+    same_training(lambda: regression(contrast), x, y, batch_size=20)
+
+
+class Gated(layers.Layer):
+    """A layer with weights, a random part in training, and a penalty."""
+
+    def build(self, shape: Any) -> None:
+        self.gate = self.add_weight(shape=(shape[-1],), initializer="random_normal", name="gate")
+        self.matrix = self.add_weight(
+            shape=(shape[-1], shape[-1]), initializer="random_normal", name="matrix"
+        )
+
+    def call(self, x: Any) -> Any:
+        self.add_loss(0.01 * ops.sum(ops.square(self.gate)))
+        return x * ops.sigmoid(self.gate) + ops.matmul(x, self.matrix)
+
+
+def test_own_layers(same_training: Any, rng: Any) -> None:
+    same_training(lambda: regression("mse", last=Gated()), *samples(rng), batch_size=16)
+
+
+def test_random_numbers_of_own_layers(same_training: Any, rng: Any) -> None:
+    class Noisy(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seeds = keras.random.SeedGenerator(5)
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            if not training:
+                return x
+            noise = keras.random.normal(ops.shape(x), seed=self.seeds)
+            return x + 0.1 * noise + keras.random.uniform(ops.shape(x), seed=self.seeds)
+
+    same_training(lambda: regression("mse", last=Noisy()), *samples(rng), batch_size=16)
+
+
+def test_compiled_functions(rng: Any) -> None:
+    def distances(a: Any, b: Any) -> Any:
+        return ops.sqrt(ops.sum(ops.square(a[:, None] - b[None]), axis=-1)), ops.argmax(a, axis=0)
+
+    a, b = rng.standard_normal((7, 5)).astype("float32"), rng.standard_normal((4, 5)).astype("float32")
+    expected = keras.function(distances)(a, b)
+    with keras.device("cuda"):
+        found = keras.function(distances)(a, b)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), **CLOSE)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adafactor", "muon"])
+def test_own_steps_of_training(optimizer: str, rng: Any) -> None:
+    x, y = samples(rng)
+
+    def run(device: str) -> list[np.ndarray]:
+        with keras.device(device):
+            keras.utils.set_random_seed(3)
+            model = regression("mse")
+            steps = keras.optimizers.get(optimizer)
+            steps.learning_rate = 0.02
+
+            @keras.function
+            def step(x: Any, y: Any) -> Any:
+                with keras.GradientTape() as tape:
+                    loss = ops.mean(ops.square(model(x, training=True) - y))
+                gradients = tape.gradient(loss, model.trainable_variables)
+                steps.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+                return loss
+
+            losses = [float(step(x[i : i + 8], y[i : i + 8])) for i in range(0, 40, 8)]
+            return [np.float32(losses), *model.get_weights()]
+
+    for one, other in zip(run("cuda"), run("cpu"), strict=True):
+        np.testing.assert_allclose(one, other, **CLOSE)
+
+
+def test_own_train_steps_of_models(same_training: Any, rng: Any) -> None:
+    class Own(keras.Model):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with keras.GradientTape() as tape:
+                y_pred = self(x, training=True)
+                loss = self.compute_loss(y=y, y_pred=y_pred)
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            for metric in self.metrics:
+                metric.update_state(loss) if metric.name == "loss" else metric.update_state(y, y_pred)
+            return {metric.name: metric.result() for metric in self.metrics}
+
+    def build() -> keras.Model:
+        first = keras.Input((6,))
+        model = Own(first, layers.Dense(3)(layers.Dense(9, activation="tanh")(first)))
+        model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+        return model
+
+    same_training(build, *samples(rng), batch_size=16)
