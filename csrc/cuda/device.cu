@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <stdexcept>
 #include <vector>
 
 #include "cuda/dataset.h"
@@ -171,6 +172,16 @@ WeightLayout CudaDevice::lay_out(const Variables& variables) const {
 
 // ---- Totals ---------------------------------------------------------------------------------------------------------
 
+/// Throws std::invalid_argument for metrics whose state grows with the samples.
+void refuse_scores(const RunArguments& arguments) {
+  for (const MetricSpec& metric : arguments.training->metrics) {
+    if (metric.kind != MetricSpec::Kind::kScores) continue;
+    throw std::invalid_argument(
+        "a GPU can't keep the scores of all samples yet, as a metric of this model asks: give the metric thresholds, "
+        "or use the CPU, after engine.config.set_device('cpu')");
+  }
+}
+
 std::vector<double> to_doubles(const Totals& totals, const TotalsLayout& layout) {
   std::vector<double> all(static_cast<size_t>(layout.count));
   all[static_cast<size_t>(layout.loss)] = totals.loss;
@@ -178,6 +189,10 @@ std::vector<double> to_doubles(const Totals& totals, const TotalsLayout& layout)
   std::copy(totals.output_losses.begin(), totals.output_losses.end(), all.begin() + layout.output_losses);
   for (size_t i = 0; i < layout.metrics.size(); ++i) {
     if (layout.metrics[i] >= 0) std::copy_n(totals.metrics[i].begin(), 2, all.begin() + layout.metrics[i]);
+  }
+  for (const int metric : layout.metrics_of_sums) {
+    const std::vector<double>& sums = totals.metrics[static_cast<size_t>(metric)];
+    all.insert(all.end(), sums.begin(), sums.end());
   }
   return all;
 }
@@ -188,6 +203,12 @@ void from_doubles(const std::vector<double>& all, const TotalsLayout& layout, To
   std::copy_n(all.begin() + layout.output_losses, totals.output_losses.size(), totals.output_losses.begin());
   for (size_t i = 0; i < layout.metrics.size(); ++i) {
     if (layout.metrics[i] >= 0) std::copy_n(all.begin() + layout.metrics[i], 2, totals.metrics[i].begin());
+  }
+  auto next = all.begin() + layout.count;
+  for (const int metric : layout.metrics_of_sums) {
+    std::vector<double>& sums = totals.metrics[static_cast<size_t>(metric)];
+    std::copy_n(next, sums.size(), sums.begin());
+    next += static_cast<int64_t>(sums.size());
   }
 }
 
@@ -245,6 +266,7 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
   DeviceState spare;
   RunState& state = state_of(schedule, arguments, spare);
   if (schedule.mode() == graph::Mode::kFunction) return run_function(schedule, arguments, state, begin, end);
+  refuse_scores(arguments);
   const TotalsLayout& layout = schedule.totals();
   std::vector<double> totals = to_doubles(*arguments.totals, layout);
   const auto bytes = static_cast<int64_t>(totals.size() * sizeof(double));

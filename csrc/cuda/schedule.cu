@@ -22,6 +22,7 @@ Implementations make_implementations() {
   add_input_output(all);
   add_losses(all);
   add_maps(all);
+  add_metric_sums(all);
   add_muon(all);
   add_optimizers(all);
   add_penalties(all);
@@ -42,6 +43,9 @@ TotalsLayout lay_out_totals(const graph::Graph& graph) {
   TotalsLayout layout;
   layout.count = layout.output_losses + static_cast<int64_t>(graph.outputs.size());
   for (const auto& operation : graph.operations()) {
+    if (const auto* sums = dynamic_cast<const graph::MetricOfSums*>(operation.get())) {
+      layout.metrics_of_sums.push_back(sums->metric);
+    }
     const auto* metric = dynamic_cast<const graph::AddMetric*>(operation.get());
     if (!metric) continue;
     layout.metrics.resize(std::max(layout.metrics.size(), static_cast<size_t>(metric->metric) + 1), -1);
@@ -75,6 +79,19 @@ const float* RunMemory::numbers(ValueId value) const {
   if (value == kNoValue) return nullptr;
   const Placement& place = schedule.placement(value);
   return place.in_scratch || place.numbers ? scratch(value) : weights(value).values;
+}
+
+int64_t RunMemory::metric_sums_size(int metric) const {
+  return static_cast<int64_t>(arguments.totals->metrics[static_cast<size_t>(metric)].size());
+}
+
+double* RunMemory::metric_sums(int metric) const {
+  double* at = totals + schedule.totals().count;
+  for (const int each : schedule.totals().metrics_of_sums) {
+    if (each == metric) break;
+    at += metric_sums_size(each);
+  }
+  return at;
 }
 
 Weights RunMemory::weights(ValueId variable) const {

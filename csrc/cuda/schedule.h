@@ -38,8 +38,10 @@ struct Placement {
 /// Where the sums over a pass lie on the card, as doubles.
 struct TotalsLayout {
   int64_t loss = 0, samples = 1, output_losses = 2;
-  std::vector<int64_t> metrics;  // where the sum and the weight of each begin
+  std::vector<int64_t> metrics;  // where the sum and the weight of each begin; -1 for those that have other sums
   int64_t count = 2;
+  /// Metrics with other sums, whose number is known with the run. They follow in this order.
+  std::vector<int> metrics_of_sums;
 };
 
 class Schedule;
@@ -58,6 +60,9 @@ struct RunMemory {
   /// A row of numbers: those of a variable, of constants, or of scratch; null for kNoValue.
   const float* numbers(ValueId value) const;
   Weights weights(ValueId variable) const;  // null pointers for kNoValue
+  /// The state of a metric that is made from other sums than those of a mean, and how many numbers it has.
+  double* metric_sums(int metric) const;
+  int64_t metric_sums_size(int metric) const;
   const TrainingSpec& training() const { return *arguments.training; }
 };
 
@@ -161,6 +166,7 @@ void add_elementwise(Implementations& all);
 void add_input_output(Implementations& all);
 void add_losses(Implementations& all);
 void add_maps(Implementations& all);
+void add_metric_sums(Implementations& all);
 void add_muon(Implementations& all);
 void add_optimizers(Implementations& all);
 void add_penalties(Implementations& all);

@@ -221,3 +221,84 @@ def test_own_train_steps_of_models(same_training: Any, rng: Any) -> None:
         return model
 
     same_training(build, *samples(rng), batch_size=16)
+
+
+def long_sum(x: Any) -> Any:
+    """A reduction of so many numbers that a block shares it."""
+    return x * ops.mean(ops.square(x)) + ops.max(ops.abs(x))
+
+
+def many_numbers_at_a_time(x: Any) -> Any:
+    """An elementwise function that keeps more numbers than fit its small kernel."""
+    parts = [ops.tanh(x * (0.1 * i)) for i in range(40)]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total * 0.5 + part
+    for part in reversed(parts):
+        total = total * part + part
+    return total
+
+
+def attention(x: Any) -> Any:
+    """Products of stacks of matrices that are larger than a tile."""
+    parts = ops.reshape(x, (-1, 2, 40, 6))
+    scores = ops.softmax(ops.einsum("bhic,bhjc->bhij", parts, parts))
+    return ops.reshape(ops.einsum("bhij,bhjc->bihc", scores, parts), (-1, 480))
+
+
+def looked_up(x: Any) -> Any:
+    """Rows of a table of weights, some of them more than once."""
+    table = ops.reshape(ops.mean(x, axis=0), (160, 3))
+    indices = ops.cast(ops.floor(ops.abs(x[:, :70]) * 50.0), "int32")
+    return ops.sum(ops.take(table, indices, axis=0), axis=(1, 2), keepdims=True)[:, 0] * ops.ones((1, 480))
+
+
+def sums_from_both_ends(x: Any) -> Any:
+    return ops.cumsum(x, axis=1) * 0.01 - ops.cumsum(x[:, ::-1], axis=1) * 0.02
+
+
+@pytest.mark.parametrize(
+    "function", [long_sum, many_numbers_at_a_time, attention, looked_up, sums_from_both_ends]
+)
+def test_large_arrays(function: Any, same_training: Any, rng: Any) -> None:
+    x, y = rng.standard_normal((40, 30)).astype("float32"), rng.standard_normal((40, 2)).astype("float32")
+
+    def build() -> keras.Model:
+        first = keras.Input((30,))
+        hidden = layers.Dense(480, activation="tanh")(first)
+        model = keras.Model(first, layers.Dense(2)(layers.Lambda(function)(hidden)))
+        model.compile(keras.optimizers.SGD(1e-3), "mse")
+        return model
+
+    same_training(build, x, y, batch_size=25)
+
+
+def test_calls_in_training_move_averages(rng: Any) -> None:
+    x, _ = samples(rng)
+    found = []
+    for device in ("cuda", "cpu"):
+        with keras.device(device):
+            keras.utils.set_random_seed(3)
+            model = keras.Sequential([keras.Input((6,)), layers.BatchNormalization(), layers.Dropout(0.5)])
+            found.append([np.asarray(model(x, training=True)), *model.get_weights()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, **CLOSE)
+
+
+def test_the_same_seed_gives_the_same_bits(rng: Any) -> None:
+    tokens, y = rng.integers(0, 9, (60, 12)), rng.integers(0, 3, 60)
+    runs = []
+    for _ in range(2):
+        with keras.device("cuda"):
+            keras.utils.set_random_seed(5)
+            model = keras.Sequential(
+                [keras.Input((12,)), layers.Embedding(9, 40), layers.BatchNormalization()]
+            )
+            model.add(layers.Flatten())
+            model.add(layers.Lambda(lambda x: x * ops.mean(x) + ops.take(x, tokens[0], axis=1)[:, :1]))
+            model.add(layers.Dense(3, activation="softmax"))
+            model.compile("adam", "sparse_categorical_crossentropy")
+            model.fit(tokens, y, epochs=2, batch_size=32, verbose=0)
+            runs.append(model.get_weights())
+    for one, other in zip(*runs, strict=True):
+        np.testing.assert_array_equal(one, other)

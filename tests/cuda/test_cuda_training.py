@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -255,6 +256,39 @@ def test_metrics(metric: str, same_training: Any, rng: Any) -> None:
     same_training(build, x, y)
 
 
+METRICS_OF_SUMS: dict[str, Any] = {
+    "auc": lambda: keras.metrics.AUC(num_thresholds=50),
+    "auc of labels": lambda: keras.metrics.AUC(multi_label=True, num_labels=4, num_thresholds=20),
+    "auc of logits": lambda: keras.metrics.AUC(from_logits=True),
+    "precision": keras.metrics.Precision,
+    "recall of the two largest": lambda: keras.metrics.Recall(top_k=2),
+    "precision of a class": lambda: keras.metrics.Precision(class_id=1, thresholds=[0.2, 0.3, 0.4]),
+    "false positives": lambda: keras.metrics.FalsePositives(thresholds=[0.1, 0.3]),
+    "sensitivity": lambda: keras.metrics.SensitivityAtSpecificity(0.5),
+    "f1": lambda: keras.metrics.F1Score("macro"),
+    "f1 with a threshold": lambda: keras.metrics.F1Score("micro", threshold=0.25),
+    "confusion matrix": keras.metrics.ConfusionMatrix,
+    "r2": keras.metrics.R2Score,
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", METRICS_OF_SUMS)
+def test_metrics_of_sums(name: str, weighted: bool, same_training: Any, rng: Any) -> None:
+    """Besides another metric that is made of sums, whose state lies behind that of the first."""
+    x, _ = samples(rng, 40)
+    y = np.eye(4, dtype="float32")[rng.integers(0, 4, 40)]
+    options = {"sample_weight": rng.random(40).astype("float32")} if weighted else {}
+
+    def build() -> keras.Model:
+        model = keras.Sequential([keras.Input((20,)), layers.Dense(4, activation="softmax")])
+        metrics = [METRICS_OF_SUMS[name](), "accuracy", keras.metrics.TruePositives()]
+        model.compile("sgd", "categorical_crossentropy", weighted_metrics=metrics)
+        return model
+
+    same_training(build, x, y, batch_size=16, **options)
+
+
 def test_the_same_seed_gives_the_same_bits(rng: Any) -> None:
     x, y = samples(rng, 100)
     with keras.device("cuda"):
@@ -268,3 +302,21 @@ def test_the_same_seed_gives_the_same_bits(rng: Any) -> None:
             runs.append(model.get_weights())
     for one, other in zip(*runs, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_estimators_of_scikit_learn(weighted: bool, rng: Any) -> None:
+    """Their penalties are divided as the losses are."""
+    estimators = pytest.importorskip("engine.sklearn", exc_type=ImportError)
+    x, y = samples(rng, 40)
+    options = {"sample_weight": rng.random(40)} if weighted else {}
+    found = []
+    for device in ("cuda", "cpu"):
+        with keras.device(device):
+            estimator = estimators.MLPClassifier((9,), alpha=0.5, max_iter=3, batch_size=16, random_state=1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it has not converged
+                estimator.fit(x, y, **options)
+        found.append([*estimator.coefs_, *estimator.intercepts_, np.float32(estimator.loss_curve_)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)

@@ -1,6 +1,7 @@
 // Products of dense layers with their kernels, forwards and backwards.
 #include "cuda/activations.h"
 #include "cuda/products.h"
+#include "cuda/row_weights.h"
 #include "cuda/schedule.h"
 #include "cuda/steps.h"
 #include "graph/operations/dense.h"
@@ -112,6 +113,7 @@ struct DenseWeights {
   Weights kernel, bias;
   bool steps, has_bias;
   Optimizer rule;
+  PenaltyFactor penalty_factor;
   int64_t groups, units, inputs;
 
   int64_t gradient_rows() const { return inputs + (has_bias ? 1 : 0); }
@@ -119,6 +121,7 @@ struct DenseWeights {
   int64_t shared_bytes() const { return T::kSharedBytes; }
   __device__ void run(const Batch& batch) const {
     const int64_t rows = inputs + (has_bias ? 1 : 0);
+    const float factor = penalty_factor(batch);
     multiply<T>(rows, units, groups * batch.rows, TransposedInputs{x, inputs}, Matrix<true>{dz, units},
                 [&](int64_t k, int64_t n, float sum) {
                   const bool is_bias = k == inputs;
@@ -128,14 +131,19 @@ struct DenseWeights {
                     return;
                   }
                   const Weights& own = is_bias ? bias : kernel;
-                  step_weight<FusedOptimizers>(rule, own, at, formulas::fma(own.l2_slope, own.values[at], sum), batch);
+                  step_weight<FusedOptimizers>(rule, own, at, formulas::fma(factor * own.l2_slope, own.values[at], sum),
+                                               batch);
                 });
   }
 };
 
 template <class T>
 void add_weights(Schedule& schedule, const graph::DenseWeightGradient& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
+  const auto is_penalized = [&](ValueId variable) {
+    return op.steps && variable != kNoValue && schedule.variable(variable).asked.l2 != 0.0;
+  };
+  const bool has_penalties = is_penalized(op.kernel) || is_penalized(op.bias);
+  schedule.add(op, [&op, factor = add_penalty_factor(schedule, op, has_penalties)](const RunMemory& memory) {
     const Placement &x = memory.schedule.placement(op.x), &dz = memory.schedule.placement(op.dz);
     return DenseWeights<T>{memory.scratch(op.x),
                            memory.scratch(op.dz),
@@ -146,6 +154,7 @@ void add_weights(Schedule& schedule, const graph::DenseWeightGradient& op) {
                            op.steps,
                            (op.steps ? op.bias : op.dbias) != kNoValue,
                            memory.training().optimizer.kind,
+                           factor(memory),
                            dz.groups,
                            dz.columns,
                            x.columns};

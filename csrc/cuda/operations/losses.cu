@@ -1,6 +1,7 @@
 // Losses and metrics of a batch, and the sums over a pass.
 #include "cuda/arrays.h"
 #include "cuda/elements.h"
+#include "cuda/row_weights.h"
 #include "cuda/rows.h"
 #include "cuda/schedule.h"
 #include "formulas/losses.h"
@@ -9,43 +10,6 @@
 
 namespace engine::cuda {
 namespace {
-
-// ---- Targets and what rows count for --------------------------------------------------------------------------------
-
-/// The targets and weights of an output, in memory of the card.
-struct Targets {
-  TargetView view;
-  int64_t groups;  // rows of each sample
-  bool sparse;
-
-  /// The row of the data set's targets that belongs to row `b` of the batch.
-  __device__ int64_t row(const Batch& batch, int64_t b) const {
-    return data_row(batch, b / groups) * groups + b % groups;
-  }
-};
-
-/// What the rows of an output count for in a sum.
-struct RowWeights {
-  const float* sample_weight;  // by row of the data set's targets, or null
-  const float* mask;           // by row of the batch, or null
-  bool ignores;                // whether rows of class `ignored` count for nothing
-  int32_t ignored;
-
-  bool are_equal() const { return !sample_weight && !mask && !ignores; }
-  __device__ double operator()(const Targets& targets, const Batch& batch, int64_t b) const {
-    const int64_t row = targets.row(batch, b);
-    if (ignores && targets.view.labels[row] == ignored) return 0.0;
-    const double kept = mask ? static_cast<double>(mask[b]) : 1.0;
-    return kept * (sample_weight ? static_cast<double>(sample_weight[row]) : 1.0);
-  }
-};
-
-Targets targets_of(const RunMemory& memory, int output, int64_t groups) {
-  const auto i = static_cast<size_t>(output);
-  TargetView view = memory.data.targets[i];
-  view.binary = memory.arguments.data.targets[i].binary;  // which depends on the losses of the run
-  return {view, groups, memory.training().losses[i].target == Target::kSparse};
-}
 
 /// The target of one row: column j of it, where a class index stands for its one-hot row.
 struct TargetRow {
@@ -95,15 +59,6 @@ LossParameters parameters_of(const LossSpec& spec) {
   return all;
 }
 
-/// The divisor of an output's losses, as their reduction says: known, or a sum of weights that an earlier kernel left.
-struct Divisor {
-  double of_row;  // for each row of the batch; 0 where the divisor is `fixed`
-  double fixed;
-  const double* sum;  // or null
-
-  __device__ double operator()(int64_t rows) const { return sum ? *sum : fixed + of_row * static_cast<double>(rows); }
-};
-
 struct LossOfRows {
   const float* x;
   float *y, *dx, *losses;
@@ -142,48 +97,6 @@ struct LossOfRows {
     });
   }
 };
-
-/// The weights of all rows in one sum, by one block. Where all are 1, nobody reads it.
-struct SumOfWeights {
-  Targets targets;
-  RowWeights weights;
-  double* sum;
-
-  int64_t blocks() const { return weights.are_equal() ? 0 : 1; }
-  int64_t shared_bytes() const { return kSumBytes; }
-  __device__ void run(const Batch& batch) const {
-    double own = 0.0;
-    for_each(targets.groups * batch.rows, [&](int64_t b) { own += weights(targets, batch, b); });
-    const double total = sum_of_block(own);
-    if (threadIdx.x == 0) *sum = total;
-  }
-};
-
-RowWeights divisor_weights(const RunMemory& memory, int output, ValueId row_mask) {
-  const LossSpec& spec = memory.training().losses[static_cast<size_t>(output)];
-  const bool by_weight = spec.reduction == Reduction::kWeightedMean;
-  return {by_weight ? memory.data.targets[static_cast<size_t>(output)].sample_weight : nullptr,
-          memory.scratch(row_mask), spec.ignores, spec.ignored};
-}
-
-/// The divisor, for a run in which a kernel has left the sum of weights at `sum`.
-Divisor divisor_of(const RunMemory& memory, int output, ValueId row_mask, int64_t sum) {
-  const LossSpec& spec = memory.training().losses[static_cast<size_t>(output)];
-  if (spec.reduction == Reduction::kSum) return {0.0, 1.0, nullptr};
-  if (divisor_weights(memory, output, row_mask).are_equal()) return {1.0, 0.0, nullptr};
-  return {0.0, 0.0, reinterpret_cast<const double*>(memory.arguments.scratch + sum)};
-}
-
-/// Appends a kernel that sums the weights that an output's losses are divided by, and returns where it leaves the sum.
-int64_t add_sum_of_weights(Schedule& schedule, const graph::Operation& op, int output, ValueId row_mask,
-                           int64_t groups) {
-  const int64_t at = schedule.add_scratch(sizeof(double) / sizeof(float));
-  schedule.add(op, [=](const RunMemory& memory) {
-    return SumOfWeights{targets_of(memory, output, groups), divisor_weights(memory, output, row_mask),
-                        reinterpret_cast<double*>(memory.arguments.scratch + at)};
-  });
-  return at;
-}
 
 void schedule_loss(Schedule& schedule, const graph::LossOfRows& op) {
   const int64_t groups = schedule.placement(op.x).groups;

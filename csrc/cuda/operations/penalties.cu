@@ -1,7 +1,6 @@
 // Penalties on what passes between layers, and on rows or columns of weights that are not orthogonal.
-#include <stdexcept>
-
 #include "cuda/elements.h"
+#include "cuda/row_weights.h"
 #include "cuda/rows.h"
 #include "graph/operations/activity_penalty.h"
 #include "graph/operations/weight_penalty.h"
@@ -148,52 +147,48 @@ void schedule_orthogonal_penalty(Schedule& schedule, const graph::OrthogonalPena
 
 // ---- What penalties on weights add to gradients ---------------------------------------------------------------------
 
-void refuse_divided_penalties(const RunMemory& memory) {
-  if (memory.training().losses.empty() || !memory.training().losses[0].divides_penalties) return;
-  throw std::invalid_argument(
-      "a GPU can't divide penalties on weights by the number of samples yet, as scikit-learn's estimators do: use the "
-      "CPU, after engine.config.set_device('cpu')");
-}
-
-/// gradient += l1 sign(w) + 2 l2 w; the slope of |w| at 0 is 1, as in JAX.
+/// gradient += factor (l1 sign(w) + 2 l2 w); the slope of |w| at 0 is 1, as in JAX.
 struct AddPenaltyGradient {
   const float* weights;
   float* gradient;
-  float l1, l2_slope;
-  __device__ void operator()(int64_t i, const Batch&) const {
+  double l1, l2;
+  PenaltyFactor factor;
+  __device__ void operator()(int64_t i, const Batch& batch) const {
+    const double by = factor(batch);
+    const auto slope = static_cast<float>(by * l1), l2_slope = static_cast<float>(2.0 * (by * l2));
     const float w = weights[i];
-    gradient[i] = formulas::fma(l2_slope, w, gradient[i] + (w < 0.0f ? -l1 : l1));
+    gradient[i] = formulas::fma(l2_slope, w, gradient[i] + (w < 0.0f ? -slope : slope));
   }
 };
 
 void schedule_penalty_gradient(Schedule& schedule, const graph::AddPenaltyGradient& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    refuse_divided_penalties(memory);
+  schedule.add(op, [&op, factor = add_penalty_factor(schedule, op)](const RunMemory& memory) {
     return for_weights(memory, op.weights,
-                       AddPenaltyGradient{memory.weights(op.weights).values, memory.scratch(op.gradient),
-                                          static_cast<float>(op.l1), static_cast<float>(2.0 * op.l2)});
+                       AddPenaltyGradient{memory.weights(op.weights).values, memory.scratch(op.gradient), op.l1, op.l2,
+                                          factor(memory)});
   });
 }
 
-/// gradient += slopes, or their transpose
+/// gradient += factor slopes, or their transpose
 struct AddSlopes {
   const float* slopes;
   float* gradient;
   int64_t columns;                    // of the gradient
   int64_t row_stride, column_stride;  // of the slopes, as the gradient goes through them
-  __device__ void operator()(int64_t i, const Batch&) const {
-    gradient[i] = gradient[i] + slopes[i / columns * row_stride + i % columns * column_stride];
+  PenaltyFactor factor;
+  __device__ void operator()(int64_t i, const Batch& batch) const {
+    const float slope = slopes[i / columns * row_stride + i % columns * column_stride];
+    gradient[i] = gradient[i] + factor(batch) * slope;
   }
 };
 
 void schedule_add_slopes(Schedule& schedule, const graph::AddSlopes& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    refuse_divided_penalties(memory);
+  schedule.add(op, [&op, factor = add_penalty_factor(schedule, op)](const RunMemory& memory) {
     const int64_t columns = memory.schedule.variable(op.gradient).columns;
     const int64_t width = memory.schedule.placement(op.slopes).columns;
     return for_weights(memory, op.gradient,
                        AddSlopes{memory.scratch(op.slopes), memory.scratch(op.gradient), columns,
-                                 op.transposed ? 1 : width, op.transposed ? width : 1});
+                                 op.transposed ? 1 : width, op.transposed ? width : 1, factor(memory)});
   });
 }
 

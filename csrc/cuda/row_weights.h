@@ -1,0 +1,120 @@
+// What the rows of an output count for: their targets and weights, and what sums over them are divided by.
+#pragma once
+#include "cuda/schedule.h"
+
+namespace engine::cuda {
+
+/// The targets and weights of an output, in memory of the card.
+struct Targets {
+  TargetView view;
+  int64_t groups;  // rows of each sample
+  bool sparse;
+
+  /// The row of the data set's targets that belongs to row `b` of the batch.
+  __device__ int64_t row(const Batch& batch, int64_t b) const {
+    return data_row(batch, b / groups) * groups + b % groups;
+  }
+};
+
+/// What the rows of an output count for in a sum.
+struct RowWeights {
+  const float* sample_weight;  // by row of the data set's targets, or null
+  const float* mask;           // by row of the batch, or null
+  bool ignores;                // whether rows of class `ignored` count for nothing
+  int32_t ignored;
+
+  bool are_equal() const { return !sample_weight && !mask && !ignores; }
+  __device__ double operator()(const Targets& targets, const Batch& batch, int64_t b) const {
+    const int64_t row = targets.row(batch, b);
+    if (ignores && targets.view.labels[row] == ignored) return 0.0;
+    const double kept = mask ? static_cast<double>(mask[b]) : 1.0;
+    return kept * (sample_weight ? static_cast<double>(sample_weight[row]) : 1.0);
+  }
+};
+
+inline Targets targets_of(const RunMemory& memory, int output, int64_t groups) {
+  const auto i = static_cast<size_t>(output);
+  TargetView view = memory.data.targets[i];
+  view.binary = memory.arguments.data.targets[i].binary;  // which depends on the losses of the run
+  return {view, groups, memory.training().losses[i].target == Target::kSparse};
+}
+
+/// The divisor of an output's losses, as their reduction says: known, or a sum of weights that an earlier kernel left.
+struct Divisor {
+  double of_row;  // for each row of the batch; 0 where the divisor is `fixed`
+  double fixed;
+  const double* sum;  // or null
+
+  __device__ double operator()(int64_t rows) const { return sum ? *sum : fixed + of_row * static_cast<double>(rows); }
+};
+
+/// The weights of all rows in one sum, by one block. Where all are 1, nobody reads it.
+struct SumOfWeights {
+  Targets targets;
+  RowWeights weights;
+  double* sum;
+
+  int64_t blocks() const { return weights.are_equal() ? 0 : 1; }
+  int64_t shared_bytes() const { return kSumBytes; }
+  __device__ void run(const Batch& batch) const {
+    double own = 0.0;
+    for_each(targets.groups * batch.rows, [&](int64_t b) { own += weights(targets, batch, b); });
+    const double total = sum_of_block(own);
+    if (threadIdx.x == 0) *sum = total;
+  }
+};
+
+inline RowWeights divisor_weights(const RunMemory& memory, int output, ValueId row_mask) {
+  const LossSpec& spec = memory.training().losses[static_cast<size_t>(output)];
+  const bool by_weight = spec.reduction == Reduction::kWeightedMean;
+  return {by_weight ? memory.data.targets[static_cast<size_t>(output)].sample_weight : nullptr,
+          memory.scratch(row_mask), spec.ignores, spec.ignored};
+}
+
+/// The divisor, for a run in which a kernel has left the sum of weights at `sum`.
+inline Divisor divisor_of(const RunMemory& memory, int output, ValueId row_mask, int64_t sum) {
+  const LossSpec& spec = memory.training().losses[static_cast<size_t>(output)];
+  if (spec.reduction == Reduction::kSum) return {0.0, 1.0, nullptr};
+  if (divisor_weights(memory, output, row_mask).are_equal()) return {1.0, 0.0, nullptr};
+  return {0.0, 0.0, reinterpret_cast<const double*>(memory.arguments.scratch + sum)};
+}
+
+/// Appends a kernel that sums the weights that an output's losses are divided by, and returns where it leaves the sum.
+inline int64_t add_sum_of_weights(Schedule& schedule, const graph::Operation& op, int output, ValueId row_mask,
+                                  int64_t groups) {
+  const int64_t at = schedule.add_scratch(sizeof(double) / sizeof(float));
+  schedule.add(op, [=](const RunMemory& memory) {
+    return SumOfWeights{targets_of(memory, output, groups), divisor_weights(memory, output, row_mask),
+                        reinterpret_cast<double*>(memory.arguments.scratch + at)};
+  });
+  return at;
+}
+
+/// What penalties on weights are multiplied by: 1, or, as scikit-learn's estimators ask, 1 over the divisor of the
+/// first output's losses.
+struct PenaltyFactor {
+  bool divides;
+  Divisor divisor;
+  int64_t groups;  // rows of each sample
+
+  __device__ float operator()(const Batch& batch) const {
+    if (!divides) return 1.0f;
+    const double by = divisor(groups * batch.rows);
+    return by == 0.0 ? 0.0f : static_cast<float>(1.0 / by);
+  }
+};
+
+/// Appends what an operation needs for the factor of its penalties, if it has some, and returns a function that gives
+/// the factor for a run.
+inline auto add_penalty_factor(Schedule& schedule, const graph::Operation& op, bool has_penalties = true) {
+  const bool has_losses = has_penalties && schedule.mode() == graph::Mode::kTrain && !schedule.graph().outputs.empty();
+  const graph::Output first = has_losses ? schedule.graph().outputs[0] : graph::Output{};
+  const int64_t groups = has_losses ? schedule.placement(first.y_pred).groups : 1;
+  const int64_t sum = has_losses ? add_sum_of_weights(schedule, op, 0, first.row_mask, groups) : 0;
+  return [=](const RunMemory& memory) {
+    const bool divides = has_losses && memory.training().losses[0].divides_penalties;
+    return PenaltyFactor{divides, divides ? divisor_of(memory, 0, first.row_mask, sum) : Divisor{}, groups};
+  };
+}
+
+}  // namespace engine::cuda
