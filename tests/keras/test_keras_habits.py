@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -155,6 +156,48 @@ def test_results_of_counts_have_a_dtype_and_a_shape(api: Any, name: str) -> None
     if name == "Precision":
         several = api.metrics.Precision(thresholds=[0.2, 0.5])
         assert (str(several.result().dtype), tuple(several.result().shape)) == ("float32", (2,))
+
+
+def indices(api: Any, kind: str) -> Any:
+    """Returns a model whose outputs are integers, bools and floats."""
+    if kind == "call":
+
+        class Largest(api.Model):
+            def call(self, inputs: Any) -> Any:
+                return {"index": api.ops.argmax(inputs, axis=-1), "sign": inputs > 0, "same": inputs}
+
+        return Largest()
+    inputs = api.Input((3,))
+    outputs = [api.ops.argmax(inputs, axis=-1), inputs > 0, inputs * 2]
+    return api.Model(inputs, outputs[0] if kind == "one" else outputs)
+
+
+@APIS
+@pytest.mark.parametrize("kind", ["one", "several", "call"])
+def test_outputs_that_are_integers_can_be_used_as_indices(api: Any, kind: str, tmp_path: Path) -> None:
+    x = np.float32([[1, 2, 0], [3, 0, 0]])
+    model = indices(api, kind)
+    found = [
+        model.predict(x, verbose=0),
+        model.predict(x, batch_size=1, verbose=0),
+        model.predict_on_batch(x),
+        model(x),
+    ]
+    if kind == "several":
+        model.save(tmp_path / "model.keras")
+        found += [
+            each.predict(x, verbose=0)
+            for each in (api.models.clone_model(model), api.models.load_model(tmp_path / "model.keras"))
+        ]
+    for each in found:
+        arrays = [np.asarray(one) for one in api.tree.flatten(each)]
+        names = {
+            "one": ["int32"],
+            "several": ["int32", "bool", "float32"],
+            "call": ["int32", "float32", "bool"],
+        }
+        assert [str(array.dtype) for array in arrays] == names[kind]
+        assert np.array(["a", "b", "c"])[arrays[0]].tolist() == ["b", "a"]
 
 
 @APIS

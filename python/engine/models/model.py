@@ -136,7 +136,7 @@ from engine.models.network import Inside, Network, inside_of, network_of, owner_
 from engine.models.ordered_calls import ordered_calls, require_no_input_layer, tensors_in
 from engine.models.output_data import OutputData, no_targets, weights_of_batch
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_inputs
-from engine.models.recorded import Body, arguments_of, wiring_of
+from engine.models.recorded import Body, arguments_of, dtypes_of_outputs, wiring_of
 from engine.models.stack import (
     Lowered,
     computes_whole_batches,
@@ -225,6 +225,8 @@ class Model(Part, SaysWhatIsLeftOut):
     """The number of calls so far that drew random numbers."""
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
     """The arguments of the constructor of a user's class."""
+    _output_dtypes: list[str] | None = None
+    """The dtype in which users get each output; None if all are float32."""
     _listing: list[Part]
     """Of a Functional the input layers and the other layers, each once, in Keras' order."""
     _structures: tuple[Structure, Structure]
@@ -277,6 +279,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._calls, self._listing = calls, layers
         wiring = wiring._replace(outputs=wiring.outputs[: len(outputs)])
         self._set_parts(starts, [call.layer for call in calls], self._compiled, wiring)
+        self._output_dtypes = dtypes_of_outputs([each.dtype for each in outputs])
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -1166,13 +1169,15 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _unpacked(self, outputs: Float32, shapes: Sequence[Shape]) -> Any:
         """Returns the outputs (n, numbers of all outputs) as users get them: arrays of `shapes`."""
+        dtypes = self._output_dtypes or repeat("float32")
         if self._structures[1].kind is None:
-            return outputs if len(shapes[0]) == 1 else outputs.reshape(len(outputs), *shapes[0])
+            array = outputs if len(shapes[0]) == 1 else outputs.reshape(len(outputs), *shapes[0])
+            return array.astype(next(iter(dtypes)), copy=False)
         ends = list(accumulate(math.prod(shape) for shape in shapes))
         parts = np.split(outputs, ends[:-1], axis=1)
         arrays = [
-            np.ascontiguousarray(part).reshape(len(part), *shape)
-            for part, shape in zip(parts, shapes, strict=True)
+            np.ascontiguousarray(part, dtype).reshape(len(part), *shape)
+            for part, shape, dtype in zip(parts, shapes, dtypes, strict=False)
         ]
         return self._structures[1].packed(arrays)
 
@@ -1204,6 +1209,7 @@ class Model(Part, SaysWhatIsLeftOut):
             or any(self._tokens)
             or self._takes_strings
             or self._suspect
+            or self._output_dtypes is not None
             or program is None
             or shape is None
         ):
@@ -2650,7 +2656,8 @@ class Model(Part, SaysWhatIsLeftOut):
         with paths_within(self.path, new):
             if self._body is not None and starts:
                 given = self._arguments[0] if self._arguments else None
-                wiring, form = wiring_of(self._body, [start.sample_shape for start in starts], given)
+                samples = [start.sample_shape for start in starts]
+                wiring, form, self._output_dtypes = wiring_of(self._body, samples, given)
                 self._structures = self._structures[0], form
                 several = compiled is not None and len(wiring.outputs) > 1 and not compiled.output_names
                 if compiled is not None and (several or self._compiles_again):

@@ -57,8 +57,16 @@ class Body(Layer):
         return True
 
 
-def wiring_of(body: Body, samples: Sequence[Any], given: CallArguments | None) -> tuple[Wiring, Structure]:
-    """Returns the connections of a model with a `call` of its own, and the form of its outputs.
+def dtypes_of_outputs(dtypes: Sequence[str]) -> list[str] | None:
+    """Returns the dtypes that users get outputs in: those of integers and bools, else float32; None if all are float32."""
+    found = [each if each.startswith(("int", "uint", "bool")) else "float32" for each in dtypes]
+    return None if set(found) <= {"float32"} else found
+
+
+def wiring_of(
+    body: Body, samples: Sequence[Any], given: CallArguments | None
+) -> tuple[Wiring, Structure, list[str] | None]:
+    """Returns the connections of a model with a `call` of its own, the form of its outputs, and their dtypes.
 
     Args:
         body: the `call` of the model.
@@ -74,7 +82,11 @@ def wiring_of(body: Body, samples: Sequence[Any], given: CallArguments | None) -
     reads = (tuple(-1 - number for number in range(len(samples))),)
     packed = found.packed
     if isinstance(packed, Slot):
-        return Wiring(reads, (packed.number,)), Structure(None)
+        return (
+            Wiring(reads, (packed.number,)),
+            Structure(None),
+            dtypes_of_outputs([found.outputs[packed.number].dtype]),
+        )
     form = nested_structure_of(packed, lambda part: isinstance(part, Slot))
     if form.nested is not None:
         ends = form.unpacked(packed)
@@ -86,7 +98,12 @@ def wiring_of(body: Body, samples: Sequence[Any], given: CallArguments | None) -
     if not ends or not all(isinstance(end, Slot) for end in ends):
         msg = f"`call` of {body._model!r} must return a symbol, or lists, tuples and dicts of symbols, got {packed!r}"
         raise TypeError(msg)
-    return Wiring(reads, tuple(end.number for end in ends)), form
+    numbers = tuple(end.number for end in ends)
+    return (
+        Wiring(reads, numbers),
+        form,
+        dtypes_of_outputs([found.outputs[number].dtype for number in numbers]),
+    )
 
 
 def arguments_of(structure: Structure, count: int) -> CallArguments | None:
