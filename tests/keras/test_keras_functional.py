@@ -84,7 +84,7 @@ def flat(results: Any) -> Iterator[Any]:
 
 
 def assert_same(theirs: Any, ours: Any, rtol: float = RTOL) -> None:
-    assert type(ours) is type(theirs)
+    assert isinstance(ours, type(theirs)) or isinstance(theirs, type(ours))
     if isinstance(theirs, dict):
         assert list(ours) == list(theirs)
     for one, other in zip(flat(theirs), flat(ours), strict=True):

@@ -49,7 +49,7 @@ def both(inputs: Form, outputs: Form) -> list[Any]:
 def assert_same(ours: Any, theirs: Any) -> None:
     """Compares nested arrays, and what holds them."""
     if isinstance(theirs, dict):
-        assert type(ours) is dict
+        assert isinstance(ours, dict)
         assert ours.keys() == theirs.keys()
         for key, each in theirs.items():
             assert_same(ours[key], each)
