@@ -58,7 +58,15 @@ struct Strided {
   int axes = 0;
   int64_t length[kMostAxes], stride[kMostAxes];
 
+  /// Appends an axis, or makes it a part of the last one where a single stride walks through both: fewer axes mean fewer
+  /// divisions.
   __device__ void append(int64_t l, int64_t s) {
+    if (l == 1) return;
+    if (axes > 0 && stride[axes - 1] == l * s) {
+      length[axes - 1] *= l;
+      stride[axes - 1] = s;
+      return;
+    }
     length[axes] = l;
     stride[axes++] = s;
   }
