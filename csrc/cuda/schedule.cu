@@ -19,6 +19,7 @@ Implementations make_implementations() {
   add_contractions(all);
   add_dense(all);
   add_elementwise(all);
+  add_image_augmentation(all);
   add_input_output(all);
   add_losses(all);
   add_maps(all);

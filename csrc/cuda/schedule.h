@@ -163,6 +163,7 @@ void add_array_sources(Implementations& all);
 void add_contractions(Implementations& all);
 void add_dense(Implementations& all);
 void add_elementwise(Implementations& all);
+void add_image_augmentation(Implementations& all);
 void add_input_output(Implementations& all);
 void add_losses(Implementations& all);
 void add_maps(Implementations& all);

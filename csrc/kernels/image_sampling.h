@@ -1,6 +1,7 @@
 // Resampling of an image: each pixel of the result is read at a coordinate of the input, which lies between its pixels
 // or outside of it. Bilinear, or the nearest pixel.
 #pragma once
+#include "formulas/image_transform.h"
 #include "kernels/elastic_displacements.h"
 #include "kernels/image_border.h"
 #include "kernels/simd.h"
@@ -9,13 +10,7 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-/// The affine map from a pixel of the result to its coordinate in the input: scaled about the middle and shifted, then
-/// rotated.
-struct Transform {
-  float down, right;  // pixels
-  float sine, cosine;
-  float tall, wide;  // negative: turned over, mirrored
-};
+using Transform = formulas::ImageTransform;
 
 /// Scratch for one row of the result: the index of the pixel that each is read at, and the weights of the neighbours
 /// below and to the right.

@@ -162,3 +162,42 @@ def test_normalization_by_a_data_set(same_training: Any, rng: Any) -> None:
         return model
 
     same_training(build, x, y, batch_size=16)
+
+
+AUGMENTATIONS: dict[str, Callable[..., Any]] = {
+    "translation": lambda **fill: layers.RandomTranslation(0.3, 0.4, seed=1, **fill),
+    "rotation": lambda **fill: layers.RandomRotation(0.4, seed=1, **fill),
+    "zoom": lambda **fill: layers.RandomZoom(0.4, (-0.3, 0.5), seed=1, **fill),
+    "elastic": lambda **fill: layers.RandomElastic(9.0, 1.5, seed=1, **fill),
+}
+
+
+@pytest.mark.parametrize("fill", ["constant", "nearest", "reflect", "wrap"])
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_images_that_are_changed_at_random(name: str, fill: str, interpolation: str, rng: Any) -> None:
+    """The pixels are those of the CPU, to rounding, and but for a few whose coordinate is rounded to another pixel."""
+    x = rng.random((9, 7, 10, 3)).astype("float32")
+    found = []
+    for device in ("cuda", "cpu"):
+        with keras.device(device):
+            layer = AUGMENTATIONS[name](fill_mode=fill, interpolation=interpolation, fill_value=0.5)
+            model = keras.Sequential([keras.Input((7, 10, 3)), layer, layers.Flatten()])
+            found.append(np.asarray(model(x, training=True)))
+    assert not np.allclose(found[1], x.reshape(9, -1))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-4)
+
+
+def test_training_with_images_that_are_changed_at_random(same_training: Any, rng: Any) -> None:
+    x, y = rng.integers(0, 255, (40, 6, 6, 1)).astype("uint8"), rng.integers(0, 5, 40)
+
+    def build() -> keras.Model:
+        model = keras.Sequential([keras.Input((6, 6, 1)), layers.Rescaling(1 / 255)])
+        model.add(layers.RandomFlip(seed=1))
+        model.add(layers.RandomRotation(0.1, seed=2))
+        model.add(layers.Flatten())
+        model.add(layers.Dense(5, activation="softmax"))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    same_training(build, x, y, batch_size=16)
