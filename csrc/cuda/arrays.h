@@ -58,8 +58,8 @@ struct Strided {
   int axes = 0;
   int64_t length[kMostAxes], stride[kMostAxes];
 
-  /// Appends an axis, or makes it a part of the last one where a single stride walks through both: fewer axes mean fewer
-  /// divisions.
+  /// Appends an axis, or makes it a part of the last one where a single stride walks through both: fewer axes mean
+  /// fewer divisions.
   __device__ void append(int64_t l, int64_t s) {
     if (l == 1) return;
     if (axes > 0 && stride[axes - 1] == l * s) {
