@@ -67,15 +67,17 @@ docs: $(VENV)/installed-docs
 test-kernels: $(VENV)/ready
 	@$(BIN)/cmake --workflow --preset kernels
 
-# The package with a core whose GPU is emulated, in a folder of its own. `pytest tests/cuda` tests an installed package on a
-# real GPU.
+# The package with a core whose GPU is emulated, in a folder of its own. The GPU runs streams as late as it may, and then has
+# a single multiprocessor. `pytest tests/cuda` tests an installed package on a real GPU.
 EMULATED = build/emulated-cuda/site
 test-cuda: $(VENV)/installed-test
 	@$(BIN)/cmake --preset emulated-cuda >/dev/null
 	@$(BIN)/cmake --build --preset emulated-cuda
 	@rm -rf $(EMULATED) && mkdir -p $(EMULATED) && cp -r python/engine $(EMULATED)
 	@$(BIN)/cmake --install build/emulated-cuda --prefix $(EMULATED) >/dev/null
-	@PYTHONPATH=$(CURDIR)/$(EMULATED) $(BIN)/python -m pytest tests/cuda -n 2 $(ARGS)
+	@export PYTHONPATH=$(CURDIR)/$(EMULATED); \
+	EMULATED_CUDA_LATE=1 $(BIN)/python -m pytest tests/cuda -n 2 $(ARGS) && \
+	EMULATED_CUDA_MULTIPROCESSORS=1 $(BIN)/python -m pytest tests/cuda -k 'large or same_bits' $(ARGS)
 
 # Compiles csrc/cuda with the nvcc that is at hand, or with that of pip.
 cuda: $(VENV)/ready

@@ -1,5 +1,3 @@
-#include <stdexcept>
-
 #include "cuda/dataset.h"
 
 namespace engine::cuda {
@@ -15,11 +13,6 @@ const T* DatasetOnCard::keep(const Stream& stream, const T* from, int64_t count)
 
 DatasetOnCard::DatasetOnCard(const DatasetView& data, const std::vector<TargetSizes>& sizes, const Stream& stream)
     : view_(data) {
-  if (data.is_compressed()) {
-    throw std::invalid_argument(
-        "a GPU reads no compressed rows yet: pass `x` as an array (scipy's `x.toarray()`), or use the CPU, after "
-        "engine.config.set_device('cpu')");
-  }
   view_.x = keep(stream, static_cast<const char*>(data.x), data.rows * data.stride * bytes_of(data.type));
   for (size_t i = 0; i < data.targets.size(); ++i) {
     const TargetView& from = data.targets[i];

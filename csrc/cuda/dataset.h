@@ -10,7 +10,7 @@ namespace engine::cuda {
 
 class DatasetOnCard final : public DatasetCopy {
  public:
-  /// Copies the arrays of a data set. Throws std::invalid_argument for compressed rows.
+  /// Copies the arrays of a data set, whose rows are not compressed.
   DatasetOnCard(const DatasetView& data, const std::vector<TargetSizes>& sizes, const Stream& stream);
 
   /// The same as the view that was copied, with pointers to memory of the card.

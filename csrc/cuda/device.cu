@@ -105,7 +105,7 @@ class CudaDevice final : public Device {
   Arena allocate(int64_t floats, float value) const override;
   std::shared_ptr<const DatasetCopy> copy(const DatasetView& data,
                                           const std::vector<TargetSizes>& sizes) const override {
-    select();
+    const OnCard here(index_);
     const Stream stream;
     return std::make_shared<const DatasetOnCard>(data, sizes, stream);
   }
@@ -118,7 +118,7 @@ class CudaDevice final : public Device {
   }
   std::shared_ptr<const Executable> compile(std::shared_ptr<const graph::Graph> graph,
                                             const CompileOptions& options) const override {
-    select();
+    const OnCard here(index_);
     return std::make_shared<Schedule>(std::move(graph), options, multiprocessors_);
   }
   int64_t run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
@@ -134,12 +134,11 @@ class CudaDevice final : public Device {
   int threads() const override { return 1; }
 
  private:
-  /// Makes the calls of this thread be about this card.
-  void select() const { check(cudaSetDevice(index_), "selecting it"); }
   void copy_weights(float* to, const float* from, const Variable& variable) const {
-    select();
-    const auto bytes = static_cast<size_t>(variable.rows * variable.columns) * sizeof(float);
-    check(cudaMemcpy(to, from, bytes, cudaMemcpyDefault), "copying weights");
+    const OnCard here(index_);
+    const Stream stream;
+    stream.copy(to, from, variable.rows * variable.columns * static_cast<int64_t>(sizeof(float)));
+    stream.wait();
   }
 
   const int index_;
@@ -147,14 +146,17 @@ class CudaDevice final : public Device {
 };
 
 Arena CudaDevice::allocate(int64_t floats, float value) const {
-  select();
-  const auto bytes = static_cast<size_t>(floats) * sizeof(float);
-  Arena arena(cuda::allocate(static_cast<int64_t>(bytes)));
+  const OnCard here(index_);
+  const int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
+  Arena arena(cuda::allocate(bytes));
+  const Stream stream;
   if (value == 0.0f) {
-    check(cudaMemset(arena.data(), 0, bytes), "filling memory with zeros");
+    stream.fill_zeros(arena.data(), bytes);
+    stream.wait();
   } else {
     const std::vector<float> values(static_cast<size_t>(floats), value);
-    check(cudaMemcpy(arena.data(), values.data(), bytes, cudaMemcpyDefault), "filling memory");
+    stream.copy(arena.data(), values.data(), bytes);
+    stream.wait();
   }
   return arena;
 }
@@ -261,7 +263,7 @@ int64_t run_function(const Schedule& schedule, const RunArguments& arguments, Ru
 
 int64_t CudaDevice::run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
                         const std::function<bool()>& keep_going) {
-  select();
+  const OnCard here(index_);
   const Schedule& schedule = schedule_of(executable);
   DeviceState spare;
   RunState& state = state_of(schedule, arguments, spare);
@@ -289,7 +291,7 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
 
 bool CudaDevice::predict(const Executable& executable, const RunArguments& arguments,
                          const std::vector<float*>& scratch) {
-  select();
+  const OnCard here(index_);
   const Schedule& schedule = schedule_of(executable);
   RunArguments own = arguments;
   own.scratch = scratch.front();

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <utility>
 
 #include "cuda/runtime.h"
@@ -7,13 +9,20 @@ namespace {
 
 std::string mebibytes(size_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
 
+constexpr const char* kLess = " Use a smaller `batch_size`, or the CPU: engine.config.set_device('cpu')";
+
 [[noreturn]] void refuse(int64_t bytes) {
   cudaGetLastError();  // so that later calls succeed again
   size_t free = 0, total = 0;
   cudaMemGetInfo(&free, &total);
   throw OutOfMemory("the GPU can't hold another " + mebibytes(static_cast<size_t>(bytes)) + ": " + mebibytes(free) +
-                    " of its " + mebibytes(total) +
-                    " are free. Use a smaller `batch_size`, or the CPU: engine.config.set_device('cpu')");
+                    " of its " + mebibytes(total) + " are free." + kLess);
+}
+
+/// The process that was the first to use a card.
+pid_t first_user() {
+  static const pid_t process = getpid();
+  return process;
 }
 
 }  // namespace
@@ -21,8 +30,21 @@ std::string mebibytes(size_t bytes) { return std::to_string((bytes + (1 << 20) -
 void check(cudaError_t status, const char* doing) {
   if (status == cudaSuccess) return;
   cudaGetLastError();
+  if (status == cudaErrorMemoryAllocation) {
+    throw OutOfMemory(std::string("the GPU ran out of memory while ") + doing + "." + kLess);
+  }
   throw Error(std::string("the GPU failed while ") + doing + ": " + cudaGetErrorString(status));
 }
+
+OnCard::OnCard(int index) {
+  if (first_user() != getpid()) {
+    throw Error("a forked process can't use a GPU that its parent has used: start it with multiprocessing's \"spawn\"");
+  }
+  check(cudaGetDevice(&former_), "asking which it is");
+  check(cudaSetDevice(index), "selecting it");
+}
+
+OnCard::~OnCard() { cudaSetDevice(former_); }
 
 std::shared_ptr<void> allocate(int64_t bytes) {
   void* memory = nullptr;

@@ -27,20 +27,24 @@ class OutOfMemory : public std::bad_alloc {
   std::string message_;
 };
 
-/// Throws Error, which says what was being done, unless the status is that of success.
+/// Throws Error, which says what was being done, or OutOfMemory, unless the status is that of success.
 void check(cudaError_t status, const char* doing);
+
+/// While it lives, the calls of this thread are about card number `index`. Throws Error in a process that was forked after
+/// its parent had used a card.
+class OnCard {
+ public:
+  explicit OnCard(int index);
+  ~OnCard();
+  OnCard(const OnCard&) = delete;
+  OnCard& operator=(const OnCard&) = delete;
+
+ private:
+  int former_ = 0;
+};
 
 /// Memory of the card, not initialised. Throws OutOfMemory.
 std::shared_ptr<void> allocate(int64_t bytes);
-
-/// A copy of some numbers in memory of the card, such as what a schedule reads in each batch.
-template <class T>
-std::shared_ptr<const T> copy_to_card(const std::vector<T>& numbers) {
-  const size_t bytes = numbers.size() * sizeof(T);
-  const std::shared_ptr<void> memory = allocate(static_cast<int64_t>(bytes));
-  check(cudaMemcpy(memory.get(), numbers.data(), bytes, cudaMemcpyDefault), "copying constants");
-  return std::static_pointer_cast<const T>(memory);
-}
 
 /// Memory of the host that the card copies from and to while the host goes on.
 std::shared_ptr<void> allocate_pinned(int64_t bytes);
@@ -62,5 +66,16 @@ class Stream {
  private:
   cudaStream_t stream_ = nullptr;
 };
+
+/// A copy of some numbers in memory of the card, such as what a schedule reads in each batch.
+template <class T>
+std::shared_ptr<const T> copy_to_card(const std::vector<T>& numbers) {
+  const auto bytes = static_cast<int64_t>(numbers.size() * sizeof(T));
+  const std::shared_ptr<void> memory = allocate(bytes);
+  const Stream stream;
+  stream.copy(memory.get(), numbers.data(), bytes);
+  stream.wait();
+  return std::static_pointer_cast<const T>(memory);
+}
 
 }  // namespace engine::cuda

@@ -111,6 +111,11 @@ Weights RunMemory::weights(ValueId variable) const {
 
 Schedule::Schedule(std::shared_ptr<const graph::Graph> scheduled, const CompileOptions& options, int multiprocessors)
     : Executable(std::move(scheduled), options), multiprocessors_(multiprocessors) {
+  if (options.compressed) {
+    throw std::invalid_argument(
+        "a GPU reads no compressed rows yet: pass `x` as an array (scipy's `x.toarray()`), or use the CPU, after "
+        "engine.config.set_device('cpu')");
+  }
   static const Implementations& implementations = *new Implementations(make_implementations());
   totals_ = lay_out_totals(graph());
   place_values();

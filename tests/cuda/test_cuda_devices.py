@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import engine as keras
 from engine import layers
+from engine._core_interface.cpp import build_info
 
 X = np.random.default_rng(0).standard_normal((64, 6)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 64)
@@ -136,7 +138,7 @@ def test_estimators_of_scikit_learn() -> None:
     from engine.sklearn import MLPClassifier
 
     def estimator() -> MLPClassifier:
-        return MLPClassifier((8,), max_iter=3, tol=0.0, n_iter_no_change=100, random_state=0)
+        return MLPClassifier(hidden_layer_sizes=(8,), max_iter=3, tol=0.0, n_iter_no_change=100, random_state=0)
 
     with keras.device("cuda"), pytest.warns(UserWarning, match="Maximum iterations"):
         found = estimator().fit(X, Y)
@@ -159,6 +161,15 @@ def test_rows_that_are_not_finite_are_refused() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_compressed_rows_are_refused() -> None:
+    sparse = pytest.importorskip("scipy.sparse").csr_matrix(X)
+    with keras.device("cuda"):
+        model = build()
+        for call in (lambda: model.fit(sparse, Y, verbose=0), lambda: model.predict(sparse, verbose=0)):
+            with pytest.raises(ValueError, match="a GPU reads no compressed rows yet"):
+                call()
+
+
 def test_what_a_gpu_can_not_run_yet_says_so_and_leaves_the_model() -> None:
     labels = np.arange(64) % 3
     with keras.device("cuda"):
@@ -173,11 +184,34 @@ def test_what_a_gpu_can_not_run_yet_says_so_and_leaves_the_model() -> None:
     model.fit(X, labels, verbose=0)
 
 
+def test_penalties_are_divided_as_scikit_learn_does() -> None:
+    """With a large `alpha`, a factor of the batch size in the penalty's gradient would be seen at once."""
+    from engine.sklearn import MLPRegressor
+
+    y = X[:, :1].ravel()
+
+    def fitted() -> MLPRegressor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # too few epochs to converge
+            return MLPRegressor(hidden_layer_sizes=(8,), alpha=3.0, max_iter=3, tol=0.0, batch_size=16, random_state=0).fit(X, y)
+
+    with keras.device("cuda"):
+        found = fitted()
+    expected = fitted()
+    for one, other in zip(found.coefs_, expected.coefs_, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
 def test_explain_batch_prints_the_kernels() -> None:
     with keras.device("cuda"):
         text = str(keras.utils.explain_batch(build()))
     assert "the kernels that a GPU runs one after the other" in text
     assert "dense_weight_step" in text
+
+
+emulated = pytest.mark.skipif(
+    "Emulated" not in build_info()["cuda"], reason="a real GPU is neither taken away nor made smaller"
+)
 
 
 def run(code: str, **variables: str) -> str:
@@ -211,12 +245,14 @@ print(model.device)
 """
 
 
+@emulated
 def test_a_machine_without_a_gpu() -> None:
     out = run(PROGRAM % 8, EMULATED_CUDA_DEVICES="0")
     assert "ValueError there is no device 'cuda:0': no device" in out
     assert out.endswith("cpu\n")
 
 
+@emulated
 def test_too_little_memory() -> None:
     out = run(PROGRAM % 400_000, EMULATED_CUDA_MEMORY=str(24 << 20))
     assert "MemoryError the GPU can't hold another" in out

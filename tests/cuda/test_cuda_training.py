@@ -34,8 +34,8 @@ def test_networks_of_any_width_train_alike(
     same_training(lambda: classifier(widths), *samples(rng, rows), batch_size=batch_size)
 
 
-def test_large_tiles_give_what_small_ones_give(same_training: Any, rng: Any) -> None:
-    """Products of this size are computed by tiles of 128 x 128 where the card has few multiprocessors."""
+def test_large_products(same_training: Any, rng: Any) -> None:
+    """`make test-cuda` runs this test once more on a GPU of one multiprocessor, which takes large tiles for it."""
     same_training(lambda: classifier((300,), 140), *samples(rng, 160, 140), batch_size=150, epochs=1)
 
 

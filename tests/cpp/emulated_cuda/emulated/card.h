@@ -1,6 +1,6 @@
 // What a test sets and asks of the emulated card. Kernels and host code of csrc/cuda know nothing of it. Programs that
 // cannot call these functions set the environment: EMULATED_CUDA_DEVICES, EMULATED_CUDA_MEMORY (bytes),
-// EMULATED_CUDA_SEED, and EMULATED_CUDA_LATE=1.
+// EMULATED_CUDA_MULTIPROCESSORS, EMULATED_CUDA_SEED, and EMULATED_CUDA_LATE=1.
 #pragma once
 #include <cstddef>
 #include <cstdint>
