@@ -30,8 +30,8 @@ class OutOfMemory : public std::bad_alloc {
 /// Throws Error, which says what was being done, or OutOfMemory, unless the status is that of success.
 void check(cudaError_t status, const char* doing);
 
-/// While it lives, the calls of this thread are about card number `index`. Throws Error in a process that was forked after
-/// its parent had used a card.
+/// While it lives, the calls of this thread are about card number `index`. Throws Error in a process that was forked
+/// after its parent had used a card.
 class OnCard {
  public:
   explicit OnCard(int index);

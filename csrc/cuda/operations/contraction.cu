@@ -25,7 +25,11 @@ __device__ Strided axes_of(const Part& part, int8_t LetterAxes::* own, const Str
   all.data = array.data;
   for (int i = 0; i < part.count; ++i) {
     const int at = part.letters[i].*own, of_other = part.letters[i].*other;
-    all.append(at >= 0 ? array.length[at] : like.length[of_other], at >= 0 ? array.stride[at] : 0);
+    if (at >= 0) {
+      all.append(array.length[at], array.stride[at]);
+    } else if (of_other >= 0) {
+      all.append(like.length[of_other], 0);
+    }
   }
   return all;
 }

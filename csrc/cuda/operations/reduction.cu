@@ -102,7 +102,8 @@ struct Reduce {
         totals[threadIdx.x] = along(all, i, threadIdx.x, kThreads);
         __syncthreads();
         for (int half = kThreads / 2; half > 0; half /= 2) {
-          if (threadIdx.x < half) totals[threadIdx.x] = combine(kind, totals[threadIdx.x], totals[threadIdx.x + half]);
+          if (static_cast<int>(threadIdx.x) < half)
+            totals[threadIdx.x] = combine(kind, totals[threadIdx.x], totals[threadIdx.x + half]);
           __syncthreads();
         }
         if (threadIdx.x == 0) y[i] = totals[0];

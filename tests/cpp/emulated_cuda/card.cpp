@@ -147,8 +147,8 @@ bool read_environment() {
   Card& c = card();
   c.devices = static_cast<int>(variable("EMULATED_CUDA_DEVICES", static_cast<uint64_t>(c.devices)));
   c.memory = variable("EMULATED_CUDA_MEMORY", c.memory);
-  c.multiprocessors = static_cast<int>(
-      variable("EMULATED_CUDA_MULTIPROCESSORS", static_cast<uint64_t>(c.multiprocessors)));
+  c.multiprocessors =
+      static_cast<int>(variable("EMULATED_CUDA_MULTIPROCESSORS", static_cast<uint64_t>(c.multiprocessors)));
   set_seed(variable("EMULATED_CUDA_SEED", 1));
   run_late(variable("EMULATED_CUDA_LATE", 0) != 0);
   return true;
