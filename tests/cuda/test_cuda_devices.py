@@ -138,7 +138,9 @@ def test_estimators_of_scikit_learn() -> None:
     from engine.sklearn import MLPClassifier
 
     def estimator() -> MLPClassifier:
-        return MLPClassifier(hidden_layer_sizes=(8,), max_iter=3, tol=0.0, n_iter_no_change=100, random_state=0)
+        return MLPClassifier(
+            hidden_layer_sizes=(8,), max_iter=3, tol=0.0, n_iter_no_change=100, random_state=0
+        )
 
     with keras.device("cuda"), pytest.warns(UserWarning, match="Maximum iterations"):
         found = estimator().fit(X, Y)
@@ -193,7 +195,9 @@ def test_penalties_are_divided_as_scikit_learn_does() -> None:
     def fitted() -> MLPRegressor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # too few epochs to converge
-            return MLPRegressor(hidden_layer_sizes=(8,), alpha=3.0, max_iter=3, tol=0.0, batch_size=16, random_state=0).fit(X, y)
+            return MLPRegressor(
+                hidden_layer_sizes=(8,), alpha=3.0, max_iter=3, tol=0.0, batch_size=16, random_state=0
+            ).fit(X, y)
 
     with keras.device("cuda"):
         found = fitted()
