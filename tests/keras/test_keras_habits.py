@@ -211,3 +211,22 @@ def test_a_lambda_callback_keeps_what_is_no_hook(api: Any) -> None:
     model.compile("sgd", "mse")
     model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[callback])
     assert seen == [(0, ["loss"])]
+
+
+def test_a_list_of_one_loss() -> None:
+    x, y = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")
+    found = []
+    for api in (keras, engine):
+        model = api.Sequential([api.Input((2,)), api.layers.Dense(1, kernel_initializer="ones")])
+        model.compile("sgd", loss=["mse"], metrics=["mae"])
+        found.append(model.evaluate(x, y, verbose=0))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+
+
+@APIS
+def test_a_weight_knows_its_regularizer(api: Any) -> None:
+    layer = api.layers.Dense(3, kernel_regularizer=api.regularizers.L2(0.5))
+    layer.build((None, 2))
+    kernel, bias = layer.weights
+    assert kernel.regularizer.get_config() == {"l2": 0.5}
+    assert bias.regularizer is None
