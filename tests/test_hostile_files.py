@@ -184,11 +184,11 @@ def compiled(**options: Any) -> Callable[[Any], None]:
         (compiled(optimizer={"class_name": "Adam", "config": {"learning_rate": -1}}), "learning_rate"),
         (
             compiled(loss={"class_name": "function", "module": "os", "config": "system"}),
-            "unknown `loss` 'system'",
+            "unknown class or function 'system' of module 'os'",
         ),
         (
             compiled(loss={"class_name": "function", "module": "engine.models", "config": "load_model"}),
-            "unknown `loss` 'load_model'",
+            "unknown class or function 'load_model' of module 'engine.models'",
         ),
         (compiled(metrics=["exec"]), "unknown `metric` 'exec'"),
         (

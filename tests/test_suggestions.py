@@ -140,6 +140,7 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
     "engine.initializers": {"HeUniformm": "HeUniform"},
     "engine.regularizers": {"L1_L2": "L1L2"},
     "engine.constraints": {"Maxnorm": "MaxNorm"},
+    "engine.distillation": {"Distilller": "Distiller"},
     "engine.callbacks": {
         "EarlyStop": "EarlyStopping",
         "ModelCheckPoint": "ModelCheckpoint",
