@@ -8,14 +8,17 @@
 
 #include "cuda/dataset.h"
 #include "cuda/device.h"
+#include "cuda/execution_choice.h"
 #include "cuda/function_call.h"
+#include "cuda/persistent/launch.h"
+#include "cuda/persistent_schedule.h"
 #include "cuda/schedule.h"
 
 namespace engine {
 namespace cuda {
 namespace {
 
-/// Batches whose kernels are started together.
+/// Batches whose kernels are started together, where there is a kernel for each step.
 constexpr int64_t kBatchesTogether = 32;
 
 /// Rows of a prediction that go through the network together.
@@ -36,11 +39,11 @@ class RunState {
     cudaEvent_t done = nullptr;  // once the kernels of its batches have ended
   };
 
-  explicit RunState(int64_t batch_size)
-      : order_bytes_((kBatchesTogether * batch_size * static_cast<int64_t>(sizeof(int32_t)) + 15) / 16 * 16) {
+  RunState(int64_t batch_size, int64_t batches)
+      : batches_(batches), order_bytes_((batches * batch_size * static_cast<int64_t>(sizeof(int32_t)) + 15) / 16 * 16) {
     for (Slot& slot : slots_) {
-      slot.on_host = allocate_pinned(order_bytes_ + kBatchBytes);
-      slot.on_card = allocate(order_bytes_ + kBatchBytes);
+      slot.on_host = allocate_pinned(order_bytes_ + batch_bytes());
+      slot.on_card = allocate(order_bytes_ + batch_bytes());
       check(cudaEventCreateWithFlags(&slot.done, cudaEventDisableTiming), "creating an event");
     }
   }
@@ -60,10 +63,12 @@ class RunState {
   }
   int64_t order_bytes() const { return order_bytes_; }
 
-  static constexpr int64_t kBatchBytes = kBatchesTogether * static_cast<int64_t>(sizeof(Batch));
+  int64_t batch_bytes() const { return batches_ * static_cast<int64_t>(sizeof(Batch)); }
+  /// Batches that are told to the card together.
+  int64_t batches() const { return batches_; }
 
  private:
-  int64_t order_bytes_;
+  int64_t batches_, order_bytes_;
   Slot slots_[2];
   size_t turn_ = 0;
 };
@@ -98,7 +103,16 @@ Batch batch_at(const RunArguments& arguments, graph::Mode mode, int64_t index) {
 class CudaDevice final : public Device {
  public:
   explicit CudaDevice(int index) : index_(index) {
-    check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, index), "asking for its size");
+    const auto ask = [&](cudaDeviceAttr attribute) {
+      int value = 0;
+      check(cudaDeviceGetAttribute(&value, attribute, index), "asking for its size");
+      return value;
+    };
+    limits_.multiprocessors = ask(cudaDevAttrMultiProcessorCount);
+    limits_.shared_bytes = ask(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+    limits_.grids_can_wait = ask(cudaDevAttrCooperativeLaunch) != 0;
+    const OnCard here(index);
+    limits_.largest_cluster = persistent::prepare(limits_);
   }
 
   std::string name() const override { return "cuda:" + std::to_string(index_); }
@@ -119,7 +133,7 @@ class CudaDevice final : public Device {
   std::shared_ptr<const Executable> compile(std::shared_ptr<const graph::Graph> graph,
                                             const CompileOptions& options) const override {
     const OnCard here(index_);
-    return std::make_shared<Schedule>(std::move(graph), options, multiprocessors_);
+    return std::make_shared<Schedule>(std::move(graph), options, limits_);
   }
   int64_t run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
               const std::function<bool()>& keep_going) override;
@@ -142,7 +156,7 @@ class CudaDevice final : public Device {
   }
 
   const int index_;
-  int multiprocessors_ = 0;
+  CardLimits limits_;
 };
 
 Arena CudaDevice::allocate(int64_t floats, float value) const {
@@ -217,15 +231,17 @@ void from_doubles(const std::vector<double>& all, const TotalsLayout& layout, To
 // ---- Runs
 // -------------------------------------------------------------------------------------------------------------
 
-RunState& state_of(const Schedule& schedule, const RunArguments& arguments, DeviceState& spare) {
+/// The state of a workspace; new if it has none, for so many batches at a time.
+RunState& state_of(const Schedule& schedule, const RunArguments& arguments, DeviceState& spare,
+                   int64_t batches = kBatchesTogether) {
   DeviceState& state = arguments.device_state ? *arguments.device_state : spare;
-  if (!state) state = std::make_shared<RunState>(schedule.max_rows());
+  if (!state) state = std::make_shared<RunState>(schedule.max_rows(), batches);
   return *static_cast<RunState*>(state.get());
 }
 
-/// Starts the kernels of batches [first, end).
+/// Starts the kernels of batches [first, end), or the one kernel for all of them.
 void start_batches(const Schedule& schedule, const RunArguments& arguments, const RunMemory& memory, RunState& state,
-                   int64_t first, int64_t end) {
+                   int64_t first, int64_t end, bool persistent) {
   RunState::Slot& slot = state.next_slot();
   auto* const order = static_cast<int32_t*>(slot.on_host.get());
   auto* const batches = reinterpret_cast<Batch*>(static_cast<char*>(slot.on_host.get()) + state.order_bytes());
@@ -242,8 +258,9 @@ void start_batches(const Schedule& schedule, const RunArguments& arguments, cons
     }
     rows += batch.rows;
   }
-  state.stream.copy(slot.on_card.get(), slot.on_host.get(), state.order_bytes() + RunState::kBatchBytes);
-  for (int64_t i = first; i < end; ++i) {
+  state.stream.copy(slot.on_card.get(), slot.on_host.get(), state.order_bytes() + state.batch_bytes());
+  if (persistent) schedule.persistent().launch(state.stream, memory, batches_on_card, end - first);
+  for (int64_t i = first; i < end && !persistent; ++i) {
     for (const auto& step : schedule.kernels()) step->launch(state.stream.get(), memory, batches_on_card + (i - first));
   }
   check(cudaEventRecord(slot.done, state.stream.get()), "recording an event");
@@ -255,7 +272,7 @@ int64_t run_function(const Schedule& schedule, const RunArguments& arguments, Ru
   const FunctionCall call(schedule, arguments);
   const RunMemory memory{schedule, arguments, arguments.data, nullptr, nullptr, 0, nullptr};
   call.upload(memory, state.stream);
-  start_batches(schedule, arguments, memory, state, begin, end);
+  start_batches(schedule, arguments, memory, state, begin, end, false);
   call.download(memory, state.stream);
   state.stream.wait();
   return end;
@@ -266,20 +283,25 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
   const OnCard here(index_);
   const Schedule& schedule = schedule_of(executable);
   DeviceState spare;
-  RunState& state = state_of(schedule, arguments, spare);
-  if (schedule.mode() == graph::Mode::kFunction) return run_function(schedule, arguments, state, begin, end);
+  if (schedule.mode() == graph::Mode::kFunction) {
+    return run_function(schedule, arguments, state_of(schedule, arguments, spare), begin, end);
+  }
   refuse_scores(arguments);
+  const auto& data = static_cast<const DatasetOnCard&>(*arguments.copy);
+  const PersistentSchedule& one_kernel = schedule.persistent();
+  const bool persistent = schedule.mode() == graph::Mode::kTrain && one_kernel.runs(arguments, data.view());
+  RunState& state = state_of(schedule, arguments, spare,
+                             persistent ? one_kernel.batches_together(arguments, data.view()) : kBatchesTogether);
   const TotalsLayout& layout = schedule.totals();
   std::vector<double> totals = to_doubles(*arguments.totals, layout);
   const auto bytes = static_cast<int64_t>(totals.size() * sizeof(double));
   const std::shared_ptr<void> on_card = cuda::allocate(bytes);
   state.stream.copy(on_card.get(), totals.data(), bytes);
-  const auto& data = static_cast<const DatasetOnCard&>(*arguments.copy);
   const RunMemory memory{schedule, arguments, data.view(), static_cast<double*>(on_card.get()), nullptr, 0, nullptr};
   int64_t reached = begin;
   while (reached < end) {
-    const int64_t next = std::min(end, reached + kBatchesTogether);
-    start_batches(schedule, arguments, memory, state, reached, next);
+    const int64_t next = std::min(end, reached + state.batches());
+    start_batches(schedule, arguments, memory, state, reached, next, persistent);
     reached = next;
     if (reached < end && !keep_going()) break;
   }

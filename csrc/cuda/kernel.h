@@ -54,11 +54,15 @@ __device__ inline void for_each_by_warp(int64_t n, F&& f) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp; i < n; i += warps) f(i);
 }
 
-/// The sum of each thread's number over the threads of a warp, in pairs: every thread gets the same bits.
+/// The sum of each thread's number over so many neighbours of a warp, in pairs: every thread gets the same bits.
+template <int Lanes, class T>
+__device__ inline T sum_of_lanes(T x) {
+  for (int distance = Lanes / 2; distance > 0; distance /= 2) x = x + __shfl_xor_sync(0xffffffffu, x, distance);
+  return x;
+}
 template <class T>
 __device__ inline T sum_of_warp(T x) {
-  for (int distance = kWarp / 2; distance > 0; distance /= 2) x = x + __shfl_xor_sync(0xffffffffu, x, distance);
-  return x;
+  return sum_of_lanes<kWarp>(x);
 }
 
 /// The sum of each thread's number over the threads of a block, in pairs. Every thread of the block must call it.

@@ -23,9 +23,12 @@ struct RowWeights {
   bool ignores;                // whether rows of class `ignored` count for nothing
   int32_t ignored;
 
-  bool are_equal() const { return !sample_weight && !mask && !ignores; }
+  ENGINE_DEVICE bool are_equal() const { return !sample_weight && !mask && !ignores; }
   __device__ double operator()(const Targets& targets, const Batch& batch, int64_t b) const {
-    const int64_t row = targets.row(batch, b);
+    return of_row(targets, targets.row(batch, b), b);
+  }
+  /// Of row `b` of the batch, whose targets are in row `row`.
+  __device__ double of_row(const Targets& targets, int64_t row, int64_t b) const {
     if (ignores && targets.view.labels[row] == ignored) return 0.0;
     const double kept = mask ? static_cast<double>(mask[b]) : 1.0;
     return kept * (sample_weight ? static_cast<double>(sample_weight[row]) : 1.0);

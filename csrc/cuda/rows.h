@@ -1,5 +1,5 @@
-// One row of a matrix, whose columns the threads of a warp take in turn, as the formulas of rows ask for it
-// (formulas/losses.h).
+// One row of a matrix, whose columns the threads of a warp, or of a part of it, take in turn, as the formulas of rows
+// ask for it (formulas/losses.h).
 #pragma once
 #include "cuda/kernel.h"
 
@@ -8,10 +8,13 @@ namespace engine::cuda {
 /// Blocks in which each row has a warp.
 inline int64_t blocks_for_warps(int64_t rows) { return (rows * kWarp + kThreads - 1) / kThreads; }
 
-/// `n` columns, sums over them, and the largest of them. All threads of the warp get the same.
-struct Row {
+/// `n` columns, sums over them, and the largest of them. All threads of the row get the same. The other rows of a warp
+/// must do the same at the same time.
+template <int Threads>
+struct RowOf {
   using V = float;
   using Each = float;
+  static constexpr int kThreadsOfRow = Threads;
 
   int64_t n;
 
@@ -19,7 +22,7 @@ struct Row {
 
   template <class F>
   __device__ void for_columns(F&& f) const {
-    for (int64_t j = threadIdx.x % kWarp; j < n; j += kWarp) f(j);
+    for (int64_t j = threadIdx.x % Threads; j < n; j += Threads) f(j);
   }
 
   /// Sums over the columns, to which `add(j, sums)` adds.
@@ -27,7 +30,7 @@ struct Row {
   __device__ void sum(float (&totals)[N], F&& add) const {
     for (int s = 0; s < N; ++s) totals[s] = 0.0f;
     for_columns([&](int64_t j) { add(j, totals); });
-    for (int s = 0; s < N; ++s) totals[s] = sum_of_warp(totals[s]);
+    for (int s = 0; s < N; ++s) totals[s] = sum_of_lanes<Threads>(totals[s]);
   }
 
   /// The sum of value(j).
@@ -46,7 +49,7 @@ struct Row {
       const float x = value(j);
       most = x > most ? x : most;
     });
-    for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+    for (int distance = Threads / 2; distance > 0; distance /= 2) {
       const float other = __shfl_xor_sync(0xffffffffu, most, distance);
       most = other > most ? other : most;
     }
@@ -58,6 +61,8 @@ struct Row {
     return f(value);
   }
 };
+
+using Row = RowOf<kWarp>;
 
 /// A row of an activation: forwards x is its input and y its output; backwards x is the output, and y becomes dz.
 struct ActivationRow : Row {

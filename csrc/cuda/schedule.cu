@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cuda/persistent_schedule.h"
 #include "cuda/schedule.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/loss.h"
@@ -109,8 +110,9 @@ Weights RunMemory::weights(ValueId variable) const {
   return w;
 }
 
-Schedule::Schedule(std::shared_ptr<const graph::Graph> scheduled, const CompileOptions& options, int multiprocessors)
-    : Executable(std::move(scheduled), options), multiprocessors_(multiprocessors) {
+Schedule::Schedule(std::shared_ptr<const graph::Graph> scheduled, const CompileOptions& options,
+                   const CardLimits& limits)
+    : Executable(std::move(scheduled), options), multiprocessors_(limits.multiprocessors) {
   if (options.compressed) {
     throw std::invalid_argument(
         "a GPU reads no compressed rows yet: pass `x` as an array (scipy's `x.toarray()`), or use the CPU, after "
@@ -120,7 +122,10 @@ Schedule::Schedule(std::shared_ptr<const graph::Graph> scheduled, const CompileO
   totals_ = lay_out_totals(graph());
   place_values();
   for (const auto& operation : graph().operations()) implementations.schedule(*this, *operation);
+  persistent_ = std::make_unique<const PersistentSchedule>(*this, limits);
 }
+
+Schedule::~Schedule() = default;
 
 int64_t Schedule::add_scratch(int64_t floats) {
   const int64_t offset = scratch_floats_;
@@ -180,8 +185,9 @@ void Schedule::place_values() {
 }
 
 std::string Schedule::to_text(const graph::ValueNames& names) const {
-  std::string text = "Schedule: the kernels that a GPU runs one after the other for a batch of up to " +
-                     std::to_string(max_rows()) + (max_rows() == 1 ? " sample.\n\n" : " samples.\n\n");
+  std::string text = "Way of running: " + persistent().to_text() + "\n\n";
+  text += "Schedule: the kernels that a GPU runs one after the other for a batch of up to " +
+          std::to_string(max_rows()) + (max_rows() == 1 ? " sample.\n\n" : " samples.\n\n");
   for (size_t i = 0; i < steps_.size(); ++i) {
     const graph::Operation& operation = steps_[i]->operation;
     text += std::to_string(i) + "  " +

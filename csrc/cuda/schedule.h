@@ -45,6 +45,8 @@ struct TotalsLayout {
 };
 
 class Schedule;
+class PersistentSchedule;  // cuda/persistent_schedule.h
+struct CardLimits;         // cuda/execution_choice.h
 
 /// The memory of one run, from which steps take their pointers.
 struct RunMemory {
@@ -78,7 +80,8 @@ class Step {
 
 class Schedule final : public Executable {
  public:
-  Schedule(std::shared_ptr<const graph::Graph> graph, const CompileOptions& options, int multiprocessors);
+  Schedule(std::shared_ptr<const graph::Graph> graph, const CompileOptions& options, const CardLimits& limits);
+  ~Schedule() override;
 
   int64_t steps() const override { return 1; }  // the card does the whole batch; the caller never takes part
   const graph::HostOperation* host_operation(int64_t) const override { return nullptr; }
@@ -88,6 +91,8 @@ class Schedule final : public Executable {
   std::string to_text(const graph::ValueNames& names) const override;
 
   const std::vector<std::unique_ptr<Step>>& kernels() const { return steps_; }
+  /// How training runs as one kernel, where it can.
+  const PersistentSchedule& persistent() const { return *persistent_; }
   const graph::Value& value(ValueId id) const { return graph().value(id); }
   const Placement& placement(ValueId id) const { return placements_[static_cast<size_t>(id)]; }
   const Variable& variable(ValueId id) const { return graph().variables()[value(id).variable]; }
@@ -134,6 +139,7 @@ class Schedule final : public Executable {
   void place_values();
 
   int64_t multiprocessors_;
+  std::unique_ptr<const PersistentSchedule> persistent_;
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<Placement> placements_;
   std::vector<std::shared_ptr<const float>> constants_;

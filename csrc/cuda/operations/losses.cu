@@ -1,63 +1,13 @@
 // Losses and metrics of a batch, and the sums over a pass.
 #include "cuda/arrays.h"
 #include "cuda/elements.h"
-#include "cuda/row_weights.h"
-#include "cuda/rows.h"
+#include "cuda/loss_rows.h"
 #include "cuda/schedule.h"
-#include "formulas/losses.h"
 #include "graph/operations/loss.h"
 #include "graph/operations/variables_as_arrays.h"
 
 namespace engine::cuda {
 namespace {
-
-/// The target of one row: column j of it, where a class index stands for its one-hot row.
-struct TargetRow {
-  const float* dense;
-  int32_t label;
-  __device__ float at(int64_t j) const { return dense ? dense[j] : label == j ? 1.0f : 0.0f; }
-};
-
-__device__ TargetRow target_row(const Targets& targets, const Batch& batch, int64_t b, int64_t columns,
-                                int32_t ignored) {
-  const int64_t row = targets.row(batch, b);
-  if (!targets.sparse) return {targets.view.dense + row * columns, -1};
-  const int32_t label = targets.view.labels[row];
-  return {nullptr, label == ignored ? -1 : label};
-}
-
-// ---- Losses
-// -----------------------------------------------------------------------------------------------------------
-
-/// One row of a loss, as formulas/losses.h asks for it.
-struct LossRow : Row {
-  const float* x;
-  float *y, *dx;
-  float smoothing, scale;
-  const float* parameters;
-  bool binary;
-
-  __device__ float at(int64_t j) const { return x[j]; }
-  __device__ void keep(int64_t j, float p) const { y[j] = p; }
-  __device__ float kept(int64_t j) const { return y[j]; }
-  __device__ bool has_gradient() const { return dx != nullptr; }
-  __device__ void set_gradient(int64_t j, float slope) const { dx[j] = slope; }
-  __device__ float gradient(int64_t j) const { return dx[j]; }
-};
-
-struct LossParameters {
-  float values[kLossParameters];
-  float smoothing;
-  int32_t ignored;
-};
-
-LossParameters parameters_of(const LossSpec& spec) {
-  LossParameters all{};
-  for (int i = 0; i < kLossParameters; ++i) all.values[i] = spec.parameters[i];
-  all.smoothing = spec.label_smoothing;
-  all.ignored = spec.ignored;
-  return all;
-}
 
 struct LossOfRows {
   const float* x;
@@ -77,22 +27,19 @@ struct LossOfRows {
     const double by = divisor(rows);
     const float scale = by == 0.0 ? 0.0f : weight / static_cast<float>(by);
     for_each_by_warp(rows, [&](int64_t b) {
-      const TargetRow target = target_row(targets, batch, b, columns, parameters.ignored);
+      const int64_t target_at = targets.row(batch, b);
+      const TargetRow target = target_row(targets, target_at, columns, parameters.ignored);
       const int64_t at = b * columns;
-      const float own = sample_weight ? scale * sample_weight[targets.row(batch, b)] : scale;
-      LossRow row{{columns},
-                  x + at,
-                  y ? y + at : nullptr,
-                  dx ? dx + at : nullptr,
-                  parameters.smoothing,
-                  own,
-                  parameters.values,
-                  targets.view.binary};
-      float value = 0.0f;
-      with_formula(loss, formulas::Losses{}, [&](auto chosen) {
-        using Formula = typename OnlyOne<decltype(chosen)>::Type;
-        value = Formula::row(row, target);
-      });
+      const float own = sample_weight ? scale * sample_weight[target_at] : scale;
+      LossRow<kWarp> row{{columns},
+                         x + at,
+                         y ? y + at : nullptr,
+                         dx ? dx + at : nullptr,
+                         parameters.smoothing,
+                         own,
+                         parameters.values,
+                         targets.view.binary};
+      const float value = cuda::loss_of_row(loss, row, target);
       if (threadIdx.x % kWarp == 0) losses[b] = value;
     });
   }
@@ -317,28 +264,6 @@ void schedule_traced_values(Schedule& schedule, const graph::TracedValues& op) {
 // ---- Metrics
 // --------------------------------------------------------------------------------------------------------------
 
-/// The column of a row's first largest number, by all threads of its warp.
-template <class F>
-__device__ int64_t first_largest(int64_t n, F&& value) {
-  float most = -formulas::kInfinity;
-  int64_t at = n;  // none
-  for (int64_t j = threadIdx.x % kWarp; j < n; j += kWarp) {
-    const float x = value(j);
-    if (at == n || x > most) {
-      most = x;
-      at = j;
-    }
-  }
-  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    const float other = __shfl_xor_sync(0xffffffffu, most, distance);
-    const int64_t other_at = __shfl_xor_sync(0xffffffffu, at, distance);
-    const bool takes = other_at < n && (at == n || other > most || (other == most && other_at < at));
-    most = takes ? other : most;
-    at = takes ? other_at : at;
-  }
-  return at;
-}
-
 /// values[b] = metric(y_pred[b,:], target b)
 struct MetricOfRows {
   const float* y_pred;
@@ -356,52 +281,24 @@ struct MetricOfRows {
   __device__ void run(const Batch& batch) const {
     for_each_by_warp(targets.groups * batch.rows, [&](int64_t b) {
       const float* const y = y_pred + b * columns;
-      const float value = is_loss ? loss_of_row(batch, b, y) : value_of_row(batch, b, y);
+      const float value = is_loss ? loss_of_row(batch, b, y)
+                                  : metric_of_row<kWarp>(metric, threshold, columns, y,
+                                                         target_row(targets, targets.row(batch, b), columns, -1));
       if (threadIdx.x % kWarp == 0) values[b] = value;
     });
   }
 
   __device__ float loss_of_row(const Batch& batch, int64_t b, const float* y) const {
-    const TargetRow target = target_row(targets, batch, b, columns, parameters.ignored);
-    LossRow row{{columns},
-                y,
-                probabilities ? probabilities + b * columns : nullptr,
-                nullptr,
-                parameters.smoothing,
-                1.0f,
-                parameters.values,
-                targets.view.binary};
-    float value = 0.0f;
-    with_formula(loss, formulas::Losses{}, [&](auto chosen) {
-      using Formula = typename OnlyOne<decltype(chosen)>::Type;
-      value = Formula::row(row, target);
-    });
-    return value;
-  }
-
-  __device__ float value_of_row(const Batch& batch, int64_t b, const float* y) const {
-    const TargetRow target = target_row(targets, batch, b, columns, -1);
-    const Row row{columns};
-    const auto share = [&](auto&& hit) {
-      return row.total([&](int64_t j) { return hit(j) ? 1.0f : 0.0f; }) / static_cast<float>(columns);
-    };
-    const auto truth = [&]() -> int64_t {
-      return target.dense ? first_largest(columns, [&](int64_t j) { return target.dense[j]; }) : target.label;
-    };
-    switch (metric) {
-      case Metric::kCategoricalAccuracy:
-        return first_largest(columns, [&](int64_t j) { return y[j]; }) == truth() ? 1.0f : 0.0f;
-      case Metric::kBinaryAccuracy:
-        return share([&](int64_t j) { return (y[j] > threshold ? 1.0f : 0.0f) == target.at(j); });
-      case Metric::kTopKCategoricalAccuracy: {
-        const int64_t own = truth();
-        if (own < 0 || own >= columns) return 0.0f;  // a class that the loss ignores
-        return row.total([&](int64_t j) { return y[j] > y[own] ? 1.0f : 0.0f; }) < threshold ? 1.0f : 0.0f;
-      }
-      case Metric::kAccuracy:
-        break;
-    }
-    return share([&](int64_t j) { return y[j] == target.at(j); });
+    const TargetRow target = target_row(targets, targets.row(batch, b), columns, parameters.ignored);
+    LossRow<kWarp> row{{columns},
+                       y,
+                       probabilities ? probabilities + b * columns : nullptr,
+                       nullptr,
+                       parameters.smoothing,
+                       1.0f,
+                       parameters.values,
+                       targets.view.binary};
+    return cuda::loss_of_row(loss, row, target);
   }
 };
 

@@ -1,0 +1,269 @@
+#include <algorithm>
+#include <cstdlib>
+#include <vector>
+
+#include "cuda/execution_choice.h"
+
+namespace engine::cuda {
+namespace {
+
+using persistent::DenseLayer;
+using persistent::kBlockWarps;
+using persistent::kColumns;
+using persistent::kMostSlices;
+using persistent::kQuad;
+using persistent::Network;
+using persistent::Split;
+
+/// Optimizers that step weights at once keep up to two numbers for each (Adam).
+constexpr int kSlots = 2;
+/// Sums of parts of the inputs take no more than this.
+constexpr int64_t kPartFloats = 8 * 1024;
+/// A part has at least so many quads, or its sums cost more than they save.
+constexpr int kLeastQuadsOfPart = 4;
+/// Larger batches keep a whole card busy step by step.
+constexpr int64_t kMostRows = 256;
+
+template <class T>
+T up_to_multiple(T number, T of) {
+  return (number + of - 1) / of * of;
+}
+
+/// Floats of a row whose quads are an odd number.
+int odd_quads(int64_t numbers) {
+  const auto quads = static_cast<int>((numbers + kQuad - 1) / kQuad);
+  return (quads | 1) * kQuad;
+}
+
+// ---- How layers are divided -----------------------------------------------------------------------------------------
+
+void set_slices(DenseLayer& layer, int axis) {
+  layer.width = up_to_multiple((axis + kMostSlices - 1) / kMostSlices, kQuad);
+  layer.slices = (axis + layer.width - 1) / layer.width;
+}
+
+void divide_layers(Network& net) {
+  if (net.layer_count == 1) {
+    net.layers[0].split = Split::kInputs;
+    set_slices(net.layers[0], net.layers[0].inputs);
+    return;
+  }
+  for (int l = 0; l < net.layer_count; ++l) {
+    DenseLayer& layer = net.layers[l];
+    const bool is_first = l % 2 == 0;  // of a pair
+    if (is_first && l + 1 == net.layer_count) {
+      layer.split = Split::kNone;
+      layer.width = layer.units;
+      layer.slices = 1;
+      continue;
+    }
+    layer.split = is_first ? Split::kColumns : Split::kInputs;
+    set_slices(layer, is_first ? layer.units : layer.inputs);
+  }
+}
+
+void size_layer(DenseLayer& layer, int blocks, int max_rows) {
+  layer.slices_of_block = (layer.slices + blocks - 1) / blocks;
+  const int axis = layer.split == Split::kInputs ? layer.inputs : layer.units;
+  const int own = std::min(axis, layer.slices_of_block * layer.width);
+  layer.own_inputs = up_to_multiple(layer.split == Split::kInputs ? own : layer.inputs, kQuad);
+  const int own_units = layer.split == Split::kColumns ? own : layer.units;
+  layer.own_units = up_to_multiple(own_units, kColumns);
+  layer.ld_out = odd_quads(own_units);
+  const int groups = (max_rows + kWarp - 1) / kWarp, quads = layer.own_inputs / kQuad;
+  layer.sum_slices = std::max(1, std::min(quads / kLeastQuadsOfPart, kBlockWarps / groups));
+  const int64_t together = kPartFloats / (static_cast<int64_t>(layer.sum_slices) * max_rows) / kColumns * kColumns;
+  layer.columns_together = static_cast<int>(std::clamp<int64_t>(together, kColumns, layer.own_units));
+}
+
+// ---- Shared memory --------------------------------------------------------------------------------------------------
+
+/// Hands out places in shared memory, each at a multiple of 16 bytes.
+class Places {
+ public:
+  int add(int64_t floats) {
+    const int64_t at = next_;
+    next_ += up_to_multiple<int64_t>(floats, kQuad);
+    return static_cast<int>(std::min<int64_t>(at, INT32_MAX));
+  }
+  int64_t floats() const { return next_; }
+
+ private:
+  int64_t next_ = 0;
+};
+
+/// Sizes and places for so many blocks; returns the floats of shared memory that each of them needs.
+int64_t lay_out(Network& net, int blocks, bool byte_rows, int batch_slots, bool exchanges_in_shared) {
+  const int64_t rows = net.max_rows, rows_of_memory = up_to_multiple<int64_t>(rows, persistent::kRowsTogether);
+  net.rows_of_memory = static_cast<int>(rows_of_memory);
+  Places places;
+  int64_t part = 2 * kBlockWarps, exchanged = 0;
+  for (int l = 0; l < net.layer_count; ++l) {
+    DenseLayer& layer = net.layers[l];
+    size_layer(layer, blocks, net.max_rows);
+    const int64_t kernel = int64_t{layer.own_units} / kColumns * (layer.own_inputs / kQuad) * persistent::kQuadStride;
+    layer.kernel_floats = static_cast<int>(std::min<int64_t>(kernel, INT32_MAX));
+    layer.kernel_at = places.add((1 + kSlots) * kernel);
+    layer.bias_at = places.add((1 + kSlots) * int64_t{layer.own_units});
+    layer.out_at = places.add(rows * layer.ld_out);
+    layer.gradient_at = places.add(rows_of_memory * layer.own_units);
+    for (int s = 0; s < layer.stage_count; ++s) layer.stages[s].saved_at = places.add(rows * layer.ld_out);
+    if (layer.split == Split::kInputs) {
+      exchanged = std::max(exchanged, layer.slices_of_block * rows * layer.own_units);
+    } else {
+      part = std::max(part, layer.sum_slices * rows * layer.columns_together);
+      if (layer.split == Split::kColumns && l > 0) {
+        exchanged = std::max(exchanged, layer.slices_of_block * rows * layer.own_inputs);
+      }
+    }
+  }
+  const DenseLayer &first = net.layers[0], &last = net.layers[net.layer_count - 1];
+  net.ld_x = odd_quads(first.own_inputs);
+  net.part_at = places.add(part);
+  net.exchange_floats = static_cast<int>(up_to_multiple<int64_t>(exchanged, kQuad));
+  net.exchange_at = places.add(exchanges_in_shared ? 2 * int64_t{net.exchange_floats} : 0);
+  net.probabilities_at = places.add(rows * last.units);
+  net.rows_at = places.add(2 * rows * sizeof(int64_t) / sizeof(float));
+  net.sums_at = places.add(2 * kWarp * (1 + 2 * int64_t{net.metric_count}));
+  net.divisor_at = places.add(2);
+  net.found_at = places.add(first.own_inputs / kQuad);
+  net.live_at = places.add(2);
+  const int64_t begin = places.floats();
+  net.places.batch_at = places.add(sizeof(Batch) / sizeof(float));
+  net.places.labels_at = places.add(rows);
+  net.places.dense_at = places.add(net.targets.sparse ? 0 : rows * last.units);
+  net.places.weights_at = places.add(rows);
+  net.places.quads_at = places.add((first.own_inputs / kQuad + 1) / 2);
+  net.places.x_at = places.add(byte_rows ? rows_of_memory * net.ld_x / kQuad : rows * net.ld_x);
+  net.keeps_bytes = byte_rows;
+  net.batch_slots = batch_slots;
+  const int64_t of_batch = places.floats() - begin;
+  net.floats_of_batch = static_cast<int>(std::min<int64_t>(of_batch, INT32_MAX));
+  const int64_t all = begin + batch_slots * of_batch;
+  net.floats = static_cast<int>(std::min<int64_t>(all, INT32_MAX));
+  return all;
+}
+
+// ---- What a batch costs ---------------------------------------------------------------------------------------------
+
+// Cycles, as bench/GPU.md derives them from instruction counts and latencies; none was measured on this kernel.
+constexpr double kProductsPerCycle = 75.0;       // of 128: the other issue slots load operands
+constexpr double kByteProductsPerCycle = 160.0;  // on tensor cores: most issue slots convert operands
+constexpr double kStepsPerCycle = 3.3;           // weights that are stepped
+constexpr double kClusterBarrier = 350.0, kGridBarrier = 1800.0, kNoBarrier = 40.0;
+constexpr double kExchangedPerCycle = 16.0;  // floats that a block reads of others
+constexpr double kFixed = 2000.0;            // loss, waiting for the next batch, barriers of the block
+constexpr double kFixedOfLayer = 400.0;
+constexpr double kCyclesOfKernel = 4000.0;  // from the start of a small kernel to that of the next one
+
+double cycles_of(const Network& net, Exchange exchange) {
+  const double barrier = exchange == Exchange::kCluster ? kClusterBarrier
+                         : exchange == Exchange::kGrid  ? kGridBarrier
+                                                        : kNoBarrier;
+  const double rows = up_to_multiple(net.max_rows, kWarp);
+  double cycles = kFixed;
+  for (int l = 0; l < net.layer_count; ++l) {
+    const DenseLayer& layer = net.layers[l];
+    const double weights = static_cast<double>(layer.own_inputs) * layer.own_units;
+    const double rate = l == 0 && net.keeps_bytes ? kByteProductsPerCycle : kProductsPerCycle;
+    cycles += kFixedOfLayer + weights * rows * (l > 0 ? 3.0 : 2.0) / rate + weights / kStepsPerCycle;
+    if (layer.split == Split::kInputs) cycles += barrier + layer.slices * rows * layer.units / kExchangedPerCycle;
+    if (layer.split == Split::kColumns && l > 0) {
+      cycles += barrier + layer.slices * rows * layer.inputs / kExchangedPerCycle;
+    }
+  }
+  return cycles;
+}
+
+// ---- The choice -----------------------------------------------------------------------------------------------------
+
+struct Candidate {
+  Exchange exchange;
+  int blocks;
+};
+
+/// Those that the card can run, or what the environment asks for.
+std::vector<Candidate> candidates_on(const CardLimits& limits) {
+  std::vector<Candidate> all{{Exchange::kNone, 1}};
+  for (int blocks = 2; blocks <= kMostSlices; blocks *= 2) {
+    if (blocks <= limits.largest_cluster) all.push_back({Exchange::kCluster, blocks});
+    if (blocks <= limits.multiprocessors && limits.grids_can_wait) all.push_back({Exchange::kGrid, blocks});
+  }
+  const char* const asked = std::getenv("ENGINE_CUDA_EXECUTION");
+  if (!asked || !*asked) return all;
+  const std::string text = asked;
+  const size_t colon = text.find(':');
+  const std::string way = text.substr(0, colon);
+  const int blocks = colon == std::string::npos ? 1 : std::atoi(text.c_str() + colon + 1);
+  std::vector<Candidate> left;
+  for (const Candidate& each : all) {
+    const char* const name = each.exchange == Exchange::kNone      ? "block"
+                             : each.exchange == Exchange::kCluster ? "cluster"
+                                                                   : "grid";
+    if (way == name && blocks == each.blocks) left.push_back(each);
+  }
+  return left;
+}
+
+Network network_of(const persistent::Chain& chain, const graph::Graph& graph, int64_t max_rows, bool sparse) {
+  Network net = {};
+  net.max_rows = static_cast<int>(max_rows);
+  net.layer_count = static_cast<int>(chain.layers.size());
+  net.metric_count = static_cast<int>(chain.metrics.size());
+  net.targets.sparse = sparse;
+  for (int l = 0; l < net.layer_count; ++l) {
+    const persistent::Chain::Layer& from = chain.layers[static_cast<size_t>(l)];
+    DenseLayer& to = net.layers[l];
+    to.inputs = static_cast<int>(graph.value(from.dense->x).columns);
+    to.units = static_cast<int>(graph.value(from.dense->y).columns);
+    to.stage_count = static_cast<int>(from.stages.size()) + (from.dense->activation == Activation::kLinear ? 0 : 1);
+  }
+  divide_layers(net);
+  return net;
+}
+
+std::string describe(const PersistentPlan& plan) {
+  if (plan.exchange == Exchange::kNone) return "one block";
+  const std::string blocks = std::to_string(plan.blocks) + " blocks";
+  return plan.exchange == Exchange::kCluster ? "a cluster of " + blocks : "a grid of " + blocks + " that wait";
+}
+
+/// Wider axes need more memory than any card has, and places would no longer fit into an int.
+constexpr int64_t kWidest = 1 << 16;
+
+}  // namespace
+
+ExecutionChoice choose_execution(const persistent::Chain& chain, const graph::Graph& graph, const CardLimits& limits,
+                                 int64_t max_rows, bool byte_rows, int64_t kernels) {
+  if (max_rows > kMostRows) {
+    return {std::nullopt, "batches of more than " + std::to_string(kMostRows) + " samples keep a whole card busy"};
+  }
+  for (const persistent::Chain::Layer& layer : chain.layers) {
+    if (graph.value(layer.dense->x).columns > kWidest || graph.value(layer.dense->y).columns > kWidest) {
+      return {std::nullopt, "its layers are too wide for shared memory"};
+    }
+  }
+  // Bytes that are scaled without an offset stay bytes.
+  byte_rows = byte_rows && chain.input->offset == 0.0f;
+  const Network net = network_of(chain, graph, max_rows, false);
+  std::optional<PersistentPlan> best;
+  for (const Candidate& candidate : candidates_on(limits)) {
+    for (const int batch_slots : {2, 1}) {
+      PersistentPlan plan{candidate.exchange, candidate.blocks, 0.0, net};
+      const int64_t floats =
+          lay_out(plan.network, plan.blocks, byte_rows, batch_slots, candidate.exchange != Exchange::kGrid);
+      if (floats * static_cast<int64_t>(sizeof(float)) > limits.shared_bytes) continue;
+      plan.cycles = cycles_of(plan.network, plan.exchange);
+      if (!best || plan.cycles < best->cycles) best = plan;
+      break;
+    }
+  }
+  if (!best) return {std::nullopt, "weights, optimizer state and a batch don't fit in the shared memory of 16 blocks"};
+  if (!std::getenv("ENGINE_CUDA_EXECUTION") && best->cycles > kCyclesOfKernel * static_cast<double>(kernels)) {
+    return {std::nullopt, "its layers are so wide that a kernel for each is faster"};
+  }
+  return {best, "one kernel for many batches: " + describe(*best) + " with " +
+                    std::to_string(best->network.floats * sizeof(float) / 1024) + " KiB of shared memory each"};
+}
+
+}  // namespace engine::cuda

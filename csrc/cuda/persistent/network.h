@@ -1,0 +1,178 @@
+// What the persistent kernel is told of a network. Its blocks divide the layers as follows.
+//
+// Layers come in pairs. The first of a pair is split by columns: a block owns some of its units, and computes them from
+// all inputs. The second is split by inputs: a block has the rows of its kernel that belong to the units it owns of the
+// first, so that what it needs lies in its own memory. Its products are terms of the sums of all blocks; they are the
+// only numbers that blocks exchange, once for each pair, and backwards once for each pair but the first. A last layer
+// that is left over is computed by every block alike, and of a single layer the inputs are split.
+//
+// Units are dealt in slices whose width depends on the layer alone, and sums are added slice by slice. So the bits
+// depend neither on the number of blocks nor on how they exchange numbers.
+#pragma once
+#include <cstdint>
+
+#include "cuda/activations.h"
+#include "cuda/loss_rows.h"
+#include "cuda/schedule.h"
+
+namespace engine::cuda::persistent {
+
+/// Threads of a block: so many that each may have 128 registers.
+inline constexpr int kBlockThreads = 512;
+inline constexpr int kBlockWarps = kBlockThreads / kWarp;
+/// Columns of a kernel for which a thread has sums at the same time.
+inline constexpr int kColumns = 8;
+/// Consecutive numbers that a thread reads together.
+inline constexpr int kQuad = 4;
+/// Floats from one quad of a kernel to the next: 8 columns of it, and 4 more, so that the threads of a warp, which read
+/// several quads of several columns, find them in different banks.
+inline constexpr int kQuadStride = kColumns * kQuad + kQuad;
+/// Rows that a matrix instruction sums over. Memory that it reads has a multiple of these.
+inline constexpr int kRowsTogether = 16;
+/// As many as the largest cluster has blocks, so that each can own a slice.
+inline constexpr int kMostSlices = 16;
+inline constexpr int kMostLayers = 6;
+inline constexpr int kMostStages = 3;
+inline constexpr int kMostMetrics = 4;
+
+ENGINE_INLINE int smaller(int a, int b) { return a < b ? a : b; }
+ENGINE_INLINE int larger(int a, int b) { return a > b ? a : b; }
+/// number / divisor, without a division where that is 1, as it often is.
+ENGINE_INLINE int divide(int number, int divisor) { return divisor == 1 ? number : number / divisor; }
+ENGINE_INLINE int quads_of(int numbers) { return (numbers + kQuad - 1) / kQuad; }
+
+/// What happens to the results of a product, one element at a time: an activation or dropout.
+struct Stage {
+  bool is_dropout;
+  Activation activation;
+  ActivationParameters parameters;
+  uint64_t seed;       // of dropout
+  uint32_t threshold;  // below which random words drop a number
+  float scale;         // of the numbers that are kept
+  int saved_at;        // what the gradient needs: (rows, units) with the leading dimension of the layer's output
+};
+
+enum class Split { kColumns, kInputs, kNone };
+
+/// A dense layer. Sizes named `own_` are the largest of any block, and are leading dimensions in its memory. All `_at`
+/// are places in shared memory, in floats.
+struct DenseLayer {
+  Split split;
+  bool has_bias;
+  int inputs, units;
+  int width, slices;     // of the axis that is split
+  int slices_of_block;   // so many each, the last blocks have fewer
+  int sum_slices;        // parts of the inputs that warps sum apart, where the layer is not split by inputs
+  int columns_together;  // columns of which the sums of all parts fit in the memory for them
+  int own_inputs;        // a multiple of kQuad
+  int own_units;         // a multiple of kColumns
+  int ld_out;            // floats of a row of the output, an odd number of quads: then rows lie in different banks
+  int kernel_at;         // the kernel, as `place_of_quad` says, and behind it each of its slots
+  int kernel_floats;     // of the kernel, or a slot
+  int bias_at;           // (own_units), and behind it each of its slots
+  int out_at;            // (rows, ld_out)
+  int gradient_at;       // (rows, own_units): of the loss by the sums; zeros behind the rows of the batch
+  int stage_count;
+  Stage stages[kMostStages];
+  Weights kernel, bias;                 // in memory of the card
+  double kernel_penalty, bias_penalty;  // factors of their sums of squares in the loss; 0: none
+};
+
+struct MetricOfKernel {
+  bool is_loss, by_batch;
+  Metric metric;
+  Loss loss;
+  float threshold;
+  LossParameters parameters;
+  RowWeights weights;  // whose pointers say only whether there are weights
+  double* state;       // sum, weight
+};
+
+/// The place of four consecutive inputs of column `n` of a kernel, q being their quad.
+ENGINE_INLINE int place_of_quad(const DenseLayer& layer, int n, int q) {
+  const int quads = layer.own_inputs / kQuad;
+  return layer.kernel_at + (n / kColumns * quads + q) * kQuadStride + n % kColumns * kQuad;
+}
+
+/// A batch in shared memory: what its samples are, their targets, and their rows as they lie in the data set.
+struct BatchPlaces {
+  int batch_at;
+  int labels_at, dense_at, weights_at;  // (rows), (rows, units), (rows)
+  int quads_at;                         // quads of the inputs, first those in which some row has a number that is not 0
+  int x_at;                             // (rows, ld_x): bytes as they lie, or floats that are scaled
+};
+
+struct Network {
+  // The data set.
+  const void* rows;
+  RowType type;
+  int64_t stride, first_column;
+  bool keeps_bytes;  // whether rows are uint8 in shared memory, too
+  bool whole_quads;  // whether four numbers may be read at once
+  float scale, offset;
+  Targets targets;
+
+  int max_rows;
+  int rows_of_memory;  // a multiple of kRowsTogether
+  int ld_x;            // numbers of a row in shared memory, an odd number of quads
+  int layer_count;
+  DenseLayer layers[kMostLayers];
+  Optimizer rule;
+
+  Loss loss;
+  LossParameters loss_parameters;
+  bool keeps_probabilities;
+  float weight;          // of the output
+  double fixed_divisor;  // of the losses; 0: their number, or the sum of their weights
+  RowWeights divisor_weights, row_weights;
+  double *loss_total, *output_loss, *samples;
+  int metric_count;
+  MetricOfKernel metrics[kMostMetrics];
+  bool has_penalties;
+
+  // Shared memory.
+  int floats;       // all of it
+  int batch_slots;  // 2: the next batch is brought while this one is computed
+  int floats_of_batch;
+  BatchPlaces places;    // of the first slot
+  int found_at;          // a flag for each quad of the inputs
+  int live_at;           // (slots): how many quads have numbers that are not 0
+  int part_at;           // sums of parts of the inputs
+  int probabilities_at;  // (rows, units of the last layer)
+  int rows_at;           // (2, rows) row numbers of the data set, for this batch and the next one
+  int sums_at;           // of losses and metrics, as doubles
+  int divisor_at;        // a double
+  int exchange_at;       // two buffers of the numbers that this block gives to the others
+  int exchange_floats;   // of one buffer
+
+  // Memory of the card.
+  float* exchange;     // the same buffers of all blocks, where no other block can read shared memory
+  unsigned* arrivals;  // of blocks at barriers
+  double* penalties;   // of each block
+};
+
+/// The part of a layer that a block has.
+struct Part {
+  int first_slice, slices;
+  int first_input, inputs;
+  int first_unit, units;
+};
+
+ENGINE_INLINE Part part_of(const DenseLayer& layer, int block) {
+  const int first = smaller(block * layer.slices_of_block, layer.slices);
+  const int slices = smaller(layer.slices_of_block, layer.slices - first);
+  const int axis = layer.split == Split::kInputs ? layer.inputs : layer.units;
+  const int begin = smaller(first * layer.width, axis);
+  const int end = smaller((first + slices) * layer.width, axis);
+  switch (layer.split) {
+    case Split::kColumns:
+      return {first, slices, 0, layer.inputs, begin, end - begin};
+    case Split::kInputs:
+      return {first, slices, begin, end - begin, 0, layer.units};
+    case Split::kNone:
+      break;
+  }
+  return {0, 1, 0, layer.inputs, 0, layer.units};
+}
+
+}  // namespace engine::cuda::persistent

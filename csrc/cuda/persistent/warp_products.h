@@ -1,0 +1,197 @@
+// The two products with the inputs of a layer that one warp computes: sums of 32 rows for 8 units, and the gradient of
+// 8 quads of inputs by 8 units. Inputs are rows in shared memory, of floats or of uint8.
+#pragma once
+#include "cuda/persistent/bfloat16.h"
+#include "cuda/persistent/network.h"
+
+namespace engine::cuda::persistent {
+
+__device__ inline int thread() { return static_cast<int>(threadIdx.x); }
+__device__ inline int lane() { return thread() % kWarp; }
+__device__ inline int warp() { return thread() / kWarp; }
+
+__device__ inline float4& quad_at(float* numbers) { return *reinterpret_cast<float4*>(numbers); }
+__device__ inline float4 quad_at(const float* numbers) { return *reinterpret_cast<const float4*>(numbers); }
+
+/// sum += a b, one fma for each of the four.
+__device__ inline void add_product(float4& sum, const float4& a, float b) {
+  sum.x = formulas::fma(a.x, b, sum.x);
+  sum.y = formulas::fma(a.y, b, sum.y);
+  sum.z = formulas::fma(a.z, b, sum.z);
+  sum.w = formulas::fma(a.w, b, sum.w);
+}
+
+/// sum + the four products of a and b, in order.
+__device__ inline float plus_products(float sum, const float4& a, const float4& b) {
+  return formulas::fma(a.w, b.w, formulas::fma(a.z, b.z, formulas::fma(a.y, b.y, formulas::fma(a.x, b.x, sum))));
+}
+
+/// The order in which the quads of a layer's inputs are added, and how many of them are not all zeros.
+struct QuadOrder {
+  const uint16_t* order;  // null: as they lie
+  int live, all;
+  __device__ int operator[](int i) const { return order ? order[i] : i; }
+};
+
+/// Of the gradient of 8 quads by 8 columns, a thread has that of quad lane / 4 by columns 2 (lane % 4) and the next
+/// one.
+inline constexpr int kQuadsOfWarp = 8, kThreadsOfQuad = kWarp / kQuadsOfWarp;
+struct GradientOfThread {
+  float4 columns[2];
+};
+
+// ---- Inputs that are floats -----------------------------------------------------------------------------------------
+
+struct FloatRows {
+  static constexpr int kQuadsTogether = 1;  // slices of the sums are multiples of these
+  const float* data;
+  int ld;
+  __device__ float4 quad(int b, int q) const { return quad_at(data + b * ld + q * kQuad); }
+};
+
+/// sums[b,n] = the products of rows `first` to `first + 32` with 8 columns, over quads `begin` to `end`. A lane has a
+/// row.
+__device__ inline void sum_products(const FloatRows& x, const QuadOrder& order, int begin, int end, const float* kernel,
+                                    int first, int rows, float* sums, int ld_sums) {
+  const int b = first + lane(), row = smaller(b, rows - 1);
+  float own[kColumns] = {};
+  for (int i = begin; i < end; ++i) {
+    const int q = order[i];
+    const float4 four = x.quad(row, q);
+    const float* const weights = kernel + q * kQuadStride;
+    ENGINE_UNROLL(8)
+    for (int c = 0; c < kColumns; ++c) own[c] = plus_products(own[c], four, quad_at(weights + c * kQuad));
+  }
+  if (b >= rows) return;
+  quad_at(sums + b * ld_sums) = {own[0], own[1], own[2], own[3]};
+  quad_at(sums + b * ld_sums + kQuad) = {own[4], own[5], own[6], own[7]};
+}
+
+__device__ inline float chosen(bool first, float a, float b) { return first ? a : b; }
+__device__ inline float4 chosen(bool first, const float4& a, const float4& b) {
+  return {chosen(first, a.x, b.x), chosen(first, a.y, b.y), chosen(first, a.z, b.z), chosen(first, a.w, b.w)};
+}
+/// `mine`, plus what the lane at this distance has given.
+__device__ inline float4 plus_given(const float4& mine, const float4& given, int distance) {
+  return {mine.x + __shfl_xor_sync(0xffffffffu, given.x, distance),
+          mine.y + __shfl_xor_sync(0xffffffffu, given.y, distance),
+          mine.z + __shfl_xor_sync(0xffffffffu, given.z, distance),
+          mine.w + __shfl_xor_sync(0xffffffffu, given.w, distance)};
+}
+
+/// The sums over all rows of x[b,quad] dz[b,n]. Each thread of a quad sums a quarter of the rows for all columns, and
+/// then gives the sums of six columns away.
+__device__ inline GradientOfThread sum_gradient(const FloatRows& x, int q, bool is_live, const float* dz, int ld_dz,
+                                                int rows) {
+  const int own = lane() % kThreadsOfQuad;
+  float4 sums[kColumns] = {};
+  ENGINE_UNROLL(2)
+  for (int b = is_live ? own : rows; b < rows; b += kThreadsOfQuad) {
+    const float4 four = x.quad(b, q), low = quad_at(dz + b * ld_dz), high = quad_at(dz + b * ld_dz + kQuad);
+    add_product(sums[0], four, low.x);
+    add_product(sums[1], four, low.y);
+    add_product(sums[2], four, low.z);
+    add_product(sums[3], four, low.w);
+    add_product(sums[4], four, high.x);
+    add_product(sums[5], four, high.y);
+    add_product(sums[6], four, high.z);
+    add_product(sums[7], four, high.w);
+  }
+  const bool upper = own & 2, odd = own & 1;
+  float4 half[4];
+  ENGINE_UNROLL(4)
+  for (int c = 0; c < 4; ++c) {
+    half[c] = plus_given(chosen(upper, sums[c + 4], sums[c]), chosen(upper, sums[c], sums[c + 4]), 2);
+  }
+  GradientOfThread gradient;
+  ENGINE_UNROLL(2)
+  for (int c = 0; c < 2; ++c) {
+    gradient.columns[c] = plus_given(chosen(odd, half[c + 2], half[c]), chosen(odd, half[c], half[c + 2]), 1);
+  }
+  return gradient;
+}
+
+// ---- Inputs that are uint8 and a scale ------------------------------------------------------------------------------
+
+/// Tensor cores multiply the bytes as they are; `scale` comes to the sums.
+struct ByteRows {
+  static constexpr int kQuadsTogether = 4;  // a matrix instruction takes 16 inputs
+  const uint8_t* data;
+  int ld;
+  float scale;
+  __device__ uint32_t quad(int b, int q) const { return *reinterpret_cast<const uint32_t*>(data + b * ld + q * kQuad); }
+};
+
+/// The same for bytes. The matrix instruction multiplies 16 rows with four quads, of which each lane of four has one.
+__device__ inline void sum_products(const ByteRows& x, const QuadOrder& order, int begin, int end, const float* kernel,
+                                    int first, int rows, float* sums, int ld_sums) {
+  constexpr int kTiles = 2, kRows = 16;  // 32 rows
+  const int g = lane() / 4, t = lane() % 4;
+  float tiles[kTiles][4] = {};
+  for (int i = begin; i < end; i += ByteRows::kQuadsTogether) {
+    const bool is_quad = i + t < end;
+    const int q = order[is_quad ? i + t : begin];
+    const float4 zeros = {}, w = is_quad ? quad_at(kernel + q * kQuadStride + g * kQuad) : zeros;
+    const SplitPair upper(w.x, w.y), lower(w.z, w.w);
+    ENGINE_UNROLL(2)
+    for (int tile = 0; tile < kTiles; ++tile) {
+      const int b = first + tile * kRows + g;
+      const uint32_t top = x.quad(smaller(b, rows - 1), q), bottom = x.quad(smaller(b + kRows / 2, rows - 1), q);
+      multiply_add(tiles[tile],
+                   {pair_of_bytes(top, top, 0, 1), pair_of_bytes(bottom, bottom, 0, 1), pair_of_bytes(top, top, 2, 3),
+                    pair_of_bytes(bottom, bottom, 2, 3)},
+                   upper, lower);
+    }
+  }
+  ENGINE_UNROLL(2)
+  for (int tile = 0; tile < kTiles; ++tile) {
+    const int b = first + tile * kRows + g;
+    float* const to = sums + b * ld_sums + 2 * t;
+    if (b < rows) to[0] = tiles[tile][0] * x.scale, to[1] = tiles[tile][1] * x.scale;
+    float* const below = to + kRows / 2 * ld_sums;
+    if (b + kRows / 2 < rows) below[0] = tiles[tile][2] * x.scale, below[1] = tiles[tile][3] * x.scale;
+  }
+}
+
+/// The same for bytes. Rows of the batch are what the matrix instruction sums over, 16 at a time, of which a lane has
+/// four. Of its two results the first has the gradient of numbers 0 and 1 of each quad, the second that of numbers 2
+/// and 3.
+__device__ inline GradientOfThread sum_gradient(const ByteRows& x, int q, bool is_live, const float* dz, int ld_dz,
+                                                int rows) {
+  constexpr int kRows = 16, kRowsOfLane = 4;
+  const int g = lane() / 4, t = lane() % 4;
+  float tiles[2][4] = {};
+  // Quads that are live come first, so that all are zero where the first of the warp is.
+  const int end = __shfl_sync(0xffffffffu, is_live ? rows : 0, 0);
+  const uint8_t* bytes = x.data + t * kRowsOfLane * x.ld + q * kQuad;
+  const float* slope = dz + t * kRowsOfLane * ld_dz + g;
+  for (int first = 0; first < end; first += kRows, bytes += kRows * x.ld, slope += kRows * ld_dz) {
+    // Behind the last row the slopes are zeros, whatever the bytes are.
+    uint32_t words[kRowsOfLane];
+    float slopes[kRowsOfLane];
+    ENGINE_UNROLL(4)
+    for (int j = 0; j < kRowsOfLane; ++j) {
+      words[j] = *reinterpret_cast<const uint32_t*>(bytes + j * x.ld);
+      slopes[j] = slope[j * ld_dz];
+    }
+    const SplitPair upper(slopes[0], slopes[1]), lower(slopes[2], slopes[3]);
+    ENGINE_UNROLL(2)
+    for (int tile = 0; tile < 2; ++tile) {
+      const int byte = 2 * tile;
+      multiply_add(
+          tiles[tile],
+          {pair_of_bytes(words[0], words[1], byte, byte), pair_of_bytes(words[0], words[1], byte + 1, byte + 1),
+           pair_of_bytes(words[2], words[3], byte, byte), pair_of_bytes(words[2], words[3], byte + 1, byte + 1)},
+          upper, lower);
+    }
+  }
+  GradientOfThread gradient;
+  ENGINE_UNROLL(2)
+  for (int c = 0; c < 2; ++c) {
+    gradient.columns[c] = {tiles[0][c] * x.scale, tiles[0][2 + c] * x.scale, tiles[1][c] * x.scale,
+                           tiles[1][2 + c] * x.scale};
+  }
+  return gradient;
+}
+
+}  // namespace engine::cuda::persistent

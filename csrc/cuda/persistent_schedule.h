@@ -1,0 +1,30 @@
+// A training that runs as one kernel for many batches, where execution_choice.h chooses that.
+#pragma once
+#include "cuda/execution_choice.h"
+#include "cuda/schedule.h"
+
+namespace engine::cuda {
+
+class PersistentSchedule {
+ public:
+  /// Chooses for the graph of `schedule`, and adds to its scratch what the kernel needs.
+  PersistentSchedule(Schedule& schedule, const CardLimits& limits);
+
+  /// Whether a run goes this way.
+  bool runs(const RunArguments& arguments, const DatasetView& data) const;
+  /// Batches of a launch: a caller that wants to stop waits for no more than these.
+  int64_t batches_together(const RunArguments& arguments, const DatasetView& data) const;
+  void launch(const Stream& stream, const RunMemory& memory, const Batch* batches, int64_t count) const;
+
+  /// Which way it is, and why.
+  std::string to_text() const;
+
+ private:
+  const ExecutionChoice& choice_for(RowType type) const { return type == RowType::kUint8 ? bytes_ : floats_; }
+
+  std::optional<persistent::Chain> chain_;
+  ExecutionChoice bytes_, floats_;  // for data sets of uint8, and of floats
+  int64_t scratch_ = 0;
+};
+
+}  // namespace engine::cuda

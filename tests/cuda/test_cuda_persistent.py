@@ -1,0 +1,314 @@
+"""Training by the persistent kernel: as the CPU trains, and with the same bits however many blocks there are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import layers, optimizers, regularizers
+
+# The emulation of a card runs every thread by itself, so samples are few.
+EPOCHS = 3
+# Relative to the largest weight: the order in which sums are added differs from that of the CPU.
+TOLERANCE = 1e-5
+ONE_KERNEL = "one kernel for many batches"
+
+
+@pytest.fixture
+def execution(monkeypatch):
+    """Returns a function that sets how the card runs a training; None: as it chooses."""
+
+    def set_execution(way):
+        if way is None:
+            monkeypatch.delenv("ENGINE_CUDA_EXECUTION", raising=False)
+        else:
+            monkeypatch.setenv("ENGINE_CUDA_EXECUTION", way)
+
+    set_execution(None)
+    return set_execution
+
+
+def chain(
+    inputs, *units, activation="relu", dropout=0.0, last="softmax", scale=None, regularizer=None, dtype=None
+):
+    """A network with dense layers of so many units."""
+    keras.utils.set_random_seed(7)
+    parts = [keras.Input((inputs,), dtype=dtype)]
+    if scale is not None:
+        parts.append(layers.Rescaling(*scale))
+    for width in units[:-1]:
+        parts.append(
+            layers.Dense(width, activation, kernel_regularizer=regularizer, bias_regularizer=regularizer)
+        )
+        if dropout:
+            parts.append(layers.Dropout(dropout))
+    parts.append(layers.Dense(units[-1], last))
+    return keras.Sequential(parts)
+
+
+def samples(rows, inputs, classes, dtype="float32"):
+    rng = np.random.default_rng(rows)
+    y = rng.integers(0, classes, rows)
+    if dtype == "uint8":
+        return (rng.integers(0, 256, (rows, inputs)) * (rng.random((rows, inputs)) < 0.3)).astype(dtype), y
+    return rng.standard_normal((rows, inputs)).astype(dtype), y
+
+
+def train(
+    make, x, y, *, optimizer="adam", loss="sparse_categorical_crossentropy", metrics=("accuracy",), **fit
+):
+    model = make()
+    if callable(optimizer):
+        optimizer = optimizer()
+    model.compile(optimizer, loss, metrics=list(metrics))
+    fit = {"batch_size": 32, "epochs": EPOCHS, "verbose": 0, **fit}
+    return model, model.fit(x, y, **fit).history
+
+
+def check(make, x, y, **options):
+    """Trains on the CPU and on the card, and compares; returns the model of the card."""
+    on_cpu, expected = train(make, x, y, **options)
+    with keras.device("cuda"):
+        on_card, history = train(make, x, y, **options)
+        text = keras.utils.explain_batch(on_card, batch_size=min(options.get("batch_size", 32), len(x)))
+    assert ONE_KERNEL in text
+    for theirs, ours in zip(on_cpu.get_weights(), on_card.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * max(1.0, np.abs(theirs).max()))
+    for name, values in expected.items():
+        np.testing.assert_allclose(history[name], values, rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
+    return on_card
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(7, 5, 3), (20, 3), (1, 1, 2), (20, 33, 17, 4), (9, 12, 10, 6, 3), (5, 30, 31, 8, 7, 3), (50, 65, 10)],
+    ids=str,
+)
+def test_sizes(execution, sizes):
+    x, y = samples(70, sizes[0], sizes[-1])
+    check(lambda: chain(*sizes), x, y)
+
+
+@pytest.mark.parametrize("way", ["block", "cluster:2", "cluster:8", "cluster:16", "grid:4", "grid:16"])
+def test_bits_depend_neither_on_blocks_nor_on_their_exchange(execution, way):
+    x, y = samples(70, 20, 4)
+    trained = []
+    for each in ("cluster:4", way, way):
+        execution(each)
+        with keras.device("cuda"):
+            model, history = train(lambda: chain(20, 33, 17, 18, 4, dropout=0.1), x, y)
+            assert ONE_KERNEL in keras.utils.explain_batch(model)
+        trained.append((model.get_weights(), history["loss"]))
+    for weights, loss in trained[1:]:
+        assert all(np.array_equal(ours, theirs) for ours, theirs in zip(weights, trained[0][0], strict=True))
+        np.testing.assert_allclose(loss, trained[0][1], rtol=1e-12)
+    assert trained[1][1] == trained[2][1]
+
+
+def test_mnist_network_in_bytes(execution):
+    x, y = samples(3 * 32 + 5, 784, 10, "uint8")
+    check(lambda: chain(784, 128, 10, dropout=0.2, dtype="uint8", scale=(1 / 255,)), x, y, epochs=1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 31, 32, 33, 100])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_batch_sizes_with_a_short_last_batch(execution, batch_size, dtype):
+    x, y = samples(7 if batch_size == 1 else 2 * batch_size + 3, 21, 4, dtype)
+    check(lambda: chain(21, 19, 4), x, y, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("inputs", [24, 27])
+@pytest.mark.parametrize("scale", [None, (0.1,), (0.1, -0.5)], ids=str)
+def test_types_of_rows(execution, dtype, inputs, scale):
+    x, y = samples(40, inputs, 4, dtype)
+    x[:, 4:16] = 0  # inputs that no product needs to read
+    check(
+        lambda: chain(inputs, 12, 4, dtype=dtype, scale=scale or ((1 / 255,) if dtype == "uint8" else None)),
+        x,
+        y,
+    )
+
+
+def test_samples_in_their_order(execution):
+    x, y = samples(70, 20, 4)
+    check(lambda: chain(20, 12, 4), x, y, shuffle=False)
+
+
+def test_more_batches_than_one_launch_takes(execution):
+    """The first run sets how many batches are told to the card together: 32, as it has few."""
+    few, many = samples(6, 9, 3), samples(4 * 70 + 1, 9, 3)
+
+    def twice():
+        model = chain(9, 5, 3, dropout=0.1)
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.fit(*few, batch_size=4, verbose=0)
+        history = model.fit(*many, batch_size=4, epochs=2, verbose=0).history
+        return model, history
+
+    on_cpu, expected = twice()
+    with keras.device("cuda"):
+        on_card, history = twice()
+    for theirs, ours in zip(on_cpu.get_weights(), on_card.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
+    for name, values in expected.items():
+        np.testing.assert_allclose(history[name], values, rtol=TOLERANCE)
+
+
+def test_single_batches_and_what_follows_training(execution):
+    x, y = samples(64, 20, 4)
+
+    def step_by_step():
+        model = chain(20, 18, 4)
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        losses = [model.train_on_batch(x[:32], y[:32]), model.train_on_batch(x[32:], y[32:])]
+        seen = []
+        callback = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: seen.append(logs["loss"])
+        )
+        model.fit(x, y, batch_size=32, verbose=0, callbacks=[callback])
+        return losses, seen, model.evaluate(x, y, verbose=0), model.predict(x, verbose=0)
+
+    expected = step_by_step()
+    with keras.device("cuda"):
+        results = step_by_step()
+    for ours, theirs in zip(results, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("rate", [0.3, 1.0])
+def test_dropout(execution, rate):
+    x, y = samples(70, 20, 4)
+    check(lambda: chain(20, 33, 17, 4, dropout=rate), x, y)
+
+
+@pytest.mark.parametrize(
+    "activation", ["relu", "tanh", "sigmoid", "gelu", "swish", "softplus", "elu", "leaky_relu"]
+)
+def test_activations(execution, activation):
+    x, y = samples(40, 20, 4)
+    check(lambda: chain(20, 33, 17, 4, activation=activation), x, y)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: optimizers.SGD(0.05),
+        lambda: optimizers.SGD(0.05, momentum=0.9),
+        lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+        lambda: optimizers.Adam(0.01),
+        lambda: optimizers.AdamW(0.01, weight_decay=0.1),
+        lambda: optimizers.SGD(0.05, weight_decay=0.1),
+    ],
+    ids=["sgd", "momentum", "nesterov", "adam", "adamw", "sgd with decay"],
+)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_optimizers(execution, optimizer, dtype):
+    x, y = samples(70, 22, 4, dtype)
+    check(lambda: chain(22, 33, 4, scale=(1 / 255,) if dtype == "uint8" else None), x, y, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("sizes", [(20, 33, 17, 4), (20, 4)], ids=str)
+def test_penalties_on_weights(execution, sizes):
+    x, y = samples(70, sizes[0], sizes[-1])
+    check(lambda: chain(*sizes, regularizer=regularizers.L2(1e-2)), x, y)
+
+
+@pytest.mark.parametrize(
+    ("last", "loss"),
+    [
+        ("softmax", "sparse_categorical_crossentropy"),
+        ("sigmoid", "binary_crossentropy"),
+        ("linear", "mse"),
+        ("tanh", "mae"),
+        ("linear", "huber"),
+    ],
+)
+def test_losses(execution, last, loss):
+    x, y = samples(70, 20, 4)
+    targets = y if loss.startswith("sparse") else np.eye(4, dtype="float32")[y]
+    metrics = ["accuracy"] if loss.startswith("sparse") else ["mse", "mae"]
+    check(lambda: chain(20, 18, 4, last=last), x, targets, loss=loss, metrics=metrics)
+
+
+def test_metrics_that_are_losses_or_count_the_first_classes(execution):
+    x, y = samples(70, 20, 6)
+    metrics = [
+        "accuracy",
+        "sparse_categorical_crossentropy",
+        keras.metrics.SparseTopKCategoricalAccuracy(k=2),
+    ]
+    _, expected = train(lambda: chain(20, 18, 6), x, y, metrics=metrics)
+    metrics[2] = keras.metrics.SparseTopKCategoricalAccuracy(k=2)
+    with keras.device("cuda"):
+        on_card, history = train(lambda: chain(20, 18, 6), x, y, metrics=metrics)
+        assert ONE_KERNEL in keras.utils.explain_batch(on_card)
+    for name, values in expected.items():
+        np.testing.assert_allclose(history[name], values, rtol=TOLERANCE)
+
+
+def test_sample_weights(execution):
+    x, y = samples(70, 20, 4)
+    weights = np.random.default_rng(1).random(70).astype("float32")
+    weights[:32] = 0
+    check(lambda: chain(20, 18, 4), x, y, sample_weight=weights, shuffle=False)
+
+
+def test_loss_with_logits_and_an_ignored_class(execution):
+    x, y = samples(70, 20, 4)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=2)
+    check(lambda: chain(20, 18, 4, last="linear"), x, y, loss=loss, metrics=[])
+
+
+def test_layers_without_bias(execution):
+    def make():
+        keras.utils.set_random_seed(7)
+        return keras.Sequential(
+            [
+                keras.Input((20,)),
+                layers.Dense(18, "relu", use_bias=False),
+                layers.Dense(4, "softmax", use_bias=False),
+            ]
+        )
+
+    check(make, *samples(70, 20, 4))
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "reason"),
+    [
+        (
+            lambda: keras.Sequential([keras.Input((9,)), layers.Dropout(0.1), layers.Dense(3)]),
+            {},
+            "'dropout rate=0.1'",
+        ),
+        (
+            lambda: keras.Sequential([keras.Input((9,)), layers.Dense(4), layers.Dense(3, "softmax")]),
+            {},
+            "row_activation",
+        ),
+        (lambda: chain(9, 4, 3, last="linear"), {"optimizer": "rmsprop"}, "dense_weight_gradient"),
+        (lambda: chain(9, 5000, 5000, 3, last="linear"), {}, "don't fit"),
+        (lambda: chain(9, 4, 4, 4, 4, 4, 4, 4, last="linear"), {}, "six dense layers"),
+    ],
+    ids=["dropout of inputs", "softmax without its crossentropy", "rmsprop", "wide", "deep"],
+)
+def test_explanation_says_why_there_is_a_kernel_for_each_step(execution, make, options, reason):
+    with keras.device("cuda"):
+        model = make()
+        model.compile(**{"optimizer": "sgd", "loss": "mse", **options})
+        text = keras.utils.explain_batch(model)
+    assert "a kernel for each step" in text
+    assert reason in text
+
+
+def test_steps_when_asked_for_them(execution):
+    execution("steps")
+    x, y = samples(70, 20, 4)
+    on_cpu, _ = train(lambda: chain(20, 18, 4), x, y)
+    with keras.device("cuda"):
+        on_card, _ = train(lambda: chain(20, 18, 4), x, y)
+        assert "a kernel for each step" in keras.utils.explain_batch(on_card)
+    for theirs, ours in zip(on_cpu.get_weights(), on_card.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
