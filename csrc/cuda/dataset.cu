@@ -1,3 +1,5 @@
+#include <atomic>
+
 #include "cuda/dataset.h"
 
 namespace engine::cuda {
@@ -13,6 +15,8 @@ const T* DatasetOnCard::keep(const Stream& stream, const T* from, int64_t count)
 
 DatasetOnCard::DatasetOnCard(const DatasetView& data, const std::vector<TargetSizes>& sizes, const Stream& stream)
     : view_(data) {
+  static std::atomic<int64_t> copies{0};
+  number_ = ++copies;
   view_.x = keep(stream, static_cast<const char*>(data.x), data.rows * data.stride * bytes_of(data.type));
   for (size_t i = 0; i < data.targets.size(); ++i) {
     const TargetView& from = data.targets[i];

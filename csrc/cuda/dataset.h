@@ -15,12 +15,15 @@ class DatasetOnCard final : public DatasetCopy {
 
   /// The same as the view that was copied, with pointers to memory of the card.
   const DatasetView& view() const { return view_; }
+  /// No other copy of this process has the same.
+  int64_t number() const { return number_; }
 
  private:
   template <class T>
   const T* keep(const Stream& stream, const T* from, int64_t count);
 
   DatasetView view_;
+  int64_t number_;
   std::vector<std::shared_ptr<void>> memory_;
 };
 

@@ -1,6 +1,7 @@
 // Runs schedules on a GPU. The kernels of some batches are started at a time, while the host prepares those of the next
 // ones; all that they need to know of their batch goes ahead of them in one copy.
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
@@ -12,13 +13,14 @@
 #include "cuda/function_call.h"
 #include "cuda/persistent/launch.h"
 #include "cuda/persistent_schedule.h"
+#include "cuda/run_state.h"
 #include "cuda/schedule.h"
 
 namespace engine {
 namespace cuda {
 namespace {
 
-/// Batches whose kernels are started together, where there is a kernel for each step.
+/// Batches whose kernels are started together at most, where there is a kernel for each step.
 constexpr int64_t kBatchesTogether = 32;
 
 /// Rows of a prediction that go through the network together.
@@ -29,49 +31,6 @@ void write_coefficients(Optimizer rule, const OptimizerStep& step, unsigned char
   const auto write = [&](const auto& coefficients) { std::memcpy(to, &coefficients, sizeof coefficients); };
   ((rule == Rules::kKind ? write(Rules::coefficients(step)) : void()), ...);
 }
-
-/// What a workspace keeps from run to run: a stream, and memory for what batches are told.
-class RunState {
- public:
-  /// Some batches that are told to the card together, in memory of the host and of the card.
-  struct Slot {
-    std::shared_ptr<void> on_host, on_card;
-    cudaEvent_t done = nullptr;  // once the kernels of its batches have ended
-  };
-
-  RunState(int64_t batch_size, int64_t batches)
-      : batches_(batches), order_bytes_((batches * batch_size * static_cast<int64_t>(sizeof(int32_t)) + 15) / 16 * 16) {
-    for (Slot& slot : slots_) {
-      slot.on_host = allocate_pinned(order_bytes_ + batch_bytes());
-      slot.on_card = allocate(order_bytes_ + batch_bytes());
-      check(cudaEventCreateWithFlags(&slot.done, cudaEventDisableTiming), "creating an event");
-    }
-  }
-  ~RunState() {
-    for (const Slot& slot : slots_) cudaEventDestroy(slot.done);
-  }
-  RunState(const RunState&) = delete;
-  RunState& operator=(const RunState&) = delete;
-
-  const Stream stream;
-
-  /// A slot that no kernel reads any more.
-  Slot& next_slot() {
-    Slot& slot = slots_[turn_++ % 2];
-    check(cudaEventSynchronize(slot.done), "running its kernels");
-    return slot;
-  }
-  int64_t order_bytes() const { return order_bytes_; }
-
-  int64_t batch_bytes() const { return batches_ * static_cast<int64_t>(sizeof(Batch)); }
-  /// Batches that are told to the card together.
-  int64_t batches() const { return batches_; }
-
- private:
-  int64_t batches_, order_bytes_;
-  Slot slots_[2];
-  size_t turn_ = 0;
-};
 
 /// All executables that the device is given are its own.
 const Schedule& schedule_of(const Executable& executable) { return static_cast<const Schedule&>(executable); }
@@ -239,15 +198,23 @@ RunState& state_of(const Schedule& schedule, const RunArguments& arguments, Devi
   return *static_cast<RunState*>(state.get());
 }
 
+/// Everything that the arguments of a run's kernels depend on, for batches that are told by a parcel of their own.
+CapturedKernels::Key key_of(const RunArguments& arguments, const RunMemory& memory, int64_t count) {
+  const auto number = [](int64_t n) { return reinterpret_cast<const void*>(n); };
+  const auto* data = static_cast<const DatasetOnCard*>(arguments.copy);
+  return {number(data->number()),      arguments.weights[0],     arguments.scratch, arguments.state.slots[0],
+          arguments.state.accumulated, arguments.state.averages, memory.totals,     number(count)};
+}
+
 /// Starts the kernels of batches [first, end), or the one kernel for all of them.
 void start_batches(const Schedule& schedule, const RunArguments& arguments, const RunMemory& memory, RunState& state,
                    int64_t first, int64_t end, bool persistent) {
-  RunState::Slot& slot = state.next_slot();
-  auto* const order = static_cast<int32_t*>(slot.on_host.get());
-  auto* const batches = reinterpret_cast<Batch*>(static_cast<char*>(slot.on_host.get()) + state.order_bytes());
-  const auto* const order_on_card = static_cast<const int32_t*>(slot.on_card.get());
-  const auto* const batches_on_card =
-      reinterpret_cast<const Batch*>(static_cast<const char*>(slot.on_card.get()) + state.order_bytes());
+  RunState::Parcel& parcel = state.next_parcel();
+  auto* const order = static_cast<int32_t*>(parcel.on_host.get());
+  auto* const batches = reinterpret_cast<Batch*>(static_cast<char*>(parcel.on_host.get()) + state.order_bytes());
+  const auto* const order_on_card = static_cast<const int32_t*>(parcel.on_card.get());
+  auto* const batches_on_card =
+      reinterpret_cast<Batch*>(static_cast<char*>(parcel.on_card.get()) + state.order_bytes());
   int64_t rows = 0;
   for (int64_t i = first; i < end; ++i) {
     Batch& batch = batches[i - first];
@@ -255,21 +222,55 @@ void start_batches(const Schedule& schedule, const RunArguments& arguments, cons
     if (arguments.order) {
       std::copy_n(arguments.order + batch.first, batch.rows, order + rows);
       batch.order = order_on_card + rows;
+      rows += batch.rows;
     }
-    rows += batch.rows;
   }
-  state.stream.copy(slot.on_card.get(), slot.on_host.get(), state.order_bytes() + state.batch_bytes());
-  if (persistent) schedule.persistent().launch(state.stream, memory, batches_on_card, end - first);
-  for (int64_t i = first; i < end && !persistent; ++i) {
-    for (const auto& step : schedule.kernels()) step->launch(state.stream.get(), memory, batches_on_card + (i - first));
+  const Stream& stream = state.stream;
+  stream.copy(parcel.on_card.get(), order, rows * static_cast<int64_t>(sizeof(int32_t)));
+  stream.copy(batches_on_card, batches, (end - first) * static_cast<int64_t>(sizeof(Batch)));
+  const auto start_steps = [&] {
+    for (int64_t i = 0; i < end - first; ++i) {
+      for (const auto& step : schedule.kernels()) step->launch(stream.get(), memory, batches_on_card + i);
+    }
+  };
+  if (persistent) {
+    schedule.persistent().launch(stream, memory, batches_on_card, end - first);
+  } else if (schedule.mode() == graph::Mode::kTrain) {
+    parcel.kernels.launch(stream, key_of(arguments, memory, end - first), start_steps);
+  } else {
+    start_steps();
   }
-  check(cudaEventRecord(slot.done, state.stream.get()), "recording an event");
+  check(cudaEventRecord(parcel.done, stream.get()), "recording an event");
 }
+
+/// How many batches to start together, so that the caller is asked often whether to go on, and the card never waits.
+class Pace {
+ public:
+  explicit Pace(int64_t most) : most_(most) {}
+
+  int64_t next() {
+    const Clock::time_point now = Clock::now();
+    if (started_ && now - last_ < kShort) together_ = std::min(2 * together_, most_);
+    if (started_ && now - last_ > kLong) together_ = std::max(together_ / 2, int64_t{1});
+    started_ = true;
+    last_ = now;
+    return together_;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds kShort{8}, kLong{32};
+
+  int64_t most_, together_ = 1;
+  bool started_ = false;
+  Clock::time_point last_;
+};
 
 /// Runs a function once: its arguments go to the card, and its results come back.
 int64_t run_function(const Schedule& schedule, const RunArguments& arguments, RunState& state, int64_t begin,
                      int64_t end) {
   const FunctionCall call(schedule, arguments);
+  const WaitOnError guard(state.stream);
   const RunMemory memory{schedule, arguments, arguments.data, nullptr, nullptr, 0, nullptr};
   call.upload(memory, state.stream);
   start_batches(schedule, arguments, memory, state, begin, end, false);
@@ -295,17 +296,19 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
   const TotalsLayout& layout = schedule.totals();
   std::vector<double> totals = to_doubles(*arguments.totals, layout);
   const auto bytes = static_cast<int64_t>(totals.size() * sizeof(double));
-  const std::shared_ptr<void> on_card = cuda::allocate(bytes);
-  state.stream.copy(on_card.get(), totals.data(), bytes);
-  const RunMemory memory{schedule, arguments, data.view(), static_cast<double*>(on_card.get()), nullptr, 0, nullptr};
+  auto* const on_card = static_cast<double*>(state.memory(RunState::Purpose::kTotals, bytes));
+  const WaitOnError guard(state.stream);
+  state.stream.copy(on_card, totals.data(), bytes);
+  const RunMemory memory{schedule, arguments, data.view(), on_card, nullptr, 0, nullptr};
+  Pace pace(state.batches());
   int64_t reached = begin;
   while (reached < end) {
-    const int64_t next = std::min(end, reached + state.batches());
+    const int64_t next = std::min(end, reached + (persistent ? state.batches() : pace.next()));
     start_batches(schedule, arguments, memory, state, reached, next, persistent);
     reached = next;
     if (reached < end && !keep_going()) break;
   }
-  state.stream.copy(totals.data(), on_card.get(), bytes);
+  state.stream.copy(totals.data(), on_card, bytes);
   state.stream.wait();
   from_doubles(totals, layout, *arguments.totals);
   return reached;
@@ -322,35 +325,31 @@ bool CudaDevice::predict(const Executable& executable, const RunArguments& argum
   const int64_t row_bytes = rows.stride * bytes_of(rows.type), width = schedule.output_size();
   DeviceState spare;
   RunState& state = state_of(schedule, own, spare);
-  const std::shared_ptr<void> x = cuda::allocate(own.batch_size * row_bytes);
-  const std::shared_ptr<void> y = cuda::allocate(own.batch_size * width * static_cast<int64_t>(sizeof(float)));
-  const std::shared_ptr<void> nonfinite = cuda::allocate(sizeof(int));
-  state.stream.fill_zeros(nonfinite.get(), sizeof(int));
+  const int64_t output_bytes = width * static_cast<int64_t>(sizeof(float));
+  void* const x = state.memory(RunState::Purpose::kRows, own.batch_size * row_bytes);
+  auto* const y = static_cast<float*>(state.memory(RunState::Purpose::kOutputs, own.batch_size * output_bytes));
+  auto* const nonfinite = static_cast<int*>(state.memory(RunState::Purpose::kNonfinite, sizeof(int)));
+  const WaitOnError guard(state.stream);
+  state.stream.fill_zeros(nonfinite, sizeof(int));
   DatasetView on_card = rows;
-  on_card.x = x.get();
-  const RunMemory memory{schedule,
-                         own,
-                         on_card,
-                         nullptr,
-                         static_cast<float*>(y.get()),
-                         width,
-                         arguments.finite ? static_cast<int*>(nonfinite.get()) : nullptr};
+  on_card.x = x;
+  const RunMemory memory{schedule, own, on_card, nullptr, y, width, arguments.finite ? nonfinite : nullptr};
   for (int64_t first = 0; first < rows.rows; first += own.batch_size) {
     const int64_t count = std::min(own.batch_size, rows.rows - first);
-    state.stream.copy(x.get(), static_cast<const char*>(rows.x) + first * row_bytes, count * row_bytes);
+    state.stream.copy(x, static_cast<const char*>(rows.x) + first * row_bytes, count * row_bytes);
     Batch batch = batch_at(own, schedule.mode(), first / own.batch_size);
     batch.first = 0;  // within x
-    RunState::Slot& slot = state.next_slot();
-    std::memcpy(slot.on_host.get(), &batch, sizeof batch);
-    state.stream.copy(slot.on_card.get(), slot.on_host.get(), sizeof batch);
+    RunState::Parcel& parcel = state.next_parcel();
+    std::memcpy(parcel.on_host.get(), &batch, sizeof batch);
+    state.stream.copy(parcel.on_card.get(), parcel.on_host.get(), sizeof batch);
     for (const auto& step : schedule.kernels()) {
-      step->launch(state.stream.get(), memory, static_cast<const Batch*>(slot.on_card.get()));
+      step->launch(state.stream.get(), memory, static_cast<const Batch*>(parcel.on_card.get()));
     }
-    check(cudaEventRecord(slot.done, state.stream.get()), "recording an event");
-    state.stream.copy(arguments.output + first * width, y.get(), count * width * static_cast<int64_t>(sizeof(float)));
+    check(cudaEventRecord(parcel.done, state.stream.get()), "recording an event");
+    state.stream.copy(arguments.output + first * width, y, count * output_bytes);
   }
   int found = 0;
-  state.stream.copy(&found, nonfinite.get(), sizeof found);
+  state.stream.copy(&found, nonfinite, sizeof found);
   state.stream.wait();
   return found == 0;
 }

@@ -320,3 +320,18 @@ def test_estimators_of_scikit_learn(weighted: bool, rng: Any) -> None:
         found.append([*estimator.coefs_, *estimator.intercepts_, np.float32(estimator.loss_curve_)])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("batch_size", [4, 5])
+def test_many_batches_are_started_as_graphs(batch_size: int, same_training: Any, rng: Any) -> None:
+    """Adagrad has no kernel for a whole epoch, so that each step has its own, and batches are captured after a while."""
+    x, y = samples(rng, 401)
+    model = same_training(
+        lambda: classifier(optimizer=keras.optimizers.Adagrad(0.05)), x, y, batch_size=batch_size, epochs=2
+    )
+    before = model.get_weights()
+    other = rng.standard_normal(x.shape).astype("float32")  # another data set needs other graphs
+    model.fit(other, y, batch_size=batch_size, epochs=1, verbose=0)
+    assert all(np.abs(one - two).max() > 0 for one, two in zip(model.get_weights(), before, strict=True))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(x, y, batch_size=batch_size, epochs=1, verbose=0)
