@@ -103,6 +103,16 @@ bool Dataset::binary(size_t output) const {
   return *found_.binary[output];
 }
 
+std::shared_ptr<const DatasetCopy> Dataset::copy_on(const Device& device) const {
+  const Unlocked unlocked;
+  const std::lock_guard<std::mutex> lock(found_.mutex);
+  if (found_.device != &device) {
+    found_.copy = device.copy(view_, sizes_);
+    found_.device = &device;
+  }
+  return found_.copy;
+}
+
 void register_dataset(py::module_& m) {
   py::class_<Dataset> type(m, "Dataset");
   def_init<const py::object&, const py::object&, const py::object&, bool>(

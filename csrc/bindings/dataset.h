@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bindings/convert.h"
+#include "runtime/device.h"
 #include "runtime/fork.h"
 #include "runtime/sparse_rows.h"
 
@@ -26,6 +27,8 @@ class Dataset {
   std::shared_ptr<const SparseRows> sparse_rows(float scale) const;
   /// Whether all dense targets of an output are 0 or 1.
   bool binary(size_t output) const;
+  /// What the device copied of the arrays; it is kept for later passes on the same device.
+  std::shared_ptr<const DatasetCopy> copy_on(const Device& device) const;
 
  private:
   void add_targets(const py::object& y, const py::object& sample_weight);
@@ -38,6 +41,8 @@ class Dataset {
     std::mutex mutex;  // of what follows
     std::shared_ptr<const SparseRows> sparse;
     std::vector<std::optional<bool>> binary;  // by output
+    const Device* device = nullptr;           // which made the copy
+    std::shared_ptr<const DatasetCopy> copy;
 
     static void start_over(void* found);
   };

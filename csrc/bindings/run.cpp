@@ -137,18 +137,7 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   const auto scale = workspace->executable->sparse_scale();
   auto sparse = mode_ == graph::Mode::kTrain && scale ? data.sparse_rows(*scale) : nullptr;
   reserve_scores(*training_, model, data.view().rows, totals_);
-  auto copy = copy_;
-  if (!dataset_.is(dataset)) {
-    const Unlocked unlocked;
-    DatasetView weighted = data.view();
-    std::vector<TargetSizes> sizes = data.sizes();
-    for (size_t i = 0; i < row_weights.size(); ++i) {
-      if (row_weights[i].empty()) continue;
-      weighted.targets[i].sample_weight = row_weights[i].data();
-      sizes[i].weights = model.spec().outputs[i].groups;
-    }
-    copy = program_->device().copy(weighted, sizes);
-  }
+  auto copy = dataset_.is(dataset) ? copy_ : copy_for(data, row_weights);
   std::vector<bool> binary;
   for (size_t i = 0; i < data.sizes().size(); ++i) binary.push_back(reads_signs(*training_) && data.binary(i));
   // From here on nothing fails, so that what belongs to one data set is never read with another.
@@ -166,6 +155,22 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   workspace_ = std::move(workspace);
   sparse_ = std::move(sparse);
   copy_ = std::move(copy);
+}
+
+std::shared_ptr<const DatasetCopy> Run::copy_for(const Dataset& data,
+                                                 const std::vector<std::vector<float>>& row_weights) const {
+  const Device& device = program_->device();
+  const auto is_spread = [](const std::vector<float>& weights) { return !weights.empty(); };
+  if (std::none_of(row_weights.begin(), row_weights.end(), is_spread)) return data.copy_on(device);
+  DatasetView weighted = data.view();
+  std::vector<TargetSizes> sizes = data.sizes();
+  for (size_t i = 0; i < row_weights.size(); ++i) {
+    if (row_weights[i].empty()) continue;
+    weighted.targets[i].sample_weight = row_weights[i].data();
+    sizes[i].weights = program_->model().spec().outputs[i].groups;
+  }
+  const Unlocked unlocked;
+  return device.copy(weighted, sizes);
 }
 
 void Run::reset_totals() { resume_totals(no_totals(*training_, program_->model())); }

@@ -28,6 +28,10 @@ class Run {
                const py::object& host);
 
  private:
+  /// What the program's device copies of a data set, whose weights of samples may be spread over rows.
+  std::shared_ptr<const DatasetCopy> copy_for(const Dataset& data,
+                                              const std::vector<std::vector<float>>& row_weights) const;
+
   using Time = std::chrono::steady_clock::time_point;
   /// Runs until `end`, a host step, the deadline, or somebody waits for the weights. No GIL is held.
   int64_t stretch(int64_t cursor, int64_t end, const double* learning_rates, Time deadline);
