@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "cuda/execution_choice.h"
@@ -15,8 +17,6 @@ using persistent::kQuad;
 using persistent::Network;
 using persistent::Split;
 
-/// Optimizers that step weights at once keep up to two numbers for each (Adam).
-constexpr int kSlots = 2;
 /// Sums of parts of the inputs take no more than this.
 constexpr int64_t kPartFloats = 8 * 1024;
 /// A part has at least so many quads, or its sums cost more than they save.
@@ -103,8 +103,8 @@ int64_t lay_out(Network& net, int blocks, bool byte_rows, int batch_slots, bool 
     size_layer(layer, blocks, net.max_rows);
     const int64_t kernel = int64_t{layer.own_units} / kColumns * (layer.own_inputs / kQuad) * persistent::kQuadStride;
     layer.kernel_floats = static_cast<int>(std::min<int64_t>(kernel, INT32_MAX));
-    layer.kernel_at = places.add((1 + kSlots) * kernel);
-    layer.bias_at = places.add((1 + kSlots) * int64_t{layer.own_units});
+    layer.kernel_at = places.add((1 + persistent::kSlotsOfWeight) * kernel);
+    layer.bias_at = places.add((1 + persistent::kSlotsOfWeight) * int64_t{layer.own_units});
     layer.out_at = places.add(rows * layer.ld_out);
     layer.gradient_at = places.add(rows_of_memory * layer.own_units);
     for (int s = 0; s < layer.stage_count; ++s) layer.stages[s].saved_at = places.add(rows * layer.ld_out);
@@ -182,27 +182,42 @@ struct Candidate {
   int blocks;
 };
 
-/// Those that the card can run, or what the environment asks for.
-std::vector<Candidate> candidates_on(const CardLimits& limits) {
+const char* name_of(Exchange exchange) {
+  return exchange == Exchange::kNone ? "block" : exchange == Exchange::kCluster ? "cluster" : "grid";
+}
+
+std::string name_of(const Candidate& candidate) {
+  return name_of(candidate.exchange) +
+         (candidate.exchange == Exchange::kNone ? std::string() : ":" + std::to_string(candidate.blocks));
+}
+
+/// All that any card can run.
+std::vector<Candidate> all_candidates() {
   std::vector<Candidate> all{{Exchange::kNone, 1}};
   for (int blocks = 2; blocks <= kMostSlices; blocks *= 2) {
-    if (blocks <= limits.largest_cluster) all.push_back({Exchange::kCluster, blocks});
-    if (blocks <= limits.multiprocessors && limits.grids_can_wait) all.push_back({Exchange::kGrid, blocks});
+    all.push_back({Exchange::kCluster, blocks});
+    all.push_back({Exchange::kGrid, blocks});
   }
+  return all;
+}
+
+bool can_run(const CardLimits& limits, const Candidate& candidate) {
+  if (candidate.exchange == Exchange::kCluster) return candidate.blocks <= limits.largest_cluster;
+  return candidate.exchange == Exchange::kNone || (candidate.blocks <= limits.multiprocessors && limits.grids_can_wait);
+}
+
+/// What the environment asks for; empty for nothing. Throws std::invalid_argument for what is no way to run.
+std::string asked_way() {
   const char* const asked = std::getenv("ENGINE_CUDA_EXECUTION");
-  if (!asked || !*asked) return all;
-  const std::string text = asked;
-  const size_t colon = text.find(':');
-  const std::string way = text.substr(0, colon);
-  const int blocks = colon == std::string::npos ? 1 : std::atoi(text.c_str() + colon + 1);
-  std::vector<Candidate> left;
-  for (const Candidate& each : all) {
-    const char* const name = each.exchange == Exchange::kNone      ? "block"
-                             : each.exchange == Exchange::kCluster ? "cluster"
-                                                                   : "grid";
-    if (way == name && blocks == each.blocks) left.push_back(each);
-  }
-  return left;
+  const std::string way = asked ? asked : "";
+  const std::vector<Candidate> all = all_candidates();
+  const bool is_known =
+      way.empty() || way == "steps" ||
+      std::any_of(all.begin(), all.end(), [&](const Candidate& each) { return name_of(each) == way; });
+  if (is_known) return way;
+  throw std::invalid_argument(
+      "ENGINE_CUDA_EXECUTION must be 'steps', 'block', 'cluster:N' or 'grid:N', where N is 2, 4, 8 or 16; got '" + way +
+      "'");
 }
 
 Network network_of(const persistent::Chain& chain, const graph::Graph& graph, int64_t max_rows, bool sparse) {
@@ -243,11 +258,14 @@ ExecutionChoice choose_execution(const persistent::Chain& chain, const graph::Gr
       return {std::nullopt, "its layers are too wide for shared memory"};
     }
   }
+  const std::string asked = asked_way();
+  if (asked == "steps") return {std::nullopt, "ENGINE_CUDA_EXECUTION asks for that"};
   // Bytes that are scaled without an offset stay bytes.
   byte_rows = byte_rows && chain.input->offset == 0.0f;
   const Network net = network_of(chain, graph, max_rows, false);
   std::optional<PersistentPlan> best;
-  for (const Candidate& candidate : candidates_on(limits)) {
+  for (const Candidate& candidate : all_candidates()) {
+    if (!can_run(limits, candidate) || (!asked.empty() && name_of(candidate) != asked)) continue;
     for (const int batch_slots : {2, 1}) {
       PersistentPlan plan{candidate.exchange, candidate.blocks, 0.0, net};
       const int64_t floats =
@@ -258,8 +276,9 @@ ExecutionChoice choose_execution(const persistent::Chain& chain, const graph::Gr
       break;
     }
   }
+  if (!best && !asked.empty()) return {std::nullopt, "this card can't run it by " + asked};
   if (!best) return {std::nullopt, "weights, optimizer state and a batch don't fit in the shared memory of 16 blocks"};
-  if (!std::getenv("ENGINE_CUDA_EXECUTION") && best->cycles > kCyclesOfKernel * static_cast<double>(kernels)) {
+  if (asked.empty() && best->cycles > kCyclesOfKernel * static_cast<double>(kernels)) {
     return {std::nullopt, "its layers are so wide that a kernel for each is faster"};
   }
   return {best, "one kernel for many batches: " + describe(*best) + " with " +

@@ -111,6 +111,35 @@ def test_mnist_network_in_bytes(execution):
     check(lambda: chain(784, 128, 10, dropout=0.2, dtype="uint8", scale=(1 / 255,)), x, y, epochs=1)
 
 
+def test_metrics_that_compute_probabilities_leave_short_batches_alone(execution):
+    """A metric of logits writes probabilities where the next batch has its slopes; behind a short batch they are zeros."""
+
+    def make():
+        keras.utils.set_random_seed(7)
+        return keras.Sequential([keras.Input((21,), dtype="uint8"), layers.Dense(4)])
+
+    x, y = samples(3 * 32 + 5, 21, 4, "uint8")
+    metric = keras.metrics.CategoricalCrossentropy(from_logits=True, name="logits")
+    check(make, x // 64, np.eye(4, dtype="float32")[y], loss="mse", metrics=[metric], optimizer="sgd")
+
+
+def test_padding_stays_zero_without_epsilon(execution):
+    """Adam's step of a weight without gradient is 0 / 0 then, and 21 inputs leave three places of a quad empty."""
+    x, y = samples(70, 21, 4)
+    check(lambda: chain(21, 19, 4), x, y, optimizer=lambda: optimizers.Adam(0.01, epsilon=0.0), epochs=1)
+
+
+def test_ways_that_are_none(execution):
+    with keras.device("cuda"):
+        model = chain(7, 5, 3)
+        model.compile("adam", "sparse_categorical_crossentropy")
+        execution("cluster:3")
+        with pytest.raises(ValueError, match="ENGINE_CUDA_EXECUTION must be 'steps', 'block'"):
+            model.fit(*samples(8, 7, 3), verbose=0)
+        execution("steps")
+        assert "ENGINE_CUDA_EXECUTION asks for that" in keras.utils.explain_batch(model)
+
+
 @pytest.mark.parametrize("batch_size", [1, 31, 32, 33, 100])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_batch_sizes_with_a_short_last_batch(execution, batch_size, dtype):

@@ -17,10 +17,12 @@ MODULES = [
 
 # Documented names that Keras does not have, by the class that defines them.
 DOCUMENTED = {
-    "Layer": {"gradient"},  # the derivative of `call` in custom layers
+    # The derivative of `call` in custom layers, and names of Keras 2.
+    "Layer": {"gradient", "input_shape", "output_shape"},
     "Loss": {"gradient"},
     "Regularizer": {"gradient"},
-    "Metric": {"save_own_variables", "load_own_variables"},  # in Keras, layers and optimizers have these
+    # In Keras, layers and optimizers have the first two; the third is of Keras 2.
+    "Metric": {"save_own_variables", "load_own_variables", "reset_states"},
     "Optimizer": {"lr", "minimize"},  # of Keras 2
     "History": {"plot", "to_frame"},
     "Model": {
@@ -34,6 +36,8 @@ DOCUMENTED = {
         ),
         # Keras 2 had these.
         *("fit_generator", "evaluate_generator", "predict_generator", "predict_classes", "predict_proba"),
+        *("compiled_loss", "compiled_metrics"),
+        "device",  # where it computes
         "output_names",  # which Keras gives to Functional, that classes derived from Model become there
     },
 }

@@ -1,6 +1,6 @@
 // Products on tensor cores with the accuracy of float: of integers up to 255, which bfloat16 has exactly, with floats
 // that are split into three bfloat16 of 8 significant bits each. All products of two parts are exact, and are added in
-// float.
+// float; tensor cores cut off what their sum has no bits for, where the emulation rounds.
 #pragma once
 #include "cuda/kernel.h"
 
@@ -53,7 +53,8 @@ struct SplitPair {
 ///     c[0], c[1], c[2], c[3]: rows g, g, g + 8, g + 8; columns 2t, 2t + 1, 2t, 2t + 1
 __device__ inline void multiply_add(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if defined(__CUDACC__)
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));

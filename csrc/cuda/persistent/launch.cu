@@ -119,6 +119,11 @@ int prepare(const CardLimits& limits) {
   check(cudaGetDevice(&device), "asking which it is");
   check(cudaDeviceGetAttribute(&has_clusters, cudaDevAttrClusterLaunch, device), "asking for clusters");
   if (!has_clusters) return 1;
+  // Where the driver has compiled the kernel from PTX for cards without clusters, it has none, either.
+  cudaFuncAttributes attributes;
+  check(cudaFuncGetAttributes(&attributes, kernel_for(Exchange::kCluster)), "asking about a kernel");
+  constexpr int kFirstWithClusters = 90;
+  if (attributes.ptxVersion < kFirstWithClusters) return 1;
   // More than 8 blocks run on cards whose multiprocessors come in large enough groups.
   check(cudaFuncSetAttribute(kernel_for(Exchange::kCluster), cudaFuncAttributeNonPortableClusterSizeAllowed, 1),
         "allowing large clusters");

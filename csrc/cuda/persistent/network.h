@@ -32,6 +32,8 @@ inline constexpr int kRowsTogether = 16;
 /// As many as the largest cluster has blocks, so that each can own a slice.
 inline constexpr int kMostSlices = 16;
 inline constexpr int kMostLayers = 6;
+/// Optimizers that step weights at once keep up to two numbers for each (Adam).
+inline constexpr int kSlotsOfWeight = 2;
 inline constexpr int kMostStages = 3;
 inline constexpr int kMostMetrics = 4;
 

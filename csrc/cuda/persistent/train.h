@@ -105,7 +105,7 @@ struct Trainer {
     const Part own = part(layer);
     const bool kernel = all || layer.split != Split::kNone || team.rank() == 0;
     const bool bias = layer.has_bias && (all || layer.split == Split::kColumns || team.rank() == 0);
-    for (int s = -1; s < kMaxSlots; ++s) {
+    for (int s = -1; s < kSlotsOfWeight; ++s) {
       float* const kernel_on_card = s < 0 ? layer.kernel.values : layer.kernel.slots[s];
       float* const bias_on_card = s < 0 ? layer.bias.values : layer.bias.slots[s];
       if (kernel && kernel_on_card) {
@@ -316,6 +316,7 @@ struct Trainer {
                            int slices, int quads_of_slice, float* sums, int ld_sums) const {
     const int groups = (rows + kWarp - 1) / kWarp, chunks = (end - first + kColumns - 1) / kColumns;
     for (int item = warp(); item < groups * chunks * slices; item += kBlockWarps) {
+      __syncwarp();  // tensor cores take the operands of all lanes at once
       const int of_groups = divide(item, groups), slice = divide(of_groups, chunks);
       const int group = item - of_groups * groups, chunk = of_groups - slice * chunks;
       const int begin_quad = smaller(slice * quads_of_slice, order.live);
@@ -669,9 +670,10 @@ struct Trainer {
     return Rule::update(formulas::fma(-decay, w, w), slots, g, c);
   }
 
-  /// Steps four weights of a column. Behind the last input lie zeros, which stay zeros: their inputs are zeros, too.
+  /// Steps four weights of a column, of which `count` or more exist. Behind the last input lie zeros, which stay zeros
+  /// whatever the rule makes of them.
   template <class Rule>
-  __device__ void step_quad(const DenseLayer& layer, int at, const float4& gradient, float decay,
+  __device__ void step_quad(const DenseLayer& layer, int at, int count, const float4& gradient, float decay,
                             const typename Rule::Coefficients& c) const {
     const int numbers = layer.kernel_floats;
     float w[kQuad], g[kQuad], slots[kQuad][kMaxSlots] = {};
@@ -684,7 +686,7 @@ struct Trainer {
     }
     ENGINE_UNROLL(4)
     for (int j = 0; j < kQuad; ++j) {
-      w[j] = step<Rule>(w[j], slots[j], g[j], layer.kernel, decay, c);
+      if (j < count) w[j] = step<Rule>(w[j], slots[j], g[j], layer.kernel, decay, c);
     }
     quad_at(shared + at) = {w[0], w[1], w[2], w[3]};
     ENGINE_UNROLL(3)
@@ -701,6 +703,7 @@ struct Trainer {
     const int chunks = (own.units + kColumns - 1) / kColumns;
     const int items = (order.all + kQuadsOfWarp - 1) / kQuadsOfWarp * chunks;
     for (int item = worker; item < items; item += kBlockWarps) {
+      __syncwarp();  // lanes may have left the item before early, and tensor cores take the operands of all at once
       const int of_chunks = divide(item, chunks), chunk = item - of_chunks * chunks;
       const int i = of_chunks * kQuadsOfWarp + lane() / kThreadsOfQuad;
       const int q = order[i < order.all ? i : 0];
@@ -711,7 +714,7 @@ struct Trainer {
       ENGINE_UNROLL(2)
       for (int column = first; column < first + 2; ++column) {
         if (chunk * kColumns + column >= own.units) continue;
-        step_quad<Rule>(layer, place_of_quad(layer, chunk * kColumns, q) + column * kQuad,
+        step_quad<Rule>(layer, place_of_quad(layer, chunk * kColumns, q) + column * kQuad, own.inputs - q * kQuad,
                         gradient.columns[column - first], decay, c);
       }
     }
@@ -739,6 +742,7 @@ struct Trainer {
     const int rows = static_cast<int>(batch.rows);
     with_formula(net.rule, FusedOptimizers{}, [&](auto chosen) {
       using Rule = typename OnlyOne<decltype(chosen)>::Type;
+      static_assert(Rule::kSlots <= kSlotsOfWeight);
       const auto c = *reinterpret_cast<const typename Rule::Coefficients*>(batch.coefficients);
       const double rate = batch.step.learning_rate;
       for (int l = 0; l < net.layer_count; ++l) {
@@ -782,7 +786,6 @@ struct Trainer {
       const int slot = slot_of(i);
       samples += batch_in(slot).rows;
       count_penalties(slot);
-      clear_gradients_behind(static_cast<int>(batch_in(slot).rows));
       bool waited = false;
       for (int l = 0; l < net.layer_count; ++l) {
         if (net.layers[l].split != Split::kInputs) {
@@ -798,6 +801,8 @@ struct Trainer {
         take_sums(l, slot);
         __syncthreads();
       }
+      // The metrics of the batch before have used this memory, too.
+      clear_gradients_behind(static_cast<int>(batch_in(slot).rows));
       compute_loss(slot);
       __syncthreads();
       for (int l = net.layer_count - 1; l > 0; --l) backward(l, slot);

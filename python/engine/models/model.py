@@ -517,12 +517,10 @@ class Model(Part, SaysWhatIsLeftOut):
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compiles the model with the arguments in `config`, as returned by `get_compile_config`."""
         require(Mapping, config, "config", "a dict as get_compile_config() returns it")
-        from engine.utils import deserialize_keras_object
-
         known = {"optimizer", "auto_scale_loss", *_COMPILE_ARGUMENTS}
         given = {name: value for name, value in config.items() if name in known}
-        if isinstance(given.get("loss"), (Mapping, list)):  # the attribute `loss` has the objects
-            given["loss"] = deserialize_keras_object(given["loss"])
+        if "loss" in given:
+            given["loss"] = _losses_of_config(given["loss"])  # the attribute `loss` has the objects
         self.compile(**given)
 
     @property
@@ -2982,6 +2980,20 @@ class Functional(Model):
 
     # Where Keras looks for the class.
     _saved_as: ClassVar = {"module": "keras.src.models.functional", "registered_name": "Functional"}
+
+
+def _losses_of_config(config: Any) -> Any:
+    """The losses that a config of `compile` names, in the same lists and dicts. Files in HDF5 leave their module out."""
+    from engine import losses
+    from engine.utils import deserialize_keras_object
+
+    if isinstance(config, list):
+        return [_losses_of_config(each) for each in config]
+    if not isinstance(config, Mapping):
+        return config
+    if "class_name" not in config:
+        return {name: _losses_of_config(each) for name, each in config.items()}
+    return deserialize_keras_object(config) if config.get("module") else losses.deserialize(config)
 
 
 def _modes_through(stack: Sequence[Part], modes: Sequence[bool | None], training: bool | None) -> list[bool]:
