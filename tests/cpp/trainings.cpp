@@ -105,10 +105,10 @@ void add_fit(const graph::ModelSpec& model, const TrainingSpec& training, const 
     device.upload(variables[v], plain.data(), program.weights()[v]);
   }
   program.configure(training);
-  device.set_threads(threads);
+  set_threads(threads);
   const auto workspace = program.lease(graph::Mode::kTrain, data.is_compressed(), kBatch, threads);
   const Executable& executable = *workspace->executable;
-  const SparseRows sparse = executable.sparse_scale() ? device.sparse_rows(data, scale) : SparseRows{};
+  const SparseRows sparse = executable.sparse_scale() ? sparse_rows(data, scale) : SparseRows{};
   const int64_t batches = (data.rows + kBatch - 1) / kBatch;
   const std::vector<double> rates(static_cast<size_t>(batches), 0.01);
   Totals totals;
