@@ -13,7 +13,7 @@ from bench import contenders, machine, report
 from bench.data import save_mnist
 from bench.race import Result, race
 from bench.ratios import cells
-from bench.suites import FULL, QUICK, Suite, narrowed
+from bench.suites import FULL, GPU, QUICK, Suite, narrowed
 from bench.tasks import DATA, GRAPHS, OPTIMIZERS, Problem
 
 
@@ -60,9 +60,9 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--suites",
-        type=several(str, FULL),
+        type=several(str, FULL | GPU),
         default=list(FULL),
-        help=f"some of {', '.join(FULL)}; all by default",
+        help=f"some of {', '.join(FULL | GPU)}; by default all but those for GPUs",
     )
     replaced = made.add_argument_group("instead of what the suites have")
     names = contenders.names()
@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
         "optimizers": args.optimizer,
         "batches": args.batch,
     }
-    available = FULL if args.full else QUICK
+    available = (FULL if args.full else QUICK) | GPU
     chosen = {name: narrowed(suite, **changes) for name, suite in available.items() if name in args.suites}
     try:
         results = compare(chosen, args, save)
@@ -161,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    whole = len(chosen) == len(available) and not any(changes.values())
+    whole = set(chosen) == set(FULL) and not any(changes.values())
     folder = args.out or (Path("bench") if whole else args.json.parent)
     file = report.write(here, cells(results), folder)
     print(file.read_text(encoding="utf-8"))

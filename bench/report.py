@@ -11,7 +11,7 @@ from typing import Any
 from bench import chart, table
 from bench.race import ENGINE, Result
 from bench.ratios import PEERS, Cell, cells, geometric_mean, lost, of_rounds
-from bench.suites import FULL, NETS
+from bench.suites import FULL, GPU, NETS
 from bench.tasks import Graph, Product, Task
 
 CHART = "epoch_seconds.png"
@@ -34,7 +34,7 @@ def summary(found: Sequence[Cell]) -> list[str]:
     """Returns a table of geometric means over each suite: against the fastest peer of each cell, and against each peer."""
     rows = [["", "cells", "best of the peers", "worst cell", *PEERS]]
     choices: list[tuple[str, Callable[[Cell], bool]]] = []
-    for name, suite in FULL.items():
+    for name, suite in (FULL | GPU).items():
         choices.append((suite.title, of_suite(name)))
         if name == "grid":
             choices.append(
@@ -191,7 +191,7 @@ def text(machine: dict[str, Any], found: Sequence[Cell], *, charted: bool) -> st
     ]
     if charted:
         lines += ["", f"![Seconds per epoch against batch size]({CHART})"]
-    for name, suite in FULL.items():
+    for name, suite in (FULL | GPU).items():
         members = [cell for cell in found if cell.suite == name]
         if members:
             lines += ["", f"## {suite.title}", "", *table.tables(members)]

@@ -213,6 +213,37 @@ FULL = {
     "import": Suite(("numpy", "engine", "torch", "jax", "sklearn", *KERAS), "Import", ("import",)),
 }
 
+# Training on a GPU, which `python -m bench.gpu` measures.
+ON_GPU = (
+    "engine",
+    "engine:cuda",
+    "engine:cuda-steps",
+    "torch:cuda",
+    "torch:cuda-graphs",
+    "torch:cuda-compile",
+    "jax:cuda",
+)
+GPU = {
+    "gpu": Suite(ON_GPU, "MNIST on a GPU", ("epoch",), data=("mnist-uint8",), batches=(32, 128, 1024, 16384)),
+    "gpu-tiny": Suite(
+        ON_GPU,
+        "Tiny networks on a GPU",
+        ("epoch",),
+        (Problem.parse("32-64-64-16"),),
+        data=("normal",),
+        batches=(128, 1024, 16384),
+    ),
+    "gpu-wide": Suite(
+        ON_GPU,
+        "Wide networks on a GPU",
+        ("epoch",),
+        tuple(map(Problem.parse, ("784-2500-2500-2500-2500-2500-10", "4000-4000-4000-10"))),
+        data=("normal",),
+        batches=(1024,),
+        epochs=2,
+    ),
+}
+
 # A selection of the cells that takes 25 minutes.
 QUICK = FULL | {
     "mnist": replace(FULL["mnist"], batches=(32, 128, 512)),

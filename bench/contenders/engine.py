@@ -2,12 +2,14 @@
 
 The variants "dropout", "l2" and "validation" add a feature to show what it costs. "sklearn" is the estimator of
 `engine.sklearn`. Of networks with branches, "own" are those with a loss, layers or branches that a user writes, and "tape"
-is an agent whose update uses a `GradientTape`, which "function" compiles by `keras.function`.
+is an agent whose update uses a `GradientTape`, which "function" compiles by `keras.function`. "cuda" trains on a GPU, and
+"cuda-steps" there with a kernel for each step of a batch.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +26,7 @@ from engine import layers, optimizers, regularizers
 
 MODULES = ("engine", "numpy")
 
-VARIANTS = ("", "dropout", "l2", "validation")
+VARIANTS = ("", "dropout", "l2", "validation", "cuda", "cuda-steps")
 SCRIPT = Path(__file__).parents[2] / "examples" / "mnist_script.py"
 
 
@@ -33,6 +35,9 @@ class Network:
         self.task = task
         self.data = data
         self.variant = variant
+        self.device = "cuda" if variant.startswith("cuda") else "cpu"
+        if variant == "cuda-steps":
+            os.environ["ENGINE_CUDA_EXECUTION"] = "steps"
         self.fit_options: dict[str, Any] = {"batch_size": task.batch, "verbose": 0}
         if variant == "validation":
             self.fit_options["validation_data"] = (data.x_test, data.y_test)
@@ -51,10 +56,13 @@ class Network:
         stack.append(layers.Dense(problem.outputs, activation=problem.activation, kernel_regularizer=penalty))
         self.model = engine.Sequential([engine.Input((problem.inputs,)), *stack])
         adam = self.task.optimizer == "adam"
+        # Only where it is asked for, so that older versions of the engine can be measured, too.
+        place = {} if self.device == "cpu" else {"device": self.device}
         self.model.compile(
             optimizer=optimizers.Adam() if adam else optimizers.SGD(0.01, momentum=0.9),
             loss=problem.loss,
             metrics=["accuracy"] if problem.classifies else None,
+            **place,
         )
 
     def train(self, epochs: int) -> Training:
@@ -79,6 +87,12 @@ def prepare(task: Task, data: Data, variant: str) -> Contender:
     if variant not in VARIANTS:
         msg = f"engine:{variant} is none of {', '.join(filter(None, VARIANTS))}"
         raise UnsupportedError(msg)
+    if variant.startswith("cuda"):
+        try:
+            with engine.device("cuda"):
+                pass
+        except (AttributeError, ValueError) as error:
+            raise UnsupportedError(str(error)) from error
     return Network(task, data, variant)
 
 

@@ -1,4 +1,7 @@
-"""JAX as its experts use it: one jitted call per epoch, a scan over batches, donated state, data on the device."""
+"""JAX as its experts use it: one jitted call per epoch, a scan over batches, donated state, data on the device.
+
+The variant "cuda" trains on a GPU.
+"""
 
 from __future__ import annotations
 
@@ -143,6 +146,14 @@ class Network:
 
 
 def prepare(task: Task, data: Data, variant: str) -> Network:
+    if variant not in {"", "cuda"}:
+        msg = f"jax:{variant} is not jax or jax:cuda"
+        raise UnsupportedError(msg)
+    try:
+        device = jax.devices("gpu" if variant == "cuda" else "cpu")[0]
+    except RuntimeError as error:
+        raise UnsupportedError(str(error)) from error
+    jax.config.update("jax_default_device", device)
     return Network(task, data)
 
 

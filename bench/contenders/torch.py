@@ -1,10 +1,13 @@
 """PyTorch as its experts use it: data in tensors, fused optimizers, no DataLoader.
 
-The variant "compile" compiles the forward pass, loss and metric with `torch.compile`, and so the backward pass too.
+The variant "compile" compiles the forward pass, loss and metric with `torch.compile`, and so the backward pass too. "cuda"
+trains on a GPU with all data there; "cuda-compile" does so with `torch.compile` in its mode "max-autotune", and "cuda-graphs"
+replays a step that was captured once.
 """
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -23,6 +26,8 @@ from bench.tasks import Product, Program, Task
 
 MODULES = ("torch", "numpy")
 
+VARIANTS = ("", "compile", "cuda", "cuda-compile", "cuda-graphs")
+
 
 class Words(nn.Module):
     """A linear layer for rows in CSR form. An `EmbeddingBag` with weights takes a fifth longer."""
@@ -38,21 +43,26 @@ class Words(nn.Module):
 
 
 class Network:
-    def __init__(self, task: Task, data: Data, *, compiled: bool) -> None:
+    def __init__(self, task: Task, data: Data, variant: str) -> None:
         torch.set_num_threads(task.threads)
+        self.device = torch.device("cuda" if variant.startswith("cuda") else "cpu")
+        self.captures = variant == "cuda-graphs"
         self.task = task
         self.loss = task.problem.loss
         data = data.as_float32()
         self.x_test = data.x_test
         self.sparse = task.data == "words"
-        self.x = data.x if self.sparse else torch.from_numpy(data.x)
-        self.y = torch.from_numpy(self.targets(data.y))
+        self.x = data.x if self.sparse else torch.from_numpy(data.x).to(self.device)
+        self.y = torch.from_numpy(self.targets(data.y)).to(self.device)
         layers: list[Any] = []
         for inputs, outputs in pairwise(task.problem.widths):
             kind = Words if self.sparse and not layers else nn.Linear
             layers += [kind(inputs, outputs), nn.ReLU()]
-        self.model = nn.Sequential(*layers[:-1])
-        self.forward = torch.compile(self.judge, dynamic=False) if compiled else self.judge
+        self.model = nn.Sequential(*layers[:-1]).to(self.device)
+        modes = {"compile": "default", "cuda-compile": "max-autotune"}
+        self.forward = (
+            torch.compile(self.judge, dynamic=False, mode=modes[variant]) if variant in modes else self.judge
+        )
         self.reset()
 
     def targets(self, y: NDArray[Any]) -> NDArray[Any]:
@@ -68,9 +78,49 @@ class Network:
                 nn.init.zeros_(layer.bias)
         parameters = self.model.parameters()
         if self.task.optimizer == "adam":
-            self.optimizer = torch.optim.Adam(parameters, lr=0.001, eps=1e-7, fused=True)
+            self.optimizer = torch.optim.Adam(
+                parameters, lr=0.001, eps=1e-7, fused=True, capturable=self.captures
+            )
         else:
             self.optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9, fused=True)
+        if self.captures:
+            self.capture()
+
+    def capture(self) -> None:
+        """Captures a step of a full batch, whose rows are those in `self.rows`, in a graph of CUDA's."""
+        self.rows = torch.zeros(self.task.batch, dtype=torch.int64, device=self.device)
+        before = copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict()))
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):  # allocates what a step needs
+                self.step(self.rows)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.captured = self.step(self.rows)
+        self.model.load_state_dict(before[0])
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                value.zero_()
+
+    def step(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Trains on rows of the data, and returns their mean loss and how many are correct."""
+        x = self.x[rows.numpy()] if self.sparse else self.x.index_select(0, rows)
+        loss, hits = self.forward(x, self.y.index_select(0, rows))
+        self.optimizer.zero_grad(set_to_none=not self.captures)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach(), hits
+
+    def replayed(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The same by the captured step, where the batch is full."""
+        if not self.captures or len(rows) < self.task.batch:
+            return self.step(rows)
+        self.rows.copy_(rows)
+        self.graph.replay()
+        loss, hits = self.captured
+        return loss.clone(), None if hits is None else hits.clone()
 
     def judge(self, x: Any, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Returns the mean loss and the number of correct rows."""
@@ -86,17 +136,13 @@ class Network:
         for _ in range(epochs):
             losses: list[torch.Tensor] = []
             right: list[Any] = []
-            for rows in torch.randperm(samples).split(self.task.batch):
-                x = self.x[rows.numpy()] if self.sparse else self.x.index_select(0, rows)
-                loss, hits = self.forward(x, self.y.index_select(0, rows))
-                self.optimizer.zero_grad()
-                loss.backward()
-                self.optimizer.step()
-                losses.append(loss.detach())  # all losses are read together after the epoch
+            for rows in torch.randperm(samples, device=self.device).split(self.task.batch):
+                loss, hits = self.replayed(rows)
+                losses.append(loss)  # all losses are read together after the epoch
                 right.append(hits)
             weights = torch.full((len(losses),), float(self.task.batch))
             weights[-1] = samples - self.task.batch * (len(losses) - 1)
-            mean = float(torch.stack(losses) @ weights) / samples
+            mean = float(torch.stack(losses).cpu() @ weights) / samples
             accuracy = float(torch.stack(right).sum()) / samples if self.task.problem.classifies else None
         return Training(mean, accuracy)
 
@@ -108,8 +154,8 @@ class Network:
 
     def outputs(self, x: Any) -> NDArray[Any]:
         with torch.inference_mode():
-            z = self.model(x if self.sparse else torch.from_numpy(x))
-            return np.asarray(self.activated(z).numpy())
+            z = self.model(x if self.sparse else torch.from_numpy(x).to(self.device))
+            return np.asarray(self.activated(z).cpu().numpy())
 
     def activated(self, z: torch.Tensor) -> torch.Tensor:
         if self.loss == "mse":
@@ -118,10 +164,13 @@ class Network:
 
 
 def prepare(task: Task, data: Data, variant: str) -> Network:
-    if variant not in {"", "compile"}:
-        msg = f"torch:{variant} is not torch or torch:compile"
+    if variant not in VARIANTS:
+        msg = f"torch:{variant} is none of {', '.join(filter(None, VARIANTS))}"
         raise UnsupportedError(msg)
-    return Network(task, data, compiled=variant == "compile")
+    if variant.startswith("cuda") and not torch.cuda.is_available():
+        msg = "this PyTorch finds no GPU"
+        raise UnsupportedError(msg)
+    return Network(task, data, variant)
 
 
 def multiply(task: Product, a: Float32, b: Float32, out: Float32) -> Callable[[], object]:
