@@ -31,7 +31,7 @@ help:
 	@echo 'make fuzz    compare values and derivatives of 1,000 random functions with JAX'
 	@echo 'make test-kernels   compare the bits of every instruction set, without Python'
 	@echo 'make test-cuda   train on an emulated GPU, whose accesses to memory are checked'
-	@echo 'make cuda    compile csrc/cuda with nvcc, every warning an error'
+	@echo 'make cuda    compile csrc/cuda with nvcc, every warning an error, and check its machine code'
 	@echo 'make test-arm64     the same for arm64, cross-compiled and emulated'
 	@echo 'make sanitize   run tests with the sanitizers of Clang; needs its libomp'
 	@echo 'make lint    check style and types'
@@ -84,6 +84,8 @@ cuda: $(VENV)/ready
 	@command -v nvcc >/dev/null || $(BIN)/python -m pip install -q $(NVCC_PACKAGES)
 	@$(BIN)/cmake --preset cuda
 	@$(BIN)/cmake --build --preset cuda
+	@command -v cuobjdump >/dev/null || $(PIP) install -q nvidia-cuda-cuobjdump
+	@$(BIN)/python tests/machine_code.py build/cuda/_core*.so
 
 test-arm64: $(VENV)/ready
 	@$(BIN)/cmake --workflow --preset arm64

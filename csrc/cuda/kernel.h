@@ -23,7 +23,7 @@ __device__ inline float* shared_memory() {
 }
 
 template <class S>
-__global__ void __launch_bounds__(kThreads) run_step(const S step, const Batch* batch) {
+__global__ void __launch_bounds__(kThreads) run_step(const __grid_constant__ S step, const Batch* batch) {
   step.run(*batch);
 }
 
