@@ -585,7 +585,7 @@ def test_the_state_of_the_optimizer_is_shared_with_fit() -> None:
 # Constraints of users.
 
 
-class AtLeast(keras.constraints.Constraint):
+class NotBelow(keras.constraints.Constraint):
     """A constraint of a class."""
 
     def __call__(self, w: Any) -> Any:
@@ -601,7 +601,7 @@ def of_arrays(w: Any) -> Any:
 
 
 @pytest.mark.parametrize("make", [lambda: optimizers.SGD(0.1), lambda: optimizers.Adam(0.01)])
-@pytest.mark.parametrize("constraint", [halved, AtLeast(), lambda w: ops.clip(w, -0.1, 0.1)])
+@pytest.mark.parametrize("constraint", [halved, NotBelow(), lambda w: ops.clip(w, -0.1, 0.1)])
 def test_constraints_of_users_are_recorded(constraint: Any, make: Callable[[], Any]) -> None:
     """They follow each step of the optimizer, beside those that the core knows, as in `fit`."""
 
