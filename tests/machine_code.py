@@ -20,7 +20,7 @@ GRANULE = 8  # registers of a thread are given out in so many
 # stack. A product's 64 sums would take 256 bytes if they were spilled. The stack of the kernel of many batches holds what the
 # formula of a loss is told of a row.
 KERNELS = {
-    "12DenseForward": (256, 2, 16),
+    "12DenseForward": (256, 1, 16),
     "13DenseBackward": (256, 1, 16),
     "12DenseWeights": (256, 1, 16),
     "persistent5train": (512, 1, 160),
