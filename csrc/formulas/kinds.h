@@ -10,6 +10,15 @@ namespace engine {
 template <class... Ts>
 struct Types {};
 
+/// How products of matrices round their operands where a device has faster units for them. Sums are float32 in all.
+enum class Precision {
+  kFloat32,
+  kTensorFloat32,  // 10 bits of fraction, the exponents of float32
+  kBfloat16,       // 7 bits, the exponents of float32
+  kFloat16         // 10 bits, numbers up to 65,504
+};
+inline constexpr const char* kPrecisionNames[] = {"float32", "tensorfloat32", "bfloat16", "float16"};
+
 enum class Activation {
   kLinear,
   kRelu,

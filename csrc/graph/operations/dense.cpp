@@ -37,6 +37,7 @@ void Dense::differentiate(Differentiation& gradients) const {
     by_input.dz = dz;
     by_input.kernel = kernel;
     by_input.dx = graph.add_like(x);
+    by_input.precision = precision;
     by_input.trainable = trainable;
     gradients.contribute(x, by_input.dx);
   }
@@ -48,6 +49,7 @@ void Dense::differentiate(Differentiation& gradients) const {
   by_weights.bias = bias;
   by_weights.dkernel = gradients.new_gradient(kernel);
   by_weights.dbias = gradients.new_gradient(bias);
+  by_weights.precision = precision;
 }
 
 /// dx = dz kernel^T, so that the gradients by dz and by the kernel are products, too.
@@ -60,6 +62,7 @@ void DenseInputGradient::differentiate(Differentiation& gradients) const {
     product.x = ddx;
     product.kernel = kernel;
     product.y = graph.add_like(dz);
+    product.precision = precision;
     product.trainable = trainable;
     gradients.contribute(dz, product.y);
   }
@@ -69,6 +72,7 @@ void DenseInputGradient::differentiate(Differentiation& gradients) const {
   by_kernel.dz = dz;
   by_kernel.kernel = kernel;
   by_kernel.dkernel = gradients.new_gradient(kernel);
+  by_kernel.precision = precision;
 }
 
 /// The gradients by dkernel and dbias are arrays (k, n) and (n).

@@ -10,6 +10,7 @@ namespace engine::graph {
 struct Dense final : Operation {
   ValueId x = kNoValue, kernel = kNoValue, bias = kNoValue, y = kNoValue;
   Activation activation = Activation::kLinear;  // one of those that products fuse
+  Precision precision = Precision::kFloat32;
   bool trainable = true;
 
   const char* name() const override { return "dense"; }
@@ -26,6 +27,7 @@ struct Dense final : Operation {
 struct DenseInputGradient final : Operation {
   ValueId dz = kNoValue, kernel = kNoValue, addend = kNoValue, x_saved = kNoValue, dx = kNoValue;
   Activation activation = Activation::kLinear;
+  Precision precision = Precision::kFloat32;
   bool trainable = true;
 
   const char* name() const override { return "dense_input_gradient"; }
@@ -45,6 +47,7 @@ struct DenseWeightGradient final : Operation {
   ValueId kernel = kNoValue, bias = kNoValue;
   ValueId dkernel = kNoValue, dbias = kNoValue;  // kNoValue where the operation steps the weights
   bool steps = false;
+  Precision precision = Precision::kFloat32;
 
   const char* name() const override { return steps ? "dense_weight_step" : "dense_weight_gradient"; }
   std::vector<Operand> operands() const override {
