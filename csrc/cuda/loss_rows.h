@@ -1,7 +1,7 @@
 // Losses and metrics of single rows: their targets, and the formulas for the threads of a row.
 #pragma once
 #include "cuda/row_weights.h"
-#include "cuda/rows.h"
+#include "cuda/warp_rows.h"
 #include "formulas/losses.h"
 
 namespace engine::cuda {

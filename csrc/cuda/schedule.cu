@@ -17,9 +17,12 @@ Implementations make_implementations() {
   Implementations all;
   add_arrangements(all);
   add_array_sources(all);
+  add_batch_normalization(all);
+  add_column_scale(all);
   add_contractions(all);
   add_dense(all);
   add_elementwise(all);
+  add_embedding(all);
   add_image_augmentation(all);
   add_input_output(all);
   add_losses(all);
@@ -28,8 +31,9 @@ Implementations make_implementations() {
   add_muon(all);
   add_optimizers(all);
   add_penalties(all);
+  add_pooling(all);
   add_reductions(all);
-  add_rows_and_columns(all);
+  add_row_normalization(all);
   add_shape(all);
   return all;
 }

@@ -166,9 +166,12 @@ class Implementations {
 // Each file of cuda/operations/ adds its kinds.
 void add_arrangements(Implementations& all);
 void add_array_sources(Implementations& all);
+void add_batch_normalization(Implementations& all);
+void add_column_scale(Implementations& all);
 void add_contractions(Implementations& all);
 void add_dense(Implementations& all);
 void add_elementwise(Implementations& all);
+void add_embedding(Implementations& all);
 void add_image_augmentation(Implementations& all);
 void add_input_output(Implementations& all);
 void add_losses(Implementations& all);
@@ -177,8 +180,9 @@ void add_metric_sums(Implementations& all);
 void add_muon(Implementations& all);
 void add_optimizers(Implementations& all);
 void add_penalties(Implementations& all);
+void add_pooling(Implementations& all);
 void add_reductions(Implementations& all);
-void add_rows_and_columns(Implementations& all);
+void add_row_normalization(Implementations& all);
 void add_shape(Implementations& all);
 
 }  // namespace engine::cuda

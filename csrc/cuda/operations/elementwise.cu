@@ -1,8 +1,8 @@
 // Operations on elements: activations, arithmetic, dropout and noise.
 #include "cuda/activations.h"
 #include "cuda/elements.h"
-#include "cuda/rows.h"
 #include "cuda/schedule.h"
+#include "cuda/warp_rows.h"
 #include "formulas/random.h"
 #include "formulas/row_activations.h"
 #include "graph/operations/activation.h"

@@ -5,7 +5,7 @@
 #include <stdexcept>
 
 #include "cuda/row_weights.h"
-#include "cuda/rows.h"
+#include "cuda/warp_rows.h"
 #include "formulas/elementary.h"
 #include "graph/operations/loss.h"
 

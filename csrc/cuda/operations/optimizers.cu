@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cuda/columns.h"
+#include "cuda/column_sums.h"
 #include "cuda/elements.h"
-#include "cuda/rows.h"
 #include "cuda/schedule.h"
 #include "cuda/steps.h"
+#include "cuda/warp_rows.h"
 #include "graph/operations/optimizer.h"
 #include "graph/operations/weight_penalty.h"
 

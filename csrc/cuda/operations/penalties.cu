@@ -1,7 +1,7 @@
 // Penalties on what passes between layers, and on rows or columns of weights that are not orthogonal.
 #include "cuda/elements.h"
 #include "cuda/row_weights.h"
-#include "cuda/rows.h"
+#include "cuda/warp_rows.h"
 #include "graph/operations/activity_penalty.h"
 #include "graph/operations/weight_penalty.h"
 

@@ -1,0 +1,103 @@
+// Normalization of rows: LayerNormalization, RMSNormalization, GroupNormalization and UnitNormalization.
+#include "cuda/schedule.h"
+#include "cuda/warp_rows.h"
+#include "graph/operations/row_normalization.h"
+
+namespace engine::cuda {
+namespace {
+
+/// y = factor d with d = x - mean(x) where `centred`, else x. The factor is 1 / sqrt(mean(d^2) + epsilon), or with
+/// `unit` 1 / max(sqrt(sum(d^2)), epsilon). For each row, `factors` keeps the factor, and the weight of the projection
+/// on y in the gradient: 1 / n, or with `unit` 1, or 0 where the norm was replaced by epsilon.
+struct NormalizeRows {
+  const float* x;
+  float *y, *factors;
+  int64_t columns, groups, max_rows;
+  float epsilon;
+  bool centred, unit;
+
+  int64_t blocks() const { return blocks_for_warps(groups * max_rows); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch& batch) const {
+    const auto n = static_cast<float>(columns);
+    for_each_by_warp(groups * batch.rows, [&](int64_t b) {
+      const float* const own = x + b * columns;
+      float* const to = y + b * columns;
+      const Row row{columns};
+      const float mean = centred ? row.total([&](int64_t j) { return own[j]; }) / n : 0.0f;
+      float squares[1];
+      row.sum(squares, [&](int64_t j, float* sums) {
+        const float d = own[j] - mean;
+        sums[0] = formulas::fma(d, d, sums[0]);
+      });
+      const float norm = formulas::sqrt(squares[0]);
+      const float factor =
+          unit ? 1.0f / (norm > epsilon ? norm : epsilon) : 1.0f / formulas::sqrt(squares[0] / n + epsilon);
+      row.for_columns([&](int64_t j) { to[j] = (own[j] - mean) * factor; });
+      if (threadIdx.x % kWarp != 0) return;
+      factors[2 * b] = factor;
+      factors[2 * b + 1] = !unit ? 1.0f / n : norm > epsilon ? 1.0f : 0.0f;
+    });
+  }
+};
+
+void schedule_normalize_rows(Schedule& schedule, const graph::NormalizeRows& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Placement& y = memory.schedule.placement(op.y);
+    return NormalizeRows{memory.scratch(op.x),
+                         memory.scratch(op.y),
+                         memory.scratch(op.factors),
+                         y.columns,
+                         y.groups,
+                         memory.schedule.max_rows(),
+                         op.epsilon,
+                         op.centred,
+                         op.unit};
+  });
+}
+
+/// dx = factor (dy - m - y projection sum(dy y)), with m = mean(dy) where `centred`, else 0
+struct NormalizeRowsGradient {
+  const float *dy, *y, *factors;
+  float* dx;
+  int64_t columns, groups, max_rows;
+  bool centred;
+
+  int64_t blocks() const { return blocks_for_warps(groups * max_rows); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch& batch) const {
+    for_each_by_warp(groups * batch.rows, [&](int64_t b) {
+      const float *own = dy + b * columns, *out = y + b * columns;
+      float* const to = dx + b * columns;
+      const Row row{columns};
+      const float mean = centred ? row.total([&](int64_t j) { return own[j]; }) / static_cast<float>(columns) : 0.0f;
+      float products[1];
+      row.sum(products, [&](int64_t j, float* sums) { sums[0] = formulas::fma(own[j], out[j], sums[0]); });
+      const float factor = factors[2 * b], slope = factors[2 * b + 1] * products[0];
+      row.for_columns([&](int64_t j) { to[j] = factor * formulas::fma(-slope, out[j], own[j] - mean); });
+    });
+  }
+};
+
+void schedule_normalize_rows_gradient(Schedule& schedule, const graph::NormalizeRowsGradient& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Placement& dx = memory.schedule.placement(op.dx);
+    return NormalizeRowsGradient{memory.scratch(op.dy),
+                                 memory.scratch(op.y),
+                                 memory.scratch(op.factors),
+                                 memory.scratch(op.dx),
+                                 dx.columns,
+                                 dx.groups,
+                                 memory.schedule.max_rows(),
+                                 op.centred};
+  });
+}
+
+}  // namespace
+
+void add_row_normalization(Implementations& all) {
+  all.add<graph::NormalizeRows>(schedule_normalize_rows);
+  all.add<graph::NormalizeRowsGradient>(schedule_normalize_rows_gradient);
+}
+
+}  // namespace engine::cuda
