@@ -10,61 +10,117 @@ namespace {
 /// Rows of a matrix, some of which a mask leaves out.
 struct MaskedRows {
   const float* mask;  // by row, or null
-  int64_t groups;     // rows of each sample
+  RowCount count;
 
-  __device__ bool counts(int64_t b) const { return !mask || mask[b] != 0.0f; }
-  __device__ int64_t rows(const Batch& batch) const { return groups * batch.rows; }
+  __device__ bool is_unmasked(int64_t b) const { return !mask || mask[b] != 0.0f; }
 };
 
 MaskedRows masked_rows(const RunMemory& memory, ValueId mask, ValueId matrix) {
-  return {memory.scratch(mask), memory.schedule.placement(matrix).groups};
-}
-
-/// How many rows count, at least 1, by a block that works on columns.
-__device__ float divisor_of(const MaskedRows& rows, const Batch& batch) {
-  if (!rows.mask) return static_cast<float>(rows.rows(batch));
-  const float counted =
-      sum_of_rows(rows.rows(batch), true, [&](int64_t b, float sum) { return rows.counts(b) ? sum + 1.0f : sum; });
-  return counted == 0.0f ? 1.0f : counted;
+  return {memory.scratch(mask), row_count(memory.schedule, matrix)};
 }
 
 // ---- Statistics of columns ------------------------------------------------------------------------------------------
+// A slice of rows has its own mean, so that squares of deviations are added where no large terms cancel each other;
+// what the means of the slices differ from that of all is added by the second kernel (Chan, Golub & LeVeque 1979).
 
-/// mean = mean(x) and variance = mean((x - mean)^2) of each column, over the rows that count
-struct ColumnStatistics {
-  const float* x;
+/// What is known of a column in some rows: how many are unmasked, their sum, and the sum of (x - their mean)^2.
+enum Statistic { kCount, kSum, kSquares, kStatistics };
+
+/// Mean and variance of a column with these statistics.
+struct ColumnMean {
   float *mean, *variance;
-  int64_t columns;
-  MaskedRows rows;
+  __device__ static float mean_of(const float* statistics) {
+    return statistics[kCount] == 0.0f ? 0.0f : statistics[kSum] / statistics[kCount];
+  }
+  __device__ void store(int64_t j, const float* statistics) const {
+    mean[j] = mean_of(statistics);
+    variance[j] = statistics[kCount] == 0.0f ? 0.0f : statistics[kSquares] / statistics[kCount];
+  }
+};
 
-  int64_t blocks() const { return blocks_for_columns(columns); }
-  int64_t shared_bytes() const { return kColumnSumBytes; }
+struct SliceStatistics {
+  const float* x;
+  int64_t columns, most_slices;
+  MaskedRows rows;
+  ColumnMean to;   // where there is one slice
+  float* partial;  // (slices, kStatistics, columns) where there are several
+
+  int64_t blocks() const { return most_slices * blocks_for_columns(columns); }
+  int64_t shared_bytes() const { return column_sum_bytes(kSquares); }
   __device__ void run(const Batch& batch) const {
-    const int64_t all = rows.rows(batch);
-    const float count = divisor_of(rows, batch);
-    for_each_column_of_blocks(columns, [&](int64_t j) {
+    const int64_t all = rows.count.in(batch);
+    for_each_slice(slices_of(all), columns, [&](int64_t slice, int64_t j) {
+      const int64_t begin = slice * kSliceRows, end = end_of_slice(slice, all);
       const bool has_column = j < columns;
-      const float own =
-          sum_of_rows(all, has_column,
-                      [&](int64_t b, float sum) { return rows.counts(b) ? sum + x[b * columns + j] : sum; }) /
-          count;
-      const float squares = sum_of_rows(all, has_column, [&](int64_t b, float sum) {
-        const float d = x[b * columns + j] - own;
-        return rows.counts(b) ? formulas::fma(d, d, sum) : sum;
+      float sums[kSquares], squares[1];
+      sum_of_rows(begin, end, has_column, sums, [&](int64_t b, float (&own)[kSquares]) {
+        if (!rows.is_unmasked(b)) return;
+        own[kCount] += 1.0f;
+        own[kSum] += x[b * columns + j];
+      });
+      const float mean = ColumnMean::mean_of(sums);
+      sum_of_rows(begin, end, has_column, squares, [&](int64_t b, float (&own)[1]) {
+        const float deviation = x[b * columns + j] - mean;
+        if (rows.is_unmasked(b)) own[0] = formulas::fma(deviation, deviation, own[0]);
       });
       if (!has_column || threadIdx.x >= kWarp) return;
-      mean[j] = own;
-      variance[j] = squares / count;
+      const float statistics[kStatistics] = {sums[kCount], sums[kSum], squares[0]};
+      if (most_slices == 1) return to.store(j, statistics);
+      for (int s = 0; s < kStatistics; ++s) partial[(slice * kStatistics + s) * columns + j] = statistics[s];
+    });
+  }
+};
+
+struct MergeStatistics {
+  const float* partial;
+  int64_t columns;
+  RowCount rows;
+  ColumnMean to;
+
+  int64_t blocks() const { return blocks_for_columns(columns); }
+  int64_t shared_bytes() const { return column_sum_bytes(kSquares); }
+  __device__ void run(const Batch& batch) const {
+    const int64_t slices = slices_of(rows.in(batch));
+    for_each_slice(1, columns, [&](int64_t, int64_t j) {
+      const bool has_column = j < columns;
+      const auto of_slice = [&](int64_t slice, int s) { return partial[(slice * kStatistics + s) * columns + j]; };
+      float sums[kSquares], squares[1];
+      sum_of_rows(0, slices, has_column, sums, [&](int64_t slice, float (&own)[kSquares]) {
+        own[kCount] += of_slice(slice, kCount);
+        own[kSum] += of_slice(slice, kSum);
+      });
+      const float mean = ColumnMean::mean_of(sums);
+      sum_of_rows(0, slices, has_column, squares, [&](int64_t slice, float (&own)[1]) {
+        const float statistics[] = {of_slice(slice, kCount), of_slice(slice, kSum)};
+        const float deviation = ColumnMean::mean_of(statistics) - mean;
+        own[0] += formulas::fma(statistics[kCount] * deviation, deviation, of_slice(slice, kSquares));
+      });
+      if (!has_column || threadIdx.x >= kWarp) return;
+      const float statistics[kStatistics] = {sums[kCount], sums[kSum], squares[0]};
+      to.store(j, statistics);
     });
   }
 };
 
 void schedule_statistics(Schedule& schedule, const graph::ColumnStatistics& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    const int64_t columns = memory.schedule.placement(op.x).columns;
+  const int64_t columns = schedule.placement(op.x).columns, slices = slices_of(schedule.rows(op.x));
+  const int64_t partial = slices == 1 ? 0 : schedule.add_scratch(slices * kStatistics * columns);
+  const auto mean_of = [&op, columns](const RunMemory& memory) {
     float* const mean = memory.scratch(op.statistics);
-    return ColumnStatistics{memory.scratch(op.x), mean, mean + columns, columns,
-                            masked_rows(memory, op.row_mask, op.x)};
+    return ColumnMean{mean, mean + columns};
+  };
+  schedule.add(op, [=, &op](const RunMemory& memory) {
+    return SliceStatistics{memory.scratch(op.x),
+                           columns,
+                           slices,
+                           masked_rows(memory, op.row_mask, op.x),
+                           mean_of(memory),
+                           memory.arguments.scratch + partial};
+  });
+  if (slices == 1) return;
+  schedule.add(op, [=, &op](const RunMemory& memory) {
+    return MergeStatistics{memory.arguments.scratch + partial, columns, row_count(memory.schedule, op.x),
+                           mean_of(memory)};
   });
 }
 
@@ -190,33 +246,43 @@ void schedule_standardization(Schedule& schedule, const graph::StandardizeColumn
   });
 }
 
-/// dx = factor dy where mean and variance are constants. Where they are those of the batch, with y = factor (x - mean):
-/// dx = factor (dy - mean(dy) - y mean(dy y)) for the rows that count, and factor dy for the others.
-struct StandardizeColumnsGradient {
+/// means[0,n] = mean(dy[:,n]) and means[1,n] = mean(dy[:,n] y[:,n]): sums over all rows, over the number of unmasked
+/// ones
+struct GradientMeans {
+  static constexpr int kSums = 3;
+
   const float *dy, *y;
+  float* means;
+  int64_t columns;
+  MaskedRows masked;
+
+  __device__ bool is_wanted(const Batch&) const { return true; }
+  __device__ int64_t rows(const Batch& batch) const { return masked.count.in(batch); }
+  __device__ void add(int64_t b, int64_t j, float (&sums)[kSums]) const {
+    const float slope = dy[b * columns + j];
+    sums[0] += slope;
+    sums[1] = formulas::fma(slope, y[b * columns + j], sums[1]);
+    sums[2] += masked.is_unmasked(b) ? 1.0f : 0.0f;
+  }
+  __device__ void finish(int64_t j, const float (&sums)[kSums], const Batch&) const {
+    const float count = sums[2] == 0.0f ? 1.0f : sums[2];
+    means[j] = sums[0] / count;
+    means[columns + j] = sums[1] / count;
+  }
+};
+
+/// dx = factor dy where mean and variance are constants. Where they are those of the batch, with y = factor (x - mean):
+/// dx = factor (dy - mean(dy) - y mean(dy y)) for the unmasked rows, and factor dy for the others.
+struct StandardizeColumnsGradient {
+  const float *dy, *y, *means;
   float* dx;
   int64_t columns;
   ColumnMoments moments;
   MaskedRows rows;
-
-  int64_t blocks() const { return blocks_for_columns(columns); }
-  int64_t shared_bytes() const { return kColumnSumBytes; }
-  __device__ void run(const Batch& batch) const {
-    const int64_t all = rows.rows(batch);
-    const float count = divisor_of(rows, batch);
-    for_each_column_of_blocks(columns, [&](int64_t j) {
-      const bool has_column = j < columns;
-      const float mean = sum_of_rows(all, has_column, [&](int64_t b, float sum) { return sum + dy[b * columns + j]; });
-      const float slope = sum_of_rows(all, has_column, [&](int64_t b, float sum) {
-        return formulas::fma(dy[b * columns + j], y[b * columns + j], sum);
-      });
-      if (!has_column) return;
-      const float factor = moments.factor(j), share = mean / count, along = slope / count;
-      for_rows_of_warp(all, [&](int64_t b) {
-        const int64_t at = b * columns + j;
-        dx[at] = factor * (rows.counts(b) ? formulas::fma(-along, y[at], dy[at] - share) : dy[at]);
-      });
-    });
+  __device__ void operator()(int64_t i, const Batch&) const {
+    const int64_t j = i % columns;
+    const bool is_unmasked = rows.is_unmasked(i / columns);
+    dx[i] = moments.factor(j) * (is_unmasked ? formulas::fma(-means[columns + j], y[i], dy[i] - means[j]) : dy[i]);
   }
 };
 
@@ -238,11 +304,17 @@ void schedule_standardization_gradient(Schedule& schedule, const graph::Standard
     });
     return;
   }
-  schedule.add(op, [&op](const RunMemory& memory) {
-    const int64_t columns = memory.schedule.placement(op.dx).columns;
-    return StandardizeColumnsGradient{memory.scratch(op.dy),           memory.scratch(op.y),
-                                      memory.scratch(op.dx),           columns,
-                                      moments_of(memory, op, columns), masked_rows(memory, op.row_mask, op.dx)};
+  const int64_t columns = schedule.placement(op.dx).columns, means = schedule.add_scratch(2 * columns);
+  add_column_sums(schedule, op, row_count(schedule, op.dx), columns, [=, &op](const RunMemory& memory) {
+    return GradientMeans{memory.scratch(op.dy), memory.scratch(op.y), memory.arguments.scratch + means, columns,
+                         masked_rows(memory, op.row_mask, op.dx)};
+  });
+  schedule.add(op, [=, &op](const RunMemory& memory) {
+    return for_elements(
+        memory.schedule, op.dx,
+        StandardizeColumnsGradient{memory.scratch(op.dy), memory.scratch(op.y), memory.arguments.scratch + means,
+                                   memory.scratch(op.dx), columns, moments_of(memory, op, columns),
+                                   masked_rows(memory, op.row_mask, op.dx)});
   });
 }
 

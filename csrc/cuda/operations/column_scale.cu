@@ -55,43 +55,37 @@ void schedule_column_scale_input_gradient(Schedule& schedule, const graph::Colum
 
 /// dgain[n] = the sum over b of dy[b,n] x[b,n], of negative x alone by the leaky rule; dshift[n] = that of dy[b,n]
 struct ColumnScaleWeightGradient {
+  static constexpr int kSums = 2;
+
   const float *dy, *x;
   float *dgain, *dshift;  // null where nobody reads them
-  int64_t columns, groups;
+  int64_t columns;
+  RowCount row_count;
   ColumnRule rule;
 
-  int64_t blocks() const { return blocks_for_columns(columns); }
-  int64_t shared_bytes() const { return kColumnSumBytes; }
-  __device__ void run(const Batch& batch) const {
-    const int64_t rows = groups * batch.rows;
-    for_each_column_of_blocks(columns, [&](int64_t j) {
-      const bool has_column = j < columns, stores = has_column && threadIdx.x < kWarp;
-      if (dgain) {
-        const float sum = sum_of_rows(rows, has_column, [&](int64_t b, float all) {
-          const float of_x = x[b * columns + j];
-          const bool counts = rule == ColumnRule::kScaled || of_x < 0.0f;
-          return counts ? formulas::fma(dy[b * columns + j], of_x, all) : all;
-        });
-        if (stores) dgain[j] = sum;
-      }
-      if (dshift) {
-        const float sum =
-            sum_of_rows(rows, has_column, [&](int64_t b, float all) { return all + dy[b * columns + j]; });
-        if (stores) dshift[j] = sum;
-      }
-    });
+  __device__ bool is_wanted(const Batch&) const { return true; }
+  __device__ int64_t rows(const Batch& batch) const { return row_count.in(batch); }
+  __device__ void add(int64_t b, int64_t j, float (&sums)[kSums]) const {
+    const float slope = dy[b * columns + j], input = dgain ? x[b * columns + j] : 0.0f;
+    if (rule == ColumnRule::kScaled || input < 0.0f) sums[0] = formulas::fma(slope, input, sums[0]);
+    sums[1] += slope;
+  }
+  __device__ void finish(int64_t j, const float (&sums)[kSums], const Batch&) const {
+    if (dgain) dgain[j] = sums[0];
+    if (dshift) dshift[j] = sums[1];
   }
 };
 
 void schedule_column_scale_weight_gradient(Schedule& schedule, const graph::ColumnScaleWeightGradient& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    const Placement& dy = memory.schedule.placement(op.dy);
+  const int64_t columns = schedule.placement(op.dy).columns;
+  const RowCount rows = row_count(schedule, op.dy);
+  add_column_sums(schedule, op, rows, columns, [=, &op](const RunMemory& memory) {
     return ColumnScaleWeightGradient{memory.scratch(op.dy),
                                      memory.scratch(op.x),
                                      memory.scratch(op.dgain),
                                      memory.scratch(op.dshift),
-                                     dy.columns,
-                                     dy.groups,
+                                     columns,
+                                     rows,
                                      op.rule};
   });
 }

@@ -52,193 +52,220 @@ void schedule_accumulate_gradient(Schedule& schedule, const graph::AccumulateGra
 
 // ---- Sums over the weights of a variable ----------------------------------------------------------------------------
 
-/// sums[n] = the sum of |x[k,n]|, or of x[k,n]^2, over k: a thread for each column.
-struct ColumnSums {
-  const float* x;
-  float* sums;
-  int64_t rows, columns;
-  bool squares;
-  __device__ void operator()(int64_t n, const Batch&) const {
-    float sum = 0.0f;
-    for (int64_t k = 0; k < rows; ++k) {
-      const float value = x[k * columns + n];
-      sum = squares ? formulas::fma(value, value, sum) : sum + formulas::abs(value);
-    }
-    sums[n] = sum;
-  }
-};
-
-Elements<ColumnSums> column_sums(const RunMemory& memory, const Variable& v, ValueId x, ValueId sums, bool squares) {
-  return {v.columns, 0, 0, ColumnSums{memory.numbers(x), memory.scratch(sums), v.rows, v.columns, squares}};
+/// The sum of |x|, or of x^2, with one more term.
+__device__ float with_term(bool squares, float sum, float x) {
+  return squares ? formulas::fma(x, x, sum) : sum + formulas::abs(x);
 }
 
+/// sums[n] = the sum of |x[k,n]|, or of x[k,n]^2, over k
+struct ColumnSums {
+  static constexpr int kSums = 1;
+
+  const float* x;
+  float* to;
+  int64_t row_count, columns;
+  bool squares;
+  bool before_steps;  // whether they are read only before weights are stepped
+
+  __device__ bool is_wanted(const Batch& batch) const { return !before_steps || batch.steps_weights; }
+  __device__ int64_t rows(const Batch&) const { return row_count; }
+  __device__ void add(int64_t k, int64_t n, float (&sums)[kSums]) const {
+    sums[0] = with_term(squares, sums[0], x[k * columns + n]);
+  }
+  __device__ void finish(int64_t n, const float (&sums)[kSums], const Batch&) const { to[n] = sums[0]; }
+};
+
 void schedule_sum_squares(Schedule& schedule, const graph::SumSquares& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    const Variable& v = memory.schedule.graph().variables()[memory.schedule.value(op.x).variable];
-    return column_sums(memory, v, op.x, op.squares, true);
+  const Variable& v = schedule.variable(op.x);
+  add_column_sums(schedule, op, {v.rows, 0}, v.columns, [&op, &v](const RunMemory& memory) {
+    return ColumnSums{memory.numbers(op.x), memory.scratch(op.squares), v.rows, v.columns, true, true};
   });
 }
 
-/// sums[s] = the sum over 16 rows of a variable, so that the penalty of a narrow matrix has more than a few threads.
+/// sums[s] = the sum over 16 rows of a narrow variable, by a warp
 struct SliceSums {
   static constexpr int64_t kSlice = 16;
   const float* x;
   float* sums;
-  int64_t numbers, numbers_of_slice;
+  int64_t rows, columns;
   bool squares;
-  __device__ void operator()(int64_t s, const Batch&) const {
-    float sum = 0.0f;
-    for (int64_t i = s * numbers_of_slice; i < numbers && i < (s + 1) * numbers_of_slice; ++i) {
-      sum = squares ? formulas::fma(x[i], x[i], sum) : sum + formulas::abs(x[i]);
-    }
-    sums[s] = sum;
+
+  int64_t slices() const { return (rows + kSlice - 1) / kSlice; }
+  int64_t blocks() const { return blocks_for_warps(slices()); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch&) const {
+    for_each_by_warp((rows + kSlice - 1) / kSlice, [&](int64_t s) {
+      const int64_t first = s * kSlice, count = first + kSlice < rows ? kSlice : rows - first;
+      float sum[1];
+      Row{count * columns}.sum(
+          sum, [&](int64_t i, float* own) { own[0] = with_term(squares, own[0], x[first * columns + i]); });
+      if (threadIdx.x % kWarp == 0) sums[s] = sum[0];
+    });
   }
 };
 
 void schedule_weight_sums(Schedule& schedule, const graph::WeightSums& op) {
-  if (!op.by_slice) {
-    schedule.add(op, [&op](const RunMemory& memory) {
-      return column_sums(memory, memory.schedule.variable(op.weights), op.weights, op.sums, op.squares);
+  const Variable& v = schedule.variable(op.weights);
+  if (op.by_slice) {
+    schedule.add(op, [&op, &v](const RunMemory& memory) {
+      return SliceSums{memory.weights(op.weights).values, memory.scratch(op.sums), v.rows, v.columns, op.squares};
     });
     return;
   }
-  schedule.add(op, [&op](const RunMemory& memory) {
-    const Variable& v = memory.schedule.variable(op.weights);
-    const int64_t slices = (v.rows + SliceSums::kSlice - 1) / SliceSums::kSlice;
-    return Elements<SliceSums>{slices, 0, 0,
-                               SliceSums{memory.weights(op.weights).values, memory.scratch(op.sums), v.rows * v.columns,
-                                         SliceSums::kSlice * v.columns, op.squares}};
+  add_column_sums(schedule, op, {v.rows, 0}, v.columns, [&op, &v](const RunMemory& memory) {
+    return ColumnSums{memory.numbers(op.weights), memory.scratch(op.sums), v.rows, v.columns, op.squares, false};
   });
 }
 
 // ---- Factors made from the sums of squares --------------------------------------------------------------------------
 
-/// A variable's sums of squares by column, in the order in which the optimizer learns the variables.
-struct ColumnSquares {
-  const float* sums;
-  int64_t columns;
+/// Numbers that lie `stride` apart; none: no sum is needed.
+struct NumbersToAdd {
+  const float* numbers;
+  int64_t count, stride;
+
+  /// The sum of all, by the threads of a block.
   __device__ double total() const {
-    double all = 0.0;
-    for (int64_t j = 0; j < columns; ++j) all += static_cast<double>(sums[j]);
-    return all;
+    double sum = 0.0;
+    for (int64_t i = threadIdx.x; i < count; i += kThreads) sum += static_cast<double>(numbers[i * stride]);
+    return sum_of_block(sum);
   }
 };
 
-/// scales[place] = what is made of the sums of squares of one variable: a thread adds them, as they are few.
-struct ScaleOfVariable {
-  using Rule = graph::ComputeScales::Rule;
-  static constexpr double kTiny = 1e-7;  // Keras' guard against a norm of zero
-
-  ColumnSquares gradient, weights;
-  const float* row_means;  // of Adafactor: one for each row of the variable
+/// What the scale of one variable is made of.
+struct VariableToScale {
+  NumbersToAdd gradient_squares, weight_squares;  // sums of squares, by column
+  NumbersToAdd row_means;                         // Adafactor's
   int64_t rows, columns, longest_side;
+};
+
+/// scales[i] = what the rule makes of the sums of squares of variable i, by a block for each. For kClipAll, squares[i]
+/// = the sum of its squares.
+struct ComputeScales {
+  using Rule = graph::ComputeScales::Rule;
+  static constexpr double kTiny = 1e-7;      // Keras' guard against a norm of zero
+  static constexpr int kMostVariables = 24;  // of one kernel, which gets them as arguments
+
+  VariableToScale variables[kMostVariables];
+  int64_t count;
   Rule rule;
   double limit, rms_rate;
-  float* scale;
+  float* scales;
+  double* squares;
 
-  int64_t blocks() const { return 1; }
-  int64_t shared_bytes() const { return 0; }
+  int64_t blocks() const { return count; }
+  int64_t shared_bytes() const { return kSumBytes; }
   __device__ void run(const Batch& batch) const {
-    if (threadIdx.x != 0 || blockIdx.x != 0 || !batch.steps_weights) return;
-    *scale = static_cast<float>(value(batch.step));
+    if (!batch.steps_weights) return;
+    for (int64_t i = blockIdx.x; i < count; i += gridDim.x) {
+      const VariableToScale& v = variables[i];
+      const double gradient = v.gradient_squares.total(), weights = v.weight_squares.total();
+      const double row_means = v.row_means.total();
+      if (threadIdx.x != 0) continue;
+      if (rule == Rule::kClipAll) {
+        squares[i] = gradient;
+      } else {
+        scales[i] = static_cast<float>(scale(batch.step, v, gradient, weights, row_means));
+      }
+    }
   }
 
-  __device__ double value(const OptimizerStep& step) const {
+  __device__ double scale(const OptimizerStep& step, const VariableToScale& v, double gradient_squares,
+                          double weight_squares, double row_means) const {
     switch (rule) {
       case Rule::kClip: {
-        const double norm = ::sqrt(gradient.total());
+        const double norm = ::sqrt(gradient_squares);
         return limit / (norm > limit ? norm : limit);
       }
-      case Rule::kRowMean: {
-        double total = 0.0;
-        for (int64_t i = 0; row_means && i < rows; ++i) total += static_cast<double>(row_means[i * columns]);
-        return total / static_cast<double>(rows);
-      }
+      case Rule::kRowMean:
+        return row_means / static_cast<double>(v.rows);
       case Rule::kTrust: {
-        const double of_weights = ::sqrt(weights.total()), of_gradient = ::sqrt(gradient.total());
+        const double of_weights = ::sqrt(weight_squares), of_gradient = ::sqrt(gradient_squares);
         return step.learning_rate * (of_weights > 0.0 && of_gradient > 0.0 ? of_weights / of_gradient : 1.0);
       }
       case Rule::kAdafactor: {
-        const auto count = static_cast<double>(rows * columns);
-        const double w = ::sqrt(weights.total() / count), u = ::sqrt(gradient.total() / count);
+        const auto numbers = static_cast<double>(v.rows * v.columns);
+        const double w = ::sqrt(weight_squares / numbers), u = ::sqrt(gradient_squares / numbers);
         const double smallest = step.parameters[2], threshold = step.parameters[3];
         const double slowest = 1.0 / ::sqrt(static_cast<double>(step.iteration));
         const double rate = step.learning_rate < slowest ? step.learning_rate : slowest;
         return rate * (w > smallest ? w : smallest) / (u > threshold ? u / threshold : 1.0);
       }
       case Rule::kUnit:
-        return gradient.sums ? 1.0 / (::sqrt(gradient.total()) + kTiny) : 0.0;
+        return v.gradient_squares.count > 0 ? 1.0 / (::sqrt(gradient_squares) + kTiny) : 0.0;
       case Rule::kMuon:
-        return step.learning_rate * (rms_rate > 0.0 ? rms_rate * ::sqrt(static_cast<double>(longest_side)) : 1.0);
-      case Rule::kClipAll:  // AddToNorm does it
+        return step.learning_rate * (rms_rate > 0.0 ? rms_rate * ::sqrt(static_cast<double>(v.longest_side)) : 1.0);
+      case Rule::kClipAll:  // ScaleByGlobalNorm does it
         break;
     }
     return 1.0;
   }
 };
 
-/// scratch += one variable's sum of squares; after the last of them, the scale that limits the norm of all gradients.
-struct AddToNorm {
-  ColumnSquares gradient;
-  double* squares;
-  bool first, last;
-  double limit;
+/// scales[i] = the factor that limits the norm of all gradients together, for each variable i
+struct ScaleByGlobalNorm {
+  const double* squares;  // of each variable
   float* scales;
   int64_t count;
+  double limit;
 
   int64_t blocks() const { return 1; }
-  int64_t shared_bytes() const { return 0; }
+  int64_t shared_bytes() const { return kSumBytes; }
   __device__ void run(const Batch& batch) const {
-    if (threadIdx.x != 0 || blockIdx.x != 0 || !batch.steps_weights) return;
-    const double total = (first ? 0.0 : *squares) + gradient.total();
-    *squares = total;
-    if (!last) return;
-    const double norm = ::sqrt(total);
-    for (int64_t i = 0; i < count; ++i) scales[i] = static_cast<float>(limit / (norm > limit ? norm : limit));
+    if (!batch.steps_weights) return;
+    double sum = 0.0;
+    for_each(count, [&](int64_t i) { sum += squares[i]; });
+    const double norm = ::sqrt(sum_of_block(sum));
+    const auto scale = static_cast<float>(limit / (norm > limit ? norm : limit));
+    for_each(count, [&](int64_t i) { scales[i] = scale; });
   }
 };
 
-ColumnSquares squares_of(const RunMemory& memory, ValueId sums) {
-  return {memory.scratch(sums), sums == kNoValue ? 0 : memory.schedule.placement(sums).columns};
+NumbersToAdd numbers_of(const RunMemory& memory, const std::vector<ValueId>& sums, size_t i) {
+  const ValueId value = sums.empty() ? kNoValue : sums[i];
+  return {memory.scratch(value), value == kNoValue ? 0 : memory.schedule.placement(value).columns, 1};
+}
+
+VariableToScale variable_to_scale(const RunMemory& memory, const graph::ComputeScales& op, size_t i) {
+  const Variable& v = memory.schedule.variable(op.weights[i]);
+  const bool has_row_means = op.rule == graph::ComputeScales::Rule::kRowMean && v.is_matrix();
+  const float* const row_means = has_row_means ? memory.weights(op.weights[i]).slots[kRowMeans] : nullptr;
+  return {numbers_of(memory, op.gradient_squares, i),
+          numbers_of(memory, op.weight_squares, i),
+          {row_means, has_row_means ? v.rows : 0, v.columns},
+          v.rows,
+          v.columns,
+          std::max(v.height(), v.width())};
 }
 
 void schedule_compute_scales(Schedule& schedule, const graph::ComputeScales& op) {
-  using Rule = graph::ComputeScales::Rule;
-  const size_t count = op.weights.size();
-  if (op.rule == Rule::kClipAll) {
-    const int64_t squares = schedule.add_scratch(sizeof(double) / sizeof(float));
-    for (size_t i = 0; i < count; ++i) {
-      schedule.add(op, [&op, i, count, squares](const RunMemory& memory) {
-        return AddToNorm{squares_of(memory, op.gradient_squares[i]),
-                         reinterpret_cast<double*>(memory.arguments.scratch + squares),
-                         i == 0,
-                         i + 1 == count,
-                         memory.training().optimizer.limit,
-                         memory.scratch(op.scales),
-                         static_cast<int64_t>(count)};
-      });
-    }
-    return;
-  }
-  for (size_t i = 0; i < count; ++i) {
-    schedule.add(op, [&op, i](const RunMemory& memory) {
-      const Variable& v = memory.schedule.variable(op.weights[i]);
-      const auto of_variable = [&](const std::vector<ValueId>& sums) {
-        return squares_of(memory, sums.empty() ? kNoValue : sums[i]);
-      };
-      const bool has_row_means = op.rule == Rule::kRowMean && v.is_matrix();
-      return ScaleOfVariable{of_variable(op.gradient_squares),
-                             of_variable(op.weight_squares),
-                             has_row_means ? memory.weights(op.weights[i]).slots[kRowMeans] : nullptr,
-                             v.rows,
-                             v.columns,
-                             std::max(v.height(), v.width()),
-                             op.rule,
-                             memory.training().optimizer.limit,
-                             memory.training().optimizer.rms_rate,
-                             memory.scratch(op.scales) + i};
+  const size_t count = op.weights.size(), most = ComputeScales::kMostVariables;
+  const bool is_global = op.rule == graph::ComputeScales::Rule::kClipAll;
+  const int64_t squares =
+      is_global ? schedule.add_scratch(static_cast<int64_t>(count * sizeof(double) / sizeof(float))) : 0;
+  const auto squares_of = [squares](const RunMemory& memory) {
+    return reinterpret_cast<double*>(memory.arguments.scratch + squares);
+  };
+  for (size_t first = 0; first < count; first += most) {
+    schedule.add(op, [=, &op](const RunMemory& memory) {
+      const OptimizerSpec& optimizer = memory.training().optimizer;
+      const size_t here = std::min(most, count - first);
+      ComputeScales step{{},
+                         static_cast<int64_t>(here),
+                         op.rule,
+                         optimizer.limit,
+                         optimizer.rms_rate,
+                         memory.scratch(op.scales) + first,
+                         is_global ? squares_of(memory) + first : nullptr};
+      for (size_t i = 0; i < here; ++i) step.variables[i] = variable_to_scale(memory, op, first + i);
+      return step;
     });
   }
+  if (!is_global) return;
+  schedule.add(op, [=, &op](const RunMemory& memory) {
+    return ScaleByGlobalNorm{squares_of(memory), memory.scratch(op.scales), static_cast<int64_t>(count),
+                             memory.training().optimizer.limit};
+  });
 }
 
 // ---- Adafactor ------------------------------------------------------------------------------------------------------
@@ -272,34 +299,31 @@ struct FactoredRows {
 
 /// The means of the squares in each column, in the first row.
 struct FactoredColumns {
+  static constexpr int kSums = 1;
+
   const float* gradient;
   float* means;
-  int64_t rows, columns;
+  int64_t row_count, columns;
 
-  int64_t blocks() const { return blocks_for_columns(columns); }
-  int64_t shared_bytes() const { return kColumnSumBytes; }
-  __device__ void run(const Batch& batch) const {
-    if (!batch.steps_weights) return;
-    for_each_column_of_blocks(columns, [&](int64_t j) {
-      const double squares = sum_of_rows(rows, j < columns, [&](int64_t i, float sum) {
-        const float g = gradient[i * columns + j];
-        return formulas::fma(g, g, sum);
-      });
-      if (j < columns && threadIdx.x < kWarp) means[j] = next_mean(means[j], squares, rows, batch);
-    });
+  __device__ bool is_wanted(const Batch& batch) const { return batch.steps_weights; }
+  __device__ int64_t rows(const Batch&) const { return row_count; }
+  __device__ void add(int64_t i, int64_t j, float (&sums)[kSums]) const {
+    sums[0] = with_term(true, sums[0], gradient[i * columns + j]);
+  }
+  __device__ void finish(int64_t j, const float (&sums)[kSums], const Batch& batch) const {
+    means[j] = next_mean(means[j], static_cast<double>(sums[0]), row_count, batch);
   }
 };
 
 void schedule_factored_means(Schedule& schedule, const graph::FactoredMeans& op) {
+  const Variable& v = schedule.variable(op.weights);
   if (op.of_rows) {
-    schedule.add(op, [&op](const RunMemory& memory) {
-      const Variable& v = memory.schedule.variable(op.weights);
+    schedule.add(op, [&op, &v](const RunMemory& memory) {
       return FactoredRows{memory.scratch(op.gradient), memory.weights(op.weights).slots[kRowMeans], v.rows, v.columns};
     });
     return;
   }
-  schedule.add(op, [&op](const RunMemory& memory) {
-    const Variable& v = memory.schedule.variable(op.weights);
+  add_column_sums(schedule, op, {v.rows, 0}, v.columns, [&op, &v](const RunMemory& memory) {
     return FactoredColumns{memory.scratch(op.gradient), memory.weights(op.weights).slots[kColumnMeans], v.rows,
                            v.columns};
   });
@@ -459,23 +483,101 @@ struct SetNegativeToZero {
   __device__ void operator()(int64_t i, const Batch&) const { weights[i] = weights[i] < 0.0f ? 0.0f : weights[i]; }
 };
 
-/// Limits the norm of `count` weights for each thread, those of a column, of a row, or of all.
-struct LimitNorm {
+/// The factor that makes the norm `rate clip(norm, low, high) + (1 - rate) norm`.
+__device__ float norm_factor(double squares, const NormLimits& limits) {
+  constexpr double kNormEpsilon = 1e-7;  // Keras' `backend.epsilon()`
+  const double norm = ::sqrt(squares);
+  const double clipped = norm < limits.low ? limits.low : norm > limits.high ? limits.high : norm;
+  return static_cast<float>((limits.rate * clipped + (1.0 - limits.rate) * norm) / (kNormEpsilon + norm));
+}
+
+/// Limits the norm of each row.
+struct LimitRowNorms {
   float* weights;
-  int64_t first_step, stride, count;  // thread i has weights i * first_step + j * stride
+  int64_t rows, columns;
   NormLimits limits;
-  __device__ void operator()(int64_t i, const Batch&) const {
-    constexpr double kNormEpsilon = 1e-7;  // Keras' `backend.epsilon()`
-    float* const own = weights + i * first_step;
-    double squares = 0.0;
-    for (int64_t j = 0; j < count; ++j) squares += static_cast<double>(own[j * stride]) * own[j * stride];
-    const double norm = ::sqrt(squares);
-    const double clipped = norm < limits.low ? limits.low : norm > limits.high ? limits.high : norm;
-    const auto factor =
-        static_cast<float>((limits.rate * clipped + (1.0 - limits.rate) * norm) / (kNormEpsilon + norm));
-    for (int64_t j = 0; j < count; ++j) own[j * stride] = own[j * stride] * factor;
+
+  int64_t blocks() const { return blocks_for_warps(rows); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch&) const {
+    for_each_by_warp(rows, [&](int64_t i) {
+      float* const own = weights + i * columns;
+      const Row row{columns};
+      const float squares = row.total([&](int64_t j) { return own[j] * own[j]; });
+      const float factor = norm_factor(static_cast<double>(squares), limits);
+      row.for_columns([&](int64_t j) { own[j] = own[j] * factor; });
+    });
   }
 };
+
+/// factors[n] = what limits the norm of column n
+struct ColumnNormFactors {
+  static constexpr int kSums = 1;
+
+  const float* weights;
+  float* factors;
+  int64_t row_count, columns;
+  NormLimits limits;
+
+  __device__ bool is_wanted(const Batch&) const { return true; }
+  __device__ int64_t rows(const Batch&) const { return row_count; }
+  __device__ void add(int64_t k, int64_t n, float (&sums)[kSums]) const {
+    sums[0] = with_term(true, sums[0], weights[k * columns + n]);
+  }
+  __device__ void finish(int64_t n, const float (&sums)[kSums], const Batch&) const {
+    factors[n] = norm_factor(static_cast<double>(sums[0]), limits);
+  }
+};
+
+/// factors[0] = what limits the norm of all columns together, from their sums of squares
+struct NormFactor {
+  NumbersToAdd squares;
+  float* factors;
+  NormLimits limits;
+
+  int64_t blocks() const { return 1; }
+  int64_t shared_bytes() const { return kSumBytes; }
+  __device__ void run(const Batch&) const {
+    const float factor = norm_factor(squares.total(), limits);
+    if (threadIdx.x == 0) *factors = factor;
+  }
+};
+
+struct ScaleWeights {
+  float* weights;
+  const float* factors;
+  int64_t count;  // of factors: the columns of the variable, or 1
+  __device__ void operator()(int64_t i, const Batch&) const { weights[i] = weights[i] * factors[i % count]; }
+};
+
+void schedule_row_norms(Schedule& schedule, const graph::ConstrainWeights& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const Variable& v = memory.schedule.variable(op.weights);
+    return LimitRowNorms{memory.weights(op.weights).values, v.rows, v.columns, op.constraint.limits};
+  });
+}
+
+/// Appends the kernels that leave the factors in scratch; returns where.
+int64_t add_norm_factors(Schedule& schedule, const graph::ConstrainWeights& op, bool by_column) {
+  const Variable& v = schedule.variable(op.weights);
+  const int64_t factors = schedule.add_scratch(by_column ? v.columns : 1);
+  if (by_column) {
+    add_column_sums(schedule, op, {v.rows, 0}, v.columns, [=, &op, &v](const RunMemory& memory) {
+      return ColumnNormFactors{memory.numbers(op.weights), memory.arguments.scratch + factors, v.rows, v.columns,
+                               op.constraint.limits};
+    });
+    return factors;
+  }
+  const int64_t squares = schedule.add_scratch(v.columns);
+  add_column_sums(schedule, op, {v.rows, 0}, v.columns, [=, &op, &v](const RunMemory& memory) {
+    return ColumnSums{memory.numbers(op.weights), memory.arguments.scratch + squares, v.rows, v.columns, true, false};
+  });
+  schedule.add(op, [=, &op, &v](const RunMemory& memory) {
+    return NormFactor{
+        {memory.arguments.scratch + squares, v.columns, 1}, memory.arguments.scratch + factors, op.constraint.limits};
+  });
+  return factors;
+}
 
 void schedule_constraint(Schedule& schedule, const graph::ConstrainWeights& op) {
   using Over = ConstraintSpec::Over;
@@ -485,19 +587,13 @@ void schedule_constraint(Schedule& schedule, const graph::ConstrainWeights& op) 
     });
     return;
   }
-  schedule.add(op, [&op](const RunMemory& memory) {
-    const Variable& v = memory.schedule.variable(op.weights);
-    float* const weights = memory.weights(op.weights).values;
-    const NormLimits& limits = op.constraint.limits;
-    switch (op.constraint.over) {
-      case Over::kColumn:
-        return Elements<LimitNorm>{v.columns, 0, 0, LimitNorm{weights, 1, v.columns, v.rows, limits}};
-      case Over::kRow:
-        return Elements<LimitNorm>{v.rows, 0, 0, LimitNorm{weights, v.columns, 1, v.columns, limits}};
-      case Over::kAll:
-        break;
-    }
-    return Elements<LimitNorm>{1, 0, 0, LimitNorm{weights, 0, 1, v.rows * v.columns, limits}};
+  if (op.constraint.over == Over::kRow) return schedule_row_norms(schedule, op);
+  const bool by_column = op.constraint.over == Over::kColumn;
+  const int64_t factors = add_norm_factors(schedule, op, by_column);
+  schedule.add(op, [=, &op](const RunMemory& memory) {
+    return for_weights(memory, op.weights,
+                       ScaleWeights{memory.weights(op.weights).values, memory.arguments.scratch + factors,
+                                    by_column ? memory.schedule.variable(op.weights).columns : 1});
   });
 }
 

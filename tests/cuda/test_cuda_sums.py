@@ -1,0 +1,203 @@
+"""Sums over many rows, columns, places and weights: a GPU adds them in slices, whose sums it adds in their order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import layers
+
+SLICE = 128  # rows: kSliceRows of csrc/cuda/column_sums.h
+ROWS = [1, SLICE - 1, SLICE, SLICE + 1, 5 * SLICE + 3]
+
+
+def samples(rng: np.random.Generator, rows: int, inputs: int = 20) -> tuple[Any, Any]:
+    return rng.standard_normal((rows, inputs)).astype("float32"), rng.integers(0, 5, rows)
+
+
+def classifier(*stack: Any, inputs: int = 20, optimizer: Any = None) -> keras.Model:
+    model = keras.Sequential(
+        [keras.Input((inputs,)), *stack, layers.Flatten(), layers.Dense(5, activation="softmax")]
+    )
+    model.compile(optimizer or keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+    return model
+
+
+# ---- Rows of a batch ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("columns", [1, 33])
+def test_normalization_of_many_rows(columns: int, rows: int, same_training: Any, rng: Any) -> None:
+    """The last batch of an epoch is shorter than the others, and may have fewer slices."""
+    x, y = samples(rng, rows + rows // 2)
+
+    def build() -> keras.Model:
+        return classifier(
+            layers.Dense(columns, activation="tanh"),
+            layers.BatchNormalization(momentum=0.7), layers.LayerNormalization(), layers.PReLU("random_normal"),
+        )  # fmt: skip
+
+    same_training(build, x, y, batch_size=rows)
+
+
+@pytest.mark.parametrize("kept", ["none", "first slice", "some"])
+def test_normalization_of_masked_rows(kept: str, same_training: Any, rng: Any) -> None:
+    x, y = rng.random((60, 5, 3)).astype("float32"), rng.integers(0, 5, 60)
+    if kept == "none":
+        x[:] = 0.0
+    elif kept == "first slice":
+        x[20:] = 0.0
+    else:
+        x[rng.random((60, 5)) < 0.5] = 0.0
+
+    def build() -> keras.Model:
+        model = keras.Sequential(
+            [keras.Input((5, 3)), layers.Masking(0.0), layers.BatchNormalization(momentum=0.7)]
+        )
+        model.add(layers.GlobalAveragePooling1D())
+        model.add(layers.Dense(5, activation="softmax"))
+        model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+        return model
+
+    same_training(build, x, y, batch_size=60, shuffle=False)
+
+
+def test_variances_of_large_numbers(rng: Any) -> None:
+    """No sum of squares of the numbers themselves is made, in which their deviations would be lost."""
+    x = (1000.0 + 0.1 * rng.standard_normal((5 * SLICE + 3, 3))).astype("float32")
+    with keras.device("cuda"):
+        model = keras.Sequential(
+            [keras.Input((3,)), layers.BatchNormalization(momentum=0.0), layers.Dense(1)]
+        )
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        model.fit(x, np.zeros(len(x)), batch_size=len(x), verbose=0)
+        mean, variance = model.layers[0].get_weights()[2:]
+    # A mean that differs by one ulp of 1000 from the true one adds the square of that.
+    ulp = float(np.spacing(np.float32(1000.0)))
+    np.testing.assert_allclose(mean, x.mean(0, dtype="float64"), atol=4 * ulp)
+    np.testing.assert_allclose(variance, x.var(0, dtype="float64"), rtol=1e-4, atol=16 * ulp**2)
+
+
+# ---- Rows of weights ------------------------------------------------------------------------------------------------
+
+OPTIMIZERS = {
+    "clipnorm": lambda: keras.optimizers.SGD(0.1, clipnorm=0.1),
+    "global_clipnorm": lambda: keras.optimizers.SGD(0.1, global_clipnorm=0.1),
+    "clipnorm with accumulation": lambda: keras.optimizers.SGD(
+        0.1, clipnorm=0.1, gradient_accumulation_steps=2
+    ),
+    "lamb": lambda: keras.optimizers.Lamb(0.01),
+    "adafactor": lambda: keras.optimizers.Adafactor(0.01),
+    "muon": lambda: keras.optimizers.Muon(0.01),
+}
+
+
+@pytest.mark.parametrize("inputs", ROWS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_norms_of_tall_matrices(name: str, inputs: int, same_training: Any, rng: Any) -> None:
+    if name == "muon" and inputs > SLICE + 1:
+        pytest.skip("its products take long in the emulator, and its norms are those of the others")
+    x, y = samples(rng, 12, inputs)
+    same_training(lambda: classifier(inputs=inputs, optimizer=OPTIMIZERS[name]()), x, y, batch_size=6)
+
+
+@pytest.mark.parametrize("rule", ["clipnorm", "global_clipnorm", "lamb"])
+def test_norms_of_many_variables(rule: str, same_training: Any, rng: Any) -> None:
+    """A kernel gets 24 variables at a time."""
+    x, y = samples(rng, 12, 4)
+
+    def build() -> keras.Model:
+        stack = [layers.Dense(3, activation="tanh") for _ in range(13)]
+        return classifier(*stack, inputs=4, optimizer=OPTIMIZERS[rule]())
+
+    same_training(build, x, y, batch_size=6)
+
+
+@pytest.mark.parametrize("inputs", ROWS)
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        lambda: keras.constraints.MaxNorm(0.5), lambda: keras.constraints.MaxNorm(0.2, axis=1),
+        lambda: keras.constraints.MaxNorm(1.0, axis=[0, 1]), keras.constraints.UnitNorm,
+        lambda: keras.constraints.MinMaxNorm(0.3, 0.6, rate=0.5),
+    ],
+)  # fmt: skip
+def test_constraints_of_tall_matrices(constraint: Any, inputs: int, same_training: Any, rng: Any) -> None:
+    x, y = samples(rng, 12, inputs)
+
+    def build() -> keras.Model:
+        return classifier(layers.Dense(7, activation="tanh", kernel_constraint=constraint()), inputs=inputs)
+
+    same_training(build, x, y, batch_size=6)
+
+
+@pytest.mark.parametrize("inputs", [1, 15, 16, 17, SLICE + 1])
+@pytest.mark.parametrize("units", [1, 40])
+def test_penalties_of_tall_matrices(units: int, inputs: int, same_training: Any, rng: Any) -> None:
+    x, y = samples(rng, 12, inputs)
+
+    def build() -> keras.Model:
+        penalty = keras.regularizers.L1L2(0.01, 0.02)
+        dense = layers.Dense(units, activation="tanh", kernel_regularizer=penalty)
+        return classifier(dense, inputs=inputs, optimizer=keras.optimizers.Adam(0.01))
+
+    same_training(build, x, y, batch_size=6)
+
+
+def test_wide_matrices(same_training: Any, rng: Any) -> None:
+    """More columns than the blocks of a grid have lanes."""
+    x, y = samples(rng, 4, 3)
+
+    def build() -> keras.Model:
+        wide = layers.Dense(9000, activation="relu", kernel_constraint="max_norm")
+        return classifier(wide, inputs=3, optimizer=keras.optimizers.SGD(0.01, clipnorm=0.1))
+
+    same_training(build, x, y, batch_size=4)
+
+
+# ---- The order of additions -----------------------------------------------------------------------------------------
+
+
+def train_everything() -> str:
+    """Returns a digest of what a training with all of these sums leaves."""
+    rng = np.random.default_rng(5)
+    x, y = rng.integers(0, 9, (300, 7)), rng.integers(0, 5, 300)
+    x[rng.random(x.shape) < 0.5] = 0
+    with keras.device("cuda"):
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([keras.Input((7,)), layers.Embedding(9, 33), layers.BatchNormalization()])
+        model.add(layers.LayerNormalization())
+        model.add(layers.Flatten())
+        model.add(layers.Dense(40, kernel_constraint="max_norm", kernel_regularizer="l2"))
+        model.add(layers.Lambda(lambda z: z - keras.ops.mean(z, axis=0)))
+        model.add(layers.Dense(5, activation="softmax"))
+        model.compile(keras.optimizers.Adam(0.01, global_clipnorm=0.5), "sparse_categorical_crossentropy")
+        history = model.fit(x, y, batch_size=200, epochs=2, verbose=0).history
+    digest = hashlib.sha256(repr(history).encode())
+    for array in model.get_weights():
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def test_the_same_bits_on_cards_of_any_size() -> None:
+    """The order depends on shapes alone. (A real card has the multiprocessors that it has.)"""
+    digests = set()
+    for multiprocessors in ("1", "7", "132"):
+        run = subprocess.run(
+            [sys.executable, __file__], env={**os.environ, "EMULATED_CUDA_MULTIPROCESSORS": multiprocessors},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        digests.add(run.stdout)
+    assert len(digests) == 1
+
+
+if __name__ == "__main__":
+    sys.stdout.write(train_everything())
