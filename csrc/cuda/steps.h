@@ -8,8 +8,9 @@ namespace engine::cuda {
 
 using AllOptimizers = formulas::Optimizers<float>;
 /// Those that can step weights in the epilogue of the product that gives their gradient.
-using FusedOptimizers =
-    Types<formulas::Sgd<float>, formulas::Momentum<float>, formulas::Nesterov<float>, formulas::Adam<float>>;
+template <class V>
+using FusedOptimizersOf = Types<formulas::Sgd<V>, formulas::Momentum<V>, formulas::Nesterov<V>, formulas::Adam<V>>;
+using FusedOptimizers = FusedOptimizersOf<float>;
 
 /// Steps weight number `at` by its gradient, with decoupled weight decay (Loshchilov & Hutter 2019). Where the rule
 /// gives a direction, the weight stays and the direction is returned; else the gradient is.

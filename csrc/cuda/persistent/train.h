@@ -4,6 +4,7 @@
 // them; between two phases lies a barrier of the block.
 #pragma once
 #include "cuda/persistent/network.h"
+#include "cuda/persistent/quick_float.h"
 #include "cuda/persistent/team.h"
 #include "cuda/persistent/warp_products.h"
 #include "cuda/steps.h"
@@ -41,6 +42,13 @@ inline constexpr int kThreadsOfRow = kWarp / 2;
 __device__ __noinline__ float row_loss(Loss loss, LossRow<kThreadsOfRow>& row, const TargetRow& target) {
   return loss_of_row(loss, row, target);
 }
+
+/// What the step of each weight of a kernel or a bias needs beside its gradient.
+struct StepOfLayer {
+  QuickFloat l2_slope, decay;
+  __device__ StepOfLayer(const Weights& weights, double rate)
+      : l2_slope{weights.l2_slope}, decay{static_cast<float>(rate * weights.decay)} {}
+};
 
 template <class Team>
 __device__ __noinline__ void prepare_batches(const Network& network, Team team, const Batch* batches, int64_t counted,
@@ -664,44 +672,49 @@ struct Trainer {
 
   /// The rule's step of one weight by its gradient, as `step_weight` does it (cuda/steps.h).
   template <class Rule>
-  __device__ static float step(float w, float* slots, float gradient, const Weights& asked, float decay,
-                               const typename Rule::Coefficients& c) {
-    const float g = formulas::fma(asked.l2_slope, w, gradient);
-    return Rule::update(formulas::fma(-decay, w, w), slots, g, c);
+  __device__ static QuickFloat step(QuickFloat w, QuickFloat* slots, QuickFloat gradient, const StepOfLayer& layer,
+                                    const typename Rule::Coefficients& c) {
+    const QuickFloat g = formulas::fma(layer.l2_slope, w, gradient);
+    return Rule::update(formulas::fma(-layer.decay, w, w), slots, g, c);
   }
 
   /// Steps four weights of a column, of which `count` or more exist. Behind the last input lie zeros, which stay zeros
-  /// whatever the rule makes of them.
+  /// whatever the rule makes of them. There are no branches, so that the latencies of the four steps overlap.
   template <class Rule>
-  __device__ void step_quad(const DenseLayer& layer, int at, int count, const float4& gradient, float decay,
-                            const typename Rule::Coefficients& c) const {
-    const int numbers = layer.kernel_floats;
-    float w[kQuad], g[kQuad], slots[kQuad][kMaxSlots] = {};
-    spread(quad_at(shared + at), w);
+  __device__ static void step_quad(float* weights, int slot_floats, int count, const float4& gradient,
+                                   const StepOfLayer& layer, const typename Rule::Coefficients& c) {
+    float w[kQuad], g[kQuad];
+    QuickFloat slots[kQuad][kMaxSlots] = {};
+    spread(quad_at(weights), w);
     spread(gradient, g);
     ENGINE_UNROLL(3)
     for (int s = 0; s < Rule::kSlots; ++s) {
-      const float4 four = quad_at(shared + at + (s + 1) * numbers);
-      slots[0][s] = four.x, slots[1][s] = four.y, slots[2][s] = four.z, slots[3][s] = four.w;
+      float four[kQuad];
+      spread(quad_at(weights + (s + 1) * slot_floats), four);
+      ENGINE_UNROLL(4)
+      for (int j = 0; j < kQuad; ++j) slots[j][s] = {four[j]};
     }
     ENGINE_UNROLL(4)
     for (int j = 0; j < kQuad; ++j) {
-      if (j < count) w[j] = step<Rule>(w[j], slots[j], g[j], layer.kernel, decay, c);
+      const float stepped = step<Rule>({w[j]}, slots[j], {g[j]}, layer, c).value;
+      w[j] = j < count ? stepped : w[j];
     }
-    quad_at(shared + at) = {w[0], w[1], w[2], w[3]};
+    quad_at(weights) = {w[0], w[1], w[2], w[3]};
     ENGINE_UNROLL(3)
     for (int s = 0; s < Rule::kSlots; ++s) {
-      quad_at(shared + at + (s + 1) * numbers) = {slots[0][s], slots[1][s], slots[2][s], slots[3][s]};
+      quad_at(weights + (s + 1) * slot_floats) = {slots[0][s].value, slots[1][s].value, slots[2][s].value,
+                                                  slots[3][s].value};
     }
   }
 
   /// Steps the kernel of a layer: a warp has 8 quads of inputs and 8 columns at a time. `worker` is its number.
   template <class Rule, class Rows>
   __device__ void step_kernel(const DenseLayer& layer, const Rows& x, const QuadOrder& order, int rows, int worker,
-                              float decay, const typename Rule::Coefficients& c) const {
+                              double rate, const typename Rule::Coefficients& c) const {
     const Part own = part(layer);
     const int chunks = (own.units + kColumns - 1) / kColumns;
     const int items = (order.all + kQuadsOfWarp - 1) / kQuadsOfWarp * chunks;
+    const StepOfLayer step(layer.kernel, rate);
     for (int item = worker; item < items; item += kBlockWarps) {
       __syncwarp();  // lanes may have left the item before early, and tensor cores take the operands of all at once
       const int of_chunks = divide(item, chunks), chunk = item - of_chunks * chunks;
@@ -711,36 +724,39 @@ struct Trainer {
           sum_gradient(x, q, i < order.live, shared + layer.gradient_at + chunk * kColumns, layer.own_units, rows);
       if (i >= order.all) continue;
       const int first = lane() % kThreadsOfQuad * 2;
+      float* const weights = shared + place_of_quad(layer, chunk * kColumns, q) + first * kQuad;
       ENGINE_UNROLL(2)
-      for (int column = first; column < first + 2; ++column) {
-        if (chunk * kColumns + column >= own.units) continue;
-        step_quad<Rule>(layer, place_of_quad(layer, chunk * kColumns, q) + column * kQuad, own.inputs - q * kQuad,
-                        gradient.columns[column - first], decay, c);
+      for (int column = 0; column < 2; ++column) {
+        const bool is_unit = chunk * kColumns + first + column < own.units;
+        step_quad<Rule>(weights + column * kQuad, layer.kernel_floats, is_unit ? own.inputs - q * kQuad : 0,
+                        gradient.columns[column], step, c);
       }
     }
   }
 
   /// Steps the biases of a layer, by the last warp: it has the fewest products.
   template <class Rule>
-  __device__ void step_bias(const DenseLayer& layer, int rows, float decay,
+  __device__ void step_bias(const DenseLayer& layer, int rows, double rate,
                             const typename Rule::Coefficients& c) const {
     if (!layer.has_bias || warp() != kBlockWarps - 1) return;
+    const StepOfLayer step_of_layer(layer.bias, rate);
     for (int n = lane(); n < part(layer).units; n += kWarp) {
-      float sum = 0.0f, slots[kMaxSlots] = {};
+      float sum = 0.0f;
+      QuickFloat slots[kMaxSlots] = {};
       for (int b = 0; b < rows; ++b) sum = sum + shared[layer.gradient_at + b * layer.own_units + n];
       float* const own = shared + layer.bias_at + n;
       ENGINE_UNROLL(3)
-      for (int s = 0; s < Rule::kSlots; ++s) slots[s] = own[(s + 1) * layer.own_units];
-      *own = step<Rule>(*own, slots, sum, layer.bias, decay, c);
+      for (int s = 0; s < Rule::kSlots; ++s) slots[s] = {own[(s + 1) * layer.own_units]};
+      *own = step<Rule>({*own}, slots, {sum}, step_of_layer, c).value;
       ENGINE_UNROLL(3)
-      for (int s = 0; s < Rule::kSlots; ++s) own[(s + 1) * layer.own_units] = slots[s];
+      for (int s = 0; s < Rule::kSlots; ++s) own[(s + 1) * layer.own_units] = slots[s].value;
     }
   }
 
   __device__ void step_weights(int slot) const {
     const Batch& batch = batch_in(slot);
     const int rows = static_cast<int>(batch.rows);
-    with_formula(net.rule, FusedOptimizers{}, [&](auto chosen) {
+    with_formula(net.rule, FusedOptimizersOf<QuickFloat>{}, [&](auto chosen) {
       using Rule = typename OnlyOne<decltype(chosen)>::Type;
       static_assert(Rule::kSlots <= kSlotsOfWeight);
       const auto c = *reinterpret_cast<const typename Rule::Coefficients*>(batch.coefficients);
@@ -750,9 +766,9 @@ struct Trainer {
         with_inputs(l, slot, [&](const auto& x, const QuadOrder& order) {
           // The warps that have the fewest products of one layer begin with those of the next one.
           const int worker = l % 2 == 0 ? warp() : kBlockWarps - 1 - warp();
-          step_kernel<Rule>(layer, x, order, rows, worker, static_cast<float>(rate * layer.kernel.decay), c);
+          step_kernel<Rule>(layer, x, order, rows, worker, rate, c);
         });
-        step_bias<Rule>(layer, rows, static_cast<float>(rate * layer.bias.decay), c);
+        step_bias<Rule>(layer, rows, rate, c);
       }
     });
   }
