@@ -71,7 +71,7 @@ class CudaDevice final : public Device {
     limits_.shared_bytes = ask(cudaDevAttrMaxSharedMemoryPerBlockOptin);
     limits_.grids_can_wait = ask(cudaDevAttrCooperativeLaunch) != 0;
     const OnCard here(index);
-    limits_.largest_cluster = persistent::prepare(limits_);
+    limits_.largest_cluster = persistent::largest_cluster(limits_);
   }
 
   std::string name() const override { return "cuda:" + std::to_string(index_); }

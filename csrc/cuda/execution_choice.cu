@@ -18,7 +18,7 @@ using persistent::Network;
 using persistent::Split;
 
 /// Sums of parts of the inputs take no more than this.
-constexpr int64_t kPartFloats = 8 * 1024;
+constexpr int64_t kPartialSumFloats = 8 * 1024;
 /// A part has at least so many quads, or its sums cost more than they save.
 constexpr int kLeastQuadsOfPart = 4;
 /// Larger batches keep a whole card busy step by step.
@@ -66,14 +66,14 @@ void size_layer(DenseLayer& layer, int blocks, int max_rows) {
   layer.slices_of_block = (layer.slices + blocks - 1) / blocks;
   const int axis = layer.split == Split::kInputs ? layer.inputs : layer.units;
   const int own = std::min(axis, layer.slices_of_block * layer.width);
-  layer.own_inputs = up_to_multiple(layer.split == Split::kInputs ? own : layer.inputs, kQuad);
-  const int own_units = layer.split == Split::kColumns ? own : layer.units;
-  layer.own_units = up_to_multiple(own_units, kColumns);
-  layer.ld_out = odd_quads(own_units);
-  const int groups = (max_rows + kWarp - 1) / kWarp, quads = layer.own_inputs / kQuad;
-  layer.sum_slices = std::max(1, std::min(quads / kLeastQuadsOfPart, kBlockWarps / groups));
-  const int64_t together = kPartFloats / (static_cast<int64_t>(layer.sum_slices) * max_rows) / kColumns * kColumns;
-  layer.columns_together = static_cast<int>(std::clamp<int64_t>(together, kColumns, layer.own_units));
+  layer.padded_inputs = up_to_multiple(layer.split == Split::kInputs ? own : layer.inputs, kQuad);
+  const int units = layer.split == Split::kColumns ? own : layer.units;
+  layer.padded_units = up_to_multiple(units, kColumns);
+  layer.ld_out = odd_quads(units);
+  const int groups = (max_rows + kWarp - 1) / kWarp, quads = layer.padded_inputs / kQuad;
+  layer.parts = std::max(1, std::min(quads / kLeastQuadsOfPart, kBlockWarps / groups));
+  const int64_t together = kPartialSumFloats / (static_cast<int64_t>(layer.parts) * max_rows) / kColumns * kColumns;
+  layer.columns_together = static_cast<int>(std::clamp<int64_t>(together, kColumns, layer.padded_units));
 }
 
 // ---- Shared memory --------------------------------------------------------------------------------------------------
@@ -97,43 +97,44 @@ int64_t lay_out(Network& net, int blocks, bool byte_rows, int batch_slots, bool 
   const int64_t rows = net.max_rows, rows_of_memory = up_to_multiple<int64_t>(rows, persistent::kRowsTogether);
   net.rows_of_memory = static_cast<int>(rows_of_memory);
   Places places;
-  int64_t part = 2 * kBlockWarps, exchanged = 0;
+  int64_t sums = 2 * kBlockWarps, exchanged = 0;
   for (int l = 0; l < net.layer_count; ++l) {
     DenseLayer& layer = net.layers[l];
     size_layer(layer, blocks, net.max_rows);
-    const int64_t kernel = int64_t{layer.own_units} / kColumns * (layer.own_inputs / kQuad) * persistent::kQuadStride;
+    const int64_t kernel =
+        int64_t{layer.padded_units} / kColumns * (layer.padded_inputs / kQuad) * persistent::kQuadStride;
     layer.kernel_floats = static_cast<int>(std::min<int64_t>(kernel, INT32_MAX));
     layer.kernel_at = places.add((1 + persistent::kSlotsOfWeight) * kernel);
-    layer.bias_at = places.add((1 + persistent::kSlotsOfWeight) * int64_t{layer.own_units});
+    layer.bias_at = places.add((1 + persistent::kSlotsOfWeight) * int64_t{layer.padded_units});
     layer.out_at = places.add(rows * layer.ld_out);
-    layer.gradient_at = places.add(rows_of_memory * layer.own_units);
+    layer.gradient_at = places.add(rows_of_memory * layer.padded_units);
     for (int s = 0; s < layer.stage_count; ++s) layer.stages[s].saved_at = places.add(rows * layer.ld_out);
     if (layer.split == Split::kInputs) {
-      exchanged = std::max(exchanged, layer.slices_of_block * rows * layer.own_units);
+      exchanged = std::max(exchanged, layer.slices_of_block * rows * layer.padded_units);
     } else {
-      part = std::max(part, layer.sum_slices * rows * layer.columns_together);
+      sums = std::max(sums, layer.parts * rows * layer.columns_together);
       if (layer.split == Split::kColumns && l > 0) {
-        exchanged = std::max(exchanged, layer.slices_of_block * rows * layer.own_inputs);
+        exchanged = std::max(exchanged, layer.slices_of_block * rows * layer.padded_inputs);
       }
     }
   }
   const DenseLayer &first = net.layers[0], &last = net.layers[net.layer_count - 1];
-  net.ld_x = odd_quads(first.own_inputs);
-  net.part_at = places.add(part);
+  net.ld_x = odd_quads(first.padded_inputs);
+  net.partial_sums_at = places.add(sums);
   net.exchange_floats = static_cast<int>(up_to_multiple<int64_t>(exchanged, kQuad));
   net.exchange_at = places.add(exchanges_in_shared ? 2 * int64_t{net.exchange_floats} : 0);
   net.probabilities_at = places.add(rows * last.units);
   net.rows_at = places.add(2 * rows * sizeof(int64_t) / sizeof(float));
   net.sums_at = places.add(2 * kWarp * (1 + 2 * int64_t{net.metric_count}));
   net.divisor_at = places.add(2);
-  net.found_at = places.add(first.own_inputs / kQuad);
+  net.nonzero_at = places.add(first.padded_inputs / kQuad);
   net.live_at = places.add(2);
   const int64_t begin = places.floats();
   net.places.batch_at = places.add(sizeof(Batch) / sizeof(float));
   net.places.labels_at = places.add(rows);
   net.places.dense_at = places.add(net.targets.sparse ? 0 : rows * last.units);
   net.places.weights_at = places.add(rows);
-  net.places.quads_at = places.add((first.own_inputs / kQuad + 1) / 2);
+  net.places.quads_at = places.add((first.padded_inputs / kQuad + 1) / 2);
   net.places.x_at = places.add(byte_rows ? rows_of_memory * net.ld_x / kQuad : rows * net.ld_x);
   net.keeps_bytes = byte_rows;
   net.batch_slots = batch_slots;
@@ -164,7 +165,7 @@ double cycles_of(const Network& net, Exchange exchange) {
   double cycles = kFixed;
   for (int l = 0; l < net.layer_count; ++l) {
     const DenseLayer& layer = net.layers[l];
-    const double weights = static_cast<double>(layer.own_inputs) * layer.own_units;
+    const double weights = static_cast<double>(layer.padded_inputs) * layer.padded_units;
     const double rate = l == 0 && net.keeps_bytes ? kByteProductsPerCycle : kProductsPerCycle;
     cycles += kFixedOfLayer + weights * rows * (l > 0 ? 3.0 : 2.0) / rate + weights / kStepsPerCycle;
     if (layer.split == Split::kInputs) cycles += barrier + layer.slices * rows * layer.units / kExchangedPerCycle;

@@ -109,7 +109,7 @@ cudaLaunchAttribute cluster_of(int blocks) {
 
 }  // namespace
 
-int prepare(const CardLimits& limits) {
+int largest_cluster(const CardLimits& limits) {
   for (const Exchange exchange : {Exchange::kNone, Exchange::kCluster, Exchange::kGrid}) {
     check(cudaFuncSetAttribute(kernel_for(exchange), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(limits.shared_bytes)),

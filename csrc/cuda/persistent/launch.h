@@ -7,7 +7,7 @@ namespace engine::cuda::persistent {
 
 /// Blocks of the largest cluster that the current card runs; 1 where it has none. Lets the kernels use all shared
 /// memory that a block can have.
-int prepare(const CardLimits& limits);
+int largest_cluster(const CardLimits& limits);
 
 /// Floats of scratch that the plan needs in memory of the card.
 int64_t scratch_floats(const PersistentPlan& plan);

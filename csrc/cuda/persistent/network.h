@@ -64,16 +64,16 @@ struct DenseLayer {
   int inputs, units;
   int width, slices;     // of the axis that is split
   int slices_of_block;   // so many each, the last blocks have fewer
-  int sum_slices;        // parts of the inputs that warps sum apart, where the layer is not split by inputs
+  int parts;             // parts of the inputs that warps sum apart, where the layer is not split by inputs
   int columns_together;  // columns of which the sums of all parts fit in the memory for them
-  int own_inputs;        // a multiple of kQuad
-  int own_units;         // a multiple of kColumns
+  int padded_inputs;     // a multiple of kQuad
+  int padded_units;      // a multiple of kColumns
   int ld_out;            // floats of a row of the output, an odd number of quads: then rows lie in different banks
   int kernel_at;         // the kernel, as `place_of_quad` says, and behind it each of its slots
   int kernel_floats;     // of the kernel, or a slot
-  int bias_at;           // (own_units), and behind it each of its slots
+  int bias_at;           // (padded_units), and behind it each of its slots
   int out_at;            // (rows, ld_out)
-  int gradient_at;       // (rows, own_units): of the loss by the sums; zeros behind the rows of the batch
+  int gradient_at;       // (rows, padded_units): of the loss by the sums; zeros behind the rows of the batch
   int stage_count;
   Stage stages[kMostStages];
   Weights kernel, bias;                 // in memory of the card
@@ -92,7 +92,7 @@ struct MetricOfKernel {
 
 /// The place of four consecutive inputs of column `n` of a kernel, q being their quad.
 ENGINE_INLINE int place_of_quad(const DenseLayer& layer, int n, int q) {
-  const int quads = layer.own_inputs / kQuad;
+  const int quads = layer.padded_inputs / kQuad;
   return layer.kernel_at + (n / kColumns * quads + q) * kQuadStride + n % kColumns * kQuad;
 }
 
@@ -137,9 +137,9 @@ struct Network {
   int batch_slots;  // 2: the next batch is brought while this one is computed
   int floats_of_batch;
   BatchPlaces places;    // of the first slot
-  int found_at;          // a flag for each quad of the inputs
+  int nonzero_at;        // a flag for each quad of the inputs
   int live_at;           // (slots): how many quads have numbers that are not 0
-  int part_at;           // sums of parts of the inputs
+  int partial_sums_at;   // sums of parts of the inputs
   int probabilities_at;  // (rows, units of the last layer)
   int rows_at;           // (2, rows) row numbers of the data set, for this batch and the next one
   int sums_at;           // of losses and metrics, as doubles
@@ -154,13 +154,13 @@ struct Network {
 };
 
 /// The part of a layer that a block has.
-struct Part {
+struct Share {
   int first_slice, slices;
   int first_input, inputs;
   int first_unit, units;
 };
 
-ENGINE_INLINE Part part_of(const DenseLayer& layer, int block) {
+ENGINE_INLINE Share share_of(const DenseLayer& layer, int block) {
   const int first = smaller(block * layer.slices_of_block, layer.slices);
   const int slices = smaller(layer.slices_of_block, layer.slices - first);
   const int axis = layer.split == Split::kInputs ? layer.inputs : layer.units;

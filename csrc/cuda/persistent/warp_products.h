@@ -67,9 +67,9 @@ __device__ inline void sum_products(const FloatRows& x, const QuadOrder& order, 
   quad_at(sums + b * ld_sums + kQuad) = {own[4], own[5], own[6], own[7]};
 }
 
-__device__ inline float chosen(bool first, float a, float b) { return first ? a : b; }
-__device__ inline float4 chosen(bool first, const float4& a, const float4& b) {
-  return {chosen(first, a.x, b.x), chosen(first, a.y, b.y), chosen(first, a.z, b.z), chosen(first, a.w, b.w)};
+__device__ inline float select(bool first, float a, float b) { return first ? a : b; }
+__device__ inline float4 select(bool first, const float4& a, const float4& b) {
+  return {select(first, a.x, b.x), select(first, a.y, b.y), select(first, a.z, b.z), select(first, a.w, b.w)};
 }
 /// `mine`, plus what the lane at this distance has given.
 __device__ inline float4 plus_given(const float4& mine, const float4& given, int distance) {
@@ -101,12 +101,12 @@ __device__ inline GradientOfThread sum_gradient(const FloatRows& x, int q, bool 
   float4 half[4];
   ENGINE_UNROLL(4)
   for (int c = 0; c < 4; ++c) {
-    half[c] = plus_given(chosen(upper, sums[c + 4], sums[c]), chosen(upper, sums[c], sums[c + 4]), 2);
+    half[c] = plus_given(select(upper, sums[c + 4], sums[c]), select(upper, sums[c], sums[c + 4]), 2);
   }
   GradientOfThread gradient;
   ENGINE_UNROLL(2)
   for (int c = 0; c < 2; ++c) {
-    gradient.columns[c] = plus_given(chosen(odd, half[c + 2], half[c]), chosen(odd, half[c], half[c + 2]), 1);
+    gradient.columns[c] = plus_given(select(odd, half[c + 2], half[c]), select(odd, half[c], half[c + 2]), 1);
   }
   return gradient;
 }
