@@ -96,8 +96,13 @@ class Places {
 int64_t lay_out(Network& net, int blocks, bool byte_rows, int batch_slots, bool exchanges_in_shared) {
   const int64_t rows = net.max_rows, rows_of_memory = up_to_multiple<int64_t>(rows, persistent::kRowsTogether);
   net.rows_of_memory = static_cast<int>(rows_of_memory);
+  net.rows_of_block_log = 0;
+  while (int64_t{blocks} << net.rows_of_block_log < rows) ++net.rows_of_block_log;
+  const int64_t rows_of_exchange = exchanges_in_shared ? int64_t{1} << net.rows_of_block_log : rows;
   Places places;
-  int64_t sums = 2 * kBlockWarps, exchanged = 0;
+  // The memory for sums of parts has others, too: numbers of each warp, and the probabilities that metrics compute.
+  int64_t sums = std::max(2 * int64_t{kBlockWarps}, rows * net.layers[net.layer_count - 1].units);
+  int64_t exchanged = 0, gathered = 0;
   for (int l = 0; l < net.layer_count; ++l) {
     DenseLayer& layer = net.layers[l];
     size_layer(layer, blocks, net.max_rows);
@@ -109,12 +114,15 @@ int64_t lay_out(Network& net, int blocks, bool byte_rows, int batch_slots, bool 
     layer.out_at = places.add(rows * layer.ld_out);
     layer.gradient_at = places.add(rows_of_memory * layer.padded_units);
     for (int s = 0; s < layer.stage_count; ++s) layer.stages[s].saved_at = places.add(rows * layer.ld_out);
+    const bool is_last = l + 1 == net.layer_count;
     if (layer.split == Split::kInputs) {
-      exchanged = std::max(exchanged, layer.slices_of_block * rows * layer.padded_units);
+      exchanged = std::max(exchanged, layer.slices * rows_of_exchange * layer.padded_units);
+      if (!is_last) gathered = std::max(gathered, rows * layer.padded_units);
     } else {
       sums = std::max(sums, layer.parts * rows * layer.columns_together);
       if (layer.split == Split::kColumns && l > 0) {
-        exchanged = std::max(exchanged, layer.slices_of_block * rows * layer.padded_inputs);
+        exchanged = std::max(exchanged, layer.slices * rows_of_exchange * layer.padded_inputs);
+        gathered = std::max(gathered, rows * layer.padded_inputs);
       }
     }
   }
@@ -122,7 +130,8 @@ int64_t lay_out(Network& net, int blocks, bool byte_rows, int batch_slots, bool 
   net.ld_x = odd_quads(first.padded_inputs);
   net.partial_sums_at = places.add(sums);
   net.exchange_floats = static_cast<int>(up_to_multiple<int64_t>(exchanged, kQuad));
-  net.exchange_at = places.add(exchanges_in_shared ? 2 * int64_t{net.exchange_floats} : 0);
+  net.exchange_at = places.add(exchanges_in_shared ? net.exchange_floats : 0);
+  net.gathered_at = places.add(gathered);
   net.probabilities_at = places.add(rows * last.units);
   net.rows_at = places.add(2 * rows * sizeof(int64_t) / sizeof(float));
   net.sums_at = places.add(2 * kWarp * (1 + 2 * int64_t{net.metric_count}));

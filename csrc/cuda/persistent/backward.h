@@ -30,9 +30,7 @@ __device__ inline void finish_gradient(const Block<Team>& block, const DenseLaye
 template <class Team, class F>
 __device__ inline void for_input_gradients(const Block<Team>& block, const DenseLayer& layer, int rows, int first,
                                            int end, F&& f) {
-  const int quads = quads_of(block.share(layer).inputs);
-  for_each_of_block(rows * quads, [&](int i) {
-    const int b = i / quads, q = i % quads;
+  for_elements({0, rows}, quads_of(block.share(layer).inputs), [&](int b, int q) {
     const float* const dz = block.shared + layer.gradient_at + b * layer.padded_units;
     float4 sum = {};
     for (int n = first; n < end; ++n) add_product(sum, quad_at(block.shared + place_of_quad(layer, n, q)), dz[n]);
@@ -58,17 +56,20 @@ __device__ inline void backpropagate(Block<Team>& block, int l, int slot) {
     __syncthreads();
     return;
   }
-  float* const terms = exchange_buffer(block, block.team.rank());
+  const int ld = layer.padded_inputs;
   for (int s = 0; s < own.slices; ++s) {
     const int first = s * layer.width, end = smaller(first + layer.width, own.units);
     for_input_gradients(block, layer, rows, first, end, [&](int b, int q, const float4& sum) {
-      quad_at(terms + (s * block.net.max_rows + b) * layer.padded_inputs + q * kQuad) = sum;
+      quad_at(terms_to_give(block, own.first_slice + s, b, ld) + q * kQuad) = sum;
     });
   }
   block.team.arrive();
   block.team.wait();
-  for_exchanged_sums(block, layer, rows, layer.inputs, layer.padded_inputs,
-                     [&](int b, int k, float dy) { finish_gradient(block, below, b, k, dy); });
+  float* const gathered = block.shared + block.net.gathered_at;
+  add_terms(block, layer, rows, layer.inputs, ld, [&](int b, int k, float dy) { gathered[b * ld + k] = dy; });
+  gather_rows(block, block.net.gathered_at, ld, rows);
+  for_elements({0, rows}, layer.inputs,
+               [&](int b, int k) { finish_gradient(block, below, b, k, gathered[b * ld + k]); });
   __syncthreads();
 }
 

@@ -18,8 +18,36 @@ __device__ inline void spread(const float4& four, float (&each)[kQuad]) {
   each[0] = four.x, each[1] = four.y, each[2] = four.z, each[3] = four.w;
 }
 
-/// So many threads compute the loss of a row: the rows of a batch of 32 are computed at once.
+/// So many threads have neighbouring columns of a row: the rows of a batch of 32 are computed at once.
 inline constexpr int kThreadsOfRow = kWarp / 2;
+inline constexpr int kRowsAtOnce = kBlockThreads / kThreadsOfRow;
+
+struct Range {
+  int begin, end;
+  __device__ bool has(int i) const { return begin <= i && i < end; }
+};
+
+/// Calls f(b, n) for all rows of a range and each column n below `columns`, by 16 threads for each row.
+template <class F>
+__device__ inline void for_elements(const Range& rows, int columns, F&& f) {
+  ENGINE_UNROLL(1)
+  for (int b = rows.begin + thread() / kThreadsOfRow; b < rows.end; b += kRowsAtOnce) {
+    ENGINE_UNROLL(1)
+    for (int n = thread() % kThreadsOfRow; n < columns; n += kThreadsOfRow) f(b, n);
+  }
+}
+
+/// Calls f(b, whether b is one of them) for all rows of a range by 16 threads each, so that the threads of a warp stay
+/// together: it has two rows, of which the second may be none.
+template <class F>
+__device__ inline void for_rows(const Range& rows, F&& f) {
+  constexpr int kRowsOfWarp = kWarp / kThreadsOfRow;
+  ENGINE_UNROLL(1)
+  for (int first = rows.begin + warp() * kRowsOfWarp; first < rows.end; first += kRowsAtOnce) {
+    const int b = first + lane() / kThreadsOfRow;
+    f(smaller(b, rows.end - 1), b < rows.end);
+  }
+}
 
 /// `Team` says which blocks train together (team.h).
 template <class Team>
@@ -27,7 +55,7 @@ struct Block {
   const Network& net;
   float* const shared;
   Team team;
-  int turn = 0;                // of the exchange's two buffers
+  int turn = 0;                // of the two buffers by which a grid exchanges terms
   double penalty_share = 0.0;  // of this thread, in the penalties of all batches
 
   __device__ Share share(const DenseLayer& layer) const { return share_of(layer, team.rank()); }
@@ -38,8 +66,16 @@ struct Block {
   }
   __device__ int* live_in(int slot) const { return reinterpret_cast<int*>(shared + net.live_at) + slot; }
   __device__ const DenseLayer& last() const { return net.layers[net.layer_count - 1]; }
-  /// Of the blocks that compute the same: which one adds to the totals.
-  __device__ bool counts() const { return team.rank() == team.blocks() - 1; }
+  /// The rows of a batch that this block adds up from the terms of all.
+  __device__ Range rows_to_add(int rows) const {
+    if constexpr (!Team::kSharesMemory) return {0, rows};
+    const int begin = smaller(team.rank() << net.rows_of_block_log, rows);
+    return {begin, smaller(begin + (1 << net.rows_of_block_log), rows)};
+  }
+  /// Those whose losses and metrics this block counts, so that each is counted once.
+  __device__ Range rows_to_count(int rows) const {
+    return Team::kSharesMemory || team.rank() == 0 ? rows_to_add(rows) : Range{0, 0};
+  }
 
   /// The targets of the batch in a slot, by row of the batch.
   __device__ Targets targets_in(int slot) const {

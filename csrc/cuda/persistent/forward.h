@@ -15,21 +15,21 @@ __device__ __noinline__ float activate(const Stage& stage, float z) {
   return forward(stage.activation, z, stage.parameters);
 }
 
-/// sums[s][b][n] = the products of x[b,:] with columns `first` to `end` of the kernel, for slice s of the quads that
+/// sums_of(s, b)[n] = the products of x[b,:] with columns `first` to `end` of the kernel, for slice s of the quads that
 /// are live: a warp for 32 rows, 8 columns and a slice.
-template <class Team, class Rows>
+template <class Team, class Rows, class SumsOf>
 __device__ inline void multiply(const Block<Team>& block, const Rows& x, const QuadOrder& order,
                                 const DenseLayer& layer, int rows, int first, int end, int slices, int quads_of_slice,
-                                float* sums, int ld_sums) {
+                                const SumsOf& sums_of) {
   const int groups = (rows + kWarp - 1) / kWarp, chunks = (end - first + kColumns - 1) / kColumns;
   for (int item = warp(); item < groups * chunks * slices; item += kBlockWarps) {
     __syncwarp();  // tensor cores take the operands of all lanes at once
-    const int of_groups = divide(item, groups), slice = divide(of_groups, chunks);
-    const int group = item - of_groups * groups, chunk = of_groups - slice * chunks;
+    const int of_groups = divide(item, groups), chunk = divide(of_groups, slices);
+    const int group = item - of_groups * groups, slice = of_groups - chunk * slices;
     const int begin_quad = smaller(slice * quads_of_slice, order.live);
     const int end_quad = smaller(begin_quad + quads_of_slice, order.live);
     sum_products(x, order, begin_quad, end_quad, block.shared + place_of_quad(layer, first + chunk * kColumns, 0),
-                 group * kWarp, rows, sums + slice * block.net.max_rows * ld_sums + chunk * kColumns, ld_sums);
+                 group * kWarp, rows, [&](int b) { return sums_of(slice, b) + chunk * kColumns; });
   }
 }
 
@@ -66,48 +66,63 @@ __device__ inline void forward_alone(const Block<Team>& block, int l, int slot) 
   float* const sums = block.shared + block.net.partial_sums_at;
   for (int first = 0; first < own.units; first += layer.columns_together) {
     const int end = smaller(first + layer.columns_together, own.units);
+    const auto sums_of = [&](int s, int b) { return sums + (s * block.net.max_rows + b) * layer.columns_together; };
     block.with_inputs(l, slot, [&](const auto& x, const QuadOrder& order) {
       constexpr int kTogether = std::decay_t<decltype(x)>::kQuadsTogether;
       const int live = (order.live + kTogether - 1) / kTogether;
-      const int quads_of_slice = (live + layer.parts - 1) / layer.parts * kTogether;
-      multiply(block, x, order, layer, rows, first, end, layer.parts, quads_of_slice, sums, layer.columns_together);
+      const int quads_of_slice = divide(live + layer.parts - 1, layer.parts) * kTogether;
+      multiply(block, x, order, layer, rows, first, end, layer.parts, quads_of_slice, sums_of);
     });
     __syncthreads();
-    for_each_of_block(rows * (end - first), [&](int i) {
-      const int b = i / (end - first), n = i % (end - first);
+    for_elements({0, rows}, end - first, [&](int b, int n) {
       float z = 0.0f;
       ENGINE_UNROLL(8)
-      for (int s = 0; s < layer.parts; ++s) z = z + sums[(s * block.net.max_rows + b) * layer.columns_together + n];
+      for (int s = 0; s < layer.parts; ++s) z = z + sums_of(s, b)[n];
       finish_unit(block, layer, own, batch, b, first + n, z);
     });
     __syncthreads();
   }
 }
 
-/// The buffer of block `rank` that is exchanged next.
+// ---- Sums over the slices of all blocks -----------------------------------------------------------------------------
+
+/// Where the terms of row b of a slice lie among those of a block that adds them up.
 template <class Team>
-__device__ inline float* exchange_buffer(const Block<Team>& block, int rank) {
+__device__ inline int place_of_terms(const Block<Team>& block, int slice, int b, int ld) {
+  const int log = block.net.rows_of_block_log;
+  return block.net.exchange_at + ((slice << log) + (b & ((1 << log) - 1))) * ld;
+}
+
+/// Where a block writes its terms of row b: into the memory of the block that adds them up.
+template <class Team>
+__device__ inline float* terms_to_give(const Block<Team>& block, int slice, int b, int ld) {
   if constexpr (Team::kSharesMemory) {
-    return block.team.theirs(block.shared + block.net.exchange_at + block.turn * block.net.exchange_floats, rank);
+    return block.team.of_block(b >> block.net.rows_of_block_log, block.shared + place_of_terms(block, slice, b, ld));
   } else {
-    return block.net.exchange + (rank * 2 + block.turn) * static_cast<int64_t>(block.net.exchange_floats);
+    return block.net.exchange + block.turn * static_cast<int64_t>(block.net.exchange_floats) +
+           (slice * block.net.max_rows + b) * ld;
   }
 }
 
-/// Calls f(b, n, the sum of all slices' terms) for each of `rows` times `columns`, from the buffers of all blocks.
-/// The next exchange uses the other buffers, so that nobody has to wait until these have been read.
+/// Where a block finds the terms of a row that it adds up.
+template <class Team>
+__device__ inline const float* terms_to_add(const Block<Team>& block, int slice, int b, int ld) {
+  if constexpr (Team::kSharesMemory) {
+    return block.shared + place_of_terms(block, slice, b, ld);
+  } else {
+    return terms_to_give(block, slice, b, ld);
+  }
+}
+
+/// Calls f(b, n, the sum of all slices' terms) for the rows that this block adds up. The terms of the next exchange
+/// overwrite these only when all blocks have met again, or in a grid they go to the other buffer.
 template <class Team, class F>
-__device__ inline void for_exchanged_sums(Block<Team>& block, const DenseLayer& split, int rows, int columns, int ld,
-                                          F&& f) {
-  for_each_of_block(rows * columns, [&](int i) {
-    const int b = i / columns, n = i % columns;
+__device__ inline void add_terms(Block<Team>& block, const DenseLayer& split, int rows, int columns, int ld, F&& f) {
+  for_elements(block.rows_to_add(rows), columns, [&](int b, int n) {
     // All terms are on their way before the first is added.
     float terms[kMostSlices];
     ENGINE_UNROLL(16)
-    for (int s = 0; s < kMostSlices; ++s) {
-      const int rank = divide(s, split.slices_of_block), own = s - rank * split.slices_of_block;
-      terms[s] = s < split.slices ? exchange_buffer(block, rank)[(own * block.net.max_rows + b) * ld + n] : 0.0f;
-    }
+    for (int s = 0; s < kMostSlices; ++s) terms[s] = s < split.slices ? terms_to_add(block, s, b, ld)[n] : 0.0f;
     float sum = 0.0f;
     ENGINE_UNROLL(16)
     for (int s = 0; s < kMostSlices; ++s) sum = sum + terms[s];
@@ -116,26 +131,58 @@ __device__ inline void for_exchanged_sums(Block<Team>& block, const DenseLayer& 
   block.turn = 1 - block.turn;
 }
 
-/// This block's terms of the sums of a layer that is split by inputs.
+/// Gives all blocks the rows of a matrix (rows, ld) in shared memory that this block has made, and waits for theirs. A
+/// warp gives them to a block.
+template <class Team>
+__device__ inline void gather_rows(Block<Team>& block, int matrix_at, int ld, int rows) {
+  __syncthreads();
+  if constexpr (Team::kSharesMemory) {
+    const Range own = block.rows_to_add(rows);
+    float* const mine = block.shared + matrix_at + own.begin * ld;
+    for (int rank = warp(); rank < block.team.blocks(); rank += kBlockWarps) {
+      if (rank == block.team.rank()) continue;
+      float* const theirs = block.team.of_block(rank, mine);
+      for (int i = lane() * kQuad; i < (own.end - own.begin) * ld; i += kWarp * kQuad)
+        quad_at(theirs + i) = quad_at(mine + i);
+    }
+    block.team.arrive();
+    block.team.wait();
+  }
+}
+
+/// Gives this block's terms of the sums of a layer that is split by inputs.
 template <class Team>
 __device__ inline void give_terms(const Block<Team>& block, int l, int slot) {
   const DenseLayer& layer = block.net.layers[l];
-  const int quads_of_slice = layer.width / kQuad;
+  const Share own = block.share(layer);
+  const int rows = static_cast<int>(block.batch_in(slot).rows);
   block.with_inputs(l, slot, [&](const auto& x, const QuadOrder& order) {
     // A slice has the same quads whatever they hold, since a block knows only the zeros of its own inputs.
     const QuadOrder all{nullptr, order.all, order.all};
-    multiply(block, x, all, layer, static_cast<int>(block.batch_in(slot).rows), 0, layer.units,
-             block.share(layer).slices, quads_of_slice, exchange_buffer(block, block.team.rank()), layer.padded_units);
+    multiply(block, x, all, layer, rows, 0, layer.units, own.slices, layer.width / kQuad,
+             [&](int s, int b) { return terms_to_give(block, own.first_slice + s, b, layer.padded_units); });
   });
 }
 
+/// Adds the terms of a layer's sums. Of the last layer, a block has then the outputs of its rows, else those of all.
 template <class Team>
 __device__ inline void take_sums(Block<Team>& block, int l, int slot) {
   const DenseLayer& layer = block.net.layers[l];
   const Batch& batch = block.batch_in(slot);
   const Share own = block.share(layer);
-  for_exchanged_sums(block, layer, static_cast<int>(batch.rows), layer.units, layer.padded_units,
-                     [&](int b, int n, float sum) { finish_unit(block, layer, own, batch, b, n, sum); });
+  const int rows = static_cast<int>(batch.rows);
+  if (l == block.net.layer_count - 1) {
+    add_terms(block, layer, rows, layer.units, layer.padded_units,
+              [&](int b, int n, float z) { finish_unit(block, layer, own, batch, b, n, z); });
+  } else {
+    float* const gathered = block.shared + block.net.gathered_at;
+    const int ld = layer.padded_units;
+    add_terms(block, layer, rows, layer.units, ld, [&](int b, int n, float z) { gathered[b * ld + n] = z; });
+    gather_rows(block, block.net.gathered_at, ld, rows);
+    for_elements({0, rows}, layer.units,
+                 [&](int b, int n) { finish_unit(block, layer, own, batch, b, n, gathered[b * ld + n]); });
+  }
+  __syncthreads();
 }
 
 /// Clears the gradients behind the last row of a batch that is shorter than the one before.

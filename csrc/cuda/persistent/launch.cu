@@ -6,15 +6,15 @@
 namespace engine::cuda::persistent {
 namespace {
 
-/// Memory of the card behind each other: what blocks of a grid exchange, their arrivals, their penalties.
+/// Memory of the card behind each other: the terms that blocks of a grid exchange, their arrivals, their totals.
 struct Scratch {
   explicit Scratch(const PersistentPlan& plan) {
     const bool is_grid = plan.exchange == Exchange::kGrid;
-    arrivals = is_grid ? int64_t{plan.blocks} * 2 * plan.network.exchange_floats : 0;
-    penalties = arrivals + kQuad;  // doubles
-    floats = penalties + 2 * int64_t{plan.blocks};
+    arrivals = is_grid ? 2 * int64_t{plan.network.exchange_floats} : 0;
+    totals = arrivals + kQuad;  // doubles
+    floats = totals + 2 * int64_t{plan.blocks} * kMostTotals;
   }
-  int64_t arrivals, penalties, floats;
+  int64_t arrivals, totals, floats;
 };
 
 Stage stage_of(const graph::Operation& operation, Stage stage) {
@@ -163,7 +163,7 @@ Network network_of_run(const PersistentPlan& plan, const Chain& chain, const Run
   const Scratch places(plan);
   net.exchange = scratch;
   net.arrivals = reinterpret_cast<unsigned*>(scratch + places.arrivals);
-  net.penalties = reinterpret_cast<double*>(scratch + places.penalties);
+  net.totals = reinterpret_cast<double*>(scratch + places.totals);
   return net;
 }
 

@@ -8,16 +8,6 @@ __device__ __noinline__ float row_loss(Loss loss, LossRow<kThreadsOfRow>& row, c
   return loss_of_row(loss, row, target);
 }
 
-/// Calls f(b, whether it is a row of the batch) for all rows by 16 threads each. A warp's threads stay together.
-template <class F>
-__device__ inline void for_rows(int rows, F&& f) {
-  constexpr int kRowsAtOnce = kBlockThreads / kThreadsOfRow;
-  for (int first = 0; first < rows; first += kRowsAtOnce) {
-    const int b = first + thread() / kThreadsOfRow;
-    f(smaller(b, rows - 1), b < rows);
-  }
-}
-
 /// What the losses are divided by.
 template <class Team>
 __device__ inline double divisor(const Block<Team>& block, int rows) {
@@ -41,9 +31,9 @@ __device__ inline void sum_divisor_weights(const Block<Team>& block, int slot) {
   __syncthreads();
 }
 
-/// The losses of all rows, and their gradient by the sums of the last layer.
+/// The losses of the rows whose outputs this block has, and in all blocks the gradient by the sums of the last layer.
 template <class Team>
-__device__ inline void compute_loss(const Block<Team>& block, int slot) {
+__device__ inline void compute_loss(Block<Team>& block, int slot) {
   const DenseLayer& layer = block.last();
   const int rows = static_cast<int>(block.batch_in(slot).rows);
   sum_divisor_weights(block, slot);
@@ -52,7 +42,9 @@ __device__ inline void compute_loss(const Block<Team>& block, int slot) {
   const float scale = by == 0.0 ? 0.0f : block.net.weight / static_cast<float>(by);
   const double share = by == 0.0 ? 0.0 : by == rows ? 1.0 : rows / by;
   const RowWeights weights = block.weights_in(slot, block.net.row_weights);
-  for_rows(rows, [&](int b, bool is_row) {
+  const bool has_all = layer.split != Split::kInputs;
+  const Range counted = block.rows_to_count(rows);
+  for_rows(has_all ? Range{0, rows} : block.rows_to_add(rows), [&](int b, bool is_row) {
     const float own = block.net.targets.view.sample_weight ? scale * targets.view.sample_weight[b] : scale;
     float* const gradient = block.shared + layer.gradient_at + b * layer.padded_units;
     LossRow<kThreadsOfRow> row{
@@ -66,7 +58,7 @@ __device__ inline void compute_loss(const Block<Team>& block, int slot) {
         block.net.targets.view.binary};
     const float value =
         row_loss(block.net.loss, row, target_row(targets, b, layer.units, block.net.loss_parameters.ignored));
-    if (is_row && block.counts() && thread() % kThreadsOfRow == 0) {
+    if (is_row && counted.has(b) && thread() % kThreadsOfRow == 0) {
       sums_of_thread(block)[0] += share * weights.of_row(targets, b, b) * static_cast<double>(value);
     }
     if (layer.stage_count > 0) {
@@ -74,6 +66,11 @@ __device__ inline void compute_loss(const Block<Team>& block, int slot) {
           [&](int64_t n) { gradient[n] = backward_through_stages(block, layer, b, static_cast<int>(n), gradient[n]); });
     }
   });
+  if (has_all) {
+    __syncthreads();
+  } else {
+    gather_rows(block, layer.gradient_at, layer.padded_units, rows);
+  }
 }
 
 // ---- Sums over the pass ---------------------------------------------------------------------------------------------
@@ -91,7 +88,7 @@ __device__ inline float value_of_metric(const Block<Team>& block, const MetricOf
   }
   LossRow<kThreadsOfRow> row{{columns},
                              y,
-                             block.shared + layer.gradient_at + b * layer.padded_units,
+                             block.shared + block.net.partial_sums_at + b * layer.units,
                              nullptr,
                              metric.parameters.smoothing,
                              1.0f,
@@ -108,40 +105,20 @@ __device__ inline double* sums_of_thread(const Block<Team>& block) {
          thread() / kThreadsOfRow * (1 + 2 * block.net.metric_count);
 }
 
-/// The metrics of a batch join the sums, in one of the blocks.
+/// The metrics of a batch's rows join the sums of the block that counts them.
 template <class Team>
 __device__ inline void count_batch(const Block<Team>& block, int slot) {
-  if (!block.counts()) return;
   const Targets targets = block.targets_in(slot);
   for (int m = 0; m < block.net.metric_count; ++m) {
     const MetricOfKernel& metric = block.net.metrics[m];
     const RowWeights weights = block.weights_in(slot, metric.weights);
-    for_rows(static_cast<int>(block.batch_in(slot).rows), [&](int b, bool is_row) {
+    for_rows(block.rows_to_count(static_cast<int>(block.batch_in(slot).rows)), [&](int b, bool is_row) {
       const float value = value_of_metric(block, metric, targets, b, is_row);
       if (!is_row || thread() % kThreadsOfRow != 0 || (metric.by_batch && b > 0)) return;
       const double weight = metric.by_batch ? 1.0 : weights.of_row(targets, b, b);
       sums_of_thread(block)[1 + 2 * m] += weight * static_cast<double>(value);
       sums_of_thread(block)[2 + 2 * m] += weight;
     });
-  }
-}
-
-/// The sums of all threads join those over the pass, in memory of the card.
-template <class Team>
-__device__ inline void add_sums(const Block<Team>& block, int64_t samples) {
-  if (!block.counts()) return;
-  const int kinds = 1 + 2 * block.net.metric_count;
-  if (thread() < kinds) {
-    const double* const sums = reinterpret_cast<const double*>(block.shared + block.net.sums_at);
-    double sum = 0.0;
-    for (int i = 0; i < kBlockThreads / kThreadsOfRow; ++i) sum += sums[i * kinds + thread()];
-    if (thread() > 0) {
-      block.net.metrics[(thread() - 1) / 2].state[(thread() - 1) % 2] += sum;
-    } else {
-      *block.net.output_loss += sum;
-      *block.net.loss_total += static_cast<double>(block.net.weight) * sum;
-      *block.net.samples += static_cast<double>(samples);
-    }
   }
 }
 
@@ -167,23 +144,37 @@ __device__ inline void count_penalties(Block<Team>& block, int slot) {
   }
 }
 
-/// The penalties of all batches join the loss.
+/// At the end of the kernel: the sums of all threads of all blocks join those over the pass, in memory of the card.
 template <class Team>
-__device__ inline void add_penalties(Block<Team>& block) {
-  if (!block.net.has_penalties) return;
-  auto* const sums = reinterpret_cast<double*>(block.shared + block.net.partial_sums_at);
+__device__ inline void add_totals(Block<Team>& block, int64_t samples) {
+  const Network& net = block.net;
+  const int kinds = 1 + 2 * net.metric_count, penalties = kinds;
+  auto* const of_warps = reinterpret_cast<double*>(block.shared + net.partial_sums_at);
   const double of_warp = sum_of_warp(block.penalty_share);
-  if (lane() == 0) sums[warp()] = of_warp;
+  if (lane() == 0) of_warps[warp()] = of_warp;
   __syncthreads();
-  if (thread() == 0) {
+  if (thread() <= kinds) {
+    const double* const sums = reinterpret_cast<const double*>(block.shared + net.sums_at);
     double sum = 0.0;
-    for (int w = 0; w < kBlockWarps; ++w) sum += sums[w];
-    block.net.penalties[block.team.rank()] = sum;
+    for (int i = 0; i < kRowsAtOnce && thread() < kinds; ++i) sum += sums[i * kinds + thread()];
+    for (int w = 0; w < kBlockWarps && thread() == penalties; ++w) sum += of_warps[w];
+    net.totals[block.team.rank() * kMostTotals + thread()] = sum;
   }
   block.team.arrive();
   block.team.wait();
-  if (!block.counts() || thread() != 0) return;
-  for (int rank = 0; rank < block.team.blocks(); ++rank) *block.net.loss_total += block.net.penalties[rank];
+  if (block.team.rank() != 0 || thread() >= kinds) return;
+  const auto total = [&](int kind) {
+    double sum = 0.0;
+    for (int rank = 0; rank < block.team.blocks(); ++rank) sum += net.totals[rank * kMostTotals + kind];
+    return sum;
+  };
+  if (thread() > 0) {
+    net.metrics[(thread() - 1) / 2].state[(thread() - 1) % 2] += total(thread());
+    return;
+  }
+  *net.output_loss += total(0);
+  *net.loss_total += static_cast<double>(net.weight) * total(0) + total(penalties);
+  *net.samples += static_cast<double>(samples);
 }
 
 }  // namespace engine::cuda::persistent

@@ -2,9 +2,13 @@
 //
 // Layers come in pairs. The first of a pair is split by columns: a block owns some of its units, and computes them from
 // all inputs. The second is split by inputs: a block has the rows of its kernel that belong to the units it owns of the
-// first, so that what it needs lies in its own memory. Its products are terms of the sums of all blocks; they are the
-// only numbers that blocks exchange, once for each pair, and backwards once for each pair but the first. A last layer
+// first, so that what it needs lies in its own memory. Its products are terms of the sums of all blocks. A last layer
 // that is left over is computed by every block alike, and of a single layer the inputs are split.
+//
+// The terms are what blocks exchange, once for each pair, and backwards once for each pair but the first. Blocks of a
+// cluster divide the rows of the batch for that: each gets the terms of its rows from all others, adds them, and gives
+// the sums to all. Behind the last layer it computes the loss of its rows before, and gives their gradient in place of
+// the sums. Blocks of a grid, whose barriers take longer than reading all terms, add the terms of all rows.
 //
 // Units are dealt in slices whose width depends on the layer alone, and sums are added slice by slice. So the bits
 // depend neither on the number of blocks nor on how they exchange numbers.
@@ -36,11 +40,15 @@ inline constexpr int kMostLayers = 6;
 inline constexpr int kSlotsOfWeight = 2;
 inline constexpr int kMostStages = 3;
 inline constexpr int kMostMetrics = 4;
+/// Sums over a pass: the loss, two for each metric, and the penalties.
+inline constexpr int kMostTotals = 2 + 2 * kMostMetrics;
 
 ENGINE_INLINE int smaller(int a, int b) { return a < b ? a : b; }
 ENGINE_INLINE int larger(int a, int b) { return a > b ? a : b; }
-/// number / divisor, without a division where that is 1, as it often is.
-ENGINE_INLINE int divide(int number, int divisor) { return divisor == 1 ? number : number / divisor; }
+/// number / divisor, without a division where one of them is so small that it needs none, as is often the case.
+ENGINE_INLINE int divide(int number, int divisor) {
+  return divisor == 1 ? number : number < divisor ? 0 : number / divisor;
+}
 ENGINE_INLINE int quads_of(int numbers) { return (numbers + kQuad - 1) / kQuad; }
 
 /// What happens to the results of a product, one element at a time: an activation or dropout.
@@ -136,21 +144,23 @@ struct Network {
   int floats;       // all of it
   int batch_slots;  // 2: the next batch is brought while this one is computed
   int floats_of_batch;
-  BatchPlaces places;    // of the first slot
-  int nonzero_at;        // a flag for each quad of the inputs
-  int live_at;           // (slots): how many quads have numbers that are not 0
-  int partial_sums_at;   // sums of parts of the inputs
-  int probabilities_at;  // (rows, units of the last layer)
-  int rows_at;           // (2, rows) row numbers of the data set, for this batch and the next one
-  int sums_at;           // of losses and metrics, as doubles
-  int divisor_at;        // a double
-  int exchange_at;       // two buffers of the numbers that this block gives to the others
-  int exchange_floats;   // of one buffer
+  BatchPlaces places;     // of the first slot
+  int nonzero_at;         // a flag for each quad of the inputs
+  int live_at;            // (slots): how many quads have numbers that are not 0
+  int partial_sums_at;    // sums of parts of the inputs
+  int probabilities_at;   // (rows, units of the last layer)
+  int rows_at;            // (2, rows) row numbers of the data set, for this batch and the next one
+  int sums_at;            // of losses and metrics, as doubles
+  int divisor_at;         // a double
+  int rows_of_block_log;  // a block adds up the terms of 2^this rows
+  int exchange_at;        // terms of those rows: (slices, rows of the block, columns)
+  int gathered_at;        // sums of all rows: (rows, columns)
+  int exchange_floats;    // of the terms
 
   // Memory of the card.
-  float* exchange;     // the same buffers of all blocks, where no other block can read shared memory
+  float* exchange;     // of a grid: two buffers of terms, (slices, rows, columns) each
   unsigned* arrivals;  // of blocks at barriers
-  double* penalties;   // of each block
+  double* totals;      // (blocks, kMostTotals): of the losses, of each metric and its weights, and the penalties
 };
 
 /// The part of a layer that a block has.

@@ -1,8 +1,8 @@
-// How the blocks of the persistent kernel wait for each other and read each other's numbers. Each of the types has
+// How the blocks of the persistent kernel wait for each other and give each other numbers. Each of the types has
 //     rank(), blocks()      this block's number among so many
 //     arrive(), wait()      a barrier in two halves; all threads call both, and what they wrote before is then seen
-//     shares_memory         whether blocks read each other's shared memory, or memory of the card
-//     theirs(mine, rank)    where that block has what this one has at `mine`
+//     kSharesMemory         whether blocks write to each other's shared memory, or else to memory of the card
+//     of_block(rank, mine)  where that block has what this one has at `mine`
 #pragma once
 #include <cooperative_groups.h>
 
@@ -18,7 +18,7 @@ struct OneBlock {
   __device__ int blocks() const { return 1; }
   __device__ void arrive() {}
   __device__ void wait() { __syncthreads(); }
-  __device__ float* theirs(float* mine, int) const { return mine; }
+  __device__ float* of_block(int, float* mine) const { return mine; }
 };
 
 /// A cluster: blocks that run on neighbouring multiprocessors (compute capability 9.0 and later).
@@ -36,7 +36,7 @@ struct Cluster {
     __syncwarp();
     cooperative_groups::this_cluster().barrier_wait();
   }
-  __device__ float* theirs(float* mine, int rank) const {
+  __device__ float* of_block(int rank, float* mine) const {
     return cooperative_groups::this_cluster().map_shared_rank(mine, rank);
   }
 #else
@@ -45,7 +45,7 @@ struct Cluster {
   __device__ int blocks() const { return 1; }
   __device__ void arrive() {}
   __device__ void wait() {}
-  __device__ float* theirs(float* mine, int) const { return mine; }
+  __device__ float* of_block(int, float* mine) const { return mine; }
 #endif
 };
 
@@ -73,7 +73,6 @@ struct Grid {
     }
     __syncthreads();
   }
-  __device__ float* theirs(float*, int) const { return nullptr; }
 
  private:
   static constexpr unsigned kPause = 20;  // nanoseconds, a small part of the way to memory and back

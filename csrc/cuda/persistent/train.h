@@ -72,7 +72,8 @@ __device__ inline void run(Block<Team>& block, const Batch* batches, int64_t cou
   __syncthreads();
   load_weights(block);
   note_rows(block, batches, 0, count);
-  __syncthreads();
+  block.team.arrive();  // no block writes to another one's memory before that has been cleared
+  block.team.wait();
   count_and_bring(block.net, block.team, batches, -1, 0, count);
   __syncthreads();
   const bool brings_ahead = block.net.batch_slots == 2;
@@ -94,12 +95,9 @@ __device__ inline void run(Block<Team>& block, const Batch* batches, int64_t cou
       waited = true;
       block.team.wait();
       take_sums(block, l, slot);
-      __syncthreads();
     }
-    // The metrics of the batch before have used this memory, too.
     clear_gradients_behind(block, static_cast<int>(block.batch_in(slot).rows));
     compute_loss(block, slot);
-    __syncthreads();
     for (int l = block.net.layer_count - 1; l > 0; --l) backpropagate(block, l, slot);
     step_weights(block, slot);
     __syncthreads();
@@ -109,11 +107,7 @@ __device__ inline void run(Block<Team>& block, const Batch* batches, int64_t cou
     }
   }
   store_weights(block);
-  add_sums(block, samples);
-  __syncthreads();
-  add_penalties(block);
-  block.team.arrive();  // nobody ends while another block may still read its memory
-  block.team.wait();
+  add_totals(block, samples);
 }
 
 /// Arguments of kernels are at most so large before CUDA 12.1, and later on cards before compute capability 7.0.

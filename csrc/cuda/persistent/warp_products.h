@@ -49,10 +49,11 @@ struct FloatRows {
   __device__ float4 quad(int b, int q) const { return quad_at(data + b * ld + q * kQuad); }
 };
 
-/// sums[b,n] = the products of rows `first` to `first + 32` with 8 columns, over quads `begin` to `end`. A lane has a
-/// row.
+/// sums_of(b)[n] = the products of rows `first` to `first + 32` with 8 columns, over quads `begin` to `end`. A lane has
+/// a row.
+template <class SumsOf>
 __device__ inline void sum_products(const FloatRows& x, const QuadOrder& order, int begin, int end, const float* kernel,
-                                    int first, int rows, float* sums, int ld_sums) {
+                                    int first, int rows, const SumsOf& sums_of) {
   const int b = first + lane(), row = smaller(b, rows - 1);
   float own[kColumns] = {};
   for (int i = begin; i < end; ++i) {
@@ -63,8 +64,9 @@ __device__ inline void sum_products(const FloatRows& x, const QuadOrder& order, 
     for (int c = 0; c < kColumns; ++c) own[c] = plus_products(own[c], four, quad_at(weights + c * kQuad));
   }
   if (b >= rows) return;
-  quad_at(sums + b * ld_sums) = {own[0], own[1], own[2], own[3]};
-  quad_at(sums + b * ld_sums + kQuad) = {own[4], own[5], own[6], own[7]};
+  float* const sums = sums_of(b);
+  quad_at(sums) = {own[0], own[1], own[2], own[3]};
+  quad_at(sums + kQuad) = {own[4], own[5], own[6], own[7]};
 }
 
 __device__ inline float select(bool first, float a, float b) { return first ? a : b; }
@@ -123,8 +125,9 @@ struct ByteRows {
 };
 
 /// The same for bytes. The matrix instruction multiplies 16 rows with four quads, of which each lane of four has one.
+template <class SumsOf>
 __device__ inline void sum_products(const ByteRows& x, const QuadOrder& order, int begin, int end, const float* kernel,
-                                    int first, int rows, float* sums, int ld_sums) {
+                                    int first, int rows, const SumsOf& sums_of) {
   constexpr int kTiles = 2, kRows = 16;  // 32 rows
   const int g = lane() / 4, t = lane() % 4;
   float tiles[kTiles][4] = {};
@@ -145,11 +148,13 @@ __device__ inline void sum_products(const ByteRows& x, const QuadOrder& order, i
   }
   ENGINE_UNROLL(2)
   for (int tile = 0; tile < kTiles; ++tile) {
-    const int b = first + tile * kRows + g;
-    float* const to = sums + b * ld_sums + 2 * t;
-    if (b < rows) to[0] = tiles[tile][0] * x.scale, to[1] = tiles[tile][1] * x.scale;
-    float* const below = to + kRows / 2 * ld_sums;
-    if (b + kRows / 2 < rows) below[0] = tiles[tile][2] * x.scale, below[1] = tiles[tile][3] * x.scale;
+    ENGINE_UNROLL(2)
+    for (int half = 0; half < 2; ++half) {
+      const int b = first + tile * kRows + half * kRows / 2 + g;
+      if (b >= rows) continue;
+      *reinterpret_cast<float2*>(sums_of(b) + 2 * t) = {tiles[tile][2 * half] * x.scale,
+                                                        tiles[tile][2 * half + 1] * x.scale};
+    }
   }
 }
 
