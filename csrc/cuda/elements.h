@@ -36,4 +36,10 @@ Elements<F> for_weights(const RunMemory& memory, ValueId variable, F f) {
   return {v.rows * v.columns, 0, 0, f};
 }
 
+/// y = 0
+struct SetToZero {
+  float* y;
+  __device__ void operator()(int64_t i, const Batch&) const { y[i] = 0.0f; }
+};
+
 }  // namespace engine::cuda

@@ -12,6 +12,18 @@ template <class V>
 using FusedOptimizersOf = Types<formulas::Sgd<V>, formulas::Momentum<V>, formulas::Nesterov<V>, formulas::Adam<V>>;
 using FusedOptimizers = FusedOptimizersOf<float>;
 
+/// Limits each element of a gradient to [-limit, limit], where the optimizer has `clipvalue`.
+struct ValueClip {
+  float limit;
+  __device__ float operator()(float gradient) const {
+    return gradient > limit ? limit : gradient < -limit ? -limit : gradient;
+  }
+};
+inline ValueClip value_clip(const OptimizerSpec& optimizer) {
+  const bool by_value = optimizer.clip == OptimizerSpec::Clip::kValue;
+  return {by_value ? static_cast<float>(optimizer.limit) : formulas::kInfinity};
+}
+
 /// Steps weight number `at` by its gradient, with decoupled weight decay (Loshchilov & Hutter 2019). Where the rule
 /// gives a direction, the weight stays and the direction is returned; else the gradient is.
 template <class Rules>

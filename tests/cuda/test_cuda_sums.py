@@ -163,6 +163,80 @@ def test_wide_matrices(same_training: Any, rng: Any) -> None:
     same_training(build, x, y, batch_size=4)
 
 
+# ---- Rows of tables -------------------------------------------------------------------------------------------------
+
+PIECE, RUN = (
+    64,
+    512,
+)  # positions: SortedRows::kPiece and SortRuns::kLength of csrc/cuda/operations/embedding.cu
+TOKENS = {
+    "one token": lambda rng, size: np.full(size, 3),
+    "half padding": lambda rng, size: np.where(rng.random(size) < 0.5, 0, rng.integers(0, 40, size)),
+    "many tokens": lambda rng, size: rng.integers(0, 2000, size),
+    "in descending order": lambda rng, size: np.arange(size)[::-1] // 3,
+}
+
+
+def embedding(length: int, columns: int, optimizer: Any) -> keras.Model:
+    model = keras.Sequential([keras.Input((length,)), layers.Embedding(2000, columns)])
+    model.add(layers.GlobalAveragePooling1D())
+    model.add(layers.Dense(3, activation="softmax"))
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    return model
+
+
+@pytest.mark.parametrize("name", TOKENS)
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1), (1, PIECE - 1), (2, PIECE // 2), (5, 13), (1, RUN - 1), (4, RUN // 4), (27, 19), (10, 230)],
+)
+@pytest.mark.parametrize("steps", [True, False])
+def test_embeddings_of_many_positions(
+    name: str, shape: tuple[int, int], steps: bool, same_training: Any, rng: Any
+) -> None:
+    """A second batch has fewer samples. The optimizer steps the rows of the tokens at once, or has the whole gradient."""
+    rows, length = shape
+    total = rows + (rows + 1) // 2
+    x, y = TOKENS[name](rng, total * length).reshape(total, length), rng.integers(0, 3, total)
+
+    def build() -> keras.Model:
+        optimizer = keras.optimizers.SGD(0.5) if steps else keras.optimizers.SGD(0.5, global_clipnorm=0.3)
+        return embedding(length, 5, optimizer)
+
+    same_training(build, x, y, batch_size=rows, epochs=1, shuffle=False)
+
+
+@pytest.mark.parametrize("columns", [1, 31, 127, 128, 129, 300])
+@pytest.mark.parametrize("clipvalue", [None, 1e-4])
+def test_embeddings_of_many_columns(
+    columns: int, clipvalue: float | None, same_training: Any, rng: Any
+) -> None:
+    x, y = TOKENS["half padding"](rng, 300).reshape(15, 20), rng.integers(0, 3, 15)
+    same_training(
+        lambda: embedding(20, columns, keras.optimizers.Adam(0.01, clipvalue=clipvalue)), x, y, batch_size=10
+    )
+
+
+def test_gradients_of_embeddings_in_float64(rng: Any) -> None:
+    """A step of gradient descent from zero with a learning rate of 1 leaves the negative gradient."""
+    x = TOKENS["half padding"](rng, 40 * 33).reshape(40, 33)
+    with keras.device("cuda"):
+        table = layers.Embedding(40, 3, embeddings_initializer="zeros")
+        model = keras.Sequential(
+            [keras.Input((33,)), table, layers.Flatten(), layers.Dense(1, use_bias=False)]
+        )
+        model.compile(keras.optimizers.SGD(1.0), keras.losses.MeanSquaredError(reduction="sum"))
+        kernel = model.layers[-1].get_weights()[0].astype("float64")
+        y = rng.standard_normal((40, 1)).astype("float32")
+        model.fit(x, y, batch_size=40, epochs=1, shuffle=False, verbose=0)
+    expected, magnitude = np.zeros((40, 3)), np.zeros((40, 3))
+    terms = 2.0 * y.astype("float64")[:, :, None] * kernel.reshape(1, 33, 3)
+    np.add.at(expected, x, terms)
+    np.add.at(magnitude, x, np.abs(terms))
+    error = np.abs(table.get_weights()[0] - expected)
+    assert (error <= 64 * np.finfo("float32").eps * magnitude).all()
+
+
 # ---- The order of additions -----------------------------------------------------------------------------------------
 
 

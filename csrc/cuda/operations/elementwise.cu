@@ -112,11 +112,6 @@ void schedule_affine(Schedule& schedule, const graph::Affine& op) {
   });
 }
 
-struct SetToZero {
-  float* y;
-  __device__ void operator()(int64_t i, const Batch&) const { y[i] = 0.0f; }
-};
-
 void schedule_fill_zeros(Schedule& schedule, const graph::FillZeros& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     return for_elements(memory.schedule, op.y, SetToZero{memory.scratch(op.y)});

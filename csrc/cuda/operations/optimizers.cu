@@ -403,13 +403,12 @@ struct StepWeights {
   Weights weights;
   float* gradient;
   const float* scale;  // factor of the gradient, or null
-  float limit;         // of the gradient's elements
+  ValueClip clip;
   Optimizer rule;
   __device__ void operator()(int64_t i, const Batch& batch) const {
     if (!batch.steps_weights) return;
     const float g = scale ? *scale * gradient[i] : gradient[i];
-    const float clipped = g > limit ? limit : g < -limit ? -limit : g;
-    const float direction = step_weight<AllOptimizers>(rule, weights, i, clipped, batch);
+    const float direction = step_weight<AllOptimizers>(rule, weights, i, clip(g), batch);
     if (gives_direction(rule)) gradient[i] = direction;
   }
 };
@@ -426,13 +425,10 @@ Optimizer rule_of(const RunMemory& memory, ValueId weights) {
 
 void schedule_step_weights(Schedule& schedule, const graph::StepWeights& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
-    const OptimizerSpec& optimizer = memory.training().optimizer;
-    const bool by_value = optimizer.clip == OptimizerSpec::Clip::kValue;
-    const float limit = by_value ? static_cast<float>(optimizer.limit) : formulas::kInfinity;
     const float* const scale = op.scales == kNoValue ? nullptr : memory.scratch(op.scales) + op.place;
     return for_weights(memory, op.weights,
-                       StepWeights{memory.weights(op.weights), memory.scratch(op.gradient), scale, limit,
-                                   rule_of(memory, op.weights)});
+                       StepWeights{memory.weights(op.weights), memory.scratch(op.gradient), scale,
+                                   value_clip(memory.training().optimizer), rule_of(memory, op.weights)});
   });
 }
 
