@@ -237,6 +237,46 @@ def test_gradients_of_embeddings_in_float64(rng: Any) -> None:
     assert (error <= 64 * np.finfo("float32").eps * magnitude).all()
 
 
+# ---- Reductions of arrays -------------------------------------------------------------------------------------------
+
+REDUCTIONS = {
+    "sum": (keras.ops.sum, np.sum), "max": (keras.ops.max, np.max), "min": (keras.ops.min, np.min),
+    "prod": (keras.ops.prod, np.prod), "argmax": (keras.ops.argmax, np.argmax), "argmin": (keras.ops.argmin, np.argmin),
+}  # fmt: skip
+WARP_SLICE = 1024  # numbers: csrc/cuda/operations/reduction.cu
+SHAPES = [
+    *(((rows, columns), 0) for rows in ROWS for columns in (1, 33)),
+    *(((3, numbers), 1) for numbers in (1, 7, 8, 33, WARP_SLICE - 1, WARP_SLICE, WARP_SLICE + 1, 5 * WARP_SLICE + 3)),
+    ((3, SLICE + 1, 5), 1), ((40, 3, 70), (0, 2)), ((40, 3, 70), None), ((3, 5, 1), 1), ((2, 300, 1), 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+def test_reductions_of_any_size(name: str, shape: Any, axis: Any, rng: Any) -> None:
+    ours, expected = REDUCTIONS[name]
+    if name.startswith("arg") and isinstance(axis, tuple):
+        pytest.skip("an extreme has its index along one axis, or in the whole array")
+    x = (1.0 + 0.01 * rng.standard_normal(shape)).astype("float32")
+    with keras.device("cuda"):
+        found = np.asarray(keras.function(lambda a: ours(a, axis=axis))(x))
+    np.testing.assert_allclose(found, expected(x.astype("float64"), axis=axis), rtol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(50, 3), (3, 50), (2000, 3), (3, 2000)])
+@pytest.mark.parametrize("name", ["max", "min", "argmax", "argmin"])
+def test_extremes_with_equal_numbers_and_nan(name: str, shape: tuple[int, int], rng: Any) -> None:
+    """The first of equal numbers is the extreme, and a NaN comes before all of them."""
+    ours, expected = REDUCTIONS[name]
+    axis = int(shape[1] > shape[0])
+    x = rng.integers(0, 3, shape).astype("float32")
+    x[1, 1] = np.nan
+    x[-1, -1], x[-2, -2] = np.inf, -np.inf
+    with keras.device("cuda"):
+        found = np.asarray(keras.function(lambda a: ours(a, axis=axis))(x))
+    np.testing.assert_array_equal(found, expected(x, axis=axis))
+
+
 # ---- The order of additions -----------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "cuda/arrays.h"
+#include "cuda/warp_rows.h"
 #include "graph/operations/reduction.h"
 
 namespace engine::cuda {
@@ -57,109 +58,205 @@ __device__ float combine(Kind kind, float a, float b) {
   }
 }
 
-/// Who reduces the numbers of one result: a thread, a warp or a block. The order depends on that choice alone, which
-/// the shapes make.
-enum class Team { kThread, kWarp, kBlock };
+/// The numbers of the lanes of a warp combined, in pairs: every lane gets the same bits.
+__device__ float combined_in_warp(Kind kind, float x) {
+  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+    x = combine(kind, x, __shfl_xor_sync(0xffffffffu, x, distance));
+  }
+  return x;
+}
 
+/// How threads share a reduction, as the shapes alone decide: a thread or a warp has a result, or a slice of the
+/// numbers of one, if these are many. Threads that lie side by side read numbers that lie side by side.
+struct Sharing {
+  bool by_warp;
+  int64_t slice;  // numbers that it reduces
+
+  ENGINE_DEVICE int64_t slices(int64_t numbers) const { return numbers <= slice ? 1 : (numbers + slice - 1) / slice; }
+};
+
+/// Numbers of a result in the largest batch.
+int64_t numbers_of_result(const graph::Reduce& op, int64_t max_rows) {
+  int64_t numbers = 1;
+  for (const int axis : op.axes) numbers *= op.x.shape[static_cast<size_t>(axis)].at(max_rows);
+  return numbers;
+}
+
+/// Whether neighbours in memory belong to different results.
+bool keeps_last_axis(const graph::Reduce& op) {
+  auto axis = static_cast<int>(op.x.shape.size()) - 1;
+  while (axis > 0 && op.x.shape[static_cast<size_t>(axis)] == graph::Extent{1, 0}) --axis;
+  return axis >= 0 && !op.reduces(axis);
+}
+
+Sharing sharing_of(const graph::Reduce& op, int64_t max_rows) {
+  constexpr int64_t kFew = 8;  // numbers of which most lanes of a warp would have none
+  constexpr int64_t kSliceOfThread = 128, kSliceOfWarp = 1024;
+  if (keeps_last_axis(op) || numbers_of_result(op, max_rows) < kFew) return {false, kSliceOfThread};
+  return {true, kSliceOfWarp};
+}
+
+/// How many results there are in a batch, and how many numbers each is made of.
+struct ReductionSize {
+  int64_t results = 1, numbers = 1;
+  __device__ ReductionSize(const Array& x, const ReducedAxes& axes, const Batch& batch) {
+    for (int i = 0; i < x.axes; ++i) (axes.reduces[i] ? numbers : results) *= x.lengths[i].at(batch);
+  }
+};
+
+/// y[slice, result], or y[result] if there is one slice
 struct Reduce {
   Array x;
   float* y;
   ReducedAxes axes;
   Kind kind;
-  Team team;
-  int64_t most_results;
+  Sharing sharing;
+  int64_t most_results, most_slices;
 
   int64_t blocks() const {
-    const int64_t threads = team == Team::kThread ? 1 : team == Team::kWarp ? kWarp : kThreads;
-    return (most_results * threads + kThreads - 1) / kThreads;
+    const int64_t results = most_results * most_slices;
+    return sharing.by_warp ? blocks_for_warps(results) : (results + kThreads - 1) / kThreads;
   }
-  int64_t shared_bytes() const { return kThreads * static_cast<int64_t>(sizeof(float)); }
-
-  __device__ float along(const DividedAxes& all, int64_t result, int64_t first, int64_t step) const {
-    const float* const own = x.data + all.kept.offset(result);
-    const int64_t count = all.reduced.numbers();
-    float total = neutral(kind);
-    for (int64_t i = first; i < count; i += step) total = combine(kind, total, own[all.reduced.offset(i)]);
-    return total;
-  }
+  int64_t shared_bytes() const { return 0; }
 
   __device__ void run(const Batch& batch) const {
+    const ReductionSize size(x, axes, batch);
     const DividedAxes all(x, axes, batch);
-    const int64_t results = all.kept.numbers();
-    if (team == Team::kThread) {
-      for_each(results, [&](int64_t i) { y[i] = along(all, i, 0, 1); });
-    } else if (team == Team::kWarp) {
-      for_each_by_warp(results, [&](int64_t i) {
-        float total = along(all, i, threadIdx.x % kWarp, kWarp);
-        for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-          total = combine(kind, total, __shfl_xor_sync(0xffffffffu, total, distance));
-        }
-        if (threadIdx.x % kWarp == 0) y[i] = total;
-      });
-    } else {
-      float* const totals = shared_memory();
-      for (int64_t i = blockIdx.x; i < results; i += gridDim.x) {
-        totals[threadIdx.x] = along(all, i, threadIdx.x, kThreads);
-        __syncthreads();
-        for (int half = kThreads / 2; half > 0; half /= 2) {
-          if (static_cast<int>(threadIdx.x) < half)
-            totals[threadIdx.x] = combine(kind, totals[threadIdx.x], totals[threadIdx.x + half]);
-          __syncthreads();
-        }
-        if (threadIdx.x == 0) y[i] = totals[0];
-        __syncthreads();
-      }
+    const int64_t slices = most_slices == 1 ? 1 : sharing.slices(size.numbers);
+    const auto along = [&](int64_t i, int64_t lane, int64_t step) {
+      const float* const own = x.data + all.kept.offset(i % size.results);
+      const int64_t begin = i / size.results * sharing.slice;
+      const int64_t end = slices > 1 && begin + sharing.slice < size.numbers ? begin + sharing.slice : size.numbers;
+      float total = neutral(kind);
+      for (int64_t n = begin + lane; n < end; n += step) total = combine(kind, total, own[all.reduced.offset(n)]);
+      return total;
+    };
+    if (!sharing.by_warp) {
+      for_each(size.results * slices, [&](int64_t i) { y[i] = along(i, 0, 1); });
+      return;
     }
+    for_each_by_warp(size.results * slices, [&](int64_t i) {
+      const float total = combined_in_warp(kind, along(i, threadIdx.x % kWarp, kWarp));
+      if (threadIdx.x % kWarp == 0) y[i] = total;
+    });
   }
 };
 
-/// Threads that lie side by side read numbers that lie side by side: along the last axis, whether it is kept or
-/// reduced.
-Team team_of(const graph::Reduce& op, int64_t numbers, int64_t results, int64_t multiprocessors) {
-  constexpr int64_t kLong = 4096;  // numbers of a result from which on a warp alone takes long
-  const int64_t of_result = numbers / std::max<int64_t>(results, 1);
-  if (of_result >= kLong && results < multiprocessors * kThreads) return Team::kBlock;
-  const bool keeps_last = !op.x.shape.empty() && !op.reduces(static_cast<int>(op.x.shape.size()) - 1);
-  return keeps_last || of_result < kWarp / 4 ? Team::kThread : Team::kWarp;
-}
+/// y[result] from the slices, by a warp
+struct ReduceSlices {
+  Array x;
+  const float* partial;  // (slices, results)
+  float* y;
+  ReducedAxes axes;
+  Kind kind;
+  Sharing sharing;
+  int64_t most_results;
+
+  int64_t blocks() const { return blocks_for_warps(most_results); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch& batch) const {
+    const ReductionSize size(x, axes, batch);
+    const int64_t slices = sharing.slices(size.numbers);
+    for_each_by_warp(size.results, [&](int64_t i) {
+      float total = neutral(kind);
+      for (int64_t s = threadIdx.x % kWarp; s < slices; s += kWarp) {
+        total = combine(kind, total, partial[s * size.results + i]);
+      }
+      total = combined_in_warp(kind, total);
+      if (threadIdx.x % kWarp == 0) y[i] = total;
+    });
+  }
+};
+
+/// An index and its number. -1: none.
+struct Extreme {
+  float number;
+  int64_t index;
+
+  /// Whether it counts more than another one: the larger number, then the first. A NaN is larger than all others.
+  __device__ bool precedes(const Extreme& other) const {
+    if (index < 0 || other.index < 0) return index >= 0;
+    const bool is_nan = number != number, other_is_nan = other.number != other.number;
+    if (is_nan != other_is_nan) return is_nan;
+    return number > other.number || ((is_nan || number == other.number) && index < other.index);
+  }
+};
 
 /// y = the first index of the extreme along the axes. A NaN counts as the extreme.
 struct FindExtreme {
   Array x;
   float* y;
   ReducedAxes axes;
-  bool smallest;
-  __device__ void operator()(const Batch& batch) const {
+  bool smallest, by_warp;
+  int64_t most_results;
+
+  int64_t blocks() const { return by_warp ? blocks_for_warps(most_results) : (most_results + kThreads - 1) / kThreads; }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch& batch) const {
+    const ReductionSize size(x, axes, batch);
     const DividedAxes all(x, axes, batch);
-    const int64_t count = all.reduced.numbers();
-    for_each(all.kept.numbers(), [&](int64_t i) {
+    const auto along = [&](int64_t i, int64_t first, int64_t step) {
       const float* const own = x.data + all.kept.offset(i);
-      int64_t at = 0;
-      float most = 0.0f;
-      for (int64_t j = 0; j < count; ++j) {
-        const float number = smallest ? -own[all.reduced.offset(j)] : own[all.reduced.offset(j)];
-        if (j > 0 && !(number > most || (number != number && most == most))) continue;
-        most = number;
-        at = j;
+      Extreme found{0.0f, -1};
+      for (int64_t n = first; n < size.numbers; n += step) {
+        const float number = own[all.reduced.offset(n)];
+        const Extreme each{smallest ? -number : number, n};
+        if (each.precedes(found)) found = each;
       }
-      y[i] = static_cast<float>(at);
+      return found;
+    };
+    if (!by_warp) {
+      for_each(size.results, [&](int64_t i) { store(i, along(i, 0, 1)); });
+      return;
+    }
+    for_each_by_warp(size.results, [&](int64_t i) {
+      Extreme found = along(i, threadIdx.x % kWarp, kWarp);
+      for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+        const Extreme other{__shfl_xor_sync(0xffffffffu, found.number, distance),
+                            __shfl_xor_sync(0xffffffffu, found.index, distance)};
+        if (other.precedes(found)) found = other;
+      }
+      if (threadIdx.x % kWarp == 0) store(i, found);
     });
+  }
+  __device__ void store(int64_t i, const Extreme& found) const {
+    y[i] = found.index < 0 ? 0.0f : static_cast<float>(found.index);
   }
 };
 
+void schedule_extreme(Schedule& schedule, const graph::Reduce& op) {
+  constexpr int64_t kLong = 1024;  // numbers of a result of which one thread alone would take long
+  const bool by_warp =
+      sharing_of(op, schedule.max_rows()).by_warp || numbers_of_result(op, schedule.max_rows()) >= kLong;
+  schedule.add(op, [&op, by_warp](const RunMemory& memory) {
+    return FindExtreme{array_of(memory, op.x),
+                       memory.scratch(op.y.value),
+                       reduced_axes(op.axes),
+                       op.kind == Kind::kArgMinimum,
+                       by_warp,
+                       most_numbers(memory, op.y)};
+  });
+}
+
 void schedule_reduce(Schedule& schedule, const graph::Reduce& op) {
-  if (op.kind == Kind::kArgMaximum || op.kind == Kind::kArgMinimum) {
-    schedule.add(op, [&op](const RunMemory& memory) {
-      return for_array(memory, op.y,
-                       FindExtreme{array_of(memory, op.x), memory.scratch(op.y.value), reduced_axes(op.axes),
-                                   op.kind == Kind::kArgMinimum});
-    });
-    return;
-  }
-  schedule.add(op, [&op](const RunMemory& memory) {
-    const int64_t results = most_numbers(memory, op.y);
-    const Team team = team_of(op, most_numbers(memory, op.x), results, memory.schedule.multiprocessors());
-    return Reduce{array_of(memory, op.x), memory.scratch(op.y.value), reduced_axes(op.axes), op.kind, team, results};
+  if (op.kind == Kind::kArgMaximum || op.kind == Kind::kArgMinimum) return schedule_extreme(schedule, op);
+  const Sharing sharing = sharing_of(op, schedule.max_rows());
+  const int64_t slices = sharing.slices(numbers_of_result(op, schedule.max_rows()));
+  const int64_t results = graph::numbers_in(op.y.shape, schedule.max_rows());
+  const int64_t partial = slices == 1 ? 0 : schedule.add_scratch(slices * results);
+  schedule.add(op, [=, &op](const RunMemory& memory) {
+    float* const y = slices == 1 ? memory.scratch(op.y.value) : memory.arguments.scratch + partial;
+    return Reduce{array_of(memory, op.x), y, reduced_axes(op.axes), op.kind, sharing, results, slices};
+  });
+  if (slices == 1) return;
+  schedule.add(op, [=, &op](const RunMemory& memory) {
+    return ReduceSlices{array_of(memory, op.x),
+                        memory.arguments.scratch + partial,
+                        memory.scratch(op.y.value),
+                        reduced_axes(op.axes),
+                        op.kind,
+                        sharing,
+                        results};
   });
 }
 
