@@ -246,6 +246,39 @@ def attention(x: Any) -> Any:
     return ops.reshape(ops.einsum("bhij,bhjc->bihc", scores, parts), (-1, 480))
 
 
+TILE = 32  # rows and columns: SmallTile of csrc/cuda/products.h
+PRODUCTS = [
+    # Matrices whose rows, columns and terms are an axis each, as they lie in memory or transposed.
+    "ik,kj->ij", "ki,kj->ij", "ik,jk->ij", "ki,jk->ji", "bik,bkj->bij", "bki,bjk->bij", "bik,kj->bij", "bihk,bjhk->bhij",
+    "bhij,bjhk->bihk", "ik,k->i", "k,kj->j", "k,k->", "i,j->ij", "b,b->b", "bk,bk->b", "abik,abkj->abij",
+    # Several axes that are neighbours in both arrays, and others that are not.
+    "iak,kj->iaj", "ikl,klj->ij", "ikl,lkj->ij", "kil,klj->ij", "iaj,ja->ia", "ikb,kjb->bij", "iak,kj->jia", "iak,kj->ija",
+]  # fmt: skip
+LENGTHS = {
+    "one": {}, "below a tile": dict.fromkeys("ijk", TILE - 1), "a tile": dict.fromkeys("ijk", TILE),
+    "above a tile": {"i": TILE + 1, "j": 2 * TILE + 1, "k": TILE + 1}, "ones": {"i": 1, "j": 5, "k": 1, "a": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("letters", PRODUCTS)
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_products_of_arrays(letters: str, lengths: str, rng: Any) -> None:
+    chosen = {"a": 3, "b": 2, "h": 3, "i": 5, "j": 7, "k": 6, "l": 4, **LENGTHS[lengths]}
+    operands = letters.split("->", maxsplit=1)[0].split(",")
+    x, y = (rng.standard_normal([chosen[letter] for letter in each]).astype("float32") for each in operands)
+    with keras.device("cuda"):
+        found = np.asarray(keras.function(lambda x, y: ops.einsum(letters, x, y))(x, y))
+    np.testing.assert_allclose(found, np.einsum(letters, x.astype("float64"), y), rtol=1e-5, atol=2e-5)
+
+
+def test_products_of_large_tiles(rng: Any) -> None:
+    """So many that each multiprocessor has a tile of 128 rows and columns."""
+    x, y = (rng.standard_normal((140, 2, 3)).astype("float32") for _ in range(2))
+    with keras.device("cuda"):
+        found = np.asarray(keras.function(lambda x, y: ops.einsum("bik,bjk->bij", x, y))(x, y))
+    np.testing.assert_allclose(found, np.einsum("bik,bjk->bij", x.astype("float64"), y), rtol=1e-5, atol=2e-5)
+
+
 def looked_up(x: Any) -> Any:
     """Rows of a table of weights, some of them more than once."""
     table = ops.reshape(ops.mean(x, axis=0), (160, 3))

@@ -1,4 +1,5 @@
-// Products of arrays, as in `einsum`: a stack of matrix products whose axes are made of those of the arrays.
+// Products of arrays, as in `einsum`: y[batch, m, n] = sum over k of a[batch, m, k] b[batch, k, n], where each of
+// these is a group of axes.
 #include "cuda/arrays.h"
 #include "cuda/products.h"
 #include "graph/operations/contraction.h"
@@ -6,117 +7,222 @@
 namespace engine::cuda {
 namespace {
 
-/// The number of a letter's axis in each array; -1 where the array does not have it.
-struct LetterAxes {
-  int8_t a, b, y;
-};
+// ---- On the card ----------------------------------------------------------------------------------------------------
 
-/// The letters of one part of y[stack, m, n] = sum over k of a[stack, m, k] b[stack, k, n].
-struct Part {
+/// The numbers of a group's axes in an array, in the order of the group.
+struct AxisGroup {
   int count = 0;
-  LetterAxes letters[kMostAxes];
+  int8_t axes[kMostAxes];
 };
 
-/// The axes of one array that are in a part; those that it does not have get the length of the array that has them, and
-/// stride 0.
-__device__ Strided axes_of(const Part& part, int8_t LetterAxes::* own, const Strided& array, int8_t LetterAxes::* other,
-                           const Strided& like) {
+__device__ Strided axes_of(const Array& array, const AxisGroup& group, const Batch& batch) {
   Strided all;
-  all.data = array.data;
-  for (int i = 0; i < part.count; ++i) {
-    const int at = part.letters[i].*own, of_other = part.letters[i].*other;
-    if (at >= 0) {
-      all.append(array.length[at], array.stride[at]);
-    } else if (of_other >= 0) {
-      all.append(like.length[of_other], 0);
-    }
+  for (int i = 0; i < group.count; ++i) {
+    const int axis = group.axes[i];
+    all.append(array.lengths[axis].at(batch), array.numbers(batch, axis + 1, array.axes));
   }
   return all;
 }
 
-/// An operand as a matrix, both of whose axes are made of several ones of the array. Where `kAcross` says so, threads
-/// read neighbours in its rows.
-template <bool kAcross>
-struct ArrayMatrix {
-  static constexpr bool kRowsAreContiguous = kAcross;
-  const float* data;
-  const Strided &down, &across;
-  __device__ float operator()(int64_t i, int64_t j) const { return data[down.offset(i) + across.offset(j)]; }
+/// Neighbouring axes of an array, from `first` to before `end`, which make one axis with a length and a stride.
+struct AxisRange {
+  int first = 0, end = 0;
+
+  __device__ int64_t length(const Array& array, const Batch& batch) const { return array.numbers(batch, first, end); }
+  __device__ int64_t stride(const Array& array, const Batch& batch) const {
+    return array.numbers(batch, end, array.axes);
+  }
 };
 
-template <bool kAcrossA, bool kAcrossB>
-struct Contraction {
-  using Tile = SmallTile;
+/// An operand whose rows or columns are made of axes that do not merge to one. `kRowMajor` says that threads read
+/// neighbours in its rows, and not in its columns.
+template <bool kRowMajor>
+struct ArrayMatrix {
+  static constexpr bool kRowsAreContiguous = kRowMajor;
+  const float* data;
+  const Strided &row_axes, &column_axes;
+  __device__ float operator()(int64_t i, int64_t j) const { return data[row_axes.offset(i) + column_axes.offset(j)]; }
+};
 
+/// The arrays, and which of their axes number the products.
+struct Arrays {
   Array a, b, y;
-  Part stack, rows, columns, terms;
+  AxisGroup batch_a, batch_b, batch_y;
+
+  /// Multiplies all matrices: a_at(data) gives the matrix that begins there, b_at(data) likewise, and y_at(i, j) says
+  /// where an element lies in its result.
+  template <class Tile, class A, class B, class Y>
+  __device__ void multiply(int64_t m, int64_t n, int64_t k, const Batch& batch, A&& a_at, B&& b_at, Y&& y_at) const {
+    const Strided at_a = axes_of(a, batch_a, batch), at_b = axes_of(b, batch_b, batch),
+                  at_y = axes_of(y, batch_y, batch);
+    const int64_t tiles_across = (n + Tile::kN - 1) / Tile::kN;
+    const int64_t tiles = (m + Tile::kM - 1) / Tile::kM * tiles_across;
+    for (int64_t tile = blockIdx.x; tile < tiles * at_y.numbers(); tile += gridDim.x) {
+      const int64_t product = tile / tiles, i0 = tile % tiles / tiles_across * Tile::kM;
+      const int64_t j0 = tile % tiles % tiles_across * Tile::kN;
+      float* const result = y.data + at_y.offset(product);
+      multiply_tile<Tile>(i0, j0, m, n, k, a_at(a.data + at_a.offset(product)), b_at(b.data + at_b.offset(product)),
+                          [&](int64_t i, int64_t j, float sum) { result[y_at(i, j)] = sum; });
+    }
+  }
+};
+
+/// A product whose m, n and k are one axis each, of which one is the last of a, and one that of b: such as those of
+/// attention.
+template <class Tile, bool kRowMajorA, bool kRowMajorB>
+struct BatchedProduct {
+  Arrays all;
+  AxisRange m_of_a, m_of_y, n_of_b, n_of_y, k_of_a, k_of_b;
   int64_t most_tiles;
 
   int64_t blocks() const { return most_tiles; }
   int64_t shared_bytes() const { return Tile::kSharedBytes; }
   __device__ void run(const Batch& batch) const {
-    constexpr auto kA = &LetterAxes::a, kB = &LetterAxes::b, kY = &LetterAxes::y;
-    const Strided of_a = strided(a, batch), of_b = strided(b, batch), of_y = strided(y, batch);
-    const Strided stack_a = axes_of(stack, kA, of_a, kY, of_y), stack_b = axes_of(stack, kB, of_b, kY, of_y),
-                  stack_y = axes_of(stack, kY, of_y, kY, of_y), rows_a = axes_of(rows, kA, of_a, kY, of_y),
-                  rows_y = axes_of(rows, kY, of_y, kY, of_y), columns_b = axes_of(columns, kB, of_b, kY, of_y),
-                  columns_y = axes_of(columns, kY, of_y, kY, of_y), terms_a = axes_of(terms, kA, of_a, kB, of_b),
-                  terms_b = axes_of(terms, kB, of_b, kA, of_a);
-    const int64_t m = rows_y.numbers(), n = columns_y.numbers(), k = terms_a.numbers();
-    const int64_t across = (n + Tile::kN - 1) / Tile::kN, of_product = (m + Tile::kM - 1) / Tile::kM * across;
-    for (int64_t tile = blockIdx.x; tile < of_product * stack_y.numbers(); tile += gridDim.x) {
-      const int64_t s = tile / of_product, own = tile % of_product;
-      float* const result = y.data + stack_y.offset(s);
-      multiply_tile<Tile>(
-          own / across * Tile::kM, own % across * Tile::kN, m, n, k,
-          ArrayMatrix<kAcrossA>{a.data + stack_a.offset(s), rows_a, terms_a},
-          ArrayMatrix<kAcrossB>{b.data + stack_b.offset(s), terms_b, columns_b},
-          [&](int64_t i, int64_t j, float sum) { result[rows_y.offset(i) + columns_y.offset(j)] = sum; });
-    }
+    const int64_t ld_a = (kRowMajorA ? m_of_a : k_of_a).stride(all.a, batch);
+    const int64_t ld_b = (kRowMajorB ? k_of_b : n_of_b).stride(all.b, batch);
+    const int64_t m_y = m_of_y.stride(all.y, batch), n_y = n_of_y.stride(all.y, batch);
+    all.template multiply<Tile>(
+        m_of_y.length(all.y, batch), n_of_y.length(all.y, batch), k_of_a.length(all.a, batch), batch,
+        [&](const float* data) { return Matrix<kRowMajorA>{data, ld_a}; },
+        [&](const float* data) { return Matrix<kRowMajorB>{data, ld_b}; },
+        [&](int64_t i, int64_t j) { return i * m_y + j * n_y; });
   }
 };
 
+/// Any other product.
+template <bool kRowMajorA, bool kRowMajorB>
+struct ArrayProduct {
+  using Tile = SmallTile;
+
+  Arrays all;
+  AxisGroup m_of_a, m_of_y, n_of_b, n_of_y, k_of_a, k_of_b;
+  int64_t most_tiles;
+
+  int64_t blocks() const { return most_tiles; }
+  int64_t shared_bytes() const { return Tile::kSharedBytes; }
+  __device__ void run(const Batch& batch) const {
+    const Strided m_a = axes_of(all.a, m_of_a, batch), k_a = axes_of(all.a, k_of_a, batch);
+    const Strided k_b = axes_of(all.b, k_of_b, batch), n_b = axes_of(all.b, n_of_b, batch);
+    const Strided m_y = axes_of(all.y, m_of_y, batch), n_y = axes_of(all.y, n_of_y, batch);
+    all.multiply<Tile>(
+        m_y.numbers(), n_y.numbers(), k_a.numbers(), batch,
+        [&](const float* data) { return ArrayMatrix<kRowMajorA>{data, m_a, k_a}; },
+        [&](const float* data) { return ArrayMatrix<kRowMajorB>{data, k_b, n_b}; },
+        [&](int64_t i, int64_t j) { return m_y.offset(i) + n_y.offset(j); });
+  }
+};
+
+// ---- Schedule -------------------------------------------------------------------------------------------------------
+
 bool has(const std::string& letters, char letter) { return letters.find(letter) != std::string::npos; }
 
-int8_t axis_of(const std::string& letters, char letter) {
-  return has(letters, letter) ? static_cast<int8_t>(letters.find(letter)) : static_cast<int8_t>(-1);
+/// An array with a letter for each axis, without axes of length 1: these change neither lengths nor strides.
+struct LetteredArray {
+  graph::Array array;
+  std::string letters;
+
+  LetteredArray(const graph::Array& from, const std::string& letters_of_all) {
+    array.value = from.value;
+    for (size_t i = 0; i < from.shape.size(); ++i) {
+      if (from.shape[i] == graph::Extent{1, 0}) continue;
+      array.shape.push_back(from.shape[i]);
+      letters += letters_of_all[i];
+    }
+  }
+
+  AxisGroup group(const std::string& of) const {
+    AxisGroup all;
+    for (const char letter : of) all.axes[all.count++] = static_cast<int8_t>(letters.find(letter));
+    return all;
+  }
+  /// Whether the axes with these letters are neighbours, in the same order.
+  bool merges(const std::string& of) const { return letters.find(of) != std::string::npos; }
+  AxisRange range(const std::string& of) const {
+    const auto first = static_cast<int>(letters.find(of));
+    return {first, first + static_cast<int>(of.size())};
+  }
+  int64_t numbers(const std::string& of, int64_t samples) const {
+    int64_t all = 1;
+    for (const char letter : of) all *= array.shape[letters.find(letter)].at(samples);
+    return all;
+  }
+};
+
+/// The letters of a contraction in groups: those of the batch are in a, b and y, those of m in a and y, of n in b and
+/// y, of k in a and b.
+struct Letters {
+  LetteredArray a, b, y;
+  std::string batch, m, n, k;
+
+  explicit Letters(const graph::Contraction& op) : a(op.a, op.a_letters), b(op.b, op.b_letters), y(op.y, op.y_letters) {
+    for (const char letter : y.letters) {
+      const bool in_a = has(a.letters, letter), in_b = has(b.letters, letter);
+      (in_a && in_b ? batch : in_a ? m : n) += letter;
+    }
+    for (const char letter : a.letters) {
+      if (!has(y.letters, letter)) k += letter;
+    }
+  }
+
+  /// Whether an axis of the matrices in an operand is its last one, so that it has stride 1.
+  bool is_contiguous(const LetteredArray& operand) const {
+    return operand.letters.size() == batch.size() || !has(batch, operand.letters.back());
+  }
+  /// Whether BatchedProduct can multiply them.
+  bool are_matrices() const {
+    return a.merges(m) && y.merges(m) && b.merges(n) && y.merges(n) && a.merges(k) && b.merges(k) && is_contiguous(a) &&
+           is_contiguous(b);
+  }
+  template <class Tile>
+  int64_t tiles(int64_t samples) const {
+    return y.numbers(batch, samples) * tiles_of<Tile>(y.numbers(m, samples), y.numbers(n, samples));
+  }
+  /// Whether the numbers of a row of a, (m, k), are neighbours in memory, and those of a row of b, (k, n).
+  bool a_is_row_major() const { return a.letters.empty() || has(k, a.letters.back()); }
+  bool b_is_row_major() const { return b.letters.empty() || !has(k, b.letters.back()); }
+
+  Arrays arrays(const RunMemory& memory) const {
+    return {array_of(memory, a.array),
+            array_of(memory, b.array),
+            array_of(memory, y.array),
+            a.group(batch),
+            b.group(batch),
+            y.group(batch)};
+  }
+};
+
+template <class Tile, bool kRowMajorA, bool kRowMajorB>
+void add_batched(Schedule& schedule, const graph::Contraction& op, const Letters& of) {
+  schedule.add(op, [of](const RunMemory& memory) {
+    return BatchedProduct<Tile, kRowMajorA, kRowMajorB>{
+        of.arrays(memory), of.a.range(of.m), of.y.range(of.m), of.b.range(of.n),
+        of.y.range(of.n),  of.a.range(of.k), of.b.range(of.k), of.tiles<Tile>(memory.schedule.max_rows())};
+  });
 }
 
-template <bool kAcrossA, bool kAcrossB>
-Contraction<kAcrossA, kAcrossB> contraction(const RunMemory& memory, const graph::Contraction& op) {
-  Contraction<kAcrossA, kAcrossB> step{
-      array_of(memory, op.a), array_of(memory, op.b), array_of(memory, op.y), {}, {}, {}, {}, 0};
-  const auto append = [&](Part& part, char letter) {
-    part.letters[part.count++] = {axis_of(op.a_letters, letter), axis_of(op.b_letters, letter),
-                                  axis_of(op.y_letters, letter)};
-  };
-  const auto length = [&](char letter) { return op.y.shape[op.y_letters.find(letter)].at(memory.schedule.max_rows()); };
-  int64_t products = 1, m = 1, n = 1;
-  for (const char letter : op.y_letters) {
-    const bool in_a = has(op.a_letters, letter), in_b = has(op.b_letters, letter);
-    append(in_a && in_b ? step.stack : in_a ? step.rows : step.columns, letter);
-    (in_a && in_b ? products : in_a ? m : n) *= length(letter);
+template <bool kRowMajorA, bool kRowMajorB>
+void add_contraction(Schedule& schedule, const graph::Contraction& op, const Letters& of) {
+  if (of.are_matrices()) {
+    // Large tiles read each operand less often; small ones keep more multiprocessors busy.
+    const bool pays_large_tiles = of.tiles<LargeTile>(schedule.max_rows()) >= schedule.multiprocessors();
+    return pays_large_tiles ? add_batched<LargeTile, kRowMajorA, kRowMajorB>(schedule, op, of)
+                            : add_batched<SmallTile, kRowMajorA, kRowMajorB>(schedule, op, of);
   }
-  for (const char letter : op.a_letters) {
-    if (!has(op.y_letters, letter)) append(step.terms, letter);
-  }
-  step.most_tiles = products * tiles_of<SmallTile>(m, n);
-  return step;
-}
-
-template <bool kAcrossA, bool kAcrossB>
-void add_contraction(Schedule& schedule, const graph::Contraction& op) {
-  schedule.add(op, [&op](const RunMemory& memory) { return contraction<kAcrossA, kAcrossB>(memory, op); });
+  schedule.add(op, [of](const RunMemory& memory) {
+    return ArrayProduct<kRowMajorA, kRowMajorB>{
+        of.arrays(memory), of.a.group(of.m), of.y.group(of.m), of.b.group(of.n),
+        of.y.group(of.n),  of.a.group(of.k), of.b.group(of.k), of.tiles<SmallTile>(memory.schedule.max_rows())};
+  });
 }
 
 void schedule_contraction(Schedule& schedule, const graph::Contraction& op) {
-  // In a, the terms of a sum are across; in b, the columns. The last axis of each lies side by side.
-  const bool across_a = op.a_letters.empty() || !has(op.y_letters, op.a_letters.back());
-  const bool across_b = op.b_letters.empty() || has(op.y_letters, op.b_letters.back());
-  if (across_a) {
-    across_b ? add_contraction<true, true>(schedule, op) : add_contraction<true, false>(schedule, op);
+  const Letters of(op);
+  if (of.a_is_row_major()) {
+    of.b_is_row_major() ? add_contraction<true, true>(schedule, op, of)
+                        : add_contraction<true, false>(schedule, op, of);
   } else {
-    across_b ? add_contraction<false, true>(schedule, op) : add_contraction<false, false>(schedule, op);
+    of.b_is_row_major() ? add_contraction<false, true>(schedule, op, of)
+                        : add_contraction<false, false>(schedule, op, of);
   }
 }
 
