@@ -111,7 +111,6 @@ def test_trainable_is_a_flag(value: object) -> None:
 
 
 TYPED = {
-    "layer": lambda dtype: layers.Dense(4, dtype=dtype),
     "weight": lambda dtype: layers.Layer().add_weight((1,), dtype=dtype),
     "loss": lambda dtype: losses.Huber(dtype=dtype),
     "metric": lambda dtype: metrics.AUC(dtype=dtype),

@@ -291,8 +291,11 @@ ExecutionChoice choose_execution(const persistent::Chain& chain, const graph::Gr
   if (asked.empty() && best->cycles > kCyclesOfKernel * static_cast<double>(kernels)) {
     return {std::nullopt, "its layers are so wide that a kernel for each is faster"};
   }
+  const bool is_rounded = std::any_of(chain.layers.begin(), chain.layers.end(),
+                                      [](const auto& layer) { return layer.dense->precision != Precision::kFloat32; });
   return {best, "one kernel for many batches: " + describe(*best) + " with " +
-                    std::to_string(best->network.floats * sizeof(float) / 1024) + " KiB of shared memory each"};
+                    std::to_string(best->network.floats * sizeof(float) / 1024) + " KiB of shared memory each" +
+                    (is_rounded ? "; it multiplies in float32, more exactly than its layers ask" : "")};
 }
 
 }  // namespace engine::cuda

@@ -13,7 +13,7 @@ from engine._base.checks import EPSILON, choice, integer, real
 from engine._base.lazy_imports import on_first_use
 from engine._core_interface import cpp
 from engine._printing import progress
-from engine.dtype_policies import FLOAT32, DTypePolicy
+from engine.dtype_policies import DTypePolicy, _Process
 from engine.dtype_policies import get as policy_of
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "image_data_format",
     "is_interactive_logging_enabled",
     "is_traceback_filtering_enabled",
+    "matmul_precision",
     "max_epochs",
     "max_steps_per_epoch",
     "set_device",
@@ -38,6 +39,7 @@ __all__ = [
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
+    "set_matmul_precision",
     "set_max_epochs",
     "set_max_steps_per_epoch",
     "set_threads",
@@ -149,19 +151,50 @@ def set_floatx(value: str) -> None:
 
 
 def dtype_policy() -> DTypePolicy:
-    """Returns the dtype policy of all layers, "float32"."""
-    return FLOAT32
+    """Returns the dtype policy of layers that are made from now on, "float32" unless another was set."""
+    return DTypePolicy()
 
 
 def set_dtype_policy(policy: object) -> None:
-    """Checks that `policy` is "float32" or its policy, the only one that is supported.
+    """Sets the dtype policy of layers that are made from now on; layers that exist keep theirs.
 
-    Policies of mixed precision, such as "mixed_float16", give a warning and change nothing.
+    A policy says to which precision a GPU rounds what dense layers multiply (see `DTypePolicy`). On the CPU it has no effect.
+
+    Example:
+        >>> import engine as keras
+        >>> keras.config.set_dtype_policy("mixed_bfloat16")
+        >>> keras.layers.Dense(2).dtype_policy
+        <DTypePolicy "mixed_bfloat16">
+        >>> keras.config.set_dtype_policy("float32")
+
+    Args:
+        policy: "float32", "mixed_bfloat16", "mixed_float16", or a `DTypePolicy`.
 
     Raises:
         ValueError: for a policy of another dtype.
     """
-    policy_of(policy)
+    _Process.policy = policy_of(policy).name
+
+
+def matmul_precision() -> str:
+    """Returns the precision that `set_matmul_precision` has set, "float32" or "tensorfloat32"."""
+    return _Process.matmul_precision
+
+
+def set_matmul_precision(precision: str) -> None:
+    """Chooses how a GPU multiplies for layers with the dtype policy "float32".
+
+    It holds for models that are built or compiled from now on. On the CPU it has no effect. The names are those of JAX's
+    `jax_default_matmul_precision`; PyTorch calls the second one "high".
+
+    Args:
+        precision: "float32", which is the default, or "tensorfloat32": the operands of the products of dense layers are
+            rounded to 11 significant bits, so that tensor cores multiply them, and the sums are float32.
+
+    Raises:
+        ValueError: for any other value.
+    """
+    _Process.matmul_precision = str(choice(precision, "precision", ("float32", "tensorfloat32")))
 
 
 def epsilon() -> float:

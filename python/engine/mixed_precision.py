@@ -1,4 +1,4 @@
-"""What scripts for GPUs ask of mixed precision. The engine computes in float32, so that nothing of it has an effect."""
+"""Names that Keras has for the dtype policy of new layers, beside those of `engine.config` and `engine.dtype_policies`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from engine._base.lazy_imports import on_first_use
 from engine.config import dtype_policy, set_dtype_policy
 from engine.dtype_policies import DTypePolicy
+from engine.optimizers import LossScaleOptimizer
 
 __all__ = [
     "DTypePolicy",
+    "LossScaleOptimizer",
     "Policy",
     "dtype_policy",
     "global_policy",

@@ -1,4 +1,5 @@
-// Products of dense layers with their kernels, forwards and backwards.
+// Products of dense layers with their kernels, forwards and backwards, whose operands tensor cores round where an
+// operation has a precision below float32.
 #include "cuda/activations.h"
 #include "cuda/products.h"
 #include "cuda/row_weights.h"
@@ -9,9 +10,18 @@
 namespace engine::cuda {
 namespace {
 
-/// Large tiles read each operand less often; small ones keep more multiprocessors busy.
-bool pays_large_tiles(const Schedule& schedule, int64_t m, int64_t n) {
-  return tiles_of<LargeTile>(m, n) >= schedule.multiprocessors();
+/// Calls f(tile) for the kind of tile that computes a result (m, n). Large tiles read each operand less often; small
+/// ones keep more multiprocessors busy.
+template <class F>
+void with_tile(const Schedule& schedule, Precision precision, int64_t m, int64_t n, F&& f) {
+  const bool on_tensor_cores = precision != Precision::kFloat32;
+  const int64_t large_tiles = on_tensor_cores ? tiles_of<LargeTensorTile>(m, n) : tiles_of<LargeTile>(m, n);
+  const bool large = large_tiles >= schedule.multiprocessors();
+  if (on_tensor_cores) {
+    large ? f(LargeTensorTile{}) : f(SmallTensorTile{});
+  } else {
+    large ? f(LargeTile{}) : f(SmallTile{});
+  }
 }
 
 /// y[b,n] = activation(sum over k of x[b,k] kernel[k,n], + bias[n])
@@ -21,11 +31,12 @@ struct DenseForward {
   float* y;
   int64_t groups, units, inputs, max_rows;
   Activation activation;
+  Precision precision;
 
   int64_t blocks() const { return tiles_of<T>(groups * max_rows, units); }
   int64_t shared_bytes() const { return T::kSharedBytes; }
   __device__ void run(const Batch& batch) const {
-    multiply<T>(groups * batch.rows, units, inputs, Matrix<true>{x, inputs}, Matrix<true>{kernel, units},
+    multiply<T>(precision, groups * batch.rows, units, inputs, Matrix<true>{x, inputs}, Matrix<true>{kernel, units},
                 [&](int64_t b, int64_t n, float sum) {
                   const float z = bias ? sum + bias[n] : sum;
                   y[b * units + n] = fused_forward(activation, z);
@@ -45,13 +56,14 @@ void add_forward(Schedule& schedule, const graph::Dense& op) {
                            y.columns,
                            x.columns,
                            memory.schedule.max_rows(),
-                           op.activation};
+                           op.activation,
+                           op.precision};
   });
 }
 
 void schedule_dense(Schedule& schedule, const graph::Dense& op) {
-  const bool large = pays_large_tiles(schedule, schedule.rows(op.y), schedule.placement(op.y).columns);
-  large ? add_forward<LargeTile>(schedule, op) : add_forward<SmallTile>(schedule, op);
+  with_tile(schedule, op.precision, schedule.rows(op.y), schedule.placement(op.y).columns,
+            [&](auto tile) { add_forward<decltype(tile)>(schedule, op); });
 }
 
 /// dx[b,k] = activation'(x_saved[b,k]) * (addend[b,k] + sum over n of dz[b,n] kernel[k,n])
@@ -61,11 +73,12 @@ struct DenseBackward {
   float* dx;
   int64_t groups, units, inputs, max_rows;
   Activation activation;
+  Precision precision;
 
   int64_t blocks() const { return tiles_of<T>(groups * max_rows, inputs); }
   int64_t shared_bytes() const { return T::kSharedBytes; }
   __device__ void run(const Batch& batch) const {
-    multiply<T>(groups * batch.rows, inputs, units, Matrix<true>{dz, units}, Matrix<false>{kernel, units},
+    multiply<T>(precision, groups * batch.rows, inputs, units, Matrix<true>{dz, units}, Matrix<false>{kernel, units},
                 [&](int64_t b, int64_t k, float sum) {
                   const int64_t at = b * inputs + k;
                   const float dy = addend ? sum + addend[at] : sum;
@@ -87,13 +100,14 @@ void add_backward(Schedule& schedule, const graph::DenseInputGradient& op) {
                             dz.columns,
                             dx.columns,
                             memory.schedule.max_rows(),
-                            op.activation};
+                            op.activation,
+                            op.precision};
   });
 }
 
 void schedule_input_gradient(Schedule& schedule, const graph::DenseInputGradient& op) {
-  const bool large = pays_large_tiles(schedule, schedule.rows(op.dx), schedule.placement(op.dx).columns);
-  large ? add_backward<LargeTile>(schedule, op) : add_backward<SmallTile>(schedule, op);
+  with_tile(schedule, op.precision, schedule.rows(op.dx), schedule.placement(op.dx).columns,
+            [&](auto tile) { add_backward<decltype(tile)>(schedule, op); });
 }
 
 /// The inputs of a batch as the left operand of a weight gradient, x^T, with a row of ones below it: its products are
@@ -114,6 +128,7 @@ struct DenseWeights {
   bool steps, has_bias;
   Optimizer rule;
   PenaltyFactor penalty_factor;
+  Precision precision;
   int64_t groups, units, inputs;
 
   int64_t gradient_rows() const { return inputs + (has_bias ? 1 : 0); }
@@ -122,7 +137,7 @@ struct DenseWeights {
   __device__ void run(const Batch& batch) const {
     const int64_t rows = inputs + (has_bias ? 1 : 0);
     const float factor = penalty_factor(batch);
-    multiply<T>(rows, units, groups * batch.rows, TransposedInputs{x, inputs}, Matrix<true>{dz, units},
+    multiply<T>(precision, rows, units, groups * batch.rows, TransposedInputs{x, inputs}, Matrix<true>{dz, units},
                 [&](int64_t k, int64_t n, float sum) {
                   const bool is_bias = k == inputs;
                   const int64_t at = is_bias ? n : k * units + n;
@@ -155,6 +170,7 @@ void add_weights(Schedule& schedule, const graph::DenseWeightGradient& op) {
                            (op.steps ? op.bias : op.dbias) != kNoValue,
                            memory.training().optimizer.kind,
                            factor(memory),
+                           op.precision,
                            dz.groups,
                            dz.columns,
                            x.columns};
@@ -162,8 +178,8 @@ void add_weights(Schedule& schedule, const graph::DenseWeightGradient& op) {
 }
 
 void schedule_weight_gradient(Schedule& schedule, const graph::DenseWeightGradient& op) {
-  const bool large = pays_large_tiles(schedule, schedule.placement(op.x).columns, schedule.placement(op.dz).columns);
-  large ? add_weights<LargeTile>(schedule, op) : add_weights<SmallTile>(schedule, op);
+  with_tile(schedule, op.precision, schedule.placement(op.x).columns, schedule.placement(op.dz).columns,
+            [&](auto tile) { add_weights<decltype(tile)>(schedule, op); });
 }
 
 }  // namespace

@@ -69,7 +69,7 @@ struct Combination {
   int64_t shared_bytes() const { return SmallTile::kSharedBytes; }
   __device__ void run(const Batch& batch) const {
     if (!batch.steps_weights) return;
-    multiply<SmallTile>(m, n, k, a, b, [&](int64_t i, int64_t j, float sum) {
+    multiply<SmallTile>(Precision::kFloat32, m, n, k, a, b, [&](int64_t i, int64_t j, float sum) {
       const int64_t at = i * n + j;
       y[at] = addend ? formulas::fma(of_addend, addend[at], of_product * sum) : sum;
     });

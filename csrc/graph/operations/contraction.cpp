@@ -78,6 +78,7 @@ namespace {
 
 struct ContractionLayer final : ArrayLayer {
   std::string a_letters, b_letters, y_letters;
+  Precision precision = Precision::kFloat32;  // of a product of a dense layer; other contractions are float32
 
   void check() const override {
     constexpr const char* kOfOneOperand = "a letter of a single operand must be one of the output";
@@ -122,6 +123,7 @@ struct ContractionLayer final : ArrayLayer {
     dense.x = x;
     dense.kernel = inputs[1];
     dense.y = builder.graph().add_batch(rows, input_shapes[1][1].fixed);
+    dense.precision = precision;
     dense.trainable = builder.is_trainable(inputs[1]);
     return dense.y;
   }
@@ -139,6 +141,7 @@ std::shared_ptr<Layer> read_contraction(const Attributes& attributes) {
   layer->a_letters = attributes.text("a_letters");
   layer->b_letters = attributes.text("b_letters");
   layer->y_letters = attributes.text("y_letters");
+  layer->precision = read_precision(attributes);
   return layer;
 }
 

@@ -9,16 +9,38 @@
 
 namespace engine::graph {
 
+namespace {
+
+std::string joined(const std::string& text, const std::string& more) {
+  return text.empty() || more.empty() ? text + more : text + ' ' + more;
+}
+
+std::string text_of(Precision precision) {
+  if (precision == Precision::kFloat32) return {};
+  return std::string(kPrecisionNames[static_cast<size_t>(precision)]) + " on a GPU";
+}
+
+/// Gradients may be too small for float16, where numbers below 3e-8 become 0. TensorFloat32 has as many bits of fraction,
+/// and the exponents of float32, so that no loss has to be scaled.
+Precision precision_of_gradients(Precision precision) {
+  return precision == Precision::kFloat16 ? Precision::kTensorFloat32 : precision;
+}
+
+}  // namespace
+
 std::string Dense::attributes() const {
-  return activation == Activation::kLinear ? "" : kActivationNames[static_cast<size_t>(activation)];
+  const char* const name = kActivationNames[static_cast<size_t>(activation)];
+  return joined(activation == Activation::kLinear ? "" : name, text_of(precision));
 }
 
 std::string DenseInputGradient::attributes() const {
-  std::string text = addend == kNoValue ? "" : "with addend";
-  if (activation == Activation::kLinear) return text;
-  if (!text.empty()) text += ' ';
-  return text + "through " + kActivationNames[static_cast<size_t>(activation)];
+  const std::string through = std::string("through ") + kActivationNames[static_cast<size_t>(activation)];
+  const std::string text =
+      joined(addend == kNoValue ? "" : "with addend", activation == Activation::kLinear ? "" : through);
+  return joined(text, text_of(precision));
 }
+
+std::string DenseWeightGradient::attributes() const { return text_of(precision); }
 
 /// The gradient by the input comes first, since the one by the weights may step them.
 void Dense::differentiate(Differentiation& gradients) const {
@@ -37,7 +59,7 @@ void Dense::differentiate(Differentiation& gradients) const {
     by_input.dz = dz;
     by_input.kernel = kernel;
     by_input.dx = graph.add_like(x);
-    by_input.precision = precision;
+    by_input.precision = precision_of_gradients(precision);
     by_input.trainable = trainable;
     gradients.contribute(x, by_input.dx);
   }
@@ -49,7 +71,7 @@ void Dense::differentiate(Differentiation& gradients) const {
   by_weights.bias = bias;
   by_weights.dkernel = gradients.new_gradient(kernel);
   by_weights.dbias = gradients.new_gradient(bias);
-  by_weights.precision = precision;
+  by_weights.precision = precision_of_gradients(precision);
 }
 
 /// dx = dz kernel^T, so that the gradients by dz and by the kernel are products, too.
@@ -103,6 +125,7 @@ struct DenseLayer final : Layer {
   VariableSpec kernel, bias;
   Activation activation = Activation::kLinear;
   ActivationParameters parameters = {};
+  Precision precision = Precision::kFloat32;
 
   int64_t output_size(const LayerInputs& inputs) const override {
     row_of(inputs.size(), groups);
@@ -121,6 +144,7 @@ struct DenseLayer final : Layer {
     dense.kernel = builder.variable(0);
     dense.bias = use_bias ? builder.variable(1) : kNoValue;
     dense.y = builder.graph().add_batch(groups, units);
+    dense.precision = precision;
     dense.trainable = trainable;
     return add_activation(builder, dense.y, activation, parameters, groups);
   }
@@ -130,6 +154,10 @@ struct DenseLayer final : Layer {
 
 }  // namespace
 
+Precision read_precision(const Attributes& attributes) {
+  return attributes.choice<Precision>("precision", kPrecisionNames);
+}
+
 std::shared_ptr<Layer> read_dense(const Attributes& attributes) {
   auto layer = std::make_shared<DenseLayer>();
   layer->units = attributes.count("units");
@@ -138,6 +166,7 @@ std::shared_ptr<Layer> read_dense(const Attributes& attributes) {
   layer->trainable = attributes.flag("trainable", true);
   layer->kernel = attributes.variable("kernel");
   layer->bias = attributes.variable("bias");
+  layer->precision = read_precision(attributes);
   return layer;
 }
 

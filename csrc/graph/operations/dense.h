@@ -56,8 +56,12 @@ struct DenseWeightGradient final : Operation {
     }
     return {writes(dkernel, 'k', 'n'), writes(dbias, kWhole, 'n'), reads(x, kSamples, 'k'), reads(dz, kSamples, 'n')};
   }
+  std::string attributes() const override;
   void differentiate(Differentiation& gradients) const override;
 };
+
+/// The field "precision" of a layer, one of kPrecisionNames; float32 where it is missing.
+Precision read_precision(const Attributes& attributes);
 
 std::shared_ptr<Layer> read_dense(const Attributes& attributes);
 

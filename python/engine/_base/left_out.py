@@ -20,7 +20,7 @@ _IMAGES = (
 )
 _SOUND = "layers for sound are left out: networks here are dense"
 _OTHER_LIBRARIES = "layers of other libraries are left out: the core computes NumPy arrays alone"
-_DTYPES = "dtype policies are left out: the engine computes in float32"
+_DTYPES = "the engine computes in float32, and weights and outputs have no other dtype"
 _QUANTIZATION = "quantization is left out: the engine computes in float32"
 _TRACING = "there is no tracing or compiling of Python functions: the core computes whole models"
 _SCOPES = "scopes of names, state and memory are left out: the core computes whole models"
@@ -87,14 +87,10 @@ NAMES: Mapping[str, _Reasons] = {
     "dtype_policies": {
         _QUANTIZATION: """
             AWQDTypePolicy GPTQDTypePolicy Int4DTypePolicy QuantizedDTypePolicy QuantizedFloat8DTypePolicy""",
-        "all layers have one policy here": "DTypePolicyMap",
-    },
-    "mixed_precision": {
-        "nothing is computed in less than float32 here, so that no loss needs a scale": "LossScaleOptimizer"
+        "each layer has its own policy, `layer.dtype_policy`": "DTypePolicyMap",
     },
     "losses": {"alignments of sequences are left out: networks here are dense": "CTC ctc"},
     "optimizers": {
-        "nothing is computed in less than float32 here, so that no loss needs a scale": "LossScaleOptimizer",
         "a model has one optimizer here": "MultiOptimizer OptimizerMap",
     },
     "backend": {

@@ -71,6 +71,8 @@ class DenseOperation(_Weights, _Common):
     activation: NotRequired[str]
     """"linear"."""
     parameters: NotRequired[Sequence[float]]
+    precision: NotRequired[str]
+    """To which a GPU rounds the operands of products: "float32", "tensorfloat32", "bfloat16" or "float16"; "float32"."""
 
 
 class ActivationOperation(ActivationFields, _Common):

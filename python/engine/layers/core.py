@@ -228,7 +228,7 @@ class InputLayer(Symbolic, Layer):
         self.sparse = sparse is not None and flag(sparse, "sparse")
         self.ragged = only_default(bool(ragged), "ragged", False, "support for samples of different shapes")
         self.optional = only_default(optional, "optional", False, "a model without its input")
-        super().__init__(name=name, **options)
+        super().__init__(name=name, dtype="float32", **options)
         if self._given_shape is None:
             msg = "`shape` is missing: give the shape of one sample, such as Input(shape=(784,))"
             raise ValueError(msg)

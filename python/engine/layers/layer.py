@@ -63,7 +63,9 @@ from engine._tracing.symbolic import (
     outside_of_traces,
 )
 from engine._tracing.trace import as_traced
-from engine.dtype_policies import FLOAT32, DTypePolicy
+from engine.dtype_policies import FLOAT32, DTypePolicy, _Process
+from engine.dtype_policies import get as policy_of
+from engine.dtype_policies import serialize as serialize_policy
 from engine.layers._outputs import (
     SeveralOutputsError,
     checked_output,
@@ -142,6 +144,7 @@ class Part:
     """Whether it is a model, which has parts itself."""
     _symbolic_calls = 0
     """The number of calls on symbolic inputs so far."""
+    _dtype_policy = FLOAT32
 
     # The weights.
 
@@ -198,8 +201,41 @@ class Part:
 
     @property
     def dtype_policy(self) -> DTypePolicy:
-        """The dtypes of computations and weights, the policy "float32"."""
-        return FLOAT32
+        """The precision in which a GPU multiplies. A policy that is assigned takes effect at the next `compile`."""
+        return self._dtype_policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: object) -> None:
+        before, self._dtype_policy = self._dtype_policy, policy_of(value)
+        settings.version += before != self._dtype_policy
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype to which a GPU rounds the operands of products, that of the dtype policy."""
+        return self._dtype_policy.compute_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype of weights, "float32"."""
+        return self._dtype_policy.variable_dtype
+
+    @property
+    def input_dtype(self) -> str:
+        """The same as `compute_dtype`. Inputs are converted to float32."""
+        return self.compute_dtype
+
+    @property
+    def _dtype_in_config(self) -> Any:
+        """The argument `dtype` as a config has it: "float32", or the class and config of another policy."""
+        return "float32" if self._dtype_policy == FLOAT32 else serialize_policy(self._dtype_policy)
+
+    def _precision_of(self, kind: str) -> dict[str, str]:
+        """Returns the field `precision` of an operation of this kind, where it is a product and not in float32."""
+        if kind not in {"contraction", "dense"}:
+            return {}
+        policy = self._dtype_policy
+        precision = _Process.matmul_precision if policy == FLOAT32 else policy.compute_dtype
+        return {} if precision == "float32" else {"precision": precision}
 
     @property
     def path(self) -> str:
@@ -210,11 +246,6 @@ class Part:
         Paths of weights such as "dense/kernel" begin with it.
         """
         return self.name if self._path is None else self._path
-
-    @property
-    def input_dtype(self) -> str:
-        """The dtype to which inputs are converted, "float32"."""
-        return "float32"
 
     @property
     def metrics_variables(self) -> list[Any]:
@@ -478,8 +509,9 @@ class Layer(Part, Spec):
     Args:
         activity_regularizer: penalty on the outputs, divided by the batch size.
         trainable: whether training updates the weights. Assign it before `compile`.
-        dtype: None or "float32", the only dtype of weights and outputs. A custom layer may name an integer dtype, as for
-            indices, which is what its attribute `dtype` then says.
+        dtype: a dtype policy or its name: "float32", "mixed_bfloat16" or "mixed_float16"; None is the policy that
+            `engine.config.set_dtype_policy` has set. It says how a GPU multiplies for the layer; weights and outputs are float32
+            in any case. A custom layer may name an integer dtype, as for indices, which is what its attribute `dtype` then says.
         autocast: Ignored, as there is a single dtype.
         name: name of the layer, unique within a model; default the name of the class with a number.
         input_shape: shape of one input sample, for the first layer of a model.
@@ -501,7 +533,6 @@ class Layer(Part, Spec):
     # A layer has its weights itself, in `_weights`, until it joins a model: then the model's program holds them. The
     # programs of further models use the same memory, so that each entry of `_places` reads and writes the same weights.
 
-    compute_dtype = variable_dtype = "float32"
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     """What inputs the layer accepts. Layers of the library check their inputs themselves."""
     supports_masking = False
@@ -592,7 +623,9 @@ class Layer(Part, Spec):
         self._given_shape = None if input_shape is None else shape(input_shape, "input_shape")
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self.trainable = trainable
-        self.dtype = (of_integers(dtype) if self._is_custom else None) or float32_only(dtype)
+        integers = of_integers(dtype) if self._is_custom else None
+        self._dtype_policy = FLOAT32 if integers else policy_of(dtype)
+        self.dtype = integers or self.variable_dtype
         flag(autocast, "autocast")
         if self._is_custom and type(self).compute_mask is not Layer.compute_mask:
             self.supports_masking = True
@@ -1560,6 +1593,8 @@ class Layer(Part, Spec):
         config = super().get_config()
         if self.activity_regularizer is None:  # as in Keras
             config.pop("activity_regularizer", None)
+        if config.get("dtype") == self.variable_dtype:  # and not that of integers
+            config["dtype"] = self._dtype_in_config
         return config
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -1671,7 +1706,9 @@ class Layer(Part, Spec):
         """Returns `lowered`, by default the result of `_lower`, with the number of rows and the penalty on outputs."""
         rows = {} if len(input_shape) < 2 else {"groups": math.prod(input_shape[:-1])}  # noqa: PLR2004 # one row
         lowered = self._lower(input_shape) if lowered is None else lowered
-        operations: list[Operation] = [rows | dict(operation) for operation in lowered]
+        operations: list[Operation] = [
+            rows | dict(operation) | self._precision_of(operation["kind"]) for operation in lowered
+        ]
         if self.activity_regularizer is None:
             return operations
         outputs = self._output_shape_for(input_shape)

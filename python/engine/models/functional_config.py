@@ -27,19 +27,20 @@ from engine.utils.serialization import (
 
 
 def config_of_stack(
-    name: str, trainable: bool, inputs: InputLayer | None, stack: Sequence[Part]
+    name: str, trainable: bool, dtype: Any, inputs: InputLayer | None, stack: Sequence[Part]
 ) -> dict[str, Any]:
     """Returns the config of a Sequential.
 
     Args:
         name: of the model.
         trainable: of the model.
+        dtype: "float32", or the config of the model's dtype policy.
         inputs: its input layer.
         stack: the other layers and models in it.
     """
     first = [] if inputs is None else [inputs]
     built = {} if inputs is None else {"build_input_shape": inputs.batch_shape}
-    config = {"name": name, "trainable": trainable, "dtype": "float32"}
+    config = {"name": name, "trainable": trainable, "dtype": dtype}
     return {**config, "layers": described_parts([*first, *stack]), **built}
 
 

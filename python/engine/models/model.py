@@ -41,7 +41,6 @@ from engine._base.checks import (
     choice,
     fits,
     flag,
-    float32_only,
     integer,
     label,
     listing,
@@ -108,6 +107,8 @@ from engine._training.step_loops import as_logs, checked_share, checked_shuffle,
 from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
+from engine.dtype_policies import FLOAT32
+from engine.dtype_policies import get as policy_of
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.call_arguments import accepts
 from engine.layers.layer import JOINING, Part, paths_within, settings
@@ -218,7 +219,7 @@ class Model(Part, SaysWhatIsLeftOut):
     #
     # Methods that change the model or its metrics hold `_lock`. Predictions don't: they may run in many threads.
 
-    dtype = compute_dtype = variable_dtype = "float32"
+    dtype = "float32"
     _is_chain = True
     _is_model = True
     _samplings = 0
@@ -251,7 +252,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **options: Any
     ) -> None:
         trainable = flag(options.pop("trainable", True), "trainable")
-        float32_only(options.pop("dtype", None))
+        policy = policy_of(options.pop("dtype", None))
         inputs = older_argument(options, "input", "inputs", inputs)
         outputs = older_argument(options, "output", "outputs", outputs)
         if options:
@@ -260,11 +261,11 @@ class Model(Part, SaysWhatIsLeftOut):
         steps = type(self)._user_overrides("call", "train_step", "test_step", "predict_step")
         if inputs is None and outputs is None and steps:
             self._begin_with_call(name)
-            self._trainable = flag(trainable, "trainable")
+            self._trainable, self._dtype_policy = flag(trainable, "trainable"), policy
             return
         first, last = (tensors_in(value, name) for name, value in (("inputs", inputs), ("outputs", outputs)))
         self._begin(name)
-        self._trainable = trainable
+        self._trainable, self._dtype_policy = trainable, policy
         self._structures = nested_structure_of(inputs), nested_structure_of(outputs)
         self._set_ends(first, last)
         self._trainable = flag(trainable, "trainable")
@@ -343,6 +344,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._modes, self._arguments = list(modes), list(arguments)
         self._operations: list[Operation] = []
         self._program: Program | None = None
+        self._dtype_policy = policy_of(None)
         self._device: str | None = (
             None  # where the program is built; None: where the thread or the process builds
         )
@@ -450,7 +452,7 @@ class Model(Part, SaysWhatIsLeftOut):
             run_eagerly: Ignored. The model is always compiled ahead.
             steps_per_execution: Ignored. A whole epoch runs in one call.
             jit_compile: Ignored. Keras accepts it.
-            auto_scale_loss: Ignored. Training in float32 needs no loss scaling.
+            auto_scale_loss: Ignored. Gradients are float32 under every dtype policy, so that no loss has to be scaled.
             device: where the model keeps its weights and computes from now on: "cpu", "cuda", "cuda:0", ...; None leaves
                 it where it is.
 
@@ -497,6 +499,19 @@ class Model(Part, SaysWhatIsLeftOut):
             self._jit_compile = bool(jit_compile)
             self._compiled_steps, self._eager_steps = {}, {}
             self._find_symbols_of_losses(loss)
+        self._warn_of_policies()
+
+    def _warn_of_policies(self) -> None:
+        """Warns if a layer has a policy of mixed precision, and the model is on the CPU."""
+        mixed = next(
+            (leaf.dtype_policy for leaf in self._network.leaves if leaf.dtype_policy != FLOAT32), None
+        )
+        if mixed is not None and self.device == "cpu":
+            message = (
+                f"the CPU computes in float32, more exactly than the dtype policy {mixed.name!r} asks: only a GPU rounds the "
+                "operands of products, as for compile(..., device='cuda')"
+            )
+            warnings.warn(message, stacklevel=3)
 
     @property
     def device(self) -> str:
@@ -2417,6 +2432,8 @@ class Model(Part, SaysWhatIsLeftOut):
             else:
                 model = kind._of_parts(parts_from_config(config), config["name"])
         model._trainable = flag(config.get("trainable", True), "trainable")
+        if "dtype" in config:
+            model._dtype_policy = policy_of(config["dtype"])
         return model
 
     @classmethod

@@ -140,7 +140,7 @@ class Sequential(Model):
         return first_call_of(self)
 
     def _config_of_parts(self) -> dict[str, Any]:
-        return config_of_stack(self.name, self._trainable, self._inputs, self._layers)
+        return config_of_stack(self.name, self._trainable, self._dtype_in_config, self._inputs, self._layers)
 
     @classmethod
     def _of_parts(cls, parts: Sequence[Part], name: str | None) -> Self:

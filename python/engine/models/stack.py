@@ -202,7 +202,7 @@ class Lowering:
         self.shapes, self.operations = shapes, list[Operation]()
         self._leaves, self._reads = network.leaves, network.wiring.reads
         self._trainable, self._arguments, self._modes = trainable, network.arguments, network.modes
-        self._silent = network.silent
+        self._silent, self._around = network.silent, network.around
         self._masks, self._masks_after = mask_sources(self._leaves, self._reads)
         self._uses, self._total, self._drawn = Counter[Layer](), Counter(self._leaves), Counter[int]()
         self._sources: list[int] = []  # the operation that computes the output of each leaf, or an input
@@ -221,7 +221,7 @@ class Lowering:
         """Adds the operations of leaf `number`."""
         layer, found = self._leaves[number], self.operations
         if isinstance(layer, NodeLeaf):
-            self._add_node(layer, self._reads[number])
+            self._add_node(layer, number)
             return
         if not self._reads[number]:
             self._add_weights(layer)
@@ -270,10 +270,13 @@ class Lowering:
         moves = layer._only_moves_values and not layer._is_custom
         self._output_dtypes.append(dtype if moves else np.dtype(np.float32))
 
-    def _add_node(self, leaf: NodeLeaf, reads: Sequence[int]) -> None:
+    def _add_node(self, leaf: NodeLeaf, number: int) -> None:
+        reads = self._reads[number]
         read = [self.operation_of(each) + (pick or 0) for each, pick in zip(reads, leaf.picks, strict=True)]
         (operation,) = leaf._operations()
+        owner = self._around[number][-1] if self._around and self._around[number] else None
         fields = dict[str, Any](inputs=read)
+        fields |= {} if owner is None else owner._precision_of(operation["kind"])
         if "seed" in operation:  # of random numbers, which a layer that is used again draws again
             fields["seed"] = related_seed(operation["seed"], self._drawn[id(leaf.node)])
             self._drawn[id(leaf.node)] += 1

@@ -9,6 +9,7 @@ from engine._base.spec import serialize
 from engine.optimizers import schedules
 from engine.optimizers.adam import Adam, Adamax, AdamW, Lamb, Nadam, ScheduleFreeAdamW
 from engine.optimizers.adaptive import Adadelta, Adafactor, Adagrad, Ftrl, RMSprop
+from engine.optimizers.loss_scale import LossScaleOptimizer
 from engine.optimizers.momentum import SGD, Lion
 from engine.optimizers.muon import Muon
 from engine.optimizers.optimizer import Optimizer, deserialize, get
@@ -24,6 +25,7 @@ __all__ = [
     "Ftrl",
     "Lamb",
     "Lion",
+    "LossScaleOptimizer",
     "Muon",
     "Nadam",
     "Optimizer",

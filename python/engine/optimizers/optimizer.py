@@ -104,7 +104,7 @@ class Optimizer(Spec):
     """
 
     # `get_config` adds the learning rate: a number or the config of a schedule, not the schedule's current value.
-    _unsaved_arguments = ("learning_rate", "decay", "lr")
+    _unsaved_arguments: ClassVar[tuple[str, ...]] = ("learning_rate", "decay", "lr")
     _unknown_argument_error = ValueError
     _kind: ClassVar[str]
     """The core's name of the update rule."""
@@ -360,7 +360,7 @@ class Optimizer(Spec):
         return self.apply_gradients(zip(recording.gradient(loss, variables), variables, strict=True))
 
     def scale_loss(self, loss: Any) -> Any:
-        """Returns the loss as it is, since float32 needs no scaling.
+        """Returns the loss as it is, since gradients are float32, which needs no scaling.
 
         Args:
             loss: a number.
@@ -540,6 +540,7 @@ class Optimizer(Spec):
             ValueError: if shapes differ.
         """
         count = len(self.variables)
+        store = _without_loss_scale(store, count)
         if len(store) == count:
             # Read first: the file may be damaged, and then nothing may change.
             bits = {name: np.asarray(rounded[name]) for name in rounded}
@@ -624,6 +625,23 @@ class Optimizer(Spec):
         """Sets the moving averages to the weights."""
         if self._program is not None and self.use_ema:
             self._program.write_state("average", 0, self._program.variables)
+
+
+_VARIABLES_OF_LOSS_SCALE = 4
+
+
+def _without_loss_scale(store: Mapping[str, Array], count: int) -> Mapping[str, Array]:
+    """Returns the arrays of an optimizer's state in a file, of which it has `count`.
+
+    For a model with the policy "mixed_float16" Keras writes those of the LossScaleOptimizer that it puts around the
+    optimizer: four numbers come first.
+    """
+    more, positions = _VARIABLES_OF_LOSS_SCALE, [str(position) for position in range(len(store))]
+    if len(store) != count + more or any(
+        name not in store or np.shape(store[name]) for name in positions[: more + 1]
+    ):
+        return store
+    return {name: store[further] for name, further in zip(positions, positions[more:], strict=False)}
 
 
 _SHARED = frozenset(inspect.signature(Optimizer.__init__).parameters)
