@@ -7,6 +7,7 @@
 #include "graph/operations/embedding.h"
 #include "graph/operations/map.h"
 #include "kernels/packed_blocks.h"
+#include "runtime/batch_sizes.h"
 
 namespace engine {
 namespace {
@@ -48,13 +49,6 @@ constexpr int64_t kPredictedRowsWithHost = 1024;
 constexpr int64_t kPackedRows = 128, kPackedSide = 256;
 /// Columns that each thread must have, to use each packed row of the left operand often enough.
 constexpr int64_t kPackedColumns = 64;
-
-/// The next power of two, so that predictions of many sizes share few schedules.
-int64_t round_to_power(int64_t n) {
-  int64_t size = 1;
-  while (size < n) size *= 2;
-  return size;
-}
 
 double numbers_of(const graph::Shape& shape, int64_t rows) {
   return static_cast<double>(graph::numbers_in(shape, rows));
@@ -98,8 +92,7 @@ int worthwhile_threads(const graph::Graph& graph, int64_t rows, int most) {
 
 PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows, int threads) {
   threads = worthwhile_threads(graph, rows, threads);
-  const bool in_one = graph.joins_samples || (graph.mode() == graph::Mode::kSample && graph.mixes_samples);
-  if (in_one) return {1, threads, round_to_power(rows)};
+  if (predicts_in_one_batch(graph)) return {1, threads, round_to_power(rows)};
   if (graph.has_host_operations) return {1, threads, std::min(round_to_power(rows), kPredictedRowsWithHost)};
   if (threads > 1 && !feeds_all(rows, threads)) return {1, threads, round_to_power(rows)};
   const int64_t share = divide_up(rows, threads);

@@ -6,31 +6,10 @@
 
 #include "cpu/kernel_choice.h"
 #include "kernels/packed_blocks.h"
+#include "runtime/batch_sizes.h"
 
 namespace engine {
 namespace {
-
-/// Floats of scratch: 4 TiB. More is a typing error, and would overflow the arithmetic of offsets.
-constexpr int64_t kMostScratch = int64_t{1} << 40;
-
-[[noreturn]] void refuse_scratch(int64_t max_rows) {
-  throw std::length_error("a batch of " + std::to_string(max_rows) +
-                          " rows needs more than 4 TiB of scratch memory: use a smaller `batch_size`");
-}
-
-/// The most numbers of an array in batches of up to `max_rows` samples.
-int64_t most_numbers(const graph::Shape& shape, int64_t max_rows) {
-  int64_t numbers = 1;
-  for (const graph::Extent& extent : shape) {
-    const auto length = [&](int64_t samples) {
-      return static_cast<double>(extent.fixed) + static_cast<double>(extent.per_sample) * static_cast<double>(samples);
-    };
-    const double most = std::max({length(1), length(max_rows), 1.0});
-    if (most > static_cast<double>(kMostScratch / numbers)) refuse_scratch(max_rows);
-    numbers *= static_cast<int64_t>(most);
-  }
-  return numbers;
-}
 
 Implementations make_implementations() {
   Implementations all;
@@ -88,7 +67,7 @@ ValueId Scheduler::add_value(const graph::Value& value) {
       break;
     case Kind::kArray:  // side by side
       place.rows = value.double_buffered ? 2 : 1;
-      place.columns = most_numbers(value.shape, max_rows());
+      place.columns = max_numbers(value.shape, max_rows());
       break;
     case Kind::kPerRow:  // side by side
       place.rows = 1;
@@ -107,7 +86,7 @@ ValueId Scheduler::add_value(const graph::Value& value) {
       break;
   }
   place.ld = leading_dimension(place.columns);
-  if (place.rows * (place.ld / kLane) > kMostScratch / kLane) refuse_scratch(max_rows());
+  if (place.rows * (place.ld / kLane) > kMaxScratch / kLane) refuse_scratch(max_rows());
   schedule_.values_.push_back(value);
   schedule_.placements_.push_back(place);
   divisions_.push_back(Division::kOther);
@@ -157,7 +136,7 @@ ValueId Scheduler::packing_scratch(int64_t rows) {
 ValueId Scheduler::step_scratch(int64_t floats) {
   if (step_scratch_ == kNoValue) step_scratch_ = add_thread_scratch(1, floats);
   Placement& place = schedule_.placements_[static_cast<size_t>(step_scratch_)];
-  if (floats > kMostScratch) refuse_scratch(max_rows());
+  if (floats > kMaxScratch) refuse_scratch(max_rows());
   if (floats > place.columns) {
     place.columns = floats;
     place.ld = leading_dimension(floats);
@@ -263,7 +242,7 @@ void Scheduler::place_values() {
     place.offset = end;
     // Rows of two values should not share the sets of a cache.
     end += leading_dimension(place.rows * place.ld);
-    if (shared + threads() * own > kMostScratch) refuse_scratch(max_rows());
+    if (shared + threads() * own > kMaxScratch) refuse_scratch(max_rows());
   }
   const int64_t copies = shared + kThreadGap;
   for (Placement& place : schedule_.placements_) {
