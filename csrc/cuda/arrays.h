@@ -35,13 +35,17 @@ struct Array {
   __device__ int64_t numbers(const Batch& batch) const { return numbers(batch, 0, axes); }
 };
 
+/// Throws std::invalid_argument for a shape with too many axes.
+inline void require_few_axes(const graph::Shape& shape) {
+  if (shape.size() <= kMostAxes) return;
+  throw std::invalid_argument("a GPU works on arrays of at most " + std::to_string(kMostAxes) + " axes, not of " +
+                              std::to_string(shape.size()) +
+                              ": reshape it, or use the CPU, after engine.config.set_device('cpu')");
+}
+
 /// The lengths of an array. Throws std::invalid_argument if it has too many axes.
 inline Array with_lengths(float* data, const graph::Shape& shape) {
-  if (shape.size() > kMostAxes) {
-    throw std::invalid_argument("a GPU works on arrays of at most " + std::to_string(kMostAxes) + " axes, not of " +
-                                std::to_string(shape.size()) +
-                                ": reshape it, or use the CPU, after engine.config.set_device('cpu')");
-  }
+  require_few_axes(shape);
   Array array;
   array.data = data;
   for (const graph::Extent& extent : shape) array.lengths[array.axes++] = {extent.fixed, extent.per_sample};

@@ -1,18 +1,30 @@
+#include <algorithm>
+
 #include "cuda/captured_kernels.h"
 
 namespace engine::cuda {
 
-void CapturedKernels::launch(const Stream& stream, const Key& key, const std::function<void()>& start) {
+void CapturedKernels::launch(const Stream& stream, const Key& key, int64_t batches,
+                             const std::function<void()>& start) {
   if (key != key_) {
     forget();
     key_ = key;
+  }
+  const auto found =
+      std::find_if(captured_.begin(), captured_.end(), [&](const Captured& each) { return each.batches == batches; });
+  if (found == captured_.end()) {
+    if (captured_.size() == kMaxGraphs) {
+      if (captured_.front().graph) cudaGraphExecDestroy(captured_.front().graph);
+      captured_.erase(captured_.begin());
+    }
+    captured_.push_back({batches, nullptr});
     return start();
   }
-  if (!graph_) capture(stream, start);
-  check(cudaGraphLaunch(graph_, stream.get()), "starting a graph of kernels");
+  if (!found->graph) found->graph = capture(stream, start);
+  check(cudaGraphLaunch(found->graph, stream.get()), "starting a graph of kernels");
 }
 
-void CapturedKernels::capture(const Stream& stream, const std::function<void()>& start) {
+cudaGraphExec_t CapturedKernels::capture(const Stream& stream, const std::function<void()>& start) {
   cudaGraph_t captured = nullptr;
   check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal), "beginning to capture kernels");
   try {
@@ -23,14 +35,18 @@ void CapturedKernels::capture(const Stream& stream, const std::function<void()>&
     throw;
   }
   check(cudaStreamEndCapture(stream.get(), &captured), "capturing kernels");
-  const cudaError_t status = cudaGraphInstantiate(&graph_, captured, 0);
+  cudaGraphExec_t graph = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&graph, captured, 0);
   cudaGraphDestroy(captured);
   check(status, "making a graph of kernels");
+  return graph;
 }
 
 void CapturedKernels::forget() {
-  if (graph_) cudaGraphExecDestroy(graph_);
-  graph_ = nullptr;
+  for (const Captured& each : captured_) {
+    if (each.graph) cudaGraphExecDestroy(each.graph);
+  }
+  captured_.clear();
 }
 
 }  // namespace engine::cuda

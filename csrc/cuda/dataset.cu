@@ -8,7 +8,7 @@ template <class T>
 const T* DatasetOnCard::keep(const Stream& stream, const T* from, int64_t count) {
   if (!from) return nullptr;
   const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
-  memory_.push_back(allocate(bytes));
+  memory_.push_back(allocate(bytes, "fit on a part of the data at a time"));
   stream.copy(memory_.back().get(), from, bytes);
   return static_cast<const T*>(memory_.back().get());
 }

@@ -1,7 +1,6 @@
 // Runs schedules on a GPU. The kernels of some batches are started at a time, while the host prepares those of the next
 // ones; all that they need to know of their batch goes ahead of them in one copy.
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
@@ -15,13 +14,16 @@
 #include "cuda/persistent_schedule.h"
 #include "cuda/run_state.h"
 #include "cuda/schedule.h"
+#include "runtime/batch_sizes.h"
 
 namespace engine {
 namespace cuda {
 namespace {
 
-/// Batches whose kernels are started together at most, where there is a kernel for each step.
-constexpr int64_t kBatchesTogether = 32;
+/// Batches of a group at most, where there is a kernel for each step.
+constexpr int64_t kMaxBatches = 32;
+/// Row numbers that the card is told for a group; a batch may have more.
+constexpr int64_t kMaxOrderRows = 1 << 20;
 
 /// Rows of a prediction that go through the network together.
 constexpr int64_t kMostPredictedTogether = 8192;
@@ -71,6 +73,7 @@ class CudaDevice final : public Device {
     limits_.shared_bytes = ask(cudaDevAttrMaxSharedMemoryPerBlockOptin);
     limits_.grids_can_wait = ask(cudaDevAttrCooperativeLaunch) != 0;
     const OnCard here(index);
+    keep_freed_memory();
     limits_.largest_cluster = persistent::largest_cluster(limits_);
   }
 
@@ -79,8 +82,7 @@ class CudaDevice final : public Device {
   std::shared_ptr<const DatasetCopy> copy(const DatasetView& data,
                                           const std::vector<TargetSizes>& sizes) const override {
     const OnCard here(index_);
-    const Stream stream;
-    return std::make_shared<const DatasetOnCard>(data, sizes, stream);
+    return std::make_shared<const DatasetOnCard>(data, sizes, copy_stream());
   }
   WeightLayout lay_out(const Variables& variables) const override;
   void upload(const Variable& variable, const float* values, float* memory) const override {
@@ -96,8 +98,9 @@ class CudaDevice final : public Device {
   }
   int64_t run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
               const std::function<bool()>& keep_going) override;
-  PredictionTeams divide_prediction(const graph::Graph&, int64_t rows, int) const override {
-    return {1, 1, std::max(int64_t{1}, std::min(rows, kMostPredictedTogether))};
+  PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows, int) const override {
+    const int64_t all = round_to_power(rows);
+    return {1, 1, predicts_in_one_batch(graph) ? all : std::min(all, kMostPredictedTogether)};
   }
   bool predict(const Executable& executable, const RunArguments& arguments,
                const std::vector<float*>& scratch) override;
@@ -109,9 +112,15 @@ class CudaDevice final : public Device {
  private:
   void copy_weights(float* to, const float* from, const Variable& variable) const {
     const OnCard here(index_);
-    const Stream stream;
-    stream.copy(to, from, variable.rows * variable.columns * static_cast<int64_t>(sizeof(float)));
-    stream.wait();
+    copy_stream().copy(to, from, variable.rows * variable.columns * static_cast<int64_t>(sizeof(float)));
+    copy_stream().wait();
+  }
+  /// Lets the driver keep some of the memory that is freed, as data sets of single batches are.
+  void keep_freed_memory() const {
+    uint64_t bytes = 64 << 20;
+    cudaMemPool_t pool;
+    check(cudaDeviceGetDefaultMemPool(&pool, index_), "asking for its memory");
+    check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &bytes), "setting what it keeps");
   }
 
   const int index_;
@@ -122,15 +131,13 @@ Arena CudaDevice::allocate(int64_t floats, float value) const {
   const OnCard here(index_);
   const int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
   Arena arena(cuda::allocate(bytes));
-  const Stream stream;
   if (value == 0.0f) {
-    stream.fill_zeros(arena.data(), bytes);
-    stream.wait();
+    copy_stream().fill_zeros(arena.data(), bytes);
   } else {
     const std::vector<float> values(static_cast<size_t>(floats), value);
-    stream.copy(arena.data(), values.data(), bytes);
-    stream.wait();
+    copy_stream().copy(arena.data(), values.data(), bytes);
   }
+  copy_stream().wait();
   return arena;
 }
 
@@ -146,16 +153,6 @@ WeightLayout CudaDevice::lay_out(const Variables& variables) const {
 }
 
 // ---- Totals ---------------------------------------------------------------------------------------------------------
-
-/// Throws std::invalid_argument for metrics whose state grows with the samples.
-void refuse_scores(const RunArguments& arguments) {
-  for (const MetricSpec& metric : arguments.training->metrics) {
-    if (metric.kind != MetricSpec::Kind::kScores) continue;
-    throw std::invalid_argument(
-        "a GPU can't keep the scores of all samples yet, as a metric of this model asks: give the metric thresholds, "
-        "or use the CPU, after engine.config.set_device('cpu')");
-  }
-}
 
 std::vector<double> to_doubles(const Totals& totals, const TotalsLayout& layout) {
   std::vector<double> all(static_cast<size_t>(layout.count));
@@ -187,34 +184,40 @@ void from_doubles(const std::vector<double>& all, const TotalsLayout& layout, To
   }
 }
 
-// ---- Runs
-// -------------------------------------------------------------------------------------------------------------
+// ---- Runs -----------------------------------------------------------------------------------------------------------
 
-/// The state of a workspace; new if it has none, for so many batches at a time.
-RunState& state_of(const Schedule& schedule, const RunArguments& arguments, DeviceState& spare,
-                   int64_t batches = kBatchesTogether) {
+/// The state of a workspace; new if it has none, for groups of up to `batches` batches, whose samples have an order or
+/// lie in that of the data set.
+RunState& state_of(const Schedule& schedule, const RunArguments& arguments, DeviceState& spare, int64_t batches,
+                   bool has_order) {
   DeviceState& state = arguments.device_state ? *arguments.device_state : spare;
-  if (!state) state = std::make_shared<RunState>(schedule.max_rows(), batches);
+  if (!state) {
+    const int64_t rows = schedule.max_rows();
+    const int64_t fitting = has_order ? std::clamp(kMaxOrderRows / rows, int64_t{1}, batches) : batches;
+    state = std::make_shared<RunState>(has_order ? fitting * rows : 0, fitting);
+  }
   return *static_cast<RunState*>(state.get());
 }
 
-/// Everything that the arguments of a run's kernels depend on, for batches that are told by a parcel of their own.
-CapturedKernels::Key key_of(const RunArguments& arguments, const RunMemory& memory, int64_t count) {
-  const auto number = [](int64_t n) { return reinterpret_cast<const void*>(n); };
-  const auto* data = static_cast<const DatasetOnCard*>(arguments.copy);
-  return {number(data->number()),      arguments.weights[0],     arguments.scratch, arguments.state.slots[0],
-          arguments.state.accumulated, arguments.state.averages, memory.totals,     number(count)};
+/// Everything that may change between two runs of a workspace and that the arguments of kernels depend on.
+CapturedKernels::Key key_of(const RunArguments& arguments, const RunMemory& memory) {
+  const auto* const data = static_cast<const DatasetOnCard*>(arguments.copy);
+  return {reinterpret_cast<const void*>(data ? data->number() : 0),
+          arguments.scratch,
+          arguments.state.slots[0],
+          arguments.state.accumulated,
+          arguments.state.averages,
+          memory.totals};
 }
 
 /// Starts the kernels of batches [first, end), or the one kernel for all of them.
 void start_batches(const Schedule& schedule, const RunArguments& arguments, const RunMemory& memory, RunState& state,
                    int64_t first, int64_t end, bool persistent) {
-  RunState::Parcel& parcel = state.next_parcel();
-  auto* const order = static_cast<int32_t*>(parcel.on_host.get());
-  auto* const batches = reinterpret_cast<Batch*>(static_cast<char*>(parcel.on_host.get()) + state.order_bytes());
-  const auto* const order_on_card = static_cast<const int32_t*>(parcel.on_card.get());
-  auto* const batches_on_card =
-      reinterpret_cast<Batch*>(static_cast<char*>(parcel.on_card.get()) + state.order_bytes());
+  RunState::Group& group = state.next_group();
+  auto* const order = static_cast<int32_t*>(group.on_host.get());
+  auto* const batches = reinterpret_cast<Batch*>(static_cast<char*>(group.on_host.get()) + state.order_bytes());
+  const auto* const order_on_card = static_cast<const int32_t*>(group.on_card.get());
+  auto* const batches_on_card = reinterpret_cast<Batch*>(static_cast<char*>(group.on_card.get()) + state.order_bytes());
   int64_t rows = 0;
   for (int64_t i = first; i < end; ++i) {
     Batch& batch = batches[i - first];
@@ -226,7 +229,7 @@ void start_batches(const Schedule& schedule, const RunArguments& arguments, cons
     }
   }
   const Stream& stream = state.stream;
-  stream.copy(parcel.on_card.get(), order, rows * static_cast<int64_t>(sizeof(int32_t)));
+  stream.copy(group.on_card.get(), order, rows * static_cast<int64_t>(sizeof(int32_t)));
   stream.copy(batches_on_card, batches, (end - first) * static_cast<int64_t>(sizeof(Batch)));
   const auto start_steps = [&] {
     for (int64_t i = 0; i < end - first; ++i) {
@@ -235,36 +238,11 @@ void start_batches(const Schedule& schedule, const RunArguments& arguments, cons
   };
   if (persistent) {
     schedule.persistent().launch(stream, memory, batches_on_card, end - first);
-  } else if (schedule.mode() == graph::Mode::kTrain) {
-    parcel.kernels.launch(stream, key_of(arguments, memory, end - first), start_steps);
   } else {
-    start_steps();
+    group.kernels.launch(stream, key_of(arguments, memory), end - first, start_steps);
   }
-  check(cudaEventRecord(parcel.done, stream.get()), "recording an event");
+  check(cudaEventRecord(group.done, stream.get()), "recording an event");
 }
-
-/// How many batches to start together, so that the caller is asked often whether to go on, and the card never waits.
-class Pace {
- public:
-  explicit Pace(int64_t most) : most_(most) {}
-
-  int64_t next() {
-    const Clock::time_point now = Clock::now();
-    if (started_ && now - last_ < kShort) together_ = std::min(2 * together_, most_);
-    if (started_ && now - last_ > kLong) together_ = std::max(together_ / 2, int64_t{1});
-    started_ = true;
-    last_ = now;
-    return together_;
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  static constexpr std::chrono::milliseconds kShort{8}, kLong{32};
-
-  int64_t most_, together_ = 1;
-  bool started_ = false;
-  Clock::time_point last_;
-};
 
 /// Runs a function once: its arguments go to the card, and its results come back.
 int64_t run_function(const Schedule& schedule, const RunArguments& arguments, RunState& state, int64_t begin,
@@ -285,14 +263,14 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
   const Schedule& schedule = schedule_of(executable);
   DeviceState spare;
   if (schedule.mode() == graph::Mode::kFunction) {
-    return run_function(schedule, arguments, state_of(schedule, arguments, spare), begin, end);
+    return run_function(schedule, arguments, state_of(schedule, arguments, spare, 1, false), begin, end);
   }
-  refuse_scores(arguments);
+  require_supported(arguments.training->metrics);
   const auto& data = static_cast<const DatasetOnCard&>(*arguments.copy);
   const PersistentSchedule& one_kernel = schedule.persistent();
   const bool persistent = schedule.mode() == graph::Mode::kTrain && one_kernel.runs(arguments, data.view());
   RunState& state = state_of(schedule, arguments, spare,
-                             persistent ? one_kernel.batches_together(arguments, data.view()) : kBatchesTogether);
+                             persistent ? one_kernel.batches_together(arguments, data.view()) : kMaxBatches, true);
   const TotalsLayout& layout = schedule.totals();
   std::vector<double> totals = to_doubles(*arguments.totals, layout);
   const auto bytes = static_cast<int64_t>(totals.size() * sizeof(double));
@@ -300,10 +278,10 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
   const WaitOnError guard(state.stream);
   state.stream.copy(on_card, totals.data(), bytes);
   const RunMemory memory{schedule, arguments, data.view(), on_card, nullptr, 0, nullptr};
-  Pace pace(state.batches());
+  state.group_size.begin_run();
   int64_t reached = begin;
   while (reached < end) {
-    const int64_t next = std::min(end, reached + (persistent ? state.batches() : pace.next()));
+    const int64_t next = std::min(end, reached + (persistent ? state.batches() : state.group_size.next()));
     start_batches(schedule, arguments, memory, state, reached, next, persistent);
     reached = next;
     if (reached < end && !keep_going()) break;
@@ -324,7 +302,7 @@ bool CudaDevice::predict(const Executable& executable, const RunArguments& argum
   const DatasetView& rows = arguments.data;
   const int64_t row_bytes = rows.stride * bytes_of(rows.type), width = schedule.output_size();
   DeviceState spare;
-  RunState& state = state_of(schedule, own, spare);
+  RunState& state = state_of(schedule, own, spare, 1, false);
   const int64_t output_bytes = width * static_cast<int64_t>(sizeof(float));
   void* const x = state.memory(RunState::Purpose::kRows, own.batch_size * row_bytes);
   auto* const y = static_cast<float*>(state.memory(RunState::Purpose::kOutputs, own.batch_size * output_bytes));
@@ -339,13 +317,13 @@ bool CudaDevice::predict(const Executable& executable, const RunArguments& argum
     state.stream.copy(x, static_cast<const char*>(rows.x) + first * row_bytes, count * row_bytes);
     Batch batch = batch_at(own, schedule.mode(), first / own.batch_size);
     batch.first = 0;  // within x
-    RunState::Parcel& parcel = state.next_parcel();
-    std::memcpy(parcel.on_host.get(), &batch, sizeof batch);
-    state.stream.copy(parcel.on_card.get(), parcel.on_host.get(), sizeof batch);
+    RunState::Group& group = state.next_group();
+    std::memcpy(group.on_host.get(), &batch, sizeof batch);
+    state.stream.copy(group.on_card.get(), group.on_host.get(), sizeof batch);
     for (const auto& step : schedule.kernels()) {
-      step->launch(state.stream.get(), memory, static_cast<const Batch*>(parcel.on_card.get()));
+      step->launch(state.stream.get(), memory, static_cast<const Batch*>(group.on_card.get()));
     }
-    check(cudaEventRecord(parcel.done, state.stream.get()), "recording an event");
+    check(cudaEventRecord(group.done, state.stream.get()), "recording an event");
     state.stream.copy(arguments.output + first * width, y, count * output_bytes);
   }
   int found = 0;
@@ -356,6 +334,7 @@ bool CudaDevice::predict(const Executable& executable, const RunArguments& argum
 
 int count_devices() {
   int count = 0;
+  require_unforked();
   if (cudaGetDeviceCount(&count) != cudaSuccess) {
     cudaGetLastError();
     return 0;
@@ -383,6 +362,7 @@ Device& cuda_device(int index) {
 }
 
 std::string cuda_state() {
+  if (cuda::is_forked()) return "no device: this process was forked from one that had used the GPU";
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess || count == 0) {

@@ -1,5 +1,6 @@
 // What a workspace keeps on the card from run to run.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -8,26 +9,50 @@
 
 namespace engine::cuda {
 
+/// How many batches to start together, so that the caller is asked often whether to go on, and the card never waits.
+class GroupSize {
+ public:
+  explicit GroupSize(int64_t most) : most_(most) {}
+
+  /// Begins a run: the time since the one before says nothing.
+  void begin_run() { started_ = false; }
+  /// The size of the next group: twice that of the last one if the card was done with it soon, half if late.
+  int64_t next();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds kShort{8}, kLong{32};
+
+  int64_t most_, batches_ = 1;
+  bool started_ = false;
+  Clock::time_point last_;
+};
+
 class RunState {
  public:
-  /// Some batches that are told to the card together, in memory of the host and of the card, and their kernels.
-  struct Parcel {
+  /// A group of batches that are started together: what kernels are told of each, in memory of the host and of the
+  /// card, and the kernels.
+  struct Group {
     std::shared_ptr<void> on_host, on_card;
     cudaEvent_t done = nullptr;  // once the kernels of its batches have ended
     CapturedKernels kernels;
+
+    Group();
+    ~Group();
+    Group(const Group&) = delete;
+    Group& operator=(const Group&) = delete;
   };
 
-  /// For batches of up to `batch_size` samples, of which `batches` at most are told to the card together.
-  RunState(int64_t batch_size, int64_t batches);
-  ~RunState();
-  RunState(const RunState&) = delete;
-  RunState& operator=(const RunState&) = delete;
+  /// For groups of up to `batches` batches. Each tells the card up to `order_rows` row numbers of the data set, for
+  /// all of its batches.
+  RunState(int64_t order_rows, int64_t batches);
 
   const Stream stream;
+  GroupSize group_size;
 
-  /// A parcel that no kernel reads any more.
-  Parcel& next_parcel();
-  /// Where the batches begin in a parcel, behind the rows of their samples.
+  /// A group that no kernel reads any more.
+  Group& next_group();
+  /// Where the batches begin in a group, behind the row numbers of their samples.
   int64_t order_bytes() const { return order_bytes_; }
   int64_t batches() const { return batches_; }
 
@@ -42,7 +67,7 @@ class RunState {
   };
 
   int64_t batches_, order_bytes_;
-  Parcel parcels_[2];
+  Group groups_[2];
   Block blocks_[4];
   size_t turn_ = 0;
 };

@@ -1,5 +1,7 @@
 #include <unistd.h>
 
+#include <algorithm>
+#include <mutex>
 #include <utility>
 
 #include "cuda/runtime.h"
@@ -9,20 +11,32 @@ namespace {
 
 std::string mebibytes(size_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
 
-constexpr const char* kLess = " Use a smaller `batch_size`, or the CPU: engine.config.set_device('cpu')";
+std::string with_advice(const char* advice) {
+  return std::string(" Either ") + advice + ", or use the CPU: engine.config.set_device('cpu')";
+}
 
-[[noreturn]] void refuse(int64_t bytes) {
+[[noreturn]] void refuse(int64_t bytes, const char* advice) {
   cudaGetLastError();  // so that later calls succeed again
   size_t free = 0, total = 0;
   cudaMemGetInfo(&free, &total);
   throw OutOfMemory("the GPU can't hold another " + mebibytes(static_cast<size_t>(bytes)) + ": " + mebibytes(free) +
-                    " of its " + mebibytes(total) + " are free." + kLess);
+                    " of its " + mebibytes(total) + " are free." + with_advice(advice));
 }
 
-/// The process that was the first to use a card.
-pid_t first_user() {
-  static const pid_t process = getpid();
-  return process;
+/// Whether the process has a context on a card, which takes some hundred MiB of its memory.
+bool has_context(int device) {
+  using GetState = int (*)(int device, unsigned* flags, int* active);
+  static const auto get_state = [] {
+    void* function = nullptr;
+    cudaDriverEntryPointQueryResult found;
+    constexpr unsigned kFirstVersion = 7000;
+    const cudaError_t status = cudaGetDriverEntryPointByVersion("cuDevicePrimaryCtxGetState", &function, kFirstVersion,
+                                                                cudaEnableDefault, &found);
+    return status == cudaSuccess ? reinterpret_cast<GetState>(function) : nullptr;
+  }();
+  unsigned flags = 0;
+  int active = 0;
+  return get_state && get_state(device, &flags, &active) == 0 && active != 0;
 }
 
 }  // namespace
@@ -31,27 +45,42 @@ void check(cudaError_t status, const char* doing) {
   if (status == cudaSuccess) return;
   cudaGetLastError();
   if (status == cudaErrorMemoryAllocation) {
-    throw OutOfMemory(std::string("the GPU ran out of memory while ") + doing + "." + kLess);
+    throw OutOfMemory(std::string("the GPU ran out of memory while ") + doing + "." +
+                      with_advice("use a smaller `batch_size`"));
   }
   throw Error(std::string("the GPU failed while ") + doing + ": " + cudaGetErrorString(status));
 }
 
-OnCard::OnCard(int index) {
-  if (first_user() != getpid()) {
-    throw Error("a forked process can't use a GPU that its parent has used: start it with multiprocessing's \"spawn\"");
-  }
+bool is_forked() {
+  static const pid_t first_user = getpid();
+  return first_user != getpid();
+}
+
+void require_unforked() {
+  if (!is_forked()) return;
+  throw Error("a forked process can't use a GPU that its parent has used: start it with multiprocessing's \"spawn\"");
+}
+
+OnCard::OnCard(int index) : index_(index) {
+  require_unforked();
   check(cudaGetDevice(&former_), "asking which it is");
   check(cudaSetDevice(index), "selecting it");
 }
 
-OnCard::~OnCard() { cudaSetDevice(former_); }
+/// Selecting a card makes a context there, so this happens only where one is.
+OnCard::~OnCard() {
+  if (former_ != index_ && has_context(former_)) cudaSetDevice(former_);
+}
 
-std::shared_ptr<void> allocate(int64_t bytes) {
+std::shared_ptr<void> allocate(int64_t bytes, const char* advice) {
   void* memory = nullptr;
-  const cudaError_t status = cudaMalloc(&memory, static_cast<size_t>(bytes > 0 ? bytes : 1));
-  if (status == cudaErrorMemoryAllocation) refuse(bytes);
+  const Stream& stream = copy_stream();
+  const cudaError_t status = cudaMallocAsync(&memory, static_cast<size_t>(bytes > 0 ? bytes : 1), stream.get());
+  if (status == cudaErrorMemoryAllocation) refuse(bytes, advice);
   check(status, "allocating memory");
-  return {memory, [](void* p) { cudaFree(p); }};
+  std::shared_ptr<void> owner(memory, [&stream](void* p) { cudaFreeAsync(p, stream.get()); });
+  stream.wait();
+  return owner;
 }
 
 std::shared_ptr<void> allocate_pinned(int64_t bytes) {
@@ -75,5 +104,17 @@ void Stream::fill_zeros(void* memory, int64_t bytes) const {
 }
 
 void Stream::wait() const { check(cudaStreamSynchronize(stream_), "running its kernels"); }
+
+const Stream& copy_stream() {
+  static std::mutex mutex;
+  static auto& streams = *new std::vector<std::unique_ptr<Stream>>;
+  int card = 0;
+  check(cudaGetDevice(&card), "asking which it is");
+  const std::lock_guard<std::mutex> lock(mutex);
+  streams.resize(std::max(streams.size(), static_cast<size_t>(card) + 1));
+  auto& stream = streams[static_cast<size_t>(card)];
+  if (!stream) stream = std::make_unique<Stream>();
+  return *stream;
+}
 
 }  // namespace engine::cuda

@@ -30,8 +30,12 @@ class OutOfMemory : public std::bad_alloc {
 /// Throws Error, which says what was being done, or OutOfMemory, unless the status is that of success.
 void check(cudaError_t status, const char* doing);
 
-/// While it lives, the calls of this thread are about card number `index`. Throws Error in a process that was forked
-/// after its parent had used a card.
+/// Whether this process was forked from one that had asked CUDA for anything: CUDA does not work in it.
+bool is_forked();
+/// Throws Error in such a process.
+void require_unforked();
+
+/// While it lives, the calls of this thread are about card number `index`. Throws Error in a forked process.
 class OnCard {
  public:
   explicit OnCard(int index);
@@ -40,11 +44,12 @@ class OnCard {
   OnCard& operator=(const OnCard&) = delete;
 
  private:
-  int former_ = 0;
+  int index_, former_ = 0;
 };
 
-/// Memory of the card, not initialised. Throws OutOfMemory.
-std::shared_ptr<void> allocate(int64_t bytes);
+/// Memory of the card, not initialised. The driver keeps some of what is freed for later calls, so that this is quick.
+/// Kernels that use the memory must have ended when its last owner goes. Throws OutOfMemory, which ends with `advice`.
+std::shared_ptr<void> allocate(int64_t bytes, const char* advice = "use a smaller `batch_size`");
 
 /// Memory of the host that the card copies from and to while the host goes on.
 std::shared_ptr<void> allocate_pinned(int64_t bytes);
@@ -67,14 +72,17 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
+/// The stream of the current card on which memory is allocated and freed, and on which numbers are copied outside of
+/// runs. It is never destroyed.
+const Stream& copy_stream();
+
 /// A copy of some numbers in memory of the card, such as what a schedule reads in each batch.
 template <class T>
 std::shared_ptr<const T> copy_to_card(const std::vector<T>& numbers) {
   const auto bytes = static_cast<int64_t>(numbers.size() * sizeof(T));
   const std::shared_ptr<void> memory = allocate(bytes);
-  const Stream stream;
-  stream.copy(memory.get(), numbers.data(), bytes);
-  stream.wait();
+  copy_stream().copy(memory.get(), numbers.data(), bytes);
+  copy_stream().wait();
   return std::static_pointer_cast<const T>(memory);
 }
 

@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cuda/arrays.h"
 #include "cuda/persistent_schedule.h"
 #include "cuda/schedule.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/loss.h"
 #include "graph/print.h"
+#include "runtime/batch_sizes.h"
 
 namespace engine::cuda {
 namespace {
@@ -36,12 +38,6 @@ Implementations make_implementations() {
   add_row_normalization(all);
   add_shape(all);
   return all;
-}
-
-int64_t numbers_in(const graph::Shape& shape, int64_t samples) {
-  int64_t numbers = 1;
-  for (const graph::Extent& extent : shape) numbers *= extent.at(samples);
-  return numbers;
 }
 
 /// Sum and weight of each metric behind the losses.
@@ -78,6 +74,7 @@ float* RunMemory::scratch(ValueId value) const {
   const Placement& place = schedule.placement(value);
   // Of constants, which nobody writes.
   if (place.numbers) return const_cast<float*>(place.numbers);
+  if (!place.in_scratch) throw std::logic_error("a variable has no place in scratch memory");
   return arguments.scratch + place.offset;
 }
 
@@ -132,6 +129,7 @@ Schedule::Schedule(std::shared_ptr<const graph::Graph> scheduled, const CompileO
 Schedule::~Schedule() = default;
 
 int64_t Schedule::add_scratch(int64_t floats) {
+  if (floats > kMaxScratch - scratch_floats_) refuse_scratch(max_rows());
   const int64_t offset = scratch_floats_;
   scratch_floats_ += (floats + kAlignment - 1) / kAlignment * kAlignment;
   return offset;
@@ -167,8 +165,9 @@ void Schedule::place_values() {
         if (own.kind == Kind::kPerRow) place.columns = 1;
         break;
       case Kind::kArray:
+        require_few_axes(own.shape);
         place.rows = 1;
-        place.columns = numbers_in(own.shape, max_rows());
+        place.columns = max_numbers(own.shape, max_rows());
         break;
       case Kind::kFixed:
         place.rows = own.rows;
@@ -182,7 +181,10 @@ void Schedule::place_values() {
         break;
     }
     place.in_scratch = own.kind != Kind::kVariable && own.kind != Kind::kConstant;
-    if (place.in_scratch) place.offset = add_scratch(place.rows * place.columns);
+    if (place.in_scratch) {
+      if (place.columns > 0 && place.rows > kMaxScratch / place.columns) refuse_scratch(max_rows());
+      place.offset = add_scratch(place.rows * place.columns);
+    }
     placements_.push_back(place);
     if (own.kind == Kind::kConstant) place_constants(id, *own.numbers);
   }

@@ -147,6 +147,9 @@ class Schedule final : public Executable {
   int64_t scratch_floats_ = 0;
 };
 
+/// Throws std::invalid_argument for metrics that a GPU can't compute.
+void require_supported(const std::vector<MetricSpec>& metrics);
+
 /// How each kind of operation is scheduled.
 class Implementations {
  public:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,20 +216,6 @@ emulated = pytest.mark.skipif(
 )
 
 
-def run(code: str, **variables: str) -> str:
-    """Runs a program in a process of its own, with variables that set up the emulated GPU."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 PROGRAM = """
 import numpy as np
 import engine as keras
@@ -250,19 +234,19 @@ print(model.device)
 
 
 @emulated
-def test_a_machine_without_a_gpu() -> None:
-    out = run(PROGRAM % 8, EMULATED_CUDA_DEVICES="0")
+def test_a_machine_without_a_gpu(run_program: Any) -> None:
+    out = run_program(PROGRAM % 8, EMULATED_CUDA_DEVICES="0")
     assert "ValueError there is no device 'cuda:0': no device" in out
     assert out.endswith("cpu\n")
 
 
 @emulated
-def test_too_little_memory() -> None:
-    out = run(PROGRAM % 400_000, EMULATED_CUDA_MEMORY=str(24 << 20))
+def test_too_little_memory(run_program: Any) -> None:
+    out = run_program(PROGRAM % 400_000, EMULATED_CUDA_MEMORY=str(24 << 20))
     assert "MemoryError the GPU can't hold another" in out
-    assert "Use a smaller `batch_size`, or the CPU" in out
+    assert "Either use a smaller `batch_size`, or use the CPU" in out
     assert out.endswith("cpu\n")
 
 
-def test_info_names_the_cards() -> None:
-    assert "CUDA              cuda:0" in run("from engine.cli import main; main(['info'])")
+def test_info_names_the_cards(run_program: Any) -> None:
+    assert "CUDA              cuda:0" in run_program("from engine.cli import main; main(['info'])")

@@ -202,11 +202,6 @@ bool counts_numbers(const MetricSpec& spec) {
 FindNumbers find_numbers(const RunMemory& memory, const graph::MetricOfSums& op, int32_t* numbers) {
   const MetricSpec& spec = spec_of(memory, op);
   const size_t count = spec.thresholds.size();
-  if (!spec.even && count > FindNumbers::kMostThresholds) {
-    throw std::invalid_argument("a GPU takes at most " + std::to_string(FindNumbers::kMostThresholds) +
-                                " thresholds of a metric, got " + std::to_string(count) +
-                                ": pass fewer, or use the CPU, after engine.config.set_device('cpu')");
-  }
   FindNumbers step{judged(memory, op),
                    numbers,
                    spec.sums,
@@ -247,6 +242,21 @@ void schedule_sums(Schedule& schedule, const graph::MetricOfSums& op) {
 }
 
 }  // namespace
+
+void require_supported(const std::vector<MetricSpec>& metrics) {
+  for (const MetricSpec& metric : metrics) {
+    if (metric.kind == MetricSpec::Kind::kScores) {
+      throw std::invalid_argument(
+          "a GPU can't keep the scores of all samples yet, as a metric of this model asks: give the metric thresholds, "
+          "or use the CPU, after engine.config.set_device('cpu')");
+    }
+    if (!metric.even && metric.thresholds.size() > FindNumbers::kMostThresholds) {
+      throw std::invalid_argument("a GPU takes at most " + std::to_string(FindNumbers::kMostThresholds) +
+                                  " thresholds of a metric, got " + std::to_string(metric.thresholds.size()) +
+                                  ": pass fewer, or use the CPU, after engine.config.set_device('cpu')");
+    }
+  }
+}
 
 void add_metric_sums(Implementations& all) { all.add<graph::MetricOfSums>(schedule_sums); }
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "emulated/calls.h"
@@ -177,6 +178,19 @@ void fail_after(int count, cudaError_t error) {
   calls().failure = error;
 }
 
+namespace {
+
+/// The cards that have a context.
+std::set<int> contexts;
+
+int context_state(int device, unsigned* flags, int* active) {
+  *flags = 0;
+  *active = contexts.count(device) != 0 ? 1 : 0;
+  return 0;
+}
+
+}  // namespace
+
 }  // namespace emulated
 
 using emulated::call, emulated::calls, emulated::card;
@@ -212,6 +226,17 @@ cudaError_t cudaSetDevice(int device) {
   return call([&] {
     if (device < 0 || device >= card().devices) return cudaErrorInvalidDevice;
     calls().device = device;
+    emulated::contexts.insert(device);
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned int, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* found) {
+  return call([&] {
+    const bool known = std::strcmp(symbol, "cuDevicePrimaryCtxGetState") == 0;
+    *function = known ? reinterpret_cast<void*>(&emulated::context_state) : nullptr;
+    *found = known ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
     return cudaSuccess;
   });
 }

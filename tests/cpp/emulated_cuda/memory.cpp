@@ -312,6 +312,18 @@ cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
   });
 }
 
+/// Nothing is kept: memory that is allocated has always the content of new memory.
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
+  return call([&] {
+    *pool = nullptr;
+    return device >= 0 && device < emulated::card().devices ? cudaSuccess : cudaErrorInvalidDevice;
+  });
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
+  return call([] { return cudaSuccess; });
+}
+
 cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
   return call([&] {
     *pointer = bytes == 0 ? nullptr : std::aligned_alloc(4096, emulated::round_up(bytes, 4096));
