@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from figures.contract import orders
+from figures.gpu import batch_on_cluster, blocks, ways_of_running
 from figures.graph import operations, rooms
 from figures.sparse import record
 from figures.step import epilogues
 from figures.threads import loops, owners, timeline
 
-__all__ = ["epilogues", "loops", "operations", "orders", "owners", "record", "rooms", "timeline"]
+__all__ = [
+    "batch_on_cluster",
+    "blocks",
+    "epilogues",
+    "loops",
+    "operations",
+    "orders",
+    "owners",
+    "record",
+    "rooms",
+    "timeline",
+    "ways_of_running",
+]

@@ -1,0 +1,137 @@
+"""Draws how a GPU runs the MNIST network: what each block holds, what a batch takes, and the three ways of running."""
+
+from __future__ import annotations
+
+from figures.svg import Drawing
+
+
+def blocks() -> Drawing:
+    """Draws what a cluster of 16 blocks keeps in shared memory while it trains the network 784-128-10."""
+    drawing = Drawing(
+        760,
+        292,
+        "Sixteen blocks of a cluster, each with eight of the 128 hidden units",
+        "A block owns 8 of the 128 hidden units: their columns of W1, their biases and the rows of W2 that they feed, all with "
+        "Adam's m and v. These stay in its shared memory for the whole run. Blocks exchange one thing only: the sums that "
+        "their rows of W2 give, 32 × 10 numbers for each batch.",
+    )
+    drawing.box(2, 8, 150, 52, "plain", "memory of the GPU\nimages, labels, order", "small")
+    drawing.arrow((111, 60), (111, 96))
+    drawing.arrow((152, 34), (345, 34), (345, 96))
+    drawing.arrow((152, 34), (619, 34), (619, 96))
+    drawing.text(384, 26, "every block reads the 32 images of a batch", "faint middle")
+    for index, (name, units) in enumerate((("block 0", "0–7"), ("block 1", "8–15"), ("block 15", "120–127"))):
+        _block(drawing, (2, 236, 510)[index], name, units)
+    drawing.text(489, 170, "…", "strong middle")
+    drawing.line((111, 246), (111, 272), (619, 272), (619, 246), kind="meet")
+    drawing.line((345, 246), (345, 272), kind="meet")
+    drawing.text(365, 288, "sums of h W2, from the shared memory of one block to the others", "faint middle")
+    return drawing
+
+
+def _block(drawing: Drawing, x: float, name: str, units: str) -> None:
+    drawing.box(x, 96, 218, 150, "none")
+    drawing.text(x + 10, 116, name, "strong")
+    drawing.text(x + 208, 116, f"units {units}", "small end")
+    drawing.box(x + 10, 128, 62, 108, "plain", "x\n32 × 784\nbytes", "small")
+    drawing.box(x + 78, 128, 62, 108, "weight", "W1, m, v\n784 × 8", "small")
+    drawing.box(x + 146, 128, 62, 48, "data", "h\n32 × 8", "small")
+    drawing.box(x + 146, 184, 62, 52, "weight", "W2, m, v\n8 × 10", "small")
+
+
+# What a block does in a batch, and how many hundred cycles bench/GPU.md predicts for it.
+_PHASES = (
+    ("x W1", 12.5, "data"),
+    ("relu", 3.5, "data"),
+    ("h W2", 2.5, "data"),
+    ("next batch", 9.0, "plain"),
+    ("sums", 3.5, "step"),
+    ("loss", 7.0, "step"),
+    ("dh", 2.5, "weight"),
+    ("gradient of W1 and W2, Adam", 26.2, "weight"),
+)
+
+
+def batch_on_cluster() -> Drawing:
+    """Draws the phases of a batch in two of the blocks of a cluster."""
+    drawing = Drawing(
+        760,
+        176,
+        "Two of 16 blocks over one batch, with one barrier of the cluster",
+        "One batch in two of the 16 blocks. Widths are the cycles that <code>bench/GPU.md</code> predicts; no GPU has "
+        "measured them. The barrier has two halves: a block that has written its sums arrives, brings the images of the next "
+        "batch, and only then waits for the others. Every block computes the loss for itself.",
+    )
+    unit = 690 / sum(cycles for _, cycles, _ in _PHASES)
+    ends: list[float] = []
+    for row, name in enumerate(("block 0", "block 15")):
+        y = 18 + 64 * row
+        drawing.text(2, y + 26, name, "small")
+        x = 64.0
+        for phase, cycles, kind in _PHASES:
+            width = cycles * unit
+            words = phase if width > 7 * len(phase) else phase.replace(" ", "\n")
+            drawing.box(x, y, width - 2, 44, kind, words, "small")
+            x += width
+            ends.append(x - 1)
+    arrive, wait = ends[2], ends[3]
+    for x, word in ((arrive, "arrive"), (wait, "wait")):
+        drawing.line((x, 10), (x, 136), kind="meet")
+        drawing.text(x, 150, word, "faint middle")
+    drawing.arrow((64, 162), (330, 162))
+    drawing.text(68, 174, "time", "faint")
+    return drawing
+
+
+def ways_of_running() -> Drawing:
+    """Draws what the host and the GPU do for some batches in each of the three ways of running."""
+    drawing = Drawing(
+        760,
+        330,
+        "Host and GPU over a few batches: one persistent kernel, captured kernels, and kernels started one by one",
+        "The three ways of running, not to scale. Blue: the kernels on the GPU; batches are dark and light by turns. Above: the host only "
+        "starts one kernel, which takes the batches from a list. Middle: the host starts a whole graph of kernels, up to 32 "
+        "batches, by one call. Below: what is started once, such as a function, is started kernel by kernel.",
+    )
+    _way(drawing, 0, "one kernel", "small networks", launches=(0.0,), batches=_kernels(12, 1))
+    _way(drawing, 110, "captured kernels", "others, in training", launches=(0.0,), batches=_kernels(3, 5))
+    _way(
+        drawing,
+        220,
+        "one by one",
+        "predictions, functions",
+        launches=tuple(0.045 * i for i in range(15)),
+        batches=_kernels(3, 5),
+    )
+    return drawing
+
+
+def _kernels(batches: int, kernels: int) -> list[tuple[float, float, int]]:
+    """Returns (begin, width, batch) of each kernel, as parts of the time axis."""
+    gap = 0.0 if kernels == 1 else 0.014
+    width = 0.9 / (batches * kernels) - gap
+    return [(0.06 + (width + gap) * i, width, i // kernels) for i in range(batches * kernels)]
+
+
+def _way(
+    drawing: Drawing,
+    y: float,
+    name: str,
+    used: str,
+    launches: tuple[float, ...],
+    batches: list[tuple[float, float, int]],
+) -> None:
+    left, width = 150.0, 600.0
+    drawing.text(2, y + 30, name, "strong")
+    drawing.text(2, y + 48, used, "faint")
+    drawing.text(left - 8, y + 26, "host", "small end")
+    drawing.text(left - 8, y + 70, "GPU", "small end")
+    drawing.box(left, y + 8, width, 28, "none")
+    drawing.box(left, y + 52, width, 28, "none")
+    for begin in launches:
+        drawing.mark(left + width * begin + 2, y + 12, 18, 20, "hot", 0.8)
+    drawing.arrow((left + 12, y + 36), (left + 12, y + 58), (left + width * batches[0][0], y + 58))
+    for begin, size, batch in batches:
+        drawing.mark(
+            left + width * begin, y + 56, width * size - 1, 20, "cold", 0.85 if batch % 2 == 0 else 0.5
+        )
