@@ -90,7 +90,7 @@ def main() -> int:
     path = {} if args.installed else {"PYTHONPATH": f"{SITE}{os.pathsep}{ROOT}"}
     good = run(sys.executable, "-m", "engine", "info", seconds=60, **path)
     if not args.no_tests:
-        tests = ("tests/cuda/test_cuda_training.py", "tests/cuda/test_cuda_persistent.py")
+        tests = [f"tests/cuda/test_cuda_{name}.py" for name in ("training", "persistent", "precision")]
         good &= run(sys.executable, "-m", "pytest", "-q", "-x", *tests, seconds=150, **path)
     if not args.no_sanitizer:
         for tool in TOOLS:

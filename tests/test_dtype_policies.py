@@ -155,6 +155,45 @@ def test_layers_within_layers_have_policies_of_their_own() -> None:
     assert "GPU" not in second
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_layers_that_cast_to_their_compute_dtype(policy: str) -> None:
+    """As scripts for Keras do. The numbers stay float32, and the product is that of a dense layer."""
+
+    class Product(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.kernel = self.add_weight((input_shape[-1], 2))
+
+        def call(self, inputs: Any) -> Any:
+            inputs = keras.ops.cast(inputs, self.compute_dtype)
+            return inputs @ keras.ops.cast(self.kernel, self.compute_dtype)
+
+    model = keras.Sequential([keras.Input((3,)), Product(dtype=policy)])
+    (kernel,) = model.get_weights()
+    x = np.full((2, 3), 0.3, "float32")
+    np.testing.assert_allclose(model.predict(x, verbose=0), x @ kernel, rtol=1e-6)
+    text = keras.utils.explain_batch(model, mode="predict")
+    assert ("16 on a GPU" in text) == (policy != "float32")
+    assert keras.ops.cast(x, "bfloat16").dtype == np.float32
+
+
+def test_products_of_models_have_the_policy_of_the_model() -> None:
+    class Network(keras.Model):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.first, self.last = layers.Dense(4, dtype="float32"), layers.Dense(4, dtype="float32")
+
+        def call(self, inputs: Any) -> Any:
+            return self.last(self.first(inputs) @ self.first.kernel)
+
+    model = Network(dtype="mixed_bfloat16")
+    model(np.ones((1, 4)))
+    assert model.dtype_policy.name == "mixed_bfloat16"
+    lines = [
+        line for line in keras.utils.explain_batch(model, mode="predict").splitlines() if " dense(" in line
+    ][:3]
+    assert ["bfloat16 on a GPU" in line for line in lines] == [False, True, False]
+
+
 def test_loss_scale_optimizer_takes_the_steps_of_the_other() -> None:
     found = []
     for wrap in (lambda each: each, keras.optimizers.LossScaleOptimizer):
@@ -169,7 +208,8 @@ def test_loss_scale_optimizer_takes_the_steps_of_the_other() -> None:
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
     assert int(optimizer.iterations) == int(optimizer.inner_optimizer.iterations) == 1
-    assert optimizer.scale_loss(2.0) == 2.0
+    assert optimizer.scale_loss(2.0) == optimizer.get_scaled_loss(2.0) == 2.0
+    assert optimizer.get_unscaled_gradients((1.0, None)) == [1.0, None]
 
 
 def test_loss_scale_optimizer_in_files(tmp_path: Any) -> None:

@@ -2,7 +2,7 @@
 
 The variant "compile" compiles the forward pass, loss and metric with `torch.compile`, and so the backward pass too. "cuda"
 trains on a GPU with all data there; "cuda-compile" does so with `torch.compile` in its mode "max-autotune", and "cuda-graphs"
-replays a step that was captured once.
+replays a step that was captured once. "cuda-tf32" multiplies in TensorFloat32, and "cuda-bfloat16" in bfloat16 by autocast.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from bench.tasks import Product, Program, Task
 
 MODULES = ("torch", "numpy")
 
-VARIANTS = ("", "compile", "cuda", "cuda-compile", "cuda-graphs")
+VARIANTS = ("", "compile", "cuda", "cuda-compile", "cuda-graphs", "cuda-tf32", "cuda-bfloat16")
 
 
 class Words(nn.Module):
@@ -47,6 +48,9 @@ class Network:
         torch.set_num_threads(task.threads)
         self.device = torch.device("cuda" if variant.startswith("cuda") else "cpu")
         self.captures = variant == "cuda-graphs"
+        self.casts = variant == "cuda-bfloat16"
+        if variant == "cuda-tf32":
+            torch.set_float32_matmul_precision("high")
         self.task = task
         self.loss = task.problem.loss
         data = data.as_float32()
@@ -124,7 +128,8 @@ class Network:
 
     def judge(self, x: Any, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Returns the mean loss and the number of correct rows."""
-        z = self.model(x)
+        with torch.autocast("cuda", torch.bfloat16) if self.casts else nullcontext():
+            z = self.model(x)
         if self.loss == "mse":
             return functional.mse_loss(z, y), None
         if self.loss == "binary_crossentropy":

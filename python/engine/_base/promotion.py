@@ -29,6 +29,8 @@ _OF_PYTHON: dict[type, type[np.generic]] = {
 def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
     """`dtype` in the native byte order, float32 for None; Python's types are 32-bit, as in Keras.
 
+    "bfloat16", in which layers of mixed precision compute in Keras, is float32: NumPy has no such dtype.
+
     Raises:
         ValueError: for a dtype that is none of bool, integers, float16 to float64, complex64 and complex128.
     """
@@ -36,7 +38,7 @@ def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
     if isinstance(dtype, type):
         given = _OF_PYTHON.get(dtype, dtype)
     if isinstance(given, str):
-        given = {"int": np.int32, "float": np.float32}.get(given, given)
+        given = {"int": np.int32, "float": np.float32, "bfloat16": np.float32}.get(given, given)
     found = dtype_of(given, "dtype", NUMBERS)
     if _SIZES[found.kind] < found.itemsize:
         msg = f"`dtype` must be one of at most 64 bits, or complex128, got {dtype!r}"

@@ -209,7 +209,8 @@ class Model(Part, SaysWhatIsLeftOut):
             list, tuple or dict of them.
         name: name of the model; default `functional` with a number.
         options: `trainable=False` keeps training from updating the weights, as `model.trainable = False` does, but
-            leaves the layers as they are. `input` and `output` are the names that Keras 1 had for `inputs` and
+            leaves the layers as they are. `dtype` is the dtype policy of the model, under which a GPU multiplies what the
+            `call` of a subclass multiplies itself; layers have their own. `input` and `output` are the names that Keras 1 had for `inputs` and
             `outputs`.
     """
 

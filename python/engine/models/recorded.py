@@ -56,6 +56,11 @@ class Body(Layer):
     def _may_be_recorded(self) -> bool:
         return True
 
+    def _precision_of(self, kind: str) -> dict[str, str]:
+        """What the dtype policy of the model says."""
+        precision: dict[str, str] = self._model._precision_of(kind)
+        return precision
+
 
 def dtypes_of_outputs(dtypes: Sequence[str]) -> list[str] | None:
     """Returns the dtypes that users get outputs in: those of integers and bools, else float32; None if all are float32."""

@@ -85,6 +85,22 @@ class LossScaleOptimizer(Optimizer):
         self._own = {"iteration": 0.0, "learning_rate": 0.0, "step_counter": 0.0}
         self._own["dynamic_scale"] = self.initial_scale
 
+    def get_scaled_loss(self, loss: Any) -> Any:
+        """The name that `scale_loss` had in Keras 2: returns the loss as it is.
+
+        Args:
+            loss: a number.
+        """
+        return self.scale_loss(loss)
+
+    def get_unscaled_gradients(self, grads: Sequence[Any]) -> list[Any]:
+        """Returns the gradients of what `get_scaled_loss` returned as they are, for loops of Keras 2.
+
+        Args:
+            grads: a gradient for each weight, or None.
+        """
+        return list(grads)
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, with the inner optimizer as `serialize` describes it."""
         return {
