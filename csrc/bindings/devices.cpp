@@ -49,6 +49,8 @@ void register_devices(py::module_& m) {
   m.def("set_device", [](const std::string& name) { of_process = &find_device(name); }, py::arg("name"));
   m.def("get_device", [] { return device_of_new_programs().name(); });
   m.def("choose_for_thread", &choose_for_thread, py::arg("name").none(true));
+  m.def("cuda_products", &cuda_products_state);
+  m.def("set_cuda_library_candidates", &set_cuda_library_candidates, py::arg("files"));
 }
 
 }  // namespace engine::bindings

@@ -4,20 +4,20 @@
 
 namespace engine::cuda {
 
-void CapturedKernels::launch(const Stream& stream, const Key& key, int64_t batches,
+void CapturedKernels::launch(const Stream& stream, const Key& key, const Group& group,
                              const std::function<void()>& start) {
   if (key != key_) {
     forget();
     key_ = key;
   }
   const auto found =
-      std::find_if(captured_.begin(), captured_.end(), [&](const Captured& each) { return each.batches == batches; });
+      std::find_if(captured_.begin(), captured_.end(), [&](const Captured& each) { return each.group == group; });
   if (found == captured_.end()) {
     if (captured_.size() == kMaxGraphs) {
       if (captured_.front().graph) cudaGraphExecDestroy(captured_.front().graph);
       captured_.erase(captured_.begin());
     }
-    captured_.push_back({batches, nullptr});
+    captured_.push_back({group, nullptr});
     return start();
   }
   if (!found->graph) found->graph = capture(stream, start);

@@ -12,21 +12,30 @@ namespace engine::cuda {
 class CapturedKernels {
  public:
   /// What the arguments of the kernels depend on.
-  using Key = std::array<const void*, 6>;
+  using Key = std::array<const void*, 7>;
+
+  /// Batches that are started together. All have as many samples as the first, except for the last.
+  struct Group {
+    int64_t batches, first_samples, last_samples;
+
+    bool operator==(const Group& other) const {
+      return batches == other.batches && first_samples == other.first_samples && last_samples == other.last_samples;
+    }
+  };
 
   CapturedKernels() = default;
   ~CapturedKernels() { forget(); }
   CapturedKernels(const CapturedKernels&) = delete;
   CapturedKernels& operator=(const CapturedKernels&) = delete;
 
-  /// Starts the kernels of `batches` batches, which `start` starts on the stream. When the same number of batches is
-  /// started for the second time with the same key, the kernels are captured as a graph, which takes their place from
-  /// then on until the key changes.
-  void launch(const Stream& stream, const Key& key, int64_t batches, const std::function<void()>& start);
+  /// Starts the kernels of a group, which `start` starts on the stream. When such a group is started for the second
+  /// time with the same key, the kernels are captured as a graph, which takes their place from then on until the key
+  /// changes.
+  void launch(const Stream& stream, const Key& key, const Group& group, const std::function<void()>& start);
 
  private:
   struct Captured {
-    int64_t batches;
+    Group group;
     cudaGraphExec_t graph;  // null until the second time
   };
   /// A pass has groups of one size and a smaller one at its end; the first pass begins with smaller ones, too.

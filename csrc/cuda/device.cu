@@ -10,6 +10,7 @@
 #include "cuda/device.h"
 #include "cuda/execution_choice.h"
 #include "cuda/function_call.h"
+#include "cuda/library/matrix_products.h"
 #include "cuda/persistent/launch.h"
 #include "cuda/persistent_schedule.h"
 #include "cuda/run_state.h"
@@ -207,7 +208,21 @@ CapturedKernels::Key key_of(const RunArguments& arguments, const RunMemory& memo
           arguments.state.slots[0],
           arguments.state.accumulated,
           arguments.state.averages,
-          memory.totals};
+          memory.totals,
+          memory.workspace};
+}
+
+/// Lets all steps do what may fail for the batches of a run, before it changes anything, and returns their workspace.
+void* prepare_steps(const Schedule& schedule, const RunArguments& arguments, RunState& state) {
+  const int64_t rows = arguments.data.rows;
+  if (rows == 0) return nullptr;
+  const int64_t last = rows % arguments.batch_size;
+  int64_t bytes = 0;
+  for (const auto& step : schedule.kernels()) {
+    if (rows >= arguments.batch_size) bytes = std::max(bytes, step->prepare(arguments.batch_size));
+    if (last > 0) bytes = std::max(bytes, step->prepare(last));
+  }
+  return bytes > 0 ? state.memory(RunState::Purpose::kWorkspace, bytes) : nullptr;
 }
 
 /// Starts the kernels of batches [first, end), or the one kernel for all of them.
@@ -233,13 +248,16 @@ void start_batches(const Schedule& schedule, const RunArguments& arguments, cons
   stream.copy(batches_on_card, batches, (end - first) * static_cast<int64_t>(sizeof(Batch)));
   const auto start_steps = [&] {
     for (int64_t i = 0; i < end - first; ++i) {
-      for (const auto& step : schedule.kernels()) step->launch(stream.get(), memory, batches_on_card + i);
+      for (const auto& step : schedule.kernels()) {
+        step->launch(stream.get(), memory, batches_on_card + i, batches[i].rows);
+      }
     }
   };
   if (persistent) {
     schedule.persistent().launch(stream, memory, batches_on_card, end - first);
   } else {
-    group.kernels.launch(stream, key_of(arguments, memory), end - first, start_steps);
+    const CapturedKernels::Group shape{end - first, batches[0].rows, batches[end - first - 1].rows};
+    group.kernels.launch(stream, key_of(arguments, memory), shape, start_steps);
   }
   check(cudaEventRecord(group.done, stream.get()), "recording an event");
 }
@@ -249,7 +267,8 @@ int64_t run_function(const Schedule& schedule, const RunArguments& arguments, Ru
                      int64_t end) {
   const FunctionCall call(schedule, arguments);
   const WaitOnError guard(state.stream);
-  const RunMemory memory{schedule, arguments, arguments.data, nullptr, nullptr, 0, nullptr};
+  void* const workspace = prepare_steps(schedule, arguments, state);
+  const RunMemory memory{schedule, arguments, arguments.data, nullptr, nullptr, 0, nullptr, workspace};
   call.upload(memory, state.stream);
   start_batches(schedule, arguments, memory, state, begin, end, false);
   call.download(memory, state.stream);
@@ -275,9 +294,10 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
   std::vector<double> totals = to_doubles(*arguments.totals, layout);
   const auto bytes = static_cast<int64_t>(totals.size() * sizeof(double));
   auto* const on_card = static_cast<double*>(state.memory(RunState::Purpose::kTotals, bytes));
+  void* const workspace = persistent ? nullptr : prepare_steps(schedule, arguments, state);
   const WaitOnError guard(state.stream);
   state.stream.copy(on_card, totals.data(), bytes);
-  const RunMemory memory{schedule, arguments, data.view(), on_card, nullptr, 0, nullptr};
+  const RunMemory memory{schedule, arguments, data.view(), on_card, nullptr, 0, nullptr, workspace};
   state.group_size.begin_run();
   int64_t reached = begin;
   while (reached < end) {
@@ -307,11 +327,12 @@ bool CudaDevice::predict(const Executable& executable, const RunArguments& argum
   void* const x = state.memory(RunState::Purpose::kRows, own.batch_size * row_bytes);
   auto* const y = static_cast<float*>(state.memory(RunState::Purpose::kOutputs, own.batch_size * output_bytes));
   auto* const nonfinite = static_cast<int*>(state.memory(RunState::Purpose::kNonfinite, sizeof(int)));
+  void* const workspace = prepare_steps(schedule, own, state);
   const WaitOnError guard(state.stream);
   state.stream.fill_zeros(nonfinite, sizeof(int));
   DatasetView on_card = rows;
   on_card.x = x;
-  const RunMemory memory{schedule, own, on_card, nullptr, y, width, arguments.finite ? nonfinite : nullptr};
+  const RunMemory memory{schedule, own, on_card, nullptr, y, width, arguments.finite ? nonfinite : nullptr, workspace};
   for (int64_t first = 0; first < rows.rows; first += own.batch_size) {
     const int64_t count = std::min(own.batch_size, rows.rows - first);
     state.stream.copy(x, static_cast<const char*>(rows.x) + first * row_bytes, count * row_bytes);
@@ -321,7 +342,7 @@ bool CudaDevice::predict(const Executable& executable, const RunArguments& argum
     std::memcpy(group.on_host.get(), &batch, sizeof batch);
     state.stream.copy(group.on_card.get(), group.on_host.get(), sizeof batch);
     for (const auto& step : schedule.kernels()) {
-      step->launch(state.stream.get(), memory, static_cast<const Batch*>(group.on_card.get()));
+      step->launch(state.stream.get(), memory, static_cast<const Batch*>(group.on_card.get()), batch.rows);
     }
     check(cudaEventRecord(group.done, state.stream.get()), "recording an event");
     state.stream.copy(arguments.output + first * width, y, count * output_bytes);
@@ -378,5 +399,9 @@ std::string cuda_state() {
   }
   return names;
 }
+
+std::string cuda_products_state() { return cuda::count_devices() > 0 ? cuda::products_state() : std::string(); }
+
+void set_cuda_library_candidates(std::vector<std::string> files) { cuda::cublaslt::set_candidates(std::move(files)); }
 
 }  // namespace engine

@@ -57,7 +57,7 @@ class RunState {
   int64_t batches() const { return batches_; }
 
   /// Memory of the card that stays where it is from run to run, as long as it is not asked to be larger.
-  enum class Purpose { kTotals, kRows, kOutputs, kNonfinite };
+  enum class Purpose { kTotals, kRows, kOutputs, kNonfinite, kWorkspace };
   void* memory(Purpose purpose, int64_t bytes);
 
  private:
@@ -68,7 +68,7 @@ class RunState {
 
   int64_t batches_, order_bytes_;
   Group groups_[2];
-  Block blocks_[4];
+  Block blocks_[5];
   size_t turn_ = 0;
 };
 

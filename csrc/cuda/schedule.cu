@@ -78,6 +78,8 @@ float* RunMemory::scratch(ValueId value) const {
   return arguments.scratch + place.offset;
 }
 
+float* RunMemory::shared_scratch() const { return arguments.scratch + schedule.shared_scratch(); }
+
 const float* RunMemory::numbers(ValueId value) const {
   if (value == kNoValue) return nullptr;
   const Placement& place = schedule.placement(value);
@@ -119,14 +121,27 @@ Schedule::Schedule(std::shared_ptr<const graph::Graph> scheduled, const CompileO
         "a GPU reads no compressed rows yet: pass `x` as an array (scipy's `x.toarray()`), or use the CPU, after "
         "engine.config.set_device('cpu')");
   }
-  static const Implementations& implementations = *new Implementations(make_implementations());
   totals_ = lay_out_totals(graph());
   place_values();
-  for (const auto& operation : graph().operations()) implementations.schedule(*this, *operation);
+  schedule_operations();
   persistent_ = std::make_unique<const PersistentSchedule>(*this, limits);
 }
 
 Schedule::~Schedule() = default;
+
+void Schedule::schedule_operations() {
+  static const Implementations& implementations = *new Implementations(make_implementations());
+  for (const auto& operation : graph().operations()) {
+    implementations.schedule(*this, *operation);
+    for (const graph::Operand& operand : operation->operands()) {
+      if (operand.use == graph::Use::kRead) continue;
+      for (const Precision precision : {Precision::kBfloat16, Precision::kFloat16}) {
+        rounded_.erase({operand.value, precision});
+      }
+    }
+  }
+  shared_scratch_ = add_scratch(shared_floats_);
+}
 
 int64_t Schedule::add_scratch(int64_t floats) {
   if (floats > kMaxScratch - scratch_floats_) refuse_scratch(max_rows());
@@ -198,8 +213,9 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
     const graph::Operation& operation = steps_[i]->operation;
     text += std::to_string(i) + "  " +
             graph::to_text(operation.name(), operation.operands(), operation.attributes(),
-                           [&](const graph::Operand& each) { return names[each.value]; }) +
-            "\n";
+                           [&](const graph::Operand& each) { return names[each.value]; });
+    const std::string by_whom = steps_[i]->by_whom();
+    text += (by_whom.empty() ? "" : "  by " + by_whom) + "\n";
   }
   return text;
 }

@@ -2,14 +2,17 @@
 #pragma once
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <typeindex>
 #include <typeinfo>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "cuda/kernel.h"
+#include "formulas/kinds.h"
 #include "graph/graph.h"
 #include "runtime/device.h"
 
@@ -57,11 +60,14 @@ struct RunMemory {
   float* output;        // of predictions: (rows of a batch, numbers of all outputs)
   int64_t output_size;  // numbers of all outputs
   int* nonfinite;       // set to 1 where a row of the input is not finite; null: nobody asks
+  void* workspace;      // as large as the steps have asked for
 
   float* scratch(ValueId value) const;  // null for kNoValue
   /// A row of numbers: those of a variable, of constants, or of scratch; null for kNoValue.
   const float* numbers(ValueId value) const;
   Weights weights(ValueId variable) const;  // null pointers for kNoValue
+  /// Memory that the steps of one operation use from their first to their last; see `share_scratch`.
+  float* shared_scratch() const;
   /// The state of a metric that is made from other sums than those of a mean, and how many numbers it has.
   double* metric_sums(int metric) const;
   int64_t metric_sums_size(int metric) const;
@@ -73,7 +79,13 @@ class Step {
  public:
   explicit Step(const graph::Operation& operation) : operation(operation) {}
   virtual ~Step() = default;
-  virtual void launch(cudaStream_t stream, const RunMemory& memory, const Batch* batch) const = 0;
+  /// The batch lies on the card; `samples` is the number of its samples, for what the host has to know.
+  virtual void launch(cudaStream_t stream, const RunMemory& memory, const Batch* batch, int64_t samples) const = 0;
+  /// Does what may fail for batches of so many samples, before the first batch of a run. Returns the bytes of workspace
+  /// that it needs.
+  virtual int64_t prepare(int64_t) const { return 0; }
+  /// Who computes it, for people; empty for this project's kernels.
+  virtual std::string by_whom() const { return {}; }
 
   const graph::Operation& operation;
 };
@@ -111,8 +123,15 @@ class Schedule final : public Executable {
   void add(const graph::Operation& operation, Make make) {
     steps_.push_back(std::make_unique<KernelStep<Make>>(operation, std::move(make), most_blocks()));
   }
+  /// Appends a step that is not one kernel.
+  void add_step(std::unique_ptr<Step> step) { steps_.push_back(std::move(step)); }
   /// Scratch beside the values of the graph: the offset of so many floats.
   int64_t add_scratch(int64_t floats);
+  /// Asks for so many floats of scratch that all operations share: what one leaves there, the next one overwrites.
+  void share_scratch(int64_t floats) { shared_floats_ = std::max(shared_floats_, floats); }
+  int64_t shared_scratch() const { return shared_scratch_; }
+  /// Where 16-bit copies of values lie in scratch, for as long as the values are what they were when they were rounded.
+  std::map<std::pair<ValueId, Precision>, int64_t>& rounded() { return rounded_; }
   /// Says that the numbers of a value never change.
   void place_constants(ValueId value, const std::vector<float>& numbers);
 
@@ -125,7 +144,7 @@ class Schedule final : public Executable {
    public:
     KernelStep(const graph::Operation& operation, Make make, int64_t most_blocks)
         : Step(operation), make_(std::move(make)), most_blocks_(most_blocks) {}
-    void launch(cudaStream_t stream, const RunMemory& memory, const Batch* batch) const override {
+    void launch(cudaStream_t stream, const RunMemory& memory, const Batch* batch, int64_t) const override {
       const auto step = make_(memory);
       const int64_t blocks = std::min(step.blocks(), most_blocks_);
       if (blocks > 0) cuda::launch(stream, step, batch, blocks, step.shared_bytes());
@@ -137,6 +156,7 @@ class Schedule final : public Executable {
   };
 
   void place_values();
+  void schedule_operations();
 
   int64_t multiprocessors_;
   std::unique_ptr<const PersistentSchedule> persistent_;
@@ -144,7 +164,8 @@ class Schedule final : public Executable {
   std::vector<Placement> placements_;
   std::vector<std::shared_ptr<const float>> constants_;
   TotalsLayout totals_;
-  int64_t scratch_floats_ = 0;
+  int64_t scratch_floats_ = 0, shared_floats_ = 0, shared_scratch_ = 0;
+  std::map<std::pair<ValueId, Precision>, int64_t> rounded_;
 };
 
 /// Throws std::invalid_argument for metrics that a GPU can't compute.

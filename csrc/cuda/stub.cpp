@@ -12,4 +12,8 @@ Device& cuda_device(int) {
 
 std::string cuda_state() { return "not built: this version runs on the CPU"; }
 
+std::string cuda_products_state() { return {}; }
+
+void set_cuda_library_candidates(std::vector<std::string>) {}
+
 }  // namespace engine

@@ -34,6 +34,12 @@ def get_device() -> str:
 def choose_for_thread(name: str | None) -> str | None:
     """Chooses the device for this thread alone; None: that of the process. Returns the former choice."""
 
+def cuda_products() -> str:
+    """Who computes large products of matrices on GPUs, as a sentence; empty where there is no GPU."""
+
+def set_cuda_library_candidates(files: Sequence[str]) -> None:
+    """Says which files may be cuBLASLt, the best first. They are tried when it is first needed."""
+
 def set_threads(n: int) -> None:
     """Use `n` >= 1 threads in every later run; 0 goes back to the affinity mask / OMP_NUM_THREADS."""
 

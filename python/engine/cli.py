@@ -16,7 +16,7 @@ import numpy as np
 
 from engine._command import mnist_training
 from engine._command.recipes import RECIPES, Recipe
-from engine._core_interface.cpp import build_info
+from engine._core_interface.cpp import build_info, cuda_products
 from engine.datasets import cache
 
 if TYPE_CHECKING:
@@ -194,6 +194,7 @@ def _info(_: argparse.Namespace) -> int:
         ("threads", build["threads"]),
         ("OpenMP", "yes" if build["openmp"] else "no: built single-threaded"),
         ("CUDA", build["cuda"]),
+        *([("", products)] if (products := cuda_products()) else []),
         ("data cache", cache.folder() or "none: no home folder"),
         ("NumPy", np.__version__),
         ("Python", f"{platform.python_version()} ({platform.system()}, {platform.machine()})"),

@@ -1,6 +1,7 @@
 // Products of dense layers with their kernels, forwards and backwards, whose operands tensor cores round where an
 // operation has a precision below float32.
 #include "cuda/activations.h"
+#include "cuda/library/dense.h"
 #include "cuda/products.h"
 #include "cuda/row_weights.h"
 #include "cuda/schedule.h"
@@ -62,6 +63,7 @@ void add_forward(Schedule& schedule, const graph::Dense& op) {
 }
 
 void schedule_dense(Schedule& schedule, const graph::Dense& op) {
+  if (schedule_by_library(schedule, op)) return;
   with_tile(schedule, op.precision, schedule.rows(op.y), schedule.placement(op.y).columns,
             [&](auto tile) { add_forward<decltype(tile)>(schedule, op); });
 }
@@ -106,6 +108,7 @@ void add_backward(Schedule& schedule, const graph::DenseInputGradient& op) {
 }
 
 void schedule_input_gradient(Schedule& schedule, const graph::DenseInputGradient& op) {
+  if (schedule_by_library(schedule, op)) return;
   with_tile(schedule, op.precision, schedule.rows(op.dx), schedule.placement(op.dx).columns,
             [&](auto tile) { add_backward<decltype(tile)>(schedule, op); });
 }
@@ -178,6 +181,7 @@ void add_weights(Schedule& schedule, const graph::DenseWeightGradient& op) {
 }
 
 void schedule_weight_gradient(Schedule& schedule, const graph::DenseWeightGradient& op) {
+  if (schedule_by_library(schedule, op)) return;
   with_tile(schedule, op.precision, schedule.placement(op.x).columns, schedule.placement(op.dz).columns,
             [&](auto tile) { add_weights<decltype(tile)>(schedule, op); });
 }

@@ -5,6 +5,7 @@ All modules that compute import its classes and functions from here: programs, d
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,6 @@ Program = _core.Program
 Run = _core.Run
 Totals = _core.Totals
 build_info = _core.build_info
-choose_for_thread = _core.choose_for_thread
 first_nonfinite_row = _core.first_nonfinite_row
 get_device = _core.get_device
 get_threads = _core.get_threads
@@ -60,7 +60,6 @@ normal = _core.normal
 orthogonal = _core.orthogonal
 permutation = _core.permutation
 row_values = _core.row_values
-set_device = _core.set_device
 set_threads = _core.set_threads
 truncated_normal = _core.truncated_normal
 uniform = _core.uniform
@@ -73,17 +72,48 @@ Loan = tuple[Program, int]
 """A program and the index of one of its weight arrays, which another program shares."""
 
 
+@functools.cache
+def _name_cuda_libraries() -> None:
+    """Tells the core where packages for pip have put cuBLASLt, which computes large products on GPUs."""
+    import importlib.util  # which nobody needs who uses no GPU
+
+    package = importlib.util.find_spec("nvidia")  # a namespace: nothing is imported
+    folders = (package.submodule_search_locations or ()) if package else ()
+    names = ("cu13/lib/libcublasLt.so.13", "cublas/lib/libcublasLt.so.12")
+    files = [os.path.join(folder, name) for name in names for folder in folders]  # noqa: PTH118
+    _core.set_cuda_library_candidates(list(filter(os.path.isfile, files)))
+
+
+def cuda_products() -> str:
+    """Returns who computes large products of matrices on GPUs, as a sentence; empty where there is no GPU."""
+    _name_cuda_libraries()
+    return _core.cuda_products()
+
+
+def set_device(name: str) -> None:
+    """Makes programs that are built from now on programs of the device `name`.
+
+    Raises:
+        ValueError: if there is no such device.
+    """
+    if name != "cpu":
+        _name_cuda_libraries()
+    _core.set_device(name)
+
+
 @contextmanager
 def on_device(name: str | None) -> Iterator[None]:
     """Makes the programs that this thread builds in the `with` block programs of the device `name`, if it is given."""
     if name is None:
         yield
         return
-    former = choose_for_thread(name)
+    if name != "cpu":
+        _name_cuda_libraries()
+    former = _core.choose_for_thread(name)
     try:
         yield
     finally:
-        choose_for_thread(former)
+        _core.choose_for_thread(former)
 
 
 def build(

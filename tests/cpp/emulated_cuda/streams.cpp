@@ -10,7 +10,10 @@
 
 #include "emulated/calls.h"
 #include "emulated/card.h"
+#include "emulated/detector.h"
+#include "emulated/memory.h"
 #include "emulated/runtime.h"
+#include "emulated/services.h"
 
 using Work = std::function<void()>;
 
@@ -44,7 +47,8 @@ struct Moment {
 }  // namespace emulated
 
 struct CUstream_st {
-  bool blocks;  // waits for the default stream, and this for it
+  const emulated::Services* services;  // first, where other libraries look for them
+  bool blocks;                         // waits for the default stream, and this for it
   std::deque<Work> work;
   std::shared_ptr<emulated::Capture> capture;
 };
@@ -59,9 +63,20 @@ struct CUevent_st {
 namespace emulated {
 namespace {
 
+/// How another library does work on the card; see services.h.
+const Services kServices = {
+    [](cudaStream_t stream, Work work) { return call([&] { return submit(stream, std::move(work)); }); },
+    [](const void* memory, size_t bytes) { return allocated(memory, bytes); },
+    [](const std::function<void()>& access) {
+      const OpenMemory open;
+      access();
+    },
+    [](const void* memory, size_t bytes) { note_written(static_cast<const char*>(memory), bytes); },
+};
+
 struct Streams {
   bool late = false;
-  CUstream_st standard{true, {}, {}};
+  CUstream_st standard{&kServices, true, {}, {}};
   std::set<cudaStream_t> streams;
   std::set<cudaEvent_t> events;
 };
@@ -173,7 +188,7 @@ cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWith
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int flags) {
   return call([&] {
     if (flags > cudaStreamNonBlocking) return cudaErrorInvalidValue;
-    *stream = new CUstream_st{flags != cudaStreamNonBlocking, {}, {}};
+    *stream = new CUstream_st{&emulated::kServices, flags != cudaStreamNonBlocking, {}, {}};
     streams().streams.insert(*stream);
     return cudaSuccess;
   });
