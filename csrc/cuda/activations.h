@@ -22,7 +22,7 @@ ActivationParameters parameters_of(const Op& operation) {
 template <class F>
 __device__ inline void with_activation(Activation activation, const ActivationParameters& parameters, F&& f) {
   with_formula(activation, formulas::ElementwiseActivations<float>{}, [&](auto chosen) {
-    using Formula = typename OnlyOne<decltype(chosen)>::Type;
+    using Formula = typename decltype(chosen)::Type;
     if constexpr (std::is_constructible_v<Formula, const float*>) {
       f(Formula(parameters.values));
     } else {
@@ -36,13 +36,12 @@ using FusedActivations = Types<formulas::Linear<float>, formulas::Relu<float>>;
 
 __device__ inline float fused_forward(Activation activation, float z) {
   float y = z;
-  with_formula(activation, FusedActivations{}, [&](auto chosen) { y = OnlyOne<decltype(chosen)>::Type::forward(z); });
+  with_formula(activation, FusedActivations{}, [&](auto chosen) { y = decltype(chosen)::Type::forward(z); });
   return y;
 }
 __device__ inline float fused_backward(Activation activation, float dy, float saved) {
   float dz = dy;
-  with_formula(activation, FusedActivations{},
-               [&](auto chosen) { dz = OnlyOne<decltype(chosen)>::Type::backward(dy, saved); });
+  with_formula(activation, FusedActivations{}, [&](auto chosen) { dz = decltype(chosen)::Type::backward(dy, saved); });
   return dz;
 }
 

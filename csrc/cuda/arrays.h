@@ -125,14 +125,24 @@ ArrayStep<F> for_array(const RunMemory& memory, const graph::Array& y, F f) {
   return {most_numbers(memory, y), f};
 }
 
-/// to = from, as many numbers as `like` has
-struct CopyNumbers {
-  const float* from;
-  float* to;
-  Array like;
-  __device__ void operator()(const Batch& batch) const {
-    for_each(like.numbers(batch), [&](int64_t i) { to[i] = from[i]; });
+/// Calls f(i, batch) for each element i of an array.
+template <class F>
+struct ArrayElements {
+  Array array;
+  int64_t most;
+  F f;
+
+  int64_t blocks() const { return (most + kThreads - 1) / kThreads; }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch& batch) const {
+    for_each(array.numbers(batch), [&](int64_t i) { f(i, batch); });
   }
 };
+
+/// A step with a thread for each element of an array, for which f(i, batch) is called.
+template <class F>
+ArrayElements<F> for_array_elements(const RunMemory& memory, const graph::Array& array, F f) {
+  return {array_of(memory, array), most_numbers(memory, array), f};
+}
 
 }  // namespace engine::cuda

@@ -29,12 +29,31 @@ Elements<F> for_elements(const Schedule& schedule, ValueId value, F f) {
   return {place.groups == 0 ? place.rows * place.columns : 0, of_sample, schedule.max_rows(), f};
 }
 
+/// A step with a thread for each of `count` numbers, for which f(i, batch) is called.
+template <class F>
+Elements<F> for_count(int64_t count, F f) {
+  return {count, 0, 0, f};
+}
+
+/// A step with a thread for each of `of_sample` numbers of each sample, for which f(i, batch) is called.
+template <class F>
+Elements<F> for_samples(const Schedule& schedule, int64_t of_sample, F f) {
+  return {0, of_sample, schedule.max_rows(), f};
+}
+
 /// A step with a thread for each weight of a variable, for which f(i, batch) is called.
 template <class F>
 Elements<F> for_weights(const RunMemory& memory, ValueId variable, F f) {
   const Variable& v = memory.schedule.variable(variable);
-  return {v.rows * v.columns, 0, 0, f};
+  return for_count(v.rows * v.columns, f);
 }
+
+/// to = from
+struct CopyNumbers {
+  const float* from;
+  float* to;
+  __device__ void operator()(int64_t i, const Batch&) const { to[i] = from[i]; }
+};
 
 /// y = 0
 struct SetToZero {

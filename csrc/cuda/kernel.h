@@ -78,17 +78,16 @@ __device__ inline double sum_of_block(double x) {
 }
 inline constexpr int64_t kSumBytes = kThreads / kWarp * static_cast<int64_t>(sizeof(double));
 
+/// Stands for a type in a call.
 template <class T>
-struct OnlyOne;
-template <class T>
-struct OnlyOne<Types<T>> {
+struct Tag {
   using Type = T;
 };
 
-/// Calls f(Types<Formula>{}) for that one of the formulas whose kind is `kind`.
+/// Calls f(Tag<Formula>{}) for that one of the formulas whose kind is `kind`.
 template <class Kind, class F, class... Formulas>
 __device__ inline void with_formula(Kind kind, Types<Formulas...>, F&& f) {
-  ((kind == Formulas::kKind && (f(Types<Formulas>{}), true)) || ...);
+  ((kind == Formulas::kKind && (f(Tag<Formulas>{}), true)) || ...);
 }
 
 }  // namespace engine::cuda

@@ -19,8 +19,7 @@ __device__ inline TargetRow target_row(const Targets& targets, int64_t row, int6
   return {nullptr, label == ignored ? -1 : label};
 }
 
-// ---- Losses
-// -----------------------------------------------------------------------------------------------------------
+// ---- Losses ---------------------------------------------------------------------------------------------------------
 
 /// One row of a loss, as formulas/losses.h asks for it.
 template <int Threads>
@@ -44,7 +43,7 @@ template <int Threads>
 __device__ inline float loss_of_row(Loss loss, LossRow<Threads>& row, const TargetRow& target) {
   float value = 0.0f;
   with_formula(loss, formulas::Losses{}, [&](auto chosen) {
-    using Formula = typename OnlyOne<decltype(chosen)>::Type;
+    using Formula = typename decltype(chosen)::Type;
     value = Formula::row(row, target);
   });
   return value;
@@ -64,8 +63,7 @@ inline LossParameters parameters_of(const LossSpec& spec) {
   return all;
 }
 
-// ---- Metrics
-// ----------------------------------------------------------------------------------------------------------
+// ---- Metrics --------------------------------------------------------------------------------------------------------
 
 /// The column of a row's first largest number, by all threads of the row.
 template <int Threads, class F>
@@ -106,9 +104,9 @@ __device__ inline float metric_of_row(Metric metric, float threshold, int64_t co
     case Metric::kBinaryAccuracy:
       return share([&](int64_t j) { return (y[j] > threshold ? 1.0f : 0.0f) == target.at(j); });
     case Metric::kTopKCategoricalAccuracy: {
-      const int64_t own = truth();
-      const bool is_class = own >= 0 && own < columns;  // else the loss ignores it
-      const float most = is_class ? y[own] : 0.0f;
+      const int64_t label = truth();
+      const bool is_class = label >= 0 && label < columns;  // else the loss ignores it
+      const float most = is_class ? y[label] : 0.0f;
       const float above = row.total([&](int64_t j) { return y[j] > most ? 1.0f : 0.0f; });
       return is_class && above < threshold ? 1.0f : 0.0f;
     }

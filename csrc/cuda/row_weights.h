@@ -1,4 +1,4 @@
-// What the rows of an output count for: their targets and weights, and what sums over them are divided by.
+// The targets and weights of the rows of an output, and what sums over them are divided by.
 #pragma once
 #include "cuda/schedule.h"
 
@@ -16,11 +16,11 @@ struct Targets {
   }
 };
 
-/// What the rows of an output count for in a sum.
+/// The weights of the rows of an output in a sum.
 struct RowWeights {
   const float* sample_weight;  // by row of the data set's targets, or null
   const float* mask;           // by row of the batch, or null
-  bool ignores;                // whether rows of class `ignored` count for nothing
+  bool ignores;                // whether rows of class `ignored` have weight 0
   int32_t ignored;
 
   ENGINE_DEVICE bool are_equal() const { return !sample_weight && !mask && !ignores; }
@@ -60,9 +60,9 @@ struct SumOfWeights {
   int64_t blocks() const { return weights.are_equal() ? 0 : 1; }
   int64_t shared_bytes() const { return kSumBytes; }
   __device__ void run(const Batch& batch) const {
-    double own = 0.0;
-    for_each(targets.groups * batch.rows, [&](int64_t b) { own += weights(targets, batch, b); });
-    const double total = sum_of_block(own);
+    double of_thread = 0.0;
+    for_each(targets.groups * batch.rows, [&](int64_t b) { of_thread += weights(targets, batch, b); });
+    const double total = sum_of_block(of_thread);
     if (threadIdx.x == 0) *sum = total;
   }
 };
@@ -82,10 +82,13 @@ inline Divisor divisor_of(const RunMemory& memory, int output, ValueId row_mask,
   return {0.0, 0.0, reinterpret_cast<const double*>(memory.arguments.scratch + sum)};
 }
 
-/// Appends a kernel that sums the weights that an output's losses are divided by, and returns where it leaves the sum.
+/// Where the sum of the weights that an output's losses are divided by lies in scratch. The first call for an output
+/// appends the kernel that computes it.
 inline int64_t add_sum_of_weights(Schedule& schedule, const graph::Operation& op, int output, ValueId row_mask,
                                   int64_t groups) {
-  const int64_t at = schedule.add_scratch(sizeof(double) / sizeof(float));
+  const auto [found, is_new] = schedule.sums_of_weights().try_emplace({output, row_mask}, 0);
+  if (!is_new) return found->second;
+  const int64_t at = found->second = schedule.add_scratch(sizeof(double) / sizeof(float));
   schedule.add(op, [=](const RunMemory& memory) {
     return SumOfWeights{targets_of(memory, output, groups), divisor_weights(memory, output, row_mask),
                         reinterpret_cast<double*>(memory.arguments.scratch + at)};

@@ -132,6 +132,8 @@ class Schedule final : public Executable {
   int64_t shared_scratch() const { return shared_scratch_; }
   /// Where 16-bit copies of values lie in scratch, for as long as the values are what they were when they were rounded.
   std::map<std::pair<ValueId, Precision>, int64_t>& rounded() { return rounded_; }
+  /// Where the sum of weights of an output with a mask lies in scratch, for those that have been added (row_weights.h).
+  std::map<std::pair<int, ValueId>, int64_t>& sums_of_weights() { return sums_of_weights_; }
   /// Says that the numbers of a value never change.
   void place_constants(ValueId value, const std::vector<float>& numbers);
 
@@ -162,6 +164,7 @@ class Schedule final : public Executable {
   std::unique_ptr<const PersistentSchedule> persistent_;
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<Placement> placements_;
+  std::map<std::pair<int, ValueId>, int64_t> sums_of_weights_;
   std::vector<std::shared_ptr<const float>> constants_;
   TotalsLayout totals_;
   int64_t scratch_floats_ = 0, shared_floats_ = 0, shared_scratch_ = 0;

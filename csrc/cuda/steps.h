@@ -31,7 +31,7 @@ __device__ __noinline__ float step_weight(Optimizer rule, const Weights& weights
                                           const Batch& batch) {
   float result = gradient;
   with_formula(rule, Rules{}, [&](auto chosen) {
-    using Rule = typename OnlyOne<decltype(chosen)>::Type;
+    using Rule = typename decltype(chosen)::Type;
     using Coefficients = typename Rule::Coefficients;
     static_assert(sizeof(Coefficients) <= kCoefficientBytes);
     constexpr bool kLeftToAdam = Rule::kKind == Optimizer::kMuonAdam;

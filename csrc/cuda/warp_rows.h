@@ -1,12 +1,46 @@
-// One row of a matrix, whose columns the threads of a warp, or of a part of it, take in turn, as the formulas of rows
-// ask for it (formulas/losses.h).
+// Steps that compute each row of a matrix by a warp, and the row as the formulas of rows ask for it
+// (formulas/losses.h): the threads of a warp, or of a part of it, take its columns in turn.
 #pragma once
 #include "cuda/kernel.h"
+#include "cuda/schedule.h"
 
 namespace engine::cuda {
 
 /// Blocks in which each row has a warp.
 inline int64_t blocks_for_warps(int64_t rows) { return (rows * kWarp + kThreads - 1) / kThreads; }
+
+/// Calls f(b, batch) for each row b of a matrix that has `of_sample` rows for each sample of the batch, and `fixed`
+/// besides. The threads of a warp get the same row.
+template <class F>
+struct WarpRows {
+  int64_t fixed, of_sample, max_rows;
+  F f;
+
+  int64_t blocks() const { return blocks_for_warps(fixed + of_sample * max_rows); }
+  int64_t shared_bytes() const { return 0; }
+  __device__ void run(const Batch& batch) const {
+    for_each_by_warp(fixed + of_sample * batch.rows, [&](int64_t b) { f(b, batch); });
+  }
+};
+
+/// A step with a warp for each row of `value`, for which f(b, batch) is called.
+template <class F>
+WarpRows<F> for_rows(const Schedule& schedule, ValueId value, F f) {
+  const Placement& place = schedule.placement(value);
+  return {place.groups == 0 ? place.rows : 0, place.groups, schedule.max_rows(), f};
+}
+
+/// A step with a warp for each sample of the batch, for which f(b, batch) is called.
+template <class F>
+WarpRows<F> for_sample_rows(const Schedule& schedule, F f) {
+  return {0, 1, schedule.max_rows(), f};
+}
+
+/// A step with a warp for each of `count` rows, for which f(b, batch) is called.
+template <class F>
+WarpRows<F> for_row_count(int64_t count, F f) {
+  return {count, 0, 0, f};
+}
 
 /// `n` columns, sums over them, and the largest of them. All threads of the row get the same. The other rows of a warp
 /// must do the same at the same time.

@@ -1,5 +1,6 @@
 // Operations that move the numbers of arrays: each copies a part of one array to a part of another.
 #include "cuda/arrays.h"
+#include "cuda/elements.h"
 #include "graph/operations/arrangement.h"
 
 namespace engine::cuda {
@@ -7,8 +8,7 @@ namespace {
 
 void schedule_copy(Schedule& schedule, const graph::Copy& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
-    return for_array(memory, op.y,
-                     CopyNumbers{memory.scratch(op.x.value), memory.scratch(op.y.value), array_of(memory, op.y)});
+    return for_array_elements(memory, op.y, CopyNumbers{memory.scratch(op.x.value), memory.scratch(op.y.value)});
   });
 }
 
@@ -39,7 +39,7 @@ struct CopySlice {
   Array whole, slice;
   Length begin[kMostAxes];
   int64_t step[kMostAxes];
-  bool places;  // whether the slice is copied into the whole array, and not out of it
+  bool writes_whole;  // whether the slice is copied into the whole array, and not out of it
 
   __device__ void operator()(const Batch& batch) const {
     Strided part = strided(whole, batch);
@@ -51,14 +51,14 @@ struct CopySlice {
     }
     for_each(part.numbers(), [&](int64_t i) {
       float& of_whole = whole.data[first + part.offset(i)];
-      (places ? of_whole : slice.data[i]) = places ? slice.data[i] : of_whole;
+      (writes_whole ? of_whole : slice.data[i]) = writes_whole ? slice.data[i] : of_whole;
     });
   }
 };
 
 CopySlice copy_slice(const RunMemory& memory, const graph::Array& whole, const graph::Array& slice,
-                     const graph::Selection& selection, bool places) {
-  CopySlice step{array_of(memory, whole), array_of(memory, slice), {}, {}, places};
+                     const graph::Selection& selection, bool writes_whole) {
+  CopySlice step{array_of(memory, whole), array_of(memory, slice), {}, {}, writes_whole};
   for (size_t k = 0; k < selection.step.size(); ++k) {
     step.begin[k] = {selection.begin[k].fixed, selection.begin[k].per_sample};
     step.step[k] = selection.step[k];
@@ -72,17 +72,10 @@ void schedule_slice(Schedule& schedule, const graph::Slice& op) {
   });
 }
 
-struct FillArray {
-  Array y;
-  float number;
-  __device__ void operator()(const Batch& batch) const {
-    for_each(y.numbers(batch), [&](int64_t i) { y.data[i] = number; });
-  }
-};
-
 void schedule_place_slice(Schedule& schedule, const graph::PlaceSlice& op) {
-  schedule.add(
-      op, [&op](const RunMemory& memory) { return for_array(memory, op.y, FillArray{array_of(memory, op.y), 0.0f}); });
+  schedule.add(op, [&op](const RunMemory& memory) {
+    return for_array_elements(memory, op.y, SetToZero{memory.scratch(op.y.value)});
+  });
   schedule.add(op, [&op](const RunMemory& memory) {
     return for_array(memory, op.x, copy_slice(memory, op.y, op.x, op.selection, true));
   });
@@ -129,10 +122,10 @@ struct Gather {
   __device__ void operator()(const Batch& batch) const {
     const IndexedRows::Sizes n = all.sizes(batch);
     for_each(n.batches * n.indices * n.row, [&](int64_t i) {
-      const int64_t place = i / n.row;
-      const float index = all.indices.data[place];
+      const int64_t at = i / n.row;
+      const float index = all.indices.data[at];
       const bool exists = index >= 0.0f && index < static_cast<float>(n.count);
-      const int64_t entry = place / n.indices * n.count + (exists ? static_cast<int64_t>(index) : 0);
+      const int64_t entry = at / n.indices * n.count + (exists ? static_cast<int64_t>(index) : 0);
       all.rows.data[i] = exists ? all.table.data[entry * n.row + i % n.row] : __builtin_nanf("");
     });
   }

@@ -13,34 +13,28 @@ namespace {
 
 // ---- Variables ------------------------------------------------------------------------------------------------------
 
-struct CopyWeights {
-  const float* from;
-  float* to;
-  __device__ void operator()(int64_t i, const Batch&) const { to[i] = from[i]; }
-};
-
 void schedule_read_variable(Schedule& schedule, const graph::ReadVariable& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
-    return for_weights(memory, op.variable, CopyWeights{memory.numbers(op.variable), memory.scratch(op.y.value)});
+    return for_weights(memory, op.variable, CopyNumbers{memory.numbers(op.variable), memory.scratch(op.y.value)});
   });
 }
 
 void schedule_read_gradient(Schedule& schedule, const graph::ReadGradient& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
-    return for_weights(memory, op.gradient, CopyWeights{memory.scratch(op.gradient), memory.scratch(op.y.value)});
+    return for_weights(memory, op.gradient, CopyNumbers{memory.scratch(op.gradient), memory.scratch(op.y.value)});
   });
 }
 
 void schedule_store_gradient(Schedule& schedule, const graph::StoreGradient& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
-    return for_weights(memory, op.gradient, CopyWeights{memory.scratch(op.x.value), memory.scratch(op.gradient)});
+    return for_weights(memory, op.gradient, CopyNumbers{memory.scratch(op.x.value), memory.scratch(op.gradient)});
   });
 }
 
 void schedule_assign(Schedule& schedule, const graph::AssignVariable& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     return for_weights(memory, op.variable,
-                       CopyWeights{memory.scratch(op.x.value), memory.weights(op.variable).values});
+                       CopyNumbers{memory.scratch(op.x.value), memory.weights(op.variable).values});
   });
 }
 
@@ -68,8 +62,7 @@ void schedule_target(Schedule& schedule, const graph::ReadTarget& op) {
   const int64_t of_sample = graph::numbers_per_sample(op.y.shape, schedule.graph().batch);
   schedule.add(op, [&op, of_sample](const RunMemory& memory) {
     const TargetView& view = memory.data.targets[static_cast<size_t>(op.output)];
-    return Elements<ReadTarget>{
-        0, of_sample, memory.schedule.max_rows(), {view, memory.scratch(op.y.value), of_sample}};
+    return for_samples(memory.schedule, of_sample, ReadTarget{view, memory.scratch(op.y.value), of_sample});
   });
 }
 
@@ -79,7 +72,7 @@ void schedule_target(Schedule& schedule, const graph::ReadTarget& op) {
 struct RandomArray {
   using Distribution = graph::RandomArray::Distribution;
 
-  Array y;
+  float* y;
   uint64_t seed;
   Distribution distribution;
   float low, high, below_high;
@@ -96,22 +89,21 @@ struct RandomArray {
     }
     return formulas::truncated_normal_number<float>(word, high, low);
   }
-  __device__ void operator()(const Batch& batch) const {
+  __device__ void operator()(int64_t i, const Batch& batch) const {
     const int64_t first = batch.first_draw * of_sample;
-    for_each(y.numbers(batch), [&](int64_t i) {
-      y.data[i] = number(formulas::random_word(seed, static_cast<uint64_t>(batch.draw), 0, first + i));
-    });
+    y[i] = number(formulas::random_word(seed, static_cast<uint64_t>(batch.draw), 0, first + i));
   }
 };
 
 void schedule_random(Schedule& schedule, const graph::RandomArray& op) {
-  // Otherwise a batch is a pass.
+  // A prediction may be computed in several batches, whose random numbers are those of the whole one. In other modes a
+  // batch has numbers of its own.
   const bool cuts_batches = schedule.mode() == graph::Mode::kPredict || schedule.mode() == graph::Mode::kSample;
   const int64_t of_sample = cuts_batches ? graph::numbers_per_sample(op.y.shape, schedule.graph().batch) : 0;
   schedule.add(op, [&op, of_sample](const RunMemory& memory) {
-    return for_array(memory, op.y,
-                     RandomArray{array_of(memory, op.y), op.seed, op.distribution, op.low, op.high,
-                                 std::nextafter(op.high, op.low), of_sample});
+    return for_array_elements(memory, op.y,
+                              RandomArray{memory.scratch(op.y.value), op.seed, op.distribution, op.low, op.high,
+                                          std::nextafter(op.high, op.low), of_sample});
   });
 }
 

@@ -53,15 +53,15 @@ struct SliceStatistics {
       const int64_t begin = slice * kSliceRows, end = end_of_slice(slice, all);
       const bool has_column = j < columns;
       float sums[kSquares], squares[1];
-      sum_of_rows(begin, end, has_column, sums, [&](int64_t b, float (&own)[kSquares]) {
+      sum_of_rows(begin, end, has_column, sums, [&](int64_t b, float (&totals)[kSquares]) {
         if (!rows.is_unmasked(b)) return;
-        own[kCount] += 1.0f;
-        own[kSum] += x[b * columns + j];
+        totals[kCount] += 1.0f;
+        totals[kSum] += x[b * columns + j];
       });
       const float mean = ColumnMean::mean_of(sums);
-      sum_of_rows(begin, end, has_column, squares, [&](int64_t b, float (&own)[1]) {
+      sum_of_rows(begin, end, has_column, squares, [&](int64_t b, float (&totals)[1]) {
         const float deviation = x[b * columns + j] - mean;
-        if (rows.is_unmasked(b)) own[0] = formulas::fma(deviation, deviation, own[0]);
+        if (rows.is_unmasked(b)) totals[0] = formulas::fma(deviation, deviation, totals[0]);
       });
       if (!has_column || threadIdx.x >= kWarp) return;
       const float statistics[kStatistics] = {sums[kCount], sums[kSum], squares[0]};
@@ -85,15 +85,15 @@ struct MergeStatistics {
       const bool has_column = j < columns;
       const auto of_slice = [&](int64_t slice, int s) { return partial[(slice * kStatistics + s) * columns + j]; };
       float sums[kSquares], squares[1];
-      sum_of_rows(0, slices, has_column, sums, [&](int64_t slice, float (&own)[kSquares]) {
-        own[kCount] += of_slice(slice, kCount);
-        own[kSum] += of_slice(slice, kSum);
+      sum_of_rows(0, slices, has_column, sums, [&](int64_t slice, float (&totals)[kSquares]) {
+        totals[kCount] += of_slice(slice, kCount);
+        totals[kSum] += of_slice(slice, kSum);
       });
       const float mean = ColumnMean::mean_of(sums);
-      sum_of_rows(0, slices, has_column, squares, [&](int64_t slice, float (&own)[1]) {
+      sum_of_rows(0, slices, has_column, squares, [&](int64_t slice, float (&totals)[1]) {
         const float statistics[] = {of_slice(slice, kCount), of_slice(slice, kSum)};
         const float deviation = ColumnMean::mean_of(statistics) - mean;
-        own[0] += formulas::fma(statistics[kCount] * deviation, deviation, of_slice(slice, kSquares));
+        totals[0] += formulas::fma(statistics[kCount] * deviation, deviation, of_slice(slice, kSquares));
       });
       if (!has_column || threadIdx.x >= kWarp) return;
       const float statistics[kStatistics] = {sums[kCount], sums[kSum], squares[0]};
@@ -133,11 +133,11 @@ struct RenormCorrections {
 
   __device__ static float within(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
   __device__ void operator()(int64_t j, const Batch&) const {
-    const float least = formulas::sqrt(epsilon), own = formulas::sqrt(variance[j] + epsilon);
+    const float least = formulas::sqrt(epsilon), of_batch = formulas::sqrt(variance[j] + epsilon);
     const float running = running_deviation[j], divisor = running < least ? least : running;
-    r[j] = within(own / divisor, limits.rmin, limits.rmax);
+    r[j] = within(of_batch / divisor, limits.rmin, limits.rmax);
     d[j] = within((mean[j] - running_mean[j]) / divisor, -limits.dmax, limits.dmax);
-    deviation[j] = own;
+    deviation[j] = of_batch;
   }
 };
 
@@ -146,12 +146,9 @@ void schedule_corrections(Schedule& schedule, const graph::RenormCorrections& op
     const int64_t n = memory.schedule.placement(op.corrections).columns;
     const float* const mean = memory.scratch(op.statistics);
     float* const r = memory.scratch(op.corrections);
-    return Elements<RenormCorrections>{
-        n,
-        0,
-        0,
-        {mean, mean + n, memory.numbers(op.running_mean), memory.numbers(op.running_deviation), r, r + n, r + 2 * n,
-         op.epsilon, op.limits}};
+    return for_count(
+        n, RenormCorrections{mean, mean + n, memory.numbers(op.running_mean), memory.numbers(op.running_deviation), r,
+                             r + n, r + 2 * n, op.epsilon, op.limits});
   });
 }
 
@@ -171,8 +168,8 @@ struct VarianceOf {
   float* variance;
   float epsilon;
   __device__ void operator()(int64_t j, const Batch&) const {
-    const float own = deviation[j] * deviation[j] - epsilon;
-    variance[j] = own > 0.0f ? own : 0.0f;
+    const float difference = deviation[j] * deviation[j] - epsilon;
+    variance[j] = difference > 0.0f ? difference : 0.0f;
   }
 };
 
@@ -181,11 +178,8 @@ void schedule_averages(Schedule& schedule, const graph::UpdateAverages& op) {
   const auto follow = [&](ValueId average, ValueId value, int64_t row, double momentum) {
     schedule.add(op, [=](const RunMemory& memory) {
       const int64_t n = memory.schedule.placement(value).columns;
-      return Elements<MovingAverage>{n,
-                                     0,
-                                     0,
-                                     {memory.scratch(value) + row * n, memory.weights(average).values,
-                                      static_cast<float>(momentum), static_cast<float>(1.0 - momentum)}};
+      return for_count(n, MovingAverage{memory.scratch(value) + row * n, memory.weights(average).values,
+                                        static_cast<float>(momentum), static_cast<float>(1.0 - momentum)});
     });
   };
   follow(op.mean, op.statistics, 0, op.momentum);
@@ -194,10 +188,8 @@ void schedule_averages(Schedule& schedule, const graph::UpdateAverages& op) {
   follow(op.renorm_mean, op.statistics, 0, op.renorm_momentum);
   follow(op.renorm_deviation, op.corrections, 2, op.renorm_momentum);
   schedule.add(op, [&op](const RunMemory& memory) {
-    return Elements<VarianceOf>{memory.schedule.placement(op.statistics).columns,
-                                0,
-                                0,
-                                {memory.weights(op.deviation).values, memory.weights(op.variance).values, op.epsilon}};
+    return for_count(memory.schedule.placement(op.statistics).columns,
+                     VarianceOf{memory.weights(op.deviation).values, memory.weights(op.variance).values, op.epsilon});
   });
 }
 

@@ -51,48 +51,37 @@ void schedule_activation_gradient(Schedule& schedule, const graph::ElementwiseAc
 struct RowActivationStep {
   const float *x, *dy;
   float* y;
-  int64_t columns, groups, max_rows;
+  int64_t columns;
   Activation activation;
   bool backward;
 
-  int64_t blocks() const { return blocks_for_warps(groups * max_rows); }
-  int64_t shared_bytes() const { return 0; }
-  __device__ void run(const Batch& batch) const {
-    for_each_by_warp(groups * batch.rows, [&](int64_t b) {
-      const int64_t at = b * columns;
-      ActivationRow row{{columns}, x + at, dy ? dy + at : nullptr, y + at};
-      with_formula(activation, formulas::RowActivations{}, [&](auto chosen) {
-        using Formula = typename OnlyOne<decltype(chosen)>::Type;
-        if (backward) {
-          Formula::backward(row);
-        } else {
-          Formula::forward(row);
-        }
-      });
+  __device__ void operator()(int64_t b, const Batch&) const {
+    const int64_t at = b * columns;
+    ActivationRow row{{columns}, x + at, dy ? dy + at : nullptr, y + at};
+    with_formula(activation, formulas::RowActivations{}, [&](auto chosen) {
+      using Formula = typename decltype(chosen)::Type;
+      if (backward) {
+        Formula::backward(row);
+      } else {
+        Formula::forward(row);
+      }
     });
   }
 };
 
 void schedule_row_activation(Schedule& schedule, const graph::RowActivation& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
-    const Placement& y = memory.schedule.placement(op.y);
-    return RowActivationStep{
-        memory.scratch(op.x), nullptr, memory.scratch(op.y), y.columns, y.groups, memory.schedule.max_rows(),
-        op.activation,        false};
+    return for_rows(memory.schedule, op.y,
+                    RowActivationStep{memory.scratch(op.x), nullptr, memory.scratch(op.y),
+                                      memory.schedule.placement(op.y).columns, op.activation, false});
   });
 }
 
 void schedule_row_activation_gradient(Schedule& schedule, const graph::RowActivationGradient& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
-    const Placement& dx = memory.schedule.placement(op.dx);
-    return RowActivationStep{memory.scratch(op.y),
-                             memory.scratch(op.dy),
-                             memory.scratch(op.dx),
-                             dx.columns,
-                             dx.groups,
-                             memory.schedule.max_rows(),
-                             op.activation,
-                             true};
+    return for_rows(memory.schedule, op.dx,
+                    RowActivationStep{memory.scratch(op.y), memory.scratch(op.dy), memory.scratch(op.dx),
+                                      memory.schedule.placement(op.dx).columns, op.activation, true});
   });
 }
 

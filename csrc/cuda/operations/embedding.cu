@@ -241,10 +241,8 @@ int64_t add_sorted_positions(Schedule& schedule, const graph::EmbedGradient& op)
   int64_t merged = add_keys();
   for (int64_t length = SortRuns::kLength; length < most; length *= 2) {
     schedule.add(op, [=](const RunMemory& memory) {
-      return Elements<MergeRuns>{0,
-                                 of_sample,
-                                 memory.schedule.max_rows(),
-                                 {keys_at(memory, keys), keys_at(memory, merged), length, of_sample}};
+      return for_samples(memory.schedule, of_sample,
+                         MergeRuns{keys_at(memory, keys), keys_at(memory, merged), length, of_sample});
     });
     std::swap(keys, merged);
   }
@@ -284,12 +282,12 @@ struct EncodeTokens {
   const float* x;
   float* y;
   int64_t columns, tokens;
-  bool counts;
+  bool counts_tokens;  // how often, and not only whether
   __device__ void operator()(int64_t i, const Batch&) const {
     const float* const row = x + i / tokens * columns;
     float found = 0.0f;
     for (int64_t j = 0; j < columns; ++j) {
-      if (token_of(row[j], tokens) == i % tokens) found = counts ? found + 1.0f : 1.0f;
+      if (token_of(row[j], tokens) == i % tokens) found = counts_tokens ? found + 1.0f : 1.0f;
     }
     y[i] = found;
   }

@@ -156,25 +156,23 @@ int64_t add_displacements(Schedule& schedule, const graph::AugmentImages& op) {
   };
   const auto taps = copy_to_card(integer_taps(*op.taps));
   schedule.add(op, [&changes, of_sample, noise, halves](const RunMemory& memory) {
-    return Elements<DrawNoise>{
-        0, of_sample, memory.schedule.max_rows(), {changes.seed, halves(memory, noise), of_sample / 2}};
+    return for_samples(memory.schedule, of_sample, DrawNoise{changes.seed, halves(memory, noise), of_sample / 2});
   });
   schedule.add(op, [&changes, of_sample, noise, smooth, halves, taps](const RunMemory& memory) {
-    return Elements<SmoothColumns>{
-        0,
-        of_sample,
-        memory.schedule.max_rows(),
-        {halves(memory, noise), halves(memory, smooth), {taps.get(), changes.radius}, changes.height, changes.width}};
+    return for_samples(memory.schedule, of_sample,
+                       SmoothColumns{halves(memory, noise),
+                                     halves(memory, smooth),
+                                     {taps.get(), changes.radius},
+                                     changes.height,
+                                     changes.width});
   });
   schedule.add(op, [&changes, of_sample, smooth, displacements, halves, taps](const RunMemory& memory) {
-    return Elements<SmoothRows>{0,
-                                of_sample,
-                                memory.schedule.max_rows(),
-                                {halves(memory, smooth),
-                                 memory.arguments.scratch + displacements,
-                                 {taps.get(), changes.radius},
-                                 changes.width,
-                                 changes.alpha * 0x1p-15f / kFilterSum}};
+    return for_samples(memory.schedule, of_sample,
+                       SmoothRows{halves(memory, smooth),
+                                  memory.arguments.scratch + displacements,
+                                  {taps.get(), changes.radius},
+                                  changes.width,
+                                  changes.alpha * 0x1p-15f / kFilterSum});
   });
   return displacements;
 }
@@ -185,7 +183,7 @@ void schedule_augmentation(Schedule& schedule, const graph::AugmentImages& op) {
     return reinterpret_cast<formulas::ImageTransform*>(memory.arguments.scratch + transforms);
   };
   schedule.add(op, [&op, transforms_of](const RunMemory& memory) {
-    return Elements<DrawTransforms>{0, 1, memory.schedule.max_rows(), {*op.changes, transforms_of(memory)}};
+    return for_samples(memory.schedule, 1, DrawTransforms{*op.changes, transforms_of(memory)});
   });
   const bool displaces = op.changes->radius >= 0;
   const int64_t displacements = displaces ? add_displacements(schedule, op) : 0;

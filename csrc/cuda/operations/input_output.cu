@@ -40,9 +40,9 @@ void schedule_read_input(Schedule& schedule, const graph::ReadInput& op) {
     // A sample is one row of the data set, however many rows the value has for it.
     const Placement& x = memory.schedule.placement(op.x);
     const int64_t columns = x.groups * x.columns;
-    return Elements<Read>{0, columns, memory.schedule.max_rows(),
-                          Read{memory.data.x, memory.data.type, memory.data.stride, op.first_column, columns,
-                               memory.scratch(op.x), op.scale, op.offset, memory.nonfinite}};
+    return for_samples(memory.schedule, columns,
+                       Read{memory.data.x, memory.data.type, memory.data.stride, op.first_column, columns,
+                            memory.scratch(op.x), op.scale, op.offset, memory.nonfinite});
   });
 }
 
@@ -59,8 +59,8 @@ void schedule_write_output(Schedule& schedule, const graph::WriteOutput& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const Placement& y = memory.schedule.placement(op.y);
     const int64_t columns = y.groups * y.columns;
-    return Elements<Write>{0, columns, memory.schedule.max_rows(),
-                           Write{memory.scratch(op.y), memory.output, columns, memory.output_size, op.first_column}};
+    return for_samples(memory.schedule, columns,
+                       Write{memory.scratch(op.y), memory.output, columns, memory.output_size, op.first_column});
   });
 }
 

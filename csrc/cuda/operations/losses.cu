@@ -9,34 +9,35 @@
 namespace engine::cuda {
 namespace {
 
+/// losses[b] = the loss of row b, and its gradient
 struct LossOfRows {
   const float* x;
   float *y, *dx, *losses;
-  int64_t columns, max_rows;
+  int64_t columns;
   Targets targets;
   Loss loss;
   LossParameters parameters;
   Divisor divisor;
   float weight;  // of this output in the sum of all
   const float* sample_weight;
+  int64_t max_rows;
 
   int64_t blocks() const { return blocks_for_warps(targets.groups * max_rows); }
   int64_t shared_bytes() const { return 0; }
+  /// The division is made before the loop over rows. Within it, registers would be spilled.
   __device__ void run(const Batch& batch) const {
     const int64_t rows = targets.groups * batch.rows;
     const double by = divisor(rows);
     const float scale = by == 0.0 ? 0.0f : weight / static_cast<float>(by);
     for_each_by_warp(rows, [&](int64_t b) {
-      const int64_t target_at = targets.row(batch, b);
+      const int64_t target_at = targets.row(batch, b), at = b * columns;
       const TargetRow target = target_row(targets, target_at, columns, parameters.ignored);
-      const int64_t at = b * columns;
-      const float own = sample_weight ? scale * sample_weight[target_at] : scale;
       LossRow<kWarp> row{{columns},
                          x + at,
                          y ? y + at : nullptr,
                          dx ? dx + at : nullptr,
                          parameters.smoothing,
-                         own,
+                         sample_weight ? scale * sample_weight[target_at] : scale,
                          parameters.values,
                          targets.view.binary};
       const float value = cuda::loss_of_row(loss, row, target);
@@ -56,13 +57,13 @@ void schedule_loss(Schedule& schedule, const graph::LossOfRows& op) {
                       memory.scratch(op.gradient),
                       memory.scratch(op.losses),
                       x.columns,
-                      memory.schedule.max_rows(),
                       targets_of(memory, op.output, x.groups),
                       op.loss,
                       parameters_of(spec),
                       divisor_of(memory, op.output, op.row_mask, sum),
                       spec.weight,
-                      memory.data.targets[static_cast<size_t>(op.output)].sample_weight};
+                      memory.data.targets[static_cast<size_t>(op.output)].sample_weight,
+                      memory.schedule.max_rows()};
   });
 }
 
@@ -80,9 +81,9 @@ struct AddLosses {
   int64_t shared_bytes() const { return kSumBytes; }
   __device__ void run(const Batch& batch) const {
     const int64_t rows = targets.groups * batch.rows;
-    double own = 0.0;
-    for_each(rows, [&](int64_t b) { own += weights(targets, batch, b) * static_cast<double>(losses[b]); });
-    const double total = sum_of_block(own);
+    double sum = 0.0;
+    for_each(rows, [&](int64_t b) { sum += weights(targets, batch, b) * static_cast<double>(losses[b]); });
+    const double total = sum_of_block(sum);
     if (threadIdx.x != 0) return;
     const double by = divisor(rows);
     const double share = by == 0.0 ? 0.0 : static_cast<double>(batch.rows) / by * total;
@@ -105,9 +106,9 @@ struct AddPenalty {
   int64_t blocks() const { return 1; }
   int64_t shared_bytes() const { return kSumBytes; }
   __device__ void run(const Batch& batch) const {
-    double own = 0.0;
-    for_each(fixed + of_sample * batch.rows, [&](int64_t i) { own += static_cast<double>(sums[i]); });
-    const double total = factor * sum_of_block(own);
+    double sum = 0.0;
+    for_each(fixed + of_sample * batch.rows, [&](int64_t i) { sum += static_cast<double>(sums[i]); });
+    const double total = factor * sum_of_block(sum);
     if (threadIdx.x != 0) return;
     if (!per_sample) {
       *loss += total;
@@ -163,8 +164,7 @@ void schedule_add_losses(Schedule& schedule, const graph::AddLosses& op) {
   }
 }
 
-// ---- Losses and values of functions that users wrote
-// ----------------------------------------------------------------
+// ---- Losses and values of functions that users wrote ----------------------------------------------------------------
 
 /// losses[b] = values[b], and the gradient of the batch's loss by the latter: the weight of the row over the divisor.
 struct TracedLossOfRows {
@@ -182,7 +182,8 @@ struct TracedLossOfRows {
   }
 };
 
-/// One number for the batch. With weights, or as the mean, it is that of each row. A sum without weights has it once.
+/// One number for the batch. With weights, or as the mean, each row gets it; an unweighted sum stores it in row 0 only,
+/// and 0 in the others.
 struct TracedLossOfBatch {
   const float* value;
   float *losses, *gradient;
@@ -190,18 +191,18 @@ struct TracedLossOfBatch {
   RowWeights weights;
   Divisor divisor;
   double weight;
-  bool once;
+  bool in_first_row;  // and 0 in the others
 
   int64_t blocks() const { return 1; }
   int64_t shared_bytes() const { return kSumBytes; }
   __device__ void run(const Batch& batch) const {
     const int64_t rows = targets.groups * batch.rows;
-    double own = 0.0;
+    double sum = 0.0;
     for_each(rows, [&](int64_t b) {
-      losses[b] = once && b > 0 ? 0.0f : *value;
-      own += weights(targets, batch, b);
+      losses[b] = in_first_row && b > 0 ? 0.0f : *value;
+      sum += weights(targets, batch, b);
     });
-    const double all = once ? 1.0 : sum_of_block(own), by = divisor(rows);
+    const double all = in_first_row ? 1.0 : sum_of_block(sum), by = divisor(rows);
     if (gradient && threadIdx.x == 0) *gradient = by == 0.0 ? 0.0f : static_cast<float>(weight / by * all);
   }
 };
@@ -261,14 +262,13 @@ void schedule_traced_values(Schedule& schedule, const graph::TracedValues& op) {
   });
 }
 
-// ---- Metrics
-// --------------------------------------------------------------------------------------------------------------
+// ---- Metrics --------------------------------------------------------------------------------------------------------
 
 /// values[b] = metric(y_pred[b,:], target b)
 struct MetricOfRows {
   const float* y_pred;
   float *probabilities, *values;
-  int64_t columns, max_rows;
+  int64_t columns;
   Targets targets;
   bool is_loss;
   Metric metric;
@@ -276,16 +276,12 @@ struct MetricOfRows {
   Loss loss;
   LossParameters parameters;
 
-  int64_t blocks() const { return blocks_for_warps(targets.groups * max_rows); }
-  int64_t shared_bytes() const { return 0; }
-  __device__ void run(const Batch& batch) const {
-    for_each_by_warp(targets.groups * batch.rows, [&](int64_t b) {
-      const float* const y = y_pred + b * columns;
-      const float value = is_loss ? loss_of_row(batch, b, y)
-                                  : metric_of_row<kWarp>(metric, threshold, columns, y,
-                                                         target_row(targets, targets.row(batch, b), columns, -1));
-      if (threadIdx.x % kWarp == 0) values[b] = value;
-    });
+  __device__ void operator()(int64_t b, const Batch& batch) const {
+    const float* const y = y_pred + b * columns;
+    const float value = is_loss ? loss_of_row(batch, b, y)
+                                : metric_of_row<kWarp>(metric, threshold, columns, y,
+                                                       target_row(targets, targets.row(batch, b), columns, -1));
+    if (threadIdx.x % kWarp == 0) values[b] = value;
   }
 
   __device__ float loss_of_row(const Batch& batch, int64_t b, const float* y) const {
@@ -306,17 +302,11 @@ void schedule_metric(Schedule& schedule, const graph::MetricOfRows& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const Placement& y = memory.schedule.placement(op.y_pred);
     const MetricSpec& spec = memory.training().metrics[static_cast<size_t>(op.metric)];
-    return MetricOfRows{memory.scratch(op.y_pred),
-                        memory.scratch(op.probabilities),
-                        memory.scratch(op.values),
-                        y.columns,
-                        memory.schedule.max_rows(),
-                        targets_of(memory, spec.output, y.groups),
-                        spec.kind == MetricSpec::Kind::kLoss,
-                        spec.value,
-                        spec.threshold,
-                        formula(spec.loss),
-                        parameters_of(spec.loss)};
+    return for_rows(
+        memory.schedule, op.y_pred,
+        MetricOfRows{memory.scratch(op.y_pred), memory.scratch(op.probabilities), memory.scratch(op.values), y.columns,
+                     targets_of(memory, spec.output, y.groups), spec.kind == MetricSpec::Kind::kLoss, spec.value,
+                     spec.threshold, formula(spec.loss), parameters_of(spec.loss)});
   });
 }
 
@@ -340,9 +330,9 @@ struct AddMetric {
     }
     double sum = 0.0, weight = 0.0;
     for_each(targets.groups * batch.rows, [&](int64_t b) {
-      const double own = weights(targets, batch, b);
-      sum += own * static_cast<double>(values[b]);
-      weight += own;
+      const double of_row = weights(targets, batch, b);
+      sum += of_row * static_cast<double>(values[b]);
+      weight += of_row;
     });
     const double all = sum_of_block(sum), of_all = sum_of_block(weight);
     if (threadIdx.x != 0) return;
@@ -352,7 +342,7 @@ struct AddMetric {
 };
 
 /// As in Keras on JAX, training metrics do not see the mask: predictions lose it on their way out of the gradient. And
-/// samples that a crossentropy ignores count for nothing only where there are weights or a mask.
+/// samples that a crossentropy ignores have weight 0 only where there are weights or a mask.
 void schedule_add_metric(Schedule& schedule, const graph::AddMetric& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const MetricSpec& spec = memory.training().metrics[static_cast<size_t>(op.metric)];

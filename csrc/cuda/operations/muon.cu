@@ -7,15 +7,15 @@
 namespace engine::cuda {
 namespace {
 
-/// How the numbers of a direction lie in the matrix x (rows, columns): number (i, j) of x is number
-/// i * row_stride + j * column_stride of the variable.
-struct Turned {
+/// The index in a variable of each number of the matrix x (rows, columns), which may be its transpose: (i, j) of x is
+/// number i * row_stride + j * column_stride of the variable.
+struct TransposedIndex {
   int64_t columns, row_stride, column_stride;
   __device__ int64_t operator()(int64_t i) const { return i / columns * row_stride + i % columns * column_stride; }
 };
 
 /// x holds the transpose where the columns are the longer side. Keras transposes a square matrix, too.
-Turned turned(const RunMemory& memory, ValueId variable, ValueId x) {
+TransposedIndex transposed_index(const RunMemory& memory, ValueId variable, ValueId x) {
   const Variable& v = memory.schedule.variable(variable);
   const bool transposed = v.height() <= v.width();
   return {memory.schedule.placement(x).columns, transposed ? 1 : v.width(), transposed ? v.width() : 1};
@@ -24,9 +24,9 @@ Turned turned(const RunMemory& memory, ValueId variable, ValueId x) {
 struct LoadDirection {
   const float *direction, *scale;
   float* x;
-  Turned at;
+  TransposedIndex index;
   __device__ void operator()(int64_t i, const Batch& batch) const {
-    if (batch.steps_weights) x[i] = *scale * direction[at(i)];
+    if (batch.steps_weights) x[i] = *scale * direction[index(i)];
   }
 };
 
@@ -34,16 +34,16 @@ void schedule_load(Schedule& schedule, const graph::LoadDirection& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     return for_elements(memory.schedule, op.x,
                         LoadDirection{memory.scratch(op.gradient), memory.scratch(op.scales) + op.place,
-                                      memory.scratch(op.x), turned(memory, op.weights, op.x)});
+                                      memory.scratch(op.x), transposed_index(memory, op.weights, op.x)});
   });
 }
 
 struct StoreDirection {
   const float* x;
   float* gradient;
-  Turned at;
+  TransposedIndex index;
   __device__ void operator()(int64_t i, const Batch& batch) const {
-    if (batch.steps_weights) gradient[at(i)] = x[i];
+    if (batch.steps_weights) gradient[index(i)] = x[i];
   }
 };
 
@@ -51,7 +51,7 @@ void schedule_store(Schedule& schedule, const graph::StoreDirection& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     return for_elements(
         memory.schedule, op.x,
-        StoreDirection{memory.scratch(op.x), memory.scratch(op.gradient), turned(memory, op.weights, op.x)});
+        StoreDirection{memory.scratch(op.x), memory.scratch(op.gradient), transposed_index(memory, op.weights, op.x)});
   });
 }
 

@@ -90,17 +90,13 @@ struct SliceSums {
   int64_t rows, columns;
   bool squares;
 
-  int64_t slices() const { return (rows + kSlice - 1) / kSlice; }
-  int64_t blocks() const { return blocks_for_warps(slices()); }
-  int64_t shared_bytes() const { return 0; }
-  __device__ void run(const Batch&) const {
-    for_each_by_warp((rows + kSlice - 1) / kSlice, [&](int64_t s) {
-      const int64_t first = s * kSlice, count = first + kSlice < rows ? kSlice : rows - first;
-      float sum[1];
-      Row{count * columns}.sum(
-          sum, [&](int64_t i, float* own) { own[0] = with_term(squares, own[0], x[first * columns + i]); });
-      if (threadIdx.x % kWarp == 0) sums[s] = sum[0];
-    });
+  static int64_t slices(int64_t rows) { return (rows + kSlice - 1) / kSlice; }
+  __device__ void operator()(int64_t s, const Batch&) const {
+    const int64_t first = s * kSlice, count = first + kSlice < rows ? kSlice : rows - first;
+    float sum[1];
+    Row{count * columns}.sum(
+        sum, [&](int64_t i, float* partial) { partial[0] = with_term(squares, partial[0], x[first * columns + i]); });
+    if (threadIdx.x % kWarp == 0) sums[s] = sum[0];
   }
 };
 
@@ -108,7 +104,9 @@ void schedule_weight_sums(Schedule& schedule, const graph::WeightSums& op) {
   const Variable& v = schedule.variable(op.weights);
   if (op.by_slice) {
     schedule.add(op, [&op, &v](const RunMemory& memory) {
-      return SliceSums{memory.weights(op.weights).values, memory.scratch(op.sums), v.rows, v.columns, op.squares};
+      return for_row_count(
+          SliceSums::slices(v.rows),
+          SliceSums{memory.weights(op.weights).values, memory.scratch(op.sums), v.rows, v.columns, op.squares});
     });
     return;
   }
@@ -283,17 +281,12 @@ __device__ float next_mean(float mean, double squares, int64_t count, const Batc
 struct FactoredRows {
   const float* gradient;
   float* means;  // in the first column
-  int64_t rows, columns;
-
-  int64_t blocks() const { return blocks_for_warps(rows); }
-  int64_t shared_bytes() const { return 0; }
-  __device__ void run(const Batch& batch) const {
+  int64_t columns;
+  __device__ void operator()(int64_t i, const Batch& batch) const {
     if (!batch.steps_weights) return;
-    for_each_by_warp(rows, [&](int64_t i) {
-      const float* const own = gradient + i * columns;
-      const double squares = Row{columns}.total([&](int64_t j) { return own[j] * own[j]; });
-      if (threadIdx.x % kWarp == 0) means[i * columns] = next_mean(means[i * columns], squares, columns, batch);
-    });
+    const float* const row = gradient + i * columns;
+    const double squares = Row{columns}.total([&](int64_t j) { return row[j] * row[j]; });
+    if (threadIdx.x % kWarp == 0) means[i * columns] = next_mean(means[i * columns], squares, columns, batch);
   }
 };
 
@@ -319,7 +312,8 @@ void schedule_factored_means(Schedule& schedule, const graph::FactoredMeans& op)
   const Variable& v = schedule.variable(op.weights);
   if (op.of_rows) {
     schedule.add(op, [&op, &v](const RunMemory& memory) {
-      return FactoredRows{memory.scratch(op.gradient), memory.weights(op.weights).slots[kRowMeans], v.rows, v.columns};
+      return for_row_count(
+          v.rows, FactoredRows{memory.scratch(op.gradient), memory.weights(op.weights).slots[kRowMeans], v.columns});
     });
     return;
   }
@@ -389,11 +383,9 @@ void schedule_factored_flat(Schedule& schedule, const graph::FactoredFlat& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const Variable& v = memory.schedule.variable(op.weights);
     const Weights w = memory.weights(op.weights);
-    return Elements<FactoredFlat>{
-        v.columns / (v.height() * v.width()),
-        0,
-        0,
-        {memory.scratch(op.gradient), w.slots[0], w.slots[kRowMeans], w.slots[kColumnMeans], v.height(), v.width()}};
+    return for_count(v.columns / (v.height() * v.width()),
+                     FactoredFlat{memory.scratch(op.gradient), w.slots[0], w.slots[kRowMeans], w.slots[kColumnMeans],
+                                  v.height(), v.width()});
   });
 }
 
@@ -490,19 +482,14 @@ __device__ float norm_factor(double squares, const NormLimits& limits) {
 /// Limits the norm of each row.
 struct LimitRowNorms {
   float* weights;
-  int64_t rows, columns;
+  int64_t columns;
   NormLimits limits;
-
-  int64_t blocks() const { return blocks_for_warps(rows); }
-  int64_t shared_bytes() const { return 0; }
-  __device__ void run(const Batch&) const {
-    for_each_by_warp(rows, [&](int64_t i) {
-      float* const own = weights + i * columns;
-      const Row row{columns};
-      const float squares = row.total([&](int64_t j) { return own[j] * own[j]; });
-      const float factor = norm_factor(static_cast<double>(squares), limits);
-      row.for_columns([&](int64_t j) { own[j] = own[j] * factor; });
-    });
+  __device__ void operator()(int64_t i, const Batch&) const {
+    float* const weights_of_row = weights + i * columns;
+    const Row row{columns};
+    const float squares = row.total([&](int64_t j) { return weights_of_row[j] * weights_of_row[j]; });
+    const float factor = norm_factor(static_cast<double>(squares), limits);
+    row.for_columns([&](int64_t j) { weights_of_row[j] = weights_of_row[j] * factor; });
   }
 };
 
@@ -549,7 +536,7 @@ struct ScaleWeights {
 void schedule_row_norms(Schedule& schedule, const graph::ConstrainWeights& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const Variable& v = memory.schedule.variable(op.weights);
-    return LimitRowNorms{memory.weights(op.weights).values, v.rows, v.columns, op.constraint.limits};
+    return for_row_count(v.rows, LimitRowNorms{memory.weights(op.weights).values, v.columns, op.constraint.limits});
   });
 }
 

@@ -11,28 +11,23 @@ namespace {
 struct RowFactors {
   const float* x;
   float* factors;
-  int64_t count, columns, max_rows;  // rows of a sample, and numbers of each
+  int64_t count, columns;  // rows of a sample, and numbers of each
   float value;
   bool shares;
 
-  int64_t blocks() const { return blocks_for_warps(max_rows); }
-  int64_t shared_bytes() const { return 0; }
-  __device__ void run(const Batch& batch) const {
-    for_each_by_warp(batch.rows, [&](int64_t b) {
-      float* const own = factors + b * count;
-      const auto is_kept = [&](int64_t i) {
-        const float* const row = x + (b * count + i) * columns;
-        for (int64_t j = 0; j < columns; ++j) {
-          if (row[j] != value) return true;
-        }
-        return false;
-      };
-      const Row rows{count};
-      rows.for_columns([&](int64_t i) { own[i] = is_kept(i) ? 1.0f : 0.0f; });
-      if (!shares) return;
-      const float kept = rows.total([&](int64_t i) { return own[i]; });
-      if (kept > 0.0f) rows.for_columns([&](int64_t i) { own[i] = own[i] / kept; });
-    });
+  __device__ bool is_kept(int64_t row) const {
+    for (int64_t j = 0; j < columns; ++j) {
+      if (x[row * columns + j] != value) return true;
+    }
+    return false;
+  }
+  __device__ void operator()(int64_t b, const Batch&) const {
+    float* const of_sample = factors + b * count;
+    const Row rows{count};
+    rows.for_columns([&](int64_t i) { of_sample[i] = is_kept(b * count + i) ? 1.0f : 0.0f; });
+    if (!shares) return;
+    const float kept = rows.total([&](int64_t i) { return of_sample[i]; });
+    if (kept > 0.0f) rows.for_columns([&](int64_t i) { of_sample[i] = of_sample[i] / kept; });
   }
 };
 
@@ -40,13 +35,8 @@ void schedule_row_factors(Schedule& schedule, const graph::RowFactors& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const Placement &x = memory.schedule.placement(op.x), &factors = memory.schedule.placement(op.factors);
     const int64_t count = factors.groups * factors.columns;
-    return RowFactors{memory.scratch(op.x),
-                      memory.scratch(op.factors),
-                      count,
-                      x.groups * x.columns / count,
-                      memory.schedule.max_rows(),
-                      op.value,
-                      op.shares};
+    return for_sample_rows(memory.schedule, RowFactors{memory.scratch(op.x), memory.scratch(op.factors), count,
+                                                       x.groups * x.columns / count, op.value, op.shares});
   });
 }
 
@@ -113,10 +103,10 @@ struct MaxOfRows {
   float* y;
   int64_t count, columns;
   __device__ void operator()(int64_t i, const Batch&) const {
-    const float* const own = x + i / columns * count * columns + i % columns;
-    float most = own[0];
+    const float* const column = x + i / columns * count * columns + i % columns;
+    float most = column[0];
     for (int64_t r = 1; r < count; ++r) {
-      const float next = own[r * columns];
+      const float next = column[r * columns];
       most = next <= most || most != most ? most : next;
     }
     y[i] = most;

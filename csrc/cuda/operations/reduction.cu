@@ -124,11 +124,11 @@ struct Reduce {
     const DividedAxes all(x, axes, batch);
     const int64_t slices = most_slices == 1 ? 1 : sharing.slices(size.numbers);
     const auto along = [&](int64_t i, int64_t lane, int64_t step) {
-      const float* const own = x.data + all.kept.offset(i % size.results);
+      const float* const numbers = x.data + all.kept.offset(i % size.results);
       const int64_t begin = i / size.results * sharing.slice;
       const int64_t end = slices > 1 && begin + sharing.slice < size.numbers ? begin + sharing.slice : size.numbers;
       float total = neutral(kind);
-      for (int64_t n = begin + lane; n < end; n += step) total = combine(kind, total, own[all.reduced.offset(n)]);
+      for (int64_t n = begin + lane; n < end; n += step) total = combine(kind, total, numbers[all.reduced.offset(n)]);
       return total;
     };
     if (!sharing.by_warp) {
@@ -196,10 +196,10 @@ struct FindExtreme {
     const ReductionSize size(x, axes, batch);
     const DividedAxes all(x, axes, batch);
     const auto along = [&](int64_t i, int64_t first, int64_t step) {
-      const float* const own = x.data + all.kept.offset(i);
+      const float* const numbers = x.data + all.kept.offset(i);
       Extreme found{0.0f, -1};
       for (int64_t n = first; n < size.numbers; n += step) {
-        const float number = own[all.reduced.offset(n)];
+        const float number = numbers[all.reduced.offset(n)];
         const Extreme each{smallest ? -number : number, n};
         if (each.precedes(found)) found = each;
       }
@@ -282,10 +282,10 @@ struct ProductGradient {
       }
       product = 1.0f;
       for (int64_t j = count; j-- > 0;) {
-        const int64_t own = at(j);
-        const float factor = x.data[own];
-        dx.data[own] = dx.data[own] * (direction ? derivative : product) * dy[i];
-        if (direction) derivative = derivative * factor + product * direction[own];
+        const int64_t element = at(j);
+        const float factor = x.data[element];
+        dx.data[element] = dx.data[element] * (direction ? derivative : product) * dy[i];
+        if (direction) derivative = derivative * factor + product * direction[element];
         product = product * factor;
       }
     });

@@ -12,47 +12,36 @@ namespace {
 struct NormalizeRows {
   const float* x;
   float *y, *factors;
-  int64_t columns, groups, max_rows;
+  int64_t columns;
   float epsilon;
   bool centred, unit;
 
-  int64_t blocks() const { return blocks_for_warps(groups * max_rows); }
-  int64_t shared_bytes() const { return 0; }
-  __device__ void run(const Batch& batch) const {
+  __device__ void operator()(int64_t b, const Batch&) const {
     const auto n = static_cast<float>(columns);
-    for_each_by_warp(groups * batch.rows, [&](int64_t b) {
-      const float* const own = x + b * columns;
-      float* const to = y + b * columns;
-      const Row row{columns};
-      const float mean = centred ? row.total([&](int64_t j) { return own[j]; }) / n : 0.0f;
-      float squares[1];
-      row.sum(squares, [&](int64_t j, float* sums) {
-        const float d = own[j] - mean;
-        sums[0] = formulas::fma(d, d, sums[0]);
-      });
-      const float norm = formulas::sqrt(squares[0]);
-      const float factor =
-          unit ? 1.0f / (norm > epsilon ? norm : epsilon) : 1.0f / formulas::sqrt(squares[0] / n + epsilon);
-      row.for_columns([&](int64_t j) { to[j] = (own[j] - mean) * factor; });
-      if (threadIdx.x % kWarp != 0) return;
-      factors[2 * b] = factor;
-      factors[2 * b + 1] = !unit ? 1.0f / n : norm > epsilon ? 1.0f : 0.0f;
+    const float* const x_row = x + b * columns;
+    float* const y_row = y + b * columns;
+    const Row row{columns};
+    const float mean = centred ? row.total([&](int64_t j) { return x_row[j]; }) / n : 0.0f;
+    float squares[1];
+    row.sum(squares, [&](int64_t j, float* sums) {
+      const float deviation = x_row[j] - mean;
+      sums[0] = formulas::fma(deviation, deviation, sums[0]);
     });
+    const float norm = formulas::sqrt(squares[0]);
+    const float factor =
+        unit ? 1.0f / (norm > epsilon ? norm : epsilon) : 1.0f / formulas::sqrt(squares[0] / n + epsilon);
+    row.for_columns([&](int64_t j) { y_row[j] = (x_row[j] - mean) * factor; });
+    if (threadIdx.x % kWarp != 0) return;
+    factors[2 * b] = factor;
+    factors[2 * b + 1] = !unit ? 1.0f / n : norm > epsilon ? 1.0f : 0.0f;
   }
 };
 
 void schedule_normalize_rows(Schedule& schedule, const graph::NormalizeRows& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
-    const Placement& y = memory.schedule.placement(op.y);
-    return NormalizeRows{memory.scratch(op.x),
-                         memory.scratch(op.y),
-                         memory.scratch(op.factors),
-                         y.columns,
-                         y.groups,
-                         memory.schedule.max_rows(),
-                         op.epsilon,
-                         op.centred,
-                         op.unit};
+    return for_rows(memory.schedule, op.y,
+                    NormalizeRows{memory.scratch(op.x), memory.scratch(op.y), memory.scratch(op.factors),
+                                  memory.schedule.placement(op.y).columns, op.epsilon, op.centred, op.unit});
   });
 }
 
@@ -60,36 +49,26 @@ void schedule_normalize_rows(Schedule& schedule, const graph::NormalizeRows& op)
 struct NormalizeRowsGradient {
   const float *dy, *y, *factors;
   float* dx;
-  int64_t columns, groups, max_rows;
+  int64_t columns;
   bool centred;
 
-  int64_t blocks() const { return blocks_for_warps(groups * max_rows); }
-  int64_t shared_bytes() const { return 0; }
-  __device__ void run(const Batch& batch) const {
-    for_each_by_warp(groups * batch.rows, [&](int64_t b) {
-      const float *own = dy + b * columns, *out = y + b * columns;
-      float* const to = dx + b * columns;
-      const Row row{columns};
-      const float mean = centred ? row.total([&](int64_t j) { return own[j]; }) / static_cast<float>(columns) : 0.0f;
-      float products[1];
-      row.sum(products, [&](int64_t j, float* sums) { sums[0] = formulas::fma(own[j], out[j], sums[0]); });
-      const float factor = factors[2 * b], slope = factors[2 * b + 1] * products[0];
-      row.for_columns([&](int64_t j) { to[j] = factor * formulas::fma(-slope, out[j], own[j] - mean); });
-    });
+  __device__ void operator()(int64_t b, const Batch&) const {
+    const float *dy_row = dy + b * columns, *y_row = y + b * columns;
+    float* const dx_row = dx + b * columns;
+    const Row row{columns};
+    const float mean = centred ? row.total([&](int64_t j) { return dy_row[j]; }) / static_cast<float>(columns) : 0.0f;
+    float products[1];
+    row.sum(products, [&](int64_t j, float* sums) { sums[0] = formulas::fma(dy_row[j], y_row[j], sums[0]); });
+    const float factor = factors[2 * b], projection = factors[2 * b + 1] * products[0];
+    row.for_columns([&](int64_t j) { dx_row[j] = factor * formulas::fma(-projection, y_row[j], dy_row[j] - mean); });
   }
 };
 
 void schedule_normalize_rows_gradient(Schedule& schedule, const graph::NormalizeRowsGradient& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
-    const Placement& dx = memory.schedule.placement(op.dx);
-    return NormalizeRowsGradient{memory.scratch(op.dy),
-                                 memory.scratch(op.y),
-                                 memory.scratch(op.factors),
-                                 memory.scratch(op.dx),
-                                 dx.columns,
-                                 dx.groups,
-                                 memory.schedule.max_rows(),
-                                 op.centred};
+    return for_rows(memory.schedule, op.dx,
+                    NormalizeRowsGradient{memory.scratch(op.dy), memory.scratch(op.y), memory.scratch(op.factors),
+                                          memory.scratch(op.dx), memory.schedule.placement(op.dx).columns, op.centred});
   });
 }
 

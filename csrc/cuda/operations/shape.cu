@@ -19,7 +19,7 @@ struct CopyColumns {
 
 /// A copy of `columns` columns for each row of `rows_of`, a value of the batch.
 Elements<CopyColumns> copy_columns(const Schedule& schedule, ValueId rows_of, const CopyColumns& copy) {
-  return {0, schedule.placement(rows_of).groups * copy.columns, schedule.max_rows(), copy};
+  return for_samples(schedule, schedule.placement(rows_of).groups * copy.columns, copy);
 }
 
 void schedule_reshape(Schedule& schedule, const graph::Reshape& op) {
@@ -74,38 +74,38 @@ void schedule_select_columns(Schedule& schedule, const graph::SelectColumns& op)
   });
 }
 
-/// dx[b,i] = the sum of dy[b, places[p]] for p from begins[i] to begins[i + 1]
+/// dx[b,i] = the sum of dy[b, columns[p]] for p from begins[i] to begins[i + 1]
 struct SelectColumnsGradient {
   const float* dy;
   float* dx;
-  const int32_t *begins, *places;
+  const int32_t *begins, *columns;
   int64_t columns_of_dy, columns_of_dx;
   __device__ void operator()(int64_t i, const Batch&) const {
     const float* const row = dy + i / columns_of_dx * columns_of_dy;
     const int64_t column = i % columns_of_dx;
     float sum = 0.0f;
-    for (int32_t p = begins[column]; p < begins[column + 1]; ++p) sum = sum + row[places[p]];
+    for (int32_t p = begins[column]; p < begins[column + 1]; ++p) sum = sum + row[columns[p]];
     dx[i] = sum;
   }
 };
 
 void schedule_select_columns_gradient(Schedule& schedule, const graph::SelectColumnsGradient& op) {
-  // The places of each index, in ascending order.
-  const auto columns = static_cast<size_t>(schedule.placement(op.dx).columns);
-  std::vector<std::vector<int32_t>> places_of(columns);
+  // The columns of dy that each column of dx was copied to, in ascending order.
+  const auto count = static_cast<size_t>(schedule.placement(op.dx).columns);
+  std::vector<std::vector<int32_t>> copies(count);
   for (size_t j = 0; j < op.indices->size(); ++j) {
     const int32_t index = (*op.indices)[j];
-    if (index >= 0) places_of[static_cast<size_t>(index)].push_back(static_cast<int32_t>(j));
+    if (index >= 0) copies[static_cast<size_t>(index)].push_back(static_cast<int32_t>(j));
   }
-  std::vector<int32_t> begins{0}, places;
-  for (const std::vector<int32_t>& own : places_of) {
-    places.insert(places.end(), own.begin(), own.end());
-    begins.push_back(static_cast<int32_t>(places.size()));
+  std::vector<int32_t> begins{0}, columns;
+  for (const std::vector<int32_t>& each : copies) {
+    columns.insert(columns.end(), each.begin(), each.end());
+    begins.push_back(static_cast<int32_t>(columns.size()));
   }
-  schedule.add(op, [&op, begins = copy_to_card(begins), places = copy_to_card(places)](const RunMemory& memory) {
+  schedule.add(op, [&op, begins = copy_to_card(begins), columns = copy_to_card(columns)](const RunMemory& memory) {
     return for_elements(
         memory.schedule, op.dx,
-        SelectColumnsGradient{memory.scratch(op.dy), memory.scratch(op.dx), begins.get(), places.get(),
+        SelectColumnsGradient{memory.scratch(op.dy), memory.scratch(op.dx), begins.get(), columns.get(),
                               memory.schedule.placement(op.dy).columns, memory.schedule.placement(op.dx).columns});
   });
 }

@@ -102,7 +102,7 @@ __device__ inline void step_weights(const Block<Team>& block, int slot) {
   const Batch& batch = block.batch_in(slot);
   const int rows = static_cast<int>(batch.rows);
   with_formula(block.net.rule, FusedOptimizersOf<QuickFloat>{}, [&](auto chosen) {
-    using Rule = typename OnlyOne<decltype(chosen)>::Type;
+    using Rule = typename decltype(chosen)::Type;
     static_assert(Rule::kSlots <= kSlotsOfWeight);
     const auto c = *reinterpret_cast<const typename Rule::Coefficients*>(batch.coefficients);
     const double rate = batch.step.learning_rate;
