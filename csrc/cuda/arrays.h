@@ -10,7 +10,7 @@
 namespace engine::cuda {
 
 /// The most axes of an array here: kernels get the lengths of all as arguments.
-inline constexpr int kMostAxes = 16;
+inline constexpr int kMaxGpuAxes = 16;
 
 /// The length of an axis, which may depend on the number of samples.
 struct Length {
@@ -24,7 +24,7 @@ struct Length {
 struct Array {
   float* data = nullptr;
   int axes = 0;
-  Length lengths[kMostAxes] = {};
+  Length lengths[kMaxGpuAxes] = {};
 
   /// Numbers in the axes from `first` to before `end`.
   __device__ int64_t numbers(const Batch& batch, int first, int end) const {
@@ -37,8 +37,8 @@ struct Array {
 
 /// Throws std::invalid_argument for a shape with too many axes.
 inline void require_few_axes(const graph::Shape& shape) {
-  if (shape.size() <= kMostAxes) return;
-  throw std::invalid_argument("a GPU works on arrays of at most " + std::to_string(kMostAxes) + " axes, not of " +
+  if (shape.size() <= kMaxGpuAxes) return;
+  throw std::invalid_argument("a GPU works on arrays of at most " + std::to_string(kMaxGpuAxes) + " axes, not of " +
                               std::to_string(shape.size()) +
                               ": reshape it, or use the CPU, after engine.config.set_device('cpu')");
 }
@@ -60,7 +60,7 @@ inline Array array_of(const RunMemory& memory, const graph::Array& array) {
 struct Strided {
   float* data = nullptr;
   int axes = 0;
-  int64_t length[kMostAxes], stride[kMostAxes];
+  int64_t length[kMaxGpuAxes], stride[kMaxGpuAxes];
 
   /// Appends an axis, or makes it a part of the last one where a single stride walks through both: fewer axes mean
   /// fewer divisions.
@@ -103,36 +103,36 @@ __device__ inline Strided strided(const Array& array, const Batch& batch) {
   return all;
 }
 
-/// A step that calls f(batch) in all threads of as many blocks as have a thread for each of `most` elements.
+/// A step that calls f(batch) in all threads of as many blocks as have a thread for each of `max_count` elements.
 template <class F>
 struct ArrayStep {
-  int64_t most;
+  int64_t max_count;
   F f;
 
-  int64_t blocks() const { return (most + kThreads - 1) / kThreads; }
+  int64_t blocks() const { return (max_count + kThreads - 1) / kThreads; }
   int64_t shared_bytes() const { return 0; }
   __device__ void run(const Batch& batch) const { f(batch); }
 };
 
 /// The elements of an array in the largest batch.
-inline int64_t most_numbers(const RunMemory& memory, const graph::Array& array) {
+inline int64_t max_elements(const RunMemory& memory, const graph::Array& array) {
   return graph::numbers_in(array.shape, memory.schedule.max_rows());
 }
 
 /// A step in which each element of `y` has a thread.
 template <class F>
 ArrayStep<F> for_array(const RunMemory& memory, const graph::Array& y, F f) {
-  return {most_numbers(memory, y), f};
+  return {max_elements(memory, y), f};
 }
 
 /// Calls f(i, batch) for each element i of an array.
 template <class F>
 struct ArrayElements {
   Array array;
-  int64_t most;
+  int64_t max_count;
   F f;
 
-  int64_t blocks() const { return (most + kThreads - 1) / kThreads; }
+  int64_t blocks() const { return (max_count + kThreads - 1) / kThreads; }
   int64_t shared_bytes() const { return 0; }
   __device__ void run(const Batch& batch) const {
     for_each(array.numbers(batch), [&](int64_t i) { f(i, batch); });
@@ -142,7 +142,7 @@ struct ArrayElements {
 /// A step with a thread for each element of an array, for which f(i, batch) is called.
 template <class F>
 ArrayElements<F> for_array_elements(const RunMemory& memory, const graph::Array& array, F f) {
-  return {array_of(memory, array), most_numbers(memory, array), f};
+  return {array_of(memory, array), max_elements(memory, array), f};
 }
 
 }  // namespace engine::cuda

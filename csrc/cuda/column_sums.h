@@ -29,7 +29,7 @@ struct RowCount {
   int64_t fixed, of_sample;
 
   __device__ int64_t in(const Batch& batch) const { return fixed + of_sample * batch.rows; }
-  int64_t most(const Schedule& schedule) const { return fixed + of_sample * schedule.max_rows(); }
+  int64_t max(const Schedule& schedule) const { return fixed + of_sample * schedule.max_rows(); }
 };
 inline RowCount row_count(const Schedule& schedule, ValueId matrix) {
   const Placement& place = schedule.placement(matrix);
@@ -76,20 +76,20 @@ __device__ inline void sum_of_rows(int64_t begin, int64_t end, bool has_column, 
 template <class Sums>
 struct SumSlices {
   Sums all;
-  int64_t most_slices;
+  int64_t max_slices;
   float* partial_sums;  // (slices, kSums, columns); not used where there is one slice
 
-  int64_t blocks() const { return most_slices * blocks_for_columns(all.columns); }
+  int64_t blocks() const { return max_slices * blocks_for_columns(all.columns); }
   int64_t shared_bytes() const { return column_sum_bytes(Sums::kSums); }
   __device__ void run(const Batch& batch) const {
     if (!all.is_wanted(batch)) return;
-    const int64_t rows = all.rows(batch), slices = most_slices == 1 ? 1 : slices_of(rows);
+    const int64_t rows = all.rows(batch), slices = max_slices == 1 ? 1 : slices_of(rows);
     for_each_slice(slices, all.columns, [&](int64_t slice, int64_t j) {
       float sums[Sums::kSums];
       sum_of_rows(slice * kSliceRows, end_of_slice(slice, rows), j < all.columns, sums,
                   [&](int64_t b, float (&to)[Sums::kSums]) { all.add(b, j, to); });
       if (j >= all.columns || threadIdx.x >= kWarp) return;
-      if (most_slices == 1) return all.finish(j, sums, batch);
+      if (max_slices == 1) return all.finish(j, sums, batch);
       for (int s = 0; s < Sums::kSums; ++s) partial_sums[(slice * Sums::kSums + s) * all.columns + j] = sums[s];
     });
   }
@@ -99,10 +99,10 @@ struct SumSlices {
 template <class Sums>
 struct AddSlices {
   Sums all;
-  int64_t most_slices;
+  int64_t max_slices;
   const float* partial_sums;
 
-  int64_t blocks() const { return most_slices == 1 ? 0 : blocks_for_columns(all.columns); }
+  int64_t blocks() const { return max_slices == 1 ? 0 : blocks_for_columns(all.columns); }
   int64_t shared_bytes() const { return column_sum_bytes(Sums::kSums); }
   __device__ void run(const Batch& batch) const {
     if (!all.is_wanted(batch)) return;
@@ -122,7 +122,7 @@ struct AddSlices {
 template <class Make>
 void add_column_sums(Schedule& schedule, const graph::Operation& op, const RowCount& rows, int64_t columns, Make make) {
   using Sums = decltype(make(std::declval<const RunMemory&>()));
-  const int64_t slices = std::max<int64_t>(slices_of(rows.most(schedule)), 1);
+  const int64_t slices = std::max<int64_t>(slices_of(rows.max(schedule)), 1);
   const int64_t partial = slices == 1 ? 0 : schedule.add_scratch(slices * Sums::kSums * columns);
   schedule.add(op, [=](const RunMemory& memory) {
     return SumSlices<Sums>{make(memory), slices, memory.arguments.scratch + partial};

@@ -15,7 +15,7 @@ void schedule_copy(Schedule& schedule, const graph::Copy& op) {
 /// y[i_0, i_1, ...]: axis k of y is axis axes[k] of x
 struct Transpose {
   Array x, y;
-  int8_t axes[kMostAxes];
+  int8_t axes[kMaxGpuAxes];
   __device__ void operator()(const Batch& batch) const {
     const Strided all = strided(x, batch);
     Strided turned;
@@ -37,8 +37,8 @@ void schedule_transpose(Schedule& schedule, const graph::Transpose& op) {
 /// Element (i, j, ...) of a slice is element (begin_0 + i step_0, begin_1 + j step_1, ...) of the whole array.
 struct CopySlice {
   Array whole, slice;
-  Length begin[kMostAxes];
-  int64_t step[kMostAxes];
+  Length begin[kMaxGpuAxes];
+  int64_t step[kMaxGpuAxes];
   bool writes_whole;  // whether the slice is copied into the whole array, and not out of it
 
   __device__ void operator()(const Batch& batch) const {

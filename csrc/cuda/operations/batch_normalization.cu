@@ -40,12 +40,12 @@ struct ColumnMean {
 
 struct SliceStatistics {
   const float* x;
-  int64_t columns, most_slices;
+  int64_t columns, max_slices;
   MaskedRows rows;
   ColumnMean to;   // where there is one slice
   float* partial;  // (slices, kStatistics, columns) where there are several
 
-  int64_t blocks() const { return most_slices * blocks_for_columns(columns); }
+  int64_t blocks() const { return max_slices * blocks_for_columns(columns); }
   int64_t shared_bytes() const { return column_sum_bytes(kSquares); }
   __device__ void run(const Batch& batch) const {
     const int64_t all = rows.count.in(batch);
@@ -65,7 +65,7 @@ struct SliceStatistics {
       });
       if (!has_column || threadIdx.x >= kWarp) return;
       const float statistics[kStatistics] = {sums[kCount], sums[kSum], squares[0]};
-      if (most_slices == 1) return to.store(j, statistics);
+      if (max_slices == 1) return to.store(j, statistics);
       for (int s = 0; s < kStatistics; ++s) partial[(slice * kStatistics + s) * columns + j] = statistics[s];
     });
   }

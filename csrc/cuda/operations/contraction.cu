@@ -12,7 +12,7 @@ namespace {
 /// The numbers of a group's axes in an array, in the order of the group.
 struct AxisGroup {
   int count = 0;
-  int8_t axes[kMostAxes];
+  int8_t axes[kMaxGpuAxes];
 };
 
 __device__ Strided axes_of(const Array& array, const AxisGroup& group, const Batch& batch) {
@@ -73,9 +73,9 @@ template <class Tile, bool kRowMajorA, bool kRowMajorB>
 struct BatchedProduct {
   Arrays all;
   AxisRange m_of_a, m_of_y, n_of_b, n_of_y, k_of_a, k_of_b;
-  int64_t most_tiles;
+  int64_t max_tiles;
 
-  int64_t blocks() const { return most_tiles; }
+  int64_t blocks() const { return max_tiles; }
   int64_t shared_bytes() const { return Tile::kSharedBytes; }
   __device__ void run(const Batch& batch) const {
     const int64_t ld_a = (kRowMajorA ? m_of_a : k_of_a).stride(all.a, batch);
@@ -96,9 +96,9 @@ struct ArrayProduct {
 
   Arrays all;
   AxisGroup m_of_a, m_of_y, n_of_b, n_of_y, k_of_a, k_of_b;
-  int64_t most_tiles;
+  int64_t max_tiles;
 
-  int64_t blocks() const { return most_tiles; }
+  int64_t blocks() const { return max_tiles; }
   int64_t shared_bytes() const { return Tile::kSharedBytes; }
   __device__ void run(const Batch& batch) const {
     const Strided m_a = axes_of(all.a, m_of_a, batch), k_a = axes_of(all.a, k_of_a, batch);

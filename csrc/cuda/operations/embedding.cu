@@ -115,7 +115,7 @@ struct SortedRows {
   int64_t positions_of_sample, max_rows, columns;
 
   __device__ int64_t positions(const Batch& batch) const { return positions_of_sample * batch.rows; }
-  int64_t most_positions() const { return positions_of_sample * max_rows; }
+  int64_t max_positions() const { return positions_of_sample * max_rows; }
   ENGINE_DEVICE int64_t column_groups() const { return (columns + kColumnsOfWarp - 1) / kColumnsOfWarp; }
   __device__ float* partial_sum(int64_t piece, int of_last) const {
     return partial_sums + (2 * piece + of_last) * columns;
@@ -152,7 +152,7 @@ struct AddRowsOfPieces {
   SortedRows rows;
 
   int64_t blocks() const {
-    return blocks_for_warps((rows.most_positions() / SortedRows::kPiece + 1) * rows.column_groups());
+    return blocks_for_warps((rows.max_positions() / SortedRows::kPiece + 1) * rows.column_groups());
   }
   int64_t shared_bytes() const { return 0; }
   __device__ void run(const Batch& batch) const {
@@ -189,7 +189,7 @@ struct EmbedGradient {
   Optimizer rule;
   ValueClip clip;
 
-  int64_t blocks() const { return blocks_for_warps(rows.most_positions() * rows.column_groups()); }
+  int64_t blocks() const { return blocks_for_warps(rows.max_positions() * rows.column_groups()); }
   int64_t shared_bytes() const { return 0; }
   __device__ void run(const Batch& batch) const {
     const int64_t positions = rows.positions(batch);

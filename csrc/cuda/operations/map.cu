@@ -28,7 +28,7 @@ struct MapInput {
   const float* constant;  // null where the numbers are in scratch
   int64_t offset;         // in scratch
   int axes;
-  bool repeats[kMostAxes];
+  bool repeats[kMaxGpuAxes];
 };
 
 struct MapOutput {

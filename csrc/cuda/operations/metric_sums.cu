@@ -13,7 +13,7 @@ namespace engine::cuda {
 namespace {
 
 /// The predictions of an output, their targets and weights.
-struct Judged {
+struct Predictions {
   const float* y_pred;
   int64_t columns;
   Targets targets;
@@ -34,7 +34,7 @@ const MetricSpec& spec_of(const RunMemory& memory, const graph::MetricOfSums& op
 }
 
 /// Like the CPU, it counts rows that the mask of an output leaves out.
-Judged judged(const RunMemory& memory, const graph::MetricOfSums& op) {
+Predictions predictions(const RunMemory& memory, const graph::MetricOfSums& op) {
   const MetricSpec& spec = spec_of(memory, op);
   const Placement& y = memory.schedule.placement(op.y_pred);
   const float* const weights =
@@ -49,9 +49,9 @@ Judged judged(const RunMemory& memory, const graph::MetricOfSums& op) {
 /// Adds the sum of value(b) over the rows to a number of the state, by a warp.
 template <class F>
 __device__ void add_over_rows(int64_t rows, double* to, F&& value) {
-  double own = 0.0;
-  for (int64_t b = threadIdx.x % kWarp; b < rows; b += kWarp) own += value(b);
-  const double total = sum_of_warp(own);
+  double sum = 0.0;
+  for (int64_t b = threadIdx.x % kWarp; b < rows; b += kWarp) sum += value(b);
+  const double total = sum_of_warp(sum);
   if (threadIdx.x % kWarp == 0) *to += total;
 }
 
@@ -64,18 +64,19 @@ __device__ int64_t argmax(const float* x, int64_t n) {
 
 // ---- Counts by threshold, and confusion matrices --------------------------------------------------------------------
 
-/// Which number of the state counts an output (of which a confusion matrix has one for each row); -1: none.
-struct FindNumbers {
+/// bins[i] = the index of the number of the state that output i is added to (a confusion matrix has one output for each
+/// row), or -1
+struct AssignBins {
   /// Kernels get so many thresholds as arguments.
-  static constexpr int kMostThresholds = 512;
+  static constexpr int kMaxThresholds = 512;
 
-  Judged all;
-  int32_t* numbers;  // (rows, columns), or (rows,) of confusion matrices
+  Predictions all;
+  int32_t* bins;  // (rows, columns), or (rows,) of confusion matrices
   MetricSum sums;
   int64_t count;  // of thresholds
   bool even, below_zero, by_column, logits;
   int64_t column, top_k, max_rows;
-  float thresholds[kMostThresholds];
+  float thresholds[kMaxThresholds];
 
   int64_t of_row() const { return sums == MetricSum::kConfusion ? 1 : all.columns; }
   int64_t blocks() const { return (all.targets.groups * max_rows * of_row() + kThreads - 1) / kThreads; }
@@ -101,7 +102,7 @@ struct FindNumbers {
     return larger < top_k;
   }
 
-  __device__ int64_t number_by_threshold(const Batch& batch, int64_t b, int64_t j) const {
+  __device__ int64_t bin_by_threshold(const Batch& batch, int64_t b, int64_t j) const {
     if (column >= 0 && j != column) return -1;
     const float* const row = all.row(b);
     float x = logits ? formulas::sigmoid(row[j]) : row[j];
@@ -110,7 +111,7 @@ struct FindNumbers {
     return ((by_column ? j : 0) * 2 + positive) * (count + 1) + thresholds_below(x);
   }
 
-  __device__ int64_t number_by_class(const Batch& batch, int64_t b) const {
+  __device__ int64_t bin_by_class(const Batch& batch, int64_t b) const {
     const int64_t n = all.columns, row = all.targets.row(batch, b);
     if (n == 1) {  // two classes, told apart by one output
       return (all.target(batch, b, 0) != 0.0f ? 2 : 0) + (all.row(b)[0] > thresholds[0] ? 1 : 0);
@@ -122,19 +123,19 @@ struct FindNumbers {
 
   __device__ void run(const Batch& batch) const {
     if (sums == MetricSum::kConfusion) {
-      for_each(all.rows(batch), [&](int64_t b) { numbers[b] = static_cast<int32_t>(number_by_class(batch, b)); });
+      for_each(all.rows(batch), [&](int64_t b) { bins[b] = static_cast<int32_t>(bin_by_class(batch, b)); });
       return;
     }
     for_each(all.rows(batch) * all.columns, [&](int64_t i) {
-      numbers[i] = static_cast<int32_t>(number_by_threshold(batch, i / all.columns, i % all.columns));
+      bins[i] = static_cast<int32_t>(bin_by_threshold(batch, i / all.columns, i % all.columns));
     });
   }
 };
 
-/// Each number of the state += the weights of the outputs that it counts.
-struct CountNumbers {
-  Judged all;
-  const int32_t* numbers;
+/// Each number of the state += the weights of the outputs that belong to it.
+struct AddToBins {
+  Predictions all;
+  const int32_t* bins;
   int64_t of_row, state_size;
 
   int64_t blocks() const { return blocks_for_warps(state_size); }
@@ -142,7 +143,7 @@ struct CountNumbers {
   __device__ void run(const Batch& batch) const {
     for_each_by_warp(state_size, [&](int64_t s) {
       add_over_rows(all.rows(batch) * of_row, all.state + s,
-                    [&](int64_t i) { return numbers[i] == s ? all.weights(all.targets, batch, i / of_row) : 0.0; });
+                    [&](int64_t i) { return bins[i] == s ? all.weights(all.targets, batch, i / of_row) : 0.0; });
     });
   }
 };
@@ -154,7 +155,7 @@ struct CountNumbers {
 struct SumsOfColumns {
   static constexpr float kNothing = 1e-9f;  // Keras: the largest output counts only if it is more than that
 
-  Judged all;
+  Predictions all;
   bool moments;
   bool has_threshold;
   float threshold;
@@ -174,20 +175,20 @@ struct SumsOfColumns {
     for_each_by_warp(all.columns, [&](int64_t j) {
       const auto target = [&](int64_t b) { return static_cast<double>(all.target(batch, b, j)); };
       if (!moments) {
-        double* const own = all.state + 3 * j;
-        add_over_rows(rows, own, [&](int64_t b) { return weight(b) * guess(b, j) * target(b); });
-        add_over_rows(rows, own + 1, [&](int64_t b) { return weight(b) * guess(b, j) * (1.0 - target(b)); });
-        add_over_rows(rows, own + 2, [&](int64_t b) { return weight(b) * (1.0 - guess(b, j)) * target(b); });
+        double* const counts = all.state + 3 * j;
+        add_over_rows(rows, counts, [&](int64_t b) { return weight(b) * guess(b, j) * target(b); });
+        add_over_rows(rows, counts + 1, [&](int64_t b) { return weight(b) * guess(b, j) * (1.0 - target(b)); });
+        add_over_rows(rows, counts + 2, [&](int64_t b) { return weight(b) * (1.0 - guess(b, j)) * target(b); });
         return;
       }
-      double* const own = all.state + 4 * j;
-      add_over_rows(rows, own, [&](int64_t b) { return weight(b) * target(b); });
-      add_over_rows(rows, own + 1, [&](int64_t b) { return weight(b) * target(b) * target(b); });
-      add_over_rows(rows, own + 2, [&](int64_t b) {
+      double* const sums = all.state + 4 * j;
+      add_over_rows(rows, sums, [&](int64_t b) { return weight(b) * target(b); });
+      add_over_rows(rows, sums + 1, [&](int64_t b) { return weight(b) * target(b) * target(b); });
+      add_over_rows(rows, sums + 2, [&](int64_t b) {
         const double error = target(b) - static_cast<double>(all.row(b)[j]);
         return weight(b) * error * error;
       });
-      add_over_rows(rows, own + 3, weight);
+      add_over_rows(rows, sums + 3, weight);
       if (j == 0 && threadIdx.x % kWarp == 0) all.state[4 * all.columns] += static_cast<double>(rows * all.columns);
     });
   }
@@ -195,25 +196,25 @@ struct SumsOfColumns {
 
 // ---- Schedule -------------------------------------------------------------------------------------------------------
 
-bool counts_numbers(const MetricSpec& spec) {
+bool has_bins(const MetricSpec& spec) {
   return spec.sums == MetricSum::kThresholds || spec.sums == MetricSum::kConfusion;
 }
 
-FindNumbers find_numbers(const RunMemory& memory, const graph::MetricOfSums& op, int32_t* numbers) {
+AssignBins assign_bins(const RunMemory& memory, const graph::MetricOfSums& op, int32_t* bins) {
   const MetricSpec& spec = spec_of(memory, op);
   const size_t count = spec.thresholds.size();
-  FindNumbers step{judged(memory, op),
-                   numbers,
-                   spec.sums,
-                   static_cast<int64_t>(count),
-                   spec.even,
-                   spec.below_zero,
-                   spec.by_column,
-                   spec.logits,
-                   spec.column,
-                   spec.top_k,
-                   counts_numbers(spec) ? memory.schedule.max_rows() : 0,
-                   {}};
+  AssignBins step{predictions(memory, op),
+                  bins,
+                  spec.sums,
+                  static_cast<int64_t>(count),
+                  spec.even,
+                  spec.below_zero,
+                  spec.by_column,
+                  spec.logits,
+                  spec.column,
+                  spec.top_k,
+                  has_bins(spec) ? memory.schedule.max_rows() : 0,
+                  {}};
   if (!spec.even) std::copy(spec.thresholds.begin(), spec.thresholds.end(), step.thresholds);
   return step;
 }
@@ -221,20 +222,20 @@ FindNumbers find_numbers(const RunMemory& memory, const graph::MetricOfSums& op,
 /// Which sums a metric needs is known with the run: the kernels of the others have no blocks.
 void schedule_sums(Schedule& schedule, const graph::MetricOfSums& op) {
   const int64_t scratch = schedule.add_scratch(schedule.rows(op.y_pred) * schedule.placement(op.y_pred).columns);
-  const auto numbers = [scratch](const RunMemory& memory) {
+  const auto bins = [scratch](const RunMemory& memory) {
     return reinterpret_cast<int32_t*>(memory.arguments.scratch + scratch);
   };
-  schedule.add(op, [&op, numbers](const RunMemory& memory) { return find_numbers(memory, op, numbers(memory)); });
-  schedule.add(op, [&op, numbers](const RunMemory& memory) {
+  schedule.add(op, [&op, bins](const RunMemory& memory) { return assign_bins(memory, op, bins(memory)); });
+  schedule.add(op, [&op, bins](const RunMemory& memory) {
     const MetricSpec& spec = spec_of(memory, op);
-    const Judged all = judged(memory, op);
-    return CountNumbers{all, numbers(memory), spec.sums == MetricSum::kConfusion ? 1 : all.columns,
-                        counts_numbers(spec) ? memory.metric_sums_size(op.metric) : 0};
+    const Predictions all = predictions(memory, op);
+    return AddToBins{all, bins(memory), spec.sums == MetricSum::kConfusion ? 1 : all.columns,
+                     has_bins(spec) ? memory.metric_sums_size(op.metric) : 0};
   });
   schedule.add(op, [&op](const RunMemory& memory) {
     const MetricSpec& spec = spec_of(memory, op);
-    Judged all = judged(memory, op);
-    if (counts_numbers(spec)) all.columns = 0;
+    Predictions all = predictions(memory, op);
+    if (has_bins(spec)) all.columns = 0;
     const bool has_threshold = !spec.thresholds.empty();
     return SumsOfColumns{all, spec.sums == MetricSum::kMoments, has_threshold,
                          has_threshold ? spec.thresholds[0] : 0.0f};
@@ -250,8 +251,8 @@ void require_supported(const std::vector<MetricSpec>& metrics) {
           "a GPU can't keep the scores of all samples yet, as a metric of this model asks: give the metric thresholds, "
           "or use the CPU, after engine.config.set_device('cpu')");
     }
-    if (!metric.even && metric.thresholds.size() > FindNumbers::kMostThresholds) {
-      throw std::invalid_argument("a GPU takes at most " + std::to_string(FindNumbers::kMostThresholds) +
+    if (!metric.even && metric.thresholds.size() > AssignBins::kMaxThresholds) {
+      throw std::invalid_argument("a GPU takes at most " + std::to_string(AssignBins::kMaxThresholds) +
                                   " thresholds of a metric, got " + std::to_string(metric.thresholds.size()) +
                                   ": pass fewer, or use the CPU, after engine.config.set_device('cpu')");
     }

@@ -141,10 +141,10 @@ struct VariableToScale {
 /// = the sum of its squares.
 struct ComputeScales {
   using Rule = graph::ComputeScales::Rule;
-  static constexpr double kTiny = 1e-7;      // Keras' guard against a norm of zero
-  static constexpr int kMostVariables = 24;  // of one kernel, which gets them as arguments
+  static constexpr double kTiny = 1e-7;     // Keras' guard against a norm of zero
+  static constexpr int kMaxVariables = 24;  // of one kernel, which gets them as arguments
 
-  VariableToScale variables[kMostVariables];
+  VariableToScale variables[kMaxVariables];
   int64_t count;
   Rule rule;
   double limit, rms_rate;
@@ -237,7 +237,7 @@ VariableToScale variable_to_scale(const RunMemory& memory, const graph::ComputeS
 }
 
 void schedule_compute_scales(Schedule& schedule, const graph::ComputeScales& op) {
-  const size_t count = op.weights.size(), most = ComputeScales::kMostVariables;
+  const size_t count = op.weights.size(), most = ComputeScales::kMaxVariables;
   const bool is_global = op.rule == graph::ComputeScales::Rule::kClipAll;
   const int64_t squares =
       is_global ? schedule.add_scratch(static_cast<int64_t>(count * sizeof(double) / sizeof(float))) : 0;

@@ -12,7 +12,7 @@ using Kind = graph::Reduce::Kind;
 
 /// Whether each axis of x is reduced.
 struct ReducedAxes {
-  bool reduces[kMostAxes] = {};
+  bool reduces[kMaxGpuAxes] = {};
 };
 
 ReducedAxes reduced_axes(const std::vector<int>& axes) {
@@ -111,10 +111,10 @@ struct Reduce {
   ReducedAxes axes;
   Kind kind;
   Sharing sharing;
-  int64_t most_results, most_slices;
+  int64_t max_results, max_slices;
 
   int64_t blocks() const {
-    const int64_t results = most_results * most_slices;
+    const int64_t results = max_results * max_slices;
     return sharing.by_warp ? blocks_for_warps(results) : (results + kThreads - 1) / kThreads;
   }
   int64_t shared_bytes() const { return 0; }
@@ -122,7 +122,7 @@ struct Reduce {
   __device__ void run(const Batch& batch) const {
     const ReductionSize size(x, axes, batch);
     const DividedAxes all(x, axes, batch);
-    const int64_t slices = most_slices == 1 ? 1 : sharing.slices(size.numbers);
+    const int64_t slices = max_slices == 1 ? 1 : sharing.slices(size.numbers);
     const auto along = [&](int64_t i, int64_t lane, int64_t step) {
       const float* const numbers = x.data + all.kept.offset(i % size.results);
       const int64_t begin = i / size.results * sharing.slice;
@@ -150,9 +150,9 @@ struct ReduceSlices {
   ReducedAxes axes;
   Kind kind;
   Sharing sharing;
-  int64_t most_results;
+  int64_t max_results;
 
-  int64_t blocks() const { return blocks_for_warps(most_results); }
+  int64_t blocks() const { return blocks_for_warps(max_results); }
   int64_t shared_bytes() const { return 0; }
   __device__ void run(const Batch& batch) const {
     const ReductionSize size(x, axes, batch);
@@ -188,9 +188,9 @@ struct FindExtreme {
   float* y;
   ReducedAxes axes;
   bool smallest, by_warp;
-  int64_t most_results;
+  int64_t max_results;
 
-  int64_t blocks() const { return by_warp ? blocks_for_warps(most_results) : (most_results + kThreads - 1) / kThreads; }
+  int64_t blocks() const { return by_warp ? blocks_for_warps(max_results) : (max_results + kThreads - 1) / kThreads; }
   int64_t shared_bytes() const { return 0; }
   __device__ void run(const Batch& batch) const {
     const ReductionSize size(x, axes, batch);
@@ -234,7 +234,7 @@ void schedule_extreme(Schedule& schedule, const graph::Reduce& op) {
                        reduced_axes(op.axes),
                        op.kind == Kind::kArgMinimum,
                        by_warp,
-                       most_numbers(memory, op.y)};
+                       max_elements(memory, op.y)};
   });
 }
 
@@ -310,9 +310,9 @@ struct CumulativeSum {
   float* y;
   ReducedAxes axes;  // the one that is summed along
   bool reverse;
-  int64_t most_sums;
+  int64_t max_sums;
 
-  int64_t blocks() const { return (most_sums + kThreads - 1) / kThreads; }
+  int64_t blocks() const { return (max_sums + kThreads - 1) / kThreads; }
   int64_t shared_bytes() const { return 0; }
   __device__ void run(const Batch& batch) const {
     const DividedAxes all(x, axes, batch);
@@ -333,7 +333,7 @@ void schedule_cumulative_sum(Schedule& schedule, const graph::CumulativeSum& op)
   schedule.add(op, [&op](const RunMemory& memory) {
     const int64_t length = op.x.shape[static_cast<size_t>(op.axis)].at(memory.schedule.max_rows());
     return CumulativeSum{array_of(memory, op.x), memory.scratch(op.y.value), reduced_axes({op.axis}), op.reverse,
-                         most_numbers(memory, op.x) / std::max<int64_t>(length, 1)};
+                         max_elements(memory, op.x) / std::max<int64_t>(length, 1)};
   });
 }
 
