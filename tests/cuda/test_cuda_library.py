@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,120 @@ def test_what_is_no_number_passes_through_relu(library: Any, rng: Any) -> None:
     assert np.isfinite(np.delete(predicted, 3, axis=0)).all()
 
 
+# ---- Lower precision ------------------------------------------------------------------------------------------------
+
+SIGNIFICANT_BITS = {"bfloat16": 8, "float16": 11, "tensorfloat32": 11}
+# Of a policy, the precisions of the product forwards and of those that give gradients.
+POLICIES = {
+    "mixed_bfloat16": ("bfloat16", "bfloat16"),
+    "mixed_float16": ("float16", "tensorfloat32"),
+    "tensorfloat32": ("tensorfloat32", "tensorfloat32"),
+}
+
+
+def rounded(numbers: np.ndarray, precision: str) -> np.ndarray:
+    """Returns float32 numbers as the precision has them, in float64."""
+    if precision == "float16":
+        return numbers.astype(np.float16).astype(np.float64)
+    words = numbers.astype(np.float32).view(np.uint32)
+    dropped = np.uint32(24 - SIGNIFICANT_BITS[precision])
+    half = np.uint32(1) << (dropped - np.uint32(1))
+    if precision == "bfloat16":  # of two that are as near, the even one
+        half = half - np.uint32(1) + (words >> dropped & np.uint32(1))
+    return ((words + half) >> dropped << dropped).view(np.float32).astype(np.float64)
+
+
+@pytest.fixture
+def lower_precision(library: Any, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """Models of the test have a policy, or the products of all models TensorFloat32."""
+    tensorfloat32 = request.param == "tensorfloat32"
+    keras.config.set_matmul_precision("tensorfloat32" if tensorfloat32 else "float32")
+    keras.config.set_dtype_policy("float32" if tensorfloat32 else request.param)
+    yield POLICIES[request.param]
+    keras.config.set_matmul_precision("float32")
+    keras.config.set_dtype_policy("float32")
+
+
+PRECISIONS = pytest.mark.parametrize("lower_precision", POLICIES, indirect=True)
+
+
+@PRECISIONS
+@pytest.mark.parametrize(("inputs", "units"), [(20, 17), (33, 8), (8, 1)])
+def test_operands_are_rounded(inputs: int, units: int, lower_precision: tuple[str, str], rng: Any) -> None:
+    """Numbers of all sizes, also those that float16 has fewer bits for; rows that are no whole multiples of 16 bytes."""
+    forward, backward = lower_precision
+    x = (rng.standard_normal((23, inputs)) * 10.0 ** rng.integers(-9, 3, (23, inputs))).astype("float32")
+    y = rng.standard_normal((23, 6)).astype("float32")
+    with keras.device("cuda"):
+        model = keras.Sequential([keras.Input((inputs,)), layers.Dense(units, "relu"), layers.Dense(6)])
+        model.compile(keras.optimizers.SGD(1.0), keras.losses.MeanSquaredError(reduction="sum"))
+    kernel, bias, last_kernel, last_bias = before = model.get_weights()
+    hidden = np.maximum(rounded(x, forward) @ rounded(kernel, forward) + bias, 0).astype("float32")
+    outputs = (rounded(hidden, forward) @ rounded(last_kernel, forward) + last_bias).astype("float32")
+    np.testing.assert_allclose(model.predict(x, verbose=0), outputs, rtol=1e-5, atol=1e-5)
+    model.train_on_batch(x, y)
+    slopes = ((outputs - y) * np.float32(2 / 6)).astype("float32")
+    of_hidden = (rounded(slopes, backward) @ rounded(last_kernel, backward).T * (hidden > 0)).astype(
+        "float32"
+    )
+    gradients = [
+        rounded(x, backward).T @ rounded(of_hidden, backward),
+        of_hidden.sum(0),
+        rounded(hidden, backward).T @ rounded(slopes, backward),
+        slopes.sum(0),
+    ]
+    for old, new, gradient in zip(before, model.get_weights(), gradients, strict=True):
+        # A number on the edge of two others is rounded to either: one of many terms.
+        assert np.abs(old.astype(float) - new - gradient).max() <= 1e-3 * np.abs(gradient).max() + 1e-6
+
+
+@PRECISIONS
+def test_lower_precision_gives_the_same_bits(lower_precision: Any, rng: Any) -> None:
+    x, y = samples(rng)
+    found = []
+    with keras.device("cuda"):
+        for _ in range(2):
+            keras.utils.set_random_seed(5)
+            model = classifier(33, 18)
+            model.fit(x, y, batch_size=16, epochs=2, verbose=0)
+            found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@PRECISIONS
+def test_weights_that_were_stepped_are_rounded_anew(lower_precision: Any, rng: Any) -> None:
+    """A function that steps weights and reads them again, after the step."""
+    x = rng.standard_normal((12, 9)).astype("float32")
+    with keras.device("cuda"):
+        model = keras.Sequential([keras.Input((9,)), layers.Dense(7)])
+        optimizer = keras.optimizers.SGD(0.5)
+        optimizer.build(model.trainable_variables)
+
+        @keras.function
+        def step(x: Any) -> Any:
+            with keras.GradientTape() as tape:
+                loss = keras.ops.sum(keras.ops.square(model(x)))
+            gradients = tape.gradient(loss, model.trainable_variables)
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            return model(x)
+
+        before = model.predict(x, verbose=0)
+        after = np.asarray(step(x))
+    assert np.abs(after - before).max() > 0.1
+    np.testing.assert_allclose(after, model.predict(x, verbose=0), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("lower_precision", ["mixed_bfloat16"], indirect=True)
+def test_operands_are_rounded_once_in_a_batch(lower_precision: Any) -> None:
+    """Inputs and kernels for two products each, gradients for one or two."""
+    with keras.device("cuda"):
+        model = classifier(9)
+    text = explain(model)
+    kernels = [line for line in text.partition("Schedule:")[2].splitlines() if "dense" in line]
+    assert len(kernels) == 5 + 6 + 2 + 4  # products, rounded operands, relu forwards and backwards, steps
+
+
 # ---- Who computes which product --------------------------------------------------------------------------------------
 
 
@@ -196,6 +310,21 @@ def test_small_products_stay_with_own_kernels(library: Any) -> None:
     assert "cuBLASLt" not in explain(model, 256)
     library.setenv("ENGINE_CUDA_PRODUCTS", "own")
     assert "cuBLASLt" not in explain(model, 512)
+
+
+@pytest.mark.parametrize(
+    ("lower_precision", "rows"),
+    [("tensorfloat32", 1024), ("mixed_bfloat16", 4096)],
+    indirect=["lower_precision"],
+)
+def test_tensor_cores_leave_larger_products_to_own_kernels(
+    rows: int, library: Any, lower_precision: Any
+) -> None:
+    library.delenv("ENGINE_CUDA_PRODUCTS")
+    with keras.device("cuda"):
+        model = classifier(512, inputs=512)
+    assert "by cuBLASLt" in explain(model, rows)
+    assert "by cuBLASLt" not in explain(model, rows - 1)
 
 
 def test_other_ways_are_refused(library: Any) -> None:

@@ -69,7 +69,7 @@ class LibraryProduct final : public Step {
 
 /// The library for a product of the largest batch, if it is chosen and can compute it.
 MatrixProducts* library_for(const MatrixProduct& product) {
-  MatrixProducts* const library = choose_library(product.m, product.n, product.k);
+  MatrixProducts* const library = choose_library(product.m, product.n, product.k, product.precision);
   return library && library->find_plan(product, kMostWorkspaceBytes) ? library : nullptr;
 }
 
@@ -129,6 +129,8 @@ struct ActivateBackwardInPlace {
 };
 
 // ---- Weight gradients -----------------------------------------------------------------------------------------------
+
+// The gradient by the bias is the sum over the rows of dz as they are: no precision rounds it.
 
 /// Rows of dz whose sums a thread adds, so that a narrow layer has more than a few threads: at least so many ...
 constexpr int64_t kLeastRowsOfSlice = 32;

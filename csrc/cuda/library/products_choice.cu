@@ -8,12 +8,26 @@
 namespace engine::cuda {
 namespace {
 
-/// The library computes products with at least so many terms. Tiles of this project do bias, activation, addend and
-/// optimizer in their epilogues; beside the library these are kernels of their own, which take 3 us or more for each
-/// product. It may win that back where the product itself takes longer: 2^27 terms, those of (512, 512) of 512, take an
-/// H100 5 us at the 60 TFLOPS that its float32 units have at best, and tiles reach perhaps half of them. No card has
-/// measured any of this: `python -m bench.gpu` compares both.
-constexpr int64_t kLeastTerms = int64_t{1} << 27;
+/// The library computes products with at least so many terms. Tiles of this project do bias, activation, addend,
+/// rounding and optimizer themselves; beside the library these are kernels of their own, which cost about 2 us each. So
+/// the library has to save more than that in the product itself. No card has measured any of this; the numbers suppose
+/// that tiles reach half of what the library does in float32, and a third on tensor cores, on an H100:
+///     float32         2^27 terms, such as (512, 512) of 512, take the library 5 us, and 2 kernels come with it
+///     TensorFloat32   2^28 terms take it 1.5 us
+///     16 bits         2^30 terms take it 3.5 us, and 4 kernels come with it
+/// `python -m bench.gpu` times both ways for wide networks.
+int64_t least_terms(Precision precision) {
+  switch (precision) {
+    case Precision::kFloat32:
+      return int64_t{1} << 27;
+    case Precision::kTensorFloat32:
+      return int64_t{1} << 28;
+    case Precision::kBfloat16:
+    case Precision::kFloat16:
+      break;
+  }
+  return int64_t{1} << 30;
+}
 
 /// The library counts rows and columns in 32 bits.
 constexpr int64_t kMostOfAxis = INT32_MAX;
@@ -26,16 +40,17 @@ std::string asked_products() {
   throw std::invalid_argument("ENGINE_CUDA_PRODUCTS must be 'own' or 'library'; got '" + way + "'");
 }
 
-bool is_large(int64_t m, int64_t n, int64_t k) {
-  return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= static_cast<double>(kLeastTerms);
+bool is_large(int64_t m, int64_t n, int64_t k, Precision precision) {
+  const double terms = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  return terms >= static_cast<double>(least_terms(precision));
 }
 
 }  // namespace
 
-MatrixProducts* choose_library(int64_t m, int64_t n, int64_t k) {
+MatrixProducts* choose_library(int64_t m, int64_t n, int64_t k, Precision precision) {
   const std::string asked = asked_products();
   if (m < 1 || n < 1 || k < 1 || m > kMostOfAxis || n > kMostOfAxis || k > kMostOfAxis) return nullptr;
-  if (asked == "own" || (asked.empty() && !is_large(m, n, k))) return nullptr;
+  if (asked == "own" || (asked.empty() && !is_large(m, n, k, precision))) return nullptr;
   MatrixProducts* const library = find_matrix_products();
   if (!library && !asked.empty()) {
     throw std::invalid_argument("ENGINE_CUDA_PRODUCTS asks for the library, but there is none: " +

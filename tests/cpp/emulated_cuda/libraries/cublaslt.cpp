@@ -108,12 +108,13 @@ float from_float16(uint16_t bits) {
   return static_cast<float>(sign * size);
 }
 
-/// A float with the 10 bits of fraction that the tensor cores of TF32 read.
+/// A float with the 10 bits of fraction that the tensor cores of TF32 read, rounded as their instruction does: of two
+/// numbers that are as near, to the larger one.
 float rounded_to_tf32(float x) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
   if ((bits & 0x7f800000u) == 0x7f800000u) return x;
-  return from_bits((bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu);
+  return from_bits((bits + 0x1000u) & ~0x1fffu);
 }
 
 /// A matrix on the card, column after column.
