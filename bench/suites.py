@@ -234,7 +234,14 @@ GPU = {
         batches=(128, 1024, 16384),
     ),
     "gpu-wide": Suite(
-        (*ON_GPU, "engine:cuda-tf32", "torch:cuda-tf32", "engine:cuda-bfloat16", "torch:cuda-bfloat16"),
+        (
+            *ON_GPU,
+            "engine:cuda-own",
+            "engine:cuda-tf32",
+            "torch:cuda-tf32",
+            "engine:cuda-bfloat16",
+            "torch:cuda-bfloat16",
+        ),
         "Wide networks on a GPU",
         ("epoch",),
         tuple(map(Problem.parse, ("784-2500-2500-2500-2500-2500-10", "4000-4000-4000-10"))),

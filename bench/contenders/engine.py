@@ -3,8 +3,8 @@
 The variants "dropout", "l2" and "validation" add a feature to show what it costs. "sklearn" is the estimator of
 `engine.sklearn`. Of networks with branches, "own" are those with a loss, layers or branches that a user writes, and "tape"
 is an agent whose update uses a `GradientTape`, which "function" compiles by `keras.function`. "cuda" trains on a GPU,
-"cuda-steps" there with a kernel for each step of a batch, "cuda-tf32" and "cuda-bfloat16" with products in TensorFloat32 and
-in bfloat16.
+"cuda-steps" there with a kernel for each step of a batch, "cuda-own" without cuBLASLt, "cuda-tf32" and "cuda-bfloat16" with
+products in TensorFloat32 and in bfloat16.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from engine import layers, optimizers, regularizers
 
 MODULES = ("engine", "numpy")
 
-VARIANTS = ("", "dropout", "l2", "validation", "cuda", "cuda-steps", "cuda-tf32", "cuda-bfloat16")
+VARIANTS = ("", "dropout", "l2", "validation", "cuda", "cuda-steps", "cuda-own", "cuda-tf32", "cuda-bfloat16")
 SCRIPT = Path(__file__).parents[2] / "examples" / "mnist_script.py"
 
 
@@ -39,6 +39,8 @@ class Network:
         self.device = "cuda" if variant.startswith("cuda") else "cpu"
         if variant == "cuda-steps":
             os.environ["ENGINE_CUDA_EXECUTION"] = "steps"
+        if variant == "cuda-own":
+            os.environ["ENGINE_CUDA_PRODUCTS"] = "own"
         if variant == "cuda-tf32":
             engine.config.set_matmul_precision("tensorfloat32")
         if variant == "cuda-bfloat16":
