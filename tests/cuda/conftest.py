@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import engine as keras
+from engine._core_interface.cpp import build_info, cuda_products
 
 # Kernels add in another order than the CPU. Rounding errors of single sums are about 1e-7 of their terms, and a few steps
 # of training multiply them by less than 10 where no unit changes its side of a corner.
@@ -71,6 +73,26 @@ def fixture_same_training() -> Callable[..., Any]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(11)
+
+
+def stand_in() -> str:
+    """Returns the library that stands in for cuBLASLt: beside the core, or the newest that CMake built."""
+    name = "libemulated_cublaslt.so"
+    beside = Path(keras.__file__).parent / name
+    built = Path(__file__).parents[2].glob(f"build/*/{name}")
+    return str(max([beside] if beside.exists() else built, key=lambda file: file.stat().st_mtime))
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Lets the library compute products of all sizes."""
+    if "Emulated" in build_info()["cuda"]:
+        monkeypatch.setenv("ENGINE_CUBLASLT", stand_in())
+    elif "cuBLASLt" not in cuda_products().partition(":")[0]:
+        pytest.skip(cuda_products())
+    monkeypatch.setenv("ENGINE_CUDA_PRODUCTS", "library")
+    monkeypatch.setenv("ENGINE_CUDA_EXECUTION", "steps")
+    return monkeypatch
 
 
 @pytest.fixture(scope="session", name="run_program")

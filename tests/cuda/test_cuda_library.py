@@ -19,28 +19,9 @@ import engine as keras
 from engine import layers
 from engine._core_interface.cpp import build_info, cuda_products
 
-EMULATED = "Emulated" in build_info()["cuda"]
-emulated = pytest.mark.skipif(not EMULATED, reason="NVIDIA's library does not fail on demand")
-
-
-def stand_in() -> str:
-    """Returns the library that stands in for cuBLASLt: beside the core, or the newest that CMake built."""
-    name = "libemulated_cublaslt.so"
-    beside = Path(keras.__file__).parent / name
-    built = Path(__file__).parents[2].glob(f"build/*/{name}")
-    return str(max([beside] if beside.exists() else built, key=lambda file: file.stat().st_mtime))
-
-
-@pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Lets the library compute products of all sizes."""
-    if EMULATED:
-        monkeypatch.setenv("ENGINE_CUBLASLT", stand_in())
-    elif "cuBLASLt" not in cuda_products().partition(":")[0]:
-        pytest.skip(cuda_products())
-    monkeypatch.setenv("ENGINE_CUDA_PRODUCTS", "library")
-    monkeypatch.setenv("ENGINE_CUDA_EXECUTION", "steps")
-    return monkeypatch
+emulated = pytest.mark.skipif(
+    "Emulated" not in build_info()["cuda"], reason="NVIDIA's library does not fail on demand"
+)
 
 
 def classifier(*widths: int, optimizer: Any = "adam", inputs: int = 20, **options: Any) -> keras.Model:

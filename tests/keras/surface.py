@@ -39,6 +39,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "Discretization": ([0.5],),
     "Dropout": (0.1,),
     "Embedding": (3, 2),
+    "LossScaleOptimizer": ("sgd",),
     "FeatureSpace": ({"a": "float"},),
     "GaussianDropout": (0.1,),
     "GaussianNoise": (0.1,),

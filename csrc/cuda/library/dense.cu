@@ -101,7 +101,7 @@ Operand operand(Schedule& schedule, const graph::Operation& op, ValueId value, i
   const int64_t copy = schedule.add_scratch((rows * ld + 1) / 2);
   schedule.add(op, [=](const RunMemory& memory) {
     return RoundMatrix{memory.numbers(value),
-                       reinterpret_cast<uint16_t*>(memory.arguments.scratch + copy),
+                       reinterpret_cast<uint32_t*>(memory.arguments.scratch + copy),
                        groups > 0 ? 0 : rows,
                        groups,
                        memory.schedule.max_rows(),
