@@ -57,6 +57,7 @@ DOORS = {
     "formulas/map_operations.h",
     "formulas/philox.h",
     "formulas/summation.h",
+    "formulas/weight_scales.h",
     "kernels/compressed_rows.h",
     "kernels/layout.h",
     "kernels/packed_blocks.h",

@@ -1,13 +1,12 @@
 // Constraints of weights, which are applied after each step: nonnegative weights, and limits of the norms of columns,
 // rows or the whole matrix, in Keras' formulas.
 #pragma once
+#include "formulas/weight_scales.h"
 #include "kernels/blocks.h"
 #include "kernels/sums.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
-
-constexpr double kNormEpsilon = 1e-7;  // Keras' `backend.epsilon()`
 
 void non_negative(const WeightBlock& op) {
   for_block(op.rows, op.columns, op.ld, [&](int64_t at) {
@@ -16,19 +15,12 @@ void non_negative(const WeightBlock& op) {
   });
 }
 
-/// The factor that makes the norm `rate clip(norm, low, high) + (1 - rate) norm`.
-inline float norm_factor(double squares, const NormLimits& limits) {
-  const double norm = __builtin_sqrt(squares);
-  const double clipped = norm < limits.low ? limits.low : norm > limits.high ? limits.high : norm;
-  return static_cast<float>((limits.rate * clipped + (1.0 - limits.rate) * norm) / (kNormEpsilon + norm));
-}
-
 void column_norms(const WeightBlock& op, const NormLimits& limits) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const vf squares =
         sum_of_rows(op.rows, [&](int64_t i, vf sum) { return Square::add(sum, load(op.weights + i * op.ld + j)); });
     vf factor;
-    for (int l = 0; l < kWidth; ++l) factor[l] = norm_factor(static_cast<double>(squares[l]), limits);
+    for (int l = 0; l < kWidth; ++l) factor[l] = formulas::constraint_factor(static_cast<double>(squares[l]), limits);
     for (int64_t i = op.rows.begin; i < op.rows.end; ++i) {
       float* at = op.weights + i * op.ld + j;
       store(at, load(at) * factor);
@@ -43,7 +35,7 @@ void row_norms(const RowNorms& op) {
   }
   for (int64_t i = op.range.begin; i < op.range.end; ++i) {
     if (!op.whole_matrix) squares = row_squares(op.weights, op.rows, op.n, i);
-    const vf factor = broadcast(norm_factor(squares, op.limits));
+    const vf factor = broadcast(formulas::constraint_factor(squares, op.limits));
     for_row(op.weights, op.rows, op.n, i, [&](float* at, int64_t) { store(at, load(at) * factor); });
   }
 }

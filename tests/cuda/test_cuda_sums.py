@@ -152,6 +152,29 @@ def test_penalties_of_tall_matrices(units: int, inputs: int, same_training: Any,
     same_training(build, x, y, batch_size=6)
 
 
+@pytest.mark.filterwarnings("ignore:the loss of model")
+@pytest.mark.parametrize("rule", ["clipnorm", "global_clipnorm"])
+def test_norms_of_nan(rule: str, rng: Any) -> None:
+    """A gradient with a NaN has a norm of NaN, which makes all of its weights NaN, as on the CPU and in Keras."""
+    x, y = rng.integers(0, 4, (12, 3)), rng.integers(0, 5, 12)
+    found = []
+    for device in ("cuda", "cpu"):
+        with keras.device(device):
+            keras.utils.set_random_seed(3)
+            model = keras.Sequential([keras.Input((3,)), layers.Embedding(5, 2, embeddings_regularizer="l2")])
+            model.add(layers.Flatten())
+            model.add(layers.Dense(5, activation="softmax"))
+            model.compile(keras.optimizers.SGD(0.1, **{rule: 0.1}), "sparse_categorical_crossentropy")
+            table = model.layers[0].get_weights()[0]
+            table[4] = np.nan  # of a token that no sample has
+            model.layers[0].set_weights([table])
+            model.fit(x, y, batch_size=12, epochs=1, verbose=0)
+            found.append([np.isnan(weights) for weights in model.get_weights()])
+    assert found[0][0].all()
+    for ours, expected in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
 def test_wide_matrices(same_training: Any, rng: Any) -> None:
     """More columns than the blocks of a grid have lanes."""
     x, y = samples(rng, 4, 3)

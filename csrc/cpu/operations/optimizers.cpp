@@ -5,13 +5,11 @@
 
 #include "cpu/kernel_choice.h"
 #include "cpu/scheduler.h"
+#include "formulas/weight_scales.h"
 #include "graph/operations/optimizer.h"
 
 namespace engine {
 namespace {
-
-/// Keras' guard against a norm of zero.
-constexpr double kTiny = 1e-7;
 
 const Variable& variable_of(const Scheduler& scheduler, ValueId value) {
   return scheduler.graph().variables()[scheduler.value(value).variable];
@@ -88,32 +86,22 @@ double scale_of(const graph::ComputeScales& op, const ThreadContext& thread, siz
   const auto of_weights = [&] { return squared_norm(thread, op.weight_squares[i]); };
   switch (op.rule) {
     case Rule::kClip:
-      return limit / std::max(std::sqrt(of_gradient()), limit);
+      return formulas::clip_factor(of_gradient(), limit);
     case Rule::kClipAll: {
       double squares = 0.0;
       for (const ValueId each : op.gradient_squares) squares += squared_norm(thread, each);
-      return limit / std::max(std::sqrt(squares), limit);
+      return formulas::clip_factor(squares, limit);
     }
     case Rule::kRowMean:
       return v.is_matrix() ? mean_of_row_means(thread, op.weights[i]) : 0.0;
-    case Rule::kTrust: {
-      const double w = std::sqrt(of_weights()), u = std::sqrt(of_gradient());
-      return step.learning_rate * (w > 0.0 && u > 0.0 ? w / u : 1.0);
-    }
-    case Rule::kAdafactor: {
-      const auto count = static_cast<double>(v.rows * v.columns);
-      const double w = std::sqrt(of_weights() / count), u = std::sqrt(of_gradient() / count);
-      const double smallest = step.parameters[2], threshold = step.parameters[3];
-      const double rate = std::min(step.learning_rate, 1.0 / std::sqrt(static_cast<double>(step.iteration)));
-      return rate * std::max(smallest, w) / std::max(1.0, u / threshold);
-    }
+    case Rule::kTrust:
+      return formulas::trust_length(step, of_weights(), of_gradient());
+    case Rule::kAdafactor:
+      return formulas::adafactor_length(step, of_weights(), of_gradient(), v.rows * v.columns);
     case Rule::kUnit:
-      return op.gradient_squares[i] == kNoValue ? 0.0 : 1.0 / (std::sqrt(of_gradient()) + kTiny);
-    case Rule::kMuon: {
-      const auto side = static_cast<double>(std::max(v.height(), v.width()));
-      const double rate = thread.optimizer().rms_rate;
-      return step.learning_rate * (rate > 0.0 ? rate * std::sqrt(side) : 1.0);
-    }
+      return op.gradient_squares[i] == kNoValue ? 0.0 : formulas::unit_factor(of_gradient());
+    case Rule::kMuon:
+      return formulas::muon_length(step, thread.optimizer().rms_rate, std::max(v.height(), v.width()));
   }
   return 1.0;
 }

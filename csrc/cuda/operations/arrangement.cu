@@ -137,8 +137,9 @@ void schedule_gather(Schedule& schedule, const graph::Gather& op) {
   });
 }
 
-/// The rows are added to the table, in the order of the indices. The entries of a table are divided among groups: a
-/// thread walks over all indices for one column of one group, so that no two threads add to the same number.
+/// The rows are added to the table, which begins as zeros, in the order of the indices. The entries of a table are
+/// divided into ranges: a thread walks over all indices for one column of one range, so that no two threads add to the
+/// same number.
 struct ScatterAdd {
   IndexedRows all;
   int64_t threads;  // about so many
@@ -146,26 +147,28 @@ struct ScatterAdd {
   __device__ void operator()(const Batch& batch) const {
     const IndexedRows::Sizes n = all.sizes(batch);
     const int64_t columns = n.batches * n.row;
-    if (columns == 0) return;
-    const int64_t wanted = (threads + columns - 1) / columns, groups = wanted < n.count ? wanted : n.count;
-    for_each(columns * groups, [&](int64_t i) {
-      const int64_t r = i % n.row, group = i / n.row % groups, b = i / n.row / groups;
-      for (int64_t entry = group; entry < n.count; entry += groups) {
-        all.table.data[(b * n.count + entry) * n.row + r] = 0.0f;
-      }
-      for (int64_t place = b * n.indices; place < (b + 1) * n.indices; ++place) {
-        const float index = all.indices.data[place];
+    if (columns == 0 || n.count == 0) return;
+    const int64_t wanted = (threads + columns - 1) / columns, ranges = wanted < n.count ? wanted : n.count;
+    const int64_t entries = (n.count + ranges - 1) / ranges;
+    for_each(columns * ranges, [&](int64_t i) {
+      const int64_t r = i % n.row, range = i / n.row, b = range / ranges, begin = (range - b * ranges) * entries;
+      float* const column = all.table.data + b * n.count * n.row + r;
+      for (int64_t at = b * n.indices; at < (b + 1) * n.indices; ++at) {
+        const float index = all.indices.data[at];
         if (!(index >= 0.0f && index < static_cast<float>(n.count))) continue;
         const auto entry = static_cast<int64_t>(index);
-        if (entry % groups != group) continue;
-        float& sum = all.table.data[(b * n.count + entry) * n.row + r];
-        sum = sum + all.rows.data[place * n.row + r];
+        if (entry < begin || entry >= begin + entries) continue;
+        float& sum = column[entry * n.row];
+        sum = sum + all.rows.data[at * n.row + r];
       }
     });
   }
 };
 
 void schedule_scatter_add(Schedule& schedule, const graph::ScatterAdd& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    return for_array_elements(memory, op.dx, SetToZero{memory.scratch(op.dx.value)});
+  });
   schedule.add(op, [&op](const RunMemory& memory) {
     const int64_t threads = memory.schedule.multiprocessors() * kThreads;
     return for_array(memory, op.dx, ScatterAdd{indexed_rows(memory, op.dx, op.indices, op.dy, op.batch_axes), threads});

@@ -7,6 +7,7 @@
 #include "cuda/schedule.h"
 #include "cuda/steps.h"
 #include "cuda/warp_rows.h"
+#include "formulas/weight_scales.h"
 #include "graph/operations/optimizer.h"
 #include "graph/operations/weight_penalty.h"
 
@@ -141,7 +142,6 @@ struct VariableToScale {
 /// = the sum of its squares.
 struct ComputeScales {
   using Rule = graph::ComputeScales::Rule;
-  static constexpr double kTiny = 1e-7;     // Keras' guard against a norm of zero
   static constexpr int kMaxVariables = 24;  // of one kernel, which gets them as arguments
 
   VariableToScale variables[kMaxVariables];
@@ -171,28 +171,18 @@ struct ComputeScales {
   __device__ double scale(const OptimizerStep& step, const VariableToScale& v, double gradient_squares,
                           double weight_squares, double row_means) const {
     switch (rule) {
-      case Rule::kClip: {
-        const double norm = ::sqrt(gradient_squares);
-        return limit / (norm > limit ? norm : limit);
-      }
+      case Rule::kClip:
+        return formulas::clip_factor(gradient_squares, limit);
       case Rule::kRowMean:
         return row_means / static_cast<double>(v.rows);
-      case Rule::kTrust: {
-        const double of_weights = ::sqrt(weight_squares), of_gradient = ::sqrt(gradient_squares);
-        return step.learning_rate * (of_weights > 0.0 && of_gradient > 0.0 ? of_weights / of_gradient : 1.0);
-      }
-      case Rule::kAdafactor: {
-        const auto numbers = static_cast<double>(v.rows * v.columns);
-        const double w = ::sqrt(weight_squares / numbers), u = ::sqrt(gradient_squares / numbers);
-        const double smallest = step.parameters[2], threshold = step.parameters[3];
-        const double slowest = 1.0 / ::sqrt(static_cast<double>(step.iteration));
-        const double rate = step.learning_rate < slowest ? step.learning_rate : slowest;
-        return rate * (w > smallest ? w : smallest) / (u > threshold ? u / threshold : 1.0);
-      }
+      case Rule::kTrust:
+        return formulas::trust_length(step, weight_squares, gradient_squares);
+      case Rule::kAdafactor:
+        return formulas::adafactor_length(step, weight_squares, gradient_squares, v.rows * v.columns);
       case Rule::kUnit:
-        return v.gradient_squares.count > 0 ? 1.0 / (::sqrt(gradient_squares) + kTiny) : 0.0;
+        return v.gradient_squares.count > 0 ? formulas::unit_factor(gradient_squares) : 0.0;
       case Rule::kMuon:
-        return step.learning_rate * (rms_rate > 0.0 ? rms_rate * ::sqrt(static_cast<double>(v.longest_side)) : 1.0);
+        return formulas::muon_length(step, rms_rate, v.longest_side);
       case Rule::kClipAll:  // ScaleByGlobalNorm does it
         break;
     }
@@ -213,8 +203,7 @@ struct ScaleByGlobalNorm {
     if (!batch.steps_weights) return;
     double sum = 0.0;
     for_each(count, [&](int64_t i) { sum += squares[i]; });
-    const double norm = ::sqrt(sum_of_block(sum));
-    const auto scale = static_cast<float>(limit / (norm > limit ? norm : limit));
+    const auto scale = static_cast<float>(formulas::clip_factor(sum_of_block(sum), limit));
     for_each(count, [&](int64_t i) { scales[i] = scale; });
   }
 };
@@ -471,14 +460,6 @@ struct SetNegativeToZero {
   __device__ void operator()(int64_t i, const Batch&) const { weights[i] = weights[i] < 0.0f ? 0.0f : weights[i]; }
 };
 
-/// The factor that makes the norm `rate clip(norm, low, high) + (1 - rate) norm`.
-__device__ float norm_factor(double squares, const NormLimits& limits) {
-  constexpr double kNormEpsilon = 1e-7;  // Keras' `backend.epsilon()`
-  const double norm = ::sqrt(squares);
-  const double clipped = norm < limits.low ? limits.low : norm > limits.high ? limits.high : norm;
-  return static_cast<float>((limits.rate * clipped + (1.0 - limits.rate) * norm) / (kNormEpsilon + norm));
-}
-
 /// Limits the norm of each row.
 struct LimitRowNorms {
   float* weights;
@@ -488,7 +469,7 @@ struct LimitRowNorms {
     float* const weights_of_row = weights + i * columns;
     const Row row{columns};
     const float squares = row.total([&](int64_t j) { return weights_of_row[j] * weights_of_row[j]; });
-    const float factor = norm_factor(static_cast<double>(squares), limits);
+    const float factor = formulas::constraint_factor(static_cast<double>(squares), limits);
     row.for_columns([&](int64_t j) { weights_of_row[j] = weights_of_row[j] * factor; });
   }
 };
@@ -508,7 +489,7 @@ struct ColumnNormFactors {
     sums[0] = with_term(true, sums[0], weights[k * columns + n]);
   }
   __device__ void finish(int64_t n, const float (&sums)[kSums], const Batch&) const {
-    factors[n] = norm_factor(static_cast<double>(sums[0]), limits);
+    factors[n] = formulas::constraint_factor(static_cast<double>(sums[0]), limits);
   }
 };
 
@@ -521,7 +502,7 @@ struct NormFactor {
   int64_t blocks() const { return 1; }
   int64_t shared_bytes() const { return kSumBytes; }
   __device__ void run(const Batch&) const {
-    const float factor = norm_factor(squares.total(), limits);
+    const float factor = formulas::constraint_factor(squares.total(), limits);
     if (threadIdx.x == 0) *factors = factor;
   }
 };
