@@ -44,11 +44,7 @@ OPTIMIZERS: list[Callable[[], Any]] = [
     lambda: optimizers.Lion(0.01),
     lambda: optimizers.Lamb(0.02),
     lambda: optimizers.Muon(0.02),
-    lambda: (
-        optimizers.LossScaleOptimizer(optimizers.SGD(0.1))
-        if hasattr(optimizers, "LossScaleOptimizer")
-        else optimizers.SGD(0.1)
-    ),
+    lambda: optimizers.LossScaleOptimizer(optimizers.SGD(0.1)),
     lambda: optimizers.Adam(0.02, clipnorm=0.1),
     lambda: optimizers.Adam(0.02, global_clipnorm=0.1),
     lambda: optimizers.SGD(0.1, clipvalue=0.05),

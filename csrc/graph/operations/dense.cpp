@@ -20,8 +20,8 @@ std::string text_of(Precision precision) {
   return std::string(kPrecisionNames[static_cast<size_t>(precision)]) + " on a GPU";
 }
 
-/// Gradients may be too small for float16, where numbers below 3e-8 become 0. TensorFloat32 has as many bits of fraction,
-/// and the exponents of float32, so that no loss has to be scaled.
+/// Gradients may be too small for float16, where numbers below 3e-8 become 0. TensorFloat32 has as many bits of
+/// fraction, and the exponents of float32, so that no loss has to be scaled.
 Precision precision_of_gradients(Precision precision) {
   return precision == Precision::kFloat16 ? Precision::kTensorFloat32 : precision;
 }
