@@ -36,6 +36,7 @@ struct TensorTile {
   static_assert(kDown * kRowsOfMatrix * WarpsDown == M && kAcross * kColumnsOfMatrix * kWarpsAcross == N);
 };
 using SmallTensorTile = TensorTile<32, 32, 2>;
+using MediumTensorTile = TensorTile<64, 64, 2>;
 using LargeTensorTile = TensorTile<128, 128, 2>;
 
 template <class T>

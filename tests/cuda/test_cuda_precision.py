@@ -158,9 +158,19 @@ def test_products(precision: str, sizes: tuple[int, int, int], way: str, rng: An
 
 
 @PRECISIONS
-def test_large_products(precision: str, rng: Any) -> None:
+@pytest.mark.parametrize("sizes", [(129, 130, 127), (70, 100, 90)])
+def test_large_products(precision: str, sizes: tuple[int, int, int], rng: Any) -> None:
     """`make test-cuda` runs this test once more on a GPU of one multiprocessor, which takes large tiles for it."""
-    check_products(precision, (129, 130, 127), rng)
+    check_products(precision, sizes, rng)
+
+
+def test_products_by_tiles_of_medium_size(run_program: Any) -> None:
+    """A GPU of four multiprocessors takes them for results of four such tiles."""
+    arguments = [__file__, "-k", "test_large_products and sizes1", "-p", "no:cacheprovider"]
+    printed = run_program(
+        f"import pytest, sys; sys.exit(pytest.main({arguments!r}))", EMULATED_CUDA_MULTIPROCESSORS="4"
+    )
+    assert "3 passed" in printed
 
 
 def test_gradients_of_inputs_in_tensorfloat32(rng: Any) -> None:

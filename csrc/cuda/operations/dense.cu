@@ -11,17 +11,19 @@
 namespace engine::cuda {
 namespace {
 
-/// Calls f(tile) for the kind of tile that computes a result (m, n). Large tiles read each operand less often; small
-/// ones keep more multiprocessors busy.
+/// Calls f(tile) for the kind of tile that computes a result (m, n): the largest of which there is one for each
+/// multiprocessor. Large tiles read each operand less often; small ones keep more multiprocessors busy.
 template <class F>
 void with_tile(const Schedule& schedule, Precision precision, int64_t m, int64_t n, F&& f) {
-  const bool on_tensor_cores = precision != Precision::kFloat32;
-  const int64_t large_tiles = on_tensor_cores ? tiles_of<LargeTensorTile>(m, n) : tiles_of<LargeTile>(m, n);
-  const bool large = large_tiles >= schedule.multiprocessors();
-  if (on_tensor_cores) {
-    large ? f(LargeTensorTile{}) : f(SmallTensorTile{});
+  const auto fills_card = [&](int64_t tiles) { return tiles >= schedule.multiprocessors(); };
+  if (precision == Precision::kFloat32) {
+    fills_card(tiles_of<LargeTile>(m, n)) ? f(LargeTile{}) : f(SmallTile{});
+  } else if (fills_card(tiles_of<LargeTensorTile>(m, n))) {
+    f(LargeTensorTile{});
+  } else if (fills_card(tiles_of<MediumTensorTile>(m, n))) {
+    f(MediumTensorTile{});
   } else {
-    large ? f(LargeTile{}) : f(SmallTile{});
+    f(SmallTensorTile{});
   }
 }
 
