@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "bindings/device_array.h"
 #include "bindings/instances.h"
 #include "bindings/mapping.h"
 #include "bindings/places.h"
@@ -92,6 +93,7 @@ DatasetView CompressedMatrix::view() const {
 
 DatasetView view_of(const py::object& x) {
   if (py::isinstance<CompressedMatrix>(x)) return x.cast<const CompressedMatrix&>().view();
+  if (const DeviceArray* const array = as_device_array(x)) return array->rows();
   if (!py::isinstance<py::array>(x)) fail("`x` must be an array or a CompressedMatrix");
   return view_rows(py::reinterpret_borrow<py::array>(x));
 }

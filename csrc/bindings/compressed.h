@@ -33,7 +33,7 @@ class CompressedMatrix {
   int64_t first_ = 0, rows_, width_;
 };
 
-/// Views a CompressedMatrix, or the rows of an array as view_rows does.
+/// Views a CompressedMatrix or a DeviceArray, or the rows of an array as view_rows does.
 DatasetView view_of(const py::object& x);
 
 }  // namespace engine::bindings

@@ -8,6 +8,7 @@
 
 #include "bindings/compressed.h"
 #include "bindings/convert.h"
+#include "bindings/device_array.h"
 #include "bindings/devices.h"
 #include "bindings/functions.h"
 #include "bindings/gil.h"
@@ -227,29 +228,56 @@ bool run_prediction(Program& program, graph::Mode mode, RunArguments& arguments)
   return device.predict(*workspaces.front()->executable, arguments, scratch);
 }
 
-py::array_t<float> predict(Program& program, const py::object& x, const py::object& out, bool finite, bool training,
-                           uint64_t seed) {
+/// Where a prediction of `rows` rows is written to: `out`, or a new array of NumPy for None.
+struct Outputs {
+  py::object array;
+  float* data;
+
+  Outputs(const Program& program, const py::object& out, int64_t rows) : array(out) {
+    const int64_t columns = program.model().output_size();
+    if (const DeviceArray* const on_gpu = as_device_array(out)) {
+      const TensorView& view = on_gpu->view();
+      if (view.type != NumberType::kFloat32 || view.shape != std::vector<int64_t>{rows, columns} ||
+          !view.is_contiguous() || on_gpu->read_only() || &on_gpu->device() != &program.device()) {
+        throw py::value_error("`out` on a GPU must be writable, contiguous, float32, of shape (" +
+                              std::to_string(rows) + ", " + std::to_string(columns) + ") and on the model's device");
+      }
+      data = static_cast<float*>(const_cast<void*>(view.data));
+      return;
+    }
+    py::array_t<float> result;
+    if (out.is_none()) {
+      result = py::array_t<float>({rows, columns});
+    } else {
+      if (!py::isinstance<py::array_t<float>>(out)) throw py::value_error("`out` must be a float32 array");
+      result = py::reinterpret_borrow<py::array_t<float>>(out);
+      if (result.ndim() != 2 || result.shape(0) != rows || result.shape(1) != columns ||
+          !(result.flags() & py::array::c_style) || !result.writeable()) {
+        throw py::value_error("`out` must be writable, C-contiguous and of shape (" + std::to_string(rows) + ", " +
+                              std::to_string(columns) + ")");
+      }
+    }
+    data = result.mutable_data();
+    array = result;
+  }
+};
+
+py::object predict(Program& program, const py::object& x, const py::object& out, bool finite, bool training,
+                   uint64_t seed) {
   const DatasetView rows = view_of(x);
   if (rows.stride != program.model().input_size()) {
     throw py::value_error("rows of `x` have " + std::to_string(rows.stride) + " values, expected " +
                           std::to_string(program.model().input_size()));
   }
-  const int64_t outputs = program.model().output_size();
-  py::array_t<float> result;
-  if (out.is_none()) {
-    result = py::array_t<float>({rows.rows, outputs});
-  } else {
-    if (!py::isinstance<py::array_t<float>>(out)) throw py::value_error("`out` must be a float32 array");
-    result = py::reinterpret_borrow<py::array_t<float>>(out);
-    if (result.ndim() != 2 || result.shape(0) != rows.rows || result.shape(1) != outputs ||
-        !(result.flags() & py::array::c_style) || !result.writeable()) {
-      throw py::value_error("`out` must be writable, C-contiguous and of shape (" + std::to_string(rows.rows) + ", " +
-                            std::to_string(outputs) + ")");
-    }
+  const DeviceArray* const on_gpu = as_device_array(x);
+  if (on_gpu && &on_gpu->device() != &program.device()) {
+    throw py::value_error("`x` is on '" + on_gpu->device().name() + "', the model on '" + program.device().name() +
+                          "'");
   }
+  Outputs outputs(program, out, rows.rows);
   RunArguments arguments;
   arguments.data = rows;
-  arguments.output = result.mutable_data();
+  arguments.output = outputs.data;
   arguments.finite = finite && !rows.is_compressed();  // the numbers of compressed rows have been checked before
   arguments.first_iteration = static_cast<int64_t>(seed);
   bool good;
@@ -258,7 +286,7 @@ py::array_t<float> predict(Program& program, const py::object& x, const py::obje
     good = run_prediction(program, training ? graph::Mode::kSample : graph::Mode::kPredict, arguments);
   }
   if (!good) throw NotFinite("`x` holds a number that is not finite or too large for float32");
-  return result;
+  return outputs.array;
 }
 
 /// The graph of a batch and its schedule on this machine, for people.

@@ -10,6 +10,7 @@ void register_results(pybind11::module_& m);
 void register_totals(pybind11::module_& m);
 void register_compressed(pybind11::module_& m);
 void register_dataset(pybind11::module_& m);
+void register_device_array(pybind11::module_& m);
 void register_devices(pybind11::module_& m);
 void register_run(pybind11::module_& m);
 void register_program(pybind11::module_& m);

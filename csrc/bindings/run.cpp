@@ -63,17 +63,6 @@ std::vector<int32_t> make_order(const std::string& shuffle, int64_t rows, int64_
   return within;
 }
 
-/// The weights of samples, copied for each of their rows of outputs; empty where that is not necessary.
-std::vector<float> spread_weights(const TargetView& target, int64_t rows, int64_t given, int64_t groups) {
-  std::vector<float> weights;
-  if (!target.sample_weight || given == groups) return weights;
-  weights.reserve(static_cast<size_t>(rows * groups));
-  for (int64_t b = 0; b < rows; ++b) {
-    weights.insert(weights.end(), static_cast<size_t>(groups), target.sample_weight[b]);
-  }
-  return weights;
-}
-
 void require_fitting(const graph::Model& model, const TrainingSpec& training, const Dataset& dataset) {
   const DatasetView& view = dataset.view();
   if (view.stride != model.input_size()) {
@@ -120,13 +109,13 @@ void Run::feed(const py::object& dataset, int64_t batch_size, const std::string&
   const auto& data = dataset.cast<const Dataset&>();
   const graph::Model& model = program_->model();
   require_fitting(model, *training_, data);
+  data.require_readable_by(program_->device());
   if (batch_size < 1) throw py::value_error("`batch_size` must be at least 1, got " + std::to_string(batch_size));
   batch_size = std::min(batch_size, data.view().rows);
   std::vector<int32_t> order = make_order(shuffle, data.view().rows, batch_size, seed, stream);
   std::vector<std::vector<float>> row_weights;
   for (size_t i = 0; i < data.sizes().size(); ++i) {
-    row_weights.push_back(spread_weights(data.view().targets[i], data.view().rows, data.sizes()[i].weights,
-                                         model.spec().outputs[i].groups));
+    row_weights.push_back(data.spread_weights(i, model.spec().outputs[i].groups));
   }
   auto workspace = workspace_;
   const bool compressed = data.view().is_compressed();

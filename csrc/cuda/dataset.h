@@ -8,9 +8,13 @@
 
 namespace engine::cuda {
 
+/// Whether kernels can read an array where it lies: in memory of the current card, aligned for their widest loads.
+bool is_readable_here(const void* data);
+
 class DatasetOnCard final : public DatasetCopy {
  public:
-  /// Copies the arrays of a data set, whose rows are not compressed.
+  /// Copies the arrays of a data set, whose rows are not compressed. Those that kernels can read where they lie are not
+  /// copied, and must stay there.
   DatasetOnCard(const DatasetView& data, const std::vector<TargetSizes>& sizes, const Stream& stream);
 
   /// The same as the view that was copied, with pointers to memory of the card.

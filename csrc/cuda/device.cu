@@ -324,20 +324,23 @@ bool CudaDevice::predict(const Executable& executable, const RunArguments& argum
   DeviceState spare;
   RunState& state = state_of(schedule, own, spare, 1, false);
   const int64_t output_bytes = width * static_cast<int64_t>(sizeof(float));
-  void* const x = state.memory(RunState::Purpose::kRows, own.batch_size * row_bytes);
+  const bool stays = is_readable_here(rows.x);  // the rows are on the card already
+  void* const x = stays ? nullptr : state.memory(RunState::Purpose::kRows, own.batch_size * row_bytes);
   auto* const y = static_cast<float*>(state.memory(RunState::Purpose::kOutputs, own.batch_size * output_bytes));
   auto* const nonfinite = static_cast<int*>(state.memory(RunState::Purpose::kNonfinite, sizeof(int)));
   void* const workspace = prepare_steps(schedule, own, state);
   const WaitOnError guard(state.stream);
   state.stream.fill_zeros(nonfinite, sizeof(int));
   DatasetView on_card = rows;
-  on_card.x = x;
+  if (!stays) on_card.x = x;
   const RunMemory memory{schedule, own, on_card, nullptr, y, width, arguments.finite ? nonfinite : nullptr, workspace};
   for (int64_t first = 0; first < rows.rows; first += own.batch_size) {
     const int64_t count = std::min(own.batch_size, rows.rows - first);
-    state.stream.copy(x, static_cast<const char*>(rows.x) + first * row_bytes, count * row_bytes);
     Batch batch = batch_at(own, schedule.mode(), first / own.batch_size);
-    batch.first = 0;  // within x
+    if (!stays) {
+      state.stream.copy(x, static_cast<const char*>(rows.x) + first * row_bytes, count * row_bytes);
+      batch.first = 0;  // within x
+    }
     RunState::Group& group = state.next_group();
     std::memcpy(group.on_host.get(), &batch, sizeof batch);
     state.stream.copy(group.on_card.get(), group.on_host.get(), sizeof batch);

@@ -20,7 +20,7 @@ from engine import (
     utils,
 )
 from engine._base.lazy_imports import on_first_use
-from engine._core_interface.cpp import __version__
+from engine._core_interface.cpp import DeviceArray, __version__
 from engine._gradients import GradientTape, grad, value_and_grad
 from engine.config import device
 from engine.dtype_policies import DTypePolicy, FloatDTypePolicy
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DTypePolicy",
+    "DeviceArray",
     "FloatDTypePolicy",
     "GradientTape",
     "Initializer",

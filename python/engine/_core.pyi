@@ -1,7 +1,7 @@
 """The compiled engine. Only `engine._core_interface.cpp` imports this module."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,10 +10,59 @@ from engine._core_interface.host_steps import RunHost
 
 __version__: str
 
+@final
+class DeviceArray:
+    """An array in memory of a GPU.
+
+    A model on a GPU returns one if it is called with a tensor that is there. Other libraries take it without a copy, by
+    DLPack or the CUDA array interface. Its numbers are complete when Python sees it.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def device(self) -> str:
+        """The GPU, such as "cuda:0"."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: slice | NDArray[np.integer]) -> DeviceArray:
+        """Rows in a slice without a step, without a copy; or copies of those with certain numbers."""
+    def numpy(self) -> NDArray[Any]:
+        """A copy as an array of NumPy."""
+    def reshape(self, *shape: int | Sequence[int]) -> DeviceArray:
+        """The same numbers with other axes, without a copy if they lie without gaps."""
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+    def _on(self, device: str) -> DeviceArray:
+        """The same numbers on a GPU; itself where it is there."""
+    def _converted(self, type: str) -> DeviceArray:
+        """The same numbers, contiguous, of type "|u1", "<i4" or "<f4"; itself where it is so already."""
+    def _columns(self, begin: int, end: int) -> DeviceArray:
+        """Some columns of an array (n, columns), without a copy."""
+    def _summary(self, ignored: float | None = None) -> tuple[float, float, float, bool, bool]:
+        """Of all numbers but those that equal `ignored`: the lowest, the highest, the smallest absolute value, whether all
+        are whole, and whether all are finite as float32."""
+
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
-Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
-Targets = NDArray[np.int32] | Float32 | None
+Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64] | DeviceArray
+Targets = NDArray[np.int32] | Float32 | DeviceArray | None
+Weights = Float32 | DeviceArray | None
 
 def build_info() -> dict[str, Any]:
     """Facts of this build and machine.
@@ -145,9 +194,25 @@ class CompressedMatrix:
     def __getitem__(self, rows: slice) -> CompressedMatrix:
         """Some rows that follow each other, without a copy."""
 
+def device_array(tensor: object) -> DeviceArray | None:
+    """A tensor of any library in memory of a GPU, without a copy; None for all other objects, and in builds without CUDA.
+
+    It takes what has `__dlpack__`, or else `__cuda_array_interface__`, and waits until the numbers are complete. Of
+    bfloat16 it makes float32. Raises TypeError, BufferError or ValueError for tensors that can't be read, and what the
+    other library raises.
+    """
+
+def empty_on_device(shape: Sequence[int], device: str) -> DeviceArray:
+    """A new float32 array on a GPU, not initialised."""
+
+def side_by_side_on_device(arrays: Sequence[DeviceArray]) -> DeviceArray:
+    """Arrays (n, columns) as one, float32 (n, columns of all)."""
+
 @final
 class Dataset:
     """The samples of a run with their targets. The arrays are referenced, never copied.
+
+    All may be DeviceArrays, of the GPU of the program.
 
     Args:
         x: (n, ...) C-contiguous uint8, float32 or float64, or a CompressedMatrix; n >= 1. If the program has several
@@ -164,7 +229,7 @@ class Dataset:
         self,
         x: Rows | CompressedMatrix,
         y: Targets | tuple[Targets, ...] = None,
-        sample_weight: Float32 | tuple[Float32 | None, ...] | None = None,
+        sample_weight: Weights | tuple[Weights, ...] = None,
         records: bool = True,
     ) -> None: ...
     def __len__(self) -> int: ...
@@ -428,6 +493,16 @@ class Program:
     ) -> Run:
         """Lease scratch memory for one pass over `data`. The order of rows is keyed by (seed, stream); "batches"
         changes it within each batch alone."""
+    @overload
+    def predict(
+        self,
+        x: Rows | CompressedMatrix,
+        out: DeviceArray,
+        finite: bool = False,
+        training: bool = False,
+        seed: int = 0,
+    ) -> DeviceArray: ...
+    @overload
     def predict(
         self,
         x: Rows | CompressedMatrix,
@@ -437,6 +512,8 @@ class Program:
         seed: int = 0,
     ) -> Float32:
         """Outputs (n, output_size) for the C-contiguous rows of `x`. Safe from many threads at once.
+
+        Both may be DeviceArrays of the program's GPU.
 
         Args:
             x: (n, ...).

@@ -72,7 +72,8 @@ def set_device(name: str) -> None:
     """Chooses where models that are built from now on keep their weights and compute.
 
     A model stays where it was built; `Model.compile(device=...)` moves it. Arrays that go into a model and come out of
-    it are NumPy's, whatever the device is.
+    it are NumPy's, whatever the device is; a model on a GPU also takes tensors in its memory, and returns a `DeviceArray`
+    if it is called with one.
 
     Args:
         name: "cpu", or "cuda" or "cuda:0" for the first GPU, "cuda:1" for the second one.

@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,15 @@ accumulate = _core.accumulate
 activation_gradient = _core.activation_gradient
 CompressedMatrix = _core.CompressedMatrix
 Dataset = _core.Dataset
+DeviceArray = _core.DeviceArray
 FunctionSequence = _core.FunctionSequence
 NotFiniteError = _core.NotFiniteError
 Program = _core.Program
 Run = _core.Run
 Totals = _core.Totals
 build_info = _core.build_info
+device_array = _core.device_array
+empty_on_device = _core.empty_on_device
 first_nonfinite_row = _core.first_nonfinite_row
 get_device = _core.get_device
 get_threads = _core.get_threads
@@ -61,12 +64,13 @@ orthogonal = _core.orthogonal
 permutation = _core.permutation
 row_values = _core.row_values
 set_threads = _core.set_threads
+side_by_side_on_device = _core.side_by_side_on_device
 truncated_normal = _core.truncated_normal
 uniform = _core.uniform
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
-Rows = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64]
+Rows: TypeAlias = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64] | DeviceArray
 Operation = Mapping[str, Any]
 Loan = tuple[Program, int]
 """A program and the index of one of its weight arrays, which another program shares."""

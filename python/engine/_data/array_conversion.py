@@ -2,7 +2,7 @@
 
 It accepts NumPy arrays, nested lists, data frames, and whatever has `__array__`, `__dlpack__` or a buffer. `real_array`
 is the first step for all of them. Layers and models call `input_rows` and its parts for samples, `checked_samples` calls
-`real_array` for targets and weights.
+`real_numbers` for targets and weights. A `DeviceArray` stays on its GPU, where these say so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import REAL, Shape, fits, text_of_shape
-from engine._core_interface.cpp import Float32, Rows, first_nonfinite_row
+from engine._core_interface.cpp import DeviceArray, Float32, Rows, first_nonfinite_row
+from engine._data.device_arrays import readable_on_device, summary_of, to_host
 from engine._data.frames import column_names, columns_that_are_not_real, frame_array
 from engine._data.memory_maps import require_whole_file
 
@@ -67,14 +68,29 @@ def complaint(x: object, shape: Shape | None, otherwise: ValueError, name: str =
     return otherwise
 
 
-def shaped(x: object, shape: Shape | None, name: str) -> Array:
-    """Returns `x` as an array of real numbers (n, *shape), n >= 1."""
-    array = real_array(x, name)
+def shaped(x: object, shape: Shape | None, name: str) -> Any:
+    """Returns `x` as an array of real numbers (n, *shape), n >= 1; a `DeviceArray` as one."""
+    array = real_numbers(x, name)
     if array.ndim == 1 and shape in (None, (1,)):
-        array = array[:, np.newaxis]
+        array = array.reshape(len(array), 1)
     if array.size == 0 or array.shape[1:] != shape:
         require_shape(array.shape, shape, name)
     return array
+
+
+def real_numbers(value: object, name: str) -> Any:
+    """Returns a `DeviceArray` of real numbers with at least one axis as it is; all else as `real_array` does."""
+    if not isinstance(value, DeviceArray):
+        return real_array(value, name)
+    if value.dtype.kind not in REAL:
+        raise TypeError(_not_real(value, value, name))
+    if value.ndim == 0:
+        raise ValueError(_single_number(value, name))
+    return value
+
+
+def _single_number(array: Any, name: str) -> str:
+    return f"`{name}` must be an array with one entry per sample, got the single number {np.asarray(array)}"
 
 
 def real_array(value: object, name: str) -> Array:
@@ -82,7 +98,7 @@ def real_array(value: object, name: str) -> Array:
 
     Args:
         value: NumPy array or nested lists; pandas or polars frame or series; anything with `__array__`,
-            `__dlpack__` or a buffer.
+            `__dlpack__` or a buffer. Tensors on a GPU are copied from there.
         name: the name of the argument, for messages.
     """
     if type(value) is np.ndarray:
@@ -96,14 +112,13 @@ def real_array(value: object, name: str) -> Array:
     if array.dtype.kind not in REAL:
         raise TypeError(_not_real(value, array, name))
     if array.ndim == 0:
-        msg = f"`{name}` must be an array with one entry per sample, got the single number {array}"
-        raise ValueError(msg)
+        raise ValueError(_single_number(array, name))
     return array
 
 
 def require_finite(
     rows: Rows,
-    given: Array,
+    given: Any,
     name: str,
     *,
     row_numbers: Sequence[int] | NDArray[np.integer] | None = None,
@@ -118,6 +133,10 @@ def require_finite(
         row_numbers: the numbers of the rows, for the message; by default they are counted from 0.
         columns: the names of the columns, for the message.
     """
+    if isinstance(rows, DeviceArray):
+        if summary_of(rows).finite:
+            return
+        rows, given = rows.numpy(), np.asarray(given)
     row = first_nonfinite_row(rows)
     if row < 0:
         return
@@ -129,12 +148,15 @@ def require_finite(
     raise ValueError(msg)
 
 
-def readable(array: Array) -> Rows:
+def readable(array: Any) -> Rows:
     """Returns `array` if the core can read it as it is, else the smallest copy that the core can read."""
+    if isinstance(array, DeviceArray):
+        return readable_on_device(array)
     if array.dtype in _BYTES:
-        return np.ascontiguousarray(array).view(np.uint8)
+        found: Rows = np.ascontiguousarray(array).view(np.uint8)
+        return found
     if is_readable(array):
-        return array
+        return array  # type: ignore[no-any-return] # rows
     return as_float32(array)
 
 
@@ -196,6 +218,7 @@ def _shape_hint(given: tuple[int, ...], shape: Shape) -> str:
 
 def _array(value: object, name: str) -> Array:
     """Returns `value`, which is no NumPy array, as one; raises if it is several arrays or can't be converted."""
+    value = to_host(value, name)
     several = list(value) if isinstance(value, Mapping) else _shapes(value)
     if several:
         kind = "a dict of" if isinstance(value, Mapping) else "arrays of the shapes"
@@ -225,7 +248,7 @@ def _shapes(value: object) -> list[tuple[int, ...]]:
     return shapes if len(set(shapes)) > 1 else []
 
 
-def _not_real(value: object, array: Array, name: str) -> str:
+def _not_real(value: object, array: Any, name: str) -> str:
     """Returns the message for an array of something else than real numbers, with what to do about it."""
     columns = column_names(value)
     if columns is not None and array.dtype.kind not in "cmM":

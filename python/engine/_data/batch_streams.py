@@ -27,7 +27,14 @@ Check = Callable[[object, object, object, str], Samples]
 
 # Classes that can be iterated over but stand for one array, and attributes by which other such classes are recognized.
 _ARRAYS = (np.ndarray, list, tuple, str, bytes, Mapping, range)
-_ATTRIBUTES_OF_ARRAYS = ("__array__", "__array_interface__", "__dlpack__", "to_numpy", "tocsr")
+_ATTRIBUTES_OF_ARRAYS = (
+    "__array__",
+    "__array_interface__",
+    "__cuda_array_interface__",
+    "__dlpack__",
+    "to_numpy",
+    "tocsr",
+)
 
 
 def yields_batches(x: object) -> bool:
@@ -64,8 +71,9 @@ def samples_in(batch: Any) -> Any:
     """Returns the samples of a batch: x of a tuple or a list of arrays (x, y) or (x, y, sample_weight), or the batch itself."""
     if isinstance(batch, tuple) and batch:
         return batch[0]
-    if isinstance(batch, list) and len(batch) in (2, 3) and hasattr(batch[0], "__array__"):
-        return batch[0]
+    if isinstance(batch, list) and len(batch) in (2, 3):
+        arrays = ("__array__", "__cuda_array_interface__", "__dlpack__")
+        return batch[0] if any(hasattr(batch[0], name) for name in arrays) else batch
     return batch
 
 

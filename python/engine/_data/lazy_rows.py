@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import REAL, Shape
-from engine._core_interface.cpp import CompressedMatrix, Rows
+from engine._core_interface.cpp import CompressedMatrix, DeviceArray, Rows
 from engine._data.array_conversion import (
     Array,
     as_float32,
@@ -24,6 +24,7 @@ from engine._data.array_conversion import (
     require_shape,
     shaped,
 )
+from engine._data.device_arrays import summary_of
 from engine._data.memory_maps import in_a_file, require_whole_file
 
 Index = slice | NDArray[np.intp] | NDArray[np.int32]
@@ -163,7 +164,7 @@ def unchecked_rows(x: object, shape: Shape | None, name: str = "x") -> Rows | La
     if isinstance(x, np.ndarray):  # the most frequent case, decided quickly
         array = shaped(x, shape, name)
         if is_readable(array):
-            return array if array.itemsize > 1 else array.view(np.uint8)
+            return array if array.itemsize > 1 else array.view(np.uint8)  # type: ignore[no-any-return] # rows
     lazy = lazy_rows(x, shape, name)
     return readable(shaped(x, shape, name)) if lazy is None else lazy
 
@@ -246,6 +247,11 @@ def require_tokens(rows: Rows | LazyRows, tokens: int | None, name: str) -> None
 
 
 def _require_token_rows(rows: Rows, tokens: int, name: str, first: int) -> None:
+    if isinstance(rows, DeviceArray):
+        numbers = summary_of(rows)
+        if numbers.whole and numbers.within(0, tokens - 1):
+            return
+        rows = rows.numpy()
     wrong = ~((rows >= 0) & (rows < tokens))
     if rows.dtype != np.uint8:
         wrong |= rows != np.floor(rows)

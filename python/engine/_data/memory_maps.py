@@ -15,7 +15,7 @@ Files = tuple[tuple[str, NDArray[Any]], ...]
 """Memory-mapped arrays, each with the name of the argument that it was passed as, for messages."""
 
 
-def in_a_file(array: NDArray[Any]) -> bool:
+def in_a_file(array: object) -> bool:
     """Returns whether `array` is memory-mapped. Such an array may be larger than the memory."""
     return _mapped(array) is not None
 
@@ -44,7 +44,7 @@ def require_whole_file(array: NDArray[Any], name: str) -> None:
         raise OSError(msg)
 
 
-def _mapped(array: NDArray[Any]) -> np.memmap[Any, Any] | None:
+def _mapped(array: object) -> np.memmap[Any, Any] | None:
     """Returns the `np.memmap` that `array` is a view of, with the whole mapped part of the file; None without one."""
     owner: object = array
     found = None

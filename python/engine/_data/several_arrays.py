@@ -9,8 +9,9 @@ from typing import Any, cast
 import numpy as np
 
 from engine._base.checks import Shape
-from engine._core_interface.cpp import Float32
+from engine._core_interface.cpp import DeviceArray, side_by_side_on_device
 from engine._data.array_conversion import as_float32, require_finite
+from engine._data.device_arrays import converted, to_host
 from engine._data.lazy_rows import LazyRows, require_tokens, unchecked_rows
 
 
@@ -74,8 +75,10 @@ def side_by_side(
     shapes: Sequence[Shape],
     tokens: Sequence[int | None],
     argument: str,
-) -> Float32:
+) -> Any:
     """Returns the samples of several inputs as the core reads them: (n, columns of all inputs), float32.
+
+    The result is on a GPU if all arrays are.
 
     Args:
         arrays: the samples of each input, in any form that a single input may have.
@@ -87,16 +90,23 @@ def side_by_side(
     Raises:
         ValueError, TypeError: if samples don't match the inputs, or aren't finite.
     """
-    columns, samples = list[Float32](), list[Shape]()
+    columns, samples = list[Any](), list[Shape]()
+    on_gpu = all(isinstance(array, DeviceArray) for array in arrays) and not any(
+        None in shape for shape in shapes
+    )
     for array, name, shape, most in zip(arrays, names, shapes, tokens, strict=True):
         label = f"{argument}[{name!r}]"
+        given = array if on_gpu else to_host(array, label)
         rows = unchecked_rows(
-            with_rank_of(array, shape) if isinstance(array, np.ndarray) else array, shape, label
+            with_rank_of(given, shape) if isinstance(given, (np.ndarray, DeviceArray)) else given,
+            shape,
+            label,
         )
         require_tokens(rows, most, label)
         dense = rows[:] if isinstance(rows, LazyRows) else rows
         samples.append(tuple(dense.shape[1:]))
-        flat = as_float32(np.asarray(dense).reshape(len(dense), math.prod(samples[-1])))
+        flat: Any = dense.reshape(len(dense), math.prod(samples[-1]))
+        flat = converted(flat, np.float32) if on_gpu else as_float32(np.asarray(flat))
         require_finite(flat, dense, label)
         columns.append(flat)
     counts = [len(each) for each in columns]
@@ -104,6 +114,8 @@ def side_by_side(
         each = ", ".join(f"{name!r} has {count}" for name, count in zip(names, counts, strict=True))
         msg = f"all inputs in `{argument}` must have the same number of samples, but {each}"
         raise ValueError(msg)
+    if on_gpu:
+        return side_by_side_on_device(columns)
     joined = np.concatenate(columns, axis=1)
     if not any(None in shape for shape in shapes):
         return joined
@@ -112,12 +124,12 @@ def side_by_side(
     return with_samples
 
 
-def with_rank_of(x: np.ndarray[Any, Any], sample: Shape) -> np.ndarray[Any, Any]:
+def with_rank_of(x: Any, sample: Shape) -> Any:
     """Adds a last axis of length 1 to `x`, or removes it, if samples of shape `sample` need that; as in Keras."""
     axes = len(sample) + 1
     if x.ndim == axes + 1 and x.shape[-1] == 1:
-        return x[..., 0]
-    return x[..., np.newaxis] if x.ndim == axes - 1 > 0 and sample[-1] == 1 else x
+        return x.reshape(x.shape[:-1])
+    return x.reshape(*x.shape, 1) if x.ndim == axes - 1 > 0 and sample[-1] == 1 else x
 
 
 def symbol_with_rank_of(symbol: Any, sample: Shape) -> Any:

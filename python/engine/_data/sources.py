@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from engine._base.checks import Shape, real, with_noun
 from engine._base.random_state import next_key
-from engine._core_interface.cpp import CompressedMatrix, Dataset, Float32, Rows, permutation
+from engine._core_interface.cpp import CompressedMatrix, Dataset, DeviceArray, Float32, Rows, permutation
 from engine._data.array_conversion import Array
 from engine._data.given_targets import TargetForm
 from engine._data.lazy_rows import LazyRows, MappedRows, SparseMatrix, for_core, part_of
 from engine._data.memory_maps import Files, in_a_file
 from engine._data.several_arrays import sample_shape_of
 
-Targets = NDArray[np.int32] | Float32
+Targets = NDArray[np.int32] | Float32 | DeviceArray
 Shuffle = Literal["none", "rows", "batches"]
 
 
@@ -94,12 +94,12 @@ class OutputTargets(NamedTuple):
 
     Attributes:
         y: class indices (n, ...) or targets (n, ..., outputs).
-        sample_weight: (n,) or (n, ...), or None.
+        sample_weight: (n,) or (n, ...), or None. Like `y` it may be on the GPU of the model.
         form: the form in which the user gave the targets.
     """
 
     y: Targets
-    sample_weight: Float32 | None
+    sample_weight: Float32 | DeviceArray | None
     form: TargetForm
 
     def part(self, index: slice | NDArray[np.integer]) -> OutputTargets:
@@ -126,6 +126,7 @@ class OutputTargets(NamedTuple):
         if form.weights is not None:
             return OutputTargets(y, None, form._replace(weights=form.weights * weights[..., np.newaxis]))
         if own is not None:
+            own = np.asarray(own)  # the product comes from the host, where the weights of classes are found
             weights = own.reshape(*own.shape, *[1] * (weights.ndim - own.ndim)) * weights
         return OutputTargets(y, weights, form)
 
@@ -302,6 +303,7 @@ def _one_sided(share: float, count: int, side: str) -> str:
 
 def _classes(targets: Targets) -> Array:
     """Returns the class of each target, (n, ...): the class index, the largest output, or a single output, rounded."""
+    targets = np.asarray(targets)  # those on a GPU are copied to the host
     if targets.dtype == np.int32:
         return targets
     return targets.argmax(axis=-1) if targets.shape[-1] > 1 else np.rint(targets[..., 0])

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape, text_of_shape
-from engine._core_interface.cpp import Float32, Rows
-from engine._data.array_conversion import Array, as_float32, input_rows, real_array, require_finite
+from engine._core_interface.cpp import DeviceArray, Rows
+from engine._data.array_conversion import Array, as_float32, input_rows, real_numbers, require_finite
+from engine._data.device_arrays import converted, summary_of
 from engine._data.given_targets import TargetForm
 from engine._data.lazy_rows import LazyRows, lazy_rows
 from engine._data.memory_maps import Files, in_a_file
@@ -126,7 +127,9 @@ def checked_targets(
     if y is None:
         msg = f"`{prefix}y{place}` is missing: training and evaluation need targets, one for each sample"
         raise ValueError(msg)
-    array = real_array(y, f"{prefix}y{place}")
+    array = real_numbers(y, f"{prefix}y{place}")
+    if isinstance(array, DeviceArray) and isinstance(targeting.loss, (HostLoss, TracedLoss)):
+        array = array.numpy()  # whether such a loss can read targets may depend on their numbers
     if len(array) != len(x):
         msg = (
             f"`{prefix}x` has {len(x)} samples but `{prefix}y{place}` has {len(array)}: there must be one target for each "
@@ -173,7 +176,7 @@ def _files(x: Rows | LazyRows, outputs: Sequence[OutputTargets], prefix: str) ->
     )
 
 
-def _form(y: object, array: Array, targeting: Targeting) -> TargetForm:
+def _form(y: object, array: Any, targeting: Targeting) -> TargetForm:
     """Returns the form of the targets `y`, which were converted to `array`. As in Keras, a pandas series is a column."""
     shape = array.shape[1:]
     if shape == () and hasattr(y, "to_numpy"):
@@ -187,7 +190,7 @@ def _form(y: object, array: Array, targeting: Targeting) -> TargetForm:
     return TargetForm(shape, array.dtype, kept, targeting.output_shape)
 
 
-def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.int32]:
+def class_indices(array: Any, targeting: Targeting, name: str) -> Any:
     """Returns `array`, (n, ...) or (n, ..., 1), as int32 class indices below the number of outputs, one for each row."""
     shape, outputs = (len(array), *targeting.rows), targeting.width
     if array.shape[1:] == targeting.output_shape and outputs != 1:
@@ -200,8 +203,13 @@ def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.i
         what = "row of outputs" if targeting.rows else "sample"
         msg = f"`{name}` must have shape {text_of_shape(targeting.rows)}, one class index per {what}, got {array.shape}"
         raise ValueError(msg)
-    labels, per_row = array.reshape(-1), math.prod(targeting.rows)
     ignored = targeting.loss._ignored_class
+    if isinstance(array, DeviceArray):
+        numbers = summary_of(array, ignored)
+        if numbers.whole and numbers.within(0, outputs - 1):
+            return converted(array, np.int32).reshape(shape)
+        array = array.numpy()
+    labels, per_row = array.reshape(-1), math.prod(targeting.rows)
     given, labels = labels, labels if ignored is None else np.where(labels == ignored, 0, labels)
     fractional = labels != np.rint(labels) if labels.dtype.kind == "f" else np.zeros(1, bool)
     if fractional.any():
@@ -218,11 +226,11 @@ def class_indices(array: Array, targeting: Targeting, name: str) -> NDArray[np.i
     return np.require(given, np.int32, ["C", "A"]).reshape(shape)
 
 
-def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
+def dense_targets(array: Any, targeting: Targeting, name: str) -> Any:
     """Returns `array` as float32 in the shape of the outputs, (n, ..., width)."""
     loss, shape, outputs = targeting.loss, targeting.output_shape, targeting.outputs
     if targeting.width == 1 and array.shape[1:] == targeting.rows:
-        array = array[..., np.newaxis]
+        array = array.reshape(*array.shape, 1)
     if loss._wants_classes and targeting.may_be_indices(array.shape[1:]):
         msg = (
             f"`{name}` has shape {array.shape}: class indices, but the loss {loss.name!r} takes one-hot labels. "
@@ -240,12 +248,16 @@ def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
                 f"{targeting.width})"
             )
         warnings.warn(message, stacklevel=2)
-        array = np.broadcast_to(array, (len(array), *shape))
+        array = np.broadcast_to(np.asarray(array), (len(array), *shape))
     elif array.shape[1:] == (*shape, 1):
-        array = array[..., 0]
+        array = array.reshape(array.shape[:-1])
     if array.shape[1:] not in (shape, (outputs,)):
         msg = f"`{name}` must have shape {text_of_shape(shape)}, like the model's output, got {array.shape}"
         raise ValueError(msg)
+    if isinstance(array, DeviceArray):
+        if _suits(array, loss):
+            return converted(array, np.float32).reshape(len(array), *targeting.rows, targeting.width)
+        array = array.numpy()
     targets = as_float32(array.reshape(len(array), outputs))
     require_finite(targets, array, name)
     if loss._wants_fractions and (targets.min() < 0 or targets.max() > 1):
@@ -257,7 +269,18 @@ def dense_targets(array: Array, targeting: Targeting, name: str) -> Float32:
     return targets.reshape(len(array), *targeting.rows, targeting.width)
 
 
-def _require_signs(targets: Float32, loss: Loss, name: str) -> None:
+def _suits(array: DeviceArray, loss: Loss) -> bool:
+    """Returns whether targets in memory of a GPU are finite, and such as the loss wants them."""
+    numbers = summary_of(array)
+    suits = numbers.within(0, 1) if loss._wants_fractions else numbers.finite
+    if not loss._wants_signs:
+        return suits
+    zeros_and_ones = numbers.within(0, 1)
+    signs = numbers.within(-1, 1) and numbers.smallest == 1
+    return suits and numbers.whole and (zeros_and_ones or signs)
+
+
+def _require_signs(targets: NDArray[np.float32], loss: Loss, name: str) -> None:
     """Raises ValueError unless all targets are 0 or 1, or all are -1 or 1. Beside -1 a 0 would have no meaning."""
     lowest = targets.min()
     wrong = (targets != 1) & (targets != (lowest if lowest in (-1, 0) else 0))
@@ -270,9 +293,11 @@ def _require_signs(targets: Float32, loss: Loss, name: str) -> None:
         raise ValueError(msg)
 
 
-def _sample_weights(value: object, count: int, targeting: Targeting, name: str) -> Float32:
+def _sample_weights(value: object, count: int, targeting: Targeting, name: str) -> Any:
     """Returns `value` as float32: (n,), (n, ...) with one weight for each row of outputs, or (n, ..., outputs)."""
-    array, shape = real_array(value, name), (count, *targeting.rows)
+    array, shape = real_numbers(value, name), (count, *targeting.rows)
+    if isinstance(array, DeviceArray) and isinstance(targeting.loss, HostLoss):
+        array = array.numpy()
     outputs = (count, *targeting.output_shape)
     if array.ndim in (len(shape), len(shape) + 1) and array.shape == (count, *[1] * (array.ndim - 1)):
         array = array.reshape(count)  # one for each sample, as Keras broadcasts it
@@ -287,6 +312,7 @@ def _sample_weights(value: object, count: int, targeting: Targeting, name: str) 
                 f"{targeting.loss.name!r} has one for each row of outputs"
             )
         raise ValueError(msg)
-    weights = as_float32(array.reshape(outputs if by_output else shape if by_row else count))
+    array = array.reshape(outputs if by_output else shape if by_row else (count,))
+    weights = converted(array, np.float32) if isinstance(array, DeviceArray) else as_float32(array)
     require_finite(weights, array, name)
     return weights

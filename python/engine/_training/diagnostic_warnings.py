@@ -16,6 +16,8 @@ import numpy as np
 from engine import activations, layers
 from engine._base.checks import Shape
 from engine._base.tracebacks import PACKAGE_FOLDER
+from engine._core_interface.cpp import DeviceArray
+from engine._data.device_arrays import summary_of
 from engine._data.memory_maps import in_a_file
 from engine._data.sources import Samples, Source
 from engine._training.compile_arguments import Compiled
@@ -249,6 +251,9 @@ def all_finite(weights: Iterable[Any]) -> bool:
 def _largest(source: Source) -> float:
     """Returns the largest absolute value in the samples; 0 if they are in a file or a stream, which is not read again."""
     x = source.x if isinstance(source, Samples) else None
+    if isinstance(x, DeviceArray):
+        numbers = summary_of(x)
+        return max(numbers.highest, -numbers.lowest)
     if not isinstance(x, np.ndarray) or in_a_file(x):
         return 0.0
     return max(float(x.max()), -float(x.min()))

@@ -57,7 +57,7 @@ def target_for(out: object, output_shape: Shape, rows: Rows | LazyRows) -> Float
 
 
 def _shares_memory(out: Float32, rows: Rows | LazyRows) -> bool:
-    return not isinstance(rows, LazyRows) and np.may_share_memory(out, rows)
+    return isinstance(rows, np.ndarray) and np.may_share_memory(out, rows)
 
 
 def delivered(outputs: Float32, out: Float32) -> Float32:
@@ -136,7 +136,8 @@ def _in_blocks(
     """Fills `out` block by block, with the arguments of `predict`. Returns the number of rows that it has filled."""
     per_batch = callbacks.per_batch("predict")
     most_rows = WORK // max(program.weight_count, 1)
-    files = tuple(("x", each) for each in (rows.arrays if isinstance(rows, LazyRows) else [rows]))
+    arrays = rows.arrays if isinstance(rows, LazyRows) else [rows]
+    files = tuple(("x", each) for each in arrays if isinstance(each, np.ndarray))
     inputs = for_core(rows)
     if isinstance(inputs, LazyRows):
         most_rows = min(most_rows, inputs.per_block)

@@ -15,6 +15,7 @@ from engine._base.tensor_like import Tensor
 from engine._core_interface.cpp import Int32, Rows, permutation
 from engine._data.array_conversion import require_finite
 from engine._data.batch_streams import number_of_batches, raw_batches, yields_batches
+from engine._data.device_arrays import to_host
 from engine._data.index_ranges import IndexRange
 from engine._tracing.symbolic import sequence_like
 from engine._training.fit_arguments import BATCH_SIZE, Validation, positive_or_none
@@ -144,7 +145,7 @@ def as_tensors(batch: Any) -> Any:
     def converted(value: Any) -> Any:
         if value is None or isinstance(value, str):
             return value
-        array = np.asarray(value)
+        array = np.asarray(to_host(value, "x"))
         if array.dtype.kind == "f":
             with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite
                 return np.asarray(array, np.float32).view(Tensor)
@@ -231,7 +232,7 @@ def _as_arrays(value: Any) -> Any:
         return {name: _as_arrays(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)) and value and all(map(_holds_arrays, value)):
         return sequence_like(value, map(_as_arrays, value))
-    return value if value is None else np.asarray(value)
+    return value if value is None else np.asarray(to_host(value, "x"))
 
 
 def _holds_arrays(value: Any) -> bool:

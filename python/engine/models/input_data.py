@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine._base.checks import Shape
-from engine._core_interface.cpp import Float32, Rows
+from engine._core_interface.cpp import DeviceArray, Rows
 from engine._data.array_conversion import only_array, require_sample_shape, sample_shape_of_none
+from engine._data.device_arrays import to_device
 from engine._data.frames import columns_by_name, feature_names, in_order_of
 from engine._data.lazy_rows import LazyRows, require_tokens, unchecked_rows
 from engine._data.several_arrays import one_for_each, side_by_side, symbol_with_rank_of, with_rank_of
@@ -30,6 +31,8 @@ class InputData(NamedTuple):
     """For each input that is indices: how many different ones there are."""
     takes_strings: bool
     """Whether an input is strings."""
+    device: str = "cpu"
+    """Where the model computes. It reads tensors in memory of this GPU where they are."""
 
     @property
     def _sample_shape(self) -> Shape | None:
@@ -102,6 +105,9 @@ class InputData(NamedTuple):
             keys = [start.name for start in self.starts]
         with self.form.explained(keys):
             arrays = one_for_each(x, keys, name, "input")
+        arrays = [
+            to_device(array, self.device, f"{name}[{key!r}]") for array, key in zip(arrays, keys, strict=True)
+        ]
         if not self.takes_strings:
             return arrays
         return [
@@ -130,15 +136,17 @@ class InputData(NamedTuple):
         if self.takes_strings:
             given = x if isinstance(x, Mapping) and self.starts else only_array(x, 1)
             x = numbers_of_strings(self._entry_in(given, name), name)
-        if isinstance(x, np.ndarray):
+        x = to_device(x, self.device, name)
+        if isinstance(x, (np.ndarray, DeviceArray)):
             return x if self._sample_shape is None else with_rank_of(x, self._sample_shape)
         if isinstance(x, Mapping) and self.starts:
-            return in_order_of(names, self._entry_in(x, name), name)
+            entry = to_device(self._entry_in(x, name), self.device, name)
+            return in_order_of(names, entry, name)
         shape = self._sample_shape
         rank = 2 if shape is None else 1 if shape == (1,) else len(shape) + 1
-        return in_order_of(names, only_array(x, rank), name)
+        return in_order_of(names, to_device(only_array(x, rank), self.device, name), name)
 
-    def _side_by_side(self, x: Any, name: str) -> Float32:
+    def _side_by_side(self, x: Any, name: str) -> Any:
         """Returns the samples of several inputs as the core reads them."""
         shapes = [start.sample_shape for start in self.starts]
         return side_by_side(self.arrays(x, name), self.names, shapes, self.tokens, name)

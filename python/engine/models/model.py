@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from itertools import accumulate, chain, islice, repeat
+from itertools import accumulate, chain, islice, pairwise, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -57,12 +57,14 @@ from engine._base.spec import auto_name, snake_case
 from engine._base.tensor_like import Tensor
 from engine._base.tracebacks import without_own_frames
 from engine._core_interface.cpp import (
+    DeviceArray,
     Float32,
     Loan,
     NotFiniteError,
     Operation,
     Program,
     build,
+    empty_on_device,
     first_nonfinite_row,
     get_device,
     on_device,
@@ -73,6 +75,7 @@ from engine._data.array_conversion import (
     real_array,
 )
 from engine._data.batch_streams import Stream, number_of_batches, yields_batches
+from engine._data.device_arrays import to_device
 from engine._data.lazy_rows import LazyRows, all_for_core, part_of
 from engine._data.memory_maps import require_whole_file
 from engine._data.several_arrays import inputs_in, sample_shape_of
@@ -675,8 +678,8 @@ class Model(Part, SaysWhatIsLeftOut):
 
         Args:
             x: samples (n, ...), real numbers of any dtype and memory layout: an array (memory-mapped or not),
-                lists, a pandas DataFrame, a scipy.sparse matrix, or an object with `__array__` or DLPack. Don't
-                change the data before `fit` returns. Or a source of batches (x, y) or (x, y, sample_weight): a
+                lists, a pandas DataFrame, a scipy.sparse matrix, or an object with `__array__` or DLPack. Tensors in
+                memory of the model's GPU are read there, without a copy. Don't change the data before `fit` returns. Or a source of batches (x, y) or (x, y, sample_weight): a
                 generator, another iterable, a `utils.PyDataset`, or another object with `__getitem__` and
                 `__len__`. For a model with several inputs a list of arrays, one for each input, or a dict by the names
                 of inputs, or a DataFrame with a column for each; they are converted to float32 in memory.
@@ -1181,8 +1184,13 @@ class Model(Part, SaysWhatIsLeftOut):
             raise ValueError(msg)
         return shapes[0]
 
-    def _unpacked(self, outputs: Float32, shapes: Sequence[Shape]) -> Any:
-        """Returns the outputs (n, numbers of all outputs) as users get them: arrays of `shapes`."""
+    def _unpacked(self, outputs: Any, shapes: Sequence[Shape]) -> Any:
+        """Returns the outputs (n, numbers of all outputs) as users get them: arrays of `shapes`, where `outputs` is."""
+        if isinstance(outputs, DeviceArray):
+            ends = list(accumulate(math.prod(shape) for shape in shapes))
+            columns = [outputs._columns(begin, end) for begin, end in pairwise([0, *ends])]
+            shaped = [each.reshape(len(each), *shape) for each, shape in zip(columns, shapes, strict=True)]
+            return shaped[0] if self._structures[1].kind is None else self._structures[1].packed(shaped)
         dtypes = self._output_dtypes or repeat("float32")
         if self._structures[1].kind is None:
             array = outputs if len(shapes[0]) == 1 else outputs.reshape(len(outputs), *shapes[0])
@@ -1377,7 +1385,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 was called with in the model, or its default: True for layers that augment images, otherwise False.
 
         Returns:
-            float32 (n, ...); for a model with several outputs a list, tuple or dict of them.
+            float32 (n, ...); for a model with several outputs a list, tuple or dict of them. If `x` is a tensor on the
+            GPU on which the model computes, so is the result, a `DeviceArray`.
 
         Raises:
             ValueError, TypeError: if the data doesn't match the model.
@@ -1397,9 +1406,9 @@ class Model(Part, SaysWhatIsLeftOut):
             return self._structures[1].packed(called_on(self, symbols, given))
         outputs = self._outputs(x, "x", given, called=True)
         if self._structures[1].kind is None:
-            return outputs.view(Tensor)
+            return _as_tensor(outputs)
         return self._structures[1].packed(
-            [each.view(Tensor) for each in self._structures[1].unpacked(outputs)]
+            [_as_tensor(each) for each in self._structures[1].unpacked(outputs)]
         )
 
     @property
@@ -1442,19 +1451,27 @@ class Model(Part, SaysWhatIsLeftOut):
         if (sample := self._input_data.shape_of_none(x, name)) is not None:
             self._built_for(sample)
             shapes = self._output_shapes_of(sample)
-            return self._unpacked(np.zeros((0, sum(map(math.prod, shapes))), np.float32), shapes)
+            none = (0, sum(map(math.prod, shapes)))
+            on_gpu = called and isinstance(x, DeviceArray)
+            return self._unpacked(
+                empty_on_device(none, self.device) if on_gpu else np.zeros(none, np.float32), shapes
+            )
         rows, x = self._input_data.unchecked(x, name, self._feature_names)
         program = self._built_for(sample_shape_of(rows))
         # This also holds if the call has built the model.
         if (self._mixed and training is None) or (called and self._penalised):
             array = rows[:] if isinstance(rows, LazyRows) else rows
+            array = array.numpy() if isinstance(array, DeviceArray) else array
             if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
                 raise complaint(x, self._sample_shape, NotFiniteError(), name)
             return call_by_layer(self, array, training)
         seed = next_sampling(self) if training else self._seed_of_prediction()
+        target = None
+        if called and isinstance(rows, DeviceArray):
+            target = empty_on_device((len(rows), program.output_size), rows.device)
         try:
-            outputs = program.predict(all_for_core(rows), None, True, bool(training), seed)
-            return self._unpacked(outputs, self._output_shapes_of(sample_shape_of(rows)))
+            found = program.predict(all_for_core(rows), target, True, bool(training), seed)
+            return self._unpacked(found, self._output_shapes_of(sample_shape_of(rows)))
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
 
@@ -1624,6 +1641,10 @@ class Model(Part, SaysWhatIsLeftOut):
         targets, weights = given.targets_and_weights(
             y, sample_weight, len(rows), prefix, self._entry_of_output
         )
+        for number, name in enumerate(compiled.output_names or [None]):
+            place = "" if name is None else f"[{name!r}]"
+            targets[number] = to_device(targets[number], self.device, f"{prefix}y{place}")
+            weights[number] = to_device(weights[number], self.device, f"{prefix}sample_weight{place}")
         for number, each in enumerate(targets):
             unread = each is None and not compiled.given[number] and not compiled.has_metrics(number)
             if unread:
@@ -1666,7 +1687,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def _input_data(self) -> InputData:
         """Says what data the inputs take."""
-        return InputData(self._starts, self._structures[0], self._tokens, self._takes_strings)
+        return InputData(self._starts, self._structures[0], self._tokens, self._takes_strings, self.device)
 
     def _output_data(self, compiled: Compiled) -> OutputData:
         """Says what data the outputs take."""
@@ -2998,6 +3019,11 @@ class Functional(Model):
 
     # Where Keras looks for the class.
     _saved_as: ClassVar = {"module": "keras.src.models.functional", "registered_name": "Functional"}
+
+
+def _as_tensor(outputs: Any) -> Any:
+    """Returns outputs in memory of the host with the methods of tensors; those on a GPU stay as they are."""
+    return outputs if isinstance(outputs, DeviceArray) else outputs.view(Tensor)
 
 
 def _losses_of_config(config: Any) -> Any:

@@ -86,11 +86,16 @@ Streams& streams() {
   return streams;
 }
 
-bool exists(cudaStream_t stream) { return stream == nullptr || streams().streams.count(stream) == 1; }
+/// The default stream has three names, of which two are about who waits for it.
+bool is_default(cudaStream_t stream) {
+  return stream == nullptr || stream == cudaStreamLegacy || stream == cudaStreamPerThread;
+}
+
+bool exists(cudaStream_t stream) { return is_default(stream) || streams().streams.count(stream) == 1; }
 
 bool exists(cudaEvent_t event) { return streams().events.count(event) == 1; }
 
-CUstream_st& object(cudaStream_t stream) { return stream == nullptr ? streams().standard : *stream; }
+CUstream_st& object(cudaStream_t stream) { return is_default(stream) ? streams().standard : *stream; }
 
 void run_next(CUstream_st& stream) {
   const Work work = std::move(stream.work.front());
@@ -119,7 +124,7 @@ bool spoils(CUstream_st& stream) {
 }  // namespace
 
 bool runs_late(cudaStream_t stream) {
-  return streams().late && stream != nullptr && exists(stream) && stream->capture == nullptr;
+  return streams().late && !is_default(stream) && exists(stream) && stream->capture == nullptr;
 }
 
 cudaError_t submit(cudaStream_t stream, Work work) {
@@ -134,7 +139,7 @@ cudaError_t submit(cudaStream_t stream, Work work) {
     to.work.push_back(std::move(work));
     return cudaSuccess;
   }
-  if (stream == nullptr) {
+  if (is_default(stream)) {
     for (cudaStream_t other : streams().streams) {
       if (!other->blocks) continue;
       if (spoils(*other)) return cudaErrorStreamCaptureUnsupported;
@@ -171,7 +176,7 @@ void run_late(bool late) {
 
 }  // namespace emulated
 
-using emulated::call, emulated::exists, emulated::object, emulated::streams;
+using emulated::call, emulated::exists, emulated::is_default, emulated::object, emulated::streams;
 
 cudaError_t cudaDeviceSynchronize() {
   return call([] {
@@ -196,7 +201,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int flags) 
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return call([&] {
-    if (stream == nullptr || !exists(stream)) return cudaErrorInvalidResourceHandle;
+    if (is_default(stream) || !exists(stream)) return cudaErrorInvalidResourceHandle;
     emulated::finish(*stream);
     streams().streams.erase(stream);
     delete stream;
@@ -208,7 +213,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return call([&] {
     if (!exists(stream)) return cudaErrorInvalidResourceHandle;
     if (emulated::spoils(object(stream))) return cudaErrorStreamCaptureUnsupported;
-    if (stream == nullptr) emulated::drain_all();
+    if (is_default(stream)) emulated::drain_all();
     emulated::finish(object(stream));
     return cudaSuccess;
   });
@@ -307,7 +312,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   return call([&] {
     if (!exists(stream)) return cudaErrorInvalidResourceHandle;
-    if (stream == nullptr) return cudaErrorStreamCaptureUnsupported;
+    if (is_default(stream)) return cudaErrorStreamCaptureUnsupported;
     if (stream->capture != nullptr) return cudaErrorIllegalState;
     stream->capture = std::make_shared<emulated::Capture>(emulated::Capture{stream, mode, false, {}});
     return cudaSuccess;
@@ -317,7 +322,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return call([&] {
     *graph = nullptr;
-    if (stream == nullptr || !exists(stream)) return cudaErrorInvalidResourceHandle;
+    if (is_default(stream) || !exists(stream)) return cudaErrorInvalidResourceHandle;
     const auto capture = stream->capture;
     if (capture == nullptr || capture->origin != stream) return cudaErrorIllegalState;
     for (cudaStream_t other : streams().streams) {
