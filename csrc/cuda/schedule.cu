@@ -129,16 +129,21 @@ Schedule::Schedule(std::shared_ptr<const graph::Graph> scheduled, const CompileO
 
 Schedule::~Schedule() = default;
 
+/// Copies of what an operation writes are old when it begins, and those of what it updates when it has ended.
 void Schedule::schedule_operations() {
   static const Implementations& implementations = *new Implementations(make_implementations());
-  for (const auto& operation : graph().operations()) {
-    implementations.schedule(*this, *operation);
-    for (const graph::Operand& operand : operation->operands()) {
-      if (operand.use == graph::Use::kRead) continue;
-      for (const Precision precision : {Precision::kBfloat16, Precision::kFloat16}) {
-        rounded_.erase({operand.value, precision});
-      }
+  const auto forget_copies = [&](const std::vector<graph::Operand>& operands, graph::Use use) {
+    for (const graph::Operand& operand : operands) {
+      if (operand.use != use) continue;
+      rounded_.erase({operand.value, Precision::kBfloat16});
+      rounded_.erase({operand.value, Precision::kFloat16});
     }
+  };
+  for (const auto& operation : graph().operations()) {
+    const std::vector<graph::Operand> operands = operation->operands();
+    forget_copies(operands, graph::Use::kWrite);
+    implementations.schedule(*this, *operation);
+    forget_copies(operands, graph::Use::kUpdate);
   }
   shared_scratch_ = add_scratch(shared_floats_);
 }

@@ -213,7 +213,11 @@ def test_operands_are_rounded(inputs: int, units: int, lower_precision: tuple[st
     kernel, bias, last_kernel, last_bias = before = model.get_weights()
     hidden = np.maximum(rounded(x, forward) @ rounded(kernel, forward) + bias, 0).astype("float32")
     outputs = (rounded(hidden, forward) @ rounded(last_kernel, forward) + last_bias).astype("float32")
-    np.testing.assert_allclose(model.predict(x, verbose=0), outputs, rtol=1e-5, atol=1e-5)
+    # NVIDIA does not say whether its library rounds to TensorFloat32 or cuts off.
+    emulated_card = "Emulated" in build_info()["cuda"]
+    unit = 2.0**-9 if "tensorfloat32" in lower_precision and not emulated_card else 1e-5
+    predicted = model.predict(x, verbose=0)
+    assert np.abs(predicted - outputs).max() <= unit * np.abs(outputs).max()
     model.train_on_batch(x, y)
     slopes = ((outputs - y) * np.float32(2 / 6)).astype("float32")
     of_hidden = (rounded(slopes, backward) @ rounded(last_kernel, backward).T * (hidden > 0)).astype(
@@ -227,7 +231,7 @@ def test_operands_are_rounded(inputs: int, units: int, lower_precision: tuple[st
     ]
     for old, new, gradient in zip(before, model.get_weights(), gradients, strict=True):
         # A number on the edge of two others is rounded to either: one of many terms.
-        assert np.abs(old.astype(float) - new - gradient).max() <= 1e-3 * np.abs(gradient).max() + 1e-6
+        assert np.abs(old.astype(float) - new - gradient).max() <= 100 * unit * np.abs(gradient).max() + 1e-6
 
 
 @PRECISIONS
@@ -269,12 +273,14 @@ def test_weights_that_were_stepped_are_rounded_anew(lower_precision: Any, rng: A
 
 @pytest.mark.parametrize("lower_precision", ["mixed_bfloat16"], indirect=True)
 def test_operands_are_rounded_once_in_a_batch(lower_precision: Any) -> None:
-    """Inputs and kernels for two products each, gradients for one or two."""
+    """Inputs and kernels for two products each, gradients for one or two; relu leaves copies of its results."""
     with keras.device("cuda"):
         model = classifier(9)
     text = explain(model)
     kernels = [line for line in text.partition("Schedule:")[2].splitlines() if "dense" in line]
-    assert len(kernels) == 5 + 6 + 2 + 4  # products, rounded operands, relu forwards and backwards, steps
+    # Products; roundings of inputs, two kernels and the gradient by the outputs; relu forwards and backwards; two for
+    # each step.
+    assert len(kernels) == 5 + 4 + 2 + 4
 
 
 # ---- Who computes which product --------------------------------------------------------------------------------------

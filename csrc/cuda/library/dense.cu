@@ -67,15 +67,60 @@ class LibraryProduct final : public Step {
   const FindMemory find_memory_;
 };
 
-/// The library for a product of the largest batch, if it is chosen and can compute it.
-MatrixProducts* library_for(const MatrixProduct& product) {
+// ---- The products of operations, for the largest batch --------------------------------------------------------------
+
+bool is_rounded(Precision precision) { return precision == Precision::kBfloat16 || precision == Precision::kFloat16; }
+
+/// Numbers from one row of an operand to the next.
+int64_t ld_of(int64_t columns, Precision precision) { return is_rounded(precision) ? rounded_ld(columns) : columns; }
+
+MatrixProduct product_of(const Schedule& schedule, const graph::Dense& op) {
+  const Placement &x = schedule.placement(op.x), &y = schedule.placement(op.y);
+  MatrixProduct product;
+  product.m = y.rows;
+  product.n = y.columns;
+  product.k = x.columns;
+  product.lda = ld_of(product.k, op.precision);
+  product.ldb = ld_of(product.n, op.precision);
+  product.has_bias = op.bias != kNoValue;
+  product.precision = op.precision;
+  return product;
+}
+
+MatrixProduct product_of(const Schedule& schedule, const graph::DenseInputGradient& op) {
+  const Placement &dz = schedule.placement(op.dz), &dx = schedule.placement(op.dx);
+  MatrixProduct product;
+  product.m = dx.rows;
+  product.n = dx.columns;
+  product.k = dz.columns;
+  product.lda = product.ldb = ld_of(product.k, op.precision);
+  product.transpose_b = true;
+  product.has_addend = op.addend != kNoValue;
+  product.precision = op.precision;
+  return product;
+}
+
+MatrixProduct product_of(const Schedule& schedule, const graph::DenseWeightGradient& op) {
+  const Placement &x = schedule.placement(op.x), &dz = schedule.placement(op.dz);
+  MatrixProduct product;
+  product.m = x.columns;
+  product.n = dz.columns;
+  product.k = dz.rows;
+  product.lda = ld_of(product.m, op.precision);
+  product.ldb = ld_of(product.n, op.precision);
+  product.transpose_a = true;
+  product.precision = op.precision;
+  return product;
+}
+
+/// The library for a product, if it is chosen and can compute it. `rows` is a value with a row for each of the batch.
+MatrixProducts* library_for(const Schedule& schedule, const MatrixProduct& product, ValueId rows) {
+  if (schedule.placement(rows).groups == 0) return nullptr;  // it does not depend on the batch
   MatrixProducts* const library = choose_library(product.m, product.n, product.k, product.precision);
   return library && library->find_plan(product, kMostWorkspaceBytes) ? library : nullptr;
 }
 
 // ---- Operands -------------------------------------------------------------------------------------------------------
-
-bool is_rounded(Precision precision) { return precision == Precision::kBfloat16 || precision == Precision::kFloat16; }
 
 /// An operand as the product reads it: the value itself, or a 16-bit copy of it.
 struct Operand {
@@ -87,8 +132,29 @@ struct Operand {
   }
 };
 
-/// Numbers from one row of an operand to the next.
-int64_t ld_of(int64_t columns, Precision precision) { return is_rounded(precision) ? rounded_ld(columns) : columns; }
+/// Appends a kernel that changes a value (rows, columns) of the largest batch, where the change says so, and leaves a
+/// copy in 16 bits. `make_change` gives the change for the memory of a run. Returns where the copy lies.
+template <class MakeChange>
+int64_t add_rounding(Schedule& schedule, const graph::Operation& op, ValueId value, int64_t rows, int64_t columns,
+                     Precision precision, MakeChange make_change) {
+  const int64_t groups = schedule.placement(value).groups, ld = rounded_ld(columns);
+  const int64_t copy = schedule.add_scratch((rows * ld + 1) / 2);
+  schedule.add(op, [=](const RunMemory& memory) {
+    using Change = decltype(make_change(memory));
+    return RoundMatrix<Change>{memory.numbers(value),
+                               Change::kChanges ? memory.scratch(value) : nullptr,
+                               reinterpret_cast<uint32_t*>(memory.arguments.scratch + copy),
+                               groups > 0 ? 0 : rows,
+                               groups,
+                               memory.schedule.max_rows(),
+                               columns,
+                               ld,
+                               precision,
+                               make_change(memory)};
+  });
+  schedule.rounded()[{value, precision}] = copy;
+  return copy;
+}
 
 /// Returns a value (rows, columns) as an operand for products of a precision, for the largest batch; appends a kernel
 /// that rounds it to 16 bits, unless an earlier operation of the batch has done so.
@@ -97,36 +163,66 @@ Operand operand(Schedule& schedule, const graph::Operation& op, ValueId value, i
   if (!is_rounded(precision)) return {value, std::nullopt};
   const auto known = schedule.rounded().find({value, precision});
   if (known != schedule.rounded().end()) return {value, known->second};
-  const int64_t groups = schedule.placement(value).groups, ld = rounded_ld(columns);
-  const int64_t copy = schedule.add_scratch((rows * ld + 1) / 2);
-  schedule.add(op, [=](const RunMemory& memory) {
-    return RoundMatrix{memory.numbers(value),
-                       reinterpret_cast<uint32_t*>(memory.arguments.scratch + copy),
-                       groups > 0 ? 0 : rows,
-                       groups,
-                       memory.schedule.max_rows(),
-                       columns,
-                       ld,
-                       precision};
-  });
-  schedule.rounded()[{value, precision}] = copy;
-  return {value, copy};
+  return {value,
+          add_rounding(schedule, op, value, rows, columns, precision, [](const RunMemory&) { return Unchanged{}; })};
 }
 
-/// y = f(y). Not the library's own relu, which makes 0 of what is no number.
-struct ActivateInPlace {
-  float* y;
+// ---- Activations ----------------------------------------------------------------------------------------------------
+
+/// y = f(y). Not the library's own relu, which may make 0 of what is no number.
+struct Activate {
+  static constexpr bool kChanges = true;
   Activation activation;
-  __device__ void operator()(int64_t i, const Batch&) const { y[i] = fused_forward(activation, y[i]); }
+  __device__ float operator()(float y, int64_t) const { return fused_forward(activation, y); }
 };
 
 /// dz = f'(z) dz, from the output of f
-struct ActivateBackwardInPlace {
-  float* dz;
+struct ActivateBackward {
+  static constexpr bool kChanges = true;
   const float* saved;
   Activation activation;
-  __device__ void operator()(int64_t i, const Batch&) const { dz[i] = fused_backward(activation, dz[i], saved[i]); }
+  __device__ float operator()(float dz, int64_t at) const { return fused_backward(activation, dz, saved[at]); }
 };
+
+template <class Change>
+struct InPlace {
+  float* numbers;
+  Change change;
+  __device__ void operator()(int64_t i, const Batch&) const { numbers[i] = change(numbers[i], i); }
+};
+
+/// The 16-bit precision in which a product by the library reads a value; nothing if none does.
+std::optional<Precision> rounded_reader(const Schedule& schedule, ValueId value) {
+  for (const auto& each : schedule.graph().operations()) {
+    if (const auto* const op = dynamic_cast<const graph::Dense*>(each.get())) {
+      const bool reads = op->x == value && is_rounded(op->precision);
+      if (reads && library_for(schedule, product_of(schedule, *op), op->y)) return op->precision;
+    }
+    if (const auto* const op = dynamic_cast<const graph::DenseInputGradient*>(each.get())) {
+      const bool reads = op->dz == value && is_rounded(op->precision);
+      if (reads && library_for(schedule, product_of(schedule, *op), op->dx)) return op->precision;
+    }
+    if (const auto* const op = dynamic_cast<const graph::DenseWeightGradient*>(each.get())) {
+      const bool reads = (op->x == value || op->dz == value) && is_rounded(op->precision);
+      if (reads && library_for(schedule, product_of(schedule, *op), op->dz)) return op->precision;
+    }
+  }
+  return std::nullopt;
+}
+
+/// Appends a kernel that changes a value of the batch; the same kernel leaves a copy in 16 bits if one will be read.
+template <class MakeChange>
+void change_in_place(Schedule& schedule, const graph::Operation& op, ValueId value, MakeChange make_change) {
+  const Placement& place = schedule.placement(value);
+  if (const std::optional<Precision> precision = rounded_reader(schedule, value)) {
+    add_rounding(schedule, op, value, place.rows, place.columns, *precision, make_change);
+    return;
+  }
+  schedule.add(op, [value, make_change](const RunMemory& memory) {
+    using Change = decltype(make_change(memory));
+    return for_elements(memory.schedule, value, InPlace<Change>{memory.scratch(value), make_change(memory)});
+  });
+}
 
 // ---- Weight gradients -----------------------------------------------------------------------------------------------
 
@@ -245,86 +341,58 @@ void add_step(Schedule& schedule, const graph::DenseWeightGradient& op, const Sl
 }  // namespace
 
 bool schedule_by_library(Schedule& schedule, const graph::Dense& op) {
-  const Placement& y = schedule.placement(op.y);
-  MatrixProduct product;
-  product.m = y.rows;
-  product.n = y.columns;
-  product.k = schedule.placement(op.x).columns;
-  product.lda = ld_of(product.k, op.precision);
-  product.ldb = ld_of(product.n, op.precision);
-  product.has_bias = op.bias != kNoValue;
-  product.precision = op.precision;
-  MatrixProducts* const library = y.groups > 0 ? library_for(product) : nullptr;
+  const MatrixProduct product = product_of(schedule, op);
+  MatrixProducts* const library = library_for(schedule, product, op.y);
   if (!library) return false;
   const Operand a = operand(schedule, op, op.x, product.m, product.k, op.precision);
   const Operand b = operand(schedule, op, op.kernel, product.k, product.n, op.precision);
   schedule.add_step(std::make_unique<LibraryProduct>(
-      op, *library, product, RowsAre::kM, y.groups, [&op, a, b](const RunMemory& memory) {
+      op, *library, product, RowsAre::kM, schedule.placement(op.y).groups, [&op, a, b](const RunMemory& memory) {
         return ProductMemory{a.find(memory), b.find(memory), memory.numbers(op.bias), nullptr, memory.scratch(op.y)};
       }));
   if (op.activation != Activation::kLinear) {
-    schedule.add(op, [&op](const RunMemory& memory) {
-      return for_elements(memory.schedule, op.y, ActivateInPlace{memory.scratch(op.y), op.activation});
-    });
+    change_in_place(schedule, op, op.y, [&op](const RunMemory&) { return Activate{op.activation}; });
   }
   return true;
 }
 
 bool schedule_by_library(Schedule& schedule, const graph::DenseInputGradient& op) {
-  const Placement& dx = schedule.placement(op.dx);
-  MatrixProduct product;
-  product.m = dx.rows;
-  product.n = dx.columns;
-  product.k = schedule.placement(op.dz).columns;
-  product.lda = ld_of(product.k, op.precision);
-  product.ldb = ld_of(product.k, op.precision);
-  product.transpose_b = true;
-  product.has_addend = op.addend != kNoValue;
-  product.precision = op.precision;
-  MatrixProducts* const library = dx.groups > 0 ? library_for(product) : nullptr;
+  const MatrixProduct product = product_of(schedule, op);
+  MatrixProducts* const library = library_for(schedule, product, op.dx);
   if (!library) return false;
   const Operand a = operand(schedule, op, op.dz, product.m, product.k, op.precision);
   const Operand b = operand(schedule, op, op.kernel, product.n, product.k, op.precision);
   schedule.add_step(std::make_unique<LibraryProduct>(
-      op, *library, product, RowsAre::kM, dx.groups, [&op, a, b](const RunMemory& memory) {
+      op, *library, product, RowsAre::kM, schedule.placement(op.dx).groups, [&op, a, b](const RunMemory& memory) {
         return ProductMemory{a.find(memory), b.find(memory), nullptr, memory.scratch(op.addend), memory.scratch(op.dx)};
       }));
   if (op.x_saved != kNoValue && op.activation != Activation::kLinear) {
-    schedule.add(op, [&op](const RunMemory& memory) {
-      return for_elements(memory.schedule, op.dx,
-                          ActivateBackwardInPlace{memory.scratch(op.dx), memory.scratch(op.x_saved), op.activation});
+    change_in_place(schedule, op, op.dx, [&op](const RunMemory& memory) {
+      return ActivateBackward{memory.scratch(op.x_saved), op.activation};
     });
   }
   return true;
 }
 
 bool schedule_by_library(Schedule& schedule, const graph::DenseWeightGradient& op) {
-  const Placement& dz = schedule.placement(op.dz);
-  MatrixProduct product;
-  product.m = schedule.placement(op.x).columns;
-  product.n = dz.columns;
-  product.k = dz.rows;
-  product.lda = ld_of(product.m, op.precision);
-  product.ldb = ld_of(product.n, op.precision);
-  product.transpose_a = true;
-  product.precision = op.precision;
-  MatrixProducts* const library = dz.groups > 0 ? library_for(product) : nullptr;
+  const MatrixProduct product = product_of(schedule, op);
+  MatrixProducts* const library = library_for(schedule, product, op.dz);
   if (!library) return false;
+  const int64_t groups = schedule.placement(op.dz).groups, weights = product.m * product.n;
   const Operand a = operand(schedule, op, op.x, product.k, product.m, op.precision);
   const Operand b = operand(schedule, op, op.dz, product.k, product.n, op.precision);
-  const int64_t weights = product.m * product.n;
   if (op.steps) schedule.share_scratch(weights);
   schedule.add_step(std::make_unique<LibraryProduct>(
-      op, *library, product, RowsAre::kK, dz.groups, [&op, a, b](const RunMemory& memory) {
+      op, *library, product, RowsAre::kK, groups, [&op, a, b](const RunMemory& memory) {
         float* const result = op.steps ? memory.shared_scratch() : memory.scratch(op.dkernel);
         return ProductMemory{a.find(memory), b.find(memory), nullptr, nullptr, result};
       }));
-  const Slices slices{dz.groups, schedule.max_rows(), product.n};
-  const int64_t slices_at = op.steps ? weights : 0;
-  if ((op.steps ? op.bias : op.dbias) != kNoValue) add_slices(schedule, op, slices, slices_at);
+  const Slices slices{groups, schedule.max_rows(), product.n};
+  const bool has_bias = (op.steps ? op.bias : op.dbias) != kNoValue;
+  if (has_bias) add_slices(schedule, op, slices, op.steps ? weights : 0);
   if (op.steps) {
     add_step(schedule, op, slices, weights);
-  } else if (op.dbias != kNoValue) {
+  } else if (has_bias) {
     schedule.add(op, [&op, slices](const RunMemory& memory) {
       return StoreBiasGradient{memory.shared_scratch(), memory.scratch(op.dbias), slices};
     });

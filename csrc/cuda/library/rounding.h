@@ -9,16 +9,25 @@ namespace engine::cuda {
 /// Numbers of a row of a 16-bit copy: a multiple of 16 bytes, which the fastest products need.
 inline int64_t rounded_ld(int64_t columns) { return (columns + 7) / 8 * 8; }
 
-/// to (rows, ld) = from (rows, columns), rounded, by pairs. A warp takes a row, or a part of a long one. Where a row
-/// has an odd number, a zero follows it.
+/// A change of numbers before they are rounded: none.
+struct Unchanged {
+  static constexpr bool kChanges = false;
+  __device__ float operator()(float x, int64_t) const { return x; }
+};
+
+/// to (rows, ld) = change(from (rows, columns)), rounded, by pairs. Where numbers change, `from` has them afterwards,
+/// too. A warp takes a row, or a part of a long one. Where a row has an odd number, a zero follows it.
+template <class Change>
 struct RoundMatrix {
   static constexpr int64_t kPart = 1024;  // columns
 
   const float* from;
+  float* changed;  // the same memory; null where nothing changes
   uint32_t* to;
   int64_t fixed, of_sample, most_samples;  // rows: `fixed`, and `of_sample` for each sample of the batch
   int64_t columns, ld;
   Precision precision;
+  Change change;
 
   ENGINE_DEVICE int64_t parts() const { return (columns + kPart - 1) / kPart; }
   int64_t blocks() const {
@@ -32,8 +41,13 @@ struct RoundMatrix {
       const int64_t row = i / parts_of_row, first = i % parts_of_row * kPart;
       const int64_t end = first + kPart < columns ? first + kPart : columns;
       for (int64_t j = first + 2 * static_cast<int64_t>(threadIdx.x % kWarp); j < end; j += 2 * kWarp) {
-        const float* const pair = from + row * columns + j;
-        const float numbers[2] = {pair[0], j + 1 < columns ? pair[1] : 0.0f};
+        const int64_t at = row * columns + j;
+        const bool has_second = j + 1 < columns;
+        const float numbers[2] = {change(from[at], at), has_second ? change(from[at + 1], at + 1) : 0.0f};
+        if constexpr (Change::kChanges) {
+          changed[at] = numbers[0];
+          if (has_second) changed[at + 1] = numbers[1];
+        }
         to[(row * ld + j) / 2] = precision == Precision::kBfloat16 ? Bfloat16::word(numbers) : Float16::word(numbers);
       }
     });
