@@ -1,5 +1,6 @@
 // The targets and weights of the rows of an output, and what sums over them are divided by.
 #pragma once
+#include "cuda/batch_sums.h"
 #include "cuda/schedule.h"
 
 namespace engine::cuda {
@@ -51,20 +52,20 @@ struct Divisor {
   __device__ double operator()(int64_t rows) const { return sum ? *sum : fixed + of_row * static_cast<double>(rows); }
 };
 
-/// The weights of all rows in one sum, by one block. Where all are 1, nobody reads it.
+/// The sum of the weights of all rows. It is not needed where all are 1.
 struct SumOfWeights {
+  static constexpr int kSums = 1;
+
   Targets targets;
   RowWeights weights;
   double* sum;
 
-  int64_t blocks() const { return weights.are_equal() ? 0 : 1; }
-  int64_t shared_bytes() const { return kSumBytes; }
-  __device__ void run(const Batch& batch) const {
-    double of_thread = 0.0;
-    for_each(targets.groups * batch.rows, [&](int64_t b) { of_thread += weights(targets, batch, b); });
-    const double total = sum_of_block(of_thread);
-    if (threadIdx.x == 0) *sum = total;
+  bool is_wanted() const { return !weights.are_equal(); }
+  __device__ int64_t rows(const Batch& batch) const { return targets.groups * batch.rows; }
+  __device__ void add(int64_t b, const Batch& batch, double (&sums)[kSums]) const {
+    sums[0] += weights(targets, batch, b);
   }
+  __device__ void finish(const double (&sums)[kSums], const Batch&) const { *sum = sums[0]; }
 };
 
 inline RowWeights divisor_weights(const RunMemory& memory, int output, ValueId row_mask) {
@@ -89,7 +90,7 @@ inline int64_t add_sum_of_weights(Schedule& schedule, const graph::Operation& op
   const auto [found, is_new] = schedule.sums_of_weights().try_emplace({output, row_mask}, 0);
   if (!is_new) return found->second;
   const int64_t at = found->second = schedule.add_scratch(sizeof(double) / sizeof(float));
-  schedule.add(op, [=](const RunMemory& memory) {
+  add_batch_sums(schedule, op, groups * schedule.max_rows(), [=](const RunMemory& memory) {
     return SumOfWeights{targets_of(memory, output, groups), divisor_weights(memory, output, row_mask),
                         reinterpret_cast<double*>(memory.arguments.scratch + at)};
   });

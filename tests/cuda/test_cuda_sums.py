@@ -86,6 +86,30 @@ def test_variances_of_large_numbers(rng: Any) -> None:
     np.testing.assert_allclose(variance, x.var(0, dtype="float64"), rtol=1e-4, atol=16 * ulp**2)
 
 
+PIECE_ROWS = 4096  # kPieceRows of csrc/cuda/batch_sums.h
+
+
+@pytest.mark.parametrize("rows", [PIECE_ROWS, PIECE_ROWS + 1])
+def test_losses_and_metrics_of_many_rows(rows: int, rng: Any) -> None:
+    """The second batch is shorter, and the mean of its losses is divided by a sum of weights."""
+    x, y = rng.standard_normal((rows + 5, 2)).astype("float32"), rng.integers(0, 2, rows + 5)
+    weights = rng.random(rows + 5).astype("float32")
+    found = []
+    for device in ("cuda", "cpu"):
+        with keras.device(device):
+            keras.utils.set_random_seed(3)
+            model = keras.Sequential([keras.Input((2,))])
+            model.add(layers.Dense(2, activation="softmax", kernel_regularizer="l2"))
+            model.add(layers.ActivityRegularization(0.01, 0.02))
+            loss = keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
+            metrics = {"metrics": ["accuracy"], "weighted_metrics": ["accuracy"]}
+            model.compile(keras.optimizers.SGD(0.1), loss, **metrics)
+            history = model.fit(x, y, batch_size=rows, epochs=1, sample_weight=weights, verbose=0).history
+            found.append([*history.values(), *model.get_weights()])
+    for ours, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
 # ---- Rows of weights ------------------------------------------------------------------------------------------------
 
 OPTIMIZERS = {

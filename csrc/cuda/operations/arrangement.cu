@@ -18,9 +18,9 @@ struct Transpose {
   int8_t axes[kMaxGpuAxes];
   __device__ void operator()(const Batch& batch) const {
     const Strided all = strided(x, batch);
-    Strided turned;
-    for (int k = 0; k < all.axes; ++k) turned.append(all.length[axes[k]], all.stride[axes[k]]);
-    for_each(turned.numbers(), [&](int64_t i) { y.data[i] = x.data[turned.offset(i)]; });
+    Strided transposed;
+    for (int k = 0; k < all.axes; ++k) transposed.append(all.length[axes[k]], all.stride[axes[k]]);
+    for_each(transposed.numbers(), [&](int64_t i) { y.data[i] = x.data[transposed.offset(i)]; });
   }
 };
 

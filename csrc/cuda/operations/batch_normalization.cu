@@ -251,9 +251,9 @@ struct GradientMeans {
   __device__ bool is_wanted(const Batch&) const { return true; }
   __device__ int64_t rows(const Batch& batch) const { return masked.count.in(batch); }
   __device__ void add(int64_t b, int64_t j, float (&sums)[kSums]) const {
-    const float slope = dy[b * columns + j];
-    sums[0] += slope;
-    sums[1] = formulas::fma(slope, y[b * columns + j], sums[1]);
+    const float gradient = dy[b * columns + j];
+    sums[0] += gradient;
+    sums[1] = formulas::fma(gradient, y[b * columns + j], sums[1]);
     sums[2] += masked.is_unmasked(b) ? 1.0f : 0.0f;
   }
   __device__ void finish(int64_t j, const float (&sums)[kSums], const Batch&) const {

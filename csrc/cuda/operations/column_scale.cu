@@ -58,7 +58,7 @@ struct ColumnScaleWeightGradient {
   static constexpr int kSums = 2;
 
   const float *dy, *x;
-  float *dgain, *dshift;  // null where nobody reads them
+  float *dgain, *dshift;  // null where they are not needed
   int64_t columns;
   RowCount row_count;
   ColumnRule rule;
@@ -66,9 +66,9 @@ struct ColumnScaleWeightGradient {
   __device__ bool is_wanted(const Batch&) const { return true; }
   __device__ int64_t rows(const Batch& batch) const { return row_count.in(batch); }
   __device__ void add(int64_t b, int64_t j, float (&sums)[kSums]) const {
-    const float slope = dy[b * columns + j], input = dgain ? x[b * columns + j] : 0.0f;
-    if (rule == ColumnRule::kScaled || input < 0.0f) sums[0] = formulas::fma(slope, input, sums[0]);
-    sums[1] += slope;
+    const float gradient = dy[b * columns + j], input = dgain ? x[b * columns + j] : 0.0f;
+    if (rule == ColumnRule::kScaled || input < 0.0f) sums[0] = formulas::fma(gradient, input, sums[0]);
+    sums[1] += gradient;
   }
   __device__ void finish(int64_t j, const float (&sums)[kSums], const Batch&) const {
     if (dgain) dgain[j] = sums[0];

@@ -40,11 +40,11 @@ struct Filter {
   const int32_t* taps;  // (2 radius + 1,)
   int64_t radius;
 
-  /// The sum over the neighbours of element `at` along an axis: `place` of `length`, with elements `stride` apart.
-  __device__ int32_t sum(const int16_t* from, int64_t at, int64_t place, int64_t length, int64_t stride) const {
+  /// The sum over the neighbours of element `at` along an axis: `position` of `length`, with elements `stride` apart.
+  __device__ int32_t sum(const int16_t* from, int64_t at, int64_t position, int64_t length, int64_t stride) const {
     int32_t total = 0;
     for (int64_t d = -radius; d <= radius; ++d) {
-      if (place + d >= 0 && place + d < length) total += taps[radius - d] * from[at + d * stride];
+      if (position + d >= 0 && position + d < length) total += taps[radius - d] * from[at + d * stride];
     }
     return total;
   }

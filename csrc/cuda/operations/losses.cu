@@ -67,8 +67,10 @@ void schedule_loss(Schedule& schedule, const graph::LossOfRows& op) {
   });
 }
 
-/// The losses of an output join the sums of the pass: one block adds them, in an order that depends on nothing.
+/// The losses of an output join the sums of the pass.
 struct AddLosses {
+  static constexpr int kSums = 1;
+
   const float* losses;
   Targets targets;
   RowWeights weights;
@@ -77,16 +79,14 @@ struct AddLosses {
   double *loss, *output_loss, *samples;
   bool counts_samples;  // one output counts them for all
 
-  int64_t blocks() const { return 1; }
-  int64_t shared_bytes() const { return kSumBytes; }
-  __device__ void run(const Batch& batch) const {
-    const int64_t rows = targets.groups * batch.rows;
-    double sum = 0.0;
-    for_each(rows, [&](int64_t b) { sum += weights(targets, batch, b) * static_cast<double>(losses[b]); });
-    const double total = sum_of_block(sum);
-    if (threadIdx.x != 0) return;
-    const double by = divisor(rows);
-    const double share = by == 0.0 ? 0.0 : static_cast<double>(batch.rows) / by * total;
+  bool is_wanted() const { return true; }
+  __device__ int64_t rows(const Batch& batch) const { return targets.groups * batch.rows; }
+  __device__ void add(int64_t b, const Batch& batch, double (&sums)[kSums]) const {
+    sums[0] += weights(targets, batch, b) * static_cast<double>(losses[b]);
+  }
+  __device__ void finish(const double (&sums)[kSums], const Batch& batch) const {
+    const double by = divisor(rows(batch));
+    const double share = by == 0.0 ? 0.0 : static_cast<double>(batch.rows) / by * sums[0];
     *output_loss += share;
     *loss += weight * share;
     if (counts_samples) *samples += static_cast<double>(batch.rows);
@@ -95,7 +95,9 @@ struct AddLosses {
 
 /// A penalty on weights, or on what passes through a layer, joins the loss of the pass.
 struct AddPenalty {
-  const float* sums;
+  static constexpr int kSums = 1;
+
+  const float* partial_sums;
   int64_t fixed, of_sample;  // how many there are
   double factor;
   bool per_sample;  // whether the penalty is charged for each sample of the batch
@@ -103,19 +105,14 @@ struct AddPenalty {
   int64_t groups;   // rows of a sample that the divisor counts
   double* loss;
 
-  int64_t blocks() const { return 1; }
-  int64_t shared_bytes() const { return kSumBytes; }
-  __device__ void run(const Batch& batch) const {
-    double sum = 0.0;
-    for_each(fixed + of_sample * batch.rows, [&](int64_t i) { sum += static_cast<double>(sums[i]); });
-    const double total = factor * sum_of_block(sum);
-    if (threadIdx.x != 0) return;
-    if (!per_sample) {
-      *loss += total;
-      return;
-    }
-    const double by = divisor(groups * batch.rows);
-    *loss += by == 0.0 ? 0.0 : total / by * static_cast<double>(batch.rows);
+  bool is_wanted() const { return true; }
+  __device__ int64_t rows(const Batch& batch) const { return fixed + of_sample * batch.rows; }
+  __device__ void add(int64_t i, const Batch&, double (&sums)[kSums]) const {
+    sums[0] += static_cast<double>(partial_sums[i]);
+  }
+  __device__ void finish(const double (&sums)[kSums], const Batch& batch) const {
+    const double total = factor * sums[0], by = per_sample ? divisor(groups * batch.rows) : 1.0;
+    *loss += !per_sample ? total : by == 0.0 ? 0.0 : total / by * static_cast<double>(batch.rows);
   }
 };
 
@@ -124,7 +121,7 @@ void schedule_add_losses(Schedule& schedule, const graph::AddLosses& op) {
     const auto output = static_cast<int>(i);
     const int64_t groups = schedule.placement(op.losses[i]).groups;
     const int64_t sum = add_sum_of_weights(schedule, op, output, op.row_mask[i], groups);
-    schedule.add(op, [&op, i, output, groups, sum](const RunMemory& memory) {
+    add_batch_sums(schedule, op, groups * schedule.max_rows(), [&op, i, output, groups, sum](const RunMemory& memory) {
       const LossSpec& spec = memory.training().losses[i];
       double* const totals = memory.totals;
       const TotalsLayout& layout = memory.schedule.totals();
@@ -143,11 +140,12 @@ void schedule_add_losses(Schedule& schedule, const graph::AddLosses& op) {
   const int64_t groups = schedule.placement(first.y_pred).groups;
   const int64_t sum = op.penalties.empty() ? 0 : add_sum_of_weights(schedule, op, 0, first.row_mask, groups);
   for (const graph::PenaltyTerm& penalty : op.penalties) {
-    schedule.add(op, [&first, penalty, groups, sum](const RunMemory& memory) {
-      const Placement& sums = memory.schedule.placement(penalty.sums);
+    const Placement& sums = schedule.placement(penalty.sums);
+    const int64_t count = sums.rows * sums.columns;
+    add_batch_sums(schedule, op, count, [&first, penalty, groups, sum, count](const RunMemory& memory) {
       const bool divides = memory.training().losses[0].divides_penalties;
       return AddPenalty{memory.scratch(penalty.sums),
-                        sums.rows * sums.columns,
+                        count,
                         0,
                         penalty.factor,
                         true,
@@ -157,7 +155,7 @@ void schedule_add_losses(Schedule& schedule, const graph::AddLosses& op) {
     });
   }
   for (const ValueId value : op.activity_penalties) {
-    schedule.add(op, [value](const RunMemory& memory) {
+    add_batch_sums(schedule, op, schedule.rows(value), [value](const RunMemory& memory) {
       return AddPenalty{memory.scratch(value), 0, memory.schedule.placement(value).groups,      1.0, false,
                         {0.0, 1.0, nullptr},   1, memory.totals + memory.schedule.totals().loss};
     });
@@ -312,39 +310,31 @@ void schedule_metric(Schedule& schedule, const graph::MetricOfRows& op) {
 
 /// The values of all rows join the metric's sum and weight over the pass.
 struct AddMetric {
+  static constexpr int kSums = 2;
+
   const float* values;
   Targets targets;
   RowWeights weights;
   bool by_batch;  // whether there is one value for the batch
   double* state;  // sum, weight
 
-  int64_t blocks() const { return 1; }
-  int64_t shared_bytes() const { return kSumBytes; }
-  __device__ void run(const Batch& batch) const {
-    if (by_batch) {
-      if (threadIdx.x == 0) {
-        state[0] += static_cast<double>(values[0]);
-        state[1] += 1.0;
-      }
-      return;
-    }
-    double sum = 0.0, weight = 0.0;
-    for_each(targets.groups * batch.rows, [&](int64_t b) {
-      const double of_row = weights(targets, batch, b);
-      sum += of_row * static_cast<double>(values[b]);
-      weight += of_row;
-    });
-    const double all = sum_of_block(sum), of_all = sum_of_block(weight);
-    if (threadIdx.x != 0) return;
-    state[0] += all;
-    state[1] += of_all;
+  bool is_wanted() const { return true; }
+  __device__ int64_t rows(const Batch& batch) const { return by_batch ? 1 : targets.groups * batch.rows; }
+  __device__ void add(int64_t b, const Batch& batch, double (&sums)[kSums]) const {
+    const double weight = by_batch ? 1.0 : weights(targets, batch, b);
+    sums[0] += weight * static_cast<double>(values[b]);
+    sums[1] += weight;
+  }
+  __device__ void finish(const double (&sums)[kSums], const Batch&) const {
+    state[0] += sums[0];
+    state[1] += sums[1];
   }
 };
 
 /// As in Keras on JAX, training metrics do not see the mask: predictions lose it on their way out of the gradient. And
 /// samples that a crossentropy ignores have weight 0 only where there are weights or a mask.
 void schedule_add_metric(Schedule& schedule, const graph::AddMetric& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
+  add_batch_sums(schedule, op, schedule.rows(op.y_pred), [&op](const RunMemory& memory) {
     const MetricSpec& spec = memory.training().metrics[static_cast<size_t>(op.metric)];
     const bool sees_mask = memory.schedule.mode() != graph::Mode::kTrain && spec.masked;
     const float* const mask = sees_mask ? memory.scratch(op.row_mask) : nullptr;

@@ -61,7 +61,7 @@ class SlotCode {
     for (int i = 0; i < operand_count(at.op); ++i) f(all[i]);
   }
 
-  /// -1: nobody reads it
+  /// The last instruction that reads each register; -1: none
   void find_last_uses(const std::vector<int>& results) {
     last_use_.assign(slots_.size(), -1);
     for (const int result : results) last_use_[static_cast<size_t>(result)] = code_.registers();
