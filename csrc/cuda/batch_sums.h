@@ -39,13 +39,18 @@ struct SumPieces {
   int64_t blocks() const { return all.is_wanted() ? max_pieces : 0; }
   int64_t shared_bytes() const { return kSumBytes; }
   __device__ void run(const Batch& batch) const {
-    const int64_t rows = all.rows(batch), pieces = max_pieces == 1 ? 1 : pieces_of(rows);
-    for (int64_t piece = blockIdx.x; piece < pieces; piece += gridDim.x) {
+    const int64_t rows = all.rows(batch);
+    const auto sum_piece = [&](int64_t piece, auto&& finish) {
       const int64_t begin = piece * kPieceRows, end = begin + kPieceRows < rows ? begin + kPieceRows : rows;
       double of_thread[kSums] = {};
       for (int64_t b = begin + threadIdx.x; b < end; b += kThreads) all.add(b, batch, of_thread);
-      with_sums_of_block(of_thread, [&](const double (&sums)[kSums]) {
-        if (max_pieces == 1) return all.finish(sums, batch);
+      with_sums_of_block(of_thread, finish);
+    };
+    if (max_pieces == 1) {
+      return sum_piece(0, [&](const double (&sums)[kSums]) { all.finish(sums, batch); });
+    }
+    for (int64_t piece = blockIdx.x; piece < pieces_of(rows); piece += gridDim.x) {
+      sum_piece(piece, [&](const double (&sums)[kSums]) {
         for (int s = 0; s < kSums; ++s) partial_sums[piece * kSums + s] = sums[s];
       });
     }
