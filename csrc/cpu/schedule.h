@@ -117,11 +117,6 @@ class Schedule final : public Executable {
 /// Marks the steps before which threads must wait for each other.
 void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::vector<Placement>& placements);
 
-/// Lets values take the memory of others that no step touches any more, where threads wait for each other in between:
-/// no barrier is added. `lasting` says, by value, which ones keep their memory for themselves.
-void reuse_memory(const std::vector<std::unique_ptr<Step>>& steps, std::vector<Placement>& placements,
-                  const std::vector<bool>& lasting, int threads);
-
 /// Gives every thread a copy of its own of the values of which it uses its own columns alone. Where rows hold columns
 /// of several threads side by side, prefetchers fetch cache lines that another core is writing.
 void separate_columns(const std::vector<std::unique_ptr<Step>>& steps, std::vector<Placement>& placements, int threads);

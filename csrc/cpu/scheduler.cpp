@@ -7,6 +7,7 @@
 #include "cpu/kernel_choice.h"
 #include "kernels/packed_blocks.h"
 #include "runtime/batch_sizes.h"
+#include "runtime/memory_reuse.h"
 
 namespace engine {
 namespace {
@@ -191,7 +192,7 @@ void Scheduler::run() {
     place_barriers(schedule_.steps_, schedule_.placements_);
   }
   // Between two steps the caller may look at any value.
-  if (one_team()) reuse_memory(schedule_.steps_, schedule_.placements_, lasting_values(), threads());
+  if (one_team()) reuse_memory();
   place_values();
 }
 
@@ -218,19 +219,25 @@ void Scheduler::place_in_place() {
   }
 }
 
-/// By value: whether something other than the steps' operands may use it, or whether it may have to outlive a batch.
-std::vector<bool> Scheduler::lasting_values() const {
+/// Lets values use the same memory one after the other, except those that something other than the steps' operands may
+/// use, or that may have to outlive a batch.
+void Scheduler::reuse_memory() {
   using Kind = graph::Value::Kind;
-  std::vector<bool> lasting(schedule_.values_.size());
-  for (size_t i = 0; i < lasting.size(); ++i) {
+  std::vector<ValueMemory> memory;
+  for (size_t i = 0; i < schedule_.values_.size(); ++i) {
     const Placement& place = schedule_.placements_[i];
     const Kind kind = schedule_.values_[i].kind;
     const auto id = static_cast<ValueId>(i);
     const bool is_scratch_of_steps = id >= graph().value_count();
     const bool is_of_batch = kind == Kind::kBatch || kind == Kind::kArray || is_scratch_of_steps;
-    lasting[i] = !is_of_batch || !place.in_scratch || place.double_buffered || input_step(id) || graph().is_output(id);
+    const bool lasts =
+        !is_of_batch || !place.in_scratch || place.double_buffered || input_step(id) || graph().is_output(id);
+    memory.push_back({place.storage, place.rows * place.ld, place.copied, lasts});
   }
-  return lasting;
+  std::vector<StepUses> steps;
+  for (const auto& step : schedule_.steps_) steps.push_back({step->operands, step->barrier});
+  engine::reuse_memory(steps, memory, threads());
+  for (size_t i = 0; i < memory.size(); ++i) schedule_.placements_[i].storage = memory[i].storage;
 }
 
 void Scheduler::place_values() {

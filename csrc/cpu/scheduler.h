@@ -88,7 +88,7 @@ class Scheduler {
 
   void append(std::unique_ptr<Step> step);
   void place_in_place();
-  std::vector<bool> lasting_values() const;
+  void reuse_memory();
   void place_values();
   ValueId add_value(const graph::Value& value);
 

@@ -4,10 +4,12 @@
 #include "cuda/arrays.h"
 #include "cuda/persistent_schedule.h"
 #include "cuda/schedule.h"
+#include "graph/operations/function.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/loss.h"
 #include "graph/print.h"
 #include "runtime/batch_sizes.h"
+#include "runtime/memory_reuse.h"
 
 namespace engine::cuda {
 namespace {
@@ -201,13 +203,47 @@ void Schedule::place_values() {
         break;
     }
     place.in_scratch = own.kind != Kind::kVariable && own.kind != Kind::kConstant;
-    if (place.in_scratch) {
-      if (place.columns > 0 && place.rows > kMaxScratch / place.columns) refuse_scratch(max_rows());
-      place.offset = add_scratch(place.rows * place.columns);
-    }
+    if (place.in_scratch && place.columns > 0 && place.rows > kMaxScratch / place.columns) refuse_scratch(max_rows());
     placements_.push_back(place);
     if (own.kind == Kind::kConstant) place_constants(id, *own.numbers);
   }
+  const std::vector<ValueId> storages = share_memory();
+  for (ValueId id = 0; id < graph().value_count(); ++id) {
+    Placement& place = placements_[static_cast<size_t>(id)];
+    const ValueId storage = storages[static_cast<size_t>(id)];
+    if (place.in_scratch && storage == id) place.offset = add_scratch(place.rows * place.columns);
+  }
+  for (size_t i = 0; i < storages.size(); ++i) placements_[i].offset = placement(storages[i]).offset;
+}
+
+/// Lets values use the same memory one after the other, except those that more than the operations of a batch use: what
+/// a function gets and returns is copied before and after all kernels.
+std::vector<ValueId> Schedule::share_memory() const {
+  using Kind = graph::Value::Kind;
+  std::vector<ValueMemory> memory;
+  for (ValueId id = 0; id < graph().value_count(); ++id) {
+    const Placement& place = placement(id);
+    const bool is_of_batch = value(id).kind == Kind::kBatch || value(id).kind == Kind::kArray;
+    const bool lasts = !is_of_batch || !place.in_scratch || value(id).double_buffered || graph().is_output(id);
+    memory.push_back({id, place.rows * place.columns, false, lasts});
+  }
+  std::vector<std::vector<graph::Operand>> operands;
+  for (const auto& operation : graph().operations()) {
+    operands.push_back(operation->operands());
+    auto& all = operands.back();
+    all.erase(std::remove_if(all.begin(), all.end(), [](const auto& each) { return each.value == kNoValue; }),
+              all.end());
+    const auto* const read = dynamic_cast<const graph::ReadArgument*>(operation.get());
+    const auto* const write = dynamic_cast<const graph::WriteResult*>(operation.get());
+    if (read) memory[static_cast<size_t>(read->y.value)].lasts = true;
+    if (write) memory[static_cast<size_t>(write->x.value)].lasts = true;
+  }
+  std::vector<StepUses> steps;
+  for (const auto& each : operands) steps.push_back({each});
+  reuse_memory(steps, memory, 1);
+  std::vector<ValueId> storages;
+  for (const ValueMemory& each : memory) storages.push_back(each.storage);
+  return storages;
 }
 
 std::string Schedule::to_text(const graph::ValueNames& names) const {

@@ -158,6 +158,8 @@ class Schedule final : public Executable {
   };
 
   void place_values();
+  /// By value: the one in whose memory it lies, often itself.
+  std::vector<ValueId> share_memory() const;
   void schedule_operations();
 
   int64_t multiprocessors_;

@@ -155,3 +155,19 @@ for name in ("cuda:1", "cuda:0", "cuda:1"):
     ).splitlines()
     assert [line.split()[0] for line in out] == ["cuda:1", "cuda:0", "cuda:1"]
     assert len({line.partition(" ")[2] for line in out}) == 1
+
+
+@pytest.mark.skipif(not EMULATED, reason="a real GPU is not made smaller")
+def test_values_of_a_batch_share_memory(run_program: Any) -> None:
+    """Each of the 20 values takes 256 KiB."""
+    out = run_program(
+        """
+import numpy as np
+import engine as keras
+with keras.device("cuda"):
+    model = keras.Sequential([keras.Input((1024,)), *[keras.layers.Activation("tanh") for _ in range(20)]])
+print(model.predict(np.zeros((64, 1024), "float32"), verbose=0).shape)
+""",
+        EMULATED_CUDA_MEMORY=str(3 << 20),
+    )
+    assert out == "(64, 1024)\n"

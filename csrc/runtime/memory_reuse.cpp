@@ -1,13 +1,14 @@
-// Which values lie in the same memory, one after the other: a batch then touches less memory, and more of that is still
-// in a cache. Nothing here knows any kind of operation.
+#include "runtime/memory_reuse.h"
+
 #include <algorithm>
 #include <cstddef>
-#include <vector>
-
-#include "cpu/schedule.h"
 
 namespace engine {
 namespace {
+
+using graph::kNoValue;
+using graph::Operand;
+using graph::ValueId;
 
 /// The steps that touch a piece of memory.
 struct Lifetime {
@@ -17,18 +18,17 @@ struct Lifetime {
   std::size_t first = 0, last = 0;
 };
 
-/// The lifetime of the memory of each value; of values in the same memory (`Placement::storage`), that of one alone.
-std::vector<Lifetime> lifetimes_of(const std::vector<std::unique_ptr<Step>>& steps,
-                                   const std::vector<Placement>& placements, const std::vector<bool>& lasting) {
-  std::vector<Lifetime> lifetimes(placements.size());
+/// The lifetime of the memory of each value; of values in the same memory, that of one alone.
+std::vector<Lifetime> lifetimes_of(const std::vector<StepUses>& steps, const std::vector<ValueMemory>& values) {
+  std::vector<Lifetime> lifetimes(values.size());
   const auto of = [&](ValueId value) -> Lifetime& {
-    return lifetimes[static_cast<std::size_t>(placements[static_cast<std::size_t>(value)].storage)];
+    return lifetimes[static_cast<std::size_t>(values[static_cast<std::size_t>(value)].storage)];
   };
-  for (std::size_t v = 0; v < placements.size(); ++v) {
-    if (lasting[v]) of(static_cast<ValueId>(v)).lasts = true;
+  for (std::size_t v = 0; v < values.size(); ++v) {
+    if (values[v].lasts) of(static_cast<ValueId>(v)).lasts = true;
   }
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    for (const Operand& operand : steps[i]->operands) {
+    for (const Operand& operand : steps[i].operands) {
       Lifetime& life = of(operand.value);
       if (!life.is_touched) life.first = i;
       if (life.first == i && operand.use != graph::Use::kWrite) life.begins_with_write = false;
@@ -50,8 +50,10 @@ struct Block {
 /// Whether threads wait for each other between two uses of the same memory.
 class Waits {
  public:
-  Waits(const std::vector<std::unique_ptr<Step>>& steps, int threads) : threads_(threads) {
-    for (const auto& step : steps) before_.push_back((before_.empty() ? 0 : before_.back()) + (step->barrier ? 1 : 0));
+  Waits(const std::vector<StepUses>& steps, int threads) : threads_(threads) {
+    for (const StepUses& step : steps) {
+      before_.push_back((before_.empty() ? 0 : before_.back()) + (step.barrier ? 1 : 0));
+    }
   }
 
   /// Whether a value of steps `first` to `last` may use the block after those that use it now, and those that use it
@@ -70,25 +72,24 @@ class Waits {
 
 }  // namespace
 
-void reuse_memory(const std::vector<std::unique_ptr<Step>>& steps, std::vector<Placement>& placements,
-                  const std::vector<bool>& lasting, int threads) {
-  const std::vector<Lifetime> lifetimes = lifetimes_of(steps, placements, lasting);
-  std::vector<std::size_t> values;
-  for (std::size_t v = 0; v < placements.size(); ++v) {
-    if (lifetimes[v].is_touched && lifetimes[v].begins_with_write && !lifetimes[v].lasts) values.push_back(v);
+void reuse_memory(const std::vector<StepUses>& steps, std::vector<ValueMemory>& values, int threads) {
+  const std::vector<Lifetime> lifetimes = lifetimes_of(steps, values);
+  std::vector<std::size_t> reusable;
+  for (std::size_t v = 0; v < values.size(); ++v) {
+    if (lifetimes[v].is_touched && lifetimes[v].begins_with_write && !lifetimes[v].lasts) reusable.push_back(v);
   }
-  std::stable_sort(values.begin(), values.end(),
+  std::stable_sort(reusable.begin(), reusable.end(),
                    [&](std::size_t a, std::size_t b) { return lifetimes[a].first < lifetimes[b].first; });
   const Waits waits(steps, threads);
   std::vector<Block> blocks;
-  std::vector<ValueId> owners(placements.size(), kNoValue);
-  for (const std::size_t v : values) {
-    const Placement& place = placements[v];
+  std::vector<ValueId> owners(values.size(), kNoValue);
+  for (const std::size_t v : reusable) {
+    const ValueMemory& value = values[v];
     const Lifetime& life = lifetimes[v];
-    const int64_t floats = place.rows * place.ld;
     Block* best = nullptr;
     for (Block& block : blocks) {
-      if (block.floats < floats || block.copied != place.copied || !waits.allow(block, life.first, life.last)) continue;
+      const bool fits = block.floats >= value.floats && block.copied == value.copied;
+      if (!fits || !waits.allow(block, life.first, life.last)) continue;
       // Of equal blocks the one used last, which is most likely to be in a cache.
       const bool better =
           !best || block.floats < best->floats || (block.floats == best->floats && block.last > best->last);
@@ -98,12 +99,12 @@ void reuse_memory(const std::vector<std::unique_ptr<Step>>& steps, std::vector<P
       best->last = life.last;
       owners[v] = best->owner;
     } else {
-      blocks.push_back({static_cast<ValueId>(v), floats, place.copied, life.first, life.last});
+      blocks.push_back({static_cast<ValueId>(v), value.floats, value.copied, life.first, life.last});
     }
   }
-  for (Placement& place : placements) {
-    const ValueId owner = owners[static_cast<std::size_t>(place.storage)];
-    if (owner != kNoValue) place.storage = owner;
+  for (ValueMemory& value : values) {
+    const ValueId owner = owners[static_cast<std::size_t>(value.storage)];
+    if (owner != kNoValue) value.storage = owner;
   }
 }
 
