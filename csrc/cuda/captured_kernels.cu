@@ -7,24 +7,21 @@ namespace engine::cuda {
 void CapturedKernels::launch(const Stream& stream, const Key& key, const Group& group,
                              const std::function<void()>& start) {
   if (key != key_) {
-    forget();
+    captured_.clear();
     key_ = key;
   }
   const auto found =
       std::find_if(captured_.begin(), captured_.end(), [&](const Captured& each) { return each.group == group; });
   if (found == captured_.end()) {
-    if (captured_.size() == kMaxGraphs) {
-      if (captured_.front().graph) cudaGraphExecDestroy(captured_.front().graph);
-      captured_.erase(captured_.begin());
-    }
+    if (captured_.size() == kMaxGraphs) captured_.erase(captured_.begin());
     captured_.push_back({group, nullptr});
     return start();
   }
   if (!found->graph) found->graph = capture(stream, start);
-  check(cudaGraphLaunch(found->graph, stream.get()), "starting a graph of kernels");
+  check(cudaGraphLaunch(found->graph.get(), stream.get()), "starting a graph of kernels");
 }
 
-cudaGraphExec_t CapturedKernels::capture(const Stream& stream, const std::function<void()>& start) {
+std::shared_ptr<CUgraphExec_st> CapturedKernels::capture(const Stream& stream, const std::function<void()>& start) {
   cudaGraph_t captured = nullptr;
   check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal), "beginning to capture kernels");
   try {
@@ -39,14 +36,7 @@ cudaGraphExec_t CapturedKernels::capture(const Stream& stream, const std::functi
   const cudaError_t status = cudaGraphInstantiate(&graph, captured, 0);
   cudaGraphDestroy(captured);
   check(status, "making a graph of kernels");
-  return graph;
-}
-
-void CapturedKernels::forget() {
-  for (const Captured& each : captured_) {
-    if (each.graph) cudaGraphExecDestroy(each.graph);
-  }
-  captured_.clear();
+  return {graph, [card = stream.card()](cudaGraphExec_t p) { release_on(card, [p] { cudaGraphExecDestroy(p); }); }};
 }
 
 }  // namespace engine::cuda

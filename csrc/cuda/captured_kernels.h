@@ -3,16 +3,18 @@
 #pragma once
 #include <array>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "cuda/runtime.h"
+#include "formulas/kinds.h"
 
 namespace engine::cuda {
 
 class CapturedKernels {
  public:
   /// What the arguments of the kernels depend on.
-  using Key = std::array<const void*, 7>;
+  using Key = std::array<const void*, 7 + kMaxSlots>;
 
   /// Batches that are started together. All have as many samples as the first, except for the last.
   struct Group {
@@ -23,11 +25,6 @@ class CapturedKernels {
     }
   };
 
-  CapturedKernels() = default;
-  ~CapturedKernels() { forget(); }
-  CapturedKernels(const CapturedKernels&) = delete;
-  CapturedKernels& operator=(const CapturedKernels&) = delete;
-
   /// Starts the kernels of a group, which `start` starts on the stream. When such a group is started for the second
   /// time with the same key, the kernels are captured as a graph, which takes their place from then on until the key
   /// changes.
@@ -36,13 +33,12 @@ class CapturedKernels {
  private:
   struct Captured {
     Group group;
-    cudaGraphExec_t graph;  // null until the second time
+    std::shared_ptr<CUgraphExec_st> graph;  // null until the second time
   };
   /// A pass has groups of one size and a smaller one at its end; the first pass begins with smaller ones, too.
   static constexpr size_t kMaxGraphs = 4;
 
-  void forget();
-  static cudaGraphExec_t capture(const Stream& stream, const std::function<void()>& start);
+  static std::shared_ptr<CUgraphExec_st> capture(const Stream& stream, const std::function<void()>& start);
 
   Key key_{};
   std::vector<Captured> captured_;  // the oldest first

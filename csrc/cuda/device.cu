@@ -132,10 +132,11 @@ Arena CudaDevice::allocate(int64_t floats, float value) const {
   const OnCard here(index_);
   const int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
   Arena arena(cuda::allocate(bytes));
+  std::vector<float> values;  // which the stream reads until it is done
   if (value == 0.0f) {
     copy_stream().fill_zeros(arena.data(), bytes);
   } else {
-    const std::vector<float> values(static_cast<size_t>(floats), value);
+    values.assign(static_cast<size_t>(floats), value);
     copy_stream().copy(arena.data(), values.data(), bytes);
   }
   copy_stream().wait();
@@ -203,13 +204,15 @@ RunState& state_of(const Schedule& schedule, const RunArguments& arguments, Devi
 /// Everything that may change between two runs of a workspace and that the arguments of kernels depend on.
 CapturedKernels::Key key_of(const RunArguments& arguments, const RunMemory& memory) {
   const auto* const data = static_cast<const DatasetOnCard*>(arguments.copy);
-  return {reinterpret_cast<const void*>(data ? data->number() : 0),
-          arguments.scratch,
-          arguments.state.slots[0],
-          arguments.state.accumulated,
-          arguments.state.averages,
-          memory.totals,
-          memory.workspace};
+  CapturedKernels::Key key{reinterpret_cast<const void*>(data ? data->number() : 0),
+                           arguments.scratch,
+                           arguments.state.accumulated,
+                           arguments.state.averages,
+                           arguments.state.offsets,
+                           memory.totals,
+                           memory.workspace};
+  std::copy_n(arguments.state.slots, kMaxSlots, key.end() - kMaxSlots);
+  return key;
 }
 
 /// Lets all steps do what may fail for the batches of a run, before it changes anything, and returns their workspace.

@@ -3,6 +3,8 @@
 // that all threads of a grid call. It divides its work among blocks itself, so that any number of them gives the same
 // results.
 #pragma once
+#include <type_traits>
+
 #include "cuda/batch.h"
 #include "cuda/runtime.h"
 
@@ -22,6 +24,9 @@ __device__ inline float* shared_memory() {
 #endif
 }
 
+/// Arguments of kernels are at most so large before CUDA 12.1, and later on cards before compute capability 7.0.
+inline constexpr size_t kMaxArgumentBytes = 4096;
+
 template <class S>
 __global__ void __launch_bounds__(kThreads) run_step(const __grid_constant__ S step, const Batch* batch) {
   step.run(*batch);
@@ -29,6 +34,8 @@ __global__ void __launch_bounds__(kThreads) run_step(const __grid_constant__ S s
 
 template <class S>
 void launch(cudaStream_t stream, const S& step, const Batch* batch, int64_t blocks, int64_t shared_bytes) {
+  static_assert(std::is_trivially_copyable_v<S>, "what a step refers to must lie in memory of the card");
+  static_assert(sizeof(S) + sizeof(batch) <= kMaxArgumentBytes);
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(static_cast<unsigned>(blocks));
   config.blockDim = dim3(kThreads);

@@ -12,7 +12,8 @@ template <int M, int N, int K, int TM, int TN>
 struct Tile {
   static constexpr bool kOnTensorCores = false;
   static constexpr int kM = M, kN = N, kK = K, kTM = TM, kTN = TN;
-  static constexpr int kLdA = M + 1, kLdB = N + 1;  // one more, since threads write down a column at the same time
+  // Threads of a warp write down K columns at the same time: with so many floats more, they meet different banks.
+  static constexpr int kLdA = M + kWarp / K, kLdB = N + kWarp / K;
   static constexpr int64_t kSharedBytes = K * (kLdA + kLdB) * static_cast<int64_t>(sizeof(float));
   static_assert(M / TM * (N / TN) == kThreads);
 };

@@ -16,7 +16,9 @@ int64_t GroupSize::next() {
 
 RunState::Group::Group() { check(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), "creating an event"); }
 
-RunState::Group::~Group() { cudaEventDestroy(done); }
+RunState::Group::~Group() {
+  release_on(card, [this] { cudaEventDestroy(done); });
+}
 
 RunState::RunState(int64_t order_rows, int64_t batches)
     : group_size(batches),

@@ -34,6 +34,7 @@ class RunState {
   /// card, and the kernels.
   struct Group {
     std::shared_ptr<void> on_host, on_card;
+    int card = current_card();
     cudaEvent_t done = nullptr;  // once the kernels of its batches have ended
     CapturedKernels kernels;
 

@@ -63,7 +63,7 @@ void require_unforked() {
 
 OnCard::OnCard(int index) : index_(index) {
   require_unforked();
-  check(cudaGetDevice(&former_), "asking which it is");
+  former_ = current_card();
   check(cudaSetDevice(index), "selecting it");
 }
 
@@ -72,13 +72,29 @@ OnCard::~OnCard() {
   if (former_ != index_ && has_context(former_)) cudaSetDevice(former_);
 }
 
+int current_card() {
+  int card = 0;
+  check(cudaGetDevice(&card), "asking which it is");
+  return card;
+}
+
+void release_on(int card, const std::function<void()>& release) noexcept {
+  if (is_forked()) return;
+  int former = 0;
+  cudaGetDevice(&former);
+  if (former != card) cudaSetDevice(card);
+  release();
+  if (former != card && has_context(former)) cudaSetDevice(former);
+}
+
 std::shared_ptr<void> allocate(int64_t bytes, const char* advice) {
   void* memory = nullptr;
   const Stream& stream = copy_stream();
   const cudaError_t status = cudaMallocAsync(&memory, static_cast<size_t>(bytes > 0 ? bytes : 1), stream.get());
   if (status == cudaErrorMemoryAllocation) refuse(bytes, advice);
   check(status, "allocating memory");
-  std::shared_ptr<void> owner(memory, [&stream](void* p) { cudaFreeAsync(p, stream.get()); });
+  std::shared_ptr<void> owner(
+      memory, [&stream](void* p) { release_on(stream.card(), [&] { cudaFreeAsync(p, stream.get()); }); });
   stream.wait();
   return owner;
 }
@@ -86,12 +102,16 @@ std::shared_ptr<void> allocate(int64_t bytes, const char* advice) {
 std::shared_ptr<void> allocate_pinned(int64_t bytes) {
   void* memory = nullptr;
   check(cudaMallocHost(&memory, static_cast<size_t>(bytes > 0 ? bytes : 1)), "allocating memory of the host");
-  return {memory, [](void* p) { cudaFreeHost(p); }};
+  return {memory, [card = current_card()](void* p) { release_on(card, [p] { cudaFreeHost(p); }); }};
 }
 
-Stream::Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream"); }
+Stream::Stream() : card_(current_card()) {
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "creating a stream");
+}
 
-Stream::~Stream() { cudaStreamDestroy(stream_); }
+Stream::~Stream() {
+  release_on(card_, [this] { cudaStreamDestroy(stream_); });
+}
 
 void Stream::copy(void* to, const void* from, int64_t bytes) const {
   if (bytes == 0) return;
@@ -108,11 +128,10 @@ void Stream::wait() const { check(cudaStreamSynchronize(stream_), "running its k
 const Stream& copy_stream() {
   static std::mutex mutex;
   static auto& streams = *new std::vector<std::unique_ptr<Stream>>;
-  int card = 0;
-  check(cudaGetDevice(&card), "asking which it is");
+  const auto card = static_cast<size_t>(current_card());
   const std::lock_guard<std::mutex> lock(mutex);
-  streams.resize(std::max(streams.size(), static_cast<size_t>(card) + 1));
-  auto& stream = streams[static_cast<size_t>(card)];
+  streams.resize(std::max(streams.size(), card + 1));
+  auto& stream = streams[card];
   if (!stream) stream = std::make_unique<Stream>();
   return *stream;
 }

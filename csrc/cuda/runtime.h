@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -47,6 +48,12 @@ class OnCard {
   int index_, former_ = 0;
 };
 
+/// The card that calls of this thread are about.
+int current_card();
+
+/// Calls `release`, which frees what belongs to card `card`. Does nothing in a forked process, whose parent owns it.
+void release_on(int card, const std::function<void()>& release) noexcept;
+
 /// Memory of the card, not initialised. The driver keeps some of what is freed for later calls, so that this is quick.
 /// Kernels that use the memory must have ended when its last owner goes. Throws OutOfMemory, which ends with `advice`.
 std::shared_ptr<void> allocate(int64_t bytes, const char* advice = "use a smaller `batch_size`");
@@ -63,12 +70,15 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   cudaStream_t get() const { return stream_; }
+  /// The card whose kernels run on it: that of the thread that made it.
+  int card() const { return card_; }
   void copy(void* to, const void* from, int64_t bytes) const;
   void fill_zeros(void* memory, int64_t bytes) const;
   /// Waits until all that was started has ended. Throws Error where a kernel failed.
   void wait() const;
 
  private:
+  int card_;
   cudaStream_t stream_ = nullptr;
 };
 

@@ -1,5 +1,6 @@
-// Products on tensor cores with the accuracy of float: of integers up to 255, which bfloat16 has exactly, with floats
-// that are split into three bfloat16 of 8 significant bits each. All products of two parts are exact.
+// Products on tensor cores with nearly the accuracy of float: of integers up to 255, which bfloat16 has exactly, with
+// floats that are split into three bfloat16 of 8 significant bits each. All products of two parts are exact, but tensor
+// cores cut off what their sums have no bits for, so that errors may be some 7 times those of sums in float.
 #pragma once
 #include "cuda/tensor_cores.h"
 

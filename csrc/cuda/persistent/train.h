@@ -110,9 +110,7 @@ __device__ inline void run(Block<Team>& block, const Batch* batches, int64_t cou
   add_totals(block, samples);
 }
 
-/// Arguments of kernels are at most so large before CUDA 12.1, and later on cards before compute capability 7.0.
-inline constexpr size_t kMostBytesOfArguments = 4096;
-static_assert(sizeof(Network) + 2 * sizeof(int64_t) <= kMostBytesOfArguments);
+static_assert(sizeof(Network) + 2 * sizeof(int64_t) <= kMaxArgumentBytes);
 
 template <class Team>
 __global__ void __launch_bounds__(kBlockThreads, 1)
