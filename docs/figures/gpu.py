@@ -12,8 +12,8 @@ def blocks() -> Drawing:
         292,
         "Sixteen blocks of a cluster, each with eight of the 128 hidden units",
         "A block owns 8 of the 128 hidden units: their columns of W1, their biases and the rows of W2 that they feed, all with "
-        "Adam's m and v. These stay in its shared memory for the whole run. Blocks exchange one thing only: the sums that "
-        "their rows of W2 give, 32 × 10 numbers for each batch.",
+        "Adam's m and v. These stay in its shared memory for the whole run. Blocks exchange 32 × 10 numbers twice in each batch: "
+        "partial sums of the outputs, and then the gradient of the loss.",
     )
     drawing.box(2, 8, 150, 52, "plain", "memory of the GPU\nimages, labels, order", "small")
     drawing.arrow((111, 60), (111, 96))
@@ -25,7 +25,12 @@ def blocks() -> Drawing:
     drawing.text(489, 170, "…", "strong middle")
     drawing.line((111, 246), (111, 272), (619, 272), (619, 246), kind="meet")
     drawing.line((345, 246), (345, 272), kind="meet")
-    drawing.text(365, 288, "sums of h W2, from the shared memory of one block to the others", "faint middle")
+    drawing.text(
+        365,
+        288,
+        "partial sums of h W2, then their gradient, into the shared memory of other blocks",
+        "faint middle",
+    )
     return drawing
 
 

@@ -69,7 +69,7 @@ def get_threads() -> int:
 
 
 def set_device(name: str) -> None:
-    """Chooses where models that are built from now on keep their weights and compute.
+    """Chooses where models that any thread builds from now on keep their weights and compute.
 
     A model stays where it was built; `Model.compile(device=...)` moves it. Arrays that go into a model and come out of
     it are NumPy's, whatever the device is; a model on a GPU also takes tensors in its memory, and returns a `DeviceArray`
@@ -185,7 +185,7 @@ def matmul_precision() -> str:
 def set_matmul_precision(precision: str) -> None:
     """Chooses how a GPU multiplies for layers with the dtype policy "float32".
 
-    It holds for models that are built or compiled from now on. On the CPU it has no effect. The names are those of JAX's
+    It holds for models that are built or compiled from now on. The CPU computes in float32, and `compile` warns of that. The names are those of JAX's
     `jax_default_matmul_precision`; PyTorch calls the second one "high".
 
     Args:

@@ -456,7 +456,7 @@ class Model(Part, SaysWhatIsLeftOut):
             run_eagerly: Ignored. The model is always compiled ahead.
             steps_per_execution: Ignored. A whole epoch runs in one call.
             jit_compile: Ignored. Keras accepts it.
-            auto_scale_loss: Ignored. Gradients are float32 under every dtype policy, so that no loss has to be scaled.
+            auto_scale_loss: Ignored. No gradient is rounded to float16 under any dtype policy, so that no loss has to be scaled.
             device: where the model keeps its weights and computes from now on: "cpu", "cuda", "cuda:0", ...; None leaves
                 it where it is.
 

@@ -28,11 +28,11 @@ class _OfInner:
 
 @registry.register()
 class LossScaleOptimizer(Optimizer):
-    """Takes the steps of another optimizer.
+    """Passes every step to another optimizer.
 
     In Keras it multiplies the loss by a factor, so that gradients in float16 don't become 0, and skips steps whose gradients
-    are too large for float16. Here gradients are float32 under every dtype policy, so that no loss is scaled and no step is
-    skipped, and a model needs no such optimizer. Scripts and files that have one run with it.
+    are too large for float16. Here no gradient is rounded to float16 under any dtype policy, so that no loss is scaled and no
+    step is skipped, and a model needs no such optimizer. Scripts and files that have one run with it.
 
     Args:
         inner_optimizer: the optimizer, its name or config.
