@@ -88,6 +88,13 @@ DeviceArray DeviceArray::part(int64_t begin, int64_t end) const {
   return part;
 }
 
+DeviceArray DeviceArray::entry(int64_t index) const {
+  DeviceArray entry = part(index, index + 1);
+  entry.view_.shape.erase(entry.view_.shape.begin());
+  entry.view_.strides.erase(entry.view_.strides.begin());
+  return entry;
+}
+
 DeviceArray DeviceArray::columns(int64_t begin, int64_t end) const {
   DeviceArray part = *this;
   part.view_.data = static_cast<const char*>(view_.data) + begin * view_.strides[1] * bytes_of(view_.type);
@@ -219,27 +226,35 @@ py::object device_array(const py::object& tensor) {
   return array ? python_of(std::move(*array)) : py::none();
 }
 
+/// The number of an entry of an axis, which may count from the end. IndexError where there is none.
+int64_t place_of(int64_t index, int64_t length) {
+  if (index < -length || index >= length) {
+    throw py::index_error("row " + std::to_string(index) + " does not lie in [0, " + std::to_string(length) + ")");
+  }
+  return index < 0 ? index + length : index;
+}
+
 py::object part(const DeviceArray& array, const py::object& index) {
+  constexpr const char* kExpected = "rows must be a number, a slice without a step, or an array of numbers";
   const std::vector<int64_t>& shape = array.view().shape;
-  if (shape.empty()) throw py::index_error("an array without axes has no rows");
+  if (shape.empty()) throw py::type_error("an array without axes has no rows");
+  if (py::isinstance<py::int_>(index)) {
+    return python_of(array.entry(place_of(index.cast<int64_t>(), shape[0])));
+  }
   if (py::isinstance<py::slice>(index)) {
     py::ssize_t begin, end, step, count;
     if (!index.cast<py::slice>().compute(shape[0], &begin, &end, &step, &count)) throw py::error_already_set();
-    if (step != 1) throw py::index_error("rows must be a slice without a step, or an array of their numbers");
+    if (step != 1) throw py::type_error(kExpected);
     return python_of(array.part(begin, begin + count));
   }
-  const auto numbers = py::array_t<int64_t, py::array::c_style>::ensure(index);
-  if (!numbers || numbers.ndim() != 1) {
-    PyErr_Clear();
-    throw py::index_error("rows must be a slice without a step, or an array of their numbers");
-  }
+  if (!py::isinstance<py::array>(index)) throw py::type_error(kExpected);
+  const auto given = py::reinterpret_borrow<py::array>(index);
+  const char kind = given.dtype().kind();
+  if (given.ndim() != 1 || (kind != 'i' && kind != 'u')) throw py::type_error(kExpected);
+  const auto numbers = py::array_t<int64_t, py::array::c_style | py::array::forcecast>(given);
   std::vector<int32_t> rows;
   for (py::ssize_t i = 0; i < numbers.size(); ++i) {
-    const int64_t row = numbers.data()[i];
-    if (row < 0 || row >= shape[0]) {
-      throw py::index_error("row " + std::to_string(row) + " does not lie in [0, " + std::to_string(shape[0]) + ")");
-    }
-    rows.push_back(static_cast<int32_t>(row));
+    rows.push_back(static_cast<int32_t>(place_of(numbers.data()[i], shape[0])));
   }
   return python_of(array.taken(rows));
 }

@@ -26,6 +26,8 @@ class DeviceArray {
 
   /// Entries [begin, end) of the first axis, without a copy.
   DeviceArray part(int64_t begin, int64_t end) const;
+  /// Entry `index` of the first axis, which the result lacks, without a copy.
+  DeviceArray entry(int64_t index) const;
   /// Columns [begin, end) of an array (n, columns), without a copy.
   DeviceArray columns(int64_t begin, int64_t end) const;
   /// Some entries of the first axis, in a new array.

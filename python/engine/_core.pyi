@@ -30,8 +30,8 @@ class DeviceArray:
     def device(self) -> str:
         """The GPU, such as "cuda:0"."""
     def __len__(self) -> int: ...
-    def __getitem__(self, rows: slice | NDArray[np.integer]) -> DeviceArray:
-        """Rows in a slice without a step, without a copy; or copies of those with certain numbers."""
+    def __getitem__(self, rows: int | slice | NDArray[np.integer]) -> DeviceArray:
+        """A row, or those in a slice without a step, without a copy; or copies of those with certain numbers."""
     def numpy(self) -> NDArray[Any]:
         """A copy as an array of NumPy."""
     def reshape(self, *shape: int | Sequence[int]) -> DeviceArray:

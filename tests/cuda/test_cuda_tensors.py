@@ -709,9 +709,17 @@ def test_results_stay_on_the_gpu(x: np.ndarray) -> None:
     np.testing.assert_array_equal(result[np.array([5, 0, 5])].numpy(), expected[[5, 0, 5]])
     np.testing.assert_array_equal(result.reshape(-1, 1).numpy(), np.reshape(expected, (-1, 1)))
     np.testing.assert_array_equal(result.reshape((CLASSES, N)).numpy(), np.reshape(expected, (CLASSES, N)))
-    for index in (0, slice(0, 9, 2), [N], [-1], [[1]], "a", None):
-        with pytest.raises(IndexError):
+    np.testing.assert_array_equal(result[np.array([-1, 3], np.int8)].numpy(), expected[[-1, 3]])
+    np.testing.assert_array_equal(result[-2].numpy(), expected[-2])
+    assert [float(np.asarray(each)[0]) for each in result] == expected[:, 0].tolist()
+    for index in (N, -N - 1, np.array([N]), np.array([2**40])):
+        with pytest.raises(IndexError, match="does not lie in"):
             result[index]
+    for wrong in (slice(0, 9, 2), [0], np.array([[1]]), np.array([0.5]), "a", None, (0, 0)):
+        with pytest.raises(TypeError, match="rows must be"):
+            result[wrong]
+    with pytest.raises(TypeError, match="without axes"):
+        result[0][0][0]
     for shape in ((5,), (-1, 5), (-2, 3), (-1, -1)):
         with pytest.raises(ValueError, match=r"shape|negative"):
             result.reshape(*shape)
