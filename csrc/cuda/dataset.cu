@@ -11,9 +11,7 @@ bool is_readable_here(const void* data) {
     cudaGetLastError();
     return false;
   }
-  int here = 0;
-  check(cudaGetDevice(&here), "asking which it is");
-  return attributes.type == cudaMemoryTypeDevice && attributes.device == here &&
+  return attributes.type == cudaMemoryTypeDevice && attributes.device == current_card() &&
          reinterpret_cast<uintptr_t>(data) % kWidestLoad == 0;
 }
 

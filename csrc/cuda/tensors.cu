@@ -247,13 +247,7 @@ void TensorsOnCard::wait_for(std::optional<uintptr_t> stream) const {
 std::shared_ptr<void> TensorsOnCard::allocate(int64_t bytes) const {
   const OnCard here(index_);
   const std::shared_ptr<void> memory = cuda::allocate(bytes);
-  return {memory.get(), [memory, index = index_](void*) {
-            try {
-              const OnCard here(index);
-              cudaDeviceSynchronize();
-            } catch (const Error&) {  // of a forked process, in which nothing is at work
-            }
-          }};
+  return {memory.get(), [memory, index = index_](void*) { release_on(index, [] { cudaDeviceSynchronize(); }); }};
 }
 
 bool TensorsOnCard::holds(const void* first, const void* last) const {
