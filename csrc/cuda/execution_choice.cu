@@ -29,6 +29,9 @@ T up_to_multiple(T number, T of) {
   return (number + of - 1) / of * of;
 }
 
+/// Bytes that are copied together. Rows are an odd number of these, so that they lie in different banks.
+constexpr int64_t kChunk = 16;
+
 /// Floats of a row whose quads are an odd number.
 int odd_quads(int64_t numbers) {
   const auto quads = static_cast<int>((numbers + kQuad - 1) / kQuad);
@@ -98,7 +101,6 @@ int64_t lay_out(Network& net, int blocks, bool byte_rows, int batch_slots, bool 
   net.rows_of_memory = static_cast<int>(rows_of_memory);
   net.rows_of_block_log = 0;
   while (int64_t{blocks} << net.rows_of_block_log < rows) ++net.rows_of_block_log;
-  const int64_t rows_of_exchange = exchanges_in_shared ? int64_t{1} << net.rows_of_block_log : rows;
   Places places;
   // The memory for sums of parts has others, too: numbers of each warp, and the probabilities that metrics compute.
   int64_t sums = std::max(2 * int64_t{kBlockWarps}, rows * net.layers[net.layer_count - 1].units);
@@ -109,35 +111,39 @@ int64_t lay_out(Network& net, int blocks, bool byte_rows, int batch_slots, bool 
     const int64_t kernel =
         int64_t{layer.padded_units} / kColumns * (layer.padded_inputs / kQuad) * persistent::kQuadStride;
     layer.kernel_floats = static_cast<int>(std::min<int64_t>(kernel, INT32_MAX));
+    layer.share_at = places.add(sizeof(persistent::Share) / sizeof(float));
     layer.kernel_at = places.add((1 + persistent::kSlotsOfWeight) * kernel);
     layer.bias_at = places.add((1 + persistent::kSlotsOfWeight) * int64_t{layer.padded_units});
     layer.out_at = places.add(rows * layer.ld_out);
     layer.gradient_at = places.add(rows_of_memory * layer.padded_units);
     for (int s = 0; s < layer.stage_count; ++s) layer.stages[s].saved_at = places.add(rows * layer.ld_out);
     const bool is_last = l + 1 == net.layer_count;
+    const int64_t slices = exchanges_in_shared ? layer.slices_of_block : layer.slices;
     if (layer.split == Split::kInputs) {
-      exchanged = std::max(exchanged, layer.slices * rows_of_exchange * layer.padded_units);
+      exchanged = std::max(exchanged, slices * rows * layer.padded_units);
       if (!is_last) gathered = std::max(gathered, rows * layer.padded_units);
     } else {
       sums = std::max(sums, layer.parts * rows * layer.columns_together);
       if (layer.split == Split::kColumns && l > 0) {
-        exchanged = std::max(exchanged, layer.slices * rows_of_exchange * layer.padded_inputs);
+        exchanged = std::max(exchanged, slices * rows * layer.padded_inputs);
         gathered = std::max(gathered, rows * layer.padded_inputs);
       }
     }
   }
   const DenseLayer &first = net.layers[0], &last = net.layers[net.layer_count - 1];
-  net.ld_x = odd_quads(first.padded_inputs);
+  const int64_t numbers_of_chunk = byte_rows ? kChunk : kChunk / sizeof(float);
+  net.ld_x = static_cast<int>(((first.padded_inputs + numbers_of_chunk - 1) / numbers_of_chunk | 1) * numbers_of_chunk);
   net.partial_sums_at = places.add(sums);
   net.exchange_floats = static_cast<int>(up_to_multiple<int64_t>(exchanged, kQuad));
   net.exchange_at = places.add(exchanges_in_shared ? net.exchange_floats : 0);
   net.gathered_at = places.add(gathered);
   net.probabilities_at = places.add(rows * last.units);
-  net.rows_at = places.add(2 * rows * sizeof(int64_t) / sizeof(float));
+  net.announced_at = places.add(2 * sizeof(Batch) / sizeof(float));
+  net.order_at = places.add(2 * rows);
   net.sums_at = places.add(2 * kWarp * (1 + 2 * int64_t{net.metric_count}));
   net.divisor_at = places.add(2);
-  net.nonzero_at = places.add(first.padded_inputs / kQuad);
   net.live_at = places.add(2);
+  net.live_of_warp_at = places.add(kBlockWarps);
   const int64_t begin = places.floats();
   net.places.batch_at = places.add(sizeof(Batch) / sizeof(float));
   net.places.labels_at = places.add(rows);
@@ -159,17 +165,31 @@ int64_t lay_out(Network& net, int blocks, bool byte_rows, int batch_slots, bool 
 // Cycles, as bench/GPU.md derives them from instruction counts and latencies; none was measured on this kernel.
 constexpr double kProductsPerCycle = 75.0;       // of 128: the other issue slots load operands
 constexpr double kByteProductsPerCycle = 160.0;  // on tensor cores: most issue slots convert operands
-constexpr double kStepsPerCycle = 3.3;           // weights that are stepped
+constexpr double kStepsPerCycle = 4.4;           // weights that are stepped
 constexpr double kClusterBarrier = 350.0, kGridBarrier = 1800.0, kNoBarrier = 40.0;
-constexpr double kExchangedPerCycle = 16.0;  // floats that a block reads of others
-constexpr double kFixed = 2000.0;            // loss, waiting for the next batch, barriers of the block
+// Floats that a block reads of others, in their shared memory and in that of the card.
+constexpr double kSharedPerCycle = 3.5, kExchangedPerCycle = 16.0;
+constexpr double kFixed = 2000.0;  // loss, waiting for the next batch, barriers of the block
 constexpr double kFixedOfLayer = 400.0;
 constexpr double kCyclesOfKernel = 4000.0;  // from the start of a small kernel to that of the next one
 
+/// Of the exchange of a layer's terms, for sums of so many columns.
+double cycles_of_exchange(const Network& net, Exchange exchange, int slices, int columns) {
+  const double sums = static_cast<double>(net.max_rows) * columns;
+  switch (exchange) {
+    case Exchange::kNone:
+      return kNoBarrier + slices * sums / kProductsPerCycle;
+    case Exchange::kGrid:
+      return kGridBarrier + slices * sums / kExchangedPerCycle;
+    case Exchange::kCluster:
+      break;
+  }
+  // A block adds the terms of its rows, and reads the sums of all others.
+  const double share = static_cast<double>(1 << net.rows_of_block_log) / net.max_rows;
+  return 2.0 * kClusterBarrier + (slices * share + 1.0) * sums / kSharedPerCycle;
+}
+
 double cycles_of(const Network& net, Exchange exchange) {
-  const double barrier = exchange == Exchange::kCluster ? kClusterBarrier
-                         : exchange == Exchange::kGrid  ? kGridBarrier
-                                                        : kNoBarrier;
   const double rows = up_to_multiple(net.max_rows, kWarp);
   double cycles = kFixed;
   for (int l = 0; l < net.layer_count; ++l) {
@@ -177,9 +197,9 @@ double cycles_of(const Network& net, Exchange exchange) {
     const double weights = static_cast<double>(layer.padded_inputs) * layer.padded_units;
     const double rate = l == 0 && net.keeps_bytes ? kByteProductsPerCycle : kProductsPerCycle;
     cycles += kFixedOfLayer + weights * rows * (l > 0 ? 3.0 : 2.0) / rate + weights / kStepsPerCycle;
-    if (layer.split == Split::kInputs) cycles += barrier + layer.slices * rows * layer.units / kExchangedPerCycle;
+    if (layer.split == Split::kInputs) cycles += cycles_of_exchange(net, exchange, layer.slices, layer.units);
     if (layer.split == Split::kColumns && l > 0) {
-      cycles += barrier + layer.slices * rows * layer.inputs / kExchangedPerCycle;
+      cycles += cycles_of_exchange(net, exchange, layer.slices, layer.inputs);
     }
   }
   return cycles;

@@ -4,8 +4,12 @@
 
 namespace engine::cuda::persistent {
 
-__device__ __noinline__ float activate_backward(const Stage& stage, float dy, float saved) {
+__device__ __noinline__ float activate_backward_by_formula(const Stage& stage, float dy, float saved) {
   return backward(stage.activation, dy, saved, stage.parameters);
+}
+__device__ inline float activate_backward(const Stage& stage, float dy, float saved) {
+  return is_fused(stage.activation) ? fused_backward(stage.activation, dy, saved)
+                                    : activate_backward_by_formula(stage, dy, saved);
 }
 
 template <class Team>
@@ -43,7 +47,7 @@ template <class Team>
 __device__ inline void backpropagate(Block<Team>& block, int l, int slot) {
   const DenseLayer &layer = block.net.layers[l], &below = block.net.layers[l - 1];
   const int rows = static_cast<int>(block.batch_in(slot).rows);
-  const Share own = block.share(layer);
+  const Share& own = block.share(layer);
   if (layer.split != Split::kColumns) {
     for_input_gradients(block, layer, rows, 0, layer.units, [&](int b, int q, const float4& sum) {
       float dy[kQuad];
@@ -60,14 +64,14 @@ __device__ inline void backpropagate(Block<Team>& block, int l, int slot) {
   for (int s = 0; s < own.slices; ++s) {
     const int first = s * layer.width, end = smaller(first + layer.width, own.units);
     for_input_gradients(block, layer, rows, first, end, [&](int b, int q, const float4& sum) {
-      quad_at(terms_to_give(block, own.first_slice + s, b, ld) + q * kQuad) = sum;
+      quad_at(own_terms(block, own.first_slice + s, s, b, ld) + q * kQuad) = sum;
     });
   }
-  block.team.arrive();
+  block.team.arrive_with_shared();
   block.team.wait();
   float* const gathered = block.shared + block.net.gathered_at;
   add_terms(block, layer, rows, layer.inputs, ld, [&](int b, int k, float dy) { gathered[b * ld + k] = dy; });
-  gather_rows(block, block.net.gathered_at, ld, rows);
+  gather_rows(block, block.net.gathered_at, ld, rows, [] {});
   for_elements({0, rows}, layer.inputs,
                [&](int b, int k) { finish_gradient(block, below, b, k, gathered[b * ld + k]); });
   __syncthreads();

@@ -27,13 +27,16 @@ struct Range {
   __device__ bool has(int i) const { return begin <= i && i < end; }
 };
 
-/// Calls f(b, n) for all rows of a range and each column n below `columns`, by 16 threads for each row.
+/// Calls f(b, n) for all rows of a range and each column n below `columns`. Each row has as many threads as columns, up
+/// to 16, and rounded up to a power of 2: then nothing is divided, and few warps have threads without work.
 template <class F>
 __device__ inline void for_elements(const Range& rows, int columns, F&& f) {
+  const int log = columns > 8 ? 4 : columns > 4 ? 3 : columns > 2 ? 2 : columns > 1 ? 1 : 0;
+  const int threads = 1 << log;
   ENGINE_UNROLL(1)
-  for (int b = rows.begin + thread() / kThreadsOfRow; b < rows.end; b += kRowsAtOnce) {
+  for (int b = rows.begin + (thread() >> log); b < rows.end; b += kBlockThreads >> log) {
     ENGINE_UNROLL(1)
-    for (int n = thread() % kThreadsOfRow; n < columns; n += kThreadsOfRow) f(b, n);
+    for (int n = thread() & (threads - 1); n < columns; n += threads) f(b, n);
   }
 }
 
@@ -58,7 +61,15 @@ struct Block {
   int turn = 0;                // of the two buffers by which a grid exchanges terms
   double penalty_share = 0.0;  // of this thread, in the penalties of all batches
 
-  __device__ Share share(const DenseLayer& layer) const { return share_of(layer, team.rank()); }
+  /// The share of a layer that this block has; `note_shares` has left it in shared memory.
+  __device__ const Share& share(const DenseLayer& layer) const {
+    return *reinterpret_cast<const Share*>(shared + layer.share_at);
+  }
+  __device__ void note_shares() const {
+    if (thread() >= net.layer_count) return;
+    const DenseLayer& layer = net.layers[thread()];
+    *reinterpret_cast<Share*>(shared + layer.share_at) = share_of(layer, team.rank());
+  }
   __device__ float* place(int slot, int at) const { return shared + slot * net.floats_of_batch + at; }
   __device__ Batch& batch_in(int slot) const { return *reinterpret_cast<Batch*>(place(slot, net.places.batch_at)); }
   __device__ uint16_t* order_in(int slot) const {
@@ -66,12 +77,13 @@ struct Block {
   }
   __device__ int* live_in(int slot) const { return reinterpret_cast<int*>(shared + net.live_at) + slot; }
   __device__ const DenseLayer& last() const { return net.layers[net.layer_count - 1]; }
-  /// The rows of a batch that this block adds up from the terms of all.
-  __device__ Range rows_to_add(int rows) const {
+  /// The rows of a batch that a block adds up from the terms of all.
+  __device__ Range rows_of_block(int rank, int rows) const {
     if constexpr (!Team::kSharesMemory) return {0, rows};
-    const int begin = smaller(team.rank() << net.rows_of_block_log, rows);
+    const int begin = smaller(rank << net.rows_of_block_log, rows);
     return {begin, smaller(begin + (1 << net.rows_of_block_log), rows)};
   }
+  __device__ Range rows_to_add(int rows) const { return rows_of_block(team.rank(), rows); }
   /// Those whose losses and metrics this block counts, so that each is counted once.
   __device__ Range rows_to_count(int rows) const {
     return Team::kSharesMemory || team.rank() == 0 ? rows_to_add(rows) : Range{0, 0};

@@ -1,8 +1,31 @@
-// A batch comes from memory of the card into shared memory.
+// A batch comes from memory of the card into shared memory while the block computes the batch before. Copies run by
+// themselves, and none waits for another one: of batch n, what it is and the numbers of its rows are copied together
+// with the samples of batch n - 1. `start_bringing` starts the copies of the samples, and `finish_bringing` waits for
+// them. Both are called while blocks wait for each other.
 #pragma once
 #include "cuda/persistent/block.h"
 
 namespace engine::cuda::persistent {
+
+/// Starts to copy 4 or 16 bytes from memory of the card to shared memory.
+template <class Chunk>
+__device__ inline void start_copy(Chunk* shared, const Chunk* on_card) {
+  static_assert(sizeof(Chunk) == 4 || sizeof(Chunk) == 16);
+#if defined(__CUDACC__)
+  const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" : : "r"(to), "l"(on_card), "n"(sizeof(Chunk)) : "memory");
+#else
+  *shared = *on_card;
+#endif
+}
+/// Waits for all copies that this thread has started.
+__device__ inline void wait_for_copies() {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.wait_all;" : : : "memory");
+#endif
+}
+
+// ---- Rows of any type -----------------------------------------------------------------------------------------------
 
 template <class Team>
 __device__ inline float element(const Block<Team>& block, int64_t at) {
@@ -44,149 +67,182 @@ __device__ inline float4 numbers_at(const Block<Team>& block, int64_t at, int co
   return four;
 }
 
-/// Where each sample of a batch lies in the data set. This is known a batch ahead of the samples themselves, so that
-/// no load has to wait for another one.
-template <class Team>
-__device__ inline int64_t* rows_of(const Block<Team>& block, int64_t batch) {
-  return reinterpret_cast<int64_t*>(block.shared + block.net.rows_at) + (batch & 1) * block.net.max_rows;
-}
-template <class Team>
-__device__ inline void note_rows(const Block<Team>& block, const Batch* batches, int64_t number, int64_t count) {
-  if (number >= count) return;
-  const Batch& batch = batches[number];
-  for (int b = kBlockThreads - 1 - thread(); b < static_cast<int>(batch.rows); b += kBlockThreads) {
-    rows_of(block, number)[b] = data_row(batch, b);
-  }
-}
-
-template <class Team>
-__device__ inline void keep_bytes(const Block<Team>& block, float* x, int b, int q, uint32_t bytes) {
-  reinterpret_cast<uint32_t*>(x)[b * block.net.ld_x / kQuad + q] = bytes;
-  if (bytes != 0) atomicExch(reinterpret_cast<int*>(block.shared + block.net.nonzero_at) + q, 1);
-}
-
-/// Brings the inputs of rows b and b + kBlockWarps by one warp: it reads all of them before it writes the first.
-template <class Team>
-__device__ inline void bring_two_rows(const Block<Team>& block, const int64_t* rows, int b, int count, int inputs,
-                                      float* x) {
-  constexpr int kRows = 2, kTogether = 8;
-  const int quads = quads_of(inputs);
-  const uint32_t* from[kRows];
-  ENGINE_UNROLL(2)
-  for (int r = 0; r < kRows; ++r) {
-    const int64_t row = rows[smaller(b + r * kBlockWarps, count - 1)];
-    from[r] = reinterpret_cast<const uint32_t*>(static_cast<const uint8_t*>(block.net.rows) + row * block.net.stride +
-                                                block.net.first_column + block.share(block.net.layers[0]).first_input);
-  }
-  ENGINE_UNROLL(1)
-  for (int first = lane(); first < quads; first += kTogether * kWarp) {
-    uint32_t words[kRows][kTogether];
-    ENGINE_UNROLL(2)
-    for (int r = 0; r < kRows; ++r) {
-      ENGINE_UNROLL(8)
-      for (int j = 0; j < kTogether; ++j) {
-        const int q = first + j * kWarp;
-        words[r][j] = q < quads ? from[r][q] : 0u;
-      }
-    }
-    ENGINE_UNROLL(2)
-    for (int r = 0; r < kRows; ++r) {
-      if (b + r * kBlockWarps >= count) continue;
-      ENGINE_UNROLL(8)
-      for (int j = 0; j < kTogether; ++j) {
-        if (first + j * kWarp < quads) keep_bytes(block, x, b + r * kBlockWarps, first + j * kWarp, words[r][j]);
-      }
-    }
-  }
-}
-
 /// Brings one row of any type and any size.
 template <class Team>
 __device__ inline void bring_row(const Block<Team>& block, int64_t at, int count, int b, float* x) {
   for (int q = lane(); q < quads_of(count); q += kWarp) {
     const int left = count - q * kQuad;
     if (block.net.keeps_bytes) {
-      keep_bytes(block, x, b, q, bytes_at(block, at + q * kQuad, left));
-      continue;
-    }
-    const float4 four = numbers_at(block, at + q * kQuad, left);
-    quad_at(x + b * block.net.ld_x + q * kQuad) = four;
-    if (four.x != 0.0f || four.y != 0.0f || four.z != 0.0f || four.w != 0.0f) {
-      atomicExch(reinterpret_cast<int*>(block.shared + block.net.nonzero_at) + q, 1);
+      reinterpret_cast<uint32_t*>(x)[b * block.net.ld_x / kQuad + q] = bytes_at(block, at + q * kQuad, left);
+    } else {
+      quad_at(x + b * block.net.ld_x + q * kQuad) = numbers_at(block, at + q * kQuad, left);
     }
   }
 }
 
-/// Brings the inputs of a batch, and notes which quads of them are not all zeros. A warp takes a row, or two.
+// ---- Batches --------------------------------------------------------------------------------------------------------
+
+/// What is known of batch n before its samples are brought.
 template <class Team>
-__device__ inline void bring_inputs(const Block<Team>& block, const int64_t* rows, int count, int slot) {
-  const Share own = block.share(block.net.layers[0]);
-  float* const x = block.place(slot, block.net.places.x_at);
-  if (block.net.keeps_bytes && block.net.whole_quads && own.inputs % kQuad == 0) {
-    for (int b = warp(); b < count; b += 2 * kBlockWarps) bring_two_rows(block, rows, b, count, own.inputs, x);
-    return;
-  }
-  for (int b = warp(); b < count; b += kBlockWarps) {
-    bring_row(block, rows[b] * block.net.stride + block.net.first_column + own.first_input, own.inputs, b, x);
-  }
+__device__ inline Batch& announced(const Block<Team>& block, int64_t n) {
+  return reinterpret_cast<Batch*>(block.shared + block.net.announced_at)[n & 1];
+}
+/// The rows of its samples in the data set, where these are not in order.
+template <class Team>
+__device__ inline int32_t* order_of_samples(const Block<Team>& block, int64_t n) {
+  return reinterpret_cast<int32_t*>(block.shared + block.net.order_at) + (n & 1) * block.net.max_rows;
 }
 
-/// Brings the targets of a batch. Each sample has as many threads as a row of the loss.
-template <class Team>
-__device__ inline void bring_targets(const Block<Team>& block, const int64_t* rows, int count, int slot) {
-  const int units = block.last().units;
-  const Targets into = block.targets_in(slot);
-  for (int b = thread() / kThreadsOfRow; b < count; b += kBlockThreads / kThreadsOfRow) {
-    const int64_t row = rows[b];
-    const int first = thread() % kThreadsOfRow;
-    if (block.net.targets.sparse && first == 0)
-      const_cast<int32_t*>(into.view.labels)[b] = block.net.targets.view.labels[row];
-    for (int j = first; j < units && !block.net.targets.sparse; j += kThreadsOfRow) {
-      const_cast<float*>(into.view.dense)[b * units + j] = block.net.targets.view.dense[row * units + j];
-    }
-    if (block.net.targets.view.sample_weight && first == 1) {
-      const_cast<float*>(into.view.sample_weight)[b] = block.net.targets.view.sample_weight[row];
-    }
-  }
-}
-
-/// Brings a batch, whose rows have been noted: its inputs, its targets and what is known of it.
-template <class Team>
-__device__ inline void bring_batch(const Block<Team>& block, const Batch* batches, int64_t number) {
+__device__ inline void start_copy_of_batch(Batch& shared, const Batch& on_card) {
   constexpr int kWords = static_cast<int>(sizeof(Batch) / sizeof(uint32_t));
   static_assert(sizeof(Batch) % sizeof(uint32_t) == 0);
-  const int slot = block.slot_of(number), count = static_cast<int>(batches[number].rows);
   for_each_of_block(kWords, [&](int i) {
-    reinterpret_cast<uint32_t*>(&block.batch_in(slot))[i] = reinterpret_cast<const uint32_t*>(batches + number)[i];
+    start_copy(reinterpret_cast<uint32_t*>(&shared) + i, reinterpret_cast<const uint32_t*>(&on_card) + i);
   });
-  bring_targets(block, rows_of(block, number), count, slot);
-  bring_inputs(block, rows_of(block, number), count, slot);
+}
+
+/// Starts to copy the rows' numbers of batch n, which has been announced.
+template <class Team>
+__device__ inline void start_copy_of_order(const Block<Team>& block, int64_t n) {
+  const Batch& batch = announced(block, n);
+  if (!batch.order) return;
+  for_each_of_block(static_cast<int>(batch.rows),
+                    [&](int b) { start_copy(order_of_samples(block, n) + b, batch.order + b); });
+}
+
+/// Starts to copy the inputs of a batch: a warp takes a row. `row_of(b)` is the row of sample b.
+template <class Chunk, class Team, class RowOf>
+__device__ inline void start_copies_of_inputs(const Block<Team>& block, int samples, const RowOf& row_of, int slot) {
+  const Share& own = block.share(block.net.layers[0]);
+  const int chunks = own.inputs / static_cast<int>(sizeof(Chunk));
+  auto* const x = reinterpret_cast<uint8_t*>(block.place(slot, block.net.places.x_at));
+  const auto* const rows = static_cast<const uint8_t*>(block.net.rows) + block.net.first_column + own.first_input;
+  ENGINE_UNROLL(1)
+  for (int b = warp(); b < samples; b += kBlockWarps) {
+    auto* const to = reinterpret_cast<Chunk*>(x + b * block.net.ld_x);
+    const auto* const from = reinterpret_cast<const Chunk*>(rows + row_of(b) * block.net.stride);
+    ENGINE_UNROLL(2)
+    for (int i = lane(); i < chunks; i += kWarp) start_copy(to + i, from + i);
+  }
+}
+
+/// Starts to copy the targets of a batch.
+template <class Team, class RowOf>
+__device__ inline void start_copies_of_targets(const Block<Team>& block, int samples, const RowOf& row_of, int slot) {
+  const int units = block.last().units;
+  const TargetView &from = block.net.targets.view, into = block.targets_in(slot).view;
+  for_each_of_block(samples, [&](int b) {
+    const int64_t row = row_of(b);
+    if (block.net.targets.sparse) start_copy(const_cast<int32_t*>(into.labels) + b, from.labels + row);
+    if (from.sample_weight) start_copy(const_cast<float*>(into.sample_weight) + b, from.sample_weight + row);
+  });
+  if (block.net.targets.sparse) return;
+  for_elements({0, samples}, units, [&](int b, int n) {
+    start_copy(const_cast<float*>(into.dense) + b * units + n, from.dense + row_of(b) * units + n);
+  });
+}
+
+/// Calls f(row_of), whose row_of(b) is the row of sample b of batch n in the data set.
+template <class Team, class F>
+__device__ inline void with_rows(const Block<Team>& block, const Batch& batch, int64_t n, F&& f) {
+  const int32_t* const order = batch.order ? order_of_samples(block, n) : nullptr;
+  const int64_t first = batch.first;
+  f([=](int b) -> int64_t { return order ? order[b] : first + b; });
+}
+
+/// Announces the first batch.
+template <class Team>
+__device__ inline void announce_first_batch(const Block<Team>& block, const Batch* batches) {
+  start_copy_of_batch(announced(block, 0), batches[0]);
+  wait_for_copies();
+  __syncthreads();
+  start_copy_of_order(block, 0);
+}
+
+/// Starts to bring batch n, if there is one, and announces the one behind it.
+template <class Team>
+__device__ __noinline__ void start_bringing(const Network& network, Team team, const Batch* batches, int64_t n,
+                                            int64_t count) {
+  if (n >= count) return;
+  const Block<Team> block{network, shared_memory(), team};
+  const int slot = block.slot_of(n);
+  wait_for_copies();
+  __syncthreads();  // the numbers of its rows are here
+  const Batch& batch = announced(block, n);
+  const int samples = static_cast<int>(batch.rows);
+  with_rows(block, batch, n, [&](const auto& row_of) {
+    if (network.bytes_together == sizeof(uint4)) start_copies_of_inputs<uint4>(block, samples, row_of, slot);
+    if (network.bytes_together == sizeof(uint32_t)) start_copies_of_inputs<uint32_t>(block, samples, row_of, slot);
+    start_copies_of_targets(block, samples, row_of, slot);
+  });
+  start_copy_of_batch(block.batch_in(slot), batches[n]);
+  if (n + 1 < count) start_copy_of_batch(announced(block, n + 1), batches[n + 1]);
+}
+
+/// Whether some row has a number other than 0 in quad q of the inputs.
+template <class Team>
+__device__ inline bool has_nonzero(const Block<Team>& block, const float* x, int rows, int q) {
+  uint32_t any = 0;
+  if (block.net.keeps_bytes) {
+    const auto* const words = reinterpret_cast<const uint32_t*>(x) + q;
+    const int ld = block.net.ld_x / kQuad;
+    ENGINE_UNROLL(8)
+    for (int b = 0; b < rows; ++b) any |= words[b * ld];
+    return any != 0;
+  }
+  ENGINE_UNROLL(4)
+  for (int b = 0; b < rows; ++b) {
+    const float4 four = quad_at(x + b * block.net.ld_x + q * kQuad);
+    any |= __float_as_uint(four.x) | __float_as_uint(four.y) | __float_as_uint(four.z) | __float_as_uint(four.w);
+  }
+  return any != 0;
 }
 
 /// Puts the quads of inputs that are zero in all rows behind the others: products leave them out.
 template <class Team>
-__device__ inline void order_quads(const Block<Team>& block, int slot) {
-  int* const found = reinterpret_cast<int*>(block.shared + block.net.nonzero_at);
-  int* const live_of_warp = reinterpret_cast<int*>(block.shared + block.net.partial_sums_at);
+__device__ inline void order_quads(const Block<Team>& block, int rows, int slot) {
+  const float* const x = block.place(slot, block.net.places.x_at);
+  int* const live_of_warp = reinterpret_cast<int*>(block.shared + block.net.live_of_warp_at);
   uint16_t* const order = block.order_in(slot);
   const int quads = quads_of(block.share(block.net.layers[0]).inputs);
   int live = 0;
   for (int first = 0; first < quads; first += kBlockThreads) {
     const int q = first + thread();
-    const bool is_live = q < quads && found[q] != 0;
+    const bool is_live = q < quads && has_nonzero(block, x, rows, q);
     const unsigned of_warp = __ballot_sync(0xffffffffu, is_live);
     if (lane() == 0) live_of_warp[warp()] = __popc(of_warp);
     __syncthreads();
-    int before = live + __popc(of_warp & ((1u << lane()) - 1u));
-    for (int w = 0; w < kBlockWarps; ++w) {
-      before += w < warp() ? live_of_warp[w] : 0;
-      live += live_of_warp[w];
+    if (first + warp() * kWarp < quads) {  // which holds for warp 0 in each turn
+      const int of_lane = lane() < kBlockWarps ? live_of_warp[lane()] : 0;
+      const int before = live + sum_of_warp(lane() < warp() ? of_lane : 0) + __popc(of_warp & ((1u << lane()) - 1u));
+      live += sum_of_warp(of_lane);
+      if (q < quads) order[is_live ? before : quads - 1 - (q - before)] = static_cast<uint16_t>(q);
     }
-    if (q < quads) order[is_live ? before : quads - 1 - (q - before)] = static_cast<uint16_t>(q);
-    if (is_live) found[q] = 0;
     __syncthreads();
   }
   if (thread() == 0) *block.live_in(slot) = live;
+}
+
+/// Waits for the copies of batch n, if there is one, and brings what could not be copied.
+template <class Team>
+__device__ __noinline__ void finish_bringing(const Network& network, Team team, int64_t n, int64_t count) {
+  if (n >= count) return;
+  const Block<Team> block{network, shared_memory(), team};
+  const int slot = block.slot_of(n);
+  if (network.bytes_together == 0) {
+    const Batch& batch = announced(block, n);
+    const Share& own = block.share(network.layers[0]);
+    with_rows(block, batch, n, [&](const auto& row_of) {
+      for (int b = warp(); b < static_cast<int>(batch.rows); b += kBlockWarps) {
+        bring_row(block, row_of(b) * network.stride + network.first_column + own.first_input, own.inputs, b,
+                  block.place(slot, network.places.x_at));
+      }
+    });
+  }
+  wait_for_copies();
+  __syncthreads();
+  if (n + 1 < count) start_copy_of_order(block, n + 1);
+  order_quads(block, static_cast<int>(block.batch_in(slot).rows), slot);
 }
 
 }  // namespace engine::cuda::persistent

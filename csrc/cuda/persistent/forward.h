@@ -11,8 +11,12 @@ __device__ __noinline__ uint32_t dropout_word(uint64_t seed, const Batch& batch,
                                column);
 }
 
-__device__ __noinline__ float activate(const Stage& stage, float z) {
+__device__ __noinline__ float activate_by_formula(const Stage& stage, float z) {
   return forward(stage.activation, z, stage.parameters);
+}
+/// The most common ones need no call.
+__device__ inline float activate(const Stage& stage, float z) {
+  return is_fused(stage.activation) ? fused_forward(stage.activation, z) : activate_by_formula(stage, z);
 }
 
 /// sums_of(s, b)[n] = the products of x[b,:] with columns `first` to `end` of the kernel, for slice s of the quads that
@@ -61,7 +65,7 @@ template <class Team>
 __device__ inline void forward_alone(const Block<Team>& block, int l, int slot) {
   const DenseLayer& layer = block.net.layers[l];
   const Batch& batch = block.batch_in(slot);
-  const Share own = block.share(layer);
+  const Share& own = block.share(layer);
   const int rows = static_cast<int>(batch.rows);
   float* const sums = block.shared + block.net.partial_sums_at;
   for (int first = 0; first < own.units; first += layer.columns_together) {
@@ -86,31 +90,24 @@ __device__ inline void forward_alone(const Block<Team>& block, int l, int slot) 
 
 // ---- Sums over the slices of all blocks -----------------------------------------------------------------------------
 
-/// Where the terms of row b of a slice lie among those of a block that adds them up.
+/// Where the terms of row b lie of slice `slice`, which is number `own` of those of its block: this block's, to write
+/// them, or those of block `rank`, to read them.
 template <class Team>
-__device__ inline int place_of_terms(const Block<Team>& block, int slice, int b, int ld) {
-  const int log = block.net.rows_of_block_log;
-  return block.net.exchange_at + ((slice << log) + (b & ((1 << log) - 1))) * ld;
-}
-
-/// Where a block writes its terms of row b: into the memory of the block that adds them up.
-template <class Team>
-__device__ inline float* terms_to_give(const Block<Team>& block, int slice, int b, int ld) {
+__device__ inline float* own_terms(const Block<Team>& block, int slice, int own, int b, int ld) {
   if constexpr (Team::kSharesMemory) {
-    return block.team.of_block(b >> block.net.rows_of_block_log, block.shared + place_of_terms(block, slice, b, ld));
+    return block.shared + block.net.exchange_at + (own * block.net.max_rows + b) * ld;
   } else {
     return block.net.exchange + block.turn * static_cast<int64_t>(block.net.exchange_floats) +
            (slice * block.net.max_rows + b) * ld;
   }
 }
-
-/// Where a block finds the terms of a row that it adds up.
 template <class Team>
-__device__ inline const float* terms_to_add(const Block<Team>& block, int slice, int b, int ld) {
+__device__ inline const float* terms_of(const Block<Team>& block, int rank, int slice, int own, int b, int ld) {
+  float* const mine = own_terms(block, slice, own, b, ld);
   if constexpr (Team::kSharesMemory) {
-    return block.shared + place_of_terms(block, slice, b, ld);
+    return block.team.of_block(rank, mine);
   } else {
-    return terms_to_give(block, slice, b, ld);
+    return mine;
   }
 }
 
@@ -121,8 +118,12 @@ __device__ inline void add_terms(Block<Team>& block, const DenseLayer& split, in
   for_elements(block.rows_to_add(rows), columns, [&](int b, int n) {
     // All terms are on their way before the first is added.
     float terms[kMostSlices];
+    int rank = 0, own = 0;
     ENGINE_UNROLL(16)
-    for (int s = 0; s < kMostSlices; ++s) terms[s] = s < split.slices ? terms_to_add(block, s, b, ld)[n] : 0.0f;
+    for (int s = 0; s < kMostSlices; ++s) {
+      terms[s] = s < split.slices ? terms_of(block, rank, s, own, b, ld)[n] : 0.0f;
+      if (++own == split.slices_of_block) own = 0, ++rank;
+    }
     float sum = 0.0f;
     ENGINE_UNROLL(16)
     for (int s = 0; s < kMostSlices; ++s) sum = sum + terms[s];
@@ -131,36 +132,40 @@ __device__ inline void add_terms(Block<Team>& block, const DenseLayer& split, in
   block.turn = 1 - block.turn;
 }
 
-/// Gives all blocks the rows of a matrix (rows, ld) in shared memory that this block has made, and waits for theirs. A
-/// warp gives them to a block.
-template <class Team>
-__device__ inline void gather_rows(Block<Team>& block, int matrix_at, int ld, int rows) {
-  __syncthreads();
+/// Gets the rows of a matrix (rows, ld) in shared memory that the other blocks have made, at the same place in theirs.
+/// Until they are there it calls `meanwhile`. A warp gets the rows of a block.
+template <class Team, class F>
+__device__ inline void gather_rows(Block<Team>& block, int matrix_at, int ld, int rows, F&& meanwhile) {
   if constexpr (Team::kSharesMemory) {
-    const Range own = block.rows_to_add(rows);
-    float* const mine = block.shared + matrix_at + own.begin * ld;
+    block.team.arrive_with_shared();
+    meanwhile();
+    block.team.wait();
     for (int rank = warp(); rank < block.team.blocks(); rank += kBlockWarps) {
       if (rank == block.team.rank()) continue;
-      float* const theirs = block.team.of_block(rank, mine);
-      for (int i = lane() * kQuad; i < (own.end - own.begin) * ld; i += kWarp * kQuad)
-        quad_at(theirs + i) = quad_at(mine + i);
+      const Range made = block.rows_of_block(rank, rows);
+      float* const mine = block.shared + matrix_at + made.begin * ld;
+      const float* const theirs = block.team.of_block(rank, mine);
+      for (int i = lane() * kQuad; i < (made.end - made.begin) * ld; i += kWarp * kQuad) {
+        quad_at(mine + i) = quad_at(theirs + i);
+      }
     }
-    block.team.arrive();
-    block.team.wait();
+  } else {
+    meanwhile();  // every block has made all rows
   }
+  __syncthreads();
 }
 
-/// Gives this block's terms of the sums of a layer that is split by inputs.
+/// Computes this block's terms of the sums of a layer that is split by inputs.
 template <class Team>
-__device__ inline void give_terms(const Block<Team>& block, int l, int slot) {
+__device__ inline void compute_terms(const Block<Team>& block, int l, int slot) {
   const DenseLayer& layer = block.net.layers[l];
-  const Share own = block.share(layer);
+  const Share& own = block.share(layer);
   const int rows = static_cast<int>(block.batch_in(slot).rows);
   block.with_inputs(l, slot, [&](const auto& x, const QuadOrder& order) {
     // A slice has the same quads whatever they hold, since a block knows only the zeros of its own inputs.
     const QuadOrder all{nullptr, order.all, order.all};
     multiply(block, x, all, layer, rows, 0, layer.units, own.slices, layer.width / kQuad,
-             [&](int s, int b) { return terms_to_give(block, own.first_slice + s, b, layer.padded_units); });
+             [&](int s, int b) { return own_terms(block, own.first_slice + s, s, b, layer.padded_units); });
   });
 }
 
@@ -169,7 +174,7 @@ template <class Team>
 __device__ inline void take_sums(Block<Team>& block, int l, int slot) {
   const DenseLayer& layer = block.net.layers[l];
   const Batch& batch = block.batch_in(slot);
-  const Share own = block.share(layer);
+  const Share& own = block.share(layer);
   const int rows = static_cast<int>(batch.rows);
   if (l == block.net.layer_count - 1) {
     add_terms(block, layer, rows, layer.units, layer.padded_units,
@@ -178,7 +183,7 @@ __device__ inline void take_sums(Block<Team>& block, int l, int slot) {
     float* const gathered = block.shared + block.net.gathered_at;
     const int ld = layer.padded_units;
     add_terms(block, layer, rows, layer.units, ld, [&](int b, int n, float z) { gathered[b * ld + n] = z; });
-    gather_rows(block, block.net.gathered_at, ld, rows);
+    gather_rows(block, block.net.gathered_at, ld, rows, [] {});
     for_elements({0, rows}, layer.units,
                  [&](int b, int n) { finish_unit(block, layer, own, batch, b, n, gathered[b * ld + n]); });
   }

@@ -75,7 +75,21 @@ void set_loss(Network& net, const graph::LossOfRows& op, const RunMemory& memory
   net.samples = memory.totals + totals.samples;
 }
 
-bool has_whole_quads(const Network& net) { return net.stride % kQuad == 0 && net.first_column % kQuad == 0; }
+/// Rows may lie anywhere: a data set may be a part of memory that somebody else has allocated.
+int64_t address_of(const void* rows) { return static_cast<int64_t>(reinterpret_cast<uintptr_t>(rows)); }
+
+bool has_whole_quads(const Network& net) {
+  return address_of(net.rows) % sizeof(float4) == 0 && net.stride % kQuad == 0 && net.first_column % kQuad == 0;
+}
+
+/// Of rows that stay bytes; blocks may have parts of them.
+int bytes_together(const Network& net) {
+  const DenseLayer& layer = net.layers[0];
+  const int64_t places = address_of(net.rows) | net.stride | net.first_column | layer.inputs |
+                         (layer.split == Split::kInputs ? layer.width : 0);
+  if (!net.keeps_bytes || places % sizeof(uint32_t) != 0) return 0;
+  return places % sizeof(uint4) == 0 ? sizeof(uint4) : sizeof(uint32_t);
+}
 
 using Kernel = void (*)(const Network, const Batch*, int64_t);
 
@@ -105,6 +119,14 @@ cudaLaunchAttribute cluster_of(int blocks) {
   attribute.val.clusterDim.x = static_cast<unsigned>(blocks);
   attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
   return attribute;
+}
+
+/// Whether a card that was asked about its limits won't run a launch within them all the same, as others may have a
+/// part of it (MPS, MIG).
+bool is_refusal(cudaError_t status) {
+  return status == cudaErrorLaunchOutOfResources || status == cudaErrorCooperativeLaunchTooLarge ||
+         status == cudaErrorInvalidClusterSize || status == cudaErrorInvalidConfiguration ||
+         status == cudaErrorNotSupported;
 }
 
 }  // namespace
@@ -149,6 +171,7 @@ Network network_of_run(const PersistentPlan& plan, const Chain& chain, const Run
   net.stride = memory.data.stride;
   net.first_column = chain.input->first_column;
   net.whole_quads = has_whole_quads(net);
+  net.bytes_together = bytes_together(net);
   net.scale = chain.input->scale;
   net.offset = chain.input->offset;
   net.targets = targets_of(memory, 0, 1);
@@ -167,7 +190,7 @@ Network network_of_run(const PersistentPlan& plan, const Chain& chain, const Run
   return net;
 }
 
-void launch(const Stream& stream, const PersistentPlan& plan, const Network& network, const Batch* batches,
+bool launch(const Stream& stream, const PersistentPlan& plan, const Network& network, const Batch* batches,
             int64_t count) {
   cudaLaunchConfig_t config = config_of(plan.blocks, network.floats * static_cast<int64_t>(sizeof(float)));
   config.stream = stream.get();
@@ -180,7 +203,13 @@ void launch(const Stream& stream, const PersistentPlan& plan, const Network& net
     attribute.val.cooperative = 1;
     stream.fill_zeros(network.arrivals, sizeof(unsigned));
   }
-  check(cudaLaunchKernelEx(&config, kernel_for(plan.exchange), network, batches, count), "starting a kernel");
+  const cudaError_t status = cudaLaunchKernelEx(&config, kernel_for(plan.exchange), network, batches, count);
+  if (is_refusal(status)) {
+    cudaGetLastError();
+    return false;
+  }
+  check(status, "starting a kernel");
+  return true;
 }
 
 }  // namespace engine::cuda::persistent

@@ -15,8 +15,8 @@ int64_t scratch_floats(const PersistentPlan& plan);
 /// The plan's network with the pointers, targets and formulas of a run. `scratch` is memory of the card.
 Network network_of_run(const PersistentPlan& plan, const Chain& chain, const RunMemory& memory, float* scratch);
 
-/// Trains on `count` batches.
-void launch(const Stream& stream, const PersistentPlan& plan, const Network& network, const Batch* batches,
+/// Trains on `count` batches. Returns false, and does nothing, where the card refuses to run so many blocks together.
+bool launch(const Stream& stream, const PersistentPlan& plan, const Network& network, const Batch* batches,
             int64_t count);
 
 }  // namespace engine::cuda::persistent

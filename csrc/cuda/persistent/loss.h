@@ -8,72 +8,7 @@ __device__ __noinline__ float row_loss(Loss loss, LossRow<kThreadsOfRow>& row, c
   return loss_of_row(loss, row, target);
 }
 
-/// What the losses are divided by.
-template <class Team>
-__device__ inline double divisor(const Block<Team>& block, int rows) {
-  if (block.net.fixed_divisor != 0.0) return block.net.fixed_divisor;
-  return block.net.divisor_weights.are_equal() ? rows
-                                               : *reinterpret_cast<const double*>(block.shared + block.net.divisor_at);
-}
-
-template <class Team>
-__device__ inline void sum_divisor_weights(const Block<Team>& block, int slot) {
-  if (block.net.fixed_divisor != 0.0 || block.net.divisor_weights.are_equal()) return;
-  if (warp() == 0) {
-    const Targets targets = block.targets_in(slot);
-    const RowWeights weights = block.weights_in(slot, block.net.divisor_weights);
-    double sum = 0.0;
-    const int rows = static_cast<int>(block.batch_in(slot).rows);
-    for (int b = lane(); b < rows; b += kWarp) sum += weights.of_row(targets, b, b);
-    sum = sum_of_warp(sum);
-    if (lane() == 0) *reinterpret_cast<double*>(block.shared + block.net.divisor_at) = sum;
-  }
-  __syncthreads();
-}
-
-/// The losses of the rows whose outputs this block has, and in all blocks the gradient by the sums of the last layer.
-template <class Team>
-__device__ inline void compute_loss(Block<Team>& block, int slot) {
-  const DenseLayer& layer = block.last();
-  const int rows = static_cast<int>(block.batch_in(slot).rows);
-  sum_divisor_weights(block, slot);
-  const Targets targets = block.targets_in(slot);
-  const double by = divisor(block, rows);
-  const float scale = by == 0.0 ? 0.0f : block.net.weight / static_cast<float>(by);
-  const double share = by == 0.0 ? 0.0 : by == rows ? 1.0 : rows / by;
-  const RowWeights weights = block.weights_in(slot, block.net.row_weights);
-  const bool has_all = layer.split != Split::kInputs;
-  const Range counted = block.rows_to_count(rows);
-  for_rows(has_all ? Range{0, rows} : block.rows_to_add(rows), [&](int b, bool is_row) {
-    const float own = block.net.targets.view.sample_weight ? scale * targets.view.sample_weight[b] : scale;
-    float* const gradient = block.shared + layer.gradient_at + b * layer.padded_units;
-    LossRow<kThreadsOfRow> row{
-        {is_row ? layer.units : 0},
-        block.shared + layer.out_at + b * layer.ld_out,
-        block.net.keeps_probabilities ? block.shared + block.net.probabilities_at + b * layer.units : nullptr,
-        gradient,
-        block.net.loss_parameters.smoothing,
-        own,
-        block.net.loss_parameters.values,
-        block.net.targets.view.binary};
-    const float value =
-        row_loss(block.net.loss, row, target_row(targets, b, layer.units, block.net.loss_parameters.ignored));
-    if (is_row && counted.has(b) && thread() % kThreadsOfRow == 0) {
-      sums_of_thread(block)[0] += share * weights.of_row(targets, b, b) * static_cast<double>(value);
-    }
-    if (layer.stage_count > 0) {
-      row.for_columns(
-          [&](int64_t n) { gradient[n] = backward_through_stages(block, layer, b, static_cast<int>(n), gradient[n]); });
-    }
-  });
-  if (has_all) {
-    __syncthreads();
-  } else {
-    gather_rows(block, layer.gradient_at, layer.padded_units, rows);
-  }
-}
-
-// ---- Sums over the pass ---------------------------------------------------------------------------------------------
+// ---- Metrics --------------------------------------------------------------------------------------------------------
 
 template <class Team>
 __device__ inline float value_of_metric(const Block<Team>& block, const MetricOfKernel& metric, const Targets& targets,
@@ -107,7 +42,9 @@ __device__ inline double* sums_of_thread(const Block<Team>& block) {
 
 /// The metrics of a batch's rows join the sums of the block that counts them.
 template <class Team>
-__device__ inline void count_batch(const Block<Team>& block, int slot) {
+__device__ __noinline__ void count_metrics(const Network& network, Team team, int slot) {
+  const Block<Team> block{network, shared_memory(), team};
+  __syncwarp();  // the warp that computed the loss of a row counts it, and a thread reads what others have left of it
   const Targets targets = block.targets_in(slot);
   for (int m = 0; m < block.net.metric_count; ++m) {
     const MetricOfKernel& metric = block.net.metrics[m];
@@ -122,6 +59,81 @@ __device__ inline void count_batch(const Block<Team>& block, int slot) {
   }
 }
 
+// ---- The loss -------------------------------------------------------------------------------------------------------
+
+/// What the losses are divided by.
+template <class Team>
+__device__ inline double divisor(const Block<Team>& block, int rows) {
+  if (block.net.fixed_divisor != 0.0) return block.net.fixed_divisor;
+  return block.net.divisor_weights.are_equal() ? rows
+                                               : *reinterpret_cast<const double*>(block.shared + block.net.divisor_at);
+}
+
+template <class Team>
+__device__ inline void sum_divisor_weights(const Block<Team>& block, int slot) {
+  if (block.net.fixed_divisor != 0.0 || block.net.divisor_weights.are_equal()) return;
+  if (warp() == 0) {
+    const Targets targets = block.targets_in(slot);
+    const RowWeights weights = block.weights_in(slot, block.net.divisor_weights);
+    double sum = 0.0;
+    const int rows = static_cast<int>(block.batch_in(slot).rows);
+    for (int b = lane(); b < rows; b += kWarp) sum += weights.of_row(targets, b, b);
+    sum = sum_of_warp(sum);
+    if (lane() == 0) *reinterpret_cast<double*>(block.shared + block.net.divisor_at) = sum;
+  }
+  __syncthreads();
+}
+
+/// The losses of the rows whose outputs this block has, and in all blocks the gradient by the sums of the last layer.
+/// Counts the metrics and calls `meanwhile` while it waits for the others.
+template <class Team, class F>
+__device__ inline void compute_loss(Block<Team>& block, int slot, F&& meanwhile) {
+  const DenseLayer& layer = block.last();
+  const int rows = static_cast<int>(block.batch_in(slot).rows);
+  sum_divisor_weights(block, slot);
+  const Targets targets = block.targets_in(slot);
+  const double by = divisor(block, rows);
+  const float scale = by == 0.0 ? 0.0f : block.net.weight / static_cast<float>(by);
+  const double share = by == 0.0 ? 0.0 : by == rows ? 1.0 : rows / by;
+  const RowWeights weights = block.weights_in(slot, block.net.row_weights);
+  const bool has_all = layer.split != Split::kInputs;
+  const Range counted = block.rows_to_count(rows);
+  for_rows(has_all ? Range{0, rows} : block.rows_to_add(rows), [&](int b, bool is_row) {
+    const float own = block.net.targets.view.sample_weight ? scale * targets.view.sample_weight[b] : scale;
+    float* const gradient = block.shared + layer.gradient_at + b * layer.padded_units;
+    LossRow<kThreadsOfRow> row{
+        {is_row ? layer.units : 0},
+        block.shared + layer.out_at + b * layer.ld_out,
+        block.net.keeps_probabilities ? block.shared + block.net.probabilities_at + b * layer.units : nullptr,
+        gradient,
+        block.net.loss_parameters.smoothing,
+        own,
+        block.net.loss_parameters.values,
+        block.net.targets.view.binary};
+    const float value =
+        row_loss(block.net.loss, row, target_row(targets, b, layer.units, block.net.loss_parameters.ignored));
+    if (is_row && counted.has(b) && thread() % kThreadsOfRow == 0) {
+      sums_of_thread(block)[0] += share * weights.of_row(targets, b, b) * static_cast<double>(value);
+    }
+    if (layer.stage_count > 0) {
+      row.for_columns(
+          [&](int64_t n) { gradient[n] = backward_through_stages(block, layer, b, static_cast<int>(n), gradient[n]); });
+    }
+  });
+  const auto count_and_go_on = [&] {
+    count_metrics(block.net, block.team, slot);
+    meanwhile();
+  };
+  if (has_all) {
+    __syncthreads();
+    count_and_go_on();
+  } else {
+    gather_rows(block, layer.gradient_at, layer.padded_units, rows, count_and_go_on);
+  }
+}
+
+// ---- Sums over the pass ---------------------------------------------------------------------------------------------
+
 /// Adds the squares of this thread's weights: of those that several blocks have, one counts them.
 template <class Team>
 __device__ inline void count_penalties(Block<Team>& block, int slot) {
@@ -129,7 +141,7 @@ __device__ inline void count_penalties(Block<Team>& block, int slot) {
   const auto rows = static_cast<double>(block.batch_in(slot).rows);
   for (int l = 0; l < block.net.layer_count; ++l) {
     const DenseLayer& layer = block.net.layers[l];
-    const Share own = block.share(layer);
+    const Share& own = block.share(layer);
     const auto add = [&](int at, int count, double factor) {
       float sum = 0.0f;
       for_each_of_block(count, [&](int i) { sum = formulas::fma(block.shared[at + i], block.shared[at + i], sum); });

@@ -6,9 +6,10 @@
 // that is left over is computed by every block alike, and of a single layer the inputs are split.
 //
 // The terms are what blocks exchange, once for each pair, and backwards once for each pair but the first. Blocks of a
-// cluster divide the rows of the batch for that: each gets the terms of its rows from all others, adds them, and gives
-// the sums to all. Behind the last layer it computes the loss of its rows before, and gives their gradient in place of
-// the sums. Blocks of a grid, whose barriers take longer than reading all terms, add the terms of all rows.
+// cluster divide the rows of the batch for that: each reads the terms of its rows from all others and adds them, and
+// then all read the sums of the others. Behind the last layer it computes the loss of its rows before, and they read
+// the gradient in place of the sums. Blocks of a grid, whose barriers take longer than reading all terms, add the terms
+// of all rows.
 //
 // Units are dealt in slices whose width depends on the layer alone, and sums are added slice by slice. So the bits
 // depend neither on the number of blocks nor on how they exchange numbers.
@@ -77,6 +78,7 @@ struct DenseLayer {
   int padded_inputs;     // a multiple of kQuad
   int padded_units;      // a multiple of kColumns
   int ld_out;            // floats of a row of the output, an odd number of quads: then rows lie in different banks
+  int share_at;          // the share of the layer that this block has
   int kernel_at;         // the kernel, as `place_of_quad` says, and behind it each of its slots
   int kernel_floats;     // of the kernel, or a slot
   int bias_at;           // (padded_units), and behind it each of its slots
@@ -117,14 +119,15 @@ struct Network {
   const void* rows;
   RowType type;
   int64_t stride, first_column;
-  bool keeps_bytes;  // whether rows are uint8 in shared memory, too
-  bool whole_quads;  // whether four numbers may be read at once
+  bool keeps_bytes;    // whether rows are uint8 in shared memory, too
+  bool whole_quads;    // whether four numbers may be read at once
+  int bytes_together;  // how many bytes of a row may be copied together: 16, 4, or 0 for those that come one by one
   float scale, offset;
   Targets targets;
 
   int max_rows;
   int rows_of_memory;  // a multiple of kRowsTogether
-  int ld_x;            // numbers of a row in shared memory, an odd number of quads
+  int ld_x;            // numbers of a row in shared memory: an odd number of 16 bytes
   int layer_count;
   DenseLayer layers[kMostLayers];
   Optimizer rule;
@@ -147,13 +150,15 @@ struct Network {
   BatchPlaces places;     // of the first slot
   int nonzero_at;         // a flag for each quad of the inputs
   int live_at;            // (slots): how many quads have numbers that are not 0
+  int live_of_warp_at;    // (warps): of those that a warp looks at
   int partial_sums_at;    // sums of parts of the inputs
   int probabilities_at;   // (rows, units of the last layer)
-  int rows_at;            // (2, rows) row numbers of the data set, for this batch and the next one
+  int announced_at;       // (2) what is known of the next two batches
+  int order_at;           // (2, rows) where their samples lie in the data set
   int sums_at;            // of losses and metrics, as doubles
   int divisor_at;         // a double
   int rows_of_block_log;  // a block adds up the terms of 2^this rows
-  int exchange_at;        // terms of those rows: (slices, rows of the block, columns)
+  int exchange_at;        // terms of this block's slices: (slices, rows, columns)
   int gathered_at;        // sums of all rows: (rows, columns)
   int exchange_floats;    // of the terms
 

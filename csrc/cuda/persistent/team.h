@@ -1,7 +1,8 @@
-// How the blocks of the persistent kernel wait for each other and give each other numbers. Each of the types has
+// How the blocks of the persistent kernel wait for each other and read each other's numbers. Each of the types has
 //     rank(), blocks()      this block's number among so many
 //     arrive(), wait()      a barrier in two halves; all threads call both, and what they wrote before is then seen
-//     kSharesMemory         whether blocks write to each other's shared memory, or else to memory of the card
+//     arrive_with_shared()  the first half, where others read only what lies in shared memory, if they can read that
+//     kSharesMemory         whether blocks read each other's shared memory, or else memory of the card
 //     of_block(rank, mine)  where that block has what this one has at `mine`
 #pragma once
 #include <cooperative_groups.h>
@@ -17,6 +18,7 @@ struct OneBlock {
   __device__ int rank() const { return 0; }
   __device__ int blocks() const { return 1; }
   __device__ void arrive() {}
+  __device__ void arrive_with_shared() {}
   __device__ void wait() { __syncthreads(); }
   __device__ float* of_block(int, float* mine) const { return mine; }
 };
@@ -32,6 +34,16 @@ struct Cluster {
     __syncwarp();  // the threads of a warp have to come to these together
     cooperative_groups::this_cluster().barrier_arrive();
   }
+  __device__ void arrive_with_shared() {
+#if defined(__CUDACC__)
+    // Without a fence for all memory of the card, which takes longer than the barrier.
+    __syncwarp();
+    asm volatile("fence.release.sync_restrict::shared::cta.cluster;" : : : "memory");
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" : : : "memory");
+#else
+    arrive();
+#endif
+  }
   __device__ void wait() {
     __syncwarp();
     cooperative_groups::this_cluster().barrier_wait();
@@ -44,6 +56,7 @@ struct Cluster {
   __device__ int rank() const { return 0; }
   __device__ int blocks() const { return 1; }
   __device__ void arrive() {}
+  __device__ void arrive_with_shared() {}
   __device__ void wait() {}
   __device__ float* of_block(int, float* mine) const { return mine; }
 #endif
@@ -65,6 +78,7 @@ struct Grid {
     __threadfence();
     atomicAdd(arrivals, 1u);
   }
+  __device__ void arrive_with_shared() { arrive(); }
   __device__ void wait() {
     if (threadIdx.x == 0) {
       // The count may go round: the difference does not.

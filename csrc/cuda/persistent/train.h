@@ -15,7 +15,7 @@ namespace engine::cuda::persistent {
 /// `all` says whether also for those that the first block answers for.
 template <class Team, class F>
 __device__ inline void for_weights(const Block<Team>& block, const DenseLayer& layer, bool all, F&& f) {
-  const Share own = block.share(layer);
+  const Share& own = block.share(layer);
   const bool kernel = all || layer.split != Split::kNone || block.team.rank() == 0;
   const bool bias = layer.has_bias && (all || layer.split == Split::kColumns || block.team.rank() == 0);
   for (int s = -1; s < kSlotsOfWeight; ++s) {
@@ -51,32 +51,21 @@ __device__ inline void store_weights(const Block<Team>& block) {
 
 // ---- All batches ----------------------------------------------------------------------------------------------------
 
-/// Counts batch `counted` and brings batch `next`, as far as there are such batches. It is called from three places,
-/// and is long.
-template <class Team>
-__device__ __noinline__ void count_and_bring(const Network& network, Team team, const Batch* batches, int64_t counted,
-                                             int64_t next, int64_t count) {
-  const Block<Team> block{network, shared_memory(), team};
-  if (counted >= 0) count_batch(block, block.slot_of(counted));
-  __syncthreads();  // what has been counted may change now
-  if (next == count) return;
-  note_rows(block, batches, next + 1, count);
-  bring_batch(block, batches, next);
-  __syncthreads();
-  order_quads(block, block.slot_of(next));
-}
-
 template <class Team>
 __device__ inline void run(Block<Team>& block, const Batch* batches, int64_t count) {
+  const auto start = [&](int64_t n) { start_bringing(block.net, block.team, batches, n, count); };
+  const auto finish = [&](int64_t n) { finish_bringing(block.net, block.team, n, count); };
   for_each_of_block(block.net.floats, [&](int i) { block.shared[i] = 0.0f; });
   __syncthreads();
-  load_weights(block);
-  note_rows(block, batches, 0, count);
-  block.team.arrive();  // no block writes to another one's memory before that has been cleared
-  block.team.wait();
-  count_and_bring(block.net, block.team, batches, -1, 0, count);
+  block.note_shares();
   __syncthreads();
-  const bool brings_ahead = block.net.batch_slots == 2;
+  load_weights(block);
+  announce_first_batch(block, batches);
+  start(0);
+  finish(0);
+  __syncthreads();
+  // In a grid the wait for the terms is long, and there is no other one.
+  const bool brings_ahead = block.net.batch_slots == 2, finishes_at_once = !Team::kSharesMemory;
   int64_t samples = 0;
   for (int64_t i = 0; i < count; ++i) {
     const int slot = block.slot_of(i);
@@ -88,21 +77,24 @@ __device__ inline void run(Block<Team>& block, const Batch* batches, int64_t cou
         forward_alone(block, l, slot);
         continue;
       }
-      give_terms(block, l, slot);
-      block.team.arrive();
-      // While it waits for the others, a block counts the batch before, and brings the next one.
-      if (brings_ahead && !waited) count_and_bring(block.net, block.team, batches, i - 1, i + 1, count);
+      compute_terms(block, l, slot);
+      block.team.arrive_with_shared();
+      if (brings_ahead && !waited) start(i + 1);
+      if (brings_ahead && !waited && finishes_at_once) finish(i + 1);
       waited = true;
       block.team.wait();
       take_sums(block, l, slot);
     }
     clear_gradients_behind(block, static_cast<int>(block.batch_in(slot).rows));
-    compute_loss(block, slot);
+    compute_loss(block, slot, [&] {
+      if (brings_ahead && !finishes_at_once) finish(i + 1);
+    });
     for (int l = block.net.layer_count - 1; l > 0; --l) backpropagate(block, l, slot);
     step_weights(block, slot);
     __syncthreads();
-    if (!brings_ahead || i + 1 == count) {
-      count_and_bring(block.net, block.team, batches, i, i + 1, count);
+    if (!brings_ahead) {
+      start(i + 1);
+      finish(i + 1);
       __syncthreads();
     }
   }

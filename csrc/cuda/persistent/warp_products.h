@@ -159,25 +159,25 @@ __device__ inline void sum_products(const ByteRows& x, const QuadOrder& order, i
 }
 
 /// The same for bytes. Rows of the batch are what the matrix instruction sums over, 16 at a time, of which a lane has
-/// four. Of its two results the first has the gradient of numbers 0 and 1 of each quad, the second that of numbers 2
-/// and 3.
+/// every fourth one, so that the slopes which the lanes of a warp read lie in different banks. Of its two results the
+/// first has the gradient of numbers 0 and 1 of each quad, the second that of numbers 2 and 3.
 __device__ inline GradientOfThread sum_gradient(const ByteRows& x, int q, bool is_live, const float* dz, int ld_dz,
                                                 int rows) {
-  constexpr int kRows = 16, kRowsOfLane = 4;
+  constexpr int kRows = 16, kRowsOfLane = 4, kStep = kRows / kRowsOfLane;
   const int g = lane() / 4, t = lane() % 4;
   float tiles[2][4] = {};
   // Quads that are live come first, so that all are zero where the first of the warp is.
   const int end = __shfl_sync(0xffffffffu, is_live ? rows : 0, 0);
-  const uint8_t* bytes = x.data + t * kRowsOfLane * x.ld + q * kQuad;
-  const float* slope = dz + t * kRowsOfLane * ld_dz + g;
+  const uint8_t* bytes = x.data + t * x.ld + q * kQuad;
+  const float* slope = dz + t * ld_dz + g;
   for (int first = 0; first < end; first += kRows, bytes += kRows * x.ld, slope += kRows * ld_dz) {
     // Behind the last row the slopes are zeros, whatever the bytes are.
     uint32_t words[kRowsOfLane];
     float slopes[kRowsOfLane];
     ENGINE_UNROLL(4)
     for (int j = 0; j < kRowsOfLane; ++j) {
-      words[j] = *reinterpret_cast<const uint32_t*>(bytes + j * x.ld);
-      slopes[j] = slope[j * ld_dz];
+      words[j] = *reinterpret_cast<const uint32_t*>(bytes + j * kStep * x.ld);
+      slopes[j] = slope[j * kStep * ld_dz];
     }
     const SplitPair upper(slopes[0], slopes[1]), lower(slopes[2], slopes[3]);
     ENGINE_UNROLL(2)

@@ -55,7 +55,7 @@ template <class Rule, class Rows, class Team>
 __device__ inline void step_kernel(const Block<Team>& block, const DenseLayer& layer, const Rows& x,
                                    const QuadOrder& order, int rows, int worker, double rate,
                                    const typename Rule::Coefficients& c) {
-  const Share own = block.share(layer);
+  const Share& own = block.share(layer);
   const int chunks = (own.units + kColumns - 1) / kColumns;
   const int items = (order.all + kQuadsOfWarp - 1) / kQuadsOfWarp * chunks;
   const StepOfLayer step(layer.kernel, rate);
