@@ -228,8 +228,9 @@ void* prepare_steps(const Schedule& schedule, const RunArguments& arguments, Run
   return bytes > 0 ? state.memory(RunState::Purpose::kWorkspace, bytes) : nullptr;
 }
 
-/// Starts the kernels of batches [first, end), or the one kernel for all of them.
-void start_batches(const Schedule& schedule, const RunArguments& arguments, const RunMemory& memory, RunState& state,
+/// Starts the kernels of batches [first, end), or the one kernel for all of them. Returns false where the card refuses
+/// that one; then nothing has been started.
+bool start_batches(const Schedule& schedule, const RunArguments& arguments, const RunMemory& memory, RunState& state,
                    int64_t first, int64_t end, bool persistent) {
   RunState::Group& group = state.next_group();
   auto* const order = static_cast<int32_t*>(group.on_host.get());
@@ -256,14 +257,20 @@ void start_batches(const Schedule& schedule, const RunArguments& arguments, cons
       }
     }
   };
+  bool was_started = true;
   if (persistent) {
-    schedule.persistent().launch(stream, memory, batches_on_card, end - first);
+    was_started = schedule.persistent().launch(stream, memory, batches_on_card, end - first);
   } else {
     const CapturedKernels::Group shape{end - first, batches[0].rows, batches[end - first - 1].rows};
     group.kernels.launch(stream, key_of(arguments, memory), shape, start_steps);
   }
   check(cudaEventRecord(group.done, stream.get()), "recording an event");
+  return was_started;
 }
+
+/// Batches of the first launch of the one kernel for many batches, and of each launch twice as many as of the one
+/// before: the card begins at once, and the host prepares the others meanwhile.
+constexpr int64_t kBatchesOfFirstLaunch = 64;
 
 /// Runs a function once: its arguments go to the card, and its results come back.
 int64_t run_function(const Schedule& schedule, const RunArguments& arguments, RunState& state, int64_t begin,
@@ -290,7 +297,7 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
   require_supported(arguments.training->metrics);
   const auto& data = static_cast<const DatasetOnCard&>(*arguments.copy);
   const PersistentSchedule& one_kernel = schedule.persistent();
-  const bool persistent = schedule.mode() == graph::Mode::kTrain && one_kernel.runs(arguments, data.view());
+  bool persistent = schedule.mode() == graph::Mode::kTrain && one_kernel.runs(arguments, data.view());
   RunState& state = state_of(schedule, arguments, spare,
                              persistent ? one_kernel.batches_together(arguments, data.view()) : kMaxBatches, true);
   const TotalsLayout& layout = schedule.totals();
@@ -300,12 +307,18 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
   void* const workspace = persistent ? nullptr : prepare_steps(schedule, arguments, state);
   const WaitOnError guard(state.stream);
   state.stream.copy(on_card, totals.data(), bytes);
-  const RunMemory memory{schedule, arguments, data.view(), on_card, nullptr, 0, nullptr, workspace};
+  RunMemory memory{schedule, arguments, data.view(), on_card, nullptr, 0, nullptr, workspace};
   state.group_size.begin_run();
-  int64_t reached = begin;
+  int64_t reached = begin, together = std::min(state.batches(), kBatchesOfFirstLaunch);
   while (reached < end) {
-    const int64_t next = std::min(end, reached + (persistent ? state.batches() : state.group_size.next()));
-    start_batches(schedule, arguments, memory, state, reached, next, persistent);
+    const int64_t steps_together = persistent ? 0 : std::min(state.group_size.next(), kMaxBatches);
+    const int64_t next = std::min(end, reached + (persistent ? together : steps_together));
+    if (!start_batches(schedule, arguments, memory, state, reached, next, persistent)) {
+      persistent = false;
+      memory.workspace = prepare_steps(schedule, arguments, state);
+      continue;
+    }
+    together = std::min(2 * together, state.batches());
     reached = next;
     if (reached < end && !keep_going()) break;
   }

@@ -1,6 +1,8 @@
 // The one place that chooses how a GPU runs a graph: step by step, a kernel for each, or as one kernel for many batches
 // (cuda/persistent), by how many blocks, and how these exchange numbers.
 #pragma once
+#include <atomic>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -15,6 +17,8 @@ struct CardLimits {
   int64_t shared_bytes = 0;    // of a block
   int largest_cluster = 1;     // blocks; 1: it has no clusters
   bool grids_can_wait = true;  // whether blocks of a grid may wait for each other
+  /// Set once the card has refused to start blocks together that these limits allow.
+  std::shared_ptr<std::atomic<bool>> refuses_teams = std::make_shared<std::atomic<bool>>(false);
 };
 
 /// How blocks of the persistent kernel exchange numbers.

@@ -5,7 +5,8 @@
 
 namespace engine::cuda {
 
-PersistentSchedule::PersistentSchedule(Schedule& schedule, const CardLimits& limits) {
+PersistentSchedule::PersistentSchedule(Schedule& schedule, const CardLimits& limits)
+    : refuses_teams_(limits.refuses_teams) {
   std::string why_not;
   chain_ = persistent::find_chain(schedule.graph(), why_not);
   if (!chain_) {
@@ -23,7 +24,8 @@ PersistentSchedule::PersistentSchedule(Schedule& schedule, const CardLimits& lim
 }
 
 bool PersistentSchedule::runs(const RunArguments& arguments, const DatasetView& data) const {
-  if (!choice_for(data.type).persistent) return false;
+  const ExecutionChoice& choice = choice_for(data.type);
+  if (!choice.persistent || is_refused(choice)) return false;
   // Only the steps divide penalties by the number of samples.
   return !arguments.training->losses[0].divides_penalties;
 }
@@ -37,20 +39,25 @@ int64_t PersistentSchedule::batches_together(const RunArguments& arguments, cons
   return std::clamp(std::min(wanted, there_are), kLeast, kMost);
 }
 
-void PersistentSchedule::launch(const Stream& stream, const RunMemory& memory, const Batch* batches,
+bool PersistentSchedule::launch(const Stream& stream, const RunMemory& memory, const Batch* batches,
                                 int64_t count) const {
   const PersistentPlan& plan = *choice_for(memory.data.type).persistent;
-  persistent::launch(stream, plan,
-                     persistent::network_of_run(plan, *chain_, memory, memory.arguments.scratch + scratch_), batches,
-                     count);
+  const persistent::Network network =
+      persistent::network_of_run(plan, *chain_, memory, memory.arguments.scratch + scratch_);
+  const bool was_started = persistent::launch(stream, plan, network, batches, count);
+  if (!was_started) *refuses_teams_ = true;
+  return was_started;
+}
+
+std::string PersistentSchedule::to_text(const ExecutionChoice& choice) const {
+  if (is_refused(choice)) return "a kernel for each step: this GPU refused to start " + choice.reason + ".";
+  return choice.persistent ? choice.reason + "." : "a kernel for each step: " + choice.reason + ".";
 }
 
 std::string PersistentSchedule::to_text() const {
-  const auto text = [](const ExecutionChoice& choice) {
-    return choice.persistent ? choice.reason + "." : "a kernel for each step: " + choice.reason + ".";
-  };
-  if (bytes_.reason == floats_.reason) return text(bytes_);
-  return "for samples of uint8, " + text(bytes_) + " For samples of floats, " + text(floats_);
+  const std::string of_bytes = to_text(bytes_), of_floats = to_text(floats_);
+  if (of_bytes == of_floats) return of_bytes;
+  return "for samples of uint8, " + of_bytes + " For samples of floats, " + of_floats;
 }
 
 }  // namespace engine::cuda

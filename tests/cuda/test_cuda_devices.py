@@ -248,5 +248,37 @@ def test_too_little_memory(run_program: Any) -> None:
     assert out.endswith("cpu\n")
 
 
+REFUSED = """
+import numpy as np
+import engine as keras
+def way():
+    lines = keras.utils.explain_batch(model, batch_size=8).splitlines()
+    return next(line for line in lines if line.startswith("Way of running"))
+x = np.random.default_rng(0).standard_normal((100, 6)).astype("float32")
+trained = []
+for device in ("cuda", "cpu"):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(9, "relu"), keras.layers.Dense(3)])
+    model.compile("adam", "mse", device=device)
+    if device == "cuda":
+        print(way())
+    model.fit(x, x[:, :3], batch_size=8, epochs=2, verbose=0)
+    if device == "cuda":
+        print(way())
+    trained.append(model.get_weights())
+for ours, theirs in zip(*trained):
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+"""
+
+
+@emulated
+@pytest.mark.parametrize("way", ["cluster:4", "grid:4"])
+def test_a_card_that_refuses_the_one_kernel_trains_step_by_step(run_program: Any, way: str) -> None:
+    out = run_program(REFUSED, EMULATED_CUDA_REFUSES_TEAMS="1", ENGINE_CUDA_EXECUTION=way)
+    before, after = out.splitlines()
+    assert before.startswith("Way of running: one kernel for many batches")
+    assert after.startswith("Way of running: a kernel for each step: this GPU refused to start one kernel")
+
+
 def test_info_names_the_cards(run_program: Any) -> None:
     assert "CUDA              cuda:0" in run_program("from engine.cli import main; main(['info'])")

@@ -109,6 +109,8 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
   return call([&] {
     const LaunchShape shape = shape_of(config, kernel);
     if (const cudaError_t error = check(shape); error != cudaSuccess) return error;
+    const bool is_team = shape.cooperative || volume(shape.cluster) > 1;
+    if (card().refuses_teams && is_team) return cudaErrorLaunchOutOfResources;
     return submit(config.stream, [shape, thread = std::move(thread)] {
       ++kernels;
       const OpenMemory open;

@@ -1,6 +1,6 @@
 // What a test sets and asks of the emulated card. Kernels and host code of csrc/cuda know nothing of it. Programs that
 // cannot call these functions set the environment: EMULATED_CUDA_DEVICES, EMULATED_CUDA_MEMORY (bytes),
-// EMULATED_CUDA_MULTIPROCESSORS, EMULATED_CUDA_SEED, and EMULATED_CUDA_LATE=1.
+// EMULATED_CUDA_MULTIPROCESSORS, EMULATED_CUDA_REFUSES_TEAMS=1, EMULATED_CUDA_SEED, and EMULATED_CUDA_LATE=1.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +23,7 @@ struct Card {
   int threads_per_multiprocessor = 2048;
   int blocks_per_multiprocessor = 32;
   int registers_per_thread = 32;  // of every kernel
+  bool refuses_teams = false;     // fails launches of clusters and of cooperative grids that its limits allow
 };
 
 /// The card, to be changed by the test.
