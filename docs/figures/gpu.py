@@ -46,15 +46,19 @@ def _block(drawing: Drawing, x: float, name: str, units: str) -> None:
 
 # What a block does in a batch, and how many hundred cycles bench/GPU.md predicts for it.
 _PHASES = (
-    ("x W1", 12.5, "data"),
-    ("relu", 3.5, "data"),
-    ("h W2", 2.5, "data"),
-    ("next batch", 9.0, "plain"),
-    ("sums", 3.5, "step"),
-    ("loss", 7.0, "step"),
-    ("dh", 2.5, "weight"),
-    ("gradient of W1 and W2, Adam", 26.2, "weight"),
+    ("x W1", 15.8, "data"),
+    ("relu", 4.0, "data"),
+    ("h W2", 3.5, "data"),
+    ("copies", 7.5, "plain"),
+    ("sums", 4.0, "step"),
+    ("loss", 6.0, "step"),
+    ("zeros", 5.5, "plain"),
+    ("dz", 3.0, "step"),
+    ("dh", 3.5, "weight"),
+    ("gradient of W1 and W2, Adam", 30.1, "weight"),
 )
+# The phases in which a block waits for the others.
+_WAITS = (3, 6)
 
 
 def batch_on_cluster() -> Drawing:
@@ -62,10 +66,12 @@ def batch_on_cluster() -> Drawing:
     drawing = Drawing(
         760,
         176,
-        "Two of 16 blocks over one batch, with one barrier of the cluster",
+        "Two of 16 blocks over one batch, with two barriers of the cluster",
         "One batch in two of the 16 blocks. Widths are the cycles that <code>bench/GPU.md</code> predicts; no GPU has "
-        "measured them. The barrier has two halves: a block that has written its sums arrives, brings the images of the next "
-        "batch, and only then waits for the others. Every block computes the loss for itself.",
+        "measured them. A barrier has two halves. A block that has written its parts of the sums arrives, starts the copies of "
+        "the next batch, and only then waits for the others. It adds up the sums of its two images and computes their loss. At "
+        "the second barrier it counts metrics and notes which pixels of the next batch are zero, and then reads the gradient "
+        "of the other images.",
     )
     unit = 690 / sum(cycles for _, cycles, _ in _PHASES)
     ends: list[float] = []
@@ -79,10 +85,10 @@ def batch_on_cluster() -> Drawing:
             drawing.box(x, y, width - 2, 44, kind, words, "small")
             x += width
             ends.append(x - 1)
-    arrive, wait = ends[2], ends[3]
-    for x, word in ((arrive, "arrive"), (wait, "wait")):
-        drawing.line((x, 10), (x, 136), kind="meet")
-        drawing.text(x, 150, word, "faint middle")
+    for wait in _WAITS:
+        for x, word in ((ends[wait - 1], "arrive"), (ends[wait], "wait")):
+            drawing.line((x, 10), (x, 136), kind="meet")
+            drawing.text(x, 150, word, "faint middle")
     drawing.arrow((64, 162), (330, 162))
     drawing.text(68, 174, "time", "faint")
     return drawing
