@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -23,10 +24,26 @@ namespace {
 constexpr const char* kTypeNames[] = {"|b1", "|u1", "|i1",      "<u2", "<i2", "<u4", "<i4", "<u8",
                                       "<i8", "<f2", "bfloat16", "<f4", "<f8", "<c8", "<c16"};
 
+/// How many numbers an array has. Throws std::invalid_argument where strides would be too large, whatever the other
+/// lengths are.
 int64_t count_of(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (const int64_t length : shape) count *= length;
+  int64_t count = 1, stride = 1;
+  for (const int64_t length : shape) {
+    if (length > std::numeric_limits<int64_t>::max() / stride) fail("an array has more numbers than any memory holds");
+    stride *= std::max(length, int64_t{1});
+    count *= length;
+  }
   return count;
+}
+
+/// The same memory, whose release lets other Python threads go on, since it waits for the GPU.
+std::shared_ptr<void> released_unlocked(std::shared_ptr<void> memory) {
+  void* const address = memory.get();
+  return {address, [memory = std::move(memory)](void*) mutable {
+            if (Py_IsInitialized() == 0 || PyGILState_Check() == 0) return memory.reset();
+            const Unlocked unlocked;
+            memory.reset();
+          }};
 }
 
 /// The type by which numbers of any type are copied without a change, and how many of it make up one of them.
@@ -75,7 +92,7 @@ DeviceArray::DeviceArray(TensorView view, std::shared_ptr<void> memory, int gpu,
 
 DeviceArray::DeviceArray(std::vector<int64_t> shape, NumberType type, int gpu)
     : DeviceArray({nullptr, type, shape, contiguous_strides(shape)}, nullptr, gpu, false) {
-  memory_ = tensors_->allocate(count_of(shape) * bytes_of(type));
+  memory_ = released_unlocked(tensors_->allocate(count_of(shape) * bytes_of(type)));
   view_.data = memory_.get();
 }
 

@@ -43,7 +43,7 @@ struct Version {
 };
 
 constexpr uint32_t kMajorVersion = 1, kMinorVersion = 0;
-constexpr uint64_t kReadOnly = 1;  // a flag
+constexpr uint64_t kReadOnly = 1, kIsCopied = 2;  // flags
 
 /// The struct of version 1, in capsules named "dltensor_versioned".
 struct VersionedTensor {

@@ -238,8 +238,7 @@ DeviceArray by_dlpack(const py::object& tensor, int gpu) {
 // ---- The CUDA array interface ---------------------------------------------------------------------------------------
 
 /// The type in an entry "typestr", such as "<f4".
-NumberType type_of(const py::dict& given) {
-  auto name = given["typestr"].cast<std::string>();
+NumberType type_of(std::string name) {
   if (name.size() > 2 && name[0] == '=') name[0] = '<';
   if (name.size() == 3 && name[2] == '1') name[0] = '|';
   const auto found = bindings::type_of(name);
@@ -251,12 +250,16 @@ NumberType type_of(const py::dict& given) {
 
 DeviceArray by_interface(const py::object& tensor, const py::dict& given) {
   const auto entry = [&](const char* name) { return given.attr("get")(name).cast<py::object>(); };
+  const auto required = [&](const char* name) {
+    if (entry(name).is_none()) refuse(std::string("`__cuda_array_interface__` has no entry '") + name + "'");
+    return entry(name);
+  };
   if (!entry("mask").is_none()) throw py::type_error("a tensor has a mask: fill its masked entries first");
   TensorView view;
-  view.type = type_of(given);
-  view.shape = given["shape"].cast<std::vector<int64_t>>();
+  view.type = type_of(required("typestr").cast<std::string>());
+  view.shape = required("shape").cast<std::vector<int64_t>>();
   if (view.shape.size() > kMostAxes) refuse("a tensor has " + std::to_string(view.shape.size()) + " axes");
-  const auto [address, read_only] = given["data"].cast<std::pair<uintptr_t, bool>>();
+  const auto [address, read_only] = required("data").cast<std::pair<uintptr_t, bool>>();
   view.data = reinterpret_cast<const void*>(address);
   const int64_t bytes = bytes_of(view.type);
   int64_t stride = bytes;
@@ -281,6 +284,7 @@ DeviceArray by_interface(const py::object& tensor, const py::dict& given) {
   std::optional<uintptr_t> stream;
   const bool says_stream = given.contains("stream");
   if (says_stream && !given["stream"].is_none()) {
+    if (py::isinstance<py::bool_>(given["stream"])) refuse("the stream of a tensor is True or False");
     stream = given["stream"].cast<uintptr_t>();
     if (*stream == 0)
       refuse("the stream 0 is ambiguous: pass 1 for CUDA's legacy default stream, or 2 for that of a thread");
@@ -338,7 +342,7 @@ dlpack::Type type_for(NumberType type) {
 
 /// A capsule that deletes the array unless somebody has taken it out.
 template <class Managed>
-py::object export_as(const DeviceArray& array, const char* name) {
+py::object export_as(const DeviceArray& array, const char* name, bool is_copy = false) {
   auto exported = std::make_unique<Exported<Managed>>();
   exported->memory = array.memory();
   exported->shape = array.view().shape;
@@ -355,7 +359,7 @@ py::object export_as(const DeviceArray& array, const char* name) {
                     0};
   if constexpr (std::is_same_v<Managed, dlpack::VersionedTensor>) {
     managed.version = {dlpack::kMajorVersion, dlpack::kMinorVersion};
-    managed.flags = array.read_only() ? dlpack::kReadOnly : 0;
+    managed.flags = (array.read_only() ? dlpack::kReadOnly : 0) | (is_copy ? dlpack::kIsCopied : 0);
   }
   PyObject* const capsule = PyCapsule_New(&managed, name, [](PyObject* object) {
     constexpr bool kVersioned = std::is_same_v<Managed, dlpack::VersionedTensor>;
@@ -387,11 +391,12 @@ py::object to_dlpack(const DeviceArray& array, const py::object& stream, const p
     if (!to_host || (!copy.is_none() && !copies)) {
       refuse("the array is on '" + array.device().name() + "', and can be copied to the CPU alone");
     }
-    return array.to_host().attr("__dlpack__")(py::arg("max_version") = max_version);
+    const py::object export_array = array.to_host().attr("__dlpack__");
+    return max_version.is_none() ? export_array() : export_array(py::arg("max_version") = max_version);
   }
   const bool versioned = !max_version.is_none() && max_version[py::int_(0)].cast<int64_t>() >= dlpack::kMajorVersion;
   const DeviceArray given = copies ? array.copied(nullptr) : array;
-  if (versioned) return export_as<dlpack::VersionedTensor>(given, dlpack::kVersionedName);
+  if (versioned) return export_as<dlpack::VersionedTensor>(given, dlpack::kVersionedName, copies);
   if (given.read_only() && !copies) {
     refuse("the array is read-only, which versions of DLPack before 1.0 can't say: pass max_version=(1, 0)");
   }

@@ -1,4 +1,7 @@
 #include <algorithm>
+#include <exception>
+#include <mutex>
+#include <shared_mutex>
 
 #include "cuda/captured_kernels.h"
 
@@ -18,20 +21,32 @@ void CapturedKernels::launch(const Stream& stream, const Key& key, const Group& 
     return start();
   }
   if (!found->graph) found->graph = capture(stream, start);
+  if (!found->graph) return start();
   check(cudaGraphLaunch(found->graph.get(), stream.get()), "starting a graph of kernels");
 }
 
+/// Another thread, perhaps of another library, that waits for the whole card makes a capture invalid. Nothing has been
+/// started then.
 std::shared_ptr<CUgraphExec_st> CapturedKernels::capture(const Stream& stream, const std::function<void()>& start) {
+  const std::shared_lock<std::shared_mutex> lock(capturing());
   cudaGraph_t captured = nullptr;
   check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal), "beginning to capture kernels");
+  std::exception_ptr error;
   try {
     start();
   } catch (...) {
-    cudaStreamEndCapture(stream.get(), &captured);
-    if (captured) cudaGraphDestroy(captured);
-    throw;
+    error = std::current_exception();
   }
-  check(cudaStreamEndCapture(stream.get(), &captured), "capturing kernels");
+  const cudaError_t ended = cudaStreamEndCapture(stream.get(), &captured);
+  if (ended == cudaErrorStreamCaptureInvalidated) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  if (error) {
+    if (captured) cudaGraphDestroy(captured);
+    std::rethrow_exception(error);
+  }
+  check(ended, "capturing kernels");
   cudaGraphExec_t graph = nullptr;
   const cudaError_t status = cudaGraphInstantiate(&graph, captured, 0);
   cudaGraphDestroy(captured);

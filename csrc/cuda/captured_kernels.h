@@ -38,6 +38,7 @@ class CapturedKernels {
   /// A pass has groups of one size and a smaller one at its end; the first pass begins with smaller ones, too.
   static constexpr size_t kMaxGraphs = 4;
 
+  /// The graph of the kernels that `start` starts; null where they could not be captured.
   static std::shared_ptr<CUgraphExec_st> capture(const Stream& stream, const std::function<void()>& start);
 
   Key key_{};

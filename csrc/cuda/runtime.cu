@@ -125,6 +125,16 @@ void Stream::fill_zeros(void* memory, int64_t bytes) const {
 
 void Stream::wait() const { check(cudaStreamSynchronize(stream_), "running its kernels"); }
 
+std::shared_mutex& capturing() {
+  static auto& mutex = *new std::shared_mutex;
+  return mutex;
+}
+
+cudaError_t wait_for_card() {
+  const std::lock_guard<std::shared_mutex> lock(capturing());
+  return cudaDeviceSynchronize();
+}
+
 const Stream& copy_stream() {
   static std::mutex mutex;
   static auto& streams = *new std::vector<std::unique_ptr<Stream>>;

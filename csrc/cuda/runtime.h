@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -81,6 +82,13 @@ class Stream {
   int card_;
   cudaStream_t stream_ = nullptr;
 };
+
+/// Held while a thread captures kernels: shared, since several may.
+std::shared_mutex& capturing();
+
+/// Waits until the current card has done all work of the process, in all streams of all libraries. No thread captures
+/// kernels meanwhile, since that would make their capture invalid.
+cudaError_t wait_for_card();
 
 /// The stream of the current card on which memory is allocated and freed, and on which numbers are copied outside of
 /// runs. It is never destroyed.

@@ -239,15 +239,14 @@ class TensorsOnCard final : public TensorDevice {
 
 void TensorsOnCard::wait_for(std::optional<uintptr_t> stream) const {
   const OnCard here(index_);
-  const cudaError_t status =
-      stream ? cudaStreamSynchronize(reinterpret_cast<cudaStream_t>(*stream)) : cudaDeviceSynchronize();
+  const cudaError_t status = stream ? cudaStreamSynchronize(reinterpret_cast<cudaStream_t>(*stream)) : wait_for_card();
   check(status, "waiting for the work of another library");
 }
 
 std::shared_ptr<void> TensorsOnCard::allocate(int64_t bytes) const {
   const OnCard here(index_);
   const std::shared_ptr<void> memory = cuda::allocate(bytes);
-  return {memory.get(), [memory, index = index_](void*) { release_on(index, [] { cudaDeviceSynchronize(); }); }};
+  return {memory.get(), [memory, index = index_](void*) { release_on(index, [] { wait_for_card(); }); }};
 }
 
 bool TensorsOnCard::holds(const void* first, const void* last) const {

@@ -597,7 +597,10 @@ def test_wrong_fields_of_dlpack(wrong: dict[str, Any], x: np.ndarray) -> None:
         {"typestr": "<f3"},
         {"typestr": "|V4"},
         {"typestr": 4},
+        {"typestr": None},
+        {"data": None},
         {"stream": "1"},
+        {"stream": True},
         {"mask": 1},
     ],
     ids=str,
@@ -720,6 +723,9 @@ def test_results_stay_on_the_gpu(x: np.ndarray) -> None:
             result[wrong]
     with pytest.raises(TypeError, match="without axes"):
         result[0][0][0]
+    for shape in ((2**61 + N * CLASSES // 8, 8), (2**62, 2**62, 0)):
+        with pytest.raises(ValueError, match="more numbers than any memory"):
+            result.reshape(*shape)
     for shape in ((5,), (-1, 5), (-2, 3), (-1, -1)):
         with pytest.raises(ValueError, match=r"shape|negative"):
             result.reshape(*shape)
