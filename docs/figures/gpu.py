@@ -28,7 +28,7 @@ def blocks() -> Drawing:
     drawing.text(
         365,
         288,
-        "partial sums of h W2, then their gradient, into the shared memory of other blocks",
+        "partial sums of h W2, and then the gradient of the loss",
         "faint middle",
     )
     return drawing
@@ -67,8 +67,8 @@ def batch_on_cluster() -> Drawing:
         760,
         176,
         "Two of 16 blocks over one batch, with two barriers of the cluster",
-        "One batch in two of the 16 blocks. Widths are the cycles that <code>bench/GPU.md</code> predicts; no GPU has "
-        "measured them. A barrier has two halves. A block that has written its parts of the sums arrives, starts the copies of "
+        "One batch in two of the 16 blocks. Widths are the cycles that <code>bench/GPU.md</code> predicts; they were "
+        "not measured on a GPU. A barrier has two halves. A block that has written its parts of the sums arrives, starts the copies of "
         "the next batch, and only then waits for the others. It adds up the sums of its two images and computes their loss. At "
         "the second barrier it counts metrics and notes which pixels of the next batch are zero, and then reads the gradient "
         "of the other images.",
