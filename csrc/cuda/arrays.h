@@ -103,7 +103,8 @@ __device__ inline Strided strided(const Array& array, const Batch& batch) {
   return all;
 }
 
-/// A step that calls f(batch) in all threads of as many blocks as have a thread for each of `max_count` elements.
+/// A kernel body that calls f(batch) in all threads of as many blocks as have a thread for each of `max_count`
+/// elements.
 template <class F>
 struct ArrayStep {
   int64_t max_count;
@@ -119,7 +120,7 @@ inline int64_t max_elements(const RunMemory& memory, const graph::Array& array) 
   return graph::numbers_in(array.shape, memory.schedule.max_rows());
 }
 
-/// A step in which each element of `y` has a thread.
+/// A kernel body in which each element of `y` has a thread.
 template <class F>
 ArrayStep<F> for_array(const RunMemory& memory, const graph::Array& y, F f) {
   return {max_elements(memory, y), f};
@@ -139,7 +140,7 @@ struct ArrayElements {
   }
 };
 
-/// A step with a thread for each element of an array, for which f(i, batch) is called.
+/// A kernel body with a thread for each element of an array, for which f(i, batch) is called.
 template <class F>
 ArrayElements<F> for_array_elements(const RunMemory& memory, const graph::Array& array, F f) {
   return {array_of(memory, array), max_elements(memory, array), f};

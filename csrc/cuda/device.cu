@@ -73,7 +73,7 @@ class CudaDevice final : public Device {
     limits_.multiprocessors = ask(cudaDevAttrMultiProcessorCount);
     limits_.shared_bytes = ask(cudaDevAttrMaxSharedMemoryPerBlockOptin);
     limits_.grids_can_wait = ask(cudaDevAttrCooperativeLaunch) != 0;
-    const OnCard here(index);
+    const DeviceGuard device_guard(index);
     keep_freed_memory();
     limits_.largest_cluster = persistent::largest_cluster(limits_);
   }
@@ -82,7 +82,7 @@ class CudaDevice final : public Device {
   Arena allocate(int64_t floats, float value) const override;
   std::shared_ptr<const DatasetCopy> copy(const DatasetView& data,
                                           const std::vector<TargetSizes>& sizes) const override {
-    const OnCard here(index_);
+    const DeviceGuard device_guard(index_);
     return std::make_shared<const DatasetOnCard>(data, sizes, copy_stream());
   }
   WeightLayout lay_out(const Variables& variables) const override;
@@ -94,7 +94,7 @@ class CudaDevice final : public Device {
   }
   std::shared_ptr<const Executable> compile(std::shared_ptr<const graph::Graph> graph,
                                             const CompileOptions& options) const override {
-    const OnCard here(index_);
+    const DeviceGuard device_guard(index_);
     return std::make_shared<Schedule>(std::move(graph), options, limits_);
   }
   int64_t run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
@@ -112,7 +112,7 @@ class CudaDevice final : public Device {
 
  private:
   void copy_weights(float* to, const float* from, const Variable& variable) const {
-    const OnCard here(index_);
+    const DeviceGuard device_guard(index_);
     copy_stream().copy(to, from, variable.rows * variable.columns * static_cast<int64_t>(sizeof(float)));
     copy_stream().wait();
   }
@@ -129,7 +129,7 @@ class CudaDevice final : public Device {
 };
 
 Arena CudaDevice::allocate(int64_t floats, float value) const {
-  const OnCard here(index_);
+  const DeviceGuard device_guard(index_);
   const int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
   Arena arena(cuda::allocate(bytes));
   std::vector<float> values;  // which the stream reads until it is done
@@ -288,7 +288,7 @@ int64_t run_function(const Schedule& schedule, const RunArguments& arguments, Ru
 
 int64_t CudaDevice::run(const Executable& executable, const RunArguments& arguments, int64_t begin, int64_t end,
                         const std::function<bool()>& keep_going) {
-  const OnCard here(index_);
+  const DeviceGuard device_guard(index_);
   const Schedule& schedule = schedule_of(executable);
   DeviceState spare;
   if (schedule.mode() == graph::Mode::kFunction) {
@@ -330,7 +330,7 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
 
 bool CudaDevice::predict(const Executable& executable, const RunArguments& arguments,
                          const std::vector<float*>& scratch) {
-  const OnCard here(index_);
+  const DeviceGuard device_guard(index_);
   const Schedule& schedule = schedule_of(executable);
   RunArguments own = arguments;
   own.scratch = scratch.front();

@@ -21,7 +21,7 @@ struct Elements {
   }
 };
 
-/// A step with a thread for each element of `value`, for which f(i, batch) is called.
+/// A kernel body with a thread for each element of `value`, for which f(i, batch) is called.
 template <class F>
 Elements<F> for_elements(const Schedule& schedule, ValueId value, F f) {
   const Placement& place = schedule.placement(value);
@@ -29,19 +29,19 @@ Elements<F> for_elements(const Schedule& schedule, ValueId value, F f) {
   return {place.groups == 0 ? place.rows * place.columns : 0, of_sample, schedule.max_rows(), f};
 }
 
-/// A step with a thread for each of `count` numbers, for which f(i, batch) is called.
+/// A kernel body with a thread for each of `count` numbers, for which f(i, batch) is called.
 template <class F>
 Elements<F> for_count(int64_t count, F f) {
   return {count, 0, 0, f};
 }
 
-/// A step with a thread for each of `of_sample` numbers of each sample, for which f(i, batch) is called.
+/// A kernel body with a thread for each of `of_sample` numbers of each sample, for which f(i, batch) is called.
 template <class F>
 Elements<F> for_samples(const Schedule& schedule, int64_t of_sample, F f) {
   return {0, of_sample, schedule.max_rows(), f};
 }
 
-/// A step with a thread for each weight of a variable, for which f(i, batch) is called.
+/// A kernel body with a thread for each weight of a variable, for which f(i, batch) is called.
 template <class F>
 Elements<F> for_weights(const RunMemory& memory, ValueId variable, F f) {
   const Variable& v = memory.schedule.variable(variable);

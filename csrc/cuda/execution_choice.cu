@@ -237,9 +237,9 @@ bool can_run(const CardLimits& limits, const Candidate& candidate) {
 }
 
 /// What the environment asks for; empty for nothing. Throws std::invalid_argument for what is no way to run.
-std::string asked_way() {
-  const char* const asked = std::getenv("ENGINE_CUDA_EXECUTION");
-  const std::string way = asked ? asked : "";
+std::string requested_execution() {
+  const char* const requested = std::getenv("ENGINE_CUDA_EXECUTION");
+  const std::string way = requested ? requested : "";
   const std::vector<Candidate> all = all_candidates();
   const bool is_known =
       way.empty() || way == "steps" ||
@@ -288,14 +288,14 @@ ExecutionChoice choose_execution(const persistent::Chain& chain, const graph::Gr
       return {std::nullopt, "its layers are too wide for shared memory"};
     }
   }
-  const std::string asked = asked_way();
-  if (asked == "steps") return {std::nullopt, "ENGINE_CUDA_EXECUTION asks for that"};
+  const std::string requested = requested_execution();
+  if (requested == "steps") return {std::nullopt, "ENGINE_CUDA_EXECUTION asks for that"};
   // Bytes that are scaled without an offset stay bytes.
   byte_rows = byte_rows && chain.input->offset == 0.0f;
   const Network net = network_of(chain, graph, max_rows, false);
   std::optional<PersistentPlan> best;
   for (const Candidate& candidate : all_candidates()) {
-    if (!can_run(limits, candidate) || (!asked.empty() && name_of(candidate) != asked)) continue;
+    if (!can_run(limits, candidate) || (!requested.empty() && name_of(candidate) != requested)) continue;
     for (const int batch_slots : {2, 1}) {
       PersistentPlan plan{candidate.exchange, candidate.blocks, 0.0, net};
       const int64_t floats =
@@ -306,9 +306,9 @@ ExecutionChoice choose_execution(const persistent::Chain& chain, const graph::Gr
       break;
     }
   }
-  if (!best && !asked.empty()) return {std::nullopt, "this card can't run it by " + asked};
+  if (!best && !requested.empty()) return {std::nullopt, "this card can't run it by " + requested};
   if (!best) return {std::nullopt, "weights, optimizer state and a batch don't fit in the shared memory of 16 blocks"};
-  if (asked.empty() && best->cycles > kCyclesOfKernel * static_cast<double>(kernels)) {
+  if (requested.empty() && best->cycles > kCyclesOfKernel * static_cast<double>(kernels)) {
     return {std::nullopt, "its layers are so wide that a kernel for each is faster"};
   }
   const bool is_rounded = std::any_of(chain.layers.begin(), chain.layers.end(),

@@ -1,4 +1,5 @@
-// How a step becomes a kernel. A step is a struct of pointers and sizes with a function
+// How kernels are written and started. What a kernel does is a *kernel body*: a struct of pointers and sizes with a
+// function
 //     __device__ void run(const Batch& batch) const
 // that all threads of a grid call. It divides its work among blocks itself, so that any number of them gives the same
 // results.
@@ -27,21 +28,21 @@ __device__ inline float* shared_memory() {
 /// Arguments of kernels are at most so large before CUDA 12.1, and later on cards before compute capability 7.0.
 inline constexpr size_t kMaxArgumentBytes = 4096;
 
-template <class S>
-__global__ void __launch_bounds__(kThreads) run_step(const __grid_constant__ S step, const Batch* batch) {
-  step.run(*batch);
+template <class Body>
+__global__ void __launch_bounds__(kThreads) run_kernel(const __grid_constant__ Body body, const Batch* batch) {
+  body.run(*batch);
 }
 
-template <class S>
-void launch(cudaStream_t stream, const S& step, const Batch* batch, int64_t blocks, int64_t shared_bytes) {
-  static_assert(std::is_trivially_copyable_v<S>, "what a step refers to must lie in memory of the card");
-  static_assert(sizeof(S) + sizeof(batch) <= kMaxArgumentBytes);
+template <class Body>
+void launch(cudaStream_t stream, const Body& body, const Batch* batch, int64_t blocks, int64_t shared_bytes) {
+  static_assert(std::is_trivially_copyable_v<Body>, "what a kernel body refers to must lie in memory of the card");
+  static_assert(sizeof(Body) + sizeof(batch) <= kMaxArgumentBytes);
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(static_cast<unsigned>(blocks));
   config.blockDim = dim3(kThreads);
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
   config.stream = stream;
-  check(cudaLaunchKernelEx(&config, run_step<S>, step, batch), "starting a kernel");
+  check(cudaLaunchKernelEx(&config, run_kernel<Body>, body, batch), "starting a kernel");
 }
 
 // ---- How the threads of a grid divide work ----------------------------------------------------------------------

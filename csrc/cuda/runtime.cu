@@ -61,14 +61,14 @@ void require_unforked() {
   throw Error("a forked process can't use a GPU that its parent has used: start it with multiprocessing's \"spawn\"");
 }
 
-OnCard::OnCard(int index) : index_(index) {
+DeviceGuard::DeviceGuard(int index) : index_(index) {
   require_unforked();
   former_ = current_card();
   check(cudaSetDevice(index), "selecting it");
 }
 
 /// Selecting a card makes a context there, so this happens only where one is.
-OnCard::~OnCard() {
+DeviceGuard::~DeviceGuard() {
   if (former_ != index_ && has_context(former_)) cudaSetDevice(former_);
 }
 

@@ -38,12 +38,12 @@ bool is_forked();
 void require_unforked();
 
 /// While it lives, the calls of this thread are about card number `index`. Throws Error in a forked process.
-class OnCard {
+class DeviceGuard {
  public:
-  explicit OnCard(int index);
-  ~OnCard();
-  OnCard(const OnCard&) = delete;
-  OnCard& operator=(const OnCard&) = delete;
+  explicit DeviceGuard(int index);
+  ~DeviceGuard();
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
 
  private:
   int index_, former_ = 0;

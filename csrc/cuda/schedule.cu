@@ -247,7 +247,7 @@ std::vector<ValueId> Schedule::share_memory() const {
 }
 
 std::string Schedule::to_text(const graph::ValueNames& names) const {
-  std::string text = "Way of running: " + persistent().to_text() + "\n\n";
+  std::string text = "Execution: " + persistent().to_text() + "\n\n";
   text += "Schedule: the kernels that a GPU runs one after the other for a batch of up to " +
           std::to_string(max_rows()) + (max_rows() == 1 ? " sample.\n\n" : " samples.\n\n");
   for (size_t i = 0; i < steps_.size(); ++i) {

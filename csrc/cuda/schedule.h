@@ -116,7 +116,7 @@ class Schedule final : public Executable {
   int64_t multiprocessors() const { return multiprocessors_; }
 
   // ---- For those who schedule operations --------------------------------------------------------------------------
-  /// Appends a step with one kernel: `make` gives a struct as kernel.h describes, for the memory of a run. Its function
+  /// Appends a step with one kernel: `make` gives a kernel body (kernel.h), for the memory of a run. Its function
   /// `blocks()` says how many blocks can work side by side (0: there is nothing to do), and `shared_bytes()` how much
   /// memory each of them shares.
   template <class Make>
@@ -147,9 +147,9 @@ class Schedule final : public Executable {
     KernelStep(const graph::Operation& operation, Make make, int64_t most_blocks)
         : Step(operation), make_(std::move(make)), most_blocks_(most_blocks) {}
     void launch(cudaStream_t stream, const RunMemory& memory, const Batch* batch, int64_t) const override {
-      const auto step = make_(memory);
-      const int64_t blocks = std::min(step.blocks(), most_blocks_);
-      if (blocks > 0) cuda::launch(stream, step, batch, blocks, step.shared_bytes());
+      const auto body = make_(memory);
+      const int64_t blocks = std::min(body.blocks(), most_blocks_);
+      if (blocks > 0) cuda::launch(stream, body, batch, blocks, body.shared_bytes());
     }
 
    private:

@@ -217,14 +217,14 @@ class TensorsOnCard final : public TensorDevice {
   }
 
   uintptr_t stream() const override {
-    const OnCard here(index_);
+    const DeviceGuard device_guard(index_);
     return reinterpret_cast<uintptr_t>(copy_stream().get());
   }
   void wait_for(std::optional<uintptr_t> stream) const override;
   bool holds(const void* first, const void* last) const override;
   std::shared_ptr<void> allocate(int64_t bytes) const override;
   void copy_bytes(void* to, const void* from, int64_t bytes) const override {
-    const OnCard here(index_);
+    const DeviceGuard device_guard(index_);
     copy_stream().copy(to, from, bytes);
     copy_stream().wait();
   }
@@ -238,19 +238,19 @@ class TensorsOnCard final : public TensorDevice {
 };
 
 void TensorsOnCard::wait_for(std::optional<uintptr_t> stream) const {
-  const OnCard here(index_);
+  const DeviceGuard device_guard(index_);
   const cudaError_t status = stream ? cudaStreamSynchronize(reinterpret_cast<cudaStream_t>(*stream)) : wait_for_card();
   check(status, "waiting for the work of another library");
 }
 
 std::shared_ptr<void> TensorsOnCard::allocate(int64_t bytes) const {
-  const OnCard here(index_);
+  const DeviceGuard device_guard(index_);
   const std::shared_ptr<void> memory = cuda::allocate(bytes);
   return {memory.get(), [memory, index = index_](void*) { release_on(index, [] { wait_for_card(); }); }};
 }
 
 bool TensorsOnCard::holds(const void* first, const void* last) const {
-  const OnCard here(index_);
+  const DeviceGuard device_guard(index_);
   for (const void* const byte : {first, last}) {
     cudaPointerAttributes attributes = {};
     if (cudaPointerGetAttributes(&attributes, byte) != cudaSuccess) {
@@ -268,7 +268,7 @@ void TensorsOnCard::convert(const TensorView& from, const std::vector<int32_t>* 
   Conversion all{numbers_of(from), to, std::max(columns, int64_t{1}), to_stride};
   if (rows) all.from.count = static_cast<int64_t>(rows->size()) * all.from.of_row;
   if (all.from.count == 0) return;
-  const OnCard here(index_);
+  const DeviceGuard device_guard(index_);
   const Stream& stream = copy_stream();
   std::shared_ptr<const int32_t> rows_on_card;
   if (rows) {
@@ -300,7 +300,7 @@ void TensorsOnCard::convert(const TensorView& from, const std::vector<int32_t>* 
 }
 
 NumberSummary TensorsOnCard::summarize(const TensorView& array, std::optional<double> ignored) const {
-  const OnCard here(index_);
+  const DeviceGuard device_guard(index_);
   const Stream& stream = copy_stream();
   Summary all{numbers_of(array), ignored.value_or(0.0), ignored.has_value(), nullptr};
   cudaLaunchConfig_t config = config_for(all.numbers.count, most_blocks_, stream.get());

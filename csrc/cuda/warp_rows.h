@@ -23,20 +23,20 @@ struct WarpRows {
   }
 };
 
-/// A step with a warp for each row of `value`, for which f(b, batch) is called.
+/// A kernel body with a warp for each row of `value`, for which f(b, batch) is called.
 template <class F>
 WarpRows<F> for_rows(const Schedule& schedule, ValueId value, F f) {
   const Placement& place = schedule.placement(value);
   return {place.groups == 0 ? place.rows : 0, place.groups, schedule.max_rows(), f};
 }
 
-/// A step with a warp for each sample of the batch, for which f(b, batch) is called.
+/// A kernel body with a warp for each sample of the batch, for which f(b, batch) is called.
 template <class F>
 WarpRows<F> for_sample_rows(const Schedule& schedule, F f) {
   return {0, 1, schedule.max_rows(), f};
 }
 
-/// A step with a warp for each of `count` rows, for which f(b, batch) is called.
+/// A kernel body with a warp for each of `count` rows, for which f(b, batch) is called.
 template <class F>
 WarpRows<F> for_row_count(int64_t count, F f) {
   return {count, 0, 0, f};

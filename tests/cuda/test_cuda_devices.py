@@ -253,7 +253,7 @@ import numpy as np
 import engine as keras
 def way():
     lines = keras.utils.explain_batch(model, batch_size=8).splitlines()
-    return next(line for line in lines if line.startswith("Way of running"))
+    return next(line for line in lines if line.startswith("Execution"))
 x = np.random.default_rng(0).standard_normal((100, 6)).astype("float32")
 trained = []
 for device in ("cuda", "cpu"):
@@ -276,8 +276,8 @@ for ours, theirs in zip(*trained):
 def test_a_card_that_refuses_the_one_kernel_trains_step_by_step(run_program: Any, way: str) -> None:
     out = run_program(REFUSED, EMULATED_CUDA_REFUSES_TEAMS="1", ENGINE_CUDA_EXECUTION=way)
     before, after = out.splitlines()
-    assert before.startswith("Way of running: one kernel for many batches")
-    assert after.startswith("Way of running: a kernel for each step: this GPU refused to start one kernel")
+    assert before.startswith("Execution: one kernel for many batches")
+    assert after.startswith("Execution: a kernel for each step: this GPU refused to start one kernel")
 
 
 def test_info_names_the_cards(run_program: Any) -> None:

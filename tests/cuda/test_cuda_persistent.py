@@ -62,7 +62,7 @@ def samples(rows, inputs, classes, dtype="float32"):
 
 def require_one_kernel(text):
     """Asserts that a training that `text` explains runs as one kernel; skips the test where the card is too small for it."""
-    way = next(line for line in text.splitlines() if line.startswith("Way of running"))
+    way = next(line for line in text.splitlines() if line.startswith("Execution"))
     is_whole = "Emulated" in build_info()["cuda"] and "EMULATED_CUDA_MULTIPROCESSORS" not in os.environ
     if not is_whole and any(limit in way for limit in LIMITS_OF_CARDS):
         pytest.skip(way)
