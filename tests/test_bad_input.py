@@ -347,7 +347,7 @@ def test_numbers_that_are_too_large() -> None:
 
 NO_DTYPES: list[Any] = [
     [("a", "f4")], [("a", "f4"), ("a", "f4")], [], {}, {"a": 1}, {"config": 3}, "", "text", "f4,f4", "(2,)f4", "(2,", 3,
-    object, "object", "U3", "S4", "datetime64[s]", "mixed_float16", np.dtype([("a", "f4")]), np.dtype("(2,)f4"),
+    object, "object", "U3", "S4", "datetime64[s]", "mixed_float8", np.dtype([("a", "f4")]), np.dtype("(2,)f4"),
 ]  # fmt: skip
 
 
