@@ -18,12 +18,14 @@ GRANULE = 8  # registers of a thread are given out in so many
 
 # By a part of its name: threads of a block, blocks that should fit a multiprocessor at the same time, and the most bytes of
 # stack. A product's 64 sums would take 256 bytes if they were spilled. The stack of the kernel of many batches holds what the
-# formula of a loss is told of a row.
+# formula of a loss is told of a row. What says where the elements of arrays lie has its place in shared memory.
 KERNELS = {
     "12DenseForward": (256, 1, 16),
     "13DenseBackward": (256, 1, 16),
     "12DenseWeights": (256, 1, 16),
     "persistent5train": (512, 1, 160),
+    "12ArrayProduct": (256, 1, 16),
+    "9Transpose": (256, 1, 16),
 }
 
 

@@ -26,6 +26,8 @@ struct Array {
   int axes = 0;
   Length lengths[kMaxGpuAxes] = {};
 
+  /// How many numbers lie between two neighbours along an axis.
+  __device__ int64_t stride(const Batch& batch, int axis) const { return numbers(batch, axis + 1, axes); }
   /// Numbers in the axes from `first` to before `end`.
   __device__ int64_t numbers(const Batch& batch, int first, int end) const {
     int64_t all = 1;
@@ -62,6 +64,10 @@ struct Strided {
   int axes = 0;
   int64_t length[kMaxGpuAxes], stride[kMaxGpuAxes];
 
+  __device__ void begin(float* numbers) {
+    data = numbers;
+    axes = 0;
+  }
   /// Appends an axis, or makes it a part of the last one where a single stride walks through both: fewer axes mean
   /// fewer divisions.
   __device__ void append(int64_t l, int64_t s) {
@@ -90,28 +96,15 @@ struct Strided {
   }
 };
 
-__device__ inline Strided strided(const Array& array, const Batch& batch) {
-  Strided all;
-  all.data = array.data;
-  all.axes = array.axes;
-  int64_t stride = 1;
-  for (int i = array.axes; i-- > 0;) {
-    all.length[i] = array.lengths[i].at(batch);
-    all.stride[i] = stride;
-    stride *= all.length[i];
-  }
-  return all;
-}
-
 /// A kernel body that calls f(batch) in all threads of as many blocks as have a thread for each of `max_count`
-/// elements.
+/// elements, which share F::kSharedBytes.
 template <class F>
 struct ArrayStep {
   int64_t max_count;
   F f;
 
   int64_t blocks() const { return (max_count + kThreads - 1) / kThreads; }
-  int64_t shared_bytes() const { return 0; }
+  int64_t shared_bytes() const { return F::kSharedBytes; }
   __device__ void run(const Batch& batch) const { f(batch); }
 };
 

@@ -28,6 +28,17 @@ __device__ inline float* shared_memory() {
 /// Arguments of kernels are at most so large before CUDA 12.1, and later on cards before compute capability 7.0.
 inline constexpr size_t kMaxArgumentBytes = 4096;
 
+/// What all threads of a block read and one of them makes, by make(to), in shared memory from byte `place` on. All
+/// threads of the block must call it. Large structs lie there since each thread would keep a copy in its local memory,
+/// which is slow, and for which the driver reserves some hundred MiB of the card.
+template <class T, class F>
+__device__ inline const T& once_in_block(int64_t place, F&& make) {
+  T* const made = reinterpret_cast<T*>(reinterpret_cast<char*>(shared_memory()) + place);
+  if (threadIdx.x == 0) make(*made);
+  __syncthreads();
+  return *made;
+}
+
 template <class Body>
 __global__ void __launch_bounds__(kThreads) run_kernel(const __grid_constant__ Body body, const Batch* batch) {
   body.run(*batch);

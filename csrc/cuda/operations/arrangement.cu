@@ -14,12 +14,15 @@ void schedule_copy(Schedule& schedule, const graph::Copy& op) {
 
 /// y[i_0, i_1, ...]: axis k of y is axis axes[k] of x
 struct Transpose {
+  static constexpr int64_t kSharedBytes = sizeof(Strided);
+
   Array x, y;
   int8_t axes[kMaxGpuAxes];
   __device__ void operator()(const Batch& batch) const {
-    const Strided all = strided(x, batch);
-    Strided transposed;
-    for (int k = 0; k < all.axes; ++k) transposed.append(all.length[axes[k]], all.stride[axes[k]]);
+    const Strided& transposed = once_in_block<Strided>(0, [&](Strided& to) {
+      to.begin(x.data);
+      for (int k = 0; k < x.axes; ++k) to.append(x.lengths[axes[k]].at(batch), x.stride(batch, axes[k]));
+    });
     for_each(transposed.numbers(), [&](int64_t i) { y.data[i] = x.data[transposed.offset(i)]; });
   }
 };
@@ -36,21 +39,24 @@ void schedule_transpose(Schedule& schedule, const graph::Transpose& op) {
 
 /// Element (i, j, ...) of a slice is element (begin_0 + i step_0, begin_1 + j step_1, ...) of the whole array.
 struct CopySlice {
+  static constexpr int64_t kSharedBytes = sizeof(Strided);
+
   Array whole, slice;
   Length begin[kMaxGpuAxes];
   int64_t step[kMaxGpuAxes];
   bool writes_whole;  // whether the slice is copied into the whole array, and not out of it
 
   __device__ void operator()(const Batch& batch) const {
-    Strided part = strided(whole, batch);
-    int64_t first = 0;
-    for (int k = 0; k < part.axes; ++k) {
-      first += (begin[k].fixed + begin[k].per_sample * batch.rows) * part.stride[k];
-      part.stride[k] *= step[k];
-      part.length[k] = slice.lengths[k].at(batch);
-    }
+    const Strided& part = once_in_block<Strided>(0, [&](Strided& to) {
+      to.begin(whole.data);
+      for (int k = 0; k < whole.axes; ++k) {
+        const int64_t stride = whole.stride(batch, k);
+        to.data += (begin[k].fixed + begin[k].per_sample * batch.rows) * stride;
+        to.append(slice.lengths[k].at(batch), step[k] * stride);
+      }
+    });
     for_each(part.numbers(), [&](int64_t i) {
-      float& of_whole = whole.data[first + part.offset(i)];
+      float& of_whole = part.data[part.offset(i)];
       (writes_whole ? of_whole : slice.data[i]) = writes_whole ? slice.data[i] : of_whole;
     });
   }
@@ -118,6 +124,8 @@ IndexedRows indexed_rows(const RunMemory& memory, const graph::Array& table, con
 
 /// The rows are copied from the table; those whose index is out of range become NaN.
 struct Gather {
+  static constexpr int64_t kSharedBytes = 0;
+
   IndexedRows all;
   __device__ void operator()(const Batch& batch) const {
     const IndexedRows::Sizes n = all.sizes(batch);
@@ -141,6 +149,8 @@ void schedule_gather(Schedule& schedule, const graph::Gather& op) {
 /// divided into ranges: a thread walks over all indices for one column of one range, so that no two threads add to the
 /// same number.
 struct ScatterAdd {
+  static constexpr int64_t kSharedBytes = 0;
+
   IndexedRows all;
   int64_t threads;  // about so many
 

@@ -15,13 +15,11 @@ struct AxisGroup {
   int8_t axes[kMaxGpuAxes];
 };
 
-__device__ Strided axes_of(const Array& array, const AxisGroup& group, const Batch& batch) {
-  Strided all;
+__device__ void set_axes(Strided& to, const Array& array, const AxisGroup& group, const Batch& batch) {
+  to.begin(array.data);
   for (int i = 0; i < group.count; ++i) {
-    const int axis = group.axes[i];
-    all.append(array.lengths[axis].at(batch), array.numbers(batch, axis + 1, array.axes));
+    to.append(array.lengths[group.axes[i]].at(batch), array.stride(batch, group.axes[i]));
   }
-  return all;
 }
 
 /// Neighbouring axes of an array, from `first` to before `end`, which make one axis with a length and a stride.
@@ -46,22 +44,33 @@ struct ArrayMatrix {
 
 /// The arrays, and which of their axes number the products.
 struct Arrays {
+  struct BatchAxes {
+    Strided a, b, y;
+  };
+
   Array a, b, y;
   AxisGroup batch_a, batch_b, batch_y;
+
+  /// What `multiply` needs of shared memory.
+  template <class Tile>
+  static constexpr int64_t kSharedBytes = Tile::kSharedBytes + static_cast<int64_t>(sizeof(BatchAxes));
 
   /// Multiplies all matrices: a_at(data) gives the matrix that begins there, b_at(data) likewise, and y_at(i, j) says
   /// where an element lies in its result.
   template <class Tile, class A, class B, class Y>
   __device__ void multiply(int64_t m, int64_t n, int64_t k, const Batch& batch, A&& a_at, B&& b_at, Y&& y_at) const {
-    const Strided at_a = axes_of(a, batch_a, batch), at_b = axes_of(b, batch_b, batch),
-                  at_y = axes_of(y, batch_y, batch);
+    const BatchAxes& at = once_in_block<BatchAxes>(Tile::kSharedBytes, [&](BatchAxes& to) {
+      set_axes(to.a, a, batch_a, batch);
+      set_axes(to.b, b, batch_b, batch);
+      set_axes(to.y, y, batch_y, batch);
+    });
     const int64_t tiles_across = (n + Tile::kN - 1) / Tile::kN;
     const int64_t tiles = (m + Tile::kM - 1) / Tile::kM * tiles_across;
-    for (int64_t tile = blockIdx.x; tile < tiles * at_y.numbers(); tile += gridDim.x) {
+    for (int64_t tile = blockIdx.x; tile < tiles * at.y.numbers(); tile += gridDim.x) {
       const int64_t product = tile / tiles, i0 = tile % tiles / tiles_across * Tile::kM;
       const int64_t j0 = tile % tiles % tiles_across * Tile::kN;
-      float* const result = y.data + at_y.offset(product);
-      multiply_tile<Tile>(i0, j0, m, n, k, a_at(a.data + at_a.offset(product)), b_at(b.data + at_b.offset(product)),
+      float* const result = y.data + at.y.offset(product);
+      multiply_tile<Tile>(i0, j0, m, n, k, a_at(a.data + at.a.offset(product)), b_at(b.data + at.b.offset(product)),
                           [&](int64_t i, int64_t j, float sum) { result[y_at(i, j)] = sum; });
     }
   }
@@ -76,7 +85,7 @@ struct BatchedProduct {
   int64_t max_tiles;
 
   int64_t blocks() const { return max_tiles; }
-  int64_t shared_bytes() const { return Tile::kSharedBytes; }
+  int64_t shared_bytes() const { return Arrays::kSharedBytes<Tile>; }
   __device__ void run(const Batch& batch) const {
     const int64_t ld_a = (kRowMajorA ? m_of_a : k_of_a).stride(all.a, batch);
     const int64_t ld_b = (kRowMajorB ? k_of_b : n_of_b).stride(all.b, batch);
@@ -98,17 +107,26 @@ struct ArrayProduct {
   AxisGroup m_of_a, m_of_y, n_of_b, n_of_y, k_of_a, k_of_b;
   int64_t max_tiles;
 
+  struct ProductAxes {
+    Strided m_a, k_a, k_b, n_b, m_y, n_y;
+  };
+
   int64_t blocks() const { return max_tiles; }
-  int64_t shared_bytes() const { return Tile::kSharedBytes; }
+  int64_t shared_bytes() const { return Arrays::kSharedBytes<Tile> + static_cast<int64_t>(sizeof(ProductAxes)); }
   __device__ void run(const Batch& batch) const {
-    const Strided m_a = axes_of(all.a, m_of_a, batch), k_a = axes_of(all.a, k_of_a, batch);
-    const Strided k_b = axes_of(all.b, k_of_b, batch), n_b = axes_of(all.b, n_of_b, batch);
-    const Strided m_y = axes_of(all.y, m_of_y, batch), n_y = axes_of(all.y, n_of_y, batch);
+    const ProductAxes& axes = once_in_block<ProductAxes>(Arrays::kSharedBytes<Tile>, [&](ProductAxes& to) {
+      set_axes(to.m_a, all.a, m_of_a, batch);
+      set_axes(to.k_a, all.a, k_of_a, batch);
+      set_axes(to.k_b, all.b, k_of_b, batch);
+      set_axes(to.n_b, all.b, n_of_b, batch);
+      set_axes(to.m_y, all.y, m_of_y, batch);
+      set_axes(to.n_y, all.y, n_of_y, batch);
+    });
     all.multiply<Tile>(
-        m_y.numbers(), n_y.numbers(), k_a.numbers(), batch,
-        [&](const float* data) { return ArrayMatrix<kRowMajorA>{data, m_a, k_a}; },
-        [&](const float* data) { return ArrayMatrix<kRowMajorB>{data, k_b, n_b}; },
-        [&](int64_t i, int64_t j) { return m_y.offset(i) + n_y.offset(j); });
+        axes.m_y.numbers(), axes.n_y.numbers(), axes.k_a.numbers(), batch,
+        [&](const float* data) { return ArrayMatrix<kRowMajorA>{data, axes.m_a, axes.k_a}; },
+        [&](const float* data) { return ArrayMatrix<kRowMajorB>{data, axes.k_b, axes.n_b}; },
+        [&](int64_t i, int64_t j) { return axes.m_y.offset(i) + axes.n_y.offset(j); });
   }
 };
 

@@ -131,6 +131,8 @@ __device__ float run_function(MapOp op, float a, float b, float c, std::integer_
 
 template <int kSlots>
 struct Map {
+  static constexpr int64_t kSharedBytes = 0;
+
   float* scratch;
   Array y;
   const SlotInstruction* instructions;

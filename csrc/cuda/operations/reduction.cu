@@ -24,12 +24,18 @@ ReducedAxes reduced_axes(const std::vector<int>& axes) {
 /// The axes of x that are reduced, and those that are kept.
 struct DividedAxes {
   Strided kept, reduced;
-  __device__ DividedAxes(const Array& x, const ReducedAxes& axes, const Batch& batch) {
-    const Strided all = strided(x, batch);
-    kept.data = reduced.data = all.data;
-    for (int i = 0; i < all.axes; ++i) (axes.reduces[i] ? reduced : kept).append(all.length[i], all.stride[i]);
-  }
 };
+
+/// They lie in shared memory. All threads of the block must call it.
+__device__ const DividedAxes& divided_axes(const Array& x, const ReducedAxes& axes, const Batch& batch) {
+  return once_in_block<DividedAxes>(0, [&](DividedAxes& to) {
+    to.kept.begin(x.data);
+    to.reduced.begin(x.data);
+    for (int i = 0; i < x.axes; ++i) {
+      (axes.reduces[i] ? to.reduced : to.kept).append(x.lengths[i].at(batch), x.stride(batch, i));
+    }
+  });
+}
 
 __device__ float neutral(Kind kind) {
   switch (kind) {
@@ -117,11 +123,11 @@ struct Reduce {
     const int64_t results = max_results * max_slices;
     return sharing.by_warp ? blocks_for_warps(results) : (results + kThreads - 1) / kThreads;
   }
-  int64_t shared_bytes() const { return 0; }
+  int64_t shared_bytes() const { return sizeof(DividedAxes); }
 
   __device__ void run(const Batch& batch) const {
     const ReductionSize size(x, axes, batch);
-    const DividedAxes all(x, axes, batch);
+    const DividedAxes& all = divided_axes(x, axes, batch);
     const int64_t slices = max_slices == 1 ? 1 : sharing.slices(size.numbers);
     const auto along = [&](int64_t i, int64_t lane, int64_t step) {
       const float* const numbers = x.data + all.kept.offset(i % size.results);
@@ -191,10 +197,10 @@ struct FindExtreme {
   int64_t max_results;
 
   int64_t blocks() const { return by_warp ? blocks_for_warps(max_results) : (max_results + kThreads - 1) / kThreads; }
-  int64_t shared_bytes() const { return 0; }
+  int64_t shared_bytes() const { return sizeof(DividedAxes); }
   __device__ void run(const Batch& batch) const {
     const ReductionSize size(x, axes, batch);
-    const DividedAxes all(x, axes, batch);
+    const DividedAxes& all = divided_axes(x, axes, batch);
     const auto along = [&](int64_t i, int64_t first, int64_t step) {
       const float* const numbers = x.data + all.kept.offset(i);
       Extreme found{0.0f, -1};
@@ -265,12 +271,14 @@ void schedule_reduce(Schedule& schedule, const graph::Reduce& op) {
 /// A thread has all numbers of one product. dx first gets the product of all numbers before; then it is multiplied by
 /// that of those behind, or by the derivative of that product in a direction. `reversed` swaps before and behind.
 struct ProductGradient {
+  static constexpr int64_t kSharedBytes = sizeof(DividedAxes);
+
   Array x, dx;
   const float *dy, *direction;  // no direction: null
   ReducedAxes axes;
   bool reversed;
   __device__ void operator()(const Batch& batch) const {
-    const DividedAxes all(x, axes, batch);
+    const DividedAxes& all = divided_axes(x, axes, batch);
     const int64_t count = all.reduced.numbers();
     for_each(all.kept.numbers(), [&](int64_t i) {
       const int64_t first = all.kept.offset(i);
@@ -313,9 +321,9 @@ struct CumulativeSum {
   int64_t max_sums;
 
   int64_t blocks() const { return (max_sums + kThreads - 1) / kThreads; }
-  int64_t shared_bytes() const { return 0; }
+  int64_t shared_bytes() const { return sizeof(DividedAxes); }
   __device__ void run(const Batch& batch) const {
-    const DividedAxes all(x, axes, batch);
+    const DividedAxes& all = divided_axes(x, axes, batch);
     const int64_t count = all.reduced.numbers();
     for_each(all.kept.numbers(), [&](int64_t i) {
       const int64_t first = all.kept.offset(i);
