@@ -102,15 +102,15 @@ def ways_of_running() -> Drawing:
         "Host and GPU over a few batches: one persistent kernel, captured kernels, and kernels started one by one",
         "The three ways of running, not to scale. Blue: the kernels on the GPU; batches are dark and light by turns. Above: the host only "
         "starts one kernel, which takes the batches from a list. Middle: the host starts a whole graph of kernels, up to 32 "
-        "batches, by one call. Below: what is started once, such as a function, is started kernel by kernel.",
+        "batches, by one call. Below: what is started for the first time, and all predictions, are started kernel by kernel.",
     )
     _way(drawing, 0, "one kernel", "small networks", launches=(0.0,), batches=_kernels(12, 1))
-    _way(drawing, 110, "captured kernels", "others, in training", launches=(0.0,), batches=_kernels(3, 5))
+    _way(drawing, 110, "captured kernels", "others, repeated", launches=(0.0,), batches=_kernels(3, 5))
     _way(
         drawing,
         220,
         "one by one",
-        "predictions, functions",
+        "predictions, first runs",
         launches=tuple(0.045 * i for i in range(15)),
         batches=_kernels(3, 5),
     )
