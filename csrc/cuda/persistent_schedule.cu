@@ -45,7 +45,7 @@ bool PersistentSchedule::launch(const Stream& stream, const RunMemory& memory, c
   const persistent::Network network =
       persistent::network_of_run(plan, *chain_, memory, memory.arguments.scratch + scratch_);
   const bool was_started = persistent::launch(stream, plan, network, batches, count);
-  if (!was_started) *refuses_teams_ = true;
+  if (!was_started && plan.exchange != Exchange::kNone) *refuses_teams_ = true;
   return was_started;
 }
 

@@ -148,7 +148,6 @@ struct Network {
   int batch_slots;  // 2: the next batch is brought while this one is computed
   int floats_of_batch;
   BatchPlaces places;     // of the first slot
-  int nonzero_at;         // a flag for each quad of the inputs
   int live_at;            // (slots): how many quads have numbers that are not 0
   int live_of_warp_at;    // (warps): of those that a warp looks at
   int partial_sums_at;    // sums of parts of the inputs
