@@ -53,7 +53,9 @@ struct Arrays {
 
   /// What `multiply` needs of shared memory.
   template <class Tile>
-  static constexpr int64_t kSharedBytes = Tile::kSharedBytes + static_cast<int64_t>(sizeof(BatchAxes));
+  static constexpr int64_t shared_bytes() {
+    return Tile::kSharedBytes + static_cast<int64_t>(sizeof(BatchAxes));
+  }
 
   /// Multiplies all matrices: a_at(data) gives the matrix that begins there, b_at(data) likewise, and y_at(i, j) says
   /// where an element lies in its result.
@@ -85,7 +87,7 @@ struct BatchedProduct {
   int64_t max_tiles;
 
   int64_t blocks() const { return max_tiles; }
-  int64_t shared_bytes() const { return Arrays::kSharedBytes<Tile>; }
+  int64_t shared_bytes() const { return Arrays::shared_bytes<Tile>(); }
   __device__ void run(const Batch& batch) const {
     const int64_t ld_a = (kRowMajorA ? m_of_a : k_of_a).stride(all.a, batch);
     const int64_t ld_b = (kRowMajorB ? k_of_b : n_of_b).stride(all.b, batch);
@@ -112,9 +114,9 @@ struct ArrayProduct {
   };
 
   int64_t blocks() const { return max_tiles; }
-  int64_t shared_bytes() const { return Arrays::kSharedBytes<Tile> + static_cast<int64_t>(sizeof(ProductAxes)); }
+  int64_t shared_bytes() const { return Arrays::shared_bytes<Tile>() + static_cast<int64_t>(sizeof(ProductAxes)); }
   __device__ void run(const Batch& batch) const {
-    const ProductAxes& axes = once_in_block<ProductAxes>(Arrays::kSharedBytes<Tile>, [&](ProductAxes& to) {
+    const ProductAxes& axes = once_in_block<ProductAxes>(Arrays::shared_bytes<Tile>(), [&](ProductAxes& to) {
       set_axes(to.m_a, all.a, m_of_a, batch);
       set_axes(to.k_a, all.a, k_of_a, batch);
       set_axes(to.k_b, all.b, k_of_b, batch);
