@@ -24,7 +24,7 @@ KERNELS = {
     "13DenseBackward": (256, 1, 16),
     "12DenseWeights": (256, 1, 16),
     "persistent5train": (512, 1, 160),
-    "12ArrayProduct": (256, 1, 16),
+    "12ArrayProduct": (256, 1, 32),
     "9Transpose": (256, 1, 16),
 }
 
@@ -34,7 +34,7 @@ def find_cuobjdump() -> str:
     on_path = shutil.which("cuobjdump")
     if on_path:
         return on_path
-    package = importlib.util.find_spec("nvidia.cu13")
+    package = importlib.util.find_spec("nvidia.cu13") if importlib.util.find_spec("nvidia") else None
     for folder in (package.submodule_search_locations or []) if package else []:
         if (Path(folder) / "bin" / "cuobjdump").exists():
             return str(Path(folder) / "bin" / "cuobjdump")

@@ -598,7 +598,6 @@ def test_wrong_fields_of_dlpack(wrong: dict[str, Any], x: np.ndarray) -> None:
         {"typestr": "|V4"},
         {"typestr": 4},
         {"typestr": None},
-        {"data": None},
         {"stream": "1"},
         {"stream": True},
         {"mask": 1},
