@@ -1,7 +1,7 @@
 // What this project calls of cuBLASLt, NVIDIA's library of matrix products. The library is loaded when it is first
-// needed, so a build needs neither its header nor the library itself. The declarations are made after chapter 3 of the
-// documentation of cuBLAS 13, "Using the cuBLASLt API"; the numbers are those of cublasLt.h, cublas_api.h and
-// library_types.h, which have kept them since CUDA 11.
+// needed, so a build needs neither its header nor the library itself. The declarations are made after the chapter
+// "Using the cuBLASLt API" of the documentation of cuBLAS; the numbers are those of cublasLt.h, cublas_api.h and
+// library_types.h in public copies from the time of CUDA 11, and have not been compared with the headers of CUDA 13.
 #pragma once
 #include <cstddef>
 #include <cstdint>
