@@ -13,6 +13,7 @@ inline constexpr int kCoefficientBytes = 64;
 struct Batch {
   int64_t first;  // its first sample within the pass
   int64_t rows;   // samples
+  int64_t whole;  // samples of the whole batch, where these are a part of one
   const int32_t*
       order;           // of each sample of the batch, its row in the data set; null: they lie in the order of the pass
   int64_t draw;        // number of the random draws

@@ -19,9 +19,11 @@ class CapturedKernels {
   /// Batches that are started together. All have as many samples as the first, except for the last.
   struct Group {
     int64_t batches, first_samples, last_samples;
+    bool is_data_parallel;  // whether other kernels than those of the steps compute it
 
     bool operator==(const Group& other) const {
-      return batches == other.batches && first_samples == other.first_samples && last_samples == other.last_samples;
+      return batches == other.batches && first_samples == other.first_samples && last_samples == other.last_samples &&
+             is_data_parallel == other.is_data_parallel;
     }
   };
 

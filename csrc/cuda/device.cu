@@ -6,13 +6,14 @@
 #include <stdexcept>
 #include <vector>
 
+#include "cuda/chain_schedule.h"
+#include "cuda/chains/data_parallel_kernels.h"
+#include "cuda/chains/persistent_kernel.h"
 #include "cuda/dataset.h"
 #include "cuda/device.h"
 #include "cuda/execution_choice.h"
 #include "cuda/function_call.h"
 #include "cuda/library/matrix_products.h"
-#include "cuda/persistent/launch.h"
-#include "cuda/persistent_schedule.h"
 #include "cuda/run_state.h"
 #include "cuda/schedule.h"
 #include "runtime/batch_sizes.h"
@@ -42,7 +43,7 @@ const Schedule& schedule_of(const Executable& executable) { return static_cast<c
 Batch batch_at(const RunArguments& arguments, graph::Mode mode, int64_t index) {
   Batch batch{};
   batch.first = index * arguments.batch_size;
-  batch.rows = std::min(arguments.batch_size, arguments.data.rows - batch.first);
+  batch.rows = batch.whole = std::min(arguments.batch_size, arguments.data.rows - batch.first);
   const int64_t iteration = arguments.first_iteration + index - arguments.first_batch;
   // A prediction numbers its random draws from its first sample on, since it may be cut into batches in many ways.
   const bool predicts = graph::predicts(mode);
@@ -75,7 +76,8 @@ class CudaDevice final : public Device {
     limits_.grids_can_wait = ask(cudaDevAttrCooperativeLaunch) != 0;
     const DeviceGuard device_guard(index);
     keep_freed_memory();
-    limits_.largest_cluster = persistent::largest_cluster(limits_);
+    limits_.largest_cluster =
+        std::min(chains::prepare_persistent_kernel(limits_), chains::prepare_data_parallel_kernels(limits_));
   }
 
   std::string name() const override { return "cuda:" + std::to_string(index_); }
@@ -228,10 +230,10 @@ void* prepare_steps(const Schedule& schedule, const RunArguments& arguments, Run
   return bytes > 0 ? state.memory(RunState::Purpose::kWorkspace, bytes) : nullptr;
 }
 
-/// Starts the kernels of batches [first, end), or the one kernel for all of them. Returns false where the card refuses
-/// that one; then nothing has been started.
+/// Starts the kernels of batches [first, end). Returns false where the card refuses the way that these go; then nothing
+/// has been started.
 bool start_batches(const Schedule& schedule, const RunArguments& arguments, const RunMemory& memory, RunState& state,
-                   int64_t first, int64_t end, bool persistent) {
+                   int64_t first, int64_t end, Way way) {
   RunState::Group& group = state.next_group();
   auto* const order = static_cast<int32_t*>(group.on_host.get());
   auto* const batches = reinterpret_cast<Batch*>(static_cast<char*>(group.on_host.get()) + state.order_bytes());
@@ -250,19 +252,25 @@ bool start_batches(const Schedule& schedule, const RunArguments& arguments, cons
   const Stream& stream = state.stream;
   stream.copy(group.on_card.get(), order, rows * static_cast<int64_t>(sizeof(int32_t)));
   stream.copy(batches_on_card, batches, (end - first) * static_cast<int64_t>(sizeof(Batch)));
-  const auto start_steps = [&] {
-    for (int64_t i = 0; i < end - first; ++i) {
+  bool was_started = true;
+  const auto start_each = [&] {
+    for (int64_t i = 0; i < end - first && was_started; ++i) {
+      if (way == Way::kDataParallel) {
+        was_started = schedule.chain().launch_batch(stream.get(), memory, batches_on_card + i, batches[i].rows);
+        if (!was_started && i > 0) throw Error("the GPU has refused to start kernels that it started before");
+        continue;
+      }
       for (const auto& step : schedule.kernels()) {
         step->launch(stream.get(), memory, batches_on_card + i, batches[i].rows);
       }
     }
   };
-  bool was_started = true;
-  if (persistent) {
-    was_started = schedule.persistent().launch(stream, memory, batches_on_card, end - first);
+  if (way == Way::kPersistent) {
+    was_started = schedule.chain().launch(stream, memory, batches_on_card, end - first);
   } else {
-    const CapturedKernels::Group shape{end - first, batches[0].rows, batches[end - first - 1].rows};
-    group.kernels.launch(stream, key_of(arguments, memory), shape, start_steps);
+    const CapturedKernels::Group shape{end - first, batches[0].rows, batches[end - first - 1].rows,
+                                       way == Way::kDataParallel};
+    group.kernels.launch(stream, key_of(arguments, memory), shape, start_each);
   }
   check(cudaEventRecord(group.done, stream.get()), "recording an event");
   return was_started;
@@ -280,7 +288,7 @@ int64_t run_function(const Schedule& schedule, const RunArguments& arguments, Ru
   void* const workspace = prepare_steps(schedule, arguments, state);
   const RunMemory memory{schedule, arguments, arguments.data, nullptr, nullptr, 0, nullptr, workspace};
   call.upload(memory, state.stream);
-  start_batches(schedule, arguments, memory, state, begin, end, false);
+  start_batches(schedule, arguments, memory, state, begin, end, Way::kSteps);
   call.download(memory, state.stream);
   state.stream.wait();
   return end;
@@ -296,25 +304,26 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
   }
   require_supported(arguments.training->metrics);
   const auto& data = static_cast<const DatasetOnCard&>(*arguments.copy);
-  const PersistentSchedule& one_kernel = schedule.persistent();
-  bool persistent = schedule.mode() == graph::Mode::kTrain && one_kernel.runs(arguments, data.view());
+  const ChainSchedule& chain = schedule.chain();
+  Way way = schedule.mode() == graph::Mode::kTrain ? chain.way(arguments, data.view()) : Way::kSteps;
+  const bool persistent = way == Way::kPersistent;
   RunState& state = state_of(schedule, arguments, spare,
-                             persistent ? one_kernel.batches_together(arguments, data.view()) : kMaxBatches, true);
+                             persistent ? chain.batches_together(arguments, data.view()) : kMaxBatches, true);
   const TotalsLayout& layout = schedule.totals();
   std::vector<double> totals = to_doubles(*arguments.totals, layout);
   const auto bytes = static_cast<int64_t>(totals.size() * sizeof(double));
   auto* const on_card = static_cast<double*>(state.memory(RunState::Purpose::kTotals, bytes));
-  void* const workspace = persistent ? nullptr : prepare_steps(schedule, arguments, state);
+  void* const workspace = way == Way::kSteps ? prepare_steps(schedule, arguments, state) : nullptr;
   const WaitOnError guard(state.stream);
   state.stream.copy(on_card, totals.data(), bytes);
   RunMemory memory{schedule, arguments, data.view(), on_card, nullptr, 0, nullptr, workspace};
   state.group_size.begin_run();
   int64_t reached = begin, together = std::min(state.batches(), kBatchesOfFirstLaunch);
   while (reached < end) {
-    const int64_t steps_together = persistent ? 0 : std::min(state.group_size.next(), kMaxBatches);
-    const int64_t next = std::min(end, reached + (persistent ? together : steps_together));
-    if (!start_batches(schedule, arguments, memory, state, reached, next, persistent)) {
-      persistent = false;
+    const int64_t wanted = way == Way::kPersistent ? together : std::min(state.group_size.next(), kMaxBatches);
+    const int64_t next = std::min(end, reached + wanted);
+    if (!start_batches(schedule, arguments, memory, state, reached, next, way)) {
+      way = Way::kSteps;
       memory.workspace = prepare_steps(schedule, arguments, state);
       continue;
     }

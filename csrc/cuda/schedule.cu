@@ -2,7 +2,7 @@
 #include <stdexcept>
 
 #include "cuda/arrays.h"
-#include "cuda/persistent_schedule.h"
+#include "cuda/chain_schedule.h"
 #include "cuda/schedule.h"
 #include "graph/operations/function.h"
 #include "graph/operations/input_output.h"
@@ -126,7 +126,7 @@ Schedule::Schedule(std::shared_ptr<const graph::Graph> scheduled, const CompileO
   totals_ = lay_out_totals(graph());
   place_values();
   schedule_operations();
-  persistent_ = std::make_unique<const PersistentSchedule>(*this, limits);
+  chain_ = std::make_unique<const ChainSchedule>(*this, limits);
 }
 
 Schedule::~Schedule() = default;
@@ -247,7 +247,7 @@ std::vector<ValueId> Schedule::share_memory() const {
 }
 
 std::string Schedule::to_text(const graph::ValueNames& names) const {
-  std::string text = "Execution: " + persistent().to_text() + "\n\n";
+  std::string text = "Execution: " + chain().to_text() + "\n\n";
   text += "Schedule: the kernels that a GPU runs one after the other for a batch of up to " +
           std::to_string(max_rows()) + (max_rows() == 1 ? " sample.\n\n" : " samples.\n\n");
   for (size_t i = 0; i < steps_.size(); ++i) {

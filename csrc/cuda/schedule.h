@@ -48,7 +48,7 @@ struct TotalsLayout {
 };
 
 class Schedule;
-class PersistentSchedule;  // cuda/persistent_schedule.h
+class ChainSchedule;  // cuda/chain_schedule.h
 struct CardLimits;         // cuda/execution_choice.h
 
 /// The memory of one run, from which steps take their pointers.
@@ -104,7 +104,7 @@ class Schedule final : public Executable {
 
   const std::vector<std::unique_ptr<Step>>& kernels() const { return steps_; }
   /// How training runs as one kernel, where it can.
-  const PersistentSchedule& persistent() const { return *persistent_; }
+  const ChainSchedule& chain() const { return *chain_; }
   const graph::Value& value(ValueId id) const { return graph().value(id); }
   const Placement& placement(ValueId id) const { return placements_[static_cast<size_t>(id)]; }
   const Variable& variable(ValueId id) const { return graph().variables()[value(id).variable]; }
@@ -163,7 +163,7 @@ class Schedule final : public Executable {
   void schedule_operations();
 
   int64_t multiprocessors_;
-  std::unique_ptr<const PersistentSchedule> persistent_;
+  std::unique_ptr<const ChainSchedule> chain_;
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<Placement> placements_;
   std::map<std::pair<int, ValueId>, int64_t> sums_of_weights_;

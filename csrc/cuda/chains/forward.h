@@ -1,22 +1,29 @@
 // Forwards: sums of products, the exchange of their terms between blocks, and what follows them.
 #pragma once
-#include "cuda/persistent/block.h"
+#include "cuda/chains/block.h"
 #include "formulas/random.h"
 
-namespace engine::cuda::persistent {
+namespace engine::cuda::chains {
 
 /// The random word that decides whether dropout keeps an element.
-__device__ __noinline__ uint32_t dropout_word(uint64_t seed, const Batch& batch, int b, int column) {
+__device__ __noinline__ inline uint32_t dropout_word(uint64_t seed, const Batch& batch, int b, int column) {
   return formulas::random_word(seed, static_cast<uint64_t>(batch.draw), static_cast<uint32_t>(batch.first_draw + b),
                                column);
 }
 
-__device__ __noinline__ float activate_by_formula(const Stage& stage, float z) {
+__device__ __noinline__ inline float activate_by_formula(const Stage& stage, float z) {
   return forward(stage.activation, z, stage.parameters);
 }
 /// The most common ones need no call.
-__device__ inline float activate(const Stage& stage, float z) {
-  return is_fused(stage.activation) ? fused_forward(stage.activation, z) : activate_by_formula(stage, z);
+template <int N>
+__device__ inline void activate(const Stage& stage, float (&y)[N]) {
+  with_formula(stage.activation, FusedActivations{}, [&](auto chosen) {
+    ENGINE_UNROLL(4)
+    for (int j = 0; j < N; ++j) y[j] = decltype(chosen)::Type::forward(y[j]);
+  });
+  if (is_fused(stage.activation)) return;
+  ENGINE_UNROLL(4)
+  for (int j = 0; j < N; ++j) y[j] = activate_by_formula(stage, y[j]);
 }
 
 /// sums_of(s, b)[n] = the products of x[b,:] with columns `first` to `end` of the kernel, for slice s of the quads that
@@ -37,27 +44,43 @@ __device__ inline void multiply(const Block<Team>& block, const Rows& x, const Q
   }
 }
 
-/// y = the stages of a layer, applied to the sum z of row b and unit n of this block's. Keeps what the gradient
-/// needs.
-template <class Team>
-__device__ inline void finish_unit(const Block<Team>& block, const DenseLayer& layer, const Share& own,
-                                   const Batch& batch, int b, int n, float z) {
-  float y = layer.has_bias ? z + block.shared[layer.bias_at + n] : z;
+/// The outputs of row b and N units of this block's from unit n on, by their sums. N is 1 or 4; units behind the last
+/// one have 0. Keeps what the gradient needs.
+template <int N, class Team>
+__device__ inline void finish_units(const Block<Team>& block, const DenseLayer& layer, const Share& own,
+                                    const Batch& batch, int b, int n, float (&y)[N]) {
   const int at = b * layer.ld_out + n;
+  if (layer.has_bias) {
+    float bias[N];
+    read(block.shared + layer.bias_at + n, bias);
+    ENGINE_UNROLL(4)
+    for (int j = 0; j < N; ++j) y[j] = y[j] + bias[j];
+  }
   ENGINE_UNROLL(1)
   for (int s = 0; s < layer.stage_count; ++s) {
     const Stage& stage = layer.stages[s];
-    float saved = y;
+    float saved[N];
+    ENGINE_UNROLL(4)
+    for (int j = 0; j < N; ++j) saved[j] = y[j];
     if (stage.is_dropout) {
-      saved = dropout_word(stage.seed, batch, b, own.first_unit + n) >= stage.threshold ? stage.scale : 0.0f;
-      y = y * saved;
+      ENGINE_UNROLL(4)
+      for (int j = 0; j < N; ++j) {
+        const uint32_t word = dropout_word(stage.seed, batch, b, own.first_unit + n + j);
+        saved[j] = word >= stage.threshold ? stage.scale : 0.0f;
+        y[j] = y[j] * saved[j];
+      }
     } else {
-      y = activate(stage, y);
-      if (!saves_input(stage.activation)) saved = y;
+      activate(stage, y);
+      const bool keeps_input = saves_input(stage.activation);
+      ENGINE_UNROLL(4)
+      for (int j = 0; j < N; ++j) saved[j] = keeps_input ? saved[j] : y[j];
     }
-    block.shared[stage.saved_at + at] = saved;
+    write(block.shared + stage.saved_at + at, saved);
   }
-  block.shared[layer.out_at + at] = y;
+  // The next layer reads quads of its inputs, and what is not finite would not become 0 by a weight of 0.
+  ENGINE_UNROLL(4)
+  for (int j = 1; j < N; ++j) y[j] = n + j < own.units ? y[j] : 0.0f;
+  write(block.shared + layer.out_at + at, y);
 }
 
 /// The outputs of this block's units of a layer whose inputs are all here.
@@ -67,10 +90,13 @@ __device__ inline void forward_alone(const Block<Team>& block, int l, int slot) 
   const Batch& batch = block.batch_in(slot);
   const Share& own = block.share(layer);
   const int rows = static_cast<int>(batch.rows);
-  float* const sums = block.shared + block.net.partial_sums_at;
-  for (int first = 0; first < own.units; first += layer.columns_together) {
-    const int end = smaller(first + layer.columns_together, own.units);
-    const auto sums_of = [&](int s, int b) { return sums + (s * block.net.max_rows + b) * layer.columns_together; };
+  const bool in_output = layer.sums_in_output();
+  float* const sums = block.shared + (in_output ? layer.out_at : block.net.partial_sums_at);
+  const int together = in_output ? layer.padded_units : layer.columns_together;
+  const int ld = in_output ? layer.ld_out : together;
+  for (int first = 0; first < own.units; first += together) {
+    const int end = smaller(first + together, own.units);
+    const auto sums_of = [&](int s, int b) { return sums + (s * block.net.max_rows + b) * ld; };
     block.with_inputs(l, slot, [&](const auto& x, const QuadOrder& order) {
       constexpr int kTogether = std::decay_t<decltype(x)>::kQuadsTogether;
       const int live = (order.live + kTogether - 1) / kTogether;
@@ -78,11 +104,16 @@ __device__ inline void forward_alone(const Block<Team>& block, int l, int slot) 
       multiply(block, x, order, layer, rows, first, end, layer.parts, quads_of_slice, sums_of);
     });
     __syncthreads();
-    for_elements({0, rows}, end - first, [&](int b, int n) {
-      float z = 0.0f;
-      ENGINE_UNROLL(8)
-      for (int s = 0; s < layer.parts; ++s) z = z + sums_of(s, b)[n];
-      finish_unit(block, layer, own, batch, b, first + n, z);
+    for_elements({0, rows}, quads_of(end - first), [&](int b, int q) {
+      float y[kQuad] = {};
+      ENGINE_UNROLL(1)
+      for (int s = 0; s < layer.parts; ++s) {
+        float part[kQuad];
+        read(sums_of(s, b) + q * kQuad, part);
+        ENGINE_UNROLL(4)
+        for (int j = 0; j < kQuad; ++j) y[j] = y[j] + part[j];
+      }
+      finish_units(block, layer, own, batch, b, first + q * kQuad, y);
     });
     __syncthreads();
   }
@@ -176,16 +207,18 @@ __device__ inline void take_sums(Block<Team>& block, int l, int slot) {
   const Batch& batch = block.batch_in(slot);
   const Share& own = block.share(layer);
   const int rows = static_cast<int>(batch.rows);
+  const auto finish = [&](int b, int n, float z) {
+    float y[] = {z};
+    finish_units(block, layer, own, batch, b, n, y);
+  };
   if (l == block.net.layer_count - 1) {
-    add_terms(block, layer, rows, layer.units, layer.padded_units,
-              [&](int b, int n, float z) { finish_unit(block, layer, own, batch, b, n, z); });
+    add_terms(block, layer, rows, layer.units, layer.padded_units, finish);
   } else {
     float* const gathered = block.shared + block.net.gathered_at;
     const int ld = layer.padded_units;
     add_terms(block, layer, rows, layer.units, ld, [&](int b, int n, float z) { gathered[b * ld + n] = z; });
     gather_rows(block, block.net.gathered_at, ld, rows, [] {});
-    for_elements({0, rows}, layer.units,
-                 [&](int b, int n) { finish_unit(block, layer, own, batch, b, n, gathered[b * ld + n]); });
+    for_elements({0, rows}, layer.units, [&](int b, int n) { finish(b, n, gathered[b * ld + n]); });
   }
   __syncthreads();
 }
@@ -196,9 +229,9 @@ __device__ inline void clear_gradients_behind(const Block<Team>& block, int rows
   if (rows == block.net.max_rows) return;
   for (int l = 0; l < block.net.layer_count; ++l) {
     const DenseLayer& layer = block.net.layers[l];
-    for_each_of_block((block.net.rows_of_memory - rows) * layer.padded_units,
-                      [&](int i) { block.shared[layer.gradient_at + rows * layer.padded_units + i] = 0.0f; });
+    for_each_of_block((block.net.rows_of_memory - rows) * layer.ld_gradient,
+                      [&](int i) { block.shared[layer.gradient_at + rows * layer.ld_gradient + i] = 0.0f; });
   }
 }
 
-}  // namespace engine::cuda::persistent
+}  // namespace engine::cuda::chains

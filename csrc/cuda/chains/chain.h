@@ -9,7 +9,7 @@
 #include "graph/operations/input_output.h"
 #include "graph/operations/loss.h"
 
-namespace engine::cuda::persistent {
+namespace engine::cuda::chains {
 
 /// The operations of a graph; it borrows them.
 struct Chain {
@@ -27,4 +27,4 @@ struct Chain {
 /// The chain that a graph of a training is; nothing where it is none, and then `why_not` says why.
 std::optional<Chain> find_chain(const graph::Graph& graph, std::string& why_not);
 
-}  // namespace engine::cuda::persistent
+}  // namespace engine::cuda::chains

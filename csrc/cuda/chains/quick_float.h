@@ -4,7 +4,7 @@
 #include "cuda/kernel.h"
 #include "formulas/number.h"
 
-namespace engine::cuda::persistent {
+namespace engine::cuda::chains {
 
 struct QuickFloat {
   float value;
@@ -26,14 +26,14 @@ ENGINE_INLINE bool operator<(QuickFloat a, float b) { return a.value < b; }
 /// One instruction reads |a| with what it is compared with; nvcc does not see that in a mask of the bits.
 ENGINE_INLINE QuickFloat abs(QuickFloat a) { return {__builtin_fabsf(a.value)}; }
 
-}  // namespace engine::cuda::persistent
+}  // namespace engine::cuda::chains
 
 namespace engine::formulas {
 namespace {
 
 template <>
-struct Number<cuda::persistent::QuickFloat> {
-  using Q = cuda::persistent::QuickFloat;
+struct Number<cuda::chains::QuickFloat> {
+  using Q = cuda::chains::QuickFloat;
   static ENGINE_INLINE Q broadcast(float s) { return {s}; }
   static ENGINE_INLINE Q fma(Q a, Q b, Q c) { return {Number<float>::fma(a.value, b.value, c.value)}; }
   static ENGINE_INLINE Q sqrt(Q x) { return {Number<float>::sqrt(x.value)}; }

@@ -7,9 +7,9 @@
 #pragma once
 #include <cooperative_groups.h>
 
-#include "cuda/persistent/network.h"
+#include "cuda/chains/network.h"
 
-namespace engine::cuda::persistent {
+namespace engine::cuda::chains {
 
 /// A block alone.
 struct OneBlock {
@@ -94,4 +94,4 @@ struct Grid {
   static constexpr unsigned kPause = 20;  // nanoseconds, a small part of the way to memory and back
 };
 
-}  // namespace engine::cuda::persistent
+}  // namespace engine::cuda::chains

@@ -1,10 +1,10 @@
 // The loss of a batch, its gradient, the metrics, and their sums over a pass.
 #pragma once
-#include "cuda/persistent/backward.h"
+#include "cuda/chains/backward.h"
 
-namespace engine::cuda::persistent {
+namespace engine::cuda::chains {
 
-__device__ __noinline__ float row_loss(Loss loss, LossRow<kThreadsOfRow>& row, const TargetRow& target) {
+__device__ __noinline__ inline float row_loss(Loss loss, LossRow<kThreadsOfRow>& row, const TargetRow& target) {
   return loss_of_row(loss, row, target);
 }
 
@@ -46,12 +46,13 @@ __device__ __noinline__ void count_metrics(const Network& network, Team team, in
   const Block<Team> block{network, shared_memory(), team};
   __syncwarp();  // the warp that computed the loss of a row counts it, and a thread reads what others have left of it
   const Targets targets = block.targets_in(slot);
+  const int64_t first_draw = block.batch_in(slot).first_draw;  // 0, unless these are a later part of a batch
   for (int m = 0; m < block.net.metric_count; ++m) {
     const MetricOfKernel& metric = block.net.metrics[m];
     const RowWeights weights = block.weights_in(slot, metric.weights);
     for_rows(block.rows_to_count(static_cast<int>(block.batch_in(slot).rows)), [&](int b, bool is_row) {
       const float value = value_of_metric(block, metric, targets, b, is_row);
-      if (!is_row || thread() % kThreadsOfRow != 0 || (metric.by_batch && b > 0)) return;
+      if (!is_row || thread() % kThreadsOfRow != 0 || (metric.by_batch && first_draw + b > 0)) return;
       const double weight = metric.by_batch ? 1.0 : weights.of_row(targets, b, b);
       sums_of_thread(block)[1 + 2 * m] += weight * static_cast<double>(value);
       sums_of_thread(block)[2 + 2 * m] += weight;
@@ -61,17 +62,22 @@ __device__ __noinline__ void count_metrics(const Network& network, Team team, in
 
 // ---- The loss -------------------------------------------------------------------------------------------------------
 
-/// What the losses are divided by.
-template <class Team>
-__device__ inline double divisor(const Block<Team>& block, int rows) {
-  if (block.net.fixed_divisor != 0.0) return block.net.fixed_divisor;
-  return block.net.divisor_weights.are_equal() ? rows
-                                               : *reinterpret_cast<const double*>(block.shared + block.net.divisor_at);
+/// Whether the losses are divided by a sum of weights.
+__device__ inline bool divides_by_weights(const Network& net) {
+  return net.fixed_divisor == 0.0 && !net.divisor_weights.are_equal();
 }
 
+/// What the losses of a batch with so many samples are divided by.
+template <class Team>
+__device__ inline double divisor(const Block<Team>& block, double whole) {
+  if (block.net.fixed_divisor != 0.0) return block.net.fixed_divisor;
+  return divides_by_weights(block.net) ? *reinterpret_cast<const double*>(block.shared + block.net.divisor_at) : whole;
+}
+
+/// Sums the weights of a batch that is here.
 template <class Team>
 __device__ inline void sum_divisor_weights(const Block<Team>& block, int slot) {
-  if (block.net.fixed_divisor != 0.0 || block.net.divisor_weights.are_equal()) return;
+  if (!divides_by_weights(block.net)) return;
   if (warp() == 0) {
     const Targets targets = block.targets_in(slot);
     const RowWeights weights = block.weights_in(slot, block.net.divisor_weights);
@@ -90,17 +96,17 @@ template <class Team, class F>
 __device__ inline void compute_loss(Block<Team>& block, int slot, F&& meanwhile) {
   const DenseLayer& layer = block.last();
   const int rows = static_cast<int>(block.batch_in(slot).rows);
-  sum_divisor_weights(block, slot);
   const Targets targets = block.targets_in(slot);
-  const double by = divisor(block, rows);
+  const auto whole = static_cast<double>(block.batch_in(slot).whole);
+  const double by = divisor(block, whole);
   const float scale = by == 0.0 ? 0.0f : block.net.weight / static_cast<float>(by);
-  const double share = by == 0.0 ? 0.0 : by == rows ? 1.0 : rows / by;
+  const double share = by == 0.0 ? 0.0 : by == whole ? 1.0 : whole / by;
   const RowWeights weights = block.weights_in(slot, block.net.row_weights);
   const bool has_all = layer.split != Split::kInputs;
   const Range counted = block.rows_to_count(rows);
   for_rows(has_all ? Range{0, rows} : block.rows_to_add(rows), [&](int b, bool is_row) {
     const float own = block.net.targets.view.sample_weight ? scale * targets.view.sample_weight[b] : scale;
-    float* const gradient = block.shared + layer.gradient_at + b * layer.padded_units;
+    float* const gradient = block.shared + layer.gradient_at + b * layer.ld_gradient;
     LossRow<kThreadsOfRow> row{
         {is_row ? layer.units : 0},
         block.shared + layer.out_at + b * layer.ld_out,
@@ -116,8 +122,11 @@ __device__ inline void compute_loss(Block<Team>& block, int slot, F&& meanwhile)
       sums_of_thread(block)[0] += share * weights.of_row(targets, b, b) * static_cast<double>(value);
     }
     if (layer.stage_count > 0) {
-      row.for_columns(
-          [&](int64_t n) { gradient[n] = backward_through_stages(block, layer, b, static_cast<int>(n), gradient[n]); });
+      row.for_columns([&](int64_t n) {
+        float dy[] = {gradient[n]};
+        backward_through_stages(block, layer, b, static_cast<int>(n), dy);
+        gradient[n] = dy[0];
+      });
     }
   });
   const auto count_and_go_on = [&] {
@@ -128,24 +137,24 @@ __device__ inline void compute_loss(Block<Team>& block, int slot, F&& meanwhile)
     __syncthreads();
     count_and_go_on();
   } else {
-    gather_rows(block, layer.gradient_at, layer.padded_units, rows, count_and_go_on);
+    gather_rows(block, layer.gradient_at, layer.ld_gradient, rows, count_and_go_on);
   }
 }
 
 // ---- Sums over the pass ---------------------------------------------------------------------------------------------
 
-/// Adds the squares of this thread's weights: of those that several blocks have, one counts them.
+/// Adds the squares of this thread's weights, for a batch of so many samples: of those that several blocks of a team
+/// have, one counts them.
 template <class Team>
-__device__ inline void count_penalties(Block<Team>& block, int slot) {
+__device__ inline void count_penalties(Block<Team>& block, double samples) {
   if (!block.net.has_penalties) return;
-  const auto rows = static_cast<double>(block.batch_in(slot).rows);
   for (int l = 0; l < block.net.layer_count; ++l) {
     const DenseLayer& layer = block.net.layers[l];
     const Share& own = block.share(layer);
     const auto add = [&](int at, int count, double factor) {
       float sum = 0.0f;
       for_each_of_block(count, [&](int i) { sum = formulas::fma(block.shared[at + i], block.shared[at + i], sum); });
-      block.penalty_share += factor * rows * static_cast<double>(sum);
+      block.penalty_share += factor * samples * static_cast<double>(sum);
     };
     const bool kernel = layer.split != Split::kNone || block.team.rank() == 0;
     const bool bias = layer.split == Split::kColumns || block.team.rank() == 0;
@@ -156,32 +165,33 @@ __device__ inline void count_penalties(Block<Team>& block, int slot) {
   }
 }
 
-/// At the end of the kernel: the sums of all threads of all blocks join those over the pass, in memory of the card.
+/// Kinds of sums: the loss, of each metric the values and their weights, and the penalties.
+__device__ inline int kinds_of_sums(const Network& net) { return 2 + 2 * net.metric_count; }
+
+/// At the end of a kernel: leaves the sums of this block's threads in memory of the card.
 template <class Team>
-__device__ inline void add_totals(Block<Team>& block, int64_t samples) {
+__device__ inline void store_totals(const Block<Team>& block) {
   const Network& net = block.net;
-  const int kinds = 1 + 2 * net.metric_count, penalties = kinds;
+  const int kinds = kinds_of_sums(net), penalties = kinds - 1;
   auto* const of_warps = reinterpret_cast<double*>(block.shared + net.partial_sums_at);
   const double of_warp = sum_of_warp(block.penalty_share);
   if (lane() == 0) of_warps[warp()] = of_warp;
   __syncthreads();
-  if (thread() <= kinds) {
-    const double* const sums = reinterpret_cast<const double*>(block.shared + net.sums_at);
-    double sum = 0.0;
-    for (int i = 0; i < kRowsAtOnce && thread() < kinds; ++i) sum += sums[i * kinds + thread()];
-    for (int w = 0; w < kBlockWarps && thread() == penalties; ++w) sum += of_warps[w];
-    net.totals[block.team.rank() * kMostTotals + thread()] = sum;
-  }
-  block.team.arrive();
-  block.team.wait();
-  if (block.team.rank() != 0 || thread() >= kinds) return;
-  const auto total = [&](int kind) {
-    double sum = 0.0;
-    for (int rank = 0; rank < block.team.blocks(); ++rank) sum += net.totals[rank * kMostTotals + kind];
-    return sum;
-  };
-  if (thread() > 0) {
-    net.metrics[(thread() - 1) / 2].state[(thread() - 1) % 2] += total(thread());
+  if (thread() >= kinds) return;
+  const double* const sums = reinterpret_cast<const double*>(block.shared + net.sums_at);
+  double sum = 0.0;
+  for (int i = 0; i < kRowsAtOnce && thread() < penalties; ++i) sum += sums[i * penalties + thread()];
+  for (int w = 0; w < kBlockWarps && thread() == penalties; ++w) sum += of_warps[w];
+  net.totals[static_cast<int>(blockIdx.x) * kMostTotals + thread()] = sum;
+}
+
+/// Adds the sums of all blocks to those over the pass, by the first threads of a block. total(kind) is the sum of all.
+template <class F>
+__device__ inline void add_to_pass(const Network& net, int64_t samples, F&& total) {
+  const int kind = static_cast<int>(threadIdx.x), penalties = kinds_of_sums(net) - 1;
+  if (kind >= penalties) return;
+  if (kind > 0) {
+    net.metrics[(kind - 1) / 2].state[(kind - 1) % 2] += total(kind);
     return;
   }
   *net.output_loss += total(0);
@@ -189,4 +199,4 @@ __device__ inline void add_totals(Block<Team>& block, int64_t samples) {
   *net.samples += static_cast<double>(samples);
 }
 
-}  // namespace engine::cuda::persistent
+}  // namespace engine::cuda::chains

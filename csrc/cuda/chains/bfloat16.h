@@ -4,7 +4,7 @@
 #pragma once
 #include "cuda/tensor_cores.h"
 
-namespace engine::cuda::persistent {
+namespace engine::cuda::chains {
 
 /// Two floats, each as a sum of three bfloat16: the first part is the largest.
 struct SplitPair {
@@ -32,4 +32,4 @@ __device__ inline uint32_t pair_of_bytes(uint32_t first, uint32_t second, int by
       {static_cast<float>(first >> 8 * byte_of_first & 255u), static_cast<float>(second >> 8 * byte_of_second & 255u)});
 }
 
-}  // namespace engine::cuda::persistent
+}  // namespace engine::cuda::chains

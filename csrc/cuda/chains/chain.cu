@@ -1,13 +1,13 @@
 #include <unordered_map>
 
-#include "cuda/persistent/chain.h"
-#include "cuda/persistent/network.h"
+#include "cuda/chains/chain.h"
+#include "cuda/chains/network.h"
 #include "graph/operations/activation.h"
 #include "graph/operations/elementwise.h"
 #include "graph/operations/random_noise.h"
 #include "graph/operations/weight_penalty.h"
 
-namespace engine::cuda::persistent {
+namespace engine::cuda::chains {
 namespace {
 
 using graph::kNoValue;
@@ -131,4 +131,4 @@ std::optional<Chain> find_chain(const graph::Graph& graph, std::string& why_not)
   return reader.chain;
 }
 
-}  // namespace engine::cuda::persistent
+}  // namespace engine::cuda::chains

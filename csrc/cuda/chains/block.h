@@ -1,11 +1,11 @@
 // A block of the persistent kernel: what it is told, and where things lie in its shared memory. The phases of a batch
 // (bring.h, forward.h, loss.h, backward.h, steps of weights) are functions that all threads of a block call with it.
 #pragma once
-#include "cuda/persistent/network.h"
-#include "cuda/persistent/team.h"
-#include "cuda/persistent/warp_products.h"
+#include "cuda/chains/network.h"
+#include "cuda/chains/team.h"
+#include "cuda/chains/warp_products.h"
 
-namespace engine::cuda::persistent {
+namespace engine::cuda::chains {
 
 /// Calls f(i) for each i below n, by all threads of the block.
 template <class F>
@@ -16,6 +16,20 @@ __device__ inline void for_each_of_block(int n, F&& f) {
 
 __device__ inline void spread(const float4& four, float (&each)[kQuad]) {
   each[0] = four.x, each[1] = four.y, each[2] = four.z, each[3] = four.w;
+}
+
+/// Reads or writes N neighbouring numbers, one or four.
+template <int N>
+__device__ inline void read(const float* from, float (&to)[N]) {
+  static_assert(N == 1 || N == kQuad);
+  if constexpr (N == kQuad) spread(quad_at(from), to);
+  if constexpr (N == 1) to[0] = *from;
+}
+template <int N>
+__device__ inline void write(float* to, const float (&from)[N]) {
+  static_assert(N == 1 || N == kQuad);
+  if constexpr (N == kQuad) quad_at(to) = {from[0], from[1], from[2], from[3]};
+  if constexpr (N == 1) *to = from[0];
 }
 
 /// So many threads have neighbouring columns of a row: the rows of a batch of 32 are computed at once.
@@ -121,4 +135,4 @@ struct Block {
   __device__ int slot_of(int64_t batch) const { return static_cast<int>(batch & (net.batch_slots - 1)); }
 };
 
-}  // namespace engine::cuda::persistent
+}  // namespace engine::cuda::chains

@@ -1,10 +1,10 @@
 // The two products with the inputs of a layer that one warp computes: sums of 32 rows for 8 units, and the gradient of
 // 8 quads of inputs by 8 units. Inputs are rows in shared memory, of floats or of uint8.
 #pragma once
-#include "cuda/persistent/bfloat16.h"
-#include "cuda/persistent/network.h"
+#include "cuda/chains/bfloat16.h"
+#include "cuda/chains/network.h"
 
-namespace engine::cuda::persistent {
+namespace engine::cuda::chains {
 
 __device__ inline int thread() { return static_cast<int>(threadIdx.x); }
 __device__ inline int lane() { return thread() % kWarp; }
@@ -199,4 +199,4 @@ __device__ inline GradientOfThread sum_gradient(const ByteRows& x, int q, bool i
   return gradient;
 }
 
-}  // namespace engine::cuda::persistent
+}  // namespace engine::cuda::chains

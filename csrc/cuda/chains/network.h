@@ -20,7 +20,7 @@
 #include "cuda/loss_rows.h"
 #include "cuda/schedule.h"
 
-namespace engine::cuda::persistent {
+namespace engine::cuda::chains {
 
 /// Threads of a block: so many that each may have 128 registers.
 inline constexpr int kBlockThreads = 512;
@@ -71,6 +71,7 @@ struct DenseLayer {
   Split split;
   bool has_bias;
   int inputs, units;
+  int first_weight;      // among the weights of all layers: those of a layer are its kernel and then its bias, if any
   int width, slices;     // of the axis that is split
   int slices_of_block;   // so many each, the last blocks have fewer
   int parts;             // parts of the inputs that warps sum apart, where the layer is not split by inputs
@@ -83,11 +84,15 @@ struct DenseLayer {
   int kernel_floats;     // of the kernel, or a slot
   int bias_at;           // (padded_units), and behind it each of its slots
   int out_at;            // (rows, ld_out)
-  int gradient_at;       // (rows, padded_units): of the loss by the sums; zeros behind the rows of the batch
+  int ld_gradient;       // floats of a row of gradients, an odd multiple of 8: then rows lie in different banks
+  int gradient_at;       // (rows, ld_gradient): of the loss by the sums; zeros behind the rows of the batch
   int stage_count;
   Stage stages[kMostStages];
   Weights kernel, bias;                 // in memory of the card
   double kernel_penalty, bias_penalty;  // factors of their sums of squares in the loss; 0: none
+
+  /// Whether warps leave the sums of products where the output is to be.
+  ENGINE_DEVICE bool sums_in_output() const { return split != Split::kInputs && parts == 1; }
 };
 
 struct MetricOfKernel {
@@ -121,7 +126,7 @@ struct Network {
   int64_t stride, first_column;
   bool keeps_bytes;    // whether rows are uint8 in shared memory, too
   bool whole_quads;    // whether four numbers may be read at once
-  int bytes_together;  // how many bytes of a row may be copied together: 16, 4, or 0 for those that come one by one
+  int bytes_together;  // how many bytes of a row may be copied together: 16, 4, or 0 for numbers that come one by one
   float scale, offset;
   Targets targets;
 
@@ -129,6 +134,7 @@ struct Network {
   int rows_of_memory;  // a multiple of kRowsTogether
   int ld_x;            // numbers of a row in shared memory: an odd number of 16 bytes
   int layer_count;
+  int weights;  // of all layers
   DenseLayer layers[kMostLayers];
   Optimizer rule;
 
@@ -164,8 +170,16 @@ struct Network {
   // Memory of the card.
   float* exchange;     // of a grid: two buffers of terms, (slices, rows, columns) each
   unsigned* arrivals;  // of blocks at barriers
-  double* totals;      // (blocks, kMostTotals): of the losses, of each metric and its weights, and the penalties
+  double*
+      totals;  // (blocks of the launch, kMostTotals): of the losses, of each metric and its weights, and the penalties
 };
+
+/// Micro-batches that each team of the data-parallel kernel goes through, so that no more than so many teams do them
+/// all.
+ENGINE_INLINE int64_t micro_batches_of_team(int64_t samples, int64_t rows_of_micro_batch, int64_t most_teams) {
+  const int64_t all = (samples + rows_of_micro_batch - 1) / rows_of_micro_batch;
+  return (all + most_teams - 1) / most_teams;
+}
 
 /// The part of a layer that a block has.
 struct Share {
@@ -191,4 +205,4 @@ ENGINE_INLINE Share share_of(const DenseLayer& layer, int block) {
   return {0, 1, 0, layer.inputs, 0, layer.units};
 }
 
-}  // namespace engine::cuda::persistent
+}  // namespace engine::cuda::chains

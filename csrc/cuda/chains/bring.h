@@ -1,29 +1,13 @@
 // A batch comes from memory of the card into shared memory while the block computes the batch before. Copies run by
 // themselves, and none waits for another one: of batch n, what it is and the numbers of its rows are copied together
 // with the samples of batch n - 1. `start_bringing` starts the copies of the samples, and `finish_bringing` waits for
-// them. Both are called while blocks wait for each other.
+// them. Both are called while blocks wait for each other, where they do that.
+//
+// Which batches these are `Batches` says (batches.h): whole ones, or the micro-batches of one.
 #pragma once
-#include "cuda/persistent/block.h"
+#include "cuda/chains/batches.h"
 
-namespace engine::cuda::persistent {
-
-/// Starts to copy 4 or 16 bytes from memory of the card to shared memory.
-template <class Chunk>
-__device__ inline void start_copy(Chunk* shared, const Chunk* on_card) {
-  static_assert(sizeof(Chunk) == 4 || sizeof(Chunk) == 16);
-#if defined(__CUDACC__)
-  const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" : : "r"(to), "l"(on_card), "n"(sizeof(Chunk)) : "memory");
-#else
-  *shared = *on_card;
-#endif
-}
-/// Waits for all copies that this thread has started.
-__device__ inline void wait_for_copies() {
-#if defined(__CUDACC__)
-  asm volatile("cp.async.wait_all;" : : : "memory");
-#endif
-}
+namespace engine::cuda::chains {
 
 // ---- Rows of any type -----------------------------------------------------------------------------------------------
 
@@ -93,14 +77,6 @@ __device__ inline int32_t* order_of_samples(const Block<Team>& block, int64_t n)
   return reinterpret_cast<int32_t*>(block.shared + block.net.order_at) + (n & 1) * block.net.max_rows;
 }
 
-__device__ inline void start_copy_of_batch(Batch& shared, const Batch& on_card) {
-  constexpr int kWords = static_cast<int>(sizeof(Batch) / sizeof(uint32_t));
-  static_assert(sizeof(Batch) % sizeof(uint32_t) == 0);
-  for_each_of_block(kWords, [&](int i) {
-    start_copy(reinterpret_cast<uint32_t*>(&shared) + i, reinterpret_cast<const uint32_t*>(&on_card) + i);
-  });
-}
-
 /// Starts to copy the rows' numbers of batch n, which has been announced.
 template <class Team>
 __device__ inline void start_copy_of_order(const Block<Team>& block, int64_t n) {
@@ -110,19 +86,23 @@ __device__ inline void start_copy_of_order(const Block<Team>& block, int64_t n) 
                     [&](int b) { start_copy(order_of_samples(block, n) + b, batch.order + b); });
 }
 
-/// Starts to copy the inputs of a batch: a warp takes a row. `row_of(b)` is the row of sample b.
+/// Starts to copy the inputs of a batch as they lie in the data set, so many bytes at a time. `row_of(b)` is the row of
+/// sample b. A warp takes a row, or several where they are short.
 template <class Chunk, class Team, class RowOf>
 __device__ inline void start_copies_of_inputs(const Block<Team>& block, int samples, const RowOf& row_of, int slot) {
   const Share& own = block.share(block.net.layers[0]);
-  const int chunks = own.inputs / static_cast<int>(sizeof(Chunk));
+  const int bytes = block.net.keeps_bytes ? 1 : static_cast<int>(sizeof(float));  // of a number
+  const int chunks = own.inputs * bytes / static_cast<int>(sizeof(Chunk));
   auto* const x = reinterpret_cast<uint8_t*>(block.place(slot, block.net.places.x_at));
-  const auto* const rows = static_cast<const uint8_t*>(block.net.rows) + block.net.first_column + own.first_input;
+  const auto* const rows =
+      static_cast<const uint8_t*>(block.net.rows) + (block.net.first_column + own.first_input) * bytes;
+  const int log = chunks > 16 ? 5 : chunks > 8 ? 4 : chunks > 4 ? 3 : 2;  // of the threads that take a row
   ENGINE_UNROLL(1)
-  for (int b = warp(); b < samples; b += kBlockWarps) {
-    auto* const to = reinterpret_cast<Chunk*>(x + b * block.net.ld_x);
-    const auto* const from = reinterpret_cast<const Chunk*>(rows + row_of(b) * block.net.stride);
+  for (int b = thread() >> log; b < samples; b += kBlockThreads >> log) {
+    auto* const to = reinterpret_cast<Chunk*>(x + b * block.net.ld_x * bytes);
+    const auto* const from = reinterpret_cast<const Chunk*>(rows + row_of(b) * block.net.stride * bytes);
     ENGINE_UNROLL(2)
-    for (int i = lane(); i < chunks; i += kWarp) start_copy(to + i, from + i);
+    for (int i = thread() & ((1 << log) - 1); i < chunks; i += 1 << log) start_copy(to + i, from + i);
   }
 }
 
@@ -151,19 +131,18 @@ __device__ inline void with_rows(const Block<Team>& block, const Batch& batch, i
 }
 
 /// Announces the first batch.
-template <class Team>
-__device__ inline void announce_first_batch(const Block<Team>& block, const Batch* batches) {
-  start_copy_of_batch(announced(block, 0), batches[0]);
+template <class Batches, class Team>
+__device__ inline void announce_first_batch(const Block<Team>& block, const Batches& batches) {
+  batches.start_copy(announced(block, 0), 0);
   wait_for_copies();
   __syncthreads();
   start_copy_of_order(block, 0);
 }
 
 /// Starts to bring batch n, if there is one, and announces the one behind it.
-template <class Team>
-__device__ __noinline__ void start_bringing(const Network& network, Team team, const Batch* batches, int64_t n,
-                                            int64_t count) {
-  if (n >= count) return;
+template <class Batches, class Team>
+__device__ __noinline__ void start_bringing(const Network& network, Team team, const Batches& batches, int64_t n) {
+  if (n >= batches.count) return;
   const Block<Team> block{network, shared_memory(), team};
   const int slot = block.slot_of(n);
   wait_for_copies();
@@ -175,8 +154,8 @@ __device__ __noinline__ void start_bringing(const Network& network, Team team, c
     if (network.bytes_together == sizeof(uint32_t)) start_copies_of_inputs<uint32_t>(block, samples, row_of, slot);
     start_copies_of_targets(block, samples, row_of, slot);
   });
-  start_copy_of_batch(block.batch_in(slot), batches[n]);
-  if (n + 1 < count) start_copy_of_batch(announced(block, n + 1), batches[n + 1]);
+  batches.start_copy(block.batch_in(slot), n);
+  if (n + 1 < batches.count) batches.start_copy(announced(block, n + 1), n + 1);
 }
 
 /// Whether some row has a number other than 0 in quad q of the inputs.
@@ -245,4 +224,4 @@ __device__ __noinline__ void finish_bringing(const Network& network, Team team, 
   order_quads(block, static_cast<int>(block.batch_in(slot).rows), slot);
 }
 
-}  // namespace engine::cuda::persistent
+}  // namespace engine::cuda::chains

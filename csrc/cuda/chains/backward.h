@@ -1,0 +1,149 @@
+// Backwards: gradients of the loss by the sums of each layer, and by the weights.
+#pragma once
+#include "cuda/chains/forward.h"
+
+namespace engine::cuda::chains {
+
+__device__ __noinline__ inline float activate_backward_by_formula(const Stage& stage, float dy, float saved) {
+  return backward(stage.activation, dy, saved, stage.parameters);
+}
+template <int N>
+__device__ inline void activate_backward(const Stage& stage, const float (&saved)[N], float (&dy)[N]) {
+  with_formula(stage.activation, FusedActivations{}, [&](auto chosen) {
+    ENGINE_UNROLL(4)
+    for (int j = 0; j < N; ++j) dy[j] = decltype(chosen)::Type::backward(dy[j], saved[j]);
+  });
+  if (is_fused(stage.activation)) return;
+  ENGINE_UNROLL(4)
+  for (int j = 0; j < N; ++j) dy[j] = activate_backward_by_formula(stage, dy[j], saved[j]);
+}
+
+/// The gradients by the outputs of row b and N units from unit n on become those by their sums.
+template <int N, class Team>
+__device__ inline void backward_through_stages(const Block<Team>& block, const DenseLayer& layer, int b, int n,
+                                               float (&dy)[N]) {
+  ENGINE_UNROLL(1)
+  for (int s = layer.stage_count - 1; s >= 0; --s) {
+    const Stage& stage = layer.stages[s];
+    float saved[N];
+    read(block.shared + stage.saved_at + b * layer.ld_out + n, saved);
+    if (!stage.is_dropout) {
+      activate_backward(stage, saved, dy);
+      continue;
+    }
+    ENGINE_UNROLL(4)
+    for (int j = 0; j < N; ++j) dy[j] = dy[j] * saved[j];
+  }
+}
+
+/// The gradients by the sums of row b and the four units of quad q, of which there are `units`, by those of the
+/// outputs.
+template <class Team>
+__device__ inline void finish_gradients(const Block<Team>& block, const DenseLayer& layer, int b, int q, int units,
+                                        const float4& by_outputs) {
+  float dz[kQuad];
+  spread(by_outputs, dz);
+  backward_through_stages(block, layer, b, q * kQuad, dz);
+  ENGINE_UNROLL(4)
+  for (int j = 1; j < kQuad; ++j) dz[j] = q * kQuad + j < units ? dz[j] : 0.0f;
+  write(block.shared + layer.gradient_at + b * layer.ld_gradient + q * kQuad, dz);
+}
+
+/// Calls f(b, q, the sum over units `first` to `end` of dz[b,n] kernel[k,n] for the inputs k of quad q) for each quad
+/// of a layer's inputs. `first` is a multiple of 4. A thread has two rows, so that it reads the kernel half as often.
+template <class Team, class F>
+__device__ inline void for_input_gradients(const Block<Team>& block, const DenseLayer& layer, int rows, int first,
+                                           int end, F&& f) {
+  for_elements({0, (rows + 1) / 2}, quads_of(block.share(layer).inputs), [&](int pair, int q) {
+    const int upper = 2 * pair, lower = smaller(upper + 1, rows - 1);
+    const float* const dz = block.shared + layer.gradient_at;
+    float4 of_upper = {}, of_lower = {};
+    for (int n = first; n < end; n += kQuad) {
+      const float* const kernel = block.shared + place_of_quad(layer, n, q);
+      float dz_upper[kQuad], dz_lower[kQuad];
+      read(dz + upper * layer.ld_gradient + n, dz_upper);
+      read(dz + lower * layer.ld_gradient + n, dz_lower);
+      ENGINE_UNROLL(4)
+      for (int j = 0; j < kQuad; ++j) {
+        const float4 weights = quad_at(kernel + j * kQuad);
+        add_product(of_upper, weights, dz_upper[j]);
+        add_product(of_lower, weights, dz_lower[j]);
+      }
+    }
+    f(upper, q, of_upper);
+    if (lower != upper) f(lower, q, of_lower);
+  });
+}
+
+/// The gradients by the sums of the layer below, from those of layer l.
+template <class Team>
+__device__ inline void backpropagate(Block<Team>& block, int l, int slot) {
+  const DenseLayer &layer = block.net.layers[l], &below = block.net.layers[l - 1];
+  const int rows = static_cast<int>(block.batch_in(slot).rows);
+  const Share& own = block.share(layer);
+  if (layer.split != Split::kColumns) {
+    for_input_gradients(block, layer, rows, 0, layer.units, [&](int b, int q, const float4& sum) {
+      finish_gradients(block, below, b, q, own.inputs, sum);
+    });
+    __syncthreads();
+    return;
+  }
+  const int ld = layer.padded_inputs;
+  for (int s = 0; s < own.slices; ++s) {
+    const int first = s * layer.width, end = smaller(first + layer.width, own.units);
+    for_input_gradients(block, layer, rows, first, end, [&](int b, int q, const float4& sum) {
+      quad_at(own_terms(block, own.first_slice + s, s, b, ld) + q * kQuad) = sum;
+    });
+  }
+  block.team.arrive_with_shared();
+  block.team.wait();
+  float* const gathered = block.shared + block.net.gathered_at;
+  add_terms(block, layer, rows, layer.inputs, ld, [&](int b, int k, float dy) { gathered[b * ld + k] = dy; });
+  gather_rows(block, block.net.gathered_at, ld, rows, [] {});
+  for_elements({0, rows}, quads_of(layer.inputs), [&](int b, int q) {
+    finish_gradients(block, below, b, q, layer.inputs, quad_at(gathered + b * ld + q * kQuad));
+  });
+  __syncthreads();
+}
+
+// ---- By the weights -------------------------------------------------------------------------------------------------
+
+/// This warp's number for the products of layer l: the warps that have the fewest of one layer begin with those of the
+/// next one.
+__device__ inline int worker_of(int l) { return l % 2 == 0 ? warp() : kBlockWarps - 1 - warp(); }
+
+/// Calls f(q, n, gradient) for each quad of inputs q and column n of this block's part of a kernel. A warp has 8 quads
+/// and 8 columns at a time; `worker` is its number. It also calls f for columns behind the last one, up to a multiple
+/// of 8, and quads have inputs behind the last one, whose gradients are 0.
+template <class Rows, class Team, class F>
+__device__ inline void for_kernel_gradients(const Block<Team>& block, const DenseLayer& layer, const Rows& x,
+                                            const QuadOrder& order, int rows, int worker, F&& f) {
+  const int chunks = (block.share(layer).units + kColumns - 1) / kColumns;
+  const int items = (order.all + kQuadsOfWarp - 1) / kQuadsOfWarp * chunks;
+  for (int item = worker; item < items; item += kBlockWarps) {
+    __syncwarp();  // lanes may have left the item before early, and tensor cores take the operands of all at once
+    const int of_chunks = divide(item, chunks), chunk = item - of_chunks * chunks;
+    const int i = of_chunks * kQuadsOfWarp + lane() / kThreadsOfQuad;
+    const int q = order[i < order.all ? i : 0];
+    const GradientOfThread gradient = sum_gradient(
+        x, q, i < order.live, block.shared + layer.gradient_at + chunk * kColumns, layer.ld_gradient, rows);
+    if (i >= order.all) continue;
+    const int first = chunk * kColumns + lane() % kThreadsOfQuad * 2;
+    ENGINE_UNROLL(2)
+    for (int column = 0; column < 2; ++column) f(q, first + column, gradient.columns[column]);
+  }
+}
+
+/// Calls f(n, gradient) for each bias of this block's part of a layer, by the last warp: it has the fewest products.
+template <class Team, class F>
+__device__ inline void for_bias_gradients(const Block<Team>& block, const DenseLayer& layer, int rows, F&& f) {
+  if (!layer.has_bias || warp() != kBlockWarps - 1) return;
+  for (int n = lane(); n < block.share(layer).units; n += kWarp) {
+    float sum = 0.0f;
+    ENGINE_UNROLL(4)
+    for (int b = 0; b < rows; ++b) sum = sum + block.shared[layer.gradient_at + b * layer.ld_gradient + n];
+    f(n, sum);
+  }
+}
+
+}  // namespace engine::cuda::chains

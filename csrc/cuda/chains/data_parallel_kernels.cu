@@ -1,0 +1,49 @@
+#include "cuda/chains/data_parallel_kernels.h"
+#include "cuda/chains/gradient.h"
+#include "cuda/chains/step_by_teams.h"
+#include "cuda/chains/team_launch.h"
+
+namespace engine::cuda::chains {
+namespace {
+
+/// Memory of the card: the totals of all blocks as doubles, and behind them the gradients of all teams.
+int64_t floats_of_totals(const ChainPlan& plan) { return 2 * int64_t{plan.most_teams} * plan.blocks * kMostTotals; }
+
+using Kernel = void (*)(const Network, const Batch*, int, float*);
+
+Kernel kernel_for(Exchange exchange) {
+  return exchange == Exchange::kNone ? sum_gradients<OneBlock> : sum_gradients<Cluster>;
+}
+
+}  // namespace
+
+int prepare_data_parallel_kernels(const CardLimits& limits) {
+  for (const Exchange exchange : {Exchange::kNone, Exchange::kCluster}) {
+    allow_shared_memory(kernel_for(exchange), limits);
+  }
+  return largest_cluster_of(kernel_for(Exchange::kCluster), limits);
+}
+
+int64_t scratch_of_data_parallel_kernels(const ChainPlan& plan) {
+  return floats_of_totals(plan) + int64_t{plan.most_teams} * plan.network.weights;
+}
+
+bool launch_data_parallel_kernels(cudaStream_t stream, const ChainPlan& plan, Network network, float* scratch,
+                                  const Batch* batch, int64_t samples) {
+  const int64_t teams = plan.teams(samples);
+  float* const gradients = scratch + floats_of_totals(plan);
+  network.totals = reinterpret_cast<double*>(scratch);
+  cudaLaunchConfig_t config = config_of(teams * plan.blocks, network.floats * static_cast<int64_t>(sizeof(float)));
+  config.stream = stream;
+  cudaLaunchAttribute attribute = cluster_of(plan.blocks);
+  config.attrs = &attribute;
+  config.numAttrs = plan.exchange == Exchange::kCluster ? 1 : 0;
+  if (was_refused(cudaLaunchKernelEx(&config, kernel_for(plan.exchange), network, batch, plan.most_teams, gradients))) {
+    return false;
+  }
+  const StepByTeams step{network, gradients, plan.most_teams, plan.blocks};
+  launch(stream, step, batch, step.blocks(), step.shared_bytes());
+  return true;
+}
+
+}  // namespace engine::cuda::chains

@@ -1,0 +1,64 @@
+#include "cuda/chains/persistent_kernel.h"
+#include "cuda/chains/team_launch.h"
+#include "cuda/chains/train.h"
+
+namespace engine::cuda::chains {
+namespace {
+
+/// Memory of the card behind each other: the terms that blocks of a grid exchange, their arrivals, their totals.
+struct Scratch {
+  explicit Scratch(const ChainPlan& plan) {
+    const bool is_grid = plan.exchange == Exchange::kGrid;
+    arrivals = is_grid ? 2 * int64_t{plan.network.exchange_floats} : 0;
+    totals = arrivals + kQuad;  // doubles
+    floats = totals + 2 * int64_t{plan.blocks} * kMostTotals;
+  }
+  int64_t arrivals, totals, floats;
+};
+
+using Kernel = void (*)(const Network, const Batch*, int64_t);
+
+Kernel kernel_for(Exchange exchange) {
+  switch (exchange) {
+    case Exchange::kNone:
+      return train<OneBlock>;
+    case Exchange::kCluster:
+      return train<Cluster>;
+    case Exchange::kGrid:
+      break;
+  }
+  return train<Grid>;
+}
+
+}  // namespace
+
+int prepare_persistent_kernel(const CardLimits& limits) {
+  for (const Exchange exchange : {Exchange::kNone, Exchange::kCluster, Exchange::kGrid}) {
+    allow_shared_memory(kernel_for(exchange), limits);
+  }
+  return largest_cluster_of(kernel_for(Exchange::kCluster), limits);
+}
+
+int64_t scratch_of_persistent_kernel(const ChainPlan& plan) { return Scratch(plan).floats; }
+
+bool launch_persistent_kernel(const Stream& stream, const ChainPlan& plan, Network network, float* scratch,
+                              const Batch* batches, int64_t count) {
+  const Scratch places(plan);
+  network.exchange = scratch;
+  network.arrivals = reinterpret_cast<unsigned*>(scratch + places.arrivals);
+  network.totals = reinterpret_cast<double*>(scratch + places.totals);
+  cudaLaunchConfig_t config = config_of(plan.blocks, network.floats * static_cast<int64_t>(sizeof(float)));
+  config.stream = stream.get();
+  cudaLaunchAttribute attribute = {};
+  config.attrs = &attribute;
+  config.numAttrs = plan.exchange == Exchange::kNone ? 0 : 1;
+  if (plan.exchange == Exchange::kCluster) attribute = cluster_of(plan.blocks);
+  if (plan.exchange == Exchange::kGrid) {
+    attribute.id = cudaLaunchAttributeCooperative;
+    attribute.val.cooperative = 1;
+    stream.fill_zeros(network.arrivals, sizeof(unsigned));
+  }
+  return !was_refused(cudaLaunchKernelEx(&config, kernel_for(plan.exchange), network, batches, count));
+}
+
+}  // namespace engine::cuda::chains

@@ -1,0 +1,77 @@
+// The steps of weights by the gradients that the teams of the data-parallel kernel have left.
+#pragma once
+#include "cuda/chains/loss.h"
+#include "cuda/steps.h"
+
+namespace engine::cuda::chains {
+
+/// Adds the gradients of all teams, in order, and steps the weights by their sums. Its first block adds the sums over
+/// the pass, too.
+struct StepByTeams {
+  Network net;
+  const float* gradients;  // (teams, weights)
+  int most_teams, blocks_of_team;
+
+  /// A warp adds the gradients of some of the teams by 32 weights.
+  static constexpr int kWarps = kThreads / kWarp;
+
+  int64_t blocks() const { return (net.weights + kWarp - 1) / kWarp; }
+  int64_t shared_bytes() const { return (kWarps * kWarp) * static_cast<int64_t>(sizeof(double)); }
+
+  __device__ void run(const Batch& batch) const {
+    const int64_t rows_of_team = micro_batches_of_team(batch.rows, net.max_rows, most_teams) * net.max_rows;
+    const int teams = static_cast<int>((batch.rows + rows_of_team - 1) / rows_of_team);
+    if (blockIdx.x == 0) add_totals(teams * blocks_of_team, batch.rows);
+    const int teams_of_warp = (teams + kWarps - 1) / kWarps;
+    const int begin = smaller(warp() * teams_of_warp, teams), end = smaller(begin + teams_of_warp, teams);
+    float* const of_warps = shared_memory();
+    for (int64_t first = static_cast<int64_t>(blockIdx.x) * kWarp; first < net.weights;
+         first += static_cast<int64_t>(gridDim.x) * kWarp) {
+      const int64_t i = first + lane();
+      float sum = 0.0f;
+      ENGINE_UNROLL(16)
+      for (int team = begin; team < end; ++team) {
+        sum = sum + (i < net.weights ? gradients[static_cast<int64_t>(team) * net.weights + i] : 0.0f);
+      }
+      of_warps[thread()] = sum;
+      __syncthreads();
+      if (warp() == 0 && i < net.weights) {
+        float all = 0.0f;
+        ENGINE_UNROLL(8)
+        for (int w = 0; w < kWarps; ++w) all = all + of_warps[w * kWarp + lane()];
+        step(static_cast<int>(i), all, batch);
+      }
+      __syncthreads();
+    }
+  }
+
+ private:
+  /// Steps weight i of those of all layers.
+  __device__ void step(int i, float gradient, const Batch& batch) const {
+    int l = 0;
+    while (l + 1 < net.layer_count && i >= net.layers[l + 1].first_weight) ++l;
+    const DenseLayer& layer = net.layers[l];
+    const int of_kernel = layer.inputs * layer.units, of_layer = i - layer.first_weight;
+    const bool is_bias = of_layer >= of_kernel;
+    const Weights& weights = is_bias ? layer.bias : layer.kernel;
+    const int at = is_bias ? of_layer - of_kernel : of_layer;
+    step_weight<FusedOptimizers>(net.rule, weights, at, formulas::fma(weights.l2_slope, weights.values[at], gradient),
+                                 batch);
+  }
+
+  /// A warp adds what the blocks of all teams have left of one kind of sum.
+  __device__ void add_totals(int blocks, int64_t samples) const {
+    auto* const totals = reinterpret_cast<double*>(shared_memory());
+    for (int kind = warp(); kind < kinds_of_sums(net); kind += kWarps) {
+      double sum = 0.0;
+      for (int b = lane(); b < blocks; b += kWarp) sum += net.totals[b * kMostTotals + kind];
+      sum = sum_of_warp(sum);
+      if (lane() == 0) totals[kind] = sum;
+    }
+    __syncthreads();
+    add_to_pass(net, samples, [&](int kind) { return totals[kind]; });
+    __syncthreads();
+  }
+};
+
+}  // namespace engine::cuda::chains

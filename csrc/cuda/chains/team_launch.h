@@ -1,0 +1,74 @@
+// How kernels are started whose blocks work in teams.
+#pragma once
+#include "cuda/chains/network.h"
+#include "cuda/execution_choice.h"
+
+namespace engine::cuda::chains {
+
+inline cudaLaunchConfig_t config_of(int64_t blocks, int64_t shared_bytes) {
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(blocks));
+  config.blockDim = dim3(kBlockThreads);
+  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+  return config;
+}
+
+inline cudaLaunchAttribute cluster_of(int blocks) {
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = static_cast<unsigned>(blocks);
+  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  return attribute;
+}
+
+/// Whether a card that was asked about its limits won't run a launch within them all the same, as others may have a
+/// part of it (MPS, MIG).
+inline bool is_refusal(cudaError_t status) {
+  return status == cudaErrorLaunchOutOfResources || status == cudaErrorCooperativeLaunchTooLarge ||
+         status == cudaErrorInvalidClusterSize || status == cudaErrorInvalidConfiguration ||
+         status == cudaErrorNotSupported;
+}
+
+/// Whether the launch that ended with `status` was one. Throws for other errors.
+inline bool was_refused(cudaError_t status) {
+  if (!is_refusal(status)) return check(status, "starting a kernel"), false;
+  cudaGetLastError();
+  return true;
+}
+
+/// Lets a kernel use all shared memory that a block can have.
+template <class Kernel>
+void allow_shared_memory(Kernel* kernel, const CardLimits& limits) {
+  check(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(limits.shared_bytes)),
+      "asking for shared memory");
+}
+
+/// Blocks of the largest cluster in which the card runs a kernel; 1 where it has none.
+template <class Kernel>
+int largest_cluster_of(Kernel* kernel, const CardLimits& limits) {
+  int has_clusters = 0, device = 0;
+  check(cudaGetDevice(&device), "asking which it is");
+  check(cudaDeviceGetAttribute(&has_clusters, cudaDevAttrClusterLaunch, device), "asking for clusters");
+  if (!has_clusters) return 1;
+  // Where the driver has compiled the kernel from PTX for cards without clusters, it has none, either.
+  cudaFuncAttributes attributes;
+  check(cudaFuncGetAttributes(&attributes, kernel), "asking about a kernel");
+  constexpr int kFirstWithClusters = 90;
+  if (attributes.ptxVersion < kFirstWithClusters) return 1;
+  // More than 8 blocks run on cards whose multiprocessors come in large enough groups.
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1), "allowing large clusters");
+  for (int blocks = kMostSlices; blocks > 1; blocks /= 2) {
+    cudaLaunchConfig_t config = config_of(blocks, limits.shared_bytes);
+    cudaLaunchAttribute attribute = cluster_of(blocks);
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    int clusters = 0;
+    const cudaError_t status = cudaOccupancyMaxActiveClusters(&clusters, kernel, &config);
+    if (status == cudaSuccess && clusters > 0) return blocks;
+    cudaGetLastError();
+  }
+  return 1;
+}
+
+}  // namespace engine::cuda::chains
