@@ -23,7 +23,9 @@ KERNELS = {
     "12DenseForward": (256, 1, 16),
     "13DenseBackward": (256, 1, 16),
     "12DenseWeights": (256, 1, 16),
-    "persistent5train": (512, 1, 160),
+    "chains5train": (512, 1, 160),
+    "chains13sum_gradients": (512, 1, 192),
+    "11StepByTeams": (256, 1, 0),
     "12ArrayProduct": (256, 1, 32),
     "9Transpose": (256, 1, 16),
 }

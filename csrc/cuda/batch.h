@@ -13,11 +13,11 @@ inline constexpr int kCoefficientBytes = 64;
 struct Batch {
   int64_t first;  // its first sample within the pass
   int64_t rows;   // samples
-  int64_t whole;  // samples of the whole batch, where these are a part of one
+  int64_t whole;  // samples of the whole batch: a micro-batch is a part of one
   const int32_t*
       order;           // of each sample of the batch, its row in the data set; null: they lie in the order of the pass
   int64_t draw;        // number of the random draws
-  int64_t first_draw;  // number of the first sample in them
+  int64_t first_draw;  // number of the first sample in them; in training, how many of the batch come before it
   bool steps_weights;  // whether the optimizer steps after this batch: it may accumulate the gradients of several
   bool overwrites;     // whether the running mean of the weights replaces them after this batch
   OptimizerStep step;

@@ -7,8 +7,7 @@
 
 namespace engine::cuda {
 
-void CapturedKernels::launch(const Stream& stream, const Key& key, const Group& group,
-                             const std::function<void()>& start) {
+int64_t CapturedKernels::launch(const Stream& stream, const Key& key, const Group& group, const Start& start) {
   if (key != key_) {
     captured_.clear();
     key_ = key;
@@ -20,20 +19,28 @@ void CapturedKernels::launch(const Stream& stream, const Key& key, const Group& 
     captured_.push_back({group, nullptr});
     return start();
   }
-  if (!found->graph) found->graph = capture(stream, start);
+  if (!found->graph) found->graph = capture(stream, group, start);
   if (!found->graph) return start();
-  check(cudaGraphLaunch(found->graph.get(), stream.get()), "starting a graph of kernels");
+  const cudaError_t status = cudaGraphLaunch(found->graph.get(), stream.get());
+  if (is_refusal(status)) {
+    cudaGetLastError();
+    found->graph = nullptr;
+    return start();
+  }
+  check(status, "starting a graph of kernels");
+  return group.batches;
 }
 
-/// Another thread, perhaps of another library, that waits for the whole card makes a capture invalid. Nothing has been
-/// started then.
-std::shared_ptr<CUgraphExec_st> CapturedKernels::capture(const Stream& stream, const std::function<void()>& start) {
+/// Another thread, perhaps of another library, that waits for the whole card makes a capture invalid, and the card may
+/// refuse the kernels. Nothing has been started then.
+std::shared_ptr<CUgraphExec_st> CapturedKernels::capture(const Stream& stream, const Group& group, const Start& start) {
   const std::shared_lock<std::shared_mutex> lock(capturing());
   cudaGraph_t captured = nullptr;
   check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal), "beginning to capture kernels");
   std::exception_ptr error;
+  int64_t started = 0;
   try {
-    start();
+    started = start();
   } catch (...) {
     error = std::current_exception();
   }
@@ -48,8 +55,13 @@ std::shared_ptr<CUgraphExec_st> CapturedKernels::capture(const Stream& stream, c
   }
   check(ended, "capturing kernels");
   cudaGraphExec_t graph = nullptr;
-  const cudaError_t status = cudaGraphInstantiate(&graph, captured, 0);
+  const bool is_whole = started == group.batches;
+  const cudaError_t status = is_whole ? cudaGraphInstantiate(&graph, captured, 0) : cudaErrorLaunchOutOfResources;
   cudaGraphDestroy(captured);
+  if (is_refusal(status)) {
+    cudaGetLastError();
+    return nullptr;
+  }
   check(status, "making a graph of kernels");
   return {graph, [card = stream.card()](cudaGraphExec_t p) { release_on(card, [p] { cudaGraphExecDestroy(p); }); }};
 }

@@ -27,10 +27,13 @@ class CapturedKernels {
     }
   };
 
-  /// Starts the kernels of a group, which `start` starts on the stream. When such a group is started for the second
-  /// time with the same key, the kernels are captured as a graph, which takes their place from then on until the key
-  /// changes.
-  void launch(const Stream& stream, const Key& key, const Group& group, const std::function<void()>& start);
+  /// Starts the kernels of a group's batches on the stream. Returns of how many: the card may refuse the others.
+  using Start = std::function<int64_t()>;
+
+  /// Starts the kernels of a group by `start`, and returns of how many batches. When such a group is started for the
+  /// second time with the same key, the kernels are captured as a graph, which takes their place from then on until the
+  /// key changes.
+  int64_t launch(const Stream& stream, const Key& key, const Group& group, const Start& start);
 
  private:
   struct Captured {
@@ -40,8 +43,8 @@ class CapturedKernels {
   /// A pass has groups of one size and a smaller one at its end; the first pass begins with smaller ones, too.
   static constexpr size_t kMaxGraphs = 4;
 
-  /// The graph of the kernels that `start` starts; null where they could not be captured.
-  static std::shared_ptr<CUgraphExec_st> capture(const Stream& stream, const std::function<void()>& start);
+  /// The graph of the kernels that `start` starts for all batches of the group; null where they could not be captured.
+  static std::shared_ptr<CUgraphExec_st> capture(const Stream& stream, const Group& group, const Start& start);
 
   Key key_{};
   std::vector<Captured> captured_;  // the oldest first

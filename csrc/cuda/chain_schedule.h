@@ -20,7 +20,7 @@ class ChainSchedule {
   /// Trains on `count` batches, which lie on the card, by the persistent kernel. Returns false, and does nothing, where
   /// the card refuses that; runs go step by step then.
   bool launch(const Stream& stream, const RunMemory& memory, const Batch* batches, int64_t count) const;
-  /// Trains on one batch of so many samples by the data-parallel kernels. Returns false as `launch` does.
+  /// Trains on one batch of so many samples by the data-parallel kernels. Returns false, and does nothing, as `launch`.
   bool launch_batch(cudaStream_t stream, const RunMemory& memory, const Batch* batch, int64_t samples) const;
 
   /// Which way it is, and why.

@@ -76,8 +76,9 @@ class CudaDevice final : public Device {
     limits_.grids_can_wait = ask(cudaDevAttrCooperativeLaunch) != 0;
     const DeviceGuard device_guard(index);
     keep_freed_memory();
-    limits_.largest_cluster =
-        std::min(chains::prepare_persistent_kernel(limits_), chains::prepare_data_parallel_kernels(limits_));
+    const ClustersAtOnce one = chains::prepare_persistent_kernel(limits_);
+    const ClustersAtOnce other = chains::prepare_data_parallel_kernels(limits_);
+    for (size_t i = 0; i < one.size(); ++i) limits_.clusters[i] = std::min(one[i], other[i]);
   }
 
   std::string name() const override { return "cuda:" + std::to_string(index_); }
@@ -230,10 +231,9 @@ void* prepare_steps(const Schedule& schedule, const RunArguments& arguments, Run
   return bytes > 0 ? state.memory(RunState::Purpose::kWorkspace, bytes) : nullptr;
 }
 
-/// Starts the kernels of batches [first, end). Returns false where the card refuses the way that these go; then nothing
-/// has been started.
-bool start_batches(const Schedule& schedule, const RunArguments& arguments, const RunMemory& memory, RunState& state,
-                   int64_t first, int64_t end, Way way) {
+/// Starts the kernels of batches [first, end). Returns of how many: the card may refuse the way that these go.
+int64_t start_batches(const Schedule& schedule, const RunArguments& arguments, const RunMemory& memory, RunState& state,
+                      int64_t first, int64_t end, Way way) {
   RunState::Group& group = state.next_group();
   auto* const order = static_cast<int32_t*>(group.on_host.get());
   auto* const batches = reinterpret_cast<Batch*>(static_cast<char*>(group.on_host.get()) + state.order_bytes());
@@ -252,28 +252,28 @@ bool start_batches(const Schedule& schedule, const RunArguments& arguments, cons
   const Stream& stream = state.stream;
   stream.copy(group.on_card.get(), order, rows * static_cast<int64_t>(sizeof(int32_t)));
   stream.copy(batches_on_card, batches, (end - first) * static_cast<int64_t>(sizeof(Batch)));
-  bool was_started = true;
   const auto start_each = [&] {
-    for (int64_t i = 0; i < end - first && was_started; ++i) {
+    for (int64_t i = 0; i < end - first; ++i) {
       if (way == Way::kDataParallel) {
-        was_started = schedule.chain().launch_batch(stream.get(), memory, batches_on_card + i, batches[i].rows);
-        if (!was_started && i > 0) throw Error("the GPU has refused to start kernels that it started before");
+        if (!schedule.chain().launch_batch(stream.get(), memory, batches_on_card + i, batches[i].rows)) return i;
         continue;
       }
       for (const auto& step : schedule.kernels()) {
         step->launch(stream.get(), memory, batches_on_card + i, batches[i].rows);
       }
     }
+    return end - first;
   };
+  int64_t started = 0;
   if (way == Way::kPersistent) {
-    was_started = schedule.chain().launch(stream, memory, batches_on_card, end - first);
+    started = schedule.chain().launch(stream, memory, batches_on_card, end - first) ? end - first : 0;
   } else {
     const CapturedKernels::Group shape{end - first, batches[0].rows, batches[end - first - 1].rows,
                                        way == Way::kDataParallel};
-    group.kernels.launch(stream, key_of(arguments, memory), shape, start_each);
+    started = group.kernels.launch(stream, key_of(arguments, memory), shape, start_each);
   }
   check(cudaEventRecord(group.done, stream.get()), "recording an event");
-  return was_started;
+  return started;
 }
 
 /// Batches of the first launch of the one kernel for many batches, and of each launch twice as many as of the one
@@ -322,13 +322,13 @@ int64_t CudaDevice::run(const Executable& executable, const RunArguments& argume
   while (reached < end) {
     const int64_t wanted = way == Way::kPersistent ? together : std::min(state.group_size.next(), kMaxBatches);
     const int64_t next = std::min(end, reached + wanted);
-    if (!start_batches(schedule, arguments, memory, state, reached, next, way)) {
+    reached += start_batches(schedule, arguments, memory, state, reached, next, way);
+    if (reached < next) {
       way = Way::kSteps;
       memory.workspace = prepare_steps(schedule, arguments, state);
       continue;
     }
     together = std::min(2 * together, state.batches());
-    reached = next;
     if (reached < end && !keep_going()) break;
   }
   state.stream.copy(totals.data(), on_card, bytes);

@@ -20,19 +20,23 @@ using chains::Split;
 constexpr int64_t kMostRowsOfPersistent = 256;
 /// Samples of a micro-batch at most: what is computed for them has to fit into shared memory beside the weights.
 constexpr int kRowsOfMicroBatch[] = {128, 64, 32};
-/// The gradients that teams leave take no more than this, so that they stay in the cache of the card.
-constexpr int64_t kGradientFloats = 2 << 20;
-constexpr int64_t kMostTeams = 256;
+/// Smaller micro-batches are taken until they give work to so many blocks, which large cards run at the same time. It
+/// is not the number of this card, so that the bits of teams of a size do not depend on it. Small cards lose some time
+/// by that.
+constexpr int kBlocksOfLargeCard = 128;
+/// The gradients that teams leave take no more than this, so that they stay in the cache of a large card.
+constexpr int64_t kGradientFloats = 4 << 20;
+constexpr int kMostTeams = 128;
 
 // ---- What a batch costs ---------------------------------------------------------------------------------------------
 
 // Cycles, as bench/GPU.md derives them from instruction counts and latencies; none was measured on this kernel.
-constexpr double kProductsPerCycle = 75.0;                       // of 128: the other issue slots load operands
-constexpr double kByteProductsPerCycle = 160.0;                  // on tensor cores: most issue slots convert operands
-constexpr double kTileProductsPerCycle = 60.0;                   // step by step, each multiprocessor
-constexpr double kStepsPerCycle = 4.4;                           // weights that are stepped
-constexpr double kLoadedPerCycle = 5.0, kStoredPerCycle = 25.0;  // weights and their gradients, by a block
-constexpr double kSummedPerCycle = 12.0;                         // gradients of teams, each multiprocessor
+constexpr double kProductsPerCycle = 75.0;                      // of 128: the other issue slots load operands
+constexpr double kByteProductsPerCycle = 160.0;                 // on tensor cores: most issue slots convert operands
+constexpr double kTileProductsPerCycle = 60.0;                  // step by step, each multiprocessor
+constexpr double kStepsPerCycle = 4.4;                          // weights that are stepped
+constexpr double kLoadedPerCycle = 5.0, kStoredPerCycle = 4.0;  // weights and their gradients, by a block
+constexpr double kSummedPerCycle = 12.0;                        // gradients of teams, each multiprocessor
 constexpr double kClusterBarrier = 350.0, kGridBarrier = 1800.0, kNoBarrier = 40.0;
 // Floats that a block reads of others, in their shared memory and in that of the card.
 constexpr double kSharedPerCycle = 3.5, kExchangedPerCycle = 16.0;
@@ -85,20 +89,48 @@ double cycles_of_persistent(const Network& net, Exchange exchange) {
   return kFixed + cycles_of_products(net, exchange) + weights_of_block(net) / kStepsPerCycle;
 }
 
+/// Blocks or clusters that run at the same time.
+int teams_at_once(const CardLimits& limits, int blocks) {
+  if (blocks == 1) return limits.multiprocessors;
+  size_t i = 0;
+  while (2 << i < blocks) ++i;
+  return limits.clusters[i];
+}
+
 double cycles_of_data_parallel(const ChainPlan& plan, const CardLimits& limits, int64_t samples) {
   const auto micro_batches = static_cast<double>(plan.micro_batches(samples));
-  const int64_t teams = plan.teams(samples), teams_at_once = std::max(limits.multiprocessors / plan.blocks, 1);
+  const int64_t teams = plan.teams(samples), at_once = teams_at_once(limits, plan.blocks);
   const double weights = weights_of_block(plan.network);
   const double of_micro_batch = kFixed + cycles_of_products(plan.network, plan.exchange) + weights / kStoredPerCycle;
-  const auto turns = static_cast<double>((teams + teams_at_once - 1) / teams_at_once);
+  const auto turns = static_cast<double>((teams + at_once - 1) / at_once);
   const double sums = static_cast<double>(teams) * plan.network.weights;
   return 2.0 * kCyclesOfKernel + turns * (weights / kLoadedPerCycle + micro_batches * of_micro_batch) +
          sums / (kSummedPerCycle * limits.multiprocessors);
 }
 
-double cycles_of_steps(const Network& net, const CardLimits& limits, int64_t samples, int64_t kernels) {
-  const double products = 3.0 * net.weights * static_cast<double>(samples);
-  return kCyclesOfKernel * static_cast<double>(kernels) + products / (kTileProductsPerCycle * limits.multiprocessors);
+/// Multiply-adds of a multiprocessor, step by step.
+double products_per_cycle(Precision precision) {
+  switch (precision) {
+    case Precision::kFloat32:
+      return 60.0;
+    case Precision::kTensorFloat32:
+      return 240.0;
+    case Precision::kBfloat16:
+    case Precision::kFloat16:
+      break;
+  }
+  return 480.0;
+}
+
+double cycles_of_steps(const chains::Chain& chain, const Network& net, const CardLimits& limits, int64_t samples,
+                       int64_t kernels) {
+  double cycles = kCyclesOfKernel * static_cast<double>(kernels);
+  for (int l = 0; l < net.layer_count; ++l) {
+    const double products = 3.0 * net.layers[l].inputs * net.layers[l].units * static_cast<double>(samples);
+    const Precision precision = chain.layers[static_cast<size_t>(l)].dense->precision;
+    cycles += products / (products_per_cycle(precision) * limits.multiprocessors);
+  }
+  return cycles;
 }
 
 // ---- The choice -----------------------------------------------------------------------------------------------------
@@ -129,7 +161,7 @@ std::vector<Candidate> all_candidates() {
 }
 
 bool can_run(const CardLimits& limits, const Candidate& candidate) {
-  if (candidate.exchange == Exchange::kCluster) return candidate.blocks <= limits.largest_cluster;
+  if (candidate.exchange == Exchange::kCluster) return teams_at_once(limits, candidate.blocks) > 0;
   return candidate.exchange == Exchange::kNone || (candidate.blocks <= limits.multiprocessors && limits.grids_can_wait);
 }
 
@@ -173,24 +205,31 @@ void offer_persistent(BestPlan& plans, const Candidate& candidate, const Network
   for (const int batch_slots : {2, 1}) {
     const LayoutOptions options{candidate.blocks, true, in_shared, byte_rows, batch_slots, chains::kSlotsOfWeight};
     const ChainPlan plan{candidate.exchange, candidate.blocks, 0, 0.0, net};
-    if (plans.offer(plan, options, [](const auto& p) { return cycles_of_persistent(p.network, p.exchange); })) return;
+    const auto cycles = [](const ChainPlan& laid_out) {
+      return cycles_of_persistent(laid_out.network, laid_out.exchange);
+    };
+    if (plans.offer(plan, options, cycles)) return;
   }
 }
 
 void offer_data_parallel(BestPlan& plans, const Candidate& candidate, const Network& net, const CardLimits& limits,
                          int64_t max_rows, bool byte_rows) {
-  const int64_t teams_in_cache = std::clamp<int64_t>(kGradientFloats / std::max(net.weights, 1), 1, kMostTeams);
+  int most_teams = kMostTeams;
+  while (most_teams > 1 && int64_t{most_teams} * net.weights > kGradientFloats) most_teams /= 2;
   for (const int rows : kRowsOfMicroBatch) {
+    const int64_t micro_batches = (max_rows + rows - 1) / rows;
+    const bool is_smallest = rows == std::end(kRowsOfMicroBatch)[-1];
+    if (!is_smallest && micro_batches * candidate.blocks < kBlocksOfLargeCard) continue;
     ChainPlan plan{candidate.exchange, candidate.blocks, 0, 0.0, net};
     plan.network.max_rows = rows;
-    const int64_t micro_batches = (max_rows + rows - 1) / rows;
-    plan.most_teams = static_cast<int>(std::min(micro_batches, teams_in_cache));
-    const bool has_several = micro_batches > plan.most_teams;
+    plan.most_teams = static_cast<int>(std::min<int64_t>(micro_batches, most_teams));
     for (const int batch_slots : {2, 1}) {
-      if (batch_slots == 2 && !has_several) continue;
+      if (batch_slots == 2 && micro_batches <= plan.most_teams) continue;  // there is no next one to bring
       const LayoutOptions options{candidate.blocks, candidate.blocks > 1, true, byte_rows, batch_slots, 0};
-      if (plans.offer(plan, options, [&](const auto& p) { return cycles_of_data_parallel(p, limits, max_rows); }))
-        break;
+      const auto cycles = [&](const ChainPlan& laid_out) {
+        return cycles_of_data_parallel(laid_out, limits, max_rows);
+      };
+      if (plans.offer(plan, options, cycles)) return;
     }
   }
 }
@@ -237,9 +276,13 @@ ExecutionChoice choose_execution(const chains::Chain& chain, const graph::Graph&
     }
   }
   const std::optional<ChainPlan>& best = plans.best;
-  if (!best && !requested.empty()) return {std::nullopt, "this card can't run it by " + requested};
-  if (!best) return {std::nullopt, "its weights and what a batch needs don't fit in the shared memory of 16 blocks"};
-  if (requested.empty() && best->cycles > cycles_of_steps(net, limits, max_rows, kernels)) {
+  if (!best && !requested.empty()) {
+    return {std::nullopt,
+            "this card can't run batches of up to " + std::to_string(max_rows) + " samples by " + requested};
+  }
+  if (!best)
+    return {std::nullopt, "its weights and what is computed don't fit in the shared memory of blocks of this card"};
+  if (requested.empty() && best->cycles > cycles_of_steps(chain, net, limits, max_rows, kernels)) {
     return {std::nullopt, "its layers are so wide that a kernel for each is faster"};
   }
   const bool is_rounded = std::any_of(chain.layers.begin(), chain.layers.end(),

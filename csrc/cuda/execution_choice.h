@@ -1,6 +1,7 @@
 // The one place that chooses how a GPU runs a graph: step by step, a kernel for each, or as one kernel for many batches
 // ((cuda/chains)), by how many blocks, and how these exchange numbers.
 #pragma once
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -11,11 +12,14 @@
 
 namespace engine::cuda {
 
+/// How many clusters of 2, 4, 8 and 16 blocks run at the same time. None, where a card has no clusters.
+using ClustersAtOnce = std::array<int, 4>;
+
 /// What a card can do.
 struct CardLimits {
   int multiprocessors = 1;
-  int64_t shared_bytes = 0;    // of a block
-  int largest_cluster = 1;     // blocks; 1: it has no clusters
+  int64_t shared_bytes = 0;  // of a block
+  ClustersAtOnce clusters = {};
   bool grids_can_wait = true;  // whether blocks of a grid may wait for each other
   /// Set once the card has refused to start blocks together that these limits allow.
   std::shared_ptr<std::atomic<bool>> refuses_teams = std::make_shared<std::atomic<bool>>(false);

@@ -61,6 +61,12 @@ void require_unforked() {
   throw Error("a forked process can't use a GPU that its parent has used: start it with multiprocessing's \"spawn\"");
 }
 
+bool is_refusal(cudaError_t status) {
+  return status == cudaErrorLaunchOutOfResources || status == cudaErrorCooperativeLaunchTooLarge ||
+         status == cudaErrorInvalidClusterSize || status == cudaErrorInvalidConfiguration ||
+         status == cudaErrorNotSupported;
+}
+
 DeviceGuard::DeviceGuard(int index) : index_(index) {
   require_unforked();
   former_ = current_card();

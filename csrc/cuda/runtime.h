@@ -37,6 +37,10 @@ bool is_forked();
 /// Throws Error in such a process.
 void require_unforked();
 
+/// Whether a card that was asked about its limits won't run a launch within them all the same, as others may have a
+/// part of it (MPS, MIG).
+bool is_refusal(cudaError_t status);
+
 /// While it lives, the calls of this thread are about card number `index`. Throws Error in a forked process.
 class DeviceGuard {
  public:

@@ -49,7 +49,7 @@ struct TotalsLayout {
 
 class Schedule;
 class ChainSchedule;  // cuda/chain_schedule.h
-struct CardLimits;         // cuda/execution_choice.h
+struct CardLimits;    // cuda/execution_choice.h
 
 /// The memory of one run, from which steps take their pointers.
 struct RunMemory {

@@ -112,3 +112,17 @@ def fixture_run_program() -> Callable[..., str]:
         return done.stdout
 
     return run_program
+
+
+@pytest.fixture
+def execution(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Returns a function that sets how the card runs a training; None: as it chooses."""
+
+    def set_execution(way: str | None) -> None:
+        if way is None:
+            monkeypatch.delenv("ENGINE_CUDA_EXECUTION", raising=False)
+        else:
+            monkeypatch.setenv("ENGINE_CUDA_EXECUTION", way)
+
+    set_execution(None)
+    return set_execution

@@ -276,8 +276,8 @@ for ours, theirs in zip(*trained):
 def test_a_card_that_refuses_the_one_kernel_trains_step_by_step(run_program: Any, way: str) -> None:
     out = run_program(REFUSED, EMULATED_CUDA_REFUSES_TEAMS="1", ENGINE_CUDA_EXECUTION=way)
     before, after = out.splitlines()
-    assert before.startswith("Execution: one kernel for many batches")
-    assert after.startswith("Execution: a kernel for each step: this GPU refused to start one kernel")
+    assert "one kernel for many batches" in before
+    assert "a kernel for each step: this GPU refused to start one kernel" in after
 
 
 def test_info_names_the_cards(run_program: Any) -> None:

@@ -2,96 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
+from chain_trainings import TOLERANCE, chain, check, require_way, samples, train
 
 import engine as keras
 from engine import layers, optimizers, regularizers
-from engine._core_interface.cpp import build_info
-
-# The emulation of a card runs every thread by itself, so samples are few.
-EPOCHS = 3
-# Relative to the largest weight: the order in which sums are added differs from that of the CPU.
-TOLERANCE = 1e-5
-ONE_KERNEL = "one kernel for many batches"
-# What some cards can't do: they have no clusters, or less shared memory than the emulated one.
-LIMITS_OF_CARDS = ("this card can't run it by", "don't fit in the shared memory")
-
-
-@pytest.fixture
-def execution(monkeypatch):
-    """Returns a function that sets how the card runs a training; None: as it chooses."""
-
-    def set_execution(way):
-        if way is None:
-            monkeypatch.delenv("ENGINE_CUDA_EXECUTION", raising=False)
-        else:
-            monkeypatch.setenv("ENGINE_CUDA_EXECUTION", way)
-
-    set_execution(None)
-    return set_execution
-
-
-def chain(
-    inputs, *units, activation="relu", dropout=0.0, last="softmax", scale=None, regularizer=None, dtype=None
-):
-    """A network with dense layers of so many units."""
-    keras.utils.set_random_seed(7)
-    parts = [keras.Input((inputs,), dtype=dtype)]
-    if scale is not None:
-        parts.append(layers.Rescaling(*scale))
-    for width in units[:-1]:
-        parts.append(
-            layers.Dense(width, activation, kernel_regularizer=regularizer, bias_regularizer=regularizer)
-        )
-        if dropout:
-            parts.append(layers.Dropout(dropout))
-    parts.append(layers.Dense(units[-1], last))
-    return keras.Sequential(parts)
-
-
-def samples(rows, inputs, classes, dtype="float32"):
-    rng = np.random.default_rng(rows)
-    y = rng.integers(0, classes, rows)
-    if dtype == "uint8":
-        return (rng.integers(0, 256, (rows, inputs)) * (rng.random((rows, inputs)) < 0.3)).astype(dtype), y
-    return rng.standard_normal((rows, inputs)).astype(dtype), y
-
-
-def require_one_kernel(text):
-    """Asserts that a training that `text` explains runs as one kernel; skips the test where the card is too small for it."""
-    way = next(line for line in text.splitlines() if line.startswith("Execution"))
-    is_whole = "Emulated" in build_info()["cuda"] and "EMULATED_CUDA_MULTIPROCESSORS" not in os.environ
-    if not is_whole and any(limit in way for limit in LIMITS_OF_CARDS):
-        pytest.skip(way)
-    assert ONE_KERNEL in way
-
-
-def train(
-    make, x, y, *, optimizer="adam", loss="sparse_categorical_crossentropy", metrics=("accuracy",), **fit
-):
-    model = make()
-    if callable(optimizer):
-        optimizer = optimizer()
-    model.compile(optimizer, loss, metrics=list(metrics))
-    fit = {"batch_size": 32, "epochs": EPOCHS, "verbose": 0, **fit}
-    return model, model.fit(x, y, **fit).history
-
-
-def check(make, x, y, **options):
-    """Trains on the CPU and on the card, and compares; returns the model of the card."""
-    on_cpu, expected = train(make, x, y, **options)
-    with keras.device("cuda"):
-        on_card, history = train(make, x, y, **options)
-        text = keras.utils.explain_batch(on_card, batch_size=min(options.get("batch_size", 32), len(x)))
-    require_one_kernel(text)
-    for theirs, ours in zip(on_cpu.get_weights(), on_card.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * max(1.0, np.abs(theirs).max()))
-    for name, values in expected.items():
-        np.testing.assert_allclose(history[name], values, rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
-    return on_card
 
 
 @pytest.mark.parametrize(
@@ -112,7 +28,7 @@ def test_bits_depend_neither_on_blocks_nor_on_their_exchange(execution, way):
         execution(each)
         with keras.device("cuda"):
             model, history = train(lambda: chain(20, 33, 17, 18, 4, dropout=0.1), x, y)
-            require_one_kernel(keras.utils.explain_batch(model))
+            require_way(keras.utils.explain_batch(model))
         trained.append((model.get_weights(), history["loss"]))
     for weights, loss in trained[1:]:
         assert all(np.array_equal(ours, theirs) for ours, theirs in zip(weights, trained[0][0], strict=True))
@@ -301,7 +217,7 @@ def test_metrics_that_are_losses_or_count_the_first_classes(execution):
     metrics[2] = keras.metrics.SparseTopKCategoricalAccuracy(k=2)
     with keras.device("cuda"):
         on_card, history = train(lambda: chain(20, 18, 6), x, y, metrics=metrics)
-        require_one_kernel(keras.utils.explain_batch(on_card))
+        require_way(keras.utils.explain_batch(on_card))
     for name, values in expected.items():
         np.testing.assert_allclose(history[name], values, rtol=TOLERANCE)
 

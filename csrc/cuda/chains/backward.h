@@ -58,6 +58,7 @@ __device__ inline void for_input_gradients(const Block<Team>& block, const Dense
     const int upper = 2 * pair, lower = smaller(upper + 1, rows - 1);
     const float* const dz = block.shared + layer.gradient_at;
     float4 of_upper = {}, of_lower = {};
+    ENGINE_UNROLL(1)
     for (int n = first; n < end; n += kQuad) {
       const float* const kernel = block.shared + place_of_quad(layer, n, q);
       float dz_upper[kQuad], dz_lower[kQuad];
@@ -134,14 +135,17 @@ __device__ inline void for_kernel_gradients(const Block<Team>& block, const Dens
   }
 }
 
-/// Calls f(n, gradient) for each bias of this block's part of a layer, by the last warp: it has the fewest products.
+/// Calls f(n, gradient) for each bias of this block's part of layer l. The last warps do that: they have the fewest
+/// products.
 template <class Team, class F>
-__device__ inline void for_bias_gradients(const Block<Team>& block, const DenseLayer& layer, int rows, F&& f) {
-  if (!layer.has_bias || warp() != kBlockWarps - 1) return;
-  for (int n = lane(); n < block.share(layer).units; n += kWarp) {
+__device__ inline void for_bias_gradients(const Block<Team>& block, int l, int rows, F&& f) {
+  const DenseLayer& layer = block.net.layers[l];
+  const int first = (kBlockWarps - 1 - worker_of(l)) * kWarp;
+  for (int n = first + lane(); layer.has_bias && n < block.share(layer).units; n += kBlockThreads) {
+    const float* const dz = block.shared + layer.gradient_at + n;
     float sum = 0.0f;
-    ENGINE_UNROLL(4)
-    for (int b = 0; b < rows; ++b) sum = sum + block.shared[layer.gradient_at + b * layer.ld_gradient + n];
+    ENGINE_UNROLL(8)
+    for (int b = 0; b < rows; ++b) sum = sum + dz[b * layer.ld_gradient];
     f(n, sum);
   }
 }

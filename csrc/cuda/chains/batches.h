@@ -1,6 +1,6 @@
 // The batches that a block goes through, one after the other. Each of the types has
-//     count                    how many there are
-//     start_copy(shared, n)    starts to copy what batch n is to shared memory; all threads of the block call it
+//     count                            how many there are
+//     start_copy_of_batch(shared, n)   starts to copy what batch n is to shared memory, by all threads of the block
 #pragma once
 #include "cuda/chains/block.h"
 
@@ -27,13 +27,13 @@ __device__ inline void wait_for_copies() {
 /// Whole batches, as the persistent kernel trains on them.
 struct WholeBatches {
   const Batch* all;
-  int64_t count;
+  int count;
 
-  __device__ void start_copy(Batch& shared, int64_t n) const {
+  __device__ void start_copy_of_batch(Batch& shared, int n) const {
     constexpr int kWords = static_cast<int>(sizeof(Batch) / sizeof(uint32_t));
     static_assert(sizeof(Batch) % sizeof(uint32_t) == 0);
     for_each_of_block(kWords, [&](int i) {
-      chains::start_copy(reinterpret_cast<uint32_t*>(&shared) + i, reinterpret_cast<const uint32_t*>(all + n) + i);
+      start_copy(reinterpret_cast<uint32_t*>(&shared) + i, reinterpret_cast<const uint32_t*>(all + n) + i);
     });
   }
 };
@@ -43,11 +43,11 @@ struct MicroBatches {
   const Batch* whole;
   int64_t first, end;  // samples of the batch
   int rows;            // of a micro-batch, the last may have fewer
-  int64_t count;
+  int count;
 
-  __device__ void start_copy(Batch& shared, int64_t n) const {
+  __device__ void start_copy_of_batch(Batch& shared, int n) const {
     if (thread() != 0) return;
-    const int64_t before = first + n * rows;
+    const int64_t before = first + int64_t{n} * rows;
     shared.first = whole->first + before;
     shared.rows = end - before < rows ? end - before : rows;
     shared.whole = whole->rows;

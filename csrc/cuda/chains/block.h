@@ -1,4 +1,4 @@
-// A block of the persistent kernel: what it is told, and where things lie in its shared memory. The phases of a batch
+// A block of a kernel for chains: what it is told, and where things lie in its shared memory. The phases of a batch
 // (bring.h, forward.h, loss.h, backward.h, steps of weights) are functions that all threads of a block call with it.
 #pragma once
 #include "cuda/chains/network.h"
@@ -72,8 +72,7 @@ struct Block {
   const Network& net;
   float* const shared;
   Team team;
-  int turn = 0;                // of the two buffers by which a grid exchanges terms
-  double penalty_share = 0.0;  // of this thread, in the penalties of all batches
+  int turn = 0;  // of the two buffers by which a grid exchanges terms
 
   /// The share of a layer that this block has; `note_shares` has left it in shared memory.
   __device__ const Share& share(const DenseLayer& layer) const {
@@ -122,7 +121,8 @@ struct Block {
   __device__ __forceinline__ void with_inputs(int l, int slot, F&& f) const {
     const int quads = quads_of(share(net.layers[l]).inputs);
     const bool is_first = l == 0;
-    const QuadOrder order{is_first ? order_in(slot) : nullptr, is_first ? *live_in(slot) : quads, quads};
+    const bool skips_zeros = is_first && net.skips_zeros;
+    const QuadOrder order{skips_zeros ? order_in(slot) : nullptr, skips_zeros ? *live_in(slot) : quads, quads};
     float* const x = place(slot, net.places.x_at);
     if (is_first && net.keeps_bytes) {
       f(ByteRows{reinterpret_cast<const uint8_t*>(x), net.ld_x, net.scale}, order);
@@ -132,7 +132,7 @@ struct Block {
     f(FloatRows{is_first ? x : shared + below.out_at, is_first ? net.ld_x : below.ld_out}, order);
   }
 
-  __device__ int slot_of(int64_t batch) const { return static_cast<int>(batch & (net.batch_slots - 1)); }
+  __device__ int slot_of(int batch) const { return batch & (net.batch_slots - 1); }
 };
 
 }  // namespace engine::cuda::chains

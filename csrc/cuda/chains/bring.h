@@ -68,18 +68,18 @@ __device__ inline void bring_row(const Block<Team>& block, int64_t at, int count
 
 /// What is known of batch n before its samples are brought.
 template <class Team>
-__device__ inline Batch& announced(const Block<Team>& block, int64_t n) {
+__device__ inline Batch& announced(const Block<Team>& block, int n) {
   return reinterpret_cast<Batch*>(block.shared + block.net.announced_at)[n & 1];
 }
 /// The rows of its samples in the data set, where these are not in order.
 template <class Team>
-__device__ inline int32_t* order_of_samples(const Block<Team>& block, int64_t n) {
+__device__ inline int32_t* order_of_samples(const Block<Team>& block, int n) {
   return reinterpret_cast<int32_t*>(block.shared + block.net.order_at) + (n & 1) * block.net.max_rows;
 }
 
 /// Starts to copy the rows' numbers of batch n, which has been announced.
 template <class Team>
-__device__ inline void start_copy_of_order(const Block<Team>& block, int64_t n) {
+__device__ inline void start_copy_of_order(const Block<Team>& block, int n) {
   const Batch& batch = announced(block, n);
   if (!batch.order) return;
   for_each_of_block(static_cast<int>(batch.rows),
@@ -124,7 +124,7 @@ __device__ inline void start_copies_of_targets(const Block<Team>& block, int sam
 
 /// Calls f(row_of), whose row_of(b) is the row of sample b of batch n in the data set.
 template <class Team, class F>
-__device__ inline void with_rows(const Block<Team>& block, const Batch& batch, int64_t n, F&& f) {
+__device__ inline void with_rows(const Block<Team>& block, const Batch& batch, int n, F&& f) {
   const int32_t* const order = batch.order ? order_of_samples(block, n) : nullptr;
   const int64_t first = batch.first;
   f([=](int b) -> int64_t { return order ? order[b] : first + b; });
@@ -133,7 +133,7 @@ __device__ inline void with_rows(const Block<Team>& block, const Batch& batch, i
 /// Announces the first batch.
 template <class Batches, class Team>
 __device__ inline void announce_first_batch(const Block<Team>& block, const Batches& batches) {
-  batches.start_copy(announced(block, 0), 0);
+  batches.start_copy_of_batch(announced(block, 0), 0);
   wait_for_copies();
   __syncthreads();
   start_copy_of_order(block, 0);
@@ -141,7 +141,7 @@ __device__ inline void announce_first_batch(const Block<Team>& block, const Batc
 
 /// Starts to bring batch n, if there is one, and announces the one behind it.
 template <class Batches, class Team>
-__device__ __noinline__ void start_bringing(const Network& network, Team team, const Batches& batches, int64_t n) {
+__device__ __noinline__ void start_bringing(const Network& network, Team team, const Batches& batches, int n) {
   if (n >= batches.count) return;
   const Block<Team> block{network, shared_memory(), team};
   const int slot = block.slot_of(n);
@@ -154,8 +154,8 @@ __device__ __noinline__ void start_bringing(const Network& network, Team team, c
     if (network.bytes_together == sizeof(uint32_t)) start_copies_of_inputs<uint32_t>(block, samples, row_of, slot);
     start_copies_of_targets(block, samples, row_of, slot);
   });
-  batches.start_copy(block.batch_in(slot), n);
-  if (n + 1 < batches.count) batches.start_copy(announced(block, n + 1), n + 1);
+  batches.start_copy_of_batch(block.batch_in(slot), n);
+  if (n + 1 < batches.count) batches.start_copy_of_batch(announced(block, n + 1), n + 1);
 }
 
 /// Whether some row has a number other than 0 in quad q of the inputs.
@@ -204,7 +204,7 @@ __device__ inline void order_quads(const Block<Team>& block, int rows, int slot)
 
 /// Waits for the copies of batch n, if there is one, and brings what could not be copied.
 template <class Team>
-__device__ __noinline__ void finish_bringing(const Network& network, Team team, int64_t n, int64_t count) {
+__device__ __noinline__ void finish_bringing(const Network& network, Team team, int n, int count) {
   if (n >= count) return;
   const Block<Team> block{network, shared_memory(), team};
   const int slot = block.slot_of(n);
@@ -221,7 +221,7 @@ __device__ __noinline__ void finish_bringing(const Network& network, Team team, 
   wait_for_copies();
   __syncthreads();
   if (n + 1 < count) start_copy_of_order(block, n + 1);
-  order_quads(block, static_cast<int>(block.batch_in(slot).rows), slot);
+  if (network.skips_zeros) order_quads(block, static_cast<int>(block.batch_in(slot).rows), slot);
 }
 
 }  // namespace engine::cuda::chains

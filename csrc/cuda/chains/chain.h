@@ -1,4 +1,4 @@
-// A graph as the persistent kernel sees it: dense layers one after the other, and a loss.
+// A graph as the kernels for chains see it: dense layers one after the other, and a loss.
 #pragma once
 #include <optional>
 #include <string>

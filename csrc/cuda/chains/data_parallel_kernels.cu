@@ -17,11 +17,11 @@ Kernel kernel_for(Exchange exchange) {
 
 }  // namespace
 
-int prepare_data_parallel_kernels(const CardLimits& limits) {
+ClustersAtOnce prepare_data_parallel_kernels(const CardLimits& limits) {
   for (const Exchange exchange : {Exchange::kNone, Exchange::kCluster}) {
     allow_shared_memory(kernel_for(exchange), limits);
   }
-  return largest_cluster_of(kernel_for(Exchange::kCluster), limits);
+  return clusters_at_once(kernel_for(Exchange::kCluster), limits);
 }
 
 int64_t scratch_of_data_parallel_kernels(const ChainPlan& plan) {
@@ -33,6 +33,7 @@ bool launch_data_parallel_kernels(cudaStream_t stream, const ChainPlan& plan, Ne
   const int64_t teams = plan.teams(samples);
   float* const gradients = scratch + floats_of_totals(plan);
   network.totals = reinterpret_cast<double*>(scratch);
+  if (network.divided_by == DividedBy::kWeights) network.divided_by = DividedBy::kWeightsOfTeams;
   cudaLaunchConfig_t config = config_of(teams * plan.blocks, network.floats * static_cast<int64_t>(sizeof(float)));
   config.stream = stream;
   cudaLaunchAttribute attribute = cluster_of(plan.blocks);

@@ -7,8 +7,8 @@
 namespace engine::cuda::chains {
 
 /// Lets the data-parallel kernel use all shared memory that a block of the current card can have. Returns how many
-/// blocks the largest cluster has that runs it; 1 where the card has none.
-int prepare_data_parallel_kernels(const CardLimits& limits);
+/// clusters run it at the same time.
+ClustersAtOnce prepare_data_parallel_kernels(const CardLimits& limits);
 
 /// Floats of scratch that the plan needs in memory of the card.
 int64_t scratch_of_data_parallel_kernels(const ChainPlan& plan);

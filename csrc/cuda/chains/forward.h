@@ -106,7 +106,7 @@ __device__ inline void forward_alone(const Block<Team>& block, int l, int slot) 
     __syncthreads();
     for_elements({0, rows}, quads_of(end - first), [&](int b, int q) {
       float y[kQuad] = {};
-      ENGINE_UNROLL(1)
+      ENGINE_UNROLL(8)
       for (int s = 0; s < layer.parts; ++s) {
         float part[kQuad];
         read(sums_of(s, b) + q * kQuad, part);

@@ -2,7 +2,8 @@
 // memory, and goes through micro-batches, as many samples as fit there. It leaves the gradient that it has summed over
 // them in memory of the card, from which `StepByTeams` (step_by_teams.h) steps the weights.
 //
-// How samples are divided depends on their number alone, so that the bits depend on no number of multiprocessors.
+// How samples are divided depends on their number and on the shared memory of a block. So the bits do not depend on the
+// number of multiprocessors.
 #pragma once
 #include "cuda/chains/bring.h"
 #include "cuda/chains/loss.h"
@@ -11,7 +12,8 @@
 namespace engine::cuda::chains {
 
 /// The gradient that a team sums, in memory of the card: by the weights of all layers, one after the other. Its first
-/// micro-batch writes it, and the others add to it; a number is always added to by the same thread.
+/// micro-batch writes it, and the others add to it. Between two micro-batches lies a barrier, as another thread may add
+/// to a number than has written it.
 struct GradientOfTeam {
   float* numbers;
   bool is_first;
@@ -44,35 +46,13 @@ __device__ inline void add_gradients(const Block<Team>& block, int l, int slot, 
   }
   if (layer.split == Split::kColumns || is_first_block) {
     const int64_t first = layer.first_weight + layer.inputs * layer.units + own.first_unit;
-    for_bias_gradients(block, layer, rows, [&](int n, float gradient) { sums.add(first + n, gradient); });
+    for_bias_gradients(block, l, rows, [&](int n, float gradient) { sums.add(first + n, gradient); });
   }
-}
-
-/// Sums the weights by which the losses of a whole batch are divided.
-template <class Team>
-__device__ inline void sum_divisor_weights_of_batch(const Block<Team>& block, const Batch& batch) {
-  const Network& net = block.net;
-  if (!divides_by_weights(net)) return;
-  auto* const of_warps = reinterpret_cast<double*>(block.shared + net.partial_sums_at);
-  double sum = 0.0;
-  for_each_of_block(static_cast<int>(batch.rows), [&](int b) {
-    const int64_t row = data_row(batch, b);
-    sum += net.divisor_weights.of_row(net.targets, row, row);
-  });
-  sum = sum_of_warp(sum);
-  if (lane() == 0) of_warps[warp()] = sum;
-  __syncthreads();
-  if (thread() == 0) {
-    double all = 0.0;
-    for (int w = 0; w < kBlockWarps; ++w) all += of_warps[w];
-    *reinterpret_cast<double*>(block.shared + net.divisor_at) = all;
-  }
-  __syncthreads();
 }
 
 /// The gradient of a micro-batch by the sums of all layers.
-template <class Team, class F>
-__device__ inline void go_through(Block<Team>& block, int slot, F&& meanwhile) {
+template <class Team>
+__device__ inline void forward_and_backward(Block<Team>& block, int slot) {
   for (int l = 0; l < block.net.layer_count; ++l) {
     if (block.net.layers[l].split != Split::kInputs) {
       forward_alone(block, l, slot);
@@ -84,7 +64,8 @@ __device__ inline void go_through(Block<Team>& block, int slot, F&& meanwhile) {
     take_sums(block, l, slot);
   }
   clear_gradients_behind(block, static_cast<int>(block.batch_in(slot).rows));
-  compute_loss(block, slot, meanwhile);
+  sum_divisor_weights(block, slot);
+  compute_loss(block, slot, [] {});
   for (int l = block.net.layer_count - 1; l > 0; --l) backpropagate(block, l, slot);
 }
 
@@ -97,20 +78,19 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   const int64_t first = team * rows_of_team, left = batch->rows - first;
   const int64_t rows = left < rows_of_team ? left : rows_of_team;
   const MicroBatches micro_batches{batch, first, first + rows, network.max_rows,
-                                   (rows + network.max_rows - 1) / network.max_rows};
+                                   static_cast<int>((rows + network.max_rows - 1) / network.max_rows)};
   prepare(block);
   announce_first_batch(block, micro_batches);
   start_bringing(network, block.team, micro_batches, 0);
   start_loading_weights(block, 0);
   finish_bringing(network, block.team, 0, micro_batches.count);
-  sum_divisor_weights_of_batch(block, *batch);
   __syncthreads();
   if (team == 0) count_penalties(block, static_cast<double>(batch->rows));
   const bool brings_ahead = network.batch_slots == 2;
-  for (int64_t i = 0; i < micro_batches.count; ++i) {
+  for (int i = 0; i < micro_batches.count; ++i) {
     const int slot = block.slot_of(i);
     if (brings_ahead) start_bringing(network, block.team, micro_batches, i + 1);
-    go_through(block, slot, [] {});
+    forward_and_backward(block, slot);
     for (int l = 0; l < network.layer_count; ++l) {
       add_gradients(block, l, slot, {gradients + team * network.weights, i == 0});
     }

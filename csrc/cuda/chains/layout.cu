@@ -16,6 +16,9 @@ T up_to_multiple(T number, T of) {
   return (number + of - 1) / of * of;
 }
 
+/// From so many inputs on it is worth looking for those that are zero.
+constexpr int kManyInputs = 128;
+
 /// Bytes that are copied together. Rows are an odd number of these, so that they lie in different banks.
 constexpr int64_t kChunk = 16;
 
@@ -142,6 +145,7 @@ int64_t lay_out(Network& net, const LayoutOptions& options) {
   net.announced_at = places.add(2 * sizeof(Batch) / sizeof(float));
   net.order_at = places.add(2 * rows);
   net.sums_at = places.add(2 * kWarp * (1 + 2 * int64_t{net.metric_count}));
+  net.penalties_at = places.add(2 * kBlockWarps);
   net.divisor_at = places.add(2);
   net.live_at = places.add(2);
   net.live_of_warp_at = places.add(kBlockWarps);
@@ -153,6 +157,7 @@ int64_t lay_out(Network& net, const LayoutOptions& options) {
   net.places.quads_at = places.add((first.padded_inputs / kQuad + 1) / 2);
   net.places.x_at = places.add(options.keeps_bytes ? rows_of_memory * net.ld_x / kQuad : rows * net.ld_x);
   net.keeps_bytes = options.keeps_bytes;
+  net.skips_zeros = first.inputs >= kManyInputs;
   net.batch_slots = options.batch_slots;
   const int64_t of_batch = places.floats() - begin;
   net.floats_of_batch = static_cast<int>(std::min<int64_t>(of_batch, INT32_MAX));

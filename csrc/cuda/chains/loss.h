@@ -46,13 +46,13 @@ __device__ __noinline__ void count_metrics(const Network& network, Team team, in
   const Block<Team> block{network, shared_memory(), team};
   __syncwarp();  // the warp that computed the loss of a row counts it, and a thread reads what others have left of it
   const Targets targets = block.targets_in(slot);
-  const int64_t first_draw = block.batch_in(slot).first_draw;  // 0, unless these are a later part of a batch
+  const int64_t before = block.batch_in(slot).first_draw;  // samples of the batch that other micro-batches have
   for (int m = 0; m < block.net.metric_count; ++m) {
     const MetricOfKernel& metric = block.net.metrics[m];
     const RowWeights weights = block.weights_in(slot, metric.weights);
     for_rows(block.rows_to_count(static_cast<int>(block.batch_in(slot).rows)), [&](int b, bool is_row) {
       const float value = value_of_metric(block, metric, targets, b, is_row);
-      if (!is_row || thread() % kThreadsOfRow != 0 || (metric.by_batch && first_draw + b > 0)) return;
+      if (!is_row || thread() % kThreadsOfRow != 0 || (metric.by_batch && before + b > 0)) return;
       const double weight = metric.by_batch ? 1.0 : weights.of_row(targets, b, b);
       sums_of_thread(block)[1 + 2 * m] += weight * static_cast<double>(value);
       sums_of_thread(block)[2 + 2 * m] += weight;
@@ -62,32 +62,37 @@ __device__ __noinline__ void count_metrics(const Network& network, Team team, in
 
 // ---- The loss -------------------------------------------------------------------------------------------------------
 
-/// Whether the losses are divided by a sum of weights.
-__device__ inline bool divides_by_weights(const Network& net) {
-  return net.fixed_divisor == 0.0 && !net.divisor_weights.are_equal();
-}
-
-/// What the losses of a batch with so many samples are divided by.
-template <class Team>
-__device__ inline double divisor(const Block<Team>& block, double whole) {
-  if (block.net.fixed_divisor != 0.0) return block.net.fixed_divisor;
-  return divides_by_weights(block.net) ? *reinterpret_cast<const double*>(block.shared + block.net.divisor_at) : whole;
-}
-
-/// Sums the weights of a batch that is here.
+/// Sums the weights that losses are divided by: of a batch that is here, or of all micro-batches until now.
 template <class Team>
 __device__ inline void sum_divisor_weights(const Block<Team>& block, int slot) {
-  if (!divides_by_weights(block.net)) return;
+  const bool is_of_teams = block.net.divided_by == DividedBy::kWeightsOfTeams;
+  if (block.net.divided_by != DividedBy::kWeights && !is_of_teams) return;
   if (warp() == 0) {
     const Targets targets = block.targets_in(slot);
     const RowWeights weights = block.weights_in(slot, block.net.divisor_weights);
+    auto* const divisor = reinterpret_cast<double*>(block.shared + block.net.divisor_at);
     double sum = 0.0;
     const int rows = static_cast<int>(block.batch_in(slot).rows);
     for (int b = lane(); b < rows; b += kWarp) sum += weights.of_row(targets, b, b);
     sum = sum_of_warp(sum);
-    if (lane() == 0) *reinterpret_cast<double*>(block.shared + block.net.divisor_at) = sum;
+    if (lane() == 0) *divisor = is_of_teams ? *divisor + sum : sum;
   }
   __syncthreads();
+}
+
+/// What the losses are divided by, in a batch of so many samples.
+template <class Team>
+__device__ inline double divisor(const Block<Team>& block, double samples) {
+  switch (block.net.divided_by) {
+    case DividedBy::kSamples:
+      return samples;
+    case DividedBy::kWeights:
+      return *reinterpret_cast<const double*>(block.shared + block.net.divisor_at);
+    case DividedBy::kOne:
+    case DividedBy::kWeightsOfTeams:
+      break;
+  }
+  return 1.0;
 }
 
 /// The losses of the rows whose outputs this block has, and in all blocks the gradient by the sums of the last layer.
@@ -143,10 +148,16 @@ __device__ inline void compute_loss(Block<Team>& block, int slot, F&& meanwhile)
 
 // ---- Sums over the pass ---------------------------------------------------------------------------------------------
 
-/// Adds the squares of this thread's weights, for a batch of so many samples: of those that several blocks of a team
+/// What each warp has summed of the penalties of all batches.
+template <class Team>
+__device__ inline double* penalties_of_warps(const Block<Team>& block) {
+  return reinterpret_cast<double*>(block.shared + block.net.penalties_at);
+}
+
+/// Adds the squares of this block's weights, for a batch of so many samples: of those that several blocks of a team
 /// have, one counts them.
 template <class Team>
-__device__ inline void count_penalties(Block<Team>& block, double samples) {
+__device__ inline void count_penalties(const Block<Team>& block, double samples) {
   if (!block.net.has_penalties) return;
   for (int l = 0; l < block.net.layer_count; ++l) {
     const DenseLayer& layer = block.net.layers[l];
@@ -154,7 +165,8 @@ __device__ inline void count_penalties(Block<Team>& block, double samples) {
     const auto add = [&](int at, int count, double factor) {
       float sum = 0.0f;
       for_each_of_block(count, [&](int i) { sum = formulas::fma(block.shared[at + i], block.shared[at + i], sum); });
-      block.penalty_share += factor * samples * static_cast<double>(sum);
+      const double of_warp = sum_of_warp(static_cast<double>(sum));
+      if (lane() == 0) penalties_of_warps(block)[warp()] += factor * samples * of_warp;
     };
     const bool kernel = layer.split != Split::kNone || block.team.rank() == 0;
     const bool bias = layer.split == Split::kColumns || block.team.rank() == 0;
@@ -165,37 +177,42 @@ __device__ inline void count_penalties(Block<Team>& block, double samples) {
   }
 }
 
-/// Kinds of sums: the loss, of each metric the values and their weights, and the penalties.
-__device__ inline int kinds_of_sums(const Network& net) { return 2 + 2 * net.metric_count; }
+/// Kinds of sums: the loss, of each metric the values and their weights, the penalties, and the weights that the losses
+/// are divided by.
+__device__ inline int kinds_of_sums(const Network& net) { return 3 + 2 * net.metric_count; }
+__device__ inline int kind_of_penalties(const Network& net) { return kinds_of_sums(net) - 2; }
+__device__ inline int kind_of_divisor(const Network& net) { return kinds_of_sums(net) - 1; }
 
 /// At the end of a kernel: leaves the sums of this block's threads in memory of the card.
 template <class Team>
 __device__ inline void store_totals(const Block<Team>& block) {
   const Network& net = block.net;
-  const int kinds = kinds_of_sums(net), penalties = kinds - 1;
-  auto* const of_warps = reinterpret_cast<double*>(block.shared + net.partial_sums_at);
-  const double of_warp = sum_of_warp(block.penalty_share);
-  if (lane() == 0) of_warps[warp()] = of_warp;
+  const int kind = thread(), penalties = kind_of_penalties(net);
   __syncthreads();
-  if (thread() >= kinds) return;
+  if (kind >= kinds_of_sums(net)) return;
   const double* const sums = reinterpret_cast<const double*>(block.shared + net.sums_at);
   double sum = 0.0;
-  for (int i = 0; i < kRowsAtOnce && thread() < penalties; ++i) sum += sums[i * penalties + thread()];
-  for (int w = 0; w < kBlockWarps && thread() == penalties; ++w) sum += of_warps[w];
-  net.totals[static_cast<int>(blockIdx.x) * kMostTotals + thread()] = sum;
+  for (int i = 0; i < kRowsAtOnce && kind < penalties; ++i) sum += sums[i * penalties + kind];
+  for (int w = 0; w < kBlockWarps && kind == penalties; ++w) sum += penalties_of_warps(block)[w];
+  // All blocks of a team have the same samples.
+  const bool counts = kind == kind_of_divisor(net) && block.team.rank() == 0;
+  if (counts) sum = *reinterpret_cast<const double*>(block.shared + net.divisor_at);
+  net.totals[static_cast<int>(blockIdx.x) * kMostTotals + kind] = sum;
 }
 
-/// Adds the sums of all blocks to those over the pass, by the first threads of a block. total(kind) is the sum of all.
+/// Adds the sums of all blocks to those over the pass, by the first threads of a block. total(kind) is the sum of all;
+/// `share` is what a loss of 1 counts.
 template <class F>
-__device__ inline void add_to_pass(const Network& net, int64_t samples, F&& total) {
-  const int kind = static_cast<int>(threadIdx.x), penalties = kinds_of_sums(net) - 1;
+__device__ inline void add_to_pass(const Network& net, int64_t samples, double share, F&& total) {
+  const int kind = static_cast<int>(threadIdx.x), penalties = kind_of_penalties(net);
   if (kind >= penalties) return;
   if (kind > 0) {
     net.metrics[(kind - 1) / 2].state[(kind - 1) % 2] += total(kind);
     return;
   }
-  *net.output_loss += total(0);
-  *net.loss_total += static_cast<double>(net.weight) * total(0) + total(penalties);
+  const double loss = share * total(0);
+  *net.output_loss += loss;
+  *net.loss_total += static_cast<double>(net.weight) * loss + total(penalties);
   *net.samples += static_cast<double>(samples);
 }
 

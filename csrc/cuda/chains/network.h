@@ -1,4 +1,4 @@
-// What the persistent kernel is told of a network. Its blocks divide the layers as follows.
+// What the kernels for chains are told of a network. The blocks of a team divide the layers as follows.
 //
 // Layers come in pairs. The first of a pair is split by columns: a block owns some of its units, and computes them from
 // all inputs. The second is split by inputs: a block has the rows of its kernel that belong to the units it owns of the
@@ -41,8 +41,9 @@ inline constexpr int kMostLayers = 6;
 inline constexpr int kSlotsOfWeight = 2;
 inline constexpr int kMostStages = 3;
 inline constexpr int kMostMetrics = 4;
-/// Sums over a pass: the loss, two for each metric, and the penalties.
-inline constexpr int kMostTotals = 2 + 2 * kMostMetrics;
+/// Sums over a pass: the loss, two for each metric, and the penalties; and the weights that the losses of a batch are
+/// divided by.
+inline constexpr int kMostTotals = 3 + 2 * kMostMetrics;
 
 ENGINE_INLINE int smaller(int a, int b) { return a < b ? a : b; }
 ENGINE_INLINE int larger(int a, int b) { return a > b ? a : b; }
@@ -65,8 +66,8 @@ struct Stage {
 
 enum class Split { kColumns, kInputs, kNone };
 
-/// A dense layer. Sizes named `own_` are the largest of any block, and are leading dimensions in its memory. All `_at`
-/// are places in shared memory, in floats.
+/// A dense layer. Padded sizes are those of the largest part that a block has. All `_at` are places in shared memory,
+/// in floats.
 struct DenseLayer {
   Split split;
   bool has_bias;
@@ -94,6 +95,10 @@ struct DenseLayer {
   /// Whether warps leave the sums of products where the output is to be.
   ENGINE_DEVICE bool sums_in_output() const { return split != Split::kInputs && parts == 1; }
 };
+
+/// What the losses of a batch are divided by. The sum of the weights of all its samples is known only when all teams
+/// have left theirs: until then, nothing is divided.
+enum class DividedBy { kOne, kSamples, kWeights, kWeightsOfTeams };
 
 struct MetricOfKernel {
   bool is_loss, by_batch;
@@ -125,6 +130,7 @@ struct Network {
   RowType type;
   int64_t stride, first_column;
   bool keeps_bytes;    // whether rows are uint8 in shared memory, too
+  bool skips_zeros;    // whether products leave out the quads of inputs that are zero in all rows of a batch
   bool whole_quads;    // whether four numbers may be read at once
   int bytes_together;  // how many bytes of a row may be copied together: 16, 4, or 0 for numbers that come one by one
   float scale, offset;
@@ -141,8 +147,8 @@ struct Network {
   Loss loss;
   LossParameters loss_parameters;
   bool keeps_probabilities;
-  float weight;          // of the output
-  double fixed_divisor;  // of the losses; 0: their number, or the sum of their weights
+  float weight;  // of the output
+  DividedBy divided_by;
   RowWeights divisor_weights, row_weights;
   double *loss_total, *output_loss, *samples;
   int metric_count;
@@ -161,13 +167,14 @@ struct Network {
   int announced_at;       // (2) what is known of the next two batches
   int order_at;           // (2, rows) where their samples lie in the data set
   int sums_at;            // of losses and metrics, as doubles
+  int penalties_at;       // (warps): their sums, as doubles
   int divisor_at;         // a double
   int rows_of_block_log;  // a block adds up the terms of 2^this rows
   int exchange_at;        // terms of this block's slices: (slices, rows, columns)
   int gathered_at;        // sums of all rows: (rows, columns)
   int exchange_floats;    // of the terms
 
-  // Memory of the card.
+  // Memory of the card. The first two are those of the persistent kernel.
   float* exchange;     // of a grid: two buffers of terms, (slices, rows, columns) each
   unsigned* arrivals;  // of blocks at barriers
   double*

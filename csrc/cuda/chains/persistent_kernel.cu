@@ -16,7 +16,7 @@ struct Scratch {
   int64_t arrivals, totals, floats;
 };
 
-using Kernel = void (*)(const Network, const Batch*, int64_t);
+using Kernel = void (*)(const Network, const Batch*, int);
 
 Kernel kernel_for(Exchange exchange) {
   switch (exchange) {
@@ -32,11 +32,11 @@ Kernel kernel_for(Exchange exchange) {
 
 }  // namespace
 
-int prepare_persistent_kernel(const CardLimits& limits) {
+ClustersAtOnce prepare_persistent_kernel(const CardLimits& limits) {
   for (const Exchange exchange : {Exchange::kNone, Exchange::kCluster, Exchange::kGrid}) {
     allow_shared_memory(kernel_for(exchange), limits);
   }
-  return largest_cluster_of(kernel_for(Exchange::kCluster), limits);
+  return clusters_at_once(kernel_for(Exchange::kCluster), limits);
 }
 
 int64_t scratch_of_persistent_kernel(const ChainPlan& plan) { return Scratch(plan).floats; }
@@ -58,7 +58,8 @@ bool launch_persistent_kernel(const Stream& stream, const ChainPlan& plan, Netwo
     attribute.val.cooperative = 1;
     stream.fill_zeros(network.arrivals, sizeof(unsigned));
   }
-  return !was_refused(cudaLaunchKernelEx(&config, kernel_for(plan.exchange), network, batches, count));
+  return !was_refused(
+      cudaLaunchKernelEx(&config, kernel_for(plan.exchange), network, batches, static_cast<int>(count)));
 }
 
 }  // namespace engine::cuda::chains

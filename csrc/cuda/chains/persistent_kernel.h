@@ -5,9 +5,9 @@
 
 namespace engine::cuda::chains {
 
-/// Lets the persistent kernel use all shared memory that a block of the current card can have. Returns how many blocks
-/// the largest cluster has that runs it; 1 where the card has none.
-int prepare_persistent_kernel(const CardLimits& limits);
+/// Lets the persistent kernel use all shared memory that a block of the current card can have. Returns how many
+/// clusters run it at the same time.
+ClustersAtOnce prepare_persistent_kernel(const CardLimits& limits);
 
 /// Floats of scratch that the plan needs in memory of the card.
 int64_t scratch_of_persistent_kernel(const ChainPlan& plan);

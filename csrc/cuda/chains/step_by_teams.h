@@ -16,12 +16,16 @@ struct StepByTeams {
   static constexpr int kWarps = kThreads / kWarp;
 
   int64_t blocks() const { return (net.weights + kWarp - 1) / kWarp; }
-  int64_t shared_bytes() const { return (kWarps * kWarp) * static_cast<int64_t>(sizeof(double)); }
+  int64_t shared_bytes() const { return kThreads * static_cast<int64_t>(sizeof(float)); }
+  static_assert(kThreads * sizeof(float) >= kMostTotals * sizeof(double));
 
   __device__ void run(const Batch& batch) const {
     const int64_t rows_of_team = micro_batches_of_team(batch.rows, net.max_rows, most_teams) * net.max_rows;
     const int teams = static_cast<int>((batch.rows + rows_of_team - 1) / rows_of_team);
-    if (blockIdx.x == 0) add_totals(teams * blocks_of_team, batch.rows);
+    const bool divides = net.divided_by == DividedBy::kWeightsOfTeams;
+    const double divisor = divides ? total(kind_of_divisor(net), teams * blocks_of_team) : 1.0;
+    const double share = divisor == 0.0 ? 0.0 : 1.0 / divisor;
+    if (blockIdx.x == 0) add_totals(teams * blocks_of_team, batch.rows, share);
     const int teams_of_warp = (teams + kWarps - 1) / kWarps;
     const int begin = smaller(warp() * teams_of_warp, teams), end = smaller(begin + teams_of_warp, teams);
     float* const of_warps = shared_memory();
@@ -39,7 +43,7 @@ struct StepByTeams {
         float all = 0.0f;
         ENGINE_UNROLL(8)
         for (int w = 0; w < kWarps; ++w) all = all + of_warps[w * kWarp + lane()];
-        step(static_cast<int>(i), all, batch);
+        step(static_cast<int>(i), static_cast<float>(share) * all, batch);
       }
       __syncthreads();
     }
@@ -59,17 +63,21 @@ struct StepByTeams {
                                  batch);
   }
 
-  /// A warp adds what the blocks of all teams have left of one kind of sum.
-  __device__ void add_totals(int blocks, int64_t samples) const {
+  /// What so many blocks have left of one kind of sum. All threads of a warp get it.
+  __device__ double total(int kind, int blocks) const {
+    double sum = 0.0;
+    for (int b = lane(); b < blocks; b += kWarp) sum += net.totals[b * kMostTotals + kind];
+    return sum_of_warp(sum);
+  }
+
+  __device__ void add_totals(int blocks, int64_t samples, double share) const {
     auto* const totals = reinterpret_cast<double*>(shared_memory());
     for (int kind = warp(); kind < kinds_of_sums(net); kind += kWarps) {
-      double sum = 0.0;
-      for (int b = lane(); b < blocks; b += kWarp) sum += net.totals[b * kMostTotals + kind];
-      sum = sum_of_warp(sum);
+      const double sum = total(kind, blocks);
       if (lane() == 0) totals[kind] = sum;
     }
     __syncthreads();
-    add_to_pass(net, samples, [&](int kind) { return totals[kind]; });
+    add_to_pass(net, samples, share, [&](int kind) { return totals[kind]; });
     __syncthreads();
   }
 };

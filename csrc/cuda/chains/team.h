@@ -1,4 +1,4 @@
-// How the blocks of the persistent kernel wait for each other and read each other's numbers. Each of the types has
+// How the blocks of a team wait for each other and read each other's numbers. Each of the types has
 //     rank(), blocks()      this block's number among so many
 //     arrive(), wait()      a barrier in two halves; all threads call both, and what they wrote before is then seen
 //     arrive_with_shared()  the first half, where others read only what lies in shared memory, if they can read that

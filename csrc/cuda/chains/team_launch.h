@@ -21,14 +21,6 @@ inline cudaLaunchAttribute cluster_of(int blocks) {
   return attribute;
 }
 
-/// Whether a card that was asked about its limits won't run a launch within them all the same, as others may have a
-/// part of it (MPS, MIG).
-inline bool is_refusal(cudaError_t status) {
-  return status == cudaErrorLaunchOutOfResources || status == cudaErrorCooperativeLaunchTooLarge ||
-         status == cudaErrorInvalidClusterSize || status == cudaErrorInvalidConfiguration ||
-         status == cudaErrorNotSupported;
-}
-
 /// Whether the launch that ended with `status` was one. Throws for other errors.
 inline bool was_refused(cudaError_t status) {
   if (!is_refusal(status)) return check(status, "starting a kernel"), false;
@@ -44,31 +36,31 @@ void allow_shared_memory(Kernel* kernel, const CardLimits& limits) {
       "asking for shared memory");
 }
 
-/// Blocks of the largest cluster in which the card runs a kernel; 1 where it has none.
+/// How many clusters of each size run at the same time, whose blocks use all shared memory.
 template <class Kernel>
-int largest_cluster_of(Kernel* kernel, const CardLimits& limits) {
+ClustersAtOnce clusters_at_once(Kernel* kernel, const CardLimits& limits) {
+  ClustersAtOnce counts{};
   int has_clusters = 0, device = 0;
   check(cudaGetDevice(&device), "asking which it is");
   check(cudaDeviceGetAttribute(&has_clusters, cudaDevAttrClusterLaunch, device), "asking for clusters");
-  if (!has_clusters) return 1;
+  if (!has_clusters) return counts;
   // Where the driver has compiled the kernel from PTX for cards without clusters, it has none, either.
   cudaFuncAttributes attributes;
   check(cudaFuncGetAttributes(&attributes, kernel), "asking about a kernel");
   constexpr int kFirstWithClusters = 90;
-  if (attributes.ptxVersion < kFirstWithClusters) return 1;
+  if (attributes.ptxVersion < kFirstWithClusters) return counts;
   // More than 8 blocks run on cards whose multiprocessors come in large enough groups.
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1), "allowing large clusters");
-  for (int blocks = kMostSlices; blocks > 1; blocks /= 2) {
-    cudaLaunchConfig_t config = config_of(blocks, limits.shared_bytes);
-    cudaLaunchAttribute attribute = cluster_of(blocks);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    cudaLaunchConfig_t config = config_of(int64_t{2} << i, limits.shared_bytes);
+    cudaLaunchAttribute attribute = cluster_of(2 << i);
     config.attrs = &attribute;
     config.numAttrs = 1;
-    int clusters = 0;
-    const cudaError_t status = cudaOccupancyMaxActiveClusters(&clusters, kernel, &config);
-    if (status == cudaSuccess && clusters > 0) return blocks;
+    const cudaError_t status = cudaOccupancyMaxActiveClusters(&counts[i], kernel, &config);
+    if (status != cudaSuccess) counts[i] = 0;
     cudaGetLastError();
   }
-  return 1;
+  return counts;
 }
 
 }  // namespace engine::cuda::chains

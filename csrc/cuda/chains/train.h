@@ -14,8 +14,8 @@ namespace engine::cuda::chains {
 
 template <class Team>
 __device__ inline void run(Block<Team>& block, const WholeBatches& batches) {
-  const auto start = [&](int64_t n) { start_bringing(block.net, block.team, batches, n); };
-  const auto finish = [&](int64_t n) { finish_bringing(block.net, block.team, n, batches.count); };
+  const auto start = [&](int n) { start_bringing(block.net, block.team, batches, n); };
+  const auto finish = [&](int n) { finish_bringing(block.net, block.team, n, batches.count); };
   prepare(block);
   announce_first_batch(block, batches);
   start(0);
@@ -25,7 +25,7 @@ __device__ inline void run(Block<Team>& block, const WholeBatches& batches) {
   // In a grid the wait for the terms is long, and there is no other one.
   const bool brings_ahead = block.net.batch_slots == 2, finishes_at_once = !Team::kSharesMemory;
   int64_t samples = 0;
-  for (int64_t i = 0; i < batches.count; ++i) {
+  for (int i = 0; i < batches.count; ++i) {
     const int slot = block.slot_of(i);
     samples += block.batch_in(slot).rows;
     count_penalties(block, static_cast<double>(block.batch_in(slot).rows));
@@ -62,7 +62,7 @@ __device__ inline void run(Block<Team>& block, const WholeBatches& batches) {
   block.team.arrive();
   block.team.wait();
   if (block.team.rank() != 0) return;
-  add_to_pass(block.net, samples, [&](int kind) {
+  add_to_pass(block.net, samples, 1.0, [&](int kind) {
     double sum = 0.0;
     for (int rank = 0; rank < block.team.blocks(); ++rank) sum += block.net.totals[rank * kMostTotals + kind];
     return sum;
@@ -73,7 +73,7 @@ static_assert(sizeof(Network) + 2 * sizeof(int64_t) <= kMaxArgumentBytes);
 
 template <class Team>
 __global__ void __launch_bounds__(kBlockThreads, 1)
-    train(const __grid_constant__ Network network, const Batch* batches, int64_t count) {
+    train(const __grid_constant__ Network network, const Batch* batches, int count) {
   Block<Team> block{network, shared_memory(), Team(network.arrivals)};
   run(block, WholeBatches{batches, count});
 }

@@ -56,6 +56,7 @@ __device__ inline void sum_products(const FloatRows& x, const QuadOrder& order, 
                                     int first, int rows, const SumsOf& sums_of) {
   const int b = first + lane(), row = smaller(b, rows - 1);
   float own[kColumns] = {};
+  ENGINE_UNROLL(1)
   for (int i = begin; i < end; ++i) {
     const int q = order[i];
     const float4 four = x.quad(row, q);
@@ -69,46 +70,17 @@ __device__ inline void sum_products(const FloatRows& x, const QuadOrder& order, 
   quad_at(sums + kQuad) = {own[4], own[5], own[6], own[7]};
 }
 
-__device__ inline float select(bool first, float a, float b) { return first ? a : b; }
-__device__ inline float4 select(bool first, const float4& a, const float4& b) {
-  return {select(first, a.x, b.x), select(first, a.y, b.y), select(first, a.z, b.z), select(first, a.w, b.w)};
-}
-/// `mine`, plus what the lane at this distance has given.
-__device__ inline float4 plus_given(const float4& mine, const float4& given, int distance) {
-  return {mine.x + __shfl_xor_sync(0xffffffffu, given.x, distance),
-          mine.y + __shfl_xor_sync(0xffffffffu, given.y, distance),
-          mine.z + __shfl_xor_sync(0xffffffffu, given.z, distance),
-          mine.w + __shfl_xor_sync(0xffffffffu, given.w, distance)};
-}
-
-/// The sums over all rows of x[b,quad] dz[b,n]. Each thread of a quad sums a quarter of the rows for all columns, and
-/// then gives the sums of six columns away.
+/// The sums over all rows of x[b,q] dz[b,n].
 __device__ inline GradientOfThread sum_gradient(const FloatRows& x, int q, bool is_live, const float* dz, int ld_dz,
                                                 int rows) {
-  const int own = lane() % kThreadsOfQuad;
-  float4 sums[kColumns] = {};
-  ENGINE_UNROLL(2)
-  for (int b = is_live ? own : rows; b < rows; b += kThreadsOfQuad) {
-    const float4 four = x.quad(b, q), low = quad_at(dz + b * ld_dz), high = quad_at(dz + b * ld_dz + kQuad);
-    add_product(sums[0], four, low.x);
-    add_product(sums[1], four, low.y);
-    add_product(sums[2], four, low.z);
-    add_product(sums[3], four, low.w);
-    add_product(sums[4], four, high.x);
-    add_product(sums[5], four, high.y);
-    add_product(sums[6], four, high.z);
-    add_product(sums[7], four, high.w);
-  }
-  const bool upper = own & 2, odd = own & 1;
-  float4 half[4];
+  const float* const own = dz + lane() % kThreadsOfQuad * 2;
+  GradientOfThread gradient = {};
   ENGINE_UNROLL(4)
-  for (int c = 0; c < 4; ++c) {
-    half[c] = plus_given(select(upper, sums[c + 4], sums[c]), select(upper, sums[c], sums[c + 4]), 2);
-  }
-  GradientOfThread gradient;
-  ENGINE_UNROLL(2)
-  for (int c = 0; c < 2; ++c) {
-    gradient.columns[c] = plus_given(select(odd, half[c + 2], half[c]), select(odd, half[c], half[c + 2]), 1);
+  for (int b = is_live ? 0 : rows; b < rows; ++b) {
+    const float4 four = x.quad(b, q);
+    const float2 slopes = *reinterpret_cast<const float2*>(own + b * ld_dz);
+    add_product(gradient.columns[0], four, slopes.x);
+    add_product(gradient.columns[1], four, slopes.y);
   }
   return gradient;
 }

@@ -50,19 +50,19 @@ __device__ static void step_quad(float* weights, int slot_floats, int count, con
   }
 }
 
-/// Steps the weights of a layer.
+/// Steps the weights of layer l, whose inputs are x.
 template <class Rule, class Rows, class Team>
-__device__ inline void step_layer(const Block<Team>& block, const DenseLayer& layer, const Rows& x,
-                                  const QuadOrder& order, int rows, int worker, double rate,
-                                  const typename Rule::Coefficients& c) {
+__device__ inline void step_layer(const Block<Team>& block, int l, const Rows& x, const QuadOrder& order, int rows,
+                                  double rate, const typename Rule::Coefficients& c) {
+  const DenseLayer& layer = block.net.layers[l];
   const Share& own = block.share(layer);
   const StepOfLayer step_of_kernel(layer.kernel, rate);
-  for_kernel_gradients(block, layer, x, order, rows, worker, [&](int q, int n, const float4& gradient) {
+  for_kernel_gradients(block, layer, x, order, rows, worker_of(l), [&](int q, int n, const float4& gradient) {
     step_quad<Rule>(block.shared + place_of_quad(layer, n, q), layer.kernel_floats,
                     n < own.units ? own.inputs - q * kQuad : 0, gradient, step_of_kernel, c);
   });
   const StepOfLayer step_of_bias(layer.bias, rate);
-  for_bias_gradients(block, layer, rows, [&](int n, float gradient) {
+  for_bias_gradients(block, l, rows, [&](int n, float gradient) {
     QuickFloat slots[kMaxSlots] = {};
     float* const at = block.shared + layer.bias_at + n;
     ENGINE_UNROLL(3)
@@ -83,9 +83,8 @@ __device__ inline void step_weights(const Block<Team>& block, int slot) {
     const auto c = *reinterpret_cast<const typename Rule::Coefficients*>(batch.coefficients);
     const double rate = batch.step.learning_rate;
     for (int l = 0; l < block.net.layer_count; ++l) {
-      block.with_inputs(l, slot, [&](const auto& x, const QuadOrder& order) {
-        step_layer<Rule>(block, block.net.layers[l], x, order, rows, worker_of(l), rate, c);
-      });
+      block.with_inputs(
+          l, slot, [&](const auto& x, const QuadOrder& order) { step_layer<Rule>(block, l, x, order, rows, rate, c); });
     }
   });
 }

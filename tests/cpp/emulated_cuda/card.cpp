@@ -150,7 +150,7 @@ bool read_environment() {
   c.memory = variable("EMULATED_CUDA_MEMORY", c.memory);
   c.multiprocessors =
       static_cast<int>(variable("EMULATED_CUDA_MULTIPROCESSORS", static_cast<uint64_t>(c.multiprocessors)));
-  c.refuses_teams = variable("EMULATED_CUDA_REFUSES_TEAMS", 0) != 0;
+  c.refuses_teams = variable("EMULATED_CUDA_REFUSES_TEAMS", 0);
   set_seed(variable("EMULATED_CUDA_SEED", 1));
   run_late(variable("EMULATED_CUDA_LATE", 0) != 0);
   return true;

@@ -26,6 +26,7 @@ KernelSettings& settings(const void* kernel) {
 }
 
 int64_t kernels = 0;
+uint64_t teams = 0;  // launches of clusters and cooperative grids
 
 uint64_t volume(dim3 d) { return uint64_t{d.x} * d.y * d.z; }
 
@@ -110,7 +111,8 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::fu
     const LaunchShape shape = shape_of(config, kernel);
     if (const cudaError_t error = check(shape); error != cudaSuccess) return error;
     const bool is_team = shape.cooperative || volume(shape.cluster) > 1;
-    if (card().refuses_teams && is_team) return cudaErrorLaunchOutOfResources;
+    if (is_team && card().refuses_teams > 0 && teams + 1 >= card().refuses_teams) return cudaErrorLaunchOutOfResources;
+    if (is_team) ++teams;
     return submit(config.stream, [shape, thread = std::move(thread)] {
       ++kernels;
       const OpenMemory open;

@@ -23,7 +23,7 @@ struct Card {
   int threads_per_multiprocessor = 2048;
   int blocks_per_multiprocessor = 32;
   int registers_per_thread = 32;  // of every kernel
-  bool refuses_teams = false;     // fails launches of clusters and of cooperative grids that its limits allow
+  uint64_t refuses_teams = 0;     // from this launch of a cluster or a cooperative grid on, it fails them; 0: none
 };
 
 /// The card, to be changed by the test.

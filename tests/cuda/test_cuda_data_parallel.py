@@ -1,0 +1,272 @@
+"""Training by teams of blocks that divide the samples of a batch: as the CPU trains, and with the same bits on any card."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from chain_trainings import TWO_KERNELS, chain, require_way, samples, train
+from chain_trainings import check as check_chain
+
+import engine as keras
+from engine import layers, optimizers, regularizers
+
+# A block alone has whole layers. Of several, each has a part of every pair of layers.
+WAYS = ["teams:1", "teams:2", "teams:4"]
+
+
+@pytest.fixture(params=WAYS)
+def team(request, execution):
+    """Lets teams of so many blocks train."""
+    execution(request.param)
+    return int(request.param.partition(":")[2])
+
+
+def check(make, x, y, **options):
+    return check_chain(make, x, y, TWO_KERNELS, **{"batch_size": 100, "epochs": 2, **options})
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(7, 5, 3), (20, 3), (1, 1, 2), (20, 33, 17, 4), (9, 12, 10, 6, 3), (32, 64, 64, 16), (50, 65, 10)],
+    ids=str,
+)
+def test_sizes(team, sizes):
+    x, y = samples(150, sizes[0], sizes[-1])
+    check(lambda: chain(*sizes), x, y)
+
+
+@pytest.mark.parametrize("batch_size", [1, 31, 32, 33, 64, 65, 257])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_batch_sizes_with_a_short_last_batch(team, batch_size, dtype):
+    x, y = samples(5 if batch_size == 1 else batch_size + 3, 21, 4, dtype)
+    check(lambda: chain(21, 19, 4, dropout=0.2), x, y, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("way", ["teams:1", "teams:2"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_teams_with_several_micro_batches(execution, way, dtype):
+    """What 128 teams of 128 samples can't do at once: the second micro-batch of a team comes while it computes the first."""
+    execution(way)
+    x, y = samples(128 * 128 + 70, 5, 2, dtype)
+    check(lambda: chain(5, 4, 2, dropout=0.2), x, y, batch_size=len(x), epochs=1)
+
+
+def test_large_batches_are_divided_without_being_asked_to(execution):
+    x, y = samples(2 * 512 + 9, 32, 16)
+    check(lambda: chain(32, 64, 64, 16), x, y, batch_size=512, epochs=1)
+
+
+def test_mnist_network_in_bytes(execution):
+    x, y = samples(128 + 40, 784, 10, "uint8")
+    make = lambda: chain(784, 128, 10, dtype="uint8", scale=(1 / 255,))  # noqa: E731
+    model = check(make, x, y, batch_size=128, epochs=1)
+    text = keras.utils.explain_batch(model, batch_size=128)
+    assert "clusters of 16 blocks divide its samples" in text or "clusters of 8 blocks" in text
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("inputs", [24, 27])
+@pytest.mark.parametrize("scale", [None, (0.1,), (0.1, -0.5)], ids=str)
+def test_types_of_rows(execution, dtype, inputs, scale):
+    execution("teams:2")
+    x, y = samples(70, inputs, 4, dtype)
+    x[:, 4:16] = 0  # inputs that no product needs to read
+    scale = scale or ((1 / 255,) if dtype == "uint8" else None)
+    check(lambda: chain(inputs, 12, 4, dtype=dtype, scale=scale), x, y)
+
+
+@pytest.mark.parametrize("way", ["teams:1", "teams:4"])
+@pytest.mark.parametrize("inputs", [64, 66, 67])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_single_layers(execution, way, inputs, dtype):
+    """Blocks divide the inputs of a single layer: 16 bytes, 4 bytes or single ones are copied at a time."""
+    execution(way)
+    x, y = samples(70, inputs, 4, dtype)
+    check(
+        lambda: chain(inputs, 4, dtype=dtype, scale=(1 / 255,) if dtype == "uint8" else None), x, y, epochs=1
+    )
+
+
+def test_columns_of_a_data_set_that_do_not_begin_at_a_quad(team):
+    """Rows that lie apart, and not at a multiple of 16 bytes."""
+    x, y = samples(70, 29, 4)
+    check(lambda: chain(21, 12, 4), x[:, 5:26], y)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "softplus", "elu", "leaky_relu"])
+def test_activations(team, activation):
+    x, y = samples(70, 20, 4)
+    check(lambda: chain(20, 34, 18, 4, activation=activation), x, y)
+
+
+@pytest.mark.parametrize("rate", [0.3, 1.0])
+def test_dropout(team, rate):
+    """Every sample has the same random numbers, whichever team computes it."""
+    x, y = samples(150, 20, 4)
+    check(lambda: chain(20, 33, 17, 4, dropout=rate), x, y)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: optimizers.SGD(0.05),
+        lambda: optimizers.SGD(0.05, momentum=0.9),
+        lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+        lambda: optimizers.Adam(0.01),
+        lambda: optimizers.AdamW(0.01, weight_decay=0.1),
+    ],
+    ids=["sgd", "momentum", "nesterov", "adam", "adamw"],
+)
+def test_optimizers(execution, optimizer):
+    execution("teams:2")
+    x, y = samples(150, 22, 4)
+    check(lambda: chain(22, 33, 4), x, y, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("sizes", [(20, 33, 17, 4), (20, 4)], ids=str)
+def test_penalties_on_weights(team, sizes):
+    x, y = samples(150, sizes[0], sizes[-1])
+    check(lambda: chain(*sizes, regularizer=regularizers.L2(1e-2)), x, y)
+
+
+@pytest.mark.parametrize(
+    ("last", "loss"),
+    [("sigmoid", "binary_crossentropy"), ("linear", "mse"), ("tanh", "mae"), ("linear", "huber")],
+)
+def test_losses(team, last, loss):
+    x, y = samples(150, 20, 4)
+    check(
+        lambda: chain(20, 18, 4, last=last),
+        x,
+        np.eye(4, dtype="float32")[y],
+        loss=loss,
+        metrics=["mse", "mae"],
+    )
+
+
+def test_metrics_that_are_losses_or_count_the_first_classes(team):
+    x, y = samples(150, 20, 6)
+
+    def metrics():
+        return [
+            "accuracy",
+            "sparse_categorical_crossentropy",
+            keras.metrics.SparseTopKCategoricalAccuracy(k=2),
+        ]
+
+    options = {"batch_size": 100, "epochs": 2}
+    _, expected = train(lambda: chain(20, 18, 6), x, y, metrics=metrics(), **options)
+    with keras.device("cuda"):
+        on_card, history = train(lambda: chain(20, 18, 6), x, y, metrics=metrics(), **options)
+        require_way(keras.utils.explain_batch(on_card, batch_size=100), TWO_KERNELS)
+    for name, values in expected.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+def test_sample_weights(team, reduction):
+    """All teams divide by the sum of the weights of the whole batch."""
+    x, y = samples(150, 20, 4)
+    weights = np.random.default_rng(1).random(150).astype("float32")
+    weights[:100] *= np.arange(100) >= 60
+    loss = keras.losses.SparseCategoricalCrossentropy(reduction=reduction)
+    check(lambda: chain(20, 18, 4), x, y, loss=loss, sample_weight=weights, shuffle=False, optimizer="sgd")
+
+
+def test_batches_without_weight(team):
+    x, y = samples(150, 20, 4)
+    weights = np.zeros(150, "float32")
+    loss = keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
+    check(lambda: chain(20, 18, 4), x, y, loss=loss, sample_weight=weights)
+
+
+def test_loss_with_logits_and_an_ignored_class(team):
+    x, y = samples(150, 20, 4)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=2)
+    check(lambda: chain(20, 18, 4, last="linear"), x, y, loss=loss, metrics=[])
+
+
+def test_layers_without_bias(team):
+    def make():
+        keras.utils.set_random_seed(7)
+        hidden = layers.Dense(18, "relu", use_bias=False)
+        return keras.Sequential([keras.Input((20,)), hidden, layers.Dense(4, "softmax", use_bias=False)])
+
+    check(make, *samples(150, 20, 4))
+
+
+@pytest.mark.parametrize("way", ["teams:1", "teams:4"])
+def test_same_bits_as_before_and_at_large_batches(execution, way):
+    execution(way)
+    x, y = samples(300, 20, 4)
+    digests = set()
+    for _ in range(2):
+        with keras.device("cuda"):
+            model, history = train(lambda: chain(20, 33, 17, 4, dropout=0.1), x, y, batch_size=256)
+        digests.add(
+            hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest() + str(history)
+        )
+    assert len(digests) == 1
+
+
+def test_same_bits_on_a_card_with_one_multiprocessor(run_program):
+    """How samples are divided does not depend on the number of multiprocessors."""
+    program = """
+import hashlib, numpy as np, engine as keras
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((300, 12)).astype("float32"), rng.integers(0, 3, 300)
+keras.utils.set_random_seed(1)
+with keras.device("cuda"):
+    model = keras.Sequential([keras.Input((12,)), keras.layers.Dense(9, "relu"), keras.layers.Dense(3, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, y, batch_size=200, epochs=2, verbose=0)
+print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())
+"""
+    digests = {
+        run_program(program, ENGINE_CUDA_EXECUTION="teams:1", EMULATED_CUDA_MULTIPROCESSORS=str(count))
+        for count in (1, 2, 132)
+    }
+    assert len(digests) == 1
+
+
+def test_data_sets_of_both_types_in_one_model(team):
+    """Bytes and floats have plans of their own, and the graphs of kernels that were recorded for one are not those of the other."""
+    x, y = samples(200, 20, 4, "uint8")
+
+    def alternate():
+        model = chain(20, 18, 4, scale=(1 / 255,))
+        model.compile("adam", "sparse_categorical_crossentropy")
+        return model, [
+            model.fit(data, y, batch_size=100, epochs=2, verbose=0, shuffle=False).history["loss"]
+            for data in (x, x.astype("float32"), x, x.astype("float64"))
+        ]
+
+    on_cpu, expected = alternate()
+    with keras.device("cuda"):
+        on_card, losses = alternate()
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for ours, theirs in zip(on_card.get_weights(), on_cpu.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("launch", [1, 2, 3, 4, 5, 6])
+def test_a_card_that_refuses_clusters_goes_step_by_step(run_program, launch):
+    """From this launch on: it may be the first or a later one of a group of batches, or one that is being recorded."""
+    program = """
+import numpy as np, engine as keras
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((370, 12)).astype("float32"), rng.integers(0, 3, 370)
+losses = []
+for device in ("cpu", "cuda"):
+    keras.utils.set_random_seed(1)
+    with keras.device(device):
+        model = keras.Sequential([keras.Input((12,)), keras.layers.Dense(9, "relu"), keras.layers.Dense(3, "softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        losses.append(model.fit(x, y, batch_size=50, epochs=4, verbose=0).history["loss"])
+np.testing.assert_allclose(*losses, rtol=1e-5)
+print("refused to start" in keras.utils.explain_batch(model, batch_size=50))
+"""
+    printed = run_program(program, ENGINE_CUDA_EXECUTION="teams:4", EMULATED_CUDA_REFUSES_TEAMS=str(launch))
+    assert printed.split() == ["True"]
