@@ -31,12 +31,11 @@ constexpr int kMostTeams = 128;
 // ---- What a batch costs ---------------------------------------------------------------------------------------------
 
 // Cycles, as bench/GPU.md derives them from instruction counts and latencies; none was measured on this kernel.
-constexpr double kProductsPerCycle = 75.0;                      // of 128: the other issue slots load operands
-constexpr double kByteProductsPerCycle = 160.0;                 // on tensor cores: most issue slots convert operands
-constexpr double kTileProductsPerCycle = 60.0;                  // step by step, each multiprocessor
-constexpr double kStepsPerCycle = 4.4;                          // weights that are stepped
-constexpr double kLoadedPerCycle = 5.0, kStoredPerCycle = 4.0;  // weights and their gradients, by a block
-constexpr double kSummedPerCycle = 12.0;                        // gradients of teams, each multiprocessor
+constexpr double kProductsPerCycle = 110.0;      // on tensor cores: most issue slots split floats and load them
+constexpr double kByteProductsPerCycle = 160.0;  // there, too: most issue slots convert bytes
+constexpr double kStepsPerCycle = 4.4;           // weights that are stepped
+// Weights and their gradients, by a block; and gradients of teams that are added, by each multiprocessor.
+constexpr double kLoadedPerCycle = 5.0, kStoredPerCycle = 4.0, kSummedPerCycle = 12.0;
 constexpr double kClusterBarrier = 350.0, kGridBarrier = 1800.0, kNoBarrier = 40.0;
 // Floats that a block reads of others, in their shared memory and in that of the card.
 constexpr double kSharedPerCycle = 3.5, kExchangedPerCycle = 16.0;

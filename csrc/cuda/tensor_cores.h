@@ -169,7 +169,7 @@ struct TensorFloat32 {
   }
 
 #if !defined(__CUDACC__)
-  static float number(uint32_t word, int) { return __uint_as_float(word); }
+  static float number(uint32_t word, int) { return __uint_as_float(word & ~0x1fffu); }
 #endif
 };
 

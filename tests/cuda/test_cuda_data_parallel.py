@@ -95,6 +95,29 @@ def test_columns_of_a_data_set_that_do_not_begin_at_a_quad(team):
     check(lambda: chain(21, 12, 4), x[:, 5:26], y)
 
 
+def test_products_are_as_exact_as_those_of_float32(team):
+    """Each float is split into two numbers for tensor cores. Errors are those of 3 rounded products, or less."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((100, 37)).astype("float32") * 10.0 ** rng.integers(-3, 4, (100, 37))
+    x, y = x.astype("float32"), rng.standard_normal((100, 9)).astype("float32")
+    kernel = rng.standard_normal((37, 9)).astype("float32")
+    model = None
+    with keras.device("cuda"):
+        model = chain(37, 9, last="linear")
+        model.set_weights([kernel, np.zeros(9, "float32")])
+        model.compile(optimizers.SGD(1.0), "mse")
+        model.fit(x, y, batch_size=100, epochs=1, verbose=0)
+        require_way(keras.utils.explain_batch(model, batch_size=100), TWO_KERNELS)
+    x, y, kernel = (a.astype("float64") for a in (x, y, kernel))
+    unit = 3 * 2.0**-23
+    error_of_sums = unit * np.abs(x) @ np.abs(kernel)
+    slopes = 2 * (x @ kernel - y) / y.size
+    error_of_slopes = 2 * error_of_sums / y.size + 2.0**-22 * np.abs(slopes)
+    expected = kernel - x.T @ slopes
+    error = np.abs(x).T @ error_of_slopes + unit * np.abs(x).T @ np.abs(slopes) + 2.0**-23 * np.abs(expected)
+    assert np.all(np.abs(model.get_weights()[0] - expected) <= error)
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "softplus", "elu", "leaky_relu"])
 def test_activations(team, activation):
     x, y = samples(70, 20, 4)

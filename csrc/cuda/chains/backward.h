@@ -26,7 +26,7 @@ __device__ inline void backward_through_stages(const Block<Team>& block, const D
   for (int s = layer.stage_count - 1; s >= 0; --s) {
     const Stage& stage = layer.stages[s];
     float saved[N];
-    read(block.shared + stage.saved_at + b * layer.ld_out + n, saved);
+    read(block.shared + stage.saved_at + b * layer.ld + n, saved);
     if (!stage.is_dropout) {
       activate_backward(stage, saved, dy);
       continue;
@@ -36,44 +36,45 @@ __device__ inline void backward_through_stages(const Block<Team>& block, const D
   }
 }
 
-/// The gradients by the sums of row b and the four units of quad q, of which there are `units`, by those of the
+/// The gradients by the sums of row b and two units from unit n on, of which there are `units`, by those of the
 /// outputs.
 template <class Team>
-__device__ inline void finish_gradients(const Block<Team>& block, const DenseLayer& layer, int b, int q, int units,
-                                        const float4& by_outputs) {
-  float dz[kQuad];
-  spread(by_outputs, dz);
-  backward_through_stages(block, layer, b, q * kQuad, dz);
-  ENGINE_UNROLL(4)
-  for (int j = 1; j < kQuad; ++j) dz[j] = q * kQuad + j < units ? dz[j] : 0.0f;
-  write(block.shared + layer.gradient_at + b * layer.ld_gradient + q * kQuad, dz);
+__device__ inline void finish_gradients(const Block<Team>& block, const DenseLayer& layer, int b, int n, int units,
+                                        const float2& by_outputs) {
+  float dz[] = {by_outputs.x, by_outputs.y};
+  backward_through_stages(block, layer, b, n, dz);
+  ENGINE_UNROLL(2)
+  for (int j = 0; j < kPair; ++j) dz[j] = n + j < units ? dz[j] : 0.0f;
+  write(block.shared + layer.gradient_at + b * layer.ld + n, dz);
 }
 
-/// Calls f(b, q, the sum over units `first` to `end` of dz[b,n] kernel[k,n] for the inputs k of quad q) for each quad
-/// of a layer's inputs. `first` is a multiple of 4. A thread has two rows, so that it reads the kernel half as often.
+/// Calls f(b, k, the sums over units `first` to `end` of dz[b,n] kernel[k,n] for two inputs from k on), for all rows
+/// and all pairs of a layer's inputs. A warp takes 32 rows and 8 inputs at a time. `first` is a multiple of 4.
 template <class Team, class F>
 __device__ inline void for_input_gradients(const Block<Team>& block, const DenseLayer& layer, int rows, int first,
                                            int end, F&& f) {
-  for_elements({0, (rows + 1) / 2}, quads_of(block.share(layer).inputs), [&](int pair, int q) {
-    const int upper = 2 * pair, lower = smaller(upper + 1, rows - 1);
+  constexpr int kQuadsTogether = FloatRows::kQuadsTogether;
+  const int g = lane() / 4, t = lane() % 4, quads = quads_of(block.share(layer).inputs);
+  const int floats_of_chunk = layer.padded_inputs / kQuad * kQuadStride;  // of 8 units
+  const int groups = (rows + kWarp - 1) / kWarp, items = groups * ((quads + kQuadsTogether - 1) / kQuadsTogether);
+  ENGINE_UNROLL(1)
+  for (int item = warp(); item < items; item += kBlockWarps) {
+    __syncwarp();  // tensor cores take the operands of all lanes at once
+    const int of_groups = divide(item, groups), group = item - of_groups * groups;
+    const int q = of_groups * kQuadsTogether + g / kQuad;  // that of this lane's column of the product, an input
+    const float* weights = block.shared + place_of_quad(layer, first + kPair * t, q) + g % kQuad;
     const float* const dz = block.shared + layer.gradient_at;
-    float4 of_upper = {}, of_lower = {};
+    SumsOfRows sums;
     ENGINE_UNROLL(1)
-    for (int n = first; n < end; n += kQuad) {
-      const float* const kernel = block.shared + place_of_quad(layer, n, q);
-      float dz_upper[kQuad], dz_lower[kQuad];
-      read(dz + upper * layer.ld_gradient + n, dz_upper);
-      read(dz + lower * layer.ld_gradient + n, dz_lower);
-      ENGINE_UNROLL(4)
-      for (int j = 0; j < kQuad; ++j) {
-        const float4 weights = quad_at(kernel + j * kQuad);
-        add_product(of_upper, weights, dz_upper[j]);
-        add_product(of_lower, weights, dz_lower[j]);
-      }
+    for (int n = first + kPair * t; n - kPair * t < end; n += kSummedTogether, weights += floats_of_chunk) {
+      const bool is_unit = n < end, is_weight = is_unit && q < quads;
+      const float* const own = dz + (is_unit ? n : first);
+      sums.add(group * kWarp, rows, [&](int b) { return pair_at(own + b * layer.ld); },
+               {is_weight ? weights[0] : 0.0f, is_weight ? weights[kQuad] : 0.0f});
     }
-    f(upper, q, of_upper);
-    if (lower != upper) f(lower, q, of_lower);
-  });
+    const int k = of_groups * kQuadsTogether * kQuad + kPair * t;
+    sums.for_pairs(group * kWarp, k < quads * kQuad ? rows : 0, [&](int b, const float2& pair) { f(b, k, pair); });
+  }
 }
 
 /// The gradients by the sums of the layer below, from those of layer l.
@@ -83,8 +84,8 @@ __device__ inline void backpropagate(Block<Team>& block, int l, int slot) {
   const int rows = static_cast<int>(block.batch_in(slot).rows);
   const Share& own = block.share(layer);
   if (layer.split != Split::kColumns) {
-    for_input_gradients(block, layer, rows, 0, layer.units, [&](int b, int q, const float4& sum) {
-      finish_gradients(block, below, b, q, own.inputs, sum);
+    for_input_gradients(block, layer, rows, 0, layer.units, [&](int b, int k, const float2& sum) {
+      finish_gradients(block, below, b, k, own.inputs, sum);
     });
     __syncthreads();
     return;
@@ -92,8 +93,8 @@ __device__ inline void backpropagate(Block<Team>& block, int l, int slot) {
   const int ld = layer.padded_inputs;
   for (int s = 0; s < own.slices; ++s) {
     const int first = s * layer.width, end = smaller(first + layer.width, own.units);
-    for_input_gradients(block, layer, rows, first, end, [&](int b, int q, const float4& sum) {
-      quad_at(own_terms(block, own.first_slice + s, s, b, ld) + q * kQuad) = sum;
+    for_input_gradients(block, layer, rows, first, end, [&](int b, int k, const float2& sum) {
+      *reinterpret_cast<float2*>(own_terms(block, own.first_slice + s, s, b, ld) + k) = sum;
     });
   }
   block.team.arrive_with_shared();
@@ -101,8 +102,8 @@ __device__ inline void backpropagate(Block<Team>& block, int l, int slot) {
   float* const gathered = block.shared + block.net.gathered_at;
   add_terms(block, layer, rows, layer.inputs, ld, [&](int b, int k, float dy) { gathered[b * ld + k] = dy; });
   gather_rows(block, block.net.gathered_at, ld, rows, [] {});
-  for_elements({0, rows}, quads_of(layer.inputs), [&](int b, int q) {
-    finish_gradients(block, below, b, q, layer.inputs, quad_at(gathered + b * ld + q * kQuad));
+  for_elements({0, rows}, (layer.inputs + 1) / kPair, [&](int b, int pair) {
+    finish_gradients(block, below, b, pair * kPair, layer.inputs, pair_at(gathered + b * ld + pair * kPair));
   });
   __syncthreads();
 }
@@ -126,8 +127,8 @@ __device__ inline void for_kernel_gradients(const Block<Team>& block, const Dens
     const int of_chunks = divide(item, chunks), chunk = item - of_chunks * chunks;
     const int i = of_chunks * kQuadsOfWarp + lane() / kThreadsOfQuad;
     const int q = order[i < order.all ? i : 0];
-    const GradientOfThread gradient = sum_gradient(
-        x, q, i < order.live, block.shared + layer.gradient_at + chunk * kColumns, layer.ld_gradient, rows);
+    const GradientOfThread gradient =
+        sum_gradient(x, q, i < order.live, block.shared + layer.gradient_at + chunk * kColumns, layer.ld, rows);
     if (i >= order.all) continue;
     const int first = chunk * kColumns + lane() % kThreadsOfQuad * 2;
     ENGINE_UNROLL(2)
@@ -145,7 +146,7 @@ __device__ inline void for_bias_gradients(const Block<Team>& block, int l, int r
     const float* const dz = block.shared + layer.gradient_at + n;
     float sum = 0.0f;
     ENGINE_UNROLL(8)
-    for (int b = 0; b < rows; ++b) sum = sum + dz[b * layer.ld_gradient];
+    for (int b = 0; b < rows; ++b) sum = sum + dz[b * layer.ld];
     f(n, sum);
   }
 }

@@ -18,17 +18,19 @@ __device__ inline void spread(const float4& four, float (&each)[kQuad]) {
   each[0] = four.x, each[1] = four.y, each[2] = four.z, each[3] = four.w;
 }
 
-/// Reads or writes N neighbouring numbers, one or four.
+/// Reads or writes N neighbouring numbers: one, two or four.
 template <int N>
 __device__ inline void read(const float* from, float (&to)[N]) {
-  static_assert(N == 1 || N == kQuad);
+  static_assert(N == 1 || N == kPair || N == kQuad);
   if constexpr (N == kQuad) spread(quad_at(from), to);
+  if constexpr (N == kPair) to[0] = pair_at(from).x, to[1] = pair_at(from).y;
   if constexpr (N == 1) to[0] = *from;
 }
 template <int N>
 __device__ inline void write(float* to, const float (&from)[N]) {
-  static_assert(N == 1 || N == kQuad);
+  static_assert(N == 1 || N == kPair || N == kQuad);
   if constexpr (N == kQuad) quad_at(to) = {from[0], from[1], from[2], from[3]};
+  if constexpr (N == kPair) *reinterpret_cast<float2*>(to) = {from[0], from[1]};
   if constexpr (N == 1) *to = from[0];
 }
 
@@ -129,7 +131,7 @@ struct Block {
       return;
     }
     const DenseLayer& below = net.layers[is_first ? 0 : l - 1];
-    f(FloatRows{is_first ? x : shared + below.out_at, is_first ? net.ld_x : below.ld_out}, order);
+    f(FloatRows{is_first ? x : shared + below.out_at, is_first ? net.ld_x : below.ld}, order);
   }
 
   __device__ int slot_of(int batch) const { return batch & (net.batch_slots - 1); }

@@ -49,7 +49,7 @@ __device__ inline void multiply(const Block<Team>& block, const Rows& x, const Q
 template <int N, class Team>
 __device__ inline void finish_units(const Block<Team>& block, const DenseLayer& layer, const Share& own,
                                     const Batch& batch, int b, int n, float (&y)[N]) {
-  const int at = b * layer.ld_out + n;
+  const int at = b * layer.ld + n;
   if (layer.has_bias) {
     float bias[N];
     read(block.shared + layer.bias_at + n, bias);
@@ -93,7 +93,7 @@ __device__ inline void forward_alone(const Block<Team>& block, int l, int slot) 
   const bool in_output = layer.sums_in_output();
   float* const sums = block.shared + (in_output ? layer.out_at : block.net.partial_sums_at);
   const int together = in_output ? layer.padded_units : layer.columns_together;
-  const int ld = in_output ? layer.ld_out : together;
+  const int ld = in_output ? layer.ld : together;
   for (int first = 0; first < own.units; first += together) {
     const int end = smaller(first + together, own.units);
     const auto sums_of = [&](int s, int b) { return sums + (s * block.net.max_rows + b) * ld; };
@@ -229,8 +229,8 @@ __device__ inline void clear_gradients_behind(const Block<Team>& block, int rows
   if (rows == block.net.max_rows) return;
   for (int l = 0; l < block.net.layer_count; ++l) {
     const DenseLayer& layer = block.net.layers[l];
-    for_each_of_block((block.net.rows_of_memory - rows) * layer.ld_gradient,
-                      [&](int i) { block.shared[layer.gradient_at + rows * layer.ld_gradient + i] = 0.0f; });
+    for_each_of_block((block.net.rows_of_memory - rows) * layer.ld,
+                      [&](int i) { block.shared[layer.gradient_at + rows * layer.ld + i] = 0.0f; });
   }
 }
 

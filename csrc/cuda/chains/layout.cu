@@ -19,14 +19,12 @@ T up_to_multiple(T number, T of) {
 /// From so many inputs on it is worth looking for those that are zero.
 constexpr int kManyInputs = 128;
 
-/// Bytes that are copied together. Rows are an odd number of these, so that they lie in different banks.
+/// Bytes that are copied together. Rows of bytes are an odd number of these, so that they lie in different banks.
 constexpr int64_t kChunk = 16;
 
-/// Floats of a row whose quads are an odd number.
-int odd_quads(int64_t numbers) {
-  const auto quads = static_cast<int>((numbers + kQuad - 1) / kQuad);
-  return (quads | 1) * kQuad;
-}
+/// Floats of a row in shared memory: an odd multiple of 8, so that what a matrix instruction takes of neighbouring rows
+/// lies in different banks.
+int leading_dimension(int64_t numbers) { return static_cast<int>((numbers + kColumns - 1) / kColumns | 1) * kColumns; }
 
 // ---- How layers are divided -----------------------------------------------------------------------------------------
 
@@ -62,15 +60,13 @@ void size_layer(DenseLayer& layer, int blocks, int max_rows) {
   layer.padded_inputs = up_to_multiple(layer.split == Split::kInputs ? own : layer.inputs, kQuad);
   const int units = layer.split == Split::kColumns ? own : layer.units;
   layer.padded_units = up_to_multiple(units, kColumns);
-  layer.ld_gradient = (layer.padded_units / kColumns | 1) * kColumns;
+  layer.ld = leading_dimension(layer.padded_units);
   const int groups = (max_rows + kWarp - 1) / kWarp, quads = layer.padded_inputs / kQuad;
   // Of a layer that blocks divide, the parts must not depend on how many columns a block has.
   const int items = layer.split == Split::kNone ? groups * (layer.padded_units / kColumns) : groups;
   layer.parts = std::max(1, std::min(quads / kLeastQuadsOfPart, kBlockWarps / items));
   const int64_t together = kPartialSumFloats / (static_cast<int64_t>(layer.parts) * max_rows) / kColumns * kColumns;
   layer.columns_together = static_cast<int>(std::clamp<int64_t>(together, kColumns, layer.padded_units));
-  // Where there is one part, its sums lie in the output at first: 8 columns at a time.
-  layer.ld_out = odd_quads(layer.sums_in_output() ? layer.padded_units : units);
 }
 
 // ---- Shared memory --------------------------------------------------------------------------------------------------
@@ -96,12 +92,12 @@ void place_layer(DenseLayer& layer, Places& places, int64_t rows, int64_t rows_o
   layer.share_at = places.add(sizeof(Share) / sizeof(float));
   layer.kernel_at = places.add((1 + slots) * kernel);
   layer.bias_at = places.add((1 + slots) * int64_t{layer.padded_units});
-  layer.out_at = places.add(rows * layer.ld_out);
-  layer.gradient_at = places.add(rows_of_memory * layer.ld_gradient);
+  layer.out_at = places.add(rows * layer.ld);
+  layer.gradient_at = places.add(rows_of_memory * layer.ld);
   for (int s = 0; s < layer.stage_count; ++s) {
     Stage& stage = layer.stages[s];
     const bool is_output = s + 1 == layer.stage_count && !stage.is_dropout && !saves_input(stage.activation);
-    stage.saved_at = is_output ? layer.out_at : places.add(rows * layer.ld_out);
+    stage.saved_at = is_output ? layer.out_at : places.add(rows * layer.ld);
   }
 }
 
@@ -135,8 +131,8 @@ int64_t lay_out(Network& net, const LayoutOptions& options) {
     }
   }
   const DenseLayer &first = net.layers[0], &last = net.layers[net.layer_count - 1];
-  const int64_t numbers_of_chunk = options.keeps_bytes ? kChunk : kChunk / sizeof(float);
-  net.ld_x = static_cast<int>(((first.padded_inputs + numbers_of_chunk - 1) / numbers_of_chunk | 1) * numbers_of_chunk);
+  net.ld_x = options.keeps_bytes ? static_cast<int>(((first.padded_inputs + kChunk - 1) / kChunk | 1) * kChunk)
+                                 : leading_dimension(first.padded_inputs);
   net.partial_sums_at = places.add(sums);
   net.exchange_floats = static_cast<int>(up_to_multiple<int64_t>(exchanged, kQuad));
   net.exchange_at = places.add(options.exchanges_in_shared ? net.exchange_floats : 0);

@@ -15,7 +15,7 @@ __device__ inline float value_of_metric(const Block<Team>& block, const MetricOf
                                         int b, bool is_row) {
   const DenseLayer& layer = block.last();
   const float* const y = block.net.keeps_probabilities ? block.shared + block.net.probabilities_at + b * layer.units
-                                                       : block.shared + layer.out_at + b * layer.ld_out;
+                                                       : block.shared + layer.out_at + b * layer.ld;
   const int columns = is_row ? layer.units : 0;
   if (!metric.is_loss) {
     return metric_of_row<kThreadsOfRow>(metric.metric, metric.threshold, columns, y,
@@ -111,10 +111,10 @@ __device__ inline void compute_loss(Block<Team>& block, int slot, F&& meanwhile)
   const Range counted = block.rows_to_count(rows);
   for_rows(has_all ? Range{0, rows} : block.rows_to_add(rows), [&](int b, bool is_row) {
     const float own = block.net.targets.view.sample_weight ? scale * targets.view.sample_weight[b] : scale;
-    float* const gradient = block.shared + layer.gradient_at + b * layer.ld_gradient;
+    float* const gradient = block.shared + layer.gradient_at + b * layer.ld;
     LossRow<kThreadsOfRow> row{
         {is_row ? layer.units : 0},
-        block.shared + layer.out_at + b * layer.ld_out,
+        block.shared + layer.out_at + b * layer.ld,
         block.net.keeps_probabilities ? block.shared + block.net.probabilities_at + b * layer.units : nullptr,
         gradient,
         block.net.loss_parameters.smoothing,
@@ -142,7 +142,7 @@ __device__ inline void compute_loss(Block<Team>& block, int slot, F&& meanwhile)
     __syncthreads();
     count_and_go_on();
   } else {
-    gather_rows(block, layer.gradient_at, layer.ld_gradient, rows, count_and_go_on);
+    gather_rows(block, layer.gradient_at, layer.ld, rows, count_and_go_on);
   }
 }
 

@@ -79,14 +79,13 @@ struct DenseLayer {
   int columns_together;  // columns of which the sums of all parts fit in the memory for them
   int padded_inputs;     // a multiple of kQuad
   int padded_units;      // a multiple of kColumns
-  int ld_out;            // floats of a row of the output, an odd number of quads: then rows lie in different banks
+  int ld;                // floats of a row of outputs or gradients
   int share_at;          // the share of the layer that this block has
   int kernel_at;         // the kernel, as `place_of_quad` says, and behind it each of its slots
   int kernel_floats;     // of the kernel, or a slot
   int bias_at;           // (padded_units), and behind it each of its slots
-  int out_at;            // (rows, ld_out)
-  int ld_gradient;       // floats of a row of gradients, an odd multiple of 8: then rows lie in different banks
-  int gradient_at;       // (rows, ld_gradient): of the loss by the sums; zeros behind the rows of the batch
+  int out_at;            // (rows, ld)
+  int gradient_at;       // (rows, ld): of the loss by the sums; zeros behind the rows of the batch
   int stage_count;
   Stage stages[kMostStages];
   Weights kernel, bias;                 // in memory of the card
@@ -138,7 +137,7 @@ struct Network {
 
   int max_rows;
   int rows_of_memory;  // a multiple of kRowsTogether
-  int ld_x;            // numbers of a row in shared memory: an odd number of 16 bytes
+  int ld_x;            // numbers of a row in shared memory
   int layer_count;
   int weights;  // of all layers
   DenseLayer layers[kMostLayers];

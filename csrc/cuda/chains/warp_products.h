@@ -1,8 +1,8 @@
 // The two products with the inputs of a layer that one warp computes: sums of 32 rows for 8 units, and the gradient of
 // 8 quads of inputs by 8 units. Inputs are rows in shared memory, of floats or of uint8.
 #pragma once
-#include "cuda/chains/bfloat16.h"
 #include "cuda/chains/network.h"
+#include "cuda/chains/split_floats.h"
 
 namespace engine::cuda::chains {
 
@@ -12,19 +12,6 @@ __device__ inline int warp() { return thread() / kWarp; }
 
 __device__ inline float4& quad_at(float* numbers) { return *reinterpret_cast<float4*>(numbers); }
 __device__ inline float4 quad_at(const float* numbers) { return *reinterpret_cast<const float4*>(numbers); }
-
-/// sum += a b, one fma for each of the four.
-__device__ inline void add_product(float4& sum, const float4& a, float b) {
-  sum.x = formulas::fma(a.x, b, sum.x);
-  sum.y = formulas::fma(a.y, b, sum.y);
-  sum.z = formulas::fma(a.z, b, sum.z);
-  sum.w = formulas::fma(a.w, b, sum.w);
-}
-
-/// sum + the four products of a and b, in order.
-__device__ inline float plus_products(float sum, const float4& a, const float4& b) {
-  return formulas::fma(a.w, b.w, formulas::fma(a.z, b.z, formulas::fma(a.y, b.y, formulas::fma(a.x, b.x, sum))));
-}
 
 /// The order in which the quads of a layer's inputs are added, and how many of them are not all zeros.
 struct QuadOrder {
@@ -40,47 +27,87 @@ struct GradientOfThread {
   float4 columns[2];
 };
 
+/// A matrix instruction sums over 8 numbers of each row, as in tensor_cores.h: a lane has numbers 2t and 2t + 1 of
+/// them.
+inline constexpr int kSummedTogether = 8, kPair = 2;
+__device__ inline float2 pair_at(const float* numbers) { return *reinterpret_cast<const float2*>(numbers); }
+
+/// Two tiles of 16 rows: the sums of 32 rows for 8 columns.
+struct SumsOfRows {
+  float tiles[2][4] = {};
+
+  /// Adds the products of the rows from `first` on, of which there are `rows`, with a column: pair_of(b) are numbers 2t
+  /// and 2t + 1 of row b.
+  template <class PairOf>
+  __device__ void add(int first, int rows, const PairOf& pair_of, const float (&column)[2]) {
+    const SplitFloats<2> right(column);
+    ENGINE_UNROLL(2)
+    for (int tile = 0; tile < 2; ++tile) {
+      const int b = first + tile * kRowsOfMatrix + lane() / 4;
+      const float2 upper = pair_of(smaller(b, rows - 1)), lower = pair_of(smaller(b + kRowsOfMatrix / 2, rows - 1));
+      multiply_add(tiles[tile], SplitFloats<4>({upper.x, lower.x, upper.y, lower.y}), right);
+    }
+  }
+  /// Calls f(b, the sums of row b for columns 2t and 2t + 1) for this lane's rows.
+  template <class F>
+  __device__ void for_pairs(int first, int rows, F&& f) const {
+    ENGINE_UNROLL(2)
+    for (int tile = 0; tile < 2; ++tile) {
+      ENGINE_UNROLL(2)
+      for (int half = 0; half < 2; ++half) {
+        const int b = first + tile * kRowsOfMatrix + half * kRowsOfMatrix / 2 + lane() / 4;
+        if (b < rows) f(b, float2{tiles[tile][2 * half], tiles[tile][2 * half + 1]});
+      }
+    }
+  }
+};
+
 // ---- Inputs that are floats -----------------------------------------------------------------------------------------
 
 struct FloatRows {
-  static constexpr int kQuadsTogether = 1;  // slices of the sums are multiples of these
+  static constexpr int kQuadsTogether = kSummedTogether / kQuad;  // slices of the sums are multiples of these
   const float* data;
   int ld;
   __device__ float4 quad(int b, int q) const { return quad_at(data + b * ld + q * kQuad); }
 };
 
-/// sums_of(b)[n] = the products of rows `first` to `first + 32` with 8 columns, over quads `begin` to `end`. A lane has
-/// a row.
+/// sums_of(b)[n] = the products of rows `first` to `first + 32` with 8 columns, over quads `begin` to `end`.
 template <class SumsOf>
 __device__ inline void sum_products(const FloatRows& x, const QuadOrder& order, int begin, int end, const float* kernel,
                                     int first, int rows, const SumsOf& sums_of) {
-  const int b = first + lane(), row = smaller(b, rows - 1);
-  float own[kColumns] = {};
+  const int g = lane() / 4, t = lane() % 4, of_quad = t % 2 * kPair;
+  SumsOfRows sums;
   ENGINE_UNROLL(1)
-  for (int i = begin; i < end; ++i) {
-    const int q = order[i];
-    const float4 four = x.quad(row, q);
-    const float* const weights = kernel + q * kQuadStride;
-    ENGINE_UNROLL(8)
-    for (int c = 0; c < kColumns; ++c) own[c] = plus_products(own[c], four, quad_at(weights + c * kQuad));
+  for (int i = begin; i < end; i += FloatRows::kQuadsTogether) {
+    const bool is_quad = i + t / 2 < end;
+    const int q = order[is_quad ? i + t / 2 : begin];
+    const float2 zeros = {}, w = is_quad ? pair_at(kernel + q * kQuadStride + g * kQuad + of_quad) : zeros;
+    sums.add(first, rows, [&](int b) { return pair_at(x.data + b * x.ld + q * kQuad + of_quad); }, {w.x, w.y});
   }
-  if (b >= rows) return;
-  float* const sums = sums_of(b);
-  quad_at(sums) = {own[0], own[1], own[2], own[3]};
-  quad_at(sums + kQuad) = {own[4], own[5], own[6], own[7]};
+  sums.for_pairs(first, rows,
+                 [&](int b, const float2& pair) { *reinterpret_cast<float2*>(sums_of(b) + kPair * t) = pair; });
 }
 
-/// The sums over all rows of x[b,q] dz[b,n].
+/// The sums over all rows of x[b,q] dz[b,n]. Rows of the batch are what the matrix instruction sums over. Of its two
+/// results the first has the gradient of numbers 0 and 1 of each quad, the second that of numbers 2 and 3.
 __device__ inline GradientOfThread sum_gradient(const FloatRows& x, int q, bool is_live, const float* dz, int ld_dz,
                                                 int rows) {
-  const float* const own = dz + lane() % kThreadsOfQuad * 2;
-  GradientOfThread gradient = {};
-  ENGINE_UNROLL(4)
-  for (int b = is_live ? 0 : rows; b < rows; ++b) {
-    const float4 four = x.quad(b, q);
-    const float2 slopes = *reinterpret_cast<const float2*>(own + b * ld_dz);
-    add_product(gradient.columns[0], four, slopes.x);
-    add_product(gradient.columns[1], four, slopes.y);
+  const int g = lane() / 4, t = lane() % 4;
+  float tiles[2][4] = {};
+  // Quads that are live come first, so that all are zero where the first of the warp is.
+  const int end = __shfl_sync(0xffffffffu, is_live ? rows : 0, 0);
+  ENGINE_UNROLL(1)
+  for (int b = t; b - t < end; b += kSummedTogether) {
+    // Behind the last row the slopes are zeros.
+    const float4 upper = x.quad(smaller(b, rows - 1), q), lower = x.quad(smaller(b + 4, rows - 1), q);
+    const SplitFloats<2> slopes({dz[b * ld_dz + g], dz[(b + 4) * ld_dz + g]});
+    multiply_add(tiles[0], SplitFloats<4>({upper.x, upper.y, lower.x, lower.y}), slopes);
+    multiply_add(tiles[1], SplitFloats<4>({upper.z, upper.w, lower.z, lower.w}), slopes);
+  }
+  GradientOfThread gradient;
+  ENGINE_UNROLL(2)
+  for (int c = 0; c < 2; ++c) {
+    gradient.columns[c] = {tiles[0][c], tiles[0][2 + c], tiles[1][c], tiles[1][2 + c]};
   }
   return gradient;
 }
