@@ -35,7 +35,7 @@ constexpr double kProductsPerCycle = 110.0;      // on tensor cores: most issue 
 constexpr double kByteProductsPerCycle = 160.0;  // there, too: most issue slots convert bytes
 constexpr double kStepsPerCycle = 4.4;           // weights that are stepped
 // Weights and their gradients, by a block; and gradients of teams that are added, by each multiprocessor.
-constexpr double kLoadedPerCycle = 5.0, kStoredPerCycle = 4.0, kSummedPerCycle = 12.0;
+constexpr double kLoadedPerCycle = 4.0, kStoredPerCycle = 4.0, kSummedPerCycle = 12.0;
 constexpr double kClusterBarrier = 350.0, kGridBarrier = 1800.0, kNoBarrier = 40.0;
 // Floats that a block reads of others, in their shared memory and in that of the card.
 constexpr double kSharedPerCycle = 3.5, kExchangedPerCycle = 16.0;
@@ -222,13 +222,16 @@ void offer_data_parallel(BestPlan& plans, const Candidate& candidate, const Netw
     ChainPlan plan{candidate.exchange, candidate.blocks, 0, 0.0, net};
     plan.network.max_rows = rows;
     plan.most_teams = static_cast<int>(std::min<int64_t>(micro_batches, most_teams));
-    for (const int batch_slots : {2, 1}) {
-      if (batch_slots == 2 && micro_batches <= plan.most_teams) continue;  // there is no next one to bring
-      const LayoutOptions options{candidate.blocks, candidate.blocks > 1, true, byte_rows, batch_slots, 0};
-      const auto cycles = [&](const ChainPlan& laid_out) {
-        return cycles_of_data_parallel(laid_out, limits, max_rows);
-      };
-      if (plans.offer(plan, options, cycles)) return;
+    for (const int most_parts : {chains::kBlockWarps, 1}) {
+      for (const int batch_slots : {2, 1}) {
+        if (batch_slots == 2 && micro_batches <= plan.most_teams) continue;  // there is no next one to bring
+        const LayoutOptions options{candidate.blocks, candidate.blocks > 1, true, byte_rows, batch_slots, 0,
+                                    most_parts};
+        const auto cycles = [&](const ChainPlan& laid_out) {
+          return cycles_of_data_parallel(laid_out, limits, max_rows);
+        };
+        if (plans.offer(plan, options, cycles)) return;
+      }
     }
   }
 }

@@ -274,6 +274,41 @@ def test_data_sets_of_both_types_in_one_model(team):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+# What such a card has: multiprocessors, compute capability, bytes of shared memory of a block.
+A100 = ("108", "80", str(163 * 1024))
+RTX_4090 = ("128", "89", str(99 * 1024))
+RTX_5090 = ("170", "120", str(99 * 1024))
+
+
+@pytest.mark.parametrize(
+    ("card", "rows"), [(A100, 64), (RTX_4090, 32), (RTX_5090, 32)], ids=["A100", "4090", "5090"]
+)
+def test_cards_with_less_shared_memory_and_without_clusters(run_program, card, rows):
+    """Networks 64 wide fit the blocks of all of them."""
+    program = """
+import numpy as np, engine as keras
+def build():
+    keras.utils.set_random_seed(1)
+    hidden = [keras.layers.Dense(64, "relu"), keras.layers.Dense(64, "relu")]
+    model = keras.Sequential([keras.Input((32,)), *hidden, keras.layers.Dense(16, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((300, 32)).astype("float32"), rng.integers(0, 16, 300)
+losses = []
+for device in ("cpu", "cuda"):
+    with keras.device(device):
+        losses.append(build().fit(x, y, batch_size=256, epochs=1, verbose=0).history["loss"])
+np.testing.assert_allclose(*losses, rtol=1e-5)
+with keras.device("cuda"):
+    text = keras.utils.explain_batch(build(), batch_size=16384)
+print(text.partition("For samples of floats, ")[2].partition(chr(10))[0])
+"""
+    names = ("EMULATED_CUDA_MULTIPROCESSORS", "EMULATED_CUDA_CAPABILITY", "EMULATED_CUDA_SHARED_MEMORY")
+    text = run_program(program, **dict(zip(names, card, strict=True)))
+    assert f"{TWO_KERNELS}: up to 128 blocks divide its samples, up to {rows} at a time" in text
+
+
 @pytest.mark.parametrize("launch", [1, 2, 3, 4, 5, 6])
 def test_a_card_that_refuses_clusters_goes_step_by_step(run_program, launch):
     """From this launch on: it may be the first or a later one of a group of batches, or one that is being recorded."""

@@ -53,7 +53,7 @@ void divide_layers(Network& net, bool divides) {
   }
 }
 
-void size_layer(DenseLayer& layer, int blocks, int max_rows) {
+void size_layer(DenseLayer& layer, int blocks, int max_rows, int most_parts) {
   layer.slices_of_block = (layer.slices + blocks - 1) / blocks;
   const int axis = layer.split == Split::kInputs ? layer.inputs : layer.units;
   const int own = std::min(axis, layer.slices_of_block * layer.width);
@@ -64,7 +64,7 @@ void size_layer(DenseLayer& layer, int blocks, int max_rows) {
   const int groups = (max_rows + kWarp - 1) / kWarp, quads = layer.padded_inputs / kQuad;
   // Of a layer that blocks divide, the parts must not depend on how many columns a block has.
   const int items = layer.split == Split::kNone ? groups * (layer.padded_units / kColumns) : groups;
-  layer.parts = std::max(1, std::min(quads / kLeastQuadsOfPart, kBlockWarps / items));
+  layer.parts = std::max(1, std::min({quads / kLeastQuadsOfPart, kBlockWarps / items, most_parts}));
   const int64_t together = kPartialSumFloats / (static_cast<int64_t>(layer.parts) * max_rows) / kColumns * kColumns;
   layer.columns_together = static_cast<int>(std::clamp<int64_t>(together, kColumns, layer.padded_units));
 }
@@ -115,7 +115,7 @@ int64_t lay_out(Network& net, const LayoutOptions& options) {
   int64_t exchanged = 0, gathered = 0;
   for (int l = 0; l < net.layer_count; ++l) {
     DenseLayer& layer = net.layers[l];
-    size_layer(layer, options.blocks, net.max_rows);
+    size_layer(layer, options.blocks, net.max_rows, options.most_parts);
     place_layer(layer, places, rows, rows_of_memory, options.slots_of_weight);
     const bool is_last = l + 1 == net.layer_count;
     const int64_t slices = options.exchanges_in_shared ? layer.slices_of_block : layer.slices;

@@ -15,6 +15,7 @@ struct LayoutOptions {
   bool keeps_bytes = false;         // whether samples are uint8 in shared memory, too
   int batch_slots = 1;              // 2: the next batch is brought while this one is computed
   int slots_of_weight = 0;          // numbers of the optimizer that lie beside each weight
+  int most_parts = kBlockWarps;     // of the inputs of a layer, which warps sum apart: each needs memory
 };
 
 /// Decides how blocks divide the layers, and sets sizes and places. Returns the bytes of shared memory that each block

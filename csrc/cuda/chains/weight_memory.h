@@ -5,8 +5,26 @@
 
 namespace engine::cuda::chains {
 
-/// Calls f(place in shared memory, the number in memory of the card) for the weights of a layer and `slots` of their
-/// slots. `all` says whether also for those that the first block answers for. A warp has a row of the kernel.
+/// Calls f(place in shared memory, the number in memory of the card) for this block's part of a kernel. A row of it has
+/// 8, 16 or 32 threads.
+template <class Team, class F>
+__device__ inline void for_kernel(const Block<Team>& block, const DenseLayer& layer, float* shared, float* on_card,
+                                  F&& f) {
+  const Share& own = block.share(layer);
+  const int log = own.units > 16 ? 5 : own.units > 8 ? 4 : 3, threads = 1 << log;
+  const int first = thread() & (threads - 1);
+  const int stride = threads / kColumns * (layer.padded_inputs / kQuad) * kQuadStride;
+  ENGINE_UNROLL(1)
+  for (int k = thread() >> log; k < own.inputs; k += kBlockThreads >> log) {
+    float* here = shared + place_of_quad(layer, first, k / kQuad) + k % kQuad;
+    float* there = on_card + static_cast<int64_t>(own.first_input + k) * layer.units + own.first_unit + first;
+    ENGINE_UNROLL(1)
+    for (int n = first; n < own.units; n += threads, here += stride, there += threads) f(*here, *there);
+  }
+}
+
+/// The same for all weights of a layer and `slots` of their slots. `all` says whether also for those that the first
+/// block answers for.
 template <class Team, class F>
 __device__ inline void for_weights(const Block<Team>& block, const DenseLayer& layer, bool all, int slots, F&& f) {
   const Share& own = block.share(layer);
@@ -17,13 +35,7 @@ __device__ inline void for_weights(const Block<Team>& block, const DenseLayer& l
     float* const kernel_on_card = s < 0 ? layer.kernel.values : layer.kernel.slots[s];
     float* const bias_on_card = s < 0 ? layer.bias.values : layer.bias.slots[s];
     if (kernel && kernel_on_card) {
-      ENGINE_UNROLL(1)
-      for (int k = warp(); k < own.inputs; k += kBlockWarps) {
-        float* const row = kernel_on_card + static_cast<int64_t>(own.first_input + k) * layer.units + own.first_unit;
-        for (int n = lane(); n < own.units; n += kWarp) {
-          f(block.shared[place_of_quad(layer, n, k / kQuad) + k % kQuad + (s + 1) * layer.kernel_floats], row[n]);
-        }
-      }
+      for_kernel(block, layer, block.shared + (s + 1) * layer.kernel_floats, kernel_on_card, f);
     }
     if (bias && bias_on_card) {
       for_each_of_block(own.units, [&](int n) {

@@ -150,6 +150,10 @@ bool read_environment() {
   c.memory = variable("EMULATED_CUDA_MEMORY", c.memory);
   c.multiprocessors =
       static_cast<int>(variable("EMULATED_CUDA_MULTIPROCESSORS", static_cast<uint64_t>(c.multiprocessors)));
+  c.shared_memory_per_block = variable("EMULATED_CUDA_SHARED_MEMORY", c.shared_memory_per_block);
+  const uint64_t capability = variable("EMULATED_CUDA_CAPABILITY", 90);
+  c.major = static_cast<int>(capability / 10);
+  c.minor = static_cast<int>(capability % 10);
   c.refuses_teams = variable("EMULATED_CUDA_REFUSES_TEAMS", 0);
   set_seed(variable("EMULATED_CUDA_SEED", 1));
   run_late(variable("EMULATED_CUDA_LATE", 0) != 0);
