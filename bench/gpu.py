@@ -25,12 +25,12 @@ import engine as keras
 
 rng = np.random.default_rng(0)
 x, y = rng.integers(0, 256, (300, 784), dtype="uint8"), rng.integers(0, 10, 300)
-for optimizer in ("adam", "adagrad"):
+for optimizer, batch_size in (("adam", 32), ("adagrad", 32), ("adam", 150)):
     with keras.device("cuda"):
         layers = [keras.layers.Rescaling(1 / 255), keras.layers.Dense(128, "relu"), keras.layers.Dense(10, "softmax")]
         model = keras.Sequential([keras.Input((784,)), *layers])
         model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-        model.fit(x, y, batch_size=32, epochs=1, verbose=0)
+        model.fit(x, y, batch_size=batch_size, epochs=1, verbose=0)
         model.predict(x, verbose=0)
 """
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")

@@ -35,7 +35,7 @@ constexpr double kProductsPerCycle = 110.0;      // on tensor cores: most issue 
 constexpr double kByteProductsPerCycle = 160.0;  // there, too: most issue slots convert bytes
 constexpr double kStepsPerCycle = 4.4;           // weights that are stepped
 // Weights and their gradients, by a block; and gradients of teams that are added, by each multiprocessor.
-constexpr double kLoadedPerCycle = 4.0, kStoredPerCycle = 4.0, kSummedPerCycle = 12.0;
+constexpr double kLoadedPerCycle = 3.0, kStoredPerCycle = 4.0, kSummedPerCycle = 12.0;
 constexpr double kClusterBarrier = 350.0, kGridBarrier = 1800.0, kNoBarrier = 40.0;
 // Floats that a block reads of others, in their shared memory and in that of the card.
 constexpr double kSharedPerCycle = 3.5, kExchangedPerCycle = 16.0;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from figures.contract import orders
-from figures.gpu import batch_on_cluster, blocks, ways_of_running
+from figures.gpu import batch_on_cluster, blocks, teams, ways_of_running
 from figures.graph import operations, rooms
 from figures.sparse import record
 from figures.step import epilogues
@@ -19,6 +19,7 @@ __all__ = [
     "owners",
     "record",
     "rooms",
+    "teams",
     "timeline",
     "ways_of_running",
 ]

@@ -1,4 +1,4 @@
-"""Draws how a GPU runs the MNIST network: what each block holds, what a batch takes, and the three ways of running."""
+"""Draws how a GPU trains small networks: what each block holds, what a batch takes, teams, and the ways of running."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def _block(drawing: Drawing, x: float, name: str, units: str) -> None:
 # What a block does in a batch, and how many hundred cycles bench/GPU.md predicts for it.
 _PHASES = (
     ("x W1", 15.8, "data"),
-    ("relu", 4.0, "data"),
+    ("relu", 3.5, "data"),
     ("h W2", 3.5, "data"),
     ("copies", 7.5, "plain"),
     ("sums", 4.0, "step"),
     ("loss", 6.0, "step"),
     ("zeros", 5.5, "plain"),
     ("dz", 3.0, "step"),
-    ("dh", 3.5, "weight"),
+    ("dh", 4.5, "weight"),
     ("gradient of W1 and W2, Adam", 30.1, "weight"),
 )
 # The phases in which a block waits for the others.
@@ -94,21 +94,58 @@ def batch_on_cluster() -> Drawing:
     return drawing
 
 
-def ways_of_running() -> Drawing:
-    """Draws what the host and the GPU do for some batches in each of the three ways of running."""
+def teams() -> Drawing:
+    """Draws how teams of blocks divide a large batch, and what a second kernel makes of their gradients."""
     drawing = Drawing(
         760,
-        330,
-        "Host and GPU over a few batches: one persistent kernel, captured kernels, and kernels started one by one",
-        "The three ways of running, not to scale. Blue: the kernels on the GPU; batches are dark and light by turns. Above: the host only "
-        "starts one kernel, which takes the batches from a list. Middle: the host starts a whole graph of kernels, up to 32 "
-        "batches, by one call. Below: what is started for the first time, and all predictions, are started kernel by kernel.",
+        230,
+        "128 teams have all weights and 128 samples of a batch each; a second kernel adds their gradients and steps the weights",
+        "The network 32-64-64-16 with 16,384 samples a batch. A team, here a block, has all weights in its shared memory. It goes "
+        "through its 128 samples in two micro-batches, and leaves the gradient by all weights in memory of the GPU. The second "
+        "kernel adds the gradients of all teams, always in the same order, and steps the weights.",
+    )
+    drawing.text(2, 24, "samples", "small")
+    drawing.text(2, 84, "first kernel", "strong")
+    drawing.text(2, 150, "gradients", "small")
+    drawing.text(2, 208, "second kernel", "strong")
+    for index, (name, samples) in enumerate(
+        (("team 0", "0–127"), ("team 1", "128–255"), ("team 127", "16,256–16,383"))
+    ):
+        x = (120, 290, 570)[index]
+        drawing.box(x, 8, 150, 26, "data", samples, "small")
+        drawing.arrow((x + 75, 34), (x + 75, 52))
+        drawing.box(x, 52, 150, 56, "none")
+        drawing.text(x + 8, 68, name, "small strong")
+        drawing.box(x + 8, 74, 62, 26, "weight", "W1 W2 W3", "small")
+        drawing.box(x + 76, 74, 31, 26, "step", "64", "small")
+        drawing.box(x + 110, 74, 31, 26, "step", "64", "small")
+        drawing.arrow((x + 75, 108), (x + 75, 132))
+        drawing.box(x, 132, 150, 26, "weight", "dW1 dW2 dW3", "small")
+        drawing.arrow((x + 75, 158), (x + 75, 186))
+    drawing.text(505, 84, "…", "strong middle")
+    drawing.text(505, 150, "…", "strong middle")
+    drawing.box(
+        120, 186, 600, 34, "step", "sum of all gradients, Adam: new W1 W2 W3 for the next batch", "small"
+    )
+    return drawing
+
+
+def ways_of_running() -> Drawing:
+    """Draws what the host and the GPU do for some batches in each way of running."""
+    drawing = Drawing(
+        760,
+        440,
+        "Host and GPU over a few batches: one kernel, two kernels a batch, captured kernels, and kernels started one by one",
+        "The ways of running, not to scale. Blue: the kernels on the GPU; batches are dark and light by turns. First: the host only "
+        "starts one kernel, which takes the batches from a list. Second and third: the host starts a whole graph of kernels, up to "
+        "32 batches, by one call. Last: what is started for the first time, and all predictions, are started kernel by kernel.",
     )
     _way(drawing, 0, "one kernel", "small networks", launches=(0.0,), batches=_kernels(12, 1))
-    _way(drawing, 110, "captured kernels", "others, repeated", launches=(0.0,), batches=_kernels(3, 5))
+    _way(drawing, 110, "two kernels", "with large batches", launches=(0.0,), batches=_kernels(5, 2))
+    _way(drawing, 220, "captured kernels", "others, repeated", launches=(0.0,), batches=_kernels(3, 5))
     _way(
         drawing,
-        220,
+        330,
         "one by one",
         "predictions, first runs",
         launches=tuple(0.045 * i for i in range(15)),
