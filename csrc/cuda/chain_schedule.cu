@@ -20,8 +20,9 @@ ChainSchedule::ChainSchedule(Schedule& schedule, const CardLimits& limits) : ref
     ExecutionChoice& choice = is_bytes ? bytes_ : floats_;
     choice = choose_execution(*chain_, schedule.graph(), limits, schedule.max_rows(), is_bytes, kernels);
     if (!choice.plan) continue;
-    scratch = std::max(scratch, choice.plan->is_data_parallel() ? chains::scratch_of_data_parallel_kernels(*choice.plan)
-                                                                : chains::scratch_of_persistent_kernel(*choice.plan));
+    scratch = std::max(scratch, choice.plan->way == Way::kDataParallel
+                                    ? chains::scratch_of_data_parallel_kernels(*choice.plan)
+                                    : chains::scratch_of_persistent_kernel(*choice.plan));
   }
   scratch_ = schedule.add_scratch(scratch);
 }
@@ -30,7 +31,7 @@ Way ChainSchedule::way(const RunArguments& arguments, const DatasetView& data) c
   const ExecutionChoice& choice = choice_for(data.type);
   // Only the steps divide penalties by the number of samples.
   if (!choice.plan || is_refused(choice) || arguments.training->losses[0].divides_penalties) return Way::kSteps;
-  return choice.plan->is_data_parallel() ? Way::kDataParallel : Way::kPersistent;
+  return choice.plan->way;
 }
 
 int64_t ChainSchedule::batches_together(const RunArguments& arguments, const DatasetView& data) const {
@@ -41,22 +42,25 @@ int64_t ChainSchedule::batches_together(const RunArguments& arguments, const Dat
   return std::clamp(std::min(wanted, there_are), kLeast, kMost);
 }
 
-bool ChainSchedule::note(bool was_started, const ChainPlan& plan) const {
-  if (!was_started && plan.exchange != Exchange::kNone) *refuses_teams_ = true;
+bool ChainSchedule::remember_refusal(bool was_started, const ChainPlan& plan) const {
+  if (!was_started && plan.team != TeamKind::kOneBlock) *refuses_teams_ = true;
   return was_started;
 }
 
-bool ChainSchedule::launch(const Stream& stream, const RunMemory& memory, const Batch* batches, int64_t count) const {
+bool ChainSchedule::train_persistent(const Stream& stream, const RunMemory& memory, const Batch* batches,
+                                     int64_t count) const {
   const ChainPlan& plan = *choice_for(memory.data.type).plan;
   const chains::Network network = chains::network_of_run(plan, *chain_, memory);
-  return note(chains::launch_persistent_kernel(stream, plan, network, scratch(memory), batches, count), plan);
+  return remember_refusal(chains::launch_persistent_kernel(stream, plan, network, scratch(memory), batches, count),
+                          plan);
 }
 
-bool ChainSchedule::launch_batch(cudaStream_t stream, const RunMemory& memory, const Batch* batch,
-                                 int64_t samples) const {
+bool ChainSchedule::train_data_parallel(cudaStream_t stream, const RunMemory& memory, const Batch* batch,
+                                        int64_t samples) const {
   const ChainPlan& plan = *choice_for(memory.data.type).plan;
   const chains::Network network = chains::network_of_run(plan, *chain_, memory);
-  return note(chains::launch_data_parallel_kernels(stream, plan, network, scratch(memory), batch, samples), plan);
+  return remember_refusal(chains::launch_data_parallel_kernels(stream, plan, network, scratch(memory), batch, samples),
+                          plan);
 }
 
 std::string ChainSchedule::to_text(const ExecutionChoice& choice) const {

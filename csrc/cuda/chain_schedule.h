@@ -5,9 +5,6 @@
 
 namespace engine::cuda {
 
-/// How the batches of a run are computed: a kernel for each step, one kernel for many batches, or two for each batch.
-enum class Way { kSteps, kPersistent, kDataParallel };
-
 class ChainSchedule {
  public:
   /// Chooses for the graph of `schedule`, and adds to its scratch what the kernels need.
@@ -19,9 +16,10 @@ class ChainSchedule {
   int64_t batches_together(const RunArguments& arguments, const DatasetView& data) const;
   /// Trains on `count` batches, which lie on the card, by the persistent kernel. Returns false, and does nothing, where
   /// the card refuses that; runs go step by step then.
-  bool launch(const Stream& stream, const RunMemory& memory, const Batch* batches, int64_t count) const;
-  /// Trains on one batch of so many samples by the data-parallel kernels. Returns false, and does nothing, as `launch`.
-  bool launch_batch(cudaStream_t stream, const RunMemory& memory, const Batch* batch, int64_t samples) const;
+  bool train_persistent(const Stream& stream, const RunMemory& memory, const Batch* batches, int64_t count) const;
+  /// Trains on one batch of so many samples by the data-parallel kernels. Returns false, and does nothing, as
+  /// `train_persistent`.
+  bool train_data_parallel(cudaStream_t stream, const RunMemory& memory, const Batch* batch, int64_t samples) const;
 
   /// Which way it is, and why.
   std::string to_text() const;
@@ -29,10 +27,11 @@ class ChainSchedule {
  private:
   const ExecutionChoice& choice_for(RowType type) const { return type == RowType::kUint8 ? bytes_ : floats_; }
   float* scratch(const RunMemory& memory) const { return memory.arguments.scratch + scratch_; }
-  /// Notes it where the card has refused to start blocks that work together.
-  bool note(bool was_started, const ChainPlan& plan) const;
+  /// Remembers, for all models on the card, that it has refused to start blocks that work together. Returns
+  /// `was_started`.
+  bool remember_refusal(bool was_started, const ChainPlan& plan) const;
   bool is_refused(const ExecutionChoice& choice) const {
-    return choice.plan && choice.plan->exchange != Exchange::kNone && *refuses_teams_;
+    return choice.plan && choice.plan->team != TeamKind::kOneBlock && *refuses_teams_;
   }
   std::string to_text(const ExecutionChoice& choice) const;
 

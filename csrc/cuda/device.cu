@@ -255,7 +255,7 @@ int64_t start_batches(const Schedule& schedule, const RunArguments& arguments, c
   const auto start_each = [&] {
     for (int64_t i = 0; i < end - first; ++i) {
       if (way == Way::kDataParallel) {
-        if (!schedule.chain().launch_batch(stream.get(), memory, batches_on_card + i, batches[i].rows)) return i;
+        if (!schedule.chain().train_data_parallel(stream.get(), memory, batches_on_card + i, batches[i].rows)) return i;
         continue;
       }
       for (const auto& step : schedule.kernels()) {
@@ -266,7 +266,7 @@ int64_t start_batches(const Schedule& schedule, const RunArguments& arguments, c
   };
   int64_t started = 0;
   if (way == Way::kPersistent) {
-    started = schedule.chain().launch(stream, memory, batches_on_card, end - first) ? end - first : 0;
+    started = schedule.chain().train_persistent(stream, memory, batches_on_card, end - first) ? end - first : 0;
   } else {
     const CapturedKernels::Group shape{end - first, batches[0].rows, batches[end - first - 1].rows,
                                        way == Way::kDataParallel};

@@ -43,24 +43,24 @@ constexpr double kFixed = 2000.0;  // loss, waiting for the next batch, barriers
 constexpr double kFixedOfLayer = 400.0;
 constexpr double kCyclesOfKernel = 4000.0;  // from the start of a small kernel to that of the next one
 
-/// Of the exchange of a layer's terms, for sums of so many columns.
-double cycles_of_exchange(const Network& net, Exchange exchange, int slices, int columns) {
+/// Of the exchange of a layer's partial sums, for so many columns.
+double cycles_of_exchange(const Network& net, TeamKind team, int slices, int columns) {
   const double sums = static_cast<double>(net.max_rows) * columns;
-  switch (exchange) {
-    case Exchange::kNone:
+  switch (team) {
+    case TeamKind::kOneBlock:
       return kNoBarrier + slices * sums / kProductsPerCycle;
-    case Exchange::kGrid:
+    case TeamKind::kGrid:
       return kGridBarrier + slices * sums / kExchangedPerCycle;
-    case Exchange::kCluster:
+    case TeamKind::kCluster:
       break;
   }
-  // A block adds the terms of its rows, and reads the sums of all others.
-  const double share = static_cast<double>(1 << net.rows_of_block_log) / net.max_rows;
-  return 2.0 * kClusterBarrier + (slices * share + 1.0) * sums / kSharedPerCycle;
+  // A block adds the partial sums of its rows, and reads the sums of all others.
+  const double own_rows = static_cast<double>(1 << net.rows_of_block_log) / net.max_rows;
+  return 2.0 * kClusterBarrier + (slices * own_rows + 1.0) * sums / kSharedPerCycle;
 }
 
 /// Of products with the weights, and of exchanges, for all samples of the network's batches.
-double cycles_of_products(const Network& net, Exchange exchange) {
+double cycles_of_products(const Network& net, TeamKind team) {
   const double rows = (net.max_rows + kWarp - 1) / kWarp * kWarp;
   double cycles = 0.0;
   for (int l = 0; l < net.layer_count; ++l) {
@@ -68,9 +68,9 @@ double cycles_of_products(const Network& net, Exchange exchange) {
     const double weights = static_cast<double>(layer.padded_inputs) * layer.padded_units;
     const double rate = l == 0 && net.keeps_bytes ? kByteProductsPerCycle : kProductsPerCycle;
     cycles += kFixedOfLayer + weights * rows * (l > 0 ? 3.0 : 2.0) / rate;
-    if (layer.split == Split::kInputs) cycles += cycles_of_exchange(net, exchange, layer.slices, layer.units);
+    if (layer.split == Split::kInputs) cycles += cycles_of_exchange(net, team, layer.slices, layer.units);
     if (layer.split == Split::kColumns && l > 0) {
-      cycles += cycles_of_exchange(net, exchange, layer.slices, layer.inputs);
+      cycles += cycles_of_exchange(net, team, layer.slices, layer.inputs);
     }
   }
   return cycles;
@@ -84,8 +84,8 @@ double weights_of_block(const Network& net) {
   return weights;
 }
 
-double cycles_of_persistent(const Network& net, Exchange exchange) {
-  return kFixed + cycles_of_products(net, exchange) + weights_of_block(net) / kStepsPerCycle;
+double cycles_of_persistent(const Network& net, TeamKind team) {
+  return kFixed + cycles_of_products(net, team) + weights_of_block(net) / kStepsPerCycle;
 }
 
 /// Blocks or clusters that run at the same time.
@@ -97,10 +97,11 @@ int teams_at_once(const CardLimits& limits, int blocks) {
 }
 
 double cycles_of_data_parallel(const ChainPlan& plan, const CardLimits& limits, int64_t samples) {
-  const auto micro_batches = static_cast<double>(plan.micro_batches(samples));
-  const int64_t teams = plan.teams(samples), at_once = teams_at_once(limits, plan.blocks);
+  const chains::SampleDivision division = plan.divide(samples);
+  const auto micro_batches = static_cast<double>(division.samples_of_team / plan.network.max_rows);
+  const int64_t teams = division.teams, at_once = teams_at_once(limits, plan.blocks);
   const double weights = weights_of_block(plan.network);
-  const double of_micro_batch = kFixed + cycles_of_products(plan.network, plan.exchange) + weights / kStoredPerCycle;
+  const double of_micro_batch = kFixed + cycles_of_products(plan.network, plan.team) + weights / kStoredPerCycle;
   const auto turns = static_cast<double>((teams + at_once - 1) / at_once);
   const double sums = static_cast<double>(teams) * plan.network.weights;
   return 2.0 * kCyclesOfKernel + turns * (weights / kLoadedPerCycle + micro_batches * of_micro_batch) +
@@ -134,34 +135,34 @@ double cycles_of_steps(const chains::Chain& chain, const Network& net, const Car
 
 // ---- The choice -----------------------------------------------------------------------------------------------------
 
-/// Blocks that train together, and whether there are many teams of them, which divide the samples of each batch.
+/// A team of so many blocks, one for many batches or many for each batch.
 struct Candidate {
-  Exchange exchange;
+  Way way;
+  TeamKind team;
   int blocks;
-  bool is_data_parallel;
 };
 
 std::string name_of(const Candidate& candidate) {
   const std::string blocks = ":" + std::to_string(candidate.blocks);
-  if (candidate.is_data_parallel) return "teams" + blocks;
-  if (candidate.exchange == Exchange::kNone) return "block";
-  return (candidate.exchange == Exchange::kCluster ? "cluster" : "grid") + blocks;
+  if (candidate.way == Way::kDataParallel) return "teams" + blocks;
+  if (candidate.team == TeamKind::kOneBlock) return "block";
+  return (candidate.team == TeamKind::kCluster ? "cluster" : "grid") + blocks;
 }
 
 /// All that any card can run.
 std::vector<Candidate> all_candidates() {
-  std::vector<Candidate> all{{Exchange::kNone, 1, false}, {Exchange::kNone, 1, true}};
+  std::vector<Candidate> all{{Way::kPersistent, TeamKind::kOneBlock, 1}, {Way::kDataParallel, TeamKind::kOneBlock, 1}};
   for (int blocks = 2; blocks <= kMostSlices; blocks *= 2) {
-    all.push_back({Exchange::kCluster, blocks, false});
-    all.push_back({Exchange::kGrid, blocks, false});
-    all.push_back({Exchange::kCluster, blocks, true});
+    all.push_back({Way::kPersistent, TeamKind::kCluster, blocks});
+    all.push_back({Way::kPersistent, TeamKind::kGrid, blocks});
+    all.push_back({Way::kDataParallel, TeamKind::kCluster, blocks});
   }
   return all;
 }
 
 bool can_run(const CardLimits& limits, const Candidate& candidate) {
-  if (candidate.exchange == Exchange::kCluster) return teams_at_once(limits, candidate.blocks) > 0;
-  return candidate.exchange == Exchange::kNone || (candidate.blocks <= limits.multiprocessors && limits.grids_can_wait);
+  if (candidate.team == TeamKind::kCluster) return teams_at_once(limits, candidate.blocks) > 0;
+  return candidate.team == TeamKind::kOneBlock || (candidate.blocks <= limits.multiprocessors && limits.grids_can_wait);
 }
 
 /// What the environment asks for; empty for nothing. Throws std::invalid_argument for what is no way to run.
@@ -200,13 +201,11 @@ class BestPlan {
 };
 
 void offer_persistent(BestPlan& plans, const Candidate& candidate, const Network& net, bool byte_rows) {
-  const bool in_shared = candidate.exchange != Exchange::kGrid;
-  for (const int batch_slots : {2, 1}) {
-    const LayoutOptions options{candidate.blocks, true, in_shared, byte_rows, batch_slots, chains::kSlotsOfWeight};
-    const ChainPlan plan{candidate.exchange, candidate.blocks, 0, 0.0, net};
-    const auto cycles = [](const ChainPlan& laid_out) {
-      return cycles_of_persistent(laid_out.network, laid_out.exchange);
-    };
+  const bool in_shared = candidate.team != TeamKind::kGrid;
+  for (const int batch_buffers : {2, 1}) {
+    const LayoutOptions options{candidate.blocks, true, in_shared, byte_rows, batch_buffers, chains::kSlotsOfWeight};
+    const ChainPlan plan{Way::kPersistent, candidate.team, candidate.blocks, 1, 0.0, net};
+    const auto cycles = [](const ChainPlan& laid_out) { return cycles_of_persistent(laid_out.network, laid_out.team); };
     if (plans.offer(plan, options, cycles)) return;
   }
 }
@@ -219,14 +218,14 @@ void offer_data_parallel(BestPlan& plans, const Candidate& candidate, const Netw
     const int64_t micro_batches = (max_rows + rows - 1) / rows;
     const bool is_smallest = rows == std::end(kRowsOfMicroBatch)[-1];
     if (!is_smallest && micro_batches * candidate.blocks < kBlocksOfLargeCard) continue;
-    ChainPlan plan{candidate.exchange, candidate.blocks, 0, 0.0, net};
+    ChainPlan plan{Way::kDataParallel, candidate.team, candidate.blocks, 1, 0.0, net};
     plan.network.max_rows = rows;
     plan.most_teams = static_cast<int>(std::min<int64_t>(micro_batches, most_teams));
-    for (const int most_parts : {chains::kBlockWarps, 1}) {
-      for (const int batch_slots : {2, 1}) {
-        if (batch_slots == 2 && micro_batches <= plan.most_teams) continue;  // there is no next one to bring
-        const LayoutOptions options{candidate.blocks, candidate.blocks > 1, true, byte_rows, batch_slots, 0,
-                                    most_parts};
+    for (const int most_input_ranges : {chains::kBlockWarps, 1}) {
+      for (const int batch_buffers : {2, 1}) {
+        if (batch_buffers == 2 && micro_batches <= plan.most_teams) continue;  // there is no next one to bring
+        const LayoutOptions options{candidate.blocks, candidate.blocks > 1, true, byte_rows, batch_buffers, 0,
+                                    most_input_ranges};
         const auto cycles = [&](const ChainPlan& laid_out) {
           return cycles_of_data_parallel(laid_out, limits, max_rows);
         };
@@ -239,15 +238,15 @@ void offer_data_parallel(BestPlan& plans, const Candidate& candidate, const Netw
 std::string describe(const ChainPlan& plan) {
   const std::string blocks = std::to_string(plan.blocks) + " blocks";
   const std::string memory = std::to_string(plan.network.floats * sizeof(float) / 1024) + " KiB of shared memory";
-  if (plan.is_data_parallel()) {
+  if (plan.way == Way::kDataParallel) {
     const std::string team = plan.blocks == 1 ? " blocks" : " clusters of " + blocks;
     return "two kernels for each batch: up to " + std::to_string(plan.most_teams) + team +
            " divide its samples, up to " + std::to_string(plan.network.max_rows) + " at a time, with " + memory +
-           (plan.blocks == 1 ? " each" : " each block");
+           (plan.blocks == 1 ? " each" : " for each block");
   }
-  const std::string team = plan.exchange == Exchange::kNone      ? "one block"
-                           : plan.exchange == Exchange::kCluster ? "a cluster of " + blocks
-                                                                 : "a grid of " + blocks + " that wait";
+  const std::string team = plan.team == TeamKind::kOneBlock  ? "one block"
+                           : plan.team == TeamKind::kCluster ? "a cluster of " + blocks
+                                                             : "a grid of " + blocks + " that wait for each other";
   return "one kernel for many batches: " + team + " with " + memory + " each";
 }
 
@@ -271,7 +270,7 @@ ExecutionChoice choose_execution(const chains::Chain& chain, const graph::Graph&
   BestPlan plans(limits);
   for (const Candidate& candidate : all_candidates()) {
     if (!can_run(limits, candidate) || (!requested.empty() && name_of(candidate) != requested)) continue;
-    if (candidate.is_data_parallel) {
+    if (candidate.way == Way::kDataParallel) {
       offer_data_parallel(plans, candidate, net, limits, max_rows, byte_rows);
     } else if (max_rows <= kMostRowsOfPersistent) {
       offer_persistent(plans, candidate, net, byte_rows);

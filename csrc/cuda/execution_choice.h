@@ -1,5 +1,6 @@
-// The one place that chooses how a GPU runs a graph: step by step, a kernel for each, or as one kernel for many batches
-// ((cuda/chains)), by how many blocks, and how these exchange numbers.
+// The one place that chooses how a GPU trains a graph: a kernel for each step, or, for a chain of dense layers that
+// fits into shared memory, the kernels of cuda/chains. Those train on many batches by one kernel, or on each large
+// batch by two.
 #pragma once
 #include <array>
 #include <atomic>

@@ -54,7 +54,7 @@ template <class Team, class F>
 __device__ inline void for_input_gradients(const Block<Team>& block, const DenseLayer& layer, int rows, int first,
                                            int end, F&& f) {
   constexpr int kQuadsTogether = FloatRows::kQuadsTogether;
-  const int g = lane() / 4, t = lane() % 4, quads = quads_of(block.share(layer).inputs);
+  const int g = lane() / 4, t = lane() % 4, quads = quads_of(block.owned(layer).inputs);
   const int floats_of_chunk = layer.padded_inputs / kQuad * kQuadStride;  // of 8 units
   const int groups = (rows + kWarp - 1) / kWarp, items = groups * ((quads + kQuadsTogether - 1) / kQuadsTogether);
   ENGINE_UNROLL(1)
@@ -77,12 +77,23 @@ __device__ inline void for_input_gradients(const Block<Team>& block, const Dense
   }
 }
 
+/// Clears the gradients behind the last row of a batch that is shorter than the one before.
+template <class Team>
+__device__ inline void clear_gradients_behind(const Block<Team>& block, int rows) {
+  if (rows == block.net.max_rows) return;
+  for (int l = 0; l < block.net.layer_count; ++l) {
+    const DenseLayer& layer = block.net.layers[l];
+    for_each_of_block((block.net.rows_of_memory - rows) * layer.ld,
+                      [&](int i) { block.shared[layer.gradient_at + rows * layer.ld + i] = 0.0f; });
+  }
+}
+
 /// The gradients by the sums of the layer below, from those of layer l.
 template <class Team>
-__device__ inline void backpropagate(Block<Team>& block, int l, int slot) {
+__device__ inline void backpropagate(Block<Team>& block, int l, int buffer) {
   const DenseLayer &layer = block.net.layers[l], &below = block.net.layers[l - 1];
-  const int rows = static_cast<int>(block.batch_in(slot).rows);
-  const Share& own = block.share(layer);
+  const int rows = static_cast<int>(block.batch_in(buffer).rows);
+  const Owned& own = block.owned(layer);
   if (layer.split != Split::kColumns) {
     for_input_gradients(block, layer, rows, 0, layer.units, [&](int b, int k, const float2& sum) {
       finish_gradients(block, below, b, k, own.inputs, sum);
@@ -94,13 +105,13 @@ __device__ inline void backpropagate(Block<Team>& block, int l, int slot) {
   for (int s = 0; s < own.slices; ++s) {
     const int first = s * layer.width, end = smaller(first + layer.width, own.units);
     for_input_gradients(block, layer, rows, first, end, [&](int b, int k, const float2& sum) {
-      *reinterpret_cast<float2*>(own_terms(block, own.first_slice + s, s, b, ld) + k) = sum;
+      *reinterpret_cast<float2*>(own_partial_sums(block, own.first_slice + s, s, b, ld) + k) = sum;
     });
   }
   block.team.arrive_with_shared();
   block.team.wait();
   float* const gathered = block.shared + block.net.gathered_at;
-  add_terms(block, layer, rows, layer.inputs, ld, [&](int b, int k, float dy) { gathered[b * ld + k] = dy; });
+  add_partial_sums(block, layer, rows, layer.inputs, ld, [&](int b, int k, float dy) { gathered[b * ld + k] = dy; });
   gather_rows(block, block.net.gathered_at, ld, rows, [] {});
   for_elements({0, rows}, (layer.inputs + 1) / kPair, [&](int b, int pair) {
     finish_gradients(block, below, b, pair * kPair, layer.inputs, pair_at(gathered + b * ld + pair * kPair));
@@ -110,8 +121,8 @@ __device__ inline void backpropagate(Block<Team>& block, int l, int slot) {
 
 // ---- By the weights -------------------------------------------------------------------------------------------------
 
-/// This warp's number for the products of layer l: the warps that have the fewest of one layer begin with those of the
-/// next one.
+/// The number by which this warp takes items of layer l. Every second layer counts the warps from the last one on, so
+/// that the warps with the fewest items of one layer have the most of the next.
 __device__ inline int worker_of(int l) { return l % 2 == 0 ? warp() : kBlockWarps - 1 - warp(); }
 
 /// Calls f(q, n, gradient) for each quad of inputs q and column n of this block's part of a kernel. A warp has 8 quads
@@ -120,7 +131,7 @@ __device__ inline int worker_of(int l) { return l % 2 == 0 ? warp() : kBlockWarp
 template <class Rows, class Team, class F>
 __device__ inline void for_kernel_gradients(const Block<Team>& block, const DenseLayer& layer, const Rows& x,
                                             const QuadOrder& order, int rows, int worker, F&& f) {
-  const int chunks = (block.share(layer).units + kColumns - 1) / kColumns;
+  const int chunks = (block.owned(layer).units + kColumns - 1) / kColumns;
   const int items = (order.all + kQuadsOfWarp - 1) / kQuadsOfWarp * chunks;
   for (int item = worker; item < items; item += kBlockWarps) {
     __syncwarp();  // lanes may have left the item before early, and tensor cores take the operands of all at once
@@ -142,7 +153,7 @@ template <class Team, class F>
 __device__ inline void for_bias_gradients(const Block<Team>& block, int l, int rows, F&& f) {
   const DenseLayer& layer = block.net.layers[l];
   const int first = (kBlockWarps - 1 - worker_of(l)) * kWarp;
-  for (int n = first + lane(); layer.has_bias && n < block.share(layer).units; n += kBlockThreads) {
+  for (int n = first + lane(); layer.has_bias && n < block.owned(layer).units; n += kBlockThreads) {
     const float* const dz = block.shared + layer.gradient_at + n;
     float sum = 0.0f;
     ENGINE_UNROLL(8)

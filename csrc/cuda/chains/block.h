@@ -34,10 +34,6 @@ __device__ inline void write(float* to, const float (&from)[N]) {
   if constexpr (N == 1) *to = from[0];
 }
 
-/// So many threads have neighbouring columns of a row: the rows of a batch of 32 are computed at once.
-inline constexpr int kThreadsOfRow = kWarp / 2;
-inline constexpr int kRowsAtOnce = kBlockThreads / kThreadsOfRow;
-
 struct Range {
   int begin, end;
   __device__ bool has(int i) const { return begin <= i && i < end; }
@@ -74,25 +70,39 @@ struct Block {
   const Network& net;
   float* const shared;
   Team team;
-  int turn = 0;  // of the two buffers by which a grid exchanges terms
+  int turn = 0;  // of the two buffers by which a grid exchanges partial sums
 
-  /// The share of a layer that this block has; `note_shares` has left it in shared memory.
-  __device__ const Share& share(const DenseLayer& layer) const {
-    return *reinterpret_cast<const Share*>(shared + layer.share_at);
+  /// What this block owns of a layer; `prepare` has left it in shared memory.
+  __device__ const Owned& owned(const DenseLayer& layer) const {
+    return *reinterpret_cast<const Owned*>(shared + layer.owned_at);
   }
-  __device__ void note_shares() const {
-    if (thread() >= net.layer_count) return;
-    const DenseLayer& layer = net.layers[thread()];
-    *reinterpret_cast<Share*>(shared + layer.share_at) = share_of(layer, team.rank());
+  /// What a kernel begins with: fills shared memory with zeros, and notes what this block owns.
+  __device__ void prepare() const {
+    const float4 zeros = {};
+    for_each_of_block(net.floats / kQuad, [&](int i) { quad_at(shared + i * kQuad) = zeros; });
+    __syncthreads();
+    if (thread() < net.layer_count) {
+      const DenseLayer& layer = net.layers[thread()];
+      *reinterpret_cast<Owned*>(shared + layer.owned_at) = owned_by(layer, team.rank());
+    }
+    __syncthreads();
   }
-  __device__ float* place(int slot, int at) const { return shared + slot * net.floats_of_batch + at; }
-  __device__ Batch& batch_in(int slot) const { return *reinterpret_cast<Batch*>(place(slot, net.places.batch_at)); }
-  __device__ uint16_t* order_in(int slot) const {
-    return reinterpret_cast<uint16_t*>(place(slot, net.places.quads_at));
+  __device__ float* place(int buffer, int at) const { return shared + buffer * net.floats_of_batch + at; }
+  __device__ Batch& batch_in(int buffer) const { return *reinterpret_cast<Batch*>(place(buffer, net.places.batch_at)); }
+  __device__ uint16_t* quad_order_in(int buffer) const {
+    return reinterpret_cast<uint16_t*>(place(buffer, net.places.quads_at));
   }
-  __device__ int* live_in(int slot) const { return reinterpret_cast<int*>(shared + net.live_at) + slot; }
+  __device__ int* live_in(int buffer) const { return reinterpret_cast<int*>(shared + net.live_at) + buffer; }
+  /// Whether this block stores the kernel of a layer, or the bias, and counts it in sums: of what all blocks of a team
+  /// have alike, the first does.
+  __device__ bool answers_for_kernel(const DenseLayer& layer) const {
+    return layer.split != Split::kNone || team.rank() == 0;
+  }
+  __device__ bool answers_for_bias(const DenseLayer& layer) const {
+    return layer.has_bias && (layer.split == Split::kColumns || team.rank() == 0);
+  }
   __device__ const DenseLayer& last() const { return net.layers[net.layer_count - 1]; }
-  /// The rows of a batch that a block adds up from the terms of all.
+  /// The rows of a batch whose partial sums a block adds.
   __device__ Range rows_of_block(int rank, int rows) const {
     if constexpr (!Team::kSharesMemory) return {0, rows};
     const int begin = smaller(rank << net.rows_of_block_log, rows);
@@ -104,28 +114,28 @@ struct Block {
     return Team::kSharesMemory || team.rank() == 0 ? rows_to_add(rows) : Range{0, 0};
   }
 
-  /// The targets of the batch in a slot, by row of the batch.
-  __device__ Targets targets_in(int slot) const {
+  /// The targets of the batch in a buffer, by row of the batch.
+  __device__ Targets targets_in(int buffer) const {
     Targets own = net.targets;
-    own.view.labels = reinterpret_cast<const int32_t*>(place(slot, net.places.labels_at));
-    own.view.dense = place(slot, net.places.dense_at);
-    own.view.sample_weight = place(slot, net.places.weights_at);
+    own.view.labels = reinterpret_cast<const int32_t*>(place(buffer, net.places.labels_at));
+    own.view.dense = place(buffer, net.places.dense_at);
+    own.view.sample_weight = place(buffer, net.places.weights_at);
     return own;
   }
-  __device__ RowWeights weights_in(int slot, const RowWeights& asked) const {
+  __device__ RowWeights weights_in(int buffer, const RowWeights& asked) const {
     RowWeights own = asked;
-    if (own.sample_weight) own.sample_weight = place(slot, net.places.weights_at);
+    if (own.sample_weight) own.sample_weight = place(buffer, net.places.weights_at);
     return own;
   }
 
   /// Calls f(inputs, order of their quads) with the inputs of a layer.
   template <class F>
-  __device__ __forceinline__ void with_inputs(int l, int slot, F&& f) const {
-    const int quads = quads_of(share(net.layers[l]).inputs);
+  __device__ __forceinline__ void with_inputs(int l, int buffer, F&& f) const {
+    const int quads = quads_of(owned(net.layers[l]).inputs);
     const bool is_first = l == 0;
     const bool skips_zeros = is_first && net.skips_zeros;
-    const QuadOrder order{skips_zeros ? order_in(slot) : nullptr, skips_zeros ? *live_in(slot) : quads, quads};
-    float* const x = place(slot, net.places.x_at);
+    const QuadOrder order{skips_zeros ? quad_order_in(buffer) : nullptr, skips_zeros ? *live_in(buffer) : quads, quads};
+    float* const x = place(buffer, net.places.x_at);
     if (is_first && net.keeps_bytes) {
       f(ByteRows{reinterpret_cast<const uint8_t*>(x), net.ld_x, net.scale}, order);
       return;
@@ -134,7 +144,7 @@ struct Block {
     f(FloatRows{is_first ? x : shared + below.out_at, is_first ? net.ld_x : below.ld}, order);
   }
 
-  __device__ int slot_of(int batch) const { return batch & (net.batch_slots - 1); }
+  __device__ int buffer_of(int batch) const { return batch & (net.batch_buffers - 1); }
 };
 
 }  // namespace engine::cuda::chains

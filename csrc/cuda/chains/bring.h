@@ -1,9 +1,11 @@
-// A batch comes from memory of the card into shared memory while the block computes the batch before. Copies run by
-// themselves, and none waits for another one: of batch n, what it is and the numbers of its rows are copied together
-// with the samples of batch n - 1. `start_bringing` starts the copies of the samples, and `finish_bringing` waits for
-// them. Both are called while blocks wait for each other, where they do that.
-//
-// Which batches these are `Batches` says (batches.h): whole ones, or the micro-batches of one.
+// A batch comes from memory of the card into one of the buffers in shared memory, if there are two while the block
+// computes the batch before. Copies run by themselves. For batch n:
+//     start_bringing(n - 1)    starts the copy of what batch n is (Batch), to where it is `announced`
+//     finish_bringing(n - 1)   starts the copy of its row indices, which need that
+//     start_bringing(n)        starts the copies of its samples and targets, which need the indices, to its buffer
+//     finish_bringing(n)       waits for them
+// Blocks that wait for each other call these meanwhile. Which batches they are `Batches` says (batches.h): whole ones,
+// or the micro-batches of one.
 #pragma once
 #include "cuda/chains/batches.h"
 
@@ -71,29 +73,29 @@ template <class Team>
 __device__ inline Batch& announced(const Block<Team>& block, int n) {
   return reinterpret_cast<Batch*>(block.shared + block.net.announced_at)[n & 1];
 }
-/// The rows of its samples in the data set, where these are not in order.
+/// Where its samples lie in the data set, if they are not in its order.
 template <class Team>
-__device__ inline int32_t* order_of_samples(const Block<Team>& block, int n) {
-  return reinterpret_cast<int32_t*>(block.shared + block.net.order_at) + (n & 1) * block.net.max_rows;
+__device__ inline int32_t* row_indices(const Block<Team>& block, int n) {
+  return reinterpret_cast<int32_t*>(block.shared + block.net.row_indices_at) + (n & 1) * block.net.max_rows;
 }
 
-/// Starts to copy the rows' numbers of batch n, which has been announced.
+/// Starts to copy the row indices of batch n, which has been announced.
 template <class Team>
-__device__ inline void start_copy_of_order(const Block<Team>& block, int n) {
+__device__ inline void start_copy_of_row_indices(const Block<Team>& block, int n) {
   const Batch& batch = announced(block, n);
   if (!batch.order) return;
   for_each_of_block(static_cast<int>(batch.rows),
-                    [&](int b) { start_copy(order_of_samples(block, n) + b, batch.order + b); });
+                    [&](int b) { start_copy(row_indices(block, n) + b, batch.order + b); });
 }
 
 /// Starts to copy the inputs of a batch as they lie in the data set, so many bytes at a time. `row_of(b)` is the row of
 /// sample b. A warp takes a row, or several where they are short.
 template <class Chunk, class Team, class RowOf>
-__device__ inline void start_copies_of_inputs(const Block<Team>& block, int samples, const RowOf& row_of, int slot) {
-  const Share& own = block.share(block.net.layers[0]);
+__device__ inline void start_copies_of_inputs(const Block<Team>& block, int samples, const RowOf& row_of, int buffer) {
+  const Owned& own = block.owned(block.net.layers[0]);
   const int bytes = block.net.keeps_bytes ? 1 : static_cast<int>(sizeof(float));  // of a number
   const int chunks = own.inputs * bytes / static_cast<int>(sizeof(Chunk));
-  auto* const x = reinterpret_cast<uint8_t*>(block.place(slot, block.net.places.x_at));
+  auto* const x = reinterpret_cast<uint8_t*>(block.place(buffer, block.net.places.x_at));
   const auto* const rows =
       static_cast<const uint8_t*>(block.net.rows) + (block.net.first_column + own.first_input) * bytes;
   const int log = chunks > 16 ? 5 : chunks > 8 ? 4 : chunks > 4 ? 3 : 2;  // of the threads that take a row
@@ -108,9 +110,9 @@ __device__ inline void start_copies_of_inputs(const Block<Team>& block, int samp
 
 /// Starts to copy the targets of a batch.
 template <class Team, class RowOf>
-__device__ inline void start_copies_of_targets(const Block<Team>& block, int samples, const RowOf& row_of, int slot) {
+__device__ inline void start_copies_of_targets(const Block<Team>& block, int samples, const RowOf& row_of, int buffer) {
   const int units = block.last().units;
-  const TargetView &from = block.net.targets.view, into = block.targets_in(slot).view;
+  const TargetView &from = block.net.targets.view, into = block.targets_in(buffer).view;
   for_each_of_block(samples, [&](int b) {
     const int64_t row = row_of(b);
     if (block.net.targets.sparse) start_copy(const_cast<int32_t*>(into.labels) + b, from.labels + row);
@@ -125,18 +127,18 @@ __device__ inline void start_copies_of_targets(const Block<Team>& block, int sam
 /// Calls f(row_of), whose row_of(b) is the row of sample b of batch n in the data set.
 template <class Team, class F>
 __device__ inline void with_rows(const Block<Team>& block, const Batch& batch, int n, F&& f) {
-  const int32_t* const order = batch.order ? order_of_samples(block, n) : nullptr;
+  const int32_t* const indices = batch.order ? row_indices(block, n) : nullptr;
   const int64_t first = batch.first;
-  f([=](int b) -> int64_t { return order ? order[b] : first + b; });
+  f([=](int b) -> int64_t { return indices ? indices[b] : first + b; });
 }
 
 /// Announces the first batch.
 template <class Batches, class Team>
 __device__ inline void announce_first_batch(const Block<Team>& block, const Batches& batches) {
-  batches.start_copy_of_batch(announced(block, 0), 0);
+  batches.start_describing(announced(block, 0), 0);
   wait_for_copies();
   __syncthreads();
-  start_copy_of_order(block, 0);
+  start_copy_of_row_indices(block, 0);
 }
 
 /// Starts to bring batch n, if there is one, and announces the one behind it.
@@ -144,18 +146,18 @@ template <class Batches, class Team>
 __device__ __noinline__ void start_bringing(const Network& network, Team team, const Batches& batches, int n) {
   if (n >= batches.count) return;
   const Block<Team> block{network, shared_memory(), team};
-  const int slot = block.slot_of(n);
+  const int buffer = block.buffer_of(n);
   wait_for_copies();
-  __syncthreads();  // the numbers of its rows are here
+  __syncthreads();  // its row indices are here
   const Batch& batch = announced(block, n);
   const int samples = static_cast<int>(batch.rows);
   with_rows(block, batch, n, [&](const auto& row_of) {
-    if (network.bytes_together == sizeof(uint4)) start_copies_of_inputs<uint4>(block, samples, row_of, slot);
-    if (network.bytes_together == sizeof(uint32_t)) start_copies_of_inputs<uint32_t>(block, samples, row_of, slot);
-    start_copies_of_targets(block, samples, row_of, slot);
+    if (network.bytes_together == sizeof(uint4)) start_copies_of_inputs<uint4>(block, samples, row_of, buffer);
+    if (network.bytes_together == sizeof(uint32_t)) start_copies_of_inputs<uint32_t>(block, samples, row_of, buffer);
+    start_copies_of_targets(block, samples, row_of, buffer);
   });
-  batches.start_copy_of_batch(block.batch_in(slot), n);
-  if (n + 1 < batches.count) batches.start_copy_of_batch(announced(block, n + 1), n + 1);
+  batches.start_describing(block.batch_in(buffer), n);
+  if (n + 1 < batches.count) batches.start_describing(announced(block, n + 1), n + 1);
 }
 
 /// Whether some row has a number other than 0 in quad q of the inputs.
@@ -179,11 +181,11 @@ __device__ inline bool has_nonzero(const Block<Team>& block, const float* x, int
 
 /// Puts the quads of inputs that are zero in all rows behind the others: products leave them out.
 template <class Team>
-__device__ inline void order_quads(const Block<Team>& block, int rows, int slot) {
-  const float* const x = block.place(slot, block.net.places.x_at);
+__device__ inline void order_quads(const Block<Team>& block, int rows, int buffer) {
+  const float* const x = block.place(buffer, block.net.places.x_at);
   int* const live_of_warp = reinterpret_cast<int*>(block.shared + block.net.live_of_warp_at);
-  uint16_t* const order = block.order_in(slot);
-  const int quads = quads_of(block.share(block.net.layers[0]).inputs);
+  uint16_t* const order = block.quad_order_in(buffer);
+  const int quads = quads_of(block.owned(block.net.layers[0]).inputs);
   int live = 0;
   for (int first = 0; first < quads; first += kBlockThreads) {
     const int q = first + thread();
@@ -199,7 +201,7 @@ __device__ inline void order_quads(const Block<Team>& block, int rows, int slot)
     }
     __syncthreads();
   }
-  if (thread() == 0) *block.live_in(slot) = live;
+  if (thread() == 0) *block.live_in(buffer) = live;
 }
 
 /// Waits for the copies of batch n, if there is one, and brings what could not be copied.
@@ -207,21 +209,21 @@ template <class Team>
 __device__ __noinline__ void finish_bringing(const Network& network, Team team, int n, int count) {
   if (n >= count) return;
   const Block<Team> block{network, shared_memory(), team};
-  const int slot = block.slot_of(n);
+  const int buffer = block.buffer_of(n);
   if (network.bytes_together == 0) {
     const Batch& batch = announced(block, n);
-    const Share& own = block.share(network.layers[0]);
+    const Owned& own = block.owned(network.layers[0]);
     with_rows(block, batch, n, [&](const auto& row_of) {
       for (int b = warp(); b < static_cast<int>(batch.rows); b += kBlockWarps) {
         bring_row(block, row_of(b) * network.stride + network.first_column + own.first_input, own.inputs, b,
-                  block.place(slot, network.places.x_at));
+                  block.place(buffer, network.places.x_at));
       }
     });
   }
   wait_for_copies();
   __syncthreads();
-  if (n + 1 < count) start_copy_of_order(block, n + 1);
-  if (network.skips_zeros) order_quads(block, static_cast<int>(block.batch_in(slot).rows), slot);
+  if (n + 1 < count) start_copy_of_row_indices(block, n + 1);
+  if (network.skips_zeros) order_quads(block, static_cast<int>(block.batch_in(buffer).rows), buffer);
 }
 
 }  // namespace engine::cuda::chains

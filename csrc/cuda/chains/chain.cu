@@ -115,14 +115,14 @@ class ChainReader {
 
 std::optional<Chain> find_chain(const graph::Graph& graph, std::string& why_not) {
   if (graph.mode() != graph::Mode::kTrain) {
-    why_not = "only training runs as one kernel";
+    why_not = "the kernels for chains only train";
     return std::nullopt;
   }
   ChainReader reader(graph);
   for (const auto& operation : graph.operations()) {
     if (reader.read(*operation)) continue;
     const std::string attributes = operation->attributes();
-    why_not = std::string("one kernel trains chains of dense layers by SGD or Adam, and this graph has '") +
+    why_not = std::string("the kernels for chains train dense layers by SGD or Adam, and this graph has '") +
               operation->name() + (attributes.empty() ? "'" : " " + attributes + "'");
     return std::nullopt;
   }

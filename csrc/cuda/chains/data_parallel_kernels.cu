@@ -1,6 +1,6 @@
+#include "cuda/chains/data_parallel.h"
 #include "cuda/chains/data_parallel_kernels.h"
-#include "cuda/chains/gradient.h"
-#include "cuda/chains/step_by_teams.h"
+#include "cuda/chains/sum_teams_and_step.h"
 #include "cuda/chains/team_launch.h"
 
 namespace engine::cuda::chains {
@@ -11,17 +11,17 @@ int64_t floats_of_totals(const ChainPlan& plan) { return 2 * int64_t{plan.most_t
 
 using Kernel = void (*)(const Network, const Batch*, int, float*);
 
-Kernel kernel_for(Exchange exchange) {
-  return exchange == Exchange::kNone ? sum_gradients<OneBlock> : sum_gradients<Cluster>;
+Kernel kernel_for(TeamKind team) {
+  return team == TeamKind::kOneBlock ? sum_gradients<OneBlock> : sum_gradients<Cluster>;
 }
 
 }  // namespace
 
 ClustersAtOnce prepare_data_parallel_kernels(const CardLimits& limits) {
-  for (const Exchange exchange : {Exchange::kNone, Exchange::kCluster}) {
-    allow_shared_memory(kernel_for(exchange), limits);
+  for (const TeamKind team : {TeamKind::kOneBlock, TeamKind::kCluster}) {
+    allow_shared_memory(kernel_for(team), limits);
   }
-  return clusters_at_once(kernel_for(Exchange::kCluster), limits);
+  return clusters_at_once(kernel_for(TeamKind::kCluster), limits);
 }
 
 int64_t scratch_of_data_parallel_kernels(const ChainPlan& plan) {
@@ -30,7 +30,7 @@ int64_t scratch_of_data_parallel_kernels(const ChainPlan& plan) {
 
 bool launch_data_parallel_kernels(cudaStream_t stream, const ChainPlan& plan, Network network, float* scratch,
                                   const Batch* batch, int64_t samples) {
-  const int64_t teams = plan.teams(samples);
+  const int64_t teams = plan.divide(samples).teams;
   float* const gradients = scratch + floats_of_totals(plan);
   network.totals = reinterpret_cast<double*>(scratch);
   if (network.divided_by == DividedBy::kWeights) network.divided_by = DividedBy::kWeightsOfTeams;
@@ -38,11 +38,11 @@ bool launch_data_parallel_kernels(cudaStream_t stream, const ChainPlan& plan, Ne
   config.stream = stream;
   cudaLaunchAttribute attribute = cluster_of(plan.blocks);
   config.attrs = &attribute;
-  config.numAttrs = plan.exchange == Exchange::kCluster ? 1 : 0;
-  if (was_refused(cudaLaunchKernelEx(&config, kernel_for(plan.exchange), network, batch, plan.most_teams, gradients))) {
+  config.numAttrs = plan.team == TeamKind::kCluster ? 1 : 0;
+  if (was_refused(cudaLaunchKernelEx(&config, kernel_for(plan.team), network, batch, plan.most_teams, gradients))) {
     return false;
   }
-  const StepByTeams step{network, gradients, plan.most_teams, plan.blocks};
+  const SumTeamsAndStep step{network, gradients, plan.most_teams, plan.blocks};
   launch(stream, step, batch, step.blocks(), step.shared_bytes());
   return true;
 }

@@ -6,10 +6,10 @@
 namespace engine::cuda::chains {
 namespace {
 
-/// Sums of parts of the inputs take no more than this.
-constexpr int64_t kPartialSumFloats = 8 * 1024;
-/// A part has at least so many quads, or its sums cost more than they save.
-constexpr int kLeastQuadsOfPart = 4;
+/// Sums over ranges of the inputs take no more than this.
+constexpr int64_t kRangeSumFloats = 8 * 1024;
+/// A range has at least so many quads, or its sums cost more than they save.
+constexpr int kLeastQuadsOfRange = 4;
 
 template <class T>
 T up_to_multiple(T number, T of) {
@@ -53,7 +53,7 @@ void divide_layers(Network& net, bool divides) {
   }
 }
 
-void size_layer(DenseLayer& layer, int blocks, int max_rows, int most_parts) {
+void size_layer(DenseLayer& layer, int blocks, int max_rows, int most_input_ranges) {
   layer.slices_of_block = (layer.slices + blocks - 1) / blocks;
   const int axis = layer.split == Split::kInputs ? layer.inputs : layer.units;
   const int own = std::min(axis, layer.slices_of_block * layer.width);
@@ -62,10 +62,11 @@ void size_layer(DenseLayer& layer, int blocks, int max_rows, int most_parts) {
   layer.padded_units = up_to_multiple(units, kColumns);
   layer.ld = leading_dimension(layer.padded_units);
   const int groups = (max_rows + kWarp - 1) / kWarp, quads = layer.padded_inputs / kQuad;
-  // Of a layer that blocks divide, the parts must not depend on how many columns a block has.
+  // Of a layer that blocks divide, the ranges must not depend on how many columns a block has.
   const int items = layer.split == Split::kNone ? groups * (layer.padded_units / kColumns) : groups;
-  layer.parts = std::max(1, std::min({quads / kLeastQuadsOfPart, kBlockWarps / items, most_parts}));
-  const int64_t together = kPartialSumFloats / (static_cast<int64_t>(layer.parts) * max_rows) / kColumns * kColumns;
+  layer.input_ranges = std::max(1, std::min({quads / kLeastQuadsOfRange, kBlockWarps / items, most_input_ranges}));
+  const int64_t together =
+      kRangeSumFloats / (static_cast<int64_t>(layer.input_ranges) * max_rows) / kColumns * kColumns;
   layer.columns_together = static_cast<int>(std::clamp<int64_t>(together, kColumns, layer.padded_units));
 }
 
@@ -89,7 +90,7 @@ class Places {
 void place_layer(DenseLayer& layer, Places& places, int64_t rows, int64_t rows_of_memory, int slots) {
   const int64_t kernel = int64_t{layer.padded_units} / kColumns * (layer.padded_inputs / kQuad) * kQuadStride;
   layer.kernel_floats = static_cast<int>(std::min<int64_t>(kernel, INT32_MAX));
-  layer.share_at = places.add(sizeof(Share) / sizeof(float));
+  layer.owned_at = places.add(sizeof(Owned) / sizeof(float));
   layer.kernel_at = places.add((1 + slots) * kernel);
   layer.bias_at = places.add((1 + slots) * int64_t{layer.padded_units});
   layer.out_at = places.add(rows * layer.ld);
@@ -110,12 +111,11 @@ int64_t lay_out(Network& net, const LayoutOptions& options) {
   while (int64_t{options.blocks} << net.rows_of_block_log < rows) ++net.rows_of_block_log;
   divide_layers(net, options.divides_layers);
   Places places;
-  // The memory for sums of parts has others, too: numbers of each warp, and the probabilities that metrics compute.
-  int64_t sums = std::max(2 * int64_t{kBlockWarps}, rows * net.layers[net.layer_count - 1].units);
+  int64_t sums = rows * net.layers[net.layer_count - 1].units;  // the probabilities of a metric
   int64_t exchanged = 0, gathered = 0;
   for (int l = 0; l < net.layer_count; ++l) {
     DenseLayer& layer = net.layers[l];
-    size_layer(layer, options.blocks, net.max_rows, options.most_parts);
+    size_layer(layer, options.blocks, net.max_rows, options.most_input_ranges);
     place_layer(layer, places, rows, rows_of_memory, options.slots_of_weight);
     const bool is_last = l + 1 == net.layer_count;
     const int64_t slices = options.exchanges_in_shared ? layer.slices_of_block : layer.slices;
@@ -123,7 +123,7 @@ int64_t lay_out(Network& net, const LayoutOptions& options) {
       exchanged = std::max(exchanged, slices * rows * layer.padded_units);
       if (!is_last) gathered = std::max(gathered, rows * layer.padded_units);
     } else {
-      if (!layer.sums_in_output()) sums = std::max(sums, layer.parts * rows * layer.columns_together);
+      if (!layer.sums_in_output()) sums = std::max(sums, layer.input_ranges * rows * layer.columns_together);
       if (layer.split == Split::kColumns && l > 0) {
         exchanged = std::max(exchanged, slices * rows * layer.padded_inputs);
         gathered = std::max(gathered, rows * layer.padded_inputs);
@@ -133,14 +133,14 @@ int64_t lay_out(Network& net, const LayoutOptions& options) {
   const DenseLayer &first = net.layers[0], &last = net.layers[net.layer_count - 1];
   net.ld_x = options.keeps_bytes ? static_cast<int>(((first.padded_inputs + kChunk - 1) / kChunk | 1) * kChunk)
                                  : leading_dimension(first.padded_inputs);
-  net.partial_sums_at = places.add(sums);
+  net.range_sums_at = places.add(sums);
   net.exchange_floats = static_cast<int>(up_to_multiple<int64_t>(exchanged, kQuad));
   net.exchange_at = places.add(options.exchanges_in_shared ? net.exchange_floats : 0);
   net.gathered_at = places.add(gathered);
   net.probabilities_at = places.add(rows * last.units);
   net.announced_at = places.add(2 * sizeof(Batch) / sizeof(float));
-  net.order_at = places.add(2 * rows);
-  net.sums_at = places.add(2 * kWarp * (1 + 2 * int64_t{net.metric_count}));
+  net.row_indices_at = places.add(2 * rows);
+  net.sums_at = places.add(2 * kRowsAtOnce * (1 + 2 * int64_t{net.metric_count}));
   net.penalties_at = places.add(2 * kBlockWarps);
   net.divisor_at = places.add(2);
   net.live_at = places.add(2);
@@ -154,10 +154,10 @@ int64_t lay_out(Network& net, const LayoutOptions& options) {
   net.places.x_at = places.add(options.keeps_bytes ? rows_of_memory * net.ld_x / kQuad : rows * net.ld_x);
   net.keeps_bytes = options.keeps_bytes;
   net.skips_zeros = first.inputs >= kManyInputs;
-  net.batch_slots = options.batch_slots;
+  net.batch_buffers = options.batch_buffers;
   const int64_t of_batch = places.floats() - begin;
   net.floats_of_batch = static_cast<int>(std::min<int64_t>(of_batch, INT32_MAX));
-  const int64_t all = begin + options.batch_slots * of_batch;
+  const int64_t all = begin + options.batch_buffers * of_batch;
   net.floats = static_cast<int>(std::min<int64_t>(all, INT32_MAX));
   return all * static_cast<int64_t>(sizeof(float));
 }

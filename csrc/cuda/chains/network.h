@@ -1,18 +1,19 @@
 // What the kernels for chains are told of a network. The blocks of a team divide the layers as follows.
 //
 // Layers come in pairs. The first of a pair is split by columns: a block owns some of its units, and computes them from
-// all inputs. The second is split by inputs: a block has the rows of its kernel that belong to the units it owns of the
-// first, so that what it needs lies in its own memory. Its products are terms of the sums of all blocks. A last layer
-// that is left over is computed by every block alike, and of a single layer the inputs are split.
+// all inputs. The second is split by inputs: a block owns the rows of its kernel for the units it owns of the first, so
+// that what it needs lies in its own memory. Its products are partial sums of all units. A last layer that is left over
+// is computed by every block alike, and of a single layer the inputs are split.
 //
-// The terms are what blocks exchange, once for each pair, and backwards once for each pair but the first. Blocks of a
-// cluster divide the rows of the batch for that: each reads the terms of its rows from all others and adds them, and
-// then all read the sums of the others. Behind the last layer it computes the loss of its rows before, and they read
-// the gradient in place of the sums. Blocks of a grid, whose barriers take longer than reading all terms, add the terms
-// of all rows.
+// Blocks exchange the partial sums once for each pair, and backwards once for each pair but the first. Blocks of a
+// cluster divide the samples for that: each reads the partial sums of its samples from all others and adds them, and
+// then all read the others' sums. Behind the last layer, a block first computes the loss of its samples and the
+// gradient, and the others then read the gradient instead of the sums. Blocks of a grid, whose barriers take longer
+// than reading all partial sums, add those of all samples.
 //
 // Units are dealt in slices whose width depends on the layer alone, and sums are added slice by slice. So the bits
-// depend neither on the number of blocks nor on how they exchange numbers.
+// depend neither on the number of blocks nor on how they exchange numbers. A block that trains alone by the
+// data-parallel kernel does not split layers, and adds in another order.
 #pragma once
 #include <cstdint>
 
@@ -25,14 +26,14 @@ namespace engine::cuda::chains {
 /// Threads of a block: so many that each may have 128 registers.
 inline constexpr int kBlockThreads = 512;
 inline constexpr int kBlockWarps = kBlockThreads / kWarp;
-/// Columns of a kernel for which a thread has sums at the same time.
+/// Columns of a kernel for which a warp computes sums at the same time.
 inline constexpr int kColumns = 8;
 /// Consecutive numbers that a thread reads together.
 inline constexpr int kQuad = 4;
 /// Floats from one quad of a kernel to the next: 8 columns of it, and 4 more, so that the threads of a warp, which read
 /// several quads of several columns, find them in different banks.
 inline constexpr int kQuadStride = kColumns * kQuad + kQuad;
-/// Rows that a matrix instruction sums over. Memory that it reads has a multiple of these.
+/// The gradient by weights sums over so many rows at a time, or half as many. Memory has a multiple of these.
 inline constexpr int kRowsTogether = 16;
 /// As many as the largest cluster has blocks, so that each can own a slice.
 inline constexpr int kMostSlices = 16;
@@ -44,6 +45,10 @@ inline constexpr int kMostMetrics = 4;
 /// Sums over a pass: the loss, two for each metric, and the penalties; and the weights that the losses of a batch are
 /// divided by.
 inline constexpr int kMostTotals = 3 + 2 * kMostMetrics;
+
+/// So many threads have neighbouring columns of a row: the rows of a batch of 32 are computed at once.
+inline constexpr int kThreadsOfRow = kWarp / 2;
+inline constexpr int kRowsAtOnce = kBlockThreads / kThreadsOfRow;
 
 ENGINE_INLINE int smaller(int a, int b) { return a < b ? a : b; }
 ENGINE_INLINE int larger(int a, int b) { return a > b ? a : b; }
@@ -75,15 +80,15 @@ struct DenseLayer {
   int first_weight;      // among the weights of all layers: those of a layer are its kernel and then its bias, if any
   int width, slices;     // of the axis that is split
   int slices_of_block;   // so many each, the last blocks have fewer
-  int parts;             // parts of the inputs that warps sum apart, where the layer is not split by inputs
-  int columns_together;  // columns of which the sums of all parts fit in the memory for them
+  int input_ranges;      // ranges of the inputs, each of which another warp sums, if the layer is not split by inputs
+  int columns_together;  // columns of which the sums of all ranges fit in the memory for them
   int padded_inputs;     // a multiple of kQuad
   int padded_units;      // a multiple of kColumns
   int ld;                // floats of a row of outputs or gradients
-  int share_at;          // the share of the layer that this block has
-  int kernel_at;         // the kernel, as `place_of_quad` says, and behind it each of its slots
-  int kernel_floats;     // of the kernel, or a slot
-  int bias_at;           // (padded_units), and behind it each of its slots
+  int owned_at;          // what this block owns of the layer
+  int kernel_at;         // the kernel, as `place_of_quad` says, and behind it each of the optimizer's slots
+  int kernel_floats;     // of the kernel, or of a slot
+  int bias_at;           // (padded_units), and behind it each of the optimizer's slots
   int out_at;            // (rows, ld)
   int gradient_at;       // (rows, ld): of the loss by the sums; zeros behind the rows of the batch
   int stage_count;
@@ -92,7 +97,7 @@ struct DenseLayer {
   double kernel_penalty, bias_penalty;  // factors of their sums of squares in the loss; 0: none
 
   /// Whether warps leave the sums of products where the output is to be.
-  ENGINE_DEVICE bool sums_in_output() const { return split != Split::kInputs && parts == 1; }
+  ENGINE_DEVICE bool sums_in_output() const { return split != Split::kInputs && input_ranges == 1; }
 };
 
 /// What the losses of a batch are divided by. The sum of the weights of all its samples is known only when all teams
@@ -135,7 +140,7 @@ struct Network {
   float scale, offset;
   Targets targets;
 
-  int max_rows;
+  int max_rows;        // of a batch, or of a micro-batch
   int rows_of_memory;  // a multiple of kRowsTogether
   int ld_x;            // numbers of a row in shared memory
   int layer_count;
@@ -155,46 +160,48 @@ struct Network {
   bool has_penalties;
 
   // Shared memory.
-  int floats;       // all of it
-  int batch_slots;  // 2: the next batch is brought while this one is computed
-  int floats_of_batch;
-  BatchPlaces places;     // of the first slot
-  int live_at;            // (slots): how many quads have numbers that are not 0
-  int live_of_warp_at;    // (warps): of those that a warp looks at
-  int partial_sums_at;    // sums of parts of the inputs
-  int probabilities_at;   // (rows, units of the last layer)
-  int announced_at;       // (2) what is known of the next two batches
-  int order_at;           // (2, rows) where their samples lie in the data set
-  int sums_at;            // of losses and metrics, as doubles
-  int penalties_at;       // (warps): their sums, as doubles
-  int divisor_at;         // a double
-  int rows_of_block_log;  // a block adds up the terms of 2^this rows
-  int exchange_at;        // terms of this block's slices: (slices, rows, columns)
+  int floats;            // all of it
+  int batch_buffers;     // 2: the next batch is brought while this one is computed
+  int floats_of_batch;   // from one buffer to the next
+  BatchPlaces places;    // in the first buffer
+  int live_at;           // (buffers): how many quads have numbers that are not 0
+  int live_of_warp_at;   // (warps): of those that a warp looks at
+  int range_sums_at;     // sums over ranges of the inputs; after the forward pass, probabilities that a metric computes
+  int probabilities_at;  // (rows, units of the last layer)
+  int announced_at;      // (2) what is known of the next two batches: Batch
+  int row_indices_at;    // (2, rows) where their samples lie in the data set
+  int sums_at;           // (kRowsAtOnce, kinds): of losses and metrics, as doubles
+  int penalties_at;      // (warps): their sums, as doubles
+  int divisor_at;        // a double
+  int rows_of_block_log;  // a block adds the partial sums of 2^this rows
+  int exchange_at;        // partial sums of this block's slices: (slices, rows, columns)
   int gathered_at;        // sums of all rows: (rows, columns)
-  int exchange_floats;    // of the terms
+  int exchange_floats;    // of the partial sums
 
   // Memory of the card. The first two are those of the persistent kernel.
-  float* exchange;     // of a grid: two buffers of terms, (slices, rows, columns) each
+  float* exchange;     // of a grid: two buffers of partial sums, (slices, rows, columns) each
   unsigned* arrivals;  // of blocks at barriers
-  double*
-      totals;  // (blocks of the launch, kMostTotals): of the losses, of each metric and its weights, and the penalties
+  double* totals;      // (blocks of the launch, kMostTotals): of losses, metrics and their weights, penalties, divisors
 };
 
-/// Micro-batches that each team of the data-parallel kernel goes through, so that no more than so many teams do them
-/// all.
-ENGINE_INLINE int64_t micro_batches_of_team(int64_t samples, int64_t rows_of_micro_batch, int64_t most_teams) {
-  const int64_t all = (samples + rows_of_micro_batch - 1) / rows_of_micro_batch;
-  return (all + most_teams - 1) / most_teams;
-}
+/// How teams divide the samples of a batch. Each has the same number of micro-batches, but for the last one.
+struct SampleDivision {
+  int64_t samples_of_team, teams;
+  ENGINE_INLINE SampleDivision(int64_t samples, int64_t rows_of_micro_batch, int64_t most_teams) {
+    const int64_t micro_batches = (samples + rows_of_micro_batch - 1) / rows_of_micro_batch;
+    samples_of_team = (micro_batches + most_teams - 1) / most_teams * rows_of_micro_batch;
+    teams = (samples + samples_of_team - 1) / samples_of_team;
+  }
+};
 
-/// The part of a layer that a block has.
-struct Share {
+/// The part of a layer that a block owns.
+struct Owned {
   int first_slice, slices;
   int first_input, inputs;
   int first_unit, units;
 };
 
-ENGINE_INLINE Share share_of(const DenseLayer& layer, int block) {
+ENGINE_INLINE Owned owned_by(const DenseLayer& layer, int block) {
   const int first = smaller(block * layer.slices_of_block, layer.slices);
   const int slices = smaller(layer.slices_of_block, layer.slices - first);
   const int axis = layer.split == Split::kInputs ? layer.inputs : layer.units;

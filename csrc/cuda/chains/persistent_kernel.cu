@@ -1,6 +1,6 @@
+#include "cuda/chains/persistent.h"
 #include "cuda/chains/persistent_kernel.h"
 #include "cuda/chains/team_launch.h"
-#include "cuda/chains/train.h"
 
 namespace engine::cuda::chains {
 namespace {
@@ -8,7 +8,7 @@ namespace {
 /// Memory of the card behind each other: the terms that blocks of a grid exchange, their arrivals, their totals.
 struct Scratch {
   explicit Scratch(const ChainPlan& plan) {
-    const bool is_grid = plan.exchange == Exchange::kGrid;
+    const bool is_grid = plan.team == TeamKind::kGrid;
     arrivals = is_grid ? 2 * int64_t{plan.network.exchange_floats} : 0;
     totals = arrivals + kQuad;  // doubles
     floats = totals + 2 * int64_t{plan.blocks} * kMostTotals;
@@ -18,13 +18,13 @@ struct Scratch {
 
 using Kernel = void (*)(const Network, const Batch*, int);
 
-Kernel kernel_for(Exchange exchange) {
-  switch (exchange) {
-    case Exchange::kNone:
+Kernel kernel_for(TeamKind team) {
+  switch (team) {
+    case TeamKind::kOneBlock:
       return train<OneBlock>;
-    case Exchange::kCluster:
+    case TeamKind::kCluster:
       return train<Cluster>;
-    case Exchange::kGrid:
+    case TeamKind::kGrid:
       break;
   }
   return train<Grid>;
@@ -33,10 +33,10 @@ Kernel kernel_for(Exchange exchange) {
 }  // namespace
 
 ClustersAtOnce prepare_persistent_kernel(const CardLimits& limits) {
-  for (const Exchange exchange : {Exchange::kNone, Exchange::kCluster, Exchange::kGrid}) {
-    allow_shared_memory(kernel_for(exchange), limits);
+  for (const TeamKind team : {TeamKind::kOneBlock, TeamKind::kCluster, TeamKind::kGrid}) {
+    allow_shared_memory(kernel_for(team), limits);
   }
-  return clusters_at_once(kernel_for(Exchange::kCluster), limits);
+  return clusters_at_once(kernel_for(TeamKind::kCluster), limits);
 }
 
 int64_t scratch_of_persistent_kernel(const ChainPlan& plan) { return Scratch(plan).floats; }
@@ -51,15 +51,14 @@ bool launch_persistent_kernel(const Stream& stream, const ChainPlan& plan, Netwo
   config.stream = stream.get();
   cudaLaunchAttribute attribute = {};
   config.attrs = &attribute;
-  config.numAttrs = plan.exchange == Exchange::kNone ? 0 : 1;
-  if (plan.exchange == Exchange::kCluster) attribute = cluster_of(plan.blocks);
-  if (plan.exchange == Exchange::kGrid) {
+  config.numAttrs = plan.team == TeamKind::kOneBlock ? 0 : 1;
+  if (plan.team == TeamKind::kCluster) attribute = cluster_of(plan.blocks);
+  if (plan.team == TeamKind::kGrid) {
     attribute.id = cudaLaunchAttributeCooperative;
     attribute.val.cooperative = 1;
     stream.fill_zeros(network.arrivals, sizeof(unsigned));
   }
-  return !was_refused(
-      cudaLaunchKernelEx(&config, kernel_for(plan.exchange), network, batches, static_cast<int>(count)));
+  return !was_refused(cudaLaunchKernelEx(&config, kernel_for(plan.team), network, batches, static_cast<int>(count)));
 }
 
 }  // namespace engine::cuda::chains

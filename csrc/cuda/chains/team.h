@@ -37,7 +37,7 @@ struct Cluster {
   __device__ void arrive_with_shared() {
 #if defined(__CUDACC__)
     // A fence for all memory of the card would take longer than the barrier. This one does not order reads of other
-    // blocks' memory: what a thread has read of others it has stored in its own memory before, as add_terms and
+    // blocks' memory: what a thread has read of others it has stored in its own memory before, as add_partial_sums and
     // gather_rows do, and such a store waits for the read.
     __syncwarp();
     asm volatile("fence.release.sync_restrict::shared::cta.cluster;" : : : "memory");

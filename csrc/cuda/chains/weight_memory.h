@@ -1,5 +1,5 @@
 // Weights between memory of the card, where they lie row by row, and the shared memory of the blocks of a team, of
-// which each has its share.
+// which each owns a part.
 #pragma once
 #include "cuda/chains/batches.h"
 
@@ -10,7 +10,7 @@ namespace engine::cuda::chains {
 template <class Team, class F>
 __device__ inline void for_kernel(const Block<Team>& block, const DenseLayer& layer, float* shared, float* on_card,
                                   F&& f) {
-  const Share& own = block.share(layer);
+  const Owned& own = block.owned(layer);
   const int log = own.units > 16 ? 5 : own.units > 8 ? 4 : 3, threads = 1 << log;
   const int first = thread() & (threads - 1);
   const int stride = threads / kColumns * (layer.padded_inputs / kQuad) * kQuadStride;
@@ -27,9 +27,9 @@ __device__ inline void for_kernel(const Block<Team>& block, const DenseLayer& la
 /// block answers for.
 template <class Team, class F>
 __device__ inline void for_weights(const Block<Team>& block, const DenseLayer& layer, bool all, int slots, F&& f) {
-  const Share& own = block.share(layer);
-  const bool kernel = all || layer.split != Split::kNone || block.team.rank() == 0;
-  const bool bias = layer.has_bias && (all || layer.split == Split::kColumns || block.team.rank() == 0);
+  const Owned& own = block.owned(layer);
+  const bool kernel = all || block.answers_for_kernel(layer),
+             bias = layer.has_bias && (all || block.answers_for_bias(layer));
   ENGINE_UNROLL(1)
   for (int s = -1; s < slots; ++s) {
     float* const kernel_on_card = s < 0 ? layer.kernel.values : layer.kernel.slots[s];
@@ -60,16 +60,6 @@ __device__ inline void store_weights(const Block<Team>& block) {
     for_weights(block, block.net.layers[l], false, kSlotsOfWeight,
                 [](const float& here, float& on_card) { on_card = here; });
   }
-}
-
-/// What a kernel begins with: fills shared memory with zeros, and notes the shares of this block.
-template <class Team>
-__device__ inline void prepare(const Block<Team>& block) {
-  const float4 zeros = {};
-  for_each_of_block(block.net.floats / kQuad, [&](int i) { quad_at(block.shared + i * kQuad) = zeros; });
-  __syncthreads();
-  block.note_shares();
-  __syncthreads();
 }
 
 }  // namespace engine::cuda::chains

@@ -55,7 +55,7 @@ template <class Rule, class Rows, class Team>
 __device__ inline void step_layer(const Block<Team>& block, int l, const Rows& x, const QuadOrder& order, int rows,
                                   double rate, const typename Rule::Coefficients& c) {
   const DenseLayer& layer = block.net.layers[l];
-  const Share& own = block.share(layer);
+  const Owned& own = block.owned(layer);
   const StepOfLayer step_of_kernel(layer.kernel, rate);
   for_kernel_gradients(block, layer, x, order, rows, worker_of(l), [&](int q, int n, const float4& gradient) {
     step_quad<Rule>(block.shared + place_of_quad(layer, n, q), layer.kernel_floats,
@@ -74,8 +74,8 @@ __device__ inline void step_layer(const Block<Team>& block, int l, const Rows& x
 }
 
 template <class Team>
-__device__ inline void step_weights(const Block<Team>& block, int slot) {
-  const Batch& batch = block.batch_in(slot);
+__device__ inline void step_weights(const Block<Team>& block, int buffer) {
+  const Batch& batch = block.batch_in(buffer);
   const int rows = static_cast<int>(batch.rows);
   with_formula(block.net.rule, FusedOptimizersOf<QuickFloat>{}, [&](auto chosen) {
     using Rule = typename decltype(chosen)::Type;
@@ -83,8 +83,9 @@ __device__ inline void step_weights(const Block<Team>& block, int slot) {
     const auto c = *reinterpret_cast<const typename Rule::Coefficients*>(batch.coefficients);
     const double rate = batch.step.learning_rate;
     for (int l = 0; l < block.net.layer_count; ++l) {
-      block.with_inputs(
-          l, slot, [&](const auto& x, const QuadOrder& order) { step_layer<Rule>(block, l, x, order, rows, rate, c); });
+      block.with_inputs(l, buffer, [&](const auto& x, const QuadOrder& order) {
+        step_layer<Rule>(block, l, x, order, rows, rate, c);
+      });
     }
   });
 }

@@ -1,13 +1,13 @@
-// The steps of weights by the gradients that the teams of the data-parallel kernel have left.
+// The second kernel of data-parallel training: steps of weights by the gradients that teams have left.
 #pragma once
-#include "cuda/chains/loss.h"
+#include "cuda/chains/totals.h"
 #include "cuda/steps.h"
 
 namespace engine::cuda::chains {
 
 /// Adds the gradients of all teams, in order, and steps the weights by their sums. Its first block adds the sums over
 /// the pass, too.
-struct StepByTeams {
+struct SumTeamsAndStep {
   Network net;
   const float* gradients;  // (teams, weights)
   int most_teams, blocks_of_team;
@@ -20,12 +20,11 @@ struct StepByTeams {
   static_assert(kThreads * sizeof(float) >= kMostTotals * sizeof(double));
 
   __device__ void run(const Batch& batch) const {
-    const int64_t rows_of_team = micro_batches_of_team(batch.rows, net.max_rows, most_teams) * net.max_rows;
-    const int teams = static_cast<int>((batch.rows + rows_of_team - 1) / rows_of_team);
+    const auto teams = static_cast<int>(SampleDivision(batch.rows, net.max_rows, most_teams).teams);
     const bool divides = net.divided_by == DividedBy::kWeightsOfTeams;
     const double divisor = divides ? total(kind_of_divisor(net), teams * blocks_of_team) : 1.0;
-    const double share = divisor == 0.0 ? 0.0 : 1.0 / divisor;
-    if (blockIdx.x == 0) add_totals(teams * blocks_of_team, batch.rows, share);
+    const double inverse_divisor = divisor == 0.0 ? 0.0 : 1.0 / divisor;
+    if (blockIdx.x == 0) add_totals(teams * blocks_of_team, batch.rows, inverse_divisor);
     const int teams_of_warp = (teams + kWarps - 1) / kWarps;
     const int begin = smaller(warp() * teams_of_warp, teams), end = smaller(begin + teams_of_warp, teams);
     float* const of_warps = shared_memory();
@@ -43,7 +42,7 @@ struct StepByTeams {
         float all = 0.0f;
         ENGINE_UNROLL(8)
         for (int w = 0; w < kWarps; ++w) all = all + of_warps[w * kWarp + lane()];
-        step(static_cast<int>(i), static_cast<float>(share) * all, batch);
+        step(static_cast<int>(i), static_cast<float>(inverse_divisor) * all, batch);
       }
       __syncthreads();
     }
@@ -70,14 +69,14 @@ struct StepByTeams {
     return sum_of_warp(sum);
   }
 
-  __device__ void add_totals(int blocks, int64_t samples, double share) const {
+  __device__ void add_totals(int blocks, int64_t samples, double inverse_divisor) const {
     auto* const totals = reinterpret_cast<double*>(shared_memory());
     for (int kind = warp(); kind < kinds_of_sums(net); kind += kWarps) {
       const double sum = total(kind, blocks);
       if (lane() == 0) totals[kind] = sum;
     }
     __syncthreads();
-    add_to_pass(net, samples, share, [&](int kind) { return totals[kind]; });
+    add_to_pass(net, samples, inverse_divisor, [&](int kind) { return totals[kind]; });
     __syncthreads();
   }
 };
