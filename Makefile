@@ -77,7 +77,8 @@ test-cuda: $(VENV)/installed-test
 	@$(BIN)/cmake --install build/emulated-cuda --prefix $(EMULATED) >/dev/null
 	@export PYTHONPATH=$(CURDIR)/$(EMULATED); \
 	EMULATED_CUDA_LATE=1 $(BIN)/python -m pytest tests/cuda -n 2 $(ARGS) && \
-	EMULATED_CUDA_MULTIPROCESSORS=1 $(BIN)/python -m pytest tests/cuda -k 'large or same_bits' $(ARGS)
+	EMULATED_CUDA_MULTIPROCESSORS=1 $(BIN)/python -m pytest tests/cuda -k 'large or same_bits' $(ARGS) && \
+	EMULATED_CUDA_CAPABILITY=120 $(BIN)/python -m pytest tests/cuda -n 2 -k 'persistent or data_parallel' $(ARGS)
 
 # Compiles csrc/cuda with the nvcc that is at hand, or with that of pip.
 cuda: $(VENV)/ready

@@ -74,6 +74,9 @@ class CudaDevice final : public Device {
     limits_.multiprocessors = ask(cudaDevAttrMultiProcessorCount);
     limits_.shared_bytes = ask(cudaDevAttrMaxSharedMemoryPerBlockOptin);
     limits_.grids_can_wait = ask(cudaDevAttrCooperativeLaunch) != 0;
+    // Those of GeForce and workstation cards (8.6, 8.9, 12.0) are not.
+    const int major = ask(cudaDevAttrComputeCapabilityMajor), minor = ask(cudaDevAttrComputeCapabilityMinor);
+    limits_.fast_tensor_cores = major == 8 ? minor == 0 : major < 12;
     const DeviceGuard device_guard(index);
     keep_freed_memory();
     const ClustersAtOnce one = chains::prepare_persistent_kernel(limits_);

@@ -31,9 +31,11 @@ constexpr int kMostTeams = 128;
 // ---- What a batch costs ---------------------------------------------------------------------------------------------
 
 // Cycles, as bench/GPU.md derives them from instruction counts and latencies; none was measured on this kernel.
-constexpr double kProductsPerCycle = 110.0;      // on tensor cores: most issue slots split floats and load them
-constexpr double kByteProductsPerCycle = 160.0;  // there, too: most issue slots convert bytes
-constexpr double kStepsPerCycle = 4.4;           // weights that are stepped
+constexpr double kTensorProductsPerCycle = 110.0;  // of floats: most issue slots split and load them
+constexpr double kFmaProductsPerCycle = 75.0;      // of 128: the other issue slots load operands
+constexpr double kByteProductsPerCycle = 160.0;    // on fast tensor cores: most issue slots convert bytes
+constexpr double kSlowByteProductsPerCycle = 75.0;
+constexpr double kStepsPerCycle = 4.4;  // weights that are stepped
 // Weights and their gradients, by a block; and gradients of teams that are added, by each multiprocessor.
 constexpr double kLoadedPerCycle = 3.0, kStoredPerCycle = 4.0, kSummedPerCycle = 12.0;
 constexpr double kClusterBarrier = 350.0, kGridBarrier = 1800.0, kNoBarrier = 40.0;
@@ -48,7 +50,7 @@ double cycles_of_exchange(const Network& net, TeamKind team, int slices, int col
   const double sums = static_cast<double>(net.max_rows) * columns;
   switch (team) {
     case TeamKind::kOneBlock:
-      return kNoBarrier + slices * sums / kProductsPerCycle;
+      return kNoBarrier + slices * sums / kFmaProductsPerCycle;
     case TeamKind::kGrid:
       return kGridBarrier + slices * sums / kExchangedPerCycle;
     case TeamKind::kCluster:
@@ -62,11 +64,14 @@ double cycles_of_exchange(const Network& net, TeamKind team, int slices, int col
 /// Of products with the weights, and of exchanges, for all samples of the network's batches.
 double cycles_of_products(const Network& net, TeamKind team) {
   const double rows = (net.max_rows + kWarp - 1) / kWarp * kWarp;
+  const bool is_fast = net.floats_on_tensor_cores;
+  const double of_floats = is_fast ? kTensorProductsPerCycle : kFmaProductsPerCycle;
+  const double of_bytes = is_fast ? kByteProductsPerCycle : kSlowByteProductsPerCycle;
   double cycles = 0.0;
   for (int l = 0; l < net.layer_count; ++l) {
     const DenseLayer& layer = net.layers[l];
     const double weights = static_cast<double>(layer.padded_inputs) * layer.padded_units;
-    const double rate = l == 0 && net.keeps_bytes ? kByteProductsPerCycle : kProductsPerCycle;
+    const double rate = l == 0 && net.keeps_bytes ? of_bytes : of_floats;
     cycles += kFixedOfLayer + weights * rows * (l > 0 ? 3.0 : 2.0) / rate;
     if (layer.split == Split::kInputs) cycles += cycles_of_exchange(net, team, layer.slices, layer.units);
     if (layer.split == Split::kColumns && l > 0) {
@@ -187,7 +192,8 @@ class BestPlan {
   explicit BestPlan(const CardLimits& limits) : limits_(limits) {}
   /// Returns false where a block has too little memory.
   template <class Cycles>
-  bool offer(ChainPlan plan, const LayoutOptions& options, Cycles&& cycles) {
+  bool offer(ChainPlan plan, LayoutOptions options, Cycles&& cycles) {
+    options.on_tensor_cores = limits_.fast_tensor_cores;
     if (chains::lay_out(plan.network, options) > limits_.shared_bytes) return false;
     plan.cycles = cycles(plan);
     if (!best || plan.cycles < best->cycles) best = plan;
@@ -201,9 +207,13 @@ class BestPlan {
 };
 
 void offer_persistent(BestPlan& plans, const Candidate& candidate, const Network& net, bool byte_rows) {
-  const bool in_shared = candidate.team != TeamKind::kGrid;
   for (const int batch_buffers : {2, 1}) {
-    const LayoutOptions options{candidate.blocks, true, in_shared, byte_rows, batch_buffers, chains::kSlotsOfWeight};
+    LayoutOptions options;
+    options.blocks = candidate.blocks;
+    options.exchanges_in_shared = candidate.team != TeamKind::kGrid;
+    options.keeps_bytes = byte_rows;
+    options.batch_buffers = batch_buffers;
+    options.slots_of_weight = chains::kSlotsOfWeight;
     const ChainPlan plan{Way::kPersistent, candidate.team, candidate.blocks, 1, 0.0, net};
     const auto cycles = [](const ChainPlan& laid_out) { return cycles_of_persistent(laid_out.network, laid_out.team); };
     if (plans.offer(plan, options, cycles)) return;
@@ -224,8 +234,12 @@ void offer_data_parallel(BestPlan& plans, const Candidate& candidate, const Netw
     for (const int most_input_ranges : {chains::kBlockWarps, 1}) {
       for (const int batch_buffers : {2, 1}) {
         if (batch_buffers == 2 && micro_batches <= plan.most_teams) continue;  // there is no next one to bring
-        const LayoutOptions options{candidate.blocks, candidate.blocks > 1, true, byte_rows, batch_buffers, 0,
-                                    most_input_ranges};
+        LayoutOptions options;
+        options.blocks = candidate.blocks;
+        options.divides_layers = candidate.blocks > 1;
+        options.keeps_bytes = byte_rows;
+        options.batch_buffers = batch_buffers;
+        options.most_input_ranges = most_input_ranges;
         const auto cycles = [&](const ChainPlan& laid_out) {
           return cycles_of_data_parallel(laid_out, limits, max_rows);
         };

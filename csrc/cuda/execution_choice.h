@@ -21,7 +21,8 @@ struct CardLimits {
   int multiprocessors = 1;
   int64_t shared_bytes = 0;  // of a block
   ClustersAtOnce clusters = {};
-  bool grids_can_wait = true;  // whether blocks of a grid may wait for each other
+  bool grids_can_wait = true;     // whether blocks of a grid may wait for each other
+  bool fast_tensor_cores = true;  // whether they multiply TensorFloat32 at several times the rate of float32
   /// Set once the card has refused to start blocks together that these limits allow.
   std::shared_ptr<std::atomic<bool>> refuses_teams = std::make_shared<std::atomic<bool>>(false);
 };

@@ -21,13 +21,15 @@ def test_sizes(execution, sizes):
 
 
 @pytest.mark.parametrize("way", ["cluster:2", "cluster:4", "cluster:8", "cluster:16", "grid:4", "grid:16"])
-def test_bits_depend_neither_on_blocks_nor_on_their_exchange(execution, way):
+@pytest.mark.parametrize("units", [(33, 17, 18, 4), (33, 18, 4)], ids=["even", "odd"])
+def test_bits_depend_neither_on_blocks_nor_on_their_exchange(execution, way, units):
+    """Of an odd number of layers, every block has the last one."""
     x, y = samples(70, 20, 4)
     trained = []
     for each in ("block", way, way):
         execution(each)
         with keras.device("cuda"):
-            model, history = train(lambda: chain(20, 33, 17, 18, 4, dropout=0.1), x, y)
+            model, history = train(lambda: chain(20, *units, dropout=0.1), x, y)
             require_way(keras.utils.explain_batch(model))
         trained.append((model.get_weights(), history["loss"]))
     for weights, loss in trained[1:]:
@@ -87,11 +89,11 @@ def test_batch_sizes_with_a_short_last_batch(execution, batch_size, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
-@pytest.mark.parametrize("inputs", [24, 27])
+@pytest.mark.parametrize("inputs", [24, 27, 131])
 @pytest.mark.parametrize("scale", [None, (0.1,), (0.1, -0.5)], ids=str)
 def test_types_of_rows(execution, dtype, inputs, scale):
     x, y = samples(40, inputs, 4, dtype)
-    x[:, 4:16] = 0  # inputs that no product needs to read
+    x[:, 4:16] = 0  # from 128 inputs on, products leave these out
     check(
         lambda: chain(inputs, 12, 4, dtype=dtype, scale=scale or ((1 / 255,) if dtype == "uint8" else None)),
         x,

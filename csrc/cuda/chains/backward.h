@@ -48,32 +48,67 @@ __device__ inline void finish_gradients(const Block<Team>& block, const DenseLay
   write(block.shared + layer.gradient_at + b * layer.ld + n, dz);
 }
 
+/// Sums over units `first` to `end` of dz[b,n] kernel[k,n], for 32 rows from `row` on and the 8 inputs k of quads q and
+/// q + 1. The layer has `quads` quads.
+template <class Team>
+__device__ inline TileSums input_gradients_on_tensor_cores(const Block<Team>& block, const DenseLayer& layer, int row,
+                                                           int rows, int q, int quads, int first, int end) {
+  const int g = lane() / 4, t = lane() % 4, of_lane = q + g / kQuad;      // the quad of this lane's column, an input
+  const int floats_of_chunk = layer.padded_inputs / kQuad * kQuadStride;  // of 8 units
+  const float* weights = block.shared + place_of_quad(layer, first + kPair * t, of_lane) + g % kQuad;
+  const float* const dz = block.shared + layer.gradient_at;
+  TileSums sums;
+  ENGINE_UNROLL(1)
+  for (int n = first + kPair * t; n - kPair * t < end; n += kSummedTogether, weights += floats_of_chunk) {
+    const bool is_unit = n < end, is_weight = is_unit && of_lane < quads;
+    const float* const own = dz + (is_unit ? n : first);
+    sums.add(row, rows, [&](int b) { return pair_at(own + b * layer.ld); },
+             {is_weight ? weights[0] : 0.0f, is_weight ? weights[kQuad] : 0.0f});
+  }
+  return sums;
+}
+
+template <class Team>
+__device__ inline LaneSums input_gradients_by_fma(const Block<Team>& block, const DenseLayer& layer, int row, int rows,
+                                                  int q, int quads, int first, int end) {
+  const float* const dz = block.shared + layer.gradient_at + smaller(row + lane(), rows - 1) * layer.ld;
+  const int next = smaller(q + 1, quads - 1);
+  LaneSums sums;
+  ENGINE_UNROLL(1)
+  for (int n = first; n < end; n += kQuad) {
+    float slopes[kQuad];
+    read(dz + n, slopes);
+    const float* const upper = block.shared + place_of_quad(layer, n, q);
+    const float* const lower = block.shared + place_of_quad(layer, n, next);
+    ENGINE_UNROLL(4)
+    for (int j = 0; j < kQuad; ++j) {
+      add_products(sums.columns, quad_at(upper + j * kQuad), slopes[j]);
+      add_products(sums.columns + kQuad, quad_at(lower + j * kQuad), slopes[j]);
+    }
+  }
+  return sums;
+}
+
 /// Calls f(b, k, the sums over units `first` to `end` of dz[b,n] kernel[k,n] for two inputs from k on), for all rows
 /// and all pairs of a layer's inputs. A warp takes 32 rows and 8 inputs at a time. `first` is a multiple of 4.
 template <class Team, class F>
 __device__ inline void for_input_gradients(const Block<Team>& block, const DenseLayer& layer, int rows, int first,
                                            int end, F&& f) {
-  constexpr int kQuadsTogether = FloatRows::kQuadsTogether;
-  const int g = lane() / 4, t = lane() % 4, quads = quads_of(block.owned(layer).inputs);
-  const int floats_of_chunk = layer.padded_inputs / kQuad * kQuadStride;  // of 8 units
-  const int groups = (rows + kWarp - 1) / kWarp, items = groups * ((quads + kQuadsTogether - 1) / kQuadsTogether);
+  const int quads = quads_of(block.owned(layer).inputs), groups = (rows + kWarp - 1) / kWarp;
+  const int items = groups * ((quads + FloatRows::kQuadsTogether - 1) / FloatRows::kQuadsTogether);
   ENGINE_UNROLL(1)
   for (int item = warp(); item < items; item += kBlockWarps) {
     __syncwarp();  // tensor cores take the operands of all lanes at once
-    const int of_groups = divide(item, groups), group = item - of_groups * groups;
-    const int q = of_groups * kQuadsTogether + g / kQuad;  // that of this lane's column of the product, an input
-    const float* weights = block.shared + place_of_quad(layer, first + kPair * t, q) + g % kQuad;
-    const float* const dz = block.shared + layer.gradient_at;
-    SumsOfRows sums;
-    ENGINE_UNROLL(1)
-    for (int n = first + kPair * t; n - kPair * t < end; n += kSummedTogether, weights += floats_of_chunk) {
-      const bool is_unit = n < end, is_weight = is_unit && q < quads;
-      const float* const own = dz + (is_unit ? n : first);
-      sums.add(group * kWarp, rows, [&](int b) { return pair_at(own + b * layer.ld); },
-               {is_weight ? weights[0] : 0.0f, is_weight ? weights[kQuad] : 0.0f});
+    const int of_groups = divide(item, groups), row = (item - of_groups * groups) * kWarp;
+    const int q = of_groups * FloatRows::kQuadsTogether;
+    const auto give = [&](int b, int n, const float2& pair) {
+      if (q + n / kQuad < quads) f(b, q * kQuad + n, pair);
+    };
+    if (block.net.floats_on_tensor_cores) {
+      input_gradients_on_tensor_cores(block, layer, row, rows, q, quads, first, end).for_pairs(row, rows, give);
+    } else {
+      input_gradients_by_fma(block, layer, row, rows, q, quads, first, end).for_pairs(row, rows, give);
     }
-    const int k = of_groups * kQuadsTogether * kQuad + kPair * t;
-    sums.for_pairs(group * kWarp, k < quads * kQuad ? rows : 0, [&](int b, const float2& pair) { f(b, k, pair); });
   }
 }
 

@@ -141,7 +141,8 @@ struct Block {
       return;
     }
     const DenseLayer& below = net.layers[is_first ? 0 : l - 1];
-    f(FloatRows{is_first ? x : shared + below.out_at, is_first ? net.ld_x : below.ld}, order);
+    const float* const data = is_first ? x : shared + below.out_at;
+    f(FloatRows{data, is_first ? net.ld_x : below.ld, net.floats_on_tensor_cores}, order);
   }
 
   __device__ int buffer_of(int batch) const { return batch & (net.batch_buffers - 1); }

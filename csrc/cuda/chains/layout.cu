@@ -22,9 +22,12 @@ constexpr int kManyInputs = 128;
 /// Bytes that are copied together. Rows of bytes are an odd number of these, so that they lie in different banks.
 constexpr int64_t kChunk = 16;
 
-/// Floats of a row in shared memory: an odd multiple of 8, so that what a matrix instruction takes of neighbouring rows
-/// lies in different banks.
-int leading_dimension(int64_t numbers) { return static_cast<int>((numbers + kColumns - 1) / kColumns | 1) * kColumns; }
+/// Floats of a row in shared memory, so that what is read of neighbouring rows lies in different banks: an odd multiple
+/// of the 8 that a matrix instruction takes of each row, or of the 4 that a lane reads of its own.
+int leading_dimension(int64_t numbers, bool on_tensor_cores) {
+  const int together = on_tensor_cores ? 2 * kQuad : kQuad;
+  return static_cast<int>((numbers + together - 1) / together | 1) * together;
+}
 
 // ---- How layers are divided -----------------------------------------------------------------------------------------
 
@@ -53,18 +56,19 @@ void divide_layers(Network& net, bool divides) {
   }
 }
 
-void size_layer(DenseLayer& layer, int blocks, int max_rows, int most_input_ranges) {
-  layer.slices_of_block = (layer.slices + blocks - 1) / blocks;
+void size_layer(DenseLayer& layer, const LayoutOptions& options, int max_rows) {
+  layer.slices_of_block = (layer.slices + options.blocks - 1) / options.blocks;
   const int axis = layer.split == Split::kInputs ? layer.inputs : layer.units;
   const int own = std::min(axis, layer.slices_of_block * layer.width);
   layer.padded_inputs = up_to_multiple(layer.split == Split::kInputs ? own : layer.inputs, kQuad);
   const int units = layer.split == Split::kColumns ? own : layer.units;
   layer.padded_units = up_to_multiple(units, kColumns);
-  layer.ld = leading_dimension(layer.padded_units);
+  layer.ld = leading_dimension(layer.padded_units, options.on_tensor_cores);
   const int groups = (max_rows + kWarp - 1) / kWarp, quads = layer.padded_inputs / kQuad;
   // Of a layer that blocks divide, the ranges must not depend on how many columns a block has.
   const int items = layer.split == Split::kNone ? groups * (layer.padded_units / kColumns) : groups;
-  layer.input_ranges = std::max(1, std::min({quads / kLeastQuadsOfRange, kBlockWarps / items, most_input_ranges}));
+  layer.input_ranges =
+      std::max(1, std::min({quads / kLeastQuadsOfRange, kBlockWarps / items, options.most_input_ranges}));
   const int64_t together =
       kRangeSumFloats / (static_cast<int64_t>(layer.input_ranges) * max_rows) / kColumns * kColumns;
   layer.columns_together = static_cast<int>(std::clamp<int64_t>(together, kColumns, layer.padded_units));
@@ -115,7 +119,7 @@ int64_t lay_out(Network& net, const LayoutOptions& options) {
   int64_t exchanged = 0, gathered = 0;
   for (int l = 0; l < net.layer_count; ++l) {
     DenseLayer& layer = net.layers[l];
-    size_layer(layer, options.blocks, net.max_rows, options.most_input_ranges);
+    size_layer(layer, options, net.max_rows);
     place_layer(layer, places, rows, rows_of_memory, options.slots_of_weight);
     const bool is_last = l + 1 == net.layer_count;
     const int64_t slices = options.exchanges_in_shared ? layer.slices_of_block : layer.slices;
@@ -132,7 +136,7 @@ int64_t lay_out(Network& net, const LayoutOptions& options) {
   }
   const DenseLayer &first = net.layers[0], &last = net.layers[net.layer_count - 1];
   net.ld_x = options.keeps_bytes ? static_cast<int>(((first.padded_inputs + kChunk - 1) / kChunk | 1) * kChunk)
-                                 : leading_dimension(first.padded_inputs);
+                                 : leading_dimension(first.padded_inputs, options.on_tensor_cores);
   net.range_sums_at = places.add(sums);
   net.exchange_floats = static_cast<int>(up_to_multiple<int64_t>(exchanged, kQuad));
   net.exchange_at = places.add(options.exchanges_in_shared ? net.exchange_floats : 0);
@@ -153,6 +157,7 @@ int64_t lay_out(Network& net, const LayoutOptions& options) {
   net.places.quads_at = places.add((first.padded_inputs / kQuad + 1) / 2);
   net.places.x_at = places.add(options.keeps_bytes ? rows_of_memory * net.ld_x / kQuad : rows * net.ld_x);
   net.keeps_bytes = options.keeps_bytes;
+  net.floats_on_tensor_cores = options.on_tensor_cores;
   net.skips_zeros = first.inputs >= kManyInputs;
   net.batch_buffers = options.batch_buffers;
   const int64_t of_batch = places.floats() - begin;

@@ -13,6 +13,7 @@ struct LayoutOptions {
   bool divides_layers = true;           // false: a block has all of each layer
   bool exchanges_in_shared = true;      // false: in memory of the card
   bool keeps_bytes = false;             // whether samples are uint8 in shared memory, too
+  bool on_tensor_cores = true;          // whether products of floats are computed there
   int batch_buffers = 1;                // 2: the next batch is brought while this one is computed
   int slots_of_weight = 0;              // numbers of the optimizer that lie beside each weight
   int most_input_ranges = kBlockWarps;  // of the inputs of a layer, which warps sum apart: each needs memory

@@ -133,9 +133,10 @@ struct Network {
   const void* rows;
   RowType type;
   int64_t stride, first_column;
-  bool keeps_bytes;    // whether rows are uint8 in shared memory, too
-  bool skips_zeros;    // whether products leave out the quads of inputs that are zero in all rows of a batch
-  bool whole_quads;    // whether four numbers may be read at once
+  bool keeps_bytes;             // whether rows are uint8 in shared memory, too
+  bool floats_on_tensor_cores;  // whether products of floats are computed there, or by fma
+  bool skips_zeros;             // whether products leave out the quads of inputs that are zero in all rows of a batch
+  bool whole_quads;             // whether four numbers may be read at once
   int bytes_together;  // how many bytes of a row may be copied together: 16, 4, or 0 for numbers that come one by one
   float scale, offset;
   Targets targets;

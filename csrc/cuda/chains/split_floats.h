@@ -1,11 +1,14 @@
 // Products on tensor cores with nearly the accuracy of float, since floats are split into parts that the cores have
-// exactly. Products of two parts are exact, too. But tensor cores cut off what their sums have no bits for, so that
-// errors may be some 7 times those of sums in float.
+// exactly. Products of two parts are exact, too. But tensor cores cut off what their sums have no bits for, 8 or 16
+// terms at a time, so that errors of long sums may be some 10 times those of sums in float.
 //
 // Bytes are integers that bfloat16 has exactly; the other operand is split into three bfloat16 of 8 significant bits
-// each. Of two floats each is split into two TensorFloat32, which have 11. The parts differ from the float by up to
-// 2^-23 of it, and the product of the two smaller parts, 2^-24 of the whole one or less, is left out ("3xTF32" in
-// CUTLASS, which relies on the same bits not being read). What is infinite becomes no number by that.
+// each.
+//
+// Of two floats each is split into two TensorFloat32, which have 11: their sum differs from the float by up to 2^-23 of
+// it. The product of the two smaller parts is left out ("3xTF32" in CUTLASS). So a product is wrong by up to 2^-21 of
+// it, and by 2^-24 on average. The bits of a word that TensorFloat32 does not have are left as they are: cards don't
+// read them, as nvcc assumes, too. Numbers above 3.4026e38 and infinite ones become no number.
 #pragma once
 #include "cuda/tensor_cores.h"
 
@@ -27,12 +30,18 @@ struct SplitFloats {
   }
 };
 
-/// c (16, 8) += a (16, 8) b (8, 8): the smallest products come first.
-__device__ inline void multiply_add(float (&c)[4], const SplitFloats<4>& a, const SplitFloats<2>& b) {
-  TensorFloat32::multiply_add(c, a.low, b.high);
-  TensorFloat32::multiply_add(c, a.high, b.low);
-  TensorFloat32::multiply_add(c, a.high, b.high);
-}
+/// A sum (16, 8) of products. Small parts have a sum of their own, from which less is cut off.
+struct SplitSum {
+  float large[4] = {}, small[4] = {};
+
+  /// += a (16, 8) b (8, 8)
+  __device__ void add(const SplitFloats<4>& a, const SplitFloats<2>& b) {
+    TensorFloat32::multiply_add(small, a.low, b.high);
+    TensorFloat32::multiply_add(small, a.high, b.low);
+    TensorFloat32::multiply_add(large, a.high, b.high);
+  }
+  __device__ float operator[](int i) const { return large[i] + small[i]; }
+};
 
 // ---- Bytes and a float ----------------------------------------------------------------------------------------------
 
