@@ -67,8 +67,8 @@ docs: $(VENV)/installed-docs
 test-kernels: $(VENV)/ready
 	@$(BIN)/cmake --workflow --preset kernels
 
-# The package with a core whose GPU is emulated, in a folder of its own. The GPU runs streams as late as it may, and then has
-# a single multiprocessor. `pytest tests/cuda` tests an installed package on a real GPU.
+# The package with a core whose GPU is emulated, in a folder of its own. The GPU runs streams as late as it may, then has a
+# single multiprocessor, and then slow tensor cores, as GeForce cards do. `pytest tests/cuda` tests an installed package on a real GPU.
 EMULATED = build/emulated-cuda/site
 test-cuda: $(VENV)/installed-test
 	@$(BIN)/cmake --preset emulated-cuda >/dev/null

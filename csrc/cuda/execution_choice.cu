@@ -113,27 +113,30 @@ double cycles_of_data_parallel(const ChainPlan& plan, const CardLimits& limits, 
          sums / (kSummedPerCycle * limits.multiprocessors);
 }
 
-/// Multiply-adds of a multiprocessor, step by step.
-double products_per_cycle(Precision precision) {
+/// Multiply-adds of a multiprocessor, step by step, in a product that has so many. Large ones are left to a library.
+double products_per_cycle(Precision precision, double products) {
+  constexpr double kLarge = 1 << 27;
+  const double gain = products < kLarge ? 1.0 : 1.6;
   switch (precision) {
     case Precision::kFloat32:
-      return 60.0;
+      return gain * 60.0;
     case Precision::kTensorFloat32:
-      return 240.0;
+      return gain * 240.0;
     case Precision::kBfloat16:
     case Precision::kFloat16:
       break;
   }
-  return 480.0;
+  return gain * 480.0;
 }
 
 double cycles_of_steps(const chains::Chain& chain, const Network& net, const CardLimits& limits, int64_t samples,
                        int64_t kernels) {
   double cycles = kCyclesOfKernel * static_cast<double>(kernels);
   for (int l = 0; l < net.layer_count; ++l) {
-    const double products = 3.0 * net.layers[l].inputs * net.layers[l].units * static_cast<double>(samples);
+    const double products =
+        static_cast<double>(net.layers[l].inputs) * net.layers[l].units * static_cast<double>(samples);
     const Precision precision = chain.layers[static_cast<size_t>(l)].dense->precision;
-    cycles += products / (products_per_cycle(precision) * limits.multiprocessors);
+    cycles += 3.0 * products / (products_per_cycle(precision, products) * limits.multiprocessors);
   }
   return cycles;
 }
@@ -250,18 +253,23 @@ void offer_data_parallel(BestPlan& plans, const Candidate& candidate, const Netw
 }
 
 std::string describe(const ChainPlan& plan) {
-  const std::string blocks = std::to_string(plan.blocks) + " blocks";
-  const std::string memory = std::to_string(plan.network.floats * sizeof(float) / 1024) + " KiB of shared memory";
+  const std::string cluster = "cluster of " + std::to_string(plan.blocks) + " blocks";
+  const std::string memory =
+      " with " + std::to_string(plan.network.floats * sizeof(float) / 1024) + " KiB of shared memory for each block";
   if (plan.way == Way::kDataParallel) {
-    const std::string team = plan.blocks == 1 ? " blocks" : " clusters of " + blocks;
-    return "two kernels for each batch: up to " + std::to_string(plan.most_teams) + team +
-           " divide its samples, up to " + std::to_string(plan.network.max_rows) + " at a time, with " + memory +
-           (plan.blocks == 1 ? " each" : " for each block");
+    const std::string clusters = "clusters of " + std::to_string(plan.blocks) + " blocks";
+    const std::string name = plan.blocks == 1 ? "blocks" : clusters;
+    const std::string teams = plan.most_teams == 1
+                                  ? (plan.blocks == 1 ? "a block" : "a " + cluster) + " takes"
+                                  : "up to " + std::to_string(plan.most_teams) + " " + name + " divide";
+    return "two kernels for each batch: " + teams + " its samples, " + std::to_string(plan.network.max_rows) +
+           " at a time," + memory;
   }
-  const std::string team = plan.team == TeamKind::kOneBlock  ? "one block"
-                           : plan.team == TeamKind::kCluster ? "a cluster of " + blocks
-                                                             : "a grid of " + blocks + " that wait for each other";
-  return "one kernel for many batches: " + team + " with " + memory + " each";
+  const std::string team = plan.team == TeamKind::kOneBlock ? "one block"
+                           : plan.team == TeamKind::kCluster
+                               ? "a " + cluster
+                               : "a grid of " + std::to_string(plan.blocks) + " blocks that wait for each other";
+  return "one kernel for many batches: " + team + memory;
 }
 
 /// Wider axes need more memory than any card has, and places would no longer fit into an int.
