@@ -1,7 +1,8 @@
 // Weights between memory of the card, where they lie row by row, and the shared memory of the blocks of a team, of
 // which each owns a part.
 #pragma once
-#include "cuda/chains/batches.h"
+#include "cuda/chains/block.h"
+#include "cuda/chains/copies.h"
 
 namespace engine::cuda::chains {
 
