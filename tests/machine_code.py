@@ -25,7 +25,7 @@ KERNELS = {
     "12DenseWeights": (256, 1, 16),
     "chains5train": (512, 1, 160),
     "chains13sum_gradients": (512, 1, 192),
-    "11StepByTeams": (256, 1, 0),
+    "15SumTeamsAndStep": (256, 1, 0),
     "12ArrayProduct": (256, 1, 32),
     "9Transpose": (256, 1, 16),
 }
