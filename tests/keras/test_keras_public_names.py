@@ -24,6 +24,7 @@ DOCUMENTED = {
     # In Keras, layers and optimizers have the first two; the third is of Keras 2.
     "Metric": {"save_own_variables", "load_own_variables", "reset_states"},
     "Optimizer": {"lr", "minimize"},  # of Keras 2
+    "LossScaleOptimizer": {"get_scaled_loss", "get_unscaled_gradients"},  # of Keras 2
     "History": {"plot", "to_frame"},
     "Model": {
         *("to_torch_state_dict", "from_torch_state_dict"),
