@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import engine as keras
-from engine import layers
+from engine import layers, optimizers
 from engine._core_interface.cpp import build_info
 
 # The emulation of a card runs every thread by itself, so samples are few.
@@ -20,6 +20,15 @@ ONE_KERNEL = "one kernel for many batches"
 TWO_KERNELS = "two kernels for each batch"
 # What some cards can't do: they have no clusters, or less shared memory than the emulated one.
 LIMITS_OF_CARDS = ("this card can't run batches", "don't fit in the shared memory")
+# What can step weights at once.
+OPTIMIZERS = {
+    "sgd": lambda: optimizers.SGD(0.05),
+    "momentum": lambda: optimizers.SGD(0.05, momentum=0.9),
+    "nesterov": lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+    "adam": lambda: optimizers.Adam(0.01),
+    "adamw": lambda: optimizers.AdamW(0.01, weight_decay=0.1),
+    "sgd with decay": lambda: optimizers.SGD(0.05, weight_decay=0.1),
+}
 
 
 def chain(

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from chain_trainings import TWO_KERNELS, chain, require_way, samples, train
+from chain_trainings import OPTIMIZERS, TWO_KERNELS, chain, require_way, samples, train
 from chain_trainings import check as check_chain
 
 import engine as keras
@@ -132,17 +132,7 @@ def test_dropout(team, rate):
     check(lambda: chain(20, 33, 17, 4, dropout=rate), x, y)
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        lambda: optimizers.SGD(0.05),
-        lambda: optimizers.SGD(0.05, momentum=0.9),
-        lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True),
-        lambda: optimizers.Adam(0.01),
-        lambda: optimizers.AdamW(0.01, weight_decay=0.1),
-    ],
-    ids=["sgd", "momentum", "nesterov", "adam", "adamw"],
-)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_optimizers(execution, optimizer):
     execution("teams:2")
     x, y = samples(150, 22, 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chain_trainings import TOLERANCE, chain, check, require_way, samples, train
+from chain_trainings import OPTIMIZERS, TOLERANCE, chain, check, require_way, samples, train
 
 import engine as keras
 from engine import layers, optimizers, regularizers
@@ -167,18 +167,7 @@ def test_activations(execution, activation):
     check(lambda: chain(20, 33, 17, 4, activation=activation), x, y)
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        lambda: optimizers.SGD(0.05),
-        lambda: optimizers.SGD(0.05, momentum=0.9),
-        lambda: optimizers.SGD(0.05, momentum=0.9, nesterov=True),
-        lambda: optimizers.Adam(0.01),
-        lambda: optimizers.AdamW(0.01, weight_decay=0.1),
-        lambda: optimizers.SGD(0.05, weight_decay=0.1),
-    ],
-    ids=["sgd", "momentum", "nesterov", "adam", "adamw", "sgd with decay"],
-)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_optimizers(execution, optimizer, dtype):
     x, y = samples(70, 22, 4, dtype)

@@ -9,8 +9,8 @@
 namespace engine::cuda::chains {
 
 /// The gradient that a team sums, in memory of the card: by the weights of all layers, one after the other. Its first
-/// micro-batch writes it, and the others add to it. Between two micro-batches lies a barrier, as another thread may add
-/// to a number than has written it.
+/// micro-batch writes it, and the others add to it. A barrier lies between two micro-batches, since
+/// different threads may add to the same number.
 struct GradientOfTeam {
   float* numbers;
   bool is_first;

@@ -30,8 +30,8 @@ inline constexpr int kBlockWarps = kBlockThreads / kWarp;
 inline constexpr int kColumns = 8;
 /// Consecutive numbers that a thread reads together.
 inline constexpr int kQuad = 4;
-/// Floats from one quad of a kernel to the next: 8 columns of it, and 4 more, so that the threads of a warp, which read
-/// several quads of several columns, find them in different banks.
+/// Floats from one quad of a kernel to the next: 8 columns of it, and 4 more, so that of the numbers that a warp reads
+/// together, no more than two lie in the same bank.
 inline constexpr int kQuadStride = kColumns * kQuad + kQuad;
 /// The gradient by weights sums over so many rows at a time, or half as many. Memory has a multiple of these.
 inline constexpr int kRowsTogether = 16;

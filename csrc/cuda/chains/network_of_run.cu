@@ -6,18 +6,16 @@
 namespace engine::cuda::chains {
 namespace {
 
-Stage stage_of(const graph::Operation& operation, Stage stage) {
-  if (const auto* dropout = dynamic_cast<const graph::Dropout*>(&operation)) {
-    stage.is_dropout = true;
-    stage.seed = dropout->seed;
-    stage.threshold = formulas::threshold_of(dropout->rate);
-    stage.scale = dropout->rate < 1.0 ? static_cast<float>(1.0 / (1.0 - dropout->rate)) : 0.0f;
-    return stage;
+/// Which kind of stage it is, the plan says.
+void set_stage(Stage& stage, const graph::Operation& operation) {
+  if (!stage.is_dropout) {
+    stage.parameters = cuda::parameters_of(static_cast<const graph::ElementwiseActivation&>(operation));
+    return;
   }
-  const auto& activation = static_cast<const graph::ElementwiseActivation&>(operation);
-  stage.activation = activation.activation;
-  stage.parameters = cuda::parameters_of(activation);
-  return stage;
+  const auto& dropout = static_cast<const graph::Dropout&>(operation);
+  stage.seed = dropout.seed;
+  stage.threshold = formulas::threshold_of(dropout.rate);
+  stage.scale = dropout.rate < 1.0 ? static_cast<float>(1.0 / (1.0 - dropout.rate)) : 0.0f;
 }
 
 void set_layer(DenseLayer& layer, const Chain::Layer& from, const RunMemory& memory) {
@@ -26,12 +24,9 @@ void set_layer(DenseLayer& layer, const Chain::Layer& from, const RunMemory& mem
   layer.bias = memory.weights(from.dense->bias);
   layer.kernel_penalty = from.kernel_penalty;
   layer.bias_penalty = from.bias_penalty;
-  int s = 0;
-  if (from.dense->activation != Activation::kLinear) layer.stages[s++].activation = from.dense->activation;
-  for (const graph::Operation* stage : from.stages) {
-    layer.stages[s] = stage_of(*stage, layer.stages[s]);
-    ++s;
-  }
+  // An activation that is a part of the dense operation has no parameters.
+  int s = from.dense->activation == Activation::kLinear ? 0 : 1;
+  for (const graph::Operation* stage : from.stages) set_stage(layer.stages[s++], *stage);
 }
 
 MetricOfKernel metric_of(const graph::MetricOfRows& op, const RunMemory& memory) {

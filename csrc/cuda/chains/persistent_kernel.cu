@@ -5,7 +5,7 @@
 namespace engine::cuda::chains {
 namespace {
 
-/// Memory of the card behind each other: the terms that blocks of a grid exchange, their arrivals, their totals.
+/// Memory of the card behind each other: the partial sums that blocks of a grid exchange, their arrivals, their totals.
 struct Scratch {
   explicit Scratch(const ChainPlan& plan) {
     const bool is_grid = plan.team == TeamKind::kGrid;

@@ -21,7 +21,7 @@ inline cudaLaunchAttribute cluster_of(int blocks) {
   return attribute;
 }
 
-/// Whether the launch that ended with `status` was one. Throws for other errors.
+/// Whether the card has refused the launch that ended with `status`. Throws for other errors.
 inline bool was_refused(cudaError_t status) {
   if (!is_refusal(status)) return check(status, "starting a kernel"), false;
   cudaGetLastError();
