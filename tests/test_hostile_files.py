@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import struct
 import tracemalloc
 import zipfile
@@ -289,3 +291,44 @@ def test_members_that_share_their_bytes(tmp_path: Path) -> None:
     (tmp_path / "m.npz").write_bytes(start + entries + tail)
     assert 64 * size > (tmp_path / "m.npz").stat().st_size
     refused(tmp_path / "m.npz", "the members of the archive say that they are longer than all of it")
+
+
+def folder_of_a_model(path: Path) -> Path:
+    """Writes a model with a vocabulary in a file of its own into a folder, as Keras does, and returns the folder."""
+    lookup = layers.StringLookup(vocabulary=["a", "b"], output_mode="multi_hot")
+    model = keras.Sequential([keras.Input((1,), dtype="string"), lookup, layers.Dense(2)])
+    model.save(path, zipped=False)
+    config = json.loads((path / "config.json").read_text())
+    (stored,) = [each for each in config["config"]["layers"] if each["class_name"] == "StringLookup"]
+    stored["config"]["vocabulary"] = None
+    stored["config"]["vocabulary_size"] = 3
+    (path / "config.json").write_text(json.dumps(config))
+    terms = path / "assets" / "layers" / "string_lookup"
+    terms.mkdir(parents=True)
+    (terms / "vocabulary.txt").write_text("[UNK]\na\nb")
+    return path
+
+
+@pytest.mark.parametrize("linked", ["assets", "assets/layers/string_lookup/vocabulary.txt", "config.json"])
+def test_a_folder_has_no_links_to_files_outside(linked: str, tmp_path: Path) -> None:
+    folder = folder_of_a_model(tmp_path / "model")
+    models.load_model(folder)
+    outside = tmp_path / "outside"
+    (folder / linked).rename(outside)
+    (folder / linked).symlink_to(outside)
+    refused(folder, "is a link to .*, outside of the folder")
+    (folder / linked).unlink()
+    outside.rename(folder / "moved")
+    (folder / linked).symlink_to(folder / "moved")  # within the folder links are welcome
+    assert models.load_model(folder).built
+
+
+def test_only_files_that_a_model_needs_are_read_of_a_folder(tmp_path: Path) -> None:
+    folder = folder_of_a_model(tmp_path / "model")
+    (folder / "assets" / "endless.txt").symlink_to("/dev/zero")
+    (folder / "assets" / "other").symlink_to("/usr")
+    assert models.load_model(folder).layers[0].get_vocabulary() == ["[UNK]", "a", "b"]
+    (folder / "metadata.json").unlink()
+    os.mkfifo(folder / "metadata.json")  # to read it would wait for ever
+    with pytest.raises(OSError, match="it is a device or the like"):
+        models.load_model(folder)

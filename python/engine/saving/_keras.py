@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -41,19 +42,17 @@ class KerasArchive(Format):
                 name: _zip.text_of(archive, name) for name in (CONFIG, METADATA, *assets) if _is_text(name)
             }
             with opened(weights, info.compress_size) as root:
-                yield KerasReader(root, texts)
+                yield KerasReader(root, texts.get)
 
 
 @contextmanager
 def opened_folder(path: Path) -> Iterator[Reader]:
     """Opens a folder with the files of a `.keras` archive for reading."""
-    assets = [each.relative_to(path).as_posix() for each in (path / ASSETS).rglob("*.txt")]
-    texts = {name: _text(path / name) for name in (CONFIG, METADATA, *assets)}
-    if texts[CONFIG] is None:
+    if not (path / CONFIG).exists():
         msg = f"the folder {str(path)!r} holds no saved model, as it has no {CONFIG}: give one that model.save() has written"
         raise FileNotFoundError(msg)
-    with opened(path / WEIGHTS) as root:
-        yield KerasReader(root, texts)
+    with opened(_file_of_folder(path, WEIGHTS)) as root:
+        yield KerasReader(root, partial(_text, path))
 
 
 class KerasReader(Reader):
@@ -61,16 +60,16 @@ class KerasReader(Reader):
 
     Args:
         root: the root group of the file of weights.
-        texts: the texts by name.
+        text: returns the text of a name; None if there is none.
     """
 
-    def __init__(self, root: H5Group, texts: dict[str, str | None]) -> None:
+    def __init__(self, root: H5Group, text: Callable[[str], str | None]) -> None:
         self._weights = H5Reader(root)
-        self._texts = texts
+        self._text = text
 
     def text(self, name: str) -> str | None:
         """Returns the text of a name; None if there is none."""
-        return self._texts.get(name)
+        return self._text(name)
 
     def group(self, path: str) -> Variables:
         """Returns the arrays of a group; empty if there is no such group."""
@@ -95,7 +94,21 @@ def _is_text(name: str) -> bool:
     return name.endswith((".json", ".txt"))
 
 
-def _text(path: Path) -> str | None:
-    if not path.exists():
-        return None
-    return text_in(path)
+def _text(folder: Path, name: str) -> str | None:
+    """Returns the text in a file of a folder; None if there is no such file."""
+    path = _file_of_folder(folder, name)
+    return text_in(path) if path.exists() else None
+
+
+def _file_of_folder(folder: Path, name: str) -> Path:
+    """Returns the path of a file of a folder.
+
+    Raises:
+        ValueError: if a link leads out of the folder, since the file would be one that the folder doesn't hold.
+    """
+    path = folder / name
+    target = Path(os.path.realpath(path))
+    if not target.is_relative_to(os.path.realpath(folder)):
+        msg = f"{name!r} is a link to {str(target)!r}, outside of the folder: copy the file into the folder, if you trust it"
+        raise ValueError(msg)
+    return path
