@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,11 @@ def test_a_vocabulary_of_vectors_keeps_its_size() -> None:
         layer.set_vocabulary(["c"])
 
 
-def test_vocabularies_as_files_of_keras(tmp_path: Path) -> None:
+def full_disk(_: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_vocabularies_as_files_of_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = layers.StringLookup(mask_token="")
     layer.adapt(["b", "a", "b"])
     layer.save_assets(str(tmp_path))
@@ -246,6 +251,12 @@ def test_vocabularies_as_files_of_keras(tmp_path: Path) -> None:
     assert again.get_vocabulary() == ["", "[UNK]", "b", "a"]
     numbers = layers.IntegerLookup()
     numbers.adapt([5, 7, 7])
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full_disk)
+        with pytest.raises(OSError, match="No space left on device"):
+            numbers.save_assets(str(tmp_path))
+    assert (tmp_path / "vocabulary.txt").read_text() == "\n[UNK]\nb\na"
+    assert [path.name for path in tmp_path.iterdir()] == ["vocabulary.txt"]
     numbers.save_assets(str(tmp_path))
     other = layers.IntegerLookup()
     other.load_assets(str(tmp_path))

@@ -12,6 +12,7 @@ from conftest import Blobs, classifier, same_weights
 
 import engine as keras
 from engine import layers, saving
+from engine.saving import _shards
 
 # The size of a few arrays; the largest has 8 x 8 numbers.
 SMALL = 300 / 2**30
@@ -217,3 +218,33 @@ def test_sizes_that_nothing_fits_into(most: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`max_shard_size` must be greater than 0, got"):
         network().save_weights(tmp_path / "m.weights.json", max_shard_size=most)
     assert files(tmp_path) == []
+
+
+def test_weights_that_another_process_saves_while_they_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, again, path = network(), network(), tmp_path / "m.weights.json"
+    model.save_weights(path, max_shard_size=SMALL)
+    opened, saves = _shards.opened, [0.25, 0.5, 0.75]
+
+    def after_a_save(file: Path) -> Any:
+        if saves:
+            value = saves.pop()
+            model.set_weights([np.full_like(weight, value) for weight in model.get_weights()])
+            with monkeypatch.context() as patch:
+                patch.setattr(_shards, "opened", opened)
+                model.save_weights(path, max_shard_size=SMALL)
+        return opened(file)
+
+    monkeypatch.setattr(_shards, "opened", after_a_save)
+    again.load_weights(path)
+    assert not saves
+    assert same_weights(again, model)
+
+
+def test_a_file_that_nobody_saves_is_missed_at_once(tmp_path: Path) -> None:
+    model, path = network(), tmp_path / "m.weights.json"
+    model.save_weights(path, max_shard_size=SMALL)
+    (tmp_path / files(tmp_path)[2]).unlink()
+    with pytest.raises(FileNotFoundError):
+        model.load_weights(path)

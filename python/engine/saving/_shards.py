@@ -32,9 +32,9 @@ class Shards(Format):
 
     @contextmanager
     def open(self, path: Path) -> Iterator[Reader]:
-        """Opens the index for reading. The files that it names are opened on first use."""
+        """Opens the index for reading, and the files that it names."""
         with ExitStack() as stack:
-            yield ShardsReader(path, stack)
+            yield _opened_together(path, stack)
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
         """Writes the groups in `contents` to one file."""
@@ -45,14 +45,12 @@ class ShardsReader(Reader):
     """An open index.
 
     Args:
-        path: the path of the index.
-        stack: closes the files that the index names.
+        places: for each group the names of the files that hold it.
+        readers: the files by name.
     """
 
-    def __init__(self, path: Path, stack: ExitStack) -> None:
-        self._path, self._stack = path, stack
-        self._places, self._save = index_in(path)
-        self._readers: dict[str, H5Reader] = {}
+    def __init__(self, places: dict[str, list[str]], readers: dict[str, H5Reader]) -> None:
+        self._places, self._readers = places, readers
 
     def text(self, name: str) -> str | None:
         """Returns None: these files hold only weights."""
@@ -63,19 +61,40 @@ class ShardsReader(Reader):
         """Returns the arrays of a group from all files that hold some of them; empty if there is no such group."""
         found: dict[str, Stored] = {}
         for name in dict.fromkeys(self._places.get(f"/{vars_of(path)[:-1]}", ())):
-            if name not in self._readers:
-                root = self._stack.enter_context(opened(self._beside(name)))
-                if self._save is not None and root.text(SAVE) != self._save:
-                    msg = f"{name!r} was not written by the save that wrote the index: give an index and its own files"
-                    raise ValueError(msg)
-                self._readers[name] = H5Reader(root)
             found |= self._readers[name].group(path).stored
         return Variables(found)
 
-    def _beside(self, name: str) -> Path:
-        """Returns the path of a file that the index names: beside the index, or beside the target of a symbolic link."""
-        here = self._path.with_name(name)
-        return here if here.exists() else Path(os.path.realpath(self._path)).with_name(name)
+
+def _opened_together(path: Path, stack: ExitStack) -> ShardsReader:
+    """Opens the index at `path` and the files that it names, which `stack` closes.
+
+    Another process that saves to this path removes the files of the earlier index. Then the new index is read.
+    """
+    while True:
+        places, save = index_in(path)
+        names = dict.fromkeys(name for names in places.values() for name in names)
+        with ExitStack() as attempt:
+            try:
+                readers = {name: attempt.enter_context(_shard(path, name, save)) for name in names}
+            except (OSError, ValueError):
+                if index_in(path) == (places, save):
+                    raise
+                continue
+            stack.push(attempt.pop_all())
+            return ShardsReader(places, readers)
+
+
+@contextmanager
+def _shard(path: Path, name: str, save: str | None) -> Iterator[H5Reader]:
+    """Opens a file that the index at `path` names: beside the index, or beside the target of a symbolic link."""
+    here = path.with_name(name)
+    with opened(here if here.exists() else Path(os.path.realpath(path)).with_name(name)) as root:
+        if save is not None and root.text(SAVE) != save:
+            msg = (
+                f"{name!r} was not written by the save that wrote the index: give an index and its own files"
+            )
+            raise ValueError(msg)
+        yield H5Reader(root)
 
 
 def index_in(path: Path) -> tuple[dict[str, list[str]], str | None]:
