@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,3 +191,145 @@ def test_configs_that_are_none_are_refused(place: tuple[Any, ...], value: object
 def test_what_is_no_config_is_refused(kind: Any, config: Any) -> None:
     with pytest.raises(TypeError, match="`config` must be a dict of arguments by name, as get_config"):
         kind.from_config(config)
+
+
+# Operations on symbols, and models that contain each other.
+
+
+@pytest.fixture(scope="module", name="with_operations")
+def models_with_operations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Returns the file of a Functional model with operations on symbols."""
+    x = keras.Input((3,), dtype="int32")
+    hot = keras.ops.one_hot(x, 5)
+    parts = keras.ops.array_split(keras.ops.reshape(hot, (-1, 15)), 2, axis=1)
+    wide = keras.ops.repeat(parts[0], 2, axis=1)
+    path = tmp_path_factory.mktemp("saved") / "m.npz"
+    keras.Model(x, layers.Dense(2)(wide)).save(path)
+    return {".npz": path.read_bytes()}
+
+
+def set_in(class_name: str, **settings: Any) -> Callable[[Any], None]:
+    def change(config: Any) -> None:
+        found = [layer for layer in config["config"]["layers"] if layer["class_name"] == class_name]
+        found[0]["config"].update(settings)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_in("Dense", units=HUGE), "needs weights of shapes"),
+        (set_in("OneHot", num_classes=10**9), "16777216 numbers at most"),
+        (set_in("ArraySplit", indices_or_sections=10**9), "more than a file of this size may ask for"),
+        (set_in("Repeat", repeats=10**9), "16777216 numbers at most"),
+        (set_in("Repeat", repeats=[10**9, *[1] * 7]), "more than a file of this size may ask for"),
+        (set_in("Reshape", newshape=[-1, 10**9]), "can't have the shape"),
+    ],
+)
+def test_models_with_operations_may_not_ask_for_more_either(
+    change: Callable[[Any], None], message: str, with_operations: dict[str, bytes], tmp_path: Path
+) -> None:
+    tracemalloc.start()
+    refused(with_config(tmp_path / "m.npz", with_operations, change), message)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**26
+
+
+@keras.saving.register_keras_serializable("hostile")
+class OfAnySize(layers.Layer):
+    """A layer whose weights only its code knows."""
+
+    def __init__(self, units: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.units = units
+
+    def build(self, shape: Any) -> None:
+        self.inner = layers.Dense(self.units)
+
+    def call(self, inputs: Any) -> Any:
+        return keras.ops.sum(self.inner(inputs), axis=-1, keepdims=True)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
+def test_layers_of_users_may_not_make_larger_weights_than_files_hold(tmp_path: Path) -> None:
+    x = keras.Input((4,))
+    path = tmp_path / "small.npz"
+    keras.Model(x, OfAnySize(5)(x)).save(path)
+    assert keras.models.load_model(path).count_params() == 25
+    tracemalloc.start()
+    damaged = with_config(tmp_path / "m.npz", {".npz": path.read_bytes()}, set_in("OfAnySize", units=2**25))
+    refused(damaged, "more than a file of this size may ask for")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**26
+
+
+def doubled(depth: int) -> keras.Model:
+    """Returns a model that contains one twice, which contains one twice, and so on."""
+    x = keras.Input((1,))
+    model = keras.Model(x, layers.Dense(1)(x))
+    for _ in range(depth):
+        x = keras.Input((1,))
+        model = keras.Model(x, model(model(x)))
+    return model
+
+
+def deeper(config: Any, levels: int) -> Any:
+    """Returns the config of a model that contains the given one twice, and so on."""
+    for level in range(levels):
+        name = f"level{level}"
+        config = {
+            **config,
+            "build_config": {"input_shape": [None, 1]},
+            "config": {
+                "name": name,
+                "trainable": True,
+                "layers": [
+                    {
+                        "module": "keras.layers",
+                        "class_name": "InputLayer",
+                        "config": {"batch_shape": [None, 1], "name": f"x{level}"},
+                        "name": f"x{level}",
+                        "inbound_nodes": [],
+                    },
+                    {
+                        "module": "keras",
+                        "class_name": "Functional",
+                        "config": config["config"],
+                        "name": config["config"]["name"],
+                        "inbound_nodes": [
+                            {"args": [tensor(f"x{level}", 0)], "kwargs": {}},
+                            {"args": [tensor(config["config"]["name"], 0)], "kwargs": {}},
+                        ],
+                    },
+                ],
+                "input_layers": [f"x{level}", 0, 0],
+                "output_layers": [config["config"]["name"], 2, 0],
+            },
+        }
+    return config
+
+
+def tensor(name: str, node: int) -> dict[str, Any]:
+    config = {"shape": [None, 1], "dtype": "float32", "keras_history": [name, node, 0]}
+    return {"class_name": "__keras_tensor__", "config": config}
+
+
+def test_models_that_contain_each_other_many_times(tmp_path: Path) -> None:
+    path = tmp_path / "small.npz"
+    model = doubled(3)
+    model.save(path)
+    assert (keras.models.load_model(path).predict([[2.0]]) == model.predict([[2.0]])).all()
+    config = json.loads(doubled(0).to_json())
+    assert len(keras.models.model_from_json(json.dumps(deeper(config, 6)))._leaves) == 64
+    for levels in (20, 60):
+        path = with_config(
+            tmp_path / "m.npz",
+            {".npz": path.read_bytes()},
+            lambda _, levels=levels: json.dumps(deeper(config, levels)),
+        )
+        refused(path, "uses of layers at most")

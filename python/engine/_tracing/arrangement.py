@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engine._base.budget import spend
 from engine._base.promotion import as_array, standard
 from engine._tracing.dispatch import records
 from engine._tracing.extents import ONE, Extent, quotient, size_of
@@ -454,6 +455,7 @@ def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[TracedA
     array = array_of(x)
     total = array.extents[axis_in(axis, array.ndim)].known
     if isinstance(indices_or_sections, int) and total is not None:
+        spend(indices_or_sections, "the parts of an array")
         bounds = np.cumsum([len(each) for each in np.array_split(np.arange(total), indices_or_sections)])
         return split(array, bounds[:-1].tolist(), axis)
     return split(array, indices_or_sections, axis)
@@ -503,6 +505,7 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> TracedArray:
         array, axis = reshaped(array, (-1,)), 0
     place = axis_in(axis, array.ndim)
     if isinstance(repeats, (list, tuple, np.ndarray)) and np.size(repeats) > 1:
+        spend(int(np.sum(repeats)), "what `repeats` repeats")
         return take(array, np.repeat(np.arange(len(repeats)), repeats), place)
     times = int(np.reshape(repeats, ()))
     long = array.reshaped((*array.extents[: place + 1], ONE, *array.extents[place + 1 :]))
@@ -699,8 +702,8 @@ def linspace(  # noqa: PLR0917 # Keras' signature
     shape = broadcast_shapes(first.extents, last.extents)
     place = axis_in(axis, len(shape) + 1)
     steps = num - 1 if endpoint else num
-    shares = trace.constant(np.arange(num, dtype=np.float32) / np.float32(max(steps, 1)))
-    shares = shares.reshaped(tuple(Extent(num) if i == place else ONE for i in range(len(shape) + 1)))
+    line = tuple(Extent(num) if i == place else ONE for i in range(len(shape) + 1))
+    shares = elementwise(lambda i: i / float(max(steps, 1)), coordinate(trace, line, place), dtype="float32")
     one, other = (expand_dims(spread(each, shape), place) for each in (first, last))
     name = "float32" if dtype is None else standard(dtype).name
     found = elementwise(lambda a, b, s: a + (b - a) * s, one, other, shares, dtype=name)
@@ -733,11 +736,10 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse:
     del sparse
     array = array_of(x)
     place = axis_in(axis, array.ndim + 1)
-    shape = (*array.extents[:place], Extent(num_classes), *array.extents[place:])
+    line = tuple(Extent(num_classes) if i == place else ONE for i in range(array.ndim + 1))
     name = "float32" if dtype is None else standard(dtype).name
-    classes = array.trace.constant(np.arange(num_classes))
-    rows = classes.reshaped(tuple(each if i == place else ONE for i, each in enumerate(shape)))
-    return elementwise(lambda a, b: a.equals(b), expand_dims(array, place), rows, dtype=name)
+    classes = coordinate(array.trace, line, place)
+    return elementwise(lambda a, b: a.equals(b), expand_dims(array, place), classes, dtype=name)
 
 
 @records("multi_hot")

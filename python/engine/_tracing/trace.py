@@ -14,11 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine._base.budget import spend
 from engine._base.promotion import as_array
 from engine._data.index_ranges import IndexRange
 from engine._tracing.code import Code, Term
 from engine._tracing.extents import Extent, Extents, full_shape, sample_shape, text_of
 from engine._tracing.symbolic import BatchLength, Symbolic, current, handlers, length, line_of_user
+
+# A node takes about as much memory as so many float32 numbers.
+_NUMBERS_OF_NODE = 2**7
 
 
 class Input(NamedTuple):
@@ -111,6 +115,7 @@ class Trace:
         self, kind: str, inputs: Sequence[TracedArray], shape: Extents, dtype: str, **fields: Any
     ) -> TracedArray:
         """Appends a node, and returns its output."""
+        spend(_NUMBERS_OF_NODE, f"a node {kind!r}")
         line = line_of_user() if kind in _NOT_IN_EVERY_FORMAT else ""
         self.entries.append(Node(kind, tuple(each.view for each in inputs), tuple(shape), fields, line))
         return self.symbol(self, Computed(len(self.entries) - 1), tuple(shape), dtype)

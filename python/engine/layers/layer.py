@@ -300,12 +300,12 @@ class Part:
         """The attributes that code of the user's has set, if these are where the parts are; else None."""
         return None
 
-    def _know_form(self, inputs: Any, symbols: Sequence[Any]) -> None:
+    def _know_form(self, inputs: Any, samples: Sequence[Shape]) -> None:
         """Tells a model with a `call` of its own the form of its inputs. A layer learns it when it is called.
 
         Args:
             inputs: what it is called on, with slots in place of symbols.
-            symbols: the symbols.
+            samples: the shape of one sample of each symbol.
         """
 
     def _parts(self) -> Sequence[Part]:

@@ -190,6 +190,19 @@ def symbols_and_slots(inputs: Any, arguments: CallArguments) -> tuple[list[Any],
     return symbols, None if plain else found
 
 
+def given_of(arguments: CallArguments, dtypes: Sequence[str]) -> CallArguments | None:
+    """Returns the arguments of a call that a config describes, as `symbols_and_slots` returns them.
+
+    Args:
+        arguments: the arguments by name, with the first argument as their `inputs`.
+        dtypes: of the symbols that the slots stand for.
+    """
+    if arguments.inputs == Slot(0) and not arguments and [*dtypes] == ["float32"]:
+        return None
+    arguments.dtypes = [*dtypes]
+    return arguments
+
+
 def shapes_in(given: CallArguments | None, samples: Sequence[Any]) -> Any:
     """Returns the shapes of the first argument of a call, in its structure, as `build` gets them."""
     shapes = [shape_with_batch(sample) for sample in samples]

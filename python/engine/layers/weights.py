@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from engine._base.budget import spend
 from engine._base.checks import REAL, Shape
 from engine._base.tensor_like import StoredArray, Tensor
 from engine._core_interface.cpp import Float32
@@ -56,6 +58,7 @@ class Weight(NamedTuple):
     def start(self, layer: str) -> Float32:
         """Returns the initial values; `layer` is the name of the layer, for messages."""
         initializer = self.initializer or GlorotUniform()
+        spend(math.prod(self.shape), f"the {self.name} of layer {layer!r}")
         return as_weight(initializer(self.shape), self.shape, f"the start of {layer}'s {self.name}")
 
 

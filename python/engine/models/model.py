@@ -1394,7 +1394,7 @@ class Model(Part, SaysWhatIsLeftOut):
         given = None if training is None else flag(training, "training")
         if open_recorder.get() is not None or traces:
             x = recorded_inputs(x)
-        self._know_nested_symbols(x)
+        self._know_symbols(x)
         symbols = symbols_of(self._structures[0].flat(x))
         if symbols is not None:
             if isinstance(x, Mapping) and self._structures[0].nested is None:
@@ -2065,21 +2065,21 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock:
             self._build_for_shapes(dict(zip(x, shapes, strict=True)) if isinstance(x, Mapping) else shapes)
 
-    def _know_form(self, inputs: Any, symbols: Sequence[Any]) -> None:
+    def _know_form(self, inputs: Any, samples: Sequence[Shape]) -> None:
         """Builds a model with a `call` of its own that takes a list, tuple or dict, if its inputs aren't known yet."""
         form = nested_structure_of(inputs, lambda part: isinstance(part, Slot))
         if self._body is None or self._starts or form.kind is None:
             return
-        shapes = [(None, *symbols[slot.number]._sample) for slot in form.unpacked(inputs)]
+        shapes = [(None, *samples[slot.number]) for slot in form.unpacked(inputs)]
         with self._lock:
             self._build_for_shapes(form.packed(shapes))
 
-    def _know_nested_symbols(self, x: Any) -> None:
-        """Builds a model with a `call` of its own for symbols in nested lists, tuples and dicts, if its inputs aren't known."""
+    def _know_symbols(self, x: Any) -> None:
+        """Builds a model with a `call` of its own for symbols in lists, tuples and dicts, if its inputs aren't known."""
         if self._body is None or self._starts or not isinstance(x, (list, tuple, Mapping)):
             return
         form = nested_structure_of(x)
-        symbols = None if form.nested is None else symbols_of(form.unpacked(x))
+        symbols = None if form.kind is None else symbols_of(form.unpacked(x))
         if symbols is not None:
             shapes = [(None, *symbol._sample) for symbol in symbols]
             with self._lock:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.layers.operation import OperationPart
+from engine.layers.recorded_calls import given_of
 from engine.layers.symbols import CallArguments, called_on, symbol_of
 from engine.models.wiring import Wiring
 from engine.utils.functional_calls import ValueSource
@@ -58,11 +59,9 @@ def _called(part: Any, read: Sequence[Any], mode: bool | None, given: CallArgume
     if mode is False and getattr(part, "_is_custom", False):
         mode = None  # Keras' files say so of calls without the argument: fit() and model(x, training=True) decide
     if given is not None:
-        part._know_form(given.inputs, read)
+        part._know_form(given.inputs, [each._sample for each in read])
     if part._may_be_recorded and given is not None:
-        called = given if given or len(read) > 1 else None
-        if called is not None:
-            called.dtypes = [each.dtype for each in read]
+        called = given_of(given, [each.dtype for each in read])
         part._recorded_calls.note(len(read), called)
         return called_on(part, read, mode, called)
     return [part(read[0], training=mode, **given)] if given else called_on(part, read, mode)

@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from engine._base.atomic_files import making_folder, replacing
+from engine._base.budget import numbers_at_most
 from engine._base.checks import flag, path_of
 from engine._base.lazy_imports import on_first_use
 from engine._base.older_names import is_checkpoint, warn_of_older
@@ -24,13 +25,13 @@ from engine.layers.layer import Part
 from engine.saving import _zip
 from engine.saving._folder import replacing_in_folder
 from engine.saving._h5 import WeightsH5
-from engine.saving._keras import KerasArchive, opened_folder, write_members
+from engine.saving._keras import WEIGHTS, KerasArchive, opened_folder, write_members
 from engine.saving._legacy import LegacyH5
 from engine.saving._model_weights import contents_of, load, load_vocabularies
 from engine.saving._safetensors import SafeTensors
 from engine.saving._shards import INDEX, Shards, write_shards
-from engine.saving.contents import CONFIG, METADATA, Format, Reader, require_file, understood
-from engine.saving.model_config import config_of, model_of, parsed, require_sizes, text_of
+from engine.saving.contents import CONFIG, METADATA, Format, Reader, require_file, size_of, understood
+from engine.saving.model_config import config_of, model_of, most_numbers, parsed, require_sizes, text_of
 from engine.saving.model_interface import SavedModel
 from engine.saving.npz import Npz, NpzReader
 from engine.utils import (
@@ -149,7 +150,8 @@ def load_model(
         if space is not None:
             return space
         with reading(path) as reader:
-            return _model_in(reader, flag(compile, "compile"))
+            size = size_of(path / WEIGHTS if path.is_dir() else path)
+            return _model_in(reader, size, flag(compile, "compile"))
 
 
 def _feature_space_in(path: Path) -> Any:
@@ -213,7 +215,7 @@ def unpickled(data: bytes, definitions: Mapping[str, Any]) -> Any:
         custom_object_scope(definitions),
         _zip.opened(BytesIO(data)) as archive,
     ):
-        return _model_in(NpzReader(archive), True)
+        return _model_in(NpzReader(archive), len(data), True)
 
 
 def _texts(model: SavedModel) -> dict[str, str]:
@@ -223,13 +225,15 @@ def _texts(model: SavedModel) -> dict[str, str]:
     return {METADATA: text_of(metadata), CONFIG: text_of(config_of(model))}
 
 
-def _model_in(reader: Reader, compile: bool) -> SavedModel:
-    """Returns the model that a file holds, compiled as it was if `compile` is true."""
+def _model_in(reader: Reader, size: int, compile: bool) -> SavedModel:
+    """Returns the model that a file of `size` bytes holds, compiled as it was if `compile` is true."""
     config = parsed(reader.text(CONFIG))
-    require_sizes(config, reader)
-    model = model_of(config)
-    if compile and config.get("compile_config"):
-        model.compile_from_config(config["compile_config"])
+    with numbers_at_most(most_numbers(size)):
+        require_sizes(config, reader)
+    with numbers_at_most(most_numbers(size)):
+        model = model_of(config)
+        if compile and config.get("compile_config"):
+            model.compile_from_config(config["compile_config"])
     metadata = reader.text(METADATA)
     if metadata is not None:
         model._learn_facts(parsed(metadata).get("engine") or {})

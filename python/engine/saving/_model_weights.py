@@ -39,7 +39,7 @@ def paths_of(kinds: Iterable[str], root: str = "") -> list[str]:
     return paths
 
 
-def _members(
+def members(
     model: SavedModel, skipped: Iterable[Any], root: str = "", found: set[int] | None = None
 ) -> Iterator[tuple[str, Any]]:
     """Yields the layers of a model with their paths. A model among them is followed by its own layers.
@@ -59,7 +59,7 @@ def _members(
             found.add(id(layer))
             yield path, layer
             if not isinstance(layer, Layer) or layer._parts():
-                yield from _members(layer, skipped, f"{path}/", found)
+                yield from members(layer, skipped, f"{path}/", found)
 
 
 def _in_attributes(attributes: Mapping[str, Any], root: str) -> Iterator[tuple[str, Any]]:
@@ -85,7 +85,7 @@ def _in_attributes(attributes: Mapping[str, Any], root: str) -> Iterator[tuple[s
 def _slots(model: SavedModel, skipped: Sequence[Any] = ()) -> list[tuple[Slot, Any]]:
     """Returns the layers that contain no other layers, each with its slot in a file. Layers in `skipped` are left out."""
     found = []
-    for path, layer in _members(model, skipped):
+    for path, layer in members(model, skipped):
         if not path.startswith("layers/") or "/" not in path.removeprefix("layers/"):
             outermost = layer
         own = layer if isinstance(layer, Layer) else layer._body
@@ -113,7 +113,7 @@ def contents_of(
         skipped: layers, or the optimizer, that are left out.
     """
     groups = {"": Group(model.name, {}, ())}
-    groups |= {path: Group(part.name, {}, ()) for path, part in _members(model, skipped)}
+    groups |= {path: Group(part.name, {}, ()) for path, part in members(model, skipped)}
     owners = _slots(model, skipped)
     if include_optimizer and model.optimizer is not None and not _among(skipped, model.optimizer):
         owners.append((Slot("optimizer"), model.optimizer))

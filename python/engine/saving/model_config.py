@@ -6,16 +6,20 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from engine import layers as layer_classes
 from engine._base.checks import Shape, filled, fits
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import call_arguments
-from engine.layers.operation import is_of_operation
+from engine.layers.operation import OperationPart, is_of_operation, operation_from_config
+from engine.layers.recorded_calls import given_of
 from engine.layers.symbols import CallArguments
-from engine.saving._model_weights import paths_of
-from engine.saving.contents import Reader, Slot
+from engine.layers.weights import Weight
+from engine.saving._model_weights import members, paths_of
+from engine.saving.contents import MOST_EXPANSION, Reader, Slot
 from engine.saving.model_interface import SavedModel, is_model
 from engine.utils import deserialize_keras_object, serialize_keras_object
 from engine.utils.functional_calls import CallInConfig, GraphInConfig, ValueSource, graph_in
@@ -24,8 +28,11 @@ from engine.utils.serialization import MODELS, identity_of, is_distiller, is_of_
 # The most numbers in one sample between two layers, as of an image of 4096 x 4096. A file that asks for more is damaged, or
 # is meant to fill the memory.
 MOST_NUMBERS = 2**24
-# The most uses of layers in a model. A small file could only ask for more by models that contain each other several times.
-MOST_USES = 2**16
+# The most numbers that are made for a file of no size, as the weights and nodes of a model.
+_NUMBERS_OF_EVERY_FILE = 2**24
+# The most uses of layers in a model, at all depths: so many, and so many for each call in the config. Only models that
+# contain each other several times ask for more, of which a small file can ask for billions.
+_USES, _USES_OF_CALL = 2**14, 2**4
 # The keys in Keras' description of an object.
 _NAMES = ("module", "class_name", "config", "registered_name")
 
@@ -104,6 +111,11 @@ def model_of(config: Mapping[str, Any]) -> SavedModel:
     return model
 
 
+def most_numbers(size: int) -> int:
+    """Returns how many numbers may be made for a model in a file of `size` bytes."""
+    return _NUMBERS_OF_EVERY_FILE + MOST_EXPANSION * size // np.dtype(np.float32).itemsize
+
+
 def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
     """Raises ValueError unless the file holds the weights that the model needs.
 
@@ -118,9 +130,7 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
         _add_models_of_distiller(config, inventory)
     else:
         listed = _with_layers(config)
-        if listed is None or _holds_code(
-            listed
-        ):  # what the weights are follows from operations that must run
+        if listed is None:  # its `call` says what the weights are
             return
         inner = listed.get("config")
         if not isinstance(inner, Mapping) or not isinstance(inner.get("layers"), list):
@@ -129,7 +139,7 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
                 f"{inner!r:.200}"
             )
             raise ValueError(msg)
-        inventory.add_model(inner, _shapes_to_build_for(config, inner))
+        inventory.add_model(inner, _inputs_to_build_for(config, inner))
     needs = inventory.needs
     if all(need.shapes is None for need in needs):
         return
@@ -146,11 +156,11 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
             raise ValueError(msg)
 
 
-def _shapes_to_build_for(config: Mapping[str, Any], inner: Mapping[str, Any]) -> list[Shape] | None:
-    """Returns the shapes of samples that a file says a model was built for, unless its config has them or it isn't built."""
+def _inputs_to_build_for(config: Mapping[str, Any], inner: Mapping[str, Any]) -> list[_Value] | None:
+    """Returns the inputs that a file says a model was built for, unless its config has them or it isn't built."""
     built = (config.get("build_config") or {}).get("input_shape")
-    given = _given_shapes(inner) is not None or not built
-    return None if given else [InputLayer(batch_shape=built).sample_shape]
+    given = _given_inputs(inner) is not None or not built
+    return None if given else [_Value(InputLayer(batch_shape=built).sample_shape)]
 
 
 def _add_models_of_distiller(config: Mapping[str, Any], inventory: _Inventory) -> None:
@@ -164,19 +174,10 @@ def _add_models_of_distiller(config: Mapping[str, Any], inventory: _Inventory) -
         raise ValueError(msg)
     for path, model in zip(paths_of([each["class_name"] for each in models]), models, strict=True):
         listed = _with_layers(model)
-        if listed is not None and not _holds_code(listed):
+        if listed is not None:
             inner = listed["config"]
             learns = bool(inner.get("trainable", True))
-            inventory.add_model(inner, _shapes_to_build_for({**config, **model}, inner), f"{path}/", learns)
-
-
-def _holds_code(config: Any) -> bool:
-    """Returns whether there are operations on symbols, or models with a `call` of their own, in a model at any depth."""
-    inner = config.get("config") if isinstance(config, Mapping) else None
-    layers = inner.get("layers") if isinstance(inner, Mapping) else None
-    if not isinstance(layers, list):
-        return False
-    return any(is_of_operation(each) or _with_layers(each) is None or _holds_code(each) for each in layers)
+            inventory.add_model(inner, _inputs_to_build_for({**config, **model}, inner), f"{path}/", learns)
 
 
 def _with_layers(config: Any) -> Any:
@@ -207,17 +208,28 @@ def _graph_of(config: Any) -> GraphInConfig:
     return GraphInConfig(layers, [], calls, [ValueSource(len(layers) - 1, 0)])
 
 
-def _given_shapes(config: Any) -> list[Shape] | None:
-    """Returns the shape of one sample of each input, if a model's config has them; else None."""
+def _given_inputs(config: Any) -> list[_Value] | None:
+    """Returns the inputs of a model, if its config says what they are; else None."""
     if isinstance(config, Mapping) and "output_layers" in config:
-        found = [layer_classes.get(start)._given_input_shape for start in graph_in(config).starts]
-        return None if None in found else cast("list[Shape]", found)
+        found = list[_Value]()
+        for start in map(layer_classes.get, graph_in(config).starts):
+            if start._given_input_shape is None:
+                return None
+            found.append(_Value(start._given_input_shape, getattr(start, "dtype", "float32")))
+        return found
     for first in map(_with_layers, layers_in(config)[:1]):
         if is_of_model(first):
-            return _given_shapes(first["config"])
-        shape = layer_classes.get(first)._given_input_shape
-        return None if shape is None else [shape]
+            return _given_inputs(first["config"])
+        shape = None if first is None else layer_classes.get(first)._given_input_shape
+        return None if shape is None else [_Value(shape)]
     return None
+
+
+class _Value(NamedTuple):
+    """What is known of a value in a model: the shape of one sample, and the dtype."""
+
+    shape: Shape
+    dtype: str = "float32"
 
 
 class _Need(NamedTuple):
@@ -239,117 +251,194 @@ class _Inventory:
 
     def __init__(self) -> None:
         self.needs: list[_Need] = []
-        # For each layer or model, by its `identity_of`, the config, and the layer or None for a model.
-        self._parts: dict[Any, tuple[Any, Layer | None]] = {}
-        self._uses = 0
+        # For each part, by its `identity_of`, the config, and the part; None for a model that lists its layers.
+        self._parts: dict[Any, tuple[Any, Any]] = {}
+        # For each model that was added, by its identity and its inputs, the outputs, and how many uses of layers it has.
+        self._added: dict[Any, tuple[list[_Value] | None, int]] = {}
+        self._uses, self._calls = 0, 0
 
     def add_model(
-        self, config: Any, shapes: list[Shape] | None, root: str = "", learns: bool | None = None
-    ) -> list[Shape] | None:
-        """Adds the layers of a model, and returns the shape of one sample of each output, or None if it is unknown.
+        self, config: Any, inputs: list[_Value] | None, root: str = "", learns: bool | None = None
+    ) -> list[_Value] | None:
+        """Adds the layers of a model, and returns its outputs, or None if they are unknown.
 
         Args:
             config: the config of the model.
-            shapes: the shape of one sample of each input, if they are known.
+            inputs: the inputs, if they are known.
             root: the prefix of all paths.
             learns: whether the layer of the outermost model that contains this one, or is it, is trainable; None for the
                 outermost model itself.
         """
-        given = _given_shapes(config)
-        if (
-            given is not None
-            and shapes is not None
-            and (len(given) != len(shapes) or not all(map(fits, shapes, given)))
-        ):
-            msg = f"a model takes samples of shape {_text(given)}, but gets {_text(shapes)} in the model around it"
-            raise ValueError(msg)
-        inputs = given or shapes
+        given = _given_inputs(config)
+        if given is not None and inputs is not None:
+            _require_fitting(inputs, given)
+        known = given or inputs
         graph = _graph_of(config)
-        configs = [_with_layers(each) for each in graph.listed]
-        keys = [identity_of(each) for each in configs]
+        self._calls += len(graph.calls)
+        keys = [identity_of(each) for each in graph.listed]
         new = set(keys) - self._parts.keys()
-        for key, each in zip(keys, configs, strict=True):
+        for key, each in zip(keys, graph.listed, strict=True):
             if key not in self._parts:
-                self._parts[key] = (each, None if is_of_model(each) else layer_classes.get(each))
+                self._parts[key] = _config_and_part(each)
         key_of = {id(each): key for each, key in zip(graph.listed, keys, strict=True)}
         # The files of a Functional model have each of its layers once, even if it is used several times.
         listed = list(dict.fromkeys(keys)) if graph.starts else keys
         paths = dict(reversed([*zip(listed, paths_of(map(self._kind, listed), root), strict=True)]))
         before, needs = self.needs, dict[Any, list[_Need]]()
-        values: list[list[Shape] | None] = []
+        values: list[list[_Value] | None] = []
 
-        def use(layer: Any, read: list[Shape] | None) -> list[Shape] | None:
+        def use(layer: Any, read: list[_Value] | None, call: CallInConfig | None) -> list[_Value] | None:
             key = key_of[id(layer)]
             self.needs = needs.setdefault(key, [])
-            found = self._add_use(key, paths[key], read, learns, key in new)
+            found = self._add_use(key, paths[key], read, call, learns=learns, new=key in new)
             new.discard(key)
             return found
 
         for number, start in enumerate(graph.starts):
-            use(start, None if inputs is None else [inputs[number]])
+            use(start, None if known is None else [known[number]], None)
         for call in graph.calls:
-            part = self._parts[key_of[id(call.layer)]][1]
-            if call.arguments and part is not None and part._is_custom and part._shape_arguments is None:
-                part._shape_arguments = call_arguments(part.name, part.call, (), call.arguments)
-            values.append(use(call.layer, _shapes_at(call.reads, inputs, values)))
+            values.append(use(call.layer, _values_at(call.reads, known, values), call))
         self.needs = before
         for key in dict.fromkeys(listed):
             self.needs += needs.get(key, [])
-        return _shapes_at(graph.outputs, inputs, values)
+        return _values_at(graph.outputs, known, values)
 
     def _kind(self, key: Any) -> str:
-        config, layer = self._parts[key]
-        return str(config["class_name"]) if layer is None else type(layer).__name__
+        config, part = self._parts[key]
+        return str(config["class_name"]) if part is None else type(part).__name__
 
     def _add_use(
-        self, key: Any, path: str, shapes: list[Shape] | None, learns: bool | None, new: bool
-    ) -> list[Shape] | None:
-        self._uses += 1
-        if self._uses > MOST_USES:
-            msg = f"a file may ask for {MOST_USES} uses of layers at most"
+        self,
+        key: Any,
+        path: str,
+        read: list[_Value] | None,
+        call: CallInConfig | None,
+        *,
+        learns: bool | None,
+        new: bool,
+    ) -> list[_Value] | None:
+        self._count_uses(1)
+        part = self._parts[key][1]
+        if part is None:
+            return self._add_inner(key, path, read, learns)
+        if read is None:
+            self.needs += [_Need(Slot(path), part, None)] if new and isinstance(part, Layer) else []
+            return None
+        shapes, dtypes = [each.shape for each in read], [each.dtype for each in read]
+        _require_size(shapes[0], part.name)
+        if call is not None:
+            _note_call(part, call, shapes, dtypes)
+        has_code = not isinstance(part, Layer | OperationPart) or part._may_be_recorded
+        if has_code:
+            part._build_for_inputs(shapes)
+        elif new and isinstance(part, Layer):
+            self.needs.append(_need_of(part, path, part._weights_for(shapes[0]), learns))
+        outputs = part._output_shapes_for(shapes)
+        for shape in outputs:
+            _require_size(shape, part.name)
+        if new and has_code:
+            self.needs += _needs_of_code(part, path, learns)
+        if call is not None:
+            dtypes = part._output_dtypes_for(dtypes)
+        return [_Value(*each) for each in zip(outputs, dtypes, strict=True)]
+
+    def _add_inner(
+        self, key: Any, path: str, read: list[_Value] | None, learns: bool | None
+    ) -> list[_Value] | None:
+        """Adds a use of a model. What the same model computes for the same inputs is known from its first use."""
+        inner = self._parts[key][0]["config"]
+        again = key, None if read is None else tuple(read)
+        if again in self._added:
+            found, uses = self._added[again]
+            self._count_uses(uses)
+        else:
+            before = self._uses
+            learns = inner.get("trainable", True) if learns is None else learns
+            found = self.add_model(inner, read, f"{path}/", learns)
+            self._added[again] = found, self._uses - before
+        return None if read is None else found  # as the model around it isn't built
+
+    def _count_uses(self, uses: int) -> None:
+        self._uses += uses
+        most = _USES + _USES_OF_CALL * self._calls
+        if self._uses > most:
+            msg = f"a file of {self._calls} calls of layers may ask for {most} uses of layers at most, as models contain each other"
             raise ValueError(msg)
-        config, layer = self._parts[key]
-        if layer is None:
-            inner = config["config"]
-            found = self.add_model(
-                inner, shapes, f"{path}/", inner.get("trainable", True) if learns is None else learns
-            )
-            return None if shapes is None else found  # as the model around it isn't built
-        need = _Need(Slot(path), layer, None)
-        outputs = None
-        if shapes is not None:
-            _require_size(shapes[0], layer.name)
-            weights = sorted(layer._weights_for(shapes[0]), key=lambda weight: not weight.trainable)
-            learning = layer.trainable and learns is not False
-            slot = Slot(path, len(weights), sum(weight.trainable for weight in weights) if learning else 0)
-            need = _Need(slot, layer, [weight.shape for weight in weights])
-            outputs = layer._output_shapes_for(shapes)
-            _require_size(outputs[0], layer.name)
-        if new:
-            self.needs.append(need)
-        return outputs
+
+
+def _config_and_part(config: Any) -> tuple[Any, Any]:
+    """Returns the config of a part of a model, and the part. For a model that lists its layers that is None."""
+    if is_of_operation(config):
+        return config, operation_from_config(config)
+    if not is_of_model(config):
+        return config, layer_classes.get(config)
+    listed = _with_layers(config)
+    return (config, deserialize_keras_object(config)) if listed is None else (listed, None)
+
+
+def _note_call(part: Any, call: CallInConfig, shapes: Sequence[Shape], dtypes: Sequence[str]) -> None:
+    """Tells an operation, or a part with Python code of its own, the arguments of a call on inputs of these shapes and dtypes."""
+    if isinstance(part, OperationPart):
+        part._with_operands(call.args, dtypes)
+        return
+    part._know_form(call.arguments.inputs, shapes)
+    if part._may_be_recorded:
+        part._recorded_calls.note(len(dtypes), given_of(call.arguments, dtypes))
+    elif call.arguments and part._is_custom and part._shape_arguments is None:
+        part._shape_arguments = call_arguments(part.name, part.call, (), call.arguments)
+
+
+def _need_of(layer: Layer, path: str, wanted: Sequence[Weight], learns: bool | None) -> _Need:
+    """Returns what a layer needs from a file.
+
+    Args:
+        layer: the layer.
+        path: its path in the file.
+        wanted: its weights.
+        learns: whether the model around it is trainable, None for the outermost one.
+    """
+    weights = sorted(wanted, key=lambda weight: not weight.trainable)
+    learning = layer.trainable and learns is not False
+    slot = Slot(path, len(weights), sum(weight.trainable for weight in weights) if learning else 0)
+    return _Need(slot, layer, [weight.shape for weight in weights])
+
+
+def _needs_of_code(part: Any, path: str, learns: bool | None) -> list[_Need]:
+    """Returns what a built layer or model with a `call` of its own needs from a file, and the layers within it."""
+    learns = part.trainable and learns is not False
+    layers = [(path, part), *members(part, (), f"{path}/")]
+    owned = [(name, layer if isinstance(layer, Layer) else layer._body) for name, layer in layers]
+    return [_need_of(layer, name, layer._specs, learns) for name, layer in owned if layer is not None]
+
+
+def _require_fitting(inputs: Sequence[_Value], given: Sequence[_Value]) -> None:
+    """Raises ValueError unless a model that says what its inputs are is called on such ones."""
+    got, wanted = [each.shape for each in inputs], [each.shape for each in given]
+    if len(got) != len(wanted) or not all(map(fits, got, wanted)):
+        msg = f"a model takes samples of shape {_text(wanted)}, but gets {_text(got)} in the model around it"
+        raise ValueError(msg)
 
 
 def _text(shapes: Sequence[Shape]) -> str:
     return str(shapes[0] if len(shapes) == 1 else list(shapes))
 
 
-def _shapes_at(
-    sources: Sequence[ValueSource], inputs: list[Shape] | None, values: Sequence[list[Shape] | None]
-) -> list[Shape] | None:
-    """Returns the shapes of values, if all of them are known.
+def _values_at(
+    sources: Sequence[ValueSource], inputs: list[_Value] | None, values: Sequence[list[_Value] | None]
+) -> list[_Value] | None:
+    """Returns what is known of values, if all of them are known.
 
     Args:
         sources: what computes them.
-        inputs: the shapes of the inputs of the model.
-        values: the shapes of the outputs of each call so far.
+        inputs: the inputs of the model.
+        values: the outputs of each call so far.
     """
     found = []
     for call, output in sources:
-        shapes = inputs if call < 0 else values[call]
-        if shapes is None:
+        known = inputs if call < 0 else values[call]
+        if known is None:
             return None
-        found.append(shapes[-1 - call if call < 0 else output])
+        found.append(known[-1 - call if call < 0 else output])
     return found
 
 

@@ -1,0 +1,35 @@
+"""How many numbers may be made for a file: a small one can ask for models that would fill the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_left: ContextVar[list[int] | None] = ContextVar("_left", default=None)
+
+
+@contextmanager
+def numbers_at_most(count: int) -> Iterator[None]:
+    """Lets `spend` raise within the block, in this thread, as soon as it has been asked for more than `count` numbers."""
+    token = _left.set([count])
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def spend(count: int, what: str) -> None:
+    """Raises ValueError within a block of `numbers_at_most` if too many numbers were asked for. Elsewhere it does nothing.
+
+    Args:
+        count: how many numbers the caller is about to make.
+        what: what they are, for the message.
+    """
+    left = _left.get()
+    if left is None:
+        return
+    left[0] -= count
+    if left[0] < 0:
+        msg = f"{what} would have {count} numbers, and with all before it more than a file of this size may ask for"
+        raise ValueError(msg)
