@@ -1,27 +1,20 @@
 """Strings as data: what users pass as strings becomes Python's strings, and within models numbers stand for them.
 
-The core computes with float32 alone. So a model with an input of strings gives the core the number of each string in a
-table of this process, and a layer that reads strings gets them back from the numbers. The table forgets all strings when no
-model uses them any more.
+`value_table` holds the numbers, and a layer that reads strings gets the strings back from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import wraps
+from collections.abc import Sequence
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import Shape
-from engine._base.locks import Lock
 from engine._core_interface.cpp import Float32
-
-Text = str | bytes
-_Method = TypeVar("_Method", bound=Callable[..., Any])
+from engine._data.value_table import ValueTable
 
 # float32 holds every integer up to this.
 _MOST_STRINGS = 2**24
@@ -94,63 +87,7 @@ def holds_strings(value: Any) -> bool:
     return bool(flat.size) and isinstance(flat[0], (str, bytes))
 
 
-class _Table:
-    """The strings that stand for themselves as numbers in models, and the numbers."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._users = 0
-        self._numbers: dict[Text, int] = {}
-        self._strings: list[Text] = []
-
-    def numbers_of(self, values: Sequence[Text]) -> list[int]:
-        """Returns the number of each string."""
-        with self._lock:
-            for each in dict.fromkeys(values):
-                if each not in self._numbers:
-                    self._numbers[each] = len(self._strings)
-                    self._strings.append(each)
-            if len(self._strings) > _MOST_STRINGS:
-                msg = (
-                    f"a model can tell at most {_MOST_STRINGS} different strings apart in one training or prediction: apply "
-                    "the layer that reads strings before, and give its outputs to the model"
-                )
-                raise ValueError(msg)
-            return [*map(self._numbers.__getitem__, values)]
-
-    def strings_of(self, numbers: Sequence[int]) -> list[Text]:
-        """Returns the string of each number; an empty one for a number that stands for none."""
-        known = self._strings
-        return [known[number] if 0 <= number < len(known) else "" for number in numbers]
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Keeps the strings until the block ends, and those of other threads."""
-        with self._lock:
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if not self._users:
-                    self._numbers, self._strings = {}, []
-
-
-_table = _Table()
-
-
-def keeping_strings(method: _Method) -> _Method:
-    """Decorates a method of a model, so that the strings that it puts into the table stay there until it returns."""
-
-    @wraps(method)
-    def kept(self: Any, *args: Any, **options: Any) -> Any:
-        if not self._takes_strings:
-            return method(self, *args, **options)
-        with _table.in_use():
-            return method(self, *args, **options)
-
-    return cast("_Method", kept)
+_table = ValueTable()
 
 
 class _Numbers(np.ndarray[Any, np.dtype[np.float32]]):
@@ -167,17 +104,18 @@ def numbers_of_strings(value: Any, name: str) -> Float32:
     if isinstance(value, _Numbers):
         return value
     found = strings_in(value, name)
-    return np.array(_table.numbers_of(found.values), np.float32).reshape(found.shape).view(_Numbers)
-
-
-def with_dtype(numbers: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """Returns what the core has as float32 in the dtype of an input: integers, or the strings that numbers stand for."""
-    wanted = np.dtype(dtype)
-    return strings_of_numbers(numbers) if wanted.kind == "U" else numbers.astype(wanted)
+    indices = _table.indices_of(found.values)
+    if len(indices) and max(indices) >= _MOST_STRINGS:
+        msg = (
+            f"a model can tell at most {_MOST_STRINGS} different strings apart in one training or prediction: apply "
+            "the layer that reads strings before, and give its outputs to the model"
+        )
+        raise ValueError(msg)
+    return np.array(indices, np.float32).reshape(found.shape).view(_Numbers)
 
 
 def strings_of_numbers(numbers: NDArray[Any]) -> NDArray[np.object_]:
     """Returns the strings that numbers stand for, an array of objects of the same shape."""
     found = np.empty(numbers.size, object)
-    found[:] = _table.strings_of(numbers.astype(np.int64).reshape(-1).tolist())
+    found[:] = [_table.value_at(index, "") for index in numbers.astype(np.int64).reshape(-1).tolist()]
     return found.reshape(numbers.shape)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine._base.promotion import as_array
 from engine._base.tensor_like import TapeHooks, Tensor
+from engine._data.exact_integers import ExactIntegers, Reading
 from engine._data.index_ranges import IndexRange
 from engine._tracing.dispatch import can_record, function_of_arrays, implementation
 from engine._tracing.extents import Extent, Extents, full_shape
@@ -168,7 +169,7 @@ class LazyTrace(Trace):
         shapes = part._output_shapes_for(samples)
         if not part.built:
             part._build_for_inputs(samples)
-        self._require_tokens(part, inputs)
+        self._require_readable(part, inputs)
         traces.add(self)
         count = inputs[0].extents[0].fixed
         outputs = tuple(known_shape(full_shape(shape), count) for shape in shapes)
@@ -180,20 +181,21 @@ class LazyTrace(Trace):
             for number, shape in enumerate(outputs)
         )
 
-    def _require_tokens(self, part: Any, inputs: Sequence[TracedArray]) -> None:
-        """Raises ValueError if a layer or a model gets numbers that aren't indices of its embeddings."""
+    def _require_readable(self, part: Any, inputs: Sequence[TracedArray]) -> None:
+        """Raises ValueError if a layer or a model gets numbers that aren't indices of its embeddings, or that float32 rounds."""
         tokens = part._tokens
-        if tokens is None:
-            return
-        expected = f"the inputs of {part.name!r} must hold indices"
-        for array, size in zip(
-            inputs, [tokens] * len(inputs) if isinstance(tokens, int) else tokens, strict=False
-        ):
-            if size is not None:
-                self.require_indices(array, IndexRange(size, expected))
+        if tokens is not None:
+            expected = f"the inputs of {part.name!r} must hold indices"
+            sizes = [tokens] * len(inputs) if isinstance(tokens, int) else tokens
+            for array, size in zip(inputs, sizes, strict=False):
+                if size is not None:
+                    self.require(array, IndexRange(size, expected))
+        for array, reading in zip(inputs, part._readings, strict=False):
+            if reading is Reading.EXACT and array.dtype != "float32":
+                self.require(array, ExactIntegers(f"inputs of {part.name}"))
 
-    def require_indices(self, array: TracedArray, limits: IndexRange) -> None:
-        """Raises ValueError if the numbers of an array are known, and aren't the indices that they must be."""
+    def require(self, array: TracedArray, limits: IndexRange | ExactIntegers) -> None:
+        """Raises ValueError if the numbers of an array are known, and aren't those that they must be."""
         numbers = getattr(array, "_numbers", None)
         if numbers is not None:
             limits.check(numbers)
@@ -211,7 +213,7 @@ class LazyTrace(Trace):
         numbers = np.array(array, np.float32, order="C")  # a copy, as the user may change the array
         self.arguments.append(numbers)
         name = dtype or ("float32" if array.dtype.kind == "f" else array.dtype.name)
-        known = numbers if name == "float32" else numbers.astype(name)
+        known = numbers if name == "float32" else array.astype(name)
         found = RecordedArray(
             self, Input(len(self.arguments) - 1), tuple(map(Extent, array.shape)), name, known
         )

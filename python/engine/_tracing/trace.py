@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine._base.budget import spend
 from engine._base.promotion import as_array
+from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
 from engine._tracing.code import Code, Term
 from engine._tracing.extents import Extent, Extents, full_shape, sample_shape, text_of
@@ -120,8 +121,8 @@ class Trace:
         self.entries.append(Node(kind, tuple(each.view for each in inputs), tuple(shape), fields, line))
         return self.symbol(self, Computed(len(self.entries) - 1), tuple(shape), dtype)
 
-    def require_indices(self, array: TracedArray, limits: IndexRange) -> None:
-        """Raises ValueError if the numbers of an array are known, and aren't the indices that they must be."""
+    def require(self, array: TracedArray, limits: IndexRange | ExactIntegers) -> None:
+        """Raises ValueError if the numbers of an array are known, and aren't those that they must be."""
 
     def use(
         self,

@@ -16,6 +16,7 @@ from engine._core_interface.cpp import Int32, Rows, permutation
 from engine._data.array_conversion import require_finite
 from engine._data.batch_streams import number_of_batches, raw_batches, yields_batches
 from engine._data.device_arrays import to_host
+from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
 from engine._tracing.symbolic import sequence_like
 from engine._training.fit_arguments import BATCH_SIZE, Validation, positive_or_none
@@ -32,15 +33,15 @@ class Samples:
     def __init__(self, structure: Any) -> None:
         self.structure = structure
         self.flat: list[Any] = tree.flatten(structure)
-        self._checked = set[tuple[int, IndexRange]]()
+        self._checked = set[tuple[int, IndexRange | ExactIntegers]]()
 
     @cached_property
     def readable(self) -> list[Rows]:
         """The arrays as the core reads them: contiguous, uint8 or float32. Others, such as strings, stay as they are."""
         return [_readable(each) for each in self.flat]
 
-    def require_indices(self, number: int, limits: IndexRange) -> None:
-        """Raises ValueError unless array `number` of the structure holds the indices that it must; checks it once."""
+    def require(self, number: int, limits: IndexRange | ExactIntegers) -> None:
+        """Raises ValueError unless array `number` of the structure holds what it must; checks it once."""
         if (number, limits) not in self._checked:
             limits.check(np.asarray(self.flat[number]))
             self._checked.add((number, limits))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from engine._data.exact_integers import fitting
 from engine._tracing.symbolic import Symbolic, holds
 from engine.layers.symbols import CallArguments
 
@@ -74,10 +75,14 @@ def call_arguments(
 
 
 def canonical(value: Any) -> Any:
-    """Returns an array in the dtype in which Keras passes it to layers; other values as they are."""
+    """Returns an array in the dtype in which Keras passes it to layers; other values as they are.
+
+    Integers that need 64 bits keep them.
+    """
     if not isinstance(value, np.ndarray):
         return value
-    return value.astype(canonical_dtype(value.dtype), copy=False)
+    dtype = canonical_dtype(value.dtype)
+    return fitting(value, dtype) if dtype.kind in "iu" else value.astype(dtype, copy=False)
 
 
 def canonical_dtype(dtype: Any) -> np.dtype[Any]:

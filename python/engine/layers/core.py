@@ -178,8 +178,9 @@ class InputLayer(Symbolic, Layer):
             batch to batch, such as `(None,)` for texts.
         batch_size: size of the batch axis in the symbolic shape. Batches of any size are accepted.
         dtype: dtype of the data. Data of any other real dtype is accepted, too. If it is an integer dtype, a custom first
-            layer gets integers, which are exact up to 2**24. "string" is for data of strings, which layers such as
-            `StringLookup` and `TextVectorization` read.
+            layer gets the integers as they are, as `IntegerLookup`, `Hashing` and `HashedCrossing` do with any dtype. Where other
+            layers compute with integers, as float32, one that float32 would round is refused. "string" is for data of strings,
+            which layers such as `StringLookup` and `TextVectorization` read.
         sparse: whether the samples are SciPy sparse matrices. The model accepts sparse and dense data in either case.
         ragged: must be False or None; all samples have one shape.
         batch_shape: shape with the batch axis, instead of `shape`.
@@ -278,8 +279,9 @@ def Input(  # noqa: N802, PLR0917 # Keras' name and signature
             batch to batch, such as `(None,)` for texts.
         batch_size: size of the batch axis in the symbolic shape. Batches of any size are accepted.
         dtype: dtype of the data. Data of any other real dtype is accepted, too. If it is an integer dtype, a custom first
-            layer gets integers, which are exact up to 2**24. "string" is for data of strings, which layers such as
-            `StringLookup` and `TextVectorization` read.
+            layer gets the integers as they are, as `IntegerLookup`, `Hashing` and `HashedCrossing` do with any dtype. Where other
+            layers compute with integers, as float32, one that float32 would round is refused. "string" is for data of strings,
+            which layers such as `StringLookup` and `TextVectorization` read.
         sparse: whether the samples are SciPy sparse matrices. The model accepts sparse and dense data in either case.
         ragged: must be False or None; all samples have one shape.
         batch_shape: shape with the batch axis, instead of `shape`.

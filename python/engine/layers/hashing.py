@@ -14,7 +14,8 @@ from engine._base.checks import Shape, choice, dtype_of, flag, integer
 from engine._core_interface.cpp import Operation
 from engine._core_interface.host_steps import LayerStep
 from engine._core_interface.operations import ConcatenateOperation, LayerOperation
-from engine._data.strings import Strings, holds_strings, with_dtype
+from engine._data.exact_integers import with_dtype
+from engine._data.strings import Strings, holds_strings
 from engine.layers._encoding import encoded, encoded_shape, output_mode_of
 from engine.layers._fingerprints import crossed, fingerprints, keyed_hashes
 from engine.layers.layer import register
@@ -238,10 +239,12 @@ class CrossingHost(NamedTuple):
     Args:
         layer: its model owns the core's program as well, so that a strong reference would be a cycle.
         dtypes: of the features.
+        coded: for each feature whether codes of integers may be among its numbers.
     """
 
     layer: weakref.ref[HashedCrossing]
     dtypes: tuple[str, ...] = ()
+    coded: tuple[bool, ...] = ()
 
     def __call__(self, step: LayerStep) -> None:
         """Computes the bins, or the gradient by the features, which is zero."""
@@ -253,7 +256,7 @@ class CrossingHost(NamedTuple):
         if layer is None:
             msg = "the layer that this program needs does not exist any more"
             raise RuntimeError(msg)
-        features = [with_dtype(*each) for each in zip(step["inputs"].T, self.dtypes, strict=True)]
+        features = [with_dtype(*each) for each in zip(step["inputs"].T, self.dtypes, self.coded, strict=True)]
         step["outputs"][...] = layer._outputs_of(features).reshape(len(step["outputs"]), -1)
 
 

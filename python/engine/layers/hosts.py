@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import Shape, with_noun
 from engine._core_interface.cpp import Float32, Operation, Rows
 from engine._core_interface.host_steps import BackwardStep, ForwardStep, LayerStep
-from engine._data.strings import with_dtype
+from engine._data.exact_integers import with_dtype
 from engine.layers._outputs import checked_output, scalar
 from engine.layers.symbols import CallArguments
 from engine.layers.weights import Weight
@@ -67,6 +67,7 @@ class CustomLayerHost(NamedTuple):
         use: if the layer is used several times in a network, the number of uses before this one; else None.
         arguments: the arguments of the call, without the inputs.
         dtype: of the inputs, if they are integers or strings.
+        coded: whether codes of integers may be among the inputs.
         mode: the argument `training`, if Python code calls the layer with it whatever the batch is for.
     """
 
@@ -76,6 +77,7 @@ class CustomLayerHost(NamedTuple):
     use: int | None = None
     arguments: CallArguments | None = None
     dtype: str | None = None
+    coded: bool = False
     mode: bool | None = None
 
     def __call__(self, step: LayerStep) -> None:
@@ -86,7 +88,7 @@ class CustomLayerHost(NamedTuple):
             raise RuntimeError(msg)
         inputs: NDArray[Any] = step["inputs"].reshape(-1, *self.inputs)
         if self.dtype is not None:
-            inputs = with_dtype(inputs, self.dtype)
+            inputs = with_dtype(inputs, self.dtype, self.coded)
         arguments = CallArguments() if self.arguments is None else self.arguments
         mask = None if step["mask"] is None else step["mask"].reshape(inputs.shape[:-1]) != 0
         if step["kind"] == "backward":

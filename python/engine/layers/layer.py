@@ -46,6 +46,7 @@ from engine._core_interface.operations import (
     extended,
 )
 from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
+from engine._data.exact_integers import Reading
 from engine._data.lazy_rows import require_tokens
 from engine._tracing.dispatch import apply
 from engine._tracing.extents import FullShape, full_shape
@@ -145,6 +146,8 @@ class Part:
     _symbolic_calls = 0
     """The number of calls on symbolic inputs so far."""
     _dtype_policy = FLOAT32
+    _readings: Sequence[Reading] = ()
+    """For each input of a model how its layers read it."""
 
     # The weights.
 

@@ -363,7 +363,7 @@ class IntegerLookup(_Lookup):
     """Maps integers to indices in a vocabulary, which is given or found by `adapt`. With `invert=True`, the way back.
 
     Index 0 stands for the mask token, if there is one. Then come the indices of unknown integers, and those of the vocabulary.
-    In models, integers reach the layer as float32, which holds them exactly up to 2**24.
+    Inputs of models reach the layer as integers of 64 bits.
 
     Args:
         max_tokens: the largest size of the vocabulary, mask and unknown integers included; None for no limit.

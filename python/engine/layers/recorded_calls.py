@@ -14,7 +14,7 @@ from engine._tracing.lazy import trace_for
 from engine._tracing.recordings import Recording, recording, with_modes
 from engine._tracing.symbolic import Slot, current, filled_slots, mapped, sequence_like
 from engine._tracing.trace import Use, as_traced
-from engine.layers.call_arguments import accepts
+from engine.layers.call_arguments import accepts, canonical
 from engine.layers.symbols import CallArguments
 
 
@@ -217,19 +217,14 @@ def shape_with_batch(sample: Any) -> tuple[int | None, ...]:
 
 
 def arrays_in(value: Any) -> Any:
-    """Returns arrays and lists of numbers in a structure as float32 arrays, and integers as integers of 32 bits."""
+    """Returns arrays and lists of numbers in a structure as layers get them (see `canonical`)."""
     if isinstance(value, dict):
         return {name: arrays_in(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)) and any(
         isinstance(each, (np.ndarray, list, tuple, dict)) for each in value
     ):
         return sequence_like(value, (arrays_in(each) for each in value))
-    array = np.asarray(value)
-    if array.dtype.kind == "f":
-        return array.astype(np.float32, copy=False)
-    return array.astype(
-        {"int64": np.int32, "uint64": np.uint32}.get(array.dtype.name, array.dtype), copy=False
-    )
+    return canonical(np.asarray(value))
 
 
 def samples_in(structure: Any) -> list[Shape]:

@@ -193,7 +193,7 @@ def sparse_categorical_crossentropy(
         labels = ops.squeeze(labels, -1)
     limits = IndexRange(y_pred.shape[axis], "`y_true` must hold class indices", ignore_class)
     if isinstance(labels, TracedArray):
-        labels.trace.require_indices(labels, limits)
+        labels.trace.require(labels, limits)
     elif isinstance(labels, np.ndarray):
         limits.check(labels)
     if ignore_class is None:

@@ -20,6 +20,7 @@ from engine import tree
 from engine._base.random_state import next_key, related_seed
 from engine._base.tensor_like import TapeHooks
 from engine._core_interface.cpp import Float32, FunctionSequence, Program
+from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
 from engine._tracing.extents import Extent, FullShape
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
@@ -102,8 +103,8 @@ class StepTrace(LazyTrace):
 
         An int is the number of an array in the flat batch; a recorded array is a result of an earlier segment.
         """
-        self.indices = set[tuple[int, IndexRange]]()
-        """The arrays of the flat batch that must hold indices, by their numbers."""
+        self.limits = set[tuple[int, IndexRange | ExactIntegers]]()
+        """What arrays of the flat batch must hold, by their numbers."""
 
     @property
     def may_differentiate(self) -> bool:
@@ -119,13 +120,13 @@ class StepTrace(LazyTrace):
         self.inputs.append(found)
         return found
 
-    def require_indices(self, array: TracedArray, limits: IndexRange) -> None:
-        """Says that an array must hold indices, which is checked before the step runs if it comes from the batch."""
+    def require(self, array: TracedArray, limits: IndexRange | ExactIntegers) -> None:
+        """Says what an array must hold, which is checked before the step runs if it comes from the batch."""
         source = self.sources.get(array.origin.number) if isinstance(array.origin, Input) else None
         if isinstance(source, int):
-            self.indices.add((source, limits))
+            self.limits.add((source, limits))
         else:
-            super().require_indices(array, limits)
+            super().require(array, limits)
 
     def adopted(self, symbol: TracedArray) -> TracedArray:
         """Returns an array of an earlier segment as an input of this one."""
@@ -259,7 +260,7 @@ class CompiledStep:
         capture = Capture()
         logs = capture.record(step, batch)
         self._segment_numbers = {id(trace): number for number, (trace, _) in enumerate(capture.segments)}
-        self._indices = {found for trace, _ in capture.segments for found in trace.indices}
+        self._limits = {found for trace, _ in capture.segments for found in trace.limits}
         # For each segment what it must return, and the number of each result: for logs, metrics and later segments.
         self._wanted: list[dict[Origin, int]] = [{} for _ in capture.segments]
         self._logs = (
@@ -362,10 +363,10 @@ class CompiledStep:
         """Runs the step on each batch of a stretch, and returns the logs of the last one.
 
         Raises:
-            ValueError: if samples or targets must be indices, but some are out of range. No weight has changed then.
+            ValueError: if samples or targets aren't what they must be, such as indices in a range. No weight has changed then.
         """
-        for number, limits in self._indices:
-            stretch.samples.require_indices(number, limits)
+        for number, limits in self._limits:
+            stretch.samples.require(number, limits)
         for segment in self._segments:
             if segment.optimizer is not None:
                 segment.optimizer._lend_to(segment.program, segment.places)

@@ -11,6 +11,7 @@ from engine._base.checks import Shape
 from engine._core_interface.cpp import DeviceArray, Rows
 from engine._data.array_conversion import only_array, require_sample_shape, sample_shape_of_none
 from engine._data.device_arrays import to_device
+from engine._data.exact_integers import Reading, codes_of_integers, require_exact
 from engine._data.frames import columns_by_name, feature_names, in_order_of
 from engine._data.lazy_rows import LazyRows, require_tokens, unchecked_rows
 from engine._data.several_arrays import one_for_each, side_by_side, symbol_with_rank_of, with_rank_of
@@ -29,6 +30,8 @@ class InputData(NamedTuple):
     """The form in which users give samples for them."""
     tokens: Sequence[int | None]
     """For each input that is indices: how many different ones there are."""
+    readings: Sequence[Reading]
+    """For each input how the layers read it."""
     takes_strings: bool
     """Whether an input is strings."""
     device: str = "cpu"
@@ -55,7 +58,7 @@ class InputData(NamedTuple):
         if len(self.starts) > 1:
             rows = self._side_by_side(x, name)
             return rows, rows
-        x = self.array(x, name, names)
+        x = self._exact(self.array(x, name, names), 0, name)
         found = unchecked_rows(x, self._sample_shape, name)
         require_tokens(found, self._most_tokens, name)
         return found, x
@@ -74,7 +77,7 @@ class InputData(NamedTuple):
         if len(self.starts) > 1:
             return self._side_by_side(x, name), None
         x = self.array(x, name, names)
-        rows = rows_of(x, self._sample_shape or shape, name)
+        rows = rows_of(self._exact(x, 0, name), self._sample_shape or shape, name)
         require_tokens(rows, self._most_tokens, name)
         return rows, feature_names(x)
 
@@ -149,7 +152,29 @@ class InputData(NamedTuple):
     def _side_by_side(self, x: Any, name: str) -> Any:
         """Returns the samples of several inputs as the core reads them."""
         shapes = [start.sample_shape for start in self.starts]
-        return side_by_side(self.arrays(x, name), self.names, shapes, self.tokens, name)
+        arrays = [
+            self._exact(array, number, f"{name}[{key!r}]")
+            for number, (array, key) in enumerate(zip(self.arrays(x, name), self.names, strict=True))
+        ]
+        return side_by_side(arrays, self.names, shapes, self.tokens, name)
+
+    def _exact(self, x: Any, number: int, name: str) -> Any:
+        """Returns the samples of an input with codes for integers that float32 can't hold, if layers read codes.
+
+        Args:
+            x: the samples.
+            number: of the input.
+            name: of the argument, for messages.
+
+        Raises:
+            ValueError: for an integer that float32 would round, if layers compute with it.
+        """
+        reading = self.readings[number] if self.readings else Reading.NUMBERS
+        if reading is Reading.CODED:
+            return codes_of_integers(x, name)
+        if reading is Reading.EXACT:
+            require_exact(x, name)
+        return x
 
     @property
     def _most_tokens(self) -> int | None:

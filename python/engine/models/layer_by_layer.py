@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from engine import tree
+from engine._data.exact_integers import Reading, with_dtype
 from engine._data.several_arrays import inputs_in, sample_shape_of
-from engine._data.strings import with_dtype
 from engine._tracing.dispatch import apply
 from engine._tracing.symbolic import filled_slots
 from engine.layers import Layer
@@ -61,8 +61,10 @@ def call_by_layer(model: Any, rows: Any, training: bool | None) -> Any:
         parts = np.split(rows, list(accumulate(map(math.prod, shapes)))[:-1], axis=1)
         inputs = [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
     for number, start in enumerate(model._starts):
-        if (dtype := canonical_dtype(start.dtype)).kind != "f":
-            inputs[number] = with_dtype(np.asarray(inputs[number]), dtype)
+        dtype, coded = canonical_dtype(start.dtype), model._readings[number] is Reading.CODED
+        if coded or dtype.kind != "f":
+            wanted = np.dtype(np.int64) if dtype.kind == "f" else dtype
+            inputs[number] = with_dtype(np.asarray(inputs[number]), wanted, coded)
 
     def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
         options = {} if given is None else dict(given)

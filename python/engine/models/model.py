@@ -27,7 +27,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import accumulate, chain, islice, pairwise, repeat
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,6 +63,7 @@ from engine._core_interface.cpp import (
     NotFiniteError,
     Operation,
     Program,
+    Rows,
     build,
     empty_on_device,
     first_nonfinite_row,
@@ -76,11 +77,12 @@ from engine._data.array_conversion import (
 )
 from engine._data.batch_streams import Stream, number_of_batches, yields_batches
 from engine._data.device_arrays import to_device
+from engine._data.exact_integers import Reading
 from engine._data.lazy_rows import LazyRows, all_for_core, part_of
 from engine._data.memory_maps import require_whole_file
 from engine._data.several_arrays import inputs_in, sample_shape_of
 from engine._data.sources import Samples, Source, unpacked
-from engine._data.strings import keeping_strings
+from engine._data.value_table import keeping_values
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._tracing.dispatch import values_by_symbol
 from engine._tracing.lazy import RecordedArray, before_change, recorded_inputs, traces
@@ -148,6 +150,7 @@ from engine.models.stack import (
     lowered,
     masked_losses,
     operations_through,
+    readings_of_inputs,
     require_names,
     reseeded,
     tokens_of_inputs,
@@ -165,6 +168,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 PathLike = str | os.PathLike[str]
+
+_Also = TypeVar("_Also")
 
 # The dtypes of samples that the core reads as they are.
 _READ_BY_CORE = frozenset(map(np.dtype, (np.float32, np.float64, np.uint8)))
@@ -361,7 +366,9 @@ class Model(Part, SaysWhatIsLeftOut):
         self._tokens: list[
             int | None
         ] = []  # for each input that is indices: how many different ones there are
+        self._readings: Sequence[Reading] = []  # for each input how layers read it
         self._takes_strings = False  # whether an input is strings
+        self._reads_values = True  # whether an input holds strings or integers; True before it is known
         self._penalised: list[Layer] = []  # the layers with a penalty on their outputs
         self._added_losses: list[KerasTensor] = []  # what add_loss() has added to a model made of symbols
         self._mixed = False  # whether a call without `training` is a call with training=True for some layer
@@ -649,7 +656,7 @@ class Model(Part, SaysWhatIsLeftOut):
     # Training and evaluation.
 
     @without_own_frames
-    @keeping_strings
+    @keeping_values
     @older_arguments({"nb_epoch": "epochs"})
     def fit(  # noqa: PLR0917 # Keras' signature
         self,
@@ -796,7 +803,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return hooks.history
 
     @without_own_frames
-    @keeping_strings
+    @keeping_values
     def evaluate(  # noqa: PLR0917 # Keras' signature
         self,
         x: Any = None,
@@ -862,7 +869,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 return compiled.result(trainer.evaluate(source, size, limit), as_dict)
 
     @without_own_frames
-    @keeping_strings
+    @keeping_values
     def train_on_batch(
         self,
         x: Any,
@@ -911,7 +918,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return compiled.result(totals, as_dict)
 
     @without_own_frames
-    @keeping_strings
+    @keeping_values
     def test_on_batch(
         self,
         x: Any,
@@ -1092,7 +1099,7 @@ class Model(Part, SaysWhatIsLeftOut):
     # Prediction.
 
     @without_own_frames
-    @keeping_strings
+    @keeping_values
     def predict(
         self,
         x: Any,
@@ -1141,7 +1148,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 x, _capped_steps(limit, number_of_batches(x)), verbose, callbacks, out
             )
         self._know_inputs(x)
-        rows, x = self._input_data.unchecked(x, "x", self._feature_names)
+        rows, x = self._read(lambda data: data.unchecked(x, "x", self._feature_names))
         size = resolve_batch_size(given_size, limit, len(rows))
         limit = _capped_steps(limit, math.ceil(len(rows) / size))
         rows = rows if limit is None else part_of(rows, 0, limit * size)
@@ -1229,7 +1236,7 @@ class Model(Part, SaysWhatIsLeftOut):
             or not x.flags.carray
             or self._by_shape is not None
             or any(self._tokens)
-            or self._takes_strings
+            or self._reads_values
             or self._suspect
             or self._output_dtypes is not None
             or program is None
@@ -1260,7 +1267,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return predict_stream(self._outputs, x, steps, hooks, progress, joined=self._joined)
 
     @without_own_frames
-    @keeping_strings
+    @keeping_values
     def predict_on_batch(self, x: Any) -> Any:
         """Returns the outputs of the model for one batch, all of `x`."""
         if self._has_predict_step:
@@ -1374,7 +1381,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     # Calls.
 
-    @keeping_strings
+    @keeping_values
     def __call__(self, x: Any, training: bool | None = None) -> Any:
         """Returns the outputs for one batch, or the symbolic output for a symbolic input.
 
@@ -1456,7 +1463,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return self._unpacked(
                 empty_on_device(none, self.device) if on_gpu else np.zeros(none, np.float32), shapes
             )
-        rows, x = self._input_data.unchecked(x, name, self._feature_names)
+        rows, x = self._read(lambda data: data.unchecked(x, name, self._feature_names))
         program = self._built_for(sample_shape_of(rows))
         # This also holds if the call has built the model.
         if (self._mixed and training is None) or (called and self._penalised):
@@ -1635,7 +1642,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         compiled = self._require_compiled()
         self._know_inputs(x)
-        rows, columns = self._input_data.checked(x, f"{prefix}x", shape, names)
+        rows, columns = self._read(lambda data: data.checked(x, f"{prefix}x", shape, names))
         shapes = self._output_shapes_of(sample_shape_of(rows))
         given = self._output_data(compiled)
         targets, weights = given.targets_and_weights(
@@ -1687,7 +1694,24 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def _input_data(self) -> InputData:
         """Says what data the inputs take."""
-        return InputData(self._starts, self._structures[0], self._tokens, self._takes_strings, self.device)
+        return InputData(
+            self._starts, self._structures[0], self._tokens, self._readings, self._takes_strings, self.device
+        )
+
+    def _read(
+        self, read: Callable[[InputData], tuple[Rows | LazyRows, _Also]]
+    ) -> tuple[Rows | LazyRows, _Also]:
+        """Returns samples as rows, and what comes with them.
+
+        Args:
+            read: returns both from what is known of the inputs. It is called again if a `call` of the user's has to be built
+                first, to know which inputs hold integers or indices.
+        """
+        rows, also = read(self._input_data)
+        if self._body is not None and not self._starts:
+            self._built_for(sample_shape_of(rows))
+            rows, also = read(self._input_data)
+        return rows, also
 
     def _output_data(self, compiled: Compiled) -> OutputData:
         """Says what data the outputs take."""
@@ -2810,10 +2834,19 @@ class Model(Part, SaysWhatIsLeftOut):
         self._mixed = any(_modes_through(stack, self._modes, None))
         self._draws = any(each["kind"] == "random" or each.get("training") for each in operations)
         self._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
-        self._tokens = tokens_of_inputs(network, len(starts))
-        self._takes_strings = any(start.dtype == "string" for start in starts) or _reads_strings(leaves)
+        self._know_values(starts, network)
         self._by_shape = by_shape
         self._program = program  # last: a thread without the lock that sees the program sees all the rest too
+
+    def _know_values(self, starts: Sequence[InputLayer], network: Network) -> None:
+        """Stores what the inputs hold beside numbers: indices, integers or strings."""
+        self._tokens = tokens_of_inputs(network, len(starts))
+        self._readings = readings_of_inputs(network, [start.dtype for start in starts])
+        strings = any(start.dtype == "string" for start in starts)
+        self._takes_strings = strings or _reads_strings(network.leaves)
+        unknown = self._body is not None and not starts
+        integers = any(each is not Reading.NUMBERS for each in self._readings)
+        self._reads_values = self._takes_strings or integers or unknown
 
     def _lowering_of(
         self, stack: Sequence[Part], wiring: Wiring, network: Network, dtypes: Sequence[str]

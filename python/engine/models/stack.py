@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from engine._base.checks import Shape, text_of_shape
 from engine._base.random_state import related_seed
 from engine._core_interface.cpp import Operation
+from engine._data.exact_integers import Reading
 from engine._tracing.extents import FullShape, text_of
 from engine._tracing.recordings import LAYER_FIELDS
 from engine.layers import InputLayer, Layer
@@ -210,6 +211,10 @@ class Lowering:
         # which are numbers in the core.
         self._input_dtypes = [canonical_dtype(dtype) for dtype in dtypes]
         self._output_dtypes: list[np.dtype[Any]] = []
+        # The inputs that hold codes of integers, and for each leaf the input whose numbers its output holds.
+        readings = readings_of_inputs(network, dtypes)
+        self._coded = {-1 - place for place, each in enumerate(readings) if each is Reading.CODED}
+        self._origins = _origins(network, slices=True)
         # The number of each operation in the first use of a layer, by layer, kind and number among those of this kind.
         self._firsts: dict[tuple[Layer, str, int], int] = {}
 
@@ -251,11 +256,17 @@ class Lowering:
             host = fields.get("host", operation.get("host"))
             if isinstance(host, CustomLayerHost):
                 given = self._arguments[number] if self._arguments else None
-                integers = None if dtype.kind == "f" else dtype.name
-                fields["host"] = host._replace(arguments=given, dtype=integers, mode=always)
+                coded = self._is_coded(self._reads[number][0])
+                name = dtype.name if dtype.kind != "f" else "int64" if coded else None
+                fields["host"] = host._replace(arguments=given, dtype=name, coded=coded, mode=always)
             elif isinstance(host, CrossingHost):
-                dtypes = tuple(self._dtype_of(each).name for each in self._reads[number])
-                fields["host"] = host._replace(dtypes=dtypes)
+                coded_ones = tuple(map(self._is_coded, self._reads[number]))
+                read_dtypes = [self._dtype_of(each) for each in self._reads[number]]
+                dtypes = tuple(
+                    "int64" if each.kind == "f" and coded else each.name
+                    for each, coded in zip(read_dtypes, coded_ones, strict=True)
+                )
+                fields["host"] = host._replace(dtypes=dtypes, coded=coded_ones)
             if "back" in operation:  # a node of a recorded function
                 before = [len(found) - each for each in operation["back"]]
                 fields["inputs"] = [each if each >= begin else incoming for each in before]
@@ -311,6 +322,10 @@ class Lowering:
         if number >= 0:
             return self._output_dtypes[number]
         return self._input_dtypes[-1 - number] if self._input_dtypes else np.dtype(np.float32)
+
+    def _is_coded(self, number: int) -> bool:
+        """Whether codes of integers may be among the numbers of a value."""
+        return (number if number < 0 else self._origins[number]) in self._coded
 
     def _mask_fields(self, number: int) -> tuple[dict[str, Any], list[Any] | None]:
         """Returns the fields about masks for a leaf's operations, and the operations that a mask requires instead, or None."""
@@ -445,16 +460,73 @@ def tokens_of_inputs(network: Network, count: int) -> list[int | None]:
         count: the number of inputs; 0 if the input shape is unknown.
     """
     found: list[int | None] = [None] * max(count, 1)
-    origins: list[int] = []  # the input whose numbers the output of each leaf holds, or 0
-    for leaf, reads in zip(network.leaves, network.wiring.reads, strict=True):
-        if not reads:  # weights and constants
-            origins.append(0)
-            continue
-        first, *others = reads
-        origin = first if first < 0 else origins[first]
-        moves = leaf._only_moves_values and not others
-        origins.append(origin if moves else 0)
-        if origin < 0 and not moves and leaf._tokens is not None:
-            known = found[-1 - origin]
-            found[-1 - origin] = leaf._tokens if known is None else min(known, leaf._tokens)
+    for leaf, origins in _readers(network, slices=False):
+        if origins[0] < 0 and leaf._tokens is not None:
+            known = found[-1 - origins[0]]
+            found[-1 - origins[0]] = leaf._tokens if known is None else min(known, leaf._tokens)
     return found
+
+
+def readings_of_inputs(network: Network, dtypes: Sequence[str]) -> list[Reading]:
+    """Returns for each of the inputs how the layers read it.
+
+    Args:
+        network: the layers and their connections.
+        dtypes: of the inputs; empty if there is no input layer.
+    """
+    kinds = [canonical_dtype(each).kind for each in dtypes] or ["f"]
+    by_value, by_number = set[int](), set[int]()
+    for leaf, origins in _readers(network, slices=True):
+        for origin in origins:
+            if origin < 0:
+                integers = kinds[-1 - origin] in "iu"
+                takes = (
+                    leaf._reads != "strings" if isinstance(leaf, ValueLayer) else leaf._is_custom and integers
+                )
+                (by_value if takes else by_number).add(origin)
+    origins = _origins(network, slices=True)
+    by_number.update(each if each < 0 else origins[each] for each in network.wiring.outputs)
+
+    def reading(number: int, kind: str) -> Reading:
+        if kind == "U":
+            return Reading.NUMBERS
+        if number in by_value and number not in by_number:
+            return Reading.CODED
+        return Reading.EXACT if number in by_value or kind in "iu" else Reading.NUMBERS
+
+    return [reading(-1 - place, kind) for place, kind in enumerate(kinds)]
+
+
+def _readers(network: Network, *, slices: bool) -> Iterator[tuple[Layer, list[int]]]:
+    """Yields each leaf that computes with what it reads, and for each value that it reads the input that this comes from.
+
+    The input is negative; 0 stands for a value that is computed. `slices` is that of `_moves`.
+    """
+    origins = _origins(network, slices=slices)
+    for leaf, reads in zip(network.leaves, network.wiring.reads, strict=True):
+        if reads and not _moves(leaf, reads, slices=slices):
+            yield leaf, [each if each < 0 else origins[each] for each in reads]
+
+
+def _origins(network: Network, *, slices: bool) -> list[int]:
+    """Returns for each leaf the input, a negative number, whose numbers its output holds, or 0."""
+    origins: list[int] = []
+    for leaf, reads in zip(network.leaves, network.wiring.reads, strict=True):
+        if _moves(leaf, reads, slices=slices):
+            origins.append(reads[0] if reads[0] < 0 else origins[reads[0]])
+        else:
+            origins.append(0)
+    return origins
+
+
+def _moves(leaf: Layer, reads: Sequence[int], *, slices: bool) -> bool:
+    """Whether the output of a leaf holds the numbers of its one input as they are.
+
+    Args:
+        leaf: the leaf.
+        reads: what it reads.
+        slices: whether the output may hold some of them only.
+    """
+    if isinstance(leaf, NodeLeaf):
+        return slices and leaf.keeps_dtype and len(reads) == 1
+    return leaf._only_moves_values and not leaf._is_custom and len(reads) == 1
