@@ -210,9 +210,9 @@ def tensor_of(value: Any) -> Any:
     return Number(value) if isinstance(value, float) else value
 
 
-def mask_of(value: Any) -> NDArray[np.bool_] | None:
-    """Returns the mask of a tensor, True for each timestep to keep; None for a tensor without one and for other values."""
-    return value._keras_mask if isinstance(value, Tensor) else None
+def mask_of(value: Any) -> Any:
+    """Returns the mask of a tensor or a recorded array, True for each timestep to keep; None for one without and for others."""
+    return getattr(value, "_keras_mask", None)
 
 
 def plain_array(value: Any) -> Any:

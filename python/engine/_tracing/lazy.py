@@ -176,10 +176,17 @@ class LazyTrace(Trace):
         self.dtypes.append("float32")
         self.entries.append(Use(part, tuple(each.view for each in inputs), outputs, mode, given))
         entry = len(self.entries) - 1
-        return tuple(
+        found = tuple(
             RecordedArray(self, Computed(entry, number), shape, "float32")
             for number, shape in enumerate(outputs)
         )
+        if any(each._keras_mask is not None for each in inputs if isinstance(each, RecordedArray)) or (
+            part._may_make_mask
+        ):
+            for array, masked in zip(found, handlers["masks"](self, found), strict=True):
+                if masked:
+                    array._keras_mask = self.add("mask_as_array", (array,), array.extents[:-1], "bool")
+        return found
 
     def _require_readable(self, part: Any, inputs: Sequence[TracedArray]) -> None:
         """Raises ValueError if a layer or a model gets numbers that aren't indices of its embeddings, or that float32 rounds."""
@@ -361,6 +368,8 @@ class RecordedArray(TracedArray):
     """
 
     trace: LazyTrace
+    _keras_mask: Any = None
+    """The mask that Keras attaches to the outputs of layers, True for each timestep to keep, as a recorded array; or None."""
 
     def __init__(
         self, trace: LazyTrace, origin: Any, shape: Extents, dtype: str, numbers: NDArray[Any] | None = None
@@ -542,6 +551,11 @@ def trace_for(values: Any) -> LazyTrace | None:
 
     mapped(note_trace, values)
     return first
+
+
+def without_mask(value: Any) -> Any:
+    """Returns a recorded array without its mask; other values as they are."""
+    return value.as_dtype(value.dtype) if isinstance(value, RecordedArray) else value
 
 
 def numbers_of(values: Any) -> Any:

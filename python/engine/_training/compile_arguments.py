@@ -88,6 +88,10 @@ class Compiled:
         self.program_arguments: tuple[Any, ...] = ()
         """The arguments of `Program.compile`; empty until the loss is resolved."""
         self._whole_batches = self._masked = False
+        self.trainable: Any = None
+        """What was trainable when the program was compiled; None before."""
+        self.trains = False
+        """Whether the model has been trained since `compile`: from then on, what is trainable stays the same."""
         self._widths = [1] * len(self.losses)
         self._entries = _entries_of(metric_list, weighted_metric_list, self.output_names)
         # Keras reports the loss of each output if several have one.
@@ -213,7 +217,7 @@ class Compiled:
         whole_batches: bool = False,
         masked: Sequence[bool] = (False,),
     ) -> None:
-        """Compiles `program`, with a new optimizer state.
+        """Compiles `program`, with a new optimizer state, or with that which the optimizer has for the same weights.
 
         Args:
             program: the program of a model.
@@ -227,6 +231,7 @@ class Compiled:
             ValueError: if a loss or a metric doesn't suit the program. Nothing has changed then.
         """
         self.require_readable(output_shapes)
+        state = self.optimizer._state_for(weights)
         if self.settled:
             widths = [shape[-1] if shape else 1 for shape in output_shapes]
             widths[0] = program.output_width if len(widths) == 1 else widths[0]
@@ -255,6 +260,8 @@ class Compiled:
         self._applied = program, list(weights), list(output_shapes), list(masked)
         self._note_metrics(lowered)
         self.optimizer._follow(program, weights)
+        if state is not None:
+            self.optimizer._restore_by_weight(state)
         self._state_of_optimizer = program, list(weights)
 
     def move_optimizer(self, program: Program) -> None:

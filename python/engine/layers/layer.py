@@ -155,7 +155,7 @@ class Part:
     def trainable(self) -> bool:
         """Whether training updates the weights. Assigning it to a model sets it for all of its layers.
 
-        A new value takes effect at the next `compile`.
+        A new value takes effect at the first training after `compile`. Later ones need another `compile`.
         """
         return self._trainable
 
@@ -314,6 +314,11 @@ class Part:
     def _parts(self) -> Sequence[Part]:
         """The parts of a model, in the order in which they compute; a layer has none."""
         return ()
+
+    @property
+    def _may_make_mask(self) -> bool:
+        """Whether a layer in it, at any depth, determines a mask from its inputs."""
+        return any(part._may_make_mask for part in self._parts())
 
     @property
     def _parts_in_order(self) -> list[Part]:
@@ -879,6 +884,10 @@ class Layer(Part, Spec):
     def _parts(self) -> Sequence[Part]:
         """The layers and models in the attributes of a custom layer, each once, in the order in which they were set."""
         return parts_in(vars(self), Part) if self._is_custom else ()
+
+    @property
+    def _may_make_mask(self) -> bool:
+        return self._makes_mask or self._has_own_mask or super()._may_make_mask
 
     @property
     def _layers_of_weights(self) -> list[Layer]:

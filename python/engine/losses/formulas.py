@@ -298,7 +298,34 @@ def circle(  # noqa: PLR0917 # Keras' signature
     return ops.where(total < none / 2.0, 0.0, ops.softplus(ops.maximum(total, none / 2.0)))
 
 
-def reduced(losses: Any, sample_weight: Any, reduction: str | None, kept: Any = None) -> Any:
+def mask_like(mask: Any, losses: Any) -> Any:
+    """Returns the mask of predictions as float32 with one number for each loss: the share of its timesteps that are kept.
+
+    Args:
+        mask: True for each timestep to keep, (n, ...); an array or a symbol.
+        losses: of at least one axis, which begin with those of the mask, or the other way round.
+
+    Raises:
+        ValueError: for losses of another shape.
+    """
+    common = min(rank_of(mask), rank_of(losses))
+    if tuple(mask.shape)[:common] != tuple(losses.shape)[:common]:
+        msg = (
+            f"the mask of `y_pred` has one value for each of {tuple(mask.shape)} timesteps, but the losses have the shape "
+            f"{tuple(losses.shape)}: return one loss for each timestep or sample"
+        )
+        raise ValueError(msg)
+    found = ops.cast(mask, "float32")
+    if rank_of(found) > common:
+        found = ops.mean(found, axis=tuple(range(common, rank_of(found))))
+    while rank_of(found) < rank_of(losses):
+        found = ops.expand_dims(found, -1)
+    return found if tuple(found.shape) == tuple(losses.shape) else ops.broadcast_to(found, losses.shape)
+
+
+def reduced(
+    losses: Any, sample_weight: Any, reduction: str | None, kept: Any = None, mask: Any = None
+) -> Any:
     """Returns the loss of a batch.
 
     Args:
@@ -306,7 +333,11 @@ def reduced(losses: Any, sample_weight: Any, reduction: str | None, kept: Any = 
         sample_weight: weights; None is 1.
         reduction: as in `Loss`.
         kept: 1 for each loss that a mean counts, else 0; None counts all.
+        mask: of the predictions; None keeps all.
     """
+    if mask is not None and rank_of(losses):
+        shares = mask_like(mask, losses)
+        losses, kept = losses * shares, shares if kept is None else kept * shares
     weights = None if sample_weight is None else _as_float(sample_weight)
     if weights is not None:
         if not hasattr(weights, "shape"):

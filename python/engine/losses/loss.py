@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine import ops
 from engine._base.checks import LOWEST, float32_only, integer, require
 from engine._base.spec import Registry, Spec, snake_case
-from engine._base.tensor_like import Number, Tensor
+from engine._base.tensor_like import Number, Tensor, mask_of
 from engine._core_interface.cpp import Float32, row_values
 from engine._data.target_shapes import weights_like
 from engine._tracing.dispatch import apply
@@ -208,20 +208,24 @@ class Loss(Spec):
 
         Args:
             y_true: targets (n, outputs), or class indices (n,) for sparse losses.
-            y_pred: predictions (n, outputs).
+            y_pred: predictions (n, outputs). If they are outputs of a layer or a model with a mask, a mean is that over the
+                timesteps that are kept.
             sample_weight: weights (n,), or (n, ...) if there is a loss for each timestep; default 1. A loss with one
                 value for the batch takes any shape.
 
         Returns:
             A Python float, or a recorded array while a gradient tape is recording; without reduction a float32 array (n, ...), or (n, 1) if the weights are (n, 1).
         """
-        y_true, y_pred = _array_of(y_true), _array_of(y_pred)
+        y_true, y_pred, mask = _array_of(y_true), _array_of(y_pred), mask_of(y_pred)
         found = self._recorded(y_true, y_pred)
         if holds_symbolic(found):
-            return formulas.reduced(found, sample_weight, self.reduction, self._kept(y_true, found))
+            return formulas.reduced(found, sample_weight, self.reduction, self._kept(y_true, found), mask)
         losses = np.asarray(found, np.float32)
         weights = weights_like(sample_weight, losses)
         mean_mask = self._mean_mask(y_true, losses)
+        if mask is not None and losses.ndim:
+            shares = np.asarray(formulas.mask_like(mask, losses))
+            losses, mean_mask = losses * shares, mean_mask * shares
         weighted = losses.astype(np.float64) * weights
         if REDUCTIONS[self.reduction] == "sum":
             return Number(np.sum(weighted))

@@ -14,8 +14,9 @@ from engine._base.checks import dtype_of, float32_only, require
 from engine._base.older_names import name_first, warn_of_older
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, snake_case
-from engine._base.tensor_like import tensor_of
+from engine._base.tensor_like import mask_of, tensor_of
 from engine._core_interface.cpp import Float32, accumulate
+from engine._data.given_targets import masked_weights
 from engine._data.target_shapes import class_indices_like, like_predictions, paired
 from engine._tracing.lazy import capturing
 from engine._tracing.symbolic import NeedsValuesError, current, holds_symbolic, line_of_user
@@ -92,6 +93,14 @@ class Metric(Spec):
     def variables(self) -> list[Variable]:
         """The state variables of the metric."""
         return list(self._added)
+
+    def _masked_weights(self, y_pred: Any, sample_weight: Any) -> Any:
+        """Returns the weights of a batch, 0 for timesteps that the mask of the predictions leaves out, if it applies."""
+        mask = mask_of(y_pred) if self._respects_mask else None
+        if mask is None:
+            return sample_weight
+        weights = None if sample_weight is None else np.asarray(sample_weight, np.float32)
+        return masked_weights(np.asarray(mask, np.float32), weights)
 
     def update_state(self, *args: Any, **options: Any) -> None:
         """Adds a batch. `args` and `options` are `y_true`, `y_pred` and `sample_weight`."""
@@ -219,6 +228,7 @@ class CoreMetric(Metric, ABC):
             sample_weight: weights (n,), or (n, ...) for each timestep; default 1. Metrics that look at single
                 outputs also accept weights that broadcast to (n, ..., outputs).
         """
+        sample_weight = self._masked_weights(y_pred, sample_weight)
         predictions, targets = self._prepared(y_true, y_pred)
         weights = None
         if sample_weight is not None:

@@ -122,7 +122,7 @@ class MeanMetricWrapper(Mean):
     ) -> None:
         """Adds the values of `fn(y_true, y_pred)`, weighted by `sample_weight`."""
         values = self.fn(np.asanyarray(y_true), np.asanyarray(y_pred), **self._options)
-        self._add(values, sample_weight)
+        self._add(values, self._masked_weights(y_pred, sample_weight))
 
     def _of_batch(self, y_true: Any, y_pred: Any) -> Any:
         """Returns what the function computes."""

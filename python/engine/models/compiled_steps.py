@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine import tree
 from engine._base.random_state import next_key, related_seed
-from engine._base.tensor_like import TapeHooks
+from engine._base.tensor_like import TapeHooks, Tensor
 from engine._core_interface.cpp import Float32, FunctionSequence, Program
 from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
@@ -268,7 +268,8 @@ class CompiledStep:
         )
         self._metric_calls = [
             each._replace(
-                args=mapped(self._stand_in, each.args), options=mapped(self._stand_in, each.options)
+                args=mapped(self._masked_stand_in, each.args),
+                options=mapped(self._masked_stand_in, each.options),
             )
             for each in capture.metric_calls
         ]
@@ -298,6 +299,12 @@ class CompiledStep:
         if id(value.trace) not in self._segment_numbers:
             raise needs_values("an array of another step", "its numbers")
         return _SegmentResult(*self._result(value), tuple(each.fixed for each in value.extents), value.dtype)
+
+    def _masked_stand_in(self, value: Any) -> Any:
+        """Returns what `_stand_in` returns, together with what stands for the mask if the array has one."""
+        mask = value._keras_mask if isinstance(value, RecordedArray) else None
+        found = self._stand_in(value)
+        return found if mask is None else _MaskedArray(found, self._stand_in(mask))
 
     def _result(self, array: RecordedArray) -> tuple[int, int]:
         """Makes an array a result of the segment that computes it, and returns the numbers of that segment and result."""
@@ -460,7 +467,8 @@ def _adds_up(call: _MetricCall) -> bool:
     if type(metric).update_state is Mean.update_state:
         return len(args) == 1 and isinstance(args[0], _SegmentResult) and args[0].shape == ()
     return in_core(metric) and all(
-        isinstance(each, _BatchArray) or (isinstance(each, _SegmentResult) and bool(each.shape))
+        isinstance(each, (_BatchArray, _MaskedArray))
+        or (isinstance(each, _SegmentResult) and bool(each.shape))
         for each in args
     )
 
@@ -469,7 +477,7 @@ def _add_all(call: _MetricCall, results: _Results) -> None:
     """Adds all batches of a stretch to a metric."""
     metric, _, args, _ = call
     if not isinstance(metric, Mean):
-        metric.update_state(*map(results.of_all, args))
+        metric.update_state(*(_filled(results.of_all, each) for each in args))
         return
     total, numbers = float(metric.total), results.of_all(args[0]).tolist()
     # One after the other, so that the sum doesn't depend on how batches are divided into stretches.
@@ -564,8 +572,17 @@ class _SegmentResult(NamedTuple):
     dtype: str
 
 
+class _MaskedArray(NamedTuple):
+    """Stands for an array with a mask."""
+
+    array: Any
+    mask: Any
+
+
 def _filled(function: Callable[[Any], Any], value: Any) -> Any:
     """Returns `value` with the result of `function` in place of each stand-in, at any depth of lists, tuples and dicts."""
+    if isinstance(value, _MaskedArray):
+        return np.asarray(function(value.array)).view(Tensor).masked(function(value.mask))
     if isinstance(value, (_SegmentResult, _BatchArray, Result)):
         return function(value)
     if isinstance(value, dict):

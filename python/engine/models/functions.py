@@ -21,7 +21,7 @@ from engine._tracing.extents import Extent, FullShape, as_pairs, full_shape, sam
 from engine._tracing.lazy import LazyTrace, keep_weights, known_shape
 from engine._tracing.recordings import Recording
 from engine._tracing.symbolic import handlers
-from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, Use
+from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, TracedArray, Use
 from engine.layers.layer import Layer, Part, settings
 from engine.layers.nodes import NodeLeaf
 from engine.layers.symbols import CallArguments
@@ -56,6 +56,8 @@ class Function(NamedTuple):
 
 
 _functions: OrderedDict[Any, Function] = OrderedDict()
+# What `masks` has found, and what must stay alive for it, by the key of the request.
+_masked: OrderedDict[Any, tuple[list[bool], list[Any]]] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -160,6 +162,28 @@ def evaluate(trace: LazyTrace) -> None:
         array.set_numbers(results[array.origin])
 
 
+def masks(trace: LazyTrace, arrays: Sequence[TracedArray]) -> list[bool]:
+    """Returns for each output of a layer or a model whether a mask reaches it, with one value for each of its rows."""
+    request = Request(trace, [array.origin for array in arrays])
+    key = request.key()
+    with _lock:
+        known = _masked.get(key)
+    if known is None:
+        try:
+            lowering = FunctionLowering(request, ())
+            known = lowering.masked, lowering.kept_alive
+        except (
+            TypeError,
+            ValueError,
+        ):  # what can't be computed here is computed by NumPy, or says so when it is
+            return [False] * len(arrays)
+        with _lock:
+            _masked[key] = known
+            while len(_masked) > _MOST_FUNCTIONS:
+                _masked.popitem(last=False)
+    return known[0]
+
+
 def _weight(trace: LazyTrace, origin: OfWeight) -> Float32:
     known = trace.earlier.get(origin.layer)
     return np.array((origin.layer._own_weights if known is None else known)[origin.number], np.float32)
@@ -253,6 +277,7 @@ class FunctionLowering(Flattening):
         kept_alive: see `Function`.
         draws: see `Function`.
         batch: samples in a batch of the program; calls of layers on more samples have a multiple of it.
+        masked: whether a mask reaches each result, with one value for each of its rows.
         counts: for each leaf the number of samples of the call that it belongs to; 1 for nodes outside of calls.
     """
 
@@ -415,6 +440,7 @@ class FunctionLowering(Flattening):
             if trains and leaf._specs and not all(weight.trainable for weight in leaf._specs):
                 self.changed.append(leaf)
         self.results = [lowering.operation_of(value.number) for value in results]
+        self.masked = [lowering.is_masked(value.number, value.shape) for value in results]
         self.draws = any("seed" in operation for operation in self.operations)
         self.variables = variables
         copied = set(private)
@@ -534,4 +560,4 @@ def _concrete(node: Node, count: int) -> Node:
     return Node(node.kind, inputs, known_shape(node.shape, count), fields)
 
 
-handlers["evaluate"] = evaluate
+handlers["evaluate"], handlers["masks"] = evaluate, masks

@@ -85,8 +85,14 @@ from engine._data.sources import Samples, Source, unpacked
 from engine._data.value_table import keeping_values
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._tracing.dispatch import values_by_symbol
-from engine._tracing.lazy import RecordedArray, before_change, recorded_inputs, traces
-from engine._tracing.symbolic import Slot, current, handlers, open_recorder, outside_of_traces
+from engine._tracing.lazy import (
+    RecordedArray,
+    before_change,
+    recorded_inputs,
+    traces,
+    without_mask,
+)
+from engine._tracing.symbolic import Slot, current, handlers, mapped, open_recorder, outside_of_traces
 from engine._training.checked_samples import checked_targets, samples_of
 from engine._training.compile_arguments import Compiled, require_names_of_output
 from engine._training.diagnostic_warnings import (
@@ -136,7 +142,7 @@ from engine.models.functional_config import (
     structure_of_ends,
 )
 from engine.models.input_data import InputData
-from engine.models.layer_by_layer import call_by_layer, call_recorded
+from engine.models.layer_by_layer import call_by_layer, call_recorded, masks_of_outputs
 from engine.models.lock import ModelLock
 from engine.models.network import Inside, Network, inside_of, network_of, owner_of, paths_to_outputs
 from engine.models.ordered_calls import ordered_calls, require_no_input_layer, tensors_in
@@ -647,6 +653,18 @@ class Model(Part, SaysWhatIsLeftOut):
             raise ValueError(msg)
         return self._compiled
 
+    def _begin_training(self) -> Compiled:
+        """Returns what the model was compiled with. As in Keras, the first training decides what is trained from then on."""
+        compiled = self._require_compiled()
+        if not compiled.trains and compiled.trainable not in (None, self._trainable_in(self._network)):
+            self._apply(compiled)
+        compiled.trains = True
+        return compiled
+
+    def _trainable_in(self, network: Network) -> tuple[bool, ...]:
+        """Returns what the attribute `trainable` says now, of the model and of the layers of its network."""
+        return (self._trainable, *(leaf.trainable for leaf in network.leaves))
+
     def _require_idle(self, action: str) -> None:
         """Raises RuntimeError while `fit` is running."""
         if self._fitting is not None and self._fitting.is_alive():  # in a forked child the thread isn't alive
@@ -747,7 +765,7 @@ class Model(Part, SaysWhatIsLeftOut):
             )
         with self._lock:
             self._know_inputs(x, single=True)
-            compiled = self._require_compiled()
+            compiled = self._begin_training()
             compiled.require_reduction()
             self._forget_penalties()
             options = FitOptions(
@@ -897,7 +915,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return logs if _wants_dict(return_dict) else in_order_of_metrics(logs, self)
         with self._lock:
             self._know_inputs(x, single=True)
-            compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
+            compiled, as_dict = self._begin_training(), _wants_dict(return_dict)
             compiled.require_reduction()
             self._forget_penalties()
             with self._restoring_loss_on_error(compiled):
@@ -981,7 +999,8 @@ class Model(Part, SaysWhatIsLeftOut):
         else:
             warnings.warn("The model does not have any trainable weights.", stacklevel=2)
         self._require_compiled().loss_tracker.update_state(loss, sample_weight=_count(x))
-        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        # As in Keras on JAX, metrics don't see masks in training.
+        return self.compute_metrics(x, y, mapped(without_mask, y_pred), sample_weight=sample_weight)
 
     def test_step(self, data: Any) -> Any:
         """Evaluates one batch, and returns a dict from names to numbers. Subclasses may override it.
@@ -1412,11 +1431,21 @@ class Model(Part, SaysWhatIsLeftOut):
                 return call_recorded(self, x, symbols, given)
             return self._structures[1].packed(called_on(self, symbols, given))
         outputs = self._outputs(x, "x", given, called=True)
-        if self._structures[1].kind is None:
-            return _as_tensor(outputs)
-        return self._structures[1].packed(
-            [_as_tensor(each) for each in self._structures[1].unpacked(outputs)]
-        )
+        form = self._structures[1]
+        flat = [_as_tensor(each) for each in form.unpacked(outputs)]
+        if self._may_make_mask:
+            flat = [
+                each.masked(mask) if isinstance(each, Tensor) else each
+                for each, mask in zip(flat, self._masks_of(x), strict=True)
+            ]
+        return form.packed(flat)
+
+    def _masks_of(self, x: Any) -> list[Any]:
+        """Returns the mask of each output for one batch, or None."""
+        if self._input_data.shape_of_none(x, "x") is not None:
+            return [None] * len(self._wiring.outputs)
+        rows, _ = self._read(lambda data: data.unchecked(x, "x", self._feature_names))
+        return masks_of_outputs(self, rows[:] if isinstance(rows, LazyRows) else np.asarray(rows))
 
     @property
     def _inside_is_call(self) -> bool:
@@ -2894,6 +2923,7 @@ class Model(Part, SaysWhatIsLeftOut):
         masked = masked_losses(shapes, network) if reads_mask else [False] * len(shapes.outputs)
         weights = tracked(shapes, network.leaves, self._trainable, self._owners)
         compiled.apply(program, weights, outputs, has_hosts, masked)
+        compiled.trainable = self._trainable_in(network)
 
     def _move_to(self, device: str) -> None:
         """Makes the layers keep their weights themselves until the model is built again, on a device.

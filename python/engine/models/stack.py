@@ -17,7 +17,7 @@ from engine._base.checks import Shape, text_of_shape
 from engine._base.random_state import related_seed
 from engine._core_interface.cpp import Operation
 from engine._data.exact_integers import Reading
-from engine._tracing.extents import FullShape, text_of
+from engine._tracing.extents import FullShape, full_shape, text_of
 from engine._tracing.recordings import LAYER_FIELDS
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import canonical_dtype
@@ -221,6 +221,14 @@ class Lowering:
     def operation_of(self, number: int) -> int:
         """Returns the operation that computes value `number`, or the same negative number for an input."""
         return number if number < 0 else self._sources[number]
+
+    def is_masked(self, number: int, sample: Any) -> bool:
+        """Returns whether a mask with one value for each row reaches value `number`, whose samples have the shape `sample`."""
+        source = None if number < 0 else self._masks_after[number]
+        if source is None:
+            return False
+        made, rows = full_shape(self.shapes.values[source])[:-1], full_shape(sample)[:-1]
+        return [each.fixed for each in made[1:]] == [each.fixed for each in rows[1:]]
 
     def add(self, number: int) -> None:
         """Adds the operations of leaf `number`."""

@@ -6,7 +6,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -15,7 +15,7 @@ from engine._base.checks import flag, integer, label, real
 from engine._base.older_names import warn_of_older
 from engine._base.spec import Registry, Spec, auto_name, serialize, snake_case
 from engine._base.tensor_like import Count, Setting
-from engine._core_interface.cpp import Program
+from engine._core_interface.cpp import Float32, Program
 from engine._tracing.lazy import capturing
 from engine._tracing.symbolic import handlers
 from engine.optimizers.schedules.base import LearningRateSchedule, number
@@ -614,6 +614,28 @@ class Optimizer(Spec):
         if snapshot.rate is not None:
             self.learning_rate = snapshot.rate
 
+    def _state_for(self, weights: Sequence[Tracked]) -> StateByWeight | None:
+        """Returns the state of each weight, if the optimizer has one for these weights; else None."""
+        keys = [(each.owner, each.number) for each in self._tracked]
+        if self._program is None or set(keys) != {(each.owner, each.number) for each in weights}:
+            return None
+        state = raw_state(self._program)
+        by_weight = {
+            key: {name: arrays[place] for name, arrays in state.items()} for place, key in enumerate(keys)
+        }
+        return StateByWeight(self._batches, by_weight)
+
+    def _restore_by_weight(self, state: StateByWeight) -> None:
+        """Restores what `_state_for` returned. Weights that weren't trained then, or aren't now, keep their new state."""
+        program = cast("Program", self._program)
+        arrays = raw_state(program)
+        for place, each in enumerate(self._tracked):
+            for name, value in state.arrays[each.owner, each.number].items():
+                if name in arrays and arrays[name][place].shape == value.shape:
+                    arrays[name][place] = value
+        write_raw_state(program, arrays)
+        self._batches = state.batches
+
     def _swap_averages(self) -> None:
         """Swaps the trainable weights with their moving averages, after at least one step with `use_ema`."""
         if self._program is not None:
@@ -625,6 +647,14 @@ class Optimizer(Spec):
         """Sets the moving averages to the weights."""
         if self._program is not None and self.use_ema:
             self._program.write_state("average", 0, self._program.variables)
+
+
+class StateByWeight(NamedTuple):
+    """A copy of the state of an optimizer."""
+
+    batches: int
+    arrays: Mapping[tuple[Any, int], Mapping[str, Float32]]
+    """For each weight, by its owner and its number there, the raw state arrays by kind and number."""
 
 
 _VARIABLES_OF_LOSS_SCALE = 4

@@ -1,0 +1,228 @@
+"""Masks in loops and steps of one's own: losses and metrics leave out what the mask of the predictions leaves out, as `fit` does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import layers
+
+STEPS = 5
+X = np.array([[1, 2, 0, 0, 0], [3, 0, 0, 0, 0], [4, 1, 2, 3, 0], [0, 0, 0, 0, 0]])
+KEPT = (X != 0).astype(float)
+Y = np.random.default_rng(0).normal(size=(*X.shape, 2))
+WEIGHTS = np.array([1.0, 2.0, 0.5, 3.0])
+
+
+def model_of(kind: type[keras.Model] = keras.Model, seed: int = 1) -> Any:
+    inputs = keras.Input((STEPS,))
+    rows = layers.Embedding(
+        6, 3, mask_zero=True, embeddings_initializer=keras.initializers.RandomNormal(seed=seed)
+    )
+    dense = layers.Dense(2, kernel_initializer=keras.initializers.RandomNormal(seed=seed))
+    return kind(inputs, dense(rows(inputs)))
+
+
+def squared_errors(model: Any) -> Any:
+    """The mean of the squared errors of each timestep, in double precision."""
+    return np.square(model.predict(X, verbose=0).astype(float) - Y).mean(axis=-1)
+
+
+def test_outputs_carry_their_masks() -> None:
+    model = model_of()
+    np.testing.assert_array_equal(model(X)._keras_mask, X != 0)
+    np.testing.assert_array_equal(model(X.tolist())._keras_mask, X != 0)
+    np.testing.assert_array_equal(model(X), model.predict(X, verbose=0))
+    with keras.GradientTape():
+        recorded = model(X)
+        assert (recorded * 2.0)._keras_mask is None  # as in Keras, operations don't pass masks on
+        assert layers.Flatten()(layers.Dense(1)(np.ones((2, 3), np.float32)))._keras_mask is None
+        np.testing.assert_array_equal(np.asarray(layers.Dense(1)(recorded)._keras_mask), X != 0)
+    np.testing.assert_array_equal(np.asarray(recorded._keras_mask), X != 0)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS, np.arange(20.0).reshape(4, 5)])
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "sum", "none"])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_losses_of_outputs(weights: Any, reduction: str, recorded: bool) -> None:
+    model, loss = model_of(), keras.losses.MeanSquaredError(reduction=reduction)
+    of_step = np.ones(X.shape) if weights is None else np.broadcast_to(weights.T, X.T.shape).T
+    losses = squared_errors(model) * of_step * KEPT
+    divisors = {
+        "sum_over_batch_size": KEPT.sum(),
+        "mean_with_sample_weight": (of_step * KEPT).sum(),
+        "sum": 1.0,
+    }
+    expected = losses if reduction == "none" else losses.sum() / divisors[reduction]
+    if recorded:
+        with keras.GradientTape():
+            found = np.asarray(loss(Y, model(X), sample_weight=weights))
+    else:
+        found = np.asarray(loss(Y, model(X), sample_weight=weights))
+    np.testing.assert_allclose(found, expected, rtol=2e-6)
+
+
+def test_losses_of_samples_and_of_single_outputs() -> None:
+    """A loss of a sample counts by the share of its timesteps that are kept, and one of an output as its timestep."""
+    model = model_of()
+
+    class BySample(keras.losses.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return keras.ops.mean(keras.ops.square(y_pred - y_true), axis=(1, 2))
+
+    class ByOutput(keras.losses.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return keras.ops.square(y_pred - y_true)
+
+    class Transposed(keras.losses.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return keras.ops.transpose(keras.ops.mean(keras.ops.square(y_pred - y_true), axis=-1))
+
+    by_step, y = squared_errors(model), Y.astype(np.float32)
+    shares = KEPT.mean(axis=1)
+    assert BySample()(y, model(X)) == pytest.approx(
+        (by_step.mean(axis=1) * shares).sum() / shares.sum(), rel=2e-6
+    )
+    assert ByOutput()(y, model(X)) == pytest.approx((by_step * KEPT).sum() / KEPT.sum(), rel=2e-6)
+    with pytest.raises(ValueError, match=r"the mask of `y_pred` has one value for each of \(4, 5\)"):
+        Transposed()(y, model(X))
+
+
+def test_the_mask_and_the_ignored_class() -> None:
+    labels = np.where(X == 2, -1, X % 2)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    model = model_of()
+    logits = model.predict(X, verbose=0).astype(float)
+    counts = (X != 0) & (X != 2)
+    crossentropy = (
+        np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, (labels % 2)[..., None], -1)[..., 0]
+    )
+    assert loss(labels, model(X)) == pytest.approx(crossentropy[counts].mean(), rel=2e-6)
+    with keras.GradientTape():
+        assert float(loss(labels, model(X))) == pytest.approx(crossentropy[counts].mean(), rel=2e-6)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_metrics_of_outputs(weights: Any) -> None:
+    model = model_of()
+    of_step = KEPT if weights is None else KEPT * weights[:, None]
+    expected = (squared_errors(model) * of_step).sum() / of_step.sum()
+
+    def error(y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(keras.ops.square(y_pred - y_true), axis=-1)
+
+    for metric in (keras.metrics.MeanSquaredError(), keras.metrics.MeanMetricWrapper(error)):
+        metric.update_state(Y.astype(np.float32), model(X), sample_weight=weights)
+        assert float(metric.result()) == pytest.approx(expected, rel=2e-6)
+        metric.reset_state()
+        with keras.GradientTape() as tape:
+            found = model(X)
+            loss = keras.ops.sum(found)
+        tape.gradient(loss, model.trainable_weights)
+        metric.update_state(Y.astype(np.float32), found, sample_weight=weights)
+        assert float(metric.result()) == pytest.approx(expected, rel=2e-6)
+    root = keras.metrics.RootMeanSquaredError()  # as in Keras, it ignores masks
+    root.update_state(Y, model(X))
+    assert float(root.result()) == pytest.approx(np.sqrt(squared_errors(model).mean()), rel=2e-6)
+
+
+class OwnSteps(keras.Model):
+    """Steps as scripts write them."""
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with keras.GradientTape() as tape:
+            found = self(x, training=True)
+            loss = keras.losses.MeanSquaredError()(y, found)
+        weights = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        self.measured.update_state(y, found)
+        return {"loss": loss, "measured": self.measured.result()}
+
+    def test_step(self, data: Any) -> Any:
+        x, y = data
+        return {
+            "loss": self.compute_loss(y=y, y_pred=self(x)),
+            "other": keras.losses.MeanSquaredError()(y, self(x)),
+        }
+
+
+class OwnLoss(keras.Model):
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **options: Any) -> Any:
+        return keras.losses.MeanSquaredError()(y, y_pred)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_own_steps_train_as_fit_does(eager: bool) -> None:
+    plain, stepped, lossy = model_of(), model_of(OwnSteps), model_of(OwnLoss)
+    stepped.measured = keras.metrics.MeanSquaredError()
+    first = (squared_errors(plain) * KEPT).sum() / KEPT.sum()
+    for model in (plain, stepped, lossy):
+        model.compile(
+            keras.optimizers.SGD(0.1), "mse", metrics=["mae"], run_eagerly=eager and model is not plain
+        )
+    logs = [model.fit(X, Y, epochs=3, shuffle=False, verbose=0).history for model in (plain, stepped, lossy)]
+    assert logs[1]["measured"][0] == pytest.approx(first, rel=2e-6)
+    for found in (stepped, lossy):
+        for one, other in zip(plain.get_weights(), found.get_weights(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-6, atol=1e-7)
+    for found in logs[1:]:
+        np.testing.assert_allclose(found["loss"], logs[0]["loss"], rtol=2e-6)
+    np.testing.assert_allclose(logs[2]["mae"], logs[0]["mae"], rtol=2e-6)
+    evaluated = [model.evaluate(X, Y, verbose=0, return_dict=True) for model in (plain, stepped, lossy)]
+    assert evaluated[1]["loss"] == evaluated[1]["other"] == pytest.approx(evaluated[0]["loss"], rel=2e-6)
+    assert evaluated[2]["mae"] == pytest.approx(evaluated[0]["mae"], rel=2e-6)
+
+
+def test_compiled_functions() -> None:
+    model, loss = model_of(), keras.losses.MeanSquaredError()
+    expected = (squared_errors(model) * KEPT).sum() / KEPT.sum()
+
+    @keras.function
+    def measured(x: Any, y: Any) -> Any:
+        return loss(y, model(x))
+
+    assert float(measured(X, Y.astype(np.float32))) == pytest.approx(expected, rel=2e-6)
+
+
+def test_masks_behind_look_ups_and_in_nested_models() -> None:
+    words = np.array([["a", "b", ""], ["c", "", ""]])
+    y = np.arange(6.0).reshape(2, 3, 1)
+    strings = keras.Input((3,), dtype="string")
+    lookup = layers.StringLookup(vocabulary=["a", "b", "c"], mask_token="")
+    rows = layers.Embedding(5, 1, mask_zero=True, embeddings_initializer="ones")
+    inner = keras.Sequential([keras.Input((3, 1)), layers.Dense(1, kernel_initializer="ones")])
+    model = keras.Model(strings, inner(rows(lookup(strings))))
+    np.testing.assert_array_equal(model(words)._keras_mask, words != "")
+    expected = np.square(1.0 - y[..., 0])[words != ""].mean()
+    assert keras.losses.MeanSquaredError()(y, model(words)) == pytest.approx(expected)
+    ids = np.array([[2, 3, 0], [1, 0, 0]])
+    outer = keras.Sequential([keras.Input((3,)), rows, inner])
+    with keras.GradientTape():
+        assert float(keras.losses.MeanSquaredError()(y, outer(ids))) == pytest.approx(expected)
+        assert float(keras.losses.MeanSquaredError()(y, inner(rows(ids)))) == pytest.approx(expected)
+
+
+def test_models_with_a_call_of_their_own_and_several_outputs() -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows = layers.Embedding(6, 2, mask_zero=True, embeddings_initializer="ones")
+            self.dense = layers.Dense(2, kernel_initializer="ones")
+
+        def call(self, x: Any) -> Any:
+            rows = self.rows(x)
+            return {"masked": self.dense(rows), "plain": rows * 2.0}
+
+    model = Own()
+    for recorded in (False, True):
+        if recorded:
+            with keras.GradientTape():
+                found = model(X)
+        else:
+            found = model(X)
+        np.testing.assert_array_equal(np.asarray(found["masked"]._keras_mask), X != 0)
+        assert found["plain"]._keras_mask is None

@@ -1,0 +1,149 @@
+"""What `compile` keeps, and what it takes as given until training begins: the optimizer's state, and which weights are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import layers, optimizers
+
+X = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
+Y = np.random.default_rng(1).normal(size=(64, 1)).astype(np.float32)
+
+
+def model_of(optimizer: Any = "sgd", built: bool = True) -> keras.Sequential:
+    keras.utils.set_random_seed(3)
+    start = [keras.Input((3,))] if built else []
+    model = keras.Sequential([*start, layers.Dense(4), layers.BatchNormalization(), layers.Dense(1)])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def trained_by(model: keras.Model, train: Callable[[], Any]) -> list[bool]:
+    """Whether each trainable weight of the two dense layers changes."""
+    dense = model.layers[0], model.layers[2]
+    before = [weight for layer in dense for weight in layer.get_weights()]
+    train()
+    after = [weight for layer in dense for weight in layer.get_weights()]
+    return [bool((new != old).any()) for new, old in zip(after, before, strict=True)]
+
+
+STEPS = [
+    lambda model: model.fit(X, Y, verbose=0),
+    lambda model: model.train_on_batch(X, Y),
+    lambda model: model.fit(((X, Y) for _ in range(2)), verbose=0),
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_first_training_decides_what_is_trained(step: Any, nested: bool) -> None:
+    model = model_of()
+    frozen: Any = model.layers[0]
+    if nested:
+        inner = model
+        model = keras.Sequential([keras.Input((3,)), inner])
+        model.compile("sgd", "mse")
+    model.evaluate(X, Y, verbose=0)
+    frozen.trainable = False
+    parts = inner if nested else model
+    assert trained_by(parts, lambda: step(model)) == [False, False, True, True]
+    frozen.trainable = True  # as in Keras on TensorFlow, this waits for the next compile
+    assert trained_by(parts, lambda: step(model)) == [False, False, True, True]
+    model.compile("sgd", "mse")
+    assert trained_by(parts, lambda: step(model)) == [True, True, True, True]
+
+
+def test_what_is_made_trainable_after_compile() -> None:
+    model = model_of()
+    model.layers[0].trainable = False
+    model.compile("sgd", "mse")
+    model.layers[0].trainable = True
+    model.layers[2].trainable = False
+    assert trained_by(model, lambda: model.fit(X, Y, verbose=0)) == [True, True, False, False]
+    statistics = np.array(model.layers[1].moving_mean)
+    model.layers[1].trainable = False
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    np.testing.assert_array_equal(statistics, model.layers[1].moving_mean)
+
+
+def test_a_model_that_the_first_training_builds() -> None:
+    model = model_of(built=False)
+    model.layers[2].trainable = False
+    model.build((None, 3))
+    assert trained_by(model, lambda: model.fit(X, Y, verbose=0)) == [True, True, False, False]
+
+
+def test_a_loaded_model_keeps_the_state_of_its_optimizer(tmp_path: Any) -> None:
+    model = model_of("adam")
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    again.layers[0].trainable = False
+    assert trained_by(again, lambda: again.fit(X, Y, verbose=0)) == [False, False, True, True]
+    assert int(again.optimizer.iterations) == 4
+
+
+OPTIMIZERS = [
+    optimizers.Adam(0.01, amsgrad=True),
+    optimizers.SGD(0.01, momentum=0.9, gradient_accumulation_steps=3),
+    optimizers.RMSprop(optimizers.schedules.ExponentialDecay(0.01, 2, 0.5), momentum=0.5, centered=True),
+    optimizers.Adafactor(0.01),
+    optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=5),
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_an_optimizer_goes_on_after_compile(optimizer: Any) -> None:
+    """A recompiled model continues its training bit for bit, if it is given the same optimizer."""
+    one, other = (model_of(type(optimizer).from_config(optimizer.get_config())) for _ in range(2))
+    for step in range(6):
+        one.train_on_batch(X[step:32], Y[step:32])
+    for step in range(6):
+        other.train_on_batch(X[step:32], Y[step:32])
+        if step in (1, 2):
+            given = other.optimizer
+            other.compile(given, "mse", metrics=["mae"])
+            assert other.optimizer is given
+    assert int(one.optimizer.iterations) == int(other.optimizer.iterations) > 0
+    for first, second in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+    for first, second in zip(one.optimizer.variables, other.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_weights_that_are_frozen_for_a_while_lose_their_state_alone() -> None:
+    model = model_of(optimizers.Adam(0.01))
+    optimizer: Any = model.optimizer
+    model.fit(X, Y, verbose=0)
+    state = {each.path: np.array(each) for each in optimizer.variables}
+    model.layers[0].trainable = False
+    model.compile(optimizer, "mse")
+    found = {each.path: np.array(each) for each in optimizer.variables}
+    assert found.keys() < state.keys()
+    for path, value in found.items():
+        np.testing.assert_array_equal(value, state[path])
+    model.layers[0].trainable = True
+    model.compile(optimizer, "mse")
+    found = {each.path: np.array(each) for each in optimizer.variables}
+    assert found.keys() == state.keys()
+    assert int(optimizer.iterations) == 2
+    for path, value in found.items():
+        if "/dense_" in path and path.split("/dense_")[1][0].isalpha():  # of the first layer
+            assert not value.any()
+
+
+def test_another_optimizer_or_model_begins_anew() -> None:
+    model = model_of("adam")
+    model.fit(X, Y, verbose=0)
+    first: Any = model.optimizer
+    model.compile("adam", "mse")
+    assert int(model.optimizer.iterations) == 0
+    other = model_of()
+    other.compile(first, "mse")
+    assert int(first.iterations) == 0
