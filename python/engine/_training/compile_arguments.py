@@ -91,7 +91,7 @@ class Compiled:
         self.trainable: Any = None
         """What was trainable when the program was compiled; None before."""
         self.trains = False
-        """Whether the model has been trained since `compile`: from then on, what is trainable stays the same."""
+        """Whether what is trained stays the same: once the model has been trained, or another one around it was compiled."""
         self._widths = [1] * len(self.losses)
         self._entries = _entries_of(metric_list, weighted_metric_list, self.output_names)
         # Keras reports the loss of each output if several have one.

@@ -516,6 +516,10 @@ class Model(Part, SaysWhatIsLeftOut):
             self._jit_compile = bool(jit_compile)
             self._compiled_steps, self._eager_steps = {}, {}
             self._find_symbols_of_losses(loss)
+            # Adversaries freeze a compiled model for the one around it, and train it by itself as before.
+            for part in self._models_within():
+                if part._compiled is not None:
+                    part._compiled.trains = True
         self._warn_of_policies()
 
     def _warn_of_policies(self) -> None:
@@ -2861,7 +2865,9 @@ class Model(Part, SaysWhatIsLeftOut):
         plain = self._structures[1].kind is None and output_shapes and len(sizes) == 1
         self._output_shape = output_shapes[0] if plain else None
         self._mixed = any(_modes_through(stack, self._modes, None))
-        self._draws = any(each["kind"] == "random" or each.get("training") for each in operations)
+        self._draws = any(
+            (each["kind"] == "random" and "seed" in each) or each.get("training") for each in operations
+        )
         self._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
         self._know_values(starts, network)
         self._by_shape = by_shape
@@ -2977,6 +2983,13 @@ class Model(Part, SaysWhatIsLeftOut):
             if isinstance(part, Model):
                 part._renew()
         self._set_parts(self._starts, self._layers, self._compiled, self._wiring)
+
+    def _models_within(self) -> Iterator[Model]:
+        """Yields the models that are parts of this one, at any depth."""
+        for part in self._layers:
+            if isinstance(part, Model):
+                yield part
+                yield from part._models_within()
 
     def _enclosing_models(self) -> list[Model]:
         """The models with weights that this one is a part of, at any depth, each before those around it."""
