@@ -2984,13 +2984,6 @@ class Model(Part, SaysWhatIsLeftOut):
                 part._renew()
         self._set_parts(self._starts, self._layers, self._compiled, self._wiring)
 
-    def _models_within(self) -> Iterator[Model]:
-        """Yields the models that are parts of this one, at any depth."""
-        for part in self._layers:
-            if isinstance(part, Model):
-                yield part
-                yield from part._models_within()
-
     def _enclosing_models(self) -> list[Model]:
         """The models with weights that this one is a part of, at any depth, each before those around it."""
         with JOINING:
