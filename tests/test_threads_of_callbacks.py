@@ -75,6 +75,67 @@ def test_a_callback_waits_for_an_evaluation(hook: str, tmp_path: Path) -> None:
     net.compile("sgd", "mse")
 
 
+class Steps(keras.Model):
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+    def test_step(self, data: Any) -> Any:
+        return super().test_step(data)
+
+
+def by_steps(rate: float, eagerly: bool) -> Any:
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((3,))
+    made = Steps(inputs, keras.layers.Dense(1)(inputs))
+    made.compile(keras.optimizers.SGD(rate), "mse", metrics=["mae"], run_eagerly=eagerly)
+    return made
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("verb", ["train_on_batch", "test_on_batch", "evaluate"])
+def test_steps_of_a_class_take_turns(verb: str, eagerly: bool) -> None:
+    """Without changes of the weights each pass has the same loss, whatever other threads do meanwhile."""
+    net, stop, found = by_steps(0.0, eagerly), threading.Event(), []
+    expected = [net.evaluate(X, Y, batch_size=8, verbose=0), net.test_on_batch(X[:8], Y[:8])]
+
+    def other() -> None:
+        while not stop.is_set():
+            if verb == "evaluate":
+                found.append(net.evaluate(X, Y, batch_size=8, verbose=0))
+            else:
+                found.append(getattr(net, verb)(X[:8], Y[:8]))
+
+    thread = threading.Thread(target=other, daemon=True)
+    thread.start()
+    history = [
+        net.fit(X, Y, batch_size=8, verbose=0, shuffle=False, validation_data=(X, Y)).history
+        for _ in range(20)
+    ]
+    stop.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert all(each == history[0] for each in history)
+    np.testing.assert_allclose(history[0]["loss"], expected[0][0], rtol=1e-6)
+    np.testing.assert_allclose(history[0]["val_mae"], expected[0][1], rtol=1e-6)
+    assert found
+    np.testing.assert_allclose(
+        found, np.broadcast_to(expected[verb != "evaluate"], (len(found), 2)), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_end", "on_train_end"])
+def test_a_callback_waits_for_an_evaluation_by_steps(hook: str, tmp_path: Path) -> None:
+    net, found = by_steps(0.1, eagerly=False), []
+
+    def look(*_: object) -> None:
+        found.append((net.evaluate(X, Y), in_a_thread(lambda: net.evaluate(X, Y))))
+        in_a_thread(lambda: net.save_weights(tmp_path / "weights.npz"))
+
+    net.fit(X, Y, epochs=2, callbacks=[LambdaCallback(**{hook: look})], verbose=0)
+    assert found
+    assert all(here == there for here, there in found)
+
+
 def test_evaluations_within_evaluations() -> None:
     net = model()
     depth = iter(range(3))

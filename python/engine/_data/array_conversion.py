@@ -104,10 +104,7 @@ def real_array(value: object, name: str) -> Array:
     if type(value) is np.ndarray:
         array: Array = value
     else:
-        array = _array(value, name)
-        if np.ma.is_masked(value):
-            msg = f"`{name}` has masked entries: give them a value, such as with .filled(0), or leave their rows out"
-            raise ValueError(msg)
+        array = any_array(value, name)
     require_whole_file(array, name)
     if array.dtype.kind not in REAL:
         raise TypeError(_not_real(value, array, name))
@@ -216,8 +213,11 @@ def _shape_hint(given: tuple[int, ...], shape: Shape) -> str:
     return ""
 
 
-def _array(value: object, name: str) -> Array:
-    """Returns `value`, which is no NumPy array, as one; raises if it is several arrays or can't be converted."""
+def any_array(value: object, name: str) -> Array:
+    """Returns `value` as an array of any dtype; raises if it is several arrays or can't be converted."""
+    if np.ma.is_masked(value):
+        msg = f"`{name}` has masked entries: give them a value, such as with .filled(0), or leave their rows out"
+        raise ValueError(msg)
     value = to_host(value, name)
     several = list(value) if isinstance(value, Mapping) else _shapes(value)
     if several:

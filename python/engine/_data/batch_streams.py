@@ -18,12 +18,12 @@ import numpy as np
 from engine._base.checks import Shape
 from engine._base.random_state import next_key
 from engine._core_interface.cpp import permutation
-from engine._data.sources import Chunk, Samples, Shuffle, Source, unpacked
+from engine._data.sources import ArraySource, Chunk, Shuffle, Source
 
 # Keras takes so many batches from a generator to learn their shapes, and then uses them again.
 _REPLAYED = 2
 
-Check = Callable[[object, object, object, str], Samples]
+Check = Callable[[object, int], ArraySource]
 
 # Classes that can be iterated over but stand for one array, and attributes by which other such classes are recognized.
 _ARRAYS = (np.ndarray, list, tuple, str, bytes, Mapping, range)
@@ -99,7 +99,7 @@ class Stream(Source):
 
     Args:
         data: yields the batches.
-        check: makes samples of x, y, weights and a prefix for their names in messages.
+        check: makes samples of a batch and its number.
         name: the name of the argument `data`, for messages.
         replays: whether each pass over an iterator begins with its first two batches again. Validations do so in Keras,
             which has taken these to learn their shapes.
@@ -177,10 +177,8 @@ class Stream(Source):
         """Calls the hook of the data."""
         call_hook(self._data, "on_epoch_end")
 
-    def _samples(self, batch: object, number: int) -> Samples:
-        x, y, weights = unpacked(batch, f"batch {number} of {self._name}")
-        samples = self._check(x, y, weights, f"batch {number} ")
-        return samples.with_class_weight(self._class_weight)
+    def _samples(self, batch: object, number: int) -> ArraySource:
+        return self._check(batch, number).with_class_weight(self._class_weight)
 
 
 def is_indexed(x: Any) -> bool:

@@ -1,7 +1,8 @@
 """What training and evaluation iterate over: sources, which yield chunks of batches for the core.
 
-`Samples` is the source for arrays. It also splits off validation samples and applies class weights. The other source is
-`Stream` in `batch_streams`. `checked_samples` makes samples, and `batch_iteration` asks a source for its chunks.
+`Samples` is the source for arrays. It also splits off validation samples and applies class weights. The other sources are
+`Stream` in `batch_streams`, and `StepSamples` for models whose steps are methods of the user's class. `checked_samples` makes
+samples, and `batch_iteration` asks a source for its chunks.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ class Chunk(NamedTuple):
     """Some batches of a pass over a source.
 
     Attributes:
-        batches: what the core reads.
+        batches: what the core reads; for a step of the user's class the batches that are passed to it.
         forms: the form in which the user gave the targets, for each output.
         files: the memory-mapped arrays that the batches are read from.
         sample_shape: the shape of one sample.
     """
 
-    batches: Batches
-    forms: tuple[TargetForm, ...]
+    batches: tuple[Any, ...]
+    forms: tuple[TargetForm, ...] = ()
     files: Files = ()
     sample_shape: Shape = ()
 
@@ -122,7 +123,7 @@ class OutputTargets(NamedTuple):
             return self
         self.require_classes("class_weight")
         y, own, form = self
-        weights = _class_weights(class_weight, y)
+        weights = class_weights(class_weight, classes_of(y))
         if form.weights is not None:
             return OutputTargets(y, None, form._replace(weights=form.weights * weights[..., np.newaxis]))
         if own is not None:
@@ -131,8 +132,77 @@ class OutputTargets(NamedTuple):
         return OutputTargets(y, weights, form)
 
 
-class Samples(Source):
-    """The source for arrays: checked rows with their targets and weights. It is immutable.
+class ArraySource(Source):
+    """A source of arrays, whose number of samples is known. It is immutable."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Returns the number of samples in a pass."""
+
+    @abstractmethod
+    def part(self, begin: int, end: int) -> ArraySource:
+        """Returns samples `begin` to `end` without copying them."""
+
+    @abstractmethod
+    def with_class_weight(self, class_weight: object) -> ArraySource:
+        """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing."""
+
+    @abstractmethod
+    def _taken(self, index: NDArray[np.intp]) -> ArraySource:
+        """Returns a copy of the samples `index`."""
+
+    @abstractmethod
+    def _classes_to_stratify(self) -> Array:
+        """Returns the class of each sample, (n,); ValueError if the targets say none, or all samples can't be copied."""
+
+    @property
+    def count(self) -> int:
+        """The number of samples in a pass."""
+        return len(self)
+
+    def steps(self, batch_size: int) -> int:
+        """Returns the number of batches in a pass."""
+        return math.ceil(len(self) / batch_size)
+
+    def first(self, batches: int | None, batch_size: int) -> ArraySource:
+        """Returns the samples of the first `batches` batches, or all for None."""
+        return self if batches is None else self.part(0, batches * batch_size)
+
+    def split(self, share: float, stratify: bool) -> tuple[ArraySource, ArraySource]:
+        """Returns samples for training and samples for validation, which are the last ones.
+
+        Args:
+            share: the share of the validation samples, in (0, 1).
+            stratify: whether to take this share of every class, the last samples of each. This copies the rows.
+        """
+        if stratify:
+            return self._stratified(share)
+        cut = math.floor(len(self) * (1.0 - share))
+        if cut in (0, len(self)):
+            raise ValueError(_one_sided(share, len(self), "training" if cut == 0 else "validation"))
+        return self.part(0, cut), self.part(cut, len(self))
+
+    def _stratified(self, share: float) -> tuple[ArraySource, ArraySource]:
+        classes, last = self._classes_to_stratify(), np.zeros(len(self), bool)
+        for label in np.unique(classes):
+            rows = np.flatnonzero(classes == label)
+            last[rows[max(1, math.floor(len(rows) * (1.0 - share))) :]] = True
+        if not last.any():
+            raise ValueError(_one_sided(share, len(self), "validation"))
+        return self._taken(np.flatnonzero(~last)), self._taken(np.flatnonzero(last))
+
+    def _order(
+        self, batch_size: int, shuffle: Shuffle | None, seed: int, stream: int
+    ) -> NDArray[np.int32] | None:
+        """Returns the order of the samples in a pass, which is that of the core for the same key; None for their own order."""
+        if shuffle in (None, "none"):
+            return None
+        order = permutation(seed, stream, len(self))
+        return order if shuffle == "rows" else order[np.argsort(order // batch_size, kind="stable")]
+
+
+class Samples(ArraySource):
+    """The source for arrays that the core reads: checked rows with their targets and weights.
 
     Args:
         x: (n, ...).
@@ -162,11 +232,6 @@ class Samples(Source):
         return len(self.x)
 
     @property
-    def count(self) -> int:
-        """The number of samples in a pass."""
-        return len(self.x)
-
-    @property
     def sample_shape(self) -> Shape:
         """The shape of one sample."""
         return sample_shape_of(self.x)
@@ -175,10 +240,6 @@ class Samples(Source):
     def feature_names(self) -> list[str] | None:
         """The names of the columns of `x`; None without names."""
         return self._feature_names
-
-    def steps(self, batch_size: int) -> int:
-        """Returns the number of batches in a pass."""
-        return math.ceil(len(self) / batch_size)
 
     def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
         """Yields all batches as one chunk; of rows that have to be converted one chunk for each block."""
@@ -194,24 +255,6 @@ class Samples(Source):
         """Returns samples `begin` to `end` without copying them."""
         index = slice(begin, end)
         return self._with(part_of(self.x, begin, end), [output.part(index) for output in self.outputs])
-
-    def first(self, batches: int | None, batch_size: int) -> Samples:
-        """Returns the samples of the first `batches` batches, or all for None."""
-        return self if batches is None else self.part(0, batches * batch_size)
-
-    def split(self, share: float, stratify: bool) -> tuple[Samples, Samples]:
-        """Returns samples for training and samples for validation, which are the last ones.
-
-        Args:
-            share: the share of the validation samples, in (0, 1).
-            stratify: whether to take this share of every class, the last samples of each. This copies the rows.
-        """
-        if stratify:
-            return self._stratified(share)
-        cut = math.floor(len(self) * (1.0 - share))
-        if cut in (0, len(self)):
-            raise ValueError(_one_sided(share, len(self), "training" if cut == 0 else "validation"))
-        return self.part(0, cut), self.part(cut, len(self))
 
     def with_class_weight(self, class_weight: object) -> Samples:
         """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing.
@@ -252,16 +295,7 @@ class Samples(Source):
             batches = Batches(_dataset_of(x[index], outputs), batch_size)
             yield Chunk(batches, tuple(each.form for each in outputs), self.files, self.sample_shape)
 
-    def _order(
-        self, batch_size: int, shuffle: Shuffle | None, seed: int, stream: int
-    ) -> NDArray[np.int32] | None:
-        """Returns the order of the samples in a pass, which is that of the core for the same key; None for their own order."""
-        if shuffle in (None, "none"):
-            return None
-        order = permutation(seed, stream, len(self))
-        return order if shuffle == "rows" else order[np.argsort(order // batch_size, kind="stable")]
-
-    def _stratified(self, share: float) -> tuple[Samples, Samples]:
+    def _classes_to_stratify(self) -> Array:
         if isinstance(self.x, MappedRows) or (isinstance(self.x, np.ndarray) and in_a_file(self.x)):
             msg = "`stratify=True` copies all rows, and those of `x` are in a file: split them yourself"
             raise ValueError(msg)
@@ -269,19 +303,13 @@ class Samples(Source):
             msg = "`stratify=True` is only supported for models with a single output: leave it out"
             raise ValueError(msg)
         self.outputs[0].require_classes("stratify")
-        last = np.zeros(len(self), bool)
-        classes = _classes(self.outputs[0].y)
+        classes = classes_of(self.outputs[0].y)
         if classes.ndim > 1:
             msg = f"`stratify=True` needs one class per sample, but each has {classes[0].size}: leave it out"
             raise ValueError(msg)
-        for label in np.unique(classes):
-            rows = np.flatnonzero(classes == label)
-            last[rows[max(1, math.floor(len(rows) * (1.0 - share))) :]] = True
-        if not last.any():
-            raise ValueError(_one_sided(share, len(self), "validation"))
-        return self._take(np.flatnonzero(~last)), self._take(np.flatnonzero(last))
+        return classes
 
-    def _take(self, index: NDArray[np.intp]) -> Samples:
+    def _taken(self, index: NDArray[np.intp]) -> Samples:
         x = self.x.take(index) if isinstance(self.x, SparseMatrix) else self.x[index]
         return self._with(x, [output.part(index) for output in self.outputs])
 
@@ -301,7 +329,7 @@ def _one_sided(share: float, count: int, side: str) -> str:
     return f"`validation_split={share}` of {count} samples leaves none for {side}"
 
 
-def _classes(targets: Targets) -> Array:
+def classes_of(targets: Targets) -> Array:
     """Returns the class of each target, (n, ...): the class index, the largest output, or a single output, rounded."""
     targets = np.asarray(targets)  # those on a GPU are copied to the host
     if targets.dtype == np.int32:
@@ -309,9 +337,8 @@ def _classes(targets: Targets) -> Array:
     return targets.argmax(axis=-1) if targets.shape[-1] > 1 else np.rint(targets[..., 0])
 
 
-def _class_weights(value: object, targets: Targets) -> Float32:
-    """Returns the weight of each target's class. Classes that are missing in `value` have the weight 1."""
-    classes = _classes(targets)
+def class_weights(value: object, classes: Array) -> Float32:
+    """Returns the weight of each class in an array of any shape. Those that are missing in `value` have the weight 1."""
     if isinstance(value, str) and value == "balanced":
         _, inverse, counts = np.unique(classes, return_inverse=True, return_counts=True)
         balanced = (classes.size / (len(counts) * counts)).astype(np.float32)

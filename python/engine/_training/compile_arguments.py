@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import losses, metrics
 from engine._base.checks import Shape, real, text_of_shape
@@ -276,6 +277,15 @@ class Compiled:
             self._state_of_optimizer = program, weights
         self.optimizer._move_to(program)
 
+    def learning_rates(self, program: Program, batches: int) -> NDArray[np.float64]:
+        """Returns the learning rates of the next batches, after it has moved the state of the optimizer to `program`."""
+        self.move_optimizer(program)
+        return self.optimizer._learning_rates(batches)
+
+    def finish(self) -> None:
+        """Has the optimizer finish its variables."""
+        self.optimizer.finalize_variable_values()
+
     def _lowered_metrics(
         self, resolved: Sequence[metrics.Metric], output_shapes: Sequence[Shape], masked: Sequence[bool]
     ) -> list[dict[str, Any] | None]:
@@ -497,6 +507,10 @@ class Compiled:
     def logs(self, totals: Totals) -> Logs:
         """Returns loss and metrics by name, in alphabetical order."""
         return NamedValues(sorted(zip(self.names, self._values(totals), strict=True)))
+
+    def logs_of_pass(self, totals: Totals) -> Logs:
+        """Returns what `logs` does, as the totals are those of the pass so far."""
+        return self.logs(totals)
 
     def _values(self, totals: Totals) -> list[float]:
         """Returns loss and metrics in the order of `names`, and sets the states of the metrics, so that `result` agrees."""

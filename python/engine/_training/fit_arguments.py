@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from engine._base.checks import choice, integer, nearest, real
-from engine._data.sources import Samples, Shuffle, Source
-from engine._training.compile_arguments import Compiled
+from engine._data.sources import ArraySource, Shuffle, Source
 from engine.callbacks.base import Logs
 from engine.config import _capped_epochs, _capped_steps
 
@@ -22,8 +22,8 @@ BATCH_SIZE = 32
 SHUFFLES: dict[object, Shuffle] = {True: "rows", False: "none", "batch": "batches"}
 
 
-class OutOfTimeError(Exception):
-    """Ends a run of the core when the time budget is used up. The trainer catches it.
+class EarlyEndError(Exception):
+    """Ends a run when the time budget is used up, or the model was asked to stop. The trainer catches it.
 
     Args:
         steps: the number of batches of the epoch that are done.
@@ -48,6 +48,16 @@ class Goals(NamedTuple):
             name in logs and (logs[name] >= value if more else logs[name] <= value)
             for name, (value, more) in self.targets.items()
         )
+
+    def warn_of_missing(self, logs: Logs) -> None:
+        """Warns if the logs of a training lack a name of the targets, which is never reached then."""
+        missing = [name for name in self.targets if name not in logs and not name.startswith("val_")]
+        if missing:
+            warnings.warn(
+                f"`target` has the name {missing[0]!r}, but the logs have: {', '.join(logs)}. So it is never reached, and "
+                "training goes on to its last epoch",
+                stacklevel=2,
+            )
 
     @property
     def out_of_time(self) -> bool:
@@ -160,7 +170,7 @@ def limited(source: Source, steps: int | None, batch_size: int) -> tuple[Source,
 
     Samples are cut to these batches, so that no number of steps is necessary any more; streams keep it.
     """
-    if isinstance(source, Samples):
+    if isinstance(source, ArraySource):
         return source.first(steps, batch_size), None, batch_size
     return source, steps, batch_size
 
@@ -177,11 +187,22 @@ def _frequency(value: object) -> int | frozenset[int]:
     return integer(value, "validation_freq", 1)
 
 
-def goals(compiled: Compiled, validated: bool, target: object, time_budget: object) -> Goals:
+class Named(Protocol):
+    """Loss and metrics of a model: a `Compiled`, or `StepResults`."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names that the logs may have."""
+
+    def direction(self, name: str) -> str | None:
+        """Returns "up" if more of `name` in the logs is better, "down" if less is better, None if it is unknown."""
+
+
+def goals(results: Named, validated: bool, target: object, time_budget: object) -> Goals:
     """Returns the goals of a call of `fit`, whose time budget starts now.
 
     Args:
-        compiled: what the model was compiled with.
+        results: loss and metrics of the model.
         validated: whether there is a validation, so that the logs have names with `val_`.
         target: the value to reach for each name in the logs, or None.
         time_budget: seconds, or None.
@@ -194,14 +215,15 @@ def goals(compiled: Compiled, validated: bool, target: object, time_budget: obje
     if not isinstance(target, Mapping):
         msg = f"`target` must be a dict such as {{'val_accuracy': 0.98}}, got {target!r}"
         raise TypeError(msg)
-    known = [*compiled.names, *(f"val_{name}" for name in compiled.names if validated)]
+    names = results.names
+    known = [*names, *(f"val_{name}" for name in names if validated)]
     targets = {}
     for name, value in target.items():
         if name not in known:
             hint = "" if validated else "; names with `val_` need validation data"
             msg = f"`target` has the name {name!r}{nearest(str(name), known)} The logs have: {', '.join(known)}{hint}"
             raise ValueError(msg)
-        direction = compiled.direction(name.removeprefix("val_"))
+        direction = results.direction(name.removeprefix("val_"))
         if direction is None:
             msg = f"`target` can't have {name!r}: nobody can say whether more or less of it is better"
             raise ValueError(msg)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from engine._base.checks import Shape
 from engine._core_interface.cpp import Float32, Program, Rows
-from engine._data.batch_streams import call_hook, raw_batches, samples_in
+from engine._data.batch_streams import call_hook
 from engine._data.lazy_rows import LazyRows, for_core
 from engine._data.memory_maps import require_whole_files
 from engine._printing.progress import Progress
@@ -39,7 +39,31 @@ def target_for(out: object, output_shape: Shape, rows: Rows | LazyRows) -> Float
         TypeError: if `out` is no float32 array.
         ValueError: if `out` has another shape than the result, or is read-only.
     """
-    shape = (len(rows), *output_shape)
+    array = _require_fitting(out, (len(rows), *output_shape))
+    flat = (len(rows), math.prod(output_shape))
+    if array.flags.c_contiguous and array.flags.aligned and not _shares_memory(array, rows):
+        return array.reshape(flat)
+    return np.empty(flat, np.float32)
+
+
+def copied_to(out: object, outputs: object, count: int) -> Float32:
+    """Copies the outputs of `count` samples to `out`, and returns it, or its first rows if there are fewer outputs.
+
+    Raises:
+        TypeError: if `out` is no float32 array.
+        ValueError: if there are several outputs, or `out` has another shape than the result, or is read-only.
+    """
+    if not isinstance(outputs, np.ndarray):
+        msg = "`out` is for models with one output, but predict_step() returns several: leave it out"
+        raise ValueError(msg)
+    array = _require_fitting(out, (count, *outputs.shape[1:]))
+    part = array[: len(outputs)]
+    part[...] = outputs
+    return array if len(outputs) == len(array) else part
+
+
+def _require_fitting(out: object, shape: tuple[int, ...]) -> Float32:
+    """Returns `out`; TypeError or ValueError unless it is a float32 array of this shape that can be written to."""
     if not isinstance(out, np.ndarray) or out.dtype != np.float32:
         given = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
         msg = f"`out` must be a float32 array, got {given}: make one with np.empty({shape}, np.float32)"
@@ -50,10 +74,7 @@ def target_for(out: object, output_shape: Shape, rows: Rows | LazyRows) -> Float
     if not out.flags.writeable:
         msg = "`out` is read-only: pass an array that can be written to, such as out.copy()"
         raise ValueError(msg)
-    flat = (len(rows), math.prod(output_shape))
-    if out.flags.c_contiguous and out.flags.aligned and not _shares_memory(out, rows):
-        return out.reshape(flat)
-    return np.empty(flat, np.float32)
+    return out
 
 
 def _shares_memory(out: Float32, rows: Rows | LazyRows) -> bool:
@@ -162,19 +183,21 @@ def _in_blocks(
 
 
 def predict_stream(
-    outputs_of: Callable[[object, str], Any],
+    outputs_of: Callable[[Any, int], Any],
+    batches: Iterator[Any],
     x: object,
     steps: int | None,
+    *,
     callbacks: CallbackList,
     progress: Progress,
-    *,
     joined: Callable[[Sequence[Any]], Any] = np.concatenate,
 ) -> Any:
     """Returns the outputs for data that yield batches.
 
     Args:
-        outputs_of: computes the outputs of a batch; its second argument is the name of the batch in messages.
-        x: yields batches: samples, or tuples that begin with samples.
+        outputs_of: computes the outputs of a batch; its second argument is the number of the batch.
+        batches: the batches.
+        x: what they come from, for its hooks and for messages.
         steps: the number of batches to use; None uses all.
         callbacks: the callbacks whose hooks are called.
         progress: the progress bar.
@@ -189,9 +212,9 @@ def predict_stream(
         callbacks.start("predict")
         callbacks.call("on_predict_begin")
         call_hook(x, "on_epoch_begin")
-        for number, batch in enumerate(islice(raw_batches(x), steps)):
+        for number, batch in enumerate(islice(batches, steps)):
             callbacks.call("on_predict_batch_begin", number)
-            outputs.append(outputs_of(samples_in(batch), f"batch {number} x"))
+            outputs.append(outputs_of(batch, number))
             callbacks.call("on_predict_batch_end", number, logs={"outputs": outputs[-1]})
             progress.update(number + 1, {})
             if callbacks.stopped("predict"):

@@ -1,33 +1,41 @@
-"""The batches of models whose steps are methods of the user's class: one by one, or in stretches that the core runs."""
+"""The batches of models whose steps are methods of the user's class: one by one, or in stretches that the core runs.
+
+`StepSamples` is the source of such a training or evaluation. A pass over it is an `ArrayPass`, whose batches have the structure
+in which the user gave the data.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import accumulate, chain, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import tree
+from engine._base.checks import Shape
 from engine._base.random_state import next_key
 from engine._base.tensor_like import Tensor
-from engine._core_interface.cpp import Int32, Rows, permutation
-from engine._data.array_conversion import require_finite
-from engine._data.batch_streams import number_of_batches, raw_batches, yields_batches
-from engine._data.device_arrays import to_host
+from engine._core_interface.cpp import Int32
+from engine._data.array_conversion import any_array, require_finite
 from engine._data.exact_integers import ExactIntegers
+from engine._data.frames import feature_names, in_order_of
 from engine._data.index_ranges import IndexRange
+from engine._data.lazy_rows import LazyRows, SparseMatrix, lazy_rows
+from engine._data.memory_maps import Files, in_a_file
+from engine._data.sources import ArraySource, Chunk, Shuffle, class_weights
 from engine._tracing.symbolic import sequence_like
-from engine._training.fit_arguments import BATCH_SIZE, Validation, positive_or_none
-from engine.config import _capped_steps
+
+_NAMES = ("x", "y", "sample_weight")
 
 
-class Samples:
+class StepArrays:
     """Arrays of samples in the structure in which a step gets them, such as (x, y).
 
     Args:
-        structure: the arrays.
+        structure: the arrays, or lazy rows, which are converted when a batch has them.
     """
 
     def __init__(self, structure: Any) -> None:
@@ -36,9 +44,14 @@ class Samples:
         self._checked = set[tuple[int, IndexRange | ExactIntegers]]()
 
     @cached_property
-    def readable(self) -> list[Rows]:
+    def readable(self) -> list[Any]:
         """The arrays as the core reads them: contiguous, uint8 or float32. Others, such as strings, stay as they are."""
         return [_readable(each) for each in self.flat]
+
+    @cached_property
+    def rows_at_once(self) -> int | None:
+        """How many lazy rows are converted at once; None if all rows are in arrays."""
+        return min((each.per_block for each in self.flat if isinstance(each, LazyRows)), default=None)
 
     def require(self, number: int, limits: IndexRange | ExactIntegers) -> None:
         """Raises ValueError unless array `number` of the structure holds what it must; checks it once."""
@@ -48,10 +61,16 @@ class Samples:
 
     def chosen(self, rows: Any) -> Any:
         """Returns some rows of all arrays, in their structure. `rows` is a slice or an array of indices."""
-        return tree.map_structure(lambda each: None if each is None else each[rows], self.structure)
+
+        def rows_of(each: Any) -> Any:
+            return None if each is None else _tensor(each[rows])
+
+        return tree.map_structure(rows_of, self.structure)
 
 
 def _readable(value: Any) -> Any:
+    if isinstance(value, LazyRows):
+        return value
     if isinstance(value, np.ndarray) and value.dtype.char == "f" and value.ndim and value.flags.c_contiguous:
         return value
     array = np.atleast_1d(np.asarray(value))
@@ -64,7 +83,7 @@ def _readable(value: Any) -> Any:
 class Stretch(NamedTuple):
     """Consecutive batches of equal size, which the core runs in one call."""
 
-    samples: Samples
+    arrays: StepArrays
     order: Int32 | None
     """For each sample of the pass its row in the arrays; None if the pass takes the rows in order."""
     first: int
@@ -76,11 +95,11 @@ class Stretch(NamedTuple):
     @staticmethod
     def of_one(batch: Any) -> Stretch:
         """Returns a single batch of arrays, which may have different lengths."""
-        return Stretch(Samples(batch), None, 0, 0, 1)
+        return Stretch(StepArrays(batch), None, 0, 0, 1)
 
     def rows_of(self, number: int, batch: int, count: int) -> Any:
         """Returns the rows of `count` batches, from `batch` on, of array `number` of the structure."""
-        array = self.samples.flat[number]
+        array = self.arrays.flat[number]
         if not self.rows:
             return array
         begin = self.first + batch * self.rows
@@ -89,151 +108,307 @@ class Stretch(NamedTuple):
 
 
 class ArrayPass:
-    """A pass over arrays: yields batches, or stretches of them.
+    """A pass over arrays, in batches.
 
     Args:
-        samples: the arrays.
+        arrays: the arrays.
         order: for each sample of the pass its row in the arrays; None if the pass takes the rows in order.
-        sizes: samples in each batch.
+        sizes: samples in each batch; None for one batch that is all of the arrays, which may have different lengths.
     """
 
-    def __init__(self, samples: Samples, order: Int32 | None, sizes: list[int]) -> None:
-        self._samples, self._order, self._sizes = samples, order, sizes
-        self._batch = self._first = 0  # the next batch, and the position of its first sample
+    def __init__(
+        self, arrays: StepArrays, order: Int32 | None = None, sizes: Sequence[int] | None = None
+    ) -> None:
+        self._arrays, self._order, self._sizes = arrays, order, sizes
+        self._firsts = [0, *accumulate(sizes or ())]  # the position of the first sample of each batch
 
-    def __iter__(self) -> Iterator[Any]:
-        return self
+    def __len__(self) -> int:
+        return 1 if self._sizes is None else len(self._sizes)
 
-    def __next__(self) -> Any:
-        if self._batch == len(self._sizes):
-            raise StopIteration
-        taken = self.stretch(1)
-        positions: Any = slice(taken.first, taken.first + taken.rows)
-        return self._samples.chosen(positions if taken.order is None else taken.order[positions])
+    def batch(self, number: int) -> Any:
+        """Returns the arrays of batch `number`, in their structure."""
+        return self._of_batches(number, 1)
 
-    def example(self) -> Any:
-        """Returns arrays of the shapes and dtypes of the next batch; None if there is none."""
-        if self._batch == len(self._sizes):
-            return None
-        return self._samples.chosen(slice(self._sizes[self._batch]))
+    def example(self, number: int) -> Any:
+        """Returns arrays of the shapes and dtypes of batch `number`."""
+        return (
+            self._arrays.structure if self._sizes is None else self._arrays.chosen(slice(self._sizes[number]))
+        )
 
-    def stretch(self, most: int) -> Stretch:
-        """Takes the next batches of equal size, one at least and `most` at most."""
-        rows, count = self._sizes[self._batch], 1
-        while count < most and self._sizes[self._batch + count : self._batch + count + 1] == [rows]:
+    def stretch(self, number: int, most: int) -> Stretch:
+        """Returns the batches of equal size from `number` on, one at least and `most` at most."""
+        if self._sizes is None:
+            return Stretch(self._arrays, None, 0, 0, 1)
+        rows, count = self._sizes[number], 1
+        if self._arrays.rows_at_once is not None:
+            most = min(most, self._arrays.rows_at_once // rows)
+        while count < most and self._sizes[number + count : number + count + 1] == [rows]:
             count += 1
-        taken = Stretch(self._samples, self._order, self._first, rows, count)
-        self._batch, self._first = self._batch + count, self._first + count * rows
-        return taken
+        if self._arrays.rows_at_once is not None:
+            return Stretch(StepArrays(self._of_batches(number, count)), None, 0, rows, count)
+        return Stretch(self._arrays, self._order, self._firsts[number], rows, count)
+
+    def _of_batches(self, number: int, count: int) -> Any:
+        if self._sizes is None:
+            return self._arrays.structure
+        positions = slice(self._firsts[number], self._firsts[number + count])
+        return self._arrays.chosen(positions if self._order is None else self._order[positions])
 
 
-class Batches(NamedTuple):
-    """The batches of a model with steps of its own."""
+class StepSamples(ArraySource):
+    """The source for arrays that are passed to steps of the user's class, in the structure in which the user gave them.
 
-    total: int | None
-    """Batches in a pass; None if it is unknown."""
-    begin: Callable[[], Iterator[Any]]
-    """Begins a pass."""
-    source: Any = None
-    """What yields the batches, for its hooks."""
-    endless: Iterator[Any] | None = None
-    """The batches of a generator: each epoch goes on where the epoch before ended. None if each pass begins anew."""
+    Args:
+        arrays: the arrays: (x, y, sample_weight), (x, y) or x.
+        feature_names: the names of the columns of x; None without names.
+        indices: for each array of y whether it is class indices in any shape; otherwise its last axis has classes.
+        is_batch: whether all arrays are one batch, as a source of batches yields it.
+    """
+
+    def __init__(
+        self,
+        arrays: StepArrays,
+        feature_names: list[str] | None = None,
+        *,
+        indices: Sequence[bool] = (),
+        is_batch: bool = False,
+    ) -> None:
+        self._arrays, self._feature_names = arrays, feature_names
+        self._indices, self._is_batch = indices, is_batch
+
+    def __len__(self) -> int:
+        count: int = next(each for each in self._arrays.flat if each is not None).shape[0]
+        return count
+
+    @property
+    def sample_shape(self) -> Shape:
+        """An empty shape: a step may take samples of different shapes."""
+        return ()
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """The names of the columns of x; None without names."""
+        return self._feature_names
+
+    def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
+        """Yields all batches as one chunk."""
+        seed, stream = (0, 0) if shuffle is None else next_key()
+        sizes = None
+        if not self._is_batch:
+            sizes = [min(batch_size, len(self) - first) for first in range(0, len(self), batch_size)]
+        order = self._order(batch_size, shuffle, seed, stream)
+        yield Chunk((ArrayPass(self._arrays, order, sizes),), files=_files(self._arrays))
+
+    def part(self, begin: int, end: int) -> StepSamples:
+        """Returns samples `begin` to `end` without copying them."""
+
+        def rows_of(each: Any) -> Any:
+            return (
+                each.part(begin, end)
+                if isinstance(each, LazyRows)
+                else None
+                if each is None
+                else each[begin:end]
+            )
+
+        return self._with(tree.map_structure(rows_of, self._arrays.structure))
+
+    def with_class_weight(self, class_weight: object) -> StepSamples:
+        """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing.
+
+        Args:
+            class_weight: the weights of the classes; for several arrays of targets a list with those of each array, or a dict
+                by the keys of the targets.
+        """
+        if class_weight is None:
+            return self
+        x, y, weights = unpacked_batch(self._arrays.structure)
+        if not isinstance(y, (list, tuple, Mapping)):
+            return self._with((x, y, self._weighted(y, weights, class_weight)))
+        keys: Any = list(y) if isinstance(y, Mapping) else range(len(y))
+        given: Any = class_weight
+        if isinstance(class_weight, (list, tuple)) and len(class_weight) == len(keys):
+            given = dict(zip(keys, class_weight, strict=True))
+        elif not (
+            isinstance(y, Mapping) and isinstance(class_weight, Mapping) and class_weight.keys() <= y.keys()
+        ):
+            msg = (
+                "one dict as `class_weight` is only supported for one array of targets: pass a list with one for each of the "
+                f"{len(y)} arrays of `y`, or a dict of them by the keys of `y`; got {class_weight!r}"
+            )
+            raise ValueError(msg)
+        own = weights if isinstance(weights, (list, tuple, Mapping)) else dict.fromkeys(keys, weights)
+        found = [self._weighted(y[key], own[key], given.get(key), number) for number, key in enumerate(keys)]
+        packed_weights = (
+            dict(zip(keys, found, strict=True)) if isinstance(y, Mapping) else sequence_like(y, found)
+        )
+        return self._with((x, y, packed_weights))
+
+    def _weighted(self, y: Any, weights: Any, class_weight: object, number: int = 0) -> Any:
+        """Returns the weights of samples with the targets y, multiplied by those of their classes."""
+        if class_weight is None:
+            return weights
+        found = class_weights(class_weight, self._classes(y, "class_weight", number))
+        if weights is not None:
+            axes = max(weights.ndim, found.ndim)
+            own, found = (each.reshape(*each.shape, *[1] * (axes - each.ndim)) for each in (weights, found))
+            found = np.asarray(own * found, np.float32)
+        return found.view(Tensor)
+
+    def _classes(self, y: Any, argument: str, number: int = 0) -> NDArray[Any]:
+        """Returns the class of each target of an array: labels, the last axis of one-hot vectors, or numbers, rounded."""
+        if y is None or isinstance(y, (list, tuple, Mapping)) or y.dtype.kind not in "biuf":
+            what = (
+                "there are none"
+                if y is None
+                else "they are several arrays"
+                if not hasattr(y, "dtype")
+                else f"they are {y.dtype}"
+            )
+            msg = f"`{argument}` needs targets that stand for classes, but {what}: leave it out, or pass one array as `y`"
+            raise ValueError(msg)
+        labels = np.asarray(y)
+        indices = number < len(self._indices) and self._indices[number]
+        if labels.ndim > 1 and (labels.shape[-1] == 1 or not indices):
+            labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(axis=-1)
+        return np.rint(labels) if labels.dtype.kind == "f" else labels
+
+    def _classes_to_stratify(self) -> NDArray[Any]:
+        if _files(self._arrays):
+            msg = "`stratify=True` copies all rows, and those of `x` are in a file: split them yourself"
+            raise ValueError(msg)
+        classes = self._classes(unpacked_batch(self._arrays.structure)[1], "stratify")
+        if classes.ndim > 1:
+            msg = f"`stratify=True` needs one class per sample, but each has {classes[0].size}: leave it out"
+            raise ValueError(msg)
+        return classes
+
+    def _taken(self, index: NDArray[np.intp]) -> StepSamples:
+        def rows_of(each: Any) -> Any:
+            return (
+                each.take(index) if isinstance(each, SparseMatrix) else None if each is None else each[index]
+            )
+
+        return self._with(tree.map_structure(rows_of, self._arrays.structure))
+
+    def _with(self, structure: Any) -> StepSamples:
+        """Returns samples of these arrays, with the same feature names."""
+        return StepSamples(
+            StepArrays(structure), self._feature_names, indices=self._indices, is_batch=self._is_batch
+        )
 
 
-def as_tensors(batch: Any) -> Any:
-    """Returns a batch with its arrays as steps get them: floats as float32 tensors, and integers as they are."""
-
-    def converted(value: Any) -> Any:
-        if value is None or isinstance(value, str):
-            return value
-        array = np.asarray(to_host(value, "x"))
-        if array.dtype.kind == "f":
-            with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite
-                return np.asarray(array, np.float32).view(Tensor)
-        return array
-
-    return tree.map_structure(converted, batch)
-
-
-def batches_of(
+def samples_of_steps(
     x: Any,
     y: Any = None,
     sample_weight: Any = None,
+    prefix: str = "",
+    names: list[str] | None = None,
     *,
-    batch_size: int | None = None,
-    shuffle: Any = False,
-    class_weight: Mapping[int, float] | None = None,
-) -> Batches:
-    """Returns the batches of data.
+    indices: Sequence[bool] = (),
+) -> StepSamples:
+    """Returns arrays as steps of the user's class get them.
 
     Args:
-        x: samples, in arrays in any structure; or a source of batches.
+        x: samples, in arrays in any structure.
         y: targets, in the same way, or None.
         sample_weight: weights, in the same way, or None.
-        batch_size: samples in a batch, default 32.
-        shuffle: whether each pass has another order.
-        class_weight: the weight of each class.
+        prefix: of the names in messages.
+        names: the columns of a data frame in the order of the features; None keeps their order.
+        indices: as for `StepSamples`.
 
     Raises:
-        ValueError: if the arrays have different numbers of samples, or none, if `x` isn't finite, or if `batch_size` is less
-            than 1.
+        ValueError: if the arrays have different numbers of samples, or none, or if `x` isn't finite.
     """
-    size = positive_or_none(batch_size, "batch_size") or BATCH_SIZE
-    if yields_batches(x):
-        for name, value in (("y", y), ("sample_weight", sample_weight)):
-            if value is not None:
-                msg = f"`{name}` must not be given beside an `x` that yields batches: it must yield (x, y) or (x, y, sample_weight)"
-                raise ValueError(msg)
-
-        def stream() -> Iterator[Any]:
-            for number, batch in enumerate(raw_batches(x, bool(shuffle))):
-                tensors = as_tensors(batch)
-                _require_finite_samples(Samples(tensors), f"batch {number} x")
-                yield _weighted(tensors, class_weight)
-
-        endless = stream() if iter(x) is x else None
-        return Batches(number_of_batches(x), stream, x, endless)
-    given = as_tensors(packed(_as_arrays(x), _as_arrays(y), _as_arrays(sample_weight)))
-    lengths = {len(each) for each in tree.flatten(given) if each is not None}
+    x = in_order_of(names, x, f"{prefix}x")
+    arrays = StepArrays(
+        packed(
+            _as_tensors(x, f"{prefix}x"),
+            _as_tensors(y, f"{prefix}y"),
+            _as_tensors(sample_weight, f"{prefix}sample_weight"),
+        )
+    )
+    given = [each for each in arrays.flat if each is not None]
+    if not all(each.shape for each in given):
+        msg = f"`{prefix}x`, `y` and `sample_weight` must be arrays with one entry per sample, got a single number"
+        raise ValueError(msg)
+    lengths = {len(each) for each in given}
     if len(lengths) != 1:
         msg = f"Data cardinality is ambiguous. Make sure all arrays contain the same number of samples, got {sorted(lengths)}"
         raise ValueError(msg)
-    (rows,) = lengths
-    if not rows:
-        msg = "`x` is empty: pass at least one sample"
+    if not lengths.pop():
+        msg = f"`{prefix}x` is empty: pass at least one sample"
         raise ValueError(msg)
-    samples = Samples(_weighted(given, class_weight))
-    _require_finite_samples(samples, "x")
-    sizes = [min(size, rows - first) for first in range(0, rows, size)]
-
-    def arrays() -> ArrayPass:
-        if shuffle is True:
-            return ArrayPass(samples, permutation(*next_key(), rows), sizes)
-        if shuffle != "batch":
-            return ArrayPass(samples, None, sizes)
-        turns = permutation(*next_key(), len(sizes)).tolist()
-        parts = [np.arange(turn * size, turn * size + sizes[turn], dtype=np.int32) for turn in turns]
-        return ArrayPass(samples, np.concatenate(parts), [sizes[turn] for turn in turns])
-
-    return Batches(len(sizes), arrays)
+    _require_finite_samples(arrays, f"{prefix}x")
+    return StepSamples(arrays, feature_names(x), indices=indices)
 
 
-def _require_finite_samples(samples: Samples, name: str) -> None:
+def batch_of_steps(
+    batch: Any, prefix: str, names: list[str] | None = None, *, indices: Sequence[bool] = ()
+) -> StepSamples:
+    """Returns what a source of batches yielded as a step gets it. Its arrays may have different lengths.
+
+    Args:
+        batch: arrays in any structure.
+        prefix: of the names in messages.
+        names: the columns of a data frame in the order of the features; None keeps their order.
+        indices: as for `StepSamples`.
+    """
+    several = isinstance(batch, (list, tuple)) and bool(batch)
+    parts = list(batch) if several else [batch]
+    parts[0] = in_order_of(names, parts[0], f"{prefix}x")
+    found = [
+        _as_tensors(each, f"{prefix}{name}")
+        for each, name in zip(parts, chain(_NAMES, repeat("y")), strict=False)
+    ]
+    given = StepArrays(sequence_like(batch, found) if several else found[0])
+    arrays = given if given.rows_at_once is None else StepArrays(given.chosen(slice(None)))
+    _require_finite_samples(arrays, f"{prefix}x")
+    return StepSamples(arrays, feature_names(parts[0]), indices=indices, is_batch=True)
+
+
+def _files(arrays: StepArrays) -> Files:
+    """Returns the arrays that are memory-mapped, with a name."""
+    flat = [part for each in arrays.flat for part in (each.arrays if isinstance(each, LazyRows) else [each])]
+    return tuple(("x", each) for each in flat if in_a_file(each))
+
+
+def _require_finite_samples(arrays: StepArrays, name: str) -> None:
     """Raises ValueError that names the first row of x, the first part of a batch, with a NaN or an infinity."""
-    batch = samples.structure
+    batch = arrays.structure
     x = batch[0] if isinstance(batch, (list, tuple)) and batch else batch
-    for (path, given), rows in zip(tree.flatten_with_path(x), samples.readable, strict=False):
-        if rows.dtype == np.float32:
+    for (path, given), rows in zip(tree.flatten_with_path(x), arrays.readable, strict=False):
+        if isinstance(given, np.ndarray) and rows.dtype == np.float32:
             require_finite(rows, np.atleast_1d(given), name + "".join(f"[{key!r}]" for key in path))
 
 
-def _as_arrays(value: Any) -> Any:
-    """Returns data with tables and other sequences of rows as arrays, in the structure of lists, tuples and dicts."""
+def _as_tensors(value: Any, name: str) -> Any:
+    """Returns data as a step gets them, in the structure of lists, tuples and dicts: floats as float32 tensors, integers as they are.
+
+    Sparse matrices and floats in files become lazy rows.
+    """
     if isinstance(value, dict):
-        return {name: _as_arrays(each) for name, each in value.items()}
+        return {key: _as_tensors(each, f"{name}[{key!r}]") for key, each in value.items()}
     if isinstance(value, (list, tuple)) and value and all(map(_holds_arrays, value)):
-        return sequence_like(value, map(_as_arrays, value))
-    return value if value is None else np.asarray(to_host(value, "x"))
+        parts = (_as_tensors(each, f"{name}[{place}]") for place, each in enumerate(value))
+        return sequence_like(value, parts)
+    if value is None or isinstance(value, str):
+        return value
+    if hasattr(value, "tocsr") or (
+        isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim > 1
+    ):
+        lazy = lazy_rows(value, None, name)
+        if lazy is not None:
+            return lazy
+    return _tensor(any_array(value, name))
+
+
+def _tensor(array: Any) -> Any:
+    """Returns an array of floats as a float32 tensor; others as they are."""
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite
+        return np.asarray(array, np.float32).view(Tensor)
 
 
 def _holds_arrays(value: Any) -> bool:
@@ -261,47 +436,3 @@ def unpacked_batch(data: Any) -> tuple[Any, Any, Any]:
         msg = f"Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`, found: {data}"
         raise ValueError(msg)
     return (*parts, None, None)[:3]
-
-
-def _weighted(batch: Any, class_weight: Mapping[int, float] | None) -> Any:
-    """Returns a batch with the weights of classes."""
-    if class_weight is None:
-        return batch
-    x, y, weight = unpacked_batch(batch)
-    labels = np.asarray(y)
-    if labels.ndim > 1 and labels.shape[-1] > 1:
-        labels = np.argmax(labels, axis=-1)
-    found = np.array([class_weight.get(int(label), 1.0) for label in labels.reshape(-1)], np.float32)
-    return (x, y, found if weight is None else found * np.asarray(weight).reshape(-1))
-
-
-def split(
-    x: Any, y: Any, sample_weight: Any, share: float
-) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
-    """Returns the first samples and the last ones, which are `share` of all."""
-    if yields_batches(x):
-        msg = "`validation_split` needs samples whose number is known, but `x` yields batches: pass `validation_data`"
-        raise ValueError(msg)
-    parts = tuple(_as_arrays(each) for each in (x, y, sample_weight))
-    rows = len(next(each for each in tree.flatten(parts) if each is not None))
-    at = math.floor(rows * (1.0 - share))
-
-    def cut(begin: int, end: int) -> tuple[Any, Any, Any]:
-        return tree.map_structure(lambda each: None if each is None else each[begin:end], parts)  # type: ignore[no-any-return] # a tuple, as `parts`
-
-    return cut(0, at), cut(at, rows)
-
-
-def validation_of(
-    validation_data: Any, batch_size: int | None, steps: Any, frequency: Any
-) -> tuple[Batches, int | None, Validation] | None:
-    """Returns the batches of a validation, their number, and after which epochs it comes; None if there is none."""
-    if validation_data is None:
-        return None
-    parts = (
-        (validation_data, None, None) if yields_batches(validation_data) else unpacked_batch(validation_data)
-    )
-    batches = batches_of(*parts, batch_size=batch_size)
-    kept: Any = frequency if isinstance(frequency, int) else frozenset(frequency)
-    limit = _capped_steps(positive_or_none(steps, "validation_steps"), batches.total)
-    return batches, limit, Validation(None, limit, batch_size or BATCH_SIZE, kept)  # type: ignore[arg-type] # no source

@@ -1,25 +1,28 @@
 """The loops of `fit` and `evaluate`: epochs, batches, validation, callbacks and progress.
 
 A `Trainer` is one call of `fit` or `evaluate` of a model. The core runs as many batches as possible in one call: a whole
-epoch, unless a callback has hooks for batches.
+epoch, unless a callback has hooks for batches. `own_steps` stands for the core if batches are run by methods of the user's
+class.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine._base.checks import Shape
 from engine._base.older_names import NamedValues
 from engine._core_interface.cpp import Program, Run, Totals
 from engine._core_interface.host_steps import RunHost
+from engine._data.given_targets import TargetForm
 from engine._data.sources import Source
 from engine._printing.progress import Progress
 from engine._training.batch_iteration import BatchIterator
-from engine._training.compile_arguments import Compiled
-from engine._training.fit_arguments import FitPlan, Goals, OutOfTimeError, Validation, limited
+from engine._training.fit_arguments import EarlyEndError, FitPlan, Goals, Validation, limited
 from engine._training.recovery import Recovery
 from engine.callbacks import CallbackList
 from engine.callbacks.base import Logs, Mode
@@ -31,6 +34,32 @@ OUT_OF_DATA = (
     "Your input ran out of data; interrupting training. Make sure that your dataset or generator can generate at "
     "least `steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building your dataset."
 )
+
+
+class Results(Protocol):
+    """Loss and metrics of passes, and what passes need beside the data: a `Compiled`, or `StepResults`."""
+
+    @property
+    def depends_on_batches(self) -> bool:
+        """Whether loss and metrics of the same samples depend on how these are cut into batches."""
+
+    def start_pass(self) -> None:
+        """Resets the states of the metrics that Python computes."""
+
+    def host_for(self, forms: tuple[TargetForm, ...]) -> RunHost | None:
+        """Returns the function for host steps with targets of these forms; None if there are no host steps."""
+
+    def learning_rates(self, program: Program, batches: int) -> NDArray[np.float64] | None:
+        """Returns the learning rates of the next batches, which `program` trains; None if the run needs none."""
+
+    def finish(self) -> None:
+        """Has the optimizer finish its variables."""
+
+    def logs(self, totals: Any) -> Logs:
+        """Returns the logs after a batch."""
+
+    def logs_of_pass(self, totals: Any) -> Logs:
+        """Returns the logs after the last batch of a pass."""
 
 
 class _PassRun(NamedTuple):
@@ -47,29 +76,29 @@ class Trainer:
 
     Args:
         program_for: returns the model's compiled program for samples of a shape.
-        compiled: what the model was compiled with.
+        results: loss and metrics of the model.
         callbacks: the callbacks whose hooks are called.
         progress: the progress bar.
         recovery: saves and restores the training for the callback `BackupAndRestore`.
-        lost: called with the loss after an epoch whose loss is NaN or infinite.
+        check: called with the logs of the training of each epoch, for warnings.
     """
 
     def __init__(
         self,
         program_for: Callable[[Shape], Program],
-        compiled: Compiled,
+        results: Results,
         callbacks: CallbackList,
         progress: Progress,
         recovery: Recovery | None = None,
         *,
-        lost: Callable[[float], None] | None = None,
+        check: Callable[[Logs], None] | None = None,
     ) -> None:
         self._program_for = program_for
-        self._compiled = compiled
+        self._results = results
         self._callbacks = callbacks
         self._progress = progress
         self._recovery = recovery
-        self._lost = lost
+        self._check = check
 
     def fit(self, plan: FitPlan) -> None:
         """Trains the model."""
@@ -96,7 +125,7 @@ class Trainer:
                 return self._epochs(plan, batch_iterator, first, logs)
         finally:
             if plan.epochs > 0:
-                self._compiled.optimizer.finalize_variable_values()
+                self._results.finish()
 
     def _epochs(self, plan: FitPlan, batch_iterator: BatchIterator, first: int, logs: Logs) -> Logs:
         """Trains from epoch `first` on and returns the logs of the last; `logs` are those of the epoch before `first`."""
@@ -108,18 +137,22 @@ class Trainer:
             self._progress.restart(f"Epoch {epoch + 1}/{plan.epochs}" if plan.epochs > 1 else None)
             self._start_pass(batch_iterator)
             done = self._advance("train", batch_iterator, self._progress, goals=plan.goals)
-            logs, loss = self._compiled.logs(batch_iterator.totals), batch_iterator.totals.loss
+            logs = trained = self._results.logs_of_pass(batch_iterator.totals)
+            if epoch == first:
+                plan.goals.warn_of_missing(logs)
             if plan.validation is not None and plan.validation.due(epoch):
                 totals = self._evaluate(plan.validation, None)
-                logs |= {f"val_{name}": value for name, value in self._compiled.logs(totals).items()}
-                logs = NamedValues(sorted(logs.items()))
+                tested = self._results.logs_of_pass(totals)
+                logs = NamedValues(
+                    sorted({**logs, **{f"val_{name}": value for name, value in tested.items()}}.items())
+                )
             # Callbacks may add to this copy. As in Keras, `on_train_end` gets the logs without what they add.
             shown = NamedValues(logs)
             self._callbacks.call("on_epoch_end", epoch, logs=shown)
             self._progress.finish(shown, done)
             # No warning after a callback such as TerminateOnNaN has ended the training: it has printed the reason.
-            if not (math.isfinite(loss) or self._lost is None or self._callbacks.stopped("train")):
-                self._lost(loss)
+            if not (self._check is None or self._callbacks.stopped("train")):
+                self._check(trained)
             if self._callbacks.stopped("train") or plan.goals.reached(logs) or plan.goals.out_of_time:
                 break
         return logs
@@ -153,7 +186,7 @@ class Trainer:
         return True
 
     def _start_pass(self, batch_iterator: BatchIterator) -> None:
-        self._compiled.start_pass()
+        self._results.start_pass()
         if self._recovery is not None and batch_iterator.taken:
             self._recovery.apply_metrics()
 
@@ -165,7 +198,7 @@ class Trainer:
 
     def _evaluate(self, validation: Validation, progress: Progress | None) -> Totals:
         source, steps, size, _ = validation
-        self._compiled.start_pass()
+        self._results.start_pass()
         self._callbacks.start("test")
         self._callbacks.call("on_test_begin")
         # Several batches are evaluated as one large batch, unless callbacks or the result would show the difference, or the
@@ -173,7 +206,7 @@ class Trainer:
         visible = (
             self._callbacks.per_batch("test")
             or self._callbacks.stopped("test")
-            or self._compiled.depends_on_batches
+            or self._results.depends_on_batches
         )
         merged = 1 if visible or source.count is None else max(1, EVALUATION_ROWS // size)
         batch_iterator = BatchIterator(
@@ -182,7 +215,7 @@ class Trainer:
         if not batch_iterator.has_next():
             raise ValueError(OUT_OF_DATA)
         done = self._advance("test", batch_iterator, progress, merged)
-        logs = self._compiled.logs(batch_iterator.totals)
+        logs = self._results.logs_of_pass(batch_iterator.totals)
         self._callbacks.call("on_test_end", logs=logs)
         if progress is not None:
             progress.finish(logs, done)
@@ -211,13 +244,13 @@ class Trainer:
         step = batch_iterator.taken
         for run, batches, forms in batch_iterator.epoch():
             first = step - batches.start
-            pass_run = _PassRun(mode, run, self._compiled.host_for(forms), batch_iterator)
+            pass_run = _PassRun(mode, run, self._results.host_for(forms), batch_iterator)
 
             def show(done: int, run: Run = run, first: int = first) -> None:
                 if progress is not None and progress.redraws:
-                    progress.update((first + done) * merged, self._compiled.logs(run.totals))
-                if goals is not None and goals.out_of_time:
-                    raise OutOfTimeError(first + done)
+                    progress.update((first + done) * merged, self._results.logs(run.totals))
+                if (goals is not None and goals.out_of_time) or self._callbacks.stopped(mode):
+                    raise EarlyEndError(first + done)
 
             try:
                 # If a hook has asked for the end before the first batch, Keras still runs one batch.
@@ -227,7 +260,7 @@ class Trainer:
                     live = step == 0 and progress is not None and progress.live
                     self._at_once(pass_run, batches, show, live)
                     step = first + batches.stop
-            except OutOfTimeError as over:
+            except EarlyEndError as over:
                 step = over.steps
                 break
             if step < first + batches.stop or self._callbacks.stopped(mode):
@@ -261,7 +294,7 @@ class Trainer:
         for batch in batches:
             self._callbacks.call(f"on_{mode}_batch_begin", first + batch)
             self._run(pass_run, range(batch, batch + 1), None)
-            logs = self._compiled.logs(pass_run.run.totals)
+            logs = self._results.logs(pass_run.run.totals)
             self._callbacks.call(f"on_{mode}_batch_end", first + batch, logs=logs)
             show(batch + 1)
             if self._callbacks.stopped(mode):
@@ -277,9 +310,7 @@ class Trainer:
                 show(done)
 
         pass_run.batch_iterator.require_whole_files()
-        rates = None
-        if pass_run.mode == "train":
-            if pass_run.batch_iterator.program is not None:
-                self._compiled.move_optimizer(pass_run.batch_iterator.program)
-            rates = self._compiled.optimizer._learning_rates(len(batches))
+        rates, program = None, pass_run.batch_iterator.program
+        if pass_run.mode == "train" and program is not None:
+            rates = self._results.learning_rates(program, len(batches))
         pass_run.run.advance(batches.start, batches.stop, rates, poll, pass_run.host)

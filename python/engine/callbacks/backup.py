@@ -21,7 +21,8 @@ class BackupAndRestore(Callback):
     the crash. A backup holds the weights, the optimizer state, the states of the random number generators (of the
     engine, NumPy and Python), the position in the data, the sums of losses and metrics, and the state of the other
     callbacks. Build, compile and call `fit` in the same way, with the same data. The batches of a generator that
-    were used already are drawn again and skipped.
+    were used already are drawn again and skipped. A training by steps of the model's class, such as a `train_step` of
+    its own, can't be backed up.
 
     The `History` has only the epochs since the last start, as in Keras.
 
@@ -55,17 +56,17 @@ class BackupAndRestore(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Restores the backup, if there is one."""
-        self._seen = 0
+        self._seen, recovery = 0, self.model._current_recovery
         latest, previous = self._path(_LATEST), self._path(_PREVIOUS)
         try:
             if latest.exists():
-                self.model._current_recovery.load(latest)
+                recovery.load(latest)
                 return
         except (OSError, ValueError):
             if not previous.exists():
                 raise
         if previous.exists():
-            self.model._current_recovery.load(previous)
+            recovery.load(previous)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Stores the number of the epoch."""

@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -373,12 +373,12 @@ class CompiledStep:
             ValueError: if samples or targets aren't what they must be, such as indices in a range. No weight has changed then.
         """
         for number, limits in self._limits:
-            stretch.samples.require(number, limits)
+            stretch.arrays.require(number, limits)
         for segment in self._segments:
             if segment.optimizer is not None:
                 segment.optimizer._lend_to(segment.program, segment.places)
         steps, rates = self._counts_and_rates(stretch.batches)
-        arrays = stretch.samples.readable
+        arrays = stretch.arrays.readable
         kept = list(dict.fromkeys((each.segment, each.number) for each in self._kept))
         found = self._sequence.run(
             [arrays[number] for number in self._read],
@@ -497,12 +497,26 @@ class CompilableStep:
     def __init__(self, model: Any, name: str) -> None:
         self._model, self._name = model, name
 
-    def __call__(self, batch: Any) -> Any:
-        """Runs the step on a batch, and returns its logs."""
+    def __call__(self, batches: ArrayPass, first: int = 0, most: int = 1) -> tuple[int, Any]:
+        """Runs the next batches of a pass, more than one only if the step is compiled.
+
+        Args:
+            batches: the pass.
+            first: the number of the first batch to run.
+            most: the most batches to run.
+
+        Returns:
+            How many batches were run, and the logs of the last one.
+        """
+        compiled = self._compiled_for(batches, first)
+        if compiled is None:
+            return 1, self._in_python(batches.batch(first))
+        stretch = batches.stretch(first, min(most, compiled.most_batches))
+        return stretch.batches, compiled.run(stretch)
+
+    def _in_python(self, batch: Any) -> Any:
+        """Runs the step as it is written, and returns its logs. The first time it warns, with the reason."""
         model, name = self._model, self._name
-        compiled = self._compiled_for(batch)
-        if compiled is not None:
-            return compiled.run(Stretch.of_one(batch))
         try:
             logs = getattr(model, name)(batch)
         except BaseException:
@@ -517,27 +531,15 @@ class CompilableStep:
             )
         return logs
 
-    def for_stretches(self, batches: Iterator[Any]) -> Callable[[int], tuple[int, Any]] | None:
-        """Returns what runs the next batches of arrays; None where the step must run batch by batch."""
-        example = batches.example() if isinstance(batches, ArrayPass) else None
-        compiled = None if example is None else self._compiled_for(example)
-        if compiled is None:
-            return None
-
-        def run(most: int) -> tuple[int, Any]:
-            stretch = cast(ArrayPass, batches).stretch(min(most, compiled.most_batches))
-            return stretch.batches, compiled.run(stretch)
-
-        return run
-
-    def _compiled_for(self, batch: Any) -> CompiledStep | None:
-        """Returns the step compiled for the form of `batch`: its structure, shapes and dtypes.
+    def _compiled_for(self, batches: ArrayPass, number: int) -> CompiledStep | None:
+        """Returns the step compiled for the form of a batch: its structure, shapes and dtypes.
 
         None with `run_eagerly`, or if the step can't be compiled: then it runs as it is written.
         """
         model, name = self._model, self._name
         if model._run_eagerly or name in model._eager_steps or open_recorder.get() is not None:
             return None
+        batch = batches.example(number)
         flat = tree.flatten(batch)
         form = repr(tree.map_structure(lambda each: getattr(each, "shape", None), batch))
         key = (name, form, tuple(str(getattr(each, "dtype", "")) for each in flat), settings.version)

@@ -9,7 +9,7 @@ Here are the methods that users call, and what builds the program of a model whe
   the symbols of any model;
 - `recorded`: models with a `call` of their own; `layer_by_layer`: calls that the program can't compute;
 - `summary`: what `summary` prints;
-- `compiled_steps`: training steps of users, which the core runs; `_training/own_steps` runs their epochs;
+- `compiled_steps`: training steps of users, which the core runs; `_training/own_steps` passes batches to them;
 - `values_of_losses`: the symbols that losses refer to.
 """
 
@@ -75,13 +75,14 @@ from engine._data.array_conversion import (
     complaint,
     real_array,
 )
-from engine._data.batch_streams import Stream, number_of_batches, yields_batches
+from engine._data.batch_streams import Stream, number_of_batches, raw_batches, samples_in, yields_batches
 from engine._data.device_arrays import to_device
 from engine._data.exact_integers import Reading
+from engine._data.frames import columns_by_name
 from engine._data.lazy_rows import LazyRows, all_for_core, part_of
 from engine._data.memory_maps import require_whole_file
 from engine._data.several_arrays import inputs_in, sample_shape_of
-from engine._data.sources import Samples, Source, unpacked
+from engine._data.sources import ArraySource, Samples, Source, unpacked
 from engine._data.value_table import keeping_values
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._tracing.dispatch import values_by_symbol
@@ -98,6 +99,7 @@ from engine._training.compile_arguments import Compiled, require_names_of_output
 from engine._training.diagnostic_warnings import (
     all_finite,
     warn_of_layers,
+    warn_of_logged_losses,
     warn_of_loss,
     warn_of_unread_inputs,
     warn_of_weights,
@@ -110,11 +112,10 @@ from engine._training.fit_arguments import (
     positive_or_none,
     resolve_batch_size,
 )
-from engine._training.own_steps import evaluate_by_steps, fit_by_steps, in_order_of_metrics, predict_by_steps
-from engine._training.prediction import delivered, predict, predict_stream, target_for
+from engine._training.own_steps import StepProgram, StepResults
+from engine._training.prediction import copied_to, delivered, predict, predict_stream, target_for
 from engine._training.recovery import Recovery
-from engine._training.step_batches import batches_of, unpacked_batch
-from engine._training.step_loops import as_logs, checked_share, checked_shuffle, epochs_of
+from engine._training.step_batches import batch_of_steps, samples_of_steps, unpacked_batch
 from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
@@ -747,30 +748,15 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError, TypeError: if data or arguments don't match the model. The model is unchanged then.
         """
         before_change()
-        if self._has_train_step:
-            return fit_by_steps(
-                self,
-                (x, y, sample_weight),
-                batch_size=batch_size,
-                epochs=epochs_of(initial_epoch, epochs),
-                verbose=verbose,
-                callbacks=callbacks,
-                share=checked_share(validation_split),
-                validation_data=validation_data,
-                shuffle=checked_shuffle(shuffle),
-                class_weight=class_weight,
-                steps=positive_or_none(steps_per_epoch, "steps_per_epoch"),
-                validation=(
-                    positive_or_none(validation_batch_size, "validation_batch_size") or batch_size,
-                    validation_steps,
-                    validation_freq,
-                ),
-                time_budget=time_budget,
-            )
         with self._lock:
-            self._know_inputs(x, single=True)
-            compiled = self._begin_training()
-            compiled.require_reduction()
+            by_steps = self._has_train_step or (
+                self._has_test_step
+                and (validation_data is not None or below_one(validation_split, "validation_split") > 0)
+            )
+            if not by_steps:
+                self._know_inputs(x, single=True)
+                self._begin_training().require_reduction()
+            results, compiled = self._results(by_steps), self._require_compiled()
             self._forget_penalties()
             options = FitOptions(
                 batch_size=batch_size,
@@ -785,39 +771,37 @@ class Model(Part, SaysWhatIsLeftOut):
             require_verbose(verbose)
             hooks = CallbackList(callbacks, add_history=True)
             with self._restoring_loss_on_error(compiled):
-                source = self._source(x, y, sample_weight)
+                source = self._source(x, y, sample_weight, by_steps=by_steps)
                 source, held_out = self._split_validation(
-                    source, class_weight, validation_data, validation_split, stratify
+                    source, class_weight, validation_data, validation_split, stratify, by_steps=by_steps
                 )
                 plan = options.plan(
-                    source, held_out, goals(compiled, held_out is not None, target, time_budget)
+                    source, held_out, goals(results, held_out is not None, target, time_budget)
                 )
-                compiled.know_targets([source, held_out])
-                self._built_for(source.sample_shape, compiled)
+                if not by_steps:
+                    compiled.know_targets([source, held_out])
+                    self._built_for(source.sample_shape, compiled)
             with Progress(hooks.verbose_beside(verbose), plan.steps) as progress:
-                self._warn_of_dead_ends(compiled)
-                recovery = Recovery(self, compiled, hooks)
+                if not by_steps:
+                    self._warn_of_dead_ends(compiled)
+                recovery = None if by_steps else Recovery(self, compiled, hooks)
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
                 hooks.join(self, params, self._lock.lent)
                 earlier = self.history, self._feature_names
                 self.history, self.stop_training = hooks.history, False
                 self._feature_names = source.feature_names
                 self._fitting, self._recovery = threading.current_thread(), recovery
-
-                def lost(loss: float) -> None:
-                    self._warn_of_loss(compiled, loss, source)
-
                 try:
                     Trainer(
-                        partial(self._built_for, compiled=compiled),
-                        compiled,
+                        self._program_for(results),
+                        results,
                         hooks,
                         progress,
                         recovery,
-                        lost=lost,
+                        check=partial(self._check_logs, results, source),
                     ).fit(plan)
                 except BaseException:
-                    if recovery.refused:
+                    if recovery is not None and recovery.refused:
                         self.history, self._feature_names = earlier
                     raise
                 finally:
@@ -860,35 +844,29 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if data or arguments don't match the model, or it isn't compiled.
         """
-        if self._has_test_step:
-            logs = evaluate_by_steps(
-                self,
-                (x, y, sample_weight),
-                batch_size=batch_size,
-                verbose=verbose,
-                steps=steps,
-                callbacks=callbacks,
-            )
-            return logs if _wants_dict(return_dict) else in_order_of_metrics(logs, self)
         with self._lock.borrowed():
-            self._know_inputs(x, single=True)
-            compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
+            by_steps = self._has_test_step
+            results, as_dict = self._results(by_steps), _wants_dict(return_dict)
             limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
             require_verbose(verbose)
             hooks = CallbackList(callbacks)
             self._forget_penalties()
+            compiled = self._require_compiled()
+            if not by_steps:
+                self._know_inputs(x, single=True)
             with self._restoring_loss_on_error(compiled):
-                source = self._source(x, y, sample_weight)
+                source = self._source(x, y, sample_weight, by_steps=by_steps)
                 size = resolve_batch_size(given_size, limit, source.count)
                 limit = _capped_steps(limit, source.steps(size))
                 source, limit, size = limited(source, limit, size)
-                self._know_targets(compiled, source)
-                self._built_for(source.sample_shape, compiled)
+                if not by_steps:
+                    self._know_targets(compiled, source)
+                    self._built_for(source.sample_shape, compiled)
             with Progress(hooks.verbose_beside(verbose), limit or source.steps(size)) as progress:
-                trainer = Trainer(partial(self._built_for, compiled=compiled), compiled, hooks, progress)
+                trainer = Trainer(self._program_for(results), results, hooks, progress)
                 params = {"verbose": verbose, "epochs": 1, "steps": progress.steps}
                 hooks.join(self, params, self._lock.lent)
-                return compiled.result(trainer.evaluate(source, size, limit), as_dict)
+                return results.result(trainer.evaluate(source, size, limit), as_dict)
 
     @without_own_frames
     @keeping_values
@@ -913,31 +891,29 @@ class Model(Part, SaysWhatIsLeftOut):
             The result of `evaluate`.
         """
         before_change()
-        if self._has_train_step:
-            (batch,) = batches_of(x, y, sample_weight, batch_size=LARGEST, class_weight=class_weight).begin()
-            logs = as_logs(self._train_batch(batch))
-            return logs if _wants_dict(return_dict) else in_order_of_metrics(logs, self)
         with self._lock:
-            self._know_inputs(x, single=True)
-            compiled, as_dict = self._begin_training(), _wants_dict(return_dict)
-            compiled.require_reduction()
+            by_steps, as_dict = self._has_train_step, _wants_dict(return_dict)
+            if not by_steps:
+                self._know_inputs(x, single=True)
+                self._begin_training().require_reduction()
+            results, compiled = self._results(by_steps), self._require_compiled()
             self._forget_penalties()
+            weights = weights_of_batch(sample_weight, x)
             with self._restoring_loss_on_error(compiled):
-                samples = self._samples(x, y, weights_of_batch(sample_weight, x), names=self._feature_names)
+                samples = self._arrays(x, y, weights, names=self._feature_names, by_steps=by_steps)
                 samples = samples.with_class_weight(self._class_weights(class_weight))
-                compiled.know_targets([samples])
-                program = self._built_for(samples.sample_shape, compiled)
+                if not by_steps:
+                    compiled.know_targets([samples])
+                program = self._program_for(results)(samples.sample_shape)
             chunk = next(samples.chunks(len(samples), "none"))
-            self._warn_of_dead_ends(compiled)
-            run, host = program.begin("train", *chunk.batches), compiled.host_for(chunk.forms)
-            compiled.start_pass()
-            compiled.move_optimizer(program)
-            run.advance(0, 1, compiled.optimizer._learning_rates(1), host=host)
-            totals = run.totals
-            if not math.isfinite(totals.loss):
-                self._warn_of_loss(compiled, totals.loss, samples)
+            if not by_steps:
+                self._warn_of_dead_ends(compiled)
+            run, host = program.begin("train", *chunk.batches), results.host_for(chunk.forms)
+            results.start_pass()
+            run.advance(0, 1, results.learning_rates(program, 1), host=host)
+            self._check_logs(results, samples, results.logs_of_pass(run.totals))
             self._feature_names = self._feature_names or samples.feature_names
-            return compiled.result(totals, as_dict)
+            return results.result(run.totals, as_dict)
 
     @without_own_frames
     @keeping_values
@@ -959,23 +935,43 @@ class Model(Part, SaysWhatIsLeftOut):
         Returns:
             The result of `evaluate`.
         """
-        if self._has_test_step:
-            (batch,) = batches_of(x, y, sample_weight, batch_size=LARGEST).begin()
-            logs = as_logs(self._test_batch(batch))
-            return logs if _wants_dict(return_dict) else in_order_of_metrics(logs, self)
         with self._lock.borrowed():
-            self._know_inputs(x, single=True)
-            compiled, as_dict = self._require_compiled(), _wants_dict(return_dict)
+            by_steps = self._has_test_step
+            results, as_dict = self._results(by_steps), _wants_dict(return_dict)
+            compiled = self._require_compiled()
+            if not by_steps:
+                self._know_inputs(x, single=True)
             self._forget_penalties()
+            weights = weights_of_batch(sample_weight, x)
             with self._restoring_loss_on_error(compiled):
-                samples = self._samples(x, y, weights_of_batch(sample_weight, x), names=self._feature_names)
-                self._know_targets(compiled, samples)
-                program = self._built_for(samples.sample_shape, compiled)
+                samples = self._arrays(x, y, weights, names=self._feature_names, by_steps=by_steps)
+                if not by_steps:
+                    self._know_targets(compiled, samples)
+                program = self._program_for(results)(samples.sample_shape)
             chunk = next(samples.chunks(len(samples), None))
-            run, host = program.begin("evaluate", *chunk.batches), compiled.host_for(chunk.forms)
-            compiled.start_pass()
+            run, host = program.begin("evaluate", *chunk.batches), results.host_for(chunk.forms)
+            results.start_pass()
             run.advance(0, 1, host=host)
-            return compiled.result(run.totals, as_dict)
+            return results.result(run.totals, as_dict)
+
+    def _results(self, by_steps: bool) -> Compiled | StepResults:
+        """Returns loss and metrics of passes; with `by_steps` of passes by methods of the user's class."""
+        compiled = self._require_compiled()
+        return StepResults(self, compiled) if by_steps else compiled
+
+    def _program_for(self, results: Compiled | StepResults) -> Callable[[Shape], Program]:
+        """Returns a function from the shape of samples to the program that runs batches of them."""
+        if isinstance(results, StepResults):
+            # It has the methods that training and evaluation call.
+            return lambda _: cast(Program, StepProgram(self))
+        return partial(self._built_for, compiled=results)
+
+    def _check_logs(self, results: Compiled | StepResults, source: Source, logs: Mapping[str, Any]) -> None:
+        """Warns if a loss in the logs of a training is NaN or infinite."""
+        if isinstance(results, StepResults):
+            warn_of_logged_losses(self.name, self._require_compiled(), logs, self.weights)
+        elif not math.isfinite(logs["loss"]):
+            self._warn_of_loss(results, logs["loss"], source)
 
     # Steps, which subclasses may override.
 
@@ -1116,6 +1112,11 @@ class Model(Part, SaysWhatIsLeftOut):
         """The state of the running training, for callbacks that back it up; RuntimeError if there is none."""
         if self._recovery is None:
             msg = "there is no training to back up: use BackupAndRestore in `callbacks` of fit()"
+            if self._fitting is not None:
+                msg = (
+                    f"BackupAndRestore can't back up the training of {type(self).__name__}, whose class has steps of its own: "
+                    "save the weights with ModelCheckpoint, and go on by load_weights() and fit(initial_epoch=...)"
+                )
             raise RuntimeError(msg)
         return self._recovery
 
@@ -1154,9 +1155,7 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError, TypeError: if data or arguments don't match the model.
         """
         if self._has_predict_step:
-            return predict_by_steps(
-                self, x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
-            )
+            return self._predict_by_steps(x, batch_size, verbose, steps, callbacks, out)
         usual = batch_size is None and steps is None and callbacks is None and out is None
         if usual and not impatient(verbose):
             outputs = self._predicted_at_once(x, "x", BATCH_SIZE)
@@ -1281,21 +1280,52 @@ class Model(Part, SaysWhatIsLeftOut):
         self, x: object, steps: int | None, verbose: object, callbacks: object, out: object
     ) -> Any:
         """Returns the outputs for the batches that `x` yields, or for the first `steps` of them."""
-        if out is not None:
-            msg = "`out` needs samples whose number is known, but `x` yields batches: leave it out"
-            raise ValueError(msg)
+        _require_known_number(out)
+
+        def outputs_of(batch: Any, number: int) -> Any:
+            return self._outputs(samples_in(batch), f"batch {number} x")
+
         hooks = CallbackList(callbacks)
         with Progress(hooks.verbose_beside(verbose), steps or number_of_batches(x), PATIENCE) as progress:
             hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-            return predict_stream(self._outputs, x, steps, hooks, progress, joined=self._joined)
+            return predict_stream(
+                outputs_of, raw_batches(x), x, steps, callbacks=hooks, progress=progress, joined=self._joined
+            )
+
+    def _predict_by_steps(  # noqa: PLR0917 # those of `predict`
+        self, x: Any, batch_size: object, verbose: object, steps: object, callbacks: object, out: Any
+    ) -> Any:
+        """Does what `predict` says by `predict_step`."""
+        limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
+        require_verbose(verbose)
+        if yields_batches(x):
+            _require_known_number(out)
+        hooks = CallbackList(callbacks)
+        source = self._source(x, None, None, by_steps=True)
+        size = resolve_batch_size(given_size, limit, source.count)
+        source, limit, size = limited(source, _capped_steps(limit, source.steps(size)), size)
+
+        def outputs_of(batch: Any, number: int) -> Any:
+            del number
+            return tree.map_structure(np.asarray, self.predict_step(batch))
+
+        passes = (chunk.batches[0] for chunk in source.chunks(size, None))
+        batches = (batches.batch(number) for batches in passes for number in range(len(batches)))
+        with Progress(hooks.verbose_beside(verbose), limit or source.steps(size), PATIENCE) as progress:
+            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
+            outputs = predict_stream(
+                outputs_of, batches, x, limit, callbacks=hooks, progress=progress, joined=_joined
+            )
+        return outputs if out is None else copied_to(out, outputs, cast(int, source.count))
 
     @without_own_frames
     @keeping_values
     def predict_on_batch(self, x: Any) -> Any:
         """Returns the outputs of the model for one batch, all of `x`."""
         if self._has_predict_step:
-            (batch,) = batches_of(x, batch_size=LARGEST).begin()
-            return tree.map_structure(np.asarray, self.predict_step(batch))
+            samples = self._arrays(x, None, None, names=self._feature_names, by_steps=True)
+            chunk = next(samples.chunks(len(samples), None))
+            return tree.map_structure(np.asarray, self.predict_step(chunk.batches[0].batch(0)))
         return self._outputs(x, "x")
 
     # Names of older versions of Keras.
@@ -1592,6 +1622,7 @@ class Model(Part, SaysWhatIsLeftOut):
         sample_weight: object,
         *,
         like: Source | None = None,
+        by_steps: bool = False,
     ) -> Source:
         """Returns the samples, checked, or the batches, each of which is checked when it comes.
 
@@ -1600,18 +1631,25 @@ class Model(Part, SaysWhatIsLeftOut):
             y: as given.
             sample_weight: as given.
             like: the training data, if these are for validation.
+            by_steps: whether they are for methods of the user's class.
         """
-        prefix, shape = ("", None) if like is None else ("validation ", like.sample_shape)
+        prefix = "" if like is None else "validation "
         names = self._feature_names if like is None else like.feature_names
+        shape = None if like is None or by_steps else like.sample_shape
 
-        def check(x: object, y: object, sample_weight: object, batch: str = "") -> Samples:
+        def check(batch: object, number: int) -> ArraySource:
             nonlocal names  # the columns of the first batch are those of the others
-            samples = self._samples(x, y, sample_weight, prefix + batch, shape, names=names)
+            of_batch = f"{prefix}batch {number} "
+            if by_steps:
+                samples: ArraySource = batch_of_steps(batch, of_batch, names, indices=self._loss_indices)
+            else:
+                parts = unpacked(batch, f"batch {number} of {prefix}x")
+                samples = self._samples(*parts, of_batch, shape, names=names)
             names = samples.feature_names if names is None else names
             return samples
 
         if not yields_batches(x):
-            return check(x, y, sample_weight)
+            return self._arrays(x, y, sample_weight, prefix, shape, names=names, by_steps=by_steps)
         for name, value in (("y", y), ("sample_weight", sample_weight)):
             if value is not None:
                 msg = (
@@ -1628,6 +1666,8 @@ class Model(Part, SaysWhatIsLeftOut):
         validation_data: object,
         validation_split: float,
         stratify: bool,
+        *,
+        by_steps: bool,
     ) -> tuple[Source, Source | None]:
         """Returns the data to train on, with the weights of classes, and the data to validate with."""
         share = below_one(validation_split, "validation_split")
@@ -1635,7 +1675,7 @@ class Model(Part, SaysWhatIsLeftOut):
             msg = "`stratify=True` says how `validation_split` splits, which isn't at work here"
             raise ValueError(msg)
         if validation_data is None and share > 0:
-            if not isinstance(source, Samples):
+            if not isinstance(source, ArraySource):
                 msg = (
                     "`validation_split` needs samples whose number is known, but `x` yields batches: pass "
                     "`validation_data`"
@@ -1647,11 +1687,34 @@ class Model(Part, SaysWhatIsLeftOut):
         if validation_data is None:
             return source, None
         stream = yields_batches(validation_data)
-        parts = (validation_data, None, None) if stream else unpacked(validation_data, "validation_data")
-        held_out = self._source(*parts, like=source)
+        unpack = unpacked_batch if by_steps else partial(unpacked, name="validation_data")
+        parts = (validation_data, None, None) if stream else unpack(validation_data)
+        held_out = self._source(*parts, like=source, by_steps=by_steps)
         # This reads the first batch of a stream, so that it is checked before training begins.
         _ = held_out.sample_shape
         return source, held_out
+
+    def _arrays(
+        self,
+        x: object,
+        y: object,
+        sample_weight: object,
+        prefix: str = "",
+        shape: Shape | None = None,
+        *,
+        names: list[str] | None,
+        by_steps: bool,
+    ) -> ArraySource:
+        """Returns arrays as a source; with `by_steps` for methods of the user's class. The other arguments are those of `_samples`."""
+        if not by_steps:
+            return self._samples(x, y, sample_weight, prefix, shape, names=names)
+        x = columns_by_name(x) if len(self._starts) > 1 else x
+        return samples_of_steps(x, y, sample_weight, prefix, names, indices=self._loss_indices)
+
+    @property
+    def _loss_indices(self) -> list[bool]:
+        """For each output whether the loss given to `compile` takes class indices."""
+        return [] if self._compiled is None else [bool(each._wants_indices) for each in self._compiled.losses]
 
     def _samples(
         self,
@@ -3148,6 +3211,18 @@ def _reads_strings(leaves: Sequence[Layer]) -> bool:
 def _wants_dict(return_dict: object) -> bool:
     """Whether results are returned as a dict; None means False, as in Keras."""
     return return_dict is not None and flag(return_dict, "return_dict")
+
+
+def _require_known_number(out: object) -> None:
+    """Raises ValueError if there is an array for the outputs of data that yield batches."""
+    if out is not None:
+        msg = "`out` needs samples whose number is known, but `x` yields batches: leave it out"
+        raise ValueError(msg)
+
+
+def _joined(outputs: Sequence[Any]) -> Any:
+    """Returns the outputs of several batches, in any structure, as those of one."""
+    return tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
 
 def _without_workers(options: Mapping[str, Any]) -> dict[str, Any]:

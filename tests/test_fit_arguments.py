@@ -1,0 +1,619 @@
+"""Every argument of fit, evaluate, predict and their variants for one batch, with every kind of model.
+
+All kinds compute the same network. So each argument must give the same history and weights, or the same error, whether the
+core runs whole epochs or steps of the user's class run each batch, compiled or as they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+
+import engine as keras
+from engine import layers, ops
+
+RNG = np.random.default_rng(7)
+FEATURES, CLASSES, SAMPLES = 4, 3, 43
+X = RNG.standard_normal((SAMPLES, FEATURES)).astype(np.float32)
+X[RNG.random(X.shape) < 0.5] = 0
+Y = RNG.integers(0, CLASSES, SAMPLES)
+Y[: SAMPLES // 2] = 0
+WEIGHTS = RNG.uniform(0.5, 2.0, SAMPLES).astype(np.float32)
+NOT_FINITE = X.copy()
+NOT_FINITE[5, 2] = np.inf
+COLUMNS = ["b", "d", "a", "c"]
+KERNELS = [
+    RNG.standard_normal(shape).astype(np.float32) for shape in ((FEATURES, 8), (8,), (8, CLASSES), (CLASSES,))
+]
+
+# Two ways of adding the same few hundred products, in float32.
+CLOSE = {"rtol": 2e-5, "atol": 2e-6}
+
+
+class OwnCall(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = layers.Dense(8, activation="tanh")
+        self.last = layers.Dense(CLASSES, activation="softmax")
+
+    def call(self, inputs: Any) -> Any:
+        return self.last(self.hidden(inputs))
+
+
+class ComputeLoss(keras.Model):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **_: Any
+    ) -> Any:
+        return super().compute_loss(x, y, y_pred, sample_weight)
+
+
+class ComputeMetrics(keras.Model):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+class TrainStep(keras.Model):
+    """The steps of Keras' guide, written out."""
+
+    def train_step(self, data: Any) -> Any:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with keras.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(y=y, y_pred=y_pred, sample_weight=sample_weight)
+        weights = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return self._counted(loss, y, y_pred)
+
+    def test_step(self, data: Any) -> Any:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = self(x, training=False)
+        return self._counted(self.compute_loss(y=y, y_pred=y_pred, sample_weight=sample_weight), y, y_pred)
+
+    def predict_step(self, data: Any) -> Any:
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self(x, training=False)
+
+    def _counted(self, loss: Any, y: Any, y_pred: Any) -> Any:
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss, sample_weight=ops.shape(y_pred)[0])
+            else:
+                metric.update_state(y, y_pred)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+class OwnTestStep(keras.Model):
+    """Trained by the core, but not evaluated by it."""
+
+    test_step, _counted = TrainStep.test_step, TrainStep._counted
+
+
+def sequential(_: Any = None) -> Any:
+    return keras.Sequential([
+        keras.Input((FEATURES,)), layers.Dense(8, activation="tanh"), layers.Dense(CLASSES, activation="softmax"),
+    ])  # fmt: skip
+
+
+def graph(kind: Any = keras.Model) -> Any:
+    inputs = keras.Input((FEATURES,))
+    return kind(
+        inputs, layers.Dense(CLASSES, activation="softmax")(layers.Dense(8, activation="tanh")(inputs))
+    )
+
+
+MAKERS: dict[str, Callable[[], Any]] = {
+    "chain": sequential,
+    "graph": graph,
+    "call": OwnCall,
+    **{kind.__name__: partial(graph, kind) for kind in (ComputeLoss, ComputeMetrics, TrainStep, OwnTestStep)},
+}
+KINDS = [*((name, False) for name in MAKERS), *((name, True) for name in [*MAKERS][3:])]
+kinds = pytest.mark.parametrize(
+    ("kind", "eagerly"), KINDS, ids=[f"{name}-eager" if eagerly else name for name, eagerly in KINDS]
+)
+
+
+def model_of(kind: str, eagerly: bool = False) -> Any:
+    keras.utils.set_random_seed(3)
+    model = MAKERS[kind]()
+    model.build((None, FEATURES))
+    model.set_weights(KERNELS)
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        run_eagerly=eagerly,
+    )
+    keras.utils.set_random_seed(5)
+    return model
+
+
+def batches(size: int = 8, *more: Any) -> Iterator[Any]:
+    for first in range(0, SAMPLES, size):
+        yield tuple(each[first : first + size] for each in (X, Y, *more))
+
+
+class Indexed(keras.utils.PyDataset):
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> Any:
+        return X[index * 8 : index * 8 + 8], Y[index * 8 : index * 8 + 8]
+
+
+class Endless:
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            yield from batches()
+
+
+class StopAt(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.model.stop_training = batch == 2
+
+
+def frame(columns: list[str], x: Any = X) -> Any:
+    return pd.DataFrame({name: x[:, COLUMNS.index(name)] for name in columns})
+
+
+ARRAYS = {"x": X, "y": Y}
+FIT: dict[str, Callable[[], dict[str, Any]]] = {
+    "defaults": lambda: ARRAYS,
+    "batch_size": lambda: {**ARRAYS, "batch_size": 7},
+    "epochs": lambda: {**ARRAYS, "epochs": 3},
+    "initial_epoch": lambda: {**ARRAYS, "epochs": 3, "initial_epoch": 1},
+    "no_epochs": lambda: {**ARRAYS, "epochs": 0},
+    "verbose": lambda: {**ARRAYS, "verbose": 2},
+    "callbacks": lambda: {**ARRAYS, "batch_size": 4, "epochs": 3, "callbacks": [StopAt()]},
+    "early_stopping": lambda: {
+        **ARRAYS, "epochs": 9, "validation_split": 0.2, "callbacks": [keras.callbacks.EarlyStopping(min_delta=9)],
+    },
+    "learning_rate": lambda: {
+        **ARRAYS, "epochs": 3, "callbacks": [keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))],
+    },
+    "validation_split": lambda: {**ARRAYS, "validation_split": 0.25},
+    "validation_data": lambda: {**ARRAYS, "validation_data": (X[:9], Y[:9])},
+    "validation_weights": lambda: {**ARRAYS, "validation_data": (X, Y, WEIGHTS)},
+    "validation_stream": lambda: {**ARRAYS, "validation_data": Indexed(), "epochs": 2},
+    "validation_generator": lambda: {**ARRAYS, "validation_data": batches(), "validation_steps": 2, "epochs": 2},
+    "in_order": lambda: {**ARRAYS, "batch_size": 7, "shuffle": False},
+    "within_batches": lambda: {**ARRAYS, "batch_size": 7, "shuffle": "batch", "epochs": 2},
+    "class_weight": lambda: {**ARRAYS, "class_weight": {0: 0.5, 2: 3.0}},
+    "class_weight_of_texts": lambda: {**ARRAYS, "class_weight": {"0": 0.5}},
+    "balanced": lambda: {**ARRAYS, "class_weight": "balanced", "validation_split": 0.2},
+    "class_weight_of_a_column": lambda: {"x": X, "y": Y[:, None], "class_weight": "balanced"},
+    "sample_weight": lambda: {**ARRAYS, "sample_weight": WEIGHTS},
+    "sample_weight_split": lambda: {**ARRAYS, "sample_weight": WEIGHTS, "validation_split": 0.25},
+    "both_weights": lambda: {**ARRAYS, "sample_weight": WEIGHTS, "class_weight": {0: 0.5}},
+    "weights_as_a_column": lambda: {**ARRAYS, "sample_weight": WEIGHTS[:, None], "class_weight": {0: 0.5}},
+    "class_weight_of_streams": lambda: {"x": batches(8, WEIGHTS), "class_weight": {0: 0.5}},
+    "steps_per_epoch": lambda: {**ARRAYS, "steps_per_epoch": 3, "epochs": 2},
+    "steps_across_passes": lambda: {**ARRAYS, "steps_per_epoch": 4, "batch_size": 8, "epochs": 4},
+    "steps_of_an_endless_source": lambda: {"x": Endless(), "steps_per_epoch": 4, "epochs": 3},
+    "steps_of_a_generator": lambda: {"x": batches(), "steps_per_epoch": 2, "epochs": 2},
+    "validation_steps": lambda: {**ARRAYS, "validation_data": (X, Y), "validation_steps": 2},
+    "validation_batch_size": lambda: {
+        **ARRAYS, "validation_split": 0.5, "validation_steps": 2, "validation_batch_size": 5,
+    },
+    "validation_freq": lambda: {**ARRAYS, "validation_split": 0.25, "validation_freq": 2, "epochs": 4},
+    "validation_epochs": lambda: {**ARRAYS, "validation_split": 0.25, "validation_freq": [1, 3], "epochs": 3},
+    "target": lambda: {**ARRAYS, "epochs": 5, "target": {"loss": 99.0, "accuracy": 0.0}},
+    "target_of_validation": lambda: {
+        **ARRAYS, "epochs": 5, "validation_split": 0.2, "validation_freq": 2, "target": {"val_loss": 99.0},
+    },
+    "target_out_of_reach": lambda: {**ARRAYS, "epochs": 2, "target": {"accuracy": 2.0}},
+    "time_budget": lambda: {**ARRAYS, "time_budget": 1e6},
+    "no_time": lambda: {**ARRAYS, "batch_size": SAMPLES, "epochs": 3, "time_budget": 0},
+    "stratify": lambda: {**ARRAYS, "validation_split": 0.25, "stratify": True},
+    "stratified_weights": lambda: {
+        **ARRAYS, "validation_split": 0.25, "stratify": True, "sample_weight": WEIGHTS, "class_weight": "balanced",
+    },
+    "lists": lambda: {"x": X.tolist(), "y": Y.tolist()},
+    "float64": lambda: {"x": X.astype(np.float64), "y": Y.astype(np.uint8)},
+    "not_contiguous": lambda: {"x": np.asfortranarray(X), "y": Y},
+    "sparse": lambda: {"x": scipy.sparse.csr_matrix(X), "y": Y, "epochs": 2},
+    "sparse_columns": lambda: {"x": scipy.sparse.csc_matrix(X), "y": Y, "validation_split": 0.25},
+    "sparse_stratified": lambda: {
+        "x": scipy.sparse.csr_matrix(X), "y": Y, "validation_split": 0.25, "stratify": True,
+    },
+    "sparse_batches": lambda: {"x": ((scipy.sparse.csr_matrix(x), y) for x, y in batches())},
+    "sparse_validation": lambda: {**ARRAYS, "validation_data": (scipy.sparse.coo_matrix(X), Y)},
+    "frame": lambda: {"x": frame(COLUMNS), "y": pd.Series(Y)},
+    "frame_split": lambda: {"x": frame(COLUMNS), "y": Y, "validation_split": 0.25},
+    "frame_in_another_order": lambda: {
+        "x": frame(COLUMNS), "y": Y, "validation_data": (frame(COLUMNS[::-1]), Y),
+    },
+    "frames_in_another_order": lambda: {
+        "x": ((frame(sorted(COLUMNS, reverse=bool(n)), x=x), y) for n, (x, y) in enumerate(batches())),
+    },
+    "generator": lambda: {"x": batches()},
+    "weighted_generator": lambda: {"x": batches(8, WEIGHTS)},
+    "indexed": lambda: {"x": Indexed(), "epochs": 2},
+    "indexed_in_order": lambda: {"x": Indexed(), "epochs": 2, "shuffle": False},
+}  # fmt: skip
+
+
+def outcome(call: Callable[[], Any], model: Any) -> tuple[Any, list[Any]]:
+    found = call()
+    return found, [np.array(each) for each in model.get_weights()]
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Any]:
+    """What a chain, which the core trains, does with each case."""
+    return {}
+
+
+def assert_trains_like_a_chain(
+    case: str, options: Callable[[], Any], kind: str, eagerly: bool, known: Any
+) -> None:
+    if case not in known:
+        chain = model_of("chain")
+        history = chain.fit(**{"verbose": 0, **options()})
+        known[case] = history, chain.get_weights(), chain.optimizer.iterations
+    history, weights, steps = known[case]
+    model = model_of(kind, eagerly)
+    found = model.fit(**{"verbose": 0, **options()})
+    assert found.epoch == history.epoch
+    assert found.history.keys() == history.history.keys()
+    for name, values in history.history.items():
+        np.testing.assert_allclose(found.history[name], values, **CLOSE, err_msg=name)
+    for one, two in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(one, two, **CLOSE)
+    assert model.optimizer.iterations == steps
+    if kind in {"ComputeLoss", "ComputeMetrics", "TrainStep"}:
+        assert not model._eager_steps
+        assert bool(model._compiled_steps) == (steps > 0 and not eagerly)
+
+
+@kinds
+@pytest.mark.parametrize("case", FIT)
+@pytest.mark.filterwarnings("ignore:`steps_per_epoch=:UserWarning")
+def test_fit(case: str, kind: str, eagerly: bool, expected: Any) -> None:
+    assert_trains_like_a_chain(case, FIT[case], kind, eagerly, expected)
+
+
+@kinds
+def test_rows_in_a_file(kind: str, eagerly: bool, expected: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X.astype(np.float64))
+    options = {"x": np.load(tmp_path / "x.npy", mmap_mode="r"), "y": Y, "validation_split": 0.25}
+    assert_trains_like_a_chain("file", lambda: options, kind, eagerly, {})
+
+
+WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "batch_size": ({"batch_size": 0}, ValueError, "`batch_size` must be"),
+    "batch_size_2": ({"batch_size": 2.5}, TypeError, "`batch_size` must be"),
+    "epochs": ({"epochs": -1}, ValueError, "`epochs` must be"),
+    "verbose": ({"verbose": "loud"}, ValueError, "`verbose` must be"),
+    "callbacks": ({"callbacks": [3]}, TypeError, "`callbacks` must hold"),
+    "validation_split": ({"validation_split": 1.5}, ValueError, "`validation_split` must be"),
+    "validation_side": ({"validation_split": 0.99}, ValueError, "`validation_split=0.99` of 43 samples leaves none"),
+    "validation_data": ({"validation_data": (X, Y, None, 3)}, ValueError, "`validation_data`|Data is expected"),
+    "validation_samples": ({"validation_data": (X, Y[:5])}, ValueError, "43.*5|5, 43"),
+    "validation_nan": ({"validation_data": (NOT_FINITE, Y)}, ValueError, "`validation x` must be finite"),
+    "shuffle": ({"shuffle": "rows"}, ValueError, "`shuffle` must be"),
+    "class_weight": ({"class_weight": 3}, TypeError, "`class_weight` must be a dict"),
+    "class_weight_2": ({"class_weight": "heavy"}, TypeError, "`class_weight` must be a dict"),
+    "class_weight_3": ({"class_weight": {"a": 1.0}}, TypeError, "`class_weight` must map class indices"),
+    "class_weight_4": ({"class_weight": {0: "x"}}, TypeError, r"`class_weight\[0\]` must be"),
+    "sample_weight": ({"sample_weight": WEIGHTS[:5]}, ValueError, "sample_weight|cardinality"),
+    "initial_epoch": ({"initial_epoch": -1}, ValueError, "`initial_epoch` must be"),
+    "steps_per_epoch": ({"steps_per_epoch": 0}, ValueError, "`steps_per_epoch` must be"),
+    "validation_steps": ({"validation_steps": 0}, ValueError, "`validation_steps` must be"),
+    "validation_batch_size": ({"validation_batch_size": 0}, ValueError, "`validation_batch_size` must be"),
+    "validation_freq": ({"validation_freq": 0}, ValueError, "`validation_freq` must be"),
+    "validation_freq_2": ({"validation_freq": [0]}, ValueError, "`validation_freq` must be"),
+    "target": ({"target": 3}, TypeError, "`target` must be a dict"),
+    "target_2": ({"target": {"nothing": 1.0}}, ValueError, "`target` has the name 'nothing'"),
+    "target_3": ({"target": {"val_loss": 1.0}}, ValueError, "names with `val_` need validation data"),
+    "target_4": ({"target": {"loss": "x"}}, TypeError, r"`target\['loss'\]` must be"),
+    "time_budget": ({"time_budget": "x"}, TypeError, "`time_budget` must be"),
+    "time_budget_2": ({"time_budget": -1}, ValueError, "`time_budget` must be"),
+    "stratify": ({"stratify": True}, ValueError, "`stratify=True` says how"),
+    "stratify_2": ({"stratify": "yes", "validation_split": 0.5}, TypeError, "`stratify` must be"),
+    "stream_and_y": ({"x": Indexed()}, ValueError, "`y` must not be given beside an `x` that yields batches"),
+    "stream_split": ({"x": Indexed(), "y": None, "validation_split": 0.2}, ValueError, "`validation_split` needs samples"),
+    "stream_balanced": ({"x": Indexed(), "y": None, "class_weight": "balanced"}, ValueError, "'balanced'` needs all labels"),
+    "samples": ({"x": X[:7]}, ValueError, "7.*43"),
+    "nan": ({"x": NOT_FINITE}, ValueError, "`x` must be finite"),
+    "sparse_nan": ({"x": scipy.sparse.csr_matrix(NOT_FINITE)}, ValueError, "`x` must be finite"),
+}  # fmt: skip
+
+
+@kinds
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_arguments_of_fit(case: str, kind: str, eagerly: bool) -> None:
+    options, error, message = WRONG[case]
+    model = model_of(kind, eagerly)
+    before = model.get_weights()
+    with pytest.raises(error, match=message):
+        model.fit(**{"x": X, "y": Y, "verbose": 0, **options})
+    for one, two in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert model.optimizer.iterations == 0
+
+
+@kinds
+def test_other_columns_are_refused(kind: str, eagerly: bool) -> None:
+    model = model_of(kind, eagerly)
+    model.fit(frame(COLUMNS), Y, verbose=0)
+    other = frame(COLUMNS[:3]).assign(other=0.0)
+    for call in (model.predict, model.predict_on_batch):
+        with pytest.raises(ValueError, match="feature names should match"):
+            call(other)
+    for call in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        if call != model.fit:  # which learns the columns anew with data for training
+            with pytest.raises(ValueError, match="feature names should match"):
+                call(other, Y)
+    np.testing.assert_array_equal(
+        model.predict(frame(sorted(COLUMNS)), verbose=0), model.predict(X, verbose=0)
+    )
+    np.testing.assert_array_equal(model.predict_on_batch(frame(sorted(COLUMNS))), model.predict_on_batch(X))
+
+
+EVALUATE: dict[str, Callable[[], dict[str, Any]]] = {
+    "defaults": lambda: ARRAYS,
+    "batch_size": lambda: {**ARRAYS, "batch_size": 5},
+    "verbose": lambda: {**ARRAYS, "verbose": 2},
+    "sample_weight": lambda: {**ARRAYS, "sample_weight": WEIGHTS},
+    "steps": lambda: {**ARRAYS, "steps": 2, "batch_size": 8},
+    "steps_alone": lambda: {**ARRAYS, "steps": 3},
+    "callbacks": lambda: {**ARRAYS, "callbacks": [keras.callbacks.Callback()]},
+    "return_dict": lambda: {**ARRAYS, "return_dict": True},
+    "sparse": lambda: {"x": scipy.sparse.csr_matrix(X), "y": Y},
+    "frame": lambda: {"x": frame(sorted(COLUMNS)), "y": Y},
+    "generator": lambda: {"x": batches()},
+    "steps_of_a_generator": lambda: {"x": batches(), "steps": 2},
+}
+
+
+def assert_close(one: Any, two: Any) -> None:
+    if isinstance(two, dict):
+        assert list(one) == list(two)
+        one, two = list(one.values()), list(two.values())
+    np.testing.assert_allclose(one, two, **CLOSE)
+
+
+@kinds
+@pytest.mark.parametrize("case", EVALUATE)
+def test_evaluate(case: str, kind: str, eagerly: bool) -> None:
+    found = []
+    for made in (("chain",), (kind, eagerly)):
+        model = model_of(*made)
+        model.fit(frame(COLUMNS), Y, verbose=0, epochs=2)
+        found.append(model.evaluate(**{"verbose": 0, **EVALUATE[case]()}))
+    assert_close(found[1], found[0])
+
+
+@kinds
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "`batch_size` must be"),
+        ({"verbose": "loud"}, ValueError, "`verbose` must be"),
+        ({"steps": 0}, ValueError, "`steps` must be"),
+        ({"callbacks": 3}, TypeError, "`callbacks` must hold"),
+        ({"return_dict": "x"}, TypeError, "`return_dict` must be"),
+        ({"sample_weight": WEIGHTS[:3]}, ValueError, "sample_weight|cardinality"),
+        ({"x": Indexed()}, ValueError, "`y` must not be given beside"),
+    ],
+)
+def test_wrong_arguments_of_evaluate(
+    options: dict[str, Any], error: type[Exception], message: str, kind: str, eagerly: bool
+) -> None:
+    model = model_of(kind, eagerly)
+    with pytest.raises(error, match=message):
+        model.evaluate(**{**ARRAYS, "verbose": 0, **options})
+
+
+ON_BATCH: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "sample_weight": {"sample_weight": WEIGHTS},
+    "sample_weight_of_one_row": {"sample_weight": WEIGHTS[None]},
+    "sample_weight_of_all": {"sample_weight": 0.5},
+    "return_dict": {"return_dict": True},
+    "sparse": {"x": scipy.sparse.csr_matrix(X)},
+    "frame": {"x": frame(sorted(COLUMNS))},
+}
+CLASS_WEIGHTS: dict[str, dict[str, Any]] = {
+    "class_weight": {"class_weight": {0: 0.5, 1: 2.0}},
+    "both_weights": {"class_weight": "balanced", "sample_weight": WEIGHTS},
+}
+
+
+@kinds
+@pytest.mark.parametrize("case", [*ON_BATCH, *CLASS_WEIGHTS])
+def test_single_batches(case: str, kind: str, eagerly: bool) -> None:
+    """Each call returns the numbers of its own batch, not of those before."""
+    found, weights = [], []
+    options = {**ARRAYS, **(ON_BATCH | CLASS_WEIGHTS)[case]}
+    for made in (("chain",), (kind, eagerly)):
+        model = model_of(*made)
+        model.fit(frame(COLUMNS), Y, verbose=0)
+        results = [model.train_on_batch(**options) for _ in range(3)]
+        if case in ON_BATCH:
+            results += [model.test_on_batch(**options) for _ in range(2)]
+        found.append(results)
+        weights.append(model.get_weights())
+    for one, two in zip(*reversed(found), strict=True):
+        assert_close(one, two)
+    for one, two in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, two, **CLOSE)
+
+
+@kinds
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"sample_weight": WEIGHTS[:3]}, ValueError, "sample_weight|cardinality"),
+        ({"return_dict": "x"}, TypeError, "`return_dict` must be"),
+        ({"x": X[:7]}, ValueError, "7.*43"),
+        ({"x": NOT_FINITE}, ValueError, "`x` must be finite"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["train_on_batch", "test_on_batch"])
+def test_wrong_arguments_of_single_batches(  # noqa: PLR0917 # a table
+    verb: str, options: dict[str, Any], error: type[Exception], message: str, kind: str, eagerly: bool
+) -> None:
+    model = model_of(kind, eagerly)
+    before = model.get_weights()
+    with pytest.raises(error, match=message):
+        getattr(model, verb)(**{**ARRAYS, **options})
+    for one, two in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+PREDICT: dict[str, Callable[[], dict[str, Any]]] = {
+    "defaults": lambda: {"x": X},
+    "batch_size": lambda: {"x": X, "batch_size": 5},
+    "verbose": lambda: {"x": X, "verbose": 2},
+    "steps": lambda: {"x": X, "steps": 2, "batch_size": 8},
+    "steps_alone": lambda: {"x": X, "steps": 3},
+    "callbacks": lambda: {"x": X, "callbacks": [keras.callbacks.Callback()]},
+    "out": lambda: {"x": X, "out": np.empty((SAMPLES, CLASSES), np.float32)},
+    "out_with_gaps": lambda: {"x": X, "out": np.empty((SAMPLES, 2 * CLASSES), np.float32)[:, ::2]},
+    "out_of_some": lambda: {"x": X, "steps": 2, "batch_size": 4, "out": np.empty((8, CLASSES), np.float32)},
+    "sparse": lambda: {"x": scipy.sparse.csr_matrix(X)},
+    "frame": lambda: {"x": frame(sorted(COLUMNS))},
+    "generator": lambda: {"x": batches()},
+    "steps_of_a_generator": lambda: {"x": batches(), "steps": 2},
+}
+
+
+@kinds
+@pytest.mark.parametrize("case", PREDICT)
+def test_predict(case: str, kind: str, eagerly: bool) -> None:
+    found = []
+    for made in (("chain",), (kind, eagerly)):
+        model = model_of(*made)
+        model._feature_names = COLUMNS
+        options = PREDICT[case]()
+        found.append(model.predict(**{"verbose": 0, **options}))
+        if "out" in options:
+            assert found[-1] is options["out"]
+    np.testing.assert_allclose(found[1], found[0], **CLOSE)
+
+
+@kinds
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "`batch_size` must be"),
+        ({"verbose": "loud"}, ValueError, "`verbose` must be"),
+        ({"steps": 0}, ValueError, "`steps` must be"),
+        ({"callbacks": 3}, TypeError, "`callbacks` must hold"),
+        ({"out": [1.0]}, TypeError, "`out` must be a float32 array"),
+        ({"out": np.empty((SAMPLES, CLASSES))}, TypeError, "`out` must be a float32 array"),
+        ({"out": np.empty((SAMPLES, 9), np.float32)}, ValueError, "`out` must have the shape of the result"),
+        ({"out": np.empty(3, np.float32), "x": Indexed()}, ValueError, "`out` needs samples whose number is known"),
+        ({"x": NOT_FINITE}, ValueError, "`x` must be finite"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_of_predict(
+    options: dict[str, Any], error: type[Exception], message: str, kind: str, eagerly: bool
+) -> None:
+    model = model_of(kind, eagerly)
+    with pytest.raises(error, match=message):
+        model.predict(**{"x": X, "verbose": 0, **options})
+
+
+@kinds
+def test_predict_on_batch(kind: str, eagerly: bool) -> None:
+    model = model_of(kind, eagerly)
+    expected = model_of("chain").predict_on_batch(X)
+    for x in (X, X.tolist(), scipy.sparse.csr_matrix(X), frame(COLUMNS)):
+        np.testing.assert_allclose(model.predict_on_batch(x), expected, **CLOSE)
+
+
+@kinds
+def test_backups(kind: str, eagerly: bool, tmp_path: Path) -> None:
+    """A training by the core is backed up; others say that they can't be, before they begin."""
+    model = model_of(kind, eagerly)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    if not model._has_train_step:
+        model.fit(X, Y, verbose=0, callbacks=[backup])
+        return
+    with pytest.raises(RuntimeError, match=r"BackupAndRestore can't back up.*ModelCheckpoint"):
+        model.fit(X, Y, verbose=0, callbacks=[backup])
+    assert model.optimizer.iterations == 0
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_targets_that_the_logs_lack_are_told(eagerly: bool) -> None:
+    class Silent(TrainStep):
+        def _counted(self, loss: Any, y: Any, y_pred: Any) -> Any:
+            return {"loss": loss}
+
+    model = graph(Silent)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=eagerly)
+    with pytest.warns(UserWarning, match="`target` has the name 'accuracy', but the logs have: loss"):
+        history = model.fit(X, Y, epochs=2, verbose=0, target={"accuracy": 0.0})
+    assert history.epoch == [0, 1]
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_targets_of_metrics_in_attributes(eagerly: bool) -> None:
+    class Counted(TrainStep):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.hits = keras.metrics.SparseCategoricalAccuracy(name="hits")
+
+    model = graph(Counted)
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly)
+    assert model.fit(X, Y, epochs=4, verbose=0, target={"hits": 0.0}).epoch == [0]
+
+
+class Several(keras.Model):
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+
+@pytest.mark.parametrize("kind", [keras.Model, Several])
+@pytest.mark.parametrize("form", [list, dict])
+def test_class_weights_of_several_outputs(kind: Any, form: Any) -> None:
+    def made() -> Any:
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((FEATURES,))
+        outputs = [layers.Dense(CLASSES, activation="softmax", name=name)(inputs) for name in ("one", "two")]
+        model = kind(inputs, dict(zip(("one", "two"), outputs, strict=True)) if form is dict else outputs)
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    y = {"one": Y, "two": Y[::-1]} if form is dict else [Y, Y[::-1]]
+    model, weights = made(), {"one": {0: 3.0}, "two": {1: 0.25}}
+    found = model.fit(X, y, verbose=0, shuffle=False, class_weight=weights, sample_weight=WEIGHTS).history[
+        "loss"
+    ]
+    factors = np.where(Y == 0, 3.0, 1.0), np.where(Y[::-1] == 1, 0.25, 1.0)
+    by_hand = [WEIGHTS * each for each in factors]
+    other = made()
+    given = dict(zip(("one", "two"), by_hand, strict=True)) if form is dict else by_hand
+    expected = other.fit(X, y, verbose=0, shuffle=False, sample_weight=given).history["loss"]
+    np.testing.assert_allclose(found, expected, **CLOSE)
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, **CLOSE)
+    with pytest.raises(ValueError, match="`class_weight`"):
+        model.fit(X, y, verbose=0, class_weight={0: 3.0, 1: 1.0})
+
+
+def test_labels_of_timesteps_are_weighed_as_classes() -> None:
+    """The loss given to compile() says that whole rows of integers are labels, not one-hot vectors."""
+    x = RNG.standard_normal((20, 5, 3)).astype(np.float32)
+    y = RNG.integers(0, CLASSES, (20, 5))
+    losses = []
+    for kind in (keras.Model, Several):
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((5, 3))
+        model = kind(inputs, layers.Dense(CLASSES, activation="softmax")(inputs))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        losses.append(
+            model.fit(x, y, verbose=0, shuffle=False, class_weight={0: 5.0, 2: 0.1}).history["loss"]
+        )
+    np.testing.assert_allclose(losses[1], losses[0], **CLOSE)
