@@ -66,8 +66,8 @@ struct NonZeros {
   Header* header;
   float* codes_of_bytes;    // (kCodes,): the number of each byte, for records of uint8
   const uint8_t** records;  // (samples,)
-  /// Training: the transpose (inputs, transposed_ld) as codes or floats, which the forward product writes and the
-  /// weight gradient sets to zero again. Predictions: space for records.
+  /// Training: the transpose (inputs, transposed_ld) as codes or floats, which the first product fills and the
+  /// last weight gradient sets to zero again. Predictions: space for records.
   void* storage;
   int64_t blocks, samples;
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <optional>
 
 #include "cpu/gemm.h"
@@ -60,6 +61,10 @@ struct InputForm {
   std::optional<NonZeros> nonzeros(const ThreadContext& thread) const {
     return recording ? recording->nonzeros_of(thread) : read ? read->nonzeros_of(thread) : std::nullopt;
   }
+  /// Where the transpose of what is not zero lies; null where zeros are not skipped.
+  const NonZerosScratch* scratch() const {
+    return recording ? &recording->nonzeros() : read && read->nonzeros ? &*read->nonzeros : nullptr;
+  }
   CompressedBatch compressed(const ThreadContext& thread) const {
     return is_compressed() ? read->compressed(thread) : CompressedBatch{};
   }
@@ -98,7 +103,12 @@ const char* name_of(DenseKernel kernel) {
 class DenseStep final : public Step {
  public:
   DenseStep(const graph::Dense& operation, Split split, DenseKernel kernel, const InputForm& form, ValueId packing)
-      : Step(&operation, split), own_(operation), kernel_(kernel), form_(form), packing_(packing) {
+      : Step(&operation, split),
+        own_(operation),
+        kernel_(kernel),
+        form_(form),
+        fills_(form.scratch() && form.scratch()->is_filled_by(operation)),
+        packing_(packing) {
     form.declare(*this, operation.x);
   }
 
@@ -110,6 +120,7 @@ class DenseStep final : public Step {
     const DenseInput x = form_.input(thread, own_.x);
     const auto zeros = form_.nonzeros(thread);
     const bool skips_zeros = zeros && zeros->found();
+    assert(!skips_zeros || !fills_ || form_.scratch()->is_cleared(thread));
     if (kernel_ == DenseKernel::kPackedBlocks && own.end - own.begin >= kFewestPackedRows && x.floats && !skips_zeros) {
       return run_packed(thread, own, x);
     }
@@ -132,7 +143,7 @@ class DenseStep final : public Step {
     op.compressed = form_.is_compressed() ? &elements : nullptr;
     for_blocks(own, kRowsTogether, [&](Range together) {
       op.rows = together;
-      op.stores_transpose = graph::may_differentiate(thread.schedule.mode());
+      op.stores_transpose = fills_;
       op.prefetch = form_.read ? form_.read->rows_ahead(thread, together) : RowsToPrefetch{};
       Panels(kernel.rows, kernel.columns).each(thread.columns(own_.y), [&](const Panel& panel) {
         op.kernel = weights + panel.offset;
@@ -166,6 +177,7 @@ class DenseStep final : public Step {
   const graph::Dense& own_;
   DenseKernel kernel_;
   InputForm form_;
+  bool fills_;  // the transpose of what is not zero in x
   ValueId packing_;
 };
 
@@ -282,7 +294,7 @@ void schedule_dense(Scheduler& scheduler, const graph::Dense& operation) {
       pays_to_sum_partials(x.columns, y.columns, scheduler.threads())) {
     return schedule_partial_products(scheduler, operation);
   }
-  if (scheduler.is_augmented(operation.x) && x.groups == 1) record_nonzeros(scheduler, operation.x, y.columns);
+  if (scheduler.is_augmented(operation.x) && x.groups == 1) record_nonzeros(scheduler, operation.x);
   const InputForm form(scheduler, operation.x);
   const DenseKernel kernel =
       choose_dense(scheduler.rows(operation.y), x.columns, y.columns, scheduler.threads(), form.is_compressed());
@@ -391,15 +403,19 @@ void schedule_input_gradient(Scheduler& scheduler, const graph::DenseInputGradie
   scheduler.add<DenseInputGradientStep>(operation, kernel, scratch);
 }
 
-// ---- The gradient by the weights
-// --------------------------------------------------------------------------------------
+// ---- The gradient by the weights -----------------------------------------------------------------------------------
 
 class DenseWeightGradientStep final : public Step {
  public:
   /// `scratch`: where blocks are packed, or where products of compressed rows are summed.
   DenseWeightGradientStep(const graph::DenseWeightGradient& operation, Split split, DenseKernel kernel,
                           const InputForm& form, ValueId scratch)
-      : Step(&operation, split), own_(operation), kernel_(kernel), form_(form), scratch_(scratch) {
+      : Step(&operation, split),
+        own_(operation),
+        kernel_(kernel),
+        form_(form),
+        clears_(form.scratch() && form.scratch()->is_cleared_by(operation)),
+        scratch_(scratch) {
     form.declare(*this, operation.x);
     give_to_first_input(*this, operation.steps ? operation.bias : operation.dbias);
   }
@@ -467,7 +483,7 @@ class DenseWeightGradientStep final : public Step {
       part.bias = shifted(bias, panel.first);
       part.inputs = together;
       part.columns = panel.columns;
-      part.clears_nonzeros = panel.first + panel.columns.end == mine.end;
+      part.clears_nonzeros = clears_ && panel.first + panel.columns.end == mine.end;
       if (gradient) part.gradient = gradient + panel.first + panel.columns.begin - block.begin;
       part.ldg = kGradientStride;
       run(part);
@@ -496,6 +512,7 @@ class DenseWeightGradientStep final : public Step {
   const graph::DenseWeightGradient& own_;
   DenseKernel kernel_;
   InputForm form_;
+  bool clears_;  // the transpose of what is not zero in x
   ValueId scratch_;
 };
 

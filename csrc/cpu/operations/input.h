@@ -17,6 +17,27 @@ struct DenseInput {
   const float* const* rows;
 };
 
+/// Each thread's scratch for what is not zero in a value that products read (kernels/nonzeros.h). In training it holds
+/// the transpose as well, for any number of products: the first forward product of a batch fills it, all weight
+/// gradients read it, and the last of them sets it to zero for the next batch. Where nothing is trained, it stays
+/// empty.
+class NonZerosScratch {
+ public:
+  NonZerosScratch(Scheduler& scheduler, ValueId x);
+
+  NonZeros of(const ThreadContext& thread) const;
+  /// Whether the forward product fills the transpose.
+  bool is_filled_by(const graph::Operation& product) const { return &product == filler_; }
+  /// Whether the weight gradient sets the transpose to zero.
+  bool is_cleared_by(const graph::Operation& gradient) const { return &gradient == clearer_; }
+  /// Whether this thread's transpose is zero, as it must be before it is filled.
+  bool is_cleared(const ThreadContext& thread) const;
+
+ private:
+  ValueId x_, scratch_;
+  const graph::Operation *filler_ = nullptr, *clearer_ = nullptr;
+};
+
 /// Reads the rows of a batch from the data set, or prepares that products read them there.
 class ReadInputStep final : public Step {
  public:
@@ -26,10 +47,10 @@ class ReadInputStep final : public Step {
   std::string kernel() const override;
 
   // Set by the schedule.
-  bool feeds_products_alone = false;  // all readers are products, which can read the rows in other forms
-  bool leaves_compressed = false;     // the products visit compressed rows themselves
-  ValueId nonzeros = kNoValue;        // scratch of each thread for the NonZeros of a batch, where zeros are skipped
-  ValueId pointers = kNoValue;        // scratch of each thread for pointers to the rows of this batch and of the next
+  bool feeds_products_alone = false;        // all readers are products, which can read the rows in other forms
+  bool leaves_compressed = false;           // the products visit compressed rows themselves
+  std::optional<NonZerosScratch> nonzeros;  // where zeros are skipped
+  ValueId pointers = kNoValue;  // scratch of each thread for pointers to the rows of this batch and of the next
 
   // For the products that read x.
   /// Where their left operand lies.
@@ -57,18 +78,20 @@ class ReadInputStep final : public Step {
 /// samples, for all threads.
 class RecordNonzerosStep final : public Step {
  public:
-  RecordNonzerosStep(ValueId x, ValueId team_records, ValueId row_scratch, ValueId nonzeros);
+  RecordNonzerosStep(ValueId x, ValueId team_records, ValueId row_scratch, const NonZerosScratch& nonzeros);
 
   void run(const ThreadContext& thread) const override;
   std::string kernel() const override { return "record what is not zero"; }
   ValueId records() const { return team_records_; }
-  std::optional<NonZeros> nonzeros_of(const ThreadContext& thread) const;
+  const NonZerosScratch& nonzeros() const { return nonzeros_; }
+  NonZeros nonzeros_of(const ThreadContext& thread) const;
 
  private:
-  ValueId x_, team_records_, row_scratch_, nonzeros_;
+  ValueId x_, team_records_, row_scratch_;
+  NonZerosScratch nonzeros_;
 };
 
-/// Appends the recording of `x` before a product with so many units, where that pays.
-void record_nonzeros(Scheduler& scheduler, ValueId x, int64_t units);
+/// Appends the recording of `x` before the first of the products that read it, where that pays.
+void record_nonzeros(Scheduler& scheduler, ValueId x);
 
 }  // namespace engine

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 #include "cpu/kernel_choice.h"
 #include "cpu/operations/input.h"
@@ -63,8 +64,7 @@ void schedule_input(Scheduler& scheduler, const graph::ReadInput& operation) {
   const bool all_rows = copies || scheduler.threads() == 1;
   const bool sees_rows = all_rows || (!scheduler.training() && forward.shares(kSamples));
   if (operation.offset == 0.0f && sees_rows && pays_to_find_zeros(units) && reads_whole_rows(scheduler)) {
-    step.nonzeros =
-        scheduler.add_thread_scratch(1, NonZeros::scratch(scheduler.max_rows(), inputs, scheduler.training()));
+    step.nonzeros.emplace(scheduler, operation.x);
     scheduler.set_sparse_scale(operation.scale);
   }
   if (scheduler.training()) {
@@ -94,8 +94,7 @@ void write_output(const graph::WriteOutput& operation, const ThreadContext& thre
 std::string ReadInputStep::kernel() const {
   if (leaves_compressed) return "left compressed";
   const bool may_stay = feeds_products_alone && own_.scale == 1.0f && own_.offset == 0.0f;
-  return std::string(may_stay ? "gather, or float32 in place" : "gather") +
-         (nonzeros != kNoValue ? "; skip zeros" : "");
+  return std::string(may_stay ? "gather, or float32 in place" : "gather") + (nonzeros ? "; skip zeros" : "");
 }
 
 bool ReadInputStep::in_place(const ThreadContext& thread) const {
@@ -116,8 +115,8 @@ CompressedBatch ReadInputStep::compressed(const ThreadContext& thread) const {
 }
 
 std::optional<NonZeros> ReadInputStep::nonzeros_of(const ThreadContext& thread) const {
-  if (nonzeros == kNoValue) return {};
-  return NonZeros(thread.data(nonzeros), thread.schedule.max_rows(), thread.shape(own_.x).columns);
+  if (!nonzeros) return {};
+  return nonzeros->of(thread);
 }
 
 RowsToPrefetch ReadInputStep::next_rows(const ThreadContext& thread) const {
@@ -225,7 +224,33 @@ void ReadInputStep::prefetch_targets(const ThreadContext& thread) const {
   }
 }
 
-RecordNonzerosStep::RecordNonzerosStep(ValueId x, ValueId team_records, ValueId row_scratch, ValueId nonzeros)
+NonZerosScratch::NonZerosScratch(Scheduler& scheduler, ValueId x)
+    : x_(x),
+      scratch_(scheduler.add_thread_scratch(
+          1, NonZeros::scratch(scheduler.max_rows(), scheduler.value(x).columns, scheduler.training()))) {
+  const graph::Operation* first = nullptr;
+  for (const graph::Operation* reader : scheduler.readers(x)) {  // in the order of the batch
+    if (!first && dynamic_cast<const graph::Dense*>(reader)) first = reader;
+    if (dynamic_cast<const graph::DenseWeightGradient*>(reader)) {
+      if (!first) throw std::logic_error("a weight gradient comes before every product that reads its input");
+      filler_ = first;
+      clearer_ = reader;
+    }
+  }
+}
+
+NonZeros NonZerosScratch::of(const ThreadContext& thread) const {
+  return NonZeros(thread.data(scratch_), thread.schedule.max_rows(), thread.shape(x_).columns);
+}
+
+bool NonZerosScratch::is_cleared(const ThreadContext& thread) const {
+  const float* const begin = thread.data(scratch_);
+  const auto* const transpose = static_cast<const float*>(of(thread).storage);
+  return std::all_of(transpose, begin + thread.shape(scratch_).columns, [](float element) { return element == 0.0f; });
+}
+
+RecordNonzerosStep::RecordNonzerosStep(ValueId x, ValueId team_records, ValueId row_scratch,
+                                       const NonZerosScratch& nonzeros)
     : Step(nullptr, Split::over(kSamples)),
       x_(x),
       team_records_(team_records),
@@ -247,10 +272,10 @@ void RecordNonzerosStep::run(const ThreadContext& thread) const {
   team.dense[thread.worker.index * kLane] = bytes == kTooManyNonZeros ? 1 : 0;
 }
 
-std::optional<NonZeros> RecordNonzerosStep::nonzeros_of(const ThreadContext& thread) const {
-  const int64_t inputs = thread.shape(x_).columns;
-  NonZeros nonzeros(thread.data(nonzeros_), thread.schedule.max_rows(), inputs);
-  const TeamRecords team(thread.data(team_records_), thread.schedule.max_rows(), inputs, thread.schedule.threads());
+NonZeros RecordNonzerosStep::nonzeros_of(const ThreadContext& thread) const {
+  NonZeros nonzeros = nonzeros_.of(thread);
+  const TeamRecords team(thread.data(team_records_), thread.schedule.max_rows(), thread.shape(x_).columns,
+                         thread.schedule.threads());
   bool sparse = true;
   for (int i = 0; i < thread.worker.threads; ++i) sparse = sparse && team.dense[i * kLane] == 0;
   *nonzeros.header = {sparse ? RecordValues::kFloats : RecordValues::kNone, nullptr};
@@ -258,14 +283,16 @@ std::optional<NonZeros> RecordNonzerosStep::nonzeros_of(const ThreadContext& thr
   return nonzeros;
 }
 
-void record_nonzeros(Scheduler& scheduler, ValueId x, int64_t units) {
+void record_nonzeros(Scheduler& scheduler, ValueId x) {
+  if (scheduler.recording(x)) return;
+  const int64_t units = fewest_units(scheduler, x);
   const Split forward = split_dense(scheduler.graph().mode(), scheduler.max_rows(), units, scheduler.threads());
   const bool all_rows = scheduler.threads() == 1 || forward.shares('n');
   if (!scheduler.training() || !scheduler.one_team() || !all_rows || !pays_to_find_zeros(units)) return;
   const int64_t inputs = scheduler.value(x).columns, rows = scheduler.max_rows();
   const ValueId records = scheduler.add_scratch(1, TeamRecords::scratch(rows, inputs, scheduler.threads()));
   const ValueId row = scheduler.add_thread_scratch(1, inputs + kLane);
-  const ValueId nonzeros = scheduler.add_thread_scratch(1, NonZeros::scratch(rows, inputs, true));
+  const NonZerosScratch nonzeros(scheduler, x);
   scheduler.set_recording(x, scheduler.add<RecordNonzerosStep>(x, records, row, nonzeros));
 }
 
