@@ -240,3 +240,88 @@ def test_lambda_callback_takes_the_common_hooks_in_keras_order(blobs: Blobs) -> 
     began = LambdaCallback(lambda epoch, logs: seen.append(epoch), lambda epoch, logs: seen.append(-1))
     classifier().fit(blobs.x, blobs.y, epochs=2, callbacks=[began], verbose=0)
     assert seen == [0, -1, 1, -1]
+
+
+class Change(Callback):
+    """Changes an array in place at the hook of an epoch."""
+
+    def __init__(self, hook: str, array: Any, function: Any) -> None:
+        self._array, self._function = array, function
+        setattr(self, hook, self.change)
+
+    def change(self, epoch: int, logs: Any = None) -> None:
+        self._array[:] = self._function(self._array)
+
+
+def mostly_zero(dtype: str) -> Any:
+    """Rows of which the core keeps records of what is not zero."""
+    rng = np.random.default_rng(0)
+    return (rng.integers(1, 9, (512, 100)) * (rng.random((512, 100)) < 0.1)).astype(dtype)
+
+
+def network(loss: str = "mse") -> keras.Sequential:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(64), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(1e-5), loss)
+    return model
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_epoch_end"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_each_epoch_reads_the_data_as_they_are_then(dtype: str, hook: str) -> None:
+    x, y = mostly_zero(dtype), np.random.default_rng(1).random((512, 1)).astype(np.float32)
+    model, stepwise = network(), network()
+    options: dict[str, Any] = {"batch_size": 64, "shuffle": False, "verbose": 0}
+    changes = [3, 9, 27] if hook == "on_epoch_begin" else [1, 3, 9]
+    for factor in changes:
+        stepwise.fit(x * np.asarray(factor, dtype), y, **options)
+    model.fit(x, y, epochs=3, callbacks=[Change(hook, x, lambda each: each * 3)], **options)
+    assert same_weights(model, stepwise)
+
+
+def test_an_epoch_goes_on_in_a_pass_with_the_data_as_they_are_then() -> None:
+    x, y = mostly_zero("float32"), np.random.default_rng(1).random((512, 1)).astype(np.float32)
+    model, stepwise = network(), network()
+    options: dict[str, Any] = {"batch_size": 64, "shuffle": False, "verbose": 0}
+    for rows, factor in ((slice(0, 256), 1), (slice(256, 512), 2)):
+        stepwise.fit(x[rows] * np.float32(factor), y[rows], **options)
+    model.fit(
+        x,
+        y,
+        epochs=2,
+        steps_per_epoch=4,
+        callbacks=[LambdaCallback(on_epoch_end=Change("_", x, lambda each: each * 2).change)],
+        **options,
+    )
+    assert same_weights(model, stepwise)
+
+
+def test_targets_and_validation_data_may_change_between_epochs() -> None:
+    """Hinge losses read targets of 0 and 1 as -1 and 1, which is found out for all of them."""
+    x, y = mostly_zero("float32"), np.random.default_rng(1).integers(0, 2, (512, 1)).astype(np.float32)
+    model, stepwise = network("hinge"), network("hinge")
+    options: dict[str, Any] = {"batch_size": 64, "shuffle": False, "verbose": 0}
+    wanted = [stepwise.fit(x, each, validation_data=(x, each), **options).history for each in (y, 2 * y - 1)]
+    found = model.fit(
+        x,
+        y,
+        epochs=2,
+        validation_data=(x, y),
+        callbacks=[Change("on_epoch_end", y, lambda each: 2 * each - 1)],
+        **options,
+    ).history
+    assert same_weights(model, stepwise)
+    assert found == {name: [each[name][0] for each in wanted] for name in ("loss", "val_loss")}
+
+
+def test_callbacks_of_the_library_run_no_code_of_users() -> None:
+    class Own(keras.callbacks.EarlyStopping):
+        pass
+
+    def runs(*callbacks: Callback) -> bool:
+        return keras.callbacks.CallbackList(callbacks, add_history=True).run_code_of_users
+
+    assert not runs(keras.callbacks.EarlyStopping(), keras.callbacks.TerminateOnNaN())
+    assert runs(keras.callbacks.LearningRateScheduler(lambda epoch: 0.1))
+    assert runs(History(), Own())
+    assert runs(LambdaCallback())

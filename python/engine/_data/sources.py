@@ -89,6 +89,17 @@ class Source(ABC):
     def with_class_weight(self, class_weight: object) -> Source:
         """Returns a source whose sample weights are multiplied by the weights of the classes; None changes nothing."""
 
+    def read_anew(self, chunk: Chunk | None) -> Chunk | None:
+        """Forgets what the core knows of the samples, since arrays may have been changed in place.
+
+        Args:
+            chunk: what the core reads at present; None for nothing.
+
+        Returns:
+            The chunk to read in its place: the same batches, as they are now.
+        """
+        return chunk
+
 
 class OutputTargets(NamedTuple):
     """What samples are compared with at one output of a model.
@@ -133,7 +144,7 @@ class OutputTargets(NamedTuple):
 
 
 class ArraySource(Source):
-    """A source of arrays, whose number of samples is known. It is immutable."""
+    """A source of arrays, whose number of samples is known."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -250,6 +261,14 @@ class Samples(ArraySource):
         else:
             batches = Batches(self._dataset(x), batch_size, shuffle or "none", seed, stream)
             yield Chunk(batches, self.forms, self.files, self.sample_shape)
+
+    def read_anew(self, chunk: Chunk | None) -> Chunk | None:
+        """Makes a new data set of the core at the next use. Rows that have to be converted have one for each chunk anyway."""
+        x = for_core(self.x)
+        if self._core_dataset is None or isinstance(x, LazyRows):
+            return chunk
+        self._core_dataset = None
+        return None if chunk is None else chunk._replace(batches=(self._dataset(x), *chunk.batches[1:]))
 
     def part(self, begin: int, end: int) -> Samples:
         """Returns samples `begin` to `end` without copying them."""

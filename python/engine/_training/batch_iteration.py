@@ -15,7 +15,7 @@ from engine._base.random_state import go_to, position
 from engine._core_interface.cpp import Program, Run, Totals
 from engine._data.batch_streams import call_hook
 from engine._data.given_targets import TargetForm
-from engine._data.memory_maps import Files, require_whole_files
+from engine._data.memory_maps import require_whole_files
 from engine._data.sources import Chunk, Shuffle, Source
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class BatchIterator:
         self._run: Run | None = None
         self._sample_shape: Shape = ()  # the shape of the samples that `_run` reads
         self.program: Program | None = None
-        self._forms: tuple[TargetForm, ...] = ()  # the forms of the targets of the chunk that `_run` reads
-        self._files: Files = ()  # the memory-mapped arrays that this chunk is read from
+        self._chunk: Chunk | None = None  # what `_run` reads
         self._done = 0  # the number of batches of this chunk that were used
         self._before = 0  # the number of batches of the pass in earlier chunks
         self._origin = 0  # the number of batches of the pass before the epoch
@@ -126,9 +125,16 @@ class BatchIterator:
                 raise ValueError(msg)
             self._done += min(left, self._left())
 
+    def read_anew(self) -> None:
+        """Lets the next epoch read the samples as they are then, though it may go on in the same pass."""
+        chunk = self._source.read_anew(self._chunk if self._left() else None)
+        if chunk is not None and chunk is not self._chunk:
+            self._current_run().feed(*chunk.batches)
+            self._chunk = chunk
+
     def require_whole_files(self) -> None:
         """Raises OSError if a memory-mapped file that the next batches are read from has become shorter."""
-        require_whole_files(self._files)
+        require_whole_files(() if self._chunk is None else self._chunk.files)
 
     def epoch(self) -> Iterator[tuple[Run, range, tuple[TargetForm, ...]]]:
         """Yields the batches of one epoch: the run, the numbers of its next batches, and the form of their targets for each output.
@@ -149,7 +155,7 @@ class BatchIterator:
             count = self._left() if self._steps is None else min(self._left(), self._steps - taken)
             batches = range(self._done, self._done + count)
             self.require_whole_files()
-            yield self._current_run(), batches, self._forms
+            yield self._current_run(), batches, () if self._chunk is None else self._chunk.forms
             self._done, taken = batches.stop, taken + count
         call_hook(self._source, "on_epoch_end")
 
@@ -177,7 +183,7 @@ class BatchIterator:
             self._begin_run(chunk)
         else:
             self._run.feed(*chunk.batches)
-        self._forms, self._files = chunk.forms, chunk.files
+        self._chunk = chunk
         return True
 
     def _begin_run(self, chunk: Chunk) -> None:

@@ -131,6 +131,8 @@ class Trainer:
         """Trains from epoch `first` on and returns the logs of the last; `logs` are those of the epoch before `first`."""
         for epoch in range(first, plan.epochs):
             self._callbacks.call("on_epoch_begin", epoch)
+            if self._callbacks.run_code_of_users:
+                batch_iterator.read_anew()
             if not self._restored_within_epoch(batch_iterator) and not batch_iterator.has_next():
                 warnings.warn(OUT_OF_DATA, stacklevel=4)
                 break
@@ -201,6 +203,8 @@ class Trainer:
         self._results.start_pass()
         self._callbacks.start("test")
         self._callbacks.call("on_test_begin")
+        if self._callbacks.run_code_of_users:
+            source.read_anew(None)
         # Several batches are evaluated as one large batch, unless callbacks or the result would show the difference, or the
         # source yields the batches itself.
         visible = (

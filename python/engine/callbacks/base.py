@@ -34,6 +34,8 @@ class Callback:
     """Whether hooks are called after those of all other callbacks."""
     _draws_progress: ClassVar[bool] = False
     """Whether this callback shows the progress, so that `fit` doesn't."""
+    _calls_functions: ClassVar[bool] = False
+    """Whether hooks call functions that the user gave."""
 
     def _require_state(self, state: Mapping[str, Any]) -> None:
         """Raises TypeError or ValueError if `state`, the values of the attributes in `_backed_up` by name, is impossible."""
@@ -107,6 +109,7 @@ _STOPS: Mapping[Mode, str] = {
     "test": "stop_evaluating",
     "predict": "stop_predicting",
 }
+_OWN_MODULES = __name__.partition(".")[0] + "."
 _PASSED_ON = ("on_train_batch_begin", "on_train_batch_end")  # these call `on_batch_begin` and `on_batch_end`
 
 
@@ -235,6 +238,8 @@ class LambdaCallback(Callback):
     Raises:
         TypeError: if the value for a hook is not callable, or a name that begins with `on_` is not the name of a hook.
     """
+
+    _calls_functions = True
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -484,6 +489,14 @@ class CallbackList:
             with self._lent():
                 for method in called:
                     method(*arguments, shared)
+
+    @property
+    def run_code_of_users(self) -> bool:
+        """Whether a hook may run code that is not the library's, such as code that changes the data in place."""
+        return any(
+            callback._calls_functions or not type(callback).__module__.startswith(_OWN_MODULES)
+            for callback in self.callbacks
+        )
 
     def per_batch(self, mode: Mode) -> bool:
         """Returns whether a callback has batch hooks for `mode`. The answer is computed once."""

@@ -32,6 +32,8 @@ class LearningRateScheduler(Callback):
         ValueError: in training, if `schedule` doesn't return a finite number of at least 0.
     """
 
+    _calls_functions = True
+
     def __init__(self, schedule: object, verbose: int = 0) -> None:
         if not callable(schedule):
             msg = f"`schedule` must be a function of (epoch, learning_rate) or of (epoch), got {schedule!r}"
