@@ -179,6 +179,8 @@ CASES: list[Case] = [
     ("select", lambda x: ops.select([x > 1, x > 0], [x, x * 2], 0.0), (X,)),
     ("cast to integers", lambda x: ops.cast(x, "int32"), (X,)),
     ("cast to bools", lambda x: ops.cast(x, "bool"), (PAIRS,)),
+    ("cast to float16", lambda x: ops.cast(x, "float16"), (X,)),
+    ("saturate_cast to bytes", lambda x: ops.saturate_cast(x * 300, "uint8"), (X,)),
     *each("zeros_like ones_like", X),
     ("full_like", lambda x: ops.full_like(x, 3), (X,)),
     ("nan_to_num", lambda x: ops.nan_to_num(ops.log(x)), (X,)),
@@ -323,6 +325,45 @@ def test_recorded_functions_of_infinite_huge_and_tiny_numbers(name: str) -> None
 def test_derivatives_of_large_arguments(name: str, places: list[float], slopes: list[float]) -> None:
     found = keras.grad(lambda x: ops.sum(getattr(ops, name)(x)))(np.float32(places))
     np.testing.assert_allclose(found, slopes, rtol=1e-4)
+
+
+def floats_around_float16() -> np.ndarray:
+    """All numbers of float16, the numbers halfway between two of them and next to those, and any numbers of float32."""
+    finite = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
+    halfway = np.append((finite[1:] + finite[:-1]) / 2, np.float32(65520))
+    drawn = np.random.default_rng(0).integers(0, 2**32, 100_000, dtype=np.uint32).view(np.float32)
+    around = [halfway, np.nextafter(halfway, np.float32(0)), np.nextafter(halfway, np.float32(np.inf))]
+    positive = np.concatenate([finite, *around, np.float32([65504, 1e5, 3.4e38, np.inf])])
+    found = np.concatenate([positive, -positive, drawn, np.float32([np.nan])])
+    return found[~(np.abs(found) < np.finfo(np.float32).tiny)]
+
+
+def test_recorded_casts_round_as_float16_does() -> None:
+    x = floats_around_float16()
+    with np.errstate(all="ignore"):
+        wanted = x.astype(np.float16).astype(np.float32)
+        saturated = np.clip(x, -65504, 65504).astype(np.float16).astype(np.float32)
+    inputs = keras.Input((1,))
+    outputs = [ops.cast(inputs, "float16"), ops.saturate_cast(inputs, "float16")]
+    model = keras.Model(inputs, outputs)
+    found = model(x[:, None])
+    np.testing.assert_array_equal(np.ravel(found[0]), wanted)
+    np.testing.assert_array_equal(np.ravel(found[1]), saturated)
+
+
+def test_the_derivative_of_a_cast_to_float16_is_that_of_the_number() -> None:
+    x = np.float32([-3.14159, 0.0, 1e-9, 1e-5, 0.1, 65519.0])
+    found = keras.grad(lambda each: ops.sum(ops.cast(each, "float16") * np.arange(6.0)))(x)
+    np.testing.assert_array_equal(found, np.arange(6.0))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
+def test_recorded_saturating_casts_to_integers(dtype: str) -> None:
+    x = np.float32([-1e9, -32769, -129.7, -3.5, 0, 3.5, 127.9, 128, 255.5, 256, 32768, 65536, 1e9])
+    with keras.GradientTape() as tape:
+        tape.watch(symbol := ops.convert_to_tensor(x))
+        found = np.asarray(ops.saturate_cast(symbol, dtype))
+    np.testing.assert_array_equal(found, ops.saturate_cast(x, dtype))
 
 
 def test_derivatives_of_remainders() -> None:

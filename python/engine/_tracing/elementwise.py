@@ -18,6 +18,7 @@ from engine._tracing.primitives import (
     float_dtype,
     full,
     number_in,
+    stop_gradient,
 )
 from engine._tracing.symbolic import lengths
 from engine._tracing.trace import TracedArray, as_traced, trace_of
@@ -25,6 +26,10 @@ from engine._tracing.trace import TracedArray, as_traced, trace_of
 _LN2, _LN10 = math.log(2.0), math.log(10.0)
 # From here on, x + sqrt(x^2 + 1) is 2x in float32.
 _LARGE = 1e6
+# The product of a float32 with it, minus the difference of that and the float, has one bit (Veltkamp's splitting).
+_ROUNDS_TO_A_POWER = 2.0**23 + 1.0
+# Halfway between the largest number of float16 and the next power of 2.
+_TOO_LARGE_FOR_FLOAT16 = 65520.0
 
 
 def tan(x: Term) -> Term:
@@ -369,7 +374,40 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None)
     return elementwise(formula, x)
 
 
-@records("cast", "saturate_cast")
+def to_float16(x: Term) -> Term:
+    """The nearest number of float16; of two that are as near, the one whose last bit is 0."""
+    size = x.of("abs")
+    scaled = size * _ROUNDS_TO_A_POWER
+    near = scaled - (scaled - size)  # the nearest power of 2
+    power = (near > size).choose(near * 0.5, near)
+    # A sum with this number has as many bits behind its point as `x` in float16.
+    shift = (power * (1.5 * 2.0**13)).of("maximum", 1.5 * 2.0**-1)
+    rounded = (size + shift) - shift
+    return (size < _TOO_LARGE_FOR_FLOAT16).choose((x < 0.0).choose(-rounded, rounded), x * math.inf)
+
+
+def _rounded_to_float16(array: TracedArray) -> TracedArray:
+    """The numbers as float16 has them, with the derivative 1."""
+    change = elementwise(
+        lambda each: to_float16(each).equals(each).choose(0.0, to_float16(each) - each),
+        array,
+        dtype="float32",
+    )
+    return elementwise(lambda a, b: a + b, array, stop_gradient(change), dtype="float16")
+
+
+@records("saturate_cast")
+def saturate_cast(x: Any, dtype: Any) -> TracedArray:
+    """The numbers in another dtype, with its lowest and largest number for those beyond it."""
+    array, found = as_traced(x, trace_of(x)), standard(dtype)
+    if found.kind not in "iu" and found.name != "float16":
+        return cast(array, dtype)
+    limits: Any = np.iinfo(found) if found.kind in "iu" else np.finfo(found)
+    low, high = float(limits.min), float(limits.max)
+    return cast(elementwise(lambda each: each.of("maximum", low).of("minimum", high), array), dtype)
+
+
+@records("cast")
 def cast(x: Any, dtype: Any) -> TracedArray:
     """The numbers in another dtype: floats are cut off towards 0 for integers, and become 1 or 0 for bools."""
     name = standard(dtype).name
@@ -380,6 +418,8 @@ def cast(x: Any, dtype: Any) -> TracedArray:
         return elementwise(lambda each: 1.0 - each.equals(0.0), array, dtype=name)
     if standard(dtype).kind in "iu" and np.dtype(array.dtype).kind == "f":
         return elementwise(trunc, array, dtype=name)
+    if name == "float16" and array.dtype != "bool":
+        return _rounded_to_float16(array)
     return array.as_dtype(name)
 
 
