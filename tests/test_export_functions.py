@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,10 +64,17 @@ def test_functions_in_onnx(number: int, tmp_path: Path) -> None:
     assert_close(run(file, first), predicted(model, first))
 
 
+ALONE = "the outputs of model .* may depend on the other samples of its batch"
+
+
 @pytest.fixture(scope="module")
 def functions_in_c(tmp_path_factory: pytest.TempPathFactory) -> list[list[Array]]:
     models = [model_of(number) for number in range(len(CASES))]
-    return computed_in_c([model for model, _ in models], [x for _, x in models], tmp_path_factory.mktemp("c"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ALONE)
+        return computed_in_c(
+            [model for model, _ in models], [x for _, x in models], tmp_path_factory.mktemp("c")
+        )
 
 
 @needs_gcc
@@ -76,6 +85,19 @@ def test_functions_in_c(number: int, functions_in_c: list[list[Array]]) -> None:
     *found, deviation = functions_in_c[number]
     assert_close(found, predicted(model, x, batch_size=1))
     assert deviation <= 2e-5
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[case[0] for case in CASES])
+def test_a_header_warns_where_samples_depend_on_each_other(number: int, tmp_path: Path) -> None:
+    model, x = model_of(number)
+    together, alone = predicted(model, x), predicted(model, x, batch_size=1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.export(tmp_path / "model.h")
+    said = [str(each.message) for each in caught if re.search(ALONE, str(each.message))]
+    if not all(np.allclose(*pair, 1e-4, 1e-4, equal_nan=True) for pair in zip(together, alone, strict=True)):
+        assert len(said) == 1
 
 
 class RandomFunction:
@@ -168,6 +190,7 @@ def test_random_functions_in_onnx(seed: int, tmp_path: Path) -> None:
 
 
 @needs_gcc
+@pytest.mark.filterwarnings(f"ignore:{ALONE}")
 def test_random_functions_in_c(tmp_path: Path) -> None:
     functions = [RandomFunction(seed) for seed in range(FUNCTIONS)]
     models = [function.model() for function in functions]
@@ -367,6 +390,7 @@ def test_typical_models_in_onnx(name: str, tmp_path: Path) -> None:
 
 
 @needs_gcc
+@pytest.mark.filterwarnings(f"ignore:{ALONE}")
 def test_typical_models_in_c(tmp_path: Path) -> None:
     models, samples = zip(*map(typical, TYPICAL), strict=True)
     for model, x, (*found, deviation) in zip(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -252,6 +253,10 @@ static inline float {prefix}_test({out_parameters}, float *scratch)
 
 #endif
 """
+_ALONE = (
+    "the outputs of model {name!r} for a sample may depend on the other samples of its batch, as with a mean over axis 0, but "
+    "a header has one sample: it computes what predict(x, batch_size=1) does. Export to ONNX for whole batches"
+)
 _COMPARISON = """\
     for (long i = 0; i < {upper}_{size}_SIZE; ++i) {{
         const float deviation = fabsf({name}[i] - {prefix}_test_{name}[i]);
@@ -290,9 +295,14 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
         path: the path of the file.
         prefix: the beginning of every name in the header; default the name of the file.
 
+    Warns:
+        UserWarning: if the outputs of a sample may depend on other samples, which the header doesn't have.
+
     Raises:
         ValueError: if no name in C can start with the prefix.
     """
+    if graph.joins_samples:
+        warnings.warn(_ALONE.format(name=graph.name), stacklevel=4)
     prefix = prefix_of(path.stem) if prefix is None else prefix
     if not isinstance(prefix, str) or prefix != prefix_of(prefix):
         msg = f"`prefix` must start with a letter and hold letters, digits and underscores alone, got {prefix!r}"

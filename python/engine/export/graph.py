@@ -64,12 +64,13 @@ class ModelOutput(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A model: its name, its inputs, its layers, and its outputs."""
+    """A model: its name, its inputs, its layers, its outputs, and whether those of a sample may depend on other samples."""
 
     name: str
     inputs: list[ModelInput]
     stages: list[Stage]
     outputs: list[ModelOutput]
+    joins_samples: bool
 
     @property
     def steps(self) -> list[Step]:
@@ -158,7 +159,7 @@ def graph_of(name: str, parts: Parts, program: Program) -> Graph:
         shape = inputs[-1 - number].shape if number < 0 else found.shapes[number]
         numbers, expected = np.split(expected, [math.prod(shape)])
         outputs.append(ModelOutput(given, shape, value, numbers))
-    return Graph(name or "model", inputs, stages, outputs)
+    return Graph(name or "model", inputs, stages, outputs, program.joins_samples)
 
 
 def _checked_samples(parts: Parts, program: Program) -> tuple[list[Float32], Float32]:

@@ -2381,7 +2381,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
         Functions and layers that users write are exported as what they recorded, in predictions: of a layer with the
         argument `training` the branch for False. A header is for one sample, so a mean over the samples of a batch is
-        there that of one.
+        there that of one, as in `predict(x, batch_size=1)`. A warning says so.
 
         Args:
             filepath: path of the file. An existing file is replaced once the new one is complete.
