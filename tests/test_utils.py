@@ -198,6 +198,51 @@ def test_classes_of_ones_own(custom: Any) -> None:
     assert utils.deserialize_keras_object(plain).value == 3.0
 
 
+def test_names_of_the_library_are_not_replaced() -> None:
+    """Only the name with its package, or a scope, means what a user has registered under the name of a loss, say."""
+    registered = utils.register_keras_serializable
+
+    @registered(name="mse")
+    def sevens(y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(y_true + y_pred, axis=-1) * 0.0 + 7.0
+
+    @registered(name="relu")
+    def ones(x: Any) -> Any:
+        return x * 0.0 + 1.0
+
+    @registered(name="zeros")
+    def start(shape: Any, dtype: Any = None) -> Any:
+        return np.ones(shape)
+
+    @registered(name="Dense")
+    class Twice(keras.layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs * 2
+
+    try:
+        x = np.full((2, 3), -1.0)
+        model = keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(1, "relu", kernel_initializer="zeros"), Twice()]
+        )
+        model.compile("sgd", "mse", metrics=["mse"])
+        assert model.evaluate(x, np.full((2, 1), 3.0), verbose=0) == [9.0, 9.0]
+        model.compile("sgd", "Custom>mse")
+        assert model.evaluate(x, np.full((2, 1), 3.0), verbose=0) == 7.0
+        model.compile("sgd", sevens)
+        assert model.evaluate(x, np.full((2, 1), 3.0), verbose=0) == 7.0
+        assert keras.losses.get("mse") is keras.losses.mean_squared_error
+        assert keras.activations.get("relu") is keras.activations.relu
+        assert keras.activations.get("Custom>relu") is ones
+        assert isinstance(keras.initializers.get("zeros"), keras.initializers.Zeros)
+        with utils.custom_object_scope({"mse": sevens}):
+            assert keras.losses.get("mse") is sevens
+        again = keras.Sequential.from_config(model.get_config())
+        assert [type(layer) for layer in again.layers] == [keras.layers.Dense, Twice]
+    finally:
+        for name in ("mse", "relu", "zeros", "Dense"):
+            del utils.get_custom_objects()[f"Custom>{name}"]
+
+
 def test_mistakes_in_registering() -> None:
     with pytest.raises(TypeError, match="only a class or a function can be registered, got 3"):
         utils.register_keras_serializable()(3)

@@ -68,6 +68,11 @@ def get_registered_name(obj: Any) -> str | None:
     return getattr(obj, "__name__", None)
 
 
+def is_of_engine(found: Any) -> bool:
+    """Whether a class or function is one of this package. Code that runs in a namespace without a name has no module."""
+    return str(found.__module__).startswith("engine.")
+
+
 def overrides(cls: type, method: str) -> bool:
     """Returns whether `cls` overrides `method` in a class further down than the one that defines `_lower`.
 
@@ -80,10 +85,34 @@ def overrides(cls: type, method: str) -> bool:
     return positions[0] < positions[1]
 
 
-def registered_by(config: Mapping[str, Any], name: str) -> Any:
-    """Returns the user's class or function that a config refers to by its `registered_name` or by `name`; else None."""
-    found = get_registered_object(str(config.get("registered_name") or name))
-    return get_registered_object(name) if found is None else found
+def registered_by(
+    config: Mapping[str, Any], name: str, is_built_in: Callable[[str], bool] = lambda _: False
+) -> Any:
+    """Returns the user's class or function that a config refers to by its `registered_name` or by `name`; else None.
+
+    Args:
+        config: the config.
+        name: the name in it.
+        is_built_in: whether the library has something of a name, which one of the user's in a package doesn't replace.
+    """
+    full = str(config.get("registered_name") or name)
+    for each in (full, name):
+        found = _registered_as(each)
+        if found is not None:
+            return found
+    of_library = str(config.get("module")).partition(".")[0] in _LIBRARIES or is_built_in(name)
+    return None if of_library and full == name else _in_a_package(name)
+
+
+def registered_or_built_in(name: str, is_built_in: Callable[[str], bool]) -> Any:
+    """Returns the user's class or function of a name; None if there is none, or if the name means one of the library.
+
+    Args:
+        name: as for `get_registered_object`.
+        is_built_in: as for `registered_by`.
+    """
+    found = _registered_as(name)
+    return _in_a_package(name) if found is None and not is_built_in(name) else found
 
 
 def get_registered_object(
@@ -96,10 +125,24 @@ def get_registered_object(
     Args:
         name: `package>name`, or the name without the package.
         custom_objects: classes and functions by name, which are searched first.
-        module_objects: classes and functions by name, which are searched last.
+        module_objects: classes and functions by name, which come before those that are registered in a package.
     """
-    for objects in (custom_objects or {}, _scope.get(), _registered):
-        if name in objects:
-            return objects[name]
-    found = (found for full, found in _registered.copy().items() if full.split(">")[-1] == name)
-    return next(found, (module_objects or {}).get(name))
+    found = (custom_objects or {}).get(name, _registered_as(name))
+    if found is None:
+        found = (module_objects or {}).get(name)
+    return _in_a_package(name) if found is None else found
+
+
+# The first part of the name of a module of the library in a config.
+_LIBRARIES = frozenset(("keras", "engine"))
+
+
+def _registered_as(name: str) -> Any:
+    """Returns what has exactly this name in a scope or among the registered objects; else None."""
+    return _scope.get().get(name, _registered.get(name))
+
+
+def _in_a_package(name: str) -> Any:
+    """Returns the first registered object whose name behind its package is `name`; else None."""
+    every = _registered.copy().items()
+    return next((found for full, found in every if full.split(">")[-1] == name), None)

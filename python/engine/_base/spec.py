@@ -21,8 +21,9 @@ from engine._base.older_names import older_arguments
 from engine._base.registered_objects import (
     custom_object_scope,
     get_registered_name,
-    get_registered_object,
+    is_of_engine,
     registered_by,
+    registered_or_built_in,
 )
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def described(owner: Any, class_name: str, config: Any) -> dict[str, Any]:
         config: the arguments of the object, or the name of the function.
     """
     if class_name == "function":
-        name = get_registered_name(owner) if not owner.__module__.startswith("engine.") else config
+        name = get_registered_name(owner) if not is_of_engine(owner) else config
         return {"module": "builtins", "class_name": class_name, "config": name, "registered_name": class_name}
     package, *path = str(owner.__module__).split(".")
     if package != "engine":
@@ -212,18 +213,19 @@ def array_of_config(config: Mapping[str, Any]) -> NDArray[Any]:
     return np.asarray(config["value"], dtype)
 
 
-def registered_or_same(identifier: object) -> object:
+def registered_or_same(identifier: object, is_built_in: Callable[[str], bool] = lambda _: False) -> object:
     """Returns the user's function or class that a name, or the config of a function, refers to.
 
     Args:
         identifier: anything. A name that the user has not registered is returned as it is, and so is every other
             object; for the config of a function that is not registered its name is returned.
+        is_built_in: as for `registered_by`.
     """
     if isinstance(identifier, Mapping) and identifier.get("class_name") == "function":
         name = str(identifier.get("config"))
-        own = registered_by(identifier, name)
+        own = registered_by({**identifier, "registered_name": None}, name, is_built_in)
         return name if own is None else own
-    own = get_registered_object(identifier) if isinstance(identifier, str) else None
+    own = registered_or_built_in(identifier, is_built_in) if isinstance(identifier, str) else None
     return identifier if own is None else own
 
 
@@ -256,7 +258,7 @@ def _plain(value: object) -> object:
         return serialize(value)
     if not inspect.isfunction(value):
         return value
-    known = value.__module__.startswith("engine.")
+    known = is_of_engine(value)
     return value.__name__ if known else described(value, "function", value.__name__)
 
 
@@ -315,11 +317,11 @@ class Registry(Generic[S]):
             found: S = identifier
             return found
         if isinstance(identifier, str):
-            own = registered_or_same(identifier)
+            own = registered_or_same(identifier, self.knows)
             return self._named(identifier)() if own is identifier else self.get(own)
         if isinstance(identifier, Mapping) and "class_name" in identifier:
             name = str(identifier["class_name"])
-            own = registered_by(identifier, name)
+            own = registered_by(identifier, name, self.knows)
             return (self._named(name, in_config=True) if own is None else own).from_config(
                 identifier.get("config") or {}
             )
@@ -329,6 +331,10 @@ class Registry(Generic[S]):
         msg = f"`{self._kind}` must be a name, an object of {module} or a config dict, got {identifier!r}"
         raise WrongTypeError(msg)
 
+    def knows(self, name: str) -> bool:
+        """Whether a class of the library has this name."""
+        return name.lower() in self._classes
+
     def get_or_wrap(self, identifier: object, wrap: Callable[[Any], S]) -> S | None:
         """Returns the same as `get`, except for None and for functions.
 
@@ -337,7 +343,7 @@ class Registry(Generic[S]):
                 passed to `wrap`.
             wrap: makes an object of this kind from a function.
         """
-        if (identifier := registered_or_same(identifier)) is None:
+        if (identifier := registered_or_same(identifier, self.knows)) is None:
             return None
         kind = identifier if isinstance(identifier, type) else type(identifier)
         if callable(identifier) and not issubclass(kind, self.base):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engine._base.checks import WrongTypeError, nearest
 from engine._base.lazy_imports import on_first_use
-from engine._base.registered_objects import get_registered_object
+from engine._base.registered_objects import registered_or_built_in
 from engine._base.spec import Registry, Spec
 from engine._base.spec import serialize as spec_config
 from engine._core_interface.cpp import Float32
@@ -159,7 +159,7 @@ def get(identifier: object) -> Callable[..., Any]:
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
     if isinstance(identifier, str):
-        own = get_registered_object(identifier)
+        own = registered_or_built_in(identifier, lambda name: name.lower() in _names)
         if own is not None:
             return get(own)
         if identifier.lower() not in _names:

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine._base.lazy_imports import on_first_use
 from engine._base.spec import array_of_config, registered_or_same, serialize
-from engine.initializers.base import Given, Initializer, deserialize, named
+from engine.initializers.base import Given, Initializer, deserialize, is_named, named
 from engine.initializers.constant import Constant, Identity, Ones, Zeros
 from engine.initializers.random import (
     GlorotNormal,
@@ -87,7 +87,7 @@ def get(identifier: object) -> Any:
     """
     if identifier is None:
         return None
-    identifier = registered_or_same(identifier)
+    identifier = registered_or_same(identifier, is_named)
     if isinstance(identifier, Mapping) and identifier.get("class_name") == "__numpy__":
         identifier = array_of_config(identifier["config"])
     if isinstance(identifier, np.ndarray):

@@ -89,4 +89,5 @@ def as_weight(values: object, shape: Shape, what: str) -> Float32:
 _registry: Registry[Initializer] = Registry("initializer", Initializer)
 register = _registry.register
 named = _registry.get
+is_named = _registry.knows
 deserialize = _registry.deserialize

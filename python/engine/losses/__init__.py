@@ -146,7 +146,7 @@ def get(identifier: object) -> Any:
         ValueError: if the name is unknown. The message suggests similar names.
         TypeError: if `identifier` is of another type.
     """
-    identifier = registered_or_same(identifier)
+    identifier = registered_or_same(identifier, registry.knows)
     if identifier is None or (callable(identifier) and not isinstance(identifier, type)):
         return identifier
     loss = registry.get(identifier)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from engine._base.registered_objects import is_of_engine
 from engine._base.spec import registered_or_same, snake_case
 from engine._core_interface.host_steps import LossStep
 from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
@@ -214,7 +215,7 @@ def no_loss() -> HostLoss:
 
 def _has_formula_of_engine(loss: Loss) -> bool:
     """Returns whether `call` is a method of this package, and not of a subclass that a user wrote."""
-    return type(loss).call.__module__.startswith("engine.")
+    return is_of_engine(type(loss).call)
 
 
 def loss_for_training(identifier: object) -> Loss:
@@ -224,7 +225,7 @@ def loss_for_training(identifier: object) -> Loss:
         ValueError: if the name is unknown.
         TypeError: if `identifier` is of another type.
     """
-    identifier = registered_or_same(identifier)
+    identifier = registered_or_same(identifier, registry.knows)
     try:
         loss = registry.get(identifier)
     except TypeError:

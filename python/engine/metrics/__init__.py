@@ -197,7 +197,7 @@ def get(identifier: object) -> Any:
         ValueError: if the name is unknown. The message suggests similar names.
         TypeError: if `identifier` is of another type.
     """
-    identifier = registered_or_same(identifier)
+    identifier = registered_or_same(identifier, registry.knows)
     if identifier is None or (callable(identifier) and not isinstance(identifier, (type, Metric))):
         return identifier
     return registry.get(identifier)
@@ -210,7 +210,7 @@ def metric_for_training(identifier: object) -> Metric:
         ValueError: if the name is unknown. The message suggests similar names.
         TypeError: if `identifier` is of another type.
     """
-    identifier = registered_or_same(identifier)
+    identifier = registered_or_same(identifier, registry.knows)
     if isinstance(identifier, str):
         metric = SuitableAccuracy() if identifier.lower() in ("accuracy", "acc") else registry.get(identifier)
         metric.name = identifier

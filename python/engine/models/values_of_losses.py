@@ -14,6 +14,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from engine import tree
+from engine._base.registered_objects import is_of_engine
 from engine._tracing.symbolic import Symbolic
 from engine.layers.symbols import KerasTensor
 
@@ -34,7 +35,7 @@ def symbols_read(losses: Any) -> list[Symbolic]:
         seen.add(id(value))
         if isinstance(value, Symbolic):
             found[id(value)] = value
-        elif isinstance(value, FunctionType) and not value.__module__.startswith("engine."):
+        elif isinstance(value, FunctionType) and not is_of_engine(value):
             for each in _values_of_names(value):
                 waiting += tree.flatten(each) if isinstance(each, (list, tuple, dict)) else [each]
     return [each for each in found.values() if isinstance(each._as_tensor, KerasTensor)]

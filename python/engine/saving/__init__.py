@@ -17,6 +17,7 @@ from engine._base.budget import numbers_at_most
 from engine._base.checks import flag, path_of
 from engine._base.lazy_imports import on_first_use
 from engine._base.older_names import is_checkpoint, warn_of_older
+from engine._base.registered_objects import is_of_engine
 from engine._base.spec import Spec
 from engine._core_interface.cpp import __version__
 from engine._printing.progress import print_message
@@ -197,7 +198,7 @@ def _definitions(found: Any, seen: set[int]) -> Iterator[Any]:
     named = isinstance(definition, type) or (
         isinstance(definition, FunctionType) and "<" not in definition.__qualname__
     )
-    if named and not definition.__module__.startswith("engine."):
+    if named and not is_of_engine(definition):
         yield definition
     if isinstance(found, Spec):
         yield from _definitions(vars(found), seen)

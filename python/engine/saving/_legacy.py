@@ -13,6 +13,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from engine import losses
+from engine._base.registered_objects import is_of_engine
 from engine.layers.lookup import IDF_WEIGHTS
 from engine.saving._h5 import H5Group, WeightsH5, new_h5, opened, require_count, write_array, write_count
 from engine.saving.contents import (
@@ -280,7 +281,7 @@ def _full_name(loss: Any) -> Any:
     if isinstance(loss, list):
         return [_full_name(each) for each in loss]
     found = losses.get(loss) if isinstance(loss, str) and loss not in ("ce", "crossentropy") else loss
-    return found.__name__ if callable(found) and found.__module__.startswith("engine.") else loss
+    return found.__name__ if callable(found) and is_of_engine(found) else loss
 
 
 def _write_text(file: Any, name: str, text: str) -> None:
