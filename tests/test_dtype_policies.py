@@ -208,8 +208,56 @@ def test_loss_scale_optimizer_takes_the_steps_of_the_other() -> None:
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
     assert int(optimizer.iterations) == int(optimizer.inner_optimizer.iterations) == 1
-    assert optimizer.scale_loss(2.0) == optimizer.get_scaled_loss(2.0) == 2.0
-    assert optimizer.get_unscaled_gradients((1.0, None)) == [1.0, None]
+    assert optimizer.scale_loss(2.0) == optimizer.get_scaled_loss(2.0) == 2.0 * 2**15
+    assert optimizer.get_unscaled_gradients((1.0, None)) == [1.0, None]  # `apply` divides them
+
+
+def test_loss_scale_optimizer_skips_steps_that_are_not_finite() -> None:
+    weights = [keras.Variable([1.0, 2.0]), keras.Variable(3.0)]
+    optimizer = keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(0.5), initial_scale=4.0, dynamic_growth_steps=2
+    )
+    optimizer.apply([np.array([4.0, 8.0]), np.array(4.0)], weights)
+    assert [np.asarray(each).tolist() for each in weights] == [[0.5, 1.0], 2.5]
+    for wrong in (np.nan, np.inf, -np.inf):
+        optimizer.apply([np.array([4.0, wrong]), np.array(0.0)], weights)
+    assert [np.asarray(each).tolist() for each in weights] == [[0.5, 1.0], 2.5]
+    assert float(optimizer.scale_loss(1.0)) == 0.5
+    assert int(optimizer.iterations) == 1
+    for _ in range(2):
+        optimizer.apply([np.array([0.5, 0.5]), np.array(0.0)], weights)
+    assert np.asarray(weights[0]).tolist() == [-0.5, 0.0]
+    assert float(optimizer.scale_loss(1.0)) == 1.0
+
+
+def test_loss_scale_optimizer_in_own_steps() -> None:
+    class Stepped(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with keras.GradientTape() as tape:
+                loss = keras.ops.mean(keras.ops.square(self(x, training=True) - y))
+                scaled = self.optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled, self.trainable_variables)
+            self.optimizer.apply(gradients, self.trainable_variables)
+            return {"loss": loss}
+
+    x, y = np.ones((4, 3), np.float32), np.zeros((4, 1), np.float32)
+    found = []
+    for optimizer in (
+        keras.optimizers.SGD(0.1),
+        keras.optimizers.SGD(0.1, loss_scale_factor=8.0),
+        keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)),
+    ):
+        model = Stepped([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="ones")])
+        model.compile(optimizer)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            with pytest.warns(UserWarning, match="whether it is finite, which LossScaleOptimizer looks at"):
+                model.fit(x, y, batch_size=2, verbose=0)
+        else:
+            model.fit(x, y, batch_size=2, verbose=0)
+        found.append(model.get_weights()[0])
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
 
 
 def test_loss_scale_optimizer_in_files(tmp_path: Any) -> None:

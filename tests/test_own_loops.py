@@ -21,10 +21,12 @@ def small_model() -> Any:
     return keras.Sequential([keras.Input((3,)), layers.Dense(4, activation="tanh"), layers.Dense(1)])
 
 
-def loss_and_gradients(model: Any) -> tuple[Any, list[Any]]:
+def loss_and_gradients(model: Any, optimizer: Any = None) -> tuple[Any, list[Any]]:
+    """Returns the loss, and the gradients of the loss as the optimizer scales it."""
     with keras.GradientTape() as tape:
         loss = ops.mean(ops.square(model(X, training=True) - Y))
-    return loss, tape.gradient(loss, model.trainable_variables)
+        scaled = loss if optimizer is None else optimizer.scale_loss(loss)
+    return loss, tape.gradient(scaled, model.trainable_variables)
 
 
 # Optimizers.
@@ -45,6 +47,7 @@ OPTIMIZERS: list[Callable[[], Any]] = [
     lambda: optimizers.Lamb(0.02),
     lambda: optimizers.Muon(0.02),
     lambda: optimizers.LossScaleOptimizer(optimizers.SGD(0.1)),
+    lambda: optimizers.SGD(0.1, momentum=0.9, loss_scale_factor=3.0),
     lambda: optimizers.Adam(0.02, clipnorm=0.1),
     lambda: optimizers.Adam(0.02, global_clipnorm=0.1),
     lambda: optimizers.SGD(0.1, clipvalue=0.05),
@@ -62,7 +65,7 @@ def test_a_loop_steps_like_fit(make: Callable[[], Any]) -> None:
     fitted.compile(make(), "mse")
     fitted.fit(X, Y, batch_size=len(X), epochs=5, shuffle=False, verbose=0)
     for _ in range(5):
-        _, gradients = loss_and_gradients(looped)
+        _, gradients = loss_and_gradients(looped, optimizer)
         optimizer.apply_gradients(zip(gradients, looped.trainable_variables, strict=True))
     if optimizer.use_ema:
         optimizer.finalize_variable_values(looped.trainable_variables)

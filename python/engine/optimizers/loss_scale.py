@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from engine._base.checks import integer, label, only_default, real
 from engine._base.spec import auto_name, serialize, snake_case
+from engine._tracing.lazy import capturing
+from engine._tracing.symbolic import needs_values
 from engine.optimizers.optimizer import Optimizer, registry
+from engine.optimizers.stepping import quotients
 from engine.optimizers.variables import OptimizerVariable, Tracked
 
 
@@ -28,16 +31,19 @@ class _OfInner:
 
 @registry.register()
 class LossScaleOptimizer(Optimizer):
-    """Passes every step to another optimizer.
+    """Scales the loss for another optimizer, and skips steps whose gradients aren't finite.
 
-    In Keras it multiplies the loss by a factor, so that gradients in float16 don't become 0, and skips steps whose gradients
-    are too large for float16. Here no gradient is rounded to float16 under any dtype policy, so that no loss is scaled and no
-    step is skipped, and a model needs no such optimizer. Scripts and files that have one run with it.
+    In loops of your own, `scale_loss` multiplies the loss by a factor and `apply` divides the gradients by it. If one of them
+    isn't finite, the step is left out and the factor is halved; after `dynamic_growth_steps` steps without that it is doubled.
+    A `train_step` that the core could run runs in Python with such an optimizer, since it looks at the numbers.
+
+    `fit`, `train_on_batch` and so on without such methods pass every step to the other optimizer: no gradient is rounded to
+    float16 under any dtype policy, so that no loss has to be scaled, and a model needs no such optimizer.
 
     Args:
         inner_optimizer: the optimizer, its name or config.
-        initial_scale: the factor with which Keras begins, larger than 0. It is kept for files.
-        dynamic_growth_steps: the number of steps after which Keras doubles the factor, at least 1. It is kept for files.
+        initial_scale: the first factor, larger than 0.
+        dynamic_growth_steps: the number of steps after which the factor is doubled, at least 1.
         name: name of the optimizer, a prefix of the names of `variables`.
         dynamic: must be True, as in Keras.
 
@@ -51,6 +57,7 @@ class LossScaleOptimizer(Optimizer):
     _unsaved_arguments = ("dynamic",)
     _fixed_arguments: ClassVar[Mapping[str, Any]] = {"use_ema": False, "ema_momentum": 0.99}
 
+    loss_scale_factor = None
     _rate: Any = _OfInner()
     weight_decay: Any = _OfInner()
     clipnorm: Any = _OfInner()
@@ -59,7 +66,6 @@ class LossScaleOptimizer(Optimizer):
     use_ema: Any = _OfInner()
     ema_momentum: Any = _OfInner()
     ema_overwrite_frequency: Any = _OfInner()
-    loss_scale_factor: Any = _OfInner()
     gradient_accumulation_steps: Any = _OfInner()
     _undecayed: Any = _OfInner()
     _undecayed_paths: Any = _OfInner()
@@ -78,6 +84,7 @@ class LossScaleOptimizer(Optimizer):
     ) -> None:
         only_default(dynamic, "dynamic", True, "a loss scale that stays the same")
         self.inner_optimizer = registry.get(inner_optimizer)
+        self.inner_optimizer.loss_scale_factor = None  # gradients would be divided twice
         self.initial_scale = real(initial_scale, "initial_scale", 0.0)
         self.dynamic_growth_steps = integer(dynamic_growth_steps, "dynamic_growth_steps", 1)
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
@@ -85,8 +92,39 @@ class LossScaleOptimizer(Optimizer):
         self._own = {"iteration": 0.0, "learning_rate": 0.0, "step_counter": 0.0}
         self._own["dynamic_scale"] = self.initial_scale
 
+    def scale_loss(self, loss: Any) -> Any:
+        """Returns the loss times the present factor, by which `apply` divides the gradients.
+
+        Args:
+            loss: a number.
+        """
+        return loss * self._own["dynamic_scale"]
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+        """Steps weights by the gradients of a scaled loss, if all of these are finite.
+
+        Args:
+            grads: as for every `Optimizer`.
+            trainable_variables: as for every `Optimizer`.
+        """
+        gradients = list(grads)
+        if capturing() is not None:
+            raise needs_values("a gradient", f"whether it is finite, which {type(self).__name__} looks at")
+        if not all(np.isfinite(np.asarray(each)).all() for each in gradients if each is not None):
+            self._own["dynamic_scale"] *= 0.5
+            self._own["step_counter"] = 0.0
+            return
+        super().apply(gradients, trainable_variables)
+        self._own["step_counter"] += 1.0
+        if self._own["step_counter"] >= self.dynamic_growth_steps:
+            self._own["dynamic_scale"] *= 2.0
+            self._own["step_counter"] = 0.0
+
+    def _unscaled(self, gradients: Iterable[Any]) -> list[Any]:
+        return quotients(gradients, self._own["dynamic_scale"])
+
     def get_scaled_loss(self, loss: Any) -> Any:
-        """The name that `scale_loss` had in Keras 2: returns the loss as it is.
+        """The name that `scale_loss` had in Keras 2.
 
         Args:
             loss: a number.
@@ -94,7 +132,7 @@ class LossScaleOptimizer(Optimizer):
         return self.scale_loss(loss)
 
     def get_unscaled_gradients(self, grads: Sequence[Any]) -> list[Any]:
-        """Returns the gradients of what `get_scaled_loss` returned as they are, for loops of Keras 2.
+        """Returns the gradients of what `get_scaled_loss` returned as they are, for loops of Keras 2: `apply` divides them.
 
         Args:
             grads: a gradient for each weight, or None.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 import warnings
@@ -20,7 +21,7 @@ from engine._tracing.lazy import capturing
 from engine._tracing.symbolic import handlers
 from engine.optimizers.schedules.base import LearningRateSchedule, number
 from engine.optimizers.schedules.base import deserialize as deserialize_schedule
-from engine.optimizers.stepping import Stepper, tracked_of, variable_of, without_missing
+from engine.optimizers.stepping import Stepper, quotients, tracked_of, variable_of, without_missing
 from engine.optimizers.variables import (
     Array,
     OptimizerVariable,
@@ -36,7 +37,7 @@ from engine.optimizers.variables import (
 )
 
 if TYPE_CHECKING:
-    from typing_extensions import TypedDict
+    from typing_extensions import Self, TypedDict
 
     class Options(TypedDict, total=False):
         """The arguments of every optimizer, after those of its rule."""
@@ -93,8 +94,8 @@ class Optimizer(Spec):
         ema_momentum: `mean = ema_momentum * mean + (1 - ema_momentum) * w` after each step, in [0, 1].
         ema_overwrite_frequency: number of steps after which the averages replace the weights; None does so only at
             the end of `fit`.
-        loss_scale_factor: Has no effect. Keras multiplies the loss by it and divides the gradients by it, which
-            float32 doesn't need.
+        loss_scale_factor: what `scale_loss` multiplies a loss by, and `apply` divides gradients by. `fit` needs neither, as
+            gradients are float32.
         gradient_accumulation_steps: number of batches whose gradients are averaged for one step, at least 2; None
             uses one batch.
         name: name of the optimizer, a prefix of the names of `variables`.
@@ -189,6 +190,14 @@ class Optimizer(Spec):
             )
             raise TypeError(msg)
         self._rate = rate
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or a pickle has the settings, and not the state, which belongs to the weights that it has stepped."""
+        fresh: dict[str, Any] = {"_program": None, "_tracked": [], "_stepper": None}
+        return {name: fresh.get(name, value) for name, value in self.__dict__.items()}
+
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)
 
     @property
     def lr(self) -> float:
@@ -299,7 +308,7 @@ class Optimizer(Spec):
             ValueError: if all gradients are None, or the optimizer was built for other weights.
             TypeError: if something is no weight.
         """
-        gradients = list(grads)
+        gradients = self._unscaled(grads)
         if not gradients:
             return
         if trainable_variables is None:
@@ -322,6 +331,11 @@ class Optimizer(Spec):
         for variable in variables:
             stepper.place_of(variable)
         stepper.step(*without_missing(gradients, variables))
+
+    def _unscaled(self, gradients: Iterable[Any]) -> list[Any]:
+        """Returns the gradients of a loss, from those of what `scale_loss` returned for it."""
+        factor = self.loss_scale_factor
+        return list(gradients) if factor is None else quotients(gradients, factor)
 
     def _knows(self, variables: Sequence[Any]) -> bool:
         """Whether the state has a place for the weights, or must not be made again for them."""
@@ -357,15 +371,16 @@ class Optimizer(Spec):
         else:
             recording = tape
         variables = list(var_list() if callable(var_list) else var_list)
-        return self.apply_gradients(zip(recording.gradient(loss, variables), variables, strict=True))
+        gradients = recording.gradient(self.scale_loss(loss), variables)
+        return self.apply_gradients(zip(gradients, variables, strict=True))
 
     def scale_loss(self, loss: Any) -> Any:
-        """Returns the loss as it is, since gradients are float32, which needs no scaling.
+        """Returns the loss times `loss_scale_factor`, by which `apply` divides the gradients.
 
         Args:
             loss: a number.
         """
-        return loss
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None

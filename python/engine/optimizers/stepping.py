@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from engine._core_interface.cpp import Float32, Loan, Program
-from engine._tracing.lazy import before_change, capturing
+from engine._tracing.lazy import RecordedArray, before_change, capturing
 from engine.optimizers.variables import Tracked
 
 
@@ -49,6 +49,16 @@ def variable_of(weight: Any) -> tuple[Any, int]:
         )
         raise TypeError(msg)
     return found
+
+
+def quotients(gradients: Iterable[Any], factor: float) -> list[Any]:
+    """Returns gradients divided by a number; None stays None."""
+    return [
+        None
+        if each is None
+        else (each if isinstance(each, RecordedArray) else np.asarray(each, np.float32)) / np.float32(factor)
+        for each in gradients
+    ]
 
 
 class Stepper:
