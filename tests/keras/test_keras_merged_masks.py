@@ -48,6 +48,32 @@ def test_merging_by_masks(merge: Any, which: tuple[bool, bool], ends: Any) -> No
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("which", [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(
+    "name", ["Add", "Average", "Subtract", "Multiply", "Maximum", "Minimum", "Concatenate"]
+)
+def test_merging_arrays_by_masks(name: str, which: tuple[bool, bool]) -> None:
+    found = []
+    for api in (keras, engine):
+        pairs = zip((ONE, OTHER), which, strict=True)
+        masked = [api.layers.Masking()(x) if mask else api.ops.convert_to_tensor(x) for x, mask in pairs]
+        outputs = getattr(api.layers, name)()(masked)
+        found.append((np.asarray(outputs), getattr(outputs, "_keras_mask", None)))
+    (theirs, their_mask), (ours, our_mask) = found
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    assert (our_mask is None) == (their_mask is None)
+    if our_mask is not None:
+        np.testing.assert_array_equal(our_mask, their_mask)
+
+
+def test_concatenated_steps_of_arrays() -> None:
+    found = []
+    for api in (keras, engine):
+        outputs = api.layers.Concatenate(axis=1)([api.layers.Masking()(ONE), api.layers.Masking()(OTHER)])
+        found.append(np.asarray(outputs._keras_mask))
+    np.testing.assert_array_equal(*found)
+
+
 def given(api: Any) -> Any:
     ids = api.Input((4,), dtype="int32")
     embedding = api.layers.Embedding(5, 3, embeddings_initializer="ones")

@@ -84,14 +84,23 @@ class _Merging(Layer):
         rows = self._checked_arrays(inputs)
         samples = [each.shape[1:] for each in rows]
         self._build_for_inputs(samples)
-        outputs = self._merged(rows, samples)
+        masks = [mask_of(each) for each in inputs]
+        outputs = self._merged(rows, samples, masks)
         if self.activity_regularizer is not None:
             self._note_penalty(outputs)
-        mask = self.compute_mask(None, [mask_of(each) for each in inputs])
-        return outputs.view(Tensor).masked(mask)
+        return outputs.view(Tensor).masked(self.compute_mask(rows, masks))
 
-    def _merged(self, rows: Sequence[NDArray[Any]], samples: Sequence[Shape]) -> NDArray[np.float32]:
-        """Returns the outputs for float32 arrays whose samples have the shapes `samples`, computed by the core."""
+    def _merged(
+        self, rows: Sequence[NDArray[Any]], samples: Sequence[Shape], masks: Sequence[Any]
+    ) -> NDArray[np.float32]:
+        """Returns the outputs for float32 arrays whose samples have the shapes `samples`, computed by the core.
+
+        Args:
+            rows: the arrays.
+            samples: the shapes.
+            masks: of the arrays, or None.
+        """
+        del masks
         joined = np.concatenate([each.reshape(len(each), -1) for each in rows], axis=1)
         reads = {"inputs": [-1 - number for number in range(len(rows))]}
         operations: list[Operation] = [{**self._operation_for(samples), **reads}]
@@ -112,14 +121,14 @@ class _Merging(Layer):
         """Returns the mask of the outputs, or None.
 
         Args:
-            inputs: the inputs of a call, which it doesn't need.
+            inputs: the inputs of a call.
             previous_mask: list of the masks of the inputs, bool (n, ...) or None.
         """
         del inputs
-        masks = [mask for mask in previous_mask or [] if mask is not None]
-        if not masks or (self._needs_all_masks and len(masks) < len(previous_mask)):
+        masks = list(previous_mask or [None])
+        if any(mask is None for mask in masks):
             return None
-        return cast("NDArray[np.bool_]", np.asarray(masks[0], bool))
+        return cast("NDArray[np.bool_]", functools.reduce(np.logical_or, masks))
 
     def get_build_config(self) -> dict[str, Any] | None:
         """`{"input_shape": [(None, ...), ...]}`, for `build_from_config`; None before the layer is built."""
@@ -277,9 +286,13 @@ class _Formula(_Merging):
         """Never called, as the formula is recorded."""
         raise NotImplementedError
 
-    def _merged(self, rows: Sequence[NDArray[Any]], samples: Sequence[Shape]) -> NDArray[np.float32]:
+    def _merged(
+        self, rows: Sequence[NDArray[Any]], samples: Sequence[Shape], masks: Sequence[Any]
+    ) -> NDArray[np.float32]:
         """Returns the outputs for float32 arrays, computed by the functions of `engine.ops`."""
         del samples
+        if self._merges_masked and any(mask is not None for mask in masks):
+            return np.asarray(self._merge_masked(list(rows), list(masks))[0], np.float32)
         return np.asarray(self._merge(list(rows)), np.float32)
 
 
@@ -331,10 +344,13 @@ class Add(_Elementwise):
         del samples
         return AddOperation(kind="add")
 
-    def _merged(self, rows: Sequence[NDArray[Any]], samples: Sequence[Shape]) -> NDArray[np.float32]:
+    def _merged(
+        self, rows: Sequence[NDArray[Any]], samples: Sequence[Shape], masks: Sequence[Any]
+    ) -> NDArray[np.float32]:
         """Returns the sum; inputs of one shape are added by the core."""
-        one_shape = all(sample == samples[0] for sample in samples)
-        return _Merging._merged(self, rows, samples) if one_shape else super()._merged(rows, samples)
+        if all(sample == samples[0] for sample in samples):
+            return _Merging._merged(self, rows, samples, masks)
+        return super()._merged(rows, samples, masks)
 
 
 @register()
@@ -383,7 +399,7 @@ class Multiply(_Elementwise):
             for each, mask in zip(inputs, masks, strict=True)
         ]
         output = self._merge(ones)
-        if None in masks:
+        if any(mask is None for mask in masks):
             return output, None
         mask = functools.reduce(ops.logical_or, masks)
         return ops.where(ops.expand_dims(mask, -1), output, 0.0), mask
@@ -597,6 +613,24 @@ class Concatenate(_Merging):
         # None, a length that differs from batch to batch, is no int for a type checker but occurs in shapes.
         joined = cast("int", None if None in lengths else sum(lengths))
         return (*samples[0][:place], joined, *samples[0][place + 1 :])
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> NDArray[np.bool_] | None:
+        """Returns the mask of the outputs, or None. All rows of an input without a mask count.
+
+        Args:
+            inputs: the inputs of a call.
+            previous_mask: list of the masks of the inputs, bool (n, ...) or None.
+        """
+        if not any(mask is not None for mask in previous_mask or []):
+            return None
+        masks = [
+            np.ones(np.shape(each)[:-1], bool) if mask is None else mask
+            for each, mask in zip(inputs, previous_mask, strict=True)
+        ]
+        place = self._place([np.shape(each)[1:] for each in inputs])
+        if place == np.ndim(inputs[0]) - 2:  # along the features
+            return cast("NDArray[np.bool_]", functools.reduce(np.logical_or, masks))
+        return np.concatenate(masks, axis=place + 1)
 
     def _recording_by_masks(self, samples: Sequence[Any], sources: Sequence[int | None]) -> Any:
         place = self._place(samples)
