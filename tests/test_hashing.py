@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import engine as keras
 from engine import layers
 from engine.layers._fingerprints import fingerprints, keyed_hashes
 
@@ -101,6 +102,17 @@ def test_output_modes(mode: str, expected: Any) -> None:
 def test_whole_floats_are_hashed_as_integers() -> None:
     assert layers.Hashing(3)(np.array([0.0, 4.0])).tolist() == [1, 2]
     assert layers.Hashing(3, dtype="int32")([0]).dtype == np.int32
+
+
+@pytest.mark.parametrize("mode", ["multi_hot", "count"])
+def test_vectors_of_integers_in_rows_of_any_length(mode: str) -> None:
+    inputs = keras.Input((None,), dtype="int64")
+    model = keras.Model(inputs, layers.Hashing(5, output_mode=mode)(inputs))
+    assert model.output_shape == (None, 5)
+    for length in (1, 3, 200):
+        ids = np.arange(2 * length).reshape(2, length)
+        expected = layers.Hashing(5, output_mode=mode)(ids)
+        np.testing.assert_array_equal(model.predict(ids, verbose=0), expected)
 
 
 def test_config() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import dtype_of, float32_only, require
+from engine._base.containers import values_within
 from engine._base.older_names import name_first, warn_of_older
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, snake_case
@@ -404,11 +405,7 @@ class MeanOfRows(CoreMetric):
 
 def metrics_in(values: Iterable[object]) -> Iterator[Metric]:
     """Yields all metrics in `values`, and in lists, tuples and dicts among them."""
-    for value in values:
-        if isinstance(value, Metric):
-            yield value
-        elif isinstance(value, (list, tuple, dict)):
-            yield from metrics_in(value.values() if isinstance(value, dict) else value)
+    return (value for value in values_within(list(values)) if isinstance(value, Metric))
 
 
 def metrics_of(attributes: Mapping[str, Any]) -> list[Metric]:

@@ -118,6 +118,10 @@ def _cloned(model: Model, cloning: Cloning, starts: Sequence[KerasTensor] | None
         cloning: how it is copied.
         starts: the inputs of the copy; None copies those of the model.
     """
+    if model._body is not None and cloning.clone_function is None and starts is None:
+        again = type(model).from_config(model.get_config())
+        again.build_from_config(model.get_build_config() or {})
+        return cast(Model, again)
     if starts is None:
         starts = [InputLayer.from_config(start.get_config())._as_tensor for start in model._starts]
     copies = cloning.copies
@@ -140,11 +144,7 @@ def _cloned(model: Model, cloning: Cloning, starts: Sequence[KerasTensor] | None
 def _copy_of(layer: Part, cloning: Cloning) -> Part:
     """Returns the copy of a layer, or of a model within."""
     copy: object
-    if isinstance(layer, Model) and layer._body is not None and cloning.clone_function is None:
-        again = type(layer).from_config(layer.get_config())
-        again.build_from_config(layer.get_build_config() or {})
-        copy = again
-    elif isinstance(layer, Model) and (cloning.within or cloning.clone_function is None):
+    if isinstance(layer, Model) and (cloning.within or cloning.clone_function is None):
         call_function = None if isinstance(layer, Sequential) or not cloning.within else cloning.call_function
         copy = _cloned(layer, cloning._replace(within=True, call_function=call_function))
     elif isinstance(layer, OperationPart):  # it has no weights

@@ -98,6 +98,4 @@ class ProgramsByShape:
 def known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: Wiring) -> list[Shape]:
     """Returns the shapes of the inputs with a number in place of each None, as the first program is built for."""
     inputs = [start.sample_shape for start in starts]
-    if not stack:
-        return inputs
     return _known_shapes(inputs, lambda shapes: shapes_along(shapes, stack, wiring).values)

@@ -162,7 +162,7 @@ def lowered(
         network: the layers and their connections.
         inputs: the shape of one sample of each input.
         learns: False if no weight is to be trained, whatever the attribute `trainable` of the layers says.
-        trainable: the values to use instead of that attribute.
+        trainable: the values to use instead of that attribute, of layers with weights.
         dtypes: of the inputs; default float32.
     """
     leaves, wiring = network.leaves, network.wiring
@@ -259,7 +259,7 @@ class Lowering:
             kinds[kind] += 1
             fields = dict[str, Any]({"first": first} if first < len(found) else {})
             if self._trainable is not None and "trainable" in operation:
-                fields["trainable"] = self._trainable[layer]
+                fields["trainable"] = self._trainable.get(layer, layer.trainable)
             fields |= _of_use(layer, operation, use)
             host = fields.get("host", operation.get("host"))
             if isinstance(host, CustomLayerHost):
