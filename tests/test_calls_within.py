@@ -76,7 +76,10 @@ def test_a_layer_called_with_training_true_reads_the_batch_in_predictions() -> N
     np.testing.assert_allclose(model.predict(X, batch_size=32, verbose=0), expected, rtol=1e-4, atol=1e-4)
     halves = model.predict(X, batch_size=16, verbose=0)
     np.testing.assert_allclose(halves[:16].mean(0), 0, atol=1e-5)
-    np.testing.assert_array_equal(model.get_weights()[2], 0)
+    mean = np.zeros(4)
+    for batch in (X, X[:16], X[16:]):  # as in Keras, they move in predictions, too
+        mean = 0.99 * mean + 0.01 * batch.mean(0)
+    np.testing.assert_allclose(model.get_weights()[2], mean, rtol=1e-5)
 
 
 class Centred(layers.Layer):
@@ -247,3 +250,67 @@ def test_a_layer_of_a_layer_within_is_no_stranger() -> None:
     model.compile("sgd", "mse")
     model.fit(np.ones((4, 2)), np.ones((4, 2)), verbose=0)
     assert len(model.weights) == 2
+
+
+class Dropping(layers.Layer):
+    """Leaves `training` to the call around its dropout, as in Keras."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = layers.Dropout(0.5)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return self.drop(inputs)
+
+
+class Nothing(layers.Layer):
+    """Has no such argument."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def call(self, inputs: Any) -> Any:
+        return self.inner(inputs)
+
+
+class Adding(Nothing):
+    """Adds to the loss, so that tapes run its `call` as it is written."""
+
+    def call(self, inputs: Any) -> Any:
+        self.add_loss(ops.mean(inputs))
+        return self.inner(inputs)
+
+
+class Numbers(Nothing):
+    """Its `call` needs numbers, so that no model has it."""
+
+    def call(self, inputs: Any) -> Any:
+        return np.asarray(self.inner(np.asarray(inputs)))
+
+
+ONES = np.ones((8, 64), np.float32)
+MAKE: dict[str, Any] = {
+    "direct": Dropping,
+    "without the argument": lambda: Nothing(Dropping()),
+    "adding": lambda: Adding(Dropping()),
+    "numbers": lambda: Numbers(layers.Dropout(0.5)),
+    "a model within": lambda: Nothing(keras.Sequential([keras.Input((64,)), layers.Dropout(0.5)])),
+}
+
+
+@pytest.mark.parametrize("make", MAKE)
+@pytest.mark.parametrize("training", [None, False, True])
+def test_dropout_within_has_the_training_of_the_call_around(make: str, training: bool | None) -> None:
+    layer = MAKE[make]()
+    expected = {0.0, 2.0} if training else {1.0}
+    options = {} if training is None else {"training": training}
+    assert set(np.unique(np.asarray(layer(ONES, **options)))) == expected
+    if make != "numbers":
+        with keras.GradientTape() as tape:
+            outputs = layer(ops.convert_to_tensor(ONES), **options)
+            tape.watch(outputs)
+        assert set(np.unique(np.asarray(outputs))) == expected
+        model = keras.Sequential([keras.Input((64,)), layer])
+        assert set(np.unique(np.asarray(model(ONES, **options)))) == expected
+    assert set(np.unique(layer(ONES))) == {1.0}

@@ -119,3 +119,94 @@ def test_functions_within_functions_do_not_hinder_a_pickle(again: Callable[[Any]
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
     model.layers[0].kept = [local, lambda x: x]
     assert again(model).built
+
+
+class Scale(layers.Layer):
+    """Has variables in lists, weights, and a layer within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = keras.Variable([1.0, 2.0])
+        self.again = [self.factor]
+        self.inner = layers.Dense(2, activation=layers.PReLU())
+
+    def build(self, input_shape: Any) -> None:
+        self.shift = self.add_weight(shape=(2,), initializer="ones")
+        self.inner.build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        return self.inner(inputs * self.factor + self.shift)
+
+
+SAMPLES = np.random.default_rng(1).normal(size=(6, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("in_model", [False, True])
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize(
+    "make", [Scale, lambda: layers.Dense(2, "relu"), layers.BatchNormalization, layers.PReLU, Doubled]
+)
+def test_layers_with_weights(
+    again: Callable[[Any], Any], make: Callable[[], Any], in_model: bool, recorded: bool
+) -> None:
+    layer = make()
+    if in_model:
+        model = keras.Sequential([keras.Input((2,)), layer])
+        model.compile("sgd", "mse")
+        model.fit(SAMPLES, SAMPLES, verbose=0)
+    if recorded:
+        with keras.GradientTape() as tape:
+            total = keras.ops.sum(layer(SAMPLES))
+        if layer.trainable_variables:
+            tape.gradient(total, layer.trainable_variables[0])
+    before = np.array(layer(SAMPLES))
+    copied = again(layer)
+    np.testing.assert_array_equal(copied(SAMPLES), before)
+    assert (copied.name, len(copied.weights)) == (layer.name, len(layer.weights))
+    for weight in copied.weights:
+        weight.assign(np.zeros(weight.shape))
+    np.testing.assert_array_equal(layer(SAMPLES), before)
+    other = keras.Sequential([keras.Input((2,)), copied])
+    other.compile("sgd", "mse")
+    other.fit(SAMPLES, SAMPLES, verbose=0)
+
+
+def test_variables_of_copied_layers(again: Callable[[Any], Any]) -> None:
+    layer = Scale()
+    layer(SAMPLES)
+    copied = again(layer)
+    assert copied.again[0] is copied.factor
+    copied.factor.assign([0.0, 0.0])
+    copied.shift.assign([0.0, 0.0])
+    assert not np.asarray(copied(SAMPLES)).any()
+    assert np.asarray(layer.factor).tolist() == [1.0, 2.0]
+    assert np.asarray(layer.shift).tolist() == [1.0, 1.0]
+
+
+def test_variables(again: Callable[[Any], Any]) -> None:
+    variable = keras.Variable([1.0, 2.0], name="mine", trainable=True)
+    for step in range(2):
+        copied = again(variable)
+        assert (copied.name, copied.trainable) == ("mine", True)
+        copied.assign([5.0, 6.0])
+        np.testing.assert_allclose(variable, [1.0 - 0.5 * step, 2.0 - 0.5 * step])
+        keras.optimizers.SGD(0.5).apply([np.ones(2)], [variable])
+    keras.optimizers.SGD(0.5).apply([np.ones(2)], [copied])
+    np.testing.assert_allclose(copied, [4.5, 5.5])
+    counts = again(keras.Variable([3], dtype="int32"))
+    assert (counts.dtype, int(counts[0])) == (np.int32, 3)
+
+
+def test_optimizers(again: Callable[[Any], Any], blobs: Blobs) -> None:
+    model = classifier(optimizer=keras.optimizers.Adam(0.25, clipnorm=1.0))
+    model.fit(blobs.x, blobs.y, verbose=0)
+    variable, optimizer = keras.Variable([1.0, 2.0]), keras.optimizers.Adam(0.25)
+    optimizer.apply([np.ones(2)], [variable])
+    for each in (model.optimizer, optimizer, keras.optimizers.LossScaleOptimizer(optimizer)):
+        copied = again(each)
+        assert copied.get_config() == each.get_config()
+        assert int(copied.iterations) == 0
+        stepped = keras.Variable([1.0, 2.0])
+        copied.apply([np.ones(2) * copied.scale_loss(1.0)], [stepped])
+        np.testing.assert_allclose(stepped, [0.75, 1.75], rtol=1e-5)
+    assert int(optimizer.iterations) == 1

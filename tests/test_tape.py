@@ -737,3 +737,34 @@ def test_functions_that_take_the_numbers_out_of_a_batch_of_one(function: Any) ->
     for one, other in zip(found, expected, strict=True):
         for ours, theirs in zip(tape.gradient(one, weights), tape.gradient(other, weights), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_derivatives_of_a_target_that_was_printed() -> None:
+    x = ops.convert_to_tensor(X)
+    for persistent in (False, True):
+        for method, shape in (("jacobian", (6, 4, 6, 4)), ("batch_jacobian", (6, 4, 4))):
+            with keras.GradientTape(persistent=persistent) as tape:
+                tape.watch(x)
+                y = x * x
+            assert str(y) == str(X * X)
+            found = getattr(tape, method)(y, x).numpy()
+            expected = np.zeros(shape, np.float32)
+            for row, column in np.ndindex(6, 4):
+                place = (row, column, row, column) if method == "jacobian" else (row, column, column)
+                expected[place] = 2 * X[row, column]
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+            if not persistent:
+                with pytest.raises(RuntimeError, match="isn't persistent"):
+                    tape.gradient(y, x)
+
+
+def test_variables_that_a_tape_has_watched() -> None:
+    variable, constant = keras.Variable([1.0, 2.0]), keras.Variable(3.0, trainable=False)
+    layer = Scaled()
+    layer(X)
+    with keras.GradientTape() as tape:
+        tape.watch(constant)
+        ops.sum(variable * constant) + ops.sum(layer(X))
+    watched = tape.watched_variables()
+    assert [each is variable or each is constant for each in watched] == [True, True, False]
+    assert watched[2].path == layer.scale.path

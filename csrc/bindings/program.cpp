@@ -332,7 +332,8 @@ void register_program(py::module_& m) {
       .def_property_readonly("device", [](const Program& p) { return p.device().name(); })
       .def("stores_flat", &stores_flat, py::arg("variable"))
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))
-      .def_property_readonly("joins_samples", [](const Program& p) { return p.model().joins_samples(); })
+      .def_property_readonly(
+          "joins_samples", [](const Program& p) { return p.model().joins_samples() || p.model().changes_variables(); })
       .def_property_readonly("losses_join_samples", &losses_join_samples)
       .def_property_readonly("output_size", [](const Program& p) { return p.model().output_size(); })
       .def_property_readonly("output_width", [](const Program& p) { return p.model().output_width(0); })

@@ -52,7 +52,8 @@ class Assembly {
     fuse_maps(*graph_);
     remove_unread(*graph_);
     graph_->mixes_samples = model_.mixes_samples();
-    graph_->joins_samples = model_.joins_samples();
+    // A batch that changes variables can't be computed in parts either.
+    graph_->joins_samples = model_.joins_samples() || model_.changes_variables();
     graph_->multiply_adds = model_.multiply_adds();
     graph_->has_host_operations = contains<HostOperation>();
     return graph_;

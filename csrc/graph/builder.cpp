@@ -1,9 +1,12 @@
 #include "graph/builder.h"
 
+#include <algorithm>
+
 #include "graph/operations/arrangement.h"
 #include "graph/operations/pooling.h"
 #include "graph/operations/shape.h"
 #include "graph/operations/variables_as_arrays.h"
+#include "graph/sizes.h"
 
 namespace engine::graph {
 
@@ -32,9 +35,30 @@ const Variable* Builder::variable_at(ValueId value) const {
   return named_variables_.count(value) ? &graph_.variables()[graph_.value(value).variable] : nullptr;
 }
 
+void Builder::change_before_reading(ValueId average, bool again) {
+  const auto changes_it = [&](const Change& change) {
+    return std::find(change.averages.begin(), change.averages.end(), average) != change.averages.end();
+  };
+  for (const Change& change : last_) {
+    if (!changes_it(change)) continue;
+    if (read_again_.count(average)) {
+      refuse(
+          "a layer with moving averages is called without training, then with training=True, and then without again: "
+          "call it without training only before or only after that");
+    }
+    change.append();
+    for (const ValueId changed : change.averages) {
+      if (named_variables_.count(changed)) forget_array_of(changed);
+    }
+  }
+  last_.erase(std::remove_if(last_.begin(), last_.end(), changes_it), last_.end());
+  if (again && may_differentiate(graph_.mode())) read_again_.insert(average);
+}
+
 ValueId Builder::array_of(ValueId value) {
   const auto found = named_variables_.find(value);
   if (found == named_variables_.end()) return value;
+  change_before_reading(value, false);
   NamedVariable& variable = found->second;
   if (variable.array == kNoValue) {
     Value array;

@@ -3,6 +3,8 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "graph/array.h"
@@ -41,13 +43,16 @@ class Builder {
   Op& add() {
     return graph_.add<Op>();
   }
-  /// Appends an operation after everything else of a batch: one that changes state which is no weight to learn.
+  /// Appends an operation after everything else of a batch: one that changes state which is no weight to learn. If
+  /// layers to come read one of `averages`, it comes before these.
   template <class Op>
-  void add_last(const Op& operation) {
-    last_.push_back([this, operation] { graph_.add<Op>(operation); });
+  void add_last(const Op& operation, std::vector<ValueId> averages = {}) {
+    last_.push_back({std::move(averages), [this, operation] { graph_.add<Op>(operation); }});
   }
+  /// Appends now what changes an average that the present layer reads; `again`: its gradient reads it once more.
+  void change_before_reading(ValueId average, bool again);
   void finish() {
-    for (const auto& append : last_) append();
+    for (const Change& change : last_) change.append();
   }
 
   /// `x` with `groups` rows for each sample; the numbers and their order stay.
@@ -96,7 +101,12 @@ class Builder {
 
  private:
   Graph& graph_;
-  std::vector<std::function<void()>> last_;
+  struct Change {
+    std::vector<ValueId> averages;
+    std::function<void()> append;
+  };
+  std::vector<Change> last_;
+  std::set<ValueId> read_again_;  // averages that gradients read
   std::map<ValueId, std::shared_ptr<Mask>> masks_;
   struct NamedVariable {
     Shape shape;

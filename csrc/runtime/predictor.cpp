@@ -11,6 +11,9 @@ Predictor::Predictor(std::shared_ptr<Program> program, int64_t together) : progr
   if (model.asks_host(true)) {
     throw std::invalid_argument("a layer of the model is written in Python, and needs the interpreter: ask `predict`");
   }
+  if (model.changes_variables()) {
+    throw std::invalid_argument("a layer of the model assigns weights in predictions: ask `predict`");
+  }
   if (program_->device().name() != "cpu") {
     throw std::invalid_argument("a predictor runs on the CPU, but the weights lie in memory of '" +
                                 program_->device().name() + "': ask `predict`");

@@ -91,8 +91,8 @@ Program::Program(Device& device, graph::ModelSpec model, const std::vector<Loan>
 Hold Program::lock_for(graph::Mode mode) const {
   // Predictions with training=True move the averages of batch normalization.
   const bool moves_averages = mode == graph::Mode::kSample && model_.mixes_samples();
-  const bool assigns = mode == graph::Mode::kFunction && model_.changes_variables();
-  return mode == graph::Mode::kTrain || moves_averages || assigns ? write_lock() : read_lock();
+  const bool changes = mode == graph::Mode::kTrain || moves_averages || model_.changes_variables();
+  return changes ? write_lock() : read_lock();
 }
 
 bool Program::awaited() const {

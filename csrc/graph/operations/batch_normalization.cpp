@@ -95,7 +95,9 @@ struct BatchNormalizationLayer final : Layer {
     const size_t first = (scale.use_gain ? 1u : 0u) + (scale.use_shift ? 1u : 0u);
     const ValueId mean = builder.variable(first), variance = builder.variable(first + 1);
     ValueId statistics = kNoValue, corrections = kNoValue, row_mask = kNoValue;
-    if (builder.adds_noise() && scale.trainable) {
+    const bool of_batch = builder.adds_noise() && scale.trainable;
+    if (!of_batch || renorm) builder.change_before_reading(mean, !of_batch);
+    if (of_batch) {
       row_mask = builder.row_mask(mask);
       auto& compute = builder.add<ColumnStatistics>();
       compute.x = x;
@@ -115,7 +117,7 @@ struct BatchNormalizationLayer final : Layer {
       averages.momentum = momentum;
       averages.renorm_momentum = renorm_momentum;
       averages.epsilon = epsilon;
-      if (builder.drops_out()) builder.add_last(averages);
+      builder.add_last(averages, {mean, variance, averages.deviation, averages.renorm_mean, averages.renorm_deviation});
     }
     auto& standardize = builder.add<StandardizeColumns>();
     standardize.x = x;
@@ -149,6 +151,7 @@ struct BatchNormalizationLayer final : Layer {
   }
 
   bool learns() const override { return scale.learns(); }
+  bool changes_variables() const override { return scale.trainable && trains; }
   bool mixes_samples() const override { return scale.trainable && !infers; }
   bool joins_samples() const override { return scale.trainable && trains; }
 };

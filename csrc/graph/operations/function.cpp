@@ -54,8 +54,12 @@ struct AssignLayer final : ChangeLayer {
 };
 
 /// What a layer does with a weight of its own that it does not learn, such as a moving average: the new values are
-/// there after a batch of training.
+/// there after the batch.
 struct AssignAfterBatchLayer final : ArrayLayer {
+  enum class When { kAlways, kInTraining, kInPredictions };
+  static constexpr const char* kWhen[] = {"always", "training", "predictions"};
+  When when = When::kAlways;
+
   void check() const override {
     require_inputs(2);
     require(input_shapes[0] == input_shapes[1] && shape == input_shapes[0], "a weight keeps its shape");
@@ -63,8 +67,7 @@ struct AssignAfterBatchLayer final : ArrayLayer {
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     if (!builder.variable_at(inputs[0])) refuse("what is assigned must be a weight");
     if (builder.training() && builder.is_trainable(inputs[0])) refuse("a weight that is trained can't be assigned");
-    const bool assigns = builder.training() ? !infers : trains && builder.graph().mode() == Mode::kFunction;
-    if (!assigns) return inputs[0];
+    if (when != When::kAlways && builder.drops_out() != (when == When::kInTraining)) return inputs[0];
     AssignVariable assign;
     assign.x = with_strides(builder.graph(), {builder.array_of(inputs[1]), input_shapes[1]});
     assign.variable = inputs[0];
@@ -72,7 +75,8 @@ struct AssignAfterBatchLayer final : ArrayLayer {
     builder.add_last(assign);
     return inputs[0];
   }
-  bool changes_variables() const override { return trains; }
+  bool changes_variables() const override { return when != When::kInTraining; }
+  bool mixes_samples() const override { return when != When::kInPredictions; }
 };
 
 struct StepLayer final : ChangeLayer {
@@ -109,6 +113,7 @@ std::shared_ptr<Layer> read_assign(const Attributes& attributes) {
 std::shared_ptr<Layer> read_assign_after_batch(const Attributes& attributes) {
   auto layer = std::make_shared<AssignAfterBatchLayer>();
   layer->read_shapes(attributes);
+  layer->when = attributes.choice<AssignAfterBatchLayer::When>("when", AssignAfterBatchLayer::kWhen);
   return layer;
 }
 

@@ -38,8 +38,8 @@ struct AssignVariable final : Operation {
 };
 
 /// Layers "argument"; "assign" (input 0 is a variable, input 1 its new value); "assign_after_batch", the same for a
-/// weight that is not trained, after everything else of a batch of training; and "step": the optimizer steps a variable
-/// (input 0) by a gradient (input 1).
+/// weight that is not trained, after everything else of a batch, and perhaps `when` it is one of training or of
+/// predictions only; and "step": the optimizer steps a variable (input 0) by a gradient (input 1).
 std::shared_ptr<Layer> read_argument(const Attributes& attributes);
 std::shared_ptr<Layer> read_assign(const Attributes& attributes);
 std::shared_ptr<Layer> read_assign_after_batch(const Attributes& attributes);

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import REAL, Shape, fits, text_of_shape
-from engine._core_interface.cpp import DeviceArray, Float32, Rows, first_nonfinite_row
+from engine._core_interface.cpp import DeviceArray, Float32, NotFiniteError, Rows, first_nonfinite_row
 from engine._data.device_arrays import readable_on_device, summary_of, to_host
 from engine._data.frames import column_names, columns_that_are_not_real, frame_array
 from engine._data.memory_maps import require_whole_file
@@ -143,6 +143,12 @@ def require_finite(
     number = row if row_numbers is None else row_numbers[row]
     msg = f"`{name}` must be finite and within float32's range, but row {number} holds {found[column]}{where}"
     raise ValueError(msg)
+
+
+def require_finite_rows(rows: object) -> None:
+    """Raises NotFiniteError if `rows` are an array with numbers that aren't finite, before a prediction changes weights."""
+    if isinstance(rows, np.ndarray) and rows.dtype != np.uint8 and first_nonfinite_row(rows) >= 0:
+        raise NotFiniteError
 
 
 def readable(array: Any) -> Rows:

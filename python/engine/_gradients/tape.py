@@ -13,7 +13,7 @@ import numpy as np
 from engine import tree
 from engine._base.tensor_like import TapeHooks
 from engine._gradients.derivatives import derivatives, unconnected
-from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
+from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded, settle
 from engine._tracing.symbolic import handlers, open_recorder
 from engine._tracing.trace import TracedArray
 
@@ -92,6 +92,8 @@ class GradientTape:
             msg = "this tape is recording already: a `with` block can't be in another one of the same tape"
             raise ValueError(msg)
         found = open_recorder.get()
+        if found is None:
+            settle()
         self._recorder = Recorder() if found is None else found
         self._token = open_recorder.set(self._recorder)
         self._recorder.tapes.append(self)
@@ -148,11 +150,11 @@ class GradientTape:
         """Returns the weights and variables that were read while the tape was recording, each once."""
         found = dict[tuple[int, int], Any]()
         for trace in self._traces:
-            for weight in (weight for owner in trace.ordered_owners() for weight in owner._own_weights):
-                owner, index = weight._variable
-                key = id(owner), index
-                if (weight.trainable and self._watches_variables) or key in self._watched_weights:
-                    found.setdefault(key, weight)
+            for owner in trace.ordered_owners():
+                for index in range(len(owner._specs)):
+                    weight, key = owner._weight_object(index), (id(owner), index)
+                    if (weight.trainable and self._watches_variables) or key in self._watched_weights:
+                        found.setdefault(key, weight)
         return tuple(found.values())
 
     @contextmanager
@@ -206,9 +208,9 @@ class GradientTape:
         factors = [None] * len(targets) if output_gradients is None else tree.flatten(output_gradients)
         total = _total(targets, factors)
         flat = tree.flatten(sources)
-        self._begin(flat)
-        symbols = [self._symbol_of(trace, source) for source in flat]
-        found = derivatives(trace, total, symbols)
+        with self._using(flat):
+            symbols = [self._symbol_of(trace, source) for source in flat]
+            found = derivatives(trace, total, symbols)
         if unconnected_as is UnconnectedGradients.ZERO:
             zeros = [unconnected(trace, np.shape(source)) for source in flat]
             found = [zero if each is None else each for each, zero in zip(found, zeros, strict=True)]
@@ -239,10 +241,10 @@ class GradientTape:
         del parallel_iterations, experimental_use_pfor
         (recorded,) = self._targets(target)
         flat = tree.flatten(sources)
-        self._begin(flat)
-        symbols = [self._symbol_of(recorded.trace, source) for source in flat]
-        elements = recorded.reshape((-1,))
-        rows = [derivatives(recorded.trace, elements[number], symbols) for number in range(recorded.size)]
+        with self._using(flat):
+            symbols = [self._symbol_of(recorded.trace, source) for source in flat]
+            elements = recorded.reshape((-1,))
+            rows = [derivatives(recorded.trace, elements[number], symbols) for number in range(recorded.size)]
         found = list[Any]()
         for number, source in enumerate(flat):
             by_element = [row[number] for row in rows]
@@ -285,20 +287,22 @@ class GradientTape:
         if not recorded.shape or not shape or recorded.shape[0] != shape[0]:
             msg = f"`target` and `source` must have as many samples, got the shapes {recorded.shape} and {shape}"
             raise ValueError(msg)
-        self._begin([source])
-        symbol = self._symbol_of(recorded.trace, source)
-        columns = recorded.reshape((shape[0], -1))
-        by_column = [
-            derivatives(recorded.trace, columns[:, number], [symbol])[0] for number in range(columns.shape[1])
-        ]
+        with self._using([source]):
+            symbol = self._symbol_of(recorded.trace, source)
+            columns = recorded.reshape((shape[0], -1))
+            by_column = [
+                derivatives(recorded.trace, columns[:, number], [symbol])[0]
+                for number in range(columns.shape[1])
+            ]
         wanted = (*recorded.shape, *shape[1:])
         if any(each is None for each in by_column):
             zero = UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
             return unconnected(recorded.trace, wanted) if zero else None
         return ops.reshape(ops.stack(by_column, axis=1), wanted)
 
-    def _begin(self, sources: Sequence[Any]) -> None:
-        """Marks the tape as used.
+    @contextmanager
+    def _using(self, sources: Sequence[Any]) -> Iterator[None]:
+        """Marks the tape as used after the block, which asks for derivatives.
 
         Raises:
             RuntimeError: if it was used before, and isn't persistent.
@@ -313,6 +317,7 @@ class GradientTape:
         if not sources:
             msg = "`sources` must hold weights or arrays, but it is empty"
             raise ValueError(msg)
+        yield
         self._used = True
 
     def _targets(self, target: Any) -> list[RecordedArray]:

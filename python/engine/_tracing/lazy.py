@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -100,17 +101,32 @@ def capturing() -> Any:
     return found if found is not None and found.captures else None
 
 
+_is_trial: ContextVar[bool] = ContextVar("_is_trial", default=False)
+
+
+@contextmanager
+def on_trial() -> Iterator[None]:
+    """Within the block, weights keep their values: `call` of a layer runs for the shape of its outputs alone."""
+    token = _is_trial.set(True)
+    try:
+        yield
+    finally:
+        _is_trial.reset(token)
+
+
 def captured_change(weight: Any, value: Any, factor: float | None = None) -> bool:
-    """Records an assignment of a weight if a whole step is being recorded, and returns whether it did.
+    """Returns whether an assignment of a weight has nothing more to do: a whole step is being recorded, or it's a trial.
 
     Args:
         weight: a weight or a variable.
         value: the new value, or with `factor` what is added: the new value is then the present one + factor * value.
         factor: 1.0 or -1.0; None for a new value.
     """
-    capture = capturing()
-    if capture is None or current.get() is not None:
+    if current.get() is not None:
         return False
+    capture = capturing()
+    if capture is None:
+        return _is_trial.get()
     if factor is not None:
         change = as_recorded(value, capture.trace)
         value = as_recorded(weight, capture.trace) + (change if factor > 0 else -change)
@@ -137,6 +153,10 @@ class LazyTrace(Trace):
         """The arrays of the user that a tape watches, by their `id`."""
         self.earlier: dict[Any, list[NDArray[Any]]] = {}
         """The earlier values of weights that have changed since they were read, by their owner."""
+        self.changes: list[tuple[int, frozenset[Any]]] = []
+        """The entries that change weights, such as moving averages, and the owners of these weights."""
+        self.settled = 0
+        """How many of these entries have been computed, so that the weights have changed."""
         self.draw: int | None = None
         """The number of the random draws in the random stream, once something was drawn."""
         # Read-only arrays and symbols of other traces that are inputs, each with its input, by their `id`.
@@ -159,7 +179,33 @@ class LazyTrace(Trace):
             return self.argument(_drawn(shape, **fields))
         self.dtypes.append(dtype)
         traces.add(self)
-        return super().add(kind, inputs, shape, dtype, **fields)
+        found = super().add(kind, inputs, shape, dtype, **fields)
+        if kind == "assign_after_batch" and isinstance(inputs[0].origin, OfWeight):
+            self._note_change(frozenset((inputs[0].origin.layer,)))
+        return found
+
+    def _note_change(self, owners: frozenset[Any]) -> None:
+        """Notes that the last entry changes weights of these owners."""
+        if not owners:
+            return
+        self.changes.append((len(self.entries) - 1, owners))
+        if _is_trial.get():
+            keep_weights(self, owners)  # so that copies change
+            self.settled = len(self.changes)
+        elif self.computes:
+            _mine.unsettled.add(self)
+
+    @property
+    def unsettled(self) -> list[tuple[int, frozenset[Any]]]:
+        """The entries that are still to change weights, and the owners of these weights."""
+        return self.changes[self.settled :]
+
+    def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
+        """Returns weight number `index` of a layer, as the entries so far have changed it."""
+        found = super().weight(layer, index, shape)
+        if layer._specs[index].trainable or not any(layer in owners for _, owners in self.changes):
+            return found
+        return self.add("reshape", (found,), found.extents, "float32")  # which reads it at this place
 
     def called(
         self, part: Any, inputs: Sequence[TracedArray], mode: bool | None, given: Any
@@ -176,6 +222,7 @@ class LazyTrace(Trace):
         self.dtypes.append("float32")
         self.entries.append(Use(part, tuple(each.view for each in inputs), outputs, mode, given))
         entry = len(self.entries) - 1
+        self._note_change(handlers["changed_by"](part, samples, mode, given))
         found = tuple(
             RecordedArray(self, Computed(entry, number), shape, "float32")
             for number, shape in enumerate(outputs)
@@ -256,12 +303,13 @@ class LazyTrace(Trace):
         return array
 
     def evaluate(self) -> None:
-        """Computes all arrays that wait for their numbers."""
+        """Computes all arrays that wait for their numbers, and changes the weights that are to be changed."""
         try:
-            if any(_waits(each) for each in self.waiting):
+            if self.unsettled or any(_waits(each) for each in self.waiting):
                 handlers["evaluate"](self)
         finally:
-            self.waiting = []
+            self.waiting, self.settled = [], len(self.changes)
+            _mine.unsettled.discard(self)
             if not self.may_differentiate:
                 self._release()
 
@@ -270,6 +318,7 @@ class LazyTrace(Trace):
         traces.discard(self)
         self.entries, self.dtypes, self.arguments, self.inputs = [], [], [], []
         self._held, self.watched, self.earlier = {}, {}, {}
+        self.changes, self.settled = [], 0
         found = open_recorder.get()
         if found is not None and found.trace is self:
             found.renew()
@@ -301,6 +350,24 @@ def _waits(reference: weakref.ref[RecordedArray]) -> bool:
 
 traces: weakref.WeakSet[LazyTrace] = weakref.WeakSet()
 """All traces that are alive."""
+
+
+class _OfThread(threading.local):
+    """What belongs to one thread."""
+
+    def __init__(self) -> None:
+        self.unsettled = set[LazyTrace]()
+        """The traces that are still to change weights, even if nothing else refers to them any more."""
+
+
+_mine = _OfThread()
+
+
+def settle() -> None:
+    """Makes the traces of this thread change the weights that they are to change, before these are read."""
+    if _mine.unsettled and current.get() is None:
+        for trace in list(_mine.unsettled):
+            trace.evaluate()
 
 
 def before_change(owners: Iterable[Any] | None = None) -> None:

@@ -175,7 +175,7 @@ class Trace:
         return self.symbol(self, OfWeight(layer, index), tuple(map(Extent, shape)), "float32")
 
     def assign(self, layer: Any, index: int, shape: Sequence[int], value: Any) -> None:
-        """Records an assignment: a weight that isn't trained has other values after a step of training.
+        """Records an assignment: a weight that isn't trained has other values after the batch.
 
         Args:
             layer: the owner of the weight.

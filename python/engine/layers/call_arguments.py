@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
+from engine._base.checks import flag
 from engine._data.exact_integers import fitting
-from engine._tracing.symbolic import Symbolic, holds
+from engine._tracing.symbolic import Symbolic, current, holds
 from engine.layers.symbols import CallArguments
+
+_training_around: ContextVar[bool | None] = ContextVar("_training_around", default=None)
+"""The argument `training` of the call whose Python code is running."""
+
+
+@contextmanager
+def within_call(training: bool | None) -> Iterator[None]:
+    """Within the block, which runs the code of a `call`, calls that give no `training` have this one, as in Keras."""
+    token = _training_around.set(training)
+    try:
+        yield
+    finally:
+        _training_around.reset(token)
+
+
+def training_of(given: Any) -> bool | None:
+    """Returns the argument `training` of a call: what it is given, or else that of the call around it; None if there is none.
+
+    In a function that is recorded it is None: then what uses the recording decides.
+    """
+    if given is not None:
+        return flag(given, "training")
+    return None if current.get() is not None else _training_around.get()
 
 
 def call_arguments(

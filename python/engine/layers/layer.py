@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import math
@@ -13,13 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice
-from typing import Any, ClassVar, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers, tree
 from engine._base.checks import (
+    REAL,
     Shape,
     fits,
     flag,
@@ -45,12 +47,12 @@ from engine._core_interface.operations import (
     LayerOperation,
     extended,
 )
-from engine._data.array_conversion import readable, require_finite, sample_shape_of_none, shaped
+from engine._data.array_conversion import readable, sample_shape_of_none, shaped
 from engine._data.exact_integers import Reading
 from engine._data.lazy_rows import require_tokens
 from engine._tracing.dispatch import apply
-from engine._tracing.extents import FullShape, full_shape
-from engine._tracing.lazy import RecordedArray, before_change, recorded_inputs, traces
+from engine._tracing.extents import FullShape, full_shape, text_of
+from engine._tracing.lazy import RecordedArray, before_change, on_trial, recorded_inputs, settle, traces
 from engine._tracing.recordings import numbered, recording, shapes_by_trial, with_tried_length
 from engine._tracing.symbolic import (
     CannotRecordError,
@@ -74,7 +76,14 @@ from engine.layers._outputs import (
     shape_by_trial,
     shape_of_outputs,
 )
-from engine.layers.call_arguments import accepts, call_arguments, canonical, default_of
+from engine.layers.call_arguments import (
+    accepts,
+    call_arguments,
+    canonical,
+    default_of,
+    training_of,
+    within_call,
+)
 from engine.layers.hosts import CustomLayerHost, PenaltyHost, with_mask
 from engine.layers.input_spec import InputSpec, require_compatible
 from engine.layers.recorded_calls import (
@@ -97,6 +106,9 @@ from engine.layers.weights import (
     asked,
     checked_weights,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # The largest number of tokens. Indices reach the core as float32, which holds every integer up to this.
 MOST_TOKENS = 2**24
@@ -435,6 +447,12 @@ class Part:
                 "layers.Concatenate() or layers.Add()"
             )
             raise ValueError(msg)
+        if isinstance(inputs[0], FullShape):
+            msg = (
+                f"{type(self).__name__} {self.name!r} takes one row for each sample, (None, ...), got an array of the shape "
+                f"{text_of(inputs[0])}: call it before such arrays are joined along the batch axis, or reduced along it"
+            )
+            raise ValueError(msg)
 
 
 class ModelOfLayer(Protocol):
@@ -569,6 +587,8 @@ class Layer(Part, Spec):
     """Whether the layer determines a new mask from its inputs."""
     _consumes_mask = False
     """Whether the layer ignores masked timesteps itself, so that its outputs have no mask."""
+    _moves_averages = False
+    """Whether a call in training changes moving averages of the layer."""
     _masks_statistics = False
     """Whether masked timesteps don't contribute to the statistics that the layer computes in training."""
     _training_by_default = False
@@ -657,6 +677,22 @@ class Layer(Part, Spec):
                     raise RuntimeError(msg)
                 self._specs.append(variable._weight)
                 self._weights = [*(self._weights or []), variable._adopt(self, len(self._specs) - 1)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or a pickle has its own weights, with the present values, and is in no model."""
+        state = {**self.__dict__, "_places": [], "_kept": {}}
+        state["_weights"] = [np.array(each, np.float32) for each in self._own_weights] if self.built else None
+        state["_activated"] = None if self._activated is None else self._activated()
+        state.pop("_holder", None)
+        return state
+
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        if state["_activated"] is not None:
+            self._activated = weakref.ref(state["_activated"])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
@@ -902,6 +938,7 @@ class Layer(Part, Spec):
 
         In a traced function they are symbols.
         """
+        settle()
         return [array for layer in self._layers_of_weights for array in layer._visible_weights]
 
     @property
@@ -931,6 +968,8 @@ class Layer(Part, Spec):
 
     def _own_weights_that(self, learn: bool) -> list[Any]:
         """The weights of the layer itself that training updates, or the others."""
+        if not learn:
+            settle()
         pairs = zip(self._visible_weights, self._learns, strict=True)
         return [array for array, learns in pairs if learns == learn]
 
@@ -972,6 +1011,7 @@ class Layer(Part, Spec):
 
         A custom layer may override this and `load_own_variables` to save more.
         """
+        settle()
         weights = self._own_weights
         for position, index in enumerate(self._saved_order):
             store[str(position)] = weights[index]
@@ -1003,10 +1043,12 @@ class Layer(Part, Spec):
         """Returns weight number `index`; AttributeError before it is created."""
         if not self.built:
             raise self._not_built(name, AttributeError)
-        return cast(Float32, self._visible_weights[index])
+        return self._weight_at(index)
 
     def _weight_at(self, index: int) -> Float32:
         """Returns the current values of weight number `index`, read-only; in a traced function a symbol."""
+        if not self._specs[index].trainable:
+            settle()
         return cast(Float32, self._visible_weights[index])
 
     def _weight_object(self, index: int) -> Any:
@@ -1127,6 +1169,8 @@ class Layer(Part, Spec):
         """
         inputs, *args = args or [self._inputs_by_name(options)]  # type: ignore[assignment] # a list is as good
         if open_recorder.get() is not None or traces:
+            if open_recorder.get() is None:
+                settle()
             inputs = recorded_inputs(inputs)
             if holds(inputs, RecordedArray) and current.get() is None:
                 return self._called_on_recorded(inputs, args, options)
@@ -1148,37 +1192,17 @@ class Layer(Part, Spec):
                 msg = f"layer {self.name!r} takes `training` and `mask` beside its inputs, got {unknown}: leave it out"
                 raise TypeError(msg)
             return self._run_alone(self._with_given_mask(inputs, args, options), *args, **options)
-        if self._may_be_recorded:
-            if holds_symbolic([inputs, args, options]):
-                return self._called_on_symbols(inputs, args, options)
-            if self._parts() or isinstance(inputs, (list, tuple, dict)):
-                return self._called_on_arrays(inputs, args, options)
-        try:
-            return self._called_on_one(inputs, args, options)
-        except SeveralOutputsError:
-            if not self._may_be_recorded:
-                raise
-            return self._called_on_arrays(inputs, args, options)
-
-    def _called_on_one(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """Returns the one output of a custom layer for one array or symbol.
-
-        Raises:
-            SeveralOutputsError: if `call` returns several arrays.
-        """
+        if self._may_be_recorded and holds_symbolic([inputs, args, options]):
+            return self._called_on_symbols(inputs, args, options)
         symbols = symbols_of(inputs)
-        if symbols is not None:
-            self._require_one_input(symbols)
+        if symbols is None:
+            return self._called_on_arrays(inputs, args, options)
+        self._require_one_input(symbols)
         arguments = call_arguments(self.name, self.call, args, options)
         training, mask = arguments.pop("training", None), arguments.pop("mask", None)
-        symbol = symbol_of(inputs)
-        if symbol is not None and arguments:
-            return self._recorded(symbol, training, arguments)
-        if symbol is None:
-            rows = shaped(inputs, np.shape(inputs)[1:], "inputs")
-            if arguments or rows.dtype.kind != "f":
-                return self._computed(inputs, rows, training, mask, arguments)
-        return self._run_alone(inputs, training, mask)
+        if arguments:
+            return self._recorded(symbols[0], training, arguments)
+        return self._run_alone(symbols[0], training, mask)
 
     def _with_given_mask(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Returns a symbolic input with the mask that is an argument of a call."""
@@ -1204,7 +1228,7 @@ class Layer(Part, Spec):
         symbols, given = symbols_and_slots(
             inputs, CallArguments({k: v for k, v in arguments.items() if k not in ("training", "mask")})
         )
-        mode = arguments.get("training")
+        mode = training_of(arguments.get("training"))
         samples = [symbol._sample for symbol in symbols]
         self._build_for_samples(samples, given)
         if getattr(self, "gradient", None) is not None and len(symbols) == 1:
@@ -1212,17 +1236,18 @@ class Layer(Part, Spec):
             if self.activity_regularizer is None:
                 return self._with_own_gradient(symbols[0], arguments)
         try:
-            found = self._recording_for(samples, None if mode is None else bool(mode), given)
+            found = self._recording_for(samples, mode, given)
         except Exception:
             found = None
         if found is not None and found.loss is None and self.activity_regularizer is None:
             return self._called_as_given(inputs, args, options)
-        if accepts(self.call, "training") and mode is None:
-            arguments["training"] = self._training_by_default
+        if mode is None and accepts(self.call, "training"):
+            mode = self._training_by_default
+        arguments["training"] = mode
         for name in ("training", "mask"):
             if not accepts(self.call, name):
                 arguments.pop(name, None)
-        with self._adding() as added:
+        with self._adding() as added, within_call(mode):
             outputs = self.call(inputs, **arguments)
         self._added = added
         if self.activity_regularizer is not None:
@@ -1272,13 +1297,14 @@ class Layer(Part, Spec):
 
     def _run_alone(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Returns the outputs, computed by a program of this layer alone; or the symbolic output."""
-        noisy = self._training_by_default if training is None else flag(training, "training")
+        mode = training_of(training)
         symbols = symbols_of(inputs)
         if symbols is not None:
             self._require_one_input(symbols)
         symbol = symbol_of(inputs)
         if symbol is not None:
-            return symbol.through(self, None if training is None else noisy)
+            return symbol.through(self, mode)
+        noisy = self._training_by_default if mode is None else mode
         nothing = sample_shape_of_none(inputs, "inputs")
         if nothing is not None:
             self._begun(nothing)
@@ -1304,28 +1330,9 @@ class Layer(Part, Spec):
             self._note_penalty(shaped_outputs)
         return shaped_outputs.view(Tensor).masked(masked_after)
 
-    def _computed(
-        self, inputs: Any, rows: NDArray[Any], training: bool | None, mask: Any, arguments: CallArguments
-    ) -> Tensor:
-        """Returns the outputs of a custom layer without the core, which has no integers and no further arguments."""
-        noisy = self._training_by_default if training is None else flag(training, "training")
-        given = canonical(rows)
-        if given.dtype.kind == "f":
-            require_finite(given, rows, "inputs")
-        mask = self._given_mask(inputs, given.shape[:-1], mask)
-        self._begun(given.shape[1:])
-        masked_after = self.compute_mask(given, mask) if self.supports_masking else None
-        with self._adding() as added:
-            outputs = self._called(given, noisy, mask, arguments)
-        self._added = added
-        if self.activity_regularizer is not None:
-            self._note_penalty(outputs)
-        result: Tensor = canonical(outputs).view(Tensor).masked(masked_after)
-        return result
-
     def _recorded(self, symbol: KerasTensor, training: bool | None, arguments: CallArguments) -> KerasTensor:
         """Returns the symbolic output of a custom layer that is called on `symbol` with `arguments`."""
-        mode = None if training is None else flag(training, "training")
+        mode = training_of(training)
         first, self._shape_arguments = self._shape_arguments, arguments
         try:
             found = symbol.through(self, mode, arguments)
@@ -1445,10 +1452,9 @@ class Layer(Part, Spec):
         shapes = shapes_in(given, samples)
         if isinstance(shapes, tuple) and shapes == (None, *samples[0]):
             self._build_for(samples[0])
-        elif not self.built:
+        elif self._sample_shape is None:
             with JOINING:
-                if not self.built:
-                    self._started_for(samples[0], shapes)
+                self._started_for(samples[0], shapes)
 
     def _called_on_symbols(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Returns the symbolic outputs for symbols among the arguments of a call."""
@@ -1456,7 +1462,7 @@ class Layer(Part, Spec):
         training, mask = arguments.pop("training", None), arguments.pop("mask", None)
         if mask is not None:
             arguments["mask"] = mask
-        mode = None if training is None else flag(training, "training")
+        mode = training_of(training)
         if mode is False and current.get() is None:
             mode = None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
         symbols, given = symbols_and_slots(inputs, arguments)
@@ -1469,26 +1475,37 @@ class Layer(Part, Spec):
         return outputs[0] if found is None else found.with_outputs(outputs)
 
     def _called_on_arrays(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """Returns the outputs for arrays, by running `call` on them."""
+        """Returns the outputs for arrays, by running `call` on them, once."""
         arguments = call_arguments(self.name, self.call, args, options)
         training, mask = arguments.pop("training", None), arguments.pop("mask", None)
-        noisy = self._training_by_default if training is None else flag(training, "training")
-        given = arrays_in(inputs)
-        samples = samples_in(given)
-        if not self.built:
+        mode, masked_after = training_of(training), None
+        if self._may_be_recorded and isinstance(inputs, (list, tuple, dict)):
+            given = arrays_in(inputs)
+            mask = mask_of(inputs) if mask is None else mask
+        elif sample_shape_of_none(inputs, "inputs") is not None:
+            return self._run_alone(inputs, training, mask)
+        else:
+            given = canonical(shaped(inputs, np.shape(inputs)[1:], "inputs"))
+            require_compatible(self.input_spec, given.shape[1:], self.name)
+            mask = self._given_mask(inputs, given.shape[:-1], mask)
+            if not self._parts():  # what layers within can take is for them to say
+                self._build_for(given.shape[1:])
+        if self._sample_shape is None:
             with JOINING:
                 shapes = tree.map_structure(lambda array: (None, *np.shape(array)[1:]), given)
-                self._started_for(samples[0], shapes)
+                self._started_for(samples_in(given)[0], shapes)
+        if isinstance(given, np.ndarray) and self.supports_masking:
+            masked_after = self.compute_mask(given, mask)
         if accepts(self.call, "training"):
-            arguments["training"] = noisy
+            arguments["training"] = mode = self._training_by_default if mode is None else mode
         if accepts(self.call, "mask"):
-            arguments["mask"] = mask_of(inputs) if mask is None else mask
-        with self._adding() as added:
-            outputs = self.call(given, **arguments)
+            arguments["mask"] = mask
+        with self._adding() as added, within_call(mode):
+            outputs = tree.map_structure(_as_tensor, self.call(given, **arguments))
         self._added = added
-        return tree.map_structure(
-            lambda each: np.asarray(each).view(Tensor) if isinstance(each, np.ndarray) else each, outputs
-        )
+        if self.activity_regularizer is not None:
+            self._note_penalty(outputs)
+        return outputs.masked(masked_after) if isinstance(outputs, Tensor) else outputs
 
     def _called(
         self,
@@ -1501,7 +1518,9 @@ class Layer(Part, Spec):
         given = {"training": training, "mask": mask}
         options = {name: value for name, value in given.items() if accepts(self.call, name)}
         options |= (self._shape_arguments or {}) if arguments is None else arguments
-        return checked_output(f"call() of layer {self.name!r}", self.call(inputs, **options), len(inputs))
+        with within_call(training):
+            outputs = self.call(inputs, **options)
+        return checked_output(f"call() of layer {self.name!r}", outputs, len(inputs))
 
     def _given_mask(self, inputs: Any, rows: tuple[int, ...], mask: Any) -> NDArray[np.bool_] | None:
         """Returns the mask of inputs in a call: `mask`, or else the mask that `inputs` carry.
@@ -1590,13 +1609,12 @@ class Layer(Part, Spec):
         finally:
             _losses_in_calls.reset(token)
 
-    def _note_penalty(self, outputs: NDArray[Any]) -> None:
-        """Stores the penalty on the `outputs` (n, ...) of a call for `losses`."""
-        if self.activity_regularizer is not None:
-            value = scalar(
-                self.activity_regularizer(outputs), f"`activity_regularizer` of layer {self.name!r}"
-            )
-            self._penalties = [value / len(outputs)]
+    def _note_penalty(self, outputs: Any) -> None:
+        """Stores the penalties on the `outputs` of a call, one array (n, ...) or several, for `losses`."""
+        regularizer = self.activity_regularizer
+        if regularizer is not None:
+            what = f"`activity_regularizer` of layer {self.name!r}"
+            self._penalties = [scalar(regularizer(each), what) / len(each) for each in tree.flatten(outputs)]
 
     # Config.
 
@@ -1783,7 +1801,7 @@ class Layer(Part, Spec):
                 raise SeveralOutputsError(msg)
             return shape(given[1:], "compute_output_shape")
         masked = accepts(self.call, "mask")
-        with self._adding():
+        with self._adding(), on_trial():
             return shape_by_trial(lambda inputs: shape_of_outputs(self._called, inputs, masked), sample)
 
     @property
@@ -1796,6 +1814,14 @@ class Layer(Part, Spec):
 
     def _modes_of_leaves(self, training: bool | None) -> list[bool]:
         return [self._training_by_default if training is None else training]
+
+
+def _as_tensor(value: Any) -> Any:
+    """Returns an array or a weight that `call` has returned as users get it; other values as they are."""
+    if not isinstance(value, (np.ndarray, np.generic, CustomWeight)):
+        return value
+    array = np.asarray(value)
+    return canonical(array).view(Tensor) if array.dtype.kind in REAL else array
 
 
 class Seeded(Layer):

@@ -126,6 +126,7 @@ class BatchNormalization(Scaled):
     """
 
     _masks_statistics = True
+    _moves_averages = True
     _older_arguments: ClassVar[Mapping[str, str]] = {
         "beta_init": "beta_initializer",
         "gamma_init": "gamma_initializer",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine._base.checks import Shape
+from engine._base.containers import values_within
 from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import trace_for
 from engine._tracing.recordings import Recording, recording, with_modes
@@ -34,6 +35,10 @@ class RecordedCalls:
         self.last_error: Exception | None = None
         self.outputs = 1
         """The number of outputs of the last recording."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or a pickle has nothing recorded, as it belongs to a copy of the layer."""
+        return {**self.__dict__, "_found": {}, "_masks": {}, "last_error": None}
 
     @property
     def has_recorded(self) -> bool:
@@ -238,22 +243,8 @@ def samples_in(structure: Any) -> list[Shape]:
 
 def parts_in(attributes: Mapping[str, Any], kind: type) -> list[Any]:
     """Returns the objects of a class in the attributes of an object, in lists, tuples and dicts, too; each once."""
-    found = dict[int, Any]()
-
-    def search(value: Any) -> None:
-        if isinstance(value, kind):
-            found.setdefault(id(value), value)
-        elif isinstance(value, dict):
-            for each in value.values():
-                search(each)
-        elif isinstance(value, (list, tuple)):
-            for each in value:
-                search(each)
-
-    for name, value in dict(attributes).items():  # another thread may set more of them
-        if name not in NO_PARTS:
-            search(value)
-    return [*found.values()]
+    public = [value for name, value in dict(attributes).items() if name not in NO_PARTS]
+    return list({id(value): value for value in values_within(public) if isinstance(value, kind)}.values())
 
 
 # Attributes of layers and models in which `parts_in` doesn't search: they hold no layers, or layers that are no parts.

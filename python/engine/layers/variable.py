@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, WrongTypeError, choice, flag, integers, label
+from engine._base.containers import values_within
 from engine._base.promotion import standard
 from engine._base.spec import auto_name
 from engine._core_interface.cpp import Float32, Program
@@ -129,6 +130,18 @@ class Variable(CustomWeight):
         self._layer: Any = None  # a weak reference to the layer that it is a weight of, and its number there
         self._index = 0
         self._program: Program | None = None  # which holds the values if functions or optimizers use them
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or a pickle has the present values; that of a weight belongs to a copy of the layer."""
+        layer = None if self._layer is None else self._owner
+        values = np.array(self._numbers(), self._dtype) if layer is None else self._values
+        return {**self.__dict__, "_layer": layer, "_values": values, "_program": None}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        if state["_layer"] is None:
+            self.__dict__.update(state)
+        else:
+            super().__setstate__(state)
 
     def _adopt(self, layer: WeightOwner, index: int) -> Float32:
         """Makes it weight number `index` of a layer, and returns its values."""
@@ -309,10 +322,4 @@ class Variable(CustomWeight):
 
 def variables_in(value: object) -> list[Variable]:
     """Returns the variables in `value`: itself, or those in a list, tuple or dict at any depth."""
-    if isinstance(value, Variable):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return (
-        [found for each in value for found in variables_in(each)] if isinstance(value, (list, tuple)) else []
-    )
+    return [each for each in values_within(value) if isinstance(each, Variable)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -229,6 +229,15 @@ class CustomWeight(Named, StoredArray):
         self._layer = weakref.ref(layer)
         self._index = index
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or a pickle is a weight of a copy of the layer."""
+        return {**self.__dict__, "_layer": self._layer()}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._copied_layer = state["_layer"]  # nothing else may refer to it
+        self._layer = weakref.ref(state["_layer"])
+
     @property
     def value(self) -> Any:
         """The current values as a read-only array; a symbol in a traced function, and while a gradient tape is recording."""
@@ -291,7 +300,7 @@ class CustomWeight(Named, StoredArray):
     def assign(self, value: Any) -> None:
         """Sets the weight to `value`, of the same shape.
 
-        In a traced function, a weight that isn't trained gets the value at the end of each step of training.
+        In a traced function, a weight that isn't trained gets the value at the end of each batch.
         """
         if captured_change(self, value):
             return

@@ -274,7 +274,7 @@ class CompiledStep:
             for each in capture.metric_calls
         ]
         self._read: list[int] = []  # the numbers of the arrays of the flat batch that the functions read
-        if not self._wanted[-1]:
+        if not self._wanted[-1] and not capture.segments[-1][0].changes:
             del capture.segments[-1]
         # The last segment is compiled first: compiling one determines which results earlier ones must return.
         pairs = [self._compiled(number, *each) for number, each in reversed([*enumerate(capture.segments)])]

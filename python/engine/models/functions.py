@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from engine._tracing.recordings import Recording
 from engine._tracing.symbolic import handlers
 from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, TracedArray, Use
 from engine.layers.layer import Layer, Part, settings
-from engine.layers.nodes import NodeLeaf
+from engine.layers.nodes import NodeLeaf, WeightsLeaf
 from engine.layers.symbols import CallArguments
 from engine.layers.weight_holders import loan_of, variable_node
 from engine.models.network import CallMode, Flattening, Network, Value, inside_of
@@ -46,10 +47,10 @@ class Function(NamedTuple):
     """Whether it draws random numbers."""
     changed: tuple[Layer, ...]
     """The layers with weights that it changes, such as moving averages."""
-    private: tuple[tuple[Any, int], ...]
-    """The owners of weights that the program has copies of, since the trace keeps earlier values of theirs.
+    private: tuple[tuple[Any, int, int], ...]
+    """The weights that the program has copies of, since the trace keeps earlier values of them.
 
-    Each with the number of its first variable in the program.
+    Each is its owner, its number there, and the number of the variable in the program.
     """
     kept_alive: tuple[Any, ...]
     """Objects whose `id` is in the key of the function, so that no other object can get the same `id`."""
@@ -80,6 +81,7 @@ class Request:
         self.trace = trace
         entries, needed, used = trace.entries, set[int](), set[int]()
         waiting = [origin.entry for origin in origins if isinstance(origin, Computed)]
+        waiting += [index for index, _ in trace.unsettled]
         used.update(origin.number for origin in origins if isinstance(origin, Input))
         while waiting:
             index = waiting.pop()
@@ -91,12 +93,23 @@ class Request:
                     waiting.append(origin.entry)
                 elif isinstance(origin, Input):
                     used.add(origin.number)
+            waiting += self._changes_before(index)
         self.entries, self.inputs = sorted(needed), sorted(used)
         self._new_entries = {index: new for new, index in enumerate(self.entries)}
         self._new_inputs = {index: new for new, index in enumerate(self.inputs)}
         self.results = [self.renumbered(origin) for origin in origins]
         self.constants: list[float] = []
         self.private = tuple(trace.earlier)
+
+    def _changes_before(self, index: int) -> list[int]:
+        """Returns the entries that change weights before an entry reads them."""
+        if not self.trace.changes:
+            return []
+        entry = self.trace.entries[index]
+        read = {origin.layer for origin, _ in entry.inputs if isinstance(origin, OfWeight)}
+        if isinstance(entry, Use):
+            read.update(entry.part._layers_of_weights)
+        return [each for each, owners in self.trace.changes if each < index and owners & read]
 
     def renumbered(self, origin: Origin) -> Origin:
         """Returns an origin of the trace with its new index."""
@@ -155,7 +168,7 @@ def evaluate(trace: LazyTrace) -> None:
         if isinstance(array.origin, OfWeight):
             array.set_numbers(_weight(trace, array.origin))
     origins = list(dict.fromkeys(array.origin for array in computed))
-    if not origins:
+    if not origins and not trace.unsettled:
         return
     results = dict(zip(origins, run(trace, origins), strict=True))
     for array in computed:
@@ -195,8 +208,8 @@ def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
     function, varying = _function_for(request)
     if function.changed and trace.may_differentiate:
         keep_weights(trace, function.changed)
-    for owner, first in function.private:
-        function.program.write_variables(trace.earlier[owner], first)
+    for owner, index, number in function.private:
+        function.program.write_variables([trace.earlier[owner][index]], number)
     step = 1
     if function.draws:
         if trace.draw is None:
@@ -205,6 +218,11 @@ def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
     arguments = [trace.arguments[index] for index in request.inputs]
     arguments += [np.array(request.constants[index], np.float32) for index in varying]
     found: list[Float32] = function.program.call(arguments, step, 0.0)
+    changed = {owner for _, owners in trace.unsettled for owner in owners}
+    for owner, index, number in function.private:
+        if owner in changed and not owner._specs[index].trainable:  # the copy has changed, and not the weight
+            program, place = loan_of(owner, index)
+            program.write_variables(function.program.read_variables(number, 1), place)
     return found
 
 
@@ -260,7 +278,23 @@ def _compiled(request: Request, varying: Sequence[int]) -> Function:
     return Function(program, lowering.draws, changed, tuple(lowering.private), tuple(lowering.kept_alive))
 
 
-class FunctionLowering(Flattening):
+class _Recorded(Flattening):
+    """The leaves of functions: also layers whose gradient is written by hand are recorded."""
+
+    def _recording_of(  # what belongs to a call
+        self, part: Part, samples: Sequence[Any], mode: bool | None, options: Any, masked: bool
+    ) -> Recording | None:
+        found = super()._recording_of(part, samples, mode, options, masked)
+        if found is not None or not isinstance(part, Layer):
+            return found
+        try:
+            by_rule: Recording | None = part._recording_of_own_gradient(samples, mode, options)
+        except Exception as error:
+            raise _not_recordable(part) from error
+        return by_rule
+
+
+class FunctionLowering(_Recorded):
     """The core's operations for a request.
 
     Args:
@@ -311,7 +345,7 @@ class FunctionLowering(Flattening):
             if isinstance(origin, Input):
                 return self._arguments[origin.number]
             return (
-                self._weight(origin)
+                self._present_weight(origin)
                 if isinstance(origin, OfWeight)
                 else computed[origin.entry][origin.output]
             )
@@ -340,18 +374,6 @@ class FunctionLowering(Flattening):
         self.shapes_of_leaves.append(shape)
         self.modes_of_leaves.append(self._mode if always is None else always)
         return super()._leaf(leaf, given, shape, options, always)
-
-    def _recording_of(  # what belongs to a call
-        self, part: Part, samples: Sequence[Any], mode: bool | None, options: Any, masked: bool
-    ) -> Recording | None:
-        found = super()._recording_of(part, samples, mode, options, masked)
-        if found is not None or not isinstance(part, Layer):
-            return found
-        try:
-            by_rule: Recording | None = part._recording_of_own_gradient(samples, mode, options)
-        except Exception as error:
-            raise _not_recordable(part) from error
-        return by_rule
 
     def _node(self, kind: str, read: Sequence[Value], shape: Any, **fields: Any) -> Value:
         views = tuple((Input(place), full_shape(value.shape)) for place, value in enumerate(read))
@@ -389,6 +411,11 @@ class FunctionLowering(Flattening):
         ]
         self._count, self._mode = 1, None
         return found
+
+    def _assign(self, weight: Origin, value: Value, node: Node, branch: bool | None) -> None:
+        """Assigns a weight. Each call in a function has a mode of its own, so that the branch is known here."""
+        if branch is None or branch == bool(self._mode):
+            super()._assign(weight, value, node, None)
 
     def _weight(self, origin: OfWeight, shape: Any = None) -> Value:
         """Adds a leaf that stands for a weight, and returns its value.
@@ -435,7 +462,7 @@ class FunctionLowering(Flattening):
                     raise _not_recordable(leaf)
                 training = {"training": True} if trains else {}
                 self.operations[index] = {"inputs": [index - 1], **self.operations[index], **training}
-            if trains and isinstance(leaf, NodeLeaf) and leaf.node.kind == "assign_after_batch":
+            if isinstance(leaf, NodeLeaf) and leaf.node.kind == "assign_after_batch":
                 self.changed.append(self._weights_of_leaves[self.reads[number][0]][0])
             if trains and leaf._specs and not all(weight.trainable for weight in leaf._specs):
                 self.changed.append(leaf)
@@ -447,11 +474,8 @@ class FunctionLowering(Flattening):
         self.loans: list[Loan | None] = [
             None if owner in copied else loan_of(owner, index) for owner, index in variables
         ]
-        self.private = [(owner, first) for owner, first in firsts.items() if owner in copied]
-        self.private += [
-            (owner[0], first)
-            for owner, first in firsts.items()
-            if isinstance(owner, tuple) and owner[0] in copied
+        self.private = [
+            (owner, index, number) for number, (owner, index) in enumerate(variables) if owner in copied
         ]
 
     def _listed_variables(self) -> tuple[list[tuple[Any, int]], dict[Any, int]]:
@@ -560,4 +584,49 @@ def _concrete(node: Node, count: int) -> Node:
     return Node(node.kind, inputs, known_shape(node.shape, count), fields)
 
 
+_changed_by: weakref.WeakKeyDictionary[Any, dict[Any, frozenset[Any]]] = weakref.WeakKeyDictionary()
+"""What `changed_by` has found, by the part and the other arguments."""
+
+
+def changed_by(part: Any, samples: Sequence[Any], mode: bool | None, given: Any) -> frozenset[Any]:
+    """Returns the owners of the weights that a call of a layer or a model changes.
+
+    Args:
+        part: the layer or model.
+        samples: the shape of one sample of each input.
+        mode: the argument `training` of the call.
+        given: the further arguments of the call.
+    """
+    if all(weight.trainable for layer in part._layers_of_weights for weight in layer._specs):
+        return frozenset()
+    known = _changed_by.setdefault(part, {})
+    key = (tuple(samples), mode, given, settings.version)
+    if key not in known:
+        known[key] = _changed_in(part, samples, mode, given)
+    return known[key]
+
+
+def _changed_in(part: Any, samples: Sequence[Any], mode: bool | None, given: Any) -> frozenset[Any]:
+    search = _Recorded(inside_of, True)
+    inputs = [Value(-1 - number, sample) for number, sample in enumerate(samples)]
+    try:
+        search._called(part, inputs, CallMode(mode, mode), given)
+    except Exception:  # nor can it be computed, which says why
+        return frozenset()
+    found = set[Any]()
+    for leaf, reads, always in zip(search.leaves, search.reads, search.modes, strict=True):
+        if not isinstance(leaf, NodeLeaf):
+            asked = mode if always is None else always
+            trains = leaf._training_by_default if asked is None else asked
+            found.update([leaf] if trains and leaf.trainable and leaf._moves_averages and reads else [])
+        elif leaf.node.kind == "assign_after_batch" and leaf.node.fields["when"] != _OTHER_MODE[bool(mode)]:
+            owner = search.leaves[reads[0]]
+            found.add(owner.layer if isinstance(owner, WeightsLeaf) else owner)
+    return frozenset(found)
+
+
+# In training, the assignments that only predictions make; and the other way round.
+_OTHER_MODE = {True: "predictions", False: "training"}
+
 handlers["evaluate"], handlers["masks"] = evaluate, masks
+handlers["changed_by"] = changed_by

@@ -14,10 +14,10 @@ from engine._base.tensor_like import mask_of
 from engine._data.exact_integers import Reading, with_dtype
 from engine._data.several_arrays import inputs_in, sample_shape_of
 from engine._tracing.dispatch import apply
-from engine._tracing.lazy import LazyTrace
+from engine._tracing.lazy import LazyTrace, on_trial
 from engine._tracing.symbolic import filled_slots
 from engine.layers import Layer
-from engine.layers.call_arguments import accepts, canonical_dtype
+from engine.layers.call_arguments import accepts, canonical_dtype, within_call
 from engine.layers.layer import Part
 from engine.layers.nodes import PenaltyLeaf
 from engine.layers.operation import OperationPart
@@ -81,10 +81,12 @@ def masks_of_outputs(model: Any, rows: Any) -> list[Any]:
                 return part._structures[1].packed(_walk(part, read, call))
             return part._called_on(read, False, {} if given is None else given)
 
-        outputs: Sequence[Any] = _walk(model, inputs, call)
+        with on_trial():
+            outputs: Sequence[Any] = _walk(model, inputs, call)
     else:
-        trace = LazyTrace()
-        outputs = trace.called(model, [trace.argument(each) for each in inputs], False, None)
+        with on_trial():
+            trace = LazyTrace()
+            outputs = trace.called(model, [trace.argument(each) for each in inputs], False, None)
     return [None if mask_of(each) is None else np.asarray(mask_of(each)) for each in outputs]
 
 
@@ -124,7 +126,8 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
         except (ValueError, IndexError):
             if not model._inside_is_call:
                 raise
-            return model.call(x, **options)
+            with within_call(training):
+                return model.call(x, **options)
     model._forget_penalties()
     if not any(
         isinstance(leaf, PenaltyLeaf)
@@ -135,7 +138,8 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
     ):
         return model._structures[1].packed(called_on(model, symbols, training))
     if model._inside_is_call:
-        return model.call(x, **options)
+        with within_call(training):
+            return model.call(x, **options)
 
     def call(part: Part, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
         return _called_part(part, read, mode if training is None else training, given)

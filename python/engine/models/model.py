@@ -74,6 +74,7 @@ from engine._core_interface.cpp import (
 from engine._data.array_conversion import (
     complaint,
     real_array,
+    require_finite_rows,
 )
 from engine._data.batch_streams import Stream, number_of_batches, raw_batches, samples_in, yields_batches
 from engine._data.device_arrays import to_device
@@ -90,6 +91,7 @@ from engine._tracing.lazy import (
     RecordedArray,
     before_change,
     recorded_inputs,
+    settle,
     traces,
     without_mask,
 )
@@ -122,7 +124,7 @@ from engine.config import _capped_steps
 from engine.dtype_policies import FLOAT32
 from engine.dtype_policies import get as policy_of
 from engine.layers import Embedding, InputLayer, Layer
-from engine.layers.call_arguments import accepts
+from engine.layers.call_arguments import accepts, training_of
 from engine.layers.layer import JOINING, Part, paths_within, settings
 from engine.layers.nodes import NodeLeaf
 from engine.layers.operation import OperationPart
@@ -383,6 +385,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._body: Body | None = None  # the `call` of the user's class
         self._building = False
         self._draws = False  # whether predictions depend on random numbers
+        self._predicts_whole_batches = False  # and not in parts, as they combine samples or change weights
         self._compiles_again = False  # once the outputs are known
         self._symbols_of_losses: list[Any] = []  # the symbols that losses refer to
         self._model_with_values: Model | None = None  # a model whose outputs are these, too
@@ -433,6 +436,7 @@ class Model(Part, SaysWhatIsLeftOut):
             finally:
                 self._building = False
         self._draws = False  # whether predictions depend on random numbers
+        self._predicts_whole_batches = False  # and not in parts, as they combine samples or change weights
 
     # Compile.
 
@@ -844,6 +848,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if data or arguments don't match the model, or it isn't compiled.
         """
+        settle()
         with self._lock.borrowed():
             by_steps = self._has_test_step
             results, as_dict = self._results(by_steps), _wants_dict(return_dict)
@@ -935,6 +940,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Returns:
             The result of `evaluate`.
         """
+        settle()
         with self._lock.borrowed():
             by_steps = self._has_test_step
             results, as_dict = self._results(by_steps), _wants_dict(return_dict)
@@ -988,14 +994,15 @@ class Model(Part, SaysWhatIsLeftOut):
             The results of the metrics by name.
         """
         x, y, sample_weight = unpacked_batch(data)
+        optimizer = self._require_compiled().optimizer
         with handlers["tape"]() as tape:
             y_pred, values = self._called_with_values(x, training=True)
             with values_by_symbol(values):
                 loss = self._loss_of(x, y, y_pred, sample_weight, training=True)
+            scaled = optimizer.scale_loss(loss)
         weights = self.trainable_weights
-        optimizer = self._require_compiled().optimizer
         if weights:
-            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
         else:
             warnings.warn("The model does not have any trainable weights.", stacklevel=2)
         self._require_compiled().loss_tracker.update_state(loss, sample_weight=_count(x))
@@ -1139,7 +1146,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Args:
             x: samples, as for `fit`.
             batch_size: samples per step for the progress bar and callbacks, default 32. It has no effect on the
-                result.
+                result, unless a layer of yours combines the samples of a batch, or assigns weights.
             verbose: 0 prints nothing, 1 a progress bar, 2 a line; "auto" prints one of them if prediction takes
                 more than half a second.
             steps: number of batches to use, from the first sample on; default all.
@@ -1154,6 +1161,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if data or arguments don't match the model.
         """
+        settle()
         if self._has_predict_step:
             return self._predict_by_steps(x, batch_size, verbose, steps, callbacks, out)
         usual = batch_size is None and steps is None and callbacks is None and out is None
@@ -1179,11 +1187,13 @@ class Model(Part, SaysWhatIsLeftOut):
         target = None if out is None else target_for(out, self._require_one_output(shapes, "out"), rows)
         try:
             silent = callbacks is None and len(rows) <= size and not impatient(verbose)
+            program = self._built_for(sample_shape_of(rows))
+            if self._predicts_whole_batches:
+                require_finite_rows(rows)
             if silent and not isinstance(rows, LazyRows):
-                program = self._built_for(sample_shape_of(rows))
                 outputs = program.predict(rows, target, True, False, self._seed_of_prediction())
             else:
-                hooks, program = CallbackList(callbacks), self._built_for(sample_shape_of(rows))
+                hooks = CallbackList(callbacks)
                 shown = hooks.verbose_beside(verbose)
                 with Progress(shown, math.ceil(len(rows) / size), PATIENCE) as progress:
                     hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
@@ -1267,6 +1277,8 @@ class Model(Part, SaysWhatIsLeftOut):
             return None
         require_whole_file(x, name)
         try:
+            if self._predicts_whole_batches:
+                require_finite_rows(x)
             outputs = program.predict(x, None, True, False, self._seed_of_prediction())
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
@@ -1322,6 +1334,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @keeping_values
     def predict_on_batch(self, x: Any) -> Any:
         """Returns the outputs of the model for one batch, all of `x`."""
+        settle()
         if self._has_predict_step:
             samples = self._arrays(x, None, None, names=self._feature_names, by_steps=True)
             chunk = next(samples.chunks(len(samples), None))
@@ -1451,8 +1464,10 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError, TypeError: if the data doesn't match the model.
         """
-        given = None if training is None else flag(training, "training")
+        given = training_of(training)
         if open_recorder.get() is not None or traces:
+            if open_recorder.get() is None:
+                settle()
             x = recorded_inputs(x)
         self._know_symbols(x)
         symbols = symbols_of(self._structures[0].flat(x))
@@ -1540,6 +1555,8 @@ class Model(Part, SaysWhatIsLeftOut):
         if called and isinstance(rows, DeviceArray):
             target = empty_on_device((len(rows), program.output_size), rows.device)
         try:
+            if training or self._predicts_whole_batches:
+                require_finite_rows(rows)
             found = program.predict(all_for_core(rows), target, True, bool(training), seed)
             return self._unpacked(found, self._output_shapes_of(sample_shape_of(rows)))
         except NotFiniteError as error:
@@ -2217,6 +2234,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def weights(self) -> list[Float32]:
         """The current weights as read-only arrays: layer by layer, such as kernel and bias."""
+        settle()
         program, leaves = self._program, self._owners
         if program is None or current.get() is not None:
             return [array for leaf in leaves for array in leaf._visible_weights]
@@ -2300,6 +2318,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         from engine import saving
 
+        settle()
         with self._lock.borrowed():
             self._warn_of_weights("save()")
             saving.save_model(self, filepath, overwrite, zipped, **kwargs)
@@ -2323,6 +2342,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         from engine import saving
 
+        settle()
         with self._lock.borrowed():
             self._warn_of_weights("save_weights()")
             saving.save_weights(self, filepath, overwrite, max_shard_size, **kwargs)
@@ -2761,10 +2781,12 @@ class Model(Part, SaysWhatIsLeftOut):
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         return self._output_shapes_for([input_shape])[0]
 
+    def _without_layers(self) -> ValueError:
+        return ValueError(f"model {self.name!r} has no layers: add some with model.add()")
+
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         if not self._layers and not self._starts:
-            msg = f"model {self.name!r} has no layers: add some with model.add()"
-            raise ValueError(msg)
+            raise self._without_layers()
         if self._body is not None and not self._starts:
             return self._body._output_shapes_for(samples)
         if len(samples) != max(len(self._starts), 1):
@@ -2888,7 +2910,7 @@ class Model(Part, SaysWhatIsLeftOut):
         operations: list[Operation] = []
         output_shapes: list[Shape] = []
         leaves = network.leaves
-        if starts and stack:
+        if starts and (stack or not isinstance(self, self._sequential)):  # whose layers may be yet to come
             inputs = [start.sample_shape for start in starts]
             output_shapes = shapes_along(inputs, stack, wiring).outputs
             known, dtypes = known_inputs(starts, stack, wiring), [start.dtype for start in starts]
@@ -2928,6 +2950,7 @@ class Model(Part, SaysWhatIsLeftOut):
         plain = self._structures[1].kind is None and output_shapes and len(sizes) == 1
         self._output_shape = output_shapes[0] if plain else None
         self._mixed = any(_modes_through(stack, self._modes, None))
+        self._predicts_whole_batches = program is not None and program.joins_samples
         self._draws = any(
             (each["kind"] == "random" and "seed" in each) or each.get("training") for each in operations
         )
@@ -2973,9 +2996,11 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         if self._program is None:
             Model.build(self, (None, *self._shape_to_build_for(shape)))
+        if self._program is None:
+            raise self._without_layers()
         if self._by_shape is not None:
             return self._by_shape.program(shape, compiled)
-        return cast(Program, self._program)
+        return self._program
 
     def _compile_program(  # noqa: PLR0917 # what was built
         self,

@@ -145,6 +145,13 @@ class CallMode(NamedTuple):
         return CallMode(inner, False if inner is False else None, inner)
 
 
+class _Assigned(NamedTuple):
+    """What a weight is after assignments; None is what it was before."""
+
+    in_training: Value | None = None
+    in_predictions: Value | None = None
+
+
 class Flattening:
     """Collects the leaves of a network: of models the parts, and of layers with a recorded `call` the nodes.
 
@@ -167,6 +174,7 @@ class Flattening:
         self._around = list[Part]()  # the models and layers whose calls are being added, outermost first
         self._samples: dict[Layer, Any] = {}  # the shape of one sample of the first input of each leaf
         self._weights: dict[Any, int] = {}  # the leaf of each layer whose weights are read by nodes
+        self._assigned: dict[OfWeight, _Assigned] = {}
 
     def add(self, inside: Inside, given: Sequence[Value], mode: CallMode) -> list[Value]:
         """Adds the leaves of a model, and returns its outputs.
@@ -357,17 +365,19 @@ class Flattening:
             if isinstance(origin, Input):
                 return given[origin.number]
             if isinstance(origin, OfWeight):
-                return self._weight(origin)
+                return self._present_weight(origin)
             return computed[origin.entry][origin.output]
 
         for number, entry in enumerate(found.trace.entries):
             own = found.branch_of(number)
-            # Weights are assigned in training alone.
-            assigns = isinstance(entry, Node) and entry.kind == "assign_after_batch"
-            if (None not in (own, branch) and own != branch) or (
-                assigns and False in (own, branch, mode.always)
-            ):
+            if None not in (own, branch) and own != branch:
                 computed.append([])  # never computed, nor read
+                continue
+            if isinstance(entry, Node) and entry.kind == "assign_after_batch":
+                (weight, _), (new, shape) = entry.inputs
+                value = self._viewed(value_of(new), FullShape(shape))
+                self._assign(weight, value, entry, branch if own is None else own)
+                computed.append([])
                 continue
             if branch is not None and isinstance(entry, Node) and entry.kind == "choose":
                 computed.append([value_of(entry.inputs[0 if branch else 1][0])])
@@ -400,6 +410,38 @@ class Flattening:
             value, shape = self._leaf(NodeLeaf(node, [each.pick for each in pair]), pair, FullShape()), ()
         node = Node("add_loss", ((Input(0), shape),), (), {})
         self._leaf(NodeLeaf(node, [value.pick]), [value], FullShape())
+
+    def _assign(self, weight: Origin, value: Value, node: Node, branch: bool | None) -> None:
+        """Assigns a weight: it has the new value after the batch, and what reads it from now on reads the new value.
+
+        Args:
+            weight: the weight.
+            value: the new value.
+            node: what the recording has for the assignment.
+            branch: True for an assignment in training alone, False for one in predictions alone, None for any other.
+        """
+        if not isinstance(weight, OfWeight):  # weights alone are assigned
+            return
+        pair = [self._weight(weight), value]
+        when = {None: "always", True: "training", False: "predictions"}[branch]
+        changed = node._replace(fields={**node.fields, "when": when})
+        self._leaf(NodeLeaf(changed, [each.pick for each in pair]), pair, FullShape(node.shape))
+        before = self._assigned.get(weight, _Assigned())
+        self._assigned[weight] = _Assigned(
+            before.in_training if branch is False else value, before.in_predictions if branch else value
+        )
+
+    def _present_weight(self, origin: OfWeight) -> Value:
+        """Returns a weight as a value; after an assignment, the new value."""
+        assigned = self._assigned.get(origin)
+        if assigned is None:
+            return self._weight(origin)
+        yes, no = (self._weight(origin) if each is None else each for each in assigned)
+        if yes == no:
+            return yes
+        shape = full_shape(yes.shape)
+        node = Node("choose", ((Input(0), shape), (Input(1), shape)), shape, {})
+        return self._leaf(NodeLeaf(node, [yes.pick, no.pick]), [yes, no], FullShape(shape))
 
     def _weight(self, origin: OfWeight, shape: Sequence[int] | None = None) -> Value:
         """Returns a weight as a value, for which its layer gets a leaf that has no inputs."""

@@ -78,10 +78,18 @@ def _require_one_input_and_output(part: Part) -> None:
 
 
 def computes_whole_batches(network: Network) -> bool:
-    """Whether Python computes a layer whose `call` can't be recorded: then a sample may depend on others of its batch."""
+    """Whether Python computes a layer whose `call` can't be recorded, or may assign weights.
+
+    Then a sample may depend on others of its batch.
+    """
     calls = zip(network.leaves, network.wiring.reads, strict=True)
     # A leaf that reads nothing only holds weights.
-    return any(reads and leaf._may_be_recorded for leaf, reads in calls)
+    return any(
+        reads
+        and leaf._is_custom
+        and (leaf._may_be_recorded or not all(weight.trainable for weight in leaf._specs))
+        for leaf, reads in calls
+    )
 
 
 def require_names(parts: Iterable[Part]) -> None:

@@ -1,0 +1,197 @@
+"""Compares with Keras what weights are that `call` assigns, and what it returns, in every way of running a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import engine
+
+X = (np.arange(24).reshape(6, 4) / 8).astype("float32")
+Y = X[:, :1].copy()
+
+
+def _layer(api: Any, kind: str) -> Any:
+    class Stateful(api.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            if kind == "variable":
+                self.state = api.Variable(np.zeros(4, "float32"), trainable=False)
+            else:
+                self.state = self.add_weight(shape=(4,), initializer="zeros", trainable=False)
+
+    class Counting(Stateful):
+        def call(self, inputs: Any) -> Any:
+            self.state.assign(self.state + 1.0)
+            return inputs + self.state
+
+    class Moving(Stateful):
+        """A moving mean, in training alone."""
+
+        def call(self, inputs: Any, training: bool = False) -> Any:
+            if training:
+                self.state.assign(0.5 * self.state + 0.5 * api.ops.mean(inputs, axis=0))
+            return inputs - self.state
+
+    class Branching(Stateful):
+        """Another number for training and for predictions."""
+
+        def call(self, inputs: Any, training: bool = False) -> Any:
+            before = self.state * 1.0
+            if training:
+                self.state.assign_add(10.0 * api.ops.ones((4,)))
+            else:
+                self.state.assign_add(api.ops.ones((4,)))
+            return inputs + self.state * 0.5 + before
+
+    if kind == "normalization":
+        return api.layers.BatchNormalization(momentum=0.5)
+    return {"moving": Moving, "branching": Branching}.get(kind, Counting)()
+
+
+def _state(layer: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(layer.moving_mean if hasattr(layer, "moving_mean") else layer.state)
+
+
+def _functional(api: Any, layer: Any, times: int = 1, nested: bool = False) -> Any:
+    inputs = outputs = api.Input((4,))
+    for _ in range(times):
+        outputs = layer(outputs)
+    if nested:
+        outputs = api.Model(inputs, outputs)(inputs)
+    return api.Model(inputs, api.layers.Dense(1, kernel_initializer="ones")(outputs))
+
+
+def _subclassed(api: Any, layer: Any) -> Any:
+    takes_training = not layer.name.startswith("counting")
+
+    class Own(api.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stateful, self.dense = layer, api.layers.Dense(1, kernel_initializer="ones")
+            for each in (self.stateful, self.dense):
+                each.build((None, 4))
+
+        def call(self, inputs: Any, training: bool = False) -> Any:
+            options = {"training": training} if takes_training else {}
+            return self.dense(self.stateful(inputs, **options))
+
+    return Own()
+
+
+MODELS: dict[str, Callable[[Any, Any], Any]] = {
+    "functional": _functional,
+    "sequential": lambda api, layer: api.Sequential(
+        [api.Input((4,)), layer, api.layers.Dense(1, kernel_initializer="ones")]
+    ),
+    "subclass": _subclassed,
+    "used twice": lambda api, layer: _functional(api, layer, times=2),
+    "nested": lambda api, layer: _functional(api, layer, nested=True),
+}
+
+Way = Callable[[Any], Any]
+WAYS: dict[str, Way] = {
+    "call": lambda model: [model(X), model(X)][1],
+    "call with training": lambda model: [model(X, training=True), model(X, training=True)][1],
+    "call, predict": lambda model: [model(X), model.predict(X, batch_size=4, verbose=0)][1],
+    "predict_on_batch": lambda model: model.predict_on_batch(X),
+    "evaluate": lambda model: model.evaluate(X, Y, batch_size=4, verbose=0),
+    "test_on_batch": lambda model: model.test_on_batch(X, Y),
+    "train_on_batch": lambda model: model.train_on_batch(X, Y),
+    "fit": lambda model: [
+        *model.fit(
+            X,
+            Y,
+            batch_size=4,
+            epochs=2,
+            shuffle=False,
+            verbose=0,
+            validation_data=(X, Y),
+            validation_batch_size=3,
+        ).history.values()
+    ],
+    "fit, predict, fit": lambda model: [
+        model.fit(X, Y, batch_size=3, verbose=0, shuffle=False).history["loss"],
+        model.predict(X, batch_size=5, verbose=0).tolist(),
+        model.fit(X, Y, verbose=0, shuffle=False).history["loss"],
+    ][1],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", ["counting", "moving", "branching", "normalization"])
+@pytest.mark.parametrize("model", MODELS)
+def test_models(model: str, kind: str, way: str) -> None:
+    found = []
+    for api in (keras, engine):
+        layer = _layer(api, kind)
+        made = MODELS[model](api, layer)
+        made.compile(api.optimizers.SGD(0.0), "mse")
+        before = _state(layer)
+        outputs = WAYS[way](made)
+        found.append([_state(layer) - before, *(np.asarray(each) for each in _flat(outputs))])
+    theirs, ours = found
+    for one, other in zip(theirs, ours, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5)
+
+
+def _flat(value: Any) -> list[Any]:
+    return [each for part in value for each in _flat(part)] if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("training", [None, False, True])
+@pytest.mark.parametrize("kind", ["counting", "variable", "moving", "branching", "normalization"])
+def test_a_layer_that_is_called(kind: str, training: bool | None) -> None:
+    options = {} if training is None or kind in {"counting", "variable"} else {"training": training}
+    found = []
+    for api in (keras, engine):
+        layer = _layer(api, kind)
+        outputs = [np.asarray(layer(X, **options)) for _ in range(3)]
+        found.append([*outputs, _state(layer)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("api", [keras, engine])
+def test_shapes_are_found_without_assignments(api: Any) -> None:
+    layer = _layer(api, "counting")
+    layer(api.Input((4,)))
+    assert (_state(layer) == 0).all()
+
+
+@pytest.mark.parametrize("api", [keras, engine])
+def test_the_training_of_the_call_around_reaches_layers_within(api: Any) -> None:
+    class Seen(api.layers.Layer):
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            seen.append(training)
+            return inputs
+
+    class Silent(api.layers.Layer):
+        """Its `call` has no such argument."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Seen()
+
+        def call(self, inputs: Any) -> Any:
+            return self.inner(inputs)
+
+    class Around(api.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.drop = Silent(), api.layers.Dropout(0.5)
+
+        def call(self, inputs: Any, training: Any = False) -> Any:
+            return self.drop(self.inner(inputs))
+
+    layer = Around()
+    for training in (True, False, None):
+        seen = list[Any]()
+        options = {} if training is None else {"training": training}
+        outputs = np.asarray(layer(np.ones((4, 50), "float32"), **options))
+        assert set(np.unique(outputs)) == ({0.0, 2.0} if training else {1.0})
+        assert bool(seen[-1]) == bool(training)  # Keras also calls it with symbols before
