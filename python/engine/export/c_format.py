@@ -301,8 +301,6 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
     Raises:
         ValueError: if no name in C can start with the prefix.
     """
-    if graph.joins_samples:
-        warnings.warn(_ALONE.format(name=graph.name), stacklevel=4)
     prefix = prefix_of(path.stem) if prefix is None else prefix
     if not isinstance(prefix, str) or prefix != prefix_of(prefix):
         msg = f"`prefix` must start with a letter and hold letters, digits and underscores alone, got {prefix!r}"
@@ -344,6 +342,8 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
         for each in arrays:
             file.writelines(definition(f"{prefix}_test_{each.name}", each.sample))
         file.write(_TEST.format(**fields))
+    if graph.joins_samples:
+        warnings.warn(_ALONE.format(name=graph.name), stacklevel=4)
 
 
 def _usage(upper: str, inputs: Sequence[_Array], outputs: Sequence[_Array]) -> Iterator[str]:

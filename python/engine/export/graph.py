@@ -70,7 +70,7 @@ class Graph(NamedTuple):
     inputs: list[ModelInput]
     stages: list[Stage]
     outputs: list[ModelOutput]
-    joins_samples: bool
+    joins_samples: bool = False
 
     @property
     def steps(self) -> list[Step]:
