@@ -279,3 +279,14 @@ def test_data_that_are_refused() -> None:
         columns({"name": ["a"], "size": [np.nan]})
     with pytest.raises(TypeError, match="called with a dict"):
         columns([1.0])
+
+
+def test_few_numbers_have_as_many_bins_as_asked_for() -> None:
+    """As in Keras, where `adapt` found fewer boundaries than `num_bins` needs."""
+    space = FeatureSpace({"x": FeatureSpace.float_discretized(num_bins=32)})
+    space.adapt({"x": np.arange(10.0)})
+    found = np.asarray(space({"x": np.arange(10.0)}))
+    assert found.shape == (10, 32)
+    np.testing.assert_array_equal(found.sum(axis=1), 1.0)
+    model = keras.Model(space.get_inputs(), space.get_encoded_features())
+    np.testing.assert_array_equal(model.predict({"x": np.arange(10.0)}, verbose=0), found)

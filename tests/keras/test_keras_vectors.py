@@ -32,9 +32,11 @@ WEIGHTS = {
     ],
     ids=str,
 )
-@pytest.mark.parametrize("reduction", [None, "none", "sum", "sum_over_batch_size"])
+@pytest.mark.parametrize("reduction", [None, "none", "sum", "sum_over_batch_size", "mean_with_sample_weight"])
 @pytest.mark.parametrize("loss", ["MeanSquaredError", "BinaryCrossentropy"])
 def test_weights_of_losses(loss: str, reduction: str | None, shape: tuple[int, ...], weights: str) -> None:
+    if reduction == "mean_with_sample_weight" and weights == "columns" and len(shape) > 2:
+        return  # Keras adds up the weights of samples, though it weighs each timestep: here, as in `fit`, those of timesteps
     targets, outputs = RNG.random(shape, np.float32), RNG.random(shape, np.float32)
     found = [
         np.asarray(
@@ -119,3 +121,63 @@ def test_config_of_embedding(penalty: str | None) -> None:
         assert (config["activity_regularizer"] is None) == (penalty is None)
         again = api.layers.Embedding.from_config(config)
         assert (again.activity_regularizer is None) == (penalty is None)
+
+
+METRICS = [
+    "KLDivergence", "CosineSimilarity", "MeanSquaredError", "RootMeanSquaredError", "MeanAbsoluteError", "BinaryCrossentropy",
+    "CategoricalCrossentropy", "Poisson", "LogCoshError", "Hinge", "CategoricalHinge", "MeanSquaredLogarithmicError",
+    "BinaryAccuracy", "Accuracy", "CategoricalAccuracy", "TopKCategoricalAccuracy", "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy",
+]  # fmt: skip
+# Batches: the shape of the predictions and that of the weights. Batches and sequences of different lengths tell whether
+# a batch, a sample or a timestep counts once.
+BATCHES: dict[str, list[tuple[Any, Any]]] = {
+    "vectors": [((5,), None), ((3,), None)],
+    "vectors and numbers": [((5,), 2.0), ((3,), 5.0)],
+    "rows": [((4, 3), (4,)), ((2, 3), None), ((2, 3), 3.0), ((2, 3), (2, 1))],
+    "columns": [((4, 1), 2.0), ((2, 1), None), ((3, 1), (3,))],
+    "sequences": [((4, 2, 3), None), ((2, 5, 3), None)],
+    "weighted sequences": [
+        ((4, 2, 3), (4,)),
+        ((2, 5, 3), (2, 5)),
+        ((2, 5, 3), (2, 1)),
+        ((3, 2, 3), (3, 2, 1)),
+    ],
+    "sequences and numbers": [((4, 2, 3), 2.0), ((2, 5, 3), 3.0), ((2, 5, 3), (2, 5))],
+}
+
+
+@pytest.mark.parametrize("batches", BATCHES)
+@pytest.mark.parametrize("metric", METRICS)
+def test_what_counts_once_in_a_metric(metric: str, batches: str) -> None:
+    sparse = metric.startswith("Sparse")
+    if sparse and batches in ("vectors", "vectors and numbers", "columns"):
+        return
+    rng = np.random.default_rng(0)
+    found = [getattr(api.metrics, metric)() for api in (keras, engine)]
+    for shape, weights in BATCHES[batches]:
+        outputs = rng.random(shape, np.float32)
+        targets = rng.integers(0, 3, shape[:-1]) if sparse else rng.integers(0, 2, shape).astype(np.float32)
+        given = rng.random(weights, np.float32) if isinstance(weights, tuple) else weights
+        for each in found:
+            each.update_state(targets, outputs, sample_weight=given)
+    np.testing.assert_allclose(float(found[1].result()), float(found[0].result()), rtol=1e-5, atol=1e-6)
+    for own, other in zip(found[1].variables, found[0].variables, strict=True):
+        np.testing.assert_allclose(own.numpy(), np.asarray(other), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["KLDivergence", "CosineSimilarity", "MeanSquaredError", "CategoricalCrossentropy", "Poisson"]
+)
+def test_a_metric_of_vectors_is_the_loss_of_its_class(name: str) -> None:
+    targets, outputs = RNG.random(6, np.float32), RNG.random(6, np.float32)
+    sign = -1.0 if name == "CosineSimilarity" else 1.0
+    metric, loss = getattr(engine.metrics, name)(), getattr(engine.losses, name)()
+    metric.update_state(targets, outputs)
+    assert float(metric.result()) == pytest.approx(sign * float(loss(targets, outputs)), rel=1e-6)
+    long = RNG.random(100_001, np.float32), RNG.random(100_001, np.float32)
+    metric.reset_state()
+    metric.update_state(*long)
+    if name == "MeanSquaredError":  # sums of long rows keep their digits
+        exact = np.square(long[0].astype(float) - long[1]).mean()
+        assert float(metric.result()) == pytest.approx(exact, rel=1e-7)

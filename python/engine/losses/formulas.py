@@ -338,10 +338,12 @@ def reduced(
     if mask is not None and rank_of(losses):
         shares = mask_like(mask, losses)
         losses, kept = losses * shares, shares if kept is None else kept * shares
-    weights = None if sample_weight is None else _as_float(sample_weight)
+    weights: Any = None if sample_weight is None else _as_float(sample_weight)
+    given: Any = None
     if weights is not None:
         if not hasattr(weights, "shape"):
             weights = np.asarray(weights, np.float32)
+        given = weights
         if rank_of(weights) == rank_of(losses) + 1 and weights.shape[-1] == 1:
             weights = ops.squeeze(weights, -1)
         while rank_of(weights) < rank_of(losses):
@@ -352,6 +354,8 @@ def reduced(
     if reduction == "sum":
         return ops.sum(losses)
     if reduction == "mean_with_sample_weight" and weights is not None:
+        if set(given.shape) <= {1} and kept is None:  # as in Keras, one weight for all is added once
+            return ops.divide_no_nan(ops.sum(losses), ops.sum(given))
         counted = (
             ops.broadcast_to(weights, losses.shape)
             if tuple(weights.shape) != tuple(losses.shape)

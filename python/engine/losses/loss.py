@@ -222,7 +222,7 @@ class Loss(Spec):
             return formulas.reduced(found, sample_weight, self.reduction, self._kept(y_true, found), mask)
         losses = np.asarray(found, np.float32)
         weights = weights_like(sample_weight, losses)
-        mean_mask = self._mean_mask(y_true, losses)
+        mean_mask, all_count = self._mean_mask(y_true, losses), mask is None and self._ignored_class is None
         if mask is not None and losses.ndim:
             shares = np.asarray(formulas.mask_like(mask, losses))
             losses, mean_mask = losses * shares, mean_mask * shares
@@ -233,8 +233,12 @@ class Loss(Spec):
             # Keras keeps the last axis of weights (n, 1).
             column = np.asarray(sample_weight).shape == (*losses.shape, 1) and losses.ndim == 1
             return weighted.astype(np.float32).reshape((*weighted.shape, *[1] * column)).view(Tensor)
-        mean_mask = np.broadcast_to(mean_mask, weighted.shape)
-        divisor = np.sum(mean_mask * weights if self.reduction == "mean_with_sample_weight" else mean_mask)
+        if self.reduction != "mean_with_sample_weight":
+            divisor = np.sum(np.broadcast_to(mean_mask, weighted.shape))
+        elif sample_weight is not None and np.size(sample_weight) == 1 and all_count:
+            divisor = np.float64(np.sum(sample_weight))  # as in Keras, one weight for all is added once
+        else:
+            divisor = np.sum(np.broadcast_to(mean_mask, weighted.shape) * weights)
         return Number(np.sum(weighted) / divisor if divisor else 0.0)
 
     @property

@@ -111,6 +111,7 @@ class Accuracy(MeanOfRows):
 
     _kind = "accuracy"
     _direction = "up"
+    _vectors = "samples"
 
     def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
         self._add_single_outputs(predictions, targets, weights / np.float32(predictions.shape[1]))
@@ -128,6 +129,7 @@ class BinaryAccuracy(MeanOfRows):
 
     _kind = "binary_accuracy"
     _direction = "up"
+    _vectors = "samples"
     _broadcasts = True
 
     def __init__(self, name: str | None = None, dtype: object = None, threshold: float = 0.5) -> None:
@@ -237,6 +239,7 @@ class SuitableAccuracy(MeanOfRows):
 
     _reads_indices = True
     _direction = "up"
+    _vectors = "samples"
 
     def _suits(self, indices: bool) -> bool:
         """Returns True, as there is an accuracy for each kind of targets."""

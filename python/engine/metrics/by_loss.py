@@ -27,6 +27,7 @@ class LossMetric(MeanOfRows):
     _loss: ClassVar[type[FunctionLoss]]
     """The class of the loss, which has the same options."""
     _direction = "down"
+    _vectors = "mean"
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -51,6 +52,7 @@ class RootMeanSquaredError(MeanSquaredError):
     """Root mean squared error over all samples, `sqrt(mean((y - p)**2))`."""
 
     _respects_mask = False
+    _vectors = "samples"
 
     def _add_by_output(self, predictions: Float32, targets: Float32, weights: Float32) -> None:
         # As in Keras, each squared error is weighted, not their mean over a row.
@@ -108,6 +110,7 @@ class CosineSimilarity(LossMetric):
     """
 
     _loss = losses.CosineSimilarity
+    _vectors = "outputs"
     _unsaved_arguments = ("axis",)
     _direction = "up"
 
@@ -142,6 +145,7 @@ class CategoricalHinge(LossMetric):
     """
 
     _loss = losses.CategoricalHinge
+    _vectors = "outputs"
 
 
 @register("kld", "kullback_leibler_divergence", function=losses.kl_divergence)
@@ -149,6 +153,7 @@ class KLDivergence(LossMetric):
     """Kullback-Leibler divergence, `sum(y * log(y / p))`, with y and p clipped to [1e-7, 1]."""
 
     _loss = losses.KLDivergence
+    _vectors = "outputs"
 
 
 @register(function=losses.poisson)
@@ -196,6 +201,7 @@ class CategoricalCrossentropy(LossMetric):
     """
 
     _loss = losses.CategoricalCrossentropy
+    _vectors = "outputs"
 
     def __init__(
         self,

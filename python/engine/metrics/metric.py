@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar, TypeGuard, cast
@@ -229,7 +230,10 @@ class CoreMetric(Metric, ABC):
             sample_weight: weights (n,), or (n, ...) for each timestep; default 1. Metrics that look at single
                 outputs also accept weights that broadcast to (n, ..., outputs).
         """
-        sample_weight = self._masked_weights(y_pred, sample_weight)
+        self._add_batch(y_true, y_pred, self._masked_weights(y_pred, sample_weight))
+
+    def _add_batch(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None) -> None:
+        """Adds a batch to the state."""
         predictions, targets = self._prepared(y_true, y_pred)
         weights = None
         if sample_weight is not None:
@@ -387,8 +391,34 @@ class MeanOfRows(CoreMetric):
     """
 
     _respects_mask = True
+    _vectors: ClassVar[str] = "outputs"
+    """What predictions (n,) are for targets (n,), as in Keras: n "samples", the "outputs" of one sample, or the same where the
+    metric is their "mean"."""
     _state_size = 2
     total, count = StateField(), StateField()
+
+    def _add_batch(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None) -> None:
+        """Adds a batch. As in Keras, a sample counts once whatever its number of rows, and so does a batch with one weight."""
+        shape, one_weight = np.shape(y_pred), sample_weight is not None and np.ndim(sample_weight) == 0
+        samples = shape[0] if shape else 1
+        if len(shape) == 1 == np.ndim(y_true) and self._vectors != "samples":
+            if self._vectors == "outputs":
+                y_true, y_pred, shape = np.asarray(y_true)[None], np.asarray(y_pred)[None], (1, *shape)
+            if self._vectors == "outputs" or sample_weight is None:
+                samples = 1
+        rows = math.prod(shape[:-1]) if len(shape) > 1 else math.prod(shape)
+        share = (1 if one_weight else samples) / max(rows, 1)
+        if share == 1.0:
+            super()._add_batch(y_true, y_pred, sample_weight)
+            return
+        before, self._state = self._state, None
+        try:
+            super()._add_batch(y_true, y_pred, sample_weight)
+        except BaseException:
+            self._state = before
+            raise
+        added: Any = np.asarray(self._state) * share
+        self._state = added if before is None else before + added
 
     def _read(self, state: State) -> dict[str, Array]:
         """Returns the two variables."""

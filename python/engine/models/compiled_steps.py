@@ -466,6 +466,10 @@ def _adds_up(call: _MetricCall) -> bool:
         return False
     if type(metric).update_state is Mean.update_state:
         return len(args) == 1 and isinstance(args[0], _SegmentResult) and args[0].shape == ()
+    outputs = args[1] if len(args) > 1 else None
+    outputs = outputs.array if isinstance(outputs, _MaskedArray) else outputs
+    if not isinstance(outputs, _SegmentResult) or len(outputs.shape) < 2:  # noqa: PLR2004 # a vector may be one sample
+        return False
     return in_core(metric) and all(
         isinstance(each, (_BatchArray, _MaskedArray))
         or (isinstance(each, _SegmentResult) and bool(each.shape))

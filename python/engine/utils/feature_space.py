@@ -475,8 +475,8 @@ class FeatureSpace(SaysWhatIsLeftOut):
             layer = self.crossers.get(name) or self.preprocessors[name]
             if isinstance(layer, VocabularyLayer):
                 count = layer.vocabulary_size()
-            else:
-                count = layer._bins if isinstance(layer, layers.Discretization) else layer.num_bins
+            else:  # as in Keras, bins for which there were too few numbers have a place, too
+                count = layer._bins if layer.num_bins is None else layer.num_bins
             self._encoders[name] = layers.CategoryEncoding(count, "multi_hot")
         return self._encoders[name]
 
