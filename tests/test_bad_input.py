@@ -250,7 +250,7 @@ COMPILE_MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"optimizer": {"class_name": "Adm"}}, "unknown `optimizer` 'Adm'; did you mean 'adam'"),
     ({"loss": "categorical_crossentropi"}, "unknown `loss` .*; did you mean 'categorical_crossentropy'"),
     ({"loss": 3}, "`loss` must be a name, an object of engine.losses or a config dict, got 3"),
-    ({"loss": ["mse", "mae"]}, "`loss` must be one, as the model has one output, got 2"),
+    ({"loss": ["mse", "mae"]}, "`loss` must be one for each output of the model, got 2 for one output"),
     ({"loss_weights": "heavy"}, "`loss_weights` must be a number, got 'heavy'"),
     ({"loss": losses.CosineSimilarity(axis=0)}, "`axis=0` of the loss 'cosine_similarity' is not that of"),
     ({"steps_per_execution": 0}, "`steps_per_execution` must be at least 1, got 0"),

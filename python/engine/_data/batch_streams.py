@@ -190,7 +190,7 @@ def _prefetched(data: Any, numbers: Iterable[int], workers: int) -> Iterator[Any
     """Yields the batches `numbers` in this order, which several workers load ahead."""
     with _pool(data, workers) as fetch:
         rest = iter(numbers)
-        waiting = deque(fetch(number) for number in islice(rest, data.max_queue_size))
+        waiting = deque(fetch(number) for number in islice(rest, max(1, data.max_queue_size)))
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(fetch(number) for number in islice(rest, 1))

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -618,7 +618,8 @@ def _losses_of(given: Any, outputs: Sequence[str]) -> list[Any]:
         return [_single(given, "loss")]
     if not _is_nested(given):
         return [given] * len(outputs)
-    return _by_output(given, outputs, "loss", "one loss for all outputs, a list with one for each output")
+    found = _by_output(given, outputs, "loss", "one loss for all outputs, a list with one for each output")
+    return [_single(each, "loss") for each in found]
 
 
 def _loss_weights_of(given: Any, outputs: Sequence[str]) -> list[float]:
@@ -629,6 +630,7 @@ def _loss_weights_of(given: Any, outputs: Sequence[str]) -> list[float]:
         found = [None] * len(outputs)
     else:
         found = _by_output(given, outputs, "loss_weights", "a list with one number for each output")
+        found = [_single(each, "loss_weights") for each in found]
     return [1.0 if weight is None else real(weight, "loss_weights") for weight in found]
 
 
@@ -654,14 +656,14 @@ def _by_output(given: Any, outputs: Sequence[str], argument: str, wanted: str) -
 
 
 def _single(given: object, argument: str) -> object:
-    """Returns the loss or weight for the one output of a model, which Keras also accepts in a list or dict of one."""
-    if isinstance(given, (list, tuple)) or (isinstance(given, Mapping) and "class_name" not in given):
-        parts = list(given.values()) if isinstance(given, Mapping) else list(given)
-        if len(parts) != 1:
-            msg = f"`{argument}` must be one, as the model has one output, got {len(parts)}: {given!r}"
-            raise ValueError(msg)
-        return parts[0]
-    return given
+    """Returns the loss or weight for one output, which Keras also accepts in lists or dicts of one."""
+    if not _is_nested(given):
+        return given
+    parts = list(given.values()) if isinstance(given, Mapping) else list(cast("Sequence[object]", given))
+    if len(parts) != 1:
+        msg = f"`{argument}` must be one for each output of the model, got {len(parts)} for one output: {given!r}"
+        raise ValueError(msg)
+    return _single(parts[0], argument)
 
 
 def _entries_of(plain: object, weighted: object, outputs: Sequence[str]) -> list[_Entry]:

@@ -81,6 +81,7 @@ class Trainer:
         progress: the progress bar.
         recovery: saves and restores the training for the callback `BackupAndRestore`.
         check: called with the logs of the training of each epoch, for warnings.
+        steps_per_execution: how many batches run between two calls of the hooks for batches.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Trainer:
         recovery: Recovery | None = None,
         *,
         check: Callable[[Logs], None] | None = None,
+        steps_per_execution: int = 1,
     ) -> None:
         self._program_for = program_for
         self._results = results
@@ -99,6 +101,7 @@ class Trainer:
         self._progress = progress
         self._recovery = recovery
         self._check = check
+        self._steps_per_execution = steps_per_execution
 
     def fit(self, plan: FitPlan) -> None:
         """Trains the model."""
@@ -259,7 +262,7 @@ class Trainer:
             try:
                 # If a hook has asked for the end before the first batch, Keras still runs one batch.
                 if self._callbacks.per_batch(mode) or self._callbacks.stopped(mode):
-                    step = self._one_by_one(pass_run, batches, first, show)
+                    step = self._by_groups(pass_run, batches, first, show)
                 else:
                     live = step == 0 and progress is not None and progress.live
                     self._at_once(pass_run, batches, show, live)
@@ -282,8 +285,8 @@ class Trainer:
             self._run(pass_run, range(begin, batches.stop), show)
             show(batches.stop)
 
-    def _one_by_one(self, pass_run: _PassRun, batches: range, first: int, show: Callable[[int], None]) -> int:
-        """Runs `batches` one by one and calls the hooks for batches.
+    def _by_groups(self, pass_run: _PassRun, batches: range, first: int, show: Callable[[int], None]) -> int:
+        """Runs `batches` by groups of `steps_per_execution`, and calls the hooks for batches once for each group.
 
         Args:
             pass_run: the run.
@@ -295,15 +298,17 @@ class Trainer:
             The number of batches of the epoch that are done.
         """
         mode = pass_run.mode
-        for batch in batches:
-            self._callbacks.call(f"on_{mode}_batch_begin", first + batch)
-            self._run(pass_run, range(batch, batch + 1), None)
+        size, end = self._steps_per_execution, batches.start
+        while end < batches.stop:
+            begin, end = end, min(batches.stop, end + size - (first + end) % size)
+            self._callbacks.call(f"on_{mode}_batch_begin", first + begin)
+            self._run(pass_run, range(begin, end), None)
             logs = self._results.logs(pass_run.run.totals)
-            self._callbacks.call(f"on_{mode}_batch_end", first + batch, logs=logs)
-            show(batch + 1)
+            self._callbacks.call(f"on_{mode}_batch_end", first + end - 1, logs=logs)
+            show(end)
             if self._callbacks.stopped(mode):
-                return first + batch + 1
-        return first + batches.stop
+                break
+        return first + end
 
     def _run(self, pass_run: _PassRun, batches: range, show: Callable[[int], None] | None) -> None:
         """Runs `batches` in one call of the core, which calls `poll` from time to time between two batches."""

@@ -193,7 +193,8 @@ class Softmax(Layer):
 
     Called with a `mask`, it gives 0 where the mask is False, and the sums are over the rest. In a model it uses a mask of
     the shape of its inputs. A mask of whole timesteps, whose features it normalizes, only passes through; Keras refuses
-    that.
+    that. The mask of a call, `softmax(x, mask)`, holds bools or numbers, above 0.5 for the inputs that count, in a shape that
+    NumPy can broadcast to that of the inputs.
 
     Args:
         axis: axis or list of axes of the sum. 0 is the batch axis, -1 the last axis.
@@ -201,6 +202,7 @@ class Softmax(Layer):
     """
 
     supports_masking = True
+    _further_call_arguments = ("mask", "training")
 
     def __init__(self, axis: int | Sequence[int] = -1, **options: Any) -> None:
         self.axis = axis_argument(axis)
@@ -225,20 +227,6 @@ class Softmax(Layer):
         return [
             {"kind": "custom", "units": math.prod(input_shape), "variables": [], "host": host, "groups": 1}
         ]
-
-    def __call__(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
-        """Returns the outputs for `inputs` (n, ...), or the symbolic output for a symbolic input.
-
-        Args:
-            inputs: real numbers, (n, ...).
-            mask: which of them count, bool or numbers above 0.5, of a shape that NumPy can broadcast to that of `inputs`;
-                default a mask of their shape that they carry.
-            training: has no effect.
-
-        Raises:
-            ValueError: for a mask of another shape.
-        """
-        return super().__call__(inputs, training, mask)
 
     def _run_alone(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Returns the outputs, computed by NumPy if there is a mask."""

@@ -23,6 +23,19 @@ from engine.layers.symbols import KerasTensor
 from engine.layers.weights import Weight, asked
 
 
+class _ActivationOfLayer:
+    """The attribute `activation`. What the argument `activation` may be can be assigned, also None for none.
+
+    A model that has the layer uses another activation from its next `compile` on.
+    """
+
+    def __get__(self, layer: Layer | None, owner: type) -> Any:
+        return self if layer is None else vars(layer)["activation"]
+
+    def __set__(self, layer: Layer, activation: object) -> None:
+        vars(layer)["activation"] = activation_within(layer, activation)
+
+
 @register()
 class Dense(Layer):
     """Fully connected layer: `activation(x @ kernel + bias)` over the last axis.
@@ -45,6 +58,7 @@ class Dense(Layer):
         options: arguments of every `Layer`, such as `name`, `trainable`, `input_shape` and `input_dim`.
     """
 
+    activation = _ActivationOfLayer()
     supports_masking = True
 
     _unsaved_arguments = (*Layer._unsaved_arguments, "lora_rank", "lora_alpha")
@@ -81,7 +95,7 @@ class Dense(Layer):
             quantization_config, "quantization_config", None, "quantization"
         )
         self.units = integer(units, "units", 1)
-        self.activation = activation_within(self, activation)
+        self.activation = activation
         self.use_bias = flag(use_bias, "use_bias")
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
@@ -147,10 +161,11 @@ class Activation(Layer):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
+    activation = _ActivationOfLayer()
     supports_masking = True
 
     def __init__(self, activation: object, **options: Any) -> None:
-        self.activation = activation_within(self, activation)
+        self.activation = activation
         super().__init__(**options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:

@@ -89,6 +89,10 @@ class Embedding(Layer):
         if weights is not None:
             self._start_from([*weights] if isinstance(weights, list) and len(weights) == 1 else [weights])
 
+    def build(self, input_shape: tuple[int | None, ...] | None = None) -> None:
+        """Creates the table. Its shape is known without `input_shape`."""
+        super().build((None,) if input_shape is None else input_shape)
+
     @property
     def embeddings(self) -> Float32:
         """The current table (input_dim, output_dim), read-only."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine._base.checks import Shape, WrongTypeError, checked_config, integers, require, shape
+from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import described, registered_or_same
 from engine.layers.call_arguments import accepts
 from engine.layers.layer import Layer, register
@@ -110,16 +111,30 @@ class Lambda(Layer):
         return {**base, **own}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
+    def from_config(
+        cls,
+        config: Mapping[str, Any],
+        custom_objects: Mapping[str, Any] | None = None,
+        safe_mode: bool | None = None,
+    ) -> Self:
         """Creates a layer from `config`, as returned by `get_config`.
+
+        Args:
+            config: the constructor arguments.
+            custom_objects: classes and functions by the names that `config` may use.
+            safe_mode: Ignored. Code stored in a config is never run.
 
         Raises:
             ValueError: if the function is a Python lambda, which can't be stored in a config, or isn't registered.
         """
+        del safe_mode
         config = checked_config(config)
-        named = {
-            name: _found(config[name]) for name in ("function", "output_shape", "gradient") if name in config
-        }
+        with custom_object_scope(custom_objects):
+            named = {
+                name: _found(config[name])
+                for name in ("function", "output_shape", "gradient")
+                if name in config
+            }
         return cls(**{**config, **named})
 
 

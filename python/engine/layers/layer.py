@@ -484,9 +484,18 @@ def _once(build: Build) -> Build:
 
     `Layer._begun` calls the wrapped function itself, and so does `super().build()` within it.
     """
+    needs_shape = all(
+        parameter.default is inspect.Parameter.empty
+        for parameter in [*inspect.signature(build).parameters.values()][1:2]
+    )
 
     @functools.wraps(build)
-    def build_once(self: Layer, input_shape: tuple[int | None, ...]) -> None:
+    def build_once(self: Layer, input_shape: tuple[int | None, ...] | None = None) -> None:
+        if input_shape is None:
+            if needs_shape:
+                msg = f"build() of layer {self.name!r} needs `input_shape`, the shape of its inputs, such as (None, 784)"
+                raise TypeError(msg)
+            input_shape = (None,)
         if self._built_by == threading.get_ident():
             build(self, input_shape)
         elif input_shape and all(isinstance(each, (list, tuple)) for each in input_shape):
@@ -589,6 +598,8 @@ class Layer(Part, Spec):
     """Whether the layer ignores masked timesteps itself, so that its outputs have no mask."""
     _moves_averages = False
     """Whether a call in training changes moving averages of the layer."""
+    _further_call_arguments: ClassVar[tuple[str, str]] = ("training", "mask")
+    """The arguments of a call after the inputs, in Keras' order, of a layer of the library."""
     _masks_statistics = False
     """Whether masked timesteps don't contribute to the statistics that the layer computes in training."""
     _training_by_default = False
@@ -699,10 +710,11 @@ class Layer(Part, Spec):
 
     @property
     def metrics(self) -> list[Any]:
-        """The metrics that are attributes of the layer, or in lists and dicts of them."""
+        """The metrics that are attributes of the layer, or in lists and dicts of them, and those of layers within it."""
         from engine.metrics.metric import metrics_in
 
-        return list(metrics_in(vars(self).values()))
+        own = metrics_in(vars(self).values())
+        return list(dict.fromkeys([*own, *(metric for part in self._parts() for metric in part.metrics)]))
 
     # Weights: creation.
 
@@ -1187,11 +1199,8 @@ class Layer(Part, Spec):
     def _called_as_given(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Does what `__call__` says, except for recorded arrays whose layer records nothing itself."""
         if not self._is_custom:
-            unknown = ", ".join(repr(name) for name in options if name not in ("training", "mask"))
-            if unknown:
-                msg = f"layer {self.name!r} takes `training` and `mask` beside its inputs, got {unknown}: leave it out"
-                raise TypeError(msg)
-            return self._run_alone(self._with_given_mask(inputs, args, options), *args, **options)
+            options = self._options_of_call(args, options)
+            return self._run_alone(self._with_given_mask(inputs, options), **options)
         if self._may_be_recorded and holds_symbolic([inputs, args, options]):
             return self._called_on_symbols(inputs, args, options)
         symbols = symbols_of(inputs)
@@ -1204,9 +1213,23 @@ class Layer(Part, Spec):
             return self._recorded(symbols[0], training, arguments)
         return self._run_alone(symbols[0], training, mask)
 
-    def _with_given_mask(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    def _options_of_call(self, args: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the arguments `training` and `mask` of a call of a layer of the library, by name."""
+        names = self._further_call_arguments
+        positions = dict(zip(names, args, strict=False))
+        unknown = [*map(repr, args[len(names) :]), *(repr(name) for name in options if name not in names)]
+        twice = [repr(name) for name in options if name in positions]
+        if unknown or twice:
+            msg = (
+                f"layer {self.name!r} takes `{names[0]}` and `{names[1]}` beside its inputs, each once, got "
+                f"{', '.join(unknown + twice)}: leave it out"
+            )
+            raise TypeError(msg)
+        return {**positions, **options}
+
+    def _with_given_mask(self, inputs: Any, options: Mapping[str, Any]) -> Any:
         """Returns a symbolic input with the mask that is an argument of a call."""
-        mask = options.get("mask", args[1] if len(args) > 1 else None)
+        mask = options.get("mask")
         symbol: Any = symbol_of(inputs)
         if mask is None or symbol is None:
             return inputs

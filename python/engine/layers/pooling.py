@@ -69,6 +69,7 @@ class GlobalAveragePooling1D(_Global):
 
     _spatial_axes = 1
     supports_masking = _consumes_mask = True
+    _further_call_arguments = ("mask", "training")
 
 
 @register()

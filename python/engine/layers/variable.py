@@ -18,6 +18,7 @@ from engine._core_interface.cpp import Float32, Program
 from engine._tracing.lazy import LazyTrace, before_change, captured_change, capturing
 from engine._tracing.symbolic import current, is_symbolic, needs_values, open_recorder
 from engine._tracing.trace import Trace, TracedArray
+from engine.constraints import Constraint
 from engine.initializers import Constant
 from engine.layers.weight_holders import program_of_weights
 from engine.layers.weights import CustomWeight, Weight, WeightOwner
@@ -307,6 +308,19 @@ class Variable(CustomWeight):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._weight = self._weight._replace(trainable=flag(value, "trainable"))
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """The constraint on the values, applied after every step; None if there is none.
+
+        It may be assigned while the variable is no weight of a layer.
+        """
+        return self._weight.constraint if self._layer is None else super().constraint
+
+    @constraint.setter
+    def constraint(self, value: object) -> None:
+        found = constraints.of_a_row(constraints.get(value), self.shape)
+        self._weight = self._weight._replace(constraint=found)
 
     def __repr__(self) -> str:
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype.name}, value={self._numbers()}>"

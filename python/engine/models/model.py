@@ -395,7 +395,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._compile_arguments: dict[str, Any] = {}
         self._uncompiled_optimizer: Optimizer | None = None  # assigned before `compile`
         self._run_eagerly = False
-        self._jit_compile = True
+        self._jit_compile, self._steps_per_execution = True, 1
         self._compiled_steps: dict[Any, CompiledStep] = {}
         self._eager_steps: dict[
             str, Exception | None
@@ -472,7 +472,8 @@ class Model(Part, SaysWhatIsLeftOut):
             weighted_metrics: list of metrics that are weighted by `sample_weight` and `class_weight`; for several
                 outputs as `metrics`.
             run_eagerly: Ignored. The model is always compiled ahead.
-            steps_per_execution: Ignored. A whole epoch runs in one call.
+            steps_per_execution: after how many batches `fit` and `evaluate` call the hooks for batches of callbacks. Without
+                such hooks, a whole epoch runs in one call whatever it is.
             jit_compile: Ignored. Keras accepts it.
             auto_scale_loss: Ignored. No gradient is rounded to float16 under any dtype policy, so that no loss has to be scaled.
             device: where the model keeps its weights and computes from now on: "cpu", "cuda", "cuda:0", ...; None leaves
@@ -482,7 +483,7 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError: for an unknown name, a device that isn't there, or a metric that doesn't match the loss. The model is unchanged then.
         """
         run_eagerly = flag(run_eagerly, "run_eagerly")
-        integer(steps_per_execution, "steps_per_execution", 1)
+        steps_per_execution = integer(steps_per_execution, "steps_per_execution", 1)
         choice(jit_compile, "jit_compile", ("auto", True, False))
         flag(auto_scale_loss, "auto_scale_loss")
         with self._lock:
@@ -514,11 +515,12 @@ class Model(Part, SaysWhatIsLeftOut):
                 "metrics": metrics,
                 "weighted_metrics": weighted_metrics,
                 "run_eagerly": run_eagerly,
-                "steps_per_execution": int(steps_per_execution),
+                "steps_per_execution": steps_per_execution,
                 "jit_compile": jit_compile,
             }
             self._compiled, self._run_eagerly = compiled, run_eagerly
             self._jit_compile = bool(jit_compile)
+            self._steps_per_execution = steps_per_execution
             self._compiled_steps, self._eager_steps = {}, {}
             self._find_symbols_of_losses(loss)
             # Adversaries freeze a compiled model for the one around it, and train it by itself as before.
@@ -597,10 +599,9 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def metrics(self) -> list[Metric]:
-        """The metrics: the mean of the loss, then those given to `compile`, with the state of the last pass."""
+        """The metrics: the mean of the loss, those given to `compile`, then those of the model's attributes and of its layers."""
         compiled = [] if self._compiled is None else self._compiled.all_metrics
-        own = [metric for metric in metrics_of(vars(self)) if metric not in compiled]
-        return [*compiled, *own]
+        return list(dict.fromkeys([*compiled, *metrics_of(vars(self)), *_metrics_of_layers(self._parts())]))
 
     @property
     def metrics_names(self) -> list[str]:
@@ -647,6 +648,15 @@ class Model(Part, SaysWhatIsLeftOut):
     @jit_compile.setter
     def jit_compile(self, value: bool) -> None:
         self._jit_compile = flag(value, "jit_compile")
+
+    @property
+    def steps_per_execution(self) -> int:
+        """After how many batches `fit` and `evaluate` call the hooks for batches of callbacks."""
+        return self._steps_per_execution
+
+    @steps_per_execution.setter
+    def steps_per_execution(self, value: int) -> None:
+        self._steps_per_execution = integer(value, "steps_per_execution", 1)
 
     def _direction_of(self, name: str) -> str | None:
         """Returns "up" if larger values of the loss or metric `name` are better, "down" if smaller ones; None if unknown."""
@@ -803,6 +813,7 @@ class Model(Part, SaysWhatIsLeftOut):
                         progress,
                         recovery,
                         check=partial(self._check_logs, results, source),
+                        steps_per_execution=self._steps_per_execution,
                     ).fit(plan)
                 except BaseException:
                     if recovery is not None and recovery.refused:
@@ -868,7 +879,13 @@ class Model(Part, SaysWhatIsLeftOut):
                     self._know_targets(compiled, source)
                     self._built_for(source.sample_shape, compiled)
             with Progress(hooks.verbose_beside(verbose), limit or source.steps(size)) as progress:
-                trainer = Trainer(self._program_for(results), results, hooks, progress)
+                trainer = Trainer(
+                    self._program_for(results),
+                    results,
+                    hooks,
+                    progress,
+                    steps_per_execution=self._steps_per_execution,
+                )
                 params = {"verbose": verbose, "epochs": 1, "steps": progress.steps}
                 hooks.join(self, params, self._lock.lent)
                 return results.result(trainer.evaluate(source, size, limit), as_dict)
@@ -3181,6 +3198,12 @@ class Functional(Model):
 def _as_tensor(outputs: Any) -> Any:
     """Returns outputs in memory of the host with the methods of tensors; those on a GPU stay as they are."""
     return outputs if isinstance(outputs, DeviceArray) else outputs.view(Tensor)
+
+
+def _metrics_of_layers(parts: Iterable[Part]) -> Iterator[Metric]:
+    """Yields the metrics of layers, at any depth. What models within were compiled with counts only when they train."""
+    for part in parts:
+        yield from part.metrics if isinstance(part, Layer) else _metrics_of_layers(part._parts())
 
 
 def _losses_of_config(config: Any) -> Any:

@@ -24,7 +24,7 @@ class PyDataset(ABC):
         workers: number of threads or processes that fetch batches in advance. With one thread batches are fetched
             when needed.
         use_multiprocessing: whether to use processes, each with a copy of the data set, instead of threads.
-        max_queue_size: largest number of batches fetched in advance.
+        max_queue_size: largest number of batches fetched in advance; 0 is one.
     """
 
     workers: int = 1
@@ -34,7 +34,7 @@ class PyDataset(ABC):
     def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10) -> None:
         self.workers = integer(workers, "workers", 0)
         self.use_multiprocessing = flag(use_multiprocessing, "use_multiprocessing")
-        self.max_queue_size = integer(max_queue_size, "max_queue_size", 1)
+        self.max_queue_size = integer(max_queue_size, "max_queue_size", 0)
 
     @abstractmethod
     def __getitem__(self, index: int) -> Any:
@@ -93,12 +93,13 @@ def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
     return parts[0], parts[1], parts[2]
 
 
-def split_dataset(
+def split_dataset(  # noqa: PLR0917 # Keras' signature
     dataset: Any,
     left_size: float | None = None,
     right_size: float | None = None,
     shuffle: bool = False,
     seed: int | None = None,
+    preferred_backend: str | None = None,
 ) -> tuple[Any, Any]:
     """Splits arrays into a left and a right part.
 
@@ -108,6 +109,7 @@ def split_dataset(
         right_size: size of the right part. If one size is None, that part gets the remaining rows.
         shuffle: whether to shuffle the rows first.
         seed: seed of the order; None uses the global random state.
+        preferred_backend: the library whose data sets Keras returns. Ignored: the parts are arrays.
 
     Returns:
         Two arrays, tuples or lists, like `dataset`.
@@ -115,6 +117,7 @@ def split_dataset(
     Raises:
         ValueError: if the sizes exceed the data, or a part is empty.
     """
+    del preferred_backend
     arrays = [np.asarray(each) for each in (dataset if isinstance(dataset, (tuple, list)) else [dataset])]
     lengths = sorted({len(array) for array in arrays})
     if len(lengths) != 1:

@@ -31,6 +31,7 @@ _PACKAGES = {
     "metrics",
     "models",
     "optimizers",
+    "random",
     "regularizers",
 }
 _FORMULAS = ("activations", "losses", "metrics")
