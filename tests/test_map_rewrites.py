@@ -107,3 +107,103 @@ def test_threads_change_no_bit_of_a_loss_of_rows(reduction: str, batch: int) -> 
     for threads in (2, 3):
         for a, b in zip(one, trained(threads), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def stacked_max(a: Any, b: Any) -> Any:
+    return ops.max(ops.stack([a, b]), axis=0)
+
+
+def product_of_rows(a: Any, b: Any) -> Any:
+    return ops.einsum("ij,ij->j", a, b)
+
+
+# An operation of two arrays, and its derivative where both are v.
+MEETINGS: dict[str, tuple[Any, Any]] = {
+    "maximum": (ops.maximum, np.ones_like),
+    "minimum": (ops.minimum, np.ones_like),
+    "add": (ops.add, lambda v: 2 + 0 * v),
+    "subtract": (ops.subtract, np.zeros_like),
+    "multiply": (ops.multiply, lambda v: 2 * v),
+    "divide": (ops.divide, np.zeros_like),
+    "power": (ops.power, lambda v: v**v * (np.log(v) + 1)),
+    "hypot": (ops.hypot, lambda v: np.full_like(v, np.sqrt(2))),
+    "arctan2": (ops.arctan2, np.zeros_like),
+    "logaddexp": (ops.logaddexp, np.ones_like),
+    "where": (lambda a, b: ops.where(a > 1.0, a, b), np.ones_like),
+    "max": (stacked_max, np.ones_like),
+    "einsum": (product_of_rows, lambda v: 2 * v),
+    "nested": (lambda a, b: ops.maximum(a * b, b / a) * a, lambda v: np.where(v > 1, 3 * v**2, 1)),
+}
+SAME: dict[str, Any] = {
+    "times 1": lambda v: v * 1.0,
+    "1 times": lambda v: 1.0 * v,
+    "twice": lambda v: 1.0 * (v * 1.0),
+    "plus 0": lambda v: v + 0.0,
+    "by 1": lambda v: v / 1.0,
+    "reshaped": lambda v: ops.reshape(ops.reshape(v, (-1,)), v.shape),
+    "broadcast": lambda v: ops.broadcast_to(v, v.shape),
+    "negated": lambda v: ops.negative(-v),
+    "itself": lambda v: v,
+}
+POINTS = np.array([[0.5, 2.0, 3.0], [1.5, 0.25, 0.75]], np.float32)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("same", SAME)
+@pytest.mark.parametrize("meeting", MEETINGS)
+def test_gradients_where_one_array_meets_itself_in_another_form(
+    meeting: str, same: str, turned: bool
+) -> None:
+    """Maps read such an array once, and the parts of its gradient are added."""
+    function, slope = MEETINGS[meeting]
+    wanted = slope(POINTS.astype(np.float64))
+
+    def loss_of(weights: Any) -> Any:
+        pair = weights, SAME[same](weights)
+        return ops.sum(function(*(reversed(pair) if turned else pair)))
+
+    variable = keras.Variable(POINTS)
+    with keras.GradientTape() as tape:
+        loss = loss_of(variable)
+    np.testing.assert_allclose(tape.gradient(loss, variable), wanted, rtol=1e-5, atol=1e-5)
+
+    class Stepped(keras.Model):
+        def build(self, input_shape: Any) -> None:
+            self.w = self.add_weight(shape=POINTS.shape)
+
+        def call(self, x: Any) -> Any:
+            return x
+
+        def train_step(self, data: Any) -> Any:
+            with keras.GradientTape() as tape:
+                loss = loss_of(self.w)
+            self.optimizer.apply_gradients([(tape.gradient(loss, self.w), self.w)])
+            return {"loss": loss}
+
+    class InALayer(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.w = self.add_weight(shape=POINTS.shape)
+
+        def call(self, x: Any) -> Any:
+            return x * loss_of(self.w)
+
+    one = np.ones((1, 1), np.float32)
+    stepped, built_in = Stepped(), keras.Sequential([keras.Input((1,)), InALayer()])
+    for model, layer in ((stepped, stepped), (built_in, built_in.layers[0])):
+        model.compile(keras.optimizers.SGD(1.0), loss=lambda _, y_pred: y_pred)
+        model(one)
+        layer.w.assign(POINTS)
+        model.fit(one, one, verbose=0)
+        np.testing.assert_allclose(POINTS - np.asarray(layer.w), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_no_map_reads_an_array_twice() -> None:
+    def doubled(x: Any) -> Any:
+        once = x * 1.0
+        return ops.maximum(x, once) * ops.hypot(once, x)
+
+    operations, _ = explained("categorical_crossentropy", doubled)
+    assert maps(operations)
+    for line in maps(operations):
+        inputs = re.findall(r"%\d+\[[^]]*\]", line.split(" = map(")[1])
+        assert len(inputs) == len(set(inputs))

@@ -12,16 +12,6 @@ namespace {
 constexpr int kMostInputs = 16;
 constexpr int kMostInstructions = 96;
 
-/// The number of an input among others, behind which it is added if it is none of them.
-int place_among(std::vector<Array>& inputs, const Array& input) {
-  const auto known = std::find_if(inputs.begin(), inputs.end(), [&](const Array& other) {
-    return other.value == input.value && other.shape == input.shape;
-  });
-  const auto place = known - inputs.begin();
-  if (known == inputs.end()) inputs.push_back(input);
-  return static_cast<int>(place);
-}
-
 /// The codes of two maps as one.
 class Joined {
  public:
@@ -30,6 +20,7 @@ class Joined {
   std::vector<int> of_first, of_second;  // the registers of the code that hold those of each map
 
   Joined() = default;
+  explicit Joined(const Map& map) : Joined(Map(), map, kNoValue) {}
   /// `between` is the output of the first map that the second one reads; kNoValue for none.
   Joined(const Map& first, const Map& second, ValueId between) {
     for (const Array& input : first.inputs) of_first.push_back(place_among(inputs, input));
@@ -82,7 +73,8 @@ const Map* producer_of(const Graph& graph, const Uses& uses, ValueId value) {
   return producer < 0 ? nullptr : dynamic_cast<const Map*>(graph.operations()[static_cast<size_t>(producer)].get());
 }
 
-/// Lets maps read arrays before they are broadcast, as they broadcast their inputs themselves.
+/// Lets maps read arrays before they are broadcast, as they broadcast their inputs themselves. Two inputs may then be
+/// one array, which the map reads once.
 void read_before_broadcast(const Graph& graph) {
   const Uses uses(graph);
   for (const auto& operation : graph.operations()) {
@@ -96,7 +88,9 @@ void read_before_broadcast(const Graph& graph) {
       input = first->inputs[static_cast<size_t>(same)];
       changed = true;
     }
-    if (changed) map->find_loops(graph);
+    if (!changed) continue;
+    const Joined own(*map);
+    own.become(*map, places_of(map->results, own.of_second), graph);
   }
 }
 

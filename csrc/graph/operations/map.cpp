@@ -76,6 +76,15 @@ void Map::differentiate(Differentiation& gradients) const {
   }
 }
 
+int place_among(std::vector<Array>& inputs, const Array& input) {
+  const auto known = std::find_if(inputs.begin(), inputs.end(), [&](const Array& other) {
+    return other.value == input.value && other.shape == input.shape;
+  });
+  const auto place = known - inputs.begin();
+  if (known == inputs.end()) inputs.push_back(input);
+  return static_cast<int>(place);
+}
+
 Array add_map(Graph& graph, const std::vector<Array>& inputs, const Shape& shape, const MapCode& code) {
   const int same = identity_of(code);
   if (same >= 0 && inputs[static_cast<size_t>(same)].shape == shape) return inputs[static_cast<size_t>(same)];
@@ -86,10 +95,10 @@ Array add_map(Graph& graph, const std::vector<Array>& inputs, const Shape& shape
   for (const MapInstruction& each : code.instructions) {
     for (const int operand : {each.a, each.b, each.c}) {
       if (operand < 0 || operand >= code.inputs || places[static_cast<size_t>(operand)] >= 0) continue;
-      places[static_cast<size_t>(operand)] = static_cast<int>(read.size());
-      read.push_back(with_strides(graph, inputs[static_cast<size_t>(operand)]));
+      places[static_cast<size_t>(operand)] = place_among(read, inputs[static_cast<size_t>(operand)]);
     }
   }
+  for (Array& input : read) input = with_strides(graph, input);
   own.inputs = static_cast<int>(read.size());
   const int removed = code.inputs - own.inputs;
   for (MapInstruction& each : own.instructions) {

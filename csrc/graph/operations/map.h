@@ -9,7 +9,8 @@
 namespace engine::graph {
 
 /// y[i,j,...] = code(inputs[0][i,j,...], inputs[1][i,j,...], ...). The shapes of the inputs are aligned at their last
-/// axes and broadcast, as in NumPy. There may be several outputs of one shape, each from a register of its own.
+/// axes and broadcast, as in NumPy. No array is an input twice. There may be several outputs of one shape, each from a
+/// register of its own.
 struct Map final : Operation {
   std::vector<Array> inputs, outputs;
   MapCode code;
@@ -28,6 +29,9 @@ struct Map final : Operation {
   InPlace in_place() const override { return pair; }
   void differentiate(Differentiation& gradients) const override;
 };
+
+/// The number of an input among others, behind which it is added if it is none of them.
+int place_among(std::vector<Array>& inputs, const Array& input);
 
 /// Appends a map, and returns its output.
 Array add_map(Graph& graph, const std::vector<Array>& inputs, const Shape& shape, const MapCode& code);
