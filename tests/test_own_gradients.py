@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reference_activations import FORMULAS
 
 import engine as keras
 from engine import layers, ops
@@ -265,6 +266,22 @@ def differences(function: Any, x: Any) -> Any:
         moved[place] = step
         found[place] = (function(x + moved) - function(x - moved)) / (2 * step)
     return found
+
+
+# Activations that Keras names, with the constants that they have by default.
+NAMED = sorted(FORMULAS.keys() - {"linear", "gelu_tanh", "general_relu", "threshold"})
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_second_derivatives_of_activations_of_layers(name: str) -> None:
+    """Those of straight lines are 0, and no other one is."""
+    slope, constants = FORMULAS[name].slope, FORMULAS[name].constants[0]
+    x = np.float32([[-6.5, -3.7, -2.2, -1.3, -0.7, -0.3], [0.2, 0.4, 0.8, 1.7, 2.6, 4.5]])
+    model = keras.Sequential([keras.Input((6,)), layers.Activation(name)])
+    found = keras.grad(lambda x: ops.sum(keras.grad(lambda x: ops.sum(model(x)))(x)))(x)
+    wide, step = x.astype(np.float64), 1e-6
+    wanted = (slope(wide + step, *constants) - slope(wide - step, *constants)) / (2 * step)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=2e-6)
 
 
 def others(x: Any, axes: tuple[int, ...]) -> Any:

@@ -136,7 +136,23 @@ bool gradient_code(Activation activation, const ActivationParameters& parameters
       code.add(MapOp::kSelect, code.add(MapOp::kLessEqual, z, number(-1.0)), number(0.0), above);
       break;
     }
-    default:
+    // Made of straight lines: the second derivative is 0.
+    case Activation::kLinear:
+    case Activation::kRelu:
+    case Activation::kRelu6:
+    case Activation::kLeakyRelu:
+    case Activation::kGeneralRelu:
+    case Activation::kHardTanh:
+    case Activation::kHardSigmoid:
+    case Activation::kSparseSigmoid:
+    case Activation::kSoftShrink:
+    case Activation::kHardShrink:
+    case Activation::kThreshold:
+      return false;
+    // Of whole rows, with an operation of their own.
+    case Activation::kSoftmax:
+    case Activation::kLogSoftmax:
+    case Activation::kSparsemax:
       return false;
   }
   gradient = derivative(code, 0);
