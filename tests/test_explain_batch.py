@@ -255,3 +255,30 @@ def test_refusals() -> None:
         keras.utils.explain_batch(model, "predict", 0)
     with pytest.raises(ValueError, match="`threads` must be at least 1, got 0"):
         keras.utils.explain_batch(model, "predict", threads=0)
+
+
+@keras.function
+def of_each_number(x: Array) -> Array:
+    return keras.ops.tanh(keras.ops.exp(keras.ops.sin(x)))
+
+
+@keras.function
+def of_one_column(x: Array) -> Array:
+    return keras.ops.sum(keras.ops.exp(x), axis=0)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_every_schedule_for_several_threads_has_a_barrier(threads: int, textbook: keras.Sequential) -> None:
+    """There all threads learn from one of them whether the run goes on."""
+    texts = []
+    for rows, columns in ((4096, 512), (64, 16_384)):
+        x = np.ones((rows, columns), np.float32)
+        for function in (of_each_number, of_one_column):
+            function(x)
+            texts.append(keras.utils.explain_batch(function, threads=threads))
+    for mode in ("train", "evaluate", "predict"):
+        for batch_size in (8, 32, 1024):
+            texts.append(keras.utils.explain_batch(textbook, mode, batch_size, threads))  # noqa: PERF401
+    several = [text for text in texts if " share " in text]
+    assert len(several) > len(texts) // 2
+    assert all(BARRIER.search(text) for text in several)

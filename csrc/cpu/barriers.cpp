@@ -114,6 +114,9 @@ void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::
       pending.insert(pending.end(), accesses[i].begin(), accesses[i].end());
     }
   }
+  // Once in a batch, all threads must learn from one of them whether the run goes on (device.cpp).
+  const bool waits = std::any_of(steps.begin(), steps.end(), [](const auto& step) { return step->barrier; });
+  if (!waits && !steps.empty()) steps.front()->barrier = true;
 }
 
 }  // namespace engine

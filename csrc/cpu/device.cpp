@@ -137,7 +137,7 @@ CpuDevice::Outcome CpuDevice::run_stretch(const ThreadPolicy::Stretch& stretch, 
   const int64_t steps = schedule.steps();
   const Clock::time_point start = Clock::now();
   // Thread 0 lowers the limit before the first barrier of a batch, and all threads read it at the end of the batch.
-  // Every schedule for several threads has a barrier, so all of them read the same.
+  // Every batch of several threads has a barrier (barriers.cpp), so all of them read the same.
   std::atomic<int64_t> limit{end};
   bool ran_its_time = false;
   const auto go_on = [&] {

@@ -52,6 +52,14 @@ std::string row_mask(int64_t count, const std::string& noun) {
   return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
+std::string reason_of(const Conflict& conflict, const std::vector<std::string>& names) {
+  if (conflict.value == kNoValue) return "threads go on together";
+  const auto name_of = [&](ValueId id) { return names[static_cast<size_t>(id)]; };
+  return "other threads " + std::string(conflict.is_written ? "wrote " : "may still read ") + name_of(conflict.other) +
+         (conflict.other != conflict.value ? ", in the memory of " + name_of(conflict.value) : "") +
+         (conflict.is_of_previous_batch ? ", in the batch before" : "");
+}
+
 }  // namespace
 
 /// The names of all values; scratch of steps is no value of the graph, and numbered in the order of its first use.
@@ -89,11 +97,7 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = *steps_[i];
     if (step.barrier) {
-      const Conflict& conflict = step.conflict;
-      const bool takes_memory = conflict.other != conflict.value;
-      rows.push_back({"---- barrier: other threads " + std::string(conflict.is_written ? "wrote " : "may still read ") +
-                      name_of(conflict.other) + (takes_memory ? ", in the memory of " + name_of(conflict.value) : "") +
-                      (conflict.is_of_previous_batch ? ", in the batch before" : "") + " ----"});
+      rows.push_back({"---- barrier: " + reason_of(step.conflict, all) + " ----"});
     }
     for (const Operand& operand : step.operands) has_scratch = has_scratch || operand.value >= graph().value_count();
     const std::string kernel = step.operation ? step.kernel() : std::string();

@@ -63,7 +63,7 @@ class Step {
   const graph::Operation* operation;  // null for a step that only prepares another one
   std::vector<Operand> operands;      // those of the operation, and scratch. Barriers follow from them alone.
   bool barrier = false;               // whether to wait for the other threads before the step
-  Conflict conflict;                  // the first reason for that
+  Conflict conflict;                  // the first reason for that; none where the threads only agree to go on
 };
 
 /// Where a value lies in the scratch memory of a run.
@@ -114,7 +114,7 @@ class Schedule final : public Executable {
   std::string loops_text(const Operand& operand) const;
 };
 
-/// Marks the steps before which threads must wait for each other.
+/// Marks the steps before which threads must wait for each other: at least one.
 void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::vector<Placement>& placements);
 
 /// Gives every thread a copy of its own of the values of which it uses its own columns alone. Where rows hold columns
