@@ -218,3 +218,9 @@ def test_a_run_goes_on_where_a_data_set_was_refused() -> None:
             run.feed(_core.Dataset(ones(2, 5), ones(2, 2)), 2)
 
     assert train(refuse) == train(lambda _: None)
+
+
+@pytest.mark.parametrize("rows", [2**31, 2**62, 2**62 + 1, 2**63 - 1])
+def test_predictions_of_more_rows_than_an_integer_can_double(rows: int) -> None:
+    """They are cut into batches of a power of two, which is sought among the numbers that there are."""
+    assert "up to 128 samples" in compiled().to_text("predict", rows, threads=1)[1]

@@ -29,8 +29,9 @@ bool predicts_in_one_batch(const graph::Graph& graph) {
 }
 
 int64_t round_to_power(int64_t n) {
+  constexpr int64_t kLargest = int64_t{1} << 62;
   int64_t size = 1;
-  while (size < n) size *= 2;
+  while (size < n && size < kLargest) size *= 2;
   return size;
 }
 

@@ -20,7 +20,7 @@ int64_t max_numbers(const graph::Shape& shape, int64_t max_rows);
 /// Whether a prediction must take all of its rows as one batch, since some of its operations join samples.
 bool predicts_in_one_batch(const graph::Graph& graph);
 
-/// The next power of two, so that predictions of many sizes share few schedules.
+/// The next power of two, so that predictions of many sizes share few schedules; 2^62 for everything above it.
 int64_t round_to_power(int64_t n);
 
 }  // namespace engine
