@@ -102,11 +102,10 @@ bool Program::awaited() const {
 
 void Program::configure(TrainingSpec training, bool keeps_state) {
   auto spec = std::make_shared<const TrainingSpec>(std::move(training));
-  OptimizerState fresh = lender_ ? OptimizerState{} : new_state(device_, spec->optimizer, layout_.total);
   auto pool = std::make_shared<Pool>();
   const auto lock = write_lock();
   if (!keeps_state || !training_) {
-    state_ = std::move(fresh);
+    state_ = lender_ ? OptimizerState{} : new_state(device_, spec->optimizer, layout_.total);
     iterations_ = 0;
   }
   const std::lock_guard<std::mutex> state(short_lock());
@@ -120,7 +119,7 @@ void Program::borrow_state(std::shared_ptr<Program> owner, const std::vector<int
     throw std::invalid_argument("there must be a place for each of " + std::to_string(own.size()) + " variables, got " +
                                 std::to_string(places.size()));
   }
-  if (owner.get() == this || owner->lender_) {
+  if (owner.get() == this || owner->borrows_state()) {
     throw std::invalid_argument("a state can't be lent by the same program, or by one that borrows it");
   }
   const std::vector<Variable>& lent = owner->variables().all;
@@ -137,6 +136,11 @@ void Program::borrow_state(std::shared_ptr<Program> owner, const std::vector<int
   state_ = {};
   lender_ = std::move(owner);
   lent_offsets_ = std::move(offsets);
+}
+
+bool Program::borrows_state() const {
+  const auto lock = read_lock();
+  return lender_ != nullptr;
 }
 
 OptimizerStateView Program::state() const {
@@ -233,10 +237,12 @@ std::shared_ptr<Workspace> Program::lease(graph::Mode mode, bool compressed, int
   std::shared_ptr<Pool> pool;
   std::shared_ptr<const TrainingSpec> training;
   std::unique_ptr<Workspace> workspace;
+  std::shared_ptr<const Executable> executable;
   {
     const std::lock_guard<std::mutex> state(short_lock());
     pool = pool_;
     training = training_;
+    executable = pool->executables[key].lock();
     auto& free = pool->free[key];
     if (!free.empty()) {
       workspace = std::move(free.back());
@@ -245,7 +251,12 @@ std::shared_ptr<Workspace> Program::lease(graph::Mode mode, bool compressed, int
     }
   }
   if (!workspace) {
-    auto executable = device_.compile(graph_of(*pool, training.get(), mode), {compressed, rows, threads});
+    if (!executable) {
+      executable = device_.compile(graph_of(*pool, training.get(), mode), {compressed, rows, threads});
+      const std::lock_guard<std::mutex> state(short_lock());
+      if (pool->executables.size() > kKeptSizes) pool->executables.clear();
+      pool->executables[key] = executable;
+    }
     Arena scratch = device_.allocate(executable->scratch_floats());
     workspace = std::make_unique<Workspace>(Workspace{std::move(executable), training, std::move(scratch)});
   }

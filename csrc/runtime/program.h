@@ -13,8 +13,8 @@
 
 namespace engine {
 
-/// An executable and the memory in which one run works. `Program::lease` takes it from a pool, to which it returns when
-/// its last owner releases it.
+/// An executable, which others may run as well, and the memory in which one run works. `Program::lease` takes it from a
+/// pool, to which it returns when its last owner releases it.
 struct Workspace {
   std::shared_ptr<const Executable> executable;
   std::shared_ptr<const TrainingSpec> training;  // what the graph was built for; null before `configure`
@@ -99,9 +99,11 @@ class Program {
   struct Pool {
     Graphs graphs;
     std::map<Key, std::vector<std::unique_ptr<Workspace>>> free;
-    int64_t kept = 0;  // scratch floats of all workspaces in `free`
+    std::map<Key, std::weak_ptr<const Executable>> executables;  // of all workspaces: those of a key share one
+    int64_t kept = 0;                                            // scratch floats of all workspaces in `free`
   };
 
+  bool borrows_state() const;
   std::shared_ptr<const graph::Graph> graph_of(Pool& pool, const TrainingSpec* training, graph::Mode mode) const;
 
   Device& device_;
@@ -110,6 +112,7 @@ class Program {
   WeightStorages storages_;                              // all that hold weights of this program, each once
   std::vector<std::shared_ptr<WeightStorage>> holders_;  // by variable: the storage that holds it
   std::vector<float*> weights_;                          // by variable
+  // These three change together, under `write_lock`.
   OptimizerState state_;
   std::shared_ptr<Program> lender_;     // of the optimizer state; null: it is in `state_`
   std::vector<int64_t> lent_offsets_;   // by variable: where its state is in the arenas of the lender
