@@ -120,3 +120,20 @@ def test_public_names_are_documented(module: ModuleType, name: str) -> None:
         doc = "\n".join(inspect.getdoc(one) or "" for one in classes)
         if not HOOK.match(suffix[1:]):
             assert not undescribed(each, doc), f"{name}{suffix} doesn't describe all of its arguments"
+
+
+def test_files_of_the_source_that_pages_name_exist() -> None:
+    sources = {path for room in ("csrc", "python", "tests", "bench") for path in (ROOT / room).rglob("*.*")}
+    named = [
+        (page.name, name)
+        for page in [*(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md"]
+        for name in re.findall(r"`([a-z0-9_/]+\.(?:h|cpp|cu|py))`", page.read_text("utf-8"))
+        if name != "math.h"  # that of C
+    ]
+    assert len(named) > 30
+    missing = [
+        (page, name)
+        for page, name in named
+        if not (ROOT / name).exists() and not any(str(path).endswith(f"/{name}") for path in sources)
+    ]
+    assert not missing

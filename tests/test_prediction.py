@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,3 +204,33 @@ def test_eight_threads_while_the_model_is_fitted(blobs: Blobs) -> None:
         assert all(answer.result() for answer in answers)
     alone.fit(blobs.x, blobs.y, epochs=5, shuffle=False, verbose=0)
     assert same_weights(model, alone)
+
+
+def test_rows_that_are_read_only_and_arrays_for_results_are_read_at_once(tmp_path: Path) -> None:
+    """Predictions of a few rows in such arrays take the short way, with the same bits."""
+    model = keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(2)])
+    x = np.random.default_rng(3).standard_normal((5, 4, 3)).astype(np.float32)
+    expected = model.predict(x, verbose=0)
+    np.save(tmp_path / "x.npy", x)
+    frozen = np.frombuffer(x.tobytes(), np.float32).reshape(x.shape)
+    assert not frozen.flags.writeable
+    for rows in (frozen, np.load(tmp_path / "x.npy", mmap_mode="r"), x):
+        out = np.empty((5, 4, 2), np.float32)
+        assert model._predicted_at_once(rows, "x", out=out) is out
+        np.testing.assert_array_equal(out, expected)
+        np.testing.assert_array_equal(model._predicted_at_once(rows, "x"), expected)
+        assert model.predict(rows, out=out) is out
+    # What needs a check or a copy goes the long way.
+    gaps = np.empty((5, 4, 4), np.float32)[:, :, ::2]
+    assert model._predicted_at_once(x, "x", out=gaps) is None
+    assert model.predict(x, out=gaps, verbose=0) is gaps
+    np.testing.assert_array_equal(gaps, expected)
+    assert model._predicted_at_once(x, "x", out=x[:, :, :2]) is None
+    square = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    own = x[0].copy()
+    expected = square.predict(own, verbose=0)
+    assert square.predict(own, out=own, verbose=0) is own
+    np.testing.assert_array_equal(own, expected)
+    for wrong in (np.empty((5, 4, 2)), np.empty((5, 8), np.float32), expected.tolist()):
+        with pytest.raises((TypeError, ValueError), match="`out` must"):
+            model.predict(x, out=wrong, verbose=0)

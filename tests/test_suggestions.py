@@ -100,7 +100,7 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
         "losss": "losses",
         "Inputs": "Input",
     },
-    "engine.preprocessing": {"sequences": "sequence", "image": None},
+    "engine.preprocessing": {"sequences": "sequence", "images": None},
     "engine.preprocessing.text": {"Tokeniser": "Tokenizer"},
     "engine.preprocessing.sequence": {"pad_sequence": "pad_sequences"},
     "engine.tree": {"flaten": "flatten"},
@@ -123,10 +123,6 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
         "CategoricalEncoding": "CategoryEncoding",
         "inputlayer": "InputLayer",
         "GlobalAveragePool2D": "GlobalAveragePooling2D",
-        "Conv2D": None,
-        "LSTM": None,
-        "GRU": None,
-        "MultiHeadAttention": None,
         "__wrapped__": None,
     },
     "engine.losses": {
@@ -149,7 +145,6 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
         "LRScheduler": "LearningRateScheduler",
         "CSVLog": "CSVLogger",
         "TensorBord": "TensorBoard",
-        "OrbaxCheckpoint": None,
     },
     "engine.models": {"Sequental": "Sequential", "load": "load_model"},
     "engine.saving": {"save": "save_model"},
@@ -158,7 +153,7 @@ BY_MODULE: dict[str, dict[str, str | None]] = {
         "set_seed": "set_random_seed",
         "plot_models": "plot_model",
     },
-    "engine.datasets": {"minst": "mnist", "cifar10": None},
+    "engine.datasets": {"minst": "mnist", "cifar11": None},
     "engine.datasets.mnist": {"load": "load_data"},
     "engine.datasets.fashion_mnist": {"load": "load_data"},
     "engine.datasets.boston_housing": {"load": "load_data"},
@@ -213,6 +208,34 @@ def test_every_module_suggests() -> None:
     tested = {name.split(".")[1] for name in BY_MODULE if "." in name}
     assert set(tops) - tested == {"cli", "cython_api", "export"}  # not for import, or compiled
     assert set(family(keras.optimizers)) | set(family(keras.datasets)) <= set(BY_MODULE)
+
+
+def test_what_is_left_out_may_be_imported() -> None:
+    from engine.layers import LSTM, Conv2D, Dense
+
+    why = r"module 'engine.layers' has no attribute 'Conv2D'. Keras has it, but convolutions"
+    for use in (
+        lambda: Conv2D(32, 3),
+        lambda: Conv2D.from_config({}),
+        lambda: keras.layers.Conv2D(filters=3),
+    ):
+        with pytest.raises(AttributeError, match=why) as error:
+            use()
+        assert (error.value.name, error.value.obj) == ("Conv2D", keras.layers)
+    with pytest.raises(AttributeError, match=r"'LSTM'\. Keras has it, but recurrent layers"):
+
+        class Own(LSTM):  # the error is what it is about
+            pass
+
+    assert not isinstance(Dense(1), (Conv2D, LSTM))
+    assert isinstance(Dense(1), (Conv2D, Dense))
+    assert repr(Conv2D) == "<engine.layers.Conv2D, which is left out>"
+    with pytest.raises(TypeError, match=r"got <engine\.layers\.Conv2D, which is left out>"):
+        keras.Sequential([Conv2D])
+    with pytest.raises(
+        AttributeError, match=r"'applications'\. Keras has it, but trained networks for images"
+    ):
+        keras.applications.VGG16(weights=None)
 
 
 def test_how_messages_read() -> None:

@@ -262,12 +262,23 @@ def test_settings() -> None:
     config.set_epsilon(1e-7)
     config.set_image_data_format(config.image_data_format())
     for set_it, value, message in (
-        (config.set_floatx, "float16", "`value` must be 'float32', got 'float16'"),
+        (config.set_floatx, "float128", "`value` must be one of 'bfloat16'.*, got 'float128'"),
         (config.set_epsilon, 1e-3, "`value` must be 1e-07, which is built into the core, got 0.001"),
         (config.set_image_data_format, "channels_first", "`data_format` must be 'channels_last'"),
     ):
         with pytest.raises(ValueError, match=message):
             set_it(value)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_other_dtypes_of_weights_are_a_warning(dtype: str) -> None:
+    with pytest.warns(UserWarning, match="weights and results stay float32") as told:
+        keras.backend.set_floatx(dtype)
+    assert told[0].filename == __file__
+    assert keras.config.floatx() == "float32"
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    assert layer.kernel.dtype == np.float32
 
 
 def test_a_new_session_names_anew() -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from engine._base import tracebacks
-from engine._base.checks import EPSILON, choice, integer, real
+from engine._base.checks import EPSILON, choice, integer, name_of_dtype, real
 from engine._base.lazy_imports import on_first_use
 from engine._core_interface import cpp
 from engine._printing import progress
@@ -143,12 +143,18 @@ def floatx() -> str:
 
 
 def set_floatx(value: str) -> None:
-    """Checks that `value` is "float32", the only supported dtype.
+    """Warns unless `value` is "float32": weights and results have this dtype alone.
+
+    Args:
+        value: "float32", or "bfloat16", "float16" or "float64", which change nothing.
 
     Raises:
         ValueError: for any other value.
     """
-    choice(value, "value", ("float32",))
+    named = choice(name_of_dtype(value), "value", ("bfloat16", "float16", "float32", "float64"))
+    if named != "float32":
+        message = f"the engine computes in float32, and so does it after set_floatx({named!r}): weights and results stay float32"
+        warnings.warn(message, stacklevel=2)
 
 
 def dtype_policy() -> DTypePolicy:

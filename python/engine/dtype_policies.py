@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine._base.checks import WrongTypeError, checked_config, float32_only
+from engine._base.checks import WrongTypeError, checked_config, float32_only, name_of_dtype
 from engine._base.lazy_imports import on_first_use
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.spec import described
@@ -134,9 +134,8 @@ def get(identifier: object) -> DTypePolicy:
         return identifier
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
-    if hasattr(identifier, "compute_dtype"):  # a policy of Keras
-        identifier = getattr(identifier, "name", identifier)
-    return DTypePolicy(None if identifier is None else _checked_name(identifier))
+    # A policy of Keras has a name, too.
+    return DTypePolicy(None if identifier is None else _checked_name(name_of_dtype(identifier)))
 
 
 def serialize(dtype_policy: DTypePolicy) -> dict[str, Any]:

@@ -185,10 +185,18 @@ def choice(value: Any, name: str, options: Sequence[Any]) -> Any:
     return value
 
 
+def name_of_dtype(value: object) -> object:
+    """Returns the name of a dtype of another library, such as `tf.float32` or `torch.float32`; other values as they are."""
+    if isinstance(value, (str, type, np.dtype)):
+        return value
+    text = str(value) if type(value).__module__ == "torch" else getattr(value, "name", None)
+    return text.removeprefix("torch.") if isinstance(text, str) else value
+
+
 def _dtype_or_none(value: object) -> np.dtype[Any] | None:
     """Returns the dtype that `value` stands for in NumPy, where None stands for float64; None if it is no dtype."""
     try:
-        found: np.dtype[Any] = np.dtype(cast(Any, value))
+        found: np.dtype[Any] = np.dtype(cast(Any, name_of_dtype(value)))
     except (
         KeyError,
         SyntaxError,

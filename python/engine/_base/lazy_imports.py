@@ -1,7 +1,7 @@
 """The `__getattr__` of the package's modules (PEP 562).
 
 It imports what few programs need on first use, so that `import engine` is quick. For an unknown name it raises an error
-that suggests the nearest name, or says why the engine leaves out what Keras has.
+that suggests the nearest name. What Keras has and the engine leaves out is a `LeftOut`, which says why when it is used.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str
 
     def getattr_(name: str) -> Any:
         if name not in homes:
-            raise no_attribute(package, name, note, homes)
+            return absent(package, name, note, homes)
         import importlib
 
         with _importing:
@@ -61,27 +61,69 @@ def from_package(module: str, names: str) -> Callable[[str], Any]:
     def getattr_(name: str) -> Any:
         if name in known:
             return getattr(sys.modules[package], name)
-        raise no_attribute(module, name, more=known)
+        return absent(module, name, more=known)
 
     return getattr_
 
 
-def no_attribute(module: str, name: str, note: str = "", more: Iterable[str] = ()) -> AttributeError:
-    """Returns the error for a `name` that a module lacks.
+class LeftOut:
+    """Stands for a name that Keras has and the engine leaves out. Each use raises the error that says why.
+
+    So a script may import names that it doesn't use. Nothing is an instance of it.
+
+    Args:
+        module: the full name of the module that leaves it out.
+        name: its name there.
+        reason: why the engine leaves it out.
+    """
+
+    def __init__(self, module: str, name: str, reason: str) -> None:
+        self._module, self._name, self._reason = module, name, reason
+
+    def __getattr__(self, name: str) -> LeftOut:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        raise self._error()
+
+    def __mro_entries__(self, bases: object) -> Any:
+        raise self._error()
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return f"<{self._module}.{self._name}, which is left out>"
+
+    def _error(self) -> AttributeError:
+        msg = f"module {self._module!r} has no attribute {self._name!r}. Keras has it, but {self._reason}"
+        return AttributeError(msg, name=self._name, obj=sys.modules[self._module])
+
+
+def absent(module: str, name: str, note: str = "", more: Iterable[str] = ()) -> LeftOut:
+    """Returns what stands for a `name` of Keras that a module leaves out.
 
     Args:
         module: the `__name__` of the module.
-        name: the unknown name.
-        note: a sentence for the end of the message.
+        name: a name that it lacks.
+        note: a sentence for the end of messages.
         more: names of the module that are not in its `__all__`.
+
+    Raises:
+        AttributeError: for any other name. The message suggests the nearest name.
     """
     from engine._base.left_out import reason_of
 
-    owner = sys.modules[module]
     reason = reason_of(module, name)
     if reason is not None:
-        msg = f"module {module!r} has no attribute {name!r}. Keras has it, but {reason}"
-        return AttributeError(msg, name=name, obj=owner)
+        return LeftOut(module, name, reason)
+    raise _no_attribute(module, name, note, more)
+
+
+def _no_attribute(module: str, name: str, note: str, more: Iterable[str]) -> AttributeError:
+    owner = sys.modules[module]
     successor = replaced_by(module, name)
     if successor is not None:
         msg = f"module {module!r} has no attribute {name!r}, which only older versions of Keras have: call {successor}"

@@ -1,7 +1,7 @@
 """The names of Keras 3.15 that the engine leaves out, each with the reason.
 
-The error for an unknown name or attribute says "Keras has it, but", followed by the reason. `lazy_imports` reads the table
-of modules, and classes that derive from `SaysWhatIsLeftOut` read the table of members.
+The error for the use of such a name says "Keras has it, but", followed by the reason. `lazy_imports` reads the table of
+modules, and classes that derive from `SaysWhatIsLeftOut` read the table of members.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 _CONVOLUTIONS = "convolutions and pooling over windows are left out: networks here are dense. There are Flatten and the global poolings"
 _RECURRENT = "recurrent layers are left out: networks here are dense"
 _ATTENTION = "attention is left out: networks here are dense"
-_WRAPPERS = "layers around other layers are left out: the core computes each layer by itself"
+_WRAPPERS = "layers around other layers are left out: write a layer of your own that has the inner one as an attribute"
 _IMAGES = (
     "this change of images is left out. There are RandomFlip, RandomTranslation, RandomRotation, RandomZoom, "
     "RandomElastic and Rescaling"
@@ -22,16 +22,21 @@ _SOUND = "layers for sound are left out: networks here are dense"
 _OTHER_LIBRARIES = "layers of other libraries are left out: the core computes NumPy arrays alone"
 _DTYPES = "the engine computes in float32, and weights and outputs have no other dtype"
 _QUANTIZATION = "quantization is left out: the engine computes in float32"
-_TRACING = "there is no tracing or compiling of Python functions: the core computes whole models"
+_BACKENDS = "there is one backend, the core"
+_REMATERIALIZATION = (
+    "the values of a batch are kept until its gradients are computed, and never computed twice"
+)
 _SCOPES = "scopes of names, state and memory are left out: the core computes whole models"
 _DEVICES = "distribution is left out: the engine computes on one CPU, or one GPU"
 _PIXELS = "reading and drawing images is left out: use Pillow or matplotlib"
 _FILES = "readers of folders are left out: any generator, iterable or utils.PyDataset of batches will do"
-_GRADIENTS = "there are no gradients in Python: the core computes them, and steps the weights. Use fit() or train_on_batch()"
+_OPTIMIZERS = (
+    "formulas of optimizers of your own are left out: the core steps the weights. In a train_step of your own you may assign "
+    "what you compute to them"
+)
 _TAPES = "functions are derived by GradientTape and value_and_grad"
 _OWN_STEPS = (
-    "steps of one's own are left out: the core runs whole epochs. Use fit(), train_on_batch() or test_on_batch(), a "
-    "loss or a layer of your own, or a callback"
+    "the engine makes these functions by itself: override train_step(), test_step() or predict_step()"
 )
 _STATELESS = "stateless calls are JAX's: state is kept where it is"
 _TREES = "trees of state are JAX's: use get_weights(), `variables` and save()"
@@ -46,7 +51,7 @@ NAMES: Mapping[str, _Reasons] = {
         _QUANTIZATION: "Quantizer quantizers",
         _DEVICES: "distribution",
         _SCOPES: "RematScope StatelessScope SymbolicScope name_scope remat",
-        "operations on symbols are left out: networks are made of layers, such as Lambda or one of your own": "Function Operation",
+        "functions of keras.ops are called on symbols, and Model(inputs, outputs) has them as layers": "Function Operation",
         "trained networks for images are left out: networks here are dense": "applications",
         "its place is taken by engine.plots": "visualization",
         _SUBMODULES: "legacy",
@@ -82,7 +87,7 @@ NAMES: Mapping[str, _Reasons] = {
             adaptive_average_pool adaptive_max_pool average_pool conv conv_transpose depth_to_space depthwise_conv fold
             image max_pool separable_conv space_to_depth unfold""",
         "operations for recurrent networks are left out: networks here are dense": "ctc_decode ctc_loss",
-        "it derives a function, and arrays of NumPy keep no record of how they were computed": "jvp",
+        "derivatives in one direction are left out: use GradientTape or value_and_grad": "jvp",
     },
     "dtype_policies": {
         _QUANTIZATION: """
@@ -120,7 +125,7 @@ NAMES: Mapping[str, _Reasons] = {
     },
     "config": {
         _ATTENTION: "disable_flash_attention enable_flash_attention is_flash_attention_enabled",
-        _TRACING: "is_nnx_enabled set_backend",
+        _BACKENDS: "is_nnx_enabled set_backend",
         "files never hold code here, so that reading them is safe": "enable_unsafe_deserialization",
     },
     "datasets": {
@@ -139,7 +144,7 @@ MEMBERS: Mapping[str, _Reasons] = {
         "a layer has add_loss(), and metrics are those of compile()": "add_metric",
         "compute_output_shape() tells what comes out": "compute_output_spec symbolic_call",
         _STATELESS: "stateless_call",
-        _TRACING: "rematerialized_call",
+        _REMATERIALIZATION: "rematerialized_call",
         _INTERNAL: "convert_weight",
     },
     "DTypePolicy": {_INTERNAL: "convert_input"},
@@ -163,12 +168,10 @@ MEMBERS: Mapping[str, _Reasons] = {
     },
     "Model": {
         "a model has add_loss(), and metrics are those of compile()": "add_metric",
-        _OWN_STEPS: """
-            compute_loss_and_updates make_predict_function make_test_function make_train_function
-            stateless_compute_loss""",
-        _STATELESS: "stateless_call",
+        _OWN_STEPS: "make_predict_function make_test_function make_train_function",
+        _STATELESS: "compute_loss_and_updates stateless_call stateless_compute_loss",
         _TREES: "get_state_tree set_state_tree jax_state_sync",
-        _TRACING: "rematerialized_call",
+        _REMATERIALIZATION: "rematerialized_call",
         _QUANTIZATION: """
             get_quantization_layer_structure quantization_mode quantize quantized_build quantized_call""",
         "compute_output_shape() tells what comes out": "compute_output_spec symbolic_call",
@@ -181,7 +184,8 @@ MEMBERS: Mapping[str, _Reasons] = {
         _INTERNAL: "interpolate_pr_auc",
     },
     "Optimizer": {
-        _GRADIENTS: "stateless_apply update_step",
+        _STATELESS: "stateless_apply",
+        _OPTIMIZERS: "update_step",
         "the core keeps the state: read and assign `variables`": """
             add_optimizer_variables add_variable add_variable_from_reference assign assign_add assign_sub""",
         _INTERNAL: "lr_adjust transpose_last_axis zeropower_via_newtonschulz5",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from engine._base.checks import NUMBERS, dtype_of
+from engine._base.checks import NUMBERS, dtype_of, name_of_dtype
 
 Array = NDArray[Any]
 # What operations return: an array, or a scalar of NumPy instead of an array without axes.
@@ -34,7 +34,7 @@ def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
     Raises:
         ValueError: for a dtype that is none of bool, integers, float16 to float64, complex64 and complex128.
     """
-    given: Any = np.float32 if dtype is None else dtype
+    given: Any = np.float32 if dtype is None else name_of_dtype(dtype)
     if isinstance(dtype, type):
         given = _OF_PYTHON.get(dtype, dtype)
     if isinstance(given, str):

@@ -148,7 +148,8 @@ def get(identifier: object) -> Callable[..., Any]:
     change shapes.
 
     Args:
-        identifier: a name such as "relu", a function, a layer, a config dict, or None for `linear`.
+        identifier: a name such as "relu", a function, a layer, a config dict, or None for `linear`. For a function of
+            TensorFlow or Keras, such as `tf.nn.relu`, this returns the engine's own of that name.
 
     Raises:
         ValueError: if the name is unknown. The message suggests similar names.
@@ -170,9 +171,17 @@ def get(identifier: object) -> Callable[..., Any]:
     if isinstance(identifier, type) and issubclass(identifier, Registry.of["layer"].base):
         identifier = identifier()
     if callable(identifier) and not isinstance(identifier, type):
-        return identifier
+        return _own_instead_of(identifier)
     msg = f"`activation` must be a name, a function of engine.activations or a layer, got {identifier!r}"
     raise WrongTypeError(msg)
+
+
+def _own_instead_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the engine's activation for the same function of TensorFlow or Keras, such as `tf.nn.relu`; others as they are."""
+    library = str(getattr(function, "__module__", "")).partition(".")[0]
+    # TensorFlow's own names of some functions end in the version of its interface, as that of `tf.nn.softmax` does.
+    name = str(getattr(function, "__name__", "")).removesuffix("_v2")
+    return _names.get(name, function) if library in {"tensorflow", "keras"} else function
 
 
 def serialize(activation: object) -> str | dict[str, Any]:

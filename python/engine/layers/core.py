@@ -8,7 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine import activations, constraints, initializers, regularizers
-from engine._base.checks import Shape, dtype_of, flag, integer, only_default, real, require, text_of_shape
+from engine._base.checks import (
+    Shape,
+    dtype_of,
+    flag,
+    integer,
+    name_of_dtype,
+    only_default,
+    real,
+    require,
+    text_of_shape,
+)
 from engine._base.lazy_imports import from_package
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import DenseOperation, LayerOperation, activation_operation, extended
@@ -252,7 +262,13 @@ class InputLayer(Symbolic, Layer):
         self.batch_size = None if batch_size is None else integer(batch_size, "batch_size", 1)
         self.shape = self.batch_shape = (self.batch_size, *self.sample_shape)
         # Keras takes Python's types for the dtypes that it computes in.
-        wanted = "float32" if dtype is None or dtype is float else "int32" if dtype is int else dtype
+        wanted = (
+            "float32"
+            if dtype is None or dtype is float
+            else "int32"
+            if dtype is int
+            else name_of_dtype(dtype)
+        )
         text = wanted is str or (isinstance(wanted, str) and wanted in ("string", "str"))
         self.dtype = "string" if text else dtype_of(wanted, "dtype").name
         self._tensor = KerasTensor(self.sample_shape, start=self, dtype=self.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine._base.lazy_imports import no_attribute
+from engine._base.lazy_imports import absent
 from engine.models.cloning import clone_model
 from engine.models.model import Functional, Model
 from engine.models.sequential import Sequential
@@ -25,4 +25,4 @@ def __getattr__(name: str) -> Any:
         from engine import saving
 
         return getattr(saving, name)
-    raise no_attribute(__name__, name)
+    return absent(__name__, name)

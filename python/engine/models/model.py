@@ -182,6 +182,7 @@ _Also = TypeVar("_Also")
 
 # The dtypes of samples that the core reads as they are.
 _READ_BY_CORE = frozenset(map(np.dtype, (np.float32, np.float64, np.uint8)))
+_ARRAYS = (np.ndarray, np.memmap)
 # The arguments of `compile` that `get_compile_config` lists beside the optimizer.
 _COMPILE_ARGUMENTS = (
     "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution", "jit_compile",
@@ -240,6 +241,8 @@ class Model(Part, SaysWhatIsLeftOut):
     dtype = "float32"
     _is_chain = True
     _is_model = True
+    _own_loss: Any = None
+    """What a class has assigned to `loss`, which trains nothing."""
     _samplings = 0
     """The number of calls so far that drew random numbers."""
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
@@ -471,7 +474,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 output, or a dict by the names of outputs.
             weighted_metrics: list of metrics that are weighted by `sample_weight` and `class_weight`; for several
                 outputs as `metrics`.
-            run_eagerly: Ignored. The model is always compiled ahead.
+            run_eagerly: whether steps of the model's class, such as its `train_step`, run as they are written, batch by batch.
+                What the core computes itself is compiled in any case.
             steps_per_execution: after how many batches `fit` and `evaluate` call the hooks for batches of callbacks. Without
                 such hooks, a whole epoch runs in one call whatever it is.
             jit_compile: Ignored. Keras accepts it.
@@ -518,7 +522,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 "steps_per_execution": steps_per_execution,
                 "jit_compile": jit_compile,
             }
-            self._compiled, self._run_eagerly = compiled, run_eagerly
+            self._compiled, self._run_eagerly, self._own_loss = compiled, run_eagerly, None
             self._jit_compile = bool(jit_compile)
             self._steps_per_execution = steps_per_execution
             self._compiled_steps, self._eager_steps = {}, {}
@@ -594,8 +598,12 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def loss(self) -> Any:
-        """The loss given to `compile`, or None before."""
-        return self._compile_arguments.get("loss")
+        """The loss given to `compile`, or None before. A class may assign something of its own, which `compile` replaces."""
+        return self._compile_arguments.get("loss") if self._own_loss is None else self._own_loss
+
+    @loss.setter
+    def loss(self, value: Any) -> None:
+        self._own_loss = value
 
     @property
     def metrics(self) -> list[Metric]:
@@ -633,7 +641,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def run_eagerly(self) -> bool:
-        """The argument `run_eagerly` of `compile`. It has no effect: the model is always compiled ahead."""
+        """The argument `run_eagerly` of `compile`: whether steps of the model's class run as they are written."""
         return self._run_eagerly
 
     @run_eagerly.setter
@@ -1181,9 +1189,9 @@ class Model(Part, SaysWhatIsLeftOut):
         settle()
         if self._has_predict_step:
             return self._predict_by_steps(x, batch_size, verbose, steps, callbacks, out)
-        usual = batch_size is None and steps is None and callbacks is None and out is None
+        usual = batch_size is None and steps is None and callbacks is None
         if usual and not impatient(verbose):
-            outputs = self._predicted_at_once(x, "x", BATCH_SIZE)
+            outputs = self._predicted_at_once(x, "x", BATCH_SIZE, out)
             if outputs is not None:
                 self._forget_penalties()
                 return outputs
@@ -1264,7 +1272,9 @@ class Model(Part, SaysWhatIsLeftOut):
         values = map(self._structures[1].unpacked, batches)
         return self._structures[1].packed([np.concatenate(parts) for parts in zip(*values, strict=True)])
 
-    def _predicted_at_once(self, x: Any, name: str, most: float = math.inf) -> Float32 | None:
+    def _predicted_at_once(
+        self, x: Any, name: str, most: float = math.inf, out: Any = None
+    ) -> Float32 | None:
         """Returns the outputs for samples in an array that the core reads as it is; None for anything else.
 
         This is what predictions do in general, without the checks that have no effect on such an array. They would take
@@ -1274,15 +1284,17 @@ class Model(Part, SaysWhatIsLeftOut):
             x: the samples.
             name: of the argument, for messages.
             most: the largest number of samples.
+            out: an array for the result, or None.
         """
         program, shape = self._program, self._output_shape
         if (
-            type(x) is not np.ndarray
+            type(x) not in _ARRAYS
             or x.dtype not in _READ_BY_CORE
             or not x.shape
             or x.shape[1:] != self._sample_shape
             or not 0 < len(x) <= most
-            or not x.flags.carray
+            or not x.flags.c_contiguous
+            or not x.flags.aligned
             or self._by_shape is not None
             or any(self._tokens)
             or self._reads_values
@@ -1292,13 +1304,24 @@ class Model(Part, SaysWhatIsLeftOut):
             or shape is None
         ):
             return None
+        if out is not None and not (
+            type(out) is np.ndarray
+            and out.dtype == np.float32
+            and out.shape == (len(x), *shape)
+            and out.flags.carray
+            and not np.may_share_memory(out, x)
+        ):
+            return None
         require_whole_file(x, name)
+        target = out if out is None or len(shape) == 1 else out.reshape(len(x), -1)
         try:
             if self._predicts_whole_batches:
                 require_finite_rows(x)
-            outputs = program.predict(x, None, True, False, self._seed_of_prediction())
+            outputs = program.predict(x, target, True, False, self._seed_of_prediction())
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error, name) from None
+        if out is not None:
+            return cast(Float32, out)
         return outputs if len(shape) == 1 else outputs.reshape(len(outputs), *shape)
 
     def _seed_of_prediction(self) -> int:
@@ -2203,7 +2226,9 @@ class Model(Part, SaysWhatIsLeftOut):
             isinstance(each, (list, tuple, Mapping)) for each in (x.values() if isinstance(x, Mapping) else x)
         )
         arrays = tree.flatten(x) if nested else [x]
-        if not all(len(getattr(each, "shape", ())) > 1 for each in arrays):
+        # One vector may be a sample of some numbers, but several are inputs of one number for each sample, as in Keras.
+        least = 1 if len(arrays) > 1 else 2
+        if not all(len(getattr(each, "shape", ())) >= least for each in arrays):
             return
         if len(arrays) == 1 and not isinstance(x, Mapping):
             if single:

@@ -25,13 +25,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from engine._base.extras import extra
-from engine._base.lazy_imports import no_attribute
-from engine._base.left_out import reason_of
+from engine._base.lazy_imports import absent
 from engine._base.locks import Lock
 
 # The whole package. It is above this folder, so that it is not imported from here.
@@ -42,28 +42,6 @@ _VERSION_OF_KERAS = "3.15.0"
 _importing = Lock()
 _BOUND = "_engine_is_keras"
 """An attribute of the module `keras_tuner` that was imported here."""
-
-
-class _LeftOut:
-    """Stands for what Keras has and the engine leaves out. A call raises the error that says why.
-
-    KerasTuner names layers and networks for images when it is imported.
-
-    Args:
-        home: the module of the engine that leaves it out, as "engine.layers".
-        name: its name there.
-    """
-
-    def __init__(self, home: str, name: str) -> None:
-        self._home, self._name = home, name
-
-    def __getattr__(self, name: str) -> _LeftOut:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        raise no_attribute(self._home, self._name)
 
 
 def _module(name: str, stands_for: ModuleType, **names: Any) -> ModuleType:
@@ -101,20 +79,15 @@ def _layers() -> ModuleType:
     """Returns `keras.layers`: those of the engine, and the others of Keras as names that can't be called."""
     layers = _module("keras.layers", engine.layers)
 
-    def left_out(name: str) -> _LeftOut:
-        if reason_of("engine.layers", name) is None:
-            msg = f"module 'keras.layers' has no attribute {name!r}"
-            raise AttributeError(msg)
-        return _LeftOut("engine.layers", name)
-
-    vars(layers)["__getattr__"] = left_out
+    vars(layers)["__getattr__"] = partial(absent, "engine.layers")
     return layers
 
 
 @contextmanager
 def _engine_as_keras() -> Iterator[None]:
     """Makes `import keras` give the engine within a `with` block."""
-    applications = _LeftOut("engine", "applications")
+    # KerasTuner names layers and networks for images when it is imported.
+    applications = engine.applications
     keras = _module(
         "keras",
         engine,
