@@ -12,7 +12,7 @@ WHEEL := build/wheel
 # The sanitizers use Clang, since GCC takes 15 minutes for the kernels of one instruction set.
 CLANG ?= $(shell for c in clang++ $(addprefix clang++-,19 18 17 16 15 14); do command -v $$c && break; done)
 SANITIZED ?= $(patsubst %,tests/test_%.py,bad_input concurrency executor golden kernels_* layers_numbers learning \
-	metric_states ops* prediction random sparse_rows)
+	metric_states ops* prediction random several_readers sparse_rows)
 ISAS ?=
 # The parts of nvcc, for machines without it.
 NVCC_PACKAGES := $(shell sed -n 's/^ *\("nvidia-[^"]*"\).*/\1/p' pyproject.toml)
