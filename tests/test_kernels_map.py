@@ -104,6 +104,14 @@ def whole_exponents(n: int = 60_000) -> tuple[Array, Array]:
     return spread(-5, 5, n, 1), np.random.default_rng(2).integers(-20, 21, n).astype(np.float32)
 
 
+def integers(largest: int, n: int = 60_000, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).integers(-largest, largest + 1, n).astype(np.float32)
+
+
+def common_bits(a: Array, b: Array) -> Array:
+    return a.astype(int) & b.astype(int)
+
+
 BINARY: list[tuple[str, Any, tuple[Array, Array], float]] = [
     ("power", np.power, (np.abs(magnitudes(1e-30, 1e30)), magnitudes(1e-3, 100, seed=1)), 1.25),
     ("power", np.power, near_overflow(), 1.25),
@@ -119,6 +127,9 @@ BINARY: list[tuple[str, Any, tuple[Array, Array], float]] = [
     ("equal", np.equal, (np.arange(100), np.arange(100)[::-1]), 0.0),
     ("less", np.less, (np.arange(99), np.arange(99)[::-1]), 0.0),
     ("less_equal", np.less_equal, (np.arange(99), np.arange(99)[::-1]), 0.0),
+    ("bitwise_and", common_bits, (integers(2**24), integers(2**24, seed=1)), 0.0),
+    ("bitwise_and", common_bits, (np.arange(-300, 300), integers(5000)[:600]), 0.0),
+    ("bitwise_and", common_bits, (-(2 ** np.arange(25)), np.full(25, -1)), 0.0),
 ]
 
 

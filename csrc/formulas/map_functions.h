@@ -13,6 +13,25 @@ ENGINE_INLINE V one_or_zero(BitsOf<V> mask) {
   return from_bits<V>(bits(broadcast<V>(1.0f)) & mask);
 }
 
+/// a & b of integers between -2^22 and 2^22. Such a number is the difference between the bits of kShift + a and those
+/// of kShift, since neighbouring floats beside kShift differ by 1.
+template <class V>
+ENGINE_INLINE V common_bits(V a, V b) {
+  constexpr float kShift = 12582912.0f;         // 3 * 2^22
+  constexpr int32_t kBitsOfShift = 0x4b400000;  // of this float
+  const BitsOf<V> one = Number<V>::subtract(bits(a + kShift), kBitsOfShift);
+  const BitsOf<V> other = Number<V>::subtract(bits(b + kShift), kBitsOfShift);
+  return Number<V>::from_integer(one & other);
+}
+
+/// a & b of integers of up to 2^34, as far as a float can hold the result.
+template <class V>
+ENGINE_INLINE V bitwise_and(V a, V b) {
+  constexpr float kRadix = 4096.0f;
+  const V a_high = floor(a / kRadix), b_high = floor(b / kRadix);
+  return fma(common_bits(a_high, b_high), broadcast<V>(kRadix), common_bits(a - a_high * kRadix, b - b_high * kRadix));
+}
+
 /// The result of an instruction that has operands.
 template <MapOp op, class V>
 ENGINE_INLINE V map_value(V a, V b, V c) {
@@ -46,6 +65,7 @@ ENGINE_INLINE V map_value(V a, V b, V c) {
   if constexpr (op == MapOp::kEqual) return one_or_zero<V>(Number<V>::mask(a == b));
   if constexpr (op == MapOp::kLess) return one_or_zero<V>(Number<V>::mask(a < b));
   if constexpr (op == MapOp::kLessEqual) return one_or_zero<V>(Number<V>::mask(a <= b));
+  if constexpr (op == MapOp::kBitwiseAnd) return bitwise_and(a, b);
   if constexpr (op == MapOp::kSelect) return choose(Number<V>::mask(a != 0.0f), b, c);
   return c;
 }

@@ -41,15 +41,16 @@ enum class MapOp : uint8_t {
   kEqual,  // 1 or 0, as all comparisons
   kLess,
   kLessEqual,
+  kBitwiseAnd,  // of integers, as numbers in two's complement
   // Of a, b and c.
   kSelect,  // b where a is not 0, else c
 };
 
 inline constexpr const char* kMapOpNames[] = {
-    "constant", "samples", "coordinate", "negate",   "abs",      "sign",       "exp",      "expm1",    "log",
-    "log1p",    "sqrt",    "sin",        "cos",      "tanh",     "sigmoid",    "softplus", "gaussian", "erfinv",
-    "floor",    "round",   "add",        "subtract", "multiply", "divide",     "power",    "erf",      "remainder",
-    "minimum",  "maximum", "atan2",      "equal",    "less",     "less_equal", "select"};
+    "constant", "samples", "coordinate", "negate",   "abs",      "sign",       "exp",         "expm1",    "log",
+    "log1p",    "sqrt",    "sin",        "cos",      "tanh",     "sigmoid",    "softplus",    "gaussian", "erfinv",
+    "floor",    "round",   "add",        "subtract", "multiply", "divide",     "power",       "erf",      "remainder",
+    "minimum",  "maximum", "atan2",      "equal",    "less",     "less_equal", "bitwise_and", "select"};
 inline constexpr int kMapOps = sizeof kMapOpNames / sizeof *kMapOpNames;
 
 /// How many of a, b and c an instruction reads.

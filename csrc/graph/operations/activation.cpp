@@ -53,11 +53,11 @@ bool gradient_code(Activation activation, const ActivationParameters& parameters
   code.inputs = 1;
   const int z = 0;
   const auto number = [&](double value) { return code.add_constant(static_cast<float>(value)); };
-  const auto exponential_linear = [&](float alpha, float rate, float scale) {
-    const int curve =
-        code.add(MapOp::kMultiply, number(static_cast<double>(alpha)),
-                 code.add(MapOp::kExpm1, code.add(MapOp::kMultiply, number(static_cast<double>(rate)), z)));
-    const int y = code.add(MapOp::kSelect, code.add(MapOp::kLess, number(0.0), z), z, curve);
+  const auto exponential_linear = [&](float alpha, float scale) {
+    const int positive = code.add(MapOp::kLess, number(0.0), z);
+    const int safe = code.add(MapOp::kSelect, positive, number(0.0), z);  // whose exponential is finite
+    const int curve = code.add(MapOp::kMultiply, number(static_cast<double>(alpha)), code.add(MapOp::kExpm1, safe));
+    const int y = code.add(MapOp::kSelect, positive, z, curve);
     code.add(MapOp::kMultiply, number(static_cast<double>(scale)), y);
   };
   switch (activation) {
@@ -108,14 +108,18 @@ bool gradient_code(Activation activation, const ActivationParameters& parameters
       code.add(MapOp::kSubtract, z, code.add(MapOp::kTanh, z));
       break;
     case Activation::kElu:
-      exponential_linear(parameters[0], 1.0f, 1.0f);
+      exponential_linear(parameters[0], 1.0f);
       break;
     case Activation::kSelu:
-      exponential_linear(1.6732632f, 1.0f, 1.050701f);
+      exponential_linear(1.6732632f, 1.050701f);
       break;
-    case Activation::kCelu:
-      exponential_linear(parameters[0], 1.0f / parameters[0], 1.0f);
+    case Activation::kCelu: {
+      const int alpha = number(static_cast<double>(parameters[0])), zero = number(0.0);
+      const int inner = code.add(MapOp::kDivide, code.add(MapOp::kMinimum, z, zero), alpha);
+      const int curve = code.add(MapOp::kMultiply, alpha, code.add(MapOp::kExpm1, inner));
+      code.add(MapOp::kAdd, code.add(MapOp::kMaximum, z, zero), curve);
       break;
+    }
     case Activation::kSquareplus: {
       const int square = code.add(MapOp::kMultiply, z, z);
       const int root =
@@ -125,7 +129,10 @@ bool gradient_code(Activation activation, const ActivationParameters& parameters
     }
     case Activation::kHardSilu: {
       const int moved = code.add(MapOp::kAdd, z, number(3.0));
-      const int limited = code.add(MapOp::kMinimum, code.add(MapOp::kMaximum, moved, number(0.0)), number(6.0));
+      const int below = code.add(MapOp::kLessEqual, moved, number(0.0));
+      const int above = code.add(MapOp::kLessEqual, number(6.0), moved);
+      const int limited =
+          code.add(MapOp::kSelect, below, number(0.0), code.add(MapOp::kSelect, above, number(6.0), moved));
       code.add(MapOp::kMultiply, z, code.add(MapOp::kDivide, limited, number(6.0)));
       break;
     }

@@ -147,11 +147,12 @@ class Derivative {
       case MapOp::kEqual:
       case MapOp::kLess:
       case MapOp::kLessEqual:
+      case MapOp::kBitwiseAnd:
         return;
       case MapOp::kNegate:
         return contribute(a, negative(dy));
       case MapOp::kAbs:
-        return contribute(a, times(dy, code_.add(MapOp::kSign, a)));
+        return contribute(a, select(code_.add(MapOp::kLess, a, constant(0.0f)), negative(dy), dy));
       case MapOp::kExp:
         return contribute(a, times(dy, y));
       case MapOp::kExpm1:

@@ -106,6 +106,11 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
         return self.value.shape
 
     @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the array."""
         return self.value.dtype
@@ -116,6 +121,25 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         plain = [given.value if isinstance(given, StoredArray) else given for given in inputs]
         return getattr(ufunc, method)(*plain, **options)
+
+    # As in Keras, these operators of variables are logical, also for integers.
+
+    def __and__(self, other: Any) -> Any:
+        return np.logical_and(self, other)
+
+    def __or__(self, other: Any) -> Any:
+        return np.logical_or(self, other)
+
+    def __xor__(self, other: Any) -> Any:
+        return np.logical_xor(self, other)
+
+    def __invert__(self) -> Any:
+        return np.logical_not(self)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        return np.round(self, ndigits or 0)
 
     def __getitem__(self, key: Any) -> Any:
         return self.value[key]

@@ -16,9 +16,9 @@ from engine._tracing.extents import ONE, Extent, quotient, size_of
 from engine._tracing.primitives import (
     axes_in,
     axis_in,
+    common_dtype,
     coordinate,
     elementwise,
-    float_dtype,
     full,
     gather,
     join,
@@ -35,6 +35,7 @@ from engine._tracing.symbolic import BatchLength, extent_of, lengths
 from engine._tracing.trace import Trace, TracedArray, as_traced, trace_of
 
 _NOTHING = Extent(0)
+_SPACE = 3  # the numbers of a vector that has a vector product
 
 
 # Shapes.
@@ -842,9 +843,12 @@ def cross(  # noqa: PLR0917 # Keras' signature
     if axis is not None:
         axisa = axisb = axisc = axis
     left, right = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+    if left.extents[-1].known != _SPACE or right.extents[-1].known != _SPACE:
+        msg = f"`x1` and `x2` must have 3 numbers along their axes `axisa` and `axisb`, got {a!r} and {b!r}"
+        raise ValueError(msg)
 
     def component(i: int, j: int) -> TracedArray:
         pairs = left[..., i], right[..., j], left[..., j], right[..., i]
-        return elementwise(lambda p, q, r, s: p * q - r * s, *pairs, dtype=float_dtype(a, b))
+        return elementwise(lambda p, q, r, s: p * q - r * s, *pairs, dtype=common_dtype(a, b))
 
     return stack([component(1, 2), component(2, 0), component(0, 1)], axisc)

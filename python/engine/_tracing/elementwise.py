@@ -20,7 +20,7 @@ from engine._tracing.primitives import (
     number_in,
     stop_gradient,
 )
-from engine._tracing.symbolic import lengths
+from engine._tracing.symbolic import lengths, line_of_user
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 _LN2, _LN10 = math.log(2.0), math.log(10.0)
@@ -30,6 +30,8 @@ _LARGE = 1e6
 _ROUNDS_TO_A_POWER = 2.0**23 + 1.0
 # Halfway between the largest number of float16 and the next power of 2.
 _TOO_LARGE_FOR_FLOAT16 = 65520.0
+# Up to here, five terms of the series of sinc are exact in float32.
+_NEAR = 0.5
 
 
 def tan(x: Term) -> Term:
@@ -52,11 +54,16 @@ def arccos(x: Term) -> Term:
     return ((1.0 - x) * (1.0 + x)).of("sqrt").of("atan2", x)
 
 
+def _direction(x: Term) -> Term:
+    """1 or -1. Unlike the sign, it isn't 0 at 0, where it would hide the derivative of what it is multiplied by."""
+    return (x < 0.0).choose(-1.0, 1.0)
+
+
 def sinh(x: Term) -> Term:
     """The hyperbolic sine, exact near 0."""
     e = x.of("abs").of("expm1")
     finite = e.of("minimum", 1e30)
-    return x.of("sign") * (e + finite / (finite + 1.0)) * 0.5
+    return _direction(x) * (e + finite / (finite + 1.0)) * 0.5
 
 
 def cosh(x: Term) -> Term:
@@ -72,12 +79,32 @@ def arcsinh(x: Term) -> Term:
     square = small * small
     near = (small + square / (1.0 + (square + 1.0).of("sqrt"))).of("log1p")
     far = size.of("maximum", 1.0).of("log") + _LN2
-    return x.of("sign") * (size < _LARGE).choose(near, far)
+    return _direction(x) * (size < _LARGE).choose(near, far)
 
 
-def _distance(a: Term, b: Term) -> Term:
-    """|a - b|, and 0 for two infinities of one sign."""
-    return a.equals(b).choose(0.0, a - b).of("abs")
+def _of_larger(a: Term, b: Term, rest: Callable[[Term], Term]) -> Term:
+    """The larger number plus `rest` of the difference, which is 0 or negative, and 0 for two infinities of one sign."""
+    first = a > b
+    larger, smaller = first.choose(a, b), first.choose(b, a)
+    same_infinity = smaller.equals(larger) * larger.of("abs").equals(math.inf)
+    return larger + rest(same_infinity.choose(0.0, smaller - larger))
+
+
+def _log2_of_1_and_power(x: Term) -> Term:
+    """The logarithm of 1 + 2^x to base 2."""
+    return _power_of_2(x).of("log1p") / _LN2
+
+
+def sinc(x: Term) -> Term:
+    """sin(pi x) / (pi x); near 0 its series, which has all derivatives."""
+    angle = x * math.pi
+    near = angle.of("abs") < _NEAR
+    small = near.choose(angle, 0.0)
+    square = small * small
+    series = square.term(1.0)
+    for last in (8, 6, 4, 2):  # 1 - u^2 / 6 (1 - u^2 / 20 (1 - ...))
+        series = 1.0 - square / float(last * (last + 1)) * series
+    return near.choose(series, angle.of("sin") / near.choose(1.0, angle))
 
 
 def arccosh(x: Term) -> Term:
@@ -95,7 +122,7 @@ def arctanh(x: Term) -> Term:
 
 def cbrt(x: Term) -> Term:
     """The cubic root."""
-    return x.of("sign") * x.of("abs").of("power", 1.0 / 3.0)
+    return _direction(x) * x.of("abs").of("power", 1.0 / 3.0)
 
 
 def ceil(x: Term) -> Term:
@@ -103,14 +130,9 @@ def ceil(x: Term) -> Term:
     return -((-x).of("floor"))
 
 
-def _size(x: Term) -> Term:
-    """The absolute value, with the derivative 1 at 0."""
-    return (x < 0.0).choose(-x, x)
-
-
 def fmod(a: Term, b: Term) -> Term:
     """The exact remainder of a division that is cut off towards 0; it has the sign of `a`."""
-    rest = _size(a).of("remainder", b.of("abs"))
+    rest = a.of("abs").of("remainder", b.of("abs"))
     return (a < 0.0).choose(-rest, rest)
 
 
@@ -177,19 +199,14 @@ _OF_FLOATS: dict[str, Callable[[Term], Any]] = {
     "deg2rad": lambda x: x * (math.pi / 180.0),
     "rad2deg": lambda x: x * (180.0 / math.pi),
     "fabs": lambda x: x.of("abs"),
-    "sinc": lambda x: x.equals(0.0).choose(
-        1.0, (x * math.pi).of("sin") / x.equals(0.0).choose(1.0, x * math.pi)
-    ),
+    "sinc": sinc,
+    "floor": lambda x: x.of("floor"),
+    "ceil": ceil,
 }
 # Functions of one number, with a result of the same dtype.
 _OF_ANY: dict[str, Callable[[Term], Any]] = {
-    "negative": lambda x: -x,
     "absolute": lambda x: x.of("abs"),
     "abs": lambda x: x.of("abs"),
-    "square": lambda x: x * x,
-    "sign": lambda x: x.of("sign"),
-    "floor": lambda x: x.of("floor"),
-    "ceil": ceil,
     "trunc": trunc,
 }
 # Questions about one number.
@@ -205,17 +222,10 @@ _QUESTIONS: dict[str, Callable[[Term], Any]] = {
 }
 # Functions of two numbers, with a result of their common dtype.
 _OF_TWO: dict[str, Callable[[Term, Term], Any]] = {
-    "add": lambda a, b: a + b,
-    "subtract": lambda a, b: a - b,
-    "multiply": lambda a, b: a * b,
-    "power": lambda a, b: a.of("power", b),
-    "mod": lambda a, b: a.of("remainder", b),
-    "floor_divide": floor_divide,
     "maximum": lambda a, b: a.of("maximum", b),
     "minimum": lambda a, b: a.of("minimum", b),
-    "fmax": lambda a, b: a.equals(a).choose(b.equals(b).choose(a.of("maximum", b), a), b),
-    "fmin": lambda a, b: a.equals(a).choose(b.equals(b).choose(a.of("minimum", b), a), b),
-    "fmod": fmod,
+    "fmax": lambda a, b: (a > b).of("maximum", is_nan(b)).choose(a, b),
+    "fmin": lambda a, b: (a < b).of("maximum", is_nan(b)).choose(a, b),
 }
 # Functions of two numbers, with a result of floats.
 _OF_TWO_FLOATS: dict[str, Callable[[Term, Term], Any]] = {
@@ -223,8 +233,8 @@ _OF_TWO_FLOATS: dict[str, Callable[[Term, Term], Any]] = {
     "true_divide": lambda a, b: a / b,
     "divide_no_nan": lambda a, b: b.equals(0.0).choose(0.0, a / b.equals(0.0).choose(1.0, b)),
     "arctan2": lambda a, b: a.of("atan2", b),
-    "logaddexp": lambda a, b: a.of("maximum", b) + (-_distance(a, b)).of("exp").of("log1p"),
-    "logaddexp2": lambda a, b: a.of("maximum", b) + _power_of_2(-_distance(a, b)).of("log1p") / _LN2,
+    "logaddexp": lambda a, b: _of_larger(a, b, lambda x: x.of("softplus")),
+    "logaddexp2": lambda a, b: _of_larger(a, b, _log2_of_1_and_power),
 }
 # Questions about two numbers.
 _COMPARISONS: dict[str, Callable[[Term, Term], Any]] = {
@@ -269,21 +279,185 @@ for _pairs, _dtype in ((_OF_TWO, common_dtype), (_OF_TWO_FLOATS, float_dtype), (
         records(_name)(_binary(_pair, _dtype))
 
 
+def _wrapped(x: Term, dtype: str) -> Term:
+    """The number as an integer of 8 or 16 bits, which overflows as in NumPy; numbers of other dtypes stay as they are."""
+    kind = np.dtype(dtype)
+    if kind.kind not in "iu" or kind.itemsize > 2:  # noqa: PLR2004 # float32 holds no sums of larger ones
+        return x
+    low, count = float(np.iinfo(kind).min), 2.0 ** (8 * kind.itemsize)
+    return (x - low).of("remainder", count) + low if low else x.of("remainder", count)
+
+
+@records("add")
+def add(x1: Any, x2: Any) -> TracedArray:
+    """The sum. That of two bools is true if one of them is, as in NumPy."""
+    dtype = common_dtype(x1, x2)
+    return elementwise(
+        lambda a, b: a.of("maximum", b) if dtype == "bool" else _wrapped(a + b, dtype), x1, x2, dtype=dtype
+    )
+
+
+def _no_bool(dtype: str, name: str) -> str:
+    if dtype == "bool":
+        msg = f"{line_of_user()}: `{name}` takes numbers, got bools: use ops.cast(x, 'int32'), or ops.logical_not(x)"
+        raise TypeError(msg)
+    return dtype
+
+
+@records("subtract")
+def subtract(x1: Any, x2: Any) -> TracedArray:
+    """The difference."""
+    dtype = _no_bool(common_dtype(x1, x2), "subtract")
+    return elementwise(lambda a, b: _wrapped(a - b, dtype), x1, x2, dtype=dtype)
+
+
+@records("multiply")
+def multiply(x1: Any, x2: Any) -> TracedArray:
+    """The product."""
+    dtype = common_dtype(x1, x2)
+    return elementwise(lambda a, b: _wrapped(a * b, dtype), x1, x2, dtype=dtype)
+
+
+@records("negative")
+def negative(x: Any) -> TracedArray:
+    """The number with the other sign."""
+    dtype = _no_bool(common_dtype(x), "negative")
+    return elementwise(lambda a: _wrapped(-a, dtype), x, dtype=dtype)
+
+
+@records("square")
+def square(x: Any) -> TracedArray:
+    """The square; of bools, an integer."""
+    dtype = common_dtype(x, least=int)
+    return elementwise(lambda a: _wrapped(a * a, dtype), x, dtype=dtype)
+
+
+@records("sign")
+def sign(x: Any) -> TracedArray:
+    """-1, 0 or 1."""
+    return elementwise(lambda a: a.of("sign"), x, dtype=_no_bool(common_dtype(x), "sign"))
+
+
+def _dividing(formula: Callable[[Term, Term], Term]) -> Callable[..., TracedArray]:
+    """Returns a function of floats, or of integers, which gives 0 where they are divided by 0, as in NumPy."""
+
+    def of_integers(a: Term, b: Term) -> Term:
+        none = b.equals(0.0)
+        return none.choose(0.0, formula(a, none.choose(1.0, b)))
+
+    def recorded(x1: Any, x2: Any) -> TracedArray:
+        dtype = common_dtype(x1, x2, least=int)
+        return elementwise(formula if np.dtype(dtype).kind == "f" else of_integers, x1, x2, dtype=dtype)
+
+    return recorded
+
+
+records("mod")(_dividing(lambda a, b: a.of("remainder", b)))
+records("floor_divide")(_dividing(floor_divide))
+records("fmod")(_dividing(fmod))
+
+
 @records("power")
 def power(x1: Any, x2: Any) -> TracedArray:
     """Powers. Those with a constant exponent of 1 to 4 are products, which have derivatives everywhere, and 0.5 is a root."""
     exponent = number_in(x2)
-    dtype = common_dtype(x1, x2)
+    dtype = common_dtype(x1, x2, least=int)
     if exponent in (1.0, 2.0, 3.0, 4.0):
-        return elementwise(lambda x: _product(x, int(exponent)), x1, dtype=dtype)
+        return elementwise(lambda x: _wrapped(_product(x, int(exponent)), dtype), x1, dtype=dtype)
     if exponent == 0.5:  # noqa: PLR2004 # a square root
         return elementwise(lambda x: x.of("sqrt"), x1, dtype=dtype)
+    if exponent == 0.0:
+        return elementwise(lambda x: x.term(1.0), x1, dtype=dtype)
+    if np.dtype(dtype).kind != "f":
+        return elementwise(lambda a, b: _wrapped(_power_of_integers(a, b), dtype), x1, x2, dtype=dtype)
     return elementwise(lambda a, b: a.of("power", b), x1, x2, dtype=dtype)
+
+
+def _power_of_integers(a: Term, b: Term) -> Term:
+    """Powers of integers; with a negative exponent, what a division of integers leaves: 0, or that of 1 and -1."""
+    size = b.of("abs")
+    whole = a.of("power", size).of("round")
+    return (b < 0.0).choose(a.of("abs").equals(1.0).choose(whole, 0.0), whole)
 
 
 def _product(x: Term, times: int) -> Term:
     square = x * x
     return {1: x, 2: square, 3: square * x, 4: square * square}[times]
+
+
+def _bits(x: Any, y: Any, name: str, least: Any = None) -> str:
+    """Returns the dtype of a function of the bits of integers or bools; a TypeError for floats."""
+    dtype = common_dtype(x, y, least=least)
+    if np.dtype(dtype).kind == "f":
+        msg = (
+            f"{line_of_user()}: `{name}` takes integers or bools, got {common_dtype(x)} and {common_dtype(y)}: compare first, as "
+            "in (x > 0) & (y > 0), or use ops.logical_and, ops.logical_or and ops.logical_xor"
+        )
+        raise TypeError(msg)
+    return dtype
+
+
+def _of_bits(
+    name: str, of_bools: Callable[[Term, Term], Term], of_integers: Callable[[Term, Term], Term]
+) -> Callable[..., TracedArray]:
+    def recorded(x: Any, y: Any) -> TracedArray:
+        dtype = _bits(x, y, name)
+        return elementwise(of_bools if dtype == "bool" else of_integers, x, y, dtype=dtype)
+
+    return recorded
+
+
+def _and(a: Term, b: Term) -> Term:
+    return a.of("bitwise_and", b)
+
+
+for _name, _of_bools, _of_integers in (
+    ("bitwise_and", lambda a, b: a.of("minimum", b), _and),
+    ("bitwise_or", lambda a, b: a.of("maximum", b), lambda a, b: a + (b - _and(a, b))),
+    (
+        "bitwise_xor",
+        lambda a, b: 1.0 - a.equals(b),
+        lambda a, b: (a - _and(a, b)) + (b - _and(a, b)),
+    ),
+):
+    records(_name)(_of_bits(_name, _of_bools, _of_integers))
+
+
+@records("bitwise_not", "bitwise_invert")
+def bitwise_not(x: Any) -> TracedArray:
+    """The complement of bools or integers."""
+    dtype = _bits(x, True, "bitwise_not")
+    ones = 1 if dtype == "bool" else np.iinfo(dtype).max + np.iinfo(dtype).min
+    return elementwise(lambda a: float(ones) - a, x, dtype=dtype)
+
+
+@records("left_shift", "bitwise_left_shift")
+def left_shift(x: Any, y: Any) -> TracedArray:
+    """The integers, shifted left by so many bits; none is left of a shift by more bits than there are, as in NumPy."""
+    dtype = _bits(x, y, "left_shift", int)
+
+    def formula(a: Term, b: Term) -> Term:
+        inside = _is_shift(b, dtype)
+        return inside.choose(_wrapped(a * _power_of_2(inside.choose(b, 0.0)), dtype), 0.0)
+
+    return elementwise(formula, x, y, dtype=dtype)
+
+
+def _is_shift(bits: Term, dtype: str) -> Term:
+    return (bits >= 0.0) * (bits < 8.0 * np.dtype(dtype).itemsize)
+
+
+@records("right_shift", "bitwise_right_shift")
+def right_shift(x: Any, y: Any) -> TracedArray:
+    """The integers, shifted right by so many bits; only the sign is left of a shift by more bits than there are."""
+    dtype = _bits(x, y, "right_shift", int)
+
+    def formula(a: Term, b: Term) -> Term:
+        inside = _is_shift(b, dtype)
+        shifted = (a / _power_of_2(inside.choose(b, 0.0))).of("floor")
+        return inside.choose(shifted, (a < 0.0).choose(-1.0, 0.0))
+
+    return elementwise(formula, x, y, dtype=dtype)
 
 
 @records("hypot")
@@ -416,11 +590,13 @@ def cast(x: Any, dtype: Any) -> TracedArray:
         return array
     if name == "bool":
         return elementwise(lambda each: 1.0 - each.equals(0.0), array, dtype=name)
-    if standard(dtype).kind in "iu" and np.dtype(array.dtype).kind == "f":
-        return elementwise(trunc, array, dtype=name)
     if name == "float16" and array.dtype != "bool":
         return _rounded_to_float16(array)
-    return array.as_dtype(name)
+    if standard(dtype).kind not in "iu":
+        return array.as_dtype(name)
+    if np.dtype(array.dtype).kind == "f":
+        return elementwise(trunc, array, dtype=name)
+    return elementwise(lambda each: _wrapped(each, name), array, dtype=name)
 
 
 @records("convert_to_tensor", "array")

@@ -11,11 +11,20 @@ from engine._tracing.code import Term
 from engine._tracing.dispatch import implementation_of, records
 from engine._tracing.elementwise import erfc
 from engine._tracing.extents import ONE, Extent, text_of
-from engine._tracing.primitives import axes_in, axis_in, elementwise, float_dtype, part, stop_gradient
+from engine._tracing.primitives import (
+    axes_in,
+    axis_in,
+    common_dtype,
+    elementwise,
+    float_dtype,
+    part,
+    stop_gradient,
+)
 from engine._tracing.reductions import array_of, max_, mean, norm, sum_, var
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 EPSILON = 1e-7
+_SIX = 6.0  # the largest value of relu6
 # From here on, sqrt(x^2 + b) is x for the b of `squareplus`.
 _LARGE = 1e9
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
@@ -25,23 +34,35 @@ def _clip(x: Term, low: float, high: float) -> Term:
     return x.of("maximum", low).of("minimum", high)
 
 
+# At a corner an activation has the slope that it has in Keras and in formulas/activations.h. Conditions are written so that a
+# NaN passes, and `maximum` and `minimum` are used where Keras halves the slope.
+
+
 def _relu(x: Term) -> Term:
-    return x.of("maximum", 0.0)
+    return (x <= 0.0).choose(0.0, x)
+
+
+def _relu6(x: Term) -> Term:
+    return (x >= _SIX).choose(_SIX, _relu(x))
+
+
+def _exponential_linear(x: Term, alpha: float) -> Term:
+    return (x > 0.0).choose(x, (x > 0.0).choose(0.0, x).of("expm1") * alpha)
 
 
 def _hard_sigmoid(x: Term) -> Term:
-    return _clip(x + 3.0, 0.0, 6.0) / 6.0
+    return _relu6(x + 3.0) / 6.0
 
 
 def _sparse_plus(x: Term) -> Term:
-    rising = _clip(x + 1.0, 0.0, 2.0)
-    return (x >= 1.0).choose(x, rising * rising / 4.0)
+    rising = x + 1.0
+    return (x <= -1.0).choose(0.0, (x >= 1.0).choose(x, rising * rising / 4.0))
 
 
 _ACTIVATIONS: dict[str, Callable[[Term], Any]] = {
     "relu": _relu,
-    "relu6": lambda x: _clip(x, 0.0, 6.0),
-    "selu": lambda x: (x > 0.0).choose(x, x.of("minimum", 0.0).of("expm1") * _SELU_ALPHA) * _SELU_SCALE,
+    "relu6": _relu6,
+    "selu": lambda x: _exponential_linear(x, _SELU_ALPHA) * _SELU_SCALE,
     "sigmoid": lambda x: x.of("sigmoid"),
     "hard_sigmoid": _hard_sigmoid,
     "sparse_sigmoid": lambda x: _clip((x + 1.0) * 0.5, 0.0, 1.0),
@@ -53,21 +74,25 @@ _ACTIVATIONS: dict[str, Callable[[Term], Any]] = {
     "softplus": lambda x: x.of("softplus"),
     "sparse_plus": _sparse_plus,
     "softsign": lambda x: x / (x.of("abs") + 1.0),
-    "hard_tanh": lambda x: _clip(x, -1.0, 1.0),
+    "hard_tanh": lambda x: (x > 1.0).choose(1.0, (x < -1.0).choose(-1.0, x)),
     "tanh_shrink": lambda x: x - x.of("tanh"),
     "mish": lambda x: x * x.of("softplus").of("tanh"),
 }
 
 
-def _activation(formula: Callable[[Term], Any]) -> Callable[..., TracedArray]:
+# Those whose results are integers for integers.
+_OF_INTEGERS = ("relu", "hard_tanh")
+
+
+def _activation(formula: Callable[[Term], Any], least: type) -> Callable[..., TracedArray]:
     def recorded(x: Any) -> TracedArray:
-        return elementwise(formula, x, dtype=float_dtype(x))
+        return elementwise(formula, x, dtype=common_dtype(x, least=least))
 
     return recorded
 
 
 for _name, _formula in _ACTIVATIONS.items():
-    records(_name)(_activation(_formula))
+    records(_name)(_activation(_formula, int if _name in _OF_INTEGERS else float))
 
 
 @records("leaky_relu")
@@ -79,18 +104,14 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> TracedArray:
 @records("elu")
 def elu(x: Any, alpha: float = 1.0) -> TracedArray:
     """`x`, or `alpha * expm1(x)` where it is negative."""
-    return elementwise(
-        lambda a: (a > 0.0).choose(a, a.of("minimum", 0.0).of("expm1") * float(alpha)),
-        x,
-        dtype=float_dtype(x),
-    )
+    return elementwise(lambda a: _exponential_linear(a, float(alpha)), x, dtype=float_dtype(x))
 
 
 @records("celu")
 def celu(x: Any, alpha: float = 1.0) -> TracedArray:
     """`max(x, 0) + min(0, alpha * expm1(x / alpha))`."""
     return elementwise(
-        lambda a: _relu(a) + (a.of("minimum", 0.0) / float(alpha)).of("expm1") * float(alpha),
+        lambda a: a.of("maximum", 0.0) + (a.of("minimum", 0.0) / float(alpha)).of("expm1") * float(alpha),
         x,
         dtype=float_dtype(x),
     )
@@ -127,7 +148,11 @@ def squareplus(x: Any, b: float = 4) -> TracedArray:
 def soft_shrink(x: Any, threshold: float = 0.5) -> TracedArray:
     """`x` moved towards 0."""
     edge = float(threshold)
-    return elementwise(lambda a: _relu(a - edge) - _relu(-a - edge), x, dtype=float_dtype(x))
+    return elementwise(
+        lambda a: (a.of("abs") <= edge).choose(0.0, (a < 0.0).choose(a + edge, a - edge)),
+        x,
+        dtype=float_dtype(x),
+    )
 
 
 @records("hard_shrink")
@@ -297,7 +322,9 @@ def _log_probabilities(output: TracedArray, from_logits: bool, axis: int) -> Tra
     if from_logits:
         return log_softmax(output, axis)
     total = sum_(output, axis, keepdims=True)
-    return elementwise(lambda p, s: _clip(p / s, EPSILON, 1.0 - EPSILON).of("log"), output, total)
+    return elementwise(
+        lambda p, s: _clip(p / s, EPSILON, 1.0 - EPSILON).of("log"), output, total, dtype=float_dtype(output)
+    )
 
 
 @records("categorical_crossentropy")
@@ -351,10 +378,15 @@ def activation_relu(
 ) -> TracedArray:
     """The rectified linear unit, with a slope, a maximum and a threshold."""
     slope, edge = float(negative_slope), float(threshold)
+    if slope and not edge and max_value is None:
+        return leaky_relu(x, slope)
 
     def formula(a: Term) -> Term:
-        found = (a > edge).choose(a, (a - edge) * slope) if slope or edge else a.of("maximum", 0.0)
-        return found if max_value is None else found.of("minimum", float(max_value))
+        six = max_value == _SIX and not edge
+        found = _relu6(a) if six else (a <= edge).choose(0.0, a)
+        if max_value is not None and not six:
+            found = _clip(found, 0.0, float(max_value))
+        return found - _relu(edge - a) * slope if slope else found
 
     return elementwise(formula, x, dtype=float_dtype(x))
 

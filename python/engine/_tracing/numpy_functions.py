@@ -12,10 +12,7 @@ _UFUNCS = {
     "float_power": "power",
     "remainder": "mod",
     "positive": "copy",
-    "bitwise_and": "logical_and",
-    "bitwise_or": "logical_or",
-    "bitwise_xor": "logical_xor",
-    "invert": "logical_not",
+    "invert": "bitwise_not",
     "degrees": "rad2deg",
     "radians": "deg2rad",
     "rint": "round",
@@ -61,6 +58,10 @@ def recorded_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: di
         len(out) == 1 and out[0] is inputs[0]
     ):  # `x += y`: x becomes the recorded sum, as with tensors of Keras
         options = {key: value for key, value in options.items() if key != "out"}
+    if name == "divmod" and method == "__call__" and not options:
+        return apply("floor_divide", inputs, {}), apply("mod", inputs, {})
+    if name == "float_power":
+        inputs = (inputs[0] * 1.0, *inputs[1:])
     found = _UFUNCS.get(name, name)
     if method != "__call__" or options or not can_record(found):
         what = name if method == "__call__" else f"{name}.{method}"

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from engine._base.promotion import standard
-from engine._tracing.dispatch import records
-from engine._tracing.elementwise import cast, is_nan
+from engine._tracing.dispatch import implementation_of, records
+from engine._tracing.elementwise import cast, is_nan, subtract
 from engine._tracing.extents import ONE, Extent, quotient, size_of
 from engine._tracing.primitives import (
     axes_in,
     axis_in,
+    common_dtype,
     coordinate,
     cumulative_sum,
     elementwise,
@@ -116,7 +116,7 @@ def min_(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) 
 @records("ptp")
 def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     """The distance of the largest and the smallest number."""
-    return elementwise(lambda a, b: a - b, max_(x, axis, keepdims), min_(x, axis, keepdims))
+    return subtract(max_(x, axis, keepdims), min_(x, axis, keepdims))
 
 
 def _index_of_extreme(x: Any, axis: Any, keepdims: bool, reduction: str) -> TracedArray:
@@ -230,7 +230,7 @@ def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
     if axis is None:
         array, axis = array.reshaped((_total(array),)), 0
     found = cumulative_sum(array.as_dtype(_summed_dtype(array)), axis)
-    return found if dtype is None else cast(found, standard(dtype).name)
+    return cast(found, common_dtype(array, least=int) if dtype is None else dtype)
 
 
 @records("cumprod")
@@ -239,6 +239,7 @@ def cumprod(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
     array = array_of(x)
     if axis is None:
         array, axis = array.reshaped((_total(array),)), 0
+    own_dtype = common_dtype(array, least=int)
     array, place = array.as_dtype(_summed_dtype(array)), axis_in(axis, array.ndim)
     before, length, after = array.extents[:place], array.extents[place], array.extents[place + 1 :]
     shape = (*before, length, length, *after)
@@ -247,8 +248,7 @@ def cumprod(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
         lambda a, i, j: (j <= i).choose(a, 1.0), array.reshaped((*before, ONE, length, *after)), last, factor,
         dtype=array.dtype,
     )  # fmt: skip
-    found = prod(factors, place + 1)
-    return found if dtype is None else cast(found, standard(dtype).name)
+    return cast(prod(factors, place + 1), own_dtype if dtype is None else dtype)
 
 
 @records("trapezoid")
@@ -260,13 +260,17 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> TracedA
     rest = array.extents[place].plus(-1)
     later, sooner = part(array, place, ONE, rest), part(array, place, Extent(0), rest)
     if x is None:
-        return sum_(elementwise(lambda a, b: (a + b) * (0.5 * dx), later, sooner), place)
+        means = elementwise(lambda a, b: (a + b) * (0.5 * dx), later, sooner, dtype=float_dtype(array))
+        return sum_(means, place)
     steps = diff(as_traced(x, trace), axis=-1 if len(x.shape) == 1 else axis)
     if steps.ndim == 1:
         steps = steps.reshaped(
             tuple(steps.extents[0] if each == place else ONE for each in range(array.ndim))
         )
-    return sum_(elementwise(lambda a, b, step: (a + b) * step * 0.5, later, sooner, steps), place)
+    dtype = float_dtype(array, steps)
+    return sum_(
+        elementwise(lambda a, b, step: (a + b) * step * 0.5, later, sooner, steps, dtype=dtype), place
+    )
 
 
 @records("diff")
@@ -277,7 +281,7 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> TracedArray:
     for _ in range(n):
         rest = array.extents[place].plus(-1)
         later, sooner = part(array, place, Extent(1), rest), part(array, place, Extent(0), rest)
-        array = elementwise(lambda one, other: one - other, later, sooner)
+        array = (implementation_of("not_equal") if array.dtype == "bool" else subtract)(later, sooner)
     return array
 
 
@@ -361,7 +365,7 @@ def nanmin(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
 def nanmean(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     """The mean along axes without NaN; NaN if all are."""
     total, count_ = nansum(x, axis, keepdims), _count_of_numbers(x, axis, keepdims)
-    return elementwise(lambda a, n: a / n, total, count_)
+    return elementwise(lambda a, n: a / n, total, count_, dtype=float_dtype(array_of(x)))
 
 
 @records("nanvar")

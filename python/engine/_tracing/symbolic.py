@@ -71,7 +71,7 @@ def needs_values(what: str, action: str) -> NeedsValuesError:
     )
 
 
-def _operator(name: str) -> tuple[Any, Any]:
+def operator_methods(name: str) -> tuple[Any, Any]:
     """Returns the methods of an operator and of its reflection, which record the operation `name` of `engine.ops`."""
 
     def method(self: Any, other: Any) -> Any:
@@ -92,10 +92,25 @@ def _unary(name: str) -> Any:
     return method
 
 
+def _comparison(name: str) -> Any:
+    """Returns the method of `==` or `!=`, which records a comparison with whatever has numbers.
+
+    Python takes other objects, such as None and strings, for different from every symbol.
+    """
+
+    def method(self: Any, other: object) -> Any:
+        if isinstance(other, (int, float, list, tuple, BatchLength)) or hasattr(other, "__array__"):
+            return self._applied(name, self, other)
+        return NotImplemented
+
+    return method
+
+
 class Symbolic:
     """Base class of symbols: operations and layers can be called on them, although they have no numbers yet.
 
-    Like Keras' symbols, they are equal to themselves alone: `ops.equal` compares the numbers.
+    Arithmetic and comparisons, `==` among them, are elementwise, as for arrays of NumPy. A symbol is found in a dict or a
+    set by its identity, but not by `in` or `index` in a list, which ask for the truth of `==`.
     """
 
     @property
@@ -110,28 +125,31 @@ class Symbolic:
     def _applied(self, operation: str, *args: Any) -> Any:
         return handlers["apply"](operation, args, {})
 
-    __add__, __radd__ = _operator("add")
-    __sub__, __rsub__ = _operator("subtract")
-    __mul__, __rmul__ = _operator("multiply")
-    __matmul__, __rmatmul__ = _operator("matmul")
-    __truediv__, __rtruediv__ = _operator("true_divide")
-    __floordiv__, __rfloordiv__ = _operator("floor_divide")
-    __mod__, __rmod__ = _operator("mod")
-    __pow__, __rpow__ = _operator("power")
-    __and__, __rand__ = _operator("logical_and")
-    __or__, __ror__ = _operator("logical_or")
-    __xor__, __rxor__ = _operator("logical_xor")
-    __lt__, __le__ = _operator("less")[0], _operator("less_equal")[0]
-    __gt__, __ge__ = _operator("greater")[0], _operator("greater_equal")[0]
-    __neg__, __abs__, __invert__ = _unary("negative"), _unary("absolute"), _unary("logical_not")
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
+    __add__, __radd__ = operator_methods("add")
+    __sub__, __rsub__ = operator_methods("subtract")
+    __mul__, __rmul__ = operator_methods("multiply")
+    __matmul__, __rmatmul__ = operator_methods("matmul")
+    __truediv__, __rtruediv__ = operator_methods("true_divide")
+    __floordiv__, __rfloordiv__ = operator_methods("floor_divide")
+    __mod__, __rmod__ = operator_methods("mod")
+    __pow__, __rpow__ = operator_methods("power")
+    __and__, __rand__ = operator_methods("bitwise_and")
+    __or__, __ror__ = operator_methods("bitwise_or")
+    __xor__, __rxor__ = operator_methods("bitwise_xor")
+    __lshift__, __rlshift__ = operator_methods("left_shift")
+    __rshift__, __rrshift__ = operator_methods("right_shift")
+    __eq__, __ne__ = _comparison("equal"), _comparison("not_equal")
+    __lt__, __le__ = operator_methods("less")[0], operator_methods("less_equal")[0]
+    __gt__, __ge__ = operator_methods("greater")[0], operator_methods("greater_equal")[0]
+    __neg__, __pos__, __abs__ = _unary("negative"), _unary("copy"), _unary("absolute")
+    __invert__ = _unary("bitwise_not")
     __hash__ = object.__hash__
 
-    def __ne__(self, other: object) -> Any:
-        return self._applied("not_equal", self, other)
+    def __divmod__(self, other: Any) -> tuple[Any, Any]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Any, Any]:
+        return other // self, other % self
 
     def __round__(self, ndigits: int | None = None) -> Any:
         return self._applied("round", self, ndigits or 0)
@@ -154,8 +172,14 @@ class Symbolic:
     def __iter__(self) -> Iterator[Any]:
         raise self._no_values("a loop over it")
 
+    def __contains__(self, value: object) -> bool:
+        raise self._no_values("`in`, which ops.any(x == value) records,")
+
     def __bool__(self) -> bool:
-        raise self._no_values("bool() of it, as in `if` or `and`,")
+        raise self._no_values("bool() of it, as in `if`, in `and` or where a list is searched for it,")
+
+    def __complex__(self) -> complex:
+        raise self._no_values("complex() of it")
 
     def __float__(self) -> float:
         raise self._no_values("float() of it")
@@ -214,11 +238,18 @@ class BatchLength:
             return length(Extent(self.extent.fixed // other, self.extent.per_sample // other))
         return _beside(self, other, "floor_divide")
 
-    def __truediv__(self, other: Any) -> Any:
-        return _beside(self, other, "divide")
+    def _applied(self, operation: str, *args: Any) -> Any:
+        return handlers["apply"](operation, args, {})
 
-    def __rtruediv__(self, other: Any) -> Any:
-        return _beside(self, other, "divide", exchanged=True)
+    __truediv__, __rtruediv__ = operator_methods("divide")
+    __mod__, __rmod__ = operator_methods("mod")
+    __pow__, __rpow__ = operator_methods("power")
+    __rfloordiv__ = operator_methods("floor_divide")[1]
+
+    def __pos__(self) -> Any:
+        return self
+
+    __abs__ = __pos__
 
     def __eq__(self, other: object) -> bool:
         if other is None or isinstance(other, str):
@@ -285,10 +316,9 @@ def _sum(one: Any, other: Any, times: int) -> Any:
     return _beside(one, other, "add" if times == 1 else "subtract")
 
 
-def _beside(one: BatchLength, other: Any, operation: str, exchanged: bool = False) -> Any:
+def _beside(one: BatchLength, other: Any, operation: str) -> Any:
     """Records an operation on a length and something that isn't one, such as a float or a symbol."""
-    pair = (other, one) if exchanged else (one, other)
-    return handlers["apply"](operation, pair, {})
+    return one._applied(operation, one, other)
 
 
 def is_symbolic(value: Any) -> bool:

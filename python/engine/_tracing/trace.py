@@ -24,12 +24,19 @@ from engine._tracing.symbolic import BatchLength, Symbolic, current, handlers, l
 
 # A node takes about as much memory as so many float32 numbers.
 _NUMBERS_OF_NODE = 2**7
+# A variable may own a weight, and its `==` compares numbers: origins are compared by their classes and owners first.
 
 
 class Input(NamedTuple):
     """Input `number` of a trace."""
 
     number: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Input) and self.number == other.number
+
+    def __hash__(self) -> int:
+        return tuple.__hash__(self)
 
 
 class Computed(NamedTuple):
@@ -38,12 +45,24 @@ class Computed(NamedTuple):
     entry: int
     output: int = 0
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Computed) and tuple.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        return tuple.__hash__(self)
+
 
 class OfWeight(NamedTuple):
     """Weight `number` of what owns it: a layer, or a variable that belongs to no layer."""
 
     layer: Any
     number: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OfWeight) and self.layer is other.layer and self.number == other.number
+
+    def __hash__(self) -> int:
+        return hash((id(self.layer), self.number))
 
 
 Origin = Input | Computed | OfWeight
@@ -335,18 +354,22 @@ class TracedArray(Symbolic):
         return f"<symbol shape={text_of(self.extents)}, dtype={self.dtype}>"
 
 
-def _reducing(name: str) -> Any:
-    """Returns the method of NumPy's arrays that records the reduction `name` of `engine.ops`."""
+def _method(name: str) -> Any:
+    """Returns the method of NumPy's arrays that records the function `name` of `engine.ops`."""
 
-    def method(self: TracedArray, axis: Any = None, keepdims: bool = False) -> Any:
-        return self._applied(name, self, axis, keepdims)
+    def method(self: TracedArray, *args: Any, **kwargs: Any) -> Any:
+        return handlers["apply"](name, (self, *args), kwargs)
 
     method.__doc__ = f"The same as `ops.{name}`."
     return method
 
 
-for _name in ("sum", "mean", "max", "min", "prod", "all", "any"):
-    setattr(TracedArray, _name, _reducing(_name))
+for _name in (
+    "sum", "mean", "max", "min", "prod", "all", "any", "std", "var", "argmax", "argmin", "argsort", "cumsum", "cumprod",
+    "squeeze", "ravel", "swapaxes", "repeat", "take", "diagonal", "trace", "dot", "clip", "round", "conj",
+):  # fmt: skip
+    setattr(TracedArray, _name, _method(_name))
+TracedArray.flatten = _method("ravel")  # type: ignore[attr-defined] # as the methods above
 
 
 def trace_of(*values: Any) -> Trace:

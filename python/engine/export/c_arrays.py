@@ -380,6 +380,7 @@ INSTRUCTIONS = {
     "minimum": "({1} < {0} || {1} != {1} ? {1} : {0})",
     "maximum": "({1} > {0} || {1} != {1} ? {1} : {0})",
     "atan2": "atan2f({0}, {1})",
+    "bitwise_and": "(float)((int){0} & (int){1})",
 }
 _CALLED = {"erfinv": ("erfinv",), "remainder": ("remainder",)}
 

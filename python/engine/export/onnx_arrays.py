@@ -218,6 +218,19 @@ def _atan2(w: OnnxWriter, y: str, x: str) -> str:
     return str(w("Where", w("Equal", x, 0.0), upright, turned))
 
 
+def _bitwise_and(w: OnnxWriter, a: str, b: str) -> str:
+    """The bits that two integers between -2^24 and 2^24 share: the sum of those that both have in two's complement."""
+    powers = np.float32(2.0) ** np.arange(25, dtype=np.float32)
+
+    def digits(x: str) -> str:
+        above = w("Floor", w("Div", w("Unsqueeze", x, np.array([-1], np.int64)), powers))
+        return str(w("Sub", above, w("Mul", w("Floor", w("Mul", above, 0.5)), 2.0)))
+
+    weights = np.append(powers[:-1], -powers[-1])
+    both = w("Mul", w("Mul", digits(a), digits(b)), weights)
+    return str(w("ReduceSum", both, np.array([-1], np.int64), keepdims=0))
+
+
 def _operator(kind: str) -> Callable[..., str]:
     return lambda w, *given: str(w(kind, *given))
 
@@ -254,6 +267,7 @@ INSTRUCTIONS: dict[str, Callable[..., str]] = {
     "equal": _compare("Equal"),
     "less": _compare("Less"),
     "less_equal": _compare("LessOrEqual"),
+    "bitwise_and": _bitwise_and,
 }
 
 

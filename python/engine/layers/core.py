@@ -24,12 +24,11 @@ from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import DenseOperation, LayerOperation, activation_operation, extended
 from engine._tracing.extents import FullShape
 from engine._tracing.recordings import Recording, layer_operations, lowered_function, recording
-from engine._tracing.symbolic import Symbolic
 from engine.layers._outputs import shape_by_trial
 from engine.layers.hosts import FunctionHost, derivative_of
 from engine.layers.input_spec import InputSpec
 from engine.layers.layer import Layer, Part, register
-from engine.layers.symbols import KerasTensor
+from engine.layers.symbols import KerasTensor, ModelSymbol
 from engine.layers.weights import Weight, asked
 
 
@@ -194,7 +193,7 @@ class Activation(Layer):
 
 
 @register()
-class InputLayer(Symbolic, Layer):
+class InputLayer(ModelSymbol, Layer):
     """The input of a model. It holds the shape of one sample.
 
     Args:
@@ -286,9 +285,6 @@ class InputLayer(Symbolic, Layer):
     @property
     def _as_tensor(self) -> KerasTensor:
         return self._tensor
-
-    def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return self._tensor._record(operation, args, kwargs)
 
 
 def Input(  # noqa: N802, PLR0917 # Keras' name and signature

@@ -296,18 +296,15 @@ def recorded(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     """Returns the symbolic results of a function of `engine.ops` that is called on symbols of a model."""
     if operation in ("cond", "switch"):  # which call functions, and choose between their results
         return implementation(operation)(*args, **kwargs)
-    symbols = list[Any]()
+    symbols = dict[Any, int]()
 
     def slot_for(value: Any) -> Slot:
-        symbol = value._as_tensor
-        if symbol not in symbols:
-            symbols.append(symbol)
-        return Slot(symbols.index(symbol))
+        return Slot(symbols.setdefault(value._as_tensor, len(symbols)))
 
     given, named = mapped(slot_for, args), mapped(slot_for, kwargs)
     part = class_of(operation)(operation, given, named, [symbol.dtype for symbol in symbols])
     part._output_shapes_for([symbol._sample for symbol in symbols])
-    outputs = called_on(part, symbols)
+    outputs = called_on(part, list(symbols))
     return next(iter(part._recordings.values())).with_outputs(outputs)
 
 

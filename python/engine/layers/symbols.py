@@ -6,12 +6,13 @@ import inspect
 import itertools
 import weakref
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 from engine._base.checks import Shape
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._tracing.extents import Extents, full_shape
-from engine._tracing.symbolic import Slot, Symbolic
+from engine._tracing.symbolic import Slot, Symbolic, operator_methods
 
 
 class CallArguments(dict[str, Any]):
@@ -123,7 +124,52 @@ def first_call_of(layer: Callee) -> Call | None:
     return None if reference is None else reference()
 
 
-class KerasTensor(Symbolic, SaysWhatIsLeftOut):
+class ModelSymbol(Symbolic):
+    """A symbol of a model, which has Keras' operators: `&`, `|`, `^` and `~` are logical, also for integers."""
+
+    __and__, __rand__ = operator_methods("logical_and")
+    __or__, __ror__ = operator_methods("logical_or")
+    __xor__, __rxor__ = operator_methods("logical_xor")
+    __hash__ = object.__hash__
+
+    def __invert__(self) -> Any:
+        return self._applied("logical_not", self)
+
+    def __eq__(self, other: object) -> Any:
+        return Equality(self, other) if isinstance(other, ModelSymbol) else super().__eq__(other)
+
+    def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self._as_tensor._record(operation, args, kwargs)
+
+
+class Equality(ModelSymbol):
+    """`a == b` of two symbols of a model: a symbol for where their numbers are equal, added to the graph when it is used.
+
+    As a truth value it says whether both are one symbol, so that lists of symbols can be searched, as in Keras.
+    """
+
+    def __init__(self, one: ModelSymbol, other: ModelSymbol) -> None:
+        self._pair = one, other
+
+    @cached_property
+    def _as_tensor(self) -> Any:
+        return self._applied("equal", *self._pair)
+
+    def __bool__(self) -> bool:
+        one, other = self._pair
+        return one._as_tensor is other._as_tensor
+
+    def __repr__(self) -> str:
+        return f"<{self._pair[0]!r} == {self._pair[1]!r}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(msg)
+        return getattr(self._as_tensor, name)
+
+
+class KerasTensor(ModelSymbol, SaysWhatIsLeftOut):
     """A symbolic output of a layer: its shape, and the call that computes it.
 
     Args:

@@ -15,7 +15,7 @@ from engine._base.containers import values_within
 from engine._base.promotion import standard
 from engine._base.spec import auto_name
 from engine._core_interface.cpp import Float32, Program
-from engine._tracing.lazy import LazyTrace, before_change, captured_change, capturing, settle
+from engine._tracing.lazy import LazyTrace, before_change, captured_change, capturing
 from engine._tracing.symbolic import current, is_symbolic, needs_values, open_recorder
 from engine._tracing.trace import Trace, TracedArray
 from engine.constraints import Constraint
@@ -155,7 +155,6 @@ class Variable(CustomWeight):
         """The current values, read-only."""
         if self._layer is not None:
             return self._owner._weight_at(self._index)
-        settle()
         values: NDArray[Any] = self._values if self._program is None else self._program.variables[0]
         values = values.view()
         values.flags.writeable = False
@@ -247,6 +246,10 @@ class Variable(CustomWeight):
         return (self, 0) if self._layer is None else super()._variable
 
     @property
+    def _variable_or_none(self) -> tuple[Any, int] | None:
+        return self._variable if self._layer is None else super()._variable_or_none
+
+    @property
     def _specs(self) -> list[Weight]:
         return [self._weight]
 
@@ -290,7 +293,7 @@ class Variable(CustomWeight):
     def __format__(self, form: str) -> str:
         return format(np.asarray(self)[()] if not self.shape else np.asarray(self), form)
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # which stays as it is when the variable becomes a weight of a layer
 
     @property
     def _origin(self) -> tuple[Any, Weight]:
@@ -325,11 +328,6 @@ class Variable(CustomWeight):
 
     def __repr__(self) -> str:
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype.name}, value={self._numbers()}>"
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]

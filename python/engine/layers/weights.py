@@ -177,10 +177,9 @@ class LayerWeight(Named, Tensor):
 
     def __eq__(self, other: object) -> Any:
         """Compares the numbers. The result is true as a whole if both are the same weight, so that weights can be keys."""
-        found = np.ndarray.__eq__(self.view(np.ndarray), np.asarray(other))
-        if isinstance(other, (LayerWeight, CustomWeight)) and self._variable_or_none is not None:
-            return found.view(_Comparison) if other._variable_or_none == self._variable_or_none else found
-        return found
+        if _is_one_weight(self, other):
+            return np.equal(self.value, self.value).view(_Comparison)
+        return np.ndarray.__eq__(self.value, np.asarray(other))
 
     @property
     def _variable_or_none(self) -> tuple[Any, int] | None:
@@ -254,6 +253,15 @@ class CustomWeight(Named, StoredArray):
     @property
     def _variable_or_none(self) -> tuple[Any, int] | None:
         return None if self._layer() is None else self._variable
+
+    def __eq__(self, other: object) -> Any:
+        """Compares the numbers. The result is true as a whole if both are the same weight, as for `LayerWeight`."""
+        if _is_one_weight(self, other) and not is_symbolic(self):
+            return np.equal(np.asarray(self), np.asarray(self)).view(_Comparison)
+        return np.equal(self, other)  # type: ignore[call-overload] # what can't be compared is refused
+
+    def __hash__(self) -> int:
+        return hash((id(self._owner), self._index))
 
     def _weight_in(self, trace: Trace) -> TracedArray:
         """Returns the weight as a symbol of a trace."""
@@ -335,6 +343,13 @@ class CustomWeight(Named, StoredArray):
 
     def __repr__(self) -> str:
         return f"<CustomWeight shape={self.shape}>"
+
+
+def _is_one_weight(one: LayerWeight | CustomWeight, other: object) -> bool:
+    """Whether two objects stand for the same weight of a layer."""
+    first = one._variable_or_none
+    second = other._variable_or_none if isinstance(other, (LayerWeight, CustomWeight)) else None
+    return first is not None and second is not None and first[0] is second[0] and first[1] == second[1]
 
 
 class _Comparison(np.ndarray[Any, np.dtype[np.bool_]]):
