@@ -20,7 +20,6 @@ _IMAGES = (
 )
 _SOUND = "layers for sound are left out: networks here are dense"
 _OTHER_LIBRARIES = "layers of other libraries are left out: the core computes NumPy arrays alone"
-_DTYPES = "the engine computes in float32, and weights and outputs have no other dtype"
 _QUANTIZATION = "quantization is left out: the engine computes in float32"
 _BACKENDS = "there is one backend, the core"
 _REMATERIALIZATION = (
@@ -116,7 +115,6 @@ NAMES: Mapping[str, _Reasons] = {
         _FILES: "audio_dataset_from_directory image_dataset_from_directory text_dataset_from_directory",
         _PIXELS: "array_to_img bounding_boxes img_to_array load_img save_img",
         "the inputs of a model are model.inputs": "get_source_inputs",
-        _DTYPES: "standardize_dtype",
         _SUBMODULES: "legacy",
     },
     "preprocessing": {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from engine._base.lazy_imports import on_first_use
 from engine._base.spec import clear_session
 from engine.backend._compiled import function
+from engine.backend._dtypes import is_float_dtype, is_int_dtype, result_type
 from engine.backend._older_functions import (
     argmax,
     argmin,
@@ -128,7 +129,7 @@ from engine.ops import (
     transpose,
     var,
 )
-from engine.utils import is_keras_tensor
+from engine.utils import is_keras_tensor, standardize_dtype
 
 __all__ = [
     "abs",
@@ -178,6 +179,8 @@ __all__ = [
     "in_top_k",
     "in_train_phase",
     "int_shape",
+    "is_float_dtype",
+    "is_int_dtype",
     "is_keras_tensor",
     "l2_normalize",
     "learning_phase",
@@ -208,6 +211,7 @@ __all__ = [
     "repeat",
     "repeat_elements",
     "reshape",
+    "result_type",
     "reverse",
     "round",
     "set_epsilon",
@@ -228,6 +232,7 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "standardize_dtype",
     "std",
     "stop_gradient",
     "sum",

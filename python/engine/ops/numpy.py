@@ -509,13 +509,13 @@ def fmin(x1: ArrayLike, x2: ArrayLike) -> Result:
 @quiet
 def mod(x1: ArrayLike, x2: ArrayLike) -> Result:
     """Elementwise the remainder of `x1 / x2`, with the sign of `x2`; shapes are broadcast."""
-    return np.mod(*common(x1, x2))
+    return np.mod(*common(x1, x2, least=int))
 
 
 @quiet
 def fmod(x1: ArrayLike, x2: ArrayLike) -> Result:
     """Elementwise the remainder of `x1 / x2`, with the sign of `x1`; shapes are broadcast."""
-    return np.fmod(*common(x1, x2))
+    return np.fmod(*common(x1, x2, least=int))
 
 
 @quiet
@@ -533,7 +533,7 @@ def subtract(x1: ArrayLike, x2: ArrayLike) -> Result:
 @quiet
 def floor_divide(x1: ArrayLike, x2: ArrayLike) -> Result:
     """Elementwise the greatest whole number that is at most `x1 / x2`; shapes are broadcast."""
-    return np.floor_divide(*common(x1, x2))
+    return np.floor_divide(*common(x1, x2, least=int))
 
 
 @quiet
@@ -666,7 +666,7 @@ def true_divide(x1: ArrayLike, x2: ArrayLike) -> Result:
 @quiet
 def power(x1: ArrayLike, x2: ArrayLike) -> Result:
     """Elementwise `x1 ** x2`; shapes are broadcast. Of integers, 1 divided by more than 1 is 0."""
-    base, exponent = common(x1, x2)
+    base, exponent = common(x1, x2, least=int)
     if base.dtype.kind == "i":
         whole = np.power(base, np.maximum(exponent, 0))
         inverse = np.where(np.abs(base) == 1, np.power(base, np.abs(exponent) % 2), 0).astype(base.dtype)
@@ -701,7 +701,7 @@ def bitwise_not(x: ArrayLike) -> Result:
 
 def bitwise_left_shift(x: ArrayLike, y: ArrayLike) -> Result:
     """The integers `x`, elementwise shifted left by `y` bits; shapes are broadcast."""
-    return np.left_shift(*common(x, y))
+    return np.left_shift(*common(x, y, least=int))
 
 
 def left_shift(x: ArrayLike, y: ArrayLike) -> Result:
@@ -711,7 +711,7 @@ def left_shift(x: ArrayLike, y: ArrayLike) -> Result:
 
 def bitwise_right_shift(x: ArrayLike, y: ArrayLike) -> Result:
     """The integers `x`, elementwise shifted right by `y` bits; shapes are broadcast."""
-    return np.right_shift(*common(x, y))
+    return np.right_shift(*common(x, y, least=int))
 
 
 def right_shift(x: ArrayLike, y: ArrayLike) -> Result:
@@ -1426,7 +1426,7 @@ def matmul(
             return product if dtype == np.float32 else product.astype(dtype)
     except (TypeError, ValueError) as error:
         raise type(error)(_OPERAND.sub(lambda found: {"a": "x1", "b": "x2"}[found[0]], str(error))) from None
-    dtype = np.dtype(np.int32) if dtype == np.int8 else dtype
+    dtype = np.dtype(np.int32) if first.dtype == second.dtype == np.int8 else dtype
     return np.matmul(
         *(
             _stored(each.astype(dtype), swap, name)

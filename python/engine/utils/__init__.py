@@ -19,6 +19,7 @@ from engine.config import (
     enable_interactive_logging,
     is_interactive_logging_enabled,
 )
+from engine.utils.dtypes import standardize_dtype
 from engine.utils.numbers import normalize, pad_sequences, set_random_seed, to_categorical
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
 
@@ -69,6 +70,7 @@ __all__ = [
     "serialize_keras_object",
     "set_random_seed",
     "split_dataset",
+    "standardize_dtype",
     "timeseries_dataset_from_array",
     "to_categorical",
     "unpack_x_y_sample_weight",
