@@ -292,6 +292,61 @@ def test_tapes_one_after_the_other_go_on_from_each_other() -> None:
     np.testing.assert_allclose(model.predict(X, verbose=0), X + 44, rtol=1e-6)
 
 
+class Adding(Counting):
+    """Adds to the loss, so that a tape runs its `call` as it is written."""
+
+    def call(self, inputs: Any) -> Any:
+        self.add_loss(ops.mean(inputs))
+        return super().call(inputs)
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_derivatives_go_on_through_what_was_recorded_before_an_assignment(read: bool) -> None:
+    layer, dense = Adding(), layers.Dense(1, use_bias=False)
+    variable = keras.Variable(2.0, trainable=False)
+    dense(X)
+    with keras.GradientTape() as tape:
+        outputs = dense(X) * variable
+        variable.assign_add(1.0)
+        if read:
+            assert float(variable) == 3.0
+        outputs = layer(layer(outputs * variable)) * variable
+        variable.assign(ops.mean(X))
+        if read:
+            assert float(layer.n) == 2.0
+        total = ops.sum(outputs) * layer.n * variable
+    gradient = tape.gradient(total, dense.kernel)
+    share = X.astype(float).mean()
+    linear = X.astype(float) @ np.asarray(dense.kernel, float)
+    np.testing.assert_allclose(gradient, X.sum(axis=0)[:, np.newaxis] * 18.0 * 2 * share, rtol=1e-5)
+    assert float(total) == pytest.approx(np.sum(linear * 18 + 9) * 2 * share, rel=1e-4)
+    assert float(layer.n) == 2.0
+    assert float(variable) == pytest.approx(share)
+
+
+def test_layers_that_add_to_the_loss_and_count_in_own_steps() -> None:
+    class Summed(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with keras.GradientTape() as tape:
+                loss = ops.mean(ops.square(self(x, training=True) - y)) + sum(self.losses)
+            weights = self.trainable_variables
+            self.optimizer.apply(tape.gradient(loss, weights), weights)
+            return {"loss": loss}
+
+    found = []
+    for eagerly in (False, True):
+        layer = Adding()
+        model = Summed([keras.Input((4,)), layers.Dense(1, kernel_initializer="ones"), layer])
+        model.compile(keras.optimizers.SGD(0.01), run_eagerly=eagerly)
+        model.fit(X, Y, batch_size=3, shuffle=False, verbose=0)
+        assert float(layer.n) == 2
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert not np.array_equal(found[0][0], np.ones((4, 1)))
+
+
 def test_two_weights_of_a_layer_that_is_assigned_while_a_tape_needs_it() -> None:
     class Sums(layers.Layer):
         def __init__(self) -> None:

@@ -115,7 +115,7 @@ def on_trial() -> Iterator[None]:
 
 
 def captured_change(weight: Any, value: Any, factor: float | None = None) -> bool:
-    """Returns whether an assignment of a weight has nothing more to do: a whole step is being recorded, or it's a trial.
+    """Returns whether an assignment of a weight has nothing more to do: it is recorded, or it's a trial.
 
     Args:
         weight: a weight or a variable.
@@ -124,13 +124,37 @@ def captured_change(weight: Any, value: Any, factor: float | None = None) -> boo
     """
     if current.get() is not None:
         return False
+    if _is_trial.get() or _trace_assigns(weight, value, factor):
+        return True
     capture = capturing()
     if capture is None:
-        return _is_trial.get()
-    if factor is not None:
-        change = as_recorded(value, capture.trace)
-        value = as_recorded(weight, capture.trace) + (change if factor > 0 else -change)
-    capture.assign(weight, value)
+        return False
+    capture.assign(weight, _new_value(weight, value, factor, capture.trace))
+    return True
+
+
+def _new_value(weight: Any, value: Any, factor: float | None, trace: LazyTrace) -> Any:
+    """Returns what a weight becomes; the other arguments are those of `captured_change`."""
+    if factor is None:
+        return value
+    change = as_recorded(value, trace)
+    return as_recorded(weight, trace) + (change if factor > 0 else -change)
+
+
+def _trace_assigns(weight: Any, value: Any, factor: float | None) -> bool:
+    """Records an assignment in the trace of this thread, if that has read the weight, and returns whether it does.
+
+    So derivatives go on through what was recorded before. A weight that trains, or is one of a layer of the library, is assigned
+    otherwise: a tape does so at once, and in a step a segment ends.
+    """
+    found = recorder()
+    if found is None or isinstance(weight, np.ndarray) or np.dtype(weight.dtype) != np.float32:
+        return False
+    owner, number = weight._variable
+    spec, trace = owner._specs[number], found.trace
+    if spec.trainable or owner not in trace.owners:
+        return False
+    trace.assign(owner, number, spec.shape, _new_value(weight, value, factor, trace))
     return True
 
 
@@ -189,6 +213,7 @@ class LazyTrace(Trace):
         if not owners:
             return
         self.changes.append((len(self.entries) - 1, owners))
+        self._assigned = {key: value for key, value in self._assigned.items() if key[0] not in owners}
         if _is_trial.get():
             keep_weights(self, owners)  # so that copies change
             self.settled = len(self.changes)
@@ -203,7 +228,8 @@ class LazyTrace(Trace):
     def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
         """Returns weight number `index` of a layer, as the entries so far have changed it."""
         found = super().weight(layer, index, shape)
-        if layer._specs[index].trainable or not any(layer in owners for _, owners in self.changes):
+        changed = any(layer in owners for _, owners in self.changes) and (layer, index) not in self._assigned
+        if layer._specs[index].trainable or not changed:
             return found
         return self.add("reshape", (found,), found.extents, "float32")  # which reads it at this place
 
@@ -304,12 +330,12 @@ class LazyTrace(Trace):
 
     def evaluate(self) -> None:
         """Computes all arrays that wait for their numbers, and changes the weights that are to be changed."""
+        _mine.unsettled.discard(self)
         try:
             if self.unsettled or any(_waits(each) for each in self.waiting):
                 handlers["evaluate"](self)
         finally:
             self.waiting, self.settled = [], len(self.changes)
-            _mine.unsettled.discard(self)
             if not self.may_differentiate:
                 self._release()
 
@@ -318,7 +344,7 @@ class LazyTrace(Trace):
         traces.discard(self)
         self.entries, self.dtypes, self.arguments, self.inputs = [], [], [], []
         self._held, self.watched, self.earlier = {}, {}, {}
-        self.changes, self.settled = [], 0
+        self.changes, self.settled, self._assigned = [], 0, {}
         found = open_recorder.get()
         if found is not None and found.trace is self:
             found.renew()

@@ -15,7 +15,7 @@ from engine._base.containers import values_within
 from engine._base.promotion import standard
 from engine._base.spec import auto_name
 from engine._core_interface.cpp import Float32, Program
-from engine._tracing.lazy import LazyTrace, before_change, captured_change, capturing
+from engine._tracing.lazy import LazyTrace, before_change, captured_change, capturing, settle
 from engine._tracing.symbolic import current, is_symbolic, needs_values, open_recorder
 from engine._tracing.trace import Trace, TracedArray
 from engine.constraints import Constraint
@@ -155,6 +155,7 @@ class Variable(CustomWeight):
         """The current values, read-only."""
         if self._layer is not None:
             return self._owner._weight_at(self._index)
+        settle()
         values: NDArray[Any] = self._values if self._program is None else self._program.variables[0]
         values = values.view()
         values.flags.writeable = False

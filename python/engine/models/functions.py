@@ -352,6 +352,12 @@ class FunctionLowering(_Recorded):
 
         for index in request.entries:
             entry = trace.entries[index]
+            if isinstance(entry, Node) and entry.kind == "assign_after_batch":
+                (weight, _), (new, new_shape) = entry.inputs
+                value = self._viewed(value_of(request.renumbered(new)), FullShape(new_shape))
+                super()._assign(weight, value, entry, None)
+                computed.append([])
+                continue
             read = [value_of(request.renumbered(origin)) for origin, _ in entry.inputs]
             if isinstance(entry, Node):
                 computed.append([self._recorded_node(entry, read)])
