@@ -154,3 +154,19 @@ def test_inputs_of_one_number_for_each_sample(kind: Any, first: str) -> None:
     np.testing.assert_allclose(
         model.evaluate([users, items], y, verbose=0), np.mean((expected - y) ** 2), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["mse", "mae", "msle", "huber", "binary_crossentropy", "kld", "hinge", "dice", "circle"]
+)
+def test_results_of_losses_have_the_methods_of_tensors(name: str) -> None:
+    y_true, y_pred = np.eye(3, dtype=np.float32), np.full((3, 3), 1 / 3, np.float32)
+    if name == "circle":
+        y_true = np.arange(3)
+    found = getattr(keras.losses, name)(y_true, y_pred)
+    assert type(found.numpy()) in {np.ndarray, np.float32}
+    np.testing.assert_array_equal(found.numpy(), np.asarray(found))
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(3, activation="softmax")])
+    model.compile("sgd", getattr(keras.losses, name))
+    if name != "circle":
+        assert np.isfinite(model.fit(y_pred, y_true, verbose=0).history["loss"][0])

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from engine import ops
+from engine._base.tensor_like import Number, Tensor
 from engine._data.index_ranges import IndexRange
 from engine._data.target_shapes import EPSILON
 from engine._tracing.symbolic import holds_symbolic
@@ -19,14 +20,20 @@ _SMALLEST = float(EPSILON)
 
 
 def recordable(formula: Callable[..., Any]) -> Callable[[_Function], _Function]:
-    """Decorates a loss function of arrays, which computes `formula` if targets or predictions are symbols."""
+    """Decorates a loss function of arrays, which computes `formula` if targets or predictions are symbols.
+
+    Arrays and numbers that it returns have the methods of tensors, as results of losses have.
+    """
 
     def decorate(function: _Function) -> _Function:
         @functools.wraps(function)
         def computed_or_recorded(y_true: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Any:
             if holds_symbolic((y_true, y_pred)):
                 return formula(y_true, y_pred, *args, **kwargs)
-            return function(y_true, y_pred, *args, **kwargs)
+            found = function(y_true, y_pred, *args, **kwargs)
+            if isinstance(found, np.float32):
+                return Number(found)
+            return found.view(Tensor) if type(found) is np.ndarray else found
 
         return computed_or_recorded  # type: ignore[return-value] # it has the same signature
 
