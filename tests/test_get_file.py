@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -157,10 +161,20 @@ def test_archives_are_extracted(tmp_path: Path, fname: str | None, file: str, fo
     assert path == tmp_path / "datasets" / folder
     assert (path / "in" / "x.txt").read_bytes() == b"abc"
     assert (path.parent / file).exists()
+    inode = path.stat().st_ino
     (path / "in" / "more").touch()
     assert get_file(fname, origin, cache_dir=tmp_path, untar=True) == str(path)
-    assert [each.name for each in (path / "in").iterdir()] == ["x.txt"]
-    assert sorted(each.name for each in path.parent.iterdir()) == sorted([file, folder])
+    assert path.stat().st_ino == inode  # it is there already
+    assert (path / "in" / "more").exists()
+    tar_of(lambda archive: entry(archive, "in/y.txt"), tmp_path / "d.tgz")
+    get_file(fname, origin, cache_dir=tmp_path, extract=True, force_download=True)
+    assert [each.name for each in (path / "in").iterdir()] == ["y.txt"]
+    shutil.rmtree(path)
+    get_file(fname, origin, cache_dir=tmp_path, extract=True)
+    assert [each.name for each in (path / "in").iterdir()] == ["y.txt"]
+    assert sorted(each.name for each in path.parent.iterdir()) == sorted(
+        [file, folder, f".{folder}.extracted"]
+    )
 
 
 def test_zip(tmp_path: Path) -> None:
@@ -184,7 +198,27 @@ EVIL: dict[str, Callable[[tarfile.TarFile], None]] = {
     "hard link": lambda archive: entry(archive, "x", type=tarfile.LNKTYPE, linkname="../evil"),
     "absolute link": lambda archive: entry(archive, "x", type=tarfile.SYMTYPE, linkname="/etc"),
     "device": lambda archive: entry(archive, "x", type=tarfile.FIFOTYPE),
+    "link by a link": lambda archive: [
+        entry(archive, "a/b/up", type=tarfile.SYMTYPE, linkname="../.."),
+        entry(archive, "a/b/out", type=tarfile.SYMTYPE, linkname="up/../../evil"),
+    ],
 }
+
+
+def beyond_the_longest_path(archive: tarfile.TarFile) -> None:
+    """Adds links whose real path is so long that Python looks at no more of it (CVE-2025-4517), and a file behind them."""
+    folder, steps = "d" * 247, "abcdefghijklmnop"
+    path = ""
+    for step in steps:
+        entry(archive, path + folder, type=tarfile.DIRTYPE)
+        entry(archive, path + step, type=tarfile.SYMTYPE, linkname=folder)
+        path += f"{folder}/"
+    short = "/".join(steps)
+    long = f"{short}/{'l' * 254}"
+    entry(archive, long, type=tarfile.SYMTYPE, linkname="../" * len(steps))
+    entry(archive, "escape", type=tarfile.SYMTYPE, linkname=f"{long}/../../..")
+    entry(archive, "evil", type=tarfile.LNKTYPE, linkname="escape/evil")
+    entry(archive, "evil")
 
 
 @pytest.mark.parametrize("name", EVIL)
@@ -192,8 +226,67 @@ def test_archives_that_leave_their_folder(tmp_path: Path, name: str) -> None:
     origin = tar_of(EVIL[name], tmp_path / "e.tgz")
     with pytest.raises(ValueError, match="extract it by hand, if you trust it"):
         get_file("e.tgz", origin, cache_dir=tmp_path / "cache", extract=True)
-    assert [path.name for path in (tmp_path / "cache").rglob("*")] == ["datasets", "e.tgz"]
+    left = {path.name for path in (tmp_path / "cache").rglob("*")}
+    assert left == {"datasets", "e.tgz", ".e_extracted.extracted"}  # which says that nothing was extracted
+    assert (tmp_path / "cache" / "datasets" / ".e_extracted.extracted").read_bytes() == b""
     assert {path.name for path in tmp_path.iterdir()} == {"cache", "e.tgz"}
+
+
+def test_an_archive_that_confuses_filters_of_tarfile(tmp_path: Path) -> None:
+    (tmp_path / "cache" / "datasets").mkdir(parents=True)
+    victim = tmp_path / "cache" / "evil"
+    victim.write_bytes(b"before")
+    origin = tar_of(beyond_the_longest_path, tmp_path / "e.tgz")
+    with pytest.raises((ValueError, OSError)):
+        get_file("e.tgz", origin, cache_dir=tmp_path / "cache", extract=True)
+    assert victim.read_bytes() == b"before"
+    assert not (tmp_path / "cache" / "datasets" / "e_extracted").exists()
+
+
+def test_a_file_below_a_link(tmp_path: Path) -> None:
+    """No file is written through a link, also not to a place within the folder."""
+
+    def add(archive: tarfile.TarFile) -> None:
+        entry(archive, "in/x")
+        entry(archive, "link", type=tarfile.SYMTYPE, linkname="in")
+        entry(archive, "link/x")
+
+    with pytest.raises(OSError, match="link"):
+        get_file("l.tgz", tar_of(add, tmp_path / "l.tgz"), cache_dir=tmp_path, extract=True)
+
+
+# Each process asks for the same archive again and again, and looks whether all of it is there.
+ASKING = """
+import sys
+from pathlib import Path
+import engine as keras
+keras.config.disable_interactive_logging()
+for _ in range(15):
+    path = Path(keras.utils.get_file("d.tgz", sys.argv[1], cache_dir=sys.argv[2], extract=True))
+    assert len(list(path.iterdir())) == 40, list(path.iterdir())
+"""
+
+
+def test_several_processes_ask_for_one_archive(tmp_path: Path) -> None:
+    def add(archive: tarfile.TarFile) -> None:
+        for number in range(40):
+            entry(archive, f"{number}")
+
+    command = [sys.executable, "-c", ASKING, tar_of(add, tmp_path / "d.tgz"), str(tmp_path / "cache")]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for each in running:
+        _, errors = each.communicate()
+        assert each.returncode == 0, errors
+
+
+def test_an_archive_that_is_cut_off(tmp_path: Path) -> None:
+    origin = tar_of(lambda archive: [entry(archive, f"{i}" * 99) for i in range(9)], tmp_path / "c.tgz")
+    whole = (tmp_path / "c.tgz").read_bytes()
+    path = get_file("c.tgz", origin, cache_dir=tmp_path / "cache", extract=True)
+    (tmp_path / "c.tgz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="is a damaged archive, or not all of one"):
+        get_file("c.tgz", origin, cache_dir=tmp_path / "cache", extract=True, force_download=True)
+    assert len(list(Path(path).iterdir())) == 9  # what was there before
 
 
 def test_zip_that_leaves_its_folder(tmp_path: Path) -> None:
@@ -209,9 +302,15 @@ def test_links_within_an_archive(tmp_path: Path) -> None:
     def add(archive: tarfile.TarFile) -> None:
         entry(archive, "in/x")
         entry(archive, "in/y", type=tarfile.SYMTYPE, linkname="x")
+        entry(archive, "in/z", type=tarfile.LNKTYPE, linkname="in/x")
+        entry(archive, "in/deep/up", type=tarfile.SYMTYPE, linkname="../../in")
+        entry(archive, "script", size=3, mode=0o755)
 
-    path = get_file("l.tgz", tar_of(add, tmp_path / "l.tgz"), cache_dir=tmp_path, extract=True)
-    assert (Path(path) / "in" / "y").read_bytes() == b"abc"
+    path = Path(get_file("l.tgz", tar_of(add, tmp_path / "l.tgz"), cache_dir=tmp_path, extract=True))
+    for name in ("in/y", "in/z", "in/deep/up/x"):
+        assert (path / name).read_bytes() == b"abc"
+    assert os.access(path / "script", os.X_OK)
+    assert not os.access(path / "in" / "x", os.X_OK)
 
 
 @pytest.mark.parametrize(

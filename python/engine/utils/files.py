@@ -1,14 +1,10 @@
-"""Downloads of files, which are kept in a folder and extracted: `get_file`."""
+"""Downloads of files, which are kept in a folder: `get_file`."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tarfile
-import tempfile
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
@@ -16,6 +12,7 @@ from typing import IO, Any
 from engine._base.atomic_files import replacing
 from engine._base.checks import choice, path_of
 from engine._printing.progress import Progbar, print_message
+from engine.utils.archives import extract_archive
 
 _CHUNK = 1 << 16
 # The number of seconds without an answer after which a download fails.
@@ -39,7 +36,8 @@ def get_file(  # noqa: PLR0917 # Keras' signature
 ) -> str:
     """Download a file, unless it is there already, and return its path.
 
-    The file appears under its name when all of it has come and its checksum is right.
+    The file appears under its name when all of it has come and its checksum is right, and so does the folder with the contents
+    of an archive. That folder is written again only if the archive is another one than before, or the folder is gone.
 
     Args:
         fname: name of the file, without folders; default the last part of `origin`.
@@ -58,8 +56,8 @@ def get_file(  # noqa: PLR0917 # Keras' signature
         The path of the file; of an archive that is extracted, the path of the folder with its contents.
 
     Raises:
-        ValueError: without `origin`, for a checksum that differs, or an archive with files outside of its folder;
-            nothing is left of that file or folder then.
+        ValueError: without `origin`, for a checksum that differs, or an archive with files or links that lead outside of
+            its folder; nothing is left of that file or folder then.
         OSError: if the file can't be downloaded (urllib.error.URLError) or written.
     """
     if origin is None:
@@ -70,11 +68,15 @@ def get_file(  # noqa: PLR0917 # Keras' signature
     formats = ("tar",) if untar else _formats(archive_format)
     folder = _folder(cache_dir, cache_subdir)
     target, extracted = _places(folder, fname, origin, extract or untar)
-    if force_download or not _there(target, digits, algorithm):
-        _download(origin, target, digits, algorithm)
+
+    def fetch() -> Path:
+        if force_download or not _there(target, digits, algorithm):
+            _download(origin, target, digits, algorithm)
+        return target
+
     if extracted is None:
-        return str(target)
-    if not _extract(target, extracted, formats):
+        return str(fetch())
+    if not extract_archive(fetch, extracted, formats):
         warnings.warn(
             f"{str(target)!r} is no archive of the format {archive_format!r}: not extracted", stacklevel=2
         )
@@ -185,62 +187,3 @@ def _hasher(digits: str | None, algorithm: str) -> Any:
     if algorithm == "sha256" or long:
         return hashlib.sha256()
     return hashlib.md5(usedforsecurity=False)
-
-
-def _extract(archive: Path, folder: Path, formats: Sequence[str]) -> bool:
-    """Extracts `archive` to `folder`, whose old contents it replaces. Returns False if it has none of the formats."""
-    open_archive: Any = next(
-        (
-            opened
-            for name, is_one, opened in (
-                ("tar", tarfile.is_tarfile, tarfile.open),
-                ("zip", zipfile.is_zipfile, zipfile.ZipFile),
-            )
-            if name in formats and is_one(archive)
-        ),
-        None,
-    )
-    if open_archive is None:
-        return False
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name[:32]}.", dir=folder.parent) as unfinished:
-        contents = Path(unfinished) / "contents"
-        contents.mkdir()
-        with open_archive(archive) as opened:
-            if isinstance(opened, zipfile.ZipFile):
-                _unzip(opened, contents)
-            else:
-                _untar(opened, contents)
-        if folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder)
-        contents.replace(folder)
-    return True
-
-
-def _unzip(archive: zipfile.ZipFile, folder: Path) -> None:
-    for name in archive.namelist():
-        _require_inside(name)
-    archive.extractall(folder)
-
-
-def _untar(archive: tarfile.TarFile, folder: Path) -> None:
-    for member in archive:
-        _require_inside(member.name)
-        if not (member.isreg() or member.isdir()):
-            # Links may lead out of the folder. The filter of tarfile checks that; older updates of Python lack it.
-            link = PurePosixPath(member.name).parent / member.linkname if member.issym() else member.linkname
-            if not (member.issym() or member.islnk()):
-                msg = f"the archive holds a device, {member.name!r}: extract it by hand, if you trust it"
-                raise ValueError(msg)
-            _require_inside(os.path.normpath(link))
-    if hasattr(tarfile, "data_filter"):
-        archive.extractall(folder, filter="data")
-    else:
-        archive.extractall(folder)
-
-
-def _require_inside(name: str) -> None:
-    """Raises ValueError for a path that leads out of the folder of an archive."""
-    paths = PurePosixPath(name), PureWindowsPath(name)
-    if any(path.is_absolute() or path.anchor or ".." in path.parts for path in paths):
-        msg = f"the archive holds {name!r}, which would lie outside of its folder: extract it by hand, if you trust it"
-        raise ValueError(msg)
