@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import re
 import threading
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,8 +18,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.datasets import boston_housing, california_housing, imdb, reuters
+from engine.datasets._pickled_lists import lists_in
 
 X, Y = np.arange(40.0).reshape(10, 4), np.arange(10.0)
 
@@ -183,3 +189,121 @@ def test_no_code_in_a_file_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[
         file.writestr("x.npy", pickle.dumps([1]))
     with pytest.raises(ValueError, match=r"damaged|magic"):
         reuters.load_data(path)
+
+
+def pickled(*values: Any, protocol: int = 4) -> bytes:
+    return pickle.dumps(lists(*values), protocol=protocol)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_every_form_of_pickled_lists(protocol: int) -> None:
+    rng = np.random.default_rng(protocol)
+    values = [rng.integers(-(2**31), 2**31 >> (number % 32), number).tolist() for number in range(300)]
+    values += [[255, 256, 65535, 65536, 2**31, 2**40, -1], []]
+    values += [list(range(10**5))]  # more than one piece of the program
+    assert lists_in(pickled(*values, protocol=protocol), 10**6) == values
+    numbers = [[np.int64(3), np.uint8(200), -4]]
+    assert lists_in(pickled(*numbers, protocol=protocol), 10**6) == [[3, 200, -4]]
+
+
+def with_values(instructions: bytes) -> bytes:
+    """Returns a pickled array of length 1 with other instructions in place of those that make the list of its values."""
+    found = re.fullmatch(rb"(.*b\x89)\]q.*(tq.b\.)", pickled([77], protocol=2), re.DOTALL)
+    assert found
+    return found[1] + instructions + found[2]
+
+
+def forged() -> bytes:
+    """Returns a pickled array of objects whose state is bytes. NumPy takes these for addresses of objects."""
+    return with_values(b"U\x08" + b"\x41" * 8)
+
+
+def doubled(levels: int) -> bytes:
+    """Returns a pickled array with a list that holds another one twice, and so on."""
+    twice = [bytes([level]) for level in range(levels)]
+    inner = b"".join(b"](h" + level + b"h" + level + b"eq" + bytes([level[0] + 1]) for level in twice)
+    return with_values(b"]" + b"](]q\x00" + inner + b"ea")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        forged(),
+        doubled(60),
+        b"",
+        b".",
+        b"K.",
+        b"]" * 10**6 + b".",
+        b"]" + b"2" * 10**6 + b".",
+        b"](" + b"]" * 10**5 + b"e.",
+        b"U\x00" * 10**5 + b".",
+        b"]r\xff\xff\xff\xff.",
+        b"\x8d" + b"\xff" * 8 + b".",
+        b"B\xff\xff\xff\x7fx.",
+        b"(" * 10**5 + b"t" * 10**5 + b".",
+        b"]q\x00h\x00a.",
+        pickled([1.5]),
+        pickled(["a"]),
+        pickled({"a": 1}),
+        pickled([True]),
+        pickle.dumps([1, 2]),
+        pickle.dumps(np.array([[1]], object)),
+        pickle.dumps(np.array([1, 2])),
+    ],
+)
+def test_programs_that_make_something_else(program: bytes) -> None:
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="pickled"):
+        lists_in(program, 10**5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**25
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), protocol=st.sampled_from([2, 4]))
+def test_mutated_pickles(data: st.DataObject, protocol: int) -> None:
+    program = bytearray(pickled([5, 300, 70000], [], list(range(40)), protocol=protocol))
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, len(program) - 1))
+        action = data.draw(st.sampled_from(["set", "insert", "remove", "copy"]))
+        if action == "set":
+            program[place] = data.draw(
+                st.sampled_from(b"]()tse.RbKMJhqUXcacN\x85\x86\x87\x8c\x93\x94\xff\x00")
+            )
+        elif action == "insert":
+            program[place:place] = data.draw(st.binary(min_size=1, max_size=6))
+        elif action == "remove":
+            del program[place : place + data.draw(st.integers(1, 9))]
+        else:
+            program[place:place] = program[: data.draw(st.integers(1, len(program)))]
+    with suppress(ValueError):
+        found = lists_in(bytes(program), 10**4)
+        assert all(type(value) is int for each in found for value in each)
+
+
+def test_texts_that_share_their_words(tmp_path: Path) -> None:
+    """A file of a few bytes for each text may not stand for as many words as it likes."""
+    shared = [1] * 10**5
+    path = tmp_path / "reviews.npz"
+    path.write_bytes(archive(x=lists(*[shared] * 1000), y=np.zeros(1000)))
+    assert path.stat().st_size < 10**6
+    with pytest.raises(ValueError, match=r"may hold .* integers at most in a file of this size"):
+        reuters.load_data(path)
+
+
+def test_members_that_unpack_to_far_more_than_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x.npy", bytes(2**27))
+    with pytest.raises(ValueError, match="claims to hold 134217728 bytes, far more than are there"):
+        reuters.load_data(path)
+    for shape in ((2**60,), (3,), (-1,)):
+        content = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            content, {"descr": "<f8", "fortran_order": False, "shape": shape}
+        )
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("x.npy", content.getvalue() + bytes(16))
+        with pytest.raises(ValueError, match="but 16 bytes are there"):
+            reuters.load_data(path)

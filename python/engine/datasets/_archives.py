@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
-import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.atomic_files import replacing
-from engine._base.checks import below_one, choice, integer, path_of
+from engine._base.checks import REAL, below_one, choice, integer, path_of
 from engine.datasets import cache
+from engine.datasets._pickled_lists import lists_in
 
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 
@@ -25,16 +27,10 @@ _PATIENCE = 30
 # More than the largest of the files, 17 MB: what is longer isn't one of them.
 _MOST_BYTES = 2**27
 _SHA256_DIGITS = 64
-# What pickled arrays of lists are made of. Nothing else is unpickled, since a pickle can run any code.
-_UNPICKLED = {
-    *(
-        (f"numpy.{core}.multiarray", name)
-        for core in ("core", "_core")
-        for name in ("_reconstruct", "scalar")
-    ),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-}
+# A member of an archive that unpacks to more than so many times its size is refused, unless it is small.
+_MOST_EXPANSION, _SMALL = 100, 2**20
+# The most integers in texts for each byte of an archive. The data sets have less than one.
+_INTEGERS_OF_BYTE = 4
 
 Split = tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
 
@@ -128,52 +124,51 @@ class PublishedFile(NamedTuple):
             return
 
 
-class _Arrays(pickle.Unpickler):
-    """Reads arrays of lists, and refuses to make any other objects."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Returns a class or function that arrays are made by."""
-        if (module, name) not in _UNPICKLED:
-            msg = f"the file has a pickled {module}.{name}, which no data set needs: refused"
-            raise ValueError(msg)
-        return super().find_class(module, name)
-
-
 def arrays_in(contents: bytes, name: str) -> Mapping[str, NDArray[Any]]:
-    """Returns the arrays in an `.npz` file.
+    """Returns the arrays in an `.npz` file: of numbers, or of lists of integers.
 
     Args:
         contents: the contents of the file.
         name: of the file, for messages.
 
     Raises:
-        ValueError: if it is no such file, or a part of one.
+        ValueError: if it is no such file, or a part of one, or it would unpack to far more than its size.
     """
     found = {}
     try:
         with zipfile.ZipFile(io.BytesIO(contents)) as archive:
-            for member in archive.namelist():
-                with archive.open(member) as file:
-                    found[member.removesuffix(".npy")] = _array_in(io.BytesIO(file.read()))
-    except (zipfile.BadZipFile, EOFError, pickle.UnpicklingError) as error:
+            for info in archive.infolist():
+                if info.file_size > max(_MOST_EXPANSION * min(info.compress_size, len(contents)), _SMALL):
+                    msg = f"{info.filename!r} claims to hold {info.file_size} bytes, far more than are there"
+                    raise ValueError(msg)
+                found[info.filename.removesuffix(".npy")] = _array_in(
+                    archive.read(info), _INTEGERS_OF_BYTE * len(contents) + _SMALL
+                )
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         msg = f"{name} is no archive of arrays, or damaged: {error}"
         raise ValueError(msg) from error
     return found
 
 
-def _array_in(file: io.BytesIO) -> NDArray[Any]:
+def _array_in(contents: bytes, most: int) -> NDArray[Any]:
+    """Returns the array in an `.npy` file; `most` is the largest number of integers in lists."""
+    file = io.BytesIO(contents)
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = header(file)
-    if not dtype.hasobject:
-        file.seek(0)
-        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-        return array
-    values: NDArray[Any] = np.asarray(_Arrays(file).load())
-    if values.shape != shape:
-        msg = f"an array of shape {shape} is announced, but one of shape {values.shape} is there"
+    shape, by_columns, dtype = header(file)
+    data = contents[file.tell() :]
+    if dtype.hasobject:
+        lists = lists_in(data, most)
+        if shape != (len(lists),):
+            msg = f"an array of shape {shape} is announced, but one of shape {(len(lists),)} is there"
+            raise ValueError(msg)
+        values = np.empty(len(lists), object)
+        values[:] = lists
+        return values
+    if dtype.kind not in REAL or math.prod(shape) * dtype.itemsize != len(data):
+        msg = f"an array of shape {shape} and dtype {dtype} is announced, but {len(data)} bytes are there"
         raise ValueError(msg)
-    return values
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C").copy()
 
 
 Shuffle = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
