@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from exported import Array
 from test_export_graphs import ROWS, computed_in_c, evaluate, exported, run
@@ -519,3 +520,79 @@ def test_every_kind_of_step_is_in_both_formats() -> None:
     without = {"constant", "samples", "coordinate", "select"}
     assert onnx_arrays.INSTRUCTIONS.keys() == names - without
     assert c_arrays.INSTRUCTIONS.keys() | c_arrays.CONDITIONS.keys() == names - without
+
+
+class Adding(layers.Layer):
+    """Adds a term to the loss after it has computed its outputs."""
+
+    def call(self, inputs: Any) -> Any:
+        outputs = ops.exp(inputs)
+        self.add_loss(ops.mean(ops.square(ops.sum(outputs, axis=1))))
+        return outputs
+
+
+def test_what_only_the_loss_needs_is_no_part_of_a_file(tmp_path: Path) -> None:
+    x = keras.Input((4,))
+    adding = Adding()
+    model = keras.Model(x, layers.Dense(2)(adding(layers.Dense(3)(adding(x)))))
+    rows = np.random.default_rng(1).normal(size=(ROWS, 4)).astype(np.float32)
+    file = exported(model, tmp_path)
+    assert not {"ReduceMean", "ReduceSum"} & {node.op_type for node in file.graph.node}
+    for compute in (run, evaluate):
+        assert_close(compute(file, [rows]), predicted(model, [rows]))
+    if shutil.which("gcc") is not None:
+        ((found, _),) = computed_in_c([model], [rows], tmp_path)
+        assert_close([found], predicted(model, [rows]))
+
+
+def columns_and_strings() -> tuple[keras.Model, list[Any]]:
+    """Returns a model of strings, integers and a number, with two outputs, and samples."""
+    words, count, size = (
+        keras.Input((1,), dtype="string", name="word"),
+        keras.Input((1,), dtype="int32", name="count"),
+        keras.Input((2,), name="size"),
+    )
+    found = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot", name="words")(words)
+    kinds = layers.Hashing(5, name="kinds")(layers.Rescaling(2.0, name="twice")(count))
+    embedded = layers.Flatten()(layers.Embedding(5, 3)(kinds))
+    joined = layers.Concatenate()([found, embedded, size])
+    model = keras.Model(
+        [words, count, size], {"y": layers.Dense(2)(joined), "x": layers.Dense(1)(layers.Dense(3)(size))}
+    )
+    return model, [np.array([["b"], ["a"], ["z"]]), np.array([[3], [4], [5]]), np.eye(3, 2)]
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".h"])
+def test_files_begin_after_strings(suffix: str, tmp_path: Path) -> None:
+    model, x = columns_and_strings()
+    expected = model.predict(x, verbose=0)
+    message = (
+        r"in place of the inputs \['word', 'count', 'size'\] it takes 'kinds' \(None, 1\), "
+        r"'size' \(None, 2\), 'words' \(None, 3\)\. Get what is new by .*get_layer\('kinds'\)\.output, model\.get_layer\('words'\)\.output"
+    )
+    with pytest.warns(UserWarning, match=message):
+        model.export(tmp_path / f"m{suffix}")
+    before = keras.Model(model.inputs, [model.get_layer(name).output for name in ("kinds", "words")])
+    kinds, words = before.predict(x, verbose=0)
+    read = [kinds, x[2].astype(np.float32), words]
+    if suffix == ".onnx":
+        file = onnx.load(tmp_path / "m.onnx")
+        assert [each.name for each in file.graph.input] == ["kinds", "size", "words"]
+        assert_close(run(file, read), [expected["x"], expected["y"]])
+    for weight, again in zip(model.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, again)
+    assert (model.predict(x, verbose=0)["y"] == expected["y"]).all()
+
+
+def test_a_feature_space_is_exported_after_its_strings(tmp_path: Path) -> None:
+    data = {"a": [1.0, 2.0, 4.0], "s": ["x", "y", "x"], "i": [1, 2, 1]}
+    space = keras.utils.FeatureSpace(
+        {"a": "float_normalized", "s": "string_categorical", "i": "integer_categorical"}, crosses=[("s", "i")],
+        crossing_dim=4,
+    )  # fmt: skip
+    space.adapt(data)
+    encoded = space.get_encoded_features()
+    model = keras.Model(space.get_inputs(), layers.Dense(2)(encoded))
+    with pytest.warns(UserWarning, match=r"it takes .*'s_preprocessor' \(None, 1\)"):
+        model.export(tmp_path / "m.onnx")
+    onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"))

@@ -143,6 +143,7 @@ def graph_of(name: str, parts: Parts, program: Program) -> Graph:
                 "weights are the same"
             )
             raise ValueError(msg)
+    parts = _predicting(parts)
     found = _Stages(parts)
     samples, expected = _checked_samples(parts, program)
     inputs = [
@@ -160,6 +161,27 @@ def graph_of(name: str, parts: Parts, program: Program) -> Graph:
         numbers, expected = np.split(expected, [math.prod(shape)])
         outputs.append(ModelOutput(given, shape, value, numbers))
     return Graph(name or "model", inputs, stages, outputs, program.joins_samples)
+
+
+def _predicting(parts: Parts) -> Parts:
+    """Returns the parts of a model without the leaves that lead to no output, such as those of `add_loss`."""
+    needed = {number for number in parts.outputs if number >= 0}
+    for number in reversed(range(len(parts.leaves))):
+        if number in needed:
+            needed |= {each for each in parts.reads[number] if each >= 0}
+    kept = sorted(needed)
+    numbers = {number: new for new, number in enumerate(kept)}
+
+    def moved(reads: Sequence[int]) -> list[int]:
+        return [numbers.get(number, number) for number in reads]
+
+    return parts._replace(
+        leaves=[parts.leaves[number] for number in kept],
+        owners=[parts.owners[number] for number in kept],
+        modes=[parts.modes[number] for number in kept],
+        reads=[moved(parts.reads[number]) for number in kept],
+        outputs=moved(parts.outputs),
+    )
 
 
 def _checked_samples(parts: Parts, program: Program) -> tuple[list[Float32], Float32]:

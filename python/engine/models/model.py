@@ -134,6 +134,7 @@ from engine.losses.traced import TracedLoss
 from engine.metrics import Metric
 from engine.metrics.metric import metrics_of
 from engine.models.added_losses import ends_of
+from engine.models.after_values import description_of, names_of, symbols_after_values
 from engine.models.compiled_steps import CompilableStep, CompiledStep
 from engine.models.functional_config import (
     arguments_by_name,
@@ -2445,6 +2446,9 @@ class Model(Part, SaysWhatIsLeftOut):
         argument `training` the branch for False. A header is for one sample, so a mean over the samples of a batch is
         there that of one, as in `predict(x, batch_size=1)`. A warning says so.
 
+        Strings are looked up in Python, and so are integers: a file begins after the layers that do so, such as `StringLookup`,
+        and a warning says which inputs it has.
+
         Args:
             filepath: path of the file. An existing file is replaced once the new one is complete.
             format: "onnx" or "c"; by default the suffix of `filepath` decides, `.onnx` or `.h`.
@@ -2460,19 +2464,37 @@ class Model(Part, SaysWhatIsLeftOut):
             ImportError: if the package onnx is not installed.
             OSError: if the file can't be written. An existing file is unchanged then.
         """
-        from engine.export import Parts, destination, graph_of, is_written_whole
+        from engine.export import destination
 
         if input_signature is not None:
             msg = "`input_signature` must be None, as the input is that of the model: give `Input` its shape and dtype"
             raise ValueError(msg)
         printed = verbose is not None and flag(verbose, "verbose")
         write = destination(filepath, format, options)
+        begins = self._symbols_after_values()
+        if begins:
+            after = Model(begins, self._structures[1].packed(self.outputs), name=self.name)
+            write(after._graph_for_export(names_of(begins)))
+            warnings.warn(f"model {self.name!r}: {description_of(self, begins)}", stacklevel=2)
+        else:
+            write(self._graph_for_export(self._input_data.names))
+        if printed:
+            print_message(f"Exported model {self.name!r} to {os.fspath(filepath)!r}.")
+
+    def _graph_for_export(self, names: Sequence[str]) -> Any:
+        """Returns the graph that an export writes.
+
+        Args:
+            names: of the inputs.
+        """
+        from engine.export import Parts, graph_of, is_written_whole
+
         with self._lock:
             self._require_built("export()")
             inside = cast(Inside, inside_of(self))
             known = known_inputs(self._starts, *inside[:2])
             network = network_of(inside, inside_of, known, whole=is_written_whole)
-            graph = graph_of(
+            return graph_of(
                 self.name,
                 Parts(
                     self._starts,
@@ -2482,14 +2504,17 @@ class Model(Part, SaysWhatIsLeftOut):
                     network.wiring.reads,
                     network.wiring.outputs,
                     self._tokens,
-                    self._input_data.names,
+                    names,
                     self._structures[1].keys or None,
                 ),
                 cast("Program", self._program),
             )
-        write(graph)
-        if printed:
-            print_message(f"Exported model {self.name!r} to {os.fspath(filepath)!r}.")
+
+    def _symbols_after_values(self) -> list[KerasTensor]:
+        """The symbols at which a file of the model begins, if the model has layers of values; else none."""
+        if self._body is not None or not self._starts:
+            return []
+        return symbols_after_values(self._symbols()[2], list(self.outputs))
 
     def to_torch_state_dict(
         self, modules: Sequence[str] | None = None, *, numpy: bool = False
