@@ -531,6 +531,7 @@ class Adding(layers.Layer):
         return outputs
 
 
+@pytest.mark.filterwarnings("ignore:the outputs of model")  # as the loss joins the samples of a batch
 def test_what_only_the_loss_needs_is_no_part_of_a_file(tmp_path: Path) -> None:
     x = keras.Input((4,))
     adding = Adding()
