@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import weakref
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -303,3 +305,128 @@ def test_layers_cannot_change_while_fitting(blobs: Blobs) -> None:
 def test_optimizers_are_copied_by_config() -> None:
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
     assert copy.copy(optimizer).get_config() == optimizer.get_config()
+
+
+@pytest.mark.parametrize("shape", [(3,), (None,), (2, 3)])
+def test_models_without_layers_return_their_inputs(shape: tuple[int | None, ...], tmp_path: Path) -> None:
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, inputs)
+    x = np.random.default_rng(0).normal(size=(5, *(each or 4 for each in shape))).astype(np.float32)
+    model.save(tmp_path / "model.keras")
+    for each in (model, keras.models.load_model(tmp_path / "model.keras")):
+        np.testing.assert_array_equal(each.predict(x, verbose=0), x)
+        np.testing.assert_array_equal(each(x), x)
+    model.compile("sgd", "mse")
+    assert model.evaluate(x, x + 2, verbose=0) == pytest.approx(4.0)
+    pair = keras.Input((3,)), keras.Input((2,))
+    swapped = keras.Model([*pair], [pair[1], pair[0]])
+    found = swapped.predict([np.ones((2, 3)), np.zeros((2, 2))], verbose=0)
+    assert [each.tolist() for each in found] == [[[0.0] * 2] * 2, [[1.0] * 3] * 2]
+
+
+def test_a_sequential_without_layers_says_so() -> None:
+    model = keras.Sequential([keras.Input((3,))])
+    for run in (model, model.predict, model.predict_on_batch):
+        with pytest.raises(ValueError, match=r"has no layers: add some with model\.add\(\)"):
+            run(np.ones((2, 3)))
+    model.add(keras.layers.Dense(1))
+    assert model.predict(np.ones((2, 3)), verbose=0).shape == (2, 1)
+
+
+class Own(keras.Model):
+    def __init__(self, units: int, scale: float = 1.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.dense, self.scale = keras.layers.Dense(units), scale
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(inputs) * self.scale
+
+
+def test_models_with_arguments_of_their_own_are_cloned() -> None:
+    x = np.ones((2, 3), np.float32)
+    for model in (Own(4, scale=2.0, name="own"), Own(units=4)):
+        model(x)
+        model.compile("sgd", "mse")
+        copy = keras.models.clone_model(model)
+        assert type(copy) is Own
+        assert (copy.name, copy.dense.units, copy.scale) == (model.name, 4, model.scale)
+        assert copy.compiled
+        copy.set_weights(model.get_weights())
+        np.testing.assert_array_equal(copy(x), model(x))
+        copy.fit(x, np.zeros((2, 4)), verbose=0)
+        assert not np.array_equal(copy(x), model(x))
+
+
+def test_attributes_that_hold_themselves() -> None:
+    class Circular(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.listed: list[Any] = [keras.layers.Dense(2)]
+            self.listed.append(self.listed)
+            self.named: dict[str, Any] = {"layers": self.listed}
+            self.named["again"] = self.named
+
+        def call(self, inputs: Any) -> Any:
+            return self.listed[0](inputs)
+
+    class InLayer(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.held: list[Any] = [keras.Variable(2.0)]
+            self.held.append(self.held)
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * self.held[0]
+
+    x = np.ones((2, 3), np.float32)
+    model = Circular()
+    model.compile("sgd", "mse")
+    model.fit(x, np.zeros((2, 2)), verbose=0)
+    assert len(model.weights) == 2
+    layer = InLayer()
+    np.testing.assert_array_equal(layer(x), 2 * x)
+    assert len(layer.weights) == 1
+    assert layer.metrics == []
+
+
+def test_code_in_a_namespace_without_a_name() -> None:
+    names: dict[str, Any] = {"keras": keras}
+    code = """
+def double(x):
+    return x * 2
+def error(y_true, y_pred):
+    return keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=-1)
+class Halved(keras.layers.Layer):
+    def call(self, x):
+        return x / 2
+class Error(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return error(y_true, y_pred)
+class Model(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1, activation=double)
+    def call(self, x):
+        return self.dense(x)
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, activation=double), Halved(), keras.layers.Lambda(double)])
+"""
+    exec(code, names)
+    x = np.ones((2, 3), np.float32)
+    for loss in (names["Error"](), names["error"]):
+        for model in (names["model"], names["Model"]()):
+            model.compile("sgd", loss, metrics=[names["error"]])
+            model.fit(x, x[:, :1] if model.name.startswith("model") else x[:, :2], verbose=0)
+    with keras.saving.custom_object_scope({name: names[name] for name in ("double", "Halved")}):
+        again = keras.Sequential.from_config(names["model"].get_config())
+    again.set_weights(names["model"].get_weights())
+    np.testing.assert_array_equal(again(x), names["model"](x))
+
+
+def test_layers_take_one_row_for_each_sample() -> None:
+    one, other = keras.Input((3,)), keras.Input((3,))
+    joined = keras.ops.concatenate([one, other], axis=0)
+    with pytest.raises(ValueError, match=r"takes one row for each sample.*\(2 \* None, 3\): call it before"):
+        keras.layers.Dense(2)(joined)
+    mean = keras.Model([one, other], one + keras.ops.mean(joined, axis=0))
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(mean.predict([x, 3 * x], verbose=0), 3 * x)

@@ -42,6 +42,9 @@ class Lambda(Layer):
         [[9.0, 9.0]]
     """
 
+    # `get_config` adds it; the attribute of this name is the shape of the outputs, as in Keras 2.
+    _unsaved_arguments = (*Layer._unsaved_arguments, "output_shape")
+
     def __init__(
         self,
         function: Any,
