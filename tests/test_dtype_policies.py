@@ -157,7 +157,8 @@ def test_layers_within_layers_have_policies_of_their_own() -> None:
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_layers_that_cast_to_their_compute_dtype(policy: str) -> None:
-    """As scripts for Keras do. The numbers stay float32, and the product is that of a dense layer."""
+    """As scripts for Keras do. A cast to bfloat16 changes no number, so that the product is a dense layer's; one to float16
+    rounds, also on the CPU."""
 
     class Product(layers.Layer):
         def build(self, input_shape: Any) -> None:
@@ -170,9 +171,11 @@ def test_layers_that_cast_to_their_compute_dtype(policy: str) -> None:
     model = keras.Sequential([keras.Input((3,)), Product(dtype=policy)])
     (kernel,) = model.get_weights()
     x = np.full((2, 3), 0.3, "float32")
-    np.testing.assert_allclose(model.predict(x, verbose=0), x @ kernel, rtol=1e-6)
+    dtype = "float16" if policy == "mixed_float16" else "float32"
+    product = x.astype(dtype).astype("float64") @ kernel.astype(dtype).astype("float64")
+    np.testing.assert_allclose(model.predict(x, verbose=0), product, rtol=1e-6)
     text = keras.utils.explain_batch(model, mode="predict")
-    assert ("16 on a GPU" in text) == (policy != "float32")
+    assert ("bfloat16 on a GPU" in text) == (policy == "mixed_bfloat16")
     assert keras.ops.cast(x, "bfloat16").dtype == np.float32
 
 
