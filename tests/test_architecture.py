@@ -227,6 +227,15 @@ def test_only_one_module_talks_to_the_extension() -> None:
     assert doors == {PACKAGE / "_core_interface" / "cpp.py"}
 
 
+def test_locks_are_those_of_one_module() -> None:
+    """Those of `threading` stay locked in forked children, and may be held by a thread that was interrupted."""
+    kinds = r"\b(threading|multiprocessing)\.(R?Lock|Condition|(Bounded)?Semaphore)\b|\bfrom (threading|_thread|multiprocessing) import"
+    found = {
+        relative(path) for path in python_sources() if re.search(kinds, path.read_text(encoding="utf-8"))
+    }
+    assert found == {"python/engine/_base/locks.py"}
+
+
 def test_includes_name_files_from_the_root() -> None:
     assert not {
         f"{relative(path)}: {h}" for path in cpp_sources() for h in headers(path) if not (CSRC / h).is_file()

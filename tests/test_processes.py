@@ -11,6 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 
 import engine as keras
 from engine import _core
+from engine._base import random_state
+from engine._base.locks import JOINING
+from engine.models import functions
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can't fork")
 
@@ -229,6 +233,52 @@ def test_children_forked_beside_threads_use_the_same_model(threads: int) -> None
         stop.set()
         for worker in workers:
             worker.join()
+    assert use()
+
+
+@forks
+def test_locks_that_another_thread_holds_are_free_in_the_child() -> None:
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    model.predict(np.ones((2, 2, 3)), verbose=0)
+    by_shape = model._by_shape
+    assert by_shape is not None
+    locks = (model._lock, JOINING, functions._table, by_shape._lock, random_state._sampling)
+    held, stop = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ExitStack() as all_of_them:
+            for lock in locks[:3]:
+                all_of_them.enter_context(lock.held())
+            all_of_them.enter_context(random_state._sampling.held())
+            held.set()
+            stop.wait()
+
+    def hold_by_shape() -> None:
+        with by_shape._lock.held():
+            held.wait()
+            stop.wait()
+
+    def use() -> bool:
+        with keras.GradientTape() as tape:
+            loss = keras.ops.sum(keras.Variable([1.0, 2.0]) ** 2.0)
+        del tape
+        model.predict(np.ones((2, 5, 3)), verbose=0)
+        model.fit(np.ones((2, 4, 3)), np.ones((2, 4, 2)), verbose=0)
+        keras.layers.Dense(3)(np.ones((2, 3)))
+        keras.layers.Dropout(0.5)(np.ones((2, 3)), training=True)
+        return float(loss) == 5.0
+
+    threads = [threading.Thread(target=work) for work in (hold, hold_by_shape)]
+    for thread in threads:
+        thread.start()
+    held.wait()
+    try:
+        assert in_a_child(use)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     assert use()
 
 

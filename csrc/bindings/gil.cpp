@@ -1,18 +1,34 @@
 #include "bindings/gil.h"
 
 #include <chrono>
+#include <exception>
 #include <thread>
+
+#ifdef __GLIBCXX__
+#include <cxxabi.h>
+#endif
 
 namespace engine::bindings {
 namespace {
 
-/// Calls a function of CPython, which throws nothing: what is caught is the thread's end.
+#ifdef __GLIBCXX__
+using EndOfThread = abi::__forced_unwind;
+#else
+struct EndOfThread {};  // other libraries end a thread without unwinding
+#endif
+
+/// Calls a function of CPython. If it ends the thread, this waits for the end of the process.
+///
+/// An exception ends the process with its message, as it does without this library: it comes from an extension that
+/// lets it out, and has skipped frames of CPython, which would go on with pointers to what they had on the stack.
 template <class Call>
 auto undisturbed(Call call) {
   try {
     return call();
-  } catch (...) {
+  } catch (const EndOfThread&) {
     for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+  } catch (...) {
+    std::terminate();
   }
 }
 

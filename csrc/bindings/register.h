@@ -5,6 +5,8 @@
 namespace engine::bindings {
 
 void register_info(pybind11::module_& m);
+void register_context(pybind11::module_& m);
+void register_locks(pybind11::module_& m);
 void register_random(pybind11::module_& m);
 void register_results(pybind11::module_& m);
 void register_totals(pybind11::module_& m);

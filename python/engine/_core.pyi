@@ -1,10 +1,14 @@
 """The compiled engine. Only `engine._core_interface.cpp` imports this module."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from threading import Thread
 from typing import Any, Literal, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import Self
 
 from engine._core_interface.host_steps import RunHost
 
@@ -97,6 +101,75 @@ def begin_fork() -> None:
     """Waits until no thread is changing weights; none does then until `end_fork`, so that a child finds whole steps."""
 
 def end_fork() -> None: ...
+
+@final
+class Hold(AbstractContextManager[None, None]):
+    """Holds locks until its block ends, or until it is gone."""
+
+    def __exit__(self, *error: object) -> None: ...
+
+@final
+class Loan(AbstractContextManager[None, None]):
+    """Lends a lock until its block ends, or until it is gone: then it waits for those who have borrowed the lock."""
+
+    def __exit__(self, *error: object) -> None: ...
+
+class Lock:
+    """A reentrant lock. Threads get it in the order in which they ask.
+
+    Args:
+        name: what it belongs to, for messages.
+        rank: RuntimeError if a thread that holds a lock of a positive rank acquires one of the same rank or a lower one.
+    """
+
+    def __init__(self, name: str, rank: int) -> None: ...
+    def held(self) -> Hold:
+        """Waits until this thread has the lock.
+
+        Raises RuntimeError if it would wait for ever, since the thread that has the lock waits for one of this thread.
+        """
+
+    def lent(self, before: frozenset[Thread]) -> Loan:
+        """Lets threads that are not in `before` borrow the lock, if this thread has it."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a thread has it, or has lent it."""
+    @property
+    def waiting(self) -> int:
+        """The number of threads that wait for it."""
+
+def held_together(locks: Sequence[Lock], patience: float, borrower: Thread | None = None) -> Hold:
+    """Acquires locks one after the other.
+
+    Args:
+        locks: the locks.
+        patience: RuntimeError if a thread lends one of them for longer, in seconds, and this thread may not borrow it.
+        borrower: this thread, if it would also borrow the locks.
+    """
+
+class ContextValue(AbstractContextManager[Any, None]):
+    """Sets a context variable to `value`, which `with` returns, until the block ends, or until this object is gone."""
+
+    def __init__(self, variable: ContextVar[Any], value: object) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
+
+class ContextBlock:
+    """The base of context managers that set a context variable to what their method `_opened` returns.
+
+    Their method `_closed` is called after the block; exceptions may keep it from that.
+
+    Args:
+        variable: the context variable.
+    """
+
+    def __init__(self, variable: ContextVar[Any]) -> None: ...
+    @property
+    def _is_open(self) -> bool:
+        """Whether it is between `__enter__` and `__exit__`."""
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
 def uniform(seed: int, stream: int, size: int, low: float, high: float) -> Float32:
     """`size` float32 draws from [low, high): Philox 4x32-10 keyed by (seed, stream, element)."""
 

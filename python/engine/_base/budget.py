@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from typing import Any
+
+from engine._core_interface.cpp import ContextValue
 
 _left: ContextVar[list[int] | None] = ContextVar("_left", default=None)
 
 
-@contextmanager
-def numbers_at_most(count: int) -> Iterator[None]:
+def numbers_at_most(count: int) -> AbstractContextManager[Any]:
     """Lets `spend` raise within the block, in this thread, as soon as it has been asked for more than `count` numbers."""
-    token = _left.set([count])
-    try:
-        yield
-    finally:
-        _left.reset(token)
+    return ContextValue(_left, [count])
 
 
 def spend(count: int, what: str) -> None:

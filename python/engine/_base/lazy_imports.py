@@ -6,22 +6,13 @@ that suggests the nearest name. What Keras has and the engine leaves out is a `L
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine._base.checks import suggestion
+from engine._base.locks import IMPORTING
 from engine._base.older_names import replaced_by
-
-# Held during these imports, and during fork(), so that no fork happens in the middle of one: the lock that CPython keeps
-# for a module that is being imported by another thread would stay locked in the child for ever.
-_importing = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
-    )
 
 
 def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str], Any]:
@@ -39,7 +30,7 @@ def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str
             return absent(package, name, note, homes)
         import importlib
 
-        with _importing:
+        with IMPORTING:
             found: Any = importlib.import_module(f"{package}.{homes[name]}")
         if name != homes[name]:
             found = getattr(found, name)

@@ -1,59 +1,52 @@
-"""Locks that are free in a forked child, even if another thread held them in the parent.
+"""Locks of threads, and the order in which a thread acquires them.
 
-After fork() only the thread that called it exists in the child, so a lock of another thread would stay locked for ever.
-Models, layers and the random state use these locks instead of those of `threading`.
+`with lock.held():` holds a lock within the block. The core implements them (`csrc/bindings/locks.cpp`), for what the locks
+of `threading` lack:
+
+- An exception at any moment, such as that of Ctrl-C, releases a lock with the block that holds it. Keep the result of `held()`
+  in no variable: a traceback would keep that, and the lock with it.
+- After fork() only the thread that called it exists in the child. Locks that other threads held are free there.
+- Threads get a lock in the order in which they ask for it.
+- Threads that would wait for each other for ever get an error, and so does a thread that acquires locks in the wrong order.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import Protocol
-from weakref import WeakSet
+from enum import IntEnum
+
+from engine._core_interface.cpp import Lock, held_together
+
+__all__ = ["IMPORTING", "JOINING", "Lock", "Order", "held_together"]
 
 
-class _Resettable(Protocol):
-    def _reset_in_child(self) -> None:
-        """Unlocks what threads held or waited for that do not exist in the child."""
+class Order(IntEnum):
+    """The order of locks: who holds a lock may acquire those that come later in this list, and no others.
+
+    Code of users, such as `call`, `build`, initializers, losses and callbacks, runs under locks of objects alone, since it
+    may wait for other threads.
+    """
+
+    OBJECT = 0
+    """A model, while its methods change it, or a layer, while it is built. An object's lock comes before those of its parts."""
+    JOINING = 1
+    """The places of weights: in a layer, or in the programs of models."""
+    FUNCTIONS = 2
+    """Tables of compiled functions and programs."""
+    VALUES = 3
+    """The tables of values that models know by their indices, such as strings."""
+    RANDOM = 4
+    """The random state."""
 
 
-_resettable: WeakSet[_Resettable] = WeakSet()
+JOINING = Lock("the places of weights", Order.JOINING)
+"""Held while layers join or leave models."""
 
-
-def _reset_all() -> None:
-    for each in _resettable:
-        each._reset_in_child()
-
-
+# Held during imports on first use, and during fork(), so that no fork happens in the middle of an import: the lock that
+# CPython keeps for a module that is being imported by another thread would stay locked in the child for ever.
+IMPORTING = threading.RLock()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_all)
-
-
-def reset_in_children(lock: _Resettable) -> None:
-    """Registers `lock` to be reset in every child that this process forks. A weak reference keeps it."""
-    _resettable.add(lock)
-
-
-class Lock:
-    """A reentrant lock for `with` statements."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._owner: int | None = None
-        self._depth = 0
-        reset_in_children(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        self._owner = threading.get_ident()
-        self._depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            self._owner = None
-        self._lock.release()
-
-    def _reset_in_child(self) -> None:
-        if self._owner != threading.get_ident():
-            self._lock, self._owner, self._depth = threading.RLock(), None, 0
+    os.register_at_fork(
+        before=IMPORTING.acquire, after_in_parent=IMPORTING.release, after_in_child=IMPORTING.release
+    )

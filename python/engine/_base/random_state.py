@@ -7,12 +7,12 @@ from the time or the number of threads. Everything that draws asks here for its 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
-from engine._base.locks import Lock
+from engine._base.locks import Lock, Order
+from engine._core_interface.cpp import ContextValue
 
 _WORD = 2**64
 # The difference of consecutive seeds of one family: an odd number without a pattern, so that the seeds of different families
@@ -24,25 +24,25 @@ class _State:
     """A seed and the number of streams that were used since it was set."""
 
     def __init__(self, seed: int) -> None:
-        self._lock = Lock()
+        self._lock = Lock("the random state", Order.RANDOM)
         self.reset(seed)
 
     def reset(self, seed: int) -> None:
-        with self._lock:
+        with self._lock.held():
             self._seed, self._streams = seed, 0
 
     @property
     def position(self) -> tuple[int, int]:
-        with self._lock:
+        with self._lock.held():
             return self._seed, self._streams
 
     @position.setter
     def position(self, value: tuple[int, int]) -> None:
-        with self._lock:
+        with self._lock.held():
             self._seed, self._streams = value
 
     def key(self) -> tuple[int, int]:
-        with self._lock:
+        with self._lock.held():
             self._streams += 1
             return self._seed, self._streams - 1
 
@@ -56,14 +56,9 @@ def set_seed(seed: int) -> None:
     _state.reset(seed)
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> AbstractContextManager[Any]:
     """Gives this thread its own random state with this seed within a `with` block. The global state does not change."""
-    token = _scoped.set(_State(seed))
-    try:
-        yield
-    finally:
-        _scoped.reset(token)
+    return ContextValue(_scoped, _State(seed))
 
 
 def position() -> tuple[int, int]:
@@ -103,7 +98,7 @@ class Sampling(Protocol):
     """The number of these calls so far."""
 
 
-_sampling = Lock()
+_sampling = Lock("the numbers of calls", Order.RANDOM)
 
 
 def next_sampling(called: Sampling) -> int:
@@ -112,6 +107,6 @@ def next_sampling(called: Sampling) -> int:
     The core computes the random numbers of the call from this number and the seeds of the layers. So each call draws
     other numbers, and two layers with the same seed draw the same numbers, whatever else uses the global random state.
     """
-    with _sampling:
+    with _sampling.held():
         called._samplings += 1
         return called._samplings - 1

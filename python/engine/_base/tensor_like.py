@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,8 +158,8 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
 class TapeHooks:
     """The functions that tensors call while gradient tapes are open; `_tracing.lazy` sets them."""
 
-    open_tapes = 0
-    """The number of open tapes, in all threads."""
+    recorder: ContextVar[Any] = ContextVar("open_recorder", default=None)
+    """The open tapes of this thread; None if there are none."""
     is_recorded: Callable[[Any], bool]
     """Whether what is done with an array is recorded."""
     ufunc: Callable[..., Any]
@@ -179,7 +180,7 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
 
     @property
     def _is_recorded(self) -> bool:
-        return TapeHooks.open_tapes > 0 and TapeHooks.is_recorded(self)
+        return TapeHooks.recorder.get() is not None and TapeHooks.is_recorded(self)
 
     def __getitem__(self, key: Any) -> Any:
         return TapeHooks.method("__getitem__", self, key) if self._is_recorded else super().__getitem__(key)
@@ -219,7 +220,7 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
         return np.array(self)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if TapeHooks.open_tapes and any(map(TapeHooks.is_recorded, inputs)):
+        if TapeHooks.recorder.get() is not None and any(map(TapeHooks.is_recorded, inputs)):
             return TapeHooks.ufunc(ufunc, method, inputs, options)
         plain = [plain_array(item) for item in inputs]
         if "out" in options:

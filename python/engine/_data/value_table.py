@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ClassVar, TypeVar, cast
 
-from engine._base.locks import Lock
+from engine._base.locks import Lock, Order
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -19,7 +19,7 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 class ValueTable:
     """Values, and the index of each different one."""
 
-    _lock: ClassVar[Any] = Lock()
+    _lock: ClassVar[Any] = Lock("the tables of values", Order.VALUES)
     _users: ClassVar[int] = 0
     _tables: ClassVar[list[ValueTable]] = []
 
@@ -30,7 +30,7 @@ class ValueTable:
 
     def indices_of(self, values: Sequence[Any]) -> list[int]:
         """Returns the index of each value."""
-        with self._lock:
+        with self._lock.held():
             for each in dict.fromkeys(values):
                 if each not in self._indices:
                     self._indices[each] = len(self._values)
@@ -46,12 +46,12 @@ class ValueTable:
     @contextmanager
     def in_use(cls) -> Iterator[None]:
         """Keeps the values of all tables until the block ends, and those of other threads."""
-        with cls._lock:
+        with cls._lock.held():
             cls._users += 1
         try:
             yield
         finally:
-            with cls._lock:
+            with cls._lock.held():
                 cls._users -= 1
                 if not cls._users:
                     for table in cls._tables:

@@ -6,19 +6,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from engine import tree
-from engine._base.tensor_like import TapeHooks
+from engine._core_interface.cpp import ContextBlock
 from engine._gradients.derivatives import derivatives, unconnected
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded, settle
 from engine._tracing.symbolic import handlers, open_recorder
 from engine._tracing.trace import TracedArray
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class UnconnectedGradients(Enum):
@@ -28,7 +25,7 @@ class UnconnectedGradients(Enum):
     ZERO = "zero"
 
 
-class GradientTape:
+class GradientTape(ContextBlock):
     """Records what is computed within its `with` block, and returns derivatives of it.
 
     Within the block, layers, models, losses, functions of `keras.ops` and arithmetic on their results return *recorded
@@ -63,9 +60,8 @@ class GradientTape:
     """
 
     def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
+        super().__init__(open_recorder)
         self._persistent, self._watches_variables = bool(persistent), bool(watch_accessed_variables)
-        self._recorder: Recorder | None = None
-        self._token: Any = None
         self._paused = self._used = False
         # What it has recorded into: a change of weights begins another trace.
         self._traces: list[LazyTrace] = []
@@ -85,31 +81,26 @@ class GradientTape:
         for value in self._watched:
             self._watch_in(trace, value)
 
-    # TapeHooks.
-
-    def __enter__(self) -> Self:
-        if self._recorder is not None:
+    def _opened(self) -> Recorder:
+        """Returns the recorder of this thread, a new one for its first tape."""
+        if self._is_open:
             msg = "this tape is recording already: a `with` block can't be in another one of the same tape"
             raise ValueError(msg)
         found = open_recorder.get()
         if found is None:
             settle()
-        self._recorder = Recorder() if found is None else found
-        self._token = open_recorder.set(self._recorder)
-        self._recorder.tapes.append(self)
-        TapeHooks.open_tapes += 1
+        recorder = Recorder() if found is None else found
+        recorder.tapes = [*recorder.open_tapes(), self]
         self._used = False
-        if self._recorder.trace not in self._traces:
-            self._join(self._recorder.trace)
-        return self
+        if recorder.trace not in self._traces:
+            self._join(recorder.trace)
+        return recorder
 
-    def __exit__(self, *error: object) -> None:
-        recorder = self._recorder
+    def _closed(self) -> None:
+        """Removes this tape from the recorder of those around it."""
+        recorder = open_recorder.get()
         if recorder is not None:
-            recorder.tapes.remove(self)
-            TapeHooks.open_tapes -= 1
-            open_recorder.reset(self._token)
-        self._recorder = None
+            recorder.tapes = recorder.open_tapes()
 
     def watch(self, tensor: Any) -> None:
         """Watches arrays, so that there are derivatives by them.
@@ -124,11 +115,11 @@ class GradientTape:
             TypeError: for something else than arrays of real numbers.
         """
         for value in tree.flatten(tensor):
-            if self._recorder is None:
+            if not self._is_open:
                 msg = "watch() must be called within the `with` block of the tape"
                 raise ValueError(msg)
             self._watched.append(value)
-            self._watch_in(self._recorder.trace, value)
+            self._watch_in(self._traces[-1], value)
 
     def _watch_in(self, trace: LazyTrace, value: Any) -> None:
         variable = getattr(value, "_variable", None)
@@ -160,7 +151,7 @@ class GradientTape:
     @contextmanager
     def stop_recording(self) -> Iterator[None]:
         """Computes at once, without recording, within the block."""
-        if self._recorder is None:
+        if not self._is_open:
             msg = "stop_recording() must be called within the `with` block of the tape"
             raise ValueError(msg)
         self._paused = True
@@ -175,8 +166,9 @@ class GradientTape:
             trace.tapes.discard(self)
         self._traces, self._watched, self._watched_weights = [], [], set()
         self._used = False
-        if self._recorder is not None:
-            self._recorder.renew()
+        recorder = open_recorder.get()
+        if self._is_open and recorder is not None:
+            recorder.renew()
 
     # Derivatives.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, TypeVar
 
+from engine._core_interface.cpp import ContextValue
 from engine._tracing.symbolic import (
     CannotRecordError,
     Symbolic,
@@ -110,18 +111,13 @@ def _fill() -> None:
 _values: ContextVar[Mapping[int, Any] | None] = ContextVar("values", default=None)
 
 
-@contextmanager
-def values_by_symbol(values: Mapping[int, Any]) -> Iterator[None]:
+def values_by_symbol(values: Mapping[int, Any]) -> AbstractContextManager[Any]:
     """Lets operations within the block read values in place of symbols.
 
     Args:
         values: the value of each symbol, by the `id` of the symbol.
     """
-    token = _values.set(values)
-    try:
-        yield
-    finally:
-        _values.reset(token)
+    return ContextValue(_values, values)
 
 
 def apply(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

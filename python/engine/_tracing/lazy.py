@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from engine._base.promotion import as_array
 from engine._base.tensor_like import TapeHooks, Tensor
+from engine._core_interface.cpp import ContextValue
 from engine._data.exact_integers import ExactIntegers, Reading
 from engine._data.index_ranges import IndexRange
 from engine._tracing.dispatch import can_record, function_of_arrays, implementation
@@ -77,12 +79,16 @@ class Recorder:
     @property
     def records(self) -> bool:
         """Whether one of the tapes is recording."""
-        return self.captures or any(not tape._paused for tape in self.tapes)
+        return self.captures or any(tape._is_open and not tape._paused for tape in self.tapes)
+
+    def open_tapes(self) -> list[Any]:
+        """Returns the tapes whose blocks have not ended."""
+        return [tape for tape in self.tapes if tape._is_open]
 
     def renew(self) -> None:
         """Continues with a new trace, since weights that the present one has read are about to change."""
         self.trace = self._new_trace()
-        for tape in self.tapes:
+        for tape in self.open_tapes():
             tape._join(self.trace)
 
 
@@ -104,14 +110,9 @@ def capturing() -> Any:
 _is_trial: ContextVar[bool] = ContextVar("_is_trial", default=False)
 
 
-@contextmanager
-def on_trial() -> Iterator[None]:
+def on_trial() -> AbstractContextManager[Any]:
     """Within the block, weights keep their values: `call` of a layer runs for the shape of its outputs alone."""
-    token = _is_trial.set(True)
-    try:
-        yield
-    finally:
-        _is_trial.reset(token)
+    return ContextValue(_is_trial, True)
 
 
 def captured_change(weight: Any, value: Any, factor: float | None = None) -> bool:
@@ -202,7 +203,7 @@ class LazyTrace(Trace):
         if kind == "random" and self.computes:
             return self.argument(_drawn(shape, **fields))
         self.dtypes.append(dtype)
-        traces.add(self)
+        self._begin()
         found = super().add(kind, inputs, shape, dtype, **fields)
         if kind == "assign_after_batch" and isinstance(inputs[0].origin, OfWeight):
             self._note_change(frozenset((inputs[0].origin.layer,)))
@@ -242,7 +243,7 @@ class LazyTrace(Trace):
         if not part.built:
             part._build_for_inputs(samples)
         self._require_readable(part, inputs)
-        traces.add(self)
+        self._begin()
         count = inputs[0].extents[0].fixed
         outputs = tuple(known_shape(full_shape(shape), count) for shape in shapes)
         self.dtypes.append("float32")
@@ -339,9 +340,14 @@ class LazyTrace(Trace):
             if not self.may_differentiate:
                 self._release()
 
+    def _begin(self) -> None:
+        """Lists the trace among those that hold something."""
+        if id(self) not in traces:
+            traces[id(self)] = weakref.ref(self, partial(_forget, id(self)))
+
     def _release(self) -> None:
         """Forgets what was recorded, as all arrays have their numbers, and no tape asks for derivatives."""
-        traces.discard(self)
+        traces.pop(id(self), None)
         self.entries, self.dtypes, self.arguments, self.inputs = [], [], [], []
         self._held, self.watched, self.earlier = {}, {}, {}
         self.changes, self.settled, self._assigned = [], 0, {}
@@ -374,8 +380,20 @@ def _waits(reference: weakref.ref[RecordedArray]) -> bool:
     return array is not None and array._numbers is None
 
 
-traces: weakref.WeakSet[LazyTrace] = weakref.WeakSet()
-"""All traces that are alive."""
+traces: dict[int, weakref.ref[LazyTrace]] = {}
+"""All traces that hold something, of all threads, by their `id`."""
+
+
+def _forget(key: int, _: object) -> None:
+    traces.pop(key, None)
+
+
+def _traces_of_thread() -> list[LazyTrace]:
+    """Returns the traces of this thread that hold something."""
+    # The copy is made at once: other threads add traces to the dict and remove them.
+    found = (reference() for reference in traces.copy().values())
+    me = threading.get_ident()
+    return [trace for trace in found if trace is not None and trace.thread == me]
 
 
 class _OfThread(threading.local):
@@ -411,8 +429,8 @@ def before_change(owners: Iterable[Any] | None = None) -> None:
     if capturing() is not None:
         raise needs_values("a weight", "a change of it")
     changing = None if owners is None else set(owners)
-    for trace in list(traces):
-        if not trace.computes or not trace.entries or trace.thread != threading.get_ident():
+    for trace in _traces_of_thread():
+        if not trace.computes or not trace.entries:
             continue
         affected = trace.owners if changing is None else trace.owners & changing
         if not affected:
@@ -702,14 +720,9 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(first, (int, float, np.generic))
 
 
-@contextmanager
-def not_recording() -> Iterator[None]:
+def not_recording() -> AbstractContextManager[None]:
     """Computes everything at once within the block, also while tapes are open."""
-    token = open_recorder.set(None)
-    try:
-        yield
-    finally:
-        open_recorder.reset(token)
+    return ContextValue(open_recorder, None)
 
 
 def apply_to_weights(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -6,10 +6,12 @@ import re
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, NoReturn
 
+from engine._base.tensor_like import TapeHooks
+from engine._core_interface.cpp import ContextValue
 from engine._tracing.extents import Extent, Extents, text_of_extent
 
 _PACKAGE = __file__.removesuffix("symbolic.py").removesuffix("_tracing/")
@@ -18,7 +20,8 @@ _PACKAGE = __file__.removesuffix("symbolic.py").removesuffix("_tracing/")
 current: ContextVar[Any] = ContextVar("current", default=None)
 
 # The open gradient tapes of this thread, a `lazy.Recorder`; None if there are none.
-open_recorder: ContextVar[Any] = ContextVar("open_recorder", default=None)
+open_recorder = TapeHooks.recorder
+
 
 # Functions that symbols call, of modules that import this one and fill them in here. "apply" records a call of a function of
 # `engine.ops`, "implementation" returns what records it, "ufunc" and "function" record calls of NumPy's universal and other
@@ -27,14 +30,9 @@ open_recorder: ContextVar[Any] = ContextVar("open_recorder", default=None)
 handlers: dict[str, Callable[..., Any]] = {}
 
 
-@contextmanager
-def outside_of_traces() -> Iterator[None]:
+def outside_of_traces() -> AbstractContextManager[None]:
     """Within the block nothing is recorded, so that weights can be created and programs built."""
-    token = current.set(None)
-    try:
-        yield
-    finally:
-        current.reset(token)
+    return ContextValue(current, None)
 
 
 class NeedsValuesError(TypeError, ValueError):

@@ -8,7 +8,7 @@ numbers of one origin under different shapes, so that a reshape needs no entry.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engine._base.budget import spend
 from engine._base.promotion import as_array
+from engine._core_interface.cpp import ContextValue
 from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
 from engine._tracing.code import Code, Term
@@ -122,14 +123,9 @@ class Trace:
             tuple[Any, int], TracedArray
         ] = {}  # new values, by layer and number of the weight
 
-    @contextmanager
-    def recording(self) -> Iterator[Trace]:
+    def recording(self) -> AbstractContextManager[None]:
         """Makes this the current trace within the block."""
-        token = current.set(self)
-        try:
-            yield self
-        finally:
-            current.reset(token)
+        return ContextValue(current, self)
 
     def add(
         self, kind: str, inputs: Sequence[TracedArray], shape: Extents, dtype: str, **fields: Any

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from engine._base.checks import flag
+from engine._core_interface.cpp import ContextValue
 from engine._data.exact_integers import fitting
 from engine._tracing.symbolic import Symbolic, current, holds
 from engine.layers.symbols import CallArguments
@@ -19,14 +20,9 @@ _training_around: ContextVar[bool | None] = ContextVar("_training_around", defau
 """The argument `training` of the call whose Python code is running."""
 
 
-@contextmanager
-def within_call(training: bool | None) -> Iterator[None]:
+def within_call(training: bool | None) -> AbstractContextManager[Any]:
     """Within the block, which runs the code of a `call`, calls that give no `training` have this one, as in Keras."""
-    token = _training_around.set(training)
-    try:
-        yield
-    finally:
-        _training_around.reset(token)
+    return ContextValue(_training_around, training)
 
 
 def training_of(given: Any) -> bool | None:

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -34,7 +34,7 @@ from engine._base.checks import (
     text_of_shape,
     without_batch,
 )
-from engine._base.locks import Lock
+from engine._base.locks import JOINING, Lock, Order
 from engine._base.older_names import name_first, warn_of_older
 from engine._base.random_state import next_sampling, next_seed
 from engine._base.registered_objects import overrides
@@ -113,8 +113,6 @@ if TYPE_CHECKING:
 # The largest number of tokens. Indices reach the core as float32, which holds every integer up to this.
 MOST_TOKENS = 2**24
 
-# Held while layers get their weights, and while they join or leave a model.
-JOINING = Lock()
 
 # The arguments of `add_loss` in calls that are running, by the id of the layer. Each thread has its own dict.
 _losses_in_calls: ContextVar[Mapping[int, list[float]]] = ContextVar("_losses_in_calls", default={})  # noqa: B039 # it is never changed
@@ -126,6 +124,11 @@ class _Settings:
     """Counts the changes of what functions that are compiled depend on: attributes of layers, and layers of models."""
 
     version = 0
+    _versions = count(1)
+
+    def change(self) -> None:
+        """Notes a change. Threads may do so at the same time."""
+        self.version = next(self._versions)
 
 
 settings = _Settings()
@@ -175,7 +178,8 @@ class Part:
     def trainable(self, value: bool) -> None:
         before = self.__dict__.get("_trainable")
         self._trainable = flag(value, "trainable")
-        settings.version += before not in (None, self._trainable)
+        if before not in (None, self._trainable):
+            settings.change()
         for part in self._parts():
             part.trainable = self._trainable
 
@@ -222,7 +226,8 @@ class Part:
     @dtype_policy.setter
     def dtype_policy(self, value: object) -> None:
         before, self._dtype_policy = self._dtype_policy, policy_of(value)
-        settings.version += before != self._dtype_policy
+        if before != self._dtype_policy:
+            settings.change()
 
     @property
     def compute_dtype(self) -> str:
@@ -648,6 +653,7 @@ class Layer(Part, Spec):
             None  # None while a program holds them, and before they are created
         )
         self._places: list[Place] = []
+        self._building = Lock("a layer that is being built", Order.OBJECT)
         self._sample_shape: Shape | None = None  # of the inputs, once it is known
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._added: list[float] = []  # the arguments of `add_loss` in the last call, or batch
@@ -675,7 +681,7 @@ class Layer(Part, Spec):
             calls = self.__dict__.get("_recorded_calls")
             if calls is not None and self.__dict__.get(name, self) is not value:
                 calls.clear()
-                settings.version += 1
+                settings.change()
             self._adopt_variables(value)
         super().__setattr__(name, value)
 
@@ -825,11 +831,16 @@ class Layer(Part, Spec):
 
     def _begun(self, input_shape: Shape) -> list[Float32]:
         """Returns the weights for inputs of `input_shape`, and creates them if needed."""
-        with JOINING, outside_of_traces():
+        with self._building.held(), outside_of_traces():
+            was_built = self.built
             weights = self._initial_weights(input_shape)
-            if not self.built:
-                self._weights = weights
-            return weights
+            if was_built:
+                return weights
+            with JOINING.held():
+                if not self.built:
+                    self._weights = weights
+                    return weights
+            return self._own_weights  # `build` or another thread has created them
 
     def _initial_weights(self, input_shape: Shape | None) -> list[Float32]:
         """Returns the current weights, or new ones for inputs of `input_shape`, which the layer doesn't take over.
@@ -874,7 +885,7 @@ class Layer(Part, Spec):
         """Runs `build` of a custom layer if it hasn't run yet; ValueError if it ran for another shape."""
         known = self._sample_shape
         if known is None:
-            with JOINING:
+            with self._building.held():
                 known = self._started_for(sample)
         if sample != known and self._specs and not fits(sample, known) and not fits(known, sample):
             msg = (
@@ -892,14 +903,14 @@ class Layer(Part, Spec):
         """
         if self._sample_shape is not None:  # another thread was faster
             return self._sample_shape
-        count = len(self._specs)
+        before = len(self._specs)
         self._built_by = threading.get_ident()
         try:
             with outside_of_traces(), self._naming_parts():
                 self.build((None, *sample) if shapes is None else shapes)
         except BaseException:
-            del self._specs[count:]
-            self._weights = None if self._weights is None else self._weights[:count]
+            del self._specs[before:]
+            self._weights = None if self._weights is None else self._weights[:before]
             raise
         finally:
             self._built_by = None
@@ -997,19 +1008,30 @@ class Layer(Part, Spec):
 
     def _held_by(self) -> Program:
         """Returns a program that holds the weights alone, and shares them with the models of the layer."""
-        if self._holder is None or len(self._holder.program.variables) != len(self._specs):
-            with JOINING:
-                loans = self._shared_weights(None)
-                values = None if loans else [np.array(array, np.float32) for array in self._own_weights]
-                if values is not None and not self._is_custom:
-                    sample = self._sample_shape or ()
-                    program = build(math.prod(sample), self._operations_for(sample), values)
-                else:
-                    flat = self._is_custom and not self._recorded_calls.has_recorded
-                    program = program_of_weights(self._specs, values, loans, flat)
-                self._holder = WeightHolder(program)
-                self._attach(cast("ModelOfLayer", self._holder), program, 0, len(self._specs))
+        while self._holder is None or len(self._holder.program.variables) != len(self._specs):
+            location = self._location
+            loans = self._shared_weights(None)
+            values = None if loans else [np.array(array, np.float32) for array in self._own_weights]
+            if values is not None and not self._is_custom:
+                sample = self._sample_shape or ()
+                program = build(math.prod(sample), self._operations_for(sample), values)
+            else:
+                flat = self._is_custom and not self._recorded_calls.has_recorded
+                program = program_of_weights(self._specs, values, loans, flat)
+            with JOINING.held():
+                if self._is_still_at(location):
+                    self._holder = WeightHolder(program)
+                    self._attach(cast("ModelOfLayer", self._holder), program, 0, len(self._specs))
+                    return program
         return self._holder.program
+
+    @property
+    def _location(self) -> tuple[object, object]:
+        """Where the weights are. The objects are others once the weights were created, assigned or moved."""
+        return self._weights, self._places
+
+    def _is_still_at(self, location: tuple[object, object]) -> bool:
+        return self._weights is location[0] and self._places is location[1]
 
     def _set_own_weights(self, values: list[Float32]) -> None:
         before_change((self,))
@@ -1132,14 +1154,18 @@ class Layer(Part, Spec):
     def _take_weights_back(self) -> None:
         """Leaves all models, with a copy of the weights."""
         if self._places:
-            self._weights = [np.array(array, order="C") for array in self._own_weights]
+            self._weights = self._copies()
         self._places, self._holder = [], None
 
-    def _detach(self, model: object) -> None:
-        """Leaves `model`, with a copy of the weights if the layer is in no other model."""
+    def _copies(self) -> list[Float32]:
+        """Returns copies of the weights."""
+        return [np.array(array, order="C") for array in self._own_weights]
+
+    def _detach(self, model: object, copies: list[Float32]) -> None:
+        """Leaves `model`, with these copies of the weights if the layer is in no other model."""
         rest = [place for place in self._places if place.model() not in (None, model)]
         if not rest:
-            self._weights = [np.array(array, order="C") for array in self._own_weights]
+            self._weights = copies
         self._places = rest
 
     # Call.
@@ -1476,7 +1502,7 @@ class Layer(Part, Spec):
         if isinstance(shapes, tuple) and shapes == (None, *samples[0]):
             self._build_for(samples[0])
         elif self._sample_shape is None:
-            with JOINING:
+            with self._building.held():
                 self._started_for(samples[0], shapes)
 
     def _called_on_symbols(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
@@ -1514,7 +1540,7 @@ class Layer(Part, Spec):
             if not self._parts():  # what layers within can take is for them to say
                 self._build_for(given.shape[1:])
         if self._sample_shape is None:
-            with JOINING:
+            with self._building.held():
                 shapes = tree.map_structure(lambda array: (None, *np.shape(array)[1:]), given)
                 self._started_for(samples_in(given)[0], shapes)
         if isinstance(given, np.ndarray) and self.supports_masking:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine import ops
 from engine._base.checks import LARGEST, Shape, flag, integer, text_of_shape, without_batch
+from engine._base.locks import JOINING
 from engine._base.tensor_like import Tensor, mask_of
 from engine._core_interface.cpp import Operation, build
 from engine._core_interface.operations import AddOperation, ConcatenateOperation, LayerOperation
@@ -20,7 +21,7 @@ from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine._tracing.extents import FullShape
 from engine._tracing.recordings import Recording, recording, shapes_by_trial
 from engine._tracing.symbolic import Symbolic, handlers, holds
-from engine.layers.layer import JOINING, Layer, register
+from engine.layers.layer import Layer, register
 from engine.layers.recorded_calls import mask_of_symbol
 from engine.layers.symbols import called_on, symbols_of
 
@@ -164,7 +165,7 @@ class _Merging(Layer):
 
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
         self._merged_shape(samples)
-        with JOINING:
+        with JOINING.held():
             self._input_shapes = list(samples)
             if not self.built:
                 self._weights = []

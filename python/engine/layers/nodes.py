@@ -38,7 +38,7 @@ class InnerLeaf(Layer):
     def _attach(self, model: Any, program: Any, first: int, count: int) -> None:
         """Does nothing, as it has no weights."""
 
-    def _detach(self, model: Any) -> None:
+    def _detach(self, model: Any, copies: Any) -> None:
         """Does nothing."""
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Any]:

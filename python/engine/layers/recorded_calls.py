@@ -251,6 +251,7 @@ def parts_in(attributes: Mapping[str, Any], kind: type) -> list[Any]:
 NO_PARTS = frozenset(
     (
         "_places",
+        "_building",
         "_weights",
         "_specs",
         "_kept",

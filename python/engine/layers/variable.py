@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, WrongTypeError, choice, flag, integers, label
 from engine._base.containers import values_within
+from engine._base.locks import JOINING
 from engine._base.promotion import standard
 from engine._base.spec import auto_name
 from engine._core_interface.cpp import Float32, Program
@@ -270,9 +271,12 @@ class Variable(CustomWeight):
         if self._dtype != np.float32:
             msg = f"an optimizer steps variables of real numbers, but {self!r} has the dtype {self._dtype}"
             raise TypeError(msg)
-        if self._program is None:
-            self._program = program_of_weights(self._specs, [self._values], [])
-        return self._program
+        program = self._program
+        if program is None:
+            made = program_of_weights(self._specs, [self._values], [])
+            with JOINING.held():
+                program = self._program = self._program or made
+        return program
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if current.get() is not None or capturing() is not None:

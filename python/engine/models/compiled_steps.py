@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from engine import tree
 from engine._base.random_state import next_key, related_seed
-from engine._base.tensor_like import TapeHooks, Tensor
-from engine._core_interface.cpp import Float32, FunctionSequence, Program
+from engine._base.tensor_like import Tensor
+from engine._core_interface.cpp import ContextValue, Float32, FunctionSequence, Program
 from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
 from engine._tracing.extents import Extent, FullShape
@@ -178,13 +178,8 @@ class Capture(Recorder):
             array = np.asarray(value)
             return self.trace.input_for(number, array.shape, array.dtype.name)
 
-        token = open_recorder.set(self)
-        TapeHooks.open_tapes += 1
-        try:
+        with ContextValue(open_recorder, self):
             returned = step(tree.map_structure(symbol, batch))
-        finally:
-            TapeHooks.open_tapes -= 1
-            open_recorder.reset(token)
         self.segments.append((self.trace, None))  # what comes after the last change of weights
         return returned
 

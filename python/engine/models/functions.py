@@ -8,7 +8,6 @@ the same `key`.
 from __future__ import annotations
 
 import math
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from engine._base.locks import Lock, Order
 from engine._base.random_state import next_key
 from engine._core_interface.cpp import Float32, Loan, Program
 from engine._tracing.extents import Extent, FullShape, as_pairs, full_shape, sample_shape
@@ -59,7 +59,7 @@ class Function(NamedTuple):
 _functions: OrderedDict[Any, Function] = OrderedDict()
 # What `masks` has found, and what must stay alive for it, by the key of the request.
 _masked: OrderedDict[Any, tuple[list[bool], list[Any]]] = OrderedDict()
-_lock = threading.Lock()
+_table = Lock("the compiled functions", Order.FUNCTIONS)
 
 
 class Request:
@@ -179,7 +179,7 @@ def masks(trace: LazyTrace, arrays: Sequence[TracedArray]) -> list[bool]:
     """Returns for each output of a layer or a model whether a mask reaches it, with one value for each of its rows."""
     request = Request(trace, [array.origin for array in arrays])
     key = request.key()
-    with _lock:
+    with _table.held():
         known = _masked.get(key)
     if known is None:
         try:
@@ -190,7 +190,7 @@ def masks(trace: LazyTrace, arrays: Sequence[TracedArray]) -> list[bool]:
             ValueError,
         ):  # what can't be computed here is computed by NumPy, or says so when it is
             return [False] * len(arrays)
-        with _lock:
+        with _table.held():
             _masked[key] = known
             while len(_masked) > _MOST_FUNCTIONS:
                 _masked.popitem(last=False)
@@ -246,7 +246,7 @@ _variants: dict[Any, _Variant] = {}
 def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
     """Returns the function for a request, and the indices of the constants that it gets as its last arguments."""
     key = request.key()
-    with _lock:
+    with _table.held():
         variant = _variants.setdefault(key, _Variant(request.constants))
         different = [
             index
@@ -255,16 +255,19 @@ def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
         ]
         if not set(different) <= set(variant.varying):
             variant.varying = tuple(sorted({*variant.varying, *different}))
-        full_key = (key, variant.varying)
+        varying = variant.varying
+        full_key = (key, varying)
         function = _functions.get(full_key)
-        if function is None:
-            function = _compiled(request, variant.varying)
-            _functions[full_key] = function
+    if function is None:
+        function = _compiled(request, varying)  # without the lock, as it may run code of users
+    dropped = []  # freed without the lock
+    with _table.held():
+        function = _functions.setdefault(full_key, function)
         _functions.move_to_end(full_key)
         while len(_functions) > _MOST_FUNCTIONS:
-            oldest, _ = _functions.popitem(last=False)
-            _variants.pop(oldest[0], None)
-    return function, variant.varying
+            oldest, last_used = _functions.popitem(last=False)
+            dropped.append((last_used, _variants.pop(oldest[0], None)))
+    return function, varying
 
 
 def _same(one: float, other: float) -> bool:

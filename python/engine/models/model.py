@@ -23,7 +23,7 @@ import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import accumulate, chain, islice, pairwise, repeat
 from types import MappingProxyType
@@ -50,6 +50,7 @@ from engine._base.checks import (
     without_batch,
 )
 from engine._base.left_out import SaysWhatIsLeftOut
+from engine._base.locks import JOINING
 from engine._base.older_names import older_argument, older_arguments, warn_of_older
 from engine._base.random_state import next_sampling
 from engine._base.registered_objects import custom_object_scope
@@ -125,7 +126,7 @@ from engine.dtype_policies import FLOAT32
 from engine.dtype_policies import get as policy_of
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.call_arguments import accepts, training_of
-from engine.layers.layer import JOINING, Part, paths_within, settings
+from engine.layers.layer import Part, paths_within, settings
 from engine.layers.nodes import NodeLeaf
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
@@ -147,7 +148,7 @@ from engine.models.functional_config import (
 )
 from engine.models.input_data import InputData
 from engine.models.layer_by_layer import call_by_layer, call_recorded, masks_of_outputs
-from engine.models.lock import ModelLock
+from engine.models.lock import ModelLock, all_held
 from engine.models.network import Inside, Network, inside_of, network_of, owner_of, paths_to_outputs
 from engine.models.ordered_calls import ordered_calls, require_no_input_layer, tensors_in
 from engine.models.output_data import OutputData, no_targets, weights_of_batch
@@ -491,7 +492,7 @@ class Model(Part, SaysWhatIsLeftOut):
         steps_per_execution = integer(steps_per_execution, "steps_per_execution", 1)
         choice(jit_compile, "jit_compile", ("auto", True, False))
         flag(auto_scale_loss, "auto_scale_loss")
-        with self._lock:
+        with self._lock.held():
             self._require_idle("compiled")
             names = self._names_of_outputs if len(self._wiring.outputs) > 1 else ()
             by_key = self._structures[1].kind is dict
@@ -584,7 +585,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @optimizer.setter
     def optimizer(self, value: object) -> None:
         optimizer = optimizer_registry.get(value)
-        with self._lock:
+        with self._lock.held():
             self._require_idle("given another optimizer")
             if self._compiled is None:
                 self._uncompiled_optimizer = optimizer
@@ -636,7 +637,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def reset_metrics(self) -> None:
         """Resets the state of all metrics."""
-        with self._lock:
+        with self._lock.held():
             for metric in self.metrics:
                 metric.reset_state()
 
@@ -771,7 +772,7 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError, TypeError: if data or arguments don't match the model. The model is unchanged then.
         """
         before_change()
-        with self._lock:
+        with self._lock.held():
             by_steps = self._has_train_step or (
                 self._has_test_step
                 and (validation_data is not None or below_one(validation_split, "validation_split") > 0)
@@ -922,7 +923,7 @@ class Model(Part, SaysWhatIsLeftOut):
             The result of `evaluate`.
         """
         before_change()
-        with self._lock:
+        with self._lock.held():
             by_steps, as_dict = self._has_train_step, _wants_dict(return_dict)
             if not by_steps:
                 self._know_inputs(x, single=True)
@@ -2174,7 +2175,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         if self._building:  # the method of a subclass has called this one
             return
-        with self._lock:
+        with self._lock.held():
             if self._body is not None and _is_nested_shape(input_shape):
                 self._build_for_shapes(input_shape)
                 return
@@ -2237,12 +2238,12 @@ class Model(Part, SaysWhatIsLeftOut):
             return
         shapes: Any = [(None, *each.shape[1:]) for each in arrays]
         if within:
-            with self._lock:
+            with self._lock.held():
                 self._build_for_shapes(nested_structure_of(x).packed(shapes))
             return
         if isinstance(x, Mapping):
             shapes = [(None, *each.shape[1:]) for each in x.values()]
-        with self._lock:
+        with self._lock.held():
             self._build_for_shapes(dict(zip(x, shapes, strict=True)) if isinstance(x, Mapping) else shapes)
 
     def _know_form(self, inputs: Any, samples: Sequence[Shape]) -> None:
@@ -2251,7 +2252,7 @@ class Model(Part, SaysWhatIsLeftOut):
         if self._body is None or self._starts or form.kind is None:
             return
         shapes = [(None, *samples[slot.number]) for slot in form.unpacked(inputs)]
-        with self._lock:
+        with self._lock.held():
             self._build_for_shapes(form.packed(shapes))
 
     def _know_symbols(self, x: Any) -> None:
@@ -2262,7 +2263,7 @@ class Model(Part, SaysWhatIsLeftOut):
         symbols = None if form.kind is None else symbols_of(form.unpacked(x))
         if symbols is not None:
             shapes = [(None, *symbol._sample) for symbol in symbols]
-            with self._lock:
+            with self._lock.held():
                 self._build_for_shapes(form.packed(shapes))
 
     @property
@@ -2307,7 +2308,7 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             ValueError: if the number of arrays or a shape differs. The weights are unchanged then.
         """
-        with self._lock:
+        with self._lock.held():
             values = self._checked(weights)
             before_change()
             if values and self._program is not None:
@@ -2406,7 +2407,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         from engine import saving
 
-        with self._lock:
+        with self._lock.held():
             saving.load_weights(self, filepath, skip_mismatch, **kwargs)
 
     def to_json(self, **kwargs: Any) -> str:
@@ -2489,7 +2490,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         from engine.export import Parts, graph_of, is_written_whole
 
-        with self._lock:
+        with self._lock.held():
             self._require_built("export()")
             inside = cast(Inside, inside_of(self))
             known = known_inputs(self._starts, *inside[:2])
@@ -2546,7 +2547,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         from engine.export import to_torch_state_dict
 
-        with self._lock:
+        with self._lock.held():
             self._require_built("to_torch_state_dict()")
             return to_torch_state_dict(self, modules, flag(numpy, "numpy"))
 
@@ -2566,7 +2567,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         from engine.export import from_torch_state_dict
 
-        with self._lock:
+        with self._lock.held():
             self._require_built("from_torch_state_dict()")
             weights = from_torch_state_dict(self, state, modules)
             self.set_weights([array for leaf in self._owners for array in weights.get(leaf, ())])
@@ -2874,7 +2875,7 @@ class Model(Part, SaysWhatIsLeftOut):
         if len(samples) == 1 and len(self._starts) <= 1:
             Model.build(self, (None, *samples[0]))
         elif not self._starts and self._body is not None:
-            with self._lock:
+            with self._lock.held():
                 self._build_for_shapes([(None, *sample) for sample in samples])
 
     # The program.
@@ -2916,8 +2917,9 @@ class Model(Part, SaysWhatIsLeftOut):
                         part._build_for_inputs(read)
             inside: Inside = stack, wiring, self._modes, self._arguments
             network = network_of(inside, inside_of, known_inputs(starts, stack, wiring))
-            with JOINING, outside_of_traces():
-                self._build_program(list(starts), [*stack], wiring, network, compiled)
+            with outside_of_traces():
+                while not self._build_program(list(starts), [*stack], wiring, network, compiled):
+                    pass
 
     def _compiled_with_names(self, compiled: Compiled, wiring: Wiring) -> Compiled:
         """Returns a compilation with equal arguments for the outputs of a `call`, whose number was not known before."""
@@ -2961,8 +2963,10 @@ class Model(Part, SaysWhatIsLeftOut):
         wiring: Wiring,
         network: Network,
         compiled: Compiled | None,
-    ) -> None:
+    ) -> bool:
         """Builds the program of a network, and makes it and its layers those of the model.
+
+        Returns False, and changes nothing, if another thread has moved weights of the layers meanwhile.
 
         Args:
             starts: as for `_set_parts`.
@@ -2971,9 +2975,10 @@ class Model(Part, SaysWhatIsLeftOut):
             network: the layers without the models around them.
             compiled: as for `_set_parts`.
         """
-        settings.version += 1
+        settings.change()
         program, by_shape = None, None
         weights: list[list[Float32 | Loan]] = []
+        locations: list[Any] = []
         operations: list[Operation] = []
         output_shapes: list[Shape] = []
         leaves = network.leaves
@@ -2984,7 +2989,10 @@ class Model(Part, SaysWhatIsLeftOut):
             shapes = self._shapes_of_leaves(network, starts, known)
             found = lowered(network, known, self._trainable, dtypes=dtypes)
             operations = found.operations
-            weights = [self._lent_or_own(*pair) for pair in first_uses(shapes, leaves).items()]
+            for pair in first_uses(shapes, leaves).items():
+                lent_or_own, location = self._lent_or_own(*pair)
+                weights.append(lent_or_own)
+                locations.append(location)
             arrays = list(chain(*weights))
             with on_device(self._device):
                 program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
@@ -2993,38 +3001,46 @@ class Model(Part, SaysWhatIsLeftOut):
                 by_shape = ProgramsByShape(program, sample, self._lowering_of(stack, wiring, network, dtypes))
             if compiled is not None:
                 self._compile_program(compiled, program, operations, network, shapes, output_shapes)
-        staying = set(leaves)
-        for leaf in self._attached:
-            if leaf not in staying:
-                leaf._detach(self)
-        self._attached = leaves
-        if program is not None:
-            first = 0
-            for leaf, arrays in zip(dict.fromkeys(leaves), weights, strict=True):
-                leaf._attach(self, program, first, len(arrays))
-                first += len(arrays)
-        parts = set(stack)
-        for part in parts.union(self._layers):
-            if isinstance(part, Model):
-                (part._outers.add if part in parts else part._outers.discard)(self)
-        self._starts, self._layers, self._wiring, self._operations = starts, stack, wiring, operations
-        self._network = network
+        copies = {leaf: leaf._copies() for leaf in {*self._attached}.difference(leaves)}
+        with JOINING.held():
+            if not all(map(Layer._is_still_at, dict.fromkeys(leaves), locations)):
+                return False
+            for leaf, values in copies.items():
+                leaf._detach(self, values)
+            self._attached = leaves
+            if program is not None:
+                first = 0
+                for leaf, arrays in zip(dict.fromkeys(leaves), weights, strict=True):
+                    leaf._attach(self, program, first, len(arrays))
+                    first += len(arrays)
+            parts = set(stack)
+            for part in parts.union(self._layers):
+                if isinstance(part, Model):
+                    (part._outers.add if part in parts else part._outers.discard)(self)
+            self._starts, self._layers, self._wiring, self._operations = starts, stack, wiring, operations
+            self._by_shape, self._output_shapes = by_shape, output_shapes
+            self._note_form(network)
+            self._predicts_whole_batches = program is not None and program.joins_samples
+            self._program = (
+                program  # last: a thread without the lock that sees the program sees all the rest too
+            )
+        return True
+
+    def _note_form(self, network: Network) -> None:
+        """Stores what follows from the layers of the model and their order."""
+        self._network, starts, leaves = network, self._starts, network.leaves
         sizes = [start.sample_shape for start in starts]
         self._sample_shape = next(iter(sizes), None)
         if len(sizes) > 1:
-            self._sample_shape = None if by_shape is not None else (sum(map(math.prod, sizes)),)
-        self._output_shapes = output_shapes
-        plain = self._structures[1].kind is None and output_shapes and len(sizes) == 1
-        self._output_shape = output_shapes[0] if plain else None
-        self._mixed = any(_modes_through(stack, self._modes, None))
-        self._predicts_whole_batches = program is not None and program.joins_samples
+            self._sample_shape = None if self._by_shape is not None else (sum(map(math.prod, sizes)),)
+        plain = self._structures[1].kind is None and self._output_shapes and len(sizes) == 1
+        self._output_shape = self._output_shapes[0] if plain else None
+        self._mixed = any(_modes_through(self._layers, self._modes, None))
         self._draws = any(
-            (each["kind"] == "random" and "seed" in each) or each.get("training") for each in operations
+            (each["kind"] == "random" and "seed" in each) or each.get("training") for each in self._operations
         )
         self._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
         self._know_values(starts, network)
-        self._by_shape = by_shape
-        self._program = program  # last: a thread without the lock that sees the program sees all the rest too
 
     def _know_values(self, starts: Sequence[InputLayer], network: Network) -> None:
         """Stores what the inputs hold beside numbers: indices, integers or strings."""
@@ -3049,10 +3065,17 @@ class Model(Part, SaysWhatIsLeftOut):
 
         return lowering
 
-    def _lent_or_own(self, leaf: Layer, sample: Shape) -> list[Float32 | Loan]:
-        """The weights of a layer for the program: those in the program of another model, or else its own."""
-        weights = leaf._initial_weights(sample)
-        return [*(leaf._shared_weights(self) or weights)]
+    def _lent_or_own(self, leaf: Layer, sample: Shape) -> tuple[list[Float32 | Loan], Any]:
+        """The weights of a layer for the program: those in the program of another model, or else its own.
+
+        Returns them with the `Layer._location` that they have.
+        """
+        while True:
+            location = leaf._location
+            weights = leaf._initial_weights(sample)
+            found = [*(leaf._shared_weights(self) or weights)]
+            if leaf._is_still_at(location):
+                return found, location
 
     def _built_for(self, shape: Shape, compiled: Compiled | None = None) -> Program:
         """Returns the program for samples of a shape; the first call builds the model for it.
@@ -3141,25 +3164,21 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _enclosing_models(self) -> list[Model]:
         """The models with weights that this one is a part of, at any depth, each before those around it."""
-        with JOINING:
+        with JOINING.held():
             outers = list(self._outers)
         found = [model for outer in outers if outer.built for model in (outer, *outer._enclosing_models())]
         return list(dict.fromkeys(reversed(found)))[::-1]
 
-    @contextmanager
-    def _changing(self) -> Iterator[list[Model]]:
-        """Holds the locks of this model and of those around it, which it yields, while the layers change."""
-        around = self._enclosing_models()
-        with ExitStack() as locks:
-            for model in (*reversed(around), self):
-                locks.enter_context(model._lock)
-                model._require_idle("given other layers")
-            yield around
+    def _changing(self, around: Sequence[Model]) -> AbstractContextManager[None]:
+        """Holds the locks of this model and of those `around` it within the block, where the layers change."""
+        return all_held(model._lock for model in (*reversed(around), self))
 
     def _replace_parts(
         self, around: Sequence[Model], starts: Sequence[InputLayer], stack: Sequence[Part]
     ) -> None:
         """Makes `stack` the layers of the model, and builds those around it again; if it raises, nothing has changed."""
+        for model in (*around, self):
+            model._require_idle("given other layers")
         for outer in around:
             outer._require_fitting(outer._network_with(self, stack))
         self._set_parts(starts, stack, self._compiled)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from engine._base.checks import Shape, filled
+from engine._base.locks import Lock, Order
 from engine._core_interface.cpp import Program, build
 from engine._data.several_arrays import inputs_in
 from engine._training.compile_arguments import Compiled
@@ -67,32 +68,36 @@ class ProgramsByShape:
         self._first, self._lowering = first, lowering
         self._loans = [(first, number) for number in range(len(first.variables))]
         self._programs: dict[Shape, Program] = {}
-        self._compiled_with: dict[Shape, Any] = {}  # the arguments of `Program.compile`
+        # The arguments of `Program.compile`. Only the thread that has the lock of the model compiles.
+        self._compiled_with = WeakKeyDictionary[Program, Any]()
         self._shape = shape
-        self._making = threading.Lock()  # predictions run in many threads
+        self._lock = Lock("the programs of a model", Order.FUNCTIONS)  # predictions run in many threads
 
     def program(self, shape: Shape, compiled: Compiled | None) -> Program:
         """Returns the program for samples of `shape`, compiled with `compiled` if it is given."""
         if shape == self._shape:
             return self._first
-        with self._making:
-            program = self._programs.pop(shape, None)
-            if program is None:
-                operations, outputs = self._lowering(shape)
-                program = build(
-                    [math.prod(each) for each in inputs_in(shape)], operations, self._loans, outputs
-                )
-                self._compiled_with.pop(shape, None)
+        program = self._used(shape, self._programs.get(shape) or self._made(shape))
+        if compiled is not None and self._compiled_with.get(program) is not compiled.program_arguments:
+            before, now = self._compiled_with.get(program), compiled.program_arguments
+            compiled.compile_again(program, bool(before and now and before[1] is now[1]))
+            self._compiled_with[program] = now
+        return program
+
+    def _made(self, shape: Shape) -> Program:
+        """Returns a new program, without the lock, as it may run code of users."""
+        operations, outputs = self._lowering(shape)
+        return build([math.prod(each) for each in inputs_in(shape)], operations, self._loans, outputs)
+
+    def _used(self, shape: Shape, program: Program) -> Program:
+        """Returns the program for a shape: `program`, unless another thread has made it meanwhile."""
+        dropped = []  # freed without the lock
+        with self._lock.held():
+            program = self._programs.pop(shape, program)
             self._programs[shape] = program  # the order is that of the last uses
-            if compiled is not None and self._compiled_with.get(shape) is not compiled.program_arguments:
-                before, now = self._compiled_with.get(shape), compiled.program_arguments
-                compiled.compile_again(program, bool(before and now and before[1] is now[1]))
-                self._compiled_with[shape] = now
             while len(self._programs) > _MOST_PROGRAMS:
-                oldest = next(iter(self._programs))
-                del self._programs[oldest]
-                self._compiled_with.pop(oldest, None)
-            return program
+                dropped.append(self._programs.pop(next(iter(self._programs))))
+        return program
 
 
 def known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: Wiring) -> list[Shape]:

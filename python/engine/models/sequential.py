@@ -77,7 +77,8 @@ class Sequential(Model):
                 then.
         """
         flag(rebuild, "rebuild")
-        with self._changing() as around:
+        around = self._enclosing_models()
+        with self._changing(around):
             if layer is self or (isinstance(layer, Model) and layer._holds(self)):
                 msg = f"model {self.name!r} can't be a part of itself: make another one with clone_model()"
                 raise ValueError(msg)
@@ -92,7 +93,8 @@ class Sequential(Model):
             ValueError: if there is no layer, or a model that contains this one needs it. No model is changed then.
         """
         flag(rebuild, "rebuild")
-        with self._changing() as around:
+        around = self._enclosing_models()
+        with self._changing(around):
             if not self._layers:
                 msg = f"model {self.name!r} has no layers to pop: add some with model.add()"
                 raise ValueError(msg)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine import layers, losses, metrics, optimizers, regularizers
-from engine._base.locks import Lock
+from engine._base.locks import Lock, Order
 from engine._core_interface.cpp import Float32
 from engine.losses import Loss
 from engine.losses.loss import FunctionLoss
@@ -167,7 +167,7 @@ class Predictor:
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = Lock("a predictor", Order.OBJECT)
         self._design: Design | None = None
         self._model: Sequential | None = None
         self._weights: list[Array] = []
@@ -196,7 +196,7 @@ class Predictor:
             float32 (n, outputs).
         """
         weights = [np.asarray(array) for array in interleaved(coefs, intercepts)]
-        with self._lock:
+        with self._lock.held():
             units = (len(weights[0]), *(len(bias) for bias in weights[1::2]))
             design = Design(units, activation, out_activation, 0.0, (0.0,) * (len(coefs) - 1))
             model = self._model

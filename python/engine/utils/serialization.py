@@ -6,8 +6,8 @@ A config of a model lists its layers and how they are connected. `engine.saving`
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from engine._base.checks import flag
 from engine._base.registered_objects import custom_object_scope, registered_by
 from engine._base.spec import Spec, array_of_config, described, serialize
+from engine._core_interface.cpp import ContextValue
 
 _PLAIN = (str, int, float, bool, type(None))
 _LIBRARIES = ("engine", "keras")
@@ -43,16 +44,10 @@ _SHARED = "shared_object_id"
 _known: ContextVar[dict[Any, Any] | None] = ContextVar("_known", default=None)
 
 
-@contextmanager
-def sharing() -> Iterator[dict[Any, Any]]:
-    """Yields the dict of the objects that occurred so far in a model and the models within it. Nested blocks share it."""
+def sharing() -> AbstractContextManager[dict[Any, Any]]:
+    """Returns a context manager, which returns the dict of the objects that occurred so far in a model and the models within it. Nested blocks share it."""
     outer = _known.get()
-    found = {} if outer is None else outer
-    token = _known.set(found)
-    try:
-        yield found
-    finally:
-        _known.reset(token)
+    return ContextValue(_known, {} if outer is None else outer)
 
 
 def described_parts(parts: Sequence[Any]) -> list[dict[str, Any]]:

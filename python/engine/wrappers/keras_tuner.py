@@ -32,14 +32,14 @@ from typing import Any
 
 from engine._base.extras import extra
 from engine._base.lazy_imports import absent
-from engine._base.locks import Lock
+from engine._base.locks import Lock, Order
 
 # The whole package. It is above this folder, so that it is not imported from here.
 engine: Any = sys.modules[__name__.partition(".")[0]]
 
 _VERSION_OF_KERAS = "3.15.0"
 """The version whose names the engine has. KerasTuner takes another branch for versions before 3."""
-_importing = Lock()
+_importing = Lock("the import of KerasTuner", Order.OBJECT)
 _BOUND = "_engine_is_keras"
 """An attribute of the module `keras_tuner` that was imported here."""
 
@@ -145,10 +145,10 @@ def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    with _importing:
+    with _importing.held():
         return getattr(_imported(), name)
 
 
 def __dir__() -> list[str]:
-    with _importing:
+    with _importing.held():
         return dir(_imported())

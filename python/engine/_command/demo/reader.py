@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from engine import activations, layers, losses, optimizers
-from engine._base.locks import Lock
+from engine._base.locks import Lock, Order
 from engine.layers.core import named_leaves
 from engine.models import Sequential
 
@@ -122,7 +122,7 @@ class DigitReader:
         self._scale = 1.0 if any(isinstance(layer, scales) for layer in first) else 1 / 255
         blank = model.predict(np.zeros((1, *sample), np.float32), verbose=0)
         self._from_logits = not (np.isclose(blank.sum(), 1, atol=1e-3) and blank.min() >= 0)
-        self._lock = Lock()  # held while the probe keeps the gradient of one drawing
+        self._lock = Lock("a reader", Order.OBJECT)  # held while the probe keeps the gradient of one drawing
         self._probe = _Probe(name="probe")
         self._probed = self._with_probe()
 
@@ -149,7 +149,7 @@ class DigitReader:
         """
         parts = (np.arange(_STEPS, dtype=np.float32) + 0.5) / _STEPS
         path = x.reshape(1, -1) * parts[:, np.newaxis]
-        with self._lock:
+        with self._lock.held():
             self._probed.train_on_batch(path.reshape(_STEPS, *self._sample), np.full(_STEPS, digit))
             gradients = self._probe.seen
         gradient: Float32 = gradients.reshape(_STEPS, -1).mean(axis=0)
