@@ -332,3 +332,13 @@ def test_only_files_that_a_model_needs_are_read_of_a_folder(tmp_path: Path) -> N
     os.mkfifo(folder / "metadata.json")  # to read it would wait for ever
     with pytest.raises(OSError, match="it is a device or the like"):
         models.load_model(folder)
+
+
+def test_a_long_text_in_place_of_a_name(saved: dict[str, bytes], tmp_path: Path) -> None:
+    """To look for similar names would take hours."""
+    path = with_config(
+        tmp_path / "m.npz",
+        saved,
+        lambda config: config["config"]["layers"][1].update(class_name="DenseLayer" * 10**5),
+    )
+    refused(path, "unknown `layer` 'DenseLayer")

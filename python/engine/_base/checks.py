@@ -35,6 +35,10 @@ class WrongTypeError(TypeError, ValueError):
     """An argument is of the wrong type. It is both errors, since Keras raises sometimes one and sometimes the other."""
 
 
+# Longer names stand for none: a file may hold any text in place of one, and comparing takes the square of the length.
+_LONGEST_NAME = 100
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns the end of a message about an unknown `name`: "; did you mean 'adam'?", or "." without a suggestion."""
     found = suggestion(name, known)
@@ -43,7 +47,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:
     """Returns the name among `known` that `name` most probably stands for; None if none is similar enough."""
-    words = _words(name)
+    words = _words(name) if len(name) <= _LONGEST_NAME else []
     scores = [(_likeness(words, _words(other)), other) for other in known] if words else []
     best = max(scores, key=lambda pair: pair[0], default=(0.0, ""))
     return best[1] if best[0] >= _NEAR else None
