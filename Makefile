@@ -22,13 +22,15 @@ REPAIR := $(if $(filter Darwin,$(shell uname)),delocate-wheel,auditwheel repair)
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard LICENSE README.md) \
 	$(shell find python csrc tests/cpp/bindings -name __pycache__ -prune -o -name '.*' -prune -o -print)
 
-.PHONY: help mnist test test-keras fuzz test-kernels test-cuda cuda test-arm64 sanitize lint docs bench strict sdist wheel clean
+.PHONY: help mnist test test-keras fuzz fuzz-networks test-kernels test-cuda cuda test-arm64 sanitize lint docs bench strict sdist wheel clean
 
 help:
 	@echo 'make mnist   train the textbook network on MNIST; ARGS="--seed 1 --epochs 5" go to "engine mnist"'
 	@echo 'make test    run the tests; ARGS="-k dense" go to pytest'
 	@echo 'make test-keras   compare with real Keras, on JAX'
 	@echo 'make fuzz    compare values and derivatives of 1,000 random functions with JAX'
+	@echo 'make fuzz-networks   train random networks by every kind of program, and compare with formulas in float64;'
+	@echo '             NETWORKS=1000 is how many, FIRST_NETWORK=7 the number of the first'
 	@echo 'make test-kernels   compare the bits of every instruction set, without Python'
 	@echo 'make test-cuda   train on an emulated GPU, whose accesses to memory are checked'
 	@echo 'make cuda    compile csrc/cuda with nvcc, every warning an error, and check its machine code'
@@ -56,6 +58,14 @@ test-keras: $(VENV)/installed-keras
 
 fuzz: $(VENV)/installed-keras
 	@RANDOM_FUNCTIONS=1000 $(BIN)/python -m pytest tests/keras/test_keras_random_functions.py -n 2 $(ARGS)
+
+# The number of a network is the seed of all that is random in it.
+NETWORKS ?= 300
+FIRST_NETWORK ?= 0
+fuzz-networks: $(VENV)/installed-keras
+	@echo 'Training $(NETWORKS) random networks, from number $(FIRST_NETWORK) on ...'
+	@RANDOM_NETWORKS=$(NETWORKS) FIRST_NETWORK=$(FIRST_NETWORK) \
+	$(BIN)/python -m pytest tests/keras/test_keras_random_networks.py -n 2 $(ARGS)
 
 bench: $(VENV)/installed-bench
 	@$(BIN)/python -m bench $(ARGS)

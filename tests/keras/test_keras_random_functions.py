@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax_functions import JaxOps
 from random_functions import RandomFunction
 
 import engine
@@ -29,16 +30,6 @@ def lengths_of_one() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "softmax over axis")
         yield
-
-
-class JaxOps:
-    """JAX's functions, by the names that they have in `engine.ops`."""
-
-    softsign = staticmethod(jax.nn.soft_sign)
-
-    def __getattr__(self, name: str) -> Any:
-        modules = (jnp, jax.nn, jax.scipy.special, jax.lax, jax.ops)
-        return next(getattr(module, name) for module in modules if hasattr(module, name))
 
 
 def assert_same(found: Any, wanted: Any, what: str, case: str) -> None:
