@@ -638,3 +638,24 @@ def test_names_that_the_one_output_does_not_have(argument: str) -> None:
         ValueError, match=f"`{argument}` has the key 'lost', but the model's one output is named 'key' or"
     ):
         model.compile("sgd", **{"loss": "mse", argument: {"lost": "mae"}})
+
+
+def test_known_lengths_of_the_batch_axis_stay_known() -> None:
+    """As in Keras, in the shapes of symbols; batches of any size are accepted."""
+    start = keras.Input((3,), batch_size=4)
+    rows = layers.Dense(2)(start)
+    assert (start.shape, rows.shape, (rows * 2.0).shape) == ((4, 3), (4, 2), (4, 2))
+    assert keras.ops.sum(start).shape == ()
+    assert keras.ops.concatenate([start, start], axis=0).shape == (8, 3)
+    assert layers.Concatenate()([rows, layers.Dense(1)(start)]).shape == (4, 3)
+    assert layers.Dense(2)(keras.Input((3,))).shape == (None, 2)
+    model = keras.Model(start, rows)
+    assert model(keras.Input(batch_shape=(7, 3))).shape == (7, 2)
+    assert model.predict(np.ones((5, 3)), verbose=0).shape == (5, 2)
+
+
+def test_symbols_of_given_shapes() -> None:
+    assert keras.KerasTensor((2, 3)).shape == (2, 3)
+    assert keras.KerasTensor((None, 3), dtype="int32", name="ids").name == "ids"
+    assert layers.Dense(4)(keras.KerasTensor((2, 5, 3))).shape == (2, 5, 4)
+    assert keras.KerasTensor(()).shape == ()

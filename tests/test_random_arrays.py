@@ -169,3 +169,38 @@ def test_distributions_follow_seeds() -> None:
         before = draw(None)
         utils.set_random_seed(3)
         assert np.array_equal(before, draw(None))
+
+
+class _Noise(keras.layers.Layer):
+    """Adds noise of a shape that is known, or that of the inputs."""
+
+    def __init__(self, seed: Any, by_sample: bool) -> None:
+        super().__init__()
+        self.seed, self.by_sample = seed, by_sample
+
+    def call(self, x: Any) -> Any:
+        shape = keras.ops.shape(x) if self.by_sample else (2,)
+        return x + keras.random.normal(shape, seed=self.seed) + keras.random.uniform((2,), seed=self.seed)
+
+
+@pytest.mark.parametrize("by_sample", [False, True])
+def test_a_number_as_the_seed_gives_the_same_numbers_in_each_batch(by_sample: bool) -> None:
+    x, generator = np.zeros((4, 2), np.float32), keras.random.SeedGenerator(3)
+    model = keras.Sequential([keras.Input((2,)), _Noise(3, by_sample)])
+    other = keras.Sequential([keras.Input((2,)), _Noise(generator, by_sample)])
+    first = np.asarray(model(x))
+    for found in (
+        model(x),
+        model.predict(x, verbose=0),
+        model.predict(x, batch_size=1, verbose=0),
+        model(x, training=True),
+    ):
+        np.testing.assert_array_equal(np.asarray(found), first)
+    assert not np.array_equal(np.asarray(other(x)), np.asarray(other(x)))
+    # In training, each batch gets them, too: the loss is the same in all of them.
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    losses = [float(model.train_on_batch(x, x)) for _ in range(3)]
+    assert losses[0] == losses[1] == losses[2] == pytest.approx(float(np.square(first).mean()), rel=1e-6)
+    with keras.GradientTape():
+        one, two = (np.asarray(model(x)) for _ in range(2))
+    np.testing.assert_array_equal(one, two)

@@ -228,7 +228,7 @@ void random_array(const graph::RandomArray& op, const ThreadContext& thread) {
     step = static_cast<uint64_t>(thread.run.first_iteration);
     first += thread.batch.first * graph::numbers_per_sample(op.y.shape, thread.schedule.graph().batch);
   }
-  RandomSequence numbers(op, thread, step, first);
+  RandomSequence numbers(op, thread, op.fixed ? 0 : step, first);
   merge_axes(y);
   const int last = y.last();
   for (Walk<1> walk({&y}, last); !walk.done(); walk.next()) {

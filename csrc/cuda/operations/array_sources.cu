@@ -74,6 +74,7 @@ struct RandomArray {
 
   float* y;
   uint64_t seed;
+  bool fixed;
   Distribution distribution;
   float low, high, below_high;
   int64_t of_sample;  // numbers of each sample; 0 where only whole batches have them
@@ -91,7 +92,8 @@ struct RandomArray {
   }
   __device__ void operator()(int64_t i, const Batch& batch) const {
     const int64_t first = batch.first_draw * of_sample;
-    y[i] = number(formulas::random_word(seed, static_cast<uint64_t>(batch.draw), 0, first + i));
+    const uint64_t step = fixed ? 0 : static_cast<uint64_t>(batch.draw);
+    y[i] = number(formulas::random_word(seed, step, 0, first + i));
   }
 };
 
@@ -102,8 +104,8 @@ void schedule_random(Schedule& schedule, const graph::RandomArray& op) {
   const int64_t of_sample = cuts_batches ? graph::numbers_per_sample(op.y.shape, schedule.graph().batch) : 0;
   schedule.add(op, [&op, of_sample](const RunMemory& memory) {
     return for_array_elements(memory, op.y,
-                              RandomArray{memory.scratch(op.y.value), op.seed, op.distribution, op.low, op.high,
-                                          std::nextafter(op.high, op.low), of_sample});
+                              RandomArray{memory.scratch(op.y.value), op.seed, op.fixed, op.distribution, op.low,
+                                          op.high, std::nextafter(op.high, op.low), of_sample});
   });
 }
 

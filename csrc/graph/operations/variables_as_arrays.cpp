@@ -128,6 +128,7 @@ struct RandomLayer final : ArrayLayer {
   RandomArray::Distribution distribution = RandomArray::Distribution::kUniform;
   float low = 0.0f, high = 1.0f;
   uint64_t seed = 0;
+  bool fixed = false;
 
   void check() const override { require_inputs(0); }
   Array build_array(Builder& builder, const std::vector<Array>&) const override {
@@ -139,6 +140,7 @@ struct RandomLayer final : ArrayLayer {
     random.low = low;
     random.high = high;
     random.seed = seed;
+    random.fixed = fixed;
     random.rows = row_loop(graph, y);
     return y;
   }
@@ -248,7 +250,8 @@ std::shared_ptr<Layer> read_random_array(const Attributes& attributes) {
   layer->distribution = attributes.choice<RandomArray::Distribution>("distribution", RandomArray::kNames);
   layer->low = attributes.single("low", 0.0f);
   layer->high = attributes.single("high", 1.0f);
-  layer->seed = attributes.seed("seed");
+  layer->fixed = attributes.has("fixed_seed");
+  layer->seed = attributes.seed(layer->fixed ? "fixed_seed" : "seed");
   return layer;
 }
 

@@ -56,7 +56,8 @@ struct ReadTarget final : Operation {
   std::string attributes() const override;
 };
 
-/// y = random numbers, other ones in each batch: element i is number i of the random stream of `seed` and the step.
+/// y = random numbers: element i is number i of the random stream of `seed` and the step. So they are other ones in
+/// each batch, unless the seed is fixed: then the step is 0.
 struct RandomArray final : Operation {
   enum class Distribution { kUniform, kNormal, kTruncatedNormal };
   static constexpr const char* kNames[] = {"uniform", "normal", "truncated_normal"};
@@ -65,6 +66,7 @@ struct RandomArray final : Operation {
   Array y;
   float low = 0.0f, high = 1.0f;  // of uniform numbers; mean and standard deviation of normal ones
   uint64_t seed = 0;
+  bool fixed = false;
   Loop rows = kWhole;  // the loop over the first axis of y
 
   const char* name() const override { return "random"; }

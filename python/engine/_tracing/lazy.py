@@ -455,11 +455,9 @@ def known_shape(shape: Extents, count: int) -> Extents:
     return tuple(Extent(each.fixed + each.per_sample * count) for each in shape)
 
 
-def _drawn(
-    shape: Extents, distribution: str, low: float, high: float, seed: int, **fields: Any
-) -> NDArray[Any]:
+def _drawn(shape: Extents, distribution: str, low: float, high: float, **seeds: int) -> NDArray[Any]:
     """Returns the numbers of a node "random"."""
-    del fields
+    (seed,) = seeds.values()
     lengths = tuple(each.fixed for each in shape)
     found: NDArray[Any] = function_of_arrays(distribution)(lengths, low, high, seed=seed % 2**63)
     return found

@@ -5,7 +5,7 @@ A function that only changes the shape under which numbers are read, such as `re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -291,10 +291,13 @@ def cumulative_sum(x: TracedArray, axis: int, reverse: bool = False) -> TracedAr
 
 
 def random(  # noqa: PLR0917 # the fields of the node
-    trace: Trace, shape: Extents, distribution: str, low: float, high: float, seed: int
+    trace: Trace, shape: Extents, distribution: str, low: float, high: float, seed: Mapping[str, int]
 ) -> TracedArray:
-    """Returns random numbers, which are drawn anew in each batch."""
-    return trace.add("random", (), shape, "float32", distribution=distribution, low=low, high=high, seed=seed)
+    """Returns random numbers.
+
+    `seed` is the field "seed", with which they are drawn anew in each batch, or "fixed_seed", with which they stay the same.
+    """
+    return trace.add("random", (), shape, "float32", distribution=distribution, low=low, high=high, **seed)
 
 
 def stop_gradient(x: TracedArray) -> TracedArray:

@@ -1,4 +1,4 @@
-"""What functions of `engine.random` record: numbers that are drawn anew in each batch."""
+"""What functions of `engine.random` record: numbers that are drawn anew in each batch, unless the seed is an int."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from engine._tracing.symbolic import lengths
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 
-def _seed(seed: Any) -> int:
-    """Returns the seed of a node: a SeedGenerator gives its next one, None means the next one of the global stream."""
+def _seed(seed: Any) -> dict[str, int]:
+    """Returns the seed of a node as its field: a SeedGenerator gives its next one, None means the next one of the global stream.
+
+    An int is a fixed seed, which gives the same numbers at each call, as in Keras.
+    """
     if seed is None:
-        return next_seed()
+        return {"seed": next_seed()}
     if hasattr(seed, "next"):
         first, draws = (int(each) for each in seed.next())
-        return related_seed(first, draws)
-    return int(np.asarray(seed).reshape(-1)[0]) % 2**64
+        return {"seed": related_seed(first, draws)}
+    return {"fixed_seed": int(np.asarray(seed).reshape(-1)[0]) % 2**64}
 
 
 def _scaled(shape: Any, distribution: str, mean: Any, stddev: Any, seed: Any) -> TracedArray:

@@ -152,7 +152,8 @@ def _same_entry(one: Node | Use, other: Node | Use) -> bool:
     """Whether two entries compute the same. Seeds may differ, as both are drawn anew for each recording."""
     if isinstance(one, Node) and isinstance(other, Node):
         return (one.kind, one.inputs, one.shape) == (other.kind, other.inputs, other.shape) and all(
-            name == "seed" or np.array_equal(value, other.fields[name]) for name, value in one.fields.items()
+            name == "seed" or (name in other.fields and np.array_equal(value, other.fields[name]))
+            for name, value in one.fields.items()
         )
     if isinstance(one, Use) and isinstance(other, Use):
         same = (one.part is other.part) and (one.inputs, one.mode) == (other.inputs, other.mode)

@@ -270,7 +270,8 @@ class InputLayer(ModelSymbol, Layer):
         )
         text = wanted is str or (isinstance(wanted, str) and wanted in ("string", "str"))
         self.dtype = "string" if text else dtype_of(wanted, "dtype").name
-        self._tensor = KerasTensor(self.sample_shape, start=self, dtype=self.dtype)
+        self._tensor = KerasTensor(self.batch_shape, self.dtype)
+        self._tensor.start = self
 
     @property
     def input(self) -> KerasTensor:

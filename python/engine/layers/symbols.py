@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from engine._base.checks import Shape
 from engine._base.left_out import SaysWhatIsLeftOut
-from engine._tracing.extents import Extents, full_shape
+from engine._tracing.extents import Extents, FullShape, full_shape
 from engine._tracing.symbolic import Slot, Symbolic, operator_methods
 
 
@@ -93,8 +93,10 @@ class Call:
                 error.args = (f"{str(error).rstrip('.')}. {layer.name!r} is called on {self._sources()}",)
             raise
         dtypes = layer._output_dtypes_for([tensor.dtype for tensor in self.inputs])
+        batch = next((tensor._batch for tensor in self.inputs if tensor._batch is not None), None)
         self.outputs = tuple(
-            KerasTensor(shape, self, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=False)
+            KerasTensor._of_call(shape, self, dtype, batch)
+            for shape, dtype in zip(shapes, dtypes, strict=False)
         )
         self.node = layer._symbolic_calls
         layer._symbolic_calls += 1
@@ -170,23 +172,47 @@ class Equality(ModelSymbol):
 
 
 class KerasTensor(ModelSymbol, SaysWhatIsLeftOut):
-    """A symbolic output of a layer: its shape, and the call that computes it.
+    """A symbolic tensor: its shape, and what computes it. `Input` and layers return such tensors.
 
     Args:
-        sample: the shape of one sample.
-        call: the call of a layer that returned it; None for the input of a model.
-        start: the input layer, for the input of a model.
+        shape: shape with the batch axis, such as `(None, 3)`.
         dtype: the dtype that its numbers have in Keras; layers compute in float32.
+        sparse: Ignored, as for `Input`.
+        ragged: Ignored.
+        record_history: Ignored.
+        name: name of the tensor.
+
+    Example:
+        >>> from engine import KerasTensor, layers
+        >>> layers.Dense(2)(KerasTensor((4, 3))).shape
+        (4, 2)
     """
 
-    def __init__(
+    _call: Call | None = None
+    """The call of a layer that returned it; None for the input of a model."""
+    start: Callee | None = None
+    """The input layer, for the input of a model."""
+
+    def __init__(  # noqa: PLR0917 # Keras' signature
         self,
-        sample: Shape,
-        call: Call | None = None,
-        start: Callee | None = None,
+        shape: Sequence[int | None],
         dtype: str = "float32",
+        sparse: bool = False,
+        ragged: bool = False,
+        record_history: bool = True,
+        name: str | None = None,
     ) -> None:
-        self._sample, self._call, self.start, self.dtype = sample, call, start, dtype
+        del sparse, ragged, record_history
+        batch, sample = (shape[0], tuple(shape[1:])) if len(shape) else (None, FullShape())
+        self._sample: Any = sample
+        self._batch, self.dtype, self._name = batch, dtype, name
+
+    @classmethod
+    def _of_call(cls, sample: Shape, call: Call, dtype: str, batch: int | None) -> KerasTensor:
+        """Returns an output of a call, with samples of a shape; `batch` is the known length of the batch axis, or None."""
+        found = cls((batch, *(() if isinstance(sample, FullShape) else sample)), dtype)
+        found._sample, found._call = sample, call
+        return found
 
     dtype = "float32"
 
@@ -213,7 +239,11 @@ class KerasTensor(ModelSymbol, SaysWhatIsLeftOut):
     @property
     def shape(self) -> tuple[int | None, ...]:
         """Shape, with None for the batch axis and other unknown lengths."""
-        return tuple(None if each.per_sample else each.fixed for each in self._extents)
+        batch = self._batch
+        return tuple(
+            None if each.per_sample and batch is None else each.fixed + each.per_sample * (batch or 0)
+            for each in self._extents
+        )
 
     @property
     def _extents(self) -> Extents:
@@ -232,7 +262,7 @@ class KerasTensor(ModelSymbol, SaysWhatIsLeftOut):
     @property
     def name(self) -> str:
         """Name of the layer that computes it."""
-        return str(self._layer.name)
+        return self._name or (str(self._layer.name) if self._layer is not None else "keras_tensor")
 
     def through(
         self, layer: Callee, training: bool | None = None, arguments: CallArguments | None = None
