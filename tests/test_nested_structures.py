@@ -146,3 +146,23 @@ def test_what_is_no_symbol_is_named() -> None:
         keras.Model(x, [layers.Dense(1)(x), [np.ones(3)]])
     with pytest.raises(ValueError, match="`inputs` must be different"):
         keras.Model([x, [x]], layers.Dense(1)(x))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_list_for_a_dict_of_inputs(again: bool) -> None:
+    """As in Keras: it is read in the order of the sorted keys, and refused where the model was made with another order."""
+    first, second = keras.Input((1,), name="a"), keras.Input((1,), name="z")
+    joined = layers.Concatenate()([second, first])
+    arrays = [np.array([[1.0]]), np.array([[2.0]])]
+    for inputs, accepted in (({"a": first, "z": second}, True), ({"z": second, "a": first}, False)):
+        model = keras.Model(inputs, joined)
+        model = keras.Model.from_config(model.get_config()) if again else model
+        model.compile("sgd", "mse")
+        by_name = dict(zip(("a", "z"), arrays, strict=True))
+        np.testing.assert_array_equal(np.asarray(model(by_name)), [[2.0, 1.0]])
+        for read in (model, model.predict, lambda x, model=model: model.fit(x, np.ones((1, 2)), verbose=0)):
+            if accepted:
+                read(arrays)
+                continue
+            with pytest.raises(ValueError, match="must be a dict with the keys"):
+                read(arrays)

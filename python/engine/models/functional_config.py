@@ -96,8 +96,8 @@ def config_of_graph(
         "name": name,
         "trainable": trainable,
         "layers": layers,
-        "input_layers": structures[0].packed(beginnings),
-        "output_layers": structures[1].packed(ends),
+        "input_layers": structures[0].as_given(structures[0].packed(beginnings)),
+        "output_layers": structures[1].as_given(structures[1].packed(ends)),
     }
 
 

@@ -103,6 +103,12 @@ class InputData(NamedTuple):
     def arrays(self, x: Any, name: str) -> list[Any]:
         """Returns the entries of a list or dict, or the columns of a frame, one for each input."""
         keys = self.names
+        if isinstance(x, (list, tuple)) and self.form.given not in ((), self.form.keys):
+            msg = (
+                f"`{name}` must be a dict with the keys {keys}, as the model was made with a dict of inputs whose keys are in another "
+                "order than the sorted one, in which a list would be read; got a list"
+            )
+            raise ValueError(msg)
         x = columns_by_name(self.form.flat(x))
         if isinstance(x, Mapping) and not all(key in x for key in keys):
             keys = [start.name for start in self.starts]

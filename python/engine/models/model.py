@@ -2742,7 +2742,10 @@ class Model(Part, SaysWhatIsLeftOut):
         inputs, outputs = called_in_turn(starts, parts, wiring, modes, arguments)
         # A subclass with a constructor of its own may have other arguments.
         kind = cls if cls.__init__ is Model.__init__ else Functional
-        return cast("Self", kind(structures[0].packed(inputs), structures[1].packed(outputs), name))
+        ends = [
+            form.as_given(form.packed(each)) for form, each in zip(structures, (inputs, outputs), strict=True)
+        ]
+        return cast("Self", kind(ends[0], ends[1], name))
 
     @classmethod
     def _of_parts(cls, parts: Sequence[Part], name: str | None) -> Self:

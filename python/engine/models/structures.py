@@ -22,6 +22,8 @@ class Structure(NamedTuple):
     """The keys of a dict of arrays, in the order of the inputs or outputs."""
     nested: Any = None
     """If there are lists, tuples or dicts within: the whole, with a slot for each array."""
+    given: tuple[str, ...] = ()
+    """The keys of a dict of arrays in the order in which the model was made with them."""
 
     def packed(self, values: Sequence[Any]) -> Any:
         """Returns `values`, one for each input or output, in this form."""
@@ -30,6 +32,10 @@ class Structure(NamedTuple):
         if self.nested is not None:
             return filled_slots(self.nested, values)
         return dict(zip(self.keys, values, strict=True)) if self.kind is dict else self.kind(values)
+
+    def as_given(self, value: Any) -> Any:
+        """Returns what `packed` returned, a dict of arrays with its keys in the order in which the model was made with them."""
+        return {key: value[key] for key in self.given} if self.given else value
 
     def unpacked(self, value: Any) -> list[Any]:
         """Returns what `packed` was given."""
@@ -133,7 +139,8 @@ def nested_structure_of(
 def structure_of(value: Any) -> Structure:
     """Returns the form of `value`, the argument `inputs` or `outputs` of a model. A list of one tensor is that tensor."""
     if isinstance(value, dict):
-        return Structure(dict, tuple(sorted(value, key=str)))
+        keys = tuple(sorted(value, key=str))
+        return Structure(dict, keys, given=tuple(value))
     if isinstance(value, (list, tuple)) and len(value) > 1:
         return Structure(list if isinstance(value, list) else tuple)
     return Structure(None)
