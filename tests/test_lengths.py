@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import engine as keras
-from engine import layers
+from engine import layers, ops
 from engine.models import programs_by_shape
 
 numbers = np.random.default_rng(1)
@@ -178,6 +178,73 @@ def test_validation_and_numpy_losses_of_other_lengths() -> None:
     outputs = model.predict(held_out[0], verbose=0)
     assert outputs.shape == (5, 7, 1, 3)
     assert history["val_loss"][0] == pytest.approx(np.mean((outputs - held_out[1]) ** 2), rel=1e-5)
+
+
+def mean_square(y_true: Any, y_pred: Any) -> Any:
+    return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+
+def of_classes(y_true: Any, y_pred: Any) -> Any:
+    return ops.sparse_categorical_crossentropy(y_true, y_pred)
+
+
+class OfClass(keras.losses.Loss):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return mean_square(y_true, y_pred)
+
+
+@pytest.mark.parametrize(
+    ("last", "builtin", "own", "targets"),
+    [
+        (layers.Dense(2), "mse", mean_square, lambda *shape: numbers.normal(size=(*shape, 2))),
+        (layers.Dense(2), "mse", OfClass(), lambda *shape: numbers.normal(size=(*shape, 2))),
+        (layers.Dense(1), "mse", mean_square, lambda *shape: numbers.normal(size=shape)),
+        (
+            layers.Dense(4, activation="softmax"),
+            "sparse_categorical_crossentropy",
+            of_classes,
+            lambda *shape: numbers.integers(0, 4, shape),
+        ),
+    ],
+    ids=["function", "class", "column", "indices"],
+)
+@pytest.mark.parametrize("first", [keras.Input((None, 3)), None], ids=["declared", "found"])
+def test_recorded_losses_of_other_lengths(
+    last: Any, builtin: str, own: Any, targets: Any, first: Any
+) -> None:
+    """A loss of the user's trains and evaluates each length as the built-in one does, that of the first program, 64, too."""
+    data = [(numbers.normal(size=(6, size, 3)), targets(6, size)) for size in (5, 7, 64, 1, 5)]
+    found = []
+    for loss in (builtin, own):
+        keras.utils.set_random_seed(4)
+        model = keras.Sequential([*([] if first is None else [first]), layers.Dense(4, activation="tanh")])
+        model.add(type(last).from_config(last.get_config()))
+        model.compile(keras.optimizers.Adam(0.02), loss)
+        losses = [model.train_on_batch(*batch) for batch in data[: 1 if first is None else None]]
+        losses += [model.evaluate(*data[0], verbose=0)]
+        history = model.fit(iter(data[:1]), verbose=0, validation_data=data[0]).history
+        found.append([*losses, *history["loss"], *history["val_loss"], *map(np.sum, model.get_weights())])
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
+
+
+def test_recorded_losses_with_several_outputs_and_a_mask() -> None:
+    inputs = keras.Input((None,))
+    hidden = layers.Embedding(20, 4, mask_zero=True)(inputs)
+    pooled = layers.Dense(1)(layers.GlobalAveragePooling1D()(hidden))
+    model = keras.Model(inputs, [layers.Dense(2)(hidden), pooled])
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    model.compile("sgd", ["mse", "mse"])
+    copy.compile("sgd", [mean_square, mean_square])
+    for size in (12, 7):
+        x = np.array(X[:, :size])
+        x[::2, size // 2 :] = 0
+        y = [numbers.normal(size=(24, size, 2)), numbers.normal(size=24)]
+        for one in ("train_on_batch", "test_on_batch"):
+            expected = getattr(model, one)(x, y)
+            np.testing.assert_allclose(getattr(copy, one)(x, y), expected, rtol=1e-5)
+    for one, other in zip(model.get_weights(), copy.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
 def test_copies_keep_the_unknown_length(tmp_path: Path) -> None:

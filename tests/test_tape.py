@@ -477,6 +477,56 @@ def test_calls_on_batches_of_several_sizes() -> None:
     assert float(value) == pytest.approx(float(loss()), rel=1e-5)
 
 
+def doubled_tanh(x: Any) -> Any:
+    return 2 * ops.tanh(x)
+
+
+def centred(x: Any) -> Any:
+    return x - ops.mean(x, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("activation", [doubled_tanh, centred])
+def test_activations_that_are_functions_of_users(activation: Any) -> None:
+    alone = layers.Dense(3, activation=activation)
+    alone.build((None, 4))
+    model = dense_model(layers.Dense(3, activation=activation))
+
+    def loss() -> Any:
+        return ops.sum(alone(X) ** 2) + ops.sum(model(X[:4]) ** 2) + ops.sum(model(X) ** 3)
+
+    weights = [*alone.trainable_variables, *model.trainable_variables]
+    with keras.GradientTape() as tape:
+        value = loss()
+    gradients = tape.gradient(value, weights)
+    assert float(value) == pytest.approx(float(loss()), rel=1e-5)
+    require_derivatives(loss, weights, gradients)
+    keras.optimizers.SGD(1e-3).apply_gradients(zip(gradients, weights, strict=True))
+    assert float(loss()) < float(value)
+
+
+class Stepping(keras.Sequential):
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with keras.GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=True))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return {"loss": loss}
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_activations_that_are_functions_of_users_in_own_steps(run_eagerly: bool) -> None:
+    found = []
+    for kind in (keras.Sequential, Stepping):
+        keras.utils.set_random_seed(2)
+        model = kind([keras.Input((4,)), layers.Dense(5, activation=doubled_tanh), layers.Dense(2)])
+        model.compile("sgd", "mse", run_eagerly=run_eagerly and kind is Stepping)
+        model.fit(X, Y, batch_size=3, epochs=3, shuffle=False, verbose=0)
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
 # Losses.
 
 

@@ -215,6 +215,8 @@ class Compiled:
         program: Program,
         weights: Sequence[Tracked],
         output_shapes: Sequence[Shape],
+        known_shapes: Sequence[Shape],
+        *,
         whole_batches: bool = False,
         masked: Sequence[bool] = (False,),
     ) -> None:
@@ -223,7 +225,8 @@ class Compiled:
         Args:
             program: the program of a model.
             weights: the weights of the model.
-            output_shapes: the shape of each output for one sample.
+            output_shapes: the shape of each output for one sample, with None for a length that differs from batch to batch.
+            known_shapes: the same with the lengths that this program has.
             whole_batches: whether some layer in Python is called with whole batches, so that its result for a sample may
                 depend on the rest of the batch.
             masked: for each output whether a mask removes rows of it from the loss.
@@ -240,10 +243,7 @@ class Compiled:
                 entry.metric._resolve(bool(self.losses[entry.output]._wants_indices), widths[entry.output])
                 for entry in self._entries
             ]
-            of_outputs = [
-                {**loss._lower(), "weight": weight, "masked": mask}
-                for loss, weight, mask in zip(self.losses, self._loss_weights, masked, strict=True)
-            ]
+            of_outputs = self._lowered_losses(output_shapes, known_shapes, masked)
             lowered = self._lowered_metrics(resolved, output_shapes, masked)
             in_core = [each for each in lowered if each is not None]
             arguments = of_outputs, self.optimizer._lower(weights), in_core, None in lowered
@@ -285,6 +285,19 @@ class Compiled:
     def finish(self) -> None:
         """Has the optimizer finish its variables."""
         self.optimizer.finalize_variable_values()
+
+    def _lowered_losses(
+        self, output_shapes: Sequence[Shape], known_shapes: Sequence[Shape], masked: Sequence[bool]
+    ) -> list[dict[str, Any]]:
+        """Returns the losses as the core reads them. The arguments are those of `apply`."""
+        lowered = [
+            loss._lower_for(shape, known) if isinstance(loss, TracedLoss) else loss._lower()
+            for loss, shape, known in zip(self.losses, output_shapes, known_shapes, strict=True)
+        ]
+        return [
+            {**fields, "weight": weight, "masked": mask}
+            for fields, weight, mask in zip(lowered, self._loss_weights, masked, strict=True)
+        ]
 
     def _lowered_metrics(
         self, resolved: Sequence[metrics.Metric], output_shapes: Sequence[Shape], masked: Sequence[bool]
@@ -355,15 +368,21 @@ class Compiled:
             program.compile(of_outputs, optimizer, in_core, None in lowered, keeps_state=True)
             self._note_metrics(lowered)
 
-    def compile_again(self, program: Program, keeps_state: bool = False) -> None:
+    def compile_again(
+        self, program: Program, known_shapes: Sequence[Shape], keeps_state: bool = False
+    ) -> None:
         """Compiles another program of the same model, for samples of another length.
 
         Args:
             program: the program.
+            known_shapes: the shape of each of its outputs for one sample.
             keeps_state: whether the program keeps its state of the optimizer.
         """
         if self.program_arguments:
             of_outputs, optimizer, in_core, in_python = self.program_arguments
+            if of_outputs:
+                _, _, output_shapes, masked = self._applied
+                of_outputs = self._lowered_losses(output_shapes, known_shapes, masked)
             program.compile(of_outputs, optimizer, in_core, in_python, keeps_state)
 
     def host_for(self, forms: Sequence[TargetForm]) -> RunHost | None:

@@ -1014,7 +1014,7 @@ class Layer(Part, Spec):
             values = None if loans else [np.array(array, np.float32) for array in self._own_weights]
             if values is not None and not self._is_custom:
                 sample = self._sample_shape or ()
-                program = build(math.prod(sample), self._operations_for(sample), values)
+                program = build(math.prod(sample), numbered(self._operations_for(sample)), values)
             else:
                 flat = self._is_custom and not self._recorded_calls.has_recorded
                 program = program_of_weights(self._specs, values, loans, flat)

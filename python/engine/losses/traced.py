@@ -53,13 +53,31 @@ class TracedLoss(Loss):
 
     def _lower(self) -> dict[str, Any]:
         """Returns the `loss` argument of `Program.compile`."""
-        output_shape = self._output_shape or (1,)
-        found = recording(self._losses, [self._target_shape or (), output_shape], ["float32", "float32"])
+        return self._lower_for(self._output_shape, self._output_shape)
+
+    def _lower_for(self, declared: Shape, output_shape: Shape) -> dict[str, Any]:
+        """Returns the `loss` argument of `Program.compile` for a program with outputs of some length.
+
+        Args:
+            declared: the shape of one output, with None for a length that differs from batch to batch. Where the first
+                targets had the same length there as the outputs, it differs with that of the outputs.
+            output_shape: the shape of one output of the program.
+        """
+        target_shape = list(self._target_shape or ())
+        for axis, (length, first) in enumerate(zip(declared, self._output_shape, strict=False)):
+            if length is None and target_shape[axis : axis + 1] == [first]:
+                target_shape[axis] = output_shape[axis]
+        sizes = output_shape or (1,)
+
+        def losses(y_true: TracedArray, y_pred: TracedArray) -> TracedArray:
+            return self._losses(y_true, y_pred, sizes)
+
+        found = recording(losses, [tuple(target_shape), sizes], ["float32", "float32"])
         self.by_sample = keeps_samples_apart(found)
         nodes, value = lowered_function(found)
         fields: dict[str, Any] = {"target": "sparse"} if self._wants_indices else {"target": "dense"}
         if not self._wants_indices:
-            fields["target_size"] = size_of([Extent(each) for each in self._target_shape or ()])[0]
+            fields["target_size"] = size_of([Extent(each) for each in target_shape])[0]
         return {
             "kind": "traced",
             "nodes": nodes,
@@ -68,13 +86,13 @@ class TracedLoss(Loss):
             **fields,
         }
 
-    def _losses(self, y_true: TracedArray, y_pred: TracedArray) -> TracedArray:
-        """Returns one loss for each row of outputs, or one for the batch."""
-        y_pred = y_pred.reshaped(full_shape(self._output_shape or (1,)))
+    def _losses(self, y_true: TracedArray, y_pred: TracedArray, output_shape: Shape) -> TracedArray:
+        """Returns one loss for each row of outputs of `output_shape`, or one for the batch."""
+        y_pred = y_pred.reshaped(full_shape(output_shape))
         if self._aligns:
             y_true, y_pred = _aligned(y_true, y_pred)
         losses = as_traced(self.call(y_true, y_pred), y_pred.trace)
-        rows = full_shape((self._output_shape or (1,))[:-1])
+        rows = full_shape(output_shape[:-1])
         return by_rows(losses, rows, summed=REDUCTIONS[self.reduction] == "sum")
 
 

@@ -462,6 +462,8 @@ class FunctionLowering(_Recorded):
         for number, leaf in enumerate(self.leaves):
             begin = len(self.operations)
             lowering.add(number)
+            if not isinstance(leaf, NodeLeaf):
+                self._know_samples(begin, self.counts[number])
             if not isinstance(leaf, NodeLeaf) and self.counts[number] != self.batch:
                 self._repeat(leaf, begin, self.counts[number] // self.batch)
             mode = self.modes_of_leaves[number]
@@ -504,10 +506,20 @@ class FunctionLowering(_Recorded):
                 variables += [(leaf, index) for index in range(len(leaf._specs))]
         return variables, firsts
 
+    def _know_samples(self, begin: int, count: int) -> None:
+        """Gives the operations on whole arrays from number `begin` on the shapes that `count` samples have."""
+        for index in range(begin, len(self.operations)):
+            operation = self.operations[index]
+            if "input_shapes" in operation:
+                self.operations[index] = _concrete_operation(operation, count)
+
     def _repeat(self, leaf: Layer, begin: int, times: int) -> None:
         """Makes the operations from number `begin` on compute `times` as many samples as the batch of the program has."""
         for index in range(begin, len(self.operations)):
             operation = self.operations[index]
+            # An operation on whole arrays knows by its shapes how many samples they have.
+            if "input_shapes" in operation:
+                continue
             if operation["kind"] in _BY_SAMPLE:
                 msg = (
                     f"layer {leaf.name!r} is called on {times * self.batch} samples, and other layers on {self.batch}: while a "
@@ -569,15 +581,17 @@ def _concrete_fields(kind: str, given: Mapping[str, Any], count: int) -> dict[st
                 names[index], numbers[index] = "constant", float(count)
         fields |= {"operations": names, "numbers": numbers}
     if "nodes" in fields:  # of a gradient rule
-        fields["nodes"] = [
-            {
-                **_concrete_fields(each["kind"], each, count),
-                "shape": _known_pairs(each["shape"], count),
-                "input_shapes": [_known_pairs(shape, count) for shape in each["input_shapes"]],
-            }
-            for each in fields["nodes"]
-        ]
+        fields["nodes"] = [_concrete_operation(each, count) for each in fields["nodes"]]
     return fields
+
+
+def _concrete_operation(operation: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Returns an operation on whole arrays with shapes for `count` samples."""
+    return {
+        **_concrete_fields(operation["kind"], operation, count),
+        "shape": _known_pairs(operation["shape"], count),
+        "input_shapes": [_known_pairs(shape, count) for shape in operation["input_shapes"]],
+    }
 
 
 def _known_pairs(pairs: Sequence[Sequence[int]], count: int) -> list[list[int]]:

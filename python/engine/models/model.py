@@ -1524,7 +1524,7 @@ class Model(Part, SaysWhatIsLeftOut):
         outputs = self._outputs(x, "x", given, called=True)
         form = self._structures[1]
         flat = [_as_tensor(each) for each in form.unpacked(outputs)]
-        if self._may_make_mask:
+        if self._may_make_mask and flat[0].shape[0]:  # without samples there is no mask
             flat = [
                 each.masked(mask) if isinstance(each, Tensor) else each
                 for each, mask in zip(flat, self._masks_of(x), strict=True)
@@ -1533,8 +1533,6 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _masks_of(self, x: Any) -> list[Any]:
         """Returns the mask of each output for one batch, or None."""
-        if self._input_data.shape_of_none(x, "x") is not None:
-            return [None] * len(self._wiring.outputs)
         rows, _ = self._read(lambda data: data.unchecked(x, "x", self._feature_names))
         return masks_of_outputs(self, rows[:] if isinstance(rows, LazyRows) else np.asarray(rows))
 
@@ -3001,9 +2999,15 @@ class Model(Part, SaysWhatIsLeftOut):
                 program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
             if any(None in shape for shape in inputs):
                 sample = known[0] if len(known) == 1 else tuple(known)
-                by_shape = ProgramsByShape(program, sample, self._lowering_of(stack, wiring, network, dtypes))
+                lowering = self._lowering_of(stack, wiring, network, dtypes)
+                by_shape = ProgramsByShape(
+                    program,
+                    sample,
+                    lowering,
+                    lambda shape: shapes_along(inputs_in(shape), stack, wiring).outputs,
+                )
             if compiled is not None:
-                self._compile_program(compiled, program, operations, network, shapes, output_shapes)
+                self._compile_program(compiled, program, operations, network, shapes, output_shapes, known)
         copies = {leaf: leaf._copies() for leaf in {*self._attached}.difference(leaves)}
         with JOINING.held():
             if not all(map(Layer._is_still_at, dict.fromkeys(leaves), locations)):
@@ -3103,13 +3107,25 @@ class Model(Part, SaysWhatIsLeftOut):
         network: Network,
         shapes: Shapes,
         outputs: Sequence[Shape],
+        known: Sequence[Shape],
     ) -> None:
-        """Compiles a program; the `outputs` are shapes with None for lengths that differ from batch to batch."""
+        """Compiles a program.
+
+        Args:
+            compiled: what it is compiled with.
+            program: the program.
+            operations: what it computes.
+            network: the layers without the models around them.
+            shapes: of one sample in the network.
+            outputs: the shapes of the outputs, with None for lengths that differ from batch to batch.
+            known: the shapes of the inputs that the program is made for.
+        """
         has_hosts = any("host" in operation for operation in operations)
         reads_mask = compiled.has_loss or len(compiled.names) > 1
         masked = masked_losses(shapes, network) if reads_mask else [False] * len(shapes.outputs)
         weights = tracked(shapes, network.leaves, self._trainable, self._owners)
-        compiled.apply(program, weights, outputs, has_hosts, masked)
+        now = shapes_along(known, network.leaves, network.wiring).outputs
+        compiled.apply(program, weights, outputs, now, whole_batches=has_hosts, masked=masked)
         compiled.trainable = self._trainable_in(network)
 
     def _move_to(self, device: str) -> None:
@@ -3146,7 +3162,7 @@ class Model(Part, SaysWhatIsLeftOut):
             now = operations_through(network, known, self._trainable, dtypes=dtypes)
             if self._operations == now:
                 outputs = self._output_shapes_for([start.sample_shape for start in starts])
-                self._compile_program(compiled, program, self._operations, network, shapes, outputs)
+                self._compile_program(compiled, program, self._operations, network, shapes, outputs, known)
                 return
         # `trainable` was assigned, or there is no program yet.
         self._set_parts(starts, self._layers, compiled, self._wiring)

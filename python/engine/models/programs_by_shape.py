@@ -62,10 +62,13 @@ class ProgramsByShape:
         first: the program that holds the weights.
         shape: of the samples of the first program, as `sample_shape_of` returns it.
         lowering: of the layers.
+        outputs_for: returns the shape of each output for samples of a shape.
     """
 
-    def __init__(self, first: Program, shape: Shape, lowering: Lowering) -> None:
-        self._first, self._lowering = first, lowering
+    def __init__(
+        self, first: Program, shape: Shape, lowering: Lowering, outputs_for: Callable[[Shape], list[Shape]]
+    ) -> None:
+        self._first, self._lowering, self._outputs_for = first, lowering, outputs_for
         self._loans = [(first, number) for number in range(len(first.variables))]
         self._programs: dict[Shape, Program] = {}
         # The arguments of `Program.compile`. Only the thread that has the lock of the model compiles.
@@ -80,7 +83,8 @@ class ProgramsByShape:
         program = self._used(shape, self._programs.get(shape) or self._made(shape))
         if compiled is not None and self._compiled_with.get(program) is not compiled.program_arguments:
             before, now = self._compiled_with.get(program), compiled.program_arguments
-            compiled.compile_again(program, bool(before and now and before[1] is now[1]))
+            keeps_state = bool(before and now and before[1] is now[1])
+            compiled.compile_again(program, self._outputs_for(shape), keeps_state)
             self._compiled_with[program] = now
         return program
 
