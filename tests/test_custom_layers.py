@@ -112,7 +112,7 @@ def test_a_failing_gradient_leaves_the_model_as_it_was(blobs: Blobs) -> None:
 
 
 def test_what_is_missing_is_told(blobs: Blobs) -> None:
-    model = network(Halved())
+    model = network(Halved(name="halved"))
     before = model.get_weights()
     assert model.evaluate(blobs.x, blobs.y, verbose=0)
     with pytest.raises(

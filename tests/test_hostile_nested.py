@@ -333,3 +333,5 @@ def test_models_that_contain_each_other_many_times(tmp_path: Path) -> None:
             lambda _, levels=levels: json.dumps(deeper(config, levels)),
         )
         refused(path, "uses of layers at most")
+        with pytest.raises(ValueError, match="uses of layers at most"):
+            keras.models.model_from_json(json.dumps(deeper(config, levels)))

@@ -32,7 +32,15 @@ from engine.saving._model_weights import contents_of, load, load_vocabularies
 from engine.saving._safetensors import SafeTensors
 from engine.saving._shards import INDEX, Shards, write_shards
 from engine.saving.contents import CONFIG, METADATA, Format, Reader, require_file, size_of, understood
-from engine.saving.model_config import config_of, model_of, most_numbers, parsed, require_sizes, text_of
+from engine.saving.model_config import (
+    config_of,
+    model_of,
+    most_numbers,
+    needs_of,
+    parsed,
+    require_sizes,
+    text_of,
+)
 from engine.saving.model_interface import SavedModel
 from engine.saving.npz import Npz, NpzReader
 from engine.utils import (
@@ -329,6 +337,7 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     """
     with understood("the config"), custom_object_scope(custom_objects):
         config = parsed(json_string)
+        needs_of(config)  # which refuses what would take too long to make
         model = model_of(config)
         if config.get("compile_config"):
             model.compile_from_config(config["compile_config"])

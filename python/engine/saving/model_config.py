@@ -125,22 +125,7 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
         config: the config of the model.
         reader: the file.
     """
-    inventory = _Inventory()
-    if is_distiller(config):
-        _add_models_of_distiller(config, inventory)
-    else:
-        listed = _with_layers(config)
-        if listed is None:  # its `call` says what the weights are
-            return
-        inner = listed.get("config")
-        if not isinstance(inner, Mapping) or not isinstance(inner.get("layers"), list):
-            msg = (
-                f"the config must be that of a Sequential, with 'layers', a list; got class {config.get('class_name')!r} and "
-                f"{inner!r:.200}"
-            )
-            raise ValueError(msg)
-        inventory.add_model(inner, _inputs_to_build_for(config, inner))
-    needs = inventory.needs
+    needs = needs_of(config)
     if all(need.shapes is None for need in needs):
         return
     for (_, layer, shapes), source in zip(needs, reader.layers([need.slot for need in needs]), strict=True):
@@ -154,6 +139,31 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
                 "for it"
             )
             raise ValueError(msg)
+
+
+def needs_of(config: Mapping[str, Any]) -> list[_Need]:
+    """Returns the weights that the layers of a model need; none for a model whose `call` says what they are.
+
+    Raises:
+        ValueError: if the config is no model's, asks for larger samples or more uses of layers than a config may, or has layers
+            that don't fit together.
+    """
+    inventory = _Inventory()
+    if is_distiller(config):
+        _add_models_of_distiller(config, inventory)
+    else:
+        listed = _with_layers(config)
+        if listed is None:
+            return []
+        inner = listed.get("config")
+        if not isinstance(inner, Mapping) or not isinstance(inner.get("layers"), list):
+            msg = (
+                f"the config must be that of a Sequential, with 'layers', a list; got class {config.get('class_name')!r} and "
+                f"{inner!r:.200}"
+            )
+            raise ValueError(msg)
+        inventory.add_model(inner, _inputs_to_build_for(config, inner))
+    return inventory.needs
 
 
 def _inputs_to_build_for(config: Mapping[str, Any], inner: Mapping[str, Any]) -> list[_Value] | None:
@@ -362,7 +372,7 @@ class _Inventory:
         self._uses += uses
         most = _USES + _USES_OF_CALL * self._calls
         if self._uses > most:
-            msg = f"a file of {self._calls} calls of layers may ask for {most} uses of layers at most, as models contain each other"
+            msg = f"a config of {self._calls} calls of layers may ask for {most} uses of layers at most, as models contain each other"
             raise ValueError(msg)
 
 
