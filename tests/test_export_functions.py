@@ -339,6 +339,9 @@ def of_every_instruction() -> keras.Model:
             formula = c_arrays.INSTRUCTIONS.get(name) or c_arrays.CONDITIONS[name]
             if name == "erf":
                 found.append(elementwise(lambda a: a.of("erf", a.of("gaussian")), one))
+            elif name == "bitwise_and":
+                whole = [elementwise(lambda a: (10.0 * a).of("floor"), each) for each in (other, one)]
+                found.append(elementwise(lambda a, b: a.of("bitwise_and", b), *whole))
             elif "{1}" in formula:
                 found.append(elementwise(lambda a, b, name=name: b.of(name, a), one, other))
             else:

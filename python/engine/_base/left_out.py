@@ -188,7 +188,9 @@ MEMBERS: Mapping[str, _Reasons] = {
             add_optimizer_variables add_variable add_variable_from_reference assign assign_add assign_sub""",
         _INTERNAL: "lr_adjust transpose_last_axis zeropower_via_newtonschulz5",
     },
-    "LossScaleOptimizer": {"gradients are float32 here, and no step is skipped": "check_finite"},
+    "LossScaleOptimizer": {
+        "a loop of your own skips steps that are not finite without being asked": "check_finite"
+    },
     "TensorBoard": {"there is no TensorFlow to write summaries with: log numbers by `logs`": "summary"},
 }
 
