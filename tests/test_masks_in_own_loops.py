@@ -226,3 +226,151 @@ def test_models_with_a_call_of_their_own_and_several_outputs() -> None:
             found = model(X)
         np.testing.assert_array_equal(np.asarray(found["masked"]._keras_mask), X != 0)
         assert found["plain"]._keras_mask is None
+
+
+class Doubled(layers.Layer):
+    """A layer whose `call` is recorded, and that passes its mask on."""
+
+    supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        return 1.0 - 2.0 * inputs
+
+
+def doubled(inputs: Any) -> Any:
+    return 1.0 - 2.0 * inputs
+
+
+FORMULAS = {
+    "average": lambda rows: layers.Average()([rows, layers.Dense(3)(rows)]),
+    "subtract": lambda rows: layers.Subtract()([layers.Dense(3)(rows), rows]),
+    "multiply": lambda rows: layers.Multiply()([rows, layers.Dense(3)(rows)]),
+    "maximum": lambda rows: layers.Maximum()([rows, layers.Dense(3)(rows)]),
+    "minimum": lambda rows: layers.Minimum()([rows, layers.Dense(3)(rows)]),
+    "broadcast": lambda rows: layers.Add()([rows, layers.Dense(1)(rows)]),
+    "own": lambda rows: layers.Dense(3)(Doubled()(rows)),
+    "activation": lambda rows: layers.Dense(3)(layers.Activation(doubled)(rows)),
+    "dense": lambda rows: layers.Add()([rows, layers.Dense(3, activation=doubled)(rows)]),
+    "last": lambda rows: layers.Activation(doubled)(layers.Dense(3)(rows)),
+}
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formulas_pass_masks_on(name: str, ends: bool) -> None:
+    """`fit`, steps and losses of one's own leave out the same timesteps, also behind what a formula computes."""
+
+    def made(kind: type[keras.Model]) -> Any:
+        keras.utils.set_random_seed(4)
+        inputs = keras.Input((STEPS,))
+        outputs = FORMULAS[name](layers.Embedding(6, 3, mask_zero=True)(inputs))
+        model: Any = kind(inputs, outputs if ends else layers.Dense(2)(outputs))
+        model.measured = keras.metrics.MeanSquaredError()
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        return model
+
+    y = np.random.default_rng(0).normal(size=(*X.shape, 3 if ends else 2))
+    plain, stepped, lossy = made(keras.Model), made(OwnSteps), made(OwnLoss)
+    np.testing.assert_array_equal(plain(X)._keras_mask, X != 0)
+    errors = np.square(plain.predict(X, verbose=0).astype(float) - y).mean(axis=-1)
+    expected = (errors * KEPT).sum() / KEPT.sum()
+    for model in (plain, stepped, lossy):
+        found = model.fit(X, y, shuffle=False, verbose=0).history["loss"]
+        np.testing.assert_allclose(found, [expected], rtol=2e-6)
+        for one, other in zip(plain.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-6, atol=1e-7)
+
+
+def test_tapes_keep_masks_from_outside() -> None:
+    rows = layers.Embedding(6, 3, mask_zero=True)(X)
+    pool, dense = layers.GlobalAveragePooling1D(), layers.Dense(3)
+    values = np.asarray(rows).astype(float)
+    expected = (values * KEPT[..., None]).sum(axis=1) / np.maximum(KEPT.sum(axis=1), 1)[:, None]
+    np.testing.assert_allclose(pool(rows), expected, rtol=2e-6)
+    with keras.GradientTape() as tape:
+        tape.watch(rows)
+        found = pool(rows)
+        np.testing.assert_array_equal(np.asarray(dense(rows)._keras_mask), X != 0)
+        given = pool(np.asarray(rows), mask=X != 0)
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=2e-6)
+    np.testing.assert_allclose(np.asarray(given), expected, rtol=2e-6)
+    shares = KEPT / np.maximum(KEPT.sum(axis=1), 1)[:, None]
+    slopes = np.broadcast_to(shares[..., None], rows.shape)
+    np.testing.assert_allclose(np.asarray(tape.gradient(found, rows)), slopes, rtol=2e-6)
+    with keras.GradientTape() as other:
+        recorded = layers.Embedding(6, 3, mask_zero=True)(X)
+    del other
+    with keras.GradientTape():
+        means = pool(recorded)
+    kept = np.asarray(recorded).astype(float) * KEPT[..., None]
+    np.testing.assert_allclose(
+        np.asarray(means), kept.sum(axis=1) / np.maximum(KEPT.sum(axis=1), 1)[:, None], rtol=2e-6
+    )
+
+
+class OwnMean(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.pool = layers.Dense(2), layers.GlobalAveragePooling1D()
+
+    def call(self, inputs: Any) -> Any:
+        return self.pool(self.dense(inputs))
+
+
+class OwnMeanOfMask(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(2)
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        if mask is None:  # where the shape of the outputs is asked for
+            return keras.ops.mean(self.dense(inputs), axis=1)
+        kept = keras.ops.cast(mask, "float32")[..., None]
+        return keras.ops.sum(self.dense(inputs) * kept, 1) / keras.ops.maximum(keras.ops.sum(kept, 1), 1.0)
+
+
+class MeanLayer(layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense, self.pool = layers.Dense(2), layers.GlobalAveragePooling1D()
+
+    def call(self, inputs: Any) -> Any:
+        return self.pool(self.dense(inputs))
+
+
+def model_of_means() -> Any:
+    return keras.Sequential([keras.Input((STEPS, 3)), layers.Dense(2), layers.GlobalAveragePooling1D()])
+
+
+def nested_model_of_means() -> Any:
+    inner = keras.Sequential([keras.Input((STEPS, 3)), layers.Dense(2)])
+    return keras.Sequential([keras.Input((STEPS, 3)), inner, layers.GlobalAveragePooling1D()])
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+@pytest.mark.parametrize("make", [model_of_means, nested_model_of_means, OwnMean, OwnMeanOfMask, MeanLayer])
+def test_models_use_the_masks_of_what_they_are_called_on(make: Any) -> None:
+    rows, model = layers.Embedding(6, 3, mask_zero=True)(X), make()
+    first = np.asarray(model(rows))
+    kernel, bias = (np.asarray(each).astype(float) for each in model.get_weights())
+    outputs = (np.asarray(rows).astype(float) @ kernel + bias) * KEPT[..., None]
+    expected = outputs.sum(axis=1) / np.maximum(KEPT.sum(axis=1), 1)[:, None]
+    np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-7)
+    for training in (None, False, True):
+        np.testing.assert_allclose(model(rows, training=training), expected, rtol=1e-5, atol=1e-7)
+    with keras.GradientTape():
+        found = np.asarray(model(rows))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_models_pass_masks_of_their_inputs_on() -> None:
+    rows = layers.Embedding(6, 3, mask_zero=True)(X)
+    inner = keras.Sequential([keras.Input((STEPS, 3)), layers.Dense(2)])
+    np.testing.assert_array_equal(inner(rows)._keras_mask, X != 0)
+    assert inner(np.asarray(rows))._keras_mask is None
+    one, other = keras.Input((STEPS, 3), name="one"), keras.Input((STEPS, 3), name="other")
+    joined = keras.Model([one, other], layers.Average()([one, other]))
+    assert joined([rows, np.asarray(rows)])._keras_mask is None
+    for both in ([rows, rows], {"one": rows, "other": rows}):
+        np.testing.assert_array_equal(joined(both)._keras_mask, X != 0)
+        np.testing.assert_allclose(joined(both), rows, rtol=1e-6)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.promotion import as_array
-from engine._base.tensor_like import TapeHooks, Tensor
+from engine._base.tensor_like import TapeHooks, Tensor, mask_of
 from engine._core_interface.cpp import ContextValue
 from engine._data.exact_integers import ExactIntegers, Reading
 from engine._data.index_ranges import IndexRange
@@ -698,7 +698,7 @@ def _plain(value: Any) -> Any:
 def _wrapped(value: Any, trace: LazyTrace) -> Any:
     """Returns `value` with recorded arrays in place of arrays, weights and lists of numbers, at any depth."""
     if isinstance(value, RecordedArray):
-        return as_recorded(value, trace)
+        return recorded_with_mask(value, trace)
     if is_symbolic(value) and not hasattr(value, "_weight_in") and not isinstance(value, np.ndarray):
         return value  # a symbol of a model
     if isinstance(value, dict):
@@ -707,7 +707,15 @@ def _wrapped(value: Any, trace: LazyTrace) -> Any:
         return sequence_like(value, (_wrapped(each, trace) for each in value))
     if value is None or isinstance(value, (str, bool)):
         return value
-    return as_recorded(value, trace)
+    return recorded_with_mask(value, trace)
+
+
+def recorded_with_mask(value: Any, trace: LazyTrace) -> RecordedArray:
+    """Does what `as_recorded` does, and keeps the mask of a tensor, or of an array of another trace."""
+    found, mask = as_recorded(value, trace), mask_of(value)
+    if found is value or mask is None:
+        return found
+    return handlers["with_mask"]([found, as_recorded(mask, trace)])  # type: ignore[no-any-return] # a recorded array
 
 
 def _is_numbers(value: Any) -> bool:

@@ -1537,6 +1537,7 @@ class Layer(Part, Spec):
             given = canonical(shaped(inputs, np.shape(inputs)[1:], "inputs"))
             require_compatible(self.input_spec, given.shape[1:], self.name)
             mask = self._given_mask(inputs, given.shape[:-1], mask)
+            given = given if mask is None else given.view(Tensor).masked(mask)  # for the layers that it calls
             if not self._parts():  # what layers within can take is for them to say
                 self._build_for(given.shape[1:])
         if self._sample_shape is None:

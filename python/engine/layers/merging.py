@@ -19,6 +19,7 @@ from engine._core_interface.cpp import Operation, build
 from engine._core_interface.operations import AddOperation, ConcatenateOperation, LayerOperation
 from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine._tracing.extents import FullShape
+from engine._tracing.lazy import RecordedArray
 from engine._tracing.recordings import Recording, recording, shapes_by_trial
 from engine._tracing.symbolic import Symbolic, handlers, holds
 from engine.layers.layer import Layer, register
@@ -745,6 +746,10 @@ class GivenMask(_Merging):
         options: arguments of every `Layer`, such as `name`.
     """
 
+    @property
+    def _may_make_mask(self) -> bool:
+        return True
+
     def _merged_shape(self, samples: Sequence[Shape]) -> Shape:
         values, mask = samples
         if values[:-1] != mask:
@@ -760,7 +765,13 @@ class GivenMask(_Merging):
         raise NotImplementedError
 
 
+_given_mask = GivenMask()
+
+
 def _with_mask(symbols: Sequence[Any]) -> Any:
+    if isinstance(symbols[0], RecordedArray):
+        # By one layer, so that all steps of a loop share a compiled function.
+        return symbols[0].trace.called(_given_mask, symbols, None, None)[0]
     return GivenMask()(symbols)
 
 

@@ -119,27 +119,16 @@ class MaskLeaf(InnerLeaf):
     """Its output is its first input, with the mask of its second one.
 
     Args:
-        shape: of one sample.
-    """
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__("pass_mask", shape)
-
-    def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
-        return sources[-1]
-
-
-class GivenMaskLeaf(MaskLeaf):
-    """Its output is its first input, with the mask of its second one, which comes from elsewhere.
-
-    Args:
         shape: of one sample of the first input.
         mask: of one sample of the second input.
     """
 
     def __init__(self, shape: Shape, mask: Shape) -> None:
-        super().__init__(shape)
+        super().__init__("with_mask", shape)
         self.mask = mask
+
+    def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
+        return sources[-1]
 
     def _operations(self) -> list[Operation]:
         shapes = [as_pairs(full_shape(each)) for each in (self.shape, self.mask)]

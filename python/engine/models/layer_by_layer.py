@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from engine import tree
-from engine._base.tensor_like import mask_of
+from engine._base.tensor_like import Tensor, mask_of
 from engine._data.exact_integers import Reading, with_dtype
 from engine._data.several_arrays import inputs_in, sample_shape_of
 from engine._tracing.dispatch import apply
-from engine._tracing.lazy import LazyTrace, on_trial
+from engine._tracing.lazy import LazyTrace, on_trial, recorded_with_mask
 from engine._tracing.symbolic import filled_slots
 from engine.layers import Layer
 from engine.layers.call_arguments import accepts, canonical_dtype, within_call
@@ -48,8 +48,14 @@ def _walk(model: Any, inputs: Sequence[Any], call: Callable[..., Any]) -> list[A
     return [value_of(number) for number in model._wiring.outputs]
 
 
-def inputs_of_rows(model: Any, rows: Any) -> list[Any]:
-    """Returns the arrays of the inputs of a model, in their dtypes, from `rows` (n, ...) as the core reads them."""
+def inputs_of_rows(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[Any]:
+    """Returns the arrays of the inputs of a model, in their dtypes.
+
+    Args:
+        model: the model.
+        rows: the samples (n, ...), as the core reads them.
+        masks: the mask of each input, or None; empty if no input has one.
+    """
     inputs = [rows]
     if len(model._starts) > 1:
         shapes = [start.sample_shape for start in model._starts]
@@ -62,17 +68,21 @@ def inputs_of_rows(model: Any, rows: Any) -> list[Any]:
         if coded or dtype.kind != "f":
             wanted = np.dtype(np.int64) if dtype.kind == "f" else dtype
             inputs[number] = with_dtype(np.asarray(inputs[number]), wanted, coded)
+    for number, mask in enumerate(masks):
+        if mask is not None:
+            inputs[number] = np.asarray(inputs[number]).view(Tensor).masked(mask)
     return inputs
 
 
-def masks_of_outputs(model: Any, rows: Any) -> list[Any]:
+def masks_of_outputs(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[Any]:
     """Returns the mask of each output of a model, True for each timestep to keep; None for one without.
 
     Args:
         model: the model.
         rows: the samples (n, ...), as the core reads them.
+        masks: as for `inputs_of_rows`.
     """
-    inputs = inputs_of_rows(model, rows)
+    inputs = inputs_of_rows(model, rows, masks)
     if any(leaf._is_custom for leaf in model._network.leaves):
 
         def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
@@ -86,18 +96,19 @@ def masks_of_outputs(model: Any, rows: Any) -> list[Any]:
     else:
         with on_trial():
             trace = LazyTrace()
-            outputs = trace.called(model, [trace.argument(each) for each in inputs], False, None)
+            outputs = trace.called(model, [recorded_with_mask(each, trace) for each in inputs], False, None)
     return [None if mask_of(each) is None else np.asarray(mask_of(each)) for each in outputs]
 
 
-def call_by_layer(model: Any, rows: Any, training: bool | None) -> Any:
+def call_by_layer(model: Any, rows: Any, training: bool | None, masks: Sequence[Any] = ()) -> Any:
     """Returns the outputs for `rows` (n, ...), by calling one layer after the other.
 
-    The program can't do two things: it has one `training` for all layers, and doesn't return penalties on outputs.
+    The program can't do three things: it has one `training` for all layers, doesn't return penalties on outputs, and its
+    inputs have no masks. `masks` are those for `inputs_of_rows`.
     """
     model._forget_penalties()
     penalties = dict[Layer, list[float]]()
-    inputs = inputs_of_rows(model, rows)
+    inputs = inputs_of_rows(model, rows, masks)
 
     def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
         options = {} if given is None else dict(given)

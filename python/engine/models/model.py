@@ -55,7 +55,7 @@ from engine._base.older_names import older_argument, older_arguments, warn_of_ol
 from engine._base.random_state import next_sampling
 from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import auto_name, snake_case
-from engine._base.tensor_like import Tensor
+from engine._base.tensor_like import Tensor, mask_of
 from engine._base.tracebacks import without_own_frames
 from engine._core_interface.cpp import (
     DeviceArray,
@@ -1521,20 +1521,33 @@ class Model(Part, SaysWhatIsLeftOut):
             if isinstance(recorded, RecordedArray):
                 return call_recorded(self, x, symbols, given)
             return self._structures[1].packed(called_on(self, symbols, given))
-        outputs = self._outputs(x, "x", given, called=True)
+        masks = self._masks_in(x)
+        outputs = self._outputs(x, "x", given, called=True, masks=masks)
         form = self._structures[1]
         flat = [_as_tensor(each) for each in form.unpacked(outputs)]
-        if self._may_make_mask and flat[0].shape[0]:  # without samples there is no mask
+        if (masks or self._may_make_mask) and flat[0].shape[0]:  # without samples there is no mask
             flat = [
                 each.masked(mask) if isinstance(each, Tensor) else each
-                for each, mask in zip(flat, self._masks_of(x), strict=True)
+                for each, mask in zip(flat, self._masks_of(x, masks), strict=True)
             ]
         return form.packed(flat)
 
-    def _masks_of(self, x: Any) -> list[Any]:
-        """Returns the mask of each output for one batch, or None."""
+    def _masks_in(self, x: Any) -> list[Any]:
+        """Returns the mask of each input for one batch, or None; an empty list if no input has one."""
+        x = self._structures[0].flat(x)
+        by_name = isinstance(x, Mapping)
+        arrays = list(x.values()) if by_name else x if isinstance(x, (list, tuple)) else [x]
+        if all(mask_of(each) is None for each in arrays):
+            return []
+        self._know_inputs(x)
+        names, starts = self._input_data.names, [start.name for start in self._starts]
+        keys = names if by_name and all(name in x for name in names) else starts
+        return [mask_of(each) for each in ([x.get(key) for key in keys] if by_name else arrays)]
+
+    def _masks_of(self, x: Any, masks: Sequence[Any]) -> list[Any]:
+        """Returns the mask of each output for one batch, or None; `masks` are those of the inputs."""
         rows, _ = self._read(lambda data: data.unchecked(x, "x", self._feature_names))
-        return masks_of_outputs(self, rows[:] if isinstance(rows, LazyRows) else np.asarray(rows))
+        return masks_of_outputs(self, rows[:] if isinstance(rows, LazyRows) else np.asarray(rows), masks)
 
     @property
     def _inside_is_call(self) -> bool:
@@ -1556,7 +1569,15 @@ class Model(Part, SaysWhatIsLeftOut):
             raise NotImplementedError(msg)
         return self(inputs, training)
 
-    def _outputs(self, x: object, name: str, training: bool | None = False, *, called: bool = False) -> Any:
+    def _outputs(
+        self,
+        x: object,
+        name: str,
+        training: bool | None = False,
+        *,
+        called: bool = False,
+        masks: Sequence[Any] = (),
+    ) -> Any:
         """Returns the outputs for one batch.
 
         Args:
@@ -1564,8 +1585,9 @@ class Model(Part, SaysWhatIsLeftOut):
             name: of the argument, for messages.
             training: whether layers behave as in training; None is no argument.
             called: whether to store the penalties on outputs for `losses`.
+            masks: of the inputs; empty if no input has one.
         """
-        by_layer = (self._mixed and training is None) or (called and bool(self._penalised))
+        by_layer = bool(masks) or (self._mixed and training is None) or (called and bool(self._penalised))
         if not training and not by_layer:
             outputs = self._predicted_at_once(x, name)
             if outputs is not None:
@@ -1584,12 +1606,12 @@ class Model(Part, SaysWhatIsLeftOut):
         rows, x = self._read(lambda data: data.unchecked(x, name, self._feature_names))
         program = self._built_for(sample_shape_of(rows))
         # This also holds if the call has built the model.
-        if (self._mixed and training is None) or (called and self._penalised):
+        if masks or (self._mixed and training is None) or (called and self._penalised):
             array = rows[:] if isinstance(rows, LazyRows) else rows
             array = array.numpy() if isinstance(array, DeviceArray) else array
             if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
                 raise complaint(x, self._sample_shape, NotFiniteError(), name)
-            return call_by_layer(self, array, training)
+            return call_by_layer(self, array, training, masks)
         seed = next_sampling(self) if training else self._seed_of_prediction()
         target = None
         if called and isinstance(rows, DeviceArray):

@@ -18,7 +18,6 @@ from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
 from engine.layers.merging import GivenMask
 from engine.layers.nodes import (
-    GivenMaskLeaf,
     InnerLeaf,
     MaskLeaf,
     NodeLeaf,
@@ -285,7 +284,7 @@ class Flattening:
         """Returns a value with a mask, an array that is 0 for each row to ignore."""
         rows = (*mask.shape, 1)
         maker = self._leaf(RowMaskLeaf(rows), [self.plain(mask)], rows)
-        return self._leaf(GivenMaskLeaf(value.shape, rows), [self.plain(value), maker], value.shape)
+        return self._leaf(MaskLeaf(value.shape, rows), [self.plain(value), maker], value.shape)
 
     def _merged(self, part: Part, given: Sequence[Value], branch: bool | None) -> list[Value] | None:
         """Returns the output of a layer that computes by the masks of its inputs, such as `Concatenate`; None for any other."""
@@ -337,7 +336,8 @@ class Flattening:
             return outputs
         masked = given[sources.index(source)]
         return [
-            self._leaf(MaskLeaf(value.shape), [self.plain(value), masked], value.shape) for value in outputs
+            self._leaf(MaskLeaf(value.shape, masked.shape), [self.plain(value), masked], value.shape)
+            for value in outputs
         ]
 
     def _leaf(

@@ -25,7 +25,7 @@ from engine.layers.hashing import CrossingHost
 from engine.layers.hosts import CustomLayerHost
 from engine.layers.layer import Part
 from engine.layers.masking import mask_sources
-from engine.layers.nodes import NodeLeaf, WeightsLeaf
+from engine.layers.nodes import MaskLeaf, NodeLeaf, WeightsLeaf
 from engine.layers.values import ValueLayer
 from engine.models.network import Network
 from engine.models.wiring import Shapes, chain_of, shapes_along
@@ -293,9 +293,31 @@ class Lowering:
                 fields["training" if always else "inference"] = True
             found.append({**operation, **note, **fields})
             read = [len(found) - 1]
-        self._sources.append(read[0])
+        self._sources.append(self._with_mask_of_input(number, read[0], found[begin:], incoming))
         moves = layer._only_moves_values and not layer._is_custom
         self._output_dtypes.append(dtype if moves else np.dtype(np.float32))
+
+    def _with_mask_of_input(self, number: int, output: int, own: Sequence[Operation], incoming: int) -> int:
+        """Returns the operation that computes the output of leaf `number` with the mask that it passes on.
+
+        Operations on arrays don't pass masks on, so that the mask of the input is added to what they compute.
+
+        Args:
+            number: of the leaf.
+            output: the operation that computes the output without a mask.
+            own: the operations of the leaf.
+            incoming: the operation that computes its input.
+        """
+        passes = self._masks_after[number] not in (None, number)
+        if (
+            not passes
+            or isinstance(self._leaves[number], MaskLeaf)
+            or not any("input_shapes" in each for each in own)
+        ):
+            return output
+        leaf = MaskLeaf(self.shapes.values[number], self.shapes.read[number][0])
+        self.operations += [{**each, "inputs": [output, incoming]} for each in leaf._operations()]
+        return len(self.operations) - 1
 
     def _add_node(self, leaf: NodeLeaf, number: int) -> None:
         reads = self._reads[number]

@@ -172,14 +172,13 @@ class Drawing:
         return len(self.shapes) - 1
 
     def step(self) -> None:
-        """Adds a layer, or calls one again. Layers of masked values form a chain."""
-        if self.masked:
-            self._dice.one([self._dense, self._small])(len(self.shapes) - 1)
-            return
+        """Adds a layer, or calls one again. Masked values go through layers that pass the mask on."""
         steps = [self._dense, self._two_readers, self._two_readers, self._again, self._merge, self._merge]
-        steps += [self._small, self._formula, self._formula, self._normalized]
-        if not self._prefix:
-            steps.append(self._model)
+        steps += [self._small, self._normalized]
+        if not self.masked:
+            steps += [self._formula, self._formula]
+            if not self._prefix:
+                steps.append(self._model)
         self._dice.one(steps)(self._any_value())
 
     def _any_value(self) -> int:
