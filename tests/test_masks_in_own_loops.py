@@ -374,3 +374,40 @@ def test_models_pass_masks_of_their_inputs_on() -> None:
     for both in ([rows, rows], {"one": rows, "other": rows}):
         np.testing.assert_array_equal(joined(both)._keras_mask, X != 0)
         np.testing.assert_allclose(joined(both), rows, rtol=1e-6)
+
+
+class OwnSum(keras.Model):
+    """The sum of the means of two inputs, from a list or a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = layers.GlobalAveragePooling1D(activity_regularizer="l2")
+
+    def call(self, inputs: Any) -> Any:
+        one, other = inputs.values() if isinstance(inputs, dict) else inputs
+        return self.pool(one) + self.pool(other)
+
+
+class SumLayer(layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = layers.GlobalAveragePooling1D()
+
+    def call(self, inputs: Any) -> Any:
+        one, other = inputs.values() if isinstance(inputs, dict) else inputs
+        return self.pool(one) + self.pool(other)
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+@pytest.mark.parametrize("make", [OwnSum, SumLayer])
+@pytest.mark.parametrize("named", [False, True])
+def test_several_inputs_keep_their_masks(make: Any, named: bool) -> None:
+    rows = layers.Embedding(6, 3, mask_zero=True)(X)
+    plain = np.asarray(rows)
+    kept = plain.astype(float) * KEPT[..., None]
+    masked_means = kept.sum(axis=1) / np.maximum(KEPT.sum(axis=1), 1)[:, None]
+    both = masked_means + plain.astype(float).mean(axis=1)
+    whole = make()({"a": plain, "b": plain} if named else [plain, plain])
+    np.testing.assert_allclose(whole, 2 * plain.astype(float).mean(axis=1), rtol=1e-5, atol=1e-7)
+    given = {"a": rows, "b": plain} if named else [rows, plain]
+    np.testing.assert_allclose(make()(given), both, rtol=1e-5, atol=1e-7)

@@ -10,6 +10,7 @@ import numpy as np
 
 from engine._base.checks import Shape
 from engine._base.containers import values_within
+from engine._base.tensor_like import Tensor, mask_of
 from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import trace_for
 from engine._tracing.recordings import Recording, recording, with_modes
@@ -222,14 +223,15 @@ def shape_with_batch(sample: Any) -> tuple[int | None, ...]:
 
 
 def arrays_in(value: Any) -> Any:
-    """Returns arrays and lists of numbers in a structure as layers get them (see `canonical`)."""
+    """Returns arrays and lists of numbers in a structure as layers get them (see `canonical`), with their masks."""
     if isinstance(value, dict):
         return {name: arrays_in(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)) and any(
         isinstance(each, (np.ndarray, list, tuple, dict)) for each in value
     ):
         return sequence_like(value, (arrays_in(each) for each in value))
-    return canonical(np.asarray(value))
+    array, mask = canonical(np.asarray(value)), mask_of(value)
+    return array if mask is None else array.view(Tensor).masked(mask)
 
 
 def samples_in(structure: Any) -> list[Shape]:

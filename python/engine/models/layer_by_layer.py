@@ -111,7 +111,7 @@ def call_by_layer(model: Any, rows: Any, training: bool | None, masks: Sequence[
     inputs = inputs_of_rows(model, rows, masks)
 
     def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
-        options = {} if given is None else dict(given)
+        options = {} if given is None else given
         outputs = part._called_on(read, mode if training is None else training, options)
         for leaf in part._penalised if part._is_model else [part]:
             if isinstance(leaf, Layer) and leaf.activity_regularizer is not None:
