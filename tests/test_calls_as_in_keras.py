@@ -192,3 +192,27 @@ def test_a_data_set_may_fetch_no_batch_in_advance():
     model = keras.Sequential([layers.Input((3,)), layers.Dense(1, kernel_initializer="ones")])
     outputs = model.predict(Batches(workers=2, max_queue_size=0), verbose=0)
     assert outputs.ravel().tolist() == [0, 0, 3, 3, 6, 6]
+
+
+def test_a_weight_with_one_number_is_a_number():
+    class Counter(layers.Layer):
+        def build(self, input_shape):
+            self.count = self.add_weight(shape=(), initializer="ones", trainable=False)
+
+        def call(self, x):
+            return x
+
+    layer = Counter()
+    layer(np.ones((1, 2)))
+    for weight in (layer.count, keras.Variable(1.0)):
+        assert int(weight) == 1
+        assert float(weight) == 1.0
+    assert [10, 20][keras.Variable(1)] == 20
+    with pytest.raises(TypeError, match="only integer"):
+        [10, 20][layer.count]
+
+
+def test_no_dtype_policy_is_refused():
+    with pytest.raises(ValueError, match="`policy` must be a dtype policy or its name"):
+        keras.config.set_dtype_policy(None)
+    assert keras.config.dtype_policy().name == "float32"

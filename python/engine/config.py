@@ -178,8 +178,11 @@ def set_dtype_policy(policy: object) -> None:
         policy: "float32", "mixed_bfloat16", "mixed_float16", or a `DTypePolicy`.
 
     Raises:
-        ValueError: for a policy of another dtype.
+        ValueError: for a policy of another dtype, and for None.
     """
+    if policy is None:
+        msg = "`policy` must be a dtype policy or its name, such as 'float32', got None"
+        raise ValueError(msg)
     _Process.policy = policy_of(policy).name
 
 

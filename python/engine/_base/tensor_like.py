@@ -154,6 +154,12 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
     def __float__(self) -> float:
         return float(self.value)
 
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __index__(self) -> int:
+        return self.value.__index__()
+
 
 class TapeHooks:
     """The functions that tensors call while gradient tapes are open; `_tracing.lazy` sets them."""
