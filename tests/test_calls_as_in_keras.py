@@ -158,6 +158,30 @@ def test_the_metrics_of_a_model_contain_those_of_its_layers():
     assert [metric.name for metric in around.metrics] == ["inner"]
 
 
+def test_the_metrics_that_a_model_within_was_compiled_with_are_its_own():
+    class Student(keras.Model):
+        def __init__(self, teacher):
+            super().__init__()
+            self.teacher, self.dense = teacher, layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return keras.ops.mean(keras.ops.square(y_pred - self.teacher(x)))
+
+    teacher = keras.Sequential([layers.Input((3,)), layers.Dense(1)])
+    teacher.compile("sgd", "mse", metrics=["mae"])
+    x, y = np.ones((4, 3)), np.full((4, 1), 9.0)
+    teacher.fit(x, y, verbose=0)
+    student = Student(teacher)
+    student.compile("sgd", metrics=["mae"])
+    history = student.fit(x, y, verbose=0).history
+    assert [metric.name for metric in student.metrics] == ["loss", "mae"]
+    assert history["loss"][0] > 0
+    assert history["mae"][0] > 0
+
+
 def test_a_seed_generator_is_made_again_from_its_config():
     generator = keras.random.SeedGenerator(3, name="seeds")
     config = keras.saving.serialize_keras_object(generator)

@@ -719,8 +719,7 @@ class Layer(Part, Spec):
         """The metrics that are attributes of the layer, or in lists and dicts of them, and those of layers within it."""
         from engine.metrics.metric import metrics_in
 
-        own = metrics_in(vars(self).values())
-        return list(dict.fromkeys([*own, *(metric for part in self._parts() for metric in part.metrics)]))
+        return list(dict.fromkeys([*metrics_in(vars(self).values()), *metrics_of_layers(self._parts())]))
 
     # Weights: creation.
 
@@ -1864,6 +1863,12 @@ class Layer(Part, Spec):
 
     def _modes_of_leaves(self, training: bool | None) -> list[bool]:
         return [self._training_by_default if training is None else training]
+
+
+def metrics_of_layers(parts: Iterable[Part]) -> Iterator[Any]:
+    """Yields the metrics of layers, at any depth. What models within were compiled with counts only when they train."""
+    for part in parts:
+        yield from part.metrics if isinstance(part, Layer) else metrics_of_layers(part._parts())
 
 
 def _as_tensor(value: Any) -> Any:

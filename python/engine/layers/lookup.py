@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.atomic_files import replacing
 from engine._base.checks import checked_config, choice, flag, integer, require
 from engine._data.strings import strings_in
 from engine.layers._encoding import MODES, encoded_shape, output_mode_of
@@ -121,6 +119,10 @@ class VocabularyLayer(ValueLayer):
         Args:
             dir_path: the folder.
         """
+        from pathlib import Path  # on first use, since few programs need these two
+
+        from engine._base.atomic_files import replacing
+
         if self._vocabulary.terms and not self._vocabulary.given:
             with replacing(Path(dir_path, VOCABULARY_FILE), "w") as file:
                 file.write("\n".join(map(str, self.get_vocabulary())))
@@ -131,6 +133,8 @@ class VocabularyLayer(ValueLayer):
         Args:
             dir_path: the folder.
         """
+        from pathlib import Path
+
         if not self._vocabulary.terms:
             self._read_vocabulary(Path(dir_path, VOCABULARY_FILE).read_text(encoding="utf-8"))
 

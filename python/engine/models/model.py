@@ -126,7 +126,7 @@ from engine.dtype_policies import FLOAT32
 from engine.dtype_policies import get as policy_of
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.call_arguments import accepts, training_of
-from engine.layers.layer import Part, paths_within, settings
+from engine.layers.layer import Part, metrics_of_layers, paths_within, settings
 from engine.layers.nodes import NodeLeaf
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
@@ -135,7 +135,6 @@ from engine.losses.traced import TracedLoss
 from engine.metrics import Metric
 from engine.metrics.metric import metrics_of
 from engine.models.added_losses import ends_of
-from engine.models.after_values import description_of, names_of, symbols_after_values
 from engine.models.compiled_steps import CompilableStep, CompiledStep
 from engine.models.functional_config import (
     arguments_by_name,
@@ -611,7 +610,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def metrics(self) -> list[Metric]:
         """The metrics: the mean of the loss, those given to `compile`, then those of the model's attributes and of its layers."""
         compiled = [] if self._compiled is None else self._compiled.all_metrics
-        return list(dict.fromkeys([*compiled, *metrics_of(vars(self)), *_metrics_of_layers(self._parts())]))
+        return list(dict.fromkeys([*compiled, *metrics_of(vars(self)), *metrics_of_layers(self._parts())]))
 
     @property
     def metrics_names(self) -> list[str]:
@@ -2486,6 +2485,7 @@ class Model(Part, SaysWhatIsLeftOut):
             OSError: if the file can't be written. An existing file is unchanged then.
         """
         from engine.export import destination
+        from engine.models.after_values import description_of, names_of
 
         if input_signature is not None:
             msg = "`input_signature` must be None, as the input is that of the model: give `Input` its shape and dtype"
@@ -2535,6 +2535,8 @@ class Model(Part, SaysWhatIsLeftOut):
         """The symbols at which a file of the model begins, if the model has layers of values; else none."""
         if self._body is not None or not self._starts:
             return []
+        from engine.models.after_values import symbols_after_values  # few programs need it
+
         return symbols_after_values(self._symbols()[2], list(self.outputs))
 
     def to_torch_state_dict(
@@ -3308,12 +3310,6 @@ class Functional(Model):
 def _as_tensor(outputs: Any) -> Any:
     """Returns outputs in memory of the host with the methods of tensors; those on a GPU stay as they are."""
     return outputs if isinstance(outputs, DeviceArray) else outputs.view(Tensor)
-
-
-def _metrics_of_layers(parts: Iterable[Part]) -> Iterator[Metric]:
-    """Yields the metrics of layers, at any depth. What models within were compiled with counts only when they train."""
-    for part in parts:
-        yield from part.metrics if isinstance(part, Layer) else _metrics_of_layers(part._parts())
 
 
 def _losses_of_config(config: Any) -> Any:
