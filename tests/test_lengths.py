@@ -319,3 +319,12 @@ def test_a_backup_is_taken_up_between_lengths(tmp_path: Path) -> None:
     assert {name: values[1:] for name, values in history.items()} == rest
     for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_symbols_have_none_for_unknown_lengths() -> None:
+    inputs = keras.Input((None,))
+    embedded = layers.Embedding(9, 4)(inputs)
+    assert (inputs.shape, embedded.shape) == ((None, None), (None, None, 4))
+    assert layers.Embedding(9, 4)(keras.Input((None,), batch_size=3)).shape == (3, None, 4)
+    model = keras.Sequential([keras.Input((None,)), layers.Embedding(9, 4), layers.GlobalAveragePooling1D()])
+    assert [layer.output.shape for layer in model.layers] == [(None, None, 4), (None, 4)]

@@ -241,7 +241,7 @@ class KerasTensor(ModelSymbol, SaysWhatIsLeftOut):
         """Shape, with None for the batch axis and other unknown lengths."""
         batch = self._batch
         return tuple(
-            None if each.per_sample and batch is None else each.fixed + each.per_sample * (batch or 0)
+            each.known if batch is None or not each.per_sample else each.fixed + each.per_sample * batch
             for each in self._extents
         )
 
