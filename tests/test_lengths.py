@@ -328,3 +328,15 @@ def test_symbols_have_none_for_unknown_lengths() -> None:
     assert layers.Embedding(9, 4)(keras.Input((None,), batch_size=3)).shape == (3, None, 4)
     model = keras.Sequential([keras.Input((None,)), layers.Embedding(9, 4), layers.GlobalAveragePooling1D()])
     assert [layer.output.shape for layer in model.layers] == [(None, None, 4), (None, 4)]
+
+
+def test_masks_of_models_with_several_inputs_of_unknown_lengths() -> None:
+    inputs = [keras.Input((None,)), keras.Input((None,))]
+    embedded = [layers.Embedding(9, 4, mask_zero=True)(each) for each in inputs]
+    model = keras.Model(inputs, [*embedded, layers.GlobalAveragePooling1D()(embedded[1])])
+    x = [np.array([[1, 0], [2, 3]]), np.array([[4, 0, 5], [0, 0, 6], [7, 8, 8]][:2])]
+    found = model(x)
+    np.testing.assert_array_equal(found[0]._keras_mask, x[0] != 0)
+    np.testing.assert_array_equal(found[1]._keras_mask, x[1] != 0)
+    for one, other in zip(found, model.predict(x, verbose=0), strict=True):
+        np.testing.assert_array_equal(one, other)

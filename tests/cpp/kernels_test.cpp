@@ -31,7 +31,7 @@ constexpr Group kGroups[] = {
     {"metrics", add_metrics, 0x23bd87e732fdaa19},
     {"updates", add_updates, 0x8152732f703bbab8},
     {"layers", add_layers, 0x7db9a557b188bff0},
-    {"arrays", add_arrays, 0xaa272e8cf1a4062a},
+    {"arrays", add_arrays, 0x7acba49a5d501241},
     {"random numbers", add_random, 0x2a8ded8a6ec039d9},
     {"trainings", add_training, 0x31fd2bb0dcecee91},
 };

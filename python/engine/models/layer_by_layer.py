@@ -61,7 +61,7 @@ def inputs_of_rows(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[Any
         shapes = [start.sample_shape for start in model._starts]
         if model._by_shape is not None:
             shapes = inputs_in(sample_shape_of(rows))
-        parts = np.split(rows, list(accumulate(map(math.prod, shapes)))[:-1], axis=1)
+        parts = np.split(np.asarray(rows), list(accumulate(map(math.prod, shapes)))[:-1], axis=1)
         inputs = [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
     for number, start in enumerate(model._starts):
         dtype, coded = canonical_dtype(start.dtype), model._readings[number] is Reading.CODED

@@ -1546,7 +1546,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def _masks_of(self, x: Any, masks: Sequence[Any]) -> list[Any]:
         """Returns the mask of each output for one batch, or None; `masks` are those of the inputs."""
         rows, _ = self._read(lambda data: data.unchecked(x, "x", self._feature_names))
-        return masks_of_outputs(self, rows[:] if isinstance(rows, LazyRows) else np.asarray(rows), masks)
+        return masks_of_outputs(self, rows[:] if isinstance(rows, LazyRows) else np.asanyarray(rows), masks)
 
     @property
     def _inside_is_call(self) -> bool:
