@@ -64,3 +64,33 @@ def test_a_class_derived_once_more() -> None:
 def test_layers_with_weights_are_refused() -> None:
     with pytest.raises(TypeError, match="can't override `call` of Dense"):
         type("Mine", (layers.Dense,), {"call": lambda self, inputs: inputs})
+
+
+def test_a_build_of_its_own() -> None:
+    built = []
+
+    class Noted(layers.ReLU):
+        def build(self, input_shape: Any) -> None:
+            built.append(input_shape)
+
+    layer = Noted(negative_slope=0.5)
+    assert not layer.built
+    model = engine.Sequential([engine.Input((2,)), layer])
+    assert layer.built
+    assert built == [(None, 2)]
+    np.testing.assert_array_equal(model.predict(np.array([[2.0, -2.0]]), verbose=0), [[2.0, -1.0]])
+    model.compile("sgd", "mse")
+    assert model.evaluate(np.array([[2.0, -2.0]]), np.zeros((1, 2)), verbose=0) == 2.5
+
+    class NotedDropout(layers.Dropout):
+        def build(self, input_shape: Any) -> None:
+            built.append(input_shape)
+
+    dropout = NotedDropout(0.5)
+    assert (dropout(X, training=True) == 0).any()
+    assert (dropout(X) == X).all()
+
+
+def test_a_build_of_its_own_for_a_layer_with_weights_is_refused() -> None:
+    with pytest.raises(TypeError, match="can't override `build` of Dense"):
+        type("Mine", (layers.Dense,), {"build": lambda self, input_shape: None})

@@ -103,3 +103,60 @@ def test_weights_come_too_late_in_call(api: Any) -> None:
         Late()(np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"already built|built already|new ele"):
         Late()(api.Input((3,)))
+
+
+WITHOUT_WEIGHTS: dict[str, Any] = {
+    "ReLU": lambda api: api.layers.ReLU(),
+    "LeakyReLU": lambda api: api.layers.LeakyReLU(),
+    "ELU": lambda api: api.layers.ELU(),
+    "Softmax": lambda api: api.layers.Softmax(),
+    "Activation": lambda api: api.layers.Activation("relu"),
+    "Dropout": lambda api: api.layers.Dropout(0.5),
+    "AlphaDropout": lambda api: api.layers.AlphaDropout(0.5),
+    "GaussianNoise": lambda api: api.layers.GaussianNoise(0.5),
+    "GaussianDropout": lambda api: api.layers.GaussianDropout(0.5),
+    "SpatialDropout1D": lambda api: api.layers.SpatialDropout1D(0.5),
+    "UnitNormalization": lambda api: api.layers.UnitNormalization(),
+    "GlobalMaxPooling2D": lambda api: api.layers.GlobalMaxPooling2D(),
+    "ActivityRegularization": lambda api: api.layers.ActivityRegularization(0.1),
+    "Identity": lambda api: api.layers.Identity(),
+    "Masking": lambda api: api.layers.Masking(),
+    "Flatten": lambda api: api.layers.Flatten(),
+    "Add": lambda api: api.layers.Add(),
+    "PReLU": lambda api: api.layers.PReLU(),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
+def test_which_layers_are_built_from_the_start(name: str) -> None:
+    theirs, ours = (WITHOUT_WEIGHTS[name](api) for api in (keras, engine))
+    assert ours.built == theirs.built
+    assert ours.weights == theirs.weights == []
+
+
+@pytest.mark.parametrize("name", ["Dense", "Dense of rows", "Dropout", "Sequential"])
+def test_shapes_and_dtypes_of_outputs(name: str) -> None:
+    make, sample = LAYERS[name]
+    found = []
+    for api in (keras, engine):
+        layer = make(api)
+        layer.build((None, *sample))
+        spec = layer.compute_output_spec(api.KerasTensor((2, *sample)))
+        found.append((type(spec).__name__, tuple(spec.shape), spec.dtype))
+    assert found[1] == found[0]
+    joined = [
+        api.layers.Add().compute_output_spec([api.KerasTensor((None, 3)), api.KerasTensor((None, 3))])
+        for api in (keras, engine)
+    ]
+    assert joined[1].shape == joined[0].shape
+
+
+def test_what_computes_an_output_spec_is_in_no_graph() -> None:
+    inputs = engine.Input((3,))
+    layer = engine.layers.Dense(2)
+    layer.compute_output_spec(engine.KerasTensor((None, 3)))
+    with pytest.raises(AttributeError, match="no defined input"):
+        _ = layer.input
+    model = engine.Model(inputs, engine.layers.Dense(4)(layer(inputs)))
+    again = keras.Model.from_config(model.get_config())  # which counts the calls of each layer
+    assert [each.name for each in again.layers] == [each.name for each in model.layers]

@@ -140,7 +140,7 @@ MEMBERS: Mapping[str, _Reasons] = {
         _QUANTIZATION: """
             enable_lora quantization_mode quantize quantized_build quantized_call variable_serialization_spec""",
         "a layer has add_loss(), and metrics are those of compile()": "add_metric",
-        "compute_output_shape() tells what comes out": "compute_output_spec symbolic_call",
+        "compute_output_spec() tells what comes out": "symbolic_call",
         _STATELESS: "stateless_call",
         _REMATERIALIZATION: "rematerialized_call",
         _INTERNAL: "convert_weight",
@@ -172,7 +172,7 @@ MEMBERS: Mapping[str, _Reasons] = {
         _REMATERIALIZATION: "rematerialized_call",
         _QUANTIZATION: """
             get_quantization_layer_structure quantization_mode quantize quantized_build quantized_call""",
-        "compute_output_shape() tells what comes out": "compute_output_spec symbolic_call",
+        "compute_output_spec() tells what comes out": "symbolic_call",
         "layers check the shapes of their inputs themselves": "input_spec",
         "masks are made and passed on by layers": "compute_mask supports_masking",
         "its place is taken by save_weights() and load_weights()": "load_own_variables save_own_variables",

@@ -240,7 +240,7 @@ class LazyTrace(Trace):
         """Appends a call of a layer or a model, which creates its weights, and returns its outputs."""
         samples = [each._sample for each in inputs]
         shapes = part._output_shapes_for(samples)
-        if not part.built:
+        if not part._has_weights:
             part._build_for_inputs(samples)
         self._require_readable(part, inputs)
         self._begin()

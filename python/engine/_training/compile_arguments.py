@@ -25,7 +25,7 @@ from engine._core_interface.host_steps import Penalty, RunHost, RunStep, Targets
 from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
 from engine._training.penalties_and_constraints import answer
 from engine.callbacks.base import Logs
-from engine.losses.custom import HostLoss, loss_for_training, no_loss
+from engine.losses.custom import HostLoss, is_called_itself, loss_for_training, no_loss
 from engine.losses.loss import REDUCTIONS, FunctionLoss
 from engine.losses.traced import TracedLoss
 from engine.metrics.metric import CoreMetric, in_core
@@ -85,6 +85,8 @@ class Compiled:
         """Whether each output has a loss."""
         self.losses = [no_loss() if each is None else loss_for_training(each) for each in given]
         """The loss of each output; one that is always 0 where there is none."""
+        self.calls_losses = any(map(is_called_itself, self.losses))
+        """Whether the loss of a batch is what a call of a user's class returns, so that steps run batch by batch."""
         self._loss_weights = _loss_weights_of(loss_weights, self.output_names)
         self.program_arguments: tuple[Any, ...] = ()
         """The arguments of `Program.compile`; empty until the loss is resolved."""

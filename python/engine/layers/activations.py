@@ -44,7 +44,7 @@ class ReLU(Layer):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    supports_masking = True
+    supports_masking = _built_at_once = True
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class LeakyReLU(Layer):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    supports_masking = True
+    supports_masking = _built_at_once = True
 
     _unsaved_arguments = (*Layer._unsaved_arguments, "alpha")
 
@@ -175,7 +175,7 @@ class ELU(Layer):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    supports_masking = True
+    supports_masking = _built_at_once = True
 
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         self.alpha = real(alpha, "alpha")
@@ -201,7 +201,7 @@ class Softmax(Layer):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    supports_masking = True
+    supports_masking = _built_at_once = True
     _further_call_arguments = ("mask", "training")
 
     def __init__(self, axis: int | Sequence[int] = -1, **options: Any) -> None:

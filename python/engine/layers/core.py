@@ -175,6 +175,7 @@ class Activation(Layer):
 
     def __init__(self, activation: object, **options: Any) -> None:
         self.activation = activation
+        self._built_at_once = not isinstance(self.activation, Layer)  # which may have weights
         super().__init__(**options)
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
@@ -446,7 +447,7 @@ class ActivityRegularization(Layer):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    supports_masking = True
+    supports_masking = _built_at_once = True
 
     _unsaved_arguments = (*Layer._unsaved_arguments, "activity_regularizer")
 

@@ -62,6 +62,7 @@ from engine._tracing.symbolic import (
     handlers,
     holds,
     holds_symbolic,
+    mapped,
     open_recorder,
     outside_of_traces,
 )
@@ -95,7 +96,15 @@ from engine.layers.recorded_calls import (
     shapes_in,
     symbols_and_slots,
 )
-from engine.layers.symbols import CallArguments, KerasTensor, called_on, first_call_of, symbol_of, symbols_of
+from engine.layers.symbols import (
+    CallArguments,
+    KerasTensor,
+    called_on,
+    first_call_of,
+    symbol_of,
+    symbols_of,
+    unnoted_call,
+)
 from engine.layers.variable import variables_in
 from engine.layers.weight_holders import WeightHolder, program_of_weights
 from engine.layers.weights import (
@@ -187,6 +196,11 @@ class Part:
     @abstractmethod
     def built(self) -> bool:
         """True if the weights have been created."""
+
+    @property
+    def _has_weights(self) -> bool:
+        """Whether `build` has created the weights, if only none."""
+        return self.built
 
     @property
     @abstractmethod
@@ -298,6 +312,21 @@ class Part:
                 return []
             raise self._not_built("set_weights()")
         return checked_weights(weights, self.weights, self.name)
+
+    def compute_output_spec(self, *args: Any, **options: Any) -> Any:
+        """Returns the shapes and dtypes of the outputs: symbolic tensors that belong to no graph.
+
+        Args:
+            args: the arguments of a call, with symbolic tensors such as `KerasTensor((None, 784))` in place of arrays.
+            options: the same by keyword.
+        """
+        with unnoted_call(self):
+            outputs = self(*args, **options)
+        return mapped(lambda each: KerasTensor(each.shape, each.dtype), outputs)
+
+    @abstractmethod
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Returns the outputs for inputs."""
 
     @abstractmethod
     def _not_built(self, action: str) -> Exception:
@@ -597,6 +626,8 @@ class Layer(Part, Spec):
     """If the inputs are indices: how many different ones there are."""
     _only_moves_values = False
     """Whether the outputs are the inputs in another order or shape."""
+    _built_at_once = False
+    """Whether `built` is True from the start, as for many layers without weights in Keras."""
     _makes_mask = False
     """Whether the layer determines a new mask from its inputs."""
     _consumes_mask = False
@@ -630,7 +661,8 @@ class Layer(Part, Spec):
         if "call" in vars(cls):
             cls._training_by_default = default_of(cls.call, "training") is True
         if cls._lower is not Layer._lower:
-            if overrides(cls, "call") and cls._weights_for is Layer._weights_for:
+            own = overrides(cls, "call") or overrides(cls, "build")
+            if own and cls._weights_for is Layer._weights_for:
                 _compute_in_python(cls)
             _refuse_overrides(cls, "call", "build", "compute_mask")
         if "build" in vars(cls):
@@ -671,7 +703,7 @@ class Layer(Part, Spec):
         integers = of_integers(dtype) if self._is_custom else None
         self._dtype_policy = FLOAT32 if integers else policy_of(dtype)
         self.dtype = integers or self.variable_dtype
-        flag(autocast, "autocast")
+        self.autocast = flag(autocast, "autocast")
         if self._is_custom and type(self).compute_mask is not Layer.compute_mask:
             self.supports_masking = True
 
@@ -698,7 +730,9 @@ class Layer(Part, Spec):
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle has its own weights, with the present values, and is in no model."""
         state = {**self.__dict__, "_places": [], "_kept": {}}
-        state["_weights"] = [np.array(each, np.float32) for each in self._own_weights] if self.built else None
+        state["_weights"] = (
+            [np.array(each, np.float32) for each in self._own_weights] if self._has_weights else None
+        )
         state["_activated"] = None if self._activated is None else self._activated()
         state.pop("_holder", None)
         return state
@@ -736,12 +770,16 @@ class Layer(Part, Spec):
 
     @property
     def built(self) -> bool:
-        """True if the weights have been created."""
-        return bool(self._places) or self._weights is not None
+        """True if the weights have been created, or if there will be none."""
+        return self._has_weights or (self._built_at_once and type(self).build is Layer.build)
 
     @built.setter
     def built(self, value: bool) -> None:
         """Does nothing. `build` methods of Keras set it; here it follows from the weights."""
+
+    @property
+    def _has_weights(self) -> bool:
+        return bool(self._places) or self._weights is not None
 
     @name_first
     def add_weight(  # noqa: PLR0917 # Keras' signature
@@ -831,12 +869,12 @@ class Layer(Part, Spec):
     def _begun(self, input_shape: Shape) -> list[Float32]:
         """Returns the weights for inputs of `input_shape`, and creates them if needed."""
         with self._building.held(), outside_of_traces():
-            was_built = self.built
+            was_built = self._has_weights
             weights = self._initial_weights(input_shape)
             if was_built:
                 return weights
             with JOINING.held():
-                if not self.built:
+                if not self._has_weights:
                     self._weights = weights
                     return weights
             return self._own_weights  # `build` or another thread has created them
@@ -847,7 +885,7 @@ class Layer(Part, Spec):
         None is the shape for a layer that is built, and whose weights nodes read.
         """
         wanted = self._fitting_weights(input_shape)
-        weights = self._own_weights if self.built else [weight.start(self.name) for weight in wanted]
+        weights = self._own_weights if self._has_weights else [weight.start(self.name) for weight in wanted]
         self._specs = wanted
         if input_shape is None:
             return weights
@@ -871,7 +909,9 @@ class Layer(Part, Spec):
             if math.prod(weight.shape) > MOST_WEIGHTS:
                 msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
                 raise ValueError(msg)
-        for weight, array in zip(wanted, self._own_weights if self.built else (), strict=self.built):
+        for weight, array in zip(
+            wanted, self._own_weights if self._has_weights else (), strict=self._has_weights
+        ):
             if weight.shape != array.shape:
                 msg = (
                     f"layer {self.name!r} has a {weight.name} of shape {array.shape} but would need "
@@ -929,7 +969,9 @@ class Layer(Part, Spec):
     def _naming_parts(self) -> Iterator[None]:
         """Gives paths to the layers within that are not built before the block; if that raises, takes them back."""
         before = self._parts()
-        with paths_within(self.path, [part for part in before if part._path is None and not part.built]):
+        with paths_within(
+            self.path, [part for part in before if part._path is None and not part._has_weights]
+        ):
             yield
         for part in self._parts():
             if part not in before and part._path is None:  # the block has made it
@@ -1895,10 +1937,17 @@ class Seeded(Layer):
 
 def _compute_in_python(cls: type[Layer]) -> None:
     """Makes a class of the user's that derives from a built-in layer without weights one that its `call` computes."""
+    if not overrides(cls, "call"):
+        cls.call = _call_of_base  # type: ignore[method-assign] # what Keras does as well
     cls._built_in = next(base for base in cls.__mro__ if "_lower" in vars(base))
     for name, method in vars(Layer).items():
         if callable(method) and name.startswith("_") and not name.startswith("__"):
             setattr(cls, name, method)
+
+
+def _call_of_base(self: Layer, inputs: Any, training: Any = None) -> Any:
+    """The `call` of a class of the user's that overrides `build` of a built-in layer alone."""
+    return Layer.call(self, inputs, training=training)
 
 
 def _refuse_overrides(cls: type, *methods: str) -> None:

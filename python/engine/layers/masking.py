@@ -27,7 +27,7 @@ class Masking(Layer):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    supports_masking = _makes_mask = True
+    supports_masking = _makes_mask = _built_at_once = True
 
     def __init__(self, mask_value: float = 0.0, **options: Any) -> None:
         self.mask_value = real(mask_value, "mask_value")

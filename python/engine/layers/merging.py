@@ -168,7 +168,7 @@ class _Merging(Layer):
         self._merged_shape(samples)
         with JOINING.held():
             self._input_shapes = list(samples)
-            if not self.built:
+            if not self._has_weights:
                 self._weights = []
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:

@@ -413,7 +413,7 @@ class UnitNormalization(Layer):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    supports_masking = True
+    supports_masking = _built_at_once = True
 
     def __init__(self, axis: int | list[int] = -1, **options: Any) -> None:
         self.axis = axis_argument(axis)

@@ -21,6 +21,7 @@ class _Global(Layer):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
+    _built_at_once = True
     _spatial_axes: ClassVar[int]
     _kind: ClassVar[Literal["mean", "max"]] = "mean"
 

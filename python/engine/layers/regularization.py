@@ -28,7 +28,7 @@ class _Masked(Seeded):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    supports_masking = True
+    supports_masking = _built_at_once = True
     _older_arguments: ClassVar[Mapping[str, str]] = {"p": "rate"}
 
     def __init__(
@@ -221,7 +221,7 @@ class GaussianDropout(Seeded):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    supports_masking = True
+    supports_masking = _built_at_once = True
     _older_arguments: ClassVar[Mapping[str, str]] = {"p": "rate"}
 
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
@@ -245,7 +245,7 @@ class GaussianNoise(Seeded):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    supports_masking = True
+    supports_masking = _built_at_once = True
     _older_arguments: ClassVar[Mapping[str, str]] = {"sigma": "stddev"}
 
     def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:

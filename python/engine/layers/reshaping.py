@@ -150,4 +150,4 @@ class Identity(_Moving):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    supports_masking = True
+    supports_masking = _built_at_once = True

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
@@ -124,6 +125,18 @@ def first_call_of(layer: Callee) -> Call | None:
     """Returns the first symbolic call of a layer or model, as long as tensors or a model keep it; else None."""
     reference = _first_calls.get(layer)
     return None if reference is None else reference()
+
+
+@contextmanager
+def unnoted_call(layer: Callee) -> Iterator[None]:
+    """Lets a layer forget the call on symbols that is made within the block."""
+    calls, first = layer._symbolic_calls, _first_calls.get(layer)
+    try:
+        yield
+    finally:
+        layer._symbolic_calls = calls
+        if first is None:
+            _first_calls.pop(layer, None)
 
 
 class ModelSymbol(Symbolic):

@@ -218,6 +218,11 @@ def _has_formula_of_engine(loss: Loss) -> bool:
     return is_of_engine(type(loss).call)
 
 
+def is_called_itself(loss: Loss) -> bool:
+    """Returns whether a user's class overrides `__call__`, so that the loss of a batch is what a call returns."""
+    return not is_of_engine(type(loss).__call__)
+
+
 def loss_for_training(identifier: object) -> Loss:
     """Returns the loss for the argument of `compile`: a name, class, function, object or config dict.
 
@@ -236,7 +241,7 @@ def loss_for_training(identifier: object) -> Loss:
         if not isinstance(identifier, Differentiable):
             return TracedLoss(of_user, aligns=True)
         return HostLoss(of_user, identifier.gradient, aligns=True)
-    if not loss._needs_host:
+    if not loss._needs_host or is_called_itself(loss):
         return loss
     return HostLoss(loss, loss.gradient) if isinstance(loss, Differentiable) else TracedLoss(loss)
 

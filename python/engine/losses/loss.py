@@ -144,7 +144,8 @@ class Loss(Spec):
     """Base class of all losses. Custom losses override `call`.
 
     `call` is run once with symbols and recorded, so that the core computes and differentiates it. If it needs numbers, such as
-    for a branch on values, training needs a method `gradient` as well, and Python computes the loss of every batch.
+    for a branch on values, training needs a method `gradient` as well, and Python computes the loss of every batch. A class that
+    overrides `__call__` reduces the losses itself: what a call returns is the loss of a batch.
 
     Args:
         name: name of the loss; default the name of the class.

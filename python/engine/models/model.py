@@ -326,14 +326,18 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def _has_train_step(self) -> bool:
         """Whether batches are trained by a method of the user's class."""
-        overrides = type(self)._user_overrides("train_step", "compute_loss", "compute_metrics")
-        return overrides or self._model_with_values is not None
+        return self._has_step("train_step")
 
     @property
     def _has_test_step(self) -> bool:
         """Whether batches are evaluated by a method of the user's class."""
-        overrides = type(self)._user_overrides("test_step", "compute_loss", "compute_metrics")
-        return overrides or self._model_with_values is not None
+        return self._has_step("test_step")
+
+    def _has_step(self, name: str) -> bool:
+        """Returns whether Python says what happens in the step `name`, or in what it calls."""
+        overrides = type(self)._user_overrides(name, "compute_loss", "compute_metrics")
+        calls = self._compiled is not None and self._compiled.calls_losses
+        return overrides or calls or self._model_with_values is not None
 
     @property
     def _has_predict_step(self) -> bool:
@@ -2924,7 +2928,9 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         wiring = chain_of(len(stack)) if wiring is None else wiring
         # A Sequential gives paths to the layers that it builds.
-        new = [part for part in stack if starts and not part.built and isinstance(self, self._sequential)]
+        new = [
+            part for part in stack if starts and not part._has_weights and isinstance(self, self._sequential)
+        ]
         with paths_within(self.path, new):
             if self._body is not None and starts:
                 given = self._arguments[0] if self._arguments else None
