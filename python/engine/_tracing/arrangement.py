@@ -12,7 +12,7 @@ import numpy as np
 from engine._base.budget import spend
 from engine._base.promotion import as_array, standard
 from engine._tracing.dispatch import records
-from engine._tracing.extents import ONE, Extent, quotient, size_of
+from engine._tracing.extents import ONE, UNKNOWN, Extent, joint_length
 from engine._tracing.primitives import (
     axes_in,
     axis_in,
@@ -127,6 +127,10 @@ def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> TracedArray
 # Indexing.
 
 
+class WrongIndexError(IndexError, ValueError):
+    """An index that a symbol doesn't have. NumPy raises the one error, Keras the other."""
+
+
 @records("get_item")
 def get_item(x: Any, key: Any) -> TracedArray:
     """`x[key]`, for integers, slices, None, Ellipsis, and arrays of integers, which must index consecutive axes."""
@@ -135,7 +139,7 @@ def get_item(x: Any, key: Any) -> TracedArray:
     taken = sum(each is not None and each is not Ellipsis for each in keys)
     if taken > array.ndim or sum(each is Ellipsis for each in keys) > 1:
         msg = f"{array!r} has {array.ndim} axes, so it can't be indexed by {key!r}"
-        raise IndexError(msg)
+        raise WrongIndexError(msg)
     free: list[Any] = [slice(None)] * (array.ndim - taken)
     if any(each is Ellipsis for each in keys):
         place = next(i for i, each in enumerate(keys) if each is Ellipsis)
@@ -181,7 +185,7 @@ def _chosen(array: TracedArray, chosen: Sequence[tuple[int, Any]], shape: Sequen
     total = array.extents[axes[0]]
     if axes != list(range(axes[0], axes[0] + len(axes))):
         msg = "arrays as indices must follow each other in [...]: transpose the array before"
-        raise IndexError(msg)
+        raise WrongIndexError(msg)
     # The axes become one, whose indices are computed from those of each, as `np.ravel_multi_index` does.
     indices: Any = _indices(chosen[0][1], total, array.trace)
     for axis, key in chosen[1:]:
@@ -189,7 +193,7 @@ def _chosen(array: TracedArray, chosen: Sequence[tuple[int, Any]], shape: Sequen
         more = _indices(key, extent, array.trace)
         if extent.known is None:
             msg = "only the first of several arrays as indices can choose samples"
-            raise IndexError(msg)
+            raise WrongIndexError(msg)
         indices = elementwise(lambda a, b, n=extent.fixed: a * n + b, indices, more)
         total = total.times(extent.fixed)
     first, after = axes[0], array.extents[axes[-1] + 1 :]
@@ -234,7 +238,7 @@ def _indices(key: Any, extent: Extent, trace: Trace) -> TracedArray:
     if extent.known is not None:
         if numbers.size and not (-extent.fixed <= numbers.min() and numbers.max() < extent.fixed):
             msg = f"an index is out of range for an axis of length {extent.fixed}: {key!r}"
-            raise IndexError(msg)
+            raise WrongIndexError(msg)
         return trace.constant(np.where(numbers < 0, numbers + extent.fixed, numbers))
     if (numbers >= 0).all():
         return trace.constant(numbers)
@@ -260,7 +264,7 @@ def _counted_from_front(key: Any, extent: Extent) -> Extent:
         return index
     if extent.known is not None and not -extent.fixed <= index.fixed < extent.fixed:
         msg = f"index {index.fixed} is out of range for an axis of length {extent.fixed}"
-        raise IndexError(msg)
+        raise WrongIndexError(msg)
     return index if index.fixed >= 0 else extent.plus(index)
 
 
@@ -274,6 +278,8 @@ def _slice_of(key: slice, extent: Extent) -> tuple[Extent, int, Extent]:
     stop = (extent if step > 0 else Extent(-1)) if key.stop is None else _bound(key.stop, extent)
     span = stop.plus(start, -1) if step > 0 else start.plus(stop, -1)
     size = abs(step)
+    if UNKNOWN in (extent, span):
+        return start, step, UNKNOWN
     if not span.per_sample and span.fixed > 1:
         msg = (
             f"{key!r} takes {span.fixed} samples of each batch, but a batch may have fewer: take one, such as x[:1], or all, "
@@ -281,13 +287,14 @@ def _slice_of(key: slice, extent: Extent) -> tuple[Extent, int, Extent]:
             f"ops.cast(ops.arange(ops.shape(x)[0]) < {span.fixed}, 'float32'). A `train_step` of your own may take it, as its "
             "batches have known lengths"
         )
-        raise IndexError(msg)
+        raise WrongIndexError(msg)
     if size == 1:
         return start, step, span
-    if span.fixed % size or span.per_sample % size:
+    count = span.divided(size)
+    if count is None:
         msg = f"the number of samples in {key!r} depends on the batch: a step must divide it"
-        raise IndexError(msg)
-    return start, step, Extent(span.fixed // size, span.per_sample // size)
+        raise WrongIndexError(msg)
+    return start, step, count
 
 
 def _bound(value: Any, extent: Extent) -> Extent:
@@ -345,11 +352,13 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedA
     array = array_of(x)
     one, other = axis_in(axis1, array.ndim), axis_in(axis2, array.ndim)
     rows, columns = array.extents[one].known, array.extents[other].known
+    rest = [each for each in range(array.ndim) if each not in (one, other)]
+    if UNKNOWN in (array.extents[one], array.extents[other]):
+        return full(array.trace, (*(array.extents[each] for each in rest), UNKNOWN), 0.0, array.dtype)
     if rows is None or columns is None:
         msg = "the diagonal of a matrix needs lengths that don't depend on the number of samples"
         raise ValueError(msg)
     places = np.diagonal(np.arange(rows * columns).reshape(rows, columns), offset)
-    rest = [each for each in range(array.ndim) if each not in (one, other)]
     matrices = turned(array, [*rest, one, other])
     flat = matrices.reshaped((*matrices.extents[:-2], Extent(rows * columns)))
     return _taken(flat, array.trace.constant(places), len(rest))
@@ -438,10 +447,10 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[TracedArray]:
     total = array.extents[place]
     if not isinstance(indices_or_sections, (list, tuple, np.ndarray)):
         count = int(indices_or_sections)
-        if total.fixed % count or total.per_sample % count:
+        size = total.divided(count)
+        if size is None:
             msg = f"{array!r} can't be split into {count} equal parts along axis {axis}"
             raise ValueError(msg)
-        size = Extent(total.fixed // count, total.per_sample // count)
         return [part(array, place, size.times(number), size) for number in range(count)]
     bounds = [_NOTHING, *(_bound(each, total) for each in list(indices_or_sections)), total]
     if total.known is not None:
@@ -529,7 +538,7 @@ def tile(x: Any, repeats: Any) -> TracedArray:
     wide = tuple(each for extent, count in zip(array.extents, times, strict=True) for each in (count, extent))
     total = list[Extent]()
     for extent, count in zip(array.extents, times, strict=True):
-        product = quotient(size_of((extent, count)), (1,))
+        product = joint_length((extent, count))
         if product is None:
             msg = "an axis that depends on the number of samples can't be repeated as often as there are samples"
             raise ValueError(msg)
@@ -564,9 +573,8 @@ def roll(x: Any, shift: Any, axis: Any = None) -> TracedArray:
     array = array_of(x)
     if axis is None:
         return roll(reshaped(array, (-1,)), shift, 0).reshaped(array.extents)
-    axes = axis if isinstance(axis, (list, tuple)) else [axis]
-    shifts = shift if isinstance(shift, (list, tuple)) else [shift] * len(axes)
-    for each, moved in zip(axes, shifts, strict=True):
+    axes, shifts = np.broadcast_arrays(axis, shift)
+    for each, moved in zip(axes.reshape(-1).tolist(), shifts.reshape(-1).tolist(), strict=True):
         place = axis_in(each, array.ndim)
         total = array.extents[place]
         by = int(moved) if total.known is None else int(moved) % max(total.fixed, 1)
@@ -677,11 +685,10 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
     trace = trace_of(start, stop)
     first, last = (0, start) if stop is None else (start, stop)
     by = 1 if step is None else step
-    span = extent_of(last).plus(extent_of(first), -1)
-    if span.fixed % by or span.per_sample % by:
+    count = extent_of(last).plus(extent_of(first), -1).divided(by)
+    if count is None:
         msg = f"the step of arange must divide a length that depends on the batch, got {by}"
         raise ValueError(msg)
-    count = Extent(span.fixed // by, span.per_sample // by)
     places = coordinate(trace, (count,), 0)
     name = "int32" if dtype is None else standard(dtype).name
     return elementwise(lambda i, begin: i * float(by) + begin, places, first, dtype=name)
@@ -810,8 +817,8 @@ def top_k(x: Any, k: int, sorted: bool = True) -> tuple[TracedArray, TracedArray
     """The largest numbers along the last axis, and their places."""
     del sorted
     rest = array_of(x)
-    width = rest.extents[-1].known
-    if width is None or not 0 < k <= width:
+    width = rest.extents[-1]
+    if width != UNKNOWN and (width.known is None or not 0 < k <= width.fixed):
         msg = f"`k` must be from 1 to the length of the last axis of {rest!r}, got {k}"
         raise ValueError(msg)
     values, places = list[TracedArray](), list[TracedArray]()
@@ -819,8 +826,10 @@ def top_k(x: Any, k: int, sorted: bool = True) -> tuple[TracedArray, TracedArray
         place = argmax(rest, -1, keepdims=True)
         places.append(place)
         values.append(take_along_axis(rest, place, -1))
-        taken = one_hot(squeeze(place, -1), width)
-        rest = elementwise(lambda hot, a: hot.choose(-math.inf, a), taken, rest, dtype=rest.dtype)
+        column = coordinate(rest.trace, (*[ONE] * (rest.ndim - 1), width), rest.ndim - 1)
+        rest = elementwise(
+            lambda a, taken, i: taken.equals(i).choose(-math.inf, a), rest, place, column, dtype=rest.dtype
+        )
     return join(values, -1), join(places, -1)
 
 

@@ -1,39 +1,56 @@
-"""Lengths of axes while the number of samples in a batch, B, is unknown: `fixed + per_sample * B`."""
+"""Lengths of axes while the number of samples in a batch, B, is unknown: `fixed + per_sample * B`, or `UNKNOWN`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from engine._base.checks import Shape
+from engine._base.checks import Shape, filled
 
 Polynomial = tuple[int, ...]
 """The number of elements in an array: coefficients of B**0, B**1 and so on."""
 
 
 class Extent(NamedTuple):
-    """The length of one axis: `fixed + per_sample * B`."""
+    """The length of one axis: `fixed + per_sample * B`, or `UNKNOWN`."""
 
     fixed: int
     per_sample: int = 0
 
     @property
     def known(self) -> int | None:
-        """The length, if it doesn't depend on B; else None."""
+        """The length, if it is a number; else None."""
         return None if self.per_sample else self.fixed
 
     def plus(self, other: Extent | int, times: int = 1) -> Extent:
         """Returns this length plus `times` the other one."""
         more = Extent(other) if isinstance(other, int) else other
+        if UNKNOWN in (self, more):
+            return UNKNOWN
         return Extent(self.fixed + times * more.fixed, self.per_sample + times * more.per_sample)
 
     def times(self, factor: int) -> Extent:
         """Returns this length times an integer."""
-        return Extent(self.fixed * factor, self.per_sample * factor)
+        return self if self == UNKNOWN else Extent(self.fixed * factor, self.per_sample * factor)
+
+    def divided(self, divisor: int) -> Extent | None:
+        """Returns the length of each of so many equal parts; None if there are none for some B."""
+        if self == UNKNOWN:
+            return self
+        if self.fixed % divisor or self.per_sample % divisor:
+            return None
+        return Extent(self.fixed // divisor, self.per_sample // divisor)
+
+    def agrees_with(self, other: Extent) -> bool:
+        """Whether both are the same length, or may be, as one of them is unknown."""
+        return self == other or UNKNOWN in (self, other)
 
 
 ONE = Extent(1)
 SAMPLES = Extent(0, 1)
+# A length of which nothing is known, in shapes alone: no array has it. Two of them may be different lengths. It is written as
+# one that no axis can have.
+UNKNOWN = Extent(-1, -1)
 Extents = tuple[Extent, ...]
 
 
@@ -50,14 +67,48 @@ def full_shape(sample: Shape | FullShape) -> Extents:
     """Returns all axes of an array whose samples have the shape `sample`."""
     if isinstance(sample, FullShape):
         return tuple(sample)
-    return (SAMPLES, *map(Extent, sample))
+    return (SAMPLES, *map(_extent, sample))
+
+
+def _extent(length: int | None) -> Extent:
+    return UNKNOWN if length is None else Extent(length)
 
 
 def sample_shape(full: Extents) -> Any:
-    """Returns the shape of one sample of an array, or a FullShape if it is no batch."""
-    if full and full[0] == SAMPLES and not any(each.per_sample for each in full[1:]):
-        return tuple(each.fixed for each in full[1:])
+    """Returns the shape of one sample of an array, with None for unknown lengths, or a FullShape if it is no batch."""
+    if full and full[0] == SAMPLES and all(each == UNKNOWN or not each.per_sample for each in full[1:]):
+        return tuple(each.known for each in full[1:])
     return FullShape(full)
+
+
+def has_unknown(sample: Shape | FullShape) -> bool:
+    """Whether the shape of a sample has unknown lengths."""
+    return None in sample or (isinstance(sample, FullShape) and UNKNOWN in sample)
+
+
+def with_length(sample: Shape | FullShape, length: int) -> Any:
+    """Returns the shape of a sample with `length` in place of each unknown one."""
+    if isinstance(sample, FullShape):
+        return FullShape(Extent(length) if each == UNKNOWN else each for each in sample)
+    return filled(sample, length)
+
+
+def in_common(one: Shape | FullShape, other: Shape | FullShape) -> Any:
+    """Returns the shape of a sample in which the lengths are unknown that differ in two shapes, which have as many axes."""
+    if one == other:
+        return one
+    pairs = zip(full_shape(one), full_shape(other), strict=True)
+    return sample_shape(tuple(each if each == again else UNKNOWN for each, again in pairs))
+
+
+def shape_of(full: Extents, batch: int | None = None) -> tuple[int | None, ...]:
+    """Returns a shape as in Keras, with None for unknown lengths; `batch` is the number of samples, if it is known."""
+    return tuple(
+        each.known
+        if batch is None or each == UNKNOWN or not each.per_sample
+        else each.fixed + each.per_sample * batch
+        for each in full
+    )
 
 
 def as_pairs(full: Extents) -> list[list[int]]:
@@ -73,7 +124,7 @@ def text_of(full: Extents) -> str:
 
 def text_of_extent(extent: Extent) -> str:
     """Returns a length as in messages, such as "None" or "2 * None + 1"."""
-    if extent == SAMPLES:
+    if extent in (SAMPLES, UNKNOWN):
         return "None"
     if not extent.per_sample:
         return str(extent.fixed)
@@ -82,8 +133,13 @@ def text_of_extent(extent: Extent) -> str:
     return f"{factor}None{sign}"
 
 
+def joint_length(full: Sequence[Extent]) -> Extent | None:
+    """Returns the length of axes that become one; None if two of them depend on the number of samples."""
+    return UNKNOWN if UNKNOWN in full else quotient(size_of(full), (1,))
+
+
 def size_of(full: Sequence[Extent]) -> Polynomial:
-    """Returns the number of elements of an array."""
+    """Returns the number of elements of an array, whose lengths aren't unknown."""
     product: Polynomial = (1,)
     for extent in full:
         product = _product(product, (extent.fixed, extent.per_sample))

@@ -10,7 +10,7 @@ from engine._tracing.arrangement import expand_dims, one_hot, squeeze, take_alon
 from engine._tracing.code import Term
 from engine._tracing.dispatch import implementation_of, records
 from engine._tracing.elementwise import erfc
-from engine._tracing.extents import ONE, Extent, text_of
+from engine._tracing.extents import ONE, Extent, Extents, text_of
 from engine._tracing.primitives import (
     axes_in,
     axis_in,
@@ -174,11 +174,10 @@ def glu(x: Any, axis: int = -1) -> TracedArray:
     """The first half along an axis times the sigmoid of the second."""
     array = array_of(x)
     place = axis_in(axis, array.ndim)
-    total = array.extents[place]
-    if total.fixed % 2 or total.per_sample % 2:
+    half = array.extents[place].divided(2)
+    if half is None:
         msg = f"`glu` needs an even length along axis {axis}, got {array!r}"
         raise ValueError(msg)
-    half = Extent(total.fixed // 2, total.per_sample // 2)
     first, second = part(array, place, Extent(0), half), part(array, place, half, half)
     return elementwise(lambda a, b: a * b.of("sigmoid"), first, second, dtype=float_dtype(array))
 
@@ -288,11 +287,15 @@ def _along(weights: TracedArray, array: TracedArray, axes: tuple[int, ...]) -> T
 # Crossentropies.
 
 
+def _same_shape(one: Extents, other: Extents) -> bool:
+    return len(one) == len(other) and all(map(Extent.agrees_with, one, other))
+
+
 def _pair(target: Any, output: Any) -> tuple[TracedArray, TracedArray]:
     """Returns targets and outputs as symbols of one trace; a ValueError if their shapes differ."""
     trace = trace_of(target, output)
     wanted, given = as_traced(target, trace), as_traced(output, trace)
-    if wanted.extents != given.extents:
+    if not _same_shape(wanted.extents, given.extents):
         msg = (
             f"`target` and `output` must have the same shape, got {text_of(wanted.extents)} and "
             f"{text_of(given.extents)}"
@@ -347,7 +350,7 @@ def sparse_categorical_crossentropy(
     if wanted.ndim == given.ndim and wanted.extents[-1] == ONE:
         wanted = squeeze(wanted, -1)
     place = axis_in(axis, given.ndim)
-    if wanted.extents != (*given.extents[:place], *given.extents[place + 1 :]):
+    if not _same_shape(wanted.extents, (*given.extents[:place], *given.extents[place + 1 :])):
         msg = (
             "`target` must have the shape of `output` without the classes, got "
             f"{text_of(wanted.extents)} and {text_of(given.extents)}"

@@ -12,17 +12,29 @@ import numpy as np
 
 from engine._base.promotion import result_type
 from engine._tracing.code import Code, Term, constant, copy_of_input
-from engine._tracing.extents import ONE, SAMPLES, Extent, Extents, as_pairs, quotient, size_of, text_of
+from engine._tracing.extents import (
+    ONE,
+    SAMPLES,
+    UNKNOWN,
+    Extent,
+    Extents,
+    as_pairs,
+    quotient,
+    size_of,
+    text_of,
+)
 from engine._tracing.symbolic import BatchLength
 from engine._tracing.trace import Computed, Node, Trace, TracedArray, as_traced, length_term, trace_of
 
 
 def broadcast(*shapes: Extents) -> Extents:
-    """Returns the shape to which arrays of these shapes are broadcast, as in NumPy."""
+    """Returns the shape to which arrays of these shapes are broadcast, as in NumPy; an unknown length fits every other."""
     axes = max(map(len, shapes), default=0)
     found = list[Extent]()
     for place in range(-axes, 0):
         wanted = {shape[place] for shape in shapes if len(shape) >= -place} - {ONE}
+        if len(wanted) > 1:
+            wanted.discard(UNKNOWN)
         if len(wanted) > 1:
             both = " and ".join(map(text_of, shapes))
             msg = f"shapes {both} can't be broadcast to one shape: axis {place} has other lengths"
@@ -146,7 +158,8 @@ def broadcast_to(x: TracedArray, shape: Extents) -> TracedArray:
     """Returns an array repeated along axes of length 1 and new axes at the front."""
     if x.extents == shape:
         return x
-    if broadcast(x.extents, shape) != shape:
+    fitting = broadcast(x.extents, shape)
+    if len(fitting) > len(shape) or not all(map(Extent.agrees_with, fitting, shape)):
         msg = f"an array of shape {text_of(x.extents)} can't be broadcast to {text_of(shape)}"
         raise ValueError(msg)
     return x.trace.add("map", (x,), shape, x.dtype, **copy_of_input().fields)
@@ -155,7 +168,10 @@ def broadcast_to(x: TracedArray, shape: Extents) -> TracedArray:
 def reshape(x: TracedArray, shape: Sequence[Any]) -> TracedArray:
     """Returns the same numbers under another shape; one length may be -1. This is no node."""
     wanted = [Extent(each) if isinstance(each, int) else each for each in shape]
-    size, open_axes = size_of(x.extents), [i for i, each in enumerate(wanted) if each == Extent(-1)]
+    open_axes = [i for i, each in enumerate(wanted) if each == Extent(-1)]
+    if len(open_axes) <= 1 and (UNKNOWN in x.extents or UNKNOWN in wanted):
+        return x.reshaped(tuple(UNKNOWN if each == Extent(-1) else each for each in wanted))
+    size = size_of(x.extents)
     if len(open_axes) == 1:
         (place,) = open_axes
         found = quotient(size, size_of([*wanted[:place], *wanted[place + 1 :]]))
@@ -239,22 +255,23 @@ def join(parts: Sequence[TracedArray], axis: int) -> TracedArray:
     """Returns the concatenation of arrays along an axis."""
     first = parts[0]
     place = axis_in(axis, first.ndim)
-    total = Extent(0)
+    total, shape = Extent(0), list(first.extents)
     for each in parts:
-        if each.ndim != first.ndim or any(
-            one != other
-            for i, (one, other) in enumerate(zip(each.extents, first.extents, strict=True))
+        if each.ndim != first.ndim or not all(
+            one.agrees_with(other)
+            for i, (one, other) in enumerate(zip(each.extents, shape, strict=True))
             if i != place
         ):
             both = " and ".join(text_of(array.extents) for array in parts)
             msg = f"arrays of shapes {both} can't be joined along axis {axis}: their other axes differ"
             raise ValueError(msg)
         total = total.plus(each.extents[place])
+        shape = [other if one == UNKNOWN else one for one, other in zip(shape, each.extents, strict=True)]
     if len(parts) == 1:
         return first
-    shape = tuple(total if i == place else each for i, each in enumerate(first.extents))
+    shape[place] = total
     dtype = common_dtype(*parts)
-    return first.trace.add("join", parts, shape, dtype, axis=place)
+    return first.trace.add("join", parts, tuple(shape), dtype, axis=place)
 
 
 def gather(x: TracedArray, indices: TracedArray, batch_axes: int = 0) -> TracedArray:
@@ -270,7 +287,9 @@ def contraction(
     found = dict[str, Extent]()
     for array, letters in ((a, a_letters), (b, b_letters)):
         for letter, extent in zip(letters, array.extents, strict=True):
-            if found.setdefault(letter, extent) != extent:
+            if found.get(letter, UNKNOWN) == UNKNOWN:
+                found[letter] = extent
+            elif not found[letter].agrees_with(extent):
                 msg = (
                     f"arrays of shapes {text_of(a.extents)} and {text_of(b.extents)} can't be multiplied: the axes "
                     "over which they are summed have other lengths"

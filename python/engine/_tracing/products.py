@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine._tracing.dispatch import records
-from engine._tracing.extents import ONE, quotient, size_of, text_of
+from engine._tracing.extents import ONE, joint_length, text_of
 from engine._tracing.primitives import contraction, elementwise, reduce, reshape, transpose
 from engine._tracing.symbolic import CannotRecordError
 from engine._tracing.trace import TracedArray, as_traced, trace_of
@@ -61,7 +61,7 @@ def _require_equal_lengths(a: TracedArray, b: TracedArray, axes: Sequence[tuple[
         b: the other operand.
         axes: pairs of an axis of `a` and one of `b`.
     """
-    if any(a.extents[one] != b.extents[other] for one, other in axes):
+    if not all(a.extents[one].agrees_with(b.extents[other]) for one, other in axes):
         msg = (
             f"arrays of shapes {text_of(a.extents)} and {text_of(b.extents)} can't be multiplied: the axes over which they "
             "are summed have other lengths"
@@ -151,7 +151,7 @@ def kron(x1: Any, x2: Any) -> TracedArray:
         one.reshaped(tuple(extent for length in one.extents for extent in (length, ONE))),
         other.reshaped(tuple(extent for length in other.extents for extent in (ONE, length))),
     )
-    lengths = [quotient(size_of(pair), (1,)) for pair in zip(one.extents, other.extents, strict=True)]
+    lengths = [joint_length(pair) for pair in zip(one.extents, other.extents, strict=True)]
     known = tuple(length for length in lengths if length is not None)
     if len(known) < ndim:
         msg = f"the Kronecker product of {a!r} and {b!r} would have an axis with the square of the number of samples"

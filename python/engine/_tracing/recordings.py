@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine._base.checks import Shape, filled
+from engine._base.checks import Shape
 from engine._tracing.code import copy_of_input
-from engine._tracing.extents import as_pairs, full_shape, sample_shape
+from engine._tracing.extents import as_pairs, full_shape, has_unknown, in_common, sample_shape, with_length
 from engine._tracing.primitives import elementwise, full, reduce
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine._tracing.trace import Computed, Input, Node, Origin, Trace, TracedArray, Use, as_traced
@@ -176,9 +176,9 @@ def shapes_by_trial(shapes_for: Callable[[Sequence[Shape]], list[Any]], samples:
 
     Args:
         shapes_for: returns the shape of one sample of each output for inputs of shapes without None.
-        samples: the shape of one sample of each input; None stands for unknown lengths.
+        samples: the shape of one sample of each input, with None or `UNKNOWN` for unknown lengths.
     """
-    if not any(None in sample for sample in samples):
+    if not any(map(has_unknown, samples)):
         return shapes_for(samples)
     one, other = (shapes_for(with_tried_length(samples, length)) for length in _TRIED_LENGTHS)
     return [_where_equal(first, second) for first, second in zip(one, other, strict=True)]
@@ -186,17 +186,15 @@ def shapes_by_trial(shapes_for: Callable[[Sequence[Shape]], list[Any]], samples:
 
 def with_tried_length(samples: Sequence[Any], length: int = _TRIED_LENGTHS[0]) -> list[Any]:
     """Returns shapes of samples with `length` in place of each None."""
-    return [filled(sample, length) if None in sample else sample for sample in samples]
+    return [with_length(sample, length) for sample in samples]
 
 
 def _where_equal(one: Any, other: Any) -> Any:
     """Returns a shape with None where two shapes differ."""
-    if len(one) != len(other):
+    if len(full_shape(one)) != len(full_shape(other)):
         msg = f"the outputs must have as many axes for inputs of any length, got {one} and {other}"
         raise ValueError(msg)
-    if one == other:
-        return one
-    return tuple(size if size == again else None for size, again in zip(one, other, strict=True))
+    return in_common(one, other)
 
 
 class Numbers(np.ndarray[Any, np.dtype[np.float32]]):

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine._tracing.dispatch import implementation_of, records
 from engine._tracing.elementwise import cast, is_nan, subtract
-from engine._tracing.extents import ONE, Extent, quotient, size_of
+from engine._tracing.extents import ONE, Extent, joint_length
 from engine._tracing.primitives import (
     axes_in,
     axis_in,
@@ -131,7 +131,7 @@ def _index_of_extreme(x: Any, axis: Any, keepdims: bool, reduction: str) -> Trac
 
 def _total(array: TracedArray) -> Extent:
     """Returns the number of elements as a length."""
-    total = quotient(size_of(array.extents), (1,))
+    total = joint_length(array.extents)
     if total is None:
         msg = "an array with two axes that depend on the number of samples can't be flattened"
         raise ValueError(msg)
@@ -279,6 +279,8 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> TracedArray:
     array = array_of(a)
     place = axis_in(axis, array.ndim)
     for _ in range(n):
+        if array.extents[place] == Extent(0):
+            break
         rest = array.extents[place].plus(-1)
         later, sooner = part(array, place, Extent(1), rest), part(array, place, Extent(0), rest)
         array = (implementation_of("not_equal") if array.dtype == "bool" else subtract)(later, sooner)

@@ -228,12 +228,9 @@ class BatchLength:
         return length(self.extent.times(-1))
 
     def __floordiv__(self, other: Any) -> Any:
-        if (
-            isinstance(other, int)
-            and other
-            and self.extent.fixed % other == self.extent.per_sample % other == 0
-        ):
-            return length(Extent(self.extent.fixed // other, self.extent.per_sample // other))
+        whole = self.extent.divided(other) if isinstance(other, int) and other else None
+        if whole is not None:
+            return length(whole)
         return _beside(self, other, "floor_divide")
 
     def _applied(self, operation: str, *args: Any) -> Any:

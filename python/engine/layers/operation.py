@@ -14,7 +14,8 @@ from engine._base.checks import Shape
 from engine._base.spec import auto_name, snake_case
 from engine._core_interface.cpp import Float32
 from engine._tracing.dispatch import class_name, implementation, operation_names
-from engine._tracing.recordings import Recording, recording, shapes_by_trial
+from engine._tracing.extents import Extents, FullShape, full_shape, has_unknown, shape_of
+from engine._tracing.recordings import Recording, recording, shapes_by_trial, with_tried_length
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine.layers.layer import Layer, Part
 from engine.layers.symbols import CallArguments, KerasTensor, called_on
@@ -173,7 +174,29 @@ class OperationPart(Part):
     # What models need to know of their parts.
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
-        return shapes_by_trial(lambda known: self._recording_for(known).shapes, samples)
+        try:
+            return shapes_by_trial(lambda known: self._recording_for(known).shapes, samples)
+        except ValueError:
+            # The operation may take other lengths than those that are tried, such as one that another input has.
+            if any(map(has_unknown, samples)):
+                return self._recording_for(samples).shapes
+            raise
+
+    def _outputs_for_shapes(self, shapes: Sequence[Extents]) -> Any:
+        """Returns symbols that only have a shape, for inputs that only have these shapes."""
+        inputs = list(map(FullShape, shapes))
+        try:
+            found = self._recording_for(inputs)
+            extents = [each.extents for each in found.outputs]
+        except TypeError:  # such as a loop over an axis of unknown length
+            extents = list(map(full_shape, self._output_shapes_for(inputs)))
+            found = self._recording_for(with_tried_length(inputs))
+        return found.with_outputs(
+            [
+                KerasTensor(shape_of(shape), each.dtype)
+                for shape, each in zip(extents, found.outputs, strict=True)
+            ]
+        )
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         return self._output_shapes_for([input_shape])[0]
@@ -303,6 +326,8 @@ def recorded(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 
     given, named = mapped(slot_for, args), mapped(slot_for, kwargs)
     part = class_of(operation)(operation, given, named, [symbol.dtype for symbol in symbols])
+    if any(symbol._without_source for symbol in symbols):
+        return part._outputs_for_shapes([symbol._extents_alone for symbol in symbols])
     part._output_shapes_for([symbol._sample for symbol in symbols])
     outputs = called_on(part, list(symbols))
     return next(iter(part._recordings.values())).with_outputs(outputs)

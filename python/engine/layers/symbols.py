@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from engine._base.checks import Shape
 from engine._base.left_out import SaysWhatIsLeftOut
-from engine._tracing.extents import Extents, FullShape, full_shape
+from engine._tracing.extents import UNKNOWN, Extent, Extents, FullShape, full_shape, shape_of
 from engine._tracing.symbolic import Slot, Symbolic, operator_methods
 
 
@@ -187,6 +187,8 @@ class Equality(ModelSymbol):
 class KerasTensor(ModelSymbol, SaysWhatIsLeftOut):
     """A symbolic tensor: its shape, and what computes it. `Input` and layers return such tensors.
 
+    One that is made by hand says which shapes and dtypes operations and layers return; no model can begin with it.
+
     Args:
         shape: shape with the batch axis, such as `(None, 3)`.
         dtype: the dtype that its numbers have in Keras; layers compute in float32.
@@ -223,7 +225,7 @@ class KerasTensor(ModelSymbol, SaysWhatIsLeftOut):
     @classmethod
     def _of_call(cls, sample: Shape, call: Call, dtype: str, batch: int | None) -> KerasTensor:
         """Returns an output of a call, with samples of a shape; `batch` is the known length of the batch axis, or None."""
-        found = cls((batch, *(() if isinstance(sample, FullShape) else sample)), dtype)
+        found = cls((batch,), dtype)
         found._sample, found._call = sample, call
         return found
 
@@ -252,15 +254,23 @@ class KerasTensor(ModelSymbol, SaysWhatIsLeftOut):
     @property
     def shape(self) -> tuple[int | None, ...]:
         """Shape, with None for the batch axis and other unknown lengths."""
-        batch = self._batch
-        return tuple(
-            each.known if batch is None or not each.per_sample else each.fixed + each.per_sample * batch
-            for each in self._extents
-        )
+        return shape_of(self._extents, self._batch)
 
     @property
     def _extents(self) -> Extents:
         return full_shape(self._sample)
+
+    @property
+    def _extents_alone(self) -> Extents:
+        """The lengths of all axes if nothing is known but `shape`."""
+        return tuple(UNKNOWN if each is None else Extent(each) for each in self.shape)
+
+    @property
+    def _without_source(self) -> bool:
+        """Whether it, or a symbol that it is computed from, was made by hand: no model can compute it, but it has a shape."""
+        return self.start is None and (
+            self._call is None or any(each._without_source for each in self._call.inputs)
+        )
 
     @property
     def rank(self) -> int:

@@ -92,9 +92,12 @@ def _in_order(outputs: Sequence[KerasTensor], starts: dict[KerasTensor, InputLay
             return starts[tensor]
         if tensor._call is None:
             by = "" if reader is None else f", which layer {_layer_of(reader).name!r} reads"
+            by_hand = tensor.start is None
+            source = "a tensor that no Input() and no layer made" if by_hand else "another Input()"
+            advice = "begin with an Input() in its place" if by_hand else "add that to `inputs`"
             msg = (
-                "`outputs` must come from `inputs` through layers alone, but they depend on another Input(), "
-                f"{tensor!r}{by}: add that to `inputs`"
+                f"`outputs` must come from `inputs` through layers alone, but they depend on {source}, "
+                f"{tensor!r}{by}: {advice}"
             )
             raise ValueError(msg)
         return tensor._call

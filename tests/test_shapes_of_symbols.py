@@ -1,0 +1,73 @@
+"""Tests of the shapes of symbols: an unknown length fits every other one, as in Keras."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from shapes_of_symbols import CASES, REFUSED, Case, shapes_in
+
+import engine as keras
+from engine import layers, ops
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_shape_of_symbols_made_by_hand(case: Case) -> None:
+    result = case.expression(ops, *map(keras.KerasTensor, case.inputs))
+    assert shapes_in(result) == case.shape
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+def test_refused_shapes_of_symbols_made_by_hand(case: Case) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        case.expression(ops, *map(keras.KerasTensor, case.inputs))
+
+
+def test_symbols_made_by_hand_keep_their_dtype() -> None:
+    ids = keras.KerasTensor((None, 3), dtype="int32")
+    assert ops.add(ids, 1).dtype == "int32"
+    assert ops.divide(ids, 2).dtype == "float32"
+    assert ops.equal(ids, ids).dtype == "bool"
+
+
+def test_a_layer_passes_on_that_nothing_computes_a_symbol() -> None:
+    hidden = layers.Dense(4)(keras.KerasTensor((2, 5, 3)))
+    assert ops.add(hidden, keras.KerasTensor((None, 1, 4))).shape == (2, 5, 4)
+
+
+def test_a_model_refuses_an_operation_on_a_symbol_made_by_hand() -> None:
+    symbol = keras.KerasTensor((None, 3))
+    with pytest.raises(ValueError, match=r"no Input\(\) and no layer made.*begin with an Input\(\)"):
+        keras.Model(symbol, ops.exp(symbol))
+
+
+def test_inputs_of_unknown_and_known_lengths_are_added_in_a_model() -> None:
+    any_length, three = keras.Input((None,)), keras.Input((3,))
+    total = any_length + three
+    assert total.shape == (None, 3)
+    model = keras.Model([any_length, three], layers.Dense(1, kernel_initializer="ones")(total))
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    expected = (2 * rows).sum(1, keepdims=True)
+    np.testing.assert_array_equal(model.predict([rows, rows], verbose=0), expected)
+    alone = rows[:, :1]
+    np.testing.assert_array_equal(
+        model.predict([alone, rows], verbose=0), (alone + rows).sum(1, keepdims=True)
+    )
+    with pytest.raises(ValueError, match="can't be broadcast"):
+        model.predict([np.ones((2, 5)), rows], verbose=0)
+
+
+def test_joined_inputs_of_unknown_lengths() -> None:
+    timesteps, row = keras.Input((None, 4)), keras.Input((1, 4))
+    joined = ops.concatenate([timesteps, row], axis=1)
+    assert joined.shape == (None, None, 4)
+    model = keras.Model([timesteps, row], ops.sum(joined, axis=1))
+    x, y = np.ones((2, 6, 4), np.float32), np.ones((2, 1, 4), np.float32)
+    np.testing.assert_array_equal(model.predict([x, y], verbose=0), np.full((2, 4), 7.0))
+
+
+def test_unknown_lengths_within_arrays_that_are_no_batch() -> None:
+    x = keras.Input((None, 8))
+    rows = ops.reshape(x, (-1, 4))
+    assert rows.shape == (None, 4)
+    assert ops.transpose(rows).shape == (4, None)
+    assert ops.sum(x, axis=0).shape == (None, 8)
