@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import REAL, Shape, fits, text_of_shape
+from engine._base.checks import REAL, Shape, WrongTypeError, fits, text_of_shape
 from engine._core_interface.cpp import DeviceArray, Float32, NotFiniteError, Rows, first_nonfinite_row
 from engine._data.device_arrays import readable_on_device, summary_of, to_host
 from engine._data.frames import column_names, columns_that_are_not_real, frame_array
@@ -83,7 +83,7 @@ def real_numbers(value: object, name: str) -> Any:
     if not isinstance(value, DeviceArray):
         return real_array(value, name)
     if value.dtype.kind not in REAL:
-        raise TypeError(_not_real(value, value, name))
+        raise WrongTypeError(_not_real(value, value, name))
     if value.ndim == 0:
         raise ValueError(_single_number(value, name))
     return value
@@ -107,7 +107,7 @@ def real_array(value: object, name: str) -> Array:
         array = any_array(value, name)
     require_whole_file(array, name)
     if array.dtype.kind not in REAL:
-        raise TypeError(_not_real(value, array, name))
+        raise WrongTypeError(_not_real(value, array, name))
     if array.ndim == 0:
         raise ValueError(_single_number(array, name))
     return array

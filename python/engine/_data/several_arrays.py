@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from engine._base.checks import Shape
+from engine._base.checks import Shape, WrongTypeError
 from engine._core_interface.cpp import DeviceArray, side_by_side_on_device
 from engine._data.array_conversion import as_float32, require_finite
 from engine._data.device_arrays import converted, to_host
@@ -39,7 +39,7 @@ def one_for_each(value: Any, names: Sequence[str], argument: str, what: str) -> 
         shape = getattr(value, "shape", None)
         given = f"one array of shape {tuple(shape)}" if isinstance(shape, tuple) else f"{value!r:.80}"
         msg = f"`{argument}` must be {wanted}, got {given}"
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     if len(value) != len(names):
         msg = f"`{argument}` must be {wanted}, got {len(value)} entries"
         raise ValueError(msg)

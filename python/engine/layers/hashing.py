@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import Shape, choice, dtype_of, flag, integer
+from engine._base.checks import Shape, WrongTypeError, choice, dtype_of, flag, integer
 from engine._core_interface.cpp import Operation
 from engine._core_interface.host_steps import LayerStep
 from engine._core_interface.operations import ConcatenateOperation, LayerOperation
@@ -165,7 +165,7 @@ class HashedCrossing(ValueLayer):
             kind = np.asarray(each).dtype.kind
             if kind not in "iu" and not holds_strings(each):
                 msg = f"all inputs of `HashedCrossing` must be integers or strings, got {each!r:.60}"
-                raise TypeError(msg)
+                raise WrongTypeError(msg)
         return result_of(self._outputs_of(inputs))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:

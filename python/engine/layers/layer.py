@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count, islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -34,10 +35,11 @@ from engine._base.checks import (
     text_of_shape,
     without_batch,
 )
+from engine._base.constructor_arguments import arguments_given, is_plain, plain_arguments
 from engine._base.locks import JOINING, Lock, Order
 from engine._base.older_names import name_first, warn_of_older
 from engine._base.random_state import next_sampling, next_seed
-from engine._base.registered_objects import overrides
+from engine._base.registered_objects import is_of_engine, overrides
 from engine._base.spec import Registry, Spec, auto_name, snake_case
 from engine._base.tensor_like import Tensor, mask_of
 from engine._core_interface.cpp import Float32, Loan, Operation, Program, build, read_weights
@@ -94,6 +96,7 @@ from engine.layers.recorded_calls import (
     parts_in,
     samples_in,
     shapes_in,
+    shapes_of_arrays,
     symbols_and_slots,
 )
 from engine.layers.symbols import (
@@ -518,29 +521,45 @@ def _once(build: Build) -> Build:
 
     `Layer._begun` calls the wrapped function itself, and so does `super().build()` within it.
     """
-    needs_shape = all(
-        parameter.default is inspect.Parameter.empty
-        for parameter in [*inspect.signature(build).parameters.values()][1:2]
-    )
 
     @functools.wraps(build)
-    def build_once(self: Layer, input_shape: tuple[int | None, ...] | None = None) -> None:
-        if input_shape is None:
-            if needs_shape:
-                msg = f"build() of layer {self.name!r} needs `input_shape`, the shape of its inputs, such as (None, 784)"
-                raise TypeError(msg)
-            input_shape = (None,)
+    def build_once(self: Layer, *shapes: Any, **by_name: Any) -> None:
         if self._built_by == threading.get_ident():
-            build(self, input_shape)
-        elif input_shape and all(isinstance(each, (list, tuple)) for each in input_shape):
-            # It has one shape for each input.
-            self._build_for_inputs(
-                [without_batch(cast("Sequence[int | None]", each)) for each in input_shape]
-            )
+            build(self, *shapes, **by_name)
+            return
+        signature = inspect.signature(build)
+        given: Any = next(
+            iter([*signature.bind_partial(self, *shapes, **by_name).arguments.values()][1:]), ()
+        )
+        if (
+            given == () and any(each.default is each.empty for each in [*signature.parameters.values()][1:2])
+        ) or (given is None and not self._is_custom):
+            msg = f"build() of layer {self.name!r} needs `input_shape`, the shape of its inputs, such as (None, 784)"
+            raise TypeError(msg)
+        given = (None,) if given == () else given
+        several = isinstance(given, dict) or (
+            given and all(isinstance(each, (list, tuple)) for each in given)
+        )
+        if self._may_be_recorded and (several or given is None or len(shapes) + len(by_name) > 1):
+            samples = [without_batch(each) for each in _shapes_within(given)]
+            with self._building.held():
+                self._started_for(samples[0] if samples else (), lambda: self.build(*shapes, **by_name))
+            self._takes_any_shape = given is None
+        elif several:
+            self._build_for_inputs([without_batch(each) for each in _shapes_within(given)])
         else:
-            self._begun(without_batch(input_shape))
+            self._begun(without_batch(given))
 
     return build_once
+
+
+def _shapes_within(given: Any) -> list[Any]:
+    """Returns the shapes in a structure of them, which may also be a single shape or None."""
+    if isinstance(given, dict):
+        return [shape for each in given.values() for shape in _shapes_within(each)]
+    if isinstance(given, (list, tuple)) and any(isinstance(each, (list, tuple, dict)) for each in given):
+        return [shape for each in given for shape in _shapes_within(each)]
+    return [] if given is None else [given]
 
 
 class _ShapeOfCall:
@@ -653,6 +672,16 @@ class Layer(Part, Spec):
     """What holds the weights if functions outside of models read them."""
     _built_by: int | None = None
     """The thread in which `build` is running."""
+    _specs: list[Weight]
+    """What is known of each weight beside its values."""
+    _weights: list[Float32] | None
+    """The weights; None while a program holds them, and before they are created."""
+    _places: list[Place]
+    """Where the programs of models have the weights."""
+    _constructed_with: Mapping[str, Any] = MappingProxyType({})
+    """The arguments of the constructor of a user's class."""
+    _takes_any_shape = False
+    """Whether `build` was called with None in place of a shape, so that the layer takes inputs of every shape."""
 
     # Construction.
 
@@ -668,6 +697,14 @@ class Layer(Part, Spec):
         if "build" in vars(cls):
             cls.build = _once(cls.build)  # type: ignore[method-assign] # what Keras does as well
 
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Notes the arguments for the config if the class is the user's, whose constructor may create weights first of all."""
+        made = super().__new__(cls, *args, **options)
+        if not is_of_engine(cls):
+            made._constructed_with = arguments_given(cls, args, options)
+        made._specs, made._weights, made._places = [], None, []
+        return made
+
     def __init__(
         self,
         *,
@@ -680,11 +717,6 @@ class Layer(Part, Spec):
         input_dim: int | None = None,
         batch_input_shape: Sequence[int | None] | None = None,
     ) -> None:
-        self._specs: list[Weight] = []
-        self._weights: list[Float32] | None = (
-            None  # None while a program holds them, and before they are created
-        )
-        self._places: list[Place] = []
         self._building = Lock("a layer that is being built", Order.OBJECT)
         self._sample_shape: Shape | None = None  # of the inputs, once it is known
         self.activity_regularizer = regularizers.get(activity_regularizer)
@@ -926,6 +958,8 @@ class Layer(Part, Spec):
         if known is None:
             with self._building.held():
                 known = self._started_for(sample)
+        if self._takes_any_shape:
+            self._sample_shape = known = sample
         if sample != known and self._specs and not fits(sample, known) and not fits(known, sample):
             msg = (
                 f"layer {self.name!r} was built for {text_of_shape(known)} but gets "
@@ -933,12 +967,12 @@ class Layer(Part, Spec):
             )
             raise ValueError(msg)
 
-    def _started_for(self, sample: Shape, shapes: Any = None) -> Shape:
+    def _started_for(self, sample: Shape, run: Callable[[], None] | None = None) -> Shape:
         """Runs `build`.
 
         Args:
             sample: the shape of one sample of the first input.
-            shapes: what `build` gets, if that isn't `sample` with the batch axis.
+            run: calls `build`, if it gets something else than `sample` with the batch axis.
         """
         if self._sample_shape is not None:  # another thread was faster
             return self._sample_shape
@@ -946,7 +980,7 @@ class Layer(Part, Spec):
         self._built_by = threading.get_ident()
         try:
             with outside_of_traces(), self._naming_parts():
-                self.build((None, *sample) if shapes is None else shapes)
+                self._build_on((None, *sample), {}) if run is None else run()
         except BaseException:
             del self._specs[before:]
             self._weights = None if self._weights is None else self._weights[:before]
@@ -956,6 +990,36 @@ class Layer(Part, Spec):
         self._weights = self._weights or []
         self._sample_shape = sample
         return sample
+
+    def _build_on(self, shapes: Any, others: Mapping[str, Any]) -> None:
+        """Calls `build` with the shapes of the arguments of a call.
+
+        One parameter of `build` is for the first argument. Several are for the arguments whose names they have, with
+        "_shape" behind, as in Keras.
+
+        Args:
+            shapes: those in the first argument.
+            others: those in the other arguments, by name.
+
+        Raises:
+            ValueError: if a parameter has another name.
+        """
+        parameters = [*inspect.signature(self.build).parameters.values()]
+        names = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+        if len(names) == 1:
+            self.build(shapes)
+            return
+        known = [*inspect.signature(self.call).parameters]
+        found = {f"{name}_shape": each for name, each in {known[0]: shapes, **others}.items()}
+        for name in names:
+            if name.removesuffix("_shape") not in known or not name.endswith("_shape"):
+                msg = (
+                    f"build() of layer {self.name!r} has the argument {name!r}, but of several arguments each must have the "
+                    f"name of an argument of call() with '_shape' behind, such as '{known[0]}_shape'"
+                )
+                raise ValueError(msg)
+        build: Callable[..., None] = self.build
+        build(**{name: found[name] for name in names if name in found})
 
     def _not_built(self, action: str, error: type[Exception] = ValueError) -> Exception:
         return error(
@@ -1226,7 +1290,9 @@ class Layer(Part, Spec):
         """
         if self._built_in is not None:  # a `call` of the user's asks for that of the base class
             if self._as_built_in is None:
-                self._as_built_in = self._built_in(**self._built_in.get_config(self) | {"name": None})
+                names = set(inspect.signature(self._built_in).parameters) - {*self._unsaved_arguments, "name"}
+                arguments = {name: getattr(self, name) for name in names if hasattr(self, name)}
+                self._as_built_in = self._built_in(**arguments)
             return self._as_built_in(inputs, *args, **options)
         return self(inputs, *args, **options)
 
@@ -1266,6 +1332,9 @@ class Layer(Part, Spec):
     def _called_as_given(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Does what `__call__` says, except for recorded arrays whose layer records nothing itself."""
         if not self._is_custom:
+            if self._lacks_call:
+                msg = f"{type(self).__name__} has no `call`: give it `def call(self, inputs)`, which returns the outputs"
+                raise NotImplementedError(msg)
             options = self._options_of_call(args, options)
             return self._run_alone(self._with_given_mask(inputs, options), **options)
         if self._may_be_recorded and holds_symbolic([inputs, args, options]):
@@ -1354,8 +1423,11 @@ class Layer(Part, Spec):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
-        sample = shape(tuple(input_shape)[1:], "input_shape")
-        return (None, *self._output_shape_for(sample))
+        if self._lacks_call:
+            msg = f"{type(self).__name__} has neither `call` nor `compute_output_shape`: give it one of them"
+            raise NotImplementedError(msg)
+        batch, *rest = input_shape
+        return (batch, *self._output_shape_for(shape(rest, "input_shape")))
 
     @property
     def input(self) -> Any:
@@ -1398,6 +1470,7 @@ class Layer(Part, Spec):
         nothing = sample_shape_of_none(inputs, "inputs")
         if nothing is not None:
             self._begun(nothing)
+            self._penalties = [] if self.activity_regularizer is None else [0.0]
             return np.zeros((0, *self._output_shape_for(nothing)), np.float32).view(Tensor)
         rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
         require_tokens(rows, self._tokens, "inputs")
@@ -1539,12 +1612,12 @@ class Layer(Part, Spec):
         if isinstance(samples[0], tuple) and not isinstance(samples[0], FullShape):
             require_compatible(self.input_spec, samples[0], self.name)
         given = self._recorded_calls.arguments(samples, given)
-        shapes = shapes_in(given, samples)
-        if isinstance(shapes, tuple) and shapes == (None, *samples[0]):
+        shapes, others = shapes_in(given, samples)
+        if isinstance(shapes, tuple) and shapes == (None, *samples[0]) and not others:
             self._build_for(samples[0])
         elif self._sample_shape is None:
             with self._building.held():
-                self._started_for(samples[0], shapes)
+                self._started_for(samples[0], lambda: self._build_on(shapes, others))
 
     def _called_on_symbols(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
         """Returns the symbolic outputs for symbols among the arguments of a call."""
@@ -1579,12 +1652,18 @@ class Layer(Part, Spec):
             require_compatible(self.input_spec, given.shape[1:], self.name)
             mask = self._given_mask(inputs, given.shape[:-1], mask)
             given = given if mask is None else given.view(Tensor).masked(mask)  # for the layers that it calls
-            if not self._parts():  # what layers within can take is for them to say
+            if not self._parts() and not holds(
+                arguments, np.ndarray
+            ):  # what layers within can take is for them to say
                 self._build_for(given.shape[1:])
         if self._sample_shape is None:
+            others = {name: value for name, value in arguments.items() if holds(value, np.ndarray)}
             with self._building.held():
-                shapes = tree.map_structure(lambda array: (None, *np.shape(array)[1:]), given)
-                self._started_for(samples_in(given)[0], shapes)
+                shapes = (
+                    shapes_of_arrays(given),
+                    {name: shapes_of_arrays(each) for name, each in others.items()},
+                )
+                self._started_for(samples_in(given)[0], lambda: self._build_on(*shapes))
         if isinstance(given, np.ndarray) and self.supports_masking:
             masked_after = self.compute_mask(given, mask)
         if accepts(self.call, "training"):
@@ -1710,13 +1789,32 @@ class Layer(Part, Spec):
     # Config.
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor arguments as plain Python values."""
+        """Returns the constructor arguments as plain Python values.
+
+        Of a class of the user's that doesn't override this method, they are the attributes of the same names, or else the
+        values that the constructor got.
+
+        Raises:
+            NotImplementedError: if such a value is no plain one.
+        """
         config = super().get_config()
+        if is_of_engine(type(self).get_config):
+            config |= self._arguments_beside(config)
         if self.activity_regularizer is None:  # as in Keras
             config.pop("activity_regularizer", None)
         if config.get("dtype") == self.variable_dtype:  # and not that of integers
             config["dtype"] = self._dtype_in_config
         return config
+
+    def _arguments_beside(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the arguments of the constructor of a user's class that aren't plain attributes, which `config` has."""
+        given = {
+            name: value
+            for name, value in self._constructed_with.items()
+            if name not in self._unsaved_arguments and not is_plain(config.get(name, self))
+        }
+        missing = {name: value for name, value in given.items() if name not in config or is_plain(value)}
+        return plain_arguments(type(self), missing)
 
     def get_build_config(self) -> dict[str, Any] | None:
         """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the layer is built."""
@@ -1737,6 +1835,13 @@ class Layer(Part, Spec):
     def _is_custom(self) -> bool:
         """Whether Python computes the layer."""
         return type(self).call is not Layer.call
+
+    @property
+    def _lacks_call(self) -> bool:
+        """Whether nothing says what the layer computes."""
+        return (
+            not self._is_custom and next(each for each in type(self).__mro__ if is_of_engine(each)) is Layer
+        )
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         if not samples:  # its weights are what it computes

@@ -117,7 +117,7 @@ class _Merging(Layer):
             input_shape: list of the shapes of the inputs, each with the batch axis first.
         """
         (shape,) = self._output_shapes_for([without_batch(shape) for shape in input_shape])
-        return (None, *shape)
+        return (next((size for size, *_ in input_shape if size is not None), None), *shape)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> NDArray[np.bool_] | None:
         """Returns the mask of the outputs, or None.

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from engine import tree
 from engine._base.checks import Shape
 from engine._base.containers import values_within
 from engine._base.tensor_like import Tensor, mask_of
 from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import trace_for
 from engine._tracing.recordings import Recording, recording, with_modes
-from engine._tracing.symbolic import Slot, current, filled_slots, mapped, sequence_like
+from engine._tracing.symbolic import Slot, current, filled_slots, holds, mapped, sequence_like
 from engine._tracing.trace import Use, as_traced
 from engine.layers.call_arguments import accepts, canonical
 from engine.layers.symbols import CallArguments
@@ -209,10 +210,18 @@ def given_of(arguments: CallArguments, dtypes: Sequence[str]) -> CallArguments |
     return arguments
 
 
-def shapes_in(given: CallArguments | None, samples: Sequence[Any]) -> Any:
-    """Returns the shapes of the first argument of a call, in its structure, as `build` gets them."""
+def shapes_in(given: CallArguments | None, samples: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
+    """Returns the shapes of the first argument of a call, in its structure, as `build` gets them, and those of others by name."""
     shapes = [shape_with_batch(sample) for sample in samples]
-    return filled_slots(Slot(0) if given is None else given.inputs, shapes)
+    if given is None:
+        return filled_slots(Slot(0), shapes), {}
+    others = {name: filled_slots(value, shapes) for name, value in given.items() if holds(value, Slot)}
+    return filled_slots(given.inputs, shapes), others
+
+
+def shapes_of_arrays(structure: Any) -> Any:
+    """Returns the shapes of arrays in a structure, with None for the batch axis."""
+    return tree.map_structure(lambda array: (None, *np.shape(array)[1:]), structure)
 
 
 def shape_with_batch(sample: Any) -> tuple[int | None, ...]:

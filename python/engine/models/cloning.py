@@ -10,6 +10,7 @@ from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import KerasTensor, symbols_of
+from engine.models.functional_config import beside_graph
 from engine.models.model import Functional, Model
 from engine.models.sequential import Sequential
 
@@ -138,7 +139,8 @@ def _cloned(model: Model, cloning: Cloning, starts: Sequence[KerasTensor] | None
     if cloning.call_function is not None:
         return _called(model, layers, starts, cloning.call_function)
     calls = starts, layers, model._wiring, model._modes, model._arguments
-    return type(model)._of_calls(*calls, name=model.name, structures=model._structures)
+    others = beside_graph(model.get_config()) if type(model).get_config is not Model.get_config else {}
+    return type(model)._of_calls(*calls, name=model.name, structures=model._structures, others=others)
 
 
 def _copy_of(layer: Part, cloning: Cloning) -> Part:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -101,6 +100,12 @@ def config_of_graph(
     }
 
 
+def beside_graph(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a subclass has added to the config of a Functional: further arguments of its constructor."""
+    own = ("name", "trainable", "dtype", "layers", "input_layers", "output_layers")
+    return {key: value for key, value in config.items() if key not in own}
+
+
 class _ConfigValue(NamedTuple):
     """A value in the config of a model: output `output` of call `node` of a layer, and the shape of one sample."""
 
@@ -167,41 +172,3 @@ def made_from_arguments(cls: type[Any], config: Mapping[str, Any]) -> Any:
             f"__init__, or write a class method from_config(cls, config) that takes what it returns ({error})"
         )
         raise TypeError(msg) from error
-
-
-def plain_arguments(kind: type[Any], constructed_with: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments of the constructor of a user's class as its config holds them.
-
-    Args:
-        kind: the class.
-        constructed_with: all arguments by name.
-
-    Raises:
-        NotImplementedError: if some aren't plain values.
-    """
-    given = {name: value for name, value in constructed_with.items() if name not in ("name", "trainable")}
-    if not all(map(_is_plain, given.values())):
-        msg = (
-            f"{kind.__name__} has arguments that a config can't hold, {', '.join(given)}: give it a method "
-            "get_config() that returns the arguments of its constructor as plain values, and a class method from_config()"
-        )
-        raise NotImplementedError(msg)
-    return given
-
-
-def arguments_by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """Returns arguments by name, those of `**kwargs` among them."""
-    found: dict[str, Any] = {}
-    for name, value in [*bound.arguments.items()][1:]:
-        kind = bound.signature.parameters[name].kind
-        found |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
-    return found
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a config can hold a value as it is."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (bool, int, float, str))

@@ -115,7 +115,8 @@ class InputData(NamedTuple):
         with self.form.explained(keys):
             arrays = one_for_each(x, keys, name, "input")
         arrays = [
-            to_device(array, self.device, f"{name}[{key!r}]") for array, key in zip(arrays, keys, strict=True)
+            to_device(only_array(array, len(start.sample_shape) + 1), self.device, f"{name}[{key!r}]")
+            for array, key, start in zip(arrays, keys, self.starts, strict=True)
         ]
         if not self.takes_strings:
             return arrays

@@ -15,7 +15,6 @@ Here are the methods that users call, and what builds the program of a model whe
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import threading
@@ -49,6 +48,7 @@ from engine._base.checks import (
     text_of_axes,
     without_batch,
 )
+from engine._base.constructor_arguments import arguments_given, plain_arguments, takes_any_arguments
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.locks import JOINING
 from engine._base.older_names import older_argument, older_arguments, warn_of_older
@@ -137,12 +137,11 @@ from engine.metrics.metric import metrics_of
 from engine.models.added_losses import ends_of
 from engine.models.compiled_steps import CompilableStep, CompiledStep
 from engine.models.functional_config import (
-    arguments_by_name,
+    beside_graph,
     config_of_graph,
     made_from_arguments,
     made_parts,
     parts_from_config,
-    plain_arguments,
     structure_of_ends,
 )
 from engine.models.input_data import InputData
@@ -265,9 +264,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """Returns a Functional for `Model(inputs, outputs)`, and an object of the subclass for a subclass."""
         made = cast("Self", object.__new__(cast("type[Any]", Functional if cls is Model else cls)))
         if cls.__init__ is not Model.__init__:
-            with suppress(TypeError):  # the constructor says what is wrong
-                bound = inspect.signature(cls.__init__).bind(None, *args, **options)
-                made._constructed_with = arguments_by_name(bound)
+            made._constructed_with = arguments_given(cls, args, options)
         return made
 
     def __init__(
@@ -2057,7 +2054,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._input_data.arrays(input_shape, "input_shape") if len(self._starts) > 1 else [input_shape]
         )
         shapes = self._output_shapes_for([without_batch(each) for each in given])
-        found = [(None, *shape) for shape in shapes]
+        found = [(given[0][0], *shape) for shape in shapes]
         return found[0] if len(found) == 1 else found
 
     def summary(  # noqa: PLR0917 # Keras' signature
@@ -2653,11 +2650,9 @@ class Model(Part, SaysWhatIsLeftOut):
         A subclass with other constructor arguments may override this method and return those arguments by name.
         """
         if self._body is not None:
-            return {
-                "name": self.name,
-                "trainable": self._trainable,
-                **plain_arguments(type(self), self._constructed_with),
-            }
+            own = {"name": self.name, "trainable": self._trainable}
+            given = {key: value for key, value in self._constructed_with.items() if key not in own}
+            return own | plain_arguments(type(self), given)
         if self._added_losses:  # configs hold what leads to the outputs
             return Model(
                 self.inputs, self.outputs, name=self.name, trainable=self._trainable
@@ -2704,9 +2699,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 part._with_operands(call.args, ["float32"] * len(call.reads))
         ends = structure_of_ends(config["input_layers"]), structure_of_ends(config["output_layers"])
         reads = [call.reads for call in graph.calls]
-        return cls._of_calls(
-            starts, layers, (reads, graph.outputs), modes, arguments, name=config["name"], structures=ends
-        )
+        calls = starts, layers, (reads, graph.outputs), modes, arguments
+        return cls._of_calls(*calls, name=config["name"], structures=ends, others=beside_graph(config))
 
     def get_build_config(self) -> dict[str, Any] | None:
         """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the shape is known."""
@@ -2753,6 +2747,7 @@ class Model(Part, SaysWhatIsLeftOut):
         *,
         name: str | None,
         structures: tuple[Structure, Structure],
+        others: Mapping[str, Any] = MappingProxyType({}),
     ) -> Self:
         """Returns a model in which `parts` are called one after the other.
 
@@ -2764,13 +2759,16 @@ class Model(Part, SaysWhatIsLeftOut):
             arguments: the other arguments of each call, by name.
             name: of the model.
             structures: the forms of inputs and outputs.
+            others: further arguments of the constructor of a subclass.
         """
         inputs, outputs = called_in_turn(starts, parts, wiring, modes, arguments)
-        # A subclass with a constructor of its own may have other arguments.
-        kind = cls if cls.__init__ is Model.__init__ else Functional
         ends = [
             form.as_given(form.packed(each)) for form, each in zip(structures, (inputs, outputs), strict=True)
         ]
+        if cls.__init__ is not Model.__init__ and takes_any_arguments(cls.__init__):
+            return cls(inputs=ends[0], outputs=ends[1], name=name, **others)
+        # A subclass with another constructor may have other arguments.
+        kind = cls if cls.__init__ is Model.__init__ else Functional
         return cast("Self", kind(ends[0], ends[1], name))
 
     @classmethod

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from engine import tree
+from engine._base.checks import WrongTypeError
 from engine.layers import InputLayer
 from engine.layers.layer import Part
 from engine.layers.symbols import Call, KerasTensor, symbols_of
@@ -36,7 +37,7 @@ def tensors_in(value: Any, name: str) -> list[KerasTensor]:
             f"`{name}` must be what Input() or a layer called on it has returned, or a list, tuple or dict of these; got "
             f"{value!r}"
         )
-        raise TypeError(msg)
+        raise WrongTypeError(msg)
     if name == "inputs" and len(set(found)) < len(found):
         msg = f"`inputs` must be different, got {value!r}"
         raise ValueError(msg)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine._base.checks import Shape, text_of_shape
+from engine._base.checks import Shape, WrongTypeError, text_of_shape
 from engine._base.random_state import related_seed
 from engine._core_interface.cpp import Operation
 from engine._data.exact_integers import Reading
@@ -51,7 +51,7 @@ def with_parts(
         if not isinstance(part, Part):
             hint = "; make an object of it: add ()" if isinstance(part, type) else ""
             msg = f"a model is made of objects of engine.layers and of models, got {part!r}{hint}"
-            raise TypeError(msg)
+            raise WrongTypeError(msg)
         if isinstance(part, InputLayer):
             if begin or found:
                 msg = (

@@ -1,0 +1,282 @@
+"""Classes of users as Keras makes, builds, calls and saves them: layers without a config, `build` with several shapes, losses that are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import layers, ops
+
+
+class Twice(layers.Layer):
+    """A layer that stores its argument under no name."""
+
+    def __init__(self, units: int, scale: Any = 2.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.dense = layers.Dense(units)
+        self.factor = scale
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(inputs) * self.factor
+
+
+def test_a_layer_without_get_config_is_made_again_from_the_arguments_of_its_constructor(tmp_path):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, Twice(3, scale=5.0, name="twice")(inputs))
+    assert model.layers[1].get_config() == {
+        "name": "twice", "trainable": True, "dtype": "float32", "units": 3, "scale": 5.0,
+    }  # fmt: skip
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", custom_objects={"Twice": Twice})
+    x = np.arange(8, dtype="float32").reshape(2, 4)
+    np.testing.assert_array_equal(again(x), model(x))
+    assert keras.models.clone_model(model).layers[1].factor == 5.0
+
+
+def test_an_argument_that_no_config_holds_is_an_error_before_a_file_is_written(tmp_path):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, Twice(3, scale=np.ones(3))(inputs))
+    with pytest.raises(
+        NotImplementedError, match=r"Twice has arguments that a config can't hold, scale: .* get_config\(\)"
+    ):
+        model.save(tmp_path / "model.keras")
+    assert not [*tmp_path.iterdir()]
+
+    class Known(Twice):
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "units": 3, "scale": float(self.factor)}
+
+    assert Known(3, scale=np.ones(())).get_config()["scale"] == 1.0
+
+
+def test_arguments_of_a_class_that_derives_from_a_layer_of_the_library_stay_its_own():
+    class Noisy(layers.Dropout):
+        def __init__(self, rate: float, function: Any, **options: Any) -> None:
+            super().__init__(rate, **options)
+            self.function = function
+
+        def call(self, inputs: Any, training: bool | None = None) -> Any:
+            return self.function(super().call(inputs, training=training))
+
+    np.testing.assert_array_equal(Noisy(0.5, ops.negative)(np.ones((1, 2))), [[-1, -1]])
+
+
+class Sum(layers.Layer):
+    """A layer whose `build` gets the shapes of two arguments."""
+
+    def build(self, first_shape: Any, second_shape: Any = None) -> None:
+        self.shapes = first_shape, second_shape
+        self.kernel = self.add_weight(shape=(first_shape[-1], second_shape[-1]), initializer="ones")
+
+    def call(self, first: Any, second: Any) -> Any:
+        return ops.matmul(first, self.kernel) + second
+
+
+A, B = np.ones((2, 3), "float32"), np.full((2, 4), 2.0, "float32")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda layer: layer(A, B),
+        lambda layer: layer(A, second=B),
+        lambda layer: layer.build((None, 3), (None, 4)),
+        lambda layer: layer.build(second_shape=(None, 4), first_shape=(None, 3)),
+        lambda layer: layer(keras.Input((3,)), second=keras.Input((4,))),
+    ],
+)
+def test_build_gets_the_shapes_of_the_arguments_by_name(call):
+    layer = Sum()
+    call(layer)
+    assert layer.shapes == ((None, 3), (None, 4))
+    np.testing.assert_array_equal(layer(A, B), np.full((2, 4), 5.0))
+    assert len(layer.weights) == 1
+
+
+def test_a_layer_with_shapes_by_name_is_trained_and_loaded(tmp_path):
+    inputs = [keras.Input((3,)), keras.Input((4,))]
+    model = keras.Model(inputs, Sum()(inputs[0], second=inputs[1]))
+    model.compile("sgd", "mse")
+    model.fit([A, B], B, verbose=0)
+    assert (model.get_weights()[0] != 1).all()
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", custom_objects={"Sum": Sum})
+    np.testing.assert_array_equal(again([A, B]), model([A, B]))
+
+
+def test_a_parameter_of_build_with_another_name_is_an_error():
+    class Other(Sum):
+        def build(self, first_shape: Any, third_shape: Any = None) -> None:
+            pass
+
+    for call in (lambda layer: layer(A, B), lambda layer: layer(keras.Input((3,)), keras.Input((4,)))):
+        with pytest.raises(ValueError, match=r"'third_shape', but .* such as 'first_shape'"):
+            call(Other())
+
+
+def test_build_gets_a_list_of_shapes_as_it_is_given():
+    class First(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.kernel = self.add_weight(shape=(input_shape[1][-1],))
+
+        def call(self, inputs: Any) -> Any:
+            return inputs[1] * self.kernel
+
+    layer = First()
+    layer.build([(None, 3), (None, 4)])
+    assert layer.weights[0].shape == (4,)
+    assert layer([A, B]).shape == (2, 4)
+
+
+def test_build_without_a_shape_serves_inputs_of_every_shape():
+    class Scale(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.given = input_shape
+            self.factor = self.add_weight(shape=(), initializer="ones")
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * self.factor
+
+    layer = Scale()
+    layer.build(None)
+    assert layer.given is None
+    for x in (A, np.ones((2, 3, 5))):
+        np.testing.assert_array_equal(layer(x), x)
+    assert len(layer.weights) == 1
+    with pytest.raises(TypeError, match="needs `input_shape`"):
+        Scale().build()
+    with pytest.raises(TypeError, match="needs `input_shape`"):
+        layers.Dense(2).build(None)
+
+
+def test_weights_that_are_made_before_the_constructor_of_the_base_class_are_trained():
+    class Early(layers.Layer):
+        def __init__(self) -> None:
+            self.factor = keras.Variable(np.ones(2))
+            self.dense = layers.Dense(2)
+            super().__init__()
+
+        def call(self, inputs: Any) -> Any:
+            return self.dense(inputs) * self.factor
+
+    layer = Early()
+    model = keras.Sequential([keras.Input((3,)), layer])
+    assert len(layer.weights) == len(model.trainable_weights) == 3
+    model.compile("sgd", "mse")
+    model.fit(A, np.zeros((2, 2)), verbose=0)
+    assert (np.asarray(layer.factor) != 1).any()
+
+
+def test_a_layer_without_call_is_an_error_and_not_the_identity():
+    class Misspelled(layers.Layer):
+        def forward(self, inputs: Any) -> Any:
+            return inputs * 2
+
+    for inputs in (A, keras.Input((3,)), None):
+        with pytest.raises(NotImplementedError, match="Misspelled has no `call`"):
+            Misspelled()(inputs)
+    with pytest.raises(NotImplementedError, match="neither `call` nor `compute_output_shape`"):
+        Misspelled().compute_output_shape((None, 3))
+
+    class Named(layers.Identity):
+        pass
+
+    np.testing.assert_array_equal(Named()(A), A)
+
+
+def test_the_penalty_on_the_outputs_of_no_sample_is_zero():
+    class Same(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    for layer in (Same(activity_regularizer="l2"), layers.Dense(2, activity_regularizer="l2")):
+        layer(np.ones((0, 3), "float32"))
+        assert layer.losses == [0.0]
+
+
+def test_compute_output_shape_keeps_the_number_of_samples():
+    assert layers.Dense(4).compute_output_shape((7, 3)) == (7, 4)
+    assert layers.Concatenate().compute_output_shape([(None, 3), (7, 3)]) == (7, 6)
+    assert keras.Sequential([layers.Dense(4), layers.Dense(8)]).compute_output_shape((1, 2)) == (1, 8)
+    assert keras.Sequential([keras.Input((2,)), layers.Dense(8)]).compute_output_shape((None, 2)) == (None, 8)
+
+
+class Tenfold(keras.losses.MeanSquaredError):
+    """A loss that overrides `__call__`, and counts weights in a way of its own."""
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        loss = 10 * super().__call__(y_true, y_pred)
+        return loss if sample_weight is None else loss + ops.sum(sample_weight)
+
+
+def test_training_calls_a_loss_that_overrides_its_call():
+    x, y = np.arange(12, dtype="float32").reshape(4, 3) / 10, np.ones((4, 2), "float32")
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.01), Tenfold(), metrics=["mae"])
+    errors = x.astype(float) @ np.ones((3, 2)) - y
+    logs = model.evaluate(x, y, verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx(10 * np.mean(errors**2), rel=1e-6)
+    assert logs["mae"] == pytest.approx(np.mean(np.abs(errors)), rel=1e-6)
+    weighted = model.evaluate(x, y, sample_weight=np.array([1, 2, 3, 4]), verbose=0, return_dict=True)
+    assert weighted["loss"] == pytest.approx(10 * np.mean(errors**2) + 10, rel=1e-6)
+    model.fit(x, y, verbose=0)
+    np.testing.assert_allclose(
+        model.get_weights()[0], 1 - 0.01 * 10 * 2 * x.T @ errors / errors.size, rtol=1e-5
+    )
+
+
+def test_a_loss_that_overrides_its_call_needs_no_losses_of_samples():
+    class Total(keras.losses.Loss):
+        def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            return ops.sum(y_pred)
+
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, kernel_initializer="ones")])
+    model.compile("sgd", Total())
+    assert model.fit(A, B[:, :2], verbose=0).history["loss"] == [12.0]
+    np.testing.assert_allclose(model.get_weights()[0], np.full((3, 2), 1 - 0.01 * 2), rtol=1e-6)
+
+
+def test_a_subclass_of_functional_models_is_made_again_with_its_arguments(tmp_path):
+    class Tagged(keras.Model):
+        def __init__(self, *args: Any, tag: int = 1, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.tag = tag
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "tag": self.tag}
+
+    inputs = keras.Input((3,))
+    model = Tagged(inputs=inputs, outputs=layers.Dense(2)(inputs), tag=3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", custom_objects={"Tagged": Tagged})
+    for again in (loaded, Tagged.from_config(model.get_config()), keras.models.clone_model(model)):
+        assert isinstance(again, Tagged)
+        assert again.tag == 3
+    np.testing.assert_array_equal(loaded(A), model(A))
+
+
+def test_one_array_in_a_list_is_one_of_several_inputs():
+    inputs = [keras.Input((3,)), keras.Input((4,))]
+    model = keras.Model(inputs, [inputs[0] + 1, inputs[1] * 2])
+    for outputs in (model(([A], B)), model.predict(([A], B), verbose=0)):
+        np.testing.assert_array_equal(outputs[0], A + 1)
+        np.testing.assert_array_equal(outputs[1], B * 2)
+
+
+def test_errors_that_keras_raises_as_value_errors_are_these_too():
+    inputs = {name: keras.Input((3,), name=name) for name in ("a", "b")}
+    model = keras.Model(inputs, inputs["a"] + inputs["b"])
+    for call in (
+        lambda: model(A),
+        lambda: model({"a": A, "b": None}),
+        lambda: keras.Model({"a": "a"}, inputs["a"]),
+        lambda: keras.Sequential().add({}),
+        lambda: layers.HashedCrossing(3)((np.array([1.0]), np.array([1.0]))),
+    ):
+        with pytest.raises(ValueError, match=r"must|made of"):
+            call()
+        with pytest.raises(TypeError, match=r"must|made of"):
+            call()
