@@ -180,3 +180,14 @@ def test_a_damaged_config_is_refused(damage: Any, tmp_path: Path) -> None:
             archive.writestr(name, data)
     with pytest.raises(ValueError, match="Distiller must hold its 'teacher' and 'student'"):
         keras.models.load_model(tmp_path / "damaged.keras", custom_objects={"Mean": Mean})
+
+
+def test_a_distiller_is_loaded_whose_teacher_has_no_weights_yet(tmp_path):
+    teacher, student = (keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(2)]) for _ in range(2))
+    distiller = keras.distillation.Distiller(
+        teacher, student, distillation_losses=keras.distillation.LogitsDistillation()
+    )
+    x = np.ones((2, 3), "float32")
+    outputs = distiller(x)
+    distiller.save(tmp_path / "distiller.keras")
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "distiller.keras")(x), outputs)

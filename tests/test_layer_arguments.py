@@ -65,7 +65,7 @@ def test_an_embedding_starts_from_weights() -> None:
             lambda: layers.RandomFlip(data_format="channels_first"),
             "`data_format` must be 'channels_last', got",
         ),
-        (lambda: keras.Input(tensor=np.zeros(3)), "`input_tensor` must be None"),
+        (lambda: keras.Input(tensor=np.zeros(3)), "`input_tensor` must be a symbolic tensor"),
     ],
 )
 def test_what_is_left_out(make: Any, message: str) -> None:

@@ -280,3 +280,27 @@ def test_errors_that_keras_raises_as_value_errors_are_these_too():
             call()
         with pytest.raises(TypeError, match=r"must|made of"):
             call()
+
+
+def test_get_config_of_a_model_adds_to_that_of_its_base_class(tmp_path):
+    class Around(keras.Model):
+        def __init__(self, inner: Any, **options: Any) -> None:
+            super().__init__(**options)
+            self.inner = inner
+
+        def call(self, inputs: Any) -> Any:
+            return self.inner(inputs)
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "inner": keras.saving.serialize_keras_object(self.inner)}
+
+        @classmethod
+        def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+            inner = keras.saving.deserialize_keras_object(config["inner"])
+            return cls(**{**config, "inner": inner})
+
+    model = Around(keras.Sequential([layers.Dense(2)]))
+    outputs = model(A)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", custom_objects={"Around": Around})
+    np.testing.assert_array_equal(again(A), outputs)

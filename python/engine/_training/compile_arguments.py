@@ -682,7 +682,10 @@ def _single(given: object, argument: str) -> object:
         return given
     parts = list(given.values()) if isinstance(given, Mapping) else list(cast("Sequence[object]", given))
     if len(parts) != 1:
-        msg = f"`{argument}` must be one for each output of the model, got {len(parts)} for one output: {given!r}"
+        msg = (
+            f"`{argument}` must be one for each output of the model, got {len(parts)} for one output: {given!r}. A loss that "
+            "reads several outputs at once is left out: override compute_loss()"
+        )
         raise ValueError(msg)
     return _single(parts[0], argument)
 

@@ -61,7 +61,7 @@ def destination(filepath: object, format: str | None, options: dict[str, Any]) -
             raise ValueError(msg)
         format = found[0]
     if format not in FORMATS:
-        msg = f"`format` must be 'onnx' or 'c', got {format!r}: models are exported as {known} here"
+        msg = f"`format` must be 'onnx' or 'c', got {format!r}: exports are {known} here, and other formats are left out"
         raise ValueError(msg)
     kind = FORMATS[format]
     for option in options:

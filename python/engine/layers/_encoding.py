@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import choice
+from engine._base.checks import Shape, choice
 
 MODES = ("int", "one_hot", "multi_hot", "count")
 # The names of older versions of Keras.
@@ -46,6 +46,22 @@ def encoded(indices: NDArray[Any], mode: str, depth: int) -> NDArray[np.float32]
     else:
         vectors[places, found] = 1.0
     return vectors.reshape(*shape, depth)
+
+
+def require_samples(layer: str, mode: str, sample: Shape) -> None:
+    """Raises ValueError if a layer would make one vector of all samples.
+
+    Args:
+        layer: its name.
+        mode: its output mode.
+        sample: the shape of one sample of its inputs.
+    """
+    if not sample and mode not in ("int", "one_hot"):
+        msg = (
+            f'layer {layer!r} with output_mode="{mode}" puts all indices of a vector into one row, so that (n,) would leave '
+            'no samples: use Input((1,)), or output_mode="one_hot". Models without samples are left out'
+        )
+        raise ValueError(msg)
 
 
 def encoded_shape(shape: tuple[int | None, ...], mode: str, depth: int | None) -> tuple[int | None, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from engine import activations, constraints, initializers, regularizers
 from engine._base.checks import (
     Shape,
+    WrongTypeError,
     dtype_of,
     flag,
     integer,
@@ -209,10 +210,13 @@ class InputLayer(ModelSymbol, Layer):
         sparse: whether the samples are SciPy sparse matrices. The model accepts sparse and dense data in either case.
         ragged: must be False or None; all samples have one shape.
         batch_shape: shape with the batch axis, instead of `shape`.
-        input_tensor: must be None.
+        input_tensor: a symbolic tensor, `KerasTensor(...)`, that is to stand for the input, with the shape and the dtype.
         optional: must be False.
         name: name of the input; default `input_layer` with a number.
         options: `input_shape` or `input_dim`, as other ways to give `shape`.
+
+    Raises:
+        ValueError: if there is no shape or more than one, or `input_tensor` has another one or belongs to a model.
     """
 
     _unsaved_arguments = (
@@ -236,6 +240,11 @@ class InputLayer(ModelSymbol, Layer):
         name: str | None = None,
         **options: Any,
     ) -> None:
+        if input_tensor is not None:
+            batch_shape, dtype = _of_tensor(
+                input_tensor, shape=shape, batch_size=batch_size, batch_shape=batch_shape, dtype=dtype
+            )
+            shape = batch_size = None
         given = [
             name for name, value in (("shape", shape), ("batch_shape", batch_shape)) if value is not None
         ]
@@ -248,9 +257,6 @@ class InputLayer(ModelSymbol, Layer):
             options["input_shape"] = tuple(sample)
         if shape is not None:
             options["input_shape"] = shape
-        if input_tensor is not None:
-            msg = f"`input_tensor` must be None, as there are no symbolic tensors here, got {input_tensor!r}: give `shape`"
-            raise ValueError(msg)
         self.sparse = sparse is not None and flag(sparse, "sparse")
         self.ragged = only_default(bool(ragged), "ragged", False, "support for samples of different shapes")
         self.optional = only_default(optional, "optional", False, "a model without its input")
@@ -271,7 +277,8 @@ class InputLayer(ModelSymbol, Layer):
         )
         text = wanted is str or (isinstance(wanted, str) and wanted in ("string", "str"))
         self.dtype = "string" if text else dtype_of(wanted, "dtype").name
-        self._tensor = KerasTensor(self.batch_shape, self.dtype)
+        tensor: Any = input_tensor
+        self._tensor: KerasTensor = KerasTensor(self.batch_shape, self.dtype) if tensor is None else tensor
         self._tensor.start = self
 
     @property
@@ -287,6 +294,28 @@ class InputLayer(ModelSymbol, Layer):
     @property
     def _as_tensor(self) -> KerasTensor:
         return self._tensor
+
+
+def _of_tensor(tensor: Any, **given: Any) -> tuple[Any, str]:
+    """Returns shape and dtype of the argument `input_tensor`.
+
+    Args:
+        tensor: the argument.
+        given: the arguments that may say the same.
+    """
+    if not isinstance(tensor, KerasTensor):
+        msg = f"`input_tensor` must be a symbolic tensor such as KerasTensor((None, 784)), got {tensor!r:.80}"
+        raise WrongTypeError(msg)
+    if tensor._layer is not None:
+        msg = f"`input_tensor` is a tensor of {tensor._layer!r} already: a model can begin with it as it is"
+        raise ValueError(msg)
+    batch, *sample = tensor.shape
+    own = {"shape": tuple(sample), "batch_size": batch, "batch_shape": tensor.shape, "dtype": tensor.dtype}
+    for name, value in given.items():
+        if value is not None and own[name] != (tuple(value) if isinstance(own[name], tuple) else value):
+            msg = f"`{name}` must be that of `input_tensor`, {own[name]!r}, or None; got {value!r}"
+            raise ValueError(msg)
+    return tensor.shape, tensor.dtype
 
 
 def Input(  # noqa: N802, PLR0917 # Keras' name and signature
@@ -315,7 +344,7 @@ def Input(  # noqa: N802, PLR0917 # Keras' name and signature
         ragged: must be False or None; all samples have one shape.
         batch_shape: shape with the batch axis, instead of `shape`.
         name: name of the input; default `input_layer` with a number.
-        tensor: must be None.
+        tensor: a symbolic tensor, `KerasTensor(...)`, that is to stand for the input, with the shape and the dtype.
         optional: must be False.
 
     Returns:

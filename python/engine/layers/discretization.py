@@ -75,7 +75,7 @@ class Discretization(Layer):
     def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Returns the encoded `inputs`, or the symbolic output for a symbolic input.
 
-        In mode "int" the result has an integer dtype, within models float32. `training` and `mask` are as for
+        In mode "int" the result has an integer dtype. `training` and `mask` are as for
         `Layer`.
         """
         outputs = super().__call__(inputs, training, mask)
@@ -111,8 +111,13 @@ class Discretization(Layer):
         del upstream
         return np.zeros_like(inputs)
 
+    def _output_dtypes_for(self, dtypes: Sequence[str]) -> Sequence[str]:
+        return ["int32" if self.output_mode == "int" else "float32"]
+
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
+        if not input_shape:  # a single number
+            return () if self.output_mode == "int" else (self._bins,)
         batch, *sample = input_shape
         if self.output_mode == "int":
             return (batch, *sample)

@@ -156,8 +156,8 @@ def _found(value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
     if value.get("class_name") == "__lambda__":
         msg = (
-            "Requested the deserialization of a `Lambda` layer whose `function` is a Python lambda. No config holds its "
-            "code here: give the function a name with `def`, and register it with @register_keras_serializable()"
+            "Requested the deserialization of a `Lambda` layer whose `function` is a Python lambda. Code in configs "
+            "is left out, as running that of a file would be unsafe: give the function a name with `def`, and register it with @register_keras_serializable()"
         )
         raise ValueError(msg)
     found = registered_or_same(value)

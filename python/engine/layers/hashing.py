@@ -16,7 +16,7 @@ from engine._core_interface.host_steps import LayerStep
 from engine._core_interface.operations import ConcatenateOperation, LayerOperation
 from engine._data.exact_integers import with_dtype
 from engine._data.strings import Strings, holds_strings
-from engine.layers._encoding import encoded, encoded_shape, output_mode_of
+from engine.layers._encoding import encoded, encoded_shape, output_mode_of, require_samples
 from engine.layers._fingerprints import crossed, fingerprints, keyed_hashes
 from engine.layers.layer import register
 from engine.layers.lookup import salt_of
@@ -75,6 +75,14 @@ class Hashing(ValueLayer):
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
         return encoded_shape(known_shape(input_shape), self.output_mode, self.num_bins)
+
+    @property
+    def _dtype_of_indices(self) -> str | None:
+        return self.dtype if self.output_mode == "int" else None
+
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        require_samples(self.name, self.output_mode, input_shape)
+        return super()._output_shape_for(input_shape)
 
     def _outputs_of(self, inputs: Any) -> NDArray[Any]:
         values = values_in(inputs)
@@ -179,6 +187,10 @@ class HashedCrossing(ValueLayer):
             msg = f"the inputs of `HashedCrossing` must all have the shape (n,) or (n, 1), got {[first, *others]}"
             raise ValueError(msg)
         return encoded_shape(first, self.output_mode, self.num_bins)
+
+    @property
+    def _dtype_of_indices(self) -> str | None:
+        return self.dtype if self.output_mode == "int" else None
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         _, *shape = self.compute_output_shape([(None, *sample) for sample in samples])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import checked_config, choice, flag, integer, require
+from engine._base.checks import Shape, checked_config, choice, flag, integer, require
 from engine._data.strings import strings_in
-from engine.layers._encoding import MODES, encoded_shape, output_mode_of
+from engine.layers._encoding import MODES, encoded_shape, output_mode_of, require_samples
 from engine.layers._vocabulary import LookupOptions, Vocabulary, integer_term
 from engine.layers.layer import register
 from engine.layers.values import (
@@ -151,10 +151,12 @@ class VocabularyLayer(ValueLayer):
         """Returns the entries of the config for the vocabulary. Unlike Keras', they hold one that `adapt` has found, too."""
         vocabulary, mode = self._vocabulary, self._vocabulary.options.output_mode
         weights = vocabulary.idf_weights
-        known = vocabulary.all_terms() if vocabulary.terms else None
+        known, first = list(vocabulary.terms) or None, vocabulary.first_term
         config: dict[str, Any] = {
             "vocabulary": known,
-            "idf_weights": None if weights is None or known is None else weights[: len(known)].tolist(),
+            "idf_weights": None
+            if weights is None or not known
+            else weights[first : len(vocabulary)].tolist(),
             "vocabulary_size": len(vocabulary) if known and mode != "int" else vocabulary._size,
         }
         return config if vocabulary.given or not known else {**config, "has_input_vocabulary": False}
@@ -250,6 +252,14 @@ class _Lookup(VocabularyLayer):
                 np.zeros((1, 1), np.int64)
             )  # raises the error about the missing vocabulary
         return encoded_shape(known_shape(input_shape), self.output_mode, depth)
+
+    @property
+    def _dtype_of_indices(self) -> str | None:
+        return "int64" if self.output_mode == "int" else None
+
+    def _output_shape_for(self, input_shape: Shape) -> Shape:
+        require_samples(self.name, self.output_mode, input_shape)
+        return super()._output_shape_for(input_shape)
 
     _kind = "terms"
 

@@ -16,6 +16,7 @@ from engine._base.tensor_like import Tensor
 from engine._core_interface.operations import LayerOperation, StandardizeOperation
 from engine.layers._adapting import batches_to_adapt_to
 from engine.layers._axes import Axes, axes_of, axis_argument
+from engine.layers._encoding import require_samples
 from engine.layers.layer import MOST_TOKENS, Layer, register
 from engine.layers.symbols import symbol_of
 from engine.layers.weights import Weight
@@ -268,12 +269,7 @@ class CategoryEncoding(Layer):
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The last axis gets the length `num_tokens`. With "one_hot" it is a new one, unless the last has length 1."""
-        if self.output_mode != "one_hot" and not input_shape:
-            msg = (
-                f'layer {self.name!r} with output_mode="{self.output_mode}" puts all indices of a vector into one row, so '
-                f'that {text_of_shape(input_shape)} would leave no samples: use Input((1,)), or output_mode="one_hot"'
-            )
-            raise ValueError(msg)
+        require_samples(self.name, self.output_mode, input_shape)
         if self.output_mode == "one_hot" and input_shape[-1:] != (1,):
             return (*input_shape, self.num_tokens)
         return (*input_shape[:-1], self.num_tokens)

@@ -167,6 +167,10 @@ class TextVectorization(VocabularyLayer):
             )  # raises the error about the missing vocabulary
         return (batch, depth)
 
+    @property
+    def _dtype_of_indices(self) -> str | None:
+        return "int64" if self._output_mode == "int" else None
+
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         if self._output_mode == "int" and self._length is None:
             msg = (

@@ -43,6 +43,14 @@ class ValueLayer(Layer):
             return super().__call__(inputs, training, mask)
         return result_of(self._outputs_of(inputs))
 
+    def _output_dtypes_for(self, dtypes: Sequence[str]) -> Sequence[str]:
+        return [self._dtype_of_indices or "float32"]
+
+    @property
+    def _dtype_of_indices(self) -> str | None:
+        """The dtype of the outputs if they are indices; None if they are vectors."""
+        return None
+
     def call(self, inputs: Any) -> Any:
         """Returns the outputs for one batch.
 

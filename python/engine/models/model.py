@@ -48,7 +48,7 @@ from engine._base.checks import (
     text_of_axes,
     without_batch,
 )
-from engine._base.constructor_arguments import arguments_given, plain_arguments, takes_any_arguments
+from engine._base.constructor_arguments import arguments_given, is_plain, plain_arguments, takes_any_arguments
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.locks import JOINING
 from engine._base.older_names import older_argument, older_arguments, warn_of_older
@@ -1242,6 +1242,9 @@ class Model(Part, SaysWhatIsLeftOut):
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error) from None
         return self._unpacked(outputs, shapes) if out is None else delivered(outputs, out)
+
+    def _output_dtypes_for(self, dtypes: Sequence[str]) -> Sequence[str]:
+        return self._output_dtypes or super()._output_dtypes_for(dtypes)
 
     def _require_one_output(self, shapes: Sequence[Shape], argument: str) -> Shape:
         """Returns the shape of the one output; ValueError if there are several."""
@@ -2651,7 +2654,12 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         if self._body is not None:
             own = {"name": self.name, "trainable": self._trainable}
-            given = {key: value for key, value in self._constructed_with.items() if key not in own}
+            overridden = self._user_overrides("get_config")
+            given = {
+                key: value
+                for key, value in self._constructed_with.items()
+                if key not in own and (is_plain(value) or not overridden)
+            }
             return own | plain_arguments(type(self), given)
         if self._added_losses:  # configs hold what leads to the outputs
             return Model(
@@ -2949,6 +2957,11 @@ class Model(Part, SaysWhatIsLeftOut):
             with outside_of_traces():
                 while not self._build_program(list(starts), [*stack], wiring, network, compiled):
                     pass
+            if starts and isinstance(self, self._sequential):
+                dtypes: Sequence[str] = [start.dtype for start in starts]
+                for part in stack:
+                    dtypes = part._output_dtypes_for(dtypes)
+                self._output_dtypes = dtypes_of_outputs(dtypes) if stack else None
 
     def _compiled_with_names(self, compiled: Compiled, wiring: Wiring) -> Compiled:
         """Returns a compilation with equal arguments for the outputs of a `call`, whose number was not known before."""

@@ -187,7 +187,7 @@ def _add_models_of_distiller(config: Mapping[str, Any], inventory: _Inventory) -
         if listed is not None:
             inner = listed["config"]
             learns = bool(inner.get("trainable", True))
-            inventory.add_model(inner, _inputs_to_build_for({**config, **model}, inner), f"{path}/", learns)
+            inventory.add_model(inner, _inputs_to_build_for(model, inner), f"{path}/", learns)
 
 
 def _with_layers(config: Any) -> Any:
