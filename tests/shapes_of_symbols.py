@@ -75,6 +75,20 @@ CASES = {
         lambda ops, x, y: ops.binary_crossentropy(x, y), [UNKNOWN_3, UNKNOWN_3], UNKNOWN_3
     ),
     "tril": Case(lambda ops, x: ops.tril(x), [(None, None, 3)], (None, None, 3)),
+    "segment_sum": Case(
+        lambda ops, x, i: ops.segment_sum(x, ops.cast(i, "int32")), [(None, 4), (10,)], (None, 4)
+    ),
+    "segment_max": Case(
+        lambda ops, x, i: ops.segment_max(x, ops.cast(i, "int32"), num_segments=5), [(None, 4), (10,)], (5, 4)
+    ),
+    "cross": Case(lambda ops, x, y: ops.cross(x, y), [(2, 3, 3), (None, 1, 2)], (2, 3, 3)),
+    "cross of two": Case(lambda ops, x, y: ops.cross(x, y), [(1, 3, 2), (None, 1, 2)], UNKNOWN_3),
+    "einsum of a diagonal": Case(lambda ops, x: ops.einsum("bii->bi", x), [(None, None, 3)], TWO_UNKNOWN),
+    "repeat of each": Case(lambda ops, x: ops.repeat(x, [1, 2], axis=0), [UNKNOWN_3], UNKNOWN_3),
+    "unstack": Case(lambda ops, x: ops.unstack(x, 2, 1), [(2, None, None)], [UNKNOWN_2, UNKNOWN_2]),
+    "slice": Case(
+        lambda ops, x, i: ops.slice(x, ops.cast(i, "int32"), (2, -1)), [UNKNOWN_3, (2,)], UNKNOWN_2
+    ),
     "one_hot": Case(lambda ops, x: ops.one_hot(ops.cast(x, "int32"), 4), [TWO_UNKNOWN], (None, None, 4)),
 }
 REFUSED = {
@@ -84,6 +98,10 @@ REFUSED = {
     "squeeze": Case(lambda ops, x: ops.squeeze(x, 0), [(None, 1)], None),
     "reshape": Case(lambda ops, x: ops.reshape(x, (3, 5)), [(2, 3)], None),
     "get_item": Case(lambda ops, x: x[:, 17], [UNKNOWN_3], None),
+    "repeat": Case(lambda ops, x: ops.repeat(x, [1, 1, 1], axis=0), [(2, 3)], None),
+    "diag": Case(lambda ops, x: ops.diag(x), [(2, 3, 4)], None),
+    "trace": Case(lambda ops, x: ops.trace(x, axis1=1, axis2=1), [(None, 3, 3)], None),
+    "meshgrid": Case(lambda ops, x: ops.meshgrid(x, x, indexing="kk"), [UNKNOWN_3], None),
     "too many keys": Case(lambda ops, x: x[:, :, :], [UNKNOWN_3], None),
 }
 

@@ -227,9 +227,9 @@ def test_questions_about_dtypes() -> None:
             function("nonsense")
 
 
-@pytest.mark.parametrize("length", [2, 4])
-def test_recorded_vector_products_have_three_numbers(length: int) -> None:
+@pytest.mark.parametrize("length", [1, 4])
+def test_recorded_vector_products_have_two_or_three_numbers(length: int) -> None:
     with keras.GradientTape():
         x = as_recorded(np.ones((2, length), np.float32), recorder().trace)
-        with pytest.raises(ValueError, match="must have 3 numbers along their axes"):
+        with pytest.raises(ValueError, match="must have 2 or 3 numbers along their axes"):
             ops.cross(x, x)

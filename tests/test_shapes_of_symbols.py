@@ -71,3 +71,33 @@ def test_unknown_lengths_within_arrays_that_are_no_batch() -> None:
     assert rows.shape == (None, 4)
     assert ops.transpose(rows).shape == (4, None)
     assert ops.sum(x, axis=0).shape == (None, 8)
+
+
+def test_bits_of_symbols_of_any_dtype_have_a_shape() -> None:
+    x, y = keras.KerasTensor((None, 3)), keras.KerasTensor((2, None))
+    assert ops.bitwise_and(x, y).shape == ops.left_shift(x, y).shape == (2, 3)
+    assert ops.bitwise_not(x).shape == (None, 3)
+    with pytest.raises(TypeError, match="takes integers or bools"):
+        ops.bitwise_and(keras.Input((3,)), keras.Input((3,)))
+
+
+def test_the_size_of_a_symbol_is_a_symbol() -> None:
+    assert ops.size(keras.KerasTensor((None, 3))).shape == ()
+    x, y = keras.Input((None, 4)), keras.Input((1,))
+    model = keras.Model([x, y], ops.size(x) * y)
+    found = model.predict([np.ones((3, 6, 4)), np.ones((3, 1))], verbose=0)
+    np.testing.assert_array_equal(found, np.full((3, 1), 72.0))
+
+
+def test_loops_of_unknown_length_keep_the_shape_of_their_variables() -> None:
+    x = keras.KerasTensor((None, 3))
+    assert ops.while_loop(lambda v: ops.sum(v) < 3, lambda v: v + 1, x).shape == (None, 3)
+    with pytest.raises((TypeError, ValueError), match="has no value"):
+        ops.while_loop(lambda v: ops.sum(v) < 3, lambda v: v + 1, keras.Input((3,)))
+
+
+def test_one_weight_for_each_place_needs_one_axis() -> None:
+    x, weights = keras.KerasTensor((None, 3, 3)), keras.KerasTensor((3,))
+    assert ops.average(x, axis=(1,), weights=weights).shape == (None, 3)
+    with pytest.raises(ValueError, match="one for each place along one axis"):
+        ops.average(x, axis=(1, 2), weights=weights)

@@ -267,8 +267,11 @@ ELSEWHERE = {
     "vectorized_map",
     "vectorize",
 }
-# Arguments that the function of Keras does not have.
-OWN_ARGUMENTS = {"matmul": {"bias", "activation", "transpose_a", "transpose_b", "out"}}
+# Arguments that the function of Keras does not have: that of `top_k` comes with Keras 3.16.
+OWN_ARGUMENTS = {
+    "matmul": {"bias", "activation", "transpose_a", "transpose_b", "out"},
+    "top_k": {"is_stable"},
+}
 
 
 def functions() -> list[str]:

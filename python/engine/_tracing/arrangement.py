@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine._base.budget import spend
+from engine._base.checks import choice
 from engine._base.promotion import as_array, standard
 from engine._tracing.dispatch import records
 from engine._tracing.extents import ONE, UNKNOWN, Extent, joint_length
@@ -24,6 +25,7 @@ from engine._tracing.primitives import (
     join,
     part,
     slice_,
+    two_axes,
 )
 from engine._tracing.primitives import broadcast as broadcast_shapes
 from engine._tracing.primitives import broadcast_to as spread
@@ -31,7 +33,7 @@ from engine._tracing.primitives import reshape as reshaped
 from engine._tracing.primitives import transpose as turned
 from engine._tracing.products import tensordot
 from engine._tracing.reductions import argmax, array_of, max_, min_, sum_
-from engine._tracing.symbolic import BatchLength, extent_of, lengths
+from engine._tracing.symbolic import BatchLength, extent_of, lengths, symbolics_in
 from engine._tracing.trace import Trace, TracedArray, as_traced, trace_of
 
 _NOTHING = Extent(0)
@@ -307,12 +309,44 @@ def _bound(value: Any, extent: Extent) -> Extent:
 def slice_ops(inputs: Any, start_indices: Any, shape: Any) -> TracedArray:
     """A part of `shape` from `start_indices` on."""
     array = array_of(inputs)
+    if symbolics_in(start_indices):
+        return _slice_from_symbols(array, start_indices, shape)
     begin = [extent_of(each) for each in start_indices]
     wanted = [
         total.plus(first, -1) if each == Extent(-1) else each
         for each, first, total in zip(lengths(shape), begin, array.extents, strict=True)
     ]
     return slice_(array, begin, [1] * array.ndim, tuple(wanted))
+
+
+def _slice_from_symbols(array: TracedArray, start_indices: Any, shape: Any) -> TracedArray:
+    """Returns the part of `array` that begins where symbols say: earlier if it would go over an end."""
+    for axis, (total, size) in enumerate(zip(array.extents, lengths(shape), strict=True)):
+        if size == total:
+            continue
+        if not isinstance(start_indices, TracedArray) and not symbolics_in(start_indices[axis]):
+            first = extent_of(start_indices[axis])
+            array = part(array, axis, first, total.plus(first, -1) if size == Extent(-1) else size)
+            continue
+        if size.known is None or size.fixed < 0 or total.known is None:
+            if not array.trace.only_shapes:
+                msg = (
+                    "a part that begins where a symbol says must have a known length along each axis of known length, got "
+                    f"`shape` {shape} for {array!r}"
+                )
+                raise ValueError(msg)
+            length = UNKNOWN if size == Extent(-1) else size
+            array = part(array, axis, _NOTHING, length)
+            continue
+        start = elementwise(
+            lambda first, last=float(total.fixed - size.fixed), count=float(total.fixed): (
+                (first < 0.0).choose(first + count, first).of("maximum", 0.0).of("minimum", last)
+            ),
+            start_indices[axis],
+        )
+        places = coordinate(array.trace, (size,), 0)
+        array = _taken(array, elementwise(lambda first, i: first + i, start, places, dtype="int32"), axis)
+    return array
 
 
 @records("take")
@@ -350,7 +384,7 @@ def take_along_axis(x: Any, indices: Any, axis: Any = None) -> TracedArray:
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedArray:
     """The diagonals of matrices."""
     array = array_of(x)
-    one, other = axis_in(axis1, array.ndim), axis_in(axis2, array.ndim)
+    one, other = two_axes(axis1, axis2, array.ndim)
     rows, columns = array.extents[one].known, array.extents[other].known
     rest = [each for each in range(array.ndim) if each not in (one, other)]
     if UNKNOWN in (array.extents[one], array.extents[other]):
@@ -368,9 +402,12 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedA
 def diag(x: Any, k: int = 0) -> TracedArray:
     """The diagonal of a matrix, or the matrix of a vector."""
     array = array_of(x)
-    if array.ndim != 1:
-        return diagonal(array, k)
-    return _on_diagonal(array, k)
+    if array.ndim == 1:
+        return _on_diagonal(array, k)
+    if array.ndim != 2:  # noqa: PLR2004 # a matrix
+        msg = f"`diag` takes a vector or a matrix, got {array!r}: use ops.diagonal"
+        raise ValueError(msg)
+    return diagonal(array, k)
 
 
 def _on_diagonal(vector: TracedArray, k: int) -> TracedArray:
@@ -494,7 +531,7 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[TracedArray]:
     """The arrays along an axis."""
     array = array_of(x)
     place = axis_in(axis, array.ndim)
-    count = array.extents[place].known
+    count = num if array.extents[place] == UNKNOWN else array.extents[place].known
     if count is None:
         msg = f"{array!r} can't be taken apart along axis {axis}, whose length depends on the batch"
         raise ValueError(msg)
@@ -516,6 +553,12 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> TracedArray:
     place = axis_in(axis, array.ndim)
     if isinstance(repeats, (list, tuple, np.ndarray)) and np.size(repeats) > 1:
         spend(int(np.sum(repeats)), "what `repeats` repeats")
+        if array.extents[place] == UNKNOWN:
+            shape = (*array.extents[:place], UNKNOWN, *array.extents[place + 1 :])
+            return full(array.trace, shape, 0.0, array.dtype)
+        if array.extents[place] != Extent(len(repeats)):
+            msg = f"`repeats` must be one number, or one for each place along axis {axis} of {array!r}, got {len(repeats)}"
+            raise ValueError(msg)
         return take(array, np.repeat(np.arange(len(repeats)), repeats), place)
     times = int(np.reshape(repeats, ()))
     long = array.reshaped((*array.extents[: place + 1], ONE, *array.extents[place + 1 :]))
@@ -722,6 +765,7 @@ def linspace(  # noqa: PLR0917 # Keras' signature
 @records("meshgrid")
 def meshgrid(*x: Any, indexing: str = "xy") -> list[TracedArray]:
     """Arrays of the coordinates of a grid."""
+    choice(indexing, "indexing", ("xy", "ij"))
     arrays = [reshaped(each, (-1,)) for each in _arrays(x)]
     places = list(range(len(arrays)))
     if indexing == "xy" and len(arrays) > 1:
@@ -766,6 +810,9 @@ def multi_hot(  # Keras' signature
 
 
 def _memberships(segment_ids: Any, num_segments: Any, trace: Trace) -> TracedArray:
+    if num_segments is None and trace.only_shapes:
+        ids = as_traced(segment_ids, trace)
+        return full(trace, (*ids.extents, UNKNOWN), 0.0, "float32")
     if num_segments is None:
         msg = "`num_segments` must be given in a traced function, where the largest number is not known"
         raise ValueError(msg)
@@ -813,9 +860,14 @@ def segment_min(
 
 
 @records("top_k")
-def top_k(x: Any, k: int, sorted: bool = True) -> tuple[TracedArray, TracedArray]:  # Keras' name
-    """The largest numbers along the last axis, and their places."""
-    del sorted
+def top_k(
+    x: Any,
+    k: int,
+    sorted: bool = True,  # Keras' name
+    is_stable: bool = True,
+) -> tuple[TracedArray, TracedArray]:
+    """The largest numbers along the last axis, and their places, of equal numbers the first."""
+    del sorted, is_stable
     rest = array_of(x)
     width = rest.extents[-1]
     if width != UNKNOWN and (width.known is None or not 0 < k <= width.fixed):
@@ -847,17 +899,26 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> TracedArray:
 def cross(  # noqa: PLR0917 # Keras' signature
     x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None
 ) -> TracedArray:
-    """Vector products of three components."""
+    """Vector products. Of two vectors of two components each, the third one, which isn't 0."""
     a, b = _arrays([x1, x2])
     if axis is not None:
         axisa = axisb = axisc = axis
     left, right = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
-    if left.extents[-1].known != _SPACE or right.extents[-1].known != _SPACE:
-        msg = f"`x1` and `x2` must have 3 numbers along their axes `axisa` and `axisb`, got {a!r} and {b!r}"
+    counts = [each.extents[-1] for each in (left, right)]
+    if any(each not in (Extent(_SPACE - 1), Extent(_SPACE), UNKNOWN) for each in counts):
+        msg = f"`x1` and `x2` must have 2 or 3 numbers along their axes `axisa` and `axisb`, got {a!r} and {b!r}"
         raise ValueError(msg)
+    plane = Extent(_SPACE) not in counts
+    if not plane:
+        left, right = (
+            pad(each, [(0, 0)] * (each.ndim - 1) + [(0, 1)]) if count == Extent(_SPACE - 1) else each
+            for each, count in zip((left, right), counts, strict=True)
+        )
 
     def component(i: int, j: int) -> TracedArray:
         pairs = left[..., i], right[..., j], left[..., j], right[..., i]
         return elementwise(lambda p, q, r, s: p * q - r * s, *pairs, dtype=common_dtype(a, b))
 
+    if plane:
+        return component(0, 1)
     return stack([component(1, 2), component(2, 0), component(0, 1)], axisc)

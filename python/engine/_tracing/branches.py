@@ -7,8 +7,8 @@ from typing import Any
 
 from engine._tracing.dispatch import answers, apply, function_of_arrays, records
 from engine._tracing.primitives import stop_gradient as without_gradient
-from engine._tracing.reductions import array_of
-from engine._tracing.symbolic import needs_values, sequence_like
+from engine._tracing.reductions import array_of, count
+from engine._tracing.symbolic import Symbolic, needs_values, sequence_like, symbolics_in
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 
@@ -51,8 +51,17 @@ def _loop(name: str) -> Callable[..., Any]:
     return loop
 
 
-for _name in ("associative_scan", "fori_loop", "map", "scan", "vectorized_map", "while_loop"):
+for _name in ("associative_scan", "fori_loop", "map", "scan", "vectorized_map"):
     records(_name)(_loop(_name))
+
+
+@records("while_loop")
+def while_loop(cond: Any, body: Any, loop_vars: Any, maximum_iterations: int | None = None) -> Any:
+    """What the variables become, whose shapes each round keeps."""
+    variables = symbolics_in(loop_vars)
+    if variables and trace_of(*variables).only_shapes:
+        return loop_vars
+    return function_of_arrays("while_loop")(cond, body, loop_vars, maximum_iterations)
 
 
 @answers("shape")
@@ -70,11 +79,21 @@ def ndim(x: Any) -> int:
 
 @answers("size")
 def size(x: Any) -> Any:
-    """The number of elements."""
+    """The number of elements, which is a symbol for a symbol of a model, as in Keras."""
+    if isinstance(x, Symbolic) and not isinstance(x._as_tensor, TracedArray):
+        return x._as_tensor._record("size", (x,), {})
     product: Any = 1
     for each in shape(x):
         product = product * each
     return product
+
+
+@records("size")
+def size_of_symbol(x: Any) -> TracedArray:
+    """The number of elements, as a single int32."""
+    array = array_of(x)
+    found: TracedArray = as_traced(count(array, None), array.trace)
+    return found.as_dtype("int32")
 
 
 @answers("dtype")

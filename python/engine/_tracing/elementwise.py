@@ -388,7 +388,7 @@ def _product(x: Term, times: int) -> Term:
 def _bits(x: Any, y: Any, name: str, least: Any = None) -> str:
     """Returns the dtype of a function of the bits of integers or bools; a TypeError for floats."""
     dtype = common_dtype(x, y, least=least)
-    if np.dtype(dtype).kind == "f":
+    if np.dtype(dtype).kind == "f" and not trace_of(x, y).only_shapes:
         msg = (
             f"{line_of_user()}: `{name}` takes integers or bools, got {common_dtype(x)} and {common_dtype(y)}: compare first, as "
             "in (x > 0) & (y > 0), or use ops.logical_and, ops.logical_or and ops.logical_xor"
@@ -427,7 +427,8 @@ for _name, _of_bools, _of_integers in (
 def bitwise_not(x: Any) -> TracedArray:
     """The complement of bools or integers."""
     dtype = _bits(x, True, "bitwise_not")
-    ones = 1 if dtype == "bool" else np.iinfo(dtype).max + np.iinfo(dtype).min
+    whole = np.dtype(dtype).kind in "iu"
+    ones = np.iinfo(dtype).max + np.iinfo(dtype).min if whole else 1
     return elementwise(lambda a: float(ones) - a, x, dtype=dtype)
 
 

@@ -201,6 +201,15 @@ def axis_in(axis: Any, ndim: int) -> int:
     return number % ndim
 
 
+def two_axes(axis1: Any, axis2: Any, ndim: int) -> tuple[int, int]:
+    """Returns the axes of matrices in an array, 0 or above."""
+    one, other = axis_in(axis1, ndim), axis_in(axis2, ndim)
+    if one == other:
+        msg = f"`axis1` and `axis2` must be two axes, got {axis1} and {axis2}"
+        raise ValueError(msg)
+    return one, other
+
+
 def reduce(
     x: TracedArray, reduction: str, axis: Any, keepdims: bool, dtype: str | None = None
 ) -> TracedArray:

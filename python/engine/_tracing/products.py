@@ -6,7 +6,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
-from engine._tracing.dispatch import records
+from engine._tracing.dispatch import implementation_of, records
 from engine._tracing.extents import ONE, joint_length, text_of
 from engine._tracing.primitives import contraction, elementwise, reduce, reshape, transpose
 from engine._tracing.symbolic import CannotRecordError
@@ -174,11 +174,7 @@ def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> TracedArray:
     trace = trace_of(*operands)
     arrays = [as_traced(each, trace) for each in operands]
     inputs, output = _letters_of(subscripts.replace(" ", ""), arrays)
-    letters = list(inputs)
-    for each in letters:
-        if len(set(each)) < len(each):
-            msg = f"einsum of a diagonal, as in {subscripts!r}, can't be recorded: use ops.diagonal before"
-            raise ValueError(msg)
+    arrays, letters = map(list, zip(*map(_without_twins, arrays, inputs), strict=True))
     found, own = arrays[0], letters[0]
     for number, (array, other) in enumerate(zip(arrays[1:], letters[1:], strict=True), 2):
         needed = output + "".join(letters[number:])
@@ -187,6 +183,17 @@ def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> TracedArray:
         found, own = product(found, array, own, other, kept), kept
     found, own = _summed(found, own, output)
     return found if own == output else transpose(found, [own.index(each) for each in output])
+
+
+def _without_twins(array: TracedArray, letters: str) -> tuple[TracedArray, str]:
+    """Returns an operand with the diagonal in place of two axes that have one letter, and the letters that are left."""
+    twin = next((each for each in letters if letters.count(each) > 1), None)
+    if twin is None:
+        return array, letters
+    one, other = letters.index(twin), letters.rindex(twin)
+    rest = "".join(each for place, each in enumerate(letters) if place not in (one, other))
+    diagonals = implementation_of("diagonal")(array, 0, one, other)
+    return _without_twins(diagonals, rest + twin)
 
 
 def _letters_of(subscripts: str, arrays: Sequence[TracedArray]) -> tuple[list[str], str]:

@@ -44,15 +44,19 @@ class Recording(NamedTuple):
         return filled_slots(self.packed, values)
 
 
-def recording(function: Callable[..., Any], samples: Sequence[Shape], dtypes: Sequence[str]) -> Recording:
+def recording(
+    function: Callable[..., Any], samples: Sequence[Shape], dtypes: Sequence[str], only_shapes: bool = False
+) -> Recording:
     """Runs a function with symbols, and returns what it records.
 
     Args:
         function: takes one symbol for each input, and returns symbols in lists, tuples and dicts.
         samples: the shape of one sample of each input.
         dtypes: of the inputs.
+        only_shapes: whether only the shapes and dtypes of the outputs are needed.
     """
     trace = Trace([full_shape(sample) for sample in samples], dtypes)
+    trace.only_shapes = only_shapes
     with trace.recording():
         result = function(*trace.inputs)
         outputs = list[TracedArray]()

@@ -21,6 +21,7 @@ from engine._tracing.primitives import (
     part,
     reduce,
     stop_gradient,
+    two_axes,
 )
 from engine._tracing.symbolic import BatchLength
 from engine._tracing.trace import TracedArray, as_traced, trace_of
@@ -176,7 +177,11 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> TracedArray:
     values, shares = array_of(x), as_traced(weights, trace_of(x, weights))
     values = as_traced(values, shares.trace)
     if shares.ndim == 1 and values.ndim > 1:
-        place = axis_in(axis, values.ndim)
+        places = axes_in(axis, values.ndim)
+        if len(places) != 1 or not values.extents[places[0]].agrees_with(shares.extents[0]):
+            msg = f"`weights` must have the shape of `x`, or be one for each place along one axis, got {shares!r} for {values!r} and `axis` {axis}"
+            raise ValueError(msg)
+        (place,) = places
         shares = shares.reshaped(
             tuple(shares.extents[0] if i == place else Extent(1) for i in range(values.ndim))
         )
@@ -223,12 +228,22 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
     return elementwise(lambda a: a.of("power", 1.0 / ord), sum_(powers, axis, keepdims))
 
 
+def _along_one_axis(x: Any, axis: Any) -> tuple[TracedArray, int]:
+    """Returns an array and one of its axes, which may be given in a sequence; None makes the array a vector."""
+    array = array_of(x)
+    if axis is None:
+        return array.reshaped((_total(array),)), 0
+    places = axes_in(axis, array.ndim)
+    if len(places) != 1:
+        msg = f"`axis` must be one axis or None, got {axis}"
+        raise ValueError(msg)
+    return array, places[0]
+
+
 @records("cumsum")
 def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
     """The sums of the numbers so far along an axis."""
-    array = array_of(x)
-    if axis is None:
-        array, axis = array.reshaped((_total(array),)), 0
+    array, axis = _along_one_axis(x, axis)
     found = cumulative_sum(array.as_dtype(_summed_dtype(array)), axis)
     return cast(found, common_dtype(array, least=int) if dtype is None else dtype)
 
@@ -236,11 +251,9 @@ def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
 @records("cumprod")
 def cumprod(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
     """The products of the numbers so far along an axis: each is a product of as many numbers as the axis has."""
-    array = array_of(x)
-    if axis is None:
-        array, axis = array.reshaped((_total(array),)), 0
+    array, axis = _along_one_axis(x, axis)
     own_dtype = common_dtype(array, least=int)
-    array, place = array.as_dtype(_summed_dtype(array)), axis_in(axis, array.ndim)
+    array, place = array.as_dtype(_summed_dtype(array)), axis
     before, length, after = array.extents[:place], array.extents[place], array.extents[place + 1 :]
     shape = (*before, length, length, *after)
     last, factor = (coordinate(array.trace, shape, each) for each in (place, place + 1))
@@ -291,7 +304,7 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> TracedArray:
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedArray:
     """The sum of the diagonals."""
     array = array_of(x)
-    one, other = axis_in(axis1, array.ndim), axis_in(axis2, array.ndim)
+    one, other = two_axes(axis1, axis2, array.ndim)
     shape = tuple(array.extents[place] if place in (one, other) else Extent(1) for place in range(array.ndim))
     rows, columns = coordinate(array.trace, shape, one), coordinate(array.trace, shape, other)
     kept = elementwise(

@@ -110,6 +110,9 @@ class Trace:
         dtypes: the dtype of each input.
     """
 
+    only_shapes = False
+    """Whether nobody computes what it records, but asks for shapes and dtypes alone."""
+
     def __init__(self, inputs: Sequence[Extents], dtypes: Sequence[str]) -> None:
         self.entries: list[Node | Use] = []
         self.inputs = [

@@ -95,6 +95,7 @@ class OperationPart(Part):
         self.operation, self._args, self._kwargs, self._dtypes = operation, args, kwargs, list(dtypes)
         self.name = auto_name(snake_case(class_name(operation))) if name is None else name
         self._recordings: dict[tuple[Shape, ...], Recording] = {}
+        self._only_shapes = False
 
     def _recording_for(
         self, samples: Sequence[Shape], mode: Any = None, given: Any = None, masked: bool = False
@@ -103,7 +104,7 @@ class OperationPart(Part):
         del mode, given, masked
         key = tuple(samples)
         if key not in self._recordings:
-            self._recordings[key] = recording(self._applied, samples, self._dtypes)
+            self._recordings[key] = recording(self._applied, samples, self._dtypes, self._only_shapes)
         return self._recordings[key]
 
     def _again(self) -> OperationPart:
@@ -185,6 +186,7 @@ class OperationPart(Part):
     def _outputs_for_shapes(self, shapes: Sequence[Extents]) -> Any:
         """Returns symbols that only have a shape, for inputs that only have these shapes."""
         inputs = list(map(FullShape, shapes))
+        self._only_shapes = True
         try:
             found = self._recording_for(inputs)
             extents = [each.extents for each in found.outputs]

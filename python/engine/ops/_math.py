@@ -124,18 +124,19 @@ def segment_prod(
     return _segments(np.multiply, lambda _: 1, data, segment_ids, num_segments)
 
 
-def top_k(x: ArrayLike, k: int, sorted: bool = True) -> tuple[Array, Array]:
+def top_k(x: ArrayLike, k: int, sorted: bool = True, is_stable: bool = True) -> tuple[Array, Array]:
     """The `k` largest numbers along the last axis of `x`, the largest first, and their places, as int32.
 
     Args:
         x: (..., n).
         k: how many.
         sorted: without effect: they are in descending order.
+        is_stable: without effect: equal numbers are in the order in which they come in `x`.
 
     Raises:
         ValueError: for more than there are.
     """
-    del sorted
+    del sorted, is_stable
     values = as_array(x)
     integer(k, "k", 0, values.shape[-1])
     # Equal numbers keep their order. A change of the sign would not reverse the order of unsigned numbers.
@@ -211,17 +212,17 @@ def extract_sequences(x: ArrayLike, sequence_length: int, sequence_stride: int) 
 
 def fft(x: tuple[ArrayLike, ArrayLike]) -> tuple[Array, Array]:
     """The Fourier transform along the last axis of `x`, a pair of real and imaginary parts, as such a pair."""
-    return _parts(np.fft.fft(_complex(x)))
+    return _parts(np.fft.fft(_ranked(_complex(x), 1)))
 
 
 def fft2(x: tuple[ArrayLike, ArrayLike]) -> tuple[Array, Array]:
     """The Fourier transform along the last two axes of `x`, a pair of real and imaginary parts, as such a pair."""
-    return _parts(np.fft.fft2(_complex(x)))
+    return _parts(np.fft.fft2(_matrices(x)))
 
 
 def ifft2(x: tuple[ArrayLike, ArrayLike]) -> tuple[Array, Array]:
     """The inverse of `fft2` of `x`, a pair of real and imaginary parts, as such a pair."""
-    return _parts(np.fft.ifft2(_complex(x)))
+    return _parts(np.fft.ifft2(_matrices(x)))
 
 
 def rfft(x: ArrayLike, fft_length: int | None = None) -> tuple[Array, Array]:
@@ -234,7 +235,7 @@ def rfft(x: ArrayLike, fft_length: int | None = None) -> tuple[Array, Array]:
     Returns:
         Real and imaginary parts, (..., fft_length // 2 + 1).
     """
-    return _parts(np.fft.rfft(floats(x), fft_length))
+    return _parts(np.fft.rfft(_ranked(floats(x), 1), fft_length))
 
 
 def irfft(x: tuple[ArrayLike, ArrayLike], fft_length: int | None = None) -> Result:
@@ -404,6 +405,22 @@ def _extreme(dtype: np.dtype[Any], *, low: bool) -> Any:
     return np.iinfo(dtype).min if low else np.iinfo(dtype).max
 
 
+def _ranked(x: Array, axes: int) -> Array:
+    """Returns an array that has so many axes or more, along which it is transformed.
+
+    Raises:
+        ValueError: if it has fewer.
+    """
+    if x.ndim < axes:
+        msg = f"Input should have rank >= {axes}. `x` has the shape {x.shape}"
+        raise ValueError(msg)
+    return x
+
+
+def _matrices(x: Any) -> Array:
+    return _ranked(_complex(x), 2)
+
+
 def _complex(x: Any) -> Array:
     """Returns complex numbers for a pair of real and imaginary parts."""
     if not isinstance(x, (tuple, list)) or len(x) != 2:  # noqa: PLR2004 # a pair
@@ -440,6 +457,8 @@ def _window(window: Any, sequence_length: int, fft_length: int, dtype: np.dtype[
             raise ValueError(msg)
         turns = 2 * np.pi * np.arange(sequence_length) / sequence_length
         factors = (shares[window] - (1 - shares[window]) * np.cos(turns)).astype(dtype)
+        if sequence_length == 1:
+            factors = np.ones(1, dtype)  # as in SciPy, and as a window of no number would be of no use
     else:
         factors = as_array(window, dtype)
     if factors.shape != (sequence_length,):

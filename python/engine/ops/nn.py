@@ -241,10 +241,13 @@ def glu(x: ArrayLike, axis: int = -1) -> Result:
     """`a * sigmoid(b)` for the halves a and b of `x` along `axis` (Dauphin et al., 2017).
 
     Raises:
-        ValueError: for an odd length along `axis`.
+        ValueError: for an odd length along `axis`, or without such an axis.
     """
     values = floats(x)
-    if values.ndim == 0 or values.shape[axis] % 2:
+    if not -values.ndim <= axis < values.ndim:
+        msg = f"axis {axis} is out of bounds for an array with {values.ndim} axes"
+        raise ValueError(msg)
+    if values.shape[axis] % 2:
         msg = f"`x` must have an even length along axis {axis}, got shape {values.shape}"
         raise ValueError(msg)
     value, gate = np.split(values, 2, axis)
@@ -503,6 +506,12 @@ def layer_normalization(  # Keras' signature
     if kwargs:
         msg = f"layer_normalization() got an unexpected keyword argument {next(iter(kwargs))!r}"
         raise TypeError(msg)
+    if scaling:
+        warnings.warn(
+            "You passed `rms_scaling=True`, which is deprecated: it divides by the variance, not by the root of the mean square. "
+            "Use ops.rms_normalization",
+            stacklevel=3,
+        )
     given = as_array(x)
     values = given.astype(result_type(given, np.dtype(np.float32)), copy=False)
     over = tuple(sorted([axis] if isinstance(axis, int) else axis))

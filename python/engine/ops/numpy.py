@@ -1001,6 +1001,7 @@ def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None) -
         return mean(x, axis)
     values, factors = common(x, weights, least=float)
     if factors.shape != values.shape:
+        axis = _one_axis(axis)
         if not isinstance(axis, (int, np.integer)) or factors.shape != (values.shape[axis],):
             msg = (
                 f"`weights` must have the shape of `x`, {values.shape}, or one entry for each place along `axis`, "
@@ -1063,14 +1064,14 @@ def count_nonzero(x: ArrayLike, axis: Axis = None) -> Result:
 def cumsum(x: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None) -> Result:
     """The sums of `x` up to each place along `axis`, in `dtype`; None is all of `x` as a vector."""
     values = as_array(x)
-    return np.cumsum(values, axis, _cumulative(values, dtype))
+    return np.cumsum(values, _one_axis(axis), _cumulative(values, dtype))
 
 
 @quiet
 def cumprod(x: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = None) -> Result:
     """The products of `x` up to each place along `axis`, in `dtype`; None is all of `x` as a vector."""
     values = as_array(x)
-    return np.cumprod(values, axis, _cumulative(values, dtype))
+    return np.cumprod(values, _one_axis(axis), _cumulative(values, dtype))
 
 
 # Reductions that leave out NaN -----------------------------------------------------------------------------------
@@ -1790,7 +1791,18 @@ def get_item(x: ArrayLike, key: Any) -> Result:
 
 
 def reshape(x: ArrayLike, newshape: int | Sequence[int]) -> Result:
-    """The elements of `x` in the shape `newshape`, in which one length may be -1."""
+    """The elements of `x` in the shape `newshape`, in which one length may be -1.
+
+    Raises:
+        ValueError: if `x` has other elements than that shape, or for other negative lengths, which NumPy ignores.
+    """
+    lengths = np.atleast_1d(newshape)
+    if (lengths < -1).any():
+        msg = f"a length must be a non-negative integer, or -1 once, got newshape={newshape}"
+        raise ValueError(msg)
+    if (lengths == -1).sum() > 1:
+        msg = f"there can be at most one unknown dimension, -1, got newshape={newshape}"
+        raise ValueError(msg)
     return own(as_array(x).reshape(newshape))
 
 
@@ -2064,6 +2076,11 @@ def _summed(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Returns the dtype in which numbers of `dtype` are added."""
     wide = _SUMS.get(dtype.kind)
     return dtype if wide is None or dtype.itemsize > wide.itemsize else wide
+
+
+def _one_axis(axis: Any) -> Any:
+    """Returns the axis in a sequence of one; anything else as it is."""
+    return axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
 
 
 def _cumulative(values: Array, dtype: DTypeLike | None) -> np.dtype[Any]:
