@@ -149,7 +149,7 @@ def test_training_ends_when_the_loss_is_lost(blobs: Blobs, capsys: pytest.Captur
     model = run(blobs, LambdaCallback(on_train_batch_end=lose), TerminateOnNaN(), epochs=3, batch_size=32)
     assert (model.history.epoch, model.optimizer.iterations) == ([0], 3)
     assert capsys.readouterr().out == "Batch 2: Invalid loss, terminating training\n"
-    with pytest.raises(RuntimeError, match="the loss is nan after batch 2: look for a learning rate"):
+    with pytest.raises(RuntimeError, match="NaN or Inf loss encountered: it is nan after batch 2. Look for a learning rate"):
         run(
             blobs,
             LambdaCallback(on_train_batch_end=lose),

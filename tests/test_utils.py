@@ -106,6 +106,37 @@ def test_mistakes_in_splits(data: Any, options: dict[str, Any], message: str) ->
         utils.split_dataset(data, **options)
 
 
+class Squares:
+    """A data set that returns sample by sample."""
+
+    read = 0
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        self.read += 1
+        return index, index**2
+
+
+def test_splits_of_samples() -> None:
+    squares = Squares()
+    left, right = utils.split_dataset(squares, left_size=0.8)
+    assert squares.read == 0
+    assert [len(left), len(right), left[7], right[-1]] == [8, 2, (7, 49), (9, 81)]
+    assert [*right] == [*left[8:], (8, 64), (9, 81)]
+    left, right = utils.split_dataset(squares, right_size=4, shuffle=True, seed=1)
+    assert sorted([*left, *right]) == [(i, i * i) for i in range(10)]
+    assert [*left] != [(i, i * i) for i in range(6)]
+
+
+def test_parts_for_a_loader_of_pytorch() -> None:
+    x, y = np.arange(20).reshape(10, 2), np.arange(10)
+    left, right = utils.split_dataset((x, y), left_size=0.2, preferred_backend="torch")
+    assert (len(left), len(right)) == (2, 8)
+    assert [(a.tolist(), b) for a, b in left] == [([0, 1], 0), ([2, 3], 1)]
+
+
 def test_tuples_of_batches() -> None:
     assert utils.pack_x_y_sample_weight("x") == "x"
     assert utils.pack_x_y_sample_weight(["x"]) == (["x"],)

@@ -116,3 +116,21 @@ def test_a_mask_of_another_shape_is_refused() -> None:
     x, mask = engine.Input((4, 2)), engine.Input((3,))
     with pytest.raises(ValueError, match=r"`mask` must have shape \(n, 4\)"):
         engine.layers.GlobalAveragePooling1D()(x, mask=mask)
+
+
+@pytest.mark.parametrize("name", ["Add", "Multiply", "Average", "Maximum", "Concatenate"])
+@pytest.mark.parametrize(
+    ("inputs", "mask", "message"),
+    [
+        ("both", "array", "`mask` should be a list"),
+        ("one", "list", "`inputs` should be a list"),
+        ("both", "short", "should have the same length"),
+    ],
+)
+def test_mistakes_in_compute_mask(name: str, inputs: str, mask: str, message: str) -> None:
+    masks = {"array": np.ones((2, 4), bool), "list": [None, None], "short": [np.ones((2, 4), bool)]}
+    for api in (keras, engine):
+        symbols = [api.Input((4, 5)), api.Input((4, 5))]
+        layer = getattr(api.layers, name)()
+        with pytest.raises(ValueError, match=message):
+            layer.compute_mask(symbols if inputs == "both" else symbols[0], masks[mask])

@@ -73,4 +73,7 @@ class RemoteMonitor(Callback):
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+    """Returns an array as a list, and one of one number as this number, as Keras does."""
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return value
+    return value.item() if value.size == 1 else value.tolist()

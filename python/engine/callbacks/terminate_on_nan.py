@@ -26,7 +26,7 @@ class TerminateOnNaN(Callback):
             return
         if self.raise_error:
             msg = (
-                f"the loss is {loss} after batch {batch}: look for a learning rate that is too large, or pass "
+                f"NaN or Inf loss encountered: it is {loss} after batch {batch}. Look for a learning rate that is too large, or pass "
                 "clipnorm=1.0 to the optimizer"
             )
             raise RuntimeError(msg)

@@ -126,11 +126,30 @@ class _Merging(Layer):
             inputs: the inputs of a call.
             previous_mask: list of the masks of the inputs, bool (n, ...) or None.
         """
-        del inputs
-        masks = list(previous_mask or [None])
+        masks = self._checked_masks(inputs, previous_mask)
         if any(mask is None for mask in masks):
             return None
         return cast("NDArray[np.bool_]", functools.reduce(np.logical_or, masks))
+
+    def _checked_masks(self, inputs: Any, masks: Any) -> list[Any]:
+        """Returns the mask of each input, or None, from the arguments of `compute_mask`.
+
+        Raises:
+            ValueError: if they are no lists of one length.
+        """
+        if masks is None:
+            return [None]
+        for name, given in (("mask", masks), ("inputs", inputs)):
+            if not isinstance(given, (list, tuple)):
+                msg = f"`{name}` should be a list. Layer {self.name!r} joins several inputs, but got {given!r:.80}"
+                raise ValueError(msg)
+        if len(masks) != len(inputs):
+            msg = (
+                f"`inputs` and `mask` of layer {self.name!r} should have the same length. Got {len(inputs)} inputs and "
+                f"{len(masks)} masks: give None for an input without a mask"
+            )
+            raise ValueError(msg)
+        return list(masks)
 
     def get_build_config(self) -> dict[str, Any] | None:
         """`{"input_shape": [(None, ...), ...]}`, for `build_from_config`; None before the layer is built."""
@@ -623,11 +642,12 @@ class Concatenate(_Merging):
             inputs: the inputs of a call.
             previous_mask: list of the masks of the inputs, bool (n, ...) or None.
         """
-        if not any(mask is not None for mask in previous_mask or []):
+        given = self._checked_masks(inputs, previous_mask)
+        if not any(mask is not None for mask in given):
             return None
         masks = [
             np.ones(np.shape(each)[:-1], bool) if mask is None else mask
-            for each, mask in zip(inputs, previous_mask, strict=True)
+            for each, mask in zip(inputs, given, strict=True)
         ]
         place = self._place([np.shape(each)[1:] for each in inputs])
         if place == np.ndim(inputs[0]) - 2:  # along the features

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import abc
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -101,29 +102,29 @@ def split_dataset(  # noqa: PLR0917 # Keras' signature
     seed: int | None = None,
     preferred_backend: str | None = None,
 ) -> tuple[Any, Any]:
-    """Splits arrays into a left and a right part.
+    """Splits arrays, or a data set of samples, into a left and a right part.
 
     Args:
-        dataset: an array, or a tuple or list of arrays of equal length.
+        dataset: an array, a tuple or list of arrays of equal length, or an object with the methods `__len__` and `__getitem__`,
+            such as a data set of PyTorch, which returns sample by sample.
         left_size: size of the left part: a number of rows, or a fraction between 0 and 1.
         right_size: size of the right part. If one size is None, that part gets the remaining rows.
         shuffle: whether to shuffle the rows first.
         seed: seed of the order; None uses the global random state.
-        preferred_backend: the library whose data sets Keras returns. Ignored: the parts are arrays.
+        preferred_backend: the library whose data sets Keras returns. With "torch" the parts of several arrays are data sets of
+            samples, which a `DataLoader` of PyTorch takes.
 
     Returns:
-        Two arrays, tuples or lists, like `dataset`.
+        Two arrays, tuples or lists, like `dataset`; or two data sets, which read a sample when it is asked for.
 
     Raises:
         ValueError: if the sizes exceed the data, or a part is empty.
     """
-    del preferred_backend
-    arrays = [np.asarray(each) for each in (dataset if isinstance(dataset, (tuple, list)) else [dataset])]
-    lengths = sorted({len(array) for array in arrays})
-    if len(lengths) != 1:
-        msg = f"`dataset` must have arrays that are equally long, got {lengths}"
-        raise ValueError(msg)
-    (count,) = lengths
+    by_sample = _returns_samples(dataset)
+    arrays = [] if by_sample else _arrays_of(dataset)
+    if len(arrays) > 1 and preferred_backend == "torch":
+        dataset, by_sample = list(zip(*arrays, strict=True)), True
+    count = len(dataset) if by_sample else len(arrays[0])
     left, right = _rows(left_size, count, "left_size"), _rows(right_size, count, "right_size")
     if left is None and right is None:
         msg = "give `left_size`, `right_size` or both, got None for each"
@@ -133,14 +134,53 @@ def split_dataset(  # noqa: PLR0917 # Keras' signature
     if left < 1 or right < 1 or left + right > count:
         msg = f"`left_size={left_size}` and `right_size={right_size}` make {left} and {right} of {count} rows"
         raise ValueError(msg)
-    order: Any = slice(None)
+    order: Any = np.arange(count) if by_sample else slice(None)
     if flag(shuffle, "shuffle"):
         order = permutation(*(next_key() if seed is None else (integer(seed, "seed", 0), 0)), count)
+    if by_sample:
+        return SomeSamples(dataset, order[:left]), SomeSamples(dataset, order[left : left + right])
     shuffled = [array[order] for array in arrays]
     parts = [array[:left] for array in shuffled], [array[left : left + right] for array in shuffled]
     if isinstance(dataset, (tuple, list)):
         return type(dataset)(parts[0]), type(dataset)(parts[1])
     return parts[0][0], parts[1][0]
+
+
+class SomeSamples(abc.Sequence[Any]):
+    """Some of the samples of a data set, which are read when they are asked for.
+
+    Args:
+        dataset: returns sample by sample.
+        numbers: of the samples, in their order.
+    """
+
+    def __init__(self, dataset: Any, numbers: Any) -> None:
+        self._dataset, self._numbers = dataset, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return SomeSamples(self._dataset, self._numbers[index])
+        return self._dataset[int(self._numbers[index])]
+
+
+def _returns_samples(dataset: Any) -> bool:
+    """Whether it is a data set that returns sample by sample, and no array."""
+    if isinstance(dataset, (tuple, list, range)) or hasattr(dataset, "__array__"):
+        return False
+    return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+
+
+def _arrays_of(dataset: Any) -> list[Any]:
+    """Returns the arrays of a data set, which are equally long."""
+    arrays = [np.asarray(each) for each in (dataset if isinstance(dataset, (tuple, list)) else [dataset])]
+    lengths = sorted({len(array) for array in arrays})
+    if len(lengths) != 1:
+        msg = f"`dataset` must have arrays that are equally long, got {lengths}"
+        raise ValueError(msg)
+    return arrays
 
 
 def _rows(size: float | None, count: int, name: str) -> int | None:
