@@ -212,3 +212,11 @@ def test_serialize_and_deserialize() -> None:
         losses.deserialize({"class_name": "Squared", "config": {}}, custom_objects={"Squared": Squared}),
         Squared,
     )
+
+
+@pytest.mark.parametrize("name", ["categorical_crossentropy", "categorical_focal_crossentropy"])
+def test_a_crossentropy_of_one_class_warns(name: str) -> None:
+    with pytest.warns(
+        SyntaxWarning, match=rf"In loss {name}, expected y_pred.shape .* Received: y_pred.shape=\(2, 1\)"
+    ):
+        getattr(losses, name)(np.ones((2, 1)), np.ones((2, 1)))

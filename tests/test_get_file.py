@@ -331,3 +331,10 @@ def test_links_within_an_archive(tmp_path: Path) -> None:
 def test_wrong_arguments(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         get_file(**arguments, cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("end", ["", "folder/", "folder/.", "folder/.."])
+def test_an_address_without_a_file_is_refused(end: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ValueError, match="Can't parse the file name from the origin"):
+        keras.utils.get_file(origin=f"file://{tmp_path}/{end}", cache_dir=tmp_path)

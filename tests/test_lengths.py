@@ -277,8 +277,10 @@ def test_messages() -> None:
         model.export("model.onnx")
     with pytest.raises(ValueError, match=r"kernel of shape \(None, 2\).*must be known"):
         keras.Sequential([keras.Input((None,)), layers.Dense(2)])
-    with pytest.raises(ValueError, match=r"can't reshape \(n, None\), of unknown length"):
-        keras.Sequential([keras.Input((None,)), layers.Reshape((4,))])
+    with pytest.raises(
+        ValueError, match=r"can't reshape \(n, 3\) to `target_shape=\(4,\)`: a sample has 3 numbers"
+    ):
+        keras.Sequential([keras.Input((None,)), layers.Reshape((4,))]).predict(np.ones((1, 3)))
     images = keras.Sequential([keras.Input((None, 6)), layers.Dense(2)])
     with pytest.raises(ValueError, match="no batch axis, so leave out its first None"):
         images.predict(np.ones((3, 6)))
@@ -340,3 +342,11 @@ def test_masks_of_models_with_several_inputs_of_unknown_lengths() -> None:
     np.testing.assert_array_equal(found[1]._keras_mask, x[1] != 0)
     for one, other in zip(found, model.predict(x, verbose=0), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_reshape_to_known_lengths_checks_the_samples() -> None:
+    model = keras.Sequential([keras.Input((None,)), keras.layers.Reshape((3, 5)), keras.layers.Dense(2)])
+    assert model.output_shape == (None, 3, 2)
+    assert model.predict(np.ones((2, 15)), verbose=0).shape == (2, 3, 2)
+    with pytest.raises(ValueError, match=r"can't reshape \(n, 14\) to `target_shape=\(3, 5\)`"):
+        model.predict(np.ones((2, 14)), verbose=0)

@@ -300,3 +300,25 @@ def test_masks_that_layers_make_and_don_t() -> None:
     for rows in (-1, 3):
         with pytest.raises(ValueError, match="rows"):
             _core.Program(4, [custom | {"mask_rows": rows}])
+
+
+def test_a_mask_that_is_broadcast_over_the_rows_of_a_batch_normalization() -> None:
+    rng = np.random.default_rng(4)
+    x, mask = rng.normal(size=(3, 2, 5, 4)), np.array([[[1], [0]], [[1], [1]], [[0], [1]]])
+    outputs = [
+        layers.BatchNormalization()(x, training=True, mask=each)
+        for each in (mask, np.broadcast_to(mask, (3, 2, 5)))
+    ]
+    np.testing.assert_array_equal(*outputs)
+    with pytest.raises(
+        ValueError, match=r"must have shape \(3, 2, 5\), one for each row of the inputs, got \(3, 3, 1\)"
+    ):
+        layers.BatchNormalization()(x, training=True, mask=np.ones((3, 3, 1)))
+
+
+def test_masks_of_rows_need_the_features_last() -> None:
+    x, mask = np.ones((2, 3, 4)), np.ones((2, 4))
+    with pytest.raises(
+        ValueError, match="features on another axis than the last one, for which masks are left out"
+    ):
+        layers.GlobalAveragePooling1D("channels_first")(x, mask=mask)

@@ -101,3 +101,40 @@ def test_a_metric_resets_those_within() -> None:
     model.set_weights([np.ones((1, 1)), np.zeros(1)])
     values = [model.evaluate(P[:, np.newaxis], Y)[1] for _ in range(2)]
     assert values[0] == values[1]
+
+
+class Counted(metrics.Metric):
+    """Counts batches, in a variable of its own and in those that are attributes."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.batches = self.add_variable((), "zeros")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self.batches.assign_add(1)
+
+    def result(self) -> Any:
+        return self.batches
+
+
+def test_variables_of_attributes_and_of_metrics_within() -> None:
+    metric = Counted("outer")
+    metric.more = {"a": [keras.Variable(0.0), keras.Variable(1.0)]}
+    metric.again = metric.more["a"][0]
+    metric.inner = [Counted("one"), metrics.Mean("two")]
+    found = metric.variables
+    assert [id(each) for each in found[:3]] == [id(metric.batches), *map(id, metric.more["a"])]
+    assert [each.name for each in found[3:]] == ["variable", "total", "count"]
+    metric.update_state(0, 0)
+    metric.inner[0].update_state(0, 0)
+    metric.reset_state()
+    assert [float(each) for each in metric.variables] == [0.0] * 6
+
+
+def test_a_variable_that_begins_with_an_array() -> None:
+    metric = Counted("counted")
+    start = np.array([[2**30, 1], [2, 3]])
+    variable = metric.add_variable((2, 2), start, dtype="int64")
+    np.testing.assert_array_equal(variable, start)
+    with pytest.raises(ValueError, match=r"must have the shape \(3,\) of the variable, got \(2, 2\)"):
+        metric.add_variable((3,), start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine.callbacks import (
     EarlyStopping,
     LambdaCallback,
     LearningRateScheduler,
+    ModelCheckpoint,
     ReduceLROnPlateau,
     SwapEMAWeights,
     TerminateOnNaN,
@@ -149,7 +151,9 @@ def test_training_ends_when_the_loss_is_lost(blobs: Blobs, capsys: pytest.Captur
     model = run(blobs, LambdaCallback(on_train_batch_end=lose), TerminateOnNaN(), epochs=3, batch_size=32)
     assert (model.history.epoch, model.optimizer.iterations) == ([0], 3)
     assert capsys.readouterr().out == "Batch 2: Invalid loss, terminating training\n"
-    with pytest.raises(RuntimeError, match="NaN or Inf loss encountered: it is nan after batch 2. Look for a learning rate"):
+    with pytest.raises(
+        RuntimeError, match=r"NaN or Inf loss encountered: it is nan after batch 2. Look for a learning rate"
+    ):
         run(
             blobs,
             LambdaCallback(on_train_batch_end=lose),
@@ -197,7 +201,6 @@ def test_watching_does_not_change_training(blobs: Blobs) -> None:
     ("make", "message"),
     [
         (lambda: EarlyStopping(3), "`monitor` must be a name in the logs, such as 'val_loss', got 3"),
-        (lambda: EarlyStopping(mode="up"), "`mode` must be one of 'auto', 'min', 'max', got 'up'"),
         (lambda: EarlyStopping(patience=1.5), "`patience` must be an integer, got 1.5"),
         (lambda: EarlyStopping(min_delta="0"), "`min_delta` must be a number, got '0'"),
         (lambda: EarlyStopping(verbose=3), "`verbose` must be one of"),
@@ -239,3 +242,11 @@ def test_running_means_take_the_place_of_weights_for_a_while(blobs: Blobs) -> No
     assert np.isfinite(model.predict(blobs.x)).all()
     with pytest.raises(ValueError, match=r"make it with SGD\(use_ema=True\)"):
         run(blobs, SwapEMAWeights(), epochs=1, validation_split=0.1)
+
+
+@pytest.mark.parametrize("make", [EarlyStopping, ReduceLROnPlateau, partial(ModelCheckpoint, "m.keras")])
+def test_an_unknown_mode_is_decided_by_the_name_of_the_metric(make: Any) -> None:
+    with pytest.warns(
+        UserWarning, match=r"mode 'up' is unknown, fallback to auto mode: give `mode` 'min' or 'max'"
+    ):
+        assert make(mode="up").mode == "auto"

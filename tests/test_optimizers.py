@@ -148,6 +148,17 @@ def test_a_learning_rate_beyond_float32_is_infinite_as_a_variable() -> None:
     assert optimizer.get_config()["learning_rate"] == 3.4028235677973366e38
 
 
+def test_variables_are_compared_by_their_numbers() -> None:
+    optimizer = optimizers.SGD(0.0075)
+    iterations, rate = optimizer.variables
+    assert (iterations == 0, rate == np.float32(0.0075), iterations + 2) == (True, True, 2)
+    assert len({iterations, rate}) == 2
+    assert (type(optimizer.learning_rate.value), optimizer.learning_rate.value == 0.0075) == (
+        np.float32,
+        True,
+    )
+
+
 def test_a_learning_rate_is_copied_and_pickled_as_a_number() -> None:
     rate = keras.optimizers.Adam(0.25).learning_rate
     for copied in (copy.deepcopy(rate), pickle.loads(pickle.dumps(rate))):

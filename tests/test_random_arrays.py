@@ -91,6 +91,7 @@ def test_messages() -> None:
             ValueError,
             "`seed` must be either an integer or an instance",
         ),
+        (lambda: random.SeedGenerator(sed=1), ValueError, "Unrecognized keyword arguments: sed"),
         (lambda: random.SeedGenerator(1.5), ValueError, "`seed` must be an integer, got 1.5"),
         (lambda: random.uniform((2,), 3, 1), ValueError, "`maxval` must be a finite number of at least 3"),
         (

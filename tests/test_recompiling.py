@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,3 +149,23 @@ def test_another_optimizer_or_model_begins_anew() -> None:
     other = model_of()
     other.compile(first, "mse")
     assert int(first.iterations) == 0
+
+
+def test_a_model_without_an_optimizer_is_evaluated_alone(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    x, y = np.ones((4, 2)), np.ones(4)
+    model.compile(None, "mse")
+    expected = model.evaluate(x, y, verbose=0)
+    assert expected == pytest.approx(np.mean((model.predict(x, verbose=0) - 1) ** 2))
+    model.save(tmp_path / "m.keras")
+    for each in (model, keras.models.load_model(tmp_path / "m.keras"), copy.deepcopy(model)):
+        assert each.optimizer is None
+        assert each.evaluate(x, y, verbose=0) == expected
+        for action in (each.fit, each.train_on_batch):
+            with pytest.raises(
+                ValueError, match="evaluated but not trained: give compile\\(\\) an optimizer"
+            ):
+                action(x, y)
+    model.optimizer = "sgd"
+    model.fit(x, y, verbose=0)
+    assert model.evaluate(x, y, verbose=0) < expected

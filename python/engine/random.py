@@ -45,9 +45,15 @@ class SeedGenerator:
     Args:
         seed: initial seed, an int. None draws one from the global stream, which `utils.set_random_seed` resets.
         name: name of the generator; default `seed_generator` with a number.
+        unknown: arguments that there are not, which raise ValueError.
     """
 
-    def __init__(self, seed: Any = None, name: str | None = None) -> None:
+    def __init__(self, seed: Any = None, name: str | None = None, **unknown: Any) -> None:
+        if unknown:
+            msg = (
+                f"Unrecognized keyword arguments: {', '.join(unknown)}. SeedGenerator takes `seed` and `name`"
+            )
+            raise ValueError(msg)
         self._given, self.name = seed, auto_name("seed_generator") if name is None else label(name)
         if seed is not None and not isinstance(seed, (int, np.integer)):
             msg = f"`seed` must be an integer, got {seed!r}"

@@ -66,9 +66,11 @@ def test_none_stays_none(api: Any) -> None:
 
 
 def test_a_model_needs_an_optimizer() -> None:
-    """Keras raises the error in `fit`."""
-    with pytest.raises(ValueError, match="`optimizer` must be a name"):
-        engine.Sequential([engine.layers.Dense(1)]).compile(None, "mse")
+    """The error comes in `fit`, as in Keras."""
+    model = engine.Sequential([engine.layers.Dense(1)])
+    model.compile(None, "mse")
+    with pytest.raises(ValueError, match="the model was compiled with `optimizer=None`"):
+        model.fit(np.ones((2, 1)), np.ones(2))
 
 
 @APIS

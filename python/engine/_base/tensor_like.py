@@ -55,13 +55,19 @@ class _Settable:
 
     def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
         """Makes copies and pickles plain numbers, without the object that the attribute belongs to."""
-        return self._plain, (self.value,)
+        return self._plain, (self._plain(self),)
 
 
 class Setting(_Settable, Number):
     """A float attribute that can be set, such as a learning rate."""
 
     _plain = float
+
+    @property
+    def value(self) -> np.float32:
+        """The number as a scalar of NumPy, as Keras has it."""
+        with np.errstate(over="ignore"):
+            return np.float32(self)
 
 
 class Count(_Settable, int):

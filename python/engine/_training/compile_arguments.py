@@ -50,7 +50,7 @@ class Compiled:
     """Optimizer, losses and metrics of a model.
 
     Args:
-        optimizer: name, object or config dict.
+        optimizer: name, object or config dict; None is for models that are evaluated alone.
         loss: name, function, object or config dict; for several outputs also a list or dict of them. None is no loss:
             then the loss is the sum of what layers add to it.
         loss_weights: a factor of the loss, or a list or dict of them; None is 1.
@@ -74,7 +74,9 @@ class Compiled:
         by_key: bool = False,
         loss_names: Sequence[str] = (),
     ) -> None:
-        self.optimizer = optimizer_registry.get(optimizer)
+        # The core has one in any case; without one, `require_optimizer` refuses to train.
+        self.optimizer = optimizer_registry.get("sgd" if optimizer is None else optimizer)
+        self._lacks_optimizer = optimizer is None
         self._state_of_optimizer: tuple[Program, list[Tracked]] | None = None  # the program that has it
         self._warned: set[str] = set()  # the subjects of warnings that were given
         self.output_names = tuple(outputs)
@@ -119,6 +121,24 @@ class Compiled:
         for number, loss_of_output in enumerate(self.losses):
             if loss_of_output._wants_indices is not None:
                 self._require_same_targets(number, loss_of_output)
+
+    @property
+    def given_optimizer(self) -> Any:
+        """The optimizer, or None."""
+        return None if self._lacks_optimizer else self.optimizer
+
+    @given_optimizer.setter
+    def given_optimizer(self, value: Any) -> None:
+        self.optimizer, self._lacks_optimizer = self.optimizer if value is None else value, value is None
+
+    def require_optimizer(self) -> None:
+        """Raises ValueError if there is no optimizer, which training needs."""
+        if self._lacks_optimizer:
+            msg = (
+                "the model was compiled with `optimizer=None`, so that it can be evaluated but not trained: give compile() an "
+                "optimizer, such as 'adam'"
+            )
+            raise ValueError(msg)
 
     @property
     def loss(self) -> losses.Loss:

@@ -11,7 +11,7 @@ import warnings
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import count, islice
 from types import MappingProxyType
@@ -1709,7 +1709,16 @@ class Layer(Part, Spec):
             return None
         if not self.supports_masking:
             self._warn_of_lost_mask()
+        if self._reads_mask and not self._has_features_last(len(rows) + 1):
+            msg = (
+                f"layer {self.name!r} reads masks of rows alone, and has its features on another axis than the last one, for which "
+                "masks are left out: put a Permute() before it"
+            )
+            raise ValueError(msg)
         array: NDArray[np.bool_] = np.asarray(mask, bool)
+        if self._masks_statistics and array.ndim == len(rows):
+            with suppress(ValueError):  # the message below says what doesn't fit
+                array = np.broadcast_to(array, rows)
         if array.shape != rows:
             msg = f"`mask` must have shape {rows}, one for each row of the inputs, got {array.shape}"
             raise ValueError(msg)

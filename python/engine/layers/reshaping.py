@@ -67,12 +67,6 @@ class Reshape(_Moving):
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """`target_shape` with the length that -1 stands for, which is None if the input has an unknown length."""
         if None in input_shape:
-            if -1 not in self.target_shape:
-                msg = (
-                    f"layer {self.name!r} can't reshape {text_of_shape(input_shape)}, of unknown length, to `target_shape="
-                    f"{self.target_shape}`: let one of its axes be -1, or give Input() a number instead of None"
-                )
-                raise ValueError(msg)
             return tuple(None if axis == -1 else axis for axis in self.target_shape)
         size, known = math.prod(input_shape), math.prod(axis for axis in self.target_shape if axis != -1)
         if size % known or (size != known and -1 not in self.target_shape):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers
-from engine._base.checks import Shape, WrongTypeError, choice, flag, integers, label
+from engine._base.checks import Shape, WrongTypeError, choice, flag, integers, label, only_default
 from engine._base.containers import values_within
 from engine._base.locks import JOINING
 from engine._base.promotion import standard
@@ -76,7 +76,15 @@ class Variable(CustomWeight):
     """
 
     aggregation = synchronization = None
-    overwrite_with_gradient = False
+
+    @property
+    def overwrite_with_gradient(self) -> bool:
+        """False: an optimizer steps by the gradient. Keras has weights that it overwrites, for quantization."""
+        return False
+
+    @overwrite_with_gradient.setter
+    def overwrite_with_gradient(self, value: bool) -> None:
+        only_default(value, "overwrite_with_gradient", False, "quantization")
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,17 @@ def sparse_categorical_crossentropy(
     return losses if kept is None else np.where(kept, losses, np.float32(0))
 
 
+def warn_of_one_class(name: str, y_pred: ArrayLike, axis: int) -> None:
+    """Warns, in Keras' words, that predictions of one class have no crossentropy of classes."""
+    shape = np.shape(y_pred)
+    if len(shape) > 1 and shape[axis] == 1:
+        msg = (
+            f"In loss {name}, expected y_pred.shape to be (batch_size, num_classes) with num_classes > 1. Received: "
+            f"y_pred.shape={shape}. Consider using 'binary_crossentropy' if you only have 2 classes."
+        )
+        warnings.warn(msg, SyntaxWarning, stacklevel=4)
+
+
 @formulas.recordable(formulas.categorical_crossentropy)
 def categorical_crossentropy(
     y_true: ArrayLike,
@@ -71,6 +83,7 @@ def categorical_crossentropy(
         float32 (n,).
     """
     found = formula("categorical_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
+    warn_of_one_class("categorical_crossentropy", y_pred, axis)
     return by_rows(found, *paired(y_true, y_pred), axis=axis)
 
 

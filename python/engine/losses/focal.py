@@ -13,7 +13,7 @@ from engine._base.checks import LOWEST, flag, integers, real
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import EPSILON, paired
 from engine.losses import formulas
-from engine.losses.crossentropy import Smoothed
+from engine.losses.crossentropy import Smoothed, warn_of_one_class
 from engine.losses.loss import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
 
 Array = NDArray[Any]
@@ -91,6 +91,7 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     found = formula(
         "categorical_focal_crossentropy", alpha, gamma, from_logits, label_smoothing=label_smoothing
     )
+    warn_of_one_class("categorical_focal_crossentropy", y_pred, axis)
     return by_rows(found, *paired(y_true, y_pred), axis=axis)
 
 

@@ -16,7 +16,7 @@ from engine._base.containers import values_within
 from engine._base.older_names import name_first, warn_of_older
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, snake_case
-from engine._base.tensor_like import mask_of, tensor_of
+from engine._base.tensor_like import StoredArray, mask_of, tensor_of
 from engine._core_interface.cpp import Float32, accumulate
 from engine._data.given_targets import masked_weights
 from engine._data.target_shapes import class_indices_like, like_predictions, paired
@@ -92,9 +92,21 @@ class Metric(Spec):
         self._added: list[Variable] = []
 
     @property
-    def variables(self) -> list[Variable]:
-        """The state variables of the metric."""
-        return list(self._added)
+    def variables(self) -> list[Any]:
+        """The state variables of the metric, then those of metrics that are attributes of it, or in lists and dicts of them."""
+        return [*self._own_variables, *self._variables_within]
+
+    @property
+    def _own_variables(self) -> list[Any]:
+        """The variables that the metric has added, and those in its attributes, each once."""
+        found = [*self._added, *values_within([*vars(self).values()])]
+        stored = [each for each in found if isinstance(each, StoredArray) and not isinstance(each, StatePart)]
+        return list({id(each): each for each in stored}.values())
+
+    @property
+    def _variables_within(self) -> Iterator[Any]:
+        for metric in metrics_in(vars(self).values()):
+            yield from metric.variables
 
     def _masked_weights(self, y_pred: Any, sample_weight: Any) -> Any:
         """Returns the weights of a batch, 0 for timesteps that the mask of the predictions leaves out, if it applies."""
@@ -139,8 +151,8 @@ class Metric(Spec):
             self._reset()
 
     def _reset(self) -> None:
-        for variable in self._added:
-            variable.assign(0)
+        for variable in self._own_variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
         for metric in metrics_in(list(vars(self).values())):
             metric.reset_state()
 
@@ -162,18 +174,22 @@ class Metric(Spec):
 
         Args:
             shape: shape of the variable; () is a single number.
-            initializer: "zeros", "ones", or a function of the shape that returns an array.
+            initializer: "zeros", "ones", an array, or a function of the shape that returns one.
             dtype: dtype of the variable, default float64.
             aggregation: Ignored. It is for distributed training.
             name: name of the variable.
         """
         start: Any = {"zeros": np.zeros, "ones": np.ones}.get(str(initializer).lower(), initializer)
         start = np.zeros if start is None else start
-        if not callable(start):
-            msg = f"`initializer` must be 'zeros', 'ones' or a function of the shape, got {initializer!r}"
+        if not callable(start) and not hasattr(start, "__array__"):
+            msg = f"`initializer` must be 'zeros', 'ones', an array or a function of the shape, got {initializer!r}"
             raise ValueError(msg)
         kind = dtype_of(float if dtype is None else dtype, "dtype")
-        self._added.append(Variable(np.array(start(tuple(shape)), kind), name or "variable"))
+        values = np.array(start(tuple(shape)) if callable(start) else start, kind)
+        if values.shape != tuple(shape):
+            msg = f"`initializer` must have the shape {tuple(shape)} of the variable, got {values.shape}"
+            raise ValueError(msg)
+        self._added.append(Variable(values, name or "variable"))
         return self._added[-1]
 
     add_weight = add_variable
@@ -303,9 +319,10 @@ class CoreMetric(Metric, ABC):
         self._state = None if self._state is None else np.zeros_like(self._state)
 
     @property
-    def variables(self) -> list[Variable]:
+    def variables(self) -> list[Any]:
         """The state variables. Those whose shape depends on the outputs exist from the first batch on."""
-        return [*self._added, *(StatePart(self, name) for name in self._parts())]
+        parts = (StatePart(self, name) for name in self._parts())
+        return [*self._own_variables, *parts, *self._variables_within]
 
     def _parts(self) -> dict[str, Array]:
         """Returns the values of the variables by Keras' names."""

@@ -462,7 +462,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """Configures the model for training. Weights keep their values; the optimizer state is reset.
 
         Args:
-            optimizer: name of an optimizer, or an instance from `engine.optimizers`.
+            optimizer: name of an optimizer, or an instance from `engine.optimizers`; None for a model that is evaluated alone.
             loss: name, function or instance from `engine.losses`, or a custom loss with a gradient. "crossentropy"
                 selects the crossentropy that matches the labels. With None the loss is the sum of what layers add
                 to it (penalties and `add_loss`), and `fit` needs no `y`. For a model with several outputs one loss
@@ -559,7 +559,7 @@ class Model(Part, SaysWhatIsLeftOut):
         if self._compiled is None:
             return {}
         config: dict[str, Any] = serialize_keras_object(
-            {"optimizer": self._compiled.optimizer} | self._compile_arguments
+            {"optimizer": self._compiled.given_optimizer} | self._compile_arguments
         )
         return config
 
@@ -580,7 +580,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def optimizer(self) -> Optimizer | None:
         """The optimizer, or None before `compile`. Assigning another one starts with a new optimizer state."""
-        return self._uncompiled_optimizer if self._compiled is None else self._compiled.optimizer
+        return self._uncompiled_optimizer if self._compiled is None else self._compiled.given_optimizer
 
     @optimizer.setter
     def optimizer(self, value: object) -> None:
@@ -590,12 +590,12 @@ class Model(Part, SaysWhatIsLeftOut):
             if self._compiled is None:
                 self._uncompiled_optimizer = optimizer
                 return
-            before = self._compiled.optimizer
-            self._compiled.optimizer = optimizer
+            before = self._compiled.given_optimizer
+            self._compiled.given_optimizer = optimizer
             try:
                 self._apply(self._compiled)
             except BaseException:
-                self._compiled.optimizer = before
+                self._compiled.given_optimizer = before
                 raise
 
     @property
@@ -685,6 +685,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def _begin_training(self) -> Compiled:
         """Returns what the model was compiled with. As in Keras, the first training decides what is trained from then on."""
         compiled = self._require_compiled()
+        compiled.require_optimizer()
         if not compiled.trains and compiled.trainable not in (None, self._trainable_in(self._network)):
             self._apply(compiled)
         compiled.trains = True
@@ -1021,7 +1022,9 @@ class Model(Part, SaysWhatIsLeftOut):
             The results of the metrics by name.
         """
         x, y, sample_weight = unpacked_batch(data)
-        optimizer = self._require_compiled().optimizer
+        compiled = self._require_compiled()
+        compiled.require_optimizer()
+        optimizer = compiled.optimizer
         with handlers["tape"]() as tape:
             y_pred, values = self._called_with_values(x, training=True)
             with values_by_symbol(values):
@@ -2969,7 +2972,7 @@ class Model(Part, SaysWhatIsLeftOut):
         count = len(wiring.outputs)
         names = self._names_of_ends(count) if count > 1 else ()
         return self._compiled_for(
-            compiled.optimizer,
+            compiled.given_optimizer,
             given["loss"],
             given["loss_weights"],
             given["metrics"],

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from engine._base.tensor_like import StoredArray
 from engine._core_interface.cpp import Float32, Program
 from engine._tracing.extents import Extent
 from engine.constraints import Constraint
@@ -119,7 +120,7 @@ def sharpen(program: Program, stored: Mapping[str, Array]) -> None:
     )
 
 
-class OptimizerVariable:
+class OptimizerVariable(StoredArray):
     """A number or an array of the optimizer state.
 
     Args:
@@ -133,7 +134,7 @@ class OptimizerVariable:
         self, path: str, shape: tuple[int, ...], read: Callable[[], Array], write: Callable[[Array], None]
     ) -> None:
         self.path = path
-        self.shape = shape
+        self._shape = shape
         self._read = read
         self._write = write
 
@@ -147,13 +148,12 @@ class OptimizerVariable:
         """A copy of the current value."""
         return self._read()
 
-    def numpy(self) -> Array:
-        """A copy of the current value."""
-        return self._read()
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return self._shape
 
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
-        del copy
-        return np.asarray(self._read(), dtype)
+    __hash__ = object.__hash__
 
     def assign(self, value: ArrayLike) -> None:
         """Sets the variable to `value`.

@@ -112,9 +112,9 @@ def _places(
     from urllib.parse import unquote, urlsplit
 
     given = "" if fname is None else path_of(fname, "fname")
-    name = given or PurePosixPath(unquote(urlsplit(origin).path)).name
-    if not name:
-        msg = f"`origin` {origin!r} ends with no name of a file: give `fname`"
+    name = given or unquote(urlsplit(origin).path).rpartition("/")[2]
+    if not given and name in ("", ".", ".."):
+        msg = f"Can't parse the file name from the origin: {origin!r} ends with no name of a file, so give `fname`"
         raise ValueError(msg)
     if name in (".", "..") or PurePosixPath(name).name != name or PureWindowsPath(name).name != name:
         msg = f"`fname` must be the name of a file without folders, got {name!r}: give the folder as `cache_dir`"
