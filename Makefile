@@ -102,10 +102,9 @@ test-arm64: $(VENV)/ready
 	@$(BIN)/cmake --workflow --preset arm64
 
 # The tests of the Python module run with the address sanitizer alone and without its check for leaks, since Python does not
-# free all of its memory. The thread sanitizer learns about OpenMP's barriers from Archer, which not every libomp finds.
+# free all of its memory.
 sanitize: $(VENV)/installed-test
 	@find() { $(CLANG) -print-file-name="$$1"; }; \
-	export OMP_TOOL_LIBRARIES="$$(find libarcher.so)"; \
 	for kind in tsan asan; do \
 	  $(BIN)/cmake --preset $$kind -DCMAKE_CXX_COMPILER=$(CLANG) -DENGINE_ONLY="$(ISAS)" && \
 	  $(BIN)/cmake --build --preset $$kind && $(BIN)/ctest --preset $$kind || exit; \

@@ -273,7 +273,7 @@ def digest(arrays: Sequence[Array]) -> str:
 
 
 def thread_count() -> int:
-    """Returns the number of threads of this process, in which OpenMP keeps those of the last team."""
+    """Returns the number of threads of this process, in which the engine keeps those of the largest team."""
     return sum(1 for _ in Path("/proc/self/task").iterdir()) if sys.platform == "linux" else max(THREADS)
 
 

@@ -29,6 +29,7 @@ std::atomic<int> range_count{0};
 std::atomic<bool> armed{false};
 std::atomic<long> seen{0}, failing{-1}, failing_for{0};
 std::atomic<int> thread_limit{-1}, living{0};
+std::atomic<long> starts_left{-1};  // negative: any number
 
 bool counts(const void* caller, size_t size) {
   const auto address = reinterpret_cast<uintptr_t>(caller);
@@ -121,6 +122,8 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
   static const auto create = reinterpret_cast<Create>(dlsym(RTLD_NEXT, "pthread_create"));
   const int limit = thread_limit;
   if (limit >= 0 && living >= limit) return EAGAIN;
+  if (starts_left == 0) return EAGAIN;
+  if (starts_left > 0) --starts_left;
   auto* const start = static_cast<Start*>(__libc_malloc(sizeof(Start)));
   if (!start) return EAGAIN;
   *start = {routine, argument};
@@ -155,4 +158,8 @@ long faults_disarm() {
 
 /// Limits the number of threads that can be started in addition to those that exist now.
 void faults_limit_threads(int limit) { thread_limit = living + limit; }
+
+/// Lets `starts` more threads start, and none after them, whether or not some have ended: others took their places. A
+/// negative number ends this.
+void faults_limit_starts(long starts) { starts_left = starts; }
 }

@@ -40,6 +40,7 @@ class Faults:
             self._library.faults_watch(name.encode(), least)
         self._library.faults_arm.argtypes = [ctypes.c_long, ctypes.c_long]
         self._library.faults_disarm.restype = ctypes.c_long
+        self._library.faults_limit_starts.argtypes = [ctypes.c_long]
 
     def arm(self, first: int, count: int = 1) -> None:
         """Lets `count` allocations fail, beginning with number `first` from now on. If `first` is negative, none fails."""
@@ -52,3 +53,7 @@ class Faults:
     def limit_threads(self, limit: int) -> None:
         """Limits the number of threads that can be started in addition to those that exist now."""
         self._library.faults_limit_threads(limit)
+
+    def limit_starts(self, starts: int) -> None:
+        """Lets `starts` more threads start and none after them, even if threads end; any number if it is negative."""
+        self._library.faults_limit_starts(starts)

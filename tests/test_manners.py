@@ -167,6 +167,26 @@ def test_omp_num_threads_is_obeyed() -> None:
     assert threads(THREADS, {"OMP_NUM_THREADS": "2"}) == [2, 2]
 
 
+def test_omp_thread_limit_is_obeyed() -> None:
+    assert threads(THREADS, {"OMP_THREAD_LIMIT": "1"}) == [1, 1]
+
+
+def test_threads_end_with_the_thread_that_they_help() -> None:
+    run_script(
+        script("""
+            import threading
+            before = tasks()
+            thread = threading.Thread(target=train, args=(2,))
+            thread.start()
+            thread.join()
+            while tasks() > before:  # for ever, if they don't
+                time.sleep(0.01)
+            train(2)
+            assert tasks() == before + 1
+        """)
+    )
+
+
 def test_affinity_is_obeyed() -> None:
     confine = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
     assert threads(confine + textwrap.dedent(THREADS)) == [1, 1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,44 @@ LIMITED_BY_LIBRARY = """
         thread.start()
         thread.join()
 """
+# Each script below lets the engine start a given number of threads, where it would use 4, and prints the digests.
+STARTS = """
+    import sys, threading
+    from faults import Faults
+    faults, starts = Faults(), int(sys.argv[1])
+
+    def train():
+        faults.limit_starts(starts)
+        print(digest(), flush=True)
+        faults.limit_starts(-1)
+"""
+FIRST_USE = """
+    train()
+    print(digest())
+"""
+SECOND_THREAD = """
+    print(digest())
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    train()
+"""
+GROWING = """
+    keras.config.set_threads(2)
+    print(digest())
+    for threads in (3, 8, 2, 5):
+        keras.config.set_threads(threads)
+        train()
+"""
+FORKED = """
+    print(digest(), flush=True)
+    child = os.fork()
+    if child == 0:
+        train()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    train()
+"""
 LIMITED_BY_SYSTEM = """
     if os.getuid() == 0:  # whom no limit stops
         os.setgid(65534)
@@ -125,6 +164,21 @@ LIMITED_BY_SYSTEM = """
 def test_fewer_threads_than_asked_for_give_the_same_bits(library: str) -> None:
     found = run_script(TRAININGS + LIMITED_BY_LIBRARY, LD_PRELOAD=library).split()
     assert len(found) == 8
+    assert len(set(found)) == 1
+
+
+@needs_faults
+@pytest.mark.parametrize("starts", [0, 1, 4])
+@pytest.mark.parametrize(
+    "script", [FIRST_USE, SECOND_THREAD, GROWING, FORKED], ids=["first", "second", "growing", "forked"]
+)
+def test_threads_that_run_out_at_any_moment_leave_the_bits(library: str, script: str, starts: int) -> None:
+    text = textwrap.dedent(TRAININGS + STARTS + script)
+    # Python warns of a fork of a process with threads.
+    result = run_python(["-W", "ignore::DeprecationWarning", "-c", text, str(starts)], LD_PRELOAD=library)
+    assert result.returncode == 0, result.stderr
+    found = result.stdout.split()
+    assert len(found) >= 2
     assert len(set(found)) == 1
 
 

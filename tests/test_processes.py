@@ -129,7 +129,7 @@ def test_the_interpreter_ends_while_threads_are_at_work() -> None:
 def in_a_child(work: Callable[[], bool]) -> bool:
     """Runs `work` in a forked child. Returns False if it fails, hangs or crashes."""
     with warnings.catch_warnings():
-        # Python warns of a fork of a process with threads. The threads of OpenMP are tested here.
+        # Python warns of a fork of a process with threads. The threads of the engine are tested here.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:

@@ -2,22 +2,21 @@
 
 #include <time.h>
 
-#include <cstdlib>
+#include <algorithm>
+#include <deque>
 #include <exception>
+#include <memory>
+#include <new>
 #include <thread>
-#include <vector>
+#include <utility>
 
 #include "cpu/denormals.h"
 
 #ifdef _OPENMP
 #include <omp.h>
+#endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
-#endif
-#ifdef __linux__
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 #endif
 
 namespace engine {
@@ -32,10 +31,6 @@ constexpr int kSpins = 16;
 /// take 0.055. With 10 yields the busy process does less harm (0.14), but threads sleep in ordinary waits. With none,
 /// Linux sometimes keeps both threads on one core, where they wake each other for ever.
 constexpr int kYields = 100;
-
-#ifdef KMP_VERSION_MAJOR
-constexpr int kIdleMilliseconds = 1;
-#endif
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -64,174 +59,201 @@ TeamTimes::Timer::~Timer() {
   times_.thread_time_.fetch_add((Clock::now() - begin_).count(), std::memory_order_relaxed);
 }
 
-void Barrier::wait(int threads) {
-  const uint32_t generation = generation_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
-    arrived_.store(0, std::memory_order_relaxed);
-    generation_.store(generation + 1);
-    if (sleepers_.load() > 0) {
-      placement_.claim_core();
-      const std::lock_guard<std::mutex> lock(mutex_);
-      released_ = Clock::now();
-      woken_.notify_all();
-    }
-    return;
-  }
-  for (int turn = 0; generation_.load(std::memory_order_acquire) == generation; ++turn) {
+void Event::happen() {
+  count_.store(count() + 1);
+  if (sleepers_.load() == 0) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  happened_ = Clock::now();
+  woken_.notify_all();
+}
+
+void Event::wait(uint32_t seen, ThreadPlacement* placement) {
+  for (int turn = 0; count_.load(std::memory_order_acquire) == seen; ++turn) {
     if (turn < kSpins) {
       relax();
     } else if (turn == kSpins) {
-      placement_.claim_core();
+      if (placement) placement->claim_core();
     } else if (turn <= kSpins + kYields) {
       std::this_thread::yield();
     } else {
-      return sleep(generation);
+      return sleep(seen, placement);
     }
   }
 }
 
-void Barrier::sleep(uint32_t generation) {
+void Event::sleep(uint32_t seen, ThreadPlacement* placement) {
   std::unique_lock<std::mutex> lock(mutex_);
-  // Both atomics are sequentially consistent here: either the last thread to arrive sees that there is a sleeper, or
-  // the sleeper sees the new generation.
+  // Both atomics are sequentially consistent here: either `happen` sees that there is a sleeper, or the sleeper sees
+  // the new count.
   sleepers_.fetch_add(1);
-  placement_.release_core();
+  if (placement) placement->release_core();
   const Clock::time_point begin = Clock::now();
-  woken_.wait(lock, [&] { return generation_.load() != generation; });
+  woken_.wait(lock, [&] { return count_.load() != seen; });
   sleepers_.fetch_sub(1);
-  if (released_ > begin) sleep_time_.fetch_add((released_ - begin).count(), std::memory_order_relaxed);
+  if (happened_ > begin) sleep_time_.fetch_add((happened_ - begin).count(), std::memory_order_relaxed);
   lock.unlock();
-  placement_.claim_core();
+  if (placement) placement->claim_core();
 }
 
-#ifdef _OPENMP
+void Barrier::wait(int threads) {
+  const uint32_t seen = all_arrived_.count();
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < threads) return all_arrived_.wait(seen, placement_);
+  arrived_.store(0, std::memory_order_relaxed);
+  all_arrived_.happen();
+}
 
 namespace {
 
-/// How many threads the team has that OpenMP keeps for the calling thread, including this thread.
-thread_local int kept = 1;
+using Work = std::function<void(const Worker&)>;
 
-/// Upper bounds for what OpenMP allocates for a team: once, and for each thread.
-constexpr size_t kTeamBytes = 1 << 14, kThreadBytes = 1 << 12;
-
-bool has_memory_for(int threads) {
-  void* const p = std::malloc(kTeamBytes + static_cast<size_t>(threads) * kThreadBytes);
-  std::free(p);
-  return p != nullptr;
-}
-
-/// Finds out how many threads the system gives, by starting them. They end with this object.
-class ProbeThreads {
+/// The threads that help one calling thread. They are started when they are first needed, and then wait for work until
+/// the calling thread ends.
+///
+/// They are not those of an OpenMP library. Such a library ends the process if it can't start a thread or has no memory
+/// for it, and nothing can be tried out before: other processes may take the last thread that the system gives. A
+/// thread that fails to start here only makes the team smaller.
+class Team {
  public:
-  /// Starts up to `wanted` threads, each of which waits until all are started.
-  explicit ProbeThreads(int wanted) : ids_(static_cast<size_t>(wanted)) {
-    const std::lock_guard<std::mutex> closed(gate_);
-    threads_.reserve(ids_.size());
-    try {
-      for (long& id : ids_) {
-        threads_.emplace_back([this, &id] {
-#ifdef __linux__
-          id = syscall(SYS_gettid);
-#endif
-          const std::lock_guard<std::mutex> open(gate_);
-        });
-      }
-    } catch (const std::exception&) {  // no memory, or std::system_error: no more threads
-    }
-  }
-  ~ProbeThreads() {
-    for (size_t i = 0; i < threads_.size(); ++i) {
-      threads_[i].join();
-#ifdef __linux__
-      // The thread counts against the limits of users and containers until the kernel has removed it, which is after
-      // the join.
-      for (int turn = 0; turn < kMostTurns && syscall(SYS_tgkill, getpid(), ids_[i], 0) == 0; ++turn) {
-        std::this_thread::yield();
-      }
-#endif
-    }
-  }
-  ProbeThreads(const ProbeThreads&) = delete;
-  ProbeThreads& operator=(const ProbeThreads&) = delete;
+  /// Returns the team of the calling thread, which is made at the first call; null if there is no memory for it.
+  static Team* of_this_thread();
 
-  int started() const { return static_cast<int>(threads_.size()); }
+  /// Called in a forked child, which has no helpers: forgets the team of the calling thread. It is not destroyed, which
+  /// is undefined for objects that threads wait for.
+  static void forget() { mine_ = nullptr; }
+
+  /// See `run_team`.
+  Duration run(int threads, const Work& work);
 
  private:
-  static constexpr int kMostTurns = 10'000;  // a new thread may have the same number by now
+  /// What the calling thread tells one helper.
+  struct Order {
+    Event given;
+    const Work* work = nullptr;  // null: to end
+    Barrier* barrier = nullptr;
+    int threads = 0;
+  };
 
-  std::mutex gate_;
-  std::vector<long> ids_;
-  std::vector<std::thread> threads_;
+  /// Starts helpers until there are `threads` threads with the calling one, or the system gives no more. Returns how
+  /// many of `threads` there are.
+  int start(int threads);
+
+  /// What a helper does all its life.
+  void help(Order& order, int index);
+
+  /// Makes all helpers end. They need not have ended when it returns: on Windows, nobody may wait for a thread while
+  /// another one ends.
+  void dismiss();
+
+  static thread_local Team* mine_;  // a plain pointer, so that it is valid even while the thread ends
+  std::shared_ptr<Team> self_;  // each helper has another; null after `dismiss`, so that the last helper ends the team
+  std::deque<Order> orders_;    // one for each helper; a deque leaves them where they are
+  ThreadPlacement placement_;
+  Barrier end_;
 };
 
-/// Returns how many of `threads` threads a team can have now. OpenMP ends the process if it can't start a thread or has
-/// no memory for it. So whenever OpenMP has to change its team, both are tried before.
-int obtainable(int threads) {
-  if (threads == kept) return threads;
+thread_local Team* Team::mine_ = nullptr;
+
+Team* Team::of_this_thread() {
+  struct EndOfThread {
+    ~EndOfThread() {
+      if (mine_) mine_->dismiss();
+      mine_ = nullptr;
+    }
+  };
+  if (mine_) return mine_;
+  static thread_local const EndOfThread end;
   try {
-    if (threads > kept) threads = kept + ProbeThreads(threads - kept).started();
+    const auto team = std::make_shared<Team>();
+    team->self_ = team;
+    return mine_ = team.get();
   } catch (const std::bad_alloc&) {
-    return 1;
+    return nullptr;
   }
-  return has_memory_for(threads) ? threads : 1;
+}
+
+int Team::start(int threads) {
+  try {
+    while (static_cast<int>(orders_.size()) + 1 < threads) {
+      orders_.emplace_back();
+      try {
+        std::thread([team = self_, &order = orders_.back(), index = static_cast<int>(orders_.size())] {
+          team->help(order, index);
+        }).detach();
+      } catch (...) {
+        orders_.pop_back();
+        throw;
+      }
+    }
+  } catch (const std::exception&) {  // no memory, or std::system_error: no more threads
+    return static_cast<int>(orders_.size()) + 1;
+  }
+  return threads;
+}
+
+void Team::help(Order& order, int index) {
+  const DenormalsAreZero guard;
+  for (uint32_t given = 0;; ++given) {
+    order.given.wait(given, nullptr);
+    if (!order.work) return;
+    placement_.claim_core();
+    (*order.work)({index, order.threads, order.barrier});
+    placement_.release_core();
+    end_.wait(order.threads);
+  }
+}
+
+Duration Team::run(int threads, const Work& work) {
+  threads = start(threads);
+  Barrier barrier(&placement_);
+  placement_.claim_core();  // before the helpers do
+  for (int i = 0; i + 1 < threads; ++i) {
+    Order& order = orders_[static_cast<size_t>(i)];
+    order.work = &work;
+    order.barrier = &barrier;
+    order.threads = threads;
+    order.given.happen();
+  }
+  work({0, threads, &barrier});
+  end_.wait(threads);
+  placement_.release_core();
+  return barrier.sleep_time();
+}
+
+void Team::dismiss() {
+  const std::shared_ptr<Team> self = std::move(self_);
+  for (Order& order : orders_) {
+    order.work = nullptr;
+    order.given.happen();
+  }
 }
 
 }  // namespace
 
-Duration run_team(int threads, const std::function<void(const Worker&)>& work) {
-  Barrier barrier;
-  if (threads > 1) threads = obtainable(threads);
-  if (threads == 1) {
-    const DenormalsAreZero guard;
-    work({0, 1, &barrier});
-    return Duration::zero();
-  }
-#ifdef KMP_VERSION_MAJOR
-  // By default, idle threads of LLVM's OpenMP spin for 200 ms after a region; those of GCC's stop much sooner.
-  kmp_set_blocktime(kIdleMilliseconds);
-#endif
-  kept = threads;
-  barrier.begin_work();  // before the region, so that the threads that it wakes see the core of this one
-#pragma omp parallel num_threads(threads)
-  {
-    const DenormalsAreZero guard;
-    barrier.begin_work();
-    work({omp_get_thread_num(), omp_get_num_threads(), &barrier});
-    barrier.end_work();
-  }
-  return barrier.sleep_time();
-}
-
-int available_threads() {
-  const int limit = omp_get_max_threads(), cores = omp_get_num_procs();
-  return limit < cores ? limit : cores;
-}
-
-bool has_openmp() { return true; }
-
-void install_fork_handler() {
-#if defined(__unix__) || defined(__APPLE__)
-  // Without this the child waits for threads that it does not have.
-  const auto prepare = [] {
-    omp_pause_resource_all(omp_pause_soft);
-    kept = 1;
-  };
-  pthread_atfork(prepare, nullptr, nullptr);
-#endif
-}
-
-#else
-
-Duration run_team(int, const std::function<void(const Worker&)>& work) {
-  Barrier barrier;
+Duration run_team(int threads, const Work& work) {
   const DenormalsAreZero guard;
+  Team* const team = threads > 1 ? Team::of_this_thread() : nullptr;
+  if (team) return team->run(threads, work);
+  Barrier barrier;
   work({0, 1, &barrier});
   return Duration::zero();
 }
 
+void install_fork_handler() {
+#if defined(__unix__) || defined(__APPLE__)
+  pthread_atfork(nullptr, nullptr, Team::forget);
+#endif
+}
+
+#ifdef _OPENMP
+
+int available_threads() { return std::min({omp_get_max_threads(), omp_get_thread_limit(), omp_get_num_procs()}); }
+
+bool has_openmp() { return true; }
+
+#else
+
 int available_threads() { return 1; }
 bool has_openmp() { return false; }
-void install_fork_handler() {}
 
 #endif
 

@@ -1,4 +1,5 @@
-// The threads of a run and the barrier between them. OpenMP keeps the threads; the partition of the work is ours.
+// The threads of a run and the barrier between them. OpenMP says how many threads a program may use; the threads and
+// the partition of the work are ours.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -19,34 +20,50 @@ using Duration = Clock::duration;
 /// The most threads that a user may ask for: more than any machine has cores.
 inline constexpr int kMostThreads = 1024;
 
-/// The point where all threads of a team wait for each other. A waiting thread first spins for less than a microsecond,
+/// What happens again and again, and what threads wait for. A waiting thread first spins for less than a microsecond,
 /// since that is how long most waits last. Then it yields its core about a hundred times, so that another process that
-/// wants the core makes progress. Then it sleeps until the last thread of the team has arrived and wakes it, so that
-/// this thread can have the core if it has none.
-class Barrier {
+/// wants the core makes progress. Then it sleeps until the event wakes it, so that the thread that it waits for can
+/// have the core if it has none.
+class Event {
  public:
-  /// Returns when all `threads` threads of the team have called it.
-  void wait(int threads);
+  /// Returns how often it has happened.
+  uint32_t count() const { return count_.load(std::memory_order_relaxed); }
+  /// Lets it happen once more. Only one thread at a time may call this.
+  void happen();
+  /// Returns as soon as it has happened more than `seen` times. A thread that is at work in a team passes the placement
+  /// of the team, since a thread on the same core may be the one that it waits for.
+  void wait(uint32_t seen, ThreadPlacement* placement);
 
-  /// Each thread calls these before its work and after it: see `ThreadPlacement`.
-  void begin_work() { placement_.claim_core(); }
-  void end_work() { placement_.release_core(); }
-
-  /// Returns the time that threads have spent asleep here while others had not arrived yet, added up over the threads.
+  /// Returns the time that threads have spent asleep here before it happened, added up over the threads.
   Duration sleep_time() const { return Duration(sleep_time_.load(std::memory_order_relaxed)); }
 
  private:
-  void sleep(uint32_t generation);
+  void sleep(uint32_t seen, ThreadPlacement* placement);
 
-  // Each on a cache line of its own: arriving threads change the first, waiting threads read the second.
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<uint32_t> generation_{0};  // how often all threads have arrived
-  alignas(64) std::atomic<int> sleepers_{0};
+  alignas(64) std::atomic<uint32_t> count_{0};
+  alignas(64) std::atomic<int> sleepers_{0};  // on a cache line other than the one that waiting threads read
   std::atomic<Duration::rep> sleep_time_{0};
   std::mutex mutex_;
   std::condition_variable woken_;
-  Clock::time_point released_{};  // when sleepers were woken last; guarded by `mutex_`
-  ThreadPlacement placement_;
+  Clock::time_point happened_{};  // when it woke sleepers last; guarded by `mutex_`
+};
+
+/// The point where all threads of a team wait for each other.
+class Barrier {
+ public:
+  /// `placement` is null if the threads have finished their work when they wait.
+  explicit Barrier(ThreadPlacement* placement = nullptr) : placement_(placement) {}
+
+  /// Returns when all `threads` threads of the team have called it.
+  void wait(int threads);
+
+  /// Returns the time that threads have spent asleep here while others had not arrived yet, added up over the threads.
+  Duration sleep_time() const { return all_arrived_.sleep_time(); }
+
+ private:
+  alignas(64) std::atomic<int> arrived_{0};
+  Event all_arrived_;
+  ThreadPlacement* const placement_;
 };
 
 /// A thread's number in its team, and what it needs to cooperate with the others.
@@ -96,11 +113,13 @@ class TeamTimes {
   std::atomic<Duration::rep> thread_time_{0}, cpu_time_{0};
 };
 
-/// Calls `work` on each thread of a team of `threads` threads, or of fewer if the system gives no more. Returns, when
-/// all calls have returned, the time that the threads slept in barriers. `work` must not throw.
+/// Calls `work` on each thread of a team of `threads` threads, or of fewer if the system gives no more. The team is
+/// that of the calling thread, which takes part as thread 0. Returns, when all calls have returned, the time that the
+/// threads slept in barriers. `work` must not throw, and must not call this function.
 Duration run_team(int threads, const std::function<void(const Worker&)>& work);
 
-/// Returns how many threads this process may use: OMP_NUM_THREADS, but no more than its affinity mask has cores.
+/// Returns how many threads this process may use: as many as OpenMP says (OMP_NUM_THREADS, OMP_THREAD_LIMIT, or what
+/// another library has set), but no more than the affinity mask of the calling thread has cores.
 int available_threads();
 
 /// Returns false if the engine was built without OpenMP, and so without threads.

@@ -1,4 +1,5 @@
-// Puts two threads on the same core and checks where cpu/thread_placement.h moves the second one.
+// Puts two threads on the same core and checks where cpu/thread_placement.h moves the second one, and which affinity
+// masks the threads have if another process changes them meanwhile.
 #include "cpu/thread_placement.h"
 
 #include <thread>
@@ -7,6 +8,8 @@
 
 #ifdef __linux__
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace engine::test {
@@ -17,10 +20,15 @@ constexpr int kSkipped = 77;
 
 #ifdef __linux__
 
-cpu_set_t allowed() {
+int number_of_this_thread() { return static_cast<int>(syscall(SYS_gettid)); }
+
+/// The functions of the C library of these names are replaced below, so these ask the system.
+void set_mask(int thread, const cpu_set_t& cores) { syscall(SYS_sched_setaffinity, thread, sizeof cores, &cores); }
+
+cpu_set_t mask_of(int thread) {
   cpu_set_t cores;
   CPU_ZERO(&cores);
-  sched_getaffinity(0, sizeof cores, &cores);
+  syscall(SYS_sched_getaffinity, thread, sizeof cores, &cores);
   return cores;
 }
 
@@ -31,45 +39,102 @@ cpu_set_t only(int core) {
   return cores;
 }
 
-/// Moves the calling thread to a core. The thread stays there until the system has a reason to move it.
-void go_to(int core, const cpu_set_t& afterwards) {
-  const cpu_set_t there = only(core);
-  sched_setaffinity(0, sizeof there, &there);
-  sched_setaffinity(0, sizeof afterwards, &afterwards);
+int first_of(const cpu_set_t& cores) {
+  int core = 0;
+  while (!CPU_ISSET(core, &cores)) ++core;
+  return core;
 }
 
-/// Starts a second thread on `core`, with the affinity mask `cores`, lets it claim a core, and returns the core on
-/// which it runs then. Sets `same_cores` to whether its mask is the same afterwards.
-int core_of_second_thread(ThreadPlacement& placement, int core, const cpu_set_t& cores, bool& same_cores) {
-  int found = -1;
+/// What `taskset` does in another process: gives a mask to a leader, and then to a thread that it has started. It does
+/// so at chosen moments, which are the calls of the second thread that read or change masks.
+struct Taskset {
+  cpu_set_t cores;
+  int leader, other;                // the threads
+  int leader_moment, other_moment;  // before so many calls; the second is not the smaller one
+  int calls = 0;
+
+  void before_call() {
+    if (calls == leader_moment) set_mask(leader, cores);
+    if (calls == other_moment) set_mask(other, cores);
+    ++calls;
+  }
+  void finish() {
+    if (leader_moment >= calls) set_mask(leader, cores);
+    if (other_moment >= calls) set_mask(other, cores);
+  }
+};
+Taskset* taskset = nullptr;
+
+/// Moves the calling thread to a core. The thread stays there until the system has a reason to move it.
+void go_to(int core, const cpu_set_t& afterwards) {
+  set_mask(0, only(core));
+  set_mask(0, afterwards);
+}
+
+/// What a second thread finds when it has claimed a core.
+struct Found {
+  int core;
+  cpu_set_t mask;
+};
+
+/// Starts a second thread on `core`, with the affinity mask `cores`, and lets it claim a core.
+Found claim_in_second_thread(ThreadPlacement& placement, int core, const cpu_set_t& cores,
+                             Taskset* meanwhile = nullptr) {
+  Found found{};
   std::thread([&] {
     go_to(core, cores);
+    if (meanwhile) meanwhile->other = number_of_this_thread();
+    taskset = meanwhile;
     placement.claim_core();
-    found = sched_getcpu();
-    const cpu_set_t now = allowed();
-    same_cores = CPU_EQUAL(&now, &cores);
+    taskset = nullptr;
+    if (meanwhile) meanwhile->finish();
+    found = {sched_getcpu(), mask_of(0)};
     placement.release_core();
   }).join();
   return found;
 }
 
+/// Returns whether both threads have the mask that `taskset` gave them, whenever it did so.
+bool all_masks_of_others_last(ThreadPlacement& placement, int core, const cpu_set_t& cores) {
+  constexpr int kMoments = 10;  // more than there are calls
+  bool right = true;
+  for (int second = 0; second < kMoments; ++second) {
+    for (int first = 0; first <= second; ++first) {
+      set_mask(0, cores);
+      const cpu_set_t given = only(core);
+      Taskset meanwhile{given, number_of_this_thread(), 0, first, second};
+      const Found found = claim_in_second_thread(placement, core, cores, &meanwhile);
+      const cpu_set_t own = mask_of(0);
+      right &= CPU_EQUAL(&found.mask, &given) && CPU_EQUAL(&own, &given) && meanwhile.calls < kMoments;
+    }
+  }
+  set_mask(0, cores);
+  return right;
+}
+
 int run() {
-  const cpu_set_t cores = allowed();
+  const cpu_set_t cores = mask_of(0);
   if (CPU_COUNT(&cores) < 2) return kSkipped;
-  int core = 0;
-  while (!CPU_ISSET(core, &cores)) ++core;
+  const int core = first_of(cores);
   const cpu_set_t here = only(core);
-  sched_setaffinity(0, sizeof here, &here);
-  bool right = true, same_cores = false;
+  bool right = true;
   ThreadPlacement placement;
+  go_to(core, cores);
   placement.claim_core();
-  right &=
-      check(core_of_second_thread(placement, core, cores, same_cores) != core, "a thread leaves a core that is taken");
-  right &= check(same_cores, "the affinity mask of the thread is the same");
-  right &= check(core_of_second_thread(placement, core, here, same_cores) == core, "a thread stays on its only core");
-  right &= check(same_cores, "its affinity mask is the same");
+  Found found = claim_in_second_thread(placement, core, cores);
+  right &= check(found.core != core, "a thread leaves the core of its leader");
+  right &= check(CPU_EQUAL(&found.mask, &cores), "the affinity mask of the thread is the same");
+  found = claim_in_second_thread(placement, core, here);
+  right &= check(found.core == core && CPU_EQUAL(&found.mask, &here), "a thread with a mask of its own stays");
+  set_mask(0, here);
+  found = claim_in_second_thread(placement, core, here);
+  right &= check(found.core == core && CPU_EQUAL(&found.mask, &here), "a thread stays on its only core");
+  go_to(core, cores);
+  right &= check(all_masks_of_others_last(placement, core, cores), "masks that others set meanwhile last");
+  go_to(core, cores);
   placement.release_core();
-  right &= check(core_of_second_thread(placement, core, here, same_cores) == core, "a released core is free");
+  found = claim_in_second_thread(placement, core, here);
+  right &= check(found.core == core, "a released core is free");
   return right ? 0 : 1;
 }
 
@@ -81,5 +146,21 @@ int run() { return kSkipped; }
 
 }  // namespace
 }  // namespace engine::test
+
+#ifdef __linux__
+extern "C" {
+
+int sched_setaffinity(pid_t thread, size_t bytes, const cpu_set_t* cores) noexcept {
+  if (engine::test::taskset) engine::test::taskset->before_call();
+  return static_cast<int>(syscall(SYS_sched_setaffinity, thread, bytes, cores));
+}
+
+int sched_getaffinity(pid_t thread, size_t bytes, cpu_set_t* cores) noexcept {
+  if (engine::test::taskset) engine::test::taskset->before_call();
+  CPU_ZERO_S(bytes, cores);
+  return syscall(SYS_sched_getaffinity, thread, bytes, cores) < 0 ? -1 : 0;
+}
+}
+#endif
 
 int main() { return engine::test::run(); }

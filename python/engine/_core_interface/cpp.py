@@ -14,13 +14,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-# How often an idle thread of GCC's OpenMP looks for work before it sleeps. 4000 turns take 0.1 ms; the default takes 7 ms,
-# in which the thread would compete for its CPU with whatever runs after the core, such as NumPy. The library reads the
-# variable when it is loaded, so it is set around the import, unless the user has set it or the wait policy.
-_SPIN_VARIABLE, _WAIT_POLICY_VARIABLE, _SPIN_COUNT = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "4000"
-_set_here = _SPIN_VARIABLE not in os.environ and _WAIT_POLICY_VARIABLE not in os.environ
-if _set_here:
-    os.environ[_SPIN_VARIABLE] = _SPIN_COUNT
 try:
     from engine import _core
 except ImportError as error:
@@ -33,9 +26,6 @@ except ImportError as error:
         "--force-reinstall --no-deps .`, which needs a C++17 compiler and the headers of this Python"
     )
     raise ImportError(msg) from error
-finally:
-    if _set_here:
-        del os.environ[_SPIN_VARIABLE]
 
 # The core resets its threads and locks in a forked child by itself; it only has to know of the fork.
 if hasattr(os, "register_at_fork"):
