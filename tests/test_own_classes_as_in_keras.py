@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from typing import Any
 
 import numpy as np
@@ -304,3 +306,76 @@ def test_get_config_of_a_model_adds_to_that_of_its_base_class(tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras", custom_objects={"Around": Around})
     np.testing.assert_array_equal(again(A), outputs)
+
+
+def test_a_layer_without_call_holds_layers_and_weights():
+    class Inner(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = self.add_weight(shape=(2,), name="factor")
+
+    class Outer(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Inner()
+
+    layer = Outer()
+    layer.build(None)
+    assert [weight.shape for weight in layer.weights] == [(2,)]
+
+
+def test_layers_of_single_numbers_are_built_for_a_batch_of_them():
+    table = layers.Embedding(4, 3)
+    table.build((2,))
+    assert table(np.array([1, 2])).shape == (2, 3)
+    crossing = layers.HashedCrossing(3)
+    crossing.build(((2,), (2,)))
+    assert crossing.built
+    with pytest.raises(ValueError, match="must start with the batch axis"):
+        layers.Dense(2).build((2,))
+
+
+def test_a_config_holds_descriptions_of_what_get_config_returns():
+    class Holder(Twice):
+        def get_config(self) -> dict[str, Any]:
+            return {"dense": self.dense, "functions": [ops.relu], "shape": (1, 2)}
+
+    config = keras.saving.serialize_keras_object(Holder(3))["config"]
+    assert config["dense"]["config"]["units"] == 3
+    assert config["functions"][0]["config"] == "relu"
+    assert config["shape"] == (1, 2)
+
+
+def test_bytes_slices_and_the_ellipsis_are_serialized():
+    for value in (b"hello", ..., slice(None, 20, 1), (1, (2, b"3"))):
+        config = json.loads(json.dumps(keras.saving.serialize_keras_object(value)))
+        assert keras.saving.deserialize_keras_object(config) == value
+
+
+def test_a_registered_class_without_from_config_is_named(tmp_path):
+    class Plain:
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+    config = keras.saving.serialize_keras_object(Plain())
+    with pytest.raises(TypeError, match="Plain'> has no `from_config`"):
+        keras.saving.deserialize_keras_object(config, custom_objects={"Plain": Plain})
+
+
+def test_a_data_set_of_unknown_length_never_ends():
+    class Endless(keras.utils.PyDataset):
+        def __getitem__(self, index: int) -> int:
+            return index
+
+    assert [*itertools.islice(Endless(), 12)] == [*range(12)]
+    with pytest.raises(NotImplementedError, match="must have `__len__`"):
+        _ = Endless().num_batches
+
+
+def test_operations_of_a_functional_model():
+    inputs = [keras.Input((3,)), keras.Input((3,))]
+    model = keras.Model(inputs, layers.Dense(2)(inputs[0] + inputs[1]))
+    assert len(model.operations) == 4
+    assert [each for each in model.operations if each in model.layers] == model.layers
+    with pytest.raises(AttributeError, match="made of symbols"):
+        _ = keras.Sequential().operations

@@ -60,7 +60,7 @@ class Lambda(Layer):
             msg = f"`function` must be a function of arrays, got {function!r}"
             raise WrongTypeError(msg)
         if mask is not None:
-            msg = f"`mask` must be None, as the engine knows by itself which rows a mask leaves out; got {mask!r}"
+            msg = f"`mask` must be None, as masks of one's own for a Lambda are left out: write a layer with compute_mask(). Got {mask!r}"
             raise ValueError(msg)
         require(callable, gradient, "gradient", "a function of inputs and upstream")
         require(Mapping, arguments, "arguments", "a dict of the function's arguments by name")

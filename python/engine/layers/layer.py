@@ -533,22 +533,24 @@ def _once(build: Build) -> Build:
         )
         if (
             given == () and any(each.default is each.empty for each in [*signature.parameters.values()][1:2])
-        ) or (given is None and not self._is_custom):
+        ) or (given is None and not (self._is_custom or self._is_own)):
             msg = f"build() of layer {self.name!r} needs `input_shape`, the shape of its inputs, such as (None, 784)"
             raise TypeError(msg)
         given = (None,) if given == () else given
         several = isinstance(given, dict) or (
             given and all(isinstance(each, (list, tuple)) for each in given)
         )
-        if self._may_be_recorded and (several or given is None or len(shapes) + len(by_name) > 1):
-            samples = [without_batch(each) for each in _shapes_within(given)]
+        if (self._may_be_recorded or self._is_own) and (
+            several or given is None or len(shapes) + len(by_name) > 1
+        ):
+            samples = [self._sample_of(each) for each in _shapes_within(given)]
             with self._building.held():
                 self._started_for(samples[0] if samples else (), lambda: self.build(*shapes, **by_name))
             self._takes_any_shape = given is None
         elif several:
-            self._build_for_inputs([without_batch(each) for each in _shapes_within(given)])
+            self._build_for_inputs([self._sample_of(each) for each in _shapes_within(given)])
         else:
-            self._begun(without_batch(given))
+            self._begun(self._sample_of(given))
 
     return build_once
 
@@ -680,6 +682,10 @@ class Layer(Part, Spec):
     """Where the programs of models have the weights."""
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
     """The arguments of the constructor of a user's class."""
+    _is_own: ClassVar[bool] = False
+    """Whether the class is a user's that derives from no layer that computes."""
+    _takes_numbers = False
+    """Whether samples are often single numbers, so that a shape of one axis given to `build` is that of a batch."""
     _takes_any_shape = False
     """Whether `build` was called with None in place of a shape, so that the layer takes inputs of every shape."""
 
@@ -687,6 +693,7 @@ class Layer(Part, Spec):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        cls._is_own = next(each for each in cls.__mro__ if is_of_engine(each)) is Layer
         if "call" in vars(cls):
             cls._training_by_default = default_of(cls.call, "training") is True
         if cls._lower is not Layer._lower:
@@ -740,7 +747,7 @@ class Layer(Part, Spec):
             self.supports_masking = True
 
     def __setattr__(self, name: str, value: object) -> None:
-        if not name.startswith("_") and self._is_custom and current.get() is None:
+        if not name.startswith("_") and (self._is_custom or self._is_own) and current.get() is None:
             # What `call` has recorded may depend on it.
             calls = self.__dict__.get("_recorded_calls")
             if calls is not None and self.__dict__.get(name, self) is not value:
@@ -991,6 +998,11 @@ class Layer(Part, Spec):
         self._sample_shape = sample
         return sample
 
+    def _sample_of(self, given: Any) -> Shape:
+        """Returns the shape of one sample for a shape that `build` got."""
+        alone = self._takes_numbers and isinstance(given, (list, tuple)) and len(given) == 1
+        return () if alone else without_batch(given)
+
     def _build_on(self, shapes: Any, others: Mapping[str, Any]) -> None:
         """Calls `build` with the shapes of the arguments of a call.
 
@@ -1047,7 +1059,7 @@ class Layer(Part, Spec):
 
     def _parts(self) -> Sequence[Part]:
         """The layers and models in the attributes of a custom layer, each once, in the order in which they were set."""
-        return parts_in(vars(self), Part) if self._is_custom else ()
+        return parts_in(vars(self), Part) if self._is_custom or self._is_own else ()
 
     @property
     def _may_make_mask(self) -> bool:
@@ -1848,9 +1860,7 @@ class Layer(Part, Spec):
     @property
     def _lacks_call(self) -> bool:
         """Whether nothing says what the layer computes."""
-        return (
-            not self._is_custom and next(each for each in type(self).__mro__ if is_of_engine(each)) is Layer
-        )
+        return not self._is_custom and (self._is_own or type(self) is Layer)
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         if not samples:  # its weights are what it computes

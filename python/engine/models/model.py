@@ -2817,6 +2817,18 @@ class Model(Part, SaysWhatIsLeftOut):
         return [*self._starts, *self._layers]
 
     @property
+    def operations(self) -> list[Any]:
+        """The input layers, the layers and the operations between them, each once. A model with a `call` of its own has none.
+
+        Raises:
+            AttributeError: if the model is no functional one.
+        """
+        if not self._listing:
+            msg = f"{type(self).__name__!r} has no attribute 'operations': it is for models made of symbols, Model(inputs, outputs)"
+            raise AttributeError(msg, name="operations", obj=self)
+        return list(self._listing)
+
+    @property
     def _inside(self) -> Inside:
         """The parts, what they read, and the arguments `training` and others of their calls."""
         return self._layers, self._wiring, self._modes, self._arguments

@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._base.checks import REAL, Shape
+from engine._base.checks import REAL, Shape, WrongTypeError
 
 Array = NDArray[Any]
 
@@ -178,7 +178,7 @@ def understood(path: object) -> Iterator[None]:
         raise
     except ValueError as error:
         msg = f"{path}: {error}"
-        raise ValueError(msg) from error
+        raise (WrongTypeError if isinstance(error, TypeError) else ValueError)(msg) from error
     except MemoryError as error:
         msg = f"{path} can't be read: it needs more memory than there is, or is damaged ({error})"
         raise _TooLargeError(msg) from error

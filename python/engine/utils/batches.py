@@ -50,7 +50,8 @@ class PyDataset(ABC):
         return len(self)
 
     def __iter__(self) -> Iterator[Any]:
-        batches = self.num_batches
+        known = hasattr(self, "__len__") or type(self).num_batches is not PyDataset.num_batches
+        batches = self.num_batches if known else None  # one of unknown length never ends, as in Keras
         return (self[index] for index in (count() if batches is None else range(batches)))
 
     def on_epoch_begin(self) -> None:  # noqa: B027 # overriding it is optional

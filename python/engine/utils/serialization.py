@@ -6,15 +6,16 @@ A config of a model lists its layers and how they are connected. `engine.saving`
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from engine._base.checks import flag
-from engine._base.registered_objects import custom_object_scope, registered_by
+from engine._base.checks import WrongTypeError, flag
+from engine._base.registered_objects import custom_object_scope, is_of_engine, registered_by
 from engine._base.spec import Spec, array_of_config, described, serialize
 from engine._core_interface.cpp import ContextValue
 
@@ -95,15 +96,35 @@ def serialize_keras_object(obj: Any) -> Any:  # noqa: PLR0911 # one for each kin
         return {"class_name": "__slice__", "config": _contents(ends)}
     if obj is ...:
         return {"class_name": "__ellipsis__", "config": {}}
-    if isinstance(obj, Spec):
-        return serialize(obj)
-    if hasattr(obj, "get_config"):
-        kind = type(obj)
-        return described(kind, kind.__name__, obj.get_config()) | vars(kind).get("_saved_as", {})
+    if isinstance(obj, Spec) or hasattr(obj, "get_config"):
+        return _described_object(obj)
+    if isinstance(obj, bytes):
+        return {"class_name": "__bytes__", "config": {"value": obj.decode()}}
     if callable(obj) and not isinstance(obj, type) and hasattr(obj, "__name__"):
         return described(obj, "function", obj.__name__)
     msg = f"{obj!r} can't be serialized: it is no plain value and has no `get_config`"
     raise TypeError(msg)
+
+
+def _described_object(obj: Any) -> dict[str, Any]:
+    """Returns the description of an object with a config. What the `get_config` of a user returns may have objects within."""
+    kind = type(obj)
+    found = (
+        serialize(obj)
+        if isinstance(obj, Spec)
+        else described(kind, kind.__name__, obj.get_config()) | vars(kind).get("_saved_as", {})
+    )
+    return found if is_of_engine(kind) else {**found, "config": _with_objects_described(found["config"])}
+
+
+def _with_objects_described(config: Any) -> Any:
+    """Returns a config with descriptions in place of objects and functions, at any depth."""
+    if isinstance(config, Mapping):
+        return {key: _with_objects_described(value) for key, value in config.items()}
+    if type(config) in (list, tuple):
+        return type(config)(map(_with_objects_described, config))
+    is_object = hasattr(config, "get_config") or inspect.isfunction(config)
+    return serialize_keras_object(config) if is_object and not isinstance(config, type) else config
 
 
 def deserialize_keras_object(
@@ -141,6 +162,15 @@ def _made(config: Any) -> Any:
     return _made_by_class(str(config["class_name"]), config.get("config") or {}, config)
 
 
+_BUILT_INS: Mapping[str, Callable[[Any], Any]] = {
+    "__tuple__": lambda inner: tuple(_made(value) for value in inner["value"]),
+    "__numpy__": array_of_config,
+    "__bytes__": lambda inner: str(inner["value"]).encode(),
+    "__slice__": lambda inner: slice(*(_made(inner[end]) for end in ("start", "stop", "step"))),
+    "__ellipsis__": lambda _: ...,
+}
+
+
 def _made_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
     if name == "__lambda__":
         msg = (
@@ -148,13 +178,18 @@ def _made_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
             "with @register_keras_serializable() or pass it in `custom_objects`"
         )
         raise ValueError(msg)
-    if name == "__tuple__":
-        return tuple(_made(value) for value in inner["value"])
-    if name == "__numpy__":
-        return array_of_config(inner)
+    if name in _BUILT_INS:
+        return _BUILT_INS[name](inner)
     if name == "function":
         return _found(str(inner), config)
-    return _found(name, config).from_config(inner)
+    found = _found(name, config)
+    if not hasattr(found, "from_config"):
+        msg = (
+            f"{found!r} has no `from_config`: give the class a method get_config(self) that returns the arguments of __init__, "
+            "and a class method from_config(cls, config)"
+        )
+        raise WrongTypeError(msg)
+    return found.from_config(inner)
 
 
 def _found(name: str, config: Mapping[str, Any]) -> Any:
