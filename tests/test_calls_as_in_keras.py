@@ -240,3 +240,15 @@ def test_no_dtype_policy_is_refused():
     with pytest.raises(ValueError, match="`policy` must be a dtype policy or its name"):
         keras.config.set_dtype_policy(None)
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_layer_of_ones_own_takes_several_arrays_by_position():
+    class Sum(layers.Layer):
+        def call(self, x, y, z):
+            return x + y * z
+
+    rows = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(Sum()(rows, 2 * rows, 3 * rows), 7 * rows)
+    inputs = [keras.Input((3,)) for _ in range(3)]
+    model = keras.Model(inputs, Sum()(*inputs))
+    np.testing.assert_array_equal(model.predict([rows, 2 * rows, 3 * rows], verbose=0), 7 * rows)

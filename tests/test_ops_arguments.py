@@ -56,3 +56,8 @@ def test_scaling_by_the_variance_is_deprecated() -> None:
 def test_repeats_for_another_number_of_places_are_refused() -> None:
     with pytest.raises(ValueError, match="broadcast"):
         ops.repeat(np.ones((2, 3)), [1, 1, 1], axis=0)
+
+
+def test_numbers_have_no_axes() -> None:
+    assert ops.ndim(5) == ops.ndim(2.5) == 0
+    assert ops.size(5) == 1

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from shapes_of_symbols import CASES, REFUSED, Case, shapes_in
 
 import engine as keras
 from engine import layers, ops
+
+RNG = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -101,3 +105,64 @@ def test_one_weight_for_each_place_needs_one_axis() -> None:
     assert ops.average(x, axis=(1,), weights=weights).shape == (None, 3)
     with pytest.raises(ValueError, match="one for each place along one axis"):
         ops.average(x, axis=(1, 2), weights=weights)
+
+
+@pytest.mark.parametrize("name", ["Add", "Multiply", "Subtract", "Maximum", "Minimum", "Average"])
+def test_layers_combine_inputs_of_unknown_and_known_lengths(name: str) -> None:
+    any_length, three = keras.Input((None, 3)), keras.Input((2, None))
+    output = getattr(layers, name)()([any_length, three])
+    assert output.shape == (None, 2, 3)
+    model = keras.Model([any_length, three], output)
+    x, y = RNG.normal(size=(4, 2, 3)).astype("float32"), RNG.normal(size=(4, 2, 1)).astype("float32")
+    np.testing.assert_allclose(model.predict([x, y], verbose=0), getattr(layers, name)()([x, y]), rtol=1e-6)
+
+
+def test_a_layer_joins_inputs_of_unknown_and_known_lengths() -> None:
+    any_rows, any_columns = keras.Input((None, 3)), keras.Input((2, None))
+    joined = layers.Concatenate()([any_rows, any_columns])
+    assert joined.shape == (None, 2, None)
+    model = keras.Model([any_rows, any_columns], joined)
+    x, y = RNG.normal(size=(4, 2, 3)).astype("float32"), RNG.normal(size=(4, 2, 5)).astype("float32")
+    np.testing.assert_array_equal(model.predict([x, y], verbose=0), np.concatenate([x, y], -1))
+    with pytest.raises(ValueError, match="joins inputs that differ in axis -1 alone"):
+        layers.Concatenate()([any_columns, keras.Input((3, None))])
+    with pytest.raises(ValueError, match="joins inputs that differ in axis -1 alone"):
+        layers.Concatenate()([any_columns, keras.Input((3,))])
+
+
+RESHAPED = {
+    "(n, -1)": (lambda x: ops.reshape(x, (ops.shape(x)[0], -1)), (None, 8), (3, 8)),
+    "(n, 2, 4)": (lambda x: ops.reshape(x, (x.shape[0], 2, 4)), (None, 2, 4), (3, 2, 4)),
+    "method": (lambda x: x.reshape((-1, 8)), (None, 8), (3, 8)),
+    "repeated": (
+        lambda x: ops.broadcast_to(ops.expand_dims(x, 1), (ops.shape(x)[0], 5, 4, 2)),
+        (None, 5, 4, 2),
+        (3, 5, 4, 2),
+    ),
+    "part": (lambda x: ops.slice(x, (0, 1, 0), (ops.shape(x)[0], 2, 2)), (None, 2, 2), (3, 2, 2)),
+}
+
+
+@pytest.mark.parametrize(("function", "shape", "known"), RESHAPED.values(), ids=RESHAPED)
+def test_the_number_of_samples_in_a_shape_of_a_functional_model(
+    function: Any, shape: Any, known: Any
+) -> None:
+    x = keras.Input((4, 2))
+    symbol = function(x)
+    assert symbol.shape == shape
+    model = keras.Model(x, symbol)
+    rows = RNG.normal(size=(3, 4, 2)).astype("float32")
+    for found in (model, keras.Model.from_config(model.get_config())):
+        result = found.predict(rows, verbose=0)
+        assert result.shape == known
+        layer = layers.Lambda(function)
+        np.testing.assert_array_equal(result, layer(rows))
+
+
+def test_an_unknown_length_in_a_shape_is_that_of_the_same_axis() -> None:
+    x = keras.Input((None, 2))
+    symbol = ops.reshape(x, (ops.shape(x)[0], ops.shape(x)[1], 1, 2))
+    assert symbol.shape == (None, None, 1, 2)
+    assert keras.Model(x, symbol).predict(np.ones((3, 5, 2)), verbose=0).shape == (3, 5, 1, 2)
+    with pytest.raises(ValueError, match="axis 3 of a shape is None"):
+        ops.reshape(x, (None, None, 2, None))

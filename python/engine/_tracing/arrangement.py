@@ -13,7 +13,7 @@ from engine._base.budget import spend
 from engine._base.checks import choice
 from engine._base.promotion import as_array, standard
 from engine._tracing.dispatch import records
-from engine._tracing.extents import ONE, UNKNOWN, Extent, joint_length
+from engine._tracing.extents import ONE, SAMPLES, UNKNOWN, Extent, joint_length
 from engine._tracing.primitives import (
     axes_in,
     axis_in,
@@ -46,7 +46,8 @@ _SPACE = 3  # the numbers of a vector that has a vector product
 @records("reshape")
 def reshape(x: Any, newshape: Any) -> TracedArray:
     """The same numbers in another shape."""
-    return reshaped(array_of(x), lengths(newshape))
+    array = array_of(x)
+    return reshaped(array, lengths(newshape, array.extents))
 
 
 @records("ravel")
@@ -114,7 +115,9 @@ def _several(axis: Any, ndim: int) -> list[int]:
 @records("broadcast_to")
 def broadcast_to(x: Any, shape: Any) -> TracedArray:
     """The array repeated to a shape."""
-    return spread(as_traced(x, trace_of(x)), lengths(shape))
+    array = as_traced(x, trace_of(x))
+    new_axes = np.size(shape) - array.ndim
+    return spread(array, lengths(shape, (*[SAMPLES] * new_axes, *array.extents)))
 
 
 @records("rot90")
@@ -314,14 +317,14 @@ def slice_ops(inputs: Any, start_indices: Any, shape: Any) -> TracedArray:
     begin = [extent_of(each) for each in start_indices]
     wanted = [
         total.plus(first, -1) if each == Extent(-1) else each
-        for each, first, total in zip(lengths(shape), begin, array.extents, strict=True)
+        for each, first, total in zip(lengths(shape, array.extents), begin, array.extents, strict=True)
     ]
     return slice_(array, begin, [1] * array.ndim, tuple(wanted))
 
 
 def _slice_from_symbols(array: TracedArray, start_indices: Any, shape: Any) -> TracedArray:
     """Returns the part of `array` that begins where symbols say: earlier if it would go over an end."""
-    for axis, (total, size) in enumerate(zip(array.extents, lengths(shape), strict=True)):
+    for axis, (total, size) in enumerate(zip(array.extents, lengths(shape, array.extents), strict=True)):
         if size == total:
             continue
         if not isinstance(start_indices, TracedArray) and not symbolics_in(start_indices[axis]):

@@ -175,16 +175,25 @@ def _same_arguments(one: Any, other: Any) -> bool:
     )
 
 
-def shapes_by_trial(shapes_for: Callable[[Sequence[Shape]], list[Any]], samples: Sequence[Any]) -> list[Any]:
+def shapes_by_trial(
+    shapes_for: Callable[[Sequence[Shape]], list[Any]], samples: Sequence[Any], or_unknown: bool = False
+) -> list[Any]:
     """Returns the shapes of outputs, with None for lengths that depend on unknown ones.
 
     Args:
         shapes_for: returns the shape of one sample of each output for inputs of shapes without None.
         samples: the shape of one sample of each input, with None or `UNKNOWN` for unknown lengths.
+        or_unknown: whether `shapes_for` may be called with unknown lengths, if the outputs don't exist for all inputs of one
+            length, as the sum of inputs of the lengths None and 3.
     """
     if not any(map(has_unknown, samples)):
         return shapes_for(samples)
-    one, other = (shapes_for(with_tried_length(samples, length)) for length in _TRIED_LENGTHS)
+    try:
+        one, other = (shapes_for(with_tried_length(samples, length)) for length in _TRIED_LENGTHS)
+    except ValueError:
+        if not or_unknown:
+            raise
+        return shapes_for(samples)
     return [_where_equal(first, second) for first, second in zip(one, other, strict=True)]
 
 

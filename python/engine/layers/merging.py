@@ -252,7 +252,7 @@ class _Formula(_Merging):
     def _merged_shape(self, samples: Sequence[Shape]) -> Shape:
         self._require_count(samples)
         try:
-            (found,) = shapes_by_trial(self._shapes_of, samples)
+            (found,) = shapes_by_trial(self._shapes_of, samples, or_unknown=True)
         except ValueError as error:
             raise self._misfit(samples) from error
         return found  # type: ignore[no-any-return] # the shape of a sample
@@ -623,8 +623,11 @@ class Concatenate(_Merging):
 
     def _merged_shape(self, samples: Sequence[Shape]) -> Shape:
         place = self._place(samples)
-        others = {(*sample[:place], *sample[place + 1 :]) for sample in samples}
-        if len(others) > 1 or len({len(sample) for sample in samples}) > 1:
+        axes = list(zip(*samples, strict=True)) if len({len(sample) for sample in samples}) == 1 else [()]
+        known = [set(lengths) - {None} for lengths in axes]
+        if len(axes) < len(samples[0]) or any(
+            len(each) > 1 for each in (*known[:place], *known[place + 1 :])
+        ):
             msg = (
                 f"layer {self.name!r} joins inputs that differ in axis {self.axis} alone, got {self._shapes_text(samples)}: "
                 "bring them to one shape before it, such as by Flatten() or Reshape()"
@@ -633,7 +636,10 @@ class Concatenate(_Merging):
         lengths = [sample[place] for sample in samples]
         # None, a length that differs from batch to batch, is no int for a type checker but occurs in shapes.
         joined = cast("int", None if None in lengths else sum(lengths))
-        return (*samples[0][:place], joined, *samples[0][place + 1 :])
+        rest: list[Any] = [
+            next(iter(lengths), None) for lengths in known
+        ]  # a known length says what unknown ones are
+        return (*rest[:place], joined, *rest[place + 1 :])
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> NDArray[np.bool_] | None:
         """Returns the mask of the outputs, or None. All rows of an input without a mask count.

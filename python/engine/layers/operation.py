@@ -14,7 +14,7 @@ from engine._base.checks import Shape
 from engine._base.spec import auto_name, snake_case
 from engine._core_interface.cpp import Float32
 from engine._tracing.dispatch import class_name, implementation, operation_names
-from engine._tracing.extents import Extents, FullShape, full_shape, has_unknown, shape_of
+from engine._tracing.extents import Extents, FullShape, full_shape, shape_of
 from engine._tracing.recordings import Recording, recording, shapes_by_trial, with_tried_length
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine.layers.layer import Layer, Part
@@ -175,13 +175,7 @@ class OperationPart(Part):
     # What models need to know of their parts.
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
-        try:
-            return shapes_by_trial(lambda known: self._recording_for(known).shapes, samples)
-        except ValueError:
-            # The operation may take other lengths than those that are tried, such as one that another input has.
-            if any(map(has_unknown, samples)):
-                return self._recording_for(samples).shapes
-            raise
+        return shapes_by_trial(lambda known: self._recording_for(known).shapes, samples, or_unknown=True)
 
     def _outputs_for_shapes(self, shapes: Sequence[Extents]) -> Any:
         """Returns symbols that only have a shape, for inputs that only have these shapes."""

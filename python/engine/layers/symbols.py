@@ -150,6 +150,14 @@ class ModelSymbol(Symbolic):
     def __invert__(self) -> Any:
         return self._applied("logical_not", self)
 
+    def reshape(self, newshape: Any) -> Any:
+        """The same numbers in the shape `newshape`, with the batch axis; one length may be -1."""
+        return self._applied("reshape", self, newshape)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        """The same numbers without the axes `axis`, which have length 1; None is all of these."""
+        return self._applied("squeeze", self, axis)
+
     def __eq__(self, other: object) -> Any:
         return Equality(self, other) if isinstance(other, ModelSymbol) else super().__eq__(other)
 
@@ -230,14 +238,6 @@ class KerasTensor(ModelSymbol, SaysWhatIsLeftOut):
         return found
 
     dtype = "float32"
-
-    def reshape(self, newshape: Any) -> Any:
-        """The same numbers in the shape `newshape`, with the batch axis; one length may be -1."""
-        return self._applied("reshape", self, newshape)
-
-    def squeeze(self, axis: Any = None) -> Any:
-        """The same numbers without the axes `axis`, which have length 1; None is all of these."""
-        return self._applied("squeeze", self, axis)
 
     _recorded: ClassVar[Callable[..., Any]]
     """Adds an operation on symbols to their graph; `operation` has it."""
