@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import struct
 import tracemalloc
 import zipfile
@@ -13,6 +14,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from damaged import FORMATS, refused, saved_models, with_config  # noqa: F401 # saved_models is a fixture
 
@@ -321,6 +323,30 @@ def test_a_folder_has_no_links_to_files_outside(linked: str, tmp_path: Path) -> 
     outside.rename(folder / "moved")
     (folder / linked).symlink_to(folder / "moved")  # within the folder links are welcome
     assert models.load_model(folder).built
+
+
+def test_a_snapshot_of_hugging_face_links_to_the_files_of_its_model_alone(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    root = tmp_path / "models--me--mine"
+    blobs, folder = root / "blobs", root / "snapshots" / "0123"
+    model.save(folder, zipped=False)
+    blobs.mkdir()
+    for number, path in enumerate([each for each in folder.rglob("*") if each.is_file()]):
+        path.rename(blobs / str(number))
+        path.symlink_to(os.path.relpath(blobs / str(number), path.parent))
+    again = keras.models.load_model(folder)
+    np.testing.assert_array_equal(again.get_weights()[0], model.get_weights()[0])
+    other, link = tmp_path / "models--me--other" / "blobs", folder / "config.json"
+    shutil.copytree(blobs, other)
+    target = link.readlink()
+    link.unlink()
+    link.symlink_to(other / target.name)
+    refused(folder, "is a link to .*, outside of the folder")
+    link.unlink()
+    link.symlink_to(target)
+    blobs.rename(tmp_path / "elsewhere")
+    blobs.symlink_to(tmp_path / "elsewhere")
+    refused(folder, "is a link to .*, outside of the folder")
 
 
 def test_only_files_that_a_model_needs_are_read_of_a_folder(tmp_path: Path) -> None:

@@ -411,3 +411,19 @@ def test_several_inputs_keep_their_masks(make: Any, named: bool) -> None:
     np.testing.assert_allclose(whole, 2 * plain.astype(float).mean(axis=1), rtol=1e-5, atol=1e-7)
     given = {"a": rows, "b": plain} if named else [rows, plain]
     np.testing.assert_allclose(make()(given), both, rtol=1e-5, atol=1e-7)
+
+
+def test_the_first_call_of_an_own_model_reads_masks_in_nested_structures():
+    class Pooled(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = keras.layers.GlobalAveragePooling1D()
+
+        def call(self, inputs):
+            return self.pool(inputs["a"][0])
+
+    masked = keras.layers.Masking()(np.array([[[1.0], [3.0], [0.0]]]))
+    model = Pooled()
+    with pytest.warns(UserWarning, match="does not support masking"):
+        outputs = [np.asarray(model({"a": [masked]})) for _ in range(2)]
+    np.testing.assert_array_equal(outputs, [[[2]], [[2]]])

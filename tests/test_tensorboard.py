@@ -209,6 +209,23 @@ def test_embeddings(metadata: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(table, model.get_weights()[0], rtol=1e-6)
 
 
+def test_a_table_stays_whole_if_the_next_one_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, config = words(None, tmp_path)
+    path = tmp_path / config.embeddings[0].tensor_path
+    before = path.read_text()
+
+    def fail(file: Any, *_: Any, **__: Any) -> None:
+        file.write("half a tab")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savetxt", fail)
+    with pytest.raises(OSError, match="disk full"):
+        words(None, tmp_path)
+    assert path.read_text() == before
+
+
 def test_metadata_of_a_layer_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"names 'wrds', which is no Embedding layer .* did you mean 'words'"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engine._base.atomic_files import replacing, replacing_together
 from engine._base.checks import flag, integer, nearest, path_of
 from engine._base.extras import extra
 from engine._base.left_out import SaysWhatIsLeftOut
@@ -220,15 +221,16 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
             if path is not None:
                 embedding.metadata_path = os.fspath(path)
         self._write_embeddings()
-        Path(self.log_dir, "projector_config.pbtxt").write_text(
-            text_format.MessageToString(config), encoding="utf-8"
-        )
+        with replacing(Path(self.log_dir, "projector_config.pbtxt"), "w") as file:
+            file.write(text_format.MessageToString(config))
 
     def _write_embeddings(self) -> None:
         folder = Path(self.log_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, layer in self._embeddings().items():
-            np.savetxt(folder / _table(name), layer.weights[0], fmt="%.7g", delimiter="\t")
+        with replacing_together() as opened:  # the projector may read them meanwhile
+            for name, layer in self._embeddings().items():
+                with opened(folder / _table(name), "w") as file:
+                    np.savetxt(file, layer.weights[0], fmt="%.7g", delimiter="\t")
 
 
 def _table(layer: str) -> str:

@@ -1540,12 +1540,12 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _masks_in(self, x: Any) -> list[Any]:
         """Returns the mask of each input for one batch, or None; an empty list if no input has one."""
+        if not _has_mask(x):
+            return []
+        self._know_inputs(x)
         x = self._structures[0].flat(x)
         by_name = isinstance(x, Mapping)
         arrays = list(x.values()) if by_name else x if isinstance(x, (list, tuple)) else [x]
-        if all(mask_of(each) is None for each in arrays):
-            return []
-        self._know_inputs(x)
         names, starts = self._input_data.names, [start.name for start in self._starts]
         keys = names if by_name and all(name in x for name in names) else starts
         return [mask_of(each) for each in ([x.get(key) for key in keys] if by_name else arrays)]
@@ -3376,6 +3376,15 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and not any(
         isinstance(each, (list, tuple, Mapping)) for each in value
     )
+
+
+def _has_mask(x: Any) -> bool:
+    """Whether an array in `x`, at any depth of lists, tuples and dicts, has a mask."""
+    if isinstance(x, Mapping):
+        return any(map(_has_mask, x.values()))
+    if isinstance(x, (list, tuple)):
+        return bool(x) and not isinstance(x[0], (int, float)) and any(map(_has_mask, x))
+    return mask_of(x) is not None
 
 
 def _is_nested_shape(shape: Any) -> bool:

@@ -100,15 +100,30 @@ def _text(folder: Path, name: str) -> str | None:
     return text_in(path) if path.exists() else None
 
 
+def _files_of_snapshot(folder: Path) -> list[Path]:
+    """Returns the folder of a cache of Hugging Face to whose files a snapshot links; nothing for other folders.
+
+    Args:
+        folder: a snapshot or a folder in it, without links: `models--NAME/snapshots/REVISION`.
+    """
+    return [
+        each.parent / "blobs"
+        for each in folder.parents
+        if each.name == "snapshots" and each.parent.name.startswith("models--")
+    ]
+
+
 def _file_of_folder(folder: Path, name: str) -> Path:
     """Returns the path of a file of a folder.
 
     Raises:
-        ValueError: if a link leads out of the folder, since the file would be one that the folder doesn't hold.
+        ValueError: if a link leads out of the folder, since the file would be one that the folder doesn't hold. In a cache of
+            Hugging Face it may lead to the files of the same model.
     """
     path = folder / name
     target = Path(os.path.realpath(path))
-    if not target.is_relative_to(os.path.realpath(folder)):
+    real = Path(os.path.realpath(folder))
+    if not any(map(target.is_relative_to, [real, *_files_of_snapshot(real)])):
         msg = f"{name!r} is a link to {str(target)!r}, outside of the folder: copy the file into the folder, if you trust it"
         raise ValueError(msg)
     return path
