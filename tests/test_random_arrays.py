@@ -84,6 +84,35 @@ def test_noise_in_a_layer_of_ones_own() -> None:
     assert np.array_equal(*found)
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: random.normal((3,), 1.0, 2.0, seed=3),
+        lambda: random.normal((3,), 0.0, 1.0, None, 3),
+        lambda: random.uniform((2, 3), seed=np.int64(5))[1],
+        lambda: random.truncated_normal((3,), seed=7),
+        lambda: random.randint((3,), 0, 1000, seed=3),
+        lambda: random.dropout(np.ones(3, "float32"), 0.5, seed=3),
+        lambda: random.categorical(np.zeros((3, 50), "float32"), 1, seed=1)[:, 0],
+    ],
+)
+def test_one_seed_gives_the_same_numbers_where_code_is_recorded(draw: Any) -> None:
+    class Drawn(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs + draw()
+
+    x = np.zeros((2, 3), np.float32)
+    expected = np.broadcast_to(np.asarray(draw(), np.float32), (2, 3))
+    model = keras.Sequential([keras.Input((3,)), Drawn()])
+    step = keras.function(lambda inputs: inputs + draw())
+    with keras.GradientTape() as tape:
+        recorded = keras.ops.convert_to_tensor(x)
+        tape.watch(recorded)
+        on_tape = Drawn()(recorded)
+    for found in (Drawn()(x), model(x), model.predict(x, verbose=0), step(x), on_tape):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_messages() -> None:
     for call, error, message in (
         (

@@ -96,7 +96,8 @@ def normal(
         mean: mean of the distribution.
         stddev: standard deviation of the distribution.
         dtype: floating-point dtype of the result, default float32.
-        seed: an int gives the same numbers at each call, a `SeedGenerator` gives others; None uses the global stream.
+        seed: an int gives the same numbers at each call, and others than these where code is recorded with a shape that depends on
+            the number of samples; a `SeedGenerator` gives others at each call; None uses the global stream.
     """
     return _scaled(cpp.normal(*_key(seed), _size(shape), 0.0, 1.0), shape, mean, stddev, dtype)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
@@ -163,7 +164,8 @@ def traceable(function: _Function, always: bool = False, prefix: str = "") -> _F
 
     Args:
         function: the function of arrays.
-        always: whether it is recorded in every traced function, also without a symbol, as random numbers are.
+        always: whether it is recorded in every traced function, also without a symbol, as random numbers are, unless its argument
+            `seed` is an int, with which it returns the same numbers at each call.
         prefix: of its name in the table, such as "activations.".
     """
     name = prefix + function.__name__
@@ -173,7 +175,7 @@ def traceable(function: _Function, always: bool = False, prefix: str = "") -> _F
     def recorded_or_computed(*args: Any, **kwargs: Any) -> Any:
         if holds_symbolic(args) or (kwargs and holds_symbolic(kwargs)):
             return apply(name, args, kwargs)
-        if always:
+        if always and not (_is_traced() and _has_fixed_seed(function, args, kwargs)):
             if current.get() is not None:
                 return implementation(name)(*args, **kwargs)
             found = open_recorder.get()
@@ -182,6 +184,19 @@ def traceable(function: _Function, always: bool = False, prefix: str = "") -> _F
         return function(*args, **kwargs)
 
     return recorded_or_computed  # type: ignore[return-value] # it has the same signature
+
+
+def _is_traced() -> bool:
+    return current.get() is not None or open_recorder.get() is not None
+
+
+def _has_fixed_seed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether the argument `seed` of a call is an int."""
+    try:
+        seed = inspect.signature(function).bind_partial(*args, **kwargs).arguments.get("seed")
+    except TypeError:  # the call itself says what is wrong
+        return False
+    return hasattr(seed, "__index__")
 
 
 def make_traceable(
