@@ -220,3 +220,30 @@ def test_a_crossentropy_of_one_class_warns(name: str) -> None:
         SyntaxWarning, match=rf"In loss {name}, expected y_pred.shape .* Received: y_pred.shape=\(2, 1\)"
     ):
         getattr(losses, name)(np.ones((2, 1)), np.ones((2, 1)))
+
+
+def from_numbers(y_true: Any, y_pred: Any) -> Any:
+    """One target for each sample, which is compared with the mean of its outputs."""
+    return keras.ops.square(keras.ops.reshape(y_true, (-1,)) - keras.ops.mean(y_pred, axis=-1))
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_first_targets_that_are_whole_numbers_need_not_be_class_indices(shape: tuple[int, ...]) -> None:
+    x, zeros, halves = np.ones((4, 2)), np.zeros(shape, np.float32), np.full(shape, 0.5, np.float32)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.0), from_numbers)
+    assert model.train_on_batch(x, zeros) == 4.0
+    assert model.evaluate(x, halves, verbose=0) == 2.25
+    history = model.fit(iter([(x, zeros), (x, halves)]), steps_per_epoch=2, verbose=0).history
+    assert history["loss"] == [(4.0 + 2.25) / 2]
+
+
+def test_class_indices_stay_class_indices() -> None:
+    x = np.ones((4, 2))
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    model.compile("sgd", from_numbers)
+    model.train_on_batch(x, np.zeros(4, int))
+    with pytest.raises(
+        ValueError, match="`y` must hold class indices below 3, as the first targets of the model did"
+    ):
+        model.train_on_batch(x, np.full(4, 0.5))

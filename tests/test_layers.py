@@ -176,6 +176,9 @@ def test_noise_is_at_work_in_training_only() -> None:
     shared = keras.Sequential([keras.Input((6, 4)), layers.Dropout(0.5, noise_shape=(1, None, None))])
     y = shared(x, training=True)
     assert np.array_equal(y, np.broadcast_to(y[:1], y.shape))
+    of_batch = layers.Dropout(0.5, noise_shape=(20, 1, 4))(np.ones((20, 6, 4)), training=True)
+    np.testing.assert_array_equal(of_batch, np.broadcast_to(of_batch[:, :1], (20, 6, 4)))
+    assert len({row.tobytes() for row in np.asarray(of_batch[:, 0])}) > 4
     with pytest.raises(ValueError, match="`noise_shape="):
         keras.Sequential([keras.Input((6, 4)), layers.Dropout(0.5, noise_shape=(None, 2, 4))])
 

@@ -250,3 +250,17 @@ def test_an_unknown_mode_is_decided_by_the_name_of_the_metric(make: Any) -> None
         UserWarning, match=r"mode 'up' is unknown, fallback to auto mode: give `mode` 'min' or 'max'"
     ):
         assert make(mode="up").mode == "auto"
+
+
+def test_early_stopping_of_what_is_no_model() -> None:
+    class Own:
+        stop_training = False
+
+    for monitor, values in (("val_loss", (1.0, 2.0)), ("accuracy", (0.5, 0.25))):
+        callback = EarlyStopping(monitor, patience=1)
+        model = Own()
+        callback.set_model(model)
+        callback.on_train_begin()
+        for epoch, value in enumerate(values):
+            callback.on_epoch_end(epoch, {monitor: value})
+        assert model.stop_training

@@ -302,3 +302,15 @@ def test_tensorflow_is_not_imported(tmp_path: Path) -> None:
         check=True,
     )
     assert (result.stdout, result.stderr) == ("False\n", "")
+
+
+def test_a_loop_begins_before_the_model_has_weights(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    callback = keras.callbacks.TensorBoard(tmp_path)
+    callback.set_model(model)
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    callback.on_epoch_end(0, {"loss": 1.0})
+    callback.on_train_end()
+    assert list((tmp_path / "train").iterdir())

@@ -148,6 +148,12 @@ def checked_targets(
         require_finite(form.kept, array, f"{prefix}y{place}")
         shape = (len(x), *targeting.rows)
         indices = targeting.loss._wants_indices
+        if isinstance(targeting.loss, TracedLoss) and indices:
+            msg = (
+                f"`{prefix}y{place}` must hold class indices below {targeting.width}, as the first targets of the model did, but "
+                "has other numbers: call compile() again for targets of another kind"
+            )
+            raise ValueError(msg)
         if isinstance(targeting.loss, TracedLoss):
             targets = form.kept.reshape(len(x), -1)
             form = form._replace(kept=None)

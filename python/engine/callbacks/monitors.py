@@ -61,7 +61,12 @@ class MonitorCallback(Callback):
     def _wants_more(self) -> bool:
         if self.mode != "auto":
             return bool(self.mode == "max")
-        direction = self.model._direction_of(self.monitor.removeprefix("val_"))
+        name = self.monitor.removeprefix("val_")
+        # A loop of one's own may set another object as the model, which has the weights alone.
+        known = getattr(
+            self.model, "_direction_of", {"loss": "down", "accuracy": "up", "acc": "up", "auc": "up"}.get
+        )
+        direction = known(name)
         if direction is None:
             msg = (
                 f"{type(self).__name__} can't tell whether more or less of `monitor`={self.monitor!r} is better: "

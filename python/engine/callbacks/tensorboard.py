@@ -95,7 +95,7 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
         """Writes the graph and the configuration of the projector."""
         self._batch = 0
         self._trace = []
-        if self.write_graph:
+        if self.write_graph and self.model.built:
             self._file("train").layers(_layers(self.model))
             self._flush()
         if self.embeddings_freq:

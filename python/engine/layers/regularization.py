@@ -23,7 +23,7 @@ class _Masked(Seeded):
     Args:
         rate: fraction of the inputs to drop, in [0, 1].
         noise_shape: shape of the dropout mask, including the batch axis. An axis of length 1 drops all entries
-            along it at the same time; None stands for the length in the input.
+            along it at the same time; None stands for the length in the input, and so does any other number for the batch axis.
         seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
@@ -60,10 +60,10 @@ class _Masked(Seeded):
         sizes = zip(input_shape, given, strict=False)
         mask = tuple(size if axis is None else axis for size, axis in sizes)
         fits = all(axis in (1, size) or size is None for size, axis in zip(input_shape, mask, strict=False))
-        if len(given) != len(input_shape) or not fits or batch not in (None, 1):
+        if len(given) != len(input_shape) or not fits:
             msg = (
                 f"layer {self.name!r} has `noise_shape={tuple(noise_shape)}`, but gets {text_of_shape(input_shape)}: "
-                "give None, 1 or the length for each of its axes, and None or 1 for the batch axis"
+                "give None, 1 or the length for each of its axes"
             )
             raise ValueError(msg)
         fields: dict[str, Any] = {"shared": batch == 1}
@@ -83,7 +83,7 @@ class Dropout(_Masked):
     Args:
         rate: fraction of the inputs to drop, in [0, 1].
         noise_shape: shape of the dropout mask, including the batch axis. An axis of length 1 drops all entries
-            along it at the same time; None stands for the length in the input.
+            along it at the same time; None stands for the length in the input, and so does any other number for the batch axis.
         seed: seed of the random numbers. None draws one from the global stream, which `utils.set_random_seed` resets.
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """

@@ -1925,11 +1925,13 @@ class Model(Part, SaysWhatIsLeftOut):
                 indices.append(targeting.loss._wants_indices)
                 continue
             array = real_array(given, "y" if targeting.name is None else f"y[{targeting.name!r}]")
+            number, may_be_indices = len(indices), targeting.may_be_indices(array.shape[1:])
             if isinstance(targeting.loss, TracedLoss):
                 found = targeting.loss._for(array.shape[1:], targeting.output_shape)
-                number = len(indices)
                 compiled.losses = [*compiled.losses[:number], found, *compiled.losses[number + 1 :]]
-            indices.append(targeting.may_be_indices(array.shape[1:]) and targeting.read_by_core(array))
+                # Floats that happen to be whole numbers, such as zeros, may be others in the next batch.
+                may_be_indices &= array.dtype.kind != "f" or compiled.has_metrics(number)
+            indices.append(may_be_indices and targeting.read_by_core(array))
         with compiled.settling(indices, [targeting.width for targeting in targetings]):
             if self._program is not None:
                 self._apply(compiled)
