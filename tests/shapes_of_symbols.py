@@ -45,6 +45,9 @@ CASES = {
     "split into three": Case(lambda ops, x: ops.split(x, 3, 1), [(2, None)], [UNKNOWN_2] * 3),
     "array_split": Case(lambda ops, x: ops.array_split(x, 3), [(None, 4)], [(None, 4)] * 3),
     "reshape": Case(lambda ops, x: ops.reshape(x, (-1, 3)), [(None, 6)], UNKNOWN_3),
+    "reshape to unknown lengths": Case(
+        lambda ops, x: ops.reshape(x, (None, None, 3)), [(None, 6)], (None, None, 3)
+    ),
     "reshape to known lengths": Case(lambda ops, x: ops.reshape(x, (3, 2)), [UNKNOWN_3], (3, 2)),
     "ravel": Case(lambda ops, x: ops.ravel(x), [TWO_UNKNOWN], (None,)),
     "expand_dims": Case(lambda ops, x: ops.expand_dims(x, 1), [TWO_UNKNOWN], (None, 1, None)),

@@ -159,10 +159,15 @@ def test_the_number_of_samples_in_a_shape_of_a_functional_model(
         np.testing.assert_array_equal(result, layer(rows))
 
 
-def test_an_unknown_length_in_a_shape_is_that_of_the_same_axis() -> None:
-    x = keras.Input((None, 2))
-    symbol = ops.reshape(x, (ops.shape(x)[0], ops.shape(x)[1], 1, 2))
-    assert symbol.shape == (None, None, 1, 2)
-    assert keras.Model(x, symbol).predict(np.ones((3, 5, 2)), verbose=0).shape == (3, 5, 1, 2)
-    with pytest.raises(ValueError, match="axis 3 of a shape is None"):
-        ops.reshape(x, (None, None, 2, None))
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: ops.reshape(x, (ops.shape(x)[0], ops.shape(x)[1], 1, 2)),
+        lambda x: ops.reshape(ops.transpose(x, (0, 2, 1)), (None, None, -1)),
+        lambda x: ops.reshape(ops.reshape(x, (-1, 2)), (ops.shape(x)[0], -1)),
+        lambda x: ops.broadcast_to(ops.mean(x, axis=0), (ops.shape(x)[0], 4, 2)),
+    ],
+)
+def test_none_in_a_shape_is_refused_where_it_may_be_another_length(function: Any) -> None:
+    with pytest.raises(ValueError, match=r"None in the shape .* may stand for any unknown length"):
+        function(keras.Input((None, 2)))

@@ -13,7 +13,7 @@ from engine._base.budget import spend
 from engine._base.checks import choice
 from engine._base.promotion import as_array, standard
 from engine._tracing.dispatch import records
-from engine._tracing.extents import ONE, SAMPLES, UNKNOWN, Extent, joint_length
+from engine._tracing.extents import ONE, SAMPLES, UNKNOWN, Extent, Extents, joint_length
 from engine._tracing.primitives import (
     axes_in,
     axis_in,
@@ -47,7 +47,26 @@ _SPACE = 3  # the numbers of a vector that has a vector product
 def reshape(x: Any, newshape: Any) -> TracedArray:
     """The same numbers in another shape."""
     array = array_of(x)
-    return reshaped(array, lengths(newshape, array.extents))
+    return reshaped(array, _lengths_for(array, newshape))
+
+
+def _lengths_for(array: TracedArray, shape: Any) -> Extents:
+    """Returns the lengths of a new shape of `array`.
+
+    None is in the shape of symbols of a model for every unknown length. Only in the first place of the shape of an array
+    that has the samples there, too, it says which length is meant.
+    """
+    if not isinstance(shape, (list, tuple)) or all(each is not None for each in shape):
+        return lengths(shape)
+    if array.trace.only_shapes:
+        return tuple(UNKNOWN if each is None else extent_of(each) for each in shape)
+    if array.extents[:1] != (SAMPLES,) or any(each is None for each in shape[1:]):
+        msg = (
+            f"None in the shape {tuple(shape)} for {array!r} may stand for any unknown length: it can be the number of samples "
+            "in the first place alone. Give -1 for one length, or write a layer, in whose `call` ops.shape(x) has lengths"
+        )
+        raise ValueError(msg)
+    return (SAMPLES, *lengths(shape[1:]))
 
 
 @records("ravel")
@@ -116,8 +135,7 @@ def _several(axis: Any, ndim: int) -> list[int]:
 def broadcast_to(x: Any, shape: Any) -> TracedArray:
     """The array repeated to a shape."""
     array = as_traced(x, trace_of(x))
-    new_axes = np.size(shape) - array.ndim
-    return spread(array, lengths(shape, (*[SAMPLES] * new_axes, *array.extents)))
+    return spread(array, _lengths_for(array, shape))
 
 
 @records("rot90")
@@ -317,14 +335,14 @@ def slice_ops(inputs: Any, start_indices: Any, shape: Any) -> TracedArray:
     begin = [extent_of(each) for each in start_indices]
     wanted = [
         total.plus(first, -1) if each == Extent(-1) else each
-        for each, first, total in zip(lengths(shape, array.extents), begin, array.extents, strict=True)
+        for each, first, total in zip(_lengths_for(array, shape), begin, array.extents, strict=True)
     ]
     return slice_(array, begin, [1] * array.ndim, tuple(wanted))
 
 
 def _slice_from_symbols(array: TracedArray, start_indices: Any, shape: Any) -> TracedArray:
     """Returns the part of `array` that begins where symbols say: earlier if it would go over an end."""
-    for axis, (total, size) in enumerate(zip(array.extents, lengths(shape, array.extents), strict=True)):
+    for axis, (total, size) in enumerate(zip(array.extents, _lengths_for(array, shape), strict=True)):
         if size == total:
             continue
         if not isinstance(start_indices, TracedArray) and not symbolics_in(start_indices[axis]):

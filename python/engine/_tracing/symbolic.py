@@ -296,26 +296,11 @@ def extent_of(value: Any) -> Extent:
     return Extent(int(value.__index__()))
 
 
-def lengths(shape: Any, own: Sequence[Extent] = ()) -> Extents:
-    """Returns the extents of a shape that a user gave: one integer, or a sequence of integers and BatchLengths.
-
-    Args:
-        shape: the shape. None, which is the number of samples in the shape of a symbol of a model, stands for the length
-            of the same axis of `own`.
-        own: the lengths of an array.
-    """
+def lengths(shape: Any) -> Extents:
+    """Returns the extents of a shape that a user gave: one integer, or a sequence of integers and BatchLengths."""
     if isinstance(shape, BatchLength) or hasattr(shape, "__index__"):
         return (extent_of(shape),)
-    return tuple(_length_at(place, each, own) for place, each in enumerate(shape))
-
-
-def _length_at(place: int, given: Any, own: Sequence[Extent]) -> Extent:
-    if given is not None:
-        return extent_of(given)
-    if place < len(own):
-        return own[place]
-    msg = f"axis {place} of a shape is None, but the array has no such axis: give a number, or -1 once"
-    raise ValueError(msg)
+    return tuple(map(extent_of, shape))
 
 
 def _sum(one: Any, other: Any, times: int) -> Any:
