@@ -818,3 +818,32 @@ def test_variables_that_a_tape_has_watched() -> None:
     watched = tape.watched_variables()
     assert [each is variable or each is constant for each in watched] == [True, True, False]
     assert watched[2].path == layer.scale.path
+
+
+def test_derivatives_go_on_through_what_was_recorded_before_a_weight_was_assigned() -> None:
+    weight = keras.Variable(np.array([2.0, 3.0], "float32"))
+    with keras.GradientTape(persistent=True) as tape:
+        squares = weight * weight
+        weight.assign(squares)  # to 4 and 9
+        products = weight * squares
+        weight.assign_add([1.0, 1.0])
+        outputs = products * weight
+        loss = ops.sum(outputs)
+    # Each reading of the weight counts: that of 2, of 4 and of 5, and what was assigned is no function of it.
+    first = np.array([4 * 4 + 5 * 4 + 5 * 4 * 2 * 2, 9 * 9 + 10 * 9 + 10 * 9 * 2 * 3])
+    np.testing.assert_array_equal(tape.gradient(loss, weight), first)
+    np.testing.assert_array_equal(tape.gradient([squares, loss], [weight])[0], first + np.array([4, 6]))
+    np.testing.assert_array_equal(tape.gradient(squares, weight), [4, 6])
+    np.testing.assert_array_equal(tape.jacobian(outputs, weight), np.diag(first))
+
+
+def test_a_step_that_assigns_a_trained_weight_of_a_layer_keeps_the_gradient_of_what_came_before() -> None:
+    layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    x = np.array([[1.0, 2.0]], "float32")
+    layer.build((None, 2))
+    with keras.GradientTape() as tape:
+        before = layer(x)
+        layer.kernel.assign([[3.0], [3.0]])
+        loss = ops.sum(before * layer(x))
+    # The outputs are 3 and 9.
+    np.testing.assert_array_equal(tape.gradient(loss, layer.kernel), x.T * 9 + x.T * 3)

@@ -201,8 +201,7 @@ class GradientTape(ContextBlock):
         total = _total(targets, factors)
         flat = tree.flatten(sources)
         with self._using(flat):
-            symbols = [self._symbol_of(trace, source) for source in flat]
-            found = derivatives(trace, total, symbols)
+            found = self._derivatives(trace, total, flat)
         if unconnected_as is UnconnectedGradients.ZERO:
             zeros = [unconnected(trace, np.shape(source)) for source in flat]
             found = [zero if each is None else each for each, zero in zip(found, zeros, strict=True)]
@@ -234,9 +233,10 @@ class GradientTape(ContextBlock):
         (recorded,) = self._targets(target)
         flat = tree.flatten(sources)
         with self._using(flat):
-            symbols = [self._symbol_of(recorded.trace, source) for source in flat]
             elements = recorded.reshape((-1,))
-            rows = [derivatives(recorded.trace, elements[number], symbols) for number in range(recorded.size)]
+            rows = [
+                self._derivatives(recorded.trace, elements[number], flat) for number in range(recorded.size)
+            ]
         found = list[Any]()
         for number, source in enumerate(flat):
             by_element = [row[number] for row in rows]
@@ -280,10 +280,9 @@ class GradientTape(ContextBlock):
             msg = f"`target` and `source` must have as many samples, got the shapes {recorded.shape} and {shape}"
             raise ValueError(msg)
         with self._using([source]):
-            symbol = self._symbol_of(recorded.trace, source)
             columns = recorded.reshape((shape[0], -1))
             by_column = [
-                derivatives(recorded.trace, columns[:, number], [symbol])[0]
+                self._derivatives(recorded.trace, columns[:, number], [source])[0]
                 for number in range(columns.shape[1])
             ]
         wanted = (*recorded.shape, *shape[1:])
@@ -291,6 +290,27 @@ class GradientTape(ContextBlock):
             zero = UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
             return unconnected(recorded.trace, wanted) if zero else None
         return ops.reshape(ops.stack(by_column, axis=1), wanted)
+
+    def _derivatives(self, trace: LazyTrace, total: TracedArray, sources: Sequence[Any]) -> list[Any]:
+        """Returns the derivatives of the sum of `total`, of a trace, by each source; None if it doesn't depend on it.
+
+        A weight that is assigned while the tape is recording begins another trace. What an earlier one has computed is an
+        input of it, through which the derivatives go on.
+        """
+        symbols = [self._symbol_of(trace, source) for source in sources]
+        before = self._traces[: self._traces.index(trace)] if trace in self._traces else []
+        inputs = trace.inputs_from(before) if before else []
+        found = derivatives(trace, total, [*symbols, *(argument for _, argument in inputs)])
+        own, by_input = found[: len(symbols)], found[len(symbols) :]
+        for (earlier, _), factor in zip(inputs, by_input, strict=True):
+            if factor is None:
+                continue
+            target = earlier * as_recorded(factor, earlier.trace)
+            for number, each in enumerate(self._derivatives(earlier.trace, target, sources)):
+                if each is not None:
+                    moved = as_recorded(each, trace)
+                    own[number] = moved if own[number] is None else own[number] + moved
+        return own
 
     @contextmanager
     def _using(self, sources: Sequence[Any]) -> Iterator[None]:
@@ -329,7 +349,8 @@ class GradientTape(ContextBlock):
                 f"got {type(other).__name__}: float(), np.asarray() and `.numpy()` end the recording"
             )
             raise TypeError(msg)
-        trace = next((each for each in traces if each in self._traces), traces[-1])
+        own = [each for each in traces if each in self._traces]
+        trace = max(own, key=self._traces.index) if own else traces[-1]
         return [as_recorded(each, trace) for each in found]
 
     def _symbol_of(self, trace: LazyTrace, source: Any) -> TracedArray | None:

@@ -321,6 +321,14 @@ class LazyTrace(Trace):
             self._held[key] = symbol, self.argument(symbol.known_numbers, symbol.dtype)
         return self._held[key][1]
 
+    def inputs_from(self, earlier: Sequence[LazyTrace]) -> list[tuple[RecordedArray, TracedArray]]:
+        """Returns the arrays of earlier traces that are inputs of this one, each with its input."""
+        return [
+            (value, argument)
+            for value, argument in self._held.values()
+            if isinstance(value, RecordedArray) and any(value.trace is each for each in earlier)
+        ]
+
     def as_array(self, symbol: RecordedArray) -> NDArray[Any]:
         """Returns an array of NumPy with the numbers of a recorded one, which stands for it in what is recorded from now on."""
         array = np.array(symbol.known_numbers).view(Tensor)
