@@ -4,9 +4,11 @@
 #include <stdexcept>
 
 #include "bindings/gil.h"
+#include "bindings/register.h"
 #include "bindings/state.h"
 #include "bindings/views.h"
 #include "cpu/device.h"
+#include "graph/operations/host_array.h"
 #include "graph/operations/host_layer.h"
 #include "graph/operations/loss.h"
 #include "graph/operations/optimizer.h"
@@ -23,6 +25,13 @@ py::array_t<float> read_only(py::array_t<float> array) {
   return array;
 }
 
+/// What computes the operations on arrays. It is set when the package is imported, and never freed, as programs may
+/// outlive the interpreter's modules.
+py::object& array_functions() {
+  static auto* const functions = new py::object(py::none());
+  return *functions;
+}
+
 /// One step, with everything that its views are made from.
 class HostStep {
  public:
@@ -31,6 +40,7 @@ class HostStep {
       : program_(program), workspace_(workspace), host_(host), batch_(batch), views_(workspace, batch.rows) {}
 
   void run(const graph::HostOperation& step) const {
+    if (const auto* array = dynamic_cast<const graph::HostArray*>(&step)) return run(*array);
     if (const auto* layer = dynamic_cast<const graph::HostLayer*>(&step)) return run(*layer);
     if (const auto* gradient = dynamic_cast<const graph::HostLayerGradient*>(&step)) return run(*gradient);
     if (const auto* penalty = dynamic_cast<const graph::HostActivityPenalty*>(&step)) return run(*penalty);
@@ -49,6 +59,18 @@ class HostStep {
 
   py::object mask(graph::ValueId row_mask) const {
     return row_mask == graph::kNoValue ? py::object(py::none()) : py::object(read_only(views_.matrix(row_mask)));
+  }
+
+  // ---- Operations on arrays -----------------------------------------------------------------------------------------
+  void run(const graph::HostArray& step) const {
+    py::list inputs;
+    for (const graph::Array& each : step.x) inputs.append(read_only(views_.array(each)));
+    py::dict views;
+    views["function"] = step.function;
+    views["options"] = step.options;
+    views["inputs"] = inputs;
+    views["outputs"] = views_.array(step.y);
+    ask(array_functions(), views);
   }
 
   // ---- Layers -------------------------------------------------------------------------------------------------------
@@ -235,6 +257,13 @@ class HostStep {
 
 }  // namespace
 
+void HostedProgram::do_step(const std::shared_ptr<Workspace>& workspace, const graph::HostOperation& step) {
+  const Locked locked;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  const py::object no_host = py::none();
+  do_host_step(*this, workspace, step, no_host, {nullptr, nullptr, nullptr, 0, model().spec().batch});
+}
+
 void do_host_step(Program& program, const std::shared_ptr<Workspace>& workspace, const graph::HostOperation& step,
                   const py::object& host, const HostBatch& batch) {
   HostStep(program, workspace, host, batch).run(step);
@@ -265,6 +294,10 @@ bool predict_with_host(Program& program, const std::shared_ptr<Workspace>& works
     ++cursor;
   }
   return true;
+}
+
+void register_host_steps(py::module_& m) {
+  m.def("compute_arrays_by", [](const py::object& functions) { array_functions() = functions; }, py::arg("functions"));
 }
 
 }  // namespace engine::bindings

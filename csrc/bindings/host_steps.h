@@ -1,5 +1,5 @@
-// The steps of a batch that Python does: custom layers, losses and metrics, penalties and constraints. What each is
-// given and returns is said in python/engine/_core_interface/host_steps.py.
+// The steps of a batch that Python does: custom layers, operations on arrays, losses and metrics, penalties and
+// constraints. What each is given and returns is said in python/engine/_core_interface/host_steps.py.
 #pragma once
 #include <memory>
 #include <utility>
@@ -18,6 +18,9 @@ class HostedProgram : public Program {
   HostedProgram(Device& device, graph::ModelSpec model, const std::vector<Loan>& loans, std::vector<py::object> hosts)
       : Program(device, std::move(model), loans), hosts_(std::move(hosts)) {}
   const py::object& host(int node) const { return hosts_[static_cast<size_t>(node)]; }
+
+ protected:
+  void do_step(const std::shared_ptr<Workspace>& workspace, const graph::HostOperation& step) override;
 
  private:
   std::vector<py::object> hosts_;

@@ -88,6 +88,15 @@ std::vector<graph::Node> to_nodes(const py::sequence& layers) {
   return nodes;
 }
 
+/// The nodes of a function, which has no layers that call functions of their own.
+std::vector<graph::Node> to_function_nodes(const py::sequence& layers) {
+  for (const py::handle each : layers) {
+    const py::object host = py::cast<py::dict>(each).attr("get")("host");
+    if (!host.is_none()) fail("a traced function has no layer that Python computes");
+  }
+  return to_nodes(layers);
+}
+
 }  // namespace
 
 bool is_traced(const py::dict& mapping) { return get<std::string>(mapping, "kind") == "traced"; }
@@ -98,20 +107,14 @@ std::shared_ptr<const graph::TracedFunction> to_traced_function(const py::dict& 
   graph::ModelSpec function;
   function.input_sizes = {get<int64_t>(mapping, "target_size", targets), rows * columns};
   if (function.input_sizes[0] < 1) fail_about("a sample has at least one target:", "target_size", mapping);
-  function.nodes = to_nodes(get<py::sequence>(mapping, "nodes"));
+  function.nodes = to_function_nodes(get<py::sequence>(mapping, "nodes"));
   const int value = get<int>(mapping, "value");
-  for (const graph::Node& node : function.nodes) {
-    if (node.layer->asks_host(false)) fail("a traced function has no step that Python computes");
-  }
   return std::make_shared<const graph::TracedFunction>(std::move(function), value, rows);
 }
 
 graph::ModelSpec to_function(const py::sequence& layers, const std::vector<int>& results, int64_t batch) {
   graph::ModelSpec function;
-  function.nodes = to_nodes(layers);
-  for (const graph::Node& node : function.nodes) {
-    if (node.layer->asks_host(false)) fail("a traced function has no step that Python computes");
-  }
+  function.nodes = to_function_nodes(layers);
   function.results = results;
   if (batch < 1) fail("`batch` must be at least 1, got " + std::to_string(batch));
   function.batch = batch;

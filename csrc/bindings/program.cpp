@@ -116,7 +116,7 @@ py::list call(Program& program, const py::sequence& arguments, int64_t step, dou
   }
   const Unlocked unlocked;
   const auto workspace = lease_function(program);
-  program.call(*workspace, views.data(), outputs.data(), step, learning_rate);
+  program.call(workspace, views.data(), outputs.data(), step, learning_rate);
   return results;
 }
 

@@ -17,6 +17,7 @@ void register_devices(pybind11::module_& m);
 void register_run(pybind11::module_& m);
 void register_program(pybind11::module_& m);
 void register_functions(pybind11::module_& m);
+void register_host_steps(pybind11::module_& m);
 void register_ops(pybind11::module_& m);
 void register_predictor(pybind11::module_& m);
 

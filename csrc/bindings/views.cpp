@@ -1,5 +1,8 @@
 #include "bindings/views.h"
 
+#include <algorithm>
+#include <vector>
+
 namespace engine::bindings {
 
 BatchViews::BatchViews(const std::shared_ptr<Workspace>& workspace, int64_t rows)
@@ -14,6 +17,12 @@ py::array_t<float> BatchViews::matrix(graph::ValueId value) const {
 
 py::array_t<float> BatchViews::vector(graph::ValueId value, int64_t count) const {
   return py::array_t<float>(count, workspace_.view(value).data, owner_);
+}
+
+py::array_t<float> BatchViews::array(const graph::Array& array) const {
+  std::vector<py::ssize_t> lengths;
+  for (const graph::Extent& extent : array.shape) lengths.push_back(std::max<int64_t>(extent.at(rows_), 0));
+  return py::array_t<float>(lengths, workspace_.view(array.value).data, owner_);
 }
 
 py::array_t<float> BatchViews::gradient(graph::ValueId value) const {

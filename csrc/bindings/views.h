@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "bindings/convert.h"
+#include "graph/array.h"
 #include "runtime/program.h"
 
 namespace engine::bindings {
@@ -16,6 +17,8 @@ class BatchViews {
   py::array_t<float> matrix(graph::ValueId value) const;
   /// The first `count` numbers of a value.
   py::array_t<float> vector(graph::ValueId value, int64_t count) const;
+  /// An array whose numbers lie side by side.
+  py::array_t<float> array(const graph::Array& array) const;
   /// The gradient by a variable that is stored as one row, in the shape that the user sees.
   py::array_t<float> gradient(graph::ValueId value) const;
 

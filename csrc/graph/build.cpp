@@ -8,6 +8,7 @@
 #include "graph/learning.h"
 #include "graph/operations/activation.h"
 #include "graph/operations/function.h"
+#include "graph/operations/host_array.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/loss.h"
 #include "graph/operations/pooling.h"
@@ -317,7 +318,7 @@ class Assembly {
     fold_activation_gradient_into_dense(*graph_);
     sum_into_gradients(*graph_);
     // Where the caller computes a part and may fail, a batch changes no weight before all gradients are known.
-    if (!model_.asks_host(false)) {
+    if (!model_.asks_host(false) && !contains<HostArray>()) {
       fold_steps_into_dense(*graph_, training_.optimizer);
       fold_steps_into_embeddings(*graph_, training_.optimizer);
     }

@@ -159,6 +159,7 @@ namespace {
 constexpr std::pair<const char*, const char*> kWithoutRule[] = {
     {"activity_penalty_gradient", "the gradient of a penalty on outputs"},
     {"augment_images", "image augmentation"},
+    {"host_array", "a basis completed by svd(full_matrices=True) or qr(mode='complete')"},
     {"host_activity_penalty_gradient", "the gradient of a penalty on outputs"},
     {"host_layer_gradient", "a gradient that is written by hand"},
     {"product_gradient", "the second derivative of ops.prod"},

@@ -15,6 +15,7 @@
 #include "graph/operations/elementwise.h"
 #include "graph/operations/embedding.h"
 #include "graph/operations/function.h"
+#include "graph/operations/host_array.h"
 #include "graph/operations/host_layer.h"
 #include "graph/operations/image_augmentation.h"
 #include "graph/operations/map.h"
@@ -70,6 +71,7 @@ constexpr Kind kKinds[] = {
     {"contraction", read_contraction},
     {"stop_gradient", read_stop_gradient},
     {"custom_gradient", read_custom_gradient},
+    {"host", read_host_array},
     {"gradients", read_gradients},
     {"gradient", read_gradient},
     {"argument", read_argument},

@@ -35,6 +35,10 @@ class Operation {
 };
 
 /// An operation that the caller does: the device stops before it, and goes on after it.
-class HostOperation : public Operation {};
+class HostOperation : public Operation {
+ public:
+  /// Whether it does more than to write values, so that it is done even if nothing reads these.
+  virtual bool has_effects() const { return true; }
+};
 
 }  // namespace engine::graph

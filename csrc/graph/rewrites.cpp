@@ -244,7 +244,8 @@ void remove_unread(Graph& graph) {
   for (const Output& output : graph.outputs) read[static_cast<size_t>(output.y_pred)] = true;
   for (size_t i = operations.size(); i-- > 0;) {
     const auto operands = operations[i]->operands();
-    bool writes = false, needed = dynamic_cast<const HostOperation*>(operations[i].get()) != nullptr;
+    const auto* const host = dynamic_cast<const HostOperation*>(operations[i].get());
+    bool writes = false, needed = host && host->has_effects();
     for (const Operand& operand : operands) {
       if (operand.value == kNoValue) continue;
       writes = writes || operand.use == Use::kWrite;

@@ -86,7 +86,7 @@ void FunctionSequence::run(const Data& data, const std::vector<Calls>& calls, in
       for (size_t i = 0; i < sources.size(); ++i) {
         frame.arguments[i] = view_of(sources[i], data.first + batch * data.rows);
       }
-      functions_[f].program->call(*frame.workspace, frame.arguments.data(), frame.results.data(), calls[f].steps[batch],
+      functions_[f].program->call(frame.workspace, frame.arguments.data(), frame.results.data(), calls[f].steps[batch],
                                   calls[f].learning_rates[batch]);
     }
     for (Frame& frame : frames) {

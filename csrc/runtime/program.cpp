@@ -153,12 +153,12 @@ OptimizerStateView Program::state() const {
   return view;
 }
 
-void Program::call(Workspace& workspace, const ArgumentView* arguments, float* const* results, int64_t step,
-                   double learning_rate) {
+void Program::call(const std::shared_ptr<Workspace>& workspace, const ArgumentView* arguments, float* const* results,
+                   int64_t step, double learning_rate) {
   static const TrainingSpec no_training;  // of functions that compute gradients but step no weights
-  const Executable& executable = *workspace.executable;
+  const Executable& executable = *workspace->executable;
   const bool learns = executable.graph().steps_variables;
-  if (learns && !workspace.training) {
+  if (learns && !workspace->training) {
     throw std::invalid_argument("compile a function with an optimizer before it steps weights");
   }
   RunArguments run;
@@ -167,17 +167,26 @@ void Program::call(Workspace& workspace, const ArgumentView* arguments, float* c
   run.data.rows = run.batch_size = model_.spec().batch;
   run.learning_rates = &learning_rate;
   run.first_iteration = step;
-  run.training = workspace.training ? workspace.training.get() : &no_training;
-  run.scratch = workspace.scratch.data();
-  run.device_state = &workspace.device_state;
-  const auto lock = lock_for(graph::Mode::kFunction);
-  run.weights = weights();
-  run.state = state();
-  if (learns && !is_complete(run.state, workspace.training->optimizer)) {
-    throw std::invalid_argument("the program that lends its optimizer state was compiled with another optimizer");
+  run.training = workspace->training ? workspace->training.get() : &no_training;
+  run.scratch = workspace->scratch.data();
+  run.device_state = &workspace->device_state;
+  for (int64_t cursor = 0; cursor < executable.steps(); ++cursor) {
+    {
+      const auto lock = lock_for(graph::Mode::kFunction);
+      run.weights = weights();
+      run.state = state();
+      if (learns && !is_complete(run.state, workspace->training->optimizer)) {
+        throw std::invalid_argument("the program that lends its optimizer state was compiled with another optimizer");
+      }
+      cursor = device_.run(executable, run, cursor, executable.steps(), [] { return true; });
+      if (learns && cursor == executable.steps()) state_owner().set_iterations(step);
+    }
+    if (cursor < executable.steps()) do_step(workspace, *executable.host_operation(cursor));
   }
-  device_.run(executable, run, 0, executable.steps(), [] { return true; });
-  if (learns) state_owner().set_iterations(step);
+}
+
+void Program::do_step(const std::shared_ptr<Workspace>&, const graph::HostOperation& step) {
+  throw std::invalid_argument(std::string("nobody is there to do the step '") + step.name() + "'");
 }
 
 std::shared_ptr<const TrainingSpec> Program::training() const {

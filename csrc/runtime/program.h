@@ -45,6 +45,7 @@ class Program {
   /// `loans` has one entry for each variable, or is empty if all weights are new.
   /// Throws std::invalid_argument where a layer does not fit its inputs, or a loan its variable.
   Program(Device& device, graph::ModelSpec model, const std::vector<Loan>& loans = {});
+  virtual ~Program() = default;
 
   Device& device() const { return device_; }
   const graph::Model& model() const { return model_; }
@@ -77,8 +78,8 @@ class Program {
   /// Computes the results of a function, in a workspace that was leased for its batch. `arguments` and `results` have
   /// one entry each, in their order. `step` is the number of the random draws, and of the optimizer's step. Throws
   /// std::invalid_argument if the function steps weights, but has no optimizer or no state for it.
-  void call(Workspace& workspace, const ArgumentView* arguments, float* const* results, int64_t step,
-            double learning_rate);
+  void call(const std::shared_ptr<Workspace>& workspace, const ArgumentView* arguments, float* const* results,
+            int64_t step, double learning_rate);
 
   /// Returns the graph of a batch in this mode.
   std::shared_ptr<const graph::Graph> graph(graph::Mode mode);
@@ -90,6 +91,10 @@ class Program {
   Hold lock_for(graph::Mode mode) const;
   /// Returns whether a thread waits for the weights of this program, or for a fork.
   bool awaited() const;
+
+ protected:
+  /// Does a step of a function that the device leaves to the caller. No lock is held meanwhile.
+  virtual void do_step(const std::shared_ptr<Workspace>& workspace, const graph::HostOperation& step);
 
  private:
   using Key = std::tuple<graph::Mode, bool, int64_t, int>;

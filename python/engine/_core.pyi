@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Self
 
-from engine._core_interface.host_steps import RunHost
+from engine._core_interface.host_steps import ArrayStep, RunHost
 
 __version__: str
 
@@ -97,6 +97,9 @@ def set_threads(n: int) -> None:
     """Use `n` >= 1 threads in every later run; 0 goes back to the affinity mask / OMP_NUM_THREADS."""
 
 def get_threads() -> int: ...
+def compute_arrays_by(functions: Callable[[ArrayStep], None]) -> None:
+    """Says what computes the operations of kind "host" from now on, in all programs."""
+
 def begin_fork() -> None:
     """Waits until no thread is changing weights; none does then until `end_fork`, so that a child finds whole steps."""
 

@@ -1,5 +1,6 @@
 // Steps that the caller does: the device stops before them.
 #include "cpu/scheduler.h"
+#include "graph/operations/host_array.h"
 #include "graph/operations/host_layer.h"
 #include "graph/operations/loss.h"
 #include "graph/operations/optimizer.h"
@@ -19,6 +20,7 @@ void add(Implementations& all) {
 }  // namespace
 
 void add_host(Implementations& all) {
+  add<graph::HostArray>(all);
   add<graph::HostLayer>(all);
   add<graph::HostLayerGradient>(all);
   add<graph::HostActivityPenalty>(all);

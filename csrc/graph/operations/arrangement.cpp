@@ -90,7 +90,7 @@ std::vector<Operand> Copy::operands() const {
 void Copy::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y.value);
   if (dy == kNoValue || !passes_gradient) return;
-  if (rule) return rule->apply(gradients, {dy, y.shape}, read);
+  if (rule) return rule->apply(gradients, {dy, y.shape}, y, read);
   gradients.contribute(x, {dy, y.shape});
 }
 

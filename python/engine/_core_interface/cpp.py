@@ -46,6 +46,7 @@ Program = _core.Program
 Run = _core.Run
 Totals = _core.Totals
 build_info = _core.build_info
+compute_arrays_by = _core.compute_arrays_by
 device_array = _core.device_array
 empty_on_device = _core.empty_on_device
 first_nonfinite_row = _core.first_nonfinite_row

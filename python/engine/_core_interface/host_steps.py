@@ -1,14 +1,16 @@
 """Host steps: how the core calls Python back in the middle of a batch, for what only Python can compute.
 
 The core stops at a host step, calls a function with one dict of arrays, and goes on when the function returns. There
-are two ways in which it finds the function:
+are three ways in which it finds the function:
 
 - A step of a layer (a custom layer, an activation or a penalty on outputs written in NumPy) is an operation of the
   program. The field `host` of the operation is a `LayerHost`, which gets a `ForwardStep` or a `BackwardStep`.
+- An operation on arrays, such as the inverse of a matrix, names a function. The function that `compute_arrays_by` was given
+  when the package was imported gets an `ArrayStep`.
 - The loss, the metrics, and the penalties and constraints of weights belong to a pass over data. `Run.advance` takes
   one `RunHost` for all of them, which gets a `LossStep`, `MetricsStep`, `PenaltyStep` or `ConstraintStep`.
 
-The key `kind` says which of these a dict is.
+The key `kind` says which of these a dict is, where there are several.
 
 Arrays in a step are views of the core's memory, to be read or, where it is said below, to be filled in; they must not
 be kept after the call. n is the number of samples in the batch; `rows` is n times the rows of one output, such as the
@@ -65,6 +67,20 @@ class BackwardStep(TypedDict):
     """The gradient by the inputs, (n, inputs), to be filled in, or for a penalty to be added to; None if nothing needs it."""
     weight_gradients: list[Float32]
     """The gradients by the trainable weights, to be filled in, each in the shape of its weight."""
+
+
+@final
+class ArrayStep(TypedDict):
+    """The result of an operation on arrays."""
+
+    function: str
+    """What computes it."""
+    options: str
+    """Further arguments of the function by name, as JSON."""
+    inputs: list[Float32]
+    """Its arrays, read-only."""
+    outputs: Float32
+    """The result, to be filled in."""
 
 
 LayerStep = ForwardStep | BackwardStep

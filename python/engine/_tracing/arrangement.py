@@ -11,8 +11,10 @@ import numpy as np
 
 from engine._base.budget import spend
 from engine._base.checks import choice
+from engine._base.named_axes import rearrangement
 from engine._base.promotion import as_array, standard
 from engine._tracing.dispatch import records
+from engine._tracing.elementwise import cast
 from engine._tracing.extents import ONE, SAMPLES, UNKNOWN, Extent, Extents, joint_length
 from engine._tracing.primitives import (
     axes_in,
@@ -20,6 +22,7 @@ from engine._tracing.primitives import (
     common_dtype,
     coordinate,
     elementwise,
+    float_dtype,
     full,
     gather,
     join,
@@ -32,7 +35,7 @@ from engine._tracing.primitives import broadcast_to as spread
 from engine._tracing.primitives import reshape as reshaped
 from engine._tracing.primitives import transpose as turned
 from engine._tracing.products import tensordot
-from engine._tracing.reductions import argmax, array_of, max_, min_, sum_
+from engine._tracing.reductions import argmax, array_of, max_, min_, prod, sum_
 from engine._tracing.symbolic import BatchLength, extent_of, lengths, symbolics_in
 from engine._tracing.trace import Trace, TracedArray, as_traced, trace_of
 
@@ -145,6 +148,14 @@ def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> TracedArray
     for _ in range(k % 4):
         found = swapaxes(flip(found, axes[1]), *axes)
     return found
+
+
+@records("rearrange")
+def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> TracedArray:
+    """The array with its axes reordered, split and joined as names say."""
+    array = array_of(tensor)
+    split_shape, order, joined = rearrangement(pattern, array.shape, axes_lengths)
+    return reshape(turned(reshape(array, split_shape), order), joined)
 
 
 # Indexing.
@@ -429,6 +440,12 @@ def diag(x: Any, k: int = 0) -> TracedArray:
         msg = f"`diag` takes a vector or a matrix, got {array!r}: use ops.diagonal"
         raise ValueError(msg)
     return diagonal(array, k)
+
+
+@records("diagflat")
+def diagflat(x: Any, k: int = 0) -> TracedArray:
+    """The matrix with the numbers on a diagonal."""
+    return _on_diagonal(ravel(x), k)
 
 
 def _on_diagonal(vector: TracedArray, k: int) -> TracedArray:
@@ -783,6 +800,35 @@ def linspace(  # noqa: PLR0917 # Keras' signature
     return (found, step) if retstep else found
 
 
+@records("logspace")
+def logspace(  # noqa: PLR0917 # Keras' signature
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10, dtype: Any = None, axis: int = 0
+) -> TracedArray:
+    """Powers of a base with exponents at equal distances."""
+    exponents = linspace(start, stop, num, endpoint, axis=axis)
+    name = float_dtype(start, stop) if dtype is None else standard(dtype).name
+    return cast(elementwise(lambda b, a: b.of("power", a), base, exponents, dtype="float32"), name)
+
+
+@records("geomspace")
+def geomspace(  # noqa: PLR0917 # Keras' signature
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
+) -> TracedArray:
+    """Numbers at equal ratios, all of the sign of the first one."""
+    trace = trace_of(start, stop)
+    first, last = as_traced(start, trace), as_traced(stop, trace)
+    shape = broadcast_shapes(first.extents, last.extents)
+    place = axis_in(axis, len(shape) + 1)
+    line = tuple(Extent(num) if i == place else ONE for i in range(len(shape) + 1))
+    one, other = (expand_dims(spread(each, shape), place) for each in (first, last))
+    steps = float(max(num - 1 if endpoint else num, 1))
+    found = elementwise(
+        lambda i, a, b: i.equals(0.0).choose(a, i.equals(steps).choose(b, a * (b / a).of("power", i / steps))),
+        coordinate(trace, line, place), one, other, dtype="float32",
+    )  # fmt: skip
+    return cast(found, float_dtype(first, last) if dtype is None else standard(dtype).name)
+
+
 @records("meshgrid")
 def meshgrid(*x: Any, indexing: str = "xy") -> list[TracedArray]:
     """Arrays of the coordinates of a grid."""
@@ -878,6 +924,15 @@ def segment_min(
     """The smallest of the rows that have the same number."""
     del sorted
     return _segments(data, segment_ids, num_segments, min_, float(np.finfo(np.float32).max))
+
+
+@records("segment_prod")
+def segment_prod(
+    data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False
+) -> TracedArray:  # Keras' name
+    """The products of the rows that have the same number."""
+    del sorted
+    return _segments(data, segment_ids, num_segments, prod, 1.0)
 
 
 @records("top_k")

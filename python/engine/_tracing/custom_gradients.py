@@ -16,13 +16,13 @@ from engine._tracing.recordings import lowered_node
 from engine._tracing.symbolic import CannotRecordError, is_symbolic, line_of_user, symbolics_in
 from engine._tracing.trace import Computed, Node, Origin, Trace, TracedArray, as_traced, trace_of
 
-# How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient by the output, and
-# -2, -3, ... are the arrays of the forward pass that the rule reads.
-_UPSTREAM, _FIRST_READ = -1, -2
+# How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient by the output, -2 is the
+# output, and -3, -4, ... are the arrays of the forward pass that the rule reads.
+_UPSTREAM, _OUTPUT, _FIRST_READ = -1, -2, -3
 # Kinds of nodes that a rule may have.
 _KINDS = frozenset((
     "constants", "random", "map", "reduce", "cumulative_sum", "reshape", "transpose", "slice", "join", "gather",
-    "contraction", "stop_gradient",
+    "contraction", "stop_gradient", "host",
 ))  # fmt: skip
 
 
@@ -42,7 +42,33 @@ def custom_gradient(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str
         entries = trace.entries[first:]
     finally:
         _forget(trace, first)
-    return _with_rule(trace, y, first, entries, gradients)
+    read, fields = _rule(trace, first, entries, gradients)
+    return trace.add("custom_gradient", (y, *read), y.extents, y.dtype, **fields)
+
+
+def give_rule(
+    y: TracedArray,
+    arguments: Sequence[TracedArray],
+    rule: Callable[[TracedArray], Sequence[TracedArray | None]],
+) -> None:
+    """Gives the last node of a trace, whose inputs are `arguments`, a rule for its gradients.
+
+    Args:
+        y: the output of the node.
+        arguments: its inputs.
+        rule: returns the gradient by each of them, or None, for the gradient by the output.
+    """
+    trace, first = y.trace, len(y.trace.entries)
+    try:
+        found = rule(trace.add("upstream", (), y.extents, y.dtype))
+        gradients = [(x, dx) for x, dx in zip(arguments, found, strict=False) if dx is not None]
+        entries = trace.entries[first:]
+    finally:
+        _forget(trace, first)
+    read, fields = _rule(trace, first, entries, gradients, y.origin, arguments)
+    node: Any = trace.entries[first - 1]
+    inputs = tuple(each.view for each in read)
+    trace.entries[first - 1] = node._replace(inputs=inputs, fields={**node.fields, **fields})
 
 
 def _gradients(
@@ -68,34 +94,39 @@ def _gradients(
     ]
 
 
-def _with_rule(
+def _rule(  # noqa: PLR0917 # what belongs to a rule
     trace: Trace,
-    y: TracedArray,
     first: int,
     entries: Sequence[Any],
     gradients: Sequence[tuple[TracedArray, TracedArray]],
-) -> TracedArray:
-    """Returns `y` with a rule for its gradient.
+    output: Origin | None = None,
+    arguments: Sequence[TracedArray] = (),
+) -> tuple[list[TracedArray], dict[str, Any]]:
+    """Returns the arrays of the forward pass that a rule reads, and its fields in the node whose gradient it computes.
 
     Args:
         trace: the trace of all arrays.
-        y: the output of the function.
         first: the number that the first one of `entries` had in the trace.
         entries: the entries of the rule. The first one is the node "upstream".
         gradients: pairs of an argument and the gradient by it, as `_gradients` returns them.
+        output: the output of the node, if that has been recorded.
+        arguments: the first arrays that are read, whether the rule does or not.
     """
-    reads = dict[Origin, tuple[int, TracedArray]]()
+    read = list(arguments)
+    places = {array.origin: place for place, array in reversed([*enumerate(read)])}
 
     def number_of(origin: Origin, shape: tuple[Extent, ...]) -> int:
+        if origin == output:
+            return _OUTPUT
         if isinstance(origin, Computed) and origin.entry == first:
             return _UPSTREAM
         if isinstance(origin, Computed) and origin.entry > first:
             return origin.entry - first - 1
-        return reads.setdefault(
-            origin, (_FIRST_READ - len(reads), TracedArray(trace, origin, shape, "float32"))
-        )[0]
+        if origin not in places:
+            places[origin] = len(read)
+            read.append(TracedArray(trace, origin, shape, "float32"))
+        return _FIRST_READ - places[origin]
 
-    # `reads` has the number and the symbol of each array of the forward pass that the rule reads.
     nodes = list[dict[str, Any]]()
     for entry in entries[1:]:
         if not isinstance(entry, Node) or entry.kind not in _KINDS:
@@ -105,8 +136,7 @@ def _with_rule(
     # For each gradient the argument that it is for, as an index into `read`, and the node that computes it.
     by = [_FIRST_READ - number_of(*argument.view) for argument, _ in gradients]
     results = [number_of(*gradient.view) for _, gradient in gradients]
-    read = [symbol for _, symbol in reads.values()]
-    return trace.add("custom_gradient", (y, *read), y.extents, y.dtype, nodes=nodes, by=by, results=results)
+    return read, {"nodes": nodes, "by": by, "results": results}
 
 
 def _forget(trace: Trace, first: int) -> None:

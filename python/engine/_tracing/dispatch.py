@@ -38,6 +38,9 @@ _MODULES = (
     "networks",
     "random",
     "custom_gradients",
+    "counting",
+    "linear_algebra",
+    "fourier",
     "branches",
 )
 # `branches` must be the last one: it alone fills `_answers`, by which `_fill` knows that all are imported.

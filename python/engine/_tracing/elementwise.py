@@ -30,6 +30,8 @@ _LARGE = 1e6
 _ROUNDS_TO_A_POWER = 2.0**23 + 1.0
 # Halfway between the largest number of float16 and the next power of 2.
 _TOO_LARGE_FOR_FLOAT16 = 65520.0
+# From here on, nine terms of the asymptotic series of i0 are exact in float32.
+_FAR = 10.0
 # Up to here, five terms of the series of sinc are exact in float32.
 _NEAR = 0.5
 
@@ -168,6 +170,22 @@ def erfc(x: Term) -> Term:
     return 1.0 - erf(x)
 
 
+def i0(x: Term) -> Term:
+    """The modified Bessel function of the first kind, order 0: its series, and far from 0 the asymptotic one."""
+    size = x.of("abs")
+    quarter = size.of("minimum", _FAR) * size.of("minimum", _FAR) * 0.25
+    near = x.term(1.0)
+    for place in range(24, 0, -1):  # 1 + q (1 + q / 4 (1 + q / 9 (1 + ...)))
+        near = 1.0 + quarter / float(place * place) * near
+    large = size.of("maximum", _FAR)
+    far = x.term(1.0)
+    for place in range(8, 0, -1):  # 1 + 1 / 8x (1 + 9 / 16x (1 + 25 / 24x (1 + ...)))
+        far = 1.0 + float((2 * place - 1) ** 2) / (8.0 * place * large) * far
+    # Half of the exponential is multiplied at a time, so that the product overflows where the result does.
+    half = (large * 0.5).of("exp")
+    return (size < _FAR).choose(near, half * (far / (large * (2.0 * math.pi)).of("sqrt")) * half)
+
+
 # Functions of one number, with a result of floats.
 _OF_FLOATS: dict[str, Callable[[Term], Any]] = {
     "exp": lambda x: x.of("exp"),
@@ -200,6 +218,8 @@ _OF_FLOATS: dict[str, Callable[[Term], Any]] = {
     "rad2deg": lambda x: x * (180.0 / math.pi),
     "fabs": lambda x: x.of("abs"),
     "sinc": sinc,
+    "i0": i0,
+    "angle": lambda x: x.term(0.0).of("atan2", x),
     "floor": lambda x: x.of("floor"),
     "ceil": ceil,
 }
@@ -513,6 +533,21 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> TracedArray:
     return as_traced(found, trace_of(found))
 
 
+@records("ldexp")
+def ldexp(x1: Any, x2: Any) -> TracedArray:
+    """`x1 * 2**x2`, in two steps, so that no factor overflows alone."""
+    dtype = common_dtype(x2)
+    if np.dtype(dtype).kind not in "iu":
+        msg = f"ldexp exponent must be an integer type, got `x2` of dtype {dtype}"
+        raise TypeError(msg)
+
+    def formula(a: Term, b: Term) -> Term:
+        half = (b * 0.5).of("floor")
+        return a * _power_of_2(half) * _power_of_2(b - half)
+
+    return elementwise(formula, x1, x2, dtype=float_dtype(x1))
+
+
 @records("heaviside")
 def heaviside(x1: Any, x2: Any) -> TracedArray:
     """0 below 0, 1 above, `x2` at 0."""
@@ -612,6 +647,13 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any
 def copy(x: Any) -> TracedArray:
     """The symbol itself."""
     return as_traced(x, trace_of(x))
+
+
+@records("imag")
+def imag(x: Any) -> TracedArray:
+    """The imaginary parts of real numbers: zeros."""
+    array = as_traced(x, trace_of(x))
+    return full(array.trace, array.extents, 0.0, array.dtype)
 
 
 @records("full_like")

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from engine._tracing.arrangement import expand_dims, one_hot, squeeze, take_along_axis
+import numpy as np
+
+from engine._tracing.arrangement import expand_dims, moveaxis, one_hot, repeat, squeeze, take_along_axis
 from engine._tracing.code import Term
 from engine._tracing.dispatch import implementation_of, records
 from engine._tracing.elementwise import erfc
@@ -15,16 +17,22 @@ from engine._tracing.primitives import (
     axes_in,
     axis_in,
     common_dtype,
+    coordinate,
     elementwise,
     float_dtype,
     part,
+    reshape,
     stop_gradient,
+    transpose,
 )
-from engine._tracing.reductions import array_of, max_, mean, norm, sum_, var
+from engine._tracing.products import einsum
+from engine._tracing.reductions import array_of, cumsum, max_, mean, norm, sum_, var
+from engine._tracing.sorting import sort
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 EPSILON = 1e-7
 _SIX = 6.0  # the largest value of relu6
+_MASKED = float(0.7 * np.finfo(np.float32).min)  # the logit of what isn't attended to
 # From here on, sqrt(x^2 + b) is x for the b of `squareplus`.
 _LARGE = 1e9
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
@@ -201,6 +209,74 @@ def log_softmax(x: Any, axis: Any = -1) -> TracedArray:
     """The logarithm of softmax."""
     shifted, total = _shifted(array_of(x), axis)
     return elementwise(lambda a, b: a - b.of("log"), shifted, total)
+
+
+@records("sparsemax")
+def sparsemax(x: Any, axis: Any = -1) -> TracedArray:
+    """The nearest probabilities, of which many are 0."""
+    array = array_of(x)
+    axes = (*axes_in(axis, array.ndim),)
+    if len(axes) != 1:  # several axes are one
+        others = [place for place in range(array.ndim) if place not in axes]
+        moved = transpose(array, [*others, *axes])
+        flat = reshape(moved, (*moved.extents[: len(others)], Extent(-1)))
+        back = sorted(range(array.ndim), key=lambda place: [*others, *axes][place])
+        return transpose(sparsemax(flat).reshaped(moved.extents), back)
+    rows = moveaxis(array, axes[0], -1)
+    falling = elementwise(lambda a: -a, sort(elementwise(lambda a: -a, rows)))
+    above = elementwise(lambda a: a - 1.0, cumsum(falling, -1))
+    places = elementwise(lambda i: i + 1.0, coordinate(rows.trace, falling.extents, rows.ndim - 1), dtype="float32")
+    inside = elementwise(lambda a, i, b: a * i > b, falling, places, above, dtype="float32")
+    count = sum_(inside, -1, keepdims=True)
+    last = elementwise(lambda n: n - 1.0, count, dtype="int32")
+    found = elementwise(
+        lambda a, b, n: (a - b / n).of("maximum", 0.0), rows, take_along_axis(above, last, -1), count,
+        dtype=float_dtype(array),
+    )  # fmt: skip
+    return moveaxis(found, -1, axes[0])
+
+
+@records("dot_product_attention")
+def dot_product_attention(  # noqa: PLR0917 # Keras' signature
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any = None,
+    mask: Any = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+    flash_attention: bool | None = None,
+    attn_logits_soft_cap: float | None = None,
+) -> TracedArray:
+    """The means of values, weighted by the softmax of products of queries and keys."""
+    del attn_logits_soft_cap
+    if flash_attention:
+        msg = "`flash_attention` must be None or False: it needs a GPU"
+        raise ValueError(msg)
+    trace = trace_of(query, key, value, bias, mask)
+    rows, columns, means = (as_traced(each, trace) for each in (query, key, value))
+    shapes = ", ".join(text_of(each.extents) for each in (rows, columns, means))
+    if {each.ndim for each in (rows, columns, means)} != {4}:
+        msg = f"`query`, `key` and `value` must have four axes, got shapes {shapes}"
+        raise ValueError(msg)
+    heads, of_keys = rows.extents[2].known, columns.extents[2].known
+    if not heads or not of_keys or heads % of_keys or columns.extents[:3] != means.extents[:3]:
+        msg = f"the heads of `query` must be a multiple of those of `key` and `value`, got {shapes}"
+        raise ValueError(msg)
+    if heads != of_keys:
+        columns, means = (repeat(each, heads // of_keys, 2) for each in (columns, means))
+    depth = rows.extents[3].known
+    factor = scale if scale is not None else 1 / math.sqrt(depth or 1)
+    dtype = float_dtype(rows, columns, means)
+    logits = elementwise(lambda a: a * float(factor), einsum("btnh,bsnh->bnts", rows, columns), dtype=dtype)
+    if bias is not None:
+        logits = elementwise(lambda a, b: a + b, logits, as_traced(bias, trace))
+    if is_causal:
+        axes = [coordinate(trace, logits.extents[-2:], place) for place in (0, 1)]
+        logits = elementwise(lambda a, i, j: (j <= i).choose(a, _MASKED), logits, *axes)
+    if mask is not None:
+        logits = elementwise(lambda a, kept: kept.choose(a, _MASKED), logits, as_traced(mask, trace))
+    return einsum("bnts,bsnh->btnh", softmax(logits), means).as_dtype(dtype)
 
 
 # Normalizations.
@@ -431,6 +507,7 @@ _SAME = [
     "glu",
     "softmax",
     "log_softmax",
+    "sparsemax",
 ]
 for _name in _SAME:
     records(f"activations.{_name}")(implementation_of(_name))

@@ -6,9 +6,22 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from engine._base.checks import choice
 from engine._tracing.dispatch import implementation_of, records
 from engine._tracing.extents import ONE, joint_length, text_of
-from engine._tracing.primitives import contraction, elementwise, reduce, reshape, transpose
+from engine._tracing.primitives import (
+    common_dtype,
+    contraction,
+    elementwise,
+    float_dtype,
+    gather,
+    join,
+    reduce,
+    reshape,
+    transpose,
+)
 from engine._tracing.symbolic import CannotRecordError
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
@@ -226,3 +239,82 @@ def _letters_of(subscripts: str, arrays: Sequence[TracedArray]) -> tuple[list[st
         return inputs, after.replace("...", shared)
     once = sorted(each for each in set(joined) if joined.count(each) == 1 and each not in shared)
     return inputs, shared + "".join(once)
+
+
+@records("correlate")
+def correlate(x1: Any, x2: Any, mode: str = "valid") -> TracedArray:
+    """The sums of products of a vector and another one that is moved along it."""
+    choice(mode, "mode", ("valid", "same", "full"))
+    a, b = _pair(x1, x2)
+    n, m = (each.extents[0].known if each.ndim == 1 else None for each in (a, b))
+    if not n or not m:
+        msg = f"`x1` and `x2` must be vectors of known lengths, got shapes {text_of(a.extents)} and {text_of(b.extents)}"
+        raise CannotRecordError(msg)
+    least = min(n, m)
+    if mode == "full":
+        begin, count = 0, n + m - 1
+    elif mode == "valid":
+        begin, count = least - 1, max(n, m) - least + 1
+    else:
+        # Of the sums at both ends NumPy leaves out half; where the second vector is longer, it counts from the other end.
+        left_out = least - 1 - least // 2
+        begin, count = (left_out if n >= m else least // 2), max(n, m)
+    # Each number of the result is a window of `x1` times `x2`; beyond its ends `x1` is zero.
+    places = begin + np.arange(count)[:, np.newaxis] - (m - 1) + np.arange(m)
+    inside = (places >= 0) & (places < n)
+    windows = gather(a, a.trace.constant(np.clip(places, 0, n - 1).astype(np.int32)))
+    kept = elementwise(lambda each, ok: ok.choose(each, 0.0), windows, inside, dtype=a.dtype)
+    return matmul(kept, b)
+
+
+@records("cdist")
+def cdist(x: Any, y: Any) -> TracedArray:
+    """The distances of each row of `x` to each of `y`; the derivative of a distance of 0 is 0."""
+    a, b = _pair(x, y)
+    if min(a.ndim, b.ndim) < 2 or a.extents[-1] != b.extents[-1]:  # noqa: PLR2004 # rows
+        msg = f"`x` and `y` must be rows of the same length, got shapes {text_of(a.extents)} and {text_of(b.extents)}"
+        raise ValueError(msg)
+    rows = a.reshaped((*a.extents[:-1], ONE, a.extents[-1]))
+    columns = b.reshaped((*b.extents[:-2], ONE, *b.extents[-2:]))
+    squares = elementwise(lambda u, v: (u - v) * (u - v), rows, columns, dtype=float_dtype(a, b))
+
+    def root(s: Any) -> Any:
+        none = s.equals(0.0)
+        return none.choose(0.0, none.choose(1.0, s).of("sqrt"))
+
+    return elementwise(root, reduce(squares, "sum", -1, False))
+
+
+@records("corrcoef")
+def corrcoef(x: Any) -> TracedArray:
+    """The correlation coefficients of rows."""
+    (array,) = (as_traced(each, trace_of(each)) for each in (x,))
+    if array.ndim > 2:  # noqa: PLR2004 # rows
+        msg = f"`x` must have rows of values, (n, values), got shape {text_of(array.extents)}"
+        raise ValueError(msg)
+    rows = array.reshaped((ONE, *array.extents)) if array.ndim == 1 else array
+    total = reduce(rows, "sum", -1, True)
+    number = rows.shape[-1]
+    rest = elementwise(lambda a, s, n: a - s / n, rows, total, number, dtype=float_dtype(array))
+    products = matmul(rest, transpose(rest, (1, 0)))
+    sizes = elementwise(lambda a: a.of("sqrt"), reduce(elementwise(lambda a: a * a, rest), "sum", -1, False))
+    found = elementwise(
+        lambda p, u, v: (p / u / v).of("maximum", -1.0).of("minimum", 1.0), products,
+        sizes.reshaped((*sizes.extents, ONE)), sizes.reshaped((ONE, *sizes.extents)),
+    )  # fmt: skip
+    return found.reshaped(()) if array.ndim == 1 else found
+
+
+@records("vander")
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> TracedArray:  # noqa: N803 # Keras' names
+    """The powers of a vector as columns."""
+    (vector,) = (as_traced(each, trace_of(each)) for each in (x,))
+    count = vector.extents[0].known if N is None else int(N)
+    if vector.ndim != 1 or count is None:
+        msg = f"`x` must be a vector, and `N` given if its length depends on the batch, got {vector!r}"
+        raise ValueError(msg)
+    column = vector.reshaped((*vector.extents, ONE))
+    powers = [elementwise(lambda a: a * 0.0 + 1.0, column)]
+    while len(powers) < count:
+        powers.append(elementwise(lambda a, b: a * b, powers[-1], column))
+    return join(powers[:count] if increasing else powers[:count][::-1], 1).as_dtype(common_dtype(vector, least=int))

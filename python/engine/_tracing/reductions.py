@@ -396,3 +396,29 @@ def nanvar(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
 def nanstd(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     """The standard deviation along axes without NaN; NaN if all are."""
     return elementwise(lambda a: a.of("sqrt"), nanvar(x, axis, keepdims))
+
+
+@records("nanargmax")
+def nanargmax(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    """The index of the largest number without NaN; -1 if all are."""
+    return _index_of_numbers(x, -math.inf, "argmax", axis, keepdims)
+
+
+@records("nanargmin")
+def nanargmin(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    """The index of the smallest number without NaN; -1 if all are."""
+    return _index_of_numbers(x, math.inf, "argmin", axis, keepdims)
+
+
+def _index_of_numbers(x: Any, instead: float, reduction: str, axis: Any, keepdims: bool) -> TracedArray:
+    found = _index_of_extreme(_without_nan(x, instead), axis, keepdims, reduction)
+    count_ = _count_of_numbers(x, axis, keepdims)
+    return elementwise(lambda a, n: n.equals(0.0).choose(-1.0, a), found, count_, dtype="int32")
+
+
+@records("allclose")
+def allclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> TracedArray:
+    """Whether all numbers are equal within a tolerance."""
+    return all_(implementation_of("isclose")(x1, x2, rtol, atol, equal_nan))

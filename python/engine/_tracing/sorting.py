@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from engine._tracing.arrangement import (
     transpose,
 )
 from engine._tracing.dispatch import records
-from engine._tracing.elementwise import cast, is_nan
+from engine._tracing.elementwise import cast, ceil, is_nan
 from engine._tracing.primitives import axes_in, axis_in, coordinate, elementwise, float_dtype
 from engine._tracing.reductions import array_of, count, sum_
 from engine._tracing.symbolic import CannotRecordError
@@ -36,6 +37,13 @@ def argsort(x: Any, axis: Any = -1) -> TracedArray:
     return cast(_sorting_indices(array, axis_in(axis, array.ndim)), "int32")
 
 
+@records("argpartition")
+def argpartition(x: Any, kth: int, axis: Any = -1) -> TracedArray:
+    """Indices that put one number at its place among all, with smaller ones before it: those that sort all of them."""
+    del kth
+    return argsort(x, axis)
+
+
 @records("sort")
 def sort(x: Any, axis: Any = -1) -> TracedArray:
     """The numbers in ascending order, NaN last."""
@@ -48,6 +56,13 @@ def sort(x: Any, axis: Any = -1) -> TracedArray:
 @records("quantile")
 def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> TracedArray:
     """The numbers below which a share `q` lies; `q` isn't traced."""
+    return _quantiles(x, q, axis, keepdims, lambda rows, share: _quantile_of_sorted(rows, share, method))
+
+
+def _quantiles(
+    x: Any, q: Any, axis: Any, keepdims: bool, quantile_of: Callable[[TracedArray, float], TracedArray]
+) -> TracedArray:
+    """Returns quantiles along axes by a function of sorted rows and a share."""
     array = array_of(x)
     array = array.as_dtype(float_dtype(array))
     places = axes_in(axis, array.ndim)
@@ -55,7 +70,7 @@ def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims:
     kept = [array.shape[place] for place in others]
     rows = sort(reshape(transpose(array, [*others, *places]), (*kept, -1)))
     shares = np.asarray(q, np.float64)
-    found = [_quantile_of_sorted(rows, float(share), method) for share in shares.reshape(-1)]
+    found = [quantile_of(rows, float(share)) for share in shares.reshape(-1)]
     if keepdims:
         found = [expand_dims(each, places) for each in found]
     if shares.ndim == 0:
@@ -76,6 +91,47 @@ def percentile(
 def median(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     """The numbers in the middle, or the means of the two there."""
     return quantile(x, 0.5, axis, keepdims=keepdims)
+
+
+@records("nanquantile")
+def nanquantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> TracedArray:
+    """The quantiles without NaN; NaN if all are."""
+    return _quantiles(x, q, axis, keepdims, lambda rows, share: _quantile_of_numbers(rows, share, method))
+
+
+@records("nanpercentile")
+def nanpercentile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> TracedArray:
+    """The percentiles without NaN; NaN if all are."""
+    return nanquantile(x, np.asarray(q, np.float64) / 100, axis, method, keepdims)
+
+
+@records("nanmedian")
+def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    """The medians without NaN; NaN if all are."""
+    return nanquantile(x, 0.5, axis, keepdims=keepdims)
+
+
+def _quantile_of_numbers(rows: TracedArray, share: float, method: str) -> TracedArray:
+    """Returns a quantile of the numbers in sorted `rows`, whose ends may be NaN."""
+    choice(method, "method", _METHODS)
+    numbers = sum_(elementwise(lambda a: 1.0 - is_nan(a), rows, dtype="float32"), -1, keepdims=True)
+    place = elementwise(lambda n: ((n - 1.0) * share).of("maximum", 0.0), numbers)
+    rounded = {
+        "linear": lambda at: at,
+        "lower": lambda at: at.of("floor"),
+        "higher": ceil,
+        "midpoint": lambda at: (at.of("floor") + ceil(at)) * 0.5,
+        "nearest": lambda at: at.of("round"),
+    }[method]
+    chosen = elementwise(rounded, place)
+    low, high = (elementwise(edge, chosen, dtype="int32") for edge in (lambda at: at.of("floor"), ceil))
+    found = elementwise(
+        lambda a, b, at: a * (1.0 - (at - at.of("floor"))) + b * (at - at.of("floor")),
+        take_along_axis(rows, low, -1), take_along_axis(rows, high, -1), chosen, dtype=rows.dtype,
+    )  # fmt: skip
+    return found.reshaped(found.extents[:-1])
 
 
 def _quantile_of_sorted(rows: TracedArray, share: float, method: str) -> TracedArray:

@@ -21,6 +21,7 @@ from engine._base.promotion import (
     own,
     quiet,
 )
+from engine._base.windows import window_factors
 from engine._tracing.dispatch import make_traceable
 from engine.ops.numpy import slogdet
 
@@ -277,7 +278,7 @@ def stft(  # noqa: PLR0917 # Keras' signature
     if values.dtype not in (np.float32, np.float64):
         msg = f"`x` must be of float32 or float64, got {values.dtype}"
         raise TypeError(msg)
-    factors = _window(window, sequence_length, fft_length, values.dtype)
+    factors = window_factors(window, sequence_length, fft_length, values.dtype)
     if center:
         ends = [(0, 0)] * (values.ndim - 1) + [(fft_length // 2, fft_length // 2)]
         values = np.pad(values, ends, "reflect")
@@ -315,7 +316,7 @@ def istft(  # noqa: PLR0917 # Keras' signature
     if spectra.ndim < 2:  # noqa: PLR2004 # windows of frequencies
         msg = f"`x` must be a pair of arrays of at least two axes, got shape {spectra.shape}"
         raise ValueError(msg)
-    factors = _window(window, sequence_length, fft_length, np.real(spectra).dtype)
+    factors = window_factors(window, sequence_length, fft_length, np.real(spectra).dtype)
     frames = np.fft.irfft(spectra, fft_length) * factors
     count = spectra.shape[-2]
     whole = fft_length + sequence_stride * (count - 1)
@@ -441,31 +442,6 @@ def _complex(x: Any) -> Array:
 
 def _parts(values: Array) -> tuple[Array, Array]:
     return own(values.real), own(values.imag)
-
-
-def _window(window: Any, sequence_length: int, fft_length: int, dtype: np.dtype[Any]) -> Array:
-    """Returns the factors of a window, padded with zeros at both ends to `fft_length`."""
-    if fft_length < sequence_length:
-        msg = f"`fft_length` must be at least `sequence_length`, {sequence_length}, got {fft_length}"
-        raise ValueError(msg)
-    if window is None:
-        return np.ones(fft_length, dtype)
-    if isinstance(window, str):
-        shares = {"hann": 0.5, "hamming": 0.54}
-        if window not in shares:
-            msg = f"`window` must be 'hann', 'hamming', an array or None, got {window!r}"
-            raise ValueError(msg)
-        turns = 2 * np.pi * np.arange(sequence_length) / sequence_length
-        factors = (shares[window] - (1 - shares[window]) * np.cos(turns)).astype(dtype)
-        if sequence_length == 1:
-            factors = np.ones(1, dtype)  # as in SciPy, and as a window of no number would be of no use
-    else:
-        factors = as_array(window, dtype)
-    if factors.shape != (sequence_length,):
-        msg = f"`window` must have the shape ({sequence_length},), as `sequence_length` says, got {factors.shape}"
-        raise ValueError(msg)
-    before = (fft_length - sequence_length) // 2
-    return np.pad(factors, (before, fft_length - sequence_length - before))
 
 
 def _elementwise(function: Callable[[float], float], x: ArrayLike) -> Array:
