@@ -40,7 +40,7 @@ def test_every_operation_of_the_core_has_its_meaning() -> None:
     # Layers in Python cannot be exported, and those that merge inputs have a table of their own.
     traced = "variable weight constants random map reduce cumulative_sum reshape transpose slice join gather contraction "
     traced += "stop_gradient gradients gradient argument assign step add_loss choose mask_as_array with_mask custom_gradient"
-    traced += " assign_after_batch"
+    traced += " assign_after_batch host"
     assert names - {"custom", "add", "concatenate", *traced.split()} == LOWERINGS.keys()
 
 

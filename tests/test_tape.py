@@ -691,23 +691,18 @@ def test_derivatives_go_through(name: str) -> None:
     np.testing.assert_allclose(gradient, slope(x), rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "function", [ops.logdet, np.linalg.inv, lambda x: ops.slice_update(x, [0, 0], x * 2)]
-)
+@pytest.mark.parametrize("function", [ops.eig, np.linalg.eig, ops.view_as_complex])
 def test_a_function_without_a_rule_is_refused_within_a_tape(function: Any) -> None:
     x = keras.Variable([[2.0, 1.0], [1.0, 3.0]])
     message = r"test_tape.py:\d+: `\w+` has no rule for derivatives, which a gradient tape would need: compute it of numbers, "
     with keras.GradientTape(), pytest.raises(TypeError, match=message):
         function(x * 1.0)
     with keras.GradientTape() as tape:
-        loss = ops.sum(x * float(ops.det((x * 1.0).numpy())))
+        loss = ops.sum(x * ops.prod(ops.eig((x * 1.0).numpy())[0].real))
     np.testing.assert_allclose(tape.gradient(loss, x), np.full((2, 2), 5.0), rtol=1e-6)
 
 
-FLAT = """allclose angle argpartition bartlett beta bincount binomial bitwise_and bitwise_invert bitwise_left_shift bitwise_not
-    bitwise_or bitwise_right_shift bitwise_xor blackman custom_gradient digitize gamma gcd hamming hanning histogram imag isin
-    kaiser lcm left_shift matrix_rank nanargmax nanargmin nextafter nonzero right_shift searchsorted unique unravel_index
-    vectorize"""
+FLAT = "bartlett beta binomial blackman gamma hamming hanning kaiser nonzero unique vectorize"
 
 
 def test_every_function_without_a_rule_is_known() -> None:

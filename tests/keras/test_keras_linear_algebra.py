@@ -35,6 +35,11 @@ def of_signs(ops: Any, vectors: Any) -> Any:
     return ops.square(vectors)
 
 
+def singular_vectors(ops: Any, x: Any) -> Any:
+    u, s, v = ops.svd(x, full_matrices=False)
+    return of_signs(ops, u), s, of_signs(ops, v)
+
+
 # Each function returns one array or several; the arrays after it are its arguments.
 CASES: dict[str, tuple[Any, ...]] = {}
 for _kind, _square, _definite in (
@@ -63,10 +68,7 @@ for _kind, _matrices in (
 ):  # fmt: skip
     CASES |= {
         f"singular values {_kind}": (lambda ops, x: ops.svd(x, compute_uv=False), _matrices),
-        f"singular vectors {_kind}": (
-            lambda ops, x: (lambda u, s, v: (of_signs(ops, u), s, of_signs(ops, v)))(*ops.svd(x, full_matrices=False)),
-            _matrices,
-        ),
+        f"singular vectors {_kind}": (singular_vectors, _matrices),
         f"pinv {_kind}": (lambda ops, x: ops.pinv(x), _matrices),
     }
     if "wide" not in _kind:  # JAX has no derivative
@@ -174,12 +176,18 @@ def in_engine(name: str) -> tuple[Any, list[Any], list[Any]]:
     values = parts(engine.function(lambda *a: function(engine.ops, *a))(*inputs))
     zeros = [np.zeros_like(each) for each in arrays]
     second = [zero if each is None else each for each, zero in zip(second, zeros, strict=False)]
-    return [np.asarray(each) for each in values], [np.asarray(each) for each in first], list(map(np.asarray, second))
+    return (
+        [np.asarray(each) for each in values],
+        [np.asarray(each) for each in first],
+        list(map(np.asarray, second)),
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_derivatives(name: str) -> None:
-    for what, found, wanted in zip(("values", "gradients", "second derivatives"), in_engine(name), in_keras(name), strict=True):
+    for what, found, wanted in zip(
+        ("values", "gradients", "second derivatives"), in_engine(name), in_keras(name), strict=True
+    ):
         assert len(found) == len(wanted)
         for one, other in zip(found, wanted, strict=True):
             size = np.abs(other[np.isfinite(other)]).max(initial=0.1)

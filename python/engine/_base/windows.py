@@ -23,6 +23,8 @@ def window_factors(window: Any, sequence_length: int, fft_length: int, dtype: np
             raise ValueError(msg)
         turns = 2 * np.pi * np.arange(sequence_length) / sequence_length
         factors = (shares[window] - (1 - shares[window]) * np.cos(turns)).astype(dtype)
+        if sequence_length == 1:
+            factors = np.ones(1, dtype)
     else:
         factors = as_array(window, dtype)
     if factors.shape != (sequence_length,):

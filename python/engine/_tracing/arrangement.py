@@ -802,7 +802,13 @@ def linspace(  # noqa: PLR0917 # Keras' signature
 
 @records("logspace")
 def logspace(  # noqa: PLR0917 # Keras' signature
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10, dtype: Any = None, axis: int = 0
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    base: Any = 10,
+    dtype: Any = None,
+    axis: int = 0,
 ) -> TracedArray:
     """Powers of a base with exponents at equal distances."""
     exponents = linspace(start, stop, num, endpoint, axis=axis)

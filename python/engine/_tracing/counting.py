@@ -12,7 +12,7 @@ from engine._base.checks import choice, integer
 from engine._tracing.arrangement import expand_dims, one_hot, take
 from engine._tracing.dispatch import records
 from engine._tracing.elementwise import is_nan
-from engine._tracing.extents import ONE, Extent, text_of
+from engine._tracing.extents import ONE, Extent, joint_length, text_of
 from engine._tracing.host_operations import constant, host, host_functions
 from engine._tracing.primitives import (
     broadcast,
@@ -24,7 +24,7 @@ from engine._tracing.primitives import (
     reshape,
 )
 from engine._tracing.reductions import any_, array_of, max_, min_, prod, sum_
-from engine._tracing.symbolic import CannotRecordError, lengths, line_of_user
+from engine._tracing.symbolic import CannotRecordError, length, lengths, line_of_user
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 
@@ -76,7 +76,10 @@ def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) ->
     del assume_unique
     values, others = _pair(x1, x2)
     same = elementwise(
-        lambda a, b: a.equals(b), expand_dims(values, -1), _beside(values, reshape(others, (-1,))), dtype="float32"
+        lambda a, b: a.equals(b),
+        expand_dims(values, -1),
+        _beside(values, reshape(others, (-1,))),
+        dtype="float32",
     )
     found = any_(same, -1)
     return elementwise(lambda a: 1.0 - a, found) if invert else found
@@ -129,9 +132,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
         raise ValueError(msg)
     known = numbers.known_numbers if getattr(trace, "computes", False) else None
     if known is None and not minlength:
-        msg = (
-            f"{line_of_user()}: `bincount` of numbers that aren't known yet needs `minlength`, one more than the largest of them"
-        )
+        msg = f"{line_of_user()}: `bincount` of numbers that aren't known yet needs `minlength`, one more than the largest of them"
         raise CannotRecordError(msg)
     length = minlength if known is None else max(int(known.max(initial=-1)) + 1, minlength)
     hot = one_hot(numbers, length, dtype="float32")
@@ -146,14 +147,13 @@ def unravel_index(indices: Any, shape: Sequence[int]) -> tuple[TracedArray, ...]
     """The places in an array of a shape whose elements have certain numbers."""
     array = array_of(indices)
     found, step = list[TracedArray](), 1
-    for length in reversed(list(shape)):
-        found.append(
-            elementwise(
-                lambda a, by=float(step), n=float(length): (a / by).of("floor").of("remainder", n), array,
-                dtype=array.dtype,
-            )  # fmt: skip
+    for extent in reversed(list(shape)):
+        by, n = float(step), float(extent)
+        place = elementwise(
+            lambda a, by=by, n=n: (a / by).of("floor").of("remainder", n), array, dtype=array.dtype
         )
-        step *= int(length)
+        found.append(place)
+        step *= int(extent)
     return tuple(reversed(found))
 
 
@@ -190,15 +190,18 @@ def _flat_places(indices: TracedArray, shape: Sequence[Extent]) -> TracedArray:
     """Returns numbers of elements (n,) for places (n, k) along k axes; -1 for a place that is out of range."""
     flat: Any = None
     for axis, extent in enumerate(shape):
-        place = indices[:, axis]
-        number = float(extent.fixed)
-        own = elementwise(lambda i, n=number: (i < 0.0).choose(i + n, i), place, dtype="float32")
-        inside = elementwise(lambda i, n=number: (i >= 0.0) * (i < n), own, dtype="float32")
+        length_ = length(extent)
+        own = elementwise(lambda i, n: (i < 0.0).choose(i + n, i), indices[:, axis], length_, dtype="float32")
+        inside = elementwise(lambda i, n: (i >= 0.0) * (i < n), own, length_, dtype="float32")
         if flat is None:
             flat = elementwise(lambda i, ok: ok.choose(i, -1.0), own, inside)
         else:
             flat = elementwise(
-                lambda before, i, ok, n=number: (ok * (before >= 0.0)).choose(before * n + i, -1.0), flat, own, inside
+                lambda before, i, ok, n: (ok * (before >= 0.0)).choose(before * n + i, -1.0),
+                flat,
+                own,
+                inside,
+                length_,
             )
     return flat  # type: ignore[no-any-return] # there is an axis
 
@@ -209,21 +212,19 @@ def _rows_to_change(
     """Returns which rows are to be changed by each update (rows, n), the updates (n, ...), and the shape with axes as rows."""
     places, values = _pair(indices, updates)
     depth = places.extents[-1].known
-    if depth is None or not 1 <= depth <= len(shape) or any(each.known is None for each in shape[:depth]):
+    rows = None if depth is None else joint_length(shape[:depth])
+    if depth is None or rows is None or not 1 <= depth <= len(shape):
         msg = (
-            f"{line_of_user()}: `indices` must have places along axes of known lengths in their last axis, got "
-            f"{text_of(places.extents)} for {text_of(tuple(shape))}"
+            f"{line_of_user()}: `indices` must hold places along axes in their last axis, of which one at most may depend on the "
+            f"number of samples, got {text_of(places.extents)} for {text_of(tuple(shape))}"
         )
         raise CannotRecordError(msg)
     flat = _flat_places(reshape(places, (-1, depth)), shape[:depth])
     rest = tuple(shape[depth:])
     parts = reshape(broadcast_to(values, (*places.extents[:-1], *rest)), (Extent(-1), *rest))
-    rows = 1
-    for each in shape[:depth]:
-        rows *= each.fixed
-    numbers = coordinate(flat.trace, (Extent(rows), ONE), 0)
+    numbers = coordinate(flat.trace, (rows, ONE), 0)
     hits = elementwise(lambda row, place: row.equals(place), numbers, expand_dims(flat, 0), dtype="float32")
-    return hits, parts, (Extent(rows), *rest)
+    return hits, parts, (rows, *rest)
 
 
 def _combined(hits: TracedArray, parts: TracedArray, reduction: Any, nothing: float) -> TracedArray:
@@ -289,15 +290,13 @@ def slice_update(inputs: Any, start_indices: Any, updates: Any) -> TracedArray:
     for axis, (total, size) in enumerate(zip(array.extents, new.extents, strict=True)):
         if size == total:
             continue
-        if total.known is None or size.known is None or size.fixed > total.fixed:
+        if size.known is None or (total.known is not None and size.fixed > total.fixed):
             msg = f"a part of shape {text_of(new.extents)} doesn't fit into {text_of(array.extents)}"
             raise ValueError(msg)
         line = tuple(total if place == axis else ONE for place in range(array.ndim))
-        n, most = float(total.fixed), float(total.fixed - size.fixed)
         offsets = elementwise(
-            lambda i, begin, n=n, most=most: i
-            - (begin < 0.0).choose(begin + n, begin).of("maximum", 0.0).of("minimum", most),
-            coordinate(trace, line, axis), starts[axis], dtype="int32",
+            lambda i, begin, n, most: i - (begin < 0.0).choose(begin + n, begin).of("maximum", 0.0).of("minimum", most),
+            coordinate(trace, line, axis), starts[axis], length(total), length(total.plus(size, -1)), dtype="int32",
         )  # fmt: skip
         edge = float(size.fixed)
         own = elementwise(lambda i, edge=edge: (i >= 0.0) * (i < edge), offsets, dtype="float32")

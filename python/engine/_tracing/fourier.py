@@ -37,13 +37,18 @@ def _parts(x: Any) -> Parts:
         raise ValueError(msg)
     trace = trace_of(*x)
     real, imaginary = (as_traced(each, trace) for each in x)
-    if real.extents != imaginary.extents or {np.dtype(each.dtype).kind for each in (real, imaginary)} != {"f"}:
+    if real.extents != imaginary.extents or {np.dtype(each.dtype).kind for each in (real, imaginary)} != {
+        "f"
+    }:
         msg = f"`x` must be a pair of arrays of floats of one shape, got {real!r} and {imaginary!r}"
         raise ValueError(msg)
     return real, imaginary
 
 
 def _length(x: TracedArray, axis: int = -1) -> int:
+    if x.ndim < -axis:
+        msg = f"`x` must have at least {-axis} axes, got shape {text_of(x.extents)}"
+        raise ValueError(msg)
     known = x.extents[axis].known
     if known is None:
         msg = f"{line_of_user()}: a Fourier transform along the samples of a batch can't be recorded: its length must be known"
@@ -51,7 +56,7 @@ def _length(x: TracedArray, axis: int = -1) -> int:
     return known
 
 
-def _angles(rows: int, columns: int, period: int) -> NDArray[np.float64]:
+def _angles(rows: int, columns: int, period: int) -> NDArray[Any]:
     products = np.outer(np.arange(rows), np.arange(columns)) % period
     return 2 * math.pi / period * products
 
@@ -101,7 +106,9 @@ def fft(x: Any) -> Parts:
 @records("fft2")
 def fft2(x: Any) -> Parts:
     """The Fourier transform along the last two axes."""
-    return _along_axis_before_last(_transform(_parts(x)), 1)
+    parts = _parts(x)
+    _length(parts[0], -2)
+    return _along_axis_before_last(_transform(parts), 1)
 
 
 @records("ifft2")
@@ -169,7 +176,12 @@ def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> Tra
 
 @records("stft")
 def stft(  # noqa: PLR0917 # Keras' signature
-    x: Any, sequence_length: int, sequence_stride: int, fft_length: int, window: Any = "hann", center: bool = True
+    x: Any,
+    sequence_length: int,
+    sequence_stride: int,
+    fft_length: int,
+    window: Any = "hann",
+    center: bool = True,
 ) -> Parts:
     """The Fourier transforms of windows along the last axis."""
     array = array_of(x)
@@ -206,7 +218,10 @@ def istft(  # noqa: PLR0917 # Keras' signature
     offsets = np.arange(whole)[:, np.newaxis] - stride * np.arange(count)
     covers = (offsets >= 0) & (offsets < fft_length)
     numbers = np.where(covers, np.arange(count) * fft_length + offsets, count * fft_length)
-    flat = pad(frames.reshaped((*frames.extents[:-2], Extent(count * fft_length))), [(0, 0)] * (frames.ndim - 2) + [(0, 1)])
+    flat = pad(
+        frames.reshaped((*frames.extents[:-2], Extent(count * fft_length))),
+        [(0, 0)] * (frames.ndim - 2) + [(0, 1)],
+    )
     most = max(int(covers.sum(1).max()), 1)
     numbers = np.sort(numbers, axis=1)[:, :most]
     total = sum_(take(flat, numbers, -1), -1)
@@ -215,6 +230,6 @@ def istft(  # noqa: PLR0917 # Keras' signature
     if window is None:
         scale = scale * np.sum(factors) / stride
     start = fft_length // 2 if center else 0
-    end = start + length if length is not None else whole - start
+    end = min(start + length, whole) if length is not None else whole - start
     found = multiply(total, np.float32(scale))
-    return found[..., start:end]
+    return part(found, found.ndim - 1, Extent(start), Extent(end - start))

@@ -30,7 +30,7 @@ host_functions: dict[str, Callable[..., Any]] = {}
 """Functions of arrays that `engine.ops` doesn't have, and that rules need."""
 
 
-def host(  # noqa: PLR0913 # what a function computes
+def host(
     function: str,
     arguments: Sequence[TracedArray],
     shapes: Sequence[Extents],
@@ -74,7 +74,9 @@ def host(  # noqa: PLR0913 # what a function computes
     if rule is not None:
         give_rule(y, arguments, lambda upstream: rule(apart(upstream), apart(y)))
     results = apart(y)
-    return tuple(each.as_dtype(name) for each, name in zip(results, dtypes or ["float32"] * len(results), strict=True))
+    return tuple(
+        each.as_dtype(name) for each, name in zip(results, dtypes or ["float32"] * len(results), strict=True)
+    )
 
 
 def constant(dy: Sequence[TracedArray], y: Sequence[TracedArray]) -> list[TracedArray | None]:

@@ -46,17 +46,8 @@ _HIGHER_ORDER = frozenset(
 )
 
 # Functions of `engine.ops` that have derivatives, but can't be recorded: a tape refuses them. Other functions that can't be
-# recorded, such as `searchsorted`, have the derivative 0, so that their results are constants for a tape.
-_WITHOUT_RULE = frozenset(
-    {
-        "cdist", "cholesky", "cholesky_inverse", "corrcoef", "correlate", "det", "diagflat",
-        "dot_product_attention", "eig", "eigh", "extract_sequences", "fft", "fft2", "geomspace", "i0", "ifft2",
-        "inv", "irfft", "istft", "ldexp", "logdet", "logspace", "lstsq", "lu_factor", "nanmedian",
-        "nanpercentile", "nanquantile", "pinv", "polar", "qr", "rearrange", "rfft", "scatter", "scatter_update",
-        "segment_prod", "slice_update", "slogdet", "solve", "solve_triangular", "sparsemax", "stft", "svd",
-        "vander", "view", "view_as_complex", "view_as_real",
-    }
-)  # fmt: skip
+# recorded, such as `unique`, have the derivative 0, so that their results are constants for a tape.
+_WITHOUT_RULE = frozenset({"eig", "polar", "view", "view_as_complex", "view_as_real"})
 
 # Functions of NumPy by which scripts take the numbers out of a batch of one sample, as for `np.random.choice(n, p=...)`.
 # NumPy allows the rounding of float32 for the probabilities in its own arrays alone: these functions return such an array.

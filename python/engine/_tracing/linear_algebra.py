@@ -18,7 +18,15 @@ from engine._tracing.dispatch import function_of_arrays, records
 from engine._tracing.elementwise import multiply, subtract
 from engine._tracing.extents import Extent, text_of
 from engine._tracing.host_operations import constant, host, host_functions
-from engine._tracing.primitives import broadcast, coordinate, elementwise, float_dtype, part, stop_gradient
+from engine._tracing.primitives import (
+    broadcast,
+    coordinate,
+    elementwise,
+    float_dtype,
+    full,
+    part,
+    stop_gradient,
+)
 from engine._tracing.primitives import broadcast_to as spread
 from engine._tracing.products import matmul
 from engine._tracing.reductions import array_of, sum_
@@ -141,7 +149,9 @@ def _cofactors_of_arrays(x: Any) -> Any:
     u, s, v = np.linalg.svd(x)
     n = s.shape[-1]
     others = np.prod(np.where(np.eye(n, dtype=bool), 1, s[..., np.newaxis, :]), axis=-1)
-    return (np.linalg.det(u) * np.linalg.det(v))[..., np.newaxis, np.newaxis] * ((u * others[..., np.newaxis, :]) @ v)
+    return (np.linalg.det(u) * np.linalg.det(v))[..., np.newaxis, np.newaxis] * (
+        (u * others[..., np.newaxis, :]) @ v
+    )
 
 
 host_functions["cofactors"] = _cofactors_of_arrays
@@ -178,9 +188,7 @@ def solve(a: Any, b: Any) -> TracedArray:
         raise ValueError(msg)
     columns = expand_dims(right, -1) if vector else right
     if columns.extents[-2] != left.extents[-1]:
-        msg = (
-            f"`a` and `b` must have as many rows, got shapes {text_of(left.extents)} and {text_of(right.extents)}"
-        )
+        msg = f"`a` and `b` must have as many rows, got shapes {text_of(left.extents)} and {text_of(right.extents)}"
         raise ValueError(msg)
     batch = broadcast(left.extents[:-2], columns.extents[:-2])
     left, columns = (spread(each, (*batch, *each.extents[-2:])) for each in (left, columns))
@@ -190,7 +198,12 @@ def solve(a: Any, b: Any) -> TracedArray:
         return [_negative(_product(by_right, _transposed(y[0]))), by_right]
 
     (found,) = host(
-        "solve", [left, columns], [columns.extents[-2:]], batch=batch, dtypes=[float_dtype(left, columns)], rule=rule
+        "solve",
+        [left, columns],
+        [columns.extents[-2:]],
+        batch=batch,
+        dtypes=[float_dtype(left, columns)],
+        rule=rule,
     )
     return found.reshaped(found.extents[:-1]) if vector else found
 
@@ -222,7 +235,13 @@ def pinv(x: Any, rcond: float | None = None) -> TracedArray:
         ]
 
     (found,) = host(
-        "pinv", [a], [(columns, rows)], batch=a.extents[:-2], dtypes=[a.dtype], rule=rule, options={"rcond": rcond}
+        "pinv",
+        [a],
+        [(columns, rows)],
+        batch=a.extents[:-2],
+        dtypes=[a.dtype],
+        rule=rule,
+        options={"rcond": rcond},
     )
     return found
 
@@ -394,8 +413,8 @@ def qr(x: Any, mode: str = "reduced") -> tuple[TracedArray, TracedArray]:
             options={"mode": "complete"},
         )  # fmt: skip
         q = concatenate([q, part(more_q, more_q.ndim - 1, Extent(columns), Extent(rows - columns))], -1)
-        zeros = elementwise(lambda each: each * 0.0, part(more_q, more_q.ndim - 2, Extent(columns), Extent(rows - columns)))
-        r = concatenate([r, part(zeros, zeros.ndim - 1, Extent(0), Extent(columns))], -2)
+        below = full(a.trace, (*batch, Extent(rows - columns), Extent(columns)), 0.0, a.dtype)
+        r = concatenate([r, below], -2)
     return q, r
 
 
@@ -438,7 +457,8 @@ def _factors(ordered: TracedArray) -> TracedArray:
     def rule(dy: Sequence[TracedArray], y: Sequence[TracedArray]) -> list[TracedArray]:
         lower, upper = _unit_lower(y[0]), triu(y[0])
         inner = _plus(
-            tril(_product(_transposed(lower), tril(dy[0], -1)), -1), triu(_product(triu(dy[0]), _transposed(upper)))
+            tril(_product(_transposed(lower), tril(dy[0], -1)), -1),
+            triu(_product(triu(dy[0]), _transposed(upper))),
         )
         return [_product(_transposed(inv(lower)), inner, _transposed(inv(upper)))]
 
@@ -450,7 +470,9 @@ def _row_order(x: Any) -> tuple[Any, Any]:
     """The swaps of rows of `lu_factor`, and where each row of the result comes from."""
     _, pivots = function_of_arrays("lu_factor")(x)
     order = np.broadcast_to(np.arange(x.shape[-2]), x.shape[:-1]).copy()
-    for places, swaps in zip(order.reshape(-1, x.shape[-2]), pivots.reshape(-1, pivots.shape[-1]), strict=True):
+    for places, swaps in zip(
+        order.reshape(-1, x.shape[-2]), pivots.reshape(-1, pivots.shape[-1]), strict=True
+    ):
         for row, other in enumerate(swaps):
             places[[row, other]] = places[[other, row]]
     return pivots, order

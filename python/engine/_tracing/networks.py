@@ -225,7 +225,9 @@ def sparsemax(x: Any, axis: Any = -1) -> TracedArray:
     rows = moveaxis(array, axes[0], -1)
     falling = elementwise(lambda a: -a, sort(elementwise(lambda a: -a, rows)))
     above = elementwise(lambda a: a - 1.0, cumsum(falling, -1))
-    places = elementwise(lambda i: i + 1.0, coordinate(rows.trace, falling.extents, rows.ndim - 1), dtype="float32")
+    places = elementwise(
+        lambda i: i + 1.0, coordinate(rows.trace, falling.extents, rows.ndim - 1), dtype="float32"
+    )
     inside = elementwise(lambda a, i, b: a * i > b, falling, places, above, dtype="float32")
     count = sum_(inside, -1, keepdims=True)
     last = elementwise(lambda n: n - 1.0, count, dtype="int32")

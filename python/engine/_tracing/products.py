@@ -317,4 +317,6 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> TracedArra
     powers = [elementwise(lambda a: a * 0.0 + 1.0, column)]
     while len(powers) < count:
         powers.append(elementwise(lambda a, b: a * b, powers[-1], column))
-    return join(powers[:count] if increasing else powers[:count][::-1], 1).as_dtype(common_dtype(vector, least=int))
+    return join(powers[:count] if increasing else powers[:count][::-1], 1).as_dtype(
+        common_dtype(vector, least=int)
+    )

@@ -40,7 +40,9 @@ def argsort(x: Any, axis: Any = -1) -> TracedArray:
 @records("argpartition")
 def argpartition(x: Any, kth: int, axis: Any = -1) -> TracedArray:
     """Indices that put one number at its place among all, with smaller ones before it: those that sort all of them."""
-    del kth
+    if not isinstance(kth, (int, np.integer)):
+        msg = f"`kth` must be an integer, got {kth!r}"
+        raise ValueError(msg)
     return argsort(x, axis)
 
 
@@ -94,7 +96,9 @@ def median(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
 
 
 @records("nanquantile")
-def nanquantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> TracedArray:
+def nanquantile(
+    x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+) -> TracedArray:
     """The quantiles without NaN; NaN if all are."""
     return _quantiles(x, q, axis, keepdims, lambda rows, share: _quantile_of_numbers(rows, share, method))
 

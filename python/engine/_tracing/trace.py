@@ -85,7 +85,7 @@ class Node(NamedTuple):
 
 
 # The kinds of nodes that some export formats lack, whose errors name the line.
-_NOT_IN_EVERY_FORMAT = frozenset(("random", "gradients"))
+_NOT_IN_EVERY_FORMAT = frozenset(("random", "gradients", "host"))
 
 
 class Use(NamedTuple):

@@ -36,7 +36,7 @@ PASSING = {"reshape": 0, "stop_gradient": 0, "choose": 1}
 # The fields of the kinds of nodes, beside those that are read in another form.
 _FIELDS = (
     "reduction", "axes", "axis", "reverse", "step", "batch_axes", "a_letters", "b_letters", "y_letters", "distribution",
-    "low", "high",
+    "low", "high", "function",
 )  # fmt: skip
 
 
@@ -147,6 +147,11 @@ def refused(step: Step, layer: str, program: str) -> ValueError:
         if step.kind == "random"
         else ("a derivative", "export a model of the layers without it")
         if step.kind.startswith("gradient")
+        else (
+            f"the operation {step.constants['function']!r}, which Python computes",
+            "export a model of the layers before or after it",
+        )
+        if step.kind == "host"
         else (f"the operation {step.kind!r}", "export a model of the layers before or after it")
     )
     return ValueError(

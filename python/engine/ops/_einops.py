@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._base.named_axes import rearrangement
 from engine._base.promotion import Result, as_array, own
 from engine._tracing.dispatch import make_traceable
 
@@ -24,6 +23,8 @@ def rearrange(tensor: ArrayLike, pattern: str, **axes_lengths: int) -> Result:
     Raises:
         ValueError: if the pattern doesn't fit the shape, or names other axes on both sides.
     """
+    from engine._base.named_axes import rearrangement  # which few programs need
+
     values = as_array(tensor)
     split, order, joined = rearrangement(pattern, values.shape, axes_lengths)
     return own(np.transpose(values.reshape(split), order).reshape(joined))

@@ -21,7 +21,6 @@ from engine._base.promotion import (
     own,
     quiet,
 )
-from engine._base.windows import window_factors
 from engine._tracing.dispatch import make_traceable
 from engine.ops.numpy import slogdet
 
@@ -278,6 +277,8 @@ def stft(  # noqa: PLR0917 # Keras' signature
     if values.dtype not in (np.float32, np.float64):
         msg = f"`x` must be of float32 or float64, got {values.dtype}"
         raise TypeError(msg)
+    from engine._base.windows import window_factors  # which few programs need
+
     factors = window_factors(window, sequence_length, fft_length, values.dtype)
     if center:
         ends = [(0, 0)] * (values.ndim - 1) + [(fft_length // 2, fft_length // 2)]
@@ -316,6 +317,8 @@ def istft(  # noqa: PLR0917 # Keras' signature
     if spectra.ndim < 2:  # noqa: PLR2004 # windows of frequencies
         msg = f"`x` must be a pair of arrays of at least two axes, got shape {spectra.shape}"
         raise ValueError(msg)
+    from engine._base.windows import window_factors  # which few programs need
+
     factors = window_factors(window, sequence_length, fft_length, np.real(spectra).dtype)
     frames = np.fft.irfft(spectra, fft_length) * factors
     count = spectra.shape[-2]
