@@ -17,7 +17,7 @@ struct HostArray final : HostOperation {
   std::vector<Array> x;
   Array y;
   std::shared_ptr<const GradientRule> rule;  // null: no gradient can pass
-  std::vector<Array> read;  // what the rule reads beside y and the gradient by it
+  std::vector<Array> read;                   // what the rule reads beside y and the gradient by it
 
   const char* name() const override { return "host_array"; }
   std::vector<Operand> operands() const override;
@@ -26,7 +26,8 @@ struct HostArray final : HostOperation {
   void differentiate(Differentiation& gradients) const override;
 };
 
-/// Layer "host": the first `arguments` inputs are those of the function, and its rule, if it has one, reads all of them.
+/// Layer "host": the first `arguments` inputs are those of the function, and its rule, if it has one, reads all of
+/// them.
 std::shared_ptr<Layer> read_host_array(const Attributes& attributes);
 
 }  // namespace engine::graph

@@ -24,7 +24,7 @@ def window_factors(window: Any, sequence_length: int, fft_length: int, dtype: np
         turns = 2 * np.pi * np.arange(sequence_length) / sequence_length
         factors = (shares[window] - (1 - shares[window]) * np.cos(turns)).astype(dtype)
         if sequence_length == 1:
-            factors = np.ones(1, dtype)
+            factors = np.ones(1, dtype)  # as in SciPy, and as a window of no number would be of no use
     else:
         factors = as_array(window, dtype)
     if factors.shape != (sequence_length,):

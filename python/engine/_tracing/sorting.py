@@ -38,7 +38,7 @@ def argsort(x: Any, axis: Any = -1) -> TracedArray:
 
 
 @records("argpartition")
-def argpartition(x: Any, kth: int, axis: Any = -1) -> TracedArray:
+def argpartition(x: Any, kth: Any, axis: Any = -1) -> TracedArray:
     """Indices that put one number at its place among all, with smaller ones before it: those that sort all of them."""
     if not isinstance(kth, (int, np.integer)):
         msg = f"`kth` must be an integer, got {kth!r}"
