@@ -510,3 +510,14 @@ def test_random_numbers_that_something_has_read_keep_their_shape() -> None:
 
     with pytest.raises(ValueError, match="broadcast"):
         keras.layers.Lambda(sample)(keras.Input((2,)))
+
+
+def test_the_place_of_a_sample_is_that_in_its_batch() -> None:
+    def with_places(x: Any) -> Any:
+        count = ops.shape(x)[0]
+        return x * 0 + ops.cast(ops.arange(count), "float32")[:, None] + 10 * ops.cast(count, "float32")
+
+    model = model_of(layers.Lambda(with_places))
+    for batch_size in (1, 3, 12):
+        found = model.predict(X, batch_size=batch_size, verbose=0)[:, 0]
+        np.testing.assert_array_equal(found, np.arange(12) % batch_size + 10 * batch_size)

@@ -154,6 +154,14 @@ struct MapLayer final : ArrayLayer {
       }
     }
   }
+  /// Also if it asks for the place of a sample in its batch, or for the number of samples.
+  bool joins_samples() const override {
+    const auto asks = [this](const MapInstruction& each) {
+      if (each.op == MapOp::kCoordinate) return shape[static_cast<size_t>(each.axis)].per_sample != 0;
+      return each.op == MapOp::kSamples;
+    };
+    return ArrayLayer::joins_samples() || std::any_of(code.instructions.begin(), code.instructions.end(), asks);
+  }
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     return add_map(builder.graph(), inputs, shape, code);
   }
