@@ -121,7 +121,6 @@ CASES |= {
         lambda ops, q, bias: ops.dot_product_attention(q, q, q, bias=bias, mask=np.eye(3)[::-1] + np.eye(3) > 0),
         RNG.normal(size=(2, 3, 2, 4)), RNG.normal(size=(2, 2, 3, 3)),
     ),
-    "rearrange": (lambda ops, x: ops.rearrange(x, "b (h w) -> w b h", h=2), ROWS),
 }  # fmt: skip
 # The second derivative of a determinant needs an inverse, and JAX has none of these.
 WITHOUT_SECOND = {"det of a singular matrix"}
