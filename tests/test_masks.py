@@ -317,8 +317,14 @@ def test_a_mask_that_is_broadcast_over_the_rows_of_a_batch_normalization() -> No
 
 
 def test_masks_of_rows_need_the_features_last() -> None:
-    x, mask = np.ones((2, 3, 4)), np.ones((2, 4))
-    with pytest.raises(
-        ValueError, match="features on another axis than the last one, for which masks are left out"
-    ):
-        layers.GlobalAveragePooling1D("channels_first")(x, mask=mask)
+    x, mask = (
+        np.random.default_rng(5).normal(size=(2, 3, 4)).astype("float32"),
+        np.array([[1, 1, 0], [0, 1, 1]]),
+    )
+    message = "features on another axis than the last one, for which masks are left out"
+    with pytest.raises(ValueError, match=message):
+        layers.GlobalAveragePooling1D("channels_first")(x, mask=np.ones((2, 4)))
+    layer = layers.BatchNormalization(axis=1)
+    with pytest.raises(ValueError, match=message):
+        layer(x, training=True, mask=mask)
+    np.testing.assert_array_equal(layer(x, mask=mask), layer(x))  # the moving averages don't depend on it

@@ -1492,6 +1492,8 @@ class Layer(Part, Spec):
         operations = self._operations_for(sample)
         weights = self._begun(sample)
         masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
+        if mask is not None and self._masks_statistics and noisy:
+            self._require_features_last(rows.ndim)
         if mask is not None and self._reads_mask:
             rows, operations = with_mask(rows, mask, operations)
         program = build(math.prod(rows.shape[1:]), numbered(operations), weights)
@@ -1721,12 +1723,8 @@ class Layer(Part, Spec):
             return None
         if not self.supports_masking:
             self._warn_of_lost_mask()
-        if self._reads_mask and not self._has_features_last(len(rows) + 1):
-            msg = (
-                f"layer {self.name!r} reads masks of rows alone, and has its features on another axis than the last one, for which "
-                "masks are left out: put a Permute() before it"
-            )
-            raise ValueError(msg)
+        if self._consumes_mask:
+            self._require_features_last(len(rows) + 1)
         array: NDArray[np.bool_] = np.asarray(mask, bool)
         if self._masks_statistics and array.ndim == len(rows):
             with suppress(ValueError):  # the message below says what doesn't fit
@@ -1735,6 +1733,15 @@ class Layer(Part, Spec):
             msg = f"`mask` must have shape {rows}, one for each row of the inputs, got {array.shape}"
             raise ValueError(msg)
         return array
+
+    def _require_features_last(self, axes: int) -> None:
+        """Raises ValueError unless the features are on the last one of so many `axes`, of which a mask covers the others."""
+        if not self._has_features_last(axes):
+            msg = (
+                f"layer {self.name!r} has its features on another axis than the last one, for which masks are left out: put a "
+                "Permute() before it"
+            )
+            raise ValueError(msg)
 
     def _warn_of_lost_mask(self) -> None:
         """Warns, in Keras' words, that the layer ignores masks."""
