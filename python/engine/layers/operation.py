@@ -115,8 +115,8 @@ class OperationPart(Part):
         """Sets what a config doesn't hold: the operands, with slots in place of symbols, and the dtypes of the symbols."""
         signature = inspect.signature(implementation(self.operation))
         found, rest = list[Any](), list(args)
-        if self.operation == "get_item" and isinstance(rest[1], list) and not all(map(_is_index, rest[1])):
-            rest[1] = tuple(rest[1])
+        if self.operation == "get_item" and isinstance(rest[1], list):
+            rest[1] = tuple(rest[1])  # `x[0, 1]`, which Keras writes as a list
         for name, parameter in signature.parameters.items():
             if parameter.kind is parameter.VAR_POSITIONAL:
                 found += rest
@@ -162,6 +162,8 @@ class OperationPart(Part):
                 args.append(value)
             elif signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
                 settings[name] = value
+        if self.operation == "get_item" and isinstance(args[1], list):
+            args[1] = np.asarray(args[1])  # `x[[0, 1]]`, as a list stands for `x[0, 1]`
         while args and args[-1] is None:
             args.pop()
         return args, settings
@@ -276,10 +278,6 @@ def class_of(operation: str) -> type[OperationPart]:
     places = {"_control": "ops.core", "_math": "ops.math", "random": "random.random"}
     saved_as = {"module": f"keras.src.{places.get(module, f'ops.{module}')}", "registered_name": name}
     return type(name, (OperationPart,), {"__module__": __name__, "_saved_as": saved_as})
-
-
-def _is_index(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_of_operation(config: Any) -> bool:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine import layers as layer_classes
-from engine._base.checks import Shape, filled, fits
+from engine._base.checks import Shape, fits
+from engine._tracing.extents import FullShape, full_shape, shape_of
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import call_arguments
 from engine.layers.operation import OperationPart, is_of_operation, operation_from_config
@@ -452,9 +453,10 @@ def _values_at(
     return found
 
 
-def _require_size(shape: Shape, name: str) -> None:
-    if math.prod(filled(shape, 1)) > MOST_NUMBERS:
-        msg = f"at layer {name!r} a sample has the shape {shape}: a file may ask for {MOST_NUMBERS} numbers at most"
+def _require_size(shape: Shape | FullShape, name: str) -> None:
+    lengths = shape_of(full_shape(shape), batch=1)
+    if math.prod(1 if each is None else each for each in lengths) > MOST_NUMBERS:
+        msg = f"at layer {name!r} the shape is {lengths}: a file may ask for {MOST_NUMBERS} numbers at most"
         raise ValueError(msg)
 
 
