@@ -379,3 +379,40 @@ def test_operations_of_a_functional_model():
     assert [each for each in model.operations if each in model.layers] == model.layers
     with pytest.raises(AttributeError, match="made of symbols"):
         _ = keras.Sequential().operations
+
+
+def test_a_model_is_loaded_whose_compile_has_arguments_of_its_own(tmp_path):
+    class Compiled(keras.Model):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.dense = layers.Dense(1)
+
+        def call(self, inputs: Any) -> Any:
+            return self.dense(inputs)
+
+        def compile(self, how: Any, error: Any = None) -> None:
+            super().compile(optimizer=how, loss=error)
+
+    model = Compiled()
+    model.compile("sgd", "mse")
+    model.fit(A, np.ones((2, 1)), verbose=0)
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(
+        UserWarning, match=r"isn't compiled, as the compile\(\) of Compiled has other arguments"
+    ):
+        again = keras.models.load_model(tmp_path / "model.keras", custom_objects={"Compiled": Compiled})
+    assert not again.compiled
+    np.testing.assert_array_equal(again.predict(A, verbose=0), model.predict(A, verbose=0))
+
+
+@pytest.mark.parametrize("join", [list, tuple, lambda arrays: dict(zip("ab", arrays, strict=True))])
+def test_a_sequential_refuses_several_arrays_that_its_first_layer_would_read(join):
+    class Own(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs[0] + inputs[1]
+
+    for layer in (Own(), layers.Concatenate()):
+        model = keras.Sequential([layer, layers.Dense(1)])
+        with pytest.raises(ValueError, match=r"takes one array, .* Model\(\[a, b\], outputs\)"):
+            model(join([A, A]))
+    assert keras.Sequential([layers.Dense(1)])([A[0], A[1]]).shape == (2, 1)

@@ -649,6 +649,8 @@ class Layer(Part, Spec):
     """Whether the outputs are the inputs in another order or shape."""
     _built_at_once = False
     """Whether `built` is True from the start, as for many layers without weights in Keras."""
+    _merges_inputs = False
+    """Whether a call takes a list of inputs."""
     _makes_mask = False
     """Whether the layer determines a new mask from its inputs."""
     _consumes_mask = False

@@ -34,7 +34,7 @@ class _Merging(Layer):
         options: arguments of every `Layer`, such as `name`.
     """
 
-    supports_masking = True
+    supports_masking = _merges_inputs = True
     _input_shapes: list[Shape] | None = None
 
     def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:

@@ -15,6 +15,7 @@ Here are the methods that users call, and what builds the program of a model whe
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import threading
@@ -564,10 +565,21 @@ class Model(Part, SaysWhatIsLeftOut):
         return config
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """Compiles the model with the arguments in `config`, as returned by `get_compile_config`."""
+        """Compiles the model with the arguments in `config`, as returned by `get_compile_config`.
+
+        A subclass whose `compile` has other arguments overrides this method, too. If it doesn't, the model isn't compiled, and a
+        warning says so.
+        """
         require(Mapping, config, "config", "a dict as get_compile_config() returns it")
         known = {"optimizer", "auto_scale_loss", *_COMPILE_ARGUMENTS}
         given = {name: value for name, value in config.items() if name in known}
+        if not _binds(self.compile, given):
+            msg = (
+                f"{self.name!r} isn't compiled, as the compile() of {type(self).__name__} has other arguments than a file holds: "
+                "call compile() after loading, or override get_compile_config() and compile_from_config()"
+            )
+            warnings.warn(msg, stacklevel=2)
+            return
         if "loss" in given:
             given["loss"] = _losses_of_config(given["loss"])  # the attribute `loss` has the objects
         self.compile(**given)
@@ -2249,6 +2261,8 @@ class Model(Part, SaysWhatIsLeftOut):
             x: samples. Other things than arrays, such as generators, are left alone.
             single: whether to build for one array, too, and not only for several.
         """
+        if self._body is None and not self._starts:
+            self._require_one_array(x)
         if self._body is None or self._starts:
             return
         nested = isinstance(x, (list, tuple, Mapping))
@@ -2273,6 +2287,18 @@ class Model(Part, SaysWhatIsLeftOut):
             shapes = [(None, *each.shape[1:]) for each in x.values()]
         with self._lock.held():
             self._build_for_shapes(dict(zip(x, shapes, strict=True)) if isinstance(x, Mapping) else shapes)
+
+    def _require_one_array(self, x: Any) -> None:
+        """Raises ValueError for several arrays given to a Sequential whose first layer would get their list in Keras."""
+        arrays = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, (list, tuple)) else []
+        first = self._layers[0] if self._layers else None
+        several = len(arrays) > 1 and all(len(getattr(each, "shape", ())) > 1 for each in arrays)
+        if several and isinstance(first, Layer) and (first._is_custom or first._merges_inputs):
+            msg = (
+                f"a Sequential takes one array, and one of several inputs is left out, but {self.name!r} got a "
+                f"{type(x).__name__} of {len(arrays)} arrays: make it of symbols, Model([a, b], outputs), or give one array"
+            )
+            raise ValueError(msg)
 
     def _know_form(self, inputs: Any, samples: Sequence[Shape]) -> None:
         """Builds a model with a `call` of its own that takes a list, tuple or dict, if its inputs aren't known yet."""
@@ -3378,6 +3404,15 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and not any(
         isinstance(each, (list, tuple, Mapping)) for each in value
     )
+
+
+def _binds(function: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
+    """Whether a function takes these arguments by name."""
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def _has_mask(x: Any) -> bool:
