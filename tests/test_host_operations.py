@@ -242,3 +242,71 @@ def test_the_text_of_a_batch_names_the_function() -> None:
     text = str(keras.utils.explain_batch(model))
     assert "host_array" in text
     assert "cholesky" in text
+
+
+def test_a_gradient_of_a_user_may_have_such_operations() -> None:
+    @ops.custom_gradient
+    def solved(a: Any) -> Any:
+        def rule(upstream: Any) -> Any:
+            return 3 * ops.matmul(ops.inv(a), upstream)
+
+        return ops.sum(a * a) * ops.eye(3), rule
+
+    x = keras.Variable(MATRICES[0])
+    with keras.GradientTape() as outer:
+        with keras.GradientTape() as tape:
+            y = ops.sum(solved(x * 1.0))
+        slope = tape.gradient(y, x)
+        total = ops.sum(slope * np.arange(9.0).reshape(3, 3))
+    inverse = np.linalg.inv(MATRICES[0].astype(float))
+    np.testing.assert_allclose(slope, 3 * inverse @ np.ones((3, 3)), rtol=1e-4)
+    upstream = np.arange(9.0).reshape(3, 3) @ np.ones((3, 3)).T
+    np.testing.assert_allclose(
+        outer.gradient(total, x), -3 * inverse.T @ upstream @ inverse.T, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_regularizers_of_users() -> None:
+    class Spread(keras.regularizers.Regularizer):
+        def __call__(self, x: Any) -> Any:
+            return -0.01 * ops.slogdet(ops.matmul(ops.transpose(x), x) + ops.eye(3))[1]
+
+    model = keras.Sequential(
+        [keras.Input((5,)), layers.Dense(3, use_bias=False, kernel_regularizer=Spread())]
+    )
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    kernel = np.array(model.get_weights()[0], float)
+    x = np.zeros((4, 5), np.float32)
+    model.fit(x, np.zeros((4, 3), np.float32), verbose=0)
+    gram = kernel.T @ kernel + np.eye(3)
+    np.testing.assert_allclose(
+        model.get_weights()[0], kernel + 0.1 * 0.02 * kernel @ np.linalg.inv(gram), rtol=1e-5
+    )
+
+
+def test_matrices_of_the_samples_of_a_batch() -> None:
+    """A matrix whose rows are the samples is that of each batch."""
+    x = keras.Input((3,))
+    gram = ops.matmul(ops.transpose(x), x) + ops.eye(3)
+    model = keras.Model(x, [ops.matmul(x, ops.inv(gram)), ops.transpose(ops.pinv(x))])
+    rows = RNG.normal(size=(10, 3)).astype(np.float32)
+    found = model.predict(rows, batch_size=5, verbose=0)
+    batches = rows[:5].astype(float), rows[5:].astype(float)
+    wanted = [batch @ np.linalg.inv(batch.T @ batch + np.eye(3)) for batch in batches]
+    np.testing.assert_allclose(found[0], np.concatenate(wanted), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        found[1], np.concatenate([np.linalg.pinv(batch).T for batch in batches]), rtol=1e-3, atol=1e-5
+    )
+
+
+def test_derivatives_within_a_model() -> None:
+    """A layer that takes a derivative in its `call` predicts it, batch by batch."""
+
+    class Slope(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return keras.grad(lambda x: ops.sum(ops.logdet(x)))(x)
+
+    found = keras.Sequential([keras.Input((3, 3)), Slope()]).predict(MATRICES, batch_size=8, verbose=0)
+    np.testing.assert_allclose(
+        found, np.linalg.inv(MATRICES.astype(float)).transpose(0, 2, 1), rtol=1e-3, atol=1e-5
+    )

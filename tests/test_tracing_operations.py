@@ -469,3 +469,44 @@ def test_casts_of_infinite_and_missing_numbers_to_float16() -> None:
         found = np.asarray(ops.cast(symbol, "float16")), np.asarray(ops.saturate_cast(symbol, "float16"))
     np.testing.assert_array_equal(found[0], x)
     np.testing.assert_array_equal(found[1], [65504, -65504, np.nan])
+
+
+UPDATES = Y[:3] + 1
+BETWEEN_NUMBERS: dict[str, Callable[[Any], Any]] = {
+    "sparsemax": ops.sparsemax,
+    "sparsemax along another axis": lambda x: ops.sparsemax(x, axis=0),
+    "segment_prod": lambda x: ops.segment_prod(x, np.array([0, 1, 1, 0, 1]), num_segments=3),
+    "scatter_update by a product": lambda x: ops.scatter_update(x, np.array([[0], [2], [0]]), UPDATES, "mul"),
+    "scatter_update by the largest": lambda x: ops.scatter_update(
+        x, np.array([[0], [2], [0]]), UPDATES, "max"
+    ),
+    "scatter_update with what comes last": lambda x: ops.scatter_update(
+        np.zeros((5, 4)), np.array([[0], [2], [0], [9], [-1]]), x
+    ),
+    "complete qr": lambda x: ops.qr(x, mode="complete")[1],
+    "singular values of full_matrices": lambda x: ops.svd(x)[1],
+    "lu_factor of wide matrices": lambda x: ops.lu_factor(ops.transpose(x))[0],
+    "wide qr": lambda x: ops.qr(ops.transpose(x))[1],
+    "matrix_rank": lambda x: ops.cast(ops.matrix_rank(x), "float32") + 0 * ops.sum(x),
+    "cdist of equal rows": lambda x: ops.cdist(x, x),
+}
+
+
+@pytest.mark.parametrize("name", BETWEEN_NUMBERS)
+def test_derivatives_are_quotients_of_differences(name: str) -> None:
+    function = BETWEEN_NUMBERS[name]
+
+    def total(x: Any) -> Any:
+        result = function(x)
+        return ops.sum(result * np.cos(np.arange(np.prod(result.shape)).reshape(result.shape)))
+
+    wanted = np.zeros(X.shape)
+    for place in np.ndindex(*X.shape):
+        step = np.zeros(X.shape)
+        step[place] = 1e-6
+        high, low = (float(total(X.astype(float) + sign * step)) for sign in (1, -1))
+        wanted[place] = (high - low) / 2e-6
+    x = keras.Variable(X)
+    with keras.GradientTape() as tape:
+        y = total(x * 1.0)
+    np.testing.assert_allclose(tape.gradient(y, x), wanted, rtol=1e-4, atol=1e-5)
