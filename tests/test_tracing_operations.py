@@ -211,6 +211,12 @@ CASES: list[Case] = [
       for name in ("nanmedian", "nanargmax", "nanargmin")],
     *[(f"nanquantile {method}", lambda x, m=method: ops.nanquantile(with_nan(x), [0.3, 0.8], -1, m), (ROUND,))
       for method in ("linear", "lower", "higher", "midpoint", "nearest")],
+    *[(f"quantile at symbols {method}", lambda x, q, m=method: ops.quantile(x, ops.max(q, axis=0)[:2] / 4 + 0.5, 1, m), (X, SMALL))
+      for method in ("linear", "lower", "higher", "midpoint", "nearest")],
+    ("nanpercentile at a symbol", lambda x, q: ops.nanpercentile(with_nan(x), 30 + ops.max(q), 1), (ROUND, SMALL)),
+    *[(f"quantile {method} at whole places", lambda x, m=method: ops.nanquantile(ops.reshape(x, (-1, 12))[:, :11], 0.7, 1, m),
+       (CUBES,)) for method in ("lower", "higher", "midpoint", "nearest")],
+    ("median beside NaN", lambda x: ops.median(with_nan(x), axis=1), (ROUND,)),
     ("nanpercentile", lambda x: ops.nanpercentile(x, 35.0, axis=1, keepdims=True), (CUBES,)),
     ("searchsorted", lambda x: ops.searchsorted(np.float32([-1, -0.5, 0, 1]), x, side="right"), (X,)),
     ("searchsorted for NaN", lambda x: ops.searchsorted(np.float32([-1, 0, 1, np.nan]), with_nan(x)), (ROUND,)),
@@ -510,3 +516,14 @@ def test_derivatives_are_quotients_of_differences(name: str) -> None:
     with keras.GradientTape() as tape:
         y = total(x * 1.0)
     np.testing.assert_allclose(tape.gradient(y, x), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["lower", "higher", "midpoint", "nearest", "linear"])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.7, 0.9])
+def test_quantiles_at_whole_places_are_the_numbers_there(method: str, share: float) -> None:
+    x = np.arange(11, dtype=np.float32)
+    for q in (share, np.float32(share), np.float64(share)):
+        for name in ("quantile", "nanquantile"):
+            assert float(getattr(ops, name)(x, q, method=method)) == pytest.approx(10 * share, abs=1e-6)
+    for name in ("percentile", "nanpercentile"):
+        assert float(getattr(ops, name)(x, 100 * share, method=method)) == pytest.approx(10 * share, abs=1e-6)

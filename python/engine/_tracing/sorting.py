@@ -18,13 +18,18 @@ from engine._tracing.arrangement import (
     take_along_axis,
     transpose,
 )
+from engine._tracing.code import Term
 from engine._tracing.dispatch import records
 from engine._tracing.elementwise import cast, ceil, is_nan
+from engine._tracing.extents import ONE
 from engine._tracing.primitives import axes_in, axis_in, coordinate, elementwise, float_dtype
+from engine._tracing.primitives import broadcast_to as spread
 from engine._tracing.reductions import array_of, count, sum_
-from engine._tracing.symbolic import CannotRecordError
-from engine._tracing.trace import TracedArray
+from engine._tracing.symbolic import CannotRecordError, is_symbolic
+from engine._tracing.trace import TracedArray, as_traced, trace_of
 
+# Places of quantiles that are nearer to whole numbers are rounded.
+_ROUNDING = 1e-4
 _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
@@ -57,36 +62,56 @@ def sort(x: Any, axis: Any = -1) -> TracedArray:
 
 @records("quantile")
 def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> TracedArray:
-    """The numbers below which a share `q` lies; `q` isn't traced."""
-    return _quantiles(x, q, axis, keepdims, lambda rows, share: _quantile_of_sorted(rows, share, method))
+    """The numbers below which a share `q` lies; NaN if one number is."""
+
+    def of_rows(rows: TracedArray, share: Any) -> TracedArray:
+        if isinstance(share, float):
+            found = _quantile_of_sorted(rows, share, method)
+        else:
+            found = _quantile_at(rows, count(rows, -1), share, method)
+        last = rows[..., -1]
+        return elementwise(lambda a, b: is_nan(b).choose(math.nan, a), found, last, dtype=rows.dtype)
+
+    return _quantiles(x, q, axis, keepdims, of_rows)
 
 
 def _quantiles(
-    x: Any, q: Any, axis: Any, keepdims: bool, quantile_of: Callable[[TracedArray, float], TracedArray]
+    x: Any, q: Any, axis: Any, keepdims: bool, quantile_of: Callable[[TracedArray, Any], TracedArray]
 ) -> TracedArray:
-    """Returns quantiles along axes by a function of sorted rows and a share."""
-    array = array_of(x)
+    """Returns quantiles along axes by a function of sorted rows and a share, a float or a symbol."""
+    array = as_traced(x, trace_of(x, q))
     array = array.as_dtype(float_dtype(array))
     places = axes_in(axis, array.ndim)
     others = [place for place in range(array.ndim) if place not in places]
     kept = [array.shape[place] for place in others]
     rows = sort(reshape(transpose(array, [*others, *places]), (*kept, -1)))
-    shares = np.asarray(q, np.float64)
-    found = [quantile_of(rows, float(share)) for share in shares.reshape(-1)]
+    if is_symbolic(q):
+        shape = as_traced(q, array.trace).shape
+        flat = reshape(as_traced(q, array.trace), (-1,))
+        found = [quantile_of(rows, flat[number]) for number in range(len(flat))]
+    else:
+        given = np.asarray(q, np.float64)
+        shape, found = given.shape, [quantile_of(rows, float(share)) for share in given.reshape(-1)]
     if keepdims:
         found = [expand_dims(each, places) for each in found]
-    if shares.ndim == 0:
+    if not shape:
         return found[0]
     joined = stack(found, 0)
-    return reshape(joined, (*shares.shape, *joined.shape[1:]))
+    return reshape(joined, (*shape, *joined.shape[1:]))
+
+
+def _hundredths(q: Any) -> Any:
+    if is_symbolic(q):
+        return elementwise(lambda each: each / 100.0, q, dtype="float32")
+    return np.asarray(q, np.float64) / 100
 
 
 @records("percentile")
 def percentile(
     x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
 ) -> TracedArray:
-    """The numbers below which `q` per cent lie; `q` isn't traced."""
-    return quantile(x, np.asarray(q, np.float64) / 100, axis, method, keepdims)
+    """The numbers below which `q` per cent lie; NaN if one number is."""
+    return quantile(x, _hundredths(q), axis, method, keepdims)
 
 
 @records("median")
@@ -100,7 +125,12 @@ def nanquantile(
     x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
 ) -> TracedArray:
     """The quantiles without NaN; NaN if all are."""
-    return _quantiles(x, q, axis, keepdims, lambda rows, share: _quantile_of_numbers(rows, share, method))
+
+    def of_rows(rows: TracedArray, share: Any) -> TracedArray:
+        numbers = sum_(elementwise(lambda a: 1.0 - is_nan(a), rows, dtype="float32"), -1, keepdims=True)
+        return _quantile_at(rows, numbers, share, method)
+
+    return _quantiles(x, q, axis, keepdims, of_rows)
 
 
 @records("nanpercentile")
@@ -108,7 +138,7 @@ def nanpercentile(
     x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
 ) -> TracedArray:
     """The percentiles without NaN; NaN if all are."""
-    return nanquantile(x, np.asarray(q, np.float64) / 100, axis, method, keepdims)
+    return nanquantile(x, _hundredths(q), axis, method, keepdims)
 
 
 @records("nanmedian")
@@ -117,23 +147,36 @@ def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     return nanquantile(x, 0.5, axis, keepdims=keepdims)
 
 
-def _quantile_of_numbers(rows: TracedArray, share: float, method: str) -> TracedArray:
-    """Returns a quantile of the numbers in sorted `rows`, whose ends may be NaN."""
+def _quantile_at(rows: TracedArray, numbers: Any, share: Any, method: str) -> TracedArray:
+    """Returns a quantile of the first elements of sorted `rows`.
+
+    Args:
+        rows: (..., n).
+        numbers: how many elements count, a length or an array (..., 1).
+        share: a float, or a symbol.
+        method: how a number between two is chosen.
+    """
     choice(method, "method", _METHODS)
-    numbers = sum_(elementwise(lambda a: 1.0 - is_nan(a), rows, dtype="float32"), -1, keepdims=True)
-    place = elementwise(lambda n: ((n - 1.0) * share).of("maximum", 0.0), numbers)
-    rounded = {
-        "linear": lambda at: at,
-        "lower": lambda at: at.of("floor"),
-        "higher": ceil,
-        "midpoint": lambda at: (at.of("floor") + ceil(at)) * 0.5,
-        "nearest": lambda at: at.of("round"),
-    }[method]
-    chosen = elementwise(rounded, place)
+
+    def place_of(n: Term, part: Term) -> Term:
+        place = ((n - 1.0) * part).of("maximum", 0.0)
+        if method == "linear":
+            return place
+        # A place that rounding moves off a whole number is that number.
+        near = place.of("round")
+        place = ((place - near).of("abs") < _ROUNDING).choose(near, place)
+        low, high = place.of("floor"), ceil(place)
+        return {"lower": low, "higher": high, "midpoint": (low + high) * 0.5, "nearest": place.of("round")}[
+            method
+        ]
+
+    chosen = elementwise(place_of, numbers, share, dtype="float32")
     low, high = (elementwise(edge, chosen, dtype="int32") for edge in (lambda at: at.of("floor"), ceil))
+    shape = (*rows.extents[:-1], ONE)
     found = elementwise(
         lambda a, b, at: a * (1.0 - (at - at.of("floor"))) + b * (at - at.of("floor")),
-        take_along_axis(rows, low, -1), take_along_axis(rows, high, -1), chosen, dtype=rows.dtype,
+        take_along_axis(rows, spread(low, shape), -1), take_along_axis(rows, spread(high, shape), -1), chosen,
+        dtype=rows.dtype,
     )  # fmt: skip
     return found.reshaped(found.extents[:-1])
 

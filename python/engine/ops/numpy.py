@@ -1042,9 +1042,7 @@ def quantile(
     values = floats(x)
     if _count(values, axis_or_tuple(axis)) == 0:
         return _nan_like(_reduce.sum(values, axis_or_tuple(axis), keepdims=keepdims), np.shape(q))
-    found = np.quantile(
-        _wide(values), _wide(floats(q)), axis_or_tuple(axis), method=method, keepdims=keepdims
-    )  # type: ignore[call-overload] # a name
+    found = np.quantile(_wide(values), _shares(q), axis_or_tuple(axis), method=method, keepdims=keepdims)  # type: ignore[call-overload] # a name
     return np.asarray(found).astype(values.dtype)
 
 
@@ -1052,7 +1050,7 @@ def percentile(
     x: ArrayLike, q: ArrayLike, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Result:
     """`quantile` of `x` for `q` per cent; `axis`, `method` and `keepdims` as there."""
-    return quantile(x, _wide(floats(q)) / 100, axis, method, keepdims)
+    return quantile(x, _shares(q) / 100, axis, method, keepdims)
 
 
 def count_nonzero(x: ArrayLike, axis: Axis = None) -> Result:
@@ -1157,7 +1155,7 @@ def nanquantile(
     if _count(values, over) == 0:
         return quantile(x, q, axis, method, keepdims)
     filled, lost = _filled(values, over)
-    found = np.nanquantile(filled, _wide(floats(q)), over, method=method, keepdims=keepdims)  # type: ignore[call-overload] # a name
+    found = np.nanquantile(filled, _shares(q), over, method=method, keepdims=keepdims)  # type: ignore[call-overload] # a name
     lost = lost if keepdims else np.squeeze(lost, axis=over)
     return np.where(lost, np.nan, found).astype(values.dtype)
 
@@ -1166,7 +1164,7 @@ def nanpercentile(
     x: ArrayLike, q: ArrayLike, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Result:
     """`nanquantile` of `x` for `q` per cent; `axis`, `method` and `keepdims` as there."""
-    return nanquantile(x, _wide(floats(q)) / 100, axis, method, keepdims)
+    return nanquantile(x, _shares(q) / 100, axis, method, keepdims)
 
 
 # Places ----------------------------------------------------------------------------------------------------------
@@ -2101,6 +2099,12 @@ def _count(values: Array, axis: Any) -> int:
 def _wide(values: Array) -> Array:
     """Returns floats as float64, for intermediate results that are rounded to their dtype once at the end."""
     return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
+
+
+def _shares(q: ArrayLike) -> Array:
+    """Returns shares as float64: for float32 those of the decimals, as 0.7 of 10 numbers are 7, and not a bit less."""
+    given = np.asarray(q)
+    return np.asarray(given.astype(str) if given.dtype == np.float32 else given, np.float64)
 
 
 def _wides(*operands: ArrayLike) -> list[Any]:
