@@ -33,9 +33,9 @@ class MonitorCallback(Callback):
             msg = f"`monitor` must be a name in the logs, such as 'val_loss', got {monitor!r}"
             raise TypeError(msg)
         self.monitor = monitor
-        self.mode = mode
-        if mode not in ("auto", "min", "max"):
-            self.mode = "auto"
+        known = ("auto", "min", "max")
+        self.mode = "auto" if isinstance(mode, str) and mode not in known else choice(mode, "mode", known)
+        if self.mode != mode:
             what = f"{type(self).__name__} mode {mode!r} is unknown, fallback to auto mode"
             warnings.warn(f"{what}: give `mode` 'min' or 'max' to decide it", stacklevel=3)
         self.min_delta = abs(real(min_delta, "min_delta"))
