@@ -72,7 +72,7 @@ bench: $(VENV)/installed-bench
 
 # -E runs all pages again, since the engine may have changed.
 docs: $(VENV)/installed-docs
-	$(BIN)/sphinx-build -W --keep-going -n -E -b html docs build/docs $(ARGS)
+	$(BIN)/sphinx-build -W --keep-going -n -E -j 2 -b html docs build/docs $(ARGS)
 
 test-kernels: $(VENV)/ready
 	@$(BIN)/cmake --workflow --preset kernels
