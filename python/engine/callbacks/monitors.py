@@ -28,7 +28,7 @@ class MonitorCallback(Callback):
     _counts: ClassVar[tuple[str, ...]] = ()
     """The attributes in `_backed_up` that are counts."""
 
-    def __init__(self, monitor: object, mode: str, min_delta: float) -> None:
+    def __init__(self, monitor: object, mode: object, min_delta: float) -> None:
         if not isinstance(monitor, str):
             msg = f"`monitor` must be a name in the logs, such as 'val_loss', got {monitor!r}"
             raise TypeError(msg)
