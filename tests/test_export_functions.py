@@ -578,7 +578,7 @@ def test_files_begin_after_strings(suffix: str, tmp_path: Path) -> None:
         model.export(tmp_path / f"m{suffix}")
     before = keras.Model(model.inputs, [model.get_layer(name).output for name in ("kinds", "words")])
     kinds, words = before.predict(x, verbose=0)
-    read = [kinds, x[2].astype(np.float32), words]
+    read = [each.astype(np.float32) for each in (kinds, x[2], words)]
     if suffix == ".onnx":
         file = onnx.load(tmp_path / "m.onnx")
         assert [each.name for each in file.graph.input] == ["kinds", "size", "words"]
