@@ -361,6 +361,34 @@ def test_a_registered_class_without_from_config_is_named(tmp_path):
     with pytest.raises(TypeError, match="Plain'> has no `from_config`"):
         keras.saving.deserialize_keras_object(config, custom_objects={"Plain": Plain})
 
+    class Twice(Plain):
+        def __call__(self, x: Any) -> Any:
+            return 2 * x
+
+    x = keras.Input((3,))
+    keras.Model(x, layers.Dense(2, activation=Twice())(x)).save(tmp_path / "m.keras")
+    with pytest.raises(TypeError, match=r"m\.keras: .*Twice'> has no `from_config`"):
+        keras.models.load_model(tmp_path / "m.keras", custom_objects={"Twice": Twice})
+
+
+def test_an_error_in_a_users_class_is_no_damage_of_the_file(tmp_path):
+    class Outer(layers.Layer):
+        def __init__(self, inner: Any, **options: Any) -> None:
+            super().__init__(**options)
+            self.inner = inner
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x)
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "inner": self.inner}
+
+    x = keras.Input((3,))
+    keras.Model(x, Outer(layers.Dense(2))(x)).save(tmp_path / "m.keras")
+    message = r"m\.keras can't be read: test_own_classes_as_in_keras\.py:\d+ raised TypeError: 'dict' .*deserialize_keras"
+    with pytest.raises(TypeError, match=message):
+        keras.models.load_model(tmp_path / "m.keras", custom_objects={"Outer": Outer})
+
 
 def test_a_data_set_of_unknown_length_never_ends():
     class Endless(keras.utils.PyDataset):

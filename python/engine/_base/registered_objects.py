@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from engine._base.checks import WrongTypeError
+
 _registered: dict[str, Any] = {}  # by "package>name"
 _scope: ContextVar[Mapping[str, Any]] = ContextVar("scope", default={})  # noqa: B039 # nobody writes to it
 
@@ -71,6 +73,21 @@ def get_registered_name(obj: Any) -> str | None:
 def is_of_engine(found: Any) -> bool:
     """Whether a class or function is one of this package. Code that runs in a namespace without a name has no module."""
     return str(found.__module__).startswith("engine.")
+
+
+def made_from_config(cls: Any, config: Any) -> Any:
+    """Returns the object of a class, one of the library or of the user's, that a config describes.
+
+    Raises:
+        TypeError: if the class has no `from_config`.
+    """
+    if not hasattr(cls, "from_config"):
+        msg = (
+            f"{cls!r} has no `from_config`: give the class a method get_config(self) that returns the arguments of __init__, "
+            "and a class method from_config(cls, config)"
+        )
+        raise WrongTypeError(msg)
+    return cls.from_config(config)
 
 
 def overrides(cls: type, method: str) -> bool:

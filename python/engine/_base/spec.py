@@ -22,6 +22,7 @@ from engine._base.registered_objects import (
     custom_object_scope,
     get_registered_name,
     is_of_engine,
+    made_from_config,
     registered_by,
     registered_or_built_in,
 )
@@ -322,9 +323,9 @@ class Registry(Generic[S]):
         if isinstance(identifier, Mapping) and "class_name" in identifier:
             name = str(identifier["class_name"])
             own = registered_by(identifier, name, self.knows)
-            return (self._named(name, in_config=True) if own is None else own).from_config(
-                identifier.get("config") or {}
-            )
+            cls = self._named(name, in_config=True) if own is None else own
+            made: S = made_from_config(cls, identifier.get("config") or {})
+            return made
         if inspect.isfunction(identifier) and identifier in self._functions:
             return self._functions[identifier]()
         module = ".".join(self.base.__module__.split(".")[:2])

@@ -48,6 +48,25 @@ def without_own_frames(function: _Function) -> _Function:
     return cast(_Function, filtered)
 
 
+def line_of_users_code(error: BaseException) -> str | None:
+    """Returns the place where code of the user's raised an error, such as "model.py:12".
+
+    Returns:
+        None if the code belongs to this package, to Python, or to an installed package.
+    """
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return None
+    file = traceback.tb_frame.f_code.co_filename
+    of_python = file.startswith((os.__file__.removesuffix("os.py"), "<frozen"))
+    installed = any(f"{os.sep}{folder}{os.sep}" in file for folder in ("site-packages", "dist-packages"))
+    if of_python or installed or file.startswith(PACKAGE_FOLDER) or file.endswith((".pyx", ".pxd", ".pxi")):
+        return None
+    return f"{file.rpartition(os.sep)[2]}:{traceback.tb_lineno}"
+
+
 def _without_package(traceback: TracebackType | None) -> TracebackType | None:
     """Returns a traceback of the frames that are in files outside the package."""
     frames = []

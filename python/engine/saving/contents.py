@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.checks import REAL, Shape, WrongTypeError
+from engine._base.tracebacks import line_of_users_code
 
 Array = NDArray[Any]
 
@@ -186,6 +187,13 @@ def understood(path: object) -> Iterator[None]:
         if isinstance(error, OSError) and (error.errno != errno.EINVAL or error.filename is not None):
             raise
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        line = line_of_users_code(error)
+        if line is not None:
+            msg = (
+                f"{path} can't be read: {line} raised {reason}. What was an object in a config is a dict until from_config() "
+                "makes it again by keras.saving.deserialize_keras_object()"
+            )
+            raise WrongTypeError(msg) from error
         msg = f"{path} can't be read, as it is damaged or holds what no model's file does ({reason})"
         raise ValueError(msg) from error
 

@@ -14,8 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from engine._base.checks import WrongTypeError, flag
-from engine._base.registered_objects import custom_object_scope, is_of_engine, registered_by
+from engine._base.checks import flag
+from engine._base.registered_objects import (
+    custom_object_scope,
+    is_of_engine,
+    made_from_config,
+    registered_by,
+)
 from engine._base.spec import Spec, array_of_config, described, serialize
 from engine._core_interface.cpp import ContextValue
 
@@ -182,14 +187,7 @@ def _made_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
         return _BUILT_INS[name](inner)
     if name == "function":
         return _found(str(inner), config)
-    found = _found(name, config)
-    if not hasattr(found, "from_config"):
-        msg = (
-            f"{found!r} has no `from_config`: give the class a method get_config(self) that returns the arguments of __init__, "
-            "and a class method from_config(cls, config)"
-        )
-        raise WrongTypeError(msg)
-    return found.from_config(inner)
+    return made_from_config(_found(name, config), inner)
 
 
 def _found(name: str, config: Mapping[str, Any]) -> Any:
