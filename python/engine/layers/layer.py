@@ -695,7 +695,8 @@ class Layer(Part, Spec):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls._is_own = next(each for each in cls.__mro__ if is_of_engine(each)) is Layer
+        computes = next(each for each in cls.__mro__ if is_of_engine(each)) is not Layer
+        cls._is_own = not computes and cls._lower is Layer._lower
         if "call" in vars(cls):
             cls._training_by_default = default_of(cls.call, "training") is True
         if cls._lower is not Layer._lower:
