@@ -203,9 +203,20 @@ def test_exports_refuse_it_in_one_sentence(tmp_path: Path, path: str) -> None:
     pytest.importorskip("onnx")
     with pytest.raises(
         ValueError,
-        match=r"test_host_operations\.py:\d+: layer 'cholesky\w*' has the operation 'cholesky', which Python computes, which ",
+        match=r"test_host_operations\.py:\d+: layer 'cholesky\w*' has the operation 'cholesky', which Python computes in every",
     ):
         model_of_roots().export(tmp_path / path, **({} if path.endswith(".onnx") else {"format": "c"}))
+
+
+def test_exports_refuse_it_before_they_compute_anything(tmp_path: Path) -> None:
+    """The matrix of an export's sample has no root."""
+    recorded = keras.Sequential(
+        [keras.Input((3, 3)), layers.Activation(lambda x: ops.cholesky(2 * x)), layers.Flatten()]
+    )
+    x = keras.Input((3, 3))
+    for model in (recorded, keras.Model(x, layers.Flatten()(ops.cholesky(x)))):
+        with pytest.raises(ValueError, match="which Python computes in every"):
+            model.export(tmp_path / "model.h", format="c")
 
 
 def test_numpy_computes_what_the_functions_of_one_name_do() -> None:

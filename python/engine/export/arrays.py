@@ -147,11 +147,6 @@ def refused(step: Step, layer: str, program: str) -> ValueError:
         if step.kind == "random"
         else ("a derivative", "export a model of the layers without it")
         if step.kind.startswith("gradient")
-        else (
-            f"the operation {step.constants['function']!r}, which Python computes",
-            "export a model of the layers before or after it",
-        )
-        if step.kind == "host"
         else (f"the operation {step.kind!r}", "export a model of the layers before or after it")
     )
     return ValueError(

@@ -344,7 +344,14 @@ class _Stages:
         self._values.append(self._count - 1)
 
     def _append(self, step: Step) -> None:
-        self.stages[-1].steps.append(step)
+        stage = self.stages[-1]
+        if step.kind == "host":
+            msg = (
+                f"{step.constants['line'] or 'a function'}: layer {stage.layer!r} has the operation {step.constants['function']!r}, "
+                "which Python computes in every batch, so no other program can: export a model of the layers before or after it"
+            )
+            raise ValueError(msg)
+        stage.steps.append(step)
         self._count += 1
 
     def _value_of(self, number: int, pick: int | None = None) -> int:
