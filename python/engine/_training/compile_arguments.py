@@ -578,11 +578,11 @@ class Compiled:
         found: str | None = directions.get(name)
         return found
 
-    def result(self, totals: Totals, return_dict: bool) -> float | list[float] | Logs:
-        """Returns loss and metrics as `evaluate` returns them."""
+    def result(self, logs: Logs, return_dict: bool) -> float | list[float] | Logs:
+        """Returns logs as `evaluate` does: as a dict, or loss and metrics in their order, or the one that there is."""
         if return_dict:
-            return self.logs(totals)
-        values = self._values(totals)
+            return logs
+        values = [logs[name] for name in self.names]
         return values if len(values) > 1 else values[0]
 
 

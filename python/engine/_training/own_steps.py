@@ -185,9 +185,8 @@ class StepResults:
             logs |= {name: value for name, value in as_logs(results).items() if name not in unused}
         return NamedValues(sorted(logs.items()))
 
-    def result(self, totals: Any, return_dict: bool) -> Any:
-        """Returns the logs as `evaluate` does: in the order of the metrics, or the one that there is, or as a dict."""
-        logs = self.logs_of_pass(totals)
+    def result(self, logs: Logs, return_dict: bool) -> Any:
+        """Returns logs as `evaluate` does: as a dict, or in the order of the metrics, or the one that there is."""
         if return_dict:
             return logs
         names = [name for name in self.names if name in logs]

@@ -911,7 +911,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 )
                 params = {"verbose": verbose, "epochs": 1, "steps": progress.steps}
                 hooks.join(self, params, self._lock.lent)
-                return results.result(trainer.evaluate(source, size, limit), as_dict)
+                return results.result(results.logs_of_pass(trainer.evaluate(source, size, limit)), as_dict)
 
     @without_own_frames
     @keeping_values
@@ -956,9 +956,10 @@ class Model(Part, SaysWhatIsLeftOut):
             run, host = program.begin("train", *chunk.batches), results.host_for(chunk.forms)
             results.start_pass()
             run.advance(0, 1, results.learning_rates(program, 1), host=host)
-            self._check_logs(results, samples, results.logs_of_pass(run.totals))
+            logs = results.logs_of_pass(run.totals)
+            self._check_logs(results, samples, logs)
             self._feature_names = self._feature_names or samples.feature_names
-            return results.result(run.totals, as_dict)
+            return results.result(logs, as_dict)
 
     @without_own_frames
     @keeping_values
@@ -998,7 +999,7 @@ class Model(Part, SaysWhatIsLeftOut):
             run, host = program.begin("evaluate", *chunk.batches), results.host_for(chunk.forms)
             results.start_pass()
             run.advance(0, 1, host=host)
-            return results.result(run.totals, as_dict)
+            return results.result(results.logs_of_pass(run.totals), as_dict)
 
     def _results(self, by_steps: bool) -> Compiled | StepResults:
         """Returns loss and metrics of passes; with `by_steps` of passes by methods of the user's class."""
