@@ -27,8 +27,9 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_max_isa=AVX",
 )
 
-# Only every KERAS_EVERY-th of these tests runs, since Keras compiles each network, which takes long.
-KERAS_EVERY = int(os.environ.get("KERAS_EVERY", "1"))
+# Only every n-th of the tests in these folders runs, where the environment says so: Keras compiles each network, and the
+# emulated GPU checks each access to memory, which takes long.
+EVERY = {"keras": int(os.environ.get("KERAS_EVERY", "1")), "cuda": int(os.environ.get("CUDA_EVERY", "1"))}
 
 FEATURES, CLASSES = 6, 3
 
@@ -42,11 +43,13 @@ class Blobs(NamedTuple):
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps every KERAS_EVERY-th of the tests in `tests/keras`. In these, warnings are no errors: Keras causes some."""
-    beside_keras = [item for item in items if Path(__file__).parent / "keras" in item.path.parents]
-    for item in beside_keras:
-        item.add_marker(pytest.mark.filterwarnings("default"))
-    left_out = set(beside_keras) - set(beside_keras[::KERAS_EVERY])
+    """Keeps the tests that `EVERY` says. In those beside Keras, warnings are no errors: Keras causes some."""
+    left_out = set[pytest.Item]()
+    for folder, every in EVERY.items():
+        within = [item for item in items if Path(__file__).parent / folder in item.path.parents]
+        left_out |= set(within) - set(within[::every])
+        for item in within if folder == "keras" else ():
+            item.add_marker(pytest.mark.filterwarnings("default"))
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
 
