@@ -352,6 +352,27 @@ def test_bytes_slices_and_the_ellipsis_are_serialized():
         assert keras.saving.deserialize_keras_object(config) == value
 
 
+def test_the_spec_of_outputs_is_what_a_layer_of_users_says_of_their_shapes():
+    class Told(layers.Layer):
+        def __init__(self, shapes: Any) -> None:
+            super().__init__()
+            self.shapes = shapes
+
+        def call(self, x: Any) -> Any:
+            raise RuntimeError("nobody calls this")
+
+        def compute_output_shape(self, input_shape: Any) -> Any:
+            return self.shapes(input_shape)
+
+    x = keras.KerasTensor((2, 3))
+    assert Told(lambda s: [*s, 4]).compute_output_spec(x).shape == (2, 3, 4)
+    one, (two, three) = Told(lambda s: (s, [s, (None, 5)])).compute_output_spec(x)
+    assert (one.shape, two.shape, three.shape) == ((2, 3), (2, 3), (None, 5))
+    assert one.dtype == "float32"
+    assert Told(lambda s: {"a": s}).compute_output_spec(x)["a"].shape == (2, 3)
+    assert Told(lambda shapes: shapes[1]).compute_output_spec([x, keras.KerasTensor((7,))]).shape == (7,)
+
+
 def test_a_registered_class_without_from_config_is_named(tmp_path):
     class Plain:
         def get_config(self) -> dict[str, Any]:

@@ -67,6 +67,7 @@ from engine._tracing.symbolic import (
     mapped,
     open_recorder,
     outside_of_traces,
+    sequence_like,
 )
 from engine._tracing.trace import as_traced
 from engine.dtype_policies import FLOAT32, DTypePolicy, _Process
@@ -553,6 +554,15 @@ def _once(build: Build) -> Build:
             self._begun(self._sample_of(given))
 
     return build_once
+
+
+def _specs_of(shapes: Any) -> Any:
+    """Returns a symbolic tensor for each shape in a structure of them, which may also be a single shape."""
+    if isinstance(shapes, dict):
+        return {name: _specs_of(each) for name, each in shapes.items()}
+    if any(isinstance(each, (list, tuple, dict)) for each in shapes):
+        return sequence_like(shapes, map(_specs_of, shapes))
+    return KerasTensor(tuple(shapes))
 
 
 def _shapes_within(given: Any) -> list[Any]:
@@ -1443,6 +1453,20 @@ class Layer(Part, Spec):
             raise NotImplementedError(msg)
         batch, *rest = input_shape
         return (batch, *self._output_shape_for(shape(rest, "input_shape")))
+
+    def compute_output_spec(self, *args: Any, **options: Any) -> Any:
+        """Returns the shapes and dtypes of the outputs: symbolic tensors that belong to no graph.
+
+        A layer of the user's with a method `compute_output_shape` isn't called: that method says the shapes.
+
+        Args:
+            args: the arguments of a call, with symbolic tensors such as `KerasTensor((None, 784))` in place of arrays.
+            options: the same by keyword.
+        """
+        tells_shapes = type(self).compute_output_shape is not Layer.compute_output_shape
+        if not (tells_shapes and (self._is_own or self._is_custom)) or len(args) != 1 or options:
+            return super().compute_output_spec(*args, **options)
+        return _specs_of(self.compute_output_shape(mapped(lambda each: tuple(each.shape), args[0])))
 
     @property
     def input(self) -> Any:
