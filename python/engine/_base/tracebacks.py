@@ -49,22 +49,27 @@ def without_own_frames(function: _Function) -> _Function:
 
 
 def line_of_users_code(error: BaseException) -> str | None:
-    """Returns the place where code of the user's raised an error, such as "model.py:12".
+    """Returns the last line of the user's code that an error passed through, such as "model.py:12".
 
     Returns:
-        None if the code belongs to this package, to Python, or to an installed package.
+        None if all code on its way belongs to this package, to Python, or to an installed package.
     """
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
+    found, traceback = None, error.__traceback__
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if _is_of_users(file):
+            found = f"{file.rpartition(os.sep)[2]}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
-    if traceback is None:
-        return None
-    file = traceback.tb_frame.f_code.co_filename
+    return found
+
+
+def _is_of_users(file: str) -> bool:
+    """Whether code in a file belongs neither to this package, nor to Python, nor to an installed package."""
     of_python = file.startswith((os.__file__.removesuffix("os.py"), "<frozen"))
     installed = any(f"{os.sep}{folder}{os.sep}" in file for folder in ("site-packages", "dist-packages"))
-    if of_python or installed or file.startswith(PACKAGE_FOLDER) or file.endswith((".pyx", ".pxd", ".pxi")):
-        return None
-    return f"{file.rpartition(os.sep)[2]}:{traceback.tb_lineno}"
+    return not (
+        of_python or installed or file.startswith(PACKAGE_FOLDER) or file.endswith((".pyx", ".pxd", ".pxi"))
+    )
 
 
 def _without_package(traceback: TracebackType | None) -> TracebackType | None:
