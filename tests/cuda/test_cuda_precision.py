@@ -168,7 +168,9 @@ def test_products_by_tiles_of_medium_size(run_program: Any) -> None:
     """A GPU of four multiprocessors takes them for results of four such tiles."""
     arguments = [__file__, "-k", "test_large_products and sizes1", "-p", "no:cacheprovider"]
     printed = run_program(
-        f"import pytest, sys; sys.exit(pytest.main({arguments!r}))", EMULATED_CUDA_MULTIPROCESSORS="4"
+        f"import pytest, sys; sys.exit(pytest.main({arguments!r}))",
+        EMULATED_CUDA_MULTIPROCESSORS="4",
+        CUDA_EVERY="1",
     )
     assert "3 passed" in printed
 
