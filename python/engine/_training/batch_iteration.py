@@ -1,4 +1,4 @@
-"""Iteration over the batches of a source, epoch by epoch, in runs of the core.
+"""Iteration over the batches of a source, epoch by epoch, which a runner trains or evaluates.
 
 A pass takes every sample of the source once. An epoch is a pass, or `steps_per_epoch` batches, after which the next epoch
 continues in the same pass. The trainer, the backups of a training, and the solver of `engine.sklearn` use this.
@@ -7,16 +7,14 @@ continues in the same pass. The trainer, the backups of a training, and the solv
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine._base.checks import Shape
 from engine._base.random_state import go_to, position
-from engine._core_interface.cpp import Program, Run, Totals
 from engine._data.batch_streams import call_hook
-from engine._data.given_targets import TargetForm
 from engine._data.memory_maps import require_whole_files
 from engine._data.sources import Chunk, Shuffle, Source
+from engine._training.runner import Poll, Runner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +35,7 @@ class BatchIterator:
     """Iterates over the batches of a source for any number of epochs, each pass in a new order.
 
     Args:
-        program_for: returns the program for samples of a shape.
-        mode: whether the runs train or evaluate.
+        runner: runs the batches.
         source: the samples.
         batch_size: samples in a batch, unless the source yields batches itself.
         shuffle: how the order changes; None for an evaluation.
@@ -48,8 +45,7 @@ class BatchIterator:
 
     def __init__(
         self,
-        program_for: Callable[[Shape], Program],
-        mode: Literal["train", "evaluate"],
+        runner: Runner,
         source: Source,
         batch_size: int,
         *,
@@ -57,24 +53,16 @@ class BatchIterator:
         steps: int | None = None,
         steps_name: str = "steps_per_epoch",
     ) -> None:
-        self._program_for, self._mode, self._source = program_for, mode, source
+        self.runner, self._source = runner, source
         self._batch_size, self._shuffle, self._steps = batch_size, shuffle, steps
         self._steps_name = steps_name
         self._chunks: Iterator[Chunk] | None = None
-        self._run: Run | None = None
-        self._sample_shape: Shape = ()  # the shape of the samples that `_run` reads
-        self.program: Program | None = None
-        self._chunk: Chunk | None = None  # what `_run` reads
+        self._chunk: Chunk | None = None  # what the runner reads
         self._done = 0  # the number of batches of this chunk that were used
         self._before = 0  # the number of batches of the pass in earlier chunks
         self._origin = 0  # the number of batches of the pass before the epoch
         self.taken = 0  # the number of batches of the next epoch that the training before a restart has used
         self._began = (0, 0)  # the random state at the beginning of the pass
-
-    @property
-    def totals(self) -> Totals:
-        """The sums of loss and metrics over the epoch so far. There must have been a batch."""
-        return self._current_run().totals
 
     def has_next(self) -> bool:
         """Returns whether there is another batch, if necessary in a new pass, which begins then."""
@@ -89,7 +77,7 @@ class BatchIterator:
             return DataPosition(self._began, 0, taken)
         return DataPosition(self._began, self._origin + taken if taken else self._before + self._done, taken)
 
-    def skip_to(self, place: DataPosition, totals: Totals, backup: Path) -> None:
+    def skip_to(self, place: DataPosition, totals: Any, backup: Path) -> None:
         """Skips the batches that an earlier training has used. The random state does not change.
 
         Args:
@@ -109,7 +97,7 @@ class BatchIterator:
         self.taken = place.taken
         if place.taken:
             try:
-                self._current_run().resume_totals(totals)
+                self.runner.resume_totals(totals)
             except ValueError as error:
                 msg = f"{backup}: the sums of losses and metrics are those of other metrics: {error}"
                 raise ValueError(msg) from error
@@ -129,23 +117,32 @@ class BatchIterator:
         """Lets the next epoch read the samples as they are then, though it may go on in the same pass."""
         chunk = self._source.read_anew(self._chunk if self._left() else None)
         if chunk is not None and chunk is not self._chunk:
-            self._current_run().feed(*chunk.batches)
-            self._chunk = chunk
+            self._feed(chunk)
 
-    def require_whole_files(self) -> None:
-        """Raises OSError if a memory-mapped file that the next batches are read from has become shorter."""
-        require_whole_files(() if self._chunk is None else self._chunk.files)
+    def advance(self, batches: range, poll: Poll | None = None) -> None:
+        """Runs the next batches of the chunk, as `Runner.advance`.
 
-    def epoch(self) -> Iterator[tuple[Run, range, tuple[TargetForm, ...]]]:
-        """Yields the batches of one epoch: the run, the numbers of its next batches, and the form of their targets for each output.
+        Raises:
+            OSError: if a memory-mapped file that they are read from has become shorter.
+        """
+        files = () if self._chunk is None else self._chunk.files
 
-        The caller advances the run over these batches before it asks for the next. Call `has_next` or `skip_to` before.
+        def check(done: int) -> None:
+            require_whole_files(files)
+            if poll is not None:
+                poll(done)
+
+        require_whole_files(files)
+        self.runner.advance(batches.start, batches.stop, check)
+
+    def epoch(self) -> Iterator[range]:
+        """Yields the batches of one epoch, by their numbers in the chunk that the runner reads.
+
+        The caller advances over these batches before it asks for the next. Call `has_next` or `skip_to` before.
         """
         call_hook(self._source, "on_epoch_begin")
         taken, self.taken = self.taken, 0
         self._origin = self._before + self._done - taken
-        if not taken:
-            self._current_run().reset_totals()
         while self._steps is None or taken < self._steps:
             if not self._left() and not self._next_chunk():
                 self._chunks = None
@@ -154,23 +151,16 @@ class BatchIterator:
                 break
             count = self._left() if self._steps is None else min(self._left(), self._steps - taken)
             batches = range(self._done, self._done + count)
-            self.require_whole_files()
-            yield self._current_run(), batches, () if self._chunk is None else self._chunk.forms
+            yield batches
             self._done, taken = batches.stop, taken + count
         call_hook(self._source, "on_epoch_end")
 
-    def _current_run(self) -> Run:
-        if self._run is None:
-            msg = "no batch has begun"
-            raise RuntimeError(msg)
-        return self._run
-
     def _left(self) -> int:
         """Returns the number of unused batches of the current chunk."""
-        return 0 if self._run is None else self._run.batches - self._done
+        return self.runner.batches - self._done
 
     def _next_chunk(self) -> bool:
-        """Passes the next chunk of the pass to the run. Returns False at the end of the pass."""
+        """Passes the next chunk of the pass to the runner. Returns False at the end of the pass."""
         new = self._chunks is None
         if self._chunks is None:
             self._began, self._chunks = position(), self._source.chunks(self._batch_size, self._shuffle)
@@ -179,21 +169,12 @@ class BatchIterator:
             return False
         self._before = 0 if new else self._before + self._done
         self._done = 0
-        if self._run is None or self._sample_shape != chunk.sample_shape:
-            self._begin_run(chunk)
-        else:
-            self._run.feed(*chunk.batches)
-        self._chunk = chunk
+        self._feed(chunk)
         return True
 
-    def _begin_run(self, chunk: Chunk) -> None:
-        """Begins a run for samples of this chunk's shape, which continues the totals of the run before."""
-        before = self._run
-        program = self._program_for(chunk.sample_shape)
-        run = program.begin(self._mode, *chunk.batches)
-        if before is not None:
-            run.resume_totals(before.totals)
-        self._run, self.program, self._sample_shape = run, program, chunk.sample_shape
+    def _feed(self, chunk: Chunk) -> None:
+        self.runner.feed(chunk)
+        self._chunk = chunk
 
     def _warn_of_short_epoch(self, taken: int) -> None:
         message = (

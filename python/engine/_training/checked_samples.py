@@ -125,8 +125,7 @@ def checked_targets(
     """Checks the targets and weights for one output of a model. The arguments are those of `checked_samples`."""
     place = "" if targeting.name is None else f"[{targeting.name!r}]"
     if y is None:
-        msg = f"`{prefix}y{place}` is missing: training and evaluation need targets, one for each sample"
-        raise ValueError(msg)
+        raise ValueError(missing_targets(targeting.name, prefix))
     array = real_numbers(y, f"{prefix}y{place}")
     if isinstance(array, DeviceArray) and isinstance(targeting.loss, (HostLoss, TracedLoss)):
         array = array.numpy()  # whether such a loss can read targets may depend on their numbers
@@ -170,6 +169,12 @@ def checked_targets(
         if weights.ndim > 1 + len(targeting.rows):
             form, weights = form._replace(weights=weights), None
     return OutputTargets(targets, weights, form)
+
+
+def missing_targets(output: str | None, prefix: str = "") -> str:
+    """Returns the message for data without the targets of an output, which has a name if there are several."""
+    place = "" if output is None else f"[{output!r}]"
+    return f"`{prefix}y{place}` is missing: training and evaluation need targets, one for each sample"
 
 
 def _files(x: Rows | LazyRows, outputs: Sequence[OutputTargets], prefix: str) -> Files:

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, NamedTuple, TypeGuard, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine import losses, metrics
 from engine._base.checks import Shape, real, text_of_shape
@@ -23,6 +22,7 @@ from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, Program, Totals
 from engine._core_interface.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
 from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
+from engine._training.checked_samples import missing_targets
 from engine._training.penalties_and_constraints import answer
 from engine.callbacks.base import Logs
 from engine.losses.custom import HostLoss, is_called_itself, loss_for_training, no_loss
@@ -299,15 +299,6 @@ class Compiled:
             self._state_of_optimizer = program, weights
         self.optimizer._move_to(program)
 
-    def learning_rates(self, program: Program, batches: int) -> NDArray[np.float64]:
-        """Returns the learning rates of the next batches, after it has moved the state of the optimizer to `program`."""
-        self.move_optimizer(program)
-        return self.optimizer._learning_rates(batches)
-
-    def finish(self) -> None:
-        """Has the optimizer finish its variables."""
-        self.optimizer.finalize_variable_values()
-
     def _lowered_losses(
         self, output_shapes: Sequence[Shape], known_shapes: Sequence[Shape], masked: Sequence[bool]
     ) -> list[dict[str, Any]]:
@@ -437,6 +428,10 @@ class Compiled:
         found = []
         for number, loss in enumerate(self.losses):
             if self.given[number]:
+                if targets[number] is None and not isinstance(loss, (HostLoss, TracedLoss)):
+                    raise ValueError(
+                        missing_targets(self.output_names[number] if self.output_names else None)
+                    )
                 value = loss(targets[number], outputs[number], sample_weight=weights[number])
                 factor = self._loss_weights[number]
                 found.append(value if factor == 1.0 else value * factor)
@@ -522,11 +517,6 @@ class Compiled:
 
         return run
 
-    def start_pass(self) -> None:
-        """Resets the state of the metrics that Python computes."""
-        for metric in self.own_metrics:
-            metric.reset_state()
-
     @property
     def own_metrics(self) -> list[metrics.Metric]:
         """The metrics that Python computes."""
@@ -548,10 +538,6 @@ class Compiled:
     def logs(self, totals: Totals) -> Logs:
         """Returns loss and metrics by name, in alphabetical order."""
         return NamedValues(sorted(zip(self.names, self._values(totals), strict=True)))
-
-    def logs_of_pass(self, totals: Totals) -> Logs:
-        """Returns what `logs` does, as the totals are those of the pass so far."""
-        return self.logs(totals)
 
     def _values(self, totals: Totals) -> list[float]:
         """Returns loss and metrics in the order of `names`, and sets the states of the metrics, so that `result` agrees."""
@@ -577,13 +563,6 @@ class Compiled:
         directions = NamedValues({entry.name: entry.metric._direction for entry in self._entries})
         found: str | None = directions.get(name)
         return found
-
-    def result(self, logs: Logs, return_dict: bool) -> float | list[float] | Logs:
-        """Returns logs as `evaluate` does: as a dict, or loss and metrics in their order, or the one that there is."""
-        if return_dict:
-            return logs
-        values = [logs[name] for name in self.names]
-        return values if len(values) > 1 else values[0]
 
 
 def _forms_in(source: Any) -> list[tuple[Shape, str]] | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from engine._base.checks import choice, integer, nearest, real
 from engine._data.sources import ArraySource, Shuffle, Source
@@ -187,22 +187,18 @@ def _frequency(value: object) -> int | frozenset[int]:
     return integer(value, "validation_freq", 1)
 
 
-class Named(Protocol):
-    """Loss and metrics of a model: a `Compiled`, or `StepResults`."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names that the logs may have."""
-
-    def direction(self, name: str) -> str | None:
-        """Returns "up" if more of `name` in the logs is better, "down" if less is better, None if it is unknown."""
-
-
-def goals(results: Named, validated: bool, target: object, time_budget: object) -> Goals:
+def goals(
+    names: Sequence[str],
+    direction: Callable[[str], str | None],
+    validated: bool,
+    target: object,
+    time_budget: object,
+) -> Goals:
     """Returns the goals of a call of `fit`, whose time budget starts now.
 
     Args:
-        results: loss and metrics of the model.
+        names: those that the logs may have.
+        direction: returns "up" if more of a name in the logs is better, "down" if less is better, None if it is unknown.
         validated: whether there is a validation, so that the logs have names with `val_`.
         target: the value to reach for each name in the logs, or None.
         time_budget: seconds, or None.
@@ -215,7 +211,6 @@ def goals(results: Named, validated: bool, target: object, time_budget: object) 
     if not isinstance(target, Mapping):
         msg = f"`target` must be a dict such as {{'val_accuracy': 0.98}}, got {target!r}"
         raise TypeError(msg)
-    names = results.names
     known = [*names, *(f"val_{name}" for name in names if validated)]
     targets = {}
     for name, value in target.items():
@@ -223,9 +218,9 @@ def goals(results: Named, validated: bool, target: object, time_budget: object) 
             hint = "" if validated else "; names with `val_` need validation data"
             msg = f"`target` has the name {name!r}{nearest(str(name), known)} The logs have: {', '.join(known)}{hint}"
             raise ValueError(msg)
-        direction = results.direction(name.removeprefix("val_"))
-        if direction is None:
+        better = direction(name.removeprefix("val_"))
+        if better is None:
             msg = f"`target` can't have {name!r}: nobody can say whether more or less of it is better"
             raise ValueError(msg)
-        targets[name] = (real(value, f"target[{name!r}]"), direction == "up")
+        targets[name] = (real(value, f"target[{name!r}]"), better == "up")
     return Goals(targets, deadline)

@@ -138,7 +138,7 @@ class Recovery:
         from engine.saving.contents import Contents, Group
         from engine.saving.npz import Npz
 
-        state, totals = self._compiled.optimizer._snapshot(), self.batch_iterator.totals
+        state, totals = self._compiled.optimizer._snapshot(), self.batch_iterator.runner.totals
         numbers, random_info = _random_state()
         callbacks, kept = self._callback_states()
         arrays: Arrays = {

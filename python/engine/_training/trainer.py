@@ -1,29 +1,21 @@
 """The loops of `fit` and `evaluate`: epochs, batches, validation, callbacks and progress.
 
-A `Trainer` is one call of `fit` or `evaluate` of a model. The core runs as many batches as possible in one call: a whole
-epoch, unless a callback has hooks for batches. `own_steps` stands for the core if batches are run by methods of the user's
-class.
+A `Trainer` is one call of `fit` or `evaluate` of a model. A `Runner` runs the batches, as many as possible in one call: a whole
+epoch, unless a callback has hooks for batches.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from engine._base.checks import Shape
 from engine._base.older_names import NamedValues
-from engine._core_interface.cpp import Program, Run, Totals
-from engine._core_interface.host_steps import RunHost
-from engine._data.given_targets import TargetForm
 from engine._data.sources import Source
 from engine._printing.progress import Progress
 from engine._training.batch_iteration import BatchIterator
 from engine._training.fit_arguments import EarlyEndError, FitPlan, Goals, Validation, limited
 from engine._training.recovery import Recovery
+from engine._training.runner import Runner
 from engine.callbacks import CallbackList
 from engine.callbacks.base import Logs, Mode
 
@@ -36,47 +28,11 @@ OUT_OF_DATA = (
 )
 
 
-class Results(Protocol):
-    """Loss and metrics of passes, and what passes need beside the data: a `Compiled`, or `StepResults`."""
-
-    @property
-    def depends_on_batches(self) -> bool:
-        """Whether loss and metrics of the same samples depend on how these are cut into batches."""
-
-    def start_pass(self) -> None:
-        """Resets the states of the metrics that Python computes."""
-
-    def host_for(self, forms: tuple[TargetForm, ...]) -> RunHost | None:
-        """Returns the function for host steps with targets of these forms; None if there are no host steps."""
-
-    def learning_rates(self, program: Program, batches: int) -> NDArray[np.float64] | None:
-        """Returns the learning rates of the next batches, which `program` trains; None if the run needs none."""
-
-    def finish(self) -> None:
-        """Has the optimizer finish its variables."""
-
-    def logs(self, totals: Any) -> Logs:
-        """Returns the logs after a batch."""
-
-    def logs_of_pass(self, totals: Any) -> Logs:
-        """Returns the logs after the last batch of a pass."""
-
-
-class _PassRun(NamedTuple):
-    """A run of the core in a pass over data: whether it trains or tests, its host, and the iterator that feeds it."""
-
-    mode: Mode
-    run: Run
-    host: RunHost | None
-    batch_iterator: BatchIterator
-
-
 class Trainer:
     """One call of `fit` or `evaluate`.
 
     Args:
-        program_for: returns the model's compiled program for samples of a shape.
-        results: loss and metrics of the model.
+        runner_for: returns what trains or evaluates batches, for "train" or "test".
         callbacks: the callbacks whose hooks are called.
         progress: the progress bar.
         recovery: saves and restores the training for the callback `BackupAndRestore`.
@@ -86,8 +42,7 @@ class Trainer:
 
     def __init__(
         self,
-        program_for: Callable[[Shape], Program],
-        results: Results,
+        runner_for: Callable[[Mode], Runner],
         callbacks: CallbackList,
         progress: Progress,
         recovery: Recovery | None = None,
@@ -95,8 +50,7 @@ class Trainer:
         check: Callable[[Logs], None] | None = None,
         steps_per_execution: int = 1,
     ) -> None:
-        self._program_for = program_for
-        self._results = results
+        self._runner_for = runner_for
         self._callbacks = callbacks
         self._progress = progress
         self._recovery = recovery
@@ -112,13 +66,9 @@ class Trainer:
 
     def _trained(self, plan: FitPlan) -> Logs:
         """Trains, has the optimizer finish its variables, and returns the logs of the last epoch."""
+        runner = self._runner_for("train")
         batch_iterator = BatchIterator(
-            self._program_for,
-            "train",
-            plan.source,
-            plan.batch_size,
-            shuffle=plan.shuffle,
-            steps=plan.steps_per_epoch,
+            runner, plan.source, plan.batch_size, shuffle=plan.shuffle, steps=plan.steps_per_epoch
         )
         first, logs = self._resumed(plan, batch_iterator)
         try:
@@ -128,7 +78,7 @@ class Trainer:
                 return self._epochs(plan, batch_iterator, first, logs)
         finally:
             if plan.epochs > 0:
-                self._results.finish()
+                runner.finish()
 
     def _epochs(self, plan: FitPlan, batch_iterator: BatchIterator, first: int, logs: Logs) -> Logs:
         """Trains from epoch `first` on and returns the logs of the last; `logs` are those of the epoch before `first`."""
@@ -142,12 +92,11 @@ class Trainer:
             self._progress.restart(f"Epoch {epoch + 1}/{plan.epochs}" if plan.epochs > 1 else None)
             self._start_pass(batch_iterator)
             done = self._advance("train", batch_iterator, self._progress, goals=plan.goals)
-            logs = trained = self._results.logs_of_pass(batch_iterator.totals)
+            logs = trained = batch_iterator.runner.logs_of_pass()
             if epoch == first:
                 plan.goals.warn_of_missing(logs)
             if plan.validation is not None and plan.validation.due(epoch):
-                totals = self._evaluate(plan.validation, None)
-                tested = self._results.logs_of_pass(totals)
+                tested = self._evaluate(plan.validation, None).logs_of_pass()
                 logs = NamedValues(
                     sorted({**logs, **{f"val_{name}": value for name, value in tested.items()}}.items())
                 )
@@ -191,19 +140,24 @@ class Trainer:
         return True
 
     def _start_pass(self, batch_iterator: BatchIterator) -> None:
-        self._results.start_pass()
+        """Resets loss and metrics; in the rest of an interrupted epoch it restores them."""
         if self._recovery is not None and batch_iterator.taken:
             self._recovery.apply_metrics()
+        else:
+            batch_iterator.runner.start_pass()
 
-    def evaluate(self, source: Source, batch_size: int, steps: int | None) -> Totals:
-        """Returns the sums of loss and metrics over `source`, or over its first `steps` batches."""
+    def evaluate(self, source: Source, batch_size: int, steps: int | None) -> Logs:
+        """Returns loss and metrics over `source`, or over its first `steps` batches."""
         self._progress.restart()
         with self._callbacks.at_work():
-            return self._evaluate(Validation(*limited(source, steps, batch_size), 1), self._progress)
+            validation = Validation(*limited(source, steps, batch_size), 1)
+            return self._evaluate(validation, self._progress).logs_of_pass()
 
-    def _evaluate(self, validation: Validation, progress: Progress | None) -> Totals:
+    def _evaluate(self, validation: Validation, progress: Progress | None) -> Runner:
+        """Evaluates the model, and returns what has run the batches."""
         source, steps, size, _ = validation
-        self._results.start_pass()
+        runner = self._runner_for("test")
+        runner.start_pass()
         self._callbacks.start("test")
         self._callbacks.call("on_test_begin")
         if self._callbacks.run_code_of_users:
@@ -211,22 +165,18 @@ class Trainer:
         # Several batches are evaluated as one large batch, unless callbacks or the result would show the difference, or the
         # source yields the batches itself.
         visible = (
-            self._callbacks.per_batch("test")
-            or self._callbacks.stopped("test")
-            or self._results.depends_on_batches
+            self._callbacks.per_batch("test") or self._callbacks.stopped("test") or runner.depends_on_batches
         )
         merged = 1 if visible or source.count is None else max(1, EVALUATION_ROWS // size)
-        batch_iterator = BatchIterator(
-            self._program_for, "evaluate", source, size * merged, steps=steps, steps_name="steps"
-        )
+        batch_iterator = BatchIterator(runner, source, size * merged, steps=steps, steps_name="steps")
         if not batch_iterator.has_next():
             raise ValueError(OUT_OF_DATA)
         done = self._advance("test", batch_iterator, progress, merged)
-        logs = self._results.logs_of_pass(batch_iterator.totals)
+        logs = runner.logs_of_pass()
         self._callbacks.call("on_test_end", logs=logs)
         if progress is not None:
             progress.finish(logs, done)
-        return batch_iterator.totals
+        return runner
 
     def _advance(
         self,
@@ -248,24 +198,23 @@ class Trainer:
         Returns:
             The number of steps of the progress bar.
         """
-        step = batch_iterator.taken
-        for run, batches, forms in batch_iterator.epoch():
+        runner, step = batch_iterator.runner, batch_iterator.taken
+        for batches in batch_iterator.epoch():
             first = step - batches.start
-            pass_run = _PassRun(mode, run, self._results.host_for(forms), batch_iterator)
 
-            def show(done: int, run: Run = run, first: int = first) -> None:
+            def show(done: int, first: int = first) -> None:
                 if progress is not None and progress.redraws:
-                    progress.update((first + done) * merged, self._results.logs(run.totals))
+                    progress.update((first + done) * merged, runner.logs())
                 if (goals is not None and goals.out_of_time) or self._callbacks.stopped(mode):
                     raise EarlyEndError(first + done)
 
             try:
                 # If a hook has asked for the end before the first batch, Keras still runs one batch.
                 if self._callbacks.per_batch(mode) or self._callbacks.stopped(mode):
-                    step = self._by_groups(pass_run, batches, first, show)
+                    step = self._by_groups(mode, batch_iterator, batches, first, show)
                 else:
                     live = step == 0 and progress is not None and progress.live
-                    self._at_once(pass_run, batches, show, live)
+                    _at_once(batch_iterator, batches, show, live)
                     step = first + batches.stop
             except EarlyEndError as over:
                 step = over.steps
@@ -274,52 +223,46 @@ class Trainer:
                 break
         return step * merged
 
-    def _at_once(self, pass_run: _PassRun, batches: range, show: Callable[[int], None], live: bool) -> None:
-        """Runs `batches` in one call; if `live`, runs and shows the first one before, as Keras does."""
-        begin = batches.start
-        if live:
-            begin += 1
-            self._run(pass_run, range(batches.start, begin), None)
-            show(begin)
-        if begin < batches.stop:
-            self._run(pass_run, range(begin, batches.stop), show)
-            show(batches.stop)
-
-    def _by_groups(self, pass_run: _PassRun, batches: range, first: int, show: Callable[[int], None]) -> int:
+    def _by_groups(
+        self,
+        mode: Mode,
+        batch_iterator: BatchIterator,
+        batches: range,
+        first: int,
+        show: Callable[[int], None],
+    ) -> int:
         """Runs `batches` by groups of `steps_per_execution`, and calls the hooks for batches once for each group.
 
         Args:
-            pass_run: the run.
-            batches: the numbers of the batches in the run.
-            first: the number that hooks get for batch 0 of the run.
+            mode: "train" or "test".
+            batch_iterator: runs the batches.
+            batches: their numbers in the chunk.
+            first: the number that hooks get for batch 0 of the chunk.
             show: called after each batch.
 
         Returns:
             The number of batches of the epoch that are done.
         """
-        mode = pass_run.mode
         size, end = self._steps_per_execution, batches.start
         while end < batches.stop:
             begin, end = end, min(batches.stop, end + size - (first + end) % size)
             self._callbacks.call(f"on_{mode}_batch_begin", first + begin)
-            self._run(pass_run, range(begin, end), None)
-            logs = self._results.logs(pass_run.run.totals)
+            batch_iterator.advance(range(begin, end))
+            logs = batch_iterator.runner.logs()
             self._callbacks.call(f"on_{mode}_batch_end", first + end - 1, logs=logs)
             show(end)
             if self._callbacks.stopped(mode):
                 break
         return first + end
 
-    def _run(self, pass_run: _PassRun, batches: range, show: Callable[[int], None] | None) -> None:
-        """Runs `batches` in one call of the core, which calls `poll` from time to time between two batches."""
 
-        def poll(done: int) -> None:
-            pass_run.batch_iterator.require_whole_files()
-            if show is not None:
-                show(done)
-
-        pass_run.batch_iterator.require_whole_files()
-        rates, program = None, pass_run.batch_iterator.program
-        if pass_run.mode == "train" and program is not None:
-            rates = self._results.learning_rates(program, len(batches))
-        pass_run.run.advance(batches.start, batches.stop, rates, poll, pass_run.host)
+def _at_once(batch_iterator: BatchIterator, batches: range, show: Callable[[int], None], live: bool) -> None:
+    """Runs `batches` in one call; if `live`, runs and shows the first one before, as Keras does."""
+    begin = batches.start
+    if live:
+        begin += 1
+        batch_iterator.advance(range(batches.start, begin))
+        show(begin)
+    if begin < batches.stop:
+        batch_iterator.advance(range(begin, batches.stop), show)
+        show(batches.stop)

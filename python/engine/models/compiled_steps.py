@@ -496,17 +496,8 @@ class CompilableStep:
     def __init__(self, model: Any, name: str) -> None:
         self._model, self._name = model, name
 
-    def __call__(self, batches: ArrayPass, first: int = 0, most: int = 1) -> tuple[int, Any]:
-        """Runs the next batches of a pass, more than one only if the step is compiled.
-
-        Args:
-            batches: the pass.
-            first: the number of the first batch to run.
-            most: the most batches to run.
-
-        Returns:
-            How many batches were run, and the logs of the last one.
-        """
+    def __call__(self, batches: ArrayPass, first: int, most: int) -> tuple[int, Any]:
+        """Runs the next batches of a pass, as a `Step` does; more than one only if the step is compiled."""
         compiled = self._compiled_for(batches, first)
         if compiled is None:
             return 1, self._in_python(batches.batch(first))

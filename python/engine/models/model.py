@@ -9,7 +9,7 @@ Here are the methods that users call, and what builds the program of a model whe
   the symbols of any model;
 - `recorded`: models with a `call` of their own; `layer_by_layer`: calls that the program can't compute;
 - `summary`: what `summary` prints;
-- `compiled_steps`: training steps of users, which the core runs; `_training/own_steps` passes batches to them;
+- `compiled_steps`: training steps of users, which the core runs; `_training/step_runner` passes batches to them;
 - `values_of_losses`: the symbols that losses refer to.
 """
 
@@ -116,12 +116,14 @@ from engine._training.fit_arguments import (
     positive_or_none,
     resolve_batch_size,
 )
-from engine._training.own_steps import StepProgram, StepResults
 from engine._training.prediction import copied_to, delivered, predict, predict_stream, target_for
 from engine._training.recovery import Recovery
+from engine._training.runner import CoreRunner, Runner, logs_of_batch
 from engine._training.step_batches import batch_of_steps, samples_of_steps, unpacked_batch
+from engine._training.step_runner import StepRunner
 from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
+from engine.callbacks.base import Logs, Mode
 from engine.config import _capped_steps
 from engine.dtype_policies import FLOAT32
 from engine.dtype_policies import get as policy_of
@@ -682,7 +684,8 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _direction_of(self, name: str) -> str | None:
         """Returns "up" if larger values of the loss or metric `name` are better, "down" if smaller ones; None if unknown."""
-        return self._require_compiled().direction(name)
+        own = {metric.name: metric._direction for metric in self.metrics}
+        return self._require_compiled().direction(name) or own.get(name)
 
     def _require_compiled(self) -> Compiled:
         """Returns what `compile` was called with; ValueError before."""
@@ -793,7 +796,7 @@ class Model(Part, SaysWhatIsLeftOut):
             if not by_steps:
                 self._know_inputs(x, single=True)
                 self._begin_training().require_reduction()
-            results, compiled = self._results(by_steps), self._require_compiled()
+            compiled = self._require_compiled()
             self._forget_penalties()
             options = FitOptions(
                 batch_size=batch_size,
@@ -812,9 +815,9 @@ class Model(Part, SaysWhatIsLeftOut):
                 source, held_out = self._split_validation(
                     source, class_weight, validation_data, validation_split, stratify, by_steps=by_steps
                 )
-                plan = options.plan(
-                    source, held_out, goals(results, held_out is not None, target, time_budget)
-                )
+                names = list(self.get_metrics_result()) if by_steps else compiled.names
+                ends = goals(names, self._direction_of, held_out is not None, target, time_budget)
+                plan = options.plan(source, held_out, ends)
                 if not by_steps:
                     compiled.know_targets([source, held_out])
                     self._built_for(source.sample_shape, compiled)
@@ -830,12 +833,11 @@ class Model(Part, SaysWhatIsLeftOut):
                 self._fitting, self._recovery = threading.current_thread(), recovery
                 try:
                     Trainer(
-                        self._program_for(results),
-                        results,
+                        partial(self._runner, by_steps=by_steps),
                         hooks,
                         progress,
                         recovery,
-                        check=partial(self._check_logs, results, source),
+                        check=partial(self._check_logs, source, by_steps=by_steps),
                         steps_per_execution=self._steps_per_execution,
                     ).fit(plan)
                 except BaseException:
@@ -884,8 +886,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         settle()
         with self._lock.borrowed():
-            by_steps = self._has_test_step
-            results, as_dict = self._results(by_steps), _wants_dict(return_dict)
+            by_steps, as_dict = self._has_test_step, _wants_dict(return_dict)
             limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
             require_verbose(verbose)
             hooks = CallbackList(callbacks)
@@ -903,15 +904,14 @@ class Model(Part, SaysWhatIsLeftOut):
                     self._built_for(source.sample_shape, compiled)
             with Progress(hooks.verbose_beside(verbose), limit or source.steps(size)) as progress:
                 trainer = Trainer(
-                    self._program_for(results),
-                    results,
+                    partial(self._runner, by_steps=by_steps),
                     hooks,
                     progress,
                     steps_per_execution=self._steps_per_execution,
                 )
                 params = {"verbose": verbose, "epochs": 1, "steps": progress.steps}
                 hooks.join(self, params, self._lock.lent)
-                return results.result(results.logs_of_pass(trainer.evaluate(source, size, limit)), as_dict)
+                return self._returned(trainer.evaluate(source, size, limit), as_dict, by_steps=by_steps)
 
     @without_own_frames
     @keeping_values
@@ -941,7 +941,7 @@ class Model(Part, SaysWhatIsLeftOut):
             if not by_steps:
                 self._know_inputs(x, single=True)
                 self._begin_training().require_reduction()
-            results, compiled = self._results(by_steps), self._require_compiled()
+            compiled = self._require_compiled()
             self._forget_penalties()
             weights = weights_of_batch(sample_weight, x)
             with self._restoring_loss_on_error(compiled):
@@ -949,17 +949,13 @@ class Model(Part, SaysWhatIsLeftOut):
                 samples = samples.with_class_weight(self._class_weights(class_weight))
                 if not by_steps:
                     compiled.know_targets([samples])
-                program = self._program_for(results)(samples.sample_shape)
-            chunk = next(samples.chunks(len(samples), "none"))
+                    self._built_for(samples.sample_shape, compiled)
             if not by_steps:
                 self._warn_of_dead_ends(compiled)
-            run, host = program.begin("train", *chunk.batches), results.host_for(chunk.forms)
-            results.start_pass()
-            run.advance(0, 1, results.learning_rates(program, 1), host=host)
-            logs = results.logs_of_pass(run.totals)
-            self._check_logs(results, samples, logs)
+            logs = logs_of_batch(self._runner("train", by_steps=by_steps), samples, "none")
+            self._check_logs(samples, logs, by_steps=by_steps)
             self._feature_names = self._feature_names or samples.feature_names
-            return results.result(logs, as_dict)
+            return self._returned(logs, as_dict, by_steps=by_steps)
 
     @without_own_frames
     @keeping_values
@@ -983,8 +979,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         settle()
         with self._lock.borrowed():
-            by_steps = self._has_test_step
-            results, as_dict = self._results(by_steps), _wants_dict(return_dict)
+            by_steps, as_dict = self._has_test_step, _wants_dict(return_dict)
             compiled = self._require_compiled()
             if not by_steps:
                 self._know_inputs(x, single=True)
@@ -994,31 +989,32 @@ class Model(Part, SaysWhatIsLeftOut):
                 samples = self._arrays(x, y, weights, names=self._feature_names, by_steps=by_steps)
                 if not by_steps:
                     self._know_targets(compiled, samples)
-                program = self._program_for(results)(samples.sample_shape)
-            chunk = next(samples.chunks(len(samples), None))
-            run, host = program.begin("evaluate", *chunk.batches), results.host_for(chunk.forms)
-            results.start_pass()
-            run.advance(0, 1, host=host)
-            return results.result(results.logs_of_pass(run.totals), as_dict)
+                    self._built_for(samples.sample_shape, compiled)
+            logs = logs_of_batch(self._runner("test", by_steps=by_steps), samples, None)
+            return self._returned(logs, as_dict, by_steps=by_steps)
 
-    def _results(self, by_steps: bool) -> Compiled | StepResults:
-        """Returns loss and metrics of passes; with `by_steps` of passes by methods of the user's class."""
+    def _runner(self, mode: Mode, *, by_steps: bool) -> Runner:
+        """Returns what trains or evaluates batches; with `by_steps` methods of the user's class do it."""
         compiled = self._require_compiled()
-        return StepResults(self, compiled) if by_steps else compiled
+        if by_steps:
+            return StepRunner(self, CompilableStep(self, f"{mode}_step"))
+        return CoreRunner(partial(self._built_for, compiled=compiled), compiled, mode)
 
-    def _program_for(self, results: Compiled | StepResults) -> Callable[[Shape], Program]:
-        """Returns a function from the shape of samples to the program that runs batches of them."""
-        if isinstance(results, StepResults):
-            # It has the methods that training and evaluation call.
-            return lambda _: cast(Program, StepProgram(self))
-        return partial(self._built_for, compiled=results)
+    def _returned(self, logs: Logs, as_dict: bool, *, by_steps: bool) -> Any:
+        """Returns logs as `evaluate` does: as a dict, or in the order of the metrics, or the one that there is."""
+        if as_dict:
+            return logs
+        names = self.get_metrics_result() if by_steps else self._require_compiled().names
+        in_order = [name for name in names if name in logs]
+        values = [logs[name] for name in [*in_order, *(name for name in logs if name not in in_order)]]
+        return values[0] if len(values) == 1 else values
 
-    def _check_logs(self, results: Compiled | StepResults, source: Source, logs: Mapping[str, Any]) -> None:
+    def _check_logs(self, source: Source, logs: Mapping[str, Any], *, by_steps: bool) -> None:
         """Warns if a loss in the logs of a training is NaN or infinite."""
-        if isinstance(results, StepResults):
+        if by_steps:
             warn_of_logged_losses(self.name, self._require_compiled(), logs, self.weights)
         elif not math.isfinite(logs["loss"]):
-            self._warn_of_loss(results, logs["loss"], source)
+            self._warn_of_loss(self._require_compiled(), logs["loss"], source)
 
     # Steps, which subclasses may override.
 
@@ -1146,16 +1142,6 @@ class Model(Part, SaysWhatIsLeftOut):
         if compiled is not None:
             compiled.update_metrics(*self._output_data(compiled).of_batch(y, y_pred, sample_weight))
         return self.get_metrics_result()
-
-    @property
-    def _train_batch(self) -> CompilableStep:
-        """`train_step`, compiled if that is possible."""
-        return CompilableStep(self, "train_step")
-
-    @property
-    def _test_batch(self) -> CompilableStep:
-        """`test_step`, compiled if that is possible."""
-        return CompilableStep(self, "test_step")
 
     @property
     def _current_recovery(self) -> Recovery:

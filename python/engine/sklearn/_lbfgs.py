@@ -16,6 +16,7 @@ from engine._base.checks import LARGEST
 from engine._core_interface.cpp import Float32
 from engine._training.batch_iteration import BatchIterator
 from engine._training.checked_samples import Targeting, checked_samples, rows_of
+from engine._training.runner import CoreRunner
 from engine.sklearn._network import Design
 from engine.sklearn.samples import Array, Encoded
 
@@ -54,7 +55,8 @@ class Objective:
         self._constant = design.constant(samples)
         rows = rows_of(samples.x, (design.units[0],), "X")
         checked = checked_samples(rows, samples.y, Targeting(loss, (design.outputs,)), samples.weights)
-        self._batches = BatchIterator(lambda _: program, "train", checked, CHUNK_ROWS)
+        self._runner = CoreRunner(lambda _: program, self._model._require_compiled(), "train")
+        self._batches = BatchIterator(self._runner, checked, CHUNK_ROWS)
         self._total = samples.size if samples.weights is None else math.fsum(samples.weights)
         self._shapes = [array.shape for array in self._model.weights]
         self.shown = math.nan
@@ -90,11 +92,11 @@ class Objective:
         """Returns the sum of all losses, and accumulates the gradients in the optimizer state."""
         total = 0.0
         self._batches.has_next()
-        for run, batches, _ in self._batches.epoch():
+        for batches in self._batches.epoch():
             for batch in batches:
-                run.reset_totals()
-                run.advance(batch, batch + 1, np.zeros(1))
-                total += run.totals.loss
+                self._runner.start_pass()
+                self._runner.advance(batch, batch + 1)
+                total += self._runner.totals.loss
         return total
 
 

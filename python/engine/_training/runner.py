@@ -1,0 +1,161 @@
+"""What runs the batches of a training or an evaluation: the core, or steps that are methods of the user's class.
+
+The loops in `trainer` know a `Runner` alone. `CoreRunner` has the core run whole epochs; `StepRunner` in `step_runner` passes
+batches to methods of the user's class, compiled or in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from engine._base.checks import Shape
+from engine._core_interface.cpp import Program, Run, Totals
+from engine._data.sources import ArraySource, Chunk, Shuffle
+from engine._training.compile_arguments import Compiled
+from engine.callbacks.base import Logs, Mode
+
+Poll = Callable[[int], object]
+
+
+class Runner(Protocol):
+    """Trains or evaluates batches, and has the loss and the metrics of a pass over them."""
+
+    @property
+    def depends_on_batches(self) -> bool:
+        """Whether loss and metrics of the same samples depend on how these are cut into batches."""
+
+    @property
+    def batches(self) -> int:
+        """The number of batches in the chunk that was passed to `feed` last; 0 before the first."""
+
+    @property
+    def totals(self) -> Any:
+        """What `logs` is computed from, for backups."""
+
+    def start_pass(self) -> None:
+        """Resets loss and metrics."""
+
+    def resume_totals(self, totals: Any) -> None:
+        """Goes on from the totals of an earlier run; ValueError if they are those of other metrics."""
+
+    def feed(self, chunk: Chunk) -> None:
+        """Goes on with other batches, whose numbers begin with 0."""
+
+    def advance(self, begin: int, end: int, poll: Poll | None = None) -> None:
+        """Runs the batches from `begin` to `end` of the chunk.
+
+        Args:
+            begin: the number of the first batch.
+            end: the number of the batch after the last.
+            poll: called from time to time between two batches, with the number of the next one. An exception from it ends the
+                run there.
+        """
+
+    def logs(self) -> Logs:
+        """Returns loss and metrics by name after a batch."""
+
+    def logs_of_pass(self) -> Logs:
+        """Returns loss and metrics by name after the last batch of a pass."""
+
+    def finish(self) -> None:
+        """Ends a training: has the optimizer finish its variables."""
+
+
+class _Running(NamedTuple):
+    """A run of the core, its program, and the shape of the samples that both are for."""
+
+    run: Run
+    program: Program
+    sample_shape: Shape
+
+
+class CoreRunner:
+    """Has the core run batches, as many as it is asked for in one call.
+
+    Args:
+        program_for: returns the model's compiled program for samples of a shape.
+        compiled: optimizer, loss and metrics.
+        mode: "train" or "test".
+    """
+
+    def __init__(self, program_for: Callable[[Shape], Program], compiled: Compiled, mode: Mode) -> None:
+        self._program_for, self._compiled = program_for, compiled
+        self._trains = mode == "train"
+        self._begun: _Running | None = None
+        self._chunk = Chunk(())
+
+    @property
+    def depends_on_batches(self) -> bool:
+        """Whether loss and metrics of the same samples depend on how these are cut into batches."""
+        return self._compiled.depends_on_batches
+
+    @property
+    def batches(self) -> int:
+        """The number of batches in the current chunk."""
+        return 0 if self._begun is None else self._begun.run.batches
+
+    @property
+    def totals(self) -> Totals:
+        """The sums of loss and metrics over the pass so far."""
+        return self._running.run.totals
+
+    @property
+    def _running(self) -> _Running:
+        if self._begun is None:
+            msg = "no batch has begun"
+            raise RuntimeError(msg)
+        return self._begun
+
+    def start_pass(self) -> None:
+        """Resets loss and metrics."""
+        for metric in self._compiled.own_metrics:
+            metric.reset_state()
+        if self._begun is not None:
+            self._begun.run.reset_totals()
+
+    def resume_totals(self, totals: Totals) -> None:
+        """Goes on from the totals of an earlier run."""
+        self._running.run.resume_totals(totals)
+
+    def feed(self, chunk: Chunk) -> None:
+        """Goes on with other batches; for samples of another shape in a new run, which continues the totals."""
+        before = self._begun
+        if before is not None and before.sample_shape == chunk.sample_shape:
+            before.run.feed(*chunk.batches)
+        else:
+            program = self._program_for(chunk.sample_shape)
+            run = program.begin("train" if self._trains else "evaluate", *chunk.batches)
+            if before is not None:
+                run.resume_totals(before.run.totals)
+            self._begun = _Running(run, program, chunk.sample_shape)
+        self._chunk = chunk
+
+    def advance(self, begin: int, end: int, poll: Poll | None = None) -> None:
+        """Runs batches of the chunk; the core calls `poll` about every 50 ms."""
+        run, program, _ = self._running
+        rates = None
+        if self._trains:
+            self._compiled.move_optimizer(program)
+            rates = self._compiled.optimizer._learning_rates(end - begin)
+        run.advance(begin, end, rates, poll, self._compiled.host_for(self._chunk.forms))
+
+    def logs(self) -> Logs:
+        """Returns loss and metrics by name."""
+        return self._compiled.logs(self.totals)
+
+    def logs_of_pass(self) -> Logs:
+        """Returns what `logs` does, as the totals are those of the pass so far."""
+        return self.logs()
+
+    def finish(self) -> None:
+        """Has the optimizer finish its variables."""
+        self._compiled.optimizer.finalize_variable_values()
+
+
+def logs_of_batch(runner: Runner, samples: ArraySource, shuffle: Shuffle | None) -> Logs:
+    """Runs samples as one batch, and returns loss and metrics by name."""
+    runner.start_pass()
+    runner.feed(next(samples.chunks(len(samples), shuffle)))
+    runner.advance(0, 1)
+    return runner.logs_of_pass()
