@@ -314,3 +314,32 @@ def test_dropout_within_has_the_training_of_the_call_around(make: str, training:
         model = keras.Sequential([keras.Input((64,)), layer])
         assert set(np.unique(np.asarray(model(ONES, **options)))) == expected
     assert set(np.unique(layer(ONES))) == {1.0}
+
+
+def test_training_that_is_not_given_is_the_default_of_the_call() -> None:
+    seen: list[Any] = []
+
+    def layer(default: Any) -> Any:
+        class Seeing(layers.Layer):
+            def call(self, x: Any, training: Any = default) -> Any:
+                seen.append(training)
+                return x
+
+        return Seeing()
+
+    class Outer(layers.Layer):
+        def __init__(self, inner: Any) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            return self.inner(x)
+
+    x = np.ones((2, 3))
+    for default in (None, False, True):
+        for run in (layer(default), Outer(layer(default))):
+            seen.clear()
+            run(x)
+            run(x, training=True)
+            run(x, training=False)
+            assert seen == [default, True, False]

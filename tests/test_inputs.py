@@ -234,3 +234,30 @@ def test_one_array_in_a_list_is_no_row_of_a_list() -> None:
     assert unbuilt.predict([x]).shape == (4, 1)
     unbuilt = keras.Sequential([keras.layers.Dense(1)])
     assert unbuilt.predict([x[0]]).shape == (1, 1)
+
+
+def test_a_dict_of_inputs_warns_of_what_it_does_not_read() -> None:
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    one = keras.Model({"a": a}, a * 5)
+    two = keras.Model({"a": a, "b": b}, keras.layers.Subtract()([a, b]))
+    for model in (one, two):
+        model.compile("sgd", "mse")
+    x, y = {"a": np.ones((4, 3)), "b": np.zeros((4, 3))}, np.ones((4, 3))
+    for run in (
+        lambda model, x: model(x),
+        lambda model, x: model.predict(x, verbose=0),
+        lambda model, x: model.evaluate(x, y, verbose=0),
+        lambda model, x: model.train_on_batch(x, y),
+    ):
+        with pytest.warns(
+            UserWarning, match=r"doesn't match the expected structure.*also has \['b'\]"
+        ) as told:
+            run(one, x)
+        assert len(told) == 1
+        assert told[0].filename == __file__
+        with pytest.warns(UserWarning, match="got a list"):
+            run(two, [x["a"], x["b"]])
+        run(one, {"a": x["a"]})
+        run(two, x)
+    by_place = keras.Model([a, b], keras.layers.Subtract()([a, b]))
+    np.testing.assert_array_equal(by_place({**x, "c": y}), y)  # no warning, as in Keras

@@ -350,3 +350,120 @@ def test_a_reshape_to_known_lengths_checks_the_samples() -> None:
     assert model.predict(np.ones((2, 15)), verbose=0).shape == (2, 3, 2)
     with pytest.raises(ValueError, match=r"can't reshape \(n, 14\) to `target_shape=\(3, 5\)`"):
         model.predict(np.ones((2, 14)), verbose=0)
+
+
+def twin(declared: bool) -> Any:
+    """Returns a compiled network for steps of 3 numbers; `declared` says whether it has an Input, with an open length."""
+    keras.utils.set_random_seed(3)
+    parts = [
+        layers.Dense(7, activation="relu"),
+        layers.BatchNormalization(),
+        layers.Dense(2),
+    ]
+    model = keras.Sequential([keras.Input((None, 3)), *parts] if declared else parts)
+    model.compile(keras.optimizers.Adam(0.05), "mse", metrics=["mae"])
+    return model
+
+
+class Around(keras.Model):
+    """A model with a `call` of its own around a Sequential."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x: Any, training: Any = None) -> Any:
+        return self.inner(x, training=training)
+
+
+def fit_each(model: Any, data: Any) -> None:
+    for x, y in data:
+        model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+
+
+def fit_stream(model: Any, data: Any) -> None:
+    model.fit(iter(data), verbose=0)
+
+
+def fit_batches(model: Any, data: Any) -> None:
+    for x, y in data:
+        model.train_on_batch(x, y)
+
+
+def fit_by_tape(model: Any, data: Any) -> None:
+    for x, y in data:
+        with keras.GradientTape() as tape:
+            loss = ops.mean(ops.square(y - model(x, training=True)))
+        weights = model.trainable_variables
+        model.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+
+
+@pytest.mark.parametrize("train", [fit_each, fit_stream, fit_batches, fit_by_tape])
+@pytest.mark.parametrize("around", [False, True], ids=["sequential", "own call"])
+def test_models_built_by_data_take_other_lengths(train: Any, around: bool) -> None:
+    data = [(numbers.normal(size=(8, n, 3)), numbers.normal(size=(8, n, 2))) for n in (5, 6, 9, 5)]
+    ours, declared = twin(declared=False), twin(declared=True)
+    ours(data[0][0])
+    if around:
+        ours = Around(ours)
+        ours.compile(keras.optimizers.Adam(0.05), "mse", metrics=["mae"])
+        ours(data[0][0])
+    declared.set_weights(ours.get_weights())
+    train(declared, data)
+    train(ours, data)
+    for one, other in zip(ours.get_weights(), declared.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    x, y = numbers.normal(size=(8, 4, 3)), numbers.normal(size=(8, 4, 2))
+    np.testing.assert_array_equal(ours.predict(x, verbose=0), declared.predict(x, verbose=0))
+    assert ours.evaluate(x, y, verbose=0) == declared.evaluate(x, y, verbose=0)
+    assert ours.optimizer.iterations == declared.optimizer.iterations == 4
+
+
+def test_several_inputs_of_other_lengths_and_models_within() -> None:
+    class Both(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = layers.Dense(2), keras.Sequential([layers.Dense(2)])
+
+        def call(self, x: Any) -> Any:
+            return self.one(x["a"]) + self.two(x["b"])
+
+    model = Both()
+    for length in (5, 7):
+        x = {"a": np.ones((2, length, 3)), "b": np.ones((2, length, 1))}
+        wanted = x["a"] @ model.one.kernel + x["b"] @ model.two.layers[0].kernel if model.built else None
+        found = model(x)
+        assert found.shape == (2, length, 2)
+        if wanted is not None:
+            np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    within = keras.Sequential([layers.Dense(2)])
+    within(np.ones((2, 5, 3)))
+    open_length = keras.Input((None, 3))
+    assert keras.Model(open_length, within(open_length)).predict(np.ones((2, 7, 3)), verbose=0).shape == (
+        2,
+        7,
+        2,
+    )
+
+
+def test_layers_that_divide_a_length_take_other_ones() -> None:
+    model = keras.Sequential([layers.Reshape((-1, 8))])
+    x = np.arange(24.0).reshape(1, 12, 2)
+    np.testing.assert_array_equal(model(x), x.reshape(1, 3, 8))
+    np.testing.assert_array_equal(model.predict(np.ones((1, 20, 2)), verbose=0), np.ones((1, 5, 8)))
+    flat = keras.Sequential([layers.Flatten()])
+    stream = iter([(np.ones((3, 5, 7)),), (np.ones((2, 7, 5)),)])
+    np.testing.assert_array_equal(flat.predict(stream, verbose=0), np.ones((5, 35)))
+
+
+def test_a_length_that_a_layer_needs_stays_as_it_is() -> None:
+    model = keras.Sequential([layers.Flatten(), layers.Dense(2)])
+    first = model(np.ones((2, 5, 3)))
+    for wrong in (np.ones((2, 7, 3)), np.ones((2, 5))):
+        with pytest.raises(ValueError, match=r"must have shape \(n, 5, 3\)"):
+            model(wrong)
+    assert model.input_shape == (None, 5, 3)
+    np.testing.assert_array_equal(model(np.ones((2, 5, 3))), first)
+    declared = keras.Sequential([keras.Input((5, 3)), layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"must have shape \(n, 5, 3\)"):
+        declared(np.ones((2, 7, 3)))

@@ -430,3 +430,19 @@ def test_layers_take_one_row_for_each_sample() -> None:
     mean = keras.Model([one, other], one + keras.ops.mean(joined, axis=0))
     x = np.ones((2, 3), np.float32)
     np.testing.assert_allclose(mean.predict([x, 3 * x], verbose=0), 3 * x)
+
+
+def test_a_model_of_nothing_is_made_and_says_what_it_lacks() -> None:
+    class Empty(keras.Model):
+        pass
+
+    for model in (keras.Model(), Empty(), keras.Model(name="mine")):
+        assert not model.built
+        assert model.layers == []
+        with pytest.raises(NotImplementedError, match="give it one"):
+            model(np.ones((2, 3)))
+        with pytest.raises(AttributeError, match=r"`Model\.layers` attribute is reserved"):
+            model.layers = [Dense(4)]
+    assert type(keras.Model()) is keras.Model
+    with pytest.raises(TypeError, match="`outputs` must be"):
+        keras.Model(keras.Input((3,)))

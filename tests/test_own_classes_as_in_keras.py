@@ -371,6 +371,7 @@ def test_the_spec_of_outputs_is_what_a_layer_of_users_says_of_their_shapes():
     assert one.dtype == "float32"
     assert Told(lambda s: {"a": s}).compute_output_spec(x)["a"].shape == (2, 3)
     assert Told(lambda shapes: shapes[1]).compute_output_spec([x, keras.KerasTensor((7,))]).shape == (7,)
+    assert layers.Discretization([0.0, 1.0]).compute_output_spec(x).dtype == "int32"  # one of the library
 
 
 def test_a_registered_class_without_from_config_is_named(tmp_path):

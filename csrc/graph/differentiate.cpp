@@ -130,9 +130,19 @@ void Differentiation::run(size_t count) {
     operation.differentiate(*this);
     collect_new_gradients();
   }
+  if (!within_model_) add_missing_gradients();
   for (const auto& [v, gradient] : gradients_) {
     graph_.learning.push_back(v);
     graph_.gradients.push_back(gradient);
+  }
+}
+
+void Differentiation::add_missing_gradients() {
+  const auto count = static_cast<int>(graph_.variables().all.size());
+  for (int v = 0; v < count; ++v) {
+    if (!graph_.variables()[v].trainable || gradients_.count(v) > 0) continue;
+    const ValueId variable = graph_.variable(v);
+    contribute_to_variable(variable, zeros(shape_of_variable_or_array(variable)));
   }
 }
 
@@ -197,9 +207,13 @@ Array Differentiation::derivative_by(const Array& x) {
   const bool is_variable = graph_.value(x.value).kind == Value::Kind::kVariable;
   const ValueId gradient = is_variable ? kNoValue : gradient_of(x.value);
   if (gradient != kNoValue) return {gradient, x.shape};
+  return zeros(x.shape);
+}
+
+Array Differentiation::zeros(const Shape& shape) {
   MapCode zero;
   zero.add_constant(0.0f);
-  return add_map(graph_, {}, x.shape, zero);
+  return add_map(graph_, {}, shape, zero);
 }
 
 }  // namespace engine::graph

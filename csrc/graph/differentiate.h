@@ -62,10 +62,14 @@ class Differentiation {
  private:
   Shape shape_of_variable_or_array(ValueId id) const;
   void find_wanted();
+  /// Makes the gradients zeros by those trainable variables on which the loss doesn't depend. Optimizers step them as
+  /// well: weights decay, and penalties are gradients, too.
+  void add_missing_gradients();
   /// Uses the gradients by variables that the rule just applied has asked for by `new_gradient`.
   void collect_new_gradients();
   /// The sum of equally large arrays, as an array of this shape.
   Array sum(const std::vector<Array>& parts, const Shape& shape);
+  Array zeros(const Shape& shape);
 
   Graph& graph_;
   bool within_model_ = false;                        // whether it is about derivatives within a model

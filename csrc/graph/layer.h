@@ -28,8 +28,13 @@ class VariableList {
  public:
   VariableList(Variables& variables, const std::vector<int>* shared) : variables_(variables), shared_(shared) {}
   /// (rows, columns), which the user sees as `shape`. Throws std::invalid_argument where the model becomes larger than
-  /// 2**40 weights; `what` names the variable then.
-  void add(const char* what, int64_t rows, int64_t columns, std::vector<int64_t> shape, const VariableSpec& asked);
+  /// 2**40 weights; `what` names the variable then. One that isn't trainable is asked for nothing.
+  void add(const char* what, int64_t rows, int64_t columns, std::vector<int64_t> shape, const VariableSpec& asked,
+           bool trainable);
+  /// One that is no part of training, such as a moving average.
+  void add_frozen(const char* what, int64_t rows, int64_t columns, std::vector<int64_t> shape) {
+    add(what, rows, columns, std::move(shape), {}, false);
+  }
   /// Their numbers, in the order in which they were added.
   std::vector<int> take();
 

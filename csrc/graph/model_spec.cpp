@@ -9,21 +9,24 @@
 
 namespace engine {
 
-int Variables::add(int64_t rows, int64_t columns, std::vector<int64_t> shape, const VariableSpec& asked) {
-  all.push_back({rows, columns, std::move(shape), asked});
-  weights += rows * columns;
+int Variables::add(Variable variable) {
+  weights += variable.rows * variable.columns;
+  all.push_back(std::move(variable));
   return static_cast<int>(all.size()) - 1;
 }
 
 namespace graph {
 
 void VariableList::add(const char* what, int64_t rows, int64_t columns, std::vector<int64_t> shape,
-                       const VariableSpec& asked) {
+                       const VariableSpec& asked, bool trainable) {
   if (times(rows, columns) + variables_.weights > kMostNumbers) {
     refuse(std::string("a ") + what + " of (" + std::to_string(rows) + ", " + std::to_string(columns) +
            ") makes the model larger than 2**40 weights");
   }
-  if (!shared_) return added_.push_back(variables_.add(rows, columns, std::move(shape), asked));
+  if (!shared_) {
+    return added_.push_back(
+        variables_.add({rows, columns, std::move(shape), trainable ? asked : VariableSpec{}, trainable}));
+  }
   const size_t place = added_.size();
   const int v = place < shared_->size() ? (*shared_)[place] : -1;
   if (v < 0 || variables_[v].rows != rows || variables_[v].shape != shape) {

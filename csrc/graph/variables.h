@@ -30,6 +30,7 @@ struct Variable {
   int64_t rows, columns;
   std::vector<int64_t> shape;  // as the user sees it
   VariableSpec asked;          // empty where the variable is frozen: Keras leaves frozen weights out of the loss
+  bool trainable;              // whether optimizer steps change it, also where the loss doesn't depend on it
 
   bool is_matrix() const { return shape.size() == 2 && rows == shape[0]; }
   /// Whether the user sees matrices where one row is stored, such as a gain of two axes.
@@ -45,7 +46,7 @@ struct Variables {
   int64_t weights = 0;  // in all of them
 
   const Variable& operator[](int v) const { return all[static_cast<size_t>(v)]; }
-  int add(int64_t rows, int64_t columns, std::vector<int64_t> shape, const VariableSpec& asked);
+  int add(Variable variable);
 };
 
 }  // namespace engine

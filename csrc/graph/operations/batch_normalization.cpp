@@ -79,7 +79,7 @@ struct BatchNormalizationLayer final : Layer {
   void add_variables(VariableList& variables, int64_t size) const override {
     const int64_t columns = size / groups;
     scale.add_variables(variables, columns);
-    const auto add = [&](const char* what) { variables.add(what, 1, columns, scale.row_shape(columns), {}); };
+    const auto add = [&](const char* what) { variables.add_frozen(what, 1, columns, scale.row_shape(columns)); };
     add("mean");
     add("variance");
     if (!renorm) return;
@@ -175,9 +175,9 @@ struct StandardizeLayer final : Layer {
     if (means) return;
     const int64_t columns = size / groups;
     const std::vector<int64_t> row = has_shape ? shape : std::vector<int64_t>{columns};
-    variables.add("mean", 1, columns, row, {});
-    variables.add("variance", 1, columns, row, {});
-    variables.add("count", 1, 1, {}, {});  // Keras counts samples here, and never reads the count
+    variables.add_frozen("mean", 1, columns, row);
+    variables.add_frozen("variance", 1, columns, row);
+    variables.add_frozen("count", 1, 1, {});  // Keras counts samples here, and never reads the count
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     const ValueId x = builder.with_rows(inputs[0], groups);

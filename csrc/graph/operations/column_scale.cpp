@@ -112,9 +112,8 @@ void require_row(const Constants& constants, int64_t row) {
 
 void ColumnScaleAttributes::add_variables(VariableList& list, int64_t columns) const {
   if (gains) return;
-  const VariableSpec frozen;
-  if (use_gain) list.add("gain", 1, columns, row_shape(columns), trainable ? gain : frozen);
-  if (use_shift) list.add("shift", 1, columns, row_shape(columns), trainable ? shift : frozen);
+  if (use_gain) list.add("gain", 1, columns, row_shape(columns), gain, trainable);
+  if (use_shift) list.add("shift", 1, columns, row_shape(columns), shift, trainable);
 }
 
 std::vector<int64_t> ColumnScaleAttributes::row_shape(int64_t columns) const {

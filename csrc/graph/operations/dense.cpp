@@ -133,9 +133,8 @@ struct DenseLayer final : Layer {
   }
   void add_variables(VariableList& variables, int64_t size) const override {
     const int64_t inputs = size / groups;
-    const VariableSpec frozen;
-    variables.add("kernel", inputs, units, {inputs, units}, trainable ? kernel : frozen);
-    if (use_bias) variables.add("bias", 1, units, {units}, trainable ? bias : frozen);
+    variables.add("kernel", inputs, units, {inputs, units}, kernel, trainable);
+    if (use_bias) variables.add("bias", 1, units, {units}, bias, trainable);
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     const ValueId x = builder.with_rows(inputs[0], groups);

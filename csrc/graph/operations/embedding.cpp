@@ -60,7 +60,7 @@ struct EmbeddingLayer final : Layer {
     return times(inputs.size(), units);
   }
   void add_variables(VariableList& variables, int64_t) const override {
-    variables.add("table", token_count, units, {token_count, units}, trainable ? table : VariableSpec{});
+    variables.add("table", token_count, units, {token_count, units}, table, trainable);
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     const ValueId x = builder.with_rows(inputs[0], 1);

@@ -72,8 +72,7 @@ struct CustomLayer final : Layer {
     for (const Weight& weight : weights) {
       const int64_t numbers = numbers_in(weight.shape);
       if (numbers == 0) refuse("a variable has an odd shape");
-      variables.add("variable", 1, numbers, weight.shape,
-                    trainable && weight.trainable ? weight.asked : VariableSpec{});
+      variables.add("variable", 1, numbers, weight.shape, weight.asked, trainable && weight.trainable);
     }
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {

@@ -77,7 +77,7 @@ struct VariableLayer final : ArrayLayer {
     if (!lengths.empty() && numbers == 0) refuse("each axis of a variable must have a length of at least 1");
     const bool is_matrix = lengths.size() == 2 && !flat;
     const int64_t rows = is_matrix ? lengths[0] : 1, columns = is_matrix ? lengths[1] : numbers;
-    variables.add("variable", rows, columns, lengths, trainable ? asked : VariableSpec{});
+    variables.add("variable", rows, columns, lengths, asked, trainable);
   }
   ValueId build(Builder& builder, const std::vector<ValueId>&) const override {
     const ValueId variable = builder.variable(0);

@@ -35,6 +35,14 @@ def training_of(given: Any) -> bool | None:
     return None if current.get() is not None else _training_around.get()
 
 
+def training_argument(call: Callable[..., Any], training: bool | None) -> dict[str, bool]:
+    """Returns the argument `training` for `call`, by name; nothing where the default that `call` has for it holds, as in Keras."""
+    parameter = inspect.signature(call).parameters.get("training")
+    if parameter is None or (training is None and parameter.default is not parameter.empty):
+        return {}
+    return {"training": bool(training)}
+
+
 def call_arguments(
     name: str,
     call: Callable[..., Any],

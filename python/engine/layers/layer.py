@@ -85,6 +85,7 @@ from engine.layers.call_arguments import (
     call_arguments,
     canonical,
     default_of,
+    training_argument,
     training_of,
     within_call,
 )
@@ -1415,7 +1416,7 @@ class Layer(Part, Spec):
         mode = training_of(arguments.get("training"))
         samples = [symbol._sample for symbol in symbols]
         self._build_for_samples(samples, given)
-        if getattr(self, "gradient", None) is not None and len(symbols) == 1:
+        if not self._may_be_recorded and len(symbols) == 1:
             arguments["training"] = self._training_by_default if mode is None else mode
             if self.activity_regularizer is None:
                 return self._with_own_gradient(symbols[0], arguments)
@@ -1425,12 +1426,11 @@ class Layer(Part, Spec):
             found = None
         if found is not None and found.loss is None and self.activity_regularizer is None:
             return self._called_as_given(inputs, args, options)
-        if mode is None and accepts(self.call, "training"):
-            mode = self._training_by_default
-        arguments["training"] = mode
-        for name in ("training", "mask"):
-            if not accepts(self.call, name):
-                arguments.pop(name, None)
+        mode = True if mode is None and self._training_by_default else mode
+        arguments.pop("training", None)
+        arguments |= training_argument(self.call, mode)
+        if not accepts(self.call, "mask"):
+            arguments.pop("mask", None)
         with self._adding() as added, within_call(mode):
             outputs = self.call(inputs, **arguments)
         self._added = added
@@ -1463,7 +1463,7 @@ class Layer(Part, Spec):
             args: the arguments of a call, with symbolic tensors such as `KerasTensor((None, 784))` in place of arrays.
             options: the same by keyword.
         """
-        tells_shapes = type(self).compute_output_shape is not Layer.compute_output_shape
+        tells_shapes = not is_of_engine(type(self).compute_output_shape)
         if not (tells_shapes and (self._is_own or self._is_custom)) or len(args) != 1 or options:
             return super().compute_output_spec(*args, **options)
         return _specs_of(self.compute_output_shape(mapped(lambda each: tuple(each.shape), args[0])))
@@ -1637,7 +1637,7 @@ class Layer(Part, Spec):
             mode: the argument `training` of the call.
             given: the further arguments.
         """
-        if not self._is_custom or getattr(self, "gradient", None) is None or len(samples) != 1:
+        if not self._is_custom or self._may_be_recorded or len(samples) != 1:
             return None
         training = self._training_by_default if mode is None else mode
         arguments = {**(given or {}), "training": training}
@@ -1707,8 +1707,8 @@ class Layer(Part, Spec):
                 self._started_for(samples_in(given)[0], lambda: self._build_on(*shapes))
         if isinstance(given, np.ndarray) and self.supports_masking:
             masked_after = self.compute_mask(given, mask)
-        if accepts(self.call, "training"):
-            arguments["training"] = mode = self._training_by_default if mode is None else mode
+        mode = True if mode is None and self._training_by_default else mode
+        arguments |= training_argument(self.call, mode)
         if accepts(self.call, "mask"):
             arguments["mask"] = mask
         with self._adding() as added, within_call(mode):

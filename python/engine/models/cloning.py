@@ -97,6 +97,10 @@ def _starts_in(input_tensors: object, model: Model) -> list[KerasTensor] | None:
     if input_tensors is None:
         return None
     several = len(model._starts) > 1
+    keys = model._structures[0].keys
+    if keys and not isinstance(input_tensors, Mapping):
+        msg = f"`input_tensors` must have the same structure as model.input, a dict with the keys {list(keys)}; got {input_tensors!r}"
+        raise ValueError(msg)
     given = model._structures[0].flat(input_tensors)
     if several and isinstance(given, Mapping):
         given = model._input_data.arrays(given, "input_tensors")

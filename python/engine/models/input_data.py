@@ -17,6 +17,7 @@ from engine._data.lazy_rows import LazyRows, require_tokens, unchecked_rows
 from engine._data.several_arrays import one_for_each, side_by_side, symbol_with_rank_of, with_rank_of
 from engine._data.strings import numbers_of_strings
 from engine._training.checked_samples import rows_of
+from engine._training.diagnostic_warnings import warn
 from engine.layers import InputLayer
 from engine.models.structures import Structure
 
@@ -142,6 +143,7 @@ class InputData(NamedTuple):
             name: of the argument, for messages.
             names: the columns of a data frame in the order of the features; None keeps their order.
         """
+        self._warn_of_structure(x)
         x = self.form.flat(x)
         if self.takes_strings:
             given = x if isinstance(x, Mapping) and self.starts else only_array(x, 1)
@@ -158,12 +160,28 @@ class InputData(NamedTuple):
 
     def _side_by_side(self, x: Any, name: str) -> Any:
         """Returns the samples of several inputs as the core reads them."""
+        self._warn_of_structure(x)
         shapes = [start.sample_shape for start in self.starts]
         arrays = [
             self._exact(array, number, f"{name}[{key!r}]")
             for number, (array, key) in enumerate(zip(self.arrays(x, name), self.names, strict=True))
         ]
         return side_by_side(arrays, self.names, shapes, self.tokens, name)
+
+    def _warn_of_structure(self, x: Any) -> None:
+        """Warns, as Keras does, of samples in a list, or with further keys, for a model that was made with a dict of inputs."""
+        keys = set(self.form.keys)
+        if not keys or not isinstance(x, (list, tuple, Mapping)):
+            return
+        further = sorted(map(str, x.keys() - keys)) if isinstance(x, Mapping) and keys <= x.keys() else []
+        if further or not isinstance(x, Mapping):
+            what = (
+                f"a dict that also has {further}, which nothing reads" if further else f"a {type(x).__name__}"
+            )
+            warn(
+                "The structure of `inputs` doesn't match the expected structure, which is a dict with the keys "
+                f"{list(self.form.keys)}: got {what}"
+            )
 
     def _exact(self, x: Any, number: int, name: str) -> Any:
         """Returns the samples of an input with codes for integers that float32 can't hold, if layers read codes.

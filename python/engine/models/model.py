@@ -168,7 +168,7 @@ from engine.models.stack import (
     tokens_of_inputs,
     tracked,
 )
-from engine.models.structures import Structure, nested_structure_of, paths_of, structure_of
+from engine.models.structures import Structure, arrays_of, nested_structure_of, paths_of, structure_of
 from engine.models.symbolic_calls import called_in_turn
 from engine.models.values_of_losses import symbols_read
 from engine.models.wiring import Shapes, Wiring, chain_of, shapes_along
@@ -254,6 +254,8 @@ class Model(Part, SaysWhatIsLeftOut):
     """The dtype in which users get each output; None if all are float32."""
     _listing: list[Part]
     """Of a Functional the input layers and the other layers, each once, in Keras' order."""
+    _has_declared_shape = True
+    """Whether the user said what the inputs are; False if the first data did."""
     _structures: tuple[Structure, Structure]
     """The forms of inputs and outputs, as users give and get them."""
     _calls: list[Call]
@@ -264,8 +266,9 @@ class Model(Part, SaysWhatIsLeftOut):
     # Construction.
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Returns a Functional for `Model(inputs, outputs)`, and an object of the subclass for a subclass."""
-        made = cast("Self", object.__new__(cast("type[Any]", Functional if cls is Model else cls)))
+        """Returns a Functional for `Model(inputs, outputs)`, and an object of the class itself otherwise."""
+        graph = cls is Model and (args or options.keys() & {"inputs", "outputs", "input", "output"})
+        made = cast("Self", object.__new__(cast("type[Any]", Functional if graph else cls)))
         if cls.__init__ is not Model.__init__:
             made._constructed_with = arguments_given(cls, args, options)
         return made
@@ -280,8 +283,7 @@ class Model(Part, SaysWhatIsLeftOut):
         if options:
             msg = f"Model takes `inputs`, `outputs`, `name` and `trainable`, got {', '.join(map(repr, options))}"
             raise TypeError(msg)
-        steps = type(self)._user_overrides("call", "train_step", "test_step", "predict_step")
-        if inputs is None and outputs is None and steps:
+        if inputs is None and outputs is None:
             self._begin_with_call(name)
             self._trainable, self._dtype_policy = flag(trainable, "trainable"), policy
             return
@@ -423,6 +425,9 @@ class Model(Part, SaysWhatIsLeftOut):
         self._told_of: set[str] = set()  # the actions whose warning of such weights has been given
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "layers":
+            msg = "`Model.layers` attribute is reserved and should not be used: give yours another name"
+            raise AttributeError(msg)
         body = self.__dict__.get("_body")
         if body is not None and not name.startswith("_"):
             body._adopt_variables(value)
@@ -2222,6 +2227,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._output_shapes_for([sample])
             if not self.built:
                 inputs = known if known is not None and input_shape is None else InputLayer(sample)
+                self._has_declared_shape = known is not None
                 self._set_parts([inputs], self._layers, self._compiled, self._wiring)
 
     def _build_for_shapes(self, shapes: Any) -> None:
@@ -2238,6 +2244,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 for key in keys
             ]
         self._structures = structure, self._structures[1]
+        self._has_declared_shape = False
         self._arguments, self._modes = [arguments_of(structure, len(starts))], [None]
         self._set_parts(starts, self._layers, self._compiled, self._wiring)
 
@@ -2250,6 +2257,8 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         if self._body is None and not self._starts:
             self._require_one_array(x)
+        if self._starts and not self._has_declared_shape:
+            self._open_lengths(x)
         if self._body is None or self._starts:
             return
         nested = isinstance(x, (list, tuple, Mapping))
@@ -2274,6 +2283,32 @@ class Model(Part, SaysWhatIsLeftOut):
             shapes = [(None, *each.shape[1:]) for each in x.values()]
         with self._lock.held():
             self._build_for_shapes(dict(zip(x, shapes, strict=True)) if isinstance(x, Mapping) else shapes)
+
+    def _open_lengths(self, x: Any) -> None:
+        """Lets axes of the inputs have any length, where samples have others than the data that the model was built with.
+
+        Where a layer needs the length, nothing changes.
+
+        Args:
+            x: samples. Other things than arrays, and arrays that don't fit for other reasons, are left alone.
+        """
+        arrays = list(arrays_of(self._structures[0], x))
+        samples = [getattr(each, "shape", (0,))[1:] for each in arrays]
+        known = [start.sample_shape for start in self._starts]
+        if list(map(len, samples)) != list(map(len, known)):
+            return
+        opened = [
+            tuple(size if size == other else None for size, other in zip(*pair, strict=True))
+            for pair in zip(known, samples, strict=True)
+        ]
+        if opened == known:
+            return
+        starts = [
+            InputLayer(shape, name=start.name, dtype=start.dtype)
+            for shape, start in zip(opened, self._starts, strict=True)
+        ]
+        with self._lock.held(), suppress(Exception):  # custom layers may raise anything
+            self._set_parts(starts, self._layers, self._compiled, self._wiring)
 
     def _require_one_array(self, x: Any) -> None:
         """Raises ValueError for several arrays given to a Sequential whose first layer would get their list in Keras."""
@@ -2372,13 +2407,18 @@ class Model(Part, SaysWhatIsLeftOut):
         if not network.leaves or not isinstance(network.leaves[0], Embedding):
             return sample
         free = tuple(None if size > 1 else size for size in sample)
+        return free if self._suits([free]) else sample
+
+    def _suits(self, samples: Sequence[Shape]) -> bool:
+        """Whether the layers, with the weights that they have, take samples of these shapes, one for each input."""
+        network = self._network_with(self, self._layers)
         try:
-            shapes = shapes_along([free], network.leaves, network.wiring)
+            shapes = shapes_along(samples, network.leaves, network.wiring)
             for leaf, (shape, *_) in zip(network.leaves, shapes.read, strict=True):
                 leaf._fitting_weights(shape)
         except ValueError:
-            return sample
-        return free
+            return False
+        return True
 
     # Files and other programs.
 
@@ -2928,7 +2968,9 @@ class Model(Part, SaysWhatIsLeftOut):
             )
             raise ValueError(msg)
         for sample, start in zip(samples, self._starts, strict=False):
-            if not fits(sample, start.sample_shape):
+            if not fits(sample, start.sample_shape) and (
+                self._has_declared_shape or not self._suits(samples)
+            ):
                 msg = (
                     f"model {self.name!r} has input shape {(None, *start.sample_shape)}, so it can't take "
                     f"{(None, *sample)}"

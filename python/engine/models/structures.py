@@ -97,6 +97,14 @@ def _entries_like(form: Any, value: Any, spread: bool) -> list[Any] | None:
     return found
 
 
+def arrays_of(structure: Structure, value: Any) -> list[Any]:
+    """Returns the arrays in a value of this form, in the order of the inputs; an empty list for one of another form."""
+    value = structure.flat(value)
+    if isinstance(value, Mapping):
+        return [value[key] for key in structure.keys] if value.keys() >= set(structure.keys) else []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def paths_of(structure: Structure, names: Sequence[str]) -> list[str]:
     """Returns the names of the losses of outputs, as Keras writes them: keys and places with slashes between.
 
