@@ -113,9 +113,18 @@ def _visit_math(translator: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
+def _leave_out_older_names(
+    app: Sphinx, what: str, name: str, member: object, skip: bool, options: object
+) -> bool | None:
+    """Leaves out the methods that only older versions of Keras had."""
+    del app, what, name, skip, options
+    return True if getattr(member, "__module__", "").startswith("engine._keras2") else None
+
+
 def setup(app: Sphinx) -> None:
     """Registers the functions above. Sphinx calls it."""
     app.add_html_math_renderer("mathml", (_visit_math, None), (_visit_math, None))
     app.connect("autodoc-process-docstring", _keep_colons, priority=100)  # before napoleon
+    app.connect("autodoc-skip-member", _leave_out_older_names)
     app.connect("autodoc-process-bases", _name_public_bases)
     app.connect("env-check-consistency", _require_all_names)

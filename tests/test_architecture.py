@@ -45,6 +45,7 @@ LAYERS = [
     {"backend", "distillation"},
     {"sklearn"},
     {"wrappers"},
+    {"_keras2"},
     {"__init__"},
     {"_command", "cli"},
     {"__main__"},
@@ -212,6 +213,16 @@ def test_python_imports_go_round_in_no_circle() -> None:
     known = {PACKAGE / "__init__.py"}
     graph = {path: set(imported_files(path)) - {path} - known for path in python_sources()}
     graphlib.TopologicalSorter(graph).prepare()  # raises an error that names the circle
+
+
+def test_names_of_older_versions_stand_apart() -> None:
+    """Readers of Keras 3's API never meet them: what is in the folder is added to the package, by the root alone."""
+    outside = {
+        relative(path)
+        for path in python_sources()
+        if "_keras2" in imported_modules(path) and "_keras2" not in path.parts
+    }
+    assert outside == {"python/engine/__init__.py"}
 
 
 def test_what_cython_imports_exists() -> None:

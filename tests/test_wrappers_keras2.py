@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine.wrappers.scikit_learn import KerasClassifier, KerasRegressor
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import Pipeline
@@ -17,7 +18,6 @@ import engine as keras
 from engine.layers import Dense, Dropout
 from engine.models import Sequential
 from engine.utils import to_categorical
-from engine.wrappers.scikit_learn import KerasClassifier, KerasRegressor
 
 
 def create_model(optimizer: str = "rmsprop", init: str = "glorot_uniform", dropout_rate: float = 0.0) -> Any:

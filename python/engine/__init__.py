@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine import (
+    _keras2,
     activations,
     callbacks,
     config,
@@ -122,3 +123,6 @@ def version() -> str:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+_keras2.install()

@@ -170,7 +170,6 @@ def of_a_row(constraint: Constraint | None, shape: Shape) -> Constraint | None:
 
 
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
-maxnorm, nonneg, unitnorm = MaxNorm, NonNeg, UnitNorm  # their names in Keras 1
 
 
 def get(identifier: object) -> Constraint | None:
@@ -200,8 +199,8 @@ def deserialize(config: object, custom_objects: Mapping[str, Any] | None = None)
 
 
 __all__ = [
-    "Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "deserialize", "get", "max_norm", "maxnorm",
-    "min_max_norm", "non_neg", "nonneg", "serialize", "unit_norm", "unitnorm",
+    "Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "deserialize", "get", "max_norm",
+    "min_max_norm", "non_neg", "serialize", "unit_norm",
 ]  # fmt: skip
 
 

@@ -253,7 +253,6 @@ class _Function(Regularizer):
 
 
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
-l1l2 = L1L2  # its name in Keras 1
 
 
 def get(identifier: object) -> Regularizer | None:
@@ -292,7 +291,6 @@ __all__ = [
     "get",
     "l1",
     "l1_l2",
-    "l1l2",
     "l2",
     "orthogonal_regularizer",
     "serialize",

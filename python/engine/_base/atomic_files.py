@@ -18,6 +18,8 @@ if sys.platform != "win32":
 
 # The temporary name of a file begins with so many characters of its name. File names have at most 255 bytes.
 _KEPT_CHARACTERS = 32
+# The suffixes of files of weights in scripts for TensorFlow, which writes several files with longer ones.
+_OF_CHECKPOINTS = ("", ".ckpt", ".tf")
 
 Opener = Callable[..., AbstractContextManager[IO[Any]]]
 
@@ -333,3 +335,8 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def is_checkpoint(path: str) -> bool:
+    """Returns whether a file of weights has a name as TensorFlow's checkpoints have, such as "model" or "model.ckpt"."""
+    return bool(Path(path).name) and Path(path).suffix in _OF_CHECKPOINTS

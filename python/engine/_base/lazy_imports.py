@@ -12,7 +12,10 @@ from typing import Any
 
 from engine._base.checks import suggestion
 from engine._base.locks import IMPORTING
-from engine._base.older_names import replaced_by
+
+# Functions of a module and a name that it lacks, which return what the name was in an older version of Keras, or None.
+# `engine/_keras2` adds one.
+finders_of_names: list[Callable[[str, str], Any]] = []
 
 
 def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str], Any]:
@@ -27,32 +30,19 @@ def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str
 
     def getattr_(name: str) -> Any:
         if name not in homes:
+            for find in finders_of_names:
+                found = find(package, name)
+                if found is not None:
+                    return found
             return absent(package, name, note, homes)
         import importlib
 
         with IMPORTING:
-            found: Any = importlib.import_module(f"{package}.{homes[name]}")
+            found = importlib.import_module(f"{package}.{homes[name]}")
         if name != homes[name]:
             found = getattr(found, name)
         setattr(sys.modules[package], name, found)
         return found
-
-    return getattr_
-
-
-def from_package(module: str, names: str) -> Callable[[str], Any]:
-    """Returns the `__getattr__` of a module in which older versions of Keras had names that its package has now.
-
-    Args:
-        module: the `__name__` of the module.
-        names: these names, with spaces between them.
-    """
-    package, known = module.rpartition(".")[0], frozenset(names.split())
-
-    def getattr_(name: str) -> Any:
-        if name in known:
-            return getattr(sys.modules[package], name)
-        return absent(module, name, more=known)
 
     return getattr_
 
@@ -115,10 +105,6 @@ def absent(module: str, name: str, note: str = "", more: Iterable[str] = ()) -> 
 
 def _no_attribute(module: str, name: str, note: str, more: Iterable[str]) -> AttributeError:
     owner = sys.modules[module]
-    successor = replaced_by(module, name)
-    if successor is not None:
-        msg = f"module {module!r} has no attribute {name!r}, which only older versions of Keras have: call {successor}"
-        return AttributeError(msg, name=name, obj=owner)
     known = {*vars(owner).get("__all__", ()), *more}
     near = None if name.startswith("_") else suggestion(name, sorted(known))
     end = f"; did you mean {near!r}?" if near else ""

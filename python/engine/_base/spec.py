@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from engine._base.checks import REAL, WrongTypeError, checked_config, listing, nearest
 from engine._base.left_out import SaysWhatIsLeftOut
-from engine._base.older_names import older_arguments
 from engine._base.registered_objects import (
     custom_object_scope,
     get_registered_name,
@@ -118,16 +117,11 @@ class Spec(SaysWhatIsLeftOut):
     """The error for an unknown argument; which class it is depends on the kind of object, as in Keras."""
     _fixed_arguments: ClassVar[Mapping[str, Any]] = {}
     """Arguments that only Keras has, with the one value that a config may have for them here."""
-    _older_arguments: ClassVar[Mapping[str, str]] = {}
-    """The present names of arguments by those that older versions of Keras had, which are accepted with a warning."""
+    _older_arguments: ClassVar[frozenset[str]] = frozenset()
+    """Names of arguments of older versions of Keras. What takes them is added to `__init__` (`engine/_keras2`)."""
     _config_may_lack_arguments: ClassVar[bool] = False
     """Whether a subclass may store arguments under other names. Then its own `get_config` has to add them."""
     __signature__ = _Signature()
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "_older_arguments" in vars(cls):
-            cls.__init__ = older_arguments(cls._older_arguments)(cls.__init__)  # type: ignore[method-assign] # same arguments
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
         known = list(_arguments(cls)) if options and not cls._takes_any_argument else list(options)

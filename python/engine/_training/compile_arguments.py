@@ -16,7 +16,6 @@ import numpy as np
 
 from engine import losses, metrics
 from engine._base.checks import Shape, real, text_of_shape
-from engine._base.older_names import NamedValues
 from engine._base.registered_objects import overrides
 from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, Program, Totals
@@ -24,7 +23,7 @@ from engine._core_interface.host_steps import Penalty, RunHost, RunStep, Targets
 from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
 from engine._training.checked_samples import missing_targets
 from engine._training.penalties_and_constraints import answer
-from engine.callbacks.base import Logs
+from engine.callbacks.base import Logs, NamedValues
 from engine.losses.custom import HostLoss, is_called_itself, loss_for_training, no_loss
 from engine.losses.loss import REDUCTIONS, FunctionLoss
 from engine.losses.traced import TracedLoss

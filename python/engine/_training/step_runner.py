@@ -8,12 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from engine._base.older_names import NamedValues
 from engine._data.sources import Chunk
 from engine._tracing.lazy import numbers_of
 from engine._training.runner import Poll
 from engine._training.step_batches import ArrayPass
-from engine.callbacks.base import Logs
+from engine.callbacks.base import Logs, NamedValues
 from engine.metrics import Mean, Metric
 
 # About how long a stretch of batches should take, and how many times as many batches as the one before it may have.

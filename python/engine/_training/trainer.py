@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
-from engine._base.older_names import NamedValues
 from engine._data.sources import Source
 from engine._printing.progress import Progress
 from engine._training.batch_iteration import BatchIterator
@@ -17,7 +16,7 @@ from engine._training.fit_arguments import EarlyEndError, FitPlan, Goals, Valida
 from engine._training.recovery import Recovery
 from engine._training.runner import Runner
 from engine.callbacks import CallbackList
-from engine.callbacks.base import Logs, Mode
+from engine.callbacks.base import Logs, Mode, NamedValues
 
 # Samples in a batch of an evaluation if its result doesn't depend on the batches: enough work for all threads.
 EVALUATION_ROWS = 1024

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Literal
 
 from engine._base.checks import nearest
-from engine._base.older_names import NamedValues
 from engine._printing.progress import PATIENCE, Progress
 
 Logs = dict[str, float]
@@ -111,6 +110,16 @@ _STOPS: Mapping[Mode, str] = {
 }
 _OWN_MODULES = __name__.partition(".")[0] + "."
 _PASSED_ON = ("on_train_batch_begin", "on_train_batch_end")  # these call `on_batch_begin` and `on_batch_end`
+
+
+class NamedValues(dict[str, Any]):
+    """The logs of a batch or an epoch, or a history. Copies and pickles are plain dicts.
+
+    `engine/_keras2` lets it find values by the names that older versions of Keras gave them, too.
+    """
+
+    def __reduce__(self) -> tuple[Any, tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
 
 
 class History(Callback):

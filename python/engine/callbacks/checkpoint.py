@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from engine._base.atomic_files import making_folder
+from engine._base.atomic_files import is_checkpoint, making_folder
 from engine._base.checks import choice, flag, integer, path_of, real
-from engine._base.older_names import NamedValues, is_checkpoint
 from engine._printing.progress import print_message
-from engine.callbacks.base import Logs
+from engine.callbacks.base import Logs, NamedValues
 from engine.callbacks.monitors import MonitorCallback
 
 # The suffixes that `save` and `save_weights` accept besides those of Keras.

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from engine._base.checks import below_one, choice, flag, integer, real
-from engine._base.older_names import warn_of_older
 from engine._printing.progress import print_message
 from engine.callbacks.base import Callback, Logs
 from engine.callbacks.rates import learning_rate_of
@@ -190,7 +189,6 @@ class ReduceLROnPlateau(MonitorCallback):
         min_delta: smallest change that counts as an improvement.
         cooldown: number of epochs after a reduction that don't count as epochs without improvement.
         min_lr: lower bound of the learning rate.
-        epsilon: the name that `min_delta` had in Keras 2, which gives a warning.
     """
 
     _counts = ("cooldown_counter", "wait")
@@ -206,12 +204,7 @@ class ReduceLROnPlateau(MonitorCallback):
         min_delta: float = 1e-4,
         cooldown: int = 0,
         min_lr: float = 0.0,
-        *,
-        epsilon: float | None = None,
     ) -> None:
-        if epsilon is not None:
-            warn_of_older("the argument `epsilon`", "`min_delta`")
-            min_delta = epsilon
         super().__init__(monitor, mode, min_delta)
         self.factor = below_one(factor, "factor")
         self.patience = integer(patience, "patience", 0)

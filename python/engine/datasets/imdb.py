@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from engine._base.lazy_imports import on_first_use
-from engine._base.older_names import older_argument
 from engine.datasets._archives import (
     PublishedFile,
     Split,
@@ -65,7 +64,7 @@ def load_data(  # noqa: PLR0917 # Keras' signature
         OSError: if the file is not found and can't be downloaded. The message lists the places.
         ValueError: if `maxlen` keeps no review.
     """
-    num_words = older_argument(kwargs, "nb_words", "num_words", num_words)
+    num_words = kwargs.pop("nb_words", num_words)
     if kwargs:
         msg = f"Unrecognized keyword arguments: {kwargs}"
         raise TypeError(msg)

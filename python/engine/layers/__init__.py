@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine._base.lazy_imports import on_first_use
 from engine._base.spec import serialize
-from engine.layers.activations import ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
+from engine.layers.activations import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from engine.layers.augmentation import (
     RandomElastic,
     RandomFlip,
@@ -135,7 +135,6 @@ __all__ = [
     "StringLookup",
     "Subtract",
     "TextVectorization",
-    "ThresholdedReLU",
     "UnitNormalization",
     "add",
     "average",
@@ -156,4 +155,4 @@ GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
 GlobalAvgPool3D, GlobalMaxPool3D = GlobalAveragePooling3D, GlobalMaxPooling3D
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there
-    __getattr__ = on_first_use(__name__, "it has the layers of dense networks", experimental="experimental")
+    __getattr__ = on_first_use(__name__, "it has the layers of dense networks")

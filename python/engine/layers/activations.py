@@ -65,16 +65,6 @@ class ReLU(Layer):
         return [activation_operation(lowered)]
 
 
-def ThresholdedReLU(theta: float = 1.0, **options: Any) -> ReLU:  # noqa: N802 # the name of a layer of Keras 2
-    """Returns the layer `ReLU(threshold=theta)`, which Keras 2 has under this name: `x` if `x > theta`, else 0.
-
-    Args:
-        theta: the threshold, at least 0.
-        options: arguments of every `Layer`, such as `name` and `input_shape`.
-    """
-    return ReLU(threshold=real(theta, "theta", 0.0), **options)
-
-
 @register()
 class LeakyReLU(Layer):
     """Leaky rectified linear unit: `x` if `x >= 0`, else `negative_slope * x` (Maas, Hannun and Ng, 2013).

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from engine import activations, constraints, initializers, regularizers
 from engine._base.checks import (
@@ -20,7 +20,6 @@ from engine._base.checks import (
     require,
     text_of_shape,
 )
-from engine._base.lazy_imports import from_package
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import DenseOperation, LayerOperation, activation_operation, extended
 from engine._tracing.extents import FullShape
@@ -72,15 +71,6 @@ class Dense(Layer):
     supports_masking = True
 
     _unsaved_arguments = (*Layer._unsaved_arguments, "lora_rank", "lora_alpha")
-    _older_arguments: ClassVar[Mapping[str, str]] = {
-        "output_dim": "units",
-        "init": "kernel_initializer",
-        "bias": "use_bias",
-        "W_regularizer": "kernel_regularizer",
-        "b_regularizer": "bias_regularizer",
-        "W_constraint": "kernel_constraint",
-        "b_constraint": "bias_constraint",
-    }
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,
@@ -484,10 +474,3 @@ class ActivityRegularization(Layer):
         self.l1 = real(l1, "l1", 0.0)
         self.l2 = real(l2, "l2", 0.0)
         super().__init__(activity_regularizer=regularizers.L1L2(self.l1, self.l2), **options)
-
-
-if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
-    # Keras 2 had more layers in its `keras.layers.core`.
-    __getattr__ = from_package(
-        __name__, "Dropout Flatten Lambda Layer Masking Permute RepeatVector Reshape SpatialDropout1D"
-    )

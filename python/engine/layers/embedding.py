@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,11 +47,6 @@ class Embedding(Layer):
         "lora_alpha",
         "input_length",
     )
-    _older_arguments: ClassVar[Mapping[str, str]] = {
-        "init": "embeddings_initializer",
-        "W_regularizer": "embeddings_regularizer",
-        "W_constraint": "embeddings_constraint",
-    }
 
     def __init__(  # noqa: PLR0917 # Keras' signature
         self,

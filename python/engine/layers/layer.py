@@ -37,7 +37,6 @@ from engine._base.checks import (
 )
 from engine._base.constructor_arguments import arguments_given, is_plain, plain_arguments
 from engine._base.locks import JOINING, Lock, Order
-from engine._base.older_names import name_first, warn_of_older
 from engine._base.random_state import next_sampling, next_seed
 from engine._base.registered_objects import is_of_engine, overrides
 from engine._base.spec import Registry, Spec, auto_name, snake_case
@@ -575,29 +574,6 @@ def _shapes_within(given: Any) -> list[Any]:
     return [] if given is None else [given]
 
 
-class _ShapeOfCall:
-    """The attribute `input_shape` or `output_shape` of a layer in Keras 2, which a subclass or an object may replace.
-
-    Args:
-        ends: whether it is the shape of the outputs.
-    """
-
-    def __init__(self, ends: bool) -> None:
-        self._ends = ends
-        what = "outputs" if ends else "inputs"
-        self.__doc__ = f"The shape of the {what} with None for the batch axis, as in Keras 2. It warns that the name is old."
-
-    def __get__(self, layer: Layer | None, owner: type[Layer]) -> Any:
-        if layer is None:
-            return self
-        name, sample = "output_shape" if self._ends else "input_shape", layer._sample_shape
-        if not isinstance(sample, tuple) or not all(isinstance(each, int) for each in sample):
-            msg = f"{owner.__name__!r} has no attribute {name!r} before it was called, or built, for one input of a known shape"
-            raise AttributeError(msg, name=name, obj=layer)
-        warn_of_older(f"the attribute `{name}` of a layer", "the shape of what it is called on, or returns")
-        return (None, *(layer._output_shape_for(sample) if self._ends else sample))
-
-
 class Layer(Part, Spec):
     """Base class of all layers, including custom layers.
 
@@ -682,7 +658,6 @@ class Layer(Part, Spec):
     """The arguments of the first symbolic call of a custom layer; the shape of its outputs is found with them."""
     _activated: weakref.ref[Layer] | None = None
     """The layer whose activation this one is, if it has weights."""
-    input_shape, output_shape = _ShapeOfCall(ends=False), _ShapeOfCall(ends=True)
     _holder: WeightHolder | None = None
     """What holds the weights if functions outside of models read them."""
     _built_by: int | None = None
@@ -834,7 +809,6 @@ class Layer(Part, Spec):
     def _has_weights(self) -> bool:
         return bool(self._places) or self._weights is not None
 
-    @name_first
     def add_weight(  # noqa: PLR0917 # Keras' signature
         self,
         shape: Sequence[int] = (),
@@ -1866,7 +1840,8 @@ class Layer(Part, Spec):
         given = {
             name: value
             for name, value in self._constructed_with.items()
-            if name not in self._unsaved_arguments and not is_plain(config.get(name, self))
+            if name not in {*self._unsaved_arguments, *self._older_arguments}
+            and not is_plain(config.get(name, self))
         }
         missing = {name: value for name, value in given.items() if name not in config or is_plain(value)}
         return plain_arguments(type(self), missing)

@@ -127,10 +127,6 @@ class BatchNormalization(Scaled):
 
     _masks_statistics = True
     _moves_averages = True
-    _older_arguments: ClassVar[Mapping[str, str]] = {
-        "beta_init": "beta_initializer",
-        "gamma_init": "gamma_initializer",
-    }
     moving_mean, moving_variance, moving_stddev = NamedWeight(), NamedWeight(), NamedWeight()
     renorm_mean, renorm_stddev = NamedWeight(), NamedWeight()
 

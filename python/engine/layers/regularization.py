@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,7 +29,6 @@ class _Masked(Seeded):
     """
 
     supports_masking = _built_at_once = True
-    _older_arguments: ClassVar[Mapping[str, str]] = {"p": "rate"}
 
     def __init__(
         self,
@@ -114,7 +113,6 @@ class _SpatialDropout(Dropout):
         "noise_shape",
         "trainable",
     )
-    _older_arguments: ClassVar[Mapping[str, str]] = {"p": "rate"}
     _spatial_axes = 2
 
     def __init__(
@@ -145,8 +143,6 @@ class SpatialDropout1D(_SpatialDropout):
     """
 
     _unsaved_arguments = (*_SpatialDropout._unsaved_arguments, "data_format")
-
-    _older_arguments: ClassVar[Mapping[str, str]] = {"p": "rate"}
 
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(rate, None, seed, **options)
@@ -222,7 +218,6 @@ class GaussianDropout(Seeded):
     """
 
     supports_masking = _built_at_once = True
-    _older_arguments: ClassVar[Mapping[str, str]] = {"p": "rate"}
 
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         self.rate = below_one(rate, "rate")
@@ -246,7 +241,6 @@ class GaussianNoise(Seeded):
     """
 
     supports_masking = _built_at_once = True
-    _older_arguments: ClassVar[Mapping[str, str]] = {"sigma": "stddev"}
 
     def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
         self.stddev = real(stddev, "stddev", 0.0, 1.0)

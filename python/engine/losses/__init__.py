@@ -28,7 +28,7 @@ from engine.losses.focal import (
     dice,
     tversky,
 )
-from engine.losses.loss import FunctionLoss, Loss, Reduction, registry
+from engine.losses.loss import FunctionLoss, Loss, registry
 from engine.losses.margin import (
     CategoricalHinge,
     Hinge,
@@ -84,7 +84,6 @@ __all__ = [
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
     "Poisson",
-    "Reduction",
     "SparseCategoricalCrossentropy",
     "SquaredHinge",
     "Tversky",

@@ -31,26 +31,6 @@ REDUCTIONS: dict[str | None, str] = {
 """Keras' names of reductions, and the core's. Models use the mean for losses without a reduction."""
 
 
-class Reduction:
-    """The names of reductions as constants, which tf.keras has."""
-
-    AUTO = SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
-    NONE = "none"
-    SUM = "sum"
-
-    @classmethod
-    def all(cls) -> tuple[str, ...]:
-        """Returns the different names."""
-        return cls.NONE, cls.SUM, cls.SUM_OVER_BATCH_SIZE
-
-    @classmethod
-    def validate(cls, key: object) -> None:
-        """Raises ValueError unless `key` is one of the names."""
-        if key not in cls.all():
-            msg = f"`reduction` must be one of {', '.join(map(repr, cls.all()))}, got {key!r}"
-            raise ValueError(msg)
-
-
 Formula = Mapping[str, Any]
 """A loss, or a metric that is a mean over rows, with its constants, as the core reads it."""
 

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 
 from engine._base.checks import dtype_of, float32_only, require
 from engine._base.containers import values_within
-from engine._base.older_names import name_first, warn_of_older
 from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import StoredArray, mask_of, tensor_of
@@ -133,24 +132,7 @@ class Metric(Spec):
         raise NotImplementedError(msg)
 
     def reset_state(self) -> None:
-        """Resets the state, also that of metrics that are attributes of this one, or in lists and dicts of them.
-
-        A subclass that was written for Keras 2 may override `reset_states` instead.
-        """
-        if type(self).reset_states is not Metric.reset_states:
-            self.reset_states()
-        else:
-            self._reset()
-
-    def reset_states(self) -> None:
-        """The name that Keras 2 had for `reset_state`. It warns that the name is old."""
-        warn_of_older("reset_states()", "reset_state()")
-        if type(self).reset_states is Metric.reset_states:
-            self.reset_state()
-        else:
-            self._reset()
-
-    def _reset(self) -> None:
+        """Resets the state, also that of metrics that are attributes of this one, or in lists and dicts of them."""
         for variable in self._own_variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
         for metric in metrics_in(list(vars(self).values())):
@@ -161,7 +143,6 @@ class Metric(Spec):
         self.update_state(*args, **options)
         return self.result()
 
-    @name_first
     def add_variable(
         self,
         shape: Sequence[int] = (),

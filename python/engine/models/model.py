@@ -30,7 +30,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from engine import tree
 from engine._base.checks import (
@@ -52,7 +52,6 @@ from engine._base.checks import (
 from engine._base.constructor_arguments import arguments_given, is_plain, plain_arguments, takes_any_arguments
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.locks import JOINING
-from engine._base.older_names import older_argument, older_arguments, warn_of_older
 from engine._base.random_state import next_sampling
 from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import auto_name, snake_case
@@ -192,34 +191,6 @@ _COMPILE_ARGUMENTS = (
 )  # fmt: skip
 
 
-class CompiledMetrics:
-    """The metrics given to `compile`, which a `train_step` updates together, as in Keras 2.
-
-    Args:
-        model: their model.
-    """
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    @property
-    def metrics(self) -> list[Metric]:
-        """The metrics, without the mean of the loss."""
-        compiled = self._model._require_compiled()
-        return [metric for metric in compiled.all_metrics if metric is not compiled.loss_tracker]
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Adds a batch.
-
-        Args:
-            y_true: targets.
-            y_pred: the outputs of the model.
-            sample_weight: weights of the samples.
-        """
-        compiled = self._model._require_compiled()
-        compiled.update_metrics(*self._model._output_data(compiled).of_batch(y_true, y_pred, sample_weight))
-
-
 class Model(Part, SaysWhatIsLeftOut):
     """A model made of layers. `Model(inputs, outputs)` has the layers that lead from `inputs` to `outputs`.
 
@@ -231,8 +202,7 @@ class Model(Part, SaysWhatIsLeftOut):
         name: name of the model; default `functional` with a number.
         options: `trainable=False` keeps training from updating the weights, as `model.trainable = False` does, but
             leaves the layers as they are. `dtype` is the dtype policy of the model, under which a GPU multiplies what the
-            `call` of a subclass multiplies itself; layers have their own. `input` and `output` are the names that Keras 1 had for `inputs` and
-            `outputs`.
+            `call` of a subclass multiplies itself; layers have their own.
     """
 
     # A model is a list of parts, layers and models of layers. Its program computes all layers, whichever models they
@@ -278,8 +248,6 @@ class Model(Part, SaysWhatIsLeftOut):
     ) -> None:
         trainable = flag(options.pop("trainable", True), "trainable")
         policy = policy_of(options.pop("dtype", None))
-        inputs = older_argument(options, "input", "inputs", inputs)
-        outputs = older_argument(options, "output", "outputs", outputs)
         if options:
             msg = f"Model takes `inputs`, `outputs`, `name` and `trainable`, got {', '.join(map(repr, options))}"
             raise TypeError(msg)
@@ -725,7 +693,6 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @without_own_frames
     @keeping_values
-    @older_arguments({"nb_epoch": "epochs"})
     def fit(  # noqa: PLR0917 # Keras' signature
         self,
         x: Any = None,
@@ -1392,110 +1359,6 @@ class Model(Part, SaysWhatIsLeftOut):
             chunk = next(samples.chunks(len(samples), None))
             return tree.map_structure(np.asarray, self.predict_step(chunk.batches[0].batch(0)))
         return self._outputs(x, "x")
-
-    # Names of older versions of Keras.
-
-    @older_arguments({"nb_epoch": "epochs"})
-    def fit_generator(
-        self, generator: Any, steps_per_epoch: int | None = None, epochs: int = 1, **options: Any
-    ) -> History:
-        """The name that Keras 2 had for `fit` with a generator. It warns that the name is old.
-
-        Args:
-            generator: a source of batches (x, y) or (x, y, sample_weight), as `x` of `fit`.
-            steps_per_epoch: batches per epoch.
-            epochs: number of epochs.
-            options: other arguments of `fit` by name. `max_queue_size`, `workers` and `use_multiprocessing` are ignored.
-        """
-        warn_of_older("fit_generator()", "fit()")
-        return self.fit(
-            generator, steps_per_epoch=steps_per_epoch, epochs=epochs, **_without_workers(options)
-        )
-
-    def evaluate_generator(self, generator: Any, steps: int | None = None, **options: Any) -> Any:
-        """The name that Keras 2 had for `evaluate` with a generator. It warns that the name is old.
-
-        Args:
-            generator: a source of batches, as `x` of `evaluate`.
-            steps: number of batches to use; default all.
-            options: other arguments of `evaluate` by name, and those that `fit_generator` ignores.
-        """
-        warn_of_older("evaluate_generator()", "evaluate()")
-        return self.evaluate(generator, steps=steps, **{"verbose": 0, **_without_workers(options)})
-
-    def predict_generator(self, generator: Any, steps: int | None = None, **options: Any) -> Any:
-        """The name that Keras 2 had for `predict` with a generator. It warns that the name is old.
-
-        Args:
-            generator: a source of batches, as `x` of `predict`.
-            steps: number of batches to use; default all.
-            options: other arguments of `predict` by name, and those that `fit_generator` ignores.
-        """
-        warn_of_older("predict_generator()", "predict()")
-        return self.predict(generator, steps=steps, **{"verbose": 0, **_without_workers(options)})
-
-    def compiled_loss(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None, regularization_losses: Any = None
-    ) -> Any:
-        """Returns the loss of a batch in a `train_step`, and adds it to the mean of the loss, as in Keras 2. It warns.
-
-        Args:
-            y_true: targets.
-            y_pred: the outputs of the model.
-            sample_weight: weights of the samples.
-            regularization_losses: a list of numbers that are added, such as `self.losses`.
-        """
-        warn_of_older("compiled_loss()", "compute_loss(y=y, y_pred=y_pred), which includes self.losses")
-        compiled = self._require_compiled()
-        batch = self._output_data(compiled).of_batch(y_true, y_pred, sample_weight)
-        total: Any = 0.0
-        for each in [*compiled.computed_loss(*batch), *(regularization_losses or ())]:
-            total = total + each
-        compiled.loss_tracker.update_state(total, sample_weight=_count(y_true))
-        return total
-
-    @property
-    def compiled_metrics(self) -> CompiledMetrics:
-        """The metrics given to `compile`, for a `train_step` as in Keras 2. It warns that the name is old."""
-        warn_of_older("compiled_metrics", "compute_metrics(x, y, y_pred, sample_weight)")
-        return CompiledMetrics(self)
-
-    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
-        """The name that Keras 2 had for `predict` of a classifier. It warns that the name is old.
-
-        Args:
-            x: samples, as for `predict`.
-            batch_size: samples per step for the progress bar, default 32.
-            verbose: as for `predict`.
-        """
-        warn_of_older("predict_proba()", "predict()")
-        return self.predict(x, batch_size, verbose)
-
-    def predict_classes(
-        self, x: Any, batch_size: int | None = None, verbose: int | str = 0
-    ) -> NDArray[np.integer]:
-        """Returns the class of each sample, as Keras 2 did. It warns that the name is old.
-
-        Args:
-            x: samples, as for `predict`.
-            batch_size: samples per step for the progress bar, default 32.
-            verbose: as for `predict`.
-
-        Returns:
-            The index of the largest output, int64 (n,); for a model with one output int32 (n, 1), which is 1 where the
-            output is larger than 0.5.
-        """
-        warn_of_older(
-            "predict_classes()",
-            "predict(x).argmax(axis=-1), or (predict(x) > 0.5).astype('int32') for one output",
-        )
-        outputs = self.predict(x, batch_size, verbose)
-        if self._structures[1].kind is not None:
-            self._require_one_output(self._output_shapes, "predict_classes")
-        classes: NDArray[np.integer] = (
-            outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs > 0.5).astype(np.int32)  # noqa: PLR2004 # Keras 2's threshold
-        )
-        return classes
 
     # Calls.
 
@@ -3366,7 +3229,7 @@ class Functional(Model):
             of them, which may have others within, as in `[image, {"facts": [a, b]}]`. Data have the same form then.
         outputs: the symbolic output, as returned by a layer; or a list, tuple or dict of them, in the same way.
         name: name of the model; default `functional` with a number.
-        options: `trainable`, and the names of Keras 1, as for `Model`.
+        options: `trainable`, as for `Model`.
 
     Raises:
         TypeError: if `inputs` or `outputs` isn't symbolic.
@@ -3484,9 +3347,3 @@ def _require_known_number(out: object) -> None:
 def _joined(outputs: Sequence[Any]) -> Any:
     """Returns the outputs of several batches, in any structure, as those of one."""
     return tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
-
-
-def _without_workers(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments of a method of Keras 2 without those that say how processes load batches."""
-    ignored = ("max_queue_size", "max_q_size", "workers", "use_multiprocessing", "pickle_safe")
-    return {name: value for name, value in options.items() if name not in ignored}

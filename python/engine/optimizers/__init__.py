@@ -38,4 +38,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there
-    __getattr__ = on_first_use(__name__, legacy="legacy")
+    __getattr__ = on_first_use(__name__)

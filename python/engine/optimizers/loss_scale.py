@@ -123,22 +123,6 @@ class LossScaleOptimizer(Optimizer):
     def _unscaled(self, gradients: Iterable[Any]) -> list[Any]:
         return quotients(gradients, self._own["dynamic_scale"])
 
-    def get_scaled_loss(self, loss: Any) -> Any:
-        """The name that `scale_loss` had in Keras 2.
-
-        Args:
-            loss: a number.
-        """
-        return self.scale_loss(loss)
-
-    def get_unscaled_gradients(self, grads: Sequence[Any]) -> list[Any]:
-        """Returns the gradients of what `get_scaled_loss` returned as they are, for loops of Keras 2: `apply` divides them.
-
-        Args:
-            grads: a gradient for each weight, or None.
-        """
-        return list(grads)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, with the inner optimizer as `serialize` describes it."""
         return {

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine._base.checks import flag, integer, label, real
-from engine._base.older_names import warn_of_older
 from engine._base.spec import Registry, Spec, auto_name, serialize, snake_case
 from engine._base.tensor_like import Count, Setting
 from engine._core_interface.cpp import Float32, Program
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
         gradient_accumulation_steps: int | None
         name: str | None
         decay: float | None
-        lr: LearningRate | None
 
 
 Rate = float | LearningRateSchedule | Callable[[], float]
@@ -101,11 +99,10 @@ class Optimizer(Spec):
         name: name of the optimizer, a prefix of the names of `variables`.
         decay: Ignored. Older versions of Keras divided the step size by `1 + decay * iterations`; use
             `schedules.InverseTimeDecay` instead.
-        lr: the name that `learning_rate` had in Keras 2, which gives a warning.
     """
 
     # `get_config` adds the learning rate: a number or the config of a schedule, not the schedule's current value.
-    _unsaved_arguments: ClassVar[tuple[str, ...]] = ("learning_rate", "decay", "lr")
+    _unsaved_arguments: ClassVar[tuple[str, ...]] = ("learning_rate", "decay")
     _unknown_argument_error = ValueError
     _kind: ClassVar[str]
     """The core's name of the update rule."""
@@ -133,11 +130,7 @@ class Optimizer(Spec):
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
         decay: float | None = None,
-        lr: LearningRate | None = None,
     ) -> None:
-        if lr is not None:
-            warn_of_older("the argument `lr`", "`learning_rate`", stacklevel=4)
-            learning_rate = lr
         if decay is not None:
             warnings.warn("Argument `decay` is no longer supported and will be ignored.", stacklevel=3)
         self._rate: Rate = to_rate(learning_rate)
@@ -198,15 +191,6 @@ class Optimizer(Spec):
 
     def __copy__(self) -> Self:
         return copy.deepcopy(self)
-
-    @property
-    def lr(self) -> float:
-        """The name that `learning_rate` had in Keras 2."""
-        return self.learning_rate
-
-    @lr.setter
-    def lr(self, value: LearningRate) -> None:
-        self.learning_rate = value
 
     def _learning_rates(self, steps: int) -> NDArray[np.float64]:
         """Returns the learning rates of the next `steps` batches, float64 (steps,)."""

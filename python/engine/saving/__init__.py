@@ -12,11 +12,10 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from engine._base.atomic_files import making_folder, replacing
+from engine._base.atomic_files import is_checkpoint, making_folder, replacing
 from engine._base.budget import numbers_at_most
 from engine._base.checks import flag, path_of
 from engine._base.lazy_imports import on_first_use
-from engine._base.older_names import is_checkpoint, warn_of_older
 from engine._base.registered_objects import is_of_engine
 from engine._base.spec import Spec
 from engine._core_interface.cpp import __version__
@@ -370,8 +369,10 @@ def _with_suffix(path: str) -> str:
     """Returns the path of a file of weights: that of a checkpoint of TensorFlow with the suffix of Keras' format."""
     if not is_checkpoint(path):
         return path
-    warn_of_older(
-        f"the name {path!r} of a file of weights", f"a name that ends in {_WEIGHTS!r}", stacklevel=5
+    warnings.warn(
+        f"the name {path!r} of a file of weights is of an older version of Keras: use a name that ends in {_WEIGHTS!r}",
+        DeprecationWarning,
+        stacklevel=4,
     )
     return path + _WEIGHTS
 

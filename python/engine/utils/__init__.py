@@ -19,8 +19,7 @@ from engine.config import (
     enable_interactive_logging,
     is_interactive_logging_enabled,
 )
-from engine.utils.dtypes import standardize_dtype
-from engine.utils.numbers import normalize, pad_sequences, set_random_seed, to_categorical
+from engine.utils.numbers import normalize, pad_sequences, set_random_seed, standardize_dtype, to_categorical
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
 
 if TYPE_CHECKING:

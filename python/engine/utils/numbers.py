@@ -1,4 +1,4 @@
-"""Functions for arrays and seeds: `set_random_seed`, `to_categorical`, `normalize` and `pad_sequences`."""
+"""Functions for arrays, seeds and dtypes: `set_random_seed`, `to_categorical`, `normalize`, `pad_sequences`, `standardize_dtype`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine._base import random_state
 from engine._base.checks import REAL, choice, integer
+from engine._base.promotion import standard
 
 ENDS = ("pre", "post")
 
@@ -146,3 +147,21 @@ def pad_sequences(  # noqa: PLR0917 # Keras' signature
             start = 0 if padding == "post" else length - len(kept)
             row[start : start + len(kept)] = kept
     return padded
+
+
+def standardize_dtype(dtype: Any) -> str:
+    """Returns the name of a dtype.
+
+    Args:
+        dtype: a name, a dtype of NumPy or another library, or a type of Python, which is a 32-bit one; None is float32.
+            "bfloat16" is "float32", in which it is computed here.
+
+    Raises:
+        ValueError: for something else.
+
+    Example:
+        >>> from engine.utils import standardize_dtype
+        >>> standardize_dtype(int), standardize_dtype(None)
+        ('int32', 'float32')
+    """
+    return str(standard(dtype).name)

@@ -30,4 +30,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # type checkers would take every name for one that is there
-    __getattr__ = on_first_use(__name__, keras_tuner="keras_tuner", scikit_learn="scikit_learn")
+    __getattr__ = on_first_use(__name__, keras_tuner="keras_tuner")

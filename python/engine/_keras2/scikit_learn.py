@@ -10,13 +10,13 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from engine import wrappers
 from engine.callbacks import History
 from engine.models import Model
-from engine.wrappers import _keras_estimators
 
 if TYPE_CHECKING:
     from engine.sklearn.samples import Array
-    from engine.wrappers._base_wrapper import BaseWrapper as _Wrapper
+    from engine.wrappers import BaseWrapper as _Wrapper
 else:
     _Wrapper = object
 
@@ -97,7 +97,7 @@ class _ByName(_Wrapper):
         return self.model
 
 
-class KerasClassifier(_ByName, _keras_estimators.KerasClassifier):
+class KerasClassifier(_ByName, wrappers.KerasClassifier):
     """Keras 2's wrapper of a model as a classifier.
 
     Args:
@@ -114,7 +114,7 @@ class KerasClassifier(_ByName, _keras_estimators.KerasClassifier):
         return sample_weight
 
 
-class KerasRegressor(_ByName, _keras_estimators.KerasRegressor):
+class KerasRegressor(_ByName, wrappers.KerasRegressor):
     """Keras 2's wrapper of a model as a regressor. Its score is the negative loss.
 
     Args:

@@ -1,13 +1,43 @@
-"""The dtype that results from several, and questions about dtypes."""
+"""Settings, and questions about arrays and dtypes, under the names that Keras' `backend` has."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine._base import promotion
-from engine.utils import standardize_dtype
+from engine._base.lazy_imports import on_first_use
+from engine._base.spec import clear_session
+from engine.config import (
+    backend,
+    epsilon,
+    floatx,
+    image_data_format,
+    set_epsilon,
+    set_floatx,
+    set_image_data_format,
+)
+from engine.utils import is_keras_tensor, standardize_dtype
+
+__all__ = [
+    "backend",
+    "clear_session",
+    "epsilon",
+    "floatx",
+    "image_data_format",
+    "is_float_dtype",
+    "is_int_dtype",
+    "is_keras_tensor",
+    "result_type",
+    "set_epsilon",
+    "set_floatx",
+    "set_image_data_format",
+    "standardize_dtype",
+]
+
+if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
+    __getattr__ = on_first_use(__name__)
 
 
 def result_type(*dtypes: Any) -> str:
