@@ -97,7 +97,13 @@ def test_a_symbolic_tensor_stands_for_an_input():
     assert inputs.output is tensor
     model = keras.Model(inputs, layers.Dense(2)(tensor))
     assert model.predict(np.ones((4, 3)), verbose=0).shape == (4, 2)
-    for given in ({"shape": (5,)}, {"batch_size": 5}, {"batch_shape": (None, 3)}, {"dtype": "float32"}):
+    for given in (
+        {"shape": (5,)},
+        {"batch_size": 5},
+        {"batch_shape": (None, 3)},
+        {"dtype": "float32"},
+        {"sparse": True},
+    ):
         with pytest.raises(ValueError, match=rf"`{next(iter(given))}` must be that of `input_tensor`"):
             layers.InputLayer(input_tensor=keras.KerasTensor((4, 3), dtype="int32"), **given)
     with pytest.raises(ValueError, match="a model can begin with it as it is"):

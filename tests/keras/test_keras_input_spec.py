@@ -89,3 +89,35 @@ def test_models_too(api: Any) -> None:
         api.Sequential([api.Input((4,)), layer_with(api, [api.InputSpec(ndim=3)])])
     assert repr(api.layers.Dense(2).input_spec) == "InputSpec(min_ndim=2)"
     assert api.layers.Dropout(0.5).input_spec is None
+
+
+@APIS
+def test_a_spec_that_is_assigned_to_a_model(api: Any) -> None:
+    inputs = api.Input((None, 3), name="x")
+    model = api.Model(inputs, api.layers.Dense(2)(inputs))
+    (derived,) = model.input_spec
+    assert (derived.shape, derived.name) == ((None, None, 3), "x")
+    model.input_spec = api.InputSpec(shape=(None, 4, 3))
+    with pytest.raises(ValueError, match=r"(?s)expected shape=\(None, 4, 3\).*\(2, 3, 3\)"):
+        model(np.zeros((2, 3, 3)))
+    assert model(np.zeros((2, 4, 3))).shape == (2, 4, 2)
+    model.input_spec = [api.InputSpec(min_ndim=2, axes={-1: 3})]
+    assert model(np.zeros((2, 5, 3))).shape == (2, 5, 2)
+
+
+def test_a_spec_of_a_model_holds_for_every_method() -> None:
+    inputs = [engine.Input((None, 3)), engine.Input((None, 3))]
+    model = engine.Model(inputs, engine.layers.Add()(inputs))
+    model.compile("sgd", "mse")
+    model.input_spec = [engine.InputSpec(ndim=3), engine.InputSpec(shape=(None, 4, 3))]
+    short, right = ([np.zeros((2, size, 3))] * 2 for size in (3, 4))
+    for run in (
+        model.predict,
+        lambda x: model.fit(x, x[0], verbose=0),
+        lambda x: model.evaluate(x, x[0], verbose=0),
+        lambda x: model.train_on_batch(x, x[0]),
+        model.predict_on_batch,
+    ):
+        with pytest.raises(ValueError, match=r"incompatible with the layer: expected shape=\(None, 4, 3\)"):
+            run(short)
+        run(right)

@@ -232,7 +232,12 @@ class InputLayer(ModelSymbol, Layer):
     ) -> None:
         if input_tensor is not None:
             batch_shape, dtype = _of_tensor(
-                input_tensor, shape=shape, batch_size=batch_size, batch_shape=batch_shape, dtype=dtype
+                input_tensor,
+                shape=shape,
+                batch_size=batch_size,
+                batch_shape=batch_shape,
+                dtype=dtype,
+                sparse=sparse,
             )
             shape = batch_size = None
         given = [
@@ -300,7 +305,13 @@ def _of_tensor(tensor: Any, **given: Any) -> tuple[Any, str]:
         msg = f"`input_tensor` is a tensor of {tensor._layer!r} already: a model can begin with it as it is"
         raise ValueError(msg)
     batch, *sample = tensor.shape
-    own = {"shape": tuple(sample), "batch_size": batch, "batch_shape": tensor.shape, "dtype": tensor.dtype}
+    own = {
+        "shape": tuple(sample),
+        "batch_size": batch,
+        "batch_shape": tensor.shape,
+        "dtype": tensor.dtype,
+        "sparse": False,
+    }
     for name, value in given.items():
         if value is not None and own[name] != (tuple(value) if isinstance(own[name], tuple) else value):
             msg = f"`{name}` must be that of `input_tensor`, {own[name]!r}, or None; got {value!r}"

@@ -101,18 +101,17 @@ class InputSpec:
         return None
 
 
-def require_compatible(spec: object, sample: Shape, layer: str) -> None:
-    """Raises ValueError if a layer with the attribute `input_spec=spec` can't take inputs of this shape.
+def require_compatible(spec: object, shape: Shape, layer: str) -> None:
+    """Raises ValueError if a layer or model with the attribute `input_spec=spec` can't take inputs of this shape.
 
     Args:
         spec: an InputSpec, a list of them with one for each input, of which the first is checked, or None.
-        sample: the shape of one sample.
-        layer: the name of the layer.
+        shape: of the inputs, batch axis included.
+        layer: the name of the layer or model.
     """
     first = next(iter(spec), None) if isinstance(spec, (list, tuple)) else spec
     if not isinstance(first, InputSpec):
         return
-    shape = (None, *sample)
     complaint = first._complaint(shape)
     if complaint is not None:
         msg = (

@@ -923,7 +923,7 @@ class Layer(Part, Spec):
     def _fitting_weights(self, input_shape: Shape | None) -> list[Weight]:
         """Returns `_weights_for(input_shape)`; ValueError if the current weights have other shapes."""
         if input_shape is not None:
-            require_compatible(self.input_spec, input_shape, self.name)
+            require_compatible(self.input_spec, (None, *input_shape), self.name)
         wanted = self._specs if input_shape is None else self._weights_for(input_shape)
         for weight in wanted:
             if None in weight.shape:
@@ -1625,7 +1625,7 @@ class Layer(Part, Spec):
     def _build_for_samples(self, samples: Sequence[Any], given: CallArguments | None = None) -> None:
         """Runs `build` if it hasn't run yet, with the shapes in the structure of the first argument of a call."""
         if isinstance(samples[0], tuple) and not isinstance(samples[0], FullShape):
-            require_compatible(self.input_spec, samples[0], self.name)
+            require_compatible(self.input_spec, (None, *samples[0]), self.name)
         given = self._recorded_calls.arguments(samples, given)
         shapes, others = shapes_in(given, samples)
         if isinstance(shapes, tuple) and shapes == (None, *samples[0]) and not others:
@@ -1664,7 +1664,7 @@ class Layer(Part, Spec):
             return self._run_alone(inputs, training, mask)
         else:
             given = canonical(shaped(inputs, np.shape(inputs)[1:], "inputs"))
-            require_compatible(self.input_spec, given.shape[1:], self.name)
+            require_compatible(self.input_spec, given.shape, self.name)
             mask = self._given_mask(inputs, given.shape[:-1], mask)
             given = given if mask is None else given.view(Tensor).masked(mask)  # for the layers that it calls
             if not self._parts() and not holds(

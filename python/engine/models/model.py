@@ -128,6 +128,7 @@ from engine.dtype_policies import FLOAT32
 from engine.dtype_policies import get as policy_of
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.call_arguments import accepts, training_of
+from engine.layers.input_spec import InputSpec, require_compatible
 from engine.layers.layer import Part, metrics_of_layers, paths_within, settings
 from engine.layers.nodes import NodeLeaf
 from engine.layers.operation import OperationPart
@@ -224,6 +225,8 @@ class Model(Part, SaysWhatIsLeftOut):
     """The dtype in which users get each output; None if all are float32."""
     _listing: list[Part]
     """Of a Functional the input layers and the other layers, each once, in Keras' order."""
+    _given_input_spec: Any = None
+    """What the user has assigned to `input_spec`."""
     _has_declared_shape = True
     """Whether the user said what the inputs are; False if the first data did."""
     _structures: tuple[Structure, Structure]
@@ -1906,6 +1909,23 @@ class Model(Part, SaysWhatIsLeftOut):
         return [output.name for output in self.outputs]
 
     @property
+    def input_spec(self) -> Any:
+        """What inputs the model accepts: a list of `InputSpec`, one for each input; None before the inputs are known.
+
+        The model refuses data that don't fit an `InputSpec`, or a list of them, that is assigned.
+        """
+        if self._given_input_spec is not None or not self._starts:
+            return self._given_input_spec
+        return [
+            InputSpec(shape=(None, *start.sample_shape), allow_last_axis_squeeze=True, name=name)
+            for start, name in zip(self._starts, self._input_data.names, strict=True)
+        ]
+
+    @input_spec.setter
+    def input_spec(self, value: Any) -> None:
+        self._given_input_spec = value
+
+    @property
     def input_shape(self) -> Any:
         """Shape of the input, with None for the batch axis; a list for several. Raises AttributeError before it is known."""
         if not self._starts:
@@ -2118,6 +2138,7 @@ class Model(Part, SaysWhatIsLeftOut):
             x: samples. Other things than arrays, such as generators, are left alone.
             single: whether to build for one array, too, and not only for several.
         """
+        self._require_spec(x)
         if self._body is None and not self._starts:
             self._require_one_array(x)
         if self._starts and not self._has_declared_shape:
@@ -2172,6 +2193,16 @@ class Model(Part, SaysWhatIsLeftOut):
         ]
         with self._lock.held(), suppress(Exception):  # custom layers may raise anything
             self._set_parts(starts, self._layers, self._compiled, self._wiring)
+
+    def _require_spec(self, x: Any) -> None:
+        """Raises ValueError for arrays that don't fit the `input_spec` that the user has assigned, if there is one."""
+        specs = self._given_input_spec
+        if specs is None:
+            return
+        arrays = arrays_of(self._structures[0], x)
+        for spec, each in zip(specs if isinstance(specs, (list, tuple)) else [specs], arrays, strict=False):
+            if hasattr(each, "shape"):
+                require_compatible(spec, each.shape, self.name)
 
     def _require_one_array(self, x: Any) -> None:
         """Raises ValueError for several arrays given to a Sequential whose first layer would get their list in Keras."""
