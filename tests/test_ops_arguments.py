@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pickle
 from typing import Any
 
 import numpy as np
@@ -61,3 +64,19 @@ def test_repeats_for_another_number_of_places_are_refused() -> None:
 def test_numbers_have_no_axes() -> None:
     assert ops.ndim(5) == ops.ndim(2.5) == 0
     assert ops.size(5) == 1
+
+
+def test_the_list_of_all_functions_has_those_of_the_modules() -> None:
+    places = (ops._control, ops._einops, ops._math, ops.linalg, ops.nn, ops.numpy)
+    assert sorted(ops.__all__) == sorted(name for place in places for name in place.__all__)
+
+
+@pytest.mark.parametrize("name", ops.__all__)
+def test_functions_say_their_names_and_arguments(name: str) -> None:
+    """Also those that come from a table, and those that do the same as another one."""
+    function = getattr(ops, name)
+    assert (function.__name__, function.__qualname__) == (name, name)
+    assert getattr(importlib.import_module(function.__module__), name) is function
+    assert function.__doc__
+    assert inspect.signature(function).parameters
+    assert pickle.loads(pickle.dumps(function)) is function

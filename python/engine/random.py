@@ -385,7 +385,7 @@ def _scaled(
     return scaled
 
 
-make_traceable((name for name in __all__ if name != "shuffle"), globals(), always=True)
+make_traceable(globals(), [name for name in __all__ if name != "shuffle"], always=True)
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

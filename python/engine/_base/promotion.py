@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from engine._base.checks import NUMBERS, dtype_of, name_of_dtype
 Array = NDArray[Any]
 # What operations return: an array, or a scalar of NumPy instead of an array without axes.
 Result = Any
+# The axes that an operation combines; None is all.
+Axis = int | Sequence[int] | None
 
 # A decorator. Like Keras, operations do not warn of infinite or NaN results.
 quiet = np.errstate(all="ignore")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from importlib import import_module
+from types import FunctionType
 from typing import Any, TypeVar
 
 from engine._core_interface.cpp import ContextValue
@@ -203,19 +204,32 @@ def _has_fixed_seed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def make_traceable(
-    names: Iterable[str], module: MutableMapping[str, Any], always: bool = False, prefix: str = ""
+    module: MutableMapping[str, Any], names: Iterable[str], always: bool = False, prefix: str = ""
 ) -> None:
     """Makes functions of a module traceable.
 
     Args:
-        names: of the functions.
         module: its `globals()`.
+        names: of the functions. Those of other objects are left as they are.
         always: see `traceable`.
         prefix: see `traceable`.
     """
     for name in names:
-        if callable(module[name]) and not isinstance(module[name], type):
+        if isinstance(module[name], FunctionType):
             module[name] = traceable(module[name], always, prefix)
+
+
+def make_all_traceable(module: MutableMapping[str, Any]) -> None:
+    """Makes all public functions that a module defines traceable, and lists them in its `__all__`.
+
+    Args:
+        module: its `globals()`.
+    """
+    own = [name for name, value in module.items() if getattr(value, "__module__", "") == module["__name__"]]
+    module["__all__"] = sorted(
+        name for name in own if name[0] != "_" and isinstance(module[name], FunctionType)
+    )
+    make_traceable(module, module["__all__"])
 
 
 handlers["apply"], handlers["implementation"] = apply, implementation

@@ -201,6 +201,7 @@ def threshold(x: ArrayLike, threshold: float, default_value: float) -> Float32:
 
 
 make_traceable(
+    globals(),
     [
         "linear",
         "relu",
@@ -215,6 +216,5 @@ make_traceable(
         "hard_shrink",
         "threshold",
     ],
-    globals(),
     prefix="activations.",
 )

@@ -146,4 +146,4 @@ def _along(function: Callable[..., Float32], axis: object, *arrays: ArrayLike) -
     return np.moveaxis(function(*flat).reshape(moved[0].shape), ends, axes)
 
 
-make_traceable(["softmax", "log_softmax", "sparsemax", "glu"], globals(), prefix="activations.")
+make_traceable(globals(), ["softmax", "log_softmax", "sparsemax", "glu"], prefix="activations.")

@@ -204,6 +204,7 @@ def squareplus(x: ArrayLike, b: float = 4) -> Float32:
 
 
 make_traceable(
+    globals(),
     [
         "sigmoid",
         "tanh",
@@ -220,6 +221,5 @@ make_traceable(
         "celu",
         "squareplus",
     ],
-    globals(),
     prefix="activations.",
 )

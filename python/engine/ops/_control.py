@@ -14,33 +14,8 @@ from engine import tree
 from engine._base.checks import integer
 from engine._base.promotion import Array, Result, as_array, own, quiet, standard
 from engine._base.tensor_like import Tensor
-from engine._tracing.dispatch import apply, make_traceable
+from engine._tracing.dispatch import apply, make_all_traceable
 from engine._tracing.symbolic import holds_symbolic, is_symbolic
-
-__all__ = [
-    "associative_scan",
-    "cast",
-    "cond",
-    "convert_to_numpy",
-    "convert_to_tensor",
-    "custom_gradient",
-    "dtype",
-    "fori_loop",
-    "is_tensor",
-    "map",
-    "saturate_cast",
-    "scan",
-    "scatter",
-    "scatter_update",
-    "shape",
-    "slice",
-    "slice_update",
-    "stop_gradient",
-    "switch",
-    "unstack",
-    "vectorized_map",
-    "while_loop",
-]
 
 _REDUCTIONS: dict[str, Any] = {
     "add": np.add,
@@ -438,4 +413,4 @@ def _change(result: Array, indices: Array, updates: Array, reduction: Any) -> No
         reduction.at(result, key, parts)
 
 
-make_traceable(__all__, globals())
+make_all_traceable(globals())

@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.promotion import Result, as_array, own
-from engine._tracing.dispatch import make_traceable
-
-__all__ = ["rearrange"]
+from engine._tracing.dispatch import make_all_traceable
 
 
 def rearrange(tensor: ArrayLike, pattern: str, **axes_lengths: int) -> Result:
@@ -30,4 +28,4 @@ def rearrange(tensor: ArrayLike, pattern: str, **axes_lengths: int) -> Result:
     return own(np.transpose(values.reshape(split), order).reshape(joined))
 
 
-make_traceable(__all__, globals())
+make_all_traceable(globals())

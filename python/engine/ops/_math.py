@@ -21,34 +21,8 @@ from engine._base.promotion import (
     own,
     quiet,
 )
-from engine._tracing.dispatch import make_traceable
+from engine._tracing.dispatch import make_all_traceable
 from engine.ops.numpy import slogdet
-
-__all__ = [
-    "cdist",
-    "erf",
-    "erfc",
-    "erfinv",
-    "extract_sequences",
-    "fft",
-    "fft2",
-    "ifft2",
-    "in_top_k",
-    "irfft",
-    "istft",
-    "logdet",
-    "logsumexp",
-    "rfft",
-    "rsqrt",
-    "segment_max",
-    "segment_min",
-    "segment_prod",
-    "segment_sum",
-    "stft",
-    "top_k",
-    "view_as_complex",
-    "view_as_real",
-]
 
 # The number of steps of Halley's method for `erfinv`. Each step triples the correct digits.
 _HALLEY_STEPS = 4
@@ -470,4 +444,4 @@ def _erfinv(value: float) -> float:
     return math.copysign(root, value)
 
 
-make_traceable(__all__, globals())
+make_all_traceable(globals())

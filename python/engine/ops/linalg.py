@@ -9,25 +9,7 @@ from numpy.typing import ArrayLike
 
 from engine._base.lazy_imports import on_first_use
 from engine._base.promotion import Array, Result, as_array, axis_or_tuple, common, floats, own, quiet
-from engine._tracing.dispatch import make_traceable
-
-__all__ = [
-    "cholesky",
-    "cholesky_inverse",
-    "det",
-    "eig",
-    "eigh",
-    "inv",
-    "lstsq",
-    "lu_factor",
-    "matrix_rank",
-    "norm",
-    "pinv",
-    "qr",
-    "solve",
-    "solve_triangular",
-    "svd",
-]
+from engine._tracing.dispatch import make_all_traceable
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)
@@ -296,4 +278,4 @@ def _adjoint(matrices: Array) -> Array:
     return np.conjugate(np.swapaxes(as_array(matrices), -1, -2))
 
 
-make_traceable(__all__, globals())
+make_all_traceable(globals())

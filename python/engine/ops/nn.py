@@ -28,59 +28,15 @@ from engine._base.promotion import (
     result_type,
     standard,
 )
-from engine._tracing.dispatch import make_traceable
+from engine._tracing.dispatch import make_all_traceable
 from engine.ops._math import erfc, rsqrt
 from engine.ops.linalg import norm
 from engine.ops.numpy import _dense, mean, var
 
-__all__ = [
-    "batch_normalization",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "celu",
-    "dot_product_attention",
-    "elu",
-    "gelu",
-    "glu",
-    "hard_shrink",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_swish",
-    "hard_tanh",
-    "layer_normalization",
-    "leaky_relu",
-    "log_sigmoid",
-    "log_softmax",
-    "moments",
-    "multi_hot",
-    "normalize",
-    "one_hot",
-    "polar",
-    "psnr",
-    "relu",
-    "relu6",
-    "rms_normalization",
-    "selu",
-    "sigmoid",
-    "silu",
-    "soft_shrink",
-    "softmax",
-    "softplus",
-    "softsign",
-    "sparse_categorical_crossentropy",
-    "sparse_plus",
-    "sparse_sigmoid",
-    "sparsemax",
-    "squareplus",
-    "swish",
-    "tanh_shrink",
-    "threshold",
-]
-
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)
 
-Axis = int | Sequence[int]
+_Axes = int | Sequence[int]
 
 # The constants of selu (Klambauer et al., 2017).
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -422,7 +378,7 @@ def psnr(x1: ArrayLike, x2: ArrayLike, max_val: float) -> Result:
 
 
 def moments(
-    x: ArrayLike, axes: Axis, keepdims: bool = False, synchronized: bool = False
+    x: ArrayLike, axes: _Axes, keepdims: bool = False, synchronized: bool = False
 ) -> tuple[Array, Array]:
     """The mean and the variance of `x`.
 
@@ -488,7 +444,7 @@ def layer_normalization(  # Keras' signature
     x: ArrayLike,
     gamma: ArrayLike | None = None,
     beta: ArrayLike | None = None,
-    axis: Axis = -1,
+    axis: _Axes = -1,
     epsilon: float | None = None,
     **kwargs: Any,
 ) -> Result:
@@ -745,4 +701,4 @@ def _spread(weights: ArrayLike | None, values: Array, over: Sequence[int]) -> Ar
     return found.reshape(shape)
 
 
-make_traceable(__all__, globals())
+make_all_traceable(globals())

@@ -7,11 +7,12 @@ integers that are no integers are float32, and numbers of Python have the dtype 
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -21,6 +22,7 @@ from engine._base.checks import flag
 from engine._base.lazy_imports import on_first_use
 from engine._base.promotion import (
     Array,
+    Axis,
     Result,
     as_array,
     axis_or_tuple,
@@ -34,236 +36,11 @@ from engine._base.promotion import (
 )
 from engine._core_interface import cpp
 from engine._core_interface.cpp import Float32, Operation
-from engine._tracing.dispatch import make_traceable
+from engine._tracing.dispatch import make_all_traceable
 from engine._tracing.symbolic import holds_symbolic
-
-__all__ = [
-    "abs",
-    "absolute",
-    "add",
-    "all",
-    "allclose",
-    "amax",
-    "amin",
-    "angle",
-    "any",
-    "append",
-    "arange",
-    "arccos",
-    "arccosh",
-    "arcsin",
-    "arcsinh",
-    "arctan",
-    "arctan2",
-    "arctanh",
-    "argmax",
-    "argmin",
-    "argpartition",
-    "argsort",
-    "array",
-    "array_split",
-    "average",
-    "bartlett",
-    "bincount",
-    "bitwise_and",
-    "bitwise_invert",
-    "bitwise_left_shift",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_right_shift",
-    "bitwise_xor",
-    "blackman",
-    "broadcast_to",
-    "cbrt",
-    "ceil",
-    "clip",
-    "concatenate",
-    "conj",
-    "conjugate",
-    "copy",
-    "corrcoef",
-    "correlate",
-    "cos",
-    "cosh",
-    "count_nonzero",
-    "cross",
-    "cumprod",
-    "cumsum",
-    "deg2rad",
-    "diag",
-    "diagflat",
-    "diagonal",
-    "diff",
-    "digitize",
-    "divide",
-    "divide_no_nan",
-    "dot",
-    "dsplit",
-    "dstack",
-    "einsum",
-    "empty",
-    "empty_like",
-    "equal",
-    "exp",
-    "exp2",
-    "expand_dims",
-    "expm1",
-    "eye",
-    "fabs",
-    "flip",
-    "fliplr",
-    "flipud",
-    "floor",
-    "floor_divide",
-    "fmax",
-    "fmin",
-    "fmod",
-    "full",
-    "full_like",
-    "gcd",
-    "geomspace",
-    "get_item",
-    "greater",
-    "greater_equal",
-    "hamming",
-    "hanning",
-    "heaviside",
-    "histogram",
-    "hsplit",
-    "hstack",
-    "hypot",
-    "i0",
-    "identity",
-    "imag",
-    "inner",
-    "isclose",
-    "isfinite",
-    "isin",
-    "isinf",
-    "isnan",
-    "isneginf",
-    "isposinf",
-    "isreal",
-    "kaiser",
-    "kron",
-    "lcm",
-    "ldexp",
-    "left_shift",
-    "less",
-    "less_equal",
-    "linspace",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "logaddexp",
-    "logaddexp2",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "logspace",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "median",
-    "meshgrid",
-    "min",
-    "minimum",
-    "mod",
-    "moveaxis",
-    "multiply",
-    "nan_to_num",
-    "nanargmax",
-    "nanargmin",
-    "nancumprod",
-    "nancumsum",
-    "nanmax",
-    "nanmean",
-    "nanmedian",
-    "nanmin",
-    "nanpercentile",
-    "nanprod",
-    "nanquantile",
-    "nanstd",
-    "nansum",
-    "nanvar",
-    "ndim",
-    "negative",
-    "nextafter",
-    "nonzero",
-    "not_equal",
-    "ones",
-    "ones_like",
-    "outer",
-    "pad",
-    "percentile",
-    "power",
-    "prod",
-    "ptp",
-    "quantile",
-    "rad2deg",
-    "ravel",
-    "real",
-    "reciprocal",
-    "repeat",
-    "reshape",
-    "right_shift",
-    "roll",
-    "rot90",
-    "round",
-    "searchsorted",
-    "select",
-    "sign",
-    "signbit",
-    "sin",
-    "sinc",
-    "sinh",
-    "size",
-    "slogdet",
-    "sort",
-    "split",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "std",
-    "subtract",
-    "sum",
-    "swapaxes",
-    "take",
-    "take_along_axis",
-    "tan",
-    "tanh",
-    "tensordot",
-    "tile",
-    "trace",
-    "transpose",
-    "trapezoid",
-    "tri",
-    "tril",
-    "triu",
-    "true_divide",
-    "trunc",
-    "unique",
-    "unravel_index",
-    "vander",
-    "var",
-    "vdot",
-    "vectorize",
-    "view",
-    "vsplit",
-    "vstack",
-    "where",
-    "zeros",
-    "zeros_like",
-]
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)
-
-Axis = int | Sequence[int] | None
 
 # NumPy without types, since these have no overload for a `keepdims` of type bool.
 _reduce: Any = np
@@ -273,381 +50,166 @@ _SUMS = {"b": np.dtype(np.int32), "i": np.dtype(np.int32), "u": np.dtype(np.uint
 # The names of the operands in messages of the core.
 _OPERAND = re.compile(r"(?<=`)[ab](?=`)|\b[ab](?=\.copy\(\)|, np\.)")
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-@quiet
-def arccos(x: ArrayLike) -> Result:
-    """Inverse cosine of `x`, in radians, elementwise; integers give float32."""
-    return np.arccos(floats(x))
 
+# What makes the functions of the tables below.
 
-@quiet
-def arccosh(x: ArrayLike) -> Result:
-    """Inverse hyperbolic cosine of `x`, elementwise; integers give float32."""
-    return np.arccosh(floats(x))
 
+class _Unary(Protocol):
+    def __call__(self, x: ArrayLike) -> Result: ...
 
-@quiet
-def arcsin(x: ArrayLike) -> Result:
-    """Inverse sine of `x`, in radians, elementwise; integers give float32."""
-    return np.arcsin(floats(x))
 
+class _Binary(Protocol):
+    def __call__(self, x1: ArrayLike, x2: ArrayLike) -> Result: ...
 
-@quiet
-def arcsinh(x: ArrayLike) -> Result:
-    """Inverse hyperbolic sine of `x`, elementwise; integers give float32."""
-    return np.arcsinh(floats(x))
 
+class _Bitwise(Protocol):
+    def __call__(self, x: ArrayLike, y: ArrayLike) -> Result: ...
 
-@quiet
-def arctan(x: ArrayLike) -> Result:
-    """Inverse tangent of `x`, in radians, elementwise; integers give float32."""
-    return np.arctan(floats(x))
 
+def _named(function: _Function, name: str, says: str) -> _Function:
+    """Gives a function of the tables below the name by which it is recorded, and its docstring."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = says
+    return function
 
-@quiet
-def arctanh(x: ArrayLike) -> Result:
-    """Inverse hyperbolic tangent of `x`, elementwise; integers give float32."""
-    return np.arctanh(floats(x))
 
+def _alias(function: _Function, name: str) -> _Function:
+    """Returns a function that does the same under another name, by which it is recorded."""
 
-@quiet
-def cbrt(x: ArrayLike) -> Result:
-    """Cube root of `x`, elementwise; integers give float32."""
-    return np.cbrt(floats(x))
+    @functools.wraps(function)
+    def same(*args: Any, **options: Any) -> Result:
+        return function(*args, **options)
 
+    return _named(same, name, function.__doc__ or "")  # type: ignore[return-value] # it takes the same arguments
 
-@quiet
-def ceil(x: ArrayLike) -> Result:
-    """Least whole number that is at least `x`, elementwise; integers give float32."""
-    return np.ceil(floats(x))
 
+def _unary_of_floats(compute: Any, says: str) -> _Unary:
+    """Returns a function of one array, elementwise, whose result is of floats."""
 
-@quiet
-def cos(x: ArrayLike) -> Result:
-    """Cosine of `x`, which is in radians, elementwise; integers give float32."""
-    return np.cos(floats(x))
+    def function(x: ArrayLike) -> Result:
+        return compute(floats(x))
 
+    return quiet(_named(function, compute.__name__, f"{says}; integers give float32."))
 
-@quiet
-def cosh(x: ArrayLike) -> Result:
-    """Hyperbolic cosine of `x`, elementwise; integers give float32."""
-    return np.cosh(floats(x))
 
+def _unary(compute: Any, says: str, name: str = "") -> _Unary:
+    """Returns a function of one array of any dtype, elementwise."""
 
-@quiet
-def deg2rad(x: ArrayLike) -> Result:
-    """`x` in degrees converted to radians, elementwise; integers give float32."""
-    return np.deg2rad(floats(x))
+    def function(x: ArrayLike) -> Result:
+        return compute(as_array(x))
 
+    return _named(function, name or compute.__name__, says)
 
-@quiet
-def exp(x: ArrayLike) -> Result:
-    """`e**x`, elementwise; integers give float32."""
-    return np.exp(floats(x))
 
+def _binary(compute: Any, says: str, least: Any = None, name: str = "") -> _Binary:
+    """Returns a function of two arrays, elementwise; `least` is the kind of numbers that its result has at least."""
 
-@quiet
-def exp2(x: ArrayLike) -> Result:
-    """`2**x`, elementwise; integers give float32."""
-    return np.exp2(floats(x))
-
-
-@quiet
-def expm1(x: ArrayLike) -> Result:
-    """`exp(x) - 1`, precise for small `x`, elementwise; integers give float32."""
-    return np.expm1(floats(x))
-
-
-@quiet
-def fabs(x: ArrayLike) -> Result:
-    """Absolute values of the real numbers `x`, as floats, elementwise; integers give float32."""
-    return np.fabs(floats(x))
-
-
-@quiet
-def floor(x: ArrayLike) -> Result:
-    """Greatest whole number that is at most `x`, elementwise; integers give float32."""
-    return np.floor(floats(x))
-
-
-@quiet
-def log(x: ArrayLike) -> Result:
-    """Natural logarithm of `x`, elementwise; integers give float32."""
-    return np.log(floats(x))
-
-
-@quiet
-def log10(x: ArrayLike) -> Result:
-    """Logarithm of `x` to base 10, elementwise; integers give float32."""
-    return np.log10(floats(x))
-
-
-@quiet
-def log1p(x: ArrayLike) -> Result:
-    """`log(1 + x)`, precise for small `x`, elementwise; integers give float32."""
-    return np.log1p(floats(x))
-
-
-@quiet
-def log2(x: ArrayLike) -> Result:
-    """Logarithm of `x` to base 2, elementwise; integers give float32."""
-    return np.log2(floats(x))
-
-
-@quiet
-def rad2deg(x: ArrayLike) -> Result:
-    """`x` in radians converted to degrees, elementwise; integers give float32."""
-    return np.rad2deg(floats(x))
-
-
-@quiet
-def sin(x: ArrayLike) -> Result:
-    """Sine of `x`, which is in radians, elementwise; integers give float32."""
-    return np.sin(floats(x))
-
-
-@quiet
-def sinc(x: ArrayLike) -> Result:
-    """`sin(pi x) / (pi x)` of `x`, elementwise, 1 for 0; integers give float32."""
-    return np.sinc(floats(x))
-
-
-@quiet
-def sinh(x: ArrayLike) -> Result:
-    """Hyperbolic sine of `x`, elementwise; integers give float32."""
-    return np.sinh(floats(x))
-
-
-@quiet
-def sqrt(x: ArrayLike) -> Result:
-    """Square root of `x`, elementwise; integers give float32."""
-    return np.sqrt(floats(x))
-
-
-@quiet
-def tan(x: ArrayLike) -> Result:
-    """Tangent of `x`, which is in radians, elementwise; integers give float32."""
-    return np.tan(floats(x))
-
-
-@quiet
-def tanh(x: ArrayLike) -> Result:
-    """Hyperbolic tangent of `x`, elementwise; integers give float32."""
-    return np.tanh(floats(x))
-
-
-def isfinite(x: ArrayLike) -> Result:
-    """Whether each number of `x` is neither infinite nor NaN."""
-    return np.isfinite(as_array(x))
-
-
-def isinf(x: ArrayLike) -> Result:
-    """Whether each number of `x` is infinite."""
-    return np.isinf(as_array(x))
-
-
-def isnan(x: ArrayLike) -> Result:
-    """Whether each number of `x` is NaN."""
-    return np.isnan(as_array(x))
-
-
-def isneginf(x: ArrayLike) -> Result:
-    """Whether each number of `x` is minus infinity."""
-    return np.isneginf(as_array(x))
-
-
-def isposinf(x: ArrayLike) -> Result:
-    """Whether each number of `x` is plus infinity."""
-    return np.isposinf(as_array(x))
-
-
-def isreal(x: ArrayLike) -> Result:
-    """Whether each number of `x` has no imaginary part."""
-    return np.isreal(as_array(x))
-
-
-def logical_not(x: ArrayLike) -> Result:
-    """Whether each number of `x` is zero."""
-    return np.logical_not(as_array(x))
-
-
-def signbit(x: ArrayLike) -> Result:
-    """Whether each number of `x` has its sign bit set, as -0.0 has."""
-    return np.signbit(as_array(x))
-
-
-@quiet
-def add(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise `x1 + x2`; shapes are broadcast."""
-    return np.add(*common(x1, x2))
-
-
-@quiet
-def maximum(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise the larger of `x1` and `x2`, NaN if one is NaN; shapes are broadcast."""
-    return np.maximum(*common(x1, x2))
-
-
-@quiet
-def minimum(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise the smaller of `x1` and `x2`, NaN if one is NaN; shapes are broadcast."""
-    return np.minimum(*common(x1, x2))
-
-
-@quiet
-def fmax(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise the larger of `x1` and `x2`, the other one if one is NaN; shapes are broadcast."""
-    return np.fmax(*common(x1, x2))
-
-
-@quiet
-def fmin(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise the smaller of `x1` and `x2`, the other one if one is NaN; shapes are broadcast."""
-    return np.fmin(*common(x1, x2))
-
-
-@quiet
-def mod(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise the remainder of `x1 / x2`, with the sign of `x2`; shapes are broadcast."""
-    return np.mod(*common(x1, x2, least=int))
-
-
-@quiet
-def fmod(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise the remainder of `x1 / x2`, with the sign of `x1`; shapes are broadcast."""
-    return np.fmod(*common(x1, x2, least=int))
-
-
-@quiet
-def multiply(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise `x1 * x2`; shapes are broadcast."""
-    return np.multiply(*common(x1, x2))
-
-
-@quiet
-def subtract(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise `x1 - x2`; shapes are broadcast."""
-    return np.subtract(*common(x1, x2))
-
-
-@quiet
-def floor_divide(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise the greatest whole number that is at most `x1 / x2`; shapes are broadcast."""
-    return np.floor_divide(*common(x1, x2, least=int))
-
-
-@quiet
-def gcd(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise the greatest common divisor of the integers `x1` and `x2`; shapes are broadcast."""
-    return np.gcd(*common(x1, x2))
-
-
-@quiet
-def lcm(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise the least common multiple of the integers `x1` and `x2`; shapes are broadcast."""
-    return np.lcm(*common(x1, x2))
-
-
-@quiet
-def arctan2(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise the angle of the point (`x2`, `x1`), in radians, in [-pi, pi]; shapes are broadcast, and integers give float32."""
-    return np.arctan2(*common(x1, x2, least=float))
-
-
-@quiet
-def divide(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise `x1 / x2`; shapes are broadcast, and integers give float32."""
-    return np.divide(*common(x1, x2, least=float))
-
-
-@quiet
-def heaviside(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise 0 where `x1 < 0`, `x2` where `x1 == 0`, 1 where `x1 > 0`; shapes are broadcast, and integers give float32."""
-    return np.heaviside(*common(x1, x2, least=float))
-
-
-@quiet
-def hypot(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise `sqrt(x1**2 + x2**2)`, without overflow; shapes are broadcast, and integers give float32."""
-    return np.hypot(*common(x1, x2, least=float))
-
-
-@quiet
-def logaddexp(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise `log(exp(x1) + exp(x2))`, without overflow; shapes are broadcast, and integers give float32."""
-    return np.logaddexp(*common(x1, x2, least=float))
-
-
-@quiet
-def logaddexp2(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise `log2(2**x1 + 2**x2)`, without overflow; shapes are broadcast, and integers give float32."""
-    return np.logaddexp2(*common(x1, x2, least=float))
-
-
-@quiet
-def nextafter(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise the next number after `x1` in the direction of `x2`; shapes are broadcast, and integers give float32."""
-    return np.nextafter(*common(x1, x2, least=float))
-
-
-def equal(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Whether `x1 == x2`, elementwise; shapes are broadcast."""
-    return np.equal(*common(x1, x2))
-
-
-def greater(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Whether `x1 > x2`, elementwise; shapes are broadcast."""
-    return np.greater(*common(x1, x2))
-
-
-def greater_equal(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Whether `x1 >= x2`, elementwise; shapes are broadcast."""
-    return np.greater_equal(*common(x1, x2))
-
-
-def less(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Whether `x1 < x2`, elementwise; shapes are broadcast."""
-    return np.less(*common(x1, x2))
-
-
-def less_equal(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Whether `x1 <= x2`, elementwise; shapes are broadcast."""
-    return np.less_equal(*common(x1, x2))
-
-
-def not_equal(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Whether `x1 != x2`, elementwise; shapes are broadcast."""
-    return np.not_equal(*common(x1, x2))
-
-
-def logical_and(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Whether both `x1` and `x2` are true (not zero), elementwise; shapes are broadcast."""
-    return np.logical_and(as_array(x1), as_array(x2))
-
-
-def logical_or(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Whether at least one of `x1` and `x2` is true (not zero), elementwise; shapes are broadcast."""
-    return np.logical_or(as_array(x1), as_array(x2))
-
-
-def logical_xor(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Whether exactly one of `x1` and `x2` is true (not zero), elementwise; shapes are broadcast."""
-    return np.logical_xor(as_array(x1), as_array(x2))
-
-
-def bitwise_and(x: ArrayLike, y: ArrayLike) -> Result:
-    """Bitwise and of the integers or bools `x` and `y`; shapes are broadcast."""
-    return np.bitwise_and(*common(x, y))
-
-
-def bitwise_or(x: ArrayLike, y: ArrayLike) -> Result:
-    """Bitwise or of the integers or bools `x` and `y`; shapes are broadcast."""
-    return np.bitwise_or(*common(x, y))
-
-
-def bitwise_xor(x: ArrayLike, y: ArrayLike) -> Result:
-    """Bitwise exclusive or of the integers or bools `x` and `y`; shapes are broadcast."""
-    return np.bitwise_xor(*common(x, y))
+    def function(x1: ArrayLike, x2: ArrayLike) -> Result:
+        return compute(*common(x1, x2, least=least))
+
+    end = ", and integers give float32." if least is float else "."
+    return quiet(_named(function, name or compute.__name__, f"{says}; shapes are broadcast{end}"))
+
+
+def _bitwise(compute: Any, says: str, least: Any = None, name: str = "") -> _Bitwise:
+    """Returns a function of the bits of two arrays of integers, elementwise."""
+
+    def function(x: ArrayLike, y: ArrayLike) -> Result:
+        return compute(*common(x, y, least=least))
+
+    return _named(function, name or compute.__name__, f"{says}; shapes are broadcast.")
+
+
+def _window(compute: Any, says: str) -> _Unary:
+    """Returns a function from the length of a window to its numbers."""
+
+    def function(x: ArrayLike) -> Result:
+        return compute(_length(x)).astype(np.float32)
+
+    return _named(function, compute.__name__, says)
+
+
+# One array, elementwise.
+
+arccos = _unary_of_floats(np.arccos, "Inverse cosine of `x`, in radians, elementwise")
+arccosh = _unary_of_floats(np.arccosh, "Inverse hyperbolic cosine of `x`, elementwise")
+arcsin = _unary_of_floats(np.arcsin, "Inverse sine of `x`, in radians, elementwise")
+arcsinh = _unary_of_floats(np.arcsinh, "Inverse hyperbolic sine of `x`, elementwise")
+arctan = _unary_of_floats(np.arctan, "Inverse tangent of `x`, in radians, elementwise")
+arctanh = _unary_of_floats(np.arctanh, "Inverse hyperbolic tangent of `x`, elementwise")
+cbrt = _unary_of_floats(np.cbrt, "Cube root of `x`, elementwise")
+ceil = _unary_of_floats(np.ceil, "Least whole number that is at least `x`, elementwise")
+cos = _unary_of_floats(np.cos, "Cosine of `x`, which is in radians, elementwise")
+cosh = _unary_of_floats(np.cosh, "Hyperbolic cosine of `x`, elementwise")
+deg2rad = _unary_of_floats(np.deg2rad, "`x` in degrees converted to radians, elementwise")
+exp = _unary_of_floats(np.exp, "`e**x`, elementwise")
+exp2 = _unary_of_floats(np.exp2, "`2**x`, elementwise")
+expm1 = _unary_of_floats(np.expm1, "`exp(x) - 1`, precise for small `x`, elementwise")
+fabs = _unary_of_floats(np.fabs, "Absolute values of the real numbers `x`, as floats, elementwise")
+floor = _unary_of_floats(np.floor, "Greatest whole number that is at most `x`, elementwise")
+log = _unary_of_floats(np.log, "Natural logarithm of `x`, elementwise")
+log10 = _unary_of_floats(np.log10, "Logarithm of `x` to base 10, elementwise")
+log1p = _unary_of_floats(np.log1p, "`log(1 + x)`, precise for small `x`, elementwise")
+log2 = _unary_of_floats(np.log2, "Logarithm of `x` to base 2, elementwise")
+rad2deg = _unary_of_floats(np.rad2deg, "`x` in radians converted to degrees, elementwise")
+sin = _unary_of_floats(np.sin, "Sine of `x`, which is in radians, elementwise")
+sinc = _unary_of_floats(np.sinc, "`sin(pi x) / (pi x)` of `x`, elementwise, 1 for 0")
+sinh = _unary_of_floats(np.sinh, "Hyperbolic sine of `x`, elementwise")
+sqrt = _unary_of_floats(np.sqrt, "Square root of `x`, elementwise")
+tan = _unary_of_floats(np.tan, "Tangent of `x`, which is in radians, elementwise")
+tanh = _unary_of_floats(np.tanh, "Hyperbolic tangent of `x`, elementwise")
+isfinite = _unary(np.isfinite, "Whether each number of `x` is neither infinite nor NaN.")
+isinf = _unary(np.isinf, "Whether each number of `x` is infinite.")
+isnan = _unary(np.isnan, "Whether each number of `x` is NaN.")
+isneginf = _unary(np.isneginf, "Whether each number of `x` is minus infinity.")
+isposinf = _unary(np.isposinf, "Whether each number of `x` is plus infinity.")
+isreal = _unary(np.isreal, "Whether each number of `x` has no imaginary part.")
+logical_not = _unary(np.logical_not, "Whether each number of `x` is zero.")
+signbit = _unary(np.signbit, "Whether each number of `x` has its sign bit set, as -0.0 has.")
+
+# Two arrays, elementwise.
+
+add = _binary(np.add, "Elementwise `x1 + x2`")
+maximum = _binary(np.maximum, "Elementwise the larger of `x1` and `x2`, NaN if one is NaN")
+minimum = _binary(np.minimum, "Elementwise the smaller of `x1` and `x2`, NaN if one is NaN")
+fmax = _binary(np.fmax, "Elementwise the larger of `x1` and `x2`, the other one if one is NaN")
+fmin = _binary(np.fmin, "Elementwise the smaller of `x1` and `x2`, the other one if one is NaN")
+mod = _binary(np.mod, "Elementwise the remainder of `x1 / x2`, with the sign of `x2`", least=int, name="mod")
+fmod = _binary(np.fmod, "Elementwise the remainder of `x1 / x2`, with the sign of `x1`", least=int)
+multiply = _binary(np.multiply, "Elementwise `x1 * x2`")
+subtract = _binary(np.subtract, "Elementwise `x1 - x2`")
+floor_divide = _binary(
+    np.floor_divide, "Elementwise the greatest whole number that is at most `x1 / x2`", least=int
+)
+gcd = _binary(np.gcd, "Elementwise the greatest common divisor of the integers `x1` and `x2`")
+lcm = _binary(np.lcm, "Elementwise the least common multiple of the integers `x1` and `x2`")
+arctan2 = _binary(
+    np.arctan2, "Elementwise the angle of the point (`x2`, `x1`), in radians, in [-pi, pi]", least=float
+)
+divide = _binary(np.divide, "Elementwise `x1 / x2`", least=float)
+heaviside = _binary(
+    np.heaviside, "Elementwise 0 where `x1 < 0`, `x2` where `x1 == 0`, 1 where `x1 > 0`", least=float
+)
+hypot = _binary(np.hypot, "Elementwise `sqrt(x1**2 + x2**2)`, without overflow", least=float)
+logaddexp = _binary(np.logaddexp, "Elementwise `log(exp(x1) + exp(x2))`, without overflow", least=float)
+logaddexp2 = _binary(np.logaddexp2, "Elementwise `log2(2**x1 + 2**x2)`, without overflow", least=float)
+nextafter = _binary(
+    np.nextafter, "Elementwise the next number after `x1` in the direction of `x2`", least=float
+)
+equal = _binary(np.equal, "Whether `x1 == x2`, elementwise")
+greater = _binary(np.greater, "Whether `x1 > x2`, elementwise")
+greater_equal = _binary(np.greater_equal, "Whether `x1 >= x2`, elementwise")
+less = _binary(np.less, "Whether `x1 < x2`, elementwise")
+less_equal = _binary(np.less_equal, "Whether `x1 <= x2`, elementwise")
+not_equal = _binary(np.not_equal, "Whether `x1 != x2`, elementwise")
+logical_and = _binary(np.logical_and, "Whether both `x1` and `x2` are true (not zero), elementwise")
+logical_or = _binary(np.logical_or, "Whether at least one of `x1` and `x2` is true (not zero), elementwise")
+logical_xor = _binary(np.logical_xor, "Whether exactly one of `x1` and `x2` is true (not zero), elementwise")
+bitwise_and = _bitwise(np.bitwise_and, "Bitwise and of the integers or bools `x` and `y`")
+bitwise_or = _bitwise(np.bitwise_or, "Bitwise or of the integers or bools `x` and `y`")
+bitwise_xor = _bitwise(np.bitwise_xor, "Bitwise exclusive or of the integers or bools `x` and `y`")
 
 
 def divide_no_nan(x1: ArrayLike, x2: ArrayLike) -> Result:
@@ -658,9 +220,7 @@ def divide_no_nan(x1: ArrayLike, x2: ArrayLike) -> Result:
     return np.where(zero, divisor.dtype.type(0), ratio)
 
 
-def true_divide(x1: ArrayLike, x2: ArrayLike) -> Result:
-    """Elementwise `x1 / x2`; shapes are broadcast, and integers give float32."""
-    return divide(x1, x2)
+true_divide = _alias(divide, "true_divide")
 
 
 @quiet
@@ -689,49 +249,25 @@ def ldexp(x1: ArrayLike, x2: ArrayLike) -> Result:
     return np.ldexp(values, exponent.astype(np.int32)).astype(values.dtype, copy=False)
 
 
-def bitwise_invert(x: ArrayLike) -> Result:
-    """Bitwise complement of the integers or bools `x`."""
-    return np.invert(as_array(x))
-
-
-def bitwise_not(x: ArrayLike) -> Result:
-    """Bitwise complement of the integers or bools `x`."""
-    return bitwise_invert(x)
-
-
-def bitwise_left_shift(x: ArrayLike, y: ArrayLike) -> Result:
-    """The integers `x`, elementwise shifted left by `y` bits; shapes are broadcast."""
-    return np.left_shift(*common(x, y, least=int))
-
-
-def left_shift(x: ArrayLike, y: ArrayLike) -> Result:
-    """The integers `x`, elementwise shifted left by `y` bits; shapes are broadcast."""
-    return bitwise_left_shift(x, y)
-
-
-def bitwise_right_shift(x: ArrayLike, y: ArrayLike) -> Result:
-    """The integers `x`, elementwise shifted right by `y` bits; shapes are broadcast."""
-    return np.right_shift(*common(x, y, least=int))
-
-
-def right_shift(x: ArrayLike, y: ArrayLike) -> Result:
-    """The integers `x`, elementwise shifted right by `y` bits; shapes are broadcast."""
-    return bitwise_right_shift(x, y)
-
-
-def absolute(x: ArrayLike) -> Result:
-    """Absolute values of `x`, elementwise; of complex numbers their lengths."""
-    return np.absolute(as_array(x))
-
-
-def abs(x: ArrayLike) -> Result:
-    """Absolute values of `x`, elementwise; of complex numbers their lengths."""
-    return absolute(x)
-
-
-def negative(x: ArrayLike) -> Result:
-    """`-x`, elementwise."""
-    return np.negative(as_array(x))
+bitwise_invert = _unary(np.invert, "Bitwise complement of the integers or bools `x`.", name="bitwise_invert")
+bitwise_not = _alias(bitwise_invert, "bitwise_not")
+bitwise_left_shift = _bitwise(
+    np.left_shift,
+    "The integers `x`, elementwise shifted left by `y` bits",
+    least=int,
+    name="bitwise_left_shift",
+)
+left_shift = _alias(bitwise_left_shift, "left_shift")
+bitwise_right_shift = _bitwise(
+    np.right_shift,
+    "The integers `x`, elementwise shifted right by `y` bits",
+    least=int,
+    name="bitwise_right_shift",
+)
+right_shift = _alias(bitwise_right_shift, "right_shift")
+absolute = _unary(np.absolute, "Absolute values of `x`, elementwise; of complex numbers their lengths.")
+abs = _alias(absolute, "abs")
+negative = _unary(np.negative, "`-x`, elementwise.")
 
 
 @quiet
@@ -741,9 +277,7 @@ def reciprocal(x: ArrayLike) -> Result:
     return np.divide(values.dtype.type(1), values)
 
 
-def sign(x: ArrayLike) -> Result:
-    """-1, 0 or 1 by the sign of `x`, elementwise, in the dtype of `x`; NaN stays NaN."""
-    return np.sign(as_array(x))
+sign = _unary(np.sign, "-1, 0 or 1 by the sign of `x`, elementwise, in the dtype of `x`; NaN stays NaN.")
 
 
 @quiet
@@ -774,9 +308,7 @@ def conjugate(x: ArrayLike) -> Result:
     return np.conjugate(values) if values.dtype.kind == "c" else own(values)
 
 
-def conj(x: ArrayLike) -> Result:
-    """The complex conjugates of `x`, elementwise; real numbers stay as they are."""
-    return conjugate(x)
+conj = _alias(conjugate, "conj")
 
 
 def real(x: ArrayLike) -> Result:
@@ -1728,24 +1260,10 @@ def geomspace(  # noqa: PLR0917 # Keras' signature
     return np.geomspace(first, last, num, endpoint, axis=axis).astype(found)
 
 
-def bartlett(x: ArrayLike) -> Result:
-    """The Bartlett window of `x` numbers, float32."""
-    return np.bartlett(_length(x)).astype(np.float32)
-
-
-def blackman(x: ArrayLike) -> Result:
-    """The Blackman window of `x` numbers, float32."""
-    return np.blackman(_length(x)).astype(np.float32)
-
-
-def hamming(x: ArrayLike) -> Result:
-    """The Hamming window of `x` numbers, float32."""
-    return np.hamming(_length(x)).astype(np.float32)
-
-
-def hanning(x: ArrayLike) -> Result:
-    """The Hann window of `x` numbers, float32."""
-    return np.hanning(_length(x)).astype(np.float32)
+bartlett = _window(np.bartlett, "The Bartlett window of `x` numbers, float32.")
+blackman = _window(np.blackman, "The Blackman window of `x` numbers, float32.")
+hamming = _window(np.hamming, "The Hamming window of `x` numbers, float32.")
+hanning = _window(np.hanning, "The Hann window of `x` numbers, float32.")
 
 
 def kaiser(x: ArrayLike, beta: ArrayLike) -> Result:
@@ -2189,4 +1707,4 @@ def _length(x: ArrayLike) -> int:
     return int(as_array(x))
 
 
-make_traceable(__all__, globals())
+make_all_traceable(globals())
