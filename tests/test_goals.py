@@ -11,6 +11,7 @@ import pytest
 from conftest import Blobs, classifier, same_weights, trained
 
 import engine as keras
+from engine.models.execution import CoreExecution
 
 
 def test_a_target_ends_training(blobs: Blobs) -> None:
@@ -90,7 +91,7 @@ def test_a_stratified_split_takes_its_share_of_every_class(one_hot: bool, blobs:
     y = np.sort(blobs.y)
     shares: list[Any] = []
     model = classifier(loss="categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy")
-    source = model._source(blobs.x, keras.utils.to_categorical(y, 3) if one_hot else y, None)
+    source = CoreExecution(model).source(blobs.x, keras.utils.to_categorical(y, 3) if one_hot else y)
     for part in source.split(0.2, True):
         classes = part.outputs[0].y.argmax(axis=1) if one_hot else part.outputs[0].y
         shares.append(np.bincount(classes))
@@ -111,7 +112,7 @@ def test_a_stratified_split_of_few(blobs: Blobs) -> None:
     y = np.zeros(150, int)
     y[70] = 1
     model = classifier()
-    training, validation = model._source(blobs.x, y, None).split(0.5, True)
+    training, validation = CoreExecution(model).source(blobs.x, y).split(0.5, True)
     assert (training.outputs[0].y.sum(), len(validation)) == (1, 75)
     with pytest.raises(ValueError, match="leaves none for validation"):
         model.fit(blobs.x[:3], [0, 1, 2], validation_split=0.9, stratify=True)

@@ -9,6 +9,7 @@ Here are the methods that users call, and what builds the program of a model whe
   the symbols of any model;
 - `recorded`: models with a `call` of their own; `layer_by_layer`: calls that the program can't compute;
 - `summary`: what `summary` prints;
+- `execution`: how batches are run, by the core or by steps of users, and the data for both;
 - `compiled_steps`: training steps of users, which the core runs; `_training/step_runner` passes batches to them;
 - `values_of_losses`: the symbols that losses refer to.
 """
@@ -23,7 +24,7 @@ import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import accumulate, chain, islice, pairwise, repeat
 from types import MappingProxyType
@@ -74,17 +75,13 @@ from engine._core_interface.cpp import (
 )
 from engine._data.array_conversion import (
     complaint,
-    real_array,
     require_finite_rows,
 )
-from engine._data.batch_streams import Stream, number_of_batches, raw_batches, samples_in, yields_batches
-from engine._data.device_arrays import to_device
+from engine._data.batch_streams import number_of_batches, raw_batches, samples_in, yields_batches
 from engine._data.exact_integers import Reading
-from engine._data.frames import columns_by_name
 from engine._data.lazy_rows import LazyRows, all_for_core, part_of
 from engine._data.memory_maps import require_whole_file
 from engine._data.several_arrays import inputs_in, sample_shape_of
-from engine._data.sources import ArraySource, Samples, Source, unpacked
 from engine._data.value_table import keeping_values
 from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
 from engine._tracing.dispatch import values_by_symbol
@@ -97,14 +94,9 @@ from engine._tracing.lazy import (
     without_mask,
 )
 from engine._tracing.symbolic import Slot, current, handlers, mapped, open_recorder, outside_of_traces
-from engine._training.checked_samples import checked_targets, samples_of
 from engine._training.compile_arguments import Compiled, require_names_of_output
 from engine._training.diagnostic_warnings import (
     all_finite,
-    warn_of_layers,
-    warn_of_logged_losses,
-    warn_of_loss,
-    warn_of_unread_inputs,
     warn_of_weights,
 )
 from engine._training.fit_arguments import (
@@ -117,12 +109,10 @@ from engine._training.fit_arguments import (
 )
 from engine._training.prediction import copied_to, delivered, predict, predict_stream, target_for
 from engine._training.recovery import Recovery
-from engine._training.runner import CoreRunner, Runner, logs_of_batch
-from engine._training.step_batches import batch_of_steps, samples_of_steps, unpacked_batch
-from engine._training.step_runner import StepRunner
+from engine._training.runner import logs_of_batch
+from engine._training.step_batches import unpacked_batch
 from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
-from engine.callbacks.base import Logs, Mode
 from engine.config import _capped_steps
 from engine.dtype_policies import FLOAT32
 from engine.dtype_policies import get as policy_of
@@ -134,11 +124,11 @@ from engine.layers.nodes import NodeLeaf
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
 from engine.layers.values import ValueLayer
-from engine.losses.traced import TracedLoss
 from engine.metrics import Metric
 from engine.metrics.metric import metrics_of
 from engine.models.added_losses import ends_of
-from engine.models.compiled_steps import CompilableStep, CompiledStep
+from engine.models.compiled_steps import CompiledStep
+from engine.models.execution import CoreExecution, Execution, StepExecution
 from engine.models.functional_config import (
     beside_graph,
     config_of_graph,
@@ -150,9 +140,9 @@ from engine.models.functional_config import (
 from engine.models.input_data import InputData
 from engine.models.layer_by_layer import call_by_layer, call_recorded, masks_of_outputs
 from engine.models.lock import ModelLock, all_held
-from engine.models.network import Inside, Network, inside_of, network_of, owner_of, paths_to_outputs
+from engine.models.network import Inside, Network, inside_of, network_of, owner_of
 from engine.models.ordered_calls import ordered_calls, require_no_input_layer, tensors_in
-from engine.models.output_data import OutputData, no_targets, weights_of_batch
+from engine.models.output_data import OutputData, weights_of_batch
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_inputs
 from engine.models.recorded import Body, arguments_of, dtypes_of_outputs, wiring_of
 from engine.models.stack import (
@@ -300,11 +290,6 @@ class Model(Part, SaysWhatIsLeftOut):
     def _has_train_step(self) -> bool:
         """Whether batches are trained by a method of the user's class."""
         return self._has_step("train_step")
-
-    @property
-    def _has_test_step(self) -> bool:
-        """Whether batches are evaluated by a method of the user's class."""
-        return self._has_step("test_step")
 
     def _has_step(self, name: str) -> bool:
         """Returns whether Python says what happens in the step `name`, or in what it calls."""
@@ -764,14 +749,9 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         before_change()
         with self._lock.held():
-            by_steps = self._has_train_step or (
-                self._has_test_step
-                and (validation_data is not None or below_one(validation_split, "validation_split") > 0)
-            )
-            if not by_steps:
-                self._know_inputs(x, single=True)
-                self._begin_training().require_reduction()
-            compiled = self._require_compiled()
+            validates = validation_data is not None or below_one(validation_split, "validation_split") > 0
+            execution = self._execution("train_step", *["test_step"] * validates)
+            execution.begin(x, trains=True)
             self._forget_penalties()
             options = FitOptions(
                 batch_size=batch_size,
@@ -785,21 +765,19 @@ class Model(Part, SaysWhatIsLeftOut):
             )
             require_verbose(verbose)
             hooks = CallbackList(callbacks, add_history=True)
-            with self._restoring_loss_on_error(compiled):
-                source = self._source(x, y, sample_weight, by_steps=by_steps)
-                source, held_out = self._split_validation(
-                    source, class_weight, validation_data, validation_split, stratify, by_steps=by_steps
+            with execution.restoring_loss_on_error():
+                source, held_out = execution.split_validation(
+                    execution.source(x, y, sample_weight),
+                    class_weight,
+                    validation_data,
+                    validation_split,
+                    stratify,
                 )
-                names = list(self.get_metrics_result()) if by_steps else compiled.names
-                ends = goals(names, self._direction_of, held_out is not None, target, time_budget)
+                ends = goals(execution.names, self._direction_of, held_out is not None, target, time_budget)
                 plan = options.plan(source, held_out, ends)
-                if not by_steps:
-                    compiled.know_targets([source, held_out])
-                    self._built_for(source.sample_shape, compiled)
+                execution.ready([source, held_out], trains=True)
             with Progress(hooks.verbose_beside(verbose), plan.steps) as progress:
-                if not by_steps:
-                    self._warn_of_dead_ends(compiled)
-                recovery = None if by_steps else Recovery(self, compiled, hooks)
+                recovery = execution.recovery(hooks)
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
                 hooks.join(self, params, self._lock.lent)
                 earlier = self.history, self._feature_names
@@ -808,11 +786,11 @@ class Model(Part, SaysWhatIsLeftOut):
                 self._fitting, self._recovery = threading.current_thread(), recovery
                 try:
                     Trainer(
-                        partial(self._runner, by_steps=by_steps),
+                        execution.runner,
                         hooks,
                         progress,
                         recovery,
-                        check=partial(self._check_logs, source, by_steps=by_steps),
+                        check=partial(execution.check, source),
                         steps_per_execution=self._steps_per_execution,
                     ).fit(plan)
                 except BaseException:
@@ -861,32 +839,28 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         settle()
         with self._lock.borrowed():
-            by_steps, as_dict = self._has_test_step, _wants_dict(return_dict)
+            execution, as_dict = self._execution("test_step"), _wants_dict(return_dict)
             limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
             require_verbose(verbose)
             hooks = CallbackList(callbacks)
             self._forget_penalties()
-            compiled = self._require_compiled()
-            if not by_steps:
-                self._know_inputs(x, single=True)
-            with self._restoring_loss_on_error(compiled):
-                source = self._source(x, y, sample_weight, by_steps=by_steps)
+            execution.begin(x, trains=False)
+            with execution.restoring_loss_on_error():
+                source = execution.source(x, y, sample_weight)
                 size = resolve_batch_size(given_size, limit, source.count)
                 limit = _capped_steps(limit, source.steps(size))
                 source, limit, size = limited(source, limit, size)
-                if not by_steps:
-                    self._know_targets(compiled, source)
-                    self._built_for(source.sample_shape, compiled)
+                execution.ready([source], trains=False)
             with Progress(hooks.verbose_beside(verbose), limit or source.steps(size)) as progress:
                 trainer = Trainer(
-                    partial(self._runner, by_steps=by_steps),
+                    execution.runner,
                     hooks,
                     progress,
                     steps_per_execution=self._steps_per_execution,
                 )
                 params = {"verbose": verbose, "epochs": 1, "steps": progress.steps}
                 hooks.join(self, params, self._lock.lent)
-                return self._returned(trainer.evaluate(source, size, limit), as_dict, by_steps=by_steps)
+                return execution.returned(trainer.evaluate(source, size, limit), as_dict)
 
     @without_own_frames
     @keeping_values
@@ -912,25 +886,18 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         before_change()
         with self._lock.held():
-            by_steps, as_dict = self._has_train_step, _wants_dict(return_dict)
-            if not by_steps:
-                self._know_inputs(x, single=True)
-                self._begin_training().require_reduction()
-            compiled = self._require_compiled()
+            execution, as_dict = self._execution("train_step"), _wants_dict(return_dict)
+            execution.begin(x, trains=True)
             self._forget_penalties()
             weights = weights_of_batch(sample_weight, x)
-            with self._restoring_loss_on_error(compiled):
-                samples = self._arrays(x, y, weights, names=self._feature_names, by_steps=by_steps)
-                samples = samples.with_class_weight(self._class_weights(class_weight))
-                if not by_steps:
-                    compiled.know_targets([samples])
-                    self._built_for(samples.sample_shape, compiled)
-            if not by_steps:
-                self._warn_of_dead_ends(compiled)
-            logs = logs_of_batch(self._runner("train", by_steps=by_steps), samples, "none")
-            self._check_logs(samples, logs, by_steps=by_steps)
+            with execution.restoring_loss_on_error():
+                samples = execution.samples(x, y, weights, names=self._feature_names)
+                samples = samples.with_class_weight(execution.class_weights(class_weight))
+                execution.ready([samples], trains=True)
+            logs = logs_of_batch(execution.runner("train"), samples, "none")
+            execution.check(samples, logs)
             self._feature_names = self._feature_names or samples.feature_names
-            return self._returned(logs, as_dict, by_steps=by_steps)
+            return execution.returned(logs, as_dict)
 
     @without_own_frames
     @keeping_values
@@ -954,42 +921,18 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         settle()
         with self._lock.borrowed():
-            by_steps, as_dict = self._has_test_step, _wants_dict(return_dict)
-            compiled = self._require_compiled()
-            if not by_steps:
-                self._know_inputs(x, single=True)
+            execution, as_dict = self._execution("test_step"), _wants_dict(return_dict)
+            execution.begin(x, trains=False)
             self._forget_penalties()
             weights = weights_of_batch(sample_weight, x)
-            with self._restoring_loss_on_error(compiled):
-                samples = self._arrays(x, y, weights, names=self._feature_names, by_steps=by_steps)
-                if not by_steps:
-                    self._know_targets(compiled, samples)
-                    self._built_for(samples.sample_shape, compiled)
-            logs = logs_of_batch(self._runner("test", by_steps=by_steps), samples, None)
-            return self._returned(logs, as_dict, by_steps=by_steps)
+            with execution.restoring_loss_on_error():
+                samples = execution.samples(x, y, weights, names=self._feature_names)
+                execution.ready([samples], trains=False)
+            return execution.returned(logs_of_batch(execution.runner("test"), samples, None), as_dict)
 
-    def _runner(self, mode: Mode, *, by_steps: bool) -> Runner:
-        """Returns what trains or evaluates batches; with `by_steps` methods of the user's class do it."""
-        compiled = self._require_compiled()
-        if by_steps:
-            return StepRunner(self, CompilableStep(self, f"{mode}_step"))
-        return CoreRunner(partial(self._built_for, compiled=compiled), compiled, mode)
-
-    def _returned(self, logs: Logs, as_dict: bool, *, by_steps: bool) -> Any:
-        """Returns logs as `evaluate` does: as a dict, or in the order of the metrics, or the one that there is."""
-        if as_dict:
-            return logs
-        names = self.get_metrics_result() if by_steps else self._require_compiled().names
-        in_order = [name for name in names if name in logs]
-        values = [logs[name] for name in [*in_order, *(name for name in logs if name not in in_order)]]
-        return values[0] if len(values) == 1 else values
-
-    def _check_logs(self, source: Source, logs: Mapping[str, Any], *, by_steps: bool) -> None:
-        """Warns if a loss in the logs of a training is NaN or infinite."""
-        if by_steps:
-            warn_of_logged_losses(self.name, self._require_compiled(), logs, self.weights)
-        elif not math.isfinite(logs["loss"]):
-            self._warn_of_loss(self._require_compiled(), logs["loss"], source)
+    def _execution(self, *steps: str) -> Execution:
+        """Returns how batches are run: by steps of the user's class if it has one of `steps`, else by the core."""
+        return StepExecution(self) if any(map(self._has_step, steps)) else CoreExecution(self)
 
     # Steps, which subclasses may override.
 
@@ -1335,7 +1278,7 @@ class Model(Part, SaysWhatIsLeftOut):
         if yields_batches(x):
             _require_known_number(out)
         hooks = CallbackList(callbacks)
-        source = self._source(x, None, None, by_steps=True)
+        source = StepExecution(self).source(x)
         size = resolve_batch_size(given_size, limit, source.count)
         source, limit, size = limited(source, _capped_steps(limit, source.steps(size)), size)
 
@@ -1358,7 +1301,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """Returns the outputs of the model for one batch, all of `x`."""
         settle()
         if self._has_predict_step:
-            samples = self._arrays(x, None, None, names=self._feature_names, by_steps=True)
+            samples = StepExecution(self).samples(x, None, None, names=self._feature_names)
             chunk = next(samples.chunks(len(samples), None))
             return tree.map_structure(np.asarray, self.predict_step(chunk.batches[0].batch(0)))
         return self._outputs(x, "x")
@@ -1570,178 +1513,6 @@ class Model(Part, SaysWhatIsLeftOut):
 
     # Checks of data.
 
-    def _source(
-        self,
-        x: object,
-        y: object,
-        sample_weight: object,
-        *,
-        like: Source | None = None,
-        by_steps: bool = False,
-    ) -> Source:
-        """Returns the samples, checked, or the batches, each of which is checked when it comes.
-
-        Args:
-            x: as given.
-            y: as given.
-            sample_weight: as given.
-            like: the training data, if these are for validation.
-            by_steps: whether they are for methods of the user's class.
-        """
-        prefix = "" if like is None else "validation "
-        names = self._feature_names if like is None else like.feature_names
-        shape = None if like is None or by_steps else like.sample_shape
-
-        def check(batch: object, number: int) -> ArraySource:
-            nonlocal names  # the columns of the first batch are those of the others
-            of_batch = f"{prefix}batch {number} "
-            if by_steps:
-                samples: ArraySource = batch_of_steps(batch, of_batch, names, indices=self._loss_indices)
-            else:
-                parts = unpacked(batch, f"batch {number} of {prefix}x")
-                samples = self._samples(*parts, of_batch, shape, names=names)
-            names = samples.feature_names if names is None else names
-            return samples
-
-        if not yields_batches(x):
-            return self._arrays(x, y, sample_weight, prefix, shape, names=names, by_steps=by_steps)
-        for name, value in (("y", y), ("sample_weight", sample_weight)):
-            if value is not None:
-                msg = (
-                    f"`{prefix}{name}` must not be given beside an `x` that yields batches, here a "
-                    f"{type(x).__name__}: it must yield (x, y) or (x, y, sample_weight)"
-                )
-                raise ValueError(msg)
-        return Stream(x, check, f"{prefix}x", replays=like is not None)
-
-    def _split_validation(
-        self,
-        source: Source,
-        class_weight: object,
-        validation_data: object,
-        validation_split: float,
-        stratify: bool,
-        *,
-        by_steps: bool,
-    ) -> tuple[Source, Source | None]:
-        """Returns the data to train on, with the weights of classes, and the data to validate with."""
-        share = below_one(validation_split, "validation_split")
-        if flag(stratify, "stratify") and (validation_data is not None or share == 0):
-            msg = "`stratify=True` says how `validation_split` splits, which isn't at work here"
-            raise ValueError(msg)
-        if validation_data is None and share > 0:
-            if not isinstance(source, ArraySource):
-                msg = (
-                    "`validation_split` needs samples whose number is known, but `x` yields batches: pass "
-                    "`validation_data`"
-                )
-                raise ValueError(msg)
-            kept, last = source.split(share, stratify)
-            return kept.with_class_weight(self._class_weights(class_weight)), last
-        source = source.with_class_weight(self._class_weights(class_weight))
-        if validation_data is None:
-            return source, None
-        stream = yields_batches(validation_data)
-        unpack = unpacked_batch if by_steps else partial(unpacked, name="validation_data")
-        parts = (validation_data, None, None) if stream else unpack(validation_data)
-        held_out = self._source(*parts, like=source, by_steps=by_steps)
-        # This reads the first batch of a stream, so that it is checked before training begins.
-        _ = held_out.sample_shape
-        return source, held_out
-
-    def _arrays(
-        self,
-        x: object,
-        y: object,
-        sample_weight: object,
-        prefix: str = "",
-        shape: Shape | None = None,
-        *,
-        names: list[str] | None,
-        by_steps: bool,
-    ) -> ArraySource:
-        """Returns arrays as a source; with `by_steps` for methods of the user's class. The other arguments are those of `_samples`."""
-        if not by_steps:
-            return self._samples(x, y, sample_weight, prefix, shape, names=names)
-        x = columns_by_name(x) if len(self._starts) > 1 else x
-        return samples_of_steps(x, y, sample_weight, prefix, names, indices=self._loss_indices)
-
-    @property
-    def _loss_indices(self) -> list[bool]:
-        """For each output whether the loss given to `compile` takes class indices."""
-        return [] if self._compiled is None else [bool(each._wants_indices) for each in self._compiled.losses]
-
-    def _samples(
-        self,
-        x: object,
-        y: object,
-        sample_weight: object,
-        prefix: str = "",
-        shape: Shape | None = None,
-        *,
-        names: list[str] | None = None,
-    ) -> Samples:
-        """Returns the samples, checked against the model and the loss. It doesn't build the model.
-
-        Args:
-            x: as given.
-            y: as given.
-            sample_weight: as given.
-            prefix: of the names in messages.
-            shape: of one sample, for a model that doesn't know it.
-            names: the columns of a data frame in the order of the features; None keeps their order.
-        """
-        compiled = self._require_compiled()
-        self._know_inputs(x)
-        rows, columns = self._read(lambda data: data.checked(x, f"{prefix}x", shape, names))
-        shapes = self._output_shapes_of(sample_shape_of(rows))
-        given = self._output_data(compiled)
-        targets, weights = given.targets_and_weights(
-            y, sample_weight, len(rows), prefix, self._entry_of_output
-        )
-        for number, name in enumerate(compiled.output_names or [None]):
-            place = "" if name is None else f"[{name!r}]"
-            targets[number] = to_device(targets[number], self.device, f"{prefix}y{place}")
-            weights[number] = to_device(weights[number], self.device, f"{prefix}sample_weight{place}")
-        for number, each in enumerate(targets):
-            unread = each is None and not compiled.given[number] and not compiled.has_metrics(number)
-            if unread:
-                targets[number] = no_targets(len(rows), given.targeting(number, shapes))
-        if not compiled.settled:
-            self._resolve_loss(compiled, targets, shapes)
-        compiled.require_readable(shapes)
-        outputs = [
-            checked_targets(rows, each, given.targeting(number, shapes), weight, prefix)
-            for number, (each, weight) in enumerate(zip(targets, weights, strict=True))
-        ]
-        for number, output in enumerate(outputs):
-            if output.form.kept is not None:
-                compiled.require_own_metrics(output.form.shape, number)
-        return samples_of(rows, outputs, prefix, columns)
-
-    def _know_targets(self, compiled: Compiled, source: Source) -> None:
-        """Lets the core compute what metrics of the user's compute of targets; not while a training runs."""
-        if self._fitting is None:
-            compiled.know_targets([source])
-
-    def _entry_of_output(self, values: Mapping[Any, Any]) -> Any:
-        """Returns the entry of the one output; `values` itself if the output has no name or there is no such entry."""
-        keys = self._structures[1].keys or tuple(self._names_of_outputs if self._listing else ())
-        return values[keys[0]] if keys and keys[0] in values else values
-
-    def _class_weights(self, class_weight: Any) -> Any:
-        """Returns `class_weight`; weights by the names of several outputs as a list with those of each output, or None."""
-        names = self._names_of_outputs if len(self._wiring.outputs) > 1 else ()
-        if not (
-            names and isinstance(class_weight, Mapping) and any(isinstance(key, str) for key in class_weight)
-        ):
-            return class_weight
-        unknown = [key for key in class_weight if key not in names]
-        if unknown:
-            msg = f"`class_weight` has an entry {unknown[0]!r}, but the outputs are {listing(names)}"
-            raise ValueError(msg)
-        return [class_weight.get(name) for name in names]
-
     @property
     def _input_data(self) -> InputData:
         """Says what data the inputs take."""
@@ -1773,56 +1544,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """The names of the outputs: the keys of the dict that the model was made with, or the names of the layers."""
         return list(self._structures[1].keys) or self.output_names
 
-    @contextmanager
-    def _restoring_loss_on_error(self, compiled: Compiled) -> Iterator[None]:
-        """Resets the loss to what it was before the block if the block, in which arguments are checked, raises.
-
-        The first targets decide which loss "crossentropy" stands for; those of a call that fails must not.
-        """
-        before = compiled.losses
-        try:
-            yield
-        except BaseException:
-            compiled.losses = before
-            raise
-
-    def _resolve_loss(self, compiled: Compiled, targets: Sequence[Any], shapes: Sequence[Shape]) -> None:
-        """Lets the first targets decide which losses are meant."""
-        indices = []
-        targetings = [self._output_data(compiled).targeting(number, shapes) for number in range(len(shapes))]
-        for given, targeting in zip(targets, targetings, strict=True):
-            if targeting.loss._wants_indices is not None:
-                indices.append(targeting.loss._wants_indices)
-                continue
-            array = real_array(given, "y" if targeting.name is None else f"y[{targeting.name!r}]")
-            number, may_be_indices = len(indices), targeting.may_be_indices(array.shape[1:])
-            if isinstance(targeting.loss, TracedLoss):
-                found = targeting.loss._for(array.shape[1:], targeting.output_shape)
-                compiled.losses = [*compiled.losses[:number], found, *compiled.losses[number + 1 :]]
-                # Floats that happen to be whole numbers, such as zeros, may be others in the next batch.
-                may_be_indices &= array.dtype.kind != "f" or compiled.has_metrics(number)
-            indices.append(may_be_indices and targeting.read_by_core(array))
-        with compiled.settling(indices, [targeting.width for targeting in targetings]):
-            if self._program is not None:
-                self._apply(compiled)
-
     # Warnings.
-
-    def _warn_of_dead_ends(self, compiled: Compiled) -> None:
-        """Warns, in the first training after `compile`, of layers with which the model can't learn."""
-        if self._trained_with is not compiled:
-            self._trained_with = compiled
-            shapes = self._shapes_of_leaves(self._network)
-            warn_of_layers(compiled, self._network.leaves, shapes.values, paths_to_outputs(self._network))
-            warn_of_unread_inputs(
-                self.name, [start.name for start in self._starts], self._network.wiring.reads
-            )
-
-    def _warn_of_loss(self, compiled: Compiled, loss: float, source: Source) -> None:
-        """Warns, once for each `compile`, that the loss became NaN or infinite."""
-        self._suspect = True
-        paths = paths_to_outputs(self._network)
-        warn_of_loss(self.name, compiled, paths, loss, source=source, weights=self.weights)
 
     def _warn_of_weights(self, action: str) -> None:
         """Warns, once for each `action`, that it uses weights that are NaN.

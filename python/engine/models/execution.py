@@ -1,0 +1,436 @@
+"""How the batches of a model are run: by the core, or by steps that are methods of the user's class, such as `train_step`.
+
+An `Execution` brings data into the form that its runner reads, builds what is needed for them, and makes the runner. The methods
+of `Model` and the loops in `_training/trainer` are the same for both.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine._base.checks import Shape, below_one, flag, listing
+from engine._core_interface.cpp import Program, Rows
+from engine._data.array_conversion import real_array
+from engine._data.batch_streams import Stream, yields_batches
+from engine._data.device_arrays import to_device
+from engine._data.frames import columns_by_name
+from engine._data.lazy_rows import LazyRows
+from engine._data.several_arrays import sample_shape_of
+from engine._data.sources import ArraySource, Samples, Source, unpacked
+from engine._training.checked_samples import checked_targets, samples_of
+from engine._training.compile_arguments import Compiled
+from engine._training.diagnostic_warnings import (
+    warn_of_layers,
+    warn_of_logged_losses,
+    warn_of_loss,
+    warn_of_unread_inputs,
+)
+from engine._training.recovery import Recovery
+from engine._training.runner import CoreRunner, Runner
+from engine._training.step_batches import batch_of_steps, samples_of_steps, unpacked_batch
+from engine._training.step_runner import ModelWithSteps, StepRunner
+from engine.callbacks import CallbackList
+from engine.callbacks.base import Logs, Mode
+from engine.layers import InputLayer
+from engine.losses.traced import TracedLoss
+from engine.models.compiled_steps import CompilableStep
+from engine.models.input_data import InputData
+from engine.models.network import Network, paths_to_outputs
+from engine.models.output_data import OutputData, no_targets
+from engine.models.structures import Structure
+from engine.models.wiring import Shapes, Wiring
+
+if TYPE_CHECKING:
+    from engine._training.recovery import FittedModel
+
+    class ExecutedModel(ModelWithSteps, FittedModel, Protocol):
+        """What an `Execution` asks of its model."""
+
+        _starts: list[InputLayer]
+        _structures: tuple[Structure, Structure]
+        _wiring: Wiring
+        _listing: Any
+        _network: Network
+        _trained_with: Compiled | None
+        _suspect: bool
+        _fitting: Any
+
+        @property
+        def device(self) -> str:
+            """Where the model computes."""
+
+        @property
+        def _names_of_outputs(self) -> list[str]: ...
+
+        def _require_compiled(self) -> Compiled: ...
+
+        def _begin_training(self) -> Compiled: ...
+
+        def _know_inputs(self, x: Any, single: bool = False) -> None: ...
+
+        def _read(
+            self, read: Callable[[InputData], tuple[Rows | LazyRows, Any]]
+        ) -> tuple[Rows | LazyRows, Any]: ...
+
+        def _output_shapes_of(self, sample: Shape) -> list[Shape]: ...
+
+        def _output_data(self, compiled: Compiled) -> OutputData: ...
+
+        def _built_for(self, shape: Shape, compiled: Compiled | None = None) -> Program: ...
+
+        def _apply(self, compiled: Compiled) -> None: ...
+
+        def _shapes_of_leaves(self, network: Network) -> Shapes: ...
+
+
+class Execution(ABC):
+    """How the batches of one call of `fit`, `evaluate` and their like are run.
+
+    Args:
+        model: the model.
+    """
+
+    def __init__(self, model: ExecutedModel) -> None:
+        self._model = model
+
+    @property
+    def _compiled(self) -> Compiled:
+        return self._model._require_compiled()
+
+    @property
+    @abstractmethod
+    def names(self) -> list[str]:
+        """The names of loss and metrics, in the order in which `evaluate` returns them."""
+
+    def begin(self, x: Any, *, trains: bool) -> None:
+        """Prepares the model before the data `x` are checked; ValueError if it is not compiled."""
+        del x, trains
+        self._model._require_compiled()
+
+    @abstractmethod
+    def samples(
+        self,
+        x: object,
+        y: object,
+        sample_weight: object,
+        prefix: str = "",
+        shape: Shape | None = None,
+        *,
+        names: list[str] | None = None,
+    ) -> ArraySource:
+        """Returns arrays, checked, in the form that the runner reads.
+
+        Args:
+            x: as given.
+            y: as given.
+            sample_weight: as given.
+            prefix: of the names in messages.
+            shape: of one sample, for a model that doesn't know it.
+            names: the columns of a data frame in the order of the features; None keeps their order.
+        """
+
+    @abstractmethod
+    def _batch(
+        self, batch: object, number: int, prefix: str, shape: Shape | None, names: list[str] | None
+    ) -> ArraySource:
+        """Returns batch `number` of a source of batches, as `samples` returns arrays."""
+
+    @abstractmethod
+    def _unpacked(self, validation_data: Any) -> tuple[Any, Any, Any]:
+        """Returns x, y and sample_weight of the argument of `fit`."""
+
+    @abstractmethod
+    def ready(self, sources: Sequence[Source | None], *, trains: bool) -> None:
+        """Builds the model for the sources, of which the first is run first, and warns of what can't be learnt."""
+
+    @abstractmethod
+    def runner(self, mode: Mode) -> Runner:
+        """Returns what trains or evaluates batches."""
+
+    @abstractmethod
+    def recovery(self, callbacks: CallbackList) -> Recovery | None:
+        """Returns what saves and restores a training for `BackupAndRestore`; None if it can't be."""
+
+    @abstractmethod
+    def check(self, source: Source, logs: Logs) -> None:
+        """Warns if a loss in the logs of a training on `source` is NaN or infinite."""
+
+    def returned(self, logs: Logs, as_dict: bool) -> Any:
+        """Returns logs as `evaluate` does: as a dict, or in the order of `names`, or the one that there is."""
+        if as_dict:
+            return logs
+        names = [name for name in self.names if name in logs]
+        values = [logs[name] for name in [*names, *(name for name in logs if name not in names)]]
+        return values[0] if len(values) == 1 else values
+
+    def source(
+        self, x: object, y: object = None, sample_weight: object = None, *, like: Source | None = None
+    ) -> Source:
+        """Returns the samples, checked, or the batches, each of which is checked when it comes.
+
+        Args:
+            x: as given.
+            y: as given.
+            sample_weight: as given.
+            like: the training data, if these are for validation.
+        """
+        prefix = "" if like is None else "validation "
+        names = self._model._feature_names if like is None else like.feature_names
+        shape = None if like is None else like.sample_shape
+
+        def check(batch: object, number: int) -> ArraySource:
+            nonlocal names  # the columns of the first batch are those of the others
+            samples = self._batch(batch, number, prefix, shape, names)
+            names = samples.feature_names if names is None else names
+            return samples
+
+        if not yields_batches(x):
+            return self.samples(x, y, sample_weight, prefix, shape, names=names)
+        for name, value in (("y", y), ("sample_weight", sample_weight)):
+            if value is not None:
+                msg = (
+                    f"`{prefix}{name}` must not be given beside an `x` that yields batches, here a "
+                    f"{type(x).__name__}: it must yield (x, y) or (x, y, sample_weight)"
+                )
+                raise ValueError(msg)
+        return Stream(x, check, f"{prefix}x", replays=like is not None)
+
+    def split_validation(
+        self,
+        source: Source,
+        class_weight: object,
+        validation_data: object,
+        validation_split: float,
+        stratify: bool,
+    ) -> tuple[Source, Source | None]:
+        """Returns the data to train on, with the weights of classes, and the data to validate with."""
+        share = below_one(validation_split, "validation_split")
+        if flag(stratify, "stratify") and (validation_data is not None or share == 0):
+            msg = "`stratify=True` says how `validation_split` splits, which isn't at work here"
+            raise ValueError(msg)
+        held_out: Source | None = None
+        if validation_data is None and share > 0:
+            if not isinstance(source, ArraySource):
+                msg = (
+                    "`validation_split` needs samples whose number is known, but `x` yields batches: pass "
+                    "`validation_data`"
+                )
+                raise ValueError(msg)
+            source, held_out = source.split(share, stratify)
+        source = source.with_class_weight(self.class_weights(class_weight))
+        if validation_data is not None:
+            stream = yields_batches(validation_data)
+            parts = (validation_data, None, None) if stream else self._unpacked(validation_data)
+            held_out = self.source(*parts, like=source)
+            # This reads the first batch of a stream, so that it is checked before training begins.
+            _ = held_out.sample_shape
+        return source, held_out
+
+    def class_weights(self, class_weight: Any) -> Any:
+        """Returns `class_weight`; weights by the names of several outputs as a list with those of each output, or None."""
+        names = self._model._names_of_outputs if len(self._model._wiring.outputs) > 1 else ()
+        if not (
+            names and isinstance(class_weight, Mapping) and any(isinstance(key, str) for key in class_weight)
+        ):
+            return class_weight
+        unknown = [key for key in class_weight if key not in names]
+        if unknown:
+            msg = f"`class_weight` has an entry {unknown[0]!r}, but the outputs are {listing(names)}"
+            raise ValueError(msg)
+        return [class_weight.get(name) for name in names]
+
+    @contextmanager
+    def restoring_loss_on_error(self) -> Iterator[None]:
+        """Resets the loss to what it was before the block if the block, in which arguments are checked, raises.
+
+        The first targets decide which loss "crossentropy" stands for; those of a call that fails must not.
+        """
+        compiled = self._compiled
+        before = compiled.losses
+        try:
+            yield
+        except BaseException:
+            compiled.losses = before
+            raise
+
+
+class CoreExecution(Execution):
+    """The core runs whole stretches of batches, by the program of the model."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of loss and metrics, in the order in which `evaluate` returns them."""
+        return self._compiled.names
+
+    def begin(self, x: Any, *, trains: bool) -> None:
+        """Builds the model if it waits for data, and settles what is trained."""
+        super().begin(x, trains=trains)
+        self._model._know_inputs(x, single=True)
+        if trains:
+            self._model._begin_training().require_reduction()
+
+    def samples(
+        self,
+        x: object,
+        y: object,
+        sample_weight: object,
+        prefix: str = "",
+        shape: Shape | None = None,
+        *,
+        names: list[str] | None = None,
+    ) -> Samples:
+        """Returns arrays, checked against the model and the loss. It doesn't build the model."""
+        model, compiled = self._model, self._compiled
+        model._know_inputs(x)
+        rows, columns = model._read(lambda data: data.checked(x, f"{prefix}x", shape, names))
+        shapes = model._output_shapes_of(sample_shape_of(rows))
+        given = model._output_data(compiled)
+        targets, weights = given.targets_and_weights(
+            y, sample_weight, len(rows), prefix, self._entry_of_output
+        )
+        for number, name in enumerate(compiled.output_names or [None]):
+            place = "" if name is None else f"[{name!r}]"
+            targets[number] = to_device(targets[number], model.device, f"{prefix}y{place}")
+            weights[number] = to_device(weights[number], model.device, f"{prefix}sample_weight{place}")
+        for number, each in enumerate(targets):
+            unread = each is None and not compiled.given[number] and not compiled.has_metrics(number)
+            if unread:
+                targets[number] = no_targets(len(rows), given.targeting(number, shapes))
+        if not compiled.settled:
+            self._resolve_loss(targets, shapes)
+        compiled.require_readable(shapes)
+        outputs = [
+            checked_targets(rows, each, given.targeting(number, shapes), weight, prefix)
+            for number, (each, weight) in enumerate(zip(targets, weights, strict=True))
+        ]
+        for number, output in enumerate(outputs):
+            if output.form.kept is not None:
+                compiled.require_own_metrics(output.form.shape, number)
+        return samples_of(rows, outputs, prefix, columns)
+
+    def _batch(
+        self, batch: object, number: int, prefix: str, shape: Shape | None, names: list[str] | None
+    ) -> Samples:
+        parts = unpacked(batch, f"batch {number} of {prefix}x")
+        return self.samples(*parts, f"{prefix}batch {number} ", shape, names=names)
+
+    def _unpacked(self, validation_data: Any) -> tuple[Any, Any, Any]:
+        return unpacked(validation_data, "validation_data")
+
+    def _entry_of_output(self, values: Mapping[Any, Any]) -> Any:
+        """Returns the entry of the one output; `values` itself if the output has no name or there is no such entry."""
+        model = self._model
+        keys = model._structures[1].keys or tuple(model._names_of_outputs if model._listing else ())
+        return values[keys[0]] if keys and keys[0] in values else values
+
+    def _resolve_loss(self, targets: Sequence[Any], shapes: Sequence[Shape]) -> None:
+        """Lets the first targets decide which losses are meant."""
+        compiled, indices = self._compiled, list[Any]()
+        given_data = self._model._output_data(compiled)
+        targetings = [given_data.targeting(number, shapes) for number in range(len(shapes))]
+        for given, targeting in zip(targets, targetings, strict=True):
+            if targeting.loss._wants_indices is not None:
+                indices.append(targeting.loss._wants_indices)
+                continue
+            array = real_array(given, "y" if targeting.name is None else f"y[{targeting.name!r}]")
+            number, may_be_indices = len(indices), targeting.may_be_indices(array.shape[1:])
+            if isinstance(targeting.loss, TracedLoss):
+                found = targeting.loss._for(array.shape[1:], targeting.output_shape)
+                compiled.losses = [*compiled.losses[:number], found, *compiled.losses[number + 1 :]]
+                # Floats that happen to be whole numbers, such as zeros, may be others in the next batch.
+                may_be_indices &= array.dtype.kind != "f" or compiled.has_metrics(number)
+            indices.append(may_be_indices and targeting.read_by_core(array))
+        with compiled.settling(indices, [targeting.width for targeting in targetings]):
+            if self._model._program is not None:
+                self._model._apply(compiled)
+
+    def ready(self, sources: Sequence[Source | None], *, trains: bool) -> None:
+        """Builds the program, and warns, in the first training after `compile`, of layers with which it can't learn."""
+        model, compiled = self._model, self._compiled
+        if (
+            trains or model._fitting is None
+        ):  # an evaluation must not change the program of a training that runs
+            compiled.know_targets(sources)
+        first = next(source for source in sources if source is not None)
+        model._built_for(first.sample_shape, compiled)
+        if trains and model._trained_with is not compiled:
+            model._trained_with = compiled
+            network = model._network
+            shapes = model._shapes_of_leaves(network).values
+            warn_of_layers(compiled, network.leaves, shapes, paths_to_outputs(network))
+            warn_of_unread_inputs(model.name, [start.name for start in model._starts], network.wiring.reads)
+
+    def runner(self, mode: Mode) -> Runner:
+        """Returns what has the core run batches."""
+        compiled = self._compiled
+        return CoreRunner(partial(self._model._built_for, compiled=compiled), compiled, mode)
+
+    def recovery(self, callbacks: CallbackList) -> Recovery:
+        """Returns what saves and restores a training."""
+        return Recovery(self._model, self._compiled, callbacks)
+
+    def check(self, source: Source, logs: Logs) -> None:
+        """Warns, once for each `compile`, that the loss became NaN or infinite."""
+        if not math.isfinite(logs["loss"]):
+            model = self._model
+            model._suspect = True
+            paths = paths_to_outputs(model._network)
+            warn_of_loss(
+                model.name, self._compiled, paths, logs["loss"], source=source, weights=model.weights
+            )
+
+
+class StepExecution(Execution):
+    """Each batch is passed to a step of the user's class, which is compiled if that is possible."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the metrics, which the logs may have."""
+        return list(self._model.get_metrics_result())
+
+    def samples(
+        self,
+        x: object,
+        y: object,
+        sample_weight: object,
+        prefix: str = "",
+        shape: Shape | None = None,
+        *,
+        names: list[str] | None = None,
+    ) -> ArraySource:
+        """Returns arrays in the structure in which the user gave them. A step may take samples of any shape."""
+        x = columns_by_name(x) if len(self._model._starts) > 1 else x
+        return samples_of_steps(x, y, sample_weight, prefix, names, indices=self._indices)
+
+    def _batch(
+        self, batch: object, number: int, prefix: str, shape: Shape | None, names: list[str] | None
+    ) -> ArraySource:
+        return batch_of_steps(batch, f"{prefix}batch {number} ", names, indices=self._indices)
+
+    def _unpacked(self, validation_data: Any) -> tuple[Any, Any, Any]:
+        return unpacked_batch(validation_data)
+
+    @property
+    def _indices(self) -> list[bool]:
+        """For each output whether the loss given to `compile` takes class indices."""
+        compiled: Compiled | None = self._model._compiled
+        return [] if compiled is None else [bool(each._wants_indices) for each in compiled.losses]
+
+    def ready(self, sources: Sequence[Source | None], *, trains: bool) -> None:
+        """Does nothing, as a step builds what it calls."""
+
+    def recovery(self, callbacks: CallbackList) -> None:
+        """Returns None: which state the steps of a user change isn't known."""
+
+    def runner(self, mode: Mode) -> Runner:
+        """Returns what passes batches to `train_step` or `test_step`."""
+        return StepRunner(self._model, CompilableStep(self._model, f"{mode}_step"))
+
+    def check(self, source: Source, logs: Logs) -> None:
+        """Warns, once for each `compile`, that a loss became NaN or infinite."""
+        warn_of_logged_losses(self._model.name, self._compiled, logs, self._model.weights)
