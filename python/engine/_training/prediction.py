@@ -1,14 +1,15 @@
-"""The loop of `predict`: it computes outputs block by block, calls callbacks, and shows progress.
+"""The loop of `predict`: it calls callbacks and shows progress, while a `Predictor` computes the outputs.
 
-`Model.predict` calls `predict` for arrays and `predict_stream` for data that yield batches.
+`CorePredictor` is for arrays, of which the core computes many batches at once; `BatchPredictor` for data that yield batches, and
+for a `predict_step` of the user's class.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -92,137 +93,145 @@ def delivered(outputs: Float32, out: Float32) -> Float32:
     return out if len(outputs) == len(out) else part
 
 
-def predict(
-    program: Program,
-    rows: Rows | LazyRows,
-    batch_size: int,
-    callbacks: CallbackList,
-    progress: Progress,
-    *,
-    out: Float32 | None,
-    shown: Callable[[Float32], Any] | None = None,
-    by_batch: Callable[[], int] | None = None,
-    whole_batches: bool = False,
-) -> Float32:
-    """Returns the outputs (n, outputs) of `rows`; fewer if a callback ends the prediction.
+class Predictor(Protocol):
+    """What computes the outputs for the loop of `predict`."""
+
+    def steps(self, batch_by_batch: bool) -> Iterator[tuple[int, Callable[[], Any]]]:
+        """Yields for each step how many batches are done after it, and what computes their outputs, which callbacks get.
+
+        Args:
+            batch_by_batch: whether each step must be one batch.
+        """
+
+    @property
+    def outputs(self) -> Any:
+        """The outputs of all steps that were computed."""
+
+
+class CorePredictor:
+    """Has the core compute the outputs (n, outputs) of rows, many batches at once.
 
     Args:
         program: the program of the model.
-        rows: (n, ...).
-        batch_size: samples in a step of the progress bar, and in a batch if callbacks have hooks for batches.
-        callbacks: the callbacks whose hooks are called.
-        progress: the progress bar.
+        rows: (n, ...). They need not be finite: the core raises NotFiniteError.
+        batch_size: samples in a batch.
         out: a C-contiguous float32 array (n, outputs) for the result; None makes a new one.
         shown: returns the outputs of a batch as callbacks get them; default as they are.
         by_batch: returns a seed for a batch, if outputs depend on random numbers; else None.
         whole_batches: whether Python code may compute outputs of a sample from others of its batch.
-
-    Raises:
-        NotFiniteError: if a number in `rows` isn't finite.
     """
-    if out is None:
-        out = np.empty((len(rows), program.output_size), np.float32)
-    progress.restart()
-    with callbacks.at_work():
-        callbacks.start("predict")
-        callbacks.call("on_predict_begin")
-        done = _in_blocks(
-            program,
-            rows,
-            batch_size,
-            callbacks,
-            progress,
-            out=out,
-            shown=shown,
-            by_batch=by_batch,
-            whole_batches=whole_batches,
-        )
-        callbacks.call("on_predict_end")
-    progress.finish({}, 0)
-    return out if done == len(out) else out[:done]
+
+    def __init__(
+        self,
+        program: Program,
+        rows: Rows | LazyRows,
+        batch_size: int,
+        *,
+        out: Float32 | None,
+        shown: Callable[[Float32], Any] | None = None,
+        by_batch: Callable[[], int] | None = None,
+        whole_batches: bool = False,
+    ) -> None:
+        self._program, self._rows, self._batch_size = program, for_core(rows), batch_size
+        arrays = rows.arrays if isinstance(rows, LazyRows) else [rows]
+        self._files = tuple(("x", each) for each in arrays if isinstance(each, np.ndarray))
+        self._out = np.empty((len(rows), program.output_size), np.float32) if out is None else out
+        self._shown, self._by_batch = shown, by_batch
+        self._joins_samples = by_batch is not None or program.joins_samples or whole_batches
+        self._end = 0  # the number of rows whose outputs are computed
+
+    def steps(self, batch_by_batch: bool) -> Iterator[tuple[int, Callable[[], Any]]]:
+        """Yields for each step how many batches are done after it, and what computes their outputs."""
+        most_rows = WORK // max(self._program.weight_count, 1)
+        if isinstance(self._rows, LazyRows):
+            most_rows = min(most_rows, self._rows.per_block)
+        at_once = 1 if batch_by_batch or self._joins_samples else max(1, most_rows // self._batch_size)
+        block = self._batch_size * at_once
+        for begin in range(0, len(self._out), block):
+            end = min(begin + block, len(self._out))
+            yield -(-end // self._batch_size), partial(self._compute, begin, end, batch_by_batch)
+
+    def _compute(self, begin: int, end: int, shows: bool) -> Any:
+        require_whole_files(self._files)
+        seed = 0 if self._by_batch is None else self._by_batch()
+        outputs = self._out[begin:end]
+        self._program.predict(self._rows[begin:end], outputs, True, False, seed)
+        self._end = end
+        return self._shown(outputs) if shows and self._shown is not None else outputs
+
+    @property
+    def outputs(self) -> Float32:
+        """The outputs of the rows that were computed."""
+        return self._out if self._end == len(self._out) else self._out[: self._end]
 
 
-def _in_blocks(
-    program: Program,
-    rows: Rows | LazyRows,
-    batch_size: int,
-    callbacks: CallbackList,
-    progress: Progress,
-    *,
-    out: Float32,
-    shown: Callable[[Float32], Any] | None,
-    by_batch: Callable[[], int] | None,
-    whole_batches: bool,
-) -> int:
-    """Fills `out` block by block, with the arguments of `predict`. Returns the number of rows that it has filled."""
-    per_batch = callbacks.per_batch("predict")
-    most_rows = WORK // max(program.weight_count, 1)
-    arrays = rows.arrays if isinstance(rows, LazyRows) else [rows]
-    files = tuple(("x", each) for each in arrays if isinstance(each, np.ndarray))
-    inputs = for_core(rows)
-    if isinstance(inputs, LazyRows):
-        most_rows = min(most_rows, inputs.per_block)
-    apart = per_batch or by_batch is not None or program.joins_samples or callbacks.stopped("predict")
-    apart = apart or whole_batches
-    batches_at_once = 1 if apart else max(1, most_rows // batch_size)
-    block, end = batch_size * batches_at_once, 0
-    for batch, begin in enumerate(range(0, len(rows), block)):
-        end = min(begin + block, len(rows))
-        if per_batch:
-            callbacks.call("on_predict_batch_begin", batch)
-        require_whole_files(files)
-        seed = 0 if by_batch is None else by_batch()
-        program.predict(inputs[begin:end], out[begin:end], True, False, seed)
-        if per_batch:
-            outputs = out[begin:end] if shown is None else shown(out[begin:end])
-            callbacks.call("on_predict_batch_end", batch, logs={"outputs": outputs})
-        progress.update(-(-end // batch_size), {})
-        if callbacks.stopped("predict"):
-            break
-    return end
-
-
-def predict_stream(
-    outputs_of: Callable[[Any, int], Any],
-    batches: Iterator[Any],
-    x: object,
-    steps: int | None,
-    *,
-    callbacks: CallbackList,
-    progress: Progress,
-    joined: Callable[[Sequence[Any]], Any] = np.concatenate,
-) -> Any:
-    """Returns the outputs for data that yield batches.
+class BatchPredictor:
+    """Computes the outputs of batches one by one.
 
     Args:
         outputs_of: computes the outputs of a batch; its second argument is the number of the batch.
         batches: the batches.
-        x: what they come from, for its hooks and for messages.
-        steps: the number of batches to use; None uses all.
+        data: what they come from, for messages.
+        joined: joins the outputs of all batches.
+    """
+
+    def __init__(
+        self,
+        outputs_of: Callable[[Any, int], Any],
+        batches: Iterable[Any],
+        data: object,
+        joined: Callable[[Sequence[Any]], Any],
+    ) -> None:
+        self._outputs_of, self._batches, self._data, self._joined = outputs_of, batches, data, joined
+        self._found: list[Any] = []
+
+    def steps(self, batch_by_batch: bool) -> Iterator[tuple[int, Callable[[], Any]]]:
+        """Yields for each batch its number, counted from 1, and what computes its outputs."""
+        del batch_by_batch
+        for number, batch in enumerate(self._batches):
+            yield number + 1, partial(self._compute, batch, number)
+
+    def _compute(self, batch: Any, number: int) -> Any:
+        self._found.append(self._outputs_of(batch, number))
+        return self._found[-1]
+
+    @property
+    def outputs(self) -> Any:
+        """The outputs of all batches; ValueError if there was none."""
+        if not self._found:
+            msg = f"`x`, of type {type(self._data).__name__}, yields no batches: it must yield one at least"
+            raise ValueError(msg)
+        return self._joined(self._found)
+
+
+def predict(predictor: Predictor, callbacks: CallbackList, progress: Progress, data: object = None) -> Any:
+    """Returns the outputs that `predictor` computes; fewer if a callback ends the prediction.
+
+    Args:
+        predictor: computes the outputs.
         callbacks: the callbacks whose hooks are called.
         progress: the progress bar.
-        joined: joins the outputs of all batches.
-
-    Raises:
-        ValueError: if there are no batches.
+        data: a source of batches, whose hooks are called as well.
     """
-    outputs: list[Any] = []
+    done = 0
     progress.restart()
     with callbacks.at_work():
         callbacks.start("predict")
         callbacks.call("on_predict_begin")
-        call_hook(x, "on_epoch_begin")
-        for number, batch in enumerate(islice(batches, steps)):
-            callbacks.call("on_predict_batch_begin", number)
-            outputs.append(outputs_of(batch, number))
-            callbacks.call("on_predict_batch_end", number, logs={"outputs": outputs[-1]})
-            progress.update(number + 1, {})
+        call_hook(data, "on_epoch_begin")
+        hooks = callbacks.per_batch("predict")
+        steps = predictor.steps(hooks or callbacks.stopped("predict"))
+        for number, (done, compute) in enumerate(steps):  # `done` is read below
+            if hooks:
+                callbacks.call("on_predict_batch_begin", number)
+            outputs = compute()
+            if hooks:
+                callbacks.call("on_predict_batch_end", number, logs={"outputs": outputs})
+            progress.update(done, {})
             if callbacks.stopped("predict"):
                 break
-        call_hook(x, "on_epoch_end")
-        if not outputs:
-            msg = f"`x`, of type {type(x).__name__}, yields no batches: it must yield one at least"
-            raise ValueError(msg)
+        call_hook(data, "on_epoch_end")
+        found = predictor.outputs
         callbacks.call("on_predict_end")
-    progress.finish({}, len(outputs))
-    return joined(outputs)
+    progress.finish({}, done)
+    return found

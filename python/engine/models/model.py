@@ -107,7 +107,15 @@ from engine._training.fit_arguments import (
     positive_or_none,
     resolve_batch_size,
 )
-from engine._training.prediction import copied_to, delivered, predict, predict_stream, target_for
+from engine._training.prediction import (
+    BatchPredictor,
+    CorePredictor,
+    Predictor,
+    copied_to,
+    delivered,
+    predict,
+    target_for,
+)
 from engine._training.recovery import Recovery
 from engine._training.runner import logs_of_batch
 from engine._training.step_batches import unpacked_batch
@@ -1140,25 +1148,17 @@ class Model(Part, SaysWhatIsLeftOut):
             if silent and not isinstance(rows, LazyRows):
                 outputs = program.predict(rows, target, True, False, self._seed_of_prediction())
             else:
-                hooks = CallbackList(callbacks)
-                shown = hooks.verbose_beside(verbose)
-                with Progress(shown, math.ceil(len(rows) / size), PATIENCE) as progress:
-                    hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-                    batch = (
-                        None if self._structures[1].kind is None else partial(self._unpacked, shapes=shapes)
-                    )
-                    seeds = self._seed_of_prediction if self._draws else None
-                    outputs = predict(
-                        program,
-                        rows,
-                        size,
-                        hooks,
-                        progress,
-                        out=target,
-                        shown=batch,
-                        by_batch=seeds,
-                        whole_batches=computes_whole_batches(self._network),
-                    )
+                several = self._structures[1].kind is not None
+                predictor = CorePredictor(
+                    program,
+                    rows,
+                    size,
+                    out=target,
+                    shown=partial(self._unpacked, shapes=shapes) if several else None,
+                    by_batch=self._seed_of_prediction if self._draws else None,
+                    whole_batches=computes_whole_batches(self._network),
+                )
+                outputs = self._predicted(predictor, math.ceil(len(rows) / size), verbose, callbacks)
         except NotFiniteError as error:
             raise complaint(x, self._sample_shape, error) from None
         return self._unpacked(outputs, shapes) if out is None else delivered(outputs, out)
@@ -1253,6 +1253,15 @@ class Model(Part, SaysWhatIsLeftOut):
         """The seed of a prediction: another one each time, if the model draws random numbers in predictions."""
         return next_sampling(self) if self._draws else 0
 
+    def _predicted(
+        self, predictor: Predictor, steps: int | None, verbose: object, callbacks: object, data: object = None
+    ) -> Any:
+        """Returns the outputs that `predictor` computes in so many steps, if their number is known; `data` yields batches."""
+        hooks = CallbackList(callbacks)
+        with Progress(hooks.verbose_beside(verbose), steps, PATIENCE) as progress:
+            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": steps})
+            return predict(predictor, hooks, progress, data)
+
     def _predict_stream(
         self, x: object, steps: int | None, verbose: object, callbacks: object, out: object
     ) -> Any:
@@ -1262,12 +1271,8 @@ class Model(Part, SaysWhatIsLeftOut):
         def outputs_of(batch: Any, number: int) -> Any:
             return self._outputs(samples_in(batch), f"batch {number} x")
 
-        hooks = CallbackList(callbacks)
-        with Progress(hooks.verbose_beside(verbose), steps or number_of_batches(x), PATIENCE) as progress:
-            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-            return predict_stream(
-                outputs_of, raw_batches(x), x, steps, callbacks=hooks, progress=progress, joined=self._joined
-            )
+        predictor = BatchPredictor(outputs_of, islice(raw_batches(x), steps), x, self._joined)
+        return self._predicted(predictor, steps or number_of_batches(x), verbose, callbacks, x)
 
     def _predict_by_steps(  # noqa: PLR0917 # those of `predict`
         self, x: Any, batch_size: object, verbose: object, steps: object, callbacks: object, out: Any
@@ -1277,7 +1282,6 @@ class Model(Part, SaysWhatIsLeftOut):
         require_verbose(verbose)
         if yields_batches(x):
             _require_known_number(out)
-        hooks = CallbackList(callbacks)
         source = StepExecution(self).source(x)
         size = resolve_batch_size(given_size, limit, source.count)
         source, limit, size = limited(source, _capped_steps(limit, source.steps(size)), size)
@@ -1288,11 +1292,8 @@ class Model(Part, SaysWhatIsLeftOut):
 
         passes = (chunk.batches[0] for chunk in source.chunks(size, None))
         batches = (batches.batch(number) for batches in passes for number in range(len(batches)))
-        with Progress(hooks.verbose_beside(verbose), limit or source.steps(size), PATIENCE) as progress:
-            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": progress.steps})
-            outputs = predict_stream(
-                outputs_of, batches, x, limit, callbacks=hooks, progress=progress, joined=_joined
-            )
+        predictor = BatchPredictor(outputs_of, islice(batches, limit), x, _joined)
+        outputs = self._predicted(predictor, limit or source.steps(size), verbose, callbacks, x)
         return outputs if out is None else copied_to(out, outputs, cast(int, source.count))
 
     @without_own_frames
