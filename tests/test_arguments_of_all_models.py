@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -413,3 +414,31 @@ def test_monitors_know_the_metrics_of_attributes() -> None:
     stop = keras.callbacks.EarlyStopping("val_hits", patience=0)
     model.fit(X, Y, validation_data=HELD_OUT, epochs=3, verbose=0, callbacks=[stop])
     assert stop._wants_more()
+
+
+@pytest.mark.parametrize(("name", "eager"), [("graph", False), *STEPS])
+def test_losses_that_are_lost_are_told_once_and_so_are_predictions_by_lost_weights(
+    name: str, eager: bool
+) -> None:
+    model = MODELS[name]()
+    model.compile(keras.optimizers.SGD(1e30), "sparse_categorical_crossentropy", run_eagerly=eager)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(100 * X, Y, epochs=3, verbose=0)
+        model.predict(X, verbose=0)
+        model.predict(X, verbose=0)
+    texts = [str(each.message) for each in caught]
+    assert [text.split(" of model")[0] for text in texts] == ["the loss", "predict()"]
+    assert "inputs that are not scaled" in texts[0]
+    assert "a learning rate that is too large" in texts[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "eager"), [("graph", False), *(each for each in STEPS if each[0] != "loop")]
+)
+def test_losses_that_are_no_number_are_refused(name: str, eager: bool) -> None:
+    model = MODELS[name]()
+    loss = keras.losses.SparseCategoricalCrossentropy(reduction=None)
+    model.compile("sgd", loss, run_eagerly=eager)
+    with pytest.raises(ValueError, match="`reduction=None`, one number per sample"):
+        model.fit(X, Y, verbose=0)

@@ -146,6 +146,9 @@ class OutputTargets(NamedTuple):
 class ArraySource(Source):
     """A source of arrays, whose number of samples is known."""
 
+    x: Any
+    """The samples, (n, ...); the first array of them if they are several."""
+
     @abstractmethod
     def __len__(self) -> int:
         """Returns the number of samples in a pass."""

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from engine import activations, layers
-from engine._base.checks import Shape
+from engine._base.checks import REAL, Shape
 from engine._base.tracebacks import PACKAGE_FOLDER
 from engine._core_interface.cpp import DeviceArray
 from engine._data.device_arrays import summary_of
 from engine._data.memory_maps import in_a_file
-from engine._data.sources import Samples, Source
+from engine._data.sources import ArraySource, Source
 from engine._training.compile_arguments import Compiled
 from engine.layers import Layer
 from engine.losses import Loss
@@ -149,12 +149,19 @@ def _warn_of_outputs(loss: Loss, activation: str | None) -> None:
     )
 
 
+def lost_loss(logs: Mapping[str, Any]) -> str | None:
+    """Returns the name of a loss in the logs that is NaN or infinite; None if all are finite."""
+    lost = [name for name, value in logs.items() if "loss" in name and not np.isfinite(value).all()]
+    return "loss" if "loss" in lost else next(iter(lost), None)
+
+
 def warn_of_loss(
     name: str,
     compiled: Compiled,
-    paths: Sequence[Sequence[Layer]],
-    loss: float,
+    loss: tuple[str, Any],
     *,
+    paths: Sequence[Sequence[Layer]],
+    step: str | None,
     source: Source,
     weights: Iterable[Any],
 ) -> None:
@@ -163,59 +170,36 @@ def warn_of_loss(
     Args:
         name: the name of the model.
         compiled: what the model was compiled with.
-        paths: for each output the last layers that compute it, which form a chain.
-        loss: the loss of an epoch or a batch.
+        loss: the name and the value of the loss of an epoch or a batch.
+        paths: for each output the last layers that compute it, which form a chain; empty if they aren't known.
+        step: the name of the user's method that computes the loss, if there is one.
         source: the training data.
         weights: the current weights.
     """
 
     def warn_with_causes() -> None:
-        causes = [
-            f"a learning rate that is too large (here {float(compiled.optimizer.learning_rate):g}: try a tenth of it, or "
-            "pass clipnorm=1.0 to the optimizer)"
-        ]
+        causes = list[str]()
+        for each, path in zip(compiled.losses, paths, strict=False):
+            causes = [*_causes_of(each, _last_activation(path)), *causes]
         largest = _largest(source)
         if largest > _LARGE:
-            causes.insert(
-                0,
+            causes.append(
                 f"inputs that are not scaled (the largest number in `x` is {largest:g}: put a Rescaling or an adapted "
-                "Normalization layer first)",
+                "Normalization layer first)"
             )
-        for each, path in zip(compiled.losses, paths, strict=True):
-            causes = [*_causes_of(each, _last_activation(path)), *causes]
+        rate = f"here {float(compiled.optimizer.learning_rate):g}: " if step is None else ""
+        causes.append(
+            f"a learning rate that is too large ({rate}try a tenth of it, or pass clipnorm=1.0 to the optimizer)"
+        )
+        if step is not None:
+            causes.append(
+                f"a logarithm, a root or a quotient in `{step}` whose value or derivative is infinite"
+            )
+        key, value = loss
+        what = "the loss" if key == "loss" else repr(key)
         lost = not all_finite(weights)
         then = "its weights are lost: make the model anew" if lost else "its weights are still finite"
-        warn(f"the loss of model {name!r} is {loss}, and {then}. Likely causes: {'; '.join(causes)}")
-
-    compiled.once("loss", warn_with_causes)
-
-
-def warn_of_logged_losses(
-    name: str, compiled: Compiled, logs: Mapping[str, Any], weights: Iterable[Any]
-) -> None:
-    """Warns of losses in the logs of a `train_step` that are NaN or infinite, once after each `compile`.
-
-    Args:
-        name: the name of the model.
-        compiled: what the model was compiled with.
-        logs: of an epoch.
-        weights: the current weights.
-    """
-    lost = [key for key, value in logs.items() if "loss" in key and not np.isfinite(value).all()]
-    if not lost:
-        return
-
-    def warn_with_causes() -> None:
-        then = (
-            "its weights are still finite"
-            if all_finite(weights)
-            else "its weights are lost: make the model anew"
-        )
-        warn(
-            f"{lost[0]!r} of model {name!r} is {logs[lost[0]]}, and {then}. Likely causes: a learning rate that is too large "
-            "(try a tenth of it, or pass clipnorm=1.0 to the optimizer); inputs that are not scaled; a logarithm, a root or "
-            "a quotient in `train_step` whose value or derivative is infinite"
-        )
+        warn(f"{what} of model {name!r} is {value}, and {then}. Likely causes: {'; '.join(causes)}")
 
     compiled.once("loss", warn_with_causes)
 
@@ -250,11 +234,11 @@ def all_finite(weights: Iterable[Any]) -> bool:
 
 def _largest(source: Source) -> float:
     """Returns the largest absolute value in the samples; 0 if they are in a file or a stream, which is not read again."""
-    x = source.x if isinstance(source, Samples) else None
+    x = source.x if isinstance(source, ArraySource) else None
     if isinstance(x, DeviceArray):
         numbers = summary_of(x)
         return max(numbers.highest, -numbers.lowest)
-    if not isinstance(x, np.ndarray) or in_a_file(x):
+    if not isinstance(x, np.ndarray) or in_a_file(x) or x.dtype.kind not in REAL:
         return 0.0
     return max(float(x.max()), -float(x.min()))
 

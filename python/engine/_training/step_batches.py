@@ -175,6 +175,7 @@ class StepSamples(ArraySource):
     ) -> None:
         self._arrays, self._feature_names = arrays, feature_names
         self._indices, self._is_batch = indices, is_batch
+        self.x = arrays.flat[0]
 
     def __len__(self) -> int:
         count: int = next(each for each in self._arrays.flat if each is not None).shape[0]

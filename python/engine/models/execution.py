@@ -6,7 +6,6 @@ of `Model` and the loops in `_training/trainer` are the same for both.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,8 +24,8 @@ from engine._data.sources import ArraySource, Samples, Source, unpacked
 from engine._training.checked_samples import checked_targets, samples_of
 from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import (
+    lost_loss,
     warn_of_layers,
-    warn_of_logged_losses,
     warn_of_loss,
     warn_of_unread_inputs,
 )
@@ -156,9 +155,21 @@ class Execution(ABC):
     def recovery(self, callbacks: CallbackList) -> Recovery | None:
         """Returns what saves and restores a training for `BackupAndRestore`; None if it can't be."""
 
-    @abstractmethod
+    @property
+    def _own_step(self) -> str | None:
+        """The name of the user's method that trains; None if there is none."""
+        return None
+
     def check(self, source: Source, logs: Logs) -> None:
-        """Warns if a loss in the logs of a training on `source` is NaN or infinite."""
+        """Warns, once for each `compile`, if a loss in the logs of a training on `source` is NaN or infinite."""
+        model, step, lost = self._model, self._own_step, lost_loss(logs)
+        if lost is not None:
+            model._suspect = True
+            paths = () if step else paths_to_outputs(model._network)
+            loss, weights = (lost, logs[lost]), model.weights
+            warn_of_loss(
+                model.name, self._compiled, loss, paths=paths, step=step, source=source, weights=weights
+            )
 
     def returned(self, logs: Logs, as_dict: bool) -> Any:
         """Returns logs as `evaluate` does: as a dict, or in the order of `names`, or the one that there is."""
@@ -374,16 +385,6 @@ class CoreExecution(Execution):
         """Returns what saves and restores a training."""
         return Recovery(self._model, self._compiled, callbacks)
 
-    def check(self, source: Source, logs: Logs) -> None:
-        """Warns, once for each `compile`, that the loss became NaN or infinite."""
-        if not math.isfinite(logs["loss"]):
-            model = self._model
-            model._suspect = True
-            paths = paths_to_outputs(model._network)
-            warn_of_loss(
-                model.name, self._compiled, paths, logs["loss"], source=source, weights=model.weights
-            )
-
 
 class StepExecution(Execution):
     """Each batch is passed to a step of the user's class, which is compiled if that is possible."""
@@ -431,6 +432,6 @@ class StepExecution(Execution):
         """Returns what passes batches to `train_step` or `test_step`."""
         return StepRunner(self._model, CompilableStep(self._model, f"{mode}_step"))
 
-    def check(self, source: Source, logs: Logs) -> None:
-        """Warns, once for each `compile`, that a loss became NaN or infinite."""
-        warn_of_logged_losses(self._model.name, self._compiled, logs, self._model.weights)
+    @property
+    def _own_step(self) -> str:
+        return "train_step"

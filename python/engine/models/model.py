@@ -964,6 +964,8 @@ class Model(Part, SaysWhatIsLeftOut):
             y_pred, values = self._called_with_values(x, training=True)
             with values_by_symbol(values):
                 loss = self._loss_of(x, y, y_pred, sample_weight, training=True)
+            if getattr(loss, "shape", ()):
+                compiled.require_reduction()
             scaled = optimizer.scale_loss(loss)
         weights = self.trainable_weights
         if weights:
@@ -1280,6 +1282,8 @@ class Model(Part, SaysWhatIsLeftOut):
         """Does what `predict` says by `predict_step`."""
         limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
         require_verbose(verbose)
+        if self._suspect:
+            self._warn_of_weights("predict()")
         if yields_batches(x):
             _require_known_number(out)
         source = StepExecution(self).source(x)
