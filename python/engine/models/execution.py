@@ -30,9 +30,8 @@ from engine._training.diagnostic_warnings import (
     warn_of_unread_inputs,
 )
 from engine._training.recovery import Recovery
-from engine._training.runner import CoreRunner, Runner
+from engine._training.runner import CoreRunner, ModelWithSteps, Runner, StepRunner
 from engine._training.step_batches import batch_of_steps, samples_of_steps, unpacked_batch
-from engine._training.step_runner import ModelWithSteps, StepRunner
 from engine.callbacks import CallbackList
 from engine.callbacks.base import Logs, Mode
 from engine.layers import InputLayer

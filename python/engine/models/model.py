@@ -10,7 +10,7 @@ Here are the methods that users call, and what builds the program of a model whe
 - `recorded`: models with a `call` of their own; `layer_by_layer`: calls that the program can't compute;
 - `summary`: what `summary` prints;
 - `execution`: how batches are run, by the core or by steps of users, and the data for both;
-- `compiled_steps`: training steps of users, which the core runs; `_training/step_runner` passes batches to them;
+- `compiled_steps`: training steps of users, which the core runs; `_training/runner` passes batches to them;
 - `values_of_losses`: the symbols that losses refer to.
 """
 
