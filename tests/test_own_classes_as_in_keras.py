@@ -81,19 +81,19 @@ A, B = np.ones((2, 3), "float32"), np.full((2, 4), 2.0, "float32")
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "samples"),
     [
-        lambda layer: layer(A, B),
-        lambda layer: layer(A, second=B),
-        lambda layer: layer.build((None, 3), (None, 4)),
-        lambda layer: layer.build(second_shape=(None, 4), first_shape=(None, 3)),
-        lambda layer: layer(keras.Input((3,)), second=keras.Input((4,))),
+        (lambda layer: layer(A, B), 2),
+        (lambda layer: layer(A, second=B), 2),
+        (lambda layer: layer.build((None, 3), (None, 4)), None),
+        (lambda layer: layer.build(second_shape=(None, 4), first_shape=(None, 3)), None),
+        (lambda layer: layer(keras.Input((3,)), second=keras.Input((4,))), None),
     ],
 )
-def test_build_gets_the_shapes_of_the_arguments_by_name(call):
+def test_build_gets_the_shapes_of_the_arguments_by_name(call, samples):
     layer = Sum()
     call(layer)
-    assert layer.shapes == ((None, 3), (None, 4))
+    assert layer.shapes == ((samples, 3), (samples, 4))
     np.testing.assert_array_equal(layer(A, B), np.full((2, 4), 5.0))
     assert len(layer.weights) == 1
 
@@ -372,6 +372,37 @@ def test_the_spec_of_outputs_is_what_a_layer_of_users_says_of_their_shapes():
     assert Told(lambda s: {"a": s}).compute_output_spec(x)["a"].shape == (2, 3)
     assert Told(lambda shapes: shapes[1]).compute_output_spec([x, keras.KerasTensor((7,))]).shape == (7,)
     assert layers.Discretization([0.0, 1.0]).compute_output_spec(x).dtype == "int32"  # one of the library
+
+
+def test_build_gets_the_number_of_samples_of_arrays_and_none_of_symbols():
+    class Two(layers.Layer):
+        def build(self, second_shape: Any, first_shape: Any) -> None:
+            self.seen = first_shape, second_shape
+
+        def call(self, first: Any, second: Any) -> Any:
+            return first[:, 0] + second[:, 0]
+
+    class One(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.seen = input_shape
+
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    x, y = np.ones((4, 1)), np.ones((4, 2))
+    for layer, arrays, wanted in (
+        (Two(), (x, y), ((4, 1), (4, 2))),
+        (One(), (x,), (4, 1)),
+        (One(), ([x, y],), [(4, 1), (4, 2)]),
+        (Two(), (keras.Input((1,)), keras.Input((2,))), ((None, 1), (None, 2))),
+        (One(), (keras.Input((1,)),), (None, 1)),
+    ):
+        layer(*arrays)
+        assert layer.seen == wanted
+    layer = One()
+    layer(x)
+    assert layer(np.ones((7, 1))).shape == (7, 1)
+    assert layer.seen == (4, 1)
 
 
 def test_a_registered_class_without_from_config_is_named(tmp_path):

@@ -1667,10 +1667,6 @@ class Layer(Part, Spec):
             require_compatible(self.input_spec, given.shape, self.name)
             mask = self._given_mask(inputs, given.shape[:-1], mask)
             given = given if mask is None else given.view(Tensor).masked(mask)  # for the layers that it calls
-            if not self._parts() and not holds(
-                arguments, np.ndarray
-            ):  # what layers within can take is for them to say
-                self._build_for(given.shape[1:])
         if self._sample_shape is None:
             others = {name: value for name, value in arguments.items() if holds(value, np.ndarray)}
             with self._building.held():
@@ -1679,6 +1675,8 @@ class Layer(Part, Spec):
                     {name: shapes_of_arrays(each) for name, each in others.items()},
                 )
                 self._started_for(samples_in(given)[0], lambda: self._build_on(*shapes))
+        elif isinstance(given, np.ndarray) and not self._parts() and not holds(arguments, np.ndarray):
+            self._build_for(given.shape[1:])  # what layers within can take is for them to say
         if isinstance(given, np.ndarray) and self.supports_masking:
             masked_after = self.compute_mask(given, mask)
         mode = True if mode is None and self._training_by_default else mode

@@ -220,8 +220,8 @@ def shapes_in(given: CallArguments | None, samples: Sequence[Any]) -> tuple[Any,
 
 
 def shapes_of_arrays(structure: Any) -> Any:
-    """Returns the shapes of arrays in a structure, with None for the batch axis."""
-    return tree.map_structure(lambda array: (None, *np.shape(array)[1:]), structure)
+    """Returns the shapes of arrays in a structure."""
+    return tree.map_structure(np.shape, structure)
 
 
 def shape_with_batch(sample: Any) -> tuple[int | None, ...]:
