@@ -760,7 +760,7 @@ def test_a_state_is_borrowed_from_a_program_with_the_same_weights() -> None:
     }
     home = Program.function([weight], [], 1, [None])
     other = Program.function([{**weight, "shape": [3, 2]}], [], 1, [None])
-    function = Program.function([weight], [], 1, [(home, 0)])
+    function = Program.function([weight], [], 1, home.arrays)
     with pytest.raises(ValueError, match="another shape"):
         function.borrow_state(other, [0])
     with pytest.raises(ValueError, match="by the same program"):

@@ -179,11 +179,9 @@ def test_threads_that_train_and_ask(blobs: Blobs) -> None:
 DENSE = [{"kind": "dense", "units": 2, "use_bias": True}]
 
 
-def test_programs_lend_their_weights() -> None:
+def test_programs_use_the_same_weights() -> None:
     first = Program(3, DENSE)
-    second = Program(
-        3, [*DENSE, *({**each, "units": 4} for each in DENSE)], 1, [(first, 0), (first, 1), None, None]
-    )
+    second = Program(3, [*DENSE, *({**each, "units": 4} for each in DENSE)], 1, [*first.arrays, None, None])
     first.write_variables([np.ones((3, 2)), np.zeros(2)])
     second.write_variables([np.full(2, 7)], 1)
     assert [variable.flat[0] for variable in first.variables] == [1, 7]
@@ -191,13 +189,13 @@ def test_programs_lend_their_weights() -> None:
     del first
     gc.collect()
     assert second.read_variables(0, 1)[0].tolist() == [[1, 1]] * 3
-    for loans, message in (
-        ([(second, 0)], "a loan or none for each of 2"),
-        ([(second, 1), None], "another shape"),
-        ([(second, 9), None], "another shape"),
+    kernel, bias, *_ = second.arrays
+    for arrays, message in (
+        ([kernel], "an array or none for each of 2"),
+        ([bias, None], "variable 0: .* another shape"),
     ):
         with pytest.raises(ValueError, match=message):
-            Program(3, DENSE, 1, loans)
+            Program(3, DENSE, 1, arrays)
     for values, place in (([np.zeros(2)] * 9, 0), ([np.zeros(2)], 9), ([np.zeros(2), np.zeros((2, 4))], 3)):
         with pytest.raises(ValueError, match="expected"):
             second.write_variables(values, place)

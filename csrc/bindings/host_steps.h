@@ -15,8 +15,8 @@ namespace engine::bindings {
 /// both its layers and its program.
 class HostedProgram : public Program {
  public:
-  HostedProgram(Device& device, graph::ModelSpec model, const std::vector<Loan>& loans, std::vector<py::object> hosts)
-      : Program(device, std::move(model), loans), hosts_(std::move(hosts)) {}
+  using Program::Program;
+  void set_hosts(std::vector<py::object> hosts) { hosts_ = std::move(hosts); }
   const py::object& host(int node) const { return hosts_[static_cast<size_t>(node)]; }
 
  protected:

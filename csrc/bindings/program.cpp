@@ -42,8 +42,9 @@ py::list read_variables(Program& program, size_t first, size_t count) {
 void write_variables(Program& program, const py::sequence& values, size_t first) {
   const auto& all = program.variables().all;
   const size_t begin = std::min(first, all.size()), end = std::min(begin + values.size(), all.size());
-  const auto at = [&](size_t v) { return all.begin() + static_cast<std::ptrdiff_t>(v); };
-  const auto sources = to_arrays({at(begin), at(end)}, values);
+  std::vector<std::vector<int64_t>> shapes;
+  for (size_t v = begin; v < end; ++v) shapes.push_back(all[v].shape);
+  const auto sources = to_arrays(shapes, values);
   const Unlocked unlocked;
   const auto lock = program.write_lock();
   for (size_t v = 0; v < sources.size(); ++v) {
@@ -51,49 +52,43 @@ void write_variables(Program& program, const py::sequence& values, size_t first)
   }
 }
 
-/// Whether a variable that the user sees as matrices is stored as one row.
-bool stores_flat(const Program& program, size_t variable) {
-  const auto& all = program.variables().all;
-  if (variable >= all.size()) throw py::index_error("there are " + std::to_string(all.size()) + " variables");
-  return all[variable].is_flat() && all[variable].shape.size() == 2;
-}
+using Arrays = std::vector<std::shared_ptr<WeightArray>>;
 
-/// `given` has an item for each variable: (program, number) of the variable whose array it shares, or None.
-std::vector<Loan> to_loans(const py::sequence& given) {
-  std::vector<Loan> loans;
-  for (const py::handle each : given) {
-    Loan loan;
-    if (!each.is_none()) {
-      const auto pair = py::cast<py::tuple>(each);
-      loan = {pair[0].cast<std::shared_ptr<Program>>(), pair[1].cast<size_t>()};
-    }
-    loans.push_back(std::move(loan));
-  }
-  return loans;
-}
-
-/// The device of a new program: that whose memory holds the weights which it shares, or else the one that Python chose.
-Device& device_for(const std::vector<Loan>& loans) {
-  for (const Loan& loan : loans) {
-    if (loan.program) return loan.program->device();
+/// The device of a new program: that of other programs which use its arrays, or else the one that Python chose.
+Device& device_for(const Arrays& arrays) {
+  for (const auto& array : arrays) {
+    if (Device* const device = array ? array->device() : nullptr) return *device;
   }
   return device_of_new_programs();
 }
 
+/// Makes a program without the GIL, as a thread that holds the lock of an array may wait for the GIL.
+std::shared_ptr<Program> make(graph::ModelSpec model, const Arrays& arrays, std::vector<py::object> hosts) {
+  std::shared_ptr<HostedProgram> program;
+  {
+    const Unlocked unlocked;
+    program = std::make_shared<HostedProgram>(device_for(arrays), std::move(model), arrays);
+  }
+  program->set_hosts(std::move(hosts));
+  return program;
+}
+
 std::shared_ptr<Program> make_program(const py::object& input_size, const py::sequence& layers, int64_t output_rows,
-                                      const py::sequence& loans, const py::sequence& outputs) {
+                                      const Arrays& arrays, const py::sequence& outputs) {
   std::vector<py::object> hosts;
   for (const py::handle layer : layers) hosts.push_back(py::cast<py::dict>(layer).attr("get")("host"));
-  const std::vector<Loan> lent = to_loans(loans);
-  return std::make_shared<HostedProgram>(device_for(lent), to_model(input_size, layers, output_rows, outputs), lent,
-                                         std::move(hosts));
+  return make(to_model(input_size, layers, output_rows, outputs), arrays, std::move(hosts));
 }
 
 std::shared_ptr<Program> make_function(const py::sequence& layers, const std::vector<int>& results, int64_t batch,
-                                       const py::sequence& loans) {
-  std::vector<py::object> hosts(layers.size(), py::none());
-  const std::vector<Loan> lent = to_loans(loans);
-  return std::make_shared<HostedProgram>(device_for(lent), to_function(layers, results, batch), lent, std::move(hosts));
+                                       const Arrays& arrays) {
+  return make(to_function(layers, results, batch), arrays, std::vector<py::object>(layers.size(), py::none()));
+}
+
+Arrays arrays_of(const Program& program) {
+  Arrays arrays;
+  for (size_t v = 0; v < program.variables().all.size(); ++v) arrays.push_back(program.array(v));
+  return arrays;
 }
 
 /// Computes the results of a function from its arguments. `step` is the number of the random draws, and of the
@@ -321,16 +316,16 @@ void register_program(py::module_& m) {
   py::register_exception<NotFinite>(m, "NotFiniteError", PyExc_ValueError);
   py::class_<Program, std::shared_ptr<Program>> type(m, "Program");
   def_init(type, &make_program, py::arg("input_size"), py::arg("layers"), py::arg("output_rows") = 1,
-           py::arg("loans") = py::tuple(), py::arg("outputs") = py::tuple());
+           py::arg("arrays") = Arrays(), py::arg("outputs") = py::tuple());
   type.def_static("function", &make_function, py::arg("layers"), py::arg("results"), py::arg("batch") = 1,
-                  py::arg("loans") = py::tuple())
+                  py::arg("arrays") = Arrays())
       .def("borrow_state", &Program::borrow_state, py::arg("owner").none(false), py::arg("places"),
            py::call_guard<Unlocked>())
       .def("call", &call, py::arg("arguments"), py::arg("step") = 1, py::arg("learning_rate") = 0.0);
   type.def_property_readonly("variables", [](Program& p) { return read_variables(p, 0, p.variables().all.size()); })
       .def_property_readonly("weight_count", [](const Program& p) { return p.layout().total; })
       .def_property_readonly("device", [](const Program& p) { return p.device().name(); })
-      .def("stores_flat", &stores_flat, py::arg("variable"))
+      .def_property_readonly("arrays", &arrays_of)
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))
       .def_property_readonly(
           "joins_samples", [](const Program& p) { return p.model().joins_samples() || p.model().changes_variables(); })

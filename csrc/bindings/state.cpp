@@ -7,8 +7,6 @@
 namespace engine::bindings {
 namespace {
 
-py::tuple shape_of(const Variable& variable) { return py::tuple(py::cast(variable.shape)); }
-
 /// What a slot is multiplied by to be what the textbook defines: Adam's are kept divided by 1 - beta.
 double slot_scale(const OptimizerSpec& optimizer, int slot) {
   const bool scaled = optimizer.kind == Optimizer::kAdam || optimizer.kind == Optimizer::kAmsgrad;
@@ -64,15 +62,15 @@ Hold read_lock(const Program& program) {
 }
 
 std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(
-    const std::vector<Variable>& targets, const py::sequence& values) {
-  if (values.size() != targets.size()) {
-    throw py::value_error("expected " + std::to_string(targets.size()) + " weight arrays, got " +
+    const std::vector<std::vector<int64_t>>& shapes, const py::sequence& values) {
+  if (values.size() != shapes.size()) {
+    throw py::value_error("expected " + std::to_string(shapes.size()) + " weight arrays, got " +
                           std::to_string(values.size()));
   }
   std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> sources;
-  for (size_t v = 0; v < targets.size(); ++v) {
+  for (size_t v = 0; v < shapes.size(); ++v) {
     sources.emplace_back(py::object(values[v]));
-    const py::tuple wanted = shape_of(targets[v]);
+    const py::tuple wanted(py::cast(shapes[v]));
     if (!wanted.equal(sources[v].attr("shape"))) {
       throw py::value_error("weight array " + std::to_string(v) + " must have shape " +
                             py::repr(wanted).cast<std::string>() + ", got " +
@@ -109,9 +107,9 @@ py::list read_state(Program& program, const std::string& kind, int number, bool 
 void write_state(Program& program, const std::string& kind, int number, const py::sequence& values, bool raw,
                  std::optional<size_t> index) {
   const std::vector<size_t> numbers = chosen(program, index);
-  std::vector<Variable> targets;
-  for (const size_t v : numbers) targets.push_back(program.variables().all[v]);
-  const auto sources = to_arrays(targets, values);
+  std::vector<std::vector<int64_t>> shapes;
+  for (const size_t v : numbers) shapes.push_back(program.variables().all[v].shape);
+  const auto sources = to_arrays(shapes, values);
   std::vector<py::array_t<float>> scaled;
   // pybind11's own copies are null where memory ends.
   for (const auto& source : sources) scaled.emplace_back(py::object(source.attr("copy")()));
@@ -122,7 +120,8 @@ void write_state(Program& program, const std::string& kind, int number, const py
   const State state = find_state(program, kind, number, raw);
   for (size_t i = 0; i < scaled.size(); ++i) {
     if (state.scale != 1.0) scale(scaled[i], 1.0 / state.scale);
-    program.device().upload(targets[i], scaled[i].data(), state.data + program.state().offsets[numbers[i]]);
+    const size_t v = numbers[i];
+    program.device().upload(program.variables().all[v], scaled[i].data(), state.data + program.state().offsets[v]);
   }
 }
 

@@ -17,9 +17,9 @@ py::array_t<float> copy_of(const Device& device, const Variable& variable, const
 /// Takes the lock without the GIL.
 Hold read_lock(const Program& program);
 
-/// `values` as one contiguous array for each of `targets`; ValueError where a shape differs.
+/// `values` as one contiguous array for each of `shapes`; ValueError where a shape differs.
 std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(
-    const std::vector<Variable>& targets, const py::sequence& values);
+    const std::vector<std::vector<int64_t>>& shapes, const py::sequence& values);
 
 /// The numbers of all variables, or the one number that is given; IndexError if there is no such variable.
 std::vector<size_t> chosen(const Program& program, std::optional<size_t> index);

@@ -31,7 +31,7 @@ class CpuDevice final : public Device {
   std::shared_ptr<const DatasetCopy> copy(const DatasetView&, const std::vector<TargetSizes>&) const override {
     return nullptr;
   }
-  WeightLayout lay_out(const Variables& variables) const override;
+  int64_t memory_of(const Variable& variable) const override;
   void upload(const Variable& variable, const float* values, float* memory) const override {
     pack_panels(values, variable.columns, variable.rows, variable.columns, memory);
   }
@@ -69,15 +69,9 @@ class CpuDevice final : public Device {
   std::atomic<int> threads_{0};
 };
 
-WeightLayout CpuDevice::lay_out(const Variables& variables) const {
-  WeightLayout layout;
-  for (const Variable& variable : variables.all) {
-    layout.offsets.push_back(layout.total);
-    // Another thread may be writing the beginning of the next variable.
-    layout.floats.push_back(Panels(variable.rows, variable.columns).floats() + kThreadGap);
-    layout.total += layout.floats.back();
-  }
-  return layout;
+int64_t CpuDevice::memory_of(const Variable& variable) const {
+  // Another thread may be writing the beginning of what lies behind it.
+  return Panels(variable.rows, variable.columns).floats() + kThreadGap;
 }
 
 std::shared_ptr<const Executable> CpuDevice::compile(std::shared_ptr<const graph::Graph> graph,

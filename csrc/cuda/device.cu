@@ -91,7 +91,7 @@ class CudaDevice final : public Device {
     const DeviceGuard device_guard(index_);
     return std::make_shared<const DatasetOnCard>(data, sizes, copy_stream());
   }
-  WeightLayout lay_out(const Variables& variables) const override;
+  int64_t memory_of(const Variable& variable) const override;
   void upload(const Variable& variable, const float* values, float* memory) const override {
     copy_weights(memory, values, variable);
   }
@@ -149,15 +149,9 @@ Arena CudaDevice::allocate(int64_t floats, float value) const {
   return arena;
 }
 
-WeightLayout CudaDevice::lay_out(const Variables& variables) const {
+int64_t CudaDevice::memory_of(const Variable& variable) const {
   constexpr int64_t kAlignment = 32;  // floats of a segment of memory
-  WeightLayout layout;
-  for (const Variable& variable : variables.all) {
-    layout.offsets.push_back(layout.total);
-    layout.floats.push_back((variable.rows * variable.columns + kAlignment - 1) / kAlignment * kAlignment);
-    layout.total += layout.floats.back();
-  }
-  return layout;
+  return (variable.rows * variable.columns + kAlignment - 1) / kAlignment * kAlignment;
 }
 
 // ---- Totals ---------------------------------------------------------------------------------------------------------

@@ -18,14 +18,6 @@ class ValueNames;  // graph/print.h
 
 namespace engine {
 
-/// Where a device keeps each variable in an arena of all weights. What an optimizer keeps for each weight lies at the
-/// same offset of further arenas.
-struct WeightLayout {
-  std::vector<int64_t> offsets;  // in floats, of each variable
-  std::vector<int64_t> floats;   // that each variable takes, with the space behind it
-  int64_t total = 0;
-};
-
 /// A value in the scratch memory of a run, as the caller reads and writes it while the device waits.
 struct ValueView {
   float* data = nullptr;
@@ -135,7 +127,8 @@ class Device {
   virtual std::shared_ptr<const DatasetCopy> copy(const DatasetView& data,
                                                   const std::vector<TargetSizes>& sizes) const = 0;
 
-  virtual WeightLayout lay_out(const Variables& variables) const = 0;
+  /// Floats that a variable takes in memory of the device, with the space behind it.
+  virtual int64_t memory_of(const Variable& variable) const = 0;
   /// Copies `values`, in the row-major order that users see, to where the device keeps the variable.
   virtual void upload(const Variable& variable, const float* values, float* memory) const = 0;
   virtual void download(const Variable& variable, const float* memory, float* values) const = 0;

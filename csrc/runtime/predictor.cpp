@@ -32,8 +32,8 @@ Predictor::Predictor(std::shared_ptr<Program> program, int64_t together) : progr
 void Predictor::refresh() {
   const auto lock = program_->read_lock();
   for (size_t v = 0; v < values_.size(); ++v) {
-    const auto floats = static_cast<size_t>(program_->layout().floats[v]);
-    std::memcpy(values_[v], program_->weights()[v], floats * sizeof(float));
+    const int64_t floats = program_->device().memory_of(program_->variables().all[v]);
+    std::memcpy(values_[v], program_->weights()[v], static_cast<size_t>(floats) * sizeof(float));
   }
 }
 

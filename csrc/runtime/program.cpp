@@ -36,56 +36,40 @@ bool is_complete(const OptimizerStateView& state, const OptimizerSpec& optimizer
   return (optimizer.accumulate == 1 || state.accumulated) && (!optimizer.averages || state.averages);
 }
 
-/// Throws std::invalid_argument where variable number `v` of a new program can't use the array of the loan.
-void require_same_variable(const Device& device, const Loan& loan, const Variable& variable, size_t v) {
-  const std::vector<Variable>& lent = loan.program->variables().all;
-  if (loan.variable >= lent.size() || lent[loan.variable].shape != variable.shape) {
-    throw std::invalid_argument("variable " + std::to_string(v) + " can't be lent: it has another shape");
-  }
-  if (lent[loan.variable].rows != variable.rows) {
-    throw std::invalid_argument("variable " + std::to_string(v) +
-                                " can't be lent: one program stores a matrix where the other stores one row");
-  }
-  if (&loan.program->device() != &device) {
-    throw std::invalid_argument("variable " + std::to_string(v) + " lies in memory of " +
-                                loan.program->device().name() + ", so a program for " + device.name() +
-                                " can't share it");
-  }
-}
-
 }  // namespace
 
-Program::Program(Device& device, graph::ModelSpec model, const std::vector<Loan>& loans)
+WeightLayout lay_out(const Device& device, const Variables& variables) {
+  WeightLayout layout;
+  for (const Variable& variable : variables.all) {
+    layout.offsets.push_back(layout.total);
+    layout.total += device.memory_of(variable);
+  }
+  return layout;
+}
+
+Program::Program(Device& device, graph::ModelSpec model, const std::vector<std::shared_ptr<WeightArray>>& arrays)
     : device_(device),
       model_(std::move(model)),
-      layout_(device.lay_out(model_.variables())),
+      layout_(lay_out(device, model_.variables())),
       pool_(std::make_shared<Pool>()) {
   const std::vector<Variable>& variables = model_.variables().all;
-  if (!loans.empty() && loans.size() != variables.size()) {
-    throw std::invalid_argument("there must be a loan or none for each of " + std::to_string(variables.size()) +
-                                " variables, got " + std::to_string(loans.size()));
+  if (!arrays.empty() && arrays.size() != variables.size()) {
+    throw std::invalid_argument("there must be an array or none for each of " + std::to_string(variables.size()) +
+                                " variables, got " + std::to_string(arrays.size()));
   }
-  const auto is_own = [&](size_t v) { return loans.empty() || !loans[v].program; };
-  int64_t own = 0;
-  for (size_t v = 0; v < variables.size(); ++v) own += is_own(v) ? layout_.floats[v] : 0;
-  const auto storage = std::make_shared<WeightStorage>(device.allocate(own));
-  float* next = storage->data();
-  storages_.push_back(storage);
+  const auto lock_of_new = std::make_shared<WeightLock>();
   for (size_t v = 0; v < variables.size(); ++v) {
-    if (is_own(v)) {
-      holders_.push_back(storage);
-      weights_.push_back(next);
-      next += layout_.floats[v];
-      continue;
+    std::shared_ptr<WeightArray> array = arrays.empty() ? nullptr : arrays[v];
+    if (!array) array = std::make_shared<WeightArray>(variables[v].shape, nullptr, lock_of_new);
+    try {
+      uses_.emplace_back(std::move(array), device, variables[v]);
+    } catch (const std::invalid_argument& error) {
+      throw std::invalid_argument("variable " + std::to_string(v) + ": " + error.what());
     }
-    require_same_variable(device, loans[v], variables[v], v);
-    const Program& lender = *loans[v].program;
-    holders_.push_back(lender.holders_[loans[v].variable]);
-    weights_.push_back(lender.weights_[loans[v].variable]);
-    storages_.push_back(holders_.back());
+    weights_.push_back(uses_.back().data());
+    locks_.push_back(uses_.back().array()->lock());
   }
-  std::sort(storages_.begin(), storages_.end());
-  storages_.erase(std::unique(storages_.begin(), storages_.end()), storages_.end());
+  locks_ = in_order(std::move(locks_));
 }
 
 Hold Program::lock_for(graph::Mode mode) const {
@@ -96,8 +80,7 @@ Hold Program::lock_for(graph::Mode mode) const {
 }
 
 bool Program::awaited() const {
-  return fork_awaited() ||
-         std::any_of(storages_.begin(), storages_.end(), [](const auto& storage) { return storage->awaited(); });
+  return fork_awaited() || std::any_of(locks_.begin(), locks_.end(), [](const auto& lock) { return lock->awaited(); });
 }
 
 void Program::configure(TrainingSpec training, bool keeps_state) {

@@ -9,7 +9,7 @@
 #include "graph/model_spec.h"
 #include "runtime/arena.h"
 #include "runtime/device.h"
-#include "runtime/weight_storage.h"
+#include "runtime/weight_array.h"
 
 namespace engine {
 
@@ -23,6 +23,14 @@ struct Workspace {
   ValueView view(graph::ValueId value) const { return executable->view(scratch.data(), value); }
 };
 
+/// Where variables lie in an arena for all of them.
+struct WeightLayout {
+  std::vector<int64_t> offsets;  // in floats, of each variable
+  int64_t total = 0;
+};
+
+WeightLayout lay_out(const Device& device, const Variables& variables);
+
 /// What an optimizer keeps for each weight. Each arena is laid out like the weights; it is empty if the optimizer does
 /// not need it.
 struct OptimizerState {
@@ -31,27 +39,20 @@ struct OptimizerState {
   Arena averages;
 };
 
-class Program;
-
-/// A weight array that a new program shares with another one: that of variable `variable` of `program`. If `program` is
-/// null, the new program gets an array of its own.
-struct Loan {
-  std::shared_ptr<const Program> program;
-  size_t variable = 0;
-};
-
 class Program {
  public:
-  /// `loans` has one entry for each variable, or is empty if all weights are new.
-  /// Throws std::invalid_argument where a layer does not fit its inputs, or a loan its variable.
-  Program(Device& device, graph::ModelSpec model, const std::vector<Loan>& loans = {});
+  /// `arrays` has the weights of each variable, or null for new ones, which start at zero; empty if all are new. Takes
+  /// their locks one after the other. Throws std::invalid_argument where a layer does not fit its inputs, or an array
+  /// its variable.
+  Program(Device& device, graph::ModelSpec model, const std::vector<std::shared_ptr<WeightArray>>& arrays = {});
   virtual ~Program() = default;
 
   Device& device() const { return device_; }
   const graph::Model& model() const { return model_; }
   const Variables& variables() const { return model_.variables(); }
   const WeightLayout& layout() const { return layout_; }
-  /// Returns the weights of each variable.
+  const std::shared_ptr<WeightArray>& array(size_t variable) const { return uses_[variable].array(); }
+  /// Returns the weights of each variable, as the device keeps them.
   float* const* weights() const { return weights_.data(); }
 
   /// Sets loss, optimizer and metrics. Resets the optimizer state and the number of iterations.
@@ -85,8 +86,8 @@ class Program {
   std::shared_ptr<const graph::Graph> graph(graph::Mode mode);
 
   /// Lock the weights for reading or for changing them. A training holds the lock for some batches at a time.
-  Hold read_lock() const { return Hold(storages_, false); }
-  Hold write_lock() const { return Hold(storages_, true); }
+  Hold read_lock() const { return Hold(locks_, false); }
+  Hold write_lock() const { return Hold(locks_, true); }
   /// Returns the lock that a run in this mode needs.
   Hold lock_for(graph::Mode mode) const;
   /// Returns whether a thread waits for the weights of this program, or for a fork.
@@ -114,9 +115,9 @@ class Program {
   Device& device_;
   graph::Model model_;
   WeightLayout layout_;
-  WeightStorages storages_;                              // all that hold weights of this program, each once
-  std::vector<std::shared_ptr<WeightStorage>> holders_;  // by variable: the storage that holds it
-  std::vector<float*> weights_;                          // by variable
+  std::vector<WeightUse> uses_;  // by variable
+  std::vector<float*> weights_;  // by variable: what the uses point to, side by side
+  WeightLocks locks_;            // of all arrays
   // These three change together, under `write_lock`.
   OptimizerState state_;
   std::shared_ptr<Program> lender_;     // of the optimizer state; null: it is in `state_`

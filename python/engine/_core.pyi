@@ -419,6 +419,31 @@ class Run:
         """
 
 @final
+class WeightArray:
+    """The values of one variable, which any number of programs may use.
+
+    Args:
+        values: what it starts with.
+        beside: an array whose lock it has, too.
+    """
+
+    def __init__(self, values: Float32, beside: WeightArray | None = None) -> None: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is stored as a program has needed it. Until then it may be stored in any way."""
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is a matrix that is stored as one row."""
+
+def read_arrays(arrays: Sequence[WeightArray]) -> list[Float32]:
+    """Copies of arrays, all of one moment."""
+
+def write_arrays(arrays: Sequence[WeightArray], values: Sequence[ArrayLike]) -> None:
+    """Sets arrays at one moment; ValueError, and nothing has changed, if a shape differs."""
+
+@final
 class Program:
     """A feed-forward network: its weights, and after `compile` its loss, metrics and optimizer state.
 
@@ -433,12 +458,11 @@ class Program:
             variables of that earlier layer of the same kind.
         output_rows: rows of the output for each sample, which losses and metrics look at one by one. It is used if
             `outputs` is empty: then the last layer computes the only output.
-        loans: an entry for each variable: None for a new one, or (program, number) for that variable of the program,
-            which the two programs then share, together with its lock. An empty sequence means all None.
+        arrays: the weights of each variable; None for new ones, which start at zero. An empty sequence means all None.
         outputs: (layer, rows) for each output: the number of the layer that computes it, or -1 - i for input i, and
             the rows of the output for each sample.
 
-    New weights start at zero. Raises ValueError for an unknown kind, name or size.
+    Raises ValueError for an unknown kind, name or size, and where an array doesn't fit its variable.
     """
 
     def __init__(
@@ -446,7 +470,7 @@ class Program:
         input_size: int | Sequence[int],
         layers: Sequence[Mapping[str, Any]],
         output_rows: int = 1,
-        loans: Sequence[tuple[Program, int] | None] = (),
+        arrays: Sequence[WeightArray | None] = (),
         outputs: Sequence[tuple[int, int]] = (),
     ) -> None: ...
     @staticmethod
@@ -454,7 +478,7 @@ class Program:
         layers: Sequence[Mapping[str, Any]],
         results: Sequence[int],
         batch: int = 1,
-        loans: Sequence[tuple[Program, int] | None] = (),
+        arrays: Sequence[WeightArray | None] = (),
     ) -> Program:
         """A function of arrays instead of a model: it computes once for each `call`.
 
@@ -462,7 +486,7 @@ class Program:
             layers: as above; those of kind "argument" are what it is called with.
             results: the numbers of the layers that compute the results.
             batch: samples of each call. Arrays whose first length they divide are kept as rows of samples.
-            loans: as above.
+            arrays: as above.
         """
     def borrow_state(self, owner: Program, places: Sequence[int]) -> None:
         """Uses the optimizer state of another program from now on, in place of its own.
@@ -478,6 +502,9 @@ class Program:
         """Copies of the weights, all of one moment, in layer order: kernel (in, units), then bias (units,)."""
     def read_variables(self, first: int, count: int) -> list[Float32]:
         """Copies of some of them, all of one moment."""
+    @property
+    def arrays(self) -> list[WeightArray]:
+        """The weights of each variable."""
     @property
     def weight_count(self) -> int:
         """Floats that the weights take up, padding included."""
@@ -556,8 +583,6 @@ class Program:
             host_metrics: whether `host` is called for the metrics of each batch, too.
             keeps_state: whether the optimizer, which must be the same as before, keeps its state.
         """
-    def stores_flat(self, variable: int) -> bool:
-        """Whether a variable that the user sees as a matrix is stored as one row."""
     def begin(
         self,
         mode: Literal["train", "evaluate"],

@@ -31,7 +31,7 @@ class Order(IntEnum):
     OBJECT = 0
     """A model, while its methods change it, or a layer, while it is built. An object's lock comes before those of its parts."""
     JOINING = 1
-    """The places of weights: in a layer, or in the programs of models."""
+    """Which models a layer or model is a part of."""
     FUNCTIONS = 2
     """Tables of compiled functions and programs."""
     VALUES = 3
@@ -40,8 +40,8 @@ class Order(IntEnum):
     """The random state."""
 
 
-JOINING = Lock("the places of weights", Order.JOINING)
-"""Held while layers join or leave models."""
+JOINING = Lock("the models that share layers", Order.JOINING)
+"""Held while layers and models become parts of models, or leave them."""
 
 # Held during imports on first use, and during fork(), so that no fork happens in the middle of an import: the lock that
 # CPython keeps for a module that is being imported by another thread would stay locked in the child for ever.

@@ -45,6 +45,7 @@ NotFiniteError = _core.NotFiniteError
 Program = _core.Program
 Run = _core.Run
 Totals = _core.Totals
+WeightArray = _core.WeightArray
 build_info = _core.build_info
 compute_arrays_by = _core.compute_arrays_by
 device_array = _core.device_array
@@ -57,18 +58,18 @@ matmul = _core.matmul
 normal = _core.normal
 orthogonal = _core.orthogonal
 permutation = _core.permutation
+read_arrays = _core.read_arrays
 row_values = _core.row_values
 set_threads = _core.set_threads
 side_by_side_on_device = _core.side_by_side_on_device
 truncated_normal = _core.truncated_normal
 uniform = _core.uniform
+write_arrays = _core.write_arrays
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 Rows: TypeAlias = NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.float64] | DeviceArray
 Operation = Mapping[str, Any]
-Loan = tuple[Program, int]
-"""A program and the index of one of its weight arrays, which another program shares."""
 
 
 @functools.cache
@@ -118,7 +119,7 @@ def on_device(name: str | None) -> Iterator[None]:
 def build(
     input_size: int | Sequence[int],
     operations: Sequence[Operation],
-    weights: Sequence[Float32 | Loan],
+    arrays: Sequence[WeightArray],
     outputs: Sequence[tuple[int, int]] = (),
 ) -> Program:
     """Returns a new program.
@@ -126,22 +127,25 @@ def build(
     Args:
         input_size: numbers in one sample, or in one sample of each input.
         operations: what the program computes, in order; none at all computes the identity.
-        weights: of each weight array its initial values (float32), or the array of another program to share.
+        arrays: the weights of each variable, which other programs may use as well.
         outputs: for each output the number of the operation that computes it, and its rows in one sample; default one
             output of one row, which the last operation computes.
     """
-    loans = [weight if isinstance(weight, tuple) else None for weight in weights]
     operations = operations or [{"kind": "activation", "activation": "linear"}]
-    program = Program(input_size, operations, 1, loans, outputs)
-    for index, weight in enumerate(weights):
-        if not isinstance(weight, tuple):
-            program.write_variables([weight], index)
-    return program
+    return Program(input_size, operations, 1, arrays, outputs)
 
 
-def read_weights(program: Program, first: int = 0, count: int | None = None) -> list[Float32]:
-    """Returns read-only copies of the variables `first` to `first + count`, or of all, taken at one moment."""
-    arrays = program.variables if count is None else program.read_variables(first, count)
-    for array in arrays:
-        array.flags.writeable = False
-    return arrays
+def new_arrays(values: Sequence[Float32], beside: Sequence[WeightArray] = ()) -> list[WeightArray]:
+    """Returns new weight arrays that have one lock, which is that of the arrays `beside` if there are any."""
+    made = list[WeightArray]()
+    for each in values:
+        made.append(WeightArray(each, next(iter((*beside, *made)), None)))
+    return made
+
+
+def read_weights(arrays: Sequence[WeightArray]) -> list[Float32]:
+    """Returns read-only copies of weight arrays, taken at one moment."""
+    copies = read_arrays(arrays)
+    for each in copies:
+        each.flags.writeable = False
+    return copies

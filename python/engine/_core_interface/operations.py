@@ -331,3 +331,17 @@ def extended(operation: _Operation, fields: Mapping[str, Any]) -> _Operation:
 def activation_operation(fields: ActivationFields) -> ActivationOperation:
     """Returns the operation that applies an activation."""
     return cast(ActivationOperation, {"kind": "activation", **fields})
+
+
+def variable_node(shape: Sequence[int], flat: bool = False, **fields: Any) -> dict[str, Any]:
+    """Returns a node whose output is a variable of a shape; `flat` says whether a matrix is stored as one row."""
+    stored = {"flat": True} if flat and len(shape) == 2 else {}  # noqa: PLR2004 # a matrix
+    return {
+        "kind": "variable",
+        "inputs": [],
+        "input_shapes": [],
+        "shape": list(shape),
+        "trainable": True,
+        **stored,
+        **fields,
+    }

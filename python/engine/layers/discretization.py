@@ -186,7 +186,7 @@ class Discretization(Layer):
     def _take(self, summary: NDArray[np.float32]) -> None:
         """Sets the boundaries to quantiles of a summary of the data."""
         boundaries = _thinned(summary, 1.0 / (self.num_bins or 1))[0, :-1].tolist()
-        if self._places and self.output_mode != "int" and len(boundaries) + 1 != self._bins:
+        if self._is_in_model and self.output_mode != "int" and len(boundaries) + 1 != self._bins:
             msg = (
                 f"the data has numbers for {with_noun(len(boundaries) + 1, 'bin')}, but layer {self.name!r} is in a model that was "
                 f"built for {self._bins}: call adapt() before the layer is used, or adapt to more data"

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, flag, integer, only_default
-from engine._core_interface.cpp import Float32
+from engine._core_interface.cpp import Float32, new_arrays
 from engine._core_interface.operations import EmbeddingOperation, LayerOperation, extended
 from engine.layers.layer import MOST_TOKENS, Layer, register
 from engine.layers.weights import Weight, asked, checked_weights
@@ -139,5 +139,4 @@ class Embedding(Layer):
 
     def _start_from(self, weights: list[Any]) -> None:
         self._specs = self._weights_for(())
-        table = np.broadcast_to(np.float32(0), self._specs[0].shape)
-        self._weights = checked_weights(weights, [table], self.name)
+        self._weights = new_arrays(checked_weights(weights, [self._specs[0].shape], self.name))

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import count, islice
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,17 +36,27 @@ from engine._base.checks import (
     without_batch,
 )
 from engine._base.constructor_arguments import arguments_given, is_plain, plain_arguments
-from engine._base.locks import JOINING, Lock, Order
+from engine._base.locks import Lock, Order
 from engine._base.random_state import next_sampling, next_seed
 from engine._base.registered_objects import is_of_engine, overrides
 from engine._base.spec import Registry, Spec, auto_name, snake_case
 from engine._base.tensor_like import Tensor, mask_of
-from engine._core_interface.cpp import Float32, Loan, Operation, Program, build, read_weights
+from engine._core_interface.cpp import (
+    Float32,
+    Operation,
+    Program,
+    WeightArray,
+    build,
+    new_arrays,
+    read_weights,
+    write_arrays,
+)
 from engine._core_interface.operations import (
     ActivityRegularizationOperation,
     CustomVariable,
     LayerOperation,
     extended,
+    variable_node,
 )
 from engine._data.array_conversion import readable, sample_shape_of_none, shaped
 from engine._data.exact_integers import Reading
@@ -110,13 +120,13 @@ from engine.layers.symbols import (
     unnoted_call,
 )
 from engine.layers.variable import variables_in
-from engine.layers.weight_holders import WeightHolder, program_of_weights
 from engine.layers.weights import (
     MOST_WEIGHTS,
     CustomWeight,
     LayerWeight,
     Weight,
     asked,
+    checked_weight,
     checked_weights,
 )
 
@@ -315,7 +325,7 @@ class Part:
             if isinstance(weights, list) and not weights:  # such as those of another model that isn't built
                 return []
             raise self._not_built("set_weights()")
-        return checked_weights(weights, self.weights, self.name)
+        return checked_weights(weights, [weight.shape for weight in self.weights], self.name)
 
     def compute_output_spec(self, *args: Any, **options: Any) -> Any:
         """Returns the shapes and dtypes of the outputs: symbolic tensors that belong to no graph.
@@ -504,19 +514,6 @@ class ModelOfLayer(Protocol):
         """The symbolic inputs and outputs of the first call of the layer in the model."""
 
 
-class Place(NamedTuple):
-    """The place of a layer's weights in the program of a model: `arrays` variables from number `first` on."""
-
-    model: weakref.ref[ModelOfLayer]
-    program: Program
-    first: int
-    arrays: int
-
-    def read(self) -> list[Float32]:
-        """Returns the weights, all of the same moment, read-only."""
-        return read_weights(self.program, self.first, self.arrays)
-
-
 def _once(build: Build) -> Build:
     """Wraps `build` of a layer class, so that a call by a user creates only weights that aren't there yet.
 
@@ -607,9 +604,6 @@ class Layer(Part, Spec):
         [[1.0, 1.0]]
     """
 
-    # A layer has its weights itself, in `_weights`, until it joins a model: then the model's program holds them. The
-    # programs of further models use the same memory, so that each entry of `_places` reads and writes the same weights.
-
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     """What inputs the layer accepts. Layers of the library check their inputs themselves."""
     supports_masking = False
@@ -658,16 +652,14 @@ class Layer(Part, Spec):
     """The arguments of the first symbolic call of a custom layer; the shape of its outputs is found with them."""
     _activated: weakref.ref[Layer] | None = None
     """The layer whose activation this one is, if it has weights."""
-    _holder: WeightHolder | None = None
-    """What holds the weights if functions outside of models read them."""
     _built_by: int | None = None
     """The thread in which `build` is running."""
     _specs: list[Weight]
     """What is known of each weight beside its values."""
-    _weights: list[Float32] | None
-    """The weights; None while a program holds them, and before they are created."""
-    _places: list[Place]
-    """Where the programs of models have the weights."""
+    _weights: list[WeightArray] | None
+    """The weights, which programs of models and functions use, too; None before they are created."""
+    _models: list[weakref.ref[ModelOfLayer]]
+    """The models that compute with the layer."""
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
     """The arguments of the constructor of a user's class."""
     _is_own: ClassVar[bool] = False
@@ -698,7 +690,7 @@ class Layer(Part, Spec):
         made = super().__new__(cls, *args, **options)
         if not is_of_engine(cls):
             made._constructed_with = arguments_given(cls, args, options)
-        made._specs, made._weights, made._places = [], None, []
+        made._specs, made._weights, made._models = [], None, []
         return made
 
     def __init__(
@@ -749,7 +741,7 @@ class Layer(Part, Spec):
         """Makes the variables in an attribute weights of this layer, if they belong to none."""
         for variable in variables_in(value):
             if variable._layer is None:
-                if self._places:
+                if self._is_in_model:
                     msg = f"layer {self.name!r} is in a model already, so that {variable!r} comes too late: create it in __init__() or build()"
                     raise RuntimeError(msg)
                 self._specs.append(variable._weight)
@@ -757,12 +749,9 @@ class Layer(Part, Spec):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle has its own weights, with the present values, and is in no model."""
-        state = {**self.__dict__, "_places": [], "_kept": {}}
-        state["_weights"] = (
-            [np.array(each, np.float32) for each in self._own_weights] if self._has_weights else None
-        )
+        state = {**self.__dict__, "_models": [], "_kept": {}}
+        state["_weights"] = None if self._weights is None else read_weights(self._weights)
         state["_activated"] = None if self._activated is None else self._activated()
-        state.pop("_holder", None)
         return state
 
     def __copy__(self) -> Self:
@@ -770,6 +759,8 @@ class Layer(Part, Spec):
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
+        if state["_weights"] is not None:
+            self._weights = new_arrays(state["_weights"])
         if state["_activated"] is not None:
             self._activated = weakref.ref(state["_activated"])
 
@@ -807,7 +798,12 @@ class Layer(Part, Spec):
 
     @property
     def _has_weights(self) -> bool:
-        return bool(self._places) or self._weights is not None
+        return self._weights is not None
+
+    @property
+    def _is_in_model(self) -> bool:
+        """Whether the programs of a model use the weights."""
+        return any(model() is not None for model in self._models)
 
     def add_weight(  # noqa: PLR0917 # Keras' signature
         self,
@@ -843,7 +839,7 @@ class Layer(Part, Spec):
         """
         del autocast, aggregation
         float32_only(dtype)
-        if self._places:
+        if self._is_in_model:
             msg = f"layer {self.name!r} is in a model already, so `add_weight` comes too late: call it in build() or __init__()"
             raise RuntimeError(msg)
         if self._sample_shape is not None and self._built_by is None:
@@ -862,8 +858,9 @@ class Layer(Part, Spec):
             constraints.of_a_row(constraints.get(constraint), sizes),
         )
         value = weight.start(self.name)
+        before = self._weights or []
         self._specs.append(weight)
-        self._weights = [*(self._weights or []), value]
+        self._weights = [*before, *new_arrays([value], before)]
         return CustomWeight(self, len(self._specs) - 1)
 
     def add_variable(  # noqa: PLR0917 # Keras' signature
@@ -893,32 +890,21 @@ class Layer(Part, Spec):
             shape, initializer, dtype, trainable, autocast, regularizer, constraint, name=name
         )
 
-    def _begun(self, input_shape: Shape) -> list[Float32]:
-        """Returns the weights for inputs of `input_shape`, and creates them if needed."""
-        with self._building.held(), outside_of_traces():
-            was_built = self._has_weights
-            weights = self._initial_weights(input_shape)
-            if was_built:
-                return weights
-            with JOINING.held():
-                if not self._has_weights:
-                    self._weights = weights
-                    return weights
-            return self._own_weights  # `build` or another thread has created them
+    def _begun(self, input_shape: Shape | None) -> list[WeightArray]:
+        """Returns the weights, and creates them if needed.
 
-    def _initial_weights(self, input_shape: Shape | None) -> list[Float32]:
-        """Returns the current weights, or new ones for inputs of `input_shape`, which the layer doesn't take over.
-
-        None is the shape for a layer that is built, and whose weights nodes read.
+        Args:
+            input_shape: of the inputs. None is the shape for a layer that is built, and whose weights nodes read.
         """
-        wanted = self._fitting_weights(input_shape)
-        weights = self._own_weights if self._has_weights else [weight.start(self.name) for weight in wanted]
-        self._specs = wanted
-        if input_shape is None:
-            return weights
-        if self._sample_shape is None or not fits(input_shape, self._sample_shape):
-            self._sample_shape = input_shape
-        return weights
+        with self._building.held(), outside_of_traces():
+            wanted = self._fitting_weights(input_shape)
+            if self._weights is None:
+                self._weights = new_arrays([weight.start(self.name) for weight in wanted])
+            self._specs = wanted
+            is_new = self._sample_shape is None or not fits(input_shape or (), self._sample_shape)
+            if input_shape is not None and is_new:
+                self._sample_shape = input_shape
+            return self._weights
 
     def _fitting_weights(self, input_shape: Shape | None) -> list[Weight]:
         """Returns `_weights_for(input_shape)`; ValueError if the current weights have other shapes."""
@@ -936,9 +922,8 @@ class Layer(Part, Spec):
             if math.prod(weight.shape) > MOST_WEIGHTS:
                 msg = f"layer {self.name!r} would need a {weight.name} of shape {weight.shape}: over 2**40 numbers"
                 raise ValueError(msg)
-        for weight, array in zip(
-            wanted, self._own_weights if self._has_weights else (), strict=self._has_weights
-        ):
+        arrays = self._weights
+        for weight, array in zip(wanted, arrays or (), strict=arrays is not None):
             if weight.shape != array.shape:
                 msg = (
                     f"layer {self.name!r} has a {weight.name} of shape {array.shape} but would need "
@@ -1080,9 +1065,7 @@ class Layer(Part, Spec):
     @property
     def _own_weights(self) -> list[Any]:
         """The weights of the layer without those of layers within, as read-only arrays."""
-        own, places = self._weights, self._places
-        # Another thread may move the weights into a model or out of it meanwhile: they are always at one of the two.
-        return self._as_layer_weights(places[0].read() if places else own or self._weights or ())
+        return self._as_layer_weights(read_weights(self._weights or ()))
 
     @property
     def trainable_weights(self) -> list[Float32]:
@@ -1111,39 +1094,21 @@ class Layer(Part, Spec):
         for layer in self._layers_of_weights:
             layer._set_own_weights([*islice(rest, len(layer._own_weights))])
 
-    def _held_by(self) -> Program:
-        """Returns a program that holds the weights alone, and shares them with the models of the layer."""
-        while self._holder is None or len(self._holder.program.variables) != len(self._specs):
-            location = self._location
-            loans = self._shared_weights(None)
-            values = None if loans else [np.array(array, np.float32) for array in self._own_weights]
-            if values is not None and not self._is_custom:
-                sample = self._sample_shape or ()
-                program = build(math.prod(sample), numbered(self._operations_for(sample)), values)
+    def _stored_arrays(self) -> list[WeightArray]:
+        """Returns the weights for functions, stored as the operations of the layer need them."""
+        arrays = self._weights or []
+        if not all(array.is_stored for array in arrays):  # building a program stores them
+            if self._is_custom:
+                flat = not self._recorded_calls.has_recorded
+                Program.function([variable_node(weight.shape, flat) for weight in self._specs], [], 1, arrays)
             else:
-                flat = self._is_custom and not self._recorded_calls.has_recorded
-                program = program_of_weights(self._specs, values, loans, flat)
-            with JOINING.held():
-                if self._is_still_at(location):
-                    self._holder = WeightHolder(program)
-                    self._attach(cast("ModelOfLayer", self._holder), program, 0, len(self._specs))
-                    return program
-        return self._holder.program
-
-    @property
-    def _location(self) -> tuple[object, object]:
-        """Where the weights are. The objects are others once the weights were created, assigned or moved."""
-        return self._weights, self._places
-
-    def _is_still_at(self, location: tuple[object, object]) -> bool:
-        return self._weights is location[0] and self._places is location[1]
+                sample = self._sample_shape or ()
+                build(math.prod(sample), numbered(self._operations_for(sample)), arrays)
+        return arrays
 
     def _set_own_weights(self, values: list[Float32]) -> None:
         before_change((self,))
-        if not self._places:
-            self._weights = values if values or self._weights is not None else None
-        elif values:
-            self._places[0].program.write_variables(values, self._places[0].first)
+        write_arrays(self._weights or [], values)
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         """Writes the weights into `store`, a dict, under the keys "0", "1", ..., trainable ones first.
@@ -1172,7 +1137,7 @@ class Layer(Part, Spec):
         weights = dict(zip(order, (store[str(position)] for position in range(len(order))), strict=True))
         if weights:
             given = [weights[index] for index in range(len(order))]
-            self._set_own_weights(checked_weights(given, self._own_weights, self.name))
+            self._set_own_weights(checked_weights(given, [spec.shape for spec in specs], self.name))
 
     def _as_layer_weights(self, arrays: Iterable[Float32]) -> list[Float32]:
         """Returns all weights of this layer as arrays that know their layer."""
@@ -1186,13 +1151,20 @@ class Layer(Part, Spec):
 
     def _weight_at(self, index: int) -> Float32:
         """Returns the current values of weight number `index`, read-only; in a traced function a symbol."""
-        if not self._specs[index].trainable:
+        weight, trace = self._specs[index], current.get()
+        if not weight.trainable:
             settle()
-        return cast(Float32, self._visible_weights[index])
+        if trace is not None:
+            return cast(Float32, trace.weight(self, index, weight.shape))
+        return LayerWeight.of(self, index, *read_weights(self._stored(index)))
+
+    def _stored(self, index: int) -> list[WeightArray]:
+        """Returns a list of weight number `index` alone."""
+        return (self._weights or [])[index : index + 1]
 
     def _weight_object(self, index: int) -> Any:
         """Returns weight number `index` as users get it."""
-        return self._own_weights[index]
+        return LayerWeight.of(self, index, *read_weights(self._stored(index)))
 
     def _set_weight(self, index: int, value: ArrayLike) -> None:
         """Sets weight number `index`; a training that runs meanwhile goes on with the others.
@@ -1202,15 +1174,9 @@ class Layer(Part, Spec):
         """
         if not self.built:
             raise self._not_built("set_weights()")
-        current_weights = self._own_weights
-        weights: list[ArrayLike] = [*current_weights]
-        weights[index] = value
-        checked = checked_weights(weights, current_weights, self.name)[index]
+        checked = checked_weight(value, self._specs[index].shape, index, self.name)
         before_change((self,))
-        if self._places:
-            self._places[0].program.write_variables([checked], self._places[0].first + index)
-        elif self._weights is not None:
-            self._weights = [*self._weights[:index], checked, *self._weights[index + 1 :]]
+        write_arrays(self._stored(index), [checked])
 
     @property
     def _weight_names(self) -> list[str]:
@@ -1238,40 +1204,21 @@ class Layer(Part, Spec):
         """Whether training updates each of the weights."""
         return [self.trainable and weight.trainable for weight in self._specs]
 
-    # Weights: in the programs of models.
+    # Weights: in models.
 
-    def _shared_weights(self, model: object) -> list[Loan]:
-        """The weights in the program of a model other than `model`; empty if the layer is in no other model."""
-        place = next((place for place in self._places if place.model() not in (None, model)), None)
-        return [] if place is None else [(place.program, place.first + i) for i in range(place.arrays)]
+    def _join(self, model: ModelOfLayer) -> None:
+        """Notes that a model computes with the layer."""
+        living = [each for each in self._models if each() is not None]
+        self._models = living if model in [each() for each in living] else [*living, weakref.ref(model)]
 
-    def _attach(self, model: ModelOfLayer, program: Program, first: int, count: int) -> None:
-        """Joins `model`, whose `program` has the weights as its variables `first` to `first + count`."""
-        place = Place(weakref.ref(model), program, first, count)
-        living = [place if old.model() is model else old for old in self._places if old.model() is not None]
-        self._places = living if place in living else [*living, place]
-        self._weights = None
+    def _leave(self, model: ModelOfLayer) -> None:
+        """Notes that a model computes with the layer no longer."""
+        self._models = [each for each in self._models if each() not in {None, model}]
 
-    def _models_that_hold_weights(self) -> list[object]:
-        """The models, and the holder outside of models, whose programs have the weights of the layer."""
-        return [place.model() for place in self._places]
-
-    def _take_weights_back(self) -> None:
-        """Leaves all models, with a copy of the weights."""
-        if self._places:
-            self._weights = self._copies()
-        self._places, self._holder = [], None
-
-    def _copies(self) -> list[Float32]:
-        """Returns copies of the weights."""
-        return [np.array(array, order="C") for array in self._own_weights]
-
-    def _detach(self, model: object, copies: list[Float32]) -> None:
-        """Leaves `model`, with these copies of the weights if the layer is in no other model."""
-        rest = [place for place in self._places if place.model() not in (None, model)]
-        if not rest:
-            self._weights = copies
-        self._places = rest
+    def _renew_arrays(self) -> None:
+        """Copies the weights into arrays that no program uses, so that the next program may be on another device."""
+        if self._weights is not None:
+            self._weights = new_arrays(read_weights(self._weights))
 
     # Call.
 
@@ -1460,8 +1407,8 @@ class Layer(Part, Spec):
         return self._symbols("output")[1][0]
 
     def _symbols(self, what: str) -> tuple[Sequence[KerasTensor], Sequence[KerasTensor]]:
-        for place in self._places:
-            model = place.model()
+        for reference in self._models:
+            model = reference()
             if model is not None and any(layer is self for layer in model.layers):
                 return model._symbols_at(self)
         call = first_call_of(self)
@@ -1491,18 +1438,16 @@ class Layer(Part, Spec):
         sample = rows.shape[1:]
         output_shape = self._output_shape_for(sample)
         operations = self._operations_for(sample)
-        weights = self._begun(sample)
+        arrays = self._begun(sample)
         masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
         if mask is not None and self._masks_statistics and noisy:
             self._require_features_last(rows.ndim)
         if mask is not None and self._reads_mask:
             rows, operations = with_mask(rows, mask, operations)
-        program = build(math.prod(rows.shape[1:]), numbered(operations), weights)
+        program = build(math.prod(rows.shape[1:]), numbered(operations), arrays)
+        if noisy:
+            before_change((self,))
         outputs = program.predict(rows, None, False, noisy, next_sampling(self) if noisy else 0)
-        if noisy:  # moving averages have changed
-            for index, weight in enumerate(self._specs):
-                if not weight.trainable:
-                    self._set_weight(index, program.read_variables(index, 1)[0])
         shaped_outputs = outputs.reshape(len(rows), *output_shape)
         if self.activity_regularizer is not None:
             self._note_penalty(shaped_outputs)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from engine import ops
 from engine._base.checks import LARGEST, Shape, flag, integer, text_of_shape, without_batch
-from engine._base.locks import JOINING
 from engine._base.tensor_like import Tensor, mask_of
 from engine._core_interface.cpp import Operation, build
 from engine._core_interface.operations import AddOperation, ConcatenateOperation, LayerOperation
@@ -185,7 +184,7 @@ class _Merging(Layer):
 
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
         self._merged_shape(samples)
-        with JOINING.held():
+        with self._building.held():
             self._input_shapes = list(samples)
             if not self._has_weights:
                 self._weights = []

@@ -30,16 +30,15 @@ class InnerLeaf(Layer):
         self, name: str, shape: Any
     ) -> None:  # instead of the constructor of layers, which takes users' arguments
         self.name, self.shape = name, shape
-        self._specs, self._weights, self._places = [], [], []
+        self._specs, self._weights, self._models = [], [], []
         self._sample_shape, self._given_shape = None, None
         self.activity_regularizer = None
         self._added, self._penalties = [], []
 
-    def _attach(self, model: Any, program: Any, first: int, count: int) -> None:
-        """Does nothing, as it has no weights."""
-
-    def _detach(self, model: Any, copies: Any) -> None:
-        """Does nothing."""
+    def _begun(self, input_shape: Any) -> list[Any]:
+        """Returns no weights."""
+        del input_shape
+        return []
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Any]:
         del samples

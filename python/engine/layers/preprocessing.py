@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine import initializers
 from engine._base.checks import EPSILON, REAL, Shape, choice, flag, integer, real, text_of_shape
 from engine._base.tensor_like import Tensor
+from engine._core_interface.cpp import new_arrays
 from engine._core_interface.operations import LayerOperation, StandardizeOperation
 from engine.layers._adapting import batches_to_adapt_to
 from engine.layers._axes import Axes, axes_of, axis_argument
@@ -192,7 +193,7 @@ class Normalization(Layer):
         if self.built:
             self.set_weights(values)
         else:
-            self._specs, self._weights = self._weights_for(axes.shape), values
+            self._specs, self._weights = self._weights_for(axes.shape), new_arrays(values)
             self._sample_shape = axes.shape
 
     def _known(self, index: int, given: Any) -> Any:

@@ -12,16 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, WrongTypeError, choice, flag, integers, label, only_default
 from engine._base.containers import values_within
-from engine._base.locks import JOINING
 from engine._base.promotion import standard
 from engine._base.spec import auto_name
-from engine._core_interface.cpp import Float32, Program
+from engine._core_interface.cpp import WeightArray, new_arrays, read_weights, write_arrays
 from engine._tracing.lazy import LazyTrace, before_change, captured_change, capturing, settle
 from engine._tracing.symbolic import current, is_symbolic, needs_values, open_recorder
 from engine._tracing.trace import Trace, TracedArray
 from engine.constraints import Constraint
 from engine.initializers import Constant
-from engine.layers.weight_holders import program_of_weights
 from engine.layers.weights import CustomWeight, Weight, WeightOwner
 
 
@@ -135,38 +133,45 @@ class Variable(CustomWeight):
             regularizers.get(regularizer),
             constraints.of_a_row(constraints.get(constraint), sizes),
         )
-        self._values: NDArray[Any] = np.array(values, kind, order="C")
-        self._dtype = self._values.dtype
+        self._dtype = np.dtype(kind)
+        self._store(values)
         self._layer: Any = None  # a weak reference to the layer that it is a weight of, and its number there
         self._index = 0
-        self._program: Program | None = None  # which holds the values if functions or optimizers use them
+
+    def _store(self, values: ArrayLike) -> None:
+        """Keeps values: those of float32 where functions and optimizers use them, too."""
+        self._values: WeightArray | NDArray[Any] = np.array(values, self._dtype, order="C")
+        if self._dtype == np.float32:
+            (self._values,) = new_arrays([self._values])
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle has the present values; that of a weight belongs to a copy of the layer."""
         layer = None if self._layer is None else self._owner
-        values = np.array(self._numbers(), self._dtype) if layer is None else self._values
-        return {**self.__dict__, "_layer": layer, "_values": values, "_program": None}
+        values = np.array(self._numbers(), self._dtype) if layer is None else None
+        return {**self.__dict__, "_layer": layer, "_values": values}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         if state["_layer"] is None:
             self.__dict__.update(state)
+            self._store(state["_values"])
         else:
             super().__setstate__(state)
 
-    def _adopt(self, layer: WeightOwner, index: int) -> Float32:
+    def _adopt(self, layer: WeightOwner, index: int) -> WeightArray:
         """Makes it weight number `index` of a layer, and returns its values."""
-        values = np.array(self._numbers(), np.float32)
-        self._layer, self._index = weakref.ref(layer), index
-        self._dtype, self._program = np.dtype(np.float32), None
-        return values
+        values = self._values
+        (array,) = [values] if isinstance(values, WeightArray) else new_arrays([values.astype(np.float32)])
+        self._layer, self._index, self._dtype = weakref.ref(layer), index, np.dtype(np.float32)
+        return array
 
     def _numbers(self) -> NDArray[Any]:
         """The current values, read-only."""
         if self._layer is not None:
             return self._owner._weight_at(self._index)
         settle()
-        values: NDArray[Any] = self._values if self._program is None else self._program.variables[0]
-        values = values.view()
+        if isinstance(self._values, WeightArray):
+            return read_weights([self._values])[0]
+        values = self._values.view()
         values.flags.writeable = False
         return values
 
@@ -212,10 +217,10 @@ class Variable(CustomWeight):
             super().assign(value)
             return self
         before_change((self,))
-        if self._program is None:
-            self._values = np.array(array, self._dtype, order="C")
+        if isinstance(self._values, WeightArray):
+            write_arrays([self._values], [array])
         else:
-            self._program.write_variables([np.asarray(array, np.float32, order="C")])
+            self._store(array)
         return self
 
     def assign_add(self, value: Any) -> Variable:  # type: ignore[override] # as in Keras
@@ -275,16 +280,11 @@ class Variable(CustomWeight):
         del index
         self.assign(value)
 
-    def _held_by(self) -> Program:
-        if self._dtype != np.float32:
+    def _stored_arrays(self) -> list[WeightArray]:
+        if not isinstance(self._values, WeightArray):
             msg = f"an optimizer steps variables of real numbers, but {self!r} has the dtype {self._dtype}"
             raise TypeError(msg)
-        program = self._program
-        if program is None:
-            made = program_of_weights(self._specs, [self._values], [])
-            with JOINING.held():
-                program = self._program = self._program or made
-        return program
+        return [self._values]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if current.get() is not None or capturing() is not None:

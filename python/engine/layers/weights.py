@@ -372,24 +372,32 @@ class NamedWeight:
         return layer._weight_at(names.index(self._name)) if self._name in names else None
 
 
-def checked_weights(weights: Sequence[ArrayLike], current: Sequence[Float32], owner: str) -> list[Float32]:
-    """Returns `weights` as float32 arrays of the shapes of `current`; ValueError says which one doesn't fit."""
+def checked_weights(weights: Sequence[ArrayLike], shapes: Sequence[Shape], owner: str) -> list[Float32]:
+    """Returns `weights` as float32 arrays of these shapes; an error says which one doesn't fit."""
     arrays = [np.asarray(array) for array in weights]
-    if len(arrays) != len(current):
+    if len(arrays) != len(shapes):
         msg = (
-            f"{owner!r} has {len(current)} weight arrays, got {len(arrays)}: get_weights() shows their shapes"
+            f"{owner!r} has {len(shapes)} weight arrays, got {len(arrays)}: get_weights() shows their shapes"
         )
         raise ValueError(msg)
-    for index, (array, old) in enumerate(zip(arrays, current, strict=True)):
-        if array.shape != old.shape:
-            msg = f"`weights[{index}]` of {owner!r} must have shape {old.shape}, got {array.shape}"
-            raise ValueError(msg)
-        if array.dtype.kind not in REAL:
-            msg = f"`weights[{index}]` of {owner!r} must hold real numbers, got dtype {array.dtype}"
-            raise TypeError(msg)
+    return [
+        checked_weight(array, shape, index, owner)
+        for index, (array, shape) in enumerate(zip(arrays, shapes, strict=True))
+    ]
+
+
+def checked_weight(weight: ArrayLike, shape: Shape, index: int, owner: str) -> Float32:
+    """Returns `weight`, number `index` of `owner`, as a float32 array of this shape."""
+    array = np.asarray(weight)
+    if array.shape != shape:
+        msg = f"`weights[{index}]` of {owner!r} must have shape {shape}, got {array.shape}"
+        raise ValueError(msg)
+    if array.dtype.kind not in REAL:
+        msg = f"`weights[{index}]` of {owner!r} must hold real numbers, got dtype {array.dtype}"
+        raise TypeError(msg)
     try:
         with np.errstate(over="raise"):
-            return [np.array(array, np.float32) for array in arrays]
+            return np.array(array, np.float32)
     except FloatingPointError:
         msg = f"`weights` of {owner!r} must lie within float32's range"
         raise ValueError(msg) from None

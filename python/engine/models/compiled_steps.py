@@ -314,7 +314,7 @@ class CompiledStep:
         origins = [*self._wanted[number], *(each.origin for each in _arrays_of(change))]
         request = Request(trace, origins)
         lowering = _SegmentLowering(request, len(self._wanted[number]), change, number)
-        program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.loans)
+        program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.arrays)
         arguments = list[Any]()
         for input_number in request.inputs:
             source = trace.sources.get(input_number)

@@ -17,7 +17,8 @@ import numpy as np
 
 from engine._base.locks import Lock, Order
 from engine._base.random_state import next_key
-from engine._core_interface.cpp import Float32, Loan, Program
+from engine._core_interface.cpp import Float32, Program, WeightArray, write_arrays
+from engine._core_interface.operations import variable_node
 from engine._tracing.extents import Extent, FullShape, as_pairs, full_shape, sample_shape
 from engine._tracing.lazy import LazyTrace, keep_weights, known_shape
 from engine._tracing.recordings import Recording
@@ -26,7 +27,6 @@ from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, Trace
 from engine.layers.layer import Layer, Part, settings
 from engine.layers.nodes import NodeLeaf, WeightsLeaf
 from engine.layers.symbols import CallArguments
-from engine.layers.weight_holders import loan_of, variable_node
 from engine.models.network import CallMode, Flattening, Network, Value, inside_of
 from engine.models.stack import Lowering
 from engine.models.wiring import Shapes, Wiring
@@ -221,8 +221,7 @@ def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
     changed = {owner for _, owners in trace.unsettled for owner in owners}
     for owner, index, number in function.private:
         if owner in changed and not owner._specs[index].trainable:  # the copy has changed, and not the weight
-            program, place = loan_of(owner, index)
-            program.write_variables(function.program.read_variables(number, 1), place)
+            write_arrays([owner._stored_arrays()[index]], function.program.read_variables(number, 1))
     return found
 
 
@@ -276,7 +275,7 @@ def _same(one: float, other: float) -> bool:
 
 def _compiled(request: Request, varying: Sequence[int]) -> Function:
     lowering = FunctionLowering(request, varying)
-    program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.loans)
+    program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.arrays)
     changed = tuple(dict.fromkeys(lowering.changed))
     return Function(program, lowering.draws, changed, tuple(lowering.private), tuple(lowering.kept_alive))
 
@@ -308,7 +307,7 @@ class FunctionLowering(_Recorded):
         operations: the core's operations.
         results: the indices of the operations that compute the results.
         variables: the weights that the program has as variables, as (owner, index).
-        loans: for each variable the program whose weight it shares; None for a copy.
+        arrays: the weights of each variable; None for a copy.
         private: see `Function`.
         changed: see `Function`.
         kept_alive: see `Function`.
@@ -482,8 +481,8 @@ class FunctionLowering(_Recorded):
         self.draws = any("seed" in operation for operation in self.operations)
         self.variables = variables
         copied = set(private)
-        self.loans: list[Loan | None] = [
-            None if owner in copied else loan_of(owner, index) for owner, index in variables
+        self.arrays: list[WeightArray | None] = [
+            None if owner in copied else owner._stored_arrays()[index] for owner, index in variables
         ]
         self.private = [
             (owner, index, number) for number, (owner, index) in enumerate(variables) if owner in copied
@@ -533,8 +532,7 @@ class FunctionLowering(_Recorded):
         weight = owner._specs[index]
         shape = tuple(map(Extent, weight.shape))
         if first is None:
-            program, number = loan_of(owner, index)
-            fields = variable_node(weight.shape, program.stores_flat(number))
+            fields = variable_node(weight.shape, owner._stored_arrays()[index].is_flat)
             return NodeLeaf(Node("variable", (), shape, fields), ())
         fields = {"variable": first + index, "shape": as_pairs(shape), "trainable": True}
         return NodeLeaf(Node("weight", (), shape, fields), ())

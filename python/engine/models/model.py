@@ -61,17 +61,18 @@ from engine._base.tracebacks import without_own_frames
 from engine._core_interface.cpp import (
     DeviceArray,
     Float32,
-    Loan,
     NotFiniteError,
     Operation,
     Program,
     Rows,
+    WeightArray,
     build,
     empty_on_device,
     first_nonfinite_row,
     get_device,
     on_device,
     read_weights,
+    write_arrays,
 )
 from engine._data.array_conversion import (
     complaint,
@@ -341,7 +342,6 @@ class Model(Part, SaysWhatIsLeftOut):
             None  # where the program is built; None: where the thread or the process builds
         )
         self._by_shape: ProgramsByShape | None = None  # if an axis of the samples has no fixed length
-        self._attached: list[Layer] = []  # the layers whose weights the program has
         self._outers: weakref.WeakSet[Model] = weakref.WeakSet()  # the models that this one is a part of
         self._sample_shape: Shape | None = None  # as the core reads samples: several inputs lie side by side
         self._output_shapes: list[Shape] = []
@@ -1976,16 +1976,20 @@ class Model(Part, SaysWhatIsLeftOut):
     def weights(self) -> list[Float32]:
         """The current weights as read-only arrays: layer by layer, such as kernel and bias."""
         settle()
-        program, leaves = self._program, self._owners
-        if program is None or current.get() is not None:
+        leaves = self._owners
+        if current.get() is not None:
             return [array for leaf in leaves for array in leaf._visible_weights]
-        arrays_read = iter(read_weights(program))
-        within = {
-            leaf: leaf._as_layer_weights(islice(arrays_read, len(leaf._weight_names)))
-            for leaf in dict.fromkeys(self._network.leaves)
-        }
-        read = [within[leaf] if leaf in within else leaf._own_weights for leaf in leaves]  # noqa: SIM401 # only these
-        return [array for arrays in read for array in arrays]
+        values = iter(read_weights(self._weight_arrays))
+        return [
+            array
+            for leaf in leaves
+            for array in leaf._as_layer_weights(islice(values, len(leaf._weights or ())))
+        ]
+
+    @property
+    def _weight_arrays(self) -> list[WeightArray]:
+        """The weights."""
+        return [array for leaf in self._owners for array in leaf._weights or ()]
 
     @property
     def trainable_weights(self) -> list[Float32]:
@@ -2008,13 +2012,7 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock.held():
             values = self._checked(weights)
             before_change()
-            if values and self._program is not None:
-                rest = iter(values)
-                by_leaf = {leaf: [*islice(rest, len(leaf._own_weights))] for leaf in self._owners}
-                inside = [*dict.fromkeys(self._network.leaves)]
-                self._program.write_variables([array for leaf in inside for array in by_leaf.pop(leaf, ())])
-                for leaf, arrays in by_leaf.items():  # no node reads them
-                    leaf._set_own_weights(arrays)
+            write_arrays(self._weight_arrays, values)
 
     def _not_built(self, action: str) -> ValueError:
         return ValueError(
@@ -2648,8 +2646,7 @@ class Model(Part, SaysWhatIsLeftOut):
             inside: Inside = stack, wiring, self._modes, self._arguments
             network = network_of(inside, inside_of, known_inputs(starts, stack, wiring))
             with outside_of_traces():
-                while not self._build_program(list(starts), [*stack], wiring, network, compiled):
-                    pass
+                self._build_program(list(starts), [*stack], wiring, network, compiled)
             if starts and isinstance(self, self._sequential):
                 dtypes: Sequence[str] = [start.dtype for start in starts]
                 for part in stack:
@@ -2698,10 +2695,8 @@ class Model(Part, SaysWhatIsLeftOut):
         wiring: Wiring,
         network: Network,
         compiled: Compiled | None,
-    ) -> bool:
+    ) -> None:
         """Builds the program of a network, and makes it and its layers those of the model.
-
-        Returns False, and changes nothing, if another thread has moved weights of the layers meanwhile.
 
         Args:
             starts: as for `_set_parts`.
@@ -2712,8 +2707,6 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         settings.change()
         program, by_shape = None, None
-        weights: list[list[Float32 | Loan]] = []
-        locations: list[Any] = []
         operations: list[Operation] = []
         output_shapes: list[Shape] = []
         leaves = network.leaves
@@ -2724,11 +2717,9 @@ class Model(Part, SaysWhatIsLeftOut):
             shapes = self._shapes_of_leaves(network, starts, known)
             found = lowered(network, known, self._trainable, dtypes=dtypes)
             operations = found.operations
-            for pair in first_uses(shapes, leaves).items():
-                lent_or_own, location = self._lent_or_own(*pair)
-                weights.append(lent_or_own)
-                locations.append(location)
-            arrays = list(chain(*weights))
+            arrays = [
+                array for leaf, sample in first_uses(shapes, leaves).items() for array in leaf._begun(sample)
+            ]
             with on_device(self._device):
                 program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
             if any(None in shape for shape in inputs):
@@ -2742,18 +2733,11 @@ class Model(Part, SaysWhatIsLeftOut):
                 )
             if compiled is not None:
                 self._compile_program(compiled, program, operations, network, shapes, output_shapes, known)
-        copies = {leaf: leaf._copies() for leaf in {*self._attached}.difference(leaves)}
         with JOINING.held():
-            if not all(map(Layer._is_still_at, dict.fromkeys(leaves), locations)):
-                return False
-            for leaf, values in copies.items():
-                leaf._detach(self, values)
-            self._attached = leaves
-            if program is not None:
-                first = 0
-                for leaf, arrays in zip(dict.fromkeys(leaves), weights, strict=True):
-                    leaf._attach(self, program, first, len(arrays))
-                    first += len(arrays)
+            for leaf in {*self._network.leaves}.difference(leaves):
+                leaf._leave(self)
+            for leaf in leaves if program is not None else ():
+                leaf._join(self)
             parts = set(stack)
             for part in parts.union(self._layers):
                 if isinstance(part, Model):
@@ -2765,7 +2749,6 @@ class Model(Part, SaysWhatIsLeftOut):
             self._program = (
                 program  # last: a thread without the lock that sees the program sees all the rest too
             )
-        return True
 
     def _note_form(self, network: Network) -> None:
         """Stores what follows from the layers of the model and their order."""
@@ -2805,18 +2788,6 @@ class Model(Part, SaysWhatIsLeftOut):
             return lowered(found, inputs_in(shape), learns, trainable=trainable, dtypes=dtypes)
 
         return lowering
-
-    def _lent_or_own(self, leaf: Layer, sample: Shape) -> tuple[list[Float32 | Loan], Any]:
-        """The weights of a layer for the program: those in the program of another model, or else its own.
-
-        Returns them with the `Layer._location` that they have.
-        """
-        while True:
-            location = leaf._location
-            weights = leaf._initial_weights(sample)
-            found = [*(leaf._shared_weights(self) or weights)]
-            if leaf._is_still_at(location):
-                return found, location
 
     def _built_for(self, shape: Shape, compiled: Compiled | None = None) -> Program:
         """Returns the program for samples of a shape; the first call builds the model for it.
@@ -2874,15 +2845,16 @@ class Model(Part, SaysWhatIsLeftOut):
             self._device = name
             return
         for layer in self._network.leaves:
-            if any(model not in {None, self, layer._holder} for model in layer._models_that_hold_weights()):
+            if any(model() not in {None, self} for model in layer._models):
                 msg = (
                     f"layer {layer.name!r} is also in another model, which stays on {self._program.device!r}: build both "
                     f"models on {name!r}, after engine.config.set_device({name!r})"
                 )
                 raise ValueError(msg)
         for layer in dict.fromkeys(self._network.leaves):
-            layer._take_weights_back()
-        self._program, self._device, self._attached = None, name, []
+            layer._renew_arrays()
+            layer._leave(self)
+        self._program, self._device = None, name
 
     def _apply(self, compiled: Compiled) -> None:
         """Compiles the program, if there is one, with `compiled`."""

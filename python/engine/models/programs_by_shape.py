@@ -69,7 +69,7 @@ class ProgramsByShape:
         self, first: Program, shape: Shape, lowering: Lowering, outputs_for: Callable[[Shape], list[Shape]]
     ) -> None:
         self._first, self._lowering, self._outputs_for = first, lowering, outputs_for
-        self._loans = [(first, number) for number in range(len(first.variables))]
+        self._arrays = first.arrays
         self._programs: dict[Shape, Program] = {}
         # The arguments of `Program.compile`. Only the thread that has the lock of the model compiles.
         self._compiled_with = WeakKeyDictionary[Program, Any]()
@@ -91,7 +91,7 @@ class ProgramsByShape:
     def _made(self, shape: Shape) -> Program:
         """Returns a new program, without the lock, as it may run code of users."""
         operations, outputs = self._lowering(shape)
-        return build([math.prod(each) for each in inputs_in(shape)], operations, self._loans, outputs)
+        return build([math.prod(each) for each in inputs_in(shape)], operations, self._arrays, outputs)
 
     def _used(self, shape: Shape, program: Program) -> Program:
         """Returns the program for a shape: `program`, unless another thread has made it meanwhile."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from engine._core_interface.cpp import Float32, Loan, Program
+from engine._core_interface.cpp import Float32, Program, WeightArray
+from engine._core_interface.operations import variable_node
 from engine._tracing.lazy import RecordedArray, before_change, capturing
 from engine.optimizers.variables import Tracked
 
@@ -102,10 +103,10 @@ class Stepper:
         return self._programs[key]
 
     def _built(self, places: tuple[int, ...]) -> Program:
-        nodes, loans = list[dict[str, Any]](), list[Loan]()
+        nodes, arrays = list[dict[str, Any]](), list[WeightArray]()
         for each in self._tracked:
-            loans.append((each.owner._held_by(), each.number))
-            nodes.append(_variable(each, loans[-1][0].stores_flat(each.number)))
+            arrays.append(each.owner._stored_arrays()[each.number])
+            nodes.append(_variable(each, arrays[-1].is_flat))
         for index, place in enumerate(places):
             shape = [[length, 0] for length in self._tracked[place].shape]
             nodes.append(
@@ -115,7 +116,7 @@ class Stepper:
             nodes.append(
                 {"kind": "step", "inputs": [place, argument], "input_shapes": [shape, shape], "shape": shape}
             )
-        program: Program = Program.function(nodes, [], 1, loans)
+        program: Program = Program.function(nodes, [], 1, arrays)
         program.compile([], self._optimizer._lower(self._tracked), [])
         return program
 
@@ -153,18 +154,10 @@ class Stepper:
 def _variable(tracked: Tracked, flat: bool) -> dict[str, Any]:
     """Returns the node for a weight. `flat` says whether the program that holds the weight stores it as a vector."""
     constraint = tracked.constraint
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"trainable": tracked.trainable}
     if constraint is not None and not constraint._is_custom:
         fields["weight_constraint"] = constraint._lower(len(tracked.shape))
-    return {
-        "kind": "variable",
-        "inputs": [],
-        "input_shapes": [],
-        "shape": list(tracked.shape),
-        "trainable": tracked.trainable,
-        "flat": flat,
-        **fields,
-    }
+    return variable_node(tracked.shape, flat, **fields)
 
 
 def without_missing(gradients: Sequence[Any], weights: Sequence[Any]) -> tuple[list[Any], list[Any]]:
