@@ -224,7 +224,7 @@ def for_core(optimizer: Spec, variables: Sequence[Array]) -> dict[str, Any]:
 
 def read_slots(program: Any) -> list[list[Array]]:
     """Reads the optimizer's slots of each variable from `_core.Program`, in the scaling of textbooks."""
-    slots = [program.read_state("slot", number) for number in range(program.state_counts["slot"])]
+    slots = [program.state.read("slot", number) for number in range(program.state.counts["slot"])]
     return [[slot[index] for slot in slots] for index in range(len(program.variables))]
 
 

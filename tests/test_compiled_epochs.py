@@ -11,6 +11,7 @@ import pytest
 import engine as keras
 from engine import layers, metrics, ops, optimizers
 from engine._core_interface.cpp import FunctionSequence, Program, accumulate
+from engine.optimizers.variables import Tracked
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(203, 6)).astype(np.float32)
@@ -749,7 +750,7 @@ def test_functions_pass_results_on() -> None:
         sequence.run([], None, 0, 3, 3, steps, rates, [])
 
 
-def test_a_state_is_borrowed_from_a_program_with_the_same_weights() -> None:
+def test_programs_of_the_same_weights_use_one_state() -> None:
     weight = {
         "kind": "variable",
         "inputs": [],
@@ -758,15 +759,32 @@ def test_a_state_is_borrowed_from_a_program_with_the_same_weights() -> None:
         "trainable": True,
         "flat": False,
     }
-    home = Program.function([weight], [], 1, [None])
-    other = Program.function([{**weight, "shape": [3, 2]}], [], 1, [None])
-    function = Program.function([weight], [], 1, home.arrays)
-    with pytest.raises(ValueError, match="another shape"):
-        function.borrow_state(other, [0])
-    with pytest.raises(ValueError, match="by the same program"):
-        home.borrow_state(home, [0])
-    with pytest.raises(ValueError, match="a place for each of 1 variables"):
-        function.borrow_state(home, [])
-    function.borrow_state(home, [0])
-    with pytest.raises(ValueError, match="that borrows it"):
-        home.borrow_state(function, [0])
+    shape = [[2, 0], [3, 0]]
+    argument = {"kind": "argument", "index": 0, "inputs": [], "input_shapes": [], "shape": shape}
+    step = {"kind": "step", "inputs": [0, 1], "input_shapes": [shape, shape], "shape": shape}
+    adam, sgd = (each._lower([Tracked("", True)]) for each in (optimizers.Adam(), optimizers.SGD()))
+
+    home = Program.function([weight, argument, step], [], 1)
+    function = Program.function([weight, argument, step], [], 1, home.arrays)
+    home.compile([], adam, [])
+    with pytest.raises(ValueError, match="compile a program before"):
+        function.use_state(home.state)
+    function.compile([], adam, [], state=home.state)
+    gradient = np.ones((2, 3), np.float32)
+    home.call([gradient], 1, 0.5)
+    function.call([gradient], 2, 0.5)
+    assert home.state.iterations == function.state.iterations == 2
+    alone = Program.function([weight, argument, step], [], 1)
+    alone.compile([], adam, [])
+    for number in (1, 2):
+        alone.call([gradient], number, 0.5)
+    assert alone.variables[0].tobytes() == home.variables[0].tobytes()
+    assert alone.state.read("slot", 1)[0].tobytes() == home.state.read("slot", 1)[0].tobytes()
+
+    simple = Program.function([weight, argument, step], [], 1, home.arrays)
+    simple.compile([], sgd, [])
+    with pytest.raises(ValueError, match="of another optimizer"):
+        home.use_state(simple.state)
+    home.use_state(alone.state)
+    with pytest.raises(ValueError, match="lacks a variable"):
+        home.call([gradient], 3, 0.5)

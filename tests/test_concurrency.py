@@ -167,7 +167,7 @@ RECOMPILED = """
     def look():
         while not stop.is_set():
             with contextlib.suppress(IndexError):  # SGD without momentum has no slot
-                program.read_state("slot", 0)
+                program.state.read("slot", 0)
             run = program.begin("evaluate", _core.Dataset(x, y), 2)
             try:
                 run.advance(0, 2)

@@ -166,7 +166,7 @@ def test_rounds(rounds: int) -> None:
 def test_iterations() -> None:
     program = compiled(optimizer=ADAM)
     with pytest.raises(ValueError, match=r"`iterations` must lie in 0 ... 2\*\*53"):
-        program.iterations = 2**63 - 1
+        program.state.iterations = 2**63 - 1
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_a_step_in_python_changes_no_bit(weight: Array | None, optimizer: Spec) 
         program = program_of("linear", loss, optimizer)
         run = program.begin("train", data, BATCH, "rows", 5, 6)
         run.advance(0, BATCHES, RATES, host=kernels_mean_squared_error)
-        assert program.iterations == BATCHES
+        assert program.state.iterations == BATCHES
         found.append((digest(program.variables), run.totals.metrics))
         losses.append(run.totals.loss)
     assert found[0] == found[1]
@@ -118,7 +118,7 @@ def test_the_next_run_goes_on_counting_steps() -> None:
     whole.begin("train", data, BATCH).advance(0, BATCHES, RATES)
     parts.begin("train", data, BATCH).advance(0, 4, RATES[:4])
     parts.begin("train", data, BATCH).advance(4, BATCHES, RATES[4:])
-    assert parts.iterations == BATCHES
+    assert parts.state.iterations == BATCHES
     assert digest(parts.variables) == digest(whole.variables)
 
 
@@ -141,7 +141,7 @@ def test_an_error_in_the_loss_leaves_the_last_finished_step() -> None:
     with pytest.raises(RuntimeError, match="no more"):
         broken.begin("train", data, BATCH).advance(0, BATCHES, RATES, host=HostLoss(spec, REAL, fail_at=3))
     stopped.begin("train", data, BATCH).advance(0, 3, RATES[:3], host=HostLoss(spec, REAL))
-    assert broken.iterations == stopped.iterations == 3
+    assert broken.state.iterations == stopped.state.iterations == 3
     assert digest(broken.variables) == digest(stopped.variables)
     for program in (broken, stopped):
         program.begin("train", data, BATCH).advance(0, BATCHES, RATES, host=HostLoss(spec, REAL))
@@ -152,7 +152,7 @@ def test_a_host_step_needs_its_callback() -> None:
     program = program_of("linear", {"kind": "host"})
     with pytest.raises(ValueError, match="host"):
         program.begin("train", _core.Dataset(X, REAL), BATCH).advance(0, 1, RATES[:1])
-    assert program.iterations == 0
+    assert program.state.iterations == 0
 
 
 def test_views_of_a_batch_outlive_the_run() -> None:
@@ -191,7 +191,7 @@ def test_poll_is_called_at_batch_boundaries(host: Any) -> None:
     polled: list[tuple[int, int]] = []
 
     def poll(done: int) -> None:
-        polled.append((done, program.iterations))
+        polled.append((done, program.state.iterations))
         if len(polled) == 4:
             msg = "enough"
             raise KeyError(msg)
@@ -200,7 +200,7 @@ def test_poll_is_called_at_batch_boundaries(host: Any) -> None:
         run.advance(0, run.batches, rates, poll=poll, host=host)
     assert [done for done, _ in polled] == [steps for _, steps in polled]
     assert len({done for done, _ in polled}) == 4
-    assert program.iterations == polled[-1][0], "the run ended after the last finished batch"
+    assert program.state.iterations == polled[-1][0], "the run ended after the last finished batch"
     assert run.totals.samples == polled[-1][0]
 
 
@@ -215,7 +215,7 @@ def test_an_error_in_poll_leaves_the_program_usable() -> None:
     done = caught.value.value
     assert 0 < done < run.batches
     run.advance(done, done + 5, rates[:5])
-    assert program.iterations == done + 5
+    assert program.state.iterations == done + 5
     assert run.totals.samples == done + 5
 
 
@@ -241,7 +241,7 @@ def test_training_needs_a_learning_rate_per_batch(rates: Array | None) -> None:
     program = program_of("linear", {"kind": "mean_squared_error"})
     with pytest.raises(ValueError, match=r"learning rate.*10"):
         program.begin("train", _core.Dataset(X, REAL), BATCH).advance(0, BATCHES, rates)
-    assert program.iterations == 0
+    assert program.state.iterations == 0
 
 
 @pytest.mark.parametrize(("begin", "end"), [(-1, 1), (2, 1), (0, BATCHES + 1)])

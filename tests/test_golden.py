@@ -137,7 +137,7 @@ def by_engine(
     run = program.begin("train", _core.Dataset(X, case.y, weight), BATCH)
     assert run.batches == BATCHES
     run.advance(0, BATCHES, LEARNING_RATES)
-    assert program.iterations == BATCHES
+    assert program.state.iterations == BATCHES
     assert run.totals.samples == ROWS
     slots = read_slots(program)
     for variable, own in zip(program.variables, slots, strict=True):
@@ -197,7 +197,7 @@ def evaluate(program: _core.Program, net: Network, net32: Network, case: Case, w
     close("predictions", y_pred, net.predict(X), net32.predict(X))
     run = program.begin("evaluate", _core.Dataset(X, case.y, weight), BATCH)
     run.advance(0, run.batches)
-    assert program.iterations == BATCHES, "evaluation takes no steps"
+    assert program.state.iterations == BATCHES, "evaluation takes no steps"
     losses = []
     for n in (net, net32):
         terms, _ = n.gradients(X, case.y, weight)
@@ -244,7 +244,7 @@ def test_slots_and_iterations_start_again_with_compile() -> None:
     _, program = by_engine(layers, LOSSES["sparse"], OPTIMIZERS["adam"], None)
     weights = [v.copy() for v in program.variables]
     program.compile(LOSSES["sparse"].spec, OPTIMIZERS["adam"], [])
-    assert program.iterations == 0
+    assert program.state.iterations == 0
     assert all(not slot.any() for slots in read_slots(program) for slot in slots)
     for before, after in zip(weights, program.variables, strict=True):
         np.testing.assert_array_equal(before, after)

@@ -79,7 +79,7 @@ def test_ctrl_c_leaves_the_last_finished_step() -> None:
     timer.join()
     signal.signal(signal.SIGINT, before)
     assert all(np.isfinite(v).all() for v in program.variables)
-    assert program.iterations > 0
+    assert program.state.iterations > 0
     run.advance(0, 5, np.full(5, 1e-4))
 
 

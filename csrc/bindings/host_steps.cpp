@@ -5,8 +5,8 @@
 
 #include "bindings/gil.h"
 #include "bindings/register.h"
-#include "bindings/state.h"
 #include "bindings/views.h"
+#include "bindings/weights.h"
 #include "cpu/device.h"
 #include "graph/operations/host_array.h"
 #include "graph/operations/host_layer.h"

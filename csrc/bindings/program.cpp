@@ -17,7 +17,7 @@
 #include "bindings/mapping.h"
 #include "bindings/register.h"
 #include "bindings/run.h"
-#include "bindings/state.h"
+#include "bindings/weights.h"
 #include "graph/print.h"
 
 namespace engine::bindings {
@@ -91,6 +91,18 @@ Arrays arrays_of(const Program& program) {
   return arrays;
 }
 
+/// Floats that the weights take up, with the space behind each.
+int64_t weight_floats(const Program& program) {
+  int64_t floats = 0;
+  for (const Variable& variable : program.variables().all) floats += program.device().memory_of(variable);
+  return floats;
+}
+
+std::shared_ptr<OptimizerState> state_of(const Program& program) {
+  const auto lock = read_lock(program);
+  return program.optimizer_state();
+}
+
 /// Computes the results of a function from its arguments. `step` is the number of the random draws, and of the
 /// optimizer's step.
 py::list call(Program& program, const py::sequence& arguments, int64_t step, double learning_rate) {
@@ -124,8 +136,8 @@ std::shared_ptr<const TrainingSpec> require_losses(const Program& program) {
   return training;
 }
 
-/// The losses of the outputs: one mapping, or a sequence of them. None for programs that only lend their optimizer
-/// state.
+/// The losses of the outputs: one mapping, or a sequence of them. None for programs that have the state of an
+/// optimizer alone.
 std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& model) {
   std::vector<py::dict> mappings;
   if (py::isinstance<py::dict>(loss)) {
@@ -156,7 +168,7 @@ std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& mode
 }
 
 void configure(Program& program, const py::object& loss, const py::dict& optimizer, const py::sequence& metrics,
-               bool host_metrics, bool keeps_state) {
+               bool host_metrics, std::shared_ptr<OptimizerState> state) {
   const graph::Model& model = program.model();
   TrainingSpec training;
   training.losses = to_losses(loss, model);
@@ -183,7 +195,7 @@ void configure(Program& program, const py::object& loss, const py::dict& optimiz
     require_suitable(metric, columns, at.target);
   }
   const Unlocked unlocked;
-  program.configure(std::move(training), keeps_state);
+  program.configure(std::move(training), std::move(state));
 }
 
 py::object begin(const std::shared_ptr<Program>& program, const std::string& mode, const py::object& data,
@@ -319,11 +331,11 @@ void register_program(py::module_& m) {
            py::arg("arrays") = Arrays(), py::arg("outputs") = py::tuple());
   type.def_static("function", &make_function, py::arg("layers"), py::arg("results"), py::arg("batch") = 1,
                   py::arg("arrays") = Arrays())
-      .def("borrow_state", &Program::borrow_state, py::arg("owner").none(false), py::arg("places"),
-           py::call_guard<Unlocked>())
+      .def("use_state", &Program::use_state, py::arg("state").none(false), py::call_guard<Unlocked>())
+      .def_property_readonly("state", &state_of)
       .def("call", &call, py::arg("arguments"), py::arg("step") = 1, py::arg("learning_rate") = 0.0);
   type.def_property_readonly("variables", [](Program& p) { return read_variables(p, 0, p.variables().all.size()); })
-      .def_property_readonly("weight_count", [](const Program& p) { return p.layout().total; })
+      .def_property_readonly("weight_count", &weight_floats)
       .def_property_readonly("device", [](const Program& p) { return p.device().name(); })
       .def_property_readonly("arrays", &arrays_of)
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))
@@ -334,19 +346,13 @@ void register_program(py::module_& m) {
       .def_property_readonly("output_width", [](const Program& p) { return p.model().output_width(0); })
       .def("to_text", &to_text, py::arg("mode"), py::arg("batch_size"), py::arg("threads") = 0,
            py::arg("names") = std::vector<std::string>())
-      .def_property("iterations", &Program::iterations, &set_iterations)
       .def("write_variables", &write_variables, py::arg("values"), py::arg("first") = 0)
       .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"),
-           py::arg("host_metrics") = false, py::arg("keeps_state") = false)
+           py::arg("host_metrics") = false, py::arg("state") = py::none())
       .def("begin", &begin, py::arg("mode"), py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none",
            py::arg("seed") = 0, py::arg("stream") = 0)
       .def("predict", &predict, py::arg("x"), py::arg("out") = py::none(), py::arg("finite") = false,
-           py::arg("training") = false, py::arg("seed") = 0)
-      .def_property_readonly("state_counts", &state_counts)
-      .def("read_state", &read_state, py::arg("kind"), py::arg("number"), py::arg("raw") = false,
-           py::arg("index") = py::none())
-      .def("write_state", &write_state, py::arg("kind"), py::arg("number"), py::arg("values"), py::arg("raw") = false,
-           py::arg("index") = py::none());
+           py::arg("training") = false, py::arg("seed") = 0);
 }
 
 }  // namespace engine::bindings

@@ -16,6 +16,7 @@ void register_device_array(pybind11::module_& m);
 void register_devices(pybind11::module_& m);
 void register_run(pybind11::module_& m);
 void register_weights(pybind11::module_& m);
+void register_optimizer_state(pybind11::module_& m);
 void register_program(pybind11::module_& m);
 void register_functions(pybind11::module_& m);
 void register_host_steps(pybind11::module_& m);

@@ -229,14 +229,15 @@ int64_t Run::stretch(int64_t cursor, int64_t end, const double* learning_rates, 
   arguments.batch_size = batch_size_;
   arguments.learning_rates = learning_rates;
   arguments.first_batch = cursor / steps;
-  arguments.first_iteration = program_->iterations() + 1;
+  OptimizerState& state = *program_->optimizer_state();
+  arguments.first_iteration = state.iterations() + 1;
   arguments.totals = &totals_;
   arguments.device_state = &workspace_->device_state;
   const int64_t reached = program_->device().run(executable, arguments, cursor, end, [&] {
     return !program_->awaited() && std::chrono::steady_clock::now() < deadline;
   });
   if (executable.mode() == graph::Mode::kTrain) {
-    program_->set_iterations(program_->iterations() + reached / steps - cursor / steps);
+    state.set_iterations(state.iterations() + reached / steps - cursor / steps);
   }
   return reached;
 }

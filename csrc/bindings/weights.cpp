@@ -1,3 +1,5 @@
+#include "bindings/weights.h"
+
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -8,7 +10,6 @@
 #include "bindings/gil.h"
 #include "bindings/instances.h"
 #include "bindings/register.h"
-#include "bindings/state.h"
 #include "runtime/weight_array.h"
 
 namespace engine::bindings {
@@ -70,6 +71,41 @@ bool is_stored(const WeightArray& array) { return array.is_stored(); }
 bool is_flat(const WeightArray& array) { return array.is_flat() && array.shape().size() == 2; }
 
 }  // namespace
+
+py::array_t<float> copy_of(const Device& device, const Variable& variable, const float* memory) {
+  py::array_t<float> copy(variable.shape);
+  device.download(variable, memory, copy.mutable_data());
+  return copy;
+}
+
+Hold hold(const WeightLocks& locks, bool writes) {
+  const Unlocked unlocked;
+  return Hold(locks, writes);
+}
+
+Hold read_lock(const Program& program) {
+  const Unlocked unlocked;
+  return program.read_lock();
+}
+
+std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> to_arrays(
+    const std::vector<std::vector<int64_t>>& shapes, const py::sequence& values) {
+  if (values.size() != shapes.size()) {
+    throw py::value_error("expected " + std::to_string(shapes.size()) + " weight arrays, got " +
+                          std::to_string(values.size()));
+  }
+  std::vector<py::array_t<float, py::array::forcecast | py::array::c_style>> sources;
+  for (size_t v = 0; v < shapes.size(); ++v) {
+    sources.emplace_back(py::object(values[v]));
+    const py::tuple wanted(py::cast(shapes[v]));
+    if (!wanted.equal(sources[v].attr("shape"))) {
+      throw py::value_error("weight array " + std::to_string(v) + " must have shape " +
+                            py::repr(wanted).cast<std::string>() + ", got " +
+                            py::repr(sources[v].attr("shape")).cast<std::string>());
+    }
+  }
+  return sources;
+}
 
 void register_weights(py::module_& m) {
   py::class_<WeightArray, std::shared_ptr<WeightArray>> type(m, "WeightArray");

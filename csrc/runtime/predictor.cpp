@@ -19,8 +19,10 @@ Predictor::Predictor(std::shared_ptr<Program> program, int64_t together) : progr
                                 program_->device().name() + "': ask `predict`");
   }
   workspace_ = program_->lease(graph::Mode::kPredict, false, together, 1);
-  weights_ = Arena(program_->layout().total);
-  for (const int64_t offset : program_->layout().offsets) values_.push_back(weights_.data() + offset);
+  for (const Variable& variable : program_->variables().all) {
+    weights_.emplace_back(program_->device().memory_of(variable));
+    values_.push_back(weights_.back().data());
+  }
   refresh();
   tokens_ = model.tokens();
   arguments_.weights = values_.data();

@@ -31,8 +31,8 @@ class Predictor {
  private:
   std::shared_ptr<Program> program_;
   std::shared_ptr<Workspace> workspace_;
-  Arena weights_;
-  std::vector<float*> values_;  // of each variable, within `weights_`
+  std::vector<Arena> weights_;  // of each variable
+  std::vector<float*> values_;  // what they point to, side by side
   RunArguments arguments_;
   int64_t tokens_ = 0;  // number of indices, if the first layer that computes takes indices; else 0
 };

@@ -18,40 +18,10 @@ namespace {
 constexpr size_t kKeptSizes = 32;
 constexpr int64_t kKeptFloats = int64_t{1} << 27;
 
-OptimizerState new_state(const Device& device, const OptimizerSpec& optimizer, int64_t floats) {
-  OptimizerState state;
-  for (int s = 0; s < slot_count(optimizer.kind); ++s) {
-    state.slots[s] = device.allocate(floats, s == 0 ? static_cast<float>(optimizer.initial_slot) : 0.0f);
-  }
-  if (optimizer.accumulate > 1) state.accumulated = device.allocate(floats);
-  if (optimizer.averages) state.averages = device.allocate(floats);
-  return state;
-}
-
-/// Whether a state has all that the optimizer keeps.
-bool is_complete(const OptimizerStateView& state, const OptimizerSpec& optimizer) {
-  for (int s = 0; s < slot_count(optimizer.kind); ++s) {
-    if (!state.slots[s]) return false;
-  }
-  return (optimizer.accumulate == 1 || state.accumulated) && (!optimizer.averages || state.averages);
-}
-
 }  // namespace
 
-WeightLayout lay_out(const Device& device, const Variables& variables) {
-  WeightLayout layout;
-  for (const Variable& variable : variables.all) {
-    layout.offsets.push_back(layout.total);
-    layout.total += device.memory_of(variable);
-  }
-  return layout;
-}
-
 Program::Program(Device& device, graph::ModelSpec model, const std::vector<std::shared_ptr<WeightArray>>& arrays)
-    : device_(device),
-      model_(std::move(model)),
-      layout_(lay_out(device, model_.variables())),
-      pool_(std::make_shared<Pool>()) {
+    : device_(device), model_(std::move(model)), pool_(std::make_shared<Pool>()) {
   const std::vector<Variable>& variables = model_.variables().all;
   if (!arrays.empty() && arrays.size() != variables.size()) {
     throw std::invalid_argument("there must be an array or none for each of " + std::to_string(variables.size()) +
@@ -83,56 +53,40 @@ bool Program::awaited() const {
   return fork_awaited() || std::any_of(locks_.begin(), locks_.end(), [](const auto& lock) { return lock->awaited(); });
 }
 
-void Program::configure(TrainingSpec training, bool keeps_state) {
+void Program::configure(TrainingSpec training, std::shared_ptr<OptimizerState> state) {
   auto spec = std::make_shared<const TrainingSpec>(std::move(training));
   auto pool = std::make_shared<Pool>();
-  const auto lock = write_lock();
-  if (!keeps_state || !training_) {
-    state_ = lender_ ? OptimizerState{} : new_state(device_, spec->optimizer, layout_.total);
-    iterations_ = 0;
+  if (!state) {
+    std::vector<std::shared_ptr<WeightArray>> arrays;
+    for (const WeightUse& use : uses_) arrays.push_back(use.array());
+    state = std::make_shared<OptimizerState>(device_, std::move(arrays), variables().all, spec->optimizer);
   }
-  const std::lock_guard<std::mutex> state(short_lock());
+  const auto lock = write_lock();
+  set_state(std::move(state), spec->optimizer);
+  const std::lock_guard<std::mutex> guard(short_lock());
   training_.swap(spec);
   pool_.swap(pool);
 }
 
-void Program::borrow_state(std::shared_ptr<Program> owner, const std::vector<int64_t>& places) {
-  const std::vector<Variable>& own = variables().all;
-  if (places.size() != own.size()) {
-    throw std::invalid_argument("there must be a place for each of " + std::to_string(own.size()) + " variables, got " +
-                                std::to_string(places.size()));
-  }
-  if (owner.get() == this || owner->borrows_state()) {
-    throw std::invalid_argument("a state can't be lent by the same program, or by one that borrows it");
-  }
-  const std::vector<Variable>& lent = owner->variables().all;
-  std::vector<int64_t> offsets(places.size());
-  for (size_t v = 0; v < places.size(); ++v) {
-    if (places[v] < 0) continue;
-    const auto place = static_cast<size_t>(places[v]);
-    if (place >= lent.size() || lent[place].rows != own[v].rows || lent[place].columns != own[v].columns) {
-      throw std::invalid_argument("the state of variable " + std::to_string(v) + " is of another shape");
-    }
-    offsets[v] = owner->layout_.offsets[place];
-  }
+void Program::use_state(std::shared_ptr<OptimizerState> state) {
+  const auto spec = training();
+  if (!spec) throw std::invalid_argument("compile a program before it uses the state of an optimizer");
   const auto lock = write_lock();
-  state_ = {};
-  lender_ = std::move(owner);
-  lent_offsets_ = std::move(offsets);
+  if (state != state_) set_state(std::move(state), spec->optimizer);
 }
 
-bool Program::borrows_state() const {
-  const auto lock = read_lock();
-  return lender_ != nullptr;
+void Program::set_state(std::shared_ptr<OptimizerState> state, const OptimizerSpec& optimizer) {
+  if (!state->suits(optimizer)) throw std::invalid_argument("the state is that of another optimizer");
+  std::vector<int64_t> offsets;
+  for (const WeightUse& use : uses_) offsets.push_back(state->offset(use.array().get()));
+  state_.swap(state);
+  state_offsets_.swap(offsets);
 }
 
 OptimizerStateView Program::state() const {
-  const OptimizerState& held = lender_ ? lender_->state_ : state_;
   OptimizerStateView view;
-  for (int s = 0; s < kMaxSlots; ++s) view.slots[s] = held.slots[s].data();
-  view.accumulated = held.accumulated.data();
-  view.averages = held.averages.data();
-  view.offsets = lender_ ? lent_offsets_.data() : layout_.offsets.data();
+  if (state_) view = state_->view();
+  view.offsets = state_offsets_.data();
   return view;
 }
 
@@ -158,11 +112,13 @@ void Program::call(const std::shared_ptr<Workspace>& workspace, const ArgumentVi
       const auto lock = lock_for(graph::Mode::kFunction);
       run.weights = weights();
       run.state = state();
-      if (learns && !is_complete(run.state, workspace->training->optimizer)) {
-        throw std::invalid_argument("the program that lends its optimizer state was compiled with another optimizer");
+      for (const int v : executable.graph().learning) {
+        if (run.state.offsets[v] < 0) {
+          throw std::invalid_argument("the optimizer's state lacks a variable that the function steps");
+        }
       }
       cursor = device_.run(executable, run, cursor, executable.steps(), [] { return true; });
-      if (learns && cursor == executable.steps()) state_owner().set_iterations(step);
+      if (learns && cursor == executable.steps()) state_->set_iterations(step);
     }
     if (cursor < executable.steps()) do_step(workspace, *executable.host_operation(cursor));
   }

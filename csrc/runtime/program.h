@@ -1,4 +1,4 @@
-// A model or a function in C++: its weights, its optimizer state, and the executables that were compiled for it.
+// A model or a function in C++: what it computes with which weights, and the executables that were compiled for it.
 #pragma once
 #include <atomic>
 #include <map>
@@ -9,6 +9,7 @@
 #include "graph/model_spec.h"
 #include "runtime/arena.h"
 #include "runtime/device.h"
+#include "runtime/optimizer_state.h"
 #include "runtime/weight_array.h"
 
 namespace engine {
@@ -23,22 +24,6 @@ struct Workspace {
   ValueView view(graph::ValueId value) const { return executable->view(scratch.data(), value); }
 };
 
-/// Where variables lie in an arena for all of them.
-struct WeightLayout {
-  std::vector<int64_t> offsets;  // in floats, of each variable
-  int64_t total = 0;
-};
-
-WeightLayout lay_out(const Device& device, const Variables& variables);
-
-/// What an optimizer keeps for each weight. Each arena is laid out like the weights; it is empty if the optimizer does
-/// not need it.
-struct OptimizerState {
-  Arena slots[kMaxSlots];
-  Arena accumulated;
-  Arena averages;
-};
-
 class Program {
  public:
   /// `arrays` has the weights of each variable, or null for new ones, which start at zero; empty if all are new. Takes
@@ -50,27 +35,21 @@ class Program {
   Device& device() const { return device_; }
   const graph::Model& model() const { return model_; }
   const Variables& variables() const { return model_.variables(); }
-  const WeightLayout& layout() const { return layout_; }
   const std::shared_ptr<WeightArray>& array(size_t variable) const { return uses_[variable].array(); }
   /// Returns the weights of each variable, as the device keeps them.
   float* const* weights() const { return weights_.data(); }
 
-  /// Sets loss, optimizer and metrics. Resets the optimizer state and the number of iterations.
-  /// With `keeps_state`, the state of the optimizer, which must be the same as before, goes on.
-  void configure(TrainingSpec training, bool keeps_state = false);
+  /// Sets loss, optimizer and metrics. `state` is that of the optimizer, which other programs may use as well; null
+  /// for a new one. Throws std::invalid_argument where it is that of another optimizer.
+  void configure(TrainingSpec training, std::shared_ptr<OptimizerState> state = nullptr);
   /// Returns what the last `configure` set; null before the first. A run compares the pointer to find out that the
   /// program was configured again.
   std::shared_ptr<const TrainingSpec> training() const;
-  /// Uses the optimizer state of another program from now on, in place of its own. `places` has, for each variable of
-  /// this program, the number of the variable of `owner` whose state it uses; -1 for variables that don't learn. Throws
-  /// std::invalid_argument where both have different shapes, or the owner has no state of its own.
-  void borrow_state(std::shared_ptr<Program> owner, const std::vector<int64_t>& places);
-  /// The program whose optimizer state this one uses, which may be itself.
-  Program& state_owner() { return lender_ ? *lender_ : *this; }
+  /// Uses another state of the optimizer from now on.
+  void use_state(std::shared_ptr<OptimizerState> state);
+  /// Null before `configure`. Who reads it holds the lock.
+  const std::shared_ptr<OptimizerState>& optimizer_state() const { return state_; }
   OptimizerStateView state() const;
-
-  int64_t iterations() const { return iterations_; }
-  void set_iterations(int64_t n) { iterations_ = n; }
 
   /// Returns a workspace for batches of up to `rows` rows on up to `threads` threads, which nobody else uses while it
   /// is held. `compressed` says whether the rows of the data set are compressed.
@@ -109,20 +88,17 @@ class Program {
     int64_t kept = 0;                                            // scratch floats of all workspaces in `free`
   };
 
-  bool borrows_state() const;
+  void set_state(std::shared_ptr<OptimizerState> state, const OptimizerSpec& optimizer);
   std::shared_ptr<const graph::Graph> graph_of(Pool& pool, const TrainingSpec* training, graph::Mode mode) const;
 
   Device& device_;
   graph::Model model_;
-  WeightLayout layout_;
   std::vector<WeightUse> uses_;  // by variable
   std::vector<float*> weights_;  // by variable: what the uses point to, side by side
   WeightLocks locks_;            // of all arrays
-  // These three change together, under `write_lock`.
-  OptimizerState state_;
-  std::shared_ptr<Program> lender_;     // of the optimizer state; null: it is in `state_`
-  std::vector<int64_t> lent_offsets_;   // by variable: where its state is in the arenas of the lender
-  std::atomic<int64_t> iterations_{0};  // atomic, since other threads may read it during a training
+  // The two change together, under `write_lock`.
+  std::shared_ptr<OptimizerState> state_;
+  std::vector<int64_t> state_offsets_;  // by variable: where its state lies in the arenas; -1: nowhere
 
   // The two change together, guarded by `short_lock`.
   std::shared_ptr<const TrainingSpec> training_;

@@ -444,6 +444,43 @@ def write_arrays(arrays: Sequence[WeightArray], values: Sequence[ArrayLike]) -> 
     """Sets arrays at one moment; ValueError, and nothing has changed, if a shape differs."""
 
 @final
+class OptimizerState:
+    """What an optimizer keeps for the weights of some variables. All programs that step them with it refer to one state."""
+
+    @property
+    def iterations(self) -> int:
+        """Batches trained on so far."""
+    @iterations.setter
+    def iterations(self, value: int) -> None: ...
+    @property
+    def arrays(self) -> list[WeightArray]:
+        """The weights."""
+    @property
+    def counts(self) -> dict[Literal["slot", "average", "accumulated"], int]:
+        """How many arrays of each kind there are for each variable."""
+    def read(
+        self,
+        kind: Literal["slot", "average", "accumulated"],
+        number: int,
+        raw: bool = False,
+        index: int | None = None,
+    ) -> list[Float32]:
+        """Copies of one array of each variable: slot `number`, the running mean, or the sum of gradients.
+
+        With `raw` as the core scales them, so that `write` brings back every bit; else as the textbook does. With
+        `index` that of one variable alone.
+        """
+    def write(
+        self,
+        kind: Literal["slot", "average", "accumulated"],
+        number: int,
+        values: Sequence[Float32],
+        raw: bool = False,
+        index: int | None = None,
+    ) -> None:
+        """Take over what `read` returned."""
+
+@final
 class Program:
     """A feed-forward network: its weights, and after `compile` its loss, metrics and optimizer state.
 
@@ -488,13 +525,11 @@ class Program:
             batch: samples of each call. Arrays whose first length they divide are kept as rows of samples.
             arrays: as above.
         """
-    def borrow_state(self, owner: Program, places: Sequence[int]) -> None:
-        """Uses the optimizer state of another program from now on, in place of its own.
-
-        Args:
-            owner: that program, which must have been compiled with the same optimizer when this one is called.
-            places: for each variable its number there; -1 for one that doesn't learn.
-        """
+    def use_state(self, state: OptimizerState) -> None:
+        """Uses another state of the optimizer from now on, which must be the one it was compiled with."""
+    @property
+    def state(self) -> OptimizerState:
+        """What the optimizer keeps; there is one after `compile`."""
     def call(self, arguments: Sequence[Float32], step: int = 1, learning_rate: float = 0.0) -> list[Float32]:
         """Results of a function of contiguous arguments. `step` numbers its random draws and the steps of the optimizer."""
     @property
@@ -541,11 +576,6 @@ class Program:
     @property
     def device(self) -> str:
         """The device in whose memory the weights lie: "cpu", "cuda:0", ..."""
-    @property
-    def iterations(self) -> int:
-        """Batches trained on since `compile`."""
-    @iterations.setter
-    def iterations(self, value: int) -> None: ...
     def write_variables(self, values: Sequence[Float32], first: int = 0) -> None:
         """Copy `values` (shapes of the `variables` from `first` on, any strides) in, between two steps of any run."""
     def compile(
@@ -554,9 +584,9 @@ class Program:
         optimizer: Mapping[str, Any],
         metrics: Sequence[Mapping[str, Any]],
         host_metrics: bool = False,
-        keeps_state: bool = False,
+        state: OptimizerState | None = None,
     ) -> None:
-        """Set loss, optimizer and metrics. The optimizer state starts at zero, and the weights stay.
+        """Set loss, optimizer and metrics. The weights stay.
 
         Args:
             loss: one mapping, or a sequence with one for each output of the program; the loss of the program is the sum
@@ -581,7 +611,7 @@ class Program:
                 at `MetricSum` (csrc/formulas/kinds.h), with "thresholds" (ascending), "even", "below_zero", "column", "top_k",
                 "by_column", "logits". Or scores: state of output, target and weight, one after the other.
             host_metrics: whether `host` is called for the metrics of each batch, too.
-            keeps_state: whether the optimizer, which must be the same as before, keeps its state.
+            state: what the optimizer keeps, if there is something already; it starts at zero otherwise.
         """
     def begin(
         self,
@@ -624,27 +654,3 @@ class Program:
             training: whether dropout is at work.
             seed: of the dropout.
         """
-    @property
-    def state_counts(self) -> dict[Literal["slot", "average", "accumulated"], int]:
-        """How many arrays of each kind there are per variable; empty before `compile`."""
-    def read_state(
-        self,
-        kind: Literal["slot", "average", "accumulated"],
-        number: int,
-        raw: bool = False,
-        index: int | None = None,
-    ) -> list[Float32]:
-        """Copies of one array per variable: slot `number`, the running mean, or the sum of gradients.
-
-        With `raw` as the core scales them, so that `write_state` brings back every bit; else as the textbook does. With
-        `index` that of one variable alone.
-        """
-    def write_state(
-        self,
-        kind: Literal["slot", "average", "accumulated"],
-        number: int,
-        values: Sequence[Float32],
-        raw: bool = False,
-        index: int | None = None,
-    ) -> None:
-        """Take over what `read_state` returned."""

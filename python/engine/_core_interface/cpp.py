@@ -42,6 +42,7 @@ DeviceArray = _core.DeviceArray
 FunctionSequence = _core.FunctionSequence
 Lock = _core.Lock
 NotFiniteError = _core.NotFiniteError
+OptimizerState = _core.OptimizerState
 Program = _core.Program
 Run = _core.Run
 Totals = _core.Totals

@@ -18,7 +18,7 @@ from engine import losses, metrics
 from engine._base.checks import Shape, real, text_of_shape
 from engine._base.registered_objects import overrides
 from engine._base.spec import free_name
-from engine._core_interface.cpp import Float32, Program, Totals
+from engine._core_interface.cpp import Float32, OptimizerState, Program, Totals
 from engine._core_interface.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
 from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
 from engine._training.checked_samples import missing_targets
@@ -76,7 +76,7 @@ class Compiled:
         # The core has one in any case; without one, `require_optimizer` refuses to train.
         self.optimizer = optimizer_registry.get("sgd" if optimizer is None else optimizer)
         self._lacks_optimizer = optimizer is None
-        self._state_of_optimizer: tuple[Program, list[Tracked]] | None = None  # the program that has it
+        self._state_of_optimizer: tuple[OptimizerState, list[Tracked]] | None = None
         self._warned: set[str] = set()  # the subjects of warnings that were given
         self.output_names = tuple(outputs)
         if by_key and _is_nested(loss) and isinstance(loss, Mapping) and set(loss) < set(outputs):
@@ -281,22 +281,23 @@ class Compiled:
         self._masked = any(masked)
         self._applied = program, list(weights), list(output_shapes), list(masked)
         self._note_metrics(lowered)
-        self.optimizer._follow(program, weights)
+        self.optimizer._follow(program.state, weights)
         if state is not None:
             self.optimizer._restore_by_weight(state)
-        self._state_of_optimizer = program, list(weights)
+        self._state_of_optimizer = program.state, list(weights)
 
-    def move_optimizer(self, program: Program) -> None:
-        """Makes the optimizer that of this model, with the state that it had here, and moves that state to `program`.
+    def take_optimizer(self, program: Program) -> None:
+        """Makes the optimizer that of this model, with the state that it had here, which `program` uses from now on.
 
         A generator, a discriminator and both together may have one optimizer. Then each has a state of its own.
         """
         if self._state_of_optimizer is not None:
-            home, weights = self._state_of_optimizer
+            state, weights = self._state_of_optimizer
             if _keys_of(weights) != _keys_of(self.optimizer._tracked):
-                self.optimizer._follow(home, weights)
-            self._state_of_optimizer = program, weights
-        self.optimizer._move_to(program)
+                self.optimizer._follow(state, weights)
+        if self.optimizer._state is not None:
+            self._state_of_optimizer = self.optimizer._state, self.optimizer._tracked
+            program.use_state(self.optimizer._state)
 
     def _lowered_losses(
         self, output_shapes: Sequence[Shape], known_shapes: Sequence[Shape], masked: Sequence[bool]
@@ -377,25 +378,23 @@ class Compiled:
             lowered = self._lowered_metrics(self._resolved, output_shapes, masked)
             in_core = [each for each in lowered if each is not None]
             self.program_arguments = of_outputs, optimizer, in_core, None in lowered
-            program.compile(of_outputs, optimizer, in_core, None in lowered, keeps_state=True)
+            program.compile(of_outputs, optimizer, in_core, None in lowered, program.state)
             self._note_metrics(lowered)
 
-    def compile_again(
-        self, program: Program, known_shapes: Sequence[Shape], keeps_state: bool = False
-    ) -> None:
+    def compile_again(self, program: Program, known_shapes: Sequence[Shape]) -> None:
         """Compiles another program of the same model, for samples of another length.
 
         Args:
             program: the program.
             known_shapes: the shape of each of its outputs for one sample.
-            keeps_state: whether the program keeps its state of the optimizer.
         """
         if self.program_arguments:
             of_outputs, optimizer, in_core, in_python = self.program_arguments
             if of_outputs:
                 _, _, output_shapes, masked = self._applied
                 of_outputs = self._lowered_losses(output_shapes, known_shapes, masked)
-            program.compile(of_outputs, optimizer, in_core, in_python, keeps_state)
+            state = None if self._state_of_optimizer is None else self._state_of_optimizer[0]
+            program.compile(of_outputs, optimizer, in_core, in_python, state)
 
     def host_for(self, forms: Sequence[TargetForm]) -> RunHost | None:
         """Returns the function for host steps with targets of these forms; None if the core computes everything itself."""

@@ -150,7 +150,7 @@ class CoreRunner:
         run, program, _ = self._running
         rates = None
         if self._trains:
-            self._compiled.move_optimizer(program)
+            self._compiled.take_optimizer(program)
             rates = self._compiled.optimizer._learning_rates(end - begin)
         run.advance(begin, end, rates, poll, self._compiled.host_for(self._chunk.forms))
 

@@ -333,8 +333,7 @@ class CompiledStep:
         place_of = {(each.owner, each.number): place for place, each in enumerate(optimizer._tracked)}
         places = [place_of.get(each, -1) for each in lowering.variables]
         variables = [Tracked("", False) if place < 0 else optimizer._tracked[place] for place in places]
-        optimizer._lend_to(program, places)
-        program.compile([], optimizer._lower(variables), [])
+        program.compile([], optimizer._lower(variables), [], state=optimizer._state)
         return _Segment(program, optimizer, places, lowering.draws, names), arguments
 
     def _segment_results_in(self, value: Any) -> Iterator[_SegmentResult]:
@@ -371,7 +370,7 @@ class CompiledStep:
             stretch.arrays.require(number, limits)
         for segment in self._segments:
             if segment.optimizer is not None:
-                segment.optimizer._lend_to(segment.program, segment.places)
+                segment.program.use_state(segment.optimizer._state)
         steps, rates = self._counts_and_rates(stretch.batches)
         arrays = stretch.arrays.readable
         kept = list(dict.fromkeys((each.segment, each.number) for each in self._kept))

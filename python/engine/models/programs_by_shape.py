@@ -20,7 +20,7 @@ from engine.models.wiring import Wiring, shapes_along
 # The program that holds the weights is built for a known length: the first of these that all layers can take. Custom
 # layers may need several timesteps, and Reshape a length that it can divide.
 _LENGTHS = range(64, 0, -1)
-# The number of programs that are kept. Each takes as much memory as the optimizer's state.
+# The number of programs that are kept.
 _MOST_PROGRAMS = 8
 
 Lowering = Callable[[Shape], Lowered]
@@ -82,10 +82,8 @@ class ProgramsByShape:
             return self._first
         program = self._used(shape, self._programs.get(shape) or self._made(shape))
         if compiled is not None and self._compiled_with.get(program) is not compiled.program_arguments:
-            before, now = self._compiled_with.get(program), compiled.program_arguments
-            keeps_state = bool(before and now and before[1] is now[1])
-            compiled.compile_again(program, self._outputs_for(shape), keeps_state)
-            self._compiled_with[program] = now
+            compiled.compile_again(program, self._outputs_for(shape))
+            self._compiled_with[program] = compiled.program_arguments
         return program
 
     def _made(self, shape: Shape) -> Program:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine._base.checks import above_zero, below_one, flag, integer, real
-from engine._core_interface.cpp import Program
+from engine._core_interface.cpp import OptimizerState, read_arrays
 from engine.optimizers.optimizer import LearningRate, Optimizer, registry
 from engine.optimizers.variables import Array, OptimizerVariable, StateArray
 
@@ -217,7 +217,7 @@ class Nadam(_Moments):
                 raise ValueError(msg)
 
         found = super().variables
-        return [*found, OptimizerVariable("variable", (), product, compare)] if self._stateful else found
+        return [*found, OptimizerVariable("variable", (), product, compare)] if self._state else found
 
 
 @registry.register()
@@ -264,16 +264,16 @@ class ScheduleFreeAdamW(Optimizer):
         return [["momentum", "velocity"]]
 
     def _arrays(
-        self, program: Program, index: int, arrays: Mapping[str, StateArray]
+        self, state: OptimizerState, index: int, arrays: Mapping[str, StateArray]
     ) -> list[OptimizerVariable]:
         """Returns the arrays of one weight; before the first step, z reads as the weight itself."""
-        found = super()._arrays(program, index, arrays)
+        found = super()._arrays(state, index, arrays)
         if "momentum" in arrays and not self.iterations:
             momentum = found[0]
             found[0] = OptimizerVariable(
                 momentum.path,
                 momentum.shape,
-                lambda: program.read_variables(index, 1)[0] if not self.iterations else momentum.numpy(),
+                lambda: read_arrays([state.arrays[index]])[0] if not self.iterations else momentum.numpy(),
                 momentum.assign,
             )
         return found

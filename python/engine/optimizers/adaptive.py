@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine._base.checks import Shape, above_zero, below_one, flag, real
-from engine._core_interface.cpp import Program
+from engine._core_interface.cpp import OptimizerState
 from engine.optimizers.optimizer import LearningRate, Optimizer, registry
 from engine.optimizers.variables import Array, OptimizerVariable, Tracked
 
@@ -176,25 +176,25 @@ class Adafactor(Optimizer):
     @property
     def variables(self) -> list[OptimizerVariable]:
         """The state of every optimizer, then r, c and v for each weight. For vectors, r and c are 0."""
-        found, program = super().variables, self._stateful
-        if program is not None:
+        found, state = super().variables, self._state
+        if state is not None:
             for index in self._trainable_indices:
-                found += self._moments(program, index)
+                found += self._moments(state, index)
         return found
 
     def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """Returns the rule for the core, which wants the exponent without its sign."""
         return super()._lower(weights) | {"decay": -self.beta_2_decay}
 
-    def _moments(self, program: Program, index: int) -> list[OptimizerVariable]:
+    def _moments(self, state: OptimizerState, index: int) -> list[OptimizerVariable]:
         """Returns r, c and v of weight `index`."""
-        weight, (v,) = self._tracked[index], self._arrays(program, index, {"velocity": ("slot", 0)})
+        weight, (v,) = self._tracked[index], self._arrays(state, index, {"velocity": ("slot", 0)})
         if len(v.shape) < 2:  # noqa: PLR2004 # a vector
             return [_zero(weight.name), _zero(weight.name), v]
         path, rows, columns = f"{self.name}/{weight.name}", v.shape[:-1], (*v.shape[:-2], v.shape[-1])
         return [
-            _part(path, rows, program, (index, 2), lambda slot: slot[..., 0]),
-            _part(path, columns, program, (index, 1), lambda slot: slot[..., 0, :]),
+            _part(path, rows, state, (index, 2), lambda slot: slot[..., 0]),
+            _part(path, columns, state, (index, 1), lambda slot: slot[..., 0, :]),
             v,
         ]
 
@@ -254,18 +254,22 @@ class Ftrl(Optimizer):
 
 
 def _part(
-    path: str, shape: Shape, program: Program, index_and_slot: tuple[int, int], part: Callable[[Array], Array]
+    path: str,
+    shape: Shape,
+    state: OptimizerState,
+    index_and_slot: tuple[int, int],
+    part: Callable[[Array], Array],
 ) -> OptimizerVariable:
     """Returns r or c as a variable: the core keeps it in one column or row of a slot as large as the weight."""
     index, slot = index_and_slot
 
     def write(value: Array) -> None:
-        arrays = program.read_state("slot", slot, index=index)
+        arrays = state.read("slot", slot, index=index)
         part(arrays[0])[...] = value
-        program.write_state("slot", slot, arrays, index=index)
+        state.write("slot", slot, arrays, index=index)
 
     def read() -> Array:
-        return part(program.read_state("slot", slot, index=index)[0]).copy()
+        return part(state.read("slot", slot, index=index)[0]).copy()
 
     return OptimizerVariable(path, shape, read, write)
 

@@ -69,7 +69,7 @@ class LossScaleOptimizer(Optimizer):
     gradient_accumulation_steps: Any = _OfInner()
     _undecayed: Any = _OfInner()
     _undecayed_paths: Any = _OfInner()
-    _program: Any = _OfInner()
+    _state: Any = _OfInner()
     _tracked: Any = _OfInner()
     _stepper: Any = _OfInner()
 
@@ -135,7 +135,7 @@ class LossScaleOptimizer(Optimizer):
     @property
     def variables(self) -> list[OptimizerVariable]:
         """Four numbers that Keras has, and then the variables of the inner optimizer."""
-        names = list(self._own)[: 2 if self._program is None else None]
+        names = list(self._own)[: 2 if self._state is None else None]
         return [*map(self._own_variable, names), *self.inner_optimizer.variables]
 
     def _own_variable(self, name: str) -> OptimizerVariable:

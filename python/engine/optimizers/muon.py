@@ -115,12 +115,12 @@ class Muon(Optimizer):
     @property
     def variables(self) -> list[OptimizerVariable]:
         """The state of every optimizer, then for each weight its m, and v if Adam updates it."""
-        found, program = super().variables, self._stateful
-        if program is not None:
+        found, state = super().variables, self._state
+        if state is not None:
             for index in self._trainable_indices:
                 names = ("momentum", "velocity")[: 2 - self._orthogonalises(self._tracked[index])]
                 arrays: dict[str, StateArray] = {name: ("slot", slot) for slot, name in enumerate(names)}
-                found += self._arrays(program, index, arrays)
+                found += self._arrays(state, index, arrays)
         return found
 
     def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:

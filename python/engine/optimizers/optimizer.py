@@ -1,4 +1,4 @@
-"""The base class of all optimizers: learning rate, clipping, decay, and the state that a compiled program holds."""
+"""The base class of all optimizers: learning rate, clipping, decay, and the state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from engine._base.checks import flag, integer, label, real
 from engine._base.spec import Registry, Spec, auto_name, serialize, snake_case
 from engine._base.tensor_like import Count, Setting
-from engine._core_interface.cpp import Float32, Program
+from engine._core_interface.cpp import Float32, OptimizerState, read_arrays, write_arrays
 from engine._tracing.lazy import capturing
 from engine._tracing.symbolic import handlers
 from engine.optimizers.schedules.base import LearningRateSchedule, number
@@ -159,7 +159,7 @@ class Optimizer(Spec):
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
         self._undecayed: list[str] = []
         self._undecayed_paths: list[str] = []
-        self._program: Program | None = None  # which holds the state
+        self._state: OptimizerState | None = None
         self._tracked: list[Tracked] = []
         self._stepper: Stepper | None = None
 
@@ -186,7 +186,7 @@ class Optimizer(Spec):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle has the settings, and not the state, which belongs to the weights that it has stepped."""
-        fresh: dict[str, Any] = {"_program": None, "_tracked": [], "_stepper": None}
+        fresh: dict[str, Any] = {"_state": None, "_tracked": [], "_stepper": None}
         return {name: fresh.get(name, value) for name, value in self.__dict__.items()}
 
     def __copy__(self) -> Self:
@@ -214,28 +214,17 @@ class Optimizer(Spec):
     def iterations(self, value: int) -> None:
         self._batches = integer(value, "iterations", 0) * (self.gradient_accumulation_steps or 1)
 
-    def _lend_to(self, program: Program, places: Sequence[int]) -> None:
-        """Lets a function use the state, which stays where it is.
-
-        Args:
-            program: the function.
-            places: for each variable of the function the number of the tracked weight that it is, or -1.
-        """
-        home = cast("Program", self._program)
-        if program is not home:
-            program.borrow_state(home, places)
-
     @property
     def _batches(self) -> int:
         """Number of batches since `compile`."""
-        return 0 if self._program is None else self._program.iterations
+        return 0 if self._state is None else self._state.iterations
 
     @_batches.setter
     def _batches(self, value: int) -> None:
-        if self._program is None:
+        if self._state is None:
             msg = "`iterations` can't be assigned yet: compile a model with this optimizer, and build it"
             raise ValueError(msg)
-        self._program.iterations = integer(value, "iterations", 0)
+        self._state.iterations = integer(value, "iterations", 0)
 
     def build(self, variables: Sequence[Any]) -> None:
         """Creates the state for weights that `apply` steps. Without it, the first call of `apply` does so.
@@ -245,19 +234,19 @@ class Optimizer(Spec):
         Args:
             variables: weights of layers and variables, such as `model.trainable_variables`.
         """
-        if self._stepper is None and self._program is None and variables:
+        if self._stepper is None and self._state is None and variables:
             self._begin_steps(tracked_of(variables))
 
     def _begin_steps(self, tracked: Sequence[Tracked]) -> None:
         stepper = Stepper(self, tracked)
         program = stepper.program([place for place, each in enumerate(tracked) if each.trainable])
-        self._follow(program, tracked)
+        self._follow(program.state, tracked)
         self._stepper = stepper
 
     @property
     def built(self) -> bool:
         """Whether there is a state for the weights."""
-        return self._program is not None
+        return self._state is not None
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], **kwargs: Any) -> Count:
         """Steps weights by gradients.
@@ -296,7 +285,7 @@ class Optimizer(Spec):
         if not gradients:
             return
         if trainable_variables is None:
-            if self._program is None:
+            if self._state is None:
                 msg = (
                     "When passing `grads` without `variables`, the optimizer must already be built on a list of variables. "
                     "Call `optimizer.build(trainable_variables)` first."
@@ -323,13 +312,13 @@ class Optimizer(Spec):
 
     def _knows(self, variables: Sequence[Any]) -> bool:
         """Whether the state has a place for the weights, or must not be made again for them."""
-        if self._program is None:
+        if self._state is None:
             return False
         if self._stepper is None:  # it was compiled with a model
             known = {(each.owner, each.number) for each in self._tracked}
             others = [variable for variable in variables if variable_of(variable) not in known]
             if others and not self._batches:
-                self._program = None
+                self._state = None
                 return False
             self._stepper = Stepper(self, self._tracked)
         return True
@@ -380,7 +369,7 @@ class Optimizer(Spec):
             TypeError: if `var_list` contains something else than weights, or `var_names` is a single string.
             ValueError: if called after `compile`.
         """
-        if self._program is not None:
+        if self._state is not None:
             msg = (
                 "`exclude_from_weight_decay` must be called before the model is compiled with this optimizer"
             )
@@ -404,8 +393,8 @@ class Optimizer(Spec):
             var_list: Ignored. All trainable weights are replaced.
         """
         del var_list
-        if self._program is not None and self.use_ema and self._batches:
-            self._program.write_variables(exchanged(self._program, self._tracked)[0])
+        if self._state is not None and self.use_ema and self._batches:
+            write_arrays(self._state.arrays, exchanged(self._state, self._tracked)[0])
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments, with a schedule as `schedules.serialize` describes it.
@@ -424,11 +413,11 @@ class Optimizer(Spec):
     @property
     def variables(self) -> list[OptimizerVariable]:
         """The optimizer state: number of steps, learning rate (without a schedule), then arrays for each weight."""
-        program, first_slot = self._stateful, 0
+        state, first_slot = self._state, 0
         found = [self._iteration_variable()]
         if isinstance(self._rate, float):
             found.append(self._learning_rate_variable())
-        if program is None:
+        if state is None:
             return found
         groups: list[Mapping[str, StateArray]] = []
         if self.use_ema:
@@ -440,7 +429,7 @@ class Optimizer(Spec):
             first_slot += len(names)
         for arrays in groups:
             for index in self._trainable_indices:
-                found += self._arrays(program, index, arrays)
+                found += self._arrays(state, index, arrays)
         return found
 
     @property
@@ -450,11 +439,6 @@ class Optimizer(Spec):
         `variables` goes group by group: for each weight it lists the arrays of one group, then those of the next.
         """
         return []
-
-    @property
-    def _stateful(self) -> Program | None:
-        """The program, if it has state already; before the first targets it may have to wait for them."""
-        return self._program if self._program is not None and self._program.state_counts else None
 
     @property
     def _trainable_indices(self) -> list[int]:
@@ -468,11 +452,11 @@ class Optimizer(Spec):
         return [variable.path for variable in self.variables]
 
     def _arrays(
-        self, program: Program, index: int, arrays: Mapping[str, StateArray]
+        self, state: OptimizerState, index: int, arrays: Mapping[str, StateArray]
     ) -> list[OptimizerVariable]:
         """Returns state arrays of weight `index` as variables; `arrays` gives the name of each."""
         path = f"{self.name}/{self._tracked[index].path.replace('/', '_')}"
-        return [state_variable(f"{path}_{name}", program, index, array) for name, array in arrays.items()]
+        return [state_variable(f"{path}_{name}", state, index, array) for name, array in arrays.items()]
 
     def _iteration_variable(self) -> OptimizerVariable:
         def write(value: float) -> None:
@@ -544,8 +528,8 @@ class Optimizer(Spec):
             # Read first: the file may be damaged, and then nothing may change.
             bits = {name: np.asarray(rounded[name]) for name in rounded}
             self.set_weights([np.asarray(store[str(position)]) for position in range(count)])
-            if self._stateful is not None and bits:
-                sharpen(self._stateful, bits)
+            if self._state is not None and bits:
+                sharpen(self._state, bits)
         elif "0" not in store or int(np.asarray(store["0"])) > 0:  # a state before the first step is no loss
             msg = (
                 f"Skipping variable loading for optimizer {self.name!r}, because it has {count} variables whereas the "
@@ -555,9 +539,9 @@ class Optimizer(Spec):
 
     def _rounded(self) -> dict[str, Array]:
         """Returns what `variables`, in the scaling of Keras, lose by rounding; an empty dict if nothing is lost."""
-        return {} if self._stateful is None else rounded(self._stateful)
+        return {} if self._state is None else rounded(self._state)
 
-    # The compiled program --------------------------------------------------------------------------------------------
+    # In compiled programs --------------------------------------------------------------------------------------------
 
     def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """Returns the `optimizer` argument of `Program.compile`. The learning rates come with each run."""
@@ -584,31 +568,23 @@ class Optimizer(Spec):
         named = any(re.search(name, weight.name) for name in self._undecayed)
         return named or weight.path in self._undecayed_paths
 
-    def _follow(self, program: Program, weights: Sequence[Tracked]) -> None:
-        """Takes the state from `program`, which was just compiled for `weights`, from now on."""
+    def _follow(self, state: OptimizerState, weights: Sequence[Tracked]) -> None:
+        """Takes the state of `weights` from now on."""
         if [(each.owner, each.number) for each in weights] != [
             (each.owner, each.number) for each in self._tracked
         ]:
             self._stepper = None
-        self._program, self._tracked = program, list(weights)
-
-    def _move_to(self, program: Program) -> None:
-        """Moves the state, bit by bit, to the program of the same model for samples of another length."""
-        if self._program is program or self._program is None:
-            return
-        state, self._program = self._snapshot(), program
-        write_raw_state(program, state.arrays)
-        self._batches = state.batches
+        self._state, self._tracked = state, list(weights)
 
     def _snapshot(self) -> Snapshot:
         """Returns a copy of the whole state, bit by bit."""
         rate = self._rate if isinstance(self._rate, float) else None
-        return Snapshot(self._batches, rate, {} if self._program is None else raw_state(self._program))
+        return Snapshot(self._batches, rate, {} if self._state is None else raw_state(self._state))
 
     def _restore(self, snapshot: Snapshot) -> None:
         """Restores the state that `_snapshot` returned."""
-        if self._program is not None:
-            write_raw_state(self._program, snapshot.arrays)
+        if self._state is not None:
+            write_raw_state(self._state, snapshot.arrays)
             self._batches = snapshot.batches
         if snapshot.rate is not None:
             self.learning_rate = snapshot.rate
@@ -616,9 +592,9 @@ class Optimizer(Spec):
     def _state_for(self, weights: Sequence[Tracked]) -> StateByWeight | None:
         """Returns the state of each weight, if the optimizer has one for these weights; else None."""
         keys = [(each.owner, each.number) for each in self._tracked]
-        if self._program is None or set(keys) != {(each.owner, each.number) for each in weights}:
+        if self._state is None or set(keys) != {(each.owner, each.number) for each in weights}:
             return None
-        state = raw_state(self._program)
+        state = raw_state(self._state)
         by_weight = {
             key: {name: arrays[place] for name, arrays in state.items()} for place, key in enumerate(keys)
         }
@@ -626,26 +602,26 @@ class Optimizer(Spec):
 
     def _restore_by_weight(self, state: StateByWeight) -> None:
         """Restores what `_state_for` returned. Weights that weren't trained then, or aren't now, keep their new state."""
-        program = cast("Program", self._program)
-        arrays = raw_state(program)
+        own = cast("OptimizerState", self._state)
+        arrays = raw_state(own)
         for place, each in enumerate(self._tracked):
             for name, value in state.arrays[each.owner, each.number].items():
                 if name in arrays and arrays[name][place].shape == value.shape:
                     arrays[name][place] = value
-        write_raw_state(program, arrays)
+        write_raw_state(own, arrays)
         self._batches = state.batches
 
     def _swap_averages(self) -> None:
         """Swaps the trainable weights with their moving averages, after at least one step with `use_ema`."""
-        if self._program is not None:
-            weights, averages = exchanged(self._program, self._tracked)
-            self._program.write_variables(weights)
-            self._program.write_state("average", 0, averages)
+        if self._state is not None:
+            weights, averages = exchanged(self._state, self._tracked)
+            write_arrays(self._state.arrays, weights)
+            self._state.write("average", 0, averages)
 
     def _averages_from_weights(self) -> None:
         """Sets the moving averages to the weights."""
-        if self._program is not None and self.use_ema:
-            self._program.write_state("average", 0, self._program.variables)
+        if self._state is not None and self.use_ema:
+            self._state.write("average", 0, read_arrays(self._state.arrays))
 
 
 class StateByWeight(NamedTuple):

@@ -117,7 +117,7 @@ class Stepper:
                 {"kind": "step", "inputs": [place, argument], "input_shapes": [shape, shape], "shape": shape}
             )
         program: Program = Program.function(nodes, [], 1, arrays)
-        program.compile([], self._optimizer._lower(self._tracked), [])
+        program.compile([], self._optimizer._lower(self._tracked), [], state=self._optimizer._state)
         return program
 
     def step(self, gradients: Sequence[Any], weights: Sequence[Any]) -> None:
@@ -139,10 +139,9 @@ class Stepper:
         order = sorted(range(len(places)), key=places.__getitem__)
         optimizer, program = self._optimizer, self.program([places[each] for each in order])
         rate = float(optimizer._learning_rates(1)[0])
-        if optimizer._program is None:
-            optimizer._follow(program, self._tracked)
-        else:
-            optimizer._lend_to(program, range(len(self._tracked)))
+        if optimizer._state is None:
+            optimizer._follow(program.state, self._tracked)
+        program.use_state(optimizer._state)
         program.call([arrays[each] for each in order], optimizer._batches + 1, rate)
         for place in places:
             tracked = self._tracked[place]

@@ -1,4 +1,4 @@
-"""The optimizer state of a compiled program, as variables that a script reads and assigns and as arrays to save."""
+"""The state of an optimizer, as variables that a script reads and assigns and as arrays to save."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine._base.tensor_like import StoredArray
-from engine._core_interface.cpp import Float32, Program
+from engine._core_interface.cpp import Float32, OptimizerState, read_arrays
 from engine._tracing.extents import Extent
 from engine.constraints import Constraint
 from engine.regularizers import Regularizer
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 StateKind = Literal["slot", "average", "accumulated"]
 """An optimizer slot such as Adam's m, the moving average of a weight, or its accumulated gradient."""
 StateArray = tuple[StateKind, int]
-"""Kind and number of a state array of each weight, as `Program.read_state` takes them."""
+"""Kind and number of a state array of each weight, as `OptimizerState.read` takes them."""
 
 
 class Tracked(NamedTuple):
@@ -63,20 +63,20 @@ class Snapshot(NamedTuple):
     """Raw state arrays, one for each weight, by kind and number, such as "slot 0"."""
 
 
-def raw_state(program: Program) -> dict[str, list[Float32]]:
+def raw_state(state: OptimizerState) -> dict[str, list[Float32]]:
     """Returns all state arrays in the scaling of the core, in which they can be restored bit by bit."""
     return {
-        f"{kind} {number}": program.read_state(kind, number, raw=True)
-        for kind, count in program.state_counts.items()
+        f"{kind} {number}": state.read(kind, number, raw=True)
+        for kind, count in state.counts.items()
         for number in range(count)
     }
 
 
-def write_raw_state(program: Program, arrays: Mapping[str, Sequence[Float32]]) -> None:
+def write_raw_state(state: OptimizerState, arrays: Mapping[str, Sequence[Float32]]) -> None:
     """Restores the state arrays that `raw_state` returned."""
     for name, values in arrays.items():
         kind, number = name.split()
-        program.write_state(cast(StateKind, kind), int(number), values, raw=True)
+        state.write(cast(StateKind, kind), int(number), values, raw=True)
 
 
 def _bits(arrays: Mapping[str, Sequence[Float32]]) -> NDArray[np.int32]:
@@ -85,26 +85,26 @@ def _bits(arrays: Mapping[str, Sequence[Float32]]) -> NDArray[np.int32]:
     return np.concatenate(flat).view(np.int32) if flat else np.zeros(0, np.int32)
 
 
-def rounded(program: Program) -> dict[str, Array]:
+def rounded(state: OptimizerState) -> dict[str, Array]:
     """Finds the numbers that change by one float32 when the state is read and written in the scaling of Keras.
 
     Returns:
         Packed bits under the key "0", for numbers that become smaller and for those that become larger; an empty
         dict if no number changes.
     """
-    exact = raw_state(program)
-    for kind, count in program.state_counts.items():
+    exact = raw_state(state)
+    for kind, count in state.counts.items():
         for number in range(count):
-            program.write_state(kind, number, program.read_state(kind, number))
-    lost = _bits(exact) - _bits(raw_state(program))
-    write_raw_state(program, exact)
+            state.write(kind, number, state.read(kind, number))
+    lost = _bits(exact) - _bits(raw_state(state))
+    write_raw_state(state, exact)
     return {"0": np.packbits([lost == 1, lost == -1], axis=1)} if lost.any() else {}
 
 
-def sharpen(program: Program, stored: Mapping[str, Array]) -> None:
+def sharpen(state: OptimizerState, stored: Mapping[str, Array]) -> None:
     """Corrects the state by what `rounded` returned. It ignores arrays of another size, which are of another model."""
-    state = raw_state(program)
-    bits = _bits(state)
+    arrays = raw_state(state)
+    bits = _bits(arrays)
     packed = np.asarray(stored.get("0", ()))
     if packed.dtype != np.uint8 or packed.shape != (2, -(-bits.size // 8)):
         return
@@ -113,10 +113,10 @@ def sharpen(program: Program, stored: Mapping[str, Array]) -> None:
     bits += more
     bits -= less
     parts = iter(
-        np.split(bits.view(np.float32), np.cumsum([a.size for each in state.values() for a in each]))
+        np.split(bits.view(np.float32), np.cumsum([a.size for each in arrays.values() for a in each]))
     )
     write_raw_state(
-        program, {name: [next(parts).reshape(a.shape) for a in each] for name, each in state.items()}
+        state, {name: [next(parts).reshape(a.shape) for a in each] for name, each in arrays.items()}
     )
 
 
@@ -171,18 +171,18 @@ class OptimizerVariable(StoredArray):
         return f"<OptimizerVariable path={self.path}, shape={self.shape}, value={self._read()}>"
 
 
-def state_variable(path: str, program: Program, index: int, array: StateArray) -> OptimizerVariable:
+def state_variable(path: str, state: OptimizerState, index: int, array: StateArray) -> OptimizerVariable:
     """Returns a state array of weight `index` as a variable."""
 
     def write(value: Array) -> None:
-        program.write_state(*array, [value.astype(np.float32)], index=index)
+        state.write(*array, [value.astype(np.float32)], index=index)
 
-    shape = program.read_variables(index, 1)[0].shape
-    return OptimizerVariable(path, shape, lambda: program.read_state(*array, index=index)[0], write)
+    shape = state.arrays[index].shape
+    return OptimizerVariable(path, shape, lambda: state.read(*array, index=index)[0], write)
 
 
-def exchanged(program: Program, weights: Sequence[Tracked]) -> tuple[list[Float32], list[Float32]]:
+def exchanged(state: OptimizerState, weights: Sequence[Tracked]) -> tuple[list[Float32], list[Float32]]:
     """Returns new weights and new moving averages: trainable weights swap with their averages, others stay."""
-    pairs = zip(weights, program.variables, program.read_state("average", 0), strict=True)
+    pairs = zip(weights, read_arrays(state.arrays), state.read("average", 0), strict=True)
     exchanged = [(mean, value) if weight.trainable else (value, mean) for weight, value, mean in pairs]
     return [first for first, _ in exchanged], [second for _, second in exchanged]

@@ -66,9 +66,9 @@ class Objective:
         """Returns the loss and its gradient at `point`: all weights in one vector, in the engine's order."""
         weights = self.weights(point)
         self._program.write_variables(weights)
-        self._program.write_state("accumulated", 0, self._zeros)
+        self._program.state.write("accumulated", 0, self._zeros)
         data = self._pass()
-        gradients = self._program.read_state("accumulated", 0)
+        gradients = self._program.state.read("accumulated", 0)
         penalty = 0.0
         slopes = []
         for number, (weight, gradient) in enumerate(zip(weights, gradients, strict=True)):
