@@ -15,35 +15,28 @@ from engine._base.spec import Registry, Spec
 from engine._base.spec import serialize as spec_config
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import ActivationFields
-from engine.activations._apply import operation
+from engine.activations._apply import operations
 from engine.activations.piecewise import (
     hard_shrink,
-    hard_shrink_operation,
     hard_sigmoid,
     hard_silu,
     hard_tanh,
     leaky_relu,
-    leaky_relu_operation,
     linear,
     relu,
     relu6,
-    relu_operation,
     soft_shrink,
-    soft_shrink_operation,
     sparse_plus,
     sparse_sigmoid,
     threshold,
     threshold_operation,
 )
-from engine.activations.rows import glu, log_softmax, row_operation, softmax, sparsemax
+from engine.activations.rows import glu, log_softmax, softmax, sparsemax
 from engine.activations.smooth import (
     celu,
-    celu_operation,
     elu,
-    elu_operation,
     exponential,
     gelu,
-    gelu_operation,
     log_sigmoid,
     mish,
     selu,
@@ -52,7 +45,6 @@ from engine.activations.smooth import (
     softplus,
     softsign,
     squareplus,
-    squareplus_operation,
     tanh,
     tanh_shrink,
 )
@@ -102,41 +94,9 @@ Activation = Callable[..., Float32]
 BY_ROW: tuple[Activation, ...] = (softmax, log_softmax, sparsemax)
 """The activations whose results depend on whole rows."""
 
-# For each function: what makes the core's fields from its arguments after `x`.
-_operations: dict[Activation, Callable[..., ActivationFields]] = {
-    celu: celu_operation,
-    elu: elu_operation,
-    gelu: gelu_operation,
-    hard_shrink: hard_shrink_operation,
-    leaky_relu: leaky_relu_operation,
-    relu: relu_operation,
-    soft_shrink: soft_shrink_operation,
-    squareplus: squareplus_operation,
-    **{function: partial(row_operation, function.__name__) for function in BY_ROW},
-}
-_WITHOUT_CONSTANTS: tuple[Activation, ...] = (
-    exponential,
-    hard_sigmoid,
-    hard_silu,
-    hard_tanh,
-    linear,
-    log_sigmoid,
-    mish,
-    relu6,
-    selu,
-    sigmoid,
-    silu,
-    softplus,
-    softsign,
-    sparse_plus,
-    sparse_sigmoid,
-    tanh,
-    tanh_shrink,
-)
-_operations |= {function: partial(operation, function.__name__) for function in _WITHOUT_CONSTANTS}
-_functions: tuple[Activation, ...] = (*_operations, glu, threshold)
+_functions: tuple[Activation, ...] = (*operations, glu, threshold)
 _known = {function.__name__: function for function in _functions}
-_names: dict[str, Activation] = {**_known, "swish": silu, "hard_swish": hard_silu}
+_names: Mapping[str, Activation] = {**_known, "swish": silu, "hard_swish": hard_silu}
 
 
 def get(identifier: object) -> Callable[..., Any]:
@@ -220,7 +180,7 @@ def in_core(activation: object) -> bool:
         raise ValueError(msg)
     if isinstance(activation, partial):
         return activation.func is threshold or (in_core(activation.func) and activation.func not in BY_ROW)
-    return isinstance(activation, FunctionType) and activation in _operations
+    return isinstance(activation, FunctionType) and activation in operations
 
 
 @cache
@@ -231,9 +191,9 @@ def lower(activation: Activation) -> ActivationFields:
         TypeError: if the core doesn't know the activation: a layer, `glu`, a function of the user.
     """
     if isinstance(activation, partial):
-        make = threshold_operation if activation.func is threshold else _operations[activation.func]
+        make = threshold_operation if activation.func is threshold else operations[activation.func]
         return make(*activation.args, **activation.keywords)
-    found = _operations.get(activation)
+    found = operations.get(activation)
     if found is None:
         msg = f"`activation` must be a name or a function of engine.activations here, got {activation!r}"
         raise WrongTypeError(msg)

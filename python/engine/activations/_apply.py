@@ -2,12 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeVar
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.checks import REAL
 from engine._core_interface.cpp import Float32, activation_gradient, build
 from engine._core_interface.operations import ActivationFields, activation_operation
+from engine._tracing.dispatch import traceable
+
+_Function = TypeVar("_Function", bound=Callable[..., Float32])
+
+# What the names of activations begin with where what records them is listed, unlike those of functions of `ops`.
+OF_ACTIVATIONS = "activations."
+
+# The activations of the core: what makes the core's fields from the arguments after `x`.
+operations: dict[Callable[..., Float32], Callable[..., ActivationFields]] = {}
+
+
+class _Activation(Protocol):
+    def __call__(self, x: ArrayLike) -> Float32: ...
+
+
+def of_core(fields: Callable[..., ActivationFields]) -> Callable[[_Function], _Function]:
+    """Decorates an activation that the core has, so that layers lower it and functions record it.
+
+    Args:
+        fields: what makes the core's fields from the arguments after `x`.
+    """
+
+    def register(function: _Function) -> _Function:
+        recordable = traceable(function, prefix=OF_ACTIVATIONS)
+        operations[recordable] = fields
+        return recordable
+
+    return register
+
+
+def without_constants(name: str, says: str) -> _Activation:
+    """Returns an activation of the core that has no argument but `x`.
+
+    Args:
+        name: its name.
+        says: the first line of its docstring.
+    """
+
+    def activation(x: ArrayLike) -> Float32:
+        return apply(operation(name), x)
+
+    activation.__name__ = activation.__qualname__ = name
+    activation.__module__ = "engine.activations"
+    activation.__doc__ = (
+        f"{says}\n\n    Args:\n        x: array of real numbers, of any shape.\n\n"
+        "    Returns:\n        A float32 array in the shape of `x`.\n    "
+    )
+    return of_core(partial(operation, name))(activation)
 
 
 def operation(name: str, *parameters: float) -> ActivationFields:

@@ -9,22 +9,24 @@ from numpy.typing import ArrayLike
 from engine._base.checks import real
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import ActivationFields
-from engine._tracing.dispatch import make_traceable
-from engine.activations._apply import apply, operation
+from engine._tracing.dispatch import traceable
+from engine.activations._apply import OF_ACTIVATIONS, apply, of_core, operation, without_constants
 
 SIX = 6.0  # the largest value of relu6
 
-
-def linear(x: ArrayLike) -> Float32:
-    """Linear activation: returns `x`.
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("linear"), x)
+linear = without_constants("linear", "Linear activation: returns `x`.")
+relu6 = without_constants("relu6", "Rectified linear unit with largest value 6: `min(max(x, 0), 6)`.")
+hard_tanh = without_constants("hard_tanh", "Hard tanh: `x` clipped to [-1, 1].")
+hard_sigmoid = without_constants("hard_sigmoid", "Hard sigmoid: `x / 6 + 0.5` clipped to [0, 1].")
+hard_silu = without_constants(
+    "hard_silu", "Hard SiLU, also known as hard swish: `x * hard_sigmoid(x)` (Howard et al., 2019)."
+)
+sparse_plus = without_constants(
+    "sparse_plus", "Sparse plus: 0 if `x <= -1`, `(x + 1)**2 / 4` up to 1, then `x`."
+)
+sparse_sigmoid = without_constants(
+    "sparse_sigmoid", "Sparse sigmoid: `(x + 1) / 2` clipped to [0, 1] (Blondel, Martins and Niculae, 2019)."
+)
 
 
 def relu_operation(negative_slope: object, max_value: object, threshold: object) -> ActivationFields:
@@ -38,6 +40,7 @@ def relu_operation(negative_slope: object, max_value: object, threshold: object)
     return operation("general_relu", slope, highest, limit)
 
 
+@of_core(relu_operation)
 def relu(
     x: ArrayLike, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Float32:
@@ -55,23 +58,12 @@ def relu(
     return apply(relu_operation(negative_slope, max_value, threshold), x)
 
 
-def relu6(x: ArrayLike) -> Float32:
-    """Rectified linear unit with largest value 6: `min(max(x, 0), 6)`.
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("relu6"), x)
-
-
 def leaky_relu_operation(negative_slope: object) -> ActivationFields:
     """Returns `leaky_relu` as the core reads it."""
     return operation("leaky_relu", real(negative_slope, "negative_slope"))
 
 
+@of_core(leaky_relu_operation)
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.2) -> Float32:
     """Leaky rectified linear unit: `x` if `x >= 0`, else `negative_slope * x` (Maas, Hannun and Ng, 2013).
 
@@ -85,71 +77,12 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.2) -> Float32:
     return apply(leaky_relu_operation(negative_slope), x)
 
 
-def hard_tanh(x: ArrayLike) -> Float32:
-    """Hard tanh: `x` clipped to [-1, 1].
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("hard_tanh"), x)
-
-
-def hard_sigmoid(x: ArrayLike) -> Float32:
-    """Hard sigmoid: `x / 6 + 0.5` clipped to [0, 1].
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("hard_sigmoid"), x)
-
-
-def hard_silu(x: ArrayLike) -> Float32:
-    """Hard SiLU, also known as hard swish: `x * hard_sigmoid(x)` (Howard et al., 2019).
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("hard_silu"), x)
-
-
-def sparse_plus(x: ArrayLike) -> Float32:
-    """Sparse plus: 0 if `x <= -1`, `(x + 1)**2 / 4` up to 1, then `x`.
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("sparse_plus"), x)
-
-
-def sparse_sigmoid(x: ArrayLike) -> Float32:
-    """Sparse sigmoid: `(x + 1) / 2` clipped to [0, 1] (Blondel, Martins and Niculae, 2019).
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("sparse_sigmoid"), x)
-
-
 def soft_shrink_operation(threshold: object) -> ActivationFields:
     """Returns `soft_shrink` as the core reads it."""
     return operation("soft_shrink", real(threshold, "threshold", 0.0))
 
 
+@of_core(soft_shrink_operation)
 def soft_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
     """Soft shrink: moves `x` towards 0 by `threshold`, but not beyond 0.
 
@@ -168,6 +101,7 @@ def hard_shrink_operation(threshold: object) -> ActivationFields:
     return operation("hard_shrink", real(threshold, "threshold", 0.0))
 
 
+@of_core(hard_shrink_operation)
 def hard_shrink(x: ArrayLike, threshold: float = 0.5) -> Float32:
     """Hard shrink: `x` where `|x| > threshold`, else 0.
 
@@ -200,21 +134,4 @@ def threshold(x: ArrayLike, threshold: float, default_value: float) -> Float32:
     return apply(threshold_operation(threshold, default_value), x)
 
 
-make_traceable(
-    globals(),
-    [
-        "linear",
-        "relu",
-        "relu6",
-        "leaky_relu",
-        "hard_tanh",
-        "hard_sigmoid",
-        "hard_silu",
-        "sparse_plus",
-        "sparse_sigmoid",
-        "soft_shrink",
-        "hard_shrink",
-        "threshold",
-    ],
-    prefix="activations.",
-)
+threshold = traceable(threshold, prefix=OF_ACTIVATIONS)

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import integer
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import ActivationFields
-from engine._tracing.dispatch import make_traceable
-from engine.activations._apply import apply, gradient, operation
+from engine._tracing.dispatch import traceable
+from engine.activations._apply import OF_ACTIVATIONS, apply, gradient, of_core, operation
 from engine.activations.smooth import sigmoid
 
 
@@ -24,6 +24,7 @@ def row_operation(name: str, axis: object) -> ActivationFields:
     return operation(name)
 
 
+@of_core(partial(row_operation, "softmax"))
 def softmax(x: ArrayLike, axis: int | Sequence[int] = -1) -> Float32:
     """Softmax: `exp(x) / sum(exp(x))` along `axis`.
 
@@ -37,6 +38,7 @@ def softmax(x: ArrayLike, axis: int | Sequence[int] = -1) -> Float32:
     return _along(partial(apply, operation("softmax")), axis, x)
 
 
+@of_core(partial(row_operation, "log_softmax"))
 def log_softmax(x: ArrayLike, axis: int | Sequence[int] = -1) -> Float32:
     """Logarithm of softmax: `log(softmax(x))` along `axis`.
 
@@ -50,6 +52,7 @@ def log_softmax(x: ArrayLike, axis: int | Sequence[int] = -1) -> Float32:
     return _along(partial(apply, operation("log_softmax")), axis, x)
 
 
+@of_core(partial(row_operation, "sparsemax"))
 def sparsemax(x: ArrayLike, axis: int = -1) -> Float32:
     """Sparsemax: `max(x - tau, 0)` along `axis`, where `tau` makes the sum 1 (Martins and Astudillo, 2016).
 
@@ -146,4 +149,4 @@ def _along(function: Callable[..., Float32], axis: object, *arrays: ArrayLike) -
     return np.moveaxis(function(*flat).reshape(moved[0].shape), ends, axes)
 
 
-make_traceable(globals(), ["softmax", "log_softmax", "sparsemax", "glu"], prefix="activations.")
+glu = traceable(glu, prefix=OF_ACTIVATIONS)

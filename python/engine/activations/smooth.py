@@ -7,56 +7,22 @@ from numpy.typing import ArrayLike
 from engine._base.checks import above_zero, flag, real
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import ActivationFields
-from engine._tracing.dispatch import make_traceable
-from engine.activations._apply import apply, operation
+from engine.activations._apply import apply, of_core, operation, without_constants
 
-
-def sigmoid(x: ArrayLike) -> Float32:
-    """Sigmoid: `1 / (1 + exp(-x))`.
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("sigmoid"), x)
-
-
-def tanh(x: ArrayLike) -> Float32:
-    """Hyperbolic tangent: `tanh(x)`.
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("tanh"), x)
-
-
-def exponential(x: ArrayLike) -> Float32:
-    """Exponential: `exp(x)`.
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("exponential"), x)
-
-
-def silu(x: ArrayLike) -> Float32:
-    """SiLU, also known as swish: `x * sigmoid(x)` (Elfwing, Uchibe and Doya, 2017).
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("silu"), x)
+sigmoid = without_constants("sigmoid", "Sigmoid: `1 / (1 + exp(-x))`.")
+tanh = without_constants("tanh", "Hyperbolic tangent: `tanh(x)`.")
+exponential = without_constants("exponential", "Exponential: `exp(x)`.")
+silu = without_constants(
+    "silu", "SiLU, also known as swish: `x * sigmoid(x)` (Elfwing, Uchibe and Doya, 2017)."
+)
+mish = without_constants("mish", "Mish: `x * tanh(softplus(x))` (Misra, 2019).")
+softplus = without_constants("softplus", "Softplus: `log(1 + exp(x))`.")
+log_sigmoid = without_constants("log_sigmoid", "Logarithm of sigmoid: `log(sigmoid(x))`.")
+softsign = without_constants("softsign", "Softsign: `x / (1 + |x|)`.")
+tanh_shrink = without_constants("tanh_shrink", "Tanh shrink: `x - tanh(x)`.")
+selu = without_constants(
+    "selu", "Scaled ELU: `1.0507 * elu(x, 1.6733)`, which keeps mean and variance (Klambauer et al., 2017)."
+)
 
 
 def gelu_operation(approximate: object) -> ActivationFields:
@@ -64,6 +30,7 @@ def gelu_operation(approximate: object) -> ActivationFields:
     return operation("gelu_tanh" if flag(approximate, "approximate") else "gelu")
 
 
+@of_core(gelu_operation)
 def gelu(x: ArrayLike, approximate: bool = False) -> Float32:
     """Gaussian error linear unit: `x * P(X <= x)` for a standard normal X (Hendrycks and Gimpel, 2016).
 
@@ -77,71 +44,12 @@ def gelu(x: ArrayLike, approximate: bool = False) -> Float32:
     return apply(gelu_operation(approximate), x)
 
 
-def mish(x: ArrayLike) -> Float32:
-    """Mish: `x * tanh(softplus(x))` (Misra, 2019).
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("mish"), x)
-
-
-def softplus(x: ArrayLike) -> Float32:
-    """Softplus: `log(1 + exp(x))`.
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("softplus"), x)
-
-
-def log_sigmoid(x: ArrayLike) -> Float32:
-    """Logarithm of sigmoid: `log(sigmoid(x))`.
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("log_sigmoid"), x)
-
-
-def softsign(x: ArrayLike) -> Float32:
-    """Softsign: `x / (1 + |x|)`.
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("softsign"), x)
-
-
-def tanh_shrink(x: ArrayLike) -> Float32:
-    """Tanh shrink: `x - tanh(x)`.
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("tanh_shrink"), x)
-
-
 def elu_operation(alpha: object) -> ActivationFields:
     """Returns `elu` as the core reads it."""
     return operation("elu", real(alpha, "alpha"))
 
 
+@of_core(elu_operation)
 def elu(x: ArrayLike, alpha: float = 1.0) -> Float32:
     """Exponential linear unit: `x` if `x > 0`, else `alpha * (exp(x) - 1)` (Clevert et al., 2016).
 
@@ -155,23 +63,12 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Float32:
     return apply(elu_operation(alpha), x)
 
 
-def selu(x: ArrayLike) -> Float32:
-    """Scaled ELU: `1.0507 * elu(x, 1.6733)`, which keeps mean and variance (Klambauer et al., 2017).
-
-    Args:
-        x: array of real numbers, of any shape.
-
-    Returns:
-        A float32 array in the shape of `x`.
-    """
-    return apply(operation("selu"), x)
-
-
 def celu_operation(alpha: object) -> ActivationFields:
     """Returns `celu` as the core reads it."""
     return operation("celu", above_zero(alpha, "alpha"))
 
 
+@of_core(celu_operation)
 def celu(x: ArrayLike, alpha: float = 1.0) -> Float32:
     """Continuously differentiable ELU: `max(x, 0) + alpha * (exp(min(x, 0) / alpha) - 1)` (Barron, 2017).
 
@@ -190,6 +87,7 @@ def squareplus_operation(b: object) -> ActivationFields:
     return operation("squareplus", real(b, "b", 0.0))
 
 
+@of_core(squareplus_operation)
 def squareplus(x: ArrayLike, b: float = 4) -> Float32:
     """Squareplus: `(x + sqrt(x**2 + b)) / 2` (Barron, 2021).
 
@@ -201,25 +99,3 @@ def squareplus(x: ArrayLike, b: float = 4) -> Float32:
         A float32 array in the shape of `x`.
     """
     return apply(squareplus_operation(b), x)
-
-
-make_traceable(
-    globals(),
-    [
-        "sigmoid",
-        "tanh",
-        "exponential",
-        "silu",
-        "gelu",
-        "mish",
-        "softplus",
-        "log_sigmoid",
-        "softsign",
-        "tanh_shrink",
-        "elu",
-        "selu",
-        "celu",
-        "squareplus",
-    ],
-    prefix="activations.",
-)

@@ -1,0 +1,100 @@
+"""Activations, losses and optimizers have a row in every table that needs one; each failure names the file that lacks it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import reference_activations
+import reference_losses
+import reference_optimizers
+
+from engine import activations, losses, optimizers
+from engine._tracing.dispatch import operation_names
+from engine.export import c_functions, onnx_format
+
+CSRC = Path(__file__).parents[1] / "csrc"
+KINDS = (CSRC / "formulas" / "kinds.h").read_text("utf-8")
+
+
+def enumerators(kind: str) -> list[str]:
+    """Returns the rows of an enum in `formulas/kinds.h`, as "kTanhShrink"."""
+    body = re.search(rf"enum class {kind} {{(.*?)}};", KINDS, re.DOTALL)
+    assert body is not None
+    return re.findall(r"\bk\w+", re.sub("//.*", "", body[1]))
+
+
+def names(table: str) -> list[str]:
+    """Returns the names that `formulas/kinds.h` lists for an enum, in its order."""
+    body = re.search(rf"{table}\[\w*\] = {{(.*?)}};", KINDS, re.DOTALL)
+    assert body is not None
+    return re.findall('"(.*?)"', body[1])
+
+
+def rows(path: str, table: str) -> list[tuple[str, str]]:
+    """Returns the pairs of a name and an enumerator in a table of the bindings."""
+    body = re.search(rf"{table}\[\] = {{(.*?)\n}};", (CSRC / path).read_text("utf-8"), re.DOTALL)
+    assert body is not None
+    return re.findall(r'{(?:"(\w+)"|kHost),\s*\w+::(k\w+)', body[1])
+
+
+def structs(path: str, kind: str) -> set[str]:
+    """Returns the enumerators whose formulas a header has."""
+    return set(re.findall(rf"\b{kind}::(k\w+);", (CSRC / path).read_text("utf-8")))
+
+
+def derived(cls: type[Any]) -> Iterator[type[Any]]:
+    for each in cls.__subclasses__():
+        if each.__module__.startswith("engine."):
+            yield from (each, *derived(each))
+
+
+# What the two activations that are no function of their own are, and those that work on rows.
+FORMS = {"general_relu": "relu", "gelu_tanh": "gelu"}
+ROWS = {activation.__name__ for activation in activations.BY_ROW}
+ACTIVATIONS = names("kActivationNames")
+
+
+def test_activations_of_the_core_are_functions() -> None:
+    listed = [re.sub("(?<!^)([A-Z])", r"_\1", name[1:]).lower() for name in enumerators("Activation")]
+    assert listed == ACTIVATIONS
+    functions = {activation.__name__ for activation in activations.operations} | {"threshold"}
+    assert {FORMS.get(name, name) for name in ACTIVATIONS} == functions <= {*activations.__all__}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_has_its_rows(name: str) -> None:
+    assert f"activations.{FORMS.get(name, name)}" in operation_names(), "engine/_tracing/networks.py"
+    if name in ROWS:
+        assert name in c_functions.FUNCTIONS, "engine/export/c_functions.py"
+        return
+    assert name in c_functions.ACTIVATIONS or name == "linear", "engine/export/c_functions.py"
+    assert name in reference_activations.FORMULAS, "tests/reference_activations.py"
+    assert name in onnx_format.ACTIVATIONS or name == "linear", "engine/export/onnx_format.py"
+
+
+def test_every_loss_has_its_rows() -> None:
+    kinds = enumerators("Loss")
+    assert len(kinds) == len(names("kLossNames"))
+    assert set(kinds) == structs("formulas/losses.h", "Loss"), "csrc/formulas/losses.h"
+    table = [(name, kind) for name, kind in rows("bindings/results.cpp", "kLossNames") if name]
+    # Crossentropies of logits are chosen from those of probabilities.
+    of_logits = {"kSoftmaxCrossentropy", "kSigmoidCrossentropy"}
+    assert {kind for _, kind in table} == set(kinds) - of_logits, "csrc/bindings/results.cpp"
+    used = {cls._kind for cls in derived(losses.Loss) if hasattr(cls, "_kind")}
+    assert {name for name, _ in table} == used, "engine/losses"
+    in_reference = {"mean_squared_error", *(name for name in used if name.endswith("crossentropy"))}
+    assert used - {*reference_losses.FORMULAS} <= in_reference, "tests/reference_losses.py"
+
+
+def test_every_optimizer_has_its_rows() -> None:
+    kinds = enumerators("Optimizer")
+    assert f"kOptimizers = {len(kinds)};" in KINDS
+    table = rows("bindings/optimizers.cpp", "kRules")
+    assert {kind for _, kind in table} <= set(kinds)
+    used = {cls._kind for cls in derived(optimizers.Optimizer) if hasattr(cls, "_kind")}
+    assert {name for name, _ in table} == used, "engine/optimizers"
+    assert {*reference_optimizers.RULES} == used, "tests/reference_optimizers.py"
