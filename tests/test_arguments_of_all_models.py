@@ -442,3 +442,33 @@ def test_losses_that_are_no_number_are_refused(name: str, eager: bool) -> None:
     model.compile("sgd", loss, run_eagerly=eager)
     with pytest.raises(ValueError, match="`reduction=None`, one number per sample"):
         model.fit(X, Y, verbose=0)
+
+
+class TwoLosses(keras.Model):  # type: ignore[misc]
+    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+        return super().compute_loss(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    "class_weight", [{"p": {0: 5.0}, "q": {0: 0.1}}, [{0: 5.0}, {0: 0.1}], {"q": "balanced"}]
+)
+def test_weights_of_classes_for_several_outputs(class_weight: Any) -> None:
+    """The dict of targets may be in another order than the outputs, of which one has class indices and one doesn't."""
+    rows = np.random.default_rng(1)
+    indices, numbers = rows.integers(0, CLASSES, (COUNT, 1)), rows.integers(0, 2, (COUNT, 1))
+
+    def history(kind: type, y: Any) -> dict[str, Any]:
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((FEATURES,))
+        outputs = {
+            "p": keras.layers.Dense(CLASSES, "softmax")(inputs),
+            "q": keras.layers.Dense(1, "sigmoid")(inputs),
+        }
+        model = kind(inputs, outputs)
+        model.compile("sgd", {"p": "sparse_categorical_crossentropy", "q": "binary_crossentropy"})
+        return dict(model.fit(X, y, class_weight=class_weight, verbose=0).history)
+
+    wanted = history(keras.Model, {"p": indices, "q": numbers})
+    for y in ({"p": indices, "q": numbers}, {"q": numbers, "p": indices}, [indices, numbers]):
+        for kind in (keras.Model, TwoLosses):
+            assert_same(history(kind, y), wanted)

@@ -145,6 +145,11 @@ def part_of(rows: Rows | LazyRows, begin: int, end: int) -> Rows | LazyRows:
     return rows.part(begin, end) if isinstance(rows, LazyRows) else rows[begin:end]
 
 
+def rows_taken(rows: Any, index: NDArray[np.intp]) -> Any:
+    """Returns a copy of the rows `index` of an array or of lazy rows."""
+    return rows.take(index) if isinstance(rows, SparseMatrix) else rows[index]
+
+
 def for_core(rows: Rows | LazyRows) -> Rows | LazyRows | CompressedMatrix:
     """Returns `rows` in the form that the core reads, if it can read all of them; else the lazy rows as they are."""
     return rows.compressed if isinstance(rows, SparseMatrix) else rows

@@ -20,7 +20,7 @@ from engine._base.random_state import next_key
 from engine._core_interface.cpp import CompressedMatrix, Dataset, DeviceArray, Float32, Rows, permutation
 from engine._data.array_conversion import Array
 from engine._data.given_targets import TargetForm
-from engine._data.lazy_rows import LazyRows, MappedRows, SparseMatrix, for_core, part_of
+from engine._data.lazy_rows import LazyRows, MappedRows, for_core, part_of, rows_taken
 from engine._data.memory_maps import Files, in_a_file
 from engine._data.several_arrays import sample_shape_of
 
@@ -157,17 +157,39 @@ class ArraySource(Source):
     def part(self, begin: int, end: int) -> ArraySource:
         """Returns samples `begin` to `end` without copying them."""
 
+    @property
     @abstractmethod
-    def with_class_weight(self, class_weight: object) -> ArraySource:
-        """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing."""
+    def _target_keys(self) -> list[Any]:
+        """The numbers of several arrays of targets, or their keys in a dict; empty for one array."""
+
+    @abstractmethod
+    def _with_class_weights(self, class_weights: list[Any]) -> ArraySource:
+        """Returns samples weighted by the weights of the classes of each array of targets, or None."""
 
     @abstractmethod
     def _taken(self, index: NDArray[np.intp]) -> ArraySource:
         """Returns a copy of the samples `index`."""
 
+    @property
     @abstractmethod
-    def _classes_to_stratify(self) -> Array:
-        """Returns the class of each sample, (n,); ValueError if the targets say none, or all samples can't be copied."""
+    def _is_in_file(self) -> bool:
+        """Whether the samples are in a file, so that they may be too many to copy."""
+
+    @abstractmethod
+    def _classes(self, argument: str) -> Array:
+        """Returns the class of each target; ValueError that names `argument` if the targets say none."""
+
+    def with_class_weight(self, class_weight: object) -> ArraySource:
+        """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing.
+
+        Args:
+            class_weight: the weights of the classes; for several arrays of targets a list with those of each, or a dict by their
+                keys or by the names of the outputs, in their order.
+        """
+        if class_weight is None:
+            return self
+        keys = self._target_keys
+        return self._with_class_weights(_for_each(class_weight, keys) if keys else [class_weight])
 
     @property
     def count(self) -> int:
@@ -197,7 +219,13 @@ class ArraySource(Source):
         return self.part(0, cut), self.part(cut, len(self))
 
     def _stratified(self, share: float) -> tuple[ArraySource, ArraySource]:
-        classes, last = self._classes_to_stratify(), np.zeros(len(self), bool)
+        if self._is_in_file:
+            msg = "`stratify=True` copies all rows, and those of `x` are in a file: split them yourself"
+            raise ValueError(msg)
+        classes, last = self._classes("stratify"), np.zeros(len(self), bool)
+        if classes.ndim > 1:
+            msg = f"`stratify=True` needs one class per sample, but each has {classes[0].size}: leave it out"
+            raise ValueError(msg)
         for label in np.unique(classes):
             rows = np.flatnonzero(classes == label)
             last[rows[max(1, math.floor(len(rows) * (1.0 - share))) :]] = True
@@ -278,23 +306,12 @@ class Samples(ArraySource):
         index = slice(begin, end)
         return self._with(part_of(self.x, begin, end), [output.part(index) for output in self.outputs])
 
-    def with_class_weight(self, class_weight: object) -> Samples:
-        """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing.
+    @property
+    def _target_keys(self) -> list[int]:
+        return list(range(len(self.outputs))) if len(self.outputs) > 1 else []
 
-        Args:
-            class_weight: the weights of the classes; for several outputs a list with those of each output.
-        """
-        if class_weight is None:
-            return self
-        if len(self.outputs) == 1:
-            return self._with(self.x, [self.outputs[0].with_class_weight(class_weight)])
-        if not isinstance(class_weight, (list, tuple)) or len(class_weight) != len(self.outputs):
-            msg = (
-                "one dict as `class_weight` is only supported for models with a single output: pass a list with one for "
-                f"each of the {len(self.outputs)} outputs, or a dict of them by the names of outputs; got {class_weight!r}"
-            )
-            raise ValueError(msg)
-        pairs = zip(self.outputs, class_weight, strict=True)
+    def _with_class_weights(self, class_weights: list[Any]) -> Samples:
+        pairs = zip(self.outputs, class_weights, strict=True)
         return self._with(self.x, [output.with_class_weight(each) for output, each in pairs])
 
     def _with(self, x: Rows | LazyRows, outputs: Sequence[OutputTargets]) -> Samples:
@@ -317,23 +334,19 @@ class Samples(ArraySource):
             batches = Batches(_dataset_of(x[index], outputs), batch_size)
             yield Chunk(batches, tuple(each.form for each in outputs), self.files, self.sample_shape)
 
-    def _classes_to_stratify(self) -> Array:
-        if isinstance(self.x, MappedRows) or (isinstance(self.x, np.ndarray) and in_a_file(self.x)):
-            msg = "`stratify=True` copies all rows, and those of `x` are in a file: split them yourself"
-            raise ValueError(msg)
+    @property
+    def _is_in_file(self) -> bool:
+        return isinstance(self.x, MappedRows) or (isinstance(self.x, np.ndarray) and in_a_file(self.x))
+
+    def _classes(self, argument: str) -> Array:
         if len(self.outputs) > 1:
-            msg = "`stratify=True` is only supported for models with a single output: leave it out"
+            msg = f"`{argument}` is only supported for models with a single output: leave it out"
             raise ValueError(msg)
-        self.outputs[0].require_classes("stratify")
-        classes = classes_of(self.outputs[0].y)
-        if classes.ndim > 1:
-            msg = f"`stratify=True` needs one class per sample, but each has {classes[0].size}: leave it out"
-            raise ValueError(msg)
-        return classes
+        self.outputs[0].require_classes(argument)
+        return classes_of(self.outputs[0].y)
 
     def _taken(self, index: NDArray[np.intp]) -> Samples:
-        x = self.x.take(index) if isinstance(self.x, SparseMatrix) else self.x[index]
-        return self._with(x, [output.part(index) for output in self.outputs])
+        return self._with(rows_taken(self.x, index), [output.part(index) for output in self.outputs])
 
 
 def _dataset_of(
@@ -345,6 +358,28 @@ def _dataset_of(
     weights = tuple(output.sample_weight for output in outputs)
     weighted = any(each is not None for each in weights)
     return Dataset(x, tuple(output.y for output in outputs), weights if weighted else None, records=records)
+
+
+def _for_each(class_weight: object, keys: Sequence[Any]) -> list[Any]:
+    """Returns the weights of the classes of each of several arrays of targets, or None, in the order of `keys`."""
+    found = class_weight
+    if isinstance(found, Mapping) and any(map(_stands_for_targets, found.items())):
+        if found.keys() <= set(keys):
+            return [found.get(key) for key in keys]
+        found = list(found.values())
+    if isinstance(found, (list, tuple)) and len(found) == len(keys):
+        return list(found)
+    msg = (
+        "one dict as `class_weight` is only supported for models with a single output: pass a list with one for "
+        f"each of the {len(keys)} outputs, or a dict of them by the names of outputs; got {class_weight!r}"
+    )
+    raise ValueError(msg)
+
+
+def _stands_for_targets(entry: tuple[Any, Any]) -> bool:
+    """Whether an entry of a dict has the weights of all classes of an array of targets, and not the weight of a class."""
+    key, value = entry
+    return isinstance(key, str) or value is None or isinstance(value, (Mapping, str))
 
 
 def _one_sided(share: float, count: int, side: str) -> str:

@@ -6,9 +6,10 @@ in which the user gave the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, chain, repeat
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,12 +24,13 @@ from engine._data.array_conversion import any_array, require_finite
 from engine._data.exact_integers import ExactIntegers
 from engine._data.frames import feature_names, in_order_of
 from engine._data.index_ranges import IndexRange
-from engine._data.lazy_rows import LazyRows, SparseMatrix, lazy_rows
+from engine._data.lazy_rows import LazyRows, lazy_rows, part_of, rows_taken
 from engine._data.memory_maps import Files, in_a_file
 from engine._data.sources import ArraySource, Chunk, Shuffle, class_weights
 from engine._tracing.symbolic import sequence_like
 
 _NAMES = ("x", "y", "sample_weight")
+NO_INDICES: Mapping[Any, bool] = MappingProxyType({})
 
 
 class StepArrays:
@@ -161,7 +163,8 @@ class StepSamples(ArraySource):
     Args:
         arrays: the arrays: (x, y, sample_weight), (x, y) or x.
         feature_names: the names of the columns of x; None without names.
-        indices: for each array of y whether it is class indices in any shape; otherwise its last axis has classes.
+        indices: by number and by key of an array of y whether it is class indices in any shape; otherwise its last axis has
+            classes.
         is_batch: whether all arrays are one batch, as a source of batches yields it.
     """
 
@@ -170,7 +173,7 @@ class StepSamples(ArraySource):
         arrays: StepArrays,
         feature_names: list[str] | None = None,
         *,
-        indices: Sequence[bool] = (),
+        indices: Mapping[Any, bool] = NO_INDICES,
         is_batch: bool = False,
     ) -> None:
         self._arrays, self._feature_names = arrays, feature_names
@@ -202,61 +205,58 @@ class StepSamples(ArraySource):
 
     def part(self, begin: int, end: int) -> StepSamples:
         """Returns samples `begin` to `end` without copying them."""
+        return self._mapped(lambda rows: part_of(rows, begin, end))
 
-        def rows_of(each: Any) -> Any:
-            return (
-                each.part(begin, end)
-                if isinstance(each, LazyRows)
-                else None
-                if each is None
-                else each[begin:end]
-            )
+    def _taken(self, index: NDArray[np.intp]) -> StepSamples:
+        return self._mapped(lambda rows: rows_taken(rows, index))
 
-        return self._with(tree.map_structure(rows_of, self._arrays.structure))
+    def _mapped(self, function: Callable[[Any], Any]) -> StepSamples:
+        """Returns samples of what `function` returns for each array."""
+        return self._with(
+            tree.map_structure(lambda each: None if each is None else function(each), self._arrays.structure)
+        )
 
-    def with_class_weight(self, class_weight: object) -> StepSamples:
-        """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing.
+    @property
+    def _targets(self) -> Any:
+        return unpacked_batch(self._arrays.structure)[1]
 
-        Args:
-            class_weight: the weights of the classes; for several arrays of targets a list with those of each array, or a dict
-                by the keys of the targets.
-        """
-        if class_weight is None:
-            return self
+    @property
+    def _target_keys(self) -> list[Any]:
+        y = self._targets
+        if isinstance(y, Mapping):
+            return list(y)
+        return list(range(len(y))) if isinstance(y, (list, tuple)) else []
+
+    def _with_class_weights(self, class_weights: list[Any]) -> StepSamples:
         x, y, weights = unpacked_batch(self._arrays.structure)
-        if not isinstance(y, (list, tuple, Mapping)):
-            return self._with((x, y, self._weighted(y, weights, class_weight)))
-        keys: Any = list(y) if isinstance(y, Mapping) else range(len(y))
-        given: Any = class_weight
-        if isinstance(class_weight, (list, tuple)) and len(class_weight) == len(keys):
-            given = dict(zip(keys, class_weight, strict=True))
-        elif not (
-            isinstance(y, Mapping) and isinstance(class_weight, Mapping) and class_weight.keys() <= y.keys()
-        ):
-            msg = (
-                "one dict as `class_weight` is only supported for one array of targets: pass a list with one for each of the "
-                f"{len(y)} arrays of `y`, or a dict of them by the keys of `y`; got {class_weight!r}"
-            )
-            raise ValueError(msg)
+        keys = self._target_keys
+        if not keys:
+            return self._with((x, y, self._weighted(y, weights, class_weights[0])))
         own = weights if isinstance(weights, (list, tuple, Mapping)) else dict.fromkeys(keys, weights)
-        found = [self._weighted(y[key], own[key], given.get(key), number) for number, key in enumerate(keys)]
+        found = [
+            self._weighted(y[key], own[key], each, key if len(keys) > 1 else 0)
+            for key, each in zip(keys, class_weights, strict=True)
+        ]
         packed_weights = (
             dict(zip(keys, found, strict=True)) if isinstance(y, Mapping) else sequence_like(y, found)
         )
         return self._with((x, y, packed_weights))
 
-    def _weighted(self, y: Any, weights: Any, class_weight: object, number: int = 0) -> Any:
+    def _weighted(self, y: Any, weights: Any, class_weight: object, key: Any = 0) -> Any:
         """Returns the weights of samples with the targets y, multiplied by those of their classes."""
         if class_weight is None:
             return weights
-        found = class_weights(class_weight, self._classes(y, "class_weight", number))
+        found = class_weights(class_weight, self._classes_of(y, "class_weight", key))
         if weights is not None:
             axes = max(weights.ndim, found.ndim)
             own, found = (each.reshape(*each.shape, *[1] * (axes - each.ndim)) for each in (weights, found))
             found = np.asarray(own * found, np.float32)
         return found.view(Tensor)
 
-    def _classes(self, y: Any, argument: str, number: int = 0) -> NDArray[Any]:
+    def _classes(self, argument: str) -> NDArray[Any]:
+        return self._classes_of(self._targets, argument)
+
+    def _classes_of(self, y: Any, argument: str, key: Any = 0) -> NDArray[Any]:
         """Returns the class of each target of an array: labels, the last axis of one-hot vectors, or numbers, rounded."""
         if y is None or isinstance(y, (list, tuple, Mapping)) or y.dtype.kind not in "biuf":
             what = (
@@ -269,28 +269,13 @@ class StepSamples(ArraySource):
             msg = f"`{argument}` needs targets that stand for classes, but {what}: leave it out, or pass one array as `y`"
             raise ValueError(msg)
         labels = np.asarray(y)
-        indices = number < len(self._indices) and self._indices[number]
-        if labels.ndim > 1 and (labels.shape[-1] == 1 or not indices):
+        if labels.ndim > 1 and (labels.shape[-1] == 1 or not self._indices.get(key)):
             labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(axis=-1)
         return np.rint(labels) if labels.dtype.kind == "f" else labels
 
-    def _classes_to_stratify(self) -> NDArray[Any]:
-        if _files(self._arrays):
-            msg = "`stratify=True` copies all rows, and those of `x` are in a file: split them yourself"
-            raise ValueError(msg)
-        classes = self._classes(unpacked_batch(self._arrays.structure)[1], "stratify")
-        if classes.ndim > 1:
-            msg = f"`stratify=True` needs one class per sample, but each has {classes[0].size}: leave it out"
-            raise ValueError(msg)
-        return classes
-
-    def _taken(self, index: NDArray[np.intp]) -> StepSamples:
-        def rows_of(each: Any) -> Any:
-            return (
-                each.take(index) if isinstance(each, SparseMatrix) else None if each is None else each[index]
-            )
-
-        return self._with(tree.map_structure(rows_of, self._arrays.structure))
+    @property
+    def _is_in_file(self) -> bool:
+        return bool(_files(self._arrays))
 
     def _with(self, structure: Any) -> StepSamples:
         """Returns samples of these arrays, with the same feature names."""
@@ -306,7 +291,7 @@ def samples_of_steps(
     prefix: str = "",
     names: list[str] | None = None,
     *,
-    indices: Sequence[bool] = (),
+    indices: Mapping[Any, bool] = NO_INDICES,
 ) -> StepSamples:
     """Returns arrays as steps of the user's class get them.
 
@@ -345,7 +330,7 @@ def samples_of_steps(
 
 
 def batch_of_steps(
-    batch: Any, prefix: str, names: list[str] | None = None, *, indices: Sequence[bool] = ()
+    batch: Any, prefix: str, names: list[str] | None = None, *, indices: Mapping[Any, bool] = NO_INDICES
 ) -> StepSamples:
     """Returns what a source of batches yielded as a step gets it. Its arrays may have different lengths.
 

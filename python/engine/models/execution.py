@@ -241,9 +241,16 @@ class Execution(ABC):
             _ = held_out.sample_shape
         return source, held_out
 
+    @property
+    def _names_of_outputs(self) -> list[str]:
+        """The names of several outputs; empty for one."""
+        return self._model._names_of_outputs if len(self._model._wiring.outputs) > 1 else []
+
     def class_weights(self, class_weight: Any) -> Any:
-        """Returns `class_weight`; weights by the names of several outputs as a list with those of each output, or None."""
-        names = self._model._names_of_outputs if len(self._model._wiring.outputs) > 1 else ()
+        """Returns `class_weight`; weights for several outputs as a dict with those of each output by name, or None."""
+        names = self._names_of_outputs
+        if isinstance(class_weight, (list, tuple)) and names and len(class_weight) == len(names):
+            return dict(zip(names, class_weight, strict=True))
         if not (
             names and isinstance(class_weight, Mapping) and any(isinstance(key, str) for key in class_weight)
         ):
@@ -252,7 +259,7 @@ class Execution(ABC):
         if unknown:
             msg = f"`class_weight` has an entry {unknown[0]!r}, but the outputs are {listing(names)}"
             raise ValueError(msg)
-        return [class_weight.get(name) for name in names]
+        return {name: class_weight.get(name) for name in names}
 
     @contextmanager
     def restoring_loss_on_error(self) -> Iterator[None]:
@@ -416,10 +423,11 @@ class StepExecution(Execution):
         return unpacked_batch(validation_data)
 
     @property
-    def _indices(self) -> list[bool]:
-        """For each output whether the loss given to `compile` takes class indices."""
+    def _indices(self) -> dict[Any, bool]:
+        """By number and by name of an output whether the loss given to `compile` takes class indices."""
         compiled: Compiled | None = self._model._compiled
-        return [] if compiled is None else [bool(each._wants_indices) for each in compiled.losses]
+        found = [] if compiled is None else [bool(each._wants_indices) for each in compiled.losses]
+        return dict(enumerate(found)) | dict(zip(self._names_of_outputs, found, strict=False))
 
     def ready(self, sources: Sequence[Source | None], *, trains: bool) -> None:
         """Does nothing, as a step builds what it calls."""
