@@ -842,3 +842,35 @@ def test_a_step_that_assigns_a_trained_weight_of_a_layer_keeps_the_gradient_of_w
         loss = ops.sum(before * layer(x))
     # The outputs are 3 and 9.
     np.testing.assert_array_equal(tape.gradient(loss, layer.kernel), x.T * 9 + x.T * 3)
+
+
+NORMALIZATIONS: dict[str, Callable[[], Any]] = {
+    "batch": layers.BatchNormalization,
+    "rows": layers.LayerNormalization,
+    "mean squares": layers.RMSNormalization,
+    "unit": layers.UnitNormalization,
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["tape", "function"])
+@pytest.mark.parametrize("units", [1, 2, 9])
+@pytest.mark.parametrize("name", NORMALIZATIONS)
+def test_normalizations_of_every_width_have_the_gradient_of_fit(
+    name: str, units: int, compiled: bool
+) -> None:
+    """Single numbers lie in memory in another way than rows."""
+    inputs = keras.Input((4,))
+    hidden = NORMALIZATIONS[name]()(layers.Dense(units, use_bias=False)(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(hidden))
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    before = [np.array(w) for w in model.trainable_variables]
+
+    def gradients(x: Any, y: Any) -> Any:
+        with keras.GradientTape() as tape:
+            loss = ops.mean(ops.square(model(x, training=True) - y))
+        return tape.gradient(loss, model.trainable_variables)
+
+    found = (keras.function(gradients) if compiled else gradients)(X, Y)
+    model.train_on_batch(X, Y)
+    for one, weight, old in zip(found, model.trainable_variables, before, strict=True):
+        np.testing.assert_allclose(one, old - np.array(weight), rtol=1e-4, atol=2e-6)

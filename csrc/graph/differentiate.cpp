@@ -79,7 +79,13 @@ ValueId Differentiation::gradient_or_zeros(ValueId y) {
 }
 
 void Differentiation::contribute(ValueId x, ValueId dx) {
-  if (wants(x)) contributions_[static_cast<size_t>(x)].push_back(dx);
+  if (!wants(x)) return;
+  const Value::Kind of_x = graph_.value(x).kind, of_dx = graph_.value(dx).kind;
+  if ((of_x == Value::Kind::kBatch && of_dx == Value::Kind::kArray) ||
+      (of_x == Value::Kind::kArray && of_dx == Value::Kind::kBatch)) {
+    throw std::logic_error("a gradient has another layout in memory than the value that it belongs to");
+  }
+  contributions_[static_cast<size_t>(x)].push_back(dx);
 }
 
 void Differentiation::contribute(const Array& x, const Array& dx) {

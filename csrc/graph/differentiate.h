@@ -34,7 +34,7 @@ class Differentiation {
   /// The same, but a new value of zeros where the loss does not depend on `y`.
   ValueId gradient_or_zeros(ValueId y);
 
-  /// Says that `dx` is a part of the gradient by `x`.
+  /// Says that `dx`, which lies in memory as `x` does, is a part of the gradient by `x`.
   void contribute(ValueId x, ValueId dx);
   /// The same for arrays of equal shape, whatever their layout in memory is.
   void contribute(const Array& x, const Array& dx);

@@ -14,7 +14,8 @@ void StandardizeColumns::differentiate(Differentiation& gradients) const {
   if (dy == kNoValue || !gradients.wants(x)) return;
   const bool of_batch = statistics != kNoValue && row_mask == kNoValue && spread == Spread::kVariance;
   if (gradients.within() && of_batch) {
-    gradients.contribute(x, add_normalization_gradient(gradients.graph(), x, dy, 0, epsilon, true));
+    const Array values{x, shape_of(gradients.graph(), x)};
+    gradients.contribute(values, add_normalization_gradient(gradients.graph(), values, dy, 0, epsilon, true));
     return;
   }
   auto& gradient = gradients.graph().add<StandardizeColumnsGradient>();

@@ -27,11 +27,11 @@ Array add_mean(Graph& graph, const Array& x, int axis) {
 
 }  // namespace
 
-ValueId add_normalization_gradient(Graph& graph, ValueId x, ValueId dy, int axis, float epsilon, bool centred) {
-  const Shape shape = shape_of(graph, x);
+Array add_normalization_gradient(Graph& graph, const Array& x, ValueId dy, int axis, float epsilon, bool centred) {
+  const Shape& shape = x.shape;
   const auto combined = [&](MapOp op, const Array& a, const Array& b) { return add_map(graph, op, a, b, shape); };
-  const Array values{x, shape}, upstream{dy, shape};
-  const Array d = centred ? combined(MapOp::kSubtract, values, add_mean(graph, values, axis)) : values;
+  const Array upstream{dy, shape};
+  const Array d = centred ? combined(MapOp::kSubtract, x, add_mean(graph, x, axis)) : x;
   const Array variance = add_mean(graph, combined(MapOp::kMultiply, d, d), axis);
   MapCode root;
   root.inputs = 1;
@@ -42,7 +42,7 @@ ValueId add_normalization_gradient(Graph& graph, ValueId x, ValueId dy, int axis
   const Array along = add_mean(graph, combined(MapOp::kMultiply, upstream, y), axis);
   Array rest = combined(MapOp::kSubtract, upstream, combined(MapOp::kMultiply, y, along));
   if (centred) rest = combined(MapOp::kSubtract, rest, add_mean(graph, upstream, axis));
-  return combined(MapOp::kDivide, rest, deviation).value;
+  return combined(MapOp::kDivide, rest, deviation);
 }
 
 }  // namespace engine::graph

@@ -6,6 +6,6 @@ namespace engine::graph {
 
 /// The gradient by `x` (m, n) from the one by y = d / sqrt(mean(d^2) + epsilon) with d = x - mean(x) where `centred`,
 /// else x. The means are those of rows (axis 1), or of columns over the batch (axis 0).
-ValueId add_normalization_gradient(Graph& graph, ValueId x, ValueId dy, int axis, float epsilon, bool centred);
+Array add_normalization_gradient(Graph& graph, const Array& x, ValueId dy, int axis, float epsilon, bool centred);
 
 }  // namespace engine::graph

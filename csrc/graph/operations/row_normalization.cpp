@@ -11,7 +11,8 @@ void NormalizeRows::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y);
   if (dy == kNoValue || !gradients.wants(x)) return;
   if (gradients.within() && !unit) {
-    gradients.contribute(x, add_normalization_gradient(gradients.graph(), x, dy, 1, epsilon, centred));
+    const Array values{x, shape_of(gradients.graph(), x)};
+    gradients.contribute(values, add_normalization_gradient(gradients.graph(), values, dy, 1, epsilon, centred));
     return;
   }
   auto& gradient = gradients.graph().add<NormalizeRowsGradient>();
