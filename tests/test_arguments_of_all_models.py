@@ -390,6 +390,16 @@ def test_hooks_in_order(arguments: dict[str, Any], steps_per_execution: int) -> 
         assert called(MODELS[name], eager) == wanted
 
 
+def test_a_step_that_tests_changes_no_training(tmp_path: Path) -> None:
+    wanted = compiled(chain_of(WithTestStep))
+    wanted.fit(X, Y, epochs=2, verbose=0)
+    for arguments in ({"validation_data": HELD_OUT}, {"validation_data": Dataset()}):
+        model = compiled(chain_of(WithTestStep))
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        model.fit(X, Y, epochs=2, verbose=0, callbacks=[backup], **arguments)
+        assert all(map(np.array_equal, model.get_weights(), wanted.get_weights()))
+
+
 @pytest.mark.parametrize(("name", "eager"), [step for step in STEPS if step[0] != "loop"])
 def test_targets_that_are_missing_are_named(name: str, eager: bool) -> None:
     with pytest.raises(ValueError, match="`y` is missing"):

@@ -190,18 +190,19 @@ def _frequency(value: object) -> int | frozenset[int]:
 def goals(
     names: Sequence[str],
     direction: Callable[[str], str | None],
-    validated: bool,
     target: object,
     time_budget: object,
+    *,
+    validates: bool,
 ) -> Goals:
     """Returns the goals of a call of `fit`, whose time budget starts now.
 
     Args:
         names: those that the logs may have.
         direction: returns "up" if more of a name in the logs is better, "down" if less is better, None if it is unknown.
-        validated: whether there is a validation, so that the logs have names with `val_`.
         target: the value to reach for each name in the logs, or None.
         time_budget: seconds, or None.
+        validates: whether there is a validation, for messages.
     """
     deadline = float("inf")
     if time_budget is not None:
@@ -211,12 +212,11 @@ def goals(
     if not isinstance(target, Mapping):
         msg = f"`target` must be a dict such as {{'val_accuracy': 0.98}}, got {target!r}"
         raise TypeError(msg)
-    known = [*names, *(f"val_{name}" for name in names if validated)]
     targets = {}
     for name, value in target.items():
-        if name not in known:
-            hint = "" if validated else "; names with `val_` need validation data"
-            msg = f"`target` has the name {name!r}{nearest(str(name), known)} The logs have: {', '.join(known)}{hint}"
+        if name not in names:
+            hint = "" if validates else "; names with `val_` need validation data"
+            msg = f"`target` has the name {name!r}{nearest(str(name), names)} The logs have: {', '.join(names)}{hint}"
             raise ValueError(msg)
         better = direction(name.removeprefix("val_"))
         if better is None:

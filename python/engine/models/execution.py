@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from engine._base.checks import Shape, below_one, flag, listing
 from engine._core_interface.cpp import Program, Rows
@@ -212,13 +212,25 @@ class Execution(ABC):
 
     def split_validation(
         self,
-        source: Source,
+        given: tuple[object, object, object],
         class_weight: object,
         validation_data: object,
         validation_split: float,
         stratify: bool,
+        *,
+        testing: Execution,
     ) -> tuple[Source, Source | None]:
-        """Returns the data to train on, with the weights of classes, and the data to validate with."""
+        """Returns the data to train on, with the weights of classes, and the data to validate with, which `testing` runs.
+
+        Args:
+            given: the arguments x, y and sample_weight of `fit`.
+            class_weight: as given, as all others.
+            validation_data: see `fit`.
+            validation_split: see `fit`.
+            stratify: see `fit`.
+            testing: how the batches of validations are run.
+        """
+        source = self.source(*given)
         share = below_one(validation_split, "validation_split")
         if flag(stratify, "stratify") and (validation_data is not None or share == 0):
             msg = "`stratify=True` says how `validation_split` splits, which isn't at work here"
@@ -232,11 +244,14 @@ class Execution(ABC):
                 )
                 raise ValueError(msg)
             source, held_out = source.split(share, stratify)
+            if type(testing) is not type(self):
+                whole = cast("ArraySource", testing.source(*given))
+                held_out = whole.split(share, stratify)[1]
         source = source.with_class_weight(self.class_weights(class_weight))
         if validation_data is not None:
             stream = yields_batches(validation_data)
-            parts = (validation_data, None, None) if stream else self._unpacked(validation_data)
-            held_out = self.source(*parts, like=source)
+            parts = (validation_data, None, None) if stream else testing._unpacked(validation_data)
+            held_out = testing.source(*parts, like=source)
             # This reads the first batch of a stream, so that it is checked before training begins.
             _ = held_out.sample_shape
         return source, held_out

@@ -758,7 +758,10 @@ class Model(Part, SaysWhatIsLeftOut):
         before_change()
         with self._lock.held():
             validates = validation_data is not None or below_one(validation_split, "validation_split") > 0
-            execution = self._execution("train_step", *["test_step"] * validates)
+            execution = self._execution("train_step")
+            # A model that trains by steps is validated by steps, too, so that the logs have the names of all of its metrics.
+            tests = validates and isinstance(execution, CoreExecution)
+            testing = self._execution("test_step") if tests else execution
             execution.begin(x, trains=True)
             self._forget_penalties()
             options = FitOptions(
@@ -774,16 +777,16 @@ class Model(Part, SaysWhatIsLeftOut):
             require_verbose(verbose)
             hooks = CallbackList(callbacks, add_history=True)
             with execution.restoring_loss_on_error():
+                given = x, y, sample_weight
                 source, held_out = execution.split_validation(
-                    execution.source(x, y, sample_weight),
-                    class_weight,
-                    validation_data,
-                    validation_split,
-                    stratify,
+                    given, class_weight, validation_data, validation_split, stratify, testing=testing
                 )
-                ends = goals(execution.names, self._direction_of, held_out is not None, target, time_budget)
+                names = [*execution.names, *(f"val_{name}" for name in testing.names if validates)]
+                ends = goals(names, self._direction_of, target, time_budget, validates=validates)
                 plan = options.plan(source, held_out, ends)
-                execution.ready([source, held_out], trains=True)
+                execution.ready(
+                    [source, held_out] if type(testing) is type(execution) else [source], trains=True
+                )
             with Progress(hooks.verbose_beside(verbose), plan.steps) as progress:
                 recovery = execution.recovery(hooks)
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
@@ -794,7 +797,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 self._fitting, self._recovery = threading.current_thread(), recovery
                 try:
                     Trainer(
-                        execution.runner,
+                        lambda mode: (testing if mode == "test" else execution).runner(mode),
                         hooks,
                         progress,
                         recovery,
