@@ -11,7 +11,7 @@ import numbers
 import operator
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, cast
 
@@ -365,3 +365,43 @@ def listing(names: Iterable[str]) -> str:
 def with_noun(count: int, noun: str) -> str:
     """Returns a number with its noun: "1 array", "2 arrays"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+_MATRIX = 2  # its number of axes
+
+
+def require_matrices(shape: Sequence[Any], square: bool = False, text: Callable[[Any], str] = str) -> None:
+    """Raises ValueError unless a shape is one of matrices (..., m, n).
+
+    Args:
+        shape: of an array, or the extents of one that is recorded.
+        square: whether m and n must be equal.
+        text: writes a shape in a message.
+    """
+    if len(shape) < _MATRIX:
+        msg = f"expected an array of at least two axes, got shape {text(shape)}"
+        raise ValueError(msg)
+    if square and shape[-1] != shape[-2]:
+        msg = f"expected square matrices, got shape {text(shape)}"
+        raise ValueError(msg)
+
+
+def solves_vectors(a: Sequence[Any], b: Sequence[Any], text: Callable[[Any], str] = str) -> bool:
+    """Returns whether the right sides of systems of equations `a @ x = b` are vectors, and not matrices, by their shapes.
+
+    Args:
+        a: the shape (..., n, n) of the matrices.
+        b: the shape (..., n) or (..., n, k) of the right sides.
+        text: writes a shape in a message.
+
+    Raises:
+        ValueError: if the shapes don't go together.
+    """
+    vectors = len(b) == len(a) - 1
+    if not b or (len(b) < len(a) and not vectors):
+        msg = f"`b` must have as many axes as `a`, or one less, got shapes {text(a)} and {text(b)}"
+        raise ValueError(msg)
+    if b[-1 if vectors else -2] != a[-1]:
+        msg = f"`a` and `b` must have as many rows, got shapes {text(a)} and {text(b)}"
+        raise ValueError(msg)
+    return vectors

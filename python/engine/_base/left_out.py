@@ -173,7 +173,6 @@ MEMBERS: Mapping[str, _Reasons] = {
         _QUANTIZATION: """
             get_quantization_layer_structure quantization_mode quantize quantized_build quantized_call""",
         "compute_output_spec() tells what comes out": "symbolic_call",
-        "layers check the shapes of their inputs themselves": "input_spec",
         "masks are made and passed on by layers": "compute_mask supports_masking",
         "its place is taken by save_weights() and load_weights()": "load_own_variables save_own_variables",
     },

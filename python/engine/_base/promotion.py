@@ -118,8 +118,8 @@ def floats(x: Any) -> Array:
     return found.astype(floating(found.dtype), copy=False)
 
 
-def own(result: Any) -> Array:
-    """A copy of `result`, which may lie in memory of an argument: results of `ops` never do."""
+def copied(result: Any) -> Array:
+    """A copy of `result`, which may share memory with an argument: results of `ops` never do."""
     return np.array(result)
 
 

@@ -236,7 +236,7 @@ class LazyTrace(Trace):
         self._require_readable(part, inputs)
         self._begin()
         count = inputs[0].extents[0].fixed
-        outputs = tuple(known_shape(full_shape(shape), count) for shape in shapes)
+        outputs = tuple(shape_for_samples(full_shape(shape), count) for shape in shapes)
         self.dtypes.append("float32")
         self.entries.append(Use(part, tuple(each.view for each in inputs), outputs, mode, given))
         entry = len(self.entries) - 1
@@ -449,7 +449,7 @@ def keep_weights(trace: LazyTrace, owners: Iterable[Any]) -> None:
             trace.earlier[owner] = [np.array(array, np.float32) for array in owner._own_weights]
 
 
-def known_shape(shape: Extents, count: int) -> Extents:
+def shape_for_samples(shape: Extents, count: int) -> Extents:
     """Returns a shape without lengths that depend on the number of samples, which is `count`."""
     return tuple(Extent(each.fixed + each.per_sample * count) for each in shape)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from engine._base.checks import choice
+from engine._base.checks import choice, require_matrices, solves_vectors
 from engine._tracing.arrangement import concatenate, expand_dims, swapaxes, take_along_axis, tril, triu
 from engine._tracing.dispatch import function_of_arrays, records
 from engine._tracing.elementwise import multiply, subtract
@@ -36,20 +36,14 @@ from engine._tracing.trace import TracedArray, as_traced, trace_of
 _MATRIX = 2
 
 
-def _matrices(x: Any) -> TracedArray:
+def _matrices(x: Any, square: bool = False) -> TracedArray:
     array = array_of(x)
-    if array.ndim < _MATRIX:
-        msg = f"expected an array of at least two axes, got shape {text_of(array.extents)}"
-        raise ValueError(msg)
+    require_matrices(array.extents, square, text_of)
     return array.as_dtype(float_dtype(array))
 
 
 def _square(x: Any) -> TracedArray:
-    array = _matrices(x)
-    if array.extents[-1] != array.extents[-2]:
-        msg = f"expected square matrices, got shape {text_of(array.extents)}"
-        raise ValueError(msg)
-    return array
+    return _matrices(x, square=True)
 
 
 def _length(extent: Extent) -> int:
@@ -179,17 +173,8 @@ def solve(a: Any, b: Any) -> TracedArray:
     """The solutions x of `a @ x = b`."""
     trace = trace_of(a, b)
     left, right = _square(as_traced(a, trace)), as_traced(b, trace)
-    vector = right.ndim == left.ndim - 1
-    if right.ndim < 1 or (right.ndim < left.ndim and not vector):
-        msg = (
-            "`b` must have as many axes as `a`, or one less, got shapes "
-            f"{text_of(left.extents)} and {text_of(right.extents)}"
-        )
-        raise ValueError(msg)
-    columns = expand_dims(right, -1) if vector else right
-    if columns.extents[-2] != left.extents[-1]:
-        msg = f"`a` and `b` must have as many rows, got shapes {text_of(left.extents)} and {text_of(right.extents)}"
-        raise ValueError(msg)
+    vectors = solves_vectors(left.extents, right.extents, text_of)
+    columns = expand_dims(right, -1) if vectors else right
     batch = broadcast(left.extents[:-2], columns.extents[:-2])
     left, columns = (spread(each, (*batch, *each.extents[-2:])) for each in (left, columns))
 
@@ -205,7 +190,7 @@ def solve(a: Any, b: Any) -> TracedArray:
         dtypes=[float_dtype(left, columns)],
         rule=rule,
     )
-    return found.reshaped(found.extents[:-1]) if vector else found
+    return found.reshaped(found.extents[:-1]) if vectors else found
 
 
 @records("solve_triangular")

@@ -85,7 +85,7 @@ _DIFFERENT, _STEP = 1009, 617
 _EXAMPLE = 40
 
 
-class Owner(Protocol):
+class NamedLayer(Protocol):
     """A layer, with its name and the name of its class."""
 
     @property
@@ -114,7 +114,7 @@ class Parts(NamedTuple):
 
     starts: Sequence[InputLayer]
     leaves: Sequence[Layer]
-    owners: Sequence[Owner]
+    owners: Sequence[NamedLayer]
     modes: Sequence[bool | None]
     reads: Sequence[Sequence[int]]
     outputs: Sequence[int]

@@ -21,7 +21,7 @@ from engine.layers._fingerprints import crossed, fingerprints, keyed_hashes
 from engine.layers.layer import register
 from engine.layers.lookup import salt_of
 from engine.layers.symbols import Call, symbols_of
-from engine.layers.values import ValueLayer, known_shape, result_of, values_in
+from engine.layers.values import ValueLayer, as_shape, result_of, values_in
 from engine.layers.weights import Weight
 
 _INTEGERS = ("int32", "int64")
@@ -74,7 +74,7 @@ class Hashing(ValueLayer):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
-        return encoded_shape(known_shape(input_shape), self.output_mode, self.num_bins)
+        return encoded_shape(as_shape(input_shape), self.output_mode, self.num_bins)
 
     @property
     def _dtype_of_indices(self) -> str | None:
@@ -182,7 +182,7 @@ class HashedCrossing(ValueLayer):
         Args:
             input_shape: list of the shapes of the inputs, each with the batch axis first.
         """
-        first, *others = [known_shape(each) for each in input_shape]
+        first, *others = [as_shape(each) for each in input_shape]
         if len(first) > 2 or first[1:] not in ((), (1,)) or any(other != first for other in others):  # noqa: PLR2004
             msg = f"the inputs of `HashedCrossing` must all have the shape (n,) or (n, 1), got {[first, *others]}"
             raise ValueError(msg)

@@ -16,10 +16,10 @@ from engine.layers._vocabulary import LookupOptions, Vocabulary, integer_term
 from engine.layers.layer import register
 from engine.layers.values import (
     ValueLayer,
+    as_shape,
     batches_of_values,
     integers_in,
     is_whole,
-    known_shape,
     rows_to_count,
 )
 
@@ -251,7 +251,7 @@ class _Lookup(VocabularyLayer):
             self._vocabulary.encode(
                 np.zeros((1, 1), np.int64)
             )  # raises the error about the missing vocabulary
-        return encoded_shape(known_shape(input_shape), self.output_mode, depth)
+        return encoded_shape(as_shape(input_shape), self.output_mode, depth)
 
     @property
     def _dtype_of_indices(self) -> str | None:

@@ -16,7 +16,7 @@ from engine.layers._encoding import output_mode_of
 from engine.layers._vocabulary import LookupOptions
 from engine.layers.layer import register
 from engine.layers.lookup import LOOKUP_MODES, VocabularyLayer, encoding_of, vocabulary_of
-from engine.layers.values import known_shape
+from engine.layers.values import as_shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -154,7 +154,7 @@ class TextVectorization(VocabularyLayer):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
-        batch, *sample = known_shape(input_shape)
+        batch, *sample = as_shape(input_shape)
         if self._output_mode == "int":
             if self._length is None:
                 return (batch, None)

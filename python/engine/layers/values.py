@@ -157,6 +157,6 @@ def rows_to_count(shape: Shape, values: Sequence[Any], whole: bool) -> Iterator[
     return (values[begin : begin + length] for begin in range(0, len(values), length or 1))
 
 
-def known_shape(shape: Any) -> tuple[int | None, ...]:
+def as_shape(shape: Any) -> tuple[int | None, ...]:
     """Returns the shape that a method got as a tuple."""
     return tuple(cast("Sequence[int | None]", shape))

@@ -12,7 +12,7 @@ from engine._base.checks import LOWEST, above_zero, below_one, flag, integer, re
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import class_indices_like, paired
 from engine.losses import formulas
-from engine.losses.loss import FunctionLoss, Loss, by_rows, formula, last_axis, mean_by_rows, register
+from engine.losses.loss import FunctionLoss, Loss, evaluate_rows, formula, last_axis, mean_by_rows, register
 
 
 @formulas.recordable(formulas.sparse_categorical_crossentropy)
@@ -45,7 +45,9 @@ def sparse_categorical_crossentropy(
         kept = labels != ignore_class
         y_true = np.where(kept, labels, 0)
     chosen = class_indices_like(y_true, predictions)
-    losses = by_rows(formula("sparse_categorical_crossentropy", from_logits=from_logits), chosen, predictions)
+    losses = evaluate_rows(
+        formula("sparse_categorical_crossentropy", from_logits=from_logits), chosen, predictions
+    )
     return losses if kept is None else np.where(kept, losses, np.float32(0))
 
 
@@ -84,7 +86,7 @@ def categorical_crossentropy(
     """
     found = formula("categorical_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
     warn_of_one_class("categorical_crossentropy", y_pred, axis)
-    return by_rows(found, *paired(y_true, y_pred), axis=axis)
+    return evaluate_rows(found, *paired(y_true, y_pred), axis=axis)
 
 
 @formulas.recordable(formulas.binary_crossentropy)
@@ -129,7 +131,7 @@ def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, 
     """
     predictions = np.asarray(y_pred, np.float32)
     chosen = class_indices_like(y_true, predictions)
-    return by_rows(formula("categorical_generalized_cross_entropy", q), chosen, predictions)
+    return evaluate_rows(formula("categorical_generalized_cross_entropy", q), chosen, predictions)
 
 
 @register("scce", function=sparse_categorical_crossentropy)

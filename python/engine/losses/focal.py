@@ -14,7 +14,7 @@ from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import EPSILON, paired
 from engine.losses import formulas
 from engine.losses.crossentropy import Smoothed, warn_of_one_class
-from engine.losses.loss import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
+from engine.losses.loss import FunctionLoss, evaluate_rows, formula, last_axis, mean_by_rows, register
 
 Array = NDArray[Any]
 
@@ -92,7 +92,7 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
         "categorical_focal_crossentropy", alpha, gamma, from_logits, label_smoothing=label_smoothing
     )
     warn_of_one_class("categorical_focal_crossentropy", y_pred, axis)
-    return by_rows(found, *paired(y_true, y_pred), axis=axis)
+    return evaluate_rows(found, *paired(y_true, y_pred), axis=axis)
 
 
 @formulas.recordable(formulas.tversky)
@@ -153,7 +153,7 @@ def _overlap_losses(
     target, prediction = paired(y_true, y_pred)
     axes = _axes(axis, prediction.ndim)
     if axes == (prediction.ndim - 1,):
-        return by_rows(formula("tversky", *constants), target, prediction)
+        return evaluate_rows(formula("tversky", *constants), target, prediction)
     overlap, total = _overlap(target, prediction, axes, constants)
     return np.asarray(1 - overlap / total, np.float32).squeeze(axes)[()]
 

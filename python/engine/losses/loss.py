@@ -62,7 +62,7 @@ def formula(
     }
 
 
-def by_rows(
+def evaluate_rows(
     formula: Formula,
     targets: NDArray[Any],
     predictions: Float32,
@@ -98,16 +98,16 @@ def mean_by_rows(
 ) -> Float32:
     """Evaluates a formula that is a mean over outputs. Long rows are evaluated in parts.
 
-    The arguments are those of `by_rows`; targets have the shape of `predictions`.
+    The arguments are those of `evaluate_rows`; targets have the shape of `predictions`.
     """
     targets, predictions = np.moveaxis(targets, axis, -1), np.moveaxis(predictions, axis, -1)
     width = predictions.shape[-1]
     if width <= _CHUNK:
-        return by_rows(formula, targets, predictions, binary=binary)
+        return evaluate_rows(formula, targets, predictions, binary=binary)
     total = np.zeros(predictions.shape[:-1])
     for begin in range(0, width, _CHUNK):
         part = slice(begin, min(begin + _CHUNK, width))
-        means = by_rows(formula, targets[..., part], predictions[..., part], binary=binary)
+        means = evaluate_rows(formula, targets[..., part], predictions[..., part], binary=binary)
         total += means.astype(np.float64) * (part.stop - part.start)
     return np.asarray(total / width, np.float32)[()]
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import paired
 from engine.losses import formulas
-from engine.losses.loss import FunctionLoss, by_rows, formula, mean_by_rows, register
+from engine.losses.loss import FunctionLoss, evaluate_rows, formula, mean_by_rows, register
 
 
 @formulas.recordable(formulas.hinge)
@@ -52,7 +52,7 @@ def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return by_rows(formula("categorical_hinge"), *paired(y_true, y_pred))
+    return evaluate_rows(formula("categorical_hinge"), *paired(y_true, y_pred))
 
 
 def _mean_hinge(kind: str, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:

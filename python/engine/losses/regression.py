@@ -10,7 +10,7 @@ from engine._base.checks import real
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import paired
 from engine.losses import formulas
-from engine.losses.loss import FunctionLoss, by_rows, formula, last_axis, mean_by_rows, register
+from engine.losses.loss import FunctionLoss, evaluate_rows, formula, last_axis, mean_by_rows, register
 
 
 @formulas.recordable(formulas.squared_error)
@@ -118,7 +118,7 @@ def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> F
     Returns:
         float32 (n,).
     """
-    return by_rows(formula("cosine_similarity", -1.0), *paired(y_true, y_pred), axis=axis)
+    return evaluate_rows(formula("cosine_similarity", -1.0), *paired(y_true, y_pred), axis=axis)
 
 
 @formulas.recordable(formulas.kl_divergence)
@@ -134,7 +134,7 @@ def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return by_rows(formula("kl_divergence"), *paired(y_true, y_pred, broadcast=True))
+    return evaluate_rows(formula("kl_divergence"), *paired(y_true, y_pred, broadcast=True))
 
 
 @formulas.recordable(formulas.poisson)

@@ -93,7 +93,7 @@ class TracedLoss(Loss):
             y_true, y_pred = _aligned(y_true, y_pred)
         losses = as_traced(self.call(y_true, y_pred), y_pred.trace)
         rows = full_shape(output_shape[:-1])
-        return by_rows(losses, rows, summed=REDUCTIONS[self.reduction] == "sum")
+        return reduce_to_rows(losses, rows, summed=REDUCTIONS[self.reduction] == "sum")
 
 
 def _aligned(y_true: TracedArray, y_pred: TracedArray) -> tuple[TracedArray, TracedArray]:
@@ -125,7 +125,7 @@ def keeps_samples_apart(found: Recording) -> bool:
     )
 
 
-def by_rows(values: TracedArray, rows: Any, *, summed: bool) -> TracedArray:
+def reduce_to_rows(values: TracedArray, rows: Any, *, summed: bool) -> TracedArray:
     """Returns values with one for each row of outputs, or one for the batch.
 
     Args:

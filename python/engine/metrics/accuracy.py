@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from engine._base.checks import flag, integer, real
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import class_indices_like, paired
-from engine.losses.loss import by_rows
+from engine.losses.loss import evaluate_rows
 from engine.metrics.metric import MeanOfRows, Metric, register, row_weights
 
 
@@ -26,7 +26,7 @@ def binary_accuracy(y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5
         float32 (n, outputs).
     """
     target, prediction = paired(y_true, y_pred, broadcast=True)
-    hits = by_rows(
+    hits = evaluate_rows(
         {"kind": "binary_accuracy", "threshold": float(threshold)},
         target[..., np.newaxis],
         prediction[..., np.newaxis],
@@ -44,7 +44,7 @@ def categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return np.asarray(by_rows({"kind": "categorical_accuracy"}, *paired(y_true, y_pred)))
+    return np.asarray(evaluate_rows({"kind": "categorical_accuracy"}, *paired(y_true, y_pred)))
 
 
 def sparse_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
@@ -59,7 +59,7 @@ def sparse_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> Float32
     """
     prediction = np.asarray(y_pred, np.float32)
     labels = class_indices_like(y_true, prediction)
-    return np.asarray(by_rows({"kind": "sparse_categorical_accuracy"}, labels, prediction))
+    return np.asarray(evaluate_rows({"kind": "sparse_categorical_accuracy"}, labels, prediction))
 
 
 def top_k_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike, k: int = 5) -> Float32:
@@ -74,7 +74,7 @@ def top_k_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike, k: int = 5)
         float32 (n,).
     """
     top_k = {"kind": "top_k_categorical_accuracy", "threshold": float(k)}
-    return np.asarray(by_rows(top_k, *paired(y_true, y_pred)))
+    return np.asarray(evaluate_rows(top_k, *paired(y_true, y_pred)))
 
 
 def sparse_top_k_categorical_accuracy(
@@ -97,7 +97,7 @@ def sparse_top_k_categorical_accuracy(
         return np.asarray((labels == prediction[..., :k]).any(axis=-1), np.float32)
     labels = class_indices_like(y_true, prediction)
     top_k = {"kind": "sparse_top_k_categorical_accuracy", "threshold": float(k)}
-    return np.asarray(by_rows(top_k, labels, prediction))
+    return np.asarray(evaluate_rows(top_k, labels, prediction))
 
 
 @register()

@@ -9,7 +9,7 @@ from engine._base.checks import Shape
 from engine._tracing.extents import SAMPLES, Extent, full_shape, size_of
 from engine._tracing.recordings import Recording, lowered_function, recording
 from engine._tracing.trace import Computed, Input, Node, TracedArray, as_traced
-from engine.losses.traced import by_rows, keeps_samples_apart
+from engine.losses.traced import keeps_samples_apart, reduce_to_rows
 
 
 class TracedMetric(NamedTuple):
@@ -40,7 +40,7 @@ def traced_metric(
         nonlocal by_batch
         found = as_traced(function(y_true, y_pred.reshaped(full_shape(sizes))), y_pred.trace)
         by_batch = not found.extents
-        return found if by_batch else by_rows(found, full_shape(sizes[:-1]), summed=False)
+        return found if by_batch else reduce_to_rows(found, full_shape(sizes[:-1]), summed=False)
 
     try:
         found = recording(values, [target, sizes], [dtype, "float32"])

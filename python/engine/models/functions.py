@@ -20,7 +20,7 @@ from engine._base.random_state import next_key
 from engine._core_interface.cpp import Float32, Program, WeightArray, write_arrays
 from engine._core_interface.operations import variable_node
 from engine._tracing.extents import Extent, FullShape, as_pairs, full_shape, sample_shape
-from engine._tracing.lazy import LazyTrace, keep_weights, known_shape
+from engine._tracing.lazy import LazyTrace, keep_weights, shape_for_samples
 from engine._tracing.recordings import Recording
 from engine._tracing.symbolic import handlers
 from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, TracedArray, Use
@@ -414,7 +414,7 @@ class FunctionLowering(_Recorded):
         self._count, self._mode = count, entry.mode
         outputs = self._called(entry.part, given, CallMode(entry.mode, entry.mode), entry.given)
         found = [
-            Value(value.number, FullShape(known_shape(full_shape(value.shape), count)), value.pick)
+            Value(value.number, FullShape(shape_for_samples(full_shape(value.shape), count)), value.pick)
             for value in map(self.plain, outputs)
         ]
         self._count, self._mode = 1, None
@@ -600,9 +600,9 @@ def _concrete(node: Node, count: int) -> Node:
     """Returns a node with shapes for `count` samples."""
     fields = _concrete_fields(node.kind, node.fields, count)
     inputs = tuple(
-        (origin, known_shape(full_shape(sample_shape(shape)), count)) for origin, shape in node.inputs
+        (origin, shape_for_samples(full_shape(sample_shape(shape)), count)) for origin, shape in node.inputs
     )
-    return Node(node.kind, inputs, known_shape(node.shape, count), fields)
+    return Node(node.kind, inputs, shape_for_samples(node.shape, count), fields)
 
 
 _changed_by: weakref.WeakKeyDictionary[Any, dict[Any, frozenset[Any]]] = weakref.WeakKeyDictionary()

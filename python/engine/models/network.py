@@ -29,7 +29,7 @@ from engine.layers.symbols import CallArguments
 from engine.models.wiring import Wiring
 
 
-class Owner(NamedTuple):
+class LayerName(NamedTuple):
     """What a leaf of a network belongs to: a layer, or the layer whose `call` recorded it."""
 
     name: str
@@ -467,11 +467,11 @@ class Flattening:
         return self._leaf(NodeLeaf(node, [value.pick]), [value], shape)
 
 
-def owner_of(around: Sequence[Part]) -> Owner:
+def owner_of(around: Sequence[Part]) -> LayerName:
     """Returns what a leaf belongs to, from the parts around it and the last of them."""
     shown = [part for part in around if not part._is_body] or around
     names = [part.name or type(part).__name__.lower() for part in shown]
-    return Owner("/".join(names), type(shown[-1]).__name__ if shown else "")
+    return LayerName("/".join(names), type(shown[-1]).__name__ if shown else "")
 
 
 def paths_to_outputs(network: Network) -> list[list[Layer]]:

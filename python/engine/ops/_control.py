@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from engine import tree
 from engine._base.checks import integer
-from engine._base.promotion import Array, Result, as_array, own, quiet, standard
+from engine._base.promotion import Array, Result, as_array, copied, quiet, standard
 from engine._base.tensor_like import Tensor
 from engine._tracing.dispatch import apply, make_all_traceable
 from engine._tracing.symbolic import holds_symbolic, is_symbolic
@@ -76,7 +76,7 @@ def convert_to_tensor(
         if value:
             msg = f"`{name}` must be None or False: there are only dense arrays here"
             raise ValueError(msg)
-    found = own(as_array(x, dtype))
+    found = copied(as_array(x, dtype))
     return found.view(Tensor) if found.dtype == np.float32 else found
 
 
@@ -102,7 +102,7 @@ def dtype(x: ArrayLike) -> str:
 
 def stop_gradient(variable: ArrayLike) -> Result:
     """A copy of `variable`: nothing here derives what it is used in."""
-    return own(as_array(variable))
+    return copied(as_array(variable))
 
 
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -229,7 +229,7 @@ def associative_scan(f: Callable[[Any, Any], Any], elems: Any, reverse: bool = F
         results.append(f(results[-1], element) if results else element)
     results = results[::-1] if reverse else results
     if not results:
-        return tree.map_structure(lambda leaf: own(as_array(leaf)), elems)
+        return tree.map_structure(lambda leaf: copied(as_array(leaf)), elems)
 
     def joined(*parts: Any) -> Any:
         if holds_symbolic(parts):
@@ -274,12 +274,12 @@ def slice(inputs: ArrayLike, start_indices: Any, shape: Sequence[int]) -> Result
         values.shape[axis] - start if size == -1 else int(size)
         for axis, (size, start) in enumerate(zip(shape, starts, strict=True))
     ]
-    return own(values[_window(values, starts, sizes)])
+    return copied(values[_window(values, starts, sizes)])
 
 
 def slice_update(inputs: ArrayLike, start_indices: Any, updates: ArrayLike) -> Result:
     """A copy of `inputs` with `updates` at the place that begins at `start_indices`, as for `slice`."""
-    result = own(as_array(inputs))
+    result = copied(as_array(inputs))
     new = as_array(updates)
     result[_window(result, as_array(start_indices).reshape(-1).tolist(), new.shape)] = new
     return result
@@ -319,7 +319,7 @@ def scatter_update(
     if found is not None and found not in _REDUCTIONS:
         msg = f"`reduction` must be None or one of {', '.join(_REDUCTIONS)}, got {reduction!r}"
         raise ValueError(msg)
-    result = own(as_array(inputs))
+    result = copied(as_array(inputs))
     _change(result, as_array(indices), as_array(updates).astype(result.dtype), _REDUCTIONS.get(found or ""))
     return result
 
@@ -333,7 +333,7 @@ def unstack(x: ArrayLike, num: int | None = None, axis: int = 0) -> list[Array]:
         axis: along which they lie.
     """
     del num
-    return [own(part) for part in np.moveaxis(as_array(x), axis, 0)]
+    return [copied(part) for part in np.moveaxis(as_array(x), axis, 0)]
 
 
 def _length(xs: Any, length: int | None) -> int:
@@ -364,7 +364,7 @@ def _length_along(leaf: Any, axis: int) -> int:
 
 def _item(leaf: Any, key: Any) -> Any:
     """Returns a part of an array as a new one, or the part of a symbol."""
-    return apply("get_item", (leaf, key), {}) if is_symbolic(leaf) else own(as_array(leaf)[key])
+    return apply("get_item", (leaf, key), {}) if is_symbolic(leaf) else copied(as_array(leaf)[key])
 
 
 def _part(xs: Any, place: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from engine._base.promotion import Result, as_array, own
+from engine._base.promotion import Result, as_array, copied
 from engine._tracing.dispatch import make_all_traceable
 
 
@@ -25,7 +25,7 @@ def rearrange(tensor: ArrayLike, pattern: str, **axes_lengths: int) -> Result:
 
     values = as_array(tensor)
     split, order, joined = rearrangement(pattern, values.shape, axes_lengths)
-    return own(np.transpose(values.reshape(split), order).reshape(joined))
+    return copied(np.transpose(values.reshape(split), order).reshape(joined))
 
 
 make_all_traceable(globals())

@@ -16,9 +16,9 @@ from engine._base.promotion import (
     as_array,
     axis_or_tuple,
     common,
+    copied,
     floating,
     floats,
-    own,
     quiet,
 )
 from engine._tracing.dispatch import make_all_traceable
@@ -147,7 +147,7 @@ def logsumexp(x: ArrayLike, axis: Any = None, keepdims: bool = False) -> Result:
     largest = np.max(np.real(values), axis=over, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(largest), largest, 0).astype(values.dtype)
     total = np.log(np.sum(np.exp(values - shift), axis=over, keepdims=True)) + shift
-    return total if keepdims else own(np.squeeze(total, over))
+    return total if keepdims else copied(np.squeeze(total, over))
 
 
 @quiet
@@ -181,7 +181,7 @@ def extract_sequences(x: ArrayLike, sequence_length: int, sequence_stride: int) 
         integer(sequence_stride, "sequence_stride", 1),
     )
     windows = np.lib.stride_tricks.sliding_window_view(as_array(x), length, axis=-1)
-    return own(windows[..., ::stride, :])
+    return copied(windows[..., ::stride, :])
 
 
 def fft(x: tuple[ArrayLike, ArrayLike]) -> tuple[Array, Array]:
@@ -307,7 +307,7 @@ def istft(  # noqa: PLR0917 # Keras' signature
         total *= np.sum(factors) / sequence_stride
     start = fft_length // 2 if center else 0
     end = start + length if length is not None else whole - start
-    return own(total[..., start:end])
+    return copied(total[..., start:end])
 
 
 @quiet
@@ -418,7 +418,7 @@ def _complex(x: Any) -> Array:
 
 
 def _parts(values: Array) -> tuple[Array, Array]:
-    return own(values.real), own(values.imag)
+    return copied(values.real), copied(values.imag)
 
 
 def _elementwise(function: Callable[[float], float], x: ArrayLike) -> Array:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from engine._base.checks import require_matrices, solves_vectors
 from engine._base.lazy_imports import on_first_use
-from engine._base.promotion import Array, Result, as_array, axis_or_tuple, common, floats, own, quiet
+from engine._base.promotion import Array, Result, as_array, axis_or_tuple, common, copied, floats, quiet
 from engine._tracing.dispatch import make_all_traceable
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)
-
-_MATRIX = 2
 
 
 def cholesky(x: ArrayLike, upper: bool = False) -> Result:
@@ -104,7 +103,7 @@ def lu_factor(x: ArrayLike) -> tuple[Array, Array]:
         (..., m, n) with U on and above the diagonal and L, whose diagonal is ones, below it; and (..., min(m, n)),
         int32: the row that each row was swapped with, one after the other.
     """
-    factors = own(_matrices(x))
+    factors = copied(_matrices(x))
     rows, columns = factors.shape[-2:]
     steps = min(rows, columns)
     flat = factors.reshape(-1, rows, columns)
@@ -187,9 +186,12 @@ def solve(a: ArrayLike, b: ArrayLike) -> Result:
     Raises:
         ValueError: if shapes don't go together, or as numpy.linalg.LinAlgError if a matrix has no inverse.
     """
-    matrices, right, vector = _system(a, b)
-    found = np.linalg.solve(_single(matrices), _single(right)).astype(matrices.dtype)
-    return own(found[..., 0]) if vector else found
+    left, right = common(a, b, least=float)
+    require_matrices(left.shape, square=True)
+    vectors = solves_vectors(left.shape, right.shape)
+    columns = right[..., np.newaxis] if vectors else right
+    found = np.linalg.solve(_single(left), _single(columns)).astype(left.dtype)
+    return copied(found[..., 0]) if vectors else found
 
 
 def solve_triangular(a: ArrayLike, b: ArrayLike, lower: bool = False) -> Result:
@@ -223,35 +225,14 @@ def svd(x: ArrayLike, full_matrices: bool = True, compute_uv: bool = True) -> An
     return tuple(_real_cast(part, x) for part in found) if compute_uv else _real_cast(found, x)
 
 
-def _matrices(x: ArrayLike) -> Array:
+def _matrices(x: ArrayLike, square: bool = False) -> Array:
     values = _single(floats(x))
-    if values.ndim < _MATRIX:
-        msg = f"expected an array of at least two axes, got shape {values.shape}"
-        raise ValueError(msg)
+    require_matrices(values.shape, square)
     return values
 
 
 def _square(x: ArrayLike) -> Array:
-    matrices = _matrices(x)
-    if matrices.shape[-1] != matrices.shape[-2]:
-        msg = f"expected square matrices, got shape {matrices.shape}"
-        raise ValueError(msg)
-    return matrices
-
-
-def _system(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array, bool]:
-    """Returns both sides of a system of equations as matrices of one dtype, and whether the right one was of vectors."""
-    left, right = common(a, b, least=float)
-    matrices = _square(left).astype(left.dtype, copy=False)
-    vector = right.ndim == matrices.ndim - 1
-    if right.ndim < 1 or (right.ndim < matrices.ndim and not vector):
-        msg = f"`b` must have as many axes as `a`, or one less, got shapes {left.shape} and {right.shape}"
-        raise ValueError(msg)
-    right = right[..., np.newaxis] if vector else right
-    if right.shape[-2] != matrices.shape[-1]:
-        msg = f"`a` and `b` must have as many rows, got shapes {left.shape} and {np.shape(b)}"
-        raise ValueError(msg)
-    return matrices, right, vector
+    return _matrices(x, square=True)
 
 
 def _single(values: Array) -> Array:

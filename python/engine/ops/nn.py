@@ -22,8 +22,8 @@ from engine._base.promotion import (
     as_array,
     axis_or_tuple,
     common,
+    copied,
     floats,
-    own,
     quiet,
     result_type,
     standard,
@@ -590,7 +590,7 @@ def dot_product_attention(  # noqa: PLR0917 # Keras' signature
     kept = np.tri(*logits.shape[-2:], dtype=np.bool_) if is_causal else np.True_
     kept = kept if mask is None else kept & as_array(mask).astype(np.bool_)
     weights = _softmax(np.where(kept, logits, wide(0.7 * np.finfo(np.float32).min)), -1)
-    return own(np.moveaxis(weights @ means, 1, 2).astype(dtype))
+    return copied(np.moveaxis(weights @ means, 1, 2).astype(dtype))
 
 
 # Formulas in float64, and helpers --------------------------------------------------------------------------------
@@ -604,7 +604,7 @@ def _activation(
     values = floats(x)
     if values.dtype == np.float64:
         return np.asarray(formula(values, *constants))
-    return own(kernel(values, *constants).astype(values.dtype, copy=False))
+    return copied(kernel(values, *constants).astype(values.dtype, copy=False))
 
 
 @quiet
@@ -614,12 +614,12 @@ def _along(kernel: Callable[..., Any], formula: Callable[..., Any], values: Arra
     if isinstance(axis, (int, np.integer)) or given.ndim == 0:
         if given.dtype == np.float64:
             return np.asarray(formula(given, axis if given.ndim else None))
-        return own(kernel(given, axis if given.ndim else -1).astype(given.dtype, copy=False))
+        return copied(kernel(given, axis if given.ndim else -1).astype(given.dtype, copy=False))
     over = tuple(range(given.ndim)) if axis is None else tuple(each % given.ndim for each in axis)
     ends = tuple(range(-len(over), 0))
     moved = np.moveaxis(given, over, ends)
     flat = moved.reshape(*moved.shape[: given.ndim - len(over)], -1)
-    return own(np.moveaxis(_along(kernel, formula, flat, -1).reshape(moved.shape), ends, over))
+    return copied(np.moveaxis(_along(kernel, formula, flat, -1).reshape(moved.shape), ends, over))
 
 
 def _integers(x: ArrayLike) -> Result:

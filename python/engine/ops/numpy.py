@@ -27,9 +27,9 @@ from engine._base.promotion import (
     as_array,
     axis_or_tuple,
     common,
+    copied,
     floating,
     floats,
-    own,
     quiet,
     result_type,
     standard,
@@ -290,7 +290,7 @@ def square(x: ArrayLike) -> Result:
 def trunc(x: ArrayLike) -> Result:
     """`x` without what follows the point, elementwise; integers stay integers."""
     values = as_array(x)
-    return np.trunc(values) if values.dtype.kind == "f" else own(values)
+    return np.trunc(values) if values.dtype.kind == "f" else copied(values)
 
 
 def round(x: ArrayLike, decimals: int = 0) -> Result:
@@ -299,13 +299,13 @@ def round(x: ArrayLike, decimals: int = 0) -> Result:
     if values.dtype.kind in "iu" and decimals < 0:
         factor = np.float32(10.0**decimals)
         return (np.round(values.astype(np.float32) * factor) / factor).astype(values.dtype)
-    return own(np.round(values, decimals))
+    return copied(np.round(values, decimals))
 
 
 def conjugate(x: ArrayLike) -> Result:
     """The complex conjugates of `x`, elementwise; real numbers stay as they are."""
     values = as_array(x)
-    return np.conjugate(values) if values.dtype.kind == "c" else own(values)
+    return np.conjugate(values) if values.dtype.kind == "c" else copied(values)
 
 
 conj = _alias(conjugate, "conj")
@@ -313,12 +313,12 @@ conj = _alias(conjugate, "conj")
 
 def real(x: ArrayLike) -> Result:
     """The real parts of `x`, elementwise."""
-    return own(np.real(as_array(x)))
+    return copied(np.real(as_array(x)))
 
 
 def imag(x: ArrayLike) -> Result:
     """The imaginary parts of `x`, elementwise; of real numbers 0."""
-    return own(np.imag(as_array(x)))
+    return copied(np.imag(as_array(x)))
 
 
 def angle(x: ArrayLike) -> Result:
@@ -344,7 +344,7 @@ def nan_to_num(
         posinf: in the place of infinity; default the largest number of the dtype.
         neginf: in the place of minus infinity; default the lowest number of the dtype.
     """
-    return own(np.nan_to_num(as_array(x), nan=nan, posinf=posinf, neginf=neginf))
+    return copied(np.nan_to_num(as_array(x), nan=nan, posinf=posinf, neginf=neginf))
 
 
 @quiet
@@ -386,7 +386,7 @@ def clip(x: ArrayLike, x_min: ArrayLike | None, x_max: ArrayLike | None) -> Resu
     given = iter(cast)
     low, high = (None if bound is None else next(given) for bound in (x_min, x_max))
     values = values if low is None else np.maximum(values, low)
-    return own(values if high is None else np.minimum(values, high))
+    return copied(values if high is None else np.minimum(values, high))
 
 
 def where(condition: ArrayLike, x1: ArrayLike | None = None, x2: ArrayLike | None = None) -> Any:
@@ -1035,7 +1035,7 @@ def einsum(subscripts: str, *operands: ArrayLike, **kwargs: Any) -> Result:
     arrays = common(*operands)
     dtype = arrays[0].dtype if arrays else np.dtype(np.float32)
     arrays = [each.astype(np.int32) for each in arrays] if dtype == np.int8 else arrays
-    return own(np.einsum(subscripts, *arrays, optimize=kwargs.get("optimize", len(arrays) > 2)))  # noqa: PLR2004 # else there is one order
+    return copied(np.einsum(subscripts, *arrays, optimize=kwargs.get("optimize", len(arrays) > 2)))  # noqa: PLR2004 # else there is one order
 
 
 def cross(  # noqa: PLR0917 # Keras' signature
@@ -1071,7 +1071,7 @@ def cross(  # noqa: PLR0917 # Keras' signature
         np.moveaxis(np.pad(each, [(0, 0)] * (each.ndim - 1) + [(0, space - each.shape[-1])]), -1, 0)
         for each in (first, second)
     )
-    return own(np.moveaxis(np.stack([b * f - c * e, c * d - a * f, a * e - b * d], axis=-1), -1, axisc))
+    return copied(np.moveaxis(np.stack([b * f - c * e, c * d - a * f, a * e - b * d], axis=-1), -1, axisc))
 
 
 def corrcoef(x: ArrayLike) -> Result:
@@ -1115,7 +1115,7 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: i
 
 def diff(a: ArrayLike, n: int = 1, axis: int = -1) -> Result:
     """The differences between neighbours in `a` along `axis`, taken `n` times."""
-    return own(np.diff(as_array(a), n, axis))
+    return copied(np.diff(as_array(a), n, axis))
 
 
 # Arrays from numbers ---------------------------------------------------------------------------------------------
@@ -1285,25 +1285,25 @@ def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Resu
 
 def array(x: ArrayLike, dtype: DTypeLike | None = None) -> Result:
     """`x` as a new array in `dtype`, default that of `x`; floats of Python become float32, integers int32."""
-    return own(as_array(x, dtype))
+    return copied(as_array(x, dtype))
 
 
 def copy(x: ArrayLike) -> Result:
     """A copy of `x`."""
-    return own(as_array(x))
+    return copied(as_array(x))
 
 
 def view(x: ArrayLike, dtype: DTypeLike | None = None) -> Result:
     """The bytes of `x` as numbers of `dtype`; the length of the last axis changes with their size."""
     values = as_array(x)
-    return own(
+    return copied(
         values if dtype is None else np.ascontiguousarray(values).reshape(values.shape).view(standard(dtype))
     )
 
 
 def get_item(x: ArrayLike, key: Any) -> Result:
     """`x[key]`."""
-    return own(as_array(x)[key])
+    return copied(as_array(x)[key])
 
 
 def reshape(x: ArrayLike, newshape: int | Sequence[int]) -> Result:
@@ -1319,7 +1319,7 @@ def reshape(x: ArrayLike, newshape: int | Sequence[int]) -> Result:
     if (lengths == -1).sum() > 1:
         msg = f"there can be at most one unknown dimension, -1, got newshape={newshape}"
         raise ValueError(msg)
-    return own(as_array(x).reshape(newshape))
+    return copied(as_array(x).reshape(newshape))
 
 
 def ravel(x: ArrayLike) -> Result:
@@ -1329,37 +1329,37 @@ def ravel(x: ArrayLike) -> Result:
 
 def transpose(x: ArrayLike, axes: Sequence[int] | None = None) -> Result:
     """`x` with its axes in the order `axes`; None turns the order round."""
-    return own(np.transpose(as_array(x), axes))
+    return copied(np.transpose(as_array(x), axes))
 
 
 def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Result:
     """`x` with `axis1` and `axis2` swapped."""
-    return own(np.swapaxes(as_array(x), axis1, axis2))
+    return copied(np.swapaxes(as_array(x), axis1, axis2))
 
 
 def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Result:
     """`x` with the axes `source` at the places `destination`."""
-    return own(np.moveaxis(as_array(x), source, destination))
+    return copied(np.moveaxis(as_array(x), source, destination))
 
 
 def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Result:
     """`x` with a new axis of length 1 at `axis`, or several."""
-    return own(np.expand_dims(as_array(x), axis_or_tuple(axis)))
+    return copied(np.expand_dims(as_array(x), axis_or_tuple(axis)))
 
 
 def squeeze(x: ArrayLike, axis: Axis = None) -> Result:
     """`x` without the axes `axis`, which have length 1; None is all of these."""
-    return own(np.squeeze(as_array(x), axis_or_tuple(axis)))
+    return copied(np.squeeze(as_array(x), axis_or_tuple(axis)))
 
 
 def broadcast_to(x: ArrayLike, shape: Sequence[int]) -> Result:
     """`x` broadcast to `shape`."""
-    return own(np.broadcast_to(as_array(x), shape))
+    return copied(np.broadcast_to(as_array(x), shape))
 
 
 def concatenate(xs: Sequence[ArrayLike], axis: int | None = 0) -> Result:
     """The arrays `xs` one after the other along `axis`."""
-    return own(np.concatenate(common(*map(as_array, xs)), axis))
+    return copied(np.concatenate(common(*map(as_array, xs)), axis))
 
 
 def append(x1: ArrayLike, x2: ArrayLike, axis: int | None = None) -> Result:
@@ -1449,17 +1449,17 @@ def roll(x: ArrayLike, shift: Any, axis: Any = None) -> Result:
 
 def flip(x: ArrayLike, axis: Axis = None) -> Result:
     """`x` in the opposite order along `axis`; None is all."""
-    return own(np.flip(as_array(x), axis_or_tuple(axis)))
+    return copied(np.flip(as_array(x), axis_or_tuple(axis)))
 
 
 def fliplr(x: ArrayLike) -> Result:
     """`x` in the opposite order along the second axis."""
-    return own(np.fliplr(as_array(x)))
+    return copied(np.fliplr(as_array(x)))
 
 
 def flipud(x: ArrayLike) -> Result:
     """`x` in the opposite order along the first axis."""
-    return own(np.flipud(as_array(x)))
+    return copied(np.flipud(as_array(x)))
 
 
 def rot90(array: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Result:
@@ -1468,12 +1468,12 @@ def rot90(array: ArrayLike, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Resul
     Raises:
         ValueError: for an array with one axis, or `axes` that are no two different ones.
     """
-    return own(np.rot90(as_array(array), k, axes))
+    return copied(np.rot90(as_array(array), k, axes))
 
 
 def diag(x: ArrayLike, k: int = 0) -> Result:
     """The diagonal `k` of a matrix `x`, or the matrix that has the vector `x` there."""
-    return own(np.diag(as_array(x), k))
+    return copied(np.diag(as_array(x), k))
 
 
 def diagflat(x: ArrayLike, k: int = 0) -> Result:
@@ -1483,7 +1483,7 @@ def diagflat(x: ArrayLike, k: int = 0) -> Result:
 
 def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Result:
     """The diagonals of `x`, `offset` above the main one, of the matrices in `axis1` and `axis2`."""
-    return own(np.diagonal(as_array(x), offset, axis1, axis2))
+    return copied(np.diagonal(as_array(x), offset, axis1, axis2))
 
 
 def tril(x: ArrayLike, k: int = 0) -> Result:
@@ -1674,7 +1674,7 @@ def _resized(values: Array, length: int, axis: int, filling: Any) -> Array:
     """Returns `values` cut or padded to `length` along `axis`."""
     more = length - values.shape[axis]
     if more <= 0:
-        return own(values.take(range(length), axis))
+        return copied(values.take(range(length), axis))
     shape = list(values.shape)
     shape[axis] = more
     return np.concatenate([values, np.broadcast_to(np.asarray(filling, values.dtype), shape)], axis)
@@ -1687,7 +1687,7 @@ def _dense(sparse: bool) -> None:
 
 
 def _owned(parts: Iterable[Array]) -> list[Array]:
-    return [own(part) for part in parts]
+    return [copied(part) for part in parts]
 
 
 def _sections(indices_or_sections: Any) -> Any:

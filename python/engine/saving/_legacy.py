@@ -26,7 +26,7 @@ from engine.saving.contents import (
     Format,
     Group,
     Reader,
-    Slot,
+    SavedLayer,
     Stored,
     Variables,
     checksum_of,
@@ -107,7 +107,7 @@ class LegacyReader(Reader):
         """Returns the arrays of a group, such as the optimizer's; empty if there is none. Layers have no groups by path."""
         return require_count(self._root, path, _arrays(self._root, path.split("/")))
 
-    def layers(self, slots: Sequence[Slot]) -> list[Variables]:
+    def layers(self, slots: Sequence[SavedLayer]) -> list[Variables]:
         """Returns the arrays of each layer. The n-th layer with weights gets those of the n-th such layer in the file."""
         parts = by_part((slot.path, slot) for slot in slots)
         weighted = [part for part in parts if any(slot.weights for slot in part)]
@@ -123,7 +123,7 @@ class LegacyReader(Reader):
             arrays_of |= _split_by_layer(part, arrays)
         return list(arrays_of.values())
 
-    def named(self, slots: Sequence[Slot]) -> Sequence[Variables | None]:
+    def named(self, slots: Sequence[SavedLayer]) -> Sequence[Variables | None]:
         """Returns the arrays of each layer, found by its name; None if the file has no layer of that name."""
         found, arrays_of = self._layers(), dict[str, Variables]()
         for part in by_part((slot.path, slot) for slot in slots):
@@ -181,7 +181,7 @@ def _joined_layers(part: Sequence[Group]) -> Group:
     return Group(part[0].name, arrays, [label for label, _ in ordered])
 
 
-def _split_by_layer(part: Sequence[Slot], arrays: Variables) -> dict[str, Variables]:
+def _split_by_layer(part: Sequence[SavedLayer], arrays: Variables) -> dict[str, Variables]:
     """Returns the arrays of each layer by its path. This is the inverse of `_joined_layers`."""
     if len(part) == 1:
         return {part[0].path: arrays}

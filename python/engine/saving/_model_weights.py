@@ -18,7 +18,7 @@ from engine.layers import Layer
 from engine.layers.core import named_leaves
 from engine.layers.layer import Part
 from engine.layers.lookup import VOCABULARY_FILE, VocabularyLayer
-from engine.saving.contents import ASSETS, ROUNDED, Array, Contents, Group, Reader, Slot
+from engine.saving.contents import ASSETS, ROUNDED, Array, Contents, Group, Reader, SavedLayer
 from engine.saving.model_interface import SavedModel
 
 
@@ -82,7 +82,7 @@ def _in_attributes(attributes: Mapping[str, Any], root: str) -> Iterator[tuple[s
                 yield f"{root}{name}/{path.removeprefix('layers/')}", each
 
 
-def _slots(model: SavedModel, skipped: Sequence[Any] = ()) -> list[tuple[Slot, Any]]:
+def _slots(model: SavedModel, skipped: Sequence[Any] = ()) -> list[tuple[SavedLayer, Any]]:
     """Returns the layers that contain no other layers, each with its slot in a file. Layers in `skipped` are left out."""
     found = []
     for path, layer in members(model, skipped):
@@ -91,10 +91,12 @@ def _slots(model: SavedModel, skipped: Sequence[Any] = ()) -> list[tuple[Slot, A
         own = layer if isinstance(layer, Layer) else layer._body
         if own is not None and (own is layer or own._specs):
             trainable = len(own._own_weights_that(True)) if outermost.trainable else 0
-            found.append((Slot(path, len(own._own_weights), trainable, outermost.name), own))
+            found.append((SavedLayer(path, len(own._own_weights), trainable, outermost.name), own))
     if model._body is not None and model._body._specs:
         own = model._body
-        found.append((Slot("", len(own._own_weights), len(own._own_weights_that(True)), model.name), own))
+        found.append(
+            (SavedLayer("", len(own._own_weights), len(own._own_weights_that(True)), model.name), own)
+        )
     return found
 
 
@@ -116,7 +118,7 @@ def contents_of(
     groups |= {path: Group(part.name, {}, ()) for path, part in members(model, skipped)}
     owners = _slots(model, skipped)
     if include_optimizer and model.optimizer is not None and not _among(skipped, model.optimizer):
-        owners.append((Slot("optimizer"), model.optimizer))
+        owners.append((SavedLayer("optimizer"), model.optimizer))
     for (path, _, trainable, _), owner in owners:
         arrays: dict[str, Array] = {}
         owner.save_own_variables(arrays)

@@ -62,7 +62,7 @@ class Group(NamedTuple):
     """The number of trainable arrays, which are the first ones."""
 
 
-class Slot(NamedTuple):
+class SavedLayer(NamedTuple):
     """The position of a layer in a file."""
 
     path: str
@@ -133,11 +133,11 @@ class Reader(ABC):
     def group(self, path: str) -> Variables:
         """Returns the arrays of a group; empty if there is no such group."""
 
-    def layers(self, slots: Sequence[Slot]) -> list[Variables]:
+    def layers(self, slots: Sequence[SavedLayer]) -> list[Variables]:
         """Returns the arrays of each layer."""
         return [self.group(slot.path) for slot in slots]
 
-    def named(self, slots: Sequence[Slot]) -> Sequence[Variables | None]:
+    def named(self, slots: Sequence[SavedLayer]) -> Sequence[Variables | None]:
         """Returns the arrays of each layer, found by its name; None if the file has no layer of that name, or no names."""
         return [None for _ in slots]
 

@@ -20,7 +20,7 @@ from engine.layers.recorded_calls import given_of
 from engine.layers.symbols import CallArguments
 from engine.layers.weights import Weight
 from engine.saving._model_weights import members, paths_of
-from engine.saving.contents import MOST_EXPANSION, Reader, Slot
+from engine.saving.contents import MOST_EXPANSION, Reader, SavedLayer
 from engine.saving.model_interface import SavedModel, is_model
 from engine.utils import deserialize_keras_object, serialize_keras_object
 from engine.utils.functional_calls import CallInConfig, GraphInConfig, ValueSource, graph_in
@@ -252,7 +252,7 @@ class _Need(NamedTuple):
         shapes: the shapes of its weights; None if the shape of its inputs is unknown, so that it has no weights yet.
     """
 
-    slot: Slot
+    slot: SavedLayer
     layer: Layer
     shapes: list[Shape] | None
 
@@ -333,7 +333,7 @@ class _Inventory:
         if part is None:
             return self._add_inner(key, path, read, learns)
         if read is None:
-            self.needs += [_Need(Slot(path), part, None)] if new and isinstance(part, Layer) else []
+            self.needs += [_Need(SavedLayer(path), part, None)] if new and isinstance(part, Layer) else []
             return None
         shapes, dtypes = [each.shape for each in read], [each.dtype for each in read]
         _require_size(shapes[0], part.name)
@@ -410,7 +410,7 @@ def _need_of(layer: Layer, path: str, wanted: Sequence[Weight], learns: bool | N
     """
     weights = sorted(wanted, key=lambda weight: not weight.trainable)
     learning = layer.trainable and learns is not False
-    slot = Slot(path, len(weights), sum(weight.trainable for weight in weights) if learning else 0)
+    slot = SavedLayer(path, len(weights), sum(weight.trainable for weight in weights) if learning else 0)
     return _Need(slot, layer, [weight.shape for weight in weights])
 
 
