@@ -118,7 +118,8 @@ def _leave_out_older_names(
 ) -> bool | None:
     """Leaves out the methods that only older versions of Keras had."""
     del app, what, name, skip, options
-    return True if getattr(member, "__module__", "").startswith("engine._keras2") else None
+    module = getattr(getattr(member, "fget", member), "__module__", None)
+    return True if str(module).startswith("engine._keras2") else None
 
 
 def setup(app: Sphinx) -> None:
