@@ -45,24 +45,31 @@ class Pass:
     Args:
         weights: of all layers.
         real: 1 for the samples of the batch, 0 for those that fill it up, shape (n,).
+        further: the samples of further inputs, by the names of these.
         kept: what the dropout layers keep, in this batch.
 
     Attributes:
         moved: the moving averages of layers after the batch.
     """
 
-    def __init__(self, weights: Weights, real: Any, kept: Mapping[str, Any]) -> None:
-        self._weights, self._real, self._kept = dict(weights), real, kept
+    def __init__(
+        self, weights: Weights, real: Any, further: Mapping[str, Any], kept: Mapping[str, Any]
+    ) -> None:
+        self._weights, self._real, self._further, self._kept = dict(weights), real, further, kept
         self.moved: Weights = {}
 
-    def output(self, network: Network, value: Value) -> Value:
+    def output(self, network: Network, value: Value, frozen: bool = False) -> Value:
+        """Returns the output for a batch; `frozen` says whether no layer of the network is trained."""
         values = [value]
         for call in network.calls:
             layer, inputs = network.layers[call.layer], [values[i] for i in call.values]
             if isinstance(layer, Network):
-                values.append(self.output(layer, inputs[0]))
+                values.append(self.output(layer, inputs[0], frozen or call.layer in network.frozen))
                 continue
-            self._name, self._frozen = call.layer, call.layer in network.frozen
+            if not inputs:
+                values.append(Value(self._further[call.layer]))
+                continue
+            self._name, self._frozen = call.layer, frozen or call.layer in network.frozen
             method = Pass.of_user if layer.code else METHODS[layer.name]
             values.append(method(self, layer, self._weights.get(call.layer, []), *inputs))
         return values[-1]

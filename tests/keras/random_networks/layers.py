@@ -30,7 +30,7 @@ Shape = tuple[int, ...]  # of a sample: (width,) or (steps, width)
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a layer on values. Value 0 is the input, and call `i` makes value `i + 1`."""
+    """A call of a layer on values. Value 0 is the first input, and call `i` makes value `i + 1`; on no values it is a further input."""
 
     layer: str
     values: tuple[int, ...]
@@ -38,14 +38,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Network:
-    """A graph of layers from one input; the value of the last call is its output.
+    """A graph of layers from its inputs; the value of the last call is its output.
 
     Args:
-        shape: of the input.
+        shape: of the first input.
         layers: by the names that they have in the program, in the order in which it makes them. Some are networks.
         calls: of these layers.
         frozen: names of layers that are not trained.
-        dtype: of the input.
+        dtype: of the first input.
         prefix: of the names of its values.
     """
 
@@ -68,9 +68,23 @@ class Network:
             f"{values[0]} = keras.Input({self.shape}, dtype={self.dtype!r})",
             *(
                 f"{value} = {call.layer}({_text([values[i] for i in call.values])})"
+                if call.values
+                else f"{value} = {call.layer}"
                 for value, call in zip(values[1:], self.calls, strict=True)
             ),
         ]
+
+    @property
+    def further_inputs(self) -> dict[str, int]:
+        """The names of the inputs after the first one, with the widths of their samples."""
+        return {
+            call.layer: self.layers[call.layer].options["shape"][0] for call in self.calls if not call.values
+        }
+
+    @property
+    def inputs(self) -> str:
+        """The names of the inputs in the program, as a model is made of them."""
+        return _text([f"{self.prefix}value_0", *self.further_inputs])
 
     @property
     def output(self) -> str:
@@ -80,7 +94,11 @@ class Network:
     @property
     def leaves(self) -> dict[str, Made]:
         """The layers that are no networks, those of networks included."""
-        return dict(self._leaves())
+        return {name: layer for name, layer in self._leaves() if layer.name != "Input"}
+
+    @property
+    def has_dropout(self) -> bool:
+        return any(layer.name == "layers.Dropout" for layer in self.leaves.values())
 
     @property
     def frozen_leaves(self) -> set[str]:
@@ -93,7 +111,9 @@ class Network:
 
     @property
     def reads_by_dense(self) -> bool:
-        """Whether dense layers alone read the input, which may then be a sparse matrix."""
+        """Whether there is one input, which dense layers alone read: it may be a sparse matrix."""
+        if self.further_inputs:
+            return False
         readers = [self.layers[call.layer] for call in self.calls if 0 in call.values]
         return all(isinstance(layer, Made) and layer.name == "layers.Dense" for layer in readers)
 
@@ -111,7 +131,7 @@ class Network:
 def _made(name: str, layer: Made | Network) -> list[str]:
     """Returns the lines that make a layer."""
     if isinstance(layer, Network):
-        return [*layer.lines, f"{name} = keras.Model({layer.prefix}value_0, {layer.output})"]
+        return [*layer.lines, f"{name} = keras.Model({layer.inputs}, {layer.output})"]
     return [*layer.code, f"{name} = {layer!r}"]
 
 
@@ -221,6 +241,11 @@ class Drawing:
         shape = (*self.shapes[0], options["output_dim"])
         self.first = self.add(Made("layers.Embedding", options), 0, shape=shape, again=False)
 
+    def further_input(self) -> None:
+        """Adds an input of numbers."""
+        shape = (self._dice.one(WIDTHS),)
+        self.add(Made("Input", {"shape": shape}), shape=shape)
+
     def pool(self) -> None:
         """Joins the loose values, and makes one step of their steps."""
         value = self.join()
@@ -289,11 +314,9 @@ class Drawing:
             inner.step()
         last = inner.join()
         inner.freeze(0.1)
-        return self.add(inner.network(), value, shape=inner.shapes[last], again=not inner.has_dropout)
-
-    @property
-    def has_dropout(self) -> bool:
-        return any(layer.name == "layers.Dropout" for layer in self.network().leaves.values())
+        return self.add(
+            inner.network(), value, shape=inner.shapes[last], again=not inner.network().has_dropout
+        )
 
     def _again(self, _: int) -> int:
         """Calls a layer a second time, if there is one."""
@@ -322,6 +345,9 @@ def draw_network(samples: Samples, training: Training, dice: Dice) -> tuple[Netw
             steps = samples.width
         else:
             drawing.pool()
+    if steps is None and dice.chance(0.3):
+        for _ in range(dice.between(1, 2)):
+            drawing.further_input()
     for _ in range(dice.between(0, 4)):
         drawing.step()
     last = drawing.join()

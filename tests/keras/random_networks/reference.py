@@ -18,7 +18,7 @@ from random_networks.cases import Case
 from random_networks.forward import Pass, Value, Weights, in_jax
 from random_networks.losses import LOSSES, penalty
 from random_networks.runs import Data
-from random_networks.updates import constrain, optimizer_spec
+from random_networks.updates import constrain, learning_rate, optimizer_spec
 
 Array = NDArray[Any]
 
@@ -27,13 +27,14 @@ class Batch(NamedTuple):
     """Samples and targets of a batch. Other samples fill it up, since JAX compiles anew for another number.
 
     Attributes:
-        x, y: samples and targets.
+        x, further, y: samples of the first input, of further ones by their names, and targets.
         real: 1 for the samples of the batch, 0 for the others.
-        weight: of each sample in the loss.
+        weight: of each sample in the loss, or of each of its steps.
         kept: what each dropout layer keeps of each sample.
     """
 
     x: Any
+    further: dict[str, Any]
     y: Any
     real: Any
     weight: Any
@@ -55,6 +56,7 @@ def batch_of(case: Case, data: Data, first: int, dtype: DTypeLike) -> Batch:
 
     return Batch(
         filled(data.x[rows]),
+        {name: filled(x[rows]) for name, x in data.further.items()},
         filled(y, int if training.goal.has_classes else dtype),
         (np.arange(size) < len(y)).astype(dtype),
         filled(weight),
@@ -69,7 +71,7 @@ def loss(case: Case, trained: Weights, others: Weights, batch: Batch) -> tuple[A
     penalties.
     """
     weights = {name: [*trained.get(name, []), *others.get(name, [])] for name in {**trained, **others}}
-    goal, run = case.training.goal, Pass(weights, batch.real, batch.kept)
+    goal, run = case.training.goal, Pass(weights, batch.real, batch.further, batch.kept)
     predictions, mask = run.output(case.network, Value(batch.x))
     if goal.loss.code:
         values = in_jax(goal.loss, "y", "p")(batch.y, predictions)
@@ -77,7 +79,8 @@ def loss(case: Case, trained: Weights, others: Weights, batch: Batch) -> tuple[A
         values = LOSSES[goal.loss.name](batch.y, predictions, goal.loss.options)
     real, weight = batch.real, batch.weight
     if values.ndim > 1:
-        real, weight = (jnp.broadcast_to(each[:, None], values.shape) for each in (real, weight))
+        real = jnp.broadcast_to(real[:, None], values.shape)
+        weight = weight if weight.ndim > 1 else jnp.broadcast_to(weight[:, None], values.shape)
         real = real if mask is None else real * mask
     return (values * weight * real).sum() / real.sum() + penalty(case.network, weights), run.moved
 
@@ -99,16 +102,16 @@ def trained_weights(case: Case, data: Data, initial: Weights, dtype: DTypeLike) 
     stepper = Stepper(spec, variables, [True] * len(variables))
     with jax.enable_x64(True):
         gradient = jax.jit(jax.grad(partial(loss, case), has_aux=True))
-        for _ in range(training.epochs):
-            for first in range(0, case.samples.samples, training.batch_size):
-                others = {name: arrays[len(trained.get(name, [])) :] for name, arrays in weights.items()}
-                slopes, moved = gradient(trained, others, batch_of(case, data, first, dtype))
-                gradients = [np.array(g) for name in trained for g in slopes[name]]
-                stepper.step(gradients, training.optimizer.options["learning_rate"])
-                constrain(case.network, trained)
-                for name, arrays in moved.items():
-                    for old, new in zip(weights[name][2:], arrays, strict=True):
-                        old[...] = new
+        starts = range(0, case.samples.samples, training.batch_size)
+        for step, first in enumerate([*starts] * training.epochs):
+            others = {name: arrays[len(trained.get(name, [])) :] for name, arrays in weights.items()}
+            slopes, moved = gradient(trained, others, batch_of(case, data, first, dtype))
+            gradients = [np.array(g) for name in trained for g in slopes[name]]
+            stepper.step(gradients, learning_rate(training.optimizer, step))
+            constrain(case.network, trained)
+            for name, arrays in moved.items():
+                for old, new in zip(weights[name][2:], arrays, strict=True):
+                    old[...] = new
     if spec["averages"]:
         for variable, average in zip(variables, stepper.averages, strict=True):
             variable[...] = average

@@ -26,12 +26,14 @@ class Data(NamedTuple):
     """What a program trains with.
 
     Attributes:
-        x, y: samples and targets.
+        x, y: samples of the first input, and targets.
+        further: samples of further inputs, by the names of these.
         w: weights of samples, or None.
         kept: by the name of each dropout layer, what it keeps of each sample, bool.
     """
 
     x: Array
+    further: dict[str, Array]
     y: Array
     w: Array | None
     kept: dict[str, Array]
@@ -61,15 +63,16 @@ def run(case: Case) -> Run:
             exec(case.loop, names)
         finally:
             engine.config.set_threads(None)
-    data = Data(names["x"], names["y"], names.get("w"), _kept(case, names))
+    further = {name: names[f"x_{name}"] for name in case.network.further_inputs}
+    data = Data(names["x"], further, names["y"], names.get("w"), _kept(case, names))
     return Run(data, before, _weights(case, names))
 
 
 def _kept(case: Case, names: dict[str, Any]) -> dict[str, Array]:
     """Returns by the name of each dropout layer what it kept in the first epoch, shape (samples, ...), bool.
 
-    The numbers depend on the seed of the layer, the batch and the element alone. So another network draws them again: a
-    weight for each element, with gradient 0 if it is dropped, which steps of size 1 change.
+    The numbers depend on the seed of the layer, the batch and the element alone, and on tapes on the random stream. So another
+    network draws them again: a weight for each element, with gradient 0 if it is dropped, which steps of size 1 change.
     """
     found, count = {}, case.samples.samples
     layers, size = engine.layers, case.training.batch_size
@@ -89,7 +92,16 @@ def _kept(case: Case, names: dict[str, Any]) -> dict[str, Array]:
         model.compile(
             engine.optimizers.SGD(1.0), lambda y, p: engine.ops.sum(p, axis=tuple(range(1, len(p.shape))))
         )
-        model.fit(indices, np.zeros((count, *shape)), batch_size=size, shuffle=False, verbose=0)
+        if case.draws_by_stream:
+            engine.utils.set_random_seed(case.number)
+            for first in range(0, count, size):
+                with engine.GradientTape() as tape:
+                    loss = engine.ops.sum(model(indices[first : first + size], training=True))
+                model.optimizer.apply_gradients(
+                    [(tape.gradient(loss, weights.embeddings), weights.embeddings)]
+                )
+        else:
+            model.fit(indices, np.zeros((count, *shape)), batch_size=size, shuffle=False, verbose=0)
         found[name] = weights.get_weights()[0].reshape(count, *shape) != 0
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from random_networks.parts import WIDTHS, Dice
@@ -61,6 +62,15 @@ class Samples:
             *(["x[:, 0] = 1"] if self.kind == "ids" else []),
             FORMS[self.form],
         ]
+
+
+def further_lines(samples: int, widths: Mapping[str, int]) -> list[str]:
+    """Returns the lines that draw the samples of further inputs, many of them zeros, and put them beside the first."""
+    drawn = [
+        f'x_{name} = (rng.normal(size=({samples}, {width})) * rng.integers(0, 2, ({samples}, {width}))).astype("float32")'
+        for name, width in widths.items()
+    ]
+    return [*drawn, f"rows = [rows, {', '.join(f'x_{name}' for name in widths)}]"] if widths else []
 
 
 def draw_samples(seed: int, dice: Dice) -> Samples:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from random_networks.cases import Case
+from random_networks.checks import UntamedError
 from random_networks.layers import Network
 from random_networks.parts import Made
 
@@ -15,10 +16,16 @@ SECONDS = 60.0
 
 
 def smallest(case: Case, check: Callable[[Case], None]) -> tuple[Case, BaseException] | None:
-    """Returns the smallest training found that fails as `case` does, and its error; None if `case` doesn't fail."""
+    """Returns the smallest training found that fails as `case` does, and its error; None if `case` doesn't fail.
+
+    Raises:
+        UntamedError: if another training must be drawn.
+    """
     error = _failure(case, check)
     if error is None:
         return None
+    if isinstance(error, UntamedError):
+        raise error
     end = time.monotonic() + SECONDS
     found = case, error
     going = True

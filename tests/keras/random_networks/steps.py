@@ -99,7 +99,7 @@ CLIPS: tuple[Mapping[str, float], ...] = (
 # The lines of programs that train: by `fit`, by batches, and by steps of their own. Names in braces are those of `loop_lines`.
 TAPE = (
     "    with keras.GradientTape() as tape:",
-    "        loss = loss_fn(y[batch], model(rows[batch], training=True){weight_of_batch})",
+    "        loss = loss_fn(y[batch], model({rows_of_batch}, training=True){weight_of_batch})",
     "        loss = loss + sum(model.losses)",
     "    weights = model.trainable_variables",
     "    model.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))",
@@ -115,7 +115,7 @@ LOOPS: dict[str, tuple[str, ...]] = {
     ),
     "batches": (
         *BATCHES,
-        "    model.train_on_batch(rows[batch], y[batch]{weight_of_batch}{class_weight})",
+        "    model.train_on_batch({rows_of_batch}, y[batch]{weight_of_batch}{class_weight})",
         *FINISH,
     ),
     "tape": (*BATCHES, *TAPE, *FINISH),
@@ -127,7 +127,7 @@ LOOPS: dict[str, tuple[str, ...]] = {
         "    weights = model.trainable_variables",
         "    model.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))",
         *BATCHES,
-        "    step(rows[batch], y[batch]{weight_by_place})",
+        "    step({rows_of_batch}, y[batch]{weight_by_place})",
         *FINISH,
     ),
 }
@@ -179,6 +179,7 @@ class Training:
         optimizer: with its learning rate and options.
         batch_size, epochs: of the loop.
         weighted: whether samples have weights, some of them zero.
+        weighs_steps: whether each time step has one, where steps have targets.
         class_weight: weights of classes, or None.
         way: one of `WAYS`.
         threads: the number of threads, or None for the default.
@@ -192,6 +193,7 @@ class Training:
     batch_size: int
     epochs: int = 1
     weighted: bool = False
+    weighs_steps: bool = False
     class_weight: Mapping[int, float] | None = None
     way: str = "fit"
     threads: int | None = None
@@ -202,15 +204,16 @@ class Training:
         rows = samples if self.steps is None else f"{samples}, {self.steps}"
         lines = [self.goal.targets.format(rows=rows, outputs=self.outputs)]
         if self.weighted:
-            lines.append(f'w = rng.choice([0, 0.5, 1, 2], {samples}).astype("float32")')
+            shape = rows if self.weighs_steps else samples
+            lines.append(f'w = rng.choice([0, 0.5, 1, 2], ({shape},)).astype("float32")')
         return lines
 
-    def model_lines(self, output: str) -> list[str]:
+    def model_lines(self, inputs: str, output: str) -> list[str]:
         """The lines that make and compile the model, after its layers."""
         return [
             *self.goal.loss.code,
             f"loss_fn = {self.goal.loss!r}",
-            f"model = {'Own' if self.way in MODELS else 'keras.Model'}(value_0, {output})",
+            f"model = {'Own' if self.way in MODELS else 'keras.Model'}({inputs}, {output})",
             *(COPIES[self.copy] if self.copy else ()),
             COMPILE.format(optimizer=self.optimizer),
         ]
@@ -219,10 +222,11 @@ class Training:
     def class_lines(self) -> list[str]:
         return list(MODELS.get(self.way, ()))
 
-    @property
-    def loop_lines(self) -> list[str]:
+    def loop_lines(self, several: bool) -> list[str]:
+        """The lines that train; `several` says whether `rows` is a list of the samples of several inputs."""
         weighted = self.weighted
         names = {
+            "rows_of_batch": "[each[batch] for each in rows]" if several else "rows[batch]",
             "batch_size": self.batch_size,
             "epochs": self.epochs,
             "weight": ", sample_weight=w" if weighted else "",
@@ -242,18 +246,44 @@ def draw_training(samples: Samples, dice: Dice) -> Training:
     weighs_classes = goal.has_classes and way in ("fit", "batches") and dice.chance(0.3)
     outputs = max(goal.fewest, dice.one((1, 2, 3, 7, 10, 16, 17)))
     optimizer = dice.one((*OPTIMIZERS, *DIRECTIONS))
-    if samples.kind == "ids" and optimizer.name == "optimizers.Muon":
-        optimizer = OPTIMIZERS[0]  # Muon steps embeddings by another rule
+    # Muon steps embeddings by another rule. Samples that are all equal leave gradients of rounding errors before a normalization.
+    is_muon = optimizer.name == "optimizers.Muon"
+    if (is_muon and samples.kind == "ids") or (optimizer in DIRECTIONS and samples.zeros == "all"):
+        optimizer = OPTIMIZERS[0]
+    extras = _extras(dice)
+    if dice.chance(0.25):
+        extras["learning_rate"] = _schedule(optimizer.options["learning_rate"], dice)
     return Training(
         goal,
         outputs,
-        Made(optimizer.name, {**optimizer.options, **_extras(dice)}),
+        Made(optimizer.name, {**optimizer.options, **extras}),
         batch_size=dice.between(1, samples.samples),
         epochs=dice.between(1, 2),
         weighted=dice.chance(0.3),
+        weighs_steps=dice.chance(0.5),
         class_weight={c: 0.5 * (c % 3) + 0.5 for c in range(outputs)} if weighs_classes else None,
         way=way,
     )
+
+
+def _schedule(rate: float, dice: Dice) -> Made:
+    """Returns a learning rate schedule that begins with `rate`, and changes within a training of few steps."""
+    first, steps = {"initial_learning_rate": rate}, {"decay_steps": dice.between(2, 8)}
+    staircase = {"staircase": dice.chance(0.5)}
+    kind, options = dice.one(
+        (
+            ("ExponentialDecay", {**first, **steps, "decay_rate": 0.7, **staircase}),
+            ("InverseTimeDecay", {**first, **steps, "decay_rate": 0.5, **staircase}),
+            (
+                "PolynomialDecay",
+                {**first, **steps, "end_learning_rate": rate / 4, "power": 2.0, "cycle": dice.chance(0.5)},
+            ),
+            ("CosineDecay", {**first, **steps, "alpha": 0.25}),
+            ("CosineDecay", {**first, **steps, "alpha": 0.25, "warmup_target": 2 * rate, "warmup_steps": 3}),
+            ("PiecewiseConstantDecay", {"boundaries": [1, 4], "values": [rate, rate / 2, 2 * rate]}),
+        )
+    )
+    return Made(f"optimizers.schedules.{kind}", options)
 
 
 def _extras(dice: Dice) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -97,6 +98,56 @@ def optimizer_spec(optimizer: Made) -> dict[str, Any]:
         "average_momentum": given.get("ema_momentum"),
         "overwrite": given.get("ema_overwrite_frequency", 0),
     }
+
+
+# Learning rate schedules: functions of the number of steps before, and of options.
+
+
+def decays(options: Mapping[str, Any], step: int) -> float:
+    """Returns how often the rate has decayed."""
+    decays = step / options["decay_steps"]
+    return math.floor(decays) if options["staircase"] else decays
+
+
+def polynomial(options: Mapping[str, Any], step: int) -> float:
+    first, last, steps = (
+        options[name] for name in ("initial_learning_rate", "end_learning_rate", "decay_steps")
+    )
+    steps = steps * max(1, math.ceil(step / steps)) if options["cycle"] else steps
+    return last + (first - last) * (1 - min(step, steps) / steps) ** options["power"]
+
+
+def cosine(options: Mapping[str, Any], step: int) -> float:
+    first, alpha, steps = (options[name] for name in ("initial_learning_rate", "alpha", "decay_steps"))
+    warm = options.get("warmup_steps", 0)
+    if step < warm:
+        return first + (options["warmup_target"] - first) * step / warm
+    peak, done = options.get("warmup_target", first), min(step - warm, steps) / steps
+    return peak * ((1 - alpha) * (1 + math.cos(math.pi * done)) / 2 + alpha)
+
+
+def piecewise(options: Mapping[str, Any], step: int) -> float:
+    passed = sum(step > boundary for boundary in options["boundaries"])
+    return options["values"][passed]
+
+
+SCHEDULES: dict[str, Callable[[Mapping[str, Any], int], float]] = {
+    "ExponentialDecay": lambda options, step: (
+        options["initial_learning_rate"] * options["decay_rate"] ** decays(options, step)
+    ),
+    "InverseTimeDecay": lambda options, step: (
+        options["initial_learning_rate"] / (1 + options["decay_rate"] * decays(options, step))
+    ),
+    "PolynomialDecay": polynomial,
+    "CosineDecay": cosine,
+    "PiecewiseConstantDecay": piecewise,
+}
+
+
+def learning_rate(optimizer: Made, step: int) -> float:
+    """Returns the learning rate of a step, from the number of steps before."""
+    rate = optimizer.options["learning_rate"]
+    return SCHEDULES[rate.name.split(".")[-1]](rate.options, step) if isinstance(rate, Made) else rate
 
 
 def constrain(network: Network, trained: Weights) -> None:
