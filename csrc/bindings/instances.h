@@ -22,16 +22,31 @@ void put_behind(py::detail::value_and_holder& self, Holder holder) {
   }
 }
 
-/// A new Python object with `object` behind it, whose class has been registered.
-template <class T>
-py::object to_python(std::unique_ptr<T> object) {
-  auto* const type = py::detail::get_type_info(typeid(T));
+/// A new Python object of a class that has been registered, with the object behind it that `holder` owns.
+template <class Holder>
+py::object new_instance(const py::detail::type_info* type, Holder holder) {
   auto made = py::reinterpret_steal<py::object>(py::detail::make_new_instance(type->type));
   auto* const instance = reinterpret_cast<py::detail::instance*>(made.ptr());
   instance->owned = true;
   auto self = instance->get_value_and_holder(type);
-  put_behind(self, std::move(object));
+  put_behind(self, std::move(holder));
   return made;
+}
+
+/// A new Python object with `object` behind it.
+template <class T>
+py::object to_python(std::unique_ptr<T> object) {
+  return new_instance(py::detail::get_type_info(typeid(T)), std::move(object));
+}
+
+/// The Python object with `object` behind it, or a new one; None for null.
+template <class T>
+py::object to_python(std::shared_ptr<T> object) {
+  if (!object) return py::none();
+  const auto* const type = py::detail::get_type_info(typeid(T));
+  const py::handle present = py::detail::find_registered_python_instance(object.get(), type);
+  if (present) return py::reinterpret_steal<py::object>(present);
+  return new_instance(type, std::move(object));
 }
 
 /// As `py::init(make)`, for a function that returns the holder of the class.

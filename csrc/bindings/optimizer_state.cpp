@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bindings/gil.h"
+#include "bindings/instances.h"
 #include "bindings/register.h"
 #include "bindings/weights.h"
 
@@ -94,6 +95,12 @@ void write(const OptimizerState& state, const std::string& kind, int number, con
   }
 }
 
+py::list arrays_of(const OptimizerState& state) {
+  py::list arrays;
+  for (const auto& array : state.arrays()) arrays.append(to_python(array));
+  return arrays;
+}
+
 /// How many arrays of each kind there are by variable.
 py::dict counts(const OptimizerState& state) {
   py::dict counts;
@@ -108,7 +115,7 @@ py::dict counts(const OptimizerState& state) {
 void register_optimizer_state(py::module_& m) {
   py::class_<OptimizerState, std::shared_ptr<OptimizerState>>(m, "OptimizerState")
       .def_property("iterations", &OptimizerState::iterations, &set_iterations)
-      .def_property_readonly("arrays", &OptimizerState::arrays)
+      .def_property_readonly("arrays", &arrays_of)
       .def_property_readonly("counts", &counts)
       .def("read", &read, py::arg("kind"), py::arg("number"), py::arg("raw") = false, py::arg("index") = py::none())
       .def("write", &write, py::arg("kind"), py::arg("number"), py::arg("values"), py::arg("raw") = false,

@@ -85,9 +85,9 @@ std::shared_ptr<Program> make_function(const py::sequence& layers, const std::ve
   return make(to_function(layers, results, batch), arrays, std::vector<py::object>(layers.size(), py::none()));
 }
 
-Arrays arrays_of(const Program& program) {
-  Arrays arrays;
-  for (size_t v = 0; v < program.variables().all.size(); ++v) arrays.push_back(program.array(v));
+py::list arrays_of(const Program& program) {
+  py::list arrays;
+  for (size_t v = 0; v < program.variables().all.size(); ++v) arrays.append(to_python(program.array(v)));
   return arrays;
 }
 
@@ -98,9 +98,9 @@ int64_t weight_floats(const Program& program) {
   return floats;
 }
 
-std::shared_ptr<OptimizerState> state_of(const Program& program) {
+py::object state_of(const Program& program) {
   const auto lock = read_lock(program);
-  return program.optimizer_state();
+  return to_python(program.optimizer_state());
 }
 
 /// Computes the results of a function from its arguments. `step` is the number of the random draws, and of the
