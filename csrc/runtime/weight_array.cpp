@@ -91,7 +91,7 @@ void WeightArray::store(Device& device, const Variable& variable) {
   }
   data_ = std::move(data);
   device_ = &device;
-  stored_ = Variable{variable.rows, variable.columns, variable.shape, {}};
+  stored_ = Variable{variable.rows, variable.columns, variable.shape, {}, variable.trainable};
 }
 
 WeightUse::WeightUse(std::shared_ptr<WeightArray> array, Device& device, const Variable& variable)
