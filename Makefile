@@ -33,7 +33,8 @@ help:
 	@echo '             NETWORKS=1000 is how many, FIRST_NETWORK=7 the number of the first'
 	@echo 'make test-kernels   compare the bits of every instruction set, without Python'
 	@echo 'make test-cuda   train on an emulated GPU, whose accesses to memory are checked'
-	@echo 'make cuda    compile csrc/cuda with nvcc, every warning an error, and check its machine code'
+	@echo 'make cuda    compile csrc/cuda with nvcc, every warning an error, and check its machine code;'
+	@echo '             CARDS=90-real does so for that kind of card alone'
 	@echo 'make test-arm64     the same for arm64, cross-compiled and emulated'
 	@echo 'make sanitize   run tests with the sanitizers of Clang; needs its libomp'
 	@echo 'make lint    check style and types'
@@ -90,10 +91,11 @@ test-cuda: $(VENV)/installed-test
 	EMULATED_CUDA_MULTIPROCESSORS=1 $(BIN)/python -m pytest tests/cuda -k 'large or same_bits' $(ARGS) && \
 	EMULATED_CUDA_CAPABILITY=120 $(BIN)/python -m pytest tests/cuda -n 2 -k 'persistent or data_parallel' $(ARGS)
 
-# Compiles csrc/cuda with the nvcc that is at hand, or with that of pip.
+# Compiles csrc/cuda with the nvcc that is at hand, or with that of pip, for all cards or for some: CARDS=90-real.
+CARDS ?=
 cuda: $(VENV)/ready
 	@command -v nvcc >/dev/null || $(BIN)/python -m pip install -q $(NVCC_PACKAGES)
-	@$(BIN)/cmake --preset cuda
+	@$(BIN)/cmake --preset cuda $(if $(CARDS),-DENGINE_CUDA_ARCHITECTURES="$(CARDS)",-UENGINE_CUDA_ARCHITECTURES)
 	@$(BIN)/cmake --build --preset cuda
 	@command -v cuobjdump >/dev/null || $(PIP) install -q nvidia-cuda-cuobjdump
 	@$(BIN)/python tests/machine_code.py build/cuda/_core*.so
@@ -119,7 +121,7 @@ lint: $(VENV)/tools-lint
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	find csrc tests/cpp -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
-	$(BIN)/gersemi --check CMakeLists.txt csrc/cuda/CMakeLists.txt tests/cpp/CMakeLists.txt tests/cpp/bindings/CMakeLists.txt
+	$(BIN)/gersemi --check CMakeLists.txt csrc/CMakeLists.txt csrc/cuda/CMakeLists.txt tests/cpp/CMakeLists.txt tests/cpp/bindings/CMakeLists.txt
 	$(BIN)/codespell
 
 strict: $(VENV)/ready
@@ -164,7 +166,7 @@ $(VENV)/ready: pyproject.toml
 
 # The compiled module of the tests is not installed: the tests find it in the build folder.
 $(VENV)/installed-%: $(VENV)/ready $(SOURCES)
-	@echo 'Building and installing engine[$*] (a minute the first time) ...'
+	@echo 'Building and installing engine[$*] (a few minutes the first time) ...'
 	@$(PIP) install -q --no-build-isolation -C cmake.define.ENGINE_TEST_MODULE=ON '.[$*]'
 	@touch $@
 

@@ -9,7 +9,6 @@
 namespace engine::bindings {
 namespace {
 
-constexpr py::ssize_t kFloat = sizeof(float);
 constexpr int kAligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
 constexpr int kWritable = py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
 /// Candidates for a common element that are looked at before two arrays count as overlapping. What slices, transposes

@@ -9,6 +9,9 @@ namespace engine::bindings {
 
 namespace py = pybind11;
 
+/// The bytes of a float, in the type of strides.
+inline constexpr py::ssize_t kFloat = sizeof(float);
+
 /// An argument of a function on matrices.
 struct Floats {
   const char* name;

@@ -75,17 +75,17 @@ struct Held {
 
 /// All threads that wait for locks, in the order in which they asked, and all locks that are held, once for each depth.
 /// `short_lock` guards them. They are never destroyed, since threads may use them until the process ends.
-struct State {
+struct AllLocks {
   std::vector<Waiter*> waiting;
   std::vector<Held> held;
 
-  static State& get() {
-    static auto& state = *new State;
+  static AllLocks& get() {
+    static auto& state = *new AllLocks;
     return state;
   }
 
  private:
-  State() : reset_(this, [](void* state) { static_cast<State*>(state)->reset_in_child(); }) {}
+  AllLocks() : reset_(this, [](void* state) { static_cast<AllLocks*>(state)->reset_in_child(); }) {}
 
   void reset_in_child() {
     const Thread me = PyThread_get_thread_ident();
@@ -121,7 +121,7 @@ class Lock {
   /// Undoes one `acquire` of a thread. A forked child has no locks of threads that it doesn't have.
   void release(Thread thread) noexcept {
     const std::lock_guard<std::mutex> lock(short_lock());
-    std::vector<Held>& held = State::get().held;
+    std::vector<Held>& held = AllLocks::get().held;
     const auto found = std::find_if(held.rbegin(), held.rend(),
                                     [&](const Held& each) { return each.lock == this && each.thread == thread; });
     if (found == held.rend()) return;
@@ -163,7 +163,7 @@ class Lock {
 
   int64_t waiting() const {
     const std::lock_guard<std::mutex> lock(short_lock());
-    const std::vector<Waiter*>& all = State::get().waiting;
+    const std::vector<Waiter*>& all = AllLocks::get().waiting;
     return std::count_if(all.begin(), all.end(), [this](const Waiter* each) { return each->lock == this; });
   }
 
@@ -178,8 +178,8 @@ class Lock {
 
   bool try_acquire(Thread me, const PyObject* borrower) {
     const std::lock_guard<std::mutex> lock(short_lock());
-    std::vector<Held>& held = State::get().held;
-    held.reserve(held.size() + 1 + State::get().waiting.size());  // `give_to_next` may not fail
+    std::vector<Held>& held = AllLocks::get().held;
+    held.reserve(held.size() + 1 + AllLocks::get().waiting.size());  // `give_to_next` may not fail
     if (owner_ != me) {
       require_order(me);
       if (owner_ != kNobody || !may_have(me, borrower)) return false;
@@ -213,7 +213,7 @@ class Lock {
 
   void begin_to_wait(Waiter& waiter, bool may_refuse) {
     const std::lock_guard<std::mutex> lock(short_lock());
-    State& state = State::get();
+    AllLocks& state = AllLocks::get();
     if (may_refuse && waits_for(waiter.thread)) {
       throw std::runtime_error(
           "threads would wait for each other for ever: one holds " + name_ +
@@ -227,7 +227,7 @@ class Lock {
   }
 
   void stop_waiting(const Waiter& waiter) {
-    std::vector<Waiter*>& waiting = State::get().waiting;
+    std::vector<Waiter*>& waiting = AllLocks::get().waiting;
     waiting.erase(std::remove(waiting.begin(), waiting.end(), &waiter), waiting.end());
     if (owner_ == kNobody) give_to_next();
   }
@@ -240,7 +240,7 @@ class Lock {
 
   /// Throws if the calling thread holds a lock that comes after this one, or as late.
   void require_order(Thread me) const {
-    for (const Held& each : State::get().held) {
+    for (const Held& each : AllLocks::get().held) {
       if (each.thread == me && each.lock->rank_ > 0 && each.lock->rank_ >= rank_) {
         throw std::runtime_error("the lock of " + name_ + " must not be acquired while that of " + each.lock->name_ +
                                  " is held: see the order of locks in engine/_base/locks.py");
@@ -250,7 +250,7 @@ class Lock {
 
   /// Returns whether the thread that has this lock waits, through any number of others, for a lock of `thread`.
   bool waits_for(Thread thread) const {
-    const std::vector<Waiter*>& waiting = State::get().waiting;
+    const std::vector<Waiter*>& waiting = AllLocks::get().waiting;
     const Lock* lock = this;
     for (size_t steps = 0; steps <= waiting.size(); ++steps) {
       Thread owner = lock->owner_;
@@ -271,20 +271,20 @@ class Lock {
   }
 
   Waiter* next() const {
-    for (Waiter* each : State::get().waiting) {
+    for (Waiter* each : AllLocks::get().waiting) {
       if (each->lock == this && may_have(each->thread, each->borrower)) return each;
     }
     return nullptr;
   }
 
   void own(Thread thread) {
-    State::get().held.push_back({this, thread});
+    AllLocks::get().held.push_back({this, thread});
     owner_ = thread;
     ++depth_;
   }
 
   void drop_one(Thread thread) {
-    std::vector<Held>& held = State::get().held;
+    std::vector<Held>& held = AllLocks::get().held;
     const auto found = std::find_if(held.begin(), held.end(),
                                     [&](const Held& each) { return each.lock == this && each.thread == thread; });
     held.erase(found);
@@ -296,7 +296,7 @@ class Lock {
     depth_ = 0;
     Waiter* const waiter = next();
     if (waiter == nullptr) return;
-    std::vector<Waiter*>& waiting = State::get().waiting;
+    std::vector<Waiter*>& waiting = AllLocks::get().waiting;
     waiting.erase(std::find(waiting.begin(), waiting.end(), waiter));
     own(waiter->thread);
     waiter->granted = true;
@@ -323,18 +323,18 @@ class Lock {
 };
 
 /// What `with` enters: the locks are held until it is left, or until this object is gone.
-class Hold {
+class HeldLocks {
  public:
-  Hold(const std::vector<py::object>& locks, double patience, const PyObject* borrower) {
+  HeldLocks(const std::vector<py::object>& locks, double patience, const PyObject* borrower) {
     locks_.reserve(locks.size());
     for (const py::object& lock : locks) {
       lock.cast<Lock&>().acquire(Seconds(patience), borrower);
       locks_.push_back(lock);
     }
   }
-  ~Hold() { release(); }
-  Hold(const Hold&) = delete;
-  Hold& operator=(const Hold&) = delete;
+  ~HeldLocks() { release(); }
+  HeldLocks(const HeldLocks&) = delete;
+  HeldLocks& operator=(const HeldLocks&) = delete;
 
   void release() {
     while (!locks_.empty()) {
@@ -349,13 +349,13 @@ class Hold {
 };
 
 /// What `with` enters: the lock is lent until it is left, or until this object is gone.
-class Loan {
+class LentLock {
  public:
-  Loan(py::object lock, const py::frozenset& before)
+  LentLock(py::object lock, const py::frozenset& before)
       : lock_(std::move(lock)), lent_(lock_.cast<Lock&>().lend(before)) {}
-  ~Loan() { take_back(); }
-  Loan(const Loan&) = delete;
-  Loan& operator=(const Loan&) = delete;
+  ~LentLock() { take_back(); }
+  LentLock(const LentLock&) = delete;
+  LentLock& operator=(const LentLock&) = delete;
 
   void take_back() {
     if (std::exchange(lent_, false)) lock_.cast<Lock&>().take_back();
@@ -369,27 +369,27 @@ class Loan {
 std::unique_ptr<Lock> make_lock(std::string name, int rank) { return std::make_unique<Lock>(std::move(name), rank); }
 
 py::object held(const py::object& lock) {
-  return to_python(std::make_unique<Hold>(std::vector<py::object>{lock}, kForEver, nullptr));
+  return to_python(std::make_unique<HeldLocks>(std::vector<py::object>{lock}, kForEver, nullptr));
 }
 
 py::object held_together(const std::vector<py::object>& locks, double patience, const py::object& borrower) {
-  return to_python(std::make_unique<Hold>(locks, patience, borrower.is_none() ? nullptr : borrower.ptr()));
+  return to_python(std::make_unique<HeldLocks>(locks, patience, borrower.is_none() ? nullptr : borrower.ptr()));
 }
 
 py::object lent(const py::object& lock, const py::frozenset& before) {
-  return to_python(std::make_unique<Loan>(lock, before));
+  return to_python(std::make_unique<LentLock>(lock, before));
 }
 
 }  // namespace
 
 void register_locks(py::module_& m) {
-  State::get();  // now, since it needs `short_lock` itself
-  py::class_<Hold> hold(m, "Hold");
-  hold.def("__enter__", [](const Hold&) {});
-  hold.def("__exit__", [](Hold& self, const py::args&) { self.release(); });
-  py::class_<Loan> loan(m, "Loan");
-  loan.def("__enter__", [](const Loan&) {});
-  loan.def("__exit__", [](Loan& self, const py::args&) { self.take_back(); });
+  AllLocks::get();  // now, since it needs `short_lock` itself
+  py::class_<HeldLocks> hold(m, "Hold");
+  hold.def("__enter__", [](const HeldLocks&) {});
+  hold.def("__exit__", [](HeldLocks& self, const py::args&) { self.release(); });
+  py::class_<LentLock> loan(m, "Loan");
+  loan.def("__enter__", [](const LentLock&) {});
+  loan.def("__exit__", [](LentLock& self, const py::args&) { self.take_back(); });
   py::class_<Lock> lock(m, "Lock");
   def_init(lock, &make_lock, py::arg("name"), py::arg("rank"));
   lock.def("held", &held);

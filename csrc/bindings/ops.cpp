@@ -17,8 +17,6 @@
 namespace engine::bindings {
 namespace {
 
-constexpr py::ssize_t kFloat = sizeof(float);
-
 /// Multiply-adds under which letting other threads at the interpreter takes longer than the product.
 constexpr double kShort = 1 << 16;
 

@@ -31,7 +31,7 @@ using Scratch = std::unique_ptr<float, FreeAligned>;
 
 /// Uninitialised floats on cache lines. Not in huge pages: those go back to the system after every product, and 2 MB
 /// are zeroed for each when it comes again.
-Scratch allocate(int64_t floats) {
+Scratch allocate_scratch(int64_t floats) {
   if (floats == 0) return nullptr;
   return Scratch(static_cast<float*>(
       ::operator new(static_cast<size_t>(floats) * sizeof(float), std::align_val_t{kLane * sizeof(float)})));
@@ -267,7 +267,7 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   // Without terms the kernels still walk along an operand.
   const int64_t least = by_row ? round_up(product.row_columns, kLane) : p.k == 0 ? kLane : 0;
   const int64_t floats = std::max(grid.floats(), least);
-  const Scratch scratch = allocate(threads * floats);
+  const Scratch scratch = allocate_scratch(threads * floats);
   run_team(threads, [&](const Worker& worker) {
     float* own = scratch.get() + worker.index * floats;
     const CellRunner runner(kernels, p, grid, own);

@@ -34,7 +34,7 @@ struct Kind {
   std::shared_ptr<Layer> (*read)(const Attributes&);
 };
 
-constexpr Kind kKinds[] = {
+constexpr Kind kLayerKinds[] = {
     {"dense", read_dense},
     {"activation", read_activation_layer},
     {"dropout", read_dropout},
@@ -87,10 +87,10 @@ constexpr Kind kKinds[] = {
 }  // namespace
 
 std::shared_ptr<const Layer> read_layer(const std::string& kind, const Attributes& attributes) {
-  const char* names[std::size(kKinds)];
-  for (size_t i = 0; i < std::size(kKinds); ++i) names[i] = kKinds[i].name;
-  const int place = Attributes::place_of(kind, names, static_cast<int>(std::size(kKinds)), "layer");
-  const std::shared_ptr<Layer> layer = kKinds[place].read(attributes);
+  const char* names[std::size(kLayerKinds)];
+  for (size_t i = 0; i < std::size(kLayerKinds); ++i) names[i] = kLayerKinds[i].name;
+  const int place = Attributes::place_of(kind, names, static_cast<int>(std::size(kLayerKinds)), "layer");
+  const std::shared_ptr<Layer> layer = kLayerKinds[place].read(attributes);
   layer->groups = attributes.integer("groups", 1);
   layer->trains = attributes.flag("training", false);
   layer->infers = attributes.flag("inference", false);

@@ -68,7 +68,7 @@ std::vector<int> places_of(const std::vector<int>& registers, const std::vector<
   return all;
 }
 
-const Map* producer_of(const Graph& graph, const Uses& uses, ValueId value) {
+const Map* producing_map(const Graph& graph, const Uses& uses, ValueId value) {
   const int producer = uses.producer(value);
   return producer < 0 ? nullptr : dynamic_cast<const Map*>(graph.operations()[static_cast<size_t>(producer)].get());
 }
@@ -82,7 +82,7 @@ void read_before_broadcast(const Graph& graph) {
     if (!map) continue;
     bool changed = false;
     for (Array& input : map->inputs) {
-      const Map* const first = producer_of(graph, uses, input.value);
+      const Map* const first = producing_map(graph, uses, input.value);
       const int same = first && first->outputs.size() == 1 ? identity_of(first->code) : -1;
       if (same < 0 || first->y().shape != input.shape) continue;
       input = first->inputs[static_cast<size_t>(same)];
@@ -104,7 +104,7 @@ bool fuse_maps_once(Graph& graph, const std::vector<bool>& kept) {
     if (!second) continue;
     for (size_t place = 0; place < second->inputs.size();) {
       const Array between = second->inputs[place];
-      const Map* const first = producer_of(graph, uses, between.value);
+      const Map* const first = producing_map(graph, uses, between.value);
       // The same shape without broadcasting, so that each element is computed once.
       const auto reads_of_second = std::count_if(second->inputs.begin(), second->inputs.end(), [&](const Array& each) {
         return each.value == between.value && each.shape == between.shape;

@@ -19,8 +19,9 @@ constexpr int kOutput = -2;     // the output itself
 constexpr int kFirstRead = -3;  // the first array of the forward pass
 
 /// Kinds of nodes that need nothing but arrays.
-constexpr const char* kKinds[] = {"constants", "random", "map",  "reduce", "cumulative_sum", "reshape",      "host",
-                                  "transpose", "slice",  "join", "gather", "contraction",    "stop_gradient"};
+constexpr const char* kArrayKinds[] = {"constants", "random",      "map",          "reduce", "cumulative_sum",
+                                       "reshape",   "host",        "transpose",    "slice",  "join",
+                                       "gather",    "contraction", "stop_gradient"};
 
 /// What the numbers of a rule below 0 stand for.
 template <class T>
@@ -106,7 +107,7 @@ std::shared_ptr<const GradientRule> read_rule(const Attributes& attributes) {
   for (const auto& each : attributes.list("nodes")) {
     GradientRule::Node node;
     const std::string kind = each->text("kind");
-    Attributes::place_of(kind, kKinds, static_cast<int>(std::size(kKinds)), "node of a gradient rule");
+    Attributes::place_of(kind, kArrayKinds, static_cast<int>(std::size(kArrayKinds)), "node of a gradient rule");
     node.layer = read_layer(kind, *each);
     for (const int64_t number : each->integers("inputs")) node.inputs.push_back(static_cast<int>(number));
     rule->nodes.push_back(std::move(node));
