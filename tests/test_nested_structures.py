@@ -162,7 +162,8 @@ def test_a_list_for_a_dict_of_inputs(again: bool) -> None:
         np.testing.assert_array_equal(np.asarray(model(by_name)), [[2.0, 1.0]])
         for read in (model, model.predict, lambda x, model=model: model.fit(x, np.ones((1, 2)), verbose=0)):
             if accepted:
-                read(arrays)
+                with pytest.warns(UserWarning, match="structure of `inputs`"):
+                    read(arrays)
                 continue
             with pytest.raises(ValueError, match="must be a dict with the keys"):
                 read(arrays)

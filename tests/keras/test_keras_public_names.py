@@ -26,12 +26,15 @@ DOCUMENTED = {
     "Optimizer": {"lr", "minimize"},  # of Keras 2
     "LossScaleOptimizer": {"get_scaled_loss", "get_unscaled_gradients"},  # of Keras 2
     "History": {"plot", "to_frame"},
+    # An input layer is also the symbol that it makes, which is a KerasTensor in Keras.
+    "ModelSymbol": {"reshape", "squeeze"},
     "Model": {
         *("to_torch_state_dict", "from_torch_state_dict"),
         # Keras gives these to Sequential and Functional.
         *(
             "inputs",
             "outputs",
+            "operations",
             "input_shape",
             "output_shape",
         ),

@@ -143,8 +143,9 @@ class InputData(NamedTuple):
             name: of the argument, for messages.
             names: the columns of a data frame in the order of the features; None keeps their order.
         """
+        flat = self.form.flat(x)
         self._warn_of_structure(x)
-        x = self.form.flat(x)
+        x = flat
         if self.takes_strings:
             given = x if isinstance(x, Mapping) and self.starts else only_array(x, 1)
             x = numbers_of_strings(self._entry_in(given, name), name)
@@ -160,12 +161,12 @@ class InputData(NamedTuple):
 
     def _side_by_side(self, x: Any, name: str) -> Any:
         """Returns the samples of several inputs as the core reads them."""
-        self._warn_of_structure(x)
         shapes = [start.sample_shape for start in self.starts]
         arrays = [
             self._exact(array, number, f"{name}[{key!r}]")
             for number, (array, key) in enumerate(zip(self.arrays(x, name), self.names, strict=True))
         ]
+        self._warn_of_structure(x)
         return side_by_side(arrays, self.names, shapes, self.tokens, name)
 
     def _warn_of_structure(self, x: Any) -> None:
