@@ -79,7 +79,6 @@ def test_layers_know_their_place() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (keras.Model, "`inputs` must be what Input"),
         (lambda: keras.Model(keras.Input((3,)), np.zeros(3)), "`outputs` must be what Input"),
         (
             lambda: keras.Model(keras.Input((3,)), layers.Dense(2)(keras.Input((3,)))),
@@ -89,7 +88,6 @@ def test_layers_know_their_place() -> None:
             lambda: keras.Model(keras.Input((3,)), layers.Dense(2)(keras.Input((3,))), training=True),
             "got 'tr",
         ),
-        (type("Own", (keras.Model,), {}), "`inputs` must be what Input"),
     ],
 )
 def test_what_is_no_chain(make: Any, message: str) -> None:

@@ -445,7 +445,7 @@ def test_a_loss_that_is_not_finite_is_told_once() -> None:
     model = Logarithm(x, layers.Dense(1)(x))
     model.compile("sgd")
     with pytest.warns(
-        UserWarning, match="'loss' of model 'logarithm.*' is nan, and its weights are still finite"
+        UserWarning, match="the loss of model 'logarithm.*' is nan, and its weights are still finite"
     ) as told:
         model.fit(X, LABELS, epochs=3, verbose=0)
     assert len(told) == 1

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.spec import Spec
+from engine._base.tracebacks import without_own_frames
 from engine.callbacks import ReduceLROnPlateau
 from engine.callbacks.base import NamedValues
 from engine.layers import (
@@ -74,7 +75,7 @@ def install() -> None:
         owner = _decorate(kind, "__init__", _lr if kind is Optimizer else older_arguments(names))
         if issubclass(owner, Spec):
             owner._older_arguments = frozenset(names)
-    _decorate(Model, "fit", older_arguments({"nb_epoch": "epochs"}))
+    _decorate(Model, "fit", _nb_epoch)
     _decorate(Layer, "add_weight", _name_first)
     for name in ("add_variable", "add_weight"):
         _decorate(Metric, name, _name_first)
@@ -101,11 +102,12 @@ def _warn(old: str, new: str, stacklevel: int = 3) -> None:
     )
 
 
-def older_arguments(names: Mapping[str, str]) -> Callable[[_Function], _Function]:
+def older_arguments(names: Mapping[str, str], stacklevel: int = 3) -> Callable[[_Function], _Function]:
     """Decorates a function so that it takes arguments by the names that older versions of Keras had, and warns.
 
     Args:
         names: the present name of each of these.
+        stacklevel: of the warning; 3 for a function that users call themselves.
     """
 
     def decorated(function: _Function) -> _Function:
@@ -118,13 +120,18 @@ def older_arguments(names: Mapping[str, str]) -> Callable[[_Function], _Function
                 if new in options or new in positional[: len(args)]:
                     msg = f"give `{new}` or `{old}`, its older name, but not both"
                     raise TypeError(msg)
-                _warn(f"the argument `{old}`", f"`{new}`")
+                _warn(f"the argument `{old}`", f"`{new}`", stacklevel)
                 options[new] = options.pop(old)
             return function(*args, **options)
 
         return called  # type: ignore[return-value] # it takes the arguments of `function`
 
     return decorated
+
+
+def _nb_epoch(fit: Any) -> Any:
+    """Decorates `fit` so that it takes `nb_epoch`, too. Tracebacks still lack the frames of the package."""
+    return without_own_frames(older_arguments({"nb_epoch": "epochs"}, stacklevel=4)(fit.__wrapped__))
 
 
 def _lr(init: _Function) -> _Function:

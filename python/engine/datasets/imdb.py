@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from engine._base.lazy_imports import on_first_use
@@ -64,7 +65,11 @@ def load_data(  # noqa: PLR0917 # Keras' signature
         OSError: if the file is not found and can't be downloaded. The message lists the places.
         ValueError: if `maxlen` keeps no review.
     """
-    num_words = kwargs.pop("nb_words", num_words)
+    if "nb_words" in kwargs:
+        warnings.warn(
+            "`nb_words` is of an older version of Keras: use `num_words`", DeprecationWarning, stacklevel=2
+        )
+        num_words = kwargs.pop("nb_words")
     if kwargs:
         msg = f"Unrecognized keyword arguments: {kwargs}"
         raise TypeError(msg)
