@@ -195,8 +195,6 @@ def test_signatures_and_configs(name: str) -> None:
     theirs, ours = getattr(keras.optimizers, name), getattr(engine.optimizers, name)
     wanted = {k: p.default for k, p in inspect.signature(theirs).parameters.items() if k != "kwargs"}
     wanted["decay"] = None  # in Keras, one of `kwargs`
-    if name != "Muon":  # which Keras 2 did not have
-        wanted["lr"] = None
     assert {k: p.default for k, p in inspect.signature(ours).parameters.items()} == wanted
     assert list(inspect.signature(ours).parameters) == list(wanted)
     config = ours().get_config()
