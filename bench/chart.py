@@ -15,6 +15,16 @@ INK, FAINT = "#222222", "#d9d9d9"
 # Readers who cannot tell red from green can tell these colours apart. The line of the engine is the thick one.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#a6761d", "#7570b3", "#666666", "#1b9e77")
 MARKERS = "osD^vPX<>"
+NAMES = {
+    "jax": "JAX",
+    "keras:jax": "Keras on JAX",
+    "keras:tensorflow": "Keras on TensorFlow",
+    "keras:torch": "Keras on PyTorch",
+    "numpy": "NumPy",
+    "sklearn": "scikit-learn",
+    "torch": "PyTorch",
+    "torch:compile": "PyTorch, compiled",
+}
 LABEL_GAP = 1.17  # factor between the heights of two labels at the right edge, so that they don't overlap
 
 
@@ -81,7 +91,7 @@ def draw(cells: Sequence[Cell], machine: dict[str, Any], file: Path) -> bool:
             zorder=3 if heavy else 2,
         )
         axes.annotate(
-            f"{name}  {seconds[-1]:.3g}",
+            f"{NAMES.get(name, name)}  {seconds[-1]:.3g} s",
             (last, height),
             xytext=(10, 0),
             textcoords="offset points",
@@ -93,7 +103,7 @@ def draw(cells: Sequence[Cell], machine: dict[str, Any], file: Path) -> bool:
         )
     _scales(axes, [point for line in lines.values() for point in line], max(ends))
     axes.set_title(
-        f"MNIST, 784-128-10, Adam, shuffled, {machine['threads']} threads\n{machine['cpu']}",
+        f"Seconds per epoch of MNIST: network 784-128-10, Adam, {machine['threads']} threads of {machine['cpu']}",
         loc="left",
         fontsize=11,
         color=INK,
@@ -115,7 +125,7 @@ def _scales(axes: Any, found: Sequence[tuple[int, float]], highest: float) -> No
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_ylim(low / 1.4, max(high, highest) * 1.3)
     axes.set_xlabel("batch size", color=INK)
-    axes.set_ylabel("seconds per epoch of 60,000 rows", color=INK)
+    axes.set_ylabel("seconds per epoch of 60,000 images", color=INK)
     axes.grid(visible=True, color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
