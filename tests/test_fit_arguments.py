@@ -6,6 +6,7 @@ core runs whole epochs or steps of the user's class run each batch, compiled or 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -95,29 +96,49 @@ class OwnTestStep(keras.Model):
     test_step, _counted = TrainStep.test_step, TrainStep._counted
 
 
+class SuperStep(keras.Model):
+    """Overrides each step, and leaves the work to the step of `Model`."""
+
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+    def test_step(self, data: Any) -> Any:
+        return super().test_step(data)
+
+    def predict_step(self, data: Any) -> Any:
+        return super().predict_step(data)
+
+
 def sequential(_: Any = None) -> Any:
     return keras.Sequential([
         keras.Input((FEATURES,)), layers.Dense(8, activation="tanh"), layers.Dense(CLASSES, activation="softmax"),
     ])  # fmt: skip
 
 
-def graph(kind: Any = keras.Model) -> Any:
+def graph(kind: Any = keras.Model, activation: str = "tanh") -> Any:
     inputs = keras.Input((FEATURES,))
-    return kind(
-        inputs, layers.Dense(CLASSES, activation="softmax")(layers.Dense(8, activation="tanh")(inputs))
-    )
+    return kind(inputs, layers.Dense(CLASSES, "softmax")(layers.Dense(8, activation)(inputs)))
 
 
-MAKERS: dict[str, Callable[[], Any]] = {
+MAKERS: dict[str, Callable[..., Any]] = {
     "chain": sequential,
     "graph": graph,
     "call": OwnCall,
-    **{kind.__name__: partial(graph, kind) for kind in (ComputeLoss, ComputeMetrics, TrainStep, OwnTestStep)},
+    **{
+        kind.__name__: partial(graph, kind)
+        for kind in (ComputeLoss, ComputeMetrics, TrainStep, SuperStep, OwnTestStep)
+    },
 }
 KINDS = [*((name, False) for name in MAKERS), *((name, True) for name in [*MAKERS][3:])]
-kinds = pytest.mark.parametrize(
-    ("kind", "eagerly"), KINDS, ids=[f"{name}-eager" if eagerly else name for name, eagerly in KINDS]
-)
+STEPS = [kind for kind in KINDS if kind[0] in {"ComputeLoss", "ComputeMetrics", "TrainStep", "SuperStep"}]
+
+
+def each_of(kinds: list[tuple[str, bool]]) -> Any:
+    ids = [f"{name}-eager" if eagerly else name for name, eagerly in kinds]
+    return pytest.mark.parametrize(("kind", "eagerly"), kinds, ids=ids)
+
+
+kinds = each_of(KINDS)
 
 
 def model_of(kind: str, eagerly: bool = False) -> Any:
@@ -178,6 +199,13 @@ FIT: dict[str, Callable[[], dict[str, Any]]] = {
     "learning_rate": lambda: {
         **ARRAYS, "epochs": 3, "callbacks": [keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))],
     },
+    "restored_weights": lambda: {
+        **ARRAYS, "epochs": 4, "validation_split": 0.2,
+        "callbacks": [keras.callbacks.EarlyStopping("val_accuracy", restore_best_weights=True)],
+    },
+    "plateaus": lambda: {
+        **ARRAYS, "epochs": 3, "callbacks": [keras.callbacks.ReduceLROnPlateau("loss", min_delta=10.0, patience=0)],
+    },
     "validation_split": lambda: {**ARRAYS, "validation_split": 0.25},
     "validation_data": lambda: {**ARRAYS, "validation_data": (X[:9], Y[:9])},
     "validation_weights": lambda: {**ARRAYS, "validation_data": (X, Y, WEIGHTS)},
@@ -217,6 +245,8 @@ FIT: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "lists": lambda: {"x": X.tolist(), "y": Y.tolist()},
     "float64": lambda: {"x": X.astype(np.float64), "y": Y.astype(np.uint8)},
+    "targets_as_a_column": lambda: {"x": X, "y": Y[:, None]},
+    "targets_in_float": lambda: {"x": X, "y": Y.astype(np.float32)},
     "not_contiguous": lambda: {"x": np.asfortranarray(X), "y": Y},
     "sparse": lambda: {"x": scipy.sparse.csr_matrix(X), "y": Y, "epochs": 2},
     "sparse_columns": lambda: {"x": scipy.sparse.csc_matrix(X), "y": Y, "validation_split": 0.25},
@@ -236,6 +266,7 @@ FIT: dict[str, Callable[[], dict[str, Any]]] = {
     "generator": lambda: {"x": batches()},
     "weighted_generator": lambda: {"x": batches(8, WEIGHTS)},
     "indexed": lambda: {"x": Indexed(), "epochs": 2},
+    "class_weight_indexed": lambda: {"x": Indexed(), "class_weight": {1: 2.0}},
     "indexed_in_order": lambda: {"x": Indexed(), "epochs": 2, "shuffle": False},
 }  # fmt: skip
 
@@ -268,7 +299,7 @@ def assert_trains_like_a_chain(
     for one, two in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_allclose(one, two, **CLOSE)
     assert model.optimizer.iterations == steps
-    if kind in {"ComputeLoss", "ComputeMetrics", "TrainStep"}:
+    if (kind, eagerly) in STEPS:
         assert not model._eager_steps
         assert bool(model._compiled_steps) == (steps > 0 and not eagerly)
 
@@ -281,10 +312,26 @@ def test_fit(case: str, kind: str, eagerly: bool, expected: Any) -> None:
 
 
 @kinds
-def test_rows_in_a_file(kind: str, eagerly: bool, expected: Any, tmp_path: Path) -> None:
+def test_printed_lines(kind: str, eagerly: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for made in (("chain",), (kind, eagerly)):
+        model_of(*made).fit(X, Y, epochs=2, validation_split=0.2, verbose=2)
+        lines = capsys.readouterr().out.splitlines()
+        printed.append([" ".join(word for word in line.split() if not word[0].isdigit()) for line in lines])
+    assert printed[1] == printed[0]
+    assert len(printed[0]) == 4
+
+
+@kinds
+def test_rows_in_a_file(kind: str, eagerly: bool, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X.astype(np.float64))
-    options = {"x": np.load(tmp_path / "x.npy", mmap_mode="r"), "y": Y, "validation_split": 0.25}
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    saving = keras.callbacks.ModelCheckpoint(tmp_path / "a.weights.h5", save_weights_only=True)
+    options = {"x": x, "y": Y, "validation_split": 0.25, "callbacks": [saving]}
     assert_trains_like_a_chain("file", lambda: options, kind, eagerly, {})
+    model = model_of(kind, eagerly)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), model.predict(X, verbose=0))
+    assert_close(model.evaluate(x, Y, verbose=0), model.evaluate(X, Y, verbose=0))
 
 
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
@@ -319,6 +366,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "stratify": ({"stratify": True}, ValueError, "`stratify=True` says how"),
     "stratify_2": ({"stratify": "yes", "validation_split": 0.5}, TypeError, "`stratify` must be"),
     "stream_and_y": ({"x": Indexed()}, ValueError, "`y` must not be given beside an `x` that yields batches"),
+    "stream_weights": ({"x": Indexed(), "y": None, "sample_weight": WEIGHTS}, ValueError, "`sample_weight` must not be given beside"),
     "stream_split": ({"x": Indexed(), "y": None, "validation_split": 0.2}, ValueError, "`validation_split` needs samples"),
     "stream_balanced": ({"x": Indexed(), "y": None, "class_weight": "balanced"}, ValueError, "'balanced'` needs all labels"),
     "samples": ({"x": X[:7]}, ValueError, "7.*43"),
@@ -370,6 +418,7 @@ EVALUATE: dict[str, Callable[[], dict[str, Any]]] = {
     "sparse": lambda: {"x": scipy.sparse.csr_matrix(X), "y": Y},
     "frame": lambda: {"x": frame(sorted(COLUMNS)), "y": Y},
     "generator": lambda: {"x": batches()},
+    "indexed": lambda: {"x": Indexed()},
     "steps_of_a_generator": lambda: {"x": batches(), "steps": 2},
 }
 
@@ -403,6 +452,7 @@ def test_evaluate(case: str, kind: str, eagerly: bool) -> None:
         ({"return_dict": "x"}, TypeError, "`return_dict` must be"),
         ({"sample_weight": WEIGHTS[:3]}, ValueError, "sample_weight|cardinality"),
         ({"x": Indexed()}, ValueError, "`y` must not be given beside"),
+        ({"x": NOT_FINITE}, ValueError, "`x` must be finite"),
     ],
 )
 def test_wrong_arguments_of_evaluate(
@@ -483,6 +533,7 @@ PREDICT: dict[str, Callable[[], dict[str, Any]]] = {
     "sparse": lambda: {"x": scipy.sparse.csr_matrix(X)},
     "frame": lambda: {"x": frame(sorted(COLUMNS))},
     "generator": lambda: {"x": batches()},
+    "indexed": lambda: {"x": Indexed()},
     "steps_of_a_generator": lambda: {"x": batches(), "steps": 2},
 }
 
@@ -498,7 +549,7 @@ def test_predict(case: str, kind: str, eagerly: bool) -> None:
         found.append(model.predict(**{"verbose": 0, **options}))
         if "out" in options:
             assert found[-1] is options["out"]
-    np.testing.assert_allclose(found[1], found[0], **CLOSE)
+    np.testing.assert_array_equal(found[1], found[0])
 
 
 @kinds
@@ -545,6 +596,133 @@ def test_backups(kind: str, eagerly: bool, tmp_path: Path) -> None:
     assert model.optimizer.iterations == 0
 
 
+class Names(keras.callbacks.Callback):
+    """Lists the hooks that are called, with their arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
+
+
+def _hook(name: str) -> Callable[..., None]:
+    def hook(self: Names, *arguments: Any, **logs: Any) -> None:
+        *numbers, found = [*arguments, *logs.values()]
+        self.calls.append((name, *numbers, sorted(found or {})))
+
+    return hook
+
+
+for _name in [name for name in dir(keras.callbacks.Callback) if name.startswith("on_")]:
+    setattr(Names, _name, _hook(_name))
+
+
+@kinds
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+@pytest.mark.parametrize(
+    "form", [np.asarray, lambda _: Indexed(), scipy.sparse.csr_matrix], ids=["array", "indexed", "sparse"]
+)
+def test_hooks_in_order(form: Any, steps_per_execution: int, kind: str, eagerly: bool) -> None:
+    def called(*made: Any) -> Any:
+        model, names, x = model_of(*made), Names(), form(X)
+        model.steps_per_execution = steps_per_execution
+        y = None if isinstance(x, Indexed) else Y
+        model.fit(x, y, verbose=0, callbacks=[names], validation_data=(X, Y), epochs=2)
+        model.evaluate(x, y, verbose=0, callbacks=[names])
+        model.predict(X, verbose=0, callbacks=[names])
+        return names.calls
+
+    wanted = called("chain")
+    assert wanted[0] == ("on_train_begin", [])
+    assert called(kind, eagerly) == wanted
+
+
+def test_a_step_that_tests_changes_no_training(tmp_path: Path) -> None:
+    wanted = model_of("OwnTestStep")
+    wanted.fit(X, Y, epochs=2, verbose=0)
+    for validation in ((X, Y), Indexed()):
+        model = model_of("OwnTestStep")
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        model.fit(X, Y, epochs=2, verbose=0, callbacks=[backup], validation_data=validation)
+        assert all(map(np.array_equal, model.get_weights(), wanted.get_weights()))
+
+
+@each_of([step for step in STEPS if step[0] != "TrainStep"])
+def test_targets_that_are_missing_are_named(kind: str, eagerly: bool) -> None:
+    with pytest.raises(ValueError, match="`y` is missing"):
+        model_of(kind, eagerly).fit(X, verbose=0)
+
+
+class OwnMetric(keras.Model):
+    """Its steps add to a metric in an attribute."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.hits = keras.metrics.SparseCategoricalAccuracy(name="hits")
+
+    def test_step(self, data: Any) -> Any:
+        x, y = data
+        self.hits.update_state(y, self(x, training=False))
+        return {"hits": self.hits.result()}
+
+
+def test_monitors_know_the_metrics_of_attributes() -> None:
+    model = graph(OwnMetric)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    stop = keras.callbacks.EarlyStopping("val_hits", patience=0)
+    model.fit(X, Y, validation_data=(X, Y), epochs=3, verbose=0, callbacks=[stop])
+    assert stop._wants_more()
+
+
+@each_of([("graph", False), *STEPS])
+def test_losses_that_are_lost_are_told_once_and_so_are_predictions_by_lost_weights(
+    kind: str, eagerly: bool
+) -> None:
+    model = MAKERS[kind](activation="relu")
+    model.compile(keras.optimizers.SGD(1e30), "sparse_categorical_crossentropy", run_eagerly=eagerly)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(100 * X, Y, epochs=3, verbose=0)
+        model.predict(X, verbose=0)
+        model.predict(X, verbose=0)
+    texts = [str(each.message) for each in caught]
+    assert [text.split(" of model")[0] for text in texts] == ["the loss", "predict()"]
+    assert "inputs that are not scaled" in texts[0]
+    assert "a learning rate that is too large" in texts[0]
+
+
+@each_of([("graph", False), *(each for each in STEPS if each[0] != "TrainStep")])
+def test_losses_that_are_no_number_are_refused(kind: str, eagerly: bool) -> None:
+    model = MAKERS[kind]()
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(reduction=None), run_eagerly=eagerly)
+    with pytest.raises(ValueError, match="`reduction=None`, one number per sample"):
+        model.fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "class_weight", [{"p": {0: 5.0}, "q": {0: 0.1}}, [{0: 5.0}, {0: 0.1}], {"q": "balanced"}]
+)
+def test_class_weights_of_outputs_with_other_labels(class_weight: Any) -> None:
+    """The dict of targets may be in another order than the outputs, of which one has class indices and one doesn't."""
+    rows = np.random.default_rng(1)
+    indices, numbers = rows.integers(0, CLASSES, (SAMPLES, 1)), rows.integers(0, 2, (SAMPLES, 1))
+
+    def history(kind: type, y: Any) -> dict[str, Any]:
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((FEATURES,))
+        outputs = {
+            "p": layers.Dense(CLASSES, "softmax")(inputs),
+            "q": layers.Dense(1, "sigmoid")(inputs),
+        }
+        model = kind(inputs, outputs)
+        model.compile("sgd", {"p": "sparse_categorical_crossentropy", "q": "binary_crossentropy"})
+        return dict(model.fit(X, y, class_weight=class_weight, verbose=0).history)
+
+    wanted = history(keras.Model, {"p": indices, "q": numbers})
+    for y in ({"p": indices, "q": numbers}, {"q": numbers, "p": indices}, [indices, numbers]):
+        for kind in (keras.Model, ComputeLoss):
+            assert_close(history(kind, y), wanted)
+
+
 @pytest.mark.parametrize("eagerly", [False, True])
 def test_targets_that_the_logs_lack_are_told(eagerly: bool) -> None:
     class Silent(TrainStep):
@@ -570,12 +748,7 @@ def test_targets_of_metrics_in_attributes(eagerly: bool) -> None:
     assert model.fit(X, Y, epochs=4, verbose=0, target={"hits": 0.0}).epoch == [0]
 
 
-class Several(keras.Model):
-    def train_step(self, data: Any) -> Any:
-        return super().train_step(data)
-
-
-@pytest.mark.parametrize("kind", [keras.Model, Several])
+@pytest.mark.parametrize("kind", [keras.Model, SuperStep])
 @pytest.mark.parametrize("form", [list, dict])
 def test_class_weights_of_several_outputs(kind: Any, form: Any) -> None:
     def made() -> Any:
@@ -608,7 +781,7 @@ def test_labels_of_timesteps_are_weighed_as_classes() -> None:
     x = RNG.standard_normal((20, 5, 3)).astype(np.float32)
     y = RNG.integers(0, CLASSES, (20, 5))
     losses = []
-    for kind in (keras.Model, Several):
+    for kind in (keras.Model, SuperStep):
         keras.utils.set_random_seed(1)
         inputs = keras.Input((5, 3))
         model = kind(inputs, layers.Dense(CLASSES, activation="softmax")(inputs))
