@@ -314,6 +314,30 @@ def test_targets_and_validation_data_may_change_between_epochs() -> None:
     assert found == {name: [each[name][0] for each in wanted] for name in ("loss", "val_loss")}
 
 
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float32"])
+def test_steps_of_a_class_read_labels_as_they_are_then(dtype: str, eager: bool) -> None:
+    class Stepwise(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    y = (np.arange(60) % 3).astype(dtype)
+
+    def made() -> keras.Sequential:
+        keras.utils.set_random_seed(0)
+        model = Stepwise([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=eager)
+        return model
+
+    model, stepwise = made(), made()
+    for number in range(3):
+        stepwise.fit(x, (y + number) % 3, shuffle=False, verbose=0)
+    change = Change("on_epoch_end", y, lambda each: (each + 1) % 3)
+    model.fit(x, y, epochs=3, shuffle=False, verbose=0, callbacks=[change])
+    assert same_weights(model, stepwise)
+
+
 def test_callbacks_of_the_library_run_no_code_of_users() -> None:
     class Own(keras.callbacks.EarlyStopping):
         pass

@@ -18,12 +18,12 @@ import numpy as np
 from engine._base.checks import Shape
 from engine._base.random_state import next_key
 from engine._core_interface.cpp import permutation
-from engine._data.sources import ArraySource, Chunk, Shuffle, Source
+from engine._data.sources import Chunk, Samples, Shuffle, Source
 
 # Keras takes so many batches from a generator to learn their shapes, and then uses them again.
 _REPLAYED = 2
 
-Check = Callable[[object, int], ArraySource]
+Check = Callable[[object, int], Samples]
 
 # Classes that can be iterated over but stand for one array, and attributes by which other such classes are recognized.
 _ARRAYS = (np.ndarray, list, tuple, str, bytes, Mapping, range)
@@ -177,7 +177,7 @@ class Stream(Source):
         """Calls the hook of the data."""
         call_hook(self._data, "on_epoch_end")
 
-    def _samples(self, batch: object, number: int) -> ArraySource:
+    def _samples(self, batch: object, number: int) -> Samples:
         return self._check(batch, number).with_class_weight(self._class_weight)
 
 

@@ -1,16 +1,17 @@
-"""What training and evaluation iterate over: sources, which yield chunks of batches for the core.
+"""What training and evaluation iterate over: sources, which yield chunks of batches for a runner.
 
-`Samples` is the source for arrays. It also splits off validation samples and applies class weights. The other sources are
-`Stream` in `batch_streams`, and `StepSamples` for models whose steps are methods of the user's class. `checked_samples` makes
-samples, and `batch_iteration` asks a source for its chunks.
+`Samples` is the source for arrays, and `Stream` in `batch_streams` the one for what yields batches, which become samples one by
+one. The arrays of samples are `CoreArrays` if the core reads them, or `StepArrays` in the structure in which a step of the user's
+class gets them; splits, weights of classes, orders and blocks are the same for both. `batch_iteration` asks a source for its chunks.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,30 +29,178 @@ Targets = NDArray[np.int32] | Float32 | DeviceArray
 Shuffle = Literal["none", "rows", "batches"]
 
 
-class Batches(NamedTuple):
-    """A data set of the core with the size and the order of its batches: the arguments of `Program.begin` and `Run.feed`."""
+class OutputTargets(NamedTuple):
+    """What samples are compared with at one output of a model."""
 
-    dataset: Dataset
+    y: Any
+    """Class indices (n, ...) or targets (n, ..., outputs); for a step of the user's class any array, or None."""
+    sample_weight: Any
+    """(n,) or (n, ...), or None. Like `y` it may be on the GPU of the model."""
+    form: TargetForm = TargetForm()
+    """The form in which the user gave the targets."""
+    indices: bool = True
+    """Whether `y` has class indices in any shape; otherwise its last axis has classes."""
+
+    def mapped(self, function: Callable[[Any], Any]) -> OutputTargets:
+        """Returns targets of what `function` returns for each array."""
+        y, sample_weight, kept, weights = (
+            None if each is None else function(each)
+            for each in (self.y, self.sample_weight, self.form.kept, self.form.weights)
+        )
+        return self._replace(
+            y=y, sample_weight=sample_weight, form=self.form._replace(kept=kept, weights=weights)
+        )
+
+    def classes(self, argument: str) -> Array:
+        """Returns the class of each target: labels, the last axis of one-hot vectors, or numbers, rounded.
+
+        Raises:
+            ValueError: that names `argument`, if the targets stand for no classes.
+        """
+        y, refusal = self.y, None
+        if self.form.kept is not None:
+            refusal = f"only the loss can read those of shape {self.form.shape}"
+        elif y is None:
+            refusal = "there are none"
+        elif not hasattr(y, "dtype"):
+            refusal = "they are several arrays"
+        elif np.dtype(y.dtype).kind not in "biuf":
+            refusal = f"they are {y.dtype}"
+        if refusal is not None:
+            msg = f"`{argument}` needs targets that stand for classes, but {refusal}: leave it out, or pass one array of them as `y`"
+            raise ValueError(msg)
+        labels = np.asarray(y[:] if isinstance(y, LazyRows) else y)  # those on a GPU are copied to the host
+        if labels.ndim > 1 and (labels.shape[-1] == 1 or not self.indices):
+            labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(axis=-1)
+        return np.rint(labels) if labels.dtype.kind == "f" else labels
+
+    def with_class_weight(self, class_weight: object) -> OutputTargets:
+        """Returns the targets with weights that are multiplied by those of their classes; None changes nothing."""
+        if class_weight is None:
+            return self
+        weights = class_weights(class_weight, self.classes("class_weight"))
+        if self.form.weights is not None:
+            return self._replace(
+                form=self.form._replace(weights=self.form.weights * weights[..., np.newaxis])
+            )
+        if self.sample_weight is not None:
+            own = np.asarray(self.sample_weight)  # the product comes from the host
+            axes = max(own.ndim, weights.ndim)
+            own, weights = (each.reshape(*each.shape, *[1] * (axes - each.ndim)) for each in (own, weights))
+            weights = np.asarray(own * weights, np.float32)
+        return self._replace(sample_weight=weights)
+
+
+class Arrays(ABC):
+    """Samples with their targets and weights in arrays, whose first axis is that of the samples.
+
+    What the core or a compiled step has learnt about the arrays, such as copies of them, is kept in this object.
+    """
+
+    rows: list[Any]
+    """All arrays, and lazy rows; None is left out. The first ones are the samples."""
+    sample_shape: Shape
+    """The shape of one sample."""
+
+    @property
+    @abstractmethod
+    def lazy(self) -> Sequence[LazyRows]:
+        """The rows that have to be converted block by block."""
+
+    @abstractmethod
+    def mapped(self, function: Callable[[Any], Any]) -> Arrays:
+        """Returns arrays of what `function` returns for each of the arrays."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> dict[Any, OutputTargets]:
+        """Targets and weights by the number of the output, or by their key in a dict of targets."""
+
+    @abstractmethod
+    def with_outputs(self, outputs: Sequence[OutputTargets]) -> Arrays:
+        """Returns the same samples with other targets and weights."""
+
+    @cached_property
+    def files(self) -> Files:
+        """The arrays that are memory-mapped, with their names."""
+        return tuple((name, array) for name, array in self._named if in_a_file(array))
+
+    @property
+    @abstractmethod
+    def _named(self) -> Sequence[tuple[str, Any]]:
+        """All arrays, and those that lazy rows are read from, with the names of the arguments, for messages."""
+
+
+class CoreArrays(Arrays):
+    """Arrays that the core reads: checked rows with their targets and weights.
+
+    Args:
+        x: (n, ...).
+        targets: the targets and weights, for each output of the model.
+        prefix: of the names in messages.
+    """
+
+    def __init__(self, x: Rows | LazyRows, targets: Sequence[OutputTargets], prefix: str = "") -> None:
+        self.rows, self.targets, self._prefix = [x], tuple(targets), prefix
+        self.sample_shape = sample_shape_of(x)
+
+    @property
+    def lazy(self) -> Sequence[LazyRows]:
+        """The samples, if they have to be converted block by block."""
+        x = for_core(self.rows[0])
+        return [x] if isinstance(x, LazyRows) else []
+
+    @property
+    def forms(self) -> tuple[TargetForm, ...]:
+        """The form in which the user gave the targets, for each output."""
+        return tuple(each.form for each in self.targets)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set of the core, whose targets are a tuple if there are several outputs."""
+        x = cast("Rows | CompressedMatrix", for_core(self.rows[0]))
+        # With `records` the core stores something for each row, which might not fit into memory for a large file.
+        records = isinstance(x, CompressedMatrix) or not in_a_file(x)
+        if len(self.targets) == 1:
+            return Dataset(x, self.targets[0].y, self.targets[0].sample_weight, records=records)
+        weights = tuple(each.sample_weight for each in self.targets)
+        weighted = any(each is not None for each in weights)
+        return Dataset(
+            x, tuple(each.y for each in self.targets), weights if weighted else None, records=records
+        )
+
+    def mapped(self, function: Callable[[Any], Any]) -> CoreArrays:
+        """Returns arrays of what `function` returns for each of the arrays."""
+        targets = [each.mapped(function) for each in self.targets]
+        return CoreArrays(function(self.rows[0]), targets, self._prefix)
+
+    @property
+    def outputs(self) -> dict[Any, OutputTargets]:
+        """Targets and weights by the number of the output."""
+        return dict(enumerate(self.targets))
+
+    def with_outputs(self, outputs: Sequence[OutputTargets]) -> CoreArrays:
+        """Returns the same samples with other targets and weights."""
+        return CoreArrays(self.rows[0], outputs, self._prefix)
+
+    @property
+    def _named(self) -> Sequence[tuple[str, Any]]:
+        x = self.rows[0]
+        named = [("x", each) for each in (x.arrays if isinstance(x, LazyRows) else [x])]
+        for y, weights, form, _ in self.targets:
+            named += [("y", y), ("y", form.kept), ("sample_weight", weights), ("sample_weight", form.weights)]
+        return [(f"{self._prefix}{name}", array) for name, array in named]
+
+
+class Chunk(NamedTuple):
+    """Some batches of a pass over a source: all samples of some arrays, in batches."""
+
+    arrays: Any
+    """`CoreArrays` for the core; `StepArrays` for steps of the user's class."""
     batch_size: int
     shuffle: Shuffle = "none"
     seed: int = 0
     stream: int = 0
-
-
-class Chunk(NamedTuple):
-    """Some batches of a pass over a source.
-
-    Attributes:
-        batches: what the core reads; for a step of the user's class the batches that are passed to it.
-        forms: the form in which the user gave the targets, for each output.
-        files: the memory-mapped arrays that the batches are read from.
-        sample_shape: the shape of one sample.
-    """
-
-    batches: tuple[Any, ...]
-    forms: tuple[TargetForm, ...] = ()
-    files: Files = ()
-    sample_shape: Shape = ()
 
 
 class Source(ABC):
@@ -101,85 +250,65 @@ class Source(ABC):
         return chunk
 
 
-class OutputTargets(NamedTuple):
-    """What samples are compared with at one output of a model.
+class Samples(Source):
+    """The source for arrays, whose number of samples is known.
 
-    Attributes:
-        y: class indices (n, ...) or targets (n, ..., outputs).
-        sample_weight: (n,) or (n, ...), or None. Like `y` it may be on the GPU of the model.
-        form: the form in which the user gave the targets.
+    Args:
+        arrays: the arrays.
+        feature_names: the names of the columns of the samples; None without names.
     """
 
-    y: Targets
-    sample_weight: Float32 | DeviceArray | None
-    form: TargetForm
+    def __init__(self, arrays: Arrays, feature_names: list[str] | None = None) -> None:
+        self.arrays, self._feature_names = arrays, feature_names
 
-    def part(self, index: slice | NDArray[np.integer]) -> OutputTargets:
-        """Returns the targets of some of the samples."""
-        weights = None if self.sample_weight is None else self.sample_weight[index]
-        return OutputTargets(self.y[index], weights, self.form.part(index))
-
-    def require_classes(self, argument: str) -> None:
-        """Raises ValueError if the targets stand for no classes, which `argument` needs."""
-        if self.form.kept is not None:
-            msg = (
-                f"`{argument}` needs targets that stand for classes, but only the loss can read those of shape "
-                f"{self.form.shape}"
-            )
-            raise ValueError(msg)
-
-    def with_class_weight(self, class_weight: object) -> OutputTargets:
-        """Returns the targets with weights that are multiplied by those of their classes; None changes nothing."""
-        if class_weight is None:
-            return self
-        self.require_classes("class_weight")
-        y, own, form = self
-        weights = class_weights(class_weight, classes_of(y))
-        if form.weights is not None:
-            return OutputTargets(y, None, form._replace(weights=form.weights * weights[..., np.newaxis]))
-        if own is not None:
-            own = np.asarray(own)  # the product comes from the host, where the weights of classes are found
-            weights = own.reshape(*own.shape, *[1] * (weights.ndim - own.ndim)) * weights
-        return OutputTargets(y, weights, form)
-
-
-class ArraySource(Source):
-    """A source of arrays, whose number of samples is known."""
-
-    x: Any
-    """The samples, (n, ...); the first array of them if they are several."""
-
-    @abstractmethod
     def __len__(self) -> int:
         """Returns the number of samples in a pass."""
-
-    @abstractmethod
-    def part(self, begin: int, end: int) -> ArraySource:
-        """Returns samples `begin` to `end` without copying them."""
+        count: int = self.arrays.rows[0].shape[0]
+        return count
 
     @property
-    @abstractmethod
-    def _target_keys(self) -> list[Any]:
-        """The numbers of several arrays of targets, or their keys in a dict; empty for one array."""
-
-    @abstractmethod
-    def _with_class_weights(self, class_weights: list[Any]) -> ArraySource:
-        """Returns samples weighted by the weights of the classes of each array of targets, or None."""
-
-    @abstractmethod
-    def _taken(self, index: NDArray[np.intp]) -> ArraySource:
-        """Returns a copy of the samples `index`."""
+    def x(self) -> Any:
+        """The samples, (n, ...); the first array of them if they are several."""
+        return self.arrays.rows[0]
 
     @property
-    @abstractmethod
-    def _is_in_file(self) -> bool:
-        """Whether the samples are in a file, so that they may be too many to copy."""
+    def count(self) -> int:
+        """The number of samples in a pass."""
+        return len(self)
 
-    @abstractmethod
-    def _classes(self, argument: str) -> Array:
-        """Returns the class of each target; ValueError that names `argument` if the targets say none."""
+    @property
+    def sample_shape(self) -> Shape:
+        """The shape of one sample."""
+        return self.arrays.sample_shape
 
-    def with_class_weight(self, class_weight: object) -> ArraySource:
+    @property
+    def feature_names(self) -> list[str] | None:
+        """The names of the columns of the samples; None without names."""
+        return self._feature_names
+
+    def steps(self, batch_size: int) -> int:
+        """Returns the number of batches in a pass."""
+        return math.ceil(len(self) / batch_size)
+
+    def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
+        """Yields all batches as one chunk; of rows that have to be converted one chunk for each block."""
+        seed, stream = (0, 0) if shuffle is None else next_key()
+        whole = Chunk(self.arrays, batch_size, shuffle or "none", seed, stream)
+        if not self.arrays.lazy:
+            yield whole
+            return
+        order = order_of(whole, len(self))
+        rows = max(1, min(each.per_block for each in self.arrays.lazy) // batch_size) * batch_size
+        for begin in range(0, len(self), rows):
+            index = slice(begin, begin + rows) if order is None else order[begin : begin + rows]
+            yield Chunk(self.arrays.mapped(_at(index)), batch_size)
+
+    def read_anew(self, chunk: Chunk | None) -> Chunk | None:
+        """Makes new arrays, of which nothing is known. Rows that have to be converted have some for each chunk anyway."""
+        self.arrays = self.arrays.mapped(lambda rows: rows)
+        return chunk if chunk is None or self.arrays.lazy else chunk._replace(arrays=self.arrays)
+
+    def with_class_weight(self, class_weight: object) -> Samples:
         """Returns samples whose weights are multiplied by the weights of their classes; None changes nothing.
 
         Args:
@@ -188,23 +317,18 @@ class ArraySource(Source):
         """
         if class_weight is None:
             return self
-        keys = self._target_keys
-        return self._with_class_weights(_for_each(class_weight, keys) if keys else [class_weight])
+        outputs = self.arrays.outputs
+        each = _for_each(class_weight, list(outputs)) if len(outputs) > 1 else [class_weight]
+        weighted = [
+            targets.with_class_weight(value) for targets, value in zip(outputs.values(), each, strict=True)
+        ]
+        return Samples(self.arrays.with_outputs(weighted), self._feature_names)
 
-    @property
-    def count(self) -> int:
-        """The number of samples in a pass."""
-        return len(self)
-
-    def steps(self, batch_size: int) -> int:
-        """Returns the number of batches in a pass."""
-        return math.ceil(len(self) / batch_size)
-
-    def first(self, batches: int | None, batch_size: int) -> ArraySource:
+    def first(self, batches: int | None, batch_size: int) -> Samples:
         """Returns the samples of the first `batches` batches, or all for None."""
-        return self if batches is None else self.part(0, batches * batch_size)
+        return self if batches is None else self._part(0, batches * batch_size)
 
-    def split(self, share: float, stratify: bool) -> tuple[ArraySource, ArraySource]:
+    def split(self, share: float, stratify: bool) -> tuple[Samples, Samples]:
         """Returns samples for training and samples for validation, which are the last ones.
 
         Args:
@@ -216,13 +340,17 @@ class ArraySource(Source):
         cut = math.floor(len(self) * (1.0 - share))
         if cut in (0, len(self)):
             raise ValueError(_one_sided(share, len(self), "training" if cut == 0 else "validation"))
-        return self.part(0, cut), self.part(cut, len(self))
+        return self._part(0, cut), self._part(cut, len(self))
 
-    def _stratified(self, share: float) -> tuple[ArraySource, ArraySource]:
-        if self._is_in_file:
+    def _stratified(self, share: float) -> tuple[Samples, Samples]:
+        if isinstance(self.x, MappedRows) or in_a_file(self.x):
             msg = "`stratify=True` copies all rows, and those of `x` are in a file: split them yourself"
             raise ValueError(msg)
-        classes, last = self._classes("stratify"), np.zeros(len(self), bool)
+        if len(self.arrays.outputs) > 1:
+            msg = "`stratify` is only supported for models with a single output: leave it out"
+            raise ValueError(msg)
+        (targets,) = self.arrays.outputs.values()
+        classes, last = targets.classes("stratify"), np.zeros(len(self), bool)
         if classes.ndim > 1:
             msg = f"`stratify=True` needs one class per sample, but each has {classes[0].size}: leave it out"
             raise ValueError(msg)
@@ -233,131 +361,26 @@ class ArraySource(Source):
             raise ValueError(_one_sided(share, len(self), "validation"))
         return self._taken(np.flatnonzero(~last)), self._taken(np.flatnonzero(last))
 
-    def _order(
-        self, batch_size: int, shuffle: Shuffle | None, seed: int, stream: int
-    ) -> NDArray[np.int32] | None:
-        """Returns the order of the samples in a pass, which is that of the core for the same key; None for their own order."""
-        if shuffle in (None, "none"):
-            return None
-        order = permutation(seed, stream, len(self))
-        return order if shuffle == "rows" else order[np.argsort(order // batch_size, kind="stable")]
-
-
-class Samples(ArraySource):
-    """The source for arrays that the core reads: checked rows with their targets and weights.
-
-    Args:
-        x: (n, ...).
-        outputs: the targets and weights, for each output of the model.
-        files: the memory-mapped arrays that the other arrays are views of.
-        feature_names: the names of the columns of `x`; None without names.
-    """
-
-    def __init__(
-        self,
-        x: Rows | LazyRows,
-        outputs: Sequence[OutputTargets],
-        *,
-        files: Files = (),
-        feature_names: list[str] | None = None,
-    ) -> None:
-        self.x, self.outputs = x, tuple(outputs)
-        self.files, self._feature_names = files, feature_names
-        self._core_dataset: Dataset | None = None  # made on first use
-
-    @property
-    def forms(self) -> tuple[TargetForm, ...]:
-        """The form in which the user gave the targets, for each output."""
-        return tuple(output.form for output in self.outputs)
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @property
-    def sample_shape(self) -> Shape:
-        """The shape of one sample."""
-        return sample_shape_of(self.x)
-
-    @property
-    def feature_names(self) -> list[str] | None:
-        """The names of the columns of `x`; None without names."""
-        return self._feature_names
-
-    def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
-        """Yields all batches as one chunk; of rows that have to be converted one chunk for each block."""
-        seed, stream = (0, 0) if shuffle is None else next_key()
-        x = for_core(self.x)
-        if isinstance(x, LazyRows):
-            yield from self._blocks(x, batch_size, self._order(batch_size, shuffle, seed, stream))
-        else:
-            batches = Batches(self._dataset(x), batch_size, shuffle or "none", seed, stream)
-            yield Chunk(batches, self.forms, self.files, self.sample_shape)
-
-    def read_anew(self, chunk: Chunk | None) -> Chunk | None:
-        """Makes a new data set of the core at the next use. Rows that have to be converted have one for each chunk anyway."""
-        x = for_core(self.x)
-        if self._core_dataset is None or isinstance(x, LazyRows):
-            return chunk
-        self._core_dataset = None
-        return None if chunk is None else chunk._replace(batches=(self._dataset(x), *chunk.batches[1:]))
-
-    def part(self, begin: int, end: int) -> Samples:
+    def _part(self, begin: int, end: int) -> Samples:
         """Returns samples `begin` to `end` without copying them."""
-        index = slice(begin, end)
-        return self._with(part_of(self.x, begin, end), [output.part(index) for output in self.outputs])
-
-    @property
-    def _target_keys(self) -> list[int]:
-        return list(range(len(self.outputs))) if len(self.outputs) > 1 else []
-
-    def _with_class_weights(self, class_weights: list[Any]) -> Samples:
-        pairs = zip(self.outputs, class_weights, strict=True)
-        return self._with(self.x, [output.with_class_weight(each) for output, each in pairs])
-
-    def _with(self, x: Rows | LazyRows, outputs: Sequence[OutputTargets]) -> Samples:
-        """Returns samples of these arrays, with the same feature names and files."""
-        return Samples(x, outputs, files=self.files, feature_names=self._feature_names)
-
-    def _dataset(self, x: Rows | CompressedMatrix) -> Dataset:
-        """Returns the core's data set. It is made once, since the core keeps in it what it learns about the rows."""
-        if self._core_dataset is None:
-            # With `records` the core stores something for each row, which might not fit into memory for a large file.
-            in_memory = isinstance(x, CompressedMatrix) or not in_a_file(x)
-            self._core_dataset = _dataset_of(x, self.outputs, records=in_memory)
-        return self._core_dataset
-
-    def _blocks(self, x: LazyRows, batch_size: int, order: NDArray[np.int32] | None) -> Iterator[Chunk]:
-        rows = max(1, x.per_block // batch_size) * batch_size
-        for begin in range(0, len(self), rows):
-            index = slice(begin, begin + rows) if order is None else order[begin : begin + rows]
-            outputs = [output.part(index) for output in self.outputs]
-            batches = Batches(_dataset_of(x[index], outputs), batch_size)
-            yield Chunk(batches, tuple(each.form for each in outputs), self.files, self.sample_shape)
-
-    @property
-    def _is_in_file(self) -> bool:
-        return isinstance(self.x, MappedRows) or (isinstance(self.x, np.ndarray) and in_a_file(self.x))
-
-    def _classes(self, argument: str) -> Array:
-        if len(self.outputs) > 1:
-            msg = f"`{argument}` is only supported for models with a single output: leave it out"
-            raise ValueError(msg)
-        self.outputs[0].require_classes(argument)
-        return classes_of(self.outputs[0].y)
+        return Samples(self.arrays.mapped(lambda rows: part_of(rows, begin, end)), self._feature_names)
 
     def _taken(self, index: NDArray[np.intp]) -> Samples:
-        return self._with(rows_taken(self.x, index), [output.part(index) for output in self.outputs])
+        """Returns a copy of the samples `index`."""
+        return Samples(self.arrays.mapped(lambda rows: rows_taken(rows, index)), self._feature_names)
 
 
-def _dataset_of(
-    x: Rows | CompressedMatrix, outputs: Sequence[OutputTargets], records: bool = True
-) -> Dataset:
-    """Returns a data set of the core, whose targets are a tuple if there are several outputs."""
-    if len(outputs) == 1:
-        return Dataset(x, outputs[0].y, outputs[0].sample_weight, records=records)
-    weights = tuple(output.sample_weight for output in outputs)
-    weighted = any(each is not None for each in weights)
-    return Dataset(x, tuple(output.y for output in outputs), weights if weighted else None, records=records)
+def _at(index: Any) -> Callable[[Any], Any]:
+    """Returns a function that converts the rows `index` of lazy rows, and takes those of an array."""
+    return lambda rows: rows[index]
+
+
+def order_of(chunk: Chunk, count: int) -> NDArray[np.int32] | None:
+    """Returns the order of the `count` samples of a chunk, which is that of the core; None for their own order."""
+    if chunk.shuffle == "none":
+        return None
+    order = permutation(chunk.seed, chunk.stream, count)
+    return order if chunk.shuffle == "rows" else order[np.argsort(order // chunk.batch_size, kind="stable")]
 
 
 def _for_each(class_weight: object, keys: Sequence[Any]) -> list[Any]:
@@ -384,14 +407,6 @@ def _stands_for_targets(entry: tuple[Any, Any]) -> bool:
 
 def _one_sided(share: float, count: int, side: str) -> str:
     return f"`validation_split={share}` of {count} samples leaves none for {side}"
-
-
-def classes_of(targets: Targets) -> Array:
-    """Returns the class of each target, (n, ...): the class index, the largest output, or a single output, rounded."""
-    targets = np.asarray(targets)  # those on a GPU are copied to the host
-    if targets.dtype == np.int32:
-        return targets
-    return targets.argmax(axis=-1) if targets.shape[-1] > 1 else np.rint(targets[..., 0])
 
 
 def class_weights(value: object, classes: Array) -> Float32:

@@ -125,7 +125,7 @@ class BatchIterator:
         Raises:
             OSError: if a memory-mapped file that they are read from has become shorter.
         """
-        files = () if self._chunk is None else self._chunk.files
+        files = () if self._chunk is None else self._chunk.arrays.files
 
         def check(done: int) -> None:
             require_whole_files(files)

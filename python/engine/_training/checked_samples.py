@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +19,7 @@ from engine._data.array_conversion import Array, as_float32, input_rows, real_nu
 from engine._data.device_arrays import converted, summary_of
 from engine._data.given_targets import TargetForm
 from engine._data.lazy_rows import LazyRows, lazy_rows
-from engine._data.memory_maps import Files, in_a_file
-from engine._data.sources import OutputTargets, Samples, Targets
+from engine._data.sources import CoreArrays, OutputTargets, Samples, Targets
 from engine.losses import Loss
 from engine.losses.custom import HostLoss
 from engine.losses.traced import TracedLoss
@@ -99,24 +97,8 @@ def checked_samples(
         prefix: comes before the names of arguments in messages.
         feature_names: the names of the columns of `x`; None without names.
     """
-    return samples_of(x, [checked_targets(x, y, targeting, sample_weight, prefix)], prefix, feature_names)
-
-
-def samples_of(
-    x: Rows | LazyRows,
-    outputs: Sequence[OutputTargets],
-    prefix: str = "",
-    feature_names: list[str] | None = None,
-) -> Samples:
-    """Returns checked rows and targets as samples.
-
-    Args:
-        x: the rows.
-        outputs: the targets of each output.
-        prefix: comes before the names of arguments in messages.
-        feature_names: the names of the columns of `x`; None without names.
-    """
-    return Samples(x, outputs, files=_files(x, outputs, prefix), feature_names=feature_names)
+    targets = checked_targets(x, y, targeting, sample_weight, prefix)
+    return Samples(CoreArrays(x, [targets], prefix), feature_names)
 
 
 def checked_targets(
@@ -168,23 +150,13 @@ def checked_targets(
         weights = _sample_weights(sample_weight, len(x), targeting, f"{prefix}sample_weight{place}")
         if weights.ndim > 1 + len(targeting.rows):
             form, weights = form._replace(weights=weights), None
-    return OutputTargets(targets, weights, form)
+    return OutputTargets(targets, weights, form, indices=targets.dtype == np.int32)
 
 
 def missing_targets(output: str | None, prefix: str = "") -> str:
     """Returns the message for data without the targets of an output, which has a name if there are several."""
     place = "" if output is None else f"[{output!r}]"
     return f"`{prefix}y{place}` is missing: training and evaluation need targets, one for each sample"
-
-
-def _files(x: Rows | LazyRows, outputs: Sequence[OutputTargets], prefix: str) -> Files:
-    """Returns the arrays that are memory-mapped, with their names."""
-    named: list[tuple[str, Any]] = [("x", array) for array in (x.arrays if isinstance(x, LazyRows) else [x])]
-    for y, weights, form in outputs:
-        named += [("y", y), ("y", form.kept), ("sample_weight", weights), ("sample_weight", form.weights)]
-    return tuple(
-        (f"{prefix}{name}", array) for name, array in named if array is not None and in_a_file(array)
-    )
 
 
 def _form(y: object, array: Any, targeting: Targeting) -> TargetForm:

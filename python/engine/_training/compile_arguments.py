@@ -21,6 +21,7 @@ from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, OptimizerState, Program, Totals
 from engine._core_interface.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
 from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
+from engine._data.sources import Samples
 from engine._training.checked_samples import missing_targets
 from engine._training.penalties_and_constraints import answer
 from engine.callbacks.base import Logs, NamedValues
@@ -565,11 +566,10 @@ class Compiled:
 
 def _forms_in(source: Any) -> list[tuple[Shape, str]] | None:
     """Returns shape and dtype of the targets of each output; None if they aren't known, or the core has others."""
-    outputs = getattr(source, "outputs", None)
-    if outputs is None:
+    if not isinstance(source, Samples):
         return None
     found = list[tuple[Shape, str]]()
-    for form in (output.form for output in outputs):
+    for form in (each.form for each in source.arrays.outputs.values()):
         if form.kept is not None or form.weights is not None or form.repeated:
             return None
         found.append((form.shape, form.restored_dtype.name))

@@ -19,7 +19,7 @@ from engine._base.tracebacks import PACKAGE_FOLDER
 from engine._core_interface.cpp import DeviceArray
 from engine._data.device_arrays import summary_of
 from engine._data.memory_maps import in_a_file
-from engine._data.sources import ArraySource, Source
+from engine._data.sources import Samples, Source
 from engine._training.compile_arguments import Compiled
 from engine.layers import Layer
 from engine.losses import Loss
@@ -234,7 +234,7 @@ def all_finite(weights: Iterable[Any]) -> bool:
 
 def _largest(source: Source) -> float:
     """Returns the largest absolute value in the samples; 0 if they are in a file or a stream, which is not read again."""
-    x = source.x if isinstance(source, ArraySource) else None
+    x = source.x if isinstance(source, Samples) else None
     if isinstance(x, DeviceArray):
         numbers = summary_of(x)
         return max(numbers.highest, -numbers.lowest)

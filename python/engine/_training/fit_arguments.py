@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from engine._base.checks import choice, integer, nearest, real
-from engine._data.sources import ArraySource, Shuffle, Source
+from engine._data.sources import Samples, Shuffle, Source
 from engine.callbacks.base import Logs
 from engine.config import _capped_epochs, _capped_steps
 
@@ -170,7 +170,7 @@ def limited(source: Source, steps: int | None, batch_size: int) -> tuple[Source,
 
     Samples are cut to these batches, so that no number of steps is necessary any more; streams keep it.
     """
-    if isinstance(source, ArraySource):
+    if isinstance(source, Samples):
         return source.first(steps, batch_size), None, batch_size
     return source, steps, batch_size
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from engine._base.checks import Shape
 from engine._core_interface.cpp import Program, Run, Totals
-from engine._data.sources import ArraySource, Chunk, Shuffle
+from engine._data.given_targets import TargetForm
+from engine._data.sources import Chunk, CoreArrays, Samples, Shuffle
 from engine._tracing.lazy import numbers_of
 from engine._training.compile_arguments import Compiled
 from engine._training.step_batches import ArrayPass
@@ -97,7 +98,7 @@ class CoreRunner:
         self._program_for, self._compiled = program_for, compiled
         self._trains = mode == "train"
         self._begun: _Running | None = None
-        self._chunk = Chunk(())
+        self._forms: tuple[TargetForm, ...] = ()
 
     @property
     def depends_on_batches(self) -> bool:
@@ -134,16 +135,17 @@ class CoreRunner:
 
     def feed(self, chunk: Chunk) -> None:
         """Goes on with other batches; for samples of another shape in a new run, which continues the totals."""
-        before = self._begun
-        if before is not None and before.sample_shape == chunk.sample_shape:
-            before.run.feed(*chunk.batches)
+        arrays: CoreArrays = chunk.arrays
+        before, shape, batches = self._begun, arrays.sample_shape, (arrays.dataset, *chunk[1:])
+        if before is not None and before.sample_shape == shape:
+            before.run.feed(*batches)
         else:
-            program = self._program_for(chunk.sample_shape)
-            run = program.begin("train" if self._trains else "evaluate", *chunk.batches)
+            program = self._program_for(shape)
+            run = program.begin("train" if self._trains else "evaluate", *batches)
             if before is not None:
                 run.resume_totals(before.run.totals)
-            self._begun = _Running(run, program, chunk.sample_shape)
-        self._chunk = chunk
+            self._begun = _Running(run, program, shape)
+        self._forms = arrays.forms
 
     def advance(self, begin: int, end: int, poll: Poll | None = None) -> None:
         """Runs batches of the chunk; the core calls `poll` about every 50 ms."""
@@ -152,7 +154,7 @@ class CoreRunner:
         if self._trains:
             self._compiled.take_optimizer(program)
             rates = self._compiled.optimizer._learning_rates(end - begin)
-        run.advance(begin, end, rates, poll, self._compiled.host_for(self._chunk.forms))
+        run.advance(begin, end, rates, poll, self._compiled.host_for(self._forms))
 
     def logs(self) -> Logs:
         """Returns loss and metrics by name."""
@@ -216,7 +218,7 @@ class StepRunner:
 
     def feed(self, chunk: Chunk) -> None:
         """Goes on with another pass."""
-        (self._pass,) = chunk.batches
+        self._pass = ArrayPass(chunk)
 
     def advance(self, begin: int, end: int, poll: Poll | None = None) -> None:
         """Runs the batches from `begin` to `end`, in stretches that take a fraction of a second."""
@@ -271,7 +273,7 @@ def _number(value: Any) -> Any:
     return float(array) if array.size == 1 else array
 
 
-def logs_of_batch(runner: Runner, samples: ArraySource, shuffle: Shuffle | None) -> Logs:
+def logs_of_batch(runner: Runner, samples: Samples, shuffle: Shuffle | None) -> Logs:
     """Runs samples as one batch, and returns loss and metrics by name."""
     runner.start_pass()
     runner.feed(next(samples.chunks(len(samples), shuffle)))

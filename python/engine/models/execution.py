@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from engine._base.checks import Shape, below_one, flag, listing
 from engine._core_interface.cpp import Program, Rows
@@ -20,8 +20,8 @@ from engine._data.device_arrays import to_device
 from engine._data.frames import columns_by_name
 from engine._data.lazy_rows import LazyRows
 from engine._data.several_arrays import sample_shape_of
-from engine._data.sources import ArraySource, Samples, Source, unpacked
-from engine._training.checked_samples import checked_targets, samples_of
+from engine._data.sources import CoreArrays, Samples, Source, unpacked
+from engine._training.checked_samples import checked_targets
 from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import (
     lost_loss,
@@ -86,6 +86,20 @@ if TYPE_CHECKING:
         def _shapes_of_leaves(self, network: Network) -> Shapes: ...
 
 
+class Given(NamedTuple):
+    """Samples with their targets and weights as the user gave them, and what is known of them."""
+
+    x: Any
+    y: Any = None
+    sample_weight: Any = None
+    prefix: str = ""
+    """Of the names in messages."""
+    shape: Shape | None = None
+    """Of one sample, for a model that doesn't know it."""
+    names: list[str] | None = None
+    """The columns of a data frame in the order of the features; None keeps their order."""
+
+
 class Execution(ABC):
     """How the batches of one call of `fit`, `evaluate` and their like are run.
 
@@ -111,32 +125,12 @@ class Execution(ABC):
         self._model._require_compiled()
 
     @abstractmethod
-    def samples(
-        self,
-        x: object,
-        y: object,
-        sample_weight: object,
-        prefix: str = "",
-        shape: Shape | None = None,
-        *,
-        names: list[str] | None = None,
-    ) -> ArraySource:
-        """Returns arrays, checked, in the form that the runner reads.
-
-        Args:
-            x: as given.
-            y: as given.
-            sample_weight: as given.
-            prefix: of the names in messages.
-            shape: of one sample, for a model that doesn't know it.
-            names: the columns of a data frame in the order of the features; None keeps their order.
-        """
+    def samples(self, given: Given) -> Samples:
+        """Returns arrays, checked, in the form that the runner reads."""
 
     @abstractmethod
-    def _batch(
-        self, batch: object, number: int, prefix: str, shape: Shape | None, names: list[str] | None
-    ) -> ArraySource:
-        """Returns batch `number` of a source of batches, as `samples` returns arrays."""
+    def _batch(self, batch: Given, number: int) -> Samples:
+        """Returns batch `number` of a source of batches, which `batch.x` is, as `samples` returns arrays."""
 
     @abstractmethod
     def _unpacked(self, validation_data: Any) -> tuple[Any, Any, Any]:
@@ -191,16 +185,17 @@ class Execution(ABC):
         """
         prefix = "" if like is None else "validation "
         names = self._model._feature_names if like is None else like.feature_names
-        shape = None if like is None else like.sample_shape
+        given = Given(x, y, sample_weight, prefix, None if like is None else like.sample_shape, names)
 
-        def check(batch: object, number: int) -> ArraySource:
-            nonlocal names  # the columns of the first batch are those of the others
-            samples = self._batch(batch, number, prefix, shape, names)
-            names = samples.feature_names if names is None else names
+        def check(batch: object, number: int) -> Samples:
+            nonlocal given  # the columns of the first batch are those of the others
+            samples = self._batch(given._replace(x=batch), number)
+            if given.names is None:
+                given = given._replace(names=samples.feature_names)
             return samples
 
         if not yields_batches(x):
-            return self.samples(x, y, sample_weight, prefix, shape, names=names)
+            return self.samples(given)
         for name, value in (("y", y), ("sample_weight", sample_weight)):
             if value is not None:
                 msg = (
@@ -237,7 +232,7 @@ class Execution(ABC):
             raise ValueError(msg)
         held_out: Source | None = None
         if validation_data is None and share > 0:
-            if not isinstance(source, ArraySource):
+            if not isinstance(source, Samples):
                 msg = (
                     "`validation_split` needs samples whose number is known, but `x` yields batches: pass "
                     "`validation_data`"
@@ -245,7 +240,7 @@ class Execution(ABC):
                 raise ValueError(msg)
             source, held_out = source.split(share, stratify)
             if type(testing) is not type(self):
-                whole = cast("ArraySource", testing.source(*given))
+                whole = cast("Samples", testing.source(*given))
                 held_out = whole.split(share, stratify)[1]
         source = source.with_class_weight(self.class_weights(class_weight))
         if validation_data is not None:
@@ -306,23 +301,15 @@ class CoreExecution(Execution):
         if trains:
             self._model._begin_training().require_reduction()
 
-    def samples(
-        self,
-        x: object,
-        y: object,
-        sample_weight: object,
-        prefix: str = "",
-        shape: Shape | None = None,
-        *,
-        names: list[str] | None = None,
-    ) -> Samples:
+    def samples(self, given: Given) -> Samples:
         """Returns arrays, checked against the model and the loss. It doesn't build the model."""
         model, compiled = self._model, self._compiled
+        x, y, sample_weight, prefix, shape, names = given
         model._know_inputs(x)
         rows, columns = model._read(lambda data: data.checked(x, f"{prefix}x", shape, names))
         shapes = model._output_shapes_of(sample_shape_of(rows))
-        given = model._output_data(compiled)
-        targets, weights = given.targets_and_weights(
+        form = model._output_data(compiled)
+        targets, weights = form.targets_and_weights(
             y, sample_weight, len(rows), prefix, self._entry_of_output
         )
         for number, name in enumerate(compiled.output_names or [None]):
@@ -332,24 +319,23 @@ class CoreExecution(Execution):
         for number, each in enumerate(targets):
             unread = each is None and not compiled.given[number] and not compiled.has_metrics(number)
             if unread:
-                targets[number] = no_targets(len(rows), given.targeting(number, shapes))
+                targets[number] = no_targets(len(rows), form.targeting(number, shapes))
         if not compiled.settled:
             self._resolve_loss(targets, shapes)
         compiled.require_readable(shapes)
         outputs = [
-            checked_targets(rows, each, given.targeting(number, shapes), weight, prefix)
+            checked_targets(rows, each, form.targeting(number, shapes), weight, prefix)
             for number, (each, weight) in enumerate(zip(targets, weights, strict=True))
         ]
         for number, output in enumerate(outputs):
             if output.form.kept is not None:
                 compiled.require_own_metrics(output.form.shape, number)
-        return samples_of(rows, outputs, prefix, columns)
+        return Samples(CoreArrays(rows, outputs, prefix), columns)
 
-    def _batch(
-        self, batch: object, number: int, prefix: str, shape: Shape | None, names: list[str] | None
-    ) -> Samples:
-        parts = unpacked(batch, f"batch {number} of {prefix}x")
-        return self.samples(*parts, f"{prefix}batch {number} ", shape, names=names)
+    def _batch(self, batch: Given, number: int) -> Samples:
+        x, y, sample_weight = unpacked(batch.x, f"batch {number} of {batch.prefix}x")
+        prefix = f"{batch.prefix}batch {number} "
+        return self.samples(batch._replace(x=x, y=y, sample_weight=sample_weight, prefix=prefix))
 
     def _unpacked(self, validation_data: Any) -> tuple[Any, Any, Any]:
         return unpacked(validation_data, "validation_data")
@@ -415,24 +401,14 @@ class StepExecution(Execution):
         """The names of the metrics, which the logs may have."""
         return list(self._model.get_metrics_result())
 
-    def samples(
-        self,
-        x: object,
-        y: object,
-        sample_weight: object,
-        prefix: str = "",
-        shape: Shape | None = None,
-        *,
-        names: list[str] | None = None,
-    ) -> ArraySource:
+    def samples(self, given: Given) -> Samples:
         """Returns arrays in the structure in which the user gave them. A step may take samples of any shape."""
+        x, y, sample_weight, prefix, _, names = given
         x = columns_by_name(x) if len(self._model._starts) > 1 else x
         return samples_of_steps(x, y, sample_weight, prefix, names, indices=self._indices)
 
-    def _batch(
-        self, batch: object, number: int, prefix: str, shape: Shape | None, names: list[str] | None
-    ) -> ArraySource:
-        return batch_of_steps(batch, f"{prefix}batch {number} ", names, indices=self._indices)
+    def _batch(self, batch: Given, number: int) -> Samples:
+        return batch_of_steps(batch.x, f"{batch.prefix}batch {number} ", batch.names, indices=self._indices)
 
     def _unpacked(self, validation_data: Any) -> tuple[Any, Any, Any]:
         return unpacked_batch(validation_data)

@@ -119,7 +119,7 @@ from engine._training.prediction import (
 )
 from engine._training.recovery import Recovery
 from engine._training.runner import logs_of_batch
-from engine._training.step_batches import unpacked_batch
+from engine._training.step_batches import batches_of, unpacked_batch
 from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
@@ -137,7 +137,7 @@ from engine.metrics import Metric
 from engine.metrics.metric import metrics_of
 from engine.models.added_losses import ends_of
 from engine.models.compiled_steps import CompiledStep
-from engine.models.execution import CoreExecution, Execution, StepExecution
+from engine.models.execution import CoreExecution, Execution, Given, StepExecution
 from engine.models.functional_config import (
     beside_graph,
     config_of_graph,
@@ -902,7 +902,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._forget_penalties()
             weights = weights_of_batch(sample_weight, x)
             with execution.restoring_loss_on_error():
-                samples = execution.samples(x, y, weights, names=self._feature_names)
+                samples = execution.samples(Given(x, y, weights, names=self._feature_names))
                 samples = samples.with_class_weight(execution.class_weights(class_weight))
                 execution.ready([samples], trains=True)
             logs = logs_of_batch(execution.runner("train"), samples, "none")
@@ -937,7 +937,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._forget_penalties()
             weights = weights_of_batch(sample_weight, x)
             with execution.restoring_loss_on_error():
-                samples = execution.samples(x, y, weights, names=self._feature_names)
+                samples = execution.samples(Given(x, y, weights, names=self._feature_names))
                 execution.ready([samples], trains=False)
             return execution.returned(logs_of_batch(execution.runner("test"), samples, None), as_dict)
 
@@ -1297,9 +1297,7 @@ class Model(Part, SaysWhatIsLeftOut):
             del number
             return tree.map_structure(np.asarray, self.predict_step(batch))
 
-        passes = (chunk.batches[0] for chunk in source.chunks(size, None))
-        batches = (batches.batch(number) for batches in passes for number in range(len(batches)))
-        predictor = BatchPredictor(outputs_of, islice(batches, limit), x, _joined)
+        predictor = BatchPredictor(outputs_of, islice(batches_of(source, size), limit), x, _joined)
         outputs = self._predicted(predictor, limit or source.steps(size), verbose, callbacks, x)
         return outputs if out is None else copied_to(out, outputs, cast(int, source.count))
 
@@ -1309,9 +1307,9 @@ class Model(Part, SaysWhatIsLeftOut):
         """Returns the outputs of the model for one batch, all of `x`."""
         settle()
         if self._has_predict_step:
-            samples = StepExecution(self).samples(x, None, None, names=self._feature_names)
-            chunk = next(samples.chunks(len(samples), None))
-            return tree.map_structure(np.asarray, self.predict_step(chunk.batches[0].batch(0)))
+            samples = StepExecution(self).samples(Given(x, names=self._feature_names))
+            batch = next(batches_of(samples, len(samples)))
+            return tree.map_structure(np.asarray, self.predict_step(batch))
         return self._outputs(x, "x")
 
     # Calls.
