@@ -93,7 +93,7 @@ def test_a_stratified_split_takes_its_share_of_every_class(one_hot: bool, blobs:
     model = classifier(loss="categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy")
     source = CoreExecution(model).source(blobs.x, keras.utils.to_categorical(y, 3) if one_hot else y)
     for part in source.split(0.2, True):
-        classes = part.outputs[0].y.argmax(axis=1) if one_hot else part.outputs[0].y
+        classes = part.arrays.outputs[0].y.argmax(axis=1) if one_hot else part.arrays.outputs[0].y
         shares.append(np.bincount(classes))
         rows = [np.flatnonzero((blobs.x == row).all(axis=1))[0] for row in part.x]
         assert rows == sorted(rows)
@@ -113,7 +113,7 @@ def test_a_stratified_split_of_few(blobs: Blobs) -> None:
     y[70] = 1
     model = classifier()
     training, validation = CoreExecution(model).source(blobs.x, y).split(0.5, True)
-    assert (training.outputs[0].y.sum(), len(validation)) == (1, 75)
+    assert (training.arrays.outputs[0].y.sum(), len(validation)) == (1, 75)
     with pytest.raises(ValueError, match="leaves none for validation"):
         model.fit(blobs.x[:3], [0, 1, 2], validation_split=0.9, stratify=True)
 
