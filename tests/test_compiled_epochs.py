@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optimizer_cases import OPTIONS, RULES, WITH_OPTIONS
 
 import engine as keras
 from engine import layers, metrics, ops, optimizers
@@ -161,22 +162,14 @@ def test_a_stretch_has_the_bits_of_its_batches(shuffle: Any, threads: int) -> No
     assert model.calls == 2, "the step is recorded for batches of 20 and of 3"
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: optimizers.SGD(0.1, momentum=0.9),
-        lambda: optimizers.Adam(0.02, amsgrad=True, clipnorm=0.5),
-        lambda: optimizers.AdamW(0.02, weight_decay=0.1),
-        lambda: optimizers.Adagrad(0.1),
-        lambda: optimizers.Lamb(0.02),
-        lambda: optimizers.Muon(0.02),
-        lambda: optimizers.SGD(optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)),
-        lambda: optimizers.SGD(0.1, gradient_accumulation_steps=4),
-        lambda: optimizers.Adam(0.02, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=3),
-    ],
-)
-def test_optimizers(make: Callable[[], Any]) -> None:
-    assert_same(lambda: network(optimizer=make()), X, LABELS)
+@pytest.mark.parametrize(("name", "options"), [*RULES, *WITH_OPTIONS[-len(OPTIONS) :]], ids=str)
+def test_optimizers(name: str, options: dict[str, Any]) -> None:
+    assert_same(lambda: network(optimizer=getattr(optimizers, name)(**options)), X, LABELS)
+
+
+def test_schedules() -> None:
+    rate = optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
+    assert_same(lambda: network(optimizer=optimizers.SGD(rate)), X, LABELS)
 
 
 def test_it_trains_like_fit() -> None:

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
-from conftest import FEATURES, Blobs, classifier
+from conftest import Blobs, classifier
 from numpy.typing import NDArray
 
 import engine as keras
-from engine import losses, metrics, optimizers, utils
-from engine.models.stack import operations_through
+from engine import losses, metrics
 
 # Tolerance of float32 against float64: roundings of a logarithm and of a sum over a row.
 RTOL = 1e-5
@@ -194,55 +193,6 @@ def test_without_metrics_the_loss_comes_alone(blobs: Blobs) -> None:
     assert isinstance(model.evaluate(blobs.x, blobs.y), float)
     assert model.metrics_names == ["loss"]
     assert list(model.evaluate(blobs.x, blobs.y, return_dict=True)) == ["loss"]
-
-
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        optimizers.SGD(0.05),
-        optimizers.SGD(0.05, momentum=0.9),
-        optimizers.SGD(0.05, momentum=0.9, nesterov=True),
-        optimizers.Adam(0.01),
-        optimizers.Adam(0.01, beta_1=0.8, beta_2=0.95, epsilon=1e-3),
-    ],
-    ids=repr,
-)
-def test_optimizers_step_as_written(optimizer: optimizers.Optimizer, blobs: Blobs) -> None:
-    model = classifier(optimizer=optimizer)
-    ops = operations_through(model._network, [(FEATURES,)], learns=True)
-    loss = losses.SparseCategoricalCrossentropy()
-    network = reference.Network(ops, model.get_weights(), loss._lower(), optimizer._lower([]))
-    for start in range(0, 150, 32):
-        part = slice(start, start + 32)
-        network.train_step(blobs.x[part].astype(float), blobs.y[part], learning_rate=optimizer.learning_rate)
-    model.fit(blobs.x, blobs.y, shuffle=False, verbose=0)
-    assert optimizer.iterations == 5
-    for got, expected in zip(model.get_weights(), network.variables, strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_optimizers_by_name_and_config() -> None:
-    utils.clear_session()
-    assert optimizers.get("Adam").get_config() == {
-        "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07, "amsgrad": False,
-        "weight_decay": None, "clipnorm": None, "clipvalue": None, "global_clipnorm": None, "use_ema": False,
-        "ema_momentum": 0.99, "ema_overwrite_frequency": None, "loss_scale_factor": None,
-        "gradient_accumulation_steps": None, "name": "adam",
-    }  # fmt: skip
-    config = optimizers.SGD(0.5, momentum=0.9, nesterov=True).get_config()
-    again = optimizers.get({"class_name": "SGD", "config": config})
-    assert again.get_config() == config
-    assert optimizers.get("sgd").learning_rate == 0.01
-
-
-def test_learning_rate_can_be_assigned(blobs: Blobs) -> None:
-    model = classifier(optimizer=optimizers.SGD(0.1))
-    model.optimizer.learning_rate = 0.0
-    before = model.get_weights()
-    model.fit(blobs.x, blobs.y, verbose=0)
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-    with pytest.raises(ValueError, match="`learning_rate` must be a finite number of at least 0, got -1"):
-        model.optimizer.learning_rate = -1.0
 
 
 def test_recompiling_keeps_weights_and_starts_the_optimizer_anew(blobs: Blobs) -> None:

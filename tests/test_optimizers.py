@@ -1,88 +1,127 @@
-"""Compares optimizers with weight decay with results of Keras and with the float64 reference."""
+"""Compares the steps of every optimizer with formulas in float64, in every way of training; names, state and errors."""
 
 from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import reference
 from conftest import CLASSES, FEATURES, Blobs, classifier, same_weights
+from optimizer_cases import RULES, WITH_OPTIONS, as_formula
 
 import engine as keras
 from engine import losses, optimizers, utils
-from engine.models.stack import operations_through
 from engine.optimizers import schedules
-from engine.optimizers.variables import Tracked
 
-RULES = [
-    optimizers.SGD(0.05, weight_decay=0.2),
-    optimizers.SGD(0.05, momentum=0.9, weight_decay=0.2),
-    optimizers.SGD(schedules.CosineDecay(0.05, 5), momentum=0.9, nesterov=True, weight_decay=0.2),
-    optimizers.Adam(0.01, weight_decay=0.5),
-    optimizers.AdamW(schedules.ExponentialDecay(0.01, 2, 0.5), weight_decay=1.0),
-    optimizers.AdamW(0.01),
-]
+LAYERS = [reference.dense(8, "relu"), reference.dense(CLASSES, "softmax")]
+LOSS = {"kind": "sparse_categorical_crossentropy", "from_logits": False, "label_smoothing": 0.0}
+EPOCHS, BATCH = 2, 32  # of 150 samples, so that the last batch has 22
 
 
-@pytest.mark.parametrize("exclude", [[], ["bias"], ["kern"], ["bias", "kernel"]], ids=str)
-@pytest.mark.parametrize("rule", RULES, ids=repr)
-def test_decay_and_schedules_step_as_written(
-    rule: optimizers.Optimizer, exclude: list[str], blobs: Blobs
-) -> None:
-    optimizer = type(rule).from_config(rule.get_config())
+class Steps(keras.Model):
+    """A step as guides of Keras write it."""
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with keras.GradientTape() as tape:
+            loss = self.optimizer.scale_loss(self.compute_loss(y=y, y_pred=self(x, training=True)))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return {"loss": loss}
+
+
+def compiled(optimizer: Any, kind: Any = keras.Model, eagerly: bool = False) -> Any:
+    keras.utils.set_random_seed(2)
+    inputs = keras.Input((FEATURES,))
+    hidden = keras.layers.Dense(8, "relu", name="first")(inputs)
+    model = kind(inputs, keras.layers.Dense(CLASSES, "softmax", name="last")(hidden))
+    model.compile(optimizer, "sparse_categorical_crossentropy", run_eagerly=eagerly)
+    return model
+
+
+def by_fit(optimizer: Any, blobs: Blobs, kind: Any = keras.Model, eagerly: bool = False) -> Any:
+    model = compiled(optimizer, kind, eagerly)
+    model.fit(blobs.x, blobs.y, batch_size=BATCH, epochs=EPOCHS, shuffle=False, verbose=0)
+    return model
+
+
+def by_a_loop(optimizer: Any, blobs: Blobs) -> Any:
+    model, loss_of = compiled(None), losses.SparseCategoricalCrossentropy()
+    weights = model.trainable_variables
+    for _ in range(EPOCHS):
+        for first in range(0, len(blobs.x), BATCH):
+            with keras.GradientTape() as tape:
+                y_pred = model(blobs.x[first : first + BATCH], training=True)
+                loss = optimizer.scale_loss(loss_of(blobs.y[first : first + BATCH], y_pred))
+            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+    if optimizer.use_ema:
+        optimizer.finalize_variable_values(weights)
+    return model
+
+
+WAYS: dict[str, Any] = {
+    "fit": by_fit,
+    "steps": partial(by_fit, kind=Steps),
+    "steps as written": partial(by_fit, kind=Steps, eagerly=True),
+    "loop": by_a_loop,
+}
+
+
+def check(way: str, optimizer: Any, formula: dict[str, Any], rates: Sequence[float], blobs: Blobs) -> None:
+    """Compares ten steps, the last rows of which are fewer, with the formula in float64."""
+    network = reference.Network(LAYERS, compiled(None).get_weights(), LOSS, formula)
+    batches = [slice(first, first + BATCH) for first in range(0, len(blobs.x), BATCH)] * EPOCHS
+    for rows, rate in zip(batches, rates, strict=True):
+        network.train_step(blobs.x[rows].astype(float), blobs.y[rows], learning_rate=rate)
+    found = WAYS[way](optimizer, blobs)
+    expected = network.stepper.averages if formula["averages"] else network.variables
+    for one, other in zip(found.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert optimizer.iterations == len(batches) // formula["accumulate"]
+    fitted = (
+        found.optimizer
+        if way == "fit"
+        else by_fit(type(optimizer).from_config(optimizer.get_config()), blobs).optimizer
+    )
+    assert [each.shape for each in optimizer.variables] == [each.shape for each in fitted.variables]
+
+
+# The formula of Muon takes every matrix, so what `exclude_layers` leaves out is compared with Keras alone.
+CASES = [case for case in [*RULES, *WITH_OPTIONS] if "exclude_layers" not in case[1]]
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+@pytest.mark.parametrize("way", WAYS)
+def test_steps_are_those_of_the_formula(way: str, name: str, options: dict[str, Any], blobs: Blobs) -> None:
+    optimizer = getattr(optimizers, name)(**options)
+    check(way, optimizer, as_formula(name, options), [optimizer.learning_rate] * 10, blobs)
+
+
+@pytest.mark.parametrize("exclude", [[], ["bias"], ["kernel"], ["bias", "kernel"]], ids=str)
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
+@pytest.mark.parametrize("way", WAYS)
+def test_decay_and_schedules(way: str, name: str, exclude: list[str], blobs: Blobs) -> None:
+    options = {"learning_rate": schedules.ExponentialDecay(0.05, 2, 0.5), "weight_decay": 0.4}
+    optimizer = getattr(optimizers, name)(**options)
     optimizer.exclude_from_weight_decay(var_names=exclude)
-    lowered = optimizer._lower([Tracked("dense/kernel", True), Tracked("dense/bias", True)])
-    kernel_decay, bias_decay = lowered["decays"]
-    assert [kernel_decay > 0, bias_decay > 0] == ["kern" not in str(exclude), "bias" not in exclude]
-    lowered |= {"kernel_decay": kernel_decay, "bias_decay": bias_decay}
-    model = classifier(optimizer=optimizer)
-    ops = operations_through(model._network, [(FEATURES,)], learns=True)
-    loss = losses.SparseCategoricalCrossentropy()._lower()
-    network = reference.Network(ops, model.get_weights(), loss, lowered)
-    for step, rate in enumerate(optimizer._learning_rates(5)):
-        part = slice(32 * step, 32 * step + 32)
-        network.train_step(blobs.x[part].astype(float), blobs.y[part], learning_rate=rate)
-    model.fit(blobs.x, blobs.y, shuffle=False, verbose=0)
-    for got, expected in zip(model.get_weights(), network.variables, strict=True):
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    check(
+        way, optimizer, as_formula(name, options, exclude), [0.05 * 0.5 ** (i / 2) for i in range(10)], blobs
+    )
     with pytest.raises(ValueError, match="must be called before the model is compiled"):
         optimizer.exclude_from_weight_decay(var_names=[])
 
 
-# Class, arguments, whether biases are excluded; kernel and bias that Keras 3.15 reaches in the task below.
-KERAS_STEPS: list[tuple[str, dict[str, Any], bool, list[float]]] = [
-    ("SGD", {"learning_rate": 0.1, "weight_decay": 0.05}, False, [0.097563356, -0.70853841, 0.95048314, 0.74320734, 0.039032031, 1.2946329, 0.17413615, -0.19728963]),
-    ("SGD", {"learning_rate": 0.1, "weight_decay": 0.05}, True, [0.097105861, -0.70807391, 0.95003504, 0.74366248, 0.038711376, 1.2949582, 0.17898218, -0.20234188]),
-    ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.05}, False, [-0.27486616, -0.41769871, 0.069845676, 1.1980038, 0.63775885, 1.2152649, -0.15303382, 0.1358446]),
-    ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.05}, True, [-0.27571094, -0.41682851, 0.069034725, 1.1988401, 0.63713926, 1.2159015, -0.15071417, 0.13317731]),
-    ("Adam", {"learning_rate": 0.1, "weight_decay": 0.05}, False, [0.19617814, -0.6905458, 1.6733991, 0.53906918, -0.44167328, 1.1916847, 0.19668296, -0.19711611]),
-    ("Adam", {"learning_rate": 0.1, "weight_decay": 0.05}, True, [0.196154, -0.69049346, 1.673391, 0.53910351, -0.4416793, 1.1917707, 0.20260458, -0.20302679]),
-    ("AdamW", {"learning_rate": 0.1}, False, [0.20151746, -0.70280218, 1.6993479, 0.54411882, -0.45048553, 1.2099202, 0.20199485, -0.20257673]),
-    ("AdamW", {"learning_rate": 0.1}, True, [0.2015156, -0.70279807, 1.6993473, 0.5441215, -0.450486, 1.2099266, 0.20247123, -0.20305213]),
-    ("AdamW", {"learning_rate": schedules.CosineDecay(0.1, 4), "weight_decay": 0.3}, False, [0.23710302, -0.70337707, 1.6332992, 0.45896947, -0.46929431, 1.1762694, 0.23746288, -0.23720494]),
-    ("AdamW", {"learning_rate": schedules.CosineDecay(0.1, 4), "weight_decay": 0.3}, True, [0.23700872, -0.70319927, 1.6332672, 0.45909429, -0.4693186, 1.176623, 0.26649913, -0.26623112]),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "arguments", "exclude", "weights"), KERAS_STEPS)
-def test_weight_decay_is_keras_own(
-    name: str, arguments: dict[str, Any], exclude: bool, weights: list[float]
-) -> None:
-    optimizer = getattr(optimizers, name)(**arguments)
-    if exclude:
-        optimizer.exclude_from_weight_decay(var_names=["bias"])
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    model.set_weights([np.array([[0.5, -1.0], [2.0, 0.25], [-0.75, 1.5]]), np.array([0.5, -0.5])])
-    model.compile(optimizer, "mse")
-    x, y = np.array([[1.0, 2.0, -1.0], [0.5, -0.5, 2.0]]), np.array([[1.0, 0.0], [0.0, 2.0]])
-    for _ in range(3):
-        model.train_on_batch(x, y)
-    got = np.concatenate([array.ravel() for array in model.get_weights()])
-    # Three steps of about a dozen roundings each, on both sides, of numbers up to 2.
-    np.testing.assert_allclose(got, weights, rtol=0, atol=2 * 3 * 12 * 2 * 2.0**-24)
+@pytest.mark.parametrize("way", ["fit", "steps as written", "loop"])
+def test_a_scaled_loss_takes_the_steps_of_the_optimizer_within(way: str, blobs: Blobs) -> None:
+    optimizer = optimizers.LossScaleOptimizer(optimizers.SGD(0.1))
+    expected = WAYS[way](optimizers.SGD(0.1), blobs).get_weights()
+    for one, other in zip(WAYS[way](optimizer, blobs).get_weights(), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_decay_of_zero_is_none_to_the_bit(blobs: Blobs) -> None:
@@ -101,6 +140,30 @@ def test_weight_decay_alone_shrinks_by_its_formula() -> None:
     model.set_weights([np.ones((4, CLASSES)), np.zeros(CLASSES)])
     model.train_on_batch(np.zeros((2, 4)), np.zeros((2, CLASSES)))
     np.testing.assert_array_equal(model.get_weights()[0], np.full((4, CLASSES), 0.875))
+
+
+def test_optimizers_by_name_and_config() -> None:
+    utils.clear_session()
+    assert optimizers.get("Adam").get_config() == {
+        "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07, "amsgrad": False,
+        "weight_decay": None, "clipnorm": None, "clipvalue": None, "global_clipnorm": None, "use_ema": False,
+        "ema_momentum": 0.99, "ema_overwrite_frequency": None, "loss_scale_factor": None,
+        "gradient_accumulation_steps": None, "name": "adam",
+    }  # fmt: skip
+    config = optimizers.SGD(0.5, momentum=0.9, nesterov=True).get_config()
+    again = optimizers.get({"class_name": "SGD", "config": config})
+    assert again.get_config() == config
+    assert optimizers.get("sgd").learning_rate == 0.01
+
+
+def test_learning_rate_can_be_assigned(blobs: Blobs) -> None:
+    model = classifier(optimizer=optimizers.SGD(0.1))
+    model.optimizer.learning_rate = 0.0
+    before = model.get_weights()
+    model.fit(blobs.x, blobs.y, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    with pytest.raises(ValueError, match="`learning_rate` must be a finite number of at least 0, got -1"):
+        model.optimizer.learning_rate = -1.0
 
 
 def test_adamw_by_name() -> None:

@@ -31,49 +31,6 @@ def loss_and_gradients(model: Any, optimizer: Any = None) -> tuple[Any, list[Any
 
 # Optimizers.
 
-OPTIMIZERS: list[Callable[[], Any]] = [
-    lambda: optimizers.SGD(0.1),
-    lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True),
-    lambda: optimizers.Adam(0.02, amsgrad=True),
-    lambda: optimizers.AdamW(0.02, weight_decay=0.1),
-    lambda: optimizers.Adamax(0.02),
-    lambda: optimizers.Nadam(0.02),
-    lambda: optimizers.RMSprop(0.02, centered=True),
-    lambda: optimizers.Adagrad(0.1),
-    lambda: optimizers.Adadelta(0.5),
-    lambda: optimizers.Adafactor(0.02),
-    lambda: optimizers.Ftrl(0.1),
-    lambda: optimizers.Lion(0.01),
-    lambda: optimizers.Lamb(0.02),
-    lambda: optimizers.Muon(0.02),
-    lambda: optimizers.LossScaleOptimizer(optimizers.SGD(0.1)),
-    lambda: optimizers.SGD(0.1, momentum=0.9, loss_scale_factor=3.0),
-    lambda: optimizers.Adam(0.02, clipnorm=0.1),
-    lambda: optimizers.Adam(0.02, global_clipnorm=0.1),
-    lambda: optimizers.SGD(0.1, clipvalue=0.05),
-    lambda: optimizers.SGD(optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)),
-    lambda: optimizers.SGD(0.1, gradient_accumulation_steps=2),
-    lambda: optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5),
-]
-
-
-@pytest.mark.parametrize("make", OPTIMIZERS)
-def test_a_loop_steps_like_fit(make: Callable[[], Any]) -> None:
-    fitted, looped = small_model(), small_model()
-    looped.set_weights(fitted.get_weights())
-    optimizer = make()
-    fitted.compile(make(), "mse")
-    fitted.fit(X, Y, batch_size=len(X), epochs=5, shuffle=False, verbose=0)
-    for _ in range(5):
-        _, gradients = loss_and_gradients(looped, optimizer)
-        optimizer.apply_gradients(zip(gradients, looped.trainable_variables, strict=True))
-    if optimizer.use_ema:
-        optimizer.finalize_variable_values(looped.trainable_variables)
-    for one, other in zip(fitted.get_weights(), looped.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-5)
-    assert optimizer.iterations == fitted.optimizer.iterations
-    assert [each.shape for each in optimizer.variables] == [each.shape for each in fitted.optimizer.variables]
-
 
 def test_the_optimizer_of_a_compiled_model_goes_on() -> None:
     model, other = small_model(), small_model()

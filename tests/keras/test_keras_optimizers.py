@@ -6,74 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optimizer_cases import RULES, WITH_OPTIONS
 from twins import OUTPUTS, Twins, assert_same_histories, labels_of, twins
 
 import engine
 
-RULES: list[tuple[str, dict[str, Any]]] = [
-    ("SGD", {"learning_rate": 0.05}),
-    ("SGD", {"learning_rate": 0.05, "momentum": 0.9}),
-    ("SGD", {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True}),
-    ("RMSprop", {"epsilon": 1e-4}),
-    ("RMSprop", {"rho": 0.8, "momentum": 0.5, "epsilon": 1e-4}),
-    ("RMSprop", {"centered": True, "epsilon": 1e-4}),
-    ("RMSprop", {"centered": True, "momentum": 0.5, "epsilon": 1e-4}),
-    ("Adam", {}),
-    ("Adam", {"beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-4}),
-    ("Adam", {"amsgrad": True}),
-    ("AdamW", {}),
-    ("AdamW", {"weight_decay": 0.1, "amsgrad": True}),
-    ("Adamax", {}),
-    ("Adamax", {"beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-3}),
-    ("Nadam", {}),
-    ("Nadam", {"beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-3}),
-    ("Adagrad", {"learning_rate": 0.05}),
-    ("Adagrad", {"initial_accumulator_value": 0.01, "epsilon": 1e-3}),
-    ("Adadelta", {"learning_rate": 1.0}),
-    ("Adadelta", {"rho": 0.8, "epsilon": 1e-3}),
-    ("Lion", {"learning_rate": 1e-3}),
-    ("Lion", {"beta_1": 0.7, "beta_2": 0.8}),
-    ("Lamb", {}),
-    ("Lamb", {"beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-3}),
-    ("Adafactor", {"learning_rate": 0.05}),
-    ("Adafactor", {"beta_2_decay": -0.5, "epsilon_2": 0.1, "clip_threshold": 0.5, "relative_step": False}),
-    ("Muon", {"learning_rate": 0.01}),
-    (
-        "Muon",
-        {"learning_rate": 0.01, "exclude_layers": ["dense_1|last"], "rms_rate": None, "nesterov": False},
-    ),
-    ("Muon", {"ns_steps": 2, "momentum": 0.8, "adam_lr_ratio": 0.5, "adam_beta_2": 0.9, "epsilon": 1e-4}),
-    ("Muon", {"weight_decay": 0.5, "adam_weight_decay": None, "clipnorm": 0.1}),
-    ("ScheduleFreeAdamW", {"epsilon": 1e-5}),
-    (
-        "ScheduleFreeAdamW",
-        {"learning_rate": 0.01, "beta_1": 0.6, "beta_2": 0.9, "epsilon": 1e-4, "warmup_steps": 6},
-    ),
-    ("ScheduleFreeAdamW", {"epsilon": 1e-4, "weight_decay": 0.5, "clipnorm": 0.1}),
-    ("ScheduleFreeAdamW", {"epsilon": 1e-4, "gradient_accumulation_steps": 2, "use_ema": True}),
-    ("Ftrl", {"learning_rate": 0.05}),
-    ("Ftrl", {"learning_rate": 0.05, "learning_rate_power": -0.7, "initial_accumulator_value": 0.2}),
-    ("Ftrl", {"learning_rate": 0.05, "l1_regularization_strength": 0.01, "beta": 0.1}),
-    (
-        "Ftrl",
-        {
-            "learning_rate": 0.05,
-            "l2_regularization_strength": 0.1,
-            "l2_shrinkage_regularization_strength": 0.01,
-        },
-    ),
-]
-OPTIONS: list[dict[str, Any]] = [
-    {"weight_decay": 0.1},
-    {"clipnorm": 0.1},
-    {"clipvalue": 0.01},
-    {"global_clipnorm": 0.1},
-    {"loss_scale_factor": 8.0},
-    {"use_ema": True, "ema_momentum": 0.8},
-    {"use_ema": True, "ema_momentum": 0.8, "ema_overwrite_frequency": 3},
-    {"gradient_accumulation_steps": 2},
-    {"gradient_accumulation_steps": 3, "clipnorm": 0.1, "weight_decay": 0.1, "use_ema": True},
-]
 X = np.random.default_rng(0).normal(size=(80, 12)).astype(np.float32)
 Y = np.random.default_rng(1).integers(0, 4, 80)
 
@@ -111,18 +48,10 @@ def check(pair: Twins, rtol: float = 1e-4, atol: float = 1e-5, *, y: Any = Y) ->
         np.testing.assert_allclose(a.numpy(), np.asarray(b), rtol=1e-3, atol=1e-5, err_msg=a.path)
 
 
-@pytest.mark.parametrize(("name", "options"), RULES, ids=str)
+@pytest.mark.parametrize(("name", "options"), [*RULES, *WITH_OPTIONS], ids=str)
 @pytest.mark.parametrize("outputs", OUTPUTS)
-def test_rules(outputs: int, name: str, options: dict[str, Any]) -> None:
+def test_steps(outputs: int, name: str, options: dict[str, Any]) -> None:
     check(networks(name, options, outputs=outputs), y=labels_of(Y, outputs))
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("name", ["Adam", "RMSprop", "Adafactor"])
-@pytest.mark.parametrize("outputs", OUTPUTS)
-def test_options_of_every_optimizer(outputs: int, name: str, options: dict[str, Any]) -> None:
-    rule = {"epsilon": 1e-4} if name == "RMSprop" else {}
-    check(networks(name, {"learning_rate": 0.01} | rule | options, outputs=outputs), y=labels_of(Y, outputs))
 
 
 def arrays_of_several_axes(name: str, options: dict[str, Any]) -> Twins:
