@@ -96,7 +96,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 L1 = {"kernel_l1": 1e-4, "bias_l1": 1e-4}
-ORTHOGONAL = {"kernel_orthogonal": 0.1, "kernel_orthogonal_columns": True}
 
 
 def norms(over: str) -> dict[str, Any]:
@@ -113,12 +112,10 @@ def networks(dense: Callable[..., dict[str, Any]], case: Callable[..., Any]) -> 
     plain = [dense(200, "relu", l2=1e-4), dense(130, "tanh"), dense(64, "relu"), dense(10, "softmax")]
     asking = [
         {**dense(150, "relu", l2=1e-4), **L1, "kernel_constraint": norms("column")},
-        {"kind": "activity_regularization", "l1": 1e-4, "l2": 1e-3},
-        {**dense(130, "tanh"), **ORTHOGONAL, "kernel_constraint": norms("row")},
-        {**dense(64, "tanh"), **ORTHOGONAL, "kernel_constraint": norms("row")},
+        {**dense(130, "tanh"), "kernel_constraint": norms("row")},
+        {**dense(64, "tanh"), "kernel_constraint": norms("row")},
         {
             **dense(20, "relu"),
-            **ORTHOGONAL,
             "kernel_constraint": norms("all"),
             "bias_constraint": norms("row"),
         },

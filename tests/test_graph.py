@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import engine as keras
 from engine import _core
 
 RNG = np.random.default_rng(3)
@@ -80,14 +81,20 @@ def test_outputs_in_the_middle_train() -> None:
 
 
 def test_a_penalty_on_a_branch_without_a_loss_has_a_gradient() -> None:
-    layers = [
-        DENSE | {"inputs": [-1]},
-        DENSE | {"inputs": [-1]},
-        {"kind": "activity_regularization", "l2": 0.5, "inputs": [1]},
-    ]
-    program, (_, w) = build(layers, [(0, 1)])
-    train_once(program, np.zeros((5, 4), np.float32))
-    assert w - program.variables[1] == pytest.approx(X.T @ (X @ w) / len(X), rel=1e-4, abs=1e-5)
+    class Branch(keras.layers.Layer):
+        def build(self, input_shape: tuple[int | None, ...]) -> None:
+            self.side = keras.layers.Dense(4, use_bias=False, activity_regularizer=keras.regularizers.L2(0.5))
+
+        def call(self, inputs: Any) -> Any:
+            self.side(inputs)
+            return inputs
+
+    model = keras.Sequential([keras.Input((4,)), Branch(), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    w = model.layers[0].side.kernel.numpy()
+    model.train_on_batch(X, np.zeros((5, 2), np.float32))
+    expected = X.T @ (X @ w) / len(X)
+    assert w - model.layers[0].side.kernel.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 def test_a_masked_loss_divides_no_penalties() -> None:

@@ -236,6 +236,27 @@ def test_kernels_of_several_panels(units: int) -> None:
         assert loss == pytest.approx(error + penalty(layer.kernel.numpy().astype(float)), rel=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["rows", "columns"])
+@pytest.mark.parametrize("shape", [(6, 3), (3, 6), (6, 1)])
+def test_the_step_of_an_orthogonal_penalty(mode: str, shape: tuple[int, int]) -> None:
+    penalty = regularizers.OrthogonalRegularizer(0.3, mode)
+    layer = keras.layers.Dense(shape[1], use_bias=False, kernel_regularizer=penalty)
+    model = keras.Sequential([keras.Input(shape[:1]), layer])
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    w = np.random.default_rng(5).normal(size=shape).astype(np.float32)
+    w[0] = 0.0
+    w[0, 0] = 1e-3
+    model.set_weights([w])
+    zeros = np.zeros((4, shape[0])), np.zeros((4, shape[1]))
+    model.train_on_batch(*zeros)
+    np.testing.assert_allclose(
+        layer.kernel.numpy(), w - 0.5 * penalty.gradient(w.astype(float)), rtol=1e-4, atol=1e-5
+    )
+    model.set_weights([np.zeros(shape)])
+    model.train_on_batch(*zeros)
+    assert not layer.kernel.numpy().any()
+
+
 def test_a_constraint_of_three_axes() -> None:
     class Shift(keras.layers.Layer):
         def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -22,7 +22,6 @@ Implementations make_implementations() {
   add_losses(all);
   add_penalties(all);
   add_optimizers(all);
-  add_muon(all);
   add_host(all);
   add_maps(all);
   add_reductions(all);

@@ -172,7 +172,6 @@ void add_shape(Implementations& all);
 void add_losses(Implementations& all);
 void add_penalties(Implementations& all);
 void add_optimizers(Implementations& all);
-void add_muon(Implementations& all);
 void add_host(Implementations& all);
 void add_maps(Implementations& all);
 void add_reductions(Implementations& all);

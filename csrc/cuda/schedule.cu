@@ -32,7 +32,6 @@ Implementations make_implementations() {
   add_losses(all);
   add_maps(all);
   add_metric_sums(all);
-  add_muon(all);
   add_optimizers(all);
   add_penalties(all);
   add_pooling(all);

@@ -206,7 +206,6 @@ void add_input_output(Implementations& all);
 void add_losses(Implementations& all);
 void add_maps(Implementations& all);
 void add_metric_sums(Implementations& all);
-void add_muon(Implementations& all);
 void add_optimizers(Implementations& all);
 void add_penalties(Implementations& all);
 void add_pooling(Implementations& all);

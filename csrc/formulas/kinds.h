@@ -167,12 +167,11 @@ enum class Optimizer {
   kFtrl,
   kLamb,
   kAdafactor,
-  kFactored,  // Adafactor for matrices, whose squared gradients are kept as sums of rows and columns
   kMuon,
   kMuonAdam,  // Muon for what is no matrix, or left out
   kScheduleFreeAdamW
 };
-inline constexpr int kOptimizers = 21;
+inline constexpr int kOptimizers = 20;
 /// The first of them can step weights in the epilogue of the product that gives their gradient.
 inline constexpr int kFusedOptimizers = 4;
 /// State arrays that it keeps per weight.
@@ -201,14 +200,13 @@ inline constexpr int slot_count(Optimizer o) {
     case Optimizer::kAmsgrad:
     case Optimizer::kRmspropCenteredMomentum:
     case Optimizer::kAdafactor:
-    case Optimizer::kFactored:
       break;
   }
   return 3;
 }
 /// Whether the rule gives a direction, which takes the place of the gradient until its length is known.
 inline constexpr bool gives_direction(Optimizer o) {
-  return o == Optimizer::kLamb || o == Optimizer::kAdafactor || o == Optimizer::kFactored || o == Optimizer::kMuon;
+  return o == Optimizer::kLamb || o == Optimizer::kAdafactor || o == Optimizer::kMuon;
 }
 /// Whether the first slot of the rule starts as a copy of the weights, which its first step takes.
 inline constexpr bool starts_from_weights(Optimizer o) { return o == Optimizer::kScheduleFreeAdamW; }

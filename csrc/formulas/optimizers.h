@@ -343,7 +343,8 @@ struct Lamb {
   }
 };
 
-/// m = momentum m + g. Gives the direction m, or g + momentum m in Nesterov's form, which is then made orthogonal.
+/// m = momentum m + g. Gives the direction m, or g + momentum m in Nesterov's form, which is then made orthogonal
+/// (graph/learning.cpp).
 /// (Jordan et al. 2024)
 template <class V>
 struct Muon {
@@ -423,67 +424,15 @@ struct ScheduleFreeAdamW {
   }
 };
 
-/// x^p for x >= 1 and p <= 0, to a few ulp of double, from additions, multiplications and divisions alone: x = m 2^e
-/// with m in [sqrt(1/2), sqrt(2)), log(m) = 2 artanh((m - 1) / (m + 1)); exp(y) = 2^n exp(y - n ln 2).
-inline double real_power(double x, double p) {
-  constexpr double kLn2 = 0.6931471805599453, kLn2High = 0.693147180369123816490, kLn2Low = 1.90821492927058770002e-10;
-  constexpr double kSqrtTwo = 1.4142135623730951;
-  constexpr double kNothing = -700.0;  // exp of less is hardly a double any more
-  constexpr int kTerms = 12, kExpTerms = 15;
-  double e = 0.0;
-  for (; x >= kSqrtTwo; x *= 0.5) e += 1.0;
-  const double s = (x - 1.0) / (x + 1.0), square = s * s;
-  double series = 0.0;
-  for (int k = kTerms - 1; k >= 0; --k) series = series * square + 1.0 / (2 * k + 1);
-  const double y = p * (e * kLn2High + (2.0 * s * series + e * kLn2Low));
-  if (y < kNothing) return 0.0;
-  const auto n = static_cast<int64_t>(y / kLn2 - 0.5);
-  const double r = (y - static_cast<double>(n) * kLn2High) - static_cast<double>(n) * kLn2Low;
-  double result = 1.0;
-  for (int k = kExpTerms - 1; k >= 1; --k) result = result * r / k + 1.0;
-  return result / integer_power(2.0, -n);
-}
-
-/// The share of this step in Adafactor's running means: t^-decay, which is 1 for the first step.
-inline double share_of_step(const OptimizerStep& step) {
-  return real_power(static_cast<double>(step.iteration), -step.parameters[0]);
-}
-
-/// v = (1 - s) v + s (g^2 + epsilon), with s = t^-decay the share of this step. Gives the direction g / sqrt(v), in
-/// Keras' form. Slots: v. Parameters: decay, epsilon. (Shazeer & Stern 2018)
+/// The clipped gradient. What Adafactor makes of it depends on whole rows and columns (graph/learning.cpp).
 template <class V>
 struct Adafactor {
   static constexpr Optimizer kKind = Optimizer::kAdafactor;
-  static constexpr int kSlots = 1;
-  struct Coefficients {
-    V keep, rest, epsilon;
-  };
-  static Coefficients coefficients(const OptimizerStep& step) {
-    const double rest = share_of_step(step);
-    return {constant<V>(1.0 - rest), constant<V>(rest), constant<V>(step.parameters[1])};
-  }
-  static ENGINE_INLINE V update(V, V* slots, V g, const Coefficients& c) {
-    slots[0] = fma(c.keep, slots[0], c.rest * fma(g, g, c.epsilon));
-    return g / sqrt(slots[0]);
-  }
-};
-
-/// Adafactor for matrices, whose v is put together from running means over rows and columns. This is only the clipped
-/// gradient that these means are taken of.
-template <class V>
-struct Factored {
-  static constexpr Optimizer kKind = Optimizer::kFactored;
   static constexpr int kSlots = 0;
   struct Coefficients {};
   static Coefficients coefficients(const OptimizerStep&) { return {}; }
   static ENGINE_INLINE V update(V, V*, V g, const Coefficients&) { return g; }
 };
-
-/// Adafactor's mean of `count` squares: (1 - share) mean + share (squares / count + epsilon).
-inline float next_mean(float mean, double squares, int64_t count, const OptimizerStep& step, double share) {
-  const double now = squares / static_cast<double>(count) + step.parameters[1];
-  return static_cast<float>((1.0 - share) * static_cast<double>(mean) + share * now);
-}
 
 /// All of them, in the order of the enum.
 template <class V>
@@ -491,7 +440,7 @@ using Optimizers =
     Types<Sgd<V>, Momentum<V>, Nesterov<V>, Adam<V>, Amsgrad<V>, Rmsprop<V, Optimizer::kRmsprop, false, false>,
           Rmsprop<V, Optimizer::kRmspropMomentum, true, false>, Rmsprop<V, Optimizer::kRmspropCentered, false, true>,
           Rmsprop<V, Optimizer::kRmspropCenteredMomentum, true, true>, Adamax<V>, Nadam<V>, Adagrad<V>, Adadelta<V>,
-          Lion<V>, Ftrl<V>, Lamb<V>, Adafactor<V>, Factored<V>, Muon<V>, MuonAdam<V>, ScheduleFreeAdamW<V>>;
+          Lion<V>, Ftrl<V>, Lamb<V>, Adafactor<V>, Muon<V>, MuonAdam<V>, ScheduleFreeAdamW<V>>;
 
 }  // namespace
 }  // namespace engine::formulas

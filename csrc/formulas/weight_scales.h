@@ -24,25 +24,6 @@ ENGINE_INLINE double trust_length(const OptimizerStep& step, double weight_squar
   return step.learning_rate * (w > 0.0 && u > 0.0 ? w / u : 1.0);
 }
 
-/// Adafactor's length of a step, by the root mean squares of weights and direction.
-ENGINE_INLINE double adafactor_length(const OptimizerStep& step, double weight_squares, double direction_squares,
-                                      int64_t weights) {
-  const auto count = static_cast<double>(weights);
-  const double w = root(weight_squares / count), u = root(direction_squares / count);
-  const double smallest = step.parameters[2], threshold = step.parameters[3];
-  const double slowest = 1.0 / root(static_cast<double>(step.iteration));
-  const double rate = slowest < step.learning_rate ? slowest : step.learning_rate;
-  return rate * larger(smallest, w) / larger(1.0, u / threshold);
-}
-
-/// Gives Muon's direction norm 1.
-ENGINE_INLINE double unit_factor(double squares) { return 1.0 / (root(squares) + kNormEpsilon); }
-
-/// Muon's length of a step, by the longer side of the matrix; `rms_rate` of 0 leaves that out.
-ENGINE_INLINE double muon_length(const OptimizerStep& step, double rms_rate, int64_t longer_side) {
-  return step.learning_rate * (rms_rate > 0.0 ? rms_rate * root(static_cast<double>(longer_side)) : 1.0);
-}
-
 /// Constrains a norm to `rate clip(norm, low, high) + (1 - rate) norm`.
 ENGINE_INLINE float constraint_factor(double squares, const NormLimits& limits) {
   const double norm = root(squares);

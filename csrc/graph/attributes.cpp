@@ -36,8 +36,6 @@ VariableSpec Attributes::variable(const std::string& name) const {
   VariableSpec spec;
   spec.l1 = nonnegative((name + "_l1").c_str(), 0.0);
   spec.l2 = nonnegative((name + "_l2").c_str(), 0.0);
-  spec.orthogonal = nonnegative((name + "_orthogonal").c_str(), 0.0);
-  spec.orthogonal_columns = flag((name + "_orthogonal_columns").c_str(), false);
   spec.host_penalty = flag((name + "_host_penalty").c_str(), false);
   const std::string constraint = name + "_constraint";
   if (has(constraint.c_str())) spec.constraint = read_constraint(*nested(constraint.c_str()));

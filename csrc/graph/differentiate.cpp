@@ -173,7 +173,6 @@ namespace {
 
 /// Operations without a gradient rule, in the words of those who write models.
 constexpr std::pair<const char*, const char*> kWithoutRule[] = {
-    {"activity_penalty_gradient", "the gradient of a penalty on outputs"},
     {"augment_images", "image augmentation"},
     {"host_array", "a basis completed by svd(full_matrices=True) or qr(mode='complete')"},
     {"host_activity_penalty_gradient", "the gradient of a penalty on outputs"},

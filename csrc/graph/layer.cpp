@@ -4,7 +4,6 @@
 #include <iterator>
 
 #include "graph/operations/activation.h"
-#include "graph/operations/activity_penalty.h"
 #include "graph/operations/arrangement.h"
 #include "graph/operations/batch_normalization.h"
 #include "graph/operations/column_scale.h"

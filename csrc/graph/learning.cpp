@@ -1,15 +1,23 @@
 #include "graph/learning.h"
 
-#include <algorithm>
-#include <utility>
+#include <cmath>
+#include <numeric>
 
+#include "graph/operations/contraction.h"
 #include "graph/operations/optimizer.h"
+#include "graph/operations/recorded_number.h"
+#include "graph/operations/reduction.h"
+#include "graph/operations/variables_as_arrays.h"
 #include "graph/operations/weight_penalty.h"
 
 namespace engine::graph {
 namespace {
 
 using Rule = ComputeScales::Rule;
+using Number = RecordedNumber;
+
+/// Keras' guard against a norm of zero, `backend.epsilon()`
+constexpr double kNormEpsilon = 1e-7;
 
 class Learning {
  public:
@@ -66,108 +74,206 @@ class Learning {
       auto& add = graph_.add<AddSlopes>();
       add.slopes = penalty.slopes;
       add.gradient = gradient(i);
-      add.transposed = penalty.transposed;
     }
   }
 
   /// Sums of squares are made by column, in the order of the rows. One thread adds the columns in their order.
   void add_norms(Rule rule, bool of_weights) {
-    require_scales();
+    if (scales_ == kNoValue) scales_ = graph_.add_fixed(1, static_cast<int64_t>(count()));
+    std::vector<ValueId> gradient_squares, weight_squares;
     for (size_t i = 0; i < count(); ++i) {
-      if (rule == Rule::kUnit && !optimizer_.orthogonalises(graph_.learning[i])) continue;
-      add_squares(gradient(i), gradient_squares_[i]);
-      if (of_weights) add_squares(weights(i), weight_squares_[i]);
+      gradient_squares.push_back(add_squares(i, gradient(i)));
+      if (of_weights) weight_squares.push_back(add_squares(i, weights(i)));
     }
-    add_scales(rule, of_weights);
-  }
-
-  void add_squares(ValueId x, ValueId squares) {
-    auto& sum = graph_.add<SumSquares>();
-    sum.x = x;
-    sum.squares = squares;
-  }
-
-  void add_scales(Rule rule, bool of_weights) {
-    require_scales();
     auto& compute = graph_.add<ComputeScales>();
     compute.rule = rule;
     for (size_t i = 0; i < count(); ++i) compute.weights.push_back(weights(i));
-    const bool of_gradients = rule != Rule::kRowMean && rule != Rule::kMuon;
-    for (size_t i = 0; i < count(); ++i) {
-      const bool has_squares = of_gradients && (rule != Rule::kUnit || optimizer_.orthogonalises(graph_.learning[i]));
-      compute.gradient_squares.push_back(has_squares ? gradient_squares_[i] : kNoValue);
-      compute.weight_squares.push_back(of_weights ? weight_squares_[i] : kNoValue);
-    }
+    compute.gradient_squares = gradient_squares;
+    compute.weight_squares = weight_squares;
     compute.scales = scales_;
   }
 
-  void require_scales() {
-    if (scales_ != kNoValue) return;
-    for (size_t i = 0; i < count(); ++i) {
-      gradient_squares_.push_back(graph_.add_fixed(1, variable(i).columns));
-      weight_squares_.push_back(graph_.add_fixed(1, variable(i).columns));
-    }
-    scales_ = graph_.add_fixed(1, static_cast<int64_t>(count()));
+  ValueId add_squares(size_t i, ValueId x) {
+    const ValueId squares = graph_.add_fixed(1, variable(i).columns);
+    auto& sum = graph_.add<SumSquares>();
+    sum.x = x;
+    sum.squares = squares;
+    return squares;
   }
 
-  /// A direction has taken the place of the gradient. The length of the step depends on norms of it and of the weights.
+  // ---- Steps of directions, which have taken the place of the gradients
+
   void add_moves() {
-    if (optimizer_.kind == Optimizer::kMuon) return add_muon();
-    const bool factors = optimizer_.kind == Optimizer::kAdafactor;
-    if (factors) add_factored();
-    add_norms(factors ? Rule::kAdafactor : Rule::kTrust, true);
-    for (size_t i = 0; i < count(); ++i) scaled<MoveWeights>(i);
-  }
-
-  void add_muon() {
-    add_norms(Rule::kUnit, false);
-    for (size_t i = 0; i < count(); ++i) {
-      if (optimizer_.orthogonalises(graph_.learning[i])) add_newton_schulz(i);
+    if (optimizer_.kind == Optimizer::kLamb) {
+      add_norms(Rule::kTrust, true);
+      for (size_t i = 0; i < count(); ++i) scaled<MoveWeights>(i);
+      return;
     }
-    add_scales(Rule::kMuon, false);
+    learning_rate_ = read_step(ReadStep::Number::kLearningRate);
     for (size_t i = 0; i < count(); ++i) {
-      if (optimizer_.orthogonalises(graph_.learning[i])) scaled<MoveWeights>(i);
+      if (optimizer_.kind == Optimizer::kAdafactor) {
+        move(i, adafactor_step(i));
+      } else if (optimizer_.orthogonalises(graph_.learning[i])) {
+        move(i, muon_step(i));
+      }
     }
   }
 
-  /// The matrix is held with its longer side as rows, so that the products of its columns are the smallest.
-  void add_newton_schulz(size_t i) {
-    const Variable& v = variable(i);
-    const int64_t length = std::max(v.height(), v.width()), width = std::min(v.height(), v.width());
-    const auto add_square = [&] { return graph_.add_fixed(width, width); };
-    ValueId rows = graph_.add_fixed(length, width), next = graph_.add_fixed(length, width);
-    const ValueId gram = add_square(), gram_rows = add_square(), polynomial = add_square();
-    scaled<LoadDirection>(i).x = rows;
+  /// weights -= step
+  void move(size_t i, const Array& step) {
+    const ValueId stored = graph_.add_gradient(graph_.learning[i]);
+    auto& store = graph_.add<StoreGradient>();
+    store.x = step;
+    store.gradient = stored;
+    auto& move = graph_.add<MoveWeights>();
+    move.weights = weights(i);
+    move.gradient = stored;
+  }
+
+  Array read_step(ReadStep::Number number) {
+    const Array y = add_array(graph_, {});
+    auto& read = graph_.add<ReadStep>();
+    read.number = number;
+    read.y = y;
+    return y;
+  }
+
+  Shape shape(size_t i) const {
+    Shape shape;
+    for (const int64_t length : variable(i).shape) shape.push_back({length, 0});
+    return shape;
+  }
+
+  Array read_gradient(size_t i) {
+    const Array y = add_array(graph_, shape(i));
+    auto& read = graph_.add<ReadGradient>();
+    read.gradient = gradient(i);
+    read.y = y;
+    return y;
+  }
+
+  Array read_weights(size_t i) {
+    const Array y = add_array(graph_, shape(i));
+    auto& read = graph_.add<ReadVariable>();
+    read.variable = weights(i);
+    read.y = y;
+    return y;
+  }
+
+  template <class Formula, class... Inputs>
+  Array map(const Shape& shape, Formula&& formula, const Inputs&... inputs) {
+    return add_recorded_map(graph_, shape, formula, inputs...);
+  }
+
+  Array squares(const Array& x) {
+    return map(x.shape, [](Number a) { return a * a; }, x);
+  }
+
+  Array sum(const Array& x) {
+    std::vector<int> axes(x.shape.size());
+    std::iota(axes.begin(), axes.end(), 0);
+    return axes.empty() ? x : add_sum(graph_, x, axes);
+  }
+
+  /// The sum over one axis, which then has length 1.
+  Array sum_over(const Array& x, size_t axis) {
+    const std::vector<int> axes{static_cast<int>(axis)};
+    return {add_sum(graph_, x, axes).value, with_ones(x.shape, axes)};
+  }
+
+  /// Muon: the direction of length 1, made nearly orthogonal by the iteration of Newton and Schulz, as often as
+  /// `rounds` says: x = a x + (b g + c g^2) x with g = x x^T. Of a tall matrix it is x = a x + x (b g + c g^2) with
+  /// g = x^T x, so that g is small. (Jordan et al. 2024)
+  Array muon_step(size_t i) {
+    const double *factor = optimizer_.quintic, rms_rate = optimizer_.rms_rate;
+    const Shape matrix = shape(i);
+    const bool is_tall = matrix[0].fixed > matrix[1].fixed;
+    const Array direction = read_gradient(i);
+    Array x = map(
+        matrix, [](Number d, Number squares) { return d / (sqrt(squares) + kNormEpsilon); }, direction,
+        sum(squares(direction)));
     for (int64_t round = 0; round < optimizer_.rounds; ++round) {
-      auto& product = graph_.add<Gram>();
-      product.x = rows;
-      product.gram = gram;
-      auto& powers = graph_.add<GramPolynomial>();
-      powers.gram = gram;
-      powers.rows = gram_rows;
-      powers.polynomial = polynomial;
-      auto& turn = graph_.add<TurnDirection>();
-      turn.x = rows;
-      turn.polynomial = polynomial;
-      turn.next = next;
-      std::swap(rows, next);
+      const Array g =
+          is_tall ? add_product(graph_, x, "ki", x, "kj", "ij") : add_product(graph_, x, "ik", x, "jk", "ij");
+      const Array polynomial = map(
+          g.shape, [&](Number g, Number g2) { return factor[1] * g + factor[2] * g2; }, g,
+          add_product(graph_, g, "ik", g, "kj", "ij"));
+      const Array turned = is_tall ? add_product(graph_, x, "ik", polynomial, "kj", "ij")
+                                   : add_product(graph_, polynomial, "ik", x, "kj", "ij");
+      x = map(matrix, [&](Number x, Number turned) { return factor[0] * x + turned; }, x, turned);
     }
-    on<StoreDirection>(i).x = rows;
+    const auto longer = static_cast<double>(std::max(matrix[0].fixed, matrix[1].fixed));
+    const double length = rms_rate > 0.0 ? rms_rate * std::sqrt(longer) : 1.0;
+    return map(matrix, [&](Number x, Number rate) { return x * (rate * length); }, x, learning_rate_);
   }
 
-  /// The direction of a matrix takes three operations. That of matrices stored as one row takes one.
-  void add_factored() {
-    for (size_t i = 0; i < count(); ++i) {
-      if (variable(i).is_matrix()) on<FactoredMeans>(i).of_rows = true;
+  Array read_slot(size_t i, int slot, const Shape& shape) {
+    const Array y = add_array(graph_, shape);
+    auto& read = graph_.add<ReadSlot>();
+    read.weights = weights(i);
+    read.slot = slot;
+    read.y = y;
+    return y;
+  }
+
+  void store_slot(size_t i, int slot, const Array& x) {
+    auto& store = graph_.add<StoreSlot>();
+    store.weights = weights(i);
+    store.slot = slot;
+    store.x = x;
+  }
+
+  /// mean = (1 - s) mean + s (sum / count + epsilon), of what a slot holds; s = t^-decay is the share of step t.
+  Array next_mean(size_t i, int slot, const Array& sum, int64_t count) {
+    const double epsilon = optimizer_.parameters[1];
+    const Array next = map(
+        sum.shape,
+        [&](Number mean, Number sum, Number share) {
+          return (1.0 - share) * mean + share * (sum / static_cast<double>(count) + epsilon);
+        },
+        read_slot(i, slot, sum.shape), sum, share_);
+    store_slot(i, slot, next);
+    return next;
+  }
+
+  /// The running mean of the squared gradient, in slot 0. That of matrices is r c / mean(r), where r are means over
+  /// rows (in the first column of slot 2) and c over columns (in the first row of slot 1).
+  Array adafactor_mean(size_t i, const Array& squares) {
+    const size_t axes = squares.shape.size();
+    if (axes < 2) return next_mean(i, 0, squares, 1);
+    const size_t row = axes - 2, column = axes - 1;
+    const int64_t rows = squares.shape[row].fixed, columns = squares.shape[column].fixed;
+    const Array r = next_mean(i, 2, sum_over(squares, column), columns);
+    const Array c = next_mean(i, 1, sum_over(squares, row), rows);
+    const Array share =
+        map(r.shape, [&](Number r, Number sum) { return r / (sum / static_cast<double>(rows)); }, r, sum_over(r, row));
+    const Array v = map(squares.shape, [](Number share, Number c) { return share * c; }, share, c);
+    store_slot(i, 0, v);
+    return v;
+  }
+
+  /// Adafactor: the gradient over the root of its running mean square, times a length that depends on the root mean
+  /// squares of both it and the weights. (Shazeer & Stern 2018, in Keras' form)
+  Array adafactor_step(size_t i) {
+    const double decay = optimizer_.parameters[0], smallest = optimizer_.parameters[2],
+                 threshold = optimizer_.parameters[3];
+    if (step_number_.value == kNoValue) {
+      step_number_ = read_step(ReadStep::Number::kIteration);
+      share_ = map({}, [&](Number t) { return power(t, -decay); }, step_number_);
     }
-    for (size_t i = 0; i < count(); ++i) {
-      if (variable(i).is_matrix()) on<FactoredMeans>(i).of_rows = false;
-      if (variable(i).is_flat()) on<FactoredFlat>(i);
-    }
-    add_scales(Rule::kRowMean, false);
-    for (size_t i = 0; i < count(); ++i) {
-      if (variable(i).is_matrix()) scaled<FactoredDirection>(i);
-    }
+    const auto weight_count = static_cast<double>(variable(i).rows * variable(i).columns);
+    const Array g = read_gradient(i);
+    const Array direction =
+        map(g.shape, [](Number g, Number v) { return g / sqrt(v); }, g, adafactor_mean(i, squares(g)));
+    const Array length = map(
+        {},
+        [&](Number rate, Number t, Number direction_squares, Number weight_squares) {
+          const Number scale = maximum(smallest, sqrt(weight_squares / weight_count));
+          const Number excess = maximum(1.0, sqrt(direction_squares / weight_count) / threshold);
+          return minimum(rate, 1.0 / sqrt(t)) * scale / excess;
+        },
+        learning_rate_, step_number_, sum(squares(direction)), sum(squares(read_weights(i))));
+    return map(g.shape, [](Number d, Number length) { return d * length; }, direction, length);
   }
 
   void add_constraint(size_t i) {
@@ -184,8 +290,8 @@ class Learning {
 
   Graph& graph_;
   const OptimizerSpec& optimizer_;
-  std::vector<ValueId> gradient_squares_, weight_squares_;
   ValueId scales_ = kNoValue;
+  Array learning_rate_, step_number_, share_;  // numbers of this step
 };
 
 }  // namespace

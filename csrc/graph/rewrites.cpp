@@ -58,8 +58,7 @@ bool steps_in_product(const Graph& graph, const OptimizerSpec& optimizer, ValueI
   }
   if (variable == kNoValue) return true;
   const Variable& v = graph.variables()[graph.value(variable).variable];
-  return v.asked.l1 == 0.0 && v.asked.orthogonal == 0.0 && !v.asked.host_penalty &&
-         v.asked.constraint.kind == ConstraintSpec::Kind::kNone;
+  return v.asked.l1 == 0.0 && !v.asked.host_penalty && v.asked.constraint.kind == ConstraintSpec::Kind::kNone;
 }
 
 /// Whether operation number `operation`, which computes `gradient`, may step the variable itself: the optimizer steps
@@ -228,7 +227,7 @@ void fold_steps_into_embeddings(Graph& graph, const OptimizerSpec& optimizer) {
     if (!embedding) continue;
     const int v = graph.value(embedding->table).variable;
     const VariableSpec& asked = graph.variables()[v].asked;
-    const bool plain = asked.l1 == 0.0 && asked.l2 == 0.0 && asked.orthogonal == 0.0 && !asked.host_penalty &&
+    const bool plain = asked.l1 == 0.0 && asked.l2 == 0.0 && !asked.host_penalty &&
                        asked.constraint.kind == ConstraintSpec::Kind::kNone && optimizer.decay(v) == 0.0;
     if (!plain || parts[static_cast<size_t>(v)] != 1) continue;
     if (!may_step_at_once(graph, uses, embedding->table, embedding->dtable, static_cast<int>(i))) continue;

@@ -19,9 +19,7 @@ struct ConstraintSpec {
 /// Penalties on a variable, and its constraint.
 struct VariableSpec {
   double l1 = 0.0, l2 = 0.0;
-  double orthogonal = 0.0;          // weight of the penalty on rows, or columns, that are not orthogonal
-  bool orthogonal_columns = false;  // whether that one is about columns
-  bool host_penalty = false;        // whether the caller computes a penalty
+  bool host_penalty = false;  // whether the caller computes a penalty
   ConstraintSpec constraint;
 };
 

@@ -176,7 +176,7 @@ struct GemmShape {
   bool masked_loads;             // whether partial vectors load as fast as whole ones
 };
 
-// ---- Steps of weights by a stored gradient: weight_steps.h, adafactor.h, constraints.h, weight_penalties.h, sums.h --
+// ---- Steps of weights by a stored gradient: weight_steps.h, constraints.h, sums.h --------------------------------
 
 /// A part of a panel of weights, and of another array of the same layout.
 struct WeightBlock {
@@ -204,72 +204,6 @@ struct RowNorms {
   Range range;
   bool whole_matrix;
   NormLimits limits;
-};
-
-/// Adafactor's running means of squares: of each row in column 0 of `of_rows`, of each column in row 0 of `of_columns`.
-/// Both are laid out like the gradient, in panels.
-struct FactoredMeans {
-  const float* gradient;  // (rows, n) in panels
-  float* of_rows;
-  float* of_columns;
-  int64_t rows, n;
-  Range range;  // of rows, or of columns
-  OptimizerStep step;
-};
-
-/// v (rows, columns) = of_rows / mean * of_columns, gradient /= sqrt(v), for a part of a panel.
-struct FactoredDirection {
-  float* gradient;
-  float* v;
-  int64_t ld;
-  const float* of_rows;  // in panel 0, `row_stride` floats apart
-  int64_t row_stride;
-  const float* of_columns;
-  Range rows, columns;
-  float mean;  // of of_rows
-};
-
-/// Means and directions together for `matrices` (rows, n), stored one after the other without padding. The means have
-/// the places of FactoredMeans.
-struct FactoredFlat {
-  float* gradient;
-  float* v;
-  float* of_rows;
-  float* of_columns;
-  int64_t matrices, rows, n;
-  OptimizerStep step;
-};
-
-/// out (i, ...) = row i of weights (rows, columns) in panels, or column i of them, divided by its norm.
-struct NormalizeRows {
-  const float* weights;
-  int64_t rows, columns;
-  bool of_columns;
-  float* out;
-  int64_t ld;
-  float* norms;
-  Range range;
-};
-
-/// sums[i] = sum over j != i of |u_i . u_j| for normalized rows u (size, width). If `gradients` are wanted, they are
-/// those of `factor` times all sums with respect to the rows that had `norms`.
-struct OrthogonalityPenalty {
-  const float* rows;
-  int64_t size, width, ld;
-  const float* norms;
-  float* gradients;  // (size, width) with ld, or null
-  float* sums;
-  double factor;
-  Range range;
-};
-
-/// sums[b] = sum of l1 |x| + l2 x^2 over row b of x (rows, n)
-struct RowPenalties {
-  const float* x;
-  int64_t ld, n;
-  Range rows;
-  double l1, l2;
-  float* sums;
 };
 
 /// sums (columns,) = column sums of squares or magnitudes of w (rows, columns)
@@ -768,18 +702,10 @@ struct KernelTable {
   void (*penalty_gradient)(const WeightBlock&, double l1, double l2);  // other += l1 sign(w) + 2 l2 w
   void (*accumulate)(const WeightBlock&);                              // other += w
   void (*take_mean)(const WeightBlock&, int64_t count);                // w = (w + other) / count, other = 0
-  void (*normalize_rows)(const NormalizeRows&);
-  void (*orthogonality_penalty)(const OrthogonalityPenalty&);
-  void (*row_penalties)(const RowPenalties&);
   void (*subtract)(const WeightBlock&, float factor);                  // w -= factor other
-  void (*linear_combination)(const WeightBlock&, double a, double b);  // other = a w + b other
   void (*non_negative)(const WeightBlock&);                            // w = max(w, 0)
   void (*column_norms)(const WeightBlock&, const NormLimits&);         // of all of the block's rows
   void (*row_norms)(const RowNorms&);
-  void (*factored_rows)(const FactoredMeans&);
-  void (*factored_columns)(const FactoredMeans&);
-  void (*factored_direction)(const FactoredDirection&);
-  void (*factored_flat)(const FactoredFlat&);
   void (*average)(const WeightBlock&, double momentum, bool overwrite);  // other = m other + (1 - m) w; w = other
   void (*squared_sums)(const ColumnSums&);
   void (*magnitude_sums)(const ColumnSums&);

@@ -1,10 +1,8 @@
 // Enters into the table what steps, penalizes, constrains and averages weights by means of a stored gradient.
 #include "kernels/weight_steps.h"
 
-#include "kernels/adafactor.h"
 #include "kernels/constraints.h"
 #include "kernels/fill.h"
-#include "kernels/weight_penalties.h"
 
 namespace engine::ENGINE_ISA {
 namespace {
@@ -24,18 +22,10 @@ void fill_weight_steps(KernelTable& table) {
   table.penalty_gradient = penalty_gradient;
   table.accumulate = accumulate;
   table.take_mean = take_mean;
-  table.normalize_rows = normalize_rows;
-  table.orthogonality_penalty = orthogonality_penalty;
-  table.row_penalties = row_penalties;
   table.subtract = subtract;
-  table.linear_combination = linear_combination;
   table.non_negative = non_negative;
   table.column_norms = column_norms;
   table.row_norms = row_norms;
-  table.factored_rows = factored_rows;
-  table.factored_columns = factored_columns;
-  table.factored_direction = factored_direction;
-  table.factored_flat = factored_flat;
   table.average = average;
 }
 

@@ -60,12 +60,6 @@ void subtract(const WeightBlock& op, float factor) {
             [&](int64_t at) { store(op.weights + at, fma(f, load(op.other + at), load(op.weights + at))); });
 }
 
-void linear_combination(const WeightBlock& op, double factor, double factor_of_other) {
-  const vf a = constant(factor), b = constant(factor_of_other);
-  for_block(op.rows, op.columns, op.ld,
-            [&](int64_t at) { store(op.other + at, fma(a, load(op.weights + at), b * load(op.other + at))); });
-}
-
 void average(const WeightBlock& op, double momentum, bool overwrite) {
   const vf m = constant(momentum), rest = constant(1.0 - momentum);
   for_block(op.rows, op.columns, op.ld, [&](int64_t at) {

@@ -175,11 +175,11 @@ class OrthogonalRegularizer(Regularizer):
     def __call__(self, inputs: ArrayLike) -> float:
         """Returns the penalty on the matrix `inputs`."""
         if holds_symbolic(inputs):
-            by_rows = self.mode == "rows"
-            rows = ops.normalize(inputs, axis=1 if by_rows else 0)
-            products = (
-                ops.matmul(rows, ops.transpose(rows)) if by_rows else ops.matmul(ops.transpose(rows), rows)
-            )
+            along = 1 if self.mode == "rows" else 0
+            # The maximum comes first, since the slope of a root at 0 is infinite.
+            squares = ops.maximum(ops.sum(ops.square(inputs), axis=along, keepdims=True), EPSILON**2)
+            units = inputs / ops.sqrt(squares)
+            products = ops.einsum("ik,jk->ij" if along else "ki,kj->ij", units, units)
             size = int(products.shape[0])
             found = ops.sum(ops.abs(products * (1.0 - np.eye(size, dtype=np.float32))))
             return found * float(self._scale(size))  # type: ignore[no-any-return] # a symbol
@@ -196,8 +196,9 @@ class OrthogonalRegularizer(Regularizer):
         slope = (slope - (slope * units).sum(axis=1, keepdims=True) * units) / norms
         return np.asarray(slope if self.mode == "rows" else slope.T)
 
-    def _lower(self, weight: str) -> dict[str, Any]:
-        return {f"{weight}_orthogonal": self.factor, f"{weight}_orthogonal_columns": self.mode == "columns"}
+    @property
+    def _formula(self) -> Callable[[Any], Any]:
+        return self.__call__
 
     def _units(self, inputs: ArrayLike) -> tuple[Array, Array]:
         """Returns the rows (or columns) scaled to norm 1, and their norms."""

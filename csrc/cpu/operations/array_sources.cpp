@@ -7,6 +7,7 @@
 #include "cpu/panels.h"
 #include "cpu/strides.h"
 #include "graph/operations/function.h"
+#include "graph/operations/optimizer.h"
 #include "graph/operations/variables_as_arrays.h"
 
 namespace engine {
@@ -93,6 +94,57 @@ void assign_variable(const graph::AssignVariable& op, const ThreadContext& threa
 void store_gradient(const graph::StoreGradient& op, const ThreadContext& thread) {
   copy_to_panels(op.x, thread.variable(op.gradient), thread.data(op.gradient), thread);
 }
+
+// ---- The optimizer ------------------------------------------------------------------------------------------------
+
+void read_step(const graph::ReadStep& op, const ThreadContext& thread) {
+  using Number = graph::ReadStep::Number;
+  if (empty(own_rows(thread, op.y, kWhole))) return;
+  const OptimizerStep& step = thread.optimizer_step();
+  *strided(op.y, thread).data =
+      op.number == Number::kLearningRate ? static_cast<float>(step.learning_rate) : static_cast<float>(step.iteration);
+}
+
+/// Calls f(at, offset, count) for runs of this thread's share of an array that has the axes of a variable, though
+/// perhaps fewer elements along them: the numbers at `at` belong to those from `offset` on in the variable's panels.
+template <class F>
+void for_slot_runs(const graph::Array& array, const Variable& v, const ThreadContext& thread, F&& f) {
+  Strided all = strided(array, thread), of_variable = all;
+  int64_t below = 1;  // elements of the variable below an axis
+  for (size_t i = v.shape.size(); i-- > 0; below *= v.shape[i]) of_variable.stride[i] = below;
+  const Range own = own_rows(thread, array, kWhole);
+  const int64_t begin = own.begin * of_variable.stride[0];
+  all.restrict_to(0, own);
+  const int last = all.last();
+  const int64_t runs = all.numbers() / std::max<int64_t>(all.length[last], 1);
+  for (int64_t r = 0; r < runs; ++r) {
+    int64_t position = begin, from = 0;
+    for (int64_t i = last, rest = r; i-- > 0; rest /= all.length[i]) {
+      position += rest % all.length[i] * of_variable.stride[i];
+      from += rest % all.length[i] * all.stride[i];
+    }
+    const int64_t row = position / v.columns, column = position % v.columns;
+    Panels(v.rows, v.columns).each({column, column + all.length[last]}, [&](const Panel& panel) {
+      f(all.data + from + panel.first + panel.columns.begin - column,
+        panel.offset + row * panel.width + panel.columns.begin, panel.columns.end - panel.columns.begin);
+    });
+  }
+}
+
+void read_slot(const graph::ReadSlot& op, const ThreadContext& thread) {
+  const float* slot = thread.weights(op.weights).slots[op.slot];
+  for_slot_runs(op.y, thread.variable(op.weights), thread,
+                [&](float* at, int64_t offset, int64_t count) { copy_numbers(at, slot + offset, count); });
+}
+
+void store_slot(const graph::StoreSlot& op, const ThreadContext& thread) {
+  if (!thread.steps_weights()) return;
+  float* slot = thread.weights(op.weights).slots[op.slot];
+  for_slot_runs(op.x, thread.variable(op.weights), thread,
+                [&](const float* at, int64_t offset, int64_t count) { copy_numbers(slot + offset, at, count); });
+}
+
+// ---- How threads divide these ---------------------------------------------------------------------------------------
 
 template <class Op>
 Split split_read(const Scheduler& scheduler, const Op& op) {
@@ -309,6 +361,9 @@ void add_array_sources(Implementations& all) {
   all.add<graph::ReadGradient>(read_gradient, split_read);
   all.add<graph::StoreGradient>(store_gradient, split_store);
   all.add<graph::AssignVariable>(assign_variable, split_store);
+  all.add<graph::ReadStep>(read_step, split_read);
+  all.add<graph::ReadSlot>(read_slot, split_read);
+  all.add<graph::StoreSlot>(store_slot, split_store);
   all.add<graph::ReadArgument>(schedule_argument);
   all.add<graph::WriteResult>(schedule_result);
   all.add<graph::ConstantArray>(schedule_constants);

@@ -6,7 +6,6 @@
 
 #include "cpu/strides.h"
 #include "graph/operations/activation.h"
-#include "graph/operations/activity_penalty.h"
 #include "graph/operations/random_noise.h"
 
 namespace engine {
@@ -108,27 +107,6 @@ void alpha_dropout(const graph::AlphaDropout& op, const ThreadContext& thread) {
   thread.kernels.alpha_dropout(thread.elementwise(op.x, op.y, op.mask), op.kept, op.dropped);
 }
 
-void activity_penalty(const graph::ActivityPenalty& op, const ThreadContext& thread) {
-  const Placement& x = thread.shape(op.x);
-  thread.kernels.row_penalties(
-      {thread.data(op.x), x.ld, x.columns, thread.rows(op.x), op.l1, op.l2, thread.data(op.sums)});
-}
-
-void activity_penalty_gradient(const graph::ActivityPenaltyGradient& op, const ThreadContext& thread) {
-  const Elementwise arguments = thread.elementwise(op.dy, op.dx);
-  const Range rows = arguments.rows, columns = arguments.columns;
-  if (arguments.x != arguments.y && !empty(columns)) {
-    const auto bytes = static_cast<size_t>(columns.end - columns.begin) * sizeof(float);
-    for (int64_t b = rows.begin; b < rows.end; ++b) {
-      std::memcpy(arguments.y + b * arguments.ld + columns.begin,
-                  arguments.x + b * thread.shape(op.dy).ld + columns.begin, bytes);
-    }
-  }
-  const auto samples = static_cast<double>(thread.batch.rows);
-  thread.kernels.penalty_gradient({thread.data(op.x), arguments.y, arguments.ld, rows, columns}, op.l1 / samples,
-                                  op.l2 / samples);
-}
-
 }  // namespace
 
 void add_elementwise(Implementations& all) {
@@ -144,8 +122,6 @@ void add_elementwise(Implementations& all) {
   all.add<graph::RandomNoise>(random_noise, by_samples);
   all.add<graph::AddNoise>(add_noise, like<&graph::AddNoise::x>);
   all.add<graph::AlphaDropout>(alpha_dropout, like<&graph::AlphaDropout::x>);
-  all.add<graph::ActivityPenalty>(activity_penalty, by_samples);
-  all.add<graph::ActivityPenaltyGradient>(activity_penalty_gradient, like<&graph::ActivityPenaltyGradient::dy>);
 }
 
 }  // namespace engine

@@ -67,21 +67,10 @@ double squared_norm(const ThreadContext& thread, ValueId squares) {
   return total;
 }
 
-/// Of Adafactor's running means of rows, which are in column 0 of the third slot.
-double mean_of_row_means(const ThreadContext& thread, ValueId weights) {
-  const Variable& matrix = thread.variable(weights);
-  const int64_t stride = Panels(matrix.rows, matrix.columns).of(0).width;
-  const float* means = thread.weights(weights).slots[2];
-  double total = 0.0;
-  for (int64_t i = 0; i < matrix.rows; ++i) total += static_cast<double>(means[i * stride]);
-  return total / static_cast<double>(matrix.rows);
-}
-
 double scale_of(const graph::ComputeScales& op, const ThreadContext& thread, size_t i) {
   using Rule = graph::ComputeScales::Rule;
   const OptimizerStep& step = thread.optimizer_step();
   const double limit = thread.optimizer().limit;
-  const Variable& v = thread.variable(op.weights[i]);
   const auto of_gradient = [&] { return squared_norm(thread, op.gradient_squares[i]); };
   const auto of_weights = [&] { return squared_norm(thread, op.weight_squares[i]); };
   switch (op.rule) {
@@ -92,16 +81,8 @@ double scale_of(const graph::ComputeScales& op, const ThreadContext& thread, siz
       for (const ValueId each : op.gradient_squares) squares += squared_norm(thread, each);
       return formulas::clip_factor(squares, limit);
     }
-    case Rule::kRowMean:
-      return v.is_matrix() ? mean_of_row_means(thread, op.weights[i]) : 0.0;
     case Rule::kTrust:
       return formulas::trust_length(step, of_weights(), of_gradient());
-    case Rule::kAdafactor:
-      return formulas::adafactor_length(step, of_weights(), of_gradient(), v.rows * v.columns);
-    case Rule::kUnit:
-      return op.gradient_squares[i] == kNoValue ? 0.0 : formulas::unit_factor(of_gradient());
-    case Rule::kMuon:
-      return formulas::muon_length(step, thread.optimizer().rms_rate, std::max(v.height(), v.width()));
   }
   return 1.0;
 }
@@ -117,12 +98,9 @@ void compute_scales(const graph::ComputeScales& op, const ThreadContext& thread)
 
 // ---- Steps ----------------------------------------------------------------------------------------------------------
 
-/// The rule by which a variable is stepped: Adafactor keeps factors for matrices, and Muon leaves some variables to
-/// Adam.
+/// The rule by which a variable is stepped: Muon leaves some to Adam.
 Optimizer rule_of(const ThreadContext& thread, ValueId weights) {
   const OptimizerSpec& optimizer = thread.optimizer();
-  const Variable& v = thread.variable(weights);
-  if (optimizer.kind == Optimizer::kAdafactor && (v.is_matrix() || v.is_flat())) return Optimizer::kFactored;
   const bool leaves_to_adam = !optimizer.orthogonalises(thread.variable_of(weights));
   return optimizer.kind == Optimizer::kMuon && leaves_to_adam ? Optimizer::kMuonAdam : optimizer.kind;
 }
@@ -143,50 +121,10 @@ void step_weights(const graph::StepWeights& op, const ThreadContext& thread) {
   });
 }
 
-/// Running means of rows are in the third slot, those of columns in the second.
-void factored_means(const graph::FactoredMeans& op, const ThreadContext& thread) {
-  if (!thread.steps_weights()) return;
-  const Variable& v = thread.variable(op.weights);
-  const Weights w = thread.weights(op.weights);
-  const FactoredMeans arguments{thread.data(op.gradient),
-                                w.slots[2],
-                                w.slots[1],
-                                v.rows,
-                                v.columns,
-                                op.of_rows ? thread.range('k', v.rows) : thread.padded('n', v.columns),
-                                thread.optimizer_step()};
-  (op.of_rows ? thread.kernels.factored_rows : thread.kernels.factored_columns)(arguments);
-}
-
-Split split_factored_means(const Scheduler&, const graph::FactoredMeans& op) {
-  return Split::over(op.of_rows ? 'k' : 'n');
-}
-
-void factored_direction(const graph::FactoredDirection& op, const ThreadContext& thread) {
-  if (!thread.steps_weights()) return;
-  const Weights w = thread.weights(op.weights);
-  const Variable& matrix = thread.variable(op.weights);
-  const int64_t stride = Panels(matrix.rows, matrix.columns).of(0).width;
-  const float mean = thread.data(op.scales)[op.place];
-  float* gradient = thread.data(op.gradient);
-  thread.for_panels(matrix, [&](const Panel& panel, Range rows) {
-    thread.kernels.factored_direction({gradient + panel.offset, w.slots[0] + panel.offset, panel.width, w.slots[2],
-                                       stride, w.slots[1] + panel.offset, rows, panel.columns, mean});
-  });
-}
-
-void factored_flat(const graph::FactoredFlat& op, const ThreadContext& thread) {
-  if (!thread.steps_weights()) return;
-  const Variable& v = thread.variable(op.weights);
-  const Weights w = thread.weights(op.weights);
-  thread.kernels.factored_flat({thread.data(op.gradient), w.slots[0], w.slots[2], w.slots[1],
-                                v.columns / (v.height() * v.width()), v.height(), v.width(), thread.optimizer_step()});
-}
-
 void move_weights(const graph::MoveWeights& op, const ThreadContext& thread) {
   if (!thread.steps_weights()) return;
   float *weights = thread.weights(op.weights).values, *direction = thread.data(op.gradient);
-  const float scale = thread.data(op.scales)[op.place];
+  const float scale = op.scales == kNoValue ? 1.0f : thread.data(op.scales)[op.place];
   thread.for_panels(thread.variable(op.weights), [&](const Panel& panel, Range rows) {
     thread.kernels.subtract({weights + panel.offset, direction + panel.offset, panel.width, rows, panel.columns},
                             scale);
@@ -242,9 +180,6 @@ void add_optimizers(Implementations& all) {
   all.add<graph::SumSquares>(sum_squares, over<'n'>);
   all.add<graph::ComputeScales>(compute_scales, by_first_thread);
   all.add<graph::StepWeights>(step_weights, split_by_weights);
-  all.add<graph::FactoredMeans>(factored_means, split_factored_means);
-  all.add<graph::FactoredFlat>(factored_flat, by_first_thread);
-  all.add<graph::FactoredDirection>(factored_direction, split_by_weights);
   all.add<graph::MoveWeights>(move_weights, split_by_weights);
   all.add<graph::AverageWeights>(average_weights, split_by_weights);
   all.add<graph::ConstrainWeights>(constrain_weights, split_constraint);

@@ -29,21 +29,6 @@ void weight_sums(const graph::WeightSums& op, const ThreadContext& thread) {
 
 Split split_weight_sums(const Scheduler&, const graph::WeightSums& op) { return Split::over(op.by_slice ? 'k' : 'n'); }
 
-void unit_rows(const graph::UnitRows& op, const ThreadContext& thread) {
-  const Variable& v = thread.variable(op.weights);
-  const Placement& units = thread.shape(op.units);
-  thread.kernels.normalize_rows({thread.weights(op.weights).values, v.rows, v.columns, op.columns,
-                                 thread.data(op.units), units.ld, thread.data(op.norms),
-                                 thread.range('r', units.rows)});
-}
-
-void orthogonal_penalty(const graph::OrthogonalPenalty& op, const ThreadContext& thread) {
-  const Placement& units = thread.shape(op.units);
-  thread.kernels.orthogonality_penalty({thread.data(op.units), units.rows, units.columns, units.ld,
-                                        thread.data(op.norms), thread.data(op.slopes), thread.data(op.sums), op.factor,
-                                        thread.range('r', units.rows)});
-}
-
 void add_penalty_gradient(const graph::AddPenaltyGradient& op, const ThreadContext& thread) {
   const double factor = thread.penalty_factor();
   float *weights = thread.weights(op.weights).values, *gradient = thread.data(op.gradient);
@@ -67,9 +52,7 @@ void add_slopes(const graph::AddSlopes& op, const ThreadContext& thread) {
     float* to = thread.data(op.gradient) + panel.offset;
     for (int64_t i = rows.begin; i < rows.end; ++i) {
       for (int64_t j = panel.columns.begin; j < end; ++j) {
-        const int64_t column = panel.first + j;
-        to[i * panel.width + j] +=
-            factor * (op.transposed ? from[column * slopes.ld + i] : from[i * slopes.ld + column]);
+        to[i * panel.width + j] += factor * from[i * slopes.ld + panel.first + j];
       }
     }
   });
@@ -83,8 +66,6 @@ Split split_slopes(const Scheduler& scheduler, const graph::AddSlopes& op) {
 
 void add_penalties(Implementations& all) {
   all.add<graph::WeightSums>(weight_sums, split_weight_sums);
-  all.add<graph::UnitRows>(unit_rows, over<'r'>);
-  all.add<graph::OrthogonalPenalty>(orthogonal_penalty, over<'r'>);
   all.add<graph::AddPenaltyGradient>(add_penalty_gradient, split_penalty_gradient);
   all.add<graph::AddSlopes>(add_slopes, split_slopes);
 }

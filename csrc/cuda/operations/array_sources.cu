@@ -6,6 +6,7 @@
 #include "cuda/elements.h"
 #include "formulas/random.h"
 #include "graph/operations/function.h"
+#include "graph/operations/optimizer.h"
 #include "graph/operations/variables_as_arrays.h"
 
 namespace engine::cuda {
@@ -35,6 +36,73 @@ void schedule_assign(Schedule& schedule, const graph::AssignVariable& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     return for_weights(memory, op.variable,
                        CopyNumbers{memory.scratch(op.x.value), memory.weights(op.variable).values});
+  });
+}
+
+// ---- The optimizer --------------------------------------------------------------------------------------------------
+
+struct ReadStep {
+  graph::ReadStep::Number number;
+  float* y;
+  __device__ void operator()(int64_t, const Batch& batch) const {
+    const bool is_rate = number == graph::ReadStep::Number::kLearningRate;
+    *y = is_rate ? static_cast<float>(batch.step.learning_rate) : static_cast<float>(batch.step.iteration);
+  }
+};
+
+void schedule_read_step(Schedule& schedule, const graph::ReadStep& op) {
+  schedule.add(
+      op, [&op](const RunMemory& memory) { return for_count(1, ReadStep{op.number, memory.scratch(op.y.value)}); });
+}
+
+/// Where the elements of an array lie in a slot of a variable, whose axes it has, perhaps with fewer elements.
+struct SlotIndex {
+  int axes = 0;
+  int64_t lengths[kMaxGpuAxes], strides[kMaxGpuAxes];
+
+  SlotIndex(const graph::Array& array, const Variable& v) : axes(static_cast<int>(v.shape.size())) {
+    int64_t below = 1;  // elements of the variable below an axis
+    for (int i = axes; i-- > 0; below *= v.shape[static_cast<size_t>(i)]) {
+      lengths[i] = array.shape[static_cast<size_t>(i)].fixed;
+      strides[i] = below;
+    }
+  }
+  __device__ int64_t operator()(int64_t element) const {
+    int64_t at = 0;
+    for (int i = axes; i-- > 0; element /= lengths[i]) at += element % lengths[i] * strides[i];
+    return at;
+  }
+};
+
+struct ReadSlot {
+  const float* slot;
+  float* y;
+  SlotIndex index;
+  __device__ void operator()(int64_t i, const Batch&) const { y[i] = slot[index(i)]; }
+};
+
+struct StoreSlot {
+  const float* x;
+  float* slot;
+  SlotIndex index;
+  __device__ void operator()(int64_t i, const Batch& batch) const {
+    if (batch.steps_weights) slot[index(i)] = x[i];
+  }
+};
+
+void schedule_read_slot(Schedule& schedule, const graph::ReadSlot& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const SlotIndex index(op.y, memory.schedule.variable(op.weights));
+    return for_count(graph::numbers_in(op.y.shape, 0),
+                     ReadSlot{memory.weights(op.weights).slots[op.slot], memory.scratch(op.y.value), index});
+  });
+}
+
+void schedule_store_slot(Schedule& schedule, const graph::StoreSlot& op) {
+  schedule.add(op, [&op](const RunMemory& memory) {
+    const SlotIndex index(op.x, memory.schedule.variable(op.weights));
+    return for_count(graph::numbers_in(op.x.shape, 0),
+                     StoreSlot{memory.scratch(op.x.value), memory.weights(op.weights).slots[op.slot], index});
   });
 }
 
@@ -116,6 +184,9 @@ void add_array_sources(Implementations& all) {
   all.add<graph::ReadGradient>(schedule_read_gradient);
   all.add<graph::StoreGradient>(schedule_store_gradient);
   all.add<graph::AssignVariable>(schedule_assign);
+  all.add<graph::ReadStep>(schedule_read_step);
+  all.add<graph::ReadSlot>(schedule_read_slot);
+  all.add<graph::StoreSlot>(schedule_store_slot);
   all.add<graph::ConstantArray>(schedule_constants);
   all.add<graph::ReadArgument>(schedule_argument);
   all.add<graph::WriteResult>(schedule_result);

@@ -14,9 +14,6 @@
 namespace engine::cuda {
 namespace {
 
-/// The slots of Adafactor's running means.
-constexpr int kColumnMeans = 1, kRowMeans = 2;
-
 // ---- Gradients ------------------------------------------------------------------------------------------------------
 
 struct AddGradient {
@@ -134,8 +131,6 @@ struct NumbersToAdd {
 /// What the scale of one variable is made of.
 struct VariableToScale {
   NumbersToAdd gradient_squares, weight_squares;  // sums of squares, by column
-  NumbersToAdd row_means;                         // Adafactor's
-  int64_t rows, columns, longest_side;
 };
 
 /// scales[i] = what the rule makes of the sums of squares of variable i, by a block for each. For kClipAll, squares[i]
@@ -147,7 +142,7 @@ struct ComputeScales {
   VariableToScale variables[kMaxVariables];
   int64_t count;
   Rule rule;
-  double limit, rms_rate;
+  double limit;
   float* scales;
   double* squares;
 
@@ -158,31 +153,21 @@ struct ComputeScales {
     for (int64_t i = blockIdx.x; i < count; i += gridDim.x) {
       const VariableToScale& v = variables[i];
       const double gradient = v.gradient_squares.total(), weights = v.weight_squares.total();
-      const double row_means = v.row_means.total();
       if (threadIdx.x != 0) continue;
       if (rule == Rule::kClipAll) {
         squares[i] = gradient;
       } else {
-        scales[i] = static_cast<float>(scale(batch.step, v, gradient, weights, row_means));
+        scales[i] = static_cast<float>(scale(batch.step, gradient, weights));
       }
     }
   }
 
-  __device__ double scale(const OptimizerStep& step, const VariableToScale& v, double gradient_squares,
-                          double weight_squares, double row_means) const {
+  __device__ double scale(const OptimizerStep& step, double gradient_squares, double weight_squares) const {
     switch (rule) {
       case Rule::kClip:
         return formulas::clip_factor(gradient_squares, limit);
-      case Rule::kRowMean:
-        return row_means / static_cast<double>(v.rows);
       case Rule::kTrust:
         return formulas::trust_length(step, weight_squares, gradient_squares);
-      case Rule::kAdafactor:
-        return formulas::adafactor_length(step, weight_squares, gradient_squares, v.rows * v.columns);
-      case Rule::kUnit:
-        return v.gradient_squares.count > 0 ? formulas::unit_factor(gradient_squares) : 0.0;
-      case Rule::kMuon:
-        return formulas::muon_length(step, rms_rate, v.longest_side);
       case Rule::kClipAll:  // ScaleByGlobalNorm does it
         break;
     }
@@ -214,15 +199,7 @@ NumbersToAdd numbers_of(const RunMemory& memory, const std::vector<ValueId>& sum
 }
 
 VariableToScale variable_to_scale(const RunMemory& memory, const graph::ComputeScales& op, size_t i) {
-  const Variable& v = memory.schedule.variable(op.weights[i]);
-  const bool has_row_means = op.rule == graph::ComputeScales::Rule::kRowMean && v.is_matrix();
-  const float* const row_means = has_row_means ? memory.weights(op.weights[i]).slots[kRowMeans] : nullptr;
-  return {numbers_of(memory, op.gradient_squares, i),
-          numbers_of(memory, op.weight_squares, i),
-          {row_means, has_row_means ? v.rows : 0, v.columns},
-          v.rows,
-          v.columns,
-          std::max(v.height(), v.width())};
+  return {numbers_of(memory, op.gradient_squares, i), numbers_of(memory, op.weight_squares, i)};
 }
 
 void schedule_compute_scales(Schedule& schedule, const graph::ComputeScales& op) {
@@ -241,7 +218,6 @@ void schedule_compute_scales(Schedule& schedule, const graph::ComputeScales& op)
                          static_cast<int64_t>(here),
                          op.rule,
                          optimizer.limit,
-                         optimizer.rms_rate,
                          memory.scratch(op.scales) + first,
                          is_global ? squares_of(memory) + first : nullptr};
       for (size_t i = 0; i < here; ++i) step.variables[i] = variable_to_scale(memory, op, first + i);
@@ -252,129 +228,6 @@ void schedule_compute_scales(Schedule& schedule, const graph::ComputeScales& op)
   schedule.add(op, [=, &op](const RunMemory& memory) {
     return ScaleByGlobalNorm{squares_of(memory), memory.scratch(op.scales), static_cast<int64_t>(count),
                              memory.training().optimizer.limit};
-  });
-}
-
-// ---- Adafactor ------------------------------------------------------------------------------------------------------
-
-/// The running means of Adafactor for a matrix (Shazeer & Stern 2018): mean = (1 - s) mean + s (now + epsilon), with s
-/// the share of this step.
-__device__ float next_mean(float mean, double squares, int64_t count, const Batch& batch) {
-  const auto& c = *reinterpret_cast<const formulas::Adafactor<float>::Coefficients*>(batch.coefficients);
-  const double now = squares / static_cast<double>(count) + batch.step.parameters[1];
-  return static_cast<float>(static_cast<double>(c.keep) * static_cast<double>(mean) +
-                            static_cast<double>(c.rest) * now);
-}
-
-/// The means of the squares in each row, by a warp for each.
-struct FactoredRows {
-  const float* gradient;
-  float* means;  // in the first column
-  int64_t columns;
-  __device__ void operator()(int64_t i, const Batch& batch) const {
-    if (!batch.steps_weights) return;
-    const float* const row = gradient + i * columns;
-    const double squares = Row{columns}.total([&](int64_t j) { return row[j] * row[j]; });
-    if (threadIdx.x % kWarp == 0) means[i * columns] = next_mean(means[i * columns], squares, columns, batch);
-  }
-};
-
-/// The means of the squares in each column, in the first row.
-struct FactoredColumns {
-  static constexpr int kSums = 1;
-
-  const float* gradient;
-  float* means;
-  int64_t row_count, columns;
-
-  __device__ bool is_wanted(const Batch& batch) const { return batch.steps_weights; }
-  __device__ int64_t rows(const Batch&) const { return row_count; }
-  __device__ void add(int64_t i, int64_t j, float (&sums)[kSums]) const {
-    sums[0] = with_term(true, sums[0], gradient[i * columns + j]);
-  }
-  __device__ void finish(int64_t j, const float (&sums)[kSums], const Batch& batch) const {
-    means[j] = next_mean(means[j], static_cast<double>(sums[0]), row_count, batch);
-  }
-};
-
-void schedule_factored_means(Schedule& schedule, const graph::FactoredMeans& op) {
-  const Variable& v = schedule.variable(op.weights);
-  if (op.of_rows) {
-    schedule.add(op, [&op, &v](const RunMemory& memory) {
-      return for_row_count(
-          v.rows, FactoredRows{memory.scratch(op.gradient), memory.weights(op.weights).slots[kRowMeans], v.columns});
-    });
-    return;
-  }
-  add_column_sums(schedule, op, {v.rows, 0}, v.columns, [&op, &v](const RunMemory& memory) {
-    return FactoredColumns{memory.scratch(op.gradient), memory.weights(op.weights).slots[kColumnMeans], v.rows,
-                           v.columns};
-  });
-}
-
-/// v = r c / mean(r), and gradient /= sqrt(v)
-struct FactoredDirection {
-  const float *row_means, *column_means, *mean;
-  float *v, *gradient;
-  int64_t columns;
-  __device__ void operator()(int64_t i, const Batch& batch) const {
-    if (!batch.steps_weights) return;
-    const int64_t j = i % columns;
-    v[i] = row_means[i - j] / *mean * column_means[j];
-    gradient[i] = gradient[i] / formulas::sqrt(v[i]);
-  }
-};
-
-void schedule_factored_direction(Schedule& schedule, const graph::FactoredDirection& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    const Weights w = memory.weights(op.weights);
-    return for_weights(
-        memory, op.weights,
-        FactoredDirection{w.slots[kRowMeans], w.slots[kColumnMeans], memory.scratch(op.scales) + op.place, w.slots[0],
-                          memory.scratch(op.gradient), memory.schedule.variable(op.weights).columns});
-  });
-}
-
-/// All of this for each matrix of a stack of small ones, such as the gain of a normalization over two axes, by a
-/// thread.
-struct FactoredFlat {
-  float *gradients, *all_v, *row_means, *column_means;
-  int64_t rows, columns;  // of a matrix
-  __device__ void operator()(int64_t m, const Batch& batch) const {
-    if (!batch.steps_weights) return;
-    const int64_t first = m * rows * columns;
-    float *const g = gradients + first, *const v = all_v + first, *const r = row_means + first,
-                 *const c = column_means + first;
-    const auto square = [&](int64_t i, int64_t j) {
-      return static_cast<double>(g[i * columns + j]) * static_cast<double>(g[i * columns + j]);
-    };
-    double total = 0.0;
-    for (int64_t i = 0; i < rows; ++i) {
-      double squares = 0.0;
-      for (int64_t j = 0; j < columns; ++j) squares += square(i, j);
-      r[i * columns] = next_mean(r[i * columns], squares, columns, batch);
-      total += static_cast<double>(r[i * columns]);
-    }
-    for (int64_t j = 0; j < columns; ++j) {
-      double squares = 0.0;
-      for (int64_t i = 0; i < rows; ++i) squares += square(i, j);
-      c[j] = next_mean(c[j], squares, rows, batch);
-    }
-    const auto mean = static_cast<float>(total / static_cast<double>(rows));
-    for (int64_t i = 0; i < rows * columns; ++i) {
-      v[i] = r[i / columns * columns] / mean * c[i % columns];
-      g[i] = g[i] / formulas::sqrt(v[i]);
-    }
-  }
-};
-
-void schedule_factored_flat(Schedule& schedule, const graph::FactoredFlat& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    const Variable& v = memory.schedule.variable(op.weights);
-    const Weights w = memory.weights(op.weights);
-    return for_count(v.columns / (v.height() * v.width()),
-                     FactoredFlat{memory.scratch(op.gradient), w.slots[0], w.slots[kRowMeans], w.slots[kColumnMeans],
-                                  v.height(), v.width()});
   });
 }
 
@@ -394,12 +247,9 @@ struct StepWeights {
   }
 };
 
-/// The rule by which a variable is stepped: Adafactor keeps factors for matrices, and Muon leaves some variables to
-/// Adam.
+/// The rule by which a variable is stepped: Muon leaves some to Adam.
 Optimizer rule_of(const RunMemory& memory, ValueId weights) {
   const OptimizerSpec& optimizer = memory.training().optimizer;
-  const Variable& v = memory.schedule.variable(weights);
-  if (optimizer.kind == Optimizer::kAdafactor && (v.is_matrix() || v.is_flat())) return Optimizer::kFactored;
   const bool leaves_to_adam = !optimizer.orthogonalises(memory.schedule.value(weights).variable);
   return optimizer.kind == Optimizer::kMuon && leaves_to_adam ? Optimizer::kMuonAdam : optimizer.kind;
 }
@@ -416,17 +266,17 @@ void schedule_step_weights(Schedule& schedule, const graph::StepWeights& op) {
 /// weights -= scale direction
 struct MoveWeights {
   float* weights;
-  const float *direction, *scale;
+  const float *direction, *scale;  // the scale may be null, which is 1
   __device__ void operator()(int64_t i, const Batch& batch) const {
-    if (batch.steps_weights) weights[i] = formulas::fma(-*scale, direction[i], weights[i]);
+    if (batch.steps_weights) weights[i] = formulas::fma(scale ? -*scale : -1.0f, direction[i], weights[i]);
   }
 };
 
 void schedule_move_weights(Schedule& schedule, const graph::MoveWeights& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
+    const float* const scale = op.scales == kNoValue ? nullptr : memory.scratch(op.scales) + op.place;
     return for_weights(memory, op.weights,
-                       MoveWeights{memory.weights(op.weights).values, memory.scratch(op.gradient),
-                                   memory.scratch(op.scales) + op.place});
+                       MoveWeights{memory.weights(op.weights).values, memory.scratch(op.gradient), scale});
   });
 }
 
@@ -570,9 +420,6 @@ void add_optimizers(Implementations& all) {
   all.add<graph::WeightSums>(schedule_weight_sums);
   all.add<graph::ComputeScales>(schedule_compute_scales);
   all.add<graph::StepWeights>(schedule_step_weights);
-  all.add<graph::FactoredMeans>(schedule_factored_means);
-  all.add<graph::FactoredDirection>(schedule_factored_direction);
-  all.add<graph::FactoredFlat>(schedule_factored_flat);
   all.add<graph::MoveWeights>(schedule_move_weights);
   all.add<graph::AverageWeights>(schedule_average_weights);
   all.add<graph::ConstrainWeights>(schedule_constraint);

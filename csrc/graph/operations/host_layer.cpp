@@ -107,7 +107,26 @@ struct CustomLayer final : Layer {
   int64_t mask_rows(int64_t) const override { return output_rows; }
 };
 
+/// Passes its input on, and adds a penalty on it to the loss, which the caller computes.
+struct ActivityRegularizationLayer final : Layer {
+  int64_t output_size(const LayerInputs& inputs) const override { return inputs.size(); }
+  ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
+    if (builder.predicts()) return inputs[0];
+    const ValueId losses = builder.add_activity_penalty(1);
+    auto& penalty = builder.add<HostActivityPenalty>();
+    penalty.node = builder.node;
+    penalty.x = inputs[0];
+    penalty.losses = losses;
+    return inputs[0];
+  }
+  bool asks_host(bool predicts) const override { return !predicts; }
+};
+
 }  // namespace
+
+std::shared_ptr<Layer> read_activity_regularization(const Attributes&) {
+  return std::make_shared<ActivityRegularizationLayer>();
+}
 
 std::shared_ptr<Layer> read_custom(const Attributes& attributes) {
   auto layer = std::make_shared<CustomLayer>();

@@ -52,5 +52,6 @@ struct HostActivityPenaltyGradient final : HostOperation {
 };
 
 std::shared_ptr<Layer> read_custom(const Attributes& attributes);
+std::shared_ptr<Layer> read_activity_regularization(const Attributes& attributes);
 
 }  // namespace engine::graph

@@ -6,9 +6,6 @@ std::vector<Operand> ComputeScales::operands() const {
   std::vector<Operand> all{writes(scales, kWhole, kWhole)};
   for (const ValueId value : gradient_squares) all.push_back(reads(value, kWhole, kWhole));
   for (const ValueId value : weight_squares) all.push_back(reads(value, kWhole, kWhole));
-  if (rule == Rule::kRowMean) {
-    for (const ValueId value : weights) all.push_back(reads(value, kWhole, kWhole));
-  }
   return all;
 }
 

@@ -1,6 +1,7 @@
 // From stored gradients to new weights: accumulation, clipping, the rules' steps, averages, constraints. In all of
 // them, variables and gradients are (k, n).
 #pragma once
+#include "graph/array.h"
 #include "graph/operation.h"
 #include "graph/training_spec.h"
 #include "graph/variables.h"
@@ -34,18 +35,14 @@ struct SumSquares final : Operation {
 /// scales[i] = what is made of the sums of squares, for each variable i that learns
 struct ComputeScales final : Operation {
   enum class Rule {
-    kClip,       // factor that limits the norm of each gradient
-    kClipAll,    // factor that limits the norm of all gradients together
-    kRowMean,    // mean of Adafactor's means of rows
-    kTrust,      // Lamb: length of the step, by the norms of weights and direction
-    kAdafactor,  // Adafactor: length of the step, by the root mean squares of both
-    kUnit,       // Muon: factor that gives the direction norm 1
-    kMuon,       // Muon: length of the step, by the longer side of the matrix
+    kClip,     // factor that limits the norm of each gradient
+    kClipAll,  // factor that limits the norm of all gradients together
+    kTrust,    // Lamb: length of the step, by the norms of weights and direction
   };
   Rule rule = Rule::kClip;
   std::vector<ValueId> weights;           // variables that learn
-  std::vector<ValueId> gradient_squares;  // their sums of squares; kNoValue where the rule needs none
-  std::vector<ValueId> weight_squares;
+  std::vector<ValueId> gradient_squares;  // their sums of squares
+  std::vector<ValueId> weight_squares;    // of kTrust
   ValueId scales = kNoValue;
 
   const char* name() const override { return "compute_scales"; }
@@ -65,41 +62,7 @@ struct StepWeights final : Operation {
   }
 };
 
-/// Adafactor's running means of the squared gradient: of its rows (loop k), or of its columns (loop n)
-struct FactoredMeans final : Operation {
-  ValueId weights = kNoValue, gradient = kNoValue;
-  bool of_rows = true;
-
-  const char* name() const override { return of_rows ? "factored_rows" : "factored_columns"; }
-  std::vector<Operand> operands() const override {
-    if (of_rows) return {updates(weights, 'k', kWhole), reads(gradient, 'k', kWhole)};
-    return {updates(weights, kWhole, 'n'), reads(gradient, kWhole, 'n')};
-  }
-};
-
-/// Adafactor's means and direction for a stack of matrices that is stored as one row
-struct FactoredFlat final : Operation {
-  ValueId weights = kNoValue, gradient = kNoValue;
-
-  const char* name() const override { return "factored_flat"; }
-  std::vector<Operand> operands() const override {
-    return {updates(weights, kWhole, kWhole), updates(gradient, kWhole, kWhole)};
-  }
-};
-
-/// gradient = Adafactor's direction, from the means of rows and columns
-struct FactoredDirection final : Operation {
-  ValueId weights = kNoValue, gradient = kNoValue, scales = kNoValue;
-  int place = 0;
-
-  const char* name() const override { return "factored_direction"; }
-  std::vector<Operand> operands() const override {
-    // It reads the means of all rows and columns, which belong to the variable.
-    return {updates(weights, kWhole, kWhole), updates(gradient, 'k', 'n'), reads(scales, kWhole, kWhole)};
-  }
-};
-
-/// weights -= scales[place] direction, where the direction has taken the place of the gradient
+/// weights -= scales[place] gradient, where a direction or the whole step has taken the place of the gradient
 struct MoveWeights final : Operation {
   ValueId weights = kNoValue, gradient = kNoValue, scales = kNoValue;
   int place = 0;
@@ -110,54 +73,39 @@ struct MoveWeights final : Operation {
   }
 };
 
-// Muon's direction, made nearly orthogonal by the iteration of Newton and Schulz: x = a x + b x g + c x g^2 with
-// g = x^T x. The matrix is held with its longer side as rows, so that g is small.
+/// y = the learning rate of this step, or its number, counted from 1
+struct ReadStep final : Operation {
+  enum class Number { kLearningRate, kIteration };
+  Number number = Number::kLearningRate;
+  Array y;
 
-/// x[r,:] = scales[place] * direction, or its transpose
-struct LoadDirection final : Operation {
-  ValueId weights = kNoValue, gradient = kNoValue, scales = kNoValue, x = kNoValue;
-  int place = 0;
+  const char* name() const override { return number == Number::kLearningRate ? "learning_rate" : "step_number"; }
+  std::vector<Operand> operands() const override { return {writes(y.value, kWhole, kWhole)}; }
+};
 
-  const char* name() const override { return "load_direction"; }
+/// y = what the optimizer keeps in a slot of a variable: the first elements along each axis of the variable, as many as
+/// y has
+struct ReadSlot final : Operation {
+  ValueId weights = kNoValue;
+  int slot = 0;
+  Array y;
+
+  const char* name() const override { return "read_slot"; }
   std::vector<Operand> operands() const override {
-    return {writes(x, 'r', kWhole), reads(gradient, kWhole, kWhole), reads(scales, kWhole, kWhole)};
+    return {writes(y.value, kWhole, kWhole), reads(weights, kWhole, kWhole)};
   }
 };
 
-/// gram[:,n] = x^T x[:,n], in panels
-struct Gram final : Operation {
-  ValueId x = kNoValue, gram = kNoValue;
+/// The first elements of a slot along each axis = x, after the batches with which the optimizer steps.
+struct StoreSlot final : Operation {
+  ValueId weights = kNoValue;
+  int slot = 0;
+  Array x;
 
-  const char* name() const override { return "gram"; }
-  std::vector<Operand> operands() const override { return {writes(gram, kWhole, 'n'), reads(x, kWhole, kWhole)}; }
-};
-
-/// polynomial[r,:] = b gram[r,:] + c gram[r,:] gram, in panels; `rows` is a copy of the gram matrix in plain rows
-struct GramPolynomial final : Operation {
-  ValueId gram = kNoValue, rows = kNoValue, polynomial = kNoValue;
-
-  const char* name() const override { return "gram_polynomial"; }
+  const char* name() const override { return "store_slot"; }
   std::vector<Operand> operands() const override {
-    return {writes(polynomial, 'r', kWhole), writes(rows, 'r', kWhole), reads(gram, kWhole, kWhole)};
+    return {updates(weights, kWhole, kWhole), reads(x.value, kWhole, kWhole)};
   }
-};
-
-/// next[r,:] = a x[r,:] + x[r,:] polynomial
-struct TurnDirection final : Operation {
-  ValueId x = kNoValue, polynomial = kNoValue, next = kNoValue;
-
-  const char* name() const override { return "turn_direction"; }
-  std::vector<Operand> operands() const override {
-    return {writes(next, 'r', kWhole), reads(x, 'r', kWhole), reads(polynomial, kWhole, kWhole)};
-  }
-};
-
-/// gradient = x, or its transpose
-struct StoreDirection final : Operation {
-  ValueId weights = kNoValue, gradient = kNoValue, x = kNoValue;
-
-  const char* name() const override { return "store_direction"; }
-  std::vector<Operand> operands() const override { return {updates(gradient, 'k', 'n'), reads(x, kWhole, kWhole)}; }
 };
 
 /// The running mean of the weights follows them, and replaces them every so many steps.

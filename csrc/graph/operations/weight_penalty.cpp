@@ -31,27 +31,6 @@ WeightPenalty add_elementwise(Graph& graph, int v, bool squares, double factor) 
   return {v, {id, factor}};
 }
 
-/// The mean over pairs of different rows or columns; 0 where there is one alone.
-WeightPenalty add_orthogonal(Graph& graph, int v) {
-  const Variable& variable = graph.variables()[v];
-  const bool columns = variable.asked.orthogonal_columns;
-  const int64_t size = columns ? variable.columns : variable.rows;
-  const int64_t width = columns ? variable.rows : variable.columns;
-  const double pairs = 0.5 * static_cast<double>(size) * static_cast<double>(size - 1);
-  auto& unit = graph.add<UnitRows>();
-  unit.weights = graph.variable(v);
-  const ValueId units = unit.units = graph.add_fixed(size, width);
-  const ValueId norms = unit.norms = graph.add_fixed(1, size);
-  unit.columns = columns;
-  auto& penalty = graph.add<OrthogonalPenalty>();
-  penalty.units = units;
-  penalty.norms = norms;
-  penalty.sums = graph.add_fixed(1, size);
-  if (graph.mode() == Mode::kTrain) penalty.slopes = graph.add_fixed(size, width);
-  penalty.factor = size > 1 ? 0.5 * variable.asked.orthogonal / pairs : 0.0;
-  return {v, {penalty.sums, penalty.factor}, penalty.slopes, columns};
-}
-
 WeightPenalty add_host(Graph& graph, int v) {
   const Variable& variable = graph.variables()[v];
   auto& penalty = graph.add<HostPenalty>();
@@ -70,7 +49,6 @@ std::vector<WeightPenalty> add_weight_penalties(Graph& graph) {
     const VariableSpec& asked = graph.variables()[v].asked;
     if (asked.l1 != 0.0) penalties.push_back(add_elementwise(graph, v, false, asked.l1));
     if (asked.l2 != 0.0) penalties.push_back(add_elementwise(graph, v, true, asked.l2));
-    if (asked.orthogonal != 0.0) penalties.push_back(add_orthogonal(graph, v));
     if (asked.host_penalty) penalties.push_back(add_host(graph, v));
   }
   return penalties;

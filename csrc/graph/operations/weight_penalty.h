@@ -19,29 +19,6 @@ struct WeightSums final : Operation {
   std::vector<Operand> operands() const override;
 };
 
-/// units[r,:] = row (or column) r of a matrix over its norm, norms[r] = the norm
-struct UnitRows final : Operation {
-  ValueId weights = kNoValue, units = kNoValue, norms = kNoValue;
-  bool columns = false;
-
-  const char* name() const override { return "unit_rows"; }
-  std::vector<Operand> operands() const override {
-    return {writes(units, 'r', kWhole), writes(norms, kWhole, 'r'), reads(weights, kWhole, kWhole)};
-  }
-};
-
-/// sums[r] = sum over s of |units[r,:] units[s,:]^T|, and the slopes of `factor` times all of them by the weights
-struct OrthogonalPenalty final : Operation {
-  ValueId units = kNoValue, norms = kNoValue, sums = kNoValue, slopes = kNoValue;
-  double factor = 0.0;
-
-  const char* name() const override { return "orthogonal_penalty"; }
-  std::vector<Operand> operands() const override {
-    return {writes(sums, kWhole, 'r'), writes(slopes, 'r', kWhole), reads(units, kWhole, kWhole),
-            reads(norms, kWhole, kWhole)};
-  }
-};
-
 /// The caller computes a penalty on a variable, and in training its slopes.
 struct HostPenalty final : HostOperation {
   ValueId weights = kNoValue, sum = kNoValue, slopes = kNoValue;
@@ -61,10 +38,9 @@ struct AddPenaltyGradient final : Operation {
   std::vector<Operand> operands() const override { return {updates(gradient, 'k', 'n'), reads(weights, 'k', 'n')}; }
 };
 
-/// gradient += slopes, or their transpose
+/// gradient += slopes
 struct AddSlopes final : Operation {
   ValueId slopes = kNoValue, gradient = kNoValue;
-  bool transposed = false;
 
   const char* name() const override { return "add_slopes"; }
   std::vector<Operand> operands() const override {
@@ -77,7 +53,6 @@ struct WeightPenalty {
   int variable;
   PenaltyTerm term;
   ValueId slopes = kNoValue;  // its gradient by the weights, where that is stored
-  bool transposed = false;    // whether the slopes are those of the transposed matrix
 };
 
 /// Appends the operations that compute the penalties on all variables; returns the penalties in the order of variables.

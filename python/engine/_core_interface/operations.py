@@ -33,15 +33,11 @@ class _Penalties(TypedDict, total=False):
 
     kernel_l1: float
     kernel_l2: float
-    kernel_orthogonal: float
-    kernel_orthogonal_columns: bool
     kernel_host_penalty: bool
     """Whether Python computes the penalty, in a `PenaltyStep`."""
     kernel_constraint: Mapping[str, Any]
     bias_l1: float
     bias_l2: float
-    bias_orthogonal: float
-    bias_orthogonal_columns: bool
     bias_host_penalty: bool
     bias_constraint: Mapping[str, Any]
 
@@ -272,12 +268,10 @@ class CustomOperation(_Common):
 
 
 class ActivityRegularizationOperation(_Common):
-    """Returns its inputs and adds a penalty on them to the loss: `l1 * sum(abs(x)) + l2 * sum(x**2)`, or by Python."""
+    """Returns its inputs and adds a penalty on them to the loss, which Python computes."""
 
     kind: Literal["activity_regularization"]
-    l1: NotRequired[float]
-    l2: NotRequired[float]
-    host: NotRequired[LayerHost]
+    host: LayerHost
 
 
 class AddOperation(_Common):

@@ -1918,14 +1918,13 @@ class Layer(Part, Spec):
 
         Args:
             sample: the shape of one sample of the outputs.
-            always: whether to record also a penalty that the core knows.
+            always: whether to record also a penalty whose gradient is written by hand.
         """
         penalty = self.activity_regularizer
-        return (
-            None
-            if penalty is None or None in sample
-            else penalty._recorded_for(full_shape(sample), by_sample=True, always=always)
-        )
+        if penalty is None or None in sample:
+            return None
+        always = always or not penalty._is_custom
+        return penalty._recorded_for(full_shape(sample), by_sample=True, always=always)
 
     def _operations_for_inputs(
         self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
@@ -1950,12 +1949,8 @@ class Layer(Part, Spec):
         return sources[0]
 
     def _penalty_on_outputs(self, shape: Shape) -> ActivityRegularizationOperation:
-        """Returns the operation that computes the penalty on outputs whose samples have `shape`."""
+        """Returns the operation by which Python computes the penalty on outputs whose samples have `shape`."""
         regularizer = self.activity_regularizer or regularizers.L1L2()
-        fields = regularizer._lower("activity")
-        if fields.keys() <= {"activity_l1", "activity_l2"}:
-            factors = {key.removeprefix("activity_"): value for key, value in fields.items()}
-            return extended(ActivityRegularizationOperation(kind="activity_regularization"), factors)
         return {"kind": "activity_regularization", "host": PenaltyHost(self.name, regularizer, shape)}
 
     def _custom_output_shape(self, sample: Shape) -> Shape:
