@@ -116,11 +116,7 @@ def test_mistakes_leave_the_layer_as_it_was(make: Any, message: str, kind: Any) 
 @pytest.mark.parametrize(
     ("axis", "shape", "message"),
     [
-        (
-            -1,
-            (5,),
-            r"gets \(n,\): a sample is a single number and has no axes. Bring the samples into the shape \(n, 1\)",
-        ),
+        (-1, (5,), r"gets \(n,\): .* single number and has no axes.* shape \(n, 1\)"),
         (2, (5, 3), "give axes of a sample, which are 1 or -1, each once$"),
         (0, (5, 3, 2), "which are from 1 to 2 or from -2 to -1, each once$"),
         ([1, 1], (5, 3, 2), "which are from 1 to 2 or from -2 to -1, each once$"),
@@ -204,9 +200,7 @@ def test_bins_before_and_after_they_are_known() -> None:
     layer = layers.Discretization(num_bins=3, output_mode="count")
     assert layer.compute_output_shape((None, 4)) == (None, 3)
     model = keras.Sequential([keras.Input((4,)), layer])
-    with pytest.raises(
-        ValueError, match=r"has no boundaries yet: call adapt\(\) first, or give `bin_boundaries`"
-    ):
+    with pytest.raises(ValueError, match=r"has no boundaries yet: call adapt\(\) .*`bin_boundaries`"):
         model.predict(np.ones((2, 4)))
     with pytest.raises(ValueError, match=r"the data has numbers for 1 bin, but layer .* built for 3"):
         layer.adapt([[1.0]])

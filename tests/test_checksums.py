@@ -90,9 +90,7 @@ def test_a_flipped_bit_of_any_array_is_refused(suffix: str, tmp_path: Path) -> N
         place = content.index(array.tobytes()) + generator.randrange(array.nbytes)
         content[place] ^= 1 << generator.randrange(8)
         path.write_bytes(content)
-        with pytest.raises(
-            ValueError, match=r"isn't what was saved, as its checksum isn't the one in the file"
-        ):
+        with pytest.raises(ValueError, match=r"isn't what was saved, as its checksum"):
             load(path)
 
 
@@ -216,9 +214,7 @@ def test_safetensors_hold_what_the_package_reads(tmp_path: Path) -> None:
     class Complex(Mixed):
         ARRAYS = (np.ones(2, np.complex64),)
 
-    with pytest.raises(
-        ValueError, match=r"has dtype complex64, but a `\.safetensors` file can hold bool, uint8"
-    ):
+    with pytest.raises(ValueError, match=r"dtype complex64, but a `\.safetensors` file can hold bool"):
         keras.Sequential([keras.Input((2,)), Complex()]).save(path)
     assert same_weights(models.load_model(path), model)
 

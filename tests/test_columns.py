@@ -150,13 +150,9 @@ def test_columns_of_one_name(blobs: Blobs) -> None:
     x = frame(blobs.x, doubled)
     model.fit(x, blobs.y, verbose=0)
     assert np.array_equal(model.predict(x), model.predict(blobs.x))
-    with pytest.raises(
-        ValueError, match="several of them are named 'a', so that nothing tells which is which"
-    ):
+    with pytest.raises(ValueError, match="several of them are named 'a'"):
         model.predict(x.iloc[:, ::-1])
-    with pytest.raises(
-        ValueError, match=r"There are 7 columns, of which some have the same name, but 6 were"
-    ):
+    with pytest.raises(ValueError, match=r"There are 7 columns, .* same name, but 6 were"):
         model.predict(x.iloc[:, [0, 1, 2, 3, 4, 5, 5]])
 
 
@@ -301,7 +297,5 @@ def test_frames_of_polars(blobs: Blobs) -> None:
     assert same_weights(model, expected)
     assert np.array_equal(model.predict(PolarsFrame(**columns)[TURNED]), model.predict(blobs.x))
     texts = columns | {"pulse": np.array(["low"] * len(blobs.x), object)}
-    with pytest.raises(
-        TypeError, match=r"has columns of others: 'pulse' \(String\)\. Leave them out, or encode"
-    ):
+    with pytest.raises(TypeError, match=r"columns of others: 'pulse' \(String\)\. Leave them out"):
         model.predict(PolarsFrame(**texts))

@@ -437,9 +437,7 @@ def test_a_loss_that_is_not_finite_is_told_once() -> None:
     x = keras.Input((6,))
     model = Logarithm(x, layers.Dense(1)(x))
     model.compile("sgd")
-    with pytest.warns(
-        UserWarning, match="the loss of model 'logarithm.*' is nan, and its weights are still finite"
-    ) as told:
+    with pytest.warns(UserWarning, match="'logarithm.*' is nan, and its weights are still finite") as told:
         model.fit(X, LABELS, epochs=3, verbose=0)
     assert len(told) == 1
     assert told[0].filename == __file__

@@ -71,16 +71,8 @@ def test_what_stands_for_nothing(module: Any, bad: Any) -> None:
     [
         (lambda v: v(input_axes="a"), TypeError, "`input_axes` must be a tuple of integers"),
         (lambda v: v(output_axes=1), TypeError, "`output_axes` must be a tuple of integers"),
-        (
-            lambda v: v(input_axes=[0.5], output_axes=[1]),
-            TypeError,
-            r"`input_axes\[0\]` must be an integer, got 0.5",
-        ),
-        (
-            lambda v: v(input_axes=[7], output_axes=[1])((3, 4)),
-            ValueError,
-            r"`input_axes` must hold axes of the shape \(3, 4\), which are from 0 to 1 or from -2 to -1; got \[7\]",
-        ),
+        (lambda v: v(input_axes=[0.5], output_axes=[1]), TypeError, r"`input_axes\[0\]` .* integer, got 0.5"),
+        (lambda v: v(input_axes=[7], output_axes=[1])((3, 4)), ValueError, r"`input_axes` .* -1; got \[7\]"),
         (lambda v: v(input_axes=[0], output_axes=[-3])((3, 4)), ValueError, "`output_axes` must hold axes"),
     ],
 )

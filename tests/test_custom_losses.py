@@ -112,18 +112,14 @@ def test_what_a_loss_of_ones_own_must_return(blobs: Blobs) -> None:
     def columns(y_true: Array, y_pred: Array) -> Array:
         return ((y_pred - y_true) ** 2)[:, :2]
 
-    with pytest.raises(
-        ValueError, match=r"'columns' must return one number per sample, \(32,\), .* got the shape \(32, 2\)"
-    ):
+    with pytest.raises(ValueError, match=r"'columns' must return one number per sample.*\(32, 2\)"):
         classifier(loss=columns).fit(blobs.x, blobs.one_hot, verbose=0)
 
     @with_gradient(lambda y_true, y_pred: y_pred[:, 0])
     def flat(y_true: Array, y_pred: Array) -> Any:
         return squared(y_true, y_pred)
 
-    with pytest.raises(
-        ValueError, match=r"gradient of the loss 'flat' must have the shape .* \(32, 3\), got \(32,\)"
-    ):
+    with pytest.raises(ValueError, match=r"gradient of .* 'flat' must .* \(32, 3\), got \(32,\)"):
         classifier(loss=flat).fit(blobs.x, blobs.one_hot, verbose=0)
 
 
@@ -145,13 +141,9 @@ def test_without_a_reduction_there_is_evaluation_but_no_training(reduction: str 
 
 
 def test_an_unknown_reduction() -> None:
-    with pytest.raises(
-        ValueError, match=r"`reduction` must be one of 'sum_over_batch_size', .* got 'median'"
-    ):
+    with pytest.raises(ValueError, match=r"`reduction` must be one of .* got 'median'"):
         losses.MeanSquaredError(reduction="median")
-    with pytest.raises(
-        ValueError, match=r"`dtype` must be 'float32', in which the engine computes, .* got 'float64'"
-    ):
+    with pytest.raises(ValueError, match=r"`dtype` must be 'float32'.* got 'float64'"):
         losses.Huber(dtype="float64")
 
 
@@ -243,7 +235,5 @@ def test_class_indices_stay_class_indices() -> None:
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
     model.compile("sgd", from_numbers)
     model.train_on_batch(x, np.zeros(4, int))
-    with pytest.raises(
-        ValueError, match="`y` must hold class indices below 3, as the first targets of the model did"
-    ):
+    with pytest.raises(ValueError, match="`y` must hold class indices below 3"):
         model.train_on_batch(x, np.full(4, 0.5))

@@ -97,9 +97,7 @@ def test_the_precision_of_float32() -> None:
 
 @pytest.mark.parametrize("wrong", ["bfloat16", "high", "", 3, None])
 def test_what_is_no_precision(wrong: Any) -> None:
-    with pytest.raises(
-        (ValueError, TypeError), match="`precision` must be one of 'float32', 'tensorfloat32'"
-    ):
+    with pytest.raises((ValueError, TypeError), match=r"`precision` .* 'float32', 'tensorfloat32'"):
         keras.config.set_matmul_precision(wrong)
     assert keras.config.matmul_precision() == "float32"
 
@@ -107,9 +105,7 @@ def test_what_is_no_precision(wrong: Any) -> None:
 @pytest.mark.parametrize("wrong", ["float64", np.float16, "nonsense", 32, {"config": {"name": "int8"}}, {}])
 def test_what_is_no_policy(wrong: Any) -> None:
     for make in (lambda: layers.Dense(2, dtype=wrong), lambda: keras.config.set_dtype_policy(wrong)):
-        with pytest.raises(
-            ValueError, match="`dtype` must be 'float32', 'mixed_bfloat16', 'mixed_float16' or a DTypePolicy"
-        ):
+        with pytest.raises(ValueError, match=r"`dtype` must be 'float32', .* or a DTypePolicy"):
             make()
     for known in (None, "float32", np.float32, np.dtype("f4"), {"config": {"name": "float32"}}):
         assert layers.Dense(4, dtype=known).dtype_policy.name == "float32"

@@ -141,11 +141,7 @@ def test_weights_that_are_not_finite_are_refused(suffix: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (
-            ("m.pt",),
-            ValueError,
-            r"`filepath` 'm.pt' doesn't tell the format .* 'onnx' \(.onnx\) and 'c' \(.h\)",
-        ),
+        (("m.pt",), ValueError, r"'m.pt' doesn't tell the format .* 'onnx' .* 'c' \(.h\)"),
         (("m",), ValueError, "doesn't tell the format"),
         (("m", "tf_saved_model"), ValueError, "`format` must be 'onnx' or 'c', got 'tf_saved_model'"),
         (("m.onnx", "litert"), ValueError, "got 'litert'"),
@@ -165,12 +161,7 @@ def test_wrong_arguments(arguments: tuple[Any, ...], error: type[Exception], mes
 @pytest.mark.parametrize(
     ("suffix", "options", "error", "message"),
     [
-        (
-            "h",
-            {"opset_version": 17},
-            TypeError,
-            "export to 'c' has no argument `opset_version`. It takes: prefix",
-        ),
+        ("h", {"opset_version": 17}, TypeError, "'c' has no argument `opset_version`. It takes: prefix"),
         ("onnx", {"opset_versio": 17}, TypeError, "no argument `opset_versio`; did you mean 'opset_version'"),
         ("onnx", {"opset_version": 12}, ValueError, "`opset_version` must be at least 13, got 12"),
         ("onnx", {"opset_version": 10**6}, ValueError, "`opset_version` must be at most"),

@@ -486,9 +486,7 @@ class AlwaysDropping(layers.Layer):
 @pytest.mark.parametrize("suffix", ["h", "onnx"])
 def test_dropout_in_predictions_is_refused(suffix: str, tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((3,)), AlwaysDropping(name="always")])
-    with pytest.raises(
-        ValueError, match=r"layer 'always/drop' \(Dropout\) is called with training=True, so that pred"
-    ):
+    with pytest.raises(ValueError, match=r"'always/drop' \(Dropout\) is called with training=True"):
         model.export(tmp_path / f"m.{suffix}")
 
 
@@ -496,9 +494,7 @@ def test_dropout_in_predictions_is_refused(suffix: str, tmp_path: Path) -> None:
 def test_derivatives_are_refused(suffix: str, tmp_path: Path) -> None:
     slope = layers.Lambda(keras.grad(lambda y: ops.sum(ops.sin(y))), name="slope")
     model = keras.Sequential([keras.Input((3,)), slope])
-    with pytest.raises(
-        ValueError, match=r"test_export_functions.py:\d+: layer 'slope' has a derivative, which "
-    ):
+    with pytest.raises(ValueError, match=r"test_export_functions.py:\d+: layer 'slope' has a deriv"):
         model.export(tmp_path / f"m.{suffix}")
 
 

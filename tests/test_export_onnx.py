@@ -160,9 +160,7 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path) -> None:
 
 def test_models_beyond_what_a_file_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.export.onnx_format.MOST_BYTES", 100)
-    with pytest.raises(
-        ValueError, match=r"has 407,\d+ bytes of weights, but an ONNX file holds at most 2 GiB"
-    ):
+    with pytest.raises(ValueError, match=r"407,\d+ bytes of weights, but .* at most 2 GiB"):
         CASES["mnist"].model().export(tmp_path / "m.onnx")
 
 

@@ -153,9 +153,7 @@ def test_a_folder_is_as_it_was_if_a_rename_fails(
 
         monkeypatch.setattr(os, "link", refuse)
     renames.append(3 + which)  # after the three renames of the first save
-    with pytest.raises(
-        OSError, match=r"can't write .*Input/output error; what was there before is unchanged"
-    ):
+    with pytest.raises(OSError, match=r"Input/output error; what was there before is unchanged"):
         network().save(folder, zipped=False)
     assert files(tmp_path) == before
     renames.clear()

@@ -95,13 +95,9 @@ def test_it_is_downloaded_once(published: Published, web: tuple[Path, str]) -> N
 
 @pytest.mark.usefixtures("published")
 def test_without_a_network_the_message_says_where_to_get_it(home: Path) -> None:
-    with pytest.raises(
-        OSError, match=r"Fashion-MNIST is in none of .*mlp-engine, .*system, and can't be downloaded"
-    ):
+    with pytest.raises(OSError, match=r"in none of .*mlp-engine, .*system, and can't be downloaded"):
         loaded()
-    with pytest.raises(
-        OSError, match=r"404.*Install Debian's package dataset-fashion-mnist, or pass the folder"
-    ) as caught:
+    with pytest.raises(OSError, match=r"404.*dataset-fashion-mnist, or pass the folder") as caught:
         loaded()
     assert caught.value.__cause__.closed
     assert not home.exists()
@@ -126,9 +122,7 @@ def test_other_data_is_not_believed(home: Path, web: tuple[Path, str], tmp_path:
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="`path` must be a path, got 3"):
         loaded(3)
-    with pytest.raises(
-        FileNotFoundError, match=r"has neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"neither train-images-idx3-ubyte nor .*ubyte.gz"):
         loaded(tmp_path)
     fill(tmp_path / "mine")
     (tmp_path / "mine" / f"{_idx.FILES[2]}.gz").write_bytes(b"no gzip")

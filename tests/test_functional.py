@@ -273,11 +273,7 @@ def test_masks_through_joins() -> None:
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [
-        (
-            X[0],
-            TypeError,
-            r"a list with one entry for each input of the model, or a dict .*\['a', 'b'\].* one array of",
-        ),
+        (X[0], TypeError, r"one entry for each input .* or a dict .*\['a', 'b'\].* one array of"),
         ([X[0]], ValueError, "got 1 entries"),
         ({"a": X[0]}, ValueError, "'b' is missing"),
         ([X[1], X[0]], ValueError, r"`x\['a'\]` must have shape \(n, 4\)"),
@@ -496,9 +492,7 @@ def test_class_weights_of_several_outputs(by_name: bool, batches: bool) -> None:
 
 
 def test_wrong_class_weights_of_several_outputs() -> None:
-    with pytest.raises(
-        ValueError, match="`class_weight` has an entry 'sort', but the outputs are kind, size"
-    ):
+    with pytest.raises(ValueError, match="entry 'sort', but the outputs are kind, size"):
         two_by_two().fit(X, Y, class_weight={"sort": {0: 1.0}})
     with pytest.raises(ValueError, match="pass a list with one for each of the 2 outputs"):
         two_by_two().fit(X, Y, class_weight=[{0: 1.0}])
@@ -576,9 +570,7 @@ def test_shapes_that_do_not_fit_name_the_layers_that_are_called_on() -> None:
         layers.Add(name="sum")([three, five])
     shared = layers.Dense(2, name="shared")
     shared(three)
-    with pytest.raises(
-        ValueError, match=r"kernel of shape .*'shared' is called on the output \(None, 5\) of 'five'"
-    ):
+    with pytest.raises(ValueError, match=r"'shared' is called on the output \(None, 5\) of 'five'"):
         shared(five)
     with pytest.raises(ValueError, match=sources.format("both")):
         two_by_two_named("both")([three, five])
@@ -591,9 +583,7 @@ def two_by_two_named(name: str) -> keras.Model:
 
 def test_outputs_that_depend_on_another_input_name_the_layer_that_reads_it() -> None:
     x, y = keras.Input((4,), name="x"), keras.Input((4,), name="y")
-    with pytest.raises(
-        ValueError, match=r"another Input\(\), .*name=y>, which layer 'both' reads: add that to `inputs`"
-    ):
+    with pytest.raises(ValueError, match=r"another .*name=y>, which layer 'both' reads: add that"):
         keras.Model(x, layers.Dense(1)(layers.Add(name="both")([layers.Dense(4)(x), y])))
 
 

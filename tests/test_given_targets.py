@@ -178,7 +178,7 @@ def test_what_only_a_loss_can_read() -> None:
     y = np.stack([Y, Y], axis=1)
     with pytest.raises(
         ValueError,
-        match=r"the metric 'mae' reads targets like the outputs, .* but `y` of shape \(n, 2\) is something else",
+        match=r"'mae' reads targets like the outputs, .*`y` of shape \(n, 2\)",
     ):
         model(gaussian, ["mae"]).fit(X, y, verbose=0)
     net = model(gaussian, [])
@@ -222,9 +222,7 @@ def test_counts_reach_a_loss_as_they_are(most: int, dtype: Any) -> None:
 def test_what_a_metric_cant_read_of_counts() -> None:
     net = model(poisson, ["accuracy"], 2)
     net.fit(X, np.arange(8) % 2, verbose=0)
-    with pytest.raises(
-        ValueError, match=r"'accuracy' reads targets .* or indices of these, but `y` of shape"
-    ):
+    with pytest.raises(ValueError, match=r"'accuracy' reads targets .* indices .*`y` of shape"):
         net.evaluate(X, np.arange(8))
 
     class Sparse(keras.losses.Loss):

@@ -203,7 +203,7 @@ def test_exports_refuse_it_in_one_sentence(tmp_path: Path, path: str) -> None:
     pytest.importorskip("onnx")
     with pytest.raises(
         ValueError,
-        match=r"test_host_operations\.py:\d+: layer 'cholesky\w*' has the operation 'cholesky', which Python computes in every",
+        match=r"\.py:\d+: layer 'cholesky\w*' has the operation 'cholesky'",
     ):
         model_of_roots().export(tmp_path / path, **({} if path.endswith(".onnx") else {"format": "c"}))
 

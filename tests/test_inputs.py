@@ -214,9 +214,7 @@ def test_one_array_in_a_list_is_no_row_of_a_list() -> None:
         np.testing.assert_array_equal(model.predict(row), whole[1:2])
     with pytest.raises(ValueError, match=r"must have shape \(n, 3\), got \(1, 4, 3\)"):
         model.predict([x.tolist()])
-    with pytest.raises(
-        ValueError, match=r"`x` must have the key 'given', of the model's one input, but is a dict of \['x'\]"
-    ):
+    with pytest.raises(ValueError, match=r"`x` must have the key 'given'.* but is a dict of \['x'\]"):
         model.fit({"x": x}, y)
     with pytest.raises(TypeError, match=r"`y` must be one array, .* but is a dict of \['y'\]"):
         model.fit(x, {"y": y})
@@ -249,9 +247,7 @@ def test_a_dict_of_inputs_warns_of_what_it_does_not_read() -> None:
         lambda model, x: model.evaluate(x, y, verbose=0),
         lambda model, x: model.train_on_batch(x, y),
     ):
-        with pytest.warns(
-            UserWarning, match=r"doesn't match the expected structure.*also has \['b'\]"
-        ) as told:
+        with pytest.warns(UserWarning, match=r"the expected structure.*also has \['b'\]") as told:
             run(one, x)
         assert len(told) == 1
         assert told[0].filename == __file__

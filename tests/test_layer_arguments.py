@@ -30,41 +30,26 @@ def test_an_embedding_starts_from_weights() -> None:
     [
         (layers.CategoryEncoding, "`num_tokens` must be set"),
         (lambda: layers.BatchNormalization(renorm_momentum=2), "`renorm_momentum` must be between 0 and 1"),
-        (
-            lambda: layers.BatchNormalization(renorm=True, renorm_clipping={"r": 1}),
-            "`renorm_clipping` must be a dict with keys among rmax, rmin, dmax, got {'r': 1}",
-        ),
+        (lambda: layers.BatchNormalization(renorm=True, renorm_clipping={"r": 1}), "`renorm_clipping` must"),
         (
             lambda: layers.BatchNormalization(renorm=True, renorm_clipping={"rmin": 2, "rmax": 1}),
             "`renorm_clipping` must have an rmax of at least rmin",
         ),
-        (
-            lambda: layers.BatchNormalization(renorm=True, renorm_clipping={"dmax": -1}),
-            r"`renorm_clipping\['dmax'\]` must be a finite number of at least 0",
-        ),
+        (lambda: layers.BatchNormalization(renorm=True, renorm_clipping={"dmax": -1}), r"`renorm_.*dmax.* 0"),
         (lambda: layers.BatchNormalization(synchronized=True), "`synchronized` must be False"),
         (lambda: layers.LayerNormalization(rms_scaling=True), "`rms_scaling` must be False"),
-        (
-            lambda: layers.Dense(3, lora_rank=2),
-            "`lora_rank` must be None, got 2: low-rank adaptation is left out",
-        ),
+        (lambda: layers.Dense(3, lora_rank=2), "`lora_rank` must be None, got 2: .* left out"),
         (lambda: layers.Dense(3, quantization_config={}), "`quantization_config` must be None"),
         (lambda: layers.Embedding(3, 2, lora_alpha=2), "`lora_alpha` must be None"),
         (lambda: layers.Lambda(len, mask=[True]), "`mask` must be None"),
-        (
-            lambda: layers.Lambda.from_config(layers.Lambda(lambda x: x).get_config()),
-            "whose `function` is a Pyt",
-        ),
+        (lambda: layers.Lambda.from_config(layers.Lambda(lambda x: x).get_config()), "`function` is a Pyt"),
         (
             lambda: layers.Lambda.from_config({"function": {"class_name": "function", "config": "nobodys"}}),
             "unknown function 'nobodys': pass it in `custom_objects`, or register it",
         ),
         (lambda: keras.Input((3,), ragged=True), "`ragged` must be False, got True: support for samples of"),
         (lambda: keras.Input((3,), optional=True), "`optional` must be False, got True: a model without"),
-        (
-            lambda: layers.RandomFlip(data_format="channels_first"),
-            "`data_format` must be 'channels_last', got",
-        ),
+        (lambda: layers.RandomFlip(data_format="channels_first"), "`data_format` .* 'channels_last', got"),
         (lambda: keras.Input(tensor=np.zeros(3)), "`input_tensor` must be a symbolic tensor"),
     ],
 )
@@ -142,9 +127,7 @@ def test_a_constant_may_be_an_array() -> None:
     assert model.layers[0].bias == pytest.approx(np.log([0.25]))
     again = keras.Sequential.from_config(model.get_config())
     assert again.layers[0].bias == pytest.approx(np.log([0.25]))
-    with pytest.raises(
-        ValueError, match=r"`value` of shape \(3,\) doesn't broadcast to weights of shape \(2,\)"
-    ):
+    with pytest.raises(ValueError, match=r"\(3,\) doesn't broadcast to weights of shape \(2,\)"):
         keras.initializers.Constant([1, 2, 3])((2,))
     with pytest.raises(TypeError, match="`value` must be a finite number or an array of some"):
         keras.initializers.Constant(["a"])
@@ -235,16 +218,8 @@ def test_layers_by_themselves_refuse_what_models_refuse() -> None:
     [
         (lambda: layers.Lambda(len, gradient=3), TypeError, "`gradient` must be a function"),
         (lambda: layers.Lambda(len, arguments=3), TypeError, "`arguments` must be a dict"),
-        (
-            lambda: layers.Lambda(len, output_shape="a"),
-            TypeError,
-            "`output_shape` must be the shape of one sample",
-        ),
-        (
-            lambda: layers.Dense(3, name="a/b"),
-            ValueError,
-            "`name` must be a string and cannot contain character `/`",
-        ),
+        (lambda: layers.Lambda(len, output_shape="a"), TypeError, "`output_shape` .* shape of one sample"),
+        (lambda: layers.Dense(3, name="a/b"), ValueError, "`name` must be a string and cannot contain .*`/`"),
         (lambda: layers.Dense(3, name=3), TypeError, "`name` must be a string, got 3"),
         (lambda: keras.Sequential(name=3), TypeError, "`name` must be a string, got 3"),
         (lambda: keras.Sequential(3), TypeError, "`layers` must be a list of layers, got 3"),

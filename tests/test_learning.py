@@ -280,9 +280,7 @@ def broken(_: Any) -> Any:
 
 def test_mistakes_of_ones_own_leave_a_model_that_works() -> None:
     model = model_of(keras.layers.Dense(3, kernel_constraint=broken))
-    with pytest.raises(
-        ValueError, match=r"the constrained weights must have the weights' shape \(6, 3\), got \(2,\)"
-    ):
+    with pytest.raises(ValueError, match=r"constrained weights must have .* \(6, 3\), got \(2,\)"):
         model.fit(X, Y, verbose=0)
     assert np.isfinite(model.predict(X, verbose=0)).all()
     model = model_of(keras.layers.Dense(3, kernel_regularizer=lambda x: float(np.sum(x))))
@@ -296,35 +294,20 @@ def test_mistakes_of_ones_own_leave_a_model_that_works() -> None:
     ("make", "message"),
     [
         (lambda: optimizers.SGD(clipnorm=1.0, clipvalue=1.0), "only one of `clipnorm`, `clipvalue`"),
-        (
-            lambda: optimizers.SGD(gradient_accumulation_steps=1),
-            "`gradient_accumulation_steps` must be at least 2",
-        ),
+        (lambda: optimizers.SGD(gradient_accumulation_steps=1), "`gradient_accumulation_steps` .* least 2"),
         (lambda: optimizers.SGD(ema_momentum=1.5), "`ema_momentum` must be between 0 and 1, got 1.5"),
         (lambda: optimizers.SGD(ema_overwrite_frequency=0), "`ema_overwrite_frequency` must be at least 1"),
         (lambda: optimizers.Lion(beta_1=0.0), "`beta_1` must be greater than 0"),
-        (
-            lambda: optimizers.Ftrl(learning_rate_power=0.5),
-            "`learning_rate_power` must be a finite number of at most 0, got 0.5",
-        ),
+        (lambda: optimizers.Ftrl(learning_rate_power=0.5), "`learning_rate_power` .* at most 0, got 0.5"),
         (lambda: optimizers.Adafactor(epsilon_1=0.0), "`epsilon_1` must be greater than 0"),
-        (
-            lambda: regularizers.OrthogonalRegularizer(mode="diagonal"),
-            "`mode` must be one of 'rows', 'columns'",
-        ),
-        (
-            lambda: regularizers.OrthogonalRegularizer()(np.zeros(3)),
-            r"`inputs` must be a matrix, got shape \(3,\)",
-        ),
+        (lambda: regularizers.OrthogonalRegularizer(mode="diagonal"), "`mode` .* one of 'rows', 'columns'"),
+        (lambda: regularizers.OrthogonalRegularizer()(np.zeros(3)), r"`inputs` .* matrix, got shape \(3,\)"),
         (lambda: constraints.MaxNorm(-1), "`max_value` must be a finite number of at least 0"),
         (lambda: constraints.get("maxnrm"), "unknown `constraint` 'maxnrm'; did you mean"),
-        (
-            lambda: model_of(keras.layers.Dense(3, bias_constraint=constraints.UnitNorm(1))),
-            "must name axes of the weights, which are 0 or -1",
-        ),
+        (lambda: model_of(keras.layers.Dense(3, bias_constraint=constraints.UnitNorm(1))), "axes .* 0 or -1"),
         (
             lambda: model_of(keras.layers.BatchNormalization(gamma_constraint=constraints.UnitNorm(1))),
-            "must name axes of the weights, which are 0 or -1",
+            "axes .* 0 or -1",
         ),
         (lambda: model_of(Product("maxnrm")), "unknown `constraint` 'maxnrm'"),
         (lambda: keras.layers.PReLU(alpha_constraint=3), "`constraint` must be a name"),

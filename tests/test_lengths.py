@@ -277,9 +277,7 @@ def test_messages() -> None:
         model.export("model.onnx")
     with pytest.raises(ValueError, match=r"kernel of shape \(None, 2\).*must be known"):
         keras.Sequential([keras.Input((None,)), layers.Dense(2)])
-    with pytest.raises(
-        ValueError, match=r"can't reshape \(n, 3\) to `target_shape=\(4,\)`: a sample has 3 numbers"
-    ):
+    with pytest.raises(ValueError, match=r"\(n, 3\) to `target_shape=\(4,\)`: a sample has 3 numbers"):
         keras.Sequential([keras.Input((None,)), layers.Reshape((4,))]).predict(np.ones((1, 3)))
     images = keras.Sequential([keras.Input((None, 6)), layers.Dense(2)])
     with pytest.raises(ValueError, match="no batch axis, so leave out its first None"):

@@ -151,9 +151,7 @@ def test_layers_of_ones_own_pass_masks_on_if_they_say_so() -> None:
         model = keras.Sequential([keras.Input((2, 1)), layers.Masking(), dropping, mean()])
     assert model.predict(x).item() == 1
     model = keras.Sequential([keras.Input((2, 1)), layers.Masking(name="gaps"), FirstStep()])
-    with pytest.raises(
-        ValueError, match=r"the mask of layer 'gaps' has the shape \(n, 2\), but the loss has one value"
-    ):
+    with pytest.raises(ValueError, match=r"mask of layer 'gaps' .*\(n, 2\), but the loss has one value"):
         model.compile("sgd", "mse")
     program = _core.Program(4, [{"kind": "dense", "units": 2, "activation": "linear"}])
     with pytest.raises(ValueError, match="can be 'masked' where a mask is about the rows of outputs"):
@@ -162,9 +160,7 @@ def test_layers_of_ones_own_pass_masks_on_if_they_say_so() -> None:
 
 def test_shapes_that_have_no_rows() -> None:
     for layer, shape in ((layers.GlobalAveragePooling1D(), (4,)), (layers.GlobalAveragePooling2D(), (4, 3))):
-        with pytest.raises(
-            ValueError, match=r"takes samples with \d axes, their features among them, but gets"
-        ):
+        with pytest.raises(ValueError, match=r"takes samples with \d axes, .*but gets"):
             keras.Sequential([keras.Input(shape), layer])
     with pytest.raises(ValueError, match="`data_format` must be one of"):
         layers.GlobalAveragePooling1D("first")
@@ -310,9 +306,7 @@ def test_a_mask_that_is_broadcast_over_the_rows_of_a_batch_normalization() -> No
         for each in (mask, np.broadcast_to(mask, (3, 2, 5)))
     ]
     np.testing.assert_array_equal(*outputs)
-    with pytest.raises(
-        ValueError, match=r"must have shape \(3, 2, 5\), one for each row of the inputs, got \(3, 3, 1\)"
-    ):
+    with pytest.raises(ValueError, match=r"must have shape \(3, 2, 5\), .* got \(3, 3, 1\)"):
         layers.BatchNormalization()(x, training=True, mask=np.ones((3, 3, 1)))
 
 

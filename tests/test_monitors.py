@@ -95,9 +95,7 @@ def test_which_way_is_better_is_asked(blobs: Blobs) -> None:
 
 
 def test_a_number_that_is_missing_is_warned_of(blobs: Blobs) -> None:
-    with pytest.warns(
-        UserWarning, match="`val_loss` which is not available. Available metrics are: accuracy,loss"
-    ):
+    with pytest.warns(UserWarning, match="`val_loss` .*not available. Available .* accuracy,loss"):
         run(blobs, EarlyStopping(), epochs=1)
     with pytest.warns(UserWarning, match="Learning rate reduction is conditioned on metric `val_loss`"):
         run(blobs, ReduceLROnPlateau(), epochs=1)
@@ -135,9 +133,7 @@ def test_an_error_of_a_schedule_is_its_own(blobs: Blobs) -> None:
 
     with pytest.raises(TypeError, match="mine"):
         run(blobs, LearningRateScheduler(schedule), epochs=1)
-    with pytest.raises(
-        ValueError, match="output of the `schedule` function should be a float, got None for epoch 0"
-    ):
+    with pytest.raises(ValueError, match=r"`schedule` .* should be a float, got None for epoch 0"):
         run(blobs, LearningRateScheduler(lambda epoch: None), epochs=1)
     with pytest.raises(ValueError, match="`learning_rate` must be"):
         run(blobs, LearningRateScheduler(lambda epoch: -1.0), epochs=1)
@@ -151,9 +147,7 @@ def test_training_ends_when_the_loss_is_lost(blobs: Blobs, capsys: pytest.Captur
     model = run(blobs, LambdaCallback(on_train_batch_end=lose), TerminateOnNaN(), epochs=3, batch_size=32)
     assert (model.history.epoch, model.optimizer.iterations) == ([0], 3)
     assert capsys.readouterr().out == "Batch 2: Invalid loss, terminating training\n"
-    with pytest.raises(
-        RuntimeError, match=r"NaN or Inf loss encountered: it is nan after batch 2. Look for a learning rate"
-    ):
+    with pytest.raises(RuntimeError, match=r"NaN or Inf loss .* nan after batch 2.* learning rate"):
         run(
             blobs,
             LambdaCallback(on_train_batch_end=lose),
@@ -246,9 +240,7 @@ def test_running_means_take_the_place_of_weights_for_a_while(blobs: Blobs) -> No
 
 @pytest.mark.parametrize("make", [EarlyStopping, ReduceLROnPlateau, partial(ModelCheckpoint, "m.keras")])
 def test_an_unknown_mode_is_decided_by_the_name_of_the_metric(make: Any) -> None:
-    with pytest.warns(
-        UserWarning, match=r"mode 'up' is unknown, fallback to auto mode: give `mode` 'min' or 'max'"
-    ):
+    with pytest.warns(UserWarning, match=r"mode 'up' is unknown, fallback to auto .*'min' or 'max'"):
         assert make(mode="up").mode == "auto"
 
 

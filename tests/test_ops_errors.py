@@ -128,11 +128,7 @@ def read_only() -> Array:
 @pytest.mark.parametrize(
     ("out", "error", "message"),
     [
-        (
-            np.empty((3, 2), np.float32),
-            ValueError,
-            r"`out` must have the shape of the product, \(2, 3\), got \(3, 2\)",
-        ),
+        (np.empty((3, 2), np.float32), ValueError, r"`out` must have .* \(2, 3\), got \(3, 2\)"),
         (np.empty((1, 2, 3), np.float32), ValueError, "shape of the product"),
         (np.empty(3, np.float32), ValueError, "shape of the product"),
         (np.empty((2, 3)), TypeError, "`out` must be a float32 array.*float64"),

@@ -41,9 +41,7 @@ def test_a_layer_without_get_config_is_made_again_from_the_arguments_of_its_cons
 def test_an_argument_that_no_config_holds_is_an_error_before_a_file_is_written(tmp_path):
     inputs = keras.Input((4,))
     model = keras.Model(inputs, Twice(3, scale=np.ones(3))(inputs))
-    with pytest.raises(
-        NotImplementedError, match=r"Twice has arguments that a config can't hold, scale: .* get_config\(\)"
-    ):
+    with pytest.raises(NotImplementedError, match=r"Twice has .* a config can't hold, scale: .* get_config"):
         model.save(tmp_path / "model.keras")
     assert not [*tmp_path.iterdir()]
 
@@ -483,9 +481,7 @@ def test_a_model_is_loaded_whose_compile_has_arguments_of_its_own(tmp_path):
     model.compile("sgd", "mse")
     model.fit(A, np.ones((2, 1)), verbose=0)
     model.save(tmp_path / "model.keras")
-    with pytest.warns(
-        UserWarning, match=r"isn't compiled, as the compile\(\) of Compiled has other arguments"
-    ):
+    with pytest.warns(UserWarning, match=r"isn't compiled, as the compile\(\) of Compiled has other"):
         again = keras.models.load_model(tmp_path / "model.keras", custom_objects={"Compiled": Compiled})
     assert not again.compiled
     np.testing.assert_array_equal(again.predict(A, verbose=0), model.predict(A, verbose=0))

@@ -195,12 +195,7 @@ def test_a_confusion_matrix_of_many_classes_has_no_numbers(ax: Axes) -> None:
         (["a"], [0], {}, "`y_true` must hold class indices"),
         ([0, 1.5], [0, 1], {}, "row 1 holds 1.5"),
         ([], [], {}, "`y_true` must hold class indices"),
-        (
-            [0, 1],
-            [0, 1],
-            {"display_labels": ["a"]},
-            "`display_labels` has 1 names, but there are 2 classes: 0, 1",
-        ),
+        ([0, 1], [0, 1], {"display_labels": ["a"]}, "`display_labels` has 1 names, but .* 2 classes: 0, 1"),
         ([0, 1], [0, 1], {"normalize": "rows"}, "`normalize` must be one of 'none', 'true', 'pred', 'all'"),
     ],
 )

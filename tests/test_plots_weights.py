@@ -70,11 +70,7 @@ def test_weights_of_what_is_no_picture(ax: Axes) -> None:
         (np.full((2, 2), np.nan), {}, "a finite array"),
         (keras.Sequential([keras.layers.Dense(2)]), {}, "`weights` must be .* has been built"),
         (keras.layers.Flatten(), {}, "`weights` must be"),
-        (
-            np.zeros((4, 2)),
-            {"feature_names": ["a"]},
-            "`feature_names` has 1 names, but the kernel has 4 inputs",
-        ),
+        (np.zeros((4, 2)), {"feature_names": ["a"]}, "`feature_names` has 1 names, but .* 4 inputs"),
         (np.zeros((4, 2)), {"image_shape": (3, 3)}, "has 9 pixels, but there are 4"),
         (np.zeros((4, 2)), {"image_shape": (4,)}, "`image_shape` must be \\(height, width\\)"),
     ],

@@ -173,10 +173,7 @@ def test_windows_that_are_longer_than_the_series_are_none() -> None:
         (lambda: random.binomial((2,), 1.5, 0.5), "`counts` must be whole numbers"),
         (lambda: random.binomial((2,), -1, 0.5), "`counts` must be whole numbers"),
         (lambda: random.binomial((2,), 3, 1.5), r"`probabilities` must be in \[0, 1\]"),
-        (
-            lambda: random.gamma((2, 3), np.ones(2)),
-            r"`alpha` must be a number, or an array that fits \(2, 3\)",
-        ),
+        (lambda: random.gamma((2, 3), np.ones(2)), r"`alpha` must be .* array that fits \(2, 3\)"),
     ],
 )
 def test_parameters_of_distributions(draw: Any, message: str) -> None:

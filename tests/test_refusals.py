@@ -123,9 +123,7 @@ def test_there_is_one_dtype(make: Any) -> None:
     for known in (None, "float32", np.float32, np.dtype("f4"), {"config": {"name": "float32"}}):
         make(known)
     for wrong in ("float64", np.float16, "nonsense", 32, {"config": {"name": "mixed_float16"}}):
-        with pytest.raises(
-            ValueError, match="`dtype` must be 'float32', in which the engine computes, or None; got"
-        ):
+        with pytest.raises(ValueError, match=r"`dtype` must be 'float32', .* or None; got"):
             make(wrong)
 
 

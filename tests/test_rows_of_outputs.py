@@ -73,19 +73,13 @@ def test_class_weights_count_for_each_row() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (
-            lambda: network().fit(X, LABELS[:, :3], verbose=0),
-            r"must have shape \(n, 4\), one class index per row",
-        ),
+        (lambda: network().fit(X, LABELS[:, :3], verbose=0), r"\(n, 4\), one class index per row"),
         (lambda: network().fit(X, ONE_HOT, verbose=0), r"one-hot labels, .*argmax\(axis=-1\)"),
         (
             lambda: network("categorical_crossentropy").fit(X, LABELS, verbose=0),
             "class indices, but the loss",
         ),
-        (
-            lambda: network().fit(X, LABELS + 1, verbose=0),
-            r"class indices in \[0, 3\), .* but row \d+ holds 3",
-        ),
+        (lambda: network().fit(X, LABELS + 1, verbose=0), r"class indices in \[0, 3\), .* holds 3"),
         (
             lambda: network().fit(X, LABELS, sample_weight=np.ones((30, 3)), verbose=0),
             r"\(30,\), one weight per sample, or \(30, 4\), one per row of outputs, got \(30, 3\)",
@@ -97,7 +91,7 @@ def test_class_weights_count_for_each_row() -> None:
         (lambda: network(metrics=[metrics.F1Score()]), "'f1_score' needs one row per sample"),
         (
             lambda: network(keras.losses.CategoricalCrossentropy(axis=1)),
-            "`axis=1` of the loss 'categorical_crossentropy' is not that of",
+            "`axis=1` of the loss .* not that of",
         ),
     ],
 )

@@ -151,9 +151,7 @@ def test_what_is_left_out(tmp_path: Path, blobs: Blobs) -> None:
     model.save(tmp_path / "m.npz")
     assert models.load_model(tmp_path / "m.npz", compile=False).optimizer is None
     model.save(tmp_path / "m.npz", include_optimizer=False)
-    with pytest.warns(
-        UserWarning, match="Skipping variable loading for optimizer 'adam.*', because it has 18"
-    ):
+    with pytest.warns(UserWarning, match="Skipping .* optimizer 'adam.*', because it has 18"):
         again = models.load_model(tmp_path / "m.npz")
     assert again.optimizer.iterations == 0
 

@@ -41,9 +41,7 @@ def test_wrong_names(tmp_path: Path) -> None:
         model.save(tmp_path / "m.weights.h5")
     with pytest.raises(ValueError, match=r"must end in `\.weights\.h5`, `\.npz`, `\.safetensors` or `\.h5`"):
         model.save_weights(tmp_path / "m.keras")
-    with pytest.raises(
-        ValueError, match=r"`zipped=False`, the `filepath` argument should not end in `\.keras`"
-    ):
+    with pytest.raises(ValueError, match=r"`zipped=False`, the `filepath` .* not end in `\.keras`"):
         model.save(tmp_path / "m.keras", zipped=False)
     with pytest.raises(ValueError, match=r"following argument.s. are not supported: .'nothing'"):
         model.save(tmp_path / "m.keras", nothing=1)
@@ -198,7 +196,5 @@ def test_places_that_are_none(tmp_path: Path) -> None:
         keras.models.load_model(tmp_path / "full")
     model.compile("sgd", "mse")
     saves = keras.callbacks.ModelCheckpoint(tmp_path / "{val_loss}.keras")
-    with pytest.raises(
-        KeyError, match=r"There is no 'val_loss', only epoch, loss: pass validation data to fit"
-    ):
+    with pytest.raises(KeyError, match=r"no 'val_loss', only epoch, loss: pass validation data"):
         model.fit([[1.0, 2.0]], [1.0], verbose=0, callbacks=[saves])

@@ -228,9 +228,7 @@ def test_numbers_of_numpy_are_rates() -> None:
 
     for value in (np.float32(0.5), np.array(0.5), np.array([0.5]), 1):
         assert optimizers.SGD(Fixed(value)).learning_rate == float(value if np.ndim(value) == 0 else value[0])
-    with pytest.raises(
-        TypeError, match="Fixed can't be saved: store each argument of __init__ under its own"
-    ):
+    with pytest.raises(TypeError, match="Fixed can't be saved: store each argument of __init__"):
         optimizers.SGD(Fixed(0.5)).get_config()
     assert "Fixed object" in repr(Fixed(0.5))
 
@@ -240,24 +238,12 @@ def test_numbers_of_numpy_are_rates() -> None:
     [
         (schedules.LearningRateSchedule, "abstract"),
         (lambda: schedules.ExponentialDecay(0.1, 0, 0.5), "`decay_steps` must be greater than 0, got 0"),
-        (
-            lambda: schedules.CosineDecay(-0.1, 5),
-            "`initial_learning_rate` must be a finite number of at least 0",
-        ),
-        (
-            lambda: schedules.CosineDecay(0.1, 5, warmup_stps=3),
-            "no argument `warmup_stps`; did you mean 'warmup_steps'",
-        ),
-        (
-            lambda: schedules.CosineDecayRestarts(0.1, 5, t_mul=0.5),
-            "`t_mul` must be a finite number of at least 1",
-        ),
+        (lambda: schedules.CosineDecay(-0.1, 5), "`initial_learning_rate` must be .* at least 0"),
+        (lambda: schedules.CosineDecay(0.1, 5, warmup_stps=3), "`warmup_stps`; did you mean 'warmup_steps'"),
+        (lambda: schedules.CosineDecayRestarts(0.1, 5, t_mul=0.5), "`t_mul` must be .* at least 1"),
         (lambda: schedules.PiecewiseConstantDecay([1, 2], [0.1]), "got 1 values and 2 boundaries"),
         (lambda: schedules.PiecewiseConstantDecay([2, 1], [0.1, 0.2, 0.3]), "`boundaries` must rise, got"),
-        (
-            lambda: schedules.deserialize({"class_name": "CosinDecay"}),
-            "unknown `learning_rate` 'CosinDecay'",
-        ),
+        (lambda: schedules.deserialize({"class_name": "CosinDecay"}), "unknown .* 'CosinDecay'"),
     ],
 )
 def test_bad_arguments(make: Any, message: str) -> None:

@@ -89,9 +89,7 @@ def test_a_file_that_took_the_place_of_one_of_the_index_stays(tmp_path: Path) ->
     model.save_weights(path, max_shard_size=SMALL)
     model.save_weights(tmp_path / "m_00001.weights.h5")
     mine = (tmp_path / "m_00001.weights.h5").read_bytes()
-    with pytest.raises(
-        ValueError, match=r"'m_00001\.weights\.h5' was not written by the save that wrote the index"
-    ):
+    with pytest.raises(ValueError, match=r"'m_00001\.weights\.h5' was not written by the save"):
         model.load_weights(path)
     model.save_weights(path, max_shard_size=SMALL)
     model.load_weights(path)

@@ -712,9 +712,7 @@ def test_every_function_without_a_rule_is_known() -> None:
 
 
 def test_vectorize_is_refused_within_a_tape() -> None:
-    with pytest.raises(
-        TypeError, match=r"vectorize\(\) calls a function of numbers, .* use ops.vectorized_map\(\)"
-    ):
+    with pytest.raises(TypeError, match=r"vectorize\(\) calls .* use ops.vectorized_map"):
         keras.value_and_grad(lambda x: ops.sum(ops.vectorize(lambda a: a * a)(x)))(np.float32([1, 2]))
 
 

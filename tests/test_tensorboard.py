@@ -227,9 +227,7 @@ def test_a_table_stays_whole_if_the_next_one_cannot_be_written(
 
 
 def test_metadata_of_a_layer_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"names 'wrds', which is no Embedding layer .* did you mean 'words'"
-    ):
+    with pytest.raises(ValueError, match=r"'wrds', .*no Embedding layer .* did you mean 'words'"):
         words({"wrds": "labels.tsv"}, tmp_path)
 
 
@@ -262,11 +260,7 @@ def test_what_was_learnt_before_an_error_is_there(blobs: Blobs, tmp_path: Path) 
     [
         ({"log_dir": 3}, TypeError, "`log_dir` must be a path, got 3"),
         ({"histogram_freq": -1}, ValueError, "`histogram_freq` must be at least 0"),
-        (
-            {"update_freq": "step"},
-            ValueError,
-            "`update_freq` must be 'epoch', 'batch' or a number of batches, got 'step'",
-        ),
+        ({"update_freq": "step"}, ValueError, "`update_freq` must be 'epoch', .*, got 'step'"),
         ({"update_freq": 0}, ValueError, "`update_freq` must be at least 1"),
         ({"write_graph": "yes"}, TypeError, "`write_graph` must be True or False"),
         ({"profile_batch": (3, 2)}, ValueError, "`profile_batch` must be 0, the number of a batch"),

@@ -168,9 +168,7 @@ def test_functions_that_a_config_names_must_be_known() -> None:
         return texts
 
     config = TextVectorization(split=unknown, vocabulary=["a"]).get_config()
-    with pytest.raises(
-        ValueError, match="`split` is an unknown function 'unknown': pass it in `custom_objects`"
-    ):
+    with pytest.raises(ValueError, match=r"`split` .* function 'unknown': pass it in `custom_objects`"):
         TextVectorization.from_config(config)
     with keras.utils.custom_object_scope({"unknown": unknown}):
         assert TextVectorization.from_config(config).get_vocabulary() == ["", "[UNK]", "a"]
@@ -186,10 +184,7 @@ def test_functions_that_a_config_names_must_be_known() -> None:
         ({"ngrams": 0}, "`ngrams` must be at least 1"),
         ({"output_mode": "hot"}, "`output_mode`"),
         ({"output_sequence_length": 0}, "`output_sequence_length` must be at least 1"),
-        (
-            {"output_mode": "count", "output_sequence_length": 4},
-            "must not be set if `output_mode` is not 'int'",
-        ),
+        ({"output_mode": "count", "output_sequence_length": 4}, "not be set if `output_mode` is not 'int'"),
         ({"pad_to_max_tokens": True}, "needs `max_tokens`"),
         ({"ragged": True}, "`ragged`"),
         ({"vocabulary": ["a", "a"]}, "repeated term"),

@@ -314,11 +314,7 @@ def test_what_torch_alone_has_must_do_nothing() -> None:
     ("state", "error", "message"),
     [
         ([1], TypeError, "`state` must be a state dict, .* got a list$"),
-        (
-            {"1.weight": np.array(["a"])},
-            TypeError,
-            r"`state\['1.weight'\]` must hold real numbers, got dtype <U1",
-        ),
+        ({"1.weight": np.array(["a"])}, TypeError, r"`state\['1.weight'\]` .* real numbers, got dtype <U1"),
         ({"1.weight": np.ones((3, 4), complex)}, TypeError, "dtype complex128"),
         ({}, ValueError, "Missing: 1.weight .*, 1.bias .*, 4.weight .*, 4.bias"),
     ],
@@ -352,9 +348,7 @@ def test_a_model_without_weights_says_what_to_do() -> None:
 
 
 def test_slopes_along_several_axes_have_no_twin() -> None:
-    with pytest.raises(
-        ValueError, match=r"slopes of shape \(3, 4\), but torch.nn.PReLU has them along one axis"
-    ):
+    with pytest.raises(ValueError, match=r"slopes of shape \(3, 4\), but torch.nn.PReLU .* one axis"):
         model(k.PReLU(), shape=(3, 4)).to_torch_state_dict(numpy=True)
 
 

@@ -68,9 +68,7 @@ def test_lengths_of_batches_compute() -> None:
 
 def test_outputs_without_samples_are_refused() -> None:
     x = keras.Input((4,))
-    with pytest.raises(
-        ValueError, match=r"one row for each sample.*has the shape \(\): leave the batch axis out"
-    ):
+    with pytest.raises(ValueError, match=r"one row for each sample.*shape \(\): leave .* axis out"):
         keras.Model(x, ops.sum(x))
 
 

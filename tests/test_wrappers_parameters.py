@@ -116,16 +116,12 @@ def test_accuracy_takes_no_parameters_of_a_list() -> None:
     }
     found = KerasClassifier(for_any_labels, metrics__name="other", **options).fit(X, Y)
     assert {"accuracy", "other"} <= set(found.history_)
-    with pytest.raises(
-        TypeError, match=r"the parameters 'threshold' are for a class or its name, got 'accuracy'"
-    ):
+    with pytest.raises(TypeError, match=r"'threshold' are for a class or its name, got 'accuracy'"):
         KerasClassifier(for_any_labels, metrics__0__threshold=0.5, **options).fit(X, Y)
 
 
 def test_an_object_takes_no_parameters() -> None:
-    with pytest.raises(
-        TypeError, match=r"the parameters 'learning_rate' are for a class or its name, got Adam"
-    ):
+    with pytest.raises(TypeError, match=r"'learning_rate' are for a class or its name, got Adam"):
         regressor(optimizer=Adam(), optimizer__learning_rate=0.1).fit(XR, YR)
     with pytest.raises(TypeError, match=r"the parameters 'patience' are for a class or its name, got <"):
         classifier(callbacks=[EarlyStopping(), EarlyStopping], callbacks__patience=1).fit(X, Y)
@@ -238,9 +234,7 @@ def test_callbacks_of_fit_and_of_predict() -> None:
 
 @pytest.mark.parametrize("wrong", ["EarlyStopping", [3], {"a": "b"}, 7])
 def test_what_is_no_callback_is_refused(wrong: Any) -> None:
-    with pytest.raises(
-        TypeError, match="`callbacks` must be a callback, its class, or a list or dict of these"
-    ):
+    with pytest.raises(TypeError, match="`callbacks` must be a callback, its class, or a list"):
         classifier(callbacks=wrong).fit(X, Y)
 
 
@@ -351,9 +345,7 @@ def test_parameters_are_attributes() -> None:
 
 
 def test_an_unknown_parameter_says_what_it_may_be() -> None:
-    with pytest.raises(
-        ValueError, match=r"Invalid parameter 'units' for estimator KerasClassifier.*`model__units`"
-    ):
+    with pytest.raises(ValueError, match=r"parameter 'units' for .* KerasClassifier.*`model__units`"):
         classifier().set_params(units=3)
     with pytest.raises(TypeError, match="unexpected keyword argument 'widht'"):
         classifier(model__widht=3).fit(X, Y)
@@ -363,23 +355,11 @@ def test_an_unknown_parameter_says_what_it_may_be() -> None:
     ("options", "error", "message"),
     [
         ({}, ValueError, "KerasClassifier needs `model`, a function that returns a model"),
-        (
-            {"model": "binary_model"},
-            TypeError,
-            "`model` must be a model or a function that returns one, got 'binary",
-        ),
+        ({"model": "binary_model"}, TypeError, "`model` must be a model or a function .*, got 'binary"),
         ({"model": keras.Sequential}, TypeError, "`model` must be a model or a function"),
         ({"model": lambda: 3}, TypeError, "`model` must return a model, got 3"),
-        (
-            {"model": lambda: hidden(8, 3, 1, "sigmoid")},
-            ValueError,
-            "there is no loss: pass `loss` to the estimator",
-        ),
-        (
-            {"model": binary_model, "loss": "hinge"},
-            ValueError,
-            "loss='hinge', but its model is compiled with 'binary_",
-        ),
+        ({"model": lambda: hidden(8, 3, 1, "sigmoid")}, ValueError, "no loss: pass `loss` to the estimator"),
+        ({"model": binary_model, "loss": "hinge"}, ValueError, "loss='hinge', but .* compiled with 'binary_"),
     ],
 )
 def test_models_that_do_not_fit_are_refused(options: Any, error: type[Exception], message: str) -> None:

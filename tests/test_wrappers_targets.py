@@ -156,9 +156,7 @@ def test_numbers_are_no_labels() -> None:
 
 def test_labels_that_were_not_in_fit() -> None:
     found = classifier(warm_start=True, epochs=1).fit(X3, NAMES)
-    with pytest.raises(
-        ValueError, match=r"unknown categories \['other'\] in `y`: the classes are \['Iris-setosa'"
-    ):
+    with pytest.raises(ValueError, match=r"\['other'\] in `y`: the classes are \['Iris-setosa'"):
         found.fit(X3, [*NAMES[:-1], "other"])
 
 
@@ -202,9 +200,7 @@ def test_a_model_of_several_outputs_needs_an_encoder() -> None:
         model.compile("adam", ["sparse_categorical_crossentropy", "mse"])
         return model
 
-    with pytest.raises(
-        ValueError, match=r"the model has 2 outputs, but 1 is expected.* override `target_encoder`"
-    ):
+    with pytest.raises(ValueError, match=r"2 outputs, but 1 is expected.*`target_encoder`"):
         KerasClassifier(build, verbose=0).fit(X3, Y3)
 
 

@@ -456,9 +456,7 @@ def test_a_last_batch_that_it_cannot_compute_is_refused_before_the_first(library
         model = classifier(24)
     before = model.get_weights()
     library.setenv("EMULATED_CUBLASLT_LEAST", "14")
-    with pytest.raises(
-        RuntimeError, match=r"has no way to compute a product \(13, 24\) with sums of 20 terms"
-    ):
+    with pytest.raises(RuntimeError, match=r"no way to compute a product \(13, 24\) with sums of 20"):
         model.fit(x, y, batch_size=16, verbose=0)
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -521,9 +521,7 @@ class Raising:
 
 @pytest.mark.parametrize("error", [BufferError, TypeError, RuntimeError, ValueError])
 def test_exceptions_of_the_other_library(error: type[Exception], y: np.ndarray) -> None:
-    with pytest.raises(
-        TypeError, match="`x` of type Raising can't be read as a tensor on a GPU: because of it"
-    ):
+    with pytest.raises(TypeError, match=r"`x` of type Raising can't be read as a tensor.*because of it"):
         build().fit(Raising(error("because of it")), y, verbose=0)
     with pytest.raises(KeyboardInterrupt):
         build().fit(Raising(KeyboardInterrupt()), y, verbose=0)

@@ -81,9 +81,7 @@ def test_layers_accept_what_it_describes(arguments: dict[str, Any]) -> None:
 def test_models_too(api: Any) -> None:
     layer = layer_with(api, api.InputSpec(axes={-1: 3}))
     assert layer(api.Input((3,))).shape == (None, 3)
-    with pytest.raises(
-        ValueError, match="is incompatible with the layer: expected axis -1 of input shape to have value 3"
-    ):
+    with pytest.raises(ValueError, match=r"incompatible with the layer: expected axis -1 .* value 3"):
         layer_with(api, api.InputSpec(axes={-1: 3}))(api.Input((4,)))
     with pytest.raises(ValueError, match="incompatible with the layer"):
         api.Sequential([api.Input((4,)), layer_with(api, [api.InputSpec(ndim=3)])])

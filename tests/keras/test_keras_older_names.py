@@ -38,9 +38,7 @@ def batches() -> Any:
 def test_methods_with_generators() -> None:
     model, twin = classifier(2), classifier(2)
     twin.set_weights(model.get_weights())
-    with pytest.warns(
-        DeprecationWarning, match=r"fit_generator\(\) is of an older version of Keras: use fit\(\)"
-    ):
+    with pytest.warns(DeprecationWarning, match=r"fit_generator\(\) .* older version.* use fit\(\)"):
         history = model.fit_generator(batches(), 3, epochs=2, verbose=0, workers=4, use_multiprocessing=True)
     assert history.history == twin.fit(batches(), steps_per_epoch=3, epochs=2, verbose=0).history
     with pytest.warns(DeprecationWarning, match=r"use evaluate\(\)"):
@@ -80,16 +78,12 @@ def test_classes_need_one_output() -> None:
 def test_a_model_of_input_and_output() -> None:
     inputs = engine.Input((3,))
     outputs = engine.layers.Dense(2)(inputs)
-    with pytest.warns(
-        DeprecationWarning, match="`(in|out)put` is of an older version of Keras: use `(in|out)puts`"
-    ):
+    with pytest.warns(DeprecationWarning, match="`(in|out)put` is of an older .* use `(in|out)puts`"):
         model = engine.Model(input=inputs, output=outputs)
     assert model.output_shape == (None, 2)
     with pytest.raises(TypeError, match="give `inputs` or `input`, its older name, but not both"):
         engine.Model(inputs, outputs, input=inputs)
-    with pytest.raises(
-        TypeError, match="Model takes `inputs`, `outputs`, `name` and `trainable`, got 'inputz'"
-    ):
+    with pytest.raises(TypeError, match=r"Model takes `inputs`, `outputs`, .*, got 'inputz'"):
         engine.Model(inputs, outputs, inputz=inputs)
 
 
@@ -129,9 +123,7 @@ def test_reductions() -> None:
     assert engine.losses.MeanSquaredError(reduction=ours.AUTO)([1.0], [3.0]) == 4
     assert set(ours.all()) < set(theirs.all())
     ours.validate("sum")
-    with pytest.raises(
-        ValueError, match="`reduction` must be one of 'none', 'sum', 'sum_over_batch_size', got 'x'"
-    ):
+    with pytest.raises(ValueError, match=r"`reduction` must be one of .*'sum_over_batch_size', got 'x'"):
         ours.validate("x")
 
 
@@ -185,9 +177,7 @@ def test_values_through_the_backend() -> None:
 
 
 def test_the_smallest_change_of_a_callback_by_its_old_name() -> None:
-    with pytest.warns(
-        DeprecationWarning, match="the argument `epsilon` is of an older .*: use `min_delta`"
-    ) as caught:
+    with pytest.warns(DeprecationWarning, match="`epsilon` is of an older .* use `min_delta`") as caught:
         callback = engine.callbacks.ReduceLROnPlateau("loss", epsilon=0.25)
     assert (callback.min_delta, caught[0].filename) == (0.25, __file__)
 

@@ -142,9 +142,7 @@ def test_errors() -> None:
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"`x\['facts'\]` must have shape \(n, 2\)"):
         model.fit([x[0], x[1][:, :1], x[2]], y, verbose=0)
-    with pytest.raises(
-        ValueError, match="same number of samples, but 'words' has 8, 'facts' has 7, 'tags' has 8"
-    ):
+    with pytest.raises(ValueError, match="samples, but 'words' has 8, 'facts' has 7, 'tags' has 8"):
         model.predict([x[0], x[1][1:], x[2]], verbose=0)
     with pytest.raises(ValueError, match=r"`x\['words'\]` must hold indices|below 9"):
         model.predict([x[0] + WORDS, x[1], x[2]], verbose=0)
