@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from backup_worker import CASES, EPOCHS, Slow, digest, network
+from backup_worker import CASES, EPOCHS, Slow, data, digest, network
 from conftest import Blobs, classifier, same_weights
 
 import engine as keras
@@ -174,6 +174,124 @@ def test_seeds_of_layers_come_back(tmp_path: Path, blobs: Blobs) -> None:
     with pytest.raises(CrashError):
         train(1, Crashing(8))
     assert same_weights(train(2), whole)
+
+
+class Noisy(keras.Model):  # type: ignore[misc] # the public class is typed as Any
+    """Its step draws from a layer, from a seed generator and from the global stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.drop = keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.3)
+        self.out = keras.layers.Dense(3, "softmax")
+        self.seeds = keras.random.SeedGenerator(3)
+
+    def call(self, x: Any, training: Any = None) -> Any:
+        return self.out(self.drop(self.hidden(x), training=training))
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        shape = keras.ops.shape(x)
+        noise = keras.random.normal(shape, seed=self.seeds) + keras.random.normal(shape)
+        return super().train_step((x + 0.1 * noise, y))
+
+    @classmethod
+    def compiled(cls, eager: bool) -> Any:
+        model = cls()
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=eager)
+        return model
+
+
+class Pair(keras.Model):  # type: ignore[misc]
+    """Two networks, each with an optimizer in an attribute, and a variable that is assigned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, "tanh")])
+        self.second = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+        self.mean, self.hits = keras.metrics.Mean(), keras.metrics.SparseCategoricalAccuracy(name="hits")
+        self.seen = self.add_weight((), "zeros", trainable=False)
+
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        for part, optimizer in zip((self.first, self.second), self.optimizers, strict=True):
+            with keras.GradientTape() as tape:
+                logits = self.second(self.first(x))
+                loss = loss_of(y, logits)
+            optimizer.apply_gradients(
+                zip(tape.gradient(loss, part.trainable_weights), part.trainable_weights, strict=True)
+            )
+        self.seen.assign(self.seen + 1)
+        self.mean.update_state(loss)
+        self.hits.update_state(y, logits)
+        return {"mean": self.mean.result(), "hits": self.hits.result()}
+
+    @classmethod
+    def compiled(cls, eager: bool) -> Any:
+        model = cls()
+        model.compile(run_eagerly=eager)
+        model.optimizers = [keras.optimizers.Adam(0.01), keras.optimizers.SGD(0.1, momentum=0.9)]
+        return model
+
+
+@pytest.mark.parametrize("frequency", ["epoch", 3])
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("kind", [Noisy, Pair])
+def test_crashes_of_trainings_by_steps_change_no_bit(
+    kind: Any, eager: bool, frequency: Any, tmp_path: Path
+) -> None:
+    """The last batch of an epoch is smaller, so that a step is recorded twice, perhaps in different runs."""
+    x, y = data()
+
+    def trained(*callbacks: Callback) -> tuple[list[Any], Any]:
+        keras.utils.set_random_seed(4)
+        model = kind.compiled(eager)
+        history = model.fit(x, y, batch_size=64, epochs=5, verbose=0, callbacks=[*callbacks])
+        assert not model._eager_steps
+        state = [variable.numpy() for each in model._optimizers for variable in each.variables]
+        return [*model.get_weights(), *state], history
+
+    expected, whole = trained()
+    batches = iter([5, 3, 7, 1, 6])
+    for _ in range(20):
+        backup = BackupAndRestore(tmp_path / "b", save_freq=frequency)
+        try:
+            found, history = trained(backup, Crashing(next(batches, 10**9)))
+        except CrashError:
+            continue
+        break
+    assert len(found) == len(expected)
+    assert all(map(np.array_equal, found, expected))
+    assert history.epoch == whole.epoch[-len(history.epoch) :] != whole.epoch
+    for key, values in history.history.items():
+        assert np.array_equal(values, whole.history[key][-len(values) :]), key
+
+
+def test_backups_of_steps_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    x, y = data()
+    model = Pair.compiled(False)
+    model.fit(x, y, verbose=0, callbacks=[BackupAndRestore(tmp_path / "b", delete_checkpoint=False)])
+    fewer = Pair.compiled(False)
+    del fewer.optimizers[1]
+    for other in (fewer, Noisy.compiled(False)):
+        with pytest.raises(ValueError, match="backup of another training"):
+            other.fit(x, y, verbose=0, callbacks=[BackupAndRestore(tmp_path / "b")])
+
+    class Unbuilt(Noisy):
+        @classmethod
+        def compiled(cls, eager: bool) -> Any:
+            model = cls()
+            model.compile("adam", run_eagerly=eager)
+            return model
+
+    with pytest.raises(ValueError, match=r"no weights yet.*call build\(\) before fit\(\)"):
+        Unbuilt.compiled(False).fit(x, y, verbose=0, callbacks=[BackupAndRestore(tmp_path / "b")])
+    outside = keras.Variable(np.zeros(3, np.float32))
+    model = Pair.compiled(False)
+    model.other = keras.optimizers.SGD()
+    model.other.build([outside])
+    with pytest.raises(RuntimeError, match="steps variables that are no weights of Pair"):
+        model.fit(x, y, verbose=0, callbacks=[BackupAndRestore(tmp_path / "c")])
 
 
 def test_arguments(tmp_path: Path, blobs: Blobs) -> None:

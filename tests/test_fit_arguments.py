@@ -626,15 +626,53 @@ def test_predict_on_batch(kind: str, eagerly: bool) -> None:
 
 @kinds
 def test_backups(kind: str, eagerly: bool, tmp_path: Path) -> None:
-    """A training by the core is backed up; others say that they can't be, before they begin."""
+    whole, model = model_of(kind, eagerly), model_of(kind, eagerly)
+    whole.fit(X, Y, epochs=3, shuffle=False, verbose=0)
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+    model.fit(X, Y, epochs=2, shuffle=False, verbose=0, callbacks=[backup])
     model = model_of(kind, eagerly)
-    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
-    if not model._has_train_step:
-        model.fit(X, Y, verbose=0, callbacks=[backup])
-        return
-    with pytest.raises(RuntimeError, match=r"BackupAndRestore can't back up.*ModelCheckpoint"):
-        model.fit(X, Y, verbose=0, callbacks=[backup])
-    assert model.optimizer.iterations == 0
+    assert model.fit(X, Y, epochs=3, shuffle=False, verbose=0, callbacks=[backup]).epoch == [2]
+    assert all(map(np.array_equal, model.get_weights(), whole.get_weights()))
+
+
+class Unbuilt(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out = keras.layers.Dense(8, "relu"), keras.layers.Dense(CLASSES, "softmax")
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.hidden(x))
+
+
+class UnbuiltStep(Unbuilt):
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+
+class UnbuiltChain(keras.Sequential):
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize(
+    "x", [(X, Y), (X.tolist(), Y.tolist()), (Indexed(),)], ids=["arrays", "lists", "batches"]
+)
+def test_weights_begin_the_same_whoever_trains(x: tuple[Any, ...], eagerly: bool) -> None:
+    """The weights of a model that the data build are drawn before the order of the samples, as in Keras."""
+
+    def weights(make: Any) -> list[np.ndarray]:
+        keras.utils.set_random_seed(5)
+        model = make()
+        model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly)
+        model.fit(*x, verbose=0)
+        return model.get_weights()
+
+    layers = lambda: [keras.layers.Dense(8, "relu"), keras.layers.Dense(CLASSES, "softmax")]  # noqa: E731
+    wanted = weights(Unbuilt)
+    for make in (UnbuiltStep, lambda: keras.Sequential(layers()), lambda: UnbuiltChain(layers())):
+        for array, other in zip(weights(make), wanted, strict=True):
+            np.testing.assert_allclose(array, other, **CLOSE)
 
 
 class Names(keras.callbacks.Callback):

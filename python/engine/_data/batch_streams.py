@@ -110,10 +110,9 @@ class Stream(Source):
         self._replays = replays and not is_indexed(data) and iter(data) is data
         self._replayed: list[Any] = []  # the batches that each pass begins with
         self._started: Iterator[Any] | None = (
-            None  # the pass from which `sample_shape` took the first batch, put back
+            None  # the pass from which `example` took the first batch, put back
         )
-        self._shape: Shape | None = None
-        self._names: list[str] | None = None
+        self._example: Samples | None = None
         self._class_weight: object = None
 
     @property
@@ -123,7 +122,17 @@ class Stream(Source):
     @property
     def sample_shape(self) -> Shape:
         """The shape of one sample, which the first batch tells."""
-        if self._shape is None:
+        return self.example.sample_shape
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """The names of the columns, which the first batch tells; None if it has no names."""
+        return self.example.feature_names
+
+    @property
+    def example(self) -> Samples:
+        """The first batch."""
+        if self._example is None:
             if is_indexed(self._data):
                 first = self._data[0]
             else:
@@ -137,15 +146,8 @@ class Stream(Source):
                     self._replayed = found
                 else:
                     self._started = chain(found, batches)
-            samples = self._samples(first, 0)
-            self._shape, self._names = samples.sample_shape, samples.feature_names
-        return self._shape
-
-    @property
-    def feature_names(self) -> list[str] | None:
-        """The names of the columns, which the first batch tells; None if it has no names."""
-        _ = self.sample_shape  # reads the first batch
-        return self._names
+            self._example = self._samples(first, 0)
+        return self._example
 
     def steps(self, batch_size: int) -> int | None:
         """Returns the number of batches in a pass, if the data knows it."""
@@ -154,7 +156,7 @@ class Stream(Source):
     def chunks(self, batch_size: int, shuffle: Shuffle | None) -> Iterator[Chunk]:
         """Yields the batches of one pass. A generator continues where the pass before ended."""
         if self._replays:
-            _ = self.sample_shape  # reads the batches that are replayed
+            _ = self.example  # reads the batches that are replayed
         batches = self._started or raw_batches(self._data, shuffle not in (None, "none"))
         self._started = None
         for number, batch in enumerate(chain(self._replayed, batches)):

@@ -221,6 +221,11 @@ class Source(ABC):
     def feature_names(self) -> list[str] | None:
         """The names of the columns in the order in which the core reads them; None for samples without names."""
 
+    @property
+    @abstractmethod
+    def example(self) -> Samples:
+        """Samples that show the form of all: those themselves, or the first batch."""
+
     @abstractmethod
     def steps(self, batch_size: int) -> int | None:
         """Returns the number of batches in a pass; None if it is unknown."""
@@ -285,6 +290,11 @@ class Samples(Source):
     def feature_names(self) -> list[str] | None:
         """The names of the columns of the samples; None without names."""
         return self._feature_names
+
+    @property
+    def example(self) -> Samples:
+        """The samples themselves."""
+        return self
 
     def steps(self, batch_size: int) -> int:
         """Returns the number of batches in a pass."""

@@ -107,6 +107,8 @@ class Compiled:
         self.names = ["loss", *losses_shown, *(entry.name for entry in self._entries)]
         self._loss_metrics = [metrics.Mean(name) for name in ("loss", *losses_shown)]
         self._resolved = [entry.metric for entry in self._entries]
+        self.metric_forms: list[tuple[bool, int]] | None = None
+        """What `resolve_metrics` got, if the steps of the user's model settled the metrics."""
         # The shapes and dtypes of the targets of each output; None before the first ones, empty if they differ.
         self._forms: list[tuple[Shape, str]] | None = None
         self._applied: Any = ()  # the arguments of `apply`
@@ -149,6 +151,11 @@ class Compiled:
     def has_loss(self) -> bool:
         """Whether an output has a loss."""
         return any(self.given)
+
+    @property
+    def reads_outputs(self) -> bool:
+        """Whether there is a loss or a metric of an output."""
+        return self.has_loss or bool(self._entries)
 
     def has_metrics(self, output: int) -> bool:
         """Whether there are metrics of output number `output`."""
@@ -447,13 +454,21 @@ class Compiled:
             with self.settling(indices, [int(np.shape(output)[-1]) for output in outputs]):
                 pass
         if self._resolved == [entry.metric for entry in self._entries]:
-            self._resolved = [
-                entry.metric._resolve(
+            forms = [
+                (
                     _may_be_indices(targets[entry.output], outputs[entry.output]),
-                    int(np.shape(outputs[entry.output])[-1]),
+                    np.shape(outputs[entry.output]),
                 )
                 for entry in self._entries
             ]
+            self.resolve_metrics([(indices, int(shape[-1])) for indices, shape in forms])
+
+    def resolve_metrics(self, forms: Sequence[tuple[bool, int]]) -> None:
+        """Settles which metrics are meant: for each whether targets are class indices, and how many outputs there are."""
+        self.metric_forms = list(forms)
+        self._resolved = [
+            entry.metric._resolve(*form) for entry, form in zip(self._entries, forms, strict=True)
+        ]
 
     def update_metrics(self, targets: Sequence[Any], outputs: Sequence[Any], weights: Sequence[Any]) -> None:
         """Adds a batch to the metrics. The arguments are those of `computed_loss`."""

@@ -7,18 +7,21 @@ random states and the state of callbacks. The callback `BackupAndRestore` decide
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine._base import random_state
 from engine._base.checks import integer, real
-from engine._core_interface.cpp import Program, Totals
+from engine._core_interface.cpp import Totals, WeightArray, read_arrays, write_arrays
 from engine._training.batch_iteration import BatchIterator, DataPosition
 from engine._training.compile_arguments import Compiled
+from engine._training.draws import DrawPosition, draw_position, generators_of, go_to
+from engine._training.runner import Runner, as_logs
 from engine.callbacks import Callback, CallbackList
 from engine.callbacks.base import Logs
+from engine.optimizers import Optimizer
 from engine.optimizers.variables import Snapshot
 
 if TYPE_CHECKING:
@@ -34,13 +37,30 @@ if TYPE_CHECKING:
         _feature_names: list[str] | None
         """The columns of the data frame that `fit` got."""
 
+        _step_draws: dict[str, DrawPosition]
+        """Where the random numbers of compiled steps began."""
+        _eager_steps: dict[str, Exception | None]
+        """The steps that can't be compiled."""
+
         @property
-        def _program(self) -> Program | None:
-            """The program, whose weights training changes."""
+        def _weight_arrays(self) -> list[WeightArray]:
+            """The weights, which training changes."""
+
+        @property
+        def _owners(self) -> Sequence[Any]:
+            """What the weights belong to."""
+
+        @property
+        def _optimizers(self) -> list[Optimizer]:
+            """The optimizers that may step the weights."""
 
 
 Arrays = dict[str, list[NDArray[Any]]]
 _TRAINING = "training.json"
+_ANOTHER = (
+    "this is the backup of another training: fit() must be called with the same model, optimizers and callbacks, or the "
+    "folder deleted"
+)
 _LARGEST = 2**64 - 1  # the largest seed, and the largest number of draws
 # The number of words in the state of the Mersenne Twister, which both NumPy's and Python's global generators are.
 _WORDS = 624
@@ -50,8 +70,10 @@ _NAMES = (
     "totals",
     "logs",
     "stopped",
-    "optimizer",
+    "optimizers",
     "random",
+    "steps",
+    "metric_forms",
     "facts",
     "callbacks",
     "counts",
@@ -65,7 +87,8 @@ class Resumed(NamedTuple):
     """The backup that was read."""
     epoch: int
     place: DataPosition
-    totals: Totals
+    totals: Any
+    """Those of the runner."""
     logs: Logs
     stopped: bool
     """Whether a callback had ended the training."""
@@ -75,12 +98,15 @@ class _State(NamedTuple):
     """The checked state of a training. Restoring it can't fail."""
 
     model: list[NDArray[Any]]
-    optimizer: Snapshot
+    optimizers: list[Snapshot]
     metrics: list[list[NDArray[Any]]]
     """The state of each metric that Python computes."""
     callbacks: list[dict[str, Any]]
     """The attributes of each callback with a state, by name."""
     random: _RandomState
+    draws: DrawPosition
+    steps: dict[str, DrawPosition | None]
+    """Where the random numbers of each compiled step began; None for a step that can't be compiled."""
 
 
 class _RandomState(NamedTuple):
@@ -115,12 +141,37 @@ class Recovery:
         self.refused = False
         """Whether the last file that was read is damaged, or the backup of another training."""
         self._state: _State
-        self._earlier: tuple[Mapping[str, Any], Snapshot]
+        self._earlier: tuple[Mapping[str, Any], list[Snapshot]]
 
     @property
-    def program(self) -> Program:
-        """The program of the model."""
-        return cast(Program, self._model._program)  # which `fit` has built
+    def _runner(self) -> Runner:
+        return self.batch_iterator.runner
+
+    def _snapshots(self) -> list[Snapshot]:
+        return [each._snapshot() for each in self._model._optimizers]
+
+    def _restore_optimizers(self, snapshots: Sequence[Snapshot]) -> None:
+        for optimizer, snapshot in zip(self._model._optimizers, snapshots, strict=True):
+            optimizer._restore(snapshot)
+
+    def _places(self, optimizer: Optimizer) -> list[int]:
+        """Returns the number of each weight that an optimizer steps, among those of the model."""
+        known = {owner: number for number, owner in enumerate(self._variables)}
+        try:
+            return [known[each.owner, each.number] for each in optimizer._tracked]
+        except KeyError:
+            msg = (
+                f"BackupAndRestore can't back up the optimizer {optimizer.name!r}, which steps variables that are no weights of "
+                f"{type(self._model).__name__}: make them attributes of the model"
+            )
+            raise RuntimeError(msg) from None
+
+    @property
+    def _variables(self) -> list[tuple[Any, int]]:
+        """The owner of each weight of the model, and the number of the weight there."""
+        return [
+            (owner, number) for owner in self._model._owners for number in range(len(owner._weights or ()))
+        ]
 
     def save(self, path: Path, epoch: int, taken: int, logs: Logs, previous: Path | None) -> None:
         """Writes the state of the training to a file.
@@ -138,13 +189,15 @@ class Recovery:
         from engine.saving.contents import Contents, Group
         from engine.saving.npz import Npz
 
-        state, totals = self._compiled.optimizer._snapshot(), self.batch_iterator.runner.totals
+        states = self._snapshots()
+        totals, sums = _described(self._runner.totals)
         numbers, random_info = _random_state()
         callbacks, kept = self._callback_states()
+        draws = draw_position(self._model)
         arrays: Arrays = {
-            "model": [*self.program.variables],
-            **{f"optimizer/{name}": [*values] for name, values in state.arrays.items()},
-            "totals": [np.asarray(metric) for metric in totals.metrics],
+            "model": read_arrays(self._model._weight_arrays),
+            **_by_name(states),
+            "totals": sums,
             **{f"metrics/{i}": values for i, values in enumerate(self._metric_states())},
             "random": numbers,
             **kept,
@@ -152,12 +205,19 @@ class Recovery:
         info = {
             "epoch": epoch,
             "place": self.batch_iterator.data_position(taken),
-            "totals": [totals.loss_sum, totals.samples],
-            "output_losses": totals.output_losses,
+            "totals": totals,
             "logs": {name: float(value) for name, value in logs.items() if np.ndim(value) == 0},
             "stopped": bool(self._model.stop_training),
-            "optimizer": [state.batches, state.rate],
-            "random": random_info,
+            "optimizers": [
+                [state.batches, state.rate, self._places(optimizer)]
+                for state, optimizer in zip(states, self._model._optimizers, strict=True)
+            ],
+            "random": [*random_info, draws.generators],
+            "steps": {
+                **self._model._step_draws,
+                **dict.fromkeys(self._model._eager_steps),
+            },
+            "metric_forms": self._compiled.metric_forms,
             "facts": self._model._facts,
             "callbacks": callbacks,
             "counts": {name: len(values) for name, values in arrays.items()},
@@ -188,6 +248,13 @@ class Recovery:
             self._require_same(arrays, info)
             facts = _mapping(info["facts"], "facts")
             self._require_same_columns(facts.get("feature_names"))
+            if info["metric_forms"] is not None:
+                self._compiled.resolve_metrics(
+                    [
+                        (bool(indices), integer(outputs, "metric_forms", 1))
+                        for indices, outputs in _listed(info["metric_forms"], "metric_forms")
+                    ]
+                )
             resumed, state = _resumed_of(path, info, arrays), self._state_of(info, arrays)
             indices = facts["class_indices"]
             several = len(self._compiled.losses) > 1
@@ -200,7 +267,7 @@ class Recovery:
                     f"{facts!r:.200}"
                 )
                 raise ValueError(msg)
-            self._earlier = self._model._facts, self._compiled.optimizer._snapshot()
+            self._earlier = self._model._facts, self._snapshots()
             try:
                 self._model._learn_facts(facts)
             except BaseException:
@@ -210,24 +277,30 @@ class Recovery:
 
     def undo(self) -> None:
         """Undoes the changes of `load`. It is called instead of `apply` if the data turn out to be others."""
-        facts, optimizer = self._earlier
+        facts, optimizers = self._earlier
         self._model._learn_facts(facts)
-        self._compiled.optimizer._restore(optimizer)
+        self._restore_optimizers(optimizers)
         self.refused = True
 
     def apply(self) -> None:
         """Restores everything except the position in the data and the states of metrics."""
         state = self._state
-        self.program.write_variables(state.model)
-        self._compiled.optimizer._restore(state.optimizer)
+        write_arrays(self._model._weight_arrays, state.model)
+        self._restore_optimizers(state.optimizers)
         for callback, values in zip(self._stateful, state.callbacks, strict=True):
             for name, value in values.items():
                 setattr(callback, name, value)
         state.random.restore()
+        go_to(self._model, state.draws)
+        for name, began in state.steps.items():
+            if began is None:
+                self._model._eager_steps.setdefault(name, None)
+            else:
+                self._model._step_draws[name] = began
 
     def apply_metrics(self) -> None:
         """Restores the states of the metrics that Python computes."""
-        for metric, values in zip(self._compiled.own_metrics, self._state.metrics, strict=True):
+        for metric, values in zip(self._runner.own_metrics, self._state.metrics, strict=True):
             _load(metric, values)
 
     @property
@@ -237,10 +310,13 @@ class Recovery:
 
     def _require_same(self, arrays: Arrays, info: Mapping[str, Any]) -> None:
         """Raises ValueError unless the file is of the same model, optimizer and callbacks."""
-        state = self._compiled.optimizer._snapshot()
-        wanted: dict[str, Sequence[Any]] = {"model": self.program.variables}
-        wanted |= {f"optimizer/{name}": values for name, values in state.arrays.items()}
-        found = {name for name in arrays if name.startswith("optimizer/")} | {"model"}
+        weights = self._model._weight_arrays
+        if not weights and arrays["model"]:
+            msg = "the model has no weights yet, into which a backup can be read: call build() before fit()"
+            raise ValueError(msg)
+        self._build_optimizers(info["optimizers"])
+        wanted: Arrays = {"model": [*read_arrays(weights)], **_by_name(self._snapshots())}
+        found = {name for name in arrays if name.startswith("optimizer")} | {"model"}
         same = found == wanted.keys() and all(
             [array.shape for array in arrays[name]] == [array.shape for array in values]
             for name, values in wanted.items()
@@ -249,11 +325,22 @@ class Recovery:
         saved = [_listed(each, "callbacks", 2) for each in _listed(info["callbacks"], "callbacks")]
         same &= [[name, list(_mapping(values, "callbacks"))] for name, values in saved] == callbacks
         if not same:
-            msg = (
-                "this is the backup of another training: fit() must be called with the same model, optimizer and "
-                "callbacks, or the folder deleted"
-            )
-            raise ValueError(msg)
+            raise ValueError(_ANOTHER)
+
+    def _build_optimizers(self, saved: object) -> None:
+        """Makes the state of optimizers that have stepped no weight yet, as steps of users begin with their first one."""
+        optimizers, variables = self._model._optimizers, self._variables
+        if len(_listed(saved, "optimizers")) != len(optimizers):
+            raise ValueError(_ANOTHER)
+        for optimizer, entry in zip(optimizers, _listed(saved, "optimizers"), strict=True):
+            places = _listed(_listed(entry, "optimizers", 3)[2], "optimizers")
+            numbers = [integer(each, "optimizers", 0, len(variables) - 1) for each in places]
+            if not optimizer.built:
+                optimizer.build(
+                    [owner._weight_object(each) for owner, each in map(variables.__getitem__, numbers)]
+                )
+            if self._places(optimizer) != numbers:
+                raise ValueError(_ANOTHER)
 
     def _require_same_columns(self, names: list[str] | None) -> None:
         """Raises ValueError if the frame given to `fit` has other columns than `names`, or another order of them."""
@@ -267,33 +354,62 @@ class Recovery:
 
     def _state_of(self, info: Mapping[str, Any], arrays: Arrays) -> _State:
         """Returns the state that `apply` restores. Raises ValueError or TypeError if the file holds an impossible one."""
+        *random, generators = _listed(info["random"], "random", 4)
+        return _State(
+            arrays["model"],
+            [
+                self._snapshot_of(number, before, _listed(saved, "optimizers", 3), arrays)
+                for number, (before, saved) in enumerate(
+                    zip(self._snapshots(), info["optimizers"], strict=True)
+                )
+            ],
+            self._metrics_of(arrays),
+            self._callbacks_of(info["callbacks"], arrays),
+            _random_state_of(random, arrays["random"]),
+            self._draws_of([random[0], generators]),
+            {
+                name: None if began is None else self._draws_of(began)
+                for name, began in _mapping(info["steps"], "steps").items()
+            },
+        )
+
+    @staticmethod
+    def _snapshot_of(number: int, before: Snapshot, saved: list[Any], arrays: Arrays) -> Snapshot:
+        """Returns the state of an optimizer, of which `saved` has the number of batches and the learning rate."""
+        prefix = _prefix(number)
         slots = {
-            name.removeprefix("optimizer/"): values
-            for name, values in arrays.items()
-            if name.startswith("optimizer/")
+            name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)
         }
         for values in (arrays["model"], *slots.values()):
             for array in values:
                 if array.dtype != np.float32:
                     msg = f"weights and the optimizer's state must be float32, got {array.dtype}"
                     raise ValueError(msg)
-        batches, rate = _listed(info["optimizer"], "optimizer", 2)
-        if (rate is None) != (self._compiled.optimizer._snapshot().rate is None):
-            msg = f"`optimizer` must have a learning rate unless it follows a schedule, got {rate!r}"
+        batches, rate, _ = saved
+        if (rate is None) != (before.rate is None):
+            msg = f"`optimizers` must have a learning rate unless it follows a schedule, got {rate!r}"
             raise ValueError(msg)
         rate = None if rate is None else real(rate, "learning_rate", 0.0)
-        snapshot = Snapshot(integer(batches, "iterations", 0), rate, slots)
-        return _State(
-            arrays["model"],
-            snapshot,
-            self._metrics_of(arrays),
-            self._callbacks_of(info["callbacks"], arrays),
-            _random_state_of(info["random"], arrays["random"]),
-        )
+        return Snapshot(integer(batches, "iterations", 0), rate, slots)
+
+    def _draws_of(self, saved: object) -> DrawPosition:
+        """Returns the position of random numbers that a file holds; ValueError or TypeError for an impossible one."""
+        stream, generators = _listed(saved, "random", 2)
+        pairs = [
+            (integer(seed, "random", 0, _LARGEST), integer(draws, "random", 0, _LARGEST))
+            for seed, draws in (
+                _listed(each, "random", 2) for each in [stream, *_listed(generators, "random")]
+            )
+        ]
+        wanted = len(generators_of(self._model))
+        if len(generators) != wanted:
+            msg = f"`random` must have the state of {wanted} seed generators, got {len(generators)}"
+            raise ValueError(msg)
+        return DrawPosition(pairs[0], pairs[1:])
 
     def _metrics_of(self, arrays: Arrays) -> list[list[NDArray[Any]]]:
         """Returns the states of the metrics that Python computes, after trying that each metric accepts its state."""
-        metrics = self._compiled.own_metrics
+        metrics = self._runner.own_metrics
         found = [arrays[f"metrics/{i}"] for i in range(len(metrics))]
         for metric, values, before in zip(metrics, found, self._metric_states(), strict=True):
             try:
@@ -312,7 +428,7 @@ class Recovery:
 
     def _metric_states(self) -> list[list[NDArray[Any]]]:
         states = []
-        for metric in self._compiled.own_metrics:
+        for metric in self._runner.own_metrics:
             store: dict[str, NDArray[Any]] = {}
             metric.save_own_variables(store)
             states.append(list(store.values()))
@@ -329,6 +445,40 @@ class Recovery:
                     values[name] = None
             plain.append((type(callback).__name__, values))
         return plain, arrays
+
+
+def _described(totals: Any) -> tuple[Any, list[NDArray[Any]]]:
+    """Returns the totals of a runner, as `_totals_of` reads them: what JSON holds, and arrays."""
+    if isinstance(totals, Totals):
+        found = [totals.loss_sum, totals.samples, totals.output_losses]
+        return found, [np.asarray(metric) for metric in totals.metrics]
+    logs = as_logs(totals)
+    return {"names": list(logs)}, [np.asarray(value) for value in logs.values()]
+
+
+def _totals_of(saved: object, arrays: list[NDArray[Any]]) -> Any:
+    """Returns the totals that `_described` described: sums of the core, or the logs of a step."""
+    if isinstance(saved, dict):
+        names = _listed(saved.get("names"), "totals", len(arrays))
+        return dict(zip(names, arrays, strict=True))
+    loss, samples, output_losses = _listed(saved, "totals", 3)
+    losses = [_number(value, "totals") for value in _listed(output_losses, "totals")]
+    metrics = [metric.tolist() for metric in arrays]
+    return Totals(_number(loss, "totals"), real(samples, "totals", 0), metrics, losses)
+
+
+def _prefix(number: int) -> str:
+    """Returns what the names of the arrays of an optimizer begin with."""
+    return f"optimizer {number}/" if number else "optimizer/"
+
+
+def _by_name(states: Sequence[Snapshot]) -> Arrays:
+    """Returns the state arrays of all optimizers by their names in the file."""
+    return {
+        f"{_prefix(number)}{name}": [*values]
+        for number, state in enumerate(states)
+        for name, values in state.arrays.items()
+    }
 
 
 def _random_state() -> tuple[list[NDArray[Any]], list[Any]]:
@@ -381,12 +531,7 @@ def _resumed_of(path: Path, info: Mapping[str, Any], arrays: Arrays) -> Resumed:
     if place.taken > place.passed:
         msg = f"`place` must have as many batches of its epoch as of its pass, or fewer, got {info['place']}"
         raise ValueError(msg)
-    loss, samples = _listed(info["totals"], "totals", 2)
-    metrics = [metric.tolist() for metric in arrays["totals"]]
-    output_losses = [
-        _number(value, "output_losses") for value in _listed(info["output_losses"], "output_losses")
-    ]
-    totals = Totals(_number(loss, "totals"), real(samples, "totals", 0), metrics, output_losses)
+    totals = _totals_of(info["totals"], arrays["totals"])
     logs = {name: _number(value, "logs") for name, value in _mapping(info["logs"], "logs").items()}
     if not isinstance(info["stopped"], bool):
         msg = f"`stopped` must be True or False, got {info['stopped']!r:.200}"

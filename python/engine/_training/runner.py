@@ -7,7 +7,7 @@ user's class, compiled or in Python.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -47,6 +47,10 @@ class Runner(Protocol):
     @property
     def totals(self) -> Any:
         """What `logs` is computed from, for backups."""
+
+    @property
+    def own_metrics(self) -> Sequence[Metric]:
+        """The metrics whose states are not in `totals`, but in the metrics themselves."""
 
     def start_pass(self) -> None:
         """Resets loss and metrics."""
@@ -114,6 +118,11 @@ class CoreRunner:
     def totals(self) -> Totals:
         """The sums of loss and metrics over the pass so far."""
         return self._running.run.totals
+
+    @property
+    def own_metrics(self) -> Sequence[Metric]:
+        """The metrics that Python computes."""
+        return self._compiled.own_metrics
 
     @property
     def _running(self) -> _Running:
@@ -206,6 +215,11 @@ class StepRunner:
     def batches(self) -> int:
         """The number of batches of the pass."""
         return 0 if self._pass is None else len(self._pass)
+
+    @property
+    def own_metrics(self) -> Sequence[Metric]:
+        """All metrics of the model."""
+        return self._model.metrics
 
     def start_pass(self) -> None:
         """Resets the states of the metrics, and forgets what the last step has returned."""

@@ -58,17 +58,22 @@ class Trainer:
 
     def fit(self, plan: FitPlan) -> None:
         """Trains the model."""
+        batch_iterator = BatchIterator(
+            self._runner_for("train"),
+            plan.source,
+            plan.batch_size,
+            shuffle=plan.shuffle,
+            steps=plan.steps_per_epoch,
+        )
+        if self._recovery is not None:
+            self._recovery.batch_iterator = batch_iterator
         with self._callbacks.at_work():
             self._callbacks.call("on_train_begin")
-            logs = self._trained(plan)
+            logs = self._trained(plan, batch_iterator)
             self._callbacks.call("on_train_end", logs=logs)
 
-    def _trained(self, plan: FitPlan) -> Logs:
+    def _trained(self, plan: FitPlan, batch_iterator: BatchIterator) -> Logs:
         """Trains, has the optimizer finish its variables, and returns the logs of the last epoch."""
-        runner = self._runner_for("train")
-        batch_iterator = BatchIterator(
-            runner, plan.source, plan.batch_size, shuffle=plan.shuffle, steps=plan.steps_per_epoch
-        )
         first, logs = self._resumed(plan, batch_iterator)
         try:
             # The callbacks undo what they have begun, such as an exchange of weights, before the optimizer finishes below.
@@ -77,7 +82,7 @@ class Trainer:
                 return self._epochs(plan, batch_iterator, first, logs)
         finally:
             if plan.epochs > 0:
-                runner.finish()
+                batch_iterator.runner.finish()
 
     def _epochs(self, plan: FitPlan, batch_iterator: BatchIterator, first: int, logs: Logs) -> Logs:
         """Trains from epoch `first` on and returns the logs of the last; `logs` are those of the epoch before `first`."""
@@ -114,7 +119,6 @@ class Trainer:
         """Restores an interrupted training, if there is one. Returns the first epoch and the logs of the epoch before."""
         if self._recovery is None:
             return plan.initial_epoch, {}
-        self._recovery.batch_iterator = batch_iterator
         resumed = self._recovery.resumed
         if resumed is None:
             return plan.initial_epoch, {}

@@ -21,8 +21,9 @@ class BackupAndRestore(Callback):
     the crash. A backup holds the weights, the optimizer state, the states of the random number generators (of the
     engine, NumPy and Python), the position in the data, the sums of losses and metrics, and the state of the other
     callbacks. Build, compile and call `fit` in the same way, with the same data. The batches of a generator that
-    were used already are drawn again and skipped. A training by steps of the model's class, such as a `train_step` of
-    its own, can't be backed up.
+    were used already are drawn again and skipped. For a model whose class has steps of its own, such as a `train_step`, a backup
+    holds the state of all optimizers, metrics and seed generators in its attributes; the model must have its weights when
+    `fit` begins, so call `build` unless `compile` was given a loss or metrics.
 
     The `History` has only the epochs since the last start, as in Keras.
 

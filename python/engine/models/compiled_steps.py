@@ -26,6 +26,7 @@ from engine._tracing.extents import Extent, FullShape
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
 from engine._tracing.symbolic import NeedsValuesError, mapped, needs_values, open_recorder, sequence_like
 from engine._tracing.trace import Input, OfWeight, Origin, TracedArray
+from engine._training.draws import draw_position, go_to
 from engine._training.step_batches import ArrayPass, Stretch
 from engine.layers.layer import settings
 from engine.metrics import Mean
@@ -534,6 +535,10 @@ class CompilableStep:
         key = (name, form, tuple(str(getattr(each, "dtype", "")) for each in flat), settings.version)
         compiled: CompiledStep | None = model._compiled_steps.get(key)
         if compiled is None:
+            # All forms of batches draw from where the first one began: so it doesn't matter when they come, as after a backup.
+            now = draw_position(model)
+            began = model._step_draws.setdefault(name, now)
+            go_to(model, began)
             try:
                 compiled = CompiledStep(getattr(model, name), batch)
             except Exception as error:
@@ -541,6 +546,9 @@ class CompilableStep:
                     raise
                 model._eager_steps[name] = error
                 return None
+            finally:
+                if began != now:
+                    go_to(model, now)
             while len(model._compiled_steps) >= _MOST_STEPS:
                 del model._compiled_steps[next(iter(model._compiled_steps))]
             # With the count of now: recording may have built layers, and `build` sets attributes of theirs.

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from engine._base.checks import Shape, below_one, flag, listing
+from engine._base.random_state import go_to, position
 from engine._core_interface.cpp import Program, Rows
 from engine._data.array_conversion import real_array
 from engine._data.batch_streams import Stream, yields_batches
@@ -29,10 +30,8 @@ from engine._training.diagnostic_warnings import (
     warn_of_loss,
     warn_of_unread_inputs,
 )
-from engine._training.recovery import Recovery
 from engine._training.runner import CoreRunner, ModelWithSteps, Runner, StepRunner
-from engine._training.step_batches import batch_of_steps, samples_of_steps, unpacked_batch
-from engine.callbacks import CallbackList
+from engine._training.step_batches import StepArrays, batch_of_steps, samples_of_steps, unpacked_batch
 from engine.callbacks.base import Logs, Mode
 from engine.layers import InputLayer
 from engine.losses.traced import TracedLoss
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
         _trained_with: Compiled | None
         _suspect: bool
         _fitting: Any
+        _program: Program | None
 
         @property
         def device(self) -> str:
@@ -143,10 +143,6 @@ class Execution(ABC):
     @abstractmethod
     def runner(self, mode: Mode) -> Runner:
         """Returns what trains or evaluates batches."""
-
-    @abstractmethod
-    def recovery(self, callbacks: CallbackList) -> Recovery | None:
-        """Returns what saves and restores a training for `BackupAndRestore`; None if it can't be."""
 
     @property
     def _own_step(self) -> str | None:
@@ -388,10 +384,6 @@ class CoreExecution(Execution):
         compiled = self._compiled
         return CoreRunner(partial(self._model._built_for, compiled=compiled), compiled, mode)
 
-    def recovery(self, callbacks: CallbackList) -> Recovery:
-        """Returns what saves and restores a training."""
-        return Recovery(self._model, self._compiled, callbacks)
-
 
 class StepExecution(Execution):
     """Each batch is passed to a step of the user's class, which is compiled if that is possible."""
@@ -421,10 +413,21 @@ class StepExecution(Execution):
         return dict(enumerate(found)) | dict(zip(self._names_of_outputs, found, strict=False))
 
     def ready(self, sources: Sequence[Source | None], *, trains: bool) -> None:
-        """Does nothing, as a step builds what it calls."""
+        """Builds the model for its samples, as Keras does, if a loss or metrics read its outputs for them.
 
-    def recovery(self, callbacks: CallbackList) -> None:
-        """Returns None: which state the steps of a user change isn't known."""
+        Otherwise, and if its `call` doesn't take the samples as they are, its steps build what they call.
+        """
+        model, (first, *_) = self._model, sources
+        if model._program is not None or first is None or not self._compiled.reads_outputs:
+            return
+        before = position()
+        try:
+            x, _, _ = unpacked_batch(cast("StepArrays", first.example.arrays).structure)
+            model._know_inputs(x, single=True)
+            if not model._starts and len(getattr(x, "shape", ())) > 1:
+                model._built_for(x.shape[1:])
+        except Exception:  # code of the user may raise anything
+            go_to(before)
 
     def runner(self, mode: Mode) -> Runner:
         """Returns what passes batches to `train_step` or `test_step`."""

@@ -51,6 +51,7 @@ from engine._base.checks import (
     without_batch,
 )
 from engine._base.constructor_arguments import arguments_given, is_plain, plain_arguments, takes_any_arguments
+from engine._base.containers import values_within
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.locks import JOINING
 from engine._base.random_state import next_sampling
@@ -100,6 +101,7 @@ from engine._training.diagnostic_warnings import (
     all_finite,
     warn_of_weights,
 )
+from engine._training.draws import DrawPosition
 from engine._training.fit_arguments import (
     BATCH_SIZE,
     FitOptions,
@@ -374,6 +376,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._eager_steps: dict[
             str, Exception | None
         ] = {}  # why steps can't be compiled; None once that was told
+        self._step_draws: dict[str, DrawPosition] = {}  # where the random numbers of compiled steps began
 
         # Training.
         self.history: History | None = None
@@ -499,7 +502,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._compiled, self._run_eagerly, self._own_loss = compiled, run_eagerly, None
             self._jit_compile = bool(jit_compile)
             self._steps_per_execution = steps_per_execution
-            self._compiled_steps, self._eager_steps = {}, {}
+            self._compiled_steps, self._eager_steps, self._step_draws = {}, {}, {}
             self._find_symbols_of_losses(loss)
             # Adversaries freeze a compiled model for the one around it, and train it by itself as before.
             for part in self._models_within():
@@ -580,6 +583,13 @@ class Model(Part, SaysWhatIsLeftOut):
             except BaseException:
                 self._compiled.given_optimizer = before
                 raise
+
+    @property
+    def _optimizers(self) -> list[Optimizer]:
+        """The optimizer given to `compile`, and those in attributes of the model, for steps of its class."""
+        compiled = [] if self._compiled is None else [self._compiled.optimizer]
+        held = values_within([compiled, list(vars(self).values())])
+        return list(dict.fromkeys(each for each in held if isinstance(each, Optimizer)))
 
     @property
     def loss(self) -> Any:
@@ -788,7 +798,7 @@ class Model(Part, SaysWhatIsLeftOut):
                     [source, held_out] if type(testing) is type(execution) else [source], trains=True
                 )
             with Progress(hooks.verbose_beside(verbose), plan.steps) as progress:
-                recovery = execution.recovery(hooks)
+                recovery = Recovery(self, self._require_compiled(), hooks)
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
                 hooks.join(self, params, self._lock.lent)
                 earlier = self.history, self._feature_names
@@ -805,7 +815,7 @@ class Model(Part, SaysWhatIsLeftOut):
                         steps_per_execution=self._steps_per_execution,
                     ).fit(plan)
                 except BaseException:
-                    if recovery is not None and recovery.refused:
+                    if recovery.refused:
                         self.history, self._feature_names = earlier
                     raise
                 finally:
@@ -1079,11 +1089,6 @@ class Model(Part, SaysWhatIsLeftOut):
         """The state of the running training, for callbacks that back it up; RuntimeError if there is none."""
         if self._recovery is None:
             msg = "there is no training to back up: use BackupAndRestore in `callbacks` of fit()"
-            if self._fitting is not None:
-                msg = (
-                    f"BackupAndRestore can't back up the training of {type(self).__name__}, whose class has steps of its own: "
-                    "save the weights with ModelCheckpoint, and go on by load_weights() and fit(initial_epoch=...)"
-                )
             raise RuntimeError(msg)
         return self._recovery
 
