@@ -52,7 +52,8 @@ SCHEDULE_FREE = {
 }
 
 RULES: dict[str, dict[str, Any]] = {
-    "amsgrad": {**ADAM, "amsgrad": True},
+    # Its second moment soon forgets, as the largest value so far is another one only where the moment has fallen.
+    "amsgrad": {**ADAM, "beta_2": 0.5, "epsilon": 1e-4, "amsgrad": True},
     "rmsprop": RMSPROP,
     "rmsprop_momentum": {**RMSPROP, "momentum": 0.5, "epsilon": 1e-4},
     "rmsprop_centered": {**RMSPROP, "centered": True, "epsilon": 1e-3},

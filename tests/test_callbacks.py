@@ -154,6 +154,8 @@ def test_params_and_old_batch_hooks(blobs: Blobs) -> None:
     old = Old()
     classifier().fit(blobs.x, blobs.y, epochs=2, callbacks=[old], verbose=0)
     assert (old.seen, old.params) == (10, {"verbose": 0, "epochs": 2, "steps": 5})
+    classifier().fit(blobs.x, blobs.y, batch_size=32, steps_per_epoch=2, callbacks=[old], verbose=0)
+    assert (old.seen, old.params) == (12, {"verbose": 0, "epochs": 1, "steps": 2})
 
 
 def test_learning_rate_assigned_in_a_hook_counts_from_the_next_step(blobs: Blobs) -> None:
