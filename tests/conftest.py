@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import engine as keras
 from engine import _core
 
-pytest_plugins = ["chromium", "drawings", "packed"]  # modules with fixtures
+pytest_plugins = ["chromium", "drawings", "packed", "web"]  # modules with fixtures
 
 # The real Keras reads these variables when a test in `tests/keras` imports it.
 os.environ.setdefault("KERAS_BACKEND", "jax")

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import threading
 import tracemalloc
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +18,6 @@ from engine.datasets._published import Published
 RNG = np.random.default_rng(4)
 ARRAYS: Arrays = [RNG.integers(0, 256, shape, np.uint8) for shape in TINY_SHAPES]
 CONTENTS = [_idx.header(array.shape) + array.tobytes() for array in ARRAYS]
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves the files of a folder, without a log."""
-
-    def log_message(self, *_: object) -> None:
-        """Logs nothing."""
-
-
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """Yields a folder, and the URL at which a local server serves it."""
-    folder = tmp_path / "web"
-    folder.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield folder, f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
 
 
 def fill(folder: Path, packed: bool = True) -> None:

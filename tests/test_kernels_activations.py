@@ -10,6 +10,7 @@ import pytest
 from core_for_tests import Kernels
 from numerics import SMALLEST_NORMAL, agreed, place, same_bits
 from numpy.typing import NDArray
+from reference import log_softmax, softmax
 from reference_activations import CASES, FORMULAS, FROM_OUTPUT
 
 Array = NDArray[Any]
@@ -96,16 +97,6 @@ def test_position_in_the_array_does_not_matter(name: str, constants: tuple[float
         for n in (1, 3, 15, 16, 17, 33):
             assert same_bits(function(name + suffix, constants, x[:n].copy()), whole[:n])
             assert same_bits(function(name + suffix, constants, x[n:].copy()), whole[n:])
-
-
-def softmax(z: Array) -> Array:
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
-
-
-def log_softmax(z: Array) -> Array:
-    shifted = z - z.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def sparsemax(z: Array) -> Array:

@@ -218,24 +218,6 @@ def functional(cls: Any) -> Any:
     return cls(inputs, layers.Dense(1)(layers.Dense(4, activation="tanh")(inputs)))
 
 
-def test_a_train_step_trains_like_fit() -> None:
-    own, usual = functional(Steps), functional(keras.Model)
-    own.set_weights(usual.get_weights())
-    histories = []
-    for model in (own, usual):
-        model.compile(optimizers.Adam(0.01), "mse", metrics=["mae"])
-        history = model.fit(
-            X, Y, batch_size=10, epochs=3, shuffle=False, verbose=0, validation_data=(X[:8], Y[:8])
-        )
-        histories.append(history.history)
-    assert list(histories[0]) == list(histories[1])
-    for name, values in histories[0].items():
-        np.testing.assert_allclose(values, histories[1][name], rtol=1e-4)
-    np.testing.assert_allclose(own.predict(X, verbose=0), usual.predict(X, verbose=0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(own.evaluate(X, Y, verbose=0), usual.evaluate(X, Y, verbose=0), rtol=1e-4)
-    assert own.optimizer.iterations == 12
-
-
 class WithLoss(keras.Model):
     """A model with a loss and metrics of its own."""
 

@@ -6,13 +6,9 @@ import hashlib
 import io
 import pickle
 import re
-import threading
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +21,6 @@ from engine.datasets import boston_housing, california_housing, imdb, reuters
 from engine.datasets._pickled_lists import lists_in
 
 X, Y = np.arange(40.0).reshape(10, 4), np.arange(10.0)
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves the files of a folder, without a log."""
-
-    def log_message(self, *_: object) -> None:
-        """Logs nothing."""
-
-
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """Yields a folder, and the URL at which a local server serves it."""
-    folder = tmp_path / "web"
-    folder.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield folder, f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
 
 
 def archive(**arrays: Any) -> bytes:
