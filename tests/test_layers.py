@@ -93,7 +93,7 @@ def test_layers_without_weights(rng: np.random.Generator) -> None:
 
 def test_rows_of_numbers_are_needed() -> None:
     for layer in (layers.Activation("softmax"), layers.Dense(2)):
-        with pytest.raises(ValueError, match=r"gets \(n,\): put a Flatten\(\) before it"):
+        with pytest.raises(ValueError, match=r"gets \(n,\): write inputs of one sample as x\[None\]"):
             keras.Sequential([keras.Input(()), layer])
     assert outputs(layers.Flatten(), np.arange(3.0)).tolist() == [[0.0], [1.0], [2.0]]
 

@@ -137,6 +137,13 @@ class Spec(SaysWhatIsLeftOut):
         names = [name for name in _arguments(type(self)) if name not in self._unsaved_arguments]
         if self._config_may_lack_arguments:
             names = [name for name in names if hasattr(self, name)]
+        for name in names:
+            if not hasattr(self, name):
+                msg = (
+                    f"{type(self).__name__} can't be saved, as no attribute has the value of its argument `{name}`: assign "
+                    f"self.{name} in __init__(), or write a get_config() that returns the arguments"
+                )
+                raise AttributeError(msg, name=name, obj=self)
         return {name: _plain(getattr(self, name)) for name in names}
 
     @classmethod

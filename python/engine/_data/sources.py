@@ -439,6 +439,12 @@ def class_weights(value: object, classes: Array) -> Float32:
     return weights
 
 
+def _brief(value: object) -> str:
+    """Returns the text of a value in a message: of an array its type and shape."""
+    shape = getattr(value, "shape", None)
+    return f"{value!r:.80}" if shape is None else f"{type(value).__name__} of shape {shape}"
+
+
 def unpacked(
     data: object, name: str, expected: str = "(x, y) or (x, y, sample_weight)"
 ) -> tuple[Any, Any, Any]:
@@ -451,7 +457,7 @@ def unpacked(
     """
     parts = data if isinstance(data, (tuple, list)) else ()
     if len(parts) not in (2, 3):
-        given = f"{with_noun(len(parts), 'part')}" if parts else f"{data!r:.80}"
+        given = with_noun(len(parts), "part") if parts else _brief(data)
         msg = f"`{name}` must be {expected}, got {given}"
         raise ValueError(msg)
     x, y, *weights = parts

@@ -493,7 +493,7 @@ class RecordedArray(TracedArray):
     def known_numbers(self) -> NDArray[Any]:
         """The numbers, which are computed now if they are not there yet."""
         if self._numbers is None and not self.trace.computes:
-            raise needs_values(f"<array of a step, shape={self.shape}>", "its numbers")
+            raise needs_values(f"<array of a step, shape={self.shape}>", "float() or np.asarray() of it")
         if self._numbers is None:
             self.trace.evaluate()
         if self._numbers is None:  # this array was made after its trace had been computed
@@ -723,11 +723,6 @@ def _is_numbers(value: Any) -> bool:
     while isinstance(first, (list, tuple)):
         first = next(iter(first), None)
     return isinstance(first, (int, float, np.generic))
-
-
-def not_recording() -> AbstractContextManager[None]:
-    """Computes everything at once within the block, also while tapes are open."""
-    return ContextValue(open_recorder, None)
 
 
 def apply_to_weights(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

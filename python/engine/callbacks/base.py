@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Literal
 
@@ -544,10 +544,9 @@ def listed(callbacks: object) -> list[Callback]:
     """Returns the callbacks as a list; `callbacks` is None, one callback or several. Raises TypeError for anything else."""
     if callbacks is None:
         return []
-    try:
-        given = list(callbacks)  # type: ignore[call-overload] # the TypeError is the check
-    except TypeError:
-        given = [callbacks]
+    given: list[object] = [callbacks]
+    if isinstance(callbacks, Iterable) and not isinstance(callbacks, str):
+        given = list(callbacks)
     listed = []
     for callback in given:
         if not isinstance(callback, Callback):

@@ -374,7 +374,7 @@ def require_axis(layer: Layer, input_shape: Shape) -> None:
     if not input_shape:
         msg = (
             f"layer {layer.name!r} takes rows of numbers, (n, ..., features), but gets {text_of_shape(input_shape)}: "
-            "put a Flatten() before it"
+            "write inputs of one sample as x[None], and inputs of one number each as x[:, None]"
         )
         raise ValueError(msg)
 

@@ -1304,8 +1304,8 @@ class Layer(Part, Spec):
         twice = [repr(name) for name in options if name in positions]
         if unknown or twice:
             msg = (
-                f"layer {self.name!r} takes `{names[0]}` and `{names[1]}` beside its inputs, each once, got "
-                f"{', '.join(unknown + twice)}: leave it out"
+                f"layer {self.name!r} takes `{names[0]}` and `{names[1]}` beside its inputs, each once, got the unknown or "
+                f"second argument {', '.join(unknown + twice)}: leave it out"
             )
             raise TypeError(msg)
         return {**positions, **options}

@@ -44,19 +44,6 @@ class Masking(Layer):
         return np.asarray(np.any(np.not_equal(inputs, self.mask_value), axis=-1))
 
 
-def masks_before(stack: Sequence[Layer]) -> list[int | None]:
-    """Returns which mask reaches each layer of a chain, and its outputs.
-
-    Args:
-        stack: the layers, each of which reads the outputs of the one before. Custom ones are built.
-
-    Returns:
-        For each layer, and for the outputs, the number of the layer that made the mask; None if there is no mask.
-    """
-    before, after = mask_sources(stack, [(number - 1,) for number in range(len(stack))])
-    return [*before, after[-1] if after else None]
-
-
 def mask_sources(
     stack: Sequence[Layer], reads: Sequence[Sequence[int]]
 ) -> tuple[list[int | None], list[int | None]]:

@@ -244,7 +244,7 @@ class Variable(CustomWeight):
             return super()._weight_in(trace)
         if self._dtype != np.float32:
             if capturing() is not None:
-                raise needs_values(repr(self), "its numbers")
+                raise needs_values(repr(self), "float() or np.asarray() of it")
             return trace.constant(self._numbers())
         if not isinstance(trace, LazyTrace):
             msg = (

@@ -91,7 +91,11 @@ class TracedLoss(Loss):
         y_pred = y_pred.reshaped(full_shape(output_shape))
         if self._aligns:
             y_true, y_pred = _aligned(y_true, y_pred)
-        losses = as_traced(self.call(y_true, y_pred), y_pred.trace)
+        result = self.call(y_true, y_pred)
+        if result is None:
+            msg = f"loss {self.name!r} returned None instead of the losses: end it with `return`"
+            raise TypeError(msg)
+        losses = as_traced(result, y_pred.trace)
         rows = full_shape(output_shape[:-1])
         return reduce_to_rows(losses, rows, summed=REDUCTIONS[self.reduction] == "sum")
 

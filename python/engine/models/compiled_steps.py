@@ -293,7 +293,7 @@ class CompiledStep:
         if number is not None:
             return _BatchArray(number)
         if id(value.trace) not in self._segment_numbers:
-            raise needs_values("an array of another step", "its numbers")
+            raise needs_values("an array of another step", "float() or np.asarray() of it")
         return _SegmentResult(*self._result(value), tuple(each.fixed for each in value.extents), value.dtype)
 
     def _masked_stand_in(self, value: Any) -> Any:

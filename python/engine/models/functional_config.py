@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engine._base.checks import Shape
+from engine._base.checks import Shape, WrongTypeError
 from engine._tracing.symbolic import Slot
 from engine.layers import InputLayer, get
 from engine.layers.layer import Part
@@ -171,4 +171,4 @@ def made_from_arguments(cls: type[Any], config: Mapping[str, Any]) -> Any:
             f"{cls.__name__} can't be made from its config, {dict(config)}: let get_config() return the arguments of "
             f"__init__, or write a class method from_config(cls, config) that takes what it returns ({error})"
         )
-        raise TypeError(msg) from error
+        raise WrongTypeError(msg) from error

@@ -28,7 +28,7 @@ from engine.layers.masking import mask_sources
 from engine.layers.nodes import MaskLeaf, NodeLeaf, WeightsLeaf
 from engine.layers.values import ValueLayer
 from engine.models.network import Network
-from engine.models.wiring import Shapes, chain_of, shapes_along
+from engine.models.wiring import Shapes, shapes_along
 from engine.optimizers.variables import Tracked
 
 
@@ -134,11 +134,6 @@ def reseeded(leaves: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
         if None not in (seed, layer._seed_in_use) and seed != layer._seed_in_use:
             layer._seed_in_use, changed = seed, True
     return changed
-
-
-def shapes_through(input_shape: Shape, stack: Sequence[Part]) -> list[Shape]:
-    """Returns the shapes of one sample before the first part of a chain and after each."""
-    return [input_shape, *shapes_along([input_shape], stack, chain_of(len(stack))).values]
 
 
 class Lowered(NamedTuple):

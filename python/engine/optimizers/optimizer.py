@@ -131,6 +131,12 @@ class Optimizer(Spec):
         name: str | None = None,
         decay: float | None = None,
     ) -> None:
+        if not hasattr(type(self), "_kind"):
+            msg = (
+                f"{type(self).__name__} has no formula, as the core steps the weights: derive it from a class of "
+                "engine.optimizers that has one, such as SGD or Adam"
+            )
+            raise TypeError(msg)
         if decay is not None:
             warnings.warn("Argument `decay` is no longer supported and will be ignored.", stacklevel=3)
         self._rate: Rate = to_rate(learning_rate)

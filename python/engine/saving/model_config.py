@@ -24,7 +24,14 @@ from engine.saving.contents import MOST_EXPANSION, Reader, SavedLayer
 from engine.saving.model_interface import SavedModel, is_model
 from engine.utils import deserialize_keras_object, serialize_keras_object
 from engine.utils.functional_calls import CallInConfig, GraphInConfig, ValueSource, graph_in
-from engine.utils.serialization import MODELS, identity_of, is_distiller, is_of_model, layers_in
+from engine.utils.serialization import (
+    MODELS,
+    identity_of,
+    is_distiller,
+    is_of_model,
+    layers_in,
+    require_known_class,
+)
 
 # The most numbers in one sample between two layers, as of an image of 4096 x 4096. A file that asks for more is damaged, or
 # is meant to fill the memory.
@@ -158,6 +165,7 @@ def needs_of(config: Mapping[str, Any]) -> list[_Need]:
             return []
         inner = listed.get("config")
         if not isinstance(inner, Mapping) or not isinstance(inner.get("layers"), list):
+            require_known_class(config)
             msg = (
                 f"the config must be that of a Sequential, with 'layers', a list; got class {config.get('class_name')!r} and "
                 f"{inner!r:.200}"

@@ -218,6 +218,11 @@ def _found(name: str, config: Mapping[str, Any]) -> Any:
     raise ValueError(msg)
 
 
+def require_known_class(config: Mapping[str, Any]) -> None:
+    """Raises ValueError, with what to do, unless the class that a config names is the library's or is registered."""
+    _found(str(config.get("class_name")), config)
+
+
 def _public(module: str, name: str) -> Any:
     """Returns the object of a name if the module makes it public; else None."""
     found = importlib.import_module(module)
