@@ -118,6 +118,33 @@ def test_hooks_for_batches_are_called_after_each_execution(own_step):
     assert calls == [("begin", 0), ("end", 0), ("begin", 1), ("end", 1)]
 
 
+@pytest.mark.parametrize("own_step", [False, True])
+@pytest.mark.parametrize("of_batches", [False, True])
+def test_hooks_for_batches_of_predictions_are_called_after_each_execution(own_step, of_batches):
+    class OwnStep(keras.Sequential):
+        def predict_step(self, data):
+            return super().predict_step(data)
+
+    calls, outputs = [], []
+
+    def end(batch, logs):
+        calls.append(("end", batch))
+        outputs.append(logs["outputs"])
+
+    hooks = keras.callbacks.LambdaCallback(
+        on_predict_batch_begin=lambda batch, logs: calls.append(("begin", batch)), on_predict_batch_end=end
+    )
+    model = (OwnStep if own_step else keras.Sequential)([layers.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse", steps_per_execution=3)
+    x = np.random.default_rng(0).random((15, 3), np.float32)
+    given = [x[first : first + 2] for first in range(0, 15, 2)] if of_batches else x
+    found = model.predict(iter(given) if of_batches else given, batch_size=2, verbose=0, callbacks=[hooks])
+    assert calls == [("begin", 0), ("end", 2), ("begin", 3), ("end", 5), ("begin", 6), ("end", 7)]
+    assert [each.shape for each in outputs] == [(6, 1), (6, 1), (3, 1)]
+    assert np.array_equal(np.concatenate(outputs), found)
+    assert np.array_equal(found, model.predict(x, verbose=0))
+
+
 def test_steps_per_execution_changes_no_weight():
     def weights(steps):
         keras.utils.set_random_seed(0)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import engine as keras
 from engine import _core
+from engine.models.predictions import outputs_at_once
 
 Array = NDArray[Any]
 
@@ -216,16 +217,16 @@ def test_rows_that_are_read_only_and_arrays_for_results_are_read_at_once(tmp_pat
     assert not frozen.flags.writeable
     for rows in (frozen, np.load(tmp_path / "x.npy", mmap_mode="r"), x):
         out = np.empty((5, 4, 2), np.float32)
-        assert model._predicted_at_once(rows, "x", out=out) is out
+        assert outputs_at_once(model, rows, "x", out=out) is out
         np.testing.assert_array_equal(out, expected)
-        np.testing.assert_array_equal(model._predicted_at_once(rows, "x"), expected)
+        np.testing.assert_array_equal(outputs_at_once(model, rows, "x"), expected)
         assert model.predict(rows, out=out) is out
     # What needs a check or a copy goes the long way.
     gaps = np.empty((5, 4, 4), np.float32)[:, :, ::2]
-    assert model._predicted_at_once(x, "x", out=gaps) is None
+    assert outputs_at_once(model, x, "x", out=gaps) is None
     assert model.predict(x, out=gaps, verbose=0) is gaps
     np.testing.assert_array_equal(gaps, expected)
-    assert model._predicted_at_once(x, "x", out=x[:, :, :2]) is None
+    assert outputs_at_once(model, x, "x", out=x[:, :, :2]) is None
     square = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
     own = x[0].copy()
     expected = square.predict(own, verbose=0)

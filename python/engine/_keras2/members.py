@@ -30,6 +30,7 @@ from engine.layers import (
 from engine.metrics import Metric
 from engine.models import Model
 from engine.models.model import _count
+from engine.models.predictions import shape_of_one_output
 from engine.optimizers import LossScaleOptimizer, Optimizer
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -353,7 +354,7 @@ class _OfModel:
         )
         outputs = self.predict(x, batch_size, verbose)
         if self._structures[1].kind is not None:
-            self._require_one_output(self._output_shapes, "predict_classes")
+            shape_of_one_output(self, self._output_shapes, "predict_classes")
         classes: NDArray[np.integer] = (
             outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs > 0.5).astype(np.int32)  # noqa: PLR2004 # Keras 2's threshold
         )

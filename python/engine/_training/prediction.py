@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 
+from engine import tree
 from engine._base.checks import Shape
 from engine._core_interface.cpp import Float32, Program, Rows
 from engine._data.batch_streams import call_hook
@@ -172,7 +174,6 @@ class BatchPredictor:
         outputs_of: computes the outputs of a batch; its second argument is the number of the batch.
         batches: the batches.
         data: what they come from, for messages.
-        joined: joins the outputs of all batches.
     """
 
     def __init__(
@@ -180,9 +181,8 @@ class BatchPredictor:
         outputs_of: Callable[[Any, int], Any],
         batches: Iterable[Any],
         data: object,
-        joined: Callable[[Sequence[Any]], Any],
     ) -> None:
-        self._outputs_of, self._batches, self._data, self._joined = outputs_of, batches, data, joined
+        self._outputs_of, self._batches, self._data = outputs_of, batches, data
         self._found: list[Any] = []
 
     def steps(self, batch_by_batch: bool) -> Iterator[tuple[int, Callable[[], Any]]]:
@@ -201,10 +201,24 @@ class BatchPredictor:
         if not self._found:
             msg = f"`x`, of type {type(self._data).__name__}, yields no batches: it must yield one at least"
             raise ValueError(msg)
-        return self._joined(self._found)
+        return joined_outputs(self._found)
 
 
-def predict(predictor: Predictor, callbacks: CallbackList, progress: Progress, data: object = None) -> Any:
+def joined_outputs(outputs: Sequence[Any]) -> Any:
+    """Returns the outputs of several batches, in any structure, as those of one."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
+
+
+def predict(
+    predictor: Predictor,
+    callbacks: CallbackList,
+    progress: Progress,
+    *,
+    data: object = None,
+    steps_per_execution: int = 1,
+) -> Any:
     """Returns the outputs that `predictor` computes; fewer if a callback ends the prediction.
 
     Args:
@@ -212,6 +226,7 @@ def predict(predictor: Predictor, callbacks: CallbackList, progress: Progress, d
         callbacks: the callbacks whose hooks are called.
         progress: the progress bar.
         data: a source of batches, whose hooks are called as well.
+        steps_per_execution: for how many batches the hooks for batches are called once.
     """
     done = 0
     progress.restart()
@@ -221,12 +236,14 @@ def predict(predictor: Predictor, callbacks: CallbackList, progress: Progress, d
         call_hook(data, "on_epoch_begin")
         hooks = callbacks.per_batch("predict")
         steps = predictor.steps(hooks or callbacks.stopped("predict"))
-        for number, (done, compute) in enumerate(steps):  # `done` is read below
+        size = steps_per_execution if hooks else 1
+        while group := list(islice(steps, size)):
             if hooks:
-                callbacks.call("on_predict_batch_begin", number)
-            outputs = compute()
+                callbacks.call("on_predict_batch_begin", done)
+            outputs = [compute() for _, compute in group]
+            done, _ = group[-1]
             if hooks:
-                callbacks.call("on_predict_batch_end", number, logs={"outputs": outputs})
+                callbacks.call("on_predict_batch_end", done - 1, logs={"outputs": joined_outputs(outputs)})
             progress.update(done, {})
             if callbacks.stopped("predict"):
                 break

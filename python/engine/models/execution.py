@@ -7,19 +7,17 @@ of `Model` and the loops in `_training/trainer` are the same for both.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from engine._base.checks import Shape, below_one, flag, listing
 from engine._base.random_state import go_to, position
-from engine._core_interface.cpp import Program, Rows
 from engine._data.array_conversion import real_array
 from engine._data.batch_streams import Stream, yields_batches
 from engine._data.device_arrays import to_device
 from engine._data.frames import columns_by_name
-from engine._data.lazy_rows import LazyRows
 from engine._data.several_arrays import sample_shape_of
 from engine._data.sources import CoreArrays, Samples, Source, unpacked
 from engine._training.checked_samples import checked_targets
@@ -30,60 +28,18 @@ from engine._training.diagnostic_warnings import (
     warn_of_loss,
     warn_of_unread_inputs,
 )
-from engine._training.runner import CoreRunner, ModelWithSteps, Runner, StepRunner
+from engine._training.runner import CoreRunner, Runner, StepRunner
 from engine._training.step_batches import StepArrays, batch_of_steps, samples_of_steps, unpacked_batch
 from engine.callbacks.base import Logs, Mode
-from engine.layers import InputLayer
 from engine.losses.traced import TracedLoss
+from engine.models.building import apply_compiled, program_for, shapes_of_leaves
 from engine.models.compiled_steps import CompilableStep
-from engine.models.input_data import InputData
-from engine.models.network import Network, paths_to_outputs
-from engine.models.output_data import OutputData, no_targets
-from engine.models.structures import Structure
-from engine.models.wiring import Shapes, Wiring
+from engine.models.first_inputs import build_for_data
+from engine.models.network import paths_to_outputs
+from engine.models.output_data import no_targets
 
 if TYPE_CHECKING:
-    from engine._training.recovery import FittedModel
-
-    class ExecutedModel(ModelWithSteps, FittedModel, Protocol):
-        """What an `Execution` asks of its model."""
-
-        _starts: list[InputLayer]
-        _structures: tuple[Structure, Structure]
-        _wiring: Wiring
-        _listing: Any
-        _network: Network
-        _trained_with: Compiled | None
-        _suspect: bool
-        _fitting: Any
-        _program: Program | None
-
-        @property
-        def device(self) -> str:
-            """Where the model computes."""
-
-        @property
-        def _names_of_outputs(self) -> list[str]: ...
-
-        def _require_compiled(self) -> Compiled: ...
-
-        def _begin_training(self) -> Compiled: ...
-
-        def _know_inputs(self, x: Any, single: bool = False) -> None: ...
-
-        def _read(
-            self, read: Callable[[InputData], tuple[Rows | LazyRows, Any]]
-        ) -> tuple[Rows | LazyRows, Any]: ...
-
-        def _output_shapes_of(self, sample: Shape) -> list[Shape]: ...
-
-        def _output_data(self, compiled: Compiled) -> OutputData: ...
-
-        def _built_for(self, shape: Shape, compiled: Compiled | None = None) -> Program: ...
-
-        def _apply(self, compiled: Compiled) -> None: ...
-
-        def _shapes_of_leaves(self, network: Network) -> Shapes: ...
+    from engine.models.model_interface import ModelInterface
 
 
 class Given(NamedTuple):
@@ -107,7 +63,7 @@ class Execution(ABC):
         model: the model.
     """
 
-    def __init__(self, model: ExecutedModel) -> None:
+    def __init__(self, model: ModelInterface) -> None:
         self._model = model
 
     @property
@@ -293,7 +249,7 @@ class CoreExecution(Execution):
     def begin(self, x: Any, *, trains: bool) -> None:
         """Builds the model if it waits for data, and settles what is trained."""
         super().begin(x, trains=trains)
-        self._model._know_inputs(x, single=True)
+        build_for_data(self._model, x, single=True)
         if trains:
             self._model._begin_training().require_reduction()
 
@@ -301,7 +257,7 @@ class CoreExecution(Execution):
         """Returns arrays, checked against the model and the loss. It doesn't build the model."""
         model, compiled = self._model, self._compiled
         x, y, sample_weight, prefix, shape, names = given
-        model._know_inputs(x)
+        build_for_data(model, x)
         rows, columns = model._read(lambda data: data.checked(x, f"{prefix}x", shape, names))
         shapes = model._output_shapes_of(sample_shape_of(rows))
         form = model._output_data(compiled)
@@ -361,7 +317,7 @@ class CoreExecution(Execution):
             indices.append(may_be_indices and targeting.read_by_core(array))
         with compiled.settling(indices, [targeting.width for targeting in targetings]):
             if self._model._program is not None:
-                self._model._apply(compiled)
+                apply_compiled(self._model, compiled)
 
     def ready(self, sources: Sequence[Source | None], *, trains: bool) -> None:
         """Builds the program, and warns, in the first training after `compile`, of layers with which it can't learn."""
@@ -371,18 +327,18 @@ class CoreExecution(Execution):
         ):  # an evaluation must not change the program of a training that runs
             compiled.know_targets(sources)
         first = next(source for source in sources if source is not None)
-        model._built_for(first.sample_shape, compiled)
+        program_for(model, first.sample_shape, compiled)
         if trains and model._trained_with is not compiled:
             model._trained_with = compiled
             network = model._network
-            shapes = model._shapes_of_leaves(network).values
+            shapes = shapes_of_leaves(model, network).values
             warn_of_layers(compiled, network.leaves, shapes, paths_to_outputs(network))
             warn_of_unread_inputs(model.name, [start.name for start in model._starts], network.wiring.reads)
 
     def runner(self, mode: Mode) -> Runner:
         """Returns what has the core run batches."""
         compiled = self._compiled
-        return CoreRunner(partial(self._model._built_for, compiled=compiled), compiled, mode)
+        return CoreRunner(partial(partial(program_for, self._model), compiled=compiled), compiled, mode)
 
 
 class StepExecution(Execution):
@@ -423,9 +379,9 @@ class StepExecution(Execution):
         before = position()
         try:
             x, _, _ = unpacked_batch(cast("StepArrays", first.example.arrays).structure)
-            model._know_inputs(x, single=True)
+            build_for_data(model, x, single=True)
             if not model._starts and len(getattr(x, "shape", ())) > 1:
-                model._built_for(x.shape[1:])
+                program_for(model, x.shape[1:])
         except Exception:  # code of the user may raise anything
             go_to(before)
 

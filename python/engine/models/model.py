@@ -1,14 +1,16 @@
 """`Model`, the base class of all models and the functional form, a graph of layers from inputs to outputs.
 
-Here are the methods that users call, and what builds the program of a model when its layers change. Beside it are
+Here are the methods that users call. Functions beside it do the work; what they ask of a model is in `model_interface`:
 
+- `building`: the program of a model, when its layers, its loss or its device change; `first_inputs`: models that data build;
+- `predictions`: what `predict` and calls on arrays compute; `exporting`: files in other formats;
+- `diagram` and `summary`: the layers as plots and summaries list them;
 - `input_data` and `output_data`: what users give for inputs and outputs;
 - `structures`: the lists, tuples and dicts in which users give and get several inputs or outputs;
 - `wiring`, `network` and `stack`: how layers are connected, what they are made of, and what the core computes for them;
 - `ordered_calls`, `functional_config` and `cloning`: models made of symbols, configs and other models; `symbolic_calls` makes
   the symbols of any model;
 - `recorded`: models with a `call` of their own; `layer_by_layer`: calls that the program can't compute;
-- `summary`: what `summary` prints;
 - `execution`: how batches are run, by the core or by steps of users, and the data for both;
 - `compiled_steps`: training steps of users, which the core runs; `_training/runner` passes batches to them;
 - `values_of_losses`: the symbols that losses refer to.
@@ -17,16 +19,14 @@ Here are the methods that users call, and what builds the program of a model whe
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import threading
 import warnings
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from functools import partial
-from itertools import accumulate, chain, islice, pairwise, repeat
+from itertools import chain, islice, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -53,39 +53,26 @@ from engine._base.checks import (
 from engine._base.constructor_arguments import arguments_given, is_plain, plain_arguments, takes_any_arguments
 from engine._base.containers import values_within
 from engine._base.left_out import SaysWhatIsLeftOut
-from engine._base.locks import JOINING
-from engine._base.random_state import next_sampling
 from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import auto_name, snake_case
-from engine._base.tensor_like import Tensor, mask_of
+from engine._base.tensor_like import Tensor
 from engine._base.tracebacks import without_own_frames
 from engine._core_interface.cpp import (
     DeviceArray,
     Float32,
-    NotFiniteError,
     Operation,
     Program,
     Rows,
     WeightArray,
-    build,
-    empty_on_device,
-    first_nonfinite_row,
     get_device,
-    on_device,
     read_weights,
     write_arrays,
 )
-from engine._data.array_conversion import (
-    complaint,
-    require_finite_rows,
-)
-from engine._data.batch_streams import number_of_batches, raw_batches, samples_in, yields_batches
 from engine._data.exact_integers import Reading
-from engine._data.lazy_rows import LazyRows, all_for_core, part_of
-from engine._data.memory_maps import require_whole_file
+from engine._data.lazy_rows import LazyRows
 from engine._data.several_arrays import inputs_in, sample_shape_of
 from engine._data.value_table import keeping_values
-from engine._printing.progress import PATIENCE, Progress, impatient, print_message, require_verbose
+from engine._printing.progress import Progress, print_message, require_verbose
 from engine._tracing.dispatch import values_by_symbol
 from engine._tracing.lazy import (
     RecordedArray,
@@ -95,7 +82,7 @@ from engine._tracing.lazy import (
     traces,
     without_mask,
 )
-from engine._tracing.symbolic import Slot, current, handlers, mapped, open_recorder, outside_of_traces
+from engine._tracing.symbolic import Slot, current, handlers, mapped, open_recorder
 from engine._training.compile_arguments import Compiled, require_names_of_output
 from engine._training.diagnostic_warnings import (
     all_finite,
@@ -103,43 +90,43 @@ from engine._training.diagnostic_warnings import (
 )
 from engine._training.draws import DrawPosition
 from engine._training.fit_arguments import (
-    BATCH_SIZE,
     FitOptions,
     goals,
     limited,
     positive_or_none,
     resolve_batch_size,
 )
-from engine._training.prediction import (
-    BatchPredictor,
-    CorePredictor,
-    Predictor,
-    copied_to,
-    delivered,
-    predict,
-    target_for,
-)
 from engine._training.recovery import Recovery
 from engine._training.runner import logs_of_batch
-from engine._training.step_batches import batches_of, unpacked_batch
+from engine._training.step_batches import unpacked_batch
 from engine._training.trainer import Trainer
 from engine.callbacks import CallbackList, History
 from engine.config import _capped_steps
 from engine.dtype_policies import FLOAT32
 from engine.dtype_policies import get as policy_of
-from engine.layers import Embedding, InputLayer, Layer
+from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import accepts, training_of
-from engine.layers.input_spec import InputSpec, require_compatible
-from engine.layers.layer import Part, metrics_of_layers, paths_within, settings
-from engine.layers.nodes import NodeLeaf
+from engine.layers.input_spec import InputSpec
+from engine.layers.layer import Part, metrics_of_layers
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
-from engine.layers.values import ValueLayer
 from engine.metrics import Metric
 from engine.metrics.metric import metrics_of
 from engine.models.added_losses import ends_of
+from engine.models.building import (
+    apply_compiled,
+    modes_through,
+    move_to,
+    program_for,
+    renew,
+    set_parts,
+    suits,
+    trainable_in,
+)
 from engine.models.compiled_steps import CompiledStep
+from engine.models.diagram import Box, diagram, node_numbers
 from engine.models.execution import CoreExecution, Execution, Given, StepExecution
+from engine.models.first_inputs import build_for_shapes, build_for_symbols
 from engine.models.functional_config import (
     beside_graph,
     config_of_graph,
@@ -149,30 +136,22 @@ from engine.models.functional_config import (
     structure_of_ends,
 )
 from engine.models.input_data import InputData
-from engine.models.layer_by_layer import call_by_layer, call_recorded, masks_of_outputs
-from engine.models.lock import ModelLock, all_held
-from engine.models.network import Inside, Network, inside_of, network_of, owner_of
+from engine.models.layer_by_layer import call_recorded
+from engine.models.lock import ModelLock
+from engine.models.network import Inside, Network
 from engine.models.ordered_calls import ordered_calls, require_no_input_layer, tensors_in
 from engine.models.output_data import OutputData, weights_of_batch
-from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_inputs
-from engine.models.recorded import Body, arguments_of, dtypes_of_outputs, wiring_of
+from engine.models.predictions import masks_in, masks_of, outputs_of_batch, predicted, predicted_batch
+from engine.models.programs_by_shape import ProgramsByShape
+from engine.models.recorded import Body, dtypes_of_outputs
 from engine.models.stack import (
-    Lowered,
-    computes_whole_batches,
-    first_uses,
-    lowered,
-    masked_losses,
-    operations_through,
-    readings_of_inputs,
     require_names,
     reseeded,
-    tokens_of_inputs,
-    tracked,
 )
-from engine.models.structures import Structure, arrays_of, nested_structure_of, paths_of, structure_of
+from engine.models.structures import Structure, nested_structure_of, paths_of
 from engine.models.symbolic_calls import called_in_turn
 from engine.models.values_of_losses import symbols_read
-from engine.models.wiring import Shapes, Wiring, chain_of, shapes_along
+from engine.models.wiring import Wiring, chain_of, shapes_along
 from engine.optimizers import Optimizer
 from engine.optimizers.optimizer import registry as optimizer_registry
 from engine.utils.functional_calls import ValueSource, graph_in
@@ -184,9 +163,6 @@ PathLike = str | os.PathLike[str]
 
 _Also = TypeVar("_Also")
 
-# The dtypes of samples that the core reads as they are.
-_READ_BY_CORE = frozenset(map(np.dtype, (np.float32, np.float64, np.uint8)))
-_ARRAYS = (np.ndarray, np.memmap)
 # The arguments of `compile` that `get_compile_config` lists beside the optimizer.
 _COMPILE_ARGUMENTS = (
     "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution", "jit_compile",
@@ -216,6 +192,8 @@ class Model(Part, SaysWhatIsLeftOut):
     dtype = "float32"
     _is_chain = True
     _is_model = True
+    _is_sequential = False
+    """Whether it is a Sequential, whose layers may be yet to come."""
     _own_loss: Any = None
     """What a class has assigned to `loss`, which trains nothing."""
     _samplings = 0
@@ -275,7 +253,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self._arguments = [call.given for call in calls]
         self._calls, self._listing = calls, layers
         wiring = wiring._replace(outputs=wiring.outputs[: len(outputs)])
-        self._set_parts(starts, [call.layer for call in calls], self._compiled, wiring)
+        set_parts(self, starts, [call.layer for call in calls], self._compiled, wiring)
         self._output_dtypes = dtypes_of_outputs([each.dtype for each in outputs])
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -488,8 +466,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 # How many outputs there are is known when `call` has run.
                 compiled, self._compiles_again = Compiled(optimizer, None, None, None, None), True
             if device is not None:
-                self._move_to(device)
-            self._apply(compiled)
+                move_to(self, device)
+            apply_compiled(self, compiled)
             self._compile_arguments = {
                 "loss": loss,
                 "loss_weights": loss_weights,
@@ -579,7 +557,7 @@ class Model(Part, SaysWhatIsLeftOut):
             before = self._compiled.given_optimizer
             self._compiled.given_optimizer = optimizer
             try:
-                self._apply(self._compiled)
+                apply_compiled(self, self._compiled)
             except BaseException:
                 self._compiled.given_optimizer = before
                 raise
@@ -680,14 +658,10 @@ class Model(Part, SaysWhatIsLeftOut):
         """Returns what the model was compiled with. As in Keras, the first training decides what is trained from then on."""
         compiled = self._require_compiled()
         compiled.require_optimizer()
-        if not compiled.trains and compiled.trainable not in (None, self._trainable_in(self._network)):
-            self._apply(compiled)
+        if not compiled.trains and compiled.trainable not in (None, trainable_in(self, self._network)):
+            apply_compiled(self, compiled)
         compiled.trains = True
         return compiled
-
-    def _trainable_in(self, network: Network) -> tuple[bool, ...]:
-        """Returns what the attribute `trainable` says now, of the model and of the layers of its network."""
-        return (self._trainable, *(leaf.trainable for leaf in network.leaves))
 
     def _require_idle(self, action: str) -> None:
         """Raises RuntimeError while `fit` is running."""
@@ -1127,195 +1101,17 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError, TypeError: if data or arguments don't match the model.
         """
         settle()
-        if self._has_predict_step:
-            return self._predict_by_steps(x, batch_size, verbose, steps, callbacks, out)
-        usual = batch_size is None and steps is None and callbacks is None
-        if usual and not impatient(verbose):
-            outputs = self._predicted_at_once(x, "x", BATCH_SIZE, out)
-            if outputs is not None:
-                self._forget_penalties()
-                return outputs
-        limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
-        if self._suspect:
-            self._warn_of_weights("predict()")
-        if yields_batches(x):
-            return self._predict_stream(
-                x, _capped_steps(limit, number_of_batches(x)), verbose, callbacks, out
-            )
-        self._know_inputs(x)
-        rows, x = self._read(lambda data: data.unchecked(x, "x", self._feature_names))
-        size = resolve_batch_size(given_size, limit, len(rows))
-        limit = _capped_steps(limit, math.ceil(len(rows) / size))
-        rows = rows if limit is None else part_of(rows, 0, limit * size)
-        self._forget_penalties()
-        shapes = self._output_shapes_of(sample_shape_of(rows))
-        target = None if out is None else target_for(out, self._require_one_output(shapes, "out"), rows)
-        try:
-            silent = callbacks is None and len(rows) <= size and not impatient(verbose)
-            program = self._built_for(sample_shape_of(rows))
-            if self._predicts_whole_batches:
-                require_finite_rows(rows)
-            if silent and not isinstance(rows, LazyRows):
-                outputs = program.predict(rows, target, True, False, self._seed_of_prediction())
-            else:
-                several = self._structures[1].kind is not None
-                predictor = CorePredictor(
-                    program,
-                    rows,
-                    size,
-                    out=target,
-                    shown=partial(self._unpacked, shapes=shapes) if several else None,
-                    by_batch=self._seed_of_prediction if self._draws else None,
-                    whole_batches=computes_whole_batches(self._network),
-                )
-                outputs = self._predicted(predictor, math.ceil(len(rows) / size), verbose, callbacks)
-        except NotFiniteError as error:
-            raise complaint(x, self._sample_shape, error) from None
-        return self._unpacked(outputs, shapes) if out is None else delivered(outputs, out)
+        return predicted(self, x, batch_size, verbose, steps, callbacks, out)
 
     def _output_dtypes_for(self, dtypes: Sequence[str]) -> Sequence[str]:
         return self._output_dtypes or super()._output_dtypes_for(dtypes)
-
-    def _require_one_output(self, shapes: Sequence[Shape], argument: str) -> Shape:
-        """Returns the shape of the one output; ValueError if there are several."""
-        if self._structures[1].kind is not None:
-            msg = f"`{argument}` is for models with one output, but {self.name!r} has {len(shapes)}: leave it out"
-            raise ValueError(msg)
-        return shapes[0]
-
-    def _unpacked(self, outputs: Any, shapes: Sequence[Shape]) -> Any:
-        """Returns the outputs (n, numbers of all outputs) as users get them: arrays of `shapes`, where `outputs` is."""
-        if isinstance(outputs, DeviceArray):
-            ends = list(accumulate(math.prod(shape) for shape in shapes))
-            columns = [outputs._columns(begin, end) for begin, end in pairwise([0, *ends])]
-            shaped = [each.reshape(len(each), *shape) for each, shape in zip(columns, shapes, strict=True)]
-            return shaped[0] if self._structures[1].kind is None else self._structures[1].packed(shaped)
-        dtypes = self._output_dtypes or repeat("float32")
-        if self._structures[1].kind is None:
-            array = outputs if len(shapes[0]) == 1 else outputs.reshape(len(outputs), *shapes[0])
-            return array.astype(next(iter(dtypes)), copy=False)
-        ends = list(accumulate(math.prod(shape) for shape in shapes))
-        parts = np.split(outputs, ends[:-1], axis=1)
-        arrays = [
-            np.ascontiguousarray(part, dtype).reshape(len(part), *shape)
-            for part, shape, dtype in zip(parts, shapes, dtypes, strict=False)
-        ]
-        return self._structures[1].packed(arrays)
-
-    def _joined(self, batches: Sequence[Any]) -> Any:
-        """Returns the outputs of several batches, each as `_unpacked` returned them, as those of one."""
-        values = map(self._structures[1].unpacked, batches)
-        return self._structures[1].packed([np.concatenate(parts) for parts in zip(*values, strict=True)])
-
-    def _predicted_at_once(
-        self, x: Any, name: str, most: float = math.inf, out: Any = None
-    ) -> Float32 | None:
-        """Returns the outputs for samples in an array that the core reads as it is; None for anything else.
-
-        This is what predictions do in general, without the checks that have no effect on such an array. They would take
-        longer than the prediction of a few samples.
-
-        Args:
-            x: the samples.
-            name: of the argument, for messages.
-            most: the largest number of samples.
-            out: an array for the result, or None.
-        """
-        program, shape = self._program, self._output_shape
-        if (
-            type(x) not in _ARRAYS
-            or x.dtype not in _READ_BY_CORE
-            or not x.shape
-            or x.shape[1:] != self._sample_shape
-            or not 0 < len(x) <= most
-            or not x.flags.c_contiguous
-            or not x.flags.aligned
-            or self._by_shape is not None
-            or any(self._tokens)
-            or self._reads_values
-            or self._suspect
-            or self._output_dtypes is not None
-            or program is None
-            or shape is None
-        ):
-            return None
-        if out is not None and not (
-            type(out) is np.ndarray
-            and out.dtype == np.float32
-            and out.shape == (len(x), *shape)
-            and out.flags.carray
-            and not np.may_share_memory(out, x)
-        ):
-            return None
-        require_whole_file(x, name)
-        target = out if out is None or len(shape) == 1 else out.reshape(len(x), -1)
-        try:
-            if self._predicts_whole_batches:
-                require_finite_rows(x)
-            outputs = program.predict(x, target, True, False, self._seed_of_prediction())
-        except NotFiniteError as error:
-            raise complaint(x, self._sample_shape, error, name) from None
-        if out is not None:
-            return cast(Float32, out)
-        return outputs if len(shape) == 1 else outputs.reshape(len(outputs), *shape)
-
-    def _seed_of_prediction(self) -> int:
-        """The seed of a prediction: another one each time, if the model draws random numbers in predictions."""
-        return next_sampling(self) if self._draws else 0
-
-    def _predicted(
-        self, predictor: Predictor, steps: int | None, verbose: object, callbacks: object, data: object = None
-    ) -> Any:
-        """Returns the outputs that `predictor` computes in so many steps, if their number is known; `data` yields batches."""
-        hooks = CallbackList(callbacks)
-        with Progress(hooks.verbose_beside(verbose), steps, PATIENCE) as progress:
-            hooks.join(self, {"verbose": verbose, "epochs": 1, "steps": steps})
-            return predict(predictor, hooks, progress, data)
-
-    def _predict_stream(
-        self, x: object, steps: int | None, verbose: object, callbacks: object, out: object
-    ) -> Any:
-        """Returns the outputs for the batches that `x` yields, or for the first `steps` of them."""
-        _require_known_number(out)
-
-        def outputs_of(batch: Any, number: int) -> Any:
-            return self._outputs(samples_in(batch), f"batch {number} x")
-
-        predictor = BatchPredictor(outputs_of, islice(raw_batches(x), steps), x, self._joined)
-        return self._predicted(predictor, steps or number_of_batches(x), verbose, callbacks, x)
-
-    def _predict_by_steps(  # noqa: PLR0917 # those of `predict`
-        self, x: Any, batch_size: object, verbose: object, steps: object, callbacks: object, out: Any
-    ) -> Any:
-        """Does what `predict` says by `predict_step`."""
-        limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
-        require_verbose(verbose)
-        if self._suspect:
-            self._warn_of_weights("predict()")
-        if yields_batches(x):
-            _require_known_number(out)
-        source = StepExecution(self).source(x)
-        size = resolve_batch_size(given_size, limit, source.count)
-        source, limit, size = limited(source, _capped_steps(limit, source.steps(size)), size)
-
-        def outputs_of(batch: Any, number: int) -> Any:
-            del number
-            return tree.map_structure(np.asarray, self.predict_step(batch))
-
-        predictor = BatchPredictor(outputs_of, islice(batches_of(source, size), limit), x, _joined)
-        outputs = self._predicted(predictor, limit or source.steps(size), verbose, callbacks, x)
-        return outputs if out is None else copied_to(out, outputs, cast(int, source.count))
 
     @without_own_frames
     @keeping_values
     def predict_on_batch(self, x: Any) -> Any:
         """Returns the outputs of the model for one batch, all of `x`."""
         settle()
-        if self._has_predict_step:
-            samples = StepExecution(self).samples(Given(x, names=self._feature_names))
-            batch = next(batches_of(samples, len(samples)))
-            return tree.map_structure(np.asarray, self.predict_step(batch))
-        return self._outputs(x, "x")
+        return predicted_batch(self, x)
 
     # Calls.
 
@@ -1341,7 +1137,7 @@ class Model(Part, SaysWhatIsLeftOut):
             if open_recorder.get() is None:
                 settle()
             x = recorded_inputs(x)
-        self._know_symbols(x)
+        build_for_symbols(self, x)
         symbols = symbols_of(self._structures[0].flat(x))
         if symbols is not None:
             if isinstance(x, Mapping) and self._structures[0].nested is None:
@@ -1351,33 +1147,16 @@ class Model(Part, SaysWhatIsLeftOut):
             if isinstance(recorded, RecordedArray):
                 return call_recorded(self, x, symbols, given)
             return self._structures[1].packed(called_on(self, symbols, given))
-        masks = self._masks_in(x)
-        outputs = self._outputs(x, "x", given, called=True, masks=masks)
+        masks = masks_in(self, x)
+        outputs = outputs_of_batch(self, x, "x", given, called=True, masks=masks)
         form = self._structures[1]
         flat = [_as_tensor(each) for each in form.unpacked(outputs)]
         if (masks or self._may_make_mask) and flat[0].shape[0]:  # without samples there is no mask
             flat = [
                 each.masked(mask) if isinstance(each, Tensor) else each
-                for each, mask in zip(flat, self._masks_of(x, masks), strict=True)
+                for each, mask in zip(flat, masks_of(self, x, masks), strict=True)
             ]
         return form.packed(flat)
-
-    def _masks_in(self, x: Any) -> list[Any]:
-        """Returns the mask of each input for one batch, or None; an empty list if no input has one."""
-        if not _has_mask(x):
-            return []
-        self._know_inputs(x)
-        x = self._structures[0].flat(x)
-        by_name = isinstance(x, Mapping)
-        arrays = list(x.values()) if by_name else x if isinstance(x, (list, tuple)) else [x]
-        names, starts = self._input_data.names, [start.name for start in self._starts]
-        keys = names if by_name and all(name in x for name in names) else starts
-        return [mask_of(each) for each in ([x.get(key) for key in keys] if by_name else arrays)]
-
-    def _masks_of(self, x: Any, masks: Sequence[Any]) -> list[Any]:
-        """Returns the mask of each output for one batch, or None; `masks` are those of the inputs."""
-        rows, _ = self._read(lambda data: data.unchecked(x, "x", self._feature_names))
-        return masks_of_outputs(self, rows[:] if isinstance(rows, LazyRows) else np.asanyarray(rows), masks)
 
     @property
     def _inside_is_call(self) -> bool:
@@ -1398,61 +1177,6 @@ class Model(Part, SaysWhatIsLeftOut):
             )
             raise NotImplementedError(msg)
         return self(inputs, training)
-
-    def _outputs(
-        self,
-        x: object,
-        name: str,
-        training: bool | None = False,
-        *,
-        called: bool = False,
-        masks: Sequence[Any] = (),
-    ) -> Any:
-        """Returns the outputs for one batch.
-
-        Args:
-            x: the samples.
-            name: of the argument, for messages.
-            training: whether layers behave as in training; None is no argument.
-            called: whether to store the penalties on outputs for `losses`.
-            masks: of the inputs; empty if no input has one.
-        """
-        by_layer = bool(masks) or (self._mixed and training is None) or (called and bool(self._penalised))
-        if not training and not by_layer:
-            outputs = self._predicted_at_once(x, name)
-            if outputs is not None:
-                return outputs
-        self._know_inputs(x)
-        if len(self._starts) <= 1:
-            x = self._input_data.array(x, name, self._feature_names)
-        if (sample := self._input_data.shape_of_none(x, name)) is not None:
-            self._built_for(sample)
-            shapes = self._output_shapes_of(sample)
-            none = (0, sum(map(math.prod, shapes)))
-            on_gpu = called and isinstance(x, DeviceArray)
-            return self._unpacked(
-                empty_on_device(none, self.device) if on_gpu else np.zeros(none, np.float32), shapes
-            )
-        rows, x = self._read(lambda data: data.unchecked(x, name, self._feature_names))
-        program = self._built_for(sample_shape_of(rows))
-        # This also holds if the call has built the model.
-        if masks or (self._mixed and training is None) or (called and self._penalised):
-            array = rows[:] if isinstance(rows, LazyRows) else rows
-            array = array.numpy() if isinstance(array, DeviceArray) else array
-            if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
-                raise complaint(x, self._sample_shape, NotFiniteError(), name)
-            return call_by_layer(self, array, training, masks)
-        seed = next_sampling(self) if training else self._seed_of_prediction()
-        target = None
-        if called and isinstance(rows, DeviceArray):
-            target = empty_on_device((len(rows), program.output_size), rows.device)
-        try:
-            if training or self._predicts_whole_batches:
-                require_finite_rows(rows)
-            found = program.predict(all_for_core(rows), target, True, bool(training), seed)
-            return self._unpacked(found, self._output_shapes_of(sample_shape_of(rows)))
-        except NotFiniteError as error:
-            raise complaint(x, self._sample_shape, error, name) from None
 
     def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
         """Returns the outputs for arrays, one for each input; models take no `options`."""
@@ -1542,7 +1266,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         rows, also = read(self._input_data)
         if self._body is not None and not self._starts:
-            self._built_for(sample_shape_of(rows))
+            program_for(self, sample_shape_of(rows))
             rows, also = read(self._input_data)
         return rows, also
 
@@ -1766,48 +1490,9 @@ class Model(Part, SaysWhatIsLeftOut):
         self._calls = calls
         return inputs, values, calls
 
-    def _diagram(self) -> list[tuple[Part, list[Shape], list[Shape], list[int]]]:
-        """The boxes of a diagram: each layer, the shapes that it reads and computes, and the boxes before it that it reads.
-
-        In a chain there is one for each use of a layer, and so there is in a graph in which a layer reads what comes of
-        its own outputs. Otherwise there is one for each layer.
-        """
-        shapes = shapes_along([start.sample_shape for start in self._starts], self._layers, self._wiring)
-        visible = self._parts_in_order
-        starts = [start for start in self._starts if start in visible]
-        boxes: list[tuple[Part, list[Shape], list[Shape], list[int]]] = [
-            (part, [part.sample_shape], [part.sample_shape], []) for part in starts
-        ]
-        owners, first = list[int](), 0  # the box of each value
-        for part, reads, read in zip(self._layers, self._wiring.reads, shapes.read, strict=True):
-            seen = [each for each in reads if each >= 0 or self._starts[-1 - each] in starts]
-            sources = [owners[each] if each >= 0 else starts.index(self._starts[-1 - each]) for each in seen]
-            values = shapes.values[first : first + part._output_count]
-            first += part._output_count
-            owners += [len(boxes)] * part._output_count
-            boxes.append((part, read, values, list(dict.fromkeys(sources))))
-        if not self._is_graph:
-            return boxes
-        number = {part: place for place, part in enumerate(visible)}
-        joined: dict[Part, tuple[Part, list[Shape], list[Shape], list[int]]] = {}
-        for part, read, values, sources in boxes:
-            before = joined[part][3] if part in joined else []
-            origins = [number[boxes[each][0]] for each in sources]
-            if any(each >= number[part] for each in origins):
-                return boxes
-            joined[part] = (part, read, values, list(dict.fromkeys([*before, *origins])))
-        return [joined[part] for part in visible]
-
-    def _node_numbers(self) -> list[int]:
-        """The number of each call among those of its layer in this model, in the order in which they were made."""
-        if not self._starts:
-            return [0] * len(self._layers)
-        calls = self._symbols()[2]
-        counts, found = Counter[Part](), dict[Call, int]()
-        for call in sorted(calls, key=lambda call: call.number):
-            found[call] = counts[call.layer]
-            counts[call.layer] += 1
-        return [found[call] for call in calls]
+    def _diagram(self) -> list[Box]:
+        """The boxes of a diagram, for plots."""
+        return diagram(self)
 
     # Weights.
 
@@ -1825,7 +1510,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return
         with self._lock.held():
             if self._body is not None and _is_nested_shape(input_shape):
-                self._build_for_shapes(input_shape)
+                build_for_shapes(self, input_shape)
                 return
             if len(self._starts) > 1:  # it has its weights since it was made
                 self.compute_output_shape(self.input_shape if input_shape is None else input_shape)
@@ -1844,110 +1529,7 @@ class Model(Part, SaysWhatIsLeftOut):
             if not self.built:
                 inputs = known if known is not None and input_shape is None else InputLayer(sample)
                 self._has_declared_shape = known is not None
-                self._set_parts([inputs], self._layers, self._compiled, self._wiring)
-
-    def _build_for_shapes(self, shapes: Any) -> None:
-        """Builds a model with a `call` of its own for several inputs, whose shapes are in a list, tuple or dict."""
-        structure = nested_structure_of(shapes, _is_shape)
-        if structure.nested is not None:
-            starts = [InputLayer(without_batch(shape)) for shape in structure.unpacked(shapes)]
-        else:
-            structure = structure_of(shapes)
-            named: dict[Any, Any] = dict(shapes) if isinstance(shapes, Mapping) else dict(enumerate(shapes))
-            keys: tuple[Any, ...] = structure.keys or tuple(named)
-            starts = [
-                InputLayer(without_batch(named[key]), name=key if isinstance(key, str) else None)
-                for key in keys
-            ]
-        self._structures = structure, self._structures[1]
-        self._has_declared_shape = False
-        self._arguments, self._modes = [arguments_of(structure, len(starts))], [None]
-        self._set_parts(starts, self._layers, self._compiled, self._wiring)
-
-    def _know_inputs(self, x: Any, single: bool = False) -> None:
-        """Builds a model with a `call` of its own, if its inputs aren't known yet.
-
-        Args:
-            x: samples. Other things than arrays, such as generators, are left alone.
-            single: whether to build for one array, too, and not only for several.
-        """
-        self._require_spec(x)
-        if self._body is None and not self._starts:
-            self._require_one_array(x)
-        if self._starts and not self._has_declared_shape:
-            self._open_lengths(x)
-        if self._body is None or self._starts:
-            return
-        nested = isinstance(x, (list, tuple, Mapping))
-        within = nested and any(
-            isinstance(each, (list, tuple, Mapping)) for each in (x.values() if isinstance(x, Mapping) else x)
-        )
-        arrays = tree.flatten(x) if nested else [x]
-        # One vector may be a sample of some numbers, but several are inputs of one number for each sample, as in Keras.
-        least = 1 if len(arrays) > 1 else 2
-        if not all(len(getattr(each, "shape", ())) >= least for each in arrays):
-            return
-        if len(arrays) == 1 and not isinstance(x, Mapping):
-            if single:
-                Model.build(self, (None, *arrays[0].shape[1:]))
-            return
-        shapes: Any = [(None, *each.shape[1:]) for each in arrays]
-        if within:
-            with self._lock.held():
-                self._build_for_shapes(nested_structure_of(x).packed(shapes))
-            return
-        if isinstance(x, Mapping):
-            shapes = [(None, *each.shape[1:]) for each in x.values()]
-        with self._lock.held():
-            self._build_for_shapes(dict(zip(x, shapes, strict=True)) if isinstance(x, Mapping) else shapes)
-
-    def _open_lengths(self, x: Any) -> None:
-        """Lets axes of the inputs have any length, where samples have others than the data that the model was built with.
-
-        Where a layer needs the length, nothing changes.
-
-        Args:
-            x: samples. Other things than arrays, and arrays that don't fit for other reasons, are left alone.
-        """
-        arrays = list(arrays_of(self._structures[0], x))
-        samples = [getattr(each, "shape", (0,))[1:] for each in arrays]
-        known = [start.sample_shape for start in self._starts]
-        if list(map(len, samples)) != list(map(len, known)):
-            return
-        opened = [
-            tuple(size if size == other else None for size, other in zip(*pair, strict=True))
-            for pair in zip(known, samples, strict=True)
-        ]
-        if opened == known:
-            return
-        starts = [
-            InputLayer(shape, name=start.name, dtype=start.dtype)
-            for shape, start in zip(opened, self._starts, strict=True)
-        ]
-        with self._lock.held(), suppress(Exception):  # custom layers may raise anything
-            self._set_parts(starts, self._layers, self._compiled, self._wiring)
-
-    def _require_spec(self, x: Any) -> None:
-        """Raises ValueError for arrays that don't fit the `input_spec` that the user has assigned, if there is one."""
-        specs = self._given_input_spec
-        if specs is None:
-            return
-        arrays = arrays_of(self._structures[0], x)
-        for spec, each in zip(specs if isinstance(specs, (list, tuple)) else [specs], arrays, strict=False):
-            if hasattr(each, "shape"):
-                require_compatible(spec, each.shape, self.name)
-
-    def _require_one_array(self, x: Any) -> None:
-        """Raises ValueError for several arrays given to a Sequential whose first layer would get their list in Keras."""
-        arrays = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, (list, tuple)) else []
-        first = self._layers[0] if self._layers else None
-        several = len(arrays) > 1 and all(len(getattr(each, "shape", ())) > 1 for each in arrays)
-        if several and isinstance(first, Layer) and (first._is_custom or first._merges_inputs):
-            msg = (
-                f"a Sequential takes one array, and one of several inputs is left out, but {self.name!r} got a "
-                f"{type(x).__name__} of {len(arrays)} arrays: make it of symbols, Model([a, b], outputs), or give one array"
-            )
-            raise ValueError(msg)
+                set_parts(self, [inputs], self._layers, self._compiled, self._wiring)
 
     def _know_form(self, inputs: Any, samples: Sequence[Shape]) -> None:
         """Builds a model with a `call` of its own that takes a list, tuple or dict, if its inputs aren't known yet."""
@@ -1956,18 +1538,7 @@ class Model(Part, SaysWhatIsLeftOut):
             return
         shapes = [(None, *samples[slot.number]) for slot in form.unpacked(inputs)]
         with self._lock.held():
-            self._build_for_shapes(form.packed(shapes))
-
-    def _know_symbols(self, x: Any) -> None:
-        """Builds a model with a `call` of its own for symbols in lists, tuples and dicts, if its inputs aren't known."""
-        if self._body is None or self._starts or not isinstance(x, (list, tuple, Mapping)):
-            return
-        form = nested_structure_of(x)
-        symbols = None if form.kind is None else symbols_of(form.unpacked(x))
-        if symbols is not None:
-            shapes = [(None, *symbol._sample) for symbol in symbols]
-            with self._lock.held():
-                self._build_for_shapes(form.packed(shapes))
+            build_for_shapes(self, form.packed(shapes))
 
     @property
     def built(self) -> bool:
@@ -2025,25 +1596,6 @@ class Model(Part, SaysWhatIsLeftOut):
             f"model {self.name!r} has no weights yet, so no {action}: give it an input shape, such as "
             "keras.Input((784,)), or call model.build((None, 784))"
         )
-
-    def _shape_to_build_for(self, sample: Shape) -> Shape:
-        """The shape to build the model for if the first samples have shape `sample`. Lengths of texts are left open."""
-        network = self._network_with(self, self._layers)
-        if not network.leaves or not isinstance(network.leaves[0], Embedding):
-            return sample
-        free = tuple(None if size > 1 else size for size in sample)
-        return free if self._suits([free]) else sample
-
-    def _suits(self, samples: Sequence[Shape]) -> bool:
-        """Whether the layers, with the weights that they have, take samples of these shapes, one for each input."""
-        network = self._network_with(self, self._layers)
-        try:
-            shapes = shapes_along(samples, network.leaves, network.wiring)
-            for leaf, (shape, *_) in zip(network.leaves, shapes.read, strict=True):
-                leaf._fitting_weights(shape)
-        except ValueError:
-            return False
-        return True
 
     # Files and other programs.
 
@@ -2171,60 +1723,22 @@ class Model(Part, SaysWhatIsLeftOut):
             ImportError: if the package onnx is not installed.
             OSError: if the file can't be written. An existing file is unchanged then.
         """
-        from engine.export import destination
         from engine.models.after_values import description_of, names_of
+        from engine.models.exporting import export_model, symbols_after_values_of
 
         if input_signature is not None:
             msg = "`input_signature` must be None, as the input is that of the model: give `Input` its shape and dtype"
             raise ValueError(msg)
         printed = verbose is not None and flag(verbose, "verbose")
-        write = destination(filepath, format, options)
-        begins = self._symbols_after_values()
+        begins = symbols_after_values_of(self)
         if begins:
             after = Model(begins, self._structures[1].packed(self.outputs), name=self.name)
-            write(after._graph_for_export(names_of(begins)))
+            export_model(after, names_of(begins), filepath, format, options)
             warnings.warn(f"model {self.name!r}: {description_of(self, begins)}", stacklevel=2)
         else:
-            write(self._graph_for_export(self._input_data.names))
+            export_model(self, self._input_data.names, filepath, format, options)
         if printed:
             print_message(f"Exported model {self.name!r} to {os.fspath(filepath)!r}.")
-
-    def _graph_for_export(self, names: Sequence[str]) -> Any:
-        """Returns the graph that an export writes.
-
-        Args:
-            names: of the inputs.
-        """
-        from engine.export import Parts, graph_of, is_written_whole
-
-        with self._lock.held():
-            self._require_built("export()")
-            inside = cast(Inside, inside_of(self))
-            known = known_inputs(self._starts, *inside[:2])
-            network = network_of(inside, inside_of, known, whole=is_written_whole)
-            return graph_of(
-                self.name,
-                Parts(
-                    self._starts,
-                    network.leaves,
-                    [owner_of(around) for around in network.around],
-                    network.modes,
-                    network.wiring.reads,
-                    network.wiring.outputs,
-                    self._tokens,
-                    names,
-                    self._structures[1].keys or None,
-                ),
-                cast("Program", self._program),
-            )
-
-    def _symbols_after_values(self) -> list[KerasTensor]:
-        """The symbols at which a file of the model begins, if the model has layers of values; else none."""
-        if self._body is not None or not self._starts:
-            return []
-        from engine.models.after_values import symbols_after_values  # few programs need it
-
-        return symbols_after_values(self._symbols()[2], list(self.outputs))
 
     def to_torch_state_dict(
         self, modules: Sequence[str] | None = None, *, numpy: bool = False
@@ -2326,7 +1840,7 @@ class Model(Part, SaysWhatIsLeftOut):
             if len(widths) == 1:
                 widths = [self._program.output_width]
             with compiled.settling(every, widths):
-                self._apply(compiled)
+                apply_compiled(self, compiled)
 
     # Config.
 
@@ -2415,7 +1929,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _config_of_parts(self) -> dict[str, Any]:
         """The config that lists the layers, also if a subclass overrides `get_config`."""
-        nodes = self._node_numbers()
+        nodes = node_numbers(self)
         calls = [*zip(self._layers, nodes, self._wiring.reads, self._modes, self._arguments, strict=True)]
         return config_of_graph(
             self.name,
@@ -2519,18 +2033,6 @@ class Model(Part, SaysWhatIsLeftOut):
         return bool(self._listing) and (several or not self._wiring.is_chain)
 
     @property
-    def _is_listed_as_chain(self) -> bool:
-        """Whether each layer reads the one before and comes once, as in a Sequential, so that a summary needs no connections."""
-        if not self._listing:
-            return True
-        values = [number for number, part in enumerate(self._layers) for _ in range(part._output_count)]
-        chained = all(
-            len(reads) == 1 and (values[reads[0]] if reads[0] >= 0 else -1) == number - 1
-            for number, reads in enumerate(self._wiring.reads)
-        )
-        return chained and len(self._starts) == 1 and len({*self._layers}) == len(self._layers)
-
-    @property
     def _inputs(self) -> InputLayer | None:
         """The input layer of a model with one input; None before it is known."""
         return self._starts[0] if self._starts else None
@@ -2561,7 +2063,7 @@ class Model(Part, SaysWhatIsLeftOut):
         return self._owners
 
     def _modes_of_leaves(self, training: bool | None) -> list[bool]:
-        return _modes_through(self._layers, self._modes, training)
+        return modes_through(self._layers, self._modes, training)
 
     def _models_within(self) -> list[Model]:
         """The models that are parts of this one, at any depth."""
@@ -2594,7 +2096,7 @@ class Model(Part, SaysWhatIsLeftOut):
             raise ValueError(msg)
         for sample, start in zip(samples, self._starts, strict=False):
             if not fits(sample, start.sample_shape) and (
-                self._has_declared_shape or not self._suits(samples)
+                self._has_declared_shape or not suits(self, samples)
             ):
                 msg = (
                     f"model {self.name!r} has input shape {(None, *start.sample_shape)}, so it can't take "
@@ -2608,70 +2110,9 @@ class Model(Part, SaysWhatIsLeftOut):
             Model.build(self, (None, *samples[0]))
         elif not self._starts and self._body is not None:
             with self._lock.held():
-                self._build_for_shapes([(None, *sample) for sample in samples])
+                build_for_shapes(self, [(None, *sample) for sample in samples])
 
     # The program.
-
-    def _set_parts(
-        self,
-        starts: Sequence[InputLayer],
-        stack: Sequence[Part],
-        compiled: Compiled | None,
-        wiring: Wiring | None = None,
-    ) -> None:
-        """Makes `stack` the layers of the model and builds its program; weights that exist keep their values.
-
-        If it raises, nothing has changed.
-
-        Args:
-            starts: the input layers; empty if the input shape isn't known yet, so that there is no program.
-            stack: the layers and models.
-            compiled: what to compile the program with; None if the model isn't compiled.
-            wiring: what each of `stack` reads; default the one before.
-        """
-        wiring = chain_of(len(stack)) if wiring is None else wiring
-        # A Sequential gives paths to the layers that it builds.
-        new = [
-            part for part in stack if starts and not part._has_weights and isinstance(self, self._sequential)
-        ]
-        with paths_within(self.path, new):
-            if self._body is not None and starts:
-                given = self._arguments[0] if self._arguments else None
-                samples = [start.sample_shape for start in starts]
-                wiring, form, self._output_dtypes = wiring_of(self._body, samples, given)
-                self._structures = self._structures[0], form
-                several = compiled is not None and len(wiring.outputs) > 1 and not compiled.output_names
-                if compiled is not None and (several or self._compiles_again):
-                    self._compiles_again = False
-                    compiled = self._compiled = self._compiled_with_names(compiled, wiring)
-            if starts and (stack or len(starts) > 1):
-                shapes = shapes_along([start.sample_shape for start in starts], stack, wiring)
-                for part, read in zip(stack, shapes.read, strict=True):
-                    if isinstance(part, Model):
-                        part._build_for_inputs(read)
-            inside: Inside = stack, wiring, self._modes, self._arguments
-            network = network_of(inside, inside_of, known_inputs(starts, stack, wiring))
-            with outside_of_traces():
-                self._build_program(list(starts), [*stack], wiring, network, compiled)
-            if starts and isinstance(self, self._sequential):
-                dtypes: Sequence[str] = [start.dtype for start in starts]
-                for part in stack:
-                    dtypes = part._output_dtypes_for(dtypes)
-                self._output_dtypes = dtypes_of_outputs(dtypes) if stack else None
-
-    def _compiled_with_names(self, compiled: Compiled, wiring: Wiring) -> Compiled:
-        """Returns a compilation with equal arguments for the outputs of a `call`, whose number was not known before."""
-        given = self._compile_arguments
-        count = len(wiring.outputs)
-        names = self._names_of_ends(count) if count > 1 else ()
-        return self._compiled_for(
-            compiled.given_optimizer,
-            given["loss"],
-            given["loss_weights"],
-            given["metrics"],
-            given["weighted_metrics"],
-            outputs=names,
-        )
 
     def _compiled_for(
         self, optimizer: object, *by_output: Any, outputs: Sequence[str], by_key: bool = False
@@ -2694,267 +2135,12 @@ class Model(Part, SaysWhatIsLeftOut):
         """The names of the outputs of a `call`."""
         return list(self._structures[1].keys) or [f"output_{number + 1}" for number in range(count)]
 
-    def _build_program(
-        self,
-        starts: list[InputLayer],
-        stack: list[Part],
-        wiring: Wiring,
-        network: Network,
-        compiled: Compiled | None,
-    ) -> None:
-        """Builds the program of a network, and makes it and its layers those of the model.
-
-        Args:
-            starts: as for `_set_parts`.
-            stack: as for `_set_parts`.
-            wiring: as for `_set_parts`.
-            network: the layers without the models around them.
-            compiled: as for `_set_parts`.
-        """
-        settings.change()
-        program, by_shape = None, None
-        operations: list[Operation] = []
-        output_shapes: list[Shape] = []
-        leaves = network.leaves
-        if starts and (stack or not isinstance(self, self._sequential)):  # whose layers may be yet to come
-            inputs = [start.sample_shape for start in starts]
-            output_shapes = shapes_along(inputs, stack, wiring).outputs
-            known, dtypes = known_inputs(starts, stack, wiring), [start.dtype for start in starts]
-            shapes = self._shapes_of_leaves(network, starts, known)
-            found = lowered(network, known, self._trainable, dtypes=dtypes)
-            operations = found.operations
-            arrays = [
-                array for leaf, sample in first_uses(shapes, leaves).items() for array in leaf._begun(sample)
-            ]
-            with on_device(self._device):
-                program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
-            if any(None in shape for shape in inputs):
-                sample = known[0] if len(known) == 1 else tuple(known)
-                lowering = self._lowering_of(stack, wiring, network, dtypes)
-                by_shape = ProgramsByShape(
-                    program,
-                    sample,
-                    lowering,
-                    lambda shape: shapes_along(inputs_in(shape), stack, wiring).outputs,
-                )
-            if compiled is not None:
-                self._compile_program(compiled, program, operations, network, shapes, output_shapes, known)
-        with JOINING.held():
-            for leaf in {*self._network.leaves}.difference(leaves):
-                leaf._leave(self)
-            for leaf in leaves if program is not None else ():
-                leaf._join(self)
-            parts = set(stack)
-            for part in parts.union(self._layers):
-                if isinstance(part, Model):
-                    (part._outers.add if part in parts else part._outers.discard)(self)
-            self._starts, self._layers, self._wiring, self._operations = starts, stack, wiring, operations
-            self._by_shape, self._output_shapes = by_shape, output_shapes
-            self._note_form(network)
-            self._predicts_whole_batches = program is not None and program.joins_samples
-            self._program = (
-                program  # last: a thread without the lock that sees the program sees all the rest too
-            )
-
-    def _note_form(self, network: Network) -> None:
-        """Stores what follows from the layers of the model and their order."""
-        self._network, starts, leaves = network, self._starts, network.leaves
-        sizes = [start.sample_shape for start in starts]
-        self._sample_shape = next(iter(sizes), None)
-        if len(sizes) > 1:
-            self._sample_shape = None if self._by_shape is not None else (sum(map(math.prod, sizes)),)
-        plain = self._structures[1].kind is None and self._output_shapes and len(sizes) == 1
-        self._output_shape = self._output_shapes[0] if plain else None
-        self._mixed = any(_modes_through(self._layers, self._modes, None))
-        self._draws = any(
-            (each["kind"] == "random" and "seed" in each) or each.get("training") for each in self._operations
-        )
-        self._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
-        self._know_values(starts, network)
-
-    def _know_values(self, starts: Sequence[InputLayer], network: Network) -> None:
-        """Stores what the inputs hold beside numbers: indices, integers or strings."""
-        self._tokens = tokens_of_inputs(network, len(starts))
-        self._readings = readings_of_inputs(network, [start.dtype for start in starts])
-        strings = any(start.dtype == "string" for start in starts)
-        self._takes_strings = strings or _reads_strings(network.leaves)
-        unknown = self._body is not None and not starts
-        integers = any(each is not Reading.NUMBERS for each in self._readings)
-        self._reads_values = self._takes_strings or integers or unknown
-
-    def _lowering_of(
-        self, stack: Sequence[Part], wiring: Wiring, network: Network, dtypes: Sequence[str]
-    ) -> Lowering:
-        """Returns a function that lowers the layers for samples of any length, with what is trainable now."""
-        learns, trainable = self._trainable, {leaf: leaf.trainable for leaf in network.leaves if leaf._specs}
-        inside: Inside = stack, wiring, self._modes, self._arguments
-
-        def lowering(shape: Shape) -> Lowered:
-            found = network_of(inside, inside_of, inputs_in(shape))
-            return lowered(found, inputs_in(shape), learns, trainable=trainable, dtypes=dtypes)
-
-        return lowering
-
-    def _built_for(self, shape: Shape, compiled: Compiled | None = None) -> Program:
-        """Returns the program for samples of a shape; the first call builds the model for it.
-
-        Args:
-            shape: of one sample.
-            compiled: what the program must be compiled with; None for predictions.
-        """
-        if self._program is None:
-            Model.build(self, (None, *self._shape_to_build_for(shape)))
-        if self._program is None:
-            raise self._without_layers()
-        if self._by_shape is not None:
-            return self._by_shape.program(shape, compiled)
-        return self._program
-
-    def _compile_program(  # noqa: PLR0917 # what was built
-        self,
-        compiled: Compiled,
-        program: Program,
-        operations: Sequence[Operation],
-        network: Network,
-        shapes: Shapes,
-        outputs: Sequence[Shape],
-        known: Sequence[Shape],
-    ) -> None:
-        """Compiles a program.
-
-        Args:
-            compiled: what it is compiled with.
-            program: the program.
-            operations: what it computes.
-            network: the layers without the models around them.
-            shapes: of one sample in the network.
-            outputs: the shapes of the outputs, with None for lengths that differ from batch to batch.
-            known: the shapes of the inputs that the program is made for.
-        """
-        has_hosts = any("host" in operation for operation in operations)
-        reads_mask = compiled.has_loss or len(compiled.names) > 1
-        masked = masked_losses(shapes, network) if reads_mask else [False] * len(shapes.outputs)
-        weights = tracked(shapes, network.leaves, self._trainable, self._owners)
-        now = shapes_along(known, network.leaves, network.wiring).outputs
-        compiled.apply(program, weights, outputs, now, whole_batches=has_hosts, masked=masked)
-        compiled.trainable = self._trainable_in(network)
-
-    def _move_to(self, device: str) -> None:
-        """Makes the layers keep their weights themselves until the model is built again, on a device.
-
-        Raises:
-            ValueError: if there is no such device, or another model on another device has the weights of a layer.
-        """
-        with on_device(device):
-            name = get_device()
-        if self._program is None or self._program.device == name:
-            self._device = name
-            return
-        for layer in self._network.leaves:
-            if any(model() not in {None, self} for model in layer._models):
-                msg = (
-                    f"layer {layer.name!r} is also in another model, which stays on {self._program.device!r}: build both "
-                    f"models on {name!r}, after engine.config.set_device({name!r})"
-                )
-                raise ValueError(msg)
-        for layer in dict.fromkeys(self._network.leaves):
-            layer._renew_arrays()
-            layer._leave(self)
-        self._program, self._device = None, name
-
-    def _apply(self, compiled: Compiled) -> None:
-        """Compiles the program, if there is one, with `compiled`."""
-        program, starts, network = self._program, self._starts, self._network_with(self, self._layers)
-        if program and starts:
-            known, dtypes = (
-                known_inputs(starts, self._layers, self._wiring),
-                [start.dtype for start in starts],
-            )
-            shapes = self._shapes_of_leaves(network, starts, known)
-            now = operations_through(network, known, self._trainable, dtypes=dtypes)
-            if self._operations == now:
-                outputs = self._output_shapes_for([start.sample_shape for start in starts])
-                self._compile_program(compiled, program, self._operations, network, shapes, outputs, known)
-                return
-        # `trainable` was assigned, or there is no program yet.
-        self._set_parts(starts, self._layers, compiled, self._wiring)
-
     # Changes of the layers.
 
     def _reseed(self, seeds: Sequence[int | None]) -> None:
         """Gives the layers that draw random numbers these seeds, one for each of `_owners`."""
         if reseeded(self._owners, seeds):
-            self._renew()
-
-    def _renew(self) -> None:
-        """Builds the programs of this model and of those within again, since settings of layers have changed."""
-        for part in self._layers:
-            if isinstance(part, Model):
-                part._renew()
-        self._set_parts(self._starts, self._layers, self._compiled, self._wiring)
-
-    def _enclosing_models(self) -> list[Model]:
-        """The models with weights that this one is a part of, at any depth, each before those around it."""
-        with JOINING.held():
-            outers = list(self._outers)
-        found = [model for outer in outers if outer.built for model in (outer, *outer._enclosing_models())]
-        return list(dict.fromkeys(reversed(found)))[::-1]
-
-    def _changing(self, around: Sequence[Model]) -> AbstractContextManager[None]:
-        """Holds the locks of this model and of those `around` it within the block, where the layers change."""
-        return all_held(model._lock for model in (*reversed(around), self))
-
-    def _replace_parts(
-        self, around: Sequence[Model], starts: Sequence[InputLayer], stack: Sequence[Part]
-    ) -> None:
-        """Makes `stack` the layers of the model, and builds those around it again; if it raises, nothing has changed."""
-        for model in (*around, self):
-            model._require_idle("given other layers")
-        for outer in around:
-            outer._require_fitting(outer._network_with(self, stack))
-        self._set_parts(starts, stack, self._compiled)
-        for outer in around:
-            outer._set_parts(outer._starts, outer._layers, outer._compiled, outer._wiring)
-
-    def _network_with(self, changed: Model, stack: Sequence[Part]) -> Network:
-        """The network that this model has when `changed`, a part of it at some depth or itself, gets the layers `stack`."""
-
-        def within(part: Part) -> Inside | None:
-            if part is changed and stack is not changed._layers:
-                if not stack:
-                    msg = f"model {part.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
-                    raise ValueError(msg)
-                return stack, chain_of(len(stack)), (), ()
-            return inside_of(part)
-
-        inside = cast(Inside, within(self))
-        return network_of(inside, within, known_inputs(self._starts, *inside[:2]))
-
-    def _shapes_of_leaves(
-        self, network: Network, starts: Sequence[InputLayer] = (), known: Sequence[Shape] = ()
-    ) -> Shapes:
-        """The shapes throughout a network, with None for unknown lengths; nodes know all lengths.
-
-        Args:
-            network: the leaves.
-            starts: the input layers, default those of this model.
-            known: the shapes of the inputs without None.
-        """
-        starts = starts or self._starts
-        inputs = [start.sample_shape for start in starts]
-        if any(isinstance(leaf, NodeLeaf) for leaf in network.leaves):
-            inputs = list(known or known_inputs(starts, self._layers, self._wiring))
-        return shapes_along(inputs, network.leaves, network.wiring)
-
-    def _require_fitting(self, network: Network) -> None:
-        """Raises ValueError if the model can't have `network` in place of its own."""
-        shapes = self._shapes_of_leaves(network)
-        first_uses(shapes, network.leaves)
-        for leaf, read in zip(network.leaves, shapes.read, strict=True):
-            leaf._fitting_weights(read[0] if read else None)
-        if self._compiled is not None:
-            self._compiled.require_readable(shapes.outputs)
-            masked_losses(shapes, network)
+            renew(self)
 
 
 class Functional(Model):
@@ -3014,24 +2200,9 @@ def _losses_of_config(config: Any) -> Any:
     return deserialize_keras_object(config) if config.get("module") else losses.deserialize(config)
 
 
-def _modes_through(stack: Sequence[Part], modes: Sequence[bool | None], training: bool | None) -> list[bool]:
-    """The argument `training` of each leaf of a model with these parts, each called with one of `modes`."""
-    found: list[bool] = []
-    for part, own in zip(stack, modes or repeat(None), strict=False):
-        found += part._modes_of_leaves(own if training is None else training)
-    return found
-
-
 def _count(x: Any) -> float:
     """Returns the number of samples in a batch."""
     return float(np.shape(next(each for each in tree.flatten(x) if each is not None))[0])
-
-
-def _is_shape(value: Any) -> bool:
-    """Whether a value is one shape, and not a list, tuple or dict of shapes."""
-    return isinstance(value, (list, tuple)) and not any(
-        isinstance(each, (list, tuple, Mapping)) for each in value
-    )
 
 
 def _binds(function: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
@@ -3041,15 +2212,6 @@ def _binds(function: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _has_mask(x: Any) -> bool:
-    """Whether an array in `x`, at any depth of lists, tuples and dicts, has a mask."""
-    if isinstance(x, Mapping):
-        return any(map(_has_mask, x.values()))
-    if isinstance(x, (list, tuple)):
-        return bool(x) and not isinstance(x[0], (int, float)) and any(map(_has_mask, x))
-    return mask_of(x) is not None
 
 
 def _is_nested_shape(shape: Any) -> bool:
@@ -3063,23 +2225,6 @@ def _is_nested_shape(shape: Any) -> bool:
     )
 
 
-def _reads_strings(leaves: Sequence[Layer]) -> bool:
-    """Whether a chain of layers without an input layer begins with one that reads strings alone."""
-    return bool(leaves) and isinstance(leaves[0], ValueLayer) and leaves[0]._reads == "strings"
-
-
 def _wants_dict(return_dict: object) -> bool:
     """Whether results are returned as a dict; None means False, as in Keras."""
     return return_dict is not None and flag(return_dict, "return_dict")
-
-
-def _require_known_number(out: object) -> None:
-    """Raises ValueError if there is an array for the outputs of data that yield batches."""
-    if out is not None:
-        msg = "`out` needs samples whose number is known, but `x` yields batches: leave it out"
-        raise ValueError(msg)
-
-
-def _joined(outputs: Sequence[Any]) -> Any:
-    """Returns the outputs of several batches, in any structure, as those of one."""
-    return tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)

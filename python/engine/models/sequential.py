@@ -9,6 +9,7 @@ from engine._base.checks import flag, require
 from engine._base.spec import auto_name
 from engine.layers.layer import Part
 from engine.layers.symbols import Call, first_call_of
+from engine.models.building import changing, enclosing_models, replace_parts, set_parts
 from engine.models.functional_config import config_of_stack
 from engine.models.model import Model
 from engine.models.stack import with_parts
@@ -44,6 +45,7 @@ class Sequential(Model):
     """
 
     _is_chain = False
+    _is_sequential = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -60,7 +62,7 @@ class Sequential(Model):
         self._begin(name)  # the constructor of Model takes inputs and outputs
         self._trainable = flag(trainable, "trainable")
         require(Iterable, layers, "layers", "a list of layers")
-        self._set_parts(*with_parts(self._starts, self._layers, layers or []), None)
+        set_parts(self, *with_parts(self._starts, self._layers, layers or []), None)
         self._count_as_functional()
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
@@ -77,13 +79,13 @@ class Sequential(Model):
                 then.
         """
         flag(rebuild, "rebuild")
-        around = self._enclosing_models()
-        with self._changing(around):
+        around = enclosing_models(self)
+        with changing(self, around):
             if layer is self or (isinstance(layer, Model) and layer._holds(self)):
                 msg = f"model {self.name!r} can't be a part of itself: make another one with clone_model()"
                 raise ValueError(msg)
             starts, stack = with_parts(self._starts, self._layers, [layer])
-            self._replace_parts(around, starts, stack)
+            replace_parts(self, around, starts, stack)
             self._count_as_functional()
 
     def pop(self, rebuild: bool = True) -> Any:
@@ -93,13 +95,13 @@ class Sequential(Model):
             ValueError: if there is no layer, or a model that contains this one needs it. No model is changed then.
         """
         flag(rebuild, "rebuild")
-        around = self._enclosing_models()
-        with self._changing(around):
+        around = enclosing_models(self)
+        with changing(self, around):
             if not self._layers:
                 msg = f"model {self.name!r} has no layers to pop: add some with model.add()"
                 raise ValueError(msg)
             layer = self._layers[-1]
-            self._replace_parts(around, self._starts, self._layers[:-1])
+            replace_parts(self, around, self._starts, self._layers[:-1])
             self._count_as_functional()
             return layer
 

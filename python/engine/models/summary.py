@@ -13,6 +13,7 @@ from engine._printing.summary_table import Layout, Style, WeightCounts, between,
 from engine.layers import InputLayer
 from engine.layers.layer import Part
 from engine.layers.recorded_calls import shape_with_batch
+from engine.models.diagram import is_listed_as_chain
 from engine.models.wiring import shapes_along
 
 
@@ -37,7 +38,7 @@ def summary_text(
         layer_range: names of the first and the last layer to show, or None.
         for_terminal: whether the text is printed, so that it may have the colours of the terminal.
     """
-    layout = Layout(line_length, positions, show_trainable, not model._is_listed_as_chain)
+    layout = Layout(line_length, positions, show_trainable, not is_listed_as_chain(model))
     lines = _lines_of(model)
     shown = list(_rows(lines, expand_nested))[between([line.part.name for line in lines], layer_range)]
     rows = [[row[column] for column in layout.columns] for row in chain(*shown)]
@@ -119,7 +120,7 @@ def _lines_of(model: Any) -> list[Line]:
     lines = list(map(Line, model._layers, shapes, repeat("-"), within))
     shown = set(model._parts_in_order)
     starts = [Line(start, [start.sample_shape], "-", []) for start in model._starts if start in shown]
-    if model._is_listed_as_chain:
+    if is_listed_as_chain(model):
         return [*starts, *lines]
     by_part = {line.part: line for line in (*starts, *lines)}
 

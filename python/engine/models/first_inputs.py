@@ -1,0 +1,149 @@
+"""How models whose inputs nobody declared get them: from the first data, symbols or shapes that they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from engine import tree
+from engine._base.checks import (
+    without_batch,
+)
+from engine.layers import InputLayer, Layer
+from engine.layers.input_spec import require_compatible
+from engine.layers.symbols import symbols_of
+from engine.models.building import set_parts
+from engine.models.recorded import arguments_of
+from engine.models.structures import arrays_of, nested_structure_of, structure_of
+
+if TYPE_CHECKING:
+    from engine.models.model_interface import ModelInterface
+
+
+def build_for_data(model: ModelInterface, x: Any, single: bool = False) -> None:
+    """Builds a model with a `call` of its own, if its inputs aren't known yet.
+
+    Args:
+        model: the model.
+        x: samples. Other things than arrays, such as generators, are left alone.
+        single: whether to build for one array, too, and not only for several.
+    """
+    _require_spec(model, x)
+    if model._body is None and not model._starts:
+        _require_one_array(model, x)
+    if model._starts and not model._has_declared_shape:
+        _open_lengths(model, x)
+    if model._body is None or model._starts:
+        return
+    nested = isinstance(x, (list, tuple, Mapping))
+    within = nested and any(
+        isinstance(each, (list, tuple, Mapping)) for each in (x.values() if isinstance(x, Mapping) else x)
+    )
+    arrays = tree.flatten(x) if nested else [x]
+    # One vector may be a sample of some numbers, but several are inputs of one number for each sample, as in Keras.
+    least = 1 if len(arrays) > 1 else 2
+    if not all(len(getattr(each, "shape", ())) >= least for each in arrays):
+        return
+    if len(arrays) == 1 and not isinstance(x, Mapping):
+        if single:
+            model._build_for_inputs([arrays[0].shape[1:]])
+        return
+    shapes: Any = [(None, *each.shape[1:]) for each in arrays]
+    if within:
+        with model._lock.held():
+            build_for_shapes(model, nested_structure_of(x).packed(shapes))
+        return
+    if isinstance(x, Mapping):
+        shapes = [(None, *each.shape[1:]) for each in x.values()]
+    with model._lock.held():
+        build_for_shapes(model, dict(zip(x, shapes, strict=True)) if isinstance(x, Mapping) else shapes)
+
+
+def build_for_symbols(model: ModelInterface, x: Any) -> None:
+    """Builds a model with a `call` of its own for symbols in lists, tuples and dicts, if its inputs aren't known."""
+    if model._body is None or model._starts or not isinstance(x, (list, tuple, Mapping)):
+        return
+    form = nested_structure_of(x)
+    symbols = None if form.kind is None else symbols_of(form.unpacked(x))
+    if symbols is not None:
+        shapes = [(None, *symbol._sample) for symbol in symbols]
+        with model._lock.held():
+            build_for_shapes(model, form.packed(shapes))
+
+
+def build_for_shapes(model: ModelInterface, shapes: Any) -> None:
+    """Builds a model with a `call` of its own for several inputs, whose shapes are in a list, tuple or dict."""
+    structure = nested_structure_of(shapes, _is_shape)
+    if structure.nested is not None:
+        starts = [InputLayer(without_batch(shape)) for shape in structure.unpacked(shapes)]
+    else:
+        structure = structure_of(shapes)
+        named: dict[Any, Any] = dict(shapes) if isinstance(shapes, Mapping) else dict(enumerate(shapes))
+        keys: tuple[Any, ...] = structure.keys or tuple(named)
+        starts = [
+            InputLayer(without_batch(named[key]), name=key if isinstance(key, str) else None) for key in keys
+        ]
+    model._structures = structure, model._structures[1]
+    model._has_declared_shape = False
+    model._arguments, model._modes = [arguments_of(structure, len(starts))], [None]
+    set_parts(model, starts, model._layers, model._compiled, model._wiring)
+
+
+def _open_lengths(model: ModelInterface, x: Any) -> None:
+    """Lets axes of the inputs have any length, where samples have others than the data that the model was built with.
+
+    Where a layer needs the length, nothing changes.
+
+    Args:
+        model: the model.
+        x: samples. Other things than arrays, and arrays that don't fit for other reasons, are left alone.
+    """
+    arrays = list(arrays_of(model._structures[0], x))
+    samples = [getattr(each, "shape", (0,))[1:] for each in arrays]
+    known = [start.sample_shape for start in model._starts]
+    if list(map(len, samples)) != list(map(len, known)):
+        return
+    opened = [
+        tuple(size if size == other else None for size, other in zip(*pair, strict=True))
+        for pair in zip(known, samples, strict=True)
+    ]
+    if opened == known:
+        return
+    starts = [
+        InputLayer(shape, name=start.name, dtype=start.dtype)
+        for shape, start in zip(opened, model._starts, strict=True)
+    ]
+    with model._lock.held(), suppress(Exception):  # custom layers may raise anything
+        set_parts(model, starts, model._layers, model._compiled, model._wiring)
+
+
+def _require_spec(model: ModelInterface, x: Any) -> None:
+    """Raises ValueError for arrays that don't fit the `input_spec` that the user has assigned, if there is one."""
+    specs = model._given_input_spec
+    if specs is None:
+        return
+    arrays = arrays_of(model._structures[0], x)
+    for spec, each in zip(specs if isinstance(specs, (list, tuple)) else [specs], arrays, strict=False):
+        if hasattr(each, "shape"):
+            require_compatible(spec, each.shape, model.name)
+
+
+def _require_one_array(model: ModelInterface, x: Any) -> None:
+    """Raises ValueError for several arrays given to a Sequential whose first layer would get their list in Keras."""
+    arrays = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, (list, tuple)) else []
+    first = model._layers[0] if model._layers else None
+    several = len(arrays) > 1 and all(len(getattr(each, "shape", ())) > 1 for each in arrays)
+    if several and isinstance(first, Layer) and (first._is_custom or first._merges_inputs):
+        msg = (
+            f"a Sequential takes one array, and one of several inputs is left out, but {model.name!r} got a "
+            f"{type(x).__name__} of {len(arrays)} arrays: make it of symbols, Model([a, b], outputs), or give one array"
+        )
+        raise ValueError(msg)
+
+
+def _is_shape(value: Any) -> bool:
+    """Whether a value is one shape, and not a list, tuple or dict of shapes."""
+    return isinstance(value, (list, tuple)) and not any(
+        isinstance(each, (list, tuple, Mapping)) for each in value
+    )

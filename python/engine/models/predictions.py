@@ -1,0 +1,373 @@
+"""What `predict`, `predict_on_batch` and the call of a model on arrays compute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import accumulate, islice, pairwise, repeat
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+
+from engine import tree
+from engine._base.checks import (
+    Shape,
+)
+from engine._base.random_state import next_sampling
+from engine._base.tensor_like import mask_of
+from engine._core_interface.cpp import (
+    DeviceArray,
+    Float32,
+    NotFiniteError,
+    empty_on_device,
+    first_nonfinite_row,
+)
+from engine._data.array_conversion import (
+    complaint,
+    require_finite_rows,
+)
+from engine._data.batch_streams import number_of_batches, raw_batches, samples_in, yields_batches
+from engine._data.lazy_rows import LazyRows, all_for_core, part_of
+from engine._data.memory_maps import require_whole_file
+from engine._data.several_arrays import sample_shape_of
+from engine._printing.progress import PATIENCE, Progress, impatient, require_verbose
+from engine._training.fit_arguments import (
+    BATCH_SIZE,
+    limited,
+    positive_or_none,
+    resolve_batch_size,
+)
+from engine._training.prediction import (
+    BatchPredictor,
+    CorePredictor,
+    Predictor,
+    copied_to,
+    delivered,
+    predict,
+    target_for,
+)
+from engine._training.step_batches import batches_of
+from engine.callbacks import CallbackList
+from engine.config import _capped_steps
+from engine.models.building import program_for
+from engine.models.execution import Given, StepExecution
+from engine.models.first_inputs import build_for_data
+from engine.models.layer_by_layer import call_by_layer, masks_of_outputs
+from engine.models.stack import (
+    computes_whole_batches,
+)
+
+if TYPE_CHECKING:
+    from engine.models.model_interface import ModelInterface
+
+# The dtypes of samples that the core reads as they are.
+_READ_BY_CORE = frozenset(map(np.dtype, (np.float32, np.float64, np.uint8)))
+_ARRAYS = (np.ndarray, np.memmap)
+
+
+class _Shown(NamedTuple):
+    """What follows a prediction: the arguments of `predict`."""
+
+    verbose: object
+    callbacks: object
+
+
+def predicted(  # noqa: PLR0917 # those of `predict`
+    model: ModelInterface,
+    x: Any,
+    batch_size: int | None,
+    verbose: int | str,
+    steps: int | None,
+    callbacks: object,
+    out: Any,
+) -> Any:
+    """Returns what `Model.predict` does, whose arguments these are."""
+    if model._has_predict_step:
+        return _predict_by_steps(model, x, batch_size, verbose, steps, callbacks, out)
+    usual = batch_size is None and steps is None and callbacks is None
+    if usual and not impatient(verbose):
+        outputs = outputs_at_once(model, x, "x", BATCH_SIZE, out)
+        if outputs is not None:
+            model._forget_penalties()
+            return outputs
+    limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
+    shown = _Shown(verbose, callbacks)
+    if model._suspect:
+        model._warn_of_weights("predict()")
+    if yields_batches(x):
+        return _predict_stream(model, x, _capped_steps(limit, number_of_batches(x)), shown, out)
+    build_for_data(model, x)
+    rows, x = model._read(lambda data: data.unchecked(x, "x", model._feature_names))
+    size = resolve_batch_size(given_size, limit, len(rows))
+    limit = _capped_steps(limit, math.ceil(len(rows) / size))
+    rows = rows if limit is None else part_of(rows, 0, limit * size)
+    model._forget_penalties()
+    shapes = model._output_shapes_of(sample_shape_of(rows))
+    target = None if out is None else target_for(out, shape_of_one_output(model, shapes, "out"), rows)
+    try:
+        silent = callbacks is None and len(rows) <= size and not impatient(verbose)
+        program = program_for(model, sample_shape_of(rows))
+        if model._predicts_whole_batches:
+            require_finite_rows(rows)
+        if silent and not isinstance(rows, LazyRows):
+            outputs = program.predict(rows, target, True, False, _seed(model))
+        else:
+            several = model._structures[1].kind is not None
+            predictor = CorePredictor(
+                program,
+                rows,
+                size,
+                out=target,
+                shown=partial(unpacked_outputs, model, shapes=shapes) if several else None,
+                by_batch=partial(_seed, model) if model._draws else None,
+                whole_batches=computes_whole_batches(model._network),
+            )
+            outputs = _run(model, predictor, math.ceil(len(rows) / size), shown)
+    except NotFiniteError as error:
+        raise complaint(x, model._sample_shape, error) from None
+    return unpacked_outputs(model, outputs, shapes) if out is None else delivered(outputs, out)
+
+
+def predicted_batch(model: ModelInterface, x: Any) -> Any:
+    """Returns what `Model.predict_on_batch` does."""
+    if model._has_predict_step:
+        samples = StepExecution(model).samples(Given(x, names=model._feature_names))
+        batch = next(batches_of(samples, len(samples)))
+        return tree.map_structure(np.asarray, model.predict_step(batch))
+    return outputs_of_batch(model, x, "x")
+
+
+def outputs_of_batch(
+    model: ModelInterface,
+    x: object,
+    name: str,
+    training: bool | None = False,
+    *,
+    called: bool = False,
+    masks: Sequence[Any] = (),
+) -> Any:
+    """Returns the outputs for one batch.
+
+    Args:
+        model: the model.
+        x: the samples.
+        name: of the argument, for messages.
+        training: whether layers behave as in training; None is no argument.
+        called: whether to store the penalties on outputs for `losses`.
+        masks: of the inputs; empty if no input has one.
+    """
+    by_layer = bool(masks) or (model._mixed and training is None) or (called and bool(model._penalised))
+    if not training and not by_layer:
+        outputs = outputs_at_once(model, x, name)
+        if outputs is not None:
+            return outputs
+    build_for_data(model, x)
+    if len(model._starts) <= 1:
+        x = model._input_data.array(x, name, model._feature_names)
+    if (sample := model._input_data.shape_of_none(x, name)) is not None:
+        program_for(model, sample)
+        shapes = model._output_shapes_of(sample)
+        none = (0, sum(map(math.prod, shapes)))
+        on_gpu = called and isinstance(x, DeviceArray)
+        return unpacked_outputs(
+            model, empty_on_device(none, model.device) if on_gpu else np.zeros(none, np.float32), shapes
+        )
+    rows, x = model._read(lambda data: data.unchecked(x, name, model._feature_names))
+    program = program_for(model, sample_shape_of(rows))
+    # This also holds if the call has built the model.
+    if masks or (model._mixed and training is None) or (called and model._penalised):
+        array = rows[:] if isinstance(rows, LazyRows) else rows
+        array = array.numpy() if isinstance(array, DeviceArray) else array
+        if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
+            raise complaint(x, model._sample_shape, NotFiniteError(), name)
+        return call_by_layer(model, array, training, masks)
+    seed = next_sampling(model) if training else _seed(model)
+    target = None
+    if called and isinstance(rows, DeviceArray):
+        target = empty_on_device((len(rows), program.output_size), rows.device)
+    try:
+        if training or model._predicts_whole_batches:
+            require_finite_rows(rows)
+        found = program.predict(all_for_core(rows), target, True, bool(training), seed)
+        return unpacked_outputs(model, found, model._output_shapes_of(sample_shape_of(rows)))
+    except NotFiniteError as error:
+        raise complaint(x, model._sample_shape, error, name) from None
+
+
+def outputs_at_once(
+    model: ModelInterface, x: Any, name: str, most: float = math.inf, out: Any = None
+) -> Float32 | None:
+    """Returns the outputs for samples in an array that the core reads as it is; None for anything else.
+
+    This is what predictions do in general, without the checks that have no effect on such an array. They would take
+    longer than the prediction of a few samples.
+
+    Args:
+        model: the model.
+        x: the samples.
+        name: of the argument, for messages.
+        most: the largest number of samples.
+        out: an array for the result, or None.
+    """
+    program, shape = model._program, model._output_shape
+    if (
+        type(x) not in _ARRAYS
+        or x.dtype not in _READ_BY_CORE
+        or not x.shape
+        or x.shape[1:] != model._sample_shape
+        or not 0 < len(x) <= most
+        or not x.flags.c_contiguous
+        or not x.flags.aligned
+        or model._by_shape is not None
+        or any(model._tokens)
+        or model._reads_values
+        or model._suspect
+        or model._output_dtypes is not None
+        or program is None
+        or shape is None
+    ):
+        return None
+    if out is not None and not (
+        type(out) is np.ndarray
+        and out.dtype == np.float32
+        and out.shape == (len(x), *shape)
+        and out.flags.carray
+        and not np.may_share_memory(out, x)
+    ):
+        return None
+    require_whole_file(x, name)
+    target = out if out is None or len(shape) == 1 else out.reshape(len(x), -1)
+    try:
+        if model._predicts_whole_batches:
+            require_finite_rows(x)
+        outputs = program.predict(x, target, True, False, _seed(model))
+    except NotFiniteError as error:
+        raise complaint(x, model._sample_shape, error, name) from None
+    if out is not None:
+        return cast(Float32, out)
+    return outputs if len(shape) == 1 else outputs.reshape(len(outputs), *shape)
+
+
+def _predict_by_steps(  # noqa: PLR0917 # those of `predict`
+    model: ModelInterface,
+    x: Any,
+    batch_size: object,
+    verbose: object,
+    steps: object,
+    callbacks: object,
+    out: Any,
+) -> Any:
+    """Does what `predict` says by `predict_step`."""
+    limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
+    require_verbose(verbose)
+    if model._suspect:
+        model._warn_of_weights("predict()")
+    if yields_batches(x):
+        _require_known_number(out)
+    source = StepExecution(model).source(x)
+    size = resolve_batch_size(given_size, limit, source.count)
+    source, limit, size = limited(source, _capped_steps(limit, source.steps(size)), size)
+
+    def outputs_of(batch: Any, number: int) -> Any:
+        del number
+        return tree.map_structure(np.asarray, model.predict_step(batch))
+
+    predictor = BatchPredictor(outputs_of, islice(batches_of(source, size), limit), x)
+    outputs = _run(model, predictor, limit or source.steps(size), _Shown(verbose, callbacks), x)
+    return outputs if out is None else copied_to(out, outputs, cast(int, source.count))
+
+
+def _predict_stream(model: ModelInterface, x: object, steps: int | None, shown: _Shown, out: object) -> Any:
+    """Returns the outputs for the batches that `x` yields, or for the first `steps` of them."""
+    _require_known_number(out)
+
+    def outputs_of(batch: Any, number: int) -> Any:
+        return outputs_of_batch(model, samples_in(batch), f"batch {number} x")
+
+    predictor = BatchPredictor(outputs_of, islice(raw_batches(x), steps), x)
+    return _run(model, predictor, steps or number_of_batches(x), shown, x)
+
+
+def _run(
+    model: ModelInterface,
+    predictor: Predictor,
+    steps: int | None,
+    shown: _Shown,
+    data: object = None,
+) -> Any:
+    """Returns the outputs that `predictor` computes in so many steps, if their number is known; `data` yields batches."""
+    hooks = CallbackList(shown.callbacks)
+    with Progress(hooks.verbose_beside(shown.verbose), steps, PATIENCE) as progress:
+        hooks.join(model, {"verbose": shown.verbose, "epochs": 1, "steps": steps})
+        return predict(predictor, hooks, progress, data=data, steps_per_execution=model._steps_per_execution)
+
+
+def _seed(model: ModelInterface) -> int:
+    """The seed of a prediction: another one each time, if the model draws random numbers in predictions."""
+    return next_sampling(model) if model._draws else 0
+
+
+def shape_of_one_output(model: ModelInterface, shapes: Sequence[Shape], argument: str) -> Shape:
+    """Returns the shape of the one output; ValueError if there are several."""
+    if model._structures[1].kind is not None:
+        msg = (
+            f"`{argument}` is for models with one output, but {model.name!r} has {len(shapes)}: leave it out"
+        )
+        raise ValueError(msg)
+    return shapes[0]
+
+
+def unpacked_outputs(model: ModelInterface, outputs: Any, shapes: Sequence[Shape]) -> Any:
+    """Returns the outputs (n, numbers of all outputs) as users get them: arrays of `shapes`, where `outputs` is."""
+    if isinstance(outputs, DeviceArray):
+        ends = list(accumulate(math.prod(shape) for shape in shapes))
+        columns = [outputs._columns(begin, end) for begin, end in pairwise([0, *ends])]
+        shaped = [each.reshape(len(each), *shape) for each, shape in zip(columns, shapes, strict=True)]
+        return shaped[0] if model._structures[1].kind is None else model._structures[1].packed(shaped)
+    dtypes = model._output_dtypes or repeat("float32")
+    if model._structures[1].kind is None:
+        array = outputs if len(shapes[0]) == 1 else outputs.reshape(len(outputs), *shapes[0])
+        return array.astype(next(iter(dtypes)), copy=False)
+    ends = list(accumulate(math.prod(shape) for shape in shapes))
+    parts = np.split(outputs, ends[:-1], axis=1)
+    arrays = [
+        np.ascontiguousarray(part, dtype).reshape(len(part), *shape)
+        for part, shape, dtype in zip(parts, shapes, dtypes, strict=False)
+    ]
+    return model._structures[1].packed(arrays)
+
+
+def masks_in(model: ModelInterface, x: Any) -> list[Any]:
+    """Returns the mask of each input for one batch, or None; an empty list if no input has one."""
+    if not _has_mask(x):
+        return []
+    build_for_data(model, x)
+    x = model._structures[0].flat(x)
+    by_name = isinstance(x, Mapping)
+    arrays = list(x.values()) if by_name else x if isinstance(x, (list, tuple)) else [x]
+    names, starts = model._input_data.names, [start.name for start in model._starts]
+    keys = names if by_name and all(name in x for name in names) else starts
+    return [mask_of(each) for each in ([x.get(key) for key in keys] if by_name else arrays)]
+
+
+def masks_of(model: ModelInterface, x: Any, masks: Sequence[Any]) -> list[Any]:
+    """Returns the mask of each output for one batch, or None; `masks` are those of the inputs."""
+    rows, _ = model._read(lambda data: data.unchecked(x, "x", model._feature_names))
+    return masks_of_outputs(model, rows[:] if isinstance(rows, LazyRows) else np.asanyarray(rows), masks)
+
+
+def _require_known_number(out: object) -> None:
+    """Raises ValueError if there is an array for the outputs of data that yield batches."""
+    if out is not None:
+        msg = "`out` needs samples whose number is known, but `x` yields batches: leave it out"
+        raise ValueError(msg)
+
+
+def _has_mask(x: Any) -> bool:
+    """Whether an array in `x`, at any depth of lists, tuples and dicts, has a mask."""
+    if isinstance(x, Mapping):
+        return any(map(_has_mask, x.values()))
+    if isinstance(x, (list, tuple)):
+        return bool(x) and not isinstance(x[0], (int, float)) and any(map(_has_mask, x))
+    return mask_of(x) is not None
