@@ -459,3 +459,66 @@ def test_a_layer_that_is_used_again_in_a_branch() -> None:
     assert model.evaluate(X, X, verbose=0) == pytest.approx(8 + 8)
     assert model.train_on_batch(X, X) == pytest.approx(9 + 10 + 11 + 11)
     assert float(layer.inner.n) == 11
+
+
+def test_a_variable_that_is_only_added_to_counts_in_own_steps() -> None:
+    """`call` has not read the variable before, so that the trace of a compiled step doesn't know it yet."""
+
+    class Counter(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.n = keras.Variable(0.0, trainable=False)
+
+        def call(self, inputs: Any) -> Any:
+            self.add_loss(ops.mean(inputs))
+            self.n.assign_add(1.0)
+            return inputs
+
+    class Summed(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with keras.GradientTape() as tape:
+                loss = ops.mean(ops.square(self(x, training=True) - y)) + sum(self.losses)
+            weights = self.trainable_variables
+            self.optimizer.apply(tape.gradient(loss, weights), weights)
+            return {"loss": loss}
+
+    found = []
+    for eagerly in (False, True):
+        counter = Counter()
+        model = Summed([keras.Input((4,)), layers.Dense(1, kernel_initializer="ones"), counter])
+        model.compile(keras.optimizers.SGD(0.01), run_eagerly=eagerly)
+        model.fit(X, Y, batch_size=3, shuffle=False, verbose=0)
+        assert float(counter.n) == 2
+        found.append(model.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_what_a_weight_is_besides_its_values() -> None:
+    """`trainable` of a weight takes effect in layers of users; those of the library have it for all their weights."""
+
+    class Scaled(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = (keras.Variable(np.ones(4, np.float32)) for _ in range(2))
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * self.one * self.other
+
+    layer = Scaled()
+    model = keras.Sequential([keras.Input((4,)), layer])
+    layer.other.trainable = False
+    layer.one.constraint = "non_neg"
+    model.compile(keras.optimizers.SGD(10.0), "mse")
+    model.fit(X, -X, verbose=0)
+    assert [each is layer.other for each in model.non_trainable_variables] == [True]
+    assert np.array_equal(layer.other, np.ones(4))
+    assert np.array_equal(layer.one, np.zeros(4))
+    dense = layers.Dense(2)
+    dense.build((None, 4))
+    with pytest.raises(AttributeError, match="use `trainable` of the layer"):
+        dense.kernel.trainable = False
+    with pytest.raises(AttributeError, match="use `bias_constraint` of the constructor"):
+        dense.bias.constraint = "non_neg"
+    assert dense.kernel.trainable

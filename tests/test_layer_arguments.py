@@ -194,8 +194,10 @@ def test_weights_have_the_names_of_keras_as_attributes() -> None:
         bias.assign_add([1, 2, 3])
     bias.assign_sub(np.ones(3))
     assert np.array_equal(norm.beta, [1, 3, 5])
-    with pytest.raises(ValueError, match="must have shape"):
+    with pytest.raises(ValueError, match=r"variable.shape=\(3,\), Received: value.shape=\(2, 3\)"):
         bias.assign_add(np.ones((2, 3)))
+    with pytest.raises(AttributeError, match=r"layer\.gamma\.assign\(value\)"):
+        norm.gamma = np.ones(3)
     bias.assign(np.zeros(3))
     slopes.alpha.assign([1, 2, 3])
     assert np.array_equal(slopes.alpha, [1, 2, 3])

@@ -73,7 +73,7 @@ def test_dense_is_a_matrix_product(rng: np.random.Generator) -> None:
     layer = layers.Dense(3, activation="tanh", bias_initializer=initializers.Constant(0.5))
     x = rng.normal(0, 1, (4, 5)).astype(np.float32)
     got = outputs(layer, x)
-    assert (layer.kernel.shape, layer.bias is not None and layer.bias.tolist()) == ((5, 3), [0.5] * 3)
+    assert (layer.kernel.shape, layer.bias is not None and layer.bias.numpy().tolist()) == ((5, 3), [0.5] * 3)
     np.testing.assert_allclose(got, np.tanh(x.astype(float) @ layer.kernel + 0.5), rtol=RTOL)
     bare = layers.Dense(3, use_bias=False)
     np.testing.assert_allclose(outputs(bare, x), x.astype(float) @ bare.kernel, rtol=RTOL, atol=1e-6)

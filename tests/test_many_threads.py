@@ -21,7 +21,7 @@ import engine as keras
 from engine import layers
 from engine._command.demo.reader import DigitReader
 from engine._core_interface.cpp import read_weights
-from engine.layers import layer as layer_module
+from engine.layers import variable as variable_module
 
 
 @pytest.fixture(autouse=True)
@@ -247,7 +247,7 @@ def test_assigning_one_weight_leaves_the_others_to_training(blobs: Blobs) -> Non
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layer_module, "read_weights", late)
+        patch.setattr(variable_module, "read_weights", late)
         bias.assign_add(1.0)
     assert (layer.kernel == kernels[1]).all()
     assert (layer.bias == 1.0).all()

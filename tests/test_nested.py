@@ -86,7 +86,7 @@ def test_parts_see_what_the_whole_has_learnt(how: str, blobs: Blobs) -> None:
     assert not np.array_equal(codes, before)
     assert np.array_equal(decoder.predict(codes, verbose=0), model.predict(blobs.x, verbose=0))
     model.set_weights([np.full_like(w, i) for i, w in enumerate(model.get_weights())])
-    assert [w.flat[0] for w in encoder.weights + decoder.weights] == list(range(8))
+    assert [w.value.flat[0] for w in encoder.weights + decoder.weights] == list(range(8))
     encoder.layers[0].bias.assign(np.full(5, 9))
     assert model.get_weights()[1].tolist() == [9] * 5
 

@@ -7,9 +7,9 @@ optimizer state and metric state are stored arrays.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -126,8 +126,19 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
         return np.array(self.value, dtype) if copy else np.asarray(self.value, dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(isinstance(given, StoredArray) for given in options.get("out", ())):
+            msg = "NumPy can't write into a variable: set its values by `assign`"
+            raise TypeError(msg)
         plain = [given.value if isinstance(given, StoredArray) else given for given in inputs]
         return getattr(ufunc, method)(*plain, **options)
+
+    def _not_in_place(self, other: object) -> Any:
+        """Leaves `variable += other` to `variable = variable + other`, an array, as in Keras."""
+        del other
+        return NotImplemented
+
+    __iadd__ = __isub__ = __imul__ = __imatmul__ = __itruediv__ = __ifloordiv__ = _not_in_place
+    __imod__ = __ipow__ = __iand__ = __ior__ = __ixor__ = __ilshift__ = __irshift__ = _not_in_place
 
     # As in Keras, these operators of variables are logical, also for integers.
 
@@ -151,8 +162,21 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
     def __getitem__(self, key: Any) -> Any:
         return self.value[key]
 
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        msg = (
+            "an item of a variable can't be set: set all values by `assign`, as in `variable.assign(keras.ops.slice_update("
+            "variable, start, update))`"
+        )
+        raise TypeError(msg)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.value)
+
     def __len__(self) -> int:
-        return len(self.value)
+        if not self.shape:
+            msg = "len() of a variable without axes"
+            raise TypeError(msg)
+        return self.shape[0]
 
     def __bool__(self) -> bool:
         return bool(self.value)

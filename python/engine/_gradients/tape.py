@@ -143,7 +143,7 @@ class GradientTape(ContextBlock):
         for trace in self._traces:
             for owner in trace.ordered_owners():
                 for index in range(len(owner._specs)):
-                    weight, key = owner._weight_object(index), (id(owner), index)
+                    weight, key = owner._weights[index], (id(owner), index)
                     if (weight.trainable and self._watches_variables) or key in self._watched_weights:
                         found.setdefault(key, weight)
         return tuple(found.values())

@@ -106,47 +106,38 @@ def on_trial() -> AbstractContextManager[Any]:
     return ContextValue(_is_trial, True)
 
 
-def captured_change(weight: Any, value: Any, factor: float | None = None) -> bool:
+def captured_change(weight: Any, value: Any) -> bool:
     """Returns whether an assignment of a weight has nothing more to do: it is recorded, or it's a trial.
 
     Args:
         weight: a weight or a variable.
-        value: the new value, or with `factor` what is added: the new value is then the present one + factor * value.
-        factor: 1.0 or -1.0; None for a new value.
+        value: the new value.
     """
     if current.get() is not None:
         return False
-    if _is_trial.get() or _trace_assigns(weight, value, factor):
+    if _is_trial.get() or _trace_assigns(weight, value):
         return True
     capture = capturing()
     if capture is None:
         return False
-    capture.assign(weight, _new_value(weight, value, factor, capture.trace))
+    capture.assign(weight, value)
     return True
 
 
-def _new_value(weight: Any, value: Any, factor: float | None, trace: LazyTrace) -> Any:
-    """Returns what a weight becomes; the other arguments are those of `captured_change`."""
-    if factor is None:
-        return value
-    change = as_recorded(value, trace)
-    return as_recorded(weight, trace) + (change if factor > 0 else -change)
-
-
-def _trace_assigns(weight: Any, value: Any, factor: float | None) -> bool:
+def _trace_assigns(weight: Any, value: Any) -> bool:
     """Records an assignment in the trace of this thread, if that has read the weight, and returns whether it does.
 
     So derivatives go on through what was recorded before. A weight that trains, or is one of a layer of the library, is assigned
     otherwise: a tape does so at once, and in a step a segment ends.
     """
     found = recorder()
-    if found is None or isinstance(weight, np.ndarray) or np.dtype(weight.dtype) != np.float32:
+    if found is None or not weight._changes_in_traces:
         return False
     owner, number = weight._variable
-    spec, trace = owner._specs[number], found.trace
-    if spec.trainable or owner not in trace.owners:
+    trace = found.trace
+    if owner not in trace.owners:
         return False
-    trace.assign(owner, number, spec.shape, _new_value(weight, value, factor, trace))
+    trace.assign(owner, number, weight.shape, value)
     return True
 
 

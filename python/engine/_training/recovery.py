@@ -336,9 +336,7 @@ class Recovery:
             places = _listed(_listed(entry, "optimizers", 3)[2], "optimizers")
             numbers = [integer(each, "optimizers", 0, len(variables) - 1) for each in places]
             if not optimizer.built:
-                optimizer.build(
-                    [owner._weight_object(each) for owner, each in map(variables.__getitem__, numbers)]
-                )
+                optimizer.build([owner._weights[each] for owner, each in map(variables.__getitem__, numbers)])
             if self._places(optimizer) != numbers:
                 raise ValueError(_ANOTHER)
 

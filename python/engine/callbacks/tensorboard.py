@@ -192,9 +192,9 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
     def _write_weights(self, epoch: int) -> None:
         for layer in self.model.layers:
             for weight in layer.weights:
-                path = weight.path
-                self._file("train").histogram(f"{path}/histogram", weight, epoch)
-                picture = _picture(weight) if self.write_images else None
+                path, values = weight.path, weight.numpy()
+                self._file("train").histogram(f"{path}/histogram", values, epoch)
+                picture = _picture(values) if self.write_images else None
                 if picture is not None:
                     self._file("train").image(f"{path}/image", picture, epoch)
 

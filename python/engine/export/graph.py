@@ -301,7 +301,7 @@ class _Stages:
         layer = leaf.layer if isinstance(leaf, WeightsLeaf) else leaf
         _require_finite(layer)
         first = self._count
-        for weight, array in zip(layer._specs, layer.weights, strict=False):
+        for weight, array in zip(layer._specs, layer._values(), strict=False):
             self._append(weight_step(weight.name, self._owners.get(layer, layer.name), array))
         return list(range(first, self._count))
 
@@ -461,7 +461,7 @@ def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -
         (shape,) = layer._output_shapes_for(shapes)
         yield merging(layer, shapes, shape)
         return
-    weights = iter(layer.weights)
+    weights = iter(layer._values())
     size = math.prod(shapes[0])
     with_mask = None if mask_shape is None else layer._lower_masked(shapes[0], mask_shape)
     for operation in layer._operations_for_inputs(shapes, with_mask):
@@ -493,7 +493,7 @@ def _why_not(layer: Layer) -> str:
 
 def _require_finite(layer: Layer) -> None:
     """Raises ValueError if a weight isn't finite."""
-    if not all(np.isfinite(array).all() for array in layer.weights):
+    if not all(np.isfinite(array).all() for array in layer._values()):
         msg = f"layer {layer.name!r} has weights that are NaN or infinite, so that its outputs mean nothing: train it again"
         raise ValueError(msg)
 

@@ -63,18 +63,18 @@ class Entry(NamedTuple):
 
 
 def _dense(layer: Dense) -> list[Entry]:
-    kernel, *bias = layer.weights
+    kernel, *bias = layer._values()
     return [Entry("weight", kernel.T, 0), *(Entry("bias", array, 1) for array in bias)]
 
 
 def _one(layer: Layer) -> list[Entry]:
-    return [Entry("weight", layer.weights[0], 0)]
+    return [Entry("weight", layer._values()[0], 0)]
 
 
 def _affine(layer: Any) -> list[Entry]:
     """Yields gamma and beta. If torch needs one that the layer lacks, it is a constant, 1 or 0."""
     shape = layer.weights[-1].shape if layer.weights else ()
-    entries, weights = [], iter(enumerate(layer.weights))
+    entries, weights = [], iter(enumerate(layer._values()))
     bias_may_lack = isinstance(layer, LayerNormalization)
     for key, used, constant, exported in (
         ("weight", layer.scale, 1.0, layer.center),
@@ -93,7 +93,7 @@ def _batch_normalization(layer: BatchNormalization) -> list[Entry]:
 
 
 def _running(layer: Layer, first: int = 0) -> list[Entry]:
-    mean, variance = layer.weights[first : first + 2]
+    mean, variance = layer._values()[first : first + 2]
     count = np.array(0, np.int64)
     return [
         Entry("running_mean", mean, first),
@@ -103,7 +103,7 @@ def _running(layer: Layer, first: int = 0) -> list[Entry]:
 
 
 def _prelu(layer: PReLU) -> list[Entry]:
-    (alpha,) = layer.weights
+    (alpha,) = layer._values()
     if max(alpha.shape, default=1) != alpha.size:
         msg = (
             f"layer {layer.name!r} has slopes of shape {alpha.shape}, but torch.nn.PReLU has them along one axis: give "

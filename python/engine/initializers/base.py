@@ -75,7 +75,10 @@ class Given(Initializer):
 
 
 def as_weight(values: object, shape: Shape, what: str) -> Float32:
-    """Returns `values` as a float32 array, if it has `shape`; messages call it `what`."""
+    """Returns `values` as a new float32 array, if they are real numbers of `shape` within float32's range.
+
+    Messages call them `what`.
+    """
     array = np.asarray(values)
     if array.shape != shape:
         msg = f"{what} must have shape {shape}, got {array.shape}"
@@ -83,7 +86,12 @@ def as_weight(values: object, shape: Shape, what: str) -> Float32:
     if array.dtype.kind not in REAL:
         msg = f"{what} must hold real numbers, got dtype {array.dtype}"
         raise TypeError(msg)
-    return np.asarray(array, np.float32)
+    try:
+        with np.errstate(over="raise"):
+            return np.array(array, np.float32)
+    except FloatingPointError:
+        msg = f"{what} must lie within float32's range"
+        raise ValueError(msg) from None
 
 
 _registry: Registry[Initializer] = Registry("initializer", Initializer)

@@ -27,7 +27,8 @@ from engine.activations.smooth import elu_operation
 from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.layer import Layer, register
 from engine.layers.symbols import symbol_of
-from engine.layers.weights import NamedWeight, Weight, asked
+from engine.layers.variable import NamedWeight
+from engine.layers.weights import Weight, asked
 
 # This replaces masked inputs, as in Keras: its exponential is 0 in comparison to that of any other number.
 _MASKED = np.float32(-1e9)

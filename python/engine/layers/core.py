@@ -20,7 +20,6 @@ from engine._base.checks import (
     require,
     text_of_shape,
 )
-from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import DenseOperation, LayerOperation, activation_operation, extended
 from engine._tracing.extents import FullShape
 from engine._tracing.recordings import Recording, layer_operations, lowered_function, recording
@@ -29,6 +28,7 @@ from engine.layers.hosts import FunctionHost, derivative_of
 from engine.layers.input_spec import InputSpec
 from engine.layers.layer import Layer, Part, register
 from engine.layers.symbols import KerasTensor, ModelSymbol
+from engine.layers.variable import Variable
 from engine.layers.weights import Weight, asked
 
 
@@ -107,13 +107,13 @@ class Dense(Layer):
         self.input_spec = InputSpec(min_ndim=2)
 
     @property
-    def kernel(self) -> Float32:
-        """The current kernel (inputs, units), read-only."""
+    def kernel(self) -> Variable:
+        """The kernel (inputs, units)."""
         return self._weight(0, "kernel")
 
     @property
-    def bias(self) -> Float32 | None:
-        """The current bias (units,), read-only; None if the layer has no bias."""
+    def bias(self) -> Variable | None:
+        """The bias (units,); None if the layer has no bias."""
         return self._weight(1, "bias") if self.use_bias else None
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, flag, integer, only_default
-from engine._core_interface.cpp import Float32, new_arrays
+from engine._core_interface.cpp import new_arrays
 from engine._core_interface.operations import EmbeddingOperation, LayerOperation, extended
 from engine.layers.layer import MOST_TOKENS, Layer, register
+from engine.layers.variable import Variable, own_variables
 from engine.layers.weights import Weight, asked, checked_weights
 
 
@@ -90,8 +91,8 @@ class Embedding(Layer):
         super().build((None,) if input_shape is None else input_shape)
 
     @property
-    def embeddings(self) -> Float32:
-        """The current table (input_dim, output_dim), read-only."""
+    def embeddings(self) -> Variable:
+        """The table (input_dim, output_dim)."""
         return self._weight(0, "embeddings")
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
@@ -138,5 +139,6 @@ class Embedding(Layer):
         return {"activity_regularizer": None, **super().get_config()}
 
     def _start_from(self, weights: list[Any]) -> None:
-        self._specs = self._weights_for(())
-        self._weights = new_arrays(checked_weights(weights, [self._specs[0].shape], self.name))
+        wanted = self._weights_for(())
+        values = checked_weights(weights, [wanted[0].shape], self.name)
+        self._weights = own_variables(self, wanted, new_arrays(values))

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import count, islice
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +48,7 @@ from engine._core_interface.cpp import (
     WeightArray,
     build,
     new_arrays,
+    read_arrays,
     read_weights,
     write_arrays,
 )
@@ -63,7 +64,15 @@ from engine._data.exact_integers import Reading
 from engine._data.lazy_rows import require_tokens
 from engine._tracing.dispatch import apply
 from engine._tracing.extents import FullShape, full_shape, text_of
-from engine._tracing.lazy import RecordedArray, before_change, on_trial, recorded_inputs, settle, traces
+from engine._tracing.lazy import (
+    RecordedArray,
+    before_change,
+    capturing,
+    on_trial,
+    recorded_inputs,
+    settle,
+    traces,
+)
 from engine._tracing.recordings import numbered, recording, shapes_by_trial, with_tried_length
 from engine._tracing.symbolic import (
     CannotRecordError,
@@ -74,6 +83,7 @@ from engine._tracing.symbolic import (
     holds,
     holds_symbolic,
     mapped,
+    needs_values,
     open_recorder,
     outside_of_traces,
     sequence_like,
@@ -119,16 +129,8 @@ from engine.layers.symbols import (
     symbols_of,
     unnoted_call,
 )
-from engine.layers.variable import variables_in
-from engine.layers.weights import (
-    MOST_WEIGHTS,
-    CustomWeight,
-    LayerWeight,
-    Weight,
-    asked,
-    checked_weight,
-    checked_weights,
-)
+from engine.layers.variable import Variable, own_variables, variables_in
+from engine.layers.weights import MOST_WEIGHTS, Weight, asked, checked_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -218,31 +220,31 @@ class Part:
 
     @property
     @abstractmethod
-    def weights(self) -> list[Float32]:
-        """The current weights as read-only arrays; empty before they are created."""
+    def weights(self) -> list[Variable]:
+        """The weights; empty before they are created."""
 
     @property
     @abstractmethod
-    def trainable_weights(self) -> list[Float32]:
-        """The weights that training updates, as read-only arrays."""
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training updates."""
 
     @property
     @abstractmethod
-    def non_trainable_weights(self) -> list[Float32]:
-        """The weights that training doesn't update by gradients, as read-only arrays."""
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training doesn't update by gradients."""
 
     @property
-    def variables(self) -> list[Float32]:
+    def variables(self) -> list[Variable]:
         """The same as `weights`."""
         return self.weights
 
     @property
-    def trainable_variables(self) -> list[Float32]:
+    def trainable_variables(self) -> list[Variable]:
         """The same as `trainable_weights`."""
         return self.trainable_weights
 
     @property
-    def non_trainable_variables(self) -> list[Float32]:
+    def non_trainable_variables(self) -> list[Variable]:
         """The same as `non_trainable_weights`."""
         return self.non_trainable_weights
 
@@ -309,11 +311,18 @@ class Part:
         """Returns the total number of weight values."""
         if not self.built:
             raise self._not_built("count_params()")
-        return sum(array.size for array in self.weights)
+        return sum(math.prod(weight.shape) for weight in self.weights)
 
     def get_weights(self) -> list[Float32]:
         """Returns copies of the weights as a list of arrays."""
-        return [np.array(array, order="C") for array in self.weights]
+        if current.get() is not None or capturing() is not None:
+            raise needs_values("a weight", "get_weights()")
+        return self._values()
+
+    def _values(self) -> list[Float32]:
+        """Returns copies of the weights, taken at one moment."""
+        settle()
+        return read_arrays([weight._array for weight in self.weights])  # type: ignore[misc] # those of layers are such
 
     @abstractmethod
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
@@ -654,10 +663,8 @@ class Layer(Part, Spec):
     """The layer whose activation this one is, if it has weights."""
     _built_by: int | None = None
     """The thread in which `build` is running."""
-    _specs: list[Weight]
-    """What is known of each weight beside its values."""
-    _weights: list[WeightArray] | None
-    """The weights, which programs of models and functions use, too; None before they are created."""
+    _weights: list[Variable] | None
+    """The weights, whose memory programs of models and functions use, too; None before they are created."""
     _models: list[weakref.ref[ModelOfLayer]]
     """The models that compute with the layer."""
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
@@ -690,7 +697,7 @@ class Layer(Part, Spec):
         made = super().__new__(cls, *args, **options)
         if not is_of_engine(cls):
             made._constructed_with = arguments_given(cls, args, options)
-        made._specs, made._weights, made._models = [], None, []
+        made._weights, made._models = None, []
         return made
 
     def __init__(
@@ -744,13 +751,14 @@ class Layer(Part, Spec):
                 if self._is_in_model:
                     msg = f"layer {self.name!r} is in a model already, so that {variable!r} comes too late: create it in __init__() or build()"
                     raise RuntimeError(msg)
-                self._specs.append(variable._weight)
-                self._weights = [*(self._weights or []), variable._adopt(self, len(self._specs) - 1)]
+                before = self._weights or []
+                variable._adopt(self, len(before))
+                self._weights = [*before, variable]
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle has its own weights, with the present values, and is in no model."""
         state = {**self.__dict__, "_models": [], "_kept": {}}
-        state["_weights"] = None if self._weights is None else read_weights(self._weights)
+        state["_weights"] = None if self._weights is None else (self._weights, self._own_weights)
         state["_activated"] = None if self._activated is None else self._activated()
         return state
 
@@ -760,7 +768,9 @@ class Layer(Part, Spec):
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
         if state["_weights"] is not None:
-            self._weights = new_arrays(state["_weights"])
+            self._weights, values = state["_weights"]
+            for weight, array in zip(self._weights, new_arrays(values), strict=True):
+                weight._array = array
         if state["_activated"] is not None:
             self._activated = weakref.ref(state["_activated"])
 
@@ -801,6 +811,16 @@ class Layer(Part, Spec):
         return self._weights is not None
 
     @property
+    def _specs(self) -> list[Weight]:
+        """What is known of each weight beside its values."""
+        return [variable._weight for variable in self._weights or ()]
+
+    @property
+    def _arrays(self) -> list[WeightArray]:
+        """The memory of the weights."""
+        return [variable._array for variable in self._weights or ()]  # type: ignore[misc] # those of a layer are such
+
+    @property
     def _is_in_model(self) -> bool:
         """Whether the programs of a model use the weights."""
         return any(model() is not None for model in self._models)
@@ -816,7 +836,7 @@ class Layer(Part, Spec):
         constraint: object = None,
         aggregation: str = "none",
         name: str | None = None,
-    ) -> CustomWeight:
+    ) -> Variable:
         """Creates a weight. Call it in `build` or `__init__`.
 
         Args:
@@ -831,7 +851,7 @@ class Layer(Part, Spec):
             name: name of the weight; default its number.
 
         Returns:
-            The weight. NumPy functions accept it as an array of its current values.
+            The weight.
 
         Raises:
             RuntimeError: if a model has the layer already.
@@ -850,18 +870,18 @@ class Layer(Part, Spec):
             raise ValueError(msg)
         sizes = tuple(integer(size, "shape", 1) for size in shape)
         weight = Weight(
-            name or str(len(self._specs)),
+            name or str(len(self._weights or ())),
             sizes,
             initializers.get("glorot_uniform" if initializer is None else initializer),
             flag(trainable, "trainable"),
             regularizers.get(regularizer),
             constraints.of_a_row(constraints.get(constraint), sizes),
         )
-        value = weight.start(self.name)
         before = self._weights or []
-        self._specs.append(weight)
-        self._weights = [*before, *new_arrays([value], before)]
-        return CustomWeight(self, len(self._specs) - 1)
+        (array,) = new_arrays([weight.start(self.name)], self._arrays)
+        made = Variable._of(self, len(before), weight, array)
+        self._weights = [*before, made]
+        return made
 
     def add_variable(  # noqa: PLR0917 # Keras' signature
         self,
@@ -873,7 +893,7 @@ class Layer(Part, Spec):
         regularizer: object = None,
         constraint: object = None,
         name: str | None = None,
-    ) -> CustomWeight:
+    ) -> Variable:
         """Another name of `add_weight`.
 
         Args:
@@ -891,7 +911,7 @@ class Layer(Part, Spec):
         )
 
     def _begun(self, input_shape: Shape | None) -> list[WeightArray]:
-        """Returns the weights, and creates them if needed.
+        """Returns the memory of the weights, and creates them if needed.
 
         Args:
             input_shape: of the inputs. None is the shape for a layer that is built, and whose weights nodes read.
@@ -899,12 +919,15 @@ class Layer(Part, Spec):
         with self._building.held(), outside_of_traces():
             wanted = self._fitting_weights(input_shape)
             if self._weights is None:
-                self._weights = new_arrays([weight.start(self.name) for weight in wanted])
-            self._specs = wanted
+                self._weights = own_variables(
+                    self, wanted, new_arrays([weight.start(self.name) for weight in wanted])
+                )
+            for variable, weight in zip(self._weights, wanted, strict=True):
+                variable._weight = weight
             is_new = self._sample_shape is None or not fits(input_shape or (), self._sample_shape)
             if input_shape is not None and is_new:
                 self._sample_shape = input_shape
-            return self._weights
+            return self._arrays
 
     def _fitting_weights(self, input_shape: Shape | None) -> list[Weight]:
         """Returns `_weights_for(input_shape)`; ValueError if the current weights have other shapes."""
@@ -956,13 +979,12 @@ class Layer(Part, Spec):
         """
         if self._sample_shape is not None:  # another thread was faster
             return self._sample_shape
-        before = len(self._specs)
+        before = len(self._weights or ())
         self._built_by = threading.get_ident()
         try:
             with outside_of_traces(), self._naming_parts():
                 self._build_on((None, *sample), {}) if run is None else run()
         except BaseException:
-            del self._specs[before:]
             self._weights = None if self._weights is None else self._weights[:before]
             raise
         finally:
@@ -1046,43 +1068,24 @@ class Layer(Part, Spec):
     # Weights: reading and writing.
 
     @property
-    def weights(self) -> list[Any]:
-        """The current weights as read-only arrays, with those of layers within; empty before the layer is built.
-
-        In a traced function they are symbols.
-        """
-        settle()
-        return [array for layer in self._layers_of_weights for array in layer._visible_weights]
+    def weights(self) -> list[Variable]:
+        """The weights, with those of layers within; empty before the layer is built."""
+        return [weight for layer in self._layers_of_weights for weight in layer._weights or ()]
 
     @property
-    def _visible_weights(self) -> list[Any]:
-        """The weights of the layer without those of layers within, as users see them: in a traced function as symbols."""
-        trace = current.get()
-        if trace is None:
-            return self._own_weights
-        return [trace.weight(self, index, weight.shape) for index, weight in enumerate(self._specs)]
+    def _own_weights(self) -> list[Float32]:
+        """The values of the weights without those of layers within, as read-only arrays."""
+        return read_weights(self._arrays)
 
     @property
-    def _own_weights(self) -> list[Any]:
-        """The weights of the layer without those of layers within, as read-only arrays."""
-        return self._as_layer_weights(read_weights(self._weights or ()))
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training updates."""
+        return [weight for weight in self.weights if weight.trainable]
 
     @property
-    def trainable_weights(self) -> list[Float32]:
-        """The weights that training updates, as read-only arrays."""
-        return [array for layer in self._layers_of_weights for array in layer._own_weights_that(True)]
-
-    @property
-    def non_trainable_weights(self) -> list[Float32]:
-        """The weights that training doesn't update by gradients, as read-only arrays."""
-        return [array for layer in self._layers_of_weights for array in layer._own_weights_that(False)]
-
-    def _own_weights_that(self, learn: bool) -> list[Any]:
-        """The weights of the layer itself that training updates, or the others."""
-        if not learn:
-            settle()
-        pairs = zip(self._visible_weights, self._learns, strict=True)
-        return [array for array, learns in pairs if learns == learn]
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training doesn't update by gradients."""
+        return [weight for weight in self.weights if not weight.trainable]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`.
@@ -1092,11 +1095,11 @@ class Layer(Part, Spec):
         """
         rest = iter(self._checked(weights))
         for layer in self._layers_of_weights:
-            layer._set_own_weights([*islice(rest, len(layer._own_weights))])
+            layer._set_own_weights([*islice(rest, len(layer._weights or ()))])
 
     def _stored_arrays(self) -> list[WeightArray]:
         """Returns the weights for functions, stored as the operations of the layer need them."""
-        arrays = self._weights or []
+        arrays = self._arrays
         if not all(array.is_stored for array in arrays):  # building a program stores them
             if self._is_custom:
                 flat = not self._recorded_calls.has_recorded
@@ -1108,7 +1111,7 @@ class Layer(Part, Spec):
 
     def _set_own_weights(self, values: list[Float32]) -> None:
         before_change((self,))
-        write_arrays(self._weights or [], values)
+        write_arrays(self._arrays, values)
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         """Writes the weights into `store`, a dict, under the keys "0", "1", ..., trainable ones first.
@@ -1139,44 +1142,25 @@ class Layer(Part, Spec):
             given = [weights[index] for index in range(len(order))]
             self._set_own_weights(checked_weights(given, [spec.shape for spec in specs], self.name))
 
-    def _as_layer_weights(self, arrays: Iterable[Float32]) -> list[Float32]:
-        """Returns all weights of this layer as arrays that know their layer."""
-        return [LayerWeight.of(self, index, array) for index, array in enumerate(arrays)]
-
-    def _weight(self, index: int, name: str) -> Float32:
+    def _weight(self, index: int, name: str) -> Variable:
         """Returns weight number `index`; AttributeError before it is created."""
-        if not self.built:
+        if self._weights is None:
             raise self._not_built(name, AttributeError)
-        return self._weight_at(index)
+        return self._weights[index]
 
-    def _weight_at(self, index: int) -> Float32:
-        """Returns the current values of weight number `index`, read-only; in a traced function a symbol."""
-        weight, trace = self._specs[index], current.get()
-        if not weight.trainable:
-            settle()
-        if trace is not None:
-            return cast(Float32, trace.weight(self, index, weight.shape))
-        return LayerWeight.of(self, index, *read_weights(self._stored(index)))
-
-    def _stored(self, index: int) -> list[WeightArray]:
-        """Returns a list of weight number `index` alone."""
-        return (self._weights or [])[index : index + 1]
-
-    def _weight_object(self, index: int) -> Any:
-        """Returns weight number `index` as users get it."""
-        return LayerWeight.of(self, index, *read_weights(self._stored(index)))
-
-    def _set_weight(self, index: int, value: ArrayLike) -> None:
-        """Sets weight number `index`; a training that runs meanwhile goes on with the others.
+    def _change_weight(self, what: str, weight: str) -> None:
+        """Notes that a variable of the layer is about to change, other than in its values.
 
         Raises:
-            ValueError: if the shape differs. The weight is unchanged then.
+            AttributeError: if the layer is one of the library.
         """
-        if not self.built:
-            raise self._not_built("set_weights()")
-        checked = checked_weight(value, self._specs[index].shape, index, self.name)
-        before_change((self,))
-        write_arrays(self._stored(index), [checked])
+        if not self._is_custom:
+            instead = (
+                "trainable` of the layer" if what == "trainable" else f"{weight}_{what}` of the constructor"
+            )
+            msg = f"`{what}` of a weight of layer {self.name!r} can't be assigned: use `{instead}"
+            raise AttributeError(msg)
+        settings.change()
 
     @property
     def _weight_names(self) -> list[str]:
@@ -1218,7 +1202,8 @@ class Layer(Part, Spec):
     def _renew_arrays(self) -> None:
         """Copies the weights into arrays that no program uses, so that the next program may be on another device."""
         if self._weights is not None:
-            self._weights = new_arrays(read_weights(self._weights))
+            for weight, array in zip(self._weights, new_arrays(self._own_weights), strict=True):
+                weight._array = array
 
     # Call.
 
@@ -1533,8 +1518,7 @@ class Layer(Part, Spec):
             inputs: a symbol of a traced function.
             arguments: of the call.
         """
-        learning = [index for index, learns in enumerate(self._learns) if learns]
-        weights = [self._weight_object(index)._weight_in(inputs.trace) for index in learning]
+        weights = [weight._weight_in(inputs.trace) for weight in self._weights or () if weight.trainable]
         gradient: Callable[..., Any] = self.gradient  # type: ignore[attr-defined] # users write it
         options = {name: value for name, value in arguments.items() if accepts(self.call, name)}
 
@@ -1736,9 +1720,9 @@ class Layer(Part, Spec):
     @property
     def _losses_of_weights(self) -> list[float]:
         return [
-            weight.regularizer(array)
-            for weight, array in zip(self._specs, self._own_weights, strict=False)
-            if weight.regularizer and weight.trainable and self.trainable
+            weight.regularizer(weight.value)
+            for weight in self._weights or ()
+            if weight.regularizer and weight.trainable
         ]
 
     @contextmanager
@@ -1986,7 +1970,7 @@ def metrics_of_layers(parts: Iterable[Part]) -> Iterator[Any]:
 
 def _as_tensor(value: Any) -> Any:
     """Returns an array or a weight that `call` has returned as users get it; other values as they are."""
-    if not isinstance(value, (np.ndarray, np.generic, CustomWeight)):
+    if not isinstance(value, (np.ndarray, np.generic, Variable)):
         return value
     array = np.asarray(value)
     return canonical(array).view(Tensor) if array.dtype.kind in REAL else array

@@ -30,7 +30,7 @@ class InnerLeaf(Layer):
         self, name: str, shape: Any
     ) -> None:  # instead of the constructor of layers, which takes users' arguments
         self.name, self.shape = name, shape
-        self._specs, self._weights, self._models = [], [], []
+        self._weights, self._models = [], []
         self._sample_shape, self._given_shape = None, None
         self.activity_regularizer = None
         self._added, self._penalties = [], []

@@ -21,7 +21,8 @@ from engine.constraints import Constraint
 from engine.initializers import Initializer
 from engine.layers._axes import axes_of, axis_argument, transposed, weight_shape
 from engine.layers.layer import Layer, register
-from engine.layers.weights import NamedWeight, Weight, asked
+from engine.layers.variable import NamedWeight
+from engine.layers.weights import Weight, asked
 from engine.regularizers import Regularizer
 
 

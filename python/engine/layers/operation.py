@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike
 
 from engine._base.checks import Shape
 from engine._base.spec import auto_name, snake_case
-from engine._core_interface.cpp import Float32
 from engine._tracing.dispatch import class_name, implementation, operation_names
 from engine._tracing.extents import Extents, FullShape, full_shape, shape_of
 from engine._tracing.recordings import Recording, recording, shapes_by_trial, with_tried_length
 from engine._tracing.symbolic import Slot, filled_slots, mapped
 from engine.layers.layer import Layer, Part
 from engine.layers.symbols import CallArguments, KerasTensor, called_on
+from engine.layers.variable import Variable
 
 # The parameters that are operands. Keras' classes of operations take all others in their constructors.
 _OPERANDS = frozenset(
@@ -230,17 +230,17 @@ class OperationPart(Part):
         return True
 
     @property
-    def weights(self) -> list[Float32]:
+    def weights(self) -> list[Variable]:
         """An empty list."""
         return []
 
     @property
-    def trainable_weights(self) -> list[Float32]:
+    def trainable_weights(self) -> list[Variable]:
         """An empty list."""
         return []
 
     @property
-    def non_trainable_weights(self) -> list[Float32]:
+    def non_trainable_weights(self) -> list[Variable]:
         """An empty list."""
         return []
 

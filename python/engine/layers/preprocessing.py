@@ -20,6 +20,7 @@ from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers._encoding import require_samples
 from engine.layers.layer import MOST_TOKENS, Layer, register
 from engine.layers.symbols import symbol_of
+from engine.layers.variable import own_variables
 from engine.layers.weights import Weight
 
 Numbers = float | Sequence[float]
@@ -193,7 +194,7 @@ class Normalization(Layer):
         if self.built:
             self.set_weights(values)
         else:
-            self._specs, self._weights = self._weights_for(axes.shape), new_arrays(values)
+            self._weights = own_variables(self, self._weights_for(axes.shape), new_arrays(values))
             self._sample_shape = axes.shape
 
     def _known(self, index: int, given: Any) -> Any:

@@ -264,7 +264,6 @@ NO_PARTS = frozenset(
         "_models",
         "_building",
         "_weights",
-        "_specs",
         "_kept",
         "_recorded_calls",
         "_added",

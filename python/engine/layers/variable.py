@@ -1,26 +1,30 @@
-"""`Variable`: a weight that is made by itself, and becomes one of the layer or model that gets it as an attribute."""
+"""`Variable`: a weight of a layer, or an array that is made by itself."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine import constraints, initializers, regularizers
 from engine._base.checks import Shape, WrongTypeError, choice, flag, integers, label, only_default
 from engine._base.containers import values_within
 from engine._base.promotion import standard
 from engine._base.spec import auto_name
+from engine._base.tensor_like import StoredArray
 from engine._core_interface.cpp import WeightArray, new_arrays, read_weights, write_arrays
 from engine._tracing.lazy import LazyTrace, before_change, captured_change, capturing, settle
-from engine._tracing.symbolic import current, is_symbolic, needs_values, open_recorder
+from engine._tracing.numpy_functions import recorded_function, recorded_ufunc
+from engine._tracing.symbolic import current, is_symbolic, needs_values, open_recorder, sequence_like
 from engine._tracing.trace import Trace, TracedArray
 from engine.constraints import Constraint
 from engine.initializers import Constant
-from engine.layers.weights import CustomWeight, Weight, WeightOwner
+from engine.initializers.base import as_weight
+from engine.layers.weights import Weight
+from engine.regularizers import Regularizer
 
 
 def _numbers_in(value: Any) -> NDArray[Any]:
@@ -34,8 +38,15 @@ def _numbers_in(value: Any) -> NDArray[Any]:
     return values
 
 
-class Variable(CustomWeight):
-    """An array that can be assigned. As an attribute of a layer or model with a `call`, it is a weight of that.
+class View(NamedTuple):
+    """Values of a variable that something else keeps, such as an optimizer."""
+
+    read: Callable[[], NDArray[Any]]
+    write: Callable[[NDArray[Any]], object]
+
+
+class Variable(StoredArray):
+    """An array that can be assigned, such as a weight of a layer. As an attribute of a layer or model with a `call`, it is one of that.
 
     NumPy's functions, those of `keras.ops` and arithmetic read its current values. Optimizers step it by
     `apply_gradients`, and gradient tapes watch it if it is trainable.
@@ -74,6 +85,16 @@ class Variable(CustomWeight):
     """
 
     aggregation = synchronization = None
+    _array: WeightArray | NDArray[Any] | View
+    _dtype: np.dtype[Any]
+    _weight: Weight
+    """What is known of it beside its values."""
+    _layer: weakref.ref[Any] | None = None
+    """The layer that it is a weight of."""
+    _index = 0
+    """Its number there."""
+    _path: str | None = None
+    """The path of a variable of no layer, if it isn't the name."""
 
     @property
     def overwrite_with_gradient(self) -> bool:
@@ -135,43 +156,186 @@ class Variable(CustomWeight):
         )
         self._dtype = np.dtype(kind)
         self._store(values)
-        self._layer: Any = None  # a weak reference to the layer that it is a weight of, and its number there
-        self._index = 0
+
+    @classmethod
+    def _of(cls, layer: Any, index: int, weight: Weight, values: WeightArray) -> Variable:
+        """Returns weight number `index` of a layer."""
+        made = cls.__new__(cls)
+        made._weight, made._array, made._dtype = weight, values, np.dtype(np.float32)
+        made._layer, made._index = weakref.ref(layer), index
+        return made
+
+    @classmethod
+    def _view(cls, path: str, shape: Shape, view: View, dtype: DTypeLike = np.float32) -> Variable:
+        """Returns a variable of which something else keeps the values.
+
+        Args:
+            path: the path, which ends in the name.
+            shape: the shape of the values.
+            view: reads and writes them.
+            dtype: their dtype.
+        """
+        made = cls.__new__(cls)
+        made._weight, made._path = Weight(path.rpartition("/")[2], shape, None, trainable=False), path
+        made._array, made._dtype = view, np.dtype(dtype)
+        return made
 
     def _store(self, values: ArrayLike) -> None:
         """Keeps values: those of float32 where functions and optimizers use them, too."""
-        self._values: WeightArray | NDArray[Any] = np.array(values, self._dtype, order="C")
+        self._array = np.array(values, self._dtype, order="C")
         if self._dtype == np.float32:
-            (self._values,) = new_arrays([self._values])
+            (self._array,) = new_arrays([self._array])
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy or a pickle has the present values; that of a weight belongs to a copy of the layer."""
-        layer = None if self._layer is None else self._owner
-        values = np.array(self._numbers(), self._dtype) if layer is None else None
-        return {**self.__dict__, "_layer": layer, "_values": values}
+        """A copy or a pickle has the present values; that of a weight belongs to a copy of the layer, which has them."""
+        layer = self._layer_or_none
+        values = None if layer is not None else np.array(self._numbers())
+        return {**self.__dict__, "_layer": layer, "_array": values}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        if state["_layer"] is None:
-            self.__dict__.update(state)
-            self._store(state["_values"])
-        else:
-            super().__setstate__(state)
+        layer, values = state["_layer"], state["_array"]
+        self.__dict__.update({name: value for name, value in state.items() if name != "_array"})
+        if layer is None:
+            self._store(values)
+            return
+        self._layer = weakref.ref(layer)
+        if layer._has_weights:  # it was copied for the sake of this weight, so that nothing else refers to it
+            self._copied_layer = layer
 
-    def _adopt(self, layer: WeightOwner, index: int) -> WeightArray:
-        """Makes it weight number `index` of a layer, and returns its values."""
-        values = self._values
-        (array,) = [values] if isinstance(values, WeightArray) else new_arrays([values.astype(np.float32)])
-        self._layer, self._index, self._dtype = weakref.ref(layer), index, np.dtype(np.float32)
-        return array
+    def _adopt(self, layer: Any, index: int) -> None:
+        """Makes it weight number `index` of a layer."""
+        if not isinstance(self._array, WeightArray):
+            self._dtype = np.dtype(np.float32)
+            self._store(self._numbers())
+        self._layer, self._index = weakref.ref(layer), index
+
+    @property
+    def _layer_or_none(self) -> Any:
+        """The layer that it is a weight of; None if there is none, or it is gone."""
+        return None if self._layer is None else self._layer()
+
+    # What optimizers and recorded functions know a variable by: its owner, and its number there. The owner is a layer or, of a
+    # variable of no layer, the variable itself.
+
+    @property
+    def _variable(self) -> tuple[Any, int]:
+        layer = self._layer_or_none
+        return (self, 0) if layer is None else (layer, self._index)
+
+    @property
+    def _weights(self) -> list[Variable]:
+        return [self]
+
+    @property
+    def _specs(self) -> list[Weight]:
+        return [self._weight]
+
+    @property
+    def _own_weights(self) -> list[NDArray[Any]]:
+        return [self._numbers()]
+
+    def _stored_arrays(self) -> list[WeightArray]:
+        if not isinstance(self._array, WeightArray):
+            msg = f"an optimizer steps variables of real numbers, but {self!r} has the dtype {self._dtype}"
+            raise TypeError(msg)
+        return [self._array]
+
+    @property
+    def _changes_in_traces(self) -> bool:
+        """Whether a trace can record an assignment: layers of the library have weights that the core changes by itself."""
+        layer = self._layer_or_none
+        return (
+            isinstance(self._array, WeightArray)
+            and (layer is None or layer._is_custom)
+            and not self._weight.trainable
+        )
+
+    def _weight_in(self, trace: Trace) -> TracedArray:
+        """Returns the variable as a symbol of a trace."""
+        owner, index = self._variable
+        if owner is self and not isinstance(self._array, WeightArray):
+            if capturing() is not None:
+                raise needs_values(repr(self), "float() or np.asarray() of it")
+            return trace.constant(self._numbers())
+        if owner is self and not isinstance(trace, LazyTrace):
+            msg = (
+                f"the variable {self.name!r} belongs to no layer, so that a traced function would see its values of now alone: "
+                "make it an attribute of the layer or the model that uses it"
+            )
+            raise TypeError(msg)
+        return trace.weight(owner, index, self.shape)
+
+    # What it is.
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape."""
+        return self._weight.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype."""
+        return self._dtype
+
+    @property
+    def name(self) -> str:
+        """The name, such as "kernel"."""
+        return self._weight.name
+
+    @property
+    def path(self) -> str:
+        """Path of the layer and name, such as "dense/kernel" or "sequential/dense/kernel"; the name alone without a layer."""
+        layer = self._layer_or_none
+        return (self._path or self.name) if layer is None else f"{layer.path}/{self.name}"
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training updates it. It is so while its layer is trainable. It can be assigned, as can the next two.
+
+        A layer of the library has the attribute `trainable` for all its weights, and arguments for the other two.
+        """
+        layer = self._layer_or_none
+        return self._weight.trainable and (layer is None or layer.trainable)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._redescribe(trainable=flag(value, "trainable"))
+
+    @property
+    def regularizer(self) -> Regularizer | None:
+        """The penalty on the values; None if there is none."""
+        return self._weight.regularizer
+
+    @regularizer.setter
+    def regularizer(self, value: object) -> None:
+        self._redescribe(regularizer=regularizers.get(value))
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """The constraint on the values, applied after every step; None if there is none."""
+        return self._weight.constraint
+
+    @constraint.setter
+    def constraint(self, value: object) -> None:
+        self._redescribe(constraint=constraints.of_a_row(constraints.get(value), self.shape))
+
+    def _redescribe(self, **changes: Any) -> None:
+        layer, weight = self._layer_or_none, self._weight._replace(**changes)
+        if weight != self._weight and layer is not None:
+            layer._change_weight(next(iter(changes)), self.name)
+        self._weight = weight
+
+    # Its values.
 
     def _numbers(self) -> NDArray[Any]:
         """The current values, read-only."""
-        if self._layer is not None:
-            return self._owner._weight_at(self._index)
-        settle()
-        if isinstance(self._values, WeightArray):
-            return read_weights([self._values])[0]
-        values = self._values.view()
+        if not self._weight.trainable or self._layer is None:
+            settle()
+        if isinstance(self._array, WeightArray):
+            return read_weights([self._array])[0]
+        if isinstance(self._array, View):
+            return self._array.read()
+        values = self._array.view()
         values.flags.writeable = False
         return values
 
@@ -185,111 +349,82 @@ class Variable(CustomWeight):
 
     def numpy(self) -> NDArray[Any]:
         """Returns a copy of the current values."""
-        return np.array(self._numbers())
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype."""
-        return self._dtype
+        return np.array(self)
 
     def assign(self, value: Any) -> Variable:  # type: ignore[override] # as in Keras
         """Sets the values to `value`, of the same shape, and returns the variable.
 
+        In a traced function, a weight that isn't trained gets the value at the end of each batch.
+
         Raises:
             ValueError: if the shape differs.
         """
+        owner, index = self._variable
         trace = current.get()
-        if trace is not None and self._layer is not None:
-            super().assign(value)
-            return self
         if trace is not None:
-            raise needs_values(repr(self), "assign()")
-        if captured_change(self, value):
-            return self
-        array = np.asarray(value)
-        if array.shape != self.shape:
-            msg = (
-                f"The shape of the target variable and the shape of the target value in `variable.assign(value)` must match. "
-                f"variable.shape={self.shape}, Received: value.shape={array.shape}. Target variable: {self!r}"
-            )
-            raise ValueError(msg)
-        if self._layer is not None:
-            super().assign(value)
-            return self
-        before_change((self,))
-        if isinstance(self._values, WeightArray):
-            write_arrays([self._values], [array])
-        else:
-            self._store(array)
+            if owner is self or not self._changes_in_traces:
+                steps = ", which training steps" if self._weight.trainable else ""
+                raise needs_values(f"the variable {self.path!r}{steps}", "assign()")
+            trace.assign(owner, index, self.shape, value)
+        elif not captured_change(self, value):
+            array = np.asarray(value)
+            if array.shape != self.shape:
+                msg = (
+                    "The shape of the target variable and the shape of the target value in `variable.assign(value)` must "
+                    f"match. variable.shape={self.shape}, Received: value.shape={array.shape}. Target variable: {self!r}"
+                )
+                raise ValueError(msg)
+            self._write(array)
         return self
+
+    def _write(self, array: NDArray[Any]) -> None:
+        if isinstance(self._array, View):
+            self._array.write(array)
+            return
+        if not isinstance(self._array, WeightArray):
+            self._store(array)
+            return
+        values = as_weight(array, self.shape, f"the value of {self.path!r}")
+        before_change((self._variable[0],))
+        write_arrays([self._array], [values])
 
     def assign_add(self, value: Any) -> Variable:  # type: ignore[override] # as in Keras
         """Adds `value`, and returns the variable."""
-        if captured_change(self, value, 1.0):
-            return self
         return self.assign(self._now() + value)
 
     def assign_sub(self, value: Any) -> Variable:  # type: ignore[override] # as in Keras
         """Subtracts `value`, and returns the variable."""
-        if captured_change(self, value, -1.0):
-            return self
         return self.assign(self._now() - value)
 
     def _now(self) -> Any:
-        """The current values; a symbol in a traced function."""
-        return self._numbers() if current.get() is None else self.value
-
-    def _weight_in(self, trace: Trace) -> TracedArray:
-        if self._layer is not None:
-            return super()._weight_in(trace)
-        if self._dtype != np.float32:
-            if capturing() is not None:
-                raise needs_values(repr(self), "float() or np.asarray() of it")
-            return trace.constant(self._numbers())
-        if not isinstance(trace, LazyTrace):
-            msg = (
-                f"the variable {self.name!r} belongs to no layer, so that a traced function would see its values of now alone: "
-                "make it an attribute of the layer or the model that uses it"
-            )
-            raise TypeError(msg)
-        return trace.weight(self, 0, self.shape)
-
-    # A variable that belongs to no layer is a weight and also the owner of this weight, for functions and optimizers.
+        """The current values; where those of the core are recorded, a symbol."""
+        return self.value if isinstance(self._array, WeightArray) else self._numbers()
 
     @property
-    def _variable(self) -> tuple[Any, int]:
-        return (self, 0) if self._layer is None else super()._variable
-
-    @property
-    def _variable_or_none(self) -> tuple[Any, int] | None:
-        return self._variable if self._layer is None else super()._variable_or_none
-
-    @property
-    def _specs(self) -> list[Weight]:
-        return [self._weight]
-
-    @property
-    def _own_weights(self) -> list[NDArray[Any]]:
-        return [self._numbers()]
-
-    def _weight_object(self, index: int) -> Variable:
-        del index
-        return self
-
-    def _set_weight(self, index: int, value: ArrayLike) -> None:
-        del index
-        self.assign(value)
-
-    def _stored_arrays(self) -> list[WeightArray]:
-        if not isinstance(self._values, WeightArray):
-            msg = f"an optimizer steps variables of real numbers, but {self!r} has the dtype {self._dtype}"
-            raise TypeError(msg)
-        return [self._values]
+    def T(self) -> Any:  # noqa: N802 # NumPy's name
+        """The transposed array."""
+        return self.value.T
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if current.get() is not None or capturing() is not None:
             raise needs_values(repr(self), "an array of it")
         return np.array(self._numbers(), dtype) if copy else np.asarray(self._numbers(), dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if is_symbolic(self):
+            return recorded_ufunc(ufunc, method, inputs, options)
+        return super().__array_ufunc__(ufunc, method, *inputs, **options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if is_symbolic(self):
+            return recorded_function(function, args, kwargs)
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, (list, tuple)):
+                return sequence_like(value, map(plain, value))
+            return value.value if isinstance(value, Variable) else value
+
+        return function(*plain(args), **{name: plain(value) for name, value in kwargs.items()})
 
     def __bool__(self) -> bool:
         return bool(np.asarray(self))
@@ -306,44 +441,35 @@ class Variable(CustomWeight):
     def __format__(self, form: str) -> str:
         return format(np.asarray(self)[()] if not self.shape else np.asarray(self), form)
 
-    __hash__ = object.__hash__  # which stays as it is when the variable becomes a weight of a layer
-
-    @property
-    def _origin(self) -> tuple[Any, Weight]:
-        return (self, self._weight) if self._layer is None else super()._origin
-
-    @property
-    def path(self) -> str:
-        """Name of layer and variable, such as "scale/factor"; the name alone if it belongs to no layer."""
-        return self.name if self._layer is None else super().path
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training updates it. It may be assigned while the variable is no weight of a layer."""
-        return self._weight.trainable if self._layer is None else super().trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._weight = self._weight._replace(trainable=flag(value, "trainable"))
-
-    @property
-    def constraint(self) -> Constraint | None:
-        """The constraint on the values, applied after every step; None if there is none.
-
-        It may be assigned while the variable is no weight of a layer.
-        """
-        return self._weight.constraint if self._layer is None else super().constraint
-
-    @constraint.setter
-    def constraint(self, value: object) -> None:
-        found = constraints.of_a_row(constraints.get(value), self.shape)
-        self._weight = self._weight._replace(constraint=found)
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype.name}, value={self._numbers()}>"
 
-    def __len__(self) -> int:
-        return self.shape[0]
+
+class NamedWeight:
+    """An attribute of a layer class: the weight of that name; None before it is created, or if the layer has none of it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, layer: Any, owner: type) -> Any:
+        if layer is None:
+            return self
+        found = layer.__dict__.get(self._name)
+        return found or next((each for each in layer._weights or () if each.name == self._name), None)
+
+    def __set__(self, layer: Any, value: object) -> None:
+        if not isinstance(value, Variable):
+            msg = f"a weight can't be replaced: set its values, as in layer.{self._name}.assign(value)"
+            raise AttributeError(msg)
+        layer.__dict__[self._name] = value
+
+
+def own_variables(layer: Any, weights: Sequence[Weight], arrays: Sequence[WeightArray]) -> list[Variable]:
+    """Returns the variables of a layer: for each description of a weight its values."""
+    pairs = zip(weights, arrays, strict=True)
+    return [Variable._of(layer, index, weight, array) for index, (weight, array) in enumerate(pairs)]
 
 
 def variables_in(value: object) -> list[Variable]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from engine import tree
 from engine._base.random_state import next_key, related_seed
 from engine._base.tensor_like import Tensor
-from engine._core_interface.cpp import ContextValue, Float32, FunctionSequence, Program
+from engine._core_interface.cpp import ContextValue, Float32, FunctionSequence, Program, WeightArray
 from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
 from engine._tracing.extents import Extent, FullShape
@@ -209,7 +209,7 @@ class Capture(Recorder):
         self.renew()
         for each in tracked:
             if each.constraint is not None and each.constraint._is_custom:
-                weight = each.owner._weight_object(each.number)
+                weight = each.owner._weights[each.number]
                 try:
                     self.assign(weight, each.constraint(as_recorded(weight, self.trace)))
                 except Exception as error:
@@ -219,7 +219,7 @@ class Capture(Recorder):
         """Ends the segment with the assignment of a weight or a variable, and begins the next one."""
         owner, number = weight._variable
         array, shape = as_recorded(value, self.trace), owner._specs[number].shape
-        if np.dtype(getattr(weight, "dtype", np.float32)) != np.float32:
+        if not isinstance(weight._array, WeightArray):
             raise needs_values(repr(weight), "assign()")
         if tuple(each.fixed for each in array.extents) != shape:
             msg = f"the weight {weight.path!r} must get a value of its shape {shape}, got {array.shape}"
@@ -327,7 +327,7 @@ class CompiledStep:
                 arguments.append(self._read.index(source))
             else:
                 arguments.append(self._result(source))
-        names = [str(owner._weight_object(index).path) for owner, index in lowering.variables]
+        names = [str(owner._weights[index].path) for owner, index in lowering.variables]
         if not isinstance(change, _OptimizerStep):
             return _Segment(program, None, [], lowering.draws, names), arguments
         optimizer = change.optimizer

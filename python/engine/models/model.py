@@ -26,7 +26,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import chain, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -65,7 +65,6 @@ from engine._core_interface.cpp import (
     Rows,
     WeightArray,
     get_device,
-    read_weights,
     write_arrays,
 )
 from engine._data.exact_integers import Reading
@@ -82,7 +81,7 @@ from engine._tracing.lazy import (
     traces,
     without_mask,
 )
-from engine._tracing.symbolic import Slot, current, handlers, mapped, open_recorder
+from engine._tracing.symbolic import Slot, handlers, mapped, open_recorder
 from engine._training.compile_arguments import Compiled, require_names_of_output
 from engine._training.diagnostic_warnings import (
     all_finite,
@@ -110,6 +109,7 @@ from engine.layers.input_spec import InputSpec
 from engine.layers.layer import Part, metrics_of_layers
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import Call, CallArguments, KerasTensor, called_on, symbols_of
+from engine.layers.variable import Variable
 from engine.metrics import Metric
 from engine.metrics.metric import metrics_of
 from engine.models.added_losses import ends_of
@@ -1289,7 +1289,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         if action in self._told_of:
             return
-        if all_finite(self.weights):
+        if all_finite(self._values()):
             self._suspect = False
             return
         self._told_of.add(action)
@@ -1550,35 +1550,24 @@ class Model(Part, SaysWhatIsLeftOut):
         """Does nothing. Models of Keras' guides set it; here it follows from the weights."""
 
     @property
-    def weights(self) -> list[Float32]:
-        """The current weights as read-only arrays: layer by layer, such as kernel and bias."""
-        settle()
-        leaves = self._owners
-        if current.get() is not None:
-            return [array for leaf in leaves for array in leaf._visible_weights]
-        values = iter(read_weights(self._weight_arrays))
-        return [
-            array
-            for leaf in leaves
-            for array in leaf._as_layer_weights(islice(values, len(leaf._weights or ())))
-        ]
+    def weights(self) -> list[Variable]:
+        """The weights: layer by layer, such as kernel and bias."""
+        return [weight for leaf in self._owners for weight in leaf._weights or ()]
 
     @property
     def _weight_arrays(self) -> list[WeightArray]:
-        """The weights."""
-        return [array for leaf in self._owners for array in leaf._weights or ()]
+        """The memory of the weights."""
+        return [array for leaf in self._owners for array in leaf._arrays]
 
     @property
-    def trainable_weights(self) -> list[Float32]:
-        """The weights that training updates, as read-only arrays."""
-        return [array for leaf in self._owners for array in leaf._own_weights_that(True) if self._trainable]
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training updates."""
+        return [weight for weight in self.weights if self._trainable and weight.trainable]
 
     @property
-    def non_trainable_weights(self) -> list[Float32]:
-        """The weights that training doesn't update by gradients, as read-only arrays."""
-        if not self._trainable:
-            return self.weights
-        return [array for leaf in self._owners for array in leaf._own_weights_that(False)]
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training doesn't update by gradients."""
+        return [weight for weight in self.weights if not (self._trainable and weight.trainable)]
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Sets the weights from a list of arrays, `weights`, in the order of `get_weights`.

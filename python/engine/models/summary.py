@@ -148,8 +148,8 @@ def _lines_of_attributes(model: Any) -> list[Line]:
 
 def _counts(model: Any) -> WeightCounts:
     """Returns the numbers of trainable values, of other ones and of the optimizer's; the latter is None before its first step."""
-    trainable = sum(array.size for array in model.trainable_weights)
-    non_trainable = sum(array.size for array in model.non_trainable_weights)
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    non_trainable = sum(math.prod(weight.shape) for weight in model.non_trainable_weights)
     optimizer = model.optimizer
     if optimizer is None or optimizer.iterations == 0:
         return WeightCounts(trainable, non_trainable, None)

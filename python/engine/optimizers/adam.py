@@ -9,8 +9,9 @@ import numpy as np
 
 from engine._base.checks import above_zero, below_one, flag, integer, real
 from engine._core_interface.cpp import OptimizerState, read_arrays
+from engine.layers.variable import Variable, View
 from engine.optimizers.optimizer import LearningRate, Optimizer, registry
-from engine.optimizers.variables import Array, OptimizerVariable, StateArray
+from engine.optimizers.variables import Array, StateArray
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -200,7 +201,7 @@ class Nadam(_Moments):
         return [["momentum", "velocity"]]
 
     @property
-    def variables(self) -> list[OptimizerVariable]:
+    def variables(self) -> list[Variable]:
         """The state of every optimizer, then P, which follows from the number of steps."""
 
         def product() -> Array:
@@ -217,7 +218,7 @@ class Nadam(_Moments):
                 raise ValueError(msg)
 
         found = super().variables
-        return [*found, OptimizerVariable("variable", (), product, compare)] if self._state else found
+        return [*found, Variable._view("variable", (), View(product, compare))] if self._state else found
 
 
 @registry.register()
@@ -263,17 +264,14 @@ class ScheduleFreeAdamW(Optimizer):
         """The state of each weight: z and v."""
         return [["momentum", "velocity"]]
 
-    def _arrays(
-        self, state: OptimizerState, index: int, arrays: Mapping[str, StateArray]
-    ) -> list[OptimizerVariable]:
+    def _arrays(self, state: OptimizerState, index: int, arrays: Mapping[str, StateArray]) -> list[Variable]:
         """Returns the arrays of one weight; before the first step, z reads as the weight itself."""
         found = super()._arrays(state, index, arrays)
         if "momentum" in arrays and not self.iterations:
             momentum = found[0]
-            found[0] = OptimizerVariable(
-                momentum.path,
-                momentum.shape,
-                lambda: read_arrays([state.arrays[index]])[0] if not self.iterations else momentum.numpy(),
-                momentum.assign,
-            )
+
+            def read() -> Array:
+                return momentum.numpy() if self.iterations else read_arrays([state.arrays[index]])[0]
+
+            found[0] = Variable._view(momentum.path, momentum.shape, View(read, momentum.assign))
         return found

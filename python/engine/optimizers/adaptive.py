@@ -9,8 +9,9 @@ import numpy as np
 
 from engine._base.checks import Shape, above_zero, below_one, flag, real
 from engine._core_interface.cpp import OptimizerState
+from engine.layers.variable import Variable, View
 from engine.optimizers.optimizer import LearningRate, Optimizer, registry
-from engine.optimizers.variables import Array, OptimizerVariable, Tracked
+from engine.optimizers.variables import Array, Tracked
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -174,7 +175,7 @@ class Adafactor(Optimizer):
         self.relative_step = flag(relative_step, "relative_step")
 
     @property
-    def variables(self) -> list[OptimizerVariable]:
+    def variables(self) -> list[Variable]:
         """The state of every optimizer, then r, c and v for each weight. For vectors, r and c are 0."""
         found, state = super().variables, self._state
         if state is not None:
@@ -186,7 +187,7 @@ class Adafactor(Optimizer):
         """Returns the rule for the core, which wants the exponent without its sign."""
         return super()._lower(weights) | {"decay": -self.beta_2_decay}
 
-    def _moments(self, state: OptimizerState, index: int) -> list[OptimizerVariable]:
+    def _moments(self, state: OptimizerState, index: int) -> list[Variable]:
         """Returns r, c and v of weight `index`."""
         weight, (v,) = self._tracked[index], self._arrays(state, index, {"velocity": ("slot", 0)})
         if len(v.shape) < 2:  # noqa: PLR2004 # a vector
@@ -259,7 +260,7 @@ def _part(
     state: OptimizerState,
     index_and_slot: tuple[int, int],
     part: Callable[[Array], Array],
-) -> OptimizerVariable:
+) -> Variable:
     """Returns r or c as a variable: the core keeps it in one column or row of a slot as large as the weight."""
     index, slot = index_and_slot
 
@@ -271,10 +272,10 @@ def _part(
     def read() -> Array:
         return part(state.read("slot", slot, index=index)[0]).copy()
 
-    return OptimizerVariable(path, shape, read, write)
+    return Variable._view(path, shape, View(read, write))
 
 
-def _zero(path: str) -> OptimizerVariable:
+def _zero(path: str) -> Variable:
     """Returns the constant 0 that Keras keeps as r and c of a vector."""
 
     def refuse(value: Array) -> None:
@@ -282,4 +283,4 @@ def _zero(path: str) -> OptimizerVariable:
             msg = f"{path!r} is no matrix, so its means of rows and columns stay 0, got {value}"
             raise ValueError(msg)
 
-    return OptimizerVariable(path, (), lambda: np.asarray(0, np.float32), refuse)
+    return Variable._view(path, (), View(lambda: np.asarray(0, np.float32), refuse))

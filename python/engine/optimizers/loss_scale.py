@@ -11,9 +11,10 @@ from engine._base.checks import integer, label, only_default, real
 from engine._base.spec import auto_name, serialize, snake_case
 from engine._tracing.lazy import capturing
 from engine._tracing.symbolic import needs_values
+from engine.layers.variable import Variable
 from engine.optimizers.optimizer import Optimizer, registry
 from engine.optimizers.stepping import quotients
-from engine.optimizers.variables import OptimizerVariable, Tracked
+from engine.optimizers.variables import Tracked
 
 
 class _OfInner:
@@ -133,12 +134,12 @@ class LossScaleOptimizer(Optimizer):
         }
 
     @property
-    def variables(self) -> list[OptimizerVariable]:
+    def variables(self) -> list[Variable]:
         """Four numbers that Keras has, and then the variables of the inner optimizer."""
         names = list(self._own)[: 2 if self._state is None else None]
         return [*map(self._own_variable, names), *self.inner_optimizer.variables]
 
-    def _own_variable(self, name: str) -> OptimizerVariable:
+    def _own_variable(self, name: str) -> Variable:
         def write(value: float) -> None:
             self._own[name] = value
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine._base.checks import below_one, flag, integer, real, require
+from engine.layers.variable import Variable
 from engine.optimizers.optimizer import LearningRate, Optimizer, nonnegative_or_none, registry
-from engine.optimizers.variables import OptimizerVariable, StateArray, Tracked
+from engine.optimizers.variables import StateArray, Tracked
 
 _MATRIX = 2
 _MOST_ROUNDS = 1000
@@ -113,7 +114,7 @@ class Muon(Optimizer):
         self.rms_rate = nonnegative_or_none(rms_rate, "rms_rate")
 
     @property
-    def variables(self) -> list[OptimizerVariable]:
+    def variables(self) -> list[Variable]:
         """The state of every optimizer, then for each weight its m, and v if Adam updates it."""
         found, state = super().variables, self._state
         if state is not None:

@@ -18,12 +18,12 @@ from engine._base.tensor_like import Count, Setting
 from engine._core_interface.cpp import Float32, OptimizerState, read_arrays, write_arrays
 from engine._tracing.lazy import capturing
 from engine._tracing.symbolic import handlers
+from engine.layers.variable import Variable, View
 from engine.optimizers.schedules.base import LearningRateSchedule, number
 from engine.optimizers.schedules.base import deserialize as deserialize_schedule
 from engine.optimizers.stepping import Stepper, quotients, tracked_of, variable_of, without_missing
 from engine.optimizers.variables import (
     Array,
-    OptimizerVariable,
     Snapshot,
     StateArray,
     Tracked,
@@ -298,7 +298,7 @@ class Optimizer(Spec):
                 )
                 raise ValueError(msg)
             own = [each for each in self._tracked if each.trainable]
-            variables: list[Any] = [each.owner._weight_object(each.number) for each in own]
+            variables: list[Any] = [each.owner._weights[each.number] for each in own]
         else:
             variables = list(trainable_variables)
         if len(gradients) != len(variables):
@@ -417,7 +417,7 @@ class Optimizer(Spec):
     # The state as variables ------------------------------------------------------------------------------------------
 
     @property
-    def variables(self) -> list[OptimizerVariable]:
+    def variables(self) -> list[Variable]:
         """The optimizer state: number of steps, learning rate (without a schedule), then arrays for each weight."""
         state, first_slot = self._state, 0
         found = [self._iteration_variable()]
@@ -457,20 +457,18 @@ class Optimizer(Spec):
         """Paths of the variables, in their order."""
         return [variable.path for variable in self.variables]
 
-    def _arrays(
-        self, state: OptimizerState, index: int, arrays: Mapping[str, StateArray]
-    ) -> list[OptimizerVariable]:
+    def _arrays(self, state: OptimizerState, index: int, arrays: Mapping[str, StateArray]) -> list[Variable]:
         """Returns state arrays of weight `index` as variables; `arrays` gives the name of each."""
         path = f"{self.name}/{self._tracked[index].path.replace('/', '_')}"
         return [state_variable(f"{path}_{name}", state, index, array) for name, array in arrays.items()]
 
-    def _iteration_variable(self) -> OptimizerVariable:
+    def _iteration_variable(self) -> Variable:
         def write(value: float) -> None:
             self._batches = int(value)
 
         return self._number("iteration", np.int32, lambda: self._batches, write)
 
-    def _learning_rate_variable(self) -> OptimizerVariable:
+    def _learning_rate_variable(self) -> Variable:
         def write(value: float) -> None:
             self.learning_rate = float(value)
 
@@ -478,7 +476,7 @@ class Optimizer(Spec):
 
     def _number(
         self, name: str, dtype: DTypeLike, read: Callable[[], float], write: Callable[[float], None]
-    ) -> OptimizerVariable:
+    ) -> Variable:
         """Returns a number as a variable. Assigning its own value, rounded to `dtype`, doesn't change the number."""
 
         def read_array() -> Array:
@@ -489,7 +487,7 @@ class Optimizer(Spec):
             if value != read_array():
                 write(value.item())
 
-        return OptimizerVariable(f"{self.name}/{name}", (), read_array, write_array)
+        return Variable._view(f"{self.name}/{name}", (), View(read_array, write_array), dtype)
 
     def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Sets the optimizer state from a list of arrays, `weights`, in the order of `variables`.

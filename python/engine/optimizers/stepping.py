@@ -146,8 +146,8 @@ class Stepper:
         for place in places:
             tracked = self._tracked[place]
             if tracked.constraint is not None and tracked.constraint._is_custom:
-                current = tracked.owner._own_weights[tracked.number]
-                tracked.owner._set_weight(tracked.number, tracked.constraint(current))
+                variable = tracked.owner._weights[tracked.number]
+                variable.assign(tracked.constraint(variable._numbers()))
 
 
 def _variable(tracked: Tracked, flat: bool) -> dict[str, Any]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from engine._base.tensor_like import StoredArray
 from engine._core_interface.cpp import Float32, OptimizerState, read_arrays
 from engine._tracing.extents import Extent
 from engine.constraints import Constraint
+from engine.layers.variable import Variable, View
 from engine.regularizers import Regularizer
 
 Array = NDArray[Any]
@@ -120,65 +120,14 @@ def sharpen(state: OptimizerState, stored: Mapping[str, Array]) -> None:
     )
 
 
-class OptimizerVariable(StoredArray):
-    """A number or an array of the optimizer state.
-
-    Args:
-        path: name of the optimizer and of the variable, joined by a slash.
-        shape: shape of the value.
-        read: function that returns the value.
-        write: function that sets a value of that shape.
-    """
-
-    def __init__(
-        self, path: str, shape: tuple[int, ...], read: Callable[[], Array], write: Callable[[Array], None]
-    ) -> None:
-        self.path = path
-        self._shape = shape
-        self._read = read
-        self._write = write
-
-    @property
-    def name(self) -> str:
-        """Name of the variable, without that of the optimizer."""
-        return self.path.rpartition("/")[2]
-
-    @property
-    def value(self) -> Array:
-        """A copy of the current value."""
-        return self._read()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the value."""
-        return self._shape
-
-    __hash__ = object.__hash__
-
-    def assign(self, value: ArrayLike) -> None:
-        """Sets the variable to `value`.
-
-        Raises:
-            ValueError: if the shape differs.
-        """
-        array = np.asarray(value)
-        if array.shape != self.shape:
-            msg = f"{self.path!r} has shape {self.shape}, so `value` can't have {array.shape}"
-            raise ValueError(msg)
-        self._write(array)
-
-    def __repr__(self) -> str:
-        return f"<OptimizerVariable path={self.path}, shape={self.shape}, value={self._read()}>"
-
-
-def state_variable(path: str, state: OptimizerState, index: int, array: StateArray) -> OptimizerVariable:
+def state_variable(path: str, state: OptimizerState, index: int, array: StateArray) -> Variable:
     """Returns a state array of weight `index` as a variable."""
 
     def write(value: Array) -> None:
         state.write(*array, [value.astype(np.float32)], index=index)
 
     shape = state.arrays[index].shape
-    return OptimizerVariable(path, shape, lambda: state.read(*array, index=index)[0], write)
+    return Variable._view(path, shape, View(lambda: state.read(*array, index=index)[0], write))
 
 
 def exchanged(state: OptimizerState, weights: Sequence[Tracked]) -> tuple[list[Float32], list[Float32]]:

@@ -90,13 +90,11 @@ def _slots(model: SavedModel, skipped: Sequence[Any] = ()) -> list[tuple[SavedLa
             outermost = layer
         own = layer if isinstance(layer, Layer) else layer._body
         if own is not None and (own is layer or own._specs):
-            trainable = len(own._own_weights_that(True)) if outermost.trainable else 0
-            found.append((SavedLayer(path, len(own._own_weights), trainable, outermost.name), own))
+            trainable = len(own._trainable_specs) if outermost.trainable else 0
+            found.append((SavedLayer(path, len(own._specs), trainable, outermost.name), own))
     if model._body is not None and model._body._specs:
         own = model._body
-        found.append(
-            (SavedLayer("", len(own._own_weights), len(own._own_weights_that(True)), model.name), own)
-        )
+        found.append((SavedLayer("", len(own._specs), len(own._trainable_specs), model.name), own))
     return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeGuard
 
-from engine._core_interface.cpp import Float32
 from engine.layers.layer import Layer, Part
+from engine.layers.variable import Variable
 from engine.optimizers.optimizer import Optimizer
 
 
@@ -37,8 +37,8 @@ class SavedModel(Protocol):
         """The layers, each listed once. A nested model is one entry."""
 
     @property
-    def weights(self) -> list[Float32]:
-        """The current weights."""
+    def weights(self) -> list[Variable]:
+        """The weights."""
 
     @property
     def optimizer(self) -> Optimizer | None:
