@@ -465,3 +465,25 @@ def test_a_length_that_a_layer_needs_stays_as_it_is() -> None:
     declared = keras.Sequential([keras.Input((5, 3)), layers.Dense(2)])
     with pytest.raises(ValueError, match=r"must have shape \(n, 5, 3\)"):
         declared(np.ones((2, 7, 3)))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".npz", ".h5", None])
+@pytest.mark.parametrize("declared", [False, True])
+def test_lengths_after_loading(declared: bool, suffix: str | None, tmp_path: Path) -> None:
+    """A model that its first data built takes other lengths before and after; one with an `Input` takes its own alone."""
+    first = [keras.Input((5, 4))] if declared else []
+    model = keras.Sequential([*first, layers.Dense(3), layers.GlobalAveragePooling1D()])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((8, 5, 4)), np.zeros((8, 3)), verbose=0)
+    if suffix is None:
+        loaded = pickle.loads(pickle.dumps(model))
+    else:
+        path = tmp_path / f"model{suffix}"
+        model.save(path)
+        loaded = keras.models.load_model(path)
+    if declared:
+        with pytest.raises(ValueError, match=r"must have shape \(n, 5, 4\)"):
+            loaded.predict(np.ones((8, 7, 4)), verbose=0)
+    else:
+        longer = np.random.default_rng(0).random((8, 7, 4), np.float32)
+        assert np.array_equal(loaded.predict(longer, verbose=0), model.predict(longer, verbose=0))

@@ -259,12 +259,11 @@ class Recovery:
             indices = facts["class_indices"]
             several = len(self._compiled.losses) > 1
             every = _listed(indices, "class_indices", len(self._compiled.losses)) if several else [indices]
-            if not all(isinstance(each, bool | None) for each in every) or not isinstance(
-                facts["seeds"], list
-            ):
+            kinds = isinstance(facts["seeds"], list) and isinstance(facts["declared_shape"], bool)
+            if not (kinds and all(isinstance(each, bool | None) for each in every)):
                 msg = (
-                    "`facts` must have `seeds`, a list, and `class_indices`, True, False or None, or a list of these; got "
-                    f"{facts!r:.200}"
+                    "`facts` must have `seeds`, a list, `declared_shape`, True or False, and `class_indices`, True, False or None, "
+                    f"or a list of these; got {facts!r:.200}"
                 )
                 raise ValueError(msg)
             self._earlier = self._model._facts, self._snapshots()

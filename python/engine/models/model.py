@@ -1791,11 +1791,16 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def _facts(self) -> dict[str, Any]:
-        """What files store beside the config: the form of the targets, the seeds of layers and the columns of the data."""
+        """What files store beside the config: the form of the targets, seeds, columns of the data, and whether inputs were declared."""
         wanted = [] if self._compiled is None else [loss._wants_indices for loss in self._compiled.losses]
         indices = wanted if len(wanted) > 1 else next(iter(wanted), None)
         seeds = [layer._seed_in_use for layer in self._owners]
-        return {"class_indices": indices, "seeds": seeds, "feature_names": self._feature_names}
+        return {
+            "class_indices": indices,
+            "seeds": seeds,
+            "feature_names": self._feature_names,
+            "declared_shape": self._has_declared_shape,
+        }
 
     def _learn_facts(self, facts: Mapping[str, Any]) -> None:
         """Takes over the result of `_facts` of a model with the same layers.
@@ -1813,6 +1818,8 @@ class Model(Part, SaysWhatIsLeftOut):
         if len(seeds) != len(self._owners):
             msg = f"there must be a seed or None for each of {len(self._owners)} layers, got {len(seeds)}"
             raise ValueError(msg)
+        declared = flag(facts.get("declared_shape", True), "declared_shape")
+        self._has_declared_shape = self._has_declared_shape and declared
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
         self._feature_names = self._feature_names if names is None else names
         indices, compiled = facts.get("class_indices"), self._compiled
