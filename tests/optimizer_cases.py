@@ -49,6 +49,9 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("Ftrl", {"learning_rate": 0.05, "l1_regularization_strength": 0.01, "beta": 0.1}),
     ("Ftrl", {"learning_rate": 0.05, "l2_regularization_strength": 0.1, "l2_shrinkage_regularization_strength": 0.01}),
 ]  # fmt: skip
+# Others with the arguments that they have by default.
+_named = {name for name, _ in RULES} | {"LossScaleOptimizer", "Optimizer"}
+RULES += [(name, {}) for name in optimizers.__all__ if name[0].isupper() and name not in _named]
 OPTIONS: list[dict[str, Any]] = [
     {"weight_decay": 0.1},
     {"clipnorm": 0.1},

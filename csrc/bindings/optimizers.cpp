@@ -1,8 +1,8 @@
 // Optimizers as Python describes them.
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <iterator>
+#include <vector>
 
 #include "bindings/convert.h"
 #include "bindings/mapping.h"
@@ -10,43 +10,23 @@
 namespace engine::bindings {
 namespace {
 
-/// A rule by its name, and the keys of its parameters in the order of the kernels.
-struct Rule {
-  const char* name;
-  Optimizer kind;
-  const char* keys[kMaxParameters];
-};
-
-constexpr Rule kRules[] = {
-    {"sgd", Optimizer::kSgd, {"momentum"}},
-    {"adam", Optimizer::kAdam, {"beta_1", "beta_2", "epsilon"}},
-    {"rmsprop", Optimizer::kRmsprop, {"rho", "momentum", "epsilon"}},
-    {"adamax", Optimizer::kAdamax, {"beta_1", "beta_2", "epsilon"}},
-    {"nadam", Optimizer::kNadam, {"beta_1", "beta_2", "epsilon"}},
-    {"adagrad", Optimizer::kAdagrad, {"epsilon"}},
-    {"adadelta", Optimizer::kAdadelta, {"rho", "epsilon"}},
-    {"lion", Optimizer::kLion, {"beta_1", "beta_2"}},
-    {"ftrl",
-     Optimizer::kFtrl,
-     {"exponent", "l1_regularization_strength", "l2_regularization_strength", "l2_shrinkage_regularization_strength",
-      "beta"}},
-    {"lamb", Optimizer::kLamb, {"beta_1", "beta_2", "epsilon"}},
-    {"muon", Optimizer::kMuon, {"momentum", "nesterov", "adam_beta_1", "adam_beta_2", "epsilon", "adam_lr_ratio"}},
-    {"schedule_free_adamw", Optimizer::kScheduleFreeAdamW, {"beta_1", "beta_2", "epsilon", "warmup_steps"}},
-    {"adafactor", Optimizer::kAdafactor, {"decay", "epsilon_1", "epsilon_2", "clip_threshold"}},
-};
-
-/// Of Muon's iteration. Each adds three operations to the graph for every matrix, so larger numbers are mistakes.
+/// Of Muon's iteration. Each adds five operations to the graph for every matrix, so larger numbers are mistakes.
 constexpr int64_t kMostRounds = 1000;
 
-const Rule& to_rule(const std::string& name) {
-  const char* names[std::size(kRules)];
-  std::transform(std::begin(kRules), std::end(kRules), names, [](const Rule& rule) { return rule.name; });
-  return kRules[to_index(name, names, static_cast<int>(std::size(kRules)), "optimizer")];
+/// The first rule of this name. Variants of a rule, which share its name, follow it.
+const OptimizerRow& to_rule(const std::string& name) {
+  std::vector<const OptimizerRow*> rules;
+  std::vector<const char*> names;
+  for (const OptimizerRow& row : kOptimizerRows) {
+    if (!names.empty() && names.back() == std::string(row.name)) continue;
+    rules.push_back(&row);
+    names.push_back(row.name);
+  }
+  return *rules[static_cast<size_t>(to_index(name, names.data(), static_cast<int>(names.size()), "optimizer"))];
 }
 
 /// The rule that the options of the one by this name make of it.
-Optimizer variant(const Rule& rule, const py::dict& optimizer) {
+Optimizer variant(const OptimizerRow& rule, const py::dict& optimizer) {
   const auto has = [&](const char* key) { return get<bool>(optimizer, key, false); };
   const bool heavy = get<double>(optimizer, "momentum", 0.0) > 0.0;
   if (rule.kind == Optimizer::kSgd && heavy) return has("nesterov") ? Optimizer::kNesterov : Optimizer::kMomentum;
@@ -74,10 +54,10 @@ void set_clipping(OptimizerSpec& spec, const py::dict& optimizer) {
 
 OptimizerSpec to_optimizer(const py::dict& optimizer) {
   OptimizerSpec spec;
-  const Rule& rule = to_rule(get<std::string>(optimizer, "kind"));
+  const OptimizerRow& rule = to_rule(get<std::string>(optimizer, "kind"));
   spec.kind = variant(rule, optimizer);
-  for (int i = 0; i < kMaxParameters && rule.keys[i]; ++i) {
-    spec.parameters[i] = to_nonnegative(optimizer, rule.keys[i]);
+  for (int i = 0; i < kMaxParameters && rule.parameters[i]; ++i) {
+    spec.parameters[i] = to_nonnegative(optimizer, rule.parameters[i]);
   }
   spec.initial_slot = to_nonnegative(optimizer, "initial_accumulator_value", 0.0);
   spec.decays = get<std::vector<double>>(optimizer, "decays", {});

@@ -14,6 +14,7 @@
 #include "cpu/denormals.h"
 #include "cpu/dispatch.h"
 #include "cpu/metrics.h"
+#include "graph/operations/activation_code.h"
 #include "runtime/arena.h"
 
 namespace engine::bindings {
@@ -309,6 +310,26 @@ py::array_t<float> activation_gradient(const py::dict& operation, const py::arra
   return result;
 }
 
+/// The formula of an elementwise activation as the fields of a map, as traced functions write them.
+py::dict activation_code(const py::dict& operation) {
+  graph::ActivationParameters parameters{};
+  float given[kMostParameters] = {};
+  const Activation activation = to_activation(operation, given);
+  if (!is_elementwise(activation)) fail("an activation of rows has no formula for single elements");
+  std::copy(std::begin(given), std::end(given), parameters.begin());
+  py::list operations, operands, numbers;
+  for (const MapInstruction& each : graph::activation_code(activation, parameters).instructions) {
+    operations.append(kMapOpNames[index(each.op)]);
+    for (const int operand : {each.a, each.b, each.c}) operands.append(operand);
+    numbers.append(each.number);
+  }
+  py::dict code;
+  code["operations"] = operations;
+  code["operands"] = operands;
+  code["numbers"] = numbers;
+  return code;
+}
+
 }  // namespace
 
 void register_results(py::module_& m) {
@@ -320,6 +341,7 @@ void register_results(py::module_& m) {
   m.def("accumulate", accumulate_here, py::arg("metric"), py::arg("y_pred"), py::arg("y"), py::arg("sample_weight"),
         py::arg("state"), py::arg("binary") = false);
   m.def("row_values", &row_values, py::arg("metric"), py::arg("y_pred"), py::arg("y"), py::arg("binary") = false);
+  m.def("activation_code", &activation_code, py::arg("operation"));
   m.def("activation_gradient", &activation_gradient, py::arg("operation"), py::arg("saved"), py::arg("upstream"));
 }
 

@@ -1,7 +1,9 @@
 // Elementwise activations. Each is a struct with `forward`, y = f(z), and `backward`, dz = f'(z) dy, where the latter
 // is given the output y, or the input z where `saves_input` in kinds.h says so. An activation with parameters is made
 // from them: (parameter_count,) floats in the order of Keras' arguments. At a corner the slope is the one that Keras
-// takes. A NaN stays visible: comparisons are written so that it passes.
+// takes. A NaN stays visible: comparisons are written so that it passes. Choices are calls of `select`, so that a
+// number type can record a formula (graph/operations/recorded_number.h): traced functions and second derivatives are
+// made from it.
 #pragma once
 #include "formulas/elementary.h"
 #include "formulas/kinds.h"
@@ -21,8 +23,8 @@ struct Linear {
 template <class V>
 struct Relu {
   static constexpr Activation kKind = Activation::kRelu;
-  static ENGINE_INLINE V forward(V z) { return z < 0.0f ? V{} : z; }
-  static ENGINE_INLINE V backward(V dy, V y) { return y > 0.0f ? dy : V{}; }
+  static ENGINE_INLINE V forward(V z) { return select(z < 0.0f, V{}, z); }
+  static ENGINE_INLINE V backward(V dy, V y) { return select(y > 0.0f, dy, V{}); }
 };
 
 /// y = 1 / (1 + exp(-z)); dz = dy y (1 - y).
@@ -85,7 +87,7 @@ struct GeluTanh {
   static ENGINE_INLINE V forward(V z) { return z * gate(z); }
   static ENGINE_INLINE V backward(V dy, V z) {
     constexpr float kFar = 16.0f;  // the gate is 0 or 1 from there on, and no square may overflow
-    const V c = z < -kFar ? broadcast<V>(-kFar) : z > kFar ? broadcast<V>(kFar) : z;
+    const V c = select(z < -kFar, broadcast<V>(-kFar), select(z > kFar, broadcast<V>(kFar), z));
     const V s = gate(c), slope = kTwice * fma(c * c, broadcast<V>(3.0f * kCubic), broadcast<V>(1.0f));
     return dy * fma(c * s * (1.0f - s), slope, s);
   }
@@ -100,9 +102,9 @@ struct Mish {
     V above, rest, sigmoid;  // tanh = above / (above + rest)
     ENGINE_INLINE explicit Ratio(V z) {
       const V e = exp(-abs(z)), r = 1.0f / (e + 1.0f);
-      above = z < 0.0f ? e * (e + 2.0f) : fma(e, broadcast<V>(2.0f), broadcast<V>(1.0f));
-      rest = z < 0.0f ? broadcast<V>(2.0f) : 2.0f * e * e;
-      sigmoid = z < 0.0f ? e * r : r;
+      above = select(z < 0.0f, e * (e + 2.0f), fma(e, broadcast<V>(2.0f), broadcast<V>(1.0f)));
+      rest = select(z < 0.0f, broadcast<V>(2.0f), 2.0f * e * e);
+      sigmoid = select(z < 0.0f, e * r, r);
     }
   };
   static ENGINE_INLINE V forward(V z) {
@@ -159,9 +161,9 @@ struct TanhShrink {
 template <class V>
 struct ExponentialLinear {
   V alpha, rate, scale;
-  ENGINE_INLINE V forward(V z) const { return scale * (z > 0.0f ? z : alpha * expm1_negative(rate * z)); }
+  ENGINE_INLINE V forward(V z) const { return scale * select(z > 0.0f, z, alpha * expm1_negative(rate * z)); }
   ENGINE_INLINE V backward(V dy, V z) const {
-    return dy * (scale * (z > 0.0f ? broadcast<V>(1.0f) : alpha * rate * exp(rate * z)));
+    return dy * (scale * select(z > 0.0f, broadcast<V>(1.0f), alpha * rate * exp_negative(rate * z)));
   }
 };
 
@@ -181,12 +183,18 @@ struct Selu : ExponentialLinear<V> {
       : ExponentialLinear<V>{broadcast<V>(1.6732632f), broadcast<V>(1.0f), broadcast<V>(1.050701f)} {}
 };
 
-/// Parameters: alpha; the rate 1 / alpha makes the slope continuous. (Barron 2017)
+/// y = max(z, 0) + alpha (exp(min(z, 0) / alpha) - 1); dz = dy exp(min(z, 0) / alpha). Parameters: alpha. The maximum
+/// and the minimum halve their slopes at 0, which the second derivative shows. (Barron 2017)
 template <class V>
-struct Celu : ExponentialLinear<V> {
+struct Celu {
   static constexpr Activation kKind = Activation::kCelu;
-  ENGINE_INLINE explicit Celu(const float* p)
-      : ExponentialLinear<V>{broadcast<V>(p[0]), broadcast<V>(1.0f / p[0]), broadcast<V>(1.0f)} {}
+  V alpha, rate;
+  ENGINE_INLINE explicit Celu(const float* p) : alpha(broadcast<V>(p[0])), rate(broadcast<V>(1.0f / p[0])) {}
+  ENGINE_INLINE V forward(V z) const { return maximum(z, 0.0f) + alpha * expm1_negative(rate * minimum(z, 0.0f)); }
+  ENGINE_INLINE V backward(V dy, V z) const {
+    const V below = select(z < 0.0f, broadcast<V>(1.0f), select(z == 0.0f, broadcast<V>(0.5f), V{}));
+    return dy * fma(below, exp_negative(rate * minimum(z, 0.0f)), 1.0f - below);
+  }
 };
 
 /// y = (z + r) / 2 with r = sqrt(z^2 + b); dz = dy (z + r) / (2 r). Parameters: b. (Barron 2021)
@@ -197,10 +205,13 @@ struct Squareplus {
   ENGINE_INLINE explicit Squareplus(const float* p) : b(broadcast<V>(p[0])) {}
   ENGINE_INLINE V root(V z) const {
     constexpr float kFar = 1e15f;  // b is nothing from there on, and no square may overflow
-    return abs(z) > kFar ? abs(z) : sqrt(fma(z, z, b));
+    return select(abs(z) > kFar, abs(z), sqrt(fma(z, z, b)));
   }
   /// z + r, for negative z as b / (r - z), which does not cancel
-  ENGINE_INLINE V twice(V z, V s) const { return z < 0.0f ? b / (s - z) : z + s; }
+  ENGINE_INLINE V twice(V z, V s) const {
+    // Divided last, since s - z may be 0 where z is positive, and derivatives are made of what is not chosen, too.
+    return select(z < 0.0f, b, z + s) / select(z < 0.0f, s - z, broadcast<V>(1.0f));
+  }
   ENGINE_INLINE V forward(V z) const { return 0.5f * twice(z, root(z)); }
   ENGINE_INLINE V backward(V dy, V z) const {
     const V s = root(z);
@@ -211,7 +222,7 @@ struct Squareplus {
 /// dy where z lies between low and high, else 0.
 template <class V>
 ENGINE_INLINE V between(V dy, V z, float low, float high) {
-  return ((z > low) & (z < high)) ? dy : V{};
+  return select((z > low) & (z < high), dy, V{});
 }
 
 /// y = min(max(z, 0), 6); dz = dy where 0 < z < 6, else 0.
@@ -227,7 +238,7 @@ template <class V>
 struct HardTanh {
   static constexpr Activation kKind = Activation::kHardTanh;
   static ENGINE_INLINE V forward(V z) { return clamp(z, -1.0f, 1.0f); }
-  static ENGINE_INLINE V backward(V dy, V z) { return abs(z) > 1.0f ? V{} : dy; }
+  static ENGINE_INLINE V backward(V dy, V z) { return select(abs(z) > 1.0f, V{}, dy); }
 };
 
 /// y = relu6(z + 3) / 6; dz = dy / 6 where -3 < z < 3, else 0.
@@ -254,7 +265,7 @@ struct SparsePlus {
   static constexpr Activation kKind = Activation::kSparsePlus;
   static ENGINE_INLINE V forward(V z) {
     const V s = z + 1.0f;
-    return z <= -1.0f ? V{} : z >= 1.0f ? z : 0.25f * (s * s);
+    return select(z <= -1.0f, V{}, select(z >= 1.0f, z, 0.25f * (s * s)));
   }
   static ENGINE_INLINE V backward(V dy, V z) { return dy * (0.5f * (clamp(z, -1.0f, 1.0f) + 1.0f)); }
 };
@@ -266,7 +277,7 @@ struct SparseSigmoid {
   static ENGINE_INLINE V forward(V z) { return 0.5f * (clamp(z, -1.0f, 1.0f) + 1.0f); }
   static ENGINE_INLINE V backward(V dy, V z) {
     const V a = abs(z);
-    return dy * (a > 1.0f ? V{} : a == 1.0f ? broadcast<V>(0.25f) : broadcast<V>(0.5f));
+    return dy * select(a > 1.0f, V{}, select(a == 1.0f, broadcast<V>(0.25f), broadcast<V>(0.5f)));
   }
 };
 
@@ -276,8 +287,8 @@ struct LeakyRelu {
   static constexpr Activation kKind = Activation::kLeakyRelu;
   V slope;
   ENGINE_INLINE explicit LeakyRelu(const float* p) : slope(broadcast<V>(p[0])) {}
-  ENGINE_INLINE V forward(V z) const { return z < 0.0f ? slope * z : z; }
-  ENGINE_INLINE V backward(V dy, V z) const { return z < 0.0f ? slope * dy : dy; }
+  ENGINE_INLINE V forward(V z) const { return select(z < 0.0f, slope * z, z); }
+  ENGINE_INLINE V backward(V dy, V z) const { return select(z < 0.0f, slope * dy, dy); }
 };
 
 /// Keras' ReLU: y = min(z, high) where z > threshold, else slope (z - threshold). The first part is at least 0 where a
@@ -293,14 +304,14 @@ struct GeneralRelu {
         threshold(broadcast<V>(p[2])),
         low(broadcast<V>(p[1] < kInfinity || p[2] == 0.0f ? 0.0f : -kInfinity)) {}
   ENGINE_INLINE V forward(V z) const {
-    const V above = z <= threshold ? V{} : z;
-    const V below = z < threshold ? threshold - z : V{};
-    return (above < low ? low : above > high ? high : above) - slope * below;
+    const V above = select(z <= threshold, V{}, z);
+    const V below = select(z < threshold, threshold - z, V{});
+    return select(above < low, low, select(above > high, high, above)) - slope * below;
   }
   ENGINE_INLINE V backward(V dy, V z) const {
-    const V inner = z == high ? 0.5f * dy : dy;
-    const V above = ((z > threshold) & (z > low) & (z <= high)) ? inner : V{};
-    return above + (z < threshold ? slope * dy : V{});
+    const V inner = select(z == high, 0.5f * dy, dy);
+    const V above = select((z > threshold) & (z > low) & (z <= high), inner, V{});
+    return above + select(z < threshold, slope * dy, V{});
   }
 };
 
@@ -311,8 +322,10 @@ struct SoftShrink {
   static constexpr Activation kKind = Activation::kSoftShrink;
   V threshold;
   ENGINE_INLINE explicit SoftShrink(const float* p) : threshold(broadcast<V>(p[0])) {}
-  ENGINE_INLINE V forward(V z) const { return abs(z) <= threshold ? V{} : z < 0.0f ? z + threshold : z - threshold; }
-  ENGINE_INLINE V backward(V dy, V z) const { return abs(z) <= threshold ? V{} : dy; }
+  ENGINE_INLINE V forward(V z) const {
+    return select(abs(z) <= threshold, V{}, select(z < 0.0f, z + threshold, z - threshold));
+  }
+  ENGINE_INLINE V backward(V dy, V z) const { return select(abs(z) <= threshold, V{}, dy); }
 };
 
 /// y = z where |z| > threshold, else 0; dz = dy there. Parameters: threshold.
@@ -321,8 +334,8 @@ struct HardShrink {
   static constexpr Activation kKind = Activation::kHardShrink;
   V threshold;
   ENGINE_INLINE explicit HardShrink(const float* p) : threshold(broadcast<V>(p[0])) {}
-  ENGINE_INLINE V forward(V z) const { return abs(z) <= threshold ? V{} : z; }
-  ENGINE_INLINE V backward(V dy, V z) const { return abs(z) <= threshold ? V{} : dy; }
+  ENGINE_INLINE V forward(V z) const { return select(abs(z) <= threshold, V{}, z); }
+  ENGINE_INLINE V backward(V dy, V z) const { return select(abs(z) <= threshold, V{}, dy); }
 };
 
 /// y = z where z > threshold, else a constant; dz = dy there. Parameters: threshold, the constant.
@@ -331,8 +344,8 @@ struct Threshold {
   static constexpr Activation kKind = Activation::kThreshold;
   V threshold, otherwise;
   ENGINE_INLINE explicit Threshold(const float* p) : threshold(broadcast<V>(p[0])), otherwise(broadcast<V>(p[1])) {}
-  ENGINE_INLINE V forward(V z) const { return z <= threshold ? otherwise : z; }
-  ENGINE_INLINE V backward(V dy, V z) const { return z <= threshold ? V{} : dy; }
+  ENGINE_INLINE V forward(V z) const { return select(z <= threshold, otherwise, z); }
+  ENGINE_INLINE V backward(V dy, V z) const { return select(z <= threshold, V{}, dy); }
 };
 
 /// All of them, in the order of the enum.

@@ -58,6 +58,12 @@ ENGINE_FMA_INLINE V exp(V x) {
   return x < kLowestExponent ? V{} : x > kHighest ? broadcast<V>(kInfinity) : e;
 }
 
+/// exp(x) where x <= 0. What it returns for other numbers is not used.
+template <class V>
+ENGINE_INLINE V exp_negative(V x) {
+  return exp(x);
+}
+
 /// exp(x) - 1 for x <= 0: 2^n (exp(r) - 1) + (2^n - 1), so that nothing cancels where n is 0
 template <class V>
 ENGINE_FMA_INLINE V expm1_negative(V x) {

@@ -171,39 +171,58 @@ enum class Optimizer {
   kMuonAdam,  // Muon for what is no matrix, or left out
   kScheduleFreeAdamW
 };
-inline constexpr int kOptimizers = 20;
+/// Most numbers that a rule is set up with.
+inline constexpr int kMaxParameters = 6;
+/// The name of a rule, which its variants share; how many state arrays it keeps per weight; and the names of its
+/// numbers in the order of its formula.
+struct OptimizerRow {
+  Optimizer kind;
+  const char* name;
+  int slots;
+  const char* parameters[kMaxParameters];
+};
+inline constexpr OptimizerRow kOptimizerRows[] = {
+    {Optimizer::kSgd, "sgd", 0, {"momentum"}},
+    {Optimizer::kMomentum, "sgd", 1, {"momentum"}},
+    {Optimizer::kNesterov, "sgd", 1, {"momentum"}},
+    {Optimizer::kAdam, "adam", 2, {"beta_1", "beta_2", "epsilon"}},
+    {Optimizer::kAmsgrad, "adam", 3, {"beta_1", "beta_2", "epsilon"}},
+    {Optimizer::kRmsprop, "rmsprop", 1, {"rho", "momentum", "epsilon"}},
+    {Optimizer::kRmspropMomentum, "rmsprop", 2, {"rho", "momentum", "epsilon"}},
+    {Optimizer::kRmspropCentered, "rmsprop", 2, {"rho", "momentum", "epsilon"}},
+    {Optimizer::kRmspropCenteredMomentum, "rmsprop", 3, {"rho", "momentum", "epsilon"}},
+    {Optimizer::kAdamax, "adamax", 2, {"beta_1", "beta_2", "epsilon"}},
+    {Optimizer::kNadam, "nadam", 2, {"beta_1", "beta_2", "epsilon"}},
+    {Optimizer::kAdagrad, "adagrad", 1, {"epsilon"}},
+    {Optimizer::kAdadelta, "adadelta", 2, {"rho", "epsilon"}},
+    {Optimizer::kLion, "lion", 1, {"beta_1", "beta_2"}},
+    {Optimizer::kFtrl,
+     "ftrl",
+     2,
+     {"exponent", "l1_regularization_strength", "l2_regularization_strength", "l2_shrinkage_regularization_strength",
+      "beta"}},
+    {Optimizer::kLamb, "lamb", 2, {"beta_1", "beta_2", "epsilon"}},
+    {Optimizer::kAdafactor, "adafactor", 3, {"decay", "epsilon_1", "epsilon_2", "clip_threshold"}},
+    {Optimizer::kMuon, "muon", 2, {"momentum", "nesterov", "adam_beta_1", "adam_beta_2", "epsilon", "adam_lr_ratio"}},
+    {Optimizer::kMuonAdam,
+     "muon",
+     2,
+     {"momentum", "nesterov", "adam_beta_1", "adam_beta_2", "epsilon", "adam_lr_ratio"}},
+    {Optimizer::kScheduleFreeAdamW, "schedule_free_adamw", 2, {"beta_1", "beta_2", "epsilon", "warmup_steps"}},
+};
+inline constexpr int kOptimizers = sizeof kOptimizerRows / sizeof *kOptimizerRows;
+inline constexpr const OptimizerRow& row_of(Optimizer o) { return kOptimizerRows[static_cast<int>(o)]; }
+inline constexpr bool is_in_order(const OptimizerRow (&rows)[kOptimizers]) {
+  for (int i = 0; i < kOptimizers; ++i) {
+    if (static_cast<int>(rows[i].kind) != i) return false;
+  }
+  return true;
+}
+static_assert(is_in_order(kOptimizerRows), "the rows must have the order of the enum");
 /// The first of them can step weights in the epilogue of the product that gives their gradient.
 inline constexpr int kFusedOptimizers = 4;
 /// State arrays that it keeps per weight.
-inline constexpr int slot_count(Optimizer o) {
-  switch (o) {
-    case Optimizer::kSgd:
-      return 0;
-    case Optimizer::kMomentum:
-    case Optimizer::kNesterov:
-    case Optimizer::kRmsprop:
-    case Optimizer::kAdagrad:
-    case Optimizer::kLion:
-      return 1;
-    case Optimizer::kAdam:
-    case Optimizer::kRmspropMomentum:
-    case Optimizer::kRmspropCentered:
-    case Optimizer::kAdamax:
-    case Optimizer::kNadam:
-    case Optimizer::kAdadelta:
-    case Optimizer::kFtrl:
-    case Optimizer::kLamb:
-    case Optimizer::kMuon:
-    case Optimizer::kMuonAdam:
-    case Optimizer::kScheduleFreeAdamW:
-      return 2;
-    case Optimizer::kAmsgrad:
-    case Optimizer::kRmspropCenteredMomentum:
-    case Optimizer::kAdafactor:
-      break;
-  }
-  return 3;
-}
+inline constexpr int slot_count(Optimizer o) { return row_of(o).slots; }
 /// Whether the rule gives a direction, which takes the place of the gradient until its length is known.
 inline constexpr bool gives_direction(Optimizer o) {
   return o == Optimizer::kLamb || o == Optimizer::kAdafactor || o == Optimizer::kMuon;
@@ -216,9 +235,6 @@ inline constexpr int kMaxSlots = 3;
 /// Whether something beside the loss pulls weights towards zero: an l2 penalty, or decoupled weight decay.
 enum class Shrinkage { kNone, kSome };
 inline constexpr int kShrinkages = 2;
-/// Most numbers that a rule is set up with.
-inline constexpr int kMaxParameters = 6;
-
 /// What an optimizer needs to know about this step; its constants are derived by its own formula.
 struct OptimizerStep {
   double learning_rate;

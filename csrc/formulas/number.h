@@ -123,6 +123,22 @@ ENGINE_INLINE V sqrt(V x) {
   return Number<V>::sqrt(x);
 }
 
+/// `condition ? a : b` as a function, which a number type that is a class can have, too.
+template <class Condition, class V>
+ENGINE_INLINE V select(Condition condition, V a, V b) {
+  return condition ? a : b;
+}
+
+/// The larger and the smaller of x and a constant. A NaN stays visible.
+template <class V>
+ENGINE_INLINE V maximum(V x, float least) {
+  return select(x < least, broadcast<V>(least), x);
+}
+template <class V>
+ENGINE_INLINE V minimum(V x, float most) {
+  return select(x > most, broadcast<V>(most), x);
+}
+
 template <class V>
 ENGINE_INLINE BitsOf<V> bits(V x) {
   return Number<V>::bits(x);

@@ -221,6 +221,13 @@ def row_values(
         binary: whether all of `y` are 0 or 1, which hinges read as -1 or 1.
     """
 
+def activation_code(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """The formula of an elementwise activation as the fields `operations`, `operands` and `numbers` of a map of one array.
+
+    Args:
+        operation: the fields of an operation that name the activation.
+    """
+
 def activation_gradient(operation: Mapping[str, Any], saved: Float32, upstream: Float32) -> Float32:
     """The gradient of the loss by the inputs of an activation, (n, columns).
 

@@ -5,6 +5,7 @@
 
 #include "graph/builder.h"
 #include "graph/differentiate.h"
+#include "graph/operations/activation_code.h"
 #include "graph/operations/map.h"
 #include "graph/operations/reduction.h"
 #include "graph/sizes.h"
@@ -44,140 +45,19 @@ void RowActivation::differentiate(Differentiation& gradients) const {
   gradients.contribute(x, gradient.dx);
 }
 
-namespace {
-
-/// The gradient of a smooth activation as the code of a map with the inputs (saved, dy). Returns false for activations
-/// that are made of straight lines, whose slope does not change.
-bool gradient_code(Activation activation, const ActivationParameters& parameters, MapCode& gradient) {
-  MapCode code;
-  code.inputs = 1;
-  const int z = 0;
-  const auto number = [&](double value) { return code.add_constant(static_cast<float>(value)); };
-  const auto exponential_linear = [&](float alpha, float scale) {
-    const int positive = code.add(MapOp::kLess, number(0.0), z);
-    const int safe = code.add(MapOp::kSelect, positive, number(0.0), z);  // whose exponential is finite
-    const int curve = code.add(MapOp::kMultiply, number(static_cast<double>(alpha)), code.add(MapOp::kExpm1, safe));
-    const int y = code.add(MapOp::kSelect, positive, z, curve);
-    code.add(MapOp::kMultiply, number(static_cast<double>(scale)), y);
-  };
-  switch (activation) {
-    // Functions of the output: dy times the slope.
-    case Activation::kSigmoid:
-    case Activation::kTanh:
-    case Activation::kExponential: {
-      gradient.inputs = 2;
-      const auto one = gradient.add_constant(1.0f);
-      int slope = 0;
-      if (activation == Activation::kSigmoid) {
-        slope = gradient.add(MapOp::kMultiply, 0, gradient.add(MapOp::kSubtract, one, 0));
-      } else if (activation == Activation::kTanh) {
-        slope = gradient.add(MapOp::kSubtract, one, gradient.add(MapOp::kMultiply, 0, 0));
-      }
-      gradient.add(MapOp::kMultiply, slope, 1);
-      return true;
-    }
-    case Activation::kSilu:
-      code.add(MapOp::kMultiply, z, code.add(MapOp::kSigmoid, z));
-      break;
-    case Activation::kGelu: {
-      const int scaled = code.add(MapOp::kMultiply, z, number(0.70710678118654752));
-      const int erf = code.add(MapOp::kErf, scaled, code.add(MapOp::kGaussian, scaled));
-      code.add(MapOp::kMultiply, code.add(MapOp::kMultiply, z, number(0.5)), code.add(MapOp::kAdd, erf, number(1.0)));
-      break;
-    }
-    case Activation::kGeluTanh: {
-      const int cube = code.add(MapOp::kMultiply, z, code.add(MapOp::kMultiply, z, z));
-      const int inner = code.add(MapOp::kAdd, z, code.add(MapOp::kMultiply, cube, number(0.044715)));
-      const int gate = code.add(MapOp::kSigmoid, code.add(MapOp::kMultiply, inner, number(1.5957691216057308)));
-      code.add(MapOp::kMultiply, z, gate);
-      break;
-    }
-    case Activation::kMish:
-      code.add(MapOp::kMultiply, z, code.add(MapOp::kTanh, code.add(MapOp::kSoftplus, z)));
-      break;
-    case Activation::kSoftplus:
-      code.add(MapOp::kSoftplus, z);
-      break;
-    case Activation::kLogSigmoid:
-      code.add(MapOp::kNegate, code.add(MapOp::kSoftplus, code.add(MapOp::kNegate, z)));
-      break;
-    case Activation::kSoftsign:
-      code.add(MapOp::kDivide, z, code.add(MapOp::kAdd, code.add(MapOp::kAbs, z), number(1.0)));
-      break;
-    case Activation::kTanhShrink:
-      code.add(MapOp::kSubtract, z, code.add(MapOp::kTanh, z));
-      break;
-    case Activation::kElu:
-      exponential_linear(parameters[0], 1.0f);
-      break;
-    case Activation::kSelu:
-      exponential_linear(1.6732632f, 1.050701f);
-      break;
-    case Activation::kCelu: {
-      const int alpha = number(static_cast<double>(parameters[0])), zero = number(0.0);
-      const int inner = code.add(MapOp::kDivide, code.add(MapOp::kMinimum, z, zero), alpha);
-      const int curve = code.add(MapOp::kMultiply, alpha, code.add(MapOp::kExpm1, inner));
-      code.add(MapOp::kAdd, code.add(MapOp::kMaximum, z, zero), curve);
-      break;
-    }
-    case Activation::kSquareplus: {
-      const int square = code.add(MapOp::kMultiply, z, z);
-      const int root =
-          code.add(MapOp::kSqrt, code.add(MapOp::kAdd, square, number(static_cast<double>(parameters[0]))));
-      code.add(MapOp::kMultiply, code.add(MapOp::kAdd, z, root), number(0.5));
-      break;
-    }
-    case Activation::kHardSilu: {
-      const int moved = code.add(MapOp::kAdd, z, number(3.0));
-      const int below = code.add(MapOp::kLessEqual, moved, number(0.0));
-      const int above = code.add(MapOp::kLessEqual, number(6.0), moved);
-      const int limited =
-          code.add(MapOp::kSelect, below, number(0.0), code.add(MapOp::kSelect, above, number(6.0), moved));
-      code.add(MapOp::kMultiply, z, code.add(MapOp::kDivide, limited, number(6.0)));
-      break;
-    }
-    case Activation::kSparsePlus: {
-      const int moved = code.add(MapOp::kAdd, z, number(1.0));
-      const int curve = code.add(MapOp::kMultiply, number(0.25), code.add(MapOp::kMultiply, moved, moved));
-      const int above = code.add(MapOp::kSelect, code.add(MapOp::kLessEqual, number(1.0), z), z, curve);
-      code.add(MapOp::kSelect, code.add(MapOp::kLessEqual, z, number(-1.0)), number(0.0), above);
-      break;
-    }
-    // Made of straight lines: the second derivative is 0.
-    case Activation::kLinear:
-    case Activation::kRelu:
-    case Activation::kRelu6:
-    case Activation::kLeakyRelu:
-    case Activation::kGeneralRelu:
-    case Activation::kHardTanh:
-    case Activation::kHardSigmoid:
-    case Activation::kSparseSigmoid:
-    case Activation::kSoftShrink:
-    case Activation::kHardShrink:
-    case Activation::kThreshold:
-      return false;
-    // Of whole rows, with an operation of their own.
-    case Activation::kSoftmax:
-    case Activation::kLogSoftmax:
-    case Activation::kSparsemax:
-      return false;
-  }
-  gradient = derivative(code, 0);
-  return true;
-}
-
-}  // namespace
-
 /// dx = f'(saved) dy: the gradient by dy is the same operation, and that by what was saved has the second derivative.
 void ElementwiseActivationGradient::differentiate(Differentiation& gradients) const {
   const ValueId ddx = gradients.gradient_of(dx);
   if (ddx == kNoValue) return;
   Graph& graph = gradients.graph();
-  MapCode code;
-  if (gradients.wants(saved) && gradient_code(activation, parameters, code)) {
+  if (gradients.wants(saved)) {
     const Shape shape = shape_of(graph, saved);
-    gradients.contribute({saved, shape},
-                         add_map(graph, {{saved, shape}, {dy, shape}, {ddx, shape}}, shape, derivative(code, 0)));
+    const MapCode second = derivative(activation_gradient_code(activation, parameters), 0);
+    // That of an activation which is made of straight lines is 0.
+    const bool is_zero = second.instructions.size() == 1 && second.instructions[0].op == MapOp::kConstant;
+    if (!is_zero) {
+      gradients.contribute({saved, shape}, add_map(graph, {{saved, shape}, {dy, shape}, {ddx, shape}}, shape, second));
+    }
   }
   if (!gradients.wants(dy)) return;
   auto& again = graph.add<ElementwiseActivationGradient>();

@@ -2,51 +2,139 @@
 #pragma once
 #include <tuple>
 
+#include "formulas/elementary.h"
 #include "graph/operations/map.h"
 
 namespace engine::graph {
 
-/// A register of the code that is recorded.
+/// A register of the code that is recorded, or a constant that is no part of it yet.
 class RecordedNumber {
  public:
+  RecordedNumber() = default;
+  RecordedNumber(float constant) : constant_(constant) {}  // NOLINT(google-explicit-constructor): as in `1 - x`
+  RecordedNumber(double constant) : constant_(static_cast<float>(constant)) {}  // NOLINT(google-explicit-constructor)
   RecordedNumber(MapCode& code, int at) : code_(&code), at_(at) {}
 
-  int at() const { return at_; }
-  RecordedNumber of(MapOp op) const { return {*code_, code_->add(op, at_)}; }
-  RecordedNumber of(MapOp op, const RecordedNumber& b) const { return {*code_, code_->add(op, at_, b.at_)}; }
-  RecordedNumber constant(double number) const { return {*code_, code_->add_constant(static_cast<float>(number))}; }
+  static RecordedNumber of(MapOp op, RecordedNumber a) { return {*a.code_, a.code_->add(op, a.at_)}; }
+  static RecordedNumber of(MapOp op, RecordedNumber a, RecordedNumber b) {
+    MapCode* const code = a.code_ ? a.code_ : b.code_;
+    const int first = a.register_in(*code);
+    return {*code, code->add(op, first, b.register_in(*code))};
+  }
+  static RecordedNumber select(RecordedNumber condition, RecordedNumber a, RecordedNumber b) {
+    MapCode& code = *condition.code_;
+    const int first = a.register_in(code);
+    return {code, code.add(MapOp::kSelect, condition.at_, first, b.register_in(code))};
+  }
+
+  bool is_constant() const { return code_ == nullptr; }
+  float constant() const { return constant_; }
+  /// The register of a code that holds the number.
+  int register_in(MapCode& code) const { return is_constant() ? code.add_constant(constant_) : at_; }
 
  private:
-  MapCode* code_;
-  int at_;
+  MapCode* code_ = nullptr;
+  int at_ = -1;
+  float constant_ = 0.0f;
 };
 
-inline RecordedNumber operator+(RecordedNumber a, RecordedNumber b) { return a.of(MapOp::kAdd, b); }
-inline RecordedNumber operator-(RecordedNumber a, RecordedNumber b) { return a.of(MapOp::kSubtract, b); }
-inline RecordedNumber operator*(RecordedNumber a, RecordedNumber b) { return a.of(MapOp::kMultiply, b); }
-inline RecordedNumber operator/(RecordedNumber a, RecordedNumber b) { return a.of(MapOp::kDivide, b); }
-inline RecordedNumber operator+(RecordedNumber a, double b) { return a + a.constant(b); }
-inline RecordedNumber operator-(RecordedNumber a, double b) { return a - a.constant(b); }
-inline RecordedNumber operator*(RecordedNumber a, double b) { return a * a.constant(b); }
-inline RecordedNumber operator/(RecordedNumber a, double b) { return a / a.constant(b); }
-inline RecordedNumber operator-(double a, RecordedNumber b) { return b.constant(a) - b; }
-inline RecordedNumber operator*(double a, RecordedNumber b) { return b.constant(a) * b; }
-inline RecordedNumber operator/(double a, RecordedNumber b) { return b.constant(a) / b; }
-inline RecordedNumber sqrt(RecordedNumber a) { return a.of(MapOp::kSqrt); }
-inline RecordedNumber power(RecordedNumber a, double b) { return a.of(MapOp::kPower, a.constant(b)); }
-inline RecordedNumber minimum(RecordedNumber a, RecordedNumber b) { return a.of(MapOp::kMinimum, b); }
-inline RecordedNumber maximum(double a, RecordedNumber b) { return b.constant(a).of(MapOp::kMaximum, b); }
+/// Applies an instruction, or `f` where both operands are constants.
+template <class F>
+RecordedNumber record(MapOp op, RecordedNumber a, RecordedNumber b, F&& f) {
+  if (a.is_constant() && b.is_constant()) return f(a.constant(), b.constant());
+  return RecordedNumber::of(op, a, b);
+}
+
+inline RecordedNumber operator+(RecordedNumber a, RecordedNumber b) {
+  return record(MapOp::kAdd, a, b, [](float x, float y) { return x + y; });
+}
+inline RecordedNumber operator-(RecordedNumber a, RecordedNumber b) {
+  return record(MapOp::kSubtract, a, b, [](float x, float y) { return x - y; });
+}
+inline RecordedNumber operator*(RecordedNumber a, RecordedNumber b) {
+  return record(MapOp::kMultiply, a, b, [](float x, float y) { return x * y; });
+}
+inline RecordedNumber operator/(RecordedNumber a, RecordedNumber b) {
+  return record(MapOp::kDivide, a, b, [](float x, float y) { return x / y; });
+}
+inline RecordedNumber operator-(RecordedNumber a) {
+  return a.is_constant() ? RecordedNumber(-a.constant()) : RecordedNumber::of(MapOp::kNegate, a);
+}
+// Conditions are 1 or 0. At least one operand is no constant.
+inline RecordedNumber operator<(RecordedNumber a, RecordedNumber b) { return RecordedNumber::of(MapOp::kLess, a, b); }
+inline RecordedNumber operator>(RecordedNumber a, RecordedNumber b) { return b < a; }
+inline RecordedNumber operator<=(RecordedNumber a, RecordedNumber b) {
+  return RecordedNumber::of(MapOp::kLessEqual, a, b);
+}
+inline RecordedNumber operator>=(RecordedNumber a, RecordedNumber b) { return b <= a; }
+inline RecordedNumber operator==(RecordedNumber a, RecordedNumber b) { return RecordedNumber::of(MapOp::kEqual, a, b); }
+inline RecordedNumber operator&(RecordedNumber a, RecordedNumber b) { return a * b; }
+inline RecordedNumber select(RecordedNumber condition, RecordedNumber a, RecordedNumber b) {
+  return RecordedNumber::select(condition, a, b);
+}
+
+// The functions that formulas call (formulas/elementary.h), as instructions.
+inline RecordedNumber fma(RecordedNumber a, RecordedNumber b, RecordedNumber c) { return a * b + c; }
+inline RecordedNumber abs(RecordedNumber x) { return RecordedNumber::of(MapOp::kAbs, x); }
+inline RecordedNumber sqrt(RecordedNumber x) { return RecordedNumber::of(MapOp::kSqrt, x); }
+inline RecordedNumber exp(RecordedNumber x) { return RecordedNumber::of(MapOp::kExp, x); }
+inline RecordedNumber tanh(RecordedNumber x) { return RecordedNumber::of(MapOp::kTanh, x); }
+inline RecordedNumber sigmoid(RecordedNumber x) { return RecordedNumber::of(MapOp::kSigmoid, x); }
+inline RecordedNumber softplus(RecordedNumber x) { return RecordedNumber::of(MapOp::kSoftplus, x); }
+inline RecordedNumber power(RecordedNumber x, double y) { return RecordedNumber::of(MapOp::kPower, x, y); }
+inline RecordedNumber minimum(RecordedNumber a, RecordedNumber b) { return RecordedNumber::of(MapOp::kMinimum, a, b); }
+inline RecordedNumber maximum(RecordedNumber a, RecordedNumber b) { return RecordedNumber::of(MapOp::kMaximum, a, b); }
+inline RecordedNumber minimum(RecordedNumber a, float b) { return minimum(a, RecordedNumber(b)); }
+inline RecordedNumber maximum(RecordedNumber a, float b) { return maximum(a, RecordedNumber(b)); }
+/// With slope 0 at both ends, as Keras has it.
+inline RecordedNumber clamp(RecordedNumber x, float low, float high) {
+  return select(x <= low, low, select(x >= high, high, x));
+}
+inline RecordedNumber tanh_shrink(RecordedNumber x) { return x - tanh(x); }
+// Of positive x, whose exponential may be infinite, no use is made; 0 times infinity would be a NaN in a derivative.
+inline RecordedNumber exp_negative(RecordedNumber x) { return exp(select(x > 0.0f, 0.0f, x)); }
+inline RecordedNumber expm1_negative(RecordedNumber x) {
+  return RecordedNumber::of(MapOp::kExpm1, select(x > 0.0f, 0.0f, x));
+}
+inline formulas::Normal<RecordedNumber> normal(RecordedNumber x) {
+  constexpr float kRootOfHalf = 0.70710678f, kScale = 0.39894228f;  // 1 / sqrt(2 pi)
+  const RecordedNumber scaled = x * kRootOfHalf, gaussian = RecordedNumber::of(MapOp::kGaussian, scaled);
+  return {0.5f * (1.0f + RecordedNumber::of(MapOp::kErf, scaled, gaussian)), kScale * gaussian};
+}
+
+/// The code of the map that `formula` computes from `inputs` numbers, which it gets as an array.
+template <class Formula>
+MapCode recorded_code(int inputs, Formula&& formula) {
+  MapCode code;
+  code.inputs = inputs;
+  std::vector<RecordedNumber> numbers;
+  for (int i = 0; i < inputs; ++i) numbers.emplace_back(code, i);
+  const int result = RecordedNumber(formula(numbers)).register_in(code);
+  if (result != code.registers() - 1) code.add(MapOp::kMultiply, result, code.add_constant(1.0f));
+  return Simplified(code).ending_with_result();
+}
 
 /// Appends the map that `formula` computes from a number of each of the inputs, and returns its output.
 template <class Formula, class... Inputs>
 Array add_recorded_map(Graph& graph, const Shape& shape, Formula&& formula, const Inputs&... inputs) {
-  MapCode code;
-  code.inputs = static_cast<int>(sizeof...(Inputs));
-  int at = 0;
-  const auto next = [&](const Array&) { return RecordedNumber(code, at++); };
-  // Braces, unlike parentheses, call `next` in the order of the inputs.
-  std::apply(formula, std::tuple{next(inputs)...});
+  constexpr int kInputs = sizeof...(Inputs);
+  const MapCode code = recorded_code(kInputs, [&](const std::vector<RecordedNumber>& numbers) {
+    size_t next = 0;
+    // Braces, unlike parentheses, evaluate in order.
+    return std::apply(formula, std::tuple{((void)inputs, numbers[next++])...});
+  });
   return add_map(graph, {inputs...}, shape, code);
 }
 
 }  // namespace engine::graph
+
+namespace engine::formulas {
+namespace {
+
+template <>
+struct Number<graph::RecordedNumber> {
+  static graph::RecordedNumber broadcast(float s) { return s; }
+};
+
+}  // namespace
+}  // namespace engine::formulas

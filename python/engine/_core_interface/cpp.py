@@ -33,6 +33,7 @@ if hasattr(os, "register_at_fork"):
 
 __version__ = _core.__version__
 accumulate = _core.accumulate
+activation_code = _core.activation_code
 activation_gradient = _core.activation_gradient
 CompressedMatrix = _core.CompressedMatrix
 ContextBlock = _core.ContextBlock

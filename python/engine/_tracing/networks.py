@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from engine._core_interface.operations import ActivationFields
 from engine._tracing.arrangement import expand_dims, moveaxis, one_hot, repeat, squeeze, take_along_axis
 from engine._tracing.code import Term
+from engine._tracing.core_formulas import core_formula
 from engine._tracing.dispatch import implementation_of, records
-from engine._tracing.elementwise import erfc
 from engine._tracing.extents import ONE, Extent, Extents, text_of
 from engine._tracing.primitives import (
     axes_in,
@@ -33,9 +35,6 @@ from engine._tracing.trace import TracedArray, as_traced, trace_of
 EPSILON = 1e-7
 _SIX = 6.0  # the largest value of relu6
 _MASKED = float(0.7 * np.finfo(np.float32).min)  # the logit of what isn't attended to
-# From here on, sqrt(x^2 + b) is x for the b of `squareplus`.
-_LARGE = 1e9
-_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
 def _clip(x: Term, low: float, high: float) -> Term:
@@ -54,10 +53,6 @@ def _relu6(x: Term) -> Term:
     return (x >= _SIX).choose(_SIX, _relu(x))
 
 
-def _exponential_linear(x: Term, alpha: float) -> Term:
-    return (x > 0.0).choose(x, (x > 0.0).choose(0.0, x).of("expm1") * alpha)
-
-
 def _hard_sigmoid(x: Term) -> Term:
     return _relu6(x + 3.0) / 6.0
 
@@ -70,21 +65,14 @@ def _sparse_plus(x: Term) -> Term:
 _ACTIVATIONS: dict[str, Callable[[Term], Any]] = {
     "relu": _relu,
     "relu6": _relu6,
-    "selu": lambda x: _exponential_linear(x, _SELU_ALPHA) * _SELU_SCALE,
     "sigmoid": lambda x: x.of("sigmoid"),
     "hard_sigmoid": _hard_sigmoid,
     "sparse_sigmoid": lambda x: _clip((x + 1.0) * 0.5, 0.0, 1.0),
-    "log_sigmoid": lambda x: -((-x).of("softplus")),
-    "silu": lambda x: x * x.of("sigmoid"),
-    "swish": lambda x: x * x.of("sigmoid"),
     "hard_silu": lambda x: x * _hard_sigmoid(x),
     "hard_swish": lambda x: x * _hard_sigmoid(x),
     "softplus": lambda x: x.of("softplus"),
     "sparse_plus": _sparse_plus,
-    "softsign": lambda x: x / (x.of("abs") + 1.0),
     "hard_tanh": lambda x: (x > 1.0).choose(1.0, (x < -1.0).choose(-1.0, x)),
-    "tanh_shrink": lambda x: x - x.of("tanh"),
-    "mish": lambda x: x * x.of("softplus").of("tanh"),
 }
 
 
@@ -99,8 +87,38 @@ def _activation(formula: Callable[[Term], Any], least: type) -> Callable[..., Tr
     return recorded
 
 
+def _core(name: str, x: Any, *parameters: float) -> TracedArray:
+    """Returns an activation of the core, whose formula stands there."""
+    fields: ActivationFields = {"activation": name, "parameters": [float(each) for each in parameters]}
+    return elementwise(core_formula(fields), x, dtype=float_dtype(x))
+
+
 for _name, _formula in _ACTIVATIONS.items():
     records(_name)(_activation(_formula, int if _name in _OF_INTEGERS else float))
+
+
+# Those whose formula is that of the core.
+for _name in ("silu", "log_sigmoid", "softsign", "tanh_shrink", "mish", "selu"):
+    records(_name)(partial(_core, _name))
+records("swish")(implementation_of("silu"))
+
+
+@records("elu")
+def elu(x: Any, alpha: float = 1.0) -> TracedArray:
+    """`x`, or `alpha * expm1(x)` where it is negative."""
+    return _core("elu", x, alpha)
+
+
+@records("celu")
+def celu(x: Any, alpha: float = 1.0) -> TracedArray:
+    """`max(x, 0) + min(0, alpha * expm1(x / alpha))`."""
+    return _core("celu", x, alpha)
+
+
+@records("squareplus")
+def squareplus(x: Any, b: float = 4) -> TracedArray:
+    """`(x + sqrt(x**2 + b)) / 2`, exact for negative and large numbers."""
+    return _core("squareplus", x, b)
 
 
 @records("leaky_relu")
@@ -109,47 +127,10 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> TracedArray:
     return elementwise(lambda a: (a < 0.0).choose(a * float(negative_slope), a), x, dtype=float_dtype(x))
 
 
-@records("elu")
-def elu(x: Any, alpha: float = 1.0) -> TracedArray:
-    """`x`, or `alpha * expm1(x)` where it is negative."""
-    return elementwise(lambda a: _exponential_linear(a, float(alpha)), x, dtype=float_dtype(x))
-
-
-@records("celu")
-def celu(x: Any, alpha: float = 1.0) -> TracedArray:
-    """`max(x, 0) + min(0, alpha * expm1(x / alpha))`."""
-    return elementwise(
-        lambda a: a.of("maximum", 0.0) + (a.of("minimum", 0.0) / float(alpha)).of("expm1") * float(alpha),
-        x,
-        dtype=float_dtype(x),
-    )
-
-
 @records("gelu")
 def gelu(x: Any, approximate: bool = True) -> TracedArray:
     """`x` times the share of a normal distribution below it."""
-
-    def near(a: Term) -> Term:
-        inner = (a + a * a * a * 0.044715) * math.sqrt(2.0 / math.pi)
-        return a * (2.0 * inner).of("sigmoid")
-
-    def exact(a: Term) -> Term:
-        return a * 0.5 * erfc(-a * math.sqrt(0.5))
-
-    return elementwise(near if approximate else exact, x, dtype=float_dtype(x))
-
-
-@records("squareplus")
-def squareplus(x: Any, b: float = 4) -> TracedArray:
-    """`(x + sqrt(x**2 + b)) / 2`, exact for negative and large numbers."""
-
-    def formula(a: Term) -> Term:
-        size = (a < 0.0).choose(-a, a)
-        small = size.of("minimum", _LARGE)  # whose square is finite
-        both = size + (small * small + float(b)).of("sqrt") + (size - small)
-        return (a < 0.0).choose(0.5 * float(b) / both, 0.5 * both)
-
-    return elementwise(formula, x, dtype=float_dtype(x))
+    return _core("gelu_tanh" if approximate else "gelu", x)
 
 
 @records("soft_shrink")
@@ -487,22 +468,13 @@ def linear(x: Any) -> TracedArray:
 _SAME = [
     "relu6",
     "leaky_relu",
-    "elu",
-    "selu",
-    "celu",
     "sigmoid",
     "hard_sigmoid",
     "sparse_sigmoid",
-    "log_sigmoid",
-    "silu",
     "hard_silu",
     "softplus",
     "sparse_plus",
-    "softsign",
     "hard_tanh",
-    "tanh_shrink",
-    "mish",
-    "squareplus",
     "soft_shrink",
     "hard_shrink",
     "threshold",

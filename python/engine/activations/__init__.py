@@ -15,77 +15,24 @@ from engine._base.spec import Registry, Spec
 from engine._base.spec import serialize as spec_config
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import ActivationFields
+from engine.activations import piecewise, rows, smooth
 from engine.activations._apply import operations
-from engine.activations.piecewise import (
-    hard_shrink,
-    hard_sigmoid,
-    hard_silu,
-    hard_tanh,
-    leaky_relu,
-    linear,
-    relu,
-    relu6,
-    soft_shrink,
-    sparse_plus,
-    sparse_sigmoid,
-    threshold,
-    threshold_operation,
-)
-from engine.activations.rows import glu, log_softmax, softmax, sparsemax
-from engine.activations.smooth import (
-    celu,
-    elu,
-    exponential,
-    gelu,
-    log_sigmoid,
-    mish,
-    selu,
-    sigmoid,
-    silu,
-    softplus,
-    softsign,
-    squareplus,
-    tanh,
-    tanh_shrink,
-)
+from engine.activations.piecewise import *
+from engine.activations.piecewise import threshold_operation
+from engine.activations.rows import *
+from engine.activations.smooth import *
 
+# Each module lists its activations by itself.
 __all__ = [
-    "celu",
     "deserialize",
-    "elu",
-    "exponential",
-    "gelu",
     "get",
-    "glu",
-    "hard_shrink",
-    "hard_sigmoid",
-    "hard_silu",
     "hard_swish",
-    "hard_tanh",
-    "leaky_relu",
-    "linear",
-    "log_sigmoid",
-    "log_softmax",
-    "mish",
-    "relu",
-    "relu6",
-    "selu",
     "serialize",
-    "sigmoid",
-    "silu",
-    "soft_shrink",
-    "softmax",
-    "softplus",
-    "softsign",
-    "sparse_plus",
-    "sparse_sigmoid",
-    "sparsemax",
-    "squareplus",
     "swish",
-    "tanh",
-    "tanh_shrink",
-    "threshold",
 ]
+__all__ += piecewise.__all__
+__all__ += rows.__all__
+__all__ += smooth.__all__
 
 swish, hard_swish = silu, hard_silu
 

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from engine._base.checks import REAL
 from engine._core_interface.cpp import Float32, activation_gradient, build
 from engine._core_interface.operations import ActivationFields, activation_operation
-from engine._tracing.dispatch import traceable
+from engine._tracing.core_formulas import recorded_activation
+from engine._tracing.dispatch import records, traceable
 
 _Function = TypeVar("_Function", bound=Callable[..., Float32])
 
@@ -28,7 +29,7 @@ class _Activation(Protocol):
 
 
 def of_core(fields: Callable[..., ActivationFields]) -> Callable[[_Function], _Function]:
-    """Decorates an activation that the core has, so that layers lower it and functions record it.
+    """Decorates an activation that the core has, so that layers lower it and functions record it, by the core's formula.
 
     Args:
         fields: what makes the core's fields from the arguments after `x`.
@@ -36,6 +37,7 @@ def of_core(fields: Callable[..., ActivationFields]) -> Callable[[_Function], _F
 
     def register(function: _Function) -> _Function:
         recordable = traceable(function, prefix=OF_ACTIVATIONS)
+        records(OF_ACTIVATIONS + function.__name__)(recorded_activation(function, fields))
         operations[recordable] = fields
         return recordable
 

@@ -12,6 +12,21 @@ from engine._core_interface.operations import ActivationFields
 from engine._tracing.dispatch import traceable
 from engine.activations._apply import OF_ACTIVATIONS, apply, of_core, operation, without_constants
 
+__all__ = [
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "relu",
+    "relu6",
+    "soft_shrink",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "threshold",
+]
+
 SIX = 6.0  # the largest value of relu6
 
 linear = without_constants("linear", "Linear activation: returns `x`.")

@@ -17,6 +17,13 @@ from engine._tracing.dispatch import traceable
 from engine.activations._apply import OF_ACTIVATIONS, apply, gradient, of_core, operation
 from engine.activations.smooth import sigmoid
 
+__all__ = [
+    "glu",
+    "log_softmax",
+    "softmax",
+    "sparsemax",
+]
+
 
 def row_operation(name: str, axis: object) -> ActivationFields:
     """Returns an activation of this module as the core reads it, which is along the last axis."""

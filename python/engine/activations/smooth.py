@@ -9,6 +9,23 @@ from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import ActivationFields
 from engine.activations._apply import apply, of_core, operation, without_constants
 
+__all__ = [
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "log_sigmoid",
+    "mish",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "squareplus",
+    "tanh",
+    "tanh_shrink",
+]
+
 sigmoid = without_constants("sigmoid", "Sigmoid: `1 / (1 + exp(-x))`.")
 tanh = without_constants("tanh", "Hyperbolic tangent: `tanh(x)`.")
 exponential = without_constants("exponential", "Exponential: `exp(x)`.")

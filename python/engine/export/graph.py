@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from engine._base.checks import Shape, filled
 from engine._base.spec import free_name
-from engine._core_interface.cpp import Float32, Operation, Program
+from engine._core_interface.cpp import Float32, Operation, Program, activation_code
+from engine._core_interface.operations import ActivationFields
 from engine._tracing.code import constant
 from engine._tracing.extents import FullShape
 from engine._tracing.recordings import lowered_node
 from engine.export.arrays import PASSING, array_step, for_one_sample, is_array_step, weight_step
+from engine.export.c_functions import ACTIVATIONS, FUNCTIONS
 from engine.export.rewrites import rewritten
 from engine.export.step import Step
 from engine.layers import InputLayer, Layer
@@ -515,7 +517,14 @@ def _activation(operation: Operation, _: Iterator[Float32], groups: int, width: 
             # Below this number the function is the line with the slope. With a maximum it is at least 0.
             high, threshold = parameters[1:]
             parameters += (max(threshold, 0.0) if high < math.inf else threshold,)
-        yield Step(name, groups, width, width, {"parameters": parameters}, {})
+        if name in ACTIVATIONS or name in FUNCTIONS:
+            yield Step(name, groups, width, width, {"parameters": parameters}, {})
+        else:  # by the formula of the core
+            shape = [[0, 1], [groups * width, 0]]
+            fields = cast("ActivationFields", operation)
+            yield array_step(
+                {"kind": "map", "input_shapes": [shape], "shape": shape, **activation_code(fields)}
+            )
 
 
 def _select_columns(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:

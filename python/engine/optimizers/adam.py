@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from engine.optimizers.optimizer import Options
 
+__all__ = ["Adam", "AdamW", "Adamax", "Lamb", "Nadam", "ScheduleFreeAdamW"]
+
 
 _CONSTANT_AFTER = 1000
 """Number of steps after which `1 - 0.96**t / 2` is 1 in float64."""

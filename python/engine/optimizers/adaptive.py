@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from engine.optimizers.optimizer import Options
 
+__all__ = ["Adadelta", "Adafactor", "Adagrad", "Ftrl", "RMSprop"]
+
 
 @registry.register()
 class RMSprop(Optimizer):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from engine.optimizers.optimizer import Options
 
+__all__ = ["SGD", "Lion"]
+
 
 @registry.register()
 class SGD(Optimizer):

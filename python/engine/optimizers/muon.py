@@ -14,6 +14,8 @@ from engine.optimizers.variables import StateArray, Tracked
 _MATRIX = 2
 _MOST_ROUNDS = 1000
 
+__all__ = ["Muon"]
+
 
 @registry.register()
 class Muon(Optimizer):
