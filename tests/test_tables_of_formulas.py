@@ -34,13 +34,6 @@ def names(table: str) -> list[str]:
     return re.findall('"(.*?)"', body[1])
 
 
-def rows(path: str, table: str) -> list[tuple[str, str]]:
-    """Returns the pairs of a name and an enumerator in a table of the bindings."""
-    body = re.search(rf"{table}\[\] = {{(.*?)\n}};", (CSRC / path).read_text("utf-8"), re.DOTALL)
-    assert body is not None
-    return re.findall(r'{(?:"(\w+)"|kHost),\s*\w+::(k\w+)', body[1])
-
-
 def structs(path: str, kind: str) -> set[str]:
     """Returns the enumerators whose formulas a header has."""
     return set(re.findall(rf"\b{kind}::(k\w+);", (CSRC / path).read_text("utf-8")))
@@ -80,10 +73,10 @@ def test_every_loss_has_its_rows() -> None:
     kinds = enumerators("Loss")
     assert len(kinds) == len(names("kLossNames"))
     assert set(kinds) == structs("formulas/losses.h", "Loss"), "csrc/formulas/losses.h"
-    table = [(name, kind) for name, kind in rows("bindings/results.cpp", "kLossNames") if name]
+    table = [(name, kind) for name, kind in re.findall(r'{"(\w+)", Loss::(k\w+)', KINDS) if name != "host"]
     # Crossentropies of logits are chosen from those of probabilities.
     of_logits = {"kSoftmaxCrossentropy", "kSigmoidCrossentropy"}
-    assert {kind for _, kind in table} == set(kinds) - of_logits, "csrc/bindings/results.cpp"
+    assert {kind for _, kind in table} == set(kinds) - of_logits, "csrc/formulas/kinds.h"
     used = {cls._kind for cls in derived(losses.Loss) if hasattr(cls, "_kind")}
     assert {name for name, _ in table} == used, "engine/losses"
     in_reference = {"mean_squared_error", *(name for name in used if name.endswith("crossentropy"))}

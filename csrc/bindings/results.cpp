@@ -20,38 +20,8 @@
 namespace engine::bindings {
 namespace {
 
-struct NamedLoss {
-  const char* name;
-  Loss loss;
-  Target target = Target::kDense;
-};
-
 /// What the caller computes, for targets that it names.
 constexpr const char* kHost = "host";
-
-constexpr NamedLoss kLossNames[] = {
-    {"categorical_crossentropy", Loss::kCrossentropy},
-    {"binary_crossentropy", Loss::kBinaryCrossentropy},
-    {"binary_focal_crossentropy", Loss::kBinaryFocalCrossentropy},
-    {"categorical_focal_crossentropy", Loss::kCategoricalFocalCrossentropy},
-    {"tversky", Loss::kTversky},
-    {"categorical_generalized_cross_entropy", Loss::kGeneralizedCrossentropy, Target::kSparse},
-    {"mean_squared_error", Loss::kMeanSquaredError},
-    {"mean_absolute_error", Loss::kMeanAbsoluteError},
-    {"mean_absolute_percentage_error", Loss::kMeanAbsolutePercentageError},
-    {"mean_squared_logarithmic_error", Loss::kMeanSquaredLogarithmicError},
-    {"huber", Loss::kHuber},
-    {"log_cosh", Loss::kLogCosh},
-    {"cosine_similarity", Loss::kCosineSimilarity},
-    {"kl_divergence", Loss::kKLDivergence},
-    {"poisson", Loss::kPoisson},
-    {"hinge", Loss::kHinge},
-    {"squared_hinge", Loss::kSquaredHinge},
-    {"categorical_hinge", Loss::kCategoricalHinge},
-    {"sparse_categorical_crossentropy", Loss::kCrossentropy, Target::kSparse},
-    {kHost, Loss::kMeanSquaredError},
-};
-constexpr int kLossCount = static_cast<int>(std::size(kLossNames));
 
 constexpr const char* kTargetNames[] = {"sparse", "dense"};
 
@@ -95,22 +65,23 @@ void require_classes(const LossSpec& loss, Target target) {
 void require_formula(const LossSpec& loss, Target target) {
   require_classes(loss, target);
   if (exists(loss.kind, target)) return;
-  const auto* found = std::find_if(kLossNames, kLossNames + kLossCount,
+  const auto* found = std::find_if(kNamedLosses, kNamedLosses + kNamedLossCount,
                                    [&](const NamedLoss& entry) { return entry.loss == loss.kind; });
   fail(std::string("'") + found->name + "' takes float32 (n, outputs) as targets, not class indices");
 }
 
 LossSpec to_loss(const py::dict& loss) {
   static constexpr const char* kReductions[] = {"mean", "sum", "weighted_mean"};
-  const char* names[kLossCount];
-  for (int i = 0; i < kLossCount; ++i) names[i] = kLossNames[i].name;
+  const char* names[kNamedLossCount];
+  for (int i = 0; i < kNamedLossCount; ++i) names[i] = kNamedLosses[i].name;
   const std::string kind = is_traced(loss) ? kHost : get<std::string>(loss, "kind");
-  const NamedLoss& named = kLossNames[to_index(kind, names, kLossCount, "loss")];
+  const NamedLoss& named = kNamedLosses[to_index(kind, names, kNamedLossCount, "loss")];
   LossSpec spec;
   spec.kind = named.loss;
-  spec.host = named.name == kHost && !is_traced(loss);
+  const bool has_no_formula = named.name == std::string(kHost);
+  spec.host = has_no_formula && !is_traced(loss);
   spec.target = named.target;
-  if (named.name == kHost) {
+  if (has_no_formula) {
     const auto target = get<std::string>(loss, "target", "dense");
     spec.target = static_cast<Target>(to_index(target, kTargetNames, 2, "target"));
   }

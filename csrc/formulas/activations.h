@@ -190,10 +190,10 @@ struct Celu {
   static constexpr Activation kKind = Activation::kCelu;
   V alpha, rate;
   ENGINE_INLINE explicit Celu(const float* p) : alpha(broadcast<V>(p[0])), rate(broadcast<V>(1.0f / p[0])) {}
-  ENGINE_INLINE V forward(V z) const { return maximum(z, 0.0f) + alpha * expm1_negative(rate * minimum(z, 0.0f)); }
+  ENGINE_INLINE V forward(V z) const { return at_least(z, 0.0f) + alpha * expm1_negative(rate * at_most(z, 0.0f)); }
   ENGINE_INLINE V backward(V dy, V z) const {
     const V below = select(z < 0.0f, broadcast<V>(1.0f), select(z == 0.0f, broadcast<V>(0.5f), V{}));
-    return dy * fma(below, exp_negative(rate * minimum(z, 0.0f)), 1.0f - below);
+    return dy * fma(below, exp_negative(rate * at_most(z, 0.0f)), 1.0f - below);
   }
 };
 

@@ -149,6 +149,36 @@ inline constexpr bool exists(Loss loss, Target target) {
          loss == Loss::kGeneralizedCrossentropy;
 }
 
+/// The names by which Python asks for a loss.
+struct NamedLoss {
+  const char* name;
+  Loss loss;
+  Target target = Target::kDense;
+};
+inline constexpr NamedLoss kNamedLosses[] = {
+    {"categorical_crossentropy", Loss::kCrossentropy},
+    {"binary_crossentropy", Loss::kBinaryCrossentropy},
+    {"binary_focal_crossentropy", Loss::kBinaryFocalCrossentropy},
+    {"categorical_focal_crossentropy", Loss::kCategoricalFocalCrossentropy},
+    {"tversky", Loss::kTversky},
+    {"categorical_generalized_cross_entropy", Loss::kGeneralizedCrossentropy, Target::kSparse},
+    {"mean_squared_error", Loss::kMeanSquaredError},
+    {"mean_absolute_error", Loss::kMeanAbsoluteError},
+    {"mean_absolute_percentage_error", Loss::kMeanAbsolutePercentageError},
+    {"mean_squared_logarithmic_error", Loss::kMeanSquaredLogarithmicError},
+    {"huber", Loss::kHuber},
+    {"log_cosh", Loss::kLogCosh},
+    {"cosine_similarity", Loss::kCosineSimilarity},
+    {"kl_divergence", Loss::kKLDivergence},
+    {"poisson", Loss::kPoisson},
+    {"hinge", Loss::kHinge},
+    {"squared_hinge", Loss::kSquaredHinge},
+    {"categorical_hinge", Loss::kCategoricalHinge},
+    {"sparse_categorical_crossentropy", Loss::kCrossentropy, Target::kSparse},
+    {"host", Loss::kMeanSquaredError},  // which the caller computes
+};
+inline constexpr int kNamedLossCount = sizeof kNamedLosses / sizeof *kNamedLosses;
+
 enum class Optimizer {
   kSgd,
   kMomentum,
@@ -211,7 +241,7 @@ inline constexpr OptimizerRow kOptimizerRows[] = {
     {Optimizer::kScheduleFreeAdamW, "schedule_free_adamw", 2, {"beta_1", "beta_2", "epsilon", "warmup_steps"}},
 };
 inline constexpr int kOptimizers = sizeof kOptimizerRows / sizeof *kOptimizerRows;
-inline constexpr const OptimizerRow& row_of(Optimizer o) { return kOptimizerRows[static_cast<int>(o)]; }
+inline constexpr const OptimizerRow& optimizer_row(Optimizer o) { return kOptimizerRows[static_cast<int>(o)]; }
 inline constexpr bool is_in_order(const OptimizerRow (&rows)[kOptimizers]) {
   for (int i = 0; i < kOptimizers; ++i) {
     if (static_cast<int>(rows[i].kind) != i) return false;
@@ -222,7 +252,7 @@ static_assert(is_in_order(kOptimizerRows), "the rows must have the order of the 
 /// The first of them can step weights in the epilogue of the product that gives their gradient.
 inline constexpr int kFusedOptimizers = 4;
 /// State arrays that it keeps per weight.
-inline constexpr int slot_count(Optimizer o) { return row_of(o).slots; }
+inline constexpr int slot_count(Optimizer o) { return optimizer_row(o).slots; }
 /// Whether the rule gives a direction, which takes the place of the gradient until its length is known.
 inline constexpr bool gives_direction(Optimizer o) {
   return o == Optimizer::kLamb || o == Optimizer::kAdafactor || o == Optimizer::kMuon;

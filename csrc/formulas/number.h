@@ -131,11 +131,11 @@ ENGINE_INLINE V select(Condition condition, V a, V b) {
 
 /// The larger and the smaller of x and a constant. A NaN stays visible.
 template <class V>
-ENGINE_INLINE V maximum(V x, float least) {
+ENGINE_INLINE V at_least(V x, float least) {
   return select(x < least, broadcast<V>(least), x);
 }
 template <class V>
-ENGINE_INLINE V minimum(V x, float most) {
+ENGINE_INLINE V at_most(V x, float most) {
   return select(x > most, broadcast<V>(most), x);
 }
 

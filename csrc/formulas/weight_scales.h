@@ -24,6 +24,17 @@ ENGINE_INLINE double trust_length(const OptimizerStep& step, double weight_squar
   return step.learning_rate * (w > 0.0 && u > 0.0 ? w / u : 1.0);
 }
 
+/// Adafactor's length of a step, by the root mean squares of weights and direction.
+ENGINE_INLINE double adafactor_length(const OptimizerStep& step, double weight_squares, double direction_squares,
+                                      int64_t weights) {
+  const auto count = static_cast<double>(weights);
+  const double w = root(weight_squares / count), u = root(direction_squares / count);
+  const double smallest = step.parameters[2], threshold = step.parameters[3];
+  const double slowest = 1.0 / root(static_cast<double>(step.iteration));
+  const double rate = slowest < step.learning_rate ? slowest : step.learning_rate;
+  return rate * larger(smallest, w) / larger(1.0, u / threshold);
+}
+
 /// Constrains a norm to `rate clip(norm, low, high) + (1 - rate) norm`.
 ENGINE_INLINE float constraint_factor(double squares, const NormLimits& limits) {
   const double norm = root(squares);

@@ -28,8 +28,8 @@ class Learning {
       add_penalty_gradients(i, penalties);
       if (optimizer_.accumulate > 1) on<AccumulateGradient>(i);
     }
-    if (optimizer_.clip == OptimizerSpec::Clip::kNorm) add_norms(Rule::kClip, false);
-    if (optimizer_.clip == OptimizerSpec::Clip::kGlobalNorm) add_norms(Rule::kClipAll, false);
+    if (optimizer_.clip == OptimizerSpec::Clip::kNorm) add_norms(Rule::kClip, graph_.gradients, false);
+    if (optimizer_.clip == OptimizerSpec::Clip::kGlobalNorm) add_norms(Rule::kClipAll, graph_.gradients, false);
     for (size_t i = 0; i < count(); ++i) scaled<StepWeights>(i);
     if (gives_direction(optimizer_.kind)) add_moves();
     for (size_t i = 0; i < count(); ++i) {
@@ -78,11 +78,11 @@ class Learning {
   }
 
   /// Sums of squares are made by column, in the order of the rows. One thread adds the columns in their order.
-  void add_norms(Rule rule, bool of_weights) {
+  void add_norms(Rule rule, const std::vector<ValueId>& gradients, bool of_weights) {
     if (scales_ == kNoValue) scales_ = graph_.add_fixed(1, static_cast<int64_t>(count()));
     std::vector<ValueId> gradient_squares, weight_squares;
     for (size_t i = 0; i < count(); ++i) {
-      gradient_squares.push_back(add_squares(i, gradient(i)));
+      gradient_squares.push_back(add_squares(i, gradients[i]));
       if (of_weights) weight_squares.push_back(add_squares(i, weights(i)));
     }
     auto& compute = graph_.add<ComputeScales>();
@@ -104,30 +104,33 @@ class Learning {
   // ---- Steps of directions, which have taken the place of the gradients
 
   void add_moves() {
-    if (optimizer_.kind == Optimizer::kLamb) {
-      add_norms(Rule::kTrust, true);
-      for (size_t i = 0; i < count(); ++i) scaled<MoveWeights>(i);
-      return;
+    if (optimizer_.kind == Optimizer::kMuon) return add_muon();
+    const bool is_adafactor = optimizer_.kind == Optimizer::kAdafactor;
+    std::vector<ValueId> directions = graph_.gradients;
+    if (is_adafactor) {
+      share_ = step_share();
+      for (size_t i = 0; i < count(); ++i) directions[i] = store(i, adafactor_direction(i));
     }
-    learning_rate_ = read_step(ReadStep::Number::kLearningRate);
+    add_norms(is_adafactor ? Rule::kAdafactor : Rule::kTrust, directions, true);
+    for (size_t i = 0; i < count(); ++i) scaled<MoveWeights>(i).gradient = directions[i];
+  }
+
+  void add_muon() {
+    const Array learning_rate = read_step(ReadStep::Number::kLearningRate);
     for (size_t i = 0; i < count(); ++i) {
-      if (optimizer_.kind == Optimizer::kAdafactor) {
-        move(i, adafactor_step(i));
-      } else if (optimizer_.orthogonalises(graph_.learning[i])) {
-        move(i, muon_step(i));
-      }
+      if (!optimizer_.orthogonalises(graph_.learning[i])) continue;
+      const ValueId step = store(i, muon_step(i, learning_rate));
+      on<MoveWeights>(i).gradient = step;
     }
   }
 
-  /// weights -= step
-  void move(size_t i, const Array& step) {
+  /// An array in the memory layout of a variable.
+  ValueId store(size_t i, const Array& x) {
     const ValueId stored = graph_.add_gradient(graph_.learning[i]);
     auto& store = graph_.add<StoreGradient>();
-    store.x = step;
+    store.x = x;
     store.gradient = stored;
-    auto& move = graph_.add<MoveWeights>();
-    move.weights = weights(i);
-    move.gradient = stored;
+    return stored;
   }
 
   Array read_step(ReadStep::Number number) {
@@ -148,14 +151,6 @@ class Learning {
     const Array y = add_array(graph_, shape(i));
     auto& read = graph_.add<ReadGradient>();
     read.gradient = gradient(i);
-    read.y = y;
-    return y;
-  }
-
-  Array read_weights(size_t i) {
-    const Array y = add_array(graph_, shape(i));
-    auto& read = graph_.add<ReadVariable>();
-    read.variable = weights(i);
     read.y = y;
     return y;
   }
@@ -184,7 +179,7 @@ class Learning {
   /// Muon: the direction of length 1, made nearly orthogonal by the iteration of Newton and Schulz, as often as
   /// `rounds` says: x = a x + (b g + c g^2) x with g = x x^T. Of a tall matrix it is x = a x + x (b g + c g^2) with
   /// g = x^T x, so that g is small. (Jordan et al. 2024)
-  Array muon_step(size_t i) {
+  Array muon_step(size_t i, const Array& learning_rate) {
     const double *factor = optimizer_.quintic, rms_rate = optimizer_.rms_rate;
     const Shape matrix = shape(i);
     const bool is_tall = matrix[0].fixed > matrix[1].fixed;
@@ -204,7 +199,7 @@ class Learning {
     }
     const auto longer = static_cast<double>(std::max(matrix[0].fixed, matrix[1].fixed));
     const double length = rms_rate > 0.0 ? rms_rate * std::sqrt(longer) : 1.0;
-    return map(matrix, [&](Number x, Number rate) { return x * (rate * length); }, x, learning_rate_);
+    return map(matrix, [&](Number x, Number rate) { return x * (rate * length); }, x, learning_rate);
   }
 
   Array read_slot(size_t i, int slot, const Shape& shape) {
@@ -223,7 +218,13 @@ class Learning {
     store.x = x;
   }
 
-  /// mean = (1 - s) mean + s (sum / count + epsilon), of what a slot holds; s = t^-decay is the share of step t.
+  /// t^-decay, the share of step t in running means
+  Array step_share() {
+    const double decay = optimizer_.parameters[0];
+    return map({}, [&](Number t) { return power(t, -decay); }, read_step(ReadStep::Number::kIteration));
+  }
+
+  /// mean = (1 - share) mean + share (sum / count + epsilon), of what a slot holds
   Array next_mean(size_t i, int slot, const Array& sum, int64_t count) {
     const double epsilon = optimizer_.parameters[1];
     const Array next = map(
@@ -252,28 +253,10 @@ class Learning {
     return v;
   }
 
-  /// Adafactor: the gradient over the root of its running mean square, times a length that depends on the root mean
-  /// squares of both it and the weights. (Shazeer & Stern 2018, in Keras' form)
-  Array adafactor_step(size_t i) {
-    const double decay = optimizer_.parameters[0], smallest = optimizer_.parameters[2],
-                 threshold = optimizer_.parameters[3];
-    if (step_number_.value == kNoValue) {
-      step_number_ = read_step(ReadStep::Number::kIteration);
-      share_ = map({}, [&](Number t) { return power(t, -decay); }, step_number_);
-    }
-    const auto weight_count = static_cast<double>(variable(i).rows * variable(i).columns);
+  /// Adafactor: the gradient over the root of its running mean square. (Shazeer & Stern 2018, in Keras' form)
+  Array adafactor_direction(size_t i) {
     const Array g = read_gradient(i);
-    const Array direction =
-        map(g.shape, [](Number g, Number v) { return g / sqrt(v); }, g, adafactor_mean(i, squares(g)));
-    const Array length = map(
-        {},
-        [&](Number rate, Number t, Number direction_squares, Number weight_squares) {
-          const Number scale = maximum(smallest, sqrt(weight_squares / weight_count));
-          const Number excess = maximum(1.0, sqrt(direction_squares / weight_count) / threshold);
-          return minimum(rate, 1.0 / sqrt(t)) * scale / excess;
-        },
-        learning_rate_, step_number_, sum(squares(direction)), sum(squares(read_weights(i))));
-    return map(g.shape, [](Number d, Number length) { return d * length; }, direction, length);
+    return map(g.shape, [](Number g, Number v) { return g / sqrt(v); }, g, adafactor_mean(i, squares(g)));
   }
 
   void add_constraint(size_t i) {
@@ -291,7 +274,7 @@ class Learning {
   Graph& graph_;
   const OptimizerSpec& optimizer_;
   ValueId scales_ = kNoValue;
-  Array learning_rate_, step_number_, share_;  // numbers of this step
+  Array share_;  // of this step in Adafactor's running means
 };
 
 }  // namespace

@@ -57,6 +57,12 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ("Tversky", {"alpha": 0.3, "beta": 0.6, "axis": -1}),
     ("Tversky", {"alpha": 0.3, "beta": 0.6}),
 ]
+CONFIGS += [  # others with the arguments that they have by default
+    (name, {})
+    for name in engine.losses.__all__
+    if isinstance(getattr(engine.losses, name), type) and hasattr(keras.losses, name)
+    if name not in {"Circle", "Loss", *(known for known, _ in CONFIGS)}
+]
 REDUCTIONS = ["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None]
 WEIGHT = np.random.default_rng(5).uniform(0, 2, ROWS).astype(np.float32)
 

@@ -83,6 +83,10 @@ double scale_of(const graph::ComputeScales& op, const ThreadContext& thread, siz
     }
     case Rule::kTrust:
       return formulas::trust_length(step, of_weights(), of_gradient());
+    case Rule::kAdafactor: {
+      const Variable& v = thread.variable(op.weights[i]);
+      return formulas::adafactor_length(step, of_weights(), of_gradient(), v.rows * v.columns);
+    }
   }
   return 1.0;
 }

@@ -131,6 +131,7 @@ struct NumbersToAdd {
 /// What the scale of one variable is made of.
 struct VariableToScale {
   NumbersToAdd gradient_squares, weight_squares;  // sums of squares, by column
+  int64_t weights;                                // of the variable
 };
 
 /// scales[i] = what the rule makes of the sums of squares of variable i, by a block for each. For kClipAll, squares[i]
@@ -157,17 +158,20 @@ struct ComputeScales {
       if (rule == Rule::kClipAll) {
         squares[i] = gradient;
       } else {
-        scales[i] = static_cast<float>(scale(batch.step, gradient, weights));
+        scales[i] = static_cast<float>(scale(batch.step, gradient, weights, v.weights));
       }
     }
   }
 
-  __device__ double scale(const OptimizerStep& step, double gradient_squares, double weight_squares) const {
+  __device__ double scale(const OptimizerStep& step, double gradient_squares, double weight_squares,
+                          int64_t count_of_weights) const {
     switch (rule) {
       case Rule::kClip:
         return formulas::clip_factor(gradient_squares, limit);
       case Rule::kTrust:
         return formulas::trust_length(step, weight_squares, gradient_squares);
+      case Rule::kAdafactor:
+        return formulas::adafactor_length(step, weight_squares, gradient_squares, count_of_weights);
       case Rule::kClipAll:  // ScaleByGlobalNorm does it
         break;
     }
@@ -199,7 +203,8 @@ NumbersToAdd numbers_of(const RunMemory& memory, const std::vector<ValueId>& sum
 }
 
 VariableToScale variable_to_scale(const RunMemory& memory, const graph::ComputeScales& op, size_t i) {
-  return {numbers_of(memory, op.gradient_squares, i), numbers_of(memory, op.weight_squares, i)};
+  const Variable& v = memory.schedule.variable(op.weights[i]);
+  return {numbers_of(memory, op.gradient_squares, i), numbers_of(memory, op.weight_squares, i), v.rows * v.columns};
 }
 
 void schedule_compute_scales(Schedule& schedule, const graph::ComputeScales& op) {

@@ -35,14 +35,15 @@ struct SumSquares final : Operation {
 /// scales[i] = what is made of the sums of squares, for each variable i that learns
 struct ComputeScales final : Operation {
   enum class Rule {
-    kClip,     // factor that limits the norm of each gradient
-    kClipAll,  // factor that limits the norm of all gradients together
-    kTrust,    // Lamb: length of the step, by the norms of weights and direction
+    kClip,       // factor that limits the norm of each gradient
+    kClipAll,    // factor that limits the norm of all gradients together
+    kTrust,      // Lamb: length of the step, by the norms of weights and direction
+    kAdafactor,  // Adafactor: length of the step, by the root mean squares of both
   };
   Rule rule = Rule::kClip;
   std::vector<ValueId> weights;           // variables that learn
   std::vector<ValueId> gradient_squares;  // their sums of squares
-  std::vector<ValueId> weight_squares;    // of kTrust
+  std::vector<ValueId> weight_squares;    // of kTrust and kAdafactor
   ValueId scales = kNoValue;
 
   const char* name() const override { return "compute_scales"; }

@@ -84,8 +84,8 @@ inline RecordedNumber softplus(RecordedNumber x) { return RecordedNumber::of(Map
 inline RecordedNumber power(RecordedNumber x, double y) { return RecordedNumber::of(MapOp::kPower, x, y); }
 inline RecordedNumber minimum(RecordedNumber a, RecordedNumber b) { return RecordedNumber::of(MapOp::kMinimum, a, b); }
 inline RecordedNumber maximum(RecordedNumber a, RecordedNumber b) { return RecordedNumber::of(MapOp::kMaximum, a, b); }
-inline RecordedNumber minimum(RecordedNumber a, float b) { return minimum(a, RecordedNumber(b)); }
-inline RecordedNumber maximum(RecordedNumber a, float b) { return maximum(a, RecordedNumber(b)); }
+inline RecordedNumber at_most(RecordedNumber x, float most) { return minimum(x, most); }
+inline RecordedNumber at_least(RecordedNumber x, float least) { return maximum(x, least); }
 /// With slope 0 at both ends, as Keras has it.
 inline RecordedNumber clamp(RecordedNumber x, float low, float high) {
   return select(x <= low, low, select(x >= high, high, x));

@@ -522,9 +522,9 @@ def _activation(operation: Operation, _: Iterator[Float32], groups: int, width: 
         else:  # by the formula of the core
             shape = [[0, 1], [groups * width, 0]]
             fields = cast("ActivationFields", operation)
-            yield array_step(
-                {"kind": "map", "input_shapes": [shape], "shape": shape, **activation_code(fields)}
-            )
+            code = activation_code(fields)
+            node = {"kind": "map", "input_shapes": [shape], "shape": shape, **code}
+            yield array_step(node, reads=(1,))  # the step before it
 
 
 def _select_columns(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:

@@ -7,57 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from engine._base.lazy_imports import on_first_use
 from engine._base.spec import deserialize_any, registered_or_same, serialize_any
+from engine.losses import crossentropy, focal, margin, regression
 from engine.losses.circle import Circle, circle
-from engine.losses.crossentropy import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    CategoricalGeneralizedCrossEntropy,
-    SparseCategoricalCrossentropy,
-    binary_crossentropy,
-    categorical_crossentropy,
-    categorical_generalized_cross_entropy,
-    sparse_categorical_crossentropy,
-)
-from engine.losses.focal import (
-    BinaryFocalCrossentropy,
-    CategoricalFocalCrossentropy,
-    Dice,
-    Tversky,
-    binary_focal_crossentropy,
-    categorical_focal_crossentropy,
-    dice,
-    tversky,
-)
+from engine.losses.crossentropy import *
+from engine.losses.focal import *
 from engine.losses.loss import FunctionLoss, Loss, registry
-from engine.losses.margin import (
-    CategoricalHinge,
-    Hinge,
-    SquaredHinge,
-    categorical_hinge,
-    hinge,
-    squared_hinge,
-)
-from engine.losses.regression import (
-    CosineSimilarity,
-    Huber,
-    KLDivergence,
-    LogCosh,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    MeanSquaredLogarithmicError,
-    Poisson,
-    cosine_similarity,
-    huber,
-    kl_divergence,
-    log_cosh,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mean_squared_logarithmic_error,
-    poisson,
-)
+from engine.losses.margin import *
+from engine.losses.regression import *
 
+# Each module lists its losses by itself.
 __all__ = [
     "BCE",
     "KLD",
@@ -65,63 +23,27 @@ __all__ = [
     "MAPE",
     "MSE",
     "MSLE",
-    "BinaryCrossentropy",
-    "BinaryFocalCrossentropy",
-    "CategoricalCrossentropy",
-    "CategoricalFocalCrossentropy",
-    "CategoricalGeneralizedCrossEntropy",
-    "CategoricalHinge",
     "Circle",
-    "CosineSimilarity",
-    "Dice",
-    "Hinge",
-    "Huber",
-    "KLDivergence",
-    "LogCosh",
     "Loss",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Poisson",
-    "SparseCategoricalCrossentropy",
-    "SquaredHinge",
-    "Tversky",
     "bce",
-    "binary_crossentropy",
-    "binary_focal_crossentropy",
-    "categorical_crossentropy",
-    "categorical_focal_crossentropy",
-    "categorical_generalized_cross_entropy",
-    "categorical_hinge",
     "circle",
     "cosine",
     "cosine_proximity",
-    "cosine_similarity",
     "deserialize",
-    "dice",
     "get",
-    "hinge",
-    "huber",
-    "kl_divergence",
     "kld",
     "kullback_leibler_divergence",
-    "log_cosh",
     "logcosh",
     "mae",
     "mape",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_error",
-    "mean_squared_logarithmic_error",
     "mse",
     "msle",
-    "poisson",
     "serialize",
-    "sparse_categorical_crossentropy",
-    "squared_hinge",
-    "tversky",
 ]
+__all__ += crossentropy.__all__
+__all__ += focal.__all__
+__all__ += margin.__all__
+__all__ += regression.__all__
 
 # Names that the functions have in tf.keras and in older versions of Keras.
 BCE = bce = binary_crossentropy

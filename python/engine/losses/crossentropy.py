@@ -14,6 +14,17 @@ from engine._data.target_shapes import class_indices_like, paired
 from engine.losses import formulas
 from engine.losses.loss import FunctionLoss, Loss, evaluate_rows, formula, last_axis, mean_by_rows, register
 
+__all__ = [
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "CategoricalGeneralizedCrossEntropy",
+    "SparseCategoricalCrossentropy",
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "categorical_generalized_cross_entropy",
+    "sparse_categorical_crossentropy",
+]
+
 
 @formulas.recordable(formulas.sparse_categorical_crossentropy)
 def sparse_categorical_crossentropy(

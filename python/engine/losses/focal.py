@@ -16,6 +16,17 @@ from engine.losses import formulas
 from engine.losses.crossentropy import Smoothed, warn_of_one_class
 from engine.losses.loss import FunctionLoss, evaluate_rows, formula, last_axis, mean_by_rows, register
 
+__all__ = [
+    "BinaryFocalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "Dice",
+    "Tversky",
+    "binary_focal_crossentropy",
+    "categorical_focal_crossentropy",
+    "dice",
+    "tversky",
+]
+
 Array = NDArray[Any]
 
 

@@ -10,6 +10,8 @@ from engine._data.target_shapes import paired
 from engine.losses import formulas
 from engine.losses.loss import FunctionLoss, evaluate_rows, formula, mean_by_rows, register
 
+__all__ = ["CategoricalHinge", "Hinge", "SquaredHinge", "categorical_hinge", "hinge", "squared_hinge"]
+
 
 @formulas.recordable(formulas.hinge)
 def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:

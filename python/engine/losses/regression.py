@@ -12,6 +12,27 @@ from engine._data.target_shapes import paired
 from engine.losses import formulas
 from engine.losses.loss import FunctionLoss, evaluate_rows, formula, last_axis, mean_by_rows, register
 
+__all__ = [
+    "CosineSimilarity",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Poisson",
+    "cosine_similarity",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+]
+
 
 @formulas.recordable(formulas.squared_error)
 def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
