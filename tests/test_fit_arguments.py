@@ -336,6 +336,7 @@ def test_rows_in_a_file(kind: str, eagerly: bool, tmp_path: Path) -> None:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"sample_weight": np.full(SAMPLES, np.nan)}, "`sample_weight` must be finite .* row 0 holds nan"),
     ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
     ({"batch_size": 2.5}, "`batch_size` must be an integer, got 2.5"),
     ({"epochs": -1}, "`epochs` must be at least 0, got -1"),
@@ -395,7 +396,6 @@ WRONG_IN_THE_CORE: list[tuple[dict[str, Any], str]] = [
     ),
     ({"validation_data": (X[:1], np.array([8]))}, "`validation y` must hold class indices"),
     ({"sample_weight": np.ones((SAMPLES, 2))}, r"`sample_weight` must have shape \(43,\), .* got \(43, 2\)"),
-    ({"sample_weight": np.full(SAMPLES, np.nan)}, "`sample_weight` must be finite .* row 0 holds nan"),
 ]
 
 

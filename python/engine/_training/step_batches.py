@@ -228,7 +228,7 @@ def samples_of_steps(
         indices: as for `StepArrays`.
 
     Raises:
-        ValueError: if the arrays have different numbers of samples, or none, or if `x` isn't finite.
+        ValueError: if the arrays have different numbers of samples, or none, or if `x` or `sample_weight` isn't finite.
     """
     x = in_order_of(names, x, f"{prefix}x")
     arrays = StepArrays(
@@ -249,7 +249,7 @@ def samples_of_steps(
     if not lengths.pop():
         msg = f"`{prefix}x` is empty: pass at least one sample"
         raise ValueError(msg)
-    _require_finite_samples(arrays, f"{prefix}x")
+    _require_finite(arrays, prefix)
     return Samples(arrays, feature_names(x))
 
 
@@ -275,17 +275,23 @@ def batch_of_steps(
     arrays = StepArrays(structure, indices=indices, is_batch=True)
     if arrays.lazy:
         arrays = arrays.mapped(lambda rows: rows[:])
-    _require_finite_samples(arrays, f"{prefix}x")
+    _require_finite(arrays, prefix)
     return Samples(arrays, feature_names(parts[0]))
 
 
-def _require_finite_samples(arrays: StepArrays, name: str) -> None:
-    """Raises ValueError that names the first row of x, the first part of a batch, with a NaN or an infinity."""
+def _require_finite(arrays: StepArrays, prefix: str) -> None:
+    """Raises ValueError that names the first row of x or of the sample weights with a NaN or an infinity.
+
+    Targets may hold them: a step of the user's may give them a meaning.
+    """
     batch = arrays.structure
-    x = batch[0] if isinstance(batch, (list, tuple)) and batch else batch
-    for (path, given), rows in zip(tree.flatten_with_path(x), arrays.readable, strict=False):
-        if isinstance(given, np.ndarray) and rows.dtype == np.float32:
-            require_finite(rows, np.atleast_1d(given), name + "".join(f"[{key!r}]" for key in path))
+    parts = list(batch) if isinstance(batch, (list, tuple)) and batch else [batch]
+    rows = iter(arrays.readable)
+    for name, part in zip(chain(_NAMES, repeat("y")), parts, strict=False):
+        for (path, given), read in zip(tree.flatten_with_path(part), rows, strict=False):
+            if name != "y" and isinstance(given, np.ndarray) and read.dtype == np.float32:
+                place = "".join(f"[{key!r}]" for key in path)
+                require_finite(read, np.atleast_1d(given), f"{prefix}{name}{place}")
 
 
 def _as_tensors(value: Any, name: str) -> Any:

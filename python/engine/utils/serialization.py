@@ -219,8 +219,10 @@ def _found(name: str, config: Mapping[str, Any]) -> Any:
 
 
 def require_known_class(config: Mapping[str, Any]) -> None:
-    """Raises ValueError, with what to do, unless the class that a config names is the library's or is registered."""
-    _found(str(config.get("class_name")), config)
+    """Raises ValueError, with what to do, if a config names a class that is neither the library's nor registered."""
+    name = str(config.get("class_name"))
+    if name != "function":
+        _found(name, config)
 
 
 def _public(module: str, name: str) -> Any:
