@@ -76,8 +76,9 @@ def test_a_loss_that_keeps_an_argument_elsewhere_cannot_be_saved(tmp_path: Path)
 
 
 def test_an_optimizer_without_a_formula_is_refused() -> None:
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
     with pytest.raises(TypeError, match=r"NoFormula has no formula.*such as SGD"):
-        NoFormula(0.1)
+        model.compile(NoFormula(0.1), "mse")
 
 
 def test_a_loss_that_returns_nothing_is_named() -> None:

@@ -131,12 +131,6 @@ class Optimizer(Spec):
         name: str | None = None,
         decay: float | None = None,
     ) -> None:
-        if not hasattr(type(self), "_kind"):
-            msg = (
-                f"{type(self).__name__} has no formula, as the core steps the weights: derive it from a class of "
-                "engine.optimizers that has one, such as SGD or Adam"
-            )
-            raise TypeError(msg)
         if decay is not None:
             warnings.warn("Argument `decay` is no longer supported and will be ignored.", stacklevel=3)
         self._rate: Rate = to_rate(learning_rate)
@@ -549,6 +543,12 @@ class Optimizer(Spec):
 
     def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """Returns the `optimizer` argument of `Program.compile`. The learning rates come with each run."""
+        if not hasattr(type(self), "_kind"):
+            msg = (
+                f"{type(self).__name__} has no formula, as the core steps the weights: derive it from a class of "
+                "engine.optimizers that has one, such as SGD or Adam"
+            )
+            raise TypeError(msg)
         rule = {name: value for name, value in super().get_config().items() if name not in _SHARED}
         return {
             "kind": self._kind,
