@@ -46,9 +46,10 @@ NOISE = {"kind": "noise", "rate": 0.2, "seed": 5}
 WARP = {"kind": "image_augmentation", "height": 20, "width": 10, "channels": 2, "seed": 3}
 RESCALE = {"kind": "rescaling", "scale": 1 / 255, "offset": 0.0}
 ROWS_OF_SAMPLES: list[Spec] = [
-    {"kind": "select_columns", "indices": [*range(0, 300, 2), *range(1, 300, 2)]},
+    {"kind": "permute", "lengths": [150, 2], "axes": [1, 0]},
     dense(90, "relu") | {"groups": 5},
-    {"kind": "select_columns", "indices": [*range(0, 450, 3), *range(150)]},
+    {"kind": "permute", "lengths": [2, 5, 15, 3], "axes": [3, 0, 2, 1]},
+    {"kind": "repeat", "count": 2},
     dense(6, "sigmoid"),
 ]
 NORMALIZED_AND_NOISY: list[Spec] = [

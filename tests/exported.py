@@ -81,18 +81,7 @@ def nested(*layers: Any) -> Any:
     return engine.Sequential(layers)
 
 
-class Taken(k.Layer):
-    """A layer that selects inputs in an irregular order, and zeros. The core can, but no built-in layer does so."""
-
-    def _output_shape_for(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (5,)
-
-    def _lower(self, input_shape: tuple[int, ...]) -> list[dict[str, Any]]:
-        return [{"kind": "select_columns", "indices": [3, -1, 0, 0, 2]}]
-
-
 LAYERS: dict[str, Case] = {
-    "taken": Case((2, 2), lambda: [Taken()]),
     "dense": Case((7,), lambda: [k.Dense(4), k.Dense(3, use_bias=False), k.Dense(2, "softmax")]),
     "nested": Case(
         (7,),

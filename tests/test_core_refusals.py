@@ -20,7 +20,7 @@ Spec = dict[str, Any]
 BIG, HUGE = 2**24, 2**40
 MEAN_SQUARES: Spec = {"kind": "mean_squared_error"}
 CUSTOM: Spec = {"kind": "custom", "variables": []}
-NOISE: Spec = {"kind": "noise", "rate": 0.5, "seed": 1, "scale": 1.0, "noises": 2}
+NOISE: Spec = {"kind": "noise", "rate": 0.5, "seed": 1, "scale": 1.0}
 WARP: Spec = {"kind": "image_augmentation", "channels": 1, "seed": 1}
 IMAGE = WARP | {"height": 2, "width": 2}
 MUON: Spec = {
@@ -74,8 +74,23 @@ LAYERS: dict[str, tuple[int, list[Spec], str]] = {
     ),
     "noise for more numbers than there are": (
         4,
-        [NOISE | {"indices": [0] * 5}],
-        "'indices' has 5 entries for rows of 4",
+        [NOISE | {"shape": [5], "noise_shape": [1]}],
+        "'noise_shape' must be that of a sample, with 1 in place of some lengths",
+    ),
+    "noise of another length": (
+        4,
+        [NOISE | {"shape": [2, 2], "noise_shape": [2, 3]}],
+        "'noise_shape' must be that of a sample, with 1 in place of some lengths",
+    ),
+    "lengths of another sample": (
+        4,
+        [{"kind": "permute", "lengths": [2, 3], "axes": [1, 0]}],
+        "'lengths' must be those of the axes of a sample",
+    ),
+    "an axis twice": (
+        4,
+        [{"kind": "permute", "lengths": [2, 2], "axes": [1, 1]}],
+        "a permutation names each axis of a sample once",
     ),
     "a table": (
         1,

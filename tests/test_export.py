@@ -13,7 +13,7 @@ from exported import CASES, every_layer, layers_in_cases
 
 import engine as keras
 from engine.export import c_format, onnx_format
-from engine.export.graph import LOWERINGS, MERGING, loops_of
+from engine.export.graph import LOWERINGS, MERGING
 
 
 def small(*layers: keras.layers.Layer) -> keras.Sequential:
@@ -47,31 +47,6 @@ def test_every_operation_of_the_core_has_its_meaning() -> None:
 def test_arguments_are_those_of_keras() -> None:
     names = list(inspect.signature(keras.Sequential.export).parameters)
     assert names[:5] == ["self", "filepath", "format", "verbose", "input_signature"]
-
-
-@pytest.mark.parametrize(
-    ("shape", "order"),
-    [
-        ((2, 3), (1, 0)),
-        ((4, 3, 2), (2, 1, 0)),
-        ((4, 3, 2), (1, 2, 0)),
-        ((2, 3, 4, 5), (3, 1, 0, 2)),
-        ((6,), (0,)),
-    ],
-)
-def test_loops_of_transpositions(shape: tuple[int, ...], order: tuple[int, ...]) -> None:
-    numbers = np.arange(np.prod(shape)).reshape(shape).transpose(order).reshape(-1)
-    loops = loops_of(numbers)
-    assert loops is not None
-    visited = np.zeros(1, int)
-    for count, stride in loops:
-        visited = (visited[:, None] + np.arange(count) * stride).reshape(-1)
-    assert visited.tolist() == numbers.tolist()
-
-
-@pytest.mark.parametrize("places", [[1, 0], [0, 1, 3], [-1, 0, 1], [0, 0, 1], [1], [0, 1, 2, 1]])
-def test_places_that_loops_do_not_visit(places: list[int]) -> None:
-    assert loops_of(np.array(places)) is None
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "h"])

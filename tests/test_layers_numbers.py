@@ -187,7 +187,7 @@ def test_masks_shared_along_axes() -> None:
     y = noise(rate=0.25, scale=4 / 3, shared=True)
     assert np.array_equal(y, np.broadcast_to(y[0], y.shape))
     assert set(np.unique(y)) == {np.float32(0), np.float32(4 / 3)}
-    rows = noise(rate=0.25, scale=4 / 3, noises=1, indices=[0] * 250)
+    rows = noise(rate=0.25, scale=4 / 3, shape=[250], noise_shape=[1])
     assert np.array_equal(rows, np.broadcast_to(rows[:, :1], rows.shape))
     assert len(np.unique(rows)) == 2
     alpha = noise(rate=0.25, combination="alpha", scale=0.5, kept=2.0, dropped=-1.0)

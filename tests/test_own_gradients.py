@@ -437,6 +437,23 @@ def test_second_derivatives_of_max_pooling() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_second_derivatives_of_layers_that_move_numbers() -> None:
+    rng = np.random.default_rng(8)
+    x, factor = rng.normal(size=(3, 4, 2)), rng.normal(size=(3, 4, 2))
+    weights = rng.normal(size=(3, 2, 2, 8))
+    permute, flatten, repeat = layers.Permute((2, 1)), layers.Flatten(), layers.RepeatVector(2)
+    join = layers.Concatenate()
+
+    def cubes(x: Any) -> Any:
+        turned = flatten(permute(x))
+        twice = repeat(join([turned, turned]))  # (3, 2, 16)
+        return ops.sum(np.float32(weights.reshape(3, 2, 16)) * twice**3)
+
+    found = keras.grad(lambda x: ops.sum(np.float32(factor) * keras.grad(cubes)(x)))(np.float32(x))
+    of_each = weights.sum((1, 2)).reshape(3, 2, 4).transpose(0, 2, 1)
+    np.testing.assert_allclose(found, 6 * of_each * x * factor, rtol=1e-4, atol=1e-4)
+
+
 def test_what_has_no_second_derivative_says_so() -> None:
     x = np.float32([[0.5, -1.0, 2.0]])
 

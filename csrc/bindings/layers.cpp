@@ -37,7 +37,6 @@ class PythonAttributes final : public graph::Attributes {
   double number(const char* key) const override { return get<double>(mapping_, key); }
   std::string text(const char* key) const override { return get<std::string>(mapping_, key); }
   std::vector<int64_t> integers(const char* key) const override { return get<std::vector<int64_t>>(mapping_, key); }
-  std::vector<int32_t> indices(const char* key) const override { return get<std::vector<int32_t>>(mapping_, key); }
   std::vector<float> numbers(const char* key) const override { return get<std::vector<float>>(mapping_, key); }
   std::vector<std::string> texts(const char* key) const override {
     return get<std::vector<std::string>>(mapping_, key);

@@ -18,7 +18,7 @@ Implementations make_implementations() {
   add_dense(all);
   add_elementwise(all);
   add_rows_and_columns(all);
-  add_shape(all);
+  add_image_augmentation(all);
   add_losses(all);
   add_penalties(all);
   add_optimizers(all);

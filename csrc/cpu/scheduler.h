@@ -168,7 +168,7 @@ void add_input_output(Implementations& all);
 void add_dense(Implementations& all);
 void add_elementwise(Implementations& all);
 void add_rows_and_columns(Implementations& all);
-void add_shape(Implementations& all);
+void add_image_augmentation(Implementations& all);
 void add_losses(Implementations& all);
 void add_penalties(Implementations& all);
 void add_optimizers(Implementations& all);

@@ -37,7 +37,6 @@ Implementations make_implementations() {
   add_pooling(all);
   add_reductions(all);
   add_row_normalization(all);
-  add_shape(all);
   return all;
 }
 

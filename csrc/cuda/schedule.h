@@ -211,6 +211,5 @@ void add_penalties(Implementations& all);
 void add_pooling(Implementations& all);
 void add_reductions(Implementations& all);
 void add_row_normalization(Implementations& all);
-void add_shape(Implementations& all);
 
 }  // namespace engine::cuda

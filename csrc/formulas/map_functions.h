@@ -67,6 +67,7 @@ ENGINE_INLINE V map_value(V a, V b, V c) {
   if constexpr (op == MapOp::kLessEqual) return one_or_zero<V>(Number<V>::mask(a <= b));
   if constexpr (op == MapOp::kBitwiseAnd) return bitwise_and(a, b);
   if constexpr (op == MapOp::kSelect) return choose(Number<V>::mask(a != 0.0f), b, c);
+  if constexpr (op == MapOp::kMultiplyAdd) return fma(a, b, c);
   return c;
 }
 

@@ -43,14 +43,16 @@ enum class MapOp : uint8_t {
   kLessEqual,
   kBitwiseAnd,  // of integers, as numbers in two's complement
   // Of a, b and c.
-  kSelect,  // b where a is not 0, else c
+  kSelect,       // b where a is not 0, else c
+  kMultiplyAdd,  // a b + c, rounded once
 };
 
 inline constexpr const char* kMapOpNames[] = {
-    "constant", "samples", "coordinate", "negate",   "abs",      "sign",       "exp",         "expm1",    "log",
-    "log1p",    "sqrt",    "sin",        "cos",      "tanh",     "sigmoid",    "softplus",    "gaussian", "erfinv",
-    "floor",    "round",   "add",        "subtract", "multiply", "divide",     "power",       "erf",      "remainder",
-    "minimum",  "maximum", "atan2",      "equal",    "less",     "less_equal", "bitwise_and", "select"};
+    "constant",   "samples",     "coordinate", "negate",      "abs",     "sign",     "exp",      "expm1",
+    "log",        "log1p",       "sqrt",       "sin",         "cos",     "tanh",     "sigmoid",  "softplus",
+    "gaussian",   "erfinv",      "floor",      "round",       "add",     "subtract", "multiply", "divide",
+    "power",      "erf",         "remainder",  "minimum",     "maximum", "atan2",    "equal",    "less",
+    "less_equal", "bitwise_and", "select",     "multiply_add"};
 inline constexpr int kMapOps = sizeof kMapOpNames / sizeof *kMapOpNames;
 
 /// How many of a, b and c an instruction reads.

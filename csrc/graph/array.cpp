@@ -127,8 +127,34 @@ ValueId laid_out_like(Graph& graph, const Array& array, ValueId like) {
   if (from.kind == Value::Kind::kBatch && from.groups == to.groups && from.columns == to.columns) return array.value;
   const Shape shape = shape_of(graph, like);
   const ValueId copied = graph.add_like(like);
-  add_copy(graph, with_strides(graph, {array.value, shape}), {copied, shape});
+  if (from.kind == Value::Kind::kBatch) {
+    add_copy_of_rows(graph, array.value, copied);
+  } else {
+    add_copy(graph, {array.value, shape}, {copied, shape});
+  }
   return copied;
+}
+
+/// The shape has an axis for the shorter rows, and one for those of them that make up a longer row, so that both values
+/// have strides. Where no row is made up of the other ones, there is a copy without rows between the two.
+void add_copy_of_rows(Graph& graph, ValueId x, ValueId y) {
+  const Value from = graph.value(x), to = graph.value(y);
+  const Value &longer = from.columns > to.columns ? from : to, &shorter = from.columns > to.columns ? to : from;
+  const Extent row{shorter.columns, 0};
+  if (longer.columns % shorter.columns == 0) {
+    const Shape shape{{0, longer.groups}, {longer.columns / shorter.columns, 0}, row};
+    add_copy(graph, {x, resolved(shape, graph.batch)}, {y, resolved(shape, graph.batch)});
+    return;
+  }
+  const Shape of_sample = resolved({{0, 1}, {from.groups * from.columns, 0}}, graph.batch);
+  const ValueId between = laid_out_as_array(graph, as_array(graph, x), of_sample);
+  add_copy(graph, {between, shape_of(graph, y)}, as_array(graph, y));
+}
+
+bool lie_alike(const Graph& graph, const Array& a, const Array& b) {
+  const Value &of_a = graph.value(a.value), &of_b = graph.value(b.value);
+  return a.shape == b.shape && of_a.kind == of_b.kind && of_a.groups == of_b.groups && of_a.columns == of_b.columns &&
+         of_a.shape == of_b.shape;
 }
 
 Loop row_loop(const Graph& graph, const Array& array) {

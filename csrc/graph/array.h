@@ -56,11 +56,20 @@ Array with_strides(Graph& graph, const Array& array);
 /// `shape`.
 ValueId laid_out_as_array(Graph& graph, const Array& array, const Shape& shape);
 
+/// Appends y = x, for two values of the batch whose rows have other lengths: the numbers of a sample keep their order.
+void add_copy_of_rows(Graph& graph, ValueId x, ValueId y);
+
 /// A value with the numbers of `array` that is laid out in memory like `like`: `array.value`, or a copy.
 ValueId laid_out_like(Graph& graph, const Array& array, ValueId like);
 
+/// Whether each element of one array has the place of that of the other.
+bool lie_alike(const Graph& graph, const Array& a, const Array& b);
+
 /// The shape that a value itself has: (samples * groups, columns) for batches.
 Shape shape_of(const Graph& graph, ValueId value);
+
+/// A value under its own shape. So layers compute with arrays, and their values keep their memory layout.
+inline Array as_array(const Graph& graph, ValueId value) { return {value, shape_of(graph, value)}; }
 
 /// The letter of the loop over the first axis of an array that does not run over samples. Operands with one letter are
 /// divided among threads in the same way, so that only values whose own first axis is as long have it.

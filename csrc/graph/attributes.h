@@ -24,7 +24,6 @@ class Attributes {
   virtual double number(const char* key) const = 0;
   virtual std::string text(const char* key) const = 0;
   virtual std::vector<int64_t> integers(const char* key) const = 0;
-  virtual std::vector<int32_t> indices(const char* key) const = 0;
   virtual std::vector<float> numbers(const char* key) const = 0;
   virtual std::vector<std::string> texts(const char* key) const = 0;
   /// A shape: a list of pairs (fixed, per_sample), one for each axis. `shapes` are a list of them.

@@ -4,7 +4,6 @@
 
 #include "graph/operations/arrangement.h"
 #include "graph/operations/pooling.h"
-#include "graph/operations/shape.h"
 #include "graph/operations/variables_as_arrays.h"
 #include "graph/sizes.h"
 
@@ -13,11 +12,10 @@ namespace engine::graph {
 ValueId Builder::with_rows(ValueId x, int64_t groups) {
   const Value from = value(x);
   if (from.groups == groups) return x;
-  auto& reshape = add<Reshape>();
-  reshape.x = x;
-  reshape.y = graph_.add_batch(groups, from.columns * from.groups / groups);
-  pass_mask(x, reshape.y);
-  return reshape.y;
+  const ValueId y = graph_.add_batch(groups, from.columns * from.groups / groups);
+  add_copy_of_rows(graph_, x, y);
+  pass_mask(x, y);
+  return y;
 }
 
 ValueId Builder::batch_of(ValueId value, int64_t groups) {

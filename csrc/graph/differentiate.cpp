@@ -5,7 +5,6 @@
 #include <string>
 #include <utility>
 
-#include "graph/operations/elementwise.h"
 #include "graph/operations/map.h"
 #include "graph/operations/optimizer.h"
 #include "graph/operations/variables_as_arrays.h"
@@ -15,8 +14,7 @@ namespace engine::graph {
 Differentiation::Differentiation(Graph& graph)
     : graph_(graph),
       wanted_(static_cast<size_t>(graph.value_count())),
-      contributions_(static_cast<size_t>(graph.value_count())),
-      of_arrays_(static_cast<size_t>(graph.value_count())) {
+      contributions_(static_cast<size_t>(graph.value_count())) {
   find_wanted();
 }
 
@@ -24,8 +22,7 @@ Differentiation::Differentiation(Graph& graph, const std::vector<ValueId>& by)
     : graph_(graph),
       within_model_(true),
       wanted_(static_cast<size_t>(graph.value_count())),
-      contributions_(static_cast<size_t>(graph.value_count())),
-      of_arrays_(static_cast<size_t>(graph.value_count())) {
+      contributions_(static_cast<size_t>(graph.value_count())) {
   for (const ValueId x : by) wanted_[static_cast<size_t>(x)] = true;
   find_wanted();
 }
@@ -46,7 +43,7 @@ void Differentiation::find_wanted() {
 
 Shape Differentiation::shape_of_variable_or_array(ValueId id) const {
   const Value& value = graph_.value(id);
-  if (value.kind == Value::Kind::kArray) return value.shape;
+  if (value.kind == Value::Kind::kBatch || value.kind == Value::Kind::kArray) return shape_of(graph_, id);
   Shape shape;
   for (const int64_t length : graph_.variables()[value.variable].shape) shape.push_back({length, 0});
   return shape;
@@ -54,18 +51,11 @@ Shape Differentiation::shape_of_variable_or_array(ValueId id) const {
 
 ValueId Differentiation::gradient_of(ValueId y) {
   std::vector<ValueId>& parts = contributions_[static_cast<size_t>(y)];
-  const bool is_batch = graph_.value(y).kind == Value::Kind::kBatch;
-  if (parts.size() > 1 && (!is_batch || of_arrays_[static_cast<size_t>(y)])) {
-    const Shape shape = is_batch ? shape_of(graph_, y) : shape_of_variable_or_array(y);
+  if (parts.size() > 1) {
+    const Shape shape = shape_of_variable_or_array(y);
     std::vector<Array> arrays;
     for (const ValueId part : parts) arrays.push_back({part, shape});
-    const Array total = sum(arrays, shape);
-    parts.assign(1, is_batch ? laid_out_like(graph_, total, y) : total.value);
-  } else if (parts.size() > 1) {
-    auto& added = graph_.add<Sum>();
-    added.terms = parts;
-    added.y = graph_.add_like(parts.front());
-    parts.assign(1, added.y);
+    parts.assign(1, add_terms(graph_, arrays).value);
   }
   return parts.empty() ? kNoValue : parts.front();
 }
@@ -73,9 +63,7 @@ ValueId Differentiation::gradient_of(ValueId y) {
 ValueId Differentiation::gradient_or_zeros(ValueId y) {
   const ValueId gradient = gradient_of(y);
   if (gradient != kNoValue) return gradient;
-  auto& zeros = graph_.add<FillZeros>();
-  zeros.y = graph_.add_like(y);
-  return zeros.y;
+  return zeros(shape_of_variable_or_array(y), y).value;
 }
 
 void Differentiation::contribute(ValueId x, ValueId dx) {
@@ -90,7 +78,6 @@ void Differentiation::contribute(ValueId x, ValueId dx) {
 
 void Differentiation::contribute(const Array& x, const Array& dx) {
   if (!wants(x.value)) return;
-  of_arrays_[static_cast<size_t>(x.value)] = true;
   contribute(x.value, laid_out_like(graph_, dx, x.value));
 }
 
@@ -104,14 +91,6 @@ void Differentiation::contribute_to_variable(ValueId variable, const Array& dx) 
   auto& store = graph_.add<StoreGradient>();
   store.x = x;
   store.gradient = gradient;
-}
-
-Array Differentiation::sum(const std::vector<Array>& parts, const Shape& shape) {
-  Array total{parts.front().value, shape};
-  for (size_t i = 1; i < parts.size(); ++i) {
-    total = add_map(graph_, MapOp::kAdd, total, {parts[i].value, shape}, shape);
-  }
-  return total;
 }
 
 ValueId Differentiation::new_gradient(ValueId variable) {
@@ -180,7 +159,6 @@ constexpr std::pair<const char*, const char*> kWithoutRule[] = {
     {"product_gradient", "the second derivative of ops.prod"},
     {"normalize_rows_gradient", "the gradient of LayerNormalization and its like"},
     {"standardize_columns_gradient", "the gradient of BatchNormalization"},
-    {"select_columns_gradient", "the gradient of an index"},
 };
 
 }  // namespace
@@ -208,17 +186,21 @@ void Differentiation::require_no_gradient(const Operation& operation) const {
 
 Array Differentiation::derivative_by(const Array& x) {
   const auto found = by_variables_.find(x.value);
-  if (found != by_variables_.end()) return sum(found->second, x.shape);
+  if (found != by_variables_.end()) {
+    std::vector<Array> parts;
+    for (const Array& part : found->second) parts.push_back({part.value, x.shape});
+    return add_terms(graph_, parts);
+  }
   const bool is_variable = graph_.value(x.value).kind == Value::Kind::kVariable;
   const ValueId gradient = is_variable ? kNoValue : gradient_of(x.value);
   if (gradient != kNoValue) return {gradient, x.shape};
   return zeros(x.shape);
 }
 
-Array Differentiation::zeros(const Shape& shape) {
+Array Differentiation::zeros(const Shape& shape, ValueId like) {
   MapCode zero;
   zero.add_constant(0.0f);
-  return add_map(graph_, {}, shape, zero);
+  return add_map(graph_, {}, shape, zero, like);
 }
 
 }  // namespace engine::graph

@@ -67,15 +67,13 @@ class Differentiation {
   void add_missing_gradients();
   /// Uses the gradients by variables that the rule just applied has asked for by `new_gradient`.
   void collect_new_gradients();
-  /// The sum of equally large arrays, as an array of this shape.
-  Array sum(const std::vector<Array>& parts, const Shape& shape);
-  Array zeros(const Shape& shape);
+  /// Zeros, laid out in memory like the value `like` if there is one.
+  Array zeros(const Shape& shape, ValueId like = kNoValue);
 
   Graph& graph_;
   bool within_model_ = false;                        // whether it is about derivatives within a model
   std::vector<bool> wanted_;                         // by value of the forward pass
   std::vector<std::vector<ValueId>> contributions_;  // by value of the forward pass: the parts of its gradient
-  std::vector<bool> of_arrays_;                      // by value: whether maps, and not `Sum`, add the parts
   /// Gradients of the loss by variable: the first one, and those of the last rule that are to be added to it.
   std::map<int, ValueId> gradients_;
   std::vector<ValueId> further_gradients_;

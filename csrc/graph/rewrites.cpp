@@ -4,7 +4,6 @@
 
 #include "graph/operations/activation.h"
 #include "graph/operations/dense.h"
-#include "graph/operations/elementwise.h"
 #include "graph/operations/embedding.h"
 #include "graph/operations/input_output.h"
 #include "graph/operations/map.h"
@@ -47,6 +46,14 @@ void fold_pairs(Graph& graph, ValueId Second::* input, Fold&& fold) {
   fold_pairs<First, Second>(
       graph, [&](const Second& second, const Uses&) { return std::vector<ValueId>{second.*input}; },
       [&](First& first, Second& second, const Uses&) { return fold(first, second); });
+}
+
+/// The terms of a map that adds two values; nothing for other maps.
+std::vector<ValueId> terms_of_sum(const Map& map) {
+  const bool adds = map.inputs.size() == 2 && map.code.instructions.size() == 1 &&
+                    map.code.instructions[0].op == MapOp::kAdd &&
+                    map.code.instructions[0].a != map.code.instructions[0].b;
+  return adds ? std::vector<ValueId>{map.inputs[0].value, map.inputs[1].value} : std::vector<ValueId>{};
 }
 
 /// Whether a product may step the variable: the optimizer needs nothing but the gradient of each weight, and the
@@ -96,11 +103,15 @@ void forget_stepped(Graph& graph, const std::vector<bool>& stepped) {
 }  // namespace
 
 void fold_rescaling_into_input(Graph& graph) {
-  fold_pairs<ReadInput, Affine>(graph, &Affine::x, [](ReadInput& read, Affine& affine) {
-    if (read.scale != 1.0f || read.offset != 0.0f) return false;
-    read.scale = affine.scale;
-    read.offset = affine.offset;
-    read.x = affine.y;
+  const auto scaled = [](const Map& map, const Uses&) {
+    return map.inputs.size() == 1 ? std::vector<ValueId>{map.inputs[0].value} : std::vector<ValueId>{};
+  };
+  fold_pairs<ReadInput, Map>(graph, scaled, [&](ReadInput& read, Map& map, const Uses&) {
+    const auto rescaling = rescaling_of(graph, map);
+    if (!rescaling || read.scale != 1.0f || read.offset != 0.0f) return false;
+    read.scale = rescaling->scale;
+    read.offset = rescaling->offset;
+    read.x = map.y().value;
     return true;
   });
 }
@@ -117,12 +128,7 @@ void fold_activation_into_dense(Graph& graph) {
 }
 
 void fold_bias_into_dense(Graph& graph) {
-  const auto terms = [](const Map& map, const Uses&) {
-    const bool adds = map.inputs.size() == 2 && map.code.instructions.size() == 1 &&
-                      map.code.instructions[0].op == MapOp::kAdd &&
-                      map.code.instructions[0].a != map.code.instructions[0].b;
-    return adds ? std::vector<ValueId>{map.inputs[0].value, map.inputs[1].value} : std::vector<ValueId>{};
-  };
+  const auto terms = [](const Map& map, const Uses&) { return terms_of_sum(map); };
   fold_pairs<Dense, Map>(graph, terms, [&](Dense& dense, Map& map, const Uses& uses) {
     const size_t which = map.inputs[0].value == dense.y ? 0 : 1;
     const Array &z = map.inputs[which], &vector = map.inputs[1 - which];
@@ -141,14 +147,17 @@ void fold_bias_into_dense(Graph& graph) {
 
 void fold_sum_into_dense(Graph& graph) {
   // The term that is computed last can read the other one.
-  const auto last_term = [](const Sum& sum, const Uses& uses) {
-    if (sum.terms.size() != 2 || sum.terms[0] == sum.terms[1]) return std::vector<ValueId>{};
-    return std::vector<ValueId>{sum.terms[uses.producer(sum.terms[0]) > uses.producer(sum.terms[1]) ? 0 : 1]};
+  const auto last_term = [](const Map& map, const Uses& uses) {
+    const std::vector<ValueId> terms = terms_of_sum(map);
+    if (terms.empty()) return terms;
+    return std::vector<ValueId>{terms[uses.producer(terms[0]) > uses.producer(terms[1]) ? 0 : 1]};
   };
-  fold_pairs<DenseInputGradient, Sum>(graph, last_term, [](DenseInputGradient& dense, Sum& sum, const Uses&) {
+  fold_pairs<DenseInputGradient, Map>(graph, last_term, [&](DenseInputGradient& dense, Map& sum, const Uses&) {
     if (dense.addend != kNoValue || dense.activation != Activation::kLinear) return false;
-    dense.addend = sum.terms[sum.terms[0] == dense.dx ? 1 : 0];
-    dense.dx = sum.y;
+    const Array &first = sum.inputs[0], &second = sum.inputs[1];
+    if (!lie_alike(graph, first, sum.y()) || !lie_alike(graph, second, sum.y())) return false;
+    dense.addend = first.value == dense.dx ? second.value : first.value;
+    dense.dx = sum.y().value;
     return true;
   });
 }

@@ -5,7 +5,7 @@
 
 namespace engine::graph {
 
-/// y = scale * read_input() + offset  ->  read_input(scale, offset)
+/// y = scale * read_input() + offset, a map  ->  read_input(scale, offset)
 void fold_rescaling_into_input(Graph& graph);
 
 /// y = activation(dense(x))  ->  dense(x, activation), for the activations that products fuse
@@ -14,7 +14,7 @@ void fold_activation_into_dense(Graph& graph);
 /// y = dense(x) + vector, a variable  ->  dense(x, bias)
 void fold_bias_into_dense(Graph& graph);
 
-/// dx = sum(addend, dense_input_gradient(...))  ->  dense_input_gradient(..., addend)
+/// dx = addend + dense_input_gradient(...)  ->  dense_input_gradient(..., addend)
 void fold_sum_into_dense(Graph& graph);
 
 /// dz = activation_gradient(dense_input_gradient(...))  ->  dense_input_gradient(..., activation)

@@ -25,15 +25,12 @@ void fill_elementwise(KernelTable& table) {
   fill_rows<double>(table, RowType::kFloat64);
   table.gather_compressed = gather_compressed;
   table.dropout_forward = dropout_forward;
-  table.alpha_dropout = alpha_dropout;
   table.mask_noise = mask_noise;
   table.normal_noise = normal_noise;
   table.uniform_numbers = uniform_numbers;
   table.normal_numbers = normal_numbers;
   table.truncated_normal_numbers = truncated_normal_numbers;
   table.add = add;
-  table.multiply = multiply;
-  table.affine = affine;
   table.transpose = transpose;
   table.exp = exp_block;
   table.log = log_block;

@@ -1,4 +1,4 @@
-// Kernels that visit each element once: products and sums, dropout, transposition, the search for values that are not
+// Kernels that visit each element once: dropout, transposition, the search for values that are not
 // finite, exp and log.
 #pragma once
 #include <type_traits>
@@ -13,13 +13,8 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-void multiply(const Elementwise& op) {
-  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, load(op.x + at) * load(op.saved + at)); });
-}
-
-void affine(const Elementwise& op, float scale, float offset) {
-  const vf a = broadcast(scale), b = broadcast(offset);
-  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, fma(load(op.x + at), a, b)); });
+void add(const Elementwise& op) {
+  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, load(op.x + at) + load(op.saved + at)); });
 }
 
 void dropout_forward(const Dropout& op) {

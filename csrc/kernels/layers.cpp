@@ -1,7 +1,6 @@
-// Enters the kernels of layers that are no products into the table: normalization, selections of columns, embeddings,
+// Enters the kernels of layers that are no products into the table: normalization, embeddings,
 // pooling, images.
 #include "kernels/batch_normalization.h"
-#include "kernels/column_selection.h"
 #include "kernels/embedding.h"
 #include "kernels/fill.h"
 #include "kernels/image_augmentation.h"
@@ -25,8 +24,6 @@ void fill_layers(KernelTable& table) {
   table.scale_columns_gradients[index(ColumnRule::kLeaky)] = scale_columns_gradients<Leaky>;
   table.standardize_rows = standardize_rows;
   table.standardize_rows_backward = standardize_rows_backward;
-  table.select_columns = select_columns;
-  table.select_columns_backward = select_columns_backward;
   table.embed = embed;
   table.embed_backward = embed_backward;
   table.encode = encode;

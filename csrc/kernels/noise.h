@@ -1,7 +1,6 @@
 // Random factors (dropout) and addends (Gaussian noise) of the elements of a matrix, and arrays of random numbers.
 #pragma once
 #include "formulas/random.h"
-#include "kernels/blocks.h"
 #include "kernels/random.h"
 #include "kernels/table.h"
 
@@ -49,18 +48,6 @@ void normal_numbers(const RandomNumbers& op) {
 void truncated_normal_numbers(const RandomNumbers& op) {
   const vf mean = broadcast(op.low), deviation = broadcast(op.high);
   fill_numbers(op, [&](vu words) { return truncated_normal_number(words, deviation, mean); });
-}
-
-void add(const Elementwise& op) {
-  for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, load(op.x + at) + load(op.saved + at)); });
-}
-
-/// Alpha dropout (Klambauer et al. 2017): y = x mask + kept, or `dropped` where the mask, in `saved`, is 0.
-void alpha_dropout(const Elementwise& op, float kept, float dropped) {
-  for_block(op.rows, op.columns, op.ld, [&](int64_t at) {
-    const vf mask = load(op.saved + at);
-    store(op.y + at, mask == 0.0f ? broadcast(dropped) : fma(load(op.x + at), mask, broadcast(kept)));
-  });
 }
 
 }  // namespace

@@ -386,7 +386,7 @@ struct MetricSumRows {
 inline constexpr float kBelowAll = -1e10f;
 
 // ---- Normalization and layers of columns ---------------------------------------------------------------------------
-// Files: batch_normalization.h, row_normalization.h, column_selection.h
+// Files: batch_normalization.h, row_normalization.h
 
 /// A mask of rows (samples, groups): nonzero for each row that statistics include; null where they include all.
 struct RowMask {
@@ -470,18 +470,6 @@ struct StandardizeRows {
   int64_t ld_factors;
   float epsilon;
   bool centred, unit;  // whether the mean is subtracted; whether rows get norm 1 instead of variance 1
-  Range rows;
-};
-
-/// y (rows, count) = x (rows, ...)[:, indices], and 0 where `indices` is -1. Backward: x = dy (rows, count) and y = dx
-/// (rows, columns).
-struct SelectColumns {
-  const float* x;
-  int64_t ldx;
-  float* y;
-  int64_t ldy;
-  const int32_t* indices;  // (count,)
-  int64_t count, columns;
   Range rows;
 };
 
@@ -716,12 +704,9 @@ struct KernelTable {
   void (*row_activation_forward[kRowActivations])(const RowActivation&);
   void (*row_activation_backward[kRowActivations])(const RowActivation&);
   void (*dropout_forward)(const Dropout&);
-  void (*alpha_dropout)(const Elementwise&, float kept, float dropped);
   void (*mask_noise)(const Noise&);
   void (*normal_noise)(const Noise&);
-  void (*add)(const Elementwise&);       // y = x + saved
-  void (*multiply)(const Elementwise&);  // y = x * saved
-  void (*affine)(const Elementwise&, float scale, float offset);
+  void (*add)(const Elementwise&);  // y = x + saved
   void (*transpose)(const Transpose&);
   void (*exp)(const Elementwise&);
   void (*log)(const Elementwise&);
@@ -750,8 +735,6 @@ struct KernelTable {
   void (*scale_columns_gradients[kColumnRules])(const ScaleColumns&);
   void (*standardize_rows)(const StandardizeRows&);
   void (*standardize_rows_backward)(const StandardizeRows&);
-  void (*select_columns)(const SelectColumns&);
-  void (*select_columns_backward)(const SelectColumns&);
 
   // Tokens and timesteps
   void (*embed)(const Embed&);

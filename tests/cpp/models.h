@@ -32,7 +32,6 @@ class Described final : public graph::Attributes {
   double number(const char* key) const override { return numbers_.at(key); }
   std::string text(const char* key) const override { return texts_.at(key); }
   std::vector<int64_t> integers(const char* key) const override { refuse("no list is given for", key); }
-  std::vector<int32_t> indices(const char* key) const override { refuse("no list is given for", key); }
   std::vector<float> numbers(const char* key) const override { refuse("no list is given for", key); }
   std::vector<std::string> texts(const char* key) const override { refuse("no list is given for", key); }
   graph::Shape shape(const char* key) const override { refuse("no shape is given for", key); }

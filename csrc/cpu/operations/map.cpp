@@ -10,6 +10,8 @@ namespace {
 
 /// Numbers of a block: 2 KiB, so that a dozen blocks fit the L1 cache.
 constexpr int64_t kBlock = 512;
+/// Numbers of a block of one instruction that reads and writes them where they lie, so that no buffer is needed.
+constexpr int64_t kLongBlock = 1 << 14;
 /// Rows that are at least so long are blocks of their own, if blocks of several rows would have to be copied: a copied
 /// row takes less time than another block.
 constexpr int64_t kLongRow = 256;
@@ -343,9 +345,12 @@ class MapStep::Run {
     const bool pads = has_padding_ && length_ == columns_ && has_whole_rows_ && y().axes > 1 &&
                       row_distance(y()) == ld_ && is_regular(y());
     row_ = pads ? ld_ : length_;
-    rows_ = y().axes == 1 ? 1 : std::max<int64_t>(kBlock / row_, 1);
     const bool direct = std::all_of(memory_.arrays, memory_.arrays + output_count() + input_count(),
                                     [&](const Strided* array) { return lies_as_blocks(*array); });
+    const bool has_whole_vectors = pads || length_ % kLane == 0;
+    const bool in_place = direct && has_whole_vectors && output_count() == 1 && code_.for_each_block().size() == 1;
+    block_ = in_place ? kLongBlock : kBlock;
+    rows_ = y().axes == 1 ? 1 : std::max<int64_t>(block_ / row_, 1);
     if (!direct && length_ >= kLongRow) rows_ = 1;
     may_overwrite_ = pads || (has_padding_ && rows_ == 1 && length_ == columns_);
     const auto is_direct = [&](const Strided& array) {
@@ -378,7 +383,7 @@ class MapStep::Run {
     std::fill_n(index_, last, 0);
     while (left > 0) {
       if (rows_ == 1) {
-        for (int64_t j = 0; j < length_; j += kBlock) run_block(1, j, std::min(kBlock, length_ - j));
+        for (int64_t j = 0; j < length_; j += block_) run_block(1, j, std::min(block_, length_ - j));
         advance(1);
         --left;
         continue;
@@ -495,6 +500,7 @@ class MapStep::Run {
   bool has_padding_ = false, has_whole_rows_ = false;  // whether there is padding behind the columns, and these are all
   int64_t ld_ = 0, columns_ = 0;                       // the distance of rows of y that have padding, and their columns
   int64_t length_ = 0;                                 // of the last axis
+  int64_t block_ = kBlock;                             // the most numbers of a block
   int64_t row_ = 0, rows_ = 1;  // the distance of rows in a block of several rows; how many rows it has
   bool may_overwrite_ = false;  // behind the last number of a block
   int64_t index_[kMostAxes];    // of the current row
@@ -521,9 +527,18 @@ Split split_map(const Scheduler& scheduler, const graph::Map& op) {
   return split_array(scheduler, op, op.y(), y.rows);
 }
 
+/// Augmented images stay such through a factor: zeros stay zeros.
+bool keeps_zeros(const graph::Graph& graph, const graph::Map& op) {
+  const auto rescaling = graph::rescaling_of(graph, op);
+  return rescaling && rescaling->offset == 0.0f;
+}
+
 void schedule_map(Scheduler& scheduler, const graph::Map& op) {
   auto& step = scheduler.add<MapStep>(op, split_map(scheduler, op), scheduler.max_rows());
   step.set_scratch(scheduler.step_scratch(step.scratch_floats()));
+  if (keeps_zeros(scheduler.graph(), op) && scheduler.is_augmented(op.inputs[0].value)) {
+    scheduler.set_augmented(op.y().value);
+  }
 }
 
 }  // namespace

@@ -1,9 +1,10 @@
+#include <algorithm>
 #include <unordered_map>
 
 #include "cuda/chains/chain.h"
 #include "cuda/chains/network.h"
 #include "graph/operations/activation.h"
-#include "graph/operations/elementwise.h"
+#include "graph/operations/map.h"
 #include "graph/operations/random_noise.h"
 #include "graph/operations/weight_penalty.h"
 
@@ -36,7 +37,7 @@ class ChainReader {
     // What the operations above imply.
     if (const auto* op = as<graph::DenseInputGradient>(operation)) return op->addend == kNoValue;
     if (const auto* op = as<graph::DenseWeightGradient>(operation)) return op->steps;
-    return as<graph::ElementwiseActivationGradient>(operation) || as<graph::Multiply>(operation) ||
+    return as<graph::ElementwiseActivationGradient>(operation) || is_gradient_of_dropout(operation) ||
            as<graph::AddMetric>(operation);
   }
 
@@ -56,6 +57,13 @@ class ChainReader {
   Chain chain;
 
  private:
+  /// Whether it multiplies a gradient by masks.
+  bool is_gradient_of_dropout(const graph::Operation& operation) const {
+    const auto* const map = as<graph::Map>(operation);
+    if (!map || !chain.loss) return false;
+    const auto& all = map->code.instructions;
+    return std::all_of(all.begin(), all.end(), [](const MapInstruction& each) { return each.op == MapOp::kMultiply; });
+  }
   bool read_input(const graph::ReadInput& op) {
     if (chain.input || graph_.value(op.x).groups != 1) return false;
     chain.input = &op;

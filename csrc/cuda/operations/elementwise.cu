@@ -1,4 +1,4 @@
-// Operations on elements: activations, arithmetic, dropout and noise.
+// Operations on elements: activations, dropout and noise.
 #include "cuda/activations.h"
 #include "cuda/elements.h"
 #include "cuda/schedule.h"
@@ -6,7 +6,6 @@
 #include "formulas/random.h"
 #include "formulas/row_activations.h"
 #include "graph/operations/activation.h"
-#include "graph/operations/elementwise.h"
 #include "graph/operations/random_noise.h"
 
 namespace engine::cuda {
@@ -85,66 +84,7 @@ void schedule_row_activation_gradient(Schedule& schedule, const graph::RowActiva
   });
 }
 
-// ---- Arithmetic -----------------------------------------------------------------------------------------------------
-
-struct ScaleAndShift {
-  const float* x;
-  float* y;
-  float scale, offset;
-  __device__ void operator()(int64_t i, const Batch&) const { y[i] = formulas::fma(x[i], scale, offset); }
-};
-
-void schedule_affine(Schedule& schedule, const graph::Affine& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    return for_elements(memory.schedule, op.y,
-                        ScaleAndShift{memory.scratch(op.x), memory.scratch(op.y), op.scale, op.offset});
-  });
-}
-
-void schedule_fill_zeros(Schedule& schedule, const graph::FillZeros& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    return for_elements(memory.schedule, op.y, SetToZero{memory.scratch(op.y)});
-  });
-}
-
-struct Product {
-  const float *x, *factor;
-  float* y;
-  __device__ void operator()(int64_t i, const Batch&) const { y[i] = x[i] * factor[i]; }
-};
-
-void schedule_multiply(Schedule& schedule, const graph::Multiply& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    return for_elements(memory.schedule, op.y,
-                        Product{memory.scratch(op.x), memory.scratch(op.factor), memory.scratch(op.y)});
-  });
-}
-
-struct SumOfTwo {
-  const float *a, *b;
-  float* y;
-  __device__ void operator()(int64_t i, const Batch&) const { y[i] = a[i] + b[i]; }
-};
-
-/// One kernel for each term after the first, from the left.
-void schedule_sum(Schedule& schedule, const graph::Sum& op) {
-  for (size_t i = 1; i < op.terms.size(); ++i) {
-    schedule.add(op, [&op, i](const RunMemory& memory) {
-      const ValueId left = i == 1 ? op.terms[0] : op.y;
-      return for_elements(memory.schedule, op.y,
-                          SumOfTwo{memory.scratch(left), memory.scratch(op.terms[i]), memory.scratch(op.y)});
-    });
-  }
-}
-
-void schedule_add_noise(Schedule& schedule, const graph::AddNoise& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    return for_elements(memory.schedule, op.y,
-                        SumOfTwo{memory.scratch(op.x), memory.scratch(op.noise), memory.scratch(op.y)});
-  });
-}
-
-// ---- Random factors and addends -------------------------------------------------------------------------------------
+// ---- Random numbers -------------------------------------------------------------------------------------------------
 
 /// The random word of element i of a value: the same as on the CPU.
 struct RandomWords {
@@ -207,23 +147,6 @@ void schedule_random_noise(Schedule& schedule, const graph::RandomNoise& op) {
   });
 }
 
-struct DropToConstant {
-  const float *x, *mask;
-  float* y;
-  float kept, dropped;
-  __device__ void operator()(int64_t i, const Batch&) const {
-    y[i] = mask[i] == 0.0f ? dropped : formulas::fma(x[i], mask[i], kept);
-  }
-};
-
-void schedule_alpha_dropout(Schedule& schedule, const graph::AlphaDropout& op) {
-  schedule.add(op, [&op](const RunMemory& memory) {
-    return for_elements(
-        memory.schedule, op.y,
-        DropToConstant{memory.scratch(op.x), memory.scratch(op.mask), memory.scratch(op.y), op.kept, op.dropped});
-  });
-}
-
 }  // namespace
 
 void add_elementwise(Implementations& all) {
@@ -231,14 +154,8 @@ void add_elementwise(Implementations& all) {
   all.add<graph::ElementwiseActivationGradient>(schedule_activation_gradient);
   all.add<graph::RowActivation>(schedule_row_activation);
   all.add<graph::RowActivationGradient>(schedule_row_activation_gradient);
-  all.add<graph::Affine>(schedule_affine);
-  all.add<graph::FillZeros>(schedule_fill_zeros);
-  all.add<graph::Multiply>(schedule_multiply);
-  all.add<graph::Sum>(schedule_sum);
   all.add<graph::Dropout>(schedule_dropout);
   all.add<graph::RandomNoise>(schedule_random_noise);
-  all.add<graph::AddNoise>(schedule_add_noise);
-  all.add<graph::AlphaDropout>(schedule_alpha_dropout);
 }
 
 }  // namespace engine::cuda

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "graph/builder.h"
 #include "graph/differentiate.h"
@@ -29,11 +30,11 @@ std::string text_of(const Selection& selection) {
   return "[" + text + "]";
 }
 
-/// Appends an operation that reads `x` and writes a new array y of this shape. Threads share the first axes of both
-/// where `by_row` says that row i of y comes from row i of x.
+/// Appends an operation that reads `x` and writes `y`. Threads share the first axes of both where `by_row` says that
+/// row i of y comes from row i of x.
 template <class Op>
-Op& add_rearranged(Graph& graph, const Array& x, const Shape& shape, bool by_row) {
-  const Array read = with_strides(graph, x), y = add_array(graph, shape);
+Op& add_rearranged(Graph& graph, const Array& x, const Array& y, bool by_row) {
+  const Array read = with_strides(graph, x);
   auto& added = graph.add<Op>();
   added.x = read;
   added.y = y;
@@ -41,17 +42,12 @@ Op& add_rearranged(Graph& graph, const Array& x, const Shape& shape, bool by_row
   return added;
 }
 
+/// A new value for the gradient by `x`, which lies as x does.
+Array add_gradient_by(Graph& graph, const Array& x) { return {graph.add_like(x.value), x.shape}; }
+
 template <class Op>
 std::vector<Operand> operands_of(const Op& op) {
   return {writes(op.y.value, op.rows, kWhole), reads(op.x.value, op.rows, kWhole)};
-}
-
-Array add_transpose(Graph& graph, const Array& x, const std::vector<int>& axes) {
-  Shape shape;
-  for (const int axis : axes) shape.push_back(x.shape[static_cast<size_t>(axis)]);
-  auto& transpose = add_rearranged<Transpose>(graph, x, shape, !axes.empty() && axes[0] == 0);
-  transpose.axes = axes;
-  return transpose.y;
 }
 
 /// Whether a slice of an array of shape `from`, which gets the shape `to`, has all of its rows in their order.
@@ -59,12 +55,11 @@ bool selects_all_rows(const Selection& selection, const Shape& from, const Shape
   return !from.empty() && selection.begin[0] == Extent{} && selection.step[0] == 1 && from[0] == to[0];
 }
 
-/// Appends a `Slice` or a `PlaceSlice` of `x`, and returns its output, which has the shape `shape`.
+/// Appends a `Slice` or a `PlaceSlice` of `x`, and returns its output, y.
 template <class Op>
-Array add_selected(Graph& graph, const Array& x, const Shape& shape, const Selection& selection) {
-  auto& added = add_rearranged<Op>(graph, x, shape, selects_all_rows(selection, x.shape, shape));
-  added.selection = selection;
-  return added.y;
+Array add_selected(Graph& graph, const Array& x, const Array& y, const Selection& selection) {
+  add_rearranged<Op>(graph, x, y, selects_all_rows(selection, x.shape, y.shape)).selection = selection;
+  return y;
 }
 
 /// The selection of whole axes.
@@ -107,12 +102,19 @@ std::vector<Operand> Transpose::operands() const { return operands_of(*this); }
 
 std::string Transpose::attributes() const { return text_of_axes(axes); }
 
+void add_transpose_to(Graph& graph, const Array& y, const Array& x, const std::vector<int>& axes) {
+  add_rearranged<Transpose>(graph, x, y, !axes.empty() && axes[0] == 0).axes = axes;
+}
+
 void Transpose::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y.value);
   if (dy == kNoValue || !gradients.wants(x.value)) return;
   std::vector<int> inverse(axes.size());
   for (size_t i = 0; i < axes.size(); ++i) inverse[static_cast<size_t>(axes[i])] = static_cast<int>(i);
-  gradients.contribute(x, add_transpose(gradients.graph(), {dy, y.shape}, inverse));
+  Graph& graph = gradients.graph();
+  const Array dx = add_gradient_by(graph, x);
+  add_transpose_to(graph, dx, {dy, y.shape}, inverse);
+  gradients.contribute(x, dx);
 }
 
 // ---- Slices ------------------------------------------------------------------------------------------------------
@@ -123,7 +125,8 @@ std::string Slice::attributes() const { return text_of(selection); }
 void Slice::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y.value);
   if (dy == kNoValue || !gradients.wants(x.value)) return;
-  gradients.contribute(x, add_selected<PlaceSlice>(gradients.graph(), {dy, y.shape}, x.shape, selection));
+  Graph& graph = gradients.graph();
+  gradients.contribute(x, add_selected<PlaceSlice>(graph, {dy, y.shape}, add_gradient_by(graph, x), selection));
 }
 
 std::vector<Operand> PlaceSlice::operands() const { return operands_of(*this); }
@@ -132,7 +135,8 @@ std::string PlaceSlice::attributes() const { return text_of(selection); }
 void PlaceSlice::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y.value);
   if (dy == kNoValue || !gradients.wants(x.value)) return;
-  gradients.contribute(x, add_selected<Slice>(gradients.graph(), {dy, y.shape}, x.shape, selection));
+  Graph& graph = gradients.graph();
+  gradients.contribute(x, add_selected<Slice>(graph, {dy, y.shape}, add_gradient_by(graph, x), selection));
 }
 
 // ---- Joined arrays -----------------------------------------------------------------------------------------------
@@ -145,14 +149,28 @@ std::vector<Operand> Join::operands() const {
 
 std::string Join::attributes() const { return "axis=" + std::to_string(axis); }
 
+void add_join_to(Graph& graph, const Array& y, const std::vector<Array>& inputs, int axis) {
+  std::vector<Array> parts;
+  for (const Array& input : inputs) parts.push_back(with_strides(graph, input));
+  const Loop loop = row_loop(graph, y);
+  const bool by_row = axis != 0 && std::all_of(parts.begin(), parts.end(),
+                                               [&](const Array& part) { return row_loop(graph, part) == loop; });
+  auto& join = graph.add<Join>();
+  join.parts = std::move(parts);
+  join.y = y;
+  join.axis = axis;
+  join.rows = by_row ? loop : kWhole;
+}
+
 void Join::differentiate(Differentiation& gradients) const {
   const ValueId dy = gradients.gradient_of(y.value);
   if (dy == kNoValue) return;
+  Graph& graph = gradients.graph();
   Selection selection = select_all(y.shape.size());
   Extent& begin = selection.begin[static_cast<size_t>(axis)];
   for (const Array& part : parts) {
     if (gradients.wants(part.value)) {
-      gradients.contribute(part, add_selected<Slice>(gradients.graph(), {dy, y.shape}, part.shape, selection));
+      gradients.contribute(part, add_selected<Slice>(graph, {dy, y.shape}, add_gradient_by(graph, part), selection));
     }
     begin = sum_of(begin, part.shape[static_cast<size_t>(axis)]);
   }
@@ -245,7 +263,9 @@ struct TransposeLayer final : ArrayLayer {
     require(shape == expected, "a transposed array has the axes of the input");
   }
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
-    return add_transpose(builder.graph(), inputs[0], axes);
+    const Array y = add_array(builder.graph(), shape);
+    add_transpose_to(builder.graph(), y, inputs[0], axes);
+    return y;
   }
   bool keeps_rows(size_t) const override { return axes[0] == 0; }
 };
@@ -277,7 +297,7 @@ struct SliceLayer final : ArrayLayer {
     }
   }
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
-    return add_selected<Slice>(builder.graph(), inputs[0], shape, selection);
+    return add_selected<Slice>(builder.graph(), inputs[0], add_array(builder.graph(), shape), selection);
   }
   bool keeps_rows(size_t) const override { return selects_all_rows(selection, input_shapes[0], shape); }
 };
@@ -302,17 +322,8 @@ struct JoinLayer final : ArrayLayer {
   }
   Array build_array(Builder& builder, const std::vector<Array>& inputs) const override {
     Graph& graph = builder.graph();
-    std::vector<Array> parts;
-    for (const Array& input : inputs) parts.push_back(with_strides(graph, input));
     const Array y = add_array(graph, shape);
-    const Loop loop = row_loop(graph, y);
-    const bool by_row = axis != 0 && std::all_of(parts.begin(), parts.end(),
-                                                 [&](const Array& part) { return row_loop(graph, part) == loop; });
-    auto& join = graph.add<Join>();
-    join.parts = parts;
-    join.y = y;
-    join.axis = axis;
-    join.rows = by_row ? loop : kWhole;
+    add_join_to(graph, y, inputs, axis);
     return y;
   }
   bool keeps_rows(size_t) const override { return axis != 0; }

@@ -2,7 +2,7 @@
 
 #include "graph/builder.h"
 #include "graph/differentiate.h"
-#include "graph/operations/shape.h"
+#include "graph/operations/arrangement.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
@@ -38,9 +38,8 @@ void HostActivityPenalty::differentiate(Differentiation& gradients) const {
   if (!gradients.wants(x)) return;
   const ValueId dy = gradients.gradient_or_zeros(x);
   Graph& graph = gradients.graph();
-  auto& copy = graph.add<Reshape>();  // others may read dy, too
-  copy.x = dy;
-  const ValueId dx = copy.y = graph.add_like(dy);
+  const ValueId dx = graph.add_like(dy);
+  add_copy(graph, as_array(graph, dy), as_array(graph, dx));  // others may read dy, too
   auto& gradient = graph.add<HostActivityPenaltyGradient>();
   gradient.node = node;
   gradient.dx = dx;

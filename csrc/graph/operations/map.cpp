@@ -27,21 +27,14 @@ Operand read_operand(const Graph& graph, const Array& input, const Array& y, boo
 bool shares_columns(const Graph& graph, const std::vector<Array>& inputs, const Array& y) {
   const auto is_batch = [&](const Array& array) {
     const Value& value = graph.value(array.value);
-    return value.kind == Value::Kind::kBatch && value.groups == 1 && array.shape.size() == 2 &&
-           array.shape[1] == Extent{value.columns, 0};
+    return value.kind == Value::Kind::kBatch && array.shape.size() == 2 && array.shape[0] == y.shape[0] &&
+           array.shape[1] == Extent{value.columns, 0} && has_sample_axis(array.shape, graph.batch);
   };
   return is_batch(y) && std::all_of(inputs.begin(), inputs.end(), [&](const Array& input) {
            if (is_single(input.shape)) return true;
            if (input.shape.size() == 1) return input.shape[0] == y.shape[1];
            return is_batch(input);
          });
-}
-
-/// Whether each element of one array has the place of that of the other.
-bool lie_alike(const Graph& graph, const Array& a, const Array& b) {
-  const Value &of_a = graph.value(a.value), &of_b = graph.value(b.value);
-  return a.shape == b.shape && of_a.kind == of_b.kind && of_a.groups == of_b.groups && of_a.columns == of_b.columns &&
-         of_a.shape == of_b.shape;
 }
 
 }  // namespace
@@ -69,9 +62,10 @@ void Map::differentiate(Differentiation& gradients) const {
     if (!gradients.wants(inputs[i].value)) continue;
     const int input = static_cast<int>(i);
     const MapCode by_input = slope(code, input);
-    const Array dx = takes_long(by_input)
-                         ? add_map(graph, MapOp::kMultiply, {dy, shape}, add_map(graph, inputs, shape, by_input), shape)
-                         : add_map(graph, read, shape, derivative(code, input));
+    const ValueId like = inputs[i].shape == shape ? inputs[i].value : kNoValue;
+    const Array dx = takes_long(by_input) ? add_map(graph, MapOp::kMultiply, {dy, shape},
+                                                    add_map(graph, inputs, shape, by_input), shape, like)
+                                          : add_map(graph, read, shape, derivative(code, input), like);
     gradients.contribute(inputs[i], sum_to(graph, dx, inputs[i].shape));
   }
 }
@@ -85,9 +79,15 @@ int place_among(std::vector<Array>& inputs, const Array& input) {
   return static_cast<int>(place);
 }
 
-Array add_map(Graph& graph, const std::vector<Array>& inputs, const Shape& shape, const MapCode& code) {
+Array add_map(Graph& graph, const std::vector<Array>& inputs, const Shape& shape, const MapCode& code, ValueId like) {
   const int same = identity_of(code);
   if (same >= 0 && inputs[static_cast<size_t>(same)].shape == shape) return inputs[static_cast<size_t>(same)];
+  const Array y = like == kNoValue ? add_array(graph, shape) : Array{graph.add_like(like), shape};
+  add_map_to(graph, y, inputs, code);
+  return y;
+}
+
+void add_map_to(Graph& graph, const Array& y, const std::vector<Array>& inputs, const MapCode& code) {
   // Inputs that the code does not read any more are left out.
   MapCode own = code;
   std::vector<Array> read;
@@ -108,14 +108,12 @@ Array add_map(Graph& graph, const std::vector<Array>& inputs, const Shape& shape
       }
     }
   }
-  const Array y = add_array(graph, shape);
   auto& map = graph.add<Map>();
   map.inputs = std::move(read);
   map.outputs = {y};
   map.code = std::move(own);
   map.results.assign(1, map.code.registers() - 1);
   map.find_loops(graph);
-  return y;
 }
 
 void Map::find_loops(const Graph& graph) {
@@ -132,11 +130,41 @@ void Map::find_loops(const Graph& graph) {
   }
 }
 
-Array add_map(Graph& graph, MapOp op, const Array& a, const Array& b, const Shape& shape) {
+Array add_map(Graph& graph, MapOp op, const Array& a, const Array& b, const Shape& shape, ValueId like) {
   MapCode code;
   code.inputs = 2;
   code.add(op, 0, 1);
-  return add_map(graph, {a, b}, shape, code);
+  return add_map(graph, {a, b}, shape, code, like);
+}
+
+/// One map for each sum of two, which `fuse_maps` makes one: before that, a product may add one of the terms itself.
+Array add_terms(Graph& graph, const std::vector<Array>& terms) {
+  Array sum = terms.front();
+  for (size_t i = 1; i < terms.size(); ++i) {
+    sum = add_map(graph, MapOp::kAdd, sum, terms[i], sum.shape, terms.front().value);
+  }
+  return sum;
+}
+
+MapCode code_of(const Rescaling& rescaling) {
+  MapCode code;
+  code.inputs = 1;
+  const int scale = code.add_constant(rescaling.scale), offset = code.add_constant(rescaling.offset);
+  code.add(MapOp::kMultiplyAdd, 0, scale, offset);
+  return code;
+}
+
+std::optional<Rescaling> rescaling_of(const Graph& graph, const Map& map) {
+  const auto& all = map.code.instructions;
+  const bool fits = map.inputs.size() == 1 && map.outputs.size() == 1 && lie_alike(graph, map.inputs[0], map.y()) &&
+                    all.size() == 3 && all[2].op == MapOp::kMultiplyAdd && all[2].a == 0;
+  if (!fits) return std::nullopt;
+  const auto number = [&](int reg) {
+    return reg > 0 ? all[static_cast<size_t>(reg - 1)] : MapInstruction{MapOp::kAdd};
+  };
+  const MapInstruction scale = number(all[2].b), offset = number(all[2].c);
+  if (scale.op != MapOp::kConstant || offset.op != MapOp::kConstant) return std::nullopt;
+  return Rescaling{scale.number, offset.number};
 }
 
 namespace {

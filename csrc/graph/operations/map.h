@@ -1,5 +1,6 @@
 // Elementwise functions that a user wrote.
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "graph/array_layer.h"
@@ -33,11 +34,28 @@ struct Map final : Operation {
 /// The number of an input among others, behind which it is added if it is none of them.
 int place_among(std::vector<Array>& inputs, const Array& input);
 
-/// Appends a map, and returns its output.
-Array add_map(Graph& graph, const std::vector<Array>& inputs, const Shape& shape, const MapCode& code);
+/// Appends a map, and returns its output. That is laid out in memory like the value `like`, if there is one, which has
+/// as many elements.
+Array add_map(Graph& graph, const std::vector<Array>& inputs, const Shape& shape, const MapCode& code,
+              ValueId like = kNoValue);
+
+/// Appends a map that writes `y`, a new value.
+void add_map_to(Graph& graph, const Array& y, const std::vector<Array>& inputs, const MapCode& code);
 
 /// a op b, of equal shapes or one that is broadcast to `shape`.
-Array add_map(Graph& graph, MapOp op, const Array& a, const Array& b, const Shape& shape);
+Array add_map(Graph& graph, MapOp op, const Array& a, const Array& b, const Shape& shape, ValueId like = kNoValue);
+
+/// The sum of arrays of equal shapes, from the left, laid out in memory like the first one.
+Array add_terms(Graph& graph, const std::vector<Array>& terms);
+
+/// scale x + offset, rounded once
+struct Rescaling {
+  float scale, offset;
+};
+MapCode code_of(const Rescaling& rescaling);
+
+/// The numbers of a map that does nothing but to rescale a value, as it lies; nothing for other maps.
+std::optional<Rescaling> rescaling_of(const Graph& graph, const Map& map);
 
 std::shared_ptr<Layer> read_map(const Attributes& attributes);
 

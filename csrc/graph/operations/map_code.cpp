@@ -216,6 +216,11 @@ class Derivative {
         if (wanted(at.c)) contribute(at.c, select(a, zero, dy));
         return;
       }
+      case MapOp::kMultiplyAdd:
+        if (wanted(a)) contribute(a, times(dy, b));
+        if (wanted(b)) contribute(b, times(dy, a));
+        if (wanted(at.c)) contribute(at.c, dy);
+        return;
     }
   }
 

@@ -1,26 +1,13 @@
 #include "graph/operations/random_noise.h"
 
-#include <utility>
-
 #include "graph/builder.h"
 #include "graph/differentiate.h"
-#include "graph/operations/elementwise.h"
-#include "graph/operations/shape.h"
+#include "graph/operations/map.h"
 #include "graph/print.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
 namespace {
-
-void differentiate_by_mask(Differentiation& gradients, ValueId x, ValueId mask, ValueId y) {
-  const ValueId dy = gradients.gradient_of(y);
-  if (dy == kNoValue || !gradients.wants(x)) return;
-  auto& gradient = gradients.graph().add<Multiply>();
-  gradient.x = dy;
-  gradient.factor = mask;
-  gradient.y = gradients.graph().add_like(dy);
-  gradients.contribute(x, gradient.y);
-}
 
 double read_rate(const Attributes& attributes) {
   const double rate = attributes.number("rate");
@@ -32,18 +19,17 @@ double read_rate(const Attributes& attributes) {
 
 std::string Dropout::attributes() const { return "rate=" + short_number(rate); }
 
-void Dropout::differentiate(Differentiation& gradients) const { differentiate_by_mask(gradients, x, mask, y); }
+void Dropout::differentiate(Differentiation& gradients) const {
+  const ValueId dy = gradients.gradient_of(y);
+  if (dy == kNoValue || !gradients.wants(x)) return;
+  Graph& graph = gradients.graph();
+  const Array factor = as_array(graph, mask);
+  gradients.contribute(x, add_map(graph, MapOp::kMultiply, factor, as_array(graph, dy), factor.shape, dy).value);
+}
 
 std::string RandomNoise::attributes() const {
   return distribution == Distribution::kMask ? "rate=" + short_number(rate) : "deviation=" + short_number(scale);
 }
-
-void AddNoise::differentiate(Differentiation& gradients) const {
-  const ValueId dy = gradients.gradient_of(y);
-  if (dy != kNoValue) gradients.contribute(x, dy);
-}
-
-void AlphaDropout::differentiate(Differentiation& gradients) const { differentiate_by_mask(gradients, x, mask, y); }
 
 namespace {
 
@@ -64,66 +50,54 @@ struct DropoutLayer final : Layer {
   }
 };
 
+/// A value with one row for each sample, under the axes of these.
+Array of_samples(const Graph& graph, ValueId value, const std::vector<int64_t>& lengths) {
+  Shape axes{{0, 1}};
+  for (const int64_t length : lengths) axes.push_back({length, 0});
+  return {value, resolved(axes, graph.batch)};
+}
+
 struct NoiseLayer final : Layer {
+  /// Alpha dropout (Klambauer et al., 2017): x times the mask, plus `kept`; `dropped` where the mask is 0.
   enum class Combination { kMultiply, kAdd, kAlpha };
   RandomNoise noise;
   Combination combination = Combination::kMultiply;
   float kept = 0.0f, dropped = 0.0f;
-  int64_t noises = 0;                                   // numbers to draw for each sample, if `indices` is given
-  std::shared_ptr<const std::vector<int32_t>> indices;  // which of them each number of the sample gets; null: its own
+  /// The axes of a sample and those of its noise, whose axes of length 1 are repeated; none: each number has its own.
+  std::vector<int64_t> shape, noise_shape;
 
   int64_t output_size(const LayerInputs& inputs) const override {
-    if (!indices) return inputs.size();
-    const auto count = static_cast<int64_t>(indices->size());
-    if (count != inputs.size()) {
-      refuse("'indices' has " + std::to_string(count) + " entries for rows of " + std::to_string(inputs.size()));
-    }
-    for (const int32_t index : *indices) {
-      if (index < -1 || index >= noises) refuse("an index lies beyond the numbers that are drawn");
-    }
+    if (noise_shape.empty()) return inputs.size();
+    bool fits = shape.size() == noise_shape.size() && numbers_in(shape) == inputs.size();
+    for (size_t i = 0; fits && i < shape.size(); ++i) fits = noise_shape[i] == 1 || noise_shape[i] == shape[i];
+    if (!fits) refuse("'noise_shape' must be that of a sample, with 1 in place of some lengths");
     return inputs.size();
+  }
+
+  /// What becomes of x, input 1, with the noise, input 0.
+  MapCode code() const {
+    MapCode code;
+    code.inputs = 2;
+    if (combination == Combination::kMultiply) code.add(MapOp::kMultiply, 1, 0);
+    if (combination == Combination::kAdd) code.add(MapOp::kAdd, 1, 0);
+    if (combination == Combination::kAlpha) {
+      const int scaled = code.add(MapOp::kMultiplyAdd, 1, 0, code.add_constant(kept));
+      code.add(MapOp::kSelect, 0, scaled, code.add_constant(dropped));
+    }
+    return code;
   }
 
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     if (!builder.adds_noise()) return inputs[0];
     Graph& graph = builder.graph();
-    const ValueId x = indices ? builder.with_rows(inputs[0], 1) : inputs[0];
+    const bool shares = !noise_shape.empty();
+    const ValueId x = shares ? builder.with_rows(inputs[0], 1) : inputs[0];
     auto& draw = builder.add<RandomNoise>();
     draw = noise;
-    ValueId drawn = draw.noise = indices ? graph.add_batch(1, noises) : graph.add_like(x);
-    if (indices) {
-      auto& spread = builder.add<SelectColumns>();
-      spread.x = drawn;
-      spread.y = drawn = graph.add_like(x);
-      spread.indices = indices;
-    }
-    const ValueId y = graph.add_like(x);
-    switch (combination) {
-      case Combination::kMultiply: {
-        auto& multiply = builder.add<Multiply>();
-        multiply.x = x;
-        multiply.factor = drawn;
-        multiply.y = y;
-        break;
-      }
-      case Combination::kAdd: {
-        auto& add = builder.add<AddNoise>();
-        add.x = x;
-        add.noise = drawn;
-        add.y = y;
-        break;
-      }
-      case Combination::kAlpha: {
-        auto& alpha = builder.add<AlphaDropout>();
-        alpha.x = x;
-        alpha.mask = drawn;
-        alpha.y = y;
-        alpha.kept = kept;
-        alpha.dropped = dropped;
-        break;
-      }
-    }
-    return y;
+    draw.noise = shares ? graph.add_batch(1, numbers_in(noise_shape)) : graph.add_like(x);
+    const Array drawn = shares ? of_samples(graph, draw.noise, noise_shape) : as_array(graph, draw.noise);
+    const Array given = shares ? of_samples(graph, x, shape) : as_array(graph, x);
+    return add_map(graph, {drawn, given}, given.shape, code(), x).value;
   }
 };
 
@@ -149,9 +123,10 @@ std::shared_ptr<Layer> read_noise(const Attributes& attributes) {
   layer->kept = attributes.single("kept", 0.0f);
   layer->dropped = attributes.single("dropped", 0.0f);
   layer->noise.shared = attributes.flag("shared", false);
-  layer->noises = attributes.integer("noises", 0);
-  auto indices = attributes.has("indices") ? attributes.indices("indices") : std::vector<int32_t>{};
-  if (!indices.empty()) layer->indices = std::make_shared<const std::vector<int32_t>>(std::move(indices));
+  if (attributes.has("noise_shape")) {
+    layer->shape = attributes.integers("shape");
+    layer->noise_shape = attributes.integers("noise_shape");
+  }
   return layer;
 }
 

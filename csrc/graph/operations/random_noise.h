@@ -1,4 +1,4 @@
-// Random numbers in training: dropout, and noise that is multiplied with or added to what passes through.
+// Random numbers in training: dropout, and noise, which maps multiply with or add to what passes through.
 #pragma once
 #include "graph/layer.h"
 #include "graph/operation.h"
@@ -33,31 +33,6 @@ struct RandomNoise final : Operation {
   const char* name() const override { return "random_noise"; }
   std::vector<Operand> operands() const override { return {writes(noise, kSamples, 'n')}; }
   std::string attributes() const override;
-};
-
-/// y[b,n] = x[b,n] + noise[b,n]
-struct AddNoise final : Operation {
-  ValueId x = kNoValue, noise = kNoValue, y = kNoValue;
-
-  const char* name() const override { return "add_noise"; }
-  std::vector<Operand> operands() const override {
-    return {writes(y, kSamples, 'n'), reads(x, kSamples, 'n'), reads(noise, kSamples, 'n')};
-  }
-  InPlace in_place() const override { return {x, y}; }
-  void differentiate(Differentiation& gradients) const override;
-};
-
-/// Alpha dropout (Klambauer et al., 2017): y[b,n] = x[b,n] mask[b,n] + (`kept` where the mask keeps x, else `dropped`)
-struct AlphaDropout final : Operation {
-  ValueId x = kNoValue, mask = kNoValue, y = kNoValue;
-  float kept = 0.0f, dropped = 0.0f;
-
-  const char* name() const override { return "alpha_dropout"; }
-  std::vector<Operand> operands() const override {
-    return {writes(y, kSamples, 'n'), reads(x, kSamples, 'n'), reads(mask, kSamples, 'n')};
-  }
-  InPlace in_place() const override { return {x, y}; }
-  void differentiate(Differentiation& gradients) const override;
 };
 
 std::shared_ptr<Layer> read_dropout(const Attributes& attributes);

@@ -1,75 +1,55 @@
 #include "graph/operations/shape.h"
 
-#include <utility>
+#include <algorithm>
+#include <numeric>
 
 #include "graph/builder.h"
-#include "graph/differentiate.h"
+#include "graph/operations/arrangement.h"
+#include "graph/operations/map.h"
 #include "graph/sizes.h"
 
 namespace engine::graph {
-
-void Reshape::differentiate(Differentiation& gradients) const {
-  const ValueId dy = gradients.gradient_of(y);
-  if (dy == kNoValue || !gradients.wants(x)) return;
-  auto& gradient = gradients.graph().add<Reshape>();
-  gradient.x = dy;
-  gradient.y = gradients.graph().add_like(x);
-  gradients.contribute(x, gradient.y);
-}
-
-void SelectColumns::differentiate(Differentiation& gradients) const {
-  const ValueId dy = gradients.gradient_of(y);
-  if (dy == kNoValue || !gradients.wants(x)) return;
-  auto& gradient = gradients.graph().add<SelectColumnsGradient>();
-  gradient.dy = dy;
-  gradient.dx = gradients.graph().add_like(x);
-  gradient.indices = indices;
-  gradients.contribute(x, gradient.dx);
-}
-
-std::vector<Operand> Concatenate::operands() const {
-  std::vector<Operand> all{writes(y, kSamples, kWhole)};
-  for (const ValueId part : parts) all.push_back(reads(part, kSamples, kWhole));
-  return all;
-}
-
-void Concatenate::differentiate(Differentiation& gradients) const {
-  const ValueId dy = gradients.gradient_of(y);
-  if (dy == kNoValue) return;
-  Graph& graph = gradients.graph();
-  int64_t first = 0;
-  for (const ValueId part : parts) {
-    if (gradients.wants(part)) {
-      auto& gradient = graph.add<SliceColumns>();
-      gradient.x = dy;
-      gradient.y = graph.add_like(part);
-      gradient.first = first;
-      gradients.contribute(part, gradient.y);
-    }
-    first += graph.value(part).columns;
-  }
-}
-
-std::string SliceColumns::attributes() const { return "first=" + std::to_string(first); }
-
 namespace {
 
-struct SelectColumnsLayer final : Layer {
-  std::shared_ptr<const std::vector<int32_t>> indices;
+struct PermuteLayer final : Layer {
+  std::vector<int64_t> lengths;  // of the axes of a sample
+  std::vector<int> axes;         // of y: which of these each is
 
   int64_t output_size(const LayerInputs& inputs) const override {
-    for (const int32_t index : *indices) {
-      if (index < -1 || index >= inputs.size()) refuse("an index lies beyond the input");
-    }
-    return static_cast<int64_t>(indices->size());
+    if (numbers_in(lengths) != inputs.size()) refuse("'lengths' must be those of the axes of a sample");
+    return inputs.size();
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
+    Graph& graph = builder.graph();
+    const ValueId x = builder.with_rows(inputs[0], 1), y = graph.add_like(x);
+    Shape from{{0, 1}}, to{{0, 1}};
+    std::vector<int> order{0};
+    for (const int64_t length : lengths) from.push_back({length, 0});
+    for (const int axis : axes) {
+      to.push_back(from[static_cast<size_t>(axis) + 1]);
+      order.push_back(axis + 1);
+    }
+    add_transpose_to(graph, {y, resolved(to, graph.batch)}, {x, resolved(from, graph.batch)}, order);
+    return y;
+  }
+  bool only_moves() const override { return true; }
+};
+
+struct RepeatLayer final : Layer {
+  int64_t count = 0;
+
+  int64_t output_size(const LayerInputs& inputs) const override { return times(count, inputs.size()); }
+  ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
+    Graph& graph = builder.graph();
     const ValueId x = builder.with_rows(inputs[0], 1);
-    auto& select = builder.add<SelectColumns>();
-    select.x = x;
-    select.y = builder.graph().add_batch(1, static_cast<int64_t>(indices->size()));
-    select.indices = indices;
-    return select.y;
+    const Extent columns{builder.value(x).columns, 0};
+    const ValueId y = graph.add_batch(count, columns.fixed);
+    MapCode copy;
+    copy.inputs = 1;
+    copy.add(MapOp::kMultiply, 0, copy.add_constant(1.0f));
+    const Shape one{{0, 1}, {1, 0}, columns}, all{{0, 1}, {count, 0}, columns};
+    add_map_to(graph, {y, resolved(all, graph.batch)}, {{x, resolved(one, graph.batch)}}, copy);
+    return y;
   }
   bool only_moves() const override { return true; }
 };
@@ -85,26 +65,35 @@ struct ConcatenateLayer final : Layer {
     return size;
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
-    std::vector<ValueId> parts;
+    Graph& graph = builder.graph();
+    std::vector<Array> parts;
     int64_t columns = 0;
     for (const ValueId input : inputs) {
-      parts.push_back(builder.with_rows(input, groups));
-      columns += builder.value(parts.back()).columns;
+      parts.push_back(as_array(graph, builder.with_rows(input, groups)));
+      columns += parts.back().shape[1].fixed;
     }
-    auto& concatenate = builder.add<Concatenate>();
-    concatenate.parts = parts;
-    concatenate.y = builder.graph().add_batch(groups, columns);
-    return concatenate.y;
+    const ValueId y = graph.add_batch(groups, columns);
+    add_join_to(graph, as_array(graph, y), parts, 1);
+    return y;
   }
 };
 
 }  // namespace
 
-std::shared_ptr<Layer> read_select_columns(const Attributes& attributes) {
-  auto indices = attributes.indices("indices");
-  if (indices.empty()) refuse("a layer that selects columns needs at least 1 index");
-  auto layer = std::make_shared<SelectColumnsLayer>();
-  layer->indices = std::make_shared<const std::vector<int32_t>>(std::move(indices));
+std::shared_ptr<Layer> read_permute(const Attributes& attributes) {
+  auto layer = std::make_shared<PermuteLayer>();
+  layer->lengths = attributes.integers("lengths");
+  for (const int64_t axis : attributes.integers("axes")) layer->axes.push_back(static_cast<int>(axis));
+  std::vector<int> sorted = layer->axes, all(layer->lengths.size());
+  std::sort(sorted.begin(), sorted.end());
+  std::iota(all.begin(), all.end(), 0);
+  if (sorted != all) attributes.refuse("a permutation names each axis of a sample once:", "axes");
+  return layer;
+}
+
+std::shared_ptr<Layer> read_repeat(const Attributes& attributes) {
+  auto layer = std::make_shared<RepeatLayer>();
+  layer->count = attributes.count("count");
   return layer;
 }
 

@@ -90,10 +90,10 @@ class NoiseSharing(TypedDict, total=False):
 
     shared: bool
     """Whether all samples of the batch have the same; False."""
-    noises: int
-    """The number of different ones in a sample."""
-    indices: list[int]
-    """Which of these each number of the sample has."""
+    shape: list[int]
+    """That of a sample."""
+    noise_shape: list[int]
+    """That of the noise of a sample, with 1 in place of lengths along which numbers have the same; `shape`."""
 
 
 class NoiseOperation(NoiseSharing, _Common):
@@ -123,11 +123,20 @@ class RescalingOperation(_Common):
     offset: float
 
 
-class SelectColumnsOperation(_Common):
-    """Number j of the output is number `indices[j]` of the input; 0 where that is -1."""
+class PermuteOperation(_Common):
+    """Axis k of a sample of the output is axis `axes[k]` of one of the input."""
 
-    kind: Literal["select_columns"]
-    indices: list[int]
+    kind: Literal["permute"]
+    lengths: list[int]
+    """Those of the axes of a sample of the input."""
+    axes: list[int]
+
+
+class RepeatOperation(_Common):
+    """All numbers of a sample, several times."""
+
+    kind: Literal["repeat"]
+    count: int
 
 
 class ColumnScaleFields(_Weights, total=False):
@@ -292,7 +301,8 @@ LayerOperation = (
     | DropoutOperation
     | NoiseOperation
     | RescalingOperation
-    | SelectColumnsOperation
+    | PermuteOperation
+    | RepeatOperation
     | ColumnScaleOperation
     | BatchNormalizationOperation
     | StandardizeOperation

@@ -27,7 +27,7 @@ from engine.export.c_writer import (
     shape_in_comment,
     with_constants,
 )
-from engine.export.graph import Graph, loops_of
+from engine.export.graph import Graph
 from engine.export.step import Step
 
 
@@ -37,16 +37,12 @@ def _dense(c: CWriter, step: Step, y: str, x: str) -> None:
         c.columns(f"x + {c.array(step.arrays['bias'], 'bias')}[j]", y, y, step)
 
 
-def _select_columns(c: CWriter, step: Step, y: str, x: str) -> None:
-    found = loops_of(step.constants["indices"])
-    if found is None:
-        indices = c.array(step.constants["indices"], "indices")
-        c.loop({"i": step.units}, f"{y}[i] = {indices}[i] < 0 ? 0.0f : {x}[{indices}[i]];")
-        return
-    names = [f"i{number}" for number in range(len(found))]
-    strides = [stride for _, stride in found]
-    to = [math.prod(count for count, _ in found[at + 1 :]) for at in range(len(found))]
-    counts = {name: count for name, (count, _) in zip(names, found, strict=True)}
+def _rearrange(c: CWriter, step: Step, y: str, x: str) -> None:
+    loops = step.constants["loops"]
+    names = [f"i{number}" for number in range(len(loops))]
+    strides = [stride for _, stride in loops]
+    to = [math.prod(count for count, _ in loops[at + 1 :]) for at in range(len(loops))]
+    counts = {name: count for name, (count, _) in zip(names, loops, strict=True)}
     c.loop(counts, f"{y}[{_index(names, to)}] = {x}[{_index(names, strides)}];")
 
 
@@ -184,7 +180,7 @@ class Emission(NamedTuple):
 
 OPERATIONS = {
     "dense": Emission(_dense, in_place=False),
-    "select_columns": Emission(_select_columns, in_place=False),
+    "rearrange": Emission(_rearrange, in_place=False),
     "mean": Emission(_pool, in_place=False),
     "max": Emission(_pool, in_place=False),
     "masked_mean": Emission(_masked_mean, in_place=False),

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine._base.checks import Shape, filled
 from engine._base.spec import free_name
@@ -527,9 +526,15 @@ def _activation(operation: Operation, _: Iterator[Float32], groups: int, width: 
             yield array_step(node, reads=(1,))  # the step before it
 
 
-def _select_columns(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
-    indices = np.asarray(operation["indices"], np.int64)
-    yield Step("select_columns", 1, groups * width, len(indices), {"indices": indices}, {})
+def _permute(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    lengths, size = operation["lengths"], groups * width
+    loops = [(lengths[axis], math.prod(lengths[axis + 1 :])) for axis in operation["axes"]]
+    yield Step("rearrange", 1, size, size, {"loops": [loop for loop in loops if loop[0] > 1]}, {})
+
+
+def _repeat(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+    count, size = operation["count"], groups * width
+    yield Step("rearrange", 1, size, count * size, {"loops": [(count, 0), (size, 1)]}, {})
 
 
 def _pool(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
@@ -607,7 +612,8 @@ LOWERINGS: dict[str, Callable[[Operation, Iterator[Float32], int, int], Iterator
     "activation": _activation,
     "dropout": _nothing,
     "rescaling": _rescaling,
-    "select_columns": _select_columns,
+    "permute": _permute,
+    "repeat": _repeat,
     "mean": _pool,
     "max": _pool,
     "mask": _mask,
@@ -684,24 +690,3 @@ def _affine(groups: int, width: int, **numbers: Any) -> Step:
 def _rounded(number: float) -> float:
     """Returns the number rounded to float32, as the core uses it."""
     return float(np.float32(number))
-
-
-def loops_of(indices: NDArray[np.int64]) -> list[tuple[int, int]] | None:
-    """Returns nested loops that visit `indices` in order, as (count, stride) with the outermost first; None if impossible.
-
-    A transposition gives one loop for each axis, or for several axes that stay together. A repetition has the stride 0.
-    """
-    loops: list[tuple[int, int]] = []
-    rest = indices
-    while len(rest) > 1:
-        steps = np.diff(rest)
-        turns = np.flatnonzero(steps != steps[0])
-        count = int(turns[0]) + 1 if len(turns) else len(rest)
-        if steps[0] < 0 or len(rest) % count:
-            return None
-        rows = rest.reshape(-1, count)
-        if (np.diff(rows, axis=1) != steps[0]).any():
-            return None
-        loops.insert(0, (count, int(steps[0])))
-        rest = rows[:, 0]
-    return loops if rest[0] == 0 else None

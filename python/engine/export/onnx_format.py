@@ -17,7 +17,7 @@ from engine._base.checks import integer
 from engine._base.extras import extra
 from engine._core_interface.cpp import __version__
 from engine.export.arrays import is_array_step
-from engine.export.graph import Graph, loops_of
+from engine.export.graph import Graph
 from engine.export.onnx_arrays import write_array_step
 from engine.export.onnx_writer import OnnxWriter, Tensor
 from engine.export.step import Step
@@ -40,15 +40,9 @@ def _dense(w: OnnxWriter, step: Step) -> None:
     w.shape = (*w.shape[:-1], step.units)
 
 
-def _select_columns(w: OnnxWriter, step: Step) -> None:
-    indices = step.constants["indices"]
-    loops = loops_of(indices)
-    axes = sorted((stride, count, at) for at, (count, stride) in enumerate(loops or []) if stride)
-    strides = np.cumprod([1, *(count for _, count, _ in axes)]).tolist()
-    if loops is None or strides != [*(stride for stride, _, _ in axes), step.width]:
-        _gather(w, step)
-        return
-    axes.reverse()
+def _rearrange(w: OnnxWriter, step: Step) -> None:
+    loops = step.constants["loops"]
+    axes = sorted(((stride, count, at) for at, (count, stride) in enumerate(loops) if stride), reverse=True)
     w.reshape(tuple(count for _, count, _ in axes))
     order = [at for _, _, at in axes]
     turned = np.argsort(order).tolist()
@@ -60,16 +54,6 @@ def _select_columns(w: OnnxWriter, step: Step) -> None:
         counts = np.array([1, *(count for count, _ in loops)], np.int64)
         w.x = w("Expand", w.x, w.constant(counts, "counts"))
         w.shape = tuple(count for count, _ in loops)
-
-
-def _gather(w: OnnxWriter, step: Step) -> None:
-    """Selects numbers by their positions; -1 stands for a zero, which is appended for this."""
-    w.rows(step)
-    indices = step.constants["indices"]
-    if (indices < 0).any():
-        w.x = w("Pad", w.x, w.constant(np.array([0, 0, 0, 1], np.int64), "pads"))
-    w.x = w("Gather", w.x, w.constant(indices, "indices"), axis=1)
-    w.shape = (step.units,)
 
 
 def _pool(w: OnnxWriter, step: Step) -> None:
@@ -307,7 +291,7 @@ ACTIVATIONS: dict[str, Callable[..., str]] = {
 # One function for each operation: it adds nodes for `w.x`, and sets `w.x` and `w.shape` to the result.
 OPERATIONS: dict[str, Callable[[OnnxWriter, Step], None]] = {
     "dense": _dense,
-    "select_columns": _select_columns,
+    "rearrange": _rearrange,
     "mean": _pool,
     "max": _pool,
     "masked_mean": _masked_mean,

@@ -12,7 +12,7 @@ class Step(NamedTuple):
     """One operation of a prediction.
 
     Args:
-        kind: "dense", "select_columns", "mean", "max", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit",
+        kind: "dense", "rearrange", "mean", "max", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit",
             "identity", the name of a merging operation or an activation's name in the core; or "row_mask", whose value
             is a mask for "masked_mean": 1 for rows that have a number other than `value`, else 0.
         groups: the number of rows in a sample.

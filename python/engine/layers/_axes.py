@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from engine._base.checks import LOWEST, Shape, integer, integers, text_of_axes, text_of_shape
 from engine._core_interface.operations import LayerOperation, extended
 
@@ -104,5 +102,4 @@ def transposed(input_shape: Shape, order: Shape) -> list[LayerOperation]:
     axes = [axis for axis in order if input_shape[axis] > 1]
     if axes == sorted(axes):
         return []
-    numbers = np.arange(math.prod(input_shape)).reshape(input_shape)
-    return [{"kind": "select_columns", "indices": numbers.transpose(order).reshape(-1).tolist()}]
+    return [{"kind": "permute", "lengths": list(input_shape), "axes": list(order)}]

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from engine._base.checks import Shape, WrongTypeError, below_one, integer, real, text_of_shape
 from engine._core_interface.operations import LayerOperation, NoiseOperation, extended
 from engine.layers.layer import Layer, Seeded, register
@@ -67,9 +65,7 @@ class _Masked(Seeded):
             raise ValueError(msg)
         fields: dict[str, Any] = {"shared": batch == 1}
         if mask != input_shape and None not in input_shape:
-            numbers = np.arange(math.prod(mask)).reshape(mask)
-            fields["indices"] = np.broadcast_to(numbers, input_shape).reshape(-1).tolist()
-            fields["noises"] = numbers.size
+            fields["shape"], fields["noise_shape"] = list(input_shape), list(mask)
         return fields
 
 

@@ -133,7 +133,8 @@ class RepeatVector(_Moving):
 
     def _lower(self, input_shape: Shape) -> list[LayerOperation]:
         """Lowers to one copy of the inputs for each repetition."""
-        return [{"kind": "select_columns", "indices": list(range(input_shape[0])) * self.n}]
+        del input_shape
+        return [{"kind": "repeat", "count": self.n}]
 
 
 @register()

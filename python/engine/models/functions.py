@@ -36,7 +36,7 @@ _MOST_FUNCTIONS = 256
 # The kind of nodes that apply a formula to each element. Their field "numbers" holds the constants of the formula.
 _MAP = "map"
 # Kinds of operations that combine the rows of a sample, such as its timesteps.
-_BY_SAMPLE = frozenset({"mean", "max", "mask", "select_columns", "image_augmentation", "encoding"})
+_BY_SAMPLE = frozenset({"mean", "max", "mask", "permute", "repeat", "image_augmentation", "encoding"})
 
 
 class Function(NamedTuple):
