@@ -35,13 +35,13 @@ marked * is in no loop.
 
 step  kernel              operation
 0     gather; skip zeros  %0[b,k] = read_input() scale=0.00392157
-1     panels              %1[b,n] = dense(%0[b,k], hidden/kernel[k,n], hidden/bias[n]) relu
+1     panels; skip zeros  %1[b,n] = dense(%0[b,k], hidden/kernel[k,n], hidden/bias[n]) relu
 2     panels              %2[b,n] = dense(%1[b,k], output/kernel[k,n], output/bias[n])
 3                         %3[b], %4[b,*], %5[b,*] = loss(%2[b,*]) softmax + crossentropy
 4                         %6[b] = metric(%5[b,*])
 5     transposed kernel   %7[b,k] = dense_input_gradient(%4[b,n], output/kernel[k,n], %1[b,k]) through relu
 6     panels              dense_weight_step(%1[b,k], %4[b,n]) updates output/kernel[k,n], output/bias[n]
-7     panels              dense_weight_step(%0[b,k], %7[b,n]) updates hidden/kernel[k,n], hidden/bias[n]
+7     panels; skip zeros  dense_weight_step(%0[b,k], %7[b,n]) updates hidden/kernel[k,n], hidden/bias[n]
 8                         add_losses(%3[*])
 9                         add_metric(%6[*])
 """

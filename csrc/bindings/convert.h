@@ -1,4 +1,4 @@
-// From Python's mappings and arrays to the structs of the graph: every check of arguments happens here.
+// From Python's mappings and arrays to the structs of the graph, with checks of their types, shapes and entries.
 #pragma once
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>

@@ -63,7 +63,7 @@ class Operands {
       if (in_a != in_b && in_a != 1 && in_b != 1) {
         throw py::value_error("`a` " + shape_text(a.array) + " and `b` " + shape_text(b.array) +
                               " are stacks of matrices that don't go together: the axes before the last two must be "
-                              "equal, row_mask from the right, or 1");
+                              "equal, counted from the right, or 1");
       }
       shape_[axes_++] = in_a == 1 ? in_b : in_a;
     }
@@ -129,8 +129,7 @@ class Operands {
       return "`" + std::string(m.array.name) + "` " + shape_text(m.array.array) + (transposed ? ", transposed," : "");
     };
     return told(a_, transpose_a) + " has " + std::to_string(a_.columns) + " columns and " + told(b_, transpose_b) +
-           " has " + std::to_string(b_.rows) +
-           " rows, which must be equal; `transpose_a` and `transpose_b` swap the last two axes";
+           " has " + std::to_string(b_.rows) + " rows, which must be equal: ops.transpose swaps axes";
   }
 
   Matrices a_, b_;

@@ -126,8 +126,8 @@ class CellRunner {
     const int64_t first = columns.begin + plain(columns), count = columns.end - first;
     if (count == 0) return;
     float* out = b_scratch_;
-    for (int64_t k = chains.begin; k < chains.end; k += shape_.chain) {
-      const Range chain{k, std::min(k + shape_.chain, chains.end)};
+    for (int64_t k = chains.begin; k < chains.end; k += kChain) {
+      const Range chain{k, std::min(k + kChain, chains.end)};
       pack_chain(b, {first, columns.end}, chain, out);
       out += round_up(count, grid_.panel) * (chain.end - chain.begin);
     }
@@ -159,7 +159,7 @@ class CellRunner {
     int64_t k = chains.begin;
     do {
       Gemm op{};
-      op.k = std::min(shape_.chain, chains.end - k);
+      op.k = std::min(kChain, chains.end - k);
       op.first = k == 0;
       op.last = k + op.k == p_.k;
       op.from_partial = k > chains.begin;

@@ -1,6 +1,6 @@
-// Every choice that depends on the machine's speed and not on mathematics: which kernel computes an operation, how many
-// threads a batch is worth, who copies which rows. The kernels of one operation give the same bits, so that no choice
-// changes a result.
+// Choices that depend on the machine's speed and not on mathematics, where they concern more than one step: which
+// kernel computes a product, how many threads a batch is worth, who copies which rows. The kernels of one operation
+// give the same bits, so that no choice changes a result.
 #pragma once
 #include <cstdint>
 

@@ -48,7 +48,7 @@ std::string aligned(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
-std::string row_mask(int64_t count, const std::string& noun) {
+std::string plural(int64_t count, const std::string& noun) {
   return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
@@ -117,8 +117,8 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
   if (!one) headings.insert(headings.begin() + 1, "threads");
   rows.insert(rows.begin(), headings);
   std::string legend =
-      "Schedule: how " + row_mask(threads(), "thread") + " of this CPU compute" + (one ? "s" : "") +
-      " it, in batches of up to " + row_mask(max_rows(), "sample") +
+      "Schedule: how " + plural(threads(), "thread") + " of this CPU compute" + (one ? "s" : "") +
+      " it, in batches of up to " + plural(max_rows(), "sample") +
       ".\n"
       "The letters in brackets are the loops over the rows and columns of a value, as in einsum. An axis\n"
       "marked * is in no loop.";

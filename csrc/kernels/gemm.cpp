@@ -14,7 +14,7 @@ void fill(KernelTable& table, Types<Acts...>) {
 }
 
 // cpu/gemm.cpp relies on these when it divides products into blocks and computes the size of their scratch.
-static_assert(kChain <= kLongestChain && kNr <= kWidestPanel);
+static_assert(kNr <= kWidestPanel);
 static_assert(kChain % kPanel == 0 && kPanel % kNr == 0 && kBlockColumns % kNr == 0);
 static_assert(kBlockRows % kMr == 0 && kGradientRows % kMr == 0);
 
@@ -22,7 +22,7 @@ static_assert(kBlockRows % kMr == 0 && kGradientRows % kMr == 0);
 
 void fill_gemm(KernelTable& table) {
   fill(table, Types<Linear, Relu>{});
-  table.gemm_shape = {kWidth, kChain, kMr, kNr, kSingleRowNr, kMostRowsByColumns, kMaskedLoads};
+  table.gemm_shape = {kWidth, kMr, kNr, kSingleRowNr, kMostRowsByColumns, kMaskedLoads};
   table.pack_rows = pack<kMr>;
   table.pack_columns = pack<kNr>;
   table.pack_single_row_columns = pack<kSingleRowNr>;

@@ -20,12 +20,6 @@ constexpr int kTileRows = 4, kTileVectors = 2;
 /// A tile of a single row needs this many vectors for as many independent multiply-adds.
 constexpr int kSingleRowVectors = 8;
 
-/// The number of terms in a chain. The terms of a chain are added one after the other, and the sums of the chains in
-/// their order, so that the bits of a product depend on this number: it is part of the numerical contract. Shorter
-/// chains have smaller errors: 256 gives 1.8e-7 at k = 60,000 terms of one sign, where a single chain gives 2.6e-6.
-/// They cost at most 3 %.
-constexpr int64_t kChain = 256;
-
 // How a tile reads its left operand A (Rows, k): each of the following structs describes one layout. `cursor(p)` stands
 // at column p of A, and `next()` moves it to column p + 1; `last(p, end)` says up to which column, at most `end`, it
 // may be moved before a new cursor has to be made. `elements().at(i, v)` is element (i, p), to be multiplied with

@@ -10,7 +10,7 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 /// Fewer rows than this are as fast one by one.
-constexpr int64_t kFewRows = 3;
+constexpr int64_t kMinGroupedRows = 3;
 
 /// Element [j] holds column j of kWidth rows.
 using Columns = vf[kLane];
@@ -247,7 +247,7 @@ void categorical_accuracy_columns(const MetricRows& op, Range rows) {
 /// Calls columns(range) for groups of narrow rows, or by_row(op) where that is not slower.
 template <class Op, class Columns, class ByRow>
 ENGINE_INLINE void in_groups(const Op& op, Columns&& columns, ByRow&& by_row) {
-  if (op.n > kLane || op.rows.end - op.rows.begin < kFewRows) return by_row(op);
+  if (op.n > kLane || op.rows.end - op.rows.begin < kMinGroupedRows) return by_row(op);
   for (int64_t b = op.rows.begin; b < op.rows.end; b += kWidth) {
     columns(Range{b, op.rows.end < b + kWidth ? op.rows.end : b + kWidth});
   }

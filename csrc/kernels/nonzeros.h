@@ -9,7 +9,7 @@ namespace engine {
 
 /// The inputs of a block: those of one chain, so that positions within a block fit a byte. Blocks of 128, whose weights
 /// fit the L1 cache, take 1.08 times as long, because loops over the elements of a block end more often.
-inline constexpr int64_t kRecordBlock = 256;
+inline constexpr int64_t kRecordBlock = kChain;
 inline constexpr int64_t record_blocks(int64_t inputs) { return (inputs + kRecordBlock - 1) / kRecordBlock; }
 
 /// The number of elements in a block is rounded up to a multiple of this by recording some zeros as well: the products

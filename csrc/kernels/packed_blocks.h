@@ -12,14 +12,14 @@ inline constexpr int64_t kBlockColumns = 512;
 /// sums would go to c and back: 10 % slower at m = n = k = 2048.
 inline constexpr int64_t kBlockChains = 8;
 
-/// The largest values of all instruction sets.
-inline constexpr int64_t kLongestChain = 256, kWidestPanel = 32;
+/// The largest value of all instruction sets.
+inline constexpr int64_t kWidestPanel = 32;
 
 /// Floats of scratch for one thread's packed operands and partial sums, for products of at most `rows` rows.
 inline constexpr int64_t packing_floats(int64_t rows) {
   const int64_t chains = rows > kBlockRows ? kBlockChains : 1;
-  return kBlockRows * kLongestChain + kBlockColumns * kLongestChain * chains +
-         kBlockRows * (kBlockColumns + kWidestPanel) + 6 * kLane;
+  return kBlockRows * kChain + kBlockColumns * kChain * chains + kBlockRows * (kBlockColumns + kWidestPanel) +
+         6 * kLane;
 }
 
 /// Rows, and distance of rows, of the gradient that a packed product stores before the weights are stepped by it: 2 MB.

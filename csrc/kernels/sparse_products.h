@@ -25,7 +25,7 @@ constexpr int64_t kBlockInputs = 64;
 constexpr int64_t kSampleGroup = 32;
 /// How many samples ahead records are prefetched: about 3 us.
 constexpr int64_t kPrefetchDistance = 8;
-static_assert(kChain == kRecordBlock && kChain % NonZeros::kWordBits == 0);
+static_assert(kChain % NonZeros::kWordBits == 0);
 
 // The type of a recorded value, and the number for which it stands.
 struct ByCode {

@@ -169,7 +169,6 @@ struct Dot {
 /// Sizes that depend on the instruction set, for those who pack and call `gemm`.
 struct GemmShape {
   int64_t vector;                // floats of a vector
-  int64_t chain;                 // the most terms k of one call
   int64_t mr, nr;                // rows of a panel of A, columns of a panel of B
   int64_t single_row_nr;         // columns of a panel of B if c has one row
   int64_t most_rows_by_columns;  // for so many rows, transposing b's columns in registers each time beats packing

@@ -84,7 +84,7 @@ void give_to_first_input(Step& step, ValueId bias) {
   }
 }
 
-const char* name_of(DenseKernel kernel) {
+std::string name_of(DenseKernel kernel) {
   switch (kernel) {
     case DenseKernel::kPanels:
       return "panels";
@@ -97,6 +97,9 @@ const char* name_of(DenseKernel kernel) {
   }
   return "";
 }
+
+/// What the name of a kernel ends in where batches with many zeros take sparse_products.h instead.
+std::string skips_zeros(const InputForm& form) { return form.scratch() ? "; skip zeros" : ""; }
 
 // ---- Forwards -----------------------------------------------------------------------------------------------------
 
@@ -112,7 +115,7 @@ class DenseStep final : public Step {
     form.declare(*this, operation.x);
   }
 
-  std::string kernel() const override { return name_of(kernel_); }
+  std::string kernel() const override { return name_of(kernel_) + skips_zeros(form_); }
 
   void run(const ThreadContext& thread) const override {
     const Range own = thread.rows(own_.y);
@@ -420,7 +423,7 @@ class DenseWeightGradientStep final : public Step {
     give_to_first_input(*this, operation.steps ? operation.bias : operation.dbias);
   }
 
-  std::string kernel() const override { return name_of(kernel_); }
+  std::string kernel() const override { return name_of(kernel_) + skips_zeros(form_); }
 
   void run(const ThreadContext& thread) const override {
     const Variable& kernel = thread.variable(own_.kernel);

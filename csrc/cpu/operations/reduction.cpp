@@ -1,5 +1,5 @@
 // Sums, products and extremes along axes of arrays. The order in which numbers are combined depends on the shape alone:
-// along the last axes in lanes (kernels/array_reduction.h), along others in chains of kReducedChain, which are combined
+// along the last axes in lanes (kernels/array_reduction.h), along others in chains of kChain, which are combined
 // in order.
 #include "graph/operations/reduction.h"
 
@@ -12,7 +12,6 @@ namespace {
 
 using Kind = graph::Reduce::Kind;
 
-constexpr int64_t kReducedChain = 256;
 /// Columns whose sums lie in the L1 cache while rows are added to them.
 constexpr int64_t kColumns = 512;
 
@@ -64,8 +63,6 @@ ReducedAxes find_axes(const graph::Reduce& op, const ThreadContext& thread) {
   int last = static_cast<int>(op.x.shape.size()) - 1;
   while (last > 0 && is_one(op.x.shape[static_cast<size_t>(last)])) --last;
   ReducedAxes all;
-  all.kept.data = all.reduced.data = all.run.data = all.columns.data = x.data;
-  all.kept_y.data = all.columns_y.data = y.data;
   all.has_run = last < 0 || op.reduces(last);
   int first_of_end = last;  // where the last axes begin that are reduced or kept together
   while (first_of_end > 0 &&
@@ -120,7 +117,7 @@ class Chains {
   explicit Chains(Kind kind) : kind_(kind), total_(neutral(kind)), chain_(total_) {}
   void add(float number) {
     chain_ = combine(kind_, chain_, number);
-    if (++length_ < kReducedChain) return;
+    if (++length_ < kChain) return;
     total_ = combine(kind_, total_, chain_);
     chain_ = neutral(kind_);
     length_ = 0;
@@ -214,7 +211,7 @@ void reduce_columns(const ThreadContext& thread, Kind kind, const Strided& reduc
     for (int64_t i = 0, rows = 0; i < reduced.length[last]; i += rows) {
       const float* const at = walk.data(0) + i * reduced.stride[last];
       if (stride == 1) {
-        rows = std::min(kReducedChain - length, reduced.length[last] - i);
+        rows = std::min(kChain - length, reduced.length[last] - i);
         kernel({at, reduced.stride[last], rows, count, chain});
       } else {
         rows = 1;
@@ -222,7 +219,7 @@ void reduce_columns(const ThreadContext& thread, Kind kind, const Strided& reduc
         kernel({row, 0, 1, count, chain});
       }
       length += rows;
-      if (length == kReducedChain) end_chain();
+      if (length == kChain) end_chain();
     }
   }
   if (length > 0) end_chain();
