@@ -113,3 +113,8 @@ def test_a_step_that_reads_a_number_is_told_which_function_asked() -> None:
         UserWarning, match=r"Reads\.train_step can't be compiled.*float\(\) or np\.asarray\(\)"
     ):
         model.fit(X, Y, verbose=0)
+
+
+def test_stacks_that_do_not_go_together_are_explained() -> None:
+    with pytest.raises(ValueError, match=r"must be equal, counted from the right, or 1"):
+        ops.matmul(np.ones((2, 3, 4), np.float32), np.ones((3, 4, 5), np.float32))

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "bindings/device_array.h"
+#include "bindings/dict_entries.h"
 #include "bindings/instances.h"
-#include "bindings/mapping.h"
 #include "bindings/places.h"
 #include "bindings/register.h"
 

@@ -6,7 +6,7 @@
 #include <iterator>
 #include <utility>
 
-#include "bindings/mapping.h"
+#include "bindings/dict_entries.h"
 
 namespace engine::bindings {
 int to_index(const std::string& name, const char* const* names, int count, const char* what) {
@@ -18,7 +18,7 @@ int to_index(const std::string& name, const char* const* names, int count, const
   fail(std::string("unknown ") + what + " '" + name + "'; known are " + known);
 }
 
-Activation to_activation(const py::dict& layer, float (&parameters)[kMostParameters]) {
+Activation to_activation(const py::dict& layer, float (&parameters)[kMaxActivationParameters]) {
   const auto name = get<std::string>(layer, "activation", "linear");
   const auto activation = static_cast<Activation>(
       to_index(name, kActivationNames, static_cast<int>(std::size(kActivationNames)), "activation"));

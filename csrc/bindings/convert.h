@@ -38,7 +38,7 @@ MetricSpec to_metric(const py::dict& metric);
 
 /// Activation and its constants, as a layer names them. `graph::read_activation` does the same for layers, but looks
 /// for each key twice, which takes too long for a call of a single operation.
-Activation to_activation(const py::dict& layer, float (&parameters)[kMostParameters]);
+Activation to_activation(const py::dict& layer, float (&parameters)[kMaxActivationParameters]);
 /// ValueError unless there is a formula for such targets.
 void require_formula(const LossSpec& loss, Target target);
 /// The same, and unless the one output that a metric may look at is one of `outputs`.

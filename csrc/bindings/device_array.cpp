@@ -9,10 +9,10 @@
 #include <utility>
 
 #include "bindings/devices.h"
+#include "bindings/dict_entries.h"
 #include "bindings/floats.h"
 #include "bindings/gil.h"
 #include "bindings/instances.h"
-#include "bindings/mapping.h"
 #include "bindings/register.h"
 #include "bindings/tensor_exchange.h"
 #include "cuda/device.h"

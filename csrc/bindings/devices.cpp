@@ -33,9 +33,9 @@ Device& find_device(const std::string& name) {
   const bool is_gpu = kind == "cuda" || kind == "gpu";
   if (is_gpu && colon == std::string::npos) return cuda_device(0);
   const std::string digits = is_gpu ? name.substr(colon + 1) : "";
-  constexpr size_t kMostDigits = 3;
+  constexpr size_t kMaxDigits = 3;
   const bool is_number =
-      !digits.empty() && digits.size() <= kMostDigits && digits.find_first_not_of("0123456789") == std::string::npos;
+      !digits.empty() && digits.size() <= kMaxDigits && digits.find_first_not_of("0123456789") == std::string::npos;
   if (!is_number) throw py::value_error("a device is 'cpu', 'cuda' or 'cuda:0', 'cuda:1', ...; got '" + name + "'");
   return cuda_device(std::stoi(digits));
 }

@@ -26,7 +26,7 @@ void require_function(const Program& program, size_t arguments) {
 ArgumentView to_argument(const py::array& array, size_t number, const graph::Shape& shape) {
   if (!py::isinstance<py::array_t<float>>(array)) throw py::value_error("arguments must be float32 arrays");
   require_readable(array, "argument");
-  if (array.size() != graph::numbers_in(shape, 1)) {
+  if (array.size() != graph::element_count(shape, 1)) {
     throw py::value_error("argument " + std::to_string(number) + " must have the shape " + graph::text_of(shape) +
                           ", got " + std::to_string(array.size()) + " numbers");
   }
@@ -125,7 +125,7 @@ FunctionSequence::Data to_data(const FunctionSequence& sequence, const std::vect
       if (source.kind != Kind::kBatch) continue;
       if (source.array >= arrays.size()) throw py::value_error("there are fewer arrays than the functions read");
       const int64_t numbers = whole_arrays ? arrays[source.array].size() : data.arrays[source.array].stride * rows;
-      if (numbers != graph::numbers_in(function.program->model().arguments()[i], 1)) {
+      if (numbers != graph::element_count(function.program->model().arguments()[i], 1)) {
         throw py::value_error("the rows of an array have another size than the argument of a function");
       }
     }

@@ -31,8 +31,8 @@ py::dict build_info() {
 }
 
 void set_threads(int n) {
-  if (n < 0 || n > kMostThreads) {
-    throw py::value_error("`n` must lie in 1 ... " + std::to_string(kMostThreads) +
+  if (n < 0 || n > kMaxThreads) {
+    throw py::value_error("`n` must lie in 1 ... " + std::to_string(kMaxThreads) +
                           ", or be 0 for the machine's own number; got " + std::to_string(n));
   }
   engine::set_threads(n);

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "bindings/convert.h"
-#include "bindings/mapping.h"
+#include "bindings/dict_entries.h"
 #include "graph/attributes.h"
 
 namespace engine::bindings {

@@ -30,7 +30,7 @@ constexpr Thread kNobody = 0;
 constexpr double kForEver = std::numeric_limits<double>::infinity();
 
 /// A waiting thread looks this often for signals that another thread got, and whether its patience is over.
-constexpr Seconds kMostWait{1.0};
+constexpr Seconds kMaxWait{1.0};
 
 class Lock;
 
@@ -193,7 +193,7 @@ class Lock {
     Waiter waiter{this, me, borrower, &woken};
     begin_to_wait(waiter, hears_signals);
     for (;;) {
-      woken.wait(std::min(kMostWait, patience), hears_signals);
+      woken.wait(std::min(kMaxWait, patience), hears_signals);
       const bool failed = hears_signals && PyErr_CheckSignals() != 0;
       bool lent_too_long = false;
       {

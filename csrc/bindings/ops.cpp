@@ -48,7 +48,7 @@ Matrices to_matrices(const Floats& array, bool transposed, bool wide) {
 /// An activation with its constants.
 struct Applied {
   Activation activation = Activation::kLinear;
-  float parameters[kMostParameters] = {};
+  float parameters[kMaxActivationParameters] = {};
 };
 
 /// The two operands and the shape of their product.
@@ -106,7 +106,7 @@ class Operands {
   }
 
  private:
-  static constexpr int kMostAxes = 64;  // of any array in NumPy
+  static constexpr int kMaxAxes = 64;  // of any array in NumPy
 
   /// Of axis `i` of the product's stack.
   py::ssize_t extent(const Matrices& m, int i) const {
@@ -134,7 +134,7 @@ class Operands {
 
   Matrices a_, b_;
   int stack_ = 0, axes_ = 0;
-  py::ssize_t shape_[kMostAxes];
+  py::ssize_t shape_[kMaxAxes];
 };
 
 Floats to_bias(py::handle value, const Operands& operands) {

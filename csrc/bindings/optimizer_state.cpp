@@ -95,7 +95,7 @@ void write(const OptimizerState& state, const std::string& kind, int number, con
   }
 }
 
-py::list arrays_of(const OptimizerState& state) {
+py::list arrays_of_state(const OptimizerState& state) {
   py::list arrays;
   for (const auto& array : state.arrays()) arrays.append(to_python(array));
   return arrays;
@@ -115,7 +115,7 @@ py::dict counts(const OptimizerState& state) {
 void register_optimizer_state(py::module_& m) {
   py::class_<OptimizerState, std::shared_ptr<OptimizerState>>(m, "OptimizerState")
       .def_property("iterations", &OptimizerState::iterations, &set_iterations)
-      .def_property_readonly("arrays", &arrays_of)
+      .def_property_readonly("arrays", &arrays_of_state)
       .def_property_readonly("counts", &counts)
       .def("read", &read, py::arg("kind"), py::arg("number"), py::arg("raw") = false, py::arg("index") = py::none())
       .def("write", &write, py::arg("kind"), py::arg("number"), py::arg("values"), py::arg("raw") = false,

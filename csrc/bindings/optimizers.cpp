@@ -5,13 +5,13 @@
 #include <vector>
 
 #include "bindings/convert.h"
-#include "bindings/mapping.h"
+#include "bindings/dict_entries.h"
 
 namespace engine::bindings {
 namespace {
 
 /// Of Muon's iteration. Each adds five operations to the graph for every matrix, so larger numbers are mistakes.
-constexpr int64_t kMostRounds = 1000;
+constexpr int64_t kMaxRounds = 1000;
 
 /// The first rule of this name. Variants of a rule, which share its name, follow it.
 const OptimizerRow& to_rule(const std::string& name) {
@@ -56,7 +56,7 @@ OptimizerSpec to_optimizer(const py::dict& optimizer) {
   OptimizerSpec spec;
   const OptimizerRow& rule = to_rule(get<std::string>(optimizer, "kind"));
   spec.kind = variant(rule, optimizer);
-  for (int i = 0; i < kMaxParameters && rule.parameters[i]; ++i) {
+  for (int i = 0; i < kMaxOptimizerParameters && rule.parameters[i]; ++i) {
     spec.parameters[i] = to_nonnegative(optimizer, rule.parameters[i]);
   }
   spec.initial_slot = to_nonnegative(optimizer, "initial_accumulator_value", 0.0);
@@ -71,8 +71,8 @@ OptimizerSpec to_optimizer(const py::dict& optimizer) {
   const char* const factors[] = {"muon_a", "muon_b", "muon_c"};
   for (size_t i = 0; i < std::size(factors); ++i) spec.quintic[i] = get<double>(optimizer, factors[i], 0.0);
   spec.rounds = get<int64_t>(optimizer, "ns_steps", 0);
-  if (spec.rounds < 0 || spec.rounds > kMostRounds) {
-    fail("'ns_steps' must lie in 0 ... " + std::to_string(kMostRounds) + ", got " + std::to_string(spec.rounds));
+  if (spec.rounds < 0 || spec.rounds > kMaxRounds) {
+    fail("'ns_steps' must lie in 0 ... " + std::to_string(kMaxRounds) + ", got " + std::to_string(spec.rounds));
   }
   spec.rms_rate = to_nonnegative(optimizer, "rms_rate", 0.0);
   return spec;

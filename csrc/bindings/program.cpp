@@ -10,11 +10,11 @@
 #include "bindings/convert.h"
 #include "bindings/device_array.h"
 #include "bindings/devices.h"
+#include "bindings/dict_entries.h"
 #include "bindings/functions.h"
 #include "bindings/gil.h"
 #include "bindings/host_steps.h"
 #include "bindings/instances.h"
-#include "bindings/mapping.h"
 #include "bindings/register.h"
 #include "bindings/run.h"
 #include "bindings/weights.h"
@@ -85,7 +85,7 @@ std::shared_ptr<Program> make_function(const py::sequence& layers, const std::ve
   return make(to_function(layers, results, batch), arrays, std::vector<py::object>(layers.size(), py::none()));
 }
 
-py::list arrays_of(const Program& program) {
+py::list arrays_of_program(const Program& program) {
   py::list arrays;
   for (size_t v = 0; v < program.variables().all.size(); ++v) arrays.append(to_python(program.array(v)));
   return arrays;
@@ -337,7 +337,7 @@ void register_program(py::module_& m) {
   type.def_property_readonly("variables", [](Program& p) { return read_variables(p, 0, p.variables().all.size()); })
       .def_property_readonly("weight_count", &weight_floats)
       .def_property_readonly("device", [](const Program& p) { return p.device().name(); })
-      .def_property_readonly("arrays", &arrays_of)
+      .def_property_readonly("arrays", &arrays_of_program)
       .def("read_variables", &read_variables, py::arg("first"), py::arg("count"))
       .def_property_readonly(
           "joins_samples", [](const Program& p) { return p.model().joins_samples() || p.model().changes_variables(); })

@@ -17,7 +17,7 @@ namespace engine::bindings {
 namespace {
 
 /// More axes than NumPy has are taken for a mistake.
-constexpr int kMostAxes = 64;
+constexpr int kMaxAxes = 64;
 
 [[noreturn]] void refuse(const std::string& message) { throw py::buffer_error(message); }
 
@@ -135,7 +135,7 @@ DeviceArray from_tensor(const dlpack::Tensor& tensor, std::shared_ptr<void> owne
            std::to_string(tensor.place.type));
   }
   cuda_device(tensor.place.index);  // throws where there is none
-  if (tensor.axes < 0 || tensor.axes > kMostAxes) {
+  if (tensor.axes < 0 || tensor.axes > kMaxAxes) {
     refuse("a tensor has " + std::to_string(tensor.axes) + " axes");
   }
   if (tensor.axes > 0 && !tensor.shape) refuse("a tensor has no shape");
@@ -258,7 +258,7 @@ DeviceArray by_interface(const py::object& tensor, const py::dict& given) {
   TensorView view;
   view.type = type_of(required("typestr").cast<std::string>());
   view.shape = required("shape").cast<std::vector<int64_t>>();
-  if (view.shape.size() > kMostAxes) refuse("a tensor has " + std::to_string(view.shape.size()) + " axes");
+  if (view.shape.size() > kMaxAxes) refuse("a tensor has " + std::to_string(view.shape.size()) + " axes");
   const auto [address, read_only] = required("data").cast<std::pair<uintptr_t, bool>>();
   view.data = reinterpret_cast<const void*>(address);
   const int64_t bytes = bytes_of(view.type);

@@ -180,7 +180,7 @@ class Batches {
     int64_t first = next_.load(std::memory_order_relaxed);
     while (first < rows_) {
       const int64_t left = rows_ - first;
-      const int64_t share = takers_ == 1 ? left : std::max(round_up(left / (2 * takers_), kLane), kLane);
+      const int64_t share = takers_ == 1 ? left : std::max(round_up(left / (2 * takers_), kLineFloats), kLineFloats);
       const int64_t rows = std::min({left, share, most_rows_});
       if (next_.compare_exchange_weak(first, first + rows, std::memory_order_relaxed)) {
         batch = {0, first, rows};

@@ -9,10 +9,10 @@
 #include <new>
 #include <utility>
 
-#include "cpu/activation.h"
 #include "cpu/grid.h"
 #include "cpu/serial_products.h"
 #include "cpu/thread_pool.h"
+#include "cpu/unpadded_activation.h"
 #include "kernels/packed_blocks.h"
 
 namespace engine {
@@ -25,7 +25,7 @@ constexpr int64_t kNarrow = 2;
 constexpr double kWorkPerThread = 1e6;
 
 struct FreeAligned {
-  void operator()(float* p) const { ::operator delete(p, std::align_val_t{kLane * sizeof(float)}); }
+  void operator()(float* p) const { ::operator delete(p, std::align_val_t{kLineFloats * sizeof(float)}); }
 };
 using Scratch = std::unique_ptr<float, FreeAligned>;
 
@@ -34,7 +34,7 @@ using Scratch = std::unique_ptr<float, FreeAligned>;
 Scratch allocate_scratch(int64_t floats) {
   if (floats == 0) return nullptr;
   return Scratch(static_cast<float*>(
-      ::operator new(static_cast<size_t>(floats) * sizeof(float), std::align_val_t{kLane * sizeof(float)})));
+      ::operator new(static_cast<size_t>(floats) * sizeof(float), std::align_val_t{kLineFloats * sizeof(float)})));
 }
 
 /// c^T = b^T a^T
@@ -158,7 +158,7 @@ class CellRunner {
     const float* packed = b_scratch_;
     int64_t k = chains.begin;
     do {
-      Gemm op{};
+      GemmArgs op{};
       op.k = std::min(kChain, chains.end - k);
       op.first = k == 0;
       op.last = k + op.k == p_.k;
@@ -192,7 +192,7 @@ class CellRunner {
   }
 
   /// The left operand of the chain from k on.
-  void place_rows(Gemm& op, const float* a, Range rows, int64_t k) const {
+  void place_rows(GemmArgs& op, const float* a, Range rows, int64_t k) const {
     op.rows = rows.end - rows.begin;
     op.a_row = p_.a_row;
     op.a_column = p_.a_column;
@@ -208,7 +208,7 @@ class CellRunner {
   }
 
   /// c is the first element; row and column are where it lies in the whole.
-  void run_columns(Gemm& op, float* c, int64_t row, int64_t column) const {
+  void run_columns(GemmArgs& op, float* c, int64_t row, int64_t column) const {
     op.c = c;
     op.c_row = p_.c_row;
     op.c_column = p_.c_column;
@@ -250,7 +250,7 @@ double multiply_adds(const Product& p) {
 }
 
 int worthwhile_threads(double multiply_adds) {
-  return static_cast<int>(std::clamp(multiply_adds / kWorkPerThread, 1.0, static_cast<double>(kMostThreads)));
+  return static_cast<int>(std::clamp(multiply_adds / kWorkPerThread, 1.0, static_cast<double>(kMaxThreads)));
 }
 
 void multiply(const KernelTable& kernels, const Product& product, int threads) {
@@ -265,7 +265,7 @@ void multiply(const KernelTable& kernels, const Product& product, int threads) {
   const Grid grid = plan_grid(kernels.gemm_shape, p, matrices % threads == 0 || matrices >= 8 * threads ? 1 : threads);
   const int64_t tasks = matrices * grid.cells();
   // Without terms the kernels still walk along an operand.
-  const int64_t least = by_row ? round_up(product.row_columns, kLane) : p.k == 0 ? kLane : 0;
+  const int64_t least = by_row ? round_up(product.row_columns, kLineFloats) : p.k == 0 ? kLineFloats : 0;
   const int64_t floats = std::max(grid.floats(), least);
   const Scratch scratch = allocate_scratch(threads * floats);
   run_team(threads, [&](const Worker& worker) {
@@ -292,7 +292,7 @@ void multiply_part(const KernelTable& kernels, const Product& product, Range row
   assert(product.m > 1 && grid.floats() <= packing_floats(std::min(product.m, product.k)));
   // Packing goes from panel to panel of the kernel, so that each must begin where a packed panel does.
   assert(product.b_layout != Layout::kPanels || Panels(product.k, product.n).width % grid.panel == 0);
-  assert(product.b_layout != Layout::kTurnedPanels || Panels(product.n, product.k).width == kPanel);
+  assert(product.b_layout != Layout::kTransposedPanels || Panels(product.n, product.k).width == kPanel);
   CellRunner(kernels, product, grid, scratch).run(product.a, product.b, product.c, rows, columns);
 }
 
@@ -317,7 +317,7 @@ float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k,
   float value = 0.0f;
   run_team(1, [&](const Worker&) {
     value = kernels.dot({a, b, k}) + bias;
-    alignas(kLane * sizeof(float)) float padded[kLane];
+    alignas(kLineFloats * sizeof(float)) float padded[kLineFloats];
     if (is_elementwise(activation)) {
       activate(kernels, activation, parameters, {&value, 1, 1, 1, 1});
     } else {

@@ -15,7 +15,7 @@ struct StackAxis {
 };
 
 /// How a right operand (k, n) lies: by the strides, or as a kernel in panels, itself or its transpose.
-enum class Layout { kStrides, kPanels, kTurnedPanels };
+enum class Layout { kStrides, kPanels, kTransposedPanels };
 
 /// c (..., m, n) = activation(a (..., m, k) b (..., k, n) + bias), element (i, j) of a matrix at i * row + j * column.
 /// Strides of a and b are of any sign; c overlaps nothing.
@@ -30,8 +30,8 @@ struct Product {
   const float* bias;  // or null; (n,), or (m,) if `bias_by_row`
   bool bias_by_row;
   Activation activation;
-  float parameters[kMostParameters];  // of the activation
-  int64_t row_columns;                // row-wise activations work on rows of so many contiguous elements of c
+  float parameters[kMaxActivationParameters];  // of the activation
+  int64_t row_columns;                         // row-wise activations work on rows of so many contiguous elements of c
   std::vector<StackAxis> stack;
   // Of multiply_part alone, which knows no stack:
   const float* const* a_columns = nullptr;  // where columns of a lie anywhere, each contiguous; not in `a` then

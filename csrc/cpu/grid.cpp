@@ -45,7 +45,7 @@ Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
   grid.block_k = rows > kBlockRows ? kBlockChains * kChain : kChain;
   const int64_t block_rows = std::min(rows, kBlockRows), block_columns = std::min(columns, kBlockColumns);
   const int64_t packed = grid.packs_b ? block_columns : grid.packs_partial_vector ? p.n % shape.vector : 0;
-  const auto lines = [](int64_t floats) { return floats > 0 ? round_up(floats, kLane) + kLane : 0; };
+  const auto lines = [](int64_t floats) { return floats > 0 ? round_up(floats, kLineFloats) + kLineFloats : 0; };
   if (grid.packs_a) grid.a_floats = lines(round_up(block_rows, shape.mr) * std::min(p.k, kChain));
   grid.b_floats = lines(round_up(packed, grid.panel) * std::min(p.k, grid.block_k));
   if (p.k > kChain) grid.partial_floats = lines(block_rows * (round_up(block_columns, grid.panel) + grid.panel));

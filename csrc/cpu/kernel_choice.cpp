@@ -29,13 +29,13 @@ constexpr int64_t kUnitsPerCopy = 32;
 
 /// Rows times threads up to which it is faster if every thread computes the loss of all rows (20 ns each) than if
 /// gradients travel from core to core, with one more barrier.
-constexpr int64_t kMostLossRows = 512;
+constexpr int64_t kMaxLossRows = 512;
 
 /// Floats in all the copies of one value: 4 MiB. Larger ones do not stay in the caches anyway.
-constexpr int64_t kMostSeparated = 1 << 20;
+constexpr int64_t kMaxSeparated = 1 << 20;
 
 /// Floats in all the copies of the rows of a batch: 64 MiB.
-constexpr int64_t kMostCopied = 1 << 24;
+constexpr int64_t kMaxCopied = 1 << 24;
 
 /// Rows that one thread predicts at a time: enough to use each weight that has been fetched often, few enough for the
 /// rows (128 of 784 floats: 400 KB) to stay in the L2 cache for the next layer.
@@ -51,7 +51,7 @@ constexpr int64_t kPackedRows = 128, kPackedSide = 256;
 constexpr int64_t kPackedColumns = 64;
 
 double numbers_of(const graph::Shape& shape, int64_t rows) {
-  return static_cast<double>(graph::numbers_in(shape, rows));
+  return static_cast<double>(graph::element_count(shape, rows));
 }
 
 /// Floating-point operations of a batch in products of arrays, in maps and in steps of whole tables, gradients
@@ -99,7 +99,7 @@ PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows, int t
   return {threads, 1, std::min(round_to_power(share), kPredictedRows)};
 }
 
-bool feeds_all(int64_t extent, int threads) { return divide_up(extent, kLane) >= threads; }
+bool feeds_all(int64_t extent, int threads) { return divide_up(extent, kLineFloats) >= threads; }
 
 Split split_dense(graph::Mode mode, int64_t max_rows, int64_t units, int threads) {
   if (threads == 1) return Split::over(kSamples);
@@ -113,16 +113,16 @@ Split split_weights(const Variable& variable, int threads) {
 }
 
 bool pays_to_copy_rows(int64_t rows, int64_t inputs, int64_t units, int threads) {
-  return units >= kUnitsPerCopy * threads && threads * rows * leading_dimension(inputs) <= kMostCopied;
+  return units >= kUnitsPerCopy * threads && threads * rows * leading_dimension(inputs) <= kMaxCopied;
 }
 
-bool pays_to_separate(int64_t floats, int threads) { return threads * floats <= kMostSeparated; }
+bool pays_to_separate(int64_t floats, int threads) { return threads * floats <= kMaxSeparated; }
 
 bool pays_to_sum_partials(int64_t inputs, int64_t units, int threads) {
-  return threads > 1 && sums_in_slices(units) && feeds_all(inputs, threads) && inputs <= kMostSlices * kSlice;
+  return threads > 1 && sums_in_slices(units) && feeds_all(inputs, threads) && inputs <= kMaxSlices * kSlice;
 }
 
-bool pays_to_repeat_loss(int64_t rows, int threads) { return rows * threads <= kMostLossRows; }
+bool pays_to_repeat_loss(int64_t rows, int threads) { return rows * threads <= kMaxLossRows; }
 
 bool pays_to_find_zeros(int64_t units) { return units >= kUnitsPerCopy; }
 

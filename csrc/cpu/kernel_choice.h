@@ -63,6 +63,6 @@ bool pays_to_separate(int64_t floats, int threads);
 bool pays_to_find_zeros(int64_t units);
 
 /// The most slices of a narrow product's terms that threads sum before the slices are joined.
-inline constexpr int64_t kMostSlices = 64;
+inline constexpr int64_t kMaxSlices = 64;
 
 }  // namespace engine

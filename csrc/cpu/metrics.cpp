@@ -4,7 +4,7 @@ namespace engine {
 namespace {
 
 /// All outputs with their targets and weights, for whoever sorts them in the end.
-void add_scores(const Judged& batch, const float* sample_weight, int64_t rows, std::vector<double>& state) {
+void add_scores(const MetricInputs& batch, const float* sample_weight, int64_t rows, std::vector<double>& state) {
   for (int64_t b = 0; b < rows; ++b) {
     const int64_t row = batch.targets.row(b);
     const double weight = sample_weight ? static_cast<double>(sample_weight[row]) : 1.0;
@@ -18,7 +18,7 @@ void add_scores(const Judged& batch, const float* sample_weight, int64_t rows, s
 
 }  // namespace
 
-void metric_values(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, Range rows,
+void metric_values(const KernelTable& kernels, const MetricSpec& metric, const MetricInputs& batch, Range rows,
                    float* scratch, float* values) {
   if (metric.kind == MetricSpec::Kind::kValue) {
     kernels.metric_values[index(metric.value)][index(batch.form)](
@@ -31,7 +31,7 @@ void metric_values(const KernelTable& kernels, const MetricSpec& metric, const J
                                                          rows, loss.parameters, loss.ignored, batch.binary});
 }
 
-void add_values(const MetricSpec& metric, const Judged& batch, const float* values, int64_t rows,
+void add_values(const MetricSpec& metric, const MetricInputs& batch, const float* values, int64_t rows,
                 std::vector<double>& state) {
   if (metric.by_batch) {
     if (rows > 0) {
@@ -58,7 +58,7 @@ void add_values(const MetricSpec& metric, const Judged& batch, const float* valu
   state[1] = count;
 }
 
-void add_metric_sums(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, int64_t rows,
+void add_metric_sums(const KernelTable& kernels, const MetricSpec& metric, const MetricInputs& batch, int64_t rows,
                      std::vector<double>& state) {
   const float* weights = metric.weighted ? batch.sample_weight : nullptr;
   if (metric.kind == MetricSpec::Kind::kScores) return add_scores(batch, weights, rows, state);

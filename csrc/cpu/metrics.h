@@ -16,7 +16,7 @@ constexpr size_t index(Enum e) {
 }
 
 /// Predictions of a batch (rows, n), and what they are compared with.
-struct Judged {
+struct MetricInputs {
   const float* y_pred;
   int64_t ld, n;
   Targets targets;
@@ -27,15 +27,15 @@ struct Judged {
 };
 
 /// Values of the samples `rows`, for a metric that is their mean; `scratch` is like y_pred.
-void metric_values(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, Range rows,
+void metric_values(const KernelTable& kernels, const MetricSpec& metric, const MetricInputs& batch, Range rows,
                    float* scratch, float* values);
 
 /// Adds the values of `rows` samples to a metric's state, in their order.
-void add_values(const MetricSpec& metric, const Judged& batch, const float* values, int64_t rows,
+void add_values(const MetricSpec& metric, const MetricInputs& batch, const float* values, int64_t rows,
                 std::vector<double>& state);
 
 /// Adds `rows` samples to the state of a metric that is made from sums over them, in their order.
-void add_metric_sums(const KernelTable& kernels, const MetricSpec& metric, const Judged& batch, int64_t rows,
+void add_metric_sums(const KernelTable& kernels, const MetricSpec& metric, const MetricInputs& batch, int64_t rows,
                      std::vector<double>& state);
 
 }  // namespace engine

@@ -12,8 +12,8 @@
 namespace engine {
 namespace {
 
-Implementations make_implementations() {
-  Implementations all;
+OperationRegistry make_implementations() {
+  OperationRegistry all;
   add_input_output(all);
   add_dense(all);
   add_elementwise(all);
@@ -33,7 +33,7 @@ Implementations make_implementations() {
 
 }  // namespace
 
-void Implementations::schedule(Scheduler& scheduler, const graph::Operation& operation) const {
+void OperationRegistry::schedule(Scheduler& scheduler, const graph::Operation& operation) const {
   const auto found = table_.find(typeid(operation));
   if (found == table_.end()) {
     throw std::logic_error(std::string("the CPU has no implementation of '") + operation.name() + "'");
@@ -67,7 +67,7 @@ ValueId Scheduler::add_value(const graph::Value& value) {
       break;
     case Kind::kArray:  // side by side
       place.rows = value.double_buffered ? 2 : 1;
-      place.columns = max_numbers(value.shape, max_rows());
+      place.columns = max_elements(value.shape, max_rows());
       break;
     case Kind::kPerRow:  // side by side
       place.rows = 1;
@@ -86,7 +86,7 @@ ValueId Scheduler::add_value(const graph::Value& value) {
       break;
   }
   place.ld = leading_dimension(place.columns);
-  if (place.rows * (place.ld / kLane) > kMaxScratch / kLane) refuse_scratch(max_rows());
+  if (place.rows * (place.ld / kLineFloats) > kMaxScratch / kLineFloats) refuse_scratch(max_rows());
   schedule_.values_.push_back(value);
   schedule_.placements_.push_back(place);
   divisions_.push_back(Division::kOther);
@@ -103,7 +103,7 @@ void Scheduler::set_numbers(ValueId value, const std::vector<float>& numbers) {
     for (size_t i = 0; i < numbers.size(); ++i) padded[i / columns * ld + i % columns] = numbers[i];
   }
   // Kernels read whole vectors, from any number on; copies of the last number behind it are as harmless as any.
-  padded.resize(static_cast<size_t>(round_up(static_cast<int64_t>(padded.size()), kLane) + kLane),
+  padded.resize(static_cast<size_t>(round_up(static_cast<int64_t>(padded.size()), kLineFloats) + kLineFloats),
                 numbers.empty() ? 0.0f : numbers.back());
   place.in_scratch = false;
   place.numbers = schedule_.constants_.emplace(value, std::move(padded)).first->second.data();
@@ -183,7 +183,7 @@ void Scheduler::append(std::unique_ptr<Step> step) {
 }
 
 void Scheduler::run() {
-  static const Implementations implementations = make_implementations();
+  static const OperationRegistry implementations = make_implementations();
   for (const auto& operation : graph().operations()) implementations.schedule(*this, *operation);
   place_in_place();
   if (threads() > 1) {

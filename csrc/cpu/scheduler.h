@@ -103,7 +103,7 @@ class Scheduler {
 };
 
 /// How each kind of operation is scheduled.
-class Implementations {
+class OperationRegistry {
  public:
   template <class Op>
   void add(void (*schedule)(Scheduler&, const Op&)) {
@@ -136,8 +136,8 @@ class SimpleStep final : public Step {
 };
 
 template <class Op>
-void Implementations::add(void (*function)(const Op&, const ThreadContext&),
-                          Split (*split)(const Scheduler&, const Op&)) {
+void OperationRegistry::add(void (*function)(const Op&, const ThreadContext&),
+                            Split (*split)(const Scheduler&, const Op&)) {
   table_[typeid(Op)] = [function, split](Scheduler& scheduler, const graph::Operation& operation) {
     const auto& own = static_cast<const Op&>(operation);
     scheduler.add<SimpleStep<Op>>(own, split(scheduler, own), function);
@@ -164,19 +164,19 @@ Split like(const Scheduler& scheduler, const Op& operation) {
 }
 
 // Each file of cpu/operations/ adds its kinds.
-void add_input_output(Implementations& all);
-void add_dense(Implementations& all);
-void add_elementwise(Implementations& all);
-void add_rows_and_columns(Implementations& all);
-void add_image_augmentation(Implementations& all);
-void add_losses(Implementations& all);
-void add_penalties(Implementations& all);
-void add_optimizers(Implementations& all);
-void add_host(Implementations& all);
-void add_maps(Implementations& all);
-void add_reductions(Implementations& all);
-void add_arrangements(Implementations& all);
-void add_contractions(Implementations& all);
-void add_array_sources(Implementations& all);
+void add_input_output(OperationRegistry& all);
+void add_dense(OperationRegistry& all);
+void add_elementwise(OperationRegistry& all);
+void add_rows_and_columns(OperationRegistry& all);
+void add_image_augmentation(OperationRegistry& all);
+void add_losses(OperationRegistry& all);
+void add_penalties(OperationRegistry& all);
+void add_optimizers(OperationRegistry& all);
+void add_host(OperationRegistry& all);
+void add_maps(OperationRegistry& all);
+void add_reductions(OperationRegistry& all);
+void add_arrangements(OperationRegistry& all);
+void add_contractions(OperationRegistry& all);
+void add_array_sources(OperationRegistry& all);
 
 }  // namespace engine

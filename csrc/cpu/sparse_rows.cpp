@@ -18,7 +18,7 @@ constexpr int64_t kChunkRows = 64;
 int64_t most_bytes(int64_t rows, int64_t inputs, int64_t value_bytes) {
   const int64_t blocks = record_blocks(inputs), filled = blocks * (kRecordStride - 1);
   return rows * record_bytes(blocks, inputs / 2 + filled, value_bytes) +
-         kChunkRows * record_bytes(blocks, inputs, value_bytes) + kLane * static_cast<int64_t>(sizeof(float));
+         kChunkRows * record_bytes(blocks, inputs, value_bytes) + kLineFloats * static_cast<int64_t>(sizeof(float));
 }
 
 /// Consecutive rows that one thread records. It assigns codes to the numbers that it meets in a codebook of its own.
@@ -35,7 +35,7 @@ std::vector<Share> make_shares(const DatasetView& data, int64_t value_bytes, int
   for (int i = 0; i < threads; ++i) {
     Share& share = shares[static_cast<size_t>(i)];
     share.rows = {data.rows * i / threads, data.rows * (i + 1) / threads};
-    share.scratch.resize(static_cast<size_t>(data.stride + kLane));
+    share.scratch.resize(static_cast<size_t>(data.stride + kLineFloats));
     share.storage = allocate(most_bytes(share.rows.end - share.rows.begin, data.stride, value_bytes));
   }
   return shares;

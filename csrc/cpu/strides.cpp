@@ -155,7 +155,7 @@ bool has_all_inputs(const Scheduler& scheduler, const graph::Operation& operatio
 
 Split split_array(const Scheduler& scheduler, const graph::Operation& operation, const graph::Array& y, Loop rows) {
   if (rows != kWhole) return Split::over(rows);
-  if (graph::numbers_in(y.shape, scheduler.max_rows()) > kSmallArray) return Split::over(kAnyRows);
+  if (graph::element_count(y.shape, scheduler.max_rows()) > kSmallArray) return Split::over(kAnyRows);
   // Of a gradient there is one for all threads, and of other arrays each thread may have its own.
   const bool in_scratch = scheduler.value(y.value).kind != graph::Value::Kind::kGradient;
   return scheduler.one_team() && in_scratch && has_all_inputs(scheduler, operation) ? Split::every_thread()

@@ -10,14 +10,14 @@
 namespace engine {
 
 /// Axes of arrays, and a few of length 1 that steps add. A limit, since steps allocate nothing.
-inline constexpr int kMostAxes = graph::kMostAxes + 4;
+inline constexpr int kMaxAxes = graph::kMaxAxes + 4;
 
 /// The elements of an array: element (i, j, ...) is at data[i * stride[0] + j * stride[1] + ...]. There is at least one
 /// axis.
 struct Strided {
   float* data = nullptr;
   int axes = 0;
-  int64_t length[kMostAxes], stride[kMostAxes];
+  int64_t length[kMaxAxes], stride[kMaxAxes];
 
   void append(int64_t l, int64_t s) {
     length[axes] = l;
@@ -93,7 +93,7 @@ class Walk {
  private:
   const Strided* arrays_[N];
   int axes_;
-  int64_t index_[kMostAxes];
+  int64_t index_[kMaxAxes];
   int64_t offset_[N] = {};
   bool done_;
 };

@@ -45,7 +45,7 @@ class ThreadContext {
   /// The same, up to the end of its last cache line.
   Range padded(Loop loop, int64_t extent) const {
     const Range own = range(loop, extent);
-    return {own.begin, empty(own) ? own.begin : round_up(own.end, kLane)};
+    return {own.begin, empty(own) ? own.begin : round_up(own.end, kLineFloats)};
   }
   Range samples() const { return range(kSamples, batch.rows); }
   /// This thread's samples as rows of a value.
@@ -80,7 +80,7 @@ class ThreadContext {
   const float* row(ValueId value) const;
 
   /// Arguments of a kernel that works on the elements of x and y, and of `saved` if there is one.
-  Elementwise elementwise(ValueId x, ValueId y, ValueId saved = kNoValue) const {
+  ElementwiseArgs elementwise(ValueId x, ValueId y, ValueId saved = kNoValue) const {
     return {data(x), data(y), data(saved), shape(y).ld, rows(y), columns(y)};
   }
   /// The rows that a mask keeps; all of them for kNoValue.

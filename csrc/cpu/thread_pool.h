@@ -18,7 +18,7 @@ using Clock = std::chrono::steady_clock;
 using Duration = Clock::duration;
 
 /// The most threads that a user may ask for: more than any machine has cores.
-inline constexpr int kMostThreads = 1024;
+inline constexpr int kMaxThreads = 1024;
 
 /// What happens again and again, and what threads wait for. A waiting thread first spins for less than a microsecond,
 /// since that is how long most waits last. Then it yields its core about a hundred times, so that another process that
@@ -81,9 +81,9 @@ struct Worker {
   /// larger parts: a single cache line belongs to thread 0. Equal extents are divided equally, so that a thread owns
   /// the same columns of every matrix of this width.
   Range slice(int64_t extent) const {
-    const int64_t lines = divide_up(extent, kLane);
-    const int64_t begin = divide_up(lines * index, threads) * kLane;
-    const int64_t end = divide_up(lines * (index + 1), threads) * kLane;
+    const int64_t lines = divide_up(extent, kLineFloats);
+    const int64_t begin = divide_up(lines * index, threads) * kLineFloats;
+    const int64_t end = divide_up(lines * (index + 1), threads) * kLineFloats;
     return {begin < extent ? begin : extent, end < extent ? end : extent};
   }
 };

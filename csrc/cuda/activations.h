@@ -9,13 +9,13 @@
 namespace engine::cuda {
 
 struct ActivationParameters {
-  float values[kMostParameters];
+  float values[kMaxActivationParameters];
 };
 
 template <class Op>
 ActivationParameters parameters_of(const Op& operation) {
   ActivationParameters all{};
-  for (int i = 0; i < kMostParameters; ++i) all.values[i] = operation.parameters[static_cast<size_t>(i)];
+  for (int i = 0; i < kMaxActivationParameters; ++i) all.values[i] = operation.parameters[static_cast<size_t>(i)];
   return all;
 }
 

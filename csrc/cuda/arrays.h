@@ -110,7 +110,7 @@ struct ArrayStep {
 
 /// The elements of an array in the largest batch.
 inline int64_t max_elements(const RunMemory& memory, const graph::Array& array) {
-  return graph::numbers_in(array.shape, memory.schedule.max_rows());
+  return graph::element_count(array.shape, memory.schedule.max_rows());
 }
 
 /// A kernel body in which each element of `y` has a thread.

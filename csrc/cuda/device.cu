@@ -28,7 +28,7 @@ constexpr int64_t kMaxBatches = 32;
 constexpr int64_t kMaxOrderRows = 1 << 20;
 
 /// Rows of a prediction that go through the network together.
-constexpr int64_t kMostPredictedTogether = 8192;
+constexpr int64_t kMaxPredictedTogether = 8192;
 
 template <class... Rules>
 void write_coefficients(Optimizer rule, const OptimizerStep& step, unsigned char* to, Types<Rules...>) {
@@ -107,7 +107,7 @@ class CudaDevice final : public Device {
               const std::function<bool()>& keep_going) override;
   PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows, int) const override {
     const int64_t all = round_to_power(rows);
-    return {1, 1, predicts_in_one_batch(graph) ? all : std::min(all, kMostPredictedTogether)};
+    return {1, 1, predicts_in_one_batch(graph) ? all : std::min(all, kMaxPredictedTogether)};
   }
   bool predict(const Executable& executable, const RunArguments& arguments,
                const std::vector<float*>& scratch) override;

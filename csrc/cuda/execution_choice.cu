@@ -11,13 +11,13 @@ namespace engine::cuda {
 namespace {
 
 using chains::DenseLayer;
-using chains::kMostSlices;
+using chains::kMaxSlices;
 using chains::LayoutOptions;
 using chains::Network;
 using chains::Split;
 
 /// The persistent kernel keeps at most 16 multiprocessors busy. Larger batches have work for more.
-constexpr int64_t kMostRowsOfPersistent = 256;
+constexpr int64_t kMaxRowsOfPersistent = 256;
 /// Samples of a micro-batch at most: what is computed for them has to fit into shared memory beside the weights.
 constexpr int kRowsOfMicroBatch[] = {128, 64, 32};
 /// Smaller micro-batches are taken until they give work to so many blocks, which large cards run at the same time. It
@@ -26,7 +26,7 @@ constexpr int kRowsOfMicroBatch[] = {128, 64, 32};
 constexpr int kBlocksOfLargeCard = 128;
 /// The gradients that teams leave take no more than this, so that they stay in the cache of a large card.
 constexpr int64_t kGradientFloats = 4 << 20;
-constexpr int kMostTeams = 128;
+constexpr int kMaxTeams = 128;
 
 // ---- What a batch costs ---------------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ std::string name_of(const Candidate& candidate) {
 /// All that any card can run.
 std::vector<Candidate> all_candidates() {
   std::vector<Candidate> all{{Way::kPersistent, TeamKind::kOneBlock, 1}, {Way::kDataParallel, TeamKind::kOneBlock, 1}};
-  for (int blocks = 2; blocks <= kMostSlices; blocks *= 2) {
+  for (int blocks = 2; blocks <= kMaxSlices; blocks *= 2) {
     all.push_back({Way::kPersistent, TeamKind::kCluster, blocks});
     all.push_back({Way::kPersistent, TeamKind::kGrid, blocks});
     all.push_back({Way::kDataParallel, TeamKind::kCluster, blocks});
@@ -225,7 +225,7 @@ void offer_persistent(BestPlan& plans, const Candidate& candidate, const Network
 
 void offer_data_parallel(BestPlan& plans, const Candidate& candidate, const Network& net, const CardLimits& limits,
                          int64_t max_rows, bool byte_rows) {
-  int most_teams = kMostTeams;
+  int most_teams = kMaxTeams;
   while (most_teams > 1 && int64_t{most_teams} * net.weights > kGradientFloats) most_teams /= 2;
   for (const int rows : kRowsOfMicroBatch) {
     const int64_t micro_batches = (max_rows + rows - 1) / rows;
@@ -288,13 +288,13 @@ ExecutionChoice choose_execution(const chains::Chain& chain, const graph::Graph&
   if (requested == "steps") return {std::nullopt, "ENGINE_CUDA_EXECUTION asks for that"};
   // Bytes that are scaled without an offset stay bytes.
   byte_rows = byte_rows && chain.input->offset == 0.0f;
-  const Network net = chains::network_of(chain, graph, std::min(max_rows, kMostRowsOfPersistent));
+  const Network net = chains::network_of(chain, graph, std::min(max_rows, kMaxRowsOfPersistent));
   BestPlan plans(limits);
   for (const Candidate& candidate : all_candidates()) {
     if (!can_run(limits, candidate) || (!requested.empty() && name_of(candidate) != requested)) continue;
     if (candidate.way == Way::kDataParallel) {
       offer_data_parallel(plans, candidate, net, limits, max_rows, byte_rows);
-    } else if (max_rows <= kMostRowsOfPersistent) {
+    } else if (max_rows <= kMaxRowsOfPersistent) {
       offer_persistent(plans, candidate, net, byte_rows);
     }
   }

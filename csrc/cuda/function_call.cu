@@ -24,7 +24,7 @@ void append_numbers(const ArgumentView& argument, int64_t first, int64_t count, 
 }
 
 std::vector<float> numbers_of(const ArgumentView& argument, const graph::Shape& shape, int64_t samples) {
-  const int64_t count = graph::numbers_in(shape, samples);
+  const int64_t count = graph::element_count(shape, samples);
   std::vector<float> numbers;
   numbers.reserve(static_cast<size_t>(count));
   if (!argument.rows) {
@@ -60,7 +60,7 @@ void FunctionCall::download(const RunMemory& memory, const Stream& stream) const
   for (const auto& operation : memory.schedule.graph().operations()) {
     const auto* write = dynamic_cast<const graph::WriteResult*>(operation.get());
     if (!write) continue;
-    const int64_t numbers = graph::numbers_in(write->x.shape, memory.arguments.batch_size);
+    const int64_t numbers = graph::element_count(write->x.shape, memory.arguments.batch_size);
     const int64_t bytes = numbers * static_cast<int64_t>(sizeof(float));
     if (bytes > 0) stream.copy(memory.arguments.results[write->index], memory.scratch(write->x.value), bytes);
   }

@@ -17,8 +17,8 @@ namespace {
 /// Values begin at multiples of so many floats, so that threads of a warp read whole segments of memory.
 constexpr int64_t kAlignment = 32;
 
-Implementations make_implementations() {
-  Implementations all;
+OperationRegistry make_implementations() {
+  OperationRegistry all;
   add_arrangements(all);
   add_array_sources(all);
   add_batch_normalization(all);
@@ -59,7 +59,7 @@ TotalsLayout lay_out_totals(const graph::Graph& graph) {
 
 }  // namespace
 
-void Implementations::schedule(Schedule& to, const graph::Operation& operation) const {
+void OperationRegistry::schedule(Schedule& to, const graph::Operation& operation) const {
   const auto found = table_.find(typeid(operation));
   if (found == table_.end()) {
     throw std::invalid_argument(std::string("a GPU can't run '") + operation.name() +
@@ -131,7 +131,7 @@ Schedule::~Schedule() = default;
 
 /// Copies of what an operation writes are old when it begins, and those of what it updates when it has ended.
 void Schedule::schedule_operations() {
-  static const Implementations& implementations = *new Implementations(make_implementations());
+  static const OperationRegistry& implementations = *new OperationRegistry(make_implementations());
   const auto forget_copies = [&](const std::vector<graph::Operand>& operands, graph::Use use) {
     for (const graph::Operand& operand : operands) {
       if (operand.use != use) continue;
@@ -187,7 +187,7 @@ void Schedule::place_values() {
       case Kind::kArray:
         require_few_axes(own.shape);
         place.rows = 1;
-        place.columns = max_numbers(own.shape, max_rows());
+        place.columns = max_elements(own.shape, max_rows());
         break;
       case Kind::kFixed:
         place.rows = own.rows;

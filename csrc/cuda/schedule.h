@@ -177,7 +177,7 @@ class Schedule final : public Executable {
 void require_supported(const std::vector<MetricSpec>& metrics);
 
 /// How each kind of operation is scheduled.
-class Implementations {
+class OperationRegistry {
  public:
   template <class Op>
   void add(void (*schedule)(Schedule&, const Op&)) {
@@ -193,23 +193,23 @@ class Implementations {
 };
 
 // Each file of cuda/operations/ adds its kinds.
-void add_arrangements(Implementations& all);
-void add_array_sources(Implementations& all);
-void add_batch_normalization(Implementations& all);
-void add_column_scale(Implementations& all);
-void add_contractions(Implementations& all);
-void add_dense(Implementations& all);
-void add_elementwise(Implementations& all);
-void add_embedding(Implementations& all);
-void add_image_augmentation(Implementations& all);
-void add_input_output(Implementations& all);
-void add_losses(Implementations& all);
-void add_maps(Implementations& all);
-void add_metric_sums(Implementations& all);
-void add_optimizers(Implementations& all);
-void add_penalties(Implementations& all);
-void add_pooling(Implementations& all);
-void add_reductions(Implementations& all);
-void add_row_normalization(Implementations& all);
+void add_arrangements(OperationRegistry& all);
+void add_array_sources(OperationRegistry& all);
+void add_batch_normalization(OperationRegistry& all);
+void add_column_scale(OperationRegistry& all);
+void add_contractions(OperationRegistry& all);
+void add_dense(OperationRegistry& all);
+void add_elementwise(OperationRegistry& all);
+void add_embedding(OperationRegistry& all);
+void add_image_augmentation(OperationRegistry& all);
+void add_input_output(OperationRegistry& all);
+void add_losses(OperationRegistry& all);
+void add_maps(OperationRegistry& all);
+void add_metric_sums(OperationRegistry& all);
+void add_optimizers(OperationRegistry& all);
+void add_penalties(OperationRegistry& all);
+void add_pooling(OperationRegistry& all);
+void add_reductions(OperationRegistry& all);
+void add_row_normalization(OperationRegistry& all);
 
 }  // namespace engine::cuda

@@ -22,9 +22,9 @@ struct LaneOperands {
   uint32_t a[4], b[2];
 };
 inline LaneOperands& operands_of(int lane) {
-  constexpr int kMostBlocks = 16, kMostWarps = 32;
-  static LaneOperands all[kMostBlocks][kMostWarps][kWarp];
-  return all[blockIdx.x % kMostBlocks][threadIdx.x / kWarp][lane];
+  constexpr int kMaxBlocks = 16, kMaxWarps = 32;
+  static LaneOperands all[kMaxBlocks][kMaxWarps][kWarp];
+  return all[blockIdx.x % kMaxBlocks][threadIdx.x / kWarp][lane];
 }
 
 template <class Format>

@@ -14,7 +14,7 @@ namespace cuda {
 namespace {
 
 /// The most axes of an array that isn't contiguous: kernels get all lengths and strides as arguments.
-constexpr int kMostAxes = 16;
+constexpr int kMaxAxes = 16;
 
 /// The number that the 16 bits of a half-precision float stand for (IEEE 754, binary16).
 __device__ inline float float_of_half(uint16_t half) {
@@ -67,7 +67,7 @@ struct Numbers {
   const void* data;
   NumberType type;
   int axes;
-  int64_t length[kMostAxes], stride[kMostAxes];
+  int64_t length[kMaxAxes], stride[kMaxAxes];
   const int32_t* rows;  // which entries of the first axis are meant; null: all of them
   int64_t count;        // numbers that are meant
   int64_t of_row;       // numbers in an entry of the first axis
@@ -104,8 +104,8 @@ Numbers numbers_of(const TensorView& array) {
       strides.push_back(stride);
     }
   }
-  if (lengths.size() > kMostAxes) {
-    throw std::invalid_argument("a tensor on a GPU may have " + std::to_string(kMostAxes) +
+  if (lengths.size() > kMaxAxes) {
+    throw std::invalid_argument("a tensor on a GPU may have " + std::to_string(kMaxAxes) +
                                 " axes if it isn't contiguous, got " + std::to_string(array.shape.size()) +
                                 ": make it contiguous first");
   }

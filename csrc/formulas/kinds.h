@@ -76,7 +76,7 @@ inline constexpr int parameter_count(Activation a) {
       return 0;
   }
 }
-inline constexpr int kMostParameters = 3;
+inline constexpr int kMaxActivationParameters = 3;
 /// The last ones work on rows; the ones before them on elements.
 inline constexpr int kElementwiseActivations = 28;
 inline constexpr int kRowActivations = 3;
@@ -202,14 +202,14 @@ enum class Optimizer {
   kScheduleFreeAdamW
 };
 /// Most numbers that a rule is set up with.
-inline constexpr int kMaxParameters = 6;
+inline constexpr int kMaxOptimizerParameters = 6;
 /// The name of a rule, which its variants share; how many state arrays it keeps per weight; and the names of its
 /// numbers in the order of its formula.
 struct OptimizerRow {
   Optimizer kind;
   const char* name;
   int slots;
-  const char* parameters[kMaxParameters];
+  const char* parameters[kMaxOptimizerParameters];
 };
 inline constexpr OptimizerRow kOptimizerRows[] = {
     {Optimizer::kSgd, "sgd", 0, {"momentum"}},
@@ -269,7 +269,7 @@ inline constexpr int kShrinkages = 2;
 struct OptimizerStep {
   double learning_rate;
   int64_t iteration;  // counts from 1
-  double parameters[kMaxParameters];
+  double parameters[kMaxOptimizerParameters];
   const void* coefficients = nullptr;  // the constants of a fused optimizer, made once for all products; or null
 };
 

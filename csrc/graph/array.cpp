@@ -33,7 +33,7 @@ bool fits_rows(const Shape& shape, int64_t columns) {
 
 }  // namespace
 
-int64_t numbers_in(const Shape& shape, int64_t samples) {
+int64_t element_count(const Shape& shape, int64_t samples) {
   int64_t numbers = 1;
   for (const Extent& extent : shape) numbers *= std::max<int64_t>(extent.at(samples), 0);
   return numbers;
@@ -61,7 +61,7 @@ int64_t rows_per_sample(const Shape& shape, int64_t batch) {
   return first.fixed == 0 ? first.per_sample : 0;
 }
 
-int64_t numbers_per_sample(const Shape& shape, int64_t batch) {
+int64_t elements_per_sample(const Shape& shape, int64_t batch) {
   return rows_per_sample(shape, batch) * product(shape, 1);
 }
 

@@ -8,7 +8,7 @@
 namespace engine::graph {
 
 /// The most axes of an array.
-inline constexpr size_t kMostAxes = 32;
+inline constexpr size_t kMaxAxes = 32;
 
 /// The numbers of a value in row-major order, seen under a shape. Several operations may read one value under different
 /// shapes, so that a reshape copies nothing.
@@ -18,7 +18,7 @@ struct Array {
 };
 
 /// Numbers in an array for so many samples.
-int64_t numbers_in(const Shape& shape, int64_t samples);
+int64_t element_count(const Shape& shape, int64_t samples);
 
 /// Whether two shapes have the same number of elements, whatever the number of samples is.
 bool equally_large(const Shape& a, const Shape& b);
@@ -35,7 +35,7 @@ int64_t rows_per_sample(const Shape& shape, int64_t batch);
 inline bool has_sample_axis(const Shape& shape, int64_t batch) { return rows_per_sample(shape, batch) > 0; }
 
 /// Numbers for each sample of an array whose first axis runs over samples.
-int64_t numbers_per_sample(const Shape& shape, int64_t batch);
+int64_t elements_per_sample(const Shape& shape, int64_t batch);
 
 /// `shape` for batches of `batch` samples, as fixed lengths. For 0, any number of samples, it stays as it is.
 Shape resolved(const Shape& shape, int64_t batch);

@@ -13,12 +13,12 @@ namespace {
 void require_lengths(const Shape& shape) {
   int64_t numbers = 1;
   for (const Extent& extent : shape) {
-    const bool in_range = extent.fixed <= kMostNumbers && extent.fixed >= -kMostNumbers && extent.per_sample >= 0 &&
-                          extent.per_sample <= kMostNumbers && (extent.fixed >= 0 || extent.per_sample > 0);
+    const bool in_range = extent.fixed <= kMaxNumbers && extent.fixed >= -kMaxNumbers && extent.per_sample >= 0 &&
+                          extent.per_sample <= kMaxNumbers && (extent.fixed >= 0 || extent.per_sample > 0);
     if (!in_range) refuse("an axis of " + text_of(shape) + " has no valid length");
     numbers = require_size(times(numbers, std::max<int64_t>(extent.fixed + extent.per_sample, 1)));
   }
-  if (shape.size() > kMostAxes) refuse("an array must have at most " + std::to_string(kMostAxes) + " axes");
+  if (shape.size() > kMaxAxes) refuse("an array must have at most " + std::to_string(kMaxAxes) + " axes");
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ class Assembly {
     merge_maps(*graph_);
     fuse_maps(*graph_);
     remove_unread(*graph_);
-    graph_->mixes_samples = model_.mixes_samples();
+    graph_->joins_samples_in_training = model_.joins_samples_in_training();
     // A batch that changes variables can't be computed in parts either.
     graph_->joins_samples = model_.joins_samples() || model_.changes_variables();
     graph_->multiply_adds = model_.multiply_adds();

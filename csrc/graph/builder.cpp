@@ -21,7 +21,7 @@ ValueId Builder::with_rows(ValueId x, int64_t groups) {
 ValueId Builder::batch_of(ValueId value, int64_t groups) {
   const Value from = graph_.value(value);
   if (from.kind == Value::Kind::kBatch) return with_rows(value, groups);
-  const int64_t columns = numbers_per_sample(from.shape, graph_.batch) / groups;
+  const int64_t columns = elements_per_sample(from.shape, graph_.batch) / groups;
   const Shape shape = resolved({{0, groups}, {columns, 0}}, graph_.batch);
   const ValueId copied = graph_.add_batch(groups, columns);
   add_copy(graph_, {value, shape}, {copied, shape});

@@ -78,10 +78,10 @@ class Graph {
   std::vector<ValueId> gradients;
   int64_t batch = 0;  // samples of every batch; 0: any number
   bool has_host_operations = false;
-  bool steps_variables = false;  // whether an optimizer steps variables
-  bool mixes_samples = false;    // whether the outputs of a sample depend on the other samples of the batch
-  bool joins_samples = false;    // the same, in predictions, too
-  double multiply_adds = 0.0;    // of the forward products, for one sample
+  bool steps_variables = false;            // whether an optimizer steps variables
+  bool joins_samples_in_training = false;  // whether the outputs of a sample depend on the other samples of the batch
+  bool joins_samples = false;              // the same, in predictions, too
+  double multiply_adds = 0.0;              // of the forward products, for one sample
 
  private:
   Mode mode_;

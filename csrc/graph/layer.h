@@ -68,7 +68,7 @@ class Layer {
   /// Whether the caller computes a part of it; a prediction needs no penalties.
   virtual bool asks_host(bool /*predicts*/) const { return false; }
   /// Whether, in training, the outputs of a sample depend on the other samples of the batch.
-  virtual bool mixes_samples() const { return false; }
+  virtual bool joins_samples_in_training() const { return false; }
   /// The same, in predictions, too: then a batch can't be computed in parts.
   virtual bool joins_samples() const { return false; }
   /// Rows of each sample that the layer's own mask is about; 0 where it makes no mask.

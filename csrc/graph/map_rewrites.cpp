@@ -9,8 +9,8 @@ namespace engine::graph {
 namespace {
 
 /// A map may become a part of another one up to this size.
-constexpr int kMostInputs = 16;
-constexpr int kMostInstructions = 96;
+constexpr int kMaxInputs = 16;
+constexpr int kMaxInstructions = 96;
 
 /// The codes of two maps as one.
 class Joined {
@@ -34,7 +34,7 @@ class Joined {
   }
 
   bool is_small() const {
-    return code.inputs <= kMostInputs && static_cast<int>(code.instructions.size()) <= kMostInstructions;
+    return code.inputs <= kMaxInputs && static_cast<int>(code.instructions.size()) <= kMaxInstructions;
   }
 
   /// Makes `map` compute `results`, which are registers of the code.

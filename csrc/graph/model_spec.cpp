@@ -19,7 +19,7 @@ namespace graph {
 
 void VariableList::add(const char* what, int64_t rows, int64_t columns, std::vector<int64_t> shape,
                        const VariableSpec& asked, bool trainable) {
-  if (times(rows, columns) + variables_.weights > kMostNumbers) {
+  if (times(rows, columns) + variables_.weights > kMaxNumbers) {
     refuse(std::string("a ") + what + " of (" + std::to_string(rows) + ", " + std::to_string(columns) +
            ") makes the model larger than 2**40 weights");
   }
@@ -63,7 +63,7 @@ Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
     const LayerInputs inputs = inputs_of(node, i, learning);
     shapes_.push_back(resolved(node.layer->output_shape(inputs), spec_.batch));
     const bool has_samples = has_sample_axis(shapes_.back(), spec_.batch);
-    sizes_.push_back(has_samples ? require_size(numbers_per_sample(shapes_.back(), spec_.batch)) : 0);
+    sizes_.push_back(has_samples ? require_size(elements_per_sample(shapes_.back(), spec_.batch)) : 0);
     VariableList variables(variables_, node.shares >= 0 ? &node_variables_[first] : nullptr);
     node.layer->add_variables(variables, inputs.size());
     node_variables_.push_back(variables.take());
@@ -170,9 +170,9 @@ bool Model::asks_host(bool predicts) const {
                      [&](const Node& node) { return node.layer->asks_host(predicts); });
 }
 
-bool Model::mixes_samples() const {
+bool Model::joins_samples_in_training() const {
   return std::any_of(spec_.nodes.begin(), spec_.nodes.end(),
-                     [](const Node& node) { return node.layer->mixes_samples(); });
+                     [](const Node& node) { return node.layer->joins_samples_in_training(); });
 }
 
 bool Model::joins_samples() const {
@@ -191,7 +191,7 @@ double Model::multiply_adds() const {
 TracedFunction::TracedFunction(ModelSpec spec, int value, int64_t rows) : model(std::move(spec)), value(value) {
   if (!model.variables().all.empty()) refuse("a loss or metric has no weights");
   shape = model.shape_of(value);
-  const bool by_row = has_sample_axis(shape, 0) && numbers_per_sample(shape, 0) == rows;
+  const bool by_row = has_sample_axis(shape, 0) && elements_per_sample(shape, 0) == rows;
   if (!by_row && !is_single(shape)) {
     refuse("a loss or metric must be a single number, or have " + std::to_string(rows) +
            " numbers for each sample; its shape is " + text_of(shape));

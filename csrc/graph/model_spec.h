@@ -64,7 +64,7 @@ class Model {
   const std::vector<Shape>& arguments() const { return arguments_; }
   /// Whether a function changes variables.
   bool changes_variables() const;
-  bool mixes_samples() const;
+  bool joins_samples_in_training() const;
   /// Whether that is so in predictions, too.
   bool joins_samples() const;
   /// Multiply-adds of all products, for one sample.

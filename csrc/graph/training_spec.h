@@ -51,7 +51,7 @@ inline constexpr bool reads_signs(Loss loss) { return loss == Loss::kHinge || lo
 struct OptimizerSpec {
   enum class Clip { kNone, kValue, kNorm, kGlobalNorm };
   Optimizer kind = Optimizer::kSgd;
-  double parameters[kMaxParameters] = {};
+  double parameters[kMaxOptimizerParameters] = {};
   double initial_slot = 0.0;   // value that the first slot starts from
   std::vector<double> decays;  // decoupled weight decay by variable, per unit of the learning rate; empty: none
   Clip clip = Clip::kNone;

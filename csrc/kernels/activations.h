@@ -16,7 +16,7 @@ using Relu = formulas::Relu<vf>;
 
 /// The formula with its constants, if it has any.
 template <class Act>
-ENGINE_INLINE Act with_parameters(const Elementwise& op) {
+ENGINE_INLINE Act with_parameters(const ElementwiseArgs& op) {
   if constexpr (std::is_constructible_v<Act, const float*>) {
     return Act(op.parameters);
   } else {
@@ -25,13 +25,13 @@ ENGINE_INLINE Act with_parameters(const Elementwise& op) {
 }
 
 template <class Act>
-void activation_forward(const Elementwise& op) {
+void activation_forward(const ElementwiseArgs& op) {
   const Act act = with_parameters<Act>(op);
   for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, act.forward(load(op.x + at))); });
 }
 
 template <class Act>
-void activation_backward(const Elementwise& op) {
+void activation_backward(const ElementwiseArgs& op) {
   const Act act = with_parameters<Act>(op);
   for_block(op.rows, op.columns, op.ld,
             [&](int64_t at) { store(op.y + at, act.backward(load(op.x + at), load(op.saved + at))); });
@@ -53,7 +53,7 @@ struct ActivationRow : Row {
 };
 
 template <class Act>
-void row_activation_forward(const RowActivation& op) {
+void row_activation_forward(const RowActivationArgs& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     ActivationRow row(op.n, op.x + b * op.ld, nullptr, op.y + b * op.ld);
     Act::forward(row);
@@ -61,7 +61,7 @@ void row_activation_forward(const RowActivation& op) {
 }
 
 template <class Act>
-void row_activation_backward(const RowActivation& op) {
+void row_activation_backward(const RowActivationArgs& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     ActivationRow row(op.n, op.saved + b * op.ld, op.x + b * op.ld, op.y + b * op.ld);
     Act::backward(row);

@@ -1,5 +1,5 @@
 // Sums, products and extremes of runs of numbers, and of rows of columns. All have fixed orders: a run is combined in
-// kLane lanes, which are combined in a tree, and runs of more than kReducedRun numbers piece by piece; rows are
+// kLineFloats lanes, which are combined in a tree, and runs of more than kReducedRun numbers piece by piece; rows are
 // combined one after the other.
 #pragma once
 #include "formulas/rounding.h"
@@ -26,17 +26,17 @@ struct Minimum {
   static ENGINE_INLINE vf combine(vf a, vf b) { return minimum(a, b); }
 };
 
-/// Up to kReducedRun numbers: number j is in lane j mod kLane.
+/// Up to kReducedRun numbers: number j is in lane j mod kLineFloats.
 template <class Kind>
 ENGINE_INLINE float reduce_piece(const float* x, int64_t n) {
   const vf neutral = broadcast(Kind::kNeutral);
-  vf lanes[kParts];
+  vf lanes[kVectorsPerLine];
 #pragma GCC unroll kUnrolled
-  for (int p = 0; p < kParts; ++p) lanes[p] = neutral;
+  for (int p = 0; p < kVectorsPerLine; ++p) lanes[p] = neutral;
   int64_t j = 0;
-  for (; j + kLane <= n; j += kLane) {
+  for (; j + kLineFloats <= n; j += kLineFloats) {
 #pragma GCC unroll kUnrolled
-    for (int p = 0; p < kParts; ++p) lanes[p] = Kind::combine(lanes[p], load(x + j + p * kWidth));
+    for (int p = 0; p < kVectorsPerLine; ++p) lanes[p] = Kind::combine(lanes[p], load(x + j + p * kWidth));
   }
   for (int p = 0; j < n; j += kWidth, ++p) {
     const int64_t left = n - j;
@@ -44,7 +44,7 @@ ENGINE_INLINE float reduce_piece(const float* x, int64_t n) {
     lanes[p] = Kind::combine(lanes[p], v);
   }
 #pragma GCC unroll kUnrolled
-  for (int half = kParts / 2; half > 0; half /= 2) {
+  for (int half = kVectorsPerLine / 2; half > 0; half /= 2) {
 #pragma GCC unroll kUnrolled
     for (int p = 0; p < half; ++p) lanes[p] = Kind::combine(lanes[p], lanes[p + half]);
   }
@@ -52,7 +52,7 @@ ENGINE_INLINE float reduce_piece(const float* x, int64_t n) {
 }
 
 template <class Kind>
-void reduce_rows(const ReduceRows& op) {
+void reduce_rows(const ReduceRowsArgs& op) {
   for (int64_t i = 0; i < op.rows; ++i) {
     const float* x = op.x + i * op.row;
     float total = reduce_piece<Kind>(x, op.n < kReducedRun ? op.n : kReducedRun);
@@ -67,7 +67,7 @@ void reduce_rows(const ReduceRows& op) {
 
 /// Whole vectors of columns: what lies behind the last column is combined, too, and left alone by the caller.
 template <class Kind>
-void combine_rows(const CombineRows& op) {
+void combine_rows(const CombineRowsArgs& op) {
   int64_t j = 0;
   for (; j + 4 * kWidth <= op.columns; j += 4 * kWidth) {
     vf sums[4];
@@ -89,7 +89,7 @@ void combine_rows(const CombineRows& op) {
 }
 
 /// The first row that holds the largest number (or smallest, for its negative) of each column; NaN is larger than all.
-void extreme_rows(const ExtremeRows& op) {
+void extreme_rows(const ExtremeRowsArgs& op) {
   const vi sign = bits(broadcast(op.smallest ? -0.0f : 0.0f));
   for (int64_t j = 0; j < op.columns; j += kWidth) {
     vf most = from_bits(bits(load(op.x + j)) ^ sign);
@@ -105,7 +105,7 @@ void extreme_rows(const ExtremeRows& op) {
 }
 
 /// Running sums: sums[j] += x[i,j], y[i,j] = sums[j] for one row after the other.
-void accumulate_rows(const AccumulateRows& op) {
+void accumulate_rows(const AccumulateRowsArgs& op) {
   for (int64_t j = 0; j < op.columns; j += kWidth) {
     vf sum{};
     const int64_t left = op.columns - j;

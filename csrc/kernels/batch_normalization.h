@@ -25,7 +25,7 @@ ENGINE_INLINE float divisor_of(Range rows, Counts&& counts) {
 }
 
 /// mean = mean(x) and variance = mean((x - mean)^2) of each column, over the rows that the mask includes.
-void column_statistics(const ColumnStatistics& op) {
+void column_statistics(const ColumnStatisticsArgs& op) {
   with_mask(op.mask, [&](const auto& counts) {
     const float count = divisor_of(op.rows, counts);
     for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
@@ -50,7 +50,7 @@ ENGINE_INLINE vf factor_of(Spread spread, vf variance, float epsilon) {
 }
 
 /// y = factor (x - mean), or factor x + mean where the spread is kInverse.
-void standardize_columns(const StandardizeColumns& op) {
+void standardize_columns(const StandardizeColumnsArgs& op) {
   const bool inverts = op.spread == Spread::kInverse;
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const vf mean = load(op.mean + j), factor = factor_of(op.spread, load(op.variance + j), op.epsilon);
@@ -65,7 +65,7 @@ void standardize_columns(const StandardizeColumns& op) {
 /// dx = factor dy where mean and variance are constants. Where they are those of the batch, with y = factor (x - mean)
 /// in `saved`: dx = factor (dy - mean(dy) - y mean(dy y)), with sums over all rows divided by the number of rows that
 /// the mask includes, for these rows; factor dy for the others.
-void standardize_columns_backward(const StandardizeColumns& op) {
+void standardize_columns_backward(const StandardizeColumnsArgs& op) {
   with_mask(op.mask, [&](const auto& counts) {
     const float count = divisor_of(op.rows, counts);
     for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
@@ -86,7 +86,7 @@ void standardize_columns_backward(const StandardizeColumns& op) {
 }
 
 /// average = momentum average + (1 - momentum) value
-void moving_average(const MovingAverage& op) {
+void moving_average(const MovingAverageArgs& op) {
   const vf kept = broadcast(static_cast<float>(op.momentum)), taken = broadcast(static_cast<float>(1.0 - op.momentum));
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     store(op.average + j, fma(load(op.average + j), kept, load(op.value + j) * taken));
@@ -95,7 +95,7 @@ void moving_average(const MovingAverage& op) {
 
 /// Batch renormalization (Ioffe 2017): r = deviation / running deviation and d = (mean - running mean) / running
 /// deviation, within their limits. The running deviation is taken to be at least sqrt(epsilon), that of variance 0.
-void corrections(const Corrections& op) {
+void corrections(const CorrectionsArgs& op) {
   const vf least = sqrt(broadcast(op.epsilon));
   const auto low = [](vf x, float bound) { return x < bound ? broadcast(bound) : x; };
   const auto high = [](vf x, float bound) { return x > bound ? broadcast(bound) : x; };
@@ -110,7 +110,7 @@ void corrections(const Corrections& op) {
 }
 
 /// variance = max(deviation^2 - epsilon, 0).
-void variance_of(const VarianceOf& op) {
+void variance_of(const VarianceOfArgs& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const vf deviation = load(op.deviation + j), variance = deviation * deviation - op.epsilon;
     store(op.variance + j, variance > 0.0f ? variance : vf{});
@@ -133,7 +133,7 @@ struct Leaky {
 
 /// y (rows, columns) = Rule(x; gain, shift), where a missing gain is 1 and a missing shift 0.
 template <class Rule>
-void scale_columns(const ScaleColumns& op) {
+void scale_columns(const ScaleColumnsArgs& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const vf gain = op.gain ? load(op.gain + j) : broadcast(1.0f), shift = op.shift ? load(op.shift + j) : vf{};
     for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
@@ -145,7 +145,7 @@ void scale_columns(const ScaleColumns& op) {
 
 /// dx (rows, columns), which is stored to y.
 template <class Rule>
-void scale_columns_backward(const ScaleColumns& op) {
+void scale_columns_backward(const ScaleColumnsArgs& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const vf gain = op.gain ? load(op.gain + j) : broadcast(1.0f);
     for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
@@ -157,7 +157,7 @@ void scale_columns_backward(const ScaleColumns& op) {
 
 /// The gradients with respect to gain and shift (columns,), where these are trainable.
 template <class Rule>
-void scale_columns_gradients(const ScaleColumns& op) {
+void scale_columns_gradients(const ScaleColumnsArgs& op) {
   for (int64_t j = op.columns.begin; j < op.columns.end; j += kWidth) {
     const auto dy = [&](int64_t b) { return load(op.dy + b * op.ld + j); };
     if (op.dgain) {

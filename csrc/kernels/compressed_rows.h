@@ -36,11 +36,11 @@ struct CompressedSums {
   int64_t floats;     // of each array
 
   static constexpr int64_t most(int64_t inputs) {
-    return inputs < kMost / kPanel ? round_up(inputs * kPanel, kLane) : kMost;
+    return inputs < kMost / kPanel ? round_up(inputs * kPanel, kLineFloats) : kMost;
   }
   /// Floats of scratch for a batch.
   static constexpr int64_t scratch(int64_t samples, int64_t inputs) {
-    return 2 * most(inputs) + round_up(2 * samples, kLane);
+    return 2 * most(inputs) + round_up(2 * samples, kLineFloats);
   }
 
   CompressedSums(float* scratch, int64_t inputs)

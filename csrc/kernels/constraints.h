@@ -28,7 +28,7 @@ void column_norms(const WeightBlock& op, const NormLimits& limits) {
   }
 }
 
-void row_norms(const RowNorms& op) {
+void row_norms(const RowNormsArgs& op) {
   double squares = 0.0;
   for (int64_t i = op.range.begin; op.whole_matrix && i < op.range.end; ++i) {
     squares += row_squares(op.weights, op.rows, op.n, i);

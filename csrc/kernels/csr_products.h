@@ -54,7 +54,7 @@ struct RowAndNext {
     if (e >= next.count) return;
     const float* row_of_b = b + next.columns[e] * ldb;
 #pragma GCC unroll 4
-    for (int j = 0; j < Vectors * kWidth; j += static_cast<int>(kLane)) __builtin_prefetch(row_of_b + j);
+    for (int j = 0; j < Vectors * kWidth; j += static_cast<int>(kLineFloats)) __builtin_prefetch(row_of_b + j);
   }
 };
 
@@ -201,7 +201,7 @@ template <class Epilogue>
 ENGINE_INLINE void compressed_products(const CompressedBatch& x, Range rows, const float* b, int64_t ldb, Range columns,
                                        bool in_slices, const float* bias, Epilogue&& epilogue) {
   if (in_slices) {
-    return sweep_vectors<kParts>(columns, [&](auto vectors, int64_t j) {
+    return sweep_vectors<kVectorsPerLine>(columns, [&](auto vectors, int64_t j) {
       compressed_columns<decltype(vectors)::value, true>(x, rows, b, ldb, j, bias, epilogue);
     });
   }

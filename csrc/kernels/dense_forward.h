@@ -47,10 +47,10 @@ ENGINE_INLINE void sweep_tiles(Range rows, Range columns, F&& f) {
 /// The epilogue: y at (row, column) = activation(sums (rows, vectors) + bias). The bias is never -0, so that the
 /// addition does to a sum of -0 what every product ends with (microtile.h).
 template <class Act>
-void finish_sums(const DenseForward& op, int64_t row, int64_t column, const float* sums, int64_t ld, int64_t rows,
+void finish_sums(const DenseForwardArgs& op, int64_t row, int64_t column, const float* sums, int64_t ld, int64_t rows,
                  int vectors) {
   if (rows <= 0 || vectors <= 0) __builtin_unreachable();
-  constexpr int kPerPass = kParts < kTileVectors ? kParts : kTileVectors;  // divides `vectors`
+  constexpr int kPerPass = kVectorsPerLine < kTileVectors ? kVectorsPerLine : kTileVectors;  // divides `vectors`
   const float* bias = op.in_slices ? nullptr : op.bias;
   float* y = op.y + row * op.ldy + column;
   const int64_t ldy = op.ldy;
@@ -68,7 +68,7 @@ void finish_sums(const DenseForward& op, int64_t row, int64_t column, const floa
 }
 
 template <class Act>
-void dense_forward(const DenseForward& op) {
+void dense_forward(const DenseForwardArgs& op) {
   const auto epilogue = [&](int64_t row, int64_t column, const float* sums, int64_t ld, int64_t rows, int vectors) {
     finish_sums<Act>(op, row, column, sums, ld, rows, vectors);
   };
@@ -86,7 +86,7 @@ void dense_forward(const DenseForward& op) {
     if (j == op.columns.begin) prefetcher.fetch();
     vf tile[kRows][kVectors];
     const auto sum = [&](const auto& x) {
-      if constexpr (kVectors <= kParts) {
+      if constexpr (kVectors <= kVectorsPerLine) {
         if (op.in_slices) {
           return sum_slices(tile, x, op.kernel + j, op.ldw, op.k, op.bias ? op.bias + j : nullptr);
         }

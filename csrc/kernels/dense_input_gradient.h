@@ -15,35 +15,35 @@ namespace {
 
 /// The epilogue: dx = (addend + sum) * activation'(saved).
 template <class Act>
-ENGINE_INLINE void store_gradient(const DenseInputGradient& op, int64_t at, vf sum) {
+ENGINE_INLINE void store_gradient(const DenseInputGradientArgs& op, int64_t at, vf sum) {
   if (op.addend) sum = load(op.addend + at) + sum;
   if constexpr (Act::kKind != Activation::kLinear) sum = Act::backward(sum, load(op.saved + at));
   store(op.dx + at, sum);
 }
 
 /// The floats of rows of the kernel that stay in the L2 cache for the next samples: 512 KiB.
-constexpr int64_t kMostKernelFloats = 128 << 10;
+constexpr int64_t kMaxKernelFloats = 128 << 10;
 
 /// Prefetches `rows` of the kernel from `input` on, within `columns`. They are short pieces of panels, for which the
 /// hardware's prefetchers begin too late.
-ENGINE_INLINE void prefetch_kernel(const DenseInputGradient& op, int64_t input, int64_t rows, Range columns) {
+ENGINE_INLINE void prefetch_kernel(const DenseInputGradientArgs& op, int64_t input, int64_t rows, Range columns) {
   Panels(op.k, op.n).each(columns, [&](const Panel& panel) {
     const float* piece = op.kernel + panel.offset + input * panel.width;
-    for (int64_t i = 0; i < rows * panel.width; i += kLane) __builtin_prefetch(piece + i, 0, 2);
+    for (int64_t i = 0; i < rows * panel.width; i += kLineFloats) __builtin_prefetch(piece + i, 0, 2);
   });
 }
 
 /// The most inputs of a block: one chain of a panel of dz (32 KiB with AVX-512) serves all of them from the L1 cache,
 /// and their rows of the kernel stay in the L2 cache.
-constexpr int64_t kMostInputs = 64;
+constexpr int64_t kMaxInputs = 64;
 
-/// Transposes sums (kLane inputs, kWidth samples), whose rows are `stride` vectors apart, and stores them as rows of
-/// dx.
+/// Transposes sums (kLineFloats inputs, kWidth samples), whose rows are `stride` vectors apart, and stores them as rows
+/// of dx.
 template <class Act>
-void store_transposed(const DenseInputGradient& op, const vf* sums, int64_t stride, int64_t b, int64_t i) {
+void store_transposed(const DenseInputGradientArgs& op, const vf* sums, int64_t stride, int64_t b, int64_t i) {
   const int64_t count = op.rows - b < kWidth ? op.rows - b : kWidth;
 #pragma GCC unroll 4
-  for (int part = 0; part < kParts; ++part) {
+  for (int part = 0; part < kVectorsPerLine; ++part) {
     vf square[kWidth];
 #pragma GCC unroll 16
     for (int u = 0; u < kWidth; ++u) square[u] = sums[(part * kWidth + u) * stride] + 0.0f;
@@ -57,16 +57,16 @@ void store_transposed(const DenseInputGradient& op, const vf* sums, int64_t stri
 }
 
 /// Computes tiles of dx^T = kernel dz^T from transposed dz (n, rows): the vectors run along the batch, so that the
-/// kernel is read as it is. kLane inputs at a time are transposed when they are stored.
+/// kernel is read as it is. kLineFloats inputs at a time are transposed when they are stored.
 template <class Act>
-ENGINE_INLINE void input_gradient_by_dz(const DenseInputGradient& op) {
-  const int64_t fitting = kMostKernelFloats / op.n / kLane * kLane;
-  const int64_t block = fitting < kLane ? kLane : fitting < kMostInputs ? fitting : kMostInputs;
+ENGINE_INLINE void input_gradient_by_dz(const DenseInputGradientArgs& op) {
+  const int64_t fitting = kMaxKernelFloats / op.n / kLineFloats * kLineFloats;
+  const int64_t block = fitting < kLineFloats ? kLineFloats : fitting < kMaxInputs ? fitting : kMaxInputs;
   for (int64_t i = op.inputs.begin; i < op.inputs.end; i += block) {
     const int64_t end = op.inputs.end < i + block ? op.inputs.end : i + block;
-    sweep_vectors<kTileVectors>({0, round_up(op.rows, kLane)}, [&](auto vectors, int64_t b) {
+    sweep_vectors<kTileVectors>({0, round_up(op.rows, kLineFloats)}, [&](auto vectors, int64_t b) {
       constexpr int kVectors = decltype(vectors)::value;
-      vf sums[kMostInputs][kVectors];
+      vf sums[kMaxInputs][kVectors];
       for (int64_t p = 0; p < op.n; p += kChain) {
         sweep<kTileRows>(i, end, 1, [&](auto size, int64_t input) {
           constexpr int kRows = decltype(size)::value;
@@ -78,10 +78,10 @@ ENGINE_INLINE void input_gradient_by_dz(const DenseInputGradient& op) {
                                      chain);
         });
       }
-      for (int64_t input = end; input < round_up(end, kLane); ++input) {
+      for (int64_t input = end; input < round_up(end, kLineFloats); ++input) {
         for (vf& sum : sums[input - i]) sum = vf{};
       }
-      for (int64_t input = i; input < end; input += kLane) {
+      for (int64_t input = i; input < end; input += kLineFloats) {
         for (int v = 0; v < kVectors; ++v)
           store_transposed<Act>(op, &sums[input - i][v], kVectors, b + v * kWidth, input);
       }
@@ -90,12 +90,12 @@ ENGINE_INLINE void input_gradient_by_dz(const DenseInputGradient& op) {
 }
 
 /// The inputs whose rows of the kernel are transposed at a time: those of one chain (32 KiB) stay in the L1 cache.
-constexpr int64_t kTransposedInputs = 2 * kLane;
+constexpr int64_t kTransposedInputs = 2 * kLineFloats;
 
 /// transposed (columns, kTransposedInputs) = the columns `chain` of rows `inputs` of the kernel, transposed. If there
 /// are fewer inputs, the last one is repeated.
 __attribute__((noinline)) inline void transpose_kernel(float (&transposed)[kChain][kTransposedInputs],
-                                                       const DenseInputGradient& op, Range inputs, Range chain) {
+                                                       const DenseInputGradientArgs& op, Range inputs, Range chain) {
   Panels(op.k, op.n).each(chain, [&](const Panel& panel) {
     const float* kernel = op.kernel + panel.offset;
     float (*to)[kTransposedInputs] = transposed + (panel.first - chain.begin);
@@ -117,9 +117,10 @@ __attribute__((noinline)) inline void transpose_kernel(float (&transposed)[kChai
 /// Computes tiles of dx = dz kernel^T from blocks of the transposed kernel: the vectors run along the inputs. Between
 /// chains the sums are kept in dx.
 template <class Act>
-ENGINE_INLINE void input_gradient_by_kernel(const DenseInputGradient& op) {
+ENGINE_INLINE void input_gradient_by_kernel(const DenseInputGradientArgs& op) {
   for (int64_t i = op.inputs.begin; i < op.inputs.end; i += kTransposedInputs) {
-    const int64_t end = op.inputs.end < i + kTransposedInputs ? round_up(op.inputs.end, kLane) : i + kTransposedInputs;
+    const int64_t end =
+        op.inputs.end < i + kTransposedInputs ? round_up(op.inputs.end, kLineFloats) : i + kTransposedInputs;
     for (int64_t p = 0; p < op.n; p += kChain) {
       const Range chain = chain_from(p, op.n);
       alignas(64) float transposed[kChain][kTransposedInputs];
@@ -149,7 +150,7 @@ ENGINE_INLINE void input_gradient_by_kernel(const DenseInputGradient& op) {
 }
 
 template <class Act>
-void dense_input_gradient(const DenseInputGradient& op) {
+void dense_input_gradient(const DenseInputGradientArgs& op) {
   if (op.dz_transposed) {
     input_gradient_by_dz<Act>(op);
   } else {

@@ -13,24 +13,24 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-void bias_gradient(const DenseWeightGradient& op, const AnyUpdate& update) {
+void bias_gradient(const DenseWeightGradientArgs& op, const AnyUpdate& update) {
   sum_columns(
       {0, op.rows}, op.columns, [&](int64_t b, int64_t j, vf sum) { return sum + load(op.dz + b * op.lddz + j); },
       [&](int64_t j, const vf* sums, int vectors) { update.step_rows(j, 0, sums, 1, vectors); });
 }
 
 /// Prefetches rows of the next batch in the epilogues of tiles.
-inline RowPrefetcher tile_prefetcher(const DenseWeightGradient& op) {
+inline RowPrefetcher tile_prefetcher(const DenseWeightGradientArgs& op) {
   return RowPrefetcher(op.prefetch, (op.inputs.end - op.inputs.begin) / kTileRows *
                                         ((op.columns.end - op.columns.begin) / (kTileVectors * kWidth)));
 }
 
 /// The inputs of a copied block: whole cache lines and whole tiles.
-constexpr int64_t kCopiedInputs = kLane % kTileRows == 0 ? kLane : 3 * kLane;
+constexpr int64_t kCopiedInputs = kLineFloats % kTileRows == 0 ? kLineFloats : 3 * kLineFloats;
 static_assert(kCopiedInputs % kTileRows == 0);
 
 /// From so many rows of a batch and columns of a panel on, a copy pays.
-constexpr int64_t kFewestCopiedRows = 64, kFewestCopiedColumns = 3 * kLane;
+constexpr int64_t kFewestCopiedRows = 64, kFewestCopiedColumns = 3 * kLineFloats;
 
 /// The inputs of a block, whose sums (24 KiB) stay in the L1 cache while a long batch passes by, one chain at a time.
 constexpr int64_t kInputsPerBlock = 96;
@@ -40,12 +40,12 @@ static_assert(kInputsPerBlock % kCopiedInputs == 0);
 /// another page of memory: few of its lines stay in the L1 cache for the next tile, and the hardware does not prefetch.
 class CopiedColumns {
  public:
-  ColumnMajor copy(const DenseWeightGradient& op, Range rows, Range inputs) {
+  ColumnMajor copy(const DenseWeightGradientArgs& op, Range rows, Range inputs) {
     const int64_t count = inputs.end - inputs.begin, whole = count / kWidth * kWidth;
     float* to = data_;
     for (int64_t b = rows.begin; b < rows.end; ++b, to += kCopiedInputs) {
       const float* from = (op.x_rows ? op.x_rows[b] : op.x + b * op.ldx) + inputs.begin;
-      for (int64_t u = 0; u < kCopiedInputs; u += kLane) __builtin_prefetch(from + kCopiedInputs + u, 0, 2);
+      for (int64_t u = 0; u < kCopiedInputs; u += kLineFloats) __builtin_prefetch(from + kCopiedInputs + u, 0, 2);
       for (int64_t u = 0; u < whole; u += kWidth) store(to + u, load(from + u));
       if (whole < count) store(to + whole, load_partial(from + whole, count - whole));
     }
@@ -58,7 +58,7 @@ class CopiedColumns {
 
 /// The gradient x^T dz of dense rows, for `size` inputs at a time: `x(rows, inputs)` is x^T for these rows and inputs.
 template <class X>
-ENGINE_INLINE void gradient_tiles(const DenseWeightGradient& op, const AnyUpdate& update, int64_t size, X&& x) {
+ENGINE_INLINE void gradient_tiles(const DenseWeightGradientArgs& op, const AnyUpdate& update, int64_t size, X&& x) {
   RowPrefetcher prefetcher = tile_prefetcher(op);
   alignas(64) float sums[kInputsPerBlock][kPanel];
   for (int64_t i0 = op.inputs.begin; i0 < op.inputs.end; i0 += kInputsPerBlock) {
@@ -88,7 +88,7 @@ ENGINE_INLINE void gradient_tiles(const DenseWeightGradient& op, const AnyUpdate
   }
 }
 
-void dense_rows_gradient(const DenseWeightGradient& op, const AnyUpdate& update) {
+void dense_rows_gradient(const DenseWeightGradientArgs& op, const AnyUpdate& update) {
   const bool copies = op.rows >= kFewestCopiedRows && op.columns.end - op.columns.begin >= kFewestCopiedColumns;
   if (op.x_rows && !copies) {
     return gradient_tiles(op, update, kInputsPerBlock, [&](Range rows, Range inputs) {
@@ -103,7 +103,7 @@ void dense_rows_gradient(const DenseWeightGradient& op, const AnyUpdate& update)
 
 /// The gradient of a single sample, an outer product. Its only term would take less time than storing and loading a
 /// tile.
-void outer_product_gradient(const DenseWeightGradient& op, const AnyUpdate& update) {
+void outer_product_gradient(const DenseWeightGradientArgs& op, const AnyUpdate& update) {
   constexpr int64_t kInputs = 8;
   const float* x = op.x_rows ? op.x_rows[0] : op.x;
   const int64_t j = op.columns.begin, end = op.inputs.end;
@@ -116,7 +116,7 @@ void outer_product_gradient(const DenseWeightGradient& op, const AnyUpdate& upda
 }
 
 /// The gradient of a kernel where x is not given by records of its nonzero elements.
-void kernel_gradient(const DenseWeightGradient& op, const AnyUpdate& update) {
+void kernel_gradient(const DenseWeightGradientArgs& op, const AnyUpdate& update) {
   const int64_t inputs = op.inputs.end - op.inputs.begin;
   if (op.gradient) {
     const auto vectors = static_cast<int>((op.columns.end - op.columns.begin) / kWidth);
@@ -142,7 +142,7 @@ void kernel_gradient(const DenseWeightGradient& op, const AnyUpdate& update) {
 /// The gradient of a kernel where it is. The product calls its step directly, once for each row of the kernel: a call
 /// through `AnyUpdate` would add 4 % to the instructions of a step of 784-128-10 on images.
 template <class U>
-void sparse_kernel_gradient(const DenseWeightGradient& op, const U& update) {
+void sparse_kernel_gradient(const DenseWeightGradientArgs& op, const U& update) {
   sparse_transposed_products(*op.nonzeros, op.rows, op.inputs, op.dz, op.lddz, op.columns, op.clears_nonzeros,
                              [&](int64_t input, int64_t column, const vf* gradient, int inputs, int vectors) {
                                step_tile(update, input * op.ldw + column, op.ldw, gradient, inputs, vectors);
@@ -163,7 +163,7 @@ ENGINE_INLINE typename Opt::Coefficients coefficients_of(const OptimizerStep& st
 }
 
 template <class Opt, Shrinkage Kind>
-void dense_weight_step(const DenseWeightGradient& op) {
+void dense_weight_step(const DenseWeightGradientArgs& op) {
   const auto coefficients = coefficients_of<Opt>(op.step);
   if (op.bias.values && op.inputs.begin == 0) {
     const Update<Opt, Kind> update(op.bias, coefficients, op.step);

@@ -61,7 +61,7 @@ struct HalfSmoothed {
 /// to = noise smoothed along its columns, with zeros outside. `noise` (height + 1, width) holds the two fields in the
 /// halves of a word, and zeros in its last row. Taps beyond the filter's ends are zero, so that all rows of a group can
 /// read the same neighbours.
-inline void smooth_columns(const Warp& op, const int32_t* noise, const HalfSmoothed& to) {
+inline void smooth_columns(const WarpArgs& op, const int32_t* noise, const HalfSmoothed& to) {
   for (int64_t i = 0; i < op.height; i += kSmoothedRows) {
     const int64_t begin = i < op.radius ? 0 : i - op.radius, last = i + kSmoothedRows + op.radius;
     for (int64_t j = 0; j < op.width; j += kWidth) {
@@ -90,7 +90,7 @@ inline void smooth_columns(const Warp& op, const int32_t* noise, const HalfSmoot
 }
 
 /// to = scale (from smoothed along its rows). The lanes are neighbouring pixels, whose coefficients are neighbours too.
-inline void smooth_rows(const Warp& op, const HalfSmoothed& from, float scale, const Fields& to) {
+inline void smooth_rows(const WarpArgs& op, const HalfSmoothed& from, float scale, const Fields& to) {
   for (int64_t i = 0; i < op.height; i += kSmoothedRows) {
     for (int64_t j = 0; j < op.width; j += kWidth) {
       const int64_t begin = j < op.radius ? 0 : j - op.radius, last = j + kWidth + op.radius;
@@ -120,12 +120,12 @@ inline void smooth_rows(const Warp& op, const HalfSmoothed& from, float scale, c
 
 /// The displacements of an image's pixels. One random word gives the noise of both fields, 16 bits each; pixel p takes
 /// the word of column p (formulas/random.h).
-inline void displace(const Warp& op, int64_t image, const Fields& fields) {
+inline void displace(const WarpArgs& op, int64_t image, const Fields& fields) {
   const int64_t pixels = op.height * op.width, rows = round_up(op.height, kSmoothedRows);
   auto* noise = reinterpret_cast<int32_t*>(fields.at + 2 * fields.size);
-  const int64_t ld = fields.ld + kLane;
+  const int64_t ld = fields.ld + kLineFloats;
   const HalfSmoothed between{reinterpret_cast<int16_t*>(noise + warp_noise(op.height, op.width)), rows * ld, ld};
-  for_random({{image, image + 1}, {0, round_up(pixels, kLane)}, op.seed, op.step, op.first, false},
+  for_random({{image, image + 1}, {0, round_up(pixels, kLineFloats)}, op.seed, op.step, op.first, false},
              [&](int64_t, int64_t pixel, vu words) { store_words(noise + pixel, reinterpret_cast<vi>(words)); });
   std::memset(noise + pixels, 0, static_cast<size_t>(op.width) * sizeof *noise);
   smooth_columns(op, noise, between);

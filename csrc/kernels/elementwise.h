@@ -13,11 +13,11 @@
 namespace engine::ENGINE_ISA {
 namespace {
 
-void add(const Elementwise& op) {
+void add(const ElementwiseArgs& op) {
   for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, load(op.x + at) + load(op.saved + at)); });
 }
 
-void dropout_forward(const Dropout& op) {
+void dropout_forward(const DropoutArgs& op) {
   const vu threshold = words_below(op.rate);
   const vf keep = broadcast(op.rate < 1.0 ? static_cast<float>(1.0 / (1.0 - op.rate)) : 0.0f);
   for_random({op.rows, op.columns, op.seed, op.step, op.first, false}, [&](int64_t b, int64_t column, vu words) {
@@ -29,7 +29,7 @@ void dropout_forward(const Dropout& op) {
 }
 
 /// Squares of whole vectors are transposed in registers, so that neither side is visited with a long stride.
-void transpose(const Transpose& op) {
+void transpose(const TransposeArgs& op) {
   for (int64_t r = op.rows.begin; r < op.rows.end; r += kWidth) {
     const int64_t r_end = op.rows.end < r + kWidth ? op.rows.end : r + kWidth;
     for (int64_t c = op.columns.begin; c < op.columns.end; c += kWidth) {
@@ -52,7 +52,7 @@ void transpose(const Transpose& op) {
 
 /// First row with a value that is no finite float32, -1 for none. Comparisons are false for a NaN.
 template <class T>
-int64_t first_nonfinite(const NonFinite& op) {
+int64_t first_nonfinite(const NonFiniteArgs& op) {
   constexpr T kLargest = __FLT_MAX__;
   constexpr int64_t kValues = ENGINE_VECTOR_BYTES / sizeof(T);
   using Mask = std::conditional_t<sizeof(T) == sizeof(float), int32_t, int64_t>;
@@ -81,15 +81,15 @@ int64_t first_nonfinite(const NonFinite& op) {
 }
 
 template <>
-int64_t first_nonfinite<uint8_t>(const NonFinite&) {
+int64_t first_nonfinite<uint8_t>(const NonFiniteArgs&) {
   return -1;
 }
 
-void exp_block(const Elementwise& op) {
+void exp_block(const ElementwiseArgs& op) {
   for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, exp(load(op.x + at))); });
 }
 
-void log_block(const Elementwise& op) {
+void log_block(const ElementwiseArgs& op) {
   for_block(op.rows, op.columns, op.ld, [&](int64_t at) { store(op.y + at, log(load(op.x + at))); });
 }
 

@@ -14,7 +14,7 @@ ENGINE_INLINE int64_t token_at(const float* x, int64_t tokens) {
 }
 
 /// y (rows * count, n) = table[x (rows, count)]
-void embed(const Embed& op) {
+void embed(const EmbedArgs& op) {
   const Panels panels(op.tokens, op.n);
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     for (int64_t i = 0; i < op.count; ++i) {
@@ -29,7 +29,7 @@ void embed(const Embed& op) {
 }
 
 /// The gradient of the table: row t is the sum of all rows of dy (rows * count, n) whose token is t, in their order.
-void embed_backward(const EmbedBackward& op) {
+void embed_backward(const EmbedBackwardArgs& op) {
   Panels(op.tokens, op.n).each(op.columns, [&](const Panel& panel) {
     const int64_t begin = panel.columns.begin, end = panel.columns.end, width = panel.width;
     float* rows = op.table + panel.offset;
@@ -54,7 +54,7 @@ void embed_backward(const EmbedBackward& op) {
 }
 
 /// y (rows, tokens) = how often each token is among x (rows, n), or without `counts` 1 if it is there.
-void encode(const Encode& op) {
+void encode(const EncodeArgs& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     float* y = op.y + b * op.ldy;
     std::memset(y, 0, static_cast<size_t>(op.tokens) * sizeof(float));

@@ -121,7 +121,7 @@ struct StepFunctions {
     tile[Rows][floor_log2(Vectors)] = [](const void* update, int64_t at, int64_t ld, const vf* gradient) {
       static_cast<const U*>(update)->step_rows(at, ld, gradient, Rows, Vectors);
     };
-    if constexpr (Vectors > kParts) add_widths<U, Rows, Vectors / 2>();
+    if constexpr (Vectors > kVectorsPerLine) add_widths<U, Rows, Vectors / 2>();
   }
 };
 

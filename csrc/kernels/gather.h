@@ -39,7 +39,7 @@ ENGINE_INLINE void convert(const T* __restrict in, float* __restrict out, int64_
 
 /// x (rows, k) = the rows, converted; prefetches the rows that the next call reads.
 template <class T>
-void gather(const Gather& op) {
+void gather(const GatherArgs& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const T* in = source_row<T>(op.data, op.stride, op.order, op.first + b);
     // Shuffled rows come from main memory. Prefetched one batch ahead, they are in the L2 cache when they are needed.

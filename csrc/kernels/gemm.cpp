@@ -22,7 +22,7 @@ static_assert(kBlockRows % kMr == 0 && kGradientRows % kMr == 0);
 
 void fill_gemm(KernelTable& table) {
   fill(table, Types<Linear, Relu>{});
-  table.gemm_shape = {kWidth, kMr, kNr, kSingleRowNr, kMostRowsByColumns, kMaskedLoads};
+  table.gemm_shape = {kWidth, kMr, kNr, kSingleRowNr, kMaxRowsByColumns, kMaskedLoads};
   table.pack_rows = pack<kMr>;
   table.pack_columns = pack<kNr>;
   table.pack_single_row_columns = pack<kSingleRowNr>;

@@ -44,7 +44,7 @@ ENGINE_INLINE void add_chain_to_rows(int64_t rows, VectorRows sums, Out out, con
 /// The part of c, from row i and column j on, that a tile computes. Columns of c may be strided, and fewer than the
 /// vectors of the tile hold.
 struct TileOfC {
-  const Gemm& op;
+  const GemmArgs& op;
   int64_t i, j, rows, columns;
 
   ENGINE_INLINE float* at(int64_t r, int v) const { return op.c + (i + r) * op.c_row + (j + v * kWidth) * op.c_column; }
@@ -103,7 +103,7 @@ struct TileOfC {
 /// A tile goes from registers straight to c where it needs no epilogue: by way of memory, it takes 4 % longer at
 /// m = n = k = 512.
 template <class Act, int Rows, int Vectors, class A>
-ENGINE_INLINE void gemm_tile(const Gemm& op, const A& a, const float* b, int64_t i, int64_t j, int64_t rows,
+ENGINE_INLINE void gemm_tile(const GemmArgs& op, const A& a, const float* b, int64_t i, int64_t j, int64_t rows,
                              int64_t columns) {
   vf tile[Rows][Vectors];
   const TileOfC c{op, i, j, rows, columns};
@@ -133,7 +133,7 @@ ENGINE_INLINE vf opaque(vf v) {
 /// registers, four rows of B at a time. With more rows, more cache lines would be in use at once, all of one cache set
 /// where columns are a power of two apart. Column p of A is at a + p * next.
 template <int Rows, int Vectors>
-__attribute__((noinline)) void add_chain_by_columns(VectorRows before, Tile out, const Gemm& op, const float* a,
+__attribute__((noinline)) void add_chain_by_columns(VectorRows before, Tile out, const GemmArgs& op, const float* a,
                                                     int64_t next, const float* b, int64_t columns) {
   constexpr int64_t kColumns = Vectors * kWidth;
   const float* column[kColumns];
@@ -171,7 +171,7 @@ __attribute__((noinline)) void add_chain_by_columns(VectorRows before, Tile out,
 
 /// One row of c, Vectors vectors at a time, and ever halved numbers of them for what remains.
 template <class Act, int Vectors>
-ENGINE_INLINE void gemm_row(const Gemm& op, const float* b, int64_t j, int64_t columns) {
+ENGINE_INLINE void gemm_row(const GemmArgs& op, const float* b, int64_t j, int64_t columns) {
   for (; columns > (Vectors - 1) * kWidth; columns -= Vectors * kWidth, j += Vectors * kWidth, b += Vectors * kWidth) {
     vf tile[1][Vectors];
     const TileOfC c{op, 0, j, 1, columns < Vectors * kWidth ? columns : Vectors * kWidth};
@@ -186,7 +186,7 @@ ENGINE_INLINE void gemm_row(const Gemm& op, const float* b, int64_t j, int64_t c
 /// The last columns of plain B, less than a vector. `a(i)` is A from row i on; `Pads` says that it may be read beyond
 /// its last row.
 template <class Act, int Rows, bool Pads, class F>
-ENGINE_INLINE void gemm_partial_vector(const Gemm& op, int64_t columns, F&& a) {
+ENGINE_INLINE void gemm_partial_vector(const GemmArgs& op, int64_t columns, F&& a) {
   const int64_t j = op.columns - columns;
   const auto compute_tile = [&](auto size, int64_t i) {
     constexpr int kRows = decltype(size)::value;
@@ -204,7 +204,7 @@ ENGINE_INLINE void gemm_partial_vector(const Gemm& op, int64_t columns, F&& a) {
 }
 
 template <class Act>
-ENGINE_INLINE void gemm_single_row(const Gemm& op) {
+ENGINE_INLINE void gemm_single_row(const GemmArgs& op) {
   const int64_t partial = op.b_has_partial_vector ? op.columns % kWidth : 0, end = op.columns - partial;
   for (int64_t j = 0; j < end; j += kSingleRowNr) {
     const int64_t left = end - j;
@@ -218,15 +218,15 @@ ENGINE_INLINE void gemm_single_row(const Gemm& op) {
 
 /// The most rows of c for which column-major B is transposed in registers instead of packed. A tile of AVX2 or of the
 /// baseline leaves no registers for that beside more rows.
-constexpr int64_t kMostRowsByColumns = ENGINE_VECTOR_BYTES == 64 ? 3 * kMr : ENGINE_VECTOR_BYTES == 32 ? 4 : 1;
+constexpr int64_t kMaxRowsByColumns = ENGINE_VECTOR_BYTES == 64 ? 3 * kMr : ENGINE_VECTOR_BYTES == 32 ? 4 : 1;
 
 /// Up to Rows rows of c from row i on, computed as if they were the next multiple of 4: packed A has pads.
 template <class Act, int Rows>
-ENGINE_INLINE void gemm_rows_by_columns(const Gemm& op, int64_t i, int64_t rows) {
+ENGINE_INLINE void gemm_rows_by_columns(const GemmArgs& op, int64_t i, int64_t rows) {
   if constexpr (Rows > 4) {
     if (rows <= Rows - 4) return gemm_rows_by_columns<Act, Rows - 4>(op, i, rows);
   }
-  constexpr int kVectors = Rows == 1 ? kParts : 1;
+  constexpr int kVectors = Rows == 1 ? kVectorsPerLine : 1;
   constexpr int64_t kColumns = kVectors * kWidth;
   const float* a = op.a_packed ? op.a + i * op.k : op.a;
   for (int64_t j = 0; j < op.columns; j += kColumns) {
@@ -239,9 +239,9 @@ ENGINE_INLINE void gemm_rows_by_columns(const Gemm& op, int64_t i, int64_t rows)
 }
 
 template <class Act>
-ENGINE_INLINE void gemm_by_columns(const Gemm& op) {
+ENGINE_INLINE void gemm_by_columns(const GemmArgs& op) {
   if (!op.a_packed) return gemm_rows_by_columns<Act, 1>(op, 0, 1);
-  constexpr int kMost = kMostRowsByColumns < kMr ? kMostRowsByColumns : kMr;
+  constexpr int kMost = kMaxRowsByColumns < kMr ? kMaxRowsByColumns : kMr;
   for (int64_t i = 0; i < op.rows; i += kMr) {
     const int64_t left = op.rows - i;
     gemm_rows_by_columns<Act, kMost>(op, i, left < kMr ? left : kMr);
@@ -250,7 +250,7 @@ ENGINE_INLINE void gemm_by_columns(const Gemm& op) {
 
 /// The columns of c that one panel of B gives. The panel stays in the L1 cache while the rows of A pass by.
 template <class Act, int Rows, int Vectors, class F>
-ENGINE_INLINE void gemm_panel(const Gemm& op, const float* b, int64_t j, int64_t columns, F&& a) {
+ENGINE_INLINE void gemm_panel(const GemmArgs& op, const float* b, int64_t j, int64_t columns, F&& a) {
   for (int64_t i = 0; i < op.rows; i += Rows) {
     const int64_t rows = op.rows - i < Rows ? op.rows - i : Rows;
     gemm_tile<Act, Rows, Vectors>(op, a(i), b, i, j, rows, columns);
@@ -258,7 +258,7 @@ ENGINE_INLINE void gemm_panel(const Gemm& op, const float* b, int64_t j, int64_t
 }
 
 template <class Act, int Rows, bool Pads, class F>
-ENGINE_INLINE void gemm_panels(const Gemm& op, F&& a) {
+ENGINE_INLINE void gemm_panels(const GemmArgs& op, F&& a) {
   const int64_t partial = op.b_has_partial_vector ? op.columns % kWidth : 0, end = op.columns - partial;
   for (int64_t j = 0; j < end; j += kNr) {
     const int64_t columns = end - j < kNr ? end - j : kNr;
@@ -275,7 +275,7 @@ ENGINE_INLINE void gemm_panels(const Gemm& op, F&& a) {
 }
 
 template <class Act>
-void gemm(const Gemm& op) {
+void gemm(const GemmArgs& op) {
   if (op.b_by_columns) {
     gemm_by_columns<Act>(op);
   } else if (op.nr == kSingleRowNr) {
@@ -290,7 +290,7 @@ void gemm(const Gemm& op) {
 }
 
 /// a (k,) . b (k,): kWidth chains at a time, each in one lane.
-float dot(const Dot& op) {
+float dot(const DotArgs& op) {
   const float zeros[kChain] = {};
   float last_of_a[kChain] = {}, last_of_b[kChain] = {};
   float total = 0.0f;

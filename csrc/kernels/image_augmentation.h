@@ -11,9 +11,9 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 /// y = the augmented images of x, both (rows, height * width * channels).
-void warp(const Warp& op) {
+void warp(const WarpArgs& op) {
   const BorderedImage image(op);
-  const int64_t ld = round_up(op.width, kLane);
+  const int64_t ld = round_up(op.width, kLineFloats);
   float* columns = op.scratch + op.channels * warp_frame(op.height, op.width) + 2 * warp_margin(op.width);
   const RowScratch scratch{columns, columns + ld, columns + 2 * ld};
   const Fields fields{columns + 3 * ld, warp_fields(op.height, op.width) / 2, ld};

@@ -27,7 +27,7 @@ struct Floored {
 };
 
 /// The two neighbours along one axis, and the weight of the second.
-struct Between {
+struct Neighbours {
   vi first, second;
   vf weight;
 };
@@ -38,7 +38,7 @@ struct Axis {
   Fill fill;
   bool nearest;
 
-  Axis(int64_t n, const Warp& op) : n(static_cast<int32_t>(n)), fill(op.fill), nearest(op.nearest) {}
+  Axis(int64_t n, const WarpArgs& op) : n(static_cast<int32_t>(n)), fill(op.fill), nearest(op.nearest) {}
 
   ENGINE_INLINE vi outside(vi i) const { return (i < 0) | (i >= n); }
 
@@ -55,7 +55,7 @@ struct Axis {
     return at < n ? at : 2 * n - 1 - at;
   }
 
-  ENGINE_INLINE Between between(vf x) const {
+  ENGINE_INLINE Neighbours between(vf x) const {
     const Floored at(x, nearest);
     return {index_of(at.whole), index_of(at.whole + 1), at.rest};
   }
@@ -76,12 +76,12 @@ ENGINE_INLINE void cover(int64_t n, Vectors&& vectors, Single&& single) {
 /// A copy of an image with its border, channel by channel.
 class BorderedImage {
  public:
-  explicit BorderedImage(const Warp& op)
+  explicit BorderedImage(const WarpArgs& op)
       : rows(op.height, op),
         columns(op.width, op),
         above(warp_margin(op.height)),
         before(warp_margin(op.width)),
-        ld(round_up(op.width + 2 * before, kLane)),
+        ld(round_up(op.width + 2 * before, kLineFloats)),
         at_(op.scratch),
         op_(op),
         plane_(warp_frame(op.height, op.width)),
@@ -141,7 +141,7 @@ class BorderedImage {
   }
 
   float* at_;  // (channels, height + 2 above, ld)
-  const Warp& op_;
+  const WarpArgs& op_;
   const int64_t plane_;
   int32_t* border_columns_;  // columns of the image that the border left and right of a row repeats
 };

@@ -15,7 +15,7 @@ using Transform = formulas::ImageTransform;
 /// Scratch for one row of the result: the index of the pixel that each is read at, and the weights of the neighbours
 /// below and to the right.
 struct RowScratch {
-  float *pixel, *below, *behind;  // (round_up(width, kLane),)
+  float *pixel, *below, *behind;  // (round_up(width, kLineFloats),)
 };
 
 /// x[at]
@@ -66,9 +66,9 @@ ENGINE_INLINE void store_pixels(float* y, vf v, int64_t p, int64_t n, int64_t si
 }
 
 /// The coordinates, in rows and columns of the input, at which the pixels of one row of the result are read.
-class Sources {
+class SourceCoordinates {
  public:
-  Sources(const Warp& op, const Transform& transform, const Fields& fields, int64_t i)
+  SourceCoordinates(const WarpArgs& op, const Transform& transform, const Fields& fields, int64_t i)
       : transform_(transform),
         fields_(fields),
         first_(i * fields.ld),
@@ -106,7 +106,8 @@ ENGINE_INLINE vf interpolated(vf a, vf b, vf share) { return a + share * (b - a)
 
 /// Fills `row` for one row of the result, with indices into the plane of a bordered image. Returns false, and leaves no
 /// usable numbers, if a pixel is read beyond the border.
-inline bool find_in_border(const Warp& op, const Sources& sources, const BorderedImage& image, const RowScratch& row) {
+inline bool find_in_border(const WarpArgs& op, const SourceCoordinates& sources, const BorderedImage& image,
+                           const RowScratch& row) {
   const vf half = broadcast(op.nearest ? 0.5f : 0.0f), between = broadcast(op.nearest ? 0.0f : 1.0f);
   vi too_far{};
   for (int64_t j = 0; j < op.width; j += kWidth) {
@@ -124,13 +125,13 @@ inline bool find_in_border(const Warp& op, const Sources& sources, const Bordere
 }
 
 /// One row of the result that reads some pixels beyond the border: each neighbour is looked up on its own.
-inline void sample_row_beyond_border(const Warp& op, const Sources& sources, const BorderedImage& image, const float* x,
-                                     float* y, int64_t i) {
+inline void sample_row_beyond_border(const WarpArgs& op, const SourceCoordinates& sources, const BorderedImage& image,
+                                     const float* x, float* y, int64_t i) {
   const auto width = static_cast<int32_t>(op.width), channels = static_cast<int32_t>(op.channels);
   for (int64_t j = 0; j < op.width; j += kWidth) {
     vf row, column;
     sources.at(j, row, column);
-    const Between down = image.rows.between(row), right = image.columns.between(column);
+    const Neighbours down = image.rows.between(row), right = image.columns.between(column);
     for (int32_t c = 0; c < channels; ++c) {
       const auto read = [&](vi r, vi k) {
         const vi nowhere = (r >= image.rows.n) | (k >= image.columns.n);
@@ -146,11 +147,11 @@ inline void sample_row_beyond_border(const Warp& op, const Sources& sources, con
 }
 
 /// The general case: any affine map, and displacements where there are any.
-inline void sample_pixels(const Warp& op, const Transform& transform, const BorderedImage& image, const Fields& fields,
-                          const RowScratch& row, const float* x, float* y) {
+inline void sample_pixels(const WarpArgs& op, const Transform& transform, const BorderedImage& image,
+                          const Fields& fields, const RowScratch& row, const float* x, float* y) {
   image.fill(x);
   for (int64_t i = 0; i < op.height; ++i) {
-    const Sources sources(op, transform, fields, i);
+    const SourceCoordinates sources(op, transform, fields, i);
     if (!find_in_border(op, sources, image, row)) {
       sample_row_beyond_border(op, sources, image, x, y, i);
       continue;
@@ -180,7 +181,7 @@ ENGINE_INLINE bool consecutive(vi at, int64_t n) {
 /// The case without rotation: all pixels of a row are read between the same two rows, and all pixels of a column
 /// between the same two columns. `neighbours` holds these columns and their weights. The two rows are interpolated
 /// once, to `between`, which is followed by one pixel of the fill value for columns outside of the image.
-inline void sample_rows(const Warp& op, const Transform& transform, const BorderedImage& image,
+inline void sample_rows(const WarpArgs& op, const Transform& transform, const BorderedImage& image,
                         const RowScratch& neighbours, const float* x, float* y) {
   const int64_t n = op.width * op.channels;
   const float middle = 0.5f * static_cast<float>(op.height - 1), centre = 0.5f * static_cast<float>(op.width - 1);
@@ -190,14 +191,14 @@ inline void sample_rows(const Warp& op, const Transform& transform, const Border
   for (int64_t j = 0; j < op.width; j += kWidth) {
     const vf u =
         (__builtin_convertvector(iota(static_cast<int32_t>(j)), vf) - centre) * transform.wide - transform.right;
-    const Between right = columns.between(transform.cosine * u + centre);
+    const Neighbours right = columns.between(transform.cosine * u + centre);
     store(first + j, from_bits(right.first * channels));
     store(second + j, from_bits(right.second * channels));
     store(weight + j, right.weight);
   }
   for (int64_t i = 0; i < op.height; ++i) {
     const float v = (static_cast<float>(i) - middle) * transform.tall - transform.down;
-    const Between down = rows.between(broadcast(transform.cosine * v + middle));
+    const Neighbours down = rows.between(broadcast(transform.cosine * v + middle));
     const float low = down.weight[0], high = 1.0f - low;
     const int64_t above = down.first[0], below = down.second[0];
     const float *from = x + above * n, *to = x + below * n;

@@ -8,7 +8,7 @@ namespace engine {
 
 /// The floats of a cache line. Rows of every buffer are padded to whole cache lines, so that no kernel needs a masked
 /// store. The padding may hold anything, even NaN: kernels that combine the columns of a row leave it out.
-inline constexpr int64_t kLane = 16;
+inline constexpr int64_t kLineFloats = 16;
 
 /// The number of pieces of `size` that cover n; the last may be smaller.
 inline constexpr int64_t divide_up(int64_t n, int64_t size) { return (n + size - 1) / size; }
@@ -18,13 +18,15 @@ inline constexpr int64_t round_up(int64_t n, int64_t multiple) { return divide_u
 /// if the batch has few rows, else dz. Transposed dz has vectors along the batch: with 8 rows half of their lanes would
 /// be padding.
 inline constexpr int64_t kFewRows = 8;
-inline constexpr bool transposes_kernel(int64_t rows, int64_t columns) { return columns <= kLane || rows <= kFewRows; }
+inline constexpr bool transposes_kernel(int64_t rows, int64_t columns) {
+  return columns <= kLineFloats || rows <= kFewRows;
+}
 
 /// Unused floats between the data that two threads write: 2 KiB. The hardware's prefetchers read on behind the last
 /// lines that one thread uses, across pages too, and take lines away from the thread that is writing them.
 inline constexpr int64_t kThreadGap = 512;
 
-/// A half-open range of rows, columns or units. Column ranges start and end at multiples of kLane.
+/// A half-open range of rows, columns or units. Column ranges start and end at multiples of kLineFloats.
 struct Range {
   int64_t begin = 0;
   int64_t end = 0;
@@ -57,8 +59,8 @@ struct Panels {
   int64_t columns;  // padded
   int64_t width;    // of all panels but the last
 
-  constexpr Panels(int64_t rows, int64_t n) : rows(rows), columns(round_up(n, kLane)), width(kPanel) {
-    const int64_t half = round_up(divide_up(columns, 2), kLane);
+  constexpr Panels(int64_t rows, int64_t n) : rows(rows), columns(round_up(n, kLineFloats)), width(kPanel) {
+    const int64_t half = round_up(divide_up(columns, 2), kLineFloats);
     if (rows * columns >= kSmall && half < kPanel) width = half;
   }
 
@@ -90,8 +92,8 @@ struct Panels {
 /// 1000-4000-1000 takes 3 times as long with batches of 512.
 inline constexpr int64_t leading_dimension(int64_t columns) {
   constexpr int64_t kAliased = 1024 / 4;
-  const int64_t ld = round_up(columns, kLane);
-  return ld % kAliased == 0 ? ld + kLane : ld;
+  const int64_t ld = round_up(columns, kLineFloats);
+  return ld % kAliased == 0 ? ld + kLineFloats : ld;
 }
 
 }  // namespace engine

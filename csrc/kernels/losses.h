@@ -62,7 +62,7 @@ struct LossRow : Row {
   const float* parameters;
   bool binary;
 
-  ENGINE_INLINE LossRow(const LossRows& op, int64_t b, float scale_of_gradient)
+  ENGINE_INLINE LossRow(const LossRowsArgs& op, int64_t b, float scale_of_gradient)
       : Row{op.n},
         x(op.x + b * op.ld),
         y(op.y_pred ? op.y_pred + b * op.ld : nullptr),
@@ -84,13 +84,13 @@ struct LossRow : Row {
 };
 
 /// The factor of the gradient of row b.
-ENGINE_INLINE float row_scale(const LossRows& op, int64_t b) {
+ENGINE_INLINE float row_scale(const LossRowsArgs& op, int64_t b) {
   return op.sample_weight ? op.scale * op.sample_weight[data_row(op.targets, b)] : op.scale;
 }
 
 /// Flattened, as loss_columns is: a formula has its terms in two places, so that GCC would not inline them.
 template <class L, Target Kind>
-__attribute__((flatten)) void loss_rows(const LossRows& op) {
+__attribute__((flatten)) void loss_rows(const LossRowsArgs& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const TargetRow<Kind> target(op.targets, b, op.n, op.ignored);
     LossRow row(op, b, row_scale(op, b));

@@ -8,7 +8,7 @@ namespace {
 
 /// Calls f(y_pred, target, weight) for every sample.
 template <Target Kind, class F>
-ENGINE_INLINE void for_samples(const MetricSumRows& op, F&& f) {
+ENGINE_INLINE void for_samples(const MetricSumRowsArgs& op, F&& f) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     f(op.y_pred + b * op.ld, TargetRow<Kind>(op.targets, b, op.n),
       op.sample_weight ? static_cast<double>(op.sample_weight[data_row(op.targets, b)]) : 1.0);
@@ -16,7 +16,7 @@ ENGINE_INLINE void for_samples(const MetricSumRows& op, F&& f) {
 }
 
 /// The lanes of the vector at column j that the metric counts.
-ENGINE_INLINE vi counted_lanes(const MetricSumRows& op, int64_t j) {
+ENGINE_INLINE vi counted_lanes(const MetricSumRowsArgs& op, int64_t j) {
   const vi lane = iota(static_cast<int32_t>(j));
   return op.column < 0 ? lane < static_cast<int32_t>(op.n) - vi{} : lane == static_cast<int32_t>(op.column) - vi{};
 }
@@ -64,7 +64,7 @@ class Largest {
 };
 
 /// How many thresholds lie below x; none for a NaN.
-ENGINE_INLINE int64_t thresholds_below(const MetricSumRows& op, float x) {
+ENGINE_INLINE int64_t thresholds_below(const MetricSumRowsArgs& op, float x) {
   if (!op.even) {
     int64_t below = 0;
     while (below < op.count && op.thresholds[below] < x) ++below;
@@ -84,7 +84,7 @@ struct Thresholds {
   static constexpr int kFew = 4;
 
   template <Target Kind>
-  static void rows(const MetricSumRows& op) {
+  static void rows(const MetricSumRowsArgs& op) {
     if (!op.sample_weight && !op.by_column && !op.even && op.count <= kFew) return count<Kind>(op);
     const int64_t bins = op.count + 1, first = op.column < 0 ? 0 : op.column;
     const int64_t end = op.column < 0 ? op.n : op.column + 1;
@@ -102,7 +102,7 @@ struct Thresholds {
  private:
   /// Each lane counts its outputs above each threshold; counter 0 counts all outputs.
   template <Target Kind>
-  static void count(const MetricSumRows& op) {
+  static void count(const MetricSumRowsArgs& op) {
     vi above[2][kFew + 1] = {};  // whatever the target is, and where it is not 0
     for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double) {
       const Largest largest(y_pred, op.n, op.top_k);
@@ -138,7 +138,7 @@ struct Thresholds {
 struct FScore {
   static constexpr MetricSum kKind = MetricSum::kFScore;
   template <Target Kind>
-  static void rows(const MetricSumRows& op) {
+  static void rows(const MetricSumRowsArgs& op) {
     constexpr float kNothing = 1e-9f;  // Keras: the largest output counts only if it is more than that
     for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double w) {
       const float least = op.count > 0 ? op.thresholds[0] : Largest(y_pred, op.n, 1).least();
@@ -165,7 +165,7 @@ struct FScore {
 struct Confusion {
   static constexpr MetricSum kKind = MetricSum::kConfusion;
   template <Target Kind>
-  static void rows(const MetricSumRows& op) {
+  static void rows(const MetricSumRowsArgs& op) {
     for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double w) {
       if (op.n == 1) {  // two classes, told apart by one output
         const int64_t truth = target.one(0) != 0.0f ? 1 : 0, guess = y_pred[0] > op.thresholds[0] ? 1 : 0;
@@ -194,12 +194,12 @@ struct Doubles {
 };
 
 /// Sums of w t, w t^2, w (t - y)^2 and w by output, which R^2 is made of.
-struct Moments {
+struct R2Sums {
   static constexpr MetricSum kKind = MetricSum::kMoments;
   static constexpr int kSums = 4;
 
   template <Target Kind>
-  static void rows(const MetricSumRows& op) {
+  static void rows(const MetricSumRowsArgs& op) {
     for (int64_t j = 0; j < op.n; j += kWidth) {
       double sums[kSums][kWidth] = {};
       const int64_t count = op.n - j < kWidth ? op.n - j : kWidth;
@@ -213,7 +213,7 @@ struct Moments {
 
  private:
   template <Target Kind>
-  static ENGINE_INLINE void add_columns(const MetricSumRows& op, int64_t j, double (&sums)[kSums][kWidth]) {
+  static ENGINE_INLINE void add_columns(const MetricSumRowsArgs& op, int64_t j, double (&sums)[kSums][kWidth]) {
     vd sum[kSums][2];
     std::memcpy(sum, sums, sizeof sum);
     for_samples<Kind>(op, [&](const float* y_pred, const TargetRow<Kind>& target, double weight) {

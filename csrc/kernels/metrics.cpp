@@ -29,7 +29,7 @@ void fill_metrics(KernelTable& table) {
   auto& accuracy = table.metric_values[index<CategoricalAccuracy>()];
   accuracy[index(Target::kSparse)] = categorical_accuracy_rows<Target::kSparse>;
   accuracy[index(Target::kDense)] = categorical_accuracy_rows<Target::kDense>;
-  fill_sums(table, Types<Thresholds, FScore, Confusion, Moments>{});
+  fill_sums(table, Types<Thresholds, FScore, Confusion, R2Sums>{});
 }
 
 }  // namespace engine::ENGINE_ISA

@@ -69,7 +69,7 @@ struct Accuracy {
 };
 
 template <class M, Target Kind>
-void metric_rows(const MetricRows& op) {
+void metric_rows(const MetricRowsArgs& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     op.values[b] = M::row(op.y_pred + b * op.ld, TargetRow<Kind>(op.targets, b, op.n), op.threshold);
   }

@@ -272,7 +272,7 @@ ENGINE_INLINE void sweep_rows(Range rows, F&& f) {
 /// f(Size<vectors>, first column).
 template <int Most, class F>
 ENGINE_INLINE void sweep_vectors(Range columns, F&& f) {
-  sweep<Most, (kParts < Most ? kParts : Most)>(columns.begin, columns.end, kWidth, f);
+  sweep<Most, (kVectorsPerLine < Most ? kVectorsPerLine : Most)>(columns.begin, columns.end, kWidth, f);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Losses and metrics of rows with at most kLane columns, kWidth rows at a time: each lane computes one row. One row
-// after the other would wait for its maximum, its sums and its logarithm, 52 ns each.
+// Losses and metrics of rows with at most kLineFloats columns, kWidth rows at a time: each lane computes one row. One
+// row after the other would wait for its maximum, its sums and its logarithm, 52 ns each.
 #pragma once
 #include "kernels/losses.h"
 #include "kernels/metrics.h"
@@ -13,11 +13,11 @@ namespace {
 constexpr int64_t kMinGroupedRows = 3;
 
 /// Element [j] holds column j of kWidth rows.
-using Columns = vf[kLane];
+using Columns = vf[kLineFloats];
 
 /// Sets columns from n on to zero. Not inlined: GCC would use a string instruction, which takes a tenth of a loss.
 __attribute__((noinline)) inline void clear_pads(Columns& columns, int64_t n) {
-  for (int64_t j = n; j < kLane; ++j) columns[j] = vf{};
+  for (int64_t j = n; j < kLineFloats; ++j) columns[j] = vf{};
 }
 
 /// Rows of up to so many columns are read column by column; wider ones are transposed in squares.
@@ -35,7 +35,7 @@ ENGINE_INLINE vf gather_column(int64_t rows, F&& element) {
 template <class F>
 ENGINE_INLINE void gather_columns(Columns& columns, int64_t rows, F&& row) {
 #pragma GCC unroll 4
-  for (int part = 0; part < kParts; ++part) {
+  for (int part = 0; part < kVectorsPerLine; ++part) {
     vf square[kWidth] = {};
     if (rows == kWidth) {  // unrolled, so that the square stays in registers
 #pragma GCC unroll 16
@@ -64,13 +64,13 @@ __attribute__((noinline)) void load_columns(Columns& columns, const float* x, in
     std::memcpy(values, columns, sizeof values);
     for (int64_t i = 0; i < rows; ++i, y += ld) {
 #pragma GCC unroll 4
-      for (int part = 0; part < kParts; ++part) store(y + part * kWidth, vf{});
+      for (int part = 0; part < kVectorsPerLine; ++part) store(y + part * kWidth, vf{});
       for (int64_t j = 0; j < n; ++j) y[j] = values[j][i];
     }
     return;
   }
 #pragma GCC unroll 4
-  for (int part = 0; part < kParts; ++part) {
+  for (int part = 0; part < kVectorsPerLine; ++part) {
     vf square[kWidth];
     std::memcpy(square, columns + part * kWidth, sizeof square);
     transpose_square(square);
@@ -87,7 +87,7 @@ __attribute__((noinline)) void load_columns(Columns& columns, const float* x, in
 template <class F>
 ENGINE_INLINE vf fold_columns(Columns& tree, F&& combine) {
 #pragma GCC unroll 4
-  for (int half = kLane / 2; half > 0; half /= 2) {
+  for (int half = kLineFloats / 2; half > 0; half /= 2) {
 #pragma GCC unroll 8
     for (int j = 0; j < half; ++j) tree[j] = combine(tree[j], tree[j + half]);
   }
@@ -129,7 +129,7 @@ struct TargetColumns {
 };
 
 /// The factors of the gradients of up to kWidth rows.
-ENGINE_INLINE vf row_scales(const LossRows& op, Range rows) {
+ENGINE_INLINE vf row_scales(const LossRowsArgs& op, Range rows) {
   float scales[kWidth] = {};
   for (int64_t b = rows.begin; b < rows.end; ++b) scales[b - rows.begin] = row_scale(op, b);
   return load(scales);
@@ -148,7 +148,7 @@ struct LossColumns {
   bool binary, wants_gradient;
 
   /// Columns from n on are zero where rows are stored.
-  ENGINE_INLINE LossColumns(const LossRows& op, Range rows)
+  ENGINE_INLINE LossColumns(const LossRowsArgs& op, Range rows)
       : n(op.n),
         smoothing(op.label_smoothing),
         scale(row_scales(op, rows)),
@@ -194,7 +194,7 @@ struct LossColumns {
     const vf lowest = broadcast(-kInfinity);
     Columns terms;
     for_columns([&](int64_t j) { terms[j] = larger_of(f(j), lowest); });
-    for (int64_t j = n; j < kLane; ++j) terms[j] = lowest;
+    for (int64_t j = n; j < kLineFloats; ++j) terms[j] = lowest;
     return fold_columns(terms, larger_of);
   }
 
@@ -206,7 +206,7 @@ struct LossColumns {
 
 /// Up to kWidth rows of a loss.
 template <class L, Target Kind>
-__attribute__((flatten)) void loss_columns(const LossRows& op, Range rows) {
+__attribute__((flatten)) void loss_columns(const LossRowsArgs& op, Range rows) {
   const int64_t count = rows.end - rows.begin, at = rows.begin * op.ld;
   const TargetColumns<Kind> target(op.targets, rows, op.n, op.ignored);
   LossColumns r(op, rows);
@@ -232,7 +232,7 @@ ENGINE_INLINE vi argmax_columns(int64_t n, F&& column) {
 
 /// CategoricalAccuracy of up to kWidth rows
 template <Target Kind>
-void categorical_accuracy_columns(const MetricRows& op, Range rows) {
+void categorical_accuracy_columns(const MetricRowsArgs& op, Range rows) {
   const int64_t count = rows.end - rows.begin;
   const TargetColumns<Kind> target(op.targets, rows, op.n);
   Columns y;
@@ -247,19 +247,19 @@ void categorical_accuracy_columns(const MetricRows& op, Range rows) {
 /// Calls columns(range) for groups of narrow rows, or by_row(op) where that is not slower.
 template <class Op, class Columns, class ByRow>
 ENGINE_INLINE void in_groups(const Op& op, Columns&& columns, ByRow&& by_row) {
-  if (op.n > kLane || op.rows.end - op.rows.begin < kMinGroupedRows) return by_row(op);
+  if (op.n > kLineFloats || op.rows.end - op.rows.begin < kMinGroupedRows) return by_row(op);
   for (int64_t b = op.rows.begin; b < op.rows.end; b += kWidth) {
     columns(Range{b, op.rows.end < b + kWidth ? op.rows.end : b + kWidth});
   }
 }
 
 template <class L, Target Kind>
-void losses(const LossRows& op) {
+void losses(const LossRowsArgs& op) {
   in_groups(op, [&](Range rows) { loss_columns<L, Kind>(op, rows); }, loss_rows<L, Kind>);
 }
 
 template <Target Kind>
-void categorical_accuracy_rows(const MetricRows& op) {
+void categorical_accuracy_rows(const MetricRowsArgs& op) {
   in_groups(
       op, [&](Range rows) { categorical_accuracy_columns<Kind>(op, rows); }, metric_rows<CategoricalAccuracy, Kind>);
 }

@@ -71,8 +71,8 @@ struct NonZeros {
   void* storage;
   int64_t blocks, samples;
 
-  static constexpr int64_t kWordBits = 64;   // the samples of one input that are searched at a time
-  static constexpr int kMostTileInputs = 2;  // the most inputs in a tile of the weight gradient; storage is a multiple
+  static constexpr int64_t kWordBits = 64;  // the samples of one input that are searched at a time
+  static constexpr int kMaxTileInputs = 2;  // the most inputs in a tile of the weight gradient; storage is a multiple
 
   static constexpr int64_t kHalfWord = kWordBits / 2;
 
@@ -82,23 +82,23 @@ struct NonZeros {
   template <class Element>
   static constexpr int64_t transposed_ld(int64_t samples) {
     if (sizeof(Element) == 1 && samples <= kHalfWord) return kHalfWord;
-    constexpr int64_t kLineElements = kLane * 4 / static_cast<int64_t>(sizeof(Element));
+    constexpr int64_t kLineElements = kLineFloats * 4 / static_cast<int64_t>(sizeof(Element));
     return (round_up(samples, kWordBits) / kLineElements | 1) * kLineElements;
   }
 
   /// Floats of scratch for a batch.
   static constexpr int64_t scratch(int64_t samples, int64_t inputs, bool training) {
-    const int64_t storage = training ? round_up(inputs, kMostTileInputs) * transposed_ld<float>(samples)
+    const int64_t storage = training ? round_up(inputs, kMaxTileInputs) * transposed_ld<float>(samples)
                                      : samples * record_bytes(record_blocks(inputs), inputs, 4) / 4 +
-                                           round_up(inputs + kLane, kLane) + kLane;
-    return kLane + kCodes + round_up(2 * samples, kLane) + storage;
+                                           round_up(inputs + kLineFloats, kLineFloats) + kLineFloats;
+    return kLineFloats + kCodes + round_up(2 * samples, kLineFloats) + storage;
   }
 
   NonZeros(float* scratch, int64_t samples, int64_t inputs)
       : header(reinterpret_cast<Header*>(scratch)),
-        codes_of_bytes(scratch + kLane),
+        codes_of_bytes(scratch + kLineFloats),
         records(reinterpret_cast<const uint8_t**>(codes_of_bytes + kCodes)),
-        storage(codes_of_bytes + kCodes + round_up(2 * samples, kLane)),
+        storage(codes_of_bytes + kCodes + round_up(2 * samples, kLineFloats)),
         blocks(record_blocks(inputs)),
         samples(samples) {}
 
@@ -107,7 +107,7 @@ struct NonZeros {
 
 /// Records of a batch that a team makes together, each thread those of some samples: a view of scratch memory.
 struct TeamRecords {
-  int32_t* dense;           // (threads, kLane): whether a thread found too few zeros
+  int32_t* dense;           // (threads, kLineFloats): whether a thread found too few zeros
   const uint8_t** records;  // (samples,)
   uint8_t* storage;         // (samples, stride)
   int64_t stride;           // bytes
@@ -116,13 +116,13 @@ struct TeamRecords {
 
   /// Floats of scratch for a batch.
   static constexpr int64_t scratch(int64_t samples, int64_t inputs, int threads) {
-    return threads * kLane + round_up(2 * samples, kLane) + samples * bytes(inputs) / 4 + kLane;
+    return threads * kLineFloats + round_up(2 * samples, kLineFloats) + samples * bytes(inputs) / 4 + kLineFloats;
   }
 
   TeamRecords(float* scratch, int64_t samples, int64_t inputs, int threads)
       : dense(reinterpret_cast<int32_t*>(scratch)),
-        records(reinterpret_cast<const uint8_t**>(scratch + threads * kLane)),
-        storage(reinterpret_cast<uint8_t*>(scratch + threads * kLane + round_up(2 * samples, kLane))),
+        records(reinterpret_cast<const uint8_t**>(scratch + threads * kLineFloats)),
+        storage(reinterpret_cast<uint8_t*>(scratch + threads * kLineFloats + round_up(2 * samples, kLineFloats))),
         stride(bytes(inputs)) {}
 };
 

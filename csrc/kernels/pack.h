@@ -12,7 +12,7 @@ namespace {
 /// Packs lines that are adjacent in memory (column-major A, row-major B), kPanelsPerPass panels in one pass: each row
 /// of a large operand is on another page of memory, and one pass for each panel would visit all of them again.
 template <int Lines>
-ENGINE_INLINE void pack_contiguous(const Pack& op) {
+ENGINE_INLINE void pack_contiguous(const PackArgs& op) {
   constexpr int kPanelsPerPass = 8;
   constexpr int64_t kPrefetchDistance = 16;  // in rows; the hardware's prefetchers see no pattern in them
   const int64_t whole = op.lines / Lines, rest = op.lines % Lines;
@@ -24,7 +24,7 @@ ENGINE_INLINE void pack_contiguous(const Pack& op) {
       const float* later =
           row(op.k_pointers && p + kPrefetchDistance >= op.k ? p : p + kPrefetchDistance) + panel * Lines;
       float* out = op.out + panel * Lines * op.depth + p * Lines;
-      for (int64_t i = 0; i < count * Lines; i += kLane) __builtin_prefetch(later + i, 0, 2);
+      for (int64_t i = 0; i < count * Lines; i += kLineFloats) __builtin_prefetch(later + i, 0, 2);
       for (int64_t i = 0; i < count; ++i) {
         std::memcpy(out + i * Lines * op.depth, in + i * Lines, Lines * sizeof(float));
       }
@@ -79,7 +79,7 @@ void pack_transposed(const float* in, int64_t stride, int64_t lines, int64_t k, 
 }
 
 template <int Lines>
-void pack(const Pack& op) {
+void pack(const PackArgs& op) {
   if (op.line_stride == 1) return pack_contiguous<Lines>(op);
   for (int64_t first = 0; first < op.lines; first += Lines) {
     const float* in = op.in + first * op.line_stride;

@@ -19,11 +19,11 @@ inline constexpr int64_t kWidestPanel = 32;
 inline constexpr int64_t packing_floats(int64_t rows) {
   const int64_t chains = rows > kBlockRows ? kBlockChains : 1;
   return kBlockRows * kChain + kBlockColumns * kChain * chains + kBlockRows * (kBlockColumns + kWidestPanel) +
-         6 * kLane;
+         6 * kLineFloats;
 }
 
 /// Rows, and distance of rows, of the gradient that a packed product stores before the weights are stepped by it: 2 MB.
 inline constexpr int64_t kGradientRows = 960;
-inline constexpr int64_t kGradientStride = kBlockColumns + kLane;
+inline constexpr int64_t kGradientStride = kBlockColumns + kLineFloats;
 
 }  // namespace engine

@@ -9,7 +9,7 @@ namespace {
 
 /// factors (rows, count): 1 for each timestep that holds anything but `value` alone, else 0. With `normalizes` they are
 /// divided by their sum, unless that is 0.
-void timestep_mask(const TimestepMask& op) {
+void timestep_mask(const TimestepMaskArgs& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     float* factors = op.factors + b * op.ld;
     int64_t counted = 0;
@@ -26,7 +26,7 @@ void timestep_mask(const TimestepMask& op) {
 }
 
 /// y (rows, n) = sum over i of factors[i] x[i], with x (rows, count, n). Terms are added in order.
-void sum_timesteps(const WeightTimesteps& op) {
+void sum_timesteps(const WeightTimestepsArgs& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* x = op.x + b * op.ldx;
     for (int64_t j = 0; j < op.n; j += kWidth) {
@@ -41,7 +41,7 @@ void sum_timesteps(const WeightTimesteps& op) {
 }
 
 /// y[i] = factors[i] x[i], with x and y (rows, count, n): the mask applied, or the gradient of a mean.
-void weight_timesteps(const WeightTimesteps& op) {
+void weight_timesteps(const WeightTimestepsArgs& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     for (int64_t i = 0; i < op.count; ++i) {
       const float factor = op.factors ? op.factors[b * op.ld_factors + i] : op.scale;
@@ -53,7 +53,7 @@ void weight_timesteps(const WeightTimesteps& op) {
 }
 
 /// y (rows, n) = the largest of x (rows, count, n) over the timesteps. A NaN among them gives a NaN.
-void max_timesteps(const MaxTimesteps& op) {
+void max_timesteps(const MaxTimestepsArgs& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* x = op.x + b * op.count * op.ldx;
     for (int64_t j = 0; j < op.n; j += kWidth) {
@@ -68,7 +68,7 @@ void max_timesteps(const MaxTimesteps& op) {
 }
 
 /// dx = dy for the timestep that had the maximum, shared equally by those that are equal to it; 0 elsewhere.
-void max_timesteps_backward(const MaxTimesteps& op) {
+void max_timesteps_backward(const MaxTimestepsArgs& op) {
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     for (int64_t j = 0; j < op.n; j += kWidth) {
       const vf most = load(op.y + b * op.ldy + j);

@@ -42,17 +42,17 @@ struct Draw {
 template <class F>
 ENGINE_INLINE void for_random(const Draw& draw, F&& f) {
   constexpr int64_t kGroup = kWordsPerGroup;
-  static_assert(kCountersPerGroup == kLane);
+  static_assert(kCountersPerGroup == kLineFloats);
   const philox::Key key = philox::make_key(draw.seed);
   for (int64_t b = draw.rows.begin; b < draw.rows.end; ++b) {
     const auto row = static_cast<uint32_t>(draw.shared ? 0 : draw.first + b);
     for (int64_t group = draw.columns.begin / kGroup * kGroup; group < draw.columns.end; group += kGroup) {
-      for (int64_t lane = 0; lane < kLane; lane += kWidth) {
+      for (int64_t lane = 0; lane < kLineFloats; lane += kWidth) {
         vu words[4];
         random_words(words, group / 4 + lane, row, draw.step, key);
 #pragma GCC unroll 4
         for (int64_t line = 0; line < 4; ++line) {
-          const int64_t column = group + line * kLane + lane;
+          const int64_t column = group + line * kLineFloats + lane;
           if (column >= draw.columns.begin && column < draw.columns.end) f(b, column, words[line]);
         }
       }

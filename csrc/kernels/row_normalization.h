@@ -9,7 +9,7 @@ namespace {
 /// y = factor d with d = x - mean(x) where `centred`, else x. The factor is 1 / sqrt(mean(d^2) + epsilon), or with
 /// `unit` 1 / max(sqrt(sum(d^2)), epsilon). Stores to `factors` (rows, 2) the factor, and the weight of the projection
 /// on y in the gradient: 1 / n, or with `unit` 1, or 0 where the norm was replaced by epsilon.
-void standardize_rows(const StandardizeRows& op) {
+void standardize_rows(const StandardizeRowsArgs& op) {
   const float n = static_cast<float>(op.n);
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float* x = op.x + b * op.ld;
@@ -36,7 +36,7 @@ void standardize_rows(const StandardizeRows& op) {
 
 /// dx = factor (dy - m - y projection sum(dy y)), with m = mean(dy) where `centred`, else 0. The arguments hold dy in
 /// `x`, dx in `y` (which may be the same memory) and y in `saved`.
-void standardize_rows_backward(const StandardizeRows& op) {
+void standardize_rows_backward(const StandardizeRowsArgs& op) {
   const float n = static_cast<float>(op.n);
   for (int64_t b = op.rows.begin; b < op.rows.end; ++b) {
     const float *dy = op.x + b * op.ld, *y = op.saved + b * op.ld;

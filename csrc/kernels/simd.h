@@ -16,7 +16,7 @@ namespace engine::ENGINE_ISA {
 namespace {
 
 constexpr int kWidth = ENGINE_VECTOR_BYTES / 4;
-constexpr int kParts = static_cast<int>(kLane) / kWidth;  // vectors per cache line
+constexpr int kVectorsPerLine = static_cast<int>(kLineFloats) / kWidth;  // vectors per cache line
 
 typedef float vf __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
 typedef int32_t vi __attribute__((vector_size(ENGINE_VECTOR_BYTES)));
@@ -275,17 +275,17 @@ ENGINE_INLINE vf mix(vf a, vf b) {
   return mix<Index>(a, b, std::make_integer_sequence<int, kWidth>{});
 }
 
-/// A sum over a row, in the same order on every instruction set: element j is added to partial sum j mod kLane, and the
-/// kLane partial sums are added in a fixed binary tree.
+/// A sum over a row, in the same order on every instruction set: element j is added to partial sum j mod kLineFloats,
+/// and the kLineFloats partial sums are added in a fixed binary tree.
 struct LaneSum {
-  vf part[kParts] = {};
+  vf part[kVectorsPerLine] = {};
 
   ENGINE_INLINE float total() const {
-    vf sum[kParts];
+    vf sum[kVectorsPerLine];
 #pragma GCC unroll kUnrolled
-    for (int p = 0; p < kParts; ++p) sum[p] = part[p];
+    for (int p = 0; p < kVectorsPerLine; ++p) sum[p] = part[p];
 #pragma GCC unroll kUnrolled
-    for (int half = kParts / 2; half > 0; half /= 2) {
+    for (int half = kVectorsPerLine / 2; half > 0; half /= 2) {
 #pragma GCC unroll kUnrolled
       for (int p = 0; p < half; ++p) sum[p] = sum[p] + sum[p + half];
     }
@@ -296,9 +296,9 @@ struct LaneSum {
 /// Calls `f(j, part)` for every vector of a row of n columns; `part` indexes LaneSum::part.
 template <class F>
 ENGINE_INLINE void for_vectors(int64_t n, F&& f) {
-  for (int64_t j = 0; j < n; j += kLane) {
+  for (int64_t j = 0; j < n; j += kLineFloats) {
 #pragma GCC unroll kUnrolled
-    for (int p = 0; p < kParts; ++p) f(j + p * kWidth, p);
+    for (int p = 0; p < kVectorsPerLine; ++p) f(j + p * kWidth, p);
   }
 }
 

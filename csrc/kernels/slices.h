@@ -75,17 +75,17 @@ __attribute__((noinline)) void sum_slices(vf (&tile)[Rows][Vectors], const A a, 
 /// The rows that are summed at a time: enough independent additions to hide their latency.
 constexpr int kSummedRows = 4;
 
-void sum_partials(const SumPartials& op) {
+void sum_partials(const SumPartialsArgs& op) {
   sweep_rows<kSummedRows>(op.rows, [&](auto rows, int64_t b) {
     constexpr int kRows = decltype(rows)::value;
-    for (int part = 0; part < kParts; ++part) {
+    for (int part = 0; part < kVectorsPerLine; ++part) {
       PairwiseSum<kRows, 1> sum;
       vf tile[kRows][1];
       for (int64_t i = 0; i < op.count; ++i) {
         const SliceGroup& group = op.groups[i];
-        const float* from = op.partials + group.first * op.stride + b * kLane + part * kWidth;
+        const float* from = op.partials + group.first * op.stride + b * kLineFloats + part * kWidth;
 #pragma GCC unroll 8
-        for (int r = 0; r < kRows; ++r) tile[r][0] = load(from + r * kLane);
+        for (int r = 0; r < kRows; ++r) tile[r][0] = load(from + r * kLineFloats);
         sum.add(tile, group.level);
       }
       sum.total(tile);

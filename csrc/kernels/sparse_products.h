@@ -17,7 +17,7 @@ constexpr int kPanelVectors = static_cast<int>(kPanel) / kWidth;
 constexpr int kIndependentSums = kUnrolled > 1 ? 8 : 0;
 /// The inputs in a tile of the weight gradient, which visits the samples where any of them is not zero: adjacent pixels
 /// are mostly zero in the same images. There are registers for two; with four, half of the terms would be zero.
-constexpr int kTileInputs = ENGINE_VECTOR_BYTES == 64 ? NonZeros::kMostTileInputs : 1;
+constexpr int kTileInputs = ENGINE_VECTOR_BYTES == 64 ? NonZeros::kMaxTileInputs : 1;
 /// The inputs of a block: the samples where they are not zero are searched before their gradients are summed. The loops
 /// over samples then need not wait for the search, and overlap with the divisions of the optimizer's step before.
 constexpr int64_t kBlockInputs = 64;
@@ -267,8 +267,8 @@ __attribute__((noinline)) void sparse_tiles(const NonZeros& x, const X value, in
 }
 
 /// The weight gradient x (samples, inputs)^T dz (samples, columns), in tiles: epilogue(input, column, sums, inputs,
-/// vectors). If `clears`, x^T is set to zero at the last columns. `inputs` begin at a multiple of kLane, and end at one
-/// or with the last input.
+/// vectors). If `clears`, x^T is set to zero at the last columns. `inputs` begin at a multiple of kLineFloats, and end
+/// at one or with the last input.
 template <class Epilogue>
 ENGINE_INLINE void sparse_transposed_products(const NonZeros& x, int64_t samples, Range inputs, const float* dz,
                                               int64_t lddz, Range columns, bool clears, Epilogue&& epilogue) {

@@ -171,8 +171,8 @@ struct Recorder {
   }
 };
 
-/// Writes the ends of the blocks and the positions of one record to `out`, and the values to `values` (k + kLane,).
-/// Returns the number of elements.
+/// Writes the ends of the blocks and the positions of one record to `out`, and the values to `values` (k +
+/// kLineFloats,). Returns the number of elements.
 template <class T, class V>
 ENGINE_INLINE int64_t record_row(const T* in, int64_t k, float scale, uint8_t* out, V* values) {
   const int64_t blocks = record_blocks(k);
@@ -223,7 +223,7 @@ ENGINE_INLINE bool encode(Codebook& book, const float* values, int64_t n, uint8_
 /// Writes the records of some rows, one after the other, and returns their bytes; or kTooManyNonZeros or
 /// kTooManyValues.
 template <class T>
-int64_t record_rows(const RecordRows& op) {
+int64_t record_rows(const RecordRowsArgs& op) {
   using V = std::conditional_t<std::is_same_v<T, uint8_t>, uint8_t, float>;
   constexpr int64_t kPrefetch = 2;  // rows ahead
   const int64_t blocks = record_blocks(op.k);

@@ -55,7 +55,7 @@ struct Magnitude {
 
 /// Stores the sums by column; the caller adds these.
 template <class Term>
-void column_sums(const ColumnSums& op) {
+void column_sums(const ColumnSumsArgs& op) {
   sum_columns(
       {0, op.rows}, op.columns,
       [&](int64_t i, int64_t j, vf sum) { return Term::add(sum, load(op.w + i * op.ld + j)); },
@@ -73,11 +73,11 @@ ENGINE_INLINE void for_row(float* matrix, int64_t rows, int64_t n, int64_t i, F&
   });
 }
 
-/// Sum of squares of a row, element j in lane j mod kLane.
+/// Sum of squares of a row, element j in lane j mod kLineFloats.
 inline double row_squares(float* matrix, int64_t rows, int64_t n, int64_t i) {
   LaneSum sum;
   for_row(matrix, rows, n, i, [&](const float* at, int64_t j) {
-    vf& part = sum.part[j / kWidth % kParts];
+    vf& part = sum.part[j / kWidth % kVectorsPerLine];
     const vf w = masked(load(at), j, n, vf{});
     part = fma(w, w, part);
   });

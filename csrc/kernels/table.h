@@ -46,7 +46,7 @@ struct RowsToPrefetch {
 };
 
 /// y (rows, n) = activation(x (rows, k) kernel (k, n) + bias (n,)), for columns of one panel of the kernel.
-struct DenseForward {
+struct DenseForwardArgs {
   const float* x;
   int64_t ldx;
   const float* kernel;
@@ -66,7 +66,7 @@ struct DenseForward {
 
 /// dx (rows, k) = (addend (rows, k) + dz (rows, n) kernel (k, n)^T) * activation'(saved (rows, k)), for inputs in a
 /// range of k.
-struct DenseInputGradient {
+struct DenseInputGradientArgs {
   const float* dz;  // (rows, n), or its transpose (n, rows)
   int64_t lddz;
   const float* kernel;  // in panels
@@ -83,7 +83,7 @@ struct DenseInputGradient {
 /// Steps kernel (k, n) by its gradient x (rows, k)^T dz (rows, n) + 2 l2 kernel, after kernel -= learning_rate decay
 /// kernel, and the bias by the column sums of dz; for some inputs and for columns of one panel. The stored gradient is
 /// the "step" that writes the gradient to `values`.
-struct DenseWeightGradient {
+struct DenseWeightGradientArgs {
   const float* x;
   int64_t ldx;
   const float* dz;
@@ -110,9 +110,9 @@ struct SliceGroup {
   int level;
 };
 
-/// y (rows, up to kLane columns) = the sum of groups of slices, which follow one another from slice 0 on.
-struct SumPartials {
-  const float* partials;  // (slices, rows, kLane): the sum of each group, at its first slice
+/// y (rows, up to kLineFloats columns) = the sum of groups of slices, which follow one another from slice 0 on.
+struct SumPartialsArgs {
+  const float* partials;  // (slices, rows, kLineFloats): the sum of each group, at its first slice
   int64_t stride;         // floats from one slice to the next
   const SliceGroup* groups;
   int64_t count;
@@ -126,11 +126,11 @@ struct SumPartials {
 /// Copies the rows of A (m, k) into panels of mr rows, or the columns of B (k, n) into panels of nr columns. A panel is
 /// (depth, mr or nr) row-major, and its first k rows are written; what is missing from the last panel becomes zero. The
 /// rows or columns are called lines here.
-struct Pack {
+struct PackArgs {
   const float* in;
   int64_t line_stride, k_stride;  // of any sign
   int64_t lines, k;
-  float* out;  // has space for kLane floats behind the panels, which may be written
+  float* out;  // has space for kLineFloats floats behind the panels, which may be written
   int64_t depth;
   const float* const* k_pointers =
       nullptr;        // pointers to elements (0, p) for p < k, if lines are contiguous there; not `in` then
@@ -139,7 +139,7 @@ struct Pack {
 
 /// One block of a general product: sums += a (rows, k) b (k, columns) for one chain of k, and after the last chain
 /// c (rows, columns) = activation(sums + bias). Between chains the sums are kept in `partial`, or in c.
-struct Gemm {
+struct GemmArgs {
   const float* a;
   int64_t a_row, a_column;  // strides, one of which is 1; unused if a is packed
   bool a_packed;
@@ -160,7 +160,7 @@ struct Gemm {
 };
 
 /// a (k,) . b (k,), both contiguous
-struct Dot {
+struct DotArgs {
   const float* a;
   const float* b;
   int64_t k;
@@ -187,7 +187,7 @@ struct WeightBlock {
 
 /// weights -= learning_rate decay weights, then one optimizer step by clip(scale gradient, -limit, limit). Optimizers
 /// that give a direction store it in place of the gradient instead.
-struct WeightStep {
+struct WeightStepArgs {
   Weights weights;
   float* gradient;  // with ld
   int64_t ld;
@@ -197,7 +197,7 @@ struct WeightStep {
 };
 
 /// Scales the rows of a matrix so that the norm of each row, or of the whole matrix, keeps the limits.
-struct RowNorms {
+struct RowNormsArgs {
   float* weights;  // (rows, n) in panels
   int64_t rows, n;
   Range range;
@@ -206,7 +206,7 @@ struct RowNorms {
 };
 
 /// sums (columns,) = column sums of squares or magnitudes of w (rows, columns)
-struct ColumnSums {
+struct ColumnSumsArgs {
   const float* w;
   int64_t ld, rows;
   float* sums;
@@ -217,7 +217,7 @@ struct ColumnSums {
 // Files: elementwise.h, activations.h, noise.h
 
 /// y = f(x), or dx = f'(saved) dy with x = dy and y = dx, for rows x columns of buffers of one shape.
-struct Elementwise {
+struct ElementwiseArgs {
   const float* x;
   float* y;
   const float* saved;
@@ -227,7 +227,7 @@ struct Elementwise {
 };
 
 /// y (rows, n) = f(x) for a function of whole rows such as softmax, or dx in the backward pass.
-struct RowActivation {
+struct RowActivationArgs {
   const float* x;      // or dy
   const float* saved;  // backward: the output
   float* y;            // or dx; may be x
@@ -235,7 +235,7 @@ struct RowActivation {
   Range rows;
 };
 
-struct Dropout {
+struct DropoutArgs {
   const float* x;
   float* y;
   float* mask;  // same shape as y: 0 or 1 / (1 - rate)
@@ -248,7 +248,7 @@ struct Dropout {
 };
 
 /// y (rows, columns) of random numbers; noise.h says of which distribution.
-struct Noise {
+struct NoiseArgs {
   float* y;
   int64_t ld;
   Range rows, columns;
@@ -261,7 +261,7 @@ struct Noise {
 };
 
 /// out (columns, rows) = in (rows, columns)^T
-struct Transpose {
+struct TransposeArgs {
   const float* in;
   int64_t ld_in;
   float* out;
@@ -277,7 +277,7 @@ enum class RowType { kUint8, kFloat32, kFloat64 };
 inline constexpr int kRowTypes = 3;
 
 /// x (rows, k) = data[order[first + row]] * scale + offset
-struct Gather {
+struct GatherArgs {
   const void* data;
   int64_t stride;        // elements between rows
   const int32_t* order;  // index of each row; null: they are `first`, `first` + 1, ...
@@ -291,16 +291,16 @@ struct Gather {
 };
 
 /// Encodes rows, indexed like Gather's, as records of their nonzero elements (nonzeros.h).
-struct RecordRows {
+struct RecordRowsArgs {
   const void* data;
   int64_t stride;
   const int32_t* order;
   int64_t first, k;
   float scale;
   Range rows;
-  void* scratch;            // (k + kLane,) floats
-  Codebook* book;           // for float32 and float64: where numbers get codes; null: records hold floats
-  uint8_t* out;             // takes the records, one after the other; has space for full ones and kLane floats more
+  void* scratch;   // (k + kLineFloats,) floats
+  Codebook* book;  // for float32 and float64: where numbers get codes; null: records hold floats
+  uint8_t* out;    // takes the records, one after the other; has space for full ones and kLineFloats floats more
   const uint8_t** records;  // (rows,): where each record begins
 };
 /// What `record_rows` returns if more than half of the first rows, or of all, is not zero: records do not pay then.
@@ -311,7 +311,7 @@ inline constexpr int64_t kTooManyValues = -2;
 inline constexpr int64_t kProbe = 8;
 
 /// Searches data (rows, k), contiguous, for a row with a value that is no finite float32.
-struct NonFinite {
+struct NonFiniteArgs {
   const void* data;
   int64_t k;
   Range rows;
@@ -337,7 +337,7 @@ struct Targets {
   }
 };
 
-struct LossRows {
+struct LossRowsArgs {
   const float* x;  // y_pred, or the logits for losses that include softmax or sigmoid
   float* y_pred;   // the probabilities of logits; may be null
   float* dx;       // null if only the loss is wanted
@@ -354,7 +354,7 @@ struct LossRows {
 };
 
 /// values (rows,): one value of a metric for each row, of which the caller takes the mean.
-struct MetricRows {
+struct MetricRowsArgs {
   const float* y_pred;
   int64_t ld, n;
   Targets targets;
@@ -364,7 +364,7 @@ struct MetricRows {
 };
 
 /// Adds the rows of a batch to the sums of a metric, which MetricSum lists (formulas/kinds.h).
-struct MetricSumRows {
+struct MetricSumRowsArgs {
   const float* y_pred;
   int64_t ld, n;
   Targets targets;
@@ -397,7 +397,7 @@ struct RowMask {
 };
 
 /// mean and variance (columns,) of x (rows, columns), over the rows that the mask includes.
-struct ColumnStatistics {
+struct ColumnStatisticsArgs {
   const float* x;
   int64_t ld;
   RowMask mask;
@@ -407,7 +407,7 @@ struct ColumnStatistics {
 
 /// y = factor (x - mean), or with kInverse factor x + mean. Backward: x = dy and y = dx; `saved` = y, or null where
 /// mean and variance are constants; `mask` is that of the rows whose statistics they are.
-struct StandardizeColumns {
+struct StandardizeColumnsArgs {
   const float* x;
   const float* saved;
   float* y;
@@ -424,7 +424,7 @@ inline constexpr int kRenormVariables = 3;
 
 /// Batch renormalization: r (columns,) = deviation / running deviation, d = (mean - running mean) / running deviation,
 /// and the deviation of the batch.
-struct Corrections {
+struct CorrectionsArgs {
   const float *mean, *variance, *running_mean, *running_deviation;
   float epsilon;
   CorrectionLimits limits;
@@ -433,7 +433,7 @@ struct Corrections {
 };
 
 /// variance (columns,) = deviation^2 - epsilon, at least 0
-struct VarianceOf {
+struct VarianceOfArgs {
   float* variance;
   const float* deviation;
   float epsilon;
@@ -441,7 +441,7 @@ struct VarianceOf {
 };
 
 /// average = momentum average + (1 - momentum) value
-struct MovingAverage {
+struct MovingAverageArgs {
   float* average;
   const float* value;
   double momentum;
@@ -449,7 +449,7 @@ struct MovingAverage {
 };
 
 /// y = f(x; gain, shift), with a gain and a shift for each column, each of which may be null.
-struct ScaleColumns {
+struct ScaleColumnsArgs {
   const float* x;
   const float* dy;
   float* y;  // or dx
@@ -460,7 +460,7 @@ struct ScaleColumns {
 };
 
 /// y (rows, n) = factor (x - mean) with a factor and a mean for each row. Backward: x = dy, y = dx, `saved` = y.
-struct StandardizeRows {
+struct StandardizeRowsArgs {
   const float* x;
   const float* saved;
   float* y;
@@ -476,7 +476,7 @@ struct StandardizeRows {
 // Files: embedding.h, pooling.h
 
 /// y (rows * count, n) = the rows of table (tokens, n), in panels, that x (rows, count) selects.
-struct Embed {
+struct EmbedArgs {
   const float* x;
   int64_t ldx, count;
   const float* table;
@@ -487,7 +487,7 @@ struct Embed {
 };
 
 /// The gradient of the table: for each token the sum of its rows of dy.
-struct EmbedBackward {
+struct EmbedBackwardArgs {
   const float* x;
   int64_t ldx, count;
   const float* dy;  // (rows * count, n)
@@ -499,7 +499,7 @@ struct EmbedBackward {
 };
 
 /// y (rows, tokens) = how often x (rows, n) holds each token; without `counts`, 1 if it holds it at all.
-struct Encode {
+struct EncodeArgs {
   const float* x;
   int64_t ldx, n;
   float* y;
@@ -510,7 +510,7 @@ struct Encode {
 
 /// factors (rows, count) = 0 for each timestep of x (rows, count, n) whose features all equal `value`, else 1. With
 /// `normalizes` they are divided by their sum.
-struct TimestepMask {
+struct TimestepMaskArgs {
   const float* x;
   int64_t ldx, stride, n;
   float* factors;
@@ -522,7 +522,7 @@ struct TimestepMask {
 
 /// y (rows, n) = sum over count of factors (rows, count) times x (rows, count, n), or y (rows, count, n) = factors x.
 /// `stride_x` is 0 where all timesteps share one row of x. Without factors, each of them is `scale`.
-struct WeightTimesteps {
+struct WeightTimestepsArgs {
   const float* x;
   int64_t ldx, stride_x;
   const float* factors;
@@ -536,7 +536,7 @@ struct WeightTimesteps {
 
 /// y (rows, n) = max over count of x (rows * count, n). Backward: dx (rows * count, n) = dy (rows, n) where x equals y,
 /// divided by the number of timesteps where it does; 0 elsewhere.
-struct MaxTimesteps {
+struct MaxTimestepsArgs {
   const float* x;
   int64_t ldx;
   float *y, *dx;
@@ -551,7 +551,7 @@ struct MaxTimesteps {
 /// Pixels of the border that is copied around an image of n pixels: a square that rotates reaches out by 0.21 n.
 inline constexpr int64_t warp_margin(int64_t n) { return n / 4 > 8 ? n / 4 : 8; }
 inline constexpr int64_t warp_frame(int64_t height, int64_t width) {
-  return (height + 2 * warp_margin(height)) * round_up(width + 2 * warp_margin(width), kLane);
+  return (height + 2 * warp_margin(height)) * round_up(width + 2 * warp_margin(width), kLineFloats);
 }
 
 /// Rows whose displacements are smoothed in one pass.
@@ -563,24 +563,25 @@ inline constexpr int32_t kFilterSum = 1 << kFilterBits;
 
 /// Floats of the two fields of displacements, in padded rows.
 inline constexpr int64_t warp_fields(int64_t height, int64_t width) {
-  return 2 * round_up(height, kSmoothedRows) * round_up(width, kLane);
+  return 2 * round_up(height, kSmoothedRows) * round_up(width, kLineFloats);
 }
 
 /// Words of noise that they are made from: one for each pixel, and a row of zeros.
 inline constexpr int64_t warp_noise(int64_t height, int64_t width) {
-  return round_up((height + 1) * width, kLane) + kLane;
+  return round_up((height + 1) * width, kLineFloats) + kLineFloats;
 }
 
 /// Floats of scratch: an image with its border, the columns that the border repeats, and three numbers for each column;
 /// for displacements also two fields, their noise, and both fields half smoothed, in 16 bits.
 inline constexpr int64_t warp_scratch(int64_t height, int64_t width, int64_t channels, bool displaces) {
-  const int64_t image = channels * warp_frame(height, width) + 2 * warp_margin(width) + 3 * round_up(width, kLane);
-  const int64_t between = round_up(height, kSmoothedRows) * (round_up(width, kLane) + kLane);
-  return image + kLane + (displaces ? warp_fields(height, width) + warp_noise(height, width) + between : 0);
+  const int64_t image =
+      channels * warp_frame(height, width) + 2 * warp_margin(width) + 3 * round_up(width, kLineFloats);
+  const int64_t between = round_up(height, kSmoothedRows) * (round_up(width, kLineFloats) + kLineFloats);
+  return image + kLineFloats + (displaces ? warp_fields(height, width) + warp_noise(height, width) + between : 0);
 }
 
 /// y (rows, height * width * channels) = the images x, each changed at random.
-struct Warp : ImageChanges {
+struct WarpArgs : ImageChanges {
   const float* x;
   float* y;
   int64_t ld;
@@ -600,7 +601,7 @@ struct MapBlockInstruction {
   int y, a, b, c;
 };
 
-/// A block of numbers on a cache line (step 1), or kLane copies of one number (step 0).
+/// A block of numbers on a cache line (step 1), or kLineFloats copies of one number (step 0).
 struct MapRegister {
   float* data;
   int64_t step;
@@ -620,7 +621,7 @@ inline constexpr int64_t kReducedRun = 4096;
 inline constexpr int kReductions = 4;
 
 /// y (rows,) = the sum, maximum, minimum or product of each row of x (rows, n).
-struct ReduceRows {
+struct ReduceRowsArgs {
   const float* x;
   int64_t row, rows, n;  // row: floats from one row to the next
   float* y;
@@ -628,7 +629,7 @@ struct ReduceRows {
 
 /// y (columns,) = y combined with the rows of x (rows, columns), one after the other. Whole vectors of x and y are read
 /// and of y written.
-struct CombineRows {
+struct CombineRowsArgs {
   const float* x;
   int64_t row, rows, columns;
   float* y;
@@ -636,7 +637,7 @@ struct CombineRows {
 
 /// y (columns,) = the first row where each column of x (rows, columns) is largest or smallest. Whole vectors of x are
 /// read and of y written.
-struct ExtremeRows {
+struct ExtremeRowsArgs {
   const float* x;
   int64_t row, rows, columns;
   float* y;
@@ -644,7 +645,7 @@ struct ExtremeRows {
 };
 
 /// y (rows, columns) = the running sums of x, from row to row. Whole vectors of x are read.
-struct AccumulateRows {
+struct AccumulateRowsArgs {
   const float* x;
   int64_t x_row, rows, columns;
   float* y;
@@ -655,7 +656,7 @@ struct AccumulateRows {
 inline constexpr int64_t kRandomGroup = 64;
 
 /// y (count,) = the random numbers `first` and following of stream (seed, step); both are multiples of kRandomGroup.
-struct RandomNumbers {
+struct RandomNumbersArgs {
   float* y;
   int64_t first, count;
   uint64_t seed, step;
@@ -669,94 +670,94 @@ struct KernelTable {
   const char* isa;
 
   // Products of dense layers
-  void (*dense_forward[kFusedActivations])(const DenseForward&);
-  void (*sum_partials)(const SumPartials&);
-  void (*dense_input_gradient[kFusedActivations])(const DenseInputGradient&);
-  void (*dense_weight_gradient)(const DenseWeightGradient&);  // stores the gradient
-  void (*dense_weight_step[kFusedOptimizers][kShrinkages])(const DenseWeightGradient&);
+  void (*dense_forward[kFusedActivations])(const DenseForwardArgs&);
+  void (*sum_partials)(const SumPartialsArgs&);
+  void (*dense_input_gradient[kFusedActivations])(const DenseInputGradientArgs&);
+  void (*dense_weight_gradient)(const DenseWeightGradientArgs&);  // stores the gradient
+  void (*dense_weight_step[kFusedOptimizers][kShrinkages])(const DenseWeightGradientArgs&);
   void (*coefficients[kFusedOptimizers])(const OptimizerStep&, void* out);  // (kCoefficientBytes,) on a cache line
 
   // The general product
   GemmShape gemm_shape;
-  void (*pack_rows)(const Pack&);
-  void (*pack_columns)(const Pack&);
-  void (*pack_single_row_columns)(const Pack&);
-  void (*gemm[kFusedActivations])(const Gemm&);
-  float (*dot)(const Dot&);
+  void (*pack_rows)(const PackArgs&);
+  void (*pack_columns)(const PackArgs&);
+  void (*pack_single_row_columns)(const PackArgs&);
+  void (*gemm[kFusedActivations])(const GemmArgs&);
+  float (*dot)(const DotArgs&);
 
   // Steps of weights by a stored gradient
-  void (*step_weights[kOptimizers])(const WeightStep&);
+  void (*step_weights[kOptimizers])(const WeightStepArgs&);
   void (*penalty_gradient)(const WeightBlock&, double l1, double l2);  // other += l1 sign(w) + 2 l2 w
   void (*accumulate)(const WeightBlock&);                              // other += w
   void (*take_mean)(const WeightBlock&, int64_t count);                // w = (w + other) / count, other = 0
   void (*subtract)(const WeightBlock&, float factor);                  // w -= factor other
   void (*non_negative)(const WeightBlock&);                            // w = max(w, 0)
   void (*column_norms)(const WeightBlock&, const NormLimits&);         // of all of the block's rows
-  void (*row_norms)(const RowNorms&);
+  void (*row_norms)(const RowNormsArgs&);
   void (*average)(const WeightBlock&, double momentum, bool overwrite);  // other = m other + (1 - m) w; w = other
-  void (*squared_sums)(const ColumnSums&);
-  void (*magnitude_sums)(const ColumnSums&);
+  void (*squared_sums)(const ColumnSumsArgs&);
+  void (*magnitude_sums)(const ColumnSumsArgs&);
 
   // Elementwise operations and activations
-  void (*activation_forward[kElementwiseActivations])(const Elementwise&);
-  void (*activation_backward[kElementwiseActivations])(const Elementwise&);
-  void (*row_activation_forward[kRowActivations])(const RowActivation&);
-  void (*row_activation_backward[kRowActivations])(const RowActivation&);
-  void (*dropout_forward)(const Dropout&);
-  void (*mask_noise)(const Noise&);
-  void (*normal_noise)(const Noise&);
-  void (*add)(const Elementwise&);  // y = x + saved
-  void (*transpose)(const Transpose&);
-  void (*exp)(const Elementwise&);
-  void (*log)(const Elementwise&);
-  void (*fma)(const float* a, const float* b, const float* c, float* out, int64_t n);  // n: multiple of kLane
+  void (*activation_forward[kElementwiseActivations])(const ElementwiseArgs&);
+  void (*activation_backward[kElementwiseActivations])(const ElementwiseArgs&);
+  void (*row_activation_forward[kRowActivations])(const RowActivationArgs&);
+  void (*row_activation_backward[kRowActivations])(const RowActivationArgs&);
+  void (*dropout_forward)(const DropoutArgs&);
+  void (*mask_noise)(const NoiseArgs&);
+  void (*normal_noise)(const NoiseArgs&);
+  void (*add)(const ElementwiseArgs&);  // y = x + saved
+  void (*transpose)(const TransposeArgs&);
+  void (*exp)(const ElementwiseArgs&);
+  void (*log)(const ElementwiseArgs&);
+  void (*fma)(const float* a, const float* b, const float* c, float* out, int64_t n);  // n: multiple of kLineFloats
 
   // Rows of a data set
-  void (*gather[kRowTypes])(const Gather&);
+  void (*gather[kRowTypes])(const GatherArgs&);
   void (*gather_compressed)(const GatherCompressed&);
-  int64_t (*record_rows[kRowTypes])(const RecordRows&);     // bytes, or kTooManyNonZeros or kTooManyValues
-  int64_t (*first_nonfinite[kRowTypes])(const NonFinite&);  // row, or -1
+  int64_t (*record_rows[kRowTypes])(const RecordRowsArgs&);     // bytes, or kTooManyNonZeros or kTooManyValues
+  int64_t (*first_nonfinite[kRowTypes])(const NonFiniteArgs&);  // row, or -1
 
   // Losses and metrics
-  void (*loss[kLosses][kTargets])(const LossRows&);  // null where `exists` says no
-  void (*metric_values[kMetrics][kTargets])(const MetricRows&);
-  void (*metric_sums[kMetricSums][kTargets])(const MetricSumRows&);
+  void (*loss[kLosses][kTargets])(const LossRowsArgs&);  // null where `exists` says no
+  void (*metric_values[kMetrics][kTargets])(const MetricRowsArgs&);
+  void (*metric_sums[kMetricSums][kTargets])(const MetricSumRowsArgs&);
 
   // Normalization and layers of columns
-  void (*column_statistics)(const ColumnStatistics&);
-  void (*standardize_columns)(const StandardizeColumns&);
-  void (*standardize_columns_backward)(const StandardizeColumns&);
-  void (*moving_average)(const MovingAverage&);
-  void (*corrections)(const Corrections&);
-  void (*variance_of)(const VarianceOf&);
-  void (*scale_columns[kColumnRules])(const ScaleColumns&);
-  void (*scale_columns_backward[kColumnRules])(const ScaleColumns&);
-  void (*scale_columns_gradients[kColumnRules])(const ScaleColumns&);
-  void (*standardize_rows)(const StandardizeRows&);
-  void (*standardize_rows_backward)(const StandardizeRows&);
+  void (*column_statistics)(const ColumnStatisticsArgs&);
+  void (*standardize_columns)(const StandardizeColumnsArgs&);
+  void (*standardize_columns_backward)(const StandardizeColumnsArgs&);
+  void (*moving_average)(const MovingAverageArgs&);
+  void (*corrections)(const CorrectionsArgs&);
+  void (*variance_of)(const VarianceOfArgs&);
+  void (*scale_columns[kColumnRules])(const ScaleColumnsArgs&);
+  void (*scale_columns_backward[kColumnRules])(const ScaleColumnsArgs&);
+  void (*scale_columns_gradients[kColumnRules])(const ScaleColumnsArgs&);
+  void (*standardize_rows)(const StandardizeRowsArgs&);
+  void (*standardize_rows_backward)(const StandardizeRowsArgs&);
 
   // Tokens and timesteps
-  void (*embed)(const Embed&);
-  void (*embed_backward)(const EmbedBackward&);
-  void (*encode)(const Encode&);
-  void (*timestep_mask)(const TimestepMask&);
-  void (*sum_timesteps)(const WeightTimesteps&);
-  void (*weight_timesteps)(const WeightTimesteps&);
-  void (*max_timesteps)(const MaxTimesteps&);
-  void (*max_timesteps_backward)(const MaxTimesteps&);
+  void (*embed)(const EmbedArgs&);
+  void (*embed_backward)(const EmbedBackwardArgs&);
+  void (*encode)(const EncodeArgs&);
+  void (*timestep_mask)(const TimestepMaskArgs&);
+  void (*sum_timesteps)(const WeightTimestepsArgs&);
+  void (*weight_timesteps)(const WeightTimestepsArgs&);
+  void (*max_timesteps)(const MaxTimestepsArgs&);
+  void (*max_timesteps_backward)(const MaxTimestepsArgs&);
 
   // Images
-  void (*warp)(const Warp&);
+  void (*warp)(const WarpArgs&);
 
   // Traced functions
   void (*run_map)(const MapBlock&);
-  void (*reduce_rows[kReductions])(const ReduceRows&);
-  void (*combine_rows[kReductions])(const CombineRows&);
-  void (*extreme_rows)(const ExtremeRows&);
-  void (*accumulate_rows)(const AccumulateRows&);
-  void (*uniform_numbers)(const RandomNumbers&);
-  void (*normal_numbers)(const RandomNumbers&);
-  void (*truncated_normal_numbers)(const RandomNumbers&);
+  void (*reduce_rows[kReductions])(const ReduceRowsArgs&);
+  void (*combine_rows[kReductions])(const CombineRowsArgs&);
+  void (*extreme_rows)(const ExtremeRowsArgs&);
+  void (*accumulate_rows)(const AccumulateRowsArgs&);
+  void (*uniform_numbers)(const RandomNumbersArgs&);
+  void (*normal_numbers)(const RandomNumbersArgs&);
+  void (*truncated_normal_numbers)(const RandomNumbersArgs&);
 };
 
 }  // namespace engine

@@ -11,7 +11,7 @@ namespace {
 /// w = Opt(w - learning_rate decay w, clip(scale gradient)). An optimizer that gives a direction stores it in place of
 /// the gradient.
 template <class Opt>
-void step_weights(const WeightStep& op) {
+void step_weights(const WeightStepArgs& op) {
   const auto c = Opt::coefficients(op.step);
   const vf decay = constant(op.step.learning_rate * op.weights.decay);
   const vf scale = broadcast(op.scale), limit = broadcast(op.limit);

@@ -17,7 +17,7 @@ namespace {
 /// Blocks of this many bytes or more lie in huge pages. The first access to an ordinary page takes 1.5 us on a virtual
 /// machine, as long as it takes to make the sparse records that the page holds, for MNIST.
 constexpr size_t kHugePage = 2 << 20;
-constexpr size_t kLineBytes = kLane * sizeof(float);
+constexpr size_t kLineBytes = kLineFloats * sizeof(float);
 
 #if defined(_WIN32)  // which has no std::aligned_alloc
 void* allocate_aligned(size_t alignment, size_t bytes) { return _aligned_malloc(bytes, alignment); }
@@ -32,7 +32,7 @@ void free_aligned(void* p) { std::free(p); }
 /// ms to write, that is 6 ms, or 27.
 class SpareBlocks {
  public:
-  SpareBlocks() { blocks_.reserve(kMostBytes / kHugePage); }
+  SpareBlocks() { blocks_.reserve(kMaxBytes / kHugePage); }
 
   /// Returns the smallest block of at least `bytes` bytes that is not far too large, and sets `bytes` to its size.
   /// Returns null if there is none.
@@ -41,7 +41,7 @@ class SpareBlocks {
     if (!lock) return nullptr;
     auto best = blocks_.end();
     for (auto block = blocks_.begin(); block != blocks_.end(); ++block) {
-      const bool fits = block->bytes >= bytes && block->bytes / kMostTimes <= bytes;
+      const bool fits = block->bytes >= bytes && block->bytes / kMaxTimes <= bytes;
       if (fits && (best == blocks_.end() || block->bytes < best->bytes)) best = block;
     }
     if (best == blocks_.end()) return nullptr;
@@ -55,8 +55,8 @@ class SpareBlocks {
   /// Keeps a block, and frees the oldest ones if that makes too many bytes.
   void keep(void* p, size_t bytes) {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-    if (!lock || bytes > kMostBytes) return free_aligned(p);
-    while (kept_ + bytes > kMostBytes) {
+    if (!lock || bytes > kMaxBytes) return free_aligned(p);
+    while (kept_ + bytes > kMaxBytes) {
       kept_ -= blocks_.front().bytes;
       free_aligned(blocks_.front().p);
       blocks_.erase(blocks_.begin());
@@ -70,7 +70,7 @@ class SpareBlocks {
     void* p;
     size_t bytes;
   };
-  static constexpr size_t kMostBytes = 64 << 20, kMostTimes = 2;
+  static constexpr size_t kMaxBytes = 64 << 20, kMaxTimes = 2;
 
   std::mutex mutex_;           // only tried, never waited for: in a forked child it may be locked for ever
   std::vector<Block> blocks_;  // the oldest first; never grows beyond its capacity, since freeing must not allocate

@@ -11,7 +11,7 @@ void refuse_scratch(int64_t max_rows) {
                           " rows needs more than 4 TiB of scratch memory: use a smaller `batch_size`");
 }
 
-int64_t max_numbers(const graph::Shape& shape, int64_t max_rows) {
+int64_t max_elements(const graph::Shape& shape, int64_t max_rows) {
   int64_t numbers = 1;
   for (const graph::Extent& extent : shape) {
     const auto length = [&](int64_t samples) {
@@ -25,7 +25,7 @@ int64_t max_numbers(const graph::Shape& shape, int64_t max_rows) {
 }
 
 bool predicts_in_one_batch(const graph::Graph& graph) {
-  return graph.joins_samples || (graph.mode() == graph::Mode::kSample && graph.mixes_samples);
+  return graph.joins_samples || (graph.mode() == graph::Mode::kSample && graph.joins_samples_in_training);
 }
 
 int64_t round_to_power(int64_t n) {

@@ -15,7 +15,7 @@ inline constexpr int64_t kMaxScratch = int64_t{1} << 40;
 
 /// The most numbers of an array in batches of 1 to `max_rows` samples, at least 1. Throws std::length_error for more
 /// than kMaxScratch.
-int64_t max_numbers(const graph::Shape& shape, int64_t max_rows);
+int64_t max_elements(const graph::Shape& shape, int64_t max_rows);
 
 /// Whether a prediction must take all of its rows as one batch, since some of its operations join samples.
 bool predicts_in_one_batch(const graph::Graph& graph);

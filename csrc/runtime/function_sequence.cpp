@@ -35,7 +35,7 @@ FunctionSequence::FunctionSequence(std::vector<Function> functions) : functions_
         throw std::invalid_argument("an argument must be a result of an earlier function");
       }
       const int64_t given = result_numbers(source.function, source.result);
-      const int64_t wanted = graph::numbers_in(functions_[f].program->model().arguments()[i], 1);
+      const int64_t wanted = graph::element_count(functions_[f].program->model().arguments()[i], 1);
       if (given != wanted) {
         throw std::invalid_argument("argument " + std::to_string(i) + " must have " + std::to_string(wanted) +
                                     " numbers, got a result of " + std::to_string(given));
@@ -46,7 +46,7 @@ FunctionSequence::FunctionSequence(std::vector<Function> functions) : functions_
 
 int64_t FunctionSequence::result_numbers(size_t function, size_t result) const {
   const graph::Model& model = functions_[function].program->model();
-  return graph::numbers_in(model.shape_of(model.spec().results[result]), 1);
+  return graph::element_count(model.shape_of(model.spec().results[result]), 1);
 }
 
 FunctionSequence::Frame FunctionSequence::make_frame(size_t function, const Calls& calls) const {

@@ -44,7 +44,7 @@ Program::Program(Device& device, graph::ModelSpec model, const std::vector<std::
 
 Hold Program::lock_for(graph::Mode mode) const {
   // Predictions with training=True move the averages of batch normalization.
-  const bool moves_averages = mode == graph::Mode::kSample && model_.mixes_samples();
+  const bool moves_averages = mode == graph::Mode::kSample && model_.joins_samples_in_training();
   const bool changes = mode == graph::Mode::kTrain || moves_averages || model_.changes_variables();
   return changes ? write_lock() : read_lock();
 }

@@ -10,7 +10,7 @@ void add_maps(const KernelTable& kernels, Digest& digest) {
   Random random(21);
   const Matrix a(7, 300, random, -5.0f, 5.0f), b(7, 300, random, -9.0f, 9.0f), c(7, 300, random, -1.0f, 1.0f),
       y(7, 300);
-  for (int64_t j = 0; j < kLane; ++j) c.at(0, j) = 0.75f;  // a register that holds one number
+  for (int64_t j = 0; j < kLineFloats; ++j) c.at(0, j) = 0.75f;  // a register that holds one number
   const MapRegister registers[] = {{a.data(), 1}, {b.data(), 1}, {c.data(), 0}, {y.data(), 1}};
   for (int op = 0; op < kMapOps; ++op) {
     if (operand_count(static_cast<MapOp>(op)) == 0) continue;

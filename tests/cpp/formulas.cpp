@@ -9,7 +9,7 @@ namespace engine::test {
 void add_activations(const KernelTable& kernels, Digest& digest) {
   Random random(5);
   const Matrix x(9, 333, random, -12.0f, 12.0f), dy(9, 333, random, -1.0f, 1.0f), y(9, 333), dx(9, 333);
-  const float parameters[kMostParameters] = {0.3f, 2.5f, 0.7f};
+  const float parameters[kMaxActivationParameters] = {0.3f, 2.5f, 0.7f};
   for (int a = 0; a < kElementwiseActivations; ++a) {
     kernels.activation_forward[a]({x.data(), y.data(), nullptr, x.ld(), x.all_rows(), x.all_columns(), parameters});
     const float* saved = saves_input(static_cast<Activation>(a)) ? x.data() : y.data();
@@ -79,7 +79,7 @@ void add_metrics(const KernelTable& kernels, Digest& digest) {
       digest.add(values);
     }
     std::vector<double> state(static_cast<size_t>(2 * n * 6));
-    MetricSumRows op{
+    MetricSumRowsArgs op{
         x.data(), x.ld(), n,    truth.targets(target), x.all_rows(), nullptr, thresholds, 5, true, false, -1,
         0,        true,   true, state.data()};
     kernels.metric_sums[static_cast<int>(MetricSum::kThresholds)][target](op);
@@ -95,7 +95,7 @@ void add_updates(const KernelTable& kernels, Digest& digest) {
     Random random(8);
     const Matrix w(20, 70, random, -1.0f, 1.0f);
     std::vector<Matrix> slots;
-    WeightStep op{};
+    WeightStepArgs op{};
     op.weights.values = w.data();
     op.weights.decay = 0.01;
     for (float*& slot : op.weights.slots) {

@@ -63,7 +63,7 @@ template <class... Acts>
 int elementwise_activations(const KernelTable& kernels, Types<Acts...>) {
   Random random(5);
   const Matrix x = inputs(random), dy(9, 333, random, -1.0f, 1.0f), y(9, 333), dx(9, 333);
-  const float parameters[kMostParameters] = {0.3f, 2.5f, 0.7f};
+  const float parameters[kMaxActivationParameters] = {0.3f, 2.5f, 0.7f};
   Comparison comparison("elementwise activations");
   const auto compare = [&](const auto& act, Activation kind) {
     const auto a = static_cast<int>(kind);
@@ -227,7 +227,7 @@ int optimizers(const KernelTable& kernels, Types<Opts...>) {
     const Matrix w(kRows, kColumns, random, -1.0f, 1.0f), expected(kRows, kColumns);
     std::memcpy(expected.data(), w.data(), sizeof(float) * static_cast<size_t>(kRows * w.ld()));
     std::vector<Matrix> slots, expected_slots;
-    WeightStep op{};
+    WeightStepArgs op{};
     op.weights.values = w.data();
     for (float*& slot : op.weights.slots) {
       slots.emplace_back(kRows, kColumns, random, 0.1f, 1.0f);
@@ -277,7 +277,7 @@ int elementary_functions(const KernelTable& kernels) {
   Random random(9);
   Comparison comparison("exp, log, multiply-add");
   const Matrix x = inputs(random), b = inputs(random), y(9, 333);
-  const Elementwise op{x.data(), y.data(), nullptr, x.ld(), x.all_rows(), x.all_columns()};
+  const ElementwiseArgs op{x.data(), y.data(), nullptr, x.ld(), x.all_rows(), x.all_columns()};
   const auto compare = [&](const auto& f) {
     for (int64_t i = 0; i < x.rows(); ++i) {
       for (int64_t j = 0; j < x.columns(); ++j) comparison.expect(f(i, j), y.at(i, j));
@@ -348,8 +348,8 @@ int random_numbers(const KernelTable& kernels) {
   constexpr int64_t kFirstNumber = 3 * kRandomGroup, kCount = 2 * kRandomGroup;
   constexpr float kLow = -1.5f, kHigh = 2.25f, kBelowHigh = 2.2499998f;
   const Matrix numbers(1, kCount);
-  const RandomNumbers op{numbers.data(), kFirstNumber, kCount, kSeed, kStep, kLow, kHigh, kBelowHigh};
-  const auto compare = [&](void (*kernel)(const RandomNumbers&), auto&& formula) {
+  const RandomNumbersArgs op{numbers.data(), kFirstNumber, kCount, kSeed, kStep, kLow, kHigh, kBelowHigh};
+  const auto compare = [&](void (*kernel)(const RandomNumbersArgs&), auto&& formula) {
     kernel(op);
     for (int64_t j = 0; j < kCount; ++j) {
       comparison.expect(formula(formulas::random_word(kSeed, kStep, 0, kFirstNumber + j)), numbers.at(0, j));

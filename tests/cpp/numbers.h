@@ -78,7 +78,7 @@ class Matrix {
   float& at(int64_t i, int64_t j) const { return data()[i * ld_ + j]; }
 
   Range all_rows() const { return {0, rows_}; }
-  Range all_columns() const { return {0, round_up(columns_, kLane)}; }
+  Range all_columns() const { return {0, round_up(columns_, kLineFloats)}; }
 
   void add_to(Digest& digest) const {
     for (int64_t i = 0; i < rows_; ++i) {

@@ -49,7 +49,7 @@ void add_forward(const KernelTable& kernels, const Matrix& x, const Matrix& kern
 
 void add_backward_input(const KernelTable& kernels, const Matrix& dz, const Matrix& kernel, const Matrix& saved,
                         Digest& digest) {
-  const Matrix dz_t(dz.columns(), round_up(dz.rows(), kLane)), dx(dz.rows(), kernel.rows());
+  const Matrix dz_t(dz.columns(), round_up(dz.rows(), kLineFloats)), dx(dz.rows(), kernel.rows());
   kernels.transpose({dz.data(), dz.ld(), dz_t.data(), dz_t.ld(), dz.all_rows(), {0, dz.columns()}});
   const Arena panels(Panels(kernel.rows(), kernel.columns()).floats());
   pack_panels(kernel.data(), kernel.ld(), kernel.rows(), kernel.columns(), panels.data());
@@ -70,17 +70,17 @@ void add_backward_weights(const KernelTable& kernels, const Matrix& x, const Mat
       const double pull = shrinkage == 0 ? 0.0 : 0.01;
       const Matrix kernel(x.columns(), dz.columns(), random, -1.0f, 1.0f), bias(1, dz.columns(), random, -1.0f, 1.0f);
       std::vector<Matrix> slots;
-      DenseWeightGradient op{x.data(),
-                             x.ld(),
-                             dz.data(),
-                             dz.ld(),
-                             {kernel.data(), {}, pull, pull},
-                             kernel.ld(),
-                             {bias.data(), {}, pull, pull},
-                             x.rows(),
-                             kernel.all_rows(),
-                             kernel.all_columns(),
-                             {0.01, 3, {0.9, 0.99, 1e-3}}};
+      DenseWeightGradientArgs op{x.data(),
+                                 x.ld(),
+                                 dz.data(),
+                                 dz.ld(),
+                                 {kernel.data(), {}, pull, pull},
+                                 kernel.ld(),
+                                 {bias.data(), {}, pull, pull},
+                                 x.rows(),
+                                 kernel.all_rows(),
+                                 kernel.all_columns(),
+                                 {0.01, 3, {0.9, 0.99, 1e-3}}};
       for (int s = 0; s < slot_count(static_cast<Optimizer>(optimizer)); ++s) {
         slots.emplace_back(x.columns(), dz.columns(), random, 0.0f, 1.0f);
         op.kernel.slots[s] = slots.back().data();

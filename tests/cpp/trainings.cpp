@@ -18,7 +18,7 @@ void add_layers(const KernelTable& kernels, Digest& digest) {
   const Matrix mean(1, 48), variance(1, 48), factors(12, 2);
   const RowMask all{nullptr, 0, 1};
   kernels.column_statistics({x.data(), x.ld(), all, mean.data(), variance.data(), x.all_rows(), x.all_columns()});
-  StandardizeColumns columns{
+  StandardizeColumnsArgs columns{
       x.data(), nullptr,           y.data(),     x.ld(),         all, mean.data(), variance.data(),
       1e-3f,    Spread::kVariance, x.all_rows(), x.all_columns()};
   kernels.standardize_columns(columns);
@@ -34,7 +34,7 @@ void add_layers(const KernelTable& kernels, Digest& digest) {
       {dy.data(), y.data(), dx.data(), x.ld(), 48, factors.data(), factors.ld(), 1e-3f, true, false, x.all_rows()});
   y.add_to(digest);
   dx.add_to(digest);
-  const Noise noise{y.data(), y.ld(), y.all_rows(), y.all_columns(), 5, 6, 7, false, 0.3, 0.1f, 1.5f};
+  const NoiseArgs noise{y.data(), y.ld(), y.all_rows(), y.all_columns(), 5, 6, 7, false, 0.3, 0.1f, 1.5f};
   for (auto* function : {kernels.mask_noise, kernels.normal_noise}) {
     function(noise);
     y.add_to(digest);
@@ -47,7 +47,7 @@ void add_layers(const KernelTable& kernels, Digest& digest) {
     filter[static_cast<size_t>(kRadius + kBeyond + d)] |= coefficient;
     filter[static_cast<size_t>(kRadius + kBeyond + d + 1)] |= coefficient << 16;
   }
-  Warp warp{};
+  WarpArgs warp{};
   warp.x = x.data();
   warp.y = y.data();
   warp.ld = x.ld();

@@ -240,7 +240,7 @@ void schedule_scatter(Scheduler& scheduler, const graph::ScatterAdd& op) {
 
 }  // namespace
 
-void add_arrangements(Implementations& all) {
+void add_arrangements(OperationRegistry& all) {
   all.add<graph::Copy>(schedule<graph::Copy, copy>);
   all.add<graph::Transpose>(schedule<graph::Transpose, transpose>);
   all.add<graph::Slice>(schedule<graph::Slice, slice>);

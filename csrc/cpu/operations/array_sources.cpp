@@ -168,7 +168,7 @@ void schedule_constants(Scheduler& scheduler, const graph::ConstantArray& op) {
 void read_target(const graph::ReadTarget& op, const ThreadContext& thread) {
   const TargetView& view = thread.target_view(op.output);
   const int64_t batch = thread.schedule.graph().batch;
-  const int64_t count = graph::numbers_per_sample(op.y.shape, batch);
+  const int64_t count = graph::elements_per_sample(op.y.shape, batch);
   const FlatArray to(op.y, thread);
   const Range own = thread.samples();
   for (int64_t b = own.begin; b < own.end; ++b) {
@@ -204,7 +204,7 @@ void read_argument(const graph::ReadArgument& op, const ThreadContext& thread) {
   const ArgumentView& argument = thread.run.arguments[op.index];
   const int64_t rows = op.y.shape.empty() ? 1 : length_of(op.y.shape[0], thread);
   if (rows == 0) return;
-  const int64_t columns = graph::numbers_in(op.y.shape, thread.batch.rows) / rows;
+  const int64_t columns = graph::element_count(op.y.shape, thread.batch.rows) / rows;
   const Range own = own_rows(thread, op.y, kWhole);
   const FlatArray to(op.y, thread);
   const auto copy = [&](int64_t from, int64_t row, int64_t count) {  // `count` rows, from row `from` to row `row`
@@ -261,10 +261,10 @@ class RandomSequence {
  private:
   static constexpr int64_t kGroup = kRandomGroup, kCount = 8 * kGroup;
 
-  RandomNumbers numbers_;  // the block in `buffer_`
-  int64_t used_;           // numbers of the block that have been returned
-  void (*kernel_)(const RandomNumbers&);
-  alignas(kLane * sizeof(float)) float buffer_[kCount];
+  RandomNumbersArgs numbers_;  // the block in `buffer_`
+  int64_t used_;               // numbers of the block that have been returned
+  void (*kernel_)(const RandomNumbersArgs&);
+  alignas(kLineFloats * sizeof(float)) float buffer_[kCount];
 };
 
 /// A training step numbers its random draws from its first sample on. A prediction numbers them from the first sample
@@ -278,7 +278,7 @@ void random_array(const graph::RandomArray& op, const ThreadContext& thread) {
   auto step = static_cast<uint64_t>(thread.iteration());
   if (graph::predicts(thread.schedule.mode())) {
     step = static_cast<uint64_t>(thread.run.first_iteration);
-    first += thread.batch.first * graph::numbers_per_sample(op.y.shape, thread.schedule.graph().batch);
+    first += thread.batch.first * graph::elements_per_sample(op.y.shape, thread.schedule.graph().batch);
   }
   RandomSequence numbers(op, thread, op.fixed ? 0 : step, first);
   merge_axes(y);
@@ -356,7 +356,7 @@ void traced_values(const graph::TracedValues& op, const ThreadContext& thread) {
 
 }  // namespace
 
-void add_array_sources(Implementations& all) {
+void add_array_sources(OperationRegistry& all) {
   all.add<graph::ReadVariable>(read_variable, split_read);
   all.add<graph::ReadGradient>(read_gradient, split_read);
   all.add<graph::StoreGradient>(store_gradient, split_store);

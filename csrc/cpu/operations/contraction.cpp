@@ -174,25 +174,26 @@ class ContractionStep final : public Step {
 };
 
 /// Numbers in an array with these axes, for the largest batch.
-int64_t numbers_in(const Scheduler& scheduler, const graph::Contraction& op, const std::string& letters) {
+int64_t element_count(const Scheduler& scheduler, const graph::Contraction& op, const std::string& letters) {
   graph::Shape shape;
   for (const char letter : letters) {
     const size_t in_a = op.a_letters.find(letter);
     shape.push_back(in_a != std::string::npos ? op.a.shape[in_a] : op.b.shape[op.b_letters.find(letter)]);
   }
-  return graph::numbers_in(shape, scheduler.max_rows());
+  return graph::element_count(shape, scheduler.max_rows());
 }
 
 void schedule_contraction(Scheduler& scheduler, const graph::Contraction& op) {
   const Letters letters(op);
-  const int64_t rows = numbers_in(scheduler, op, letters.rows), columns = numbers_in(scheduler, op, letters.columns);
-  const double work = static_cast<double>(numbers_in(scheduler, op, letters.stack + letters.rows)) *
-                      static_cast<double>(columns) * static_cast<double>(numbers_in(scheduler, op, letters.terms));
+  const int64_t rows = element_count(scheduler, op, letters.rows),
+                columns = element_count(scheduler, op, letters.columns);
+  const double work = static_cast<double>(element_count(scheduler, op, letters.stack + letters.rows)) *
+                      static_cast<double>(columns) * static_cast<double>(element_count(scheduler, op, letters.terms));
   const ValueId packing = scheduler.packing_scratch(std::max(rows, columns));
-  const auto lines = [](int64_t floats) { return round_up(floats, kLane) + kLane; };
+  const auto lines = [](int64_t floats) { return round_up(floats, kLineFloats) + kLineFloats; };
   const bool may_copy = letters.terms.size() > 1;
-  const int64_t a_floats = may_copy ? lines(graph::numbers_in(op.a.shape, scheduler.max_rows())) : 0;
-  const int64_t b_floats = may_copy ? lines(graph::numbers_in(op.b.shape, scheduler.max_rows())) : 0;
+  const int64_t a_floats = may_copy ? lines(graph::element_count(op.a.shape, scheduler.max_rows())) : 0;
+  const int64_t b_floats = may_copy ? lines(graph::element_count(op.b.shape, scheduler.max_rows())) : 0;
   const ValueId copies = may_copy ? scheduler.step_scratch(a_floats + b_floats) : kNoValue;
   const Split split =
       op.rows == kWhole && work > kLargeProduct ? Split::over(kAnyRows) : split_array(scheduler, op, op.y, op.rows);
@@ -201,6 +202,6 @@ void schedule_contraction(Scheduler& scheduler, const graph::Contraction& op) {
 
 }  // namespace
 
-void add_contractions(Implementations& all) { all.add<graph::Contraction>(schedule_contraction); }
+void add_contractions(OperationRegistry& all) { all.add<graph::Contraction>(schedule_contraction); }
 
 }  // namespace engine

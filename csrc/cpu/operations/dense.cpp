@@ -25,7 +25,7 @@ constexpr int64_t kRowsTogether = 128;
 constexpr int64_t kFewestPackedRows = 16;
 
 /// Inputs of a large batch (4 MiB) that stay in the L3 cache while the gradients of all columns are summed from them.
-constexpr int64_t kMostInputs = 1 << 20;
+constexpr int64_t kMaxInputs = 1 << 20;
 
 template <class F>
 void for_blocks(Range range, int64_t size, F&& f) {
@@ -135,7 +135,7 @@ class DenseStep final : public Step {
     const Variable& kernel = thread.variable(own_.kernel);
     const float *weights = thread.weights(own_.kernel).values, *bias = thread.weights(own_.bias).values;
     const CompressedBatch elements = form_.compressed(thread);
-    DenseForward op{};
+    DenseForwardArgs op{};
     op.x = x.floats;
     op.ldx = x.ld;
     op.x_rows = x.rows;
@@ -166,7 +166,7 @@ class DenseStep final : public Step {
     const int64_t m = rows.end - rows.begin, ld = thread.shape(own_.y).ld;
     const Range units = thread.columns(own_.y);
     float* y = thread.data(own_.y) + rows.begin * ld + units.begin;
-    Product product = product_into(y, ld, m, round_up(kernel.columns, kLane), kernel.rows);
+    Product product = product_into(y, ld, m, round_up(kernel.columns, kLineFloats), kernel.rows);
     product.a = x.floats + rows.begin * x.ld;
     product.a_row = x.ld;
     product.a_column = 1;
@@ -220,17 +220,17 @@ class PartialProductsStep final : public Step {
     const float *weights = thread.weights(own_.kernel).values, *bias = thread.weights(own_.bias).values;
     for_groups(thread.worker, kernel.rows, [&](const SliceGroup& group) {
       const int64_t begin = group.first * kSlice, most = kSlice << group.level;
-      DenseForward op{};
+      DenseForwardArgs op{};
       op.x = thread.data(own_.x) + begin;
       op.ldx = thread.shape(own_.x).ld;
-      op.ldw = kLane;
+      op.ldw = kLineFloats;
       op.kernel = weights + begin * op.ldw;
       op.bias = begin == 0 ? bias : nullptr;
       op.y = thread.data(partials_) + group.first * thread.shape(partials_).ld;
-      op.ldy = kLane;
+      op.ldy = kLineFloats;
       op.k = std::min(kernel.rows - begin, most);
       op.rows = {0, thread.batch.rows};
-      op.columns = {0, kLane};
+      op.columns = {0, kLineFloats};
       op.in_slices = true;
       thread.kernels.dense_forward[index(Activation::kLinear)](op);
     });
@@ -252,7 +252,7 @@ class SumPartialsStep final : public Step {
   std::string kernel() const override { return "sum of partial products"; }
 
   void run(const ThreadContext& thread) const override {
-    std::array<SliceGroup, kMostSlices> groups;
+    std::array<SliceGroup, kMaxSlices> groups;
     size_t count = 0;
     for (int i = 0; i < thread.worker.threads; ++i) {
       for_groups({i, thread.worker.threads, nullptr}, thread.variable(own_.kernel).rows,
@@ -283,7 +283,7 @@ bool feeds_loss(const Scheduler& scheduler, ValueId y) {
 void schedule_partial_products(Scheduler& scheduler, const graph::Dense& operation) {
   const bool few = pays_to_repeat_loss(scheduler.max_rows(), scheduler.threads());
   const int64_t slices = divide_up(scheduler.value(operation.x).columns, kSlice);
-  const ValueId partials = scheduler.add_scratch((few ? 2 : 1) * slices, scheduler.max_rows() * kLane);
+  const ValueId partials = scheduler.add_scratch((few ? 2 : 1) * slices, scheduler.max_rows() * kLineFloats);
   if (few) scheduler.set_double_buffered(partials);
   scheduler.add<PartialProductsStep>(operation, partials);
   scheduler.add<SumPartialsStep>(operation, few ? Split::every_thread() : Split::over(kSamples), partials);
@@ -377,9 +377,9 @@ class DenseInputGradientStep final : public Step {
     product.a_row = dz.ld;
     product.a_column = 1;
     product.b = thread.weights(own_.kernel).values;
-    product.b_layout = Layout::kTurnedPanels;
+    product.b_layout = Layout::kTransposedPanels;
     multiply_part(thread.kernels, product, {0, rows}, units, thread.data(scratch_));
-    const Range columns{units.begin, round_up(units.end, kLane)};
+    const Range columns{units.begin, round_up(units.end, kLineFloats)};
     if (own_.addend != kNoValue) thread.kernels.add({thread.data(own_.addend), to, to, dx.ld, {0, rows}, columns});
     if (own_.activation == Activation::kLinear) return;
     thread.kernels.activation_backward[index(own_.activation)](
@@ -399,8 +399,8 @@ void schedule_input_gradient(Scheduler& scheduler, const graph::DenseInputGradie
   if (kernel == InputGradientKernel::kPackedBlocks) scratch = scheduler.packing_scratch(rows);
   if (kernel == InputGradientKernel::kTransposedGradient) {
     const Split split = scheduler.split_like(operation, operation.dz);
-    scratch = split.is_every_thread() ? scheduler.add_thread_scratch(units, round_up(rows, kLane))
-                                      : scheduler.add_scratch(units, round_up(rows, kLane));
+    scratch = split.is_every_thread() ? scheduler.add_thread_scratch(units, round_up(rows, kLineFloats))
+                                      : scheduler.add_scratch(units, round_up(rows, kLineFloats));
     scheduler.add<TransposeStep>(operation.dz, split, scratch);
   }
   scheduler.add<DenseInputGradientStep>(operation, kernel, scratch);
@@ -434,7 +434,7 @@ class DenseWeightGradientStep final : public Step {
     const CompressedBatch elements = form_.compressed(thread);
     std::optional<CompressedSums> sums;
     if (form_.is_compressed()) sums.emplace(thread.data(scratch_), kernel.rows);
-    DenseWeightGradient op{};
+    DenseWeightGradientArgs op{};
     op.x = x.floats;
     op.ldx = x.ld;
     op.x_rows = x.rows;
@@ -455,14 +455,14 @@ class DenseWeightGradientStep final : public Step {
       });
     }
     // Compressed rows take little room, but all of them would be visited again for each block.
-    const int64_t block = sums ? kernel.rows : std::max(kMostInputs / op.rows / kLane * kLane, kLane);
+    const int64_t block = sums ? kernel.rows : std::max(kMaxInputs / op.rows / kLineFloats * kLineFloats, kLineFloats);
     for_blocks(units, block, [&](Range together) { run_panels(thread, op, together, mine, mine, nullptr); });
   }
 
  private:
   /// The gradient by inputs `together` and columns `block` of the kernel, or the step of these weights. `gradient` is
   /// the gradient where it is known already.
-  void run_panels(const ThreadContext& thread, DenseWeightGradient& op, Range together, Range block, Range mine,
+  void run_panels(const ThreadContext& thread, DenseWeightGradientArgs& op, Range together, Range block, Range mine,
                   const float* gradient) const {
     const Variable& kernel = thread.variable(own_.kernel);
     Weights values, bias;
@@ -479,7 +479,7 @@ class DenseWeightGradientStep final : public Step {
       bias.values = thread.data(own_.dbias);
     }
     Panels(kernel.rows, kernel.columns).each(block, [&](const Panel& panel) {
-      DenseWeightGradient part = op;
+      DenseWeightGradientArgs part = op;
       part.dz += panel.first;
       part.kernel = shifted(values, panel.offset);
       part.ldw = panel.width;
@@ -496,7 +496,7 @@ class DenseWeightGradientStep final : public Step {
 
   /// The gradient by at most kGradientRows inputs and kBlockColumns columns of the kernel, its rows kGradientStride
   /// apart
-  const float* packed_gradient(const ThreadContext& thread, const DenseWeightGradient& op, Range units,
+  const float* packed_gradient(const ThreadContext& thread, const DenseWeightGradientArgs& op, Range units,
                                Range columns) const {
     const int64_t width = columns.end - columns.begin;
     float* gradient = thread.data(scratch_) + packing_floats(op.rows);
@@ -535,7 +535,7 @@ void schedule_weight_gradient(Scheduler& scheduler, const graph::DenseWeightGrad
 
 }  // namespace
 
-void add_dense(Implementations& all) {
+void add_dense(OperationRegistry& all) {
   all.add<graph::Dense>(schedule_dense);
   all.add<graph::DenseInputGradient>(schedule_input_gradient);
   all.add<graph::DenseWeightGradient>(schedule_weight_gradient);

@@ -7,13 +7,13 @@ namespace engine {
 namespace {
 
 void activate(const graph::ElementwiseActivation& op, const ThreadContext& thread) {
-  Elementwise arguments = thread.elementwise(op.x, op.y);
+  ElementwiseArgs arguments = thread.elementwise(op.x, op.y);
   arguments.parameters = op.parameters.data();
   thread.kernels.activation_forward[index(op.activation)](arguments);
 }
 
 void activation_gradient(const graph::ElementwiseActivationGradient& op, const ThreadContext& thread) {
-  Elementwise arguments = thread.elementwise(op.dy, op.dx, op.saved);
+  ElementwiseArgs arguments = thread.elementwise(op.dy, op.dx, op.saved);
   arguments.parameters = op.parameters.data();
   thread.kernels.activation_backward[index(op.activation)](arguments);
 }
@@ -48,7 +48,7 @@ void random_noise(const graph::RandomNoise& op, const ThreadContext& thread) {
 
 }  // namespace
 
-void add_elementwise(Implementations& all) {
+void add_elementwise(OperationRegistry& all) {
   all.add<graph::ElementwiseActivation>(activate, like<&graph::ElementwiseActivation::x>);
   all.add<graph::ElementwiseActivationGradient>(activation_gradient, like<&graph::ElementwiseActivationGradient::dy>);
   all.add<graph::RowActivation>(activate_rows, by_samples);

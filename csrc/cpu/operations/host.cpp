@@ -13,13 +13,13 @@ template <class Op>
 void nothing(const Op&, const ThreadContext&) {}
 
 template <class Op>
-void add(Implementations& all) {
+void add(OperationRegistry& all) {
   all.add<Op>(nothing<Op>, by_first_thread<Op>);
 }
 
 }  // namespace
 
-void add_host(Implementations& all) {
+void add_host(OperationRegistry& all) {
   add<graph::HostArray>(all);
   add<graph::HostLayer>(all);
   add<graph::HostLayerGradient>(all);

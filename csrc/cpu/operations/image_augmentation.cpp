@@ -11,7 +11,7 @@ namespace {
 /// filter.
 std::vector<int32_t> pack_taps(const std::vector<float>& taps) {
   if (taps.empty()) return {};
-  constexpr auto kBeyond = static_cast<size_t>(2 * kLane);
+  constexpr auto kBeyond = static_cast<size_t>(2 * kLineFloats);
   std::vector<int32_t> packed(2 * (taps.size() / 2 + kBeyond) + 1);
   for (size_t i = 0; i < taps.size(); ++i) {
     const auto tap = static_cast<int32_t>(taps[i] * kFilterSum + 0.5f);
@@ -31,7 +31,7 @@ class AugmentImagesStep final : public Step {
 
   void run(const ThreadContext& thread) const override {
     const ThreadContext::Draw draw = thread.draw(1);
-    Warp arguments{};
+    WarpArgs arguments{};
     static_cast<ImageChanges&>(arguments) = *own_.changes;
     arguments.x = thread.data(own_.x);
     arguments.y = thread.data(own_.y);
@@ -60,6 +60,6 @@ void schedule_augmentation(Scheduler& scheduler, const graph::AugmentImages& op)
 
 }  // namespace
 
-void add_image_augmentation(Implementations& all) { all.add<graph::AugmentImages>(schedule_augmentation); }
+void add_image_augmentation(OperationRegistry& all) { all.add<graph::AugmentImages>(schedule_augmentation); }
 
 }  // namespace engine

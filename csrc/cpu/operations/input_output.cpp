@@ -11,7 +11,7 @@ namespace {
 
 /// Bytes of the rows of a batch up to which those of the next batch are fetched a batch ahead: this batch and the next
 /// one leave most of the L2 cache to weights. Rows of larger batches are fetched shortly before they are gathered.
-constexpr int64_t kMostAhead = 256 << 10;
+constexpr int64_t kMaxAhead = 256 << 10;
 constexpr int64_t kRowsAhead = 4;
 
 /// Bytes of a row that a product has finished with before the prefetcher of the CPU has recognised where it goes, and
@@ -123,7 +123,7 @@ RowsToPrefetch ReadInputStep::next_rows(const ThreadContext& thread) const {
   const DatasetView& data = thread.run.data;
   const int64_t left = data.rows - thread.batch.first - thread.batch.rows, bytes = row_bytes(data);
   if (pointers == kNoValue || !thread.run.order || thread.run.sparse ||
-      thread.schedule.max_rows() * bytes > kMostAhead) {
+      thread.schedule.max_rows() * bytes > kMaxAhead) {
     return {};
   }
   return {reinterpret_cast<const void* const*>(thread.data(pointers) + thread.shape(pointers).ld),
@@ -132,7 +132,7 @@ RowsToPrefetch ReadInputStep::next_rows(const ThreadContext& thread) const {
 
 RowsToPrefetch ReadInputStep::rows_ahead(const ThreadContext& thread, Range rows) const {
   const int64_t bytes = row_bytes(thread.run.data), first = rows.begin + kShortRowsAhead;
-  if (!thread.run.order || !in_place(thread) || bytes > kShortRow || thread.schedule.max_rows() * bytes <= kMostAhead) {
+  if (!thread.run.order || !in_place(thread) || bytes > kShortRow || thread.schedule.max_rows() * bytes <= kMaxAhead) {
     return {};
   }
   if (first >= thread.batch.rows) return {};
@@ -168,7 +168,7 @@ void ReadInputStep::run(const ThreadContext& thread) const {
   if (in_place(thread)) return;
   const bool prefetched = next_rows(thread).bytes > 0;
   // Rows that no product reads in place are gathered by one thread each, which has the same places in the next batch.
-  const bool whole_batch = pointers == kNoValue && thread.schedule.max_rows() * row_bytes(in) <= kMostAhead;
+  const bool whole_batch = pointers == kNoValue && thread.schedule.max_rows() * row_bytes(in) <= kMaxAhead;
   const auto* first = static_cast<const char*>(in.x) + own_.first_column * bytes_of(in.type);
   thread.kernels.gather[index(in.type)]({first, in.stride, thread.run.order, thread.batch.first, thread.data(own_.x),
                                          x.ld, x.columns, own_.scale, own_.offset, thread.samples(),
@@ -193,7 +193,7 @@ bool ReadInputStep::find_nonzeros(const ThreadContext& thread, const NonZeros& n
   }
   auto* scratch = static_cast<float*>(nonzeros.storage);
   const int64_t k = thread.shape(own_.x).columns;
-  auto* out = reinterpret_cast<uint8_t*>(scratch + round_up(k + kLane, kLane));
+  auto* out = reinterpret_cast<uint8_t*>(scratch + round_up(k + kLineFloats, kLineFloats));
   const int64_t bytes =
       thread.kernels.record_rows[index(in.type)]({in.x, in.stride, thread.run.order, thread.batch.first, k, own_.scale,
                                                   rows, scratch, nullptr, out, nonzeros.records});
@@ -269,7 +269,7 @@ void RecordNonzerosStep::run(const ThreadContext& thread) const {
         {thread.data(x_), x.ld, nullptr, 0, x.columns, 1.0f, own, thread.data(row_scratch_), nullptr,
          team.storage + own.begin * team.stride, team.records});
   }
-  team.dense[thread.worker.index * kLane] = bytes == kTooManyNonZeros ? 1 : 0;
+  team.dense[thread.worker.index * kLineFloats] = bytes == kTooManyNonZeros ? 1 : 0;
 }
 
 NonZeros RecordNonzerosStep::nonzeros_of(const ThreadContext& thread) const {
@@ -277,7 +277,7 @@ NonZeros RecordNonzerosStep::nonzeros_of(const ThreadContext& thread) const {
   const TeamRecords team(thread.data(team_records_), thread.schedule.max_rows(), thread.shape(x_).columns,
                          thread.schedule.threads());
   bool sparse = true;
-  for (int i = 0; i < thread.worker.threads; ++i) sparse = sparse && team.dense[i * kLane] == 0;
+  for (int i = 0; i < thread.worker.threads; ++i) sparse = sparse && team.dense[i * kLineFloats] == 0;
   *nonzeros.header = {sparse ? RecordValues::kFloats : RecordValues::kNone, nullptr};
   nonzeros.records = team.records;
   return nonzeros;
@@ -291,12 +291,12 @@ void record_nonzeros(Scheduler& scheduler, ValueId x) {
   if (!scheduler.training() || !scheduler.one_team() || !all_rows || !pays_to_find_zeros(units)) return;
   const int64_t inputs = scheduler.value(x).columns, rows = scheduler.max_rows();
   const ValueId records = scheduler.add_scratch(1, TeamRecords::scratch(rows, inputs, scheduler.threads()));
-  const ValueId row = scheduler.add_thread_scratch(1, inputs + kLane);
+  const ValueId row = scheduler.add_thread_scratch(1, inputs + kLineFloats);
   const NonZerosScratch nonzeros(scheduler, x);
   scheduler.set_recording(x, scheduler.add<RecordNonzerosStep>(x, records, row, nonzeros));
 }
 
-void add_input_output(Implementations& all) {
+void add_input_output(OperationRegistry& all) {
   all.add<graph::ReadInput>(schedule_input);
   all.add<graph::WriteOutput>(write_output, by_samples);
 }

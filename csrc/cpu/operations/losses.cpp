@@ -26,7 +26,7 @@ Split split_loss(const Scheduler& scheduler, const graph::LossOfRows& op) {
 
 /// What a metric compares. As in Keras on JAX, training metrics do not see the mask: predictions lose it on their way
 /// out of the gradient.
-Judged judged(const ThreadContext& thread, const MetricSpec& metric, ValueId y_pred, ValueId row_mask) {
+MetricInputs metric_inputs(const ThreadContext& thread, const MetricSpec& metric, ValueId y_pred, ValueId row_mask) {
   const Placement& y = thread.shape(y_pred);
   const TargetView& targets = thread.target_view(metric.output);
   const bool sees_mask = thread.schedule.mode() != graph::Mode::kTrain;
@@ -50,7 +50,7 @@ int owner_of(int metric) { return metric + 1; }
 
 void metric_of_rows(const graph::MetricOfRows& op, const ThreadContext& thread) {
   const MetricSpec& metric = spec_of(thread, op.metric);
-  metric_values(thread.kernels, metric, judged(thread, metric, op.y_pred, kNoValue), thread.rows(op.y_pred),
+  metric_values(thread.kernels, metric, metric_inputs(thread, metric, op.y_pred, kNoValue), thread.rows(op.y_pred),
                 thread.data(op.probabilities), thread.data(op.values));
 }
 
@@ -61,7 +61,7 @@ Split split_metric(const Scheduler& scheduler, const graph::MetricOfRows& op) {
 
 void add_metric(const graph::AddMetric& op, const ThreadContext& thread) {
   const MetricSpec& metric = spec_of(thread, op.metric);
-  add_values(metric, judged(thread, metric, op.y_pred, op.row_mask), thread.data(op.values),
+  add_values(metric, metric_inputs(thread, metric, op.y_pred, op.row_mask), thread.data(op.values),
              thread.batch_rows(op.y_pred), thread.run.totals->metrics[static_cast<size_t>(op.metric)]);
 }
 
@@ -69,8 +69,8 @@ Split split_add_metric(const Scheduler&, const graph::AddMetric& op) { return Sp
 
 void metric_of_sums(const graph::MetricOfSums& op, const ThreadContext& thread) {
   const MetricSpec& metric = spec_of(thread, op.metric);
-  add_metric_sums(thread.kernels, metric, judged(thread, metric, op.y_pred, op.row_mask), thread.batch_rows(op.y_pred),
-                  thread.run.totals->metrics[static_cast<size_t>(op.metric)]);
+  add_metric_sums(thread.kernels, metric, metric_inputs(thread, metric, op.y_pred, op.row_mask),
+                  thread.batch_rows(op.y_pred), thread.run.totals->metrics[static_cast<size_t>(op.metric)]);
 }
 
 Split split_metric_of_sums(const Scheduler&, const graph::MetricOfSums& op) {
@@ -123,7 +123,7 @@ void add_batch_losses(const graph::AddLosses& op, const ThreadContext& thread) {
 
 }  // namespace
 
-void add_losses(Implementations& all) {
+void add_losses(OperationRegistry& all) {
   all.add<graph::LossOfRows>(loss_of_rows, split_loss);
   all.add<graph::MetricOfRows>(metric_of_rows, split_metric);
   all.add<graph::AddMetric>(add_metric, split_add_metric);

@@ -162,7 +162,7 @@ struct InputLoop {
 };
 
 constexpr int64_t floats_of(int64_t bytes) {
-  return round_up(divide_up(bytes, static_cast<int64_t>(sizeof(float))), kLane);
+  return round_up(divide_up(bytes, static_cast<int64_t>(sizeof(float))), kLineFloats);
 }
 
 /// How an output is written in blocks of rows.
@@ -185,7 +185,7 @@ struct MapMemory {
     return floats_of(code.registers() * static_cast<int64_t>(sizeof(MapRegister))) +
            floats_of(inputs * static_cast<int64_t>(sizeof(InputLoop))) +
            floats_of(outputs * static_cast<int64_t>(sizeof(OutputLoop))) +
-           floats_of((inputs + outputs) * static_cast<int64_t>(sizeof(Strided*))) + code.vectors() * kLane +
+           floats_of((inputs + outputs) * static_cast<int64_t>(sizeof(Strided*))) + code.vectors() * kLineFloats +
            code.blocks() * kBlock;
   }
 
@@ -197,7 +197,7 @@ struct MapMemory {
       return at;
     };
     blocks = take(code.blocks() * kBlock);
-    vectors = take(code.vectors() * kLane);
+    vectors = take(code.vectors() * kLineFloats);
     registers =
         reinterpret_cast<MapRegister*>(take(floats_of(code.registers() * static_cast<int64_t>(sizeof(MapRegister)))));
     inputs = reinterpret_cast<InputLoop*>(take(floats_of(count * static_cast<int64_t>(sizeof(InputLoop)))));
@@ -215,7 +215,7 @@ class MapStep final : public Step {
       if (input.array >= 0) continue;
       const graph::Extent& extent = own_.y().shape[static_cast<size_t>(input.axis)];
       const int64_t most = std::max({extent.at(1), extent.at(max_rows), int64_t{0}});
-      for (auto i = static_cast<int64_t>(coordinates_.size()); i < most + kLane; ++i) {
+      for (auto i = static_cast<int64_t>(coordinates_.size()); i < most + kLineFloats; ++i) {
         coordinates_.push_back(static_cast<float>(i));
       }
     }
@@ -311,17 +311,17 @@ class MapStep::Run {
   void find_registers() {
     for (int i = 0; i < code_.registers(); ++i) {
       const Place place = code_.places()[static_cast<size_t>(i)];
-      if (place == Place::kSingle) reg(i) = {memory_.vectors + buffer_of(i) * kLane, 0};
+      if (place == Place::kSingle) reg(i) = {memory_.vectors + buffer_of(i) * kLineFloats, 0};
       if (place == Place::kBlock) reg(i) = {block(buffer_of(i)), 1};
     }
-    const auto set = [&](int i, float number) { std::fill_n(reg(i).data, kLane, number); };
+    const auto set = [&](int i, float number) { std::fill_n(reg(i).data, kLineFloats, number); };
     for (const auto& [i, number] : code_.constants()) set(i, number);
     for (const int i : code_.sample_counts()) set(i, static_cast<float>(thread_.batch.rows));
     for (const auto& [i, array] : code_.singles()) {
       set(i, *strided(step_.own_.inputs[static_cast<size_t>(array)], thread_).data);
     }
     const auto& once = code_.once_per_batch();
-    thread_.kernels.run_map({once.data(), once.data() + once.size(), memory_.registers, kLane});
+    thread_.kernels.run_map({once.data(), once.data() + once.size(), memory_.registers, kLineFloats});
   }
 
   /// Whether the rows of an array have equal distances.
@@ -347,7 +347,7 @@ class MapStep::Run {
     row_ = pads ? ld_ : length_;
     const bool direct = std::all_of(memory_.arrays, memory_.arrays + output_count() + input_count(),
                                     [&](const Strided* array) { return lies_as_blocks(*array); });
-    const bool has_whole_vectors = pads || length_ % kLane == 0;
+    const bool has_whole_vectors = pads || length_ % kLineFloats == 0;
     const bool in_place = direct && has_whole_vectors && output_count() == 1 && code_.for_each_block().size() == 1;
     block_ = in_place ? kLongBlock : kBlock;
     rows_ = y().axes == 1 ? 1 : std::max<int64_t>(block_ / row_, 1);
@@ -423,7 +423,7 @@ class MapStep::Run {
       if (input.direct) {
         to = {row_at(input.at) + first * step, 1};
       } else if (!several && step == 0) {
-        std::fill_n(buffer, kLane, *row_at(input.at));
+        std::fill_n(buffer, kLineFloats, *row_at(input.at));
         to = {buffer, 0};
       } else {
         to = {buffer, 1};
@@ -432,7 +432,7 @@ class MapStep::Run {
         copy_rows(input.at, rows, first, columns, buffer);
       }
     }
-    const bool whole = n % kLane == 0 || may_overwrite_;
+    const bool whole = n % kLineFloats == 0 || may_overwrite_;
     for (int i = 0; i < output_count(); ++i) {
       const OutputLoop& output = memory_.outputs[i];
       if (!is_computed(i)) continue;
@@ -457,7 +457,7 @@ class MapStep::Run {
 
   void copy_rows(const Strided& from, int64_t rows, int64_t first, int64_t columns, float* to) {
     const int64_t step = from.stride[from.last()];
-    int64_t saved[kMostAxes];
+    int64_t saved[kMaxAxes];
     std::copy_n(index_, y().last(), saved);
     for (int64_t r = 0; r < rows; ++r, to += row_, advance(1)) {
       const float* const at = row_at(from) + first * step;
@@ -477,7 +477,7 @@ class MapStep::Run {
     const MapRegister& from = reg(result(output));
     const Strided& to = memory_.outputs[output].at;
     const int64_t step = to.stride[to.last()];
-    int64_t saved[kMostAxes];
+    int64_t saved[kMaxAxes];
     std::copy_n(index_, y().last(), saved);
     for (int64_t r = 0; r < rows; ++r, advance(1)) {
       const float* const in = from.data + r * row_ * from.step;
@@ -503,7 +503,7 @@ class MapStep::Run {
   int64_t block_ = kBlock;                             // the most numbers of a block
   int64_t row_ = 0, rows_ = 1;  // the distance of rows in a block of several rows; how many rows it has
   bool may_overwrite_ = false;  // behind the last number of a block
-  int64_t index_[kMostAxes];    // of the current row
+  int64_t index_[kMaxAxes];     // of the current row
 };
 
 void MapStep::run(const ThreadContext& thread) const { Run(*this, thread).all(); }
@@ -543,6 +543,6 @@ void schedule_map(Scheduler& scheduler, const graph::Map& op) {
 
 }  // namespace
 
-void add_maps(Implementations& all) { all.add<graph::Map>(schedule_map); }
+void add_maps(OperationRegistry& all) { all.add<graph::Map>(schedule_map); }
 
 }  // namespace engine

@@ -178,7 +178,7 @@ Split split_constraint(const Scheduler& scheduler, const graph::ConstrainWeights
 
 }  // namespace
 
-void add_optimizers(Implementations& all) {
+void add_optimizers(OperationRegistry& all) {
   all.add<graph::AddGradient>(add_gradient, split_add_gradient);
   all.add<graph::AccumulateGradient>(accumulate_gradient, split_by_weights);
   all.add<graph::SumSquares>(sum_squares, over<'n'>);

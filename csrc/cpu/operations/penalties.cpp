@@ -21,8 +21,8 @@ void weight_sums(const graph::WeightSums& op, const ThreadContext& thread) {
   }
   const Range own = thread.range('k', w.rows);
   for (int64_t i = own.begin; i < own.end; i += kSlice) {
-    alignas(64) float of_columns[kLane];
-    sum({values + i * kLane, kLane, std::min(kSlice, own.end - i), of_columns, {0, kLane}});
+    alignas(64) float of_columns[kLineFloats];
+    sum({values + i * kLineFloats, kLineFloats, std::min(kSlice, own.end - i), of_columns, {0, kLineFloats}});
     sums[i / kSlice] = std::accumulate(of_columns, of_columns + w.columns, 0.0f);
   }
 }
@@ -64,7 +64,7 @@ Split split_slopes(const Scheduler& scheduler, const graph::AddSlopes& op) {
 
 }  // namespace
 
-void add_penalties(Implementations& all) {
+void add_penalties(OperationRegistry& all) {
   all.add<graph::WeightSums>(weight_sums, split_weight_sums);
   all.add<graph::AddPenaltyGradient>(add_penalty_gradient, split_penalty_gradient);
   all.add<graph::AddSlopes>(add_slopes, split_slopes);

@@ -139,7 +139,7 @@ float reduce_run(const ThreadContext& thread, Kind kind, const Strided& run) {
     kernel({run.data, 0, 1, run.length[last], &result});
     return result;
   }
-  alignas(kLane * sizeof(float)) float numbers[kReducedRun];
+  alignas(kLineFloats * sizeof(float)) float numbers[kReducedRun];
   int64_t count = 0;
   bool has_result = false;
   const auto reduce = [&] {
@@ -194,9 +194,9 @@ void reduce_runs(const ThreadContext& thread, Kind kind, const ReducedAxes& all)
 /// y (count,) with stride = `reduced` rows of columns, of which the first is at reduced.data
 void reduce_columns(const ThreadContext& thread, Kind kind, const Strided& reduced, int64_t stride, int64_t count,
                     float* y, int64_t y_stride) {
-  alignas(kLane * sizeof(float)) float total[kColumns], chain[kColumns], row[kColumns];
+  alignas(kLineFloats * sizeof(float)) float total[kColumns], chain[kColumns], row[kColumns];
   const auto kernel = thread.kernels.combine_rows[index(kind)];
-  const int64_t padded = round_up(count, kLane);
+  const int64_t padded = round_up(count, kLineFloats);
   std::fill_n(total, padded, neutral(kind));
   std::fill_n(chain, padded, neutral(kind));
   std::fill_n(row, padded, neutral(kind));
@@ -270,10 +270,10 @@ float extreme_index(const float* x, int64_t stride, int64_t n, bool smallest) {
 void find_extremes(const ThreadContext& thread, bool smallest, const ReducedAxes& all) {
   const Strided& axis = all.has_run ? all.run : all.reduced;
   const int64_t n = axis.length[0], step = axis.stride[0];
-  const bool is_run = step == 1 && n >= kLane;
+  const bool is_run = step == 1 && n >= kLineFloats;
   for_columns(all, [&](float* x, float* y, int64_t columns, int64_t x_step, int64_t y_step) {
     if (x_step == 1 && columns > 1 && n > 0) {
-      alignas(kLane * sizeof(float)) float at[kColumns];
+      alignas(kLineFloats * sizeof(float)) float at[kColumns];
       thread.kernels.extreme_rows({x, step, n, columns, at, smallest});
       for (int64_t j = 0; j < columns; ++j) y[j * y_step] = at[j];
       return;
@@ -299,7 +299,7 @@ constexpr int64_t kLargeInput = 1 << 16;
 
 Split split_reduce(const Scheduler& scheduler, const graph::Reduce& op) {
   if (op.by_column) return Split::over('n');
-  const bool large = graph::numbers_in(op.x.shape, scheduler.max_rows()) > kLargeInput;
+  const bool large = graph::element_count(op.x.shape, scheduler.max_rows()) > kLargeInput;
   if (op.rows == kWhole && large && !op.y.shape.empty()) return Split::over(kAnyRows);
   return split_array(scheduler, op, op.y, op.rows);
 }
@@ -455,7 +455,7 @@ void schedule_cumulative_sum(Scheduler& scheduler, const graph::CumulativeSum& o
 
 }  // namespace
 
-void add_reductions(Implementations& all) {
+void add_reductions(OperationRegistry& all) {
   all.add<graph::Reduce>(schedule_reduce);
   all.add<graph::ProductGradient>(schedule_product_gradient);
   all.add<graph::CumulativeSum>(schedule_cumulative_sum);

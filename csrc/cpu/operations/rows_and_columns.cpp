@@ -49,7 +49,7 @@ void update_averages(const graph::UpdateAverages& op, const ThreadContext& threa
 
 /// Mean and variance of the columns: statistics of the batch, variables or constants.
 template <class Op>
-StandardizeColumns standardization(const Op& op, const ThreadContext& thread, ValueId x, ValueId saved, ValueId y) {
+StandardizeColumnsArgs standardization(const Op& op, const ThreadContext& thread, ValueId x, ValueId saved, ValueId y) {
   const float* statistics = thread.data(op.statistics);
   const float* mean = statistics ? statistics : thread.row(op.mean);
   const float* variance = statistics ? statistics + thread.shape(op.statistics).ld : thread.row(op.variance);
@@ -83,7 +83,7 @@ Split split_standardization_gradient(const Scheduler& scheduler, const graph::St
 }
 
 void column_scale(const graph::ColumnScale& op, const ThreadContext& thread) {
-  ScaleColumns arguments{};
+  ScaleColumnsArgs arguments{};
   arguments.x = thread.data(op.x);
   arguments.y = thread.data(op.y);
   arguments.ld = thread.shape(op.x).ld;
@@ -96,7 +96,7 @@ void column_scale(const graph::ColumnScale& op, const ThreadContext& thread) {
 }
 
 void column_scale_input_gradient(const graph::ColumnScaleInputGradient& op, const ThreadContext& thread) {
-  ScaleColumns arguments{};
+  ScaleColumnsArgs arguments{};
   arguments.x = thread.data(op.x);
   arguments.dy = thread.data(op.dy);
   arguments.y = thread.data(op.dx);
@@ -109,7 +109,7 @@ void column_scale_input_gradient(const graph::ColumnScaleInputGradient& op, cons
 }
 
 void column_scale_weight_gradient(const graph::ColumnScaleWeightGradient& op, const ThreadContext& thread) {
-  ScaleColumns arguments{};
+  ScaleColumnsArgs arguments{};
   arguments.x = thread.data(op.x);
   arguments.dy = thread.data(op.dy);
   arguments.ld = thread.shape(op.dy).ld;
@@ -123,7 +123,7 @@ void column_scale_weight_gradient(const graph::ColumnScaleWeightGradient& op, co
 // ---- Rows -----------------------------------------------------------------------------------------------------------
 
 template <class Op>
-StandardizeRows row_normalization(const Op& op, const ThreadContext& thread, ValueId x, ValueId saved, ValueId y) {
+StandardizeRowsArgs row_normalization(const Op& op, const ThreadContext& thread, ValueId x, ValueId saved, ValueId y) {
   const Placement& shape = thread.shape(y);
   return {thread.data(x),          thread.data(saved),          thread.data(y), shape.ld,   shape.columns,
           thread.data(op.factors), thread.shape(op.factors).ld, op.epsilon,     op.centred, op.unit,
@@ -205,7 +205,7 @@ void row_factors(const graph::RowFactors& op, const ThreadContext& thread) {
 }
 
 template <class Op>
-WeightTimesteps row_weighting(const Op& op, const ThreadContext& thread, int64_t count) {
+WeightTimestepsArgs row_weighting(const Op& op, const ThreadContext& thread, int64_t count) {
   const Placement &x = thread.shape(op.x), &y = thread.shape(op.y);
   const bool repeats = x.groups < y.groups;  // all rows of a sample of y come from its only row of x
   return {thread.data(op.x),
@@ -231,7 +231,7 @@ void mean_of_rows(const graph::MeanOfRows& op, const ThreadContext& thread) {
 }
 
 void max_of_rows(const graph::MaxOfRows& op, const ThreadContext& thread) {
-  MaxTimesteps arguments{};
+  MaxTimestepsArgs arguments{};
   arguments.x = thread.data(op.x);
   arguments.ldx = thread.shape(op.x).ld;
   arguments.y = thread.data(op.y);
@@ -243,7 +243,7 @@ void max_of_rows(const graph::MaxOfRows& op, const ThreadContext& thread) {
 }
 
 void max_of_rows_gradient(const graph::MaxOfRowsGradient& op, const ThreadContext& thread) {
-  MaxTimesteps arguments{};
+  MaxTimestepsArgs arguments{};
   arguments.x = thread.data(op.x);
   arguments.ldx = thread.shape(op.x).ld;
   arguments.y = thread.data(op.y);
@@ -262,7 +262,7 @@ Split split_scale_rows(const Scheduler& scheduler, const graph::ScaleRows& op) {
 
 }  // namespace
 
-void add_rows_and_columns(Implementations& all) {
+void add_rows_and_columns(OperationRegistry& all) {
   all.add<graph::ColumnStatistics>(column_statistics, over<'n'>);
   all.add<graph::RenormCorrections>(renorm_corrections, over<'n'>);
   all.add<graph::UpdateAverages>(update_averages, over<'n'>);

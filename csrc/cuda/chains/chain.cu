@@ -43,11 +43,11 @@ class ChainReader {
 
   std::string complete() const {
     if (!chain.input || chain.layers.empty() || !chain.loss) return "it is no chain from an input to a loss";
-    if (static_cast<int>(chain.layers.size()) > kMostLayers) return "it has more than six dense layers";
-    if (static_cast<int>(chain.metrics.size()) > kMostMetrics) return "it has more than four metrics";
+    if (static_cast<int>(chain.layers.size()) > kMaxLayers) return "it has more than six dense layers";
+    if (static_cast<int>(chain.metrics.size()) > kMaxMetrics) return "it has more than four metrics";
     for (const Chain::Layer& layer : chain.layers) {
       const int fused = layer.dense->activation != Activation::kLinear ? 1 : 0;
-      if (static_cast<int>(layer.stages.size()) + fused > kMostStages) {
+      if (static_cast<int>(layer.stages.size()) + fused > kMaxStages) {
         return "more than three activations or dropouts follow a dense layer";
       }
     }

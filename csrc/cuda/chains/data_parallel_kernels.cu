@@ -7,7 +7,7 @@ namespace engine::cuda::chains {
 namespace {
 
 /// Memory of the card: the totals of all blocks as doubles, and behind them the gradients of all teams.
-int64_t floats_of_totals(const ChainPlan& plan) { return 2 * int64_t{plan.most_teams} * plan.blocks * kMostTotals; }
+int64_t floats_of_totals(const ChainPlan& plan) { return 2 * int64_t{plan.most_teams} * plan.blocks * kMaxTotals; }
 
 using Kernel = void (*)(const Network, const Batch*, int, float*);
 

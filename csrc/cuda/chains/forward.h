@@ -149,16 +149,16 @@ __device__ inline void add_partial_sums(Block<Team>& block, const DenseLayer& sp
                                         F&& f) {
   for_elements(block.rows_to_add(rows), columns, [&](int b, int n) {
     // All numbers are on their way before the first is added.
-    float partial[kMostSlices];
+    float partial[kMaxSlices];
     int rank = 0, own = 0;
     ENGINE_UNROLL(16)
-    for (int s = 0; s < kMostSlices; ++s) {
+    for (int s = 0; s < kMaxSlices; ++s) {
       partial[s] = s < split.slices ? partial_sums_of(block, rank, s, own, b, ld)[n] : 0.0f;
       if (++own == split.slices_of_block) own = 0, ++rank;
     }
     float sum = 0.0f;
     ENGINE_UNROLL(16)
-    for (int s = 0; s < kMostSlices; ++s) sum = sum + partial[s];
+    for (int s = 0; s < kMaxSlices; ++s) sum = sum + partial[s];
     f(b, n, sum);
   });
   block.turn = 1 - block.turn;

@@ -39,7 +39,7 @@ void set_whole(DenseLayer& layer) {
 void set_slices(DenseLayer& layer, Split split) {
   layer.split = split;
   const int axis = split == Split::kInputs ? layer.inputs : layer.units;
-  layer.width = up_to_multiple((axis + kMostSlices - 1) / kMostSlices, kQuad);
+  layer.width = up_to_multiple((axis + kMaxSlices - 1) / kMaxSlices, kQuad);
   layer.slices = (axis + layer.width - 1) / layer.width;
 }
 

@@ -36,15 +36,15 @@ inline constexpr int kQuadStride = kColumns * kQuad + kQuad;
 /// The gradient by weights sums over so many rows at a time, or half as many. Memory has a multiple of these.
 inline constexpr int kRowsTogether = 16;
 /// As many as the largest cluster has blocks, so that each can own a slice.
-inline constexpr int kMostSlices = 16;
-inline constexpr int kMostLayers = 6;
+inline constexpr int kMaxSlices = 16;
+inline constexpr int kMaxLayers = 6;
 /// Optimizers that step weights at once keep up to two numbers for each (Adam).
 inline constexpr int kSlotsOfWeight = 2;
-inline constexpr int kMostStages = 3;
-inline constexpr int kMostMetrics = 4;
+inline constexpr int kMaxStages = 3;
+inline constexpr int kMaxMetrics = 4;
 /// Sums over a pass: the loss, two for each metric, and the penalties; and the weights that the losses of a batch are
 /// divided by.
-inline constexpr int kMostTotals = 3 + 2 * kMostMetrics;
+inline constexpr int kMaxTotals = 3 + 2 * kMaxMetrics;
 
 /// So many threads have neighbouring columns of a row: the rows of a batch of 32 are computed at once.
 inline constexpr int kThreadsOfRow = kWarp / 2;
@@ -92,7 +92,7 @@ struct DenseLayer {
   int out_at;            // (rows, ld)
   int gradient_at;       // (rows, ld): of the loss by the sums; zeros behind the rows of the batch
   int stage_count;
-  Stage stages[kMostStages];
+  Stage stages[kMaxStages];
   Weights kernel, bias;                 // in memory of the card
   double kernel_penalty, bias_penalty;  // factors of their sums of squares in the loss; 0: none
 
@@ -146,7 +146,7 @@ struct Network {
   int ld_x;            // numbers of a row in shared memory
   int layer_count;
   int weights;  // of all layers
-  DenseLayer layers[kMostLayers];
+  DenseLayer layers[kMaxLayers];
   Optimizer rule;
 
   Loss loss;
@@ -157,7 +157,7 @@ struct Network {
   RowWeights divisor_weights, row_weights;
   double *loss_total, *output_loss, *samples;
   int metric_count;
-  MetricOfKernel metrics[kMostMetrics];
+  MetricOfKernel metrics[kMaxMetrics];
   bool has_penalties;
 
   // Shared memory.
@@ -182,7 +182,7 @@ struct Network {
   // Memory of the card. The first two are those of the persistent kernel.
   float* exchange;     // of a grid: two buffers of partial sums, (slices, rows, columns) each
   unsigned* arrivals;  // of blocks at barriers
-  double* totals;      // (blocks of the launch, kMostTotals): of losses, metrics and their weights, penalties, divisors
+  double* totals;      // (blocks of the launch, kMaxTotals): of losses, metrics and their weights, penalties, divisors
 };
 
 /// How teams divide the samples of a batch. Each has the same number of micro-batches, but for the last one.

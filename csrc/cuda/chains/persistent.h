@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   if (block.team.rank() != 0) return;
   add_to_pass(network, samples, 1.0, [&](int kind) {
     double sum = 0.0;
-    for (int rank = 0; rank < block.team.blocks(); ++rank) sum += network.totals[rank * kMostTotals + kind];
+    for (int rank = 0; rank < block.team.blocks(); ++rank) sum += network.totals[rank * kMaxTotals + kind];
     return sum;
   });
 }

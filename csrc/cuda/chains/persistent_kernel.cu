@@ -11,7 +11,7 @@ struct Scratch {
     const bool is_grid = plan.team == TeamKind::kGrid;
     arrivals = is_grid ? 2 * int64_t{plan.network.exchange_floats} : 0;
     totals = arrivals + kQuad;  // doubles
-    floats = totals + 2 * int64_t{plan.blocks} * kMostTotals;
+    floats = totals + 2 * int64_t{plan.blocks} * kMaxTotals;
   }
   int64_t arrivals, totals, floats;
 };

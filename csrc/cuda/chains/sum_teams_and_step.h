@@ -17,7 +17,7 @@ struct SumTeamsAndStep {
 
   int64_t blocks() const { return (net.weights + kWarp - 1) / kWarp; }
   int64_t shared_bytes() const { return kThreads * static_cast<int64_t>(sizeof(float)); }
-  static_assert(kThreads * sizeof(float) >= kMostTotals * sizeof(double));
+  static_assert(kThreads * sizeof(float) >= kMaxTotals * sizeof(double));
 
   __device__ void run(const Batch& batch) const {
     const auto teams = static_cast<int>(SampleDivision(batch.rows, net.max_rows, most_teams).teams);
@@ -65,7 +65,7 @@ struct SumTeamsAndStep {
   /// What so many blocks have left of one kind of sum. All threads of a warp get it.
   __device__ double total(int kind, int blocks) const {
     double sum = 0.0;
-    for (int b = lane(); b < blocks; b += kWarp) sum += net.totals[b * kMostTotals + kind];
+    for (int b = lane(); b < blocks; b += kWarp) sum += net.totals[b * kMaxTotals + kind];
     return sum_of_warp(sum);
   }
 

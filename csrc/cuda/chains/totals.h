@@ -60,7 +60,7 @@ __device__ inline void store_totals(const Block<Team>& block) {
   // All blocks of a team have the same samples.
   const bool counts = kind == kind_of_divisor(net) && block.team.rank() == 0;
   if (counts) sum = *reinterpret_cast<const double*>(block.shared + net.divisor_at);
-  net.totals[static_cast<int>(blockIdx.x) * kMostTotals + kind] = sum;
+  net.totals[static_cast<int>(blockIdx.x) * kMaxTotals + kind] = sum;
 }
 
 /// Adds the sums of all blocks to those over the pass, by the first threads of a block. total(kind) is the sum of all;

@@ -51,12 +51,12 @@ enum class Epilogue : uint32_t {
 
 /// cublasLtMatmulPreferenceAttributes_t
 enum class PreferenceAttribute : int32_t {
-  kMostWorkspaceBytes = 1,  // CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES
-  kReductionSchemes = 3,    // CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK
-  kLeastAlignmentOfA = 5,   // CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES
-  kLeastAlignmentOfB = 6,   // CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES
-  kLeastAlignmentOfC = 7,   // CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES
-  kLeastAlignmentOfD = 8    // CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES
+  kMaxWorkspaceBytes = 1,  // CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES
+  kReductionSchemes = 3,   // CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK
+  kLeastAlignmentOfA = 5,  // CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES
+  kLeastAlignmentOfB = 6,  // CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES
+  kLeastAlignmentOfC = 7,  // CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES
+  kLeastAlignmentOfD = 8   // CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES
 };
 
 /// A bit of cublasLtReductionScheme_t: parts of a sum are stored in the workspace, and added by a second kernel. The

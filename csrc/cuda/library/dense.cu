@@ -53,7 +53,7 @@ class LibraryProduct final : public Step {
     return product;
   }
   MatrixProducts::Plan plan(const MatrixProduct& product) const {
-    const std::optional<MatrixProducts::Plan> found = library_.find_plan(product, kMostWorkspaceBytes);
+    const std::optional<MatrixProducts::Plan> found = library_.find_plan(product, kMaxWorkspaceBytes);
     if (found) return *found;
     throw Error("cuBLASLt " + library_.version() + " has no way to compute a product (" + std::to_string(product.m) +
                 ", " + std::to_string(product.n) + ") with sums of " + std::to_string(product.k) +
@@ -117,7 +117,7 @@ MatrixProduct product_of(const Schedule& schedule, const graph::DenseWeightGradi
 MatrixProducts* library_for(const Schedule& schedule, const MatrixProduct& product, ValueId rows) {
   if (schedule.placement(rows).groups == 0) return nullptr;  // it does not depend on the batch
   MatrixProducts* const library = choose_library(product.m, product.n, product.k, product.precision);
-  return library && library->find_plan(product, kMostWorkspaceBytes) ? library : nullptr;
+  return library && library->find_plan(product, kMaxWorkspaceBytes) ? library : nullptr;
 }
 
 // ---- Operands -------------------------------------------------------------------------------------------------------
@@ -231,14 +231,14 @@ void change_in_place(Schedule& schedule, const graph::Operation& op, ValueId val
 /// Rows of dz whose sums a thread adds, so that a narrow layer has more than a few threads: at least so many ...
 constexpr int64_t kLeastRowsOfSlice = 32;
 /// ... and so many that there are no more slices than this, which one thread adds.
-constexpr int64_t kMostSlices = 64;
+constexpr int64_t kMaxSlices = 64;
 
 /// The rows (b) of a matrix dz (b, n) in slices.
 struct Slices {
   int64_t groups, max_rows, units;
 
   ENGINE_DEVICE int64_t rows_of_slice() const {
-    const int64_t even = (groups * max_rows + kMostSlices - 1) / kMostSlices;
+    const int64_t even = (groups * max_rows + kMaxSlices - 1) / kMaxSlices;
     return even > kLeastRowsOfSlice ? even : kLeastRowsOfSlice;
   }
   ENGINE_DEVICE int64_t count(int64_t samples) const {

@@ -8,7 +8,7 @@ namespace {
 using namespace cublaslt;
 
 /// Algorithms to choose from: the first that can run is the fastest, as the library predicts.
-constexpr int kMostAlgorithms = 8;
+constexpr int kMaxAlgorithms = 8;
 
 void check_call(Status status, const char* doing) {
   if (status == kSuccess) return;
@@ -92,7 +92,7 @@ std::optional<MatrixProducts::Plan> MatrixProducts::ask_for_plan(const MatrixPro
   const auto prefer = [&](PreferenceAttribute attribute, auto value) {
     check_call(f.set_preference(preference.get(), attribute, &value, sizeof value), "choosing an algorithm");
   };
-  prefer(PreferenceAttribute::kMostWorkspaceBytes, static_cast<uint64_t>(workspace_bytes));
+  prefer(PreferenceAttribute::kMaxWorkspaceBytes, static_cast<uint64_t>(workspace_bytes));
   // Sums by one thread, or in parts that one kernel adds in order: the same bits each time.
   prefer(PreferenceAttribute::kReductionSchemes, kReductionInWorkspace);
   for (const PreferenceAttribute alignment :
@@ -100,10 +100,10 @@ std::optional<MatrixProducts::Plan> MatrixProducts::ask_for_plan(const MatrixPro
         PreferenceAttribute::kLeastAlignmentOfC, PreferenceAttribute::kLeastAlignmentOfD}) {
     prefer(alignment, static_cast<uint32_t>(kMatrixAlignment));
   }
-  HeuristicResult found[kMostAlgorithms];
+  HeuristicResult found[kMaxAlgorithms];
   int count = 0;
   const Status status = f.find_algorithms(handle_, described.description(), described.a(), described.b(), described.d(),
-                                          described.d(), preference.get(), kMostAlgorithms, found, &count);
+                                          described.d(), preference.get(), kMaxAlgorithms, found, &count);
   if (status != kSuccess) return std::nullopt;
   for (int i = 0; i < count; ++i) {
     if (found[i].state != kSuccess || found[i].workspace_bytes > static_cast<size_t>(workspace_bytes)) continue;

@@ -38,7 +38,7 @@ struct ProductMemory {
 inline constexpr int64_t kMatrixAlignment = 128;
 
 /// The most workspace for a product: what NVIDIA's documentation (cublasSetWorkspace) recommends for Hopper.
-inline constexpr int64_t kMostWorkspaceBytes = int64_t{32} << 20;
+inline constexpr int64_t kMaxWorkspaceBytes = int64_t{32} << 20;
 
 /// The library on one card.
 class MatrixProducts {

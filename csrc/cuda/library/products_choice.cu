@@ -30,7 +30,7 @@ int64_t least_terms(Precision precision) {
 }
 
 /// The library counts rows and columns in 32 bits.
-constexpr int64_t kMostOfAxis = INT32_MAX;
+constexpr int64_t kMaxOfAxis = INT32_MAX;
 
 /// What the environment asks for; empty for nothing. Throws std::invalid_argument for what is no way.
 std::string asked_products() {
@@ -49,7 +49,7 @@ bool is_large(int64_t m, int64_t n, int64_t k, Precision precision) {
 
 MatrixProducts* choose_library(int64_t m, int64_t n, int64_t k, Precision precision) {
   const std::string asked = asked_products();
-  if (m < 1 || n < 1 || k < 1 || m > kMostOfAxis || n > kMostOfAxis || k > kMostOfAxis) return nullptr;
+  if (m < 1 || n < 1 || k < 1 || m > kMaxOfAxis || n > kMaxOfAxis || k > kMaxOfAxis) return nullptr;
   if (asked == "own" || (asked.empty() && !is_large(m, n, k, precision))) return nullptr;
   MatrixProducts* const library = find_matrix_products();
   if (!library && !asked.empty()) {

@@ -187,7 +187,7 @@ void schedule_scatter_add(Schedule& schedule, const graph::ScatterAdd& op) {
 
 }  // namespace
 
-void add_arrangements(Implementations& all) {
+void add_arrangements(OperationRegistry& all) {
   all.add<graph::Copy>(schedule_copy);
   all.add<graph::Transpose>(schedule_transpose);
   all.add<graph::Slice>(schedule_slice);

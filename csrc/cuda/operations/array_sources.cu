@@ -93,7 +93,7 @@ struct StoreSlot {
 void schedule_read_slot(Schedule& schedule, const graph::ReadSlot& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const SlotIndex index(op.y, memory.schedule.variable(op.weights));
-    return for_count(graph::numbers_in(op.y.shape, 0),
+    return for_count(graph::element_count(op.y.shape, 0),
                      ReadSlot{memory.weights(op.weights).slots[op.slot], memory.scratch(op.y.value), index});
   });
 }
@@ -101,7 +101,7 @@ void schedule_read_slot(Schedule& schedule, const graph::ReadSlot& op) {
 void schedule_store_slot(Schedule& schedule, const graph::StoreSlot& op) {
   schedule.add(op, [&op](const RunMemory& memory) {
     const SlotIndex index(op.x, memory.schedule.variable(op.weights));
-    return for_count(graph::numbers_in(op.x.shape, 0),
+    return for_count(graph::element_count(op.x.shape, 0),
                      StoreSlot{memory.scratch(op.x.value), memory.weights(op.weights).slots[op.slot], index});
   });
 }
@@ -127,7 +127,7 @@ struct ReadTarget {
 };
 
 void schedule_target(Schedule& schedule, const graph::ReadTarget& op) {
-  const int64_t of_sample = graph::numbers_per_sample(op.y.shape, schedule.graph().batch);
+  const int64_t of_sample = graph::elements_per_sample(op.y.shape, schedule.graph().batch);
   schedule.add(op, [&op, of_sample](const RunMemory& memory) {
     const TargetView& view = memory.data.targets[static_cast<size_t>(op.output)];
     return for_samples(memory.schedule, of_sample, ReadTarget{view, memory.scratch(op.y.value), of_sample});
@@ -169,7 +169,7 @@ void schedule_random(Schedule& schedule, const graph::RandomArray& op) {
   // A prediction may be computed in several batches, whose random numbers are those of the whole one. In other modes a
   // batch has numbers of its own.
   const bool cuts_batches = schedule.mode() == graph::Mode::kPredict || schedule.mode() == graph::Mode::kSample;
-  const int64_t of_sample = cuts_batches ? graph::numbers_per_sample(op.y.shape, schedule.graph().batch) : 0;
+  const int64_t of_sample = cuts_batches ? graph::elements_per_sample(op.y.shape, schedule.graph().batch) : 0;
   schedule.add(op, [&op, of_sample](const RunMemory& memory) {
     return for_array_elements(memory, op.y,
                               RandomArray{memory.scratch(op.y.value), op.seed, op.fixed, op.distribution, op.low,
@@ -179,7 +179,7 @@ void schedule_random(Schedule& schedule, const graph::RandomArray& op) {
 
 }  // namespace
 
-void add_array_sources(Implementations& all) {
+void add_array_sources(OperationRegistry& all) {
   all.add<graph::ReadVariable>(schedule_read_variable);
   all.add<graph::ReadGradient>(schedule_read_gradient);
   all.add<graph::StoreGradient>(schedule_store_gradient);

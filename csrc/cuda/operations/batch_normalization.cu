@@ -312,7 +312,7 @@ void schedule_standardization_gradient(Schedule& schedule, const graph::Standard
 
 }  // namespace
 
-void add_batch_normalization(Implementations& all) {
+void add_batch_normalization(OperationRegistry& all) {
   all.add<graph::ColumnStatistics>(schedule_statistics);
   all.add<graph::RenormCorrections>(schedule_corrections);
   all.add<graph::UpdateAverages>(schedule_averages);

@@ -92,7 +92,7 @@ void schedule_column_scale_weight_gradient(Schedule& schedule, const graph::Colu
 
 }  // namespace
 
-void add_column_scale(Implementations& all) {
+void add_column_scale(OperationRegistry& all) {
   all.add<graph::ColumnScale>(schedule_column_scale);
   all.add<graph::ColumnScaleInputGradient>(schedule_column_scale_input_gradient);
   all.add<graph::ColumnScaleWeightGradient>(schedule_column_scale_weight_gradient);

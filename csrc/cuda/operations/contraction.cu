@@ -248,6 +248,6 @@ void schedule_contraction(Schedule& schedule, const graph::Contraction& op) {
 
 }  // namespace
 
-void add_contractions(Implementations& all) { all.add<graph::Contraction>(schedule_contraction); }
+void add_contractions(OperationRegistry& all) { all.add<graph::Contraction>(schedule_contraction); }
 
 }  // namespace engine::cuda

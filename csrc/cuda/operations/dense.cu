@@ -190,7 +190,7 @@ void schedule_weight_gradient(Schedule& schedule, const graph::DenseWeightGradie
 
 }  // namespace
 
-void add_dense(Implementations& all) {
+void add_dense(OperationRegistry& all) {
   all.add<graph::Dense>(schedule_dense);
   all.add<graph::DenseInputGradient>(schedule_input_gradient);
   all.add<graph::DenseWeightGradient>(schedule_weight_gradient);

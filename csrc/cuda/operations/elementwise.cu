@@ -149,7 +149,7 @@ void schedule_random_noise(Schedule& schedule, const graph::RandomNoise& op) {
 
 }  // namespace
 
-void add_elementwise(Implementations& all) {
+void add_elementwise(OperationRegistry& all) {
   all.add<graph::ElementwiseActivation>(schedule_activation);
   all.add<graph::ElementwiseActivationGradient>(schedule_activation_gradient);
   all.add<graph::RowActivation>(schedule_row_activation);

@@ -303,7 +303,7 @@ void schedule_encode(Schedule& schedule, const graph::EncodeTokens& op) {
 
 }  // namespace
 
-void add_embedding(Implementations& all) {
+void add_embedding(OperationRegistry& all) {
   all.add<graph::Embed>(schedule_embed);
   all.add<graph::EmbedGradient>(schedule_embed_gradient);
   all.add<graph::EncodeTokens>(schedule_encode);

@@ -196,6 +196,6 @@ void schedule_augmentation(Schedule& schedule, const graph::AugmentImages& op) {
 
 }  // namespace
 
-void add_image_augmentation(Implementations& all) { all.add<graph::AugmentImages>(schedule_augmentation); }
+void add_image_augmentation(OperationRegistry& all) { all.add<graph::AugmentImages>(schedule_augmentation); }
 
 }  // namespace engine::cuda

@@ -66,7 +66,7 @@ void schedule_write_output(Schedule& schedule, const graph::WriteOutput& op) {
 
 }  // namespace
 
-void add_input_output(Implementations& all) {
+void add_input_output(OperationRegistry& all) {
   all.add<graph::ReadInput>(schedule_read_input);
   all.add<graph::WriteOutput>(schedule_write_output);
 }

@@ -350,7 +350,7 @@ void schedule_add_metric(Schedule& schedule, const graph::AddMetric& op) {
 
 }  // namespace
 
-void add_losses(Implementations& all) {
+void add_losses(OperationRegistry& all) {
   all.add<graph::LossOfRows>(schedule_loss);
   all.add<graph::AddLosses>(schedule_add_losses);
   all.add<graph::TracedLoss>(schedule_traced_loss);

@@ -235,6 +235,6 @@ void schedule_map(Schedule& schedule, const graph::Map& op) {
 
 }  // namespace
 
-void add_maps(Implementations& all) { all.add<graph::Map>(schedule_map); }
+void add_maps(OperationRegistry& all) { all.add<graph::Map>(schedule_map); }
 
 }  // namespace engine::cuda

@@ -259,6 +259,6 @@ void require_supported(const std::vector<MetricSpec>& metrics) {
   }
 }
 
-void add_metric_sums(Implementations& all) { all.add<graph::MetricOfSums>(schedule_sums); }
+void add_metric_sums(OperationRegistry& all) { all.add<graph::MetricOfSums>(schedule_sums); }
 
 }  // namespace engine::cuda

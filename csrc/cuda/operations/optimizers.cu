@@ -418,7 +418,7 @@ void schedule_constraint(Schedule& schedule, const graph::ConstrainWeights& op) 
 
 }  // namespace
 
-void add_optimizers(Implementations& all) {
+void add_optimizers(OperationRegistry& all) {
   all.add<graph::AddGradient>(schedule_add_gradient);
   all.add<graph::AccumulateGradient>(schedule_accumulate_gradient);
   all.add<graph::SumSquares>(schedule_sum_squares);

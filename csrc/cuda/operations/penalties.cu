@@ -30,6 +30,6 @@ void schedule_penalty_gradient(Schedule& schedule, const graph::AddPenaltyGradie
 
 }  // namespace
 
-void add_penalties(Implementations& all) { all.add<graph::AddPenaltyGradient>(schedule_penalty_gradient); }
+void add_penalties(OperationRegistry& all) { all.add<graph::AddPenaltyGradient>(schedule_penalty_gradient); }
 
 }  // namespace engine::cuda

@@ -149,7 +149,7 @@ void schedule_max_of_rows_gradient(Schedule& schedule, const graph::MaxOfRowsGra
 
 }  // namespace
 
-void add_pooling(Implementations& all) {
+void add_pooling(OperationRegistry& all) {
   all.add<graph::RowFactors>(schedule_row_factors);
   all.add<graph::ScaleRows>(schedule_scale_rows);
   all.add<graph::MeanOfRows>(schedule_mean_of_rows);

@@ -248,7 +248,7 @@ void schedule_reduce(Schedule& schedule, const graph::Reduce& op) {
   if (op.kind == Kind::kArgMaximum || op.kind == Kind::kArgMinimum) return schedule_extreme(schedule, op);
   const Sharing sharing = sharing_of(op, schedule.max_rows());
   const int64_t slices = sharing.slices(numbers_of_result(op, schedule.max_rows()));
-  const int64_t results = graph::numbers_in(op.y.shape, schedule.max_rows());
+  const int64_t results = graph::element_count(op.y.shape, schedule.max_rows());
   const int64_t partial = slices == 1 ? 0 : schedule.add_scratch(slices * results);
   schedule.add(op, [=, &op](const RunMemory& memory) {
     float* const y = slices == 1 ? memory.scratch(op.y.value) : memory.arguments.scratch + partial;
@@ -347,7 +347,7 @@ void schedule_cumulative_sum(Schedule& schedule, const graph::CumulativeSum& op)
 
 }  // namespace
 
-void add_reductions(Implementations& all) {
+void add_reductions(OperationRegistry& all) {
   all.add<graph::Reduce>(schedule_reduce);
   all.add<graph::ProductGradient>(schedule_product_gradient);
   all.add<graph::CumulativeSum>(schedule_cumulative_sum);

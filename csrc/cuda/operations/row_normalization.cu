@@ -74,7 +74,7 @@ void schedule_normalize_rows_gradient(Schedule& schedule, const graph::Normalize
 
 }  // namespace
 
-void add_row_normalization(Implementations& all) {
+void add_row_normalization(OperationRegistry& all) {
   all.add<graph::NormalizeRows>(schedule_normalize_rows);
   all.add<graph::NormalizeRowsGradient>(schedule_normalize_rows_gradient);
 }

@@ -8,7 +8,7 @@
 
 namespace engine::graph {
 
-using ActivationParameters = std::array<float, kMostParameters>;
+using ActivationParameters = std::array<float, kMaxActivationParameters>;
 
 /// y[b,n] = f(x[b,n]), one element at a time
 struct ElementwiseActivation final : Operation {

@@ -72,7 +72,7 @@ struct BatchNormalizationLayer final : Layer {
 
   int64_t output_size(const LayerInputs& inputs) const override {
     const int64_t row = row_of(inputs.size(), groups);
-    if (scale.has_shape && numbers_in(scale.shape) != row) refuse("`shape` doesn't hold a row of the layer");
+    if (scale.has_shape && element_count(scale.shape) != row) refuse("`shape` doesn't hold a row of the layer");
     return inputs.size();
   }
 
@@ -153,7 +153,7 @@ struct BatchNormalizationLayer final : Layer {
 
   bool learns() const override { return scale.learns(); }
   bool changes_variables() const override { return scale.trainable && trains; }
-  bool mixes_samples() const override { return scale.trainable && !infers; }
+  bool joins_samples_in_training() const override { return scale.trainable && !infers; }
   bool joins_samples() const override { return scale.trainable && trains; }
 };
 
@@ -169,7 +169,7 @@ struct StandardizeLayer final : Layer {
     const int64_t row = row_of(inputs.size(), groups);
     require_row(means, row);
     require_row(variances, row);
-    if (has_shape && numbers_in(shape) != row) refuse("`shape` doesn't hold a row of the layer");
+    if (has_shape && element_count(shape) != row) refuse("`shape` doesn't hold a row of the layer");
     return inputs.size();
   }
   void add_variables(VariableList& variables, int64_t size) const override {

@@ -160,7 +160,7 @@ struct ColumnScaleLayer final : Layer {
     const int64_t row = row_of(inputs.size(), groups);
     require_row(scale.gains, row);
     require_row(scale.shifts, row);
-    if (scale.has_shape && numbers_in(scale.shape) != row) refuse("`shape` doesn't hold a row of the layer");
+    if (scale.has_shape && element_count(scale.shape) != row) refuse("`shape` doesn't hold a row of the layer");
     return inputs.size();
   }
   void add_variables(VariableList& variables, int64_t size) const override {

@@ -117,7 +117,7 @@ struct ContractionLayer final : ArrayLayer {
 
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {
     if (!is_dense(builder, inputs[1])) return ArrayLayer::build(builder, inputs);
-    const int64_t rows = numbers_per_sample(input_shapes[0], builder.batch()) / input_shapes[1][0].fixed;
+    const int64_t rows = elements_per_sample(input_shapes[0], builder.batch()) / input_shapes[1][0].fixed;
     const ValueId x = builder.batch_of(inputs[0], rows);
     auto& dense = builder.add<Dense>();
     dense.x = x;

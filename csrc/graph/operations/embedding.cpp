@@ -34,12 +34,12 @@ void EmbedGradient::differentiate(Differentiation& gradients) const {
 namespace {
 
 /// Tokens come as float32, which holds every integer up to here.
-constexpr int64_t kMostTokens = int64_t{1} << 24;
+constexpr int64_t kMaxTokens = int64_t{1} << 24;
 
 int64_t read_tokens(const Attributes& attributes) {
   const int64_t count = attributes.count("tokens");
-  if (count > kMostTokens) {
-    refuse("'tokens' must be at most " + std::to_string(kMostTokens) + ", got " + std::to_string(count));
+  if (count > kMaxTokens) {
+    refuse("'tokens' must be at most " + std::to_string(kMaxTokens) + ", got " + std::to_string(count));
   }
   return count;
 }

@@ -14,7 +14,7 @@ struct ArgumentLayer final : ArrayLayer {
 
   void check() const override {
     require_inputs(0);
-    require(graph::numbers_in(shape, 0) == graph::numbers_in(shape, 1), "an argument must have a fixed shape");
+    require(graph::element_count(shape, 0) == graph::element_count(shape, 1), "an argument must have a fixed shape");
   }
   Array build_array(Builder& builder, const std::vector<Array>&) const override {
     const Array y = add_array(builder.graph(), shape);
@@ -76,7 +76,7 @@ struct AssignAfterBatchLayer final : ArrayLayer {
     return inputs[0];
   }
   bool changes_variables() const override { return when != When::kInTraining; }
-  bool mixes_samples() const override { return when != When::kInPredictions; }
+  bool joins_samples_in_training() const override { return when != When::kInPredictions; }
 };
 
 struct StepLayer final : ChangeLayer {

@@ -69,7 +69,7 @@ struct CustomLayer final : Layer {
   }
   void add_variables(VariableList& variables, int64_t) const override {
     for (const Weight& weight : weights) {
-      const int64_t numbers = numbers_in(weight.shape);
+      const int64_t numbers = element_count(weight.shape);
       if (numbers == 0) refuse("a variable has an odd shape");
       variables.add("variable", 1, numbers, weight.shape, weight.asked, trainable && weight.trainable);
     }

@@ -38,7 +38,7 @@ struct ImageAugmentationLayer final : Layer {
 
   int64_t output_size(const LayerInputs& inputs) const override {
     if (inputs.after_learning) refuse("a layer that learns can't come before one that changes images");
-    if (numbers_in({changes->height, changes->width, changes->channels}) != inputs.size()) {
+    if (element_count({changes->height, changes->width, changes->channels}) != inputs.size()) {
       refuse("a sample is no image of that height, width and number of channels");
     }
     return inputs.size();

@@ -68,7 +68,7 @@ struct NoiseLayer final : Layer {
 
   int64_t output_size(const LayerInputs& inputs) const override {
     if (noise_shape.empty()) return inputs.size();
-    bool fits = shape.size() == noise_shape.size() && numbers_in(shape) == inputs.size();
+    bool fits = shape.size() == noise_shape.size() && element_count(shape) == inputs.size();
     for (size_t i = 0; fits && i < shape.size(); ++i) fits = noise_shape[i] == 1 || noise_shape[i] == shape[i];
     if (!fits) refuse("'noise_shape' must be that of a sample, with 1 in place of some lengths");
     return inputs.size();
@@ -94,7 +94,7 @@ struct NoiseLayer final : Layer {
     const ValueId x = shares ? builder.with_rows(inputs[0], 1) : inputs[0];
     auto& draw = builder.add<RandomNoise>();
     draw = noise;
-    draw.noise = shares ? graph.add_batch(1, numbers_in(noise_shape)) : graph.add_like(x);
+    draw.noise = shares ? graph.add_batch(1, element_count(noise_shape)) : graph.add_like(x);
     const Array drawn = shares ? of_samples(graph, draw.noise, noise_shape) : as_array(graph, draw.noise);
     const Array given = shares ? of_samples(graph, x, shape) : as_array(graph, x);
     return add_map(graph, {drawn, given}, given.shape, code(), x).value;

@@ -16,7 +16,7 @@ struct PermuteLayer final : Layer {
   std::vector<int> axes;         // of y: which of these each is
 
   int64_t output_size(const LayerInputs& inputs) const override {
-    if (numbers_in(lengths) != inputs.size()) refuse("'lengths' must be those of the axes of a sample");
+    if (element_count(lengths) != inputs.size()) refuse("'lengths' must be those of the axes of a sample");
     return inputs.size();
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {

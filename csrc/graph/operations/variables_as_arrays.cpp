@@ -73,7 +73,7 @@ struct VariableLayer final : ArrayLayer {
   VariableSpec asked;
 
   void add_variables(VariableList& variables, int64_t) const override {
-    const int64_t numbers = numbers_in(lengths);
+    const int64_t numbers = element_count(lengths);
     if (!lengths.empty() && numbers == 0) refuse("each axis of a variable must have a length of at least 1");
     const bool is_matrix = lengths.size() == 2 && !flat;
     const int64_t rows = is_matrix ? lengths[0] : 1, columns = is_matrix ? lengths[1] : numbers;
@@ -96,7 +96,7 @@ struct WeightLayer final : ArrayLayer {
     const auto& all = builder.graph().variables().all;
     if (number < 0 || number >= static_cast<int64_t>(all.size())) refuse("there is no such variable");
     const Variable& variable = all[static_cast<size_t>(number)];
-    if (graph::numbers_in(shape, 1) != variable.rows * variable.columns) {
+    if (graph::element_count(shape, 1) != variable.rows * variable.columns) {
       refuse("a weight of (" + std::to_string(variable.rows) + ", " + std::to_string(variable.columns) +
              ") can't be read as " + text_of(shape));
     };
@@ -111,8 +111,8 @@ struct ConstantsLayer final : ArrayLayer {
 
   void check() const override {
     require_inputs(0);
-    require(graph::numbers_in(shape, 0) == graph::numbers_in(shape, 1) &&
-                graph::numbers_in(shape, 1) == static_cast<int64_t>(numbers->size()),
+    require(graph::element_count(shape, 0) == graph::element_count(shape, 1) &&
+                graph::element_count(shape, 1) == static_cast<int64_t>(numbers->size()),
             "constants must have a fixed shape, with an element for each number");
   }
   Array build_array(Builder& builder, const std::vector<Array>&) const override {
@@ -184,7 +184,7 @@ struct ReadMaskLayer final : ArrayLayer {
       ones.add_constant(1.0f);
       return add_map(builder.graph(), {}, shape, ones).value;
     }
-    if (mask->rows != numbers_per_sample(shape, builder.batch())) {
+    if (mask->rows != elements_per_sample(shape, builder.batch())) {
       refuse("a mask has " + std::to_string(mask->rows) + " rows for each sample, and can't be read as " +
              text_of(shape));
     }

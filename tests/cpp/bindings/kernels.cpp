@@ -48,14 +48,14 @@ class Kernels {
     expect_size(c, a.size(), "c");
     const FloatArray pa = pad(a), pb = pad(b), pc = pad(c), out = padded(1, a.size());
     const DenormalsAreZero guard;
-    table_.fma(pa.data(), pb.data(), pc.data(), values(out), round_up(a.size(), kLane));
+    table_.fma(pa.data(), pb.data(), pc.data(), values(out), round_up(a.size(), kLineFloats));
     return FloatArray(py::object(out[py::int_(0)]));
   }
 
   FloatArray unary(const std::string& function, const FloatArray& x, const py::sequence& parameters) const {
     expect_size(x, x.size(), "x");
     const FloatArray in = pad(x), out = padded(1, x.size());
-    Elementwise op{in.data(), values(out), nullptr, leading(in), all(1), lines(x.size())};
+    ElementwiseArgs op{in.data(), values(out), nullptr, leading(in), all(1), lines(x.size())};
     constexpr const char* kSuffix = "_gradient";
     const size_t cut = function.rfind(kSuffix);
     const bool gradient = cut != std::string::npos && cut + std::strlen(kSuffix) == function.size();
@@ -64,7 +64,7 @@ class Kernels {
       (function == "exp" ? table_.exp : table_.log)(op);
       return FloatArray(py::object(out[py::int_(0)]));
     }
-    float constants[kMostParameters];
+    float constants[kMaxActivationParameters];
     const std::string name = gradient ? function.substr(0, cut) : function;
     py::dict layer;
     layer["activation"] = name;
@@ -122,7 +122,7 @@ class Kernels {
     const bool transposed = !transposes_kernel(dz.shape(0), dz.shape(1));
     FloatArray source = pad(dz);
     if (transposed) {
-      const FloatArray turned = padded(dz.shape(1), round_up(dz.shape(0), kLane));
+      const FloatArray turned = padded(dz.shape(1), round_up(dz.shape(0), kLineFloats));
       table_.transpose(
           {source.data(), leading(source), values(turned), leading(turned), all(dz.shape(0)), all(dz.shape(1))});
       source = turned;
@@ -153,17 +153,17 @@ class Kernels {
       throw py::value_error("this optimizer has " + std::to_string(wanted) + " slots per variable");
     }
     const FloatArray padded_dz = pad(dz);
-    DenseWeightGradient op{x.data(),
-                           ldx,
-                           padded_dz.data(),
-                           leading(padded_dz),
-                           {values(kernel), {}, l2, spec.decay(0)},
-                           ldw,
-                           {},
-                           x.shape(0),
-                           all(kernel.shape(0)),
-                           lines(kernel.shape(1)),
-                           {learning_rate, iteration, {}}};
+    DenseWeightGradientArgs op{x.data(),
+                               ldx,
+                               padded_dz.data(),
+                               leading(padded_dz),
+                               {values(kernel), {}, l2, spec.decay(0)},
+                               ldw,
+                               {},
+                               x.shape(0),
+                               all(kernel.shape(0)),
+                               lines(kernel.shape(1)),
+                               {learning_rate, iteration, {}}};
     std::memcpy(op.step.parameters, spec.parameters, sizeof spec.parameters);
     for (size_t s = 0; s < slots.size(); ++s) {
       const py::object slot = slots[s];
@@ -208,8 +208,8 @@ class Kernels {
     const FloatArray y = saved.is_none() ? FloatArray() : pad(saved.cast<FloatArray>());
     if (!saved.is_none()) expect_shape(y, x.shape(0), x.shape(1), "saved");
     if (!saved.is_none() && leading(y) != leading(x)) throw py::value_error("`x` must be made by `padded`");
-    const RowActivation op{x.data(),       saved.is_none() ? nullptr : y.data(), values(out), leading(x), x.shape(1),
-                           all(x.shape(0))};
+    const RowActivationArgs op{
+        x.data(), saved.is_none() ? nullptr : y.data(), values(out), leading(x), x.shape(1), all(x.shape(0))};
     const DenormalsAreZero guard;
     (saved.is_none() ? table_.row_activation_forward : table_.row_activation_backward)[at](op);
   }

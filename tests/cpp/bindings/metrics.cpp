@@ -1,7 +1,7 @@
 // The function `accumulate` of engine._core, with an argument for the instruction set.
 #include <string>
 
-#include "bindings/results.h"
+#include "bindings/losses_and_metrics.h"
 #include "cpu/dispatch.h"
 #include "register.h"
 

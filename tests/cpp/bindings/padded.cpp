@@ -11,13 +11,13 @@ namespace engine::bindings {
 namespace {
 
 /// The most floats of a matrix: 16 GiB. More is a mistake of the caller, and offsets might overflow.
-constexpr int64_t kMostFloats = int64_t{1} << 32;
+constexpr int64_t kMaxFloats = int64_t{1} << 32;
 
 }  // namespace
 
 FloatArray padded(int64_t rows, int64_t columns) {
-  if (rows < 0 || columns < 0 || rows > kMostFloats || columns > kMostFloats ||
-      leading_dimension(columns) * (rows / 2 + 1) > kMostFloats) {
+  if (rows < 0 || columns < 0 || rows > kMaxFloats || columns > kMaxFloats ||
+      leading_dimension(columns) * (rows / 2 + 1) > kMaxFloats) {
     throw py::value_error("no matrix of (" + std::to_string(rows) + ", " + std::to_string(columns) + ")");
   }
   const int64_t ld = leading_dimension(columns);
@@ -29,7 +29,7 @@ FloatArray padded(int64_t rows, int64_t columns) {
 int64_t leading(const FloatArray& a) {
   if (a.ndim() != 2) throw py::value_error("expected a matrix");
   const int64_t ld = a.strides(0) / static_cast<int64_t>(sizeof(float));
-  if (a.strides(1) != static_cast<int64_t>(sizeof(float)) || ld < round_up(a.shape(1), kLane)) {
+  if (a.strides(1) != static_cast<int64_t>(sizeof(float)) || ld < round_up(a.shape(1), kLineFloats)) {
     throw py::value_error("expected a matrix made by `padded`");
   }
   return ld;

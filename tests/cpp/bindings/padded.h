@@ -27,6 +27,6 @@ void expect_shape(const py::array& a, int64_t rows, int64_t columns, const char*
 void expect_size(const py::array& a, int64_t size, const char* name);
 
 inline Range all(int64_t n) { return {0, n}; }
-inline Range lines(int64_t n) { return {0, round_up(n, kLane)}; }
+inline Range lines(int64_t n) { return {0, round_up(n, kLineFloats)}; }
 
 }  // namespace engine::bindings

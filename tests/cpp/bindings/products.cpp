@@ -12,8 +12,8 @@ namespace {
 py::object matmul(const py::object& a, const py::object& b, const py::object& bias, const py::object& activation,
                   const py::object& transpose_a, const py::object& transpose_b, const py::object& out,
                   const std::string& isa, int threads) {
-  if (threads < 1 || threads > kMostThreads) {
-    throw py::value_error("`threads` must lie in 1 ... " + std::to_string(kMostThreads) + "; got " +
+  if (threads < 1 || threads > kMaxThreads) {
+    throw py::value_error("`threads` must lie in 1 ... " + std::to_string(kMaxThreads) + "; got " +
                           std::to_string(threads));
   }
   PyObject* const arguments[] = {a.ptr(),           b.ptr(),           bias.ptr(), activation.ptr(),

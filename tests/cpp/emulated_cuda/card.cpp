@@ -71,8 +71,8 @@ cudaDeviceProp device_properties() {
   p.regsPerBlock = p.regsPerMultiprocessor = kRegisters;
   p.warpSize = kWarp;
   p.memPitch = 0x7fffffff;
-  p.maxThreadsPerBlock = kMostThreads;
-  p.maxThreadsDim[0] = p.maxThreadsDim[1] = kMostThreads;
+  p.maxThreadsPerBlock = kMaxThreads;
+  p.maxThreadsDim[0] = p.maxThreadsDim[1] = kMaxThreads;
   p.maxThreadsDim[2] = 64;
   p.maxGridSize[0] = 0x7fffffff;
   p.maxGridSize[1] = p.maxGridSize[2] = 65535;

@@ -19,9 +19,9 @@ namespace emulated {
 namespace {
 
 constexpr size_t kWord = 4;                  // bytes of card memory that share their shadow
-constexpr size_t kMostBlocks = 1 << 17;      // their number in an Accessor
+constexpr size_t kMaxBlocks = 1 << 17;       // their number in an Accessor
 constexpr uint32_t kLateTime = 0x80000000u;  // before a kernel begins: time to start again
-constexpr size_t kMostReports = 8;           // of a kernel
+constexpr size_t kMaxReports = 8;            // of a kernel
 
 /// Who accessed which bytes of a word: 17 bits for the block, 10 for the thread, 4 for the bytes, 1 if it is atomic.
 class Accessor {
@@ -84,7 +84,7 @@ bool known(const Knowledge& knowledge, const Record& access) {
   if (knowledge.empty()) return false;
   const auto block = knowledge.of_block.find(access.who.block());
   if (block != knowledge.of_block.end() && access.time <= block->second) return true;
-  const auto thread = knowledge.of_thread.find(access.who.block() * kMostThreads + access.who.thread());
+  const auto thread = knowledge.of_thread.find(access.who.block() * kMaxThreads + access.who.thread());
   return thread != knowledge.of_thread.end() && access.time <= thread->second;
 }
 
@@ -149,7 +149,7 @@ std::string actor(Access access, int32_t code) {
 }
 
 void report(char kind, int32_t code, int32_t earlier, const std::function<std::string()>& text) {
-  if (reports.size() < kMostReports && reported.emplace(kind, code, earlier).second) reports.push_back(text());
+  if (reports.size() < kMaxReports && reported.emplace(kind, code, earlier).second) reports.push_back(text());
 }
 
 void report_race(const Record& earlier, bool was_write, Access access, size_t word, int32_t code) {
@@ -258,7 +258,7 @@ void check_aligned_access(const void* address, size_t bytes, Access access, cons
 uint32_t tick() { return now++; }
 
 /// What one of the lanes has seen, all see now, and what each has done.
-void synchronize_lanes(Warp& warp, uint32_t mask) {
+void synchronize_lanes(WarpArgs& warp, uint32_t mask) {
   if (shadow.bytes == 0) return;
   const uint32_t time = tick();
   std::array<uint32_t, kWarp> all{};
@@ -285,7 +285,7 @@ void note_fence() {
   released.add(block.knowledge.known);
   released.add(block.cluster->knowledge.known);
   Knowledge::add(released.of_block, block.rank, block.barrier.ended_at);
-  Knowledge::add(released.of_thread, block.rank * kMostThreads + thread.rank, tick());
+  Knowledge::add(released.of_thread, block.rank * kMaxThreads + thread.rank, tick());
   const Barrier& barrier = block.cluster->barrier;
   if (barrier.phase != thread.waits) return;
   for (const Block* other : block.cluster->blocks) Knowledge::add(released.of_block, other->rank, barrier.ended_at);
@@ -296,9 +296,9 @@ void begin_kernel(size_t blocks) {
   reports.clear();
   reported.clear();
   if (shadow.bytes == 0) return;
-  if (blocks > kMostBlocks) {
+  if (blocks > kMaxBlocks) {
     throw std::length_error("a kernel of " + std::to_string(blocks) + " blocks; accesses can be checked of at most " +
-                            std::to_string(kMostBlocks));
+                            std::to_string(kMaxBlocks));
   }
   if (now > kLateTime) {
     madvise(shadow.cells, shadow.bytes / kWord * sizeof(Cell), MADV_DONTNEED);

@@ -23,8 +23,8 @@ namespace {
 // Threads that wait for a word to change yield again and again. Threads that yield so often, and are alone so often,
 // while no barrier and no thread ends, wait for ever. No kernel with a sensible number of atomics between barriers does
 // so.
-constexpr int64_t kMostYields = 20'000'000;
-constexpr int64_t kMostRounds = 20'000;
+constexpr int64_t kMaxYields = 20'000'000;
+constexpr int64_t kMaxRounds = 20'000;
 constexpr uint32_t kYieldingRunEarly = 64;  // one in so many choices
 constexpr size_t kBlocksInMessage = 4;
 
@@ -185,7 +185,7 @@ void Execution::make_block(Block& block, Cluster& cluster, uint3 index, size_t p
   block.knowledge.clear();
   block.warps.resize(warps_);
   for (uint32_t w = 0; w < warps_; ++w) {
-    Warp& warp = block.warps[w];
+    WarpArgs& warp = block.warps[w];
     const uint32_t lanes = std::min<uint32_t>(kWarp, block_threads_ - w * kWarp);
     warp.lanes = block.threads + size_t{w} * kWarp;
     warp.alive = lanes == kWarp ? ~0u : (1u << lanes) - 1;
@@ -258,7 +258,7 @@ void Execution::end_thread() {
   ++threads_ended_;
   Block& block = *thread.block;
   if (++block.threads_ended == block_threads_) close_shared_memory(block.shared, shape_.shared_bytes);
-  Warp& warp = *thread.warp;
+  WarpArgs& warp = *thread.warp;
   warp.alive &= ~(1u << thread.lane);
   for (size_t i = warp.collectives.size(); i-- > 0;) {
     const Collective& c = warp.collectives[i];
@@ -299,7 +299,7 @@ void Execution::synchronize(Barrier& barrier, Wait wait, Place place) {
 }
 
 void Execution::yield() {
-  if (++yields_ > kMostYields && rounds_ > kMostRounds) {
+  if (++yields_ > kMaxYields && rounds_ > kMaxRounds) {
     fail("threads wait for a change of memory that no thread makes" + waiting_threads());
   }
   yielding_.push_back(current);
@@ -312,7 +312,7 @@ void Execution::maybe_yield(uint32_t one_in) {
 
 void Execution::join(Collective::Kind kind, uint32_t mask, Place place) {
   Thread& thread = *current;
-  Warp& warp = *thread.warp;
+  WarpArgs& warp = *thread.warp;
   const uint32_t self = 1u << thread.lane;
   if ((mask & self) == 0) fail(this_thread() + " is not in the mask of lanes that it gives");
   size_t i = 0;
@@ -331,7 +331,7 @@ void Execution::join(Collective::Kind kind, uint32_t mask, Place place) {
 }
 
 /// Hands the lanes their results and lets them run.
-void Execution::finish(Warp& warp, size_t collective) {
+void Execution::finish(WarpArgs& warp, size_t collective) {
   const Collective c = warp.collectives[collective];
   warp.collectives.erase(warp.collectives.begin() + static_cast<std::ptrdiff_t>(collective));
   Votes votes{0, c.arrived};

@@ -45,7 +45,7 @@ LaunchShape shape_of(const cudaLaunchConfig_t& config, const void* kernel) {
 int blocks_per_multiprocessor(uint64_t threads, size_t shared_bytes) {
   const cudaDeviceProp p = device_properties();
   const uint64_t warps = (threads + kWarp - 1) / kWarp;
-  if (threads == 0 || threads > kMostThreads || shared_bytes > p.sharedMemPerBlockOptin) return 0;
+  if (threads == 0 || threads > kMaxThreads || shared_bytes > p.sharedMemPerBlockOptin) return 0;
   uint64_t blocks = static_cast<uint64_t>(p.maxThreadsPerMultiProcessor) / (warps * kWarp);
   blocks = std::min(blocks, static_cast<uint64_t>(p.maxBlocksPerMultiProcessor));
   blocks = std::min<uint64_t>(blocks, p.sharedMemPerMultiprocessor / (shared_bytes + p.reservedSharedMemPerBlock));
@@ -89,7 +89,7 @@ cudaError_t check(const LaunchShape& shape) {
   if (volume(grid) == 0 || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535) {
     return cudaErrorInvalidConfiguration;
   }
-  if (threads == 0 || threads > kMostThreads || block.z > 64) return cudaErrorInvalidConfiguration;
+  if (threads == 0 || threads > kMaxThreads || block.z > 64) return cudaErrorInvalidConfiguration;
   if (shape.shared_bytes > static_cast<size_t>(settings(shape.kernel).shared_bytes)) return cudaErrorInvalidValue;
   if (const cudaError_t error = check_cluster(shape); error != cudaSuccess) return error;
   const int blocks = blocks_per_multiprocessor(threads, shape.shared_bytes);
@@ -149,7 +149,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* ke
   return call([&] {
     const emulated::KernelSettings& of = settings(kernel);
     *attributes = {};
-    attributes->maxThreadsPerBlock = emulated::kMostThreads;
+    attributes->maxThreadsPerBlock = emulated::kMaxThreads;
     attributes->numRegs = emulated::card().registers_per_thread;
     attributes->ptxVersion = attributes->binaryVersion = emulated::card().major * 10 + emulated::card().minor;
     attributes->maxDynamicSharedSizeBytes = of.shared_bytes;

@@ -9,7 +9,7 @@
 
 namespace emulated {
 
-struct Warp;
+struct WarpArgs;
 
 enum class Access : uint8_t { kRead, kWrite, kAtomic };
 
@@ -23,7 +23,7 @@ void check_aligned_access(const void* address, size_t bytes, Access access, cons
 uint32_t tick();
 
 /// The lanes in `mask` have met in __syncwarp.
-void synchronize_lanes(Warp& warp, uint32_t mask);
+void synchronize_lanes(WarpArgs& warp, uint32_t mask);
 
 /// The current thread calls __threadfence.
 void note_fence();

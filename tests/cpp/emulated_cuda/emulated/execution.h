@@ -14,7 +14,7 @@
 
 namespace emulated {
 
-constexpr uint32_t kMostThreads = 1024;  // of a block
+constexpr uint32_t kMaxThreads = 1024;  // of a block
 
 struct Block;
 struct Thread;
@@ -51,7 +51,7 @@ struct Collective {
   uint32_t mask, arrived;  // a bit for each lane
 };
 
-struct Warp {
+struct WarpArgs {
   Thread* lanes = nullptr;  // the threads of a warp lie side by side
   uint32_t alive = 0;       // a bit for each lane that has not ended
   std::vector<Collective> collectives;
@@ -75,13 +75,13 @@ struct Block {
   uint32_t threads_ended;
   Barrier barrier;
   SharedKnowledge knowledge;
-  std::vector<Warp> warps;
+  std::vector<WarpArgs> warps;
 };
 
 struct Thread {
   Fiber fiber;
   Block* block;
-  Warp* warp;
+  WarpArgs* warp;
   uint3 index;
   uint32_t rank;  // in the block
   int lane;
@@ -142,7 +142,7 @@ class Execution {
   void suspend();
   void make_ready(Thread* thread);
   void note_progress();
-  void finish(Warp& warp, size_t collective);
+  void finish(WarpArgs& warp, size_t collective);
   std::string waiting_threads() const;
 
   const LaunchShape& shape_;

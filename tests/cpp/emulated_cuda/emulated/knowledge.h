@@ -10,7 +10,7 @@ namespace emulated {
 
 /// The detector's times up to which accesses are known: of all threads of a block, and of single threads.
 struct Knowledge {
-  std::map<uint32_t, uint32_t> of_block, of_thread;  // by rank in the grid; by block * kMostThreads + thread
+  std::map<uint32_t, uint32_t> of_block, of_thread;  // by rank in the grid; by block * kMaxThreads + thread
 
   bool empty() const { return of_block.empty() && of_thread.empty(); }
   void clear() {

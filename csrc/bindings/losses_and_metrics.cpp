@@ -1,5 +1,5 @@
 // Losses and metrics: reads them from dicts, and evaluates them, and gradients of activations, on arrays of Python.
-#include "bindings/results.h"
+#include "bindings/losses_and_metrics.h"
 
 #include <pybind11/stl.h>
 
@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "bindings/convert.h"
+#include "bindings/dict_entries.h"
 #include "bindings/gil.h"
-#include "bindings/mapping.h"
 #include "bindings/register.h"
 #include "cpu/denormals.h"
 #include "cpu/dispatch.h"
@@ -154,9 +154,9 @@ namespace {
 constexpr int64_t kChunk = 256;
 
 /// The targets of `rows` rows of n predictions: y is int32 (rows,) or float32 (rows, n). The predictions are set later.
-Judged to_judged(const py::array& y, int64_t rows, int64_t n, bool binary) {
+MetricInputs to_judged(const py::array& y, int64_t rows, int64_t n, bool binary) {
   require_readable(y, "y");
-  Judged batch{nullptr, leading_dimension(n), n, {}, Target::kDense, nullptr, binary};
+  MetricInputs batch{nullptr, leading_dimension(n), n, {}, Target::kDense, nullptr, binary};
   if (py::isinstance<py::array_t<int32_t>>(y) && y.ndim() == 1 && y.shape(0) == rows) {
     batch.form = Target::kSparse;
     batch.targets.labels = static_cast<const int32_t*>(y.data());
@@ -182,7 +182,7 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
   spec.weighted = !sample_weight.is_none();
   if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
   const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
-  Judged batch = to_judged(y, rows, n, binary);
+  MetricInputs batch = to_judged(y, rows, n, binary);
   require_suitable(spec, n, batch.form);
   py::array_t<float, kReadable> weights;
   if (spec.weighted) {
@@ -199,7 +199,7 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
     sums = std::move(given);
   }
   if (rows > 0) {
-    Arena x(rows * batch.ld), scratch(rows * batch.ld), values(rows + kLane);
+    Arena x(rows * batch.ld), scratch(rows * batch.ld), values(rows + kLineFloats);
     copy_rows(y_pred.data(), rows, n, x.data(), batch.ld);
     batch.y_pred = x.data();
     const DenormalsAreZero guard;
@@ -224,11 +224,11 @@ py::array_t<float> row_values(const py::dict& metric, const py::array_t<float, k
   if (!by_sample(spec)) fail("this metric has no values by row");
   if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
   const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
-  const Judged all = to_judged(y, rows, n, binary);
+  const MetricInputs all = to_judged(y, rows, n, binary);
   require_suitable(spec, n, all.form);
   py::array_t<float> result(rows);
   const int64_t chunk = std::min(rows, kChunk);
-  const Arena x(chunk * all.ld), scratch(chunk * all.ld), values(chunk + kLane);
+  const Arena x(chunk * all.ld), scratch(chunk * all.ld), values(chunk + kLineFloats);
   const float* given = y_pred.data();
   float* losses = result.mutable_data();
   const Unlocked unlocked;
@@ -236,7 +236,7 @@ py::array_t<float> row_values(const py::dict& metric, const py::array_t<float, k
   for (int64_t begin = 0; begin < rows; begin += kChunk) {
     const int64_t count = std::min(rows - begin, kChunk);
     copy_rows(given + begin * n, count, n, x.data(), all.ld);
-    Judged batch = all;
+    MetricInputs batch = all;
     batch.y_pred = x.data();
     batch.targets.first = begin;
     metric_values(kernels(), spec, batch, {0, count}, scratch.data(), values.data());
@@ -249,7 +249,7 @@ py::array_t<float> row_values(const py::dict& metric, const py::array_t<float, k
 /// what a training saves: the outputs of row activations and of those from linear to exponential, else the inputs.
 py::array_t<float> activation_gradient(const py::dict& operation, const py::array_t<float, kReadable>& saved,
                                        const py::array_t<float, kReadable>& upstream) {
-  float parameters[kMostParameters];
+  float parameters[kMaxActivationParameters];
   const Activation activation = to_activation(operation, parameters);
   if (saved.ndim() != 2 || upstream.ndim() != 2 || saved.shape(0) != upstream.shape(0) ||
       saved.shape(1) != upstream.shape(1)) {
@@ -269,7 +269,7 @@ py::array_t<float> activation_gradient(const py::dict& operation, const py::arra
     copy_rows(slopes + begin * n, count, n, dy.data(), ld);
     if (is_elementwise(activation)) {
       kernels().activation_backward[static_cast<size_t>(activation)](
-          {dy.data(), dx.data(), from.data(), ld, {0, count}, {0, round_up(n, kLane)}, parameters});
+          {dy.data(), dx.data(), from.data(), ld, {0, count}, {0, round_up(n, kLineFloats)}, parameters});
     } else {
       kernels().row_activation_backward[static_cast<int>(activation) - kElementwiseActivations](
           {dy.data(), from.data(), dx.data(), ld, n, {0, count}});
@@ -284,7 +284,7 @@ py::array_t<float> activation_gradient(const py::dict& operation, const py::arra
 /// The formula of an elementwise activation as the fields of a map, as traced functions write them.
 py::dict activation_code(const py::dict& operation) {
   graph::ActivationParameters parameters{};
-  float given[kMostParameters] = {};
+  float given[kMaxActivationParameters] = {};
   const Activation activation = to_activation(operation, given);
   if (!is_elementwise(activation)) fail("an activation of rows has no formula for single elements");
   std::copy(std::begin(given), std::end(given), parameters.begin());

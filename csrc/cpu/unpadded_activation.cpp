@@ -1,4 +1,4 @@
-#include "cpu/activation.h"
+#include "cpu/unpadded_activation.h"
 
 #include <algorithm>
 #include <cstring>
@@ -15,15 +15,15 @@ void activate(const KernelTable& kernels, Activation activation, const float* pa
   if (block.column == 1 && block.row == block.columns) {
     block.columns *= std::exchange(block.rows, 1);
   }
-  const int64_t whole = block.column == 1 ? block.columns / kLane * kLane : 0;
+  const int64_t whole = block.column == 1 ? block.columns / kLineFloats * kLineFloats : 0;
   if (whole > 0) apply({block.at, block.at, nullptr, block.row, {0, block.rows}, {0, whole}, parameters});
   for (int64_t i = 0; i < block.rows; ++i) {
-    for (int64_t j = whole; j < block.columns; j += kLane) {
+    for (int64_t j = whole; j < block.columns; j += kLineFloats) {
       float* at = block.at + i * block.row + j * block.column;
-      const int64_t count = std::min(kLane, block.columns - j);
-      float line[kLane] = {};
+      const int64_t count = std::min(kLineFloats, block.columns - j);
+      float line[kLineFloats] = {};
       for (int64_t l = 0; l < count; ++l) line[l] = at[l * block.column];
-      apply({line, line, nullptr, 0, {0, 1}, {0, kLane}, parameters});
+      apply({line, line, nullptr, 0, {0, 1}, {0, kLineFloats}, parameters});
       for (int64_t l = 0; l < count; ++l) at[l * block.column] = line[l];
     }
   }
