@@ -172,3 +172,23 @@ def test_a_weight_of_a_layer_may_be_called_weight() -> None:
             self.factor = self.weight
 
     assert Named()(X).shape == X.shape
+
+
+def test_layers_of_a_model_may_be_called_inputs_and_outputs() -> None:
+    class Named(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inputs = keras.layers.Dense(3)
+            self.outputs = keras.layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.outputs(self.inputs(x))
+
+    model = Named()
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 5)), np.ones((4, 2)), verbose=0)
+    assert [weight.shape for weight in model.weights] == [(5, 3), (3,), (3, 2), (2,)]
+    assert model.outputs is model.layers[1]
+    assert model.output.shape == (None, 2)
+    with pytest.raises(AttributeError):
+        keras.Sequential([keras.Input((1,))]).outputs = 3  # type: ignore[assignment]

@@ -268,7 +268,7 @@ def _batches(value: Any) -> range:
 
 def _layers(model: Any) -> dict[str, Any]:
     """Returns names and classes of the layers, in the form of Keras' model JSON."""
-    starts = [(tensor.name, tensor.start) for tensor in model.inputs]
+    starts = [(tensor.name, tensor.start) for tensor in model._symbols()[0]]
     layers = [
         {"class_name": type(layer).__name__, "config": {"name": name, "dtype": "float32"}}
         for name, layer in [*starts, *named_leaves(model._parts_in_order)]

@@ -78,4 +78,4 @@ def symbols_after_values_of(model: ModelInterface) -> list[KerasTensor]:
         return []
     from engine.models.after_values import symbols_after_values  # few programs need it
 
-    return symbols_after_values(model._symbols()[2], list(model.outputs))
+    return symbols_after_values(model._symbols()[2], model._output_symbols())

@@ -169,6 +169,21 @@ _COMPILE_ARGUMENTS = (
 )  # fmt: skip
 
 
+class _ends(property):  # noqa: N801 # written as a decorator
+    """A property for the ends of a model, which a model with a `call` of its own may have as the name of a layer."""
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        name = cast("Callable[..., Any]", self.fget).__name__
+        return (
+            vars(model)[name] if model is not None and name in vars(model) else super().__get__(model, owner)
+        )
+
+    def __set__(self, model: Any, value: Any) -> None:
+        if model.__dict__.get("_body") is None:
+            super().__set__(model, value)  # raises AttributeError
+        vars(model)[cast("Callable[..., Any]", self.fget).__name__] = value
+
+
 class Model(Part, SaysWhatIsLeftOut):
     """A model made of layers. `Model(inputs, outputs)` has the layers that lead from `inputs` to `outputs`.
 
@@ -1332,7 +1347,7 @@ class Model(Part, SaysWhatIsLeftOut):
         That of a Sequential which is a part of another model is what it is called on there, as for a layer.
         """
         outer = self._call_around()
-        return self._structures[0].packed(self.inputs) if outer is None else outer.inputs[0]
+        return self._structures[0].packed(self._symbols()[0]) if outer is None else outer.inputs[0]
 
     @property
     def output(self) -> Any:
@@ -1341,20 +1356,23 @@ class Model(Part, SaysWhatIsLeftOut):
         That of a Sequential which is a part of another model is what its call there returns, as for a layer.
         """
         outer = self._call_around()
-        return self._structures[1].packed(self.outputs) if outer is None else outer.outputs[0]
+        return self._structures[1].packed(self._output_symbols()) if outer is None else outer.outputs[0]
 
     def _call_around(self) -> Call | None:
         """The symbolic call that defines `input` and `output`; None if these are the model's own."""
         return None
 
-    @property
+    @_ends
     def inputs(self) -> list[KerasTensor]:
         """A list of the symbolic inputs. Raises AttributeError before the input shape is known."""
         return self._symbols()[0]
 
-    @property
+    @_ends
     def outputs(self) -> list[KerasTensor]:
         """A list of the symbolic outputs. Raises AttributeError before the input shape is known."""
+        return self._output_symbols()
+
+    def _output_symbols(self) -> list[KerasTensor]:
         inputs, values, _ = self._symbols()
         return [inputs[-1 - number] if number < 0 else values[number] for number in self._wiring.outputs]
 
@@ -1721,7 +1739,7 @@ class Model(Part, SaysWhatIsLeftOut):
         printed = verbose is not None and flag(verbose, "verbose")
         begins = symbols_after_values_of(self)
         if begins:
-            after = Model(begins, self._structures[1].packed(self.outputs), name=self.name)
+            after = Model(begins, self._structures[1].packed(self._output_symbols()), name=self.name)
             export_model(after, names_of(begins), filepath, format, options)
             warnings.warn(f"model {self.name!r}: {description_of(self, begins)}", stacklevel=2)
         else:

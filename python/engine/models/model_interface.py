@@ -84,9 +84,7 @@ if TYPE_CHECKING:
         def path(self) -> str:
             """The name, after those of the models around."""
 
-        @property
-        def outputs(self) -> list[KerasTensor]:
-            """The symbolic outputs."""
+        def _output_symbols(self) -> list[KerasTensor]: ...
 
         @property
         def _input_data(self) -> InputData: ...

@@ -396,7 +396,7 @@ class BaseWrapper(BaseEstimator):
             msg = f"the estimator has loss={self.loss!r}, but its model is compiled with {loss!r}: give one of them"
             raise ValueError(msg)
         expected = getattr(self, "n_outputs_expected_", None)
-        outputs = len(model.outputs) if expected and model.built else expected
+        outputs = len(model.output_names) if expected and model.built else expected
         if expected != outputs:
             msg = (
                 f"the model has {outputs} outputs, but {expected} is expected for these targets: for several outputs, "
