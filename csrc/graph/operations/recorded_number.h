@@ -1,6 +1,7 @@
 // A number type that records the arithmetic done with it as the code of a map, so that a formula in C++ becomes one.
 #pragma once
-#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "formulas/elementary.h"
 #include "graph/operations/map.h"
@@ -114,14 +115,17 @@ MapCode recorded_code(int inputs, Formula&& formula) {
   return Simplified(code).ending_with_result();
 }
 
+template <class Formula, size_t... I>
+RecordedNumber call_with_numbers(Formula&& formula, const std::vector<RecordedNumber>& numbers,
+                                 std::index_sequence<I...>) {
+  return formula(numbers[I]...);
+}
+
 /// Appends the map that `formula` computes from a number of each of the inputs, and returns its output.
 template <class Formula, class... Inputs>
 Array add_recorded_map(Graph& graph, const Shape& shape, Formula&& formula, const Inputs&... inputs) {
-  constexpr int kInputs = sizeof...(Inputs);
-  const MapCode code = recorded_code(kInputs, [&](const std::vector<RecordedNumber>& numbers) {
-    size_t next = 0;
-    // Braces, unlike parentheses, evaluate in order.
-    return std::apply(formula, std::tuple{((void)inputs, numbers[next++])...});
+  const MapCode code = recorded_code(sizeof...(Inputs), [&](const std::vector<RecordedNumber>& numbers) {
+    return call_with_numbers(formula, numbers, std::index_sequence_for<Inputs...>{});
   });
   return add_map(graph, {inputs...}, shape, code);
 }
