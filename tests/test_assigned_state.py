@@ -522,3 +522,46 @@ def test_what_a_weight_is_besides_its_values() -> None:
     with pytest.raises(AttributeError, match="use `bias_constraint` of the constructor"):
         dense.bias.constraint = "non_neg"
     assert dense.kernel.trainable
+
+
+def test_variables_of_an_optimizer_in_an_attribute_are_no_weights() -> None:
+    class Kept(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+    model = Kept()
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    model.fit(X, Y, verbose=0)
+    model.kept = model.optimizer.variables
+    assert [weight.shape for weight in model.weights] == [(4, 1), (1,)]
+    model.fit(X, Y, verbose=0)
+    assert int(model.kept[0].numpy()) == int(model.optimizer.iterations) == 2
+
+
+def test_a_variable_may_have_the_name_of_a_weight() -> None:
+    class Own(layers.LayerNormalization):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gamma = keras.Variable(np.zeros(4))
+
+    assert Own().gamma.numpy().tolist() == [0, 0, 0, 0]
+
+
+def test_a_weight_that_is_frozen_after_compile_stays() -> None:
+    class Scale(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.w = self.add_weight(shape=input_shape[-1:], initializer="ones")
+
+        def call(self, x: Any) -> Any:
+            return x * self.w
+
+    model = keras.Sequential([keras.Input((4,)), Scale(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.layers[0].w.trainable = False
+    model.fit(X, Y, verbose=0)
+    assert model.layers[0].w.numpy().tolist() == [1, 1, 1, 1]
+    assert model.trainable_weights == model.layers[1].weights

@@ -20,6 +20,7 @@ import scipy.sparse
 
 import engine as keras
 from engine import layers, ops
+from engine._training.step_batches import samples_of_steps
 
 RNG = np.random.default_rng(7)
 FEATURES, CLASSES, SAMPLES = 4, 3, 43
@@ -869,3 +870,11 @@ def test_labels_of_timesteps_are_weighed_as_classes() -> None:
             model.fit(x, y, verbose=0, shuffle=False, class_weight={0: 5.0, 2: 0.1}).history["loss"]
         )
     np.testing.assert_allclose(losses[1], losses[0], **CLOSE)
+
+
+def test_class_weights_of_a_single_named_output() -> None:
+    weights = {0: 1.0, 1: 3.0, 2: 0.5}
+    plain = samples_of_steps(X, Y).with_class_weight(weights).arrays.flat[-1]
+    for y, given in (({"out": Y}, {"out": weights}), ([Y], [weights])):
+        found = samples_of_steps(X, y).with_class_weight(given).arrays.flat[-1]
+        np.testing.assert_array_equal(found, plain)

@@ -273,3 +273,39 @@ def test_no_weights_for_a_model_that_has_none_yet() -> None:
     layers.Dense(2).set_weights([])
     with pytest.raises(ValueError, match="has no weights yet"):
         network.set_weights([np.ones((2, 1))])
+
+
+@pytest.mark.parametrize("axes", [30, 36, 60])
+def test_samples_with_many_axes_of_one_number(axes: int) -> None:
+    shape = (2, 3, *[1] * (axes - 2))
+    x = np.arange(12, dtype=np.float32).reshape(2, *shape)
+    turned = layers.Permute((2, 1, *range(3, axes + 1)))
+    model = keras.Sequential([keras.Input(shape), turned, layers.Flatten()])
+    np.testing.assert_array_equal(
+        model.predict(x, verbose=0), x.reshape(2, 2, 3).transpose(0, 2, 1).reshape(2, 6)
+    )
+    dropped = layers.Dropout(0.5, noise_shape=(None, 2, *[1] * (axes - 1)))
+    noisy = keras.Sequential([keras.Input(shape), dropped, layers.Flatten()])
+    found = np.asarray(noisy(x + 1, training=True)).reshape(4, 3)
+    kept = found[:, 0] > 0
+    np.testing.assert_array_equal(found, (2 * (x + 1)).reshape(4, 3) * kept[:, None])
+
+
+def test_a_weight_with_too_many_axes_is_refused() -> None:
+    class Wide(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.factor = self.add_weight(shape=(1,) * 40, initializer="ones")
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * keras.ops.sum(self.factor)
+
+    with pytest.raises(ValueError, match="at most 32 axes"):
+        keras.Sequential([keras.Input((2,)), Wide()])
+
+
+def test_penalties_on_outputs_leave_predictions_in_parts() -> None:
+    layer = layers.Dense(2, activity_regularizer="l2")
+    model = keras.Sequential([keras.Input((3,)), layer, layers.ActivityRegularization(0.1)])
+    assert (
+        not model._program.joins_samples
+    )  # so a prediction of many rows is computed in batches, on several threads

@@ -207,3 +207,42 @@ def test_no_map_reads_an_array_twice() -> None:
     for line in maps(operations):
         inputs = re.findall(r"%\d+\[[^]]*\]", line.split(" = map(")[1])
         assert len(inputs) == len(set(inputs))
+
+
+class Products(layers.Layer):
+    """The squares of products of two inputs as matrices (a, b), of which the second lies transposed."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.rows, self.columns = rows, columns
+
+    def call(self, inputs: Any) -> Any:
+        first, second = inputs
+        first = ops.reshape(first, (-1, self.rows, self.columns))
+        second = ops.transpose(ops.reshape(second, (-1, self.columns, self.rows)), (0, 2, 1))
+        return ops.sum(ops.square(first * second), axis=(1, 2))[:, None]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(3, 4), (13, 20), (16, 17), (30, 9)])
+@pytest.mark.parametrize("samples", [1, 7, 64])
+def test_gradients_of_inputs_that_lie_in_different_ways(rows: int, columns: int, samples: int) -> None:
+    """The gradients of both are maps of one shape, one with padded rows and one without: they must not become one map."""
+    keras.utils.set_random_seed(1)
+    width = rows * columns
+    start = keras.Input((8,))
+    kernels = [layers.Dense(width, use_bias=False) for _ in range(2)]
+    model = keras.Model(start, Products(rows, columns)([kernel(start) for kernel in kernels]))
+    model.compile(keras.optimizers.SGD(1e-3), "mse")
+    x = np.random.default_rng(2).normal(size=(samples, 8)).astype(np.float32)
+    before = [weight.astype(float) for weight in model.get_weights()]
+    model.fit(x, np.zeros((samples, 1)), batch_size=samples, verbose=0)
+    first = x @ before[0]
+    second = (x @ before[1]).reshape(samples, columns, rows).transpose(0, 2, 1).reshape(samples, width)
+    product = first * second
+    slope = 2 * (product**2).sum(axis=1, keepdims=True) / samples * 2 * product
+    of_second = (slope * first).reshape(samples, rows, columns).transpose(0, 2, 1).reshape(samples, width)
+    for weight, old, gradient in zip(
+        model.get_weights(), before, (x.T @ (slope * second), x.T @ of_second), strict=True
+    ):
+        step = 1e-3 * gradient
+        np.testing.assert_allclose(weight, old - step, atol=1e-4 * np.abs(step).max() + 1e-7)

@@ -50,7 +50,7 @@ def test_types_that_would_lose_digits(name: str, values: Any, message: str) -> N
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        ((2, 3), (2, 3), r"`x1` \(2, 3\) has 3 columns and `x2` \(2, 3\) has 2 rows.*`transpose_a`"),
+        ((2, 3), (2, 3), r"`x1` \(2, 3\) has 3 columns and `x2` \(2, 3\) has 2 rows"),
         ((3,), (2,), r"`x1` \(3,\) has 3 columns and `x2` \(2,\) has 2 rows"),
         ((2, 2, 3), (3, 3, 1), r"`x1` \(2, 2, 3\) and `x2` \(3, 3, 1\) are stacks"),
         ((0, 2, 3), (2, 3, 1), "stacks"),

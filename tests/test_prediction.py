@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -235,3 +235,22 @@ def test_rows_that_are_read_only_and_arrays_for_results_are_read_at_once(tmp_pat
     for wrong in (np.empty((5, 4, 2)), np.empty((5, 8), np.float32), expected.tolist()):
         with pytest.raises((TypeError, ValueError), match="`out` must"):
             model.predict(x, out=wrong, verbose=0)
+
+
+def test_a_generator_may_fill_one_array_again() -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile("sgd", "mse", steps_per_execution=3)
+
+    def batches() -> Iterator[Array]:
+        rows = np.zeros((1, 4), np.float32)
+        for number in range(5):
+            rows[:] = number
+            yield rows
+
+    class EachBatch(keras.callbacks.Callback):
+        def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+            del batch, logs
+
+    for callbacks in ([], [EachBatch()]):
+        found = model.predict(batches(), callbacks=callbacks, verbose=0)
+        assert found[:, 0].tolist() == [0, 4, 8, 12, 16]

@@ -249,9 +249,7 @@ class Cubes(regularizers.Regularizer):
         return 3 * self.factor * np.abs(x) * x
 
 
-@pytest.mark.parametrize(
-    "kind", [regularizers.L1, regularizers.L2, regularizers.OrthogonalRegularizer, Cubes]
-)
+@pytest.mark.parametrize("kind", [regularizers.L1, regularizers.L2, Cubes])
 def test_every_penalty_is_divided_by_the_weight_of_the_batch(kind: Any) -> None:
     x, y = PROBLEM.x[:20], PROBLEM.number[:20]
     weights = PROBLEM.weights[:20]

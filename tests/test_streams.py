@@ -185,7 +185,7 @@ def test_mistakes_in_streams_leave_the_last_good_step(blobs: Blobs) -> None:
         ({"x": blobs.x[:32, :5]}, r"`batch 2 x` must have shape \(n, 6\), got \(32, 5\)"),
         ({"y": np.full(32, 7)}, "`batch 2 y` must hold class indices in .* row 0 holds 7"),
         ({"y": blobs.y[:3]}, "`batch 2 x` has 32 samples but `batch 2 y` has 3"),
-        ({"batch": blobs.x[:32]}, r"`batch 2 of x` must be \(x, y\) or \(x, y, sample_weight\), got array"),
+        ({"batch": blobs.x[:32]}, r"`batch 2 of x` must be \(x, y\) or \(x, y, sample_weight\), got ndarray"),
         ({"batch": (1, 2, 3, 4)}, "`batch 2 of x` must be .*, got 4 part"),
     ]
     for changes, message in cases:

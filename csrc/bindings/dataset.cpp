@@ -32,7 +32,7 @@ struct Numbers {
 };
 
 /// ValueError for an array that kernels can't read as it lies.
-Numbers element_count(const py::object& given, const char* name) {
+Numbers to_numbers(const py::object& given, const char* name) {
   Numbers numbers;
   numbers.on_gpu = as_device_array(given);
   if (numbers.on_gpu) {
@@ -84,7 +84,7 @@ void Dataset::add_targets(const py::object& y, const py::object& sample_weight) 
   TargetSizes sizes;
   OnGpu on_gpu;
   if (!y.is_none()) {
-    const Numbers targets = element_count(y, "y");
+    const Numbers targets = to_numbers(y, "y");
     if (targets.are(NumberType::kInt32, 1)) {
       sizes.labels = targets.per_row("y", view_.rows);
       target.labels = static_cast<const int32_t*>(targets.data);
@@ -98,7 +98,7 @@ void Dataset::add_targets(const py::object& y, const py::object& sample_weight) 
     note_gpu(targets.on_gpu);
   }
   if (!sample_weight.is_none()) {
-    const Numbers weights = element_count(sample_weight, "sample_weight");
+    const Numbers weights = to_numbers(sample_weight, "sample_weight");
     if (!weights.are(NumberType::kFloat32, 1)) {
       throw py::value_error("`sample_weight` must be float32 (n,) or (n, ...)");
     }

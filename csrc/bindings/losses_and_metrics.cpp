@@ -154,7 +154,7 @@ namespace {
 constexpr int64_t kChunk = 256;
 
 /// The targets of `rows` rows of n predictions: y is int32 (rows,) or float32 (rows, n). The predictions are set later.
-MetricInputs to_judged(const py::array& y, int64_t rows, int64_t n, bool binary) {
+MetricInputs to_metric_inputs(const py::array& y, int64_t rows, int64_t n, bool binary) {
   require_readable(y, "y");
   MetricInputs batch{nullptr, leading_dimension(n), n, {}, Target::kDense, nullptr, binary};
   if (py::isinstance<py::array_t<int32_t>>(y) && y.ndim() == 1 && y.shape(0) == rows) {
@@ -182,7 +182,7 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
   spec.weighted = !sample_weight.is_none();
   if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
   const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
-  MetricInputs batch = to_judged(y, rows, n, binary);
+  MetricInputs batch = to_metric_inputs(y, rows, n, binary);
   require_suitable(spec, n, batch.form);
   py::array_t<float, kReadable> weights;
   if (spec.weighted) {
@@ -224,7 +224,7 @@ py::array_t<float> row_values(const py::dict& metric, const py::array_t<float, k
   if (!by_sample(spec)) fail("this metric has no values by row");
   if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
   const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
-  const MetricInputs all = to_judged(y, rows, n, binary);
+  const MetricInputs all = to_metric_inputs(y, rows, n, binary);
   require_suitable(spec, n, all.form);
   py::array_t<float> result(rows);
   const int64_t chunk = std::min(rows, kChunk);

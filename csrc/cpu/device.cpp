@@ -122,6 +122,7 @@ void run_step(const Step& step, ThreadContext& thread, const Batch& batch) {
     return;
   }
   thread.begin(step, batch);
+  if (step.operation && step.operation->is_of_step && !thread.steps_weights()) return;
   step.run(thread);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "graph/operations/arrangement.h"
+#include "graph/sizes.h"
 
 namespace engine::graph {
 namespace {
@@ -149,6 +150,10 @@ void add_copy_of_rows(Graph& graph, ValueId x, ValueId y) {
   const Shape of_sample = resolved({{0, 1}, {from.groups * from.columns, 0}}, graph.batch);
   const ValueId between = laid_out_as_array(graph, as_array(graph, x), of_sample);
   add_copy(graph, {between, shape_of(graph, y)}, as_array(graph, y));
+}
+
+void require_axes(size_t count) {
+  if (count > kMaxAxes) refuse("an array must have at most " + std::to_string(kMaxAxes) + " axes");
 }
 
 bool lie_alike(const Graph& graph, const Array& a, const Array& b) {

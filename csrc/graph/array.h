@@ -10,6 +10,9 @@ namespace engine::graph {
 /// The most axes of an array.
 inline constexpr size_t kMaxAxes = 32;
 
+/// Throws std::invalid_argument if an array has more axes than that.
+void require_axes(size_t count);
+
 /// The numbers of a value in row-major order, seen under a shape. Several operations may read one value under different
 /// shapes, so that a reshape copies nothing.
 struct Array {

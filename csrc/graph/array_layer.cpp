@@ -18,7 +18,7 @@ void require_lengths(const Shape& shape) {
     if (!in_range) refuse("an axis of " + text_of(shape) + " has no valid length");
     numbers = require_size(times(numbers, std::max<int64_t>(extent.fixed + extent.per_sample, 1)));
   }
-  if (shape.size() > kMaxAxes) refuse("an array must have at most " + std::to_string(kMaxAxes) + " axes");
+  require_axes(shape.size());
 }
 
 }  // namespace

@@ -104,6 +104,12 @@ class Learning {
   // ---- Steps of directions, which have taken the place of the gradients
 
   void add_moves() {
+    const size_t begin = graph_.operations().size();
+    add_directions_and_moves();
+    for (size_t i = begin; i < graph_.operations().size(); ++i) graph_.operations()[i]->is_of_step = true;
+  }
+
+  void add_directions_and_moves() {
     if (optimizer_.kind == Optimizer::kMuon) return add_muon();
     const bool is_adafactor = optimizer_.kind == Optimizer::kAdafactor;
     std::vector<ValueId> directions = graph_.gradients;

@@ -148,7 +148,7 @@ class LastChanges {
 
 /// Makes the outputs of `second` further outputs of `first`, if they read the same arrays and share calculations.
 bool merge(const Graph& graph, Map& first, const Map& second) {
-  if (first.y().shape != second.y().shape) return false;
+  if (!lie_alike(graph, first.y(), second.y())) return false;
   const Joined joined(first, second, kNoValue);
   if (joined.inputs.size() > first.inputs.size() || !joined.is_small()) return false;
   std::vector<int> results = places_of(first.results, joined.of_first);

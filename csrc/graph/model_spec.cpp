@@ -176,8 +176,25 @@ bool Model::joins_samples_in_training() const {
 }
 
 bool Model::joins_samples() const {
-  return std::any_of(spec_.nodes.begin(), spec_.nodes.end(),
-                     [](const Node& node) { return node.layer->joins_samples(); });
+  const std::vector<bool> feeds = nodes_before_outputs();
+  for (size_t i = 0; i < spec_.nodes.size(); ++i) {
+    if (feeds[i] && spec_.nodes[i].layer->joins_samples()) return true;
+  }
+  return false;
+}
+
+std::vector<bool> Model::nodes_before_outputs() const {
+  std::vector<bool> feeds(spec_.nodes.size(), spec_.outputs.empty());
+  for (const ModelSpec::Output& output : spec_.outputs) {
+    if (output.node >= 0) feeds[static_cast<size_t>(output.node)] = true;
+  }
+  for (size_t i = spec_.nodes.size(); i-- > 0;) {
+    if (!feeds[i]) continue;
+    for (const int input : spec_.nodes[i].inputs) {
+      if (input >= 0) feeds[static_cast<size_t>(input)] = true;
+    }
+  }
+  return feeds;
 }
 
 double Model::multiply_adds() const {

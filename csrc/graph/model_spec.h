@@ -65,7 +65,8 @@ class Model {
   /// Whether a function changes variables.
   bool changes_variables() const;
   bool joins_samples_in_training() const;
-  /// Whether that is so in predictions, too.
+  /// Whether that is so in predictions, too. What leads to losses alone, such as a penalty on the outputs of a layer,
+  /// has no say in it.
   bool joins_samples() const;
   /// Multiply-adds of all products, for one sample.
   double multiply_adds() const;
@@ -79,6 +80,8 @@ class Model {
   /// Whether a node is a variable of a traced function.
   bool is_variable(int node) const;
   void find_arguments();
+  /// For each node whether an output is computed from it; all of a function.
+  std::vector<bool> nodes_before_outputs() const;
 
   ModelSpec spec_;
   Variables variables_;

@@ -25,6 +25,9 @@ class Operation {
 
   virtual InPlace in_place() const { return {}; }
 
+  /// Whether it is a part of the optimizer's step, which is not taken after every batch if gradients are accumulated.
+  bool is_of_step = false;
+
   /// Whether it has weights that training changes.
   virtual bool learns() const { return false; }
 

@@ -71,6 +71,7 @@ struct NoiseLayer final : Layer {
     bool fits = shape.size() == noise_shape.size() && element_count(shape) == inputs.size();
     for (size_t i = 0; fits && i < shape.size(); ++i) fits = noise_shape[i] == 1 || noise_shape[i] == shape[i];
     if (!fits) refuse("'noise_shape' must be that of a sample, with 1 in place of some lengths");
+    require_axes(shape.size() + 1);
     return inputs.size();
   }
 

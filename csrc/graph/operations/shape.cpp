@@ -17,6 +17,7 @@ struct PermuteLayer final : Layer {
 
   int64_t output_size(const LayerInputs& inputs) const override {
     if (element_count(lengths) != inputs.size()) refuse("'lengths' must be those of the axes of a sample");
+    require_axes(lengths.size() + 1);
     return inputs.size();
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {

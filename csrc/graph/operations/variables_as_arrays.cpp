@@ -74,6 +74,7 @@ struct VariableLayer final : ArrayLayer {
 
   void add_variables(VariableList& variables, int64_t) const override {
     const int64_t numbers = element_count(lengths);
+    require_axes(lengths.size());
     if (!lengths.empty() && numbers == 0) refuse("each axis of a variable must have a length of at least 1");
     const bool is_matrix = lengths.size() == 2 && !flat;
     const int64_t rows = is_matrix ? lengths[0] : 1, columns = is_matrix ? lengths[1] : numbers;

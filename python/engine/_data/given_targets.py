@@ -69,11 +69,6 @@ class TargetForm(NamedTuple):
     repeated: bool = False
     """Whether one target was given for all outputs of a row, so that the core has it once for each output."""
 
-    def part(self, index: slice | NDArray[np.integer]) -> TargetForm:
-        """Returns the form of some of the samples."""
-        kept, weights = (None if array is None else array[index] for array in (self.kept, self.weights))
-        return self._replace(kept=kept, weights=weights)
-
     def shaped(self, batch: TargetsOfStep) -> NDArray[Any]:
         """Returns the targets of a host step in the shape in which the user gave them."""
         targets: NDArray[Any] = batch["y_true"]

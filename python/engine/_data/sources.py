@@ -193,7 +193,10 @@ class CoreArrays(Arrays):
 
 
 class Chunk(NamedTuple):
-    """Some batches of a pass over a source: all samples of some arrays, in batches."""
+    """Some batches of a pass over a source: all samples of some arrays, in batches.
+
+    What follows the arrays are the arguments of `Program.begin` and `Run.feed`, in their order.
+    """
 
     arrays: Any
     """`CoreArrays` for the core; `StepArrays` for steps of the user's class."""
@@ -328,7 +331,10 @@ class Samples(Source):
         if class_weight is None:
             return self
         outputs = self.arrays.outputs
-        each = _for_each(class_weight, list(outputs)) if len(outputs) > 1 else [class_weight]
+        by_output = (
+            len(outputs) > 1 or isinstance(class_weight, (list, tuple)) or _names_targets(class_weight)
+        )
+        each = _for_each(class_weight, list(outputs)) if by_output else [class_weight]
         weighted = [
             targets.with_class_weight(value) for targets, value in zip(outputs.values(), each, strict=True)
         ]
@@ -396,7 +402,7 @@ def order_of(chunk: Chunk, count: int) -> NDArray[np.int32] | None:
 def _for_each(class_weight: object, keys: Sequence[Any]) -> list[Any]:
     """Returns the weights of the classes of each of several arrays of targets, or None, in the order of `keys`."""
     found = class_weight
-    if isinstance(found, Mapping) and any(map(_stands_for_targets, found.items())):
+    if isinstance(found, Mapping) and _names_targets(found):
         if found.keys() <= set(keys):
             return [found.get(key) for key in keys]
         found = list(found.values())
@@ -409,10 +415,12 @@ def _for_each(class_weight: object, keys: Sequence[Any]) -> list[Any]:
     raise ValueError(msg)
 
 
-def _stands_for_targets(entry: tuple[Any, Any]) -> bool:
-    """Whether an entry of a dict has the weights of all classes of an array of targets, and not the weight of a class."""
-    key, value = entry
-    return isinstance(key, str) or value is None or isinstance(value, (Mapping, str))
+def _names_targets(class_weight: object) -> bool:
+    """Whether a dict has the weights of all classes of arrays of targets, and not the weights of classes."""
+    return isinstance(class_weight, Mapping) and any(
+        isinstance(key, str) or value is None or isinstance(value, (Mapping, str))
+        for key, value in class_weight.items()
+    )
 
 
 def _one_sided(share: float, count: int, side: str) -> str:

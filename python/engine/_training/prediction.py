@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -237,11 +237,14 @@ def predict(
         hooks = callbacks.per_batch("predict")
         steps = predictor.steps(hooks or callbacks.stopped("predict"))
         size = steps_per_execution if hooks else 1
-        while group := list(islice(steps, size)):
+        for first in steps:
             if hooks:
                 callbacks.call("on_predict_batch_begin", done)
-            outputs = [compute() for _, compute in group]
-            done, _ = group[-1]
+            outputs = []
+            for number, compute in chain([first], islice(steps, size - 1)):
+                # Before the next step is taken: the user's generator may fill the same array again.
+                outputs.append(compute())
+                done = number
             if hooks:
                 callbacks.call("on_predict_batch_end", done - 1, logs={"outputs": joined_outputs(outputs)})
             progress.update(done, {})

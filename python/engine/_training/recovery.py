@@ -37,6 +37,9 @@ if TYPE_CHECKING:
         _feature_names: list[str] | None
         """The columns of the data frame that `fit` got."""
 
+        _has_declared_shape: bool
+        """Whether an `Input` or the first data say the lengths of the samples."""
+
         _step_draws: dict[str, DrawPosition]
         """Where the random numbers of compiled steps began."""
         _eager_steps: dict[str, Exception | None]
@@ -278,6 +281,7 @@ class Recovery:
         """Undoes the changes of `load`. It is called instead of `apply` if the data turn out to be others."""
         facts, optimizers = self._earlier
         self._model._learn_facts(facts)
+        self._model._has_declared_shape = facts["declared_shape"]
         self._restore_optimizers(optimizers)
         self.refused = True
 
@@ -313,6 +317,12 @@ class Recovery:
         if not weights and arrays["model"]:
             msg = "the model has no weights yet, into which a backup can be read: call build() before fit()"
             raise ValueError(msg)
+        callbacks = [[type(callback).__name__, list(callback._backed_up)] for callback in self._stateful]
+        saved = [_listed(each, "callbacks", 2) for each in _listed(info["callbacks"], "callbacks")]
+        if [[name, list(_mapping(values, "callbacks"))] for name, values in saved] != callbacks:
+            raise ValueError(_ANOTHER)
+        if [array.shape for array in arrays["model"]] != [array.shape for array in read_arrays(weights)]:
+            raise ValueError(_ANOTHER)
         self._build_optimizers(info["optimizers"])
         wanted: Arrays = {"model": [*read_arrays(weights)], **_by_name(self._snapshots())}
         found = {name for name in arrays if name.startswith("optimizer")} | {"model"}
@@ -320,9 +330,6 @@ class Recovery:
             [array.shape for array in arrays[name]] == [array.shape for array in values]
             for name, values in wanted.items()
         )
-        callbacks = [[type(callback).__name__, list(callback._backed_up)] for callback in self._stateful]
-        saved = [_listed(each, "callbacks", 2) for each in _listed(info["callbacks"], "callbacks")]
-        same &= [[name, list(_mapping(values, "callbacks"))] for name, values in saved] == callbacks
         if not same:
             raise ValueError(_ANOTHER)
 

@@ -99,7 +99,9 @@ def weight_shape(layer: str, axis: int | Sequence[int], input_shape: Shape) -> S
 
 def transposed(input_shape: Shape, order: Shape) -> list[LayerOperation]:
     """Returns the operation that brings the axes of `input_shape`, counted from 0, into `order`; none if they are."""
-    axes = [axis for axis in order if input_shape[axis] > 1]
+    axes = [axis for axis in order if input_shape[axis] != 1]
     if axes == sorted(axes):
         return []
-    return [{"kind": "permute", "lengths": list(input_shape), "axes": list(order)}]
+    kept = sorted(axes)
+    lengths = [input_shape[axis] for axis in kept]
+    return [{"kind": "permute", "lengths": lengths, "axes": [kept.index(axis) for axis in axes]}]

@@ -747,7 +747,7 @@ class Layer(Part, Spec):
     def _adopt_variables(self, value: object) -> None:
         """Makes the variables in an attribute weights of this layer, if they belong to none."""
         for variable in variables_in(value):
-            if variable._layer is None:
+            if variable._layer_or_none is None and not variable._is_view:
                 if self._is_in_model:
                     msg = f"layer {self.name!r} is in a model already, so that {variable!r} comes too late: create it in __init__() or build()"
                     raise RuntimeError(msg)

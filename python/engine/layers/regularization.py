@@ -65,7 +65,8 @@ class _Masked(Seeded):
             raise ValueError(msg)
         fields: dict[str, Any] = {"shared": batch == 1}
         if mask != input_shape and None not in input_shape:
-            fields["shape"], fields["noise_shape"] = list(input_shape), list(mask)
+            lengths = [pair for pair in zip(input_shape, mask, strict=True) if pair[0] != 1]
+            fields["shape"], fields["noise_shape"] = map(list, zip(*lengths, strict=True))
         return fields
 
 

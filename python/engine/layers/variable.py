@@ -210,6 +210,11 @@ class Variable(StoredArray):
         self._layer, self._index = weakref.ref(layer), index
 
     @property
+    def _is_view(self) -> bool:
+        """Whether an optimizer keeps the values."""
+        return isinstance(self._array, View)
+
+    @property
     def _layer_or_none(self) -> Any:
         """The layer that it is a weight of; None if there is none, or it is gone."""
         return None if self._layer is None else self._layer()
@@ -236,7 +241,8 @@ class Variable(StoredArray):
 
     def _stored_arrays(self) -> list[WeightArray]:
         if not isinstance(self._array, WeightArray):
-            msg = f"an optimizer steps variables of real numbers, but {self!r} has the dtype {self._dtype}"
+            what = "is the state of an optimizer" if self._is_view else f"has the dtype {self._dtype}"
+            msg = f"an optimizer steps variables of real numbers, but {self!r} {what}"
             raise TypeError(msg)
         return [self._array]
 
@@ -290,7 +296,7 @@ class Variable(StoredArray):
 
     @property
     def trainable(self) -> bool:
-        """Whether training updates it. It is so while its layer is trainable. It can be assigned, as can the next two.
+        """Whether training updates it; False if its layer isn't trainable. It can be assigned, as can the next two.
 
         A layer of the library has the attribute `trainable` for all its weights, and arguments for the other two.
         """
@@ -333,9 +339,7 @@ class Variable(StoredArray):
             settle()
         if isinstance(self._array, WeightArray):
             return read_weights([self._array])[0]
-        if isinstance(self._array, View):
-            return self._array.read()
-        values = self._array.view()
+        values = (self._array.read() if isinstance(self._array, View) else self._array).view()
         values.flags.writeable = False
         return values
 
@@ -457,7 +461,9 @@ class NamedWeight:
         if layer is None:
             return self
         found = layer.__dict__.get(self._name)
-        return found or next((each for each in layer._weights or () if each.name == self._name), None)
+        if found is not None:
+            return found
+        return next((each for each in layer._weights or () if each.name == self._name), None)
 
     def __set__(self, layer: Any, value: object) -> None:
         if not isinstance(value, Variable):

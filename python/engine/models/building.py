@@ -391,8 +391,9 @@ def _require_fitting(model: ModelInterface, network: Network) -> None:
 
 
 def trainable_in(model: ModelInterface, network: Network) -> tuple[bool, ...]:
-    """Returns what the attribute `trainable` says now, of the model and of the layers of its network."""
-    return (model._trainable, *(leaf.trainable for leaf in network.leaves))
+    """Returns what the attribute `trainable` says now, of the model, of the layers of its network and of their weights."""
+    of_weights = (spec.trainable for leaf in network.leaves for spec in leaf._specs)
+    return (model._trainable, *(leaf.trainable for leaf in network.leaves), *of_weights)
 
 
 def _shape_to_build_for(model: ModelInterface, sample: Shape) -> Shape:

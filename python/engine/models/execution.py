@@ -338,7 +338,7 @@ class CoreExecution(Execution):
     def runner(self, mode: Mode) -> Runner:
         """Returns what has the core run batches."""
         compiled = self._compiled
-        return CoreRunner(partial(partial(program_for, self._model), compiled=compiled), compiled, mode)
+        return CoreRunner(partial(program_for, self._model, compiled=compiled), compiled, mode)
 
 
 class StepExecution(Execution):

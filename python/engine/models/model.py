@@ -408,8 +408,6 @@ class Model(Part, SaysWhatIsLeftOut):
                 self.build(input_shape)
             finally:
                 self._building = False
-        self._draws = False  # whether predictions depend on random numbers
-        self._predicts_whole_batches = False  # and not in parts, as they combine samples or change weights
 
     # Compile.
 
@@ -446,7 +444,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 outputs as `metrics`.
             run_eagerly: whether steps of the model's class, such as its `train_step`, run as they are written, batch by batch.
                 What the core computes itself is compiled in any case.
-            steps_per_execution: after how many batches `fit` and `evaluate` call the hooks for batches of callbacks. Without
+            steps_per_execution: after how many batches `fit`, `evaluate` and `predict` call the hooks for batches of callbacks. Without
                 such hooks, a whole epoch runs in one call whatever it is.
             jit_compile: Ignored. Keras accepts it.
             auto_scale_loss: Ignored. No gradient is rounded to float16 under any dtype policy, so that no loss has to be scaled.
@@ -647,7 +645,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def steps_per_execution(self) -> int:
-        """After how many batches `fit` and `evaluate` call the hooks for batches of callbacks."""
+        """After how many batches `fit`, `evaluate` and `predict` call the hooks for batches of callbacks."""
         return self._steps_per_execution
 
     @steps_per_execution.setter
@@ -1837,8 +1835,8 @@ class Model(Part, SaysWhatIsLeftOut):
             msg = f"there must be a seed or None for each of {len(self._owners)} layers, got {len(seeds)}"
             raise ValueError(msg)
         declared = flag(facts.get("declared_shape", True), "declared_shape")
-        self._has_declared_shape = self._has_declared_shape and declared
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
+        self._has_declared_shape = self._has_declared_shape and declared
         self._feature_names = self._feature_names if names is None else names
         indices, compiled = facts.get("class_indices"), self._compiled
         every: list[Any] = indices if isinstance(indices, list) else [indices]
