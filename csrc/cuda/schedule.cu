@@ -187,7 +187,7 @@ void Schedule::place_values() {
       case Kind::kArray:
         require_few_axes(own.shape);
         place.rows = 1;
-        place.columns = max_elements(own.shape, max_rows());
+        place.columns = engine::max_elements(own.shape, max_rows());
         break;
       case Kind::kFixed:
         place.rows = own.rows;

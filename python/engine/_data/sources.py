@@ -331,10 +331,9 @@ class Samples(Source):
         if class_weight is None:
             return self
         outputs = self.arrays.outputs
-        by_output = (
-            len(outputs) > 1 or isinstance(class_weight, (list, tuple)) or _names_targets(class_weight)
-        )
-        each = _for_each(class_weight, list(outputs)) if by_output else [class_weight]
+        keys = list(outputs)
+        one_by_one = len(keys) > 1 or _is_for_one_of(class_weight, keys)
+        each = _for_each(class_weight, keys) if one_by_one else [class_weight]
         weighted = [
             targets.with_class_weight(value) for targets, value in zip(outputs.values(), each, strict=True)
         ]
@@ -413,6 +412,16 @@ def _for_each(class_weight: object, keys: Sequence[Any]) -> list[Any]:
         f"each of the {len(keys)} outputs, or a dict of them by the names of outputs; got {class_weight!r}"
     )
     raise ValueError(msg)
+
+
+def _is_for_one_of(class_weight: object, keys: Sequence[Any]) -> bool:
+    """Whether it is a list or a dict by `keys` of dicts with the weights of classes."""
+    values = class_weight
+    if isinstance(values, Mapping):
+        values = [*values.values()] if values.keys() <= set(keys) else []
+    return (
+        isinstance(values, (list, tuple)) and bool(values) and all(isinstance(each, Mapping) for each in values)
+    )
 
 
 def _names_targets(class_weight: object) -> bool:

@@ -274,7 +274,9 @@ def _function_of(operation: str) -> Any:
 def class_of(operation: str) -> type[OperationPart]:
     """Returns the class of an operation, which is named as in Keras."""
     name = class_name(operation)
-    module = _function_of(operation).__module__.rpartition(".")[2]
+    package, _, module = _function_of(operation).__module__.rpartition(".")
+    if package == "engine.activations":  # of which ops.nn has the same functions
+        module = "nn"
     places = {"_control": "ops.core", "_math": "ops.math", "random": "random.random"}
     saved_as = {"module": f"keras.src.{places.get(module, f'ops.{module}')}", "registered_name": name}
     return type(name, (OperationPart,), {"__module__": __name__, "_saved_as": saved_as})
