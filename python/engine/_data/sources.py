@@ -420,7 +420,9 @@ def _is_for_one_of(class_weight: object, keys: Sequence[Any]) -> bool:
     if isinstance(values, Mapping):
         values = [*values.values()] if values.keys() <= set(keys) else []
     return (
-        isinstance(values, (list, tuple)) and bool(values) and all(isinstance(each, Mapping) for each in values)
+        isinstance(values, (list, tuple))
+        and bool(values)
+        and all(isinstance(each, Mapping) for each in values)
     )
 
 
