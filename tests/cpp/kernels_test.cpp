@@ -29,9 +29,9 @@ constexpr Group kGroups[] = {
     {"activations", add_activations, 0xe7e85edd5b41b428},
     {"losses", add_losses, 0xd348ddfc07e40a9c},
     {"metrics", add_metrics, 0x23bd87e732fdaa19},
-    {"updates", add_updates, 0x8152732f703bbab8},
+    {"updates", add_updates, 0x890c1f21d432b362},
     {"layers", add_layers, 0x7db9a557b188bff0},
-    {"arrays", add_arrays, 0x7acba49a5d501241},
+    {"arrays", add_arrays, 0xbb896562035fadb0},
     {"random numbers", add_random, 0x2a8ded8a6ec039d9},
     {"trainings", add_training, 0x31fd2bb0dcecee91},
 };
