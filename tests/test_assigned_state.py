@@ -322,26 +322,33 @@ def test_derivatives_go_on_through_what_was_recorded_before_an_assignment(read: 
     assert float(variable) == pytest.approx(share)
 
 
-def test_layers_that_add_to_the_loss_and_count_in_own_steps() -> None:
-    class Summed(keras.Sequential):
-        def train_step(self, data: Any) -> Any:
-            x, y = data
-            with keras.GradientTape() as tape:
-                loss = ops.mean(ops.square(self(x, training=True) - y)) + sum(self.losses)
-            weights = self.trainable_variables
-            self.optimizer.apply(tape.gradient(loss, weights), weights)
-            return {"loss": loss}
+class Summed(keras.Sequential):
+    def train_step(self, data: Any) -> Any:
+        x, y = data
+        with keras.GradientTape() as tape:
+            loss = ops.mean(ops.square(self(x, training=True) - y)) + sum(self.losses)
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
 
+
+def trained_in_own_steps(layer: Callable[[], Any]) -> list[list[Any]]:
+    """Returns the weights after an epoch of steps with losses of the layer, compiled and in Python; it counts two calls."""
     found = []
     for eagerly in (False, True):
-        layer = Adding()
-        model = Summed([keras.Input((4,)), layers.Dense(1, kernel_initializer="ones"), layer])
+        counter = layer()
+        model = Summed([keras.Input((4,)), layers.Dense(1, kernel_initializer="ones"), counter])
         model.compile(keras.optimizers.SGD(0.01), run_eagerly=eagerly)
         model.fit(X, Y, batch_size=3, shuffle=False, verbose=0)
-        assert float(layer.n) == 2
+        assert float(counter.n) == 2
         found.append(model.get_weights())
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
+    return found
+
+
+def test_layers_that_add_to_the_loss_and_count_in_own_steps() -> None:
+    found = trained_in_own_steps(Adding)
     assert not np.array_equal(found[0][0], np.ones((4, 1)))
 
 
@@ -474,25 +481,7 @@ def test_a_variable_that_is_only_added_to_counts_in_own_steps() -> None:
             self.n.assign_add(1.0)
             return inputs
 
-    class Summed(keras.Sequential):
-        def train_step(self, data: Any) -> Any:
-            x, y = data
-            with keras.GradientTape() as tape:
-                loss = ops.mean(ops.square(self(x, training=True) - y)) + sum(self.losses)
-            weights = self.trainable_variables
-            self.optimizer.apply(tape.gradient(loss, weights), weights)
-            return {"loss": loss}
-
-    found = []
-    for eagerly in (False, True):
-        counter = Counter()
-        model = Summed([keras.Input((4,)), layers.Dense(1, kernel_initializer="ones"), counter])
-        model.compile(keras.optimizers.SGD(0.01), run_eagerly=eagerly)
-        model.fit(X, Y, batch_size=3, shuffle=False, verbose=0)
-        assert float(counter.n) == 2
-        found.append(model.get_weights())
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
+    trained_in_own_steps(Counter)
 
 
 def test_what_a_weight_is_besides_its_values() -> None:

@@ -33,9 +33,6 @@ struct Variable {
   bool is_matrix() const { return shape.size() == 2 && rows == shape[0]; }
   /// Whether the user sees matrices where one row is stored, such as a gain of two axes.
   bool is_flat() const { return shape.size() >= 2 && !is_matrix(); }
-  /// Sides of the matrices that the user sees, or else of the array.
-  int64_t height() const { return is_flat() ? shape[shape.size() - 2] : rows; }
-  int64_t width() const { return is_flat() ? shape.back() : columns; }
 };
 
 /// The variables of a model in the order of its layers.

@@ -1,4 +1,4 @@
-// Kernels that visit each element once: dropout, transposition, the search for values that are not
+// Kernels that visit each element once: sums of two arrays, dropout, transposition, the search for values that are not
 // finite, exp and log.
 #pragma once
 #include <type_traits>

@@ -1,5 +1,4 @@
-// Enters the kernels of layers that are no products into the table: normalization, embeddings,
-// pooling, images.
+// Enters the kernels of layers that are no products into the table: normalization, embeddings, pooling, images.
 #include "kernels/batch_normalization.h"
 #include "kernels/embedding.h"
 #include "kernels/fill.h"

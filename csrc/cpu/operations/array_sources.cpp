@@ -1,5 +1,6 @@
-// Where arrays come from and where they go: variables and gradients, constants, targets, arguments and results of
-// functions, random numbers, and the losses that traced functions compute.
+// Where arrays come from and where they go: variables, gradients and slots of optimizers, constants, targets, arguments
+// and results of functions, random numbers, the number and the learning rate of a step, and the losses that traced
+// functions compute.
 #include <cmath>
 #include <cstring>
 #include <limits>

@@ -1,4 +1,4 @@
-// Elementwise functions of users: the instructions run on blocks of numbers that stay in the L1 cache.
+// Elementwise functions: the instructions run on blocks of numbers that stay in the L1 cache.
 #include "graph/operations/map.h"
 
 #include <cstring>
@@ -334,7 +334,7 @@ class MapStep::Run {
   static int64_t row_distance(const Strided& array) { return array.axes > 1 ? array.stride[array.axes - 2] : 0; }
 
   bool lies_as_blocks(const Strided& array) const {
-    return array.stride[array.last()] == 1 && is_regular(array) && row_distance(array) == row_;
+    return array.stride[array.last()] == 1 && is_regular(array) && (array.axes == 1 || row_distance(array) == row_);
   }
 
   /// Decides how many rows a block has, and what is read and written in place.

@@ -56,8 +56,7 @@ void sum_squares(const graph::SumSquares& op, const ThreadContext& thread) {
   });
 }
 
-// ---- Factors made from the sums of squares
-// ------------------------------------------------------------------------------
+// ---- Factors made from the sums of squares --------------------------------------------------------------------
 
 /// The sum over all columns, in their order.
 double squared_norm(const ThreadContext& thread, ValueId squares) {

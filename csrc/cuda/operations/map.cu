@@ -1,4 +1,4 @@
-// Elementwise functions of users: each thread runs the instructions of the function for one element after the other.
+// Elementwise functions: each thread runs the instructions of the function for one element after the other.
 #include <algorithm>
 #include <utility>
 #include <vector>

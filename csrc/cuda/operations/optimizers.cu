@@ -115,15 +115,15 @@ void schedule_weight_sums(Schedule& schedule, const graph::WeightSums& op) {
 
 // ---- Factors made from the sums of squares --------------------------------------------------------------------------
 
-/// Numbers that lie `stride` apart; none: no sum is needed.
+/// Numbers that lie side by side; none: no sum is needed.
 struct NumbersToAdd {
   const float* numbers;
-  int64_t count, stride;
+  int64_t count;
 
   /// The sum of all, by the threads of a block.
   __device__ double total() const {
     double sum = 0.0;
-    for (int64_t i = threadIdx.x; i < count; i += kThreads) sum += static_cast<double>(numbers[i * stride]);
+    for (int64_t i = threadIdx.x; i < count; i += kThreads) sum += static_cast<double>(numbers[i]);
     return sum_of_block(sum);
   }
 };
@@ -199,7 +199,7 @@ struct ScaleByGlobalNorm {
 
 NumbersToAdd numbers_of(const RunMemory& memory, const std::vector<ValueId>& sums, size_t i) {
   const ValueId value = sums.empty() ? kNoValue : sums[i];
-  return {memory.scratch(value), value == kNoValue ? 0 : memory.schedule.placement(value).columns, 1};
+  return {memory.scratch(value), value == kNoValue ? 0 : memory.schedule.placement(value).columns};
 }
 
 VariableToScale variable_to_scale(const RunMemory& memory, const graph::ComputeScales& op, size_t i) {
@@ -393,7 +393,7 @@ int64_t add_norm_factors(Schedule& schedule, const graph::ConstrainWeights& op, 
   });
   schedule.add(op, [=, &op, &v](const RunMemory& memory) {
     return NormFactor{
-        {memory.arguments.scratch + squares, v.columns, 1}, memory.arguments.scratch + factors, op.constraint.limits};
+        {memory.arguments.scratch + squares, v.columns}, memory.arguments.scratch + factors, op.constraint.limits};
   });
   return factors;
 }

@@ -1,4 +1,4 @@
-// Elementwise functions that a user wrote.
+// Elementwise functions: those that users write, and what layers, gradients and optimizers are made of.
 #pragma once
 #include <optional>
 #include <vector>

@@ -12,8 +12,10 @@ namespace engine::graph {
 class RecordedNumber {
  public:
   RecordedNumber() = default;
-  RecordedNumber(float constant) : constant_(constant) {}  // NOLINT(google-explicit-constructor): as in `1 - x`
-  RecordedNumber(double constant) : constant_(static_cast<float>(constant)) {}  // NOLINT(google-explicit-constructor)
+  // Constants become numbers by themselves, so that a formula may write `1 - x`.
+  RecordedNumber(float constant) : constant_(constant) {}  // NOLINT(google-explicit-constructor)
+  RecordedNumber(double constant)
+      : RecordedNumber(static_cast<float>(constant)) {}  // NOLINT(google-explicit-constructor)
   RecordedNumber(MapCode& code, int at) : code_(&code), at_(at) {}
 
   static RecordedNumber of(MapOp op, RecordedNumber a) { return {*a.code_, a.code_->add(op, a.at_)}; }

@@ -11,9 +11,7 @@ from contextlib import AbstractContextManager
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, cast
 
-from engine._base.checks import (
-    Shape,
-)
+from engine._base.checks import Shape
 from engine._base.locks import JOINING
 from engine._core_interface.cpp import (
     Operation,

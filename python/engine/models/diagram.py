@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from engine._base.checks import (
-    Shape,
-)
+from engine._base.checks import Shape
 from engine.layers.layer import Part
 from engine.layers.symbols import Call
 from engine.models.wiring import shapes_along

@@ -6,9 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from engine._core_interface.cpp import (
-    Program,
-)
+from engine._core_interface.cpp import Program
 from engine.layers.symbols import KerasTensor
 from engine.models.network import Inside, inside_of, network_of, owner_of
 from engine.models.programs_by_shape import known_inputs

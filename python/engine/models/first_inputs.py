@@ -7,9 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from engine import tree
-from engine._base.checks import (
-    without_batch,
-)
+from engine._base.checks import without_batch
 from engine.layers import InputLayer, Layer
 from engine.layers.input_spec import require_compatible
 from engine.layers.symbols import symbols_of

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from engine import tree
-from engine._base.checks import (
-    Shape,
-)
+from engine._base.checks import Shape
 from engine._base.random_state import next_sampling
 from engine._base.tensor_like import mask_of
 from engine._core_interface.cpp import (
@@ -54,9 +52,7 @@ from engine.models.building import program_for
 from engine.models.execution import Given, StepExecution
 from engine.models.first_inputs import build_for_data
 from engine.models.layer_by_layer import call_by_layer, masks_of_outputs
-from engine.models.stack import (
-    computes_whole_batches,
-)
+from engine.models.stack import computes_whole_batches
 
 if TYPE_CHECKING:
     from engine.models.model_interface import ModelInterface
