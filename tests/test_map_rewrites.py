@@ -246,3 +246,16 @@ def test_gradients_of_inputs_that_lie_in_different_ways(rows: int, columns: int,
     ):
         step = 1e-3 * gradient
         np.testing.assert_allclose(weight, old - step, atol=1e-4 * np.abs(step).max() + 1e-7)
+
+
+@pytest.mark.parametrize("shape", [(1, 16), (3, 32), (40, 64), (600, 128), (7, 250), (513, 16), (70_000,)])
+def test_maps_of_one_instruction_of_any_length(shape: tuple[int, ...]) -> None:
+    """They run in long blocks where values lie without gaps, and row by row or in short blocks elsewhere."""
+    a, b = np.random.default_rng(1).normal(size=(2, *shape)).astype(np.float32)
+    for function, expected in ((np.add, a + b), (np.multiply, a * b)):
+        found = keras.function(lambda x, y, function=function: function(x, y))(a, b)
+        np.testing.assert_array_equal(found, expected)
+    starts = [keras.Input(shape[1:]) for _ in range(2)]
+    if len(shape) > 1:
+        model = keras.Model(starts, layers.Add()(starts))
+        np.testing.assert_array_equal(model.predict([a, b], verbose=0), a + b)
