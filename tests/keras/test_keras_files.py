@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from optimizer_cases import OPTIONS, RULES
 from test_keras_layers import STACKS
-from test_keras_optimizers import OPTIONS, RULES
 
 import engine
 

@@ -277,7 +277,7 @@ def move_to(model: ModelInterface, device: str) -> None:
         model._device = name
         return
     for layer in model._network.leaves:
-        if any(model() not in {None, model} for model in layer._models):
+        if any(other() not in {None, model} for other in layer._models):
             msg = (
                 f"layer {layer.name!r} is also in another model, which stays on {model._program.device!r}: build both "
                 f"models on {name!r}, after engine.config.set_device({name!r})"
@@ -319,13 +319,13 @@ def enclosing_models(model: ModelInterface) -> list[ModelInterface]:
     """The models with weights that this one is a part of, at any depth, each before those around it."""
     with JOINING.held():
         outers = list(model._outers)
-    found = [model for outer in outers if outer.built for model in (outer, *enclosing_models(outer))]
+    found = [around for outer in outers if outer.built for around in (outer, *enclosing_models(outer))]
     return list(dict.fromkeys(reversed(found)))[::-1]
 
 
 def changing(model: ModelInterface, around: Sequence[ModelInterface]) -> AbstractContextManager[None]:
     """Holds the locks of this model and of those `around` it within the block, where the layers change."""
-    return all_held(model._lock for model in (*reversed(around), model))
+    return all_held(each._lock for each in (*reversed(around), model))
 
 
 def replace_parts(
