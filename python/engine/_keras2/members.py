@@ -353,8 +353,8 @@ class _OfModel:
             "predict(x).argmax(axis=-1), or (predict(x) > 0.5).astype('int32') for one output",
         )
         outputs = self.predict(x, batch_size, verbose)
-        if self._structures[1].kind is not None:
-            shape_of_one_output(self, self._output_shapes, "predict_classes")
+        if self._graph.output_form.kind is not None:
+            shape_of_one_output(self, self._graph.output_shapes, "predict_classes")
         classes: NDArray[np.integer] = (
             outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs > 0.5).astype(np.int32)  # noqa: PLR2004 # Keras 2's threshold
         )

@@ -1,14 +1,15 @@
 """What builds the program of a model when its layers, its loss or its device change.
 
-`set_parts` gives a model its layers, and with them the program that computes these; `program_for` returns it for samples of a shape.
+`set_graph` gives a model its layers, and with them the program that computes these; `program_for` returns it for samples of a shape.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import repeat
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from engine._base.checks import Shape
@@ -28,10 +29,12 @@ from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.layer import Part, paths_within, settings
 from engine.layers.nodes import NodeLeaf
 from engine.layers.values import ValueLayer
+from engine.models.built_graph import BuiltGraph
+from engine.models.layer_graph import LayerGraph
 from engine.models.lock import all_held
-from engine.models.network import Inside, Network, inside_of, network_of
+from engine.models.network import Network, inner_graph, network_of
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_inputs
-from engine.models.recorded import dtypes_of_outputs, wiring_of
+from engine.models.recorded import Body, dtypes_of_outputs, wiring_of
 from engine.models.stack import (
     Lowered,
     first_uses,
@@ -42,176 +45,172 @@ from engine.models.stack import (
     tokens_of_inputs,
     tracked,
 )
-from engine.models.wiring import Shapes, Wiring, chain_of, shapes_along
+from engine.models.structures import Structure, paths_of
+from engine.models.wiring import Shapes, chain_of, shapes_along
 
 if TYPE_CHECKING:
     from engine.models.model_interface import ModelInterface
 
 
-def set_parts(
-    model: ModelInterface,
-    starts: Sequence[InputLayer],
-    stack: Sequence[Part],
-    compiled: Compiled | None,
-    wiring: Wiring | None = None,
-) -> None:
-    """Makes `stack` the layers of the model and builds its program; weights that exist keep their values.
+def set_graph(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | None) -> None:
+    """Builds a graph of layers, and makes it that of the model; weights that exist keep their values.
 
     If it raises, nothing has changed.
 
     Args:
         model: the model.
-        starts: the input layers; empty if the input shape isn't known yet, so that there is no program.
-        stack: the layers and models.
+        graph: the layers. Nothing is built before there are input layers. What was built from others is ignored.
         compiled: what to compile the program with; None if the model isn't compiled.
-        wiring: what each of `stack` reads; default the one before.
     """
-    wiring = chain_of(len(stack)) if wiring is None else wiring
+    parts, known, given = graph.layers, bool(graph.input_layers), compiled
     # A Sequential gives paths to the layers that it builds.
-    new = [part for part in stack if starts and not part._has_weights and model._is_sequential]
+    new = [part for part in parts if known and not part._has_weights and model._is_sequential]
     with paths_within(model.path, new):
-        if model._body is not None and starts:
-            given = model._arguments[0] if model._arguments else None
-            samples = [start.sample_shape for start in starts]
-            wiring, form, model._output_dtypes = wiring_of(model._body, samples, given)
-            model._structures = model._structures[0], form
-            several = compiled is not None and len(wiring.outputs) > 1 and not compiled.output_names
-            if compiled is not None and (several or model._compiles_again):
-                model._compiles_again = False
-                compiled = model._compiled = _compiled_with_names(model, compiled, wiring)
-        if starts and (stack or len(starts) > 1):
-            shapes = shapes_along([start.sample_shape for start in starts], stack, wiring)
-            for part, read in zip(stack, shapes.read, strict=True):
+        if model._body is not None and known:
+            graph = _with_recorded_call(model._body, graph)
+            several = len(graph.wiring.outputs) > 1
+            if compiled is not None and (model._compiles_again or (several and not compiled.output_names)):
+                compiled = _compiled_with_names(model, compiled, graph)
+        if known and (parts or len(graph.input_layers) > 1):
+            for part, read in zip(parts, graph.shapes.read, strict=True):
                 if part._is_model:
                     part._build_for_inputs(read)
-        inside: Inside = stack, wiring, model._modes, model._arguments
-        network = network_of(inside, inside_of, known_inputs(starts, stack, wiring))
         with outside_of_traces():
-            _build_program(model, list(starts), [*stack], wiring, network, compiled)
-        if starts and model._is_sequential:
-            dtypes: Sequence[str] = [start.dtype for start in starts]
-            for part in stack:
+            graph = _built(model, graph, compiled)
+        if known and model._is_sequential:
+            dtypes: Sequence[str] = [each.dtype for each in graph.input_layers]
+            for part in parts:
                 dtypes = part._output_dtypes_for(dtypes)
-            model._output_dtypes = dtypes_of_outputs(dtypes) if stack else None
+            graph = replace(graph, output_dtypes=dtypes_of_outputs(dtypes) if parts else None)
+        _exchange(model, graph)
+    if compiled is not given:
+        model._compiled, model._compiles_again = compiled, False
 
 
-def _compiled_with_names(model: ModelInterface, compiled: Compiled, wiring: Wiring) -> Compiled:
+def _exchange(model: ModelInterface, graph: BuiltGraph) -> None:
+    """Makes a graph that of the model, and tells the layers and models in it, and those that leave it."""
+    before, leaves, parts = model._graph, graph.network.leaves, set(graph.layers)
+    with JOINING.held():
+        for leaf in {*before.network.leaves}.difference(leaves):
+            leaf._leave(model)
+        for leaf in leaves if graph.program is not None else ():
+            leaf._join(model)
+        for part in parts.union(before.layers):
+            if part._is_model:
+                outers = cast("ModelInterface", part)._outers
+                (outers.add if part in parts else outers.discard)(model)
+        model._graph = graph
+
+
+def _with_recorded_call(body: Body, graph: BuiltGraph) -> BuiltGraph:
+    """Returns a graph with the outputs that a `call` has for its inputs."""
+    arguments = graph.arguments[0] if graph.arguments else None
+    wiring, form, dtypes = wiring_of(body, graph.input_shapes, arguments)
+    return replace(graph, wiring=wiring, output_form=form, output_dtypes=dtypes)
+
+
+def _compiled_with_names(model: ModelInterface, compiled: Compiled, graph: BuiltGraph) -> Compiled:
     """Returns a compilation with equal arguments for the outputs of a `call`, whose number was not known before."""
-    given = model._compile_arguments
-    count = len(wiring.outputs)
-    names = model._names_of_ends(count) if count > 1 else ()
-    return model._compiled_for(
+    given, count = model._compile_arguments, len(graph.wiring.outputs)
+    return compiled_for(
+        graph.output_form,
         compiled.given_optimizer,
         given["loss"],
         given["loss_weights"],
         given["metrics"],
         given["weighted_metrics"],
-        outputs=names,
+        outputs=names_of_ends(graph.output_form, count) if count > 1 else (),
     )
 
 
-def _build_program(  # noqa: PLR0917 # those of `set_parts`, and the network
-    model: ModelInterface,
-    starts: list[InputLayer],
-    stack: list[Part],
-    wiring: Wiring,
-    network: Network,
-    compiled: Compiled | None,
-) -> None:
-    """Builds the program of a network, and makes it and its layers those of the model.
+def compiled_for(
+    form: Structure, optimizer: object, *by_output: Any, outputs: Sequence[str], by_key: bool = False
+) -> Compiled:
+    """Returns the arguments of `compile` for the outputs of a model, in whose nested form they may be.
 
     Args:
-        model: the model.
-        starts: as for `set_parts`.
-        stack: as for `set_parts`.
-        wiring: as for `set_parts`.
-        network: the layers without the models around them.
-        compiled: as for `set_parts`.
+        form: that of the outputs.
+        optimizer: the optimizer.
+        by_output: loss, weights of the losses, metrics and weighted metrics.
+        outputs: the names of the outputs, if there are several.
+        by_key: whether these names are the keys of a dict.
     """
+    names = paths_of(form, outputs) if outputs else ()
+    flat = [form.flat(each, spread=True) for each in by_output]
+    with form.explained(outputs):
+        return Compiled(optimizer, *flat, outputs=outputs, by_key=by_key, loss_names=names)
+
+
+def names_of_ends(form: Structure, count: int) -> list[str]:
+    """Returns the names of so many outputs of a `call`."""
+    return list(form.keys) or [f"output_{number + 1}" for number in range(count)]
+
+
+def _built(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | None) -> BuiltGraph:
+    """Returns a graph with the program that computes it, compiled with `compiled` if that is given."""
     settings.change()
-    program, by_shape = None, None
+    network = network_through(graph)
+    forms, program, by_shape = graph.input_layers, None, None
     operations: list[Operation] = []
     output_shapes: list[Shape] = []
-    leaves = network.leaves
-    if starts and (stack or not model._is_sequential):  # whose layers may be yet to come
-        inputs = [start.sample_shape for start in starts]
-        output_shapes = shapes_along(inputs, stack, wiring).outputs
-        known, dtypes = known_inputs(starts, stack, wiring), [start.dtype for start in starts]
-        shapes = shapes_of_leaves(model, network, starts, known)
+    known = known_inputs(graph)
+    if forms and (graph.layers or not model._is_sequential):  # whose layers may be yet to come
+        output_shapes, dtypes = graph.shapes.outputs, [each.dtype for each in forms]
+        shapes = shapes_of_leaves(graph, network, known)
         found = lowered(network, known, model._trainable, dtypes=dtypes)
         operations = found.operations
-        arrays = [
-            array for leaf, sample in first_uses(shapes, leaves).items() for array in leaf._begun(sample)
-        ]
+        uses = first_uses(shapes, network.leaves)
+        arrays = [array for leaf, sample in uses.items() for array in leaf._begun(sample)]
         with on_device(model._device):
             program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
-        if any(None in shape for shape in inputs):
+        if any(None in shape for shape in graph.input_shapes):
             sample = known[0] if len(known) == 1 else tuple(known)
-            lowering = _lowering_of(model, stack, wiring, network, dtypes)
+            lowering = _lowering_of(model, graph, network)
             by_shape = ProgramsByShape(
                 program,
                 sample,
                 lowering,
-                lambda shape: shapes_along(inputs_in(shape), stack, wiring).outputs,
+                lambda shape: shapes_along(inputs_in(shape), graph.layers, graph.wiring).outputs,
             )
-        if compiled is not None:
-            _compile_program(model, compiled, program, operations, network, shapes, output_shapes, known)
-    with JOINING.held():
-        for leaf in {*model._network.leaves}.difference(leaves):
-            leaf._leave(model)
-        for leaf in leaves if program is not None else ():
-            leaf._join(model)
-        parts = set(stack)
-        for part in parts.union(model._layers):
-            if part._is_model:
-                outers = cast("ModelInterface", part)._outers
-                (outers.add if part in parts else outers.discard)(model)
-        model._starts, model._layers, model._wiring, model._operations = starts, stack, wiring, operations
-        model._by_shape, model._output_shapes = by_shape, output_shapes
-        _note_form(model, network)
-        model._predicts_whole_batches = program is not None and program.joins_samples
-        model._program = (
-            program  # last: a thread without the lock that sees the program sees all the rest too
-        )
-
-
-def _note_form(model: ModelInterface, network: Network) -> None:
-    """Stores what follows from the layers of the model and their order."""
-    model._network, starts, leaves = network, model._starts, network.leaves
-    sizes = [start.sample_shape for start in starts]
-    model._sample_shape = next(iter(sizes), None)
-    if len(sizes) > 1:
-        model._sample_shape = None if model._by_shape is not None else (sum(map(math.prod, sizes)),)
-    plain = model._structures[1].kind is None and model._output_shapes and len(sizes) == 1
-    model._output_shape = model._output_shapes[0] if plain else None
-    model._mixed = any(modes_through(model._layers, model._modes, None))
-    model._draws = any(
-        (each["kind"] == "random" and "seed" in each) or each.get("training") for each in model._operations
+    sample_shape = forms[0].sample_shape if forms else None
+    if len(forms) > 1:
+        sample_shape = None if by_shape is not None else (sum(map(math.prod, graph.input_shapes)),)
+    plain = graph.output_form.kind is None and output_shapes and len(forms) == 1
+    readings = readings_of_inputs(network, [each.dtype for each in forms])
+    strings = any(each.dtype == "string" for each in forms) or _reads_strings(network.leaves)
+    unknown = model._body is not None and not forms
+    built = replace(
+        graph,
+        network=network,
+        program=program,
+        by_shape=by_shape,
+        operations=operations,
+        sample_shape=sample_shape,
+        output_shapes=output_shapes,
+        output_shape=output_shapes[0] if plain else None,
+        tokens=tokens_of_inputs(network, len(forms)),
+        readings=readings,
+        takes_strings=strings,
+        reads_values=strings or unknown or any(each is not Reading.NUMBERS for each in readings),
+        penalised=[leaf for leaf in network.leaves if leaf.activity_regularizer is not None],
+        augments=any(graph.modes_of_leaves(None)),
+        draws=any(
+            (each["kind"] == "random" and "seed" in each) or each.get("training") for each in operations
+        ),
+        predicts_whole_batches=program is not None and program.joins_samples,
     )
-    model._penalised = [leaf for leaf in leaves if leaf.activity_regularizer is not None]
-    _note_readings(model, starts, network)
+    if compiled is not None:
+        _compile_program(model, built, compiled, known)
+    return built
 
 
-def _note_readings(model: ModelInterface, starts: Sequence[InputLayer], network: Network) -> None:
-    """Stores what the inputs hold beside numbers: indices, integers or strings."""
-    model._tokens = tokens_of_inputs(network, len(starts))
-    model._readings = readings_of_inputs(network, [start.dtype for start in starts])
-    strings = any(start.dtype == "string" for start in starts)
-    model._takes_strings = strings or _reads_strings(network.leaves)
-    unknown = model._body is not None and not starts
-    integers = any(each is not Reading.NUMBERS for each in model._readings)
-    model._reads_values = model._takes_strings or integers or unknown
-
-
-def _lowering_of(
-    model: ModelInterface, stack: Sequence[Part], wiring: Wiring, network: Network, dtypes: Sequence[str]
-) -> Lowering:
+def _lowering_of(model: ModelInterface, graph: LayerGraph, network: Network) -> Lowering:
     """Returns a function that lowers the layers for samples of any length, with what is trainable now."""
     learns, trainable = model._trainable, {leaf: leaf.trainable for leaf in network.leaves if leaf._specs}
-    inside: Inside = stack, wiring, model._modes, model._arguments
+    dtypes = [each.dtype for each in graph.input_layers]
 
     def lowering(shape: Shape) -> Lowered:
-        found = network_of(inside, inside_of, inputs_in(shape))
+        found = network_of(graph, inner_graph, inputs_in(shape))
         return lowered(found, inputs_in(shape), learns, trainable=trainable, dtypes=dtypes)
 
     return lowering
@@ -225,43 +224,35 @@ def program_for(model: ModelInterface, shape: Shape, compiled: Compiled | None =
         shape: of one sample.
         compiled: what the program must be compiled with; None for predictions.
     """
-    if model._program is None:
+    if model._graph.program is None:
         model._build_for_inputs([_shape_to_build_for(model, shape)])
-    if model._program is None:
+    graph = model._graph
+    if graph.program is None:
         raise model._without_layers()
-    if model._by_shape is not None:
-        return model._by_shape.program(shape, compiled)
-    return model._program
+    return graph.program if graph.by_shape is None else graph.by_shape.program(shape, compiled)
 
 
-def _compile_program(  # noqa: PLR0917 # what was built
-    model: ModelInterface,
-    compiled: Compiled,
-    program: Program,
-    operations: Sequence[Operation],
-    network: Network,
-    shapes: Shapes,
-    outputs: Sequence[Shape],
-    known: Sequence[Shape],
+def _compile_program(
+    model: ModelInterface, graph: BuiltGraph, compiled: Compiled, known: Sequence[Shape]
 ) -> None:
-    """Compiles a program.
+    """Compiles the program of a graph, if there is one.
 
     Args:
         model: the model.
-        compiled: what it is compiled with.
-        program: the program.
-        operations: what it computes.
-        network: the layers without the models around them.
-        shapes: of one sample in the network.
-        outputs: the shapes of the outputs, with None for lengths that differ from batch to batch.
-        known: the shapes of the inputs that the program is made for.
+        graph: what was built for the model.
+        compiled: what the program is compiled with.
+        known: the shapes of the inputs that it is made for.
     """
-    has_hosts = any("host" in operation for operation in operations)
+    if graph.program is None:
+        return
+    network = graph.network
+    shapes = shapes_of_leaves(graph, network, known)
+    has_hosts = any("host" in operation for operation in graph.operations)
     reads_mask = compiled.has_loss or len(compiled.names) > 1
     masked = masked_losses(shapes, network) if reads_mask else [False] * len(shapes.outputs)
-    weights = tracked(shapes, network.leaves, model._trainable, model._owners)
+    weights = tracked(shapes, network.leaves, model._trainable, graph.owners)
     now = shapes_along(known, network.leaves, network.wiring).outputs
-    compiled.apply(program, weights, outputs, now, whole_batches=has_hosts, masked=masked)
+    compiled.apply(graph.program, weights, graph.output_shapes, now, whole_batches=has_hosts, masked=masked)
     compiled.trainable = trainable_in(model, network)
 
 
@@ -273,46 +264,42 @@ def move_to(model: ModelInterface, device: str) -> None:
     """
     with on_device(device):
         name = get_device()
-    if model._program is None or model._program.device == name:
+    graph = model._graph
+    if graph.program is None or graph.program.device == name:
         model._device = name
         return
-    for layer in model._network.leaves:
+    for layer in graph.network.leaves:
         if any(other() not in {None, model} for other in layer._models):
             msg = (
-                f"layer {layer.name!r} is also in another model, which stays on {model._program.device!r}: build both "
+                f"layer {layer.name!r} is also in another model, which stays on {graph.program.device!r}: build both "
                 f"models on {name!r}, after engine.config.set_device({name!r})"
             )
             raise ValueError(msg)
-    for layer in dict.fromkeys(model._network.leaves):
+    for layer in dict.fromkeys(graph.network.leaves):
         layer._renew_arrays()
         layer._leave(model)
-    model._program, model._device = None, name
+    model._graph, model._device = replace(graph, program=None), name
 
 
 def apply_compiled(model: ModelInterface, compiled: Compiled) -> None:
     """Compiles the program, if there is one, with `compiled`."""
-    program, starts, network = model._program, model._starts, _network_with(model, model, model._layers)
-    if program and starts:
-        known, dtypes = (
-            known_inputs(starts, model._layers, model._wiring),
-            [start.dtype for start in starts],
-        )
-        shapes = shapes_of_leaves(model, network, starts, known)
-        now = operations_through(network, known, model._trainable, dtypes=dtypes)
-        if model._operations == now:
-            outputs = model._output_shapes_for([start.sample_shape for start in starts])
-            _compile_program(model, compiled, program, model._operations, network, shapes, outputs, known)
+    graph = model._graph
+    if graph.program is not None:
+        known, dtypes = known_inputs(graph), [each.dtype for each in graph.input_layers]
+        network = network_through(graph)
+        if graph.operations == operations_through(network, known, model._trainable, dtypes=dtypes):
+            _compile_program(model, replace(graph, network=network), compiled, known)
             return
     # `trainable` was assigned, or there is no program yet.
-    set_parts(model, starts, model._layers, compiled, model._wiring)
+    set_graph(model, graph, compiled)
 
 
 def renew(model: ModelInterface) -> None:
     """Builds the programs of this model and of those within again, since settings of layers have changed."""
-    for part in model._layers:
+    for part in model._graph.layers:
         if part._is_model:
             renew(cast("ModelInterface", part))
-    set_parts(model, model._starts, model._layers, model._compiled, model._wiring)
+    set_graph(model, model._graph, model._compiled)
 
 
 def enclosing_models(model: ModelInterface) -> list[ModelInterface]:
@@ -328,58 +315,48 @@ def changing(model: ModelInterface, around: Sequence[ModelInterface]) -> Abstrac
     return all_held(each._lock for each in (*reversed(around), model))
 
 
-def replace_parts(
+def replace_layers(
     model: ModelInterface,
     around: Sequence[ModelInterface],
-    starts: Sequence[InputLayer],
-    stack: Sequence[Part],
+    inputs: Sequence[InputLayer],
+    layers: Sequence[Part],
 ) -> None:
-    """Makes `stack` the layers of the model, and builds those around it again; if it raises, nothing has changed."""
+    """Gives a Sequential other layers, and builds the models around it again; if it raises, nothing has changed."""
     for each in (*around, model):
         each._require_idle("given other layers")
+    if around and not layers:
+        msg = f"model {model.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
+        raise ValueError(msg)
+    graph = replace(model._graph, input_layers=inputs, layers=layers, wiring=chain_of(len(layers)))
     for outer in around:
-        _require_fitting(outer, _network_with(outer, model, stack))
-    set_parts(model, starts, stack, model._compiled)
+        _require_fitting(outer, network_through(outer._graph, {model: graph}))
+    set_graph(model, graph, model._compiled)
     for outer in around:
-        set_parts(outer, outer._starts, outer._layers, outer._compiled, outer._wiring)
+        set_graph(outer, outer._graph, outer._compiled)
 
 
-def _network_with(model: ModelInterface, changed: ModelInterface, stack: Sequence[Part]) -> Network:
-    """The network that this model has when `changed`, a part of it at some depth or itself, gets the layers `stack`."""
-
-    def within(part: Any) -> Inside | None:
-        if part is changed and stack is not changed._layers:
-            if not stack:
-                msg = f"model {part.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
-                raise ValueError(msg)
-            return stack, chain_of(len(stack)), (), ()
-        return inside_of(part)
-
-    inside = cast(Inside, within(model))
-    return network_of(inside, within, known_inputs(model._starts, *inside[:2]))
+def network_through(graph: LayerGraph, changed: Mapping[Any, LayerGraph] = MappingProxyType({})) -> Network:
+    """Returns the network of a graph, in which models that are keys of `changed` have the graphs that stand there."""
+    return network_of(graph, lambda part: changed.get(part) or inner_graph(part), known_inputs(graph))
 
 
-def shapes_of_leaves(
-    model: ModelInterface, network: Network, starts: Sequence[InputLayer] = (), known: Sequence[Shape] = ()
-) -> Shapes:
+def shapes_of_leaves(graph: LayerGraph, network: Network, known: Sequence[Shape] = ()) -> Shapes:
     """The shapes throughout a network, with None for unknown lengths; nodes know all lengths.
 
     Args:
-        model: the model.
+        graph: the graph that the network is made of.
         network: the leaves.
-        starts: the input layers, default those of this model.
         known: the shapes of the inputs without None.
     """
-    starts = starts or model._starts
-    inputs = [start.sample_shape for start in starts]
+    inputs: Sequence[Shape] = graph.input_shapes
     if any(isinstance(leaf, NodeLeaf) for leaf in network.leaves):
-        inputs = list(known or known_inputs(starts, model._layers, model._wiring))
+        inputs = known or known_inputs(graph)
     return shapes_along(inputs, network.leaves, network.wiring)
 
 
 def _require_fitting(model: ModelInterface, network: Network) -> None:
     """Raises ValueError if the model can't have `network` in place of its own."""
-    shapes = shapes_of_leaves(model, network)
+    shapes = shapes_of_leaves(model._graph, network)
     first_uses(shapes, network.leaves)
     for leaf, read in zip(network.leaves, shapes.read, strict=True):
         leaf._fitting_weights(read[0] if read else None)
@@ -396,7 +373,7 @@ def trainable_in(model: ModelInterface, network: Network) -> tuple[bool, ...]:
 
 def _shape_to_build_for(model: ModelInterface, sample: Shape) -> Shape:
     """The shape to build the model for if the first samples have shape `sample`. Lengths of texts are left open."""
-    network = _network_with(model, model, model._layers)
+    network = network_through(model._graph)
     if not network.leaves or not isinstance(network.leaves[0], Embedding):
         return sample
     free = tuple(None if size > 1 else size for size in sample)
@@ -405,7 +382,7 @@ def _shape_to_build_for(model: ModelInterface, sample: Shape) -> Shape:
 
 def suits(model: ModelInterface, samples: Sequence[Shape]) -> bool:
     """Whether the layers, with the weights that they have, take samples of these shapes, one for each input."""
-    network = _network_with(model, model, model._layers)
+    network = network_through(model._graph)
     try:
         shapes = shapes_along(samples, network.leaves, network.wiring)
         for leaf, (shape, *_) in zip(network.leaves, shapes.read, strict=True):
@@ -418,11 +395,3 @@ def suits(model: ModelInterface, samples: Sequence[Shape]) -> bool:
 def _reads_strings(leaves: Sequence[Layer]) -> bool:
     """Whether a chain of layers without an input layer begins with one that reads strings alone."""
     return bool(leaves) and isinstance(leaves[0], ValueLayer) and leaves[0]._reads == "strings"
-
-
-def modes_through(stack: Sequence[Part], modes: Sequence[bool | None], training: bool | None) -> list[bool]:
-    """The argument `training` of each leaf of a model with these parts, each called with one of `modes`."""
-    found: list[bool] = []
-    for part, own in zip(stack, modes or repeat(None), strict=False):
-        found += part._modes_of_leaves(own if training is None else training)
-    return found

@@ -9,7 +9,7 @@ from engine._base.checks import flag, require
 from engine.layers import InputLayer, Layer
 from engine.layers.layer import Part
 from engine.layers.operation import OperationPart
-from engine.layers.symbols import KerasTensor, symbols_of
+from engine.layers.symbols import CallArguments, KerasTensor, symbols_of
 from engine.models.functional_config import beside_graph
 from engine.models.model import Functional, Model
 from engine.models.sequential import Sequential
@@ -96,16 +96,16 @@ def _starts_in(input_tensors: object, model: Model) -> list[KerasTensor] | None:
     """Returns the symbols in the argument `input_tensors`, one for each input of the model, or None for None."""
     if input_tensors is None:
         return None
-    several = len(model._starts) > 1
-    keys = model._structures[0].keys
+    several = len(model._graph.input_layers) > 1
+    keys = model._graph.input_form.keys
     if keys and not isinstance(input_tensors, Mapping):
         msg = f"`input_tensors` must have the same structure as model.input, a dict with the keys {list(keys)}; got {input_tensors!r}"
         raise ValueError(msg)
-    given = model._structures[0].flat(input_tensors)
+    given = model._graph.input_form.flat(input_tensors)
     if several and isinstance(given, Mapping):
         given = model._input_data.arrays(given, "input_tensors")
     found = symbols_of(given)
-    count = max(len(model._starts), 1)
+    count = max(len(model._graph.input_layers), 1)
     if found is None or len(found) != count:
         msg = (
             f"`input_tensors` must be one symbolic input for each of the {count} inputs of the model, or a list of them; got "
@@ -128,12 +128,14 @@ def _cloned(model: Model, cloning: Cloning, starts: Sequence[KerasTensor] | None
         again.build_from_config(model.get_build_config() or {})
         return cast(Model, again)
     if starts is None:
-        starts = [InputLayer.from_config(start.get_config())._as_tensor for start in model._starts]
+        starts = [
+            InputLayer.from_config(start.get_config())._as_tensor for start in model._graph.input_layers
+        ]
     copies = cloning.copies
-    for layer in model._layers:
+    for layer in model._graph.layers:
         if layer not in copies:
             copies[layer] = _copy_of(layer, cloning)
-    layers = [copies[layer] for layer in model._layers]
+    graph, layers = model._graph, [copies[layer] for layer in model._graph.layers]
     if isinstance(model, Sequential):
         first = [
             each.start if isinstance(each.start, InputLayer) else InputLayer(batch_shape=each.shape)
@@ -142,9 +144,11 @@ def _cloned(model: Model, cloning: Cloning, starts: Sequence[KerasTensor] | None
         return Sequential._of_parts([*first, *layers], model.name)
     if cloning.call_function is not None:
         return _called(model, layers, starts, cloning.call_function)
-    calls = starts, layers, model._wiring, model._modes, model._arguments
+    calls = starts, layers, graph.wiring, graph.modes, graph.arguments
     others = beside_graph(model.get_config()) if type(model).get_config is not Model.get_config else {}
-    return type(model)._of_calls(*calls, name=model.name, structures=model._structures, others=others)
+    return type(model)._of_calls(
+        *calls, name=model.name, forms=(graph.input_form, graph.output_form), others=others
+    )
 
 
 def _copy_of(layer: Part, cloning: Cloning) -> Part:
@@ -170,16 +174,13 @@ def _called(
     model: Model, layers: Sequence[Part], starts: Sequence[KerasTensor], call_function: Callable[..., Any]
 ) -> Model:
     """Returns the model in which `call_function` calls `layers`, which are the copies of those of `model`, on `starts`."""
-    values = list[KerasTensor]()
+    copies, graph = iter(layers), model._graph
 
-    def value_of(number: int) -> KerasTensor:
-        return starts[-1 - number] if number < 0 else values[number]
-
-    for part, copy, reads, mode, given in zip(
-        model._layers, layers, model._wiring.reads, model._modes, model._arguments, strict=True
-    ):
+    def call(
+        part: Part, read: list[KerasTensor], mode: bool | None, given: CallArguments | None
+    ) -> list[KerasTensor]:
         options = {**({} if mode is None else {"training": mode}), **(given or {})}
-        outputs = call_function(copy, part._packed_inputs([value_of(each) for each in reads]), **options)
+        outputs = call_function(next(copies), part._packed_inputs(read), **options)
         found = symbols_of(outputs)
         if found is None or len(found) != part._output_count:
             msg = (
@@ -187,8 +188,8 @@ def _called(
                 f"{outputs!r}"
             )
             raise TypeError(msg)
-        values += found
-    inputs, outputs = model._structures
-    ends = [value_of(each) for each in model._wiring.outputs]
+        return found
+
+    ends = graph.run(starts, call)
     kind = type(model) if type(model).__init__ is Model.__init__ else Functional
-    return kind(inputs.packed(list(starts)), outputs.packed(ends), model.name)
+    return kind(graph.input_form.packed(list(starts)), graph.output_form.packed(ends), model.name)

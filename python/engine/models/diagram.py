@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from engine._base.checks import Shape
 from engine.layers.layer import Part
 from engine.layers.symbols import Call
-from engine.models.wiring import shapes_along
 
 if TYPE_CHECKING:
     from engine.models.model_interface import ModelInterface
@@ -24,19 +23,21 @@ def diagram(model: ModelInterface) -> list[Box]:
     In a chain there is one for each use of a layer, and so there is in a graph in which a layer reads what comes of
     its own outputs. Otherwise there is one for each layer.
     """
-    shapes = shapes_along([start.sample_shape for start in model._starts], model._layers, model._wiring)
-    visible = model._parts_in_order
-    starts = [start for start in model._starts if start in visible]
+    graph, visible = model._graph, model._parts_in_order
+    shapes, reads_of_calls = graph.shapes, graph.wiring.reads
+    starts = [start for start in graph.input_layers if start in visible]
     boxes: list[Box] = [(part, [part.sample_shape], [part.sample_shape], []) for part in starts]
     owners, first = list[int](), 0  # the box of each value
-    for part, reads, read in zip(model._layers, model._wiring.reads, shapes.read, strict=True):
-        seen = [each for each in reads if each >= 0 or model._starts[-1 - each] in starts]
-        sources = [owners[each] if each >= 0 else starts.index(model._starts[-1 - each]) for each in seen]
+    for part, reads, read in zip(graph.layers, reads_of_calls, shapes.read, strict=True):
+        seen = [each for each in reads if each >= 0 or graph.input_layers[-1 - each] in starts]
+        sources = [
+            owners[each] if each >= 0 else starts.index(graph.input_layers[-1 - each]) for each in seen
+        ]
         values = shapes.values[first : first + part._output_count]
         first += part._output_count
         owners += [len(boxes)] * part._output_count
         boxes.append((part, read, values, list(dict.fromkeys(sources))))
-    if not model._is_graph:
+    if not graph.has_branches:
         return boxes
     number = {part: place for place, part in enumerate(visible)}
     joined: dict[Part, Box] = {}
@@ -51,8 +52,8 @@ def diagram(model: ModelInterface) -> list[Box]:
 
 def node_numbers(model: ModelInterface) -> list[int]:
     """The number of each call among those of its layer in this model, in the order in which they were made."""
-    if not model._starts:
-        return [0] * len(model._layers)
+    if not model._graph.input_layers:
+        return [0] * len(model._graph.layers)
     calls = model._symbols()[2]
     counts, found = Counter[Part](), dict[Call, int]()
     for call in sorted(calls, key=lambda call: call.number):
@@ -63,11 +64,12 @@ def node_numbers(model: ModelInterface) -> list[int]:
 
 def is_listed_as_chain(model: ModelInterface) -> bool:
     """Whether each layer reads the one before and comes once, as in a Sequential, so that a summary needs no connections."""
-    if not model._listing:
+    graph = model._graph
+    if not graph.listed:
         return True
-    values = [number for number, part in enumerate(model._layers) for _ in range(part._output_count)]
+    values = [number for number, part in enumerate(graph.layers) for _ in range(part._output_count)]
     chained = all(
         len(reads) == 1 and (values[reads[0]] if reads[0] >= 0 else -1) == number - 1
-        for number, reads in enumerate(model._wiring.reads)
+        for number, reads in enumerate(graph.wiring.reads)
     )
-    return chained and len(model._starts) == 1 and len({*model._layers}) == len(model._layers)
+    return chained and len(graph.input_layers) == 1 and len({*graph.layers}) == len(graph.layers)

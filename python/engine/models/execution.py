@@ -110,7 +110,7 @@ class Execution(ABC):
         model, step, lost = self._model, self._own_step, lost_loss(logs)
         if lost is not None:
             model._suspect = True
-            paths = () if step else paths_to_outputs(model._network)
+            paths = () if step else paths_to_outputs(model._graph.network)
             loss, weights = (lost, logs[lost]), model.weights
             warn_of_loss(
                 model.name, self._compiled, loss, paths=paths, step=step, source=source, weights=weights
@@ -206,7 +206,7 @@ class Execution(ABC):
     @property
     def _names_of_outputs(self) -> list[str]:
         """The names of several outputs; empty for one."""
-        return self._model._names_of_outputs if len(self._model._wiring.outputs) > 1 else []
+        return self._model._names_of_outputs if len(self._model._graph.wiring.outputs) > 1 else []
 
     def class_weights(self, class_weight: Any) -> Any:
         """Returns `class_weight`; weights for several outputs as a dict with those of each output by name, or None."""
@@ -295,7 +295,7 @@ class CoreExecution(Execution):
     def _entry_of_output(self, values: Mapping[Any, Any]) -> Any:
         """Returns the entry of the one output; `values` itself if the output has no name or there is no such entry."""
         model = self._model
-        keys = model._structures[1].keys or tuple(model._names_of_outputs if model._listing else ())
+        keys = model._graph.output_form.keys or tuple(model._names_of_outputs if model._graph.listed else ())
         return values[keys[0]] if keys and keys[0] in values else values
 
     def _resolve_loss(self, targets: Sequence[Any], shapes: Sequence[Shape]) -> None:
@@ -316,7 +316,7 @@ class CoreExecution(Execution):
                 may_be_indices &= array.dtype.kind != "f" or compiled.has_metrics(number)
             indices.append(may_be_indices and targeting.read_by_core(array))
         with compiled.settling(indices, [targeting.width for targeting in targetings]):
-            if self._model._program is not None:
+            if self._model._graph.program is not None:
                 apply_compiled(self._model, compiled)
 
     def ready(self, sources: Sequence[Source | None], *, trains: bool) -> None:
@@ -330,10 +330,12 @@ class CoreExecution(Execution):
         program_for(model, first.sample_shape, compiled)
         if trains and model._trained_with is not compiled:
             model._trained_with = compiled
-            network = model._network
-            shapes = shapes_of_leaves(model, network).values
+            graph, network = model._graph, model._graph.network
+            shapes = shapes_of_leaves(graph, network).values
             warn_of_layers(compiled, network.leaves, shapes, paths_to_outputs(network))
-            warn_of_unread_inputs(model.name, [start.name for start in model._starts], network.wiring.reads)
+            warn_of_unread_inputs(
+                model.name, [each.name for each in graph.input_layers], network.wiring.reads
+            )
 
     def runner(self, mode: Mode) -> Runner:
         """Returns what has the core run batches."""
@@ -352,7 +354,7 @@ class StepExecution(Execution):
     def samples(self, given: Given) -> Samples:
         """Returns arrays in the structure in which the user gave them. A step may take samples of any shape."""
         x, y, sample_weight, prefix, _, names = given
-        x = columns_by_name(x) if len(self._model._starts) > 1 else x
+        x = columns_by_name(x) if len(self._model._graph.input_layers) > 1 else x
         return samples_of_steps(x, y, sample_weight, prefix, names, indices=self._indices)
 
     def _batch(self, batch: Given, number: int) -> Samples:
@@ -374,13 +376,13 @@ class StepExecution(Execution):
         Otherwise, and if its `call` doesn't take the samples as they are, its steps build what they call.
         """
         model, (first, *_) = self._model, sources
-        if model._program is not None or first is None or not self._compiled.reads_outputs:
+        if model._graph.program is not None or first is None or not self._compiled.reads_outputs:
             return
         before = position()
         try:
             x, _, _ = unpacked_batch(cast("StepArrays", first.example.arrays).structure)
             build_for_data(model, x, single=True)
-            if not model._starts and len(getattr(x, "shape", ())) > 1:
+            if not model._graph.input_layers and len(getattr(x, "shape", ())) > 1:
                 program_for(model, x.shape[1:])
         except Exception:  # code of the user may raise anything
             go_to(before)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engine._core_interface.cpp import Program
 from engine.layers.symbols import KerasTensor
-from engine.models.network import Inside, inside_of, network_of, owner_of
+from engine.models.network import inner_graph, network_of, owner_of
 from engine.models.programs_by_shape import known_inputs
 
 if TYPE_CHECKING:
@@ -50,30 +50,30 @@ def _graph_for_export(model: ModelInterface, names: Sequence[str]) -> Any:
 
     with model._lock.held():
         model._require_built("export()")
-        inside = cast(Inside, inside_of(model))
-        known = known_inputs(model._starts, *inside[:2])
-        network = network_of(inside, inside_of, known, whole=is_written_whole)
+        graph = model._graph
+        network = network_of(graph, inner_graph, known_inputs(graph), whole=is_written_whole)
         return graph_of(
             model.name,
             Parts(
-                model._starts,
+                graph.input_layers,
                 network.leaves,
                 [owner_of(around) for around in network.around],
                 network.modes,
                 network.wiring.reads,
                 network.wiring.outputs,
-                model._tokens,
+                graph.tokens,
                 names,
-                model._structures[1].keys or None,
+                graph.output_form.keys or None,
             ),
-            cast("Program", model._program),
+            cast("Program", graph.program),
         )
 
 
 def symbols_after_values_of(model: ModelInterface) -> list[KerasTensor]:
     """The symbols at which a file of the model begins, if the model has layers of values; else none."""
-    if model._body is not None or not model._starts:
+    if model._body is not None or not model._graph.input_layers:
         return []
     from engine.models.after_values import symbols_after_values  # few programs need it
 
-    return symbols_after_values(model._symbols()[2], model._output_symbols())
+    _, outputs, calls = model._symbols()
+    return symbols_after_values(calls, outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from engine import tree
@@ -11,7 +12,7 @@ from engine._base.checks import without_batch
 from engine.layers import InputLayer, Layer
 from engine.layers.input_spec import require_compatible
 from engine.layers.symbols import symbols_of
-from engine.models.building import set_parts
+from engine.models.building import set_graph
 from engine.models.recorded import arguments_of
 from engine.models.structures import arrays_of, nested_structure_of, structure_of
 
@@ -28,11 +29,11 @@ def build_for_data(model: ModelInterface, x: Any, single: bool = False) -> None:
         single: whether to build for one array, too, and not only for several.
     """
     _require_spec(model, x)
-    if model._body is None and not model._starts:
+    if model._body is None and not model._graph.input_layers:
         _require_one_array(model, x)
-    if model._starts and not model._has_declared_shape:
+    if model._graph.input_layers and not model._has_declared_shape:
         _open_lengths(model, x)
-    if model._body is None or model._starts:
+    if model._body is None or model._graph.input_layers:
         return
     nested = isinstance(x, (list, tuple, Mapping))
     within = nested and any(
@@ -60,7 +61,7 @@ def build_for_data(model: ModelInterface, x: Any, single: bool = False) -> None:
 
 def build_for_symbols(model: ModelInterface, x: Any) -> None:
     """Builds a model with a `call` of its own for symbols in lists, tuples and dicts, if its inputs aren't known."""
-    if model._body is None or model._starts or not isinstance(x, (list, tuple, Mapping)):
+    if model._body is None or model._graph.input_layers or not isinstance(x, (list, tuple, Mapping)):
         return
     form = nested_structure_of(x)
     symbols = None if form.kind is None else symbols_of(form.unpacked(x))
@@ -82,10 +83,12 @@ def build_for_shapes(model: ModelInterface, shapes: Any) -> None:
         starts = [
             InputLayer(without_batch(named[key]), name=key if isinstance(key, str) else None) for key in keys
         ]
-    model._structures = structure, model._structures[1]
+    arguments = [arguments_of(structure, len(starts))]
+    graph = replace(
+        model._graph, input_layers=starts, input_form=structure, arguments=arguments, modes=[None]
+    )
+    set_graph(model, graph, model._compiled)
     model._has_declared_shape = False
-    model._arguments, model._modes = [arguments_of(structure, len(starts))], [None]
-    set_parts(model, starts, model._layers, model._compiled, model._wiring)
 
 
 def _open_lengths(model: ModelInterface, x: Any) -> None:
@@ -97,9 +100,9 @@ def _open_lengths(model: ModelInterface, x: Any) -> None:
         model: the model.
         x: samples. Other things than arrays, and arrays that don't fit for other reasons, are left alone.
     """
-    arrays = list(arrays_of(model._structures[0], x))
+    arrays = list(arrays_of(model._graph.input_form, x))
     samples = [getattr(each, "shape", (0,))[1:] for each in arrays]
-    known = [start.sample_shape for start in model._starts]
+    known = model._graph.input_shapes
     if list(map(len, samples)) != list(map(len, known)):
         return
     opened = [
@@ -110,10 +113,10 @@ def _open_lengths(model: ModelInterface, x: Any) -> None:
         return
     starts = [
         InputLayer(shape, name=start.name, dtype=start.dtype)
-        for shape, start in zip(opened, model._starts, strict=True)
+        for shape, start in zip(opened, model._graph.input_layers, strict=True)
     ]
     with model._lock.held(), suppress(Exception):  # custom layers may raise anything
-        set_parts(model, starts, model._layers, model._compiled, model._wiring)
+        set_graph(model, replace(model._graph, input_layers=starts), model._compiled)
 
 
 def _require_spec(model: ModelInterface, x: Any) -> None:
@@ -121,7 +124,7 @@ def _require_spec(model: ModelInterface, x: Any) -> None:
     specs = model._given_input_spec
     if specs is None:
         return
-    arrays = arrays_of(model._structures[0], x)
+    arrays = arrays_of(model._graph.input_form, x)
     for spec, each in zip(specs if isinstance(specs, (list, tuple)) else [specs], arrays, strict=False):
         if hasattr(each, "shape"):
             require_compatible(spec, each.shape, model.name)
@@ -130,7 +133,7 @@ def _require_spec(model: ModelInterface, x: Any) -> None:
 def _require_one_array(model: ModelInterface, x: Any) -> None:
     """Raises ValueError for several arrays given to a Sequential whose first layer would get their list in Keras."""
     arrays = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, (list, tuple)) else []
-    first = model._layers[0] if model._layers else None
+    first = model._graph.layers[0] if model._graph.layers else None
     several = len(arrays) > 1 and all(len(getattr(each, "shape", ())) > 1 for each in arrays)
     if several and isinstance(first, Layer) and (first._is_custom or first._merges_inputs):
         msg = (

@@ -12,6 +12,7 @@ from engine.layers.layer import Part
 from engine.layers.operation import is_of_operation, operation_from_config
 from engine.layers.recorded_calls import shape_with_batch
 from engine.layers.symbols import CallArguments
+from engine.models.layer_graph import LayerGraph
 from engine.models.structures import Structure, nested_structure_of
 from engine.utils.functional_calls import is_end
 from engine.utils.serialization import (
@@ -44,59 +45,49 @@ def config_of_stack(
 
 
 def config_of_graph(
-    name: str,
-    trainable: bool,
-    *,
-    starts: Sequence[InputLayer],
-    listed: Sequence[Part],
-    calls: Sequence[tuple[Part, int, Sequence[int], bool | None, CallArguments | None]],
-    outputs: Sequence[int],
-    structures: tuple[Structure, Structure],
+    name: str, trainable: bool, graph: LayerGraph, listed: Sequence[Part], nodes: Sequence[int]
 ) -> dict[str, Any]:
     """Returns the config of a Functional, which lists for each layer all calls of it.
 
     Args:
         name: of the model.
         trainable: of the model.
-        starts: its input layers.
+        graph: its layers.
         listed: the layers and models in it, in the order in which the config lists them.
-        calls: each call: its layer, its number among the calls of this layer, the values that it reads, the argument `training` and the other arguments.
-        outputs: the values that are the outputs of the model.
-        structures: the forms of its inputs and outputs.
+        nodes: of each call its number among those of its layer.
     """
-    nodes: dict[Part, dict[int, Any]] = {part: {} for part in listed}
-    inputs = [_ConfigValue(start, 0, 0, start.sample_shape, start.dtype) for start in starts]
-    values = list[_ConfigValue]()
+    calls: dict[Part, dict[int, Any]] = {part: {} for part in listed}
+    inputs = [_ConfigValue(start, 0, 0, start.sample_shape, start.dtype) for start in graph.input_layers]
+    following = iter(nodes)
 
-    def origin_of(number: int) -> _ConfigValue:
-        return inputs[-1 - number] if number < 0 else values[number]
-
-    for part, node, reads, mode, given in calls:
-        read = [origin_of(number) for number in reads]
+    def described(
+        part: Part, read: list[_ConfigValue], mode: bool | None, given: CallArguments | None
+    ) -> list[_ConfigValue]:
+        node = next(following)
         args, options = part._arguments_in_config(given, len(read))
         found = {key: _described(value, read) for key, value in options.items()}
         found |= {} if mode is None else {"training": mode}
-        nodes[part][node] = {"args": [_described(each, read) for each in args], "kwargs": found}
+        calls[part][node] = {"args": [_described(each, read) for each in args], "kwargs": found}
         shapes = part._output_shapes_for([each.shape for each in read])
         dtypes = part._output_dtypes_for([each.dtype for each in read])
-        values += [
+        return [
             _ConfigValue(part, node, output, shape, dtype)
             for output, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True))
         ]
-    layers = described_parts([*nodes])
-    for config, (part, inbound) in zip(layers, nodes.items(), strict=True):
+
+    outputs = graph.run(inputs, described)
+    layers = described_parts([*calls])
+    for config, (part, inbound) in zip(layers, calls.items(), strict=True):
         config |= {"name": part.name, "inbound_nodes": [inbound[node] for node in sorted(inbound)]}
     # Keras numbers the calls of Functional models from 1 on, but only here.
-    ends = [
-        [each.part.name, each.node + each.part._is_chain, each.output] for each in map(origin_of, outputs)
-    ]
-    beginnings = [[start.name, 0, 0] for start in starts]
+    ends = [[each.part.name, each.node + each.part._is_chain, each.output] for each in outputs]
+    beginnings = [[start.name, 0, 0] for start in graph.input_layers]
     return {
         "name": name,
         "trainable": trainable,
         "layers": layers,
-        "input_layers": structures[0].as_given(structures[0].packed(beginnings)),
-        "output_layers": structures[1].as_given(structures[1].packed(ends)),
+        "input_layers": graph.input_form.as_given(graph.input_form.packed(beginnings)),
+        "output_layers": graph.output_form.as_given(graph.output_form.packed(ends)),
     }
 
 

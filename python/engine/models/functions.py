@@ -27,7 +27,7 @@ from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, Trace
 from engine.layers.layer import Layer, Part, settings
 from engine.layers.nodes import NodeLeaf, WeightsLeaf
 from engine.layers.symbols import CallArguments
-from engine.models.network import CallMode, Flattening, Network, Value, inside_of
+from engine.models.network import CallMode, Flattening, Network, Value, inner_graph
 from engine.models.stack import Lowering
 from engine.models.wiring import Shapes, Wiring
 
@@ -318,7 +318,7 @@ class FunctionLowering(_Recorded):
     """
 
     def __init__(self, request: Request, varying: Sequence[int]) -> None:
-        super().__init__(inside_of, True)
+        super().__init__(inner_graph, True)
         trace = request.trace
         self.counts, self.sizes = list[int](), list[list[Any]]()
         self.shapes_of_leaves, self.modes_of_leaves = list[Any](), list[bool | None]()
@@ -628,7 +628,7 @@ def changed_by(part: Any, samples: Sequence[Any], mode: bool | None, given: Any)
 
 
 def _changed_in(part: Any, samples: Sequence[Any], mode: bool | None, given: Any) -> frozenset[Any]:
-    search = _Recorded(inside_of, True)
+    search = _Recorded(inner_graph, True)
     inputs = [Value(-1 - number, sample) for number, sample in enumerate(samples)]
     try:
         search._called(part, inputs, CallMode(mode, mode), given)

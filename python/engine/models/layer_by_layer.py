@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import accumulate, repeat
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from engine.layers.layer import Part
 from engine.layers.nodes import PenaltyLeaf
 from engine.layers.operation import OperationPart
 from engine.layers.symbols import CallArguments, called_on
+from engine.models.built_graph import BuiltGraph
 
 
 def _walk(model: Any, inputs: Sequence[Any], call: Callable[..., Any]) -> list[Any]:
@@ -33,19 +34,13 @@ def _walk(model: Any, inputs: Sequence[Any], call: Callable[..., Any]) -> list[A
         call: gets a part, a list of what it reads, and the arguments `training` and others of its call in the model; it
             returns what the part computes.
     """
-    values = list[Any]()
 
-    def value_of(number: int) -> Any:
-        return inputs[-1 - number] if number < 0 else values[number]
+    def flat(part: Part, read: list[Any], mode: bool | None, given: CallArguments | None) -> list[Any]:
+        outputs = call(part, read, mode, given)
+        return tree.flatten(outputs) if part._output_count > 1 else [outputs]
 
-    nothing = repeat(None)
-    calls = zip(
-        model._layers, model._wiring.reads, model._modes or nothing, model._arguments or nothing, strict=False
-    )
-    for part, reads, mode, given in calls:
-        outputs = call(part, [value_of(number) for number in reads], mode, given)
-        values += tree.flatten(outputs) if part._output_count > 1 else [outputs]
-    return [value_of(number) for number in model._wiring.outputs]
+    graph: BuiltGraph = model._graph
+    return graph.run(inputs, flat)
 
 
 def inputs_of_rows(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[Any]:
@@ -56,15 +51,15 @@ def inputs_of_rows(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[Any
         rows: the samples (n, ...), as the core reads them.
         masks: the mask of each input, or None; empty if no input has one.
     """
-    inputs = [rows]
-    if len(model._starts) > 1:
-        shapes = [start.sample_shape for start in model._starts]
-        if model._by_shape is not None:
+    graph, inputs = model._graph, [rows]
+    if len(graph.input_layers) > 1:
+        shapes = graph.input_shapes
+        if graph.by_shape is not None:
             shapes = inputs_in(sample_shape_of(rows))
         parts = np.split(np.asarray(rows), list(accumulate(map(math.prod, shapes)))[:-1], axis=1)
         inputs = [part.reshape(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
-    for number, start in enumerate(model._starts):
-        dtype, coded = canonical_dtype(start.dtype), model._readings[number] is Reading.CODED
+    for number, start in enumerate(graph.input_layers):
+        dtype, coded = canonical_dtype(start.dtype), graph.readings[number] is Reading.CODED
         if coded or dtype.kind != "f":
             wanted = np.dtype(np.int64) if dtype.kind == "f" else dtype
             inputs[number] = with_dtype(np.asarray(inputs[number]), wanted, coded)
@@ -83,12 +78,12 @@ def masks_of_outputs(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[A
         masks: as for `inputs_of_rows`.
     """
     inputs = inputs_of_rows(model, rows, masks)
-    if any(leaf._is_custom for leaf in model._network.leaves):
+    if any(leaf._is_custom for leaf in model._graph.network.leaves):
 
         def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
             del mode
             if part._is_model:
-                return part._structures[1].packed(_walk(part, read, call))
+                return part._graph.output_form.packed(_walk(part, read, call))
             return part._called_on(read, False, {} if given is None else given)
 
         with on_trial():
@@ -113,7 +108,7 @@ def call_by_layer(model: Any, rows: Any, training: bool | None, masks: Sequence[
     def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
         options = {} if given is None else given
         outputs = part._called_on(read, mode if training is None else training, options)
-        for leaf in part._penalised if part._is_model else [part]:
+        for leaf in part._graph.penalised if part._is_model else [part]:
             if isinstance(leaf, Layer) and leaf.activity_regularizer is not None:
                 penalties.setdefault(leaf, []).extend(leaf._penalties)  # a layer that is used twice has two
         return outputs
@@ -121,7 +116,7 @@ def call_by_layer(model: Any, rows: Any, training: bool | None, masks: Sequence[
     outputs = _walk(model, inputs, call)
     for leaf, found in penalties.items():
         leaf._penalties = found
-    return model._structures[1].packed([np.asarray(each) for each in outputs])
+    return model._graph.output_form.packed([np.asarray(each) for each in outputs])
 
 
 def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | None) -> Any:
@@ -145,9 +140,9 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
         or leaf.activity_regularizer is not None
         or leaf.name == "add_loss"
         or leaf._is_custom
-        for leaf in model._network.leaves
+        for leaf in model._graph.network.leaves
     ):
-        return model._structures[1].packed(called_on(model, symbols, training))
+        return model._graph.output_form.packed(called_on(model, symbols, training))
     if model._inside_is_call:
         with within_call(training):
             return model.call(x, **options)
@@ -155,7 +150,7 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
     def call(part: Part, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
         return _called_part(part, read, mode if training is None else training, given)
 
-    return model._structures[1].packed(_walk(model, symbols, call))
+    return model._graph.output_form.packed(_walk(model, symbols, call))
 
 
 def _called_part(

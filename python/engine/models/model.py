@@ -2,7 +2,8 @@
 
 Here are the methods that users call. Functions beside it do the work; what they ask of a model is in `model_interface`:
 
-- `building`: the program of a model, when its layers, its loss or its device change; `first_inputs`: models that data build;
+- `layer_graph`: the layers and how they are connected; `built_graph`: these and the program that was built from them;
+- `building`: what builds it, when layers, loss or device change; `first_inputs`: models that data build;
 - `predictions`: what `predict` and calls on arrays compute; `exporting`: files in other formats;
 - `diagram` and `summary`: the layers as plots and summaries list them;
 - `input_data` and `output_data`: what users give for inputs and outputs;
@@ -23,10 +24,10 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from itertools import chain, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -60,8 +61,6 @@ from engine._base.tracebacks import without_own_frames
 from engine._core_interface.cpp import (
     DeviceArray,
     Float32,
-    Operation,
-    Program,
     Rows,
     WeightArray,
     get_device,
@@ -115,14 +114,16 @@ from engine.metrics.metric import metrics_of
 from engine.models.added_losses import ends_of
 from engine.models.building import (
     apply_compiled,
-    modes_through,
+    compiled_for,
     move_to,
+    names_of_ends,
     program_for,
     renew,
-    set_parts,
+    set_graph,
     suits,
     trainable_in,
 )
+from engine.models.built_graph import BuiltGraph
 from engine.models.compiled_steps import CompiledStep
 from engine.models.diagram import Box, diagram, node_numbers
 from engine.models.execution import CoreExecution, Execution, Given, StepExecution
@@ -138,17 +139,15 @@ from engine.models.functional_config import (
 from engine.models.input_data import InputData
 from engine.models.layer_by_layer import call_recorded
 from engine.models.lock import ModelLock
-from engine.models.network import Inside, Network
 from engine.models.ordered_calls import ordered_calls, require_no_input_layer, tensors_in
 from engine.models.output_data import OutputData, weights_of_batch
 from engine.models.predictions import masks_in, masks_of, outputs_of_batch, predicted, predicted_batch
-from engine.models.programs_by_shape import ProgramsByShape
 from engine.models.recorded import Body, dtypes_of_outputs
 from engine.models.stack import (
     require_names,
     reseeded,
 )
-from engine.models.structures import Structure, nested_structure_of, paths_of
+from engine.models.structures import Structure, nested_structure_of
 from engine.models.symbolic_calls import called_in_turn
 from engine.models.values_of_losses import symbols_read
 from engine.models.wiring import Wiring, chain_of, shapes_along
@@ -215,16 +214,12 @@ class Model(Part, SaysWhatIsLeftOut):
     """The number of calls so far that drew random numbers."""
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
     """The arguments of the constructor of a user's class."""
-    _output_dtypes: list[str] | None = None
-    """The dtype in which users get each output; None if all are float32."""
-    _listing: list[Part]
-    """Of a Functional the input layers and the other layers, each once, in Keras' order."""
+    _graph: BuiltGraph
+    """The layers, and what was built from them."""
     _given_input_spec: Any = None
     """What the user has assigned to `input_spec`."""
     _has_declared_shape = True
     """Whether the user said what the inputs are; False if the first data did."""
-    _structures: tuple[Structure, Structure]
-    """The forms of inputs and outputs, as users give and get them."""
     _calls: list[Call]
     """The symbolic calls of the layers, which `_symbols` makes."""
     _sequential: ClassVar[type[Model]]
@@ -255,7 +250,9 @@ class Model(Part, SaysWhatIsLeftOut):
         first, last = (tensors_in(value, name) for name, value in (("inputs", inputs), ("outputs", outputs)))
         self._begin(name)
         self._trainable, self._dtype_policy = trainable, policy
-        self._structures = nested_structure_of(inputs), nested_structure_of(outputs)
+        self._graph = BuiltGraph(
+            input_form=nested_structure_of(inputs), output_form=nested_structure_of(outputs)
+        )
         self._set_ends(first, last)
         self._trainable = flag(trainable, "trainable")
 
@@ -264,12 +261,18 @@ class Model(Part, SaysWhatIsLeftOut):
         starts, calls, layers, wiring = ordered_calls(inputs, [*outputs, *self._added_losses])
         require_no_input_layer(call.layer for call in calls)
         require_names(layers if len(starts) > 1 else layers[1:])
-        self._modes = [call.mode for call in calls]
-        self._arguments = [call.given for call in calls]
-        self._calls, self._listing = calls, layers
-        wiring = wiring._replace(outputs=wiring.outputs[: len(outputs)])
-        set_parts(self, starts, [call.layer for call in calls], self._compiled, wiring)
-        self._output_dtypes = dtypes_of_outputs([each.dtype for each in outputs])
+        graph = replace(
+            self._graph,
+            input_layers=starts,
+            layers=[call.layer for call in calls],
+            wiring=wiring._replace(outputs=wiring.outputs[: len(outputs)]),
+            modes=[call.mode for call in calls],
+            arguments=[call.given for call in calls],
+            listed=layers,
+            output_dtypes=dtypes_of_outputs([each.dtype for each in outputs]),
+        )
+        set_graph(self, graph, self._compiled)
+        self._calls = calls
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -306,55 +309,26 @@ class Model(Part, SaysWhatIsLeftOut):
         """Whether batches are predicted by a method of the user's class."""
         return type(self)._user_overrides("predict_step")
 
-    def _begin(
-        self,
-        name: str | None,
-        modes: Sequence[bool | None] = (),
-        arguments: Sequence[CallArguments | None] = (),
-    ) -> None:
+    def _begin(self, name: str | None) -> None:
         """Sets the attributes of a model that has no layers yet.
 
         Args:
             name: of the model; default the name of the class with a number.
-            modes: the argument `training` of each layer's call; empty if no call has arguments.
-            arguments: the other arguments of each layer's call, in the same way.
         """
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
 
-        # The layers, and the program that computes them.
-        self._starts: list[InputLayer] = []  # the input layers
-        self._layers: list[Part] = []  # in the order in which they compute, each as often as it is called
-        self._wiring = chain_of(0)  # what each of these reads
-        self._listing = []
-        self._structures = Structure(None), Structure(None)
+        # The layers, and what was built from them.
+        self._graph = BuiltGraph()
         self._calls = []
-        self._network = Network([], self._wiring)
-        self._modes, self._arguments = list(modes), list(arguments)
-        self._operations: list[Operation] = []
-        self._program: Program | None = None
         self._dtype_policy = policy_of(None)
         self._device: str | None = (
             None  # where the program is built; None: where the thread or the process builds
         )
-        self._by_shape: ProgramsByShape | None = None  # if an axis of the samples has no fixed length
         self._outers: weakref.WeakSet[Model] = weakref.WeakSet()  # the models that this one is a part of
-        self._sample_shape: Shape | None = None  # as the core reads samples: several inputs lie side by side
-        self._output_shapes: list[Shape] = []
-        self._output_shape: Shape | None = None  # if there is one output, which is no dict
-        self._tokens: list[
-            int | None
-        ] = []  # for each input that is indices: how many different ones there are
-        self._readings: Sequence[Reading] = []  # for each input how layers read it
-        self._takes_strings = False  # whether an input is strings
-        self._reads_values = True  # whether an input holds strings or integers; True before it is known
-        self._penalised: list[Layer] = []  # the layers with a penalty on their outputs
         self._added_losses: list[KerasTensor] = []  # what add_loss() has added to a model made of symbols
-        self._mixed = False  # whether a call without `training` is a call with training=True for some layer
 
         self._body: Body | None = None  # the `call` of the user's class
         self._building = False
-        self._draws = False  # whether predictions depend on random numbers
-        self._predicts_whole_batches = False  # and not in parts, as they combine samples or change weights
         self._compiles_again = False  # once the outputs are known
         self._symbols_of_losses: list[Any] = []  # the symbols that losses refer to
         self._model_with_values: Model | None = None  # a model whose outputs are these, too
@@ -397,8 +371,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """Sets the attributes of a model whose class has a `call` of its own. Its inputs are known with the first data."""
         self._begin(name)
         self._body = Body(self, frozenset((*vars(self), "_body")))
-        self._layers = [self._body]
-        self._wiring = chain_of(1)
+        self._graph = BuiltGraph(layers=[self._body], wiring=chain_of(1))
 
     def _build_of_user(self, input_shape: Any) -> None:
         """Runs the method `build` of the user's class, if there is one."""
@@ -460,21 +433,28 @@ class Model(Part, SaysWhatIsLeftOut):
         flag(auto_scale_loss, "auto_scale_loss")
         with self._lock.held():
             self._require_idle("compiled")
-            names = self._names_of_outputs if len(self._wiring.outputs) > 1 else ()
-            by_key = self._structures[1].kind is dict
-            if not names and self._starts:
-                known = {*self._structures[1].keys, *self.output_names}
-                flat = partial(self._structures[1].flat, spread=True)
+            names = self._names_of_outputs if len(self._graph.wiring.outputs) > 1 else ()
+            by_key = self._graph.output_form.kind is dict
+            if not names and self._graph.input_layers:
+                known = {*self._graph.output_form.keys, *self.output_names}
+                flat = partial(self._graph.output_form.flat, spread=True)
                 require_names_of_output(
                     known, loss=flat(loss), metrics=flat(metrics), weighted_metrics=flat(weighted_metrics)
                 )
             self._compiles_again = False
             try:
-                compiled = self._compiled_for(
-                    optimizer, loss, loss_weights, metrics, weighted_metrics, outputs=names, by_key=by_key
+                compiled = compiled_for(
+                    self._graph.output_form,
+                    optimizer,
+                    loss,
+                    loss_weights,
+                    metrics,
+                    weighted_metrics,
+                    outputs=names,
+                    by_key=by_key,
                 )
             except ValueError:
-                if self._body is None or self._starts:
+                if self._body is None or self._graph.input_layers:
                     raise
                 # How many outputs there are is known when `call` has run.
                 compiled, self._compiles_again = Compiled(optimizer, None, None, None, None), True
@@ -504,7 +484,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def _warn_of_policies(self) -> None:
         """Warns if a layer has a policy of mixed precision, and the model is on the CPU."""
         mixed = next(
-            (leaf.dtype_policy for leaf in self._network.leaves if leaf.dtype_policy != FLOAT32), None
+            (leaf.dtype_policy for leaf in self._graph.network.leaves if leaf.dtype_policy != FLOAT32), None
         )
         if mixed is not None and self.device == "cpu":
             message = (
@@ -516,7 +496,8 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def device(self) -> str:
         """Where the model keeps its weights and computes, such as "cpu" or "cuda:0"."""
-        return self._device or get_device() if self._program is None else self._program.device
+        program = self._graph.program
+        return self._device or get_device() if program is None else program.device
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain Python values; an empty dict before `compile`."""
@@ -671,7 +652,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """Returns what the model was compiled with. As in Keras, the first training decides what is trained from then on."""
         compiled = self._require_compiled()
         compiled.require_optimizer()
-        if not compiled.trains and compiled.trainable not in (None, trainable_in(self, self._network)):
+        if not compiled.trains and compiled.trainable not in (None, trainable_in(self, self._graph.network)):
             apply_compiled(self, compiled)
         compiled.trains = True
         return compiled
@@ -1037,14 +1018,16 @@ class Model(Part, SaysWhatIsLeftOut):
             return self(x, training=training), {}
         inputs = self._input_data.arrays(x, "x") if isinstance(x, Mapping) else x
         found = self._model_with_values(inputs, training=training)
-        count = len(self._wiring.outputs)
+        count = len(self._graph.wiring.outputs)
         values = zip(self._symbols_of_losses, found[count:], strict=True)
-        return self._structures[1].packed(found[:count]), {id(symbol): each for symbol, each in values}
+        return self._graph.output_form.packed(found[:count]), {id(symbol): each for symbol, each in values}
 
     def _find_symbols_of_losses(self, losses: Any) -> None:
         """Finds the symbols of this model that losses refer to."""
         self._model_with_values = None
-        self._symbols_of_losses = symbols_read(losses) if self._body is None and self._starts else []
+        self._symbols_of_losses = (
+            symbols_read(losses) if self._body is None and self._graph.input_layers else []
+        )
         tensors = [symbol._as_tensor for symbol in self._symbols_of_losses]
         if tensors:
             with suppress(ValueError):  # they are not computed from the inputs: training says so
@@ -1117,7 +1100,7 @@ class Model(Part, SaysWhatIsLeftOut):
         return predicted(self, x, batch_size, verbose, steps, callbacks, out)
 
     def _output_dtypes_for(self, dtypes: Sequence[str]) -> Sequence[str]:
-        return self._output_dtypes or super()._output_dtypes_for(dtypes)
+        return self._graph.output_dtypes or super()._output_dtypes_for(dtypes)
 
     @without_own_frames
     @keeping_values
@@ -1151,18 +1134,18 @@ class Model(Part, SaysWhatIsLeftOut):
                 settle()
             x = recorded_inputs(x)
         build_for_symbols(self, x)
-        symbols = symbols_of(self._structures[0].flat(x))
+        symbols = symbols_of(self._graph.input_form.flat(x))
         if symbols is not None:
-            if isinstance(x, Mapping) and self._structures[0].nested is None:
+            if isinstance(x, Mapping) and self._graph.input_form.nested is None:
                 symbols = [symbol._as_tensor for symbol in self._input_data.arrays(x, "inputs")]
             symbols = self._input_data.symbols(symbols)
             recorded: Any = symbols[0]
             if isinstance(recorded, RecordedArray):
                 return call_recorded(self, x, symbols, given)
-            return self._structures[1].packed(called_on(self, symbols, given))
+            return self._graph.output_form.packed(called_on(self, symbols, given))
         masks = masks_in(self, x)
         outputs = outputs_of_batch(self, x, "x", given, called=True, masks=masks)
-        form = self._structures[1]
+        form = self._graph.output_form
         flat = [_as_tensor(each) for each in form.unpacked(outputs)]
         if (masks or self._may_make_mask) and flat[0].shape[0]:  # without samples there is no mask
             flat = [
@@ -1249,12 +1232,12 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _forget_penalties(self) -> None:
         """Drops the penalties on outputs that a call of the model has stored for `losses`, as Keras does."""
-        for leaf in self._penalised:
+        for leaf in self._graph.penalised:
             leaf._penalties = []
 
     def _output_shapes_of(self, sample: Shape) -> list[Shape]:
         """The shape of each output for samples of shape `sample`, as the core reads them."""
-        known = self._output_shapes  # None in it stands for a length that depends on that of the sample
+        known = self._graph.output_shapes  # None in it stands for a length that depends on that of the sample
         if known and not any(None in shape for shape in known):
             return known
         return self._output_shapes_for(inputs_in(sample))
@@ -1264,8 +1247,14 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def _input_data(self) -> InputData:
         """Says what data the inputs take."""
+        graph = self._graph
         return InputData(
-            self._starts, self._structures[0], self._tokens, self._readings, self._takes_strings, self.device
+            graph.input_layers,
+            graph.input_form,
+            graph.tokens,
+            graph.readings,
+            graph.takes_strings,
+            self.device,
         )
 
     def _read(
@@ -1278,19 +1267,19 @@ class Model(Part, SaysWhatIsLeftOut):
                 first, to know which inputs hold integers or indices.
         """
         rows, also = read(self._input_data)
-        if self._body is not None and not self._starts:
+        if self._body is not None and not self._graph.input_layers:
             program_for(self, sample_shape_of(rows))
             rows, also = read(self._input_data)
         return rows, also
 
     def _output_data(self, compiled: Compiled) -> OutputData:
         """Says what data the outputs take."""
-        return OutputData(compiled, self._structures[1])
+        return OutputData(compiled, self._graph.output_form)
 
     @property
     def _names_of_outputs(self) -> list[str]:
         """The names of the outputs: the keys of the dict that the model was made with, or the names of the layers."""
-        return list(self._structures[1].keys) or self.output_names
+        return list(self._graph.output_form.keys) or self.output_names
 
     # Warnings.
 
@@ -1345,7 +1334,7 @@ class Model(Part, SaysWhatIsLeftOut):
         That of a Sequential which is a part of another model is what it is called on there, as for a layer.
         """
         outer = self._call_around()
-        return self._structures[0].packed(self._symbols()[0]) if outer is None else outer.inputs[0]
+        return self._graph.input_form.packed(self._symbols()[0]) if outer is None else outer.inputs[0]
 
     @property
     def output(self) -> Any:
@@ -1354,7 +1343,7 @@ class Model(Part, SaysWhatIsLeftOut):
         That of a Sequential which is a part of another model is what its call there returns, as for a layer.
         """
         outer = self._call_around()
-        return self._structures[1].packed(self._output_symbols()) if outer is None else outer.outputs[0]
+        return self._graph.output_form.packed(self._symbols()[1]) if outer is None else outer.outputs[0]
 
     def _call_around(self) -> Call | None:
         """The symbolic call that defines `input` and `output`; None if these are the model's own."""
@@ -1368,17 +1357,13 @@ class Model(Part, SaysWhatIsLeftOut):
     @_ends
     def outputs(self) -> list[KerasTensor]:
         """A list of the symbolic outputs. Raises AttributeError before the input shape is known."""
-        return self._output_symbols()
-
-    def _output_symbols(self) -> list[KerasTensor]:
-        inputs, values, _ = self._symbols()
-        return [inputs[-1 - number] if number < 0 else values[number] for number in self._wiring.outputs]
+        return self._symbols()[1]
 
     @property
     def output_names(self) -> list[str]:
         """A list with the name of each output, which is the name of the layer that computes it."""
         if self._body is not None:
-            return self._names_of_ends(len(self._wiring.outputs))
+            return names_of_ends(self._graph.output_form, len(self._graph.wiring.outputs))
         return [output.name for output in self.outputs]
 
     @property
@@ -1387,11 +1372,11 @@ class Model(Part, SaysWhatIsLeftOut):
 
         The model refuses data that don't fit an `InputSpec`, or a list of them, that is assigned.
         """
-        if self._given_input_spec is not None or not self._starts:
+        if self._given_input_spec is not None or not self._graph.input_layers:
             return self._given_input_spec
         return [
             InputSpec(shape=(None, *start.sample_shape), allow_last_axis_squeeze=True, name=name)
-            for start, name in zip(self._starts, self._input_data.names, strict=True)
+            for start, name in zip(self._graph.input_layers, self._input_data.names, strict=True)
         ]
 
     @input_spec.setter
@@ -1401,10 +1386,10 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def input_shape(self) -> Any:
         """Shape of the input, with None for the batch axis; a list for several. Raises AttributeError before it is known."""
-        if not self._starts:
+        if not self._graph.input_layers:
             msg = f"model {self.name!r} has no input shape yet: begin it with Input(), or call build()"
             raise AttributeError(msg)
-        shapes = [(None, *start.sample_shape) for start in self._starts]
+        shapes = [(None, *start.sample_shape) for start in self._graph.input_layers]
         return shapes[0] if len(shapes) == 1 else shapes
 
     @property
@@ -1419,7 +1404,9 @@ class Model(Part, SaysWhatIsLeftOut):
             input_shape: for a model with several inputs a list of shapes, or a dict by their names.
         """
         given = (
-            self._input_data.arrays(input_shape, "input_shape") if len(self._starts) > 1 else [input_shape]
+            self._input_data.arrays(input_shape, "input_shape")
+            if len(self._graph.input_layers) > 1
+            else [input_shape]
         )
         shapes = self._output_shapes_for([without_batch(each) for each in given])
         found = [(given[0][0], *shape) for shape in shapes]
@@ -1478,33 +1465,33 @@ class Model(Part, SaysWhatIsLeftOut):
         return (inputs[:1], inputs[:1]) if call is None else (call.inputs, call.outputs)
 
     def _symbols(self) -> tuple[list[KerasTensor], list[KerasTensor], list[Call]]:
-        """The symbolic inputs, the symbolic values of all calls, and these calls.
+        """The symbolic inputs and outputs, and the symbolic calls of the layers.
 
         They stay the same objects as long as the layers do, so that models can be made from them.
         """
-        if not self._starts:
+        if not self._graph.input_layers:
             msg = (
                 f"model {self.name!r} has no input shape yet, and thus no defined input and output: begin it with "
                 "Input(), or call build()"
             )
             raise AttributeError(msg)
-        inputs = [start._as_tensor for start in self._starts]
-        values, calls = list[KerasTensor](), list[Call]()
-        known: Iterator[Call | None] = chain(self._calls, repeat(None))
-        modes, arguments = chain(self._modes, repeat(None)), chain(self._arguments, repeat(None))
-        for part, reads, mode, given, call in zip(
-            self._layers, self._wiring.reads, modes, arguments, known, strict=False
-        ):
-            read = tuple(inputs[-1 - number] if number < 0 else values[number] for number in reads)
-            wanted = (part, read, mode, given)
+        inputs = [start._as_tensor for start in self._graph.input_layers]
+        calls, known = list[Call](), iter(self._calls)
+
+        def called(
+            part: Part, read: list[KerasTensor], mode: bool | None, given: CallArguments | None
+        ) -> Sequence[KerasTensor]:
+            call, wanted = next(known, None), (part, tuple(read), mode, given)
             if call is None or (call.layer, call.inputs, call.mode, call.given) != wanted:
-                call = Call(*wanted)  # noqa: PLW2901 # it replaces the one that doesn't fit any more
+                call = Call(*wanted)
             else:
                 call.refresh()
             calls.append(call)
-            values += call.outputs
+            return call.outputs
+
+        outputs = self._graph.run(inputs, called)
         self._calls = calls
-        return inputs, values, calls
+        return inputs, outputs, calls
 
     def _diagram(self) -> list[Box]:
         """The boxes of a diagram, for plots."""
@@ -1528,7 +1515,7 @@ class Model(Part, SaysWhatIsLeftOut):
             if self._body is not None and _is_nested_shape(input_shape):
                 build_for_shapes(self, input_shape)
                 return
-            if len(self._starts) > 1:  # it has its weights since it was made
+            if len(self._graph.input_layers) > 1:  # it has its weights since it was made
                 self.compute_output_shape(self.input_shape if input_shape is None else input_shape)
                 return
             known = self._inputs
@@ -1544,13 +1531,13 @@ class Model(Part, SaysWhatIsLeftOut):
             self._output_shapes_for([sample])
             if not self.built:
                 inputs = known if known is not None and input_shape is None else InputLayer(sample)
+                set_graph(self, replace(self._graph, input_layers=[inputs]), self._compiled)
                 self._has_declared_shape = known is not None
-                set_parts(self, [inputs], self._layers, self._compiled, self._wiring)
 
     def _know_form(self, inputs: Any, samples: Sequence[Shape]) -> None:
         """Builds a model with a `call` of its own that takes a list, tuple or dict, if its inputs aren't known yet."""
         form = nested_structure_of(inputs, lambda part: isinstance(part, Slot))
-        if self._body is None or self._starts or form.kind is None:
+        if self._body is None or self._graph.input_layers or form.kind is None:
             return
         shapes = [(None, *samples[slot.number]) for slot in form.unpacked(inputs)]
         with self._lock.held():
@@ -1559,7 +1546,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def built(self) -> bool:
         """True if the weights have been created."""
-        return self._program is not None
+        return self._graph.program is not None
 
     @built.setter
     def built(self, value: bool) -> None:
@@ -1737,7 +1724,7 @@ class Model(Part, SaysWhatIsLeftOut):
         printed = verbose is not None and flag(verbose, "verbose")
         begins = symbols_after_values_of(self)
         if begins:
-            after = Model(begins, self._structures[1].packed(self._output_symbols()), name=self.name)
+            after = Model(begins, self._graph.output_form.packed(self._symbols()[1]), name=self.name)
             export_model(after, names_of(begins), filepath, format, options)
             warnings.warn(f"model {self.name!r}: {description_of(self, begins)}", stacklevel=2)
         else:
@@ -1802,7 +1789,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _require_built(self, action: str) -> None:
         """Raises ValueError if the model isn't built."""
-        if self._program is None:
+        if self._graph.program is None:
             raise self._not_built(action)
 
     @property
@@ -1843,14 +1830,14 @@ class Model(Part, SaysWhatIsLeftOut):
         if (
             compiled is None
             or compiled.settled
-            or self._program is None
+            or self._graph.program is None
             or len(every) != len(compiled.losses)
         ):
             return
         if all(isinstance(each, bool) for each in every):
-            widths = [shape[-1] if shape else 1 for shape in self._output_shapes]
+            widths = [shape[-1] if shape else 1 for shape in self._graph.output_shapes]
             if len(widths) == 1:
-                widths = [self._program.output_width]
+                widths = [self._graph.program.output_width]
             with compiled.settling(every, widths):
                 apply_compiled(self, compiled)
 
@@ -1917,17 +1904,19 @@ class Model(Part, SaysWhatIsLeftOut):
         ends = structure_of_ends(config["input_layers"]), structure_of_ends(config["output_layers"])
         reads = [call.reads for call in graph.calls]
         calls = starts, layers, (reads, graph.outputs), modes, arguments
-        return cls._of_calls(*calls, name=config["name"], structures=ends, others=beside_graph(config))
+        return cls._of_calls(*calls, name=config["name"], forms=ends, others=beside_graph(config))
 
     def get_build_config(self) -> dict[str, Any] | None:
         """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the shape is known."""
-        if self._body is not None and self._starts:
+        if self._body is not None and self._graph.input_layers:
             return {
-                "input_shape": self._structures[0].packed(
-                    [(None, *each.sample_shape) for each in self._starts]
+                "input_shape": self._graph.input_form.packed(
+                    [(None, *each.sample_shape) for each in self._graph.input_layers]
                 )
             }
-        return None if self._sample_shape is None else {"input_shape": (None, *self._sample_shape)}
+        return (
+            None if self._graph.sample_shape is None else {"input_shape": (None, *self._graph.sample_shape)}
+        )
 
     def build_from_config(self, config: Mapping[str, Any]) -> None:
         """Creates the weights for the result of `get_build_config`.
@@ -1941,16 +1930,8 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _config_of_parts(self) -> dict[str, Any]:
         """The config that lists the layers, also if a subclass overrides `get_config`."""
-        nodes = node_numbers(self)
-        calls = [*zip(self._layers, nodes, self._wiring.reads, self._modes, self._arguments, strict=True)]
         return config_of_graph(
-            self.name,
-            self._trainable,
-            starts=self._starts,
-            listed=self._parts_in_order,
-            calls=calls,
-            outputs=self._wiring.outputs,
-            structures=self._structures,
+            self.name, self._trainable, self._graph, self._parts_in_order, node_numbers(self)
         )
 
     @classmethod
@@ -1963,7 +1944,7 @@ class Model(Part, SaysWhatIsLeftOut):
         arguments: Sequence[CallArguments | None],
         *,
         name: str | None,
-        structures: tuple[Structure, Structure],
+        forms: tuple[Structure, Structure],
         others: Mapping[str, Any] = MappingProxyType({}),
     ) -> Self:
         """Returns a model in which `parts` are called one after the other.
@@ -1975,13 +1956,11 @@ class Model(Part, SaysWhatIsLeftOut):
             modes: the argument `training` of each call.
             arguments: the other arguments of each call, by name.
             name: of the model.
-            structures: the forms of inputs and outputs.
+            forms: those of inputs and outputs.
             others: further arguments of the constructor of a subclass.
         """
         inputs, outputs = called_in_turn(starts, parts, wiring, modes, arguments)
-        ends = [
-            form.as_given(form.packed(each)) for form, each in zip(structures, (inputs, outputs), strict=True)
-        ]
+        ends = [form.as_given(form.packed(each)) for form, each in zip(forms, (inputs, outputs), strict=True)]
         if cls.__init__ is not Model.__init__ and takes_any_arguments(cls.__init__):
             return cls(inputs=ends[0], outputs=ends[1], name=name, **others)
         # A subclass with another constructor may have other arguments.
@@ -1994,14 +1973,12 @@ class Model(Part, SaysWhatIsLeftOut):
         first, *others = parts
         nothing = [None] * len(others)
         plain = Structure(None), Structure(None)
-        return cls._of_calls(
-            [first], others, chain_of(len(others)), nothing, nothing, name=name, structures=plain
-        )
+        return cls._of_calls([first], others, chain_of(len(others)), nothing, nothing, name=name, forms=plain)
 
     # The parts of the model, as models around it need them.
 
     def _parts(self) -> Sequence[Part]:
-        return self._layers
+        return self._graph.layers
 
     @property
     def _attributes_of_user(self) -> Mapping[str, Any] | None:
@@ -2019,8 +1996,8 @@ class Model(Part, SaysWhatIsLeftOut):
         if self._body is not None:
             return list(self._body._parts())
         if self._is_graph:
-            return list(self._listing)
-        return [*self._starts, *self._layers]
+            return list(self._graph.listed)
+        return [*self._graph.input_layers, *self._graph.layers]
 
     @property
     def operations(self) -> list[Any]:
@@ -2029,57 +2006,58 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             AttributeError: if the model is no functional one.
         """
-        if not self._listing:
+        if not self._graph.listed:
             msg = f"{type(self).__name__!r} has no attribute 'operations': it is for models made of symbols, Model(inputs, outputs)"
             raise AttributeError(msg, name="operations", obj=self)
-        return list(self._listing)
-
-    @property
-    def _inside(self) -> Inside:
-        """The parts, what they read, and the arguments `training` and others of their calls."""
-        return self._layers, self._wiring, self._modes, self._arguments
+        return list(self._graph.listed)
 
     @property
     def _is_graph(self) -> bool:
-        several = len(self._starts) > 1 or any(part._output_count > 1 for part in self._layers)
-        return bool(self._listing) and (several or not self._wiring.is_chain)
+        return self._graph.has_branches
 
     @property
     def _inputs(self) -> InputLayer | None:
         """The input layer of a model with one input; None before it is known."""
-        return self._starts[0] if self._starts else None
+        return self._graph.input_layers[0] if self._graph.input_layers else None
 
     def _packed_inputs(self, values: Sequence[Any]) -> Any:
-        return self._structures[0].packed(values)
+        return self._graph.input_form.packed(values)
 
     @property
     def _input_count(self) -> int:
-        return max(len(self._starts), 1)
+        return max(len(self._graph.input_layers), 1)
 
     @property
     def _output_count(self) -> int:
-        return len(self._wiring.outputs)
+        return len(self._graph.wiring.outputs)
+
+    @property
+    def _tokens(self) -> Any:
+        return self._graph.tokens
+
+    @property
+    def _readings(self) -> Sequence[Reading]:  # type: ignore[override]
+        return self._graph.readings
 
     @property
     def _leaves(self) -> list[Layer]:
-        return [leaf for part in self._layers for leaf in part._leaves]
+        return [leaf for part in self._graph.layers for leaf in part._leaves]
 
     @property
     def _owners(self) -> list[Layer]:
         """The layers, without the models around them, each once."""
-        found = (leaf for part in dict.fromkeys(self._layers) for leaf in part._layers_of_weights)
-        return list(dict.fromkeys(found))
+        return self._graph.owners
 
     @property
     def _layers_of_weights(self) -> list[Layer]:
         return self._owners
 
     def _modes_of_leaves(self, training: bool | None) -> list[bool]:
-        return modes_through(self._layers, self._modes, training)
+        return self._graph.modes_of_leaves(training)
 
     def _models_within(self) -> list[Model]:
         """The models that are parts of this one, at any depth."""
-        inner = [part for part in self._layers if isinstance(part, Model)]
+        inner = [part for part in self._graph.layers if isinstance(part, Model)]
         return [*inner, *(model for part in inner for model in part._models_within())]
 
     def _holds(self, model: object) -> bool:
@@ -2088,7 +2066,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def _given_input_shape(self) -> Shape | None:
-        return self._starts[0].sample_shape if len(self._starts) == 1 else None
+        return self._graph.input_layers[0].sample_shape if len(self._graph.input_layers) == 1 else None
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         return self._output_shapes_for([input_shape])[0]
@@ -2097,16 +2075,14 @@ class Model(Part, SaysWhatIsLeftOut):
         return ValueError(f"model {self.name!r} has no layers: add some with model.add()")
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
-        if not self._layers and not self._starts:
+        if not self._graph.layers and not self._graph.input_layers:
             raise self._without_layers()
-        if self._body is not None and not self._starts:
+        if self._body is not None and not self._graph.input_layers:
             return self._body._output_shapes_for(samples)
-        if len(samples) != max(len(self._starts), 1):
-            msg = (
-                f"model {self.name!r} has {max(len(self._starts), 1)} inputs, so it can't take {len(samples)}"
-            )
+        if len(samples) != max(len(self._graph.input_layers), 1):
+            msg = f"model {self.name!r} has {max(len(self._graph.input_layers), 1)} inputs, so it can't take {len(samples)}"
             raise ValueError(msg)
-        for sample, start in zip(samples, self._starts, strict=False):
+        for sample, start in zip(samples, self._graph.input_layers, strict=False):
             if not fits(sample, start.sample_shape) and (
                 self._has_declared_shape or not suits(self, samples)
             ):
@@ -2115,37 +2091,14 @@ class Model(Part, SaysWhatIsLeftOut):
                     f"{(None, *sample)}"
                 )
                 raise ValueError(msg)
-        return shapes_along(samples, self._layers, self._wiring).outputs
+        return shapes_along(samples, self._graph.layers, self._graph.wiring).outputs
 
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
-        if len(samples) == 1 and len(self._starts) <= 1:
+        if len(samples) == 1 and len(self._graph.input_layers) <= 1:
             Model.build(self, (None, *samples[0]))
-        elif not self._starts and self._body is not None:
+        elif not self._graph.input_layers and self._body is not None:
             with self._lock.held():
                 build_for_shapes(self, [(None, *sample) for sample in samples])
-
-    # The program.
-
-    def _compiled_for(
-        self, optimizer: object, *by_output: Any, outputs: Sequence[str], by_key: bool = False
-    ) -> Compiled:
-        """Returns the arguments of `compile` for the outputs of the model, in whose nested form they may be.
-
-        Args:
-            optimizer: the optimizer.
-            by_output: loss, weights of the losses, metrics and weighted metrics.
-            outputs: the names of the outputs, if there are several.
-            by_key: whether these names are the keys of a dict.
-        """
-        structure = self._structures[1]
-        names = paths_of(structure, outputs) if outputs else ()
-        flat = [structure.flat(each, spread=True) for each in by_output]
-        with structure.explained(outputs):
-            return Compiled(optimizer, *flat, outputs=outputs, by_key=by_key, loss_names=names)
-
-    def _names_of_ends(self, count: int) -> list[str]:
-        """The names of the outputs of a `call`."""
-        return list(self._structures[1].keys) or [f"output_{number + 1}" for number in range(count)]
 
     # Changes of the layers.
 

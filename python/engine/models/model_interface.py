@@ -9,63 +9,33 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, TypeVar
 
     from engine._base.checks import Shape
-    from engine._core_interface.cpp import Operation, Program, Rows
-    from engine._data.exact_integers import Reading
+    from engine._core_interface.cpp import Rows
     from engine._data.lazy_rows import LazyRows
     from engine._training.compile_arguments import Compiled
     from engine._training.recovery import FittedModel
     from engine._training.runner import ModelWithSteps
-    from engine.layers import InputLayer, Layer
     from engine.layers.layer import ModelOfLayer, Part
-    from engine.layers.symbols import Call, CallArguments, KerasTensor
+    from engine.layers.symbols import Call, KerasTensor
+    from engine.models.built_graph import BuiltGraph
     from engine.models.input_data import InputData
     from engine.models.lock import ModelLock
-    from engine.models.network import Network
     from engine.models.output_data import OutputData
-    from engine.models.programs_by_shape import ProgramsByShape
     from engine.models.recorded import Body
-    from engine.models.structures import Structure
-    from engine.models.wiring import Wiring
 
     Also = TypeVar("Also")
 
     class ModelInterface(ModelWithSteps, FittedModel, ModelOfLayer, Protocol):
         """A model, for the functions that build it, predict with it, draw it and export it."""
 
-        # The graph of layers.
-        _starts: list[InputLayer]
-        _layers: list[Part]
-        _listing: list[Part]
-        _wiring: Wiring
-        _network: Network
-        _structures: tuple[Structure, Structure]
-        _modes: list[bool | None]
-        _arguments: list[CallArguments | None]
-        _calls: list[Call]
+        # The layers, and what was built from them.
+        _graph: BuiltGraph
         _body: Body | None
         _outers: Any
         _is_sequential: bool
         _trainable: bool
         _has_declared_shape: bool
         _given_input_spec: Any
-
-        # The program, and what follows from it.
-        _program: Program | None
-        _by_shape: ProgramsByShape | None
-        _operations: list[Operation]
         _device: str | None
-        _sample_shape: Shape | None
-        _output_shapes: list[Shape]
-        _output_shape: Shape | None
-        _output_dtypes: list[str] | None
-        _tokens: list[int | None]
-        _readings: Sequence[Reading]
-        _takes_strings: bool
-        _reads_values: bool
-        _penalised: list[Layer]
-        _mixed: bool
-        _draws: bool
-        _predicts_whole_batches: bool
         _samplings: int
 
         # What it was compiled with, and what it does.
@@ -84,8 +54,6 @@ if TYPE_CHECKING:
         def path(self) -> str:
             """The name, after those of the models around."""
 
-        def _output_symbols(self) -> list[KerasTensor]: ...
-
         @property
         def _input_data(self) -> InputData: ...
 
@@ -94,9 +62,6 @@ if TYPE_CHECKING:
 
         @property
         def _parts_in_order(self) -> list[Part]: ...
-
-        @property
-        def _is_graph(self) -> bool: ...
 
         @property
         def _has_predict_step(self) -> bool: ...
@@ -125,12 +90,6 @@ if TYPE_CHECKING:
         def _output_data(self, compiled: Compiled) -> OutputData: ...
 
         def _build_for_inputs(self, samples: Sequence[Shape]) -> None: ...
-
-        def _compiled_for(
-            self, optimizer: object, *by_output: Any, outputs: Sequence[str], by_key: bool = False
-        ) -> Compiled: ...
-
-        def _names_of_ends(self, count: int) -> list[str]: ...
 
         def _without_layers(self) -> ValueError: ...
 

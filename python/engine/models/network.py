@@ -26,6 +26,7 @@ from engine.layers.nodes import (
     WeightsLeaf,
 )
 from engine.layers.symbols import CallArguments
+from engine.models.layer_graph import LayerGraph
 from engine.models.wiring import Wiring
 
 
@@ -54,19 +55,15 @@ class Network(NamedTuple):
     """The numbers of the leaves that must not add their penalty on outputs, as nodes of the network compute it."""
 
 
-Inside = tuple[Sequence[Part], Wiring, Sequence[bool | None], Sequence[CallArguments | None]]
-"""What a model consists of: its parts, their wiring, the argument `training` of each call, and the other arguments of each."""
-
-
-def inside_of(part: Any) -> Inside | None:
-    """Returns what a model consists of; None for a layer."""
-    found: Inside | None = part._inside if part._is_model else None
+def inner_graph(part: Any) -> LayerGraph | None:
+    """Returns the layers of a model and their connections; None for a layer."""
+    found: LayerGraph | None = part._graph if part._is_model else None
     return found
 
 
 def network_of(
-    inside: Inside,
-    within: Callable[[Part], Inside | None],
+    graph: LayerGraph,
+    within: Callable[[Part], LayerGraph | None],
     inputs: Sequence[Shape] = (),
     *,
     whole: Callable[[Part], bool] = lambda _: False,
@@ -74,16 +71,16 @@ def network_of(
     """Returns the layers of a model, with those of the models within it in their places.
 
     Args:
-        inside: what the model consists of.
-        within: returns what a model consists of, and None for a layer.
+        graph: that of the model.
+        within: returns the graph of a model, and None for a layer.
         inputs: the shape of one sample of each input, without None; empty if it is unknown. Then a layer whose `call` is
             recorded is one leaf.
         whole: whether a layer is one leaf although its `call` is recorded.
     """
     flattening = Flattening(within, bool(inputs), whole)
-    shapes: Sequence[Any] = inputs or [None] * _input_count(inside[1])
+    shapes: Sequence[Any] = inputs or [None] * _input_count(graph.wiring)
     given = [Value(-1 - number, shape) for number, shape in enumerate(shapes)]
-    outputs = flattening.add(inside, given, CallMode())
+    outputs = flattening.add(graph, given, CallMode())
     numbers = tuple(flattening.plain(value).number for value in outputs)
     if inputs:
         flattening.add_penalties_on_weights()
@@ -162,7 +159,7 @@ class Flattening:
 
     def __init__(
         self,
-        within: Callable[[Part], Inside | None],
+        within: Callable[[Part], LayerGraph | None],
         knows_shapes: bool,
         whole: Callable[[Part], bool] = lambda _: False,
     ) -> None:
@@ -175,27 +172,23 @@ class Flattening:
         self._weights: dict[Any, int] = {}  # the leaf of each layer whose weights are read by nodes
         self._assigned: dict[OfWeight, _Assigned] = {}
 
-    def add(self, inside: Inside, given: Sequence[Value], mode: CallMode) -> list[Value]:
+    def add(self, graph: LayerGraph, given: Sequence[Value], mode: CallMode) -> list[Value]:
         """Adds the leaves of a model, and returns its outputs.
 
         Args:
-            inside: what the model consists of.
+            graph: that of the model.
             given: its inputs.
             mode: what `training` is in the call.
         """
-        parts, wiring, modes, arguments = inside
-        values = list[Value]()
 
-        def value_of(number: int) -> Value:
-            return given[-1 - number] if number < 0 else values[number]
+        def call(
+            part: Part, read: list[Value], own: bool | None, options: CallArguments | None
+        ) -> list[Value]:
+            return self._called(
+                part, read, mode._replace(recorded=own) if mode.recorded is None else mode, options
+            )
 
-        nothing: Sequence[None] = [None] * len(parts)
-        calls = zip(parts, wiring.reads, modes or nothing, arguments or nothing, strict=True)
-        for part, numbers, own_mode, options in calls:
-            read = [value_of(number) for number in numbers]
-            own = mode._replace(recorded=own_mode) if mode.recorded is None else mode
-            values += self._called(part, read, own, options)
-        return [value_of(number) for number in wiring.outputs]
+        return graph.run(given, call)
 
     def _called(
         self, part: Part, given: Sequence[Value], mode: CallMode, options: CallArguments | None
@@ -210,9 +203,9 @@ class Flattening:
         """
         self._around.append(part)
         try:
-            inside = self._within(part)
-            if inside is not None:
-                return self.add(inside, given, mode)
+            graph = self._within(part)
+            if graph is not None:
+                return self.add(graph, given, mode)
             return self._called_layer(part, given, mode, options)
         finally:
             self._around.pop()

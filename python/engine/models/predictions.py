@@ -104,24 +104,24 @@ def predicted(  # noqa: PLR0917 # those of `predict`
     try:
         silent = callbacks is None and len(rows) <= size and not impatient(verbose)
         program = program_for(model, sample_shape_of(rows))
-        if model._predicts_whole_batches:
+        if model._graph.predicts_whole_batches:
             require_finite_rows(rows)
         if silent and not isinstance(rows, LazyRows):
             outputs = program.predict(rows, target, True, False, _seed(model))
         else:
-            several = model._structures[1].kind is not None
+            several = model._graph.output_form.kind is not None
             predictor = CorePredictor(
                 program,
                 rows,
                 size,
                 out=target,
                 shown=partial(unpacked_outputs, model, shapes=shapes) if several else None,
-                by_batch=partial(_seed, model) if model._draws else None,
-                whole_batches=computes_whole_batches(model._network),
+                by_batch=partial(_seed, model) if model._graph.draws else None,
+                whole_batches=computes_whole_batches(model._graph.network),
             )
             outputs = _run(model, predictor, math.ceil(len(rows) / size), shown)
     except NotFiniteError as error:
-        raise complaint(x, model._sample_shape, error) from None
+        raise complaint(x, model._graph.sample_shape, error) from None
     return unpacked_outputs(model, outputs, shapes) if out is None else delivered(outputs, out)
 
 
@@ -153,13 +153,14 @@ def outputs_of_batch(
         called: whether to store the penalties on outputs for `losses`.
         masks: of the inputs; empty if no input has one.
     """
-    by_layer = bool(masks) or (model._mixed and training is None) or (called and bool(model._penalised))
+    graph = model._graph
+    by_layer = masks or (graph.augments and training is None) or (called and graph.penalised)
     if not training and not by_layer:
         outputs = outputs_at_once(model, x, name)
         if outputs is not None:
             return outputs
     build_for_data(model, x)
-    if len(model._starts) <= 1:
+    if len(model._graph.input_layers) <= 1:
         x = model._input_data.array(x, name, model._feature_names)
     if (sample := model._input_data.shape_of_none(x, name)) is not None:
         program_for(model, sample)
@@ -171,24 +172,24 @@ def outputs_of_batch(
         )
     rows, x = model._read(lambda data: data.unchecked(x, name, model._feature_names))
     program = program_for(model, sample_shape_of(rows))
-    # This also holds if the call has built the model.
-    if masks or (model._mixed and training is None) or (called and model._penalised):
+    graph = model._graph  # which the call may have built
+    if masks or (graph.augments and training is None) or (called and graph.penalised):
         array = rows[:] if isinstance(rows, LazyRows) else rows
         array = array.numpy() if isinstance(array, DeviceArray) else array
         if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
-            raise complaint(x, model._sample_shape, NotFiniteError(), name)
+            raise complaint(x, graph.sample_shape, NotFiniteError(), name)
         return call_by_layer(model, array, training, masks)
     seed = next_sampling(model) if training else _seed(model)
     target = None
     if called and isinstance(rows, DeviceArray):
         target = empty_on_device((len(rows), program.output_size), rows.device)
     try:
-        if training or model._predicts_whole_batches:
+        if training or graph.predicts_whole_batches:
             require_finite_rows(rows)
         found = program.predict(all_for_core(rows), target, True, bool(training), seed)
         return unpacked_outputs(model, found, model._output_shapes_of(sample_shape_of(rows)))
     except NotFiniteError as error:
-        raise complaint(x, model._sample_shape, error, name) from None
+        raise complaint(x, graph.sample_shape, error, name) from None
 
 
 def outputs_at_once(
@@ -206,20 +207,21 @@ def outputs_at_once(
         most: the largest number of samples.
         out: an array for the result, or None.
     """
-    program, shape = model._program, model._output_shape
+    graph = model._graph
+    program, shape = graph.program, graph.output_shape
     if (
         type(x) not in _ARRAYS
         or x.dtype not in _READ_BY_CORE
         or not x.shape
-        or x.shape[1:] != model._sample_shape
+        or x.shape[1:] != graph.sample_shape
         or not 0 < len(x) <= most
         or not x.flags.c_contiguous
         or not x.flags.aligned
-        or model._by_shape is not None
-        or any(model._tokens)
-        or model._reads_values
+        or graph.by_shape is not None
+        or any(graph.tokens)
+        or graph.reads_values
         or model._suspect
-        or model._output_dtypes is not None
+        or graph.output_dtypes is not None
         or program is None
         or shape is None
     ):
@@ -235,11 +237,11 @@ def outputs_at_once(
     require_whole_file(x, name)
     target = out if out is None or len(shape) == 1 else out.reshape(len(x), -1)
     try:
-        if model._predicts_whole_batches:
+        if graph.predicts_whole_batches:
             require_finite_rows(x)
         outputs = program.predict(x, target, True, False, _seed(model))
     except NotFiniteError as error:
-        raise complaint(x, model._sample_shape, error, name) from None
+        raise complaint(x, graph.sample_shape, error, name) from None
     if out is not None:
         return cast(Float32, out)
     return outputs if len(shape) == 1 else outputs.reshape(len(outputs), *shape)
@@ -301,12 +303,12 @@ def _run(
 
 def _seed(model: ModelInterface) -> int:
     """The seed of a prediction: another one each time, if the model draws random numbers in predictions."""
-    return next_sampling(model) if model._draws else 0
+    return next_sampling(model) if model._graph.draws else 0
 
 
 def shape_of_one_output(model: ModelInterface, shapes: Sequence[Shape], argument: str) -> Shape:
     """Returns the shape of the one output; ValueError if there are several."""
-    if model._structures[1].kind is not None:
+    if model._graph.output_form.kind is not None:
         msg = (
             f"`{argument}` is for models with one output, but {model.name!r} has {len(shapes)}: leave it out"
         )
@@ -316,13 +318,15 @@ def shape_of_one_output(model: ModelInterface, shapes: Sequence[Shape], argument
 
 def unpacked_outputs(model: ModelInterface, outputs: Any, shapes: Sequence[Shape]) -> Any:
     """Returns the outputs (n, numbers of all outputs) as users get them: arrays of `shapes`, where `outputs` is."""
+    graph = model._graph
+    form = graph.output_form
     if isinstance(outputs, DeviceArray):
         ends = list(accumulate(math.prod(shape) for shape in shapes))
         columns = [outputs._columns(begin, end) for begin, end in pairwise([0, *ends])]
         shaped = [each.reshape(len(each), *shape) for each, shape in zip(columns, shapes, strict=True)]
-        return shaped[0] if model._structures[1].kind is None else model._structures[1].packed(shaped)
-    dtypes = model._output_dtypes or repeat("float32")
-    if model._structures[1].kind is None:
+        return shaped[0] if form.kind is None else form.packed(shaped)
+    dtypes = graph.output_dtypes or repeat("float32")
+    if form.kind is None:
         array = outputs if len(shapes[0]) == 1 else outputs.reshape(len(outputs), *shapes[0])
         return array.astype(next(iter(dtypes)), copy=False)
     ends = list(accumulate(math.prod(shape) for shape in shapes))
@@ -331,7 +335,7 @@ def unpacked_outputs(model: ModelInterface, outputs: Any, shapes: Sequence[Shape
         np.ascontiguousarray(part, dtype).reshape(len(part), *shape)
         for part, shape, dtype in zip(parts, shapes, dtypes, strict=False)
     ]
-    return model._structures[1].packed(arrays)
+    return form.packed(arrays)
 
 
 def masks_in(model: ModelInterface, x: Any) -> list[Any]:
@@ -339,10 +343,10 @@ def masks_in(model: ModelInterface, x: Any) -> list[Any]:
     if not _has_mask(x):
         return []
     build_for_data(model, x)
-    x = model._structures[0].flat(x)
+    x = model._graph.input_form.flat(x)
     by_name = isinstance(x, Mapping)
     arrays = list(x.values()) if by_name else x if isinstance(x, (list, tuple)) else [x]
-    names, starts = model._input_data.names, [start.name for start in model._starts]
+    names, starts = model._input_data.names, [start.name for start in model._graph.input_layers]
     keys = names if by_name and all(name in x for name in names) else starts
     return [mask_of(each) for each in ([x.get(key) for key in keys] if by_name else arrays)]
 

@@ -12,10 +12,9 @@ from engine._base.locks import Lock, Order
 from engine._core_interface.cpp import Program, build
 from engine._data.several_arrays import inputs_in
 from engine._training.compile_arguments import Compiled
-from engine.layers import InputLayer
-from engine.layers.layer import Part
+from engine.models.layer_graph import LayerGraph
 from engine.models.stack import Lowered
-from engine.models.wiring import Wiring, shapes_along
+from engine.models.wiring import shapes_along
 
 # The program that holds the weights is built for a known length: the first of these that all layers can take. Custom
 # layers may need several timesteps, and Reshape a length that it can divide.
@@ -102,7 +101,8 @@ class ProgramsByShape:
         return program
 
 
-def known_inputs(starts: Sequence[InputLayer], stack: Sequence[Part], wiring: Wiring) -> list[Shape]:
+def known_inputs(graph: LayerGraph) -> list[Shape]:
     """Returns the shapes of the inputs with a number in place of each None, as the first program is built for."""
-    inputs = [start.sample_shape for start in starts]
-    return _known_shapes(inputs, lambda shapes: shapes_along(shapes, stack, wiring).values)
+    return _known_shapes(
+        graph.input_shapes, lambda shapes: shapes_along(shapes, graph.layers, graph.wiring).values
+    )

@@ -9,10 +9,12 @@ from engine._base.checks import flag, require
 from engine._base.spec import auto_name
 from engine.layers.layer import Part
 from engine.layers.symbols import Call, first_call_of
-from engine.models.building import changing, enclosing_models, replace_parts, set_parts
+from engine.models.building import changing, enclosing_models, replace_layers, set_graph
+from engine.models.built_graph import BuiltGraph
 from engine.models.functional_config import config_of_stack
 from engine.models.model import Model
 from engine.models.stack import with_parts
+from engine.models.wiring import chain_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -62,7 +64,9 @@ class Sequential(Model):
         self._begin(name)  # the constructor of Model takes inputs and outputs
         self._trainable = flag(trainable, "trainable")
         require(Iterable, layers, "layers", "a list of layers")
-        set_parts(self, *with_parts(self._starts, self._layers, layers or []), None)
+        first, parts = with_parts((), (), layers or [])
+        graph = BuiltGraph(input_layers=first, layers=parts, wiring=chain_of(len(parts)))
+        set_graph(self, graph, None)
         self._count_as_functional()
 
     def add(self, layer: Any, rebuild: bool = True) -> None:
@@ -84,8 +88,8 @@ class Sequential(Model):
             if layer is self or (isinstance(layer, Model) and layer._holds(self)):
                 msg = f"model {self.name!r} can't be a part of itself: make another one with clone_model()"
                 raise ValueError(msg)
-            starts, stack = with_parts(self._starts, self._layers, [layer])
-            replace_parts(self, around, starts, stack)
+            first, parts = with_parts(self._graph.input_layers, self._graph.layers, [layer])
+            replace_layers(self, around, first, parts)
             self._count_as_functional()
 
     def pop(self, rebuild: bool = True) -> Any:
@@ -97,11 +101,11 @@ class Sequential(Model):
         flag(rebuild, "rebuild")
         around = enclosing_models(self)
         with changing(self, around):
-            if not self._layers:
+            if not self._graph.layers:
                 msg = f"model {self.name!r} has no layers to pop: add some with model.add()"
                 raise ValueError(msg)
-            layer = self._layers[-1]
-            replace_parts(self, around, self._starts, self._layers[:-1])
+            layer = self._graph.layers[-1]
+            replace_layers(self, around, self._graph.input_layers, self._graph.layers[:-1])
             self._count_as_functional()
             return layer
 
@@ -135,16 +139,18 @@ class Sequential(Model):
 
     @property
     def _parts_in_order(self) -> list[Part]:
-        return list(self._layers)
+        return list(self._graph.layers)
 
     def _call_around(self) -> Call | None:
         for outer in self._outers:
-            if outer._starts:
+            if outer._graph.input_layers:
                 outer._symbols()  # a Sequential has no calls before it is asked for them
         return first_call_of(self)
 
     def _config_of_parts(self) -> dict[str, Any]:
-        return config_of_stack(self.name, self._trainable, self._dtype_in_config, self._inputs, self._layers)
+        return config_of_stack(
+            self.name, self._trainable, self._dtype_in_config, self._inputs, self._graph.layers
+        )
 
     @classmethod
     def _of_parts(cls, parts: Sequence[Part], name: str | None) -> Self:

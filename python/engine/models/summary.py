@@ -14,7 +14,6 @@ from engine.layers import InputLayer
 from engine.layers.layer import Part
 from engine.layers.recorded_calls import shape_with_batch
 from engine.models.diagram import is_listed_as_chain
-from engine.models.wiring import shapes_along
 
 
 def summary_text(
@@ -101,25 +100,21 @@ def _lines_of(model: Any) -> list[Line]:
     """Returns the layers as the summary lists them: in a Sequential as often as they are used, otherwise once, in Keras' order."""
     if model._body is not None:
         return _lines_of_attributes(model)
-    inputs = [start.sample_shape for start in model._starts]
-    known = shapes_along(inputs, model._layers, model._wiring).values if inputs else None
+    graph, inputs = model._graph, model._graph.input_layers
+    known = graph.shapes.values if inputs else None
     shapes: list[list[Shape] | None] = []
     sources, connections = list[str](), dict[Part, dict[int, list[str]]]()
-    nodes = [call.node for call in model._symbols()[2]] if inputs else [0] * len(model._layers)
-    for part, node, reads in zip(model._layers, nodes, model._wiring.reads, strict=True):
+    nodes = [call.node for call in model._symbols()[2]] if inputs else [0] * len(graph.layers)
+    for part, node, reads in zip(graph.layers, nodes, graph.wiring.reads, strict=True):
         first = len(sources)
-        read = [
-            f"{model._starts[-1 - each].name}[0][0]" if each < 0 else sources[each]
-            for each in reads
-            if inputs
-        ]
+        read = [f"{inputs[-1 - each].name}[0][0]" if each < 0 else sources[each] for each in reads if inputs]
         connections.setdefault(part, {})[node] = read
         sources += [f"{part.name}[{node}][{output}]" for output in range(part._output_count)]
         shapes.append(None if known is None else known[first : len(sources)])
-    within = [_lines_of(part) if part._is_model else [] for part in model._layers]
-    lines = list(map(Line, model._layers, shapes, repeat("-"), within))
+    within = [_lines_of(part) if part._is_model else [] for part in graph.layers]
+    lines = list(map(Line, graph.layers, shapes, repeat("-"), within))
     shown = set(model._parts_in_order)
-    starts = [Line(start, [start.sample_shape], "-", []) for start in model._starts if start in shown]
+    starts = [Line(start, [start.sample_shape], "-", []) for start in inputs if start in shown]
     if is_listed_as_chain(model):
         return [*starts, *lines]
     by_part = {line.part: line for line in (*starts, *lines)}
@@ -130,14 +125,16 @@ def _lines_of(model: Any) -> list[Line]:
             connections=", ".join(name for node in sorted(by_node) for name in by_node[node]) or "-"
         )
 
-    return list(map(connected, model._listing))
+    return list(map(connected, graph.listed))
 
 
 def _lines_of_attributes(model: Any) -> list[Line]:
     """Returns the layers that a model with a `call` of its own has as attributes."""
     lines = []
     for part in model._parts_in_order:
-        known: Shape | None = getattr(part, "_sample_shape", None)
+        known: Shape | None = (
+            part._graph.sample_shape if part._is_model else getattr(part, "_sample_shape", None)
+        )
         shapes = None
         if known is not None and part.built:
             with suppress(Exception):  # what it computes may depend on more than that

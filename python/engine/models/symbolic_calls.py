@@ -8,7 +8,7 @@ from typing import Any
 from engine.layers.operation import OperationPart
 from engine.layers.recorded_calls import given_of
 from engine.layers.symbols import CallArguments, called_on, symbol_of
-from engine.models.wiring import Wiring
+from engine.models.wiring import Wiring, values_along
 from engine.utils.functional_calls import ValueSource
 
 
@@ -35,20 +35,23 @@ def called_in_turn(
     if None in inputs:
         msg = f"a model must begin with Input(), got {starts!r:.200}"
         raise ValueError(msg)
-    values, by_call = list[Any](), list[Sequence[Any]]()
-    all_reads: Sequence[Sequence[Any]] = wiring[0]
-    ends: Sequence[Any] = wiring[1]
+    all_reads, ends = wiring
+    calls = zip(parts, modes, arguments, strict=True)
+    first = [0]  # the number of the first output of each call
 
-    def value_of(source: int | ValueSource) -> Any:
-        if isinstance(source, ValueSource):
-            return inputs[-1 - source.call] if source.call < 0 else by_call[source.call][source.output]
-        return inputs[-1 - source] if source < 0 else values[source]
+    def number_of(source: int | ValueSource) -> int:
+        if not isinstance(source, ValueSource):
+            return source
+        return source.call if source.call < 0 else first[source.call] + source.output
 
-    for part, reads, mode, given in zip(parts, all_reads, modes, arguments, strict=True):
-        found = _called(part, [value_of(source) for source in reads], mode, given)
-        by_call.append(found)
-        values += found
-    return inputs, [value_of(source) for source in ends]
+    def call_next(read: list[Any]) -> Sequence[Any]:
+        part, mode, given = next(calls)
+        outputs = _called(part, read, mode, given)
+        first.append(first[-1] + len(outputs))
+        return outputs
+
+    reads = (map(number_of, each) for each in all_reads)
+    return inputs, values_along(reads, map(number_of, ends), inputs, call_next)[1]
 
 
 def _called(part: Any, read: Sequence[Any], mode: bool | None, given: CallArguments | None) -> Sequence[Any]:

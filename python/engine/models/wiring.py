@@ -6,11 +6,13 @@ more, and these *values* are numbered in the same order. Negative numbers are th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 from engine._base.checks import Shape
 from engine.layers.layer import Part
+
+_Value = TypeVar("_Value")
 
 
 class Wiring(NamedTuple):
@@ -43,6 +45,26 @@ def chain_of(count: int) -> Wiring:
     return Wiring(tuple((number - 1,) for number in range(count)), (count - 1,))
 
 
+def values_along(
+    reads: Iterable[Iterable[int]],
+    outputs: Iterable[int],
+    inputs: Sequence[_Value],
+    call_next: Callable[[list[_Value]], Iterable[_Value]],
+) -> tuple[list[_Value], list[_Value]]:
+    """Returns all values of a model or network, and the outputs among them.
+
+    Args:
+        reads: as in `Wiring`. It is read call by call, so that a generator may depend on the calls before.
+        outputs: as in `Wiring`, in the same way.
+        inputs: a value for each input, of any kind: symbols, shapes, arrays, ...
+        call_next: gets the values that the next call reads, and returns one for each output of it.
+    """
+    values = list[_Value]()
+    for numbers in reads:
+        values += call_next([inputs[-1 - number] if number < 0 else values[number] for number in numbers])
+    return values, [inputs[-1 - number] if number < 0 else values[number] for number in outputs]
+
+
 def shapes_along(inputs: Sequence[Shape], parts: Sequence[Part], wiring: Wiring) -> Shapes:
     """Returns the shapes of one sample throughout a model.
 
@@ -51,12 +73,11 @@ def shapes_along(inputs: Sequence[Shape], parts: Sequence[Part], wiring: Wiring)
         parts: the layers and models, one as often as it is called.
         wiring: their connections.
     """
-    read, values = list[list[Shape]](), list[Shape]()
+    read, following = list[list[Shape]](), iter(parts)
 
-    def shape_of(number: int) -> Shape:
-        return inputs[-1 - number] if number < 0 else values[number]
+    def call_next(shapes: list[Shape]) -> Iterable[Shape]:
+        read.append(shapes)
+        return next(following)._output_shapes_for(shapes)
 
-    for part, numbers in zip(parts, wiring.reads, strict=True):
-        read.append([shape_of(number) for number in numbers])
-        values += part._output_shapes_for(read[-1])
-    return Shapes(read, values, [shape_of(number) for number in wiring.outputs])
+    values, outputs = values_along(*wiring, inputs, call_next)
+    return Shapes(read, values, outputs)

@@ -1,0 +1,55 @@
+"""What building a model gives: the program that computes its layers, and what follows from these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from engine._base.checks import Shape
+from engine._core_interface.cpp import Operation, Program
+from engine._data.exact_integers import Reading
+from engine.layers import Layer
+from engine.models.layer_graph import LayerGraph
+from engine.models.network import Network
+from engine.models.programs_by_shape import ProgramsByShape
+from engine.models.wiring import chain_of
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltGraph(LayerGraph):
+    """The graph of layers of a model, and what was built from it. It never changes: building makes a new one.
+
+    So a thread that reads `model._graph` once has layers, program and shapes that belong together, whatever other threads
+    build meanwhile, and a model whose building fails has what it had before.
+    """
+
+    network: Network = field(default_factory=lambda: Network([], chain_of(0)))
+    """The layers without the models around them."""
+    program: Program | None = None
+    """What the core computes, for samples of the shape that it was built for; None before the input shape is known."""
+    by_shape: ProgramsByShape | None = None
+    """The programs for samples of all other shapes, if an axis of the samples has no fixed length."""
+    operations: Sequence[Operation] = ()
+    """The operations of the program."""
+    sample_shape: Shape | None = None
+    """Of one sample as the core reads it: several inputs lie side by side. None before it is known, or if that has no fixed length."""
+    output_shapes: list[Shape] = field(default_factory=list)
+    """The shape of one sample of each output, with None for lengths that depend on those of the samples."""
+    output_shape: Shape | None = None
+    """That of a model with one array as input and one as output."""
+    tokens: Sequence[int | None] = ()
+    """For each input that is indices: how many different ones there are."""
+    readings: Sequence[Reading] = ()
+    """For each input how layers read it."""
+    takes_strings: bool = False
+    """Whether an input is strings."""
+    reads_values: bool = True
+    """Whether an input holds strings or integers; True before it is known."""
+    penalised: Sequence[Layer] = ()
+    """The layers with a penalty on their outputs."""
+    augments: bool = False
+    """Whether a call without `training` is a call with training=True for some layer."""
+    draws: bool = False
+    """Whether predictions depend on random numbers."""
+    predicts_whole_batches: bool = False
+    """Whether predictions can't be computed in parts, as they combine samples or change weights."""

@@ -1,0 +1,92 @@
+"""The graph of layers of a model, as its user defined it: which layers there are, and what each of them is called on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import TypeVar
+
+from engine._base.checks import Shape
+from engine.layers import InputLayer, Layer
+from engine.layers.layer import Part
+from engine.layers.symbols import CallArguments
+from engine.models.structures import Structure
+from engine.models.wiring import Shapes, Wiring, chain_of, shapes_along, values_along
+
+_Value = TypeVar("_Value")
+
+_NOTHING, _PLAIN = chain_of(0), Structure(None)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGraph:
+    """The layers of a model, and how they are connected. It never changes: a model whose layers change gets a new one."""
+
+    input_layers: Sequence[InputLayer] = ()
+    """One for each input; empty before the input shape is known."""
+    layers: Sequence[Part] = ()
+    """The other layers, and models, in the order in which they compute, each as often as it is called."""
+    wiring: Wiring = _NOTHING
+    """What each of `layers` reads, and the outputs."""
+    modes: Sequence[bool | None] = ()
+    """The argument `training` of each call; empty if no call has arguments."""
+    arguments: Sequence[CallArguments | None] = ()
+    """The other arguments of each call, in the same way."""
+    listed: Sequence[Part] = ()
+    """Of a Functional the input layers and the other layers, each once, in Keras' order; of other models empty."""
+    input_form: Structure = _PLAIN
+    """The form in which users give the inputs."""
+    output_form: Structure = _PLAIN
+    """The form in which users get the outputs."""
+    output_dtypes: list[str] | None = None
+    """The dtype in which users get each output; None if all are float32."""
+
+    def run(
+        self,
+        inputs: Sequence[_Value],
+        call: Callable[[Part, list[_Value], bool | None, CallArguments | None], Iterable[_Value]],
+    ) -> list[_Value]:
+        """Calls the layers in their order, and returns the outputs.
+
+        Args:
+            inputs: a value for each input, of any kind: symbols, shapes, arrays, ...
+            call: gets a part, the values that it reads, and the arguments `training` and others of its call; it returns a
+                value for each output of the part.
+        """
+        calls = zip(self.layers, self.modes or repeat(None), self.arguments or repeat(None), strict=False)
+
+        def call_next(read: list[_Value]) -> Iterable[_Value]:
+            part, mode, given = next(calls)
+            return call(part, read, mode, given)
+
+        return values_along(*self.wiring, inputs, call_next)[1]
+
+    @property
+    def input_shapes(self) -> list[Shape]:
+        """The shape of one sample of each input, with None for unknown lengths."""
+        return [each.sample_shape for each in self.input_layers]
+
+    @property
+    def shapes(self) -> Shapes:
+        """The shapes of one sample throughout the graph, with None for unknown lengths."""
+        return shapes_along(self.input_shapes, self.layers, self.wiring)
+
+    @property
+    def has_branches(self) -> bool:
+        """Whether a model made of symbols is more than a chain of layers with one input and one output each."""
+        several = len(self.input_layers) > 1 or any(part._output_count > 1 for part in self.layers)
+        return bool(self.listed) and (several or not self.wiring.is_chain)
+
+    @property
+    def owners(self) -> list[Layer]:
+        """The layers, without the models around them, each once, in the order in which users and files list their weights."""
+        found = (leaf for part in dict.fromkeys(self.layers) for leaf in part._layers_of_weights)
+        return list(dict.fromkeys(found))
+
+    def modes_of_leaves(self, training: bool | None) -> list[bool]:
+        """Returns the argument `training` of each layer, models replaced by theirs, in a call with `training`."""
+        found = list[bool]()
+        for part, own in zip(self.layers, self.modes or repeat(None), strict=False):
+            found += part._modes_of_leaves(own if training is None else training)
+        return found
