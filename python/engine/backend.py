@@ -57,8 +57,8 @@ def result_type(*dtypes: Any) -> str:
         >>> backend.result_type("uint8", "int8"), backend.result_type("int8", int), backend.result_type("bool", float)
         ('int16', 'int8', 'float32')
     """
-    given = [dtype if dtype is int or dtype is float else promotion.standard(dtype) for dtype in dtypes]
-    return str(promotion.result_type(*given).name) if given else "float32"
+    resolved = [dtype if dtype is int or dtype is float else promotion.standard(dtype) for dtype in dtypes]
+    return str(promotion.result_type(*resolved).name) if resolved else "float32"
 
 
 def is_float_dtype(dtype: Any) -> bool:

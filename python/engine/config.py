@@ -302,8 +302,8 @@ def _capped_steps(steps: int | None, available: int | None) -> int | None:
         steps: the number that is asked for; None asks for all.
         available: how many there are; None if it is unknown.
     """
-    limit, wanted = _Limits.steps, available if steps is None else steps
-    if limit is None or (wanted is not None and wanted <= limit):
+    limit, requested = _Limits.steps, available if steps is None else steps
+    if limit is None or (requested is not None and requested <= limit):
         return steps
     warnings.warn(f"Limiting steps_per_epoch to {limit}", stacklevel=2)
     return limit

@@ -72,8 +72,8 @@ class _Norm(Constraint, ABC):
         axis = self.axis if self.axis is None or isinstance(self.axis, int) else tuple(self.axis)
         norms = np.sqrt(np.sum(np.square(array), axis=axis, keepdims=True))
         low, high, rate = self._limits()
-        wanted = rate * np.clip(norms, low, high) + (1 - rate) * norms
-        return np.asarray(array * (wanted / (EPSILON + norms)), array.dtype)
+        bounded = rate * np.clip(norms, low, high) + (1 - rate) * norms
+        return np.asarray(array * (bounded / (EPSILON + norms)), array.dtype)
 
     def _lower(self, rank: int) -> dict[str, Any]:
         """Returns the constraint as the core reads it; ValueError for axes that the array doesn't have."""
@@ -150,8 +150,8 @@ class _Function(Constraint):
         return described(self.function, "function", getattr(self.function, "__name__", ""))
 
     def __call__(self, w: ArrayLike) -> NDArray[Any]:
-        found: Any = self.function(w)
-        return found if is_symbolic(found) else np.asarray(found)
+        projected: Any = self.function(w)
+        return projected if is_symbolic(projected) else np.asarray(projected)
 
 
 def of_a_row(constraint: Constraint | None, shape: Shape) -> Constraint | None:
@@ -209,18 +209,18 @@ def _checked(axis: Axis) -> Axis:
     if axis is None:
         return None
     if isinstance(axis, Sequence):
-        return [integer(one, "axis", LOWEST) for one in axis]
+        return [integer(one_axis, "axis", LOWEST) for one_axis in axis]
     return integer(axis, "axis", LOWEST)
 
 
 def _over(axis: Axis, rank: int) -> str:
     """Returns what each norm is of in the words of the core: a "row", a "column", or "all" of the array."""
     axes = list(range(rank)) if axis is None else [axis] if isinstance(axis, int) else list(axis)
-    if any(not -rank <= one < rank for one in axes):
-        there = f"which are {text_of_axes(rank)}" if rank else "but a single number has none"
-        msg = f"`axis` of a norm must name axes of the weights, {there}; got {axis}"
+    if any(not -rank <= one_axis < rank for one_axis in axes):
+        rank_text = f"which are {text_of_axes(rank)}" if rank else "but a single number has none"
+        msg = f"`axis` of a norm must name axes of the weights, {rank_text}; got {axis}"
         raise ValueError(msg)
-    places = {one % rank for one in axes}
+    places = {one_axis % rank for one_axis in axes}
     if len(places) == rank:
         return "all"
     return "column" if places == {0} else "row"

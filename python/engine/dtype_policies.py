@@ -156,8 +156,10 @@ def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | N
         ValueError: if it is the policy of another dtype.
     """
     del custom_objects
-    given = config.get("config")
-    return DTypePolicy(_checked_name(given.get("name", config) if isinstance(given, Mapping) else config))
+    inner_config = config.get("config")
+    return DTypePolicy(
+        _checked_name(inner_config.get("name", config) if isinstance(inner_config, Mapping) else config)
+    )
 
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name

@@ -220,9 +220,9 @@ def dropout(
     if len(sizes) != values.ndim:
         msg = f"`noise_shape` must have an entry for each of the {values.ndim} axes of `inputs`, got {noise_shape}"
         raise ValueError(msg)
-    shape = tuple(own if size is None else size for size, own in zip(sizes, values.shape, strict=True))
-    kept = uniform(shape, seed=seed) >= share
-    dropped: Array = np.where(kept, values / values.dtype.type(1.0 - share), values.dtype.type(0))
+    shape = tuple(length if size is None else size for size, length in zip(sizes, values.shape, strict=True))
+    keep = uniform(shape, seed=seed) >= share
+    dropped: Array = np.where(keep, values / values.dtype.type(1.0 - share), values.dtype.type(0))
     return dropped
 
 
@@ -255,9 +255,9 @@ def gamma(
         dtype: floating-point dtype of the result, default float32.
         seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
-    wanted, size = _floats(dtype), _shape(shape)
+    result_dtype, size = _floats(dtype), _shape(shape)
     factor = _parameter(alpha, "alpha", size)
-    return _generator(seed).standard_gamma(factor, size).astype(wanted)
+    return _generator(seed).standard_gamma(factor, size).astype(result_dtype)
 
 
 def beta(
@@ -276,9 +276,9 @@ def beta(
         dtype: floating-point dtype of the result, default float32.
         seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
-    wanted, size = _floats(dtype), _shape(shape)
+    result_dtype, size = _floats(dtype), _shape(shape)
     first, second = _parameter(alpha, "alpha", size), _parameter(beta, "beta", size)
-    return _generator(seed).beta(first, second, size).astype(wanted)
+    return _generator(seed).beta(first, second, size).astype(result_dtype)
 
 
 def binomial(
@@ -297,9 +297,9 @@ def binomial(
         dtype: floating-point dtype of the result, default float32.
         seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
-    wanted, size = _floats(dtype), _shape(shape)
+    result_dtype, size = _floats(dtype), _shape(shape)
     draws, shares = (
-        _fitting(each, name, size) for each, name in ((counts, "counts"), (probabilities, "probabilities"))
+        _fitting(array, name, size) for array, name in ((counts, "counts"), (probabilities, "probabilities"))
     )
     if not (np.all(draws >= 0) and np.all(draws == np.floor(draws)) and np.all(draws < 2**63)):
         msg = f"`counts` must be whole numbers of at least 0, got {counts!r}"
@@ -307,7 +307,7 @@ def binomial(
     if not np.all((shares >= 0) & (shares <= 1)):
         msg = f"`probabilities` must be in [0, 1], got {probabilities!r}"
         raise ValueError(msg)
-    return _generator(seed).binomial(draws.astype(np.int64), shares, size).astype(wanted)
+    return _generator(seed).binomial(draws.astype(np.int64), shares, size).astype(result_dtype)
 
 
 def _key(seed: Any) -> tuple[int, int]:

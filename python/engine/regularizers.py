@@ -70,15 +70,15 @@ class Regularizer(Spec):
         formula = self.__call__ if always else self._formula
         if formula is None:
             return None
-        known = self.__dict__.setdefault("_recordings", {})
+        recordings = self.__dict__.setdefault("_recordings", {})
         key = (shape, by_sample, always)
-        if key not in known:
+        if key not in recordings:
             try:
-                known[key] = _recording_of(formula, shape, by_sample)
+                recordings[key] = _recording_of(formula, shape, by_sample)
             except Exception:  # the function may do anything
-                known[key] = None
-        found: Recording | None = known[key]
-        return found
+                recordings[key] = None
+        recorded: Recording | None = recordings[key]
+        return recorded
 
 
 def _recording_of(formula: Callable[[Any], Any], shape: Extents, by_sample: bool) -> Recording:
@@ -181,8 +181,8 @@ class OrthogonalRegularizer(Regularizer):
             units = inputs / ops.sqrt(squares)
             products = ops.einsum("ik,jk->ij" if along else "ki,kj->ij", units, units)
             size = int(products.shape[0])
-            found = ops.sum(ops.abs(products * (1.0 - np.eye(size, dtype=np.float32))))
-            return found * float(self._scale(size))  # type: ignore[no-any-return] # a symbol
+            total = ops.sum(ops.abs(products * (1.0 - np.eye(size, dtype=np.float32))))
+            return total * float(self._scale(size))  # type: ignore[no-any-return] # a symbol
         units, _ = self._units(inputs)
         products = np.abs(units @ units.T)
         return float(self._scale(len(units)) * (products.sum() - np.trace(products)))

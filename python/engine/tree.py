@@ -78,15 +78,17 @@ def map_structure(func: Callable[..., Any], *structures: Any, none_is_leaf: bool
     if not structures:
         msg = "give at least one structure"
         raise ValueError(msg)
-    first, *others = structures
+    first, *more = structures
     if not is_nested(first):
-        if any(map(is_nested, others)):
-            raise _different(first, next(filter(is_nested, others)))
+        if any(map(is_nested, more)):
+            raise _different(first, next(filter(is_nested, more)))
         return None if first is None and not none_is_leaf else func(*structures)
-    for other in others:
+    for other in more:
         _require_same_node(first, other)
-    branches = zip(*([child for _, child in _children(each)] for each in structures), strict=True)
-    return _made_like(first, [map_structure(func, *each, none_is_leaf=none_is_leaf) for each in branches])
+    branches = zip(*([child for _, child in _children(item)] for item in structures), strict=True)
+    return _made_like(
+        first, [map_structure(func, *siblings, none_is_leaf=none_is_leaf) for siblings in branches]
+    )
 
 
 def map_structure_up_to(shallow_structure: Any, func: Callable[..., Any], *structures: Any) -> Any:
@@ -110,7 +112,7 @@ def map_structure_up_to(shallow_structure: Any, func: Callable[..., Any], *struc
     for structure in structures:
         _require_same_node(shallow_structure, structure)
     branches = zip(
-        *([child for _, child in _children(each)] for each in (shallow_structure, *structures)), strict=True
+        *([child for _, child in _children(item)] for item in (shallow_structure, *structures)), strict=True
     )
     mapped = [map_structure_up_to(shallow, func, *rest) for shallow, *rest in branches]
     return _made_like(shallow_structure, mapped)
@@ -176,7 +178,7 @@ def assert_same_structure(a: Any, b: Any, check_types: bool | None = None) -> No
 
 def assert_same_paths(a: Any, b: Any) -> None:
     """Raise ValueError unless the leaves of `a` and `b` have the same paths; lists and tuples may stand for each other."""
-    first, second = ({path for path, _ in flatten_with_path(each)} for each in (a, b))
+    first, second = ({path for path, _ in flatten_with_path(item)} for item in (a, b))
     if first != second:
         parts = [
             f"only in `{name}`: {', '.join(sorted(map(repr, paths)))}"
@@ -195,11 +197,9 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
         ValueError: if it has another number of leaves than `structure`.
     """
     leaves = list(flat_sequence)
-    wanted = len(flatten(structure))
-    if len(leaves) != wanted:
-        msg = (
-            f"`flat_sequence` must have {wanted} entries, one for each leaf of `structure`, got {len(leaves)}"
-        )
+    leaf_count = len(flatten(structure))
+    if len(leaves) != leaf_count:
+        msg = f"`flat_sequence` must have {leaf_count} entries, one for each leaf of `structure`, got {len(leaves)}"
         raise ValueError(msg)
     left = iter(leaves)
     return map_structure(lambda _: next(left), structure)
@@ -254,7 +254,7 @@ def _require_same_node(first: Any, second: Any) -> None:
     """Raises ValueError unless both are of the same type and have the same keys."""
     same = _is_dict(first) and _is_dict(second) and set(first) == set(second)
     if not _is_dict(first) and is_nested(second):
-        kinds = (type(each) if _is_named(each) else _kind(each) for each in (first, second))
+        kinds = (type(node) if _is_named(node) else _kind(node) for node in (first, second))
         same = len(set(kinds)) == 1 and len(first) == len(second)
     if not same:
         raise _different(first, second)

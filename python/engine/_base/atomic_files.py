@@ -105,21 +105,26 @@ def making_folder(path: str | os.PathLike[str]) -> Iterator[None]:
         OSError: if a folder can't be made.
     """
     folder = Path(path)
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    missing = [ancestor for ancestor in (folder, *folder.parents) if not ancestor.exists()]
     try:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             wrong = next(
-                (each for each in (folder, *folder.parents) if each.exists() and not each.is_dir()), folder
+                (
+                    ancestor
+                    for ancestor in (folder, *folder.parents)
+                    if ancestor.exists() and not ancestor.is_dir()
+                ),
+                folder,
             )
             msg = f"can't make the folder {str(folder)!r}, as {str(wrong)!r} is a file: give another path"
             raise NotADirectoryError(msg) from error
         yield
     except BaseException:
-        for each in missing:
+        for ancestor in missing:
             with suppress(OSError):  # the folder was never made, or other processes have put files into it
-                each.rmdir()
+                ancestor.rmdir()
         raise
 
 
@@ -262,9 +267,9 @@ def _remove_old(files: Sequence[_Unfinished]) -> None:
 
 def _undo(files: Sequence[_Unfinished]) -> None:
     """Restores all targets. If some can't be restored, raises OSError that says where their old files are."""
-    kept = [file for file in reversed(files) if not file.undo() and file.old.exists()]
-    if kept:
-        names = ", ".join(f"{str(file.old)!r} to {str(file.target)!r}" for file in kept)
+    not_restored = [file for file in reversed(files) if not file.undo() and file.old.exists()]
+    if not_restored:
+        names = ", ".join(f"{str(file.old)!r} to {str(file.target)!r}" for file in not_restored)
         msg = f"the files could not all be replaced, nor the old ones be put back: rename {names}"
         raise OSError(msg)
 

@@ -16,17 +16,17 @@ def numbers_at_most(count: int) -> AbstractContextManager[Any]:
     return ContextValue(_left, [count])
 
 
-def spend(count: int, what: str) -> None:
+def spend(count: int, subject: str) -> None:
     """Raises ValueError within a block of `numbers_at_most` if too many numbers were asked for. Elsewhere it does nothing.
 
     Args:
         count: how many numbers the caller is about to make.
-        what: what they are, for the message.
+        subject: what they are, for the message.
     """
     left = _left.get()
     if left is None:
         return
     left[0] -= count
     if left[0] < 0:
-        msg = f"{what} would have {count} numbers, and with all before it more than a file of this size may ask for"
+        msg = f"{subject} would have {count} numbers, and with all before it more than a file of this size may ask for"
         raise ValueError(msg)

@@ -39,16 +39,16 @@ class WrongTypeError(TypeError, ValueError):
 _LONGEST_NAME = 100
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str]) -> str:
     """Returns the end of a message about an unknown `name`: "; did you mean 'adam'?", or "." without a suggestion."""
-    found = suggestion(name, known)
-    return f"; did you mean {found!r}?" if found else "."
+    closest = suggestion(name, names)
+    return f"; did you mean {closest!r}?" if closest else "."
 
 
-def suggestion(name: str, known: Iterable[str]) -> str | None:
-    """Returns the name among `known` that `name` most probably stands for; None if none is similar enough."""
+def suggestion(name: str, names: Iterable[str]) -> str | None:
+    """Returns the name among `names` that `name` most probably stands for; None if none is similar enough."""
     words = _words(name) if len(name) <= _LONGEST_NAME else []
-    scores = [(_likeness(words, _words(other)), other) for other in known] if words else []
+    scores = [(_likeness(words, _words(other)), other) for other in names] if words else []
     best = max(scores, key=lambda pair: pair[0], default=(0.0, ""))
     return best[1] if best[0] >= _NEAR else None
 
@@ -58,32 +58,32 @@ def _words(name: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+[A-Z]?", name)]
 
 
-def _likeness(given: Sequence[str], other: Sequence[str]) -> float:
-    """Returns how similar the words `given` of a user are to those of a known name, from 0 to 1."""
+def _likeness(words: Sequence[str], other: Sequence[str]) -> float:
+    """Returns how similar the words `words` of a user are to those of a known name, from 0 to 1."""
     from difflib import SequenceMatcher
 
     initials = "".join(word[0] for word in " ".join(other).replace("crossentropy", "cross entropy").split())
-    if len(initials) > 1 and "".join(given) == initials:
+    if len(initials) > 1 and "".join(words) == initials:
         return _INITIALS
-    if len(given) == len(other) and all(map(str.startswith, other, given)):
-        return _BEGINNINGS if given != other else 1.0
-    found = _SWAPPED if sorted("".join(given)) == sorted("".join(other)) else 0.0
-    for ours in _shortened(given):
+    if len(words) == len(other) and all(map(str.startswith, other, words)):
+        return _BEGINNINGS if words != other else 1.0
+    likeness = _SWAPPED if sorted("".join(words)) == sorted("".join(other)) else 0.0
+    for ours in _shortened(words):
         for theirs in _shortened(other):
-            missing, more = len(other) - len(theirs), len(given) - len(ours)
+            missing, more = len(other) - len(theirs), len(words) - len(ours)
             if missing and more:  # different words on both sides make different names
                 continue
             lost = _LEFT_OUT * missing + _TOO_MANY * more
             matcher = SequenceMatcher(None, "".join(ours), "".join(theirs), autojunk=False)
-            if matcher.quick_ratio() - lost > found:
-                found = max(found, matcher.ratio() - lost)
-    return found
+            if matcher.quick_ratio() - lost > likeness:
+                likeness = max(likeness, matcher.ratio() - lost)
+    return likeness
 
 
 def _shortened(words: Sequence[str]) -> list[Sequence[str]]:
     """Returns the words, and the words without each one or two of them, but always at least one word."""
-    kept = {len(words), max(1, len(words) - 1), max(1, len(words) - 2)}
-    return [part for count in sorted(kept, reverse=True) for part in combinations(words, count)]
+    counts = {len(words), max(1, len(words) - 1), max(1, len(words) - 2)}
+    return [part for count in sorted(counts, reverse=True) for part in combinations(words, count)]
 
 
 # The values of `dtype.kind` for real numbers.
@@ -200,7 +200,7 @@ def name_of_dtype(value: object) -> object:
 def _dtype_or_none(value: object) -> np.dtype[Any] | None:
     """Returns the dtype that `value` stands for in NumPy, where None stands for float64; None if it is no dtype."""
     try:
-        found: np.dtype[Any] = np.dtype(cast(Any, name_of_dtype(value)))
+        dtype: np.dtype[Any] = np.dtype(cast(Any, name_of_dtype(value)))
     except (
         KeyError,
         SyntaxError,
@@ -209,7 +209,7 @@ def _dtype_or_none(value: object) -> np.dtype[Any] | None:
     ):
         # NumPy raises all of them, for texts, lists and dicts.
         return None
-    return found
+    return dtype
 
 
 def dtype_of(value: object, name: str, kinds: str = REAL) -> np.dtype[Any]:
@@ -220,21 +220,21 @@ def dtype_of(value: object, name: str, kinds: str = REAL) -> np.dtype[Any]:
         name: the name of the argument, for messages.
         kinds: the accepted values of `dtype.kind`: "iu" for integers, "f" for floats, "biuf" for real numbers.
     """
-    found = None if value is None else _dtype_or_none(value)
-    if found is None or found.kind not in kinds:
+    dtype = None if value is None else _dtype_or_none(value)
+    if dtype is None or dtype.kind not in kinds:
         of = {"f": "floats", "iu": "integers", REAL: "real numbers"}.get(kinds, "numbers")
         example = "int32" if kinds == "iu" else "float32"
         msg = f"`{name}` must be that of {of}, such as {example!r}, got {value!r}"
         raise WrongTypeError(msg)
-    return found
+    return dtype
 
 
 def float32_only(value: object) -> str:
     """Returns "float32" if `value` is its name or class, the dtype policy for it or its config, or None; else raises."""
     value = getattr(value, "compute_dtype", value)
     config = value.get("config") if isinstance(value, Mapping) else None
-    wanted = config.get("name", value) if isinstance(config, Mapping) else value
-    if wanted is not None and _dtype_or_none(wanted) != np.float32:
+    dtype = config.get("name", value) if isinstance(config, Mapping) else value
+    if dtype is not None and _dtype_or_none(dtype) != np.float32:
         msg = f"`dtype` must be 'float32', in which the engine computes, or None; got {value!r}: data may have any real dtype"
         raise WrongTypeError(msg)
     return "float32"
@@ -242,8 +242,8 @@ def float32_only(value: object) -> str:
 
 def of_integers(value: object) -> str | None:
     """Returns the name of an integer dtype, or of the dtype policy of that name; None for everything else."""
-    found = _dtype_or_none(getattr(value, "compute_dtype", value))
-    return None if found is None or found.kind not in "iu" else found.name
+    dtype = _dtype_or_none(getattr(value, "compute_dtype", value))
+    return None if dtype is None or dtype.kind not in "iu" else dtype.name
 
 
 def require(kind: Any, value: object, name: str, expected: str) -> None:
@@ -284,17 +284,17 @@ def path_of(value: object, name: str) -> str:
     return os.fspath(value)
 
 
-def only_default(value: Any, name: str, default: Any, what: str) -> Any:
+def only_default(value: Any, name: str, default: Any, subject: str) -> Any:
     """Returns `value` if it is Keras' default; else raises, since the engine lacks the feature that the argument controls.
 
     Args:
         value: the argument.
         name: its name.
         default: the only value that is accepted.
-        what: the feature, as the message calls it.
+        subject: the feature, as the message calls it.
     """
     if value != default:
-        msg = f"`{name}` must be {default}, got {value!r}: {what} is left out on purpose"
+        msg = f"`{name}` must be {default}, got {value!r}: {subject} is left out on purpose"
         raise ValueError(msg)
     return default
 
@@ -315,7 +315,7 @@ def shape(value: object, name: str) -> Shape:
 def fits(sample: Shape, declared: Shape) -> bool:
     """Returns whether the shape `sample` agrees with the `declared` one, in which None stands for any length."""
     return len(sample) == len(declared) and all(
-        wanted is None or size == wanted for size, wanted in zip(sample, declared, strict=True)
+        expected is None or size == expected for size, expected in zip(sample, declared, strict=True)
     )
 
 

@@ -19,5 +19,5 @@ def _values_within(value: Any, around: frozenset[int]) -> Iterator[Any]:
         yield value
     elif id(value) not in around:
         inner = around | {id(value)}
-        for each in list(value.values() if isinstance(value, dict) else value):  # another thread may add some
-            yield from _values_within(each, inner)
+        for item in list(value.values() if isinstance(value, dict) else value):  # another thread may add some
+            yield from _values_within(item, inner)

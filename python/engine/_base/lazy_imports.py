@@ -31,18 +31,18 @@ def on_first_use(package: str, note: str = "", /, **homes: str) -> Callable[[str
     def getattr_(name: str) -> Any:
         if name not in homes:
             for find in finders_of_names:
-                found = find(package, name)
-                if found is not None:
-                    return found
+                attribute = find(package, name)
+                if attribute is not None:
+                    return attribute
             return absent(package, name, note, homes)
         import importlib
 
         with IMPORTING:
-            found = importlib.import_module(f"{package}.{homes[name]}")
+            attribute = importlib.import_module(f"{package}.{homes[name]}")
         if name != homes[name]:
-            found = getattr(found, name)
-        setattr(sys.modules[package], name, found)
-        return found
+            attribute = getattr(attribute, name)
+        setattr(sys.modules[package], name, attribute)
+        return attribute
 
     return getattr_
 
@@ -105,8 +105,8 @@ def absent(module: str, name: str, note: str = "", more: Iterable[str] = ()) -> 
 
 def _no_attribute(module: str, name: str, note: str, more: Iterable[str]) -> AttributeError:
     owner = sys.modules[module]
-    known = {*vars(owner).get("__all__", ()), *more}
-    near = None if name.startswith("_") else suggestion(name, sorted(known))
+    names = {*vars(owner).get("__all__", ()), *more}
+    near = None if name.startswith("_") else suggestion(name, sorted(names))
     end = f"; did you mean {near!r}?" if near else ""
     if note:
         end += f" {note[0].upper()}{note[1:]}" if near else f": {note}"

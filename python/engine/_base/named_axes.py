@@ -40,7 +40,7 @@ def _sides(pattern: str) -> tuple[Axes, Axes]:
     wrong = len(sides) != 2 or re.search(r"[^\s\w()>-]", pattern)  # noqa: PLR2004 # left and right
     if not wrong:
         left, right = (
-            [found.strip("()").split() for found in re.findall(r"\([^()]*\)|\w+", side)] for side in sides
+            [group.strip("()").split() for group in re.findall(r"\([^()]*\)|\w+", side)] for side in sides
         )
         names = [sorted(name for group in side for name in group) for side in (left, right)]
         if names[0] == names[1] and len(set(names[0])) == len(names[0]):
@@ -49,18 +49,18 @@ def _sides(pattern: str) -> tuple[Axes, Axes]:
     raise ValueError(msg)
 
 
-def _lengths(axes: Axes, shape: Sequence[Any], given: Mapping[str, int]) -> dict[str, Any]:
+def _lengths(axes: Axes, shape: Sequence[Any], given_lengths: Mapping[str, int]) -> dict[str, Any]:
     """Returns the length of each named axis."""
-    lengths: dict[str, Any] = dict(given)
+    lengths: dict[str, Any] = dict(given_lengths)
     for group, extent in zip(axes, shape, strict=True):
         unknown = [name for name in group if name not in lengths]
-        known = math.prod(lengths[name] for name in group if name in lengths)
+        product = math.prod(lengths[name] for name in group if name in lengths)
         if len(unknown) > 1:
             msg = f"give the lengths of all but one of the axes {', '.join(unknown)}"
             raise ValueError(msg)
         if unknown:
-            lengths[unknown[0]] = extent // known if known else 0
-        if known * (lengths[unknown[0]] if unknown else 1) != extent:
-            msg = f"an axis of length {extent} can't be split into {', '.join(group)} with lengths {dict(given)}"
+            lengths[unknown[0]] = extent // product if product else 0
+        if product * (lengths[unknown[0]] if unknown else 1) != extent:
+            msg = f"an axis of length {extent} can't be split into {', '.join(group)} with lengths {dict(given_lengths)}"
             raise ValueError(msg)
     return lengths

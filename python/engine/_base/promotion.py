@@ -36,23 +36,23 @@ def standard(dtype: DTypeLike | type | None) -> np.dtype[Any]:
     Raises:
         ValueError: for a dtype that is none of bool, integers, float16 to float64, complex64 and complex128.
     """
-    given: Any = np.float32 if dtype is None else name_of_dtype(dtype)
+    requested: Any = np.float32 if dtype is None else name_of_dtype(dtype)
     if isinstance(dtype, type):
-        given = _OF_PYTHON.get(dtype, dtype)
-    if isinstance(given, str):
-        given = {"int": np.int32, "float": np.float32, "bfloat16": np.float32}.get(given, given)
-    found = dtype_of(given, "dtype", NUMBERS)
-    if _SIZES[found.kind] < found.itemsize:
+        requested = _OF_PYTHON.get(dtype, dtype)
+    if isinstance(requested, str):
+        requested = {"int": np.int32, "float": np.float32, "bfloat16": np.float32}.get(requested, requested)
+    resolved = dtype_of(requested, "dtype", NUMBERS)
+    if _SIZES[resolved.kind] < resolved.itemsize:
         msg = f"`dtype` must be one of at most 64 bits, or complex128, got {dtype!r}"
         raise ValueError(msg)
-    native: np.dtype[Any] = found.newbyteorder("=")
+    native: np.dtype[Any] = resolved.newbyteorder("=")
     return native
 
 
 def floating(dtype: DTypeLike) -> np.dtype[Any]:
     """`dtype` if it is one of floats or complex numbers, else float32."""
-    found = standard(dtype)
-    return found if found.kind in "fc" else np.dtype(np.float32)
+    resolved = standard(dtype)
+    return resolved if resolved.kind in "fc" else np.dtype(np.float32)
 
 
 def as_array(x: Any, dtype: DTypeLike | None = None) -> Array:
@@ -70,14 +70,14 @@ def as_array(x: Any, dtype: DTypeLike | None = None) -> Array:
         return (
             np.asarray(x).astype(standard(dtype), copy=False) if _typed(x) else np.asarray(x, standard(dtype))
         )
-    found: Array = np.asarray(x) if _typed(x) else np.asarray(x, _of_leaves(x))
-    if _SIZES.get(found.dtype.kind, 0) < found.itemsize:
+    array: Array = np.asarray(x) if _typed(x) else np.asarray(x, _of_leaves(x))
+    if _SIZES.get(array.dtype.kind, 0) < array.itemsize:
         msg = (
             "expected an array of bools, integers, or floats or complex numbers of NumPy up to float64 and complex128, "
-            f"got dtype {found.dtype}"
+            f"got dtype {array.dtype}"
         )
         raise ValueError(msg)
-    return found.astype(found.dtype.newbyteorder("="), copy=False)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def result_type(*operands: Any) -> np.dtype[Any]:
@@ -114,8 +114,8 @@ def common(*operands: Any, least: Any = None) -> list[Any]:
 
 def floats(x: Any) -> Array:
     """`x` as an array of floats or complex numbers; integers become float32."""
-    found = as_array(x)
-    return found.astype(floating(found.dtype), copy=False)
+    array = as_array(x)
+    return array.astype(floating(array.dtype), copy=False)
 
 
 def copied(result: Any) -> Array:
@@ -140,8 +140,8 @@ def _joined(strong: Iterable[np.dtype[Any]], weak: set[type]) -> np.dtype[Any]:
         return np.dtype(np.float32)
     integers = [dtype for dtype in strong if dtype.kind in "iu"]
     if integers:
-        found = np.result_type(*integers)
-        return np.dtype(np.float32) if found.kind == "f" else found  # uint64 together with signed integers
+        common = np.result_type(*integers)
+        return np.dtype(np.float32) if common.kind == "f" else common  # uint64 together with signed integers
     return np.dtype(np.bool_ if kinds and not weak else np.int32)
 
 
@@ -172,8 +172,8 @@ def _of_leaves(x: Any) -> np.dtype[Any] | None:
 
 def _leaf_kinds(x: Any) -> Iterator[Any]:
     if isinstance(x, (list, tuple, range)):
-        for each in x:
-            yield from _leaf_kinds(each)
+        for item in x:
+            yield from _leaf_kinds(item)
     elif _typed(x):
         yield np.asarray(x).dtype
     else:

@@ -36,8 +36,8 @@ def register_keras_serializable(package: str = "Custom", name: str | None = None
         if isinstance(arg, type) and not hasattr(arg, "get_config"):
             msg = f"{arg.__name__} can't be registered: it has no `get_config`, which tells how to make it again"
             raise ValueError(msg)
-        own = name if name is not None else arg.__name__
-        _registered[f"{package}>{own}"] = arg
+        registered_name = name if name is not None else arg.__name__
+        _registered[f"{package}>{registered_name}"] = arg
         return arg
 
     return register
@@ -70,9 +70,9 @@ def get_registered_name(obj: Any) -> str | None:
     return getattr(obj, "__name__", None)
 
 
-def is_of_engine(found: Any) -> bool:
+def is_of_engine(value: Any) -> bool:
     """Whether a class or function is one of this package. Code that runs in a namespace without a name has no module."""
-    return str(found.__module__).startswith("engine.")
+    return str(value.__module__).startswith("engine.")
 
 
 def made_from_config(cls: Any, config: Any) -> Any:
@@ -113,10 +113,10 @@ def registered_by(
         is_built_in: whether the library has something of a name, which one of the user's in a package doesn't replace.
     """
     full = str(config.get("registered_name") or name)
-    for each in (full, name):
-        found = _registered_as(each)
-        if found is not None:
-            return found
+    for candidate in (full, name):
+        registered = _registered_as(candidate)
+        if registered is not None:
+            return registered
     of_library = str(config.get("module")).partition(".")[0] in _LIBRARIES or is_built_in(name)
     return None if of_library and full == name else _in_a_package(name)
 
@@ -128,8 +128,8 @@ def registered_or_built_in(name: str, is_built_in: Callable[[str], bool]) -> Any
         name: as for `get_registered_object`.
         is_built_in: as for `registered_by`.
     """
-    found = _registered_as(name)
-    return _in_a_package(name) if found is None and not is_built_in(name) else found
+    registered = _registered_as(name)
+    return _in_a_package(name) if registered is None and not is_built_in(name) else registered
 
 
 def get_registered_object(
@@ -144,10 +144,10 @@ def get_registered_object(
         custom_objects: classes and functions by name, which are searched first.
         module_objects: classes and functions by name, which come before those that are registered in a package.
     """
-    found = (custom_objects or {}).get(name, _registered_as(name))
-    if found is None:
-        found = (module_objects or {}).get(name)
-    return _in_a_package(name) if found is None else found
+    registered = (custom_objects or {}).get(name, _registered_as(name))
+    if registered is None:
+        registered = (module_objects or {}).get(name)
+    return _in_a_package(name) if registered is None else registered
 
 
 # The first part of the name of a module of the library in a config.
@@ -162,4 +162,4 @@ def _registered_as(name: str) -> Any:
 def _in_a_package(name: str) -> Any:
     """Returns the first registered object whose name behind its package is `name`; else None."""
     every = _registered.copy().items()
-    return next((found for full, found in every if full.split(">")[-1] == name), None)
+    return next((registered for full, registered in every if full.split(">")[-1] == name), None)

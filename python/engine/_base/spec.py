@@ -49,16 +49,16 @@ def auto_name(base: str) -> str:
     return f"{base}_{number}" if number else base
 
 
-def free_name(wanted: str, taken: Container[str], first: int = 1) -> str:
-    """Returns `wanted`, or the first of `wanted_1`, `wanted_2` and so on that is not taken.
+def free_name(base: str, used: Container[str], first: int = 1) -> str:
+    """Returns `base`, or the first of `wanted_1`, `wanted_2` and so on that is not taken.
 
     Args:
-        wanted: the name without a number.
-        taken: the names that are in use.
+        base: the name without a number.
+        used: the names that are in use.
         first: the first number.
     """
-    numbered = (f"{wanted}_{number}" for number in count(first))
-    return next(name for name in chain([wanted], numbered) if name not in taken)
+    numbered = (f"{base}_{number}" for number in count(first))
+    return next(name for name in chain([base], numbered) if name not in used)
 
 
 def clear_session(free_memory: bool = True) -> None:
@@ -91,15 +91,19 @@ class _Signature:
         hidden = {_POSITIONALS} if owner._takes_any_argument else {_POSITIONALS, _OPTIONS}
         by_name = False  # whether the arguments of the next base class can be passed by name only
         for init in (vars(cls)["__init__"] for cls in owner.__mro__[:-1] if "__init__" in vars(cls)):
-            _, *own = inspect.signature(init).parameters.values()
-            for one in own:
-                if one.kind not in hidden and one.name not in shown:
-                    shown[one.name] = one.replace(kind=_KEYWORD) if by_name and one.kind < _KEYWORD else one
-            kinds = {one.kind for one in own}
+            _, *parameters = inspect.signature(init).parameters.values()
+            for parameter in parameters:
+                if parameter.kind not in hidden and parameter.name not in shown:
+                    shown[parameter.name] = (
+                        parameter.replace(kind=_KEYWORD)
+                        if by_name and parameter.kind < _KEYWORD
+                        else parameter
+                    )
+            kinds = {parameter.kind for parameter in parameters}
             by_name = by_name or _POSITIONALS not in kinds
             if _OPTIONS not in kinds or owner._takes_any_argument:
                 break
-        return inspect.Signature(sorted(shown.values(), key=lambda one: one.kind))
+        return inspect.Signature(sorted(shown.values(), key=lambda parameter: parameter.kind))
 
 
 class Spec(SaysWhatIsLeftOut):
@@ -124,11 +128,13 @@ class Spec(SaysWhatIsLeftOut):
     __signature__ = _Signature()
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
-        known = list(_arguments(cls)) if options and not cls._takes_any_argument else list(options)
+        accepted = list(_arguments(cls)) if options and not cls._takes_any_argument else list(options)
         for option in options:
-            if option not in known and option not in cls._older_arguments:
-                names = listing(dict.fromkeys(known))
-                msg = f"{cls.__name__} has no argument `{option}`{nearest(option, known)} It takes: {names}"
+            if option not in accepted and option not in cls._older_arguments:
+                names = listing(dict.fromkeys(accepted))
+                msg = (
+                    f"{cls.__name__} has no argument `{option}`{nearest(option, accepted)} It takes: {names}"
+                )
                 raise cls._unknown_argument_error(msg)
         return super().__new__(cls)
 
@@ -149,12 +155,12 @@ class Spec(SaysWhatIsLeftOut):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Makes an object from a config that `get_config` returned, here or in Keras."""
-        known = set(_arguments(cls))
+        accepted = set(_arguments(cls))
         return cls(
             **{
                 name: value
                 for name, value in checked_config(config).items()
-                if name in known or value not in (None, cls._fixed_arguments.get(name))
+                if name in accepted or value not in (None, cls._fixed_arguments.get(name))
             }
         )
 
@@ -225,15 +231,15 @@ def registered_or_same(identifier: object, is_built_in: Callable[[str], bool] = 
     """
     if isinstance(identifier, Mapping) and identifier.get("class_name") == "function":
         name = str(identifier.get("config"))
-        own = registered_by({**identifier, "registered_name": None}, name, is_built_in)
-        return name if own is None else own
-    own = registered_or_built_in(identifier, is_built_in) if isinstance(identifier, str) else None
-    return identifier if own is None else own
+        registered = registered_by({**identifier, "registered_name": None}, name, is_built_in)
+        return name if registered is None else registered
+    registered = registered_or_built_in(identifier, is_built_in) if isinstance(identifier, str) else None
+    return identifier if registered is None else registered
 
 
-def serialize_any(given: Any) -> dict[str, Any] | str:
+def serialize_any(value: Any) -> dict[str, Any] | str:
     """Returns the class and config of an object, or the name of a function; `deserialize_any` reads both."""
-    return serialize(given) if isinstance(given, Spec) else str(given.__name__)
+    return serialize(value) if isinstance(value, Spec) else str(value.__name__)
 
 
 def deserialize_any(
@@ -260,8 +266,8 @@ def _plain(value: object) -> object:
         return serialize(value)
     if not inspect.isfunction(value):
         return value
-    known = is_of_engine(value)
-    return value.__name__ if known else described(value, "function", value.__name__)
+    built_in = is_of_engine(value)
+    return value.__name__ if built_in else described(value, "function", value.__name__)
 
 
 S = TypeVar("S", bound=Spec)
@@ -316,17 +322,17 @@ class Registry(Generic[S]):
         if isinstance(identifier, type) and issubclass(identifier, self.base):
             identifier = identifier()
         if isinstance(identifier, self.base):
-            found: S = identifier
-            return found
+            instance: S = identifier
+            return instance
         if isinstance(identifier, str):
-            own = registered_or_same(identifier, self.knows)
-            return self._named(identifier)() if own is identifier else self.get(own)
+            registered = registered_or_same(identifier, self.knows)
+            return self._named(identifier)() if registered is identifier else self.get(registered)
         if isinstance(identifier, Mapping) and "class_name" in identifier:
             name = str(identifier["class_name"])
-            own = registered_by(identifier, name, self.knows)
-            cls = self._named(name, in_config=True) if own is None else own
-            made: S = made_from_config(cls, identifier.get("config") or {})
-            return made
+            registered = registered_by(identifier, name, self.knows)
+            cls = self._named(name, in_config=True) if registered is None else registered
+            instance: S = made_from_config(cls, identifier.get("config") or {})
+            return instance
         if inspect.isfunction(identifier) and identifier in self._functions:
             return self._functions[identifier]()
         module = ".".join(self.base.__module__.split(".")[:2])
@@ -349,8 +355,8 @@ class Registry(Generic[S]):
             return None
         kind = identifier if isinstance(identifier, type) else type(identifier)
         if callable(identifier) and not issubclass(kind, self.base):
-            made = identifier() if isinstance(identifier, type) else identifier
-            return wrap(made) if callable(made) else self.get(made)
+            instance = identifier() if isinstance(identifier, type) else identifier
+            return wrap(instance) if callable(instance) else self.get(instance)
         return self.get(identifier)
 
     def deserialize(self, config: object, custom_objects: Mapping[str, Any] | None = None) -> S:
@@ -373,15 +379,15 @@ class Registry(Generic[S]):
             name: the name, in any case.
             in_config: whether the name is from a config. The error then says how to pass a class of the user's.
         """
-        found = self._classes.get(name.lower())
-        if found is None:
-            known = ", ".join(sorted(set(self._names)))
+        cls = self._classes.get(name.lower())
+        if cls is None:
+            names_text = ", ".join(sorted(set(self._names)))
             end = nearest(name, self._names)
             if in_config:
                 end += (
                     f" If it is a class of your own, pass custom_objects={{{name!r}: {name}}}, or decorate the class with "
                     "@register_keras_serializable()."
                 )
-            msg = f"unknown `{self._kind}` {name!r}{end} Known: {known}"
+            msg = f"unknown `{self._kind}` {name!r}{end} Known: {names_text}"
             raise ValueError(msg)
-        return found
+        return cls

@@ -126,10 +126,10 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
         return np.array(self.value, dtype) if copy else np.asarray(self.value, dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if any(isinstance(given, StoredArray) for given in options.get("out", ())):
+        if any(isinstance(operand, StoredArray) for operand in options.get("out", ())):
             msg = "NumPy can't write into a variable: set its values by `assign`"
             raise TypeError(msg)
-        plain = [given.value if isinstance(given, StoredArray) else given for given in inputs]
+        plain = [operand.value if isinstance(operand, StoredArray) else operand for operand in inputs]
         return getattr(ufunc, method)(*plain, **options)
 
     def _not_in_place(self, other: object) -> Any:

@@ -54,13 +54,13 @@ def line_of_users_code(error: BaseException) -> str | None:
     Returns:
         None if all code on its way belongs to this package, to Python, or to an installed package.
     """
-    found, traceback = None, error.__traceback__
+    location, traceback = None, error.__traceback__
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
         if _is_of_users(file):
-            found = f"{file.rpartition(os.sep)[2]}:{traceback.tb_lineno}"
+            location = f"{file.rpartition(os.sep)[2]}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
-    return found
+    return location
 
 
 def _is_of_users(file: str) -> bool:
@@ -79,7 +79,7 @@ def _without_package(traceback: TracebackType | None) -> TracebackType | None:
         if not traceback.tb_frame.f_code.co_filename.startswith(PACKAGE_FOLDER):
             frames.append(traceback)
         traceback = traceback.tb_next
-    kept: TracebackType | None = None
-    for each in reversed(frames):
-        kept = TracebackType(kept, each.tb_frame, each.tb_lasti, each.tb_lineno)
-    return kept
+    shortened: TracebackType | None = None
+    for entry in reversed(frames):
+        shortened = TracebackType(shortened, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return shortened

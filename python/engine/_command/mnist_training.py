@@ -203,8 +203,8 @@ def _draw(
     if recipe.chosen:
         facts.insert(2, CHOICE[0].upper() + CHOICE[1:])
     if len(runs) > 1:
-        found = [run.accuracy for run in runs]
-        facts[0] += f" · mean of {len(runs)} seeds {np.mean(found):.2%}{_range(found)}"
+        accuracy_of_runs = [run.accuracy for run in runs]
+        facts[0] += f" · mean of {len(runs)} seeds {np.mean(accuracy_of_runs):.2%}{_range(accuracy_of_runs)}"
     try:
         drawing.write(
             args.report,

@@ -139,15 +139,15 @@ def build(
 
 def new_arrays(values: Sequence[Float32], beside: Sequence[WeightArray] = ()) -> list[WeightArray]:
     """Returns new weight arrays that have one lock, which is that of the arrays `beside` if there are any."""
-    made = list[WeightArray]()
-    for each in values:
-        made.append(WeightArray(each, next(iter((*beside, *made)), None)))
-    return made
+    arrays = list[WeightArray]()
+    for value in values:
+        arrays.append(WeightArray(value, next(iter((*beside, *arrays)), None)))
+    return arrays
 
 
 def read_weights(arrays: Sequence[WeightArray]) -> list[Float32]:
     """Returns read-only copies of weight arrays, taken at one moment."""
     copies = read_arrays(arrays)
-    for each in copies:
-        each.flags.writeable = False
+    for copy in copies:
+        copy.flags.writeable = False
     return copies

@@ -115,7 +115,7 @@ def real_array(value: object, name: str) -> Array:
 
 def require_finite(
     rows: Rows,
-    given: Any,
+    array: Any,
     name: str,
     *,
     row_numbers: Sequence[int] | NDArray[np.integer] | None = None,
@@ -125,7 +125,7 @@ def require_finite(
 
     Args:
         rows: the rows that the core will read.
-        given: the array from which `rows` was made, for the message.
+        array: the array from which `rows` was made, for the message.
         name: the name of the argument, for messages.
         row_numbers: the numbers of the rows, for the message; by default they are counted from 0.
         columns: the names of the columns, for the message.
@@ -133,15 +133,17 @@ def require_finite(
     if isinstance(rows, DeviceArray):
         if summary_of(rows).finite:
             return
-        rows, given = rows.numpy(), np.asarray(given)
+        rows, array = rows.numpy(), np.asarray(array)
     row = first_nonfinite_row(rows)
     if row < 0:
         return
-    found = np.asarray(given[row]).reshape(-1)
-    column = int(np.argmin(np.isfinite(as_float32(found))))
-    where = f" in column {columns[column]!r}" if columns is not None and len(columns) == len(found) else ""
+    values = np.asarray(array[row]).reshape(-1)
+    column = int(np.argmin(np.isfinite(as_float32(values))))
+    where = f" in column {columns[column]!r}" if columns is not None and len(columns) == len(values) else ""
     number = row if row_numbers is None else row_numbers[row]
-    msg = f"`{name}` must be finite and within float32's range, but row {number} holds {found[column]}{where}"
+    msg = (
+        f"`{name}` must be finite and within float32's range, but row {number} holds {values[column]}{where}"
+    )
     raise ValueError(msg)
 
 
@@ -156,8 +158,8 @@ def readable(array: Any) -> Rows:
     if isinstance(array, DeviceArray):
         return readable_on_device(array)
     if array.dtype in _BYTES:
-        found: Rows = np.ascontiguousarray(array).view(np.uint8)
-        return found
+        bytes_view: Rows = np.ascontiguousarray(array).view(np.uint8)
+        return bytes_view
     if is_readable(array):
         return array  # type: ignore[no-any-return] # rows
     return as_float32(array)
@@ -175,26 +177,28 @@ def as_float32(array: Array) -> Float32:
         return np.require(array, np.float32, ["C", "A"])
 
 
-def require_shape(given: tuple[int, ...], shape: Shape | None, name: str) -> None:
-    """Raises ValueError unless an array of the shape `given`, (n, ...), holds at least one sample of `shape`."""
-    require_sample_shape(given[1:], shape, name, given)
-    if 0 in given:
-        msg = f"`{name}` is empty, of shape {given}: pass at least one sample"
+def require_shape(array_shape: tuple[int, ...], shape: Shape | None, name: str) -> None:
+    """Raises ValueError unless an array of the shape `array_shape`, (n, ...), holds at least one sample of `shape`."""
+    require_sample_shape(array_shape[1:], shape, name, array_shape)
+    if 0 in array_shape:
+        msg = f"`{name}` is empty, of shape {array_shape}: pass at least one sample"
         raise ValueError(msg)
 
 
-def require_sample_shape(sample: Shape, shape: Shape | None, name: str, given: Shape | None = None) -> None:
+def require_sample_shape(
+    sample: Shape, shape: Shape | None, name: str, array_shape: Shape | None = None
+) -> None:
     """Raises ValueError unless the shape `sample` of one sample agrees with `shape`.
 
     Args:
         sample: the shape of one sample.
         shape: the expected shape; None accepts any.
         name: the name of the argument, for messages.
-        given: the shape of the whole array, for the message.
+        array_shape: the shape of the whole array, for the message.
     """
     if shape is not None and sample != shape and not fits(sample, shape):
-        given = (0, *sample) if given is None else given
-        msg = f"`{name}` must have shape {text_of_shape(shape)}, got {given}{_shape_hint(given, shape)}"
+        array_shape = (0, *sample) if array_shape is None else array_shape
+        msg = f"`{name}` must have shape {text_of_shape(shape)}, got {array_shape}{_shape_hint(array_shape, shape)}"
         raise ValueError(msg)
 
 
@@ -206,14 +210,14 @@ def sample_shape_of_none(x: object, name: str) -> Shape | None:
     return real_array(x, name).shape[1:] or (1,)
 
 
-def _shape_hint(given: tuple[int, ...], shape: Shape) -> str:
+def _shape_hint(array_shape: tuple[int, ...], shape: Shape) -> str:
     """Returns the end of the message about a wrong shape: what to do, if the shapes tell."""
-    if given == shape:
+    if array_shape == shape:
         return ": for one sample pass x[np.newaxis]"
     if None in shape:
-        batch = given[1:] == shape[1:]
+        batch = array_shape[1:] == shape[1:]
         return ": the shape of Input() has no batch axis, so leave out its first None" if batch else ""
-    if math.prod(given[1:]) == math.prod(shape):
+    if math.prod(array_shape[1:]) == math.prod(shape):
         text = f"(len(x), {', '.join(map(str, shape))})"
         return f": reshape it with x.reshape{text}, or start the model with another input_shape"
     return ""
@@ -248,9 +252,9 @@ def any_array(value: object, name: str) -> Array:
 
 def _shapes(value: object) -> list[tuple[int, ...]]:
     """Returns the shapes of the arrays in a list or tuple if these differ; for everything else an empty list."""
-    if not isinstance(value, (list, tuple)) or not all(hasattr(each, "shape") for each in value):
+    if not isinstance(value, (list, tuple)) or not all(hasattr(array, "shape") for array in value):
         return []
-    shapes = [tuple(each.shape) for each in value]
+    shapes = [tuple(array.shape) for array in value]
     return shapes if len(set(shapes)) > 1 else []
 
 
@@ -289,10 +293,10 @@ def _of_objects(array: Array) -> str:
         if isinstance(item, (numbers.Real, np.bool_)):
             continue
         where = f"entry {place[0] if len(place) == 1 else place}"
-        found = f"{where} is {item!r:.60}, of type {type(item).__name__}"
+        description = f"{where} is {item!r:.60}, of type {type(item).__name__}"
         if isinstance(item, (str, bytes)):
-            return f"{found}: {_OF_STRINGS}"
+            return f"{description}: {_OF_STRINGS}"
         if item is None:
-            return f"{found}: give missing values a number, or leave their rows out"
-        return f"{found}: all must be numbers"
+            return f"{description}: give missing values a number, or leave their rows out"
+        return f"{description}: all must be numbers"
     return "all of them are numbers, so .astype('float32') makes an array of these"

@@ -137,15 +137,15 @@ class Stream(Source):
                 first = self._data[0]
             else:
                 batches = raw_batches(self._data)
-                found = list(islice(batches, _REPLAYED if self._replays else 1))
-                if not found:
+                first_batches = list(islice(batches, _REPLAYED if self._replays else 1))
+                if not first_batches:
                     msg = f"`{self._name}`, of type {type(self._data).__name__}, yields no batches: it must begin anew each time, and yield one at least"
                     raise ValueError(msg)
-                first = found[0]
+                first = first_batches[0]
                 if self._replays:
-                    self._replayed = found
+                    self._replayed = first_batches
                 else:
-                    self._started = chain(found, batches)
+                    self._started = chain(first_batches, batches)
             self._example = self._samples(first, 0)
         return self._example
 

@@ -81,19 +81,19 @@ def with_dtype(numbers: NDArray[Any], dtype: Any, coded: bool = False) -> NDArra
         dtype: of the input.
         coded: whether codes may be among the numbers.
     """
-    wanted = np.dtype(dtype)
-    if wanted.kind == "U":
+    new_dtype = np.dtype(dtype)
+    if new_dtype.kind == "U":
         return strings_of_numbers(numbers)
     numbers = np.asarray(numbers, np.float32)
     large = _beyond(numbers)
     if not large.any():
-        return numbers.astype(wanted)
+        return numbers.astype(new_dtype)
     if not coded:
-        return fitting(numbers.astype(np.int64), wanted)
-    found = np.where(large, 0, numbers).astype(np.int64)
+        return fitting(numbers.astype(np.int64), new_dtype)
+    integers = np.where(large, 0, numbers).astype(np.int64)
     indices = (numbers[large].view(np.int32).astype(np.int64) - _FIRST_CODE).tolist()
-    found[large] = [_table.value_at(index, 0) for index in indices]
-    return fitting(found, wanted)
+    integers[large] = [_table.value_at(index, 0) for index in indices]
+    return fitting(integers, new_dtype)
 
 
 def fitting(integers: NDArray[Any], dtype: Any) -> NDArray[Any]:
@@ -122,10 +122,10 @@ def require_exact(value: Any, name: str) -> None:
     """
     if hasattr(value, "tocsr"):
         value = value.tocsr()
-        found = _first_rounded(value.data)
-        if found is not None:
-            row = int(np.searchsorted(value.indptr, found, side="right")) - 1
-            raise _rounded(name, row, value.data[found])
+        entry = _first_rounded(value.data)
+        if entry is not None:
+            row = int(np.searchsorted(value.indptr, entry, side="right")) - 1
+            raise _rounded(name, row, value.data[entry])
         return
     array = _host_array(value, name)
     if array.dtype.itemsize < np.dtype(np.int32).itemsize or array.dtype == np.float32 or not array.size:
@@ -133,10 +133,10 @@ def require_exact(value: Any, name: str) -> None:
     rows = max(1, _BLOCK * len(array) // array.size)
     for begin in range(0, len(array), rows):
         block = array[begin : begin + rows]
-        found = _first_rounded(block.reshape(-1))
-        if found is not None:
-            row = found * len(block) // block.size
-            raise _rounded(name, begin + row, block.reshape(-1)[found])
+        entry = _first_rounded(block.reshape(-1))
+        if entry is not None:
+            row = entry * len(block) // block.size
+            raise _rounded(name, begin + row, block.reshape(-1)[entry])
 
 
 def _rounded(name: str, row: int, number: Any) -> ValueError:

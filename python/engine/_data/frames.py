@@ -106,10 +106,13 @@ def _other_columns(names: Sequence[str], columns: Sequence[object], name: str) -
     unseen = [column for column in dict.fromkeys(columns) if column not in before]
     missing = [column for column in dict.fromkeys(names) if column not in now]
     text = "The feature names should match those that were passed during fit.\n"
-    for heading, found in (("unseen at fit time", unseen), ("seen at fit time, yet now missing", missing)):
-        if found:
-            more = [f"- {len(found) - _NAMED} more"] if len(found) > _NAMED else []
-            lines = [*(f"- {column}" for column in found[:_NAMED]), *more]
+    for heading, listed_columns in (
+        ("unseen at fit time", unseen),
+        ("seen at fit time, yet now missing", missing),
+    ):
+        if listed_columns:
+            more = [f"- {len(listed_columns) - _NAMED} more"] if len(listed_columns) > _NAMED else []
+            lines = [*(f"- {column}" for column in listed_columns[:_NAMED]), *more]
             text += "\n".join([f"Feature names {heading}:", *lines, ""])
     if not unseen and not missing:
         text += f"There are {len(columns)} columns, of which some have the same name, but {len(names)} were expected.\n"

@@ -23,19 +23,21 @@ class GivenTargets(np.ndarray[Any, np.dtype[Any]]):
     """
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        targets = [given.shape for given in inputs if isinstance(given, GivenTargets)]
-        others = [np.shape(given) for given in inputs if not isinstance(given, GivenTargets)]
+        targets = [operand.shape for operand in inputs if isinstance(operand, GivenTargets)]
+        other_shapes = [np.shape(operand) for operand in inputs if not isinstance(operand, GivenTargets)]
         elementwise = method == "__call__" and ufunc.signature is None
-        if elementwise and any(_broadcast_to_pairs(ours, theirs) for ours in targets for theirs in others):
+        if elementwise and any(
+            _broadcast_to_pairs(ours, theirs) for ours in targets for theirs in other_shapes
+        ):
             msg = (
-                f"`y_true` has shape {targets[0]} and meets {others[0]}, of which NumPy would make every pair: pass y "
+                f"`y_true` has shape {targets[0]} and meets {other_shapes[0]}, of which NumPy would make every pair: pass y "
                 "in the shape of the outputs, or bring one of them into the shape of the other, such as by "
                 "`y_pred[:, 0]` or `y_true.reshape(-1, 1)`"
             )
             raise ValueError(msg)
-        inputs = tuple(_plain_array(given) for given in inputs)
+        inputs = tuple(_plain_array(operand) for operand in inputs)
         if "out" in options:
-            options["out"] = tuple(_plain_array(given) for given in options["out"])
+            options["out"] = tuple(_plain_array(array) for array in options["out"])
         result = getattr(ufunc, method)(*inputs, **options)
         same = isinstance(result, np.ndarray) and result.shape in targets
         return result.view(GivenTargets) if same else result

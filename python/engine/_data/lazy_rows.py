@@ -116,11 +116,11 @@ class MappedRows(LazyRows):
 
     def __getitem__(self, index: Index) -> Rows:
         require_whole_file(self._array, self._name)
-        given = self._array[index]
-        rows = readable(given)
+        selected = self._array[index]
+        rows = readable(selected)
         if rows.dtype != np.uint8:
             row_numbers = np.arange(self._first, self._first + len(self))[index]
-            require_finite(rows, given, self._name, row_numbers=row_numbers)
+            require_finite(rows, selected, self._name, row_numbers=row_numbers)
         return rows
 
     def part(self, begin: int, end: int) -> MappedRows:

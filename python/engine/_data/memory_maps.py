@@ -35,11 +35,11 @@ def require_whole_file(array: NDArray[Any], name: str) -> None:
     if mapped is None:
         return
     end = np.lib.array_utils.byte_bounds(array)[1] - np.lib.array_utils.byte_bounds(mapped)[0]
-    expected, found = mapped.offset + end, cast(Any, mapped.base).size()  # `size` of an mmap asks the file
-    if found < expected:
+    expected, actual = mapped.offset + end, cast(Any, mapped.base).size()  # `size` of an mmap asks the file
+    if actual < expected:
         msg = (
             f"the file of `{name}`, {mapped.filename or 'memory-mapped'}, has become shorter while it was in use: "
-            f"{expected} bytes expected, {found} found. Write it again, and leave it as it is until the call returns"
+            f"{expected} bytes expected, {actual} found. Write it again, and leave it as it is until the call returns"
         )
         raise OSError(msg)
 
@@ -47,13 +47,15 @@ def require_whole_file(array: NDArray[Any], name: str) -> None:
 def _mapped(array: object) -> np.memmap[Any, Any] | None:
     """Returns the `np.memmap` that `array` is a view of, with the whole mapped part of the file; None without one."""
     owner: object = array
-    found = None
+    memory_map = None
     while isinstance(owner, np.ndarray):
         if isinstance(owner, np.memmap):
-            found = owner
+            memory_map = owner
         owner = owner.base
     # `owner` is now an object of the class `mmap.mmap`. It is recognized by `size`, since importing `mmap` takes time.
-    return found if found is not None and found.base is owner and hasattr(owner, "size") else None
+    return (
+        memory_map if memory_map is not None and memory_map.base is owner and hasattr(owner, "size") else None
+    )
 
 
 def require_whole_files(files: Files) -> None:

@@ -15,33 +15,35 @@ from engine._data.device_arrays import converted, to_host
 from engine._data.lazy_rows import LazyRows, require_tokens, unchecked_rows
 
 
-def one_for_each(value: Any, names: Sequence[str], argument: str, what: str) -> list[Any]:
+def one_for_each(value: Any, names: Sequence[str], argument: str, noun: str) -> list[Any]:
     """Returns the entries of a list, tuple or dict, one for each of `names`, in their order.
 
     Args:
         value: as the user gave it.
         names: of the inputs or outputs.
         argument: the name of the argument, for messages.
-        what: what the names are of, "input" or "output".
+        noun: what the names are of, "input" or "output".
 
     Raises:
         TypeError: if `value` is no list, tuple or dict.
         ValueError: if an entry is missing, or there is one too many.
     """
-    wanted = f"a list with one entry for each {what} of the model, or a dict with the keys {list(names)}"
+    expected = f"a list with one entry for each {noun} of the model, or a dict with the keys {list(names)}"
     if isinstance(value, Mapping):
         missing = [name for name in names if name not in value]
         if missing:
-            msg = f"`{argument}` must be {wanted}, but is a dict of {list(value)}: {missing[0]!r} is missing"
+            msg = (
+                f"`{argument}` must be {expected}, but is a dict of {list(value)}: {missing[0]!r} is missing"
+            )
             raise ValueError(msg)
         return [value[name] for name in names]
     if not isinstance(value, (list, tuple)):
         shape = getattr(value, "shape", None)
-        given = f"one array of shape {tuple(shape)}" if isinstance(shape, tuple) else f"{value!r:.80}"
-        msg = f"`{argument}` must be {wanted}, got {given}"
+        received = f"one array of shape {tuple(shape)}" if isinstance(shape, tuple) else f"{value!r:.80}"
+        msg = f"`{argument}` must be {expected}, got {received}"
         raise WrongTypeError(msg)
     if len(value) != len(names):
-        msg = f"`{argument}` must be {wanted}, got {len(value)} entries"
+        msg = f"`{argument}` must be {expected}, got {len(value)} entries"
         raise ValueError(msg)
     return list(value)
 
@@ -96,9 +98,11 @@ def side_by_side(
     )
     for array, name, shape, most in zip(arrays, names, shapes, tokens, strict=True):
         label = f"{argument}[{name!r}]"
-        given = array if on_gpu else to_host(array, label)
+        column_values = array if on_gpu else to_host(array, label)
         rows = unchecked_rows(
-            with_rank_of(given, shape) if isinstance(given, (np.ndarray, DeviceArray)) else given,
+            with_rank_of(column_values, shape)
+            if isinstance(column_values, (np.ndarray, DeviceArray))
+            else column_values,
             shape,
             label,
         )
@@ -109,10 +113,10 @@ def side_by_side(
         flat = converted(flat, np.float32) if on_gpu else as_float32(np.asarray(flat))
         require_finite(flat, dense, label)
         columns.append(flat)
-    counts = [len(each) for each in columns]
+    counts = [len(column) for column in columns]
     if len(set(counts)) > 1:
-        each = ", ".join(f"{name!r} has {count}" for name, count in zip(names, counts, strict=True))
-        msg = f"all inputs in `{argument}` must have the same number of samples, but {each}"
+        sizes = ", ".join(f"{name!r} has {count}" for name, count in zip(names, counts, strict=True))
+        msg = f"all inputs in `{argument}` must have the same number of samples, but {sizes}"
         raise ValueError(msg)
     if on_gpu:
         return side_by_side_on_device(columns)

@@ -43,12 +43,12 @@ class OutputTargets(NamedTuple):
 
     def mapped(self, function: Callable[[Any], Any]) -> OutputTargets:
         """Returns targets of what `function` returns for each array."""
-        y, sample_weight, kept, weights = (
-            None if each is None else function(each)
-            for each in (self.y, self.sample_weight, self.form.kept, self.form.weights)
+        y, sample_weight, original, weights = (
+            None if array is None else function(array)
+            for array in (self.y, self.sample_weight, self.form.kept, self.form.weights)
         )
         return self._replace(
-            y=y, sample_weight=sample_weight, form=self.form._replace(kept=kept, weights=weights)
+            y=y, sample_weight=sample_weight, form=self.form._replace(kept=original, weights=weights)
         )
 
     def classes(self, argument: str) -> Array:
@@ -84,10 +84,12 @@ class OutputTargets(NamedTuple):
                 form=self.form._replace(weights=self.form.weights * weights[..., np.newaxis])
             )
         if self.sample_weight is not None:
-            own = np.asarray(self.sample_weight)  # the product comes from the host
-            axes = max(own.ndim, weights.ndim)
-            own, weights = (each.reshape(*each.shape, *[1] * (axes - each.ndim)) for each in (own, weights))
-            weights = np.asarray(own * weights, np.float32)
+            sample_weight = np.asarray(self.sample_weight)  # the product comes from the host
+            axes = max(sample_weight.ndim, weights.ndim)
+            sample_weight, weights = (
+                array.reshape(*array.shape, *[1] * (axes - array.ndim)) for array in (sample_weight, weights)
+            )
+            weights = np.asarray(sample_weight * weights, np.float32)
         return self._replace(sample_weight=weights)
 
 
@@ -153,7 +155,7 @@ class CoreArrays(Arrays):
     @property
     def forms(self) -> tuple[TargetForm, ...]:
         """The form in which the user gave the targets, for each output."""
-        return tuple(each.form for each in self.targets)
+        return tuple(output.form for output in self.targets)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -163,15 +165,15 @@ class CoreArrays(Arrays):
         records = isinstance(x, CompressedMatrix) or not in_a_file(x)
         if len(self.targets) == 1:
             return Dataset(x, self.targets[0].y, self.targets[0].sample_weight, records=records)
-        weights = tuple(each.sample_weight for each in self.targets)
-        weighted = any(each is not None for each in weights)
+        weights = tuple(output.sample_weight for output in self.targets)
+        weighted = any(weight is not None for weight in weights)
         return Dataset(
-            x, tuple(each.y for each in self.targets), weights if weighted else None, records=records
+            x, tuple(output.y for output in self.targets), weights if weighted else None, records=records
         )
 
     def mapped(self, function: Callable[[Any], Any]) -> CoreArrays:
         """Returns arrays of what `function` returns for each of the arrays."""
-        targets = [each.mapped(function) for each in self.targets]
+        targets = [output.mapped(function) for output in self.targets]
         return CoreArrays(function(self.rows[0]), targets, self._prefix)
 
     @property
@@ -186,7 +188,7 @@ class CoreArrays(Arrays):
     @property
     def _named(self) -> Sequence[tuple[str, Any]]:
         x = self.rows[0]
-        named = [("x", each) for each in (x.arrays if isinstance(x, LazyRows) else [x])]
+        named = [("x", array) for array in (x.arrays if isinstance(x, LazyRows) else [x])]
         for y, weights, form, _ in self.targets:
             named += [("y", y), ("y", form.kept), ("sample_weight", weights), ("sample_weight", form.weights)]
         return [(f"{self._prefix}{name}", array) for name, array in named]
@@ -311,7 +313,10 @@ class Samples(Source):
             yield whole
             return
         order = order_of(whole, len(self))
-        rows = max(1, min(each.per_block for each in self.arrays.lazy) // batch_size) * batch_size
+        rows = (
+            max(1, min(rows_to_convert.per_block for rows_to_convert in self.arrays.lazy) // batch_size)
+            * batch_size
+        )
         for begin in range(0, len(self), rows):
             index = slice(begin, begin + rows) if order is None else order[begin : begin + rows]
             yield Chunk(self.arrays.mapped(_at(index)), batch_size)
@@ -333,9 +338,10 @@ class Samples(Source):
         outputs = self.arrays.outputs
         keys = list(outputs)
         one_by_one = len(keys) > 1 or _is_for_one_of(class_weight, keys)
-        each = _for_each(class_weight, keys) if one_by_one else [class_weight]
+        weights_by_output = _for_each(class_weight, keys) if one_by_one else [class_weight]
         weighted = [
-            targets.with_class_weight(value) for targets, value in zip(outputs.values(), each, strict=True)
+            targets.with_class_weight(value)
+            for targets, value in zip(outputs.values(), weights_by_output, strict=True)
         ]
         return Samples(self.arrays.with_outputs(weighted), self._feature_names)
 
@@ -400,13 +406,13 @@ def order_of(chunk: Chunk, count: int) -> NDArray[np.int32] | None:
 
 def _for_each(class_weight: object, keys: Sequence[Any]) -> list[Any]:
     """Returns the weights of the classes of each of several arrays of targets, or None, in the order of `keys`."""
-    found = class_weight
-    if isinstance(found, Mapping) and _names_targets(found):
-        if found.keys() <= set(keys):
-            return [found.get(key) for key in keys]
-        found = list(found.values())
-    if isinstance(found, (list, tuple)) and len(found) == len(keys):
-        return list(found)
+    nested = class_weight
+    if isinstance(nested, Mapping) and _names_targets(nested):
+        if nested.keys() <= set(keys):
+            return [nested.get(key) for key in keys]
+        nested = list(nested.values())
+    if isinstance(nested, (list, tuple)) and len(nested) == len(keys):
+        return list(nested)
     msg = (
         "one dict as `class_weight` is only supported for models with a single output: pass a list with one for "
         f"each of the {len(keys)} outputs, or a dict of them by the names of outputs; got {class_weight!r}"
@@ -422,7 +428,7 @@ def _is_for_one_of(class_weight: object, keys: Sequence[Any]) -> bool:
     return (
         isinstance(values, (list, tuple))
         and bool(values)
-        and all(isinstance(each, Mapping) for each in values)
+        and all(isinstance(value, Mapping) for value in values)
     )
 
 
@@ -476,8 +482,8 @@ def unpacked(
     """
     parts = data if isinstance(data, (tuple, list)) else ()
     if len(parts) not in (2, 3):
-        given = with_noun(len(parts), "part") if parts else _brief(data)
-        msg = f"`{name}` must be {expected}, got {given}"
+        received = with_noun(len(parts), "part") if parts else _brief(data)
+        msg = f"`{name}` must be {expected}, got {received}"
         raise ValueError(msg)
     x, y, *weights = parts
     return x, y, weights[0] if weights else None

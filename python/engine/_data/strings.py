@@ -44,26 +44,28 @@ def strings_in(value: Any, name: str = "inputs") -> Strings:
     if isinstance(value, (str, bytes)):
         return Strings([value], ())
     if isinstance(value, (list, tuple)):
-        found = _in_lists(value, name)
+        strings = _in_lists(value, name)
     else:
         array: NDArray[Any] = np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value)
-        found = Strings(array.reshape(-1).tolist(), array.shape)
-    kinds = {*map(type, found.values)}
+        strings = Strings(array.reshape(-1).tolist(), array.shape)
+    kinds = {*map(type, strings.values)}
     if not kinds <= {str, bytes, np.str_, np.bytes_}:
-        place = next(place for place, each in enumerate(found.values) if not isinstance(each, (str, bytes)))
-        wrong = found.values[place]
+        place = next(
+            place for place, entry in enumerate(strings.values) if not isinstance(entry, (str, bytes))
+        )
+        wrong = strings.values[place]
         msg = (
             f"`{name}` must hold strings, but entry {place} is {wrong!r:.60}, of type {type(wrong).__name__}: turn numbers "
             "into strings by .astype(str), and give missing values a string, such as by .fillna('')"
         )
         raise TypeError(msg)
-    return found
+    return strings
 
 
 def _in_lists(value: Sequence[Any], name: str) -> Strings:
-    if not any(isinstance(each, (list, tuple, np.ndarray)) for each in value):
+    if not any(isinstance(item, (list, tuple, np.ndarray)) for item in value):
         return Strings(list(value), (len(value),))
-    parts = [strings_in(each, name) for each in value]
+    parts = [strings_in(item, name) for item in value]
     shapes = {part.shape for part in parts}
     if len(shapes) > 1:
         msg = f"`{name}` must be lists that are equally long at every level, got parts of the shapes {sorted(shapes)}"
@@ -103,19 +105,19 @@ def numbers_of_strings(value: Any, name: str) -> Float32:
     """
     if isinstance(value, _Numbers):
         return value
-    found = strings_in(value, name)
-    indices = _table.indices_of(found.values)
+    strings = strings_in(value, name)
+    indices = _table.indices_of(strings.values)
     if len(indices) and max(indices) >= _MOST_STRINGS:
         msg = (
             f"a model can tell at most {_MOST_STRINGS} different strings apart in one training or prediction: apply "
             "the layer that reads strings before, and give its outputs to the model"
         )
         raise ValueError(msg)
-    return np.array(indices, np.float32).reshape(found.shape).view(_Numbers)
+    return np.array(indices, np.float32).reshape(strings.shape).view(_Numbers)
 
 
 def strings_of_numbers(numbers: NDArray[Any]) -> NDArray[np.object_]:
     """Returns the strings that numbers stand for, an array of objects of the same shape."""
-    found = np.empty(numbers.size, object)
-    found[:] = [_table.value_at(index, "") for index in numbers.astype(np.int64).reshape(-1).tolist()]
-    return found.reshape(numbers.shape)
+    strings = np.empty(numbers.size, object)
+    strings[:] = [_table.value_at(index, "") for index in numbers.astype(np.int64).reshape(-1).tolist()]
+    return strings.reshape(numbers.shape)

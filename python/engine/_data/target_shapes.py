@@ -57,7 +57,7 @@ def paired(
         targets = targets.reshape((1,) * predictions.ndim)
     if broadcast and targets.ndim == predictions.ndim:
         pairs = zip(targets.shape, predictions.shape, strict=True)
-        if all(one == other or 1 in (one, other) for one, other in pairs):
+        if all(length == other or 1 in (length, other) for length, other in pairs):
             targets, predictions = np.broadcast_arrays(targets, predictions)
     return like_predictions(targets, predictions), predictions
 

@@ -31,16 +31,16 @@ class ValueTable:
     def indices_of(self, values: Sequence[Any]) -> list[int]:
         """Returns the index of each value."""
         with self._lock.held():
-            for each in dict.fromkeys(values):
-                if each not in self._indices:
-                    self._indices[each] = len(self._values)
-                    self._values.append(each)
+            for value in dict.fromkeys(values):
+                if value not in self._indices:
+                    self._indices[value] = len(self._values)
+                    self._values.append(value)
             return [*map(self._indices.__getitem__, values)]
 
     def value_at(self, index: int, otherwise: Any) -> Any:
         """Returns the value with an index; `otherwise` for the index of none."""
-        known = self._values
-        return known[index] if 0 <= index < len(known) else otherwise
+        values = self._values
+        return values[index] if 0 <= index < len(values) else otherwise
 
     @classmethod
     @contextmanager

@@ -29,8 +29,8 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
         for source in sources
     ]
     by_origin = dict[Origin, TracedArray]()  # each origin once, though several sources may view it
-    for source, each in zip(sources, has_derivative, strict=True):
-        if each and source is not None:
+    for source, differentiable in zip(sources, has_derivative, strict=True):
+        if differentiable and source is not None:
             by_origin.setdefault(source.origin, source)
     if not by_origin:
         return [None] * len(sources)
@@ -39,9 +39,9 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
     node = trace.add("gradients", (total, *by_origin.values()), (), "float32")
     return [
         trace.add("gradient", (node,), source.extents, "float32", index=indices[source.origin])
-        if each and source is not None
+        if differentiable and source is not None
         else None
-        for source, each in zip(sources, has_derivative, strict=True)
+        for source, differentiable in zip(sources, has_derivative, strict=True)
     ]
 
 
@@ -61,7 +61,7 @@ def _reached(trace: Trace, end: Origin) -> tuple[set[Origin], set[Any]]:
             layers.update(entry.part._layers_of_weights)
         elif _stops(entry) or (dtypes is not None and np.dtype(dtypes[origin.entry]).kind in "biu"):
             continue
-        waiting += [each for each, _ in entry.inputs]
+        waiting += [symbol for symbol, _ in entry.inputs]
     return reached, layers
 
 

@@ -72,7 +72,7 @@ def value_and_grad(
         value, aux = result if has_aux else (result, None)
         _require_single(value)
         if not isinstance(value, RecordedArray):
-            gradients: Any = tree.map_structure(lambda each: np.zeros(np.shape(each), np.float32), sources)
+            gradients: Any = tree.map_structure(lambda array: np.zeros(np.shape(array), np.float32), sources)
         else:
             gradients = tape.gradient(value, sources, unconnected_gradients="zero")
         if variables is None:
@@ -83,16 +83,16 @@ def value_and_grad(
         """Records value and gradient in the trace of a function that is recorded itself."""
         inputs = list(args)
         for position in positions if variables is None else ():
-            inputs[position] = _converted(args[position], lambda each: as_traced(each, trace))
+            inputs[position] = _converted(args[position], lambda value: as_traced(value, trace))
         result = function(*inputs, **kwargs)
         value, aux = result if has_aux else (result, None)
         _require_single(value)
         structure = [inputs[position] for position in positions] if variables is None else variables
-        flat = [as_traced(each, trace) for each in tree.flatten(structure)]
+        flat = [as_traced(leaf, trace) for leaf in tree.flatten(structure)]
         gradients = derivatives(trace, as_traced(value, trace), flat)
         filled = [
-            full(trace, source.extents, 0.0, "float32") if each is None else each
-            for each, source in zip(gradients, flat, strict=True)
+            full(trace, source.extents, 0.0, "float32") if gradient is None else gradient
+            for gradient, source in zip(gradients, flat, strict=True)
         ]
         packed: Any = tree.pack_sequence_as(structure, filled)
         if variables is None:
@@ -117,11 +117,11 @@ def grad(
         >>> float(keras.grad(keras.grad(lambda x: x**3))(2.0))
         12.0
     """
-    both = value_and_grad(function, argnums, has_aux)
+    values_and_gradients = value_and_grad(function, argnums, has_aux)
 
     @functools.wraps(function)
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        value, gradients = both(*args, **kwargs)
+        value, gradients = values_and_gradients(*args, **kwargs)
         return (gradients, value[1]) if has_aux else gradients
 
     return gradient
@@ -130,18 +130,18 @@ def grad(
 def _converted(value: Any, convert: Callable[[Any], Any]) -> Any:
     """Returns `value` with each array in it converted, at any depth. A list of numbers alone is an array."""
     if isinstance(value, dict):
-        return {key: _converted(each, convert) for key, each in value.items()}
+        return {key: _converted(item, convert) for key, item in value.items()}
     if (
         isinstance(value, (list, tuple))
         and value
-        and not all(isinstance(each, (int, float)) for each in value)
+        and not all(isinstance(item, (int, float)) for item in value)
     ):
-        return sequence_like(value, (_converted(each, convert) for each in value))
+        return sequence_like(value, (_converted(item, convert) for item in value))
     return convert(value)
 
 
 def _recorded(value: Any, trace: Any) -> Any:
-    return _converted(value, lambda each: as_recorded(each, trace))
+    return _converted(value, lambda item: as_recorded(item, trace))
 
 
 def _require_single(value: Any) -> None:

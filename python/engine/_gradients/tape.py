@@ -86,10 +86,10 @@ class GradientTape(ContextBlock):
         if self._is_open:
             msg = "this tape is recording already: a `with` block can't be in another one of the same tape"
             raise ValueError(msg)
-        found = open_recorder.get()
-        if found is None:
+        recorder_open = open_recorder.get()
+        if recorder_open is None:
             settle()
-        recorder = Recorder() if found is None else found
+        recorder = Recorder() if recorder_open is None else recorder_open
         recorder.tapes = [*recorder.open_tapes(), self]
         self._used = False
         if recorder.trace not in self._traces:
@@ -139,14 +139,14 @@ class GradientTape(ContextBlock):
 
     def watched_variables(self) -> tuple[Any, ...]:
         """Returns the weights and variables that were read while the tape was recording, each once."""
-        found = dict[tuple[int, int], Any]()
+        variables = dict[tuple[int, int], Any]()
         for trace in self._traces:
             for owner in trace.ordered_owners():
                 for index in range(len(owner._specs)):
                     weight, key = owner._weights[index], (id(owner), index)
                     if (weight.trainable and self._watches_variables) or key in self._watched_weights:
-                        found.setdefault(key, weight)
-        return tuple(found.values())
+                        variables.setdefault(key, weight)
+        return tuple(variables.values())
 
     @contextmanager
     def stop_recording(self) -> Iterator[None]:
@@ -201,11 +201,18 @@ class GradientTape(ContextBlock):
         total = _total(targets, factors)
         flat = tree.flatten(sources)
         with self._using(flat):
-            found = self._derivatives(trace, total, flat)
+            gradients = self._derivatives(trace, total, flat)
         if unconnected_as is UnconnectedGradients.ZERO:
             zeros = [unconnected(trace, np.shape(source)) for source in flat]
-            found = [zero if each is None else each for each, zero in zip(found, zeros, strict=True)]
-        return tree.pack_sequence_as(sources, found) if isinstance(sources, (list, tuple, dict)) else found[0]
+            gradients = [
+                zero if gradient is None else gradient
+                for gradient, zero in zip(gradients, zeros, strict=True)
+            ]
+        return (
+            tree.pack_sequence_as(sources, gradients)
+            if isinstance(sources, (list, tuple, dict))
+            else gradients[0]
+        )
 
     def jacobian(
         self,
@@ -237,19 +244,24 @@ class GradientTape(ContextBlock):
             rows = [
                 self._derivatives(recorded.trace, elements[number], flat) for number in range(recorded.size)
             ]
-        found = list[Any]()
+        jacobians = list[Any]()
         for number, source in enumerate(flat):
             by_element = [row[number] for row in rows]
             shape = (*recorded.shape, *np.shape(source))
-            if all(each is None for each in by_element):
+            if all(gradient is None for gradient in by_element):
                 zero = UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
-                found.append(unconnected(recorded.trace, shape) if zero else None)
+                jacobians.append(unconnected(recorded.trace, shape) if zero else None)
                 continue
             filled = [
-                unconnected(recorded.trace, np.shape(source)) if each is None else each for each in by_element
+                unconnected(recorded.trace, np.shape(source)) if gradient is None else gradient
+                for gradient in by_element
             ]
-            found.append(ops.reshape(ops.stack(filled), shape))
-        return tree.pack_sequence_as(sources, found) if isinstance(sources, (list, tuple, dict)) else found[0]
+            jacobians.append(ops.reshape(ops.stack(filled), shape))
+        return (
+            tree.pack_sequence_as(sources, jacobians)
+            if isinstance(sources, (list, tuple, dict))
+            else jacobians[0]
+        )
 
     def batch_jacobian(
         self,
@@ -285,11 +297,11 @@ class GradientTape(ContextBlock):
                 self._derivatives(recorded.trace, columns[:, number], [source])[0]
                 for number in range(columns.shape[1])
             ]
-        wanted = (*recorded.shape, *shape[1:])
-        if any(each is None for each in by_column):
+        result_shape = (*recorded.shape, *shape[1:])
+        if any(gradient is None for gradient in by_column):
             zero = UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
-            return unconnected(recorded.trace, wanted) if zero else None
-        return ops.reshape(ops.stack(by_column, axis=1), wanted)
+            return unconnected(recorded.trace, result_shape) if zero else None
+        return ops.reshape(ops.stack(by_column, axis=1), result_shape)
 
     def _derivatives(self, trace: LazyTrace, total: TracedArray, sources: Sequence[Any]) -> list[Any]:
         """Returns the derivatives of the sum of `total`, of a trace, by each source; None if it doesn't depend on it.
@@ -300,17 +312,17 @@ class GradientTape(ContextBlock):
         symbols = [self._symbol_of(trace, source) for source in sources]
         before = self._traces[: self._traces.index(trace)] if trace in self._traces else []
         inputs = trace.inputs_from(before) if before else []
-        found = derivatives(trace, total, [*symbols, *(argument for _, argument in inputs)])
-        own, by_input = found[: len(symbols)], found[len(symbols) :]
+        gradients = derivatives(trace, total, [*symbols, *(argument for _, argument in inputs)])
+        direct, by_input = gradients[: len(symbols)], gradients[len(symbols) :]
         for (earlier, _), factor in zip(inputs, by_input, strict=True):
             if factor is None:
                 continue
             target = earlier * as_recorded(factor, earlier.trace)
-            for number, each in enumerate(self._derivatives(earlier.trace, target, sources)):
-                if each is not None:
-                    moved = as_recorded(each, trace)
-                    own[number] = moved if own[number] is None else own[number] + moved
-        return own
+            for number, gradient in enumerate(self._derivatives(earlier.trace, target, sources)):
+                if gradient is not None:
+                    moved = as_recorded(gradient, trace)
+                    direct[number] = moved if direct[number] is None else direct[number] + moved
+        return direct
 
     @contextmanager
     def _using(self, sources: Sequence[Any]) -> Iterator[None]:
@@ -334,13 +346,13 @@ class GradientTape(ContextBlock):
 
     def _targets(self, target: Any) -> list[RecordedArray]:
         """Returns the targets as arrays of one trace: one that this tape records, if any of them is."""
-        found = [each for each in tree.flatten(target) if each is not None]
-        traces = [each.trace for each in found if isinstance(each, RecordedArray)]
-        if not found or len(traces) < len(found):
-            other = next((each for each in found if not isinstance(each, RecordedArray)), None)
+        leaves = [leaf for leaf in tree.flatten(target) if leaf is not None]
+        traces = [leaf.trace for leaf in leaves if isinstance(leaf, RecordedArray)]
+        if not leaves or len(traces) < len(leaves):
+            other = next((leaf for leaf in leaves if not isinstance(leaf, RecordedArray)), None)
             variable = getattr(other, "_weight_in", None)
             if variable is not None and self._traces:
-                return [as_recorded(each, self._traces[-1]) for each in found]
+                return [as_recorded(leaf, self._traces[-1]) for leaf in leaves]
             if isinstance(other, TracedArray):
                 msg = "a tape can't be used in a function that is recorded itself: use keras.value_and_grad()"
                 raise TypeError(msg)
@@ -349,9 +361,9 @@ class GradientTape(ContextBlock):
                 f"got {type(other).__name__}: float(), np.asarray() and `.numpy()` end the recording"
             )
             raise TypeError(msg)
-        own = [each for each in traces if each in self._traces]
-        trace = max(own, key=self._traces.index) if own else traces[-1]
-        return [as_recorded(each, trace) for each in found]
+        still_open = [trace_of_target for trace_of_target in traces if trace_of_target in self._traces]
+        trace = max(still_open, key=self._traces.index) if still_open else traces[-1]
+        return [as_recorded(leaf, trace) for leaf in leaves]
 
     def _symbol_of(self, trace: LazyTrace, source: Any) -> TracedArray | None:
         """Returns the symbol that stands for a source in a trace; None if the tape doesn't watch the source."""
@@ -363,14 +375,14 @@ class GradientTape(ContextBlock):
             if not watched and not (self._watches_variables and source.trainable):
                 return None
             return source._weight_in(trace)  # type: ignore[no-any-return] # a symbol
-        found = trace.watched.get(id(source))
-        if found is not None and not _is_read(trace, found) and not hasattr(source, "_keras_mask"):
+        symbol = trace.watched.get(id(source))
+        if symbol is not None and not _is_read(trace, symbol) and not hasattr(source, "_keras_mask"):
             msg = (
                 "the tape watches a plain NumPy array that nothing it recorded has read, since NumPy's arithmetic can't be seen: make it "
                 "by keras.ops.convert_to_tensor(), or use keras.ops functions"
             )
             warnings.warn(msg, stacklevel=3)
-        return found
+        return symbol
 
 
 def _is_read(trace: LazyTrace, symbol: TracedArray) -> bool:
@@ -381,13 +393,13 @@ def _is_read(trace: LazyTrace, symbol: TracedArray) -> bool:
 def _total(targets: Sequence[RecordedArray], factors: Sequence[Any]) -> TracedArray:
     """Returns an array whose sum is the sum of all targets, each times its factors."""
     scaled: list[Any] = [
-        each if factor is None else each * factor for each, factor in zip(targets, factors, strict=True)
+        target if factor is None else target * factor for target, factor in zip(targets, factors, strict=True)
     ]
     if len(scaled) == 1:
         return scaled[0]  # type: ignore[no-any-return] # a symbol
     total = scaled[0].sum()
-    for each in scaled[1:]:
-        total = total + each.sum()
+    for target in scaled[1:]:
+        total = total + target.sum()
     return total  # type: ignore[no-any-return] # a symbol
 
 

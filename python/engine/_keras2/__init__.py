@@ -81,10 +81,12 @@ def _find(module: str, name: str) -> Any:
     home, names = _NAMES.get(place, ("", ""))
     if place == "backend" and not name.startswith("_"):
         home, names = "_keras2.backend", name
-    found = getattr(importlib.import_module(f"engine.{home}"), name, None) if name in names.split() else None
-    if found is not None:
-        setattr(sys.modules[module], name, found)
-    return found
+    attribute = (
+        getattr(importlib.import_module(f"engine.{home}"), name, None) if name in names.split() else None
+    )
+    if attribute is not None:
+        setattr(sys.modules[module], name, attribute)
+    return attribute
 
 
 class _Modules:

@@ -128,7 +128,7 @@ def batch_dot(x: Any, y: Any, axes: int | Sequence[int] | None = None) -> Any:
         pair = [-1, -1 if vectors[1] else -2]
     else:
         pair = [axes, axes] if isinstance(axes, int) else list(axes)
-    first, second = (axis % ops.ndim(each) for axis, each in zip(pair, (x, y), strict=True))
+    first, second = (axis % ops.ndim(operand) for axis, operand in zip(pair, (x, y), strict=True))
     if 0 in (first, second):
         msg = f"`axes` must not be the axis of the samples, which is the first, got {axes}"
         raise ValueError(msg)
@@ -212,7 +212,9 @@ def relu(x: Any, alpha: float = 0.0, max_value: float | None = None, threshold: 
 
 def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
     """Chooses between two arrays, or results of functions, for each entry or each row of a condition with fewer axes."""
-    first, second = (each() if callable(each) else each for each in (then_expression, else_expression))
+    first, second = (
+        branch() if callable(branch) else branch for branch in (then_expression, else_expression)
+    )
     missing = max(ops.ndim(first), ops.ndim(second)) - ops.ndim(condition)
     if missing > 0 and ops.ndim(condition) > 0:
         for _ in range(missing):
@@ -228,8 +230,8 @@ def constant(
 ) -> Any:
     """Returns an array of given entries; a number fills the `shape`."""
     del name
-    given = ops.convert_to_tensor(value, dtype or "float32")
-    return given if shape is None else ops.broadcast_to(given, tuple(shape))
+    tensor = ops.convert_to_tensor(value, dtype or "float32")
+    return tensor if shape is None else ops.broadcast_to(tensor, tuple(shape))
 
 
 def eye(size: int, dtype: Any = None, name: str | None = None) -> Any:
@@ -319,7 +321,7 @@ def set_value(x: Any, value: Any) -> None:
 
 def batch_get_value(tensors: Iterable[Any]) -> list[Any]:
     """Returns the values of several weights or numbers."""
-    return [get_value(each) for each in tensors]
+    return [get_value(tensor) for tensor in tensors]
 
 
 def batch_set_value(tuples: Iterable[tuple[Any, Any]]) -> None:
@@ -412,21 +414,21 @@ def function(inputs: Any, outputs: Any, updates: Any = None, name: str | None = 
     if updates:
         msg = "`updates` must be None or empty: a training step is train_on_batch() or keras.function"
         raise ValueError(msg)
-    given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-    symbols = [each for each in given if symbols_of(each)]
+    input_list = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+    symbols = [symbol for symbol in input_list if symbols_of(symbol)]
     several = isinstance(outputs, list | tuple)
     model = Model(symbols, list(outputs) if several else [outputs])
 
     def compute(arrays: Any) -> Any:
         values = list(arrays) if isinstance(arrays, list | tuple) else [arrays]
-        if len(values) != len(given):
-            msg = f"the function takes {len(given)} inputs, got {len(values)}"
+        if len(values) != len(input_list):
+            msg = f"the function takes {len(input_list)} inputs, got {len(values)}"
             raise ValueError(msg)
-        pairs = list(zip(given, values, strict=True))
-        training = any(bool(value) for each, value in pairs if not symbols_of(each))
-        samples = [np.asarray(value) for each, value in pairs if symbols_of(each)]
-        found = model(samples, training=training)
-        results = list(found) if isinstance(found, list | tuple) else [found]
-        return [np.asarray(each) for each in results] if several else np.asarray(results[0])
+        pairs = list(zip(input_list, values, strict=True))
+        training = any(bool(value) for symbol, value in pairs if not symbols_of(symbol))
+        samples = [np.asarray(value) for symbol, value in pairs if symbols_of(symbol)]
+        outputs = model(samples, training=training)
+        results = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+        return [np.asarray(result) for result in results] if several else np.asarray(results[0])
 
     return compute

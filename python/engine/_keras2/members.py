@@ -91,7 +91,7 @@ def install() -> None:
 
 def _decorate(kind: type, name: str, decorator: Callable[[Any], Any]) -> type:
     """Decorates a method of a class where it is defined, and returns that class."""
-    owner = next(each for each in kind.__mro__ if name in vars(each))
+    owner = next(base for base in kind.__mro__ if name in vars(base))
     setattr(owner, name, decorator(vars(owner)[name]))
     return owner
 
@@ -208,7 +208,7 @@ class _ShapeOfCall:
         if layer is None:
             return self
         name, sample = self._name, layer._sample_shape
-        if not isinstance(sample, tuple) or not all(isinstance(each, int) for each in sample):
+        if not isinstance(sample, tuple) or not all(isinstance(length, int) for length in sample):
             msg = f"{owner.__name__!r} has no attribute {name!r} before it was called, or built, for one input of a known shape"
             raise AttributeError(msg, name=name, obj=layer)
         _warn(f"the attribute `{name}` of a layer", "the shape of what it is called on, or returns")
@@ -312,8 +312,8 @@ class _OfModel:
         compiled = self._require_compiled()
         batch = self._output_data(compiled).of_batch(y_true, y_pred, sample_weight)
         total: Any = 0.0
-        for each in [*compiled.computed_loss(*batch), *(regularization_losses or ())]:
-            total = total + each
+        for term in [*compiled.computed_loss(*batch), *(regularization_losses or ())]:
+            total = total + term
         compiled.loss_tracker.update_state(total, sample_weight=_count(y_true))
         return total
 
@@ -399,20 +399,20 @@ def _name_in_logs(name: object, names: Container[str]) -> str | None:
 
 class _OfNamedValues:
     def __missing__(self: Any, name: str) -> Any:
-        found = _name_in_logs(name, self)
-        if found is None:
+        log_name = _name_in_logs(name, self)
+        if log_name is None:
             raise KeyError(name)
-        _warn(f"the name {name!r} in logs", repr(found))
-        return self[found]
+        _warn(f"the name {name!r} in logs", repr(log_name))
+        return self[log_name]
 
     def get(self: Any, name: str, default: Any = None) -> Any:
         """Returns the value of `name`, or `default` if there is none."""
-        found = name if name in self else _name_in_logs(name, self)
-        if found is None:
+        log_name = name if name in self else _name_in_logs(name, self)
+        if log_name is None:
             return default
-        if found != name:
-            _warn(f"the name {name!r} in logs", repr(found))
-        return self[found]
+        if log_name != name:
+            _warn(f"the name {name!r} in logs", repr(log_name))
+        return self[log_name]
 
 
 _ADDED = {

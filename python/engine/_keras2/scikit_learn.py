@@ -56,9 +56,9 @@ class _ByName(_Wrapper):
             ValueError: for a name that is an argument of neither `build_fn` nor `Model.fit`, `evaluate` and `predict`.
         """
         self.build_fn = params.pop("build_fn", self.build_fn)
-        known = _names_of(self._build_function(), Model.fit, Model.evaluate, Model.predict)
+        names = _names_of(self._build_function(), Model.fit, Model.evaluate, Model.predict)
         for name in params:
-            if name not in known:
+            if name not in names:
                 msg = f"{name!r} is not a legal parameter: the build function, Model.fit and Model.predict have no such argument"
                 raise ValueError(msg)
         self._sk_params.update(params)
@@ -78,8 +78,8 @@ class _ByName(_Wrapper):
             What `Model.fit` returned.
         """
         names = _names_of(Model.fit) - _PASSED_ON
-        given = {name: value for name, value in self._sk_params.items() if name in names}
-        super().fit(X, y, **{**given, **kwargs})
+        arguments = {name: value for name, value in self._sk_params.items() if name in names}
+        super().fit(X, y, **{**arguments, **kwargs})
         history = self.model_.history
         if history is None:
             raise RuntimeError

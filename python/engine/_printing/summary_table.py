@@ -51,9 +51,9 @@ class Style(NamedTuple):
     def colored(self, text: str, column: int) -> list[str]:
         """Returns the characters of a cell, each with the codes of its color."""
         characters = list(text)
-        for found in re.finditer(COLORED[column], text):
-            color = self.kind if column == 0 else self.none if found[0] == "None" else self.number
-            for position in range(*found.span()) if color else ():
+        for match in re.finditer(COLORED[column], text):
+            color = self.kind if column == 0 else self.none if match[0] == "None" else self.number
+            for position in range(*match.span()) if color else ():
                 characters[position] = f"\x1b[{color}m{text[position]}{PLAIN}"
         return characters
 
@@ -152,15 +152,15 @@ def between(names: Sequence[str], layer_range: object) -> slice:
     """
     if layer_range is None:
         return slice(None)
-    given = list(layer_range) if isinstance(layer_range, (tuple, list)) else []
-    if len(given) != 2 or not all(isinstance(pattern, str) for pattern in given):  # noqa: PLR2004 # the two ends
+    patterns = list(layer_range) if isinstance(layer_range, (tuple, list)) else []
+    if len(patterns) != 2 or not all(isinstance(pattern, str) for pattern in patterns):  # noqa: PLR2004 # the two ends
         msg = f"`layer_range` must be two names of layers, first and last, got {layer_range!r}"
         raise ValueError(msg)
-    found = [[i for i, name in enumerate(names) if re.match(pattern, name)] for pattern in given]
-    if not all(found):
-        msg = f"`layer_range={given}` names no layer; the layers are: {listing(names)}"
+    matches = [[i for i, name in enumerate(names) if re.match(pattern, name)] for pattern in patterns]
+    if not all(matches):
+        msg = f"`layer_range={patterns}` names no layer; the layers are: {listing(names)}"
         raise ValueError(msg)
-    ends = found if min(found[0]) <= max(found[1]) else found[::-1]
+    ends = matches if min(matches[0]) <= max(matches[1]) else matches[::-1]
     return slice(min(ends[0]), max(ends[1]) + 1)
 
 

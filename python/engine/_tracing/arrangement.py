@@ -59,11 +59,11 @@ def _lengths_for(array: TracedArray, shape: Any) -> Extents:
     None is in the shape of symbols of a model for every unknown length. Only in the first place of the shape of an array
     that has the samples there, too, it says which length is meant.
     """
-    if not isinstance(shape, (list, tuple)) or all(each is not None for each in shape):
+    if not isinstance(shape, (list, tuple)) or all(length is not None for length in shape):
         return lengths(shape)
     if array.trace.only_shapes:
-        return tuple(UNKNOWN if each is None else extent_of(each) for each in shape)
-    if array.extents[:1] != (SAMPLES,) or any(each is None for each in shape[1:]):
+        return tuple(UNKNOWN if length is None else extent_of(length) for length in shape)
+    if array.extents[:1] != (SAMPLES,) or any(length is None for length in shape[1:]):
         msg = (
             f"None in the shape {tuple(shape)} for {array!r} may stand for any unknown length: it can be the number of samples "
             "in the first place alone. Give -1 for one length, or write a layer, in whose `call` ops.shape(x) has lengths"
@@ -82,9 +82,9 @@ def ravel(x: Any) -> TracedArray:
 def expand_dims(x: Any, axis: Any) -> TracedArray:
     """The array with new axes of length 1."""
     array = array_of(x)
-    given = axis if isinstance(axis, (list, tuple)) else (axis,)
-    total = array.ndim + len(given)
-    new = {axis_in(each, total) for each in given}
+    axes = axis if isinstance(axis, (list, tuple)) else (axis,)
+    total = array.ndim + len(axes)
+    new = {axis_in(position, total) for position in axes}
     rest = iter(array.extents)
     return array.reshaped(tuple(ONE if place in new else next(rest) for place in range(total)))
 
@@ -94,14 +94,14 @@ def squeeze(x: Any, axis: Any = None) -> TracedArray:
     """The array without axes of length 1."""
     array = array_of(x)
     if axis is None:
-        gone = {place for place, each in enumerate(array.extents) if each == ONE}
+        gone = {place for place, extent in enumerate(array.extents) if extent == ONE}
     else:
         gone = set(axes_in(axis, array.ndim))
         for place in gone:
             if array.extents[place] != ONE:
                 msg = f"only an axis of length 1 can be left out, but axis {place} of {array!r} isn't"
                 raise ValueError(msg)
-    return array.reshaped(tuple(each for place, each in enumerate(array.extents) if place not in gone))
+    return array.reshaped(tuple(extent for place, extent in enumerate(array.extents) if place not in gone))
 
 
 @records("transpose")
@@ -116,8 +116,8 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> TracedArray:
     """The array with two axes exchanged."""
     array = array_of(x)
     order = list(range(array.ndim))
-    one, other = axis_in(axis1, array.ndim), axis_in(axis2, array.ndim)
-    order[one], order[other] = order[other], order[one]
+    first, other = axis_in(axis1, array.ndim), axis_in(axis2, array.ndim)
+    order[first], order[other] = order[other], order[first]
     return turned(array, order)
 
 
@@ -126,12 +126,12 @@ def moveaxis(x: Any, source: Any, destination: Any) -> TracedArray:
     """The array with axes at other places."""
     array = array_of(x)
     moved = dict(zip(_several(destination, array.ndim), _several(source, array.ndim), strict=True))
-    rest = iter(each for each in range(array.ndim) if each not in moved.values())
+    rest = iter(position for position in range(array.ndim) if position not in moved.values())
     return turned(array, [moved[place] if place in moved else next(rest) for place in range(array.ndim)])
 
 
 def _several(axis: Any, ndim: int) -> list[int]:
-    return [axis_in(each, ndim) for each in (axis if isinstance(axis, (list, tuple)) else (axis,))]
+    return [axis_in(position, ndim) for position in (axis if isinstance(axis, (list, tuple)) else (axis,))]
 
 
 @records("broadcast_to")
@@ -144,10 +144,10 @@ def broadcast_to(x: Any, shape: Any) -> TracedArray:
 @records("rot90")
 def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> TracedArray:
     """The array turned by 90 degrees, `k` times."""
-    found = array_of(array)
+    rotated = array_of(array)
     for _ in range(k % 4):
-        found = swapaxes(flip(found, axes[1]), *axes)
-    return found
+        rotated = swapaxes(flip(rotated, axes[1]), *axes)
+    return rotated
 
 
 @records("rearrange")
@@ -170,13 +170,13 @@ def get_item(x: Any, key: Any) -> TracedArray:
     """`x[key]`, for integers, slices, None, Ellipsis, and arrays of integers, which must index consecutive axes."""
     array = array_of(x)
     keys = list(key) if isinstance(key, tuple) else [key]
-    taken = sum(each is not None and each is not Ellipsis for each in keys)
-    if taken > array.ndim or sum(each is Ellipsis for each in keys) > 1:
+    consumed = sum(entry is not None and entry is not Ellipsis for entry in keys)
+    if consumed > array.ndim or sum(entry is Ellipsis for entry in keys) > 1:
         msg = f"{array!r} has {array.ndim} axes, so it can't be indexed by {key!r}"
         raise WrongIndexError(msg)
-    free: list[Any] = [slice(None)] * (array.ndim - taken)
-    if any(each is Ellipsis for each in keys):
-        place = next(i for i, each in enumerate(keys) if each is Ellipsis)
+    free: list[Any] = [slice(None)] * (array.ndim - consumed)
+    if any(entry is Ellipsis for entry in keys):
+        place = next(i for i, entry in enumerate(keys) if entry is Ellipsis)
         keys[place : place + 1] = free
     else:
         keys += free
@@ -232,26 +232,26 @@ def _chosen(array: TracedArray, chosen: Sequence[tuple[int, Any]], shape: Sequen
         total = total.times(extent.fixed)
     first, after = axes[0], array.extents[axes[-1] + 1 :]
     joined = array.reshaped((*array.extents[:first], total, *after))
-    found = _taken(joined, indices, first)
+    gathered = _taken(joined, indices, first)
     inserted = list[Extent]()
-    for each in shape:
-        if not isinstance(each, int):
-            inserted.append(each)
-        elif each == first:
+    for length in shape:
+        if not isinstance(length, int):
+            inserted.append(length)
+        elif length == first:
             inserted += indices.extents
     # Leaving out axes that integers index, and inserting new ones, only changes the shape.
-    return found.reshaped(tuple(inserted))
+    return gathered.reshaped(tuple(inserted))
 
 
 def _taken(array: TracedArray, indices: TracedArray, axis: int) -> TracedArray:
     """Returns the elements at `indices`, 0 or above, along an axis, with the axes of the indices in its place."""
     if axis == 0:
         return gather(array, indices)
-    order = [axis, *(each for each in range(array.ndim) if each != axis)]
-    found = gather(turned(array, order), indices)
+    order = [axis, *(position for position in range(array.ndim) if position != axis)]
+    gathered = gather(turned(array, order), indices)
     count = indices.ndim
-    back = [*range(count, count + axis), *range(count), *range(count + axis, found.ndim)]
-    return turned(found, back)
+    back = [*range(count, count + axis), *range(count), *range(count + axis, gathered.ndim)]
+    return turned(gathered, back)
 
 
 def _indices(key: Any, extent: Extent, trace: Trace) -> TracedArray:
@@ -305,7 +305,9 @@ def _counted_from_front(key: Any, extent: Extent) -> Extent:
 def _slice_of(key: slice, extent: Extent) -> tuple[Extent, int, Extent]:
     """Returns the first index, the step and the number of elements of a slice of an axis of length `extent`."""
     step = 1 if key.step is None else int(key.step)
-    if extent.known is not None and not any(isinstance(each, BatchLength) for each in (key.start, key.stop)):
+    if extent.known is not None and not any(
+        isinstance(bound, BatchLength) for bound in (key.start, key.stop)
+    ):
         indices = range(extent.fixed)[slice(key.start, key.stop, key.step)]
         return Extent(indices.start if len(indices) else 0), step, Extent(len(indices))
     start = (_NOTHING if step > 0 else extent.plus(-1)) if key.start is None else _bound(key.start, extent)
@@ -343,12 +345,12 @@ def slice_ops(inputs: Any, start_indices: Any, shape: Any) -> TracedArray:
     array = array_of(inputs)
     if symbolics_in(start_indices):
         return _slice_from_symbols(array, start_indices, shape)
-    begin = [extent_of(each) for each in start_indices]
-    wanted = [
-        total.plus(first, -1) if each == Extent(-1) else each
-        for each, first, total in zip(_lengths_for(array, shape), begin, array.extents, strict=True)
+    begin = [extent_of(index) for index in start_indices]
+    lengths = [
+        total.plus(first, -1) if length == Extent(-1) else length
+        for length, first, total in zip(_lengths_for(array, shape), begin, array.extents, strict=True)
     ]
-    return slice_(array, begin, [1] * array.ndim, tuple(wanted))
+    return slice_(array, begin, [1] * array.ndim, tuple(lengths))
 
 
 def _slice_from_symbols(array: TracedArray, start_indices: Any, shape: Any) -> TracedArray:
@@ -390,7 +392,9 @@ def take(x: Any, indices: Any, axis: Any = None) -> TracedArray:
         array, axis = reshaped(array, (-1,)), 0
     place = axis_in(axis, array.ndim)
     if _is_integer(indices):
-        return _indexed(array, [indices if each == place else slice(None) for each in range(array.ndim)])
+        return _indexed(
+            array, [indices if position == place else slice(None) for position in range(array.ndim)]
+        )
     return _taken(array, _indices(indices, array.extents[place], trace), place)
 
 
@@ -403,11 +407,14 @@ def take_along_axis(x: Any, indices: Any, axis: Any = None) -> TracedArray:
         array, chosen, axis = reshaped(array, (-1,)), reshaped(chosen, (-1,)), 0
     place = axis_in(axis, array.ndim)
     places = _indices(chosen, array.extents[place], trace)
-    others = broadcast_shapes(
-        *((*each.extents[:place], *each.extents[place + 1 :]) for each in (array, places))
+    other_extents = broadcast_shapes(
+        *((*operand.extents[:place], *operand.extents[place + 1 :]) for operand in (array, places))
     )
-    rows = [spread(each, (*others[:place], each.extents[place], *others[place:])) for each in (array, places)]
-    order = [*(each for each in range(array.ndim) if each != place), place]
+    rows = [
+        spread(operand, (*other_extents[:place], operand.extents[place], *other_extents[place:]))
+        for operand in (array, places)
+    ]
+    order = [*(position for position in range(array.ndim) if position != place), place]
     back = [*range(place), array.ndim - 1, *range(place, array.ndim - 1)]
     return turned(gather(turned(rows[0], order), turned(rows[1], order), array.ndim - 1), back)
 
@@ -416,16 +423,16 @@ def take_along_axis(x: Any, indices: Any, axis: Any = None) -> TracedArray:
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedArray:
     """The diagonals of matrices."""
     array = array_of(x)
-    one, other = two_axes(axis1, axis2, array.ndim)
-    rows, columns = array.extents[one].known, array.extents[other].known
-    rest = [each for each in range(array.ndim) if each not in (one, other)]
-    if UNKNOWN in (array.extents[one], array.extents[other]):
-        return full(array.trace, (*(array.extents[each] for each in rest), UNKNOWN), 0.0, array.dtype)
+    first, other = two_axes(axis1, axis2, array.ndim)
+    rows, columns = array.extents[first].known, array.extents[other].known
+    rest = [position for position in range(array.ndim) if position not in (first, other)]
+    if UNKNOWN in (array.extents[first], array.extents[other]):
+        return full(array.trace, (*(array.extents[position] for position in rest), UNKNOWN), 0.0, array.dtype)
     if rows is None or columns is None:
         msg = "the diagonal of a matrix needs lengths that don't depend on the number of samples"
         raise ValueError(msg)
     places = np.diagonal(np.arange(rows * columns).reshape(rows, columns), offset)
-    matrices = turned(array, [*rest, one, other])
+    matrices = turned(array, [*rest, first, other])
     flat = matrices.reshaped((*matrices.extents[:-2], Extent(rows * columns)))
     return _taken(flat, array.trace.constant(places), len(rest))
 
@@ -463,7 +470,7 @@ def _on_diagonal(vector: TracedArray, k: int) -> TracedArray:
 
 def _arrays(values: Any) -> list[TracedArray]:
     trace = trace_of(*values)
-    return [as_traced(each, trace) for each in values]
+    return [as_traced(value, trace) for value in values]
 
 
 @records("concatenate")
@@ -471,7 +478,7 @@ def concatenate(xs: Any, axis: Any = 0) -> TracedArray:
     """Arrays one behind the other."""
     arrays = _arrays(xs)
     if axis is None:
-        arrays, axis = [reshaped(each, (-1,)) for each in arrays], 0
+        arrays, axis = [reshaped(array, (-1,)) for array in arrays], 0
     return join(arrays, axis)
 
 
@@ -485,29 +492,29 @@ def append(x1: Any, x2: Any, axis: Any = None) -> TracedArray:
 def stack(x: Any, axis: int = 0) -> TracedArray:
     """Arrays along a new axis."""
     arrays = _arrays(x)
-    shape = broadcast_shapes(*(each.extents for each in arrays))
+    shape = broadcast_shapes(*(array.extents for array in arrays))
     place = axis_in(axis, len(shape) + 1)
-    return join([expand_dims(spread(each, shape), place) for each in arrays], place)
+    return join([expand_dims(spread(array, shape), place) for array in arrays], place)
 
 
 @records("vstack")
 def vstack(xs: Any) -> TracedArray:
     """Arrays below each other; vectors are rows."""
-    return join([_at_least(each, 2) for each in _arrays(xs)], 0)
+    return join([_at_least(array, 2) for array in _arrays(xs)], 0)
 
 
 @records("hstack")
 def hstack(xs: Any) -> TracedArray:
     """Arrays beside each other."""
-    arrays = [_at_least(each, 1) for each in _arrays(xs)]
+    arrays = [_at_least(array, 1) for array in _arrays(xs)]
     return join(arrays, 0 if arrays[0].ndim == 1 else 1)
 
 
 @records("dstack")
 def dstack(xs: Any) -> TracedArray:
     """Arrays along the third axis."""
-    arrays = [_at_least(each, 2) for each in _arrays(xs)]
-    return join([expand_dims(each, 2) if each.ndim == 2 else each for each in arrays], 2)  # noqa: PLR2004 # matrices
+    arrays = [_at_least(array, 2) for array in _arrays(xs)]
+    return join([expand_dims(array, 2) if array.ndim == 2 else array for array in arrays], 2)  # noqa: PLR2004 # matrices
 
 
 def _at_least(x: TracedArray, axes: int) -> TracedArray:
@@ -527,10 +534,12 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[TracedArray]:
             msg = f"{array!r} can't be split into {count} equal parts along axis {axis}"
             raise ValueError(msg)
         return [part(array, place, size.times(number), size) for number in range(count)]
-    bounds = [_NOTHING, *(_bound(each, total) for each in list(indices_or_sections)), total]
+    bounds = [_NOTHING, *(_bound(index, total) for index in list(indices_or_sections)), total]
     if total.known is not None:
-        known = [min(each.fixed, total.fixed) if each.known is not None else each for each in bounds]
-        bounds = [each if isinstance(each, Extent) else Extent(each) for each in known]
+        fixed_bounds = [
+            min(bound.fixed, total.fixed) if bound.known is not None else bound for bound in bounds
+        ]
+        bounds = [bound if isinstance(bound, Extent) else Extent(bound) for bound in fixed_bounds]
     return [part(array, place, first, last.plus(first, -1)) for first, last in pairwise(bounds)]
 
 
@@ -541,7 +550,9 @@ def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[TracedA
     total = array.extents[axis_in(axis, array.ndim)].known
     if isinstance(indices_or_sections, int) and total is not None:
         spend(indices_or_sections, "the parts of an array")
-        bounds = np.cumsum([len(each) for each in np.array_split(np.arange(total), indices_or_sections)])
+        bounds = np.cumsum(
+            [len(section) for section in np.array_split(np.arange(total), indices_or_sections)]
+        )
         return split(array, bounds[:-1].tolist(), axis)
     return split(array, indices_or_sections, axis)
 
@@ -609,14 +620,19 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> TracedArray:
 def tile(x: Any, repeats: Any) -> TracedArray:
     """The array several times along each axis."""
     array = array_of(x)
-    given = [
-        extent_of(each) for each in (repeats if isinstance(repeats, (list, tuple, np.ndarray)) else [repeats])
+    counts = [
+        extent_of(number)
+        for number in (repeats if isinstance(repeats, (list, tuple, np.ndarray)) else [repeats])
     ]
-    axes = max(array.ndim, len(given))
+    axes = max(array.ndim, len(counts))
     array = _at_least(array, axes)
-    times = [*[ONE] * (axes - len(given)), *given]
-    split_shape = tuple(each for extent in array.extents for each in (ONE, extent))
-    wide = tuple(each for extent, count in zip(array.extents, times, strict=True) for each in (count, extent))
+    times = [*[ONE] * (axes - len(counts)), *counts]
+    split_shape = tuple(part_extent for extent in array.extents for part_extent in (ONE, extent))
+    wide = tuple(
+        part_extent
+        for extent, count in zip(array.extents, times, strict=True)
+        for part_extent in (count, extent)
+    )
     total = list[Extent]()
     for extent, count in zip(array.extents, times, strict=True):
         product = joint_length((extent, count))
@@ -632,7 +648,7 @@ def flip(x: Any, axis: Any = None) -> TracedArray:
     """The array in the opposite order."""
     array = array_of(x)
     axes = axes_in(axis, array.ndim)
-    begin = [each.plus(-1) if place in axes else _NOTHING for place, each in enumerate(array.extents)]
+    begin = [extent.plus(-1) if place in axes else _NOTHING for place, extent in enumerate(array.extents)]
     return slice_(array, begin, [-1 if place in axes else 1 for place in range(array.ndim)], array.extents)
 
 
@@ -655,8 +671,8 @@ def roll(x: Any, shift: Any, axis: Any = None) -> TracedArray:
     if axis is None:
         return roll(reshaped(array, (-1,)), shift, 0).reshaped(array.extents)
     axes, shifts = np.broadcast_arrays(axis, shift)
-    for each, moved in zip(axes.reshape(-1).tolist(), shifts.reshape(-1).tolist(), strict=True):
-        place = axis_in(each, array.ndim)
+    for moved_axis, moved in zip(axes.reshape(-1).tolist(), shifts.reshape(-1).tolist(), strict=True):
+        place = axis_in(moved_axis, array.ndim)
         total = array.extents[place]
         by = int(moved) if total.known is None else int(moved) % max(total.fixed, 1)
         if by == 0:
@@ -692,7 +708,7 @@ def _padding(  # noqa: PLR0917 # what `pad` was given
     if count == 0:
         return []
     total = array.extents[axis]
-    shape = tuple(Extent(count) if place == axis else each for place, each in enumerate(array.extents))
+    shape = tuple(Extent(count) if place == axis else extent for place, extent in enumerate(array.extents))
     if mode == "constant":
         return [full(array.trace, shape, float(value), array.dtype)]
     edge = total.plus(-1)
@@ -793,11 +809,11 @@ def linspace(  # noqa: PLR0917 # Keras' signature
     steps = num - 1 if endpoint else num
     line = tuple(Extent(num) if i == place else ONE for i in range(len(shape) + 1))
     shares = elementwise(lambda i: i / float(max(steps, 1)), coordinate(trace, line, place), dtype="float32")
-    one, other = (expand_dims(spread(each, shape), place) for each in (first, last))
+    left, other = (expand_dims(spread(bound, shape), place) for bound in (first, last))
     name = "float32" if dtype is None else standard(dtype).name
-    found = elementwise(lambda a, b, s: a + (b - a) * s, one, other, shares, dtype=name)
+    values = elementwise(lambda a, b, s: a + (b - a) * s, left, other, shares, dtype=name)
     step = elementwise(lambda a, b: (b - a) / (steps or math.nan), first, last, dtype=name)
-    return (found, step) if retstep else found
+    return (values, step) if retstep else values
 
 
 @records("logspace")
@@ -826,24 +842,24 @@ def geomspace(  # noqa: PLR0917 # Keras' signature
     shape = broadcast_shapes(first.extents, last.extents)
     place = axis_in(axis, len(shape) + 1)
     line = tuple(Extent(num) if i == place else ONE for i in range(len(shape) + 1))
-    one, other = (expand_dims(spread(each, shape), place) for each in (first, last))
+    low, other = (expand_dims(spread(bound, shape), place) for bound in (first, last))
     steps = float(max(num - 1 if endpoint else num, 1))
-    found = elementwise(
+    values = elementwise(
         lambda i, a, b: i.equals(0.0).choose(a, i.equals(steps).choose(b, a * (b / a).of("power", i / steps))),
-        coordinate(trace, line, place), one, other, dtype="float32",
+        coordinate(trace, line, place), low, other, dtype="float32",
     )  # fmt: skip
-    return cast(found, float_dtype(first, last) if dtype is None else standard(dtype).name)
+    return cast(values, float_dtype(first, last) if dtype is None else standard(dtype).name)
 
 
 @records("meshgrid")
 def meshgrid(*x: Any, indexing: str = "xy") -> list[TracedArray]:
     """Arrays of the coordinates of a grid."""
     choice(indexing, "indexing", ("xy", "ij"))
-    arrays = [reshaped(each, (-1,)) for each in _arrays(x)]
+    arrays = [reshaped(vector, (-1,)) for vector in _arrays(x)]
     places = list(range(len(arrays)))
     if indexing == "xy" and len(arrays) > 1:
         places[:2] = [1, 0]
-    shape = list[Extent](each.extents[0] for each in arrays)
+    shape = list[Extent](vector.extents[0] for vector in arrays)
     for array, place in zip(arrays, places, strict=True):
         shape[place] = array.extents[0]
     return [
@@ -908,10 +924,10 @@ def _segments(data: Any, segment_ids: Any, num_segments: Any, reduction: Any, no
     rows = as_traced(data, trace)
     members = _memberships(segment_ids, num_segments, trace)
     spread_members = members.reshaped((*members.extents, *[ONE] * (rows.ndim - 1)))
-    kept = elementwise(
+    masked = elementwise(
         lambda m, a: m.choose(a, nothing), spread_members, expand_dims(rows, 1), dtype=rows.dtype
     )
-    return reduction(kept, 0)  # type: ignore[no-any-return] # max_ and the like
+    return reduction(masked, 0)  # type: ignore[no-any-return] # max_ and the like
 
 
 @records("segment_max")
@@ -962,7 +978,7 @@ def top_k(
         values.append(take_along_axis(rest, place, -1))
         column = coordinate(rest.trace, (*[ONE] * (rest.ndim - 1), width), rest.ndim - 1)
         rest = elementwise(
-            lambda a, taken, i: taken.equals(i).choose(-math.inf, a), rest, place, column, dtype=rest.dtype
+            lambda a, chosen, i: chosen.equals(i).choose(-math.inf, a), rest, place, column, dtype=rest.dtype
         )
     return join(values, -1), join(places, -1)
 
@@ -971,9 +987,9 @@ def top_k(
 def in_top_k(targets: Any, predictions: Any, k: int) -> TracedArray:
     """Whether fewer than `k` numbers are larger than that of the target."""
     trace = trace_of(targets, predictions)
-    rows, wanted = as_traced(predictions, trace), as_traced(targets, trace)
-    own = take_along_axis(rows, expand_dims(wanted, -1), -1)
-    larger = elementwise(lambda a, b: b < a, rows, own, dtype="float32")
+    rows, classes = as_traced(predictions, trace), as_traced(targets, trace)
+    score = take_along_axis(rows, expand_dims(classes, -1), -1)
+    larger = elementwise(lambda a, b: b < a, rows, score, dtype="float32")
     return elementwise(lambda count: count < float(k), sum_(larger, -1), dtype="bool")
 
 
@@ -986,15 +1002,15 @@ def cross(  # noqa: PLR0917 # Keras' signature
     if axis is not None:
         axisa = axisb = axisc = axis
     left, right = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
-    counts = [each.extents[-1] for each in (left, right)]
-    if any(each not in (Extent(_SPACE - 1), Extent(_SPACE), UNKNOWN) for each in counts):
+    counts = [vectors.extents[-1] for vectors in (left, right)]
+    if any(count not in (Extent(_SPACE - 1), Extent(_SPACE), UNKNOWN) for count in counts):
         msg = f"`x1` and `x2` must have 2 or 3 numbers along their axes `axisa` and `axisb`, got {a!r} and {b!r}"
         raise ValueError(msg)
     plane = Extent(_SPACE) not in counts
     if not plane:
         left, right = (
-            pad(each, [(0, 0)] * (each.ndim - 1) + [(0, 1)]) if count == Extent(_SPACE - 1) else each
-            for each, count in zip((left, right), counts, strict=True)
+            pad(vectors, [(0, 0)] * (vectors.ndim - 1) + [(0, 1)]) if count == Extent(_SPACE - 1) else vectors
+            for vectors, count in zip((left, right), counts, strict=True)
         )
 
     def component(i: int, j: int) -> TracedArray:

@@ -26,7 +26,7 @@ def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
 
 def _chosen(pred: Any, yes: Any, no: Any) -> Any:
     if isinstance(yes, (list, tuple)):
-        return sequence_like(yes, (_chosen(pred, one, other) for one, other in zip(yes, no, strict=True)))
+        return sequence_like(yes, (_chosen(pred, left, other) for left, other in zip(yes, no, strict=True)))
     if isinstance(yes, dict):
         return {key: _chosen(pred, yes[key], no[key]) for key in yes}
     return None if yes is None and no is None else apply("where", (pred, yes, no), {})
@@ -36,10 +36,10 @@ def _chosen(pred: Any, yes: Any, no: Any) -> Any:
 def switch(index: Any, branches: Sequence[Any], *operands: Any) -> Any:
     """What the function of that number returns. All are recorded."""
     results = [branch(*operands) for branch in branches]
-    found = results[-1]
+    result = results[-1]
     for number in range(len(results) - 2, -1, -1):
-        found = _chosen(apply("less_equal", (index, number), {}), results[number], found)
-    return found
+        result = _chosen(apply("less_equal", (index, number), {}), results[number], result)
+    return result
 
 
 def _loop(name: str) -> Callable[..., Any]:
@@ -67,8 +67,8 @@ def while_loop(cond: Any, body: Any, loop_vars: Any, maximum_iterations: int | N
 @answers("shape")
 def shape(x: Any) -> tuple[Any, ...]:
     """The lengths of the axes."""
-    found = getattr(x, "shape", None)
-    return tuple(found) if found is not None else as_traced(x, trace_of(*x)).shape
+    shape_of_x = getattr(x, "shape", None)
+    return tuple(shape_of_x) if shape_of_x is not None else as_traced(x, trace_of(*x)).shape
 
 
 @answers("ndim")
@@ -83,8 +83,8 @@ def size(x: Any) -> Any:
     if isinstance(x, Symbolic) and not isinstance(x._as_tensor, TracedArray):
         return x._as_tensor._record("size", (x,), {})
     product: Any = 1
-    for each in shape(x):
-        product = product * each
+    for length in shape(x):
+        product = product * length
     return product
 
 
@@ -92,8 +92,8 @@ def size(x: Any) -> Any:
 def size_of_symbol(x: Any) -> TracedArray:
     """The number of elements, as a single int32."""
     array = array_of(x)
-    found: TracedArray = as_traced(count(array, None), array.trace)
-    return found.as_dtype("int32")
+    total: TracedArray = as_traced(count(array, None), array.trace)
+    return total.as_dtype("int32")
 
 
 @answers("dtype")

@@ -68,9 +68,9 @@ class Term:
     def __init__(self, code: Code, register: int) -> None:
         self.code, self.register = code, register
 
-    def of(self, operation: str, *others: Any) -> Term:
+    def of(self, operation: str, *operands: Any) -> Term:
         """Returns the result of an operation on this term and others."""
-        registers = [self.term(other).register for other in others]
+        registers = [self.term(other).register for other in operands]
         return Term(self.code, self.code.add(operation, self.register, *registers))
 
     def term(self, value: Any) -> Term:

@@ -28,9 +28,9 @@ from engine._tracing.symbolic import CannotRecordError, length, lengths, line_of
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 
-def _pair(one: Any, other: Any) -> tuple[TracedArray, TracedArray]:
-    trace = trace_of(one, other)
-    return as_traced(one, trace), as_traced(other, trace)
+def _pair(left: Any, other: Any) -> tuple[TracedArray, TracedArray]:
+    trace = trace_of(left, other)
+    return as_traced(left, trace), as_traced(other, trace)
 
 
 def _beside(values: TracedArray, row: TracedArray) -> TracedArray:
@@ -42,7 +42,7 @@ def _beside(values: TracedArray, row: TracedArray) -> TracedArray:
 def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> TracedArray:
     """The number of elements of a sequence that are smaller, or not larger."""
     choice(side, "side", ("left", "right"))
-    row, wanted = _pair(sorted_sequence, values)
+    row, searched = _pair(sorted_sequence, values)
     if row.ndim != 1:
         msg = f"`sorted_sequence` must have one axis, got shape {text_of(row.extents)}"
         raise ValueError(msg)
@@ -51,8 +51,8 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Trace
         before = a < b if side == "left" else a <= b
         return is_nan(b).choose(1.0 - is_nan(a) if side == "left" else 1.0, before)
 
-    found = elementwise(is_before, _beside(wanted, row), expand_dims(wanted, -1), dtype="float32")
-    return sum_(found, -1).as_dtype("int32")
+    smaller = elementwise(is_before, _beside(searched, row), expand_dims(searched, -1), dtype="float32")
+    return sum_(smaller, -1).as_dtype("int32")
 
 
 @records("digitize")
@@ -63,26 +63,26 @@ def digitize(x: Any, bins: Any) -> TracedArray:
         msg = f"`bins` must have one axis, got shape {text_of(edges.extents)}"
         raise ValueError(msg)
     rises = elementwise(lambda first, last: first <= last, edges[:1], edges[-1:], dtype="float32")
-    found = elementwise(
+    reached = elementwise(
         lambda edge, a, up: up.choose(edge <= a, edge > a), _beside(values, edges), expand_dims(values, -1), rises,
         dtype="float32",
     )  # fmt: skip
-    return sum_(found, -1).as_dtype("int32")
+    return sum_(reached, -1).as_dtype("int32")
 
 
 @records("isin")
 def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> TracedArray:
     """Whether each element is one of others."""
     del assume_unique
-    values, others = _pair(x1, x2)
+    values, tested = _pair(x1, x2)
     same = elementwise(
         lambda a, b: a.equals(b),
         expand_dims(values, -1),
-        _beside(values, reshape(others, (-1,))),
+        _beside(values, reshape(tested, (-1,))),
         dtype="float32",
     )
-    found = any_(same, -1)
-    return elementwise(lambda a: 1.0 - a, found) if invert else found
+    is_in = any_(same, -1)
+    return elementwise(lambda a: 1.0 - a, is_in) if invert else is_in
 
 
 @records("histogram")
@@ -113,7 +113,7 @@ def _equal_edges(values: TracedArray, bins: int, limits: Any) -> TracedArray:
     places = coordinate(values.trace, shape, 0)
 
     def formula(i: Any, a: Any, b: Any) -> Any:
-        low, high = (b.equals(a).choose(each + half, each) for each, half in ((a, -0.5), (b, 0.5)))
+        low, high = (b.equals(a).choose(edge + half, edge) for edge, half in ((a, -0.5), (b, 0.5)))
         return i.equals(float(bins)).choose(high, low + (high - low) * (i / float(bins)))
 
     return elementwise(formula, places, first, last, dtype="float32")
@@ -130,11 +130,11 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
     if numbers.ndim not in (1, 2):
         msg = f"`x` must have one axis or two, got shape {text_of(numbers.extents)}"
         raise ValueError(msg)
-    known = numbers.known_numbers if getattr(trace, "computes", False) else None
-    if known is None and not minlength:
+    numbers_now = numbers.known_numbers if getattr(trace, "computes", False) else None
+    if numbers_now is None and not minlength:
         msg = f"{line_of_user()}: `bincount` of numbers that aren't known yet needs `minlength`, one more than the largest of them"
         raise CannotRecordError(msg)
-    length = minlength if known is None else max(int(known.max(initial=-1)) + 1, minlength)
+    length = minlength if numbers_now is None else max(int(numbers_now.max(initial=-1)) + 1, minlength)
     hot = one_hot(numbers, length, dtype="float32")
     if weights is None:
         return sum_(hot, -2).as_dtype("int32")
@@ -146,15 +146,15 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
 def unravel_index(indices: Any, shape: Sequence[int]) -> tuple[TracedArray, ...]:
     """The places in an array of a shape whose elements have certain numbers."""
     array = array_of(indices)
-    found, step = list[TracedArray](), 1
+    positions, step = list[TracedArray](), 1
     for extent in reversed(list(shape)):
         by, n = float(step), float(extent)
         place = elementwise(
             lambda a, by=by, n=n: (a / by).of("floor").of("remainder", n), array, dtype=array.dtype
         )
-        found.append(place)
+        positions.append(place)
         step *= int(extent)
-    return tuple(reversed(found))
+    return tuple(reversed(positions))
 
 
 # Functions of two numbers that Python computes.
@@ -170,10 +170,10 @@ host_functions["gcd"], host_functions["lcm"] = _of_integers(np.gcd), _of_integer
 def _elementwise_by_host(name: str, dtype_for: Any) -> None:
     def recorded(x1: Any, x2: Any) -> TracedArray:
         pair = _pair(x1, x2)
-        shape = broadcast(*(each.extents for each in pair))
-        operands = [broadcast_to(each, shape) for each in pair]
-        (found,) = host(name, operands, [()], batch=shape, dtypes=[dtype_for(x1, x2)], rule=constant)
-        return found
+        shape = broadcast(*(operand.extents for operand in pair))
+        operands = [broadcast_to(operand, shape) for operand in pair]
+        (result,) = host(name, operands, [()], batch=shape, dtypes=[dtype_for(x1, x2)], rule=constant)
+        return result
 
     records(name)(recorded)
 
@@ -191,15 +191,17 @@ def _flat_places(indices: TracedArray, shape: Sequence[Extent]) -> TracedArray:
     flat: Any = None
     for axis, extent in enumerate(shape):
         length_ = length(extent)
-        own = elementwise(lambda i, n: (i < 0.0).choose(i + n, i), indices[:, axis], length_, dtype="float32")
-        inside = elementwise(lambda i, n: (i >= 0.0) * (i < n), own, length_, dtype="float32")
+        position = elementwise(
+            lambda i, n: (i < 0.0).choose(i + n, i), indices[:, axis], length_, dtype="float32"
+        )
+        inside = elementwise(lambda i, n: (i >= 0.0) * (i < n), position, length_, dtype="float32")
         if flat is None:
-            flat = elementwise(lambda i, ok: ok.choose(i, -1.0), own, inside)
+            flat = elementwise(lambda i, ok: ok.choose(i, -1.0), position, inside)
         else:
             flat = elementwise(
                 lambda before, i, ok, n: (ok * (before >= 0.0)).choose(before * n + i, -1.0),
                 flat,
-                own,
+                position,
                 inside,
                 length_,
             )
@@ -230,8 +232,10 @@ def _rows_to_change(
 def _combined(hits: TracedArray, parts: TracedArray, reduction: Any, nothing: float) -> TracedArray:
     """Returns for each row what `reduction` makes of its updates."""
     wide = hits.reshaped((*hits.extents, *[ONE] * (parts.ndim - 1)))
-    kept = elementwise(lambda hit, a: hit.choose(a, nothing), wide, expand_dims(parts, 0), dtype=parts.dtype)
-    return reduction(kept, 1)  # type: ignore[no-any-return] # sum_ and the like
+    updates_here = elementwise(
+        lambda hit, a: hit.choose(a, nothing), wide, expand_dims(parts, 0), dtype=parts.dtype
+    )
+    return reduction(updates_here, 1)  # type: ignore[no-any-return] # sum_ and the like
 
 
 @records("scatter")
@@ -245,17 +249,17 @@ def scatter(indices: Any, values: Any, shape: Sequence[int]) -> TracedArray:
 @records("scatter_update")
 def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> TracedArray:
     """The array with updates at places: instead of its numbers, or combined with them."""
-    found = reduction.lower() if isinstance(reduction, str) else reduction
-    if found is not None and found not in _CHANGES:
+    name = reduction.lower() if isinstance(reduction, str) else reduction
+    if name is not None and name not in _CHANGES:
         msg = f"`reduction` must be None or one of {', '.join(_CHANGES)}, got {reduction!r}"
         raise ValueError(msg)
     trace = trace_of(inputs, indices, updates)
     array = as_traced(inputs, trace)
     hits, parts, shape = _rows_to_change(array.extents, as_traced(indices, trace), as_traced(updates, trace))
     rows = array.reshaped(shape)
-    if found is None:
+    if name is None:
         return _replaced(rows, hits, parts).reshaped(array.extents)
-    combined, nothing, formula = _CHANGES[found]
+    combined, nothing, formula = _CHANGES[name]
     changes = _combined(hits, parts, combined, nothing)
     return elementwise(formula, rows, changes, dtype=array.dtype).reshaped(array.extents)
 
@@ -299,10 +303,10 @@ def slice_update(inputs: Any, start_indices: Any, updates: Any) -> TracedArray:
             coordinate(trace, line, axis), starts[axis], length(total), length(total.plus(size, -1)), dtype="int32",
         )  # fmt: skip
         edge = float(size.fixed)
-        own = elementwise(lambda i, edge=edge: (i >= 0.0) * (i < edge), offsets, dtype="float32")
-        inside = own if inside is None else elementwise(lambda a, b: a * b, inside, own)
+        within = elementwise(lambda i, edge=edge: (i >= 0.0) * (i < edge), offsets, dtype="float32")
+        inside = within if inside is None else elementwise(lambda a, b: a * b, inside, within)
         numbers = elementwise(lambda i, edge=edge: i.of("maximum", 0.0).of("minimum", edge - 1.0), offsets)
         new = take(new, numbers.reshaped((total,)), axis)
     if inside is None:
         return new.as_dtype(array.dtype)
-    return elementwise(lambda kept, a, b: kept.choose(a, b), inside, new, array, dtype=array.dtype)
+    return elementwise(lambda keep, a, b: keep.choose(a, b), inside, new, array, dtype=array.dtype)

@@ -31,7 +31,10 @@ def custom_gradient(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str
     """The result of `f(*args)`, which returns it together with the rule for its gradients by the arguments."""
     trace = trace_of(*symbolics_in([list(args), kwargs]))
     watched = getattr(trace, "watched", ())
-    inputs = [as_traced(each, trace) if is_symbolic(each) or id(each) in watched else each for each in args]
+    inputs = [
+        as_traced(argument, trace) if is_symbolic(argument) or id(argument) in watched else argument
+        for argument in args
+    ]
     result, rule = f(*inputs, **kwargs)
     if isinstance(result, (list, tuple)):
         raise _refused(f"the function must return one array and its gradient, got {len(result)} arrays")
@@ -60,14 +63,14 @@ def give_rule(
     """
     trace, first = y.trace, len(y.trace.entries)
     try:
-        found = rule(trace.add("upstream", (), y.extents, y.dtype))
-        gradients = [(x, dx) for x, dx in zip(arguments, found, strict=False) if dx is not None]
+        gradients_of_rule = rule(trace.add("upstream", (), y.extents, y.dtype))
+        gradients = [(x, dx) for x, dx in zip(arguments, gradients_of_rule, strict=False) if dx is not None]
         entries = trace.entries[first:]
     finally:
         _forget(trace, first)
     read, fields = _rule(trace, first, entries, gradients, y.origin, arguments)
     node: Any = trace.entries[first - 1]
-    inputs = tuple(each.view for each in read)
+    inputs = tuple(array.view for array in read)
     trace.entries[first - 1] = node._replace(inputs=inputs, fields={**node.fields, **fields})
 
 
@@ -76,13 +79,13 @@ def _gradients(
 ) -> list[tuple[TracedArray, TracedArray]]:
     """Records the rule, and returns pairs of an argument that is a symbol and the gradient by it."""
     try:
-        found = rule(upstream)
+        returned = rule(upstream)
     except Exception as error:
         why = "" if "'upstream'" in str(error) else f": {error}"
         raise _refused(
             f"the gradient must be computed by keras.ops from the one by the result, which has no numbers yet{why}"
         ) from error
-    several = list(found) if isinstance(found, (list, tuple)) else [found]
+    several = list(returned) if isinstance(returned, (list, tuple)) else [returned]
     if len(several) != len(arguments):
         raise _refused(
             f"the gradient must be one array for each of {len(arguments)} arguments, got {len(several)}"
@@ -130,8 +133,8 @@ def _rule(  # noqa: PLR0917 # what belongs to a rule
     nodes = list[dict[str, Any]]()
     for entry in entries[1:]:
         if not isinstance(entry, Node) or entry.kind not in _KINDS:
-            what = entry.kind if isinstance(entry, Node) else f"a call of {entry.part!r}"
-            raise _refused(f"the gradient can't be computed by {what}")
+            reader = entry.kind if isinstance(entry, Node) else f"a call of {entry.part!r}"
+            raise _refused(f"the gradient can't be computed by {reader}")
         nodes.append({**lowered_node(entry), "inputs": [number_of(*view) for view in entry.inputs]})
     # For each gradient the argument that it is for, as an index into `read`, and the node that computes it.
     by = [_FIRST_READ - number_of(*argument.view) for argument, _ in gradients]

@@ -130,7 +130,7 @@ def apply(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     _fill()
     values = _values.get()
     if values:
-        args, kwargs = mapped(lambda each: values.get(id(each), each), (args, kwargs))
+        args, kwargs = mapped(lambda value: values.get(id(value), value), (args, kwargs))
         if not holds_symbolic((args, kwargs)):
             return function_of_arrays(name)(*args, **kwargs)
     if name in _answers:
@@ -182,8 +182,8 @@ def traceable(function: _Function, always: bool = False, prefix: str = "") -> _F
         if always and not (_is_traced() and _has_fixed_seed(function, args, kwargs)):
             if current.get() is not None:
                 return implementation(name)(*args, **kwargs)
-            found = open_recorder.get()
-            if found is not None and found.captures and can_record(name):
+            recorder = open_recorder.get()
+            if recorder is not None and recorder.captures and can_record(name):
                 return handlers["weights"](name, args, kwargs)
         return function(*args, **kwargs)
 
@@ -225,9 +225,11 @@ def make_all_traceable(module: MutableMapping[str, Any]) -> None:
     Args:
         module: its `globals()`.
     """
-    own = [name for name, value in module.items() if getattr(value, "__module__", "") == module["__name__"]]
+    functions = [
+        name for name, value in module.items() if getattr(value, "__module__", "") == module["__name__"]
+    ]
     module["__all__"] = sorted(
-        name for name in own if name[0] != "_" and isinstance(module[name], FunctionType)
+        name for name in functions if name[0] != "_" and isinstance(module[name], FunctionType)
     )
     make_traceable(module, module["__all__"])
 

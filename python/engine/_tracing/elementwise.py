@@ -448,8 +448,8 @@ def bitwise_not(x: Any) -> TracedArray:
     """The complement of bools or integers."""
     dtype = _bits(x, True, "bitwise_not")
     whole = np.dtype(dtype).kind in "iu"
-    ones = np.iinfo(dtype).max + np.iinfo(dtype).min if whole else 1
-    return elementwise(lambda a: float(ones) - a, x, dtype=dtype)
+    all_bits = np.iinfo(dtype).max + np.iinfo(dtype).min if whole else 1
+    return elementwise(lambda a: float(all_bits) - a, x, dtype=dtype)
 
 
 @records("left_shift", "bitwise_left_shift")
@@ -486,10 +486,10 @@ def hypot(x1: Any, x2: Any) -> TracedArray:
     """sqrt(x1^2 + x2^2), which does not overflow if the result is finite, and is infinite beside one infinity."""
 
     def formula(a: Term, b: Term) -> Term:
-        one, other = a.of("abs"), b.of("abs")
-        large, small = one.of("maximum", other), one.of("minimum", other)
+        first, other = a.of("abs"), b.of("abs")
+        large, small = first.of("maximum", other), first.of("minimum", other)
         ratio = small / large.equals(0.0).choose(1.0, large)
-        infinite = one.equals(math.inf).of("maximum", other.equals(math.inf))
+        infinite = first.equals(math.inf).of("maximum", other.equals(math.inf))
         return infinite.choose(math.inf, large * (1.0 + ratio * ratio).of("sqrt"))
 
     return elementwise(formula, x1, x2, dtype=float_dtype(x1, x2))
@@ -500,8 +500,8 @@ def round_(x: Any, decimals: int = 0) -> TracedArray:
     """The nearest number with so many decimals."""
     factor = 10.0**decimals
     if decimals == 0:
-        return elementwise(lambda each: each.of("round"), x)
-    return elementwise(lambda each: (each * factor).of("round") / factor, x)
+        return elementwise(lambda a: a.of("round"), x)
+    return elementwise(lambda a: (a * factor).of("round") / factor, x)
 
 
 @records("clip")
@@ -527,10 +527,10 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> TracedArray:
 @records("select")
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> TracedArray:
     """The first of the choices whose condition holds."""
-    found = default
+    result = default
     for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
-        found = where(condition, choice, found)
-    return as_traced(found, trace_of(found))
+        result = where(condition, choice, result)
+    return as_traced(result, trace_of(result))
 
 
 @records("ldexp")
@@ -599,7 +599,7 @@ def to_float16(x: Term) -> Term:
 def _rounded_to_float16(array: TracedArray) -> TracedArray:
     """The numbers as float16 has them, with the derivative 1."""
     change = elementwise(
-        lambda each: to_float16(each).equals(each).choose(0.0, to_float16(each) - each),
+        lambda a: to_float16(a).equals(a).choose(0.0, to_float16(a) - a),
         array,
         dtype="float32",
     )
@@ -609,12 +609,12 @@ def _rounded_to_float16(array: TracedArray) -> TracedArray:
 @records("saturate_cast")
 def saturate_cast(x: Any, dtype: Any) -> TracedArray:
     """The numbers in another dtype, with its lowest and largest number for those beyond it."""
-    array, found = as_traced(x, trace_of(x)), standard(dtype)
-    if found.kind not in "iu" and found.name != "float16":
+    array, target = as_traced(x, trace_of(x)), standard(dtype)
+    if target.kind not in "iu" and target.name != "float16":
         return cast(array, dtype)
-    limits: Any = np.iinfo(found) if found.kind in "iu" else np.finfo(found)
+    limits: Any = np.iinfo(target) if target.kind in "iu" else np.finfo(target)
     low, high = float(limits.min), float(limits.max)
-    return cast(elementwise(lambda each: each.of("maximum", low).of("minimum", high), array), dtype)
+    return cast(elementwise(lambda a: a.of("maximum", low).of("minimum", high), array), dtype)
 
 
 @records("cast")
@@ -625,14 +625,14 @@ def cast(x: Any, dtype: Any) -> TracedArray:
     if name == array.dtype:
         return array
     if name == "bool":
-        return elementwise(lambda each: 1.0 - each.equals(0.0), array, dtype=name)
+        return elementwise(lambda a: 1.0 - a.equals(0.0), array, dtype=name)
     if name == "float16" and array.dtype != "bool":
         return _rounded_to_float16(array)
     if standard(dtype).kind not in "iu":
         return array.as_dtype(name)
     if np.dtype(array.dtype).kind == "f":
         return elementwise(trunc, array, dtype=name)
-    return elementwise(lambda each: _wrapped(each, name), array, dtype=name)
+    return elementwise(lambda a: _wrapped(a, name), array, dtype=name)
 
 
 @records("convert_to_tensor", "array")

@@ -76,8 +76,8 @@ def _extent(length: int | None) -> Extent:
 
 def sample_shape(full: Extents) -> Any:
     """Returns the shape of one sample of an array, with None for unknown lengths, or a FullShape if it is no batch."""
-    if full and full[0] == SAMPLES and all(each == UNKNOWN or not each.per_sample for each in full[1:]):
-        return tuple(each.known for each in full[1:])
+    if full and full[0] == SAMPLES and all(extent == UNKNOWN or not extent.per_sample for extent in full[1:]):
+        return tuple(extent.known for extent in full[1:])
     return FullShape(full)
 
 
@@ -89,36 +89,36 @@ def has_unknown(sample: Shape | FullShape) -> bool:
 def with_length(sample: Shape | FullShape, length: int) -> Any:
     """Returns the shape of a sample with `length` in place of each unknown one."""
     if isinstance(sample, FullShape):
-        return FullShape(Extent(length) if each == UNKNOWN else each for each in sample)
+        return FullShape(Extent(length) if extent == UNKNOWN else extent for extent in sample)
     return filled(sample, length)
 
 
-def in_common(one: Shape | FullShape, other: Shape | FullShape) -> Any:
+def in_common(first: Shape | FullShape, other: Shape | FullShape) -> Any:
     """Returns the shape of a sample in which the lengths are unknown that differ in two shapes, which have as many axes."""
-    if one == other:
-        return one
-    pairs = zip(full_shape(one), full_shape(other), strict=True)
-    return sample_shape(tuple(each if each == again else UNKNOWN for each, again in pairs))
+    if first == other:
+        return first
+    pairs = zip(full_shape(first), full_shape(other), strict=True)
+    return sample_shape(tuple(extent if extent == again else UNKNOWN for extent, again in pairs))
 
 
 def shape_of(full: Extents, batch: int | None = None) -> tuple[int | None, ...]:
     """Returns a shape as in Keras, with None for unknown lengths; `batch` is the number of samples, if it is known."""
     return tuple(
-        each.known
-        if batch is None or each == UNKNOWN or not each.per_sample
-        else each.fixed + each.per_sample * batch
-        for each in full
+        extent.known
+        if batch is None or extent == UNKNOWN or not extent.per_sample
+        else extent.fixed + extent.per_sample * batch
+        for extent in full
     )
 
 
 def as_pairs(full: Extents) -> list[list[int]]:
     """Returns a shape as the core reads it."""
-    return [[each.fixed, each.per_sample] for each in full]
+    return [[extent.fixed, extent.per_sample] for extent in full]
 
 
 def text_of(full: Extents) -> str:
     """Returns a shape as in messages, such as "(None, 10)"."""
-    inside = ", ".join(text_of_extent(each) for each in full)
+    inside = ", ".join(text_of_extent(extent) for extent in full)
     return f"({inside},)" if len(full) == 1 else f"({inside})"
 
 
@@ -146,28 +146,28 @@ def size_of(full: Sequence[Extent]) -> Polynomial:
     return product
 
 
-def _product(one: Polynomial, other: Polynomial) -> Polynomial:
-    found = [0] * (len(one) + len(other) - 1)
-    for i, a in enumerate(one):
+def _product(first: Polynomial, other: Polynomial) -> Polynomial:
+    product = [0] * (len(first) + len(other) - 1)
+    for i, a in enumerate(first):
         for j, b in enumerate(other):
-            found[i + j] += a * b
-    while len(found) > 1 and not found[-1]:
-        found.pop()
-    return tuple(found)
+            product[i + j] += a * b
+    while len(product) > 1 and not product[-1]:
+        product.pop()
+    return tuple(product)
 
 
 def quotient(size: Polynomial, divisor: Polynomial) -> Extent | None:
     """Returns the length by which `divisor` must be multiplied to give `size`; None if there is none."""
     if not any(divisor):
         return None
-    rest, found = list(size), [0] * max(len(size) - len(divisor) + 1, 1)
+    rest, quotients = list(size), [0] * max(len(size) - len(divisor) + 1, 1)
     for place in range(len(size) - len(divisor), -1, -1):
         factor, left = divmod(rest[place + len(divisor) - 1], divisor[-1])
         if left:
             return None
-        found[place] = factor
-        for offset, each in enumerate(divisor):
-            rest[place + offset] -= factor * each
-    if any(rest) or any(found[2:]):
+        quotients[place] = factor
+        for offset, coefficient in enumerate(divisor):
+            rest[place + offset] -= factor * coefficient
+    if any(rest) or any(quotients[2:]):
         return None
-    return Extent(found[0], found[1] if len(found) > 1 else 0)
+    return Extent(quotients[0], quotients[1] if len(quotients) > 1 else 0)

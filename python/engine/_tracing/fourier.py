@@ -36,10 +36,10 @@ def _parts(x: Any) -> Parts:
         msg = f"`x` must be a pair of arrays, real and imaginary parts, got {x!r:.200}"
         raise ValueError(msg)
     trace = trace_of(*x)
-    real, imaginary = (as_traced(each, trace) for each in x)
-    if real.extents != imaginary.extents or {np.dtype(each.dtype).kind for each in (real, imaginary)} != {
-        "f"
-    }:
+    real, imaginary = (as_traced(component, trace) for component in x)
+    if real.extents != imaginary.extents or {
+        np.dtype(component.dtype).kind for component in (real, imaginary)
+    } != {"f"}:
         msg = f"`x` must be a pair of arrays of floats of one shape, got {real!r} and {imaginary!r}"
         raise ValueError(msg)
     return real, imaginary
@@ -49,11 +49,11 @@ def _length(x: TracedArray, axis: int = -1) -> int:
     if x.ndim < -axis:
         msg = f"`x` must have at least {-axis} axes, got shape {text_of(x.extents)}"
         raise ValueError(msg)
-    known = x.extents[axis].known
-    if known is None:
+    length = x.extents[axis].known
+    if length is None:
         msg = f"{line_of_user()}: a Fourier transform along the samples of a batch can't be recorded: its length must be known"
         raise CannotRecordError(msg)
-    return known
+    return length
 
 
 def _angles(rows: int, columns: int, period: int) -> NDArray[Any]:
@@ -73,19 +73,19 @@ def _turned(parts: Parts, cosines: Any, sines: Any, multiplied: Any) -> Parts:
 def _transform(parts: Parts, sign: int = 1) -> Parts:
     """Returns the Fourier transform along the last axis; its inverse times the length for `sign` -1."""
     n = _length(parts[0])
-    first = max((each for each in range(1, math.isqrt(n) + 1) if n % each == 0), default=1)
+    first = max((factor for factor in range(1, math.isqrt(n) + 1) if n % factor == 0), default=1)
     if n <= _ONE_MATRIX or first == 1:
         angles = _angles(n, n, max(n, 1))
         return _turned(parts, np.float32(np.cos(angles)), np.float32(sign * np.sin(angles)), matmul)
     second = n // first
     before = parts[0].extents[:-1]
-    grid = [each.reshaped((*before, Extent(first), Extent(second))) for each in parts]
+    grid = [component.reshaped((*before, Extent(first), Extent(second))) for component in parts]
     columns = _transform((swapaxes(grid[0], -1, -2), swapaxes(grid[1], -1, -2)), sign)  # (second, first)
     angles = _angles(second, first, n)
     factored = _turned(columns, np.float32(np.cos(angles)), np.float32(sign * np.sin(angles)), multiply)
     rows = _transform((swapaxes(factored[0], -1, -2), swapaxes(factored[1], -1, -2)), sign)  # (first, second)
-    found = [swapaxes(each, -1, -2).reshaped((*before, Extent(n))) for each in rows]
-    return found[0], found[1]
+    spectrum = [swapaxes(component, -1, -2).reshaped((*before, Extent(n))) for component in rows]
+    return spectrum[0], spectrum[1]
 
 
 def _scaled(parts: Parts, factor: float) -> Parts:
@@ -121,10 +121,10 @@ def ifft2(x: Any) -> Parts:
 
 def _with_length(x: TracedArray, length: int) -> TracedArray:
     """Returns an array cut or filled up with zeros along its last axis."""
-    known = _length(x)
-    if length <= known:
+    current_length = _length(x)
+    if length <= current_length:
         return part(x, x.ndim - 1, Extent(0), Extent(length))
-    return pad(x, [(0, 0)] * (x.ndim - 1) + [(0, length - known)])
+    return pad(x, [(0, 0)] * (x.ndim - 1) + [(0, length - current_length)])
 
 
 @records("rfft")
@@ -134,9 +134,11 @@ def rfft(x: Any, fft_length: int | None = None) -> Parts:
     real = array.as_dtype(float_dtype(array))
     length = _length(real) if fft_length is None else integer(fft_length, "fft_length", 1)
     real = _with_length(real, length)
-    found = _transform((real, multiply(real, 0.0)))
-    kept = Extent(length // 2 + 1)
-    return part(found[0], real.ndim - 1, Extent(0), kept), part(found[1], real.ndim - 1, Extent(0), kept)
+    spectrum = _transform((real, multiply(real, 0.0)))
+    kept_length = Extent(length // 2 + 1)
+    return part(spectrum[0], real.ndim - 1, Extent(0), kept_length), part(
+        spectrum[1], real.ndim - 1, Extent(0), kept_length
+    )
 
 
 @records("irfft")
@@ -144,7 +146,7 @@ def irfft(x: Any, fft_length: int | None = None) -> TracedArray:
     """The real numbers of which `rfft` is `x`."""
     parts = _parts(x)
     length = 2 * (_length(parts[0]) - 1) if fft_length is None else integer(fft_length, "fft_length", 1)
-    real, imaginary = (_with_length(each, length // 2 + 1) for each in parts)
+    real, imaginary = (_with_length(component, length // 2 + 1) for component in parts)
     # The other half of the transform of real numbers is conjugate. Where it is its own other half, it is real.
     alone = np.ones(length // 2 + 1, np.float32)
     alone[0] = 0
@@ -152,7 +154,7 @@ def irfft(x: Any, fft_length: int | None = None) -> TracedArray:
         alone[-1] = 0
     imaginary = multiply(imaginary, alone)
     axis, rest = real.ndim - 1, Extent((length - 1) // 2)
-    mirrored = [flip(part(each, axis, ONE, rest), axis) for each in (real, imaginary)]
+    mirrored = [flip(part(component, axis, ONE, rest), axis) for component in (real, imaginary)]
     whole = concatenate([real, mirrored[0]], -1), concatenate([imaginary, multiply(mirrored[1], -1.0)], -1)
     return multiply(_transform(whole, -1)[0], 1 / length)
 
@@ -231,5 +233,5 @@ def istft(  # noqa: PLR0917 # Keras' signature
         scale = scale * np.sum(factors) / stride
     start = fft_length // 2 if center else 0
     end = min(start + length, whole) if length is not None else whole - start
-    found = multiply(total, np.float32(scale))
-    return part(found, found.ndim - 1, Extent(start), Extent(end - start))
+    signal = multiply(total, np.float32(scale))
+    return part(signal, signal.ndim - 1, Extent(start), Extent(end - start))

@@ -65,17 +65,18 @@ def host(
     def apart(array: TracedArray) -> tuple[TracedArray, ...]:
         if len(shapes) == 1:
             return (array,)
-        found, begin = list[TracedArray](), Extent(0)
+        results, begin = list[TracedArray](), Extent(0)
         for shape, size in zip(shapes, sizes, strict=True):
-            found.append(part(array, len(batch), begin, size).reshaped((*batch, *shape)))
+            results.append(part(array, len(batch), begin, size).reshaped((*batch, *shape)))
             begin = begin.plus(size)
-        return tuple(found)
+        return tuple(results)
 
     if rule is not None:
         give_rule(y, arguments, lambda upstream: rule(apart(upstream), apart(y)))
     results = apart(y)
     return tuple(
-        each.as_dtype(name) for each, name in zip(results, dtypes or ["float32"] * len(results), strict=True)
+        result.as_dtype(name)
+        for result, name in zip(results, dtypes or ["float32"] * len(results), strict=True)
     )
 
 
@@ -97,12 +98,12 @@ def _compute(step: ArrayStep) -> None:
     """Does a step of an operation on arrays."""
     name, outputs = step["function"], step["outputs"]
     function = host_functions.get(name) or function_of_arrays(name)
-    found = function(*step["inputs"], **json.loads(step["options"]))
-    if not isinstance(found, tuple):
-        outputs[...] = found
+    results = function(*step["inputs"], **json.loads(step["options"]))
+    if not isinstance(results, tuple):
+        outputs[...] = results
         return
     axes = outputs.ndim - 1
-    parts = [np.reshape(each, (*outputs.shape[:-1], math.prod(each.shape[axes:]))) for each in found]
+    parts = [np.reshape(result, (*outputs.shape[:-1], math.prod(result.shape[axes:]))) for result in results]
     np.concatenate(parts, axis=-1, out=outputs, casting="unsafe")
 
 

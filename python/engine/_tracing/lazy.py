@@ -85,17 +85,17 @@ class Recorder:
 
 def recorder() -> Recorder | None:
     """Returns the recorder of this thread; None if no open tape is recording, or a function is being traced."""
-    found = open_recorder.get()
-    if found is None or current.get() is not None or not found.records:
+    recorder_open = open_recorder.get()
+    if recorder_open is None or current.get() is not None or not recorder_open.records:
         return None
-    recorder: Recorder = found
+    recorder: Recorder = recorder_open
     return recorder
 
 
 def capturing() -> Any:
     """Returns what records a whole step in this thread; None if no step is being recorded."""
-    found = open_recorder.get()
-    return found if found is not None and found.captures else None
+    recorder_open = open_recorder.get()
+    return recorder_open if recorder_open is not None and recorder_open.captures else None
 
 
 _is_trial: ContextVar[bool] = ContextVar("_is_trial", default=False)
@@ -130,11 +130,11 @@ def _trace_assigns(weight: Any, value: Any) -> bool:
     So derivatives go on through what was recorded before. A weight that trains, or is one of a layer of the library, is assigned
     otherwise: a tape does so at once, and in a step a segment ends.
     """
-    found = recorder()
-    if found is None or not weight._changes_in_traces:
+    recorder_open = recorder()
+    if recorder_open is None or not weight._changes_in_traces:
         return False
     owner, number = weight._variable
-    trace = found.trace
+    trace = recorder_open.trace
     if owner not in trace.owners:
         return False
     trace.assign(owner, number, weight.shape, value)
@@ -186,10 +186,10 @@ class LazyTrace(Trace):
             return self.argument(_drawn(shape, **fields))
         self.dtypes.append(dtype)
         self._begin()
-        found = super().add(kind, inputs, shape, dtype, **fields)
+        array = super().add(kind, inputs, shape, dtype, **fields)
         if kind == "assign_after_batch" and isinstance(inputs[0].origin, OfWeight):
             self._note_change(frozenset((inputs[0].origin.layer,)))
-        return found
+        return array
 
     def _note_change(self, owners: frozenset[Any]) -> None:
         """Notes that the last entry changes weights of these owners."""
@@ -210,17 +210,17 @@ class LazyTrace(Trace):
 
     def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
         """Returns weight number `index` of a layer, as the entries so far have changed it."""
-        found = super().weight(layer, index, shape)
+        array = super().weight(layer, index, shape)
         changed = any(layer in owners for _, owners in self.changes) and (layer, index) not in self._assigned
         if layer._specs[index].trainable or not changed:
-            return found
-        return self.add("reshape", (found,), found.extents, "float32")  # which reads it at this place
+            return array
+        return self.add("reshape", (array,), array.extents, "float32")  # which reads it at this place
 
     def called(
-        self, part: Any, inputs: Sequence[TracedArray], mode: bool | None, given: Any
+        self, part: Any, inputs: Sequence[TracedArray], mode: bool | None, arguments: Any
     ) -> tuple[TracedArray, ...]:
         """Appends a call of a layer or a model, which creates its weights, and returns its outputs."""
-        samples = [each._sample for each in inputs]
+        samples = [symbol._sample for symbol in inputs]
         shapes = part._output_shapes_for(samples)
         if not part._has_weights:
             part._build_for_inputs(samples)
@@ -229,20 +229,20 @@ class LazyTrace(Trace):
         count = inputs[0].extents[0].fixed
         outputs = tuple(shape_for_samples(full_shape(shape), count) for shape in shapes)
         self.dtypes.append("float32")
-        self.entries.append(Use(part, tuple(each.view for each in inputs), outputs, mode, given))
+        self.entries.append(Use(part, tuple(symbol.view for symbol in inputs), outputs, mode, arguments))
         entry = len(self.entries) - 1
-        self._note_change(handlers["changed_by"](part, samples, mode, given))
-        found = tuple(
+        self._note_change(handlers["changed_by"](part, samples, mode, arguments))
+        results = tuple(
             RecordedArray(self, Computed(entry, number), shape, "float32")
             for number, shape in enumerate(outputs)
         )
-        if any(each._keras_mask is not None for each in inputs if isinstance(each, RecordedArray)) or (
+        if any(symbol._keras_mask is not None for symbol in inputs if isinstance(symbol, RecordedArray)) or (
             part._may_make_mask
         ):
-            for array, masked in zip(found, handlers["masks"](self, found), strict=True):
+            for array, masked in zip(results, handlers["masks"](self, results), strict=True):
                 if masked:
                     array._keras_mask = self.add("mask_as_array", (array,), array.extents[:-1], "bool")
-        return found
+        return results
 
     def _require_readable(self, part: Any, inputs: Sequence[TracedArray]) -> None:
         """Raises ValueError if a layer or a model gets numbers that aren't indices of its embeddings, or that float32 rounds."""
@@ -276,12 +276,12 @@ class LazyTrace(Trace):
         numbers = np.array(array, np.float32, order="C")  # a copy, as the user may change the array
         self.arguments.append(numbers)
         name = dtype or ("float32" if array.dtype.kind == "f" else array.dtype.name)
-        known = numbers if name == "float32" else array.astype(name)
-        found = RecordedArray(
-            self, Input(len(self.arguments) - 1), tuple(map(Extent, array.shape)), name, known
+        converted = numbers if name == "float32" else array.astype(name)
+        argument = RecordedArray(
+            self, Input(len(self.arguments) - 1), tuple(map(Extent, array.shape)), name, converted
         )
-        self.inputs.append(found)
-        return found
+        self.inputs.append(argument)
+        return argument
 
     def constant(self, value: Any) -> TracedArray:
         key = id(value)
@@ -308,7 +308,7 @@ class LazyTrace(Trace):
         return [
             (value, argument)
             for value, argument in self._held.values()
-            if isinstance(value, RecordedArray) and any(value.trace is each for each in earlier)
+            if isinstance(value, RecordedArray) and any(value.trace is trace for trace in earlier)
         ]
 
     def as_array(self, symbol: RecordedArray) -> NDArray[Any]:
@@ -323,7 +323,7 @@ class LazyTrace(Trace):
         """Computes all arrays that wait for their numbers, and changes the weights that are to be changed."""
         _mine.unsettled.discard(self)
         try:
-            if self.unsettled or any(_waits(each) for each in self.waiting):
+            if self.unsettled or any(_waits(reference) for reference in self.waiting):
                 handlers["evaluate"](self)
         finally:
             self.waiting, self.settled = [], len(self.changes)
@@ -341,14 +341,14 @@ class LazyTrace(Trace):
         self.entries, self.dtypes, self.arguments, self.inputs = [], [], [], []
         self._held, self.watched, self.earlier = {}, {}, {}
         self.changes, self.settled, self._assigned = [], 0, {}
-        found = open_recorder.get()
-        if found is not None and found.trace is self:
-            found.renew()
+        recorder_open = open_recorder.get()
+        if recorder_open is not None and recorder_open.trace is self:
+            recorder_open.renew()
 
     def pending(self) -> list[RecordedArray]:
         """Returns the arrays that wait for their numbers."""
-        arrays = (each() for each in self.waiting)
-        return [each for each in arrays if each is not None and each._numbers is None]
+        arrays = (reference() for reference in self.waiting)
+        return [array for array in arrays if array is not None and array._numbers is None]
 
     @property
     def owners(self) -> set[Any]:
@@ -357,12 +357,12 @@ class LazyTrace(Trace):
 
     def ordered_owners(self) -> list[Any]:
         """Returns the owners of the weights that were read, in the order in which they were read first."""
-        found = dict[Any, None]()
+        owners = dict[Any, None]()
         for entry in self.entries:
-            found.update((origin.layer, None) for origin, _ in entry.inputs if isinstance(origin, OfWeight))
+            owners.update((origin.layer, None) for origin, _ in entry.inputs if isinstance(origin, OfWeight))
             if isinstance(entry, Use):
-                found.update(dict.fromkeys(entry.part._layers_of_weights))
-        return [*found]
+                owners.update(dict.fromkeys(entry.part._layers_of_weights))
+        return [*owners]
 
 
 def _waits(reference: weakref.ref[RecordedArray]) -> bool:
@@ -381,9 +381,9 @@ def _forget(key: int, _: object) -> None:
 def _traces_of_thread() -> list[LazyTrace]:
     """Returns the traces of this thread that hold something."""
     # The copy is made at once: other threads add traces to the dict and remove them.
-    found = (reference() for reference in traces.copy().values())
+    pending_traces = (reference() for reference in traces.copy().values())
     me = threading.get_ident()
-    return [trace for trace in found if trace is not None and trace.thread == me]
+    return [trace for trace in pending_traces if trace is not None and trace.thread == me]
 
 
 class _OfThread(threading.local):
@@ -428,9 +428,9 @@ def before_change(owners: Iterable[Any] | None = None) -> None:
         trace.evaluate()
         if trace.may_differentiate:
             keep_weights(trace, affected)
-        found = open_recorder.get()
-        if found is not None and found.trace is trace:
-            found.renew()
+        recorder_open = open_recorder.get()
+        if recorder_open is not None and recorder_open.trace is trace:
+            recorder_open.renew()
 
 
 def keep_weights(trace: LazyTrace, owners: Iterable[Any]) -> None:
@@ -442,15 +442,15 @@ def keep_weights(trace: LazyTrace, owners: Iterable[Any]) -> None:
 
 def shape_for_samples(shape: Extents, count: int) -> Extents:
     """Returns a shape without lengths that depend on the number of samples, which is `count`."""
-    return tuple(Extent(each.fixed + each.per_sample * count) for each in shape)
+    return tuple(Extent(extent.fixed + extent.per_sample * count) for extent in shape)
 
 
 def _drawn(shape: Extents, distribution: str, low: float, high: float, **seeds: int) -> NDArray[Any]:
     """Returns the numbers of a node "random"."""
     (seed,) = seeds.values()
-    lengths = tuple(each.fixed for each in shape)
-    found: NDArray[Any] = function_of_arrays(distribution)(lengths, low, high, seed=seed % 2**63)
-    return found
+    lengths = tuple(extent.fixed for extent in shape)
+    numbers: NDArray[Any] = function_of_arrays(distribution)(lengths, low, high, seed=seed % 2**63)
+    return numbers
 
 
 class RecordedArray(TracedArray):
@@ -495,7 +495,7 @@ class RecordedArray(TracedArray):
 
     def set_numbers(self, numbers: NDArray[np.float32]) -> None:
         """Sets the numbers, which the core has computed."""
-        lengths = tuple(each.fixed for each in self.extents)
+        lengths = tuple(extent.fixed for extent in self.extents)
         array = numbers.reshape(lengths)
         self._numbers = array if self.dtype == "float32" else array.astype(self.dtype)
 
@@ -549,12 +549,12 @@ class RecordedArray(TracedArray):
 
     @property
     def _sample(self) -> Any:
-        return tuple(each.fixed for each in self.extents[1:])
+        return tuple(extent.fixed for extent in self.extents[1:])
 
     def reshaped(self, shape: Extents) -> RecordedArray:
         numbers = self._numbers
         if numbers is not None:
-            numbers = numbers.reshape([each.fixed for each in shape])
+            numbers = numbers.reshape([extent.fixed for extent in shape])
         return RecordedArray(self.trace, self.origin, tuple(shape), self.dtype, numbers)
 
     def as_dtype(self, dtype: str) -> RecordedArray:
@@ -602,10 +602,10 @@ class RecordedArray(TracedArray):
         if current.get() is None and trace is None:
             return function(*numbers_of(args), **numbers_of(kwargs))
         try:
-            found = recorded_function(function, args, kwargs)
-            if function in _SAME_NUMBERS and isinstance(found, RecordedArray) and found.trace.computes:
-                return found.trace.as_array(found)
-            return found
+            result = recorded_function(function, args, kwargs)
+            if function in _SAME_NUMBERS and isinstance(result, RecordedArray) and result.trace.computes:
+                return result.trace.as_array(result)
+            return result
         except CannotRecordError:
             if trace is not None and trace.may_differentiate and function.__name__ in _WITHOUT_RULE:
                 raise _no_rule(function.__name__) from None
@@ -613,10 +613,10 @@ class RecordedArray(TracedArray):
 
     @staticmethod
     def _called_by(
-        layer: Any, inputs: Sequence[TracedArray], mode: bool | None, given: Any
+        layer: Any, inputs: Sequence[TracedArray], mode: bool | None, arguments: Any
     ) -> tuple[TracedArray, ...]:
         trace: Any = trace_for(inputs) or LazyTrace()
-        return trace.called(layer, [as_recorded(each, trace) for each in inputs], mode, given)  # type: ignore[no-any-return] # symbols
+        return trace.called(layer, [as_recorded(array, trace) for array in inputs], mode, arguments)  # type: ignore[no-any-return] # symbols
 
     def stopped(self) -> RecordedArray:
         """Returns the same numbers, through which no derivative is computed."""
@@ -632,9 +632,9 @@ def _no_rule(operation: str) -> CannotRecordError:
 
 def trace_for(values: Any) -> LazyTrace | None:
     """Returns the trace that an operation on `values` is recorded in; None if it is computed at once."""
-    found = recorder()
-    if found is not None:
-        return found.trace
+    recorder_open = recorder()
+    if recorder_open is not None:
+        return recorder_open.trace
     first: LazyTrace | None = None
 
     def note_trace(value: Any) -> Any:
@@ -675,10 +675,10 @@ def recorded_inputs(values: Any) -> Any:
     """
     if current.get() is not None:
         return values
-    found = recorder()
-    if found is None:
+    recorder_open = recorder()
+    if recorder_open is None:
         return mapped(_plain, values) if holds(values, RecordedArray) else values
-    return _wrapped(values, found.trace)
+    return _wrapped(values, recorder_open.trace)
 
 
 def _plain(value: Any) -> Any:
@@ -692,9 +692,9 @@ def _wrapped(value: Any, trace: LazyTrace) -> Any:
     if is_symbolic(value) and not hasattr(value, "_weight_in") and not isinstance(value, np.ndarray):
         return value  # a symbol of a model
     if isinstance(value, dict):
-        return {key: _wrapped(each, trace) for key, each in value.items()}
+        return {key: _wrapped(item, trace) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and not _is_numbers(value):
-        return sequence_like(value, (_wrapped(each, trace) for each in value))
+        return sequence_like(value, (_wrapped(item, trace) for item in value))
     if value is None or isinstance(value, (str, bool)):
         return value
     return recorded_with_mask(value, trace)
@@ -702,10 +702,10 @@ def _wrapped(value: Any, trace: LazyTrace) -> Any:
 
 def recorded_with_mask(value: Any, trace: LazyTrace) -> RecordedArray:
     """Does what `as_recorded` does, and keeps the mask of a tensor, or of an array of another trace."""
-    found, mask = as_recorded(value, trace), mask_of(value)
-    if found is value or mask is None:
-        return found
-    return handlers["with_mask"]([found, as_recorded(mask, trace)])  # type: ignore[no-any-return] # a recorded array
+    array, mask = as_recorded(value, trace), mask_of(value)
+    if array is value or mask is None:
+        return array
+    return handlers["with_mask"]([array, as_recorded(mask, trace)])  # type: ignore[no-any-return] # a recorded array
 
 
 def _is_numbers(value: Any) -> bool:
@@ -718,17 +718,17 @@ def _is_numbers(value: Any) -> bool:
 
 def apply_to_weights(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Records an operation that is applied to weights and watched arrays alone, while a tape is recording."""
-    found = recorder()
-    if found is None:
+    recorder_open = recorder()
+    if recorder_open is None:
         return function_of_arrays(operation)(*args, **kwargs)
-    with found.trace.recording():
+    with recorder_open.trace.recording():
         return implementation(operation)(*args, **kwargs)
 
 
 def _recorded_method(name: str, array: Any, *args: Any, **options: Any) -> Any:
     """Returns the result of a method of a watched array, such as `array.sum()`, as the trace records it."""
-    found = recorder()
-    trace = current.get() if found is None else found.trace
+    recorder_open = recorder()
+    trace = current.get() if recorder_open is None else recorder_open.trace
     return getattr(as_traced(array, trace), name)(*args, **options)
 
 

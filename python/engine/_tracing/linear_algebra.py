@@ -63,17 +63,17 @@ def _negative(x: TracedArray) -> TracedArray:
 
 
 def _plus(*terms: TracedArray) -> TracedArray:
-    found = terms[0]
-    for each in terms[1:]:
-        found = elementwise(lambda a, b: a + b, found, each)
-    return found
+    total = terms[0]
+    for term in terms[1:]:
+        total = elementwise(lambda a, b: a + b, total, term)
+    return total
 
 
 def _product(*factors: TracedArray) -> TracedArray:
-    found = factors[0]
-    for each in factors[1:]:
-        found = matmul(found, each)
-    return found
+    product = factors[0]
+    for factor in factors[1:]:
+        product = matmul(product, factor)
+    return product
 
 
 def _symmetric(x: TracedArray) -> TracedArray:
@@ -107,22 +107,22 @@ def _single(x: TracedArray) -> TracedArray:
 def inv(x: Any) -> TracedArray:
     """The inverses of matrices."""
     a = _square(x)
-    (found,) = host(
+    (inverse,) = host(
         "inv", [a], [a.extents[-2:]], batch=a.extents[:-2], dtypes=[a.dtype],
         rule=lambda dy, y: [_negative(_product(_transposed(y[0]), dy[0], _transposed(y[0])))],
     )  # fmt: skip
-    return found
+    return inverse
 
 
 @records("det")
 def det(x: Any) -> TracedArray:
     """The determinants of matrices."""
     a = _square(x)
-    (found,) = host(
+    (determinant,) = host(
         "det", [a], [()], batch=a.extents[:-2], dtypes=[a.dtype],
         rule=lambda dy, _: [multiply(_single(dy[0]), _cofactors(a))],
     )  # fmt: skip
-    return found
+    return determinant
 
 
 def _cofactors(a: TracedArray) -> TracedArray:
@@ -133,18 +133,18 @@ def _cofactors(a: TracedArray) -> TracedArray:
         determinant = sum_(multiply(a[..., 0, :], cofactors[..., 0, :]), -1)
         common = multiply(_single(sum_(multiply(cofactors, upstream), (-2, -1))), cofactors)
         rest = subtract(common, _product(cofactors, _transposed(upstream), cofactors))
-        return [elementwise(lambda each, whole: each / whole, rest, _single(determinant))]
+        return [elementwise(lambda cofactor, whole: cofactor / whole, rest, _single(determinant))]
 
-    (found,) = host("cofactors", [a], [a.extents[-2:]], batch=a.extents[:-2], rule=rule)
-    return found
+    (result,) = host("cofactors", [a], [a.extents[-2:]], batch=a.extents[:-2], rule=rule)
+    return result
 
 
 def _cofactors_of_arrays(x: Any) -> Any:
     u, s, v = np.linalg.svd(x)
     n = s.shape[-1]
-    others = np.prod(np.where(np.eye(n, dtype=bool), 1, s[..., np.newaxis, :]), axis=-1)
+    other_products = np.prod(np.where(np.eye(n, dtype=bool), 1, s[..., np.newaxis, :]), axis=-1)
     return (np.linalg.det(u) * np.linalg.det(v))[..., np.newaxis, np.newaxis] * (
-        (u * others[..., np.newaxis, :]) @ v
+        (u * other_products[..., np.newaxis, :]) @ v
     )
 
 
@@ -176,13 +176,13 @@ def solve(a: Any, b: Any) -> TracedArray:
     vectors = solves_vectors(left.extents, right.extents, text_of)
     columns = expand_dims(right, -1) if vectors else right
     batch = broadcast(left.extents[:-2], columns.extents[:-2])
-    left, columns = (spread(each, (*batch, *each.extents[-2:])) for each in (left, columns))
+    left, columns = (spread(array, (*batch, *array.extents[-2:])) for array in (left, columns))
 
     def rule(dy: Sequence[TracedArray], y: Sequence[TracedArray]) -> list[TracedArray]:
         by_right = _product(_transposed(inv(left)), dy[0])
         return [_negative(_product(by_right, _transposed(y[0]))), by_right]
 
-    (found,) = host(
+    (solution,) = host(
         "solve",
         [left, columns],
         [columns.extents[-2:]],
@@ -190,7 +190,7 @@ def solve(a: Any, b: Any) -> TracedArray:
         dtypes=[float_dtype(left, columns)],
         rule=rule,
     )
-    return found.reshaped(found.extents[:-1]) if vectors else found
+    return solution.reshaped(solution.extents[:-1]) if vectors else solution
 
 
 @records("solve_triangular")
@@ -219,7 +219,7 @@ def pinv(x: Any, rcond: float | None = None) -> TracedArray:
             )
         ]
 
-    (found,) = host(
+    (result,) = host(
         "pinv",
         [a],
         [(columns, rows)],
@@ -228,7 +228,7 @@ def pinv(x: Any, rcond: float | None = None) -> TracedArray:
         rule=rule,
         options={"rcond": rcond},
     )
-    return found
+    return result
 
 
 @records("lstsq")
@@ -252,10 +252,10 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> TracedArray:
 def matrix_rank(x: Any, tol: float | None = None) -> TracedArray:
     """How many singular values of matrices are above `tol`."""
     a = _matrices(x)
-    (found,) = host(
+    (rank,) = host(
         "matrix_rank", [a], [()], batch=a.extents[:-2], dtypes=["int32"], rule=constant, options={"tol": tol}
     )
-    return found
+    return rank
 
 
 # Decompositions.
@@ -271,8 +271,8 @@ def cholesky(x: Any, upper: bool = False) -> TracedArray:
         inner = _half_lower(_product(_transposed(y[0]), dy[0]))
         return [_symmetric(_product(_transposed(inverse), inner, inverse))]
 
-    (found,) = host("cholesky", [a], [a.extents[-2:]], batch=a.extents[:-2], dtypes=[a.dtype], rule=rule)
-    return _transposed(found) if upper else found
+    (factor,) = host("cholesky", [a], [a.extents[-2:]], batch=a.extents[:-2], dtypes=[a.dtype], rule=rule)
+    return _transposed(factor) if upper else factor
 
 
 def _half_lower(x: TracedArray) -> TracedArray:
@@ -349,12 +349,12 @@ def svd(x: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
 
 def _derivative_of_svd(a: TracedArray, dy: Sequence[TracedArray], y: Sequence[TracedArray]) -> TracedArray:
     (du, ds, dv), (u, s, v) = dy, y
-    gaps = _inverse_gaps(s, lambda each: each * each)
+    gaps = _inverse_gaps(s, lambda a: a * a)
     turned_u, vectors = _transposed(u), _transposed(v)
     dvectors = _transposed(dv)
 
-    def rotation(one: TracedArray, other: TracedArray) -> TracedArray:
-        product = _product(one, other)
+    def rotation(left: TracedArray, other: TracedArray) -> TracedArray:
+        product = _product(left, other)
         return multiply(gaps, subtract(product, _transposed(product)))
 
     inner = _plus(
@@ -362,16 +362,16 @@ def _derivative_of_svd(a: TracedArray, dy: Sequence[TracedArray], y: Sequence[Tr
         _on_diagonal(ds),
         multiply(expand_dims(s, -1), rotation(v, dvectors)),
     )
-    found = _product(u, inner, v)
+    gradient = _product(u, inner, v)
     rows, columns = a.extents[-2:]
-    inverse = elementwise(lambda each: 1.0 / each, s)
+    inverse = elementwise(lambda a: 1.0 / a, s)
     if rows.fixed > columns.fixed:
         beyond = subtract(du, _product(u, turned_u, du))
-        found = _plus(found, _product(multiply(beyond, _columns(inverse)), v))
+        gradient = _plus(gradient, _product(multiply(beyond, _columns(inverse)), v))
     if columns.fixed > rows.fixed:
         beyond = subtract(dv, _product(dv, vectors, v))
-        found = _plus(found, _product(multiply(u, _columns(inverse)), beyond))
-    return found
+        gradient = _plus(gradient, _product(multiply(u, _columns(inverse)), beyond))
+    return gradient
 
 
 @records("qr")
@@ -447,8 +447,8 @@ def _factors(ordered: TracedArray) -> TracedArray:
         )
         return [_product(_transposed(inv(lower)), inner, _transposed(inv(upper)))]
 
-    (found,) = host("factors", [ordered], [ordered.extents[-2:]], batch=ordered.extents[:-2], rule=rule)
-    return found
+    (result,) = host("factors", [ordered], [ordered.extents[-2:]], batch=ordered.extents[:-2], rule=rule)
+    return result
 
 
 def _row_order(x: Any) -> tuple[Any, Any]:

@@ -89,7 +89,10 @@ def _activation(formula: Callable[[Term], Any], least: type) -> Callable[..., Tr
 
 def _core(name: str, x: Any, *parameters: float) -> TracedArray:
     """Returns an activation of the core, whose formula stands there."""
-    fields: ActivationFields = {"activation": name, "parameters": [float(each) for each in parameters]}
+    fields: ActivationFields = {
+        "activation": name,
+        "parameters": [float(parameter) for parameter in parameters],
+    }
     return elementwise(core_formula(fields), x, dtype=float_dtype(x))
 
 
@@ -198,10 +201,10 @@ def sparsemax(x: Any, axis: Any = -1) -> TracedArray:
     array = array_of(x)
     axes = (*axes_in(axis, array.ndim),)
     if len(axes) != 1:  # several axes are one
-        others = [place for place in range(array.ndim) if place not in axes]
-        moved = transpose(array, [*others, *axes])
-        flat = reshape(moved, (*moved.extents[: len(others)], Extent(-1)))
-        back = sorted(range(array.ndim), key=lambda place: [*others, *axes][place])
+        other_axes = [place for place in range(array.ndim) if place not in axes]
+        moved = transpose(array, [*other_axes, *axes])
+        flat = reshape(moved, (*moved.extents[: len(other_axes)], Extent(-1)))
+        back = sorted(range(array.ndim), key=lambda place: [*other_axes, *axes][place])
         return transpose(sparsemax(flat).reshaped(moved.extents), back)
     rows = moveaxis(array, axes[0], -1)
     falling = elementwise(lambda a: -a, sort(elementwise(lambda a: -a, rows)))
@@ -212,11 +215,11 @@ def sparsemax(x: Any, axis: Any = -1) -> TracedArray:
     inside = elementwise(lambda a, i, b: a * i > b, falling, places, above, dtype="float32")
     count = sum_(inside, -1, keepdims=True)
     last = elementwise(lambda n: n - 1.0, count, dtype="int32")
-    found = elementwise(
+    result = elementwise(
         lambda a, b, n: (a - b / n).of("maximum", 0.0), rows, take_along_axis(above, last, -1), count,
         dtype=float_dtype(array),
     )  # fmt: skip
-    return moveaxis(found, -1, axes[0])
+    return moveaxis(result, -1, axes[0])
 
 
 @records("dot_product_attention")
@@ -237,9 +240,9 @@ def dot_product_attention(  # noqa: PLR0917 # Keras' signature
         msg = "`flash_attention` must be None or False: it needs a GPU"
         raise ValueError(msg)
     trace = trace_of(query, key, value, bias, mask)
-    rows, columns, means = (as_traced(each, trace) for each in (query, key, value))
-    shapes = ", ".join(text_of(each.extents) for each in (rows, columns, means))
-    if {each.ndim for each in (rows, columns, means)} != {4}:
+    rows, columns, means = (as_traced(array, trace) for array in (query, key, value))
+    shapes = ", ".join(text_of(array.extents) for array in (rows, columns, means))
+    if {array.ndim for array in (rows, columns, means)} != {4}:
         msg = f"`query`, `key` and `value` must have four axes, got shapes {shapes}"
         raise ValueError(msg)
     heads, of_keys = rows.extents[2].known, columns.extents[2].known
@@ -247,7 +250,7 @@ def dot_product_attention(  # noqa: PLR0917 # Keras' signature
         msg = f"the heads of `query` must be a multiple of those of `key` and `value`, got {shapes}"
         raise ValueError(msg)
     if heads != of_keys:
-        columns, means = (repeat(each, heads // of_keys, 2) for each in (columns, means))
+        columns, means = (repeat(array, heads // of_keys, 2) for array in (columns, means))
     depth = rows.extents[3].known
     factor = scale if scale is not None else 1 / math.sqrt(depth or 1)
     dtype = float_dtype(rows, columns, means)
@@ -258,7 +261,7 @@ def dot_product_attention(  # noqa: PLR0917 # Keras' signature
         axes = [coordinate(trace, logits.extents[-2:], place) for place in (0, 1)]
         logits = elementwise(lambda a, i, j: (j <= i).choose(a, _MASKED), logits, *axes)
     if mask is not None:
-        logits = elementwise(lambda a, kept: kept.choose(a, _MASKED), logits, as_traced(mask, trace))
+        logits = elementwise(lambda a, keep: keep.choose(a, _MASKED), logits, as_traced(mask, trace))
     return einsum("bnts,bsnh->btnh", softmax(logits), means).as_dtype(dtype)
 
 
@@ -288,17 +291,19 @@ def batch_normalization(  # noqa: PLR0917 # Keras' signature
     place = axis_in(axis, array.ndim)
 
     def along(value: Any) -> TracedArray:
-        found = as_traced(value, trace)
-        if found.ndim != 1:
-            return found
-        return found.reshaped(tuple(found.extents[0] if i == place else ONE for i in range(array.ndim)))
+        spread_value = as_traced(value, trace)
+        if spread_value.ndim != 1:
+            return spread_value
+        return spread_value.reshaped(
+            tuple(spread_value.extents[0] if i == place else ONE for i in range(array.ndim))
+        )
 
-    found = elementwise(
+    result = elementwise(
         lambda a, m, v: (a - m) / (v + float(epsilon)).of("sqrt"), array, along(mean), along(variance)
     )
     if scale is not None:
-        found = elementwise(lambda a, b: a * b, found, along(scale))
-    return found if offset is None else elementwise(lambda a, b: a + b, found, along(offset))
+        result = elementwise(lambda a, b: a * b, result, along(scale))
+    return result if offset is None else elementwise(lambda a, b: a + b, result, along(offset))
 
 
 @records("layer_normalization")
@@ -313,15 +318,15 @@ def layer_normalization(
     least = EPSILON if epsilon is None else float(epsilon)
     spread = var(array, axes, keepdims=True)
     if scaling:
-        found = elementwise(lambda a, v: a / (v + least).of("sqrt"), array, spread)
+        result = elementwise(lambda a, v: a / (v + least).of("sqrt"), array, spread)
     else:
         centre = mean(array, axes, keepdims=True)
-        found = elementwise(lambda a, m, v: (a - m) / (v + least).of("sqrt"), array, centre, spread)
+        result = elementwise(lambda a, m, v: (a - m) / (v + least).of("sqrt"), array, centre, spread)
     if gamma is not None:
-        found = elementwise(lambda a, b: a * b, found, _along(as_traced(gamma, trace), found, axes))
+        result = elementwise(lambda a, b: a * b, result, _along(as_traced(gamma, trace), result, axes))
     if beta is not None and not scaling:
-        found = elementwise(lambda a, b: a + b, found, _along(as_traced(beta, trace), found, axes))
-    return found
+        result = elementwise(lambda a, b: a + b, result, _along(as_traced(beta, trace), result, axes))
+    return result
 
 
 @records("rms_normalization")
@@ -331,8 +336,8 @@ def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: float 
     array = as_traced(x, trace)
     least = EPSILON if epsilon is None else float(epsilon)
     squares = mean(elementwise(lambda a: a * a, array), axis, keepdims=True)
-    found = elementwise(lambda a, b: a / (b + least).of("sqrt"), array, squares)
-    return found if scale is None else elementwise(lambda a, b: a * b, found, as_traced(scale, trace))
+    result = elementwise(lambda a, b: a / (b + least).of("sqrt"), array, squares)
+    return result if scale is None else elementwise(lambda a, b: a * b, result, as_traced(scale, trace))
 
 
 def _along(weights: TracedArray, array: TracedArray, axes: tuple[int, ...]) -> TracedArray:
@@ -346,37 +351,37 @@ def _along(weights: TracedArray, array: TracedArray, axes: tuple[int, ...]) -> T
 # Crossentropies.
 
 
-def _same_shape(one: Extents, other: Extents) -> bool:
-    return len(one) == len(other) and all(map(Extent.agrees_with, one, other))
+def _same_shape(first: Extents, other: Extents) -> bool:
+    return len(first) == len(other) and all(map(Extent.agrees_with, first, other))
 
 
 def _pair(target: Any, output: Any) -> tuple[TracedArray, TracedArray]:
     """Returns targets and outputs as symbols of one trace; a ValueError if their shapes differ."""
     trace = trace_of(target, output)
-    wanted, given = as_traced(target, trace), as_traced(output, trace)
-    if not _same_shape(wanted.extents, given.extents):
+    targets, outputs = as_traced(target, trace), as_traced(output, trace)
+    if not _same_shape(targets.extents, outputs.extents):
         msg = (
-            f"`target` and `output` must have the same shape, got {text_of(wanted.extents)} and "
-            f"{text_of(given.extents)}"
+            f"`target` and `output` must have the same shape, got {text_of(targets.extents)} and "
+            f"{text_of(outputs.extents)}"
         )
         raise ValueError(msg)
-    return wanted, given
+    return targets, outputs
 
 
 @records("binary_crossentropy")
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> TracedArray:
     """The crossentropy of each element; that of logits is exact for large ones, too."""
-    wanted, given = _pair(target, output)
+    targets, outputs = _pair(target, output)
     if from_logits:
         return elementwise(
-            lambda t, x: x.of("softplus") - t * x, wanted, given, dtype=float_dtype(wanted, given)
+            lambda t, x: x.of("softplus") - t * x, targets, outputs, dtype=float_dtype(targets, outputs)
         )
 
     def formula(t: Term, p: Term) -> Term:
         share = _clip(p, EPSILON, 1.0 - EPSILON)
         return -(t * share.of("log") + (1.0 - t) * (1.0 - share).of("log"))
 
-    return elementwise(formula, wanted, given, dtype=float_dtype(wanted, given))
+    return elementwise(formula, targets, outputs, dtype=float_dtype(targets, outputs))
 
 
 def _log_probabilities(output: TracedArray, from_logits: bool, axis: int) -> TracedArray:
@@ -394,8 +399,8 @@ def categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> TracedArray:
     """The crossentropy of each sample, for probabilities of classes."""
-    wanted, given = _pair(target, output)
-    product = elementwise(lambda t, s: -(t * s), wanted, _log_probabilities(given, from_logits, axis))
+    targets, outputs = _pair(target, output)
+    product = elementwise(lambda t, s: -(t * s), targets, _log_probabilities(outputs, from_logits, axis))
     return sum_(product, axis)
 
 
@@ -405,21 +410,21 @@ def sparse_categorical_crossentropy(
 ) -> TracedArray:
     """The crossentropy of each sample, for class indices."""
     trace = trace_of(target, output)
-    wanted, given = as_traced(target, trace), as_traced(output, trace)
-    if wanted.ndim == given.ndim and wanted.extents[-1] == ONE:
-        wanted = squeeze(wanted, -1)
-    place = axis_in(axis, given.ndim)
-    if not _same_shape(wanted.extents, (*given.extents[:place], *given.extents[place + 1 :])):
+    targets, outputs = as_traced(target, trace), as_traced(output, trace)
+    if targets.ndim == outputs.ndim and targets.extents[-1] == ONE:
+        targets = squeeze(targets, -1)
+    place = axis_in(axis, outputs.ndim)
+    if not _same_shape(targets.extents, (*outputs.extents[:place], *outputs.extents[place + 1 :])):
         msg = (
             "`target` must have the shape of `output` without the classes, got "
-            f"{text_of(wanted.extents)} and {text_of(given.extents)}"
+            f"{text_of(targets.extents)} and {text_of(outputs.extents)}"
         )
         raise ValueError(msg)
-    shares = _log_probabilities(given, from_logits, place)
-    if place == given.ndim - 1:
-        own = take_along_axis(shares, expand_dims(wanted, -1), -1)
-        return elementwise(lambda a: -a, squeeze(own, -1))
-    hot = one_hot(wanted, given.extents[place].fixed, place)
+    shares = _log_probabilities(outputs, from_logits, place)
+    if place == outputs.ndim - 1:
+        share_of_class = take_along_axis(shares, expand_dims(targets, -1), -1)
+        return elementwise(lambda a: -a, squeeze(share_of_class, -1))
+    hot = one_hot(targets, outputs.extents[place].fixed, place)
     return sum_(elementwise(lambda t, s: -(t * s), hot, shares), place)
 
 
@@ -445,10 +450,10 @@ def activation_relu(
 
     def formula(a: Term) -> Term:
         six = max_value == _SIX and not edge
-        found = _relu6(a) if six else (a <= edge).choose(0.0, a)
+        result = _relu6(a) if six else (a <= edge).choose(0.0, a)
         if max_value is not None and not six:
-            found = _clip(found, 0.0, float(max_value))
-        return found - _relu(edge - a) * slope if slope else found
+            result = _clip(result, 0.0, float(max_value))
+        return result - _relu(edge - a) * slope if slope else result
 
     return elementwise(formula, x, dtype=float_dtype(x))
 

@@ -62,46 +62,46 @@ def recorded_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: di
         return apply("floor_divide", inputs, {}), apply("mod", inputs, {})
     if name == "float_power":
         inputs = (inputs[0] * 1.0, *inputs[1:])
-    found = _UFUNCS.get(name, name)
-    if method != "__call__" or options or not can_record(found):
-        what = name if method == "__call__" else f"{name}.{method}"
+    operation = _UFUNCS.get(name, name)
+    if method != "__call__" or options or not can_record(operation):
+        called = name if method == "__call__" else f"{name}.{method}"
         with_options = f" with {', '.join(options)}" if options else ""
-        msg = f"{line_of_user()}: NumPy's `{what}`{with_options} can't be recorded in a traced function: use keras.ops"
+        msg = f"{line_of_user()}: NumPy's `{called}`{with_options} can't be recorded in a traced function: use keras.ops"
         raise CannotRecordError(msg)
-    return apply(found, inputs, {})
+    return apply(operation, inputs, {})
 
 
 def recorded_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Records another function of NumPy."""
     name = function.__name__
-    found = _FUNCTIONS.get(name, name)
+    operation = _FUNCTIONS.get(name, name)
     module = getattr(function, "__module__", "")
     if name == "norm" and "linalg" in module:
-        found = "norm"
-    given = {
+        operation = "norm"
+    arguments = {
         key: value
         for key, value in kwargs.items()
         if not (key in ("out", "where", "dtype") and value is None)
     }
-    given = {key: value for key, value in given.items() if not _is_no_value(value)}
+    arguments = {key: value for key, value in arguments.items() if not _is_no_value(value)}
     if name == "shape":
         return tuple(args[0].shape)
     if name == "ndim":
         return len(args[0].shape)
-    if not can_record(found) or "out" in given:
+    if not can_record(operation) or "out" in arguments:
         msg = f"{line_of_user()}: NumPy's `{name}` can't be recorded in a traced function: use keras.ops, or compute it before"
         raise CannotRecordError(msg)
-    names = {**_ARGUMENTS, **_OWN_NAMES.get(found, {})}
-    renamed = {names.get(key, key): value for key, value in given.items()}
-    if found in ("var", "std") and not renamed.get("ddof", 0):
+    names = {**_ARGUMENTS, **_OWN_NAMES.get(operation, {})}
+    renamed = {names.get(key, key): value for key, value in arguments.items()}
+    if operation in ("var", "std") and not renamed.get("ddof", 0):
         renamed.pop("ddof", None)
-    if found == "clip":
+    if operation == "clip":
         return apply(
             "clip",
             (*args, None, None)[:3] if not renamed else args,
             {"x_min": None, "x_max": None, **renamed} if len(args) == 1 else renamed,
         )
-    return apply(found, args, renamed)
+    return apply(operation, args, renamed)
 
 
 def _is_no_value(value: Any) -> bool:

@@ -30,17 +30,17 @@ from engine._tracing.trace import Computed, Node, Trace, TracedArray, as_traced,
 def broadcast(*shapes: Extents) -> Extents:
     """Returns the shape to which arrays of these shapes are broadcast, as in NumPy; an unknown length fits every other."""
     axes = max(map(len, shapes), default=0)
-    found = list[Extent]()
+    extents = list[Extent]()
     for place in range(-axes, 0):
-        wanted = {shape[place] for shape in shapes if len(shape) >= -place} - {ONE}
-        if len(wanted) > 1:
-            wanted.discard(UNKNOWN)
-        if len(wanted) > 1:
-            both = " and ".join(map(text_of, shapes))
-            msg = f"shapes {both} can't be broadcast to one shape: axis {place} has other lengths"
+        lengths = {shape[place] for shape in shapes if len(shape) >= -place} - {ONE}
+        if len(lengths) > 1:
+            lengths.discard(UNKNOWN)
+        if len(lengths) > 1:
+            listed = " and ".join(map(text_of, shapes))
+            msg = f"shapes {listed} can't be broadcast to one shape: axis {place} has other lengths"
             raise ValueError(msg)
-        found.append(wanted.pop() if wanted else ONE)
-    return tuple(found)
+        extents.append(lengths.pop() if lengths else ONE)
+    return tuple(extents)
 
 
 def elementwise(formula: Callable[..., Any], *operands: Any, dtype: str | None = None) -> TracedArray:
@@ -103,7 +103,7 @@ def _give_batch_axis(array: TracedArray) -> None:
     node = entries[origin.entry] if isinstance(origin, Computed) else None
     if not isinstance(node, Node) or node.kind != "random" or node.shape != array.extents:
         return
-    if not any(view[0] == origin for each in entries for view in each.inputs):
+    if not any(view[0] == origin for read in entries for view in read.inputs):
         array.extents = (SAMPLES, *array.extents[1:])
         entries[origin.entry] = node._replace(shape=array.extents)  # type: ignore[union-attr] # it is computed
 
@@ -167,20 +167,20 @@ def broadcast_to(x: TracedArray, shape: Extents) -> TracedArray:
 
 def reshape(x: TracedArray, shape: Sequence[Any]) -> TracedArray:
     """Returns the same numbers under another shape; one length may be -1. This is no node."""
-    wanted = [Extent(each) if isinstance(each, int) else each for each in shape]
-    open_axes = [i for i, each in enumerate(wanted) if each == Extent(-1)]
-    if len(open_axes) <= 1 and (UNKNOWN in x.extents or UNKNOWN in wanted):
-        return x.reshaped(tuple(UNKNOWN if each == Extent(-1) else each for each in wanted))
+    extents = [Extent(length) if isinstance(length, int) else length for length in shape]
+    open_axes = [i for i, extent in enumerate(extents) if extent == Extent(-1)]
+    if len(open_axes) <= 1 and (UNKNOWN in x.extents or UNKNOWN in extents):
+        return x.reshaped(tuple(UNKNOWN if extent == Extent(-1) else extent for extent in extents))
     size = size_of(x.extents)
     if len(open_axes) == 1:
         (place,) = open_axes
-        found = quotient(size, size_of([*wanted[:place], *wanted[place + 1 :]]))
-        if found is not None:
-            wanted[place] = found
-    if size_of(wanted) != size or Extent(-1) in wanted:
-        msg = f"an array of shape {text_of(x.extents)} can't have the shape {text_of(tuple(wanted))}: it has other elements"
+        remaining = quotient(size, size_of([*extents[:place], *extents[place + 1 :]]))
+        if remaining is not None:
+            extents[place] = remaining
+    if size_of(extents) != size or Extent(-1) in extents:
+        msg = f"an array of shape {text_of(x.extents)} can't have the shape {text_of(tuple(extents))}: it has other elements"
         raise ValueError(msg)
-    return x.reshaped(tuple(wanted))
+    return x.reshaped(tuple(extents))
 
 
 def axes_in(axis: Any, ndim: int) -> tuple[int, ...]:
@@ -188,7 +188,9 @@ def axes_in(axis: Any, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     return tuple(
-        sorted({axis_in(each, ndim) for each in (axis if isinstance(axis, (list, tuple)) else (axis,))})
+        sorted(
+            {axis_in(position, ndim) for position in (axis if isinstance(axis, (list, tuple)) else (axis,))}
+        )
     )
 
 
@@ -203,11 +205,11 @@ def axis_in(axis: Any, ndim: int) -> int:
 
 def two_axes(axis1: Any, axis2: Any, ndim: int) -> tuple[int, int]:
     """Returns the axes of matrices in an array, 0 or above."""
-    one, other = axis_in(axis1, ndim), axis_in(axis2, ndim)
-    if one == other:
+    first, other = axis_in(axis1, ndim), axis_in(axis2, ndim)
+    if first == other:
         msg = f"`axis1` and `axis2` must be two axes, got {axis1} and {axis2}"
         raise ValueError(msg)
-    return one, other
+    return first, other
 
 
 def reduce(
@@ -223,23 +225,27 @@ def reduce(
         dtype: of the result; default that of `x`.
     """
     axes = axes_in(axis, x.ndim)
-    kept = tuple(each for place, each in enumerate(x.extents) if place not in axes)
-    found = x.as_dtype(dtype or x.dtype)
+    remaining = tuple(extent for place, extent in enumerate(x.extents) if place not in axes)
+    result = x.as_dtype(dtype or x.dtype)
     if axes:
-        found = x.trace.add("reduce", (x,), kept, dtype or x.dtype, reduction=reduction, axes=list(axes))
+        result = x.trace.add(
+            "reduce", (x,), remaining, dtype or x.dtype, reduction=reduction, axes=list(axes)
+        )
     if keepdims:
-        return found.reshaped(tuple(ONE if place in axes else each for place, each in enumerate(x.extents)))
-    return found
+        return result.reshaped(
+            tuple(ONE if place in axes else extent for place, extent in enumerate(x.extents))
+        )
+    return result
 
 
 def transpose(x: TracedArray, axes: Sequence[int]) -> TracedArray:
     """Returns the array with its axes in the order `axes`. Without a node if only axes of length 1 change places."""
-    order = [axis_in(each, x.ndim) for each in axes]
+    order = [axis_in(axis, x.ndim) for axis in axes]
     if sorted(order) != list(range(x.ndim)):
         msg = f"`axes` must name each of the {x.ndim} axes of the array once, got {tuple(axes)}"
         raise ValueError(msg)
-    shape = tuple(x.extents[each] for each in order)
-    long = [each for each in order if x.extents[each] != ONE]
+    shape = tuple(x.extents[axis] for axis in order)
+    long = [axis for axis in order if x.extents[axis] != ONE]
     if long == sorted(long):
         return x.reshaped(shape)
     return x.trace.add("transpose", (x,), shape, x.dtype, axes=order)
@@ -247,7 +253,11 @@ def transpose(x: TracedArray, axes: Sequence[int]) -> TracedArray:
 
 def slice_(x: TracedArray, begin: Sequence[Extent], step: Sequence[int], shape: Extents) -> TracedArray:
     """Returns the elements `begin`, `begin + step` and so on of each axis, so many that they have `shape`."""
-    if shape == x.extents and all(each == Extent(0) for each in begin) and all(each == 1 for each in step):
+    if (
+        shape == x.extents
+        and all(start == Extent(0) for start in begin)
+        and all(stride == 1 for stride in step)
+    ):
         return x
     return x.trace.add("slice", (x,), shape, x.dtype, begin=as_pairs(tuple(begin)), step=list(step))
 
@@ -256,7 +266,7 @@ def part(x: TracedArray, axis: int, begin: Extent, length: Extent, step: int = 1
     """Returns a part of an array along one axis."""
     begins = [begin if place == axis else Extent(0) for place in range(x.ndim)]
     steps = [step if place == axis else 1 for place in range(x.ndim)]
-    shape = tuple(length if place == axis else each for place, each in enumerate(x.extents))
+    shape = tuple(length if place == axis else extent for place, extent in enumerate(x.extents))
     return slice_(x, begins, steps, shape)
 
 
@@ -265,17 +275,20 @@ def join(parts: Sequence[TracedArray], axis: int) -> TracedArray:
     first = parts[0]
     place = axis_in(axis, first.ndim)
     total, shape = Extent(0), list(first.extents)
-    for each in parts:
-        if each.ndim != first.ndim or not all(
-            one.agrees_with(other)
-            for i, (one, other) in enumerate(zip(each.extents, shape, strict=True))
+    for joined in parts:
+        if joined.ndim != first.ndim or not all(
+            length.agrees_with(other)
+            for i, (length, other) in enumerate(zip(joined.extents, shape, strict=True))
             if i != place
         ):
-            both = " and ".join(text_of(array.extents) for array in parts)
-            msg = f"arrays of shapes {both} can't be joined along axis {axis}: their other axes differ"
+            listed = " and ".join(text_of(array.extents) for array in parts)
+            msg = f"arrays of shapes {listed} can't be joined along axis {axis}: their other axes differ"
             raise ValueError(msg)
-        total = total.plus(each.extents[place])
-        shape = [other if one == UNKNOWN else one for one, other in zip(shape, each.extents, strict=True)]
+        total = total.plus(joined.extents[place])
+        shape = [
+            other if length == UNKNOWN else length
+            for length, other in zip(shape, joined.extents, strict=True)
+        ]
     if len(parts) == 1:
         return first
     shape[place] = total
@@ -293,18 +306,18 @@ def contraction(
     a: TracedArray, b: TracedArray, a_letters: str, b_letters: str, y_letters: str
 ) -> TracedArray:
     """Returns `einsum` of two arrays. No letter comes twice in one operand."""
-    found = dict[str, Extent]()
+    lengths = dict[str, Extent]()
     for array, letters in ((a, a_letters), (b, b_letters)):
         for letter, extent in zip(letters, array.extents, strict=True):
-            if found.get(letter, UNKNOWN) == UNKNOWN:
-                found[letter] = extent
-            elif not found[letter].agrees_with(extent):
+            if lengths.get(letter, UNKNOWN) == UNKNOWN:
+                lengths[letter] = extent
+            elif not lengths[letter].agrees_with(extent):
                 msg = (
                     f"arrays of shapes {text_of(a.extents)} and {text_of(b.extents)} can't be multiplied: the axes "
                     "over which they are summed have other lengths"
                 )
                 raise ValueError(msg)
-    shape = tuple(found[letter] for letter in y_letters)
+    shape = tuple(lengths[letter] for letter in y_letters)
     dtype = common_dtype(a, b)
     return a.trace.add(
         "contraction", (a, b), shape, dtype, a_letters=a_letters, b_letters=b_letters, y_letters=y_letters

@@ -26,16 +26,16 @@ def _seed(seed: Any) -> dict[str, int]:
     if seed is None:
         return {"seed": next_seed()}
     if hasattr(seed, "next"):
-        first, draws = (int(each) for each in seed.next())
+        first, draws = (int(number) for number in seed.next())
         return {"seed": related_seed(first, draws)}
     return {"fixed_seed": int(np.asarray(seed).reshape(-1)[0]) % 2**64}
 
 
 def _scaled(shape: Any, distribution: str, mean: Any, stddev: Any, seed: Any) -> TracedArray:
     trace = trace_of(mean, stddev)
-    one, other = number_in(mean), number_in(stddev)
-    if one is not None and other is not None:
-        return drawn(trace, lengths(shape), distribution, one, other, _seed(seed))
+    location, other = number_in(mean), number_in(stddev)
+    if location is not None and other is not None:
+        return drawn(trace, lengths(shape), distribution, location, other, _seed(seed))
     plain = drawn(trace, lengths(shape), distribution, 0.0, 1.0, _seed(seed))
     return elementwise(lambda z, m, s: z * s + m, plain, mean, stddev, dtype="float32")
 
@@ -92,7 +92,8 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
     shape = array.extents
     if noise_shape is not None:
         shape = tuple(
-            own if given is None else lengths(given)[0] for given, own in zip(noise_shape, shape, strict=True)
+            length if requested is None else lengths(requested)[0]
+            for requested, length in zip(noise_shape, shape, strict=True)
         )
     noise = drawn(array.trace, shape, "uniform", 0.0, 1.0, _seed(seed))
     return elementwise(

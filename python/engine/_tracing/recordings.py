@@ -37,7 +37,7 @@ class Recording(NamedTuple):
     @property
     def shapes(self) -> list[Any]:
         """The shape of one sample of each output."""
-        return [sample_shape(each.extents) for each in self.outputs]
+        return [sample_shape(output.extents) for output in self.outputs]
 
     def with_outputs(self, values: Sequence[Any]) -> Any:
         """Returns `values`, one for each output, in the form in which the function returned them."""
@@ -72,11 +72,11 @@ def recording(
 
 def _total(losses: Sequence[TracedArray]) -> TracedArray | None:
     """Returns the sum of what was added to the loss; None for nothing."""
-    found: TracedArray | None = None
+    total: TracedArray | None = None
     for loss in losses:
         summed = reduce(loss, "sum", None, keepdims=False)
-        found = summed if found is None else elementwise(lambda a, b: a + b, found, summed)
-    return found
+        total = summed if total is None else elementwise(lambda a, b: a + b, total, summed)
+    return total
 
 
 def _is_constant(result: Any) -> bool:
@@ -96,10 +96,10 @@ def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
     Raises:
         ValueError: if the two return different structures or shapes.
     """
-    for each, mode in ((otherwise, False), (in_training, True)):
-        for number, entry in enumerate(each.trace.entries):
+    for recording, mode in ((otherwise, False), (in_training, True)):
+        for number, entry in enumerate(recording.trace.entries):
             if isinstance(entry, Use) and entry.mode is mode:  # `call` passes its own `training` on
-                each.trace.entries[number] = entry._replace(mode=None)
+                recording.trace.entries[number] = entry._replace(mode=None)
     if otherwise.packed != in_training.packed:
         msg = "`call` must return the same structure for training=True and training=False"
         raise ValueError(msg)
@@ -120,8 +120,8 @@ def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
         equal: int | None = next(
             (
                 i
-                for i, each in enumerate(trace.entries)
-                if branches[i] is True and _same_entry(each, moved_entry)
+                for i, candidate in enumerate(trace.entries)
+                if branches[i] is True and _same_entry(candidate, moved_entry)
             ),
             None,
         )
@@ -152,26 +152,26 @@ def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
     return Recording(trace, outputs, in_training.packed, loss, branches)
 
 
-def _same_entry(one: Node | Use, other: Node | Use) -> bool:
+def _same_entry(first: Node | Use, other: Node | Use) -> bool:
     """Whether two entries compute the same. Seeds may differ, as both are drawn anew for each recording."""
-    if isinstance(one, Node) and isinstance(other, Node):
-        return (one.kind, one.inputs, one.shape) == (other.kind, other.inputs, other.shape) and all(
+    if isinstance(first, Node) and isinstance(other, Node):
+        return (first.kind, first.inputs, first.shape) == (other.kind, other.inputs, other.shape) and all(
             name == "seed" or (name in other.fields and np.array_equal(value, other.fields[name]))
-            for name, value in one.fields.items()
+            for name, value in first.fields.items()
         )
-    if isinstance(one, Use) and isinstance(other, Use):
-        same = (one.part is other.part) and (one.inputs, one.mode) == (other.inputs, other.mode)
-        return same and _same_arguments(one.given, other.given)
+    if isinstance(first, Use) and isinstance(other, Use):
+        same = (first.part is other.part) and (first.inputs, first.mode) == (other.inputs, other.mode)
+        return same and _same_arguments(first.given, other.given)
     return False
 
 
-def _same_arguments(one: Any, other: Any) -> bool:
-    if one is None or other is None:
-        return one is other
-    return bool(one.inputs == other.inputs and one.keys() == other.keys()) and all(
-        one[key] is other[key]
-        or (isinstance(one[key], (bool, int, float, str, tuple)) and one[key] == other[key])
-        for key in one
+def _same_arguments(first: Any, other: Any) -> bool:
+    if first is None or other is None:
+        return first is other
+    return bool(first.inputs == other.inputs and first.keys() == other.keys()) and all(
+        first[key] is other[key]
+        or (isinstance(first[key], (bool, int, float, str, tuple)) and first[key] == other[key])
+        for key in first
     )
 
 
@@ -189,12 +189,12 @@ def shapes_by_trial(
     if not any(map(has_unknown, samples)):
         return shapes_for(samples)
     try:
-        one, other = (shapes_for(with_tried_length(samples, length)) for length in _TRIED_LENGTHS)
+        shorter, longer = (shapes_for(with_tried_length(samples, length)) for length in _TRIED_LENGTHS)
     except ValueError:
         if not or_unknown:
             raise
         return shapes_for(samples)
-    return [_where_equal(first, second) for first, second in zip(one, other, strict=True)]
+    return [_where_equal(first, second) for first, second in zip(shorter, longer, strict=True)]
 
 
 def with_tried_length(samples: Sequence[Any], length: int = _TRIED_LENGTHS[0]) -> list[Any]:
@@ -202,12 +202,12 @@ def with_tried_length(samples: Sequence[Any], length: int = _TRIED_LENGTHS[0]) -
     return [with_length(sample, length) for sample in samples]
 
 
-def _where_equal(one: Any, other: Any) -> Any:
+def _where_equal(first: Any, other: Any) -> Any:
     """Returns a shape with None where two shapes differ."""
-    if len(full_shape(one)) != len(full_shape(other)):
-        msg = f"the outputs must have as many axes for inputs of any length, got {one} and {other}"
+    if len(full_shape(first)) != len(full_shape(other)):
+        msg = f"the outputs must have as many axes for inputs of any length, got {first} and {other}"
         raise ValueError(msg)
-    return in_common(one, other)
+    return in_common(first, other)
 
 
 class Numbers(np.ndarray[Any, np.dtype[np.float32]]):
@@ -237,7 +237,7 @@ def layer_operations(nodes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     is the one before the first node for the input of the function.
     """
     return [
-        {**node, "back": [place - max(each, -1) for each in node["inputs"]]}
+        {**node, "back": [place - max(position, -1) for position in node["inputs"]]}
         for place, node in enumerate(nodes)
     ]
 
@@ -248,23 +248,23 @@ LAYER_FIELDS = frozenset(("back", "groups"))
 
 def numbered(operations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Returns a chain of operations in which nodes of functions have the numbers of the operations that they read."""
-    found = list[Mapping[str, Any]]()
+    lowered = list[Mapping[str, Any]]()
     for number, operation in enumerate(operations):
         if "back" in operation:
             rest = {name: value for name, value in operation.items() if name not in LAYER_FIELDS}
-            operation = {**rest, "inputs": [number - each for each in operation["back"]]}  # noqa: PLW2901 # as the core reads it
-        found.append(operation)
-    return found
+            operation = {**rest, "inputs": [number - offset for offset in operation["back"]]}  # noqa: PLW2901 # as the core reads it
+        lowered.append(operation)
+    return lowered
 
 
-def lowered_function(found: Recording) -> tuple[list[dict[str, Any]], int]:
+def lowered_function(recording: Recording) -> tuple[list[dict[str, Any]], int]:
     """Returns the nodes of a recorded function with one output, and the number of the node that computes the output.
 
     Raises:
         TypeError: if the function uses layers or weights.
     """
-    (output,) = found.outputs
-    trace = found.trace
+    (output,) = recording.outputs
+    trace = recording.trace
     entries = list(trace.entries)
     origin = output.origin
     source = entries[origin.entry] if isinstance(origin, Computed) else None
@@ -278,7 +278,7 @@ def lowered_function(found: Recording) -> tuple[list[dict[str, Any]], int]:
         if not isinstance(entry, Node):
             msg = f"a loss or metric can't use layers, got {entry.part!r}: let the model compute its outputs"
             raise TypeError(msg)
-        nodes.append({**lowered_node(entry), "inputs": [_number_of(each) for each, _ in entry.inputs]})
+        nodes.append({**lowered_node(entry), "inputs": [_number_of(read) for read, _ in entry.inputs]})
     return nodes, origin.entry
 
 

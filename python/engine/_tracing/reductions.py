@@ -50,26 +50,26 @@ def sum_(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> TracedArray:
     """The product along axes."""
     array = array_of(x)
-    found = reduce(array, "prod", axis, keepdims, _summed_dtype(array))
-    return found if dtype is None else cast(found, dtype)
+    product = reduce(array, "prod", axis, keepdims, _summed_dtype(array))
+    return product if dtype is None else cast(product, dtype)
 
 
 def count(x: TracedArray, axis: Any) -> Any:
     """Returns how many elements are combined along axes: an int, or a product of lengths that depend on the batch."""
-    known, lengths = 1, list[BatchLength]()
-    for each in axes_in(axis, x.ndim):
-        extent = x.extents[each]
+    fixed, lengths = 1, list[BatchLength]()
+    for position in axes_in(axis, x.ndim):
+        extent = x.extents[position]
         if extent.per_sample:
             lengths.append(BatchLength(extent))
         else:
-            known *= extent.fixed
+            fixed *= extent.fixed
     if not lengths:
-        return known
-    first, *others = lengths
-    found: Any = first * known
-    for other in others:
-        found = elementwise(lambda a, b: a * b, found, other, dtype="float32")
-    return found
+        return fixed
+    first, *more = lengths
+    product: Any = first * fixed
+    for other in more:
+        product = elementwise(lambda a, b: a * b, product, other, dtype="float32")
+    return product
 
 
 @records("mean")
@@ -80,7 +80,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     number = count(array, axis)
     dtype = float_dtype(array)
     if isinstance(number, int):
-        return elementwise(lambda each: each / (number or math.nan), total, dtype=dtype)
+        return elementwise(lambda a: a / (number or math.nan), total, dtype=dtype)
     return elementwise(lambda a, b: a / b, total, number, dtype=dtype)
 
 
@@ -97,21 +97,21 @@ def var(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
 @records("std")
 def std(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     """The standard deviation along axes."""
-    return elementwise(lambda each: each.of("sqrt"), var(x, axis, keepdims))
+    return elementwise(lambda a: a.of("sqrt"), var(x, axis, keepdims))
 
 
 @records("max", "amax")
 def max_(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> TracedArray:
     """The largest number along axes."""
-    found = reduce(array_of(x), "max", axis, keepdims)
-    return found if initial is None else elementwise(lambda a, b: a.of("maximum", b), found, initial)
+    result = reduce(array_of(x), "max", axis, keepdims)
+    return result if initial is None else elementwise(lambda a, b: a.of("maximum", b), result, initial)
 
 
 @records("min", "amin")
 def min_(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> TracedArray:
     """The smallest number along axes."""
-    found = reduce(array_of(x), "min", axis, keepdims)
-    return found if initial is None else elementwise(lambda a, b: a.of("minimum", b), found, initial)
+    result = reduce(array_of(x), "min", axis, keepdims)
+    return result if initial is None else elementwise(lambda a, b: a.of("minimum", b), result, initial)
 
 
 @records("ptp")
@@ -125,8 +125,8 @@ def _index_of_extreme(x: Any, axis: Any, keepdims: bool, reduction: str) -> Trac
     array = array_of(x)
     if axis is None:
         flat = array.reshaped((_total(array),))
-        found = reduce(flat, reduction, 0, False, "int32")
-        return found.reshaped((Extent(1),) * array.ndim) if keepdims else found
+        position = reduce(flat, reduction, 0, False, "int32")
+        return position.reshaped((Extent(1),) * array.ndim) if keepdims else position
     return reduce(array, reduction, axis_in(axis, array.ndim), keepdims, "int32")
 
 
@@ -244,8 +244,8 @@ def _along_one_axis(x: Any, axis: Any) -> tuple[TracedArray, int]:
 def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
     """The sums of the numbers so far along an axis."""
     array, axis = _along_one_axis(x, axis)
-    found = cumulative_sum(array.as_dtype(_summed_dtype(array)), axis)
-    return cast(found, common_dtype(array, least=int) if dtype is None else dtype)
+    sums = cumulative_sum(array.as_dtype(_summed_dtype(array)), axis)
+    return cast(sums, common_dtype(array, least=int) if dtype is None else dtype)
 
 
 @records("cumprod")
@@ -256,7 +256,7 @@ def cumprod(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
     array, place = array.as_dtype(_summed_dtype(array)), axis
     before, length, after = array.extents[:place], array.extents[place], array.extents[place + 1 :]
     shape = (*before, length, length, *after)
-    last, factor = (coordinate(array.trace, shape, each) for each in (place, place + 1))
+    last, factor = (coordinate(array.trace, shape, start) for start in (place, place + 1))
     factors = elementwise(
         lambda a, i, j: (j <= i).choose(a, 1.0), array.reshaped((*before, ONE, length, *after)), last, factor,
         dtype=array.dtype,
@@ -278,7 +278,7 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> TracedA
     steps = diff(as_traced(x, trace), axis=-1 if len(x.shape) == 1 else axis)
     if steps.ndim == 1:
         steps = steps.reshaped(
-            tuple(steps.extents[0] if each == place else ONE for each in range(array.ndim))
+            tuple(steps.extents[0] if position == place else ONE for position in range(array.ndim))
         )
     dtype = float_dtype(array, steps)
     return sum_(
@@ -304,14 +304,16 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> TracedArray:
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedArray:
     """The sum of the diagonals."""
     array = array_of(x)
-    one, other = two_axes(axis1, axis2, array.ndim)
-    shape = tuple(array.extents[place] if place in (one, other) else Extent(1) for place in range(array.ndim))
-    rows, columns = coordinate(array.trace, shape, one), coordinate(array.trace, shape, other)
-    kept = elementwise(
+    first, other = two_axes(axis1, axis2, array.ndim)
+    shape = tuple(
+        array.extents[place] if place in (first, other) else Extent(1) for place in range(array.ndim)
+    )
+    rows, columns = coordinate(array.trace, shape, first), coordinate(array.trace, shape, other)
+    diagonal = elementwise(
         lambda a, row, column: (column - row).equals(float(offset)).choose(a, 0.0), array, rows, columns,
         dtype=array.dtype,
     )  # fmt: skip
-    return sum_(kept, (one, other))
+    return sum_(diagonal, (first, other))
 
 
 @records("moments")
@@ -329,13 +331,13 @@ def _without_nan(x: Any, instead: float) -> TracedArray:
 
 def _count_of_numbers(x: Any, axis: Any, keepdims: bool) -> TracedArray:
     """Returns how many elements along axes aren't NaN, as float32."""
-    kept = elementwise(lambda a: 1.0 - is_nan(a), array_of(x), dtype="float32")
-    return sum_(kept, axis, keepdims)
+    present = elementwise(lambda a: 1.0 - is_nan(a), array_of(x), dtype="float32")
+    return sum_(present, axis, keepdims)
 
 
-def _nan_for_none(found: TracedArray, count: TracedArray) -> TracedArray:
+def _nan_for_none(result: TracedArray, count: TracedArray) -> TracedArray:
     """Returns NaN where no number was combined."""
-    return elementwise(lambda a, n: n.equals(0.0).choose(math.nan, a), found, count, dtype=found.dtype)
+    return elementwise(lambda a, n: n.equals(0.0).choose(math.nan, a), result, count, dtype=result.dtype)
 
 
 @records("nansum")
@@ -365,15 +367,15 @@ def nancumprod(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
 @records("nanmax")
 def nanmax(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     """The largest along axes without NaN; NaN if all are."""
-    found = max_(_without_nan(x, -math.inf), axis, keepdims)
-    return _nan_for_none(found, _count_of_numbers(x, axis, keepdims))
+    result = max_(_without_nan(x, -math.inf), axis, keepdims)
+    return _nan_for_none(result, _count_of_numbers(x, axis, keepdims))
 
 
 @records("nanmin")
 def nanmin(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     """The smallest along axes without NaN; NaN if all are."""
-    found = min_(_without_nan(x, math.inf), axis, keepdims)
-    return _nan_for_none(found, _count_of_numbers(x, axis, keepdims))
+    result = min_(_without_nan(x, math.inf), axis, keepdims)
+    return _nan_for_none(result, _count_of_numbers(x, axis, keepdims))
 
 
 @records("nanmean")
@@ -411,9 +413,9 @@ def nanargmin(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
 
 
 def _index_of_numbers(x: Any, instead: float, reduction: str, axis: Any, keepdims: bool) -> TracedArray:
-    found = _index_of_extreme(_without_nan(x, instead), axis, keepdims, reduction)
+    position = _index_of_extreme(_without_nan(x, instead), axis, keepdims, reduction)
     count_ = _count_of_numbers(x, axis, keepdims)
-    return elementwise(lambda a, n: n.equals(0.0).choose(-1.0, a), found, count_, dtype="int32")
+    return elementwise(lambda a, n: n.equals(0.0).choose(-1.0, a), position, count_, dtype="int32")
 
 
 @records("allclose")

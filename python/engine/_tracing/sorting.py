@@ -66,11 +66,11 @@ def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims:
 
     def of_rows(rows: TracedArray, share: Any) -> TracedArray:
         if isinstance(share, float):
-            found = _quantile_of_sorted(rows, share, method)
+            result = _quantile_of_sorted(rows, share, method)
         else:
-            found = _quantile_at(rows, count(rows, -1), share, method)
+            result = _quantile_at(rows, count(rows, -1), share, method)
         last = rows[..., -1]
-        return elementwise(lambda a, b: is_nan(b).choose(math.nan, a), found, last, dtype=rows.dtype)
+        return elementwise(lambda a, b: is_nan(b).choose(math.nan, a), result, last, dtype=rows.dtype)
 
     return _quantiles(x, q, axis, keepdims, of_rows)
 
@@ -82,27 +82,27 @@ def _quantiles(
     array = as_traced(x, trace_of(x, q))
     array = array.as_dtype(float_dtype(array))
     places = axes_in(axis, array.ndim)
-    others = [place for place in range(array.ndim) if place not in places]
-    kept = [array.shape[place] for place in others]
-    rows = sort(reshape(transpose(array, [*others, *places]), (*kept, -1)))
+    other_axes = [place for place in range(array.ndim) if place not in places]
+    lengths = [array.shape[place] for place in other_axes]
+    rows = sort(reshape(transpose(array, [*other_axes, *places]), (*lengths, -1)))
     if is_symbolic(q):
         shape = as_traced(q, array.trace).shape
         flat = reshape(as_traced(q, array.trace), (-1,))
-        found = [quantile_of(rows, flat[number]) for number in range(len(flat))]
+        quantiles = [quantile_of(rows, flat[number]) for number in range(len(flat))]
     else:
-        given = np.asarray(q, np.float64)
-        shape, found = given.shape, [quantile_of(rows, float(share)) for share in given.reshape(-1)]
+        shares = np.asarray(q, np.float64)
+        shape, quantiles = shares.shape, [quantile_of(rows, float(share)) for share in shares.reshape(-1)]
     if keepdims:
-        found = [expand_dims(each, places) for each in found]
+        quantiles = [expand_dims(row_quantile, places) for row_quantile in quantiles]
     if not shape:
-        return found[0]
-    joined = stack(found, 0)
+        return quantiles[0]
+    joined = stack(quantiles, 0)
     return reshape(joined, (*shape, *joined.shape[1:]))
 
 
 def _hundredths(q: Any) -> Any:
     if is_symbolic(q):
-        return elementwise(lambda each: each / 100.0, q, dtype="float32")
+        return elementwise(lambda a: a / 100.0, q, dtype="float32")
     return np.asarray(q, np.float64) / 100
 
 
@@ -173,12 +173,12 @@ def _quantile_at(rows: TracedArray, numbers: Any, share: Any, method: str) -> Tr
     chosen = elementwise(place_of, numbers, share, dtype="float32")
     low, high = (elementwise(edge, chosen, dtype="int32") for edge in (lambda at: at.of("floor"), ceil))
     shape = (*rows.extents[:-1], ONE)
-    found = elementwise(
+    result = elementwise(
         lambda a, b, at: a * (1.0 - (at - at.of("floor"))) + b * (at - at.of("floor")),
         take_along_axis(rows, spread(low, shape), -1), take_along_axis(rows, spread(high, shape), -1), chosen,
         dtype=rows.dtype,
     )  # fmt: skip
-    return found.reshaped(found.extents[:-1])
+    return result.reshaped(result.extents[:-1])
 
 
 def _quantile_of_sorted(rows: TracedArray, share: float, method: str) -> TracedArray:
@@ -196,8 +196,8 @@ def _quantile_of_sorted(rows: TracedArray, share: float, method: str) -> TracedA
         "midpoint": 0.5,
         "nearest": float(round(place) - low),
     }[method]
-    one, other = (take(rows, number, -1) for number in (low, high))
-    return elementwise(lambda a, b: a * (1.0 - weight) + b * weight, one, other)
+    lower, other = (take(rows, number, -1) for number in (low, high))
+    return elementwise(lambda a, b: a * (1.0 - weight) + b * weight, lower, other)
 
 
 def _quantile_of_any_length(rows: TracedArray, share: float, method: str) -> TracedArray:

@@ -55,15 +55,15 @@ def line_of_user() -> str:
     return "?"
 
 
-def needs_values(what: str, action: str) -> NeedsValuesError:
+def needs_values(subject: str, action: str) -> NeedsValuesError:
     """Returns the error for an action that needs the numbers of a symbol.
 
     Args:
-        what: the symbol.
+        subject: the symbol.
         action: such as "bool() of it".
     """
     return NeedsValuesError(
-        f"{line_of_user()}: {what}, stands for numbers that are there only when a batch runs, so {action} has no value "
+        f"{line_of_user()}: {subject}, stands for numbers that are there only when a batch runs, so {action} has no value "
         "while the function is recorded: choose between values by ops.where(condition, a, b) or "
         "ops.cond(condition, f, g), and use ops.shape(x) for lengths"
     )
@@ -303,17 +303,17 @@ def lengths(shape: Any) -> Extents:
     return tuple(map(extent_of, shape))
 
 
-def _sum(one: Any, other: Any, times: int) -> Any:
+def _sum(left: Any, other: Any, times: int) -> Any:
     """Returns `one + times * other` as a length if both are lengths, else as a symbol."""
-    extent = one.extent if isinstance(one, BatchLength) else Extent(one)
+    extent = left.extent if isinstance(left, BatchLength) else Extent(left)
     if isinstance(other, (int, BatchLength)):
         return length(extent.plus(extent_of(other), times))
-    return _beside(one, other, "add" if times == 1 else "subtract")
+    return _beside(left, other, "add" if times == 1 else "subtract")
 
 
-def _beside(one: BatchLength, other: Any, operation: str) -> Any:
+def _beside(left: BatchLength, other: Any, operation: str) -> Any:
     """Records an operation on a length and something that isn't one, such as a float or a symbol."""
-    return one._applied(operation, one, other)
+    return left._applied(operation, left, other)
 
 
 def is_symbolic(value: Any) -> bool:
@@ -348,16 +348,16 @@ def holds(value: Any, kind: type) -> bool:
     if isinstance(value, kind):
         return True
     if isinstance(value, dict):
-        return any(holds(each, kind) for each in value.values())
-    return isinstance(value, (list, tuple)) and any(holds(each, kind) for each in value)
+        return any(holds(item, kind) for item in value.values())
+    return isinstance(value, (list, tuple)) and any(holds(item, kind) for item in value)
 
 
 def symbolics_in(value: Any) -> list[Any]:
     """Returns the symbols in lists, tuples and dicts at any depth, in order."""
     if isinstance(value, (list, tuple)):
-        return [found for each in value for found in symbolics_in(each)]
+        return [symbolic for item in value for symbolic in symbolics_in(item)]
     if isinstance(value, dict):
-        return [found for key in value for found in symbolics_in(value[key])]
+        return [symbolic for key in value for symbolic in symbolics_in(value[key])]
     if isinstance(value, slice):
         return symbolics_in([value.start, value.stop, value.step])
     return [value] if is_symbolic(value) else []
@@ -371,11 +371,11 @@ def sequence_like(value: Any, entries: Iterable[Any]) -> Any:
 def mapped(function: Any, value: Any) -> Any:
     """Returns `value` with the result of `function` in place of each symbol, at any depth of lists, tuples and dicts."""
     if isinstance(value, (list, tuple)):
-        return sequence_like(value, (mapped(function, each) for each in value))
+        return sequence_like(value, (mapped(function, item) for item in value))
     if isinstance(value, dict):
-        return {key: mapped(function, each) for key, each in value.items()}
+        return {key: mapped(function, item) for key, item in value.items()}
     if isinstance(value, slice):
-        return slice(*(mapped(function, each) for each in (value.start, value.stop, value.step)))
+        return slice(*(mapped(function, bound) for bound in (value.start, value.stop, value.step)))
     return function(value) if is_symbolic(value) else value
 
 
@@ -390,11 +390,11 @@ def filled_slots(structure: Any, values: Sequence[Any]) -> Any:
     if isinstance(structure, Slot):
         return values[structure.number]
     if isinstance(structure, (list, tuple)):
-        return sequence_like(structure, (filled_slots(each, values) for each in structure))
+        return sequence_like(structure, (filled_slots(item, values) for item in structure))
     if isinstance(structure, dict):
-        return {key: filled_slots(each, values) for key, each in structure.items()}
+        return {key: filled_slots(item, values) for key, item in structure.items()}
     if isinstance(structure, slice):
         return slice(
-            *(filled_slots(each, values) for each in (structure.start, structure.stop, structure.step))
+            *(filled_slots(bound, values) for bound in (structure.start, structure.stop, structure.step))
         )
     return structure

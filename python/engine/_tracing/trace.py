@@ -136,7 +136,7 @@ class Trace:
         """Appends a node, and returns its output."""
         spend(_NUMBERS_OF_NODE, f"a node {kind!r}")
         line = line_of_user() if kind in _NOT_IN_EVERY_FORMAT else ""
-        self.entries.append(Node(kind, tuple(each.view for each in inputs), tuple(shape), fields, line))
+        self.entries.append(Node(kind, tuple(array.view for array in inputs), tuple(shape), fields, line))
         return self.symbol(self, Computed(len(self.entries) - 1), tuple(shape), dtype)
 
     def require(self, array: TracedArray, limits: IndexRange | ExactIntegers) -> None:
@@ -148,7 +148,7 @@ class Trace:
         inputs: Sequence[TracedArray],
         shapes: Sequence[Any],
         mode: bool | None,
-        given: Any,
+        arguments: Any,
     ) -> tuple[TracedArray, ...]:
         """Appends a call of a layer or a model, and returns its outputs.
 
@@ -157,10 +157,10 @@ class Trace:
             inputs: its inputs.
             shapes: the shape of one sample of each output.
             mode: see `Use`.
-            given: see `Use`.
+            arguments: see `Use`.
         """
         outputs = tuple(map(full_shape, shapes))
-        self.entries.append(Use(part, tuple(each.view for each in inputs), outputs, mode, given))
+        self.entries.append(Use(part, tuple(array.view for array in inputs), outputs, mode, arguments))
         entry = len(self.entries) - 1
         return tuple(
             self.symbol(self, Computed(entry, number), shape, "float32")
@@ -276,8 +276,8 @@ class TracedArray(Symbolic):
     def size(self) -> Any:
         """Number of elements."""
         product: Any = 1
-        for each in self.shape:
-            product = product * each
+        for extent in self.shape:
+            product = product * extent
         return product
 
     @property
@@ -304,13 +304,13 @@ class TracedArray(Symbolic):
 
     @staticmethod
     def _called_by(
-        layer: Any, inputs: Sequence[TracedArray], mode: bool | None, given: Any
+        layer: Any, inputs: Sequence[TracedArray], mode: bool | None, arguments: Any
     ) -> tuple[TracedArray, ...]:
         """Records a call of a layer or model on symbols, and returns its outputs."""
-        samples = [each._sample for each in inputs]
+        samples = [array._sample for array in inputs]
         shapes = layer._output_shapes_for(samples)
         layer._build_for_inputs(samples)
-        return inputs[0].trace.use(layer, inputs, shapes, mode, given)
+        return inputs[0].trace.use(layer, inputs, shapes, mode, arguments)
 
     def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return handlers["implementation"](operation)(*args, **kwargs)
@@ -319,10 +319,10 @@ class TracedArray(Symbolic):
         if not self.extents:
             msg = "a single number has no len()"
             raise TypeError(msg)
-        known = self.extents[0].known
-        if known is None:
+        length = self.extents[0].known
+        if length is None:
             raise self._no_values("len() of it")
-        return known
+        return length
 
     def __iter__(self) -> Iterator[Any]:
         if not self.extents or self.extents[0].known is None:
@@ -376,11 +376,11 @@ def trace_of(*values: Any) -> Trace:
     for value in values:
         if isinstance(value, TracedArray):
             return value.trace
-    found: Trace | None = current.get()
-    if found is None:
+    trace: Trace | None = current.get()
+    if trace is None:
         msg = "a length that depends on the batch can be used only in the function that it comes from"
         raise TypeError(msg)
-    return found
+    return trace
 
 
 def length_term(code: Code, extent: Extent) -> Term:
@@ -412,7 +412,7 @@ def as_traced(value: Any, trace: Trace) -> TracedArray:
     if weight_in is not None:
         symbol: TracedArray = weight_in(trace)
         return symbol
-    if isinstance(value, (list, tuple)) and any(isinstance(each, (Symbolic, BatchLength)) for each in value):
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (Symbolic, BatchLength)) for item in value):
         stacked: TracedArray = handlers["apply"]("stack", (value,), {})
         return stacked
     return trace.constant(value)

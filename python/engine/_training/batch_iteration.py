@@ -71,11 +71,15 @@ class BatchIterator:
             self._next_chunk()
         return self._left() > 0
 
-    def data_position(self, taken: int) -> DataPosition:
-        """Returns how far training has come after `taken` batches of an epoch; 0 means the end of the last epoch."""
+    def data_position(self, read_batches: int) -> DataPosition:
+        """Returns how far training has come after `read_batches` batches of an epoch; 0 means the end of the last epoch."""
         if self._chunks is None:
-            return DataPosition(self._began, 0, taken)
-        return DataPosition(self._began, self._origin + taken if taken else self._before + self._done, taken)
+            return DataPosition(self._began, 0, read_batches)
+        return DataPosition(
+            self._began,
+            self._origin + read_batches if read_batches else self._before + self._done,
+            read_batches,
+        )
 
     def skip_to(self, place: DataPosition, totals: Any, backup: Path) -> None:
         """Skips the batches that an earlier training has used. The random state does not change.
@@ -141,18 +145,18 @@ class BatchIterator:
         The caller advances over these batches before it asks for the next. Call `has_next` or `skip_to` before.
         """
         call_hook(self._source, "on_epoch_begin")
-        taken, self.taken = self.taken, 0
-        self._origin = self._before + self._done - taken
-        while self._steps is None or taken < self._steps:
+        read_batches, self.taken = self.taken, 0
+        self._origin = self._before + self._done - read_batches
+        while self._steps is None or read_batches < self._steps:
             if not self._left() and not self._next_chunk():
                 self._chunks = None
                 if self._steps is not None:
-                    self._warn_of_short_epoch(taken)
+                    self._warn_of_short_epoch(read_batches)
                 break
-            count = self._left() if self._steps is None else min(self._left(), self._steps - taken)
+            count = self._left() if self._steps is None else min(self._left(), self._steps - read_batches)
             batches = range(self._done, self._done + count)
             yield batches
-            self._done, taken = batches.stop, taken + count
+            self._done, read_batches = batches.stop, read_batches + count
         call_hook(self._source, "on_epoch_end")
 
     def _left(self) -> int:
@@ -176,9 +180,9 @@ class BatchIterator:
         self.runner.feed(chunk)
         self._chunk = chunk
 
-    def _warn_of_short_epoch(self, taken: int) -> None:
+    def _warn_of_short_epoch(self, read_batches: int) -> None:
         message = (
             f"`{self._steps_name}={self._steps}` asks for more batches than the data has left; this epoch ends "
-            f"after {taken}"
+            f"after {read_batches}"
         )
         warnings.warn(message, stacklevel=5)

@@ -169,8 +169,8 @@ def _form(y: object, array: Any, targeting: Targeting) -> TargetForm:
     if targeting.read_by_core(array):
         repeated = targeting.repeats(array)
         return TargetForm(shape, array.dtype, None, targeting.output_shape, repeated=repeated)
-    kept = as_float32(array.reshape(len(array), -1)).reshape(len(array), *shape)
-    return TargetForm(shape, array.dtype, kept, targeting.output_shape)
+    targets = as_float32(array.reshape(len(array), -1)).reshape(len(array), *shape)
+    return TargetForm(shape, array.dtype, targets, targeting.output_shape)
 
 
 def class_indices(array: Any, targeting: Targeting, name: str) -> Any:
@@ -183,8 +183,8 @@ def class_indices(array: Any, targeting: Targeting, name: str) -> Any:
         )
         raise ValueError(msg)
     if array.shape not in (shape, (*shape, 1)):
-        what = "row of outputs" if targeting.rows else "sample"
-        msg = f"`{name}` must have shape {text_of_shape(targeting.rows)}, one class index per {what}, got {array.shape}"
+        counted = "row of outputs" if targeting.rows else "sample"
+        msg = f"`{name}` must have shape {text_of_shape(targeting.rows)}, one class index per {counted}, got {array.shape}"
         raise ValueError(msg)
     ignored = targeting.loss._ignored_class
     if isinstance(array, DeviceArray):
@@ -193,7 +193,7 @@ def class_indices(array: Any, targeting: Targeting, name: str) -> Any:
             return converted(array, np.int32).reshape(shape)
         array = array.numpy()
     labels, per_row = array.reshape(-1), math.prod(targeting.rows)
-    given, labels = labels, labels if ignored is None else np.where(labels == ignored, 0, labels)
+    indices, labels = labels, labels if ignored is None else np.where(labels == ignored, 0, labels)
     fractional = labels != np.rint(labels) if labels.dtype.kind == "f" else np.zeros(1, bool)
     if fractional.any():
         entry = int(fractional.argmax())
@@ -206,7 +206,7 @@ def class_indices(array: Any, targeting: Targeting, name: str) -> Any:
             f"{entry // per_row} holds {labels[entry]}"
         )
         raise ValueError(msg)
-    return np.require(given, np.int32, ["C", "A"]).reshape(shape)
+    return np.require(indices, np.int32, ["C", "A"]).reshape(shape)
 
 
 def dense_targets(array: Any, targeting: Targeting, name: str) -> Any:

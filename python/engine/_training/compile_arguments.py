@@ -81,11 +81,13 @@ class Compiled:
         self._warned: set[str] = set()  # the subjects of warnings that were given
         self.output_names = tuple(outputs)
         if by_key and _is_nested(loss) and isinstance(loss, Mapping) and set(loss) < set(outputs):
-            loss, loss_weights = (_with_nothing_for(each, outputs) for each in (loss, loss_weights))
-        given = _losses_of(loss, self.output_names)
-        self.given = [each is not None for each in given]
+            loss, loss_weights = (_with_nothing_for(argument, outputs) for argument in (loss, loss_weights))
+        losses_given = _losses_of(loss, self.output_names)
+        self.given = [one_loss is not None for one_loss in losses_given]
         """Whether each output has a loss."""
-        self.losses = [no_loss() if each is None else loss_for_training(each) for each in given]
+        self.losses = [
+            no_loss() if one_loss is None else loss_for_training(one_loss) for one_loss in losses_given
+        ]
         """The loss of each output; one that is always 0 where there is none."""
         self.calls_losses = any(map(is_called_itself, self.losses))
         """Whether the loss of a batch is what a call of a user's class returns, so that steps run batch by batch."""
@@ -100,7 +102,7 @@ class Compiled:
         self._widths = [1] * len(self.losses)
         self._entries = _entries_of(metric_list, weighted_metric_list, self.output_names)
         # Keras reports the loss of each output if several have one.
-        self._shown = [i for i, each in enumerate(self.given) if each] if sum(self.given) > 1 else []
+        self._shown = [i for i, has_loss in enumerate(self.given) if has_loss] if sum(self.given) > 1 else []
         if by_key and _is_nested(loss) and isinstance(loss, Mapping):
             self._shown.sort(key=lambda output: [*loss].index(self.output_names[output]))
         losses_shown = [f"{(loss_names or self.output_names)[i]}_loss" for i in self._shown]
@@ -184,12 +186,12 @@ class Compiled:
             ValueError: if a metric reads other targets than the resolved loss.
         """
         before = self.losses
-        found = list(before)
+        resolved = list(before)
         for number, loss in enumerate(before):
             if loss._wants_indices is None:
-                found[number] = loss._resolve(indices[number], widths[number])
-                self._require_same_targets(number, found[number])
-        self.losses = found
+                resolved[number] = loss._resolve(indices[number], widths[number])
+                self._require_same_targets(number, resolved[number])
+        self.losses = resolved
         try:
             yield
         except BaseException:
@@ -198,27 +200,30 @@ class Compiled:
 
     def require_readable(self, shapes: Sequence[Shape]) -> None:
         """Raises ValueError if a loss or a metric can't read outputs, if `shapes` are those of one sample's."""
-        known = self._readable
-        if known and known[0] is self.losses and known[1] is self._resolved and known[2] == list(shapes):
+        accepted = self._readable
+        if (
+            accepted
+            and accepted[0] is self.losses
+            and accepted[1] is self._resolved
+            and accepted[2] == list(shapes)
+        ):
             return
         readers: list[tuple[str, Any, Shape]] = [
             *(("loss", loss, shape) for loss, shape in zip(self.losses, shapes, strict=True)),
             *(
-                ("metric", one, shapes[entry.output])
-                for one, entry in zip(self._resolved, self._entries, strict=True)
+                ("metric", metric, shapes[entry.output])
+                for metric, entry in zip(self._resolved, self._entries, strict=True)
             ),
         ]
-        for what, one, shape in readers:
-            built_in = isinstance(one, (FunctionLoss, CoreMetric))
-            axis = getattr(one, "axis", None) if built_in else None  # only some of them have it
+        for kind, function, shape in readers:
+            built_in = isinstance(function, (FunctionLoss, CoreMetric))
+            axis = getattr(function, "axis", None) if built_in else None  # only some of them have it
             if axis not in (None, -1, len(shape)):
-                msg = (
-                    f"`axis={axis}` of the {what} {one.name!r} is not that of a model's outputs: use axis=-1"
-                )
+                msg = f"`axis={axis}` of the {kind} {function.name!r} is not that of a model's outputs: use axis=-1"
                 raise ValueError(msg)
-            if isinstance(one, metrics.Metric) and one._wants_rows and len(shape) > 1:
+            if isinstance(function, metrics.Metric) and function._wants_rows and len(shape) > 1:
                 msg = (
-                    f"the metric {one.name!r} needs one row per sample, (n, outputs), but the model's output is "
+                    f"the metric {function.name!r} needs one row per sample, (n, outputs), but the model's output is "
                     f"{text_of_shape(shape)}: put a Flatten() before the last layer"
                 )
                 raise ValueError(msg)
@@ -274,7 +279,7 @@ class Compiled:
             ]
             of_outputs = self._lowered_losses(output_shapes, known_shapes, masked)
             lowered = self._lowered_metrics(resolved, output_shapes, masked)
-            in_core = [each for each in lowered if each is not None]
+            in_core = [fields for fields in lowered if fields is not None]
             arguments = of_outputs, self.optimizer._lower(weights), in_core, None in lowered
             program.compile(*arguments)
             self.program_arguments, self._resolved, self._widths = arguments, resolved, widths
@@ -312,8 +317,8 @@ class Compiled:
     ) -> list[dict[str, Any]]:
         """Returns the losses as the core reads them. The arguments are those of `apply`."""
         lowered = [
-            loss._lower_for(shape, known) if isinstance(loss, TracedLoss) else loss._lower()
-            for loss, shape, known in zip(self.losses, output_shapes, known_shapes, strict=True)
+            loss._lower_for(shape, lengths) if isinstance(loss, TracedLoss) else loss._lower()
+            for loss, shape, lengths in zip(self.losses, output_shapes, known_shapes, strict=True)
         ]
         return [
             {**fields, "weight": weight, "masked": mask}
@@ -324,19 +329,19 @@ class Compiled:
         self, resolved: Sequence[metrics.Metric], output_shapes: Sequence[Shape], masked: Sequence[bool]
     ) -> list[dict[str, Any] | None]:
         """Returns the metrics as the core reads them; None for those that Python computes."""
-        found = list[dict[str, Any] | None]()
+        lowered = list[dict[str, Any] | None]()
         self._mixes_samples = False
         for metric, entry in zip(resolved, self._entries, strict=True):
             masks = masked[entry.output] and metric._respects_mask
             fields = {"weighted": entry.weighted, "masked": masks, "output": entry.output}
             if self._adds_in_core(metric, entry):
-                found.append({**metric._lower(), **fields})
+                lowered.append({**metric._lower(), **fields})
                 continue
             plain = not entry.weighted and not masks
             traced = self._traced(metric, entry, output_shapes[entry.output], plain)
-            found.append(None if traced is None else {**traced.fields, **fields})
+            lowered.append(None if traced is None else {**traced.fields, **fields})
             self._mixes_samples = self._mixes_samples or (traced is not None and not traced.by_sample)
-        return found
+        return lowered
 
     def _traced(
         self, metric: metrics.Metric, entry: _Entry, output_shape: Shape, plain: bool
@@ -369,22 +374,22 @@ class Compiled:
             sources: the samples that will be read. Their targets were checked.
         """
         if (
-            not any(isinstance(each, metrics.MeanMetricWrapper) for each in self._resolved)
+            not any(isinstance(metric, metrics.MeanMetricWrapper) for metric in self._resolved)
             or self._forms == []
         ):
             return
         forms = [_forms_in(source) for source in sources if source is not None]
         first = forms[0] if self._forms is None else self._forms
         # Without a form, Python computes these metrics.
-        found = [] if first is None or any(each != first for each in forms) else first
-        if found == self._forms:
+        common_forms = [] if first is None or any(form != first for form in forms) else first
+        if common_forms == self._forms:
             return
-        self._forms = found
+        self._forms = common_forms
         if self._applied and self.settled and self.program_arguments[0]:
             program, _, output_shapes, masked = self._applied
             of_outputs, optimizer, _, _ = self.program_arguments
             lowered = self._lowered_metrics(self._resolved, output_shapes, masked)
-            in_core = [each for each in lowered if each is not None]
+            in_core = [fields for fields in lowered if fields is not None]
             self.program_arguments = of_outputs, optimizer, in_core, None in lowered
             program.compile(of_outputs, optimizer, in_core, None in lowered, program.state)
             self._note_metrics(lowered)
@@ -431,7 +436,7 @@ class Compiled:
             weights: the weights of the samples for each output, or None.
         """
         self.settle_by(targets, outputs)
-        found = []
+        values = []
         for number, loss in enumerate(self.losses):
             if self.given[number]:
                 if targets[number] is None and not isinstance(loss, (HostLoss, TracedLoss)):
@@ -440,17 +445,19 @@ class Compiled:
                     )
                 value = loss(targets[number], outputs[number], sample_weight=weights[number])
                 factor = self._loss_weights[number]
-                found.append(value if factor == 1.0 else value * factor)
+                values.append(value if factor == 1.0 else value * factor)
                 if number in self._shown:
                     samples = float(np.shape(outputs[number])[0])
                     mean = self._loss_metrics[1 + self._shown.index(number)]
                     mean.update_state(value, sample_weight=samples)
-        return found
+        return values
 
     def settle_by(self, targets: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Lets the first targets decide which losses and metrics are meant."""
         if not self.settled:
-            indices = [_may_be_indices(each, output) for each, output in zip(targets, outputs, strict=True)]
+            indices = [
+                _may_be_indices(target, output) for target, output in zip(targets, outputs, strict=True)
+            ]
             with self.settling(indices, [int(np.shape(output)[-1]) for output in outputs]):
                 pass
         if self._resolved == [entry.metric for entry in self._entries]:
@@ -484,8 +491,8 @@ class Compiled:
 
     def name_of(self, metric: metrics.Metric) -> str:
         """Returns the name of a metric in logs."""
-        for name, each in zip(self.names, self.all_metrics, strict=True):
-            if each is metric:
+        for name, other in zip(self.names, self.all_metrics, strict=True):
+            if other is metric:
                 return name
         return metric.name
 
@@ -511,7 +518,7 @@ class Compiled:
         """Returns the function for the host steps of a program with these weights; None if it has none."""
         python_losses = [loss if isinstance(loss, HostLoss) else None for loss in self.losses]
         factors, python_metrics = self._loss_weights, self._python_metrics
-        if not (any(python_losses) or python_metrics or any(one.asks_python for one in weights)):
+        if not (any(python_losses) or python_metrics or any(variable.asks_python for variable in weights)):
             return None
 
         def run(forms: Sequence[TargetForm], step: RunStep) -> Penalty | Float32 | None:
@@ -557,9 +564,9 @@ class Compiled:
         """Returns loss and metrics in the order of `names`, and sets the states of the metrics, so that `result` agrees."""
         sums = [totals.loss_sum, *(totals.output_losses[output] for output in self._shown)]
         values, states = [totals.loss], iter(totals.metrics)
-        values += [each / totals.samples if totals.samples else 0.0 for each in sums[1:]]
-        for mean, each in zip(self._loss_metrics, sums, strict=True):
-            mean._hold(each, totals.samples)
+        values += [loss_sum / totals.samples if totals.samples else 0.0 for loss_sum in sums[1:]]
+        for mean, total in zip(self._loss_metrics, sums, strict=True):
+            mean._hold(total, totals.samples)
         for (metric, in_sums, own_result), entry in zip(self._results, self._entries, strict=True):
             if in_sums is not None:
                 in_sums._take(state := np.array(next(states)), self._widths[entry.output])
@@ -575,26 +582,30 @@ class Compiled:
         if name in self.names[: len(self._loss_metrics)]:
             return "down"
         directions = NamedValues({entry.name: entry.metric._direction for entry in self._entries})
-        found: str | None = directions.get(name)
-        return found
+        known_direction: str | None = directions.get(name)
+        return known_direction
 
 
 def _forms_in(source: Any) -> list[tuple[Shape, str]] | None:
     """Returns shape and dtype of the targets of each output; None if they aren't known, or the core has others."""
     if not isinstance(source, Samples):
         return None
-    found = list[tuple[Shape, str]]()
-    for form in (each.form for each in source.arrays.outputs.values()):
+    forms = list[tuple[Shape, str]]()
+    for form in (targets.form for targets in source.arrays.outputs.values()):
         if form.kept is not None or form.weights is not None or form.repeated:
             return None
-        found.append((form.shape, form.restored_dtype.name))
-    return found
+        forms.append((form.shape, form.restored_dtype.name))
+    return forms
 
 
 def _may_be_indices(targets: Any, outputs: Any) -> bool:
     """Whether targets are class indices for outputs."""
-    given, found = np.shape(targets), np.shape(outputs)
-    return len(found) > 1 and found[-1] > 1 and given in (found[:-1], (*found[:-1], 1))
+    target_shape, output_shape = np.shape(targets), np.shape(outputs)
+    return (
+        len(output_shape) > 1
+        and output_shape[-1] > 1
+        and target_shape in (output_shape[:-1], (*output_shape[:-1], 1))
+    )
 
 
 def _update(entries: Sequence[_Entry], form: TargetForm, batch: TargetsOfStep) -> None:
@@ -609,9 +620,11 @@ def _update(entries: Sequence[_Entry], form: TargetForm, batch: TargetsOfStep) -
         entry.metric.update_state(y_true, y_pred, sample_weight=sample_weight)
 
 
-def _is_nested(given: object) -> bool:
-    """Returns whether `given` is a list or dict of several, and not a config."""
-    return isinstance(given, (list, tuple)) or (isinstance(given, Mapping) and "class_name" not in given)
+def _is_nested(argument: object) -> bool:
+    """Returns whether `argument` is a list or dict of several, and not a config."""
+    return isinstance(argument, (list, tuple)) or (
+        isinstance(argument, Mapping) and "class_name" not in argument
+    )
 
 
 def require_names_of_output(names: Collection[str], **arguments: object) -> None:
@@ -621,81 +634,83 @@ def require_names_of_output(names: Collection[str], **arguments: object) -> None
         names: the names that the output has.
         arguments: the arguments, by name.
     """
-    for argument, given in arguments.items():
-        if not isinstance(given, Mapping) or not _is_nested(given):
+    for argument, value in arguments.items():
+        if not isinstance(value, Mapping) or not _is_nested(value):
             continue
-        unknown = [key for key in given if key not in names]
+        unknown = [key for key in value if key not in names]
         if unknown:
-            wanted = " or ".join(map(repr, sorted(names)))
-            msg = f"`{argument}` has the key {unknown[0]!r}, but the model's one output is named {wanted}"
+            expected = " or ".join(map(repr, sorted(names)))
+            msg = f"`{argument}` has the key {unknown[0]!r}, but the model's one output is named {expected}"
             raise ValueError(msg)
 
 
-def _with_nothing_for(given: Any, outputs: Sequence[str]) -> Any:
+def _with_nothing_for(argument: Any, outputs: Sequence[str]) -> Any:
     """Returns a dict of losses or weights by output with None for those outputs that it lacks; anything else as it is."""
     return (
-        dict(given) | {name: None for name in outputs if name not in given}
-        if isinstance(given, Mapping)
-        else given
+        dict(argument) | {name: None for name in outputs if name not in argument}
+        if isinstance(argument, Mapping)
+        else argument
     )
 
 
-def _losses_of(given: Any, outputs: Sequence[str]) -> list[Any]:
+def _losses_of(value: Any, outputs: Sequence[str]) -> list[Any]:
     """Returns the loss of each output, or None.
 
     Args:
-        given: the argument of `compile`.
+        value: the argument of `compile`.
         outputs: the names of the outputs, if there are several.
     """
     if not outputs:
-        return [_single(given, "loss")]
-    if not _is_nested(given):
-        return [given] * len(outputs)
-    found = _by_output(given, outputs, "loss", "one loss for all outputs, a list with one for each output")
-    return [_single(each, "loss") for each in found]
+        return [_single(value, "loss")]
+    if not _is_nested(value):
+        return [value] * len(outputs)
+    of_outputs = _by_output(
+        value, outputs, "loss", "one loss for all outputs, a list with one for each output"
+    )
+    return [_single(loss, "loss") for loss in of_outputs]
 
 
-def _loss_weights_of(given: Any, outputs: Sequence[str]) -> list[float]:
+def _loss_weights_of(value: Any, outputs: Sequence[str]) -> list[float]:
     """Returns the factor of the loss of each output, in the same way."""
     if not outputs:
-        found = [_single(given, "loss_weights")]
-    elif given is None:
-        found = [None] * len(outputs)
+        weights = [_single(value, "loss_weights")]
+    elif value is None:
+        weights = [None] * len(outputs)
     else:
-        found = _by_output(given, outputs, "loss_weights", "a list with one number for each output")
-        found = [_single(each, "loss_weights") for each in found]
-    return [1.0 if weight is None else real(weight, "loss_weights") for weight in found]
+        weights = _by_output(value, outputs, "loss_weights", "a list with one number for each output")
+        weights = [_single(weight, "loss_weights") for weight in weights]
+    return [1.0 if weight is None else real(weight, "loss_weights") for weight in weights]
 
 
-def _by_output(given: Any, outputs: Sequence[str], argument: str, wanted: str) -> list[Any]:
+def _by_output(value: Any, outputs: Sequence[str], argument: str, expected_entries: str) -> list[Any]:
     """Returns the entries of a list or dict, one for each output.
 
     Args:
-        given: the argument.
+        value: the argument.
         outputs: the names of the outputs.
         argument: its name, for messages.
-        wanted: what it should be, for messages.
+        expected_entries: what it should be, for messages.
     """
-    expected = f"`{argument}` must be {wanted}, or a dict with the keys {list(outputs)}"
-    if isinstance(given, Mapping):
-        if set(given) != set(outputs):
-            msg = f"{expected}, got a dict with the keys {list(given)}"
+    expected = f"`{argument}` must be {expected_entries}, or a dict with the keys {list(outputs)}"
+    if isinstance(value, Mapping):
+        if set(value) != set(outputs):
+            msg = f"{expected}, got a dict with the keys {list(value)}"
             raise ValueError(msg)
-        return [given[name] for name in outputs]
-    if not isinstance(given, (list, tuple)) or len(given) != len(outputs):
-        msg = f"{expected}, got {given!r}"
+        return [value[name] for name in outputs]
+    if not isinstance(value, (list, tuple)) or len(value) != len(outputs):
+        msg = f"{expected}, got {value!r}"
         raise ValueError(msg)
-    return list(given)
+    return list(value)
 
 
-def _single(given: object, argument: str) -> object:
+def _single(value: object, argument: str) -> object:
     """Returns the loss or weight for one output, which Keras also accepts in lists or dicts of one."""
-    if not _is_nested(given):
-        return given
-    parts = list(given.values()) if isinstance(given, Mapping) else list(cast("Sequence[object]", given))
+    if not _is_nested(value):
+        return value
+    parts = list(value.values()) if isinstance(value, Mapping) else list(cast("Sequence[object]", value))
     if len(parts) != 1:
         msg = (
-            f"`{argument}` must be one for each output of the model, got {len(parts)} for one output: {given!r}. A loss that "
+            f"`{argument}` must be one for each output of the model, got {len(parts)} for one output: {value!r}. A loss that "
             "reads several outputs at once is left out: override compute_loss()"
         )
         raise ValueError(msg)
@@ -710,49 +725,52 @@ def _entries_of(plain: object, weighted: object, outputs: Sequence[str]) -> list
         weighted: the argument `weighted_metrics`.
         outputs: the names of the outputs, if there are several.
     """
-    found = [
+    placed = [
         (metric, output, weighs)
-        for argument, given, weighs in (("metrics", plain, False), ("weighted_metrics", weighted, True))
-        for output, of_output in enumerate(_metrics_by_output(argument, given, outputs))
+        for argument, metrics_given, weighs in (
+            ("metrics", plain, False),
+            ("weighted_metrics", weighted, True),
+        )
+        for output, of_output in enumerate(_metrics_by_output(argument, metrics_given, outputs))
         for metric in map(metrics.metric_for_training, _flat(of_output))
     ]
     prefixes = [f"{name}_" for name in outputs] or [""]
-    names = _unique_names([(prefixes[output], metric.name, weighs) for metric, output, weighs in found])
-    entries = [_Entry(name, *each) for name, each in zip(names, found, strict=True)]
+    names = _unique_names([(prefixes[output], metric.name, weighs) for metric, output, weighs in placed])
+    entries = [_Entry(name, *row) for name, row in zip(names, placed, strict=True)]
     return sorted(entries, key=lambda entry: entry.name) if outputs else entries
 
 
-def _metrics_by_output(argument: str, given: object, outputs: Sequence[str]) -> list[Any]:
+def _metrics_by_output(argument: str, value: object, outputs: Sequence[str]) -> list[Any]:
     """Returns the metrics of each output: one, a list of them, or an empty list."""
-    if given is None:
+    if value is None:
         return []
-    if not isinstance(given, (list, tuple, dict)):
-        msg = f"`{argument}` must be a list such as ['accuracy'], a tuple or a dict, got {given!r}"
+    if not isinstance(value, (list, tuple, dict)):
+        msg = f"`{argument}` must be a list such as ['accuracy'], a tuple or a dict, got {value!r}"
         raise ValueError(msg)
     if not outputs:
-        return [given]
-    if not given:
+        return [value]
+    if not value:
         return []
-    if isinstance(given, Mapping) and set(given) <= set(outputs):
-        return [given.get(name) or [] for name in outputs]
-    if isinstance(given, (list, tuple)) and len(given) == len(outputs):
-        return [[] if each is None else each for each in given]
+    if isinstance(value, Mapping) and set(value) <= set(outputs):
+        return [value.get(name) or [] for name in outputs]
+    if isinstance(value, (list, tuple)) and len(value) == len(outputs):
+        return [[] if entry is None else entry for entry in value]
     msg = (
         f"`{argument}` must be a list with one entry for each output, a metric or a list of metrics, or a dict with keys "
-        f"among {list(outputs)}, got {given!r}"
+        f"among {list(outputs)}, got {value!r}"
     )
     raise ValueError(msg)
 
 
-def _flat(given: object) -> Iterator[object]:
+def _flat(nested: object) -> Iterator[object]:
     """Yields the metrics in nested lists and dicts, in order. A config dict is a metric itself."""
-    if isinstance(given, Mapping) and "class_name" not in given:
-        given = list(given.values())
-    if isinstance(given, (list, tuple)):
-        for part in given:
+    if isinstance(nested, Mapping) and "class_name" not in nested:
+        nested = list(nested.values())
+    if isinstance(nested, (list, tuple)):
+        for part in nested:
             yield from _flat(part)
     else:
-        yield given
+        yield nested
 
 
 def _unique_names(metrics_given: Sequence[tuple[str, str, bool]]) -> list[str]:
@@ -782,4 +800,4 @@ def _require_same_targets(metric: metrics.Metric, loss: losses.Loss) -> None:
 
 def _keys_of(weights: Sequence[Tracked]) -> list[tuple[object, int]]:
     """What tells whether these are the same weights."""
-    return [(each.owner, each.number) for each in weights]
+    return [(variable.owner, variable.number) for variable in weights]

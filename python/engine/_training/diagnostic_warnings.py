@@ -101,8 +101,8 @@ def warn_of_unread_inputs(name: str, inputs: Sequence[str], reads: Iterable[Sequ
         inputs: the names of the inputs.
         reads: for each layer the numbers of the values that it reads; -1 is the first input.
     """
-    read = {number for each in reads for number in each}
-    unread = [each for number, each in enumerate(inputs) if -1 - number not in read]
+    read = {number for numbers in reads for number in numbers}
+    unread = [layer for number, layer in enumerate(inputs) if -1 - number not in read]
     if unread:
         warn(
             f"no layer of model {name!r} reads its input {unread[0]!r}, so that nothing is learnt from it: call a layer on "
@@ -138,13 +138,13 @@ def _takes_for_probabilities(loss: Loss, activation: str | None) -> tuple[str, s
 
 
 def _warn_of_outputs(loss: Loss, activation: str | None) -> None:
-    found = _takes_for_probabilities(loss, activation)
-    if found is None:
+    suggestion = _takes_for_probabilities(loss, activation)
+    if suggestion is None:
         return
-    name, wanted = found
+    name, expected = suggestion
     warn(
         f"the loss {loss.name!r} takes the outputs for probabilities, but the last activation is {activation}, "
-        f"whose values need not lie between 0 and 1: end the model with activation={wanted!r}, or leave the last layer "
+        f"whose values need not lie between 0 and 1: end the model with activation={expected!r}, or leave the last layer "
         f"without activation and use losses.{name}(from_logits=True)"
     )
 
@@ -179,8 +179,8 @@ def warn_of_loss(
 
     def warn_with_causes() -> None:
         causes = list[str]()
-        for each, path in zip(compiled.losses, paths, strict=False):
-            causes = [*_causes_of(each, _last_activation(path)), *causes]
+        for one_loss, path in zip(compiled.losses, paths, strict=False):
+            causes = [*_causes_of(one_loss, _last_activation(path)), *causes]
         largest = _largest(source)
         if largest > _LARGE:
             causes.append(
@@ -196,10 +196,10 @@ def warn_of_loss(
                 f"a logarithm, a root or a quotient in `{step}` whose value or derivative is infinite"
             )
         key, value = loss
-        what = "the loss" if key == "loss" else repr(key)
+        subject = "the loss" if key == "loss" else repr(key)
         lost = not all_finite(weights)
         then = "its weights are lost: make the model anew" if lost else "its weights are still finite"
-        warn(f"{what} of model {name!r} is {value}, and {then}. Likely causes: {'; '.join(causes)}")
+        warn(f"{subject} of model {name!r} is {value}, and {then}. Likely causes: {'; '.join(causes)}")
 
     compiled.once("loss", warn_with_causes)
 
@@ -211,10 +211,10 @@ def _causes_of(loss: Loss, activation: str | None) -> list[str]:
         causes.append(
             f'a logarithm of outputs that are negative, in {kind} (end the model with activation="softplus")'
         )
-    if (found := _takes_for_probabilities(loss, activation)) is not None:
+    if (suggestion := _takes_for_probabilities(loss, activation)) is not None:
         causes.append(
-            f"outputs that are no probabilities, in {kind} (end the model with activation={found[1]!r}, or use "
-            f"losses.{found[0]}(from_logits=True))"
+            f"outputs that are no probabilities, in {kind} (end the model with activation={suggestion[1]!r}, or use "
+            f"losses.{suggestion[0]}(from_logits=True))"
         )
     return causes
 
@@ -275,6 +275,8 @@ def _softmax_size(leaf: Layer, outputs: Shape) -> int:
     """Returns how many values of a layer with a softmax sum to 1; `outputs` is the shape of its output for one sample."""
     axis = leaf.axis if isinstance(leaf, layers.Softmax) else -1
     size = 1
-    for one in axis if isinstance(axis, (list, tuple)) else [axis]:
-        size *= outputs[one if one < 0 else one - 1] or 2  # an unknown length is taken for more than 1
+    for one_axis in axis if isinstance(axis, (list, tuple)) else [axis]:
+        size *= (
+            outputs[one_axis if one_axis < 0 else one_axis - 1] or 2
+        )  # an unknown length is taken for more than 1
     return size

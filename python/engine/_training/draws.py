@@ -21,13 +21,15 @@ class DrawPosition(NamedTuple):
 def generators_of(model: Any) -> list[SeedGenerator]:
     """Returns the seed generators in the attributes of a model and of its layers, each once."""
     holders = [model, *model._models_within(), *model._owners]
-    values = values_within([list(vars(each).values()) for each in holders])
+    values = values_within([list(vars(holder).values()) for holder in holders])
     return list(dict.fromkeys(value for value in values if isinstance(value, SeedGenerator)))
 
 
 def draw_position(model: Any) -> DrawPosition:
     """Returns where the next random numbers of a model's steps come from."""
-    return DrawPosition(random_state.position(), [(each._seed, each._draws) for each in generators_of(model)])
+    return DrawPosition(
+        random_state.position(), [(generator._seed, generator._draws) for generator in generators_of(model)]
+    )
 
 
 def go_to(model: Any, position: DrawPosition) -> None:

@@ -68,8 +68,8 @@ def copied_to(out: object, outputs: object, count: int) -> Float32:
 def _require_fitting(out: object, shape: tuple[int, ...]) -> Float32:
     """Returns `out`; TypeError or ValueError unless it is a float32 array of this shape that can be written to."""
     if not isinstance(out, np.ndarray) or out.dtype != np.float32:
-        given = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
-        msg = f"`out` must be a float32 array, got {given}: make one with np.empty({shape}, np.float32)"
+        received = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+        msg = f"`out` must be a float32 array, got {received}: make one with np.empty({shape}, np.float32)"
         raise TypeError(msg)
     if out.shape != shape:
         msg = f"`out` must have the shape of the result, {shape}, got {out.shape}"
@@ -136,7 +136,7 @@ class CorePredictor:
     ) -> None:
         self._program, self._rows, self._batch_size = program, for_core(rows), batch_size
         arrays = rows.arrays if isinstance(rows, LazyRows) else [rows]
-        self._files = tuple(("x", each) for each in arrays if isinstance(each, np.ndarray))
+        self._files = tuple(("x", array) for array in arrays if isinstance(array, np.ndarray))
         self._out = np.empty((len(rows), program.output_size), np.float32) if out is None else out
         self._shown, self._by_batch = shown, by_batch
         self._joins_samples = by_batch is not None or program.joins_samples or whole_batches
@@ -251,7 +251,7 @@ def predict(
             if callbacks.stopped("predict"):
                 break
         call_hook(data, "on_epoch_end")
-        found = predictor.outputs
+        predictions = predictor.outputs
         callbacks.call("on_predict_end")
     progress.finish({}, done)
-    return found
+    return predictions

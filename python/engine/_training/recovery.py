@@ -151,7 +151,7 @@ class Recovery:
         return self.batch_iterator.runner
 
     def _snapshots(self) -> list[Snapshot]:
-        return [each._snapshot() for each in self._model._optimizers]
+        return [optimizer._snapshot() for optimizer in self._model._optimizers]
 
     def _restore_optimizers(self, snapshots: Sequence[Snapshot]) -> None:
         for optimizer, snapshot in zip(self._model._optimizers, snapshots, strict=True):
@@ -159,9 +159,9 @@ class Recovery:
 
     def _places(self, optimizer: Optimizer) -> list[int]:
         """Returns the number of each weight that an optimizer steps, among those of the model."""
-        known = {owner: number for number, owner in enumerate(self._variables)}
+        numbers = {owner: number for number, owner in enumerate(self._variables)}
         try:
-            return [known[each.owner, each.number] for each in optimizer._tracked]
+            return [numbers[variable.owner, variable.number] for variable in optimizer._tracked]
         except KeyError:
             msg = (
                 f"BackupAndRestore can't back up the optimizer {optimizer.name!r}, which steps variables that are no weights of "
@@ -176,13 +176,13 @@ class Recovery:
             (owner, number) for owner in self._model._owners for number in range(len(owner._weights or ()))
         ]
 
-    def save(self, path: Path, epoch: int, taken: int, logs: Logs, previous: Path | None) -> None:
+    def save(self, path: Path, epoch: int, read_batches: int, logs: Logs, previous: Path | None) -> None:
         """Writes the state of the training to a file.
 
         Args:
             path: the path of the file.
             epoch: the number of the current epoch, or of the next one between two epochs.
-            taken: the number of batches of this epoch that are done.
+            read_batches: the number of batches of this epoch that are done.
             logs: the logs of the last epoch.
             previous: the path to which an existing file is moved; None replaces it.
         """
@@ -195,7 +195,7 @@ class Recovery:
         states = self._snapshots()
         totals, sums = _described(self._runner.totals)
         numbers, random_info = _random_state()
-        callbacks, kept = self._callback_states()
+        callbacks, saved_callbacks = self._callback_states()
         draws = draw_position(self._model)
         arrays: Arrays = {
             "model": read_arrays(self._model._weight_arrays),
@@ -203,11 +203,11 @@ class Recovery:
             "totals": sums,
             **{f"metrics/{i}": values for i, values in enumerate(self._metric_states())},
             "random": numbers,
-            **kept,
+            **saved_callbacks,
         }
         info = {
             "epoch": epoch,
-            "place": self.batch_iterator.data_position(taken),
+            "place": self.batch_iterator.data_position(read_batches),
             "totals": totals,
             "logs": {name: float(value) for name, value in logs.items() if np.ndim(value) == 0},
             "stopped": bool(self._model.stop_training),
@@ -263,7 +263,7 @@ class Recovery:
             several = len(self._compiled.losses) > 1
             every = _listed(indices, "class_indices", len(self._compiled.losses)) if several else [indices]
             kinds = isinstance(facts["seeds"], list) and isinstance(facts["declared_shape"], bool)
-            if not (kinds and all(isinstance(each, bool | None) for each in every)):
+            if not (kinds and all(isinstance(flag, bool | None) for flag in every)):
                 msg = (
                     "`facts` must have `seeds`, a list, `declared_shape`, True or False, and `class_indices`, True, False or None, "
                     f"or a list of these; got {facts!r:.200}"
@@ -318,17 +318,17 @@ class Recovery:
             msg = "the model has no weights yet, into which a backup can be read: call build() before fit()"
             raise ValueError(msg)
         callbacks = [[type(callback).__name__, list(callback._backed_up)] for callback in self._stateful]
-        saved = [_listed(each, "callbacks", 2) for each in _listed(info["callbacks"], "callbacks")]
+        saved = [_listed(fields, "callbacks", 2) for fields in _listed(info["callbacks"], "callbacks")]
         if [[name, list(_mapping(values, "callbacks"))] for name, values in saved] != callbacks:
             raise ValueError(_ANOTHER)
         if [array.shape for array in arrays["model"]] != [array.shape for array in read_arrays(weights)]:
             raise ValueError(_ANOTHER)
         self._build_optimizers(info["optimizers"])
-        wanted: Arrays = {"model": [*read_arrays(weights)], **_by_name(self._snapshots())}
-        found = {name for name in arrays if name.startswith("optimizer")} | {"model"}
-        same = found == wanted.keys() and all(
+        expected: Arrays = {"model": [*read_arrays(weights)], **_by_name(self._snapshots())}
+        names = {name for name in arrays if name.startswith("optimizer")} | {"model"}
+        same = names == expected.keys() and all(
             [array.shape for array in arrays[name]] == [array.shape for array in values]
-            for name, values in wanted.items()
+            for name, values in expected.items()
         )
         if not same:
             raise ValueError(_ANOTHER)
@@ -340,9 +340,11 @@ class Recovery:
             raise ValueError(_ANOTHER)
         for optimizer, entry in zip(optimizers, _listed(saved, "optimizers"), strict=True):
             places = _listed(_listed(entry, "optimizers", 3)[2], "optimizers")
-            numbers = [integer(each, "optimizers", 0, len(variables) - 1) for each in places]
+            numbers = [integer(number, "optimizers", 0, len(variables) - 1) for number in places]
             if not optimizer.built:
-                optimizer.build([owner._weights[each] for owner, each in map(variables.__getitem__, numbers)])
+                optimizer.build(
+                    [owner._weights[index] for owner, index in map(variables.__getitem__, numbers)]
+                )
             if self._places(optimizer) != numbers:
                 raise ValueError(_ANOTHER)
 
@@ -402,33 +404,33 @@ class Recovery:
         pairs = [
             (integer(seed, "random", 0, _LARGEST), integer(draws, "random", 0, _LARGEST))
             for seed, draws in (
-                _listed(each, "random", 2) for each in [stream, *_listed(generators, "random")]
+                _listed(numbers, "random", 2) for numbers in [stream, *_listed(generators, "random")]
             )
         ]
-        wanted = len(generators_of(self._model))
-        if len(generators) != wanted:
-            msg = f"`random` must have the state of {wanted} seed generators, got {len(generators)}"
+        count = len(generators_of(self._model))
+        if len(generators) != count:
+            msg = f"`random` must have the state of {count} seed generators, got {len(generators)}"
             raise ValueError(msg)
         return DrawPosition(pairs[0], pairs[1:])
 
     def _metrics_of(self, arrays: Arrays) -> list[list[NDArray[Any]]]:
         """Returns the states of the metrics that Python computes, after trying that each metric accepts its state."""
         metrics = self._runner.own_metrics
-        found = [arrays[f"metrics/{i}"] for i in range(len(metrics))]
-        for metric, values, before in zip(metrics, found, self._metric_states(), strict=True):
+        states = [arrays[f"metrics/{i}"] for i in range(len(metrics))]
+        for metric, values, before in zip(metrics, states, self._metric_states(), strict=True):
             try:
                 _load(metric, values)
             finally:
                 _load(metric, before)
-        return found
+        return states
 
     def _callbacks_of(self, info: list[Any], arrays: Arrays) -> list[dict[str, Any]]:
-        found = []
+        states = []
         for i, (callback, (_, values)) in enumerate(zip(self._stateful, info, strict=True)):
             state = {name: arrays.get(f"callbacks/{i}/{name}", value) for name, value in values.items()}
             callback._require_state(state)
-            found.append(state)
-        return found
+            states.append(state)
+        return states
 
     def _metric_states(self) -> list[list[NDArray[Any]]]:
         states = []
@@ -454,8 +456,8 @@ class Recovery:
 def _described(totals: Any) -> tuple[Any, list[NDArray[Any]]]:
     """Returns the totals of a runner, as `_totals_of` reads them: what JSON holds, and arrays."""
     if isinstance(totals, Totals):
-        found = [totals.loss_sum, totals.samples, totals.output_losses]
-        return found, [np.asarray(metric) for metric in totals.metrics]
+        sums = [totals.loss_sum, totals.samples, totals.output_losses]
+        return sums, [np.asarray(metric) for metric in totals.metrics]
     logs = as_logs(totals)
     return {"names": list(logs)}, [np.asarray(value) for value in logs.values()]
 
@@ -516,22 +518,22 @@ def _random_state_of(info: object, arrays: list[NDArray[Any]]) -> _RandomState:
     numpy = (kind, numbers, place, integer(has_gauss, "random", 0, 1), _number(gauss, "random"))
     if python_gauss is not None:
         _number(python_gauss, "random")
-    found = _RandomState(
+    state = _RandomState(
         (integer(seed, "random", 0, _LARGEST), integer(streams, "random", 0, _LARGEST)),
         numpy,
         (version, tuple(words.tolist()), python_gauss),
     )
     # New generators check the rest: they raise for states that they don't accept.
-    np.random.RandomState().set_state(found.numpy)
-    random.Random().setstate(found.python)
-    return found
+    np.random.RandomState().set_state(state.numpy)
+    random.Random().setstate(state.python)
+    return state
 
 
 def _resumed_of(path: Path, info: Mapping[str, Any], arrays: Arrays) -> Resumed:
     """Returns how far the training had come. Raises ValueError or TypeError if the file holds impossible numbers."""
-    began, passed, taken = _listed(info["place"], "place", 3)
+    began, passed, read_batches = _listed(info["place"], "place", 3)
     seed, streams = (integer(number, "place", 0, _LARGEST) for number in _listed(began, "place", 2))
-    place = DataPosition((seed, streams), integer(passed, "place", 0), integer(taken, "place", 0))
+    place = DataPosition((seed, streams), integer(passed, "place", 0), integer(read_batches, "place", 0))
     if place.taken > place.passed:
         msg = f"`place` must have as many batches of its epoch as of its pass, or fewer, got {info['place']}"
         raise ValueError(msg)

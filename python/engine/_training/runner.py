@@ -257,7 +257,9 @@ class StepRunner:
         logs, results = self.logs(), self._model.get_metrics_result()
         if logs.keys() == results.keys():
             unused = {
-                each.name for each in self._model.metrics if isinstance(each, Mean) and not float(each.count)
+                metric.name
+                for metric in self._model.metrics
+                if isinstance(metric, Mean) and not float(metric.count)
             }
             logs |= {name: value for name, value in as_logs(results).items() if name not in unused}
         return NamedValues(sorted(logs.items()))
@@ -268,18 +270,18 @@ class StepRunner:
             self._model.optimizer.finalize_variable_values()
 
 
-def as_logs(found: Any) -> Logs:
+def as_logs(logs: Any) -> Logs:
     """Returns what a step returned as numbers by name.
 
     Raises:
         TypeError: if it is no dict.
     """
-    if found is None:
+    if logs is None:
         return {}
-    if not isinstance(found, Mapping):
-        msg = f"train_step() and test_step() must return a dict from names to numbers, got {found!r:.200}"
+    if not isinstance(logs, Mapping):
+        msg = f"train_step() and test_step() must return a dict from names to numbers, got {logs!r:.200}"
         raise TypeError(msg)
-    return NamedValues((str(name), _number(value)) for name, value in numbers_of(dict(found)).items())
+    return NamedValues((str(name), _number(value)) for name, value in numbers_of(dict(logs)).items())
 
 
 def _number(value: Any) -> Any:

@@ -46,18 +46,18 @@ class StepArrays(Arrays):
     ) -> None:
         self.structure, self._indices, self.is_batch = structure, indices, is_batch
         self.flat: list[Any] = tree.flatten(structure)
-        self.rows = [each for each in self.flat if each is not None]
+        self.rows = [array for array in self.flat if array is not None]
         self._checked = set[tuple[int, IndexRange | ExactIntegers]]()
 
     @property
     def lazy(self) -> Sequence[LazyRows]:
         """The rows that have to be converted block by block."""
-        return [each for each in self.rows if isinstance(each, LazyRows)]
+        return [rows for rows in self.rows if isinstance(rows, LazyRows)]
 
     @cached_property
     def readable(self) -> list[Any]:
         """The arrays as the core reads them: contiguous, uint8 or float32. Others, such as strings, stay as they are."""
-        return [_readable(each) for each in self.flat]
+        return [_readable(array) for array in self.flat]
 
     def require(self, number: int, limits: IndexRange | ExactIntegers) -> None:
         """Raises ValueError unless array `number` of the structure holds what it must; checks it once."""
@@ -72,7 +72,7 @@ class StepArrays(Arrays):
     def structure_of(self, function: Callable[[Any], Any]) -> Any:
         """Returns what `function` returns for each of the arrays, in their structure."""
         return tree.map_structure(
-            lambda each: None if each is None else _tensor(function(each)), self.structure
+            lambda array: None if array is None else _tensor(function(array)), self.structure
         )
 
     @property
@@ -88,18 +88,18 @@ class StepArrays(Arrays):
         several = isinstance(weights, (list, tuple, Mapping))
         return {
             key: OutputTargets(
-                each,
+                output,
                 weights[key] if several else weights,
                 indices=self._indices.get(key if len(targets) > 1 else 0, False),
             )
-            for key, each in targets.items()
+            for key, output in targets.items()
         }
 
     def with_outputs(self, outputs: Sequence[OutputTargets]) -> StepArrays:
         """Returns the same samples with other weights."""
         x, y, _ = unpacked_batch(self.structure)
         weights: Any = [
-            None if each.sample_weight is None else _tensor(each.sample_weight) for each in outputs
+            None if output.sample_weight is None else _tensor(output.sample_weight) for output in outputs
         ]
         if isinstance(y, Mapping):
             weights = dict(zip(y, weights, strict=True))
@@ -110,9 +110,9 @@ class StepArrays(Arrays):
     @property
     def _named(self) -> Sequence[tuple[str, Any]]:
         flat = chain.from_iterable(
-            each.arrays if isinstance(each, LazyRows) else [each] for each in self.rows
+            rows.arrays if isinstance(rows, LazyRows) else [rows] for rows in self.rows
         )
-        return [("x", each) for each in flat]
+        return [("x", array) for array in flat]
 
     def _with(self, structure: Any) -> StepArrays:
         return StepArrays(structure, indices=self._indices, is_batch=self.is_batch)
@@ -126,8 +126,8 @@ def _readable(value: Any) -> Any:
     array = np.atleast_1d(np.asarray(value))
     if array.dtype.kind not in "biuf":
         return array
-    kept = np.uint8 if array.dtype in (np.bool_, np.uint8) else np.float32
-    return np.asarray(array, kept, order="C")
+    dtype = np.uint8 if array.dtype in (np.bool_, np.uint8) else np.float32
+    return np.asarray(array, dtype, order="C")
 
 
 class Stretch(NamedTuple):
@@ -191,7 +191,7 @@ class ArrayPass:
     def _at(self, number: int, index: Any) -> Any:
         if not self._sizes[number]:
             return self._arrays.structure
-        return self._arrays.structure_of(lambda each: each[index])
+        return self._arrays.structure_of(lambda array: array[index])
 
     def stretch(self, number: int, most: int) -> Stretch:
         """Returns the batches of equal size from `number` on, one at least and `most` at most."""
@@ -239,10 +239,10 @@ def samples_of_steps(
         ),
         indices=indices,
     )
-    if not all(each.shape for each in arrays.rows):
+    if not all(rows.shape for rows in arrays.rows):
         msg = f"`{prefix}x`, `y` and `sample_weight` must be arrays with one entry per sample, got a single number"
         raise ValueError(msg)
-    lengths = {len(each) for each in arrays.rows}
+    lengths = {len(rows) for rows in arrays.rows}
     if len(lengths) != 1:
         msg = f"Data cardinality is ambiguous. Make sure all arrays contain the same number of samples, got {sorted(lengths)}"
         raise ValueError(msg)
@@ -267,11 +267,11 @@ def batch_of_steps(
     several = isinstance(batch, (list, tuple)) and bool(batch)
     parts = list(batch) if several else [batch]
     parts[0] = in_order_of(names, parts[0], f"{prefix}x")
-    found = [
-        _as_tensors(each, f"{prefix}{name}")
-        for each, name in zip(parts, chain(_NAMES, repeat("y")), strict=False)
+    tensors = [
+        _as_tensors(part, f"{prefix}{name}")
+        for part, name in zip(parts, chain(_NAMES, repeat("y")), strict=False)
     ]
-    structure = sequence_like(batch, found) if several else found[0]
+    structure = sequence_like(batch, tensors) if several else tensors[0]
     arrays = StepArrays(structure, indices=indices, is_batch=True)
     if arrays.lazy:
         arrays = arrays.mapped(lambda rows: rows[:])
@@ -288,10 +288,10 @@ def _require_finite(arrays: StepArrays, prefix: str) -> None:
     parts = list(batch) if isinstance(batch, (list, tuple)) and batch else [batch]
     rows = iter(arrays.readable)
     for name, part in zip(chain(_NAMES, repeat("y")), parts, strict=False):
-        for (path, given), read in zip(tree.flatten_with_path(part), rows, strict=False):
-            if name != "y" and isinstance(given, np.ndarray) and read.dtype == np.float32:
+        for (path, array), read in zip(tree.flatten_with_path(part), rows, strict=False):
+            if name != "y" and isinstance(array, np.ndarray) and read.dtype == np.float32:
                 place = "".join(f"[{key!r}]" for key in path)
-                require_finite(read, np.atleast_1d(given), f"{prefix}{name}{place}")
+                require_finite(read, np.atleast_1d(array), f"{prefix}{name}{place}")
 
 
 def _as_tensors(value: Any, name: str) -> Any:
@@ -300,9 +300,9 @@ def _as_tensors(value: Any, name: str) -> Any:
     Sparse matrices and floats in files become lazy rows.
     """
     if isinstance(value, dict):
-        return {key: _as_tensors(each, f"{name}[{key!r}]") for key, each in value.items()}
+        return {key: _as_tensors(item, f"{name}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)) and value and all(map(_holds_arrays, value)):
-        parts = (_as_tensors(each, f"{name}[{place}]") for place, each in enumerate(value))
+        parts = (_as_tensors(item, f"{name}[{place}]") for place, item in enumerate(value))
         return sequence_like(value, parts)
     if value is None or isinstance(value, str):
         return value

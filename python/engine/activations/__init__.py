@@ -67,12 +67,12 @@ def get(identifier: object) -> Callable[..., Any]:
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
     if isinstance(identifier, str):
-        own = registered_or_built_in(identifier, lambda name: name.lower() in _names)
-        if own is not None:
-            return get(own)
+        registered = registered_or_built_in(identifier, lambda name: name.lower() in _names)
+        if registered is not None:
+            return get(registered)
         if identifier.lower() not in _names:
-            known = ", ".join(sorted(_names))
-            msg = f"unknown `activation` {identifier!r}{nearest(identifier, _names)} Known: {known}"
+            names_text = ", ".join(sorted(_names))
+            msg = f"unknown `activation` {identifier!r}{nearest(identifier, _names)} Known: {names_text}"
             raise ValueError(msg)
         return _names[identifier.lower()]
     if isinstance(identifier, type) and issubclass(identifier, Registry.of["layer"].base):
@@ -93,8 +93,8 @@ def _own_instead_of(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def serialize(activation: object) -> str | dict[str, Any]:
     """Returns a description of `activation` for `deserialize`: a function's name, or a layer's config dict."""
-    found: object = get(activation)
-    return spec_config(found) if isinstance(found, Spec) else str(cast(FunctionType, found).__name__)
+    function: object = get(activation)
+    return spec_config(function) if isinstance(function, Spec) else str(cast(FunctionType, function).__name__)
 
 
 def deserialize(config: object, custom_objects: Mapping[str, Activation] | None = None) -> Callable[..., Any]:
@@ -109,8 +109,8 @@ def deserialize(config: object, custom_objects: Mapping[str, Activation] | None 
             return deserialize(config["config"], custom_objects)
         layer: Callable[..., Any] = Registry.of["layer"].get(config)
         return layer
-    own = (custom_objects or {}).get(config) if isinstance(config, str) else None
-    return own or get(config)
+    custom = (custom_objects or {}).get(config) if isinstance(config, str) else None
+    return custom or get(config)
 
 
 def in_core(activation: object) -> bool:
@@ -140,11 +140,11 @@ def lower(activation: Activation) -> ActivationFields:
     if isinstance(activation, partial):
         make = threshold_operation if activation.func is threshold else operations[activation.func]
         return make(*activation.args, **activation.keywords)
-    found = operations.get(activation)
-    if found is None:
+    fields_of = operations.get(activation)
+    if fields_of is None:
         msg = f"`activation` must be a name or a function of engine.activations here, got {activation!r}"
         raise WrongTypeError(msg)
-    return found(*(cast(FunctionType, inspect.unwrap(activation)).__defaults__ or ()))
+    return fields_of(*(cast(FunctionType, inspect.unwrap(activation)).__defaults__ or ()))
 
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name

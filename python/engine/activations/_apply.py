@@ -80,11 +80,11 @@ def apply(lowered: ActivationFields, x: ArrayLike) -> Float32:
     Raises:
         TypeError: if `x` holds anything but real numbers.
     """
-    given = np.asarray(x)
-    if given.dtype.kind not in REAL:
-        msg = f"`x` must hold real numbers, got dtype {given.dtype}"
+    array = np.asarray(x)
+    if array.dtype.kind not in REAL:
+        msg = f"`x` must hold real numbers, got dtype {array.dtype}"
         raise TypeError(msg)
-    rows = np.asarray(given, np.float32, order="C")
+    rows = np.asarray(array, np.float32, order="C")
     flat = rows.reshape(-1, rows.shape[-1] if rows.ndim else 1) if rows.size else rows
     if not flat.size:
         return rows

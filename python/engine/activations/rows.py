@@ -138,20 +138,20 @@ def _along(function: Callable[..., Float32], axis: object, *arrays: ArrayLike) -
         axis: axis, or a list or tuple of axes.
         *arrays: the arguments of the function.
     """
-    given = [np.asarray(array) for array in arrays]
-    shape, rank = given[0].shape, given[0].ndim
+    arrays_given = [np.asarray(array) for array in arrays]
+    shape, rank = arrays_given[0].shape, arrays_given[0].ndim
     if isinstance(axis, (tuple, list)):
-        axes = [_axis(given[0], each) for each in axis]
+        axes = [_axis(arrays_given[0], one_axis) for one_axis in axis]
         if len(set(axes)) < len(axes):
             msg = f"`axis` must name each axis once, got {tuple(axes)} for `x` of shape {shape}"
             raise ValueError(msg)
     else:
-        axes = [_axis(given[0], axis)]
+        axes = [_axis(arrays_given[0], axis)]
         if axes[0] >= rank - 1:
-            return function(*given)
+            return function(*arrays_given)
     ends = range(rank - len(axes), rank)
-    moved = [np.moveaxis(array, axes, ends) for array in given]
-    width = math.prod(shape[each] for each in axes)
+    moved = [np.moveaxis(array, axes, ends) for array in arrays_given]
+    width = math.prod(shape[one_axis] for one_axis in axes)
     flat = [array.reshape(*array.shape[: ends.start], width) for array in moved]
     return np.moveaxis(function(*flat).reshape(moved[0].shape), ends, axes)
 

@@ -102,8 +102,8 @@ class BackupAndRestore(Callback):
     def _path(self, name: str) -> Path:
         return Path(self.backup_dir) / name
 
-    def _save(self, epoch: int, taken: int, logs: Logs) -> None:
+    def _save(self, epoch: int, read_batches: int, logs: Logs) -> None:
         recovery = self.model._current_recovery
         Path(self.backup_dir).mkdir(parents=True, exist_ok=True)
         previous = self._path(_PREVIOUS) if self.double_checkpoint else None
-        recovery.save(self._path(_LATEST), epoch, taken, logs, previous)
+        recovery.save(self._path(_LATEST), epoch, read_batches, logs, previous)

@@ -418,7 +418,10 @@ class CallbackList:
         self.callbacks = listed(callbacks)
         self._model: Any = None
         self._lent: Callable[[], AbstractContextManager[object]] = nullcontext
-        self.history = next((each for each in self.callbacks if isinstance(each, History)), None) or History()
+        self.history = (
+            next((callback for callback in self.callbacks if isinstance(callback, History)), None)
+            or History()
+        )
         if add_progbar and not any(callback._draws_progress for callback in self.callbacks):
             self.callbacks.append(ProgbarLogger())
         if add_history and self.history not in self.callbacks:
@@ -493,7 +496,9 @@ class CallbackList:
         """Calls `hook` of every callback that overrides it, with `arguments`. All callbacks share one `logs`."""
         shared: dict[str, Any] = {} if logs is None else logs
         passed_on = hook in _PASSED_ON
-        called = [getattr(each, hook) for each in self.callbacks if passed_on or _overrides(each, hook)]
+        called = [
+            getattr(callback, hook) for callback in self.callbacks if passed_on or _overrides(callback, hook)
+        ]
         if called:
             with self._lent():
                 for method in called:
@@ -544,11 +549,11 @@ def listed(callbacks: object) -> list[Callback]:
     """Returns the callbacks as a list; `callbacks` is None, one callback or several. Raises TypeError for anything else."""
     if callbacks is None:
         return []
-    given: list[object] = [callbacks]
+    entries: list[object] = [callbacks]
     if isinstance(callbacks, Iterable) and not isinstance(callbacks, str):
-        given = list(callbacks)
+        entries = list(callbacks)
     listed = []
-    for callback in given:
+    for callback in entries:
         if not isinstance(callback, Callback):
             hint = "; make an object of it: add ()" if isinstance(callback, type) else ""
             msg = f"`callbacks` must hold objects of engine.callbacks.Callback, got {callback!r}{hint}"

@@ -139,9 +139,9 @@ class ModelCheckpoint(MonitorCallback):
         try:
             return self.filepath.format_map(NamedValues({"epoch": epoch + 1, **fields, **logs}))
         except KeyError as error:
-            known = ", ".join(sorted({"epoch", *fields, *logs}))
+            names = ", ".join(sorted({"epoch", *fields, *logs}))
             msg = (
-                f"Failed to format this callback filepath: {self.filepath}. There is no {error}, only {known}"
+                f"Failed to format this callback filepath: {self.filepath}. There is no {error}, only {names}"
             )
             if str(error).startswith("'val_"):
                 msg += ": pass validation data to fit()"

@@ -32,11 +32,11 @@ class MonitorCallback(Callback):
             msg = f"`monitor` must be a name in the logs, such as 'val_loss', got {monitor!r}"
             raise TypeError(msg)
         self.monitor = monitor
-        known = ("auto", "min", "max")
-        self.mode = "auto" if isinstance(mode, str) and mode not in known else choice(mode, "mode", known)
+        modes = ("auto", "min", "max")
+        self.mode = "auto" if isinstance(mode, str) and mode not in modes else choice(mode, "mode", modes)
         if self.mode != mode:
-            what = f"{type(self).__name__} mode {mode!r} is unknown, fallback to auto mode"
-            warnings.warn(f"{what}: give `mode` 'min' or 'max' to decide it", stacklevel=3)
+            message = f"{type(self).__name__} mode {mode!r} is unknown, fallback to auto mode"
+            warnings.warn(f"{message}: give `mode` 'min' or 'max' to decide it", stacklevel=3)
         self.min_delta = abs(real(min_delta, "min_delta"))
         self.best: float | None = None
 
@@ -62,10 +62,10 @@ class MonitorCallback(Callback):
             return bool(self.mode == "max")
         name = self.monitor.removeprefix("val_")
         # A loop of one's own may set another object as the model, which has the weights alone.
-        known = getattr(
+        direction_of = getattr(
             self.model, "_direction_of", {"loss": "down", "accuracy": "up", "acc": "up", "auc": "up"}.get
         )
-        direction = known(name)
+        direction = direction_of(name)
         if direction is None:
             msg = (
                 f"{type(self).__name__} can't tell whether more or less of `monitor`={self.monitor!r} is better: "
@@ -163,8 +163,8 @@ class EarlyStopping(MonitorCallback):
         best = state["best_weights"]
         if best is None:
             return
-        wanted = [(array.dtype, array.shape) for array in self.model.weights]
-        if not isinstance(best, list) or [(array.dtype, array.shape) for array in best] != wanted:
+        expected = [(array.dtype, array.shape) for array in self.model.weights]
+        if not isinstance(best, list) or [(array.dtype, array.shape) for array in best] != expected:
             msg = "`best_weights` must be None, or arrays like the weights of the model"
             raise ValueError(msg)
 

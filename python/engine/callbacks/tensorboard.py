@@ -199,8 +199,8 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
                     self._file("train").image(f"{path}/image", picture, epoch)
 
     def _embeddings(self) -> dict[str, Any]:
-        found = named_leaves(self.model._parts_in_order)
-        return {name: layer for name, layer in found if type(layer).__name__ == "Embedding"}
+        layers = named_leaves(self.model._parts_in_order)
+        return {name: layer for name, layer in layers if type(layer).__name__ == "Embedding"}
 
     def _configure_projector(self) -> None:
         """Writes the configuration of the projector, which says where the tables of embeddings are."""
@@ -208,8 +208,8 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
         from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
         names = list(self._embeddings())
-        given = self.embeddings_metadata
-        labels = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names, given)
+        metadata = self.embeddings_metadata
+        labels = dict(metadata) if isinstance(metadata, Mapping) else dict.fromkeys(names, metadata)
         for name in labels:
             if name not in names:
                 msg = f"`embeddings_metadata` names {name!r}, which is no Embedding layer of the model{nearest(name, names)}"
@@ -248,13 +248,13 @@ def _update_freq(value: object) -> Any:
 
 def _batches(value: Any) -> range:
     """Returns the batches that `profile_batch` asks for."""
-    given = (
+    entries = (
         value.split(",") if isinstance(value, str) else value if isinstance(value, (tuple, list)) else [value]
     )
     try:
         numbers = [
             int(number) if isinstance(number, str) else integer(number, "profile_batch", 0)
-            for number in given
+            for number in entries
         ]
     except (TypeError, ValueError):
         numbers = []

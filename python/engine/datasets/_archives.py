@@ -60,15 +60,15 @@ class PublishedFile(NamedTuple):
         Raises:
             OSError: if the file is not found and can't be downloaded, or is another one.
         """
-        given = Path(path_of(self.name if path is None else path, "path"))
-        if given.is_absolute() and given.is_file():
-            return given.read_bytes()
-        target = cache.locate(str(given))
-        places = [each for each in (target, self._cache_of_keras()) if each is not None]
+        requested_path = Path(path_of(self.name if path is None else path, "path"))
+        if requested_path.is_absolute() and requested_path.is_file():
+            return requested_path.read_bytes()
+        target = cache.locate(str(requested_path))
+        places = [folder for folder in (target, self._cache_of_keras()) if folder is not None]
         for place in places:
-            found = self._genuine_in(place)
-            if found is not None:
-                return found
+            content = self._genuine_in(place)
+            if content is not None:
+                return content
         contents = self._download(places)
         if target is not None:
             self._keep(target, contents)
@@ -106,8 +106,8 @@ class PublishedFile(NamedTuple):
         except (HTTPException, OSError, ValueError) as error:
             if isinstance(error, HTTPError):
                 error.close()  # the error holds the open response
-            known = " nor ".join(map(str, places))
-            msg = f"{self.title} is in neither {known}, and can't be downloaded from {url}: {error}. {hint}"
+            places_text = " nor ".join(map(str, places))
+            msg = f"{self.title} is in neither {places_text}, and can't be downloaded from {url}: {error}. {hint}"
             raise OSError(msg) from error
         if self._sum_of(contents) != self.checksum:
             msg = f"{url} has another file than that of {self.title}, by its checksum. {hint}"
@@ -134,20 +134,20 @@ def arrays_in(contents: bytes, name: str) -> Mapping[str, NDArray[Any]]:
     Raises:
         ValueError: if it is no such file, or a part of one, or it would unpack to far more than its size.
     """
-    found = {}
+    arrays = {}
     try:
         with zipfile.ZipFile(io.BytesIO(contents)) as archive:
             for info in archive.infolist():
                 if info.file_size > max(_MOST_EXPANSION * min(info.compress_size, len(contents)), _SMALL):
                     msg = f"{info.filename!r} claims to hold {info.file_size} bytes, far more than are there"
                     raise ValueError(msg)
-                found[info.filename.removesuffix(".npy")] = _array_in(
+                arrays[info.filename.removesuffix(".npy")] = _array_in(
                     archive.read(info), _INTEGERS_OF_BYTE * len(contents) + _SMALL
                 )
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         msg = f"{name} is no archive of arrays, or damaged: {error}"
         raise ValueError(msg) from error
-    return found
+    return arrays
 
 
 def _array_in(contents: bytes, most: int) -> NDArray[Any]:
@@ -226,8 +226,11 @@ def prepared(
     start = [] if options.start_char is None else [options.start_char]
     shifted = [[*start, *(word + shift for word in text)] for text in texts]
     if options.maxlen:
-        kept = np.array([len(text) < options.maxlen for text in shifted], bool)
-        shifted, labels = [text for text, keep in zip(shifted, kept, strict=True) if keep], labels[kept]
+        short_enough = np.array([len(text) < options.maxlen for text in shifted], bool)
+        shifted, labels = (
+            [text for text, keep in zip(shifted, short_enough, strict=True) if keep],
+            labels[short_enough],
+        )
         if not shifted:
             msg = (
                 f"After filtering for sequences shorter than maxlen={options.maxlen}, no sequence was kept. Increase "
@@ -243,18 +246,18 @@ def limited(texts: Sequence[list[int]], options: WordOptions) -> NDArray[np.obje
     words = np.fromiter((word for text in texts for word in text), np.int64, int(lengths.sum()))
     # As in Keras, the default leaves out the rarest word.
     most = options.num_words or int(words.max(initial=0))
-    known = (words >= options.skip_top) & (words < most)
+    frequent = (words >= options.skip_top) & (words < most)
     if options.oov_char is None:
         groups = np.repeat(np.arange(len(texts)), lengths)
-        lengths = np.bincount(groups[known], minlength=len(texts))
-        words = words[known]
+        lengths = np.bincount(groups[frequent], minlength=len(texts))
+        words = words[frequent]
     else:
-        words = np.where(known, words, options.oov_char)
-    found = np.empty(len(texts), object)
+        words = np.where(frequent, words, options.oov_char)
+    sequences = np.empty(len(texts), object)
     ends = lengths.cumsum().tolist()
     flat = words.tolist()
-    found[:] = [flat[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
-    return found
+    sequences[:] = [flat[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    return sequences
 
 
 def version_of(value: object) -> str:

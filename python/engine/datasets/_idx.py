@@ -119,19 +119,19 @@ def unpack(data: bytes, name: str, most: int | None = None) -> NDArray[np.uint8]
             if len(start) < _PREFIX + 4 * start[3]:
                 return np.frombuffer(bytearray(start), np.uint8)
             shape = struct.unpack(f">{start[3]}I", start[_PREFIX:])
-            wanted = size(shape)
-            if wanted > most:
+            expected_bytes = size(shape)
+            if expected_bytes > most:
                 msg = (
-                    f"{name} says that it unpacks to an array of shape {shape}, {wanted} bytes, but has {len(data)} bytes: "
+                    f"{name} says that it unpacks to an array of shape {shape}, {expected_bytes} bytes, but has {len(data)} bytes: "
                     f"refused, as more than {most} would fill the memory. Unpack it yourself if it is genuine"
                 )
                 raise ValueError(msg)
             content = bytearray(start)
-            content += stream.read(wanted + 1 - len(start))
+            content += stream.read(expected_bytes + 1 - len(start))
     except (OSError, EOFError, zlib.error) as error:
         msg = f"{name} is no gzip file, or damaged: {error}"
         raise OSError(msg) from error
-    if len(content) > wanted:
-        msg = f"{name} unpacks to more than the {wanted} bytes of the shape {shape} in its IDX header"
+    if len(content) > expected_bytes:
+        msg = f"{name} unpacks to more than the {expected_bytes} bytes of the shape {shape} in its IDX header"
         raise ValueError(msg)
     return np.frombuffer(content, np.uint8)

@@ -84,14 +84,14 @@ def lists_in(data: bytes, most: int) -> list[list[int]]:
         msg = f"a pickled array is damaged, or holds something else than lists of integers ({type(error).__name__}: {error})"
         raise ValueError(msg) from error
     lists = array.values if isinstance(array, _Array) else None
-    if type(lists) is not list or any(type(each) is not list for each in lists):
+    if type(lists) is not list or any(type(item) is not list for item in lists):
         msg = "a pickled array must hold lists of integers"
         raise ValueError(msg)
     if sum(map(len, lists)) > most:
         raise _too_many(most)
-    for each in lists:
-        if not set(map(type, each)) <= {int}:
-            msg = f"a pickled array must hold lists of integers, got one of {', '.join(sorted({type(value).__name__ for value in each}))}"
+    for integers in lists:
+        if not set(map(type, integers)) <= {int}:
+            msg = f"a pickled array must hold lists of integers, got one of {', '.join(sorted({type(value).__name__ for value in integers}))}"
             raise ValueError(msg)
     return lists
 
@@ -183,12 +183,12 @@ class _Machine:
 
     def _taken(self, count: int) -> bytes:
         """Returns the next bytes of the program."""
-        found = self._data[self._place : self._place + count]
-        if len(found) < count:
+        taken_bytes = self._data[self._place : self._place + count]
+        if len(taken_bytes) < count:
             msg = "a pickled array ends too early"
             raise ValueError(msg)
         self._place += count
-        return found
+        return taken_bytes
 
     def _string(self, size: int) -> bytes:
         """Returns bytes that come after their number, which has `size` bytes."""
@@ -215,23 +215,23 @@ class _Machine:
         if begin < (self._marks[-1] if self._marks else 0):
             msg = f"a pickled array lacks {count} values on its stack"
             raise ValueError(msg)
-        found = self._stack[begin:]
+        popped = self._stack[begin:]
         del self._stack[begin:]
-        return found
+        return popped
 
     def _since_mark(self) -> list[Any]:
         """Removes and returns the values above the last mark, and removes the mark."""
         mark = self._marks.pop()
-        found = self._stack[mark:]
+        marked = self._stack[mark:]
         del self._stack[mark:]
-        return found
+        return marked
 
     def _extend(self, values: list[Any]) -> None:
-        found = self._stack[-1]
-        if type(found) is not list:
-            msg = f"a pickled array appends to {type(found).__name__}"
+        target = self._stack[-1]
+        if type(target) is not list:
+            msg = f"a pickled array appends to {type(target).__name__}"
             raise ValueError(msg)
-        found.extend(values)
+        target.extend(values)
 
     def _remember(self, number: int) -> None:
         self._spend(1)
@@ -264,10 +264,10 @@ class _Machine:
             raise ValueError(msg)
 
     def _set_state(self, state: Any) -> None:
-        made = self._stack[-1]
-        if isinstance(made, _Dtype):
-            made.order = state[1]
-        elif isinstance(made, _Array):
+        instance = self._stack[-1]
+        if isinstance(instance, _Dtype):
+            instance.order = state[1]
+        elif isinstance(instance, _Array):
             _, shape, dtype, _, values = state
             if dtype.code[:1] != "O":
                 values = _integers(dtype, values)
@@ -275,9 +275,9 @@ class _Machine:
             if type(values) is not list or shape != (len(values),):
                 msg = "a pickled array must have one axis, and the announced length"
                 raise ValueError(msg)
-            made.values = values
+            instance.values = values
         else:
-            msg = f"a pickled array sets the state of {type(made).__name__}"
+            msg = f"a pickled array sets the state of {type(instance).__name__}"
             raise ValueError(msg)
 
 
@@ -312,5 +312,5 @@ def _integers(dtype: _Dtype, values: bytes) -> list[int]:
     if not _INTEGER_DTYPE.fullmatch(dtype.code) or dtype.order not in ("<", ">", "|", "="):
         msg = f"a pickled array must hold integers, got dtype {dtype.code:.20}"
         raise ValueError(msg)
-    found: list[int] = np.frombuffer(values, dtype.order + dtype.code).tolist()
-    return found
+    integers: list[int] = np.frombuffer(values, dtype.order + dtype.code).tolist()
+    return integers

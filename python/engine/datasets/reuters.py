@@ -77,8 +77,8 @@ def load_data(  # noqa: PLR0917 # Keras' signature
     )  # fmt: skip
     arrays = arrays_in(_FILE.contents(path), _FILE.name)
     texts, topics = shuffling(seed)(arrays["x"], arrays["y"])
-    kept, topics = prepared(texts, topics, options)
-    return split(limited(kept, options), topics, share)
+    sequences, topics = prepared(texts, topics, options)
+    return split(limited(sequences, options), topics, share)
 
 
 def get_word_index(path: str | os.PathLike[str] = "reuters_word_index.json") -> dict[str, int]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def losses_by_name(loss: Any) -> Any:
     """Returns `loss`, a loss or a list, tuple or dict of losses, with the function in place of each name."""
-    return tree.map_structure(lambda each: losses.get(each) if isinstance(each, str) else each, loss)
+    return tree.map_structure(lambda leaf: losses.get(leaf) if isinstance(leaf, str) else leaf, loss)
 
 
 class DistillationLoss:
@@ -65,10 +65,10 @@ class DistillationLoss:
         Args:
             config: a dict from names to values, with losses as `engine.saving.serialize_keras_object` describes them.
         """
-        made = {
-            name: deserialize_keras_object(each) if name == "loss" else each for name, each in config.items()
+        arguments = {
+            name: deserialize_keras_object(item) if name == "loss" else item for name, item in config.items()
         }
-        return cls(**made)
+        return cls(**arguments)
 
 
 class FeatureDistillation(DistillationLoss):
@@ -95,7 +95,7 @@ class FeatureDistillation(DistillationLoss):
     ) -> None:
         self.teacher_layer_name, self.student_layer_name = teacher_layer_name, student_layer_name
         self.loss = losses_by_name(loss)
-        if all(each is None for each in tree.flatten(self.loss)):
+        if all(leaf is None for leaf in tree.flatten(self.loss)):
             msg = "The `loss` argument in `FeatureDistillation` must contain at least one non-`None` value."
             raise ValueError(msg)
 
@@ -109,12 +109,12 @@ class FeatureDistillation(DistillationLoss):
         Raises:
             ValueError: if a layer is missing, or a model with a `call` of its own is asked for a layer.
         """
-        wanted = {
+        models = {
             "teacher": (teacher, self.teacher_layer_name),
             "student": (student, self.student_layer_name),
         }
-        if any(name is not None for _, name in wanted.values()):
-            without = [role for role, (model, _) in wanted.items() if not has_symbols(model)]
+        if any(name is not None for _, name in models.values()):
+            without = [role for role, (model, _) in models.items() if not has_symbols(model)]
             if without:
                 msg = (
                     "FeatureDistillation with specific layer names requires Functional or Sequential models that are "
@@ -122,7 +122,7 @@ class FeatureDistillation(DistillationLoss):
                     "names to compare the outputs of the models, or use LogitsDistillation"
                 )
                 raise ValueError(msg)
-        for role, (model, name) in wanted.items():
+        for role, (model, name) in models.items():
             if name is not None:
                 try:
                     model.get_layer(name=name)
@@ -193,7 +193,7 @@ class LogitsDistillation(DistillationLoss):
     def __init__(self, temperature: Any = 3.0, loss: Any = "kl_divergence") -> None:
         self.temperature = temperature
         self.loss = losses_by_name(loss)
-        if all(each is None for each in tree.flatten(self.loss)):
+        if all(leaf is None for leaf in tree.flatten(self.loss)):
             msg = "At least one loss must be non-`None`."
             raise ValueError(msg)
         if not isinstance(temperature, (int, float)):
@@ -217,7 +217,7 @@ class LogitsDistillation(DistillationLoss):
             logits = teacher_logits / self.temperature, student_logits / self.temperature
             if not isinstance(loss, losses.KLDivergence):
                 return _mean_loss(loss, *logits)
-            softened = (ops.softmax(each, axis=-1) for each in logits)
+            softened = (ops.softmax(part, axis=-1) for part in logits)
             return _mean_loss(loss, *softened) * self.temperature**2
 
         return _sum(tree.map_structure(of_output, self.loss, teacher_outputs, student_outputs))
@@ -242,9 +242,9 @@ def _mean_loss(loss: Any, teacher_outputs: Any, student_outputs: Any) -> Any:
     return None if loss is None else ops.mean(loss(teacher_outputs, student_outputs))
 
 
-def _sum(found: Any) -> Any:
+def _sum(losses_nested: Any) -> Any:
     """Returns the sum of all scalars in a structure, in which None stands for no loss."""
-    first, *others = (each for each in tree.flatten(found) if each is not None)
-    for each in others:
-        first = first + each
+    first, *remaining = (loss_value for loss_value in tree.flatten(losses_nested) if loss_value is not None)
+    for loss_value in remaining:
+        first = first + loss_value
     return first

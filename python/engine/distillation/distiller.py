@@ -164,12 +164,14 @@ class Distiller(Model):
 
     def _loss_of_student(self, y: Any, y_pred: Any) -> Any:
         """Returns the sum of the losses of `compile`, a scalar."""
-        found = tree.flatten(
-            tree.map_structure(lambda loss, *each: loss(*each), self._student_loss, y, y_pred)
+        losses_flat = tree.flatten(
+            tree.map_structure(
+                lambda loss, *arrays_of_output: loss(*arrays_of_output), self._student_loss, y, y_pred
+            )
         )
-        total = found[0]
-        for each in found[1:]:
-            total = total + each
+        total = losses_flat[0]
+        for loss_value in losses_flat[1:]:
+            total = total + loss_value
         return ops.mean(total)
 
     def _loss_of_teacher(self, x: Any, y_pred: Any) -> Any:
@@ -178,12 +180,12 @@ class Distiller(Model):
         expected = (
             {_FINAL: self.teacher(x, training=False)} if of_teacher is None else of_teacher(x, training=False)
         )
-        found = {_FINAL: y_pred} if of_student is None else of_student(x, training=True)
+        outputs = {_FINAL: y_pred} if of_student is None else of_student(x, training=True)
         total: Any = 0.0
         for loss, weight in zip(self.distillation_losses, self.distillation_loss_weights, strict=True):
             pair = expected[_FINAL], y_pred
             if getattr(loss, "teacher_layer_name", None) is not None:
-                pair = expected[loss.teacher_layer_name], found[loss.student_layer_name or _FINAL]
+                pair = expected[loss.teacher_layer_name], outputs[loss.student_layer_name or _FINAL]
             loss.validate_outputs(*pair)
             value = loss.compute_loss(*pair)
             if getattr(value, "shape", ()):
@@ -204,7 +206,9 @@ class Distiller(Model):
             "trainable": self._trainable,
             "teacher": serialize_keras_object(self.teacher),
             "student": serialize_keras_object(self.student),
-            "distillation_losses": [serialize_keras_object(each) for each in self.distillation_losses],
+            "distillation_losses": [
+                serialize_keras_object(distillation_loss) for distillation_loss in self.distillation_losses
+            ],
             "distillation_loss_weights": list(self.distillation_loss_weights),
             "student_loss_weight": self.student_loss_weight,
         }
@@ -220,10 +224,10 @@ class Distiller(Model):
         Raises:
             TypeError: if the constructor of a subclass doesn't accept these arguments.
         """
-        made = {**checked_config(config)}
+        arguments = {**checked_config(config)}
         for name in ("teacher", "student", "distillation_losses"):
-            made[name] = deserialize_keras_object(made[name], custom_objects)
-        return made_from_arguments(cls, made)
+            arguments[name] = deserialize_keras_object(arguments[name], custom_objects)
+        return made_from_arguments(cls, arguments)
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain Python values, for `compile_from_config`."""
@@ -250,24 +254,24 @@ def _require_fitting_models(teacher: Any, student: Any) -> None:
             raise ValueError(msg)
     if not (has_symbols(teacher) and has_symbols(student)):
         return
-    for what in ("input", "output"):
-        ends = [getattr(model, f"{what}s") for model in (teacher, student)]
+    for side in ("input", "output"):
+        ends = [getattr(model, f"{side}s") for model in (teacher, student)]
         if len(ends[0]) != len(ends[1]):
-            msg = f"teacher and student must have the same {what}s, got {len(ends[0])} and {len(ends[1])}"
+            msg = f"teacher and student must have the same {side}s, got {len(ends[0])} and {len(ends[1])}"
             raise ValueError(msg)
-        for one, other in zip(*ends, strict=True):
-            _require_fitting_symbols(one, other, what)
+        for teachers, other in zip(*ends, strict=True):
+            _require_fitting_symbols(teachers, other, side)
 
 
-def _require_fitting_symbols(teacher: Any, student: Any, what: str) -> None:
+def _require_fitting_symbols(teacher: Any, student: Any, side: str) -> None:
     """Raises ValueError unless two symbols have the same dtype and compatible shapes."""
     message = None
-    given = f"Teacher: {teacher.shape}, Student: {student.shape}."
+    shapes = f"Teacher: {teacher.shape}, Student: {student.shape}."
     if len(teacher.shape) != len(student.shape):
-        message = f"Teacher and student {what} shapes have different dimensions. {given}"
+        message = f"Teacher and student {side} shapes have different dimensions. {shapes}"
     elif any(a != b and None not in (a, b) for a, b in zip(teacher.shape, student.shape, strict=True)):
-        message = f"Teacher and student {what} shapes are incompatible. {given} All dimensions must match."
+        message = f"Teacher and student {side} shapes are incompatible. {shapes} All dimensions must match."
     elif teacher.dtype != student.dtype:
-        message = f"Teacher and student {what} dtypes must match. Teacher: {teacher.dtype}, Student: {student.dtype}."
+        message = f"Teacher and student {side} dtypes must match. Teacher: {teacher.dtype}, Student: {student.dtype}."
     if message is not None:
         raise ValueError(message)

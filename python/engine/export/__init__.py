@@ -50,18 +50,18 @@ def destination(filepath: object, format: str | None, options: dict[str, Any]) -
         ValueError: if the format or the suffix is unknown.
     """
     path = Path(path_of(filepath, "filepath"))
-    known = " and ".join(f"{name!r} ({kind.suffix})" for name, kind in FORMATS.items())
+    formats = " and ".join(f"{name!r} ({kind.suffix})" for name, kind in FORMATS.items())
     if format is None:
-        found = [name for name, kind in FORMATS.items() if kind.suffix == path.suffix.lower()]
-        if not found:
+        fitting = [name for name, kind in FORMATS.items() if kind.suffix == path.suffix.lower()]
+        if not fitting:
             msg = (
-                f"`filepath` {str(path)!r} doesn't tell the format by its suffix: there are {known}. End it so, or name "
+                f"`filepath` {str(path)!r} doesn't tell the format by its suffix: there are {formats}. End it so, or name "
                 "the `format`"
             )
             raise ValueError(msg)
-        format = found[0]
+        format = fitting[0]
     if format not in FORMATS:
-        msg = f"`format` must be 'onnx' or 'c', got {format!r}: exports are {known} here, and other formats are left out"
+        msg = f"`format` must be 'onnx' or 'c', got {format!r}: exports are {formats} here, and other formats are left out"
         raise ValueError(msg)
     kind = FORMATS[format]
     for option in options:

@@ -60,7 +60,7 @@ def array_step(operation: Mapping[str, Any], reads: Sequence[int] = (), line: st
         constants["code"] = used(_instructions(operation), len(views))
     elif kind == "constants":
         numbers = np.asarray(operation["numbers"], np.float32)
-        arrays["constants"] = numbers.reshape([each.fixed for each in shape])
+        arrays["constants"] = numbers.reshape([extent.fixed for extent in shape])
     else:
         constants |= {name: operation[name] for name in _FIELDS if name in operation}
         if "begin" in operation:
@@ -89,29 +89,29 @@ def is_array_step(step: Step) -> bool:
 
 def for_one_sample(extents: Extents) -> Shape:
     """Returns the lengths of axes for one sample."""
-    return tuple(max(each.fixed + each.per_sample, 0) for each in extents)
+    return tuple(max(extent.fixed + extent.per_sample, 0) for extent in extents)
 
 
 def is_empty(extents: Extents) -> bool:
     """Whether an array has no elements, whatever the number of samples."""
-    return any(each == Extent(0) for each in extents)
+    return any(extent == Extent(0) for extent in extents)
 
 
 def broadcast(*shapes: Extents) -> Extents:
     """Returns the shape of arrays that fit together when they are broadcast."""
     axes = max(map(len, shapes), default=0)
-    found = [Extent(1)] * axes
+    extents = [Extent(1)] * axes
     for shape in shapes:
-        for place, each in enumerate(shape, axes - len(shape)):
-            found[place] = each if found[place] == Extent(1) else found[place]
-    return tuple(found)
+        for place, extent in enumerate(shape, axes - len(shape)):
+            extents[place] = extent if extents[place] == Extent(1) else extents[place]
+    return tuple(extents)
 
 
 def computed_shape(step: Step) -> Extents:
     """Returns the shape that a map has before it is broadcast to that of its output."""
     shape = step.constants["shape"]
     alone = [
-        tuple(each if place == int(number) else Extent(1) for place, each in enumerate(shape))
+        tuple(extent if place == int(number) else Extent(1) for place, extent in enumerate(shape))
         for operation, _, number in step.constants["code"]
         if operation == "coordinate"
     ]
@@ -142,7 +142,7 @@ def refused(step: Step, layer: str, program: str) -> ValueError:
         layer: the name of its layer.
         program: what the format is.
     """
-    what, instead = (
+    feature, instead = (
         ("random numbers", _RANDOM)
         if step.kind == "random"
         else ("a derivative", "export a model of the layers without it")
@@ -150,7 +150,7 @@ def refused(step: Step, layer: str, program: str) -> ValueError:
         else (f"the operation {step.kind!r}", "export a model of the layers before or after it")
     )
     return ValueError(
-        f"{step.constants['line'] or 'a function'}: layer {layer!r} has {what}, which {program} can't compute: {instead}"
+        f"{step.constants['line'] or 'a function'}: layer {layer!r} has {feature}, which {program} can't compute: {instead}"
     )
 
 
@@ -166,12 +166,14 @@ def used(code: Sequence[Instruction], inputs: int) -> tuple[Instruction, ...]:
         if inputs + place in needed:
             needed.update(code[place].operands)
     registers = {register: register for register in range(inputs)}
-    found = list[Instruction]()
-    for place, each in enumerate(code):
+    instructions = list[Instruction]()
+    for place, instruction in enumerate(code):
         if inputs + place in needed:
-            registers[inputs + place] = inputs + len(found)
-            found.append(each._replace(operands=tuple(registers[operand] for operand in each.operands)))
-    return tuple(found)
+            registers[inputs + place] = inputs + len(instructions)
+            instructions.append(
+                instruction._replace(operands=tuple(registers[operand] for operand in instruction.operands))
+            )
+    return tuple(instructions)
 
 
 def _extents(pairs: Sequence[Sequence[int]]) -> Extents:
@@ -180,10 +182,10 @@ def _extents(pairs: Sequence[Sequence[int]]) -> Extents:
 
 def _instructions(operation: Mapping[str, Any]) -> tuple[Instruction, ...]:
     operands, numbers = operation["operands"], operation["numbers"]
-    found = list[Instruction]()
+    instructions = list[Instruction]()
     for place, name in enumerate(operation["operations"]):
-        given = tuple(each for each in operands[3 * place : 3 * place + 3] if each >= 0)
+        used_operands = tuple(operand for operand in operands[3 * place : 3 * place + 3] if operand >= 0)
         if name == "erf":  # whose second operand, exp(-x * x), other programs compute themselves
-            given = given[:1]
-        found.append(Instruction(name, given, float(numbers[place])))
-    return tuple(found)
+            used_operands = used_operands[:1]
+        instructions.append(Instruction(name, used_operands, float(numbers[place])))
+    return tuple(instructions)

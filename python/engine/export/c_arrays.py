@@ -53,29 +53,35 @@ class Loops(NamedTuple):
     indices: list[str]
 
 
-def loops(shape: Shape, strides: Sequence[Sequence[int]], name: str = "i", kept: Sequence[int] = ()) -> Loops:
+def loops(
+    shape: Shape, strides: Sequence[Sequence[int]], name: str = "i", unmerged: Sequence[int] = ()
+) -> Loops:
     """Returns loops over the axes of `shape`.
 
     Args:
         shape: the lengths.
         strides: for each array how far apart neighbours along each axis lie.
         name: the beginning of the names of the variables, which the number of the axis follows.
-        kept: axes that have loops of their own.
+        unmerged: axes that have loops of their own.
     """
-    found: list[tuple[int, int, list[int]]] = []  # axis, length, strides
+    merged: list[tuple[int, int, list[int]]] = []  # axis, length, strides
     for axis, length in enumerate(shape):
-        own = [each[axis] for each in strides]
-        if length == 1 and axis not in kept:
+        strides_here = [strides_of_view[axis] for strides_of_view in strides]
+        if length == 1 and axis not in unmerged:
             continue
-        if found and axis not in kept and found[-1][0] not in kept:
-            last, count, outer = found[-1]
-            if all(stride * length == before for stride, before in zip(own, outer, strict=True)):
-                found[-1] = (last, count * length, own)
+        if merged and axis not in unmerged and merged[-1][0] not in unmerged:
+            last, count, outer = merged[-1]
+            if all(stride * length == before for stride, before in zip(strides_here, outer, strict=True)):
+                merged[-1] = (last, count * length, strides_here)
                 continue
-        found.append((axis, length, own))
-    names = [name] if len(found) == 1 and not kept else [f"{name}{axis}" for axis, _, _ in found]
-    indices = [index(names, [own[place] for _, _, own in found]) for place in range(len(strides))]
-    return Loops({each: length for each, (_, length, _) in zip(names, found, strict=True)}, indices)
+        merged.append((axis, length, strides_here))
+    names = [name] if len(merged) == 1 and not unmerged else [f"{name}{axis}" for axis, _, _ in merged]
+    indices = [
+        index(names, [strides_here[place] for _, _, strides_here in merged]) for place in range(len(strides))
+    ]
+    return Loops(
+        {index_name: length for index_name, (_, length, _) in zip(names, merged, strict=True)}, indices
+    )
 
 
 def index(names: Sequence[str], strides: Sequence[int], first: int = 0) -> str:
@@ -95,7 +101,7 @@ def _strides(shape: Shape, whole: Shape) -> list[int]:
 
 def _shapes(step: Step) -> tuple[Shape, list[Shape]]:
     """Returns the shapes of the output and of the inputs."""
-    return for_one_sample(step.constants["shape"]), [for_one_sample(each) for each in step.constants["views"]]
+    return for_one_sample(step.constants["shape"]), [for_one_sample(view) for view in step.constants["views"]]
 
 
 def _moved(c: CWriter, shape: Shape, y: tuple[str, list[int], int], x: tuple[str, list[int], int]) -> None:
@@ -128,8 +134,8 @@ def _join(c: CWriter, step: Step, y: str, *parts: str) -> None:
     strides = [math.prod(shape[place + 1 :]) for place in range(len(shape))]
     for part, view in zip(parts, views, strict=True):
         if math.prod(view):
-            own = [math.prod(view[place + 1 :]) for place in range(len(view))]
-            _moved(c, view, (y, strides, first * strides[axis]), (part, own, 0))
+            part_strides = [math.prod(view[place + 1 :]) for place in range(len(view))]
+            _moved(c, view, (y, strides, first * strides[axis]), (part, part_strides, 0))
         first += view[axis]
 
 
@@ -145,10 +151,10 @@ def _reduce(c: CWriter, step: Step, y: str, x: str) -> None:
     shape, (view,) = _shapes(step)
     axes, kind = step.constants["axes"], step.constants["reduction"]
     strides = [math.prod(view[axis + 1 :]) for axis in range(len(view))]
-    kept = [axis for axis in range(len(view)) if axis not in axes]
-    outer = loops(shape, [_strides(shape, shape), [strides[axis] for axis in kept]])
+    remaining = [axis for axis in range(len(view)) if axis not in axes]
+    outer = loops(shape, [_strides(shape, shape), [strides[axis] for axis in remaining]])
     inner = loops(tuple(view[axis] for axis in axes), [[strides[axis] for axis in axes]], "j")
-    at = " + ".join(each for each in (outer.indices[1], inner.indices[0]) if each != "0") or "0"
+    at = " + ".join(offset for offset in (outer.indices[1], inner.indices[0]) if offset != "0") or "0"
     element = f"{x}[{at}]"
     if kind == "sum":
         lines = ["float sum[2] = {0.0f, 0.0f};", *c.nested(inner.counts, c.added("sum", element))]
@@ -165,8 +171,8 @@ def _reduce(c: CWriter, step: Step, y: str, x: str) -> None:
         lines, result = ["long best = 0;", *c.nested(inner.counts, better)], "(float)best"
     else:
         first, following = _REDUCTIONS[kind]
-        own = c.nested(inner.counts, f"const float x = {element};", f"value = {following};")
-        lines, result = [f"float value = {first};", *own], "value"
+        body = c.nested(inner.counts, f"const float x = {element};", f"value = {following};")
+        lines, result = [f"float value = {first};", *body], "value"
     c.loop(outer.counts, *lines, f"{y}[{outer.indices[0]}] = {result};")
 
 
@@ -174,8 +180,8 @@ def _cumulative_sum(c: CWriter, step: Step, y: str, x: str) -> None:
     shape, _ = _shapes(step)
     axis = step.constants["axis"]
     strides = [math.prod(shape[place + 1 :]) for place in range(len(shape))]
-    others = [place for place in range(len(shape)) if place != axis]
-    outer = loops(tuple(shape[place] for place in others), [[strides[place] for place in others]])
+    other_axes = [place for place in range(len(shape)) if place != axis]
+    outer = loops(tuple(shape[place] for place in other_axes), [[strides[place] for place in other_axes]])
     place = f"{shape[axis] - 1} - j" if step.constants["reverse"] else "j"
     at = f"({place}) * {strides[axis]}" if step.constants["reverse"] else index(["j"], [strides[axis]])
     at = at if outer.indices[0] == "0" else f"{outer.indices[0]} + {at}"
@@ -193,17 +199,19 @@ def _gather(c: CWriter, step: Step, y: str, x: str, indices: str) -> None:
         for place in range(len(places))
     ]
     whole = _strides(places, places)
-    own = [each * of_row for each in whole]
-    outer = loops(places, [own, stored, whole])
+    row_strides = [stride * of_row for stride in whole]
+    outer = loops(places, [row_strides, stored, whole])
     inner = {"j": of_row} if of_row > 1 else {}
     names = ["j"] if inner else []
-    to, row = (" + ".join(each for each in (at, *names) if each != "0") or "0" for at in outer.indices[:2])
-    found = f"{row} + at * {of_row}" if row != "0" else f"at * {of_row}"
+    to, row = (
+        " + ".join(offset for offset in (at, *names) if offset != "0") or "0" for at in outer.indices[:2]
+    )
+    element = f"{row} + at * {of_row}" if row != "0" else f"at * {of_row}"
     c.loop(
         outer.counts,
         f"const float place = {indices}[{outer.indices[2]}];",
         f"const long at = place >= 0.0f && place < {literal(float(count))} ? (long)place : -1;",
-        *c.nested(inner, f"{y}[{to}] = at < 0 ? NAN : {x}[{found}];"),
+        *c.nested(inner, f"{y}[{to}] = at < 0 ? NAN : {x}[{element}];"),
     )
 
 
@@ -213,23 +221,23 @@ def _contraction(c: CWriter, step: Step, y: str, a: str, b: str) -> None:
     lengths: dict[str, int] = {}
     for letters, view in ((a_letters, views[0]), (b_letters, views[1])):
         lengths |= dict(zip(letters, view, strict=True))
-    summed = [each for each in a_letters if each not in y_letters]
-    inner, units = "".join(summed), "".join(each for each in b_letters if each not in summed)
+    summed = [letter for letter in a_letters if letter not in y_letters]
+    inner, units = "".join(summed), "".join(letter for letter in b_letters if letter not in summed)
     if (
         a_letters.endswith(inner)
         and b_letters == inner + units
         and y_letters == a_letters[: len(a_letters) - len(inner)] + units
     ):
         sizes = (
-            math.prod(lengths[each] for each in part)
+            math.prod(lengths[letter] for letter in part)
             for part in (a_letters[: len(a_letters) - len(inner)], inner, units)
         )
         c.call("product", a, b, y, *sizes)
         return
 
     def strides(letters: str, view: Shape, along: Sequence[str]) -> list[int]:
-        own = {each: math.prod(view[place + 1 :]) for place, each in enumerate(letters)}
-        return [own.get(each, 0) for each in along]
+        strides_by_letter = {letter: math.prod(view[place + 1 :]) for place, letter in enumerate(letters)}
+        return [strides_by_letter.get(letter, 0) for letter in along]
 
     outer = loops(
         shape,
@@ -240,12 +248,12 @@ def _contraction(c: CWriter, step: Step, y: str, a: str, b: str) -> None:
         ],
     )
     within = loops(
-        tuple(lengths[each] for each in summed),
+        tuple(lengths[letter] for letter in summed),
         [strides(a_letters, views[0], summed), strides(b_letters, views[1], summed)],
         "j",
     )
     at = [
-        " + ".join(each for each in pair if each != "0") or "0"
+        " + ".join(offset for offset in pair if offset != "0") or "0"
         for pair in zip(outer.indices[1:], within.indices, strict=True)
     ]
     added = c.nested(within.counts, c.added("sum", f"{a}[{at[0]}] * {b}[{at[1]}]"))
@@ -255,9 +263,11 @@ def _contraction(c: CWriter, step: Step, y: str, a: str, b: str) -> None:
 def _map(c: CWriter, step: Step, y: str, *inputs: str) -> None:
     shape, views = _shapes(step)
     code: Sequence[Instruction] = step.constants["code"]
-    kept = sorted({int(each.number) for each in code if each.operation == "coordinate"})
+    coordinates = sorted(
+        {int(instruction.number) for instruction in code if instruction.operation == "coordinate"}
+    )
     counts, (to, *at) = loops(
-        shape, [_strides(shape, shape), *(_strides(view, shape) for view in views)], kept=kept
+        shape, [_strides(shape, shape), *(_strides(view, shape) for view in views)], unmerged=coordinates
     )
     elements = [f"{x}[{place}]" for x, place in zip(inputs, at, strict=True)]
     expressions = _Expressions(c, elements, code, [f"i{axis}" for axis in range(len(shape))])
@@ -283,15 +293,15 @@ class _Expressions:
     ) -> None:
         self.lines: list[str] = []
         self._c, self._names, self._elements = c, names, elements
-        self._uses = Counter(operand for each in code for operand in _counted(each))
+        self._uses = Counter(operand for instruction in code for operand in _counted(instruction))
         self._texts: dict[int, str] = {}
         self._conditions: dict[int, str] = {}
         for register, element in enumerate(elements):
             self._texts[register] = self._named(
                 register, element, "x" if len(elements) == 1 else f"x{register}"
             )
-        for place, each in enumerate(code):
-            self._add(len(elements) + place, each)
+        for place, instruction in enumerate(code):
+            self._add(len(elements) + place, instruction)
         self.result = _bare(self._texts[len(elements) + len(code) - 1])
 
     def _named(self, register: int, text: str, name: str = "", kind: str = "float") -> str:
@@ -302,38 +312,40 @@ class _Expressions:
         self.lines.append(f"const {kind} {name} = {_bare(text)};")
         return name
 
-    def _add(self, register: int, each: Instruction) -> None:
-        operands = [self._texts[operand] for operand in each.operands]
-        if each.operation == "constant":
-            number = literal(each.number)
+    def _add(self, register: int, instruction: Instruction) -> None:
+        operands = [self._texts[operand] for operand in instruction.operands]
+        if instruction.operation == "constant":
+            number = literal(instruction.number)
             text = f"({number})" if number.startswith("-") else number
-        elif each.operation == "samples":
+        elif instruction.operation == "samples":
             text = "1.0f"
-        elif each.operation == "add" and "0.0f" in operands:
+        elif instruction.operation == "add" and "0.0f" in operands:
             text = operands[operands[0] == "0.0f"]
-        elif each.operation in CONDITIONS:
-            condition = self._named(register, CONDITIONS[each.operation].format(*operands), kind="int")
+        elif instruction.operation in CONDITIONS:
+            condition = self._named(register, CONDITIONS[instruction.operation].format(*operands), kind="int")
             self._conditions[register], text = condition, f"({condition} ? 1.0f : 0.0f)"
         else:
-            text = self._named(register, self._formula(each, operands))
+            text = self._named(register, self._formula(instruction, operands))
         self._texts[register] = text
 
-    def _formula(self, each: Instruction, operands: Sequence[str]) -> str:
-        if each.operation == "coordinate":
-            return f"(float){self._names[int(each.number)]}"
-        if each.operation == "select":
-            condition = self._conditions.get(each.operands[0], f"{operands[0]} != 0.0f")
+    def _formula(self, instruction: Instruction, operands: Sequence[str]) -> str:
+        if instruction.operation == "coordinate":
+            return f"(float){self._names[int(instruction.number)]}"
+        if instruction.operation == "select":
+            condition = self._conditions.get(instruction.operands[0], f"{operands[0]} != 0.0f")
             return f"({condition} ? {_bare(operands[1])} : {_bare(operands[2])})"
-        for function in _CALLED.get(each.operation, ()):
+        for function in _CALLED.get(instruction.operation, ()):
             self._c.use(function)
-        return INSTRUCTIONS[each.operation].format(*operands).replace("@", f"{self._c.prefix}_")
+        return INSTRUCTIONS[instruction.operation].format(*operands).replace("@", f"{self._c.prefix}_")
 
 
-def _counted(each: Instruction) -> list[int]:
+def _counted(instruction: Instruction) -> list[int]:
     """Returns the operands of an instruction, as often as its expression has them."""
-    formula = INSTRUCTIONS.get(each.operation, "{0}{1}{2}")
+    formula = INSTRUCTIONS.get(instruction.operation, "{0}{1}{2}")
     return [
-        operand for place, operand in enumerate(each.operands) for _ in range(formula.count(f"{{{place}}}"))
+        operand
+        for place, operand in enumerate(instruction.operands)
+        for _ in range(formula.count(f"{{{place}}}"))
     ]
 
 
@@ -342,8 +354,8 @@ def _bare(text: str) -> str:
     if not (text.startswith("(") and text.endswith(")")):
         return text
     depth = 0
-    for place, each in enumerate(text):
-        depth += (each == "(") - (each == ")")
+    for place, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
         if depth == 0 and place < len(text) - 1:
             return text
     return text[1:-1] if not text.startswith("(float)") else text

@@ -119,15 +119,15 @@ def _merge(formula: str, last: str = "{0}") -> Callable[..., None]:
 
     def write(c: CWriter, step: Step, y: str, *inputs: str) -> None:
         shapes, shape = step.constants["shapes"], step.constants["shape"]
-        if all(each == shape for each in shapes):
+        if all(other == shape for other in shapes):
             counts, at, places = {"i": step.units}, "i", ["i"] * len(inputs)
         else:
             names = [f"i{axis}" for axis in range(len(shape))]
             counts, at = dict(zip(names, shape, strict=True)), _index(names, _strides(shape, shape))
-            places = [_index(names, _strides(each, shape)) for each in shapes]
-        first, *others = (f"{x}[{place}]" for x, place in zip(inputs, places, strict=True))
-        declared = f"float merged = {first};" if others else f"const float merged = {first};"
-        lines = [f"merged = {formula.format('merged', other)};" for other in others]
+            places = [_index(names, _strides(input_shape, shape)) for input_shape in shapes]
+        first, *more = (f"{x}[{place}]" for x, place in zip(inputs, places, strict=True))
+        declared = f"float merged = {first};" if more else f"const float merged = {first};"
+        lines = [f"merged = {formula.format('merged', other)};" for other in more]
         c.loop(counts, declared, *lines, f"{y}[{at}] = {last.format('merged', literal(len(inputs)))};")
 
     return write
@@ -275,11 +275,11 @@ class _Array(NamedTuple):
 
 def _names(kind: str, names: Sequence[str]) -> Iterator[str]:
     """Yields the parameters for inputs or outputs: `kind` alone if there is one, else with the name of each."""
-    taken = set[str]()
+    used = set[str]()
     for number, name in enumerate(names, 1):
-        wanted = kind if len(names) == 1 else f"{kind}_{identifier(name[:KEPT]) or number}"
-        free = free_name(wanted, taken, first=2)
-        taken.add(free)
+        base = kind if len(names) == 1 else f"{kind}_{identifier(name[:KEPT]) or number}"
+        free = free_name(base, used, first=2)
+        used.add(free)
         yield free
 
 
@@ -301,32 +301,39 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
     if not isinstance(prefix, str) or prefix != prefix_of(prefix):
         msg = f"`prefix` must start with a letter and hold letters, digits and underscores alone, got {prefix!r}"
         raise ValueError(msg)
-    named = zip(_names("input", [each.name for each in graph.inputs]), graph.inputs, strict=True)
-    inputs = [_Array(name, each.shape, each.sample) for name, each in named]
-    ends = zip(_names("output", [each.name for each in graph.outputs]), graph.outputs, strict=True)
-    outputs = [_Array(name, each.shape, each.expected) for name, each in ends]
+    named = zip(
+        _names("input", [model_input.name for model_input in graph.inputs]), graph.inputs, strict=True
+    )
+    inputs = [_Array(name, model_input.shape, model_input.sample) for name, model_input in named]
+    ends = zip(
+        _names("output", [model_output.name for model_output in graph.outputs]), graph.outputs, strict=True
+    )
+    outputs = [_Array(name, model_output.shape, model_output.expected) for name, model_output in ends]
     arrays, upper = [*inputs, *outputs], prefix.upper()
-    c = CWriter(prefix, {f"test_{each.name}" for each in arrays})
-    scratch = _write_body(c, graph, [each.name for each in inputs], [each.name for each in outputs])
+    c = CWriter(prefix, {f"test_{array.name}" for array in arrays})
+    scratch = _write_body(c, graph, [array.name for array in inputs], [array.name for array in outputs])
     fields = {
         "name": harmless(graph.name),
         "version": __version__,
         "prefix": prefix,
         "upper": upper,
         "usage": "\n".join(_usage(upper, inputs, outputs)),
-        "arrays": ", ".join(each.name for each in arrays),
-        "outputs": ", ".join(each.name for each in outputs),
-        "sizes": "\n".join(f"#define {upper}_{each.name.upper()}_SIZE {each.size}" for each in arrays),
+        "arrays": ", ".join(array.name for array in arrays),
+        "outputs": ", ".join(array.name for array in outputs),
+        "sizes": "\n".join(f"#define {upper}_{array.name.upper()}_SIZE {array.size}" for array in arrays),
         "scratch_size": scratch,
         "described": _described(inputs, outputs),
         "parameters": ", ".join(
-            [*(f"const float *{each.name}" for each in inputs), *(f"float *{each.name}" for each in outputs)]
+            [
+                *(f"const float *{array.name}" for array in inputs),
+                *(f"float *{array.name}" for array in outputs),
+            ]
         ),
-        "out_parameters": ", ".join(f"float *{each.name}" for each in outputs),
-        "test_inputs": ", ".join(f"{prefix}_test_{each.name}" for each in inputs),
+        "out_parameters": ", ".join(f"float *{array.name}" for array in outputs),
+        "test_inputs": ", ".join(f"{prefix}_test_{array.name}" for array in inputs),
         "comparisons": "\n".join(
-            _COMPARISON.format(upper=upper, size=each.name.upper(), name=each.name, prefix=prefix)
-            for each in outputs
+            _COMPARISON.format(upper=upper, size=array.name.upper(), name=array.name, prefix=prefix)
+            for array in outputs
         ),
         "body": "\n".join(f"    {line}" for line in c.statements),
     }
@@ -335,8 +342,8 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
         file.writelines(c.definitions())
         file.writelines(f"\n{text}" for text in c.used_functions())
         file.write(_PREDICT.format(**fields))
-        for each in arrays:
-            file.writelines(definition(f"{prefix}_test_{each.name}", each.sample))
+        for array in arrays:
+            file.writelines(definition(f"{prefix}_test_{array.name}", array.sample))
         file.write(_TEST.format(**fields))
     if graph.joins_samples:
         warnings.warn(_ALONE.format(name=graph.name), stacklevel=4)
@@ -344,10 +351,10 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
 
 def _usage(upper: str, inputs: Sequence[_Array], outputs: Sequence[_Array]) -> Iterator[str]:
     """Yields the lines of the comment that declare the arrays, with their meaning side by side."""
-    declared = [f"float {each.name}[{upper}_{each.name.upper()}_SIZE];" for each in (*inputs, *outputs)]
+    declared = [f"float {array.name}[{upper}_{array.name.upper()}_SIZE];" for array in (*inputs, *outputs)]
     meanings = [
-        *(f"one sample {shape_in_comment(each.shape)}, row by row" for each in inputs),
-        *(f"its outputs {shape_in_comment(each.shape)}" for each in outputs),
+        *(f"one sample {shape_in_comment(array.shape)}, row by row" for array in inputs),
+        *(f"its outputs {shape_in_comment(array.shape)}" for array in outputs),
     ]
     width = max(map(len, declared))
     for line, meaning in zip(declared, meanings, strict=True):
@@ -355,7 +362,9 @@ def _usage(upper: str, inputs: Sequence[_Array], outputs: Sequence[_Array]) -> I
 
 
 def _described(inputs: Sequence[_Array], outputs: Sequence[_Array]) -> str:
-    ends = (" and ".join(f"{each.name} ({each.size} numbers)" for each in ends) for ends in (outputs, inputs))
+    ends = (
+        " and ".join(f"{array.name} ({array.size} numbers)" for array in ends) for ends in (outputs, inputs)
+    )
     return " for ".join(ends)
 
 

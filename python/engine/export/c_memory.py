@@ -94,12 +94,12 @@ def _buffers(
     steps: Sequence[Step], origins: dict[int, int], outputs: Sequence[int], in_place: InPlace
 ) -> list[_Buffer]:
     """Returns the memory of all values but inputs; a value replaces the one that is read for the last time, if it can."""
-    reads = [[origins.get(each, each) for each in step.reads] for step in steps]
+    reads = [[origins.get(origin, origin) for origin in step.reads] for step in steps]
     last = {number: number for number in range(len(steps))}
     for number, read in enumerate(reads):
         last |= dict.fromkeys(read, number)
     last |= dict.fromkeys(outputs, len(steps))
-    found, owners = list[_Buffer](), dict[int, int]()
+    buffers_made, owners = list[_Buffer](), dict[int, int]()
     for number, (step, read) in enumerate(zip(steps, reads, strict=True)):
         if number in origins or step.kind == "constants":
             continue
@@ -107,23 +107,23 @@ def _buffers(
         replaces = first in owners and last[first] == number and steps[first].size == step.size
         if replaces and in_place(step, read):
             owner = owners[number] = owners[first]
-            values = [*found[owner].values, number]
-            found[owner] = found[owner]._replace(values=values, end=last[number])
+            values = [*buffers_made[owner].values, number]
+            buffers_made[owner] = buffers_made[owner]._replace(values=values, end=last[number])
         else:
-            owners[number] = len(found)
-            found.append(_Buffer([number], step.size, number, last[number]))
-    return found
+            owners[number] = len(buffers_made)
+            buffers_made.append(_Buffer([number], step.size, number, last[number]))
+    return buffers_made
 
 
 def _offsets(buffers: Sequence[_Buffer]) -> list[int]:
     """Returns where each buffer begins, so that those in use at one time don't overlap. The largest are placed first."""
-    found = [0] * len(buffers)
+    offsets = [0] * len(buffers)
     placed: list[int] = []
-    for number in sorted(range(len(buffers)), key=lambda each: -buffers[each].size):
+    for number in sorted(range(len(buffers)), key=lambda index: -buffers[index].size):
         buffer, offset = buffers[number], 0
-        for other in sorted(placed, key=found.__getitem__):
-            if buffers[other].meets(buffer) and found[other] < offset + buffer.size:
-                offset = max(offset, found[other] + buffers[other].size)
-        found[number] = offset
+        for other in sorted(placed, key=offsets.__getitem__):
+            if buffers[other].meets(buffer) and offsets[other] < offset + buffer.size:
+                offset = max(offset, offsets[other] + buffers[other].size)
+        offsets[number] = offset
         placed.append(number)
-    return found
+    return offsets

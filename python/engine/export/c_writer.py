@@ -42,8 +42,12 @@ class CWriter:
     def begin(self, stage: Stage) -> None:
         """Begins the statements of a layer, whose name the next arrays get."""
         self._layer, self.stage = identifier(stage.layer[:KEPT]) or "layer", stage.layer
-        given = " and ".join(map(shape_in_comment, stage.input_shapes))
-        shapes = f"{given} to {shape_in_comment(stage.shape)}" if given else shape_in_comment(stage.shape)
+        input_text = " and ".join(map(shape_in_comment, stage.input_shapes))
+        shapes = (
+            f"{input_text} to {shape_in_comment(stage.shape)}"
+            if input_text
+            else shape_in_comment(stage.shape)
+        )
         self.statements.append(f"/* {harmless(stage.layer)} ({harmless(stage.kind)}): {shapes} */")
 
     def array(self, array: NDArray[Any], name: str, owner: str | None = None) -> str:
@@ -55,12 +59,12 @@ class CWriter:
             owner: the name of its layer; default the current one.
         """
         layer = self._layer if owner is None else identifier(owner[:KEPT]) or "layer"
-        wanted = f"{layer}_{identifier(name) or 'weight'}"
-        same = self._same.setdefault(wanted, [])
-        known = [taken for taken in same if np.array_equal(self._arrays[taken], array)]
-        if known:  # another use of the layer has added it
-            return f"{self.prefix}_{known[0]}"
-        free = free_name(wanted, self._taken, first=2)
+        base = f"{layer}_{identifier(name) or 'weight'}"
+        same = self._same.setdefault(base, [])
+        same_values = [other for other in same if np.array_equal(self._arrays[other], array)]
+        if same_values:  # another use of the layer has added it
+            return f"{self.prefix}_{same_values[0]}"
+        free = free_name(base, self._taken, first=2)
         self._taken.add(free)
         self._arrays[free] = array
         same.append(free)
@@ -79,7 +83,7 @@ class CWriter:
         """Adds statements within nested loops, one for each name and count, the first outermost."""
         block = not counts and len(statements) > 1  # so that names within it are its own
         self.statements.extend(
-            ["{", *(f"{_INDENT}{each}" for each in statements), "}"]
+            ["{", *(f"{_INDENT}{statement}" for statement in statements), "}"]
             if block
             else self.nested(counts, *statements)
         )

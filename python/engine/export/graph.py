@@ -145,22 +145,26 @@ def graph_of(name: str, parts: Parts, program: Program) -> Graph:
             )
             raise ValueError(msg)
     parts = _predicting(parts)
-    found = _Stages(parts)
+    collected = _Stages(parts)
     samples, expected = _checked_samples(parts, program)
     inputs = [
-        ModelInput(given or "inputs", start.dtype, start.sample_shape, sample)
-        for given, start, sample in zip(parts.input_names, parts.starts, samples, strict=True)
+        ModelInput(input_name or "inputs", start.dtype, start.sample_shape, sample)
+        for input_name, start, sample in zip(parts.input_names, parts.starts, samples, strict=True)
     ]
     names = parts.output_names or [
-        inputs[-1 - number].name if number < 0 else found.name_of(number) for number in parts.outputs
+        inputs[-1 - number].name if number < 0 else collected.name_of(number) for number in parts.outputs
     ]
-    steps, values = rewritten([stage.steps for stage in found.stages], found.outputs)
-    stages = [stage._replace(steps=own) for stage, own in zip(found.stages, steps, strict=True) if own]
+    steps, values = rewritten([stage.steps for stage in collected.stages], collected.outputs)
+    stages = [
+        stage._replace(steps=own_steps)
+        for stage, own_steps in zip(collected.stages, steps, strict=True)
+        if own_steps
+    ]
     outputs = list[ModelOutput]()
-    for number, given, value in zip(parts.outputs, names, values, strict=True):
-        shape = inputs[-1 - number].shape if number < 0 else found.shapes[number]
+    for number, output_name, value in zip(parts.outputs, names, values, strict=True):
+        shape = inputs[-1 - number].shape if number < 0 else collected.shapes[number]
         numbers, expected = np.split(expected, [math.prod(shape)])
-        outputs.append(ModelOutput(given, shape, value, numbers))
+        outputs.append(ModelOutput(output_name, shape, value, numbers))
     return Graph(name or "model", inputs, stages, outputs, program.joins_samples)
 
 
@@ -169,18 +173,18 @@ def _predicting(parts: Parts) -> Parts:
     needed = {number for number in parts.outputs if number >= 0}
     for number in reversed(range(len(parts.leaves))):
         if number in needed:
-            needed |= {each for each in parts.reads[number] if each >= 0}
-    kept = sorted(needed)
-    numbers = {number: new for new, number in enumerate(kept)}
+            needed |= {origin for origin in parts.reads[number] if origin >= 0}
+    numbers_kept = sorted(needed)
+    numbers = {number: new for new, number in enumerate(numbers_kept)}
 
     def moved(reads: Sequence[int]) -> list[int]:
         return [numbers.get(number, number) for number in reads]
 
     return parts._replace(
-        leaves=[parts.leaves[number] for number in kept],
-        owners=[parts.owners[number] for number in kept],
-        modes=[parts.modes[number] for number in kept],
-        reads=[moved(parts.reads[number]) for number in kept],
+        leaves=[parts.leaves[number] for number in numbers_kept],
+        owners=[parts.owners[number] for number in numbers_kept],
+        modes=[parts.modes[number] for number in numbers_kept],
+        reads=[moved(parts.reads[number]) for number in numbers_kept],
         outputs=moved(parts.outputs),
     )
 
@@ -266,8 +270,10 @@ class _Stages:
         """Adds the steps of a leaf."""
         parts, leaf = self._parts, self._parts.leaves[number]
         read = parts.reads[number]
-        given = [parts.starts[-1 - each].sample_shape if each < 0 else self.shapes[each] for each in read]
-        (shape,) = leaf._output_shapes_for(given)
+        input_shapes = [
+            parts.starts[-1 - origin].sample_shape if origin < 0 else self.shapes[origin] for origin in read
+        ]
+        (shape,) = leaf._output_shapes_for(input_shapes)
         self.shapes.append(shape)
         if starts:
             self._read = set()
@@ -278,13 +284,15 @@ class _Stages:
             self._values.append(self._weights_of(leaf))
             return
         outside = [
-            self._short(each) for each, origin in zip(given, read, strict=True) if self._is_outside(origin)
+            self._short(shape_read)
+            for shape_read, origin in zip(input_shapes, read, strict=True)
+            if self._is_outside(origin)
         ]
         self.stages[-1] = stage._replace(input_shapes=[*stage.input_shapes, *outside], shape=shape)
         if isinstance(leaf, NodeLeaf):
             self._add_node(number, leaf)
         else:
-            self._add_layer(number, leaf, given, shape)
+            self._add_layer(number, leaf, input_shapes, shape)
 
     def _is_outside(self, origin: int) -> bool:
         """Whether a value that the current stage reads is new to it: no weight, and computed by another one."""
@@ -308,8 +316,8 @@ class _Stages:
 
     def _add_node(self, number: int, leaf: NodeLeaf) -> None:
         reads = [
-            self._value_of(each, pick)
-            for each, pick in zip(self._parts.reads[number], leaf.picks, strict=True)
+            self._value_of(origin, pick)
+            for origin, pick in zip(self._parts.reads[number], leaf.picks, strict=True)
         ]
         if leaf.node.kind == "mask_as_array":
             source = self._masks.of_input(number, self._parts.reads)
@@ -319,21 +327,21 @@ class _Stages:
             self._append(array_step(lowered_node(leaf.node), reads, leaf.node.line))
         self._values.append(self._count - 1)
 
-    def _add_layer(self, number: int, leaf: Layer, given: Sequence[Shape], shape: Shape) -> None:
-        read = tuple(self._value_of(each) for each in self._parts.reads[number])
+    def _add_layer(self, number: int, leaf: Layer, input_shapes: Sequence[Shape], shape: Shape) -> None:
+        read = tuple(self._value_of(origin) for origin in self._parts.reads[number])
         mask_shape = self._masks.shape_before(number, self.shapes)
         if self._parts.modes[number]:
-            _require_no_noise(self._parts.owners[number].name, leaf, given)
+            _require_no_noise(self._parts.owners[number].name, leaf, input_shapes)
         before, incoming = self._count, read[0]
-        for step in self._masks.around(number, _steps_of(leaf, given, mask_shape)):
+        for step in self._masks.around(number, _steps_of(leaf, input_shapes, mask_shape)):
             if step.kind == "row_mask":  # the step after it reads the same
                 self._masks.values[number] = self._count
                 self._append(step._replace(reads=read))
                 continue
             if is_array_step(step):  # of a function that is recorded; it reads steps so many places before
-                places = [self._count - each for each in step.reads]
+                places = [self._count - origin for origin in step.reads]
                 self._append(
-                    step._replace(reads=tuple(each if each >= before else incoming for each in places))
+                    step._replace(reads=tuple(origin if origin >= before else incoming for origin in places))
                 )
             else:
                 mask = self._masks.values[self._masks.before[number]] if step.kind == "masked_mean" else None
@@ -393,11 +401,11 @@ def _free_names(names: Sequence[str], reserved: Mapping[str, int]) -> Iterator[s
         names: the wanted names.
         reserved: names that belong to one of them only, by its number in the list.
     """
-    taken, found = {*names, *reserved}, set[str]()
+    names_taken, unique_names = {*names, *reserved}, set[str]()
     for number, name in enumerate(names):
-        refused = name in found or reserved.get(name, number) != number
-        unique = free_name(name, taken | found) if refused else name
-        found.add(unique)
+        refused = name in unique_names or reserved.get(name, number) != number
+        unique = free_name(name, names_taken | unique_names) if refused else name
+        unique_names.add(unique)
         yield unique
 
 
@@ -645,9 +653,11 @@ def _concatenate(layer: Layer, shapes: Sequence[Shape], shape: Shape) -> Step:
 
 def _dot(layer: Layer, shapes: Sequence[Shape], shape: Shape) -> Step:
     """Returns the step of a layer `Dot`: sums of products along one axis of each of its two inputs."""
-    given, ranks = cast("Any", layer).axes, [len(each) for each in shapes]
-    both = (given, given) if isinstance(given, int) else tuple(given)
-    axes = tuple(axis + rank if axis < 0 else axis - 1 for axis, rank in zip(both, ranks, strict=True))
+    declared_axes, ranks = cast("Any", layer).axes, [len(input_shape) for input_shape in shapes]
+    axes_of_both = (declared_axes, declared_axes) if isinstance(declared_axes, int) else tuple(declared_axes)
+    axes = tuple(
+        axis + rank if axis < 0 else axis - 1 for axis, rank in zip(axes_of_both, ranks, strict=True)
+    )
     constants = {"shapes": list(shapes), "axes": axes, "normalize": bool(cast("Any", layer).normalize)}
     return Step("dot", 1, math.prod(shapes[0]), math.prod(shape), constants, {})
 

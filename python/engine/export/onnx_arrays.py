@@ -81,7 +81,7 @@ def _slice(w: OnnxWriter, step: Step, x: str) -> str:
     if any(end.per_sample and steps[axis] < 0 for axis, end in zip(axes, ends, strict=True)):
         nothing = np.zeros(1, np.int64)
         to = w("Where", w("Less", to, nothing), np.full(1, _BEFORE_FIRST, np.int64), to)
-    numbers = [w.constant(np.array(each, np.int64), name) for name, each in
+    numbers = [w.constant(np.array(bounds, np.int64), name) for name, bounds in
                (("axes", axes), ("steps", [steps[axis] for axis in axes]))]  # fmt: skip
     return str(w("Slice", x, w.lengths([begins[axis] for axis in axes]), to, *numbers))
 
@@ -95,24 +95,28 @@ def _gather(w: OnnxWriter, step: Step, x: str, indices: str) -> str:
     """Rows whose index doesn't exist are NaN."""
     rows, places = step.constants["views"]
     axes, shape = step.constants["batch_axes"], step.constants["shape"]
-    known = w.constants_of(indices)
+    constants = w.constants_of(indices)
     count = rows[axes]
     whole = w.cast(indices, "int64")
-    sure = known is not None and not count.per_sample and bool(((known >= 0) & (known < count.fixed)).all())
+    sure = (
+        constants is not None
+        and not count.per_sample
+        and bool(((constants >= 0) & (constants < count.fixed)).all())
+    )
     if not sure:
         above = w.length(count)
         exists = w("And", w("Not", w("Less", indices, 0.0)), w("Less", indices, above))
         whole = w("Where", exists, whole, np.array(0, np.int64))
     if axes:
         last = w("Unsqueeze", whole, np.array([-1], np.int64))
-        found = w("GatherND", x, last, batch_dims=axes)
+        gathered = w("GatherND", x, last, batch_dims=axes)
     else:
-        found = w("Gather", x, whole, axis=0)
+        gathered = w("Gather", x, whole, axis=0)
     if not sure:
         longer = (*places, *(Extent(1),) * (len(shape) - len(places)))
         exists = exists if longer == places else w("Reshape", exists, w.target(longer, places))
-        found = w("Where", exists, found, math.nan)
-    return str(found)
+        gathered = w("Where", exists, gathered, math.nan)
+    return str(gathered)
 
 
 def _contraction(w: OnnxWriter, step: Step, a: str, b: str) -> str:
@@ -141,7 +145,7 @@ def _map(w: OnnxWriter, step: Step, *inputs: str) -> str:
     shape = step.constants["shape"]
     registers, zero = list(inputs), set[str]()
     for operation, operands, number in step.constants["code"]:
-        given = [registers[each] for each in operands]
+        read = [registers[register] for register in operands]
         if operation == "constant":
             registers.append(w.constant(number))
             zero |= {registers[-1]} if number == 0.0 else set()
@@ -149,13 +153,13 @@ def _map(w: OnnxWriter, step: Step, *inputs: str) -> str:
             registers.append(w.length(SAMPLES))
         elif operation == "coordinate":
             registers.append(w.coordinates(shape, int(number)))
-        elif operation == "add" and any(each in zero for each in given):
-            registers.append(given[given[0] in zero])
+        elif operation == "add" and any(register in zero for register in read):
+            registers.append(read[read[0] in zero])
         elif operation == "select":
-            condition = given[0] if w.is_bool(given[0]) else w.cast(given[0], "bool")
-            registers.append(w("Where", condition, *map(w.as_float, given[1:])))
+            condition = read[0] if w.is_bool(read[0]) else w.cast(read[0], "bool")
+            registers.append(w("Where", condition, *map(w.as_float, read[1:])))
         else:
-            registers.append(INSTRUCTIONS[operation](w, *map(w.as_float, given)))
+            registers.append(INSTRUCTIONS[operation](w, *map(w.as_float, read)))
     x = w.as_float(registers[-1])
     return x if computed_shape(step) == shape else str(w("Expand", x, w.lengths(shape)))
 
@@ -197,10 +201,10 @@ def _erfinv(w: OnnxWriter, x: str) -> str:
 
 def _polynomial(w: OnnxWriter, x: str, factors: Sequence[float]) -> str:
     first, *rest = factors
-    found: Any = first
+    value: Any = first
     for factor in rest:
-        found = w("Add", w("Mul", x, found), factor)
-    return str(found)
+        value = w("Add", w("Mul", x, value), factor)
+    return str(value)
 
 
 def _remainder(w: OnnxWriter, a: str, b: str) -> str:
@@ -227,12 +231,12 @@ def _bitwise_and(w: OnnxWriter, a: str, b: str) -> str:
         return str(w("Sub", above, w("Mul", w("Floor", w("Mul", above, 0.5)), 2.0)))
 
     weights = np.append(powers[:-1], -powers[-1])
-    both = w("Mul", w("Mul", digits(a), digits(b)), weights)
-    return str(w("ReduceSum", both, np.array([-1], np.int64), keepdims=0))
+    products = w("Mul", w("Mul", digits(a), digits(b)), weights)
+    return str(w("ReduceSum", products, np.array([-1], np.int64), keepdims=0))
 
 
 def _operator(kind: str) -> Callable[..., str]:
-    return lambda w, *given: str(w(kind, *given))
+    return lambda w, *inputs: str(w(kind, *inputs))
 
 
 # One function for each instruction of a map that has operands; it returns the name of the result.

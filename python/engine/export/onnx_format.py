@@ -156,8 +156,8 @@ def _merge(kind: str) -> Callable[[OnnxWriter, Step], None]:
     """Returns the function of an operator with two inputs, which joins any number of them, one after the other."""
 
     def emit(w: OnnxWriter, step: Step) -> None:
-        first, *others = _broadcast(w, step)
-        for other in others:
+        first, *more = _broadcast(w, step)
+        for other in more:
             first = w(kind, first, other)
         w.x, w.shape = first, step.constants["shape"]
 
@@ -182,7 +182,7 @@ def _average(w: OnnxWriter, step: Step) -> None:
 def _broadcast(w: OnnxWriter, step: Step) -> list[str]:
     """Returns the names of the inputs, to whose samples leading axes are added, since those of the batch must meet."""
     axes = len(step.constants["shape"])
-    return [w.reshaped(each, (1,) * (axes - len(each.shape)) + each.shape) for each in _inputs(w)]
+    return [w.reshaped(tensor, (1,) * (axes - len(tensor.shape)) + tensor.shape) for tensor in _inputs(w)]
 
 
 def _inputs(w: OnnxWriter) -> list[Tensor]:
@@ -191,8 +191,8 @@ def _inputs(w: OnnxWriter) -> list[Tensor]:
 
 def _concatenate(w: OnnxWriter, step: Step) -> None:
     axis, tensors = step.constants["axis"], _inputs(w)
-    w.x = w("Concat", *(each.name for each in tensors), axis=axis + 1)
-    length = sum(each.shape[axis] for each in tensors)
+    w.x = w("Concat", *(tensor.name for tensor in tensors), axis=axis + 1)
+    length = sum(tensor.shape[axis] for tensor in tensors)
     w.shape = (*tensors[0].shape[:axis], length, *tensors[0].shape[axis + 1 :])
 
 
@@ -345,13 +345,13 @@ def write_onnx(graph: Graph, path: Path, opset_version: int = OPSET) -> None:
     _emit(writer, graph)
     inputs = [
         helper.make_tensor_value_info(
-            name, helper.np_dtype_to_tensor_dtype(np.dtype(each.dtype)), ["batch", *each.shape]
+            name, helper.np_dtype_to_tensor_dtype(np.dtype(model_input.dtype)), ["batch", *model_input.shape]
         )
-        for name, each in zip(writer.inputs, graph.inputs, strict=True)
+        for name, model_input in zip(writer.inputs, graph.inputs, strict=True)
     ]
     outputs = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *each.shape])
-        for name, each in zip(writer.outputs(graph), graph.outputs, strict=True)
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", *model_output.shape])
+        for name, model_output in zip(writer.outputs(graph), graph.outputs, strict=True)
     ]
     body = helper.make_graph(
         writer.nodes,

@@ -44,7 +44,7 @@ class OnnxWriter:
         self._taken = {stage.name for stage in graph.stages}
         self._arrays: dict[str, list[tuple[str, NDArray[Any]]]] = {}  # names and arrays by the wanted name
         self._scalars: dict[float, str] = {}
-        self.inputs = [self._free(each.name) for each in graph.inputs]
+        self.inputs = [self._free(model_input.name) for model_input in graph.inputs]
         self._layer, self._name, self._first = "input", "input", 0
         self.stage = ""
         self.x, self.shape, self.others = "", cast("Any", ()), list[Tensor]()
@@ -55,11 +55,11 @@ class OnnxWriter:
         self._numbers: dict[Extent, str] = {}  # lengths as floats
         self._named: dict[str, NDArray[Any]] = {}  # constants by name
         self._steps = 0
-        for number, (name, each) in enumerate(zip(self.inputs, graph.inputs, strict=True)):
+        for number, (name, model_input) in enumerate(zip(self.inputs, graph.inputs, strict=True)):
             self.x, self._layer, self._name = name, name, name
-            if each.dtype != "float32":
+            if model_input.dtype != "float32":
                 self.x = self.cast(name, "float32")
-            self._values[-1 - number] = Tensor(self.x, each.shape)
+            self._values[-1 - number] = Tensor(self.x, model_input.shape)
 
     def begin(self, stage: Stage) -> None:
         """Begins the nodes of a layer, whose name they get."""
@@ -97,15 +97,15 @@ class OnnxWriter:
 
     def outputs(self, graph: Graph) -> list[str]:
         """Returns the names of the outputs of the model, for which it adds nodes where they differ from those of layers."""
-        found = list[str]()
+        names_taken = list[str]()
         for output in graph.outputs:
             name = self._values[output.value].name
-            if name != output.name or name in found or name in self.inputs:
+            if name != output.name or name in names_taken or name in self.inputs:
                 self._name = output.name
                 self("Identity", name)
                 name = self.nodes[-1].output[0] = self._free(output.name)
-            found.append(name)
-        return found
+            names_taken.append(name)
+        return names_taken
 
     def __call__(
         self, kind: str, *inputs: str | float | NDArray[Any], outputs: int = 1, **attributes: Any
@@ -121,7 +121,7 @@ class OnnxWriter:
         Returns:
             The name of its output, or a list of them.
         """
-        named = [each if isinstance(each, str) else self.constant(each) for each in inputs]
+        named = [item if isinstance(item, str) else self.constant(item) for item in inputs]
         name = self._free(f"{self._name}/{kind}")
         results = [name] if outputs == 1 else [self._free(f"{name}/{number}") for number in range(outputs)]
         self.nodes.append(self._onnx.helper.make_node(kind, named, results, name=name, **attributes))
@@ -139,12 +139,12 @@ class OnnxWriter:
             if value not in self._scalars:
                 self._scalars[value] = self._add(np.asarray(value, np.float32), f"constant/{value:g}")
             return self._scalars[value]
-        wanted = f"{owner or self._layer}/{name}"
-        same = self._arrays.setdefault(wanted, [])
-        found = next((taken for taken, array in same if np.array_equal(array, value)), None)
-        if found is None:
-            same.append((found := self._add(value, wanted), value))
-        return found
+        base = f"{owner or self._layer}/{name}"
+        same = self._arrays.setdefault(base, [])
+        existing = next((existing for existing, array in same if np.array_equal(array, value)), None)
+        if existing is None:
+            same.append((existing := self._add(value, base), value))
+        return existing
 
     def arrays(self, step: Step) -> dict[str, str]:
         """Adds the arrays of a step as constants and returns their names."""
@@ -185,8 +185,8 @@ class OnnxWriter:
 
     def target(self, shape: Extents, before: Extents) -> str:
         """Returns the name of the shape for a Reshape from the shape `before`."""
-        numbers = [each.fixed for each in shape]
-        free = [axis for axis, each in enumerate(shape) if each.per_sample]
+        numbers = [extent.fixed for extent in shape]
+        free = [axis for axis, extent in enumerate(shape) if extent.per_sample]
         if free == [0] and before[:1] == shape[:1] == (SAMPLES,):
             numbers[0] = 0  # the same length as before
         elif len(free) == 1:
@@ -197,16 +197,16 @@ class OnnxWriter:
 
     def lengths(self, extents: Sequence[Extent]) -> str:
         """Returns the name of a vector of lengths."""
-        wanted = tuple(extents)
-        if not any(each.per_sample for each in wanted):
-            return self.constant(np.array([each.fixed for each in wanted], np.int64), "lengths")
-        if wanted not in self._lengths:
-            found = self._length_of(wanted[0]) if len(wanted) == 1 else self._concatenated(wanted)
-            self._lengths[wanted] = found
-        return self._lengths[wanted]
+        listed = tuple(extents)
+        if not any(extent.per_sample for extent in listed):
+            return self.constant(np.array([extent.fixed for extent in listed], np.int64), "lengths")
+        if listed not in self._lengths:
+            tensor_name = self._length_of(listed[0]) if len(listed) == 1 else self._concatenated(listed)
+            self._lengths[listed] = tensor_name
+        return self._lengths[listed]
 
     def _concatenated(self, extents: Sequence[Extent]) -> str:
-        return str(self("Concat", *(self.lengths([each]) for each in extents), axis=0))
+        return str(self("Concat", *(self.lengths([extent]) for extent in extents), axis=0))
 
     def _length_of(self, extent: Extent) -> str:
         """Returns the name of a length that depends on the number of samples, a vector of one integer."""
@@ -258,14 +258,14 @@ class OnnxWriter:
         """Returns the name of a tensor as numbers, 1 and 0 for bools."""
         return self.cast(name, "float32") if name in self._bools else name
 
-    def _add(self, value: NDArray[Any], wanted: str) -> str:
-        name = self._free(wanted)
+    def _add(self, value: NDArray[Any], base: str) -> str:
+        name = self._free(base)
         self._named[name] = np.asarray(value)
         self.initializers.append(self._onnx.numpy_helper.from_array(np.array(value, order="C"), name))
         return name
 
-    def _free(self, wanted: str) -> str:
-        """Returns `wanted`, with a number if the name is taken."""
-        name = free_name(wanted, self._taken)
+    def _free(self, base: str) -> str:
+        """Returns `base`, with a number if the name is taken."""
+        name = free_name(base, self._taken)
         self._taken.add(name)
         return name

@@ -31,24 +31,24 @@ def rewritten(stages: Sequence[Sequence[Step]], outputs: Sequence[int]) -> tuple
     def moved(number: int) -> int:
         return number if number < 0 else numbers[number]
 
-    found: list[list[Step]] = [[] for _ in stages]
+    steps_of_stages: list[list[Step]] = [[] for _ in stages]
     for number in sorted(needed):
         step = every[number]
-        found[places[number]].append(step._replace(reads=tuple(map(moved, step.reads))))
-    return found, [moved(number) for number in outputs]
+        steps_of_stages[places[number]].append(step._replace(reads=tuple(map(moved, step.reads))))
+    return steps_of_stages, [moved(number) for number in outputs]
 
 
 def _without_detours(every: Sequence[Step]) -> list[Step]:
     """Lets steps on arrays read what a reshape reads, since they read all values under shapes of their own."""
     origins: dict[int, int] = {}
-    found = list[Step]()
+    remaining = list[Step]()
     for number, step in enumerate(every):
         if is_array_step(step):
-            step = step._replace(reads=tuple(origins.get(each, each) for each in step.reads))  # noqa: PLW2901
+            step = step._replace(reads=tuple(origins.get(origin, origin) for origin in step.reads))  # noqa: PLW2901
         if step.kind == "reshape":
             origins[number] = step.reads[0]
-        found.append(step)
-    return found
+        remaining.append(step)
+    return remaining
 
 
 def _needed(every: Sequence[Step], outputs: Sequence[int]) -> set[int]:
@@ -56,7 +56,7 @@ def _needed(every: Sequence[Step], outputs: Sequence[int]) -> set[int]:
     needed = {number for number in outputs if number >= 0}
     for number in range(len(every) - 1, -1, -1):
         if number in needed:
-            needed |= {each for each in every[number].reads if each >= 0}
+            needed |= {origin for origin in every[number].reads if origin >= 0}
     return needed
 
 
@@ -65,26 +65,26 @@ def _with_joint_maps(every: Sequence[Step], places: Sequence[int], outputs: Sequ
     needed = _needed(every, outputs)
     readers = Counter(read for number in needed for read in set(every[number].reads))
     readers.update(outputs)
-    found = list(every)
+    steps_left = list(every)
     for number in sorted(needed):
-        while found[number].kind == "map":
-            step = found[number]
+        while steps_left[number].kind == "map":
+            step = steps_left[number]
             joined = next(
                 (
                     place
                     for place, (read, view) in enumerate(_reads_of(step))
                     if read >= 0
                     and readers[read] == 1
-                    and found[read].kind == "map"
+                    and steps_left[read].kind == "map"
                     and places[read] == places[number]
-                    and view == found[read].constants["shape"] == step.constants["shape"]
+                    and view == steps_left[read].constants["shape"] == step.constants["shape"]
                 ),
                 None,
             )
             if joined is None:
                 break
-            found[number] = _joined(step, joined, found[step.reads[joined]])
-    return found
+            steps_left[number] = _joined(step, joined, steps_left[step.reads[joined]])
+    return steps_left
 
 
 def _reads_of(step: Step) -> list[Read]:
@@ -93,9 +93,9 @@ def _reads_of(step: Step) -> list[Read]:
 
 def _joined(step: Step, place: int, before: Step) -> Step:
     """Returns a map whose input `place` is computed by the code of another map."""
-    own, inner = _reads_of(step), _reads_of(before)
-    removed = own[place]
-    inputs = list(dict.fromkeys([*inner, *(read for read in own if read != removed)]))
+    reads_of_step, inner = _reads_of(step), _reads_of(before)
+    removed = reads_of_step[place]
+    inputs = list(dict.fromkeys([*inner, *(read for read in reads_of_step if read != removed)]))
     code = list[Instruction]()
 
     def add(instructions: Sequence[Instruction], reads: Sequence[Read], result: int | None) -> int:
@@ -103,13 +103,13 @@ def _joined(step: Step, place: int, before: Step) -> Step:
         registers = [
             result if result is not None and read == removed else inputs.index(read) for read in reads
         ]
-        for each in instructions:
-            operands = tuple(registers[operand] for operand in each.operands)
-            code.append(each._replace(operands=operands))
+        for instruction in instructions:
+            operands = tuple(registers[operand] for operand in instruction.operands)
+            code.append(instruction._replace(operands=operands))
             registers.append(len(inputs) + len(code) - 1)
         return registers[-1]
 
-    add(step.constants["code"], own, add(before.constants["code"], inner, None))
+    add(step.constants["code"], reads_of_step, add(before.constants["code"], inner, None))
     constants: dict[str, Any] = {
         **step.constants,
         "views": tuple(view for _, view in inputs),

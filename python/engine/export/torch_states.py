@@ -157,20 +157,20 @@ def from_torch_state_dict(model: Part, state: object, modules: object) -> dict[L
         hint = ": pass its state_dict()" if hasattr(state, "state_dict") else ""
         msg = f"`state` must be a state dict, tensors or arrays by key, got a {type(state).__name__}{hint}"
         raise TypeError(msg)
-    found = _modules(model, modules)
+    listed = _modules(model, modules)
     arrays = {str(key): _array(str(key), value) for key, value in state.items()}
-    entries = {module.key(entry): entry for module in found for entry in module.entries}
-    _require_fit(arrays, entries, found)
+    entries = {module.key(entry): entry for module in listed for entry in module.entries}
+    _require_fit(arrays, entries, listed)
     weights: dict[Layer, list[Float32]] = {}
-    for module in found:
-        own = list(module.layer._own_weights)
+    for module in listed:
+        arrays_of_layer = list(module.layer._own_weights)
         for entry in module.entries:
             if entry.weight is not None:
                 array = arrays[module.key(entry)]
                 array = array.T if isinstance(module.layer, Dense) else array
-                own[entry.weight] = as_float32(array.reshape(own[entry.weight].shape))
-        first = weights.setdefault(module.layer, own)
-        if not all(map(np.array_equal, first, own)):
+                arrays_of_layer[entry.weight] = as_float32(array.reshape(arrays_of_layer[entry.weight].shape))
+        first = weights.setdefault(module.layer, arrays_of_layer)
+        if not all(map(np.array_equal, first, arrays_of_layer)):
             msg = f"`state` has other values for {module.prefix!r} than before for the same layer, {module.layer.name!r}"
             raise ValueError(msg)
     return weights
@@ -181,15 +181,15 @@ def _modules_of(model: Part, root: str = "") -> Iterator[Module]:
     if model._attributes_of_user is not None:
         yield from _modules_in_attributes(model, root)
         return
-    taken, number = set[str](), 0
+    used, number = set[str](), 0
     named = model._is_graph or any(isinstance(part, OperationPart) for part in model._parts_in_order)
     for part in model._parts_in_order:
         if isinstance(part, (InputLayer, OperationPart)):
             continue
         name = str(number)
         if named:  # torch allows no dots in the name of a module
-            name = free_name(part.name.replace(".", "_"), taken)
-            taken.add(name)
+            name = free_name(part.name.replace(".", "_"), used)
+            used.add(name)
         yield from _modules_of_part(part, f"{root}{name}.")
         number += 1 + (isinstance(part, Dense) and part.activation is not linear)
 
@@ -209,7 +209,7 @@ def _modules_in_attributes(part: Part, root: str) -> Iterator[Module]:
     owner = (
         part
         if isinstance(part, Layer)
-        else next((each for each in part._parts() if isinstance(each, Layer)), None)
+        else next((layer for layer in part._parts() if isinstance(layer, Layer)), None)
     )
     if owner is not None and owner._own_weights:
         yield Module(root[:-1], owner, _entries(owner))
@@ -219,19 +219,19 @@ def _modules_in_attributes(part: Part, root: str) -> Iterator[Module]:
 
 def _named_parts(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
     """Yields the layers and models in attributes, in lists and dicts, too, each once, with the names that torch gives them."""
-    found = set[int]()
+    visited = set[int]()
 
     def search(name: str, value: Any) -> Iterator[tuple[str, Part]]:
         if isinstance(value, Part):
-            if id(value) not in found:
-                found.add(id(value))
+            if id(value) not in visited:
+                visited.add(id(value))
                 yield name, value
         elif isinstance(value, Mapping):
-            for key, each in value.items():
-                yield from search(f"{name}.{key}", each)
+            for key, item in value.items():
+                yield from search(f"{name}.{key}", item)
         elif isinstance(value, (list, tuple)):
-            for place, each in enumerate(value):
-                yield from search(f"{name}.{place}", each)
+            for place, item in enumerate(value):
+                yield from search(f"{name}.{place}", item)
 
     for name, value in dict(attributes).items():
         if name not in NO_PARTS:
@@ -239,10 +239,10 @@ def _named_parts(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
 
 
 def _modules(model: Part, names: object) -> list[Module]:
-    found = list(_modules_of(model))
+    listed = list(_modules_of(model))
     if names is None:
-        return found
-    found = list({module.layer: module for module in found}.values())
+        return listed
+    listed = list({module.layer: module for module in listed}.values())
     if (
         isinstance(names, str)
         or not isinstance(names, Sequence)
@@ -250,14 +250,14 @@ def _modules(model: Part, names: object) -> list[Module]:
     ):
         msg = f"`modules` must be a list of modules' names, such as ['fc1', 'fc2'], got {names!r}"
         raise TypeError(msg)
-    if len(set(names)) != len(names) or len(names) != len(found):
-        with_weights = ", ".join(module.layer.name for module in found)
+    if len(set(names)) != len(names) or len(names) != len(listed):
+        with_weights = ", ".join(module.layer.name for module in listed)
         msg = (
-            f"`modules` must hold {len(found)} names, one for each layer with weights ({with_weights}), got "
+            f"`modules` must hold {len(listed)} names, one for each layer with weights ({with_weights}), got "
             f"{list(names)}"
         )
         raise ValueError(msg)
-    return [module._replace(prefix=name) for module, name in zip(found, names, strict=True)]
+    return [module._replace(prefix=name) for module, name in zip(listed, names, strict=True)]
 
 
 def _entries(layer: Layer) -> list[Entry]:
@@ -291,15 +291,15 @@ def _require_fit(
         if entry.weight is not None and key not in arrays
     ]
     unexpected = [f"{key} {array.shape}" for key, array in arrays.items() if key not in entries]
-    both = [(key, entry, arrays[key]) for key, entry in entries.items() if key in arrays]
+    matched = [(key, entry, arrays[key]) for key, entry in entries.items() if key in arrays]
     shapes = [
         f"{key} is {array.shape} instead of {entry.value.shape}"
-        for key, entry, array in both
+        for key, entry, array in matched
         if array.shape != entry.value.shape
     ]
     values = [
         f"{key} must be {entry.value.flat[0]:g} throughout, as the layer has no such weight"
-        for key, entry, array in both
+        for key, entry, array in matched
         if entry.weight is None
         and not entry.ignored_on_load
         and entry.value.size
@@ -311,7 +311,7 @@ def _require_fit(
         "of another shape": shapes,
         "of another value": values,
     }
-    problems = "; ".join(f"{what}: {', '.join(each)}" for what, each in named.items() if each)
+    problems = "; ".join(f"{problem}: {', '.join(keys)}" for problem, keys in named.items() if keys)
     if problems:
         msg = f"`state` doesn't fit the model. {problems[0].upper()}{problems[1:]}.{_hint(arrays, modules)}"
         raise ValueError(msg)

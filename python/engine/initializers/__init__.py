@@ -92,8 +92,8 @@ def get(identifier: object) -> Any:
         identifier = array_of_config(identifier["config"])
     if isinstance(identifier, np.ndarray):
         return Given(identifier)
-    known = isinstance(identifier, (str, Mapping, type, Initializer))
-    return identifier if callable(identifier) and not known else named(identifier)
+    named_or_config = isinstance(identifier, (str, Mapping, type, Initializer))
+    return identifier if callable(identifier) and not named_or_config else named(identifier)
 
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name

@@ -74,23 +74,23 @@ class Given(Initializer):
         return as_weight(self.values, tuple(shape), "the array given as initializer")
 
 
-def as_weight(values: object, shape: Shape, what: str) -> Float32:
+def as_weight(values: object, shape: Shape, subject: str) -> Float32:
     """Returns `values` as a new float32 array, if they are real numbers of `shape` within float32's range.
 
-    Messages call them `what`.
+    Messages call them `subject`.
     """
     array = np.asarray(values)
     if array.shape != shape:
-        msg = f"{what} must have shape {shape}, got {array.shape}"
+        msg = f"{subject} must have shape {shape}, got {array.shape}"
         raise ValueError(msg)
     if array.dtype.kind not in REAL:
-        msg = f"{what} must hold real numbers, got dtype {array.dtype}"
+        msg = f"{subject} must hold real numbers, got dtype {array.dtype}"
         raise TypeError(msg)
     try:
         with np.errstate(over="raise"):
             return np.array(array, np.float32)
     except FloatingPointError:
-        msg = f"{what} must lie within float32's range"
+        msg = f"{subject} must lie within float32's range"
         raise ValueError(msg) from None
 
 

@@ -243,14 +243,14 @@ def fans(
     return shape[-2] * field, shape[-1] * field
 
 
-def _axes(given: object, name: str) -> list[int] | None:
-    return None if given is None else list(integers(given, name, LOWEST))
+def _axes(axes: object, name: str) -> list[int] | None:
+    return None if axes is None else list(integers(axes, name, LOWEST))
 
 
 def _product(shape: Shape, axes: Sequence[int], name: str) -> int:
     """Returns the product of the sizes of `axes`, which the argument of this name gives."""
     if any(not -len(shape) <= axis < len(shape) for axis in axes):
-        there = f"which are {text_of_axes(len(shape))}" if shape else "which has none"
-        msg = f"`{name}` must hold axes of the shape {shape}, {there}; got {list(axes)}"
+        rank_text = f"which are {text_of_axes(len(shape))}" if shape else "which has none"
+        msg = f"`{name}` must hold axes of the shape {shape}, {rank_text}; got {list(axes)}"
         raise ValueError(msg)
     return math.prod(shape[axis] for axis in axes)

@@ -66,9 +66,11 @@ def circle(  # noqa: PLR0917 # Keras' signature
     embeddings = _embeddings(y_pred, "y_pred")
     references = embeddings if ref_embeddings is None else _embeddings(ref_embeddings, "ref_embeddings")
     labels = _labels(y_true, embeddings, "y_true")
-    others = labels if ref_labels is None else _labels(ref_labels, references, "ref_labels")
-    found = _exponents(labels, embeddings, others, references, remove_diagonal, gamma, margin)
-    total = _log_sum(found.of_alike, found.alike)[0] + _log_sum(found.of_other, found.other)[0]
+    reference_labels = labels if ref_labels is None else _labels(ref_labels, references, "ref_labels")
+    exponents = _exponents(labels, embeddings, reference_labels, references, remove_diagonal, gamma, margin)
+    total = (
+        _log_sum(exponents.of_alike, exponents.alike)[0] + _log_sum(exponents.of_other, exponents.other)[0]
+    )
     losses = np.maximum(total, 0.0) + log(1.0 + exp(-np.abs(total)))
     return np.where(total == -np.inf, 0.0, losses).astype(np.float32)
 
@@ -138,22 +140,22 @@ class Circle(BatchLoss):
         """
         embeddings = _embeddings(y_pred, "y_pred")
         labels = _labels(y_true, embeddings, "y_true")
-        found = _exponents(
+        exponents = _exponents(
             labels, embeddings, labels, embeddings, self.remove_diagonal, self.gamma, self.margin
         )
-        alike, share_of_alike = _log_sum(found.of_alike, found.alike)
-        other, share_of_other = _log_sum(found.of_other, found.other)
+        alike, share_of_alike = _log_sum(exponents.of_alike, exponents.alike)
+        other, share_of_other = _log_sum(exponents.of_other, exponents.other)
         total = alike + other
         negative = exp(-np.abs(total))
         sigmoid = np.where(total < 0, negative, 1.0) / (1.0 + negative)
         by_total = np.where(total == -np.inf, 0.0, factors * sigmoid)
-        distance, margin = found.distance, self.margin
+        distance, margin = exponents.distance, self.margin
         slope = np.where(margin + distance > 0, 2 * distance, 0.0) * share_of_alike
         slope -= np.where(1 + margin - distance > 0, 2 * (1 - distance), 0.0) * share_of_other
         # The distance is 1 - cosine, and constant where that would be negative.
         by_cosine = np.where(distance > 0, -self.gamma * slope * by_total[:, np.newaxis], 0.0)
-        both = (by_cosine + by_cosine.T).astype(np.float32)
-        return matmul(both, embeddings, None, None, False, False, None).astype(np.float64)
+        by_product = (by_cosine + by_cosine.T).astype(np.float32)
+        return matmul(by_product, embeddings, None, None, False, False, None).astype(np.float64)
 
 
 def _embeddings(values: ArrayLike, name: str) -> Float32:
@@ -175,7 +177,7 @@ def _labels(values: ArrayLike, embeddings: Float32, name: str) -> NDArray[np.int
 def _exponents(  # noqa: PLR0917 # the arguments of the loss
     labels: NDArray[np.int64],
     embeddings: Float32,
-    others: NDArray[np.int64],
+    reference_labels: NDArray[np.int64],
     references: Float32,
     remove_diagonal: bool,
     gamma: float,
@@ -183,7 +185,7 @@ def _exponents(  # noqa: PLR0917 # the arguments of the loss
 ) -> _Exponents:
     cosines = matmul(embeddings, references, None, None, False, True, None)
     distance = np.maximum(1.0 - cosines.astype(np.float64), 0.0)
-    alike = labels[:, np.newaxis] == others
+    alike = labels[:, np.newaxis] == reference_labels
     other = ~alike
     if remove_diagonal:
         alike &= np.eye(*alike.shape) == 0
@@ -198,9 +200,9 @@ def _log_sum(exponents: Doubles, chosen: NDArray[np.bool_]) -> tuple[Doubles, Do
     The logarithm is -inf for a row without chosen columns.
     """
     largest = np.max(exponents, axis=1, initial=-np.inf, where=chosen)[:, np.newaxis]
-    known = np.isfinite(largest)
-    parts = np.where(chosen & known, exp(np.where(chosen & known, exponents - largest, 0.0)), 0.0)
+    finite = np.isfinite(largest)
+    parts = np.where(chosen & finite, exp(np.where(chosen & finite, exponents - largest, 0.0)), 0.0)
     sums = np.cumsum(parts, axis=1)[:, -1:]
-    positive = np.where(known, sums, 1.0)
-    logs = np.where(known, largest + log(positive), -np.inf)
+    positive = np.where(finite, sums, 1.0)
+    logs = np.where(finite, largest + log(positive), -np.inf)
     return logs[:, 0], parts / positive

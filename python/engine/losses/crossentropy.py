@@ -49,17 +49,17 @@ def sparse_categorical_crossentropy(
         float32 (n,).
     """
     predictions = np.moveaxis(np.asarray(y_pred, np.float32), axis, -1)
-    kept = None
+    counted = None
     if ignore_class is not None:
         labels = np.asarray(y_true)
         labels = labels.reshape(predictions.shape[:-1]) if labels.size == predictions[..., 0].size else labels
-        kept = labels != ignore_class
-        y_true = np.where(kept, labels, 0)
+        counted = labels != ignore_class
+        y_true = np.where(counted, labels, 0)
     chosen = class_indices_like(y_true, predictions)
     losses = evaluate_rows(
         formula("sparse_categorical_crossentropy", from_logits=from_logits), chosen, predictions
     )
-    return losses if kept is None else np.where(kept, losses, np.float32(0))
+    return losses if counted is None else np.where(counted, losses, np.float32(0))
 
 
 def warn_of_one_class(name: str, y_pred: ArrayLike, axis: int) -> None:
@@ -95,9 +95,9 @@ def categorical_crossentropy(
     Returns:
         float32 (n,).
     """
-    found = formula("categorical_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
+    fields = formula("categorical_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
     warn_of_one_class("categorical_crossentropy", y_pred, axis)
-    return evaluate_rows(found, *paired(y_true, y_pred), axis=axis)
+    return evaluate_rows(fields, *paired(y_true, y_pred), axis=axis)
 
 
 @formulas.recordable(formulas.binary_crossentropy)
@@ -122,8 +122,8 @@ def binary_crossentropy(
     Returns:
         float32 (n,).
     """
-    found = formula("binary_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
-    return mean_by_rows(found, *paired(y_true, y_pred), axis=axis)
+    fields = formula("binary_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
+    return mean_by_rows(fields, *paired(y_true, y_pred), axis=axis)
 
 
 @formulas.recordable(formulas.generalized_cross_entropy)

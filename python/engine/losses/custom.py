@@ -80,8 +80,8 @@ class HostLoss(Loss):
             output_shape: shape of the predictions of one sample.
         """
         y_pred = batch["y_pred"].reshape(-1, *(output_shape or (1,))).copy()
-        given = form.shaped(batch), y_pred
-        y_true, predicted = aligned(*given) if self._aligns else given
+        pair = form.shaped(batch), y_pred
+        y_true, predicted = aligned(*pair) if self._aligns else pair
         losses = np.asarray(self.call(y_true, predicted))
         weights, row_mask = weights_of_batch(batch, form, y_pred), mask_of_batch(batch, y_pred)
         share = self._shares if form.weights is None else self._shares_by_output
@@ -152,8 +152,8 @@ class HostLoss(Loss):
             share = 1.0 if summed else 1.0 / shape[-1]
             return losses.sum(axis=-1) * share, scale * share
         if losses.shape in (rows[:1], (*rows[:1], 1)) and weights.ndim == 1:
-            each = losses.reshape(-1, *[1] * (len(rows) - 1))
-            spread = np.broadcast_to(each / groups if summed else each, rows)
+            by_sample = losses.reshape(-1, *[1] * (len(rows) - 1))
+            spread = np.broadcast_to(by_sample / groups if summed else by_sample, rows)
             return spread, scale if summed else scale * groups
         msg = (
             f"the loss {self.name!r} must return one number per sample, ({rows[0]},), one for each weight, for each "

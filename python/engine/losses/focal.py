@@ -60,7 +60,7 @@ def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     Returns:
         float32 (n,).
     """
-    found = formula(
+    fields = formula(
         "binary_focal_crossentropy",
         alpha,
         gamma,
@@ -68,7 +68,7 @@ def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
         apply_class_balancing,
         label_smoothing=label_smoothing,
     )
-    return mean_by_rows(found, *paired(y_true, y_pred), axis=axis)
+    return mean_by_rows(fields, *paired(y_true, y_pred), axis=axis)
 
 
 @formulas.recordable(formulas.categorical_focal_crossentropy)
@@ -99,11 +99,11 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     Returns:
         float32 (n,).
     """
-    found = formula(
+    fields = formula(
         "categorical_focal_crossentropy", alpha, gamma, from_logits, label_smoothing=label_smoothing
     )
     warn_of_one_class("categorical_focal_crossentropy", y_pred, axis)
-    return evaluate_rows(found, *paired(y_true, y_pred), axis=axis)
+    return evaluate_rows(fields, *paired(y_true, y_pred), axis=axis)
 
 
 @formulas.recordable(formulas.tversky)
@@ -179,8 +179,8 @@ def _overlap(
     """
     y, p = target.astype(float), prediction.astype(float)
     alpha, beta, epsilon = constants
-    both, missed, wrong = (_sum_in_order(a, axes) for a in (y * p, y * (1 - p), p * (1 - y)))
-    return both, both + alpha * missed + beta * wrong + epsilon
+    overlap, missed, wrong = (_sum_in_order(a, axes) for a in (y * p, y * (1 - p), p * (1 - y)))
+    return overlap, overlap + alpha * missed + beta * wrong + epsilon
 
 
 class _Focal(Smoothed):
@@ -250,8 +250,8 @@ class BinaryFocalCrossentropy(_Focal):
         self.apply_class_balancing = flag(apply_class_balancing, "apply_class_balancing")
 
     def _formula(self) -> dict[str, Any]:
-        found = super()._formula()
-        return found | {"parameters": [*found["parameters"], float(self.apply_class_balancing)]}
+        fields = super()._formula()
+        return fields | {"parameters": [*fields["parameters"], float(self.apply_class_balancing)]}
 
 
 @register(function=categorical_focal_crossentropy)
@@ -306,8 +306,8 @@ class _Overlap(FunctionLoss, ABC):
         y, p = (array.astype(float) for array in paired(y_true, y_pred))
         alpha, beta, _ = self._factors()
         axes = _axes(self.axis, p.ndim)
-        both, total = _overlap(y, p, axes, self._factors())
-        gradient: Array = (y * (1 - alpha) + (1 - y) * beta) * (both / (total * total)) - y / total
+        overlap, total = _overlap(y, p, axes, self._factors())
+        gradient: Array = (y * (1 - alpha) + (1 - y) * beta) * (overlap / (total * total)) - y / total
         if self.reduction == "sum" or axes == (p.ndim - 1,):
             return gradient
         return gradient / (total.size if 0 in axes else total.size // len(p))
@@ -330,10 +330,10 @@ def _axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
 
 def _sum_in_order(array: Array, axes: tuple[int, ...]) -> Array:
     """Returns the sums of `array` over `axes`, added up in order. The axes stay, with length 1."""
-    kept = tuple(1 if axis in axes else size for axis, size in enumerate(array.shape))
+    kept_shape = tuple(1 if axis in axes else size for axis, size in enumerate(array.shape))
     last = np.moveaxis(array, axes, range(-len(axes), 0))
     flat = last.reshape(*last.shape[: last.ndim - len(axes)], -1)
-    return np.cumsum(flat, axis=-1)[..., -1].reshape(kept)
+    return np.cumsum(flat, axis=-1)[..., -1].reshape(kept_shape)
 
 
 @register(function=dice)

@@ -30,10 +30,10 @@ def recordable(formula: Callable[..., Any]) -> Callable[[_Function], _Function]:
         def computed_or_recorded(y_true: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Any:
             if holds_symbolic((y_true, y_pred)):
                 return formula(y_true, y_pred, *args, **kwargs)
-            found = function(y_true, y_pred, *args, **kwargs)
-            if isinstance(found, np.float32):
-                return Number(found)
-            return found.view(Tensor) if type(found) is np.ndarray else found
+            losses = function(y_true, y_pred, *args, **kwargs)
+            if isinstance(losses, np.float32):
+                return Number(losses)
+            return losses.view(Tensor) if type(losses) is np.ndarray else losses
 
         return computed_or_recorded  # type: ignore[return-value] # it has the same signature
 
@@ -101,7 +101,7 @@ def absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
 def squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
     """The mean of the squares of the differences of logarithms."""
     target, output = paired_symbols(y_true, y_pred)
-    first, second = (ops.log(ops.maximum(each, _SMALLEST) + 1.0) for each in (target, output))
+    first, second = (ops.log(ops.maximum(array, _SMALLEST) + 1.0) for array in (target, output))
     return ops.mean(ops.square(first - second), axis=-1)
 
 
@@ -129,7 +129,7 @@ def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
 
 def kl_divergence(y_true: Any, y_pred: Any) -> Any:
     """The Kullback-Leibler divergence of two distributions."""
-    target, output = (ops.clip(each, _SMALLEST, 1.0) for each in paired_symbols(y_true, y_pred))
+    target, output = (ops.clip(array, _SMALLEST, 1.0) for array in paired_symbols(y_true, y_pred))
     return ops.sum(target * ops.log(target / output), axis=-1)
 
 
@@ -162,8 +162,8 @@ def squared_hinge(y_true: Any, y_pred: Any) -> Any:
 def categorical_hinge(y_true: Any, y_pred: Any) -> Any:
     """What the score of the class lacks to the margin above all others."""
     target, output = paired_symbols(y_true, y_pred)
-    own, other = ops.sum(target * output, axis=-1), ops.max((1.0 - target) * output, axis=-1)
-    return ops.maximum(other - own + 1.0, 0.0)
+    of_class, other = ops.sum(target * output, axis=-1), ops.max((1.0 - target) * output, axis=-1)
+    return ops.maximum(other - of_class + 1.0, 0.0)
 
 
 def binary_crossentropy(
@@ -205,10 +205,10 @@ def sparse_categorical_crossentropy(
         limits.check(labels)
     if ignore_class is None:
         return ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=from_logits, axis=axis)
-    kept = ops.not_equal(labels, ignore_class)
-    known = ops.where(kept, labels, 0)
-    losses = ops.sparse_categorical_crossentropy(known, y_pred, from_logits=from_logits, axis=axis)
-    return ops.where(kept, losses, 0.0)
+    counted = ops.not_equal(labels, ignore_class)
+    labels_or_zero = ops.where(counted, labels, 0)
+    losses = ops.sparse_categorical_crossentropy(labels_or_zero, y_pred, from_logits=from_logits, axis=axis)
+    return ops.where(counted, losses, 0.0)
 
 
 def generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) -> Any:
@@ -216,8 +216,8 @@ def generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) -> Any:
     labels = y_true if hasattr(y_true, "shape") else np.asarray(y_true)
     if rank_of(labels) == rank_of(y_pred) and labels.shape[-1] == 1:
         labels = ops.squeeze(labels, -1)
-    own = ops.squeeze(ops.take_along_axis(y_pred, ops.expand_dims(labels, -1), axis=-1), -1)
-    return (1.0 - ops.power(own, q)) / q
+    share_of_class = ops.squeeze(ops.take_along_axis(y_pred, ops.expand_dims(labels, -1), axis=-1), -1)
+    return (1.0 - ops.power(share_of_class, q)) / q
 
 
 def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
@@ -263,17 +263,17 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
 def dice(y_true: Any, y_pred: Any, axis: Any = None) -> Any:
     """1 minus twice what both have in common, as a part of both."""
     target, output = paired_symbols(y_true, y_pred)
-    both = ops.sum(target * output, axis=axis)
+    overlap = ops.sum(target * output, axis=axis)
     all_ = ops.sum(target, axis=axis) + ops.sum(output, axis=axis)
-    return 1.0 - both * 2.0 / (all_ + _SMALLEST)
+    return 1.0 - overlap * 2.0 / (all_ + _SMALLEST)
 
 
 def tversky(y_true: Any, y_pred: Any, alpha: float = 0.5, beta: float = 0.5, axis: Any = None) -> Any:
     """The same with weights of the two kinds of mistakes."""
     target, output = paired_symbols(y_true, y_pred)
-    both = ops.sum(target * output, axis=axis)
+    overlap = ops.sum(target * output, axis=axis)
     missed, wrong = ops.sum((1.0 - output) * target, axis=axis), ops.sum(output * (1.0 - target), axis=axis)
-    return 1.0 - both / (both + missed * alpha + wrong * beta + _SMALLEST)
+    return 1.0 - overlap / (overlap + missed * alpha + wrong * beta + _SMALLEST)
 
 
 def circle(  # noqa: PLR0917 # Keras' signature
@@ -287,10 +287,10 @@ def circle(  # noqa: PLR0917 # Keras' signature
 ) -> Any:
     """Distances within a class and to other classes."""
     labels = ops.reshape(y_true, (-1,))
-    others = labels if ref_labels is None else ops.reshape(ref_labels, (-1,))
+    reference_labels = labels if ref_labels is None else ops.reshape(ref_labels, (-1,))
     references = y_pred if ref_embeddings is None else ref_embeddings
     distances = ops.maximum(1.0 - ops.matmul(y_pred, ops.transpose(references)), 0.0)
-    alike = ops.equal(ops.expand_dims(labels, 1), ops.expand_dims(others, 0))
+    alike = ops.equal(ops.expand_dims(labels, 1), ops.expand_dims(reference_labels, 0))
     other = ops.logical_not(alike)
     if remove_diagonal:
         rows, columns = y_pred.shape[0], references.shape[0]
@@ -322,16 +322,16 @@ def mask_like(mask: Any, losses: Any) -> Any:
             f"{tuple(losses.shape)}: return one loss for each timestep or sample"
         )
         raise ValueError(msg)
-    found = ops.cast(mask, "float32")
-    if rank_of(found) > common:
-        found = ops.mean(found, axis=tuple(range(common, rank_of(found))))
-    while rank_of(found) < rank_of(losses):
-        found = ops.expand_dims(found, -1)
-    return found if tuple(found.shape) == tuple(losses.shape) else ops.broadcast_to(found, losses.shape)
+    weights = ops.cast(mask, "float32")
+    if rank_of(weights) > common:
+        weights = ops.mean(weights, axis=tuple(range(common, rank_of(weights))))
+    while rank_of(weights) < rank_of(losses):
+        weights = ops.expand_dims(weights, -1)
+    return weights if tuple(weights.shape) == tuple(losses.shape) else ops.broadcast_to(weights, losses.shape)
 
 
 def reduced(
-    losses: Any, sample_weight: Any, reduction: str | None, kept: Any = None, mask: Any = None
+    losses: Any, sample_weight: Any, reduction: str | None, counted_rows: Any = None, mask: Any = None
 ) -> Any:
     """Returns the loss of a batch.
 
@@ -339,18 +339,18 @@ def reduced(
         losses: symbols, one for each sample or row.
         sample_weight: weights; None is 1.
         reduction: as in `Loss`.
-        kept: 1 for each loss that a mean counts, else 0; None counts all.
+        counted_rows: 1 for each loss that a mean counts, else 0; None counts all.
         mask: of the predictions; None keeps all.
     """
     if mask is not None and rank_of(losses):
         shares = mask_like(mask, losses)
-        losses, kept = losses * shares, shares if kept is None else kept * shares
+        losses, counted_rows = losses * shares, shares if counted_rows is None else counted_rows * shares
     weights: Any = None if sample_weight is None else _as_float(sample_weight)
-    given: Any = None
+    weights_given: Any = None
     if weights is not None:
         if not hasattr(weights, "shape"):
             weights = np.asarray(weights, np.float32)
-        given = weights
+        weights_given = weights
         if rank_of(weights) == rank_of(losses) + 1 and weights.shape[-1] == 1:
             weights = ops.squeeze(weights, -1)
         while rank_of(weights) < rank_of(losses):
@@ -361,15 +361,17 @@ def reduced(
     if reduction == "sum":
         return ops.sum(losses)
     if reduction == "mean_with_sample_weight" and weights is not None:
-        if set(given.shape) <= {1} and kept is None:  # as in Keras, one weight for all is added once
-            return ops.divide_no_nan(ops.sum(losses), ops.sum(given))
+        if (
+            set(weights_given.shape) <= {1} and counted_rows is None
+        ):  # as in Keras, one weight for all is added once
+            return ops.divide_no_nan(ops.sum(losses), ops.sum(weights_given))
         counted = (
             ops.broadcast_to(weights, losses.shape)
             if tuple(weights.shape) != tuple(losses.shape)
             else weights
         )
-        counted = counted if kept is None else counted * kept
+        counted = counted if counted_rows is None else counted * counted_rows
         return ops.divide_no_nan(ops.sum(losses), ops.sum(counted))
-    if kept is not None:
-        return ops.divide_no_nan(ops.sum(losses), ops.sum(kept))
+    if counted_rows is not None:
+        return ops.divide_no_nan(ops.sum(losses), ops.sum(counted_rows))
     return ops.mean(losses)

@@ -198,10 +198,12 @@ class Loss(Spec):
             A Python float, or a recorded array while a gradient tape is recording; without reduction a float32 array (n, ...), or (n, 1) if the weights are (n, 1).
         """
         y_true, y_pred, mask = _array_of(y_true), _array_of(y_pred), mask_of(y_pred)
-        found = self._recorded(y_true, y_pred)
-        if holds_symbolic(found):
-            return formulas.reduced(found, sample_weight, self.reduction, self._kept(y_true, found), mask)
-        losses = np.asarray(found, np.float32)
+        losses_recorded = self._recorded(y_true, y_pred)
+        if holds_symbolic(losses_recorded):
+            return formulas.reduced(
+                losses_recorded, sample_weight, self.reduction, self._kept(y_true, losses_recorded), mask
+            )
+        losses = np.asarray(losses_recorded, np.float32)
         weights = weights_like(sample_weight, losses)
         mean_mask, all_count = self._mean_mask(y_true, losses), mask is None and self._ignored_class is None
         if mask is not None and losses.ndim:

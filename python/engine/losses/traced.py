@@ -40,9 +40,9 @@ class TracedLoss(Loss):
 
     def _for(self, target_shape: Shape, output_shape: Shape) -> TracedLoss:
         """Returns the same loss for targets and outputs of these shapes."""
-        found = TracedLoss(self._loss, aligns=self._aligns, target_shape=target_shape)
-        found._wants_indices, found._output_shape = self._wants_indices, output_shape
-        return found
+        of_shape = TracedLoss(self._loss, aligns=self._aligns, target_shape=target_shape)
+        of_shape._wants_indices, of_shape._output_shape = self._wants_indices, output_shape
+        return of_shape
 
     def _resolve(self, indices: bool, outputs: int) -> Loss:
         """Returns the same loss for class indices, or for one number per output."""
@@ -72,12 +72,12 @@ class TracedLoss(Loss):
         def losses(y_true: TracedArray, y_pred: TracedArray) -> TracedArray:
             return self._losses(y_true, y_pred, sizes)
 
-        found = recording(losses, [tuple(target_shape), sizes], ["float32", "float32"])
-        self.by_sample = keeps_samples_apart(found)
-        nodes, value = lowered_function(found)
+        recorded = recording(losses, [tuple(target_shape), sizes], ["float32", "float32"])
+        self.by_sample = keeps_samples_apart(recorded)
+        nodes, value = lowered_function(recorded)
         fields: dict[str, Any] = {"target": "sparse"} if self._wants_indices else {"target": "dense"}
         if not self._wants_indices:
-            fields["target_size"] = size_of([Extent(each) for each in target_shape])[0]
+            fields["target_size"] = size_of([Extent(extent) for extent in target_shape])[0]
         return {
             "kind": "traced",
             "nodes": nodes,
@@ -113,19 +113,21 @@ def _aligned(y_true: TracedArray, y_pred: TracedArray) -> tuple[TracedArray, Tra
 _BY_SAMPLE = frozenset(("map", "reduce", "reshape", "stop_gradient"))
 
 
-def keeps_samples_apart(found: Recording) -> bool:
+def keeps_samples_apart(recorded: Recording) -> bool:
     """Whether what a function computes of a sample is known to depend on no other sample of the batch."""
-    mixed = [each.extents for each in found.outputs]
+    mixed = [output.extents for output in recorded.outputs]
     dependent = list[bool]()
-    for entry in found.trace.entries:
-        reads = [dependent[each.entry] if isinstance(each, Computed) else True for each, _ in entry.inputs]
+    for entry in recorded.trace.entries:
+        reads = [
+            dependent[origin.entry] if isinstance(origin, Computed) else True for origin, _ in entry.inputs
+        ]
         dependent.append(any(reads))
         if dependent[-1]:
             if not isinstance(entry, Node) or entry.kind not in _BY_SAMPLE:
                 return False
             mixed.append(entry.shape)
     return all(
-        shape[:1] == (SAMPLES,) and all(each.known is not None for each in shape[1:]) for shape in mixed
+        shape[:1] == (SAMPLES,) and all(extent.known is not None for extent in shape[1:]) for shape in mixed
     )
 
 

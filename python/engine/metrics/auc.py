@@ -132,10 +132,10 @@ class AUC(CoreMetric):
 
     def _resolve(self, indices: bool, outputs: int) -> Metric:
         """Returns the metric itself, after checking the arguments that are given for each output."""
-        for given, what in ((self.num_labels, "num_labels"), (self.label_weights, "label_weights")):
-            count = len(given) if isinstance(given, list) else given
+        for setting, argument in ((self.num_labels, "num_labels"), (self.label_weights, "label_weights")):
+            count = len(setting) if isinstance(setting, list) else setting
             if count is not None and count != outputs:
-                msg = f"`{what}` of {self.name!r} is for {count} outputs, but there are {outputs}: give one for each"
+                msg = f"`{argument}` of {self.name!r} is for {count} outputs, but there are {outputs}: give one for each"
                 raise ValueError(msg)
         return self
 
@@ -187,8 +187,8 @@ class AUC(CoreMetric):
         if self.exact:
             return {}
         counts = counts_above(state, self._points)
-        found = {name: counts._asdict()[field] for name, field in COUNT_OF_VARIABLE.items()}
-        return {name: self._by_threshold(count) for name, count in found.items()}
+        counts_by_variable = {name: counts._asdict()[field] for name, field in COUNT_OF_VARIABLE.items()}
+        return {name: self._by_threshold(count) for name, count in counts_by_variable.items()}
 
     def _write(self, state: State, name: str, value: Array) -> None:
         """Sets one of the variables."""
@@ -243,8 +243,8 @@ def _interpolated_precision(counts: Counts) -> Array:
     gained, grown = tp[:, :-1] - tp[:, 1:], positives[:, :-1] - positives[:, 1:]
     slope = ratio(gained, np.maximum(grown, 0))
     intercept = tp[:, 1:] - slope * positives[:, 1:]
-    both = (positives[:, :-1] > 0) & (positives[:, 1:] > 0)
-    growth = np.where(both, ratio(positives[:, :-1], np.maximum(positives[:, 1:], 0)), 1.0)
+    both_positive = (positives[:, :-1] > 0) & (positives[:, 1:] > 0)
+    growth = np.where(both_positive, ratio(positives[:, :-1], np.maximum(positives[:, 1:], 0)), 1.0)
     parts = ratio(slope * (gained + intercept * np.log(growth)), np.maximum(tp[:, 1:] + fn[:, 1:], 0))
     areas: Array = parts.sum(axis=1)
     return areas

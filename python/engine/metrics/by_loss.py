@@ -275,9 +275,9 @@ class R2Score(CoreMetric):
         dtype: object = None,
     ) -> None:
         super().__init__(name, dtype)
-        known = ("uniform_average", "variance_weighted_average")
+        choices = ("uniform_average", "variance_weighted_average")
         self.class_aggregation = (
-            None if class_aggregation is None else choice(class_aggregation, "class_aggregation", known)
+            None if class_aggregation is None else choice(class_aggregation, "class_aggregation", choices)
         )
         self.num_regressors = integer(num_regressors, "num_regressors", 0)
 

@@ -59,8 +59,8 @@ class Counts(NamedTuple):
 
 def ratio(part: Array, whole: Array) -> Array:
     """Returns `part / whole`, and 0 for a whole of 0."""
-    found: Array = np.divide(part, whole, out=np.zeros_like(whole), where=whole != 0)
-    return found
+    quotient: Array = np.divide(part, whole, out=np.zeros_like(whole), where=whole != 0)
+    return quotient
 
 
 def evenly_distributed(thresholds: Sequence[float]) -> bool:
@@ -170,9 +170,9 @@ class ThresholdMetric(CoreMetric, ABC):
         if self.class_id is not None:
             super()._add_by_output(predictions, targets, weights)
         if self.top_k is not None:
-            others = np.argsort(-predictions, axis=1, kind="stable")[:, self.top_k :]
+            columns_below = np.argsort(-predictions, axis=1, kind="stable")[:, self.top_k :]
             predictions = predictions.copy()
-            np.put_along_axis(predictions, others, 2 * _BELOW_ALL, axis=1)
+            np.put_along_axis(predictions, columns_below, 2 * _BELOW_ALL, axis=1)
         self._add_single_outputs(predictions, targets, weights)
 
     def _of_single_outputs(self) -> dict[str, Any]:
@@ -232,8 +232,8 @@ class _Count(ThresholdMetric):
 
     def _of_counts(self, counts: Counts) -> Array:
         """Returns the count at each threshold."""
-        found: Array = counts._asdict()[self._counts_kept["accumulator"]]
-        return found
+        count: Array = counts._asdict()[self._counts_kept["accumulator"]]
+        return count
 
 
 @register()

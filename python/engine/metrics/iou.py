@@ -70,29 +70,33 @@ class _IntersectionOverUnion(Metric):
             ValueError: if there is not one prediction per target, or the weights don't fit.
         """
         truth = self._classes(y_true, self.sparse_y_true)
-        taken = self._classes(y_pred, self.sparse_y_pred)
-        if truth.size != taken.size:
-            msg = f"`y_pred` must have one class per target, got the shapes {taken.shape} and {truth.shape}"
+        predicted = self._classes(y_pred, self.sparse_y_pred)
+        if truth.size != predicted.size:
+            msg = (
+                f"`y_pred` must have one class per target, got the shapes {predicted.shape} and {truth.shape}"
+            )
             raise ValueError(msg)
         weights = _spread(sample_weight, truth)
-        truth, taken = truth.reshape(-1), taken.reshape(-1)
-        kept = (truth >= 0) & (truth < self.num_classes) & (taken >= 0) & (taken < self.num_classes)
+        truth, predicted = truth.reshape(-1), predicted.reshape(-1)
+        counted = (
+            (truth >= 0) & (truth < self.num_classes) & (predicted >= 0) & (predicted < self.num_classes)
+        )
         if self.ignore_class is not None:
-            kept &= truth != self.ignore_class
+            counted &= truth != self.ignore_class
         matrix = np.zeros((self.num_classes, self.num_classes))
-        np.add.at(matrix, (truth[kept], taken[kept]), weights[kept])
+        np.add.at(matrix, (truth[counted], predicted[counted]), weights[counted])
         self.total_cm.assign_add(matrix)
 
     def result(self) -> float:
         """Returns the mean over the target classes; 0.0 if none of them occurred."""
         counts = np.asarray(self.total_cm)
-        both = np.diag(counts)
-        either = counts.sum(axis=0) + counts.sum(axis=1) - both
+        intersection = np.diag(counts)
+        either = counts.sum(axis=0) + counts.sum(axis=1) - intersection
         classes = self._target_classes
-        both, either = both[classes], either[classes]
-        there = either > _ABSENT
-        shares = np.where(there, both / (either + EPSILON), 0.0)
-        return Number(shares.sum() / (there.sum() + EPSILON))
+        intersection, either = intersection[classes], either[classes]
+        present = either > _ABSENT
+        shares = np.where(present, intersection / (either + EPSILON), 0.0)
+        return Number(shares.sum() / (present.sum() + EPSILON))
 
     @property
     def _target_classes(self) -> list[int]:

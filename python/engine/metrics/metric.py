@@ -98,9 +98,11 @@ class Metric(Spec):
     @property
     def _own_variables(self) -> list[Any]:
         """The variables that the metric has added, and those in its attributes, each once."""
-        found = [*self._added, *values_within([*vars(self).values()])]
-        stored = [each for each in found if isinstance(each, StoredArray) and not isinstance(each, StatePart)]
-        return list({id(each): each for each in stored}.values())
+        listed = [*self._added, *values_within([*vars(self).values()])]
+        stored = [
+            item for item in listed if isinstance(item, StoredArray) and not isinstance(item, StatePart)
+        ]
+        return list({id(item): item for item in stored}.values())
 
     @property
     def _variables_within(self) -> Iterator[Any]:
@@ -250,7 +252,7 @@ class CoreMetric(Metric, ABC):
         """Returns `weights` in the `shape` of the predictions if there is one for each output, else None."""
         if weights.ndim < 2 or weights.ndim != len(shape) or weights.shape[-1] == 1:  # noqa: PLR2004 # rows, outputs
             return None
-        if any(given not in (1, size) for given, size in zip(weights.shape, shape, strict=True)):
+        if any(length not in (1, size) for length, size in zip(weights.shape, shape, strict=True)):
             return None
         return np.broadcast_to(weights, shape)
 
@@ -286,8 +288,10 @@ class CoreMetric(Metric, ABC):
             [np.ascontiguousarray(column) for column in array.T] for array in (predictions, targets, weights)
         ]
         return [
-            np.array(accumulate(self._lower(), one[:, np.newaxis], two[:, np.newaxis], three, None, binary))
-            for one, two, three in zip(*parts, strict=True)
+            np.array(
+                accumulate(self._lower(), target[:, np.newaxis], two[:, np.newaxis], three, None, binary)
+            )
+            for target, two, three in zip(*parts, strict=True)
         ]
 
     def result(self) -> Any:
@@ -307,8 +311,8 @@ class CoreMetric(Metric, ABC):
 
     def _parts(self) -> dict[str, Array]:
         """Returns the values of the variables by Keras' names."""
-        found = self._read(np.zeros(self._state_size) if self._state is None else self._state)
-        return {name: value for name, value in found.items() if np.size(value)}
+        values = self._read(np.zeros(self._state_size) if self._state is None else self._state)
+        return {name: value for name, value in values.items() if np.size(value)}
 
     def _set_part(self, name: str, value: Array) -> None:
         """Sets one of the variables."""
@@ -361,23 +365,27 @@ class CoreMetric(Metric, ABC):
 
     def _prepared(self, y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Float32, Array]:
         """Returns predictions float32 (n, outputs), and targets int32 (n,) or float32 (n, outputs)."""
-        given = np.asarray(y_pred, np.float32)
+        predictions = np.asarray(y_pred, np.float32)
         flat = np.ascontiguousarray(
-            given.reshape(-1, given.shape[-1]) if given.ndim > 1 else given.reshape(-1, 1)
+            predictions.reshape(-1, predictions.shape[-1])
+            if predictions.ndim > 1
+            else predictions.reshape(-1, 1)
         )
         truth = np.asarray(y_true)
-        by_output = truth.shape == given.shape  # also if both are empty
+        by_output = truth.shape == predictions.shape  # also if both are empty
         as_indices = self._reads_indices and flat.shape[1] > 1 and truth.size == len(flat) and not by_output
         if self._wants_indices or as_indices:
-            if given.ndim < 2:  # noqa: PLR2004 # samples and classes
-                msg = f"`y_pred` must have shape (n, classes), got {given.shape}"
+            if predictions.ndim < 2:  # noqa: PLR2004 # samples and classes
+                msg = f"`y_pred` must have shape (n, classes), got {predictions.shape}"
                 raise ValueError(msg)
-            kept = truth if self._ignored_class is None else np.where(truth == self._ignored_class, 0, truth)
-            labels = class_indices_like(kept, given).reshape(-1).astype(np.int32)
-            return flat, labels if kept is truth else truth.reshape(-1).astype(np.int32)
+            labels_or_zero = (
+                truth if self._ignored_class is None else np.where(truth == self._ignored_class, 0, truth)
+            )
+            labels = class_indices_like(labels_or_zero, predictions).reshape(-1).astype(np.int32)
+            return flat, labels if labels_or_zero is truth else truth.reshape(-1).astype(np.int32)
         if self._broadcasts:
-            truth, _ = paired(truth, given, broadcast=True)
-        return flat, np.ascontiguousarray(like_predictions(truth, given).reshape(flat.shape))
+            truth, _ = paired(truth, predictions, broadcast=True)
+        return flat, np.ascontiguousarray(like_predictions(truth, predictions).reshape(flat.shape))
 
 
 class MeanOfRows(CoreMetric):

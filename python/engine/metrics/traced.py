@@ -38,39 +38,40 @@ def traced_metric(
 
     def values(y_true: TracedArray, y_pred: TracedArray) -> TracedArray:
         nonlocal by_batch
-        found = as_traced(function(y_true, y_pred.reshaped(full_shape(sizes))), y_pred.trace)
-        by_batch = not found.extents
-        return found if by_batch else reduce_to_rows(found, full_shape(sizes[:-1]), summed=False)
+        result = as_traced(function(y_true, y_pred.reshaped(full_shape(sizes))), y_pred.trace)
+        by_batch = not result.extents
+        return result if by_batch else reduce_to_rows(result, full_shape(sizes[:-1]), summed=False)
 
     try:
-        found = recording(values, [target, sizes], [dtype, "float32"])
-        nodes, value = lowered_function(found)
+        recorded = recording(values, [target, sizes], [dtype, "float32"])
+        nodes, value = lowered_function(recorded)
     except Exception:  # the function may do anything
         return None
-    (result,) = found.outputs
-    shapes = [entry.shape for entry in found.trace.entries if isinstance(entry, Node)]
-    pairs = any(sum(each.per_sample > 0 for each in shape) > 1 for shape in shapes)
+    (result,) = recorded.outputs
+    shapes = [entry.shape for entry in recorded.trace.entries if isinstance(entry, Node)]
+    pairs = any(sum(extent.per_sample > 0 for extent in shape) > 1 for shape in shapes)
     if (
         pairs
-        or not _depends_on_batch(found)
+        or not _depends_on_batch(recorded)
         or (by_batch and not plain)
         or result.extents[:1] not in ((), (SAMPLES,))
     ):
         return None
     fields = {"kind": "traced", "nodes": nodes, "value": value, "by_batch": by_batch}
     return TracedMetric(
-        {**fields, "target_size": size_of([Extent(each) for each in target])[0]}, keeps_samples_apart(found)
+        {**fields, "target_size": size_of([Extent(length) for length in target])[0]},
+        keeps_samples_apart(recorded),
     )
 
 
-def _depends_on_batch(found: Recording) -> bool:
+def _depends_on_batch(recorded: Recording) -> bool:
     """Whether a result is computed from the targets or the predictions."""
-    waiting, met = [each.origin for each in found.outputs], set[Any]()
+    waiting, met = [output.origin for output in recorded.outputs], set[Any]()
     while waiting:
         origin = waiting.pop()
         if isinstance(origin, Input):
             return True
         if isinstance(origin, Computed) and origin not in met:
             met.add(origin)
-            waiting += [each for each, _ in found.trace.entries[origin.entry].inputs]
+            waiting += [source for source, _ in recorded.trace.entries[origin.entry].inputs]
     return False

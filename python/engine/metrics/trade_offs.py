@@ -29,7 +29,7 @@ class _BestUnder(ThresholdMetric):
 
     def __init__(  # noqa: PLR0917 # those of the classes below, whose first has a name in each
         self,
-        what: str,
+        argument: str,
         least: float,
         num_thresholds: int,
         class_id: int | None,
@@ -37,7 +37,7 @@ class _BestUnder(ThresholdMetric):
         dtype: object,
     ) -> None:
         super().__init__(None, None, class_id, name, dtype)
-        self._least = real(least, what, 0.0, 1.0)
+        self._least = real(least, argument, 0.0, 1.0)
         self.num_thresholds = integer(num_thresholds, "num_thresholds", 1, MOST_THRESHOLDS)
         count = self.num_thresholds
         self._points = [0.5] if count == 1 else [i / (count - 1) for i in range(count)]
@@ -53,8 +53,8 @@ class _BestUnder(ThresholdMetric):
 
     def _of_counts(self, counts: Counts) -> Array:
         """Returns the ratio to maximise at each threshold, and 0 where the other is too small."""
-        constrained, wanted = self._ratios(counts)
-        return np.where(constrained >= self._least, wanted, 0.0)
+        constrained, maximized = self._ratios(counts)
+        return np.where(constrained >= self._least, maximized, 0.0)
 
     def _reduce(self, values: Array) -> float:
         return float(np.max(values, initial=0.0))

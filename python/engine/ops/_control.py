@@ -39,22 +39,22 @@ def cast(x: ArrayLike, dtype: DTypeLike) -> Result:
 @quiet
 def saturate_cast(x: ArrayLike, dtype: DTypeLike) -> Result:
     """`x` as a new array of `dtype`, with its lowest and largest number for those beyond it."""
-    values, found = as_array(x), standard(dtype)
-    if found.kind not in "iuf" or values.dtype.kind not in "iuf":
-        return values.astype(found)
-    limits: Any = np.iinfo(found) if found.kind in "iu" else np.finfo(found)
+    values, target = as_array(x), standard(dtype)
+    if target.kind not in "iuf" or values.dtype.kind not in "iuf":
+        return values.astype(target)
+    limits: Any = np.iinfo(target) if target.kind in "iu" else np.finfo(target)
     low, high = (
-        builtins.float(each) if values.dtype.kind == "f" else each for each in (limits.min, limits.max)
+        builtins.float(limit) if values.dtype.kind == "f" else limit for limit in (limits.min, limits.max)
     )
     if values.dtype.kind in "iu":
         own_limits = np.iinfo(values.dtype)
         low, high = max(low, int(own_limits.min)), min(high, int(own_limits.max))
     clipped = np.clip(values, low, high)
-    result = clipped.astype(found)
+    result = clipped.astype(target)
     # The largest integer may not be representable as a float.
-    if found.kind in "iu" and values.dtype.kind == "f":
-        result = np.where(values >= high, limits.max, result).astype(found)
-        result = np.where(values <= low, limits.min, result).astype(found)
+    if target.kind in "iu" and values.dtype.kind == "f":
+        result = np.where(values >= high, limits.max, result).astype(target)
+        result = np.where(values <= low, limits.min, result).astype(target)
     return result
 
 
@@ -76,8 +76,8 @@ def convert_to_tensor(
         if value:
             msg = f"`{name}` must be None or False: there are only dense arrays here"
             raise ValueError(msg)
-    found = copied(as_array(x, dtype))
-    return found.view(Tensor) if found.dtype == np.float32 else found
+    array = copied(as_array(x, dtype))
+    return array.view(Tensor) if array.dtype == np.float32 else array
 
 
 def convert_to_numpy(x: ArrayLike) -> Result:
@@ -315,12 +315,12 @@ def scatter_update(
     Raises:
         ValueError: for another `reduction`.
     """
-    found = reduction.lower() if isinstance(reduction, str) else reduction
-    if found is not None and found not in _REDUCTIONS:
+    name = reduction.lower() if isinstance(reduction, str) else reduction
+    if name is not None and name not in _REDUCTIONS:
         msg = f"`reduction` must be None or one of {', '.join(_REDUCTIONS)}, got {reduction!r}"
         raise ValueError(msg)
     result = copied(as_array(inputs))
-    _change(result, as_array(indices), as_array(updates).astype(result.dtype), _REDUCTIONS.get(found or ""))
+    _change(result, as_array(indices), as_array(updates).astype(result.dtype), _REDUCTIONS.get(name or ""))
     return result
 
 

@@ -347,9 +347,9 @@ def view_as_complex(x: ArrayLike) -> Result:
     if parts.ndim < 1 or parts.shape[-1] != 2:  # noqa: PLR2004 # a real and an imaginary part
         msg = f"the last axis of `x` must be a real and an imaginary part, got shape {parts.shape}"
         raise ValueError(msg)
-    found = np.empty(parts.shape[:-1], np.complex64)
-    found.real, found.imag = parts[..., 0], parts[..., 1]
-    return found
+    result = np.empty(parts.shape[:-1], np.complex64)
+    result.real, result.imag = parts[..., 0], parts[..., 1]
+    return result
 
 
 def view_as_real(x: ArrayLike) -> Result:
@@ -412,9 +412,9 @@ def _complex(x: Any) -> Array:
         )
         raise ValueError(msg)
     wide = np.float64 in (real.dtype, imaginary.dtype)
-    found = np.empty(real.shape, np.complex128 if wide else np.complex64)
-    found.real, found.imag = real, imaginary
-    return found
+    result = np.empty(real.shape, np.complex128 if wide else np.complex64)
+    result.real, result.imag = real, imaginary
+    return result
 
 
 def _parts(values: Array) -> tuple[Array, Array]:
@@ -423,8 +423,8 @@ def _parts(values: Array) -> tuple[Array, Array]:
 
 def _elementwise(function: Callable[[float], float], x: ArrayLike) -> Array:
     values = as_array(x)
-    found = np.fromiter(map(function, values.ravel().tolist()), np.float64, values.size)
-    return found.reshape(values.shape).astype(floating(values.dtype))
+    results = np.fromiter(map(function, values.ravel().tolist()), np.float64, values.size)
+    return results.reshape(values.shape).astype(floating(values.dtype))
 
 
 def _erfinv(value: float) -> float:

@@ -140,8 +140,8 @@ def norm(x: ArrayLike, ord: Any = None, axis: Any = None, keepdims: bool = False
         keepdims: whether the axes stay, with length 1.
     """
     values = floats(x)
-    found = np.linalg.norm(_single(values), ord, axis_or_tuple(axis), keepdims)
-    return np.asarray(found).astype(np.real(values).dtype)
+    result = np.linalg.norm(_single(values), ord, axis_or_tuple(axis), keepdims)
+    return np.asarray(result).astype(np.real(values).dtype)
 
 
 def pinv(x: ArrayLike, rcond: float | None = None) -> Result:
@@ -190,8 +190,8 @@ def solve(a: ArrayLike, b: ArrayLike) -> Result:
     require_matrices(left.shape, square=True)
     vectors = solves_vectors(left.shape, right.shape)
     columns = right[..., np.newaxis] if vectors else right
-    found = np.linalg.solve(_single(left), _single(columns)).astype(left.dtype)
-    return copied(found[..., 0]) if vectors else found
+    solution = np.linalg.solve(_single(left), _single(columns)).astype(left.dtype)
+    return copied(solution[..., 0]) if vectors else solution
 
 
 def solve_triangular(a: ArrayLike, b: ArrayLike, lower: bool = False) -> Result:
@@ -221,8 +221,8 @@ def svd(x: ArrayLike, full_matrices: bool = True, compute_uv: bool = True) -> An
         U, the singular values (..., k) in descending order, and V; or the singular values alone.
     """
     decompose: Any = np.linalg.svd
-    found = decompose(_matrices(x), full_matrices, compute_uv)
-    return tuple(_real_cast(part, x) for part in found) if compute_uv else _real_cast(found, x)
+    factors = decompose(_matrices(x), full_matrices, compute_uv)
+    return tuple(_real_cast(part, x) for part in factors) if compute_uv else _real_cast(factors, x)
 
 
 def _matrices(x: ArrayLike, square: bool = False) -> Array:

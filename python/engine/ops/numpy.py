@@ -383,8 +383,8 @@ def clip(x: ArrayLike, x_min: ArrayLike | None, x_max: ArrayLike | None) -> Resu
     values = values.astype(np.int32) if values.dtype == np.bool_ else values
     bounds = [bound for bound in (x_min, x_max) if bound is not None]
     values, *cast = common(values, *bounds)
-    given = iter(cast)
-    low, high = (None if bound is None else next(given) for bound in (x_min, x_max))
+    clipped = iter(cast)
+    low, high = (None if bound is None else next(clipped) for bound in (x_min, x_max))
     values = values if low is None else np.maximum(values, low)
     return copied(values if high is None else np.minimum(values, high))
 
@@ -486,8 +486,8 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
 def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False, dtype: DTypeLike | None = None) -> Result:
     """The products of `x` along `axis`, in `dtype`; `keepdims` keeps the axis with length 1."""
     values = as_array(x)
-    found = _summed(values.dtype) if dtype is None else standard(dtype)
-    return _reduce.prod(values, axis_or_tuple(axis), found, keepdims=keepdims)
+    result_dtype = _summed(values.dtype) if dtype is None else standard(dtype)
+    return _reduce.prod(values, axis_or_tuple(axis), result_dtype, keepdims=keepdims)
 
 
 @quiet
@@ -574,8 +574,8 @@ def quantile(
     values = floats(x)
     if _count(values, axis_or_tuple(axis)) == 0:
         return _nan_like(_reduce.sum(values, axis_or_tuple(axis), keepdims=keepdims), np.shape(q))
-    found = np.quantile(_wide(values), _shares(q), axis_or_tuple(axis), method=method, keepdims=keepdims)  # type: ignore[call-overload] # a name
-    return np.asarray(found).astype(values.dtype)
+    result = np.quantile(_wide(values), _shares(q), axis_or_tuple(axis), method=method, keepdims=keepdims)  # type: ignore[call-overload] # a name
+    return np.asarray(result).astype(values.dtype)
 
 
 def percentile(
@@ -631,9 +631,9 @@ def nancumprod(x: ArrayLike, axis: int | None = None, dtype: DTypeLike | None = 
 def nanmean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """`mean` of `x` along `axis` without NaN; `keepdims` keeps the axis with length 1."""
     values = floats(x)
-    kept = _reduce.sum(~np.isnan(values), axis_or_tuple(axis), keepdims=keepdims)
+    present = _reduce.sum(~np.isnan(values), axis_or_tuple(axis), keepdims=keepdims)
     total = _reduce.sum(_without_nan(_wide(values), 0), axis_or_tuple(axis), keepdims=keepdims)
-    return np.asarray(total / kept).astype(values.dtype)
+    return np.asarray(total / present).astype(values.dtype)
 
 
 @quiet
@@ -641,11 +641,11 @@ def nanvar(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
     """`var` of `x` along `axis` without NaN; `keepdims` keeps the axis with length 1."""
     values = floats(x)
     wide, over = _wide(values), axis_or_tuple(axis)
-    kept = np.sum(~np.isnan(values), over, keepdims=True)
-    apart = np.abs(wide - np.sum(_without_nan(wide, 0), over, keepdims=True) / kept)
+    present = np.sum(~np.isnan(values), over, keepdims=True)
+    apart = np.abs(wide - np.sum(_without_nan(wide, 0), over, keepdims=True) / present)
     total = _reduce.sum(np.where(np.isnan(values), 0, np.square(apart)), over, keepdims=keepdims)
-    found = np.asarray(total / (kept if keepdims else kept.reshape(np.shape(total))))
-    return found.astype(np.real(values).dtype)
+    result = np.asarray(total / (present if keepdims else present.reshape(np.shape(total))))
+    return result.astype(np.real(values).dtype)
 
 
 @quiet
@@ -673,8 +673,8 @@ def nanmedian(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result
     if _count(values, axis_or_tuple(axis)) == 0:
         return quantile(values, 0.5, axis, keepdims=keepdims)
     filled, lost = _filled(values, axis_or_tuple(axis))
-    found = np.nanmedian(filled, axis_or_tuple(axis), keepdims=keepdims)
-    return np.where(np.reshape(lost, np.shape(found)), np.nan, found).astype(values.dtype)
+    medians = np.nanmedian(filled, axis_or_tuple(axis), keepdims=keepdims)
+    return np.where(np.reshape(lost, np.shape(medians)), np.nan, medians).astype(values.dtype)
 
 
 @quiet
@@ -687,9 +687,9 @@ def nanquantile(
     if _count(values, over) == 0:
         return quantile(x, q, axis, method, keepdims)
     filled, lost = _filled(values, over)
-    found = np.nanquantile(filled, _shares(q), over, method=method, keepdims=keepdims)  # type: ignore[call-overload] # a name
+    result = np.nanquantile(filled, _shares(q), over, method=method, keepdims=keepdims)  # type: ignore[call-overload] # a name
     lost = lost if keepdims else np.squeeze(lost, axis=over)
-    return np.where(lost, np.nan, found).astype(values.dtype)
+    return np.where(lost, np.nan, result).astype(values.dtype)
 
 
 def nanpercentile(
@@ -756,11 +756,11 @@ def searchsorted(sorted_sequence: ArrayLike, values: ArrayLike, side: str = "lef
     Raises:
         ValueError: if `sorted_sequence` has another number of axes than 1.
     """
-    row, wanted = common(sorted_sequence, values)
+    row, searched = common(sorted_sequence, values)
     if row.ndim != 1:
         msg = f"`sorted_sequence` must have one axis, got shape {row.shape}"
         raise ValueError(msg)
-    return np.asarray(np.searchsorted(row, wanted, side), np.int32)  # type: ignore[call-overload] # a name
+    return np.asarray(np.searchsorted(row, searched, side), np.int32)  # type: ignore[call-overload] # a name
 
 
 def digitize(x: ArrayLike, bins: ArrayLike) -> Result:
@@ -770,9 +770,9 @@ def digitize(x: ArrayLike, bins: ArrayLike) -> Result:
 
 def unravel_index(indices: ArrayLike, shape: Sequence[int]) -> tuple[Array, ...]:
     """The places in an array of `shape` whose elements have the numbers `indices`: an array for each axis."""
-    given = as_array(indices)
-    found = np.unravel_index(given.astype(np.intp), tuple(shape))
-    return tuple(np.asarray(places, given.dtype) for places in found)
+    flat = as_array(indices)
+    positions = np.unravel_index(flat.astype(np.intp), tuple(shape))
+    return tuple(np.asarray(places, flat.dtype) for places in positions)
 
 
 def isin(x1: ArrayLike, x2: ArrayLike, assume_unique: bool = False, invert: bool = False) -> Result:
@@ -823,17 +823,17 @@ def unique(  # noqa: PLR0917 # Keras' signature
     """
     del sorted
     values = as_array(x)
-    found, first, inverse, counts = np.unique(values, True, True, True, axis, equal_nan=False)
+    distinct, first, inverse, counts = np.unique(values, True, True, True, axis, equal_nan=False)
     whole = values.shape if axis is None else (values.shape[axis],)
-    results = [found, *(part.astype(np.int32) for part in (first, inverse.reshape(whole), counts))]
+    results = [distinct, *(part.astype(np.int32) for part in (first, inverse.reshape(whole), counts))]
     if size is not None:
         along = axis or 0
-        fills = [found.take([0], along) if fill_value is None else fill_value, results[1][:1], None, 0]
+        fills = [distinct.take([0], along) if fill_value is None else fill_value, results[1][:1], None, 0]
         for place in (0, 1, 3):
             results[place] = _resized(results[place], size, along if place == 0 else 0, fills[place])
-    wanted = (True, return_index, return_inverse, return_counts)
-    kept = [result for result, keep in zip(results, wanted, strict=True) if keep]
-    return kept[0] if len(kept) == 1 else tuple(kept)
+    requested = (True, return_index, return_inverse, return_counts)
+    selected = [result for result, keep in zip(results, requested, strict=True) if keep]
+    return selected[0] if len(selected) == 1 else tuple(selected)
 
 
 def bincount(
@@ -881,8 +881,8 @@ def histogram(x: ArrayLike, bins: Any = 10, range: Any = None) -> tuple[Array, A
     """
     values = floats(x)
     edges = bins if isinstance(bins, int) else _wide(as_array(bins))
-    counts, found = np.histogram(_wide(values), edges, range)
-    return counts.astype(values.dtype), found.astype(values.dtype)
+    counts, bounds = np.histogram(_wide(values), edges, range)
+    return counts.astype(values.dtype), bounds.astype(values.dtype)
 
 
 # Products --------------------------------------------------------------------------------------------------------
@@ -951,17 +951,18 @@ def matmul(
         dtype = result_type(first, second)
         if dtype in (np.float16, np.float32):
             left, right = (
-                each if each.dtype.kind == "f" else each.astype(np.float32) for each in (first, second)
+                operand if operand.dtype.kind == "f" else operand.astype(np.float32)
+                for operand in (first, second)
             )
             product = cpp.matmul(left, right, None, None, transpose_a, transpose_b, None)
             return product if dtype == np.float32 else product.astype(dtype)
     except (TypeError, ValueError) as error:
-        raise type(error)(_OPERAND.sub(lambda found: {"a": "x1", "b": "x2"}[found[0]], str(error))) from None
+        raise type(error)(_OPERAND.sub(lambda match: {"a": "x1", "b": "x2"}[match[0]], str(error))) from None
     dtype = np.dtype(np.int32) if first.dtype == second.dtype == np.int8 else dtype
     return np.matmul(
         *(
-            _stored(each.astype(dtype), swap, name)
-            for each, swap, name in ((first, transpose_a, "a"), (second, transpose_b, "b"))
+            _stored(operand.astype(dtype), swap, name)
+            for operand, swap, name in ((first, transpose_a, "a"), (second, transpose_b, "b"))
         )
     )
 
@@ -1034,7 +1035,7 @@ def einsum(subscripts: str, *operands: ArrayLike, **kwargs: Any) -> Result:
     """
     arrays = common(*operands)
     dtype = arrays[0].dtype if arrays else np.dtype(np.float32)
-    arrays = [each.astype(np.int32) for each in arrays] if dtype == np.int8 else arrays
+    arrays = [array.astype(np.int32) for array in arrays] if dtype == np.int8 else arrays
     return copied(np.einsum(subscripts, *arrays, optimize=kwargs.get("optimize", len(arrays) > 2)))  # noqa: PLR2004 # else there is one order
 
 
@@ -1068,8 +1069,8 @@ def cross(  # noqa: PLR0917 # Keras' signature
     if first.shape[-1] == second.shape[-1] == plane:
         return np.asarray(first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0])
     (a, b, c), (d, e, f) = (
-        np.moveaxis(np.pad(each, [(0, 0)] * (each.ndim - 1) + [(0, space - each.shape[-1])]), -1, 0)
-        for each in (first, second)
+        np.moveaxis(np.pad(vectors, [(0, 0)] * (vectors.ndim - 1) + [(0, space - vectors.shape[-1])]), -1, 0)
+        for vectors in (first, second)
     )
     return copied(np.moveaxis(np.stack([b * f - c * e, c * d - a * f, a * e - b * d], axis=-1), -1, axisc))
 
@@ -1163,8 +1164,8 @@ def empty_like(x: ArrayLike, dtype: DTypeLike | None = None) -> Result:
 
 def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike | None = None) -> Result:
     """An array in the shape of `x` filled with `fill_value`, in `dtype`, default that of `x`."""
-    found = as_array(x).dtype if dtype is None else standard(dtype)
-    return np.full(np.shape(x), as_array(fill_value).astype(found), found)
+    result_dtype = as_array(x).dtype if dtype is None else standard(dtype)
+    return np.full(np.shape(x), as_array(fill_value).astype(result_dtype), result_dtype)
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: DTypeLike | None = None) -> Result:  # noqa: N803 # Keras' names
@@ -1191,11 +1192,11 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: DTypeLike | No
         step: default 1.
         dtype: default int32, or float32 if one argument is a float.
     """
-    given = [value for value in (start, stop, step) if value is not None]
-    found = result_type(*given) if dtype is None else standard(dtype)
+    bounds = [value for value in (start, stop, step) if value is not None]
+    result_dtype = result_type(*bounds) if dtype is None else standard(dtype)
     first: Any = 0 if stop is None else start
     end: Any = start if stop is None else stop
-    return np.arange(first, end, 1 if step is None else step, dtype=found)
+    return np.arange(first, end, 1 if step is None else step, dtype=result_dtype)
 
 
 def linspace(  # noqa: PLR0917 # Keras' signature
@@ -1221,12 +1222,12 @@ def linspace(  # noqa: PLR0917 # Keras' signature
     Returns:
         An array, or a pair of it and the distance.
     """
-    found = result_type(start, stop, float) if dtype is None else standard(dtype)
+    result_dtype = result_type(start, stop, float) if dtype is None else standard(dtype)
     first, last = _wides(start, stop)
     numbers, step = np.linspace(first, last, num, endpoint, retstep=True, axis=axis)
-    whole = np.floor(numbers) if found.kind in "iu" else numbers
-    result = np.asarray(whole).astype(found)
-    return (result, np.asarray(step).astype(floating(found))) if retstep else result
+    whole = np.floor(numbers) if result_dtype.kind in "iu" else numbers
+    result = np.asarray(whole).astype(result_dtype)
+    return (result, np.asarray(step).astype(floating(result_dtype))) if retstep else result
 
 
 @quiet
@@ -1240,9 +1241,9 @@ def logspace(  # noqa: PLR0917 # Keras' signature
     axis: int = 0,
 ) -> Result:
     """`base` to the power of `num` numbers from `start` to `stop`; `endpoint`, `dtype` and `axis` as for `linspace`."""
-    found = result_type(start, stop, float) if dtype is None else standard(dtype)
+    result_dtype = result_type(start, stop, float) if dtype is None else standard(dtype)
     first, last = _wides(start, stop)
-    return np.power(float(base), np.linspace(first, last, num, endpoint, axis=axis)).astype(found)
+    return np.power(float(base), np.linspace(first, last, num, endpoint, axis=axis)).astype(result_dtype)
 
 
 @quiet
@@ -1255,9 +1256,9 @@ def geomspace(  # noqa: PLR0917 # Keras' signature
     axis: int = 0,
 ) -> Result:
     """`num` numbers at equal ratios from `start` to `stop`; `endpoint`, `dtype` and `axis` as for `linspace`."""
-    found = result_type(start, stop, float) if dtype is None else standard(dtype)
+    result_dtype = result_type(start, stop, float) if dtype is None else standard(dtype)
     first, last = _wides(start, stop)
-    return np.geomspace(first, last, num, endpoint, axis=axis).astype(found)
+    return np.geomspace(first, last, num, endpoint, axis=axis).astype(result_dtype)
 
 
 bartlett = _window(np.bartlett, "The Bartlett window of `x` numbers, float32.")
@@ -1556,7 +1557,7 @@ def vectorize(pyfunc: Any, *, excluded: Any = None, signature: str | None = None
         if holds_symbolic(args) or holds_symbolic(kwargs):
             msg = "vectorize() calls a function of numbers, which can't be recorded: use ops.vectorized_map(), or ops of arrays"
             raise TypeError(msg)
-        arrays = [each if place in whole else as_array(each) for place, each in enumerate(args)]
+        arrays = [argument if place in whole else as_array(argument) for place, argument in enumerate(args)]
         return looped(*arrays, **kwargs)
 
     return vectorized
@@ -1610,7 +1611,7 @@ def _count(values: Array, axis: Any) -> int:
     if axis is None:
         return values.size
     return math.prod(
-        values.shape[each] for each in ((axis,) if isinstance(axis, (int, np.integer)) else axis)
+        values.shape[position] for position in ((axis,) if isinstance(axis, (int, np.integer)) else axis)
     )
 
 
@@ -1621,8 +1622,8 @@ def _wide(values: Array) -> Array:
 
 def _shares(q: ArrayLike) -> Array:
     """Returns shares as float64: for float32 those of the decimals, as 0.7 of 10 numbers are 7, and not a bit less."""
-    given = np.asarray(q)
-    return np.asarray(given.astype(str) if given.dtype == np.float32 else given, np.float64)
+    shares = np.asarray(q)
+    return np.asarray(shares.astype(str) if shares.dtype == np.float32 else shares, np.float64)
 
 
 def _wides(*operands: ArrayLike) -> list[Any]:
@@ -1664,9 +1665,9 @@ def _nan_place(find: Any, x: ArrayLike, filling: float, axis: int | None, keepdi
     if values.dtype.kind not in "fc":
         return np.asarray(find(values, axis, keepdims=keepdims), np.int32)
     lost = np.isnan(values)
-    found = find(np.where(lost, values.dtype.type(filling), values), axis, keepdims=keepdims)
+    position = find(np.where(lost, values.dtype.type(filling), values), axis, keepdims=keepdims)
     return np.where(
-        _reduce.all(lost, axis=axis, keepdims=keepdims), np.int32(-1), np.asarray(found, np.int32)
+        _reduce.all(lost, axis=axis, keepdims=keepdims), np.int32(-1), np.asarray(position, np.int32)
     )
 
 
@@ -1691,16 +1692,16 @@ def _owned(parts: Iterable[Array]) -> list[Array]:
 
 
 def _sections(indices_or_sections: Any) -> Any:
-    given = as_array(indices_or_sections)
-    return int(given) if given.ndim == 0 else given.tolist()
+    sections = as_array(indices_or_sections)
+    return int(sections) if sections.ndim == 0 else sections.tolist()
 
 
 def _indices(indices: ArrayLike) -> Array:
-    found = as_array(indices)
-    if found.dtype.kind not in "iu":
-        msg = f"`indices` must be integers, got dtype {found.dtype}"
+    positions = as_array(indices)
+    if positions.dtype.kind not in "iu":
+        msg = f"`indices` must be integers, got dtype {positions.dtype}"
         raise TypeError(msg)
-    return found.astype(np.intp)
+    return positions.astype(np.intp)
 
 
 def _length(x: ArrayLike) -> int:

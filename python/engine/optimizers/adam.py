@@ -219,8 +219,10 @@ class Nadam(_Moments):
                 msg = f"`u_product` is {product()} after {self.iterations} steps, so it can't become {value}"
                 raise ValueError(msg)
 
-        found = super().variables
-        return [*found, Variable._view("variable", (), View(product, compare))] if self._state else found
+        variables = super().variables
+        return (
+            [*variables, Variable._view("variable", (), View(product, compare))] if self._state else variables
+        )
 
 
 @registry.register()
@@ -268,12 +270,12 @@ class ScheduleFreeAdamW(Optimizer):
 
     def _arrays(self, state: OptimizerState, index: int, arrays: Mapping[str, StateArray]) -> list[Variable]:
         """Returns the arrays of one weight; before the first step, z reads as the weight itself."""
-        found = super()._arrays(state, index, arrays)
+        variables = super()._arrays(state, index, arrays)
         if "momentum" in arrays and not self.iterations:
-            momentum = found[0]
+            momentum = variables[0]
 
             def read() -> Array:
                 return momentum.numpy() if self.iterations else read_arrays([state.arrays[index]])[0]
 
-            found[0] = Variable._view(momentum.path, momentum.shape, View(read, momentum.assign))
-        return found
+            variables[0] = Variable._view(momentum.path, momentum.shape, View(read, momentum.assign))
+        return variables

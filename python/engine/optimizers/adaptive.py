@@ -179,11 +179,11 @@ class Adafactor(Optimizer):
     @property
     def variables(self) -> list[Variable]:
         """The state of every optimizer, then r, c and v for each weight. For vectors, r and c are 0."""
-        found, state = super().variables, self._state
+        variables, state = super().variables, self._state
         if state is not None:
             for index in self._trainable_indices:
-                found += self._moments(state, index)
-        return found
+                variables += self._moments(state, index)
+        return variables
 
     def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """Returns the rule for the core, which wants the exponent without its sign."""

@@ -111,7 +111,7 @@ class LossScaleOptimizer(Optimizer):
         gradients = list(grads)
         if capturing() is not None:
             raise needs_values("a gradient", f"whether it is finite, which {type(self).__name__} looks at")
-        if not all(np.isfinite(np.asarray(each)).all() for each in gradients if each is not None):
+        if not all(np.isfinite(np.asarray(gradient)).all() for gradient in gradients if gradient is not None):
             self._own["dynamic_scale"] *= 0.5
             self._own["step_counter"] = 0.0
             return

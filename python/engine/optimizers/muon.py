@@ -118,13 +118,13 @@ class Muon(Optimizer):
     @property
     def variables(self) -> list[Variable]:
         """The state of every optimizer, then for each weight its m, and v if Adam updates it."""
-        found, state = super().variables, self._state
+        variables, state = super().variables, self._state
         if state is not None:
             for index in self._trainable_indices:
                 names = ("momentum", "velocity")[: 2 - self._orthogonalises(self._tracked[index])]
                 arrays: dict[str, StateArray] = {name: ("slot", slot) for slot, name in enumerate(names)}
-                found += self._arrays(state, index, arrays)
-        return found
+                variables += self._arrays(state, index, arrays)
+        return variables
 
     def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """Returns the rule for the core, and which weights it orthogonalises."""

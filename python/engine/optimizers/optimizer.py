@@ -140,8 +140,8 @@ class Optimizer(Spec):
         self.global_clipnorm = nonnegative_or_none(global_clipnorm, "global_clipnorm")
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         if sum(value is not None for value in clips.values()) > 1:
-            given = ", ".join(f"{key}={value}" for key, value in clips.items())
-            msg = f"only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set, got {given}"
+            arguments = ", ".join(f"{key}={value}" for key, value in clips.items())
+            msg = f"only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set, got {arguments}"
             raise ValueError(msg)
         self.use_ema = flag(use_ema, "use_ema")
         self.ema_momentum = real(ema_momentum, "ema_momentum", 0.0, 1.0)
@@ -239,7 +239,7 @@ class Optimizer(Spec):
 
     def _begin_steps(self, tracked: Sequence[Tracked]) -> None:
         stepper = Stepper(self, tracked)
-        program = stepper.program([place for place, each in enumerate(tracked) if each.trainable])
+        program = stepper.program([place for place, variable in enumerate(tracked) if variable.trainable])
         self._follow(program.state, tracked)
         self._stepper = stepper
 
@@ -291,8 +291,8 @@ class Optimizer(Spec):
                     "Call `optimizer.build(trainable_variables)` first."
                 )
                 raise ValueError(msg)
-            own = [each for each in self._tracked if each.trainable]
-            variables: list[Any] = [each.owner._weights[each.number] for each in own]
+            trainable = [tracked for tracked in self._tracked if tracked.trainable]
+            variables: list[Any] = [tracked.owner._weights[tracked.number] for tracked in trainable]
         else:
             variables = list(trainable_variables)
         if len(gradients) != len(variables):
@@ -315,9 +315,9 @@ class Optimizer(Spec):
         if self._state is None:
             return False
         if self._stepper is None:  # it was compiled with a model
-            known = {(each.owner, each.number) for each in self._tracked}
-            others = [variable for variable in variables if variable_of(variable) not in known]
-            if others and not self._batches:
+            tracked = {(variable.owner, variable.number) for variable in self._tracked}
+            unknown = [variable for variable in variables if variable_of(variable) not in tracked]
+            if unknown and not self._batches:
                 self._state = None
                 return False
             self._stepper = Stepper(self, self._tracked)
@@ -414,11 +414,11 @@ class Optimizer(Spec):
     def variables(self) -> list[Variable]:
         """The optimizer state: number of steps, learning rate (without a schedule), then arrays for each weight."""
         state, first_slot = self._state, 0
-        found = [self._iteration_variable()]
+        variables = [self._iteration_variable()]
         if isinstance(self._rate, float):
-            found.append(self._learning_rate_variable())
+            variables.append(self._learning_rate_variable())
         if state is None:
-            return found
+            return variables
         groups: list[Mapping[str, StateArray]] = []
         if self.use_ema:
             groups.append({"average": ("average", 0)})
@@ -429,8 +429,8 @@ class Optimizer(Spec):
             first_slot += len(names)
         for arrays in groups:
             for index in self._trainable_indices:
-                found += self._arrays(state, index, arrays)
-        return found
+                variables += self._arrays(state, index, arrays)
+        return variables
 
     @property
     def _slots(self) -> Sequence[Sequence[str]]:
@@ -443,8 +443,8 @@ class Optimizer(Spec):
     @property
     def _trainable_indices(self) -> list[int]:
         """Numbers of the trainable weight arrays, in the order of `model.trainable_weights`."""
-        found = [index for index, weight in enumerate(self._tracked) if weight.trainable]
-        return sorted(found, key=lambda index: self._tracked[index].place)
+        indices = [index for index, weight in enumerate(self._tracked) if weight.trainable]
+        return sorted(indices, key=lambda index: self._tracked[index].place)
 
     @property
     def _variable_names(self) -> list[str]:
@@ -492,8 +492,8 @@ class Optimizer(Spec):
         """
         targets, values = self.variables, [np.asarray(weight) for weight in weights]
         if [target.shape for target in targets] != [value.shape for value in values]:
-            wanted = [target.shape for target in targets]
-            msg = f"`weights` must have the shapes of `variables`, {wanted}, got {[v.shape for v in values]}"
+            shapes = [target.shape for target in targets]
+            msg = f"`weights` must have the shapes of `variables`, {shapes}, got {[v.shape for v in values]}"
             raise ValueError(msg)
         before = self._snapshot()
         try:
@@ -574,8 +574,8 @@ class Optimizer(Spec):
 
     def _follow(self, state: OptimizerState, weights: Sequence[Tracked]) -> None:
         """Takes the state of `weights` from now on."""
-        if [(each.owner, each.number) for each in weights] != [
-            (each.owner, each.number) for each in self._tracked
+        if [(variable.owner, variable.number) for variable in weights] != [
+            (variable.owner, variable.number) for variable in self._tracked
         ]:
             self._stepper = None
         self._state, self._tracked = state, list(weights)
@@ -595,8 +595,8 @@ class Optimizer(Spec):
 
     def _state_for(self, weights: Sequence[Tracked]) -> StateByWeight | None:
         """Returns the state of each weight, if the optimizer has one for these weights; else None."""
-        keys = [(each.owner, each.number) for each in self._tracked]
-        if self._state is None or set(keys) != {(each.owner, each.number) for each in weights}:
+        keys = [(variable.owner, variable.number) for variable in self._tracked]
+        if self._state is None or set(keys) != {(variable.owner, variable.number) for variable in weights}:
             return None
         state = raw_state(self._state)
         by_weight = {
@@ -606,13 +606,13 @@ class Optimizer(Spec):
 
     def _restore_by_weight(self, state: StateByWeight) -> None:
         """Restores what `_state_for` returned. Weights that weren't trained then, or aren't now, keep their new state."""
-        own = cast("OptimizerState", self._state)
-        arrays = raw_state(own)
-        for place, each in enumerate(self._tracked):
-            for name, value in state.arrays[each.owner, each.number].items():
+        current = cast("OptimizerState", self._state)
+        arrays = raw_state(current)
+        for place, variable in enumerate(self._tracked):
+            for name, value in state.arrays[variable.owner, variable.number].items():
                 if name in arrays and arrays[name][place].shape == value.shape:
                     arrays[name][place] = value
-        write_raw_state(own, arrays)
+        write_raw_state(current, arrays)
         self._batches = state.batches
 
     def _swap_averages(self) -> None:

@@ -21,19 +21,19 @@ def tracked_of(weights: Sequence[Any]) -> list[Tracked]:
         TypeError: for something that is no weight.
         ValueError: for a weight that isn't trainable, or comes twice.
     """
-    found = list[Tracked]()
+    tracked = list[Tracked]()
     for weight in weights:
         owner, index = variable_of(weight)
-        if any(each.owner is owner and each.number == index for each in found):
+        if any(variable.owner is owner and variable.number == index for variable in tracked):
             msg = f"the weight {weight.path!r} comes twice in the list of variables"
             raise ValueError(msg)
         spec = owner._specs[index]
-        found.append(
+        tracked.append(
             Tracked(
                 weight.path, True, spec.regularizer, spec.constraint, spec.shape, owner=owner, number=index
             )
         )
-    return found
+    return tracked
 
 
 def variable_of(weight: Any) -> tuple[Any, int]:
@@ -42,23 +42,24 @@ def variable_of(weight: Any) -> tuple[Any, int]:
     Raises:
         TypeError: if it is no weight.
     """
-    found: tuple[Any, int] | None = getattr(weight, "_variable", None)
-    if found is None:
+    variable: tuple[Any, int] | None = getattr(weight, "_variable", None)
+    if variable is None:
         msg = (
             f"an optimizer steps weights and variables, such as model.trainable_variables, got {type(weight).__name__}: "
             "an array that was computed from a weight is none"
         )
         raise TypeError(msg)
-    return found
+    return variable
 
 
 def quotients(gradients: Iterable[Any], factor: float) -> list[Any]:
     """Returns gradients divided by a number; None stays None."""
     return [
         None
-        if each is None
-        else (each if isinstance(each, RecordedArray) else np.asarray(each, np.float32)) / np.float32(factor)
-        for each in gradients
+        if gradient is None
+        else (gradient if isinstance(gradient, RecordedArray) else np.asarray(gradient, np.float32))
+        / np.float32(factor)
+        for gradient in gradients
     ]
 
 
@@ -72,7 +73,7 @@ class Stepper:
 
     def __init__(self, optimizer: Any, tracked: Sequence[Tracked]) -> None:
         self._optimizer, self._tracked = optimizer, list(tracked)
-        self._places = {(each.owner, each.number): place for place, each in enumerate(tracked)}
+        self._places = {(variable.owner, variable.number): place for place, variable in enumerate(tracked)}
         self._programs: dict[tuple[int, ...], Program] = {}
 
     def place_of(self, weight: Any) -> int:
@@ -104,9 +105,9 @@ class Stepper:
 
     def _built(self, places: tuple[int, ...]) -> Program:
         nodes, arrays = list[dict[str, Any]](), list[WeightArray]()
-        for each in self._tracked:
-            arrays.append(each.owner._stored_arrays()[each.number])
-            nodes.append(_variable(each, arrays[-1].is_flat))
+        for variable in self._tracked:
+            arrays.append(variable.owner._stored_arrays()[variable.number])
+            nodes.append(_variable(variable, arrays[-1].is_flat))
         for index, place in enumerate(places):
             shape = [[length, 0] for length in self._tracked[place].shape]
             nodes.append(
@@ -137,12 +138,12 @@ class Stepper:
                 raise ValueError(msg)
             arrays.append(array)
         order = sorted(range(len(places)), key=places.__getitem__)
-        optimizer, program = self._optimizer, self.program([places[each] for each in order])
+        optimizer, program = self._optimizer, self.program([places[index] for index in order])
         rate = float(optimizer._learning_rates(1)[0])
         if optimizer._state is None:
             optimizer._follow(program.state, self._tracked)
         program.use_state(optimizer._state)
-        program.call([arrays[each] for each in order], optimizer._batches + 1, rate)
+        program.call([arrays[index] for index in order], optimizer._batches + 1, rate)
         for place in places:
             tracked = self._tracked[place]
             if tracked.constraint is not None and tracked.constraint._is_custom:

@@ -81,7 +81,7 @@ def write_raw_state(state: OptimizerState, arrays: Mapping[str, Sequence[Float32
 
 def _bits(arrays: Mapping[str, Sequence[Float32]]) -> NDArray[np.int32]:
     """Returns all numbers as int32: neighbouring float32 of one sign differ by 1."""
-    flat = [array.reshape(-1) for each in arrays.values() for array in each]
+    flat = [array.reshape(-1) for values in arrays.values() for array in values]
     return np.concatenate(flat).view(np.int32) if flat else np.zeros(0, np.int32)
 
 
@@ -113,10 +113,10 @@ def sharpen(state: OptimizerState, stored: Mapping[str, Array]) -> None:
     bits += more
     bits -= less
     parts = iter(
-        np.split(bits.view(np.float32), np.cumsum([a.size for each in arrays.values() for a in each]))
+        np.split(bits.view(np.float32), np.cumsum([a.size for values in arrays.values() for a in values]))
     )
     write_raw_state(
-        state, {name: [next(parts).reshape(a.shape) for a in each] for name, each in arrays.items()}
+        state, {name: [next(parts).reshape(a.shape) for a in values] for name, values in arrays.items()}
     )
 
 

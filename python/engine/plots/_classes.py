@@ -31,23 +31,25 @@ def answers(y_true: ArrayLike, y_pred: ArrayLike, display_labels: Sequence[Any] 
             above 0.5 count as class 1.
         display_labels: names of the classes.
     """
-    given = [np.asarray(y_true), np.asarray(y_pred)]
-    if all(array.dtype.kind in "USO" and array.ndim == 1 for array in given):
-        require_equal_lengths(given[0], given[1])
-        labels, codes = np.unique(np.concatenate([array.astype(str) for array in given]), return_inverse=True)
+    classes = [np.asarray(y_true), np.asarray(y_pred)]
+    if all(array.dtype.kind in "USO" and array.ndim == 1 for array in classes):
+        require_equal_lengths(classes[0], classes[1])
+        labels, codes = np.unique(
+            np.concatenate([array.astype(str) for array in classes]), return_inverse=True
+        )
         names = class_names(labels.tolist(), display_labels)
-        return Answers(codes[: len(given[0])], codes[len(given[0]) :], names)
-    truth, said = class_indices(y_true, "y_true"), class_indices(y_pred, "y_pred")
-    require_equal_lengths(truth, said)
-    present = np.union1d(truth, said)
-    outputs = max((array.shape[1] for array in given if array.ndim == 2), default=1)  # noqa: PLR2004 # a matrix
+        return Answers(codes[: len(classes[0])], codes[len(classes[0]) :], names)
+    truth, predicted = class_indices(y_true, "y_true"), class_indices(y_pred, "y_pred")
+    require_equal_lengths(truth, predicted)
+    present = np.union1d(truth, predicted)
+    outputs = max((array.shape[1] for array in classes if array.ndim == 2), default=1)  # noqa: PLR2004 # a matrix
     if outputs == 1 and display_labels is not None and len(display_labels) > max(present[-1], len(present)):
         outputs = len(display_labels)
-    if given[1].ndim == 2 and outputs == 1:  # noqa: PLR2004 # a matrix of one column answers yes or no
+    if classes[1].ndim == 2 and outputs == 1:  # noqa: PLR2004 # a matrix of one column answers yes or no
         outputs = _BINARY
     labels = np.arange(outputs) if outputs > present[-1] else present
     names = class_names(labels.tolist(), display_labels)
-    return Answers(np.searchsorted(labels, truth), np.searchsorted(labels, said), names)
+    return Answers(np.searchsorted(labels, truth), np.searchsorted(labels, predicted), names)
 
 
 def class_names(labels: Sequence[Any], display_labels: Sequence[Any] | None) -> list[str]:

@@ -87,12 +87,12 @@ def draw_tiles(
     height, width = pictures[0].shape[:2] if pictures else (1, 1)
     wide = width / height
     line = 1 + (_CAPTION if any(captions) else _GAP)
-    for place, (given, caption) in enumerate(zip(pictures, captions, strict=True)):
+    for place, (array, caption) in enumerate(zip(pictures, captions, strict=True)):
         row, column = divmod(place, columns)
         left, top = column * (wide + _GAP), row * line
-        picture = given
-        if given.ndim == 3:  # noqa: PLR2004 # colors, which matplotlib expects from 0 to 1
-            picture = np.clip((given - limits[0]) / max(limits[1] - limits[0], 1e-12), 0, 1)
+        picture = array
+        if array.ndim == 3:  # noqa: PLR2004 # colors, which matplotlib expects from 0 to 1
+            picture = np.clip((array - limits[0]) / max(limits[1] - limits[0], 1e-12), 0, 1)
         ax.imshow(
             picture,
             cmap=cmap,

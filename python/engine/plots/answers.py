@@ -57,12 +57,12 @@ def confusion_matrix(
         ValueError: if the arguments don't match, or don't contain classes.
     """
     choice("none" if normalize is None else normalize, "normalize", ("none", "true", "pred", "all"))
-    found = answers(y_true, y_pred, display_labels)
-    count = len(found.names)
+    compared = answers(y_true, y_pred, display_labels)
+    count = len(compared.names)
     matrix = np.zeros((count, count), np.int64)
-    np.add.at(matrix, (found.truth, found.said), 1)
+    np.add.at(matrix, (compared.truth, compared.said), 1)
     side = float(np.clip(0.5 * count + 1.5, 3.5, 12))
-    longest = max(map(len, found.names)) * _LETTER * text_size()  # of the names, in inches
+    longest = max(map(len, compared.names)) * _LETTER * text_size()  # of the names, in inches
     room = side - 1.0 if ax is None else ax.get_window_extent().width / ax.figure.dpi
     slants = longest + _LETTER * text_size() > room / count
     ax = target_axes(ax, side + 0.6 + longest, side + (_SLANTED * longest if slants else 0.0))
@@ -73,8 +73,8 @@ def confusion_matrix(
     headline(ax, "Confusion matrix")
     slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slants else {}
     step = -(-count // _MOST_WRITTEN)
-    ax.set_xticks(range(0, count, step), found.names[::step], **slanted)
-    ax.set_yticks(range(0, count, step), found.names[::step])
+    ax.set_xticks(range(0, count, step), compared.names[::step], **slanted)
+    ax.set_yticks(range(0, count, step), compared.names[::step])
     if count <= _MOST_WRITTEN:
         ax.set_xticks(np.arange(count + 1) - 0.5, minor=True)
         ax.set_yticks(np.arange(count + 1) - 0.5, minor=True)
@@ -168,11 +168,11 @@ def worst_mistakes(
         msg = f"`y_true` has class {truth.max()}, but `y_pred` has {shares.shape[1]} classes"
         raise ValueError(msg)
     names = class_names(range(shares.shape[1]), display_labels)
-    said = shares.argmax(axis=1)
-    wrong = np.flatnonzero(said != truth)
-    sure = shares[wrong, said[wrong]]
+    predicted = shares.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
+    sure = shares[wrong, predicted[wrong]]
     worst = wrong[np.argsort(-sure, kind="stable")][:n]
-    captions = [_caption(names[truth[i]], names[said[i]], shares[i, said[i]]) for i in worst]
+    captions = [_caption(names[truth[i]], names[predicted[i]], shares[i, predicted[i]]) for i in worst]
     rows = max(1, -(-len(worst) // columns))
     ax = target_axes(ax, _INCH * columns, 1.15 * _INCH * rows + 0.35)
     size = text_size() * 0.82

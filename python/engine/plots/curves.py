@@ -41,21 +41,21 @@ def learning_curves(history: Any, metrics: str | Sequence[str] | None = None, *,
         TypeError: if `history` is not a history, or `ax` is not Axes.
         ValueError: if a name isn't in `history`, the history is empty, or the number of Axes is wrong.
     """
-    found = _points(history)
-    known = list(dict.fromkeys(name.removeprefix(_VALIDATION) for name in found))
-    known.sort(key=lambda name: name != "loss")
-    if not known:
+    series = _points(history)
+    metric_names = list(dict.fromkeys(name.removeprefix(_VALIDATION) for name in series))
+    metric_names.sort(key=lambda name: name != "loss")
+    if not metric_names:
         msg = "`history` is empty, so there is no epoch to draw: fit for at least one"
         raise ValueError(msg)
-    names = known if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
+    names = metric_names if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
     for name in names:
-        if name not in known:
-            msg = f"`metrics` must be names of the history, got {name!r}{nearest(str(name), known)} It has: {', '.join(known)}"
+        if name not in metric_names:
+            msg = f"`metrics` must be names of the history, got {name!r}{nearest(str(name), metric_names)} It has: {', '.join(metric_names)}"
             raise ValueError(msg)
     panels = _panels(ax, len(names))
-    last = max(x[-1] for x, _ in found.values() if len(x))
+    last = max(x[-1] for x, _ in series.values() if len(x))
     for panel, name in zip(panels, names, strict=True):
-        lines = {"training": found.get(name), "validation": found.get(_VALIDATION + name)}
+        lines = {"training": series.get(name), "validation": series.get(_VALIDATION + name)}
         draw_curves(panel, name, {label: points for label, points in lines.items() if points}, last)
         panel.set_xlabel("epoch")
         if len(panel.lines) > 1:
@@ -93,8 +93,8 @@ def _points(history: Any) -> dict[str, Points]:
         msg = f"`history` must be what fit() returned, or a mapping of names to numbers, got {type(history).__name__}"
         raise TypeError(msg)
     points: dict[str, Points] = {}
-    for name, given in values.items():
-        y = _numbers(given, name)
+    for name, numbers in values.items():
+        y = _numbers(numbers, name)
         x = range(len(y)) if epochs_of is None else epochs_of(name)
         if len(y):
             points[name] = [1 + number for number in x], y.tolist()
@@ -132,8 +132,8 @@ def _panels(ax: Any, count: int) -> list[Axes]:
         for unused in grid.flat[count:]:
             unused.remove()
         return list(grid.flat[:count])
-    given = [ax] if isinstance(ax, Axes) else list(np.asarray(ax, object).flat)
-    if len(given) != count:
-        msg = f"`ax` must be as many Axes as there are `metrics`, {count}, got {len(given)}"
+    axes = [ax] if isinstance(ax, Axes) else list(np.asarray(ax, object).flat)
+    if len(axes) != count:
+        msg = f"`ax` must be as many Axes as there are `metrics`, {count}, got {len(axes)}"
         raise ValueError(msg)
-    return [target_axes(each, _WIDTH, _HEIGHT) for each in given]
+    return [target_axes(target, _WIDTH, _HEIGHT) for target in axes]

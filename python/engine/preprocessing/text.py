@@ -38,7 +38,7 @@ def text_to_word_sequence(
         ['the', 'cat', 'the', 'dog']
     """
     text = input_text.lower() if lower else input_text
-    text = text.translate({ord(each): split for each in filters})
+    text = text.translate({ord(character): split for character in filters})
     return [word for word in text.split(split) if word]
 
 
@@ -202,8 +202,10 @@ class Tokenizer:
         unknown = None if self.oov_token is None else self.word_index.get(self.oov_token)
         most = self.num_words
         for text in texts:
-            found = (self.word_index.get(word) for word in self._words(text))
-            indices = (unknown if index is None or (most and index >= most) else index for index in found)
+            indices_of_words = (self.word_index.get(word) for word in self._words(text))
+            indices = (
+                unknown if index is None or (most and index >= most) else index for index in indices_of_words
+            )
             yield [index for index in indices if index is not None]
 
     def sequences_to_texts(self, sequences: Iterable[Iterable[int]]) -> list[str]:
@@ -214,9 +216,9 @@ class Tokenizer:
         """Yields the words of each of `sequences`, lists of indices, joined by spaces."""
         most = self.num_words
         for sequence in sequences:
-            found = ((index, self.index_word.get(index)) for index in sequence)
+            pairs = ((index, self.index_word.get(index)) for index in sequence)
             words = (
-                self.oov_token if word is None or (most and index >= most) else word for index, word in found
+                self.oov_token if word is None or (most and index >= most) else word for index, word in pairs
             )
             yield " ".join(word for word in words if word is not None)
 

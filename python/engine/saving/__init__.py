@@ -180,35 +180,35 @@ def pickled(model: SavedModel) -> tuple[Any, tuple[bytes, dict[str, Any]]]:
     Npz().write(buffer, contents_of(model, _texts(model)))
     parts = [model, *model._models_within(), *(layer for _, layer in named_leaves(model._parts_in_order))]
     # In a model that was loaded itself, the arguments are configs; the objects are those that it was compiled to.
-    made = () if model._compiled is None else (model._compiled.losses, model._compiled.all_metrics)
-    compiled = [model.optimizer, model._compile_arguments, *made]
-    custom = {each.__name__: each for each in _definitions([*parts, *compiled], set())}
+    reported = () if model._compiled is None else (model._compiled.losses, model._compiled.all_metrics)
+    compiled = [model.optimizer, model._compile_arguments, *reported]
+    custom = {definition.__name__: definition for definition in _definitions([*parts, *compiled], set())}
     return unpickled, (buffer.getvalue(), custom)
 
 
-def _definitions(found: Any, seen: set[int]) -> Iterator[Any]:
+def _definitions(value: Any, seen: set[int]) -> Iterator[Any]:
     """Yields the user's own classes and functions of a model's parts, and of the parts of these.
 
     Args:
-        found: a part such as a layer, a loss or a function, a list or dict of parts, or anything else, which has none.
+        value: a part such as a layer, a loss or a function, a list or dict of parts, or anything else, which has none.
         seen: ids of the objects that were looked at.
     """
-    if id(found) in seen:
+    if id(value) in seen:
         return
-    seen.add(id(found))
-    if isinstance(found, list | tuple | set | dict):
-        for each in list(found.values() if isinstance(found, dict) else found):
-            yield from _definitions(each, seen)
+    seen.add(id(value))
+    if isinstance(value, list | tuple | set | dict):
+        for item in list(value.values() if isinstance(value, dict) else value):
+            yield from _definitions(item, seen)
         return
-    definition = type(found) if isinstance(found, Spec | Part) else found
+    definition = type(value) if isinstance(value, Spec | Part) else value
     # No name leads to a lambda or to a function within another one.
     named = isinstance(definition, type) or (
         isinstance(definition, FunctionType) and "<" not in definition.__qualname__
     )
     if named and not is_of_engine(definition):
         yield definition
-    if isinstance(found, Spec):
-        yield from _definitions(vars(found), seen)
+    if isinstance(value, Spec):
+        yield from _definitions(vars(value), seen)
 
 
 def unpickled(data: bytes, definitions: Mapping[str, Any]) -> Any:
@@ -343,20 +343,20 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     return model
 
 
-def _format(path: str, what: str | None = None) -> Format:
+def _format(path: str, content: str | None = None) -> Format:
     """Returns the format of a file by its suffix.
 
     Args:
         path: the path of the file.
-        what: "model" or "weights", which the format must be able to hold; None accepts every format.
+        content: "model" or "weights", which the format must be able to hold; None accepts every format.
     """
     for format_ in _FORMATS:
         if path.endswith(format_.suffixes):
-            if what is None or what in format_.holds:
+            if content is None or content in format_.holds:
                 return format_
             break
-    if what == "weights":
-        msg = f"The filename must end in {_suffixes_for(what)}. Received: filepath={path}"
+    if content == "weights":
+        msg = f"The filename must end in {_suffixes_for(content)}. Received: filepath={path}"
         raise ValueError(msg)
     msg = (
         f"Invalid filepath extension: it must be {_suffixes_for('model')}, of which `.keras` is Keras' own and `.npz` needs "
@@ -377,10 +377,10 @@ def _with_suffix(path: str) -> str:
     return path + _WEIGHTS
 
 
-def _suffixes_for(what: str) -> str:
-    """Returns the suffixes of the formats that hold `what`, "model" or "weights", for a message."""
-    *others, last = [f"`{format_.suffixes[0]}`" for format_ in _FORMATS if what in format_.holds]
-    return f"{', '.join(others)} or {last}"
+def _suffixes_for(content: str) -> str:
+    """Returns the suffixes of the formats that hold `content`, "model" or "weights", for a message."""
+    *suffixes, last = [f"`{format_.suffixes[0]}`" for format_ in _FORMATS if content in format_.holds]
+    return f"{', '.join(suffixes)} or {last}"
 
 
 def _skipped(kwargs: dict[str, Any]) -> list[Any]:

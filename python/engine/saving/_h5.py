@@ -96,10 +96,10 @@ def write_weights(file: IO[bytes], contents: Contents, attributes: Mapping[str, 
     with new_h5(file) as handle:
         handle.attrs.update(attributes or {})
         for path, group in contents.groups.items():
-            made = handle.create_group(vars_of(path)[:-1])
-            made.attrs["name"] = group.name
+            subgroup = handle.create_group(vars_of(path)[:-1])
+            subgroup.attrs["name"] = group.name
             for key, array in group.arrays.items():
-                write_array(made, key, array)
+                write_array(subgroup, key, array)
         for path in (OPTIMIZER, ROUNDED):
             if path in contents.groups:
                 write_count(handle, path, len(contents.groups[path].arrays))
@@ -191,10 +191,10 @@ class _BytesRead(bytes):
     file: _BoundedFile
 
     def __getitem__(self, key: Any) -> Any:
-        found = super().__getitem__(key)
+        chunk = super().__getitem__(key)
         if isinstance(key, slice):
-            self.file.count(len(found))
-        return found
+            self.file.count(len(chunk))
+        return chunk
 
 
 class _BoundedFile:
@@ -219,9 +219,9 @@ class _BoundedFile:
         """
         data = self.stream.read(min(count, self._size))  # Python would allocate `count` bytes at once
         self.count(max(len(data), _BYTES_OF_CALL))
-        found = _BytesRead(data)
-        found.file = self
-        return found
+        chunk = _BytesRead(data)
+        chunk.file = self
+        return chunk
 
     def count(self, count: int) -> None:
         """Counts so many bytes as read.
@@ -265,8 +265,8 @@ class H5Group:
     @property
     def attributes(self) -> Mapping[str, Any]:
         """The attributes of the group by name."""
-        found: Mapping[str, Any] = self._group.attrs
-        return found
+        attributes: Mapping[str, Any] = self._group.attrs
+        return attributes
 
     def text(self, attribute: str) -> str | None:
         """Returns the text in an attribute; None if there is none of that name."""
@@ -289,11 +289,11 @@ class H5Group:
         for name in path:
             if name not in group._members:
                 return None
-            found = group._members[name]
-            if not isinstance(found, H5Group):
-                found = H5Group(group._opened(name, "Group"), self._file, self._budget)
-                group._members[name] = found
-            group = found
+            member = group._members[name]
+            if not isinstance(member, H5Group):
+                member = H5Group(group._opened(name, "Group"), self._file, self._budget)
+                group._members[name] = member
+            group = member
         return group
 
     def arrays(self) -> Variables:
@@ -309,22 +309,22 @@ class H5Group:
         if name not in self._members:
             msg = f"there is no array {name!r}"
             raise ValueError(msg)
-        found = self._members[name]
-        if not isinstance(found, Stored):
-            found = self._stored(name, self._opened(name, "Dataset"))
-            self._members[name] = found
-        return found
+        member = self._members[name]
+        if not isinstance(member, Stored):
+            member = self._stored(name, self._opened(name, "Dataset"))
+            self._members[name] = member
+        return member
 
     def _opened(self, name: str, kind: str) -> Any:
         """Returns the member of a name in pyfive; `kind` is the class that it must have."""
-        found = self._group[name]
-        if found is None or found.name != join(self._group.name, name):
+        member = self._group[name]
+        if member is None or member.name != join(self._group.name, name):
             msg = f"{name!r:.200} is a link to another place or file: refused"
             raise ValueError(msg)
-        if type(found).__name__ != kind:
-            msg = f"{name!r:.200} must be a {kind.lower()}, got {found!r:.200}"
+        if type(member).__name__ != kind:
+            msg = f"{name!r:.200} must be a {kind.lower()}, got {member!r:.200}"
             raise ValueError(msg)
-        return found
+        return member
 
     def _stored(self, name: str, dataset: Any) -> Stored:
         shape = require_real(dataset.dtype, dataset.shape, name)
@@ -358,7 +358,7 @@ class H5Group:
 
 def _require_small_chunks(name: str, dataset: Any) -> None:
     """Raises ValueError if a chunk unpacks to more than its part of the array, before memory is allocated for it."""
-    filters = [each["filter_id"] for each in dataset.id.filter_pipeline or ()]
+    filters = [entry["filter_id"] for entry in dataset.id.filter_pipeline or ()]
     if _GZIP not in filters:
         return
     if filters.count(_GZIP) > 1:

@@ -107,9 +107,9 @@ def _files_of_snapshot(folder: Path) -> list[Path]:
         folder: a snapshot or a folder in it, without links: `models--NAME/snapshots/REVISION`.
     """
     return [
-        each.parent / "blobs"
-        for each in folder.parents
-        if each.name == "snapshots" and each.parent.name.startswith("models--")
+        ancestor.parent / "blobs"
+        for ancestor in folder.parents
+        if ancestor.name == "snapshots" and ancestor.parent.name.startswith("models--")
     ]
 
 

@@ -111,24 +111,24 @@ class LegacyReader(Reader):
         """Returns the arrays of each layer. The n-th layer with weights gets those of the n-th such layer in the file."""
         parts = by_part((slot.path, slot) for slot in slots)
         weighted = [part for part in parts if any(slot.weights for slot in part)]
-        found = [arrays for arrays in self._layers().values() if arrays]
-        if len(found) != len(weighted):
+        saved = [arrays for arrays in self._layers().values() if arrays]
+        if len(saved) != len(weighted):
             msg = (
                 "Layer count mismatch when loading weights from file. Model expected "
-                f"{len(weighted)} layers, found {len(found)} saved layers."
+                f"{len(weighted)} layers, found {len(saved)} saved layers."
             )
             raise ValueError(msg)
         arrays_of = {slot.path: Variables({}) for slot in slots}
-        for part, arrays in zip(weighted, found, strict=True):
+        for part, arrays in zip(weighted, saved, strict=True):
             arrays_of |= _split_by_layer(part, arrays)
         return list(arrays_of.values())
 
     def named(self, slots: Sequence[SavedLayer]) -> Sequence[Variables | None]:
         """Returns the arrays of each layer, found by its name; None if the file has no layer of that name."""
-        found, arrays_of = self._layers(), dict[str, Variables]()
+        layers, arrays_of = self._layers(), dict[str, Variables]()
         for part in by_part((slot.path, slot) for slot in slots):
-            if part[0].part in found:
-                arrays_of |= _split_by_layer(part, found[part[0].part])
+            if part[0].part in layers:
+                arrays_of |= _split_by_layer(part, layers[part[0].part])
         return [arrays_of.get(slot.path) for slot in slots]
 
     def optimizer(self) -> Variables:
@@ -158,9 +158,9 @@ T = TypeVar("T")
 def by_part(places: Iterable[tuple[str, T]]) -> list[list[T]]:
     """Groups what belongs to each layer of the outermost model. There are several items if the layer is a model itself."""
     parts: dict[str, list[T]] = {}
-    for path, each in places:
+    for path, entry in places:
         if path.startswith("layers/"):
-            parts.setdefault("/".join(path.split("/")[:2]), []).append(each)
+            parts.setdefault("/".join(path.split("/")[:2]), []).append(entry)
     return list(parts.values())
 
 
@@ -175,8 +175,16 @@ def _joined_layers(part: Sequence[Group]) -> Group:
         ]
         for group in part
     ]
-    ordered = [pair for group, each in zip(part, pairs, strict=True) for pair in each[: group.trainable]]
-    ordered += [pair for group, each in zip(part, pairs, strict=True) for pair in each[group.trainable :]]
+    ordered = [
+        pair
+        for group, layer_pairs in zip(part, pairs, strict=True)
+        for pair in layer_pairs[: group.trainable]
+    ]
+    ordered += [
+        pair
+        for group, layer_pairs in zip(part, pairs, strict=True)
+        for pair in layer_pairs[group.trainable :]
+    ]
     arrays = {str(number): array for number, (_, array) in enumerate(ordered)}
     return Group(part[0].name, arrays, [label for label, _ in ordered])
 
@@ -189,7 +197,7 @@ def _split_by_layer(part: Sequence[SavedLayer], arrays: Variables) -> dict[str, 
     trainable = [[*islice(rest, slot.trainable)] for slot in part]
     frozen = [[*islice(rest, slot.weights - slot.trainable)] for slot in part]
     return {
-        slot.path: Variables({str(number): one for number, one in enumerate([*first, *second])})
+        slot.path: Variables({str(number): pair for number, pair in enumerate([*first, *second])})
         for slot, first, second in zip(part, trainable, frozen, strict=True)
     }
 
@@ -205,10 +213,10 @@ def modern(config: Any) -> Any:
         return modern(config.get("items", []))
     if name == "MeanMetricWrapper" and isinstance(inner, Mapping):
         return inner.get("name") if inner.get("name") in ("accuracy", "acc") else inner.get("fn")
-    found = {key: modern(value) for key, value in config.items()}
+    renewed = {key: modern(value) for key, value in config.items()}
     if isinstance(inner, Mapping) and isinstance(name, str):
-        _renew(name, found["config"])
-    return found
+        _renew(name, renewed["config"])
+    return renewed
 
 
 def _renew(name: str, config: dict[str, Any]) -> None:
@@ -223,12 +231,12 @@ def _renew(name: str, config: dict[str, Any]) -> None:
 
 def _arrays(group: H5Group, path: Sequence[str]) -> Variables:
     """Returns the arrays of a group, in the order in which its attribute lists their names."""
-    found = group.at(path)
-    if found is None:
+    group_of_layer = group.at(path)
+    if group_of_layer is None:
         return Variables({})
-    names = _names(found, "weight_names")
+    names = _names(group_of_layer, "weight_names")
     require_few(names)
-    return Variables({str(i): _at(found, name.split("/")) for i, name in enumerate(names)})
+    return Variables({str(i): _at(group_of_layer, name.split("/")) for i, name in enumerate(names)})
 
 
 def _at(group: H5Group, path: Sequence[str]) -> Stored:
@@ -248,9 +256,9 @@ def _names(group: H5Group, attribute: str) -> list[str]:
             attributes.append(f"{attribute}{number}")
             number += 1
     names = []
-    for each in attributes:
-        part = group.names_in(each)
-        require_checksum(each, "\0".join(part), group.attributes.get(_checksum_name(each)))
+    for key in attributes:
+        part = group.names_in(key)
+        require_checksum(key, "\0".join(part), group.attributes.get(_checksum_name(key)))
         names += part
     return names
 
@@ -262,7 +270,7 @@ def _write_names(group: Any, attribute: str, names: Sequence[str]) -> None:
         name = f"{attribute}{number}" if count > 1 else attribute
         group.attrs[name] = part
         group.attrs[_checksum_name(name)] = np.uint32(
-            checksum_of(name, "\0".join(each.decode() for each in part))
+            checksum_of(name, "\0".join(encoded.decode() for encoded in part))
         )
 
 
@@ -279,9 +287,9 @@ def _write_arrays(group: Any, arrays: Group) -> None:
 def _full_name(loss: Any) -> Any:
     """Returns the name of a loss in full, since Keras doesn't accept abbreviations when it reads this format."""
     if isinstance(loss, list):
-        return [_full_name(each) for each in loss]
-    found = losses.get(loss) if isinstance(loss, str) and loss not in ("ce", "crossentropy") else loss
-    return found.__name__ if callable(found) and is_of_engine(found) else loss
+        return [_full_name(item) for item in loss]
+    function = losses.get(loss) if isinstance(loss, str) and loss not in ("ce", "crossentropy") else loss
+    return function.__name__ if callable(function) and is_of_engine(function) else loss
 
 
 def _write_text(file: Any, name: str, text: str) -> None:

@@ -40,13 +40,13 @@ def paths_of(kinds: Iterable[str], root: str = "") -> list[str]:
 
 
 def members(
-    model: SavedModel, skipped: Iterable[Any], root: str = "", found: set[int] | None = None
+    model: SavedModel, skipped: Iterable[Any], root: str = "", visited: set[int] | None = None
 ) -> Iterator[tuple[str, Any]]:
     """Yields the layers of a model with their paths. A model among them is followed by its own layers.
 
-    Layers in `skipped` are left out, and so are those whose `id` is in `found`, since they came before.
+    Layers in `skipped` are left out, and so are those whose `id` is in `visited`, since they came before.
     """
-    found = set(map(id, skipped)) if found is None else found
+    visited = set(map(id, skipped)) if visited is None else visited
     attributes = model._attributes_of_user
     named: Iterable[tuple[str, Any]]
     if attributes is None:
@@ -55,11 +55,11 @@ def members(
     else:
         named = _in_attributes(attributes, root)
     for path, layer in named:
-        if id(layer) not in found:
-            found.add(id(layer))
+        if id(layer) not in visited:
+            visited.add(id(layer))
             yield path, layer
             if not isinstance(layer, Layer) or layer._parts():
-                yield from members(layer, skipped, f"{path}/", found)
+                yield from members(layer, skipped, f"{path}/", visited)
 
 
 def _in_attributes(attributes: Mapping[str, Any], root: str) -> Iterator[tuple[str, Any]]:
@@ -73,29 +73,31 @@ def _in_attributes(attributes: Mapping[str, Any], root: str) -> Iterator[tuple[s
             yield f"{root}{name}", value
         elif isinstance(value, (list, tuple, dict)):
             within = [
-                each
-                for each in (value.values() if isinstance(value, dict) else value)
-                if isinstance(each, Part)
+                item
+                for item in (value.values() if isinstance(value, dict) else value)
+                if isinstance(item, Part)
             ]
-            paths = paths_of([type(each).__name__ for each in within])
-            for path, each in zip(paths, within, strict=True):
-                yield f"{root}{name}/{path.removeprefix('layers/')}", each
+            paths = paths_of([type(part).__name__ for part in within])
+            for path, part in zip(paths, within, strict=True):
+                yield f"{root}{name}/{path.removeprefix('layers/')}", part
 
 
 def _slots(model: SavedModel, skipped: Sequence[Any] = ()) -> list[tuple[SavedLayer, Any]]:
     """Returns the layers that contain no other layers, each with its slot in a file. Layers in `skipped` are left out."""
-    found = []
+    slots = []
     for path, layer in members(model, skipped):
         if not path.startswith("layers/") or "/" not in path.removeprefix("layers/"):
             outermost = layer
-        own = layer if isinstance(layer, Layer) else layer._body
-        if own is not None and (own is layer or own._specs):
-            trainable = len(own._trainable_specs) if outermost.trainable else 0
-            found.append((SavedLayer(path, len(own._specs), trainable, outermost.name), own))
+        weighted = layer if isinstance(layer, Layer) else layer._body
+        if weighted is not None and (weighted is layer or weighted._specs):
+            trainable = len(weighted._trainable_specs) if outermost.trainable else 0
+            slots.append((SavedLayer(path, len(weighted._specs), trainable, outermost.name), weighted))
     if model._body is not None and model._body._specs:
-        own = model._body
-        found.append((SavedLayer("", len(own._specs), len(own._trainable_specs), model.name), own))
-    return found
+        weighted = model._body
+        slots.append(
+            (SavedLayer("", len(weighted._specs), len(weighted._trainable_specs), model.name), weighted)
+        )
+    return slots
 
 
 def contents_of(
@@ -150,11 +152,11 @@ def load(
     """
     slots, layers = zip(*_slots(model), strict=True)
     sources = reader.named(slots) if by_name else reader.layers(slots)
-    wanted = {id(layer) for _, layer in _slots(model, skipped)}
+    layers_with_weights = {id(layer) for _, layer in _slots(model, skipped)}
     pairs = [
         (layer, source)
         for layer, source in zip(layers, sources, strict=True)
-        if source is not None and id(layer) in wanted
+        if source is not None and id(layer) in layers_with_weights
     ]
     with _undone_on_errors(model):
         errors = [(layer, _error_of(layer, source)) for layer, source in pairs]
@@ -213,8 +215,8 @@ def _loads_all_or_nothing(layer: Layer) -> bool:
     return type(layer).load_own_variables is Layer.load_own_variables
 
 
-def _among(objects: Sequence[Any], one: Any) -> bool:
-    return any(each is one for each in objects)
+def _among(objects: Sequence[Any], searched: Any) -> bool:
+    return any(item is searched for item in objects)
 
 
 def _error_of(layer: Any, source: Mapping[str, Array]) -> Exception | None:

@@ -59,10 +59,10 @@ class ShardsReader(Reader):
 
     def group(self, path: str) -> Variables:
         """Returns the arrays of a group from all files that hold some of them; empty if there is no such group."""
-        found: dict[str, Stored] = {}
+        arrays: dict[str, Stored] = {}
         for name in dict.fromkeys(self._places.get(f"/{vars_of(path)[:-1]}", ())):
-            found |= self._readers[name].group(path).stored
-        return Variables(found)
+            arrays |= self._readers[name].group(path).stored
+        return Variables(arrays)
 
 
 def _opened_together(path: Path, stack: ExitStack) -> ShardsReader:
@@ -104,8 +104,10 @@ def index_in(path: Path) -> tuple[dict[str, list[str]], str | None]:
         ValueError: if the file is no index, or names files in other folders.
     """
     index = json.loads(text_in(path))
-    given = index["weight_map"]
-    places = {group: [names] if isinstance(names, str) else list(names) for group, names in given.items()}
+    weight_map = index["weight_map"]
+    places = {
+        group: [names] if isinstance(names, str) else list(names) for group, names in weight_map.items()
+    }
     for name in (name for names in places.values() for name in names):
         if not name.endswith(SHARD) or any(mark in name for mark in "/\\:"):
             msg = f"the index must name files such as 'm_00000{SHARD}' beside it, got {name!r}"
@@ -169,17 +171,20 @@ def _target_of(path: Path) -> Path:
 
 def _written_with(path: Path) -> set[Path]:
     """Returns the files that the index at `path` names and that hold the same number of a call as the index."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     with suppress(Exception):  # without a readable index no file is known to belong to it
         places, save = index_in(path)
         name = re.compile(f"{re.escape(path.name[: -len(INDEX)])}_[0-9]{{5,}}{re.escape(SHARD)}")
         for file in {
-            path.with_name(each) for names in places.values() for each in names if name.fullmatch(each)
+            path.with_name(file_name)
+            for names in places.values()
+            for file_name in names
+            if name.fullmatch(file_name)
         }:
             with suppress(Exception), opened(file) as handle:
                 if save is not None and handle.text(SAVE) == save:
-                    found.add(file)
-    return found
+                    files.add(file)
+    return files
 
 
 def _parted(contents: Contents, most: float) -> tuple[list[Mapping[str, Group]], int]:

@@ -140,10 +140,10 @@ def require_sizes(config: Mapping[str, Any], reader: Reader) -> None:
         if shapes is None or type(layer).load_own_variables is not Layer.load_own_variables:
             continue
         stored = source.shapes
-        found = [stored.get(str(position)) for position in range(len(stored))]
-        if found != shapes:
+        saved_shapes = [stored.get(str(position)) for position in range(len(stored))]
+        if saved_shapes != shapes:
             msg = (
-                f"the config of layer {layer.name!r} needs weights of shapes {shapes}, but the file has {found!s:.200} "
+                f"the config of layer {layer.name!r} needs weights of shapes {shapes}, but the file has {saved_shapes!s:.200} "
                 "for it"
             )
             raise ValueError(msg)
@@ -178,20 +178,22 @@ def needs_of(config: Mapping[str, Any]) -> list[_Need]:
 def _inputs_to_build_for(config: Mapping[str, Any], inner: Mapping[str, Any]) -> list[_Value] | None:
     """Returns the inputs that a file says a model was built for, unless its config has them or it isn't built."""
     built = (config.get("build_config") or {}).get("input_shape")
-    given = _given_inputs(inner) is not None or not built
-    return None if given else [_Value(InputLayer(batch_shape=built).sample_shape)]
+    has_shape = _given_inputs(inner) is not None or not built
+    return None if has_shape else [_Value(InputLayer(batch_shape=built).sample_shape)]
 
 
 def _add_models_of_distiller(config: Mapping[str, Any], inventory: _Inventory) -> None:
     """Adds the layers of the teacher and the student to those whose weights a file must hold."""
-    own = config.get("config")
+    config_of_distiller = config.get("config")
     models: list[Any] = (
-        [own.get(role) for role in ("teacher", "student")] if isinstance(own, Mapping) else [None]
+        [config_of_distiller.get(role) for role in ("teacher", "student")]
+        if isinstance(config_of_distiller, Mapping)
+        else [None]
     )
     if not all(map(is_of_model, models)):
-        msg = f"the config of a Distiller must hold its 'teacher' and 'student', two models, got {own!r:.200}"
+        msg = f"the config of a Distiller must hold its 'teacher' and 'student', two models, got {config_of_distiller!r:.200}"
         raise ValueError(msg)
-    for path, model in zip(paths_of([each["class_name"] for each in models]), models, strict=True):
+    for path, model in zip(paths_of([entry["class_name"] for entry in models]), models, strict=True):
         listed = _with_layers(model)
         if listed is not None:
             inner = listed["config"]
@@ -230,12 +232,12 @@ def _graph_of(config: Any) -> GraphInConfig:
 def _given_inputs(config: Any) -> list[_Value] | None:
     """Returns the inputs of a model, if its config says what they are; else None."""
     if isinstance(config, Mapping) and "output_layers" in config:
-        found = list[_Value]()
+        values = list[_Value]()
         for start in map(layer_classes.get, graph_in(config).starts):
             if start._given_input_shape is None:
                 return None
-            found.append(_Value(start._given_input_shape, getattr(start, "dtype", "float32")))
-        return found
+            values.append(_Value(start._given_input_shape, getattr(start, "dtype", "float32")))
+        return values
     for first in map(_with_layers, layers_in(config)[:1]):
         if is_of_model(first):
             return _given_inputs(first["config"])
@@ -288,18 +290,18 @@ class _Inventory:
             learns: whether the layer of the outermost model that contains this one, or is it, is trainable; None for the
                 outermost model itself.
         """
-        given = _given_inputs(config)
-        if given is not None and inputs is not None:
-            _require_fitting(inputs, given)
-        known = given or inputs
+        declared = _given_inputs(config)
+        if declared is not None and inputs is not None:
+            _require_fitting(inputs, declared)
+        first_values = declared or inputs
         graph = _graph_of(config)
         self._calls += len(graph.calls)
-        keys = [identity_of(each) for each in graph.listed]
+        keys = [identity_of(layer) for layer in graph.listed]
         new = set(keys) - self._parts.keys()
-        for key, each in zip(keys, graph.listed, strict=True):
+        for key, part in zip(keys, graph.listed, strict=True):
             if key not in self._parts:
-                self._parts[key] = _config_and_part(each)
-        key_of = {id(each): key for each, key in zip(graph.listed, keys, strict=True)}
+                self._parts[key] = _config_and_part(part)
+        key_of = {id(layer): key for layer, key in zip(graph.listed, keys, strict=True)}
         # The files of a Functional model have each of its layers once, even if it is used several times.
         listed = list(dict.fromkeys(keys)) if graph.starts else keys
         paths = dict(reversed([*zip(listed, paths_of(map(self._kind, listed), root), strict=True)]))
@@ -309,18 +311,18 @@ class _Inventory:
         def use(layer: Any, read: list[_Value] | None, call: CallInConfig | None) -> list[_Value] | None:
             key = key_of[id(layer)]
             self.needs = needs.setdefault(key, [])
-            found = self._add_use(key, paths[key], read, call, learns=learns, new=key in new)
+            outputs = self._add_use(key, paths[key], read, call, learns=learns, new=key in new)
             new.discard(key)
-            return found
+            return outputs
 
         for number, start in enumerate(graph.starts):
-            use(start, None if known is None else [known[number]], None)
+            use(start, None if first_values is None else [first_values[number]], None)
         for call in graph.calls:
-            values.append(use(call.layer, _values_at(call.reads, known, values), call))
+            values.append(use(call.layer, _values_at(call.reads, first_values, values), call))
         self.needs = before
         for key in dict.fromkeys(listed):
             self.needs += needs.get(key, [])
-        return _values_at(graph.outputs, known, values)
+        return _values_at(graph.outputs, first_values, values)
 
     def _kind(self, key: Any) -> str:
         config, part = self._parts[key]
@@ -343,7 +345,7 @@ class _Inventory:
         if read is None:
             self.needs += [_Need(SavedLayer(path), part, None)] if new and isinstance(part, Layer) else []
             return None
-        shapes, dtypes = [each.shape for each in read], [each.dtype for each in read]
+        shapes, dtypes = [value.shape for value in read], [value.dtype for value in read]
         _require_size(shapes[0], part.name)
         if call is not None:
             _note_call(part, call, shapes, dtypes)
@@ -359,7 +361,7 @@ class _Inventory:
             self.needs += _needs_of_code(part, path, learns)
         if call is not None:
             dtypes = part._output_dtypes_for(dtypes)
-        return [_Value(*each) for each in zip(outputs, dtypes, strict=True)]
+        return [_Value(*value) for value in zip(outputs, dtypes, strict=True)]
 
     def _add_inner(
         self, key: Any, path: str, read: list[_Value] | None, learns: bool | None
@@ -368,14 +370,14 @@ class _Inventory:
         inner = self._parts[key][0]["config"]
         again = key, None if read is None else tuple(read)
         if again in self._added:
-            found, uses = self._added[again]
+            outputs, uses = self._added[again]
             self._count_uses(uses)
         else:
             before = self._uses
             learns = inner.get("trainable", True) if learns is None else learns
-            found = self.add_model(inner, read, f"{path}/", learns)
-            self._added[again] = found, self._uses - before
-        return None if read is None else found  # as the model around it isn't built
+            outputs = self.add_model(inner, read, f"{path}/", learns)
+            self._added[again] = outputs, self._uses - before
+        return None if read is None else outputs  # as the model around it isn't built
 
     def _count_uses(self, uses: int) -> None:
         self._uses += uses
@@ -407,16 +409,16 @@ def _note_call(part: Any, call: CallInConfig, shapes: Sequence[Shape], dtypes: S
         part._shape_arguments = call_arguments(part.name, part.call, (), call.arguments)
 
 
-def _need_of(layer: Layer, path: str, wanted: Sequence[Weight], learns: bool | None) -> _Need:
+def _need_of(layer: Layer, path: str, weights_listed: Sequence[Weight], learns: bool | None) -> _Need:
     """Returns what a layer needs from a file.
 
     Args:
         layer: the layer.
         path: its path in the file.
-        wanted: its weights.
+        weights_listed: its weights.
         learns: whether the model around it is trainable, None for the outermost one.
     """
-    weights = sorted(wanted, key=lambda weight: not weight.trainable)
+    weights = sorted(weights_listed, key=lambda weight: not weight.trainable)
     learning = layer.trainable and learns is not False
     slot = SavedLayer(path, len(weights), sum(weight.trainable for weight in weights) if learning else 0)
     return _Need(slot, layer, [weight.shape for weight in weights])
@@ -430,11 +432,11 @@ def _needs_of_code(part: Any, path: str, learns: bool | None) -> list[_Need]:
     return [_need_of(layer, name, layer._specs, learns) for name, layer in owned if layer is not None]
 
 
-def _require_fitting(inputs: Sequence[_Value], given: Sequence[_Value]) -> None:
+def _require_fitting(inputs: Sequence[_Value], expected: Sequence[_Value]) -> None:
     """Raises ValueError unless a model that says what its inputs are is called on such ones."""
-    got, wanted = [each.shape for each in inputs], [each.shape for each in given]
-    if len(got) != len(wanted) or not all(map(fits, got, wanted)):
-        msg = f"a model takes samples of shape {_text(wanted)}, but gets {_text(got)} in the model around it"
+    got, expected_shapes = [value.shape for value in inputs], [value.shape for value in expected]
+    if len(got) != len(expected_shapes) or not all(map(fits, got, expected_shapes)):
+        msg = f"a model takes samples of shape {_text(expected_shapes)}, but gets {_text(got)} in the model around it"
         raise ValueError(msg)
 
 
@@ -452,18 +454,18 @@ def _values_at(
         inputs: the inputs of the model.
         values: the outputs of each call so far.
     """
-    found = []
+    selected = []
     for call, output in sources:
-        known = inputs if call < 0 else values[call]
-        if known is None:
+        source = inputs if call < 0 else values[call]
+        if source is None:
             return None
-        found.append(known[-1 - call if call < 0 else output])
-    return found
+        selected.append(source[-1 - call if call < 0 else output])
+    return selected
 
 
 def _require_size(shape: Shape | FullShape, name: str) -> None:
     lengths = shape_of(full_shape(shape), batch=1)
-    if math.prod(1 if each is None else each for each in lengths) > MOST_NUMBERS:
+    if math.prod(1 if length is None else length for length in lengths) > MOST_NUMBERS:
         msg = f"at layer {name!r} the shape is {lengths}: a file may ask for {MOST_NUMBERS} numbers at most"
         raise ValueError(msg)
 

@@ -134,9 +134,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         callbacks: Sequence[Callback] | None = None,
         validation_data: Sequence[Any] | None = None,
     ) -> None:
-        given = dict(locals())
-        del given["self"]
-        self.__dict__.update(given)
+        arguments = dict(locals())
+        del arguments["self"]
+        self.__dict__.update(arguments)
 
     @available_if(is_stochastic)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:  # noqa: N803
@@ -214,36 +214,36 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     def _encoded(self, X: Any, y: Any, *, reset: bool, labels: KnownLabels) -> tuple[Any, Array, Any]:  # noqa: N803
         if are_class_numbers(y):
-            rows, given = self._rows(X, reset=reset), y
-            check_consistent_length(rows, given)
+            rows, targets_given = self._rows(X, reset=reset), y
+            check_consistent_length(rows, targets_given)
         else:
-            rows, given = validate_data(
+            rows, targets_given = validate_data(
                 self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=DTYPES, reset=reset
             )
-        given = raveled(given)
+        targets_given = raveled(targets_given)
         if labels == "new":
-            self._learn_classes(given)
+            self._learn_classes(targets_given)
         elif labels == "same":
-            self._require_same(given)
+            self._require_same(targets_given)
         else:
-            self._require_known(given)
-        return rows, self._labels.encoded(given), given
+            self._require_known(targets_given)
+        return rows, self._labels.encoded(targets_given), targets_given
 
     def _require_known(self, labels: Any) -> None:
         """Raises ValueError for a class that isn't in `classes_`."""
-        found = labels if labels.ndim == 1 else unique_labels(labels)
-        unknown = np.setdiff1d(found, self.classes_)
+        present = labels if labels.ndim == 1 else unique_labels(labels)
+        unknown = np.setdiff1d(present, self.classes_)
         if len(unknown):
             msg = f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {unknown}."
             raise ValueError(msg)
 
     def _require_same(self, y: Any) -> None:
         """Raises ValueError if the classes aren't those in `classes_`."""
-        found = unique_labels(y)
-        if not np.array_equal(found, self.classes_):
+        present = unique_labels(y)
+        if not np.array_equal(present, self.classes_):
             msg = (
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
-                f"got {self.classes_}, `y` has {found}"
+                f"got {self.classes_}, `y` has {present}"
             )
             raise ValueError(msg)
 

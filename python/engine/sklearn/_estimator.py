@@ -201,27 +201,27 @@ class Perceptron(BaseEstimator, ABC):
 
     def _validate_params(self) -> None:
         """Checks all arguments that differ from their defaults; scikit-learn's method checks all, which takes longer."""
-        known = self._parameter_constraints
-        given = {
+        constraints = self._parameter_constraints
+        checked = {
             name: value
             for name, value in vars(self).items()
-            if name in known and value is not self._defaults.get(name, known)
+            if name in constraints and value is not self._defaults.get(name, constraints)
         }
-        validate_parameter_constraints(known, given, caller_name=type(self).__name__)
+        validate_parameter_constraints(constraints, checked, caller_name=type(self).__name__)
 
     # Fitting ---------------------------------------------------------------------------------------------------------
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:  # noqa: N803
         """Trains the network; `incremental` trains for one epoch and keeps the optimizer state."""
         hidden = self._hidden()
-        for name, given in (("X", X), ("y", y)):
-            if isinstance(given, np.ndarray):
-                require_whole_file(given, name)
+        for name, argument in (("X", X), ("y", y)):
+            if isinstance(argument, np.ndarray):
+                require_whole_file(argument, name)
         again = self._has_weights and (self.warm_start or incremental)
         labels: KnownLabels = "known" if incremental else "same" if again else "new"
-        rows, targets, given = self._encoded(X, y, reset=not again, labels=labels)
+        rows, targets, argument = self._encoded(X, y, reset=not again, labels=labels)
         samples = Encoded(
-            rows, targets, self._weights(given, checked_sample_weights(sample_weight, rows.shape[0]))
+            rows, targets, self._weights(argument, checked_sample_weights(sample_weight, rows.shape[0]))
         )
         self.n_outputs_ = self._outputs(targets)
         random = check_random_state(self.random_state)
@@ -290,10 +290,10 @@ class Perceptron(BaseEstimator, ABC):
 
     def _require_same_layers(self, design: Design) -> None:
         """Raises ValueError if the network differs from that of the earlier fit."""
-        there = (design.units[0], *map(len, self.intercepts_))
-        if there != design.units:
+        fitted_units = (design.units[0], *map(len, self.intercepts_))
+        if fitted_units != design.units:
             msg = (
-                f"`hidden_layer_sizes` asks for layers of {design.units}, but those of the earlier fit are of {there}: "
+                f"`hidden_layer_sizes` asks for layers of {design.units}, but those of the earlier fit are of {fitted_units}: "
                 "`warm_start` and `partial_fit` go on with these; take a clone() for others"
             )
             raise ValueError(msg)
@@ -406,9 +406,9 @@ class Perceptron(BaseEstimator, ABC):
                 msg = f"`validation_data` must be (X, y) or (X, y, sample_weight), got {len(self.validation_data)} parts"
                 raise ValueError(msg)
             x, y, *weights = self.validation_data
-            rows, targets, given = self._encoded(x, y, reset=False, labels="known")
+            rows, targets, labels = self._encoded(x, y, reset=False, labels="known")
             checked = checked_sample_weights(weights[0] if weights else None, rows.shape[0])
-            held_out = Encoded(rows, targets, self._weights(given, checked))
+            held_out = Encoded(rows, targets, self._weights(labels, checked))
         elif self.early_stopping:
             samples, held_out = samples.split(self.validation_fraction, self._stratifies(), random)
         if held_out is not None and self.validation_scores_ is None:
@@ -549,9 +549,9 @@ class EndOfEpoch(Callback):
             optimizer.learning_rate = estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t
         if estimator._no_improvement_count <= estimator.n_iter_no_change:
             return
-        what = "Validation score" if estimator.early_stopping else "Training loss"
+        monitored = "Validation score" if estimator.early_stopping else "Training loss"
         message = (
-            f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
+            f"{monitored} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive "
             "epochs."
         )
         adapts = by_schedule and estimator.learning_rate == "adaptive"

@@ -129,7 +129,7 @@ def minimized(
         iterations += 1
         report(iterations, float(intermediate_result.fun))
 
-    found = minimize(
+    result = minimize(
         objective,
         np.concatenate([np.asarray(array, np.float64).reshape(-1) for array in start]),
         jac=True,
@@ -137,11 +137,11 @@ def minimized(
         callback=count,
         options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol, "ftol": RESOLUTION},
     )
-    if found.status == 1:
+    if result.status == 1:
         msg = (
-            f"lbfgs stopped after {found.nit} iterations before it converged: {found.message}. Raise `max_iter` or "
+            f"lbfgs stopped after {result.nit} iterations before it converged: {result.message}. Raise `max_iter` or "
             "`max_fun`, or scale the data"
         )
         warnings.warn(msg, ConvergenceWarning, stacklevel=5)
-    objective(found.x)
-    return objective.weights(found.x), min(int(found.nit), max_iter), objective.shown
+    objective(result.x)
+    return objective.weights(result.x), min(int(result.nit), max_iter), objective.shown

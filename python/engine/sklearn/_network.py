@@ -86,8 +86,8 @@ class Design(NamedTuple):
         scikit-learn's losses are sums over outputs, but the squared error that it shows is half the mean over outputs.
         """
         outputs = float(self.outputs)
-        found = {"softmax": (1.0, 1.0), "identity": (outputs / 2, 0.5)}
-        return found.get(self.out_activation, (outputs, outputs))
+        factors = {"softmax": (1.0, 1.0), "identity": (outputs / 2, 0.5)}
+        return factors.get(self.out_activation, (outputs, outputs))
 
     def loss(self, reduction: str = "mean_with_sample_weight") -> Loss:
         """Returns the loss that belongs to the output activation."""
@@ -204,8 +204,8 @@ class Predictor:
                 model = self._model = design.sequential()
                 self._weights, self._design = [], design
             if len(self._weights) != len(weights) or any(
-                one is not other or one.flags.writeable
-                for one, other in zip(weights, self._weights, strict=True)
+                before is not other or before.flags.writeable
+                for before, other in zip(weights, self._weights, strict=True)
             ):
                 model.set_weights(weights)
                 self._weights = weights

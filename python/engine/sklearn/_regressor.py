@@ -125,9 +125,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
         callbacks: Sequence[Callback] | None = None,
         validation_data: Sequence[Any] | None = None,
     ) -> None:
-        given = dict(locals())
-        del given["self"]
-        self.__dict__.update(given)
+        arguments = dict(locals())
+        del arguments["self"]
+        self.__dict__.update(arguments)
 
     @available_if(is_stochastic)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803 # scikit-learn's name

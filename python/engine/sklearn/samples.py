@@ -75,8 +75,8 @@ class Encoded(NamedTuple):
             keys.view(np.dtype((np.void, keys.shape[1]))).reshape(-1), return_index=True, return_inverse=True
         )
         sums = np.bincount(copies, weights)
-        kept = sums != 0
-        return Encoded(x[first[kept]], self.y[first[kept]], sums[kept])
+        nonzero = sums != 0
+        return Encoded(x[first[nonzero]], self.y[first[nonzero]], sums[nonzero])
 
 
 def checked_sample_weights(sample_weight: object, count: int) -> Array | None:

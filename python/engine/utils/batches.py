@@ -50,8 +50,8 @@ class PyDataset(ABC):
         return len(self)
 
     def __iter__(self) -> Iterator[Any]:
-        known = hasattr(self, "__len__") or type(self).num_batches is not PyDataset.num_batches
-        batches = self.num_batches if known else None  # one of unknown length never ends, as in Keras
+        has_length = hasattr(self, "__len__") or type(self).num_batches is not PyDataset.num_batches
+        batches = self.num_batches if has_length else None  # one of unknown length never ends, as in Keras
         return (self[index] for index in (count() if batches is None else range(batches)))
 
     def on_epoch_begin(self) -> None:  # noqa: B027 # overriding it is optional
@@ -176,7 +176,7 @@ def _returns_samples(dataset: Any) -> bool:
 
 def _arrays_of(dataset: Any) -> list[Any]:
     """Returns the arrays of a data set, which are equally long."""
-    arrays = [np.asarray(each) for each in (dataset if isinstance(dataset, (tuple, list)) else [dataset])]
+    arrays = [np.asarray(item) for item in (dataset if isinstance(dataset, (tuple, list)) else [dataset])]
     lengths = sorted({len(array) for array in arrays})
     if len(lengths) != 1:
         msg = f"`dataset` must have arrays that are equally long, got {lengths}"

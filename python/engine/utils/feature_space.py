@@ -280,8 +280,8 @@ class FeatureSpace(SaysWhatIsLeftOut):
             "string_hashed": {"num_bins": self.hashing_dim},
         }
         chosen = choice(kind, f"features[{name!r}]", tuple(options))
-        made: Feature = getattr(self, chosen)(name=name, **options[chosen])
-        return made
+        feature: Feature = getattr(self, chosen)(name=name, **options[chosen])
+        return feature
 
     def _cross_of(self, value: Any) -> Cross:
         if isinstance(value, Mapping):
@@ -306,7 +306,7 @@ class FeatureSpace(SaysWhatIsLeftOut):
             if feature.output_mode == "one_hot" and not discrete:
                 msg = (
                     f"Feature '{name}' has `output_mode='one_hot'`. Thus its preprocessor should be one of "
-                    f"{', '.join(each.__name__ for each in _DISCRETE)} with integer outputs, got {feature.preprocessor!r}: "
+                    f"{', '.join(layer.__name__ for layer in _DISCRETE)} with integer outputs, got {feature.preprocessor!r}: "
                     "use output_mode='float' or 'int'"
                 )
                 raise ValueError(msg)
@@ -341,9 +341,9 @@ class FeatureSpace(SaysWhatIsLeftOut):
             ValueError: if a column is missing.
             TypeError: for data of another form, or a column of the wrong type.
         """
-        wanted = [key for key, layer in self.preprocessors.items() if _learns(layer)]
-        columns = self._columns_of(dataset, wanted)
-        for key in wanted:
+        adapted = [key for key, layer in self.preprocessors.items() if _learns(layer)]
+        columns = self._columns_of(dataset, adapted)
+        for key in adapted:
             self.preprocessors[key].adapt(columns[key])
         self._encoders, self._encoded = {}, None
 
@@ -357,15 +357,15 @@ class FeatureSpace(SaysWhatIsLeftOut):
         ):
             msg = f"`adapt()` takes a dict of columns, a data frame, or batches of them, got {dataset!r:.60}"
             raise TypeError(msg)
-        found: dict[str, list[Any]] = {name: [] for name in names}
+        parts_of_columns: dict[str, list[Any]] = {name: [] for name in names}
         for batch in dataset if isinstance(dataset, Iterable) else raw_batches(dataset):
             part = _table_in(samples_in(batch))
             if part is None:
                 msg = f"`adapt()` takes batches that are dicts of columns or tuples (dict, y), got {batch!r:.60}"
                 raise TypeError(msg)
             for name in names:
-                found[name].append(self._column(part, name)[0])
-        return {name: np.concatenate(parts) for name, parts in found.items()}
+                parts_of_columns[name].append(self._column(part, name)[0])
+        return {name: np.concatenate(parts) for name, parts in parts_of_columns.items()}
 
     def _column(self, table: Mapping[str, Any], name: str) -> tuple[NDArray[Any], bool]:
         """Returns a column as (n, 1), and whether it was a single value."""
@@ -408,8 +408,8 @@ class FeatureSpace(SaysWhatIsLeftOut):
         """
         self._require_adapted()
         if self._encoded is None:
-            found = {key: layer(self.inputs[key]) for key, layer in self.preprocessors.items()}
-            self._encoded = self._merged(found)
+            encoded = {key: layer(self.inputs[key]) for key, layer in self.preprocessors.items()}
+            self._encoded = self._merged(encoded)
         return self._encoded
 
     def __call__(self, data: Any) -> Any:
@@ -435,12 +435,12 @@ class FeatureSpace(SaysWhatIsLeftOut):
             msg = f"the data has the columns {unknown}, which the FeatureSpace doesn't know: leave them out"
             raise ValueError(msg)
         columns = {name: self._column(table, name) for name in self.features}
-        found = {name: self._preprocessed(name, column) for name, (column, _) in columns.items()}
-        merged = self._merged(found)
+        encoded = {name: self._preprocessed(name, column) for name, (column, _) in columns.items()}
+        merged = self._merged(encoded)
         if not all(single for _, single in columns.values()):
             return merged
         if isinstance(merged, dict):
-            return {name: each[0] for name, each in merged.items()}
+            return {name: rows[0] for name, rows in merged.items()}
         return merged[0]
 
     def _preprocessed(self, name: str, column: NDArray[Any]) -> Any:
@@ -451,22 +451,22 @@ class FeatureSpace(SaysWhatIsLeftOut):
             return layer(rows)
         return layer(column)
 
-    def _merged(self, found: Mapping[str, Any]) -> Any:
+    def _merged(self, encoded_features: Mapping[str, Any]) -> Any:
         """Returns preprocessed columns, with crosses, encoded and joined; of arrays or symbolic tensors."""
         crossed = {
-            cross.name: self.crossers[cross.name]([found[name] for name in cross.feature_names])
+            cross.name: self.crossers[cross.name]([encoded_features[name] for name in cross.feature_names])
             for cross in self.crosses
         }
         specs: dict[str, Any] = self.features | {cross.name: cross for cross in self.crosses}
         encoded = {}
-        for name in [*sorted(found), *sorted(crossed)]:
-            value = crossed[name] if name in crossed else found[name]
+        for name in [*sorted(encoded_features), *sorted(crossed)]:
+            value = crossed[name] if name in crossed else encoded_features[name]
             encoded[name] = self._encoder(name)(value) if specs[name].output_mode == "one_hot" else value
         if self.output_mode == "dict":
             return encoded
         values = [*encoded.values()]
         if isinstance(values[0], np.ndarray):
-            return np.concatenate([np.asarray(each, np.float32) for each in values], axis=-1).view(Tensor)
+            return np.concatenate([np.asarray(column, np.float32) for column in values], axis=-1).view(Tensor)
         return self._concatenate(values) if len(values) > 1 else values[0]
 
     def _encoder(self, name: str) -> Any:
@@ -580,17 +580,21 @@ def _described(class_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
 def _config_of_feature(feature: Feature) -> dict[str, Any]:
     layer = serialize_keras_object(feature.preprocessor)
     if isinstance(feature.preprocessor, layers.Normalization) and feature.preprocessor.built:
-        known = {name: getattr(feature.preprocessor, name) for name in ("mean", "variance")}
-        layer["config"] |= {name: np.asarray(value).reshape(-1).tolist() for name, value in known.items()}
+        statistics = {name: getattr(feature.preprocessor, name) for name in ("mean", "variance")}
+        layer["config"] |= {
+            name: np.asarray(value).reshape(-1).tolist() for name, value in statistics.items()
+        }
     return _described("Feature", {**feature._asdict(), "preprocessor": layer})
 
 
 def _feature_in(config: Mapping[str, Any]) -> Feature:
     """Returns the kind of column that a config describes."""
-    found = dict(config.get("config", config))
-    layer = found.get("preprocessor")
+    feature_config = dict(config.get("config", config))
+    layer = feature_config.get("preprocessor")
     if isinstance(layer, Mapping):
         if layer.get("class_name") == "TFDIdentity":  # that of Keras
             layer = {**layer, "module": "keras.layers", "class_name": "Identity", "registered_name": None}
         layer = deserialize_keras_object(layer)
-    return FeatureSpace.feature(str(found.get("dtype")), layer, str(found.get("output_mode")))
+    return FeatureSpace.feature(
+        str(feature_config.get("dtype")), layer, str(feature_config.get("output_mode"))
+    )

@@ -89,8 +89,8 @@ def _formats(archive_format: str | Sequence[str] | None) -> Sequence[str]:
     if archive_format == "auto":
         return _ARCHIVES
     formats = [archive_format] if isinstance(archive_format, str) else list(archive_format)
-    for each in formats:
-        choice(each, "archive_format", _ARCHIVES)
+    for format_ in formats:
+        choice(format_, "archive_format", _ARCHIVES)
     return formats
 
 
@@ -111,9 +111,9 @@ def _places(
     """Returns the paths of the file and of what is extracted from it."""
     from urllib.parse import unquote, urlsplit
 
-    given = "" if fname is None else path_of(fname, "fname")
-    name = given or unquote(urlsplit(origin).path).rpartition("/")[2]
-    if not given and name in ("", ".", ".."):
+    file_name = "" if fname is None else path_of(fname, "fname")
+    name = file_name or unquote(urlsplit(origin).path).rpartition("/")[2]
+    if not file_name and name in ("", ".", ".."):
         msg = f"Can't parse the file name from the origin: {origin!r} ends with no name of a file, so give `fname`"
         raise ValueError(msg)
     if name in (".", "..") or PurePosixPath(name).name != name or PureWindowsPath(name).name != name:
@@ -121,7 +121,7 @@ def _places(
         raise ValueError(msg)
     if not extract:
         return folder / name, None
-    if given and "." in name:
+    if file_name and "." in name:
         return folder / name, folder / f"{name.partition('.')[0]}_extracted"
     return folder / f"{name}_archive", folder / name
 

@@ -99,11 +99,13 @@ class _Reading:
             numbers[key] = len(calls)
             args, options, _ = _arguments_of(self._node(key))
             mode = options.pop("training", None)
-            found = CallArguments({name: value for name, value in options.items() if not _is_none(value)})
-            found.inputs = args[0] if args else Slot(0)
+            call_arguments = CallArguments(
+                {name: value for name, value in options.items() if not _is_none(value)}
+            )
+            call_arguments.inputs = args[0] if args else Slot(0)
             reads = [ValueSource(numbers[source], output) for source, output in self._sources[key]]
-            given = None if mode is None else flag(mode, "training")
-            calls.append(CallInConfig(self._layers[key[0]], reads, given, found, args))
+            training = None if mode is None else flag(mode, "training")
+            calls.append(CallInConfig(self._layers[key[0]], reads, training, call_arguments, args))
         if len(calls) != sum(map(len, self._nodes.values())):
             raise self._refusal("some calls of layers don't lead to an output")
         outputs = [ValueSource(numbers[key], output) for key, output in ends]
@@ -122,19 +124,19 @@ class _Reading:
         # Files of older versions of Keras count the calls in other models, too.
         return nodes[number if len(nodes) > 1 else 0]
 
-    def _ordered(self, ends: list[_Key], known: Mapping[_Key, int]) -> list[_Key]:
+    def _ordered(self, ends: list[_Key], outside: Mapping[_Key, int]) -> list[_Key]:
         """Returns the calls before `ends`, each after those that it reads; without recursion."""
         finished, begun = dict[_Key, None](), set[_Key]()
         waiting = [self._same(key) for key in reversed(ends)]
         while waiting:
             key = waiting[-1]
-            if key in finished or key in known:
+            if key in finished or key in outside:
                 waiting.pop()
                 continue
             if not self._nodes[key[0]]:
                 raise self._refusal(f"{key[0]!r} is not one of the inputs")
             if key in begun and any(
-                source not in finished and source not in known for source, _ in self._sources[key]
+                source not in finished and source not in outside for source, _ in self._sources[key]
             ):
                 raise self._refusal(f"{key[0]!r} would have to compute what it reads")
             if key in begun:
@@ -155,8 +157,8 @@ class _Reading:
 def _counts_itself(config: Mapping[str, Any]) -> bool:
     """Returns whether a config is that of a model whose calls Keras counts from 1."""
     name = str(config.get("class_name"))
-    own = registered_by(config, name)
-    return name == "Functional" if own is None else bool(getattr(own, "_is_chain", False))
+    registered = registered_by(config, name)
+    return name == "Functional" if registered is None else bool(getattr(registered, "_is_chain", False))
 
 
 def _name_of(layer: Mapping[str, Any]) -> str:
@@ -177,21 +179,21 @@ def _ends_in(ends: Any) -> list[tuple[str, int, int]]:
         raise TypeError(msg)
     if is_end(ends):
         return [(str(ends[0]), int(ends[1]), int(ends[2]))]
-    return [found for end in ends for found in _ends_in(end)]
+    return [end_key for end in ends for end_key in _ends_in(end)]
 
 
 def _is_none(value: Any) -> bool:
     """Returns whether an argument in a config is None, or a list of None for several inputs, such as their masks."""
-    return value is None or (isinstance(value, list) and all(each is None for each in value))
+    return value is None or (isinstance(value, list) and all(item is None for item in value))
 
 
 def _sources_of(node: Any) -> list[tuple[_Key, int]]:
     """Returns what a layer was called on in a call: layer, call and output."""
-    found = _arguments_of(node)[2]
-    if not found:
+    ends = _arguments_of(node)[2]
+    if not ends:
         msg = "a call without inputs"
         raise TypeError(msg)
-    return [((name, number), output) for name, number, output in found]
+    return [((name, number), output) for name, number, output in ends]
 
 
 def _arguments_of(node: Any) -> tuple[list[Any], dict[str, Any], list[tuple[str, int, int]]]:
@@ -199,15 +201,15 @@ def _arguments_of(node: Any) -> tuple[list[Any], dict[str, Any], list[tuple[str,
 
     A symbol is given by layer, call and output.
     """
-    found = list[tuple[str, int, int]]()
+    ends = list[tuple[str, int, int]]()
 
     def slot_for(end: tuple[str, int, int]) -> Slot:
-        found.append(end)
-        return Slot(len(found) - 1)
+        ends.append(end)
+        return Slot(len(ends) - 1)
 
     def value_of(value: Any) -> Any:  # noqa: PLR0911 # one for each kind
         if isinstance(value, (list, tuple)):
-            return [value_of(each) for each in value]
+            return [value_of(item) for item in value]
         if not isinstance(value, Mapping):
             return value
         kind, config = value.get("class_name"), value.get("config")
@@ -215,7 +217,7 @@ def _arguments_of(node: Any) -> tuple[list[Any], dict[str, Any], list[tuple[str,
             return slot_for(_ends_in(value["config"]["keras_history"])[0])
         if kind == "__tuple__":
             return tuple(
-                value_of(each) for each in value.get("items", value.get("config", {}).get("value", ()))
+                value_of(item) for item in value.get("items", value.get("config", {}).get("value", ()))
             )
         if kind == "__slice__" and isinstance(config, Mapping):
             return slice(*(value_of(config.get(end)) for end in ("start", "stop", "step")))
@@ -229,7 +231,7 @@ def _arguments_of(node: Any) -> tuple[list[Any], dict[str, Any], list[tuple[str,
         if any(any(end[3:]) for end in node):
             msg = "arguments of calls in the form of Keras 2"
             raise TypeError(msg)
-        slots = [slot_for(each) for end in node for each in _ends_in(end[:3])]
-        return [slots[0] if len(slots) == 1 else slots], {}, found
-    args = [value_of(each) for each in node["args"]]
-    return args, {name: value_of(value) for name, value in (node.get("kwargs") or {}).items()}, found
+        slots = [slot_for(layer_end) for end in node for layer_end in _ends_in(end[:3])]
+        return [slots[0] if len(slots) == 1 else slots], {}, ends
+    args = [value_of(item) for item in node["args"]]
+    return args, {name: value_of(value) for name, value in (node.get("kwargs") or {}).items()}, ends

@@ -130,7 +130,7 @@ def _require_built(model: Any) -> None:
 
 def _drawing_of(model: Any, shown: Shown, rankdir: str) -> Drawing:
     """Returns the drawing of a model. Those of graphs within it lie in cells, which `_unfolded` replaces."""
-    boxes, sources = _boxes(model, shown, rankdir), [each[-1] for each in model._diagram()]
+    boxes, sources = _boxes(model, shown, rankdir), [row[-1] for row in model._diagram()]
     is_chain = sources == [[number - 1] if number else [] for number in range(len(sources))]
     return _arranged(boxes, rankdir) if is_chain else _layered(boxes, sources, rankdir)
 
@@ -144,9 +144,9 @@ def _unfolded(drawing: Drawing) -> Drawing:
             continue
         inner = _unfolded(cell.inner)
         x, y = cell.x + (cell.width - inner.width) / 2, cell.y + (cell.height - inner.height) / 2
-        cells += [each._replace(x=each.x + x, y=each.y + y) for each in inner.cells]
-        for found, given in ((arrows, inner.arrows), (lines, inner.lines)):
-            found += [(x1 + x, y1 + y, x2 + x, y2 + y) for x1, y1, x2, y2 in given]
+        cells += [inner_cell._replace(x=inner_cell.x + x, y=inner_cell.y + y) for inner_cell in inner.cells]
+        for drawn, inner_lines in ((arrows, inner.arrows), (lines, inner.lines)):
+            drawn += [(x1 + x, y1 + y, x2 + x, y2 + y) for x1, y1, x2, y2 in inner_lines]
     return drawing._replace(cells=cells, arrows=arrows, lines=lines)
 
 
@@ -253,7 +253,7 @@ def _layered(boxes: Sequence[list[list[Cell]]], sources: Sequence[Sequence[int]]
     upright, turned = rankdir in ("TB", "BT"), rankdir in ("BT", "RL")
     level: list[int] = []
     for before in sources:
-        level.append(1 + max((level[each] for each in before), default=-1))
+        level.append(1 + max((level[origin] for origin in before), default=-1))
     layers: list[list[_Item]] = [[] for _ in range(max(level) + 1)]
     for box, rows in enumerate(boxes):
         width = max(sum(cell.width for cell in row) for row in rows)
@@ -264,12 +264,12 @@ def _layered(boxes: Sequence[list[list[Cell]]], sources: Sequence[Sequence[int]]
     for box, before in enumerate(sources):
         for source in before:
             between = range(level[source] + 1, level[box])
-            routes.append((source, [len(layers[each]) for each in between], box))
-            for each in between:
-                layers[each].append(_Item(None, GAP, 0))
+            routes.append((source, [len(layers[layer_number]) for layer_number in between], box))
+            for layer_number in between:
+                layers[layer_number].append(_Item(None, GAP, 0))
     breadths = [sum(item.breadth for item in layer) + GAP * (len(layer) - 1) for layer in layers]
     depths = [max(item.depth for item in layer) for layer in layers]
-    begins = [BORDER + sum(depths[:each]) + GAP * each for each in range(len(layers))]
+    begins = [BORDER + sum(depths[:layer_number]) + GAP * layer_number for layer_number in range(len(layers))]
     length = begins[-1] + depths[-1] + BORDER
     middles = [
         list(_middles(layer, BORDER + (max(breadths) - breadth) / 2))
@@ -374,10 +374,10 @@ def _paint(drawing: Drawing, path: Path, dpi: int) -> None:
     from matplotlib.patches import FancyArrowPatch, Rectangle
 
     figure = Figure(figsize=(drawing.width / 72, drawing.height / 72), dpi=dpi, facecolor="white")
-    known = FigureCanvasAgg(figure).get_supported_filetypes()
+    suffixes = FigureCanvasAgg(figure).get_supported_filetypes()
     ending = path.suffix[1:].lower()
-    if ending not in known:
-        msg = f"`to_file` must end in one of {', '.join(f'.{name}' for name in sorted(known))}, got {str(path)!r}"
+    if ending not in suffixes:
+        msg = f"`to_file` must end in one of {', '.join(f'.{name}' for name in sorted(suffixes))}, got {str(path)!r}"
         raise ValueError(msg)
     if max(drawing.width, drawing.height) / 72 * dpi > MOST_PIXELS:
         msg = f"`dpi={dpi}` makes a picture of more than {MOST_PIXELS} pixels: pass less, or a `to_file` in .svg"

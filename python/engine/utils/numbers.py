@@ -136,16 +136,16 @@ def pad_sequences(  # noqa: PLR0917 # Keras' signature
         raise ValueError(msg)
     longest = max((len(array) for array in arrays), default=0)
     length = longest if maxlen is None else integer(maxlen, "maxlen", 0)
-    wanted = np.dtype(dtype)
-    if isinstance(value, str) and wanted.kind not in "OUS":
-        msg = f"`dtype` {wanted} doesn't hold `value` {value!r}: set `dtype=object` for strings of any length"
+    result_dtype = np.dtype(dtype)
+    if isinstance(value, str) and result_dtype.kind not in "OUS":
+        msg = f"`dtype` {result_dtype} doesn't hold `value` {value!r}: set `dtype=object` for strings of any length"
         raise ValueError(msg)
-    padded = np.full((len(arrays), length, *next(iter(shapes), ())), value, wanted)
+    padded = np.full((len(arrays), length, *next(iter(shapes), ())), value, result_dtype)
     for row, array in zip(padded, arrays, strict=True):
-        kept = array[max(0, len(array) - length) :] if truncating == "pre" else array[:length]
-        if len(kept):
-            start = 0 if padding == "post" else length - len(kept)
-            row[start : start + len(kept)] = kept
+        shown_part = array[max(0, len(array) - length) :] if truncating == "pre" else array[:length]
+        if len(shown_part):
+            start = 0 if padding == "post" else length - len(shown_part)
+            row[start : start + len(shown_part)] = shown_part
     return padded
 
 

@@ -54,17 +54,17 @@ def classification_report(
     Raises:
         ValueError: if the numbers of samples differ, or the arguments don't contain class indices.
     """
-    truth, found = class_indices(y_true, "y_true"), class_indices(y_pred, "y_pred")
-    require_equal_lengths(truth, found)
-    labels = np.union1d(truth, found)
+    truth, predicted = class_indices(y_true, "y_true"), class_indices(y_pred, "y_pred")
+    require_equal_lengths(truth, predicted)
+    labels = np.union1d(truth, predicted)
     names = [str(label) for label in labels] if target_names is None else [str(name) for name in target_names]
     if len(names) != len(labels):
         msg = f"`target_names` has {len(names)} names, but there are {len(labels)} classes: {labels.tolist()}"
         raise ValueError(msg)
-    scores = [_scores(truth == label, found == label) for label in labels]
+    scores = [_scores(truth == label, predicted == label) for label in labels]
     shares = np.array([score[:3] for score in scores])
     support = np.array([score.support for score in scores])
-    accuracy = float(np.mean(truth == found))
+    accuracy = float(np.mean(truth == predicted))
     averages = {
         "macro avg": _average(shares, None, len(truth)),
         "weighted avg": _average(shares, support, len(truth)),
@@ -104,13 +104,13 @@ def require_equal_lengths(y_true: NDArray[Any], y_pred: NDArray[Any], name: str 
         raise ValueError(msg)
 
 
-def _scores(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> _Scores:
-    hits, wanted, named = int(np.sum(truth & found)), int(truth.sum()), int(found.sum())
+def _scores(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> _Scores:
+    hits, support, named = int(np.sum(truth & predicted)), int(truth.sum()), int(predicted.sum())
     return _Scores(
         hits / named if named else 0.0,
-        hits / wanted if wanted else 0.0,
-        2 * hits / (wanted + named) if wanted + named else 0.0,
-        wanted,
+        hits / support if support else 0.0,
+        2 * hits / (support + named) if support + named else 0.0,
+        support,
     )
 
 

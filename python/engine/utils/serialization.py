@@ -59,12 +59,12 @@ def sharing() -> AbstractContextManager[dict[Any, Any]]:
 def described_parts(parts: Sequence[Any]) -> list[dict[str, Any]]:
     """Returns the configs of layers and models. Those of an object that occurs several times are marked as the same one."""
     configs = []
-    with sharing() as known:
+    with sharing() as shared_parts:
         for part in parts:
             configs.append(config := serialize_keras_object(part))
-            first = known.setdefault(part, config)
+            first = shared_parts.setdefault(part, config)
             if first is not config:
-                config[_SHARED] = first.setdefault(_SHARED, list(known).index(part))
+                config[_SHARED] = first.setdefault(_SHARED, list(shared_parts).index(part))
     return configs
 
 
@@ -114,12 +114,12 @@ def serialize_keras_object(obj: Any) -> Any:  # noqa: PLR0911 # one for each kin
 def _described_object(obj: Any) -> dict[str, Any]:
     """Returns the description of an object with a config. What the `get_config` of a user returns may have objects within."""
     kind = type(obj)
-    found = (
+    config = (
         serialize(obj)
         if isinstance(obj, Spec)
         else described(kind, kind.__name__, obj.get_config()) | vars(kind).get("_saved_as", {})
     )
-    return found if is_of_engine(kind) else {**found, "config": _with_objects_described(found["config"])}
+    return config if is_of_engine(kind) else {**config, "config": _with_objects_described(config["config"])}
 
 
 def _with_objects_described(config: Any) -> Any:
@@ -192,9 +192,9 @@ def _made_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
 
 def _found(name: str, config: Mapping[str, Any]) -> Any:
     """Returns the class or function that a config names, the user's or the library's."""
-    own = registered_by(config, name)
-    if own is not None:
-        return own
+    registered = registered_by(config, name)
+    if registered is not None:
+        return registered
     is_function = config["class_name"] == "function"
     module = str(config.get("module") or "")
     library, *path = module.replace("keras.src", "keras").split(".")
@@ -202,15 +202,15 @@ def _found(name: str, config: Mapping[str, Any]) -> Any:
     if is_function and module == "builtins":
         places = [[package] for package in _FORMULAS]
     for place in places:
-        found = _public(".".join(["engine", *place]), name) if place[0] in _PACKAGES else None
+        function = _public(".".join(["engine", *place]), name) if place[0] in _PACKAGES else None
         formula = (
             place[0] in _FORMULAS
             and name not in _NO_FORMULAS
-            and callable(found)
-            and not isinstance(found, type)
+            and callable(function)
+            and not isinstance(function, type)
         )
-        if found is not None and (formula if is_function else hasattr(found, "from_config")):
-            return found
+        if function is not None and (formula if is_function else hasattr(function, "from_config")):
+            return function
     msg = (
         f"unknown class or function {name!r} of module {config.get('module')!r}: pass it in `custom_objects`, or "
         "register it with @register_keras_serializable()"
@@ -227,8 +227,8 @@ def require_known_class(config: Mapping[str, Any]) -> None:
 
 def _public(module: str, name: str) -> Any:
     """Returns the object of a name if the module makes it public; else None."""
-    found = importlib.import_module(module)
-    return getattr(found, name) if name in found.__all__ else None
+    public_module = importlib.import_module(module)
+    return getattr(public_module, name) if name in public_module.__all__ else None
 
 
 def is_of_model(config: Any) -> bool:
@@ -236,12 +236,12 @@ def is_of_model(config: Any) -> bool:
     if not isinstance(config, Mapping):
         return False
     name = str(config.get("class_name"))
-    own = registered_by(config, name)
-    if own is None:
+    registered = registered_by(config, name)
+    if registered is None:
         return name in {*MODELS, _DISTILLER}
     from engine.layers.layer import Layer, Part
 
-    return isinstance(own, type) and issubclass(own, Part) and not issubclass(own, Layer)
+    return isinstance(registered, type) and issubclass(registered, Part) and not issubclass(registered, Layer)
 
 
 def is_distiller(config: Mapping[str, Any]) -> bool:

@@ -161,7 +161,7 @@ class BaseWrapper(BaseEstimator):
         params = {name: value for name, value in vars(self).items() if name[0] != "_" and name[-1] != "_"}
         for name, value in list(params.items()) if deep else ():
             if hasattr(value, "get_params") and not isinstance(value, type):
-                params.update({name + SEPARATOR + key: each for key, each in value.get_params().items()})
+                params.update({name + SEPARATOR + key: item for key, item in value.get_params().items()})
         return params
 
     def set_params(self, **params: Any) -> Self:
@@ -174,12 +174,12 @@ class BaseWrapper(BaseEstimator):
         Raises:
             ValueError: for an unknown parameter.
         """
-        known = self.get_params()
+        parameters = self.get_params()
         for name, value in params.items():
             destination, separator, _ = name.partition(SEPARATOR)
             if separator and destination in _DESTINATIONS:
                 setattr(self, name, value)
-            elif destination in known:
+            elif destination in parameters:
                 super().set_params(**{name: value})
             else:
                 msg = (
@@ -314,16 +314,16 @@ class BaseWrapper(BaseEstimator):
             TypeError: if `model` is neither a model nor a function.
         """
         model = self.build_fn if self.model is None else self.model
-        own: Callable[..., Model] | None = getattr(self, "_keras_build_fn", None)
-        if model is None and own is None:
+        build_function: Callable[..., Model] | None = getattr(self, "_keras_build_fn", None)
+        if model is None and build_function is None:
             msg = f"{type(self).__name__} needs `model`, a function that returns a model, or a method `_keras_build_fn`"
             raise ValueError(msg)
-        if model is None and own is not None:
-            return own
+        if model is None and build_function is not None:
+            return build_function
         if isinstance(model, Model):
-            found = model
-            return lambda: found
-        if own is not None:
+            given_model = model
+            return lambda: given_model
+        if build_function is not None:
             msg = f"{type(self).__name__} defines `_keras_build_fn`, so that it can't have `model` too"
             raise ValueError(msg)
         if not callable(model) or isinstance(model, type):
@@ -378,8 +378,10 @@ class BaseWrapper(BaseEstimator):
 
     def _build_arguments(self, function: Callable[..., Model]) -> dict[str, Any]:
         """Returns the parameters for the build function."""
-        others = _FIT | _PREDICT | _COMPILE
-        names = {name for name in self._given_by_name() if name not in others or accepted_by(function, name)}
+        reserved = _FIT | _PREDICT | _COMPILE
+        names = {
+            name for name in self._given_by_name() if name not in reserved or accepted_by(function, name)
+        }
         arguments = routed(self._own_params(), "model", names)
         return {name: value for name, value in arguments.items() if SEPARATOR not in name}
 
@@ -388,11 +390,11 @@ class BaseWrapper(BaseEstimator):
         model = self.model_
         loss = loss_of(model)
         listed = list(loss.values()) if isinstance(loss, dict) else loss
-        if not (any(each is not None for each in listed) if isinstance(listed, list | tuple) else listed):
+        if not (any(item is not None for item in listed) if isinstance(listed, list | tuple) else listed):
             msg = "there is no loss: pass `loss` to the estimator, or compile the model with one in the build function"
             raise ValueError(msg)
-        given, there = _class_of_given_loss(self.loss), _class_of_given_loss(loss)
-        if given is not None and there is not None and given is not there:
+        own_loss, models_loss = _class_of_given_loss(self.loss), _class_of_given_loss(loss)
+        if own_loss is not None and models_loss is not None and own_loss is not models_loss:
             msg = f"the estimator has loss={self.loss!r}, but its model is compiled with {loss!r}: give one of them"
             raise ValueError(msg)
         expected = getattr(self, "n_outputs_expected_", None)
@@ -417,18 +419,22 @@ class BaseWrapper(BaseEstimator):
             TypeError: if one of them is not a callback.
         """
         params = self._own_params()
-        made = instantiated(params.get(name), routed(params, name), _class_of_callback)
-        listed = list(made.values()) if isinstance(made, Mapping) else made
+        instances = instantiated(params.get(name), routed(params, name), _class_of_callback)
+        listed = list(instances.values()) if isinstance(instances, Mapping) else instances
         if listed is None or isinstance(listed, Callback):
             listed = [] if listed is None else [listed]
         flat = (
-            [each for item in listed for each in (item if isinstance(item, list | tuple) else (item,))]
+            [
+                callback
+                for item in listed
+                for callback in (item if isinstance(item, list | tuple) else (item,))
+            ]
             if isinstance(listed, list | tuple)
             else [listed]
         )
-        for each in flat:
-            if not isinstance(each, Callback):
-                msg = f"`{name}` must be a callback, its class, or a list or dict of these, but there is {each!r}"
+        for callback in flat:
+            if not isinstance(callback, Callback):
+                msg = f"`{name}` must be a callback, its class, or a list or dict of these, but there is {callback!r}"
                 raise TypeError(msg)
         return flat
 
@@ -438,7 +444,7 @@ class BaseWrapper(BaseEstimator):
         if self.random_state is not None:
             # A generator is not advanced: each fit draws the same numbers, as in SciKeras.
             random = check_random_state(copy.deepcopy(self.random_state))
-            self._seeds = [int(each) for each in random.randint(LARGEST, size=2)]
+            self._seeds = [int(number) for number in random.randint(LARGEST, size=2)]
         X, y = self._validate_data(X, y, reset=True)  # noqa: N806
         for name, encoder, data in (
             ("target_encoder_", self.target_encoder, y),
@@ -524,11 +530,11 @@ class BaseWrapper(BaseEstimator):
         self._require_fitting_model()
         weights = self._sample_weights(y, checked_sample_weights(sample_weight, X.shape[0]))
         if sample_weight is not None and weights is not None:
-            kept = weights != 0
-            X, y, weights = X[kept], y[kept], weights[kept]  # noqa: N806
+            nonzero = weights != 0
+            X, y, weights = X[nonzero], y[nonzero], weights[nonzero]  # noqa: N806
         if "validation_data" in kwargs or hasattr(self, "fit__validation_data"):
-            given = kwargs.get("validation_data", getattr(self, "fit__validation_data", None))
-            kwargs["validation_data"] = self._encoded_for_validation(given)
+            validation_data = kwargs.get("validation_data", getattr(self, "fit__validation_data", None))
+            kwargs["validation_data"] = self._encoded_for_validation(validation_data)
         arguments = routed(self._own_params(), "fit", _FIT - set(self._not_for_fit))
         callbacks = self._made_callbacks("callbacks") + self._made_callbacks("fit__callbacks")
         callbacks += kwargs.pop("callbacks", None) or []
@@ -549,11 +555,11 @@ class BaseWrapper(BaseEstimator):
         for name, values in history.history.items():
             self.history_.setdefault(_FULL_NAMES.get(name, name), []).extend(values)
 
-    def _encoded_for_validation(self, given: Any) -> Any:
+    def _encoded_for_validation(self, value: Any) -> Any:
         """Returns `validation_data` with encoded samples and targets; what is no tuple of arrays stays what it is."""
-        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-            return given
-        x, y, *weights = given
+        if not isinstance(value, tuple | list) or len(value) not in (2, 3):
+            return value
+        x, y, *weights = value
         x, y = self._validate_data(x, y)
         return (self.feature_encoder_.transform(x), self.target_encoder_.transform(y), *weights)
 
@@ -602,10 +608,10 @@ class BaseWrapper(BaseEstimator):
 
 def _without_callback_parameters(arguments: dict[str, Any], count: int) -> dict[str, Any]:
     """Returns arguments for `fit` or `predict` without parameters of callbacks, and with numbers of samples for -1."""
-    kept = {name: value for name, value in arguments.items() if not name.startswith("callbacks__")}
+    remaining = {name: value for name, value in arguments.items() if not name.startswith("callbacks__")}
     return {
         name: count if name.endswith("batch_size") and value == ALL_SAMPLES else value
-        for name, value in kept.items()
+        for name, value in remaining.items()
     }
 
 

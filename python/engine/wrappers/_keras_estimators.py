@@ -135,8 +135,8 @@ class KerasClassifier(ClassifierMixin, BaseWrapper):
     @property
     def target_encoder(self) -> Any:
         """A transformer from labels to targets of the model, and from outputs of the model to labels."""
-        known = self._known_classes
-        return ClassifierLabelEncoder(self.loss, "auto" if known is None else [known])
+        classes = self._known_classes
+        return ClassifierLabelEncoder(self.loss, "auto" if classes is None else [classes])
 
     @staticmethod
     def scorer(y_true: Any, y_pred: Any, **kwargs: Any) -> float:
@@ -211,8 +211,8 @@ class KerasClassifier(ClassifierMixin, BaseWrapper):
     """The argument `classes` of `partial_fit`, while that runs."""
 
     def _type_of_target(self, y: Any) -> str:
-        kind, known = str(type_of_target(y, input_name="y")), self._known_classes
-        return str(type_of_target(known)) if kind == "binary" and known is not None else kind
+        kind, classes = str(type_of_target(y, input_name="y")), self._known_classes
+        return str(type_of_target(classes)) if kind == "binary" and classes is not None else kind
 
     def _build(self) -> Model:
         model = super()._build()

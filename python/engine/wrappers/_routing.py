@@ -22,9 +22,11 @@ def routed(params: Mapping[str, Any], destination: str, plain: Collection[str] =
         For this example and `plain={"epochs"}`, `{"epochs": 5, "batch_size": 8}`.
     """
     prefix = destination + SEPARATOR
-    taken = {name: value for name, value in params.items() if name in plain}
-    taken.update({name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)})
-    return taken
+    arguments = {name: value for name, value in params.items() if name in plain}
+    arguments.update(
+        {name[len(prefix) :]: value for name, value in params.items() if name.startswith(prefix)}
+    )
+    return arguments
 
 
 def instantiated(
@@ -48,13 +50,15 @@ def instantiated(
     Raises:
         TypeError: if a parameter is routed to an object that is not a class.
     """
-    own = {name: value for name, value in params.items() if SEPARATOR not in name}
+    plain = {name: value for name, value in params.items() if SEPARATOR not in name}
     if isinstance(items, list | tuple | dict):
         parts = items.items() if isinstance(items, dict) else enumerate(items)
-        common = {**(shared or {}), **own}
-        made = {key: instantiated(item, routed(params, str(key)), class_of, common) for key, item in parts}
-        return made if isinstance(items, dict) else type(items)(made.values())
-    arguments = {**(shared or {}), **own}
+        common = {**(shared or {}), **plain}
+        instances = {
+            key: instantiated(item, routed(params, str(key)), class_of, common) for key, item in parts
+        }
+        return instances if isinstance(items, dict) else type(items)(instances.values())
+    arguments = {**(shared or {}), **plain}
     if isinstance(items, str) and (arguments or params):
         items = class_of(items)
     if not isinstance(items, type):
@@ -79,7 +83,10 @@ def accepted_by(function: Callable[..., Any], name: str) -> bool:
     """Whether a function has an argument `name`, or takes arguments of any name."""
     parameters = inspect.signature(function).parameters.values()
     return any(
-        each.kind is each.VAR_KEYWORD
-        or (each.name == name and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY))
-        for each in parameters
+        parameter.kind is parameter.VAR_KEYWORD
+        or (
+            parameter.name == name
+            and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        )
+        for parameter in parameters
     )

@@ -26,8 +26,8 @@ def wants_one_hot(loss: Any) -> bool:
     """Whether `loss` is the categorical crossentropy, whose targets are one-hot rows."""
     if isinstance(loss, type):
         return issubclass(loss, losses.CategoricalCrossentropy)
-    found = losses.get(loss) if isinstance(loss, str) else loss
-    return isinstance(found, losses.CategoricalCrossentropy) or found is losses.categorical_crossentropy
+    resolved = losses.get(loss) if isinstance(loss, str) else loss
+    return isinstance(resolved, losses.CategoricalCrossentropy) or resolved is losses.categorical_crossentropy
 
 
 class ClassifierLabelEncoder(TransformerMixin, BaseEstimator):
@@ -124,12 +124,12 @@ class ClassifierLabelEncoder(TransformerMixin, BaseEstimator):
             )
             raise ValueError(msg)
         if self._kind == ONE_HOT:
-            found = np.eye(outputs.shape[1], dtype=int)[outputs.argmax(axis=1)]
+            classes = np.eye(outputs.shape[1], dtype=int)[outputs.argmax(axis=1)]
         elif self._kind == "binary" and outputs.shape[1] > 1:
-            found = self.classes_[outputs.argmax(axis=1)]
+            classes = self.classes_[outputs.argmax(axis=1)]
         else:
-            found = self._labels.decoded(outputs)
-        return found.reshape(-1, 1) if self._shape == (1,) else found
+            classes = self._labels.decoded(outputs)
+        return classes.reshape(-1, 1) if self._shape == (1,) else classes
 
     def get_metadata(self) -> dict[str, Any]:
         """Returns the attributes that the estimator has too, and that `meta` of the build function contains."""

@@ -46,16 +46,16 @@ _BOUND = "_engine_is_keras"
 
 def _module(name: str, stands_for: ModuleType, **names: Any) -> ModuleType:
     """Returns a module `name` with the public names of another one, and with further `names`."""
-    public = [each for each in stands_for.__all__ if not each.startswith("_")]
+    public = [public_name for public_name in stands_for.__all__ if not public_name.startswith("_")]
     module = ModuleType(name, stands_for.__doc__)
-    vars(module).update({each: getattr(stands_for, each) for each in public}, **names)
+    vars(module).update({public_name: getattr(stands_for, public_name) for public_name in public}, **names)
     vars(module).update(__all__=[*public, *names], __path__=[])
     return module
 
 
-def _described(thing: Any) -> dict[str, Any]:
+def _described(instance: Any) -> dict[str, Any]:
     """Returns the description of a part of a search space, as `keras.utils.legacy.serialize_keras_object` does."""
-    return {"class_name": type(thing).__name__, "config": thing.get_config()}
+    return {"class_name": type(instance).__name__, "config": instance.get_config()}
 
 
 def _made(
@@ -120,10 +120,10 @@ def _imported() -> Any:
     Raises:
         ImportError: if KerasTuner is not installed, or was imported before with Keras itself.
     """
-    there = sys.modules.get("keras_tuner")
-    if there is not None:
-        if hasattr(there, _BOUND):
-            return there
+    installed = sys.modules.get("keras_tuner")
+    if installed is not None:
+        if hasattr(installed, _BOUND):
+            return installed
         msg = (
             "`keras_tuner` was imported before, and uses Keras. One process can't have both: write `from engine.wrappers "
             "import keras_tuner` in place of `import keras_tuner`"

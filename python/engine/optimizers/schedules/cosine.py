@@ -102,5 +102,5 @@ class CosineDecayRestarts(Formula):
         while begin <= last:
             periods.append((begin, length))
             begin, length = begin + length, length * self.t_mul
-        both = np.array(periods)
-        return both[:, 0], both[:, 1]
+        pairs = np.array(periods)
+        return pairs[:, 0], pairs[:, 1]
