@@ -77,7 +77,7 @@ def spread(y_true: Any, y_pred: Any) -> Any:
     return np.ptp(y_pred, axis=-1)
 
 
-def network(optimizer: Any, own_metrics: bool = False, again: bool = False) -> keras.Sequential:
+def network(optimizer: Any, python_metrics: bool = False, again: bool = False) -> keras.Sequential:
     hidden, drop, norm = layers.Dense(16, "relu"), layers.Dropout(0.3), layers.BatchNormalization()
     model = keras.Sequential(
         [
@@ -91,7 +91,7 @@ def network(optimizer: Any, own_metrics: bool = False, again: bool = False) -> k
         ]
     )
     metrics = ["accuracy", keras.metrics.AUC(exact=True)]
-    own = [Widest(), spread] if own_metrics else []
+    own = [Widest(), spread] if python_metrics else []
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=[*metrics, *own])
     return model
 
@@ -106,7 +106,7 @@ def stopping() -> list[Any]:
 Case = tuple[Callable[[], Any], dict[str, Any], Callable[[], list[Any]], dict[str, Any]]
 CASES: dict[str, Case] = {
     "epochs": (lambda: optimizers.Adam(0.01), {}, list, {}),
-    "batches": (lambda: optimizers.Adam(0.01), {"own_metrics": True}, list, {"save_freq": 3}),
+    "batches": (lambda: optimizers.Adam(0.01), {"python_metrics": True}, list, {"save_freq": 3}),
     "double": (lambda: optimizers.Nadam(0.01), {}, list, {"save_freq": 5, "double_checkpoint": True}),
     "averages": (
         lambda: optimizers.Adam(optimizers.schedules.CosineDecay(0.02, 40), use_ema=True, ema_momentum=0.9),
@@ -139,7 +139,7 @@ def digest(name: str, folder: str | None, extra: list[Any]) -> tuple[str, Any]:
     make, options, more, backup = CASES[name]
     keras.utils.set_random_seed(7)
     options = dict(options)
-    model = network(make(), options.pop("own_metrics", False), options.pop("again", False))
+    model = network(make(), options.pop("python_metrics", False), options.pop("again", False))
     x, y = data()
     source = options.pop("x", None)
     fed = {"x": x, "y": y} if source is None else {"x": source()}

@@ -196,7 +196,7 @@ def test_names_are_copied_with_the_model(blobs: Blobs) -> None:
 def test_names_in_files_are_strings(names: Any) -> None:
     model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="the names of columns must be a list of strings, got"):
-        model._learn_facts({"feature_names": names})
+        model._restore_facts({"feature_names": names})
     assert model._feature_names is None
 
 

@@ -23,7 +23,7 @@ def squared(y_true: Array, y_pred: Array) -> Array:
 class Squared(losses.Loss):
     """The squared error as a class, for class indices."""
 
-    _wants_indices = True
+    _targets_are_indices = True
     broken = False
 
     def call(self, y_true: Array, y_pred: Array) -> Array:

@@ -750,7 +750,7 @@ def test_monitors_know_the_metrics_of_attributes() -> None:
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     stop = keras.callbacks.EarlyStopping("val_hits", patience=0)
     model.fit(X, Y, validation_data=(X, Y), epochs=3, verbose=0, callbacks=[stop])
-    assert stop._wants_more()
+    assert stop._is_maximized()
 
 
 @each_of([("graph", False), *STEPS])

@@ -36,7 +36,7 @@ def predictions(loss: losses.Loss, rng: np.random.Generator) -> NDArray[np.float
 
 
 def labels(loss: losses.Loss, rng: np.random.Generator) -> NDArray[Any]:
-    if loss._wants_indices:
+    if loss._targets_are_indices:
         return rng.integers(0, 4, 20)
     return (
         np.eye(4)[rng.integers(0, 4, 20)]

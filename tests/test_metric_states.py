@@ -48,7 +48,7 @@ def test_every_instruction_set_gives_the_same_state(metric: CoreMetric) -> None:
     found = {
         accumulate(spec, y_pred, y, weights, None, False, isa).tobytes()
         for isa in RUNNABLE
-        for y in ((labels, dense) if metric._reads_indices or metric._wants_indices else (dense,))
+        for y in ((labels, dense) if metric._targets_are_indices or metric._accepts_indices else (dense,))
     }
     assert len(found) == 1, "an index is read as its one-hot row"
 

@@ -542,7 +542,7 @@ def test_losses_are_recorded_as_they_are_computed(name: str, weights: Any) -> No
     scores = np.exp(RNG.normal(size=(6, 4)))
     outputs = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
     labels = np.array([0, 1, 2, 1, 0, 3])
-    targets = labels if loss._wants_indices or name == "Circle" else np.eye(4, dtype=np.float32)[labels]
+    targets = labels if loss._targets_are_indices or name == "Circle" else np.eye(4, dtype=np.float32)[labels]
     given = ops.convert_to_tensor(outputs)
     with keras.GradientTape() as tape:
         tape.watch(given)

@@ -139,7 +139,7 @@ class MinMaxNorm(_Norm):
         return self.min_value, self.max_value, self.rate
 
 
-class _Function(Constraint):
+class _FunctionConstraint(Constraint):
     """A function of the user as a constraint."""
 
     def __init__(self, function: Callable[[Any], ArrayLike]) -> None:
@@ -166,7 +166,7 @@ def of_a_row(constraint: Constraint | None, shape: Shape) -> Constraint | None:
         or constraint._lower(len(shape)).get("over", "all") == "all"
     ):
         return constraint
-    return _Function(constraint)
+    return _FunctionConstraint(constraint)
 
 
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
@@ -181,7 +181,7 @@ def get(identifier: object) -> Constraint | None:
     Raises:
         ValueError: if the name is unknown. The message suggests similar names.
     """
-    return _registry.get_or_wrap(identifier, _Function)
+    return _registry.get_or_wrap(identifier, _FunctionConstraint)
 
 
 def deserialize(config: object, custom_objects: Mapping[str, Any] | None = None) -> Constraint | None:

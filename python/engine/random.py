@@ -54,7 +54,7 @@ class SeedGenerator:
                 f"Unrecognized keyword arguments: {', '.join(unknown)}. SeedGenerator takes `seed` and `name`"
             )
             raise ValueError(msg)
-        self._given, self.name = seed, auto_name("seed_generator") if name is None else label(name)
+        self._seed_argument, self.name = seed, auto_name("seed_generator") if name is None else label(name)
         if seed is not None and not isinstance(seed, (int, np.integer)):
             msg = f"`seed` must be an integer, got {seed!r}"
             raise ValueError(msg)
@@ -74,7 +74,7 @@ class SeedGenerator:
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
-        return {"seed": self._given, "name": self.name}
+        return {"seed": self._seed_argument, "name": self.name}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

@@ -16,7 +16,7 @@ from engine._base.spec import Registry, Spec, described, serialize
 from engine._tracing.extents import SAMPLES, Extents, FullShape
 from engine._tracing.primitives import elementwise, reduce
 from engine._tracing.recordings import Recording, recording
-from engine._tracing.symbolic import BatchLength, holds_symbolic
+from engine._tracing.symbolic import BatchLength, contains_symbolic
 from engine._tracing.trace import TracedArray, as_traced
 
 Array = NDArray[np.float64]
@@ -94,7 +94,7 @@ def _recording_of(formula: Callable[[Any], Any], shape: Extents, by_sample: bool
 _registry: Registry[Regularizer] = Registry("regularizer", Regularizer)
 
 
-class _Elementwise(Regularizer):
+class _ElementwisePenalty(Regularizer):
     """The base class of L1 and L2 penalties, `l1 * sum(abs(x)) + l2 * sum(x**2)`."""
 
     l1: float = 0.0
@@ -102,7 +102,7 @@ class _Elementwise(Regularizer):
 
     def __call__(self, x: ArrayLike) -> float:
         """Returns the penalty on the array `x`."""
-        if holds_symbolic(x):
+        if contains_symbolic(x):
             penalties = [ops.sum(ops.abs(x)) * self.l1] if self.l1 else []
             penalties += [ops.sum(ops.square(x)) * self.l2] if self.l2 else []
             return sum(penalties[1:], penalties[0]) if penalties else ops.sum(x) * 0.0  # type: ignore[no-any-return] # a symbol
@@ -119,7 +119,7 @@ class _Elementwise(Regularizer):
 
 
 @_registry.register()
-class L1(_Elementwise):
+class L1(_ElementwisePenalty):
     """L1 penalty, `l1 * sum(abs(x))`, which drives weights to zero.
 
     Args:
@@ -131,7 +131,7 @@ class L1(_Elementwise):
 
 
 @_registry.register()
-class L2(_Elementwise):
+class L2(_ElementwisePenalty):
     """L2 penalty, `l2 * sum(x**2)`.
 
     Args:
@@ -143,7 +143,7 @@ class L2(_Elementwise):
 
 
 @_registry.register("l1_l2")
-class L1L2(_Elementwise):
+class L1L2(_ElementwisePenalty):
     """L1 and L2 penalty, `l1 * sum(abs(x)) + l2 * sum(x**2)`.
 
     Args:
@@ -174,7 +174,7 @@ class OrthogonalRegularizer(Regularizer):
 
     def __call__(self, inputs: ArrayLike) -> float:
         """Returns the penalty on the matrix `inputs`."""
-        if holds_symbolic(inputs):
+        if contains_symbolic(inputs):
             along = 1 if self.mode == "rows" else 0
             # The maximum comes first, since the slope of a root at 0 is infinite.
             squares = ops.maximum(ops.sum(ops.square(inputs), axis=along, keepdims=True), EPSILON**2)
@@ -224,7 +224,7 @@ class _Differentiable(Protocol):
         """Returns the gradient of the penalty with respect to `x`, in its shape."""
 
 
-class _Function(Regularizer):
+class _FunctionRegularizer(Regularizer):
     """A function of the user as a regularizer; training needs its derivative as the attribute `gradient`."""
 
     def __init__(self, function: Callable[[Any], float]) -> None:
@@ -265,7 +265,7 @@ def get(identifier: object) -> Regularizer | None:
     Raises:
         ValueError: if the name is unknown. The message suggests similar names.
     """
-    return _registry.get_or_wrap(identifier, _Function)
+    return _registry.get_or_wrap(identifier, _FunctionRegularizer)
 
 
 def deserialize(config: object, custom_objects: Mapping[str, Any] | None = None) -> Regularizer | None:

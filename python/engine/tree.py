@@ -86,7 +86,7 @@ def map_structure(func: Callable[..., Any], *structures: Any, none_is_leaf: bool
     for other in more:
         _require_same_node(first, other)
     branches = zip(*([child for _, child in _children(item)] for item in structures), strict=True)
-    return _made_like(
+    return _rebuilt_like(
         first, [map_structure(func, *siblings, none_is_leaf=none_is_leaf) for siblings in branches]
     )
 
@@ -115,7 +115,7 @@ def map_structure_up_to(shallow_structure: Any, func: Callable[..., Any], *struc
         *([child for _, child in _children(item)] for item in (shallow_structure, *structures)), strict=True
     )
     mapped = [map_structure_up_to(shallow, func, *rest) for shallow, *rest in branches]
-    return _made_like(shallow_structure, mapped)
+    return _rebuilt_like(shallow_structure, mapped)
 
 
 def map_shape_structure(func: Callable[[Any], Any], structure: Any) -> Any:
@@ -126,7 +126,7 @@ def map_shape_structure(func: Callable[[Any], Any], structure: Any) -> Any:
     )
     if shape or not is_nested(structure):
         return func(structure)
-    return _made_like(structure, [map_shape_structure(func, child) for _, child in _children(structure)])
+    return _rebuilt_like(structure, [map_shape_structure(func, child) for _, child in _children(structure)])
 
 
 def traverse(func: Callable[[Any], Any], structure: Any, top_down: bool = True) -> Any:
@@ -147,7 +147,7 @@ def traverse(func: Callable[[Any], Any], structure: Any, top_down: bool = True) 
     if changed is None:
         inside = structure
         if is_nested(structure):
-            inside = _made_like(
+            inside = _rebuilt_like(
                 structure, [traverse(func, child, top_down) for _, child in _children(structure)]
             )
         changed = None if top_down else func(inside)
@@ -211,7 +211,7 @@ def lists_to_tuples(structure: Any) -> Any:
 
 
 def _is_dict(structure: Any) -> bool:
-    """Returns whether it is a dict of a type that `_made_like` can make."""
+    """Returns whether it is a dict of a type that `_rebuilt_like` can make."""
     return type(structure) in (dict, OrderedDict, defaultdict)
 
 
@@ -235,7 +235,7 @@ def _sorted(keys: Iterable[Any]) -> list[Any]:
         return sorted(keys, key=lambda key: (type(key).__qualname__, key))
 
 
-def _made_like(structure: Any, children: list[Any]) -> Any:
+def _rebuilt_like(structure: Any, children: list[Any]) -> Any:
     """Returns a structure of the same type as `structure` with other `children`, in the order of `_children`."""
     if _is_dict(structure):
         by_key = dict(zip((key for key, _ in _children(structure)), children, strict=True))

@@ -75,7 +75,7 @@ def replacing_together() -> Iterator[Opener]:
         yield opened
         for file in files:
             with file.explained():
-                file.take_place(keep_old=file is not files[-1])
+                file.rename_to_target(keep_old=file is not files[-1])
     except BaseException:
         # A KeyboardInterrupt may come when all files are in place already.
         if not (files and files[-1].in_place):
@@ -201,7 +201,7 @@ class _Unfinished:
         except OSError:
             return False
 
-    def take_place(self, keep_old: bool) -> None:
+    def rename_to_target(self, keep_old: bool) -> None:
         """Renames the file to its target.
 
         Args:

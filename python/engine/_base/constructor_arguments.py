@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 
-def arguments_given(cls: type[Any], args: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def arguments_by_name(cls: type[Any], args: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the arguments of `cls(*args, **options)` by name, those of `**kwargs` among them.
 
     They are empty if the constructor doesn't take these arguments: it says itself what is wrong.
@@ -22,7 +22,7 @@ def arguments_given(cls: type[Any], args: Sequence[Any], options: Mapping[str, A
     return arguments
 
 
-def takes_any_arguments(constructor: Any) -> bool:
+def accepts_any_arguments(constructor: Any) -> bool:
     """Whether a constructor has `*args` and `**kwargs`, and so may pass on what it doesn't know."""
     kinds = {parameter.kind for parameter in inspect.signature(constructor).parameters.values()}
     return {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= kinds

@@ -20,7 +20,7 @@ _WORD = 2**64
 _SEEDS_APART = 0x9E3779B97F4A7C15
 
 
-class _State:
+class _RandomStreams:
     """A seed and the number of streams that were used since it was set."""
 
     def __init__(self, seed: int) -> None:
@@ -47,8 +47,8 @@ class _State:
             return self._seed, self._streams - 1
 
 
-_state = _State(int.from_bytes(os.urandom(4), "little"))
-_scoped: ContextVar[_State | None] = ContextVar("_scoped", default=None)
+_state = _RandomStreams(int.from_bytes(os.urandom(4), "little"))
+_scoped: ContextVar[_RandomStreams | None] = ContextVar("_scoped", default=None)
 
 
 def set_seed(seed: int) -> None:
@@ -58,7 +58,7 @@ def set_seed(seed: int) -> None:
 
 def seeded(seed: int) -> AbstractContextManager[Any]:
     """Gives this thread its own random state with this seed within a `with` block. The global state does not change."""
-    return ContextValue(_scoped, _State(seed))
+    return ContextValue(_scoped, _RandomStreams(seed))
 
 
 def position() -> tuple[int, int]:

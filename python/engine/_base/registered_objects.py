@@ -75,7 +75,7 @@ def is_of_engine(value: Any) -> bool:
     return str(value.__module__).startswith("engine.")
 
 
-def made_from_config(cls: Any, config: Any) -> Any:
+def instance_from_config(cls: Any, config: Any) -> Any:
     """Returns the object of a class, one of the library or of the user's, that a config describes.
 
     Raises:

@@ -20,8 +20,8 @@ from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.registered_objects import (
     custom_object_scope,
     get_registered_name,
+    instance_from_config,
     is_of_engine,
-    made_from_config,
     registered_by,
     registered_or_built_in,
 )
@@ -331,7 +331,7 @@ class Registry(Generic[S]):
             name = str(identifier["class_name"])
             registered = registered_by(identifier, name, self.knows)
             cls = self._named(name, in_config=True) if registered is None else registered
-            instance: S = made_from_config(cls, identifier.get("config") or {})
+            instance: S = instance_from_config(cls, identifier.get("config") or {})
             return instance
         if inspect.isfunction(identifier) and identifier in self._functions:
             return self._functions[identifier]()

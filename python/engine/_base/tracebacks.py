@@ -1,6 +1,6 @@
 """Tracebacks without the package's own frames, which tell a user nothing about the script.
 
-The methods of models are decorated with `without_own_frames`. `engine.config` switches the filter on and off.
+The methods of models are decorated with `without_engine_frames`. `engine.config` switches the filter on and off.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def is_filtered() -> bool:
     return _Setting.filtered
 
 
-def without_own_frames(function: _Function) -> _Function:
+def without_engine_frames(function: _Function) -> _Function:
     """Decorates a function to raise its errors without the package's frames in the traceback, except the decorator's own."""
 
     @wraps(function)

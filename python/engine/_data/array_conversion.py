@@ -202,7 +202,7 @@ def require_sample_shape(
         raise ValueError(msg)
 
 
-def sample_shape_of_none(x: object, name: str) -> Shape | None:
+def sample_shape_of_empty(x: object, name: str) -> Shape | None:
     """Returns the shape of one sample if `x` is an array of real numbers with no samples, (0, ...); else None."""
     shape = getattr(x, "shape", None)
     if not isinstance(shape, tuple) or not shape or shape[0] != 0 or 0 in shape[1:] or hasattr(x, "tocsr"):

@@ -89,14 +89,14 @@ def with_dtype(numbers: NDArray[Any], dtype: Any, coded: bool = False) -> NDArra
     if not large.any():
         return numbers.astype(new_dtype)
     if not coded:
-        return fitting(numbers.astype(np.int64), new_dtype)
+        return in_dtype(numbers.astype(np.int64), new_dtype)
     integers = np.where(large, 0, numbers).astype(np.int64)
     indices = (numbers[large].view(np.int32).astype(np.int64) - _FIRST_CODE).tolist()
     integers[large] = [_table.value_at(index, 0) for index in indices]
-    return fitting(integers, new_dtype)
+    return in_dtype(integers, new_dtype)
 
 
-def fitting(integers: NDArray[Any], dtype: Any) -> NDArray[Any]:
+def in_dtype(integers: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """Returns integers in the dtype, or unchanged if one is beyond it."""
     limits = np.iinfo(dtype)
     fits = not integers.size or (integers.max() <= limits.max and integers.min() >= limits.min)

@@ -145,7 +145,7 @@ def part_of(rows: Rows | LazyRows, begin: int, end: int) -> Rows | LazyRows:
     return rows.part(begin, end) if isinstance(rows, LazyRows) else rows[begin:end]
 
 
-def rows_taken(rows: Any, index: NDArray[np.intp]) -> Any:
+def selected_rows(rows: Any, index: NDArray[np.intp]) -> Any:
     """Returns a copy of the rows `index` of an array or of lazy rows."""
     return rows.take(index) if isinstance(rows, SparseMatrix) else rows[index]
 

@@ -15,7 +15,7 @@ from engine._data.device_arrays import converted, to_host
 from engine._data.lazy_rows import LazyRows, require_tokens, unchecked_rows
 
 
-def one_for_each(value: Any, names: Sequence[str], argument: str, noun: str) -> list[Any]:
+def entries_by_name(value: Any, names: Sequence[str], argument: str, noun: str) -> list[Any]:
     """Returns the entries of a list, tuple or dict, one for each of `names`, in their order.
 
     Args:

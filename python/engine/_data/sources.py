@@ -20,10 +20,10 @@ from engine._base.checks import Shape, real, with_noun
 from engine._base.random_state import next_key
 from engine._core_interface.cpp import CompressedMatrix, Dataset, DeviceArray, Float32, Rows, permutation
 from engine._data.array_conversion import Array
-from engine._data.given_targets import TargetForm
-from engine._data.lazy_rows import LazyRows, MappedRows, for_core, part_of, rows_taken
+from engine._data.lazy_rows import LazyRows, MappedRows, for_core, part_of, selected_rows
 from engine._data.memory_maps import Files, in_a_file
 from engine._data.several_arrays import sample_shape_of
+from engine._data.target_forms import TargetForm
 
 Targets = NDArray[np.int32] | Float32 | DeviceArray
 Shuffle = Literal["none", "rows", "batches"]
@@ -45,10 +45,10 @@ class OutputTargets(NamedTuple):
         """Returns targets of what `function` returns for each array."""
         y, sample_weight, original, weights = (
             None if array is None else function(array)
-            for array in (self.y, self.sample_weight, self.form.kept, self.form.weights)
+            for array in (self.y, self.sample_weight, self.form.original, self.form.weights)
         )
         return self._replace(
-            y=y, sample_weight=sample_weight, form=self.form._replace(kept=original, weights=weights)
+            y=y, sample_weight=sample_weight, form=self.form._replace(original=original, weights=weights)
         )
 
     def classes(self, argument: str) -> Array:
@@ -58,7 +58,7 @@ class OutputTargets(NamedTuple):
             ValueError: that names `argument`, if the targets stand for no classes.
         """
         y, refusal = self.y, None
-        if self.form.kept is not None:
+        if self.form.original is not None:
             refusal = f"only the loss can read those of shape {self.form.shape}"
         elif y is None:
             refusal = "there are none"
@@ -190,7 +190,12 @@ class CoreArrays(Arrays):
         x = self.rows[0]
         named = [("x", array) for array in (x.arrays if isinstance(x, LazyRows) else [x])]
         for y, weights, form, _ in self.targets:
-            named += [("y", y), ("y", form.kept), ("sample_weight", weights), ("sample_weight", form.weights)]
+            named += [
+                ("y", y),
+                ("y", form.original),
+                ("sample_weight", weights),
+                ("sample_weight", form.weights),
+            ]
         return [(f"{self._prefix}{name}", array) for name, array in named]
 
 
@@ -337,8 +342,8 @@ class Samples(Source):
             return self
         outputs = self.arrays.outputs
         keys = list(outputs)
-        one_by_one = len(keys) > 1 or _is_for_one_of(class_weight, keys)
-        weights_by_output = _for_each(class_weight, keys) if one_by_one else [class_weight]
+        one_by_one = len(keys) > 1 or _is_by_target(class_weight, keys)
+        weights_by_output = _class_weight_by_output(class_weight, keys) if one_by_one else [class_weight]
         weighted = [
             targets.with_class_weight(value)
             for targets, value in zip(outputs.values(), weights_by_output, strict=True)
@@ -360,7 +365,7 @@ class Samples(Source):
             return self._stratified(share)
         cut = math.floor(len(self) * (1.0 - share))
         if cut in (0, len(self)):
-            raise ValueError(_one_sided(share, len(self), "training" if cut == 0 else "validation"))
+            raise ValueError(_empty_part_message(share, len(self), "training" if cut == 0 else "validation"))
         return self._part(0, cut), self._part(cut, len(self))
 
     def _stratified(self, share: float) -> tuple[Samples, Samples]:
@@ -379,16 +384,16 @@ class Samples(Source):
             rows = np.flatnonzero(classes == label)
             last[rows[max(1, math.floor(len(rows) * (1.0 - share))) :]] = True
         if not last.any():
-            raise ValueError(_one_sided(share, len(self), "validation"))
-        return self._taken(np.flatnonzero(~last)), self._taken(np.flatnonzero(last))
+            raise ValueError(_empty_part_message(share, len(self), "validation"))
+        return self._selected(np.flatnonzero(~last)), self._selected(np.flatnonzero(last))
 
     def _part(self, begin: int, end: int) -> Samples:
         """Returns samples `begin` to `end` without copying them."""
         return Samples(self.arrays.mapped(lambda rows: part_of(rows, begin, end)), self._feature_names)
 
-    def _taken(self, index: NDArray[np.intp]) -> Samples:
+    def _selected(self, index: NDArray[np.intp]) -> Samples:
         """Returns a copy of the samples `index`."""
-        return Samples(self.arrays.mapped(lambda rows: rows_taken(rows, index)), self._feature_names)
+        return Samples(self.arrays.mapped(lambda rows: selected_rows(rows, index)), self._feature_names)
 
 
 def _at(index: Any) -> Callable[[Any], Any]:
@@ -404,7 +409,7 @@ def order_of(chunk: Chunk, count: int) -> NDArray[np.int32] | None:
     return order if chunk.shuffle == "rows" else order[np.argsort(order // chunk.batch_size, kind="stable")]
 
 
-def _for_each(class_weight: object, keys: Sequence[Any]) -> list[Any]:
+def _class_weight_by_output(class_weight: object, keys: Sequence[Any]) -> list[Any]:
     """Returns the weights of the classes of each of several arrays of targets, or None, in the order of `keys`."""
     nested = class_weight
     if isinstance(nested, Mapping) and _names_targets(nested):
@@ -420,7 +425,7 @@ def _for_each(class_weight: object, keys: Sequence[Any]) -> list[Any]:
     raise ValueError(msg)
 
 
-def _is_for_one_of(class_weight: object, keys: Sequence[Any]) -> bool:
+def _is_by_target(class_weight: object, keys: Sequence[Any]) -> bool:
     """Whether it is a list or a dict by `keys` of dicts with the weights of classes."""
     values = class_weight
     if isinstance(values, Mapping):
@@ -440,7 +445,7 @@ def _names_targets(class_weight: object) -> bool:
     )
 
 
-def _one_sided(share: float, count: int, side: str) -> str:
+def _empty_part_message(share: float, count: int, side: str) -> str:
     return f"`validation_split={share}` of {count} samples leaves none for {side}"
 
 

@@ -73,7 +73,7 @@ def _in_lists(value: Sequence[Any], name: str) -> Strings:
     return Strings([*chain.from_iterable(part.values for part in parts)], (len(parts), *parts[0].shape))
 
 
-def holds_strings(value: Any) -> bool:
+def contains_strings(value: Any) -> bool:
     """Whether `value` is a string, or the first entry of an array, a column or nested lists is one."""
     while isinstance(value, (list, tuple)) and len(value):
         value = value[0]

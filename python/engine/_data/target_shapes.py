@@ -50,9 +50,9 @@ def paired(
     """
     predictions, targets = np.asarray(y_pred, np.float32), np.asarray(y_true, np.float32)
     if targets.ndim == predictions.ndim + 1 and targets.shape[-1] == 1:
-        targets, predictions = _of_one_rank(targets, predictions)
+        targets, predictions = _with_equal_ranks(targets, predictions)
     elif predictions.ndim == targets.ndim + 1 and predictions.shape[-1] == 1:
-        predictions, targets = _of_one_rank(predictions, targets)
+        predictions, targets = _with_equal_ranks(predictions, targets)
     if broadcast and targets.ndim == 0:
         targets = targets.reshape((1,) * predictions.ndim)
     if broadcast and targets.ndim == predictions.ndim:
@@ -62,7 +62,7 @@ def paired(
     return like_predictions(targets, predictions), predictions
 
 
-def _of_one_rank(
+def _with_equal_ranks(
     longer: NDArray[np.float32], shorter: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Returns both arrays with the same number of axes; `longer` is (..., 1) and has one more than `shorter`."""

@@ -19,7 +19,7 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
         total: the array whose sum is differentiated.
         sources: what to differentiate by. For a source that is None the result is None.
     """
-    reached, layers = _reached(trace, total.origin)
+    reached, layers = _reachable(trace, total.origin)
     has_derivative = [
         source is not None
         and (
@@ -45,7 +45,7 @@ def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray 
     ]
 
 
-def _reached(trace: Trace, end: Origin) -> tuple[set[Origin], set[Any]]:
+def _reachable(trace: Trace, end: Origin) -> tuple[set[Origin], set[Any]]:
     """Returns the origins that a value depends on in a differentiable way, and the layers whose weights it depends on."""
     dtypes = trace.dtypes if isinstance(trace, LazyTrace) else None
     reached, layers, waiting = set[Origin](), set[Any](), [end]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.spec import Spec
-from engine._base.tracebacks import without_own_frames
+from engine._base.tracebacks import without_engine_frames
 from engine.callbacks import ReduceLROnPlateau
 from engine.callbacks.base import NamedValues
 from engine.layers import (
@@ -132,7 +132,7 @@ def older_arguments(names: Mapping[str, str], stacklevel: int = 3) -> Callable[[
 
 def _nb_epoch(fit: Any) -> Any:
     """Decorates `fit` so that it takes `nb_epoch`, too. Tracebacks still lack the frames of the package."""
-    return without_own_frames(older_arguments({"nb_epoch": "epochs"}, stacklevel=4)(fit.__wrapped__))
+    return without_engine_frames(older_arguments({"nb_epoch": "epochs"}, stacklevel=4)(fit.__wrapped__))
 
 
 def _lr(init: _Function) -> _Function:

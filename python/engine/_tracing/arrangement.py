@@ -225,14 +225,14 @@ def _chosen(array: TracedArray, chosen: Sequence[tuple[int, Any]], shape: Sequen
     for axis, key in chosen[1:]:
         extent = array.extents[axis]
         more = _indices(key, extent, array.trace)
-        if extent.known is None:
+        if extent.static is None:
             msg = "only the first of several arrays as indices can choose samples"
             raise WrongIndexError(msg)
         indices = elementwise(lambda a, b, n=extent.fixed: a * n + b, indices, more)
         total = total.times(extent.fixed)
     first, after = axes[0], array.extents[axes[-1] + 1 :]
     joined = array.reshaped((*array.extents[:first], total, *after))
-    gathered = _taken(joined, indices, first)
+    gathered = _gathered(joined, indices, first)
     inserted = list[Extent]()
     for length in shape:
         if not isinstance(length, int):
@@ -243,7 +243,7 @@ def _chosen(array: TracedArray, chosen: Sequence[tuple[int, Any]], shape: Sequen
     return gathered.reshaped(tuple(inserted))
 
 
-def _taken(array: TracedArray, indices: TracedArray, axis: int) -> TracedArray:
+def _gathered(array: TracedArray, indices: TracedArray, axis: int) -> TracedArray:
     """Returns the elements at `indices`, 0 or above, along an axis, with the axes of the indices in its place."""
     if axis == 0:
         return gather(array, indices)
@@ -269,7 +269,7 @@ def _indices(key: Any, extent: Extent, trace: Trace) -> TracedArray:
     if numbers.dtype.kind not in "iu":
         msg = f"an index must be integers, slices, None or Ellipsis, got {key!r}"
         raise TypeError(msg)
-    if extent.known is not None:
+    if extent.static is not None:
         if numbers.size and not (-extent.fixed <= numbers.min() and numbers.max() < extent.fixed):
             msg = f"an index is out of range for an axis of length {extent.fixed}: {key!r}"
             raise WrongIndexError(msg)
@@ -294,9 +294,9 @@ def _is_integer(key: Any) -> bool:
 def _counted_from_front(key: Any, extent: Extent) -> Extent:
     """Returns an index of an axis of length `extent`, of which a negative one counts from the end, as one from 0."""
     index = extent_of(key)
-    if index.known is None:
+    if index.static is None:
         return index
-    if extent.known is not None and not -extent.fixed <= index.fixed < extent.fixed:
+    if extent.static is not None and not -extent.fixed <= index.fixed < extent.fixed:
         msg = f"index {index.fixed} is out of range for an axis of length {extent.fixed}"
         raise WrongIndexError(msg)
     return index if index.fixed >= 0 else extent.plus(index)
@@ -305,7 +305,7 @@ def _counted_from_front(key: Any, extent: Extent) -> Extent:
 def _slice_of(key: slice, extent: Extent) -> tuple[Extent, int, Extent]:
     """Returns the first index, the step and the number of elements of a slice of an axis of length `extent`."""
     step = 1 if key.step is None else int(key.step)
-    if extent.known is not None and not any(
+    if extent.static is not None and not any(
         isinstance(bound, BatchLength) for bound in (key.start, key.stop)
     ):
         indices = range(extent.fixed)[slice(key.start, key.stop, key.step)]
@@ -336,7 +336,7 @@ def _slice_of(key: slice, extent: Extent) -> tuple[Extent, int, Extent]:
 def _bound(value: Any, extent: Extent) -> Extent:
     """Returns a bound of a slice, of which a negative one counts from the end, as one from 0."""
     bound = extent_of(value)
-    return extent.plus(bound) if bound.known is not None and bound.fixed < 0 else bound
+    return extent.plus(bound) if bound.static is not None and bound.fixed < 0 else bound
 
 
 @records("slice")
@@ -362,7 +362,7 @@ def _slice_from_symbols(array: TracedArray, start_indices: Any, shape: Any) -> T
             first = extent_of(start_indices[axis])
             array = part(array, axis, first, total.plus(first, -1) if size == Extent(-1) else size)
             continue
-        if size.known is None or size.fixed < 0 or total.known is None:
+        if size.static is None or size.fixed < 0 or total.static is None:
             if not array.trace.only_shapes:
                 msg = (
                     "a part that begins where a symbol says must have a known length along each axis of known length, got "
@@ -379,7 +379,7 @@ def _slice_from_symbols(array: TracedArray, start_indices: Any, shape: Any) -> T
             start_indices[axis],
         )
         places = coordinate(array.trace, (size,), 0)
-        array = _taken(array, elementwise(lambda first, i: first + i, start, places, dtype="int32"), axis)
+        array = _gathered(array, elementwise(lambda first, i: first + i, start, places, dtype="int32"), axis)
     return array
 
 
@@ -395,7 +395,7 @@ def take(x: Any, indices: Any, axis: Any = None) -> TracedArray:
         return _indexed(
             array, [indices if position == place else slice(None) for position in range(array.ndim)]
         )
-    return _taken(array, _indices(indices, array.extents[place], trace), place)
+    return _gathered(array, _indices(indices, array.extents[place], trace), place)
 
 
 @records("take_along_axis")
@@ -424,7 +424,7 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedA
     """The diagonals of matrices."""
     array = array_of(x)
     first, other = two_axes(axis1, axis2, array.ndim)
-    rows, columns = array.extents[first].known, array.extents[other].known
+    rows, columns = array.extents[first].static, array.extents[other].static
     rest = [position for position in range(array.ndim) if position not in (first, other)]
     if UNKNOWN in (array.extents[first], array.extents[other]):
         return full(array.trace, (*(array.extents[position] for position in rest), UNKNOWN), 0.0, array.dtype)
@@ -434,7 +434,7 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedA
     places = np.diagonal(np.arange(rows * columns).reshape(rows, columns), offset)
     matrices = turned(array, [*rest, first, other])
     flat = matrices.reshaped((*matrices.extents[:-2], Extent(rows * columns)))
-    return _taken(flat, array.trace.constant(places), len(rest))
+    return _gathered(flat, array.trace.constant(places), len(rest))
 
 
 @records("diag")
@@ -535,9 +535,9 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[TracedArray]:
             raise ValueError(msg)
         return [part(array, place, size.times(number), size) for number in range(count)]
     bounds = [_NOTHING, *(_bound(index, total) for index in list(indices_or_sections)), total]
-    if total.known is not None:
+    if total.static is not None:
         fixed_bounds = [
-            min(bound.fixed, total.fixed) if bound.known is not None else bound for bound in bounds
+            min(bound.fixed, total.fixed) if bound.static is not None else bound for bound in bounds
         ]
         bounds = [bound if isinstance(bound, Extent) else Extent(bound) for bound in fixed_bounds]
     return [part(array, place, first, last.plus(first, -1)) for first, last in pairwise(bounds)]
@@ -547,7 +547,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[TracedArray]:
 def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[TracedArray]:
     """The parts of an array along an axis, of nearly equal lengths."""
     array = array_of(x)
-    total = array.extents[axis_in(axis, array.ndim)].known
+    total = array.extents[axis_in(axis, array.ndim)].static
     if isinstance(indices_or_sections, int) and total is not None:
         spend(indices_or_sections, "the parts of an array")
         bounds = np.cumsum(
@@ -580,7 +580,7 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[TracedArray]:
     """The arrays along an axis."""
     array = array_of(x)
     place = axis_in(axis, array.ndim)
-    count = num if array.extents[place] == UNKNOWN else array.extents[place].known
+    count = num if array.extents[place] == UNKNOWN else array.extents[place].static
     if count is None:
         msg = f"{array!r} can't be taken apart along axis {axis}, whose length depends on the batch"
         raise ValueError(msg)
@@ -674,7 +674,7 @@ def roll(x: Any, shift: Any, axis: Any = None) -> TracedArray:
     for moved_axis, moved in zip(axes.reshape(-1).tolist(), shifts.reshape(-1).tolist(), strict=True):
         place = axis_in(moved_axis, array.ndim)
         total = array.extents[place]
-        by = int(moved) if total.known is None else int(moved) % max(total.fixed, 1)
+        by = int(moved) if total.static is None else int(moved) % max(total.fixed, 1)
         if by == 0:
             continue
         end = Extent(by) if by > 0 else total.plus(by)
@@ -968,7 +968,7 @@ def top_k(
     del sorted, is_stable
     rest = array_of(x)
     width = rest.extents[-1]
-    if width != UNKNOWN and (width.known is None or not 0 < k <= width.fixed):
+    if width != UNKNOWN and (width.static is None or not 0 < k <= width.fixed):
         msg = f"`k` must be from 1 to the length of the last axis of {rest!r}, got {k}"
         raise ValueError(msg)
     values, places = list[TracedArray](), list[TracedArray]()

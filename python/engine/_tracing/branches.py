@@ -112,7 +112,7 @@ def is_tensor(x: Any) -> bool:
 @answers("convert_to_numpy")
 def convert_to_numpy(x: Any) -> Any:
     """The numbers, where they are known, else a TypeError."""
-    numbers = getattr(x, "known_numbers", None)
+    numbers = getattr(x, "computed_numbers", None)
     if numbers is not None:
         return numbers.copy()
     raise needs_values(repr(x), "an array of it")

@@ -130,7 +130,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
     if numbers.ndim not in (1, 2):
         msg = f"`x` must have one axis or two, got shape {text_of(numbers.extents)}"
         raise ValueError(msg)
-    numbers_now = numbers.known_numbers if getattr(trace, "computes", False) else None
+    numbers_now = numbers.computed_numbers if getattr(trace, "computes", False) else None
     if numbers_now is None and not minlength:
         msg = f"{line_of_user()}: `bincount` of numbers that aren't known yet needs `minlength`, one more than the largest of them"
         raise CannotRecordError(msg)
@@ -213,7 +213,7 @@ def _rows_to_change(
 ) -> tuple[TracedArray, TracedArray, tuple[Extent, ...]]:
     """Returns which rows are to be changed by each update (rows, n), the updates (n, ...), and the shape with axes as rows."""
     places, values = _pair(indices, updates)
-    depth = places.extents[-1].known
+    depth = places.extents[-1].static
     rows = None if depth is None else joint_length(shape[:depth])
     if depth is None or rows is None or not 1 <= depth <= len(shape):
         msg = (
@@ -294,7 +294,7 @@ def slice_update(inputs: Any, start_indices: Any, updates: Any) -> TracedArray:
     for axis, (total, size) in enumerate(zip(array.extents, new.extents, strict=True)):
         if size == total:
             continue
-        if size.known is None or (total.known is not None and size.fixed > total.fixed):
+        if size.static is None or (total.static is not None and size.fixed > total.fixed):
             msg = f"a part of shape {text_of(new.extents)} doesn't fit into {text_of(array.extents)}"
             raise ValueError(msg)
         line = tuple(total if place == axis else ONE for place in range(array.ndim))

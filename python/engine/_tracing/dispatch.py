@@ -16,9 +16,9 @@ from engine._core_interface.cpp import ContextValue
 from engine._tracing.symbolic import (
     CannotRecordError,
     Symbolic,
+    contains_symbolic,
     current,
     handlers,
-    holds_symbolic,
     line_of_user,
     mapped,
     open_recorder,
@@ -27,7 +27,7 @@ from engine._tracing.symbolic import (
 
 # By the name of a function of `engine.ops`: what records it, what answers its question, and what computes it for arrays.
 _table: dict[str, Callable[..., Any]] = {}
-_answers: dict[str, Callable[..., Any]] = {}
+_immediate: dict[str, Callable[..., Any]] = {}
 _of_arrays: dict[str, Callable[..., Any]] = {}
 # The modules that fill the tables. They are imported when the first symbol is used.
 _MODULES = (
@@ -44,7 +44,7 @@ _MODULES = (
     "fourier",
     "branches",
 )
-# `branches` must be the last one: it alone fills `_answers`, by which `_fill` knows that all are imported.
+# `branches` must be the last one: it alone fills `_immediate`, by which `_fill` knows that all are imported.
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -63,7 +63,7 @@ def answers(*names: str) -> Callable[[_Function], _Function]:
     """A decorator: the function answers a question about shapes or dtypes, so that nothing is recorded."""
 
     def register(function: _Function) -> _Function:
-        _answers.update(dict.fromkeys(names, function))
+        _immediate.update(dict.fromkeys(names, function))
         return function
 
     return register
@@ -108,7 +108,7 @@ def operation_names() -> list[str]:
 
 
 def _fill() -> None:
-    if not _answers:
+    if not _immediate:
         for module in _MODULES:
             import_module(f"engine._tracing.{module}")
 
@@ -131,10 +131,10 @@ def apply(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     values = _values.get()
     if values:
         args, kwargs = mapped(lambda value: values.get(id(value), value), (args, kwargs))
-        if not holds_symbolic((args, kwargs)):
+        if not contains_symbolic((args, kwargs)):
             return function_of_arrays(name)(*args, **kwargs)
-    if name in _answers:
-        return _answers[name](*args, **kwargs)
+    if name in _immediate:
+        return _immediate[name](*args, **kwargs)
     for value in symbolics_in([*args, *kwargs.values()]):
         if isinstance(value, Symbolic):
             return value._as_tensor._record(name, args, kwargs)
@@ -177,7 +177,7 @@ def traceable(function: _Function, always: bool = False, prefix: str = "") -> _F
 
     @functools.wraps(function)
     def recorded_or_computed(*args: Any, **kwargs: Any) -> Any:
-        if holds_symbolic(args) or (kwargs and holds_symbolic(kwargs)):
+        if contains_symbolic(args) or (kwargs and contains_symbolic(kwargs)):
             return apply(name, args, kwargs)
         if always and not (_is_traced() and _has_fixed_seed(function, args, kwargs)):
             if current.get() is not None:

@@ -18,7 +18,7 @@ class Extent(NamedTuple):
     per_sample: int = 0
 
     @property
-    def known(self) -> int | None:
+    def static(self) -> int | None:
         """The length, if it is a number; else None."""
         return None if self.per_sample else self.fixed
 
@@ -77,7 +77,7 @@ def _extent(length: int | None) -> Extent:
 def sample_shape(full: Extents) -> Any:
     """Returns the shape of one sample of an array, with None for unknown lengths, or a FullShape if it is no batch."""
     if full and full[0] == SAMPLES and all(extent == UNKNOWN or not extent.per_sample for extent in full[1:]):
-        return tuple(extent.known for extent in full[1:])
+        return tuple(extent.static for extent in full[1:])
     return FullShape(full)
 
 
@@ -104,7 +104,7 @@ def in_common(first: Shape | FullShape, other: Shape | FullShape) -> Any:
 def shape_of(full: Extents, batch: int | None = None) -> tuple[int | None, ...]:
     """Returns a shape as in Keras, with None for unknown lengths; `batch` is the number of samples, if it is known."""
     return tuple(
-        extent.known
+        extent.static
         if batch is None or extent == UNKNOWN or not extent.per_sample
         else extent.fixed + extent.per_sample * batch
         for extent in full

@@ -49,7 +49,7 @@ def _length(x: TracedArray, axis: int = -1) -> int:
     if x.ndim < -axis:
         msg = f"`x` must have at least {-axis} axes, got shape {text_of(x.extents)}"
         raise ValueError(msg)
-    length = x.extents[axis].known
+    length = x.extents[axis].static
     if length is None:
         msg = f"{line_of_user()}: a Fourier transform along the samples of a batch can't be recorded: its length must be known"
         raise CannotRecordError(msg)

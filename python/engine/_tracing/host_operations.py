@@ -62,7 +62,7 @@ def host(
         arguments=len(arguments), by_row=bool(batch),
     )  # fmt: skip
 
-    def apart(array: TracedArray) -> tuple[TracedArray, ...]:
+    def split(array: TracedArray) -> tuple[TracedArray, ...]:
         if len(shapes) == 1:
             return (array,)
         results, begin = list[TracedArray](), Extent(0)
@@ -72,8 +72,8 @@ def host(
         return tuple(results)
 
     if rule is not None:
-        give_rule(y, arguments, lambda upstream: rule(apart(upstream), apart(y)))
-    results = apart(y)
+        give_rule(y, arguments, lambda upstream: rule(split(upstream), split(y)))
+    results = split(y)
     return tuple(
         result.as_dtype(name)
         for result, name in zip(results, dtypes or ["float32"] * len(results), strict=True)

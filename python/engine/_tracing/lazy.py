@@ -27,9 +27,9 @@ from engine._tracing.extents import Extent, Extents, full_shape
 from engine._tracing.numpy_functions import recorded_function, recorded_ufunc
 from engine._tracing.symbolic import (
     CannotRecordError,
+    contains,
     current,
     handlers,
-    holds,
     is_symbolic,
     line_of_user,
     mapped,
@@ -162,7 +162,7 @@ class LazyTrace(Trace):
         """The earlier values of weights that have changed since they were read, by their owner."""
         self.changes: list[tuple[int, frozenset[Any]]] = []
         """The entries that change weights, such as moving averages, and the owners of these weights."""
-        self.settled = 0
+        self.applied = 0
         """How many of these entries have been computed, so that the weights have changed."""
         self.draw: int | None = None
         """The number of the random draws in the random stream, once something was drawn."""
@@ -188,10 +188,10 @@ class LazyTrace(Trace):
         self._begin()
         array = super().add(kind, inputs, shape, dtype, **fields)
         if kind == "assign_after_batch" and isinstance(inputs[0].origin, OfWeight):
-            self._note_change(frozenset((inputs[0].origin.layer,)))
+            self._record_change(frozenset((inputs[0].origin.layer,)))
         return array
 
-    def _note_change(self, owners: frozenset[Any]) -> None:
+    def _record_change(self, owners: frozenset[Any]) -> None:
         """Notes that the last entry changes weights of these owners."""
         if not owners:
             return
@@ -199,14 +199,14 @@ class LazyTrace(Trace):
         self._assigned = {key: value for key, value in self._assigned.items() if key[0] not in owners}
         if _is_trial.get():
             keep_weights(self, owners)  # so that copies change
-            self.settled = len(self.changes)
+            self.applied = len(self.changes)
         elif self.computes:
-            _mine.unsettled.add(self)
+            _mine.pending_changes.add(self)
 
     @property
-    def unsettled(self) -> list[tuple[int, frozenset[Any]]]:
+    def pending_changes(self) -> list[tuple[int, frozenset[Any]]]:
         """The entries that are still to change weights, and the owners of these weights."""
-        return self.changes[self.settled :]
+        return self.changes[self.applied :]
 
     def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
         """Returns weight number `index` of a layer, as the entries so far have changed it."""
@@ -231,7 +231,7 @@ class LazyTrace(Trace):
         self.dtypes.append("float32")
         self.entries.append(Use(part, tuple(symbol.view for symbol in inputs), outputs, mode, arguments))
         entry = len(self.entries) - 1
-        self._note_change(handlers["changed_by"](part, samples, mode, arguments))
+        self._record_change(handlers["changed_by"](part, samples, mode, arguments))
         results = tuple(
             RecordedArray(self, Computed(entry, number), shape, "float32")
             for number, shape in enumerate(outputs)
@@ -298,9 +298,9 @@ class LazyTrace(Trace):
         if key in self.watched:
             return self.watched[key]
         if key not in self._held:
-            if symbol.known_numbers is None:
+            if symbol.computed_numbers is None:
                 return super().adopted(symbol)
-            self._held[key] = symbol, self.argument(symbol.known_numbers, symbol.dtype)
+            self._held[key] = symbol, self.argument(symbol.computed_numbers, symbol.dtype)
         return self._held[key][1]
 
     def inputs_from(self, earlier: Sequence[LazyTrace]) -> list[tuple[RecordedArray, TracedArray]]:
@@ -313,7 +313,7 @@ class LazyTrace(Trace):
 
     def as_array(self, symbol: RecordedArray) -> NDArray[Any]:
         """Returns an array of NumPy with the numbers of a recorded one, which stands for it in what is recorded from now on."""
-        array = np.array(symbol.known_numbers).view(Tensor)
+        array = np.array(symbol.computed_numbers).view(Tensor)
         if self.may_differentiate:
             self.watched[id(array)] = symbol
             self._held[id(array)] = array, symbol  # so that no other array gets its `id`
@@ -321,12 +321,12 @@ class LazyTrace(Trace):
 
     def evaluate(self) -> None:
         """Computes all arrays that wait for their numbers, and changes the weights that are to be changed."""
-        _mine.unsettled.discard(self)
+        _mine.pending_changes.discard(self)
         try:
-            if self.unsettled or any(_waits(reference) for reference in self.waiting):
+            if self.pending_changes or any(_waits(reference) for reference in self.waiting):
                 handlers["evaluate"](self)
         finally:
-            self.waiting, self.settled = [], len(self.changes)
+            self.waiting, self.applied = [], len(self.changes)
             if not self.may_differentiate:
                 self._release()
 
@@ -340,7 +340,7 @@ class LazyTrace(Trace):
         traces.pop(id(self), None)
         self.entries, self.dtypes, self.arguments, self.inputs = [], [], [], []
         self._held, self.watched, self.earlier = {}, {}, {}
-        self.changes, self.settled, self._assigned = [], 0, {}
+        self.changes, self.applied, self._assigned = [], 0, {}
         recorder_open = open_recorder.get()
         if recorder_open is not None and recorder_open.trace is self:
             recorder_open.renew()
@@ -390,7 +390,7 @@ class _OfThread(threading.local):
     """What belongs to one thread."""
 
     def __init__(self) -> None:
-        self.unsettled = set[LazyTrace]()
+        self.pending_changes = set[LazyTrace]()
         """The traces that are still to change weights, even if nothing else refers to them any more."""
 
 
@@ -399,8 +399,8 @@ _mine = _OfThread()
 
 def settle() -> None:
     """Makes the traces of this thread change the weights that they are to change, before these are read."""
-    if _mine.unsettled and current.get() is None:
-        for trace in list(_mine.unsettled):
+    if _mine.pending_changes and current.get() is None:
+        for trace in list(_mine.pending_changes):
             trace.evaluate()
 
 
@@ -481,7 +481,7 @@ class RecordedArray(TracedArray):
     # Numbers.
 
     @property
-    def known_numbers(self) -> NDArray[Any]:
+    def computed_numbers(self) -> NDArray[Any]:
         """The numbers, which are computed now if they are not there yet."""
         if self._numbers is None and not self.trace.computes:
             raise needs_values(f"<array of a step, shape={self.shape}>", "float() or np.asarray() of it")
@@ -502,48 +502,48 @@ class RecordedArray(TracedArray):
     @property
     def value(self) -> NDArray[Any]:
         """The numbers as an array of NumPy."""
-        return self.known_numbers
+        return self.computed_numbers
 
     def numpy(self) -> NDArray[Any]:
         """Returns the numbers as a new array of NumPy."""
-        return np.array(self.known_numbers)
+        return np.array(self.computed_numbers)
 
     def __array__(  # type: ignore[override] # unlike other symbols it has numbers
         self, dtype: Any = None, copy: bool | None = None
     ) -> NDArray[Any]:
-        return np.array(self.known_numbers, dtype) if copy else np.asarray(self.known_numbers, dtype)
+        return np.array(self.computed_numbers, dtype) if copy else np.asarray(self.computed_numbers, dtype)
 
     def item(self, *index: Any) -> Any:
         """Returns one number as a number of Python."""
-        return self.known_numbers.item(*index)
+        return self.computed_numbers.item(*index)
 
     def tolist(self) -> Any:
         """Returns the numbers in lists."""
-        return self.known_numbers.tolist()
+        return self.computed_numbers.tolist()
 
     def __bool__(self) -> bool:
-        return bool(self.known_numbers)
+        return bool(self.computed_numbers)
 
     def __float__(self) -> float:
-        return float(self.known_numbers)
+        return float(self.computed_numbers)
 
     def __int__(self) -> int:
-        return int(self.known_numbers)
+        return int(self.computed_numbers)
 
     def __index__(self) -> int:
-        return self.known_numbers.__index__()
+        return self.computed_numbers.__index__()
 
     def __format__(self, form: str) -> str:
-        return format(self.known_numbers[()] if not self.extents else self.known_numbers, form)
+        return format(self.computed_numbers[()] if not self.extents else self.computed_numbers, form)
 
     def __repr__(self) -> str:
-        return f"<RecordedArray shape={self.shape}, dtype={self.dtype}, numpy={self.known_numbers}>"
+        return f"<RecordedArray shape={self.shape}, dtype={self.dtype}, numpy={self.computed_numbers}>"
 
     def __str__(self) -> str:
-        return str(self.known_numbers)
+        return str(self.computed_numbers)
 
     def __contains__(self, value: Any) -> bool:
-        return bool(value in self.known_numbers)
+        return bool(value in self.computed_numbers)
 
     # TapeHooks.
 
@@ -637,13 +637,13 @@ def trace_for(values: Any) -> LazyTrace | None:
         return recorder_open.trace
     first: LazyTrace | None = None
 
-    def note_trace(value: Any) -> Any:
+    def find_trace(value: Any) -> Any:
         nonlocal first
         if first is None and isinstance(value, RecordedArray) and not value.is_plain:
             first = value.trace
         return value
 
-    mapped(note_trace, values)
+    mapped(find_trace, values)
     return first
 
 
@@ -654,7 +654,7 @@ def without_mask(value: Any) -> Any:
 
 def numbers_of(values: Any) -> Any:
     """Returns `values` with arrays of NumPy in place of recorded ones, at any depth of lists, tuples and dicts."""
-    return mapped(lambda value: value.known_numbers if isinstance(value, RecordedArray) else value, values)
+    return mapped(lambda value: value.computed_numbers if isinstance(value, RecordedArray) else value, values)
 
 
 def as_recorded(value: Any, trace: LazyTrace) -> RecordedArray:
@@ -677,12 +677,12 @@ def recorded_inputs(values: Any) -> Any:
         return values
     recorder_open = recorder()
     if recorder_open is None:
-        return mapped(_plain, values) if holds(values, RecordedArray) else values
+        return mapped(_plain, values) if contains(values, RecordedArray) else values
     return _wrapped(values, recorder_open.trace)
 
 
 def _plain(value: Any) -> Any:
-    return value.known_numbers if isinstance(value, RecordedArray) and value.is_plain else value
+    return value.computed_numbers if isinstance(value, RecordedArray) and value.is_plain else value
 
 
 def _wrapped(value: Any, trace: LazyTrace) -> Any:

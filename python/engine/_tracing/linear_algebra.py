@@ -48,7 +48,7 @@ def _square(x: Any) -> TracedArray:
 
 def _length(extent: Extent) -> int:
     """Returns the length of an axis of matrices whose derivatives or parts need it as a number."""
-    if extent.known is None:
+    if extent.static is None:
         msg = f"{line_of_user()}: the samples of a batch can't be the rows or columns of a matrix that is decomposed"
         raise CannotRecordError(msg)
     return extent.fixed

@@ -245,13 +245,13 @@ def dot_product_attention(  # noqa: PLR0917 # Keras' signature
     if {array.ndim for array in (rows, columns, means)} != {4}:
         msg = f"`query`, `key` and `value` must have four axes, got shapes {shapes}"
         raise ValueError(msg)
-    heads, of_keys = rows.extents[2].known, columns.extents[2].known
+    heads, of_keys = rows.extents[2].static, columns.extents[2].static
     if not heads or not of_keys or heads % of_keys or columns.extents[:3] != means.extents[:3]:
         msg = f"the heads of `query` must be a multiple of those of `key` and `value`, got {shapes}"
         raise ValueError(msg)
     if heads != of_keys:
         columns, means = (repeat(array, heads // of_keys, 2) for array in (columns, means))
-    depth = rows.extents[3].known
+    depth = rows.extents[3].static
     factor = scale if scale is not None else 1 / math.sqrt(depth or 1)
     dtype = float_dtype(rows, columns, means)
     logits = elementwise(lambda a: a * float(factor), einsum("btnh,bsnh->bnts", rows, columns), dtype=dtype)

@@ -252,7 +252,7 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> TracedArray:
     """The sums of products of a vector and another one that is moved along it."""
     choice(mode, "mode", ("valid", "same", "full"))
     a, b = _pair(x1, x2)
-    n, m = (array.extents[0].known if array.ndim == 1 else None for array in (a, b))
+    n, m = (array.extents[0].static if array.ndim == 1 else None for array in (a, b))
     if not n or not m:
         msg = f"`x1` and `x2` must be vectors of known lengths, got shapes {text_of(a.extents)} and {text_of(b.extents)}"
         raise CannotRecordError(msg)
@@ -315,7 +315,7 @@ def corrcoef(x: Any) -> TracedArray:
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> TracedArray:  # noqa: N803 # Keras' names
     """The powers of a vector as columns."""
     (vector,) = (as_traced(array, trace_of(array)) for array in (x,))
-    count = vector.extents[0].known if N is None else int(N)
+    count = vector.extents[0].static if N is None else int(N)
     if vector.ndim != 1 or count is None:
         msg = f"`x` must be a vector, and `N` given if its length depends on the batch, got {vector!r}"
         raise ValueError(msg)

@@ -184,7 +184,7 @@ def _quantile_at(rows: TracedArray, numbers: Any, share: Any, method: str) -> Tr
 def _quantile_of_sorted(rows: TracedArray, share: float, method: str) -> TracedArray:
     """Returns the number below which a share of the last axis of sorted `rows` lies."""
     choice(method, "method", _METHODS)
-    length = rows.extents[-1].known
+    length = rows.extents[-1].static
     if length is None:
         return _quantile_of_any_length(rows, share, method)
     place = share * (length - 1)
@@ -220,7 +220,7 @@ def _sorting_indices(array: TracedArray, axis: int) -> Any:
     an array with all pairs of numbers along the axis.
     """
     if getattr(array.trace, "computes", False):
-        return np.argsort(np.asarray(array.known_numbers), axis, kind="stable")
+        return np.argsort(np.asarray(array.computed_numbers), axis, kind="stable")
     last = moveaxis(elementwise(lambda a: is_nan(a).choose(math.inf, a), array), axis, -1)
     axes = last.ndim
     shape = (*last.extents, last.extents[-1])

@@ -332,24 +332,24 @@ def is_symbolic(value: Any) -> bool:
     return hasattr(value, "_weight_in") or id(value) in recorder.trace.watched
 
 
-def holds_symbolic(value: Any) -> bool:
+def contains_symbolic(value: Any) -> bool:
     """Whether `value` is symbolic, or a list, tuple or dict with a symbolic value at any depth."""
     if isinstance(value, (list, tuple)):
-        return any(map(holds_symbolic, value))
+        return any(map(contains_symbolic, value))
     if isinstance(value, dict):
-        return any(map(holds_symbolic, value.values()))
+        return any(map(contains_symbolic, value.values()))
     if isinstance(value, slice):
         return any(map(is_symbolic, (value.start, value.stop, value.step)))
     return is_symbolic(value)
 
 
-def holds(value: Any, kind: type) -> bool:
+def contains(value: Any, kind: type) -> bool:
     """Whether `value` is an object of a class, or a list, tuple or dict with one at any depth."""
     if isinstance(value, kind):
         return True
     if isinstance(value, dict):
-        return any(holds(item, kind) for item in value.values())
-    return isinstance(value, (list, tuple)) and any(holds(item, kind) for item in value)
+        return any(contains(item, kind) for item in value.values())
+    return isinstance(value, (list, tuple)) and any(contains(item, kind) for item in value)
 
 
 def symbolics_in(value: Any) -> list[Any]:

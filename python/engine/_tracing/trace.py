@@ -224,7 +224,7 @@ class Trace:
         Raises:
             TypeError: if its numbers aren't known.
         """
-        numbers = symbol.known_numbers
+        numbers = symbol.computed_numbers
         if numbers is None:
             msg = (
                 "a symbol was used in another function than the one that is recorded: pass it as an argument"
@@ -290,7 +290,7 @@ class TracedArray(Symbolic):
         return self.trace.symbol(self.trace, self.origin, tuple(shape), self.dtype)
 
     @property
-    def known_numbers(self) -> NDArray[Any] | None:
+    def computed_numbers(self) -> NDArray[Any] | None:
         """The numbers, if they are known while the function is recorded; None otherwise."""
         return None
 
@@ -319,13 +319,13 @@ class TracedArray(Symbolic):
         if not self.extents:
             msg = "a single number has no len()"
             raise TypeError(msg)
-        length = self.extents[0].known
+        length = self.extents[0].static
         if length is None:
             raise self._no_values("len() of it")
         return length
 
     def __iter__(self) -> Iterator[Any]:
-        if not self.extents or self.extents[0].known is None:
+        if not self.extents or self.extents[0].static is None:
             raise self._no_values("a loop over its samples")
         return (self[index] for index in range(self.extents[0].fixed))
 

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 class DataPosition(NamedTuple):
     """How far a training has come in its data."""
 
-    began: tuple[int, int]
+    random_position: tuple[int, int]
     """The random state at the beginning of the pass."""
-    passed: int
+    batches_of_pass: int
     """The number of batches of the pass that were used."""
-    taken: int
+    batches_of_epoch: int
     """The number of batches of the epoch that were used."""
 
 
@@ -61,7 +61,9 @@ class BatchIterator:
         self._done = 0  # the number of batches of this chunk that were used
         self._before = 0  # the number of batches of the pass in earlier chunks
         self._origin = 0  # the number of batches of the pass before the epoch
-        self.taken = 0  # the number of batches of the next epoch that the training before a restart has used
+        self.batches_of_epoch = (
+            0  # the number of batches of the next epoch that the training before a restart has used
+        )
         self._began = (0, 0)  # the random state at the beginning of the pass
 
     def has_next(self) -> bool:
@@ -71,14 +73,14 @@ class BatchIterator:
             self._next_chunk()
         return self._left() > 0
 
-    def data_position(self, read_batches: int) -> DataPosition:
-        """Returns how far training has come after `read_batches` batches of an epoch; 0 means the end of the last epoch."""
+    def data_position(self, batches_of_epoch: int) -> DataPosition:
+        """Returns how far training has come after `batches_of_epoch` batches of an epoch; 0 means the end of the last epoch."""
         if self._chunks is None:
-            return DataPosition(self._began, 0, read_batches)
+            return DataPosition(self._began, 0, batches_of_epoch)
         return DataPosition(
             self._began,
-            self._origin + read_batches if read_batches else self._before + self._done,
-            read_batches,
+            self._origin + batches_of_epoch if batches_of_epoch else self._before + self._done,
+            batches_of_epoch,
         )
 
     def skip_to(self, place: DataPosition, totals: Any, backup: Path) -> None:
@@ -93,13 +95,13 @@ class BatchIterator:
             ValueError: if the source has fewer batches than before, or the sums are those of other metrics.
         """
         now = position()
-        go_to(place.began if place.passed else now)
+        go_to(place.random_position if place.batches_of_pass else now)
         try:
-            self._skip(place.passed, backup)
+            self._skip(place.batches_of_pass, backup)
         finally:
             go_to(now)
-        self.taken = place.taken
-        if place.taken:
+        self.batches_of_epoch = place.batches_of_epoch
+        if place.batches_of_epoch:
             try:
                 self.runner.resume_totals(totals)
             except ValueError as error:
@@ -145,18 +147,18 @@ class BatchIterator:
         The caller advances over these batches before it asks for the next. Call `has_next` or `skip_to` before.
         """
         call_hook(self._source, "on_epoch_begin")
-        read_batches, self.taken = self.taken, 0
-        self._origin = self._before + self._done - read_batches
-        while self._steps is None or read_batches < self._steps:
+        batches_of_epoch, self.batches_of_epoch = self.batches_of_epoch, 0
+        self._origin = self._before + self._done - batches_of_epoch
+        while self._steps is None or batches_of_epoch < self._steps:
             if not self._left() and not self._next_chunk():
                 self._chunks = None
                 if self._steps is not None:
-                    self._warn_of_short_epoch(read_batches)
+                    self._warn_of_short_epoch(batches_of_epoch)
                 break
-            count = self._left() if self._steps is None else min(self._left(), self._steps - read_batches)
+            count = self._left() if self._steps is None else min(self._left(), self._steps - batches_of_epoch)
             batches = range(self._done, self._done + count)
             yield batches
-            self._done, read_batches = batches.stop, read_batches + count
+            self._done, batches_of_epoch = batches.stop, batches_of_epoch + count
         call_hook(self._source, "on_epoch_end")
 
     def _left(self) -> int:
@@ -180,9 +182,9 @@ class BatchIterator:
         self.runner.feed(chunk)
         self._chunk = chunk
 
-    def _warn_of_short_epoch(self, read_batches: int) -> None:
+    def _warn_of_short_epoch(self, batches_of_epoch: int) -> None:
         message = (
             f"`{self._steps_name}={self._steps}` asks for more batches than the data has left; this epoch ends "
-            f"after {read_batches}"
+            f"after {batches_of_epoch}"
         )
         warnings.warn(message, stacklevel=5)

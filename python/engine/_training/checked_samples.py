@@ -17,9 +17,9 @@ from engine._base.checks import Shape, text_of_shape
 from engine._core_interface.cpp import DeviceArray, Rows
 from engine._data.array_conversion import Array, as_float32, input_rows, real_numbers, require_finite
 from engine._data.device_arrays import converted, summary_of
-from engine._data.given_targets import TargetForm
 from engine._data.lazy_rows import LazyRows, lazy_rows
 from engine._data.sources import CoreArrays, OutputTargets, Samples, Targets
+from engine._data.target_forms import TargetForm
 from engine.losses import Loss
 from engine.losses.custom import HostLoss
 from engine.losses.traced import TracedLoss
@@ -66,10 +66,10 @@ class Targeting(NamedTuple):
         fits = shape in (self.output_shape, (self.outputs,)) or (self.width == 1 and shape == self.rows)
         indices = self.may_be_indices(shape) and not fits
         if not loss.as_given:
-            return bool(loss._wants_indices) if indices else fits
-        if indices and loss._wants_indices is not False:
+            return bool(loss._targets_are_indices) if indices else fits
+        if indices and loss._targets_are_indices is not False:
             return bool(((array == np.rint(array)) & (array >= 0) & (array < self.width)).all())
-        return fits and not loss._wants_indices
+        return fits and not loss._targets_are_indices
 
 
 def rows_of(x: object, shape: Shape | None, name: str) -> Rows | LazyRows:
@@ -125,10 +125,10 @@ def checked_targets(
         raise ValueError(msg)
     form = _form(y, array, targeting)
     targets: Targets
-    if form.kept is not None:
-        require_finite(form.kept, array, f"{prefix}y{place}")
+    if form.original is not None:
+        require_finite(form.original, array, f"{prefix}y{place}")
         shape = (len(x), *targeting.rows)
-        indices = targeting.loss._wants_indices
+        indices = targeting.loss._targets_are_indices
         if isinstance(targeting.loss, TracedLoss) and indices:
             msg = (
                 f"`{prefix}y{place}` must hold class indices below {targeting.width}, as the first targets of the model did, but "
@@ -136,14 +136,14 @@ def checked_targets(
             )
             raise ValueError(msg)
         if isinstance(targeting.loss, TracedLoss):
-            targets = form.kept.reshape(len(x), -1)
-            form = form._replace(kept=None)
+            targets = form.original.reshape(len(x), -1)
+            form = form._replace(original=None)
         else:
             targets = (
                 np.zeros(shape, np.int32) if indices else np.zeros((*shape, targeting.width), np.float32)
             )
     else:
-        find = class_indices if targeting.loss._wants_indices else dense_targets
+        find = class_indices if targeting.loss._targets_are_indices else dense_targets
         targets = find(array, targeting, f"{prefix}y{place}")
     weights = None
     if sample_weight is not None:

@@ -20,10 +20,10 @@ from engine._base.registered_objects import overrides
 from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, OptimizerState, Program, Totals
 from engine._core_interface.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
-from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
 from engine._data.sources import Samples
+from engine._data.target_forms import TargetForm, mask_of_batch, masked_weights, weights_of_batch
 from engine._training.checked_samples import missing_targets
-from engine._training.penalties_and_constraints import answer
+from engine._training.penalties_and_constraints import weights_step_result
 from engine.callbacks.base import Logs, NamedValues
 from engine.losses.custom import HostLoss, is_called_itself, loss_for_training, no_loss
 from engine.losses.loss import REDUCTIONS, FunctionLoss
@@ -81,9 +81,11 @@ class Compiled:
         self._warned: set[str] = set()  # the subjects of warnings that were given
         self.output_names = tuple(outputs)
         if by_key and _is_nested(loss) and isinstance(loss, Mapping) and set(loss) < set(outputs):
-            loss, loss_weights = (_with_nothing_for(argument, outputs) for argument in (loss, loss_weights))
+            loss, loss_weights = (
+                _with_missing_outputs(argument, outputs) for argument in (loss, loss_weights)
+            )
         losses_given = _losses_of(loss, self.output_names)
-        self.given = [one_loss is not None for one_loss in losses_given]
+        self.has_loss_at = [one_loss is not None for one_loss in losses_given]
         """Whether each output has a loss."""
         self.losses = [
             no_loss() if one_loss is None else loss_for_training(one_loss) for one_loss in losses_given
@@ -102,7 +104,11 @@ class Compiled:
         self._widths = [1] * len(self.losses)
         self._entries = _entries_of(metric_list, weighted_metric_list, self.output_names)
         # Keras reports the loss of each output if several have one.
-        self._shown = [i for i, has_loss in enumerate(self.given) if has_loss] if sum(self.given) > 1 else []
+        self._shown = (
+            [i for i, has_loss in enumerate(self.has_loss_at) if has_loss]
+            if sum(self.has_loss_at) > 1
+            else []
+        )
         if by_key and _is_nested(loss) and isinstance(loss, Mapping):
             self._shown.sort(key=lambda output: [*loss].index(self.output_names[output]))
         losses_shown = [f"{(loss_names or self.output_names)[i]}_loss" for i in self._shown]
@@ -110,7 +116,7 @@ class Compiled:
         self._loss_metrics = [metrics.Mean(name) for name in ("loss", *losses_shown)]
         self._resolved = [entry.metric for entry in self._entries]
         self.metric_forms: list[tuple[bool, int]] | None = None
-        """What `resolve_metrics` got, if the steps of the user's model settled the metrics."""
+        """What `resolve_metrics` got, if the steps of the user's model is_resolved the metrics."""
         # The shapes and dtypes of the targets of each output; None before the first ones, empty if they differ.
         self._forms: list[tuple[Shape, str]] | None = None
         self._applied: Any = ()  # the arguments of `apply`
@@ -123,16 +129,16 @@ class Compiled:
         self._readable: tuple[list[losses.Loss], list[metrics.Metric], list[Shape]] | None = None
         self._host_step: Host | None = None
         for number, loss_of_output in enumerate(self.losses):
-            if loss_of_output._wants_indices is not None:
+            if loss_of_output._targets_are_indices is not None:
                 self._require_same_targets(number, loss_of_output)
 
     @property
-    def given_optimizer(self) -> Any:
+    def user_optimizer(self) -> Any:
         """The optimizer, or None."""
         return None if self._lacks_optimizer else self.optimizer
 
-    @given_optimizer.setter
-    def given_optimizer(self, value: Any) -> None:
+    @user_optimizer.setter
+    def user_optimizer(self, value: Any) -> None:
         self.optimizer, self._lacks_optimizer = self.optimizer if value is None else value, value is None
 
     def require_optimizer(self) -> None:
@@ -152,7 +158,7 @@ class Compiled:
     @property
     def has_loss(self) -> bool:
         """Whether an output has a loss."""
-        return any(self.given)
+        return any(self.has_loss_at)
 
     @property
     def reads_outputs(self) -> bool:
@@ -170,12 +176,12 @@ class Compiled:
             warn()
 
     @property
-    def settled(self) -> bool:
+    def is_resolved(self) -> bool:
         """Whether it is known which targets the losses read. If not, as for "crossentropy", the first targets decide it."""
-        return all(loss._wants_indices is not None for loss in self.losses)
+        return all(loss._targets_are_indices is not None for loss in self.losses)
 
     @contextmanager
-    def settling(self, indices: Sequence[bool], widths: Sequence[int]) -> Iterator[None]:
+    def resolving(self, indices: Sequence[bool], widths: Sequence[int]) -> Iterator[None]:
         """Resolves the losses by the first targets. If the block raises, they are unresolved again.
 
         Args:
@@ -188,7 +194,7 @@ class Compiled:
         before = self.losses
         resolved = list(before)
         for number, loss in enumerate(before):
-            if loss._wants_indices is None:
+            if loss._targets_are_indices is None:
                 resolved[number] = loss._resolve(indices[number], widths[number])
                 self._require_same_targets(number, resolved[number])
         self.losses = resolved
@@ -221,7 +227,7 @@ class Compiled:
             if axis not in (None, -1, len(shape)):
                 msg = f"`axis={axis}` of the {kind} {function.name!r} is not that of a model's outputs: use axis=-1"
                 raise ValueError(msg)
-            if isinstance(function, metrics.Metric) and function._wants_rows and len(shape) > 1:
+            if isinstance(function, metrics.Metric) and function._needs_rows and len(shape) > 1:
                 msg = (
                     f"the metric {function.name!r} needs one row per sample, (n, outputs), but the model's output is "
                     f"{text_of_shape(shape)}: put a Flatten() before the last layer"
@@ -229,7 +235,7 @@ class Compiled:
                 raise ValueError(msg)
         self._readable = self.losses, self._resolved, list(shapes)
 
-    def require_own_metrics(self, shape: Shape, output: int = 0) -> None:
+    def require_python_metrics(self, shape: Shape, output: int = 0) -> None:
         """Raises ValueError for a metric of the core, if only a loss in Python can read targets of this shape.
 
         Args:
@@ -249,7 +255,7 @@ class Compiled:
         program: Program,
         weights: Sequence[Tracked],
         output_shapes: Sequence[Shape],
-        known_shapes: Sequence[Shape],
+        program_shapes: Sequence[Shape],
         *,
         whole_batches: bool = False,
         masked: Sequence[bool] = (False,),
@@ -260,7 +266,7 @@ class Compiled:
             program: the program of a model.
             weights: the weights of the model.
             output_shapes: the shape of each output for one sample, with None for a length that differs from batch to batch.
-            known_shapes: the same with the lengths that this program has.
+            program_shapes: the same with the lengths that this program has.
             whole_batches: whether some layer in Python is called with whole batches, so that its result for a sample may
                 depend on the rest of the batch.
             masked: for each output whether a mask removes rows of it from the loss.
@@ -270,14 +276,16 @@ class Compiled:
         """
         self.require_readable(output_shapes)
         state = self.optimizer._state_for(weights)
-        if self.settled:
+        if self.is_resolved:
             widths = [shape[-1] if shape else 1 for shape in output_shapes]
             widths[0] = program.output_width if len(widths) == 1 else widths[0]
             resolved = [
-                entry.metric._resolve(bool(self.losses[entry.output]._wants_indices), widths[entry.output])
+                entry.metric._resolve(
+                    bool(self.losses[entry.output]._targets_are_indices), widths[entry.output]
+                )
                 for entry in self._entries
             ]
-            of_outputs = self._lowered_losses(output_shapes, known_shapes, masked)
+            of_outputs = self._lowered_losses(output_shapes, program_shapes, masked)
             lowered = self._lowered_metrics(resolved, output_shapes, masked)
             in_core = [fields for fields in lowered if fields is not None]
             arguments = of_outputs, self.optimizer._lower(weights), in_core, None in lowered
@@ -293,13 +301,13 @@ class Compiled:
         self._whole_batches = whole_batches or program.joins_samples or program.losses_join_samples
         self._masked = any(masked)
         self._applied = program, list(weights), list(output_shapes), list(masked)
-        self._note_metrics(lowered)
+        self._split_metrics(lowered)
         self.optimizer._follow(program.state, weights)
         if state is not None:
             self.optimizer._restore_by_weight(state)
         self._state_of_optimizer = program.state, list(weights)
 
-    def take_optimizer(self, program: Program) -> None:
+    def claim_optimizer(self, program: Program) -> None:
         """Makes the optimizer that of this model, with the state that it had here, which `program` uses from now on.
 
         A generator, a discriminator and both together may have one optimizer. Then each has a state of its own.
@@ -313,12 +321,12 @@ class Compiled:
             program.use_state(self.optimizer._state)
 
     def _lowered_losses(
-        self, output_shapes: Sequence[Shape], known_shapes: Sequence[Shape], masked: Sequence[bool]
+        self, output_shapes: Sequence[Shape], program_shapes: Sequence[Shape], masked: Sequence[bool]
     ) -> list[dict[str, Any]]:
         """Returns the losses as the core reads them. The arguments are those of `apply`."""
         lowered = [
             loss._lower_for(shape, lengths) if isinstance(loss, TracedLoss) else loss._lower()
-            for loss, shape, lengths in zip(self.losses, output_shapes, known_shapes, strict=True)
+            for loss, shape, lengths in zip(self.losses, output_shapes, program_shapes, strict=True)
         ]
         return [
             {**fields, "weight": weight, "masked": mask}
@@ -352,12 +360,12 @@ class Compiled:
         if not may_be or form is None or isinstance(loss, HostLoss) or None in output_shape:
             return None
         shape, dtype = form
-        rows = output_shape[:-1] if loss._wants_indices else output_shape
+        rows = output_shape[:-1] if loss._targets_are_indices else output_shape
         if not isinstance(loss, TracedLoss) and math.prod(shape) != math.prod(rows):
             return None
         return traced_metric(metric._of_batch, shape, dtype, output_shape, plain)  # type: ignore[attr-defined] # of its class
 
-    def _note_metrics(self, lowered: Sequence[dict[str, Any] | None]) -> None:
+    def _split_metrics(self, lowered: Sequence[dict[str, Any] | None]) -> None:
         """Notes which metrics the core computes, as `lowered` says."""
         self._python_metrics, self._results = [], []
         for metric, entry, fields in zip(self._resolved, self._entries, lowered, strict=True):
@@ -367,7 +375,7 @@ class Compiled:
             self._results.append((metric, None if fields is None else metric, own_result))
         self._host_step = self._make_host_step(self._applied[1])
 
-    def know_targets(self, sources: Sequence[Any]) -> None:
+    def set_target_forms(self, sources: Sequence[Any]) -> None:
         """Lets the core compute the metrics that are functions of the user's, if all targets have one form.
 
         Args:
@@ -385,27 +393,27 @@ class Compiled:
         if common_forms == self._forms:
             return
         self._forms = common_forms
-        if self._applied and self.settled and self.program_arguments[0]:
+        if self._applied and self.is_resolved and self.program_arguments[0]:
             program, _, output_shapes, masked = self._applied
             of_outputs, optimizer, _, _ = self.program_arguments
             lowered = self._lowered_metrics(self._resolved, output_shapes, masked)
             in_core = [fields for fields in lowered if fields is not None]
             self.program_arguments = of_outputs, optimizer, in_core, None in lowered
             program.compile(of_outputs, optimizer, in_core, None in lowered, program.state)
-            self._note_metrics(lowered)
+            self._split_metrics(lowered)
 
-    def compile_again(self, program: Program, known_shapes: Sequence[Shape]) -> None:
+    def compile_again(self, program: Program, program_shapes: Sequence[Shape]) -> None:
         """Compiles another program of the same model, for samples of another length.
 
         Args:
             program: the program.
-            known_shapes: the shape of each of its outputs for one sample.
+            program_shapes: the shape of each of its outputs for one sample.
         """
         if self.program_arguments:
             of_outputs, optimizer, in_core, in_python = self.program_arguments
             if of_outputs:
                 _, _, output_shapes, masked = self._applied
-                of_outputs = self._lowered_losses(output_shapes, known_shapes, masked)
+                of_outputs = self._lowered_losses(output_shapes, program_shapes, masked)
             state = None if self._state_of_optimizer is None else self._state_of_optimizer[0]
             program.compile(of_outputs, optimizer, in_core, in_python, state)
 
@@ -435,10 +443,10 @@ class Compiled:
             outputs: the predictions of each output.
             weights: the weights of the samples for each output, or None.
         """
-        self.settle_by(targets, outputs)
+        self.resolve_by_batch(targets, outputs)
         values = []
         for number, loss in enumerate(self.losses):
-            if self.given[number]:
+            if self.has_loss_at[number]:
                 if targets[number] is None and not isinstance(loss, (HostLoss, TracedLoss)):
                     raise ValueError(
                         missing_targets(self.output_names[number] if self.output_names else None)
@@ -452,13 +460,13 @@ class Compiled:
                     mean.update_state(value, sample_weight=samples)
         return values
 
-    def settle_by(self, targets: Sequence[Any], outputs: Sequence[Any]) -> None:
+    def resolve_by_batch(self, targets: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Lets the first targets decide which losses and metrics are meant."""
-        if not self.settled:
+        if not self.is_resolved:
             indices = [
                 _may_be_indices(target, output) for target, output in zip(targets, outputs, strict=True)
             ]
-            with self.settling(indices, [int(np.shape(output)[-1]) for output in outputs]):
+            with self.resolving(indices, [int(np.shape(output)[-1]) for output in outputs]):
                 pass
         if self._resolved == [entry.metric for entry in self._entries]:
             forms = [
@@ -479,7 +487,7 @@ class Compiled:
 
     def update_metrics(self, targets: Sequence[Any], outputs: Sequence[Any], weights: Sequence[Any]) -> None:
         """Adds a batch to the metrics. The arguments are those of `computed_loss`."""
-        self.settle_by(targets, outputs)
+        self.resolve_by_batch(targets, outputs)
         for metric, entry in zip(self._resolved, self._entries, strict=True):
             weight = weights[entry.output] if entry.weighted else None
             metric.update_state(targets[entry.output], outputs[entry.output], sample_weight=weight)
@@ -518,12 +526,12 @@ class Compiled:
         """Returns the function for the host steps of a program with these weights; None if it has none."""
         python_losses = [loss if isinstance(loss, HostLoss) else None for loss in self.losses]
         factors, python_metrics = self._loss_weights, self._python_metrics
-        if not (any(python_losses) or python_metrics or any(variable.asks_python for variable in weights)):
+        if not (any(python_losses) or python_metrics or any(variable.needs_python for variable in weights)):
             return None
 
         def run(forms: Sequence[TargetForm], step: RunStep) -> Penalty | Float32 | None:
             if step["kind"] == "penalty" or step["kind"] == "constraint":
-                return answer(weights, step)
+                return weights_step_result(weights, step)
             if step["kind"] == "loss":
                 output = step["output"]
                 loss = python_losses[output]
@@ -539,7 +547,7 @@ class Compiled:
         return run
 
     @property
-    def own_metrics(self) -> list[metrics.Metric]:
+    def python_metrics(self) -> list[metrics.Metric]:
         """The metrics that Python computes."""
         return [entry.metric for entry in self._python_metrics]
 
@@ -566,10 +574,10 @@ class Compiled:
         values, states = [totals.loss], iter(totals.metrics)
         values += [loss_sum / totals.samples if totals.samples else 0.0 for loss_sum in sums[1:]]
         for mean, total in zip(self._loss_metrics, sums, strict=True):
-            mean._hold(total, totals.samples)
+            mean._set_sums(total, totals.samples)
         for (metric, in_sums, own_result), entry in zip(self._results, self._entries, strict=True):
             if in_sums is not None:
-                in_sums._take(state := np.array(next(states)), self._widths[entry.output])
+                in_sums._load_state(state := np.array(next(states)), self._widths[entry.output])
                 if not own_result:
                     values.append(in_sums._compute(state))
                     continue
@@ -592,7 +600,7 @@ def _forms_in(source: Any) -> list[tuple[Shape, str]] | None:
         return None
     forms = list[tuple[Shape, str]]()
     for form in (targets.form for targets in source.arrays.outputs.values()):
-        if form.kept is not None or form.weights is not None or form.repeated:
+        if form.original is not None or form.weights is not None or form.repeated:
             return None
         forms.append((form.shape, form.restored_dtype.name))
     return forms
@@ -644,7 +652,7 @@ def require_names_of_output(names: Collection[str], **arguments: object) -> None
             raise ValueError(msg)
 
 
-def _with_nothing_for(argument: Any, outputs: Sequence[str]) -> Any:
+def _with_missing_outputs(argument: Any, outputs: Sequence[str]) -> Any:
     """Returns a dict of losses or weights by output with None for those outputs that it lacks; anything else as it is."""
     return (
         dict(argument) | {name: None for name in outputs if name not in argument}
@@ -788,7 +796,7 @@ def _unique_names(metrics_given: Sequence[tuple[str, str, bool]]) -> list[str]:
 
 def _require_same_targets(metric: metrics.Metric, loss: losses.Loss) -> None:
     """Raises ValueError unless `metric` and `loss` read the same targets."""
-    indices = bool(loss._wants_indices)
+    indices = bool(loss._targets_are_indices)
     if not metric._suits(indices):
         form = {True: "class indices", False: "one number per output"}
         msg = (

@@ -116,7 +116,7 @@ def _adds_loss(leaf: Layer) -> bool:
     return leaf._is_custom or added or leaf.activity_regularizer is not None or penalised
 
 
-def _takes_for_probabilities(loss: Loss, activation: str | None) -> tuple[str, str] | None:
+def _suggestion_for_logits(loss: Loss, activation: str | None) -> tuple[str, str] | None:
     """Returns None, unless the loss expects probabilities and the activation doesn't compute any.
 
     Args:
@@ -138,7 +138,7 @@ def _takes_for_probabilities(loss: Loss, activation: str | None) -> tuple[str, s
 
 
 def _warn_of_outputs(loss: Loss, activation: str | None) -> None:
-    suggestion = _takes_for_probabilities(loss, activation)
+    suggestion = _suggestion_for_logits(loss, activation)
     if suggestion is None:
         return
     name, expected = suggestion
@@ -211,7 +211,7 @@ def _causes_of(loss: Loss, activation: str | None) -> list[str]:
         causes.append(
             f'a logarithm of outputs that are negative, in {kind} (end the model with activation="softplus")'
         )
-    if (suggestion := _takes_for_probabilities(loss, activation)) is not None:
+    if (suggestion := _suggestion_for_logits(loss, activation)) is not None:
         causes.append(
             f"outputs that are no probabilities, in {kind} (end the model with activation={suggestion[1]!r}, or use "
             f"losses.{suggestion[0]}(from_logits=True))"

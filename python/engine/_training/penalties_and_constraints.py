@@ -1,6 +1,6 @@
 """Regularizers and constraints written in Python, which the core calls for one weight array at a time while it trains.
 
-The host step of a compiled model, in `compile_arguments`, passes the core's calls on to `answer`.
+The host step of a compiled model, in `compile_arguments`, passes the core's calls on to `weights_step_result`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from engine.optimizers.variables import Tracked
 from engine.regularizers import Regularizer
 
 
-def answer(weights: Sequence[Tracked], step: WeightsStep) -> Penalty | Float32:
+def weights_step_result(weights: Sequence[Tracked], step: WeightsStep) -> Penalty | Float32:
     """Returns the result of a step for one weight array.
 
     Args:

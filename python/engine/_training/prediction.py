@@ -42,7 +42,7 @@ def target_for(out: object, output_shape: Shape, rows: Rows | LazyRows) -> Float
         TypeError: if `out` is no float32 array.
         ValueError: if `out` has another shape than the result, or is read-only.
     """
-    array = _require_fitting(out, (len(rows), *output_shape))
+    array = _require_output_array(out, (len(rows), *output_shape))
     flat = (len(rows), math.prod(output_shape))
     if array.flags.c_contiguous and array.flags.aligned and not _shares_memory(array, rows):
         return array.reshape(flat)
@@ -59,13 +59,13 @@ def copied_to(out: object, outputs: object, count: int) -> Float32:
     if not isinstance(outputs, np.ndarray):
         msg = "`out` is for models with one output, but predict_step() returns several: leave it out"
         raise ValueError(msg)
-    array = _require_fitting(out, (count, *outputs.shape[1:]))
+    array = _require_output_array(out, (count, *outputs.shape[1:]))
     part = array[: len(outputs)]
     part[...] = outputs
     return array if len(outputs) == len(array) else part
 
 
-def _require_fitting(out: object, shape: tuple[int, ...]) -> Float32:
+def _require_output_array(out: object, shape: tuple[int, ...]) -> Float32:
     """Returns `out`; TypeError or ValueError unless it is a float32 array of this shape that can be written to."""
     if not isinstance(out, np.ndarray) or out.dtype != np.float32:
         received = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
@@ -183,7 +183,7 @@ class BatchPredictor:
         data: object,
     ) -> None:
         self._outputs_of, self._batches, self._data = outputs_of, batches, data
-        self._found: list[Any] = []
+        self._batches_computed: list[Any] = []
 
     def steps(self, batch_by_batch: bool) -> Iterator[tuple[int, Callable[[], Any]]]:
         """Yields for each batch its number, counted from 1, and what computes its outputs."""
@@ -192,16 +192,16 @@ class BatchPredictor:
             yield number + 1, partial(self._compute, batch, number)
 
     def _compute(self, batch: Any, number: int) -> Any:
-        self._found.append(self._outputs_of(batch, number))
-        return self._found[-1]
+        self._batches_computed.append(self._outputs_of(batch, number))
+        return self._batches_computed[-1]
 
     @property
     def outputs(self) -> Any:
         """The outputs of all batches; ValueError if there was none."""
-        if not self._found:
+        if not self._batches_computed:
             msg = f"`x`, of type {type(self._data).__name__}, yields no batches: it must yield one at least"
             raise ValueError(msg)
-        return joined_outputs(self._found)
+        return joined_outputs(self._batches_computed)
 
 
 def joined_outputs(outputs: Sequence[Any]) -> Any:

@@ -97,7 +97,7 @@ class Resumed(NamedTuple):
     """Whether a callback had ended the training."""
 
 
-class _State(NamedTuple):
+class _TrainingState(NamedTuple):
     """The checked state of a training. Restoring it can't fail."""
 
     model: list[NDArray[Any]]
@@ -143,7 +143,7 @@ class Recovery:
         self.resumed: Resumed | None = None
         self.refused = False
         """Whether the last file that was read is damaged, or the backup of another training."""
-        self._state: _State
+        self._state: _TrainingState
         self._earlier: tuple[Mapping[str, Any], list[Snapshot]]
 
     @property
@@ -176,13 +176,13 @@ class Recovery:
             (owner, number) for owner in self._model._owners for number in range(len(owner._weights or ()))
         ]
 
-    def save(self, path: Path, epoch: int, read_batches: int, logs: Logs, previous: Path | None) -> None:
+    def save(self, path: Path, epoch: int, batches_of_epoch: int, logs: Logs, previous: Path | None) -> None:
         """Writes the state of the training to a file.
 
         Args:
             path: the path of the file.
             epoch: the number of the current epoch, or of the next one between two epochs.
-            read_batches: the number of batches of this epoch that are done.
+            batches_of_epoch: the number of batches of this epoch that are done.
             logs: the logs of the last epoch.
             previous: the path to which an existing file is moved; None replaces it.
         """
@@ -207,7 +207,7 @@ class Recovery:
         }
         info = {
             "epoch": epoch,
-            "place": self.batch_iterator.data_position(read_batches),
+            "place": self.batch_iterator.data_position(batches_of_epoch),
             "totals": totals,
             "logs": {name: float(value) for name, value in logs.items() if np.ndim(value) == 0},
             "stopped": bool(self._model.stop_training),
@@ -271,7 +271,7 @@ class Recovery:
                 raise ValueError(msg)
             self._earlier = self._model._facts, self._snapshots()
             try:
-                self._model._learn_facts(facts)
+                self._model._restore_facts(facts)
             except BaseException:
                 self.undo()
                 raise
@@ -280,7 +280,7 @@ class Recovery:
     def undo(self) -> None:
         """Undoes the changes of `load`. It is called instead of `apply` if the data turn out to be others."""
         facts, optimizers = self._earlier
-        self._model._learn_facts(facts)
+        self._model._restore_facts(facts)
         self._model._has_declared_shape = facts["declared_shape"]
         self._restore_optimizers(optimizers)
         self.refused = True
@@ -303,7 +303,7 @@ class Recovery:
 
     def apply_metrics(self) -> None:
         """Restores the states of the metrics that Python computes."""
-        for metric, values in zip(self._runner.own_metrics, self._state.metrics, strict=True):
+        for metric, values in zip(self._runner.python_metrics, self._state.metrics, strict=True):
             _load(metric, values)
 
     @property
@@ -358,10 +358,10 @@ class Recovery:
             )
             raise ValueError(msg)
 
-    def _state_of(self, info: Mapping[str, Any], arrays: Arrays) -> _State:
+    def _state_of(self, info: Mapping[str, Any], arrays: Arrays) -> _TrainingState:
         """Returns the state that `apply` restores. Raises ValueError or TypeError if the file holds an impossible one."""
         *random, generators = _listed(info["random"], "random", 4)
-        return _State(
+        return _TrainingState(
             arrays["model"],
             [
                 self._snapshot_of(number, before, _listed(saved, "optimizers", 3), arrays)
@@ -415,7 +415,7 @@ class Recovery:
 
     def _metrics_of(self, arrays: Arrays) -> list[list[NDArray[Any]]]:
         """Returns the states of the metrics that Python computes, after trying that each metric accepts its state."""
-        metrics = self._runner.own_metrics
+        metrics = self._runner.python_metrics
         states = [arrays[f"metrics/{i}"] for i in range(len(metrics))]
         for metric, values, before in zip(metrics, states, self._metric_states(), strict=True):
             try:
@@ -434,7 +434,7 @@ class Recovery:
 
     def _metric_states(self) -> list[list[NDArray[Any]]]:
         states = []
-        for metric in self._runner.own_metrics:
+        for metric in self._runner.python_metrics:
             store: dict[str, NDArray[Any]] = {}
             metric.save_own_variables(store)
             states.append(list(store.values()))
@@ -531,10 +531,10 @@ def _random_state_of(info: object, arrays: list[NDArray[Any]]) -> _RandomState:
 
 def _resumed_of(path: Path, info: Mapping[str, Any], arrays: Arrays) -> Resumed:
     """Returns how far the training had come. Raises ValueError or TypeError if the file holds impossible numbers."""
-    began, passed, read_batches = _listed(info["place"], "place", 3)
+    began, passed, batches_of_epoch = _listed(info["place"], "place", 3)
     seed, streams = (integer(number, "place", 0, _LARGEST) for number in _listed(began, "place", 2))
-    place = DataPosition((seed, streams), integer(passed, "place", 0), integer(read_batches, "place", 0))
-    if place.taken > place.passed:
+    place = DataPosition((seed, streams), integer(passed, "place", 0), integer(batches_of_epoch, "place", 0))
+    if place.batches_of_epoch > place.batches_of_pass:
         msg = f"`place` must have as many batches of its epoch as of its pass, or fewer, got {info['place']}"
         raise ValueError(msg)
     totals = _totals_of(info["totals"], arrays["totals"])

@@ -14,8 +14,8 @@ import numpy as np
 
 from engine._base.checks import Shape
 from engine._core_interface.cpp import Program, Run, Totals
-from engine._data.given_targets import TargetForm
 from engine._data.sources import Chunk, CoreArrays, Samples, Shuffle
+from engine._data.target_forms import TargetForm
 from engine._tracing.lazy import numbers_of
 from engine._training.compile_arguments import Compiled
 from engine._training.step_batches import ArrayPass
@@ -49,7 +49,7 @@ class Runner(Protocol):
         """What `logs` is computed from, for backups."""
 
     @property
-    def own_metrics(self) -> Sequence[Metric]:
+    def python_metrics(self) -> Sequence[Metric]:
         """The metrics whose states are not in `totals`, but in the metrics themselves."""
 
     def start_pass(self) -> None:
@@ -120,9 +120,9 @@ class CoreRunner:
         return self._running.run.totals
 
     @property
-    def own_metrics(self) -> Sequence[Metric]:
+    def python_metrics(self) -> Sequence[Metric]:
         """The metrics that Python computes."""
-        return self._compiled.own_metrics
+        return self._compiled.python_metrics
 
     @property
     def _running(self) -> _Running:
@@ -133,7 +133,7 @@ class CoreRunner:
 
     def start_pass(self) -> None:
         """Resets loss and metrics."""
-        for metric in self._compiled.own_metrics:
+        for metric in self._compiled.python_metrics:
             metric.reset_state()
         if self._begun is not None:
             self._begun.run.reset_totals()
@@ -161,7 +161,7 @@ class CoreRunner:
         run, program, _ = self._running
         rates = None
         if self._trains:
-            self._compiled.take_optimizer(program)
+            self._compiled.claim_optimizer(program)
             rates = self._compiled.optimizer._learning_rates(end - begin)
         run.advance(begin, end, rates, poll, self._compiled.host_for(self._forms))
 
@@ -217,7 +217,7 @@ class StepRunner:
         return 0 if self._pass is None else len(self._pass)
 
     @property
-    def own_metrics(self) -> Sequence[Metric]:
+    def python_metrics(self) -> Sequence[Metric]:
         """All metrics of the model."""
         return self._model.metrics
 

@@ -139,11 +139,11 @@ class Stretch(NamedTuple):
     first: int
     """The position in the pass of the first sample of the stretch."""
     rows: int
-    """Samples in a batch; 0 for a single batch that is all of the arrays, as from `of_one`."""
+    """Samples in a batch; 0 for a single batch that is all of the arrays, as from `of_batch`."""
     batches: int
 
     @staticmethod
-    def of_one(batch: Any) -> Stretch:
+    def of_batch(batch: Any) -> Stretch:
         """Returns a single batch of arrays, which may have different lengths."""
         return Stretch(StepArrays(batch), None, 0, 0, 1)
 

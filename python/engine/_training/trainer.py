@@ -129,7 +129,7 @@ class Trainer:
             raise
         # After `skip_to`: that may fail for lack of batches, and the data that yield them may draw random numbers.
         self._recovery.apply()
-        over = resumed.stopped or (not batch_iterator.taken and plan.goals.reached(resumed.logs))
+        over = resumed.stopped or (not batch_iterator.batches_of_epoch and plan.goals.reached(resumed.logs))
         return plan.epochs if over else resumed.epoch, resumed.logs
 
     def _restored_within_epoch(self, batch_iterator: BatchIterator) -> bool:
@@ -137,14 +137,14 @@ class Trainer:
 
         Then it also restores everything once more, as the hooks for the beginning of the epoch have been called again.
         """
-        if self._recovery is None or not batch_iterator.taken:
+        if self._recovery is None or not batch_iterator.batches_of_epoch:
             return False
         self._recovery.apply()
         return True
 
     def _start_pass(self, batch_iterator: BatchIterator) -> None:
         """Resets loss and metrics; in the rest of an interrupted epoch it restores them."""
-        if self._recovery is not None and batch_iterator.taken:
+        if self._recovery is not None and batch_iterator.batches_of_epoch:
             self._recovery.apply_metrics()
         else:
             batch_iterator.runner.start_pass()
@@ -201,7 +201,7 @@ class Trainer:
         Returns:
             The number of steps of the progress bar.
         """
-        runner, step = batch_iterator.runner, batch_iterator.taken
+        runner, step = batch_iterator.runner, batch_iterator.batches_of_epoch
         for batches in batch_iterator.epoch():
             first = step - batches.start
 

@@ -78,12 +78,12 @@ def get(identifier: object) -> Callable[..., Any]:
     if isinstance(identifier, type) and issubclass(identifier, Registry.of["layer"].base):
         identifier = identifier()
     if callable(identifier) and not isinstance(identifier, type):
-        return _own_instead_of(identifier)
+        return _engine_equivalent(identifier)
     msg = f"`activation` must be a name, a function of engine.activations or a layer, got {identifier!r}"
     raise WrongTypeError(msg)
 
 
-def _own_instead_of(function: Callable[..., Any]) -> Callable[..., Any]:
+def _engine_equivalent(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns the engine's activation for the same function of TensorFlow or Keras, such as `tf.nn.relu`; others as they are."""
     library = str(getattr(function, "__module__", "")).partition(".")[0]
     # TensorFlow's own names of some functions end in the version of its interface, as that of `tf.nn.softmax` does.

@@ -466,7 +466,7 @@ class CallbackList:
             callback.set_model(model)
             callback.set_params(params)
 
-    def verbose_beside(self, verbose: Any) -> Any:
+    def verbose_of_progress(self, verbose: Any) -> Any:
         """Returns the `verbose` of the built-in progress: 0 if a callback shows the progress instead."""
         return 0 if any(callback._draws_progress for callback in self.callbacks) else verbose
 

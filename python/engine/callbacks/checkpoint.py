@@ -98,7 +98,7 @@ class ModelCheckpoint(MonitorCallback):
 
     def _save(self, epoch: int, batch: int | None, logs: Logs) -> None:
         path = self._path(epoch, batch, logs)
-        if not self._wants(epoch, logs, path):
+        if not self._should_save(epoch, logs, path):
             return
         if Path(path).is_dir():
             msg = (
@@ -111,7 +111,7 @@ class ModelCheckpoint(MonitorCallback):
             save(path, overwrite=True)
         self._say(f"\nEpoch {epoch + 1}: finished saving model to {path}")
 
-    def _wants(self, epoch: int, logs: Logs, path: str) -> bool:
+    def _should_save(self, epoch: int, logs: Logs, path: str) -> bool:
         """Returns whether the model is to be saved now."""
         if not self.save_best_only:
             self._say(f"\nEpoch {epoch + 1}: saving model to {path}")

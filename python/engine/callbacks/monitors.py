@@ -44,7 +44,7 @@ class MonitorCallback(Callback):
         """Returns whether `value` is better than `reference` by more than `min_delta`. Everything is better than None."""
         if reference is None:
             return True
-        if self._wants_more():
+        if self._is_maximized():
             return value - self.min_delta > reference
         return value + self.min_delta < reference
 
@@ -57,7 +57,7 @@ class MonitorCallback(Callback):
         for name in self._counts:
             integer(state[name], name, 0)
 
-    def _wants_more(self) -> bool:
+    def _is_maximized(self) -> bool:
         if self.mode != "auto":
             return bool(self.mode == "max")
         name = self.monitor.removeprefix("val_")

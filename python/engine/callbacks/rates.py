@@ -40,11 +40,11 @@ class LearningRateScheduler(Callback):
             raise TypeError(msg)
         self.schedule = schedule
         self.verbose = choice(verbose, "verbose", (0, 1))
-        self._takes_rate = _takes_two(schedule)
+        self._accepts_rate = _accepts_two_arguments(schedule)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Sets the learning rate."""
-        arguments = (epoch, learning_rate_of(self.model)) if self._takes_rate else (epoch,)
+        arguments = (epoch, learning_rate_of(self.model)) if self._accepts_rate else (epoch,)
         rate: object = self.schedule(*arguments)
         if isinstance(rate, bool) or not isinstance(rate, numbers.Real):
             msg = f"the output of the `schedule` function should be a float, got {rate!r} for epoch {epoch}"
@@ -59,7 +59,7 @@ class LearningRateScheduler(Callback):
             logs["learning_rate"] = learning_rate_of(self.model)
 
 
-def _takes_two(function: Callable[..., object]) -> bool:
+def _accepts_two_arguments(function: Callable[..., object]) -> bool:
     """Returns whether `function` can be called with two arguments; True if its signature is unknown."""
     try:
         inspect.signature(function).bind(0, 0.0)

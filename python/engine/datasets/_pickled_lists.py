@@ -51,7 +51,7 @@ class _Named(NamedTuple):
     name: str
 
 
-class _Dtype:
+class _PickledDtype:
     """A dtype, such as "i8", with the order of its bytes."""
 
     def __init__(self, code: object) -> None:
@@ -61,7 +61,7 @@ class _Dtype:
         self.code, self.order = code, "<"
 
 
-class _Array:
+class _PickledArray:
     """An array with one axis, once its values are set."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ def lists_in(data: bytes, most: int) -> list[list[int]]:
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         msg = f"a pickled array is damaged, or holds something else than lists of integers ({type(error).__name__}: {error})"
         raise ValueError(msg) from error
-    lists = array.values if isinstance(array, _Array) else None
+    lists = array.values if isinstance(array, _PickledArray) else None
     if type(lists) is not list or any(type(item) is not list for item in lists):
         msg = "a pickled array must hold lists of integers"
         raise ValueError(msg)
@@ -153,7 +153,7 @@ class _Machine:
         for _ in range(_MOST_SIZED):
             for instruction, number in self._instructions():
                 self._fixed[instruction](number)
-            instruction = self._taken(1)
+            instruction = self._read(1)
             if instruction == pickle.STOP:
                 return self._popped(1)[0]
             self._sized[instruction]()
@@ -181,7 +181,7 @@ class _Machine:
             self._push(*numbers[begin:])
             self._place += int(places[-1] + sizes[-1])
 
-    def _taken(self, count: int) -> bytes:
+    def _read(self, count: int) -> bytes:
         """Returns the next bytes of the program."""
         taken_bytes = self._data[self._place : self._place + count]
         if len(taken_bytes) < count:
@@ -192,11 +192,11 @@ class _Machine:
 
     def _string(self, size: int) -> bytes:
         """Returns bytes that come after their number, which has `size` bytes."""
-        return self._taken(int.from_bytes(self._taken(size), "little"))
+        return self._read(int.from_bytes(self._read(size), "little"))
 
     def _line(self) -> str:
         end = self._data.find(b"\n", self._place)
-        return self._taken(max(end + 1 - self._place, 1))[:-1].decode()
+        return self._read(max(end + 1 - self._place, 1))[:-1].decode()
 
     # The stack.
 
@@ -251,9 +251,9 @@ class _Machine:
     def _call(self, function: Any, arguments: Any) -> None:
         name = function.name if isinstance(function, _Named) else None
         if name == "_reconstruct":
-            self._push(_Array())
+            self._push(_PickledArray())
         elif name == "dtype":
-            self._push(_Dtype(arguments[0]))
+            self._push(_PickledDtype(arguments[0]))
         elif name == "encode":
             self._push(arguments[0].encode("latin1"))
         elif name == "scalar":
@@ -265,9 +265,9 @@ class _Machine:
 
     def _set_state(self, state: Any) -> None:
         instance = self._stack[-1]
-        if isinstance(instance, _Dtype):
+        if isinstance(instance, _PickledDtype):
             instance.order = state[1]
-        elif isinstance(instance, _Array):
+        elif isinstance(instance, _PickledArray):
             _, shape, dtype, _, values = state
             if dtype.code[:1] != "O":
                 values = _integers(dtype, values)
@@ -307,7 +307,7 @@ def _numbers_in(
     return np.where(signed, numbers.astype(np.int32), numbers)
 
 
-def _integers(dtype: _Dtype, values: bytes) -> list[int]:
+def _integers(dtype: _PickledDtype, values: bytes) -> list[int]:
     """Returns the integers of a dtype in these bytes."""
     if not _INTEGER_DTYPE.fullmatch(dtype.code) or dtype.order not in ("<", ">", "|", "="):
         msg = f"a pickled array must hold integers, got dtype {dtype.code:.20}"

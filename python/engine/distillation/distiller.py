@@ -11,7 +11,7 @@ from engine import ops, tree
 from engine._base.checks import checked_config
 from engine.distillation.distillation_loss import has_symbols, losses_by_name
 from engine.models import Model
-from engine.models.functional_config import made_from_arguments
+from engine.models.functional_config import instance_from_arguments
 from engine.utils import deserialize_keras_object, serialize_keras_object
 
 _FINAL = "final_output"
@@ -52,7 +52,7 @@ class Distiller(Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        _require_fitting_models(teacher, student)
+        _require_matching_models(teacher, student)
         if not isinstance(student_loss_weight, (int, float)):
             msg = f"student_loss_weight must be a number, got {type(student_loss_weight)}"
             raise ValueError(msg)
@@ -227,7 +227,7 @@ class Distiller(Model):
         arguments = {**checked_config(config)}
         for name in ("teacher", "student", "distillation_losses"):
             arguments[name] = deserialize_keras_object(arguments[name], custom_objects)
-        return made_from_arguments(cls, arguments)
+        return instance_from_arguments(cls, arguments)
 
     def get_compile_config(self) -> dict[str, Any]:
         """Returns the arguments of `compile` as plain Python values, for `compile_from_config`."""
@@ -246,7 +246,7 @@ class Distiller(Model):
         super().compile_from_config({**config, "loss": deserialize_keras_object(config["loss"])})
 
 
-def _require_fitting_models(teacher: Any, student: Any) -> None:
+def _require_matching_models(teacher: Any, student: Any) -> None:
     """Raises ValueError unless both are models whose inputs and outputs, where known, have the same shapes and dtypes."""
     for role, model in (("Teacher", teacher), ("Student", student)):
         if not isinstance(model, Model):
@@ -260,10 +260,10 @@ def _require_fitting_models(teacher: Any, student: Any) -> None:
             msg = f"teacher and student must have the same {side}s, got {len(ends[0])} and {len(ends[1])}"
             raise ValueError(msg)
         for teachers, other in zip(*ends, strict=True):
-            _require_fitting_symbols(teachers, other, side)
+            _require_matching_symbols(teachers, other, side)
 
 
-def _require_fitting_symbols(teacher: Any, student: Any, side: str) -> None:
+def _require_matching_symbols(teacher: Any, student: Any, side: str) -> None:
     """Raises ValueError unless two symbols have the same dtype and compatible shapes."""
     message = None
     shapes = f"Teacher: {teacher.shape}, Student: {student.shape}."

@@ -260,7 +260,7 @@ _COMPARISON = """\
     }}"""
 
 
-class _Array(NamedTuple):
+class _Parameter(NamedTuple):
     """An input or output of the function: the name of its parameter, its shape, and its numbers for checking an export."""
 
     name: str
@@ -304,11 +304,11 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
     named = zip(
         _names("input", [model_input.name for model_input in graph.inputs]), graph.inputs, strict=True
     )
-    inputs = [_Array(name, model_input.shape, model_input.sample) for name, model_input in named]
+    inputs = [_Parameter(name, model_input.shape, model_input.sample) for name, model_input in named]
     ends = zip(
         _names("output", [model_output.name for model_output in graph.outputs]), graph.outputs, strict=True
     )
-    outputs = [_Array(name, model_output.shape, model_output.expected) for name, model_output in ends]
+    outputs = [_Parameter(name, model_output.shape, model_output.expected) for name, model_output in ends]
     arrays, upper = [*inputs, *outputs], prefix.upper()
     c = CWriter(prefix, {f"test_{array.name}" for array in arrays})
     scratch = _write_body(c, graph, [array.name for array in inputs], [array.name for array in outputs])
@@ -349,7 +349,7 @@ def write_c(graph: Graph, path: Path, prefix: object = None) -> None:
         warnings.warn(_ALONE.format(name=graph.name), stacklevel=4)
 
 
-def _usage(upper: str, inputs: Sequence[_Array], outputs: Sequence[_Array]) -> Iterator[str]:
+def _usage(upper: str, inputs: Sequence[_Parameter], outputs: Sequence[_Parameter]) -> Iterator[str]:
     """Yields the lines of the comment that declare the arrays, with their meaning side by side."""
     declared = [f"float {array.name}[{upper}_{array.name.upper()}_SIZE];" for array in (*inputs, *outputs)]
     meanings = [
@@ -361,7 +361,7 @@ def _usage(upper: str, inputs: Sequence[_Array], outputs: Sequence[_Array]) -> I
         yield f" *     {line:<{width}}    {meaning}"
 
 
-def _described(inputs: Sequence[_Array], outputs: Sequence[_Array]) -> str:
+def _described(inputs: Sequence[_Parameter], outputs: Sequence[_Parameter]) -> str:
     ends = (
         " and ".join(f"{array.name} ({array.size} numbers)" for array in ends) for ends in (outputs, inputs)
     )

@@ -36,7 +36,7 @@ class CWriter:
         self._arrays: dict[str, NDArray[Any]] = {}
         self._functions: list[str] = []
         self._same: dict[str, list[str]] = {}  # for each wanted name the names that arrays got instead
-        self._taken = {*FUNCTIONS, "predict", "test", *reserved}
+        self._used_names = {*FUNCTIONS, "predict", "test", *reserved}
         self._layer = self.stage = ""
 
     def begin(self, stage: Stage) -> None:
@@ -64,8 +64,8 @@ class CWriter:
         same_values = [other for other in same if np.array_equal(self._arrays[other], array)]
         if same_values:  # another use of the layer has added it
             return f"{self.prefix}_{same_values[0]}"
-        free = free_name(base, self._taken, first=2)
-        self._taken.add(free)
+        free = free_name(base, self._used_names, first=2)
+        self._used_names.add(free)
         self._arrays[free] = array
         same.append(free)
         return f"{self.prefix}_{free}"

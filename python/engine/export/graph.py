@@ -195,7 +195,7 @@ def _checked_samples(parts: Parts, program: Program) -> tuple[list[Float32], Flo
     tokens = list(parts.tokens)
     for leaf, reads in zip(parts.leaves, parts.reads, strict=True):
         if isinstance(leaf, NodeLeaf) and leaf.node.kind == "gather":
-            origin, rows = reads[1], leaf.node.inputs[0][1][leaf.node.fields["batch_axes"]].known or 1
+            origin, rows = reads[1], leaf.node.inputs[0][1][leaf.node.fields["batch_axes"]].static or 1
             while origin >= 0 and parts.leaves[origin].name in PASSING:
                 origin = parts.reads[origin][0]
             if origin < 0:
@@ -609,7 +609,7 @@ def _encoding(operation: Operation, _: Iterator[Float32], groups: int, width: in
     yield Step("encoding", groups, width, operation["tokens"], {"counts": operation["counts"]}, {})
 
 
-def _nothing(*_: object) -> Iterator[Step]:
+def _no_steps(*_: object) -> Iterator[Step]:
     """Yields no step, for operations that change nothing in a prediction."""
     return iter(())
 
@@ -618,22 +618,22 @@ def _nothing(*_: object) -> Iterator[Step]:
 LOWERINGS: dict[str, Callable[[Operation, Iterator[Float32], int, int], Iterator[Step]]] = {
     "dense": _dense,
     "activation": _activation,
-    "dropout": _nothing,
+    "dropout": _no_steps,
     "rescaling": _rescaling,
     "permute": _permute,
     "repeat": _repeat,
     "mean": _pool,
     "max": _pool,
     "mask": _mask,
-    "noise": _nothing,
+    "noise": _no_steps,
     "column_scale": _column_scale,
     "batch_normalization": _batch_normalization,
     "standardize": _standardize,
     "row_normalization": _row_normalization,
     "embedding": _embedding,
     "encoding": _encoding,
-    "image_augmentation": _nothing,
-    "activity_regularization": _nothing,
+    "image_augmentation": _no_steps,
+    "activity_regularization": _no_steps,
 }
 
 

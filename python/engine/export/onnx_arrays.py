@@ -10,7 +10,7 @@ import numpy as np
 
 from engine._tracing.extents import SAMPLES, Extent, sample_shape
 from engine.export.arrays import OF_NOTHING, computed_shape, is_empty, refused
-from engine.export.onnx_writer import OnnxWriter, Tensor
+from engine.export.onnx_writer import OnnxTensor, OnnxWriter
 from engine.export.step import Step
 
 # What stands for "before the first element" in a slice with a negative step.
@@ -166,7 +166,7 @@ def _map(w: OnnxWriter, step: Step, *inputs: str) -> str:
 
 def _compare(kind: str) -> Callable[..., str]:
     def emit(w: OnnxWriter, a: str, b: str) -> str:
-        return w.noted_bool(w(kind, a, b))
+        return w.marked_bool(w(kind, a, b))
 
     return emit
 
@@ -282,7 +282,7 @@ ARRAYS: dict[str, Callable[..., str]] = {
     "reduce": _reduce,
     "cumulative_sum": _cumulative_sum,
     "reshape": lambda w, step, x: w.viewed(
-        Tensor(x, sample_shape(step.constants["views"][0])), step.constants["shape"]
+        OnnxTensor(x, sample_shape(step.constants["views"][0])), step.constants["shape"]
     ),
     "transpose": _transpose,
     "slice": _slice,

@@ -19,7 +19,7 @@ from engine._core_interface.cpp import __version__
 from engine.export.arrays import is_array_step
 from engine.export.graph import Graph
 from engine.export.onnx_arrays import write_array_step
-from engine.export.onnx_writer import OnnxWriter, Tensor
+from engine.export.onnx_writer import OnnxTensor, OnnxWriter
 from engine.export.step import Step
 
 OPSET = 13
@@ -185,8 +185,8 @@ def _broadcast(w: OnnxWriter, step: Step) -> list[str]:
     return [w.reshaped(tensor, (1,) * (axes - len(tensor.shape)) + tensor.shape) for tensor in _inputs(w)]
 
 
-def _inputs(w: OnnxWriter) -> list[Tensor]:
-    return [Tensor(w.x, w.shape), *w.others]
+def _inputs(w: OnnxWriter) -> list[OnnxTensor]:
+    return [OnnxTensor(w.x, w.shape), *w.others]
 
 
 def _concatenate(w: OnnxWriter, step: Step) -> None:

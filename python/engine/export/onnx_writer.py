@@ -15,7 +15,7 @@ from engine.export.graph import Graph, Stage
 from engine.export.step import Step
 
 
-class Tensor(NamedTuple):
+class OnnxTensor(NamedTuple):
     """A tensor: its name, and its shape for one sample."""
 
     name: str
@@ -41,14 +41,14 @@ class OnnxWriter:
         self._onnx = onnx
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
-        self._taken = {stage.name for stage in graph.stages}
+        self._used_names = {stage.name for stage in graph.stages}
         self._arrays: dict[str, list[tuple[str, NDArray[Any]]]] = {}  # names and arrays by the wanted name
         self._scalars: dict[float, str] = {}
         self.inputs = [self._free(model_input.name) for model_input in graph.inputs]
         self._layer, self._name, self._first = "input", "input", 0
         self.stage = ""
-        self.x, self.shape, self.others = "", cast("Any", ()), list[Tensor]()
-        self._values: dict[int, Tensor] = {}  # by the number of the value
+        self.x, self.shape, self.others = "", cast("Any", ()), list[OnnxTensor]()
+        self._values: dict[int, OnnxTensor] = {}  # by the number of the value
         self._views: dict[tuple[str, Extents], str] = {}
         self._bools = set[str]()
         self._lengths: dict[tuple[Extent, ...], str] = {}
@@ -59,7 +59,7 @@ class OnnxWriter:
             self.x, self._layer, self._name = name, name, name
             if model_input.dtype != "float32":
                 self.x = self.cast(name, "float32")
-            self._values[-1 - number] = Tensor(self.x, model_input.shape)
+            self._values[-1 - number] = OnnxTensor(self.x, model_input.shape)
 
     def begin(self, stage: Stage) -> None:
         """Begins the nodes of a layer, whose name they get."""
@@ -73,13 +73,13 @@ class OnnxWriter:
         if inputs:
             self.x, self.shape = inputs[0]
 
-    def inputs_of(self, step: Step) -> list[Tensor]:
+    def inputs_of(self, step: Step) -> list[OnnxTensor]:
         """Returns the tensors that a step reads."""
         return [self._values[number] for number in step.reads]
 
     def end_step(self) -> None:
         """Makes the current tensor the value of the step."""
-        self._values[self._steps] = Tensor(self.x, self.shape)
+        self._values[self._steps] = OnnxTensor(self.x, self.shape)
         self._steps += 1
 
     def end(self, stage: Stage) -> None:
@@ -91,9 +91,9 @@ class OnnxWriter:
         self._views = {key: name for key, name in self._views.items() if before not in (name, key[0])}
         for number, tensor in self._values.items():
             if tensor.name == before:
-                self._values[number] = Tensor(stage.name, tensor.shape)
+                self._values[number] = OnnxTensor(stage.name, tensor.shape)
         self.x = stage.name
-        self._values[self._steps - 1] = Tensor(self.x, self.shape)
+        self._values[self._steps - 1] = OnnxTensor(self.x, self.shape)
 
     def outputs(self, graph: Graph) -> list[str]:
         """Returns the names of the outputs of the model, for which it adds nodes where they differ from those of layers."""
@@ -156,7 +156,7 @@ class OnnxWriter:
             target = self.target(full_shape(shape), full_shape(self.shape))
             self.x, self.shape = self("Reshape", self.x, target), shape
 
-    def reshaped(self, tensor: Tensor, shape: Shape) -> str:
+    def reshaped(self, tensor: OnnxTensor, shape: Shape) -> str:
         """Returns the name of a tensor whose samples are reshaped to `shape`."""
         self.x, self.shape = tensor
         self.reshape(shape)
@@ -173,7 +173,7 @@ class OnnxWriter:
 
     # Arrays, whose lengths may depend on the number of samples.
 
-    def viewed(self, tensor: Tensor, shape: Extents) -> str:
+    def viewed(self, tensor: OnnxTensor, shape: Extents) -> str:
         """Returns the name of a tensor under a shape with all axes."""
         before = full_shape(tensor.shape)
         if before == shape:
@@ -245,7 +245,7 @@ class OnnxWriter:
         """Returns the numbers of a constant; None for other tensors."""
         return self._named.get(name)
 
-    def noted_bool(self, name: str) -> str:
+    def marked_bool(self, name: str) -> str:
         """Notes that a tensor holds bools."""
         self._bools.add(name)
         return name
@@ -266,6 +266,6 @@ class OnnxWriter:
 
     def _free(self, base: str) -> str:
         """Returns `base`, with a number if the name is taken."""
-        name = free_name(base, self._taken)
-        self._taken.add(name)
+        name = free_name(base, self._used_names)
+        self._used_names.add(name)
         return name

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine._base.lazy_imports import on_first_use
 from engine._base.spec import array_of_config, registered_or_same, serialize
-from engine.initializers.base import Given, Initializer, deserialize, is_named, named
+from engine.initializers.base import ArrayInitializer, Initializer, deserialize, is_named, named
 from engine.initializers.constant import Constant, Identity, Ones, Zeros
 from engine.initializers.random import (
     GlorotNormal,
@@ -91,7 +91,7 @@ def get(identifier: object) -> Any:
     if isinstance(identifier, Mapping) and identifier.get("class_name") == "__numpy__":
         identifier = array_of_config(identifier["config"])
     if isinstance(identifier, np.ndarray):
-        return Given(identifier)
+        return ArrayInitializer(identifier)
     named_or_config = isinstance(identifier, (str, Mapping, type, Initializer))
     return identifier if callable(identifier) and not named_or_config else named(identifier)
 

@@ -57,7 +57,7 @@ class BuiltIn(Initializer):
     def _fill(self, shape: Shape) -> Float32: ...
 
 
-class Given(Initializer):
+class ArrayInitializer(Initializer):
     """An initializer that returns a given array."""
 
     def __init__(self, values: NDArray[Any]) -> None:

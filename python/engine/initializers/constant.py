@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import REAL, Shape, WrongTypeError, real
 from engine._base.spec import array_of_config
 from engine._core_interface.cpp import Float32
-from engine.initializers.base import BuiltIn, Given, register
+from engine.initializers.base import ArrayInitializer, BuiltIn, register
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -60,7 +60,11 @@ class Constant(BuiltIn):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments as plain Python values."""
-        return {"value": self.value if isinstance(self.value, float) else Given(self.value)._serialized()}
+        return {
+            "value": self.value
+            if isinstance(self.value, float)
+            else ArrayInitializer(self.value)._serialized()
+        }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

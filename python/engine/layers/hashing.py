@@ -15,7 +15,7 @@ from engine._core_interface.cpp import Operation
 from engine._core_interface.host_steps import LayerStep
 from engine._core_interface.operations import ConcatenateOperation, LayerOperation
 from engine._data.exact_integers import with_dtype
-from engine._data.strings import Strings, holds_strings
+from engine._data.strings import Strings, contains_strings
 from engine.layers._encoding import encoded, encoded_shape, output_mode_of, require_samples
 from engine.layers._fingerprints import crossed, fingerprints, keyed_hashes
 from engine.layers.layer import register
@@ -171,7 +171,7 @@ class HashedCrossing(ValueLayer):
             return Call(self, symbols).outputs[0]
         for each in inputs:
             kind = np.asarray(each).dtype.kind
-            if kind not in "iu" and not holds_strings(each):
+            if kind not in "iu" and not contains_strings(each):
                 msg = f"all inputs of `HashedCrossing` must be integers or strings, got {each!r:.60}"
                 raise WrongTypeError(msg)
         return result_of(self._outputs_of(inputs))

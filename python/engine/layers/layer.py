@@ -35,7 +35,7 @@ from engine._base.checks import (
     text_of_shape,
     without_batch,
 )
-from engine._base.constructor_arguments import arguments_given, is_plain, plain_arguments
+from engine._base.constructor_arguments import arguments_by_name, is_plain, plain_arguments
 from engine._base.locks import Lock, Order
 from engine._base.random_state import next_sampling, next_seed
 from engine._base.registered_objects import is_of_engine, overrides
@@ -59,7 +59,7 @@ from engine._core_interface.operations import (
     extended,
     variable_node,
 )
-from engine._data.array_conversion import readable, sample_shape_of_none, shaped
+from engine._data.array_conversion import readable, sample_shape_of_empty, shaped
 from engine._data.exact_integers import Reading
 from engine._data.lazy_rows import require_tokens
 from engine._tracing.dispatch import apply
@@ -77,11 +77,11 @@ from engine._tracing.recordings import numbered, recording, shapes_by_trial, wit
 from engine._tracing.symbolic import (
     CannotRecordError,
     Slot,
+    contains_symbolic,
     current,
     filled_slots,
     handlers,
     holds,
-    holds_symbolic,
     mapped,
     needs_values,
     open_recorder,
@@ -696,7 +696,7 @@ class Layer(Part, Spec):
         """Notes the arguments for the config if the class is the user's, whose constructor may create weights first of all."""
         made = super().__new__(cls, *args, **options)
         if not is_of_engine(cls):
-            made._constructed_with = arguments_given(cls, args, options)
+            made._constructed_with = arguments_by_name(cls, args, options)
         made._weights, made._models = None, []
         return made
 
@@ -1269,7 +1269,7 @@ class Layer(Part, Spec):
                 raise NotImplementedError(msg)
             options = self._options_of_call(args, options)
             return self._run_alone(self._with_given_mask(inputs, options), **options)
-        if self._may_be_recorded and holds_symbolic([inputs, args, options]):
+        if self._may_be_recorded and contains_symbolic([inputs, args, options]):
             return self._called_on_symbols(inputs, args, options)
         symbols = symbols_of(inputs)
         if symbols is None:
@@ -1412,7 +1412,7 @@ class Layer(Part, Spec):
         if symbol is not None:
             return symbol.through(self, mode)
         noisy = self._training_by_default if mode is None else mode
-        nothing = sample_shape_of_none(inputs, "inputs")
+        nothing = sample_shape_of_empty(inputs, "inputs")
         if nothing is not None:
             self._begun(nothing)
             self._penalties = [] if self.activity_regularizer is None else [0.0]
@@ -1589,7 +1589,7 @@ class Layer(Part, Spec):
         if self._may_be_recorded and isinstance(inputs, (list, tuple, dict)):
             given = arrays_in(inputs)
             mask = mask_of(inputs) if mask is None else mask
-        elif sample_shape_of_none(inputs, "inputs") is not None:
+        elif sample_shape_of_empty(inputs, "inputs") is not None:
             return self._run_alone(inputs, training, mask)
         else:
             given = canonical(shaped(inputs, np.shape(inputs)[1:], "inputs"))

@@ -13,7 +13,7 @@ from engine._base.checks import REAL, Shape, integer
 from engine._base.tensor_like import Tensor
 from engine._data.array_conversion import real_array
 from engine._data.batch_streams import is_indexed, raw_batches, samples_in
-from engine._data.strings import Strings, holds_strings, strings_in, strings_of_numbers
+from engine._data.strings import Strings, contains_strings, strings_in, strings_of_numbers
 from engine.layers.layer import Layer
 from engine.layers.symbols import symbols_of
 
@@ -58,7 +58,7 @@ class ValueLayer(Layer):
         Args:
             inputs: array (n, ...) of strings, of integers, or of the numbers that stand for them in models.
         """
-        if self._reads == "strings" and not holds_strings(inputs):
+        if self._reads == "strings" and not contains_strings(inputs):
             inputs = strings_of_numbers(np.asarray(inputs))
         return self._outputs_of(inputs)
 
@@ -111,7 +111,7 @@ def integers_in(value: Any, name: str = "inputs") -> NDArray[np.int64]:
 
 def values_in(value: Any, name: str = "inputs") -> Strings | NDArray[np.int64]:
     """Returns strings, or else integers, in `value`."""
-    return strings_in(value, name) if holds_strings(value) else integers_in(value, name)
+    return strings_in(value, name) if contains_strings(value) else integers_in(value, name)
 
 
 def batches_of_values(data: Any, steps: int | None = None) -> Iterator[Any]:

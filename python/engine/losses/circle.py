@@ -115,7 +115,7 @@ class Circle(BatchLoss):
             y_true, y_pred, remove_diagonal=self.remove_diagonal, gamma=self.gamma, margin=self.margin
         )
 
-    def _kept(self, y_true: Any, losses: Any) -> Any:
+    def _counted_rows(self, y_true: Any, losses: Any) -> Any:
         """Returns 1 for each loss above 0, else 0."""
         del y_true
         return ops.cast(losses > 0.0, "float32")

@@ -160,7 +160,7 @@ class SparseCategoricalCrossentropy(FunctionLoss):
 
     _unsaved_arguments = ("dtype", "axis")
     _kind = "sparse_categorical_crossentropy"
-    _wants_indices = True
+    _targets_are_indices = True
     _wants_classes = True
 
     def __init__(  # noqa: PLR0917 # Keras' signature
@@ -264,7 +264,7 @@ class CategoricalGeneralizedCrossEntropy(FunctionLoss):
     """
 
     _kind = "categorical_generalized_cross_entropy"
-    _wants_indices = True
+    _targets_are_indices = True
     _wants_classes = True
 
     def __init__(

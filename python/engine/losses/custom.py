@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine._base.registered_objects import is_of_engine
 from engine._base.spec import registered_or_same, snake_case
 from engine._core_interface.host_steps import LossStep
-from engine._data.given_targets import TargetForm, mask_of_batch, masked_weights, weights_of_batch
+from engine._data.target_forms import TargetForm, mask_of_batch, masked_weights, weights_of_batch
 from engine._data.target_shapes import aligned
 from engine.losses.loss import REDUCTIONS, BatchLoss, Loss, registry
 from engine.losses.traced import TracedLoss
@@ -46,8 +46,8 @@ class HostLoss(Loss):
     def __init__(self, loss: Loss, gradient: NumPyFormula, *, aligns: bool = False) -> None:
         super().__init__(loss.name, loss.reduction)
         self._loss, self._gradient, self._aligns = loss, gradient, aligns
-        self._wants_indices = loss._wants_indices
-        self.as_given = loss._wants_indices is None
+        self._targets_are_indices = loss._targets_are_indices
+        self.as_given = loss._targets_are_indices is None
         self._batch_loss = loss if isinstance(loss, BatchLoss) and _has_formula_of_engine(loss) else None
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -55,19 +55,19 @@ class HostLoss(Loss):
         return self._loss._in_training(y_true, y_pred)
 
     @property
-    def _own_gradient(self) -> Callable[[Any, Any], Any] | None:
+    def _user_gradient(self) -> Callable[[Any, Any], Any] | None:
         inherited = getattr(type(self._loss), "gradient", None) is BatchLoss.gradient
         return None if inherited else self._gradient
 
     def _resolve(self, indices: bool, outputs: int) -> Loss:
         """Returns the same loss for class indices, or for one number per output."""
         resolved = HostLoss(self._loss, self._gradient, aligns=self._aligns)
-        resolved._wants_indices = indices
+        resolved._targets_are_indices = indices
         return resolved
 
     def _lower(self) -> dict[str, Any]:
         """Returns the `loss` argument of `Program.compile`."""
-        target = "sparse" if self._wants_indices else "dense"
+        target = "sparse" if self._targets_are_indices else "dense"
         return {"kind": "host", "target": target, "reduction": REDUCTIONS[self.reduction]}
 
     def _run(self, batch: LossStep, form: TargetForm, factor: float, output_shape: tuple[int, ...]) -> None:

@@ -12,7 +12,7 @@ from engine import ops
 from engine._base.tensor_like import Number, Tensor
 from engine._data.index_ranges import IndexRange
 from engine._data.target_shapes import EPSILON
-from engine._tracing.symbolic import holds_symbolic
+from engine._tracing.symbolic import contains_symbolic
 from engine._tracing.trace import TracedArray
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -28,7 +28,7 @@ def recordable(formula: Callable[..., Any]) -> Callable[[_Function], _Function]:
     def decorate(function: _Function) -> _Function:
         @functools.wraps(function)
         def computed_or_recorded(y_true: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Any:
-            if holds_symbolic((y_true, y_pred)):
+            if contains_symbolic((y_true, y_pred)):
                 return formula(y_true, y_pred, *args, **kwargs)
             losses = function(y_true, y_pred, *args, **kwargs)
             if isinstance(losses, np.float32):
@@ -42,7 +42,7 @@ def recordable(formula: Callable[..., Any]) -> Callable[[_Function], _Function]:
 
 def symbols(y_true: Any, y_pred: Any) -> bool:
     """Whether one of the two is a symbol."""
-    return holds_symbolic((y_true, y_pred))
+    return contains_symbolic((y_true, y_pred))
 
 
 def _as_float(value: Any) -> Any:

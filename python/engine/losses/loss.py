@@ -16,7 +16,7 @@ from engine._base.tensor_like import Number, Tensor, mask_of
 from engine._core_interface.cpp import Float32, row_values
 from engine._data.target_shapes import weights_like
 from engine._tracing.dispatch import apply
-from engine._tracing.symbolic import CannotRecordError, holds_symbolic, is_symbolic
+from engine._tracing.symbolic import CannotRecordError, contains_symbolic, is_symbolic
 from engine._tracing.trace import TracedArray
 from engine.losses import formulas
 
@@ -114,7 +114,7 @@ def mean_by_rows(
 
 def _array_of(value: Any) -> Any:
     """Returns lists of numbers as an array, float32 where they are no integers, and anything else as it is."""
-    if not isinstance(value, (list, tuple)) or holds_symbolic(value):
+    if not isinstance(value, (list, tuple)) or contains_symbolic(value):
         return value
     array = np.asarray(value)
     return array.astype(np.float32) if array.dtype == np.float64 else array
@@ -145,7 +145,7 @@ class Loss(Spec):
     """
 
     _unsaved_arguments: ClassVar[tuple[str, ...]] = ("dtype",)
-    _wants_indices: bool | None = None
+    _targets_are_indices: bool | None = None
     """Whether targets are class indices (n,) rather than one number per output; None if both are possible."""
     _wants_classes: ClassVar[bool] = False
     """Whether the outputs are scores of mutually exclusive classes."""
@@ -199,9 +199,13 @@ class Loss(Spec):
         """
         y_true, y_pred, mask = _array_of(y_true), _array_of(y_pred), mask_of(y_pred)
         losses_recorded = self._recorded(y_true, y_pred)
-        if holds_symbolic(losses_recorded):
+        if contains_symbolic(losses_recorded):
             return formulas.reduced(
-                losses_recorded, sample_weight, self.reduction, self._kept(y_true, losses_recorded), mask
+                losses_recorded,
+                sample_weight,
+                self.reduction,
+                self._counted_rows(y_true, losses_recorded),
+                mask,
             )
         losses = np.asarray(losses_recorded, np.float32)
         weights = weights_like(sample_weight, losses)
@@ -225,7 +229,7 @@ class Loss(Spec):
         return Number(np.sum(weighted) / divisor if divisor else 0.0)
 
     @property
-    def _own_gradient(self) -> Callable[[Any, Any], Any] | None:
+    def _user_gradient(self) -> Callable[[Any, Any], Any] | None:
         """The gradient of each loss by its predictions, if a user wrote one."""
         return getattr(self, "gradient", None)
 
@@ -236,7 +240,7 @@ class Loss(Spec):
             TypeError: if this gradient can't be recorded.
             ValueError: if it doesn't have the shape of the predictions.
         """
-        gradient = self._own_gradient
+        gradient = self._user_gradient
         recorded = isinstance(y_pred, (TracedArray, np.ndarray)) and is_symbolic(y_pred)
         if gradient is None or not recorded:
             return self.call(y_true, y_pred)
@@ -263,7 +267,7 @@ class Loss(Spec):
             msg = f"a gradient tape can't record the loss {self.name!r}, whose `gradient` is written by hand: {error}"
             raise TypeError(msg) from error
 
-    def _kept(self, y_true: Any, losses: Any) -> Any:
+    def _counted_rows(self, y_true: Any, losses: Any) -> Any:
         """Returns 1 for each loss that a mean counts, else 0, for symbols; None counts all."""
         if self._ignored_class is None:
             return None
@@ -302,7 +306,7 @@ class FunctionLoss(Loss):
     """The function of targets, predictions and the options of the class, which `register` sets."""
     _kind: ClassVar[str]
     """The core's name of the loss."""
-    _wants_indices = False
+    _targets_are_indices = False
 
     def __init__(
         self,
@@ -353,7 +357,7 @@ class BatchLoss(Loss):
         """Returns the gradient of `sum(factors * losses)` with respect to `y_pred`, in its shape; `factors` is (n,)."""
 
     @property
-    def _own_gradient(self) -> Callable[[Any, Any], Any] | None:
+    def _user_gradient(self) -> Callable[[Any, Any], Any] | None:
         return None if type(self).gradient is BatchLoss.gradient else self.gradient
 
     def gradient(self, y_true: Any, y_pred: Any) -> NDArray[Any]:

@@ -29,7 +29,7 @@ class TracedLoss(Loss):
     def __init__(self, loss: Loss, *, aligns: bool = False, target_shape: Shape | None = None) -> None:
         super().__init__(loss.name, loss.reduction)
         self._loss, self._aligns, self._target_shape = loss, aligns, target_shape
-        self._wants_indices = loss._wants_indices
+        self._targets_are_indices = loss._targets_are_indices
         self._output_shape: Shape = ()
         self.by_sample = False
         """Whether the loss of a sample is known to depend on no other sample of the batch."""
@@ -41,14 +41,14 @@ class TracedLoss(Loss):
     def _for(self, target_shape: Shape, output_shape: Shape) -> TracedLoss:
         """Returns the same loss for targets and outputs of these shapes."""
         of_shape = TracedLoss(self._loss, aligns=self._aligns, target_shape=target_shape)
-        of_shape._wants_indices, of_shape._output_shape = self._wants_indices, output_shape
+        of_shape._targets_are_indices, of_shape._output_shape = self._targets_are_indices, output_shape
         return of_shape
 
     def _resolve(self, indices: bool, outputs: int) -> Loss:
         """Returns the same loss for class indices, or for one number per output."""
         del outputs
         resolved = self._for(self._target_shape or (), self._output_shape)
-        resolved._wants_indices = indices
+        resolved._targets_are_indices = indices
         return resolved
 
     def _lower(self) -> dict[str, Any]:
@@ -73,10 +73,10 @@ class TracedLoss(Loss):
             return self._losses(y_true, y_pred, sizes)
 
         recorded = recording(losses, [tuple(target_shape), sizes], ["float32", "float32"])
-        self.by_sample = keeps_samples_apart(recorded)
+        self.by_sample = is_per_sample(recorded)
         nodes, value = lowered_function(recorded)
-        fields: dict[str, Any] = {"target": "sparse"} if self._wants_indices else {"target": "dense"}
-        if not self._wants_indices:
+        fields: dict[str, Any] = {"target": "sparse"} if self._targets_are_indices else {"target": "dense"}
+        if not self._targets_are_indices:
             fields["target_size"] = size_of([Extent(extent) for extent in target_shape])[0]
         return {
             "kind": "traced",
@@ -113,7 +113,7 @@ def _aligned(y_true: TracedArray, y_pred: TracedArray) -> tuple[TracedArray, Tra
 _BY_SAMPLE = frozenset(("map", "reduce", "reshape", "stop_gradient"))
 
 
-def keeps_samples_apart(recorded: Recording) -> bool:
+def is_per_sample(recorded: Recording) -> bool:
     """Whether what a function computes of a sample is known to depend on no other sample of the batch."""
     mixed = [output.extents for output in recorded.outputs]
     dependent = list[bool]()
@@ -127,7 +127,7 @@ def keeps_samples_apart(recorded: Recording) -> bool:
                 return False
             mixed.append(entry.shape)
     return all(
-        shape[:1] == (SAMPLES,) and all(extent.known is not None for extent in shape[1:]) for shape in mixed
+        shape[:1] == (SAMPLES,) and all(extent.static is not None for extent in shape[1:]) for shape in mixed
     )
 
 

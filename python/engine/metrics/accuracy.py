@@ -168,7 +168,7 @@ class SparseCategoricalAccuracy(MeanOfRows):
     """
 
     _kind = "sparse_categorical_accuracy"
-    _wants_indices = True
+    _targets_are_indices = True
     _direction = "up"
 
 
@@ -206,7 +206,7 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     """
 
     _kind = "sparse_top_k_categorical_accuracy"
-    _wants_indices = True
+    _targets_are_indices = True
 
     def __init__(
         self, k: int = 5, name: str | None = None, dtype: object = None, from_sorted_ids: bool = False
@@ -237,7 +237,7 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
 class SuitableAccuracy(MeanOfRows):
     """The metric "accuracy", which becomes the one that fits labels and outputs, as in Keras."""
 
-    _reads_indices = True
+    _accepts_indices = True
     _direction = "up"
     _vectors = "samples"
 

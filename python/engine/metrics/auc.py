@@ -52,7 +52,7 @@ class AUC(CoreMetric):
             then.
     """
 
-    _reads_indices = True
+    _accepts_indices = True
     _direction = "up"
     true_positives, false_positives = StateField(), StateField()
     true_negatives, false_negatives = StateField(), StateField()
@@ -109,7 +109,7 @@ class AUC(CoreMetric):
         return list(self._points)
 
     @property
-    def _wants_rows(self) -> bool:  # type: ignore[override] # it depends on the arguments
+    def _needs_rows(self) -> bool:  # type: ignore[override] # it depends on the arguments
         """Whether there is an area for each output."""
         return self.multi_label
 
@@ -154,7 +154,7 @@ class AUC(CoreMetric):
             self._add_single_outputs(predictions, targets, weights)
             return
         state = np.concatenate(self._columns(predictions, targets, weights))
-        self._take(state if self._state is None else self._state + state, predictions.shape[1])
+        self._load_state(state if self._state is None else self._state + state, predictions.shape[1])
 
     def _compute(self, state: State) -> float:
         """Returns the area for all outputs together, or the mean of the areas for each output."""

@@ -230,7 +230,7 @@ class SparseCategoricalCrossentropy(LossMetric):
     """
 
     _loss = losses.SparseCategoricalCrossentropy
-    _wants_indices = True
+    _targets_are_indices = True
 
     def __init__(
         self,
@@ -264,7 +264,7 @@ class R2Score(CoreMetric):
     """
 
     _kind = "moments"
-    _wants_rows = True
+    _needs_rows = True
     _direction = "up"
 
     def __init__(
@@ -289,7 +289,7 @@ class R2Score(CoreMetric):
         columns = self._columns(predictions, targets, weights)
         rows = sum(float(column[-1]) for column in columns)
         state = np.array([*np.concatenate([column[:-1] for column in columns]), rows])
-        self._take(state if self._state is None else self._state + state, predictions.shape[1])
+        self._load_state(state if self._state is None else self._state + state, predictions.shape[1])
 
     def _read(self, state: State) -> dict[str, Array]:
         """Returns the number of samples, and the sums for each output."""

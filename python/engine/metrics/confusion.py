@@ -123,8 +123,8 @@ class ThresholdMetric(CoreMetric, ABC):
         dtype: None or "float32".
     """
 
-    _reads_indices = True
-    _counts_kept: ClassVar[Mapping[str, str]] = COUNT_OF_VARIABLE
+    _accepts_indices = True
+    _fields_of_variables: ClassVar[Mapping[str, str]] = COUNT_OF_VARIABLE
     """Keras' names of the variables, and the fields of `Counts` in them."""
 
     def __init__(  # Keras' signature
@@ -196,11 +196,11 @@ class ThresholdMetric(CoreMetric, ABC):
     def _read(self, state: State) -> dict[str, Array]:
         """Returns the counts (thresholds,)."""
         counts = counts_above(state, self._points)
-        return {name: counts._asdict()[field][0] for name, field in self._counts_kept.items()}
+        return {name: counts._asdict()[field][0] for name, field in self._fields_of_variables.items()}
 
     def _write(self, state: State, name: str, value: Array) -> None:
         """Sets one of the variables."""
-        set_count(state, self._points, self._counts_kept[name], value[np.newaxis])
+        set_count(state, self._points, self._fields_of_variables[name], value[np.newaxis])
 
     @abstractmethod
     def _of_counts(self, counts: Counts) -> Array:
@@ -232,7 +232,7 @@ class _Count(ThresholdMetric):
 
     def _of_counts(self, counts: Counts) -> Array:
         """Returns the count at each threshold."""
-        count: Array = counts._asdict()[self._counts_kept["accumulator"]]
+        count: Array = counts._asdict()[self._fields_of_variables["accumulator"]]
         return count
 
 
@@ -240,28 +240,28 @@ class _Count(ThresholdMetric):
 class TruePositives(_Count):
     """Sum of the weights of true positives: outputs above the threshold with target 1."""
 
-    _counts_kept: ClassVar = {"accumulator": "tp"}
+    _fields_of_variables: ClassVar = {"accumulator": "tp"}
 
 
 @register()
 class FalsePositives(_Count):
     """Sum of the weights of false positives: outputs above the threshold with target 0."""
 
-    _counts_kept: ClassVar = {"accumulator": "fp"}
+    _fields_of_variables: ClassVar = {"accumulator": "fp"}
 
 
 @register()
 class TrueNegatives(_Count):
     """Sum of the weights of true negatives: outputs not above the threshold with target 0."""
 
-    _counts_kept: ClassVar = {"accumulator": "tn"}
+    _fields_of_variables: ClassVar = {"accumulator": "tn"}
 
 
 @register()
 class FalseNegatives(_Count):
     """Sum of the weights of false negatives: outputs not above the threshold with target 1."""
 
-    _counts_kept: ClassVar = {"accumulator": "fn"}
+    _fields_of_variables: ClassVar = {"accumulator": "fn"}
 
 
 @register()
@@ -279,7 +279,9 @@ class Precision(ThresholdMetric):
     """
 
     _direction = "up"
-    _counts_kept: ClassVar = {name: COUNT_OF_VARIABLE[name] for name in ("true_positives", "false_positives")}
+    _fields_of_variables: ClassVar = {
+        name: COUNT_OF_VARIABLE[name] for name in ("true_positives", "false_positives")
+    }
     true_positives, false_positives = StateField(), StateField()
 
     def _of_counts(self, counts: Counts) -> Array:
@@ -302,7 +304,9 @@ class Recall(ThresholdMetric):
     """
 
     _direction = "up"
-    _counts_kept: ClassVar = {name: COUNT_OF_VARIABLE[name] for name in ("true_positives", "false_negatives")}
+    _fields_of_variables: ClassVar = {
+        name: COUNT_OF_VARIABLE[name] for name in ("true_positives", "false_negatives")
+    }
     true_positives, false_negatives = StateField(), StateField()
 
     def _of_counts(self, counts: Counts) -> Array:

@@ -30,8 +30,8 @@ class FBetaScore(CoreMetric):
     """
 
     _kind = "f_score"
-    _reads_indices = True
-    _wants_rows = True
+    _accepts_indices = True
+    _needs_rows = True
     _direction = "up"
 
     def __init__(  # Keras' signature
@@ -124,7 +124,7 @@ class ConfusionMatrix(CoreMetric):
     """
 
     _kind = "confusion"
-    _reads_indices = True
+    _accepts_indices = True
 
     def __init__(self, threshold: float = 0.5, name: str | None = None, dtype: object = None) -> None:
         super().__init__(name, dtype)

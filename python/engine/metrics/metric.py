@@ -17,22 +17,22 @@ from engine._base.registered_objects import overrides
 from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import StoredArray, mask_of, tensor_of
 from engine._core_interface.cpp import Float32, accumulate
-from engine._data.given_targets import masked_weights
+from engine._data.target_forms import masked_weights
 from engine._data.target_shapes import class_indices_like, like_predictions, paired
 from engine._tracing.lazy import capturing
-from engine._tracing.symbolic import NeedsValuesError, current, holds_symbolic, line_of_user
-from engine.metrics.variables import Array, Result, State, StateField, StatePart, Variable
+from engine._tracing.symbolic import NeedsValuesError, contains_symbolic, current, line_of_user
+from engine.metrics.variables import Array, MetricVariable, Result, State, StateField, StatePart
 
 
 def _deferrable(method: Any, name: str) -> Any:
     """Returns a method of a metric which, while a whole step is being recorded, is noted and called after each step."""
 
     @functools.wraps(method)
-    def called_or_noted(self: Metric, *args: Any, **options: Any) -> Any:
+    def called_or_recorded(self: Metric, *args: Any, **options: Any) -> Any:
         step = capturing()
         if step is not None:
             return step.note(self, name, args, options)
-        if name == "update_state" and current.get() is not None and holds_symbolic([args, options]):
+        if name == "update_state" and current.get() is not None and contains_symbolic([args, options]):
             msg = (
                 f"{line_of_user()}: metric {self.name!r} can't be updated in what is recorded once, such as `call` of a layer: "
                 "pass it to compile(metrics=...), or update it in `train_step` and `test_step` of the class of the model"
@@ -40,7 +40,7 @@ def _deferrable(method: Any, name: str) -> Any:
             raise NeedsValuesError(msg)
         return method(self, *args, **options)
 
-    return called_or_noted
+    return called_or_recorded
 
 
 class Metric(Spec):
@@ -71,11 +71,11 @@ class Metric(Spec):
             if name in vars(cls):
                 setattr(cls, name, _deferrable(vars(cls)[name], name))
 
-    _wants_indices: bool = False
+    _targets_are_indices: bool = False
     """Whether targets are class indices (n,) rather than one number per output."""
-    _reads_indices: bool = False
+    _accepts_indices: bool = False
     """Whether class indices are accepted as well, and read as one-hot rows."""
-    _wants_rows: bool = False
+    _needs_rows: bool = False
     """Whether predictions must have the shape (n, outputs), because there is a result for each output."""
     _respects_mask: ClassVar[bool] = False
     """Whether a mask applies to the rows of outputs, as in Keras for means over rows."""
@@ -88,15 +88,15 @@ class Metric(Spec):
         require(str, name, "name", "a string")
         self.name = name or snake_case(type(self).__name__)
         self.dtype = float32_only(dtype)
-        self._added: list[Variable] = []
+        self._added: list[MetricVariable] = []
 
     @property
     def variables(self) -> list[Any]:
         """The state variables of the metric, then those of metrics that are attributes of it, or in lists and dicts of them."""
-        return [*self._own_variables, *self._variables_within]
+        return [*self._all_variables, *self._variables_within]
 
     @property
-    def _own_variables(self) -> list[Any]:
+    def _all_variables(self) -> list[Any]:
         """The variables that the metric has added, and those in its attributes, each once."""
         listed = [*self._added, *values_within([*vars(self).values()])]
         stored = [
@@ -135,7 +135,7 @@ class Metric(Spec):
 
     def reset_state(self) -> None:
         """Resets the state, also that of metrics that are attributes of this one, or in lists and dicts of them."""
-        for variable in self._own_variables:
+        for variable in self._all_variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
         for metric in metrics_in(list(vars(self).values())):
             metric.reset_state()
@@ -152,7 +152,7 @@ class Metric(Spec):
         dtype: object = None,
         aggregation: str | None = "sum",
         name: str | None = None,
-    ) -> Variable:
+    ) -> MetricVariable:
         """Creates a state variable, which `reset_state` sets to zero.
 
         Args:
@@ -172,7 +172,7 @@ class Metric(Spec):
         if values.shape != tuple(shape):
             msg = f"`initializer` must have the shape {tuple(shape)} of the variable, got {values.shape}"
             raise ValueError(msg)
-        self._added.append(Variable(values, name or "variable"))
+        self._added.append(MetricVariable(values, name or "variable"))
         return self._added[-1]
 
     add_weight = add_variable
@@ -246,7 +246,9 @@ class CoreMetric(Metric, ABC):
         binary = targets.ndim > 1 and bool(np.isin(targets, (0, 1)).all())
         width = predictions.shape[1]
         metric = cast(CoreMetric, self._resolve(targets.ndim == 1, width))
-        self._take(accumulate(metric._lower(), predictions, targets, weights, self._state, binary), width)
+        self._load_state(
+            accumulate(metric._lower(), predictions, targets, weights, self._state, binary), width
+        )
 
     def _output_weights(self, weights: Float32, shape: tuple[int, ...]) -> Float32 | None:
         """Returns `weights` in the `shape` of the predictions if there is one for each output, else None."""
@@ -275,7 +277,7 @@ class CoreMetric(Metric, ABC):
         binary = bool(np.isin(columns[1], (0, 1)).all())
         operation = self._of_single_outputs()
         state = accumulate(operation, columns[0], columns[1], columns[2].reshape(-1), self._state, binary)
-        self._take(state, predictions.shape[1])
+        self._load_state(state, predictions.shape[1])
 
     def _of_single_outputs(self) -> dict[str, Any]:
         """Returns the metric for `_add_single_outputs` as the core reads it."""
@@ -307,7 +309,7 @@ class CoreMetric(Metric, ABC):
     def variables(self) -> list[Any]:
         """The state variables. Those whose shape depends on the outputs exist from the first batch on."""
         parts = (StatePart(self, name) for name in self._parts())
-        return [*self._own_variables, *parts, *self._variables_within]
+        return [*self._all_variables, *parts, *self._variables_within]
 
     def _parts(self) -> dict[str, Array]:
         """Returns the values of the variables by Keras' names."""
@@ -318,7 +320,7 @@ class CoreMetric(Metric, ABC):
         """Sets one of the variables."""
         state = np.zeros(self._state_size) if self._state is None else self._state.copy()
         self._write(state, name, value)
-        self._take(state, self._width)
+        self._load_state(state, self._width)
 
     @property
     def _state_size(self) -> int:
@@ -345,15 +347,15 @@ class CoreMetric(Metric, ABC):
         width = int(rest[1]) if rest else 1  # before anything changes
         super().load_own_variables(store)
         if rest:
-            self._take(rest[0], width)
+            self._load_state(rest[0], width)
 
-    def _take(self, state: State, width: int = 1) -> None:
+    def _load_state(self, state: State, width: int = 1) -> None:
         """Sets the state, and the number of outputs per row that it is of."""
         self._state, self._width = state, width
 
     def _suits(self, indices: bool) -> bool:
         """Whether the metric accepts such targets: class indices, or one number per output."""
-        return self._wants_indices == indices or (indices and self._reads_indices)
+        return self._targets_are_indices == indices or (indices and self._accepts_indices)
 
     @abstractmethod
     def _compute(self, state: State) -> Result:
@@ -373,8 +375,8 @@ class CoreMetric(Metric, ABC):
         )
         truth = np.asarray(y_true)
         by_output = truth.shape == predictions.shape  # also if both are empty
-        as_indices = self._reads_indices and flat.shape[1] > 1 and truth.size == len(flat) and not by_output
-        if self._wants_indices or as_indices:
+        as_indices = self._accepts_indices and flat.shape[1] > 1 and truth.size == len(flat) and not by_output
+        if self._targets_are_indices or as_indices:
             if predictions.ndim < 2:  # noqa: PLR2004 # samples and classes
                 msg = f"`y_pred` must have shape (n, classes), got {predictions.shape}"
                 raise ValueError(msg)

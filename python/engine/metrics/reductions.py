@@ -60,7 +60,7 @@ class Mean(Metric):
         """Returns the weighted mean since `reset_state`; 0.0 before the first value."""
         return Number(self.total / self.count if self.count else 0.0)
 
-    def _hold(self, total: float, weight: float) -> None:
+    def _set_sums(self, total: float, weight: float) -> None:
         """Sets the state to sums that were added up elsewhere.
 
         Args:
@@ -134,10 +134,10 @@ class MeanMetricWrapper(Mean):
         methods = ("update_state", "reset_state", "result", "__call__")
         return all(getattr(type(self), name) is getattr(MeanMetricWrapper, name) for name in methods)
 
-    def _take(self, state: Any, width: int = 1) -> None:
+    def _load_state(self, state: Any, width: int = 1) -> None:
         """Sets the state to [sum, weight], which the core has added up."""
         del width
-        self._hold(float(state[0]), float(state[1]))
+        self._set_sums(float(state[0]), float(state[1]))
 
     def get_config(self) -> dict[str, Any]:
         """Name, dtype, function and its options."""

@@ -9,7 +9,7 @@ from engine._base.checks import Shape
 from engine._tracing.extents import SAMPLES, Extent, full_shape, size_of
 from engine._tracing.recordings import Recording, lowered_function, recording
 from engine._tracing.trace import Computed, Input, Node, TracedArray, as_traced
-from engine.losses.traced import keeps_samples_apart, reduce_to_rows
+from engine.losses.traced import is_per_sample, reduce_to_rows
 
 
 class TracedMetric(NamedTuple):
@@ -60,7 +60,7 @@ def traced_metric(
     fields = {"kind": "traced", "nodes": nodes, "value": value, "by_batch": by_batch}
     return TracedMetric(
         {**fields, "target_size": size_of([Extent(length) for length in target])[0]},
-        keeps_samples_apart(recorded),
+        is_per_sample(recorded),
     )
 
 

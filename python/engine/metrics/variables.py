@@ -15,7 +15,7 @@ Result = float | Array
 """What the core's metrics return: one number, or one for each class, output or threshold."""
 
 
-class Variable(StoredArray):
+class MetricVariable(StoredArray):
     """State variable of a custom metric. It can be used in arithmetic like an array.
 
     Args:
@@ -53,7 +53,7 @@ class HasParts(Protocol):
         """Sets one of the variables."""
 
 
-class StatePart(Variable):
+class StatePart(MetricVariable):
     """A variable that Keras has, as a view of the state that the core adds up.
 
     Args:

@@ -64,7 +64,7 @@ class CompiledFunction:
         self._compiled.move_to_end(key)
         while len(self._compiled) > _MOST_FORMS:
             self._compiled.popitem(last=False)
-        return _as_results(self._compiled[key][0].run(Stretch.of_one(arrays)))
+        return _as_results(self._compiled[key][0].run(Stretch.of_batch(arrays)))
 
     def explained(self, threads: int) -> str:
         """Returns what the core computes in a call like the last one, for `engine.utils.explain_batch`.

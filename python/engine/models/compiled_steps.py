@@ -202,7 +202,7 @@ class Capture(Recorder):
 
         The core applies the constraints that it knows. Those of users are recorded, and assign the weights.
         """
-        if any(each._replace(constraint=None).asks_python for each in tracked):
+        if any(each._replace(constraint=None).needs_python for each in tracked):
             raise needs_values("a weight", "a regularizer that only Python can compute")
         recorded = [as_recorded(each, self.trace) for each in gradients]
         self.segments.append((self.trace, _OptimizerStep(optimizer, tracked, recorded)))
@@ -482,7 +482,7 @@ def _add_all(call: _MetricCall, results: _Results) -> None:
     # One after the other, so that the sum doesn't depend on how batches are divided into stretches.
     for number in numbers:
         total += number
-    metric._hold(total, float(metric.count) + len(numbers))
+    metric._set_sums(total, float(metric.count) + len(numbers))
 
 
 class CompilableStep:

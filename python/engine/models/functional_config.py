@@ -153,7 +153,7 @@ def made_parts(configs: Sequence[Any]) -> list[Part]:
     return parts
 
 
-def made_from_arguments(cls: type[Any], config: Mapping[str, Any]) -> Any:
+def instance_from_arguments(cls: type[Any], config: Mapping[str, Any]) -> Any:
     """Returns an object of a user's class whose `get_config` returned the arguments of its constructor."""
     try:
         return cls(**config)

@@ -9,12 +9,12 @@ import numpy as np
 
 from engine._base.checks import Shape
 from engine._core_interface.cpp import DeviceArray, Rows
-from engine._data.array_conversion import only_array, require_sample_shape, sample_shape_of_none
+from engine._data.array_conversion import only_array, require_sample_shape, sample_shape_of_empty
 from engine._data.device_arrays import to_device
 from engine._data.exact_integers import Reading, codes_of_integers, require_exact
 from engine._data.frames import columns_by_name, feature_names, in_order_of
 from engine._data.lazy_rows import LazyRows, require_tokens, unchecked_rows
-from engine._data.several_arrays import one_for_each, side_by_side, symbol_with_rank_of, with_rank_of
+from engine._data.several_arrays import entries_by_name, side_by_side, symbol_with_rank_of, with_rank_of
 from engine._data.strings import numbers_of_strings
 from engine._training.checked_samples import rows_of
 from engine._training.diagnostic_warnings import warn
@@ -90,11 +90,11 @@ class InputData(NamedTuple):
             name: of the argument, for messages.
         """
         if len(self.starts) <= 1:
-            sample = sample_shape_of_none(x, name)
+            sample = sample_shape_of_empty(x, name)
             if sample is not None:
                 require_sample_shape(sample, self._sample_shape, name)
             return sample
-        samples = [sample_shape_of_none(each, name) for each in self.arrays(x, name)]
+        samples = [sample_shape_of_empty(each, name) for each in self.arrays(x, name)]
         for start, sample in zip(self.starts, samples, strict=True):
             if sample is None:
                 return None
@@ -114,7 +114,7 @@ class InputData(NamedTuple):
         if isinstance(x, Mapping) and not all(key in x for key in keys):
             keys = [start.name for start in self.starts]
         with self.form.explained(keys):
-            arrays = one_for_each(x, keys, name, "input")
+            arrays = entries_by_name(x, keys, name, "input")
         arrays = [
             to_device(only_array(array, len(start.sample_shape) + 1), self.device, f"{name}[{key!r}]")
             for array, key, start in zip(arrays, keys, self.starts, strict=True)

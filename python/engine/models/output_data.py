@@ -10,7 +10,7 @@ import numpy as np
 from engine import tree
 from engine._base.checks import Shape
 from engine._data.array_conversion import only_array
-from engine._data.several_arrays import one_for_each
+from engine._data.several_arrays import entries_by_name
 from engine._training.checked_samples import Targeting
 from engine._training.compile_arguments import Compiled
 from engine.models.structures import Structure
@@ -78,7 +78,7 @@ class OutputData(NamedTuple):
         needed = [
             number
             for number in range(len(names))
-            if self.compiled.given[number] or self.compiled.has_metrics(number)
+            if self.compiled.has_loss_at[number] or self.compiled.has_metrics(number)
         ]
         if isinstance(value, Mapping):
             value = {**{name: None for number, name in enumerate(names) if number not in needed}, **value}
@@ -86,12 +86,12 @@ class OutputData(NamedTuple):
             given = dict(zip(needed, value, strict=True))
             value = [given.get(number) for number in range(len(names))]
         with self.form.explained(names):
-            return one_for_each(value, names, argument, "output")
+            return entries_by_name(value, names, argument, "output")
 
 
 def no_targets(count: int, targeting: Targeting) -> np.ndarray[Any, Any]:
     """Returns targets of `count` samples for a model without loss and metrics, which nothing reads."""
-    indices = bool(targeting.loss._wants_indices)
+    indices = bool(targeting.loss._targets_are_indices)
     shape = targeting.rows if indices else targeting.output_shape
     return np.zeros((count, *shape), np.int32 if indices else np.float32)
 

@@ -296,7 +296,7 @@ def _run(
 ) -> Any:
     """Returns the outputs that `predictor` computes in so many steps, if their number is known; `data` yields batches."""
     hooks = CallbackList(shown.callbacks)
-    with Progress(hooks.verbose_beside(shown.verbose), steps, PATIENCE) as progress:
+    with Progress(hooks.verbose_of_progress(shown.verbose), steps, PATIENCE) as progress:
         hooks.join(model, {"verbose": shown.verbose, "epochs": 1, "steps": steps})
         return predict(predictor, hooks, progress, data=data, steps_per_execution=model._steps_per_execution)
 

@@ -15,7 +15,7 @@ from engine._base.checks import integer
 from engine._base.promotion import Array, Result, as_array, copied, quiet, standard
 from engine._base.tensor_like import Tensor
 from engine._tracing.dispatch import apply, make_all_traceable
-from engine._tracing.symbolic import holds_symbolic, is_symbolic
+from engine._tracing.symbolic import contains_symbolic, is_symbolic
 
 _REDUCTIONS: dict[str, Any] = {
     "add": np.add,
@@ -124,7 +124,7 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(f)
     def result_only(*args: Any, **kwargs: Any) -> Any:
-        if holds_symbolic(args) or holds_symbolic(kwargs):
+        if contains_symbolic(args) or contains_symbolic(kwargs):
             return apply("custom_gradient", (f, args, kwargs), {})
         result, _ = f(*args, **kwargs)
         return result
@@ -232,7 +232,7 @@ def associative_scan(f: Callable[[Any, Any], Any], elems: Any, reverse: bool = F
         return tree.map_structure(lambda leaf: copied(as_array(leaf)), elems)
 
     def joined(*parts: Any) -> Any:
-        if holds_symbolic(parts):
+        if contains_symbolic(parts):
             return apply("concatenate", (list(parts), axis), {})
         return np.concatenate(parts, axis)
 
@@ -378,7 +378,7 @@ def _stacked(results: list[Any]) -> Any:
         return None
 
     def stacked(*parts: Any) -> Any:
-        if holds_symbolic(parts):
+        if contains_symbolic(parts):
             return apply("stack", (list(parts),), {})
         return np.stack([as_array(part) for part in parts])
 

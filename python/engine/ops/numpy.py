@@ -37,7 +37,7 @@ from engine._base.promotion import (
 from engine._core_interface import cpp
 from engine._core_interface.cpp import Float32, Operation
 from engine._tracing.dispatch import make_all_traceable
-from engine._tracing.symbolic import holds_symbolic
+from engine._tracing.symbolic import contains_symbolic
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)
@@ -1400,27 +1400,27 @@ def split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     Raises:
         ValueError: if equal parts are impossible.
     """
-    return _owned(np.split(as_array(x), _sections(indices_or_sections), axis))
+    return _copies(np.split(as_array(x), _sections(indices_or_sections), axis))
 
 
 def array_split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     """The parts of `x` along `axis` as by `split`, but `indices_or_sections` parts may differ in length by 1."""
-    return _owned(np.array_split(as_array(x), _sections(indices_or_sections), axis))
+    return _copies(np.array_split(as_array(x), _sections(indices_or_sections), axis))
 
 
 def hsplit(x: ArrayLike, indices_or_sections: Any) -> list[Array]:
     """The parts of `x` along the second axis, a vector's along the first, by `indices_or_sections` as for `split`."""
-    return _owned(np.hsplit(as_array(x), _sections(indices_or_sections)))
+    return _copies(np.hsplit(as_array(x), _sections(indices_or_sections)))
 
 
 def vsplit(x: ArrayLike, indices_or_sections: Any) -> list[Array]:
     """The parts of `x` along the first axis by `indices_or_sections` as for `split`."""
-    return _owned(np.vsplit(as_array(x), _sections(indices_or_sections)))
+    return _copies(np.vsplit(as_array(x), _sections(indices_or_sections)))
 
 
 def dsplit(x: ArrayLike, indices_or_sections: Any) -> list[Array]:
     """The parts of `x` along the third axis by `indices_or_sections` as for `split`."""
-    return _owned(np.dsplit(as_array(x), _sections(indices_or_sections)))
+    return _copies(np.dsplit(as_array(x), _sections(indices_or_sections)))
 
 
 def meshgrid(*x: ArrayLike, indexing: str = "xy") -> list[Array]:
@@ -1430,7 +1430,7 @@ def meshgrid(*x: ArrayLike, indexing: str = "xy") -> list[Array]:
         *x: the coordinates along each axis, (n,), (m,) and so on.
         indexing: "xy" for the axes (m, n, ...), "ij" for (n, m, ...).
     """
-    return _owned(np.meshgrid(*map(as_array, x), indexing=indexing))  # type: ignore[call-overload] # a name
+    return _copies(np.meshgrid(*map(as_array, x), indexing=indexing))  # type: ignore[call-overload] # a name
 
 
 def tile(x: ArrayLike, repeats: Any) -> Result:
@@ -1554,7 +1554,7 @@ def vectorize(pyfunc: Any, *, excluded: Any = None, signature: str | None = None
     whole = set(excluded or ())
 
     def vectorized(*args: Any, **kwargs: Any) -> Any:
-        if holds_symbolic(args) or holds_symbolic(kwargs):
+        if contains_symbolic(args) or contains_symbolic(kwargs):
             msg = "vectorize() calls a function of numbers, which can't be recorded: use ops.vectorized_map(), or ops of arrays"
             raise TypeError(msg)
         arrays = [argument if place in whole else as_array(argument) for place, argument in enumerate(args)]
@@ -1687,7 +1687,7 @@ def _dense(sparse: bool) -> None:
         raise ValueError(msg)
 
 
-def _owned(parts: Iterable[Array]) -> list[Array]:
+def _copies(parts: Iterable[Array]) -> list[Array]:
     return [copied(part) for part in parts]
 
 

@@ -298,7 +298,7 @@ class Optimizer(Spec):
         if len(gradients) != len(variables):
             msg = f"there must be a gradient for each of {len(variables)} weights, got {len(gradients)} gradients"
             raise ValueError(msg)
-        if not self._knows(variables):
+        if not self._tracks(variables):
             self._begin_steps(tracked_of(variables))
         stepper = cast("Stepper", self._stepper)
         for variable in variables:
@@ -310,7 +310,7 @@ class Optimizer(Spec):
         factor = self.loss_scale_factor
         return list(gradients) if factor is None else quotients(gradients, factor)
 
-    def _knows(self, variables: Sequence[Any]) -> bool:
+    def _tracks(self, variables: Sequence[Any]) -> bool:
         """Whether the state has a place for the weights, or must not be made again for them."""
         if self._state is None:
             return False

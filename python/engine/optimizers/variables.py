@@ -38,7 +38,7 @@ class Tracked(NamedTuple):
     """Its place among the weights of the model, as users and files list them. The program may have another order."""
 
     @property
-    def asks_python(self) -> bool:
+    def needs_python(self) -> bool:
         """Whether its regularizer or its constraint is a Python function of the user, which the core can't run."""
         if self.constraint is not None and self.constraint._is_custom:
             return True

@@ -13,7 +13,7 @@ from engine._base.lazy_imports import on_first_use
 
 extra("matplotlib", "plot", "engine.plots")
 
-from engine.plots.answers import confusion_matrix, worst_mistakes  # noqa: E402 # after the message for a missing one
+from engine.plots.class_predictions import confusion_matrix, worst_mistakes  # noqa: E402 # after the message for a missing one
 from engine.plots.curves import learning_curves  # noqa: E402 # the same
 from engine.plots.scores import precision_recall_curve, roc_curve  # noqa: E402 # the same
 from engine.plots.unit_weights import weight_images  # noqa: E402 # the same

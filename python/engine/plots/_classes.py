@@ -14,15 +14,17 @@ from engine.utils.reports import class_indices, require_equal_lengths
 _BINARY = 2
 
 
-class Answers(NamedTuple):
+class ClassPredictions(NamedTuple):
     """True and predicted classes, as indices into `names`."""
 
     truth: NDArray[np.intp]
-    said: NDArray[np.intp]
+    predicted: NDArray[np.intp]
     names: list[str]
 
 
-def answers(y_true: ArrayLike, y_pred: ArrayLike, display_labels: Sequence[Any] | None) -> Answers:
+def class_predictions(
+    y_true: ArrayLike, y_pred: ArrayLike, display_labels: Sequence[Any] | None
+) -> ClassPredictions:
     """Returns the classes that occur, or all that `y_pred` or `display_labels` have.
 
     Args:
@@ -38,7 +40,7 @@ def answers(y_true: ArrayLike, y_pred: ArrayLike, display_labels: Sequence[Any] 
             np.concatenate([array.astype(str) for array in classes]), return_inverse=True
         )
         names = class_names(labels.tolist(), display_labels)
-        return Answers(codes[: len(classes[0])], codes[len(classes[0]) :], names)
+        return ClassPredictions(codes[: len(classes[0])], codes[len(classes[0]) :], names)
     truth, predicted = class_indices(y_true, "y_true"), class_indices(y_pred, "y_pred")
     require_equal_lengths(truth, predicted)
     present = np.union1d(truth, predicted)
@@ -49,7 +51,7 @@ def answers(y_true: ArrayLike, y_pred: ArrayLike, display_labels: Sequence[Any] 
         outputs = _BINARY
     labels = np.arange(outputs) if outputs > present[-1] else present
     names = class_names(labels.tolist(), display_labels)
-    return Answers(np.searchsorted(labels, truth), np.searchsorted(labels, predicted), names)
+    return ClassPredictions(np.searchsorted(labels, truth), np.searchsorted(labels, predicted), names)
 
 
 def class_names(labels: Sequence[Any], display_labels: Sequence[Any] | None) -> list[str]:

@@ -244,7 +244,7 @@ def _model_in(reader: Reader, size: int, compile: bool) -> SavedModel:
             model.compile_from_config(config["compile_config"])
     metadata = reader.text(METADATA)
     if metadata is not None:
-        model._learn_facts(parsed(metadata).get("engine") or {})
+        model._restore_facts(parsed(metadata).get("engine") or {})
     if model.built or model.weights:  # an unbuilt model may contain a built one, which has weights
         load(model, reader)
     load_vocabularies(model, reader)

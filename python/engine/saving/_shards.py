@@ -34,7 +34,7 @@ class Shards(Format):
     def open(self, path: Path) -> Iterator[Reader]:
         """Opens the index for reading, and the files that it names."""
         with ExitStack() as stack:
-            yield _opened_together(path, stack)
+            yield _open_all(path, stack)
 
     def write(self, file: IO[bytes], contents: Contents) -> None:
         """Writes the groups in `contents` to one file."""
@@ -65,7 +65,7 @@ class ShardsReader(Reader):
         return Variables(arrays)
 
 
-def _opened_together(path: Path, stack: ExitStack) -> ShardsReader:
+def _open_all(path: Path, stack: ExitStack) -> ShardsReader:
     """Opens the index at `path` and the files that it names, which `stack` closes.
 
     Another process that saves to this path removes the files of the earlier index. Then the new index is read.

@@ -178,7 +178,7 @@ def needs_of(config: Mapping[str, Any]) -> list[_Need]:
 def _inputs_to_build_for(config: Mapping[str, Any], inner: Mapping[str, Any]) -> list[_Value] | None:
     """Returns the inputs that a file says a model was built for, unless its config has them or it isn't built."""
     built = (config.get("build_config") or {}).get("input_shape")
-    has_shape = _given_inputs(inner) is not None or not built
+    has_shape = _declared_inputs(inner) is not None or not built
     return None if has_shape else [_Value(InputLayer(batch_shape=built).sample_shape)]
 
 
@@ -229,7 +229,7 @@ def _graph_of(config: Any) -> GraphInConfig:
     return GraphInConfig(layers, [], calls, [ValueSource(len(layers) - 1, 0)])
 
 
-def _given_inputs(config: Any) -> list[_Value] | None:
+def _declared_inputs(config: Any) -> list[_Value] | None:
     """Returns the inputs of a model, if its config says what they are; else None."""
     if isinstance(config, Mapping) and "output_layers" in config:
         values = list[_Value]()
@@ -240,7 +240,7 @@ def _given_inputs(config: Any) -> list[_Value] | None:
         return values
     for first in map(_with_layers, layers_in(config)[:1]):
         if is_of_model(first):
-            return _given_inputs(first["config"])
+            return _declared_inputs(first["config"])
         shape = None if first is None else layer_classes.get(first)._given_input_shape
         return None if shape is None else [_Value(shape)]
     return None
@@ -290,9 +290,9 @@ class _Inventory:
             learns: whether the layer of the outermost model that contains this one, or is it, is trainable; None for the
                 outermost model itself.
         """
-        declared = _given_inputs(config)
+        declared = _declared_inputs(config)
         if declared is not None and inputs is not None:
-            _require_fitting(inputs, declared)
+            _require_same_inputs(inputs, declared)
         first_values = declared or inputs
         graph = _graph_of(config)
         self._calls += len(graph.calls)
@@ -348,7 +348,7 @@ class _Inventory:
         shapes, dtypes = [value.shape for value in read], [value.dtype for value in read]
         _require_size(shapes[0], part.name)
         if call is not None:
-            _note_call(part, call, shapes, dtypes)
+            _record_call(part, call, shapes, dtypes)
         has_code = not isinstance(part, Layer | OperationPart) or part._may_be_recorded
         if has_code:
             part._build_for_inputs(shapes)
@@ -397,7 +397,7 @@ def _config_and_part(config: Any) -> tuple[Any, Any]:
     return (config, deserialize_keras_object(config)) if listed is None else (listed, None)
 
 
-def _note_call(part: Any, call: CallInConfig, shapes: Sequence[Shape], dtypes: Sequence[str]) -> None:
+def _record_call(part: Any, call: CallInConfig, shapes: Sequence[Shape], dtypes: Sequence[str]) -> None:
     """Tells an operation, or a part with Python code of its own, the arguments of a call on inputs of these shapes and dtypes."""
     if isinstance(part, OperationPart):
         part._with_operands(call.args, dtypes)
@@ -432,7 +432,7 @@ def _needs_of_code(part: Any, path: str, learns: bool | None) -> list[_Need]:
     return [_need_of(layer, name, layer._specs, learns) for name, layer in owned if layer is not None]
 
 
-def _require_fitting(inputs: Sequence[_Value], expected: Sequence[_Value]) -> None:
+def _require_same_inputs(inputs: Sequence[_Value], expected: Sequence[_Value]) -> None:
     """Raises ValueError unless a model that says what its inputs are is called on such ones."""
     got, expected_shapes = [value.shape for value in inputs], [value.shape for value in expected]
     if len(got) != len(expected_shapes) or not all(map(fits, got, expected_shapes)):

@@ -68,7 +68,7 @@ class SavedModel(Protocol):
     def _facts(self) -> dict[str, Any]:
         """What a file stores beside config and weights, such as the form of the targets."""
 
-    def _learn_facts(self, facts: Mapping[str, Any]) -> None:
+    def _restore_facts(self, facts: Mapping[str, Any]) -> None:
         """Takes over what `_facts` returned."""
 
 

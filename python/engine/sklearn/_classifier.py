@@ -163,7 +163,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             if classes is None:
                 msg = "classes must be passed on the first call to partial_fit."
                 raise ValueError(msg)
-            self._learn_classes(y if type_of_target(y).startswith("multilabel") else classes)
+            self._set_classes(y if type_of_target(y).startswith("multilabel") else classes)
         elif classes is not None and not np.array_equal(self.classes_, unique_labels(classes)):
             msg = f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
             raise ValueError(msg)
@@ -208,7 +208,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _learn_classes(self, y: Any) -> None:
+    def _set_classes(self, y: Any) -> None:
         self._labels = Labels(y)
         self.classes_ = self._labels.classes
 
@@ -222,7 +222,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             )
         targets_given = raveled(targets_given)
         if labels == "new":
-            self._learn_classes(targets_given)
+            self._set_classes(targets_given)
         elif labels == "same":
             self._require_same(targets_given)
         else:

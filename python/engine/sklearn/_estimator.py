@@ -29,7 +29,7 @@ from engine.models import Sequential
 from engine.optimizers import Optimizer
 from engine.optimizers.variables import Snapshot
 from engine.sklearn._lbfgs import CHUNK_ROWS, Objective, minimized
-from engine.sklearn._network import Design, Predictor, frozen, interleaved
+from engine.sklearn._network import Design, NetworkPredictor, frozen, interleaved
 from engine.sklearn.samples import Array, Encoded, checked_sample_weights
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Perceptron(BaseEstimator, ABC):
 
     _solver: CompiledModel | None = None
     """The model with its optimizer state; None before the first fit."""
-    _predictor: Predictor | None = None
+    _predictor: NetworkPredictor | None = None
     """The model for predictions; None before the first fit."""
     _no_improvement_count: int
     _best_weights: list[Array]
@@ -318,7 +318,7 @@ class Perceptron(BaseEstimator, ABC):
         """Stores weights as `coefs_` and `intercepts_`."""
         dtype = self.coefs_[0].dtype
         self.coefs_, self.intercepts_ = frozen([array.astype(dtype, copy=False) for array in weights])
-        self._predictor = Predictor()
+        self._predictor = NetworkPredictor()
 
     def _fit_all_at_once(self, design: Design, samples: Encoded) -> None:
         """Trains by L-BFGS, whose every step looks at all samples."""
@@ -445,7 +445,7 @@ class Perceptron(BaseEstimator, ABC):
         """Returns the outputs of the network (n, outputs), in scikit-learn's dtype."""
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
-        predictor = self._predictor or Predictor()
+        predictor = self._predictor or NetworkPredictor()
         outputs = predictor.outputs(
             rows, self.coefs_, self.intercepts_, self.activation, self.out_activation_
         )

@@ -160,7 +160,7 @@ def interleaved(coefs: Sequence[Array], intercepts: Sequence[Array]) -> list[Arr
     return [array for pair in zip(coefs, intercepts, strict=True) for array in pair]
 
 
-class Predictor:
+class NetworkPredictor:
     """The model that computes predictions from the weights of the estimator. Many threads may use it at once.
 
     A pickle holds neither model nor weights.
@@ -172,8 +172,8 @@ class Predictor:
         self._model: Sequential | None = None
         self._weights: list[Array] = []
 
-    def __reduce__(self) -> tuple[type[Predictor], tuple[()]]:
-        return Predictor, ()
+    def __reduce__(self) -> tuple[type[NetworkPredictor], tuple[()]]:
+        return NetworkPredictor, ()
 
     def outputs(
         self,

@@ -39,7 +39,7 @@ def extract_archive(fetch: Callable[[], Path], folder: Path, formats: Sequence[s
         ValueError: if the archive has a device, or a file or link that leads outside of the folder.
         OSError: if the archive can't be read, or the folder not be written. Nothing has changed then.
     """
-    with _noted(folder.with_name(f".{folder.name}.extracted")) as note:
+    with _exclusive_file(folder.with_name(f".{folder.name}.extracted")) as note:
         archive = fetch()
         status = archive.stat()
         extracted = f"{status.st_size} bytes of {status.st_mtime_ns}"
@@ -57,7 +57,7 @@ def extract_archive(fetch: Callable[[], Path], folder: Path, formats: Sequence[s
 
 
 @contextmanager
-def _noted(path: Path) -> Iterator[IO[str]]:
+def _exclusive_file(path: Path) -> Iterator[IO[str]]:
     """Opens a small text file for reading and writing, which no other process opens meanwhile."""
     try:
         file = path.open("a+", encoding="utf-8")

@@ -61,7 +61,7 @@ def explain_batch(model: Any, mode: str = "train", batch_size: int = 32, threads
             )
             raise ValueError(msg)
         return str(steps[-1].explained(limit))
-    if mode != "predict" and not model._require_compiled().settled:
+    if mode != "predict" and not model._require_compiled().is_resolved:
         msg = (
             "the loss or a metric of the model reads class indices or one-hot rows, and the first targets say which: "
             "call fit(), evaluate() or train_on_batch() once before explain_batch()"

@@ -20,7 +20,7 @@ from engine._base.tensor_like import Tensor
 from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine._data.batch_streams import is_indexed, raw_batches, samples_in
 from engine._data.frames import columns_by_name
-from engine._data.strings import holds_strings, strings_in
+from engine._data.strings import contains_strings, strings_in
 from engine.layers.lookup import VocabularyLayer
 from engine.utils.serialization import deserialize_keras_object, serialize_keras_object
 
@@ -341,7 +341,7 @@ class FeatureSpace(SaysWhatIsLeftOut):
             ValueError: if a column is missing.
             TypeError: for data of another form, or a column of the wrong type.
         """
-        adapted = [key for key, layer in self.preprocessors.items() if _learns(layer)]
+        adapted = [key for key, layer in self.preprocessors.items() if _needs_adapting(layer)]
         columns = self._columns_of(dataset, adapted)
         for key in adapted:
             self.preprocessors[key].adapt(columns[key])
@@ -378,7 +378,7 @@ class FeatureSpace(SaysWhatIsLeftOut):
             array: NDArray[Any] = np.empty(len(strings), object)
             array[:] = strings
             array = array.reshape(shape)
-        elif holds_strings(value):
+        elif contains_strings(value):
             msg = f"column {name!r} must hold numbers, as it has the dtype {dtype}, but holds strings: use a kind of strings"
             raise TypeError(msg)
         else:
@@ -482,7 +482,9 @@ class FeatureSpace(SaysWhatIsLeftOut):
 
     def _require_adapted(self) -> None:
         waiting = [
-            name for name, layer in self.preprocessors.items() if _learns(layer) and not _has_learned(layer)
+            name
+            for name, layer in self.preprocessors.items()
+            if _needs_adapting(layer) and not _is_adapted(layer)
         ]
         if waiting:
             msg = (
@@ -554,7 +556,7 @@ def _is_discrete(layer: Any) -> bool:
     return isinstance(layer, _DISCRETE) and layer.output_mode == "int" and not getattr(layer, "invert", False)
 
 
-def _learns(layer: Any) -> bool:
+def _needs_adapting(layer: Any) -> bool:
     """Whether a layer learns from data what the user has not given."""
     if isinstance(layer, layers.Normalization):
         return layer.input_mean is None
@@ -565,7 +567,7 @@ def _learns(layer: Any) -> bool:
     return hasattr(layer, "adapt")
 
 
-def _has_learned(layer: Any) -> bool:
+def _is_adapted(layer: Any) -> bool:
     if isinstance(layer, layers.Normalization):
         return bool(layer.built)
     if isinstance(layer, layers.Discretization):

@@ -70,7 +70,7 @@ def get_file(  # noqa: PLR0917 # Keras' signature
     target, extracted = _places(folder, fname, origin, extract or untar)
 
     def fetch() -> Path:
-        if force_download or not _there(target, digits, algorithm):
+        if force_download or not _is_complete(target, digits, algorithm):
             _download(origin, target, digits, algorithm)
         return target
 
@@ -126,7 +126,7 @@ def _places(
     return folder / f"{name}_archive", folder / name
 
 
-def _there(target: Path, digits: str | None, algorithm: str) -> bool:
+def _is_complete(target: Path, digits: str | None, algorithm: str) -> bool:
     """Returns whether the file exists and has the right checksum."""
     if not target.exists():
         return False

@@ -17,8 +17,8 @@ import numpy as np
 from engine._base.checks import flag
 from engine._base.registered_objects import (
     custom_object_scope,
+    instance_from_config,
     is_of_engine,
-    made_from_config,
     registered_by,
 )
 from engine._base.spec import Spec, array_of_config, described, serialize
@@ -147,7 +147,7 @@ def deserialize_keras_object(
     """
     flag(safe_mode, "safe_mode")
     with custom_object_scope(custom_objects):
-        return _made(config)
+        return _deserialized(config)
 
 
 def _contents(obj: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Any:
@@ -157,26 +157,26 @@ def _contents(obj: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Any:
     return values if isinstance(obj, list) else {"class_name": "__tuple__", "config": {"value": values}}
 
 
-def _made(config: Any) -> Any:
+def _deserialized(config: Any) -> Any:
     if isinstance(config, list):
-        return [_made(value) for value in config]
+        return [_deserialized(value) for value in config]
     if not isinstance(config, Mapping):
         return config
     if "class_name" not in config:
-        return {key: _made(value) for key, value in config.items()}
-    return _made_by_class(str(config["class_name"]), config.get("config") or {}, config)
+        return {key: _deserialized(value) for key, value in config.items()}
+    return _deserialized_by_class(str(config["class_name"]), config.get("config") or {}, config)
 
 
 _BUILT_INS: Mapping[str, Callable[[Any], Any]] = {
-    "__tuple__": lambda inner: tuple(_made(value) for value in inner["value"]),
+    "__tuple__": lambda inner: tuple(_deserialized(value) for value in inner["value"]),
     "__numpy__": array_of_config,
     "__bytes__": lambda inner: str(inner["value"]).encode(),
-    "__slice__": lambda inner: slice(*(_made(inner[end]) for end in ("start", "stop", "step"))),
+    "__slice__": lambda inner: slice(*(_deserialized(inner[end]) for end in ("start", "stop", "step"))),
     "__ellipsis__": lambda _: ...,
 }
 
 
-def _made_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
+def _deserialized_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
     if name == "__lambda__":
         msg = (
             "a Python lambda is code in a file, which is never run here: give the function a name, and register it "
@@ -186,11 +186,11 @@ def _made_by_class(name: str, inner: Any, config: Mapping[str, Any]) -> Any:
     if name in _BUILT_INS:
         return _BUILT_INS[name](inner)
     if name == "function":
-        return _found(str(inner), config)
-    return made_from_config(_found(name, config), inner)
+        return _class_named(str(inner), config)
+    return instance_from_config(_class_named(name, config), inner)
 
 
-def _found(name: str, config: Mapping[str, Any]) -> Any:
+def _class_named(name: str, config: Mapping[str, Any]) -> Any:
     """Returns the class or function that a config names, the user's or the library's."""
     registered = registered_by(config, name)
     if registered is not None:
@@ -222,7 +222,7 @@ def require_known_class(config: Mapping[str, Any]) -> None:
     """Raises ValueError, with what to do, if a config names a class that is neither the library's nor registered."""
     name = str(config.get("class_name"))
     if name != "function":
-        _found(name, config)
+        _class_named(name, config)
 
 
 def _public(module: str, name: str) -> Any:

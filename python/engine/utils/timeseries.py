@@ -36,14 +36,14 @@ class Windows:
         batch_size: int | None,
         seed: int | None,
     ) -> None:
-        self._data, self._targets, self._starts, self._offsets = data, targets, starts, offsets
+        self._data, self._targets, self._first_steps, self._offsets = data, targets, starts, offsets
         self._batch_size, self._seed, self._passes = batch_size, seed, 0
 
     def __len__(self) -> int:
-        return math.ceil(len(self._starts) / (self._batch_size or 1))
+        return math.ceil(len(self._first_steps) / (self._batch_size or 1))
 
     def __iter__(self) -> Iterator[Any]:
-        starts = self._starts
+        starts = self._first_steps
         if self._seed is not None:
             starts = starts[permutation(self._seed, self._passes, len(starts))]
             self._passes += 1

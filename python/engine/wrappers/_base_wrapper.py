@@ -189,11 +189,11 @@ class BaseWrapper(BaseEstimator):
                 raise ValueError(msg)
         return self
 
-    def _own_params(self) -> dict[str, Any]:
+    def _constructor_params(self) -> dict[str, Any]:
         """Returns the parameters of this estimator itself."""
         return self.get_params(deep=False)
 
-    def _given_by_name(self) -> set[str]:
+    def _arguments_by_name(self) -> set[str]:
         """Returns the names of parameters that no constructor of the class names: those of `**kwargs`."""
         named = {
             name
@@ -201,7 +201,7 @@ class BaseWrapper(BaseEstimator):
             if "__init__" in vars(cls)
             for name in inspect.signature(vars(cls)["__init__"]).parameters
         }
-        return {name for name in self._own_params() if name not in named and SEPARATOR not in name}
+        return {name for name in self._constructor_params() if name not in named and SEPARATOR not in name}
 
     # Hooks for derived classes ---------------------------------------------------------------------------------------
 
@@ -337,7 +337,7 @@ class BaseWrapper(BaseEstimator):
 
     def _compile_arguments(self) -> dict[str, Any]:
         """Returns the arguments for `Model.compile`, with objects made from classes and routed parameters."""
-        params = self._own_params()
+        params = self._constructor_params()
         arguments = routed(params, "compile", _COMPILE)
         for name, class_of in (
             ("optimizer", _class_of_optimizer),
@@ -380,12 +380,12 @@ class BaseWrapper(BaseEstimator):
         """Returns the parameters for the build function."""
         reserved = _FIT | _PREDICT | _COMPILE
         names = {
-            name for name in self._given_by_name() if name not in reserved or accepted_by(function, name)
+            name for name in self._arguments_by_name() if name not in reserved or accepted_by(function, name)
         }
-        arguments = routed(self._own_params(), "model", names)
+        arguments = routed(self._constructor_params(), "model", names)
         return {name: value for name, value in arguments.items() if SEPARATOR not in name}
 
-    def _require_fitting_model(self) -> None:
+    def _require_matching_model(self) -> None:
         """Raises ValueError if the model has no loss, another loss than the estimator's, or too many outputs."""
         model = self.model_
         loss = loss_of(model)
@@ -393,7 +393,7 @@ class BaseWrapper(BaseEstimator):
         if not (any(item is not None for item in listed) if isinstance(listed, list | tuple) else listed):
             msg = "there is no loss: pass `loss` to the estimator, or compile the model with one in the build function"
             raise ValueError(msg)
-        own_loss, models_loss = _class_of_given_loss(self.loss), _class_of_given_loss(loss)
+        own_loss, models_loss = _type_of_loss(self.loss), _type_of_loss(loss)
         if own_loss is not None and models_loss is not None and own_loss is not models_loss:
             msg = f"the estimator has loss={self.loss!r}, but its model is compiled with {loss!r}: give one of them"
             raise ValueError(msg)
@@ -412,13 +412,13 @@ class BaseWrapper(BaseEstimator):
             return nullcontext()
         return seeded((self._seeds[min(draw, 1)] + max(draw - 1, 0)) % LARGEST)
 
-    def _made_callbacks(self, name: str) -> list[Any]:
+    def _instantiated_callbacks(self, name: str) -> list[Any]:
         """Returns the callbacks of a parameter, as a list.
 
         Raises:
             TypeError: if one of them is not a callback.
         """
-        params = self._own_params()
+        params = self._constructor_params()
         instances = instantiated(params.get(name), routed(params, name), _class_of_callback)
         listed = list(instances.values()) if isinstance(instances, Mapping) else instances
         if listed is None or isinstance(listed, Callback):
@@ -527,7 +527,7 @@ class BaseWrapper(BaseEstimator):
             X, y = self._validate_data(X, y)  # noqa: N806
         else:
             X, y = self._initialize(X, y)  # noqa: N806
-        self._require_fitting_model()
+        self._require_matching_model()
         weights = self._sample_weights(y, checked_sample_weights(sample_weight, X.shape[0]))
         if sample_weight is not None and weights is not None:
             nonzero = weights != 0
@@ -535,8 +535,8 @@ class BaseWrapper(BaseEstimator):
         if "validation_data" in kwargs or hasattr(self, "fit__validation_data"):
             validation_data = kwargs.get("validation_data", getattr(self, "fit__validation_data", None))
             kwargs["validation_data"] = self._encoded_for_validation(validation_data)
-        arguments = routed(self._own_params(), "fit", _FIT - set(self._not_for_fit))
-        callbacks = self._made_callbacks("callbacks") + self._made_callbacks("fit__callbacks")
+        arguments = routed(self._constructor_params(), "fit", _FIT - set(self._not_for_fit))
+        callbacks = self._instantiated_callbacks("callbacks") + self._instantiated_callbacks("fit__callbacks")
         callbacks += kwargs.pop("callbacks", None) or []
         arguments.update(epochs=initial_epoch + epochs, initial_epoch=initial_epoch, sample_weight=weights)
         arguments.update(kwargs, callbacks=callbacks)
@@ -569,8 +569,8 @@ class BaseWrapper(BaseEstimator):
         """Returns the outputs of the model."""
         check_is_fitted(self)
         X, _ = self._validate_data(X)  # noqa: N806
-        arguments = routed(self._own_params(), "predict", _PREDICT)
-        arguments["callbacks"] = self._made_callbacks("callbacks") + self._made_callbacks(
+        arguments = routed(self._constructor_params(), "predict", _PREDICT)
+        arguments["callbacks"] = self._instantiated_callbacks("callbacks") + self._instantiated_callbacks(
             "predict__callbacks"
         )
         arguments.update(kwargs)
@@ -601,7 +601,7 @@ class BaseWrapper(BaseEstimator):
         """
         check_is_fitted(self)
         _, y = self._validate_data(None, y)
-        options = routed(self._own_params(), "score")
+        options = routed(self._constructor_params(), "score")
         weights = checked_sample_weights(sample_weight, y.shape[0])
         return self.scorer(y, self.predict(X), sample_weight=weights, **options)
 
@@ -640,7 +640,7 @@ def _class_of_callback(name: str) -> Any:
     raise TypeError(msg)
 
 
-def _class_of_given_loss(loss: Any) -> type | None:
+def _type_of_loss(loss: Any) -> type | None:
     """Returns the class of a loss that is given by name, class or instance; None for others, such as functions."""
     if isinstance(loss, str):
         return type(registry.get(loss))

@@ -135,7 +135,7 @@ class KerasClassifier(ClassifierMixin, BaseWrapper):
     @property
     def target_encoder(self) -> Any:
         """A transformer from labels to targets of the model, and from outputs of the model to labels."""
-        classes = self._known_classes
+        classes = self._declared_classes
         return ClassifierLabelEncoder(self.loss, "auto" if classes is None else [classes])
 
     @staticmethod
@@ -179,11 +179,11 @@ class KerasClassifier(ClassifierMixin, BaseWrapper):
         Returns:
             The estimator.
         """
-        self._known_classes = None if classes is None else np.unique(classes)
+        self._declared_classes = None if classes is None else np.unique(classes)
         try:
             return super().partial_fit(X, y, sample_weight, **kwargs)
         finally:
-            self._known_classes = None
+            self._declared_classes = None
 
     def _predict_raw(self, X: Any, **kwargs: Any) -> Any:  # noqa: N803
         """Returns the outputs of the model as probabilities, also if its loss reads logits."""
@@ -207,11 +207,11 @@ class KerasClassifier(ClassifierMixin, BaseWrapper):
         outputs = self._predict_raw(X, **kwargs)
         return np.asarray(self.target_encoder_.inverse_transform(outputs, return_proba=True))
 
-    _known_classes: Array | None = None
+    _declared_classes: Array | None = None
     """The argument `classes` of `partial_fit`, while that runs."""
 
     def _type_of_target(self, y: Any) -> str:
-        kind, classes = str(type_of_target(y, input_name="y")), self._known_classes
+        kind, classes = str(type_of_target(y, input_name="y")), self._declared_classes
         return str(type_of_target(classes)) if kind == "binary" and classes is not None else kind
 
     def _build(self) -> Model:

@@ -22,7 +22,7 @@ SEVERAL_COLUMNS = "multiclass-multioutput"
 """The kind of targets (n, outputs) with several classes in each column."""
 
 
-def wants_one_hot(loss: Any) -> bool:
+def needs_one_hot(loss: Any) -> bool:
     """Whether `loss` is the categorical crossentropy, whose targets are one-hot rows."""
     if isinstance(loss, type):
         return issubclass(loss, losses.CategoricalCrossentropy)
@@ -96,7 +96,7 @@ class ClassifierLabelEncoder(TransformerMixin, BaseEstimator):
             msg = f"Found unknown categories {unknown.tolist()} in `y`: the classes are {self.classes_.tolist()}"
             raise ValueError(msg)
         indices = np.searchsorted(self.classes_, labels)
-        if wants_one_hot(self.loss):
+        if needs_one_hot(self.loss):
             return np.eye(self.n_classes_, dtype=np.float32)[indices]
         return indices.astype(np.float32).reshape(-1, 1)
 

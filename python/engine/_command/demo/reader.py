@@ -32,7 +32,7 @@ _TRAINING_ONLY = (
 )
 
 
-class Reading(NamedTuple):
+class DigitReading(NamedTuple):
     """The result of reading a drawing."""
 
     image: NDArray[np.uint8]  # (28, 28), the image that the network gets
@@ -126,13 +126,13 @@ class DigitReader:
         self._probe = _Probe(name="probe")
         self._probed = self._with_probe()
 
-    def __call__(self, drawing: NDArray[np.uint8]) -> Reading:
+    def __call__(self, drawing: NDArray[np.uint8]) -> DigitReading:
         """Reads a drawing, (height, width), 255 for ink."""
         image = like_mnist(drawing)
         x = (image * np.float32(self._scale)).reshape(1, *self._sample)
         outputs = self._model.predict(x, verbose=0)[0]
         probabilities = activations.softmax(outputs) if self._from_logits else outputs / outputs.sum()
-        return Reading(image, probabilities, self.attribution(x, int(probabilities.argmax())))
+        return DigitReading(image, probabilities, self.attribution(x, int(probabilities.argmax())))
 
     def attribution(self, x: Float32, digit: int) -> Float32:
         """Returns what each pixel adds to the logarithm of the probability of `digit`, compared with blank paper.

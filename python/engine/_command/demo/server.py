@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from engine._command.demo.reader import Reading
+    from engine._command.demo.reader import DigitReading
 
 SIDE = 140  # pixels of a drawing as the page sends it, one byte each
 _DIGITS = len(str(SIDE * SIDE))  # the number of digits in the length of a request
@@ -55,7 +55,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     about = ""
-    read: Callable[[NDArray[np.uint8]], Reading]
+    read: Callable[[NDArray[np.uint8]], DigitReading]
 
     def __init__(self, port: int) -> None:
         super().__init__((_HOST, port), _Handler)

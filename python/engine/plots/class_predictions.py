@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from engine._base.checks import choice, integer
-from engine.plots._classes import answers, class_names, probabilities
+from engine.plots._classes import class_names, class_predictions, probabilities
 from engine.plots._drawing import BLUE, GREY, LEAST_SIZE, ORANGE, draw_tiles, headline, target_axes, text_size
 from engine.plots._pictures import pictures_of
 from engine.utils.reports import class_indices, require_equal_lengths
@@ -57,10 +57,10 @@ def confusion_matrix(
         ValueError: if the arguments don't match, or don't contain classes.
     """
     choice("none" if normalize is None else normalize, "normalize", ("none", "true", "pred", "all"))
-    compared = answers(y_true, y_pred, display_labels)
+    compared = class_predictions(y_true, y_pred, display_labels)
     count = len(compared.names)
     matrix = np.zeros((count, count), np.int64)
-    np.add.at(matrix, (compared.truth, compared.said), 1)
+    np.add.at(matrix, (compared.truth, compared.predicted), 1)
     side = float(np.clip(0.5 * count + 1.5, 3.5, 12))
     longest = max(map(len, compared.names)) * _LETTER * text_size()  # of the names, in inches
     room = side - 1.0 if ax is None else ax.get_window_extent().width / ax.figure.dpi

@@ -16,15 +16,15 @@ from engine._base.checks import Shape
 from engine._core_interface.host_steps import TargetsOfStep
 
 
-class GivenTargets(np.ndarray[Any, np.dtype[Any]]):
+class UserTargets(np.ndarray[Any, np.dtype[Any]]):
     """Targets as the user gave them, in an array that refuses to be broadcast with predictions by mistake.
 
     Targets and predictions of a model with one output often have the shapes (n,) and (n, 1), of which NumPy makes (n, n).
     """
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        targets = [operand.shape for operand in inputs if isinstance(operand, GivenTargets)]
-        other_shapes = [np.shape(operand) for operand in inputs if not isinstance(operand, GivenTargets)]
+        targets = [operand.shape for operand in inputs if isinstance(operand, UserTargets)]
+        other_shapes = [np.shape(operand) for operand in inputs if not isinstance(operand, UserTargets)]
         elementwise = method == "__call__" and ufunc.signature is None
         if elementwise and any(
             _broadcast_to_pairs(ours, theirs) for ours in targets for theirs in other_shapes
@@ -40,11 +40,11 @@ class GivenTargets(np.ndarray[Any, np.dtype[Any]]):
             options["out"] = tuple(_plain_array(array) for array in options["out"])
         result = getattr(ufunc, method)(*inputs, **options)
         same = isinstance(result, np.ndarray) and result.shape in targets
-        return result.view(GivenTargets) if same else result
+        return result.view(UserTargets) if same else result
 
 
 def _plain_array(value: Any) -> Any:
-    return value.view(np.ndarray) if isinstance(value, GivenTargets) else value
+    return value.view(np.ndarray) if isinstance(value, UserTargets) else value
 
 
 def _broadcast_to_pairs(ours: Shape, theirs: Shape) -> bool:
@@ -59,7 +59,7 @@ class TargetForm(NamedTuple):
     shape: Shape = ()
     """The shape of the targets of one sample."""
     dtype: np.dtype[Any] = np.dtype(np.float32)
-    kept: NDArray[np.float32] | None = None
+    original: NDArray[np.float32] | None = None
     """The targets (n, ...), if only a loss of the user's can read their shape. The core has zeros instead. Else None."""
     outputs: Shape = ()
     """The shape of the model's output for one sample."""
@@ -74,11 +74,11 @@ class TargetForm(NamedTuple):
     def shaped(self, batch: TargetsOfStep) -> NDArray[Any]:
         """Returns the targets of a host step in the shape in which the user gave them."""
         targets: NDArray[Any] = batch["y_true"]
-        if self.kept is not None:
-            targets = self.kept[batch["indices"]]
+        if self.original is not None:
+            targets = self.original[batch["indices"]]
         if self.repeated:
             targets = targets[..., :1]
-        return targets.reshape(-1, *self.shape).view(GivenTargets)
+        return targets.reshape(-1, *self.shape).view(UserTargets)
 
     def restored(self, batch: TargetsOfStep) -> NDArray[Any]:
         """Returns the same in the dtype in which the user gave them; as in Keras, 64 bits become 32, and floats float32."""

@@ -226,7 +226,7 @@ def test_what_a_metric_cant_read_of_counts() -> None:
         net.evaluate(X, np.arange(8))
 
     class Sparse(keras.losses.Loss):
-        _wants_indices = True
+        _targets_are_indices = True
 
         def call(self, y_true: Array, y_pred: Array) -> Array:
             return -y_pred[np.arange(len(y_true)), y_true]
