@@ -229,13 +229,13 @@ def activation_code(operation: Mapping[str, Any]) -> dict[str, Any]:
     """
 
 def activation_gradient(operation: Mapping[str, Any], saved: Float32, upstream: Float32) -> Float32:
-    """The gradient of the loss by the inputs of an activation, (n, columns).
+    """The gradient of the loss with respect to the inputs of an activation, (n, columns).
 
     Args:
         operation: the fields of an operation that name the activation.
         saved: what a training saves, (n, columns), C-contiguous: the outputs of row activations and of those from
             linear to exponential, the inputs of all others.
-        upstream: the gradient by the outputs, in the shape of `saved`.
+        upstream: the gradient with respect to the outputs, in the shape of `saved`.
     """
 
 class NotFiniteError(ValueError):

@@ -39,7 +39,7 @@ class Regularizer(Spec):
 
     def gradient(self, x: ArrayLike) -> NDArray[Any]:
         """Returns the gradient of the penalty with respect to `x`, in the shape of `x`."""
-        msg = f"{type(self).__name__} needs a method gradient(x): the derivative of the penalty by each number of `x`"
+        msg = f"{type(self).__name__} needs a method gradient(x): the derivative of the penalty with respect to each number of `x`"
         raise TypeError(msg)
 
     @property
@@ -247,7 +247,7 @@ class _FunctionRegularizer(Regularizer):
         if not isinstance(function, _Differentiable):
             msg = (
                 f"the regularizer {self.function!r} needs an attribute `gradient`, a function of the weights that "
-                "returns the derivative of the penalty by each of them"
+                "returns the derivative of the penalty with respect to each of them"
             )
             raise TypeError(msg)
         return np.asarray(function.gradient(x))

@@ -54,7 +54,7 @@ class ForwardStep(TypedDict):
 
 @final
 class BackwardStep(TypedDict):
-    """The gradients of the loss by the inputs and the weights of one layer, or the part that a penalty adds to them."""
+    """The gradients of the loss with respect to a layer's inputs and weights, or the part that a penalty adds to them."""
 
     kind: Literal["backward"]
     inputs: Float32
@@ -62,11 +62,13 @@ class BackwardStep(TypedDict):
     mask: Float32 | None
     """As in the forward step."""
     upstream: Float32
-    """The gradient of the loss by the outputs, (n, units), read-only."""
+    """The gradient of the loss with respect to the outputs, (n, units), read-only."""
     gradient: Float32 | None
-    """The gradient by the inputs, (n, inputs), to be filled in, or for a penalty to be added to; None if nothing needs it."""
+    """The gradient with respect to the inputs, (n, inputs); None if nothing needs it.
+
+    A layer fills it in, and a penalty adds to it."""
     weight_gradients: list[Float32]
-    """The gradients by the trainable weights, to be filled in, each in the shape of its weight."""
+    """The gradients with respect to the trainable weights, to be filled in, each in the shape of its weight."""
 
 
 @final
@@ -125,9 +127,10 @@ class LossStep(TargetsOfStep):
     losses: Float32
     """The losses, (rows,), to be filled in. The core combines them by the reduction and the sample weights."""
     gradient: Float32
-    """The gradient of the batch's loss by the predictions, (rows, outputs), to be filled in where `training` is true.
+    """The gradient of the batch's loss with respect to the predictions, (rows, outputs).
 
-    It is that of the one number after the reduction, so that `sample_weight / rows` is in it."""
+    It is to be filled in where `training` is true. It is the gradient of the one number after the reduction, so that
+    `sample_weight / rows` is in it."""
 
 
 @final
@@ -172,7 +175,7 @@ class ConstraintStep(TypedDict):
 
 
 Penalty = tuple[float, Float32 | None]
-"""The penalty on a weight array, and its gradient by the weights where it was wanted."""
+"""The penalty on a weight array, and its gradient with respect to the weights where it was wanted."""
 
 WeightsStep = PenaltyStep | ConstraintStep
 RunStep = LossStep | MetricsStep | PenaltyStep | ConstraintStep

@@ -1,4 +1,4 @@
-"""Derivatives in traces: which sources a value depends on, and the nodes that compute its derivatives by them."""
+"""Derivatives in traces: which sources a value depends on, and the nodes that compute the derivatives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine._tracing.trace import Computed, Node, OfWeight, Origin, Trace, Trace
 
 
 def derivatives(trace: Trace, total: TracedArray, sources: Sequence[TracedArray | None]) -> list[Any]:
-    """Returns the derivatives of the sum of an array by sources of the same trace, None where there is none.
+    """Returns the derivatives of the sum of an array with respect to sources of the same trace, None where there is none.
 
     Args:
         trace: the trace of all these arrays.
@@ -71,5 +71,5 @@ def _stops(entry: Node) -> bool:
 
 
 def unconnected(trace: LazyTrace, shape: Any) -> TracedArray:
-    """Returns zeros of a shape: the derivative by a source on which the target doesn't depend."""
+    """Returns zeros of a shape: the derivative with respect to a source on which the target doesn't depend."""
     return trace.argument(np.zeros(shape, np.float32))

@@ -103,7 +103,7 @@ class GradientTape(ContextBlock):
             recorder.tapes = recorder.open_tapes()
 
     def watch(self, tensor: Any) -> None:
-        """Watches arrays, so that there are derivatives by them.
+        """Watches arrays, so that there are derivatives with respect to them.
 
         Args:
             tensor: a weight, a recorded array, or an array, as `keras.ops` return it; or a list, tuple or dict of them.

@@ -1,7 +1,7 @@
 """`ops.custom_gradient` in traced functions: a function of the user, the *rule*, computes the gradient of another one.
 
-The rule is recorded behind the function, with a node "upstream" for the gradient by the output. Its entries are then removed
-from the trace, and become a field of a node "custom_gradient" that passes the output on.
+The rule is recorded behind the function, with a node "upstream" for the gradient with respect to the output. Its entries are
+then removed from the trace, and become a field of a node "custom_gradient" that passes the output on.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from engine._tracing.recordings import lowered_node
 from engine._tracing.symbolic import CannotRecordError, is_symbolic, line_of_user, symbolics_in
 from engine._tracing.trace import Computed, Node, Origin, Trace, TracedArray, as_traced, trace_of
 
-# How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient by the output, -2 is the
-# output, and -3, -4, ... are the arrays of the forward pass that the rule reads.
+# How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient with respect to the
+# output, -2 is the output, and -3, -4, ... are the arrays of the forward pass that the rule reads.
 _UPSTREAM, _OUTPUT, _FIRST_READ = -1, -2, -3
 # Kinds of nodes that a rule may have.
 _KINDS = frozenset((
@@ -28,7 +28,7 @@ _KINDS = frozenset((
 
 @records("custom_gradient")
 def custom_gradient(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> TracedArray:
-    """The result of `f(*args)`, which returns it together with the rule for its gradients by the arguments."""
+    """The result of `f(*args)`, which returns it together with the rule for its gradients with respect to the arguments."""
     trace = trace_of(*symbolics_in([list(args), kwargs]))
     watched = getattr(trace, "watched", ())
     inputs = [
@@ -59,7 +59,7 @@ def give_rule(
     Args:
         y: the output of the node.
         arguments: its inputs.
-        rule: returns the gradient by each of them, or None, for the gradient by the output.
+        rule: returns the gradient with respect to each of them, or None, for the gradient with respect to the output.
     """
     trace, first = y.trace, len(y.trace.entries)
     try:
@@ -77,7 +77,7 @@ def give_rule(
 def _gradients(
     rule: Callable[..., Any], upstream: TracedArray, arguments: Sequence[Any]
 ) -> list[tuple[TracedArray, TracedArray]]:
-    """Records the rule, and returns pairs of an argument that is a symbol and the gradient by it."""
+    """Records the rule, and returns pairs of an argument that is a symbol and the gradient with respect to it."""
     try:
         returned = rule(upstream)
     except Exception as error:
@@ -111,7 +111,7 @@ def _rule(  # noqa: PLR0917 # what belongs to a rule
         trace: the trace of all arrays.
         first: the number that the first one of `entries` had in the trace.
         entries: the entries of the rule. The first one is the node "upstream".
-        gradients: pairs of an argument and the gradient by it, as `_gradients` returns them.
+        gradients: pairs of an argument and the gradient with respect to it, as `_gradients` returns them.
         output: the output of the node, if that has been recorded.
         arguments: the first arrays that are read, whether the rule does or not.
     """

@@ -24,7 +24,7 @@ from engine._tracing.symbolic import CannotRecordError, line_of_user
 from engine._tracing.trace import TracedArray
 
 Rule = Callable[[Sequence[TracedArray], Sequence[TracedArray]], Sequence[TracedArray | None]]
-"""From the gradients by the results, and the results, to the gradients by the arguments."""
+"""From the gradients with respect to the results, and the results, to the gradients with respect to the arguments."""
 
 host_functions: dict[str, Callable[..., Any]] = {}
 """Functions of arrays that `engine.ops` doesn't have, and that rules need."""

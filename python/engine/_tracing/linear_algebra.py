@@ -2,7 +2,7 @@
 
 The formulas are those of M. Giles, "An extended collection of matrix derivative results" (2008), J. Townsend,
 "Differentiating the singular value decomposition" (2016), and G. Golub and V. Pereyra (1973) for the pseudo-inverse. In them
-dX is the gradient by X.
+dX is the gradient with respect to X.
 """
 
 from __future__ import annotations

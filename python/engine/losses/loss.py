@@ -230,7 +230,7 @@ class Loss(Spec):
 
     @property
     def _user_gradient(self) -> Callable[[Any, Any], Any] | None:
-        """The gradient of each loss by its predictions, if a user wrote one."""
+        """The gradient of each loss with respect to its predictions, if a user wrote one."""
         return getattr(self, "gradient", None)
 
     def _recorded(self, y_true: Any, y_pred: Any) -> Any:

@@ -109,9 +109,9 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     """`f` with a gradient of its own, which layers, losses and gradient tapes use.
 
     Args:
-        f: returns a pair: its result, one array, and a function that computes the gradient. That gets the gradient by the
-            result, and returns the gradient by the argument of `f`, or by each of its arguments, in their shape; None
-            for an argument without one.
+        f: returns a pair: its result, one array, and a function that computes the gradient. That function gets the gradient
+            with respect to the result, and returns the gradient with respect to the argument of `f`, or a gradient for each
+            of its arguments, in their shape; None for an argument without one.
 
     Example:
         >>> import engine as keras
