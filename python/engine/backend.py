@@ -62,10 +62,10 @@ def result_type(*dtypes: Any) -> str:
 
 
 def is_float_dtype(dtype: Any) -> bool:
-    """Whether `dtype` is one of floats."""
+    """Returns whether `dtype` is one of floats."""
     return np.dtype(standardize_dtype(dtype)).kind == "f"
 
 
 def is_int_dtype(dtype: Any) -> bool:
-    """Whether `dtype` is one of integers, with or without a sign."""
+    """Returns whether `dtype` is one of integers, with or without a sign."""
     return np.dtype(standardize_dtype(dtype)).kind in "iu"

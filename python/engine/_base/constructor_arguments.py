@@ -23,7 +23,7 @@ def arguments_by_name(cls: type[Any], args: Sequence[Any], options: Mapping[str,
 
 
 def accepts_any_arguments(constructor: Any) -> bool:
-    """Whether a constructor has `*args` and `**kwargs`, and so may pass on what it doesn't know."""
+    """Returns whether a constructor has `*args` and `**kwargs`, and so may pass on what it doesn't know."""
     kinds = {parameter.kind for parameter in inspect.signature(constructor).parameters.values()}
     return {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= kinds
 
@@ -49,7 +49,7 @@ def plain_arguments(kind: type[Any], arguments: Mapping[str, Any]) -> dict[str, 
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a config can hold a value as it is."""
+    """Returns whether a config can hold a value as it is."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
     if isinstance(value, (list, tuple)):

@@ -71,7 +71,7 @@ def get_registered_name(obj: Any) -> str | None:
 
 
 def is_of_engine(value: Any) -> bool:
-    """Whether a class or function is one of this package. Code that runs in a namespace without a name has no module."""
+    """Returns whether a class or function is one of this package. Code that runs in a namespace without a name has no module."""
     return str(value.__module__).startswith("engine.")
 
 

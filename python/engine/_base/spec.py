@@ -340,7 +340,7 @@ class Registry(Generic[S]):
         raise WrongTypeError(msg)
 
     def knows(self, name: str) -> bool:
-        """Whether a class of the library has this name."""
+        """Returns whether a class of the library has this name."""
         return name.lower() in self._classes
 
     def get_or_wrap(self, identifier: object, wrap: Callable[[Any], S]) -> S | None:

@@ -222,7 +222,7 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
         return TapeHooks.method("__getitem__", self, key) if self._is_recorded else super().__getitem__(key)
 
     def reshape(self, *shape: Any, **options: Any) -> Any:
-        """The same numbers in another shape."""
+        """Returns the array in another shape."""
         plain = super().reshape
         return TapeHooks.method("reshape", self, *shape) if self._is_recorded else plain(*shape, **options)
 

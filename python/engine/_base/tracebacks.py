@@ -64,7 +64,7 @@ def line_of_users_code(error: BaseException) -> str | None:
 
 
 def _is_of_users(file: str) -> bool:
-    """Whether code in a file belongs neither to this package, nor to Python, nor to an installed package."""
+    """Returns whether code in a file belongs neither to this package, nor to Python, nor to an installed package."""
     of_python = file.startswith((os.__file__.removesuffix("os.py"), "<frozen"))
     installed = any(f"{os.sep}{folder}{os.sep}" in file for folder in ("site-packages", "dist-packages"))
     return not (

@@ -426,7 +426,7 @@ def _class_weight_by_output(class_weight: object, keys: Sequence[Any]) -> list[A
 
 
 def _is_by_target(class_weight: object, keys: Sequence[Any]) -> bool:
-    """Whether it is a list or a dict by `keys` of dicts with the weights of classes."""
+    """Returns whether it is a list or a dict by `keys` of dicts with the weights of classes."""
     values = class_weight
     if isinstance(values, Mapping):
         values = [*values.values()] if values.keys() <= set(keys) else []
@@ -438,7 +438,7 @@ def _is_by_target(class_weight: object, keys: Sequence[Any]) -> bool:
 
 
 def _names_targets(class_weight: object) -> bool:
-    """Whether a dict has the weights of all classes of arrays of targets, and not the weights of classes."""
+    """Returns whether a dict has the weights of all classes of arrays of targets, and not the weights of classes."""
     return isinstance(class_weight, Mapping) and any(
         isinstance(key, str) or value is None or isinstance(value, (Mapping, str))
         for key, value in class_weight.items()

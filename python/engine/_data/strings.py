@@ -74,7 +74,7 @@ def _in_lists(value: Sequence[Any], name: str) -> Strings:
 
 
 def contains_strings(value: Any) -> bool:
-    """Whether `value` is a string, or the first entry of an array, a column or nested lists is one."""
+    """Returns whether `value` is a string, or the first entry of an array, a column or nested lists is one."""
     while isinstance(value, (list, tuple)) and len(value):
         value = value[0]
     if isinstance(value, (str, bytes, Strings)):

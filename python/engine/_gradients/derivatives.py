@@ -66,7 +66,7 @@ def _reachable(trace: Trace, end: Origin) -> tuple[set[Origin], set[Any]]:
 
 
 def _stops(entry: Node) -> bool:
-    """Whether no derivative goes through a node."""
+    """Returns whether no derivative goes through a node."""
     return entry.kind == "stop_gradient" or entry.fields.get("reduction") in ("argmax", "argmin")
 
 

@@ -386,7 +386,7 @@ class GradientTape(ContextBlock):
 
 
 def _is_read(trace: LazyTrace, symbol: TracedArray) -> bool:
-    """Whether any entry of a trace reads what a symbol stands for."""
+    """Returns whether any entry of a trace reads what a symbol stands for."""
     return any(origin == symbol.origin for entry in trace.entries for origin, _ in entry.inputs)
 
 

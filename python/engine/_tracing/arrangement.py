@@ -48,7 +48,7 @@ _SPACE = 3  # the numbers of a vector that has a vector product
 
 @records("reshape")
 def reshape(x: Any, newshape: Any) -> TracedArray:
-    """The same numbers in another shape."""
+    """Returns the array in another shape."""
     array = array_of(x)
     return reshaped(array, _lengths_for(array, newshape))
 
@@ -985,7 +985,7 @@ def top_k(
 
 @records("in_top_k")
 def in_top_k(targets: Any, predictions: Any, k: int) -> TracedArray:
-    """Whether fewer than `k` numbers are larger than that of the target."""
+    """Returns whether fewer than `k` numbers are larger than that of the target."""
     trace = trace_of(targets, predictions)
     rows, classes = as_traced(predictions, trace), as_traced(targets, trace)
     score = take_along_axis(rows, expand_dims(classes, -1), -1)

@@ -14,13 +14,13 @@ from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 @records("stop_gradient")
 def stop_gradient(variable: Any) -> TracedArray:
-    """The same numbers, which no gradient flows through."""
+    """Returns the array as a constant, through which no gradient flows."""
     return without_gradient(array_of(variable))
 
 
 @records("cond")
 def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
-    """What one of two functions returns. Both are recorded, and each number is that of one of the two."""
+    """Returns the result of one of two functions. Both are recorded, and each element is chosen from the two results."""
     return _chosen(pred, true_fn(), false_fn())
 
 
@@ -34,7 +34,7 @@ def _chosen(pred: Any, yes: Any, no: Any) -> Any:
 
 @records("switch")
 def switch(index: Any, branches: Sequence[Any], *operands: Any) -> Any:
-    """What the function of that number returns. All are recorded."""
+    """Returns the result of function number `index`. All functions are recorded."""
     results = [branch(*operands) for branch in branches]
     result = results[-1]
     for number in range(len(results) - 2, -1, -1):
@@ -57,7 +57,7 @@ for _name in ("associative_scan", "fori_loop", "map", "scan", "vectorized_map"):
 
 @records("while_loop")
 def while_loop(cond: Any, body: Any, loop_vars: Any, maximum_iterations: int | None = None) -> Any:
-    """What the variables become, whose shapes each round keeps."""
+    """Returns the variables after the last round. Each round keeps their shapes."""
     variables = symbolics_in(loop_vars)
     if variables and trace_of(*variables).only_shapes:
         return loop_vars
@@ -104,7 +104,7 @@ def dtype(x: Any) -> str:
 
 @answers("is_tensor")
 def is_tensor(x: Any) -> bool:
-    """Whether `x` is a symbol."""
+    """Returns whether `x` is a symbol."""
     del x
     return True
 

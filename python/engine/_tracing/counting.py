@@ -72,7 +72,7 @@ def digitize(x: Any, bins: Any) -> TracedArray:
 
 @records("isin")
 def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> TracedArray:
-    """Whether each element is one of others."""
+    """Returns whether each element is one of others."""
     del assume_unique
     values, tested = _pair(x1, x2)
     same = elementwise(
@@ -87,7 +87,7 @@ def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) ->
 
 @records("histogram")
 def histogram(x: Any, bins: Any = 10, range: Any = None) -> tuple[TracedArray, TracedArray]:  # Keras' name
-    """How many numbers lie in each of some intervals, and the edges of these."""
+    """Returns the number of elements in each interval, and the edges of the intervals."""
     array = array_of(x)
     dtype = float_dtype(array)
     values = reshape(array, (-1,)).as_dtype(dtype)
@@ -121,7 +121,7 @@ def _equal_edges(values: TracedArray, bins: int, limits: Any) -> TracedArray:
 
 @records("bincount")
 def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = False) -> TracedArray:
-    """How often each whole number is there, or the sums of weights; the largest number can't be known."""
+    """Returns how often each integer occurs, or the sums of its weights. The largest integer isn't known while recording."""
     if sparse:
         msg = "`sparse` must be False: there are no sparse arrays here"
         raise ValueError(msg)

@@ -96,7 +96,7 @@ def function_of_arrays(name: str) -> Callable[..., Any]:
 
 
 def can_record(name: str) -> bool:
-    """Whether there is a function of that name that can be recorded."""
+    """Returns whether there is a function of that name that can be recorded."""
     _fill()
     return name in _table
 
@@ -195,7 +195,7 @@ def _is_traced() -> bool:
 
 
 def _has_fixed_seed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether the argument `seed` of a call is an int."""
+    """Returns whether the argument `seed` of a call is an int."""
     try:
         seed = inspect.signature(function).bind_partial(*args, **kwargs).arguments.get("seed")
     except TypeError:  # the call itself says what is wrong

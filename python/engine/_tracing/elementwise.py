@@ -561,7 +561,7 @@ def heaviside(x1: Any, x2: Any) -> TracedArray:
 
 @records("isclose")
 def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> TracedArray:
-    """Whether numbers are equal within a tolerance."""
+    """Returns whether numbers are equal within a tolerance."""
 
     def formula(a: Term, b: Term) -> Term:
         near = ((a - b).of("abs") <= b.of("abs") * rtol + atol) * (b.of("abs") < math.inf)

@@ -42,7 +42,7 @@ class Extent(NamedTuple):
         return Extent(self.fixed // divisor, self.per_sample // divisor)
 
     def agrees_with(self, other: Extent) -> bool:
-        """Whether both are the same length, or may be, as one of them is unknown."""
+        """Returns whether both are the same length, or may be, as one of them is unknown."""
         return self == other or UNKNOWN in (self, other)
 
 
@@ -82,7 +82,7 @@ def sample_shape(full: Extents) -> Any:
 
 
 def has_unknown(sample: Shape | FullShape) -> bool:
-    """Whether the shape of a sample has unknown lengths."""
+    """Returns whether the shape of a sample has unknown lengths."""
     return None in sample or (isinstance(sample, FullShape) and UNKNOWN in sample)
 
 

@@ -709,7 +709,7 @@ def recorded_with_mask(value: Any, trace: LazyTrace) -> RecordedArray:
 
 
 def _is_numbers(value: Any) -> bool:
-    """Whether a list is an array: numbers, or lists of numbers."""
+    """Returns whether a list is an array: numbers, or lists of numbers."""
     first = next(iter(value), None)
     while isinstance(first, (list, tuple)):
         first = next(iter(first), None)

@@ -250,7 +250,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> TracedArray:
 
 @records("matrix_rank")
 def matrix_rank(x: Any, tol: float | None = None) -> TracedArray:
-    """How many singular values of matrices are above `tol`."""
+    """Returns the number of singular values of matrices above `tol`."""
     a = _matrices(x)
     (rank,) = host(
         "matrix_rank", [a], [()], batch=a.extents[:-2], dtypes=["int32"], rule=constant, options={"tol": tol}

@@ -153,7 +153,7 @@ def with_modes(otherwise: Recording, in_training: Recording) -> Recording:
 
 
 def _same_entry(first: Node | Use, other: Node | Use) -> bool:
-    """Whether two entries compute the same. Seeds may differ, as both are drawn anew for each recording."""
+    """Returns whether two entries compute the same. Seeds may differ, as both are drawn anew for each recording."""
     if isinstance(first, Node) and isinstance(other, Node):
         return (first.kind, first.inputs, first.shape) == (other.kind, other.inputs, other.shape) and all(
             name == "seed" or (name in other.fields and np.array_equal(value, other.fields[name]))

@@ -153,19 +153,19 @@ def argmin(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
 
 @records("any")
 def any_(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
-    """Whether any number isn't 0."""
+    """Returns whether any number isn't 0."""
     return reduce(cast(array_of(x), "bool"), "max", axis, keepdims, "bool")
 
 
 @records("all")
 def all_(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
-    """Whether no number is 0."""
+    """Returns whether no number is 0."""
     return reduce(cast(array_of(x), "bool"), "min", axis, keepdims, "bool")
 
 
 @records("count_nonzero")
 def count_nonzero(x: Any, axis: Any = None) -> TracedArray:
-    """How many numbers aren't 0."""
+    """Returns the number of elements that aren't 0."""
     return sum_(cast(array_of(x), "bool"), axis)
 
 
@@ -422,5 +422,5 @@ def _index_of_numbers(x: Any, instead: float, reduction: str, axis: Any, keepdim
 def allclose(
     x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> TracedArray:
-    """Whether all numbers are equal within a tolerance."""
+    """Returns whether all numbers are equal within a tolerance."""
     return all_(implementation_of("isclose")(x1, x2, rtol, atol, equal_nan))

@@ -317,7 +317,7 @@ def _beside(left: BatchLength, other: Any, operation: str) -> Any:
 
 
 def is_symbolic(value: Any) -> bool:
-    """Whether `value` is recorded where a function of `engine.ops` gets it.
+    """Returns whether `value` is recorded where a function of `engine.ops` gets it.
 
     That is so for symbols, lengths that depend on the batch and, in a traced function or while a gradient tape is
     recording, for weights and for arrays that the tape watches.
@@ -333,7 +333,7 @@ def is_symbolic(value: Any) -> bool:
 
 
 def contains_symbolic(value: Any) -> bool:
-    """Whether `value` is symbolic, or a list, tuple or dict with a symbolic value at any depth."""
+    """Returns whether `value` is symbolic, or a list, tuple or dict with a symbolic value at any depth."""
     if isinstance(value, (list, tuple)):
         return any(map(contains_symbolic, value))
     if isinstance(value, dict):
@@ -344,7 +344,7 @@ def contains_symbolic(value: Any) -> bool:
 
 
 def contains(value: Any, kind: type) -> bool:
-    """Whether `value` is an object of a class, or a list, tuple or dict with one at any depth."""
+    """Returns whether `value` is an object of a class, or a list, tuple or dict with one at any depth."""
     if isinstance(value, kind):
         return True
     if isinstance(value, dict):

@@ -332,11 +332,11 @@ class TracedArray(Symbolic):
     # The methods of NumPy's arrays.
 
     def astype(self, dtype: Any) -> Any:
-        """The same numbers in another dtype."""
+        """Returns the array in another dtype."""
         return self._applied("cast", self, dtype)
 
     def reshape(self, *shape: Any) -> Any:
-        """The same numbers in another shape."""
+        """Returns the array in another shape."""
         new_shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (list, tuple)) else shape
         return self._applied("reshape", self, new_shape)
 

@@ -166,7 +166,7 @@ class Compiled:
         return self.has_loss or bool(self._entries)
 
     def has_metrics(self, output: int) -> bool:
-        """Whether there are metrics of output number `output`."""
+        """Returns whether there are metrics of output number `output`."""
         return any(entry.output == output for entry in self._entries)
 
     def once(self, subject: str, warn: Callable[[], None]) -> None:
@@ -607,7 +607,7 @@ def _forms_in(source: Any) -> list[tuple[Shape, str]] | None:
 
 
 def _may_be_indices(targets: Any, outputs: Any) -> bool:
-    """Whether targets are class indices for outputs."""
+    """Returns whether targets are class indices for outputs."""
     target_shape, output_shape = np.shape(targets), np.shape(outputs)
     return (
         len(output_shape) > 1
@@ -807,5 +807,5 @@ def _require_same_targets(metric: metrics.Metric, loss: losses.Loss) -> None:
 
 
 def _keys_of(weights: Sequence[Tracked]) -> list[tuple[object, int]]:
-    """What tells whether these are the same weights."""
+    """Returns keys that are equal for the same weights: owner and number of each."""
     return [(variable.owner, variable.number) for variable in weights]

@@ -324,7 +324,7 @@ def _tensor(array: Any) -> Any:
 
 
 def _holds_arrays(value: Any) -> bool:
-    """Whether a value is an array, or a list, tuple or dict that holds arrays, at any depth, and nothing else."""
+    """Returns whether a value is an array, or a list, tuple or dict that holds arrays, at any depth, and nothing else."""
     if isinstance(value, dict):
         return bool(value)
     return hasattr(value, "shape") or (

@@ -114,7 +114,7 @@ def deserialize(config: object, custom_objects: Mapping[str, Activation] | None 
 
 
 def in_core(activation: object) -> bool:
-    """Whether the core knows the activation: a function of this module, also with other constants by `partial`.
+    """Returns whether the core knows the activation: a function of this module, also with other constants by `partial`.
 
     Raises:
         ValueError: for `threshold` without its constants.

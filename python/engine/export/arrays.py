@@ -83,7 +83,7 @@ def weight_step(name: str, owner: str, array: Any) -> Step:
 
 
 def is_array_step(step: Step) -> bool:
-    """Whether a step reads arrays under shapes of its own."""
+    """Returns whether a step reads arrays under shapes of its own."""
     return "views" in step.constants
 
 
@@ -93,7 +93,7 @@ def for_one_sample(extents: Extents) -> Shape:
 
 
 def is_empty(extents: Extents) -> bool:
-    """Whether an array has no elements, whatever the number of samples."""
+    """Returns whether an array has no elements, whatever the number of samples."""
     return any(extent == Extent(0) for extent in extents)
 
 

@@ -35,7 +35,7 @@ def write_array_step(c: CWriter, step: Step, y: str, *inputs: str) -> None:
 
 
 def can_replace(step: Step, reads: Sequence[int]) -> bool:
-    """Whether the output of a map may lie in the memory of its first input, which no other step reads later.
+    """Returns whether the output of a map may lie in the memory of its first input, which no other step reads later.
 
     Args:
         step: the map.

@@ -369,7 +369,7 @@ def _described(inputs: Sequence[_Parameter], outputs: Sequence[_Parameter]) -> s
 
 
 def _may_replace(step: Step, reads: Sequence[int]) -> bool:
-    """Whether the output of a step may lie in the memory of its first input."""
+    """Returns whether the output of a step may lie in the memory of its first input."""
     if is_array_step(step):
         return step.kind == "map" and can_replace(step, reads)
     return OPERATIONS[step.kind].in_place

@@ -41,7 +41,7 @@ class _Buffer(NamedTuple):
     """The number of the last step that reads a value."""
 
     def meets(self, other: _Buffer) -> bool:
-        """Whether there is a step in which both are in use."""
+        """Returns whether there is a step in which both are in use."""
         return self.begin <= other.end and other.begin <= self.end
 
 

@@ -260,7 +260,7 @@ class _Stages:
         return self.stages[self._stage_of_leaf[number]].name
 
     def _begins(self, number: int) -> bool:
-        """Whether a leaf begins a stage: nodes that one layer has recorded are one, unless an output is among them."""
+        """Returns whether a leaf begins a stage: nodes that one layer has recorded are one, unless an output is among them."""
         parts = self._parts
         if number == 0 or number - 1 in parts.outputs or parts.owners[number] != parts.owners[number - 1]:
             return True
@@ -295,7 +295,7 @@ class _Stages:
             self._add_layer(number, leaf, input_shapes, shape)
 
     def _is_outside(self, origin: int) -> bool:
-        """Whether a value that the current stage reads is new to it: no weight, and computed by another one."""
+        """Returns whether a value that the current stage reads is new to it: no weight, and computed by another one."""
         stage = len(self.stages) - 1
         if origin in self._read or (origin >= 0 and self._stage_of_leaf[origin] == stage):
             return False
@@ -383,7 +383,7 @@ def _require_no_noise(name: str, leaf: Layer, shapes: Sequence[Shape]) -> None:
 
 
 def _is_recorded(leaf: Layer) -> bool:
-    """Whether a leaf is a part of what a layer has recorded."""
+    """Returns whether a leaf is a part of what a layer has recorded."""
     return isinstance(leaf, InnerLeaf) or leaf._may_be_recorded
 
 
@@ -676,7 +676,7 @@ MERGING: dict[str, Callable[[Layer, Sequence[Shape], Shape], Step]] = {
 
 
 def is_written_whole(part: object) -> bool:
-    """Whether a layer is one step although its formula is recorded."""
+    """Returns whether a layer is one step although its formula is recorded."""
     return _merging_step(part) is not None
 
 

@@ -251,7 +251,7 @@ class OnnxWriter:
         return name
 
     def is_bool(self, name: str) -> bool:
-        """Whether a tensor holds bools."""
+        """Returns whether a tensor holds bools."""
         return name in self._bools
 
     def as_float(self, name: str) -> str:

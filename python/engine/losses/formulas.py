@@ -41,7 +41,7 @@ def recordable(formula: Callable[..., Any]) -> Callable[[_Function], _Function]:
 
 
 def symbols(y_true: Any, y_pred: Any) -> bool:
-    """Whether one of the two is a symbol."""
+    """Returns whether one of the two is a symbol."""
     return contains_symbolic((y_true, y_pred))
 
 
@@ -93,7 +93,7 @@ def absolute_error(y_true: Any, y_pred: Any) -> Any:
 
 
 def absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
-    """The same in percent of the targets."""
+    """Returns the absolute error in percent of the targets."""
     target, output = paired_symbols(y_true, y_pred)
     return ops.mean(ops.abs((target - output) / ops.maximum(ops.abs(target), _SMALLEST)), axis=-1) * 100.0
 
@@ -160,7 +160,7 @@ def squared_hinge(y_true: Any, y_pred: Any) -> Any:
 
 
 def categorical_hinge(y_true: Any, y_pred: Any) -> Any:
-    """What the score of the class lacks to the margin above all others."""
+    """Returns by how much the score of the class misses a margin of 1 above all other scores."""
     target, output = paired_symbols(y_true, y_pred)
     of_class, other = ops.sum(target * output, axis=-1), ops.max((1.0 - target) * output, axis=-1)
     return ops.maximum(other - of_class + 1.0, 0.0)
@@ -269,7 +269,7 @@ def dice(y_true: Any, y_pred: Any, axis: Any = None) -> Any:
 
 
 def tversky(y_true: Any, y_pred: Any, alpha: float = 0.5, beta: float = 0.5, axis: Any = None) -> Any:
-    """The same with weights of the two kinds of mistakes."""
+    """Returns the Dice loss with weights `alpha` and `beta` of the two kinds of mistakes."""
     target, output = paired_symbols(y_true, y_pred)
     overlap = ops.sum(target * output, axis=axis)
     missed, wrong = ops.sum((1.0 - output) * target, axis=axis), ops.sum(output * (1.0 - target), axis=axis)

@@ -114,7 +114,7 @@ _BY_SAMPLE = frozenset(("map", "reduce", "reshape", "stop_gradient"))
 
 
 def is_per_sample(recorded: Recording) -> bool:
-    """Whether what a function computes of a sample is known to depend on no other sample of the batch."""
+    """Returns whether what a function computes of a sample is known to depend on no other sample of the batch."""
     mixed = [output.extents for output in recorded.outputs]
     dependent = list[bool]()
     for entry in recorded.trace.entries:

@@ -64,7 +64,7 @@ def ratio(part: Array, whole: Array) -> Array:
 
 
 def evenly_distributed(thresholds: Sequence[float]) -> bool:
-    """Whether `thresholds` are 0, 1 / (n - 1), ..., 1."""
+    """Returns whether `thresholds` are 0, 1 / (n - 1), ..., 1."""
     count = len(thresholds)
     return count >= _FEWEST_EVEN and bool(
         np.allclose(thresholds, np.arange(count, dtype=np.float32) / (count - 1), atol=1e-7)

@@ -198,7 +198,7 @@ class Metric(Spec):
         return self
 
     def _suits(self, indices: bool) -> bool:
-        """Whether the metric accepts such targets: class indices, or one number per output."""
+        """Returns whether the metric accepts such targets: class indices, or one number per output."""
         return True
 
 
@@ -354,7 +354,7 @@ class CoreMetric(Metric, ABC):
         self._state, self._width = state, width
 
     def _suits(self, indices: bool) -> bool:
-        """Whether the metric accepts such targets: class indices, or one number per output."""
+        """Returns whether the metric accepts such targets: class indices, or one number per output."""
         return self._targets_are_indices == indices or (indices and self._accepts_indices)
 
     @abstractmethod
@@ -453,7 +453,7 @@ def metrics_of(attributes: Mapping[str, Any]) -> list[Metric]:
 
 
 def in_core(metric: Metric) -> TypeGuard[CoreMetric]:
-    """Whether the core adds batches to the state of `metric`; otherwise NumPy does."""
+    """Returns whether the core adds batches to the state of `metric`; otherwise NumPy does."""
     return isinstance(metric, CoreMetric) and not any(
         overrides(type(metric), method) for method in ("update_state", "reset_state", "reset_states")
     )

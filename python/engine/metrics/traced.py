@@ -65,7 +65,7 @@ def traced_metric(
 
 
 def _depends_on_batch(recorded: Recording) -> bool:
-    """Whether a result is computed from the targets or the predictions."""
+    """Returns whether a result is computed from the targets or the predictions."""
     waiting, met = [output.origin for output in recorded.outputs], set[Any]()
     while waiting:
         origin = waiting.pop()

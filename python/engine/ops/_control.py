@@ -86,7 +86,7 @@ def convert_to_numpy(x: ArrayLike) -> Result:
 
 
 def is_tensor(x: Any) -> bool:
-    """Whether `x` is an array, or a number of NumPy, which functions of `ops` return for one number."""
+    """Returns whether `x` is an array, or a number of NumPy, which functions of `ops` return for one number."""
     return isinstance(x, (np.ndarray, np.generic))
 
 
@@ -133,12 +133,12 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def cond(pred: ArrayLike, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
-    """What `true_fn` returns if the single bool `pred` is true, else what `false_fn` returns."""
+    """Returns the result of `true_fn` if the single bool `pred` is true, else that of `false_fn`."""
     return true_fn() if bool(as_array(pred)) else false_fn()
 
 
 def switch(index: ArrayLike, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
-    """What the function number `index` of `branches` returns for `operands`; the nearest one if there is none."""
+    """Returns the result of function number `index` of `branches` for `operands`; an index out of range is clipped."""
     return branches[min(max(int(as_array(index)), 0), len(branches) - 1)](*operands)
 
 
@@ -148,7 +148,7 @@ def while_loop(
     loop_vars: Any,
     maximum_iterations: int | None = None,
 ) -> Any:
-    """What `loop_vars` become when `body` is called as long as `cond` is true.
+    """Returns `loop_vars` after `body` was called on them as long as `cond` was true.
 
     Args:
         cond: a function of the variables that returns a single bool.
@@ -170,7 +170,7 @@ def while_loop(
 
 
 def fori_loop(lower: int, upper: int, body_fun: Callable[[int, Any], Any], init_val: Any) -> Any:
-    """What `init_val` becomes by `value = body_fun(i, value)` for i from `lower` to `upper - 1`."""
+    """Returns `init_val` after `value = body_fun(i, value)` for i from `lower` to `upper - 1`."""
     value = init_val
     for step in range(int(lower), int(upper)):
         value = body_fun(step, value)
@@ -246,7 +246,7 @@ def _along(leaf: Any, place: int, axis: int) -> Any:
 
 
 def map(f: Callable[[Any], Any], xs: Any) -> Any:
-    """What `f` returns for each part of `xs` along the first axis, stacked along the first axis.
+    """Returns the results of `f` for each part of `xs` along the first axis, stacked along the first axis.
 
     Args:
         f: a function of a part; its results are arrays, or nested structures of arrays.
@@ -256,7 +256,7 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
 
 
 def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
-    """What `function` returns for each part of `elements` along the first axis, stacked; the same as `map`."""
+    """Returns the results of `function` for each part of `elements` along the first axis, stacked, as `map` does."""
     return map(function, elements)
 
 

@@ -121,7 +121,7 @@ def top_k(x: ArrayLike, k: int, sorted: bool = True, is_stable: bool = True) -> 
 
 @quiet
 def in_top_k(targets: ArrayLike, predictions: ArrayLike, k: int) -> Result:
-    """Whether fewer than `k` numbers are larger than that of the target; NaN is the smallest number.
+    """Returns whether fewer than `k` numbers are larger than that of the target; NaN is the smallest number.
 
     Args:
         targets: class indices (n,).

@@ -120,7 +120,7 @@ def lu_factor(x: ArrayLike) -> tuple[Array, Array]:
 
 
 def matrix_rank(x: ArrayLike, tol: float | None = None) -> Result:
-    """How many singular values of the matrices `x` (..., m, n) are above `tol`, as int32.
+    """Returns the number of singular values of the matrices `x` (..., m, n) above `tol`, as int32.
 
     Args:
         x: matrices.

@@ -351,7 +351,7 @@ def nan_to_num(
 def isclose(
     x1: ArrayLike, x2: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Result:
-    """Whether `x1` and `x2` are about equal, elementwise: `abs(x1 - x2) <= atol + rtol * abs(x2)`.
+    """Returns whether `x1` and `x2` are about equal, elementwise: `abs(x1 - x2) <= atol + rtol * abs(x2)`.
 
     Args:
         x1: any shape.
@@ -367,7 +367,7 @@ def isclose(
 def allclose(
     x1: ArrayLike, x2: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Result:
-    """Whether all numbers of `x1` and `x2` are about equal, as one bool; `rtol`, `atol` and `equal_nan` as for `isclose`."""
+    """Returns whether all numbers of `x1` and `x2` are about equal, as one bool; `rtol`, `atol` and `equal_nan` as for `isclose`."""
     return np.all(isclose(x1, x2, rtol, atol, equal_nan))
 
 
@@ -427,12 +427,12 @@ def select(condlist: Sequence[ArrayLike], choicelist: Sequence[ArrayLike], defau
 
 
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
-    """Whether all elements of `x` along `axis` are true; `keepdims` keeps the axis with length 1."""
+    """Returns whether all elements of `x` along `axis` are true; `keepdims` keeps the axis with length 1."""
     return _reduce.all(as_array(x), axis=axis_or_tuple(axis), keepdims=keepdims)
 
 
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Result:
-    """Whether any element of `x` along `axis` is true; `keepdims` keeps the axis with length 1."""
+    """Returns whether any element of `x` along `axis` is true; `keepdims` keeps the axis with length 1."""
     return _reduce.any(as_array(x), axis=axis_or_tuple(axis), keepdims=keepdims)
 
 
@@ -586,7 +586,7 @@ def percentile(
 
 
 def count_nonzero(x: ArrayLike, axis: Axis = None) -> Result:
-    """How many elements of `x` along `axis` are not zero, as int32."""
+    """Returns the number of elements of `x` along `axis` that are not zero, as int32."""
     return np.asarray(np.count_nonzero(as_array(x), axis=axis_or_tuple(axis)), np.int32)
 
 
@@ -776,7 +776,7 @@ def unravel_index(indices: ArrayLike, shape: Sequence[int]) -> tuple[Array, ...]
 
 
 def isin(x1: ArrayLike, x2: ArrayLike, assume_unique: bool = False, invert: bool = False) -> Result:
-    """Whether each element of `x1` is one of `x2`.
+    """Returns whether each element of `x1` is one of `x2`.
 
     Args:
         x1: any shape.
@@ -839,7 +839,7 @@ def unique(  # noqa: PLR0917 # Keras' signature
 def bincount(
     x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0, sparse: bool = False
 ) -> Result:
-    """How often each whole number from 0 is in `x`, or the sums of its weights.
+    """Returns how often each integer from 0 occurs in `x`, or the sums of its weights.
 
     Args:
         x: integers of at least 0, (n,), or (rows, n) for the counts of each row.
@@ -869,7 +869,7 @@ def bincount(
 
 
 def histogram(x: ArrayLike, bins: Any = 10, range: Any = None) -> tuple[Array, Array]:
-    """How many numbers of `x` lie in each of some intervals.
+    """Returns the number of elements of `x` in each interval.
 
     Args:
         x: any shape.

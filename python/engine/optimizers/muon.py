@@ -140,7 +140,7 @@ class Muon(Optimizer):
         return 0.0 if self._excludes(weight) else self.adam_weight_decay or 0.0
 
     def _orthogonalises(self, weight: Tracked) -> bool:
-        """Whether the weight is updated by Muon itself; Adam updates the others."""
+        """Returns whether the weight is updated by Muon itself; Adam updates the others."""
         left_out = any(re.search(name, weight.path) for name in self.exclude_layers)
         embedding = self.exclude_embeddings and "embedding" in weight.path.lower()
         return len(weight.shape) == _MATRIX and not left_out and not embedding

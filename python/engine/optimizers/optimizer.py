@@ -311,7 +311,7 @@ class Optimizer(Spec):
         return list(gradients) if factor is None else quotients(gradients, factor)
 
     def _tracks(self, variables: Sequence[Any]) -> bool:
-        """Whether the state has a place for the weights, or must not be made again for them."""
+        """Returns whether the state has a place for the weights, or must not be made again for them."""
         if self._state is None:
             return False
         if self._stepper is None:  # it was compiled with a model
@@ -568,7 +568,7 @@ class Optimizer(Spec):
         return 0.0 if self._excludes(weight) or self.weight_decay is None else self.weight_decay
 
     def _excludes(self, weight: Tracked) -> bool:
-        """Whether `exclude_from_weight_decay` named the weight array."""
+        """Returns whether `exclude_from_weight_decay` named the weight array."""
         named = any(re.search(name, weight.name) for name in self._undecayed)
         return named or weight.path in self._undecayed_paths
 

@@ -151,7 +151,7 @@ class Perceptron(BaseEstimator, ABC):
         return sample_weight
 
     def _stratifies(self) -> bool:
-        """Whether each class is held out in proportion."""
+        """Returns whether each class is held out in proportion."""
         return False
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803 # scikit-learn's name
@@ -575,7 +575,7 @@ def _optimizer_of(model: Sequential) -> Optimizer:
 
 
 def is_stochastic(estimator: Any) -> bool:
-    """Whether the estimator has `partial_fit`, which "lbfgs" has not.
+    """Returns whether the estimator has `partial_fit`, which "lbfgs" has not.
 
     Raises:
         AttributeError: for "lbfgs", with scikit-learn's message.

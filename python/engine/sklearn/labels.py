@@ -20,7 +20,7 @@ THRESHOLD = 0.5
 
 
 def are_class_numbers(y: Any) -> bool:
-    """Whether `y` is an array (n,) of integers or booleans, which scikit-learn's slow checks always accept."""
+    """Returns whether `y` is an array (n,) of integers or booleans, which scikit-learn's slow checks always accept."""
     return type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biu"
 
 

@@ -168,7 +168,7 @@ class SomeSamples(abc.Sequence[Any]):
 
 
 def _returns_samples(dataset: Any) -> bool:
-    """Whether it is a data set that returns sample by sample, and no array."""
+    """Returns whether it is a data set that returns sample by sample, and no array."""
     if isinstance(dataset, (tuple, list, range)) or hasattr(dataset, "__array__"):
         return False
     return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")

@@ -557,7 +557,7 @@ def _is_discrete(layer: Any) -> bool:
 
 
 def _needs_adapting(layer: Any) -> bool:
-    """Whether a layer learns from data what the user has not given."""
+    """Returns whether a layer learns from data what the user has not given."""
     if isinstance(layer, layers.Normalization):
         return layer.input_mean is None
     if isinstance(layer, layers.Discretization):

@@ -166,7 +166,7 @@ def _name_of(layer: Mapping[str, Any]) -> str:
 
 
 def is_end(value: Any) -> bool:
-    """Whether a value is an output of a layer in a config, such as `["dense", 0, 0]`: layer, call and output."""
+    """Returns whether a value is an output of a layer in a config, such as `["dense", 0, 0]`: layer, call and output."""
     return isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[0], str)  # noqa: PLR2004
 
 

@@ -80,7 +80,7 @@ def instantiated(
 
 
 def accepted_by(function: Callable[..., Any], name: str) -> bool:
-    """Whether a function has an argument `name`, or takes arguments of any name."""
+    """Returns whether a function has an argument `name`, or takes arguments of any name."""
     parameters = inspect.signature(function).parameters.values()
     return any(
         parameter.kind is parameter.VAR_KEYWORD

@@ -23,7 +23,7 @@ SEVERAL_COLUMNS = "multiclass-multioutput"
 
 
 def needs_one_hot(loss: Any) -> bool:
-    """Whether `loss` is the categorical crossentropy, whose targets are one-hot rows."""
+    """Returns whether `loss` is the categorical crossentropy, whose targets are one-hot rows."""
     if isinstance(loss, type):
         return issubclass(loss, losses.CategoricalCrossentropy)
     resolved = losses.get(loss) if isinstance(loss, str) else loss
