@@ -7,21 +7,28 @@ core can't, and turns the core's sums into logs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, TypeGuard, cast
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from engine import losses, metrics
-from engine._base.checks import Shape, real, text_of_shape
+from engine._base.checks import Shape, text_of_shape
 from engine._base.registered_objects import overrides
-from engine._base.spec import free_name
 from engine._core_interface.cpp import Float32, OptimizerState, Program, Totals
 from engine._core_interface.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
 from engine._data.sources import Samples
 from engine._data.target_forms import TargetForm, mask_of_batch, masked_weights, weights_of_batch
+from engine._training.arguments_by_output import (
+    MetricOfOutput,
+    is_nested,
+    loss_weights_of_outputs,
+    losses_of_outputs,
+    metrics_of_outputs,
+    with_missing_outputs,
+)
 from engine._training.checked_samples import missing_targets
 from engine._training.penalties_and_constraints import weights_step_result
 from engine.callbacks.base import Logs, NamedValues
@@ -37,13 +44,24 @@ from engine.optimizers.variables import Tracked
 Host = Callable[[Sequence[TargetForm], RunStep], Penalty | Float32 | None]
 
 
-class _Entry(NamedTuple):
-    """A metric given to `compile`: its name in the logs, the number of its output, and whether sample weights count."""
+class _CompiledProgram(NamedTuple):
+    """The program that `Compiled.apply` has compiled, and what it was compiled for."""
 
-    name: str
+    program: Program
+    weights: list[Tracked]
+    output_shapes: list[Shape]
+    masked: list[bool]
+    """Whether a mask removes rows of each output from the loss."""
+
+
+class _MetricResult(NamedTuple):
+    """How the result of a metric is found."""
+
     metric: metrics.Metric
-    output: int
-    weighted: bool
+    core_metric: Any
+    """The same metric if the core adds batches to its state; else None."""
+    calls_result: bool
+    """Whether the metric's own method `result` is called, which a user's class may define."""
 
 
 class Compiled:
@@ -80,11 +98,11 @@ class Compiled:
         self._state_of_optimizer: tuple[OptimizerState, list[Tracked]] | None = None
         self._warned: set[str] = set()  # the subjects of warnings that were given
         self.output_names = tuple(outputs)
-        if by_key and _is_nested(loss) and isinstance(loss, Mapping) and set(loss) < set(outputs):
+        if by_key and is_nested(loss) and isinstance(loss, Mapping) and set(loss) < set(outputs):
             loss, loss_weights = (
-                _with_missing_outputs(argument, outputs) for argument in (loss, loss_weights)
+                with_missing_outputs(argument, outputs) for argument in (loss, loss_weights)
             )
-        losses_given = _losses_of(loss, self.output_names)
+        losses_given = losses_of_outputs(loss, self.output_names)
         self.has_loss_at = [one_loss is not None for one_loss in losses_given]
         """Whether each output has a loss."""
         self.losses = [
@@ -93,7 +111,7 @@ class Compiled:
         """The loss of each output; one that is always 0 where there is none."""
         self.calls_losses = any(map(is_called_itself, self.losses))
         """Whether the loss of a batch is what a call of a user's class returns, so that steps run batch by batch."""
-        self._loss_weights = _loss_weights_of(loss_weights, self.output_names)
+        self._loss_weights = loss_weights_of_outputs(loss_weights, self.output_names)
         self.program_arguments: tuple[Any, ...] = ()
         """The arguments of `Program.compile`; empty until the loss is resolved."""
         self._whole_batches = self._masked = False
@@ -102,29 +120,28 @@ class Compiled:
         self.trains = False
         """Whether what is trained stays the same: once the model has been trained, or another one around it was compiled."""
         self._widths = [1] * len(self.losses)
-        self._entries = _entries_of(metric_list, weighted_metric_list, self.output_names)
+        self._entries = metrics_of_outputs(metric_list, weighted_metric_list, self.output_names)
         # Keras reports the loss of each output if several have one.
         self._shown = (
             [i for i, has_loss in enumerate(self.has_loss_at) if has_loss]
             if sum(self.has_loss_at) > 1
             else []
         )
-        if by_key and _is_nested(loss) and isinstance(loss, Mapping):
+        if by_key and is_nested(loss) and isinstance(loss, Mapping):
             self._shown.sort(key=lambda output: [*loss].index(self.output_names[output]))
         losses_shown = [f"{(loss_names or self.output_names)[i]}_loss" for i in self._shown]
         self.names = ["loss", *losses_shown, *(entry.name for entry in self._entries)]
         self._loss_metrics = [metrics.Mean(name) for name in ("loss", *losses_shown)]
         self._resolved = [entry.metric for entry in self._entries]
         self.metric_forms: list[tuple[bool, int]] | None = None
-        """What `resolve_metrics` got, if the steps of the user's model is_resolved the metrics."""
+        """What `resolve_metrics` got, if the steps of the user's model resolved the metrics."""
         # The shapes and dtypes of the targets of each output; None before the first ones, empty if they differ.
         self._forms: list[tuple[Shape, str]] | None = None
-        self._applied: Any = ()  # the arguments of `apply`
+        self._compiled_program: _CompiledProgram | None = None
         self._mixes_samples = False  # whether a metric that the core computes depends on how batches are cut
         # The metrics that Python computes.
-        self._python_metrics: list[_Entry] = []
-        # Each metric, the same again if the core computes it (else None), and whether its class overrides `result`.
-        self._results: list[tuple[metrics.Metric, Any, bool]] = []
+        self._python_metrics: list[MetricOfOutput] = []
+        self._results: list[_MetricResult] = []
         # The losses, the metrics and the output shapes that `require_readable` has accepted, so that it checks each once.
         self._readable: tuple[list[losses.Loss], list[metrics.Metric], list[Shape]] | None = None
         self._host_step: Host | None = None
@@ -300,8 +317,9 @@ class Compiled:
             ]
         self._whole_batches = whole_batches or program.joins_samples or program.losses_join_samples
         self._masked = any(masked)
-        self._applied = program, list(weights), list(output_shapes), list(masked)
-        self._split_metrics(lowered)
+        compiled = _CompiledProgram(program, list(weights), list(output_shapes), list(masked))
+        self._compiled_program = compiled
+        self._split_metrics(lowered, compiled.weights)
         self.optimizer._follow(program.state, weights)
         if state is not None:
             self.optimizer._restore_by_weight(state)
@@ -352,7 +370,7 @@ class Compiled:
         return lowered
 
     def _traced(
-        self, metric: metrics.Metric, entry: _Entry, output_shape: Shape, plain: bool
+        self, metric: metrics.Metric, entry: MetricOfOutput, output_shape: Shape, plain: bool
     ) -> TracedMetric | None:
         """Returns a metric that is a function of the user's as the core computes it, or None."""
         form, loss = self._forms[entry.output] if self._forms else None, self.losses[entry.output]
@@ -365,15 +383,15 @@ class Compiled:
             return None
         return traced_metric(metric._of_batch, shape, dtype, output_shape, plain)  # type: ignore[attr-defined] # of its class
 
-    def _split_metrics(self, lowered: Sequence[dict[str, Any] | None]) -> None:
-        """Notes which metrics the core computes, as `lowered` says."""
+    def _split_metrics(self, lowered: Sequence[dict[str, Any] | None], weights: list[Tracked]) -> None:
+        """Sorts the metrics into those of the core, for which `lowered` has fields, and those of Python, where it has None."""
         self._python_metrics, self._results = [], []
         for metric, entry, fields in zip(self._resolved, self._entries, lowered, strict=True):
-            own_result = overrides(type(metric), "result") if isinstance(metric, CoreMetric) else True
+            calls_result = not isinstance(metric, CoreMetric) or overrides(type(metric), "result")
             if fields is None:
                 self._python_metrics.append(entry._replace(metric=metric))
-            self._results.append((metric, None if fields is None else metric, own_result))
-        self._host_step = self._make_host_step(self._applied[1])
+            self._results.append(_MetricResult(metric, None if fields is None else metric, calls_result))
+        self._host_step = self._make_host_step(weights)
 
     def set_target_forms(self, sources: Sequence[Any]) -> None:
         """Lets the core compute the metrics that are functions of the user's, if all targets have one form.
@@ -393,14 +411,14 @@ class Compiled:
         if common_forms == self._forms:
             return
         self._forms = common_forms
-        if self._applied and self.is_resolved and self.program_arguments[0]:
-            program, _, output_shapes, masked = self._applied
+        compiled = self._compiled_program
+        if compiled is not None and self.is_resolved and self.program_arguments[0]:
             of_outputs, optimizer, _, _ = self.program_arguments
-            lowered = self._lowered_metrics(self._resolved, output_shapes, masked)
+            lowered = self._lowered_metrics(self._resolved, compiled.output_shapes, compiled.masked)
             in_core = [fields for fields in lowered if fields is not None]
             self.program_arguments = of_outputs, optimizer, in_core, None in lowered
-            program.compile(of_outputs, optimizer, in_core, None in lowered, program.state)
-            self._split_metrics(lowered)
+            compiled.program.compile(*self.program_arguments, compiled.program.state)
+            self._split_metrics(lowered, compiled.weights)
 
     def compile_again(self, program: Program, program_shapes: Sequence[Shape]) -> None:
         """Compiles another program of the same model, for samples of another length.
@@ -411,9 +429,9 @@ class Compiled:
         """
         if self.program_arguments:
             of_outputs, optimizer, in_core, in_python = self.program_arguments
-            if of_outputs:
-                _, _, output_shapes, masked = self._applied
-                of_outputs = self._lowered_losses(output_shapes, program_shapes, masked)
+            compiled = self._compiled_program
+            if of_outputs and compiled is not None:
+                of_outputs = self._lowered_losses(compiled.output_shapes, program_shapes, compiled.masked)
             state = None if self._state_of_optimizer is None else self._state_of_optimizer[0]
             program.compile(of_outputs, optimizer, in_core, in_python, state)
 
@@ -551,7 +569,7 @@ class Compiled:
         """The metrics that Python computes."""
         return [entry.metric for entry in self._python_metrics]
 
-    def _adds_in_core(self, metric: metrics.Metric, entry: _Entry) -> TypeGuard[CoreMetric]:
+    def _adds_in_core(self, metric: metrics.Metric, entry: MetricOfOutput) -> TypeGuard[CoreMetric]:
         """Returns whether the core computes `metric`, the resolved one of `entry`.
 
         With a loss in Python there may be one sample weight for each output. The core can't read these, so Python computes
@@ -575,11 +593,11 @@ class Compiled:
         values += [loss_sum / totals.samples if totals.samples else 0.0 for loss_sum in sums[1:]]
         for mean, total in zip(self._loss_metrics, sums, strict=True):
             mean._set_sums(total, totals.samples)
-        for (metric, in_sums, own_result), entry in zip(self._results, self._entries, strict=True):
-            if in_sums is not None:
-                in_sums._load_state(state := np.array(next(states)), self._widths[entry.output])
-                if not own_result:
-                    values.append(in_sums._compute(state))
+        for (metric, core_metric, calls_result), entry in zip(self._results, self._entries, strict=True):
+            if core_metric is not None:
+                core_metric._load_state(state := np.array(next(states)), self._widths[entry.output])
+                if not calls_result:
+                    values.append(core_metric._compute(state))
                     continue
             result = np.asarray(metric.result())
             values.append(float(result) if result.size == 1 else result)  # type: ignore[arg-type] # as in Keras
@@ -616,7 +634,7 @@ def _may_be_indices(targets: Any, outputs: Any) -> bool:
     )
 
 
-def _update(entries: Sequence[_Entry], form: TargetForm, batch: TargetsOfStep) -> None:
+def _update(entries: Sequence[MetricOfOutput], form: TargetForm, batch: TargetsOfStep) -> None:
     """Updates the metrics of one output, which Python computes, for one batch."""
     y_pred = batch["y_pred"].reshape(-1, *(form.outputs or (1,))).copy()
     y_true, weights_given = form.restored(batch), weights_of_batch(batch, form, y_pred)
@@ -626,172 +644,6 @@ def _update(entries: Sequence[_Entry], form: TargetForm, batch: TargetsOfStep) -
         if entry.metric._respects_mask and mask is not None:
             sample_weight = masked_weights(mask, sample_weight)
         entry.metric.update_state(y_true, y_pred, sample_weight=sample_weight)
-
-
-def _is_nested(argument: object) -> bool:
-    """Returns whether `argument` is a list or dict of several, and not a config."""
-    return isinstance(argument, (list, tuple)) or (
-        isinstance(argument, Mapping) and "class_name" not in argument
-    )
-
-
-def require_names_of_output(names: Collection[str], **arguments: object) -> None:
-    """Raises ValueError if a dict among arguments of `compile` has a key that isn't a name of the model's one output.
-
-    Args:
-        names: the names that the output has.
-        arguments: the arguments, by name.
-    """
-    for argument, value in arguments.items():
-        if not isinstance(value, Mapping) or not _is_nested(value):
-            continue
-        unknown = [key for key in value if key not in names]
-        if unknown:
-            expected = " or ".join(map(repr, sorted(names)))
-            msg = f"`{argument}` has the key {unknown[0]!r}, but the model's one output is named {expected}"
-            raise ValueError(msg)
-
-
-def _with_missing_outputs(argument: Any, outputs: Sequence[str]) -> Any:
-    """Returns a dict of losses or weights by output with None for those outputs that it lacks; anything else as it is."""
-    return (
-        dict(argument) | {name: None for name in outputs if name not in argument}
-        if isinstance(argument, Mapping)
-        else argument
-    )
-
-
-def _losses_of(value: Any, outputs: Sequence[str]) -> list[Any]:
-    """Returns the loss of each output, or None.
-
-    Args:
-        value: the argument of `compile`.
-        outputs: the names of the outputs, if there are several.
-    """
-    if not outputs:
-        return [_single(value, "loss")]
-    if not _is_nested(value):
-        return [value] * len(outputs)
-    of_outputs = _by_output(
-        value, outputs, "loss", "one loss for all outputs, a list with one for each output"
-    )
-    return [_single(loss, "loss") for loss in of_outputs]
-
-
-def _loss_weights_of(value: Any, outputs: Sequence[str]) -> list[float]:
-    """Returns the factor of the loss of each output, in the same way."""
-    if not outputs:
-        weights = [_single(value, "loss_weights")]
-    elif value is None:
-        weights = [None] * len(outputs)
-    else:
-        weights = _by_output(value, outputs, "loss_weights", "a list with one number for each output")
-        weights = [_single(weight, "loss_weights") for weight in weights]
-    return [1.0 if weight is None else real(weight, "loss_weights") for weight in weights]
-
-
-def _by_output(value: Any, outputs: Sequence[str], argument: str, expected_entries: str) -> list[Any]:
-    """Returns the entries of a list or dict, one for each output.
-
-    Args:
-        value: the argument.
-        outputs: the names of the outputs.
-        argument: its name, for messages.
-        expected_entries: what it should be, for messages.
-    """
-    expected = f"`{argument}` must be {expected_entries}, or a dict with the keys {list(outputs)}"
-    if isinstance(value, Mapping):
-        if set(value) != set(outputs):
-            msg = f"{expected}, got a dict with the keys {list(value)}"
-            raise ValueError(msg)
-        return [value[name] for name in outputs]
-    if not isinstance(value, (list, tuple)) or len(value) != len(outputs):
-        msg = f"{expected}, got {value!r}"
-        raise ValueError(msg)
-    return list(value)
-
-
-def _single(value: object, argument: str) -> object:
-    """Returns the loss or weight for one output, which Keras also accepts in lists or dicts of one."""
-    if not _is_nested(value):
-        return value
-    parts = list(value.values()) if isinstance(value, Mapping) else list(cast("Sequence[object]", value))
-    if len(parts) != 1:
-        msg = (
-            f"`{argument}` must be one for each output of the model, got {len(parts)} for one output: {value!r}. A loss that "
-            "reads several outputs at once is left out: override compute_loss()"
-        )
-        raise ValueError(msg)
-    return _single(parts[0], argument)
-
-
-def _entries_of(plain: object, weighted: object, outputs: Sequence[str]) -> list[_Entry]:
-    """Returns the metrics given to `compile`, in the order in which Keras returns their values.
-
-    Args:
-        plain: the argument `metrics`.
-        weighted: the argument `weighted_metrics`.
-        outputs: the names of the outputs, if there are several.
-    """
-    placed = [
-        (metric, output, weighs)
-        for argument, metrics_given, weighs in (
-            ("metrics", plain, False),
-            ("weighted_metrics", weighted, True),
-        )
-        for output, of_output in enumerate(_metrics_by_output(argument, metrics_given, outputs))
-        for metric in map(metrics.metric_for_training, _flat(of_output))
-    ]
-    prefixes = [f"{name}_" for name in outputs] or [""]
-    names = _unique_names([(prefixes[output], metric.name, weighs) for metric, output, weighs in placed])
-    entries = [_Entry(name, *row) for name, row in zip(names, placed, strict=True)]
-    return sorted(entries, key=lambda entry: entry.name) if outputs else entries
-
-
-def _metrics_by_output(argument: str, value: object, outputs: Sequence[str]) -> list[Any]:
-    """Returns the metrics of each output: one, a list of them, or an empty list."""
-    if value is None:
-        return []
-    if not isinstance(value, (list, tuple, dict)):
-        msg = f"`{argument}` must be a list such as ['accuracy'], a tuple or a dict, got {value!r}"
-        raise ValueError(msg)
-    if not outputs:
-        return [value]
-    if not value:
-        return []
-    if isinstance(value, Mapping) and set(value) <= set(outputs):
-        return [value.get(name) or [] for name in outputs]
-    if isinstance(value, (list, tuple)) and len(value) == len(outputs):
-        return [[] if entry is None else entry for entry in value]
-    msg = (
-        f"`{argument}` must be a list with one entry for each output, a metric or a list of metrics, or a dict with keys "
-        f"among {list(outputs)}, got {value!r}"
-    )
-    raise ValueError(msg)
-
-
-def _flat(nested: object) -> Iterator[object]:
-    """Yields the metrics in nested lists and dicts, in order. A config dict is a metric itself."""
-    if isinstance(nested, Mapping) and "class_name" not in nested:
-        nested = list(nested.values())
-    if isinstance(nested, (list, tuple)):
-        for part in nested:
-            yield from _flat(part)
-    else:
-        yield nested
-
-
-def _unique_names(metrics_given: Sequence[tuple[str, str, bool]]) -> list[str]:
-    """Returns the names of metrics in the logs, made unique as in Keras: `weighted_accuracy`, `accuracy_1`.
-
-    Args:
-        metrics_given: for each metric the prefix of its output, its own name, and whether sample weights count.
-    """
-    names = ["loss"]
-    for prefix, name, weighs in metrics_given:
-        base = f"{prefix}weighted_{name}" if weighs and f"{prefix}{name}" in names else f"{prefix}{name}"
-        names.append(free_name(base, names))
-    return names[1:]
 
 
 def _require_same_targets(metric: metrics.Metric, loss: losses.Loss) -> None:

@@ -81,7 +81,8 @@ from engine._tracing.lazy import (
     without_mask,
 )
 from engine._tracing.symbolic import Slot, handlers, mapped, open_recorder
-from engine._training.compile_arguments import Compiled, require_names_of_output
+from engine._training.arguments_by_output import require_names_of_output
+from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import (
     all_finite,
     warn_of_weights,
