@@ -220,10 +220,10 @@ def _over(axis: Axis, rank: int) -> str:
         rank_text = f"which are {text_of_axes(rank)}" if rank else "but a single number has none"
         msg = f"`axis` of a norm must name axes of the weights, {rank_text}; got {axis}"
         raise ValueError(msg)
-    places = {one_axis % rank for one_axis in axes}
-    if len(places) == rank:
+    positions = {one_axis % rank for one_axis in axes}
+    if len(positions) == rank:
         return "all"
-    return "column" if places == {0} else "row"
+    return "column" if positions == {0} else "row"
 
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name

@@ -151,7 +151,7 @@ def reals(value: object, name: str, low: float = -math.inf, high: float = math.i
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
         msg = f"`{name}` must be a list of numbers, got {value!r}"
         raise WrongTypeError(msg)
-    return [real(number, f"{name}[{place}]", low, high) for place, number in enumerate(value)]
+    return [real(number, f"{name}[{index}]", low, high) for index, number in enumerate(value)]
 
 
 def below_one(value: object, name: str) -> float:
@@ -308,7 +308,7 @@ def shape(value: object, name: str) -> Shape:
         msg = f"`{name}` must be a tuple of integers, the shape of one sample; got {value!r}"
         raise WrongTypeError(msg)
     return tuple(
-        None if size is None else integer(size, f"{name}[{place}]", 1) for place, size in enumerate(value)
+        None if size is None else integer(size, f"{name}[{index}]", 1) for index, size in enumerate(value)
     )
 
 
@@ -337,7 +337,7 @@ def integers(value: object, name: str, minimum: int) -> Shape:
     if not isinstance(value, Sequence) or isinstance(value, str):
         msg = f"`{name}` must be a tuple of integers such as (2, 1), got {value!r}"
         raise WrongTypeError(msg)
-    return tuple(integer(number, f"{name}[{place}]", minimum) for place, number in enumerate(value))
+    return tuple(integer(number, f"{name}[{index}]", minimum) for index, number in enumerate(value))
 
 
 def text_of_shape(sample: Shape) -> str:

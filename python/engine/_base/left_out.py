@@ -208,8 +208,8 @@ def _reasons(table: str, key: str) -> Mapping[str, str]:
 
 def reason_of(module: str, name: str) -> str | None:
     """Returns the reason why `module`, a full name such as "engine.layers", leaves out a `name` of Keras'; else None."""
-    place = module.partition(".")[2]
-    return _reasons("names", "ops" if place.startswith("ops.") else place).get(name)
+    submodule = module.partition(".")[2]
+    return _reasons("names", "ops" if submodule.startswith("ops.") else submodule).get(name)
 
 
 class SaysWhatIsLeftOut:

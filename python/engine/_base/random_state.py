@@ -66,9 +66,9 @@ def position() -> tuple[int, int]:
     return (_scoped.get() or _state).position
 
 
-def go_to(place: tuple[int, int]) -> None:
+def go_to(position: tuple[int, int]) -> None:
     """Sets the random state to a pair that `position` returned."""
-    (_scoped.get() or _state).position = place
+    (_scoped.get() or _state).position = position
 
 
 def next_key() -> tuple[int, int]:

@@ -205,10 +205,10 @@ def described(owner: Any, class_name: str, config: Any) -> dict[str, Any]:
         module = None if package == "__main__" else owner.__module__
         registered = get_registered_name(owner)
         return {"module": module, "class_name": class_name, "config": config, "registered_name": registered}
-    place = path[: 2 if path[1:2] == ["schedules"] else 1]
+    folders = path[: 2 if path[1:2] == ["schedules"] else 1]
     library = "engine" if class_name in _NOT_IN_KERAS else "keras"
     # Keras writes keras.Sequential.
-    module = ".".join([library, *(part for part in place if part != "models")])
+    module = ".".join([library, *(part for part in folders if part != "models")])
     return {"module": module, "class_name": class_name, "config": config, "registered_name": None}
 
 

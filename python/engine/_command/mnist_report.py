@@ -88,7 +88,7 @@ def write(
             "accuracy": "Accuracy",
         }
         epochs = range(1, len(train["loss"]) + 1)
-        axes = {name: figure.add_axes(place) for name, place in panels.items()}
+        axes = {name: figure.add_axes(box) for name, box in panels.items()}
         for name, panel in axes.items():
             lines = {"training": (epochs, train[name]), "test": (tested, test[name])}
             draw_curves(panel, titles[name], lines, len(epochs))

@@ -289,10 +289,10 @@ _REMEDIES = {
 
 def _of_objects(array: Array) -> str:
     """Returns the text about the first object in `array` that is no real number, and what to do about it."""
-    for place, item in np.ndenumerate(array):
+    for index, item in np.ndenumerate(array):
         if isinstance(item, (numbers.Real, np.bool_)):
             continue
-        where = f"entry {place[0] if len(place) == 1 else place}"
+        where = f"entry {index[0] if len(index) == 1 else index}"
         description = f"{where} is {item!r:.60}, of type {type(item).__name__}"
         if isinstance(item, (str, bytes)):
             return f"{description}: {_OF_STRINGS}"

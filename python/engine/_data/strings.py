@@ -50,12 +50,12 @@ def strings_in(value: Any, name: str = "inputs") -> Strings:
         strings = Strings(array.reshape(-1).tolist(), array.shape)
     kinds = {*map(type, strings.values)}
     if not kinds <= {str, bytes, np.str_, np.bytes_}:
-        place = next(
-            place for place, entry in enumerate(strings.values) if not isinstance(entry, (str, bytes))
+        index = next(
+            index for index, entry in enumerate(strings.values) if not isinstance(entry, (str, bytes))
         )
-        wrong = strings.values[place]
+        wrong = strings.values[index]
         msg = (
-            f"`{name}` must hold strings, but entry {place} is {wrong!r:.60}, of type {type(wrong).__name__}: turn numbers "
+            f"`{name}` must hold strings, but entry {index} is {wrong!r:.60}, of type {type(wrong).__name__}: turn numbers "
             "into strings by .astype(str), and give missing values a string, such as by .fillna('')"
         )
         raise TypeError(msg)

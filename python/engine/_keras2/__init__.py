@@ -68,8 +68,8 @@ def _find(module: str, name: str) -> Any:
     Raises:
         AttributeError: if something else is called in its place.
     """
-    place = module.partition(".")[2]
-    full = f"{place}.{name}"
+    submodule = module.partition(".")[2]
+    full = f"{submodule}.{name}"
     if full in _REPLACED:
         msg = (
             f"module {module!r} has no attribute {name!r}, which only older versions of Keras have: call "
@@ -78,8 +78,8 @@ def _find(module: str, name: str) -> Any:
         raise AttributeError(msg, name=name, obj=sys.modules[module])
     if full in _NAMES:
         return importlib.import_module(f"engine.{full}")
-    home, names = _NAMES.get(place, ("", ""))
-    if place == "backend" and not name.startswith("_"):
+    home, names = _NAMES.get(submodule, ("", ""))
+    if submodule == "backend" and not name.startswith("_"):
         home, names = "_keras2.backend", name
     attribute = (
         getattr(importlib.import_module(f"engine.{home}"), name, None) if name in names.split() else None
@@ -96,10 +96,10 @@ class _Modules:
     def find_spec(name: str, path: object, target: object = None) -> ModuleSpec | None:
         """Returns the spec of a module of Keras 2; None for other names."""
         del path, target
-        package, _, place = name.partition(".")
-        if package != "engine" or place not in _NAMES:
+        package, _, submodule = name.partition(".")
+        if package != "engine" or submodule not in _NAMES:
             return None
-        return ModuleSpec(name, _Modules, is_package=place == "layers.experimental")  # type: ignore[arg-type] # a loader
+        return ModuleSpec(name, _Modules, is_package=submodule == "layers.experimental")  # type: ignore[arg-type] # a loader
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> None:

@@ -171,8 +171,8 @@ def _column_widths(line_length: int, layout: Layout) -> list[int]:
     count = len(layout.columns)
     if layout.show_trainable:
         ends = [*(0.9 * end for end in ends), 1.0]
-    places = [0, *(int(end * line_length) for end in ends)]
-    widths = [end - start for start, end in itertools.pairwise(places)][:count]
+    ends_in_text = [0, *(int(end * line_length) for end in ends)]
+    widths = [end - start for start, end in itertools.pairwise(ends_in_text)][:count]
     if len(widths) < count or min(widths) < NARROWEST_COLUMN:
         msg = (
             f"`positions` must give {len(default)} columns of at least {NARROWEST_COLUMN} characters in `line_length="

@@ -86,7 +86,7 @@ def expand_dims(x: Any, axis: Any) -> TracedArray:
     total = array.ndim + len(axes)
     new = {axis_in(position, total) for position in axes}
     rest = iter(array.extents)
-    return array.reshaped(tuple(ONE if place in new else next(rest) for place in range(total)))
+    return array.reshaped(tuple(ONE if position in new else next(rest) for position in range(total)))
 
 
 @records("squeeze")
@@ -97,11 +97,11 @@ def squeeze(x: Any, axis: Any = None) -> TracedArray:
         gone = {place for place, extent in enumerate(array.extents) if extent == ONE}
     else:
         gone = set(axes_in(axis, array.ndim))
-        for place in gone:
-            if array.extents[place] != ONE:
-                msg = f"only an axis of length 1 can be left out, but axis {place} of {array!r} isn't"
+        for index in gone:
+            if array.extents[index] != ONE:
+                msg = f"only an axis of length 1 can be left out, but axis {index} of {array!r} isn't"
                 raise ValueError(msg)
-    return array.reshaped(tuple(extent for place, extent in enumerate(array.extents) if place not in gone))
+    return array.reshaped(tuple(extent for index, extent in enumerate(array.extents) if index not in gone))
 
 
 @records("transpose")
@@ -127,7 +127,9 @@ def moveaxis(x: Any, source: Any, destination: Any) -> TracedArray:
     array = array_of(x)
     moved = dict(zip(_several(destination, array.ndim), _several(source, array.ndim), strict=True))
     rest = iter(position for position in range(array.ndim) if position not in moved.values())
-    return turned(array, [moved[place] if place in moved else next(rest) for place in range(array.ndim)])
+    return turned(
+        array, [moved[position] if position in moved else next(rest) for position in range(array.ndim)]
+    )
 
 
 def _several(axis: Any, ndim: int) -> list[int]:
@@ -176,8 +178,8 @@ def get_item(x: Any, key: Any) -> TracedArray:
         raise WrongIndexError(msg)
     free: list[Any] = [slice(None)] * (array.ndim - consumed)
     if any(entry is Ellipsis for entry in keys):
-        place = next(i for i, entry in enumerate(keys) if entry is Ellipsis)
-        keys[place : place + 1] = free
+        index = next(i for i, entry in enumerate(keys) if entry is Ellipsis)
+        keys[index : index + 1] = free
     else:
         keys += free
     return _indexed(array, keys)
@@ -378,8 +380,8 @@ def _slice_from_symbols(array: TracedArray, start_indices: Any, shape: Any) -> T
             ),
             start_indices[axis],
         )
-        places = coordinate(array.trace, (size,), 0)
-        array = _gathered(array, elementwise(lambda first, i: first + i, start, places, dtype="int32"), axis)
+        indices = coordinate(array.trace, (size,), 0)
+        array = _gathered(array, elementwise(lambda first, i: first + i, start, indices, dtype="int32"), axis)
     return array
 
 
@@ -390,12 +392,12 @@ def take(x: Any, indices: Any, axis: Any = None) -> TracedArray:
     array = as_traced(x, trace)
     if axis is None:
         array, axis = reshaped(array, (-1,)), 0
-    place = axis_in(axis, array.ndim)
+    axis_index = axis_in(axis, array.ndim)
     if _is_integer(indices):
         return _indexed(
-            array, [indices if position == place else slice(None) for position in range(array.ndim)]
+            array, [indices if position == axis_index else slice(None) for position in range(array.ndim)]
         )
-    return _gathered(array, _indices(indices, array.extents[place], trace), place)
+    return _gathered(array, _indices(indices, array.extents[axis_index], trace), axis_index)
 
 
 @records("take_along_axis")
@@ -405,17 +407,19 @@ def take_along_axis(x: Any, indices: Any, axis: Any = None) -> TracedArray:
     array, chosen = as_traced(x, trace), as_traced(indices, trace)
     if axis is None:
         array, chosen, axis = reshaped(array, (-1,)), reshaped(chosen, (-1,)), 0
-    place = axis_in(axis, array.ndim)
-    places = _indices(chosen, array.extents[place], trace)
+    axis_index = axis_in(axis, array.ndim)
+    places = _indices(chosen, array.extents[axis_index], trace)
     other_extents = broadcast_shapes(
-        *((*operand.extents[:place], *operand.extents[place + 1 :]) for operand in (array, places))
+        *((*operand.extents[:axis_index], *operand.extents[axis_index + 1 :]) for operand in (array, places))
     )
     rows = [
-        spread(operand, (*other_extents[:place], operand.extents[place], *other_extents[place:]))
+        spread(
+            operand, (*other_extents[:axis_index], operand.extents[axis_index], *other_extents[axis_index:])
+        )
         for operand in (array, places)
     ]
-    order = [*(position for position in range(array.ndim) if position != place), place]
-    back = [*range(place), array.ndim - 1, *range(place, array.ndim - 1)]
+    order = [*(position for position in range(array.ndim) if position != axis_index), axis_index]
+    back = [*range(axis_index), array.ndim - 1, *range(axis_index, array.ndim - 1)]
     return turned(gather(turned(rows[0], order), turned(rows[1], order), array.ndim - 1), back)
 
 
@@ -431,10 +435,10 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedA
     if rows is None or columns is None:
         msg = "the diagonal of a matrix needs lengths that don't depend on the number of samples"
         raise ValueError(msg)
-    places = np.diagonal(np.arange(rows * columns).reshape(rows, columns), offset)
+    indices = np.diagonal(np.arange(rows * columns).reshape(rows, columns), offset)
     matrices = turned(array, [*rest, first, other])
     flat = matrices.reshaped((*matrices.extents[:-2], Extent(rows * columns)))
-    return _gathered(flat, array.trace.constant(places), len(rest))
+    return _gathered(flat, array.trace.constant(indices), len(rest))
 
 
 @records("diag")
@@ -493,8 +497,8 @@ def stack(x: Any, axis: int = 0) -> TracedArray:
     """Arrays along a new axis."""
     arrays = _arrays(x)
     shape = broadcast_shapes(*(array.extents for array in arrays))
-    place = axis_in(axis, len(shape) + 1)
-    return join([expand_dims(spread(array, shape), place) for array in arrays], place)
+    axis_index = axis_in(axis, len(shape) + 1)
+    return join([expand_dims(spread(array, shape), axis_index) for array in arrays], axis_index)
 
 
 @records("vstack")
@@ -525,22 +529,22 @@ def _at_least(x: TracedArray, axes: int) -> TracedArray:
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[TracedArray]:
     """The parts of an array along an axis."""
     array = array_of(x)
-    place = axis_in(axis, array.ndim)
-    total = array.extents[place]
+    axis_index = axis_in(axis, array.ndim)
+    total = array.extents[axis_index]
     if not isinstance(indices_or_sections, (list, tuple, np.ndarray)):
         count = int(indices_or_sections)
         size = total.divided(count)
         if size is None:
             msg = f"{array!r} can't be split into {count} equal parts along axis {axis}"
             raise ValueError(msg)
-        return [part(array, place, size.times(number), size) for number in range(count)]
+        return [part(array, axis_index, size.times(number), size) for number in range(count)]
     bounds = [_NOTHING, *(_bound(index, total) for index in list(indices_or_sections)), total]
     if total.static is not None:
         fixed_bounds = [
             min(bound.fixed, total.fixed) if bound.static is not None else bound for bound in bounds
         ]
         bounds = [bound if isinstance(bound, Extent) else Extent(bound) for bound in fixed_bounds]
-    return [part(array, place, first, last.plus(first, -1)) for first, last in pairwise(bounds)]
+    return [part(array, axis_index, first, last.plus(first, -1)) for first, last in pairwise(bounds)]
 
 
 @records("array_split")
@@ -579,15 +583,15 @@ def dsplit(x: Any, indices_or_sections: Any) -> list[TracedArray]:
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[TracedArray]:
     """The arrays along an axis."""
     array = array_of(x)
-    place = axis_in(axis, array.ndim)
-    count = num if array.extents[place] == UNKNOWN else array.extents[place].static
+    axis_index = axis_in(axis, array.ndim)
+    count = num if array.extents[axis_index] == UNKNOWN else array.extents[axis_index].static
     if count is None:
         msg = f"{array!r} can't be taken apart along axis {axis}, whose length depends on the batch"
         raise ValueError(msg)
     if num not in (None, count):
         msg = f"`num` must be the length {count} of axis {axis}, got {num}"
         raise ValueError(msg)
-    return [squeeze(part(array, place, Extent(number), ONE), place) for number in range(count)]
+    return [squeeze(part(array, axis_index, Extent(number), ONE), axis_index) for number in range(count)]
 
 
 # Repeating and moving.
@@ -599,21 +603,21 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> TracedArray:
     array = array_of(x)
     if axis is None:
         array, axis = reshaped(array, (-1,)), 0
-    place = axis_in(axis, array.ndim)
+    axis_index = axis_in(axis, array.ndim)
     if isinstance(repeats, (list, tuple, np.ndarray)) and np.size(repeats) > 1:
         spend(int(np.sum(repeats)), "what `repeats` repeats")
-        if array.extents[place] == UNKNOWN:
-            shape = (*array.extents[:place], UNKNOWN, *array.extents[place + 1 :])
+        if array.extents[axis_index] == UNKNOWN:
+            shape = (*array.extents[:axis_index], UNKNOWN, *array.extents[axis_index + 1 :])
             return full(array.trace, shape, 0.0, array.dtype)
-        if array.extents[place] != Extent(len(repeats)):
+        if array.extents[axis_index] != Extent(len(repeats)):
             msg = f"`repeats` must be one number, or one for each place along axis {axis} of {array!r}, got {len(repeats)}"
             raise ValueError(msg)
-        return take(array, np.repeat(np.arange(len(repeats)), repeats), place)
+        return take(array, np.repeat(np.arange(len(repeats)), repeats), axis_index)
     times = int(np.reshape(repeats, ()))
-    long = array.reshaped((*array.extents[: place + 1], ONE, *array.extents[place + 1 :]))
-    wide = spread(long, (*array.extents[: place + 1], Extent(times), *array.extents[place + 1 :]))
-    extent = array.extents[place].times(times)
-    return wide.reshaped((*array.extents[:place], extent, *array.extents[place + 1 :]))
+    long = array.reshaped((*array.extents[: axis_index + 1], ONE, *array.extents[axis_index + 1 :]))
+    wide = spread(long, (*array.extents[: axis_index + 1], Extent(times), *array.extents[axis_index + 1 :]))
+    extent = array.extents[axis_index].times(times)
+    return wide.reshaped((*array.extents[:axis_index], extent, *array.extents[axis_index + 1 :]))
 
 
 @records("tile")
@@ -648,8 +652,8 @@ def flip(x: Any, axis: Any = None) -> TracedArray:
     """The array in the opposite order."""
     array = array_of(x)
     axes = axes_in(axis, array.ndim)
-    begin = [extent.plus(-1) if place in axes else _NOTHING for place, extent in enumerate(array.extents)]
-    return slice_(array, begin, [-1 if place in axes else 1 for place in range(array.ndim)], array.extents)
+    begin = [extent.plus(-1) if index in axes else _NOTHING for index, extent in enumerate(array.extents)]
+    return slice_(array, begin, [-1 if index in axes else 1 for index in range(array.ndim)], array.extents)
 
 
 @records("fliplr")
@@ -672,14 +676,14 @@ def roll(x: Any, shift: Any, axis: Any = None) -> TracedArray:
         return roll(reshaped(array, (-1,)), shift, 0).reshaped(array.extents)
     axes, shifts = np.broadcast_arrays(axis, shift)
     for moved_axis, moved in zip(axes.reshape(-1).tolist(), shifts.reshape(-1).tolist(), strict=True):
-        place = axis_in(moved_axis, array.ndim)
-        total = array.extents[place]
+        index = axis_in(moved_axis, array.ndim)
+        total = array.extents[index]
         by = int(moved) if total.static is None else int(moved) % max(total.fixed, 1)
         if by == 0:
             continue
         end = Extent(by) if by > 0 else total.plus(by)
         rest = total.plus(end, -1)
-        array = join([part(array, place, rest, end), part(array, place, _NOTHING, rest)], place)
+        array = join([part(array, index, rest, end), part(array, index, _NOTHING, rest)], index)
     return array
 
 
@@ -691,13 +695,13 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
         msg = f"`constant_values` can only be given when `mode` is 'constant', got mode={mode!r}"
         raise ValueError(msg)
     widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2)).tolist()
-    for place, (before, after) in enumerate(widths):
+    for axis, (before, after) in enumerate(widths):
         ends = [
-            _padding(array, place, count, mode, constant_values or 0, at_end)
+            _padding(array, axis, count, mode, constant_values or 0, at_end)
             for count, at_end in ((before, False), (after, True))
         ]
         parts = [*ends[0], array, *ends[1]]
-        array = join(parts, place)
+        array = join(parts, axis)
     return array
 
 
@@ -708,7 +712,7 @@ def _padding(  # noqa: PLR0917 # what `pad` was given
     if count == 0:
         return []
     total = array.extents[axis]
-    shape = tuple(Extent(count) if place == axis else extent for place, extent in enumerate(array.extents))
+    shape = tuple(Extent(count) if index == axis else extent for index, extent in enumerate(array.extents))
     if mode == "constant":
         return [full(array.trace, shape, float(value), array.dtype)]
     edge = total.plus(-1)
@@ -786,9 +790,9 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
     if count is None:
         msg = f"the step of arange must divide a length that depends on the batch, got {by}"
         raise ValueError(msg)
-    places = coordinate(trace, (count,), 0)
+    indices = coordinate(trace, (count,), 0)
     name = "int32" if dtype is None else standard(dtype).name
-    return elementwise(lambda i, begin: i * float(by) + begin, places, first, dtype=name)
+    return elementwise(lambda i, begin: i * float(by) + begin, indices, first, dtype=name)
 
 
 @records("linspace")
@@ -805,11 +809,13 @@ def linspace(  # noqa: PLR0917 # Keras' signature
     trace = trace_of(start, stop)
     first, last = as_traced(start, trace), as_traced(stop, trace)
     shape = broadcast_shapes(first.extents, last.extents)
-    place = axis_in(axis, len(shape) + 1)
+    axis_index = axis_in(axis, len(shape) + 1)
     steps = num - 1 if endpoint else num
-    line = tuple(Extent(num) if i == place else ONE for i in range(len(shape) + 1))
-    shares = elementwise(lambda i: i / float(max(steps, 1)), coordinate(trace, line, place), dtype="float32")
-    left, other = (expand_dims(spread(bound, shape), place) for bound in (first, last))
+    line = tuple(Extent(num) if i == axis_index else ONE for i in range(len(shape) + 1))
+    shares = elementwise(
+        lambda i: i / float(max(steps, 1)), coordinate(trace, line, axis_index), dtype="float32"
+    )
+    left, other = (expand_dims(spread(bound, shape), axis_index) for bound in (first, last))
     name = "float32" if dtype is None else standard(dtype).name
     values = elementwise(lambda a, b, s: a + (b - a) * s, left, other, shares, dtype=name)
     step = elementwise(lambda a, b: (b - a) / (steps or math.nan), first, last, dtype=name)
@@ -840,13 +846,13 @@ def geomspace(  # noqa: PLR0917 # Keras' signature
     trace = trace_of(start, stop)
     first, last = as_traced(start, trace), as_traced(stop, trace)
     shape = broadcast_shapes(first.extents, last.extents)
-    place = axis_in(axis, len(shape) + 1)
-    line = tuple(Extent(num) if i == place else ONE for i in range(len(shape) + 1))
-    low, other = (expand_dims(spread(bound, shape), place) for bound in (first, last))
+    axis_index = axis_in(axis, len(shape) + 1)
+    line = tuple(Extent(num) if i == axis_index else ONE for i in range(len(shape) + 1))
+    low, other = (expand_dims(spread(bound, shape), axis_index) for bound in (first, last))
     steps = float(max(num - 1 if endpoint else num, 1))
     values = elementwise(
         lambda i, a, b: i.equals(0.0).choose(a, i.equals(steps).choose(b, a * (b / a).of("power", i / steps))),
-        coordinate(trace, line, place), low, other, dtype="float32",
+        coordinate(trace, line, axis_index), low, other, dtype="float32",
     )  # fmt: skip
     return cast(values, float_dtype(first, last) if dtype is None else standard(dtype).name)
 
@@ -856,18 +862,18 @@ def meshgrid(*x: Any, indexing: str = "xy") -> list[TracedArray]:
     """Arrays of the coordinates of a grid."""
     choice(indexing, "indexing", ("xy", "ij"))
     arrays = [reshaped(vector, (-1,)) for vector in _arrays(x)]
-    places = list(range(len(arrays)))
+    axes = list(range(len(arrays)))
     if indexing == "xy" and len(arrays) > 1:
-        places[:2] = [1, 0]
+        axes[:2] = [1, 0]
     shape = list[Extent](vector.extents[0] for vector in arrays)
-    for array, place in zip(arrays, places, strict=True):
-        shape[place] = array.extents[0]
+    for array, axis in zip(arrays, axes, strict=True):
+        shape[axis] = array.extents[0]
     return [
         spread(
-            array.reshaped(tuple(array.extents[0] if i == place else ONE for i in range(len(shape)))),
+            array.reshaped(tuple(array.extents[0] if i == axis else ONE for i in range(len(shape)))),
             tuple(shape),
         )
-        for array, place in zip(arrays, places, strict=True)
+        for array, axis in zip(arrays, axes, strict=True)
     ]
 
 
@@ -876,11 +882,11 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse:
     """A 1 at each index, along a new axis."""
     del sparse
     array = array_of(x)
-    place = axis_in(axis, array.ndim + 1)
-    line = tuple(Extent(num_classes) if i == place else ONE for i in range(array.ndim + 1))
+    axis_index = axis_in(axis, array.ndim + 1)
+    line = tuple(Extent(num_classes) if i == axis_index else ONE for i in range(array.ndim + 1))
     name = "float32" if dtype is None else standard(dtype).name
-    classes = coordinate(array.trace, line, place)
-    return elementwise(lambda a, b: a.equals(b), expand_dims(array, place), classes, dtype=name)
+    classes = coordinate(array.trace, line, axis_index)
+    return elementwise(lambda a, b: a.equals(b), expand_dims(array, axis_index), classes, dtype=name)
 
 
 @records("multi_hot")
@@ -971,16 +977,16 @@ def top_k(
     if width != UNKNOWN and (width.static is None or not 0 < k <= width.fixed):
         msg = f"`k` must be from 1 to the length of the last axis of {rest!r}, got {k}"
         raise ValueError(msg)
-    values, places = list[TracedArray](), list[TracedArray]()
+    values, indices = list[TracedArray](), list[TracedArray]()
     for _ in range(k):
-        place = argmax(rest, -1, keepdims=True)
-        places.append(place)
-        values.append(take_along_axis(rest, place, -1))
+        index = argmax(rest, -1, keepdims=True)
+        indices.append(index)
+        values.append(take_along_axis(rest, index, -1))
         column = coordinate(rest.trace, (*[ONE] * (rest.ndim - 1), width), rest.ndim - 1)
         rest = elementwise(
-            lambda a, chosen, i: chosen.equals(i).choose(-math.inf, a), rest, place, column, dtype=rest.dtype
+            lambda a, chosen, i: chosen.equals(i).choose(-math.inf, a), rest, index, column, dtype=rest.dtype
         )
-    return join(values, -1), join(places, -1)
+    return join(values, -1), join(indices, -1)
 
 
 @records("in_top_k")

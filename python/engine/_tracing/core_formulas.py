@@ -26,7 +26,7 @@ def core_formula(fields: ActivationFields) -> Callable[[Term], Term]:
     def formula(x: Term) -> Term:
         terms = [x]
         for operation, *read, number in instructions:
-            registers = [terms[place].register for place in read if place >= 0]
+            registers = [terms[index].register for index in read if index >= 0]
             terms.append(Term(x.code, x.code.add(operation, *registers, number=number)))
         return terms[-1]
 

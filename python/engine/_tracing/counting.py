@@ -97,11 +97,11 @@ def histogram(x: Any, bins: Any = 10, range: Any = None) -> tuple[TracedArray, T
         edges = as_traced(bins, array.trace)
     count = edges.extents[0].fixed - 1
     row = expand_dims(values, 0)
-    low, high = (edges[place : place + count].reshaped((Extent(count), ONE)) for place in (0, 1))
-    places = coordinate(array.trace, (Extent(count), ONE), 0)
+    low, high = (edges[first : first + count].reshaped((Extent(count), ONE)) for first in (0, 1))
+    indices = coordinate(array.trace, (Extent(count), ONE), 0)
     inside = elementwise(
         lambda a, b, c, i: (b <= a) * ((a < c).of("maximum", i.equals(float(count - 1)) * a.equals(c))),
-        row, low, high, places, dtype="float32",
+        row, low, high, indices, dtype="float32",
     )  # fmt: skip
     return sum_(inside, -1).as_dtype(dtype), edges.as_dtype(dtype)
 
@@ -110,13 +110,13 @@ def _equal_edges(values: TracedArray, bins: int, limits: Any) -> TracedArray:
     """Returns the edges of intervals of equal width from the smallest to the largest number, or between `limits`."""
     first, last = (min_(values), max_(values)) if limits is None else limits
     shape = (Extent(bins + 1),)
-    places = coordinate(values.trace, shape, 0)
+    indices = coordinate(values.trace, shape, 0)
 
     def formula(i: Any, a: Any, b: Any) -> Any:
         low, high = (b.equals(a).choose(edge + half, edge) for edge, half in ((a, -0.5), (b, 0.5)))
         return i.equals(float(bins)).choose(high, low + (high - low) * (i / float(bins)))
 
-    return elementwise(formula, places, first, last, dtype="float32")
+    return elementwise(formula, indices, first, last, dtype="float32")
 
 
 @records("bincount")
@@ -149,10 +149,10 @@ def unravel_index(indices: Any, shape: Sequence[int]) -> tuple[TracedArray, ...]
     positions, step = list[TracedArray](), 1
     for extent in reversed(list(shape)):
         by, n = float(step), float(extent)
-        place = elementwise(
+        index = elementwise(
             lambda a, by=by, n=n: (a / by).of("floor").of("remainder", n), array, dtype=array.dtype
         )
-        positions.append(place)
+        positions.append(index)
         step *= int(extent)
     return tuple(reversed(positions))
 
@@ -225,7 +225,7 @@ def _rows_to_change(
     rest = tuple(shape[depth:])
     parts = reshape(broadcast_to(values, (*places.extents[:-1], *rest)), (Extent(-1), *rest))
     numbers = coordinate(flat.trace, (rows, ONE), 0)
-    hits = elementwise(lambda row, place: row.equals(place), numbers, expand_dims(flat, 0), dtype="float32")
+    hits = elementwise(lambda row, index: row.equals(index), numbers, expand_dims(flat, 0), dtype="float32")
     return hits, parts, (rows, *rest)
 
 
@@ -297,7 +297,7 @@ def slice_update(inputs: Any, start_indices: Any, updates: Any) -> TracedArray:
         if size.static is None or (total.static is not None and size.fixed > total.fixed):
             msg = f"a part of shape {text_of(new.extents)} doesn't fit into {text_of(array.extents)}"
             raise ValueError(msg)
-        line = tuple(total if place == axis else ONE for place in range(array.ndim))
+        line = tuple(total if index == axis else ONE for index in range(array.ndim))
         offsets = elementwise(
             lambda i, begin, n, most: i - (begin < 0.0).choose(begin + n, begin).of("maximum", 0.0).of("minimum", most),
             coordinate(trace, line, axis), starts[axis], length(total), length(total.plus(size, -1)), dtype="int32",

@@ -116,7 +116,7 @@ def _rule(  # noqa: PLR0917 # what belongs to a rule
         arguments: the first arrays that are read, whether the rule does or not.
     """
     read = list(arguments)
-    places = {array.origin: place for place, array in reversed([*enumerate(read)])}
+    indices = {array.origin: index for index, array in reversed([*enumerate(read)])}
 
     def number_of(origin: Origin, shape: tuple[Extent, ...]) -> int:
         if origin == output:
@@ -125,10 +125,10 @@ def _rule(  # noqa: PLR0917 # what belongs to a rule
             return _UPSTREAM
         if isinstance(origin, Computed) and origin.entry > first:
             return origin.entry - first - 1
-        if origin not in places:
-            places[origin] = len(read)
+        if origin not in indices:
+            indices[origin] = len(read)
             read.append(TracedArray(trace, origin, shape, "float32"))
-        return _FIRST_READ - places[origin]
+        return _FIRST_READ - indices[origin]
 
     nodes = list[dict[str, Any]]()
     for entry in entries[1:]:

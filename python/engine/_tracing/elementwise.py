@@ -175,12 +175,12 @@ def i0(x: Term) -> Term:
     size = x.of("abs")
     quarter = size.of("minimum", _FAR) * size.of("minimum", _FAR) * 0.25
     near = x.term(1.0)
-    for place in range(24, 0, -1):  # 1 + q (1 + q / 4 (1 + q / 9 (1 + ...)))
-        near = 1.0 + quarter / float(place * place) * near
+    for k in range(24, 0, -1):  # 1 + q (1 + q / 4 (1 + q / 9 (1 + ...)))
+        near = 1.0 + quarter / float(k * k) * near
     large = size.of("maximum", _FAR)
     far = x.term(1.0)
-    for place in range(8, 0, -1):  # 1 + 1 / 8x (1 + 9 / 16x (1 + 25 / 24x (1 + ...)))
-        far = 1.0 + float((2 * place - 1) ** 2) / (8.0 * place * large) * far
+    for k in range(8, 0, -1):  # 1 + 1 / 8x (1 + 9 / 16x (1 + 25 / 24x (1 + ...)))
+        far = 1.0 + float((2 * k - 1) ** 2) / (8.0 * k * large) * far
     # Half of the exponential is multiplied at a time, so that the product overflows where the result does.
     half = (large * 0.5).of("exp")
     return (size < _FAR).choose(near, half * (far / (large * (2.0 * math.pi)).of("sqrt")) * half)

@@ -161,13 +161,13 @@ def quotient(size: Polynomial, divisor: Polynomial) -> Extent | None:
     if not any(divisor):
         return None
     rest, quotients = list(size), [0] * max(len(size) - len(divisor) + 1, 1)
-    for place in range(len(size) - len(divisor), -1, -1):
-        factor, left = divmod(rest[place + len(divisor) - 1], divisor[-1])
+    for power in range(len(size) - len(divisor), -1, -1):
+        factor, left = divmod(rest[power + len(divisor) - 1], divisor[-1])
         if left:
             return None
-        quotients[place] = factor
+        quotients[power] = factor
         for offset, coefficient in enumerate(divisor):
-            rest[place + offset] -= factor * coefficient
+            rest[power + offset] -= factor * coefficient
     if any(rest) or any(quotients[2:]):
         return None
     return Extent(quotients[0], quotients[1] if len(quotients) > 1 else 0)

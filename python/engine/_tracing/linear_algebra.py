@@ -455,11 +455,11 @@ def _row_order(x: Any) -> tuple[Any, Any]:
     """The swaps of rows of `lu_factor`, and where each row of the result comes from."""
     _, pivots = function_of_arrays("lu_factor")(x)
     order = np.broadcast_to(np.arange(x.shape[-2]), x.shape[:-1]).copy()
-    for places, swaps in zip(
+    for rows_of_matrix, swaps in zip(
         order.reshape(-1, x.shape[-2]), pivots.reshape(-1, pivots.shape[-1]), strict=True
     ):
         for row, other in enumerate(swaps):
-            places[[row, other]] = places[[other, row]]
+            rows_of_matrix[[row, other]] = rows_of_matrix[[other, row]]
     return pivots, order
 
 

@@ -165,12 +165,12 @@ def threshold(x: Any, threshold: Any, default_value: Any) -> TracedArray:
 def glu(x: Any, axis: int = -1) -> TracedArray:
     """The first half along an axis times the sigmoid of the second."""
     array = array_of(x)
-    place = axis_in(axis, array.ndim)
-    half = array.extents[place].divided(2)
+    axis_index = axis_in(axis, array.ndim)
+    half = array.extents[axis_index].divided(2)
     if half is None:
         msg = f"`glu` needs an even length along axis {axis}, got {array!r}"
         raise ValueError(msg)
-    first, second = part(array, place, Extent(0), half), part(array, place, half, half)
+    first, second = part(array, axis_index, Extent(0), half), part(array, axis_index, half, half)
     return elementwise(lambda a, b: a * b.of("sigmoid"), first, second, dtype=float_dtype(array))
 
 
@@ -201,18 +201,18 @@ def sparsemax(x: Any, axis: Any = -1) -> TracedArray:
     array = array_of(x)
     axes = (*axes_in(axis, array.ndim),)
     if len(axes) != 1:  # several axes are one
-        other_axes = [place for place in range(array.ndim) if place not in axes]
+        other_axes = [index for index in range(array.ndim) if index not in axes]
         moved = transpose(array, [*other_axes, *axes])
         flat = reshape(moved, (*moved.extents[: len(other_axes)], Extent(-1)))
-        back = sorted(range(array.ndim), key=lambda place: [*other_axes, *axes][place])
+        back = sorted(range(array.ndim), key=lambda index: [*other_axes, *axes][index])
         return transpose(sparsemax(flat).reshaped(moved.extents), back)
     rows = moveaxis(array, axes[0], -1)
     falling = elementwise(lambda a: -a, sort(elementwise(lambda a: -a, rows)))
     above = elementwise(lambda a: a - 1.0, cumsum(falling, -1))
-    places = elementwise(
+    ranks = elementwise(
         lambda i: i + 1.0, coordinate(rows.trace, falling.extents, rows.ndim - 1), dtype="float32"
     )
-    inside = elementwise(lambda a, i, b: a * i > b, falling, places, above, dtype="float32")
+    inside = elementwise(lambda a, i, b: a * i > b, falling, ranks, above, dtype="float32")
     count = sum_(inside, -1, keepdims=True)
     last = elementwise(lambda n: n - 1.0, count, dtype="int32")
     result = elementwise(
@@ -258,7 +258,7 @@ def dot_product_attention(  # noqa: PLR0917 # Keras' signature
     if bias is not None:
         logits = elementwise(lambda a, b: a + b, logits, as_traced(bias, trace))
     if is_causal:
-        axes = [coordinate(trace, logits.extents[-2:], place) for place in (0, 1)]
+        axes = [coordinate(trace, logits.extents[-2:], index) for index in (0, 1)]
         logits = elementwise(lambda a, i, j: (j <= i).choose(a, _MASKED), logits, *axes)
     if mask is not None:
         logits = elementwise(lambda a, keep: keep.choose(a, _MASKED), logits, as_traced(mask, trace))
@@ -288,14 +288,14 @@ def batch_normalization(  # noqa: PLR0917 # Keras' signature
     """The array, centred and scaled by statistics that are given."""
     trace = trace_of(x, mean, variance, offset, scale)
     array = as_traced(x, trace)
-    place = axis_in(axis, array.ndim)
+    axis_index = axis_in(axis, array.ndim)
 
     def along(value: Any) -> TracedArray:
         spread_value = as_traced(value, trace)
         if spread_value.ndim != 1:
             return spread_value
         return spread_value.reshaped(
-            tuple(spread_value.extents[0] if i == place else ONE for i in range(array.ndim))
+            tuple(spread_value.extents[0] if i == axis_index else ONE for i in range(array.ndim))
         )
 
     result = elementwise(
@@ -345,7 +345,7 @@ def _along(weights: TracedArray, array: TracedArray, axes: tuple[int, ...]) -> T
     if weights.ndim == array.ndim or axes == (array.ndim - 1,):
         return weights
     lengths = iter(weights.extents)
-    return weights.reshaped(tuple(next(lengths) if place in axes else ONE for place in range(array.ndim)))
+    return weights.reshaped(tuple(next(lengths) if index in axes else ONE for index in range(array.ndim)))
 
 
 # Crossentropies.
@@ -413,19 +413,19 @@ def sparse_categorical_crossentropy(
     targets, outputs = as_traced(target, trace), as_traced(output, trace)
     if targets.ndim == outputs.ndim and targets.extents[-1] == ONE:
         targets = squeeze(targets, -1)
-    place = axis_in(axis, outputs.ndim)
-    if not _same_shape(targets.extents, (*outputs.extents[:place], *outputs.extents[place + 1 :])):
+    axis_index = axis_in(axis, outputs.ndim)
+    if not _same_shape(targets.extents, (*outputs.extents[:axis_index], *outputs.extents[axis_index + 1 :])):
         msg = (
             "`target` must have the shape of `output` without the classes, got "
             f"{text_of(targets.extents)} and {text_of(outputs.extents)}"
         )
         raise ValueError(msg)
-    shares = _log_probabilities(outputs, from_logits, place)
-    if place == outputs.ndim - 1:
+    shares = _log_probabilities(outputs, from_logits, axis_index)
+    if axis_index == outputs.ndim - 1:
         share_of_class = take_along_axis(shares, expand_dims(targets, -1), -1)
         return elementwise(lambda a: -a, squeeze(share_of_class, -1))
-    hot = one_hot(targets, outputs.extents[place].fixed, place)
-    return sum_(elementwise(lambda t, s: -(t * s), hot, shares), place)
+    hot = one_hot(targets, outputs.extents[axis_index].fixed, axis_index)
+    return sum_(elementwise(lambda t, s: -(t * s), hot, shares), axis_index)
 
 
 @records("psnr")

@@ -31,13 +31,13 @@ def broadcast(*shapes: Extents) -> Extents:
     """Returns the shape to which arrays of these shapes are broadcast, as in NumPy; an unknown length fits every other."""
     axes = max(map(len, shapes), default=0)
     extents = list[Extent]()
-    for place in range(-axes, 0):
-        lengths = {shape[place] for shape in shapes if len(shape) >= -place} - {ONE}
+    for axis in range(-axes, 0):
+        lengths = {shape[axis] for shape in shapes if len(shape) >= -axis} - {ONE}
         if len(lengths) > 1:
             lengths.discard(UNKNOWN)
         if len(lengths) > 1:
             listed = " and ".join(map(text_of, shapes))
-            msg = f"shapes {listed} can't be broadcast to one shape: axis {place} has other lengths"
+            msg = f"shapes {listed} can't be broadcast to one shape: axis {axis} has other lengths"
             raise ValueError(msg)
         extents.append(lengths.pop() if lengths else ONE)
     return tuple(extents)
@@ -173,10 +173,10 @@ def reshape(x: TracedArray, shape: Sequence[Any]) -> TracedArray:
         return x.reshaped(tuple(UNKNOWN if extent == Extent(-1) else extent for extent in extents))
     size = size_of(x.extents)
     if len(open_axes) == 1:
-        (place,) = open_axes
-        remaining = quotient(size, size_of([*extents[:place], *extents[place + 1 :]]))
+        (open_axis,) = open_axes
+        remaining = quotient(size, size_of([*extents[:open_axis], *extents[open_axis + 1 :]]))
         if remaining is not None:
-            extents[place] = remaining
+            extents[open_axis] = remaining
     if size_of(extents) != size or Extent(-1) in extents:
         msg = f"an array of shape {text_of(x.extents)} can't have the shape {text_of(tuple(extents))}: it has other elements"
         raise ValueError(msg)
@@ -264,36 +264,36 @@ def slice_(x: TracedArray, begin: Sequence[Extent], step: Sequence[int], shape: 
 
 def part(x: TracedArray, axis: int, begin: Extent, length: Extent, step: int = 1) -> TracedArray:
     """Returns a part of an array along one axis."""
-    begins = [begin if place == axis else Extent(0) for place in range(x.ndim)]
-    steps = [step if place == axis else 1 for place in range(x.ndim)]
-    shape = tuple(length if place == axis else extent for place, extent in enumerate(x.extents))
+    begins = [begin if index == axis else Extent(0) for index in range(x.ndim)]
+    steps = [step if index == axis else 1 for index in range(x.ndim)]
+    shape = tuple(length if index == axis else extent for index, extent in enumerate(x.extents))
     return slice_(x, begins, steps, shape)
 
 
 def join(parts: Sequence[TracedArray], axis: int) -> TracedArray:
     """Returns the concatenation of arrays along an axis."""
     first = parts[0]
-    place = axis_in(axis, first.ndim)
+    axis_index = axis_in(axis, first.ndim)
     total, shape = Extent(0), list(first.extents)
     for joined in parts:
         if joined.ndim != first.ndim or not all(
             length.agrees_with(other)
             for i, (length, other) in enumerate(zip(joined.extents, shape, strict=True))
-            if i != place
+            if i != axis_index
         ):
             listed = " and ".join(text_of(array.extents) for array in parts)
             msg = f"arrays of shapes {listed} can't be joined along axis {axis}: their other axes differ"
             raise ValueError(msg)
-        total = total.plus(joined.extents[place])
+        total = total.plus(joined.extents[axis_index])
         shape = [
             other if length == UNKNOWN else length
             for length, other in zip(shape, joined.extents, strict=True)
         ]
     if len(parts) == 1:
         return first
-    shape[place] = total
+    shape[axis_index] = total
     dtype = common_dtype(*parts)
-    return first.trace.add("join", parts, tuple(shape), dtype, axis=place)
+    return first.trace.add("join", parts, tuple(shape), dtype, axis=axis_index)
 
 
 def gather(x: TracedArray, indices: TracedArray, batch_axes: int = 0) -> TracedArray:

@@ -54,7 +54,7 @@ def product(a: TracedArray, b: TracedArray, a_letters: str, b_letters: str, y_le
 
 def _summed(array: TracedArray, letters: str, kept_letters: str) -> tuple[TracedArray, str]:
     """Returns an operand summed over the axes whose letters aren't in `kept_letters`, and the letters that are left."""
-    gone = [place for place, letter in enumerate(letters) if letter not in kept_letters]
+    gone = [index for index, letter in enumerate(letters) if letter not in kept_letters]
     if not gone:
         return array, letters
     return reduce(array, "sum", gone, False), "".join(letter for letter in letters if letter in kept_letters)
@@ -129,8 +129,8 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> TracedArray:
     b_letters = [next(rest) for _ in range(b.ndim)]
     for left, right in zip(a_axes, other, strict=True):
         b_letters[right] = a_letters[left]
-    y_letters = [letter for place, letter in enumerate(a_letters) if place not in a_axes]
-    y_letters += [letter for place, letter in enumerate(b_letters) if place not in other]
+    y_letters = [letter for index, letter in enumerate(a_letters) if index not in a_axes]
+    y_letters += [letter for index, letter in enumerate(b_letters) if index not in other]
     return product(a, b, a_letters, "".join(b_letters), "".join(y_letters))
 
 
@@ -210,7 +210,7 @@ def _without_twins(array: TracedArray, letters: str) -> tuple[TracedArray, str]:
     if twin is None:
         return array, letters
     first, other = letters.index(twin), letters.rindex(twin)
-    rest = "".join(letter for place, letter in enumerate(letters) if place not in (first, other))
+    rest = "".join(letter for index, letter in enumerate(letters) if index not in (first, other))
     diagonals = implementation_of("diagonal")(array, 0, first, other)
     return _without_twins(diagonals, rest + twin)
 
@@ -266,9 +266,9 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> TracedArray:
         left_out = least - 1 - least // 2
         begin, count = (left_out if n >= m else least // 2), max(n, m)
     # Each number of the result is a window of `x1` times `x2`; beyond its ends `x1` is zero.
-    places = begin + np.arange(count)[:, np.newaxis] - (m - 1) + np.arange(m)
-    inside = (places >= 0) & (places < n)
-    windows = gather(a, a.trace.constant(np.clip(places, 0, n - 1).astype(np.int32)))
+    indices = begin + np.arange(count)[:, np.newaxis] - (m - 1) + np.arange(m)
+    inside = (indices >= 0) & (indices < n)
+    windows = gather(a, a.trace.constant(np.clip(indices, 0, n - 1).astype(np.int32)))
     products = elementwise(lambda a, ok: ok.choose(a, 0.0), windows, inside, dtype=a.dtype)
     return matmul(products, b)
 

@@ -237,8 +237,8 @@ def layer_operations(nodes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     is the one before the first node for the input of the function.
     """
     return [
-        {**node, "back": [place - max(position, -1) for position in node["inputs"]]}
-        for place, node in enumerate(nodes)
+        {**node, "back": [number - max(position, -1) for position in node["inputs"]]}
+        for number, node in enumerate(nodes)
     ]
 
 

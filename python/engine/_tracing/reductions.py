@@ -177,13 +177,13 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> TracedArray:
     values, shares = array_of(x), as_traced(weights, trace_of(x, weights))
     values = as_traced(values, shares.trace)
     if shares.ndim == 1 and values.ndim > 1:
-        places = axes_in(axis, values.ndim)
-        if len(places) != 1 or not values.extents[places[0]].agrees_with(shares.extents[0]):
+        axes = axes_in(axis, values.ndim)
+        if len(axes) != 1 or not values.extents[axes[0]].agrees_with(shares.extents[0]):
             msg = f"`weights` must have the shape of `x`, or be one for each place along one axis, got {shares!r} for {values!r} and `axis` {axis}"
             raise ValueError(msg)
-        (place,) = places
+        (averaged_axis,) = axes
         shares = shares.reshaped(
-            tuple(shares.extents[0] if i == place else Extent(1) for i in range(values.ndim))
+            tuple(shares.extents[0] if i == averaged_axis else Extent(1) for i in range(values.ndim))
         )
     product = elementwise(lambda a, b: a * b, values, shares, dtype=float_dtype(values, shares))
     total = elementwise(lambda a, b: a * 0.0 + b, values, shares, dtype=float_dtype(values, shares))
@@ -233,11 +233,11 @@ def _along_one_axis(x: Any, axis: Any) -> tuple[TracedArray, int]:
     array = array_of(x)
     if axis is None:
         return array.reshaped((_total(array),)), 0
-    places = axes_in(axis, array.ndim)
-    if len(places) != 1:
+    axes = axes_in(axis, array.ndim)
+    if len(axes) != 1:
         msg = f"`axis` must be one axis or None, got {axis}"
         raise ValueError(msg)
-    return array, places[0]
+    return array, axes[0]
 
 
 @records("cumsum")
@@ -253,15 +253,19 @@ def cumprod(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
     """The products of the numbers so far along an axis: each is a product of as many numbers as the axis has."""
     array, axis = _along_one_axis(x, axis)
     own_dtype = common_dtype(array, least=int)
-    array, place = array.as_dtype(_summed_dtype(array)), axis
-    before, length, after = array.extents[:place], array.extents[place], array.extents[place + 1 :]
+    array, axis_index = array.as_dtype(_summed_dtype(array)), axis
+    before, length, after = (
+        array.extents[:axis_index],
+        array.extents[axis_index],
+        array.extents[axis_index + 1 :],
+    )
     shape = (*before, length, length, *after)
-    last, factor = (coordinate(array.trace, shape, start) for start in (place, place + 1))
+    last, factor = (coordinate(array.trace, shape, start) for start in (axis_index, axis_index + 1))
     factors = elementwise(
         lambda a, i, j: (j <= i).choose(a, 1.0), array.reshaped((*before, ONE, length, *after)), last, factor,
         dtype=array.dtype,
     )  # fmt: skip
-    return cast(prod(factors, place + 1), own_dtype if dtype is None else dtype)
+    return cast(prod(factors, axis_index + 1), own_dtype if dtype is None else dtype)
 
 
 @records("trapezoid")
@@ -269,20 +273,20 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> TracedA
     """The integral along an axis by the trapezoidal rule."""
     trace = trace_of(y, x)
     array = as_traced(y, trace)
-    place = axis_in(axis, array.ndim)
-    rest = array.extents[place].plus(-1)
-    later, sooner = part(array, place, ONE, rest), part(array, place, Extent(0), rest)
+    axis_index = axis_in(axis, array.ndim)
+    rest = array.extents[axis_index].plus(-1)
+    later, sooner = part(array, axis_index, ONE, rest), part(array, axis_index, Extent(0), rest)
     if x is None:
         means = elementwise(lambda a, b: (a + b) * (0.5 * dx), later, sooner, dtype=float_dtype(array))
-        return sum_(means, place)
+        return sum_(means, axis_index)
     steps = diff(as_traced(x, trace), axis=-1 if len(x.shape) == 1 else axis)
     if steps.ndim == 1:
         steps = steps.reshaped(
-            tuple(steps.extents[0] if position == place else ONE for position in range(array.ndim))
+            tuple(steps.extents[0] if position == axis_index else ONE for position in range(array.ndim))
         )
     dtype = float_dtype(array, steps)
     return sum_(
-        elementwise(lambda a, b, step: (a + b) * step * 0.5, later, sooner, steps, dtype=dtype), place
+        elementwise(lambda a, b, step: (a + b) * step * 0.5, later, sooner, steps, dtype=dtype), axis_index
     )
 
 
@@ -290,12 +294,12 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> TracedA
 def diff(a: Any, n: int = 1, axis: int = -1) -> TracedArray:
     """The differences of numbers that follow each other."""
     array = array_of(a)
-    place = axis_in(axis, array.ndim)
+    axis_index = axis_in(axis, array.ndim)
     for _ in range(n):
-        if array.extents[place] == Extent(0):
+        if array.extents[axis_index] == Extent(0):
             break
-        rest = array.extents[place].plus(-1)
-        later, sooner = part(array, place, Extent(1), rest), part(array, place, Extent(0), rest)
+        rest = array.extents[axis_index].plus(-1)
+        later, sooner = part(array, axis_index, Extent(1), rest), part(array, axis_index, Extent(0), rest)
         array = (implementation_of("not_equal") if array.dtype == "bool" else subtract)(later, sooner)
     return array
 
@@ -306,7 +310,7 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TracedArra
     array = array_of(x)
     first, other = two_axes(axis1, axis2, array.ndim)
     shape = tuple(
-        array.extents[place] if place in (first, other) else Extent(1) for place in range(array.ndim)
+        array.extents[index] if index in (first, other) else Extent(1) for index in range(array.ndim)
     )
     rows, columns = coordinate(array.trace, shape, first), coordinate(array.trace, shape, other)
     diagonal = elementwise(

@@ -81,10 +81,10 @@ def _quantiles(
     """Returns quantiles along axes by a function of sorted rows and a share, a float or a symbol."""
     array = as_traced(x, trace_of(x, q))
     array = array.as_dtype(float_dtype(array))
-    places = axes_in(axis, array.ndim)
-    other_axes = [place for place in range(array.ndim) if place not in places]
-    lengths = [array.shape[place] for place in other_axes]
-    rows = sort(reshape(transpose(array, [*other_axes, *places]), (*lengths, -1)))
+    axes = axes_in(axis, array.ndim)
+    other_axes = [index for index in range(array.ndim) if index not in axes]
+    lengths = [array.shape[index] for index in other_axes]
+    rows = sort(reshape(transpose(array, [*other_axes, *axes]), (*lengths, -1)))
     if is_symbolic(q):
         shape = as_traced(q, array.trace).shape
         flat = reshape(as_traced(q, array.trace), (-1,))
@@ -93,7 +93,7 @@ def _quantiles(
         shares = np.asarray(q, np.float64)
         shape, quantiles = shares.shape, [quantile_of(rows, float(share)) for share in shares.reshape(-1)]
     if keepdims:
-        quantiles = [expand_dims(row_quantile, places) for row_quantile in quantiles]
+        quantiles = [expand_dims(row_quantile, axes) for row_quantile in quantiles]
     if not shape:
         return quantiles[0]
     joined = stack(quantiles, 0)
@@ -159,14 +159,14 @@ def _quantile_at(rows: TracedArray, numbers: Any, share: Any, method: str) -> Tr
     choice(method, "method", _METHODS)
 
     def place_of(n: Term, part: Term) -> Term:
-        place = ((n - 1.0) * part).of("maximum", 0.0)
+        rank = ((n - 1.0) * part).of("maximum", 0.0)
         if method == "linear":
-            return place
+            return rank
         # A place that rounding moves off a whole number is that number.
-        near = place.of("round")
-        place = ((place - near).of("abs") < _ROUNDING).choose(near, place)
-        low, high = place.of("floor"), ceil(place)
-        return {"lower": low, "higher": high, "midpoint": (low + high) * 0.5, "nearest": place.of("round")}[
+        near = rank.of("round")
+        rank = ((rank - near).of("abs") < _ROUNDING).choose(near, rank)
+        low, high = rank.of("floor"), ceil(rank)
+        return {"lower": low, "higher": high, "midpoint": (low + high) * 0.5, "nearest": rank.of("round")}[
             method
         ]
 
@@ -187,14 +187,14 @@ def _quantile_of_sorted(rows: TracedArray, share: float, method: str) -> TracedA
     length = rows.extents[-1].static
     if length is None:
         return _quantile_of_any_length(rows, share, method)
-    place = share * (length - 1)
-    low, high = math.floor(place), math.ceil(place)
+    rank = share * (length - 1)
+    low, high = math.floor(rank), math.ceil(rank)
     weight = {
-        "linear": place - low,
+        "linear": rank - low,
         "lower": 0.0,
         "higher": 1.0,
         "midpoint": 0.5,
-        "nearest": float(round(place) - low),
+        "nearest": float(round(rank) - low),
     }[method]
     lower, other = (take(rows, number, -1) for number in (low, high))
     return elementwise(lambda a, b: a * (1.0 - weight) + b * weight, lower, other)
@@ -205,10 +205,10 @@ def _quantile_of_any_length(rows: TracedArray, share: float, method: str) -> Tra
     if method != "linear":
         msg = f"quantiles over the samples of a batch can be recorded with `method='linear'` alone, got {method!r}"
         raise CannotRecordError(msg)
-    place = coordinate(rows.trace, rows.extents, rows.ndim - 1)
+    index = coordinate(rows.trace, rows.extents, rows.ndim - 1)
     shares = elementwise(
         lambda a, i, n: a * (1.0 - (i - (n - 1.0) * share).of("abs")).of("maximum", 0.0),
-        rows, place, count(rows, -1), dtype=rows.dtype,
+        rows, index, count(rows, -1), dtype=rows.dtype,
     )  # fmt: skip
     return sum_(shares, -1)
 
@@ -224,7 +224,7 @@ def _sorting_indices(array: TracedArray, axis: int) -> Any:
     last = moveaxis(elementwise(lambda a: is_nan(a).choose(math.inf, a), array), axis, -1)
     axes = last.ndim
     shape = (*last.extents, last.extents[-1])
-    row, column = (coordinate(array.trace, shape, place) for place in (axes - 1, axes))
+    row, column = (coordinate(array.trace, shape, index) for index in (axes - 1, axes))
     smaller = elementwise(
         lambda a, b, i, j: (b < a) + b.equals(a) * (j < i), expand_dims(last, -1), expand_dims(last, -2), row, column,
         dtype="float32",

@@ -105,15 +105,15 @@ def checked_targets(
     x: Rows | LazyRows, y: object, targeting: Targeting, sample_weight: object, prefix: str = ""
 ) -> OutputTargets:
     """Checks the targets and weights for one output of a model. The arguments are those of `checked_samples`."""
-    place = "" if targeting.name is None else f"[{targeting.name!r}]"
+    key = "" if targeting.name is None else f"[{targeting.name!r}]"
     if y is None:
         raise ValueError(missing_targets(targeting.name, prefix))
-    array = real_numbers(y, f"{prefix}y{place}")
+    array = real_numbers(y, f"{prefix}y{key}")
     if isinstance(array, DeviceArray) and isinstance(targeting.loss, (HostLoss, TracedLoss)):
         array = array.numpy()  # whether such a loss can read targets may depend on their numbers
     if len(array) != len(x):
         msg = (
-            f"`{prefix}x` has {len(x)} samples but `{prefix}y{place}` has {len(array)}: there must be one target for each "
+            f"`{prefix}x` has {len(x)} samples but `{prefix}y{key}` has {len(array)}: there must be one target for each "
             "sample"
         )
         raise ValueError(msg)
@@ -126,12 +126,12 @@ def checked_targets(
     form = _form(y, array, targeting)
     targets: Targets
     if form.original is not None:
-        require_finite(form.original, array, f"{prefix}y{place}")
+        require_finite(form.original, array, f"{prefix}y{key}")
         shape = (len(x), *targeting.rows)
         indices = targeting.loss._targets_are_indices
         if isinstance(targeting.loss, TracedLoss) and indices:
             msg = (
-                f"`{prefix}y{place}` must hold class indices below {targeting.width}, as the first targets of the model did, but "
+                f"`{prefix}y{key}` must hold class indices below {targeting.width}, as the first targets of the model did, but "
                 "has other numbers: call compile() again for targets of another kind"
             )
             raise ValueError(msg)
@@ -144,10 +144,10 @@ def checked_targets(
             )
     else:
         find = class_indices if targeting.loss._targets_are_indices else dense_targets
-        targets = find(array, targeting, f"{prefix}y{place}")
+        targets = find(array, targeting, f"{prefix}y{key}")
     weights = None
     if sample_weight is not None:
-        weights = _sample_weights(sample_weight, len(x), targeting, f"{prefix}sample_weight{place}")
+        weights = _sample_weights(sample_weight, len(x), targeting, f"{prefix}sample_weight{key}")
         if weights.ndim > 1 + len(targeting.rows):
             form, weights = form._replace(weights=weights), None
     return OutputTargets(targets, weights, form, indices=targets.dtype == np.int32)
@@ -155,8 +155,8 @@ def checked_targets(
 
 def missing_targets(output: str | None, prefix: str = "") -> str:
     """Returns the message for data without the targets of an output, which has a name if there are several."""
-    place = "" if output is None else f"[{output!r}]"
-    return f"`{prefix}y{place}` is missing: training and evaluation need targets, one for each sample"
+    key = "" if output is None else f"[{output!r}]"
+    return f"`{prefix}y{key}` is missing: training and evaluation need targets, one for each sample"
 
 
 def _form(y: object, array: Any, targeting: Targeting) -> TargetForm:

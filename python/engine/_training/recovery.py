@@ -339,8 +339,8 @@ class Recovery:
         if len(_listed(saved, "optimizers")) != len(optimizers):
             raise ValueError(_ANOTHER)
         for optimizer, entry in zip(optimizers, _listed(saved, "optimizers"), strict=True):
-            places = _listed(_listed(entry, "optimizers", 3)[2], "optimizers")
-            numbers = [integer(number, "optimizers", 0, len(variables) - 1) for number in places]
+            indices = _listed(_listed(entry, "optimizers", 3)[2], "optimizers")
+            numbers = [integer(number, "optimizers", 0, len(variables) - 1) for number in indices]
             if not optimizer.built:
                 optimizer.build(
                     [owner._weights[index] for owner, index in map(variables.__getitem__, numbers)]
@@ -491,9 +491,9 @@ def _random_state() -> tuple[list[NDArray[Any]], list[Any]]:
     """Returns the global random states of the engine, NumPy and Python: large arrays, and the rest for JSON."""
     import random
 
-    kind, numbers, *place = np.random.get_state(legacy=True)  # noqa: NPY002 # scripts may draw from it
+    kind, numbers, *position = np.random.get_state(legacy=True)  # noqa: NPY002 # scripts may draw from it
     version, words, gauss = random.getstate()
-    info = [random_state.position(), [kind, *place], [version, gauss]]
+    info = [random_state.position(), [kind, *position], [version, gauss]]
     return [np.asarray(numbers), np.array(words, np.uint32)], info
 
 
@@ -503,7 +503,7 @@ def _random_state_of(info: object, arrays: list[NDArray[Any]]) -> _RandomState:
 
     engine, legacy, python = _listed(info, "random", 3)
     seed, streams = _listed(engine, "random", 2)
-    kind, place, has_gauss, gauss = _listed(legacy, "random", 4)
+    kind, position, has_gauss, gauss = _listed(legacy, "random", 4)
     version, python_gauss = _listed(python, "random", 2)
     numbers, words = _listed(arrays, "random", 2)
     if (
@@ -514,8 +514,10 @@ def _random_state_of(info: object, arrays: list[NDArray[Any]]) -> _RandomState:
     ):
         msg = f"`random` must have {_WORDS} words of uint32 of each generator, got {numbers.dtype} and {words.dtype}"
         raise ValueError(msg)
-    place = integer(place, "random", 0, _WORDS)  # NumPy doesn't check it, and would read beyond the array
-    numpy = (kind, numbers, place, integer(has_gauss, "random", 0, 1), _number(gauss, "random"))
+    position = integer(
+        position, "random", 0, _WORDS
+    )  # NumPy doesn't check it, and would read beyond the array
+    numpy = (kind, numbers, position, integer(has_gauss, "random", 0, 1), _number(gauss, "random"))
     if python_gauss is not None:
         _number(python_gauss, "random")
     state = _RandomState(
@@ -533,8 +535,10 @@ def _resumed_of(path: Path, info: Mapping[str, Any], arrays: Arrays) -> Resumed:
     """Returns how far the training had come. Raises ValueError or TypeError if the file holds impossible numbers."""
     began, passed, batches_of_epoch = _listed(info["place"], "place", 3)
     seed, streams = (integer(number, "place", 0, _LARGEST) for number in _listed(began, "place", 2))
-    place = DataPosition((seed, streams), integer(passed, "place", 0), integer(batches_of_epoch, "place", 0))
-    if place.batches_of_epoch > place.batches_of_pass:
+    position = DataPosition(
+        (seed, streams), integer(passed, "place", 0), integer(batches_of_epoch, "place", 0)
+    )
+    if position.batches_of_epoch > position.batches_of_pass:
         msg = f"`place` must have as many batches of its epoch as of its pass, or fewer, got {info['place']}"
         raise ValueError(msg)
     totals = _totals_of(info["totals"], arrays["totals"])
@@ -542,7 +546,7 @@ def _resumed_of(path: Path, info: Mapping[str, Any], arrays: Arrays) -> Resumed:
     if not isinstance(info["stopped"], bool):
         msg = f"`stopped` must be True or False, got {info['stopped']!r:.200}"
         raise TypeError(msg)
-    return Resumed(path, integer(info["epoch"], "epoch", 0), place, totals, logs, info["stopped"])
+    return Resumed(path, integer(info["epoch"], "epoch", 0), position, totals, logs, info["stopped"])
 
 
 def _parsed(text: str | None) -> Mapping[str, Any]:

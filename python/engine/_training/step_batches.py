@@ -290,8 +290,8 @@ def _require_finite(arrays: StepArrays, prefix: str) -> None:
     for name, part in zip(chain(_NAMES, repeat("y")), parts, strict=False):
         for (path, array), read in zip(tree.flatten_with_path(part), rows, strict=False):
             if name != "y" and isinstance(array, np.ndarray) and read.dtype == np.float32:
-                place = "".join(f"[{key!r}]" for key in path)
-                require_finite(read, np.atleast_1d(array), f"{prefix}{name}{place}")
+                path_text = "".join(f"[{key!r}]" for key in path)
+                require_finite(read, np.atleast_1d(array), f"{prefix}{name}{path_text}")
 
 
 def _as_tensors(value: Any, name: str) -> Any:
@@ -302,7 +302,7 @@ def _as_tensors(value: Any, name: str) -> Any:
     if isinstance(value, dict):
         return {key: _as_tensors(item, f"{name}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)) and value and all(map(_holds_arrays, value)):
-        parts = (_as_tensors(item, f"{name}[{place}]") for place, item in enumerate(value))
+        parts = (_as_tensors(item, f"{name}[{index}]") for index, item in enumerate(value))
         return sequence_like(value, parts)
     if value is None or isinstance(value, str):
         return value

@@ -64,12 +64,12 @@ class PublishedFile(NamedTuple):
         if requested_path.is_absolute() and requested_path.is_file():
             return requested_path.read_bytes()
         target = cache.locate(str(requested_path))
-        places = [folder for folder in (target, self._cache_of_keras()) if folder is not None]
-        for place in places:
+        folders = [folder for folder in (target, self._cache_of_keras()) if folder is not None]
+        for place in folders:
             content = self._genuine_in(place)
             if content is not None:
                 return content
-        contents = self._download(places)
+        contents = self._download(folders)
         if target is not None:
             self._keep(target, contents)
         return contents
@@ -81,9 +81,9 @@ class PublishedFile(NamedTuple):
             return None
         return base / "datasets" / self.name
 
-    def _genuine_in(self, place: Path) -> bytes | None:
+    def _genuine_in(self, folder: Path) -> bytes | None:
         try:
-            contents = place.read_bytes()
+            contents = folder.read_bytes()
         except OSError:
             return None
         return contents if self._sum_of(contents) == self.checksum else None
@@ -92,13 +92,13 @@ class PublishedFile(NamedTuple):
         long = len(self.checksum) == _SHA256_DIGITS
         return (hashlib.sha256 if long else hashlib.md5)(contents, usedforsecurity=False).hexdigest()
 
-    def _download(self, places: Sequence[Path]) -> bytes:
+    def _download(self, folders: Sequence[Path]) -> bytes:
         from http.client import HTTPException
         from urllib.error import HTTPError
         from urllib.request import urlopen
 
         url = f"{self.url}{self.name}"
-        folder = places[-1].parent if places else "~/.keras/datasets"
+        folder = folders[-1].parent if folders else "~/.keras/datasets"
         hint = f"Download that file elsewhere, and pass its absolute path as `path`, or put it into {folder}"
         try:
             with urlopen(url, timeout=_PATIENCE) as answer:
@@ -106,7 +106,7 @@ class PublishedFile(NamedTuple):
         except (HTTPException, OSError, ValueError) as error:
             if isinstance(error, HTTPError):
                 error.close()  # the error holds the open response
-            places_text = " nor ".join(map(str, places))
+            places_text = " nor ".join(map(str, folders))
             msg = f"{self.title} is in neither {places_text}, and can't be downloaded from {url}: {error}. {hint}"
             raise OSError(msg) from error
         if self._sum_of(contents) != self.checksum:

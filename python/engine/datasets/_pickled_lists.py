@@ -166,20 +166,20 @@ class _Machine:
         """Yields the next instructions of a fixed size, and the number after each; pushes integers itself, many at once."""
         while self._place < len(self._data):
             piece = np.frombuffer(self._data[self._place : self._place + _PIECE], np.uint8)
-            places = _places_in(piece)
-            sizes = _SIZES[piece[places]]
-            complete = (sizes > 0) & (places + sizes <= len(piece))
-            places, sizes = places[complete], sizes[complete]
-            if not len(places):
+            positions = _places_in(piece)
+            sizes = _SIZES[piece[positions]]
+            complete = (sizes > 0) & (positions + sizes <= len(piece))
+            positions, sizes = positions[complete], sizes[complete]
+            if not len(positions):
                 return
-            numbers = _numbers_in(piece, places, sizes).tolist()
+            numbers = _numbers_in(piece, positions, sizes).tolist()
             begin = 0
-            for end in np.flatnonzero(~np.isin(piece[places], list(b"".join(_INTEGERS)))).tolist():
+            for end in np.flatnonzero(~np.isin(piece[positions], list(b"".join(_INTEGERS)))).tolist():
                 self._push(*numbers[begin:end])
-                yield piece[places[end], None].tobytes(), numbers[end]
+                yield piece[positions[end], None].tobytes(), numbers[end]
                 begin = end + 1
             self._push(*numbers[begin:])
-            self._place += int(places[-1] + sizes[-1])
+            self._place += int(positions[-1] + sizes[-1])
 
     def _read(self, count: int) -> bytes:
         """Returns the next bytes of the program."""
@@ -285,25 +285,25 @@ def _places_in(piece: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Returns where the instructions at the beginning of a program begin, up to the first one of no fixed size."""
     end = len(piece)
     after = np.append(np.minimum(np.arange(end, dtype=np.int32) + _SIZES[piece], end), np.int32(end))
-    places: NDArray[np.int32] = np.zeros(1, np.int32)
+    positions: NDArray[np.int32] = np.zeros(1, np.int32)
     # `places` are the first 1, 2, 4, ... instructions, and `after` is where as many more lead to from any byte.
     while True:
-        places = np.concatenate([places, after[places]])
-        if places[-1] == places[-2]:  # the end, or an instruction of no fixed size
-            last = np.searchsorted(places, places[-1])
-            return places[:last] if places[-1] == end else places[: last + 1]
+        positions = np.concatenate([positions, after[positions]])
+        if positions[-1] == positions[-2]:  # the end, or an instruction of no fixed size
+            last = np.searchsorted(positions, positions[-1])
+            return positions[:last] if positions[-1] == end else positions[: last + 1]
         after = after[after]
 
 
 def _numbers_in(
-    piece: NDArray[np.uint8], places: NDArray[np.int32], sizes: NDArray[np.int32]
+    piece: NDArray[np.uint8], positions: NDArray[np.int32], sizes: NDArray[np.int32]
 ) -> NDArray[np.int64]:
     """Returns the number after each instruction, of 1, 2 or 4 bytes; for other instructions any number."""
     padded = np.append(piece, np.zeros(4, np.uint8)).astype(np.int64)
-    numbers = padded[places + 1]
+    numbers = padded[positions + 1]
     for byte, least in ((2, 3), (3, 5), (4, 5)):
-        numbers += np.where(sizes >= least, padded[places + byte] << 8 * (byte - 1), 0)
-    signed = piece[places] == pickle.BININT[0]
+        numbers += np.where(sizes >= least, padded[positions + byte] << 8 * (byte - 1), 0)
+    signed = piece[positions] == pickle.BININT[0]
     return np.where(signed, numbers.astype(np.int32), numbers)
 
 

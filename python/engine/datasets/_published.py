@@ -86,6 +86,6 @@ class Published(NamedTuple):
         except (HTTPException, OSError, ValueError) as error:
             if isinstance(error, HTTPError):
                 error.close()  # the error holds the open response
-            places = ", ".join([str(cache.folder()), *self.folders])
-            msg = f"{self.title} is in none of {places}, and can't be downloaded from {url}: {error}. {self.hint}"
+            folders_text = ", ".join([str(cache.folder()), *self.folders])
+            msg = f"{self.title} is in none of {folders_text}, and can't be downloaded from {url}: {error}. {self.hint}"
             raise OSError(msg) from error

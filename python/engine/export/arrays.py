@@ -53,8 +53,8 @@ def array_step(operation: Mapping[str, Any], reads: Sequence[int] = (), line: st
     constants: dict[str, Any] = {"views": views, "shape": shape, "line": line}
     arrays: dict[str, Any] = {}
     if kind in PASSING:
-        place = PASSING[kind]
-        constants["views"], reads = (views[place],), tuple(reads)[place : place + 1]
+        passed = PASSING[kind]
+        constants["views"], reads = (views[passed],), tuple(reads)[passed : passed + 1]
         kind = "reshape"
     elif kind == "map":
         constants["code"] = used(_instructions(operation), len(views))
@@ -102,8 +102,8 @@ def broadcast(*shapes: Extents) -> Extents:
     axes = max(map(len, shapes), default=0)
     extents = [Extent(1)] * axes
     for shape in shapes:
-        for place, extent in enumerate(shape, axes - len(shape)):
-            extents[place] = extent if extents[place] == Extent(1) else extents[place]
+        for index, extent in enumerate(shape, axes - len(shape)):
+            extents[index] = extent if extents[index] == Extent(1) else extents[index]
     return tuple(extents)
 
 
@@ -111,7 +111,7 @@ def computed_shape(step: Step) -> Extents:
     """Returns the shape that a map has before it is broadcast to that of its output."""
     shape = step.constants["shape"]
     alone = [
-        tuple(extent if place == int(number) else Extent(1) for place, extent in enumerate(shape))
+        tuple(extent if index == int(number) else Extent(1) for index, extent in enumerate(shape))
         for operation, _, number in step.constants["code"]
         if operation == "coordinate"
     ]
@@ -162,14 +162,14 @@ def used(code: Sequence[Instruction], inputs: int) -> tuple[Instruction, ...]:
         inputs: the number of its inputs.
     """
     needed = {inputs + len(code) - 1}
-    for place in range(len(code) - 1, -1, -1):
-        if inputs + place in needed:
-            needed.update(code[place].operands)
+    for index in range(len(code) - 1, -1, -1):
+        if inputs + index in needed:
+            needed.update(code[index].operands)
     registers = {register: register for register in range(inputs)}
     instructions = list[Instruction]()
-    for place, instruction in enumerate(code):
-        if inputs + place in needed:
-            registers[inputs + place] = inputs + len(instructions)
+    for index, instruction in enumerate(code):
+        if inputs + index in needed:
+            registers[inputs + index] = inputs + len(instructions)
             instructions.append(
                 instruction._replace(operands=tuple(registers[operand] for operand in instruction.operands))
             )
@@ -183,9 +183,9 @@ def _extents(pairs: Sequence[Sequence[int]]) -> Extents:
 def _instructions(operation: Mapping[str, Any]) -> tuple[Instruction, ...]:
     operands, numbers = operation["operands"], operation["numbers"]
     instructions = list[Instruction]()
-    for place, name in enumerate(operation["operations"]):
-        used_operands = tuple(operand for operand in operands[3 * place : 3 * place + 3] if operand >= 0)
+    for index, name in enumerate(operation["operations"]):
+        used_operands = tuple(operand for operand in operands[3 * index : 3 * index + 3] if operand >= 0)
         if name == "erf":  # whose second operand, exp(-x * x), other programs compute themselves
             used_operands = used_operands[:1]
-        instructions.append(Instruction(name, used_operands, float(numbers[place])))
+        instructions.append(Instruction(name, used_operands, float(numbers[index])))
     return tuple(instructions)

@@ -131,10 +131,10 @@ def _slice(c: CWriter, step: Step, y: str, x: str) -> None:
 def _join(c: CWriter, step: Step, y: str, *parts: str) -> None:
     shape, views = _shapes(step)
     axis, first = step.constants["axis"], 0
-    strides = [math.prod(shape[place + 1 :]) for place in range(len(shape))]
+    strides = [math.prod(shape[index + 1 :]) for index in range(len(shape))]
     for part, view in zip(parts, views, strict=True):
         if math.prod(view):
-            part_strides = [math.prod(view[place + 1 :]) for place in range(len(view))]
+            part_strides = [math.prod(view[index + 1 :]) for index in range(len(view))]
             _moved(c, view, (y, strides, first * strides[axis]), (part, part_strides, 0))
         first += view[axis]
 
@@ -179,11 +179,11 @@ def _reduce(c: CWriter, step: Step, y: str, x: str) -> None:
 def _cumulative_sum(c: CWriter, step: Step, y: str, x: str) -> None:
     shape, _ = _shapes(step)
     axis = step.constants["axis"]
-    strides = [math.prod(shape[place + 1 :]) for place in range(len(shape))]
-    other_axes = [place for place in range(len(shape)) if place != axis]
-    outer = loops(tuple(shape[place] for place in other_axes), [[strides[place] for place in other_axes]])
-    place = f"{shape[axis] - 1} - j" if step.constants["reverse"] else "j"
-    at = f"({place}) * {strides[axis]}" if step.constants["reverse"] else index(["j"], [strides[axis]])
+    strides = [math.prod(shape[index + 1 :]) for index in range(len(shape))]
+    other_axes = [index for index in range(len(shape)) if index != axis]
+    outer = loops(tuple(shape[index] for index in other_axes), [[strides[index] for index in other_axes]])
+    row = f"{shape[axis] - 1} - j" if step.constants["reverse"] else "j"
+    at = f"({row}) * {strides[axis]}" if step.constants["reverse"] else index(["j"], [strides[axis]])
     at = at if outer.indices[0] == "0" else f"{outer.indices[0]} + {at}"
     inner = c.nested({"j": shape[axis]}, f"sum += {x}[{at}];", f"{y}[{at}] = sum;")
     c.loop(outer.counts, "float sum = 0.0f;", *inner)
@@ -191,16 +191,16 @@ def _cumulative_sum(c: CWriter, step: Step, y: str, x: str) -> None:
 
 def _gather(c: CWriter, step: Step, y: str, x: str, indices: str) -> None:
     """Rows whose index doesn't exist are NaN."""
-    _, (rows, places) = _shapes(step)
+    _, (rows, indices_shape) = _shapes(step)
     axes = step.constants["batch_axes"]
     of_row, count = math.prod(rows[axes + 1 :]), rows[axes]
     stored = [
-        count * of_row * math.prod(rows[place + 1 : axes]) if place < axes else 0
-        for place in range(len(places))
+        count * of_row * math.prod(rows[index + 1 : axes]) if index < axes else 0
+        for index in range(len(indices_shape))
     ]
-    whole = _strides(places, places)
+    whole = _strides(indices_shape, indices_shape)
     row_strides = [stride * of_row for stride in whole]
-    outer = loops(places, [row_strides, stored, whole])
+    outer = loops(indices_shape, [row_strides, stored, whole])
     inner = {"j": of_row} if of_row > 1 else {}
     names = ["j"] if inner else []
     to, row = (
@@ -236,7 +236,7 @@ def _contraction(c: CWriter, step: Step, y: str, a: str, b: str) -> None:
         return
 
     def strides(letters: str, view: Shape, along: Sequence[str]) -> list[int]:
-        strides_by_letter = {letter: math.prod(view[place + 1 :]) for place, letter in enumerate(letters)}
+        strides_by_letter = {letter: math.prod(view[index + 1 :]) for index, letter in enumerate(letters)}
         return [strides_by_letter.get(letter, 0) for letter in along]
 
     outer = loops(
@@ -269,7 +269,7 @@ def _map(c: CWriter, step: Step, y: str, *inputs: str) -> None:
     counts, (to, *at) = loops(
         shape, [_strides(shape, shape), *(_strides(view, shape) for view in views)], unmerged=coordinates
     )
-    elements = [f"{x}[{place}]" for x, place in zip(inputs, at, strict=True)]
+    elements = [f"{x}[{offset}]" for x, offset in zip(inputs, at, strict=True)]
     expressions = _Expressions(c, elements, code, [f"i{axis}" for axis in range(len(shape))])
     c.loop(counts, *expressions.lines, f"{y}[{to}] = {expressions.result};")
 
@@ -300,8 +300,8 @@ class _Expressions:
             self._texts[register] = self._named(
                 register, element, "x" if len(elements) == 1 else f"x{register}"
             )
-        for place, instruction in enumerate(code):
-            self._add(len(elements) + place, instruction)
+        for index, instruction in enumerate(code):
+            self._add(len(elements) + index, instruction)
         self.result = _bare(self._texts[len(elements) + len(code) - 1])
 
     def _named(self, register: int, text: str, name: str = "", kind: str = "float") -> str:
@@ -344,8 +344,8 @@ def _counted(instruction: Instruction) -> list[int]:
     formula = INSTRUCTIONS.get(instruction.operation, "{0}{1}{2}")
     return [
         operand
-        for place, operand in enumerate(instruction.operands)
-        for _ in range(formula.count(f"{{{place}}}"))
+        for index, operand in enumerate(instruction.operands)
+        for _ in range(formula.count(f"{{{index}}}"))
     ]
 
 
@@ -354,9 +354,9 @@ def _bare(text: str) -> str:
     if not (text.startswith("(") and text.endswith(")")):
         return text
     depth = 0
-    for place, character in enumerate(text):
+    for index, character in enumerate(text):
         depth += (character == "(") - (character == ")")
-        if depth == 0 and place < len(text) - 1:
+        if depth == 0 and index < len(text) - 1:
             return text
     return text[1:-1] if not text.startswith("(float)") else text
 

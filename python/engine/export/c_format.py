@@ -120,12 +120,12 @@ def _merge(formula: str, last: str = "{0}") -> Callable[..., None]:
     def write(c: CWriter, step: Step, y: str, *inputs: str) -> None:
         shapes, shape = step.constants["shapes"], step.constants["shape"]
         if all(other == shape for other in shapes):
-            counts, at, places = {"i": step.units}, "i", ["i"] * len(inputs)
+            counts, at, offsets = {"i": step.units}, "i", ["i"] * len(inputs)
         else:
             names = [f"i{axis}" for axis in range(len(shape))]
             counts, at = dict(zip(names, shape, strict=True)), _index(names, _strides(shape, shape))
-            places = [_index(names, _strides(input_shape, shape)) for input_shape in shapes]
-        first, *more = (f"{x}[{place}]" for x, place in zip(inputs, places, strict=True))
+            offsets = [_index(names, _strides(input_shape, shape)) for input_shape in shapes]
+        first, *more = (f"{x}[{offset}]" for x, offset in zip(inputs, offsets, strict=True))
         declared = f"float merged = {first};" if more else f"const float merged = {first};"
         lines = [f"merged = {formula.format('merged', other)};" for other in more]
         c.loop(counts, declared, *lines, f"{y}[{at}] = {last.format('merged', literal(len(inputs)))};")
@@ -392,11 +392,11 @@ def _write_body(c: CWriter, graph: Graph, inputs: Sequence[str], outputs: Sequen
     arrays = {"input": inputs, "output": outputs, "scratch": parts}
 
     def name_of(number: int) -> str:
-        kind, place = plan.places[number]
+        kind, index = plan.places[number]
         if kind != "constant":
-            return arrays[kind][place]
-        ((name, array),) = steps[place].arrays.items()
-        return c.array(array, name, steps[place].constants.get("owner")) if array.size else ""
+            return arrays[kind][index]
+        ((name, array),) = steps[index].arrays.items()
+        return c.array(array, name, steps[index].constants.get("owner")) if array.size else ""
 
     at = 0
     for stage in graph.stages:

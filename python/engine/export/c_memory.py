@@ -61,24 +61,24 @@ def planned(graph: Graph, in_place: InPlace) -> Plan:
     outputs = [origins.get(output.value, output.value) for output in graph.outputs]
     buffers = _buffers(steps, origins, outputs, in_place)
     owners = {value: buffer for buffer in buffers for value in buffer.values}
-    places = {-1 - number: Place("input", number) for number in range(len(graph.inputs))}
-    places |= {
+    locations = {-1 - number: Place("input", number) for number in range(len(graph.inputs))}
+    locations |= {
         number: Place("constant", number) for number, step in enumerate(steps) if step.kind == "constants"
     }
     inside = {id(buffer) for buffer in buffers}
     for number, value in enumerate(outputs):
         if value in owners and id(owners[value]) in inside:  # the second output of one value is a copy
             inside.discard(id(owners[value]))
-            places |= dict.fromkeys(owners[value].values, Place("output", number))
+            locations |= dict.fromkeys(owners[value].values, Place("output", number))
     scratch = [buffer for buffer in buffers if id(buffer) in inside]
     offsets = _offsets(scratch)
     parts = sorted(set(offsets))
     for buffer, offset in zip(scratch, offsets, strict=True):
-        places |= dict.fromkeys(buffer.values, Place("scratch", parts.index(offset)))
+        locations |= dict.fromkeys(buffer.values, Place("scratch", parts.index(offset)))
     for value, origin in origins.items():
-        places[value] = places[origin]
+        locations[value] = locations[origin]
     ends = (offset + buffer.size for buffer, offset in zip(scratch, offsets, strict=True))
-    return Plan(places, parts, max(ends, default=0))
+    return Plan(locations, parts, max(ends, default=0))
 
 
 def _origins(steps: Sequence[Step]) -> dict[int, int]:

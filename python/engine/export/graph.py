@@ -339,9 +339,9 @@ class _Stages:
                 self._append(step._replace(reads=read))
                 continue
             if is_array_step(step):  # of a function that is recorded; it reads steps so many places before
-                places = [self._count - origin for origin in step.reads]
+                values = [self._count - origin for origin in step.reads]
                 self._append(
-                    step._replace(reads=tuple(origin if origin >= before else incoming for origin in places))
+                    step._replace(reads=tuple(origin if origin >= before else incoming for origin in values))
                 )
             else:
                 mask = self._masks.values[self._masks.before[number]] if step.kind == "masked_mean" else None

@@ -93,7 +93,7 @@ def _join(w: OnnxWriter, step: Step, *parts: str) -> str:
 
 def _gather(w: OnnxWriter, step: Step, x: str, indices: str) -> str:
     """Rows whose index doesn't exist are NaN."""
-    rows, places = step.constants["views"]
+    rows, indices_shape = step.constants["views"]
     axes, shape = step.constants["batch_axes"], step.constants["shape"]
     constants = w.constants_of(indices)
     count = rows[axes]
@@ -113,8 +113,8 @@ def _gather(w: OnnxWriter, step: Step, x: str, indices: str) -> str:
     else:
         gathered = w("Gather", x, whole, axis=0)
     if not sure:
-        longer = (*places, *(Extent(1),) * (len(shape) - len(places)))
-        exists = exists if longer == places else w("Reshape", exists, w.target(longer, places))
+        longer = (*indices_shape, *(Extent(1),) * (len(shape) - len(indices_shape)))
+        exists = exists if longer == indices_shape else w("Reshape", exists, w.target(longer, indices_shape))
         gathered = w("Where", exists, gathered, math.nan)
     return str(gathered)
 

@@ -22,9 +22,9 @@ def rewritten(stages: Sequence[Sequence[Step]], outputs: Sequence[int]) -> tuple
         outputs: the numbers of the values that are the outputs.
     """
     every = [step for steps in stages for step in steps]
-    places = [place for place, steps in enumerate(stages) for _ in steps]
+    stages_of_steps = [stage for stage, steps in enumerate(stages) for _ in steps]
     every = _without_detours(every)
-    every = _with_joint_maps(every, places, outputs)
+    every = _with_joint_maps(every, stages_of_steps, outputs)
     needed = _needed(every, outputs)
     numbers = {number: new for new, number in enumerate(sorted(needed))}
 
@@ -34,7 +34,7 @@ def rewritten(stages: Sequence[Sequence[Step]], outputs: Sequence[int]) -> tuple
     steps_of_stages: list[list[Step]] = [[] for _ in stages]
     for number in sorted(needed):
         step = every[number]
-        steps_of_stages[places[number]].append(step._replace(reads=tuple(map(moved, step.reads))))
+        steps_of_stages[stages_of_steps[number]].append(step._replace(reads=tuple(map(moved, step.reads))))
     return steps_of_stages, [moved(number) for number in outputs]
 
 
@@ -60,7 +60,7 @@ def _needed(every: Sequence[Step], outputs: Sequence[int]) -> set[int]:
     return needed
 
 
-def _with_joint_maps(every: Sequence[Step], places: Sequence[int], outputs: Sequence[int]) -> list[Step]:
+def _with_joint_maps(every: Sequence[Step], stages: Sequence[int], outputs: Sequence[int]) -> list[Step]:
     """Puts the code of a map into the one map that reads it, if both are of one layer and of one shape."""
     needed = _needed(every, outputs)
     readers = Counter(read for number in needed for read in set(every[number].reads))
@@ -71,12 +71,12 @@ def _with_joint_maps(every: Sequence[Step], places: Sequence[int], outputs: Sequ
             step = steps_left[number]
             joined = next(
                 (
-                    place
-                    for place, (read, view) in enumerate(_reads_of(step))
+                    index
+                    for index, (read, view) in enumerate(_reads_of(step))
                     if read >= 0
                     and readers[read] == 1
                     and steps_left[read].kind == "map"
-                    and places[read] == places[number]
+                    and stages[read] == stages[number]
                     and view == steps_left[read].constants["shape"] == step.constants["shape"]
                 ),
                 None,
@@ -91,10 +91,10 @@ def _reads_of(step: Step) -> list[Read]:
     return list(zip(step.reads, step.constants["views"], strict=True))
 
 
-def _joined(step: Step, place: int, before: Step) -> Step:
-    """Returns a map whose input `place` is computed by the code of another map."""
+def _joined(step: Step, index: int, before: Step) -> Step:
+    """Returns a map whose input `index` is computed by the code of another map."""
     reads_of_step, inner = _reads_of(step), _reads_of(before)
-    removed = reads_of_step[place]
+    removed = reads_of_step[index]
     inputs = list(dict.fromkeys([*inner, *(read for read in reads_of_step if read != removed)]))
     code = list[Instruction]()
 

@@ -230,8 +230,8 @@ def _named_parts(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Part]]:
             for key, item in value.items():
                 yield from search(f"{name}.{key}", item)
         elif isinstance(value, (list, tuple)):
-            for place, item in enumerate(value):
-                yield from search(f"{name}.{place}", item)
+            for index, item in enumerate(value):
+                yield from search(f"{name}.{index}", item)
 
     for name, value in dict(attributes).items():
         if name not in NO_PARTS:

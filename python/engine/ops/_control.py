@@ -205,8 +205,8 @@ def scan(  # noqa: PLR0917 # Keras' signature
         integer(unroll, "unroll", 1)
     count = _length(xs, length)
     carry, results = init, []
-    for place in reversed(range(count)) if reverse else range(count):
-        carry, result = f(carry, _part(xs, place))
+    for index in reversed(range(count)) if reverse else range(count):
+        carry, result = f(carry, _part(xs, index))
         results.append(result)
     return carry, _stacked(results[::-1] if reverse else results)
 
@@ -224,8 +224,8 @@ def associative_scan(f: Callable[[Any, Any], Any], elems: Any, reverse: bool = F
     count = _one_length({_length_along(leaf, axis) for leaf in leaves})
     order = list(reversed(range(count)) if reverse else range(count))
     results: list[Any] = []
-    for place in order:
-        element = tree.map_structure(lambda leaf: _along(leaf, place, axis), elems)  # noqa: B023 # called at once
+    for index in order:
+        element = tree.map_structure(lambda leaf: _along(leaf, index, axis), elems)  # noqa: B023 # called at once
         results.append(f(results[-1], element) if results else element)
     results = results[::-1] if reverse else results
     if not results:
@@ -239,10 +239,10 @@ def associative_scan(f: Callable[[Any, Any], Any], elems: Any, reverse: bool = F
     return tree.map_structure(joined, *results)
 
 
-def _along(leaf: Any, place: int, axis: int) -> Any:
+def _along(leaf: Any, index: int, axis: int) -> Any:
     """Returns the part at a place along an axis, which it keeps."""
     before = axis % len(leaf.shape if is_symbolic(leaf) else np.shape(leaf))
-    return _item(leaf, (builtins.slice(None),) * before + (builtins.slice(place, place + 1),))
+    return _item(leaf, (builtins.slice(None),) * before + (builtins.slice(index, index + 1),))
 
 
 def map(f: Callable[[Any], Any], xs: Any) -> Any:
@@ -252,7 +252,7 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
         f: a function of a part; its results are arrays, or nested structures of arrays.
         xs: an array, or a nested structure of arrays of one length.
     """
-    return _stacked([f(_part(xs, place)) for place in range(_length(xs, None))])
+    return _stacked([f(_part(xs, index)) for index in range(_length(xs, None))])
 
 
 def vectorized_map(function: Callable[[Any], Any], elements: Any) -> Any:
@@ -367,8 +367,8 @@ def _item(leaf: Any, key: Any) -> Any:
     return apply("get_item", (leaf, key), {}) if is_symbolic(leaf) else copied(as_array(leaf)[key])
 
 
-def _part(xs: Any, place: int) -> Any:
-    return None if xs is None else tree.map_structure(lambda leaf: _item(leaf, place), xs)
+def _part(xs: Any, index: int) -> Any:
+    return None if xs is None else tree.map_structure(lambda leaf: _item(leaf, index), xs)
 
 
 def _stacked(results: list[Any]) -> Any:
@@ -401,12 +401,12 @@ def _change(result: Array, indices: Array, updates: Array, reduction: Any) -> No
     """Sets `result` at `indices` (..., k) to `updates`, or combines the old values with them."""
     depth = indices.shape[-1]
     extents = np.array(result.shape[:depth])
-    places = indices.reshape(-1, depth).astype(np.intp)
-    places = np.where(places < 0, places + extents, places)
-    inside = np.all((places >= 0) & (places < extents), axis=1)
+    positions = indices.reshape(-1, depth).astype(np.intp)
+    positions = np.where(positions < 0, positions + extents, positions)
+    inside = np.all((positions >= 0) & (positions < extents), axis=1)
     parts = np.broadcast_to(updates, (*indices.shape[:-1], *result.shape[depth:]))
-    parts = parts.reshape(len(places), *result.shape[depth:])[inside]
-    key = tuple(places[inside].T)
+    parts = parts.reshape(len(positions), *result.shape[depth:])[inside]
+    key = tuple(positions[inside].T)
     if reduction is None:
         result[key] = parts
     else:

@@ -115,8 +115,8 @@ def top_k(x: ArrayLike, k: int, sorted: bool = True, is_stable: bool = True) -> 
     integer(k, "k", 0, values.shape[-1])
     # Equal numbers keep their order. A change of the sign would not reverse the order of unsigned numbers.
     backwards = np.argsort(values[..., ::-1], axis=-1, kind="stable")[..., ::-1][..., :k]
-    places = values.shape[-1] - 1 - backwards
-    return np.take_along_axis(values, places, -1), places.astype(np.int32)
+    indices = values.shape[-1] - 1 - backwards
+    return np.take_along_axis(values, indices, -1), indices.astype(np.int32)
 
 
 @quiet

@@ -741,7 +741,7 @@ def argpartition(x: ArrayLike, kth: int, axis: int | None = -1) -> Result:
 
 def nonzero(x: ArrayLike) -> tuple[Array, ...]:
     """The places of what is not zero in `x`: one array of int32 indices (k,) for each axis."""
-    return tuple(places.astype(np.int32) for places in np.nonzero(as_array(x)))
+    return tuple(positions.astype(np.int32) for positions in np.nonzero(as_array(x)))
 
 
 @quiet
@@ -829,8 +829,8 @@ def unique(  # noqa: PLR0917 # Keras' signature
     if size is not None:
         along = axis or 0
         fills = [distinct.take([0], along) if fill_value is None else fill_value, results[1][:1], None, 0]
-        for place in (0, 1, 3):
-            results[place] = _resized(results[place], size, along if place == 0 else 0, fills[place])
+        for index in (0, 1, 3):
+            results[index] = _resized(results[index], size, along if index == 0 else 0, fills[index])
     requested = (True, return_index, return_inverse, return_counts)
     selected = [result for result, keep in zip(results, requested, strict=True) if keep]
     return selected[0] if len(selected) == 1 else tuple(selected)
@@ -862,8 +862,8 @@ def bincount(
     length = builtins.max(int(rows.max()) + 1 if rows.size else 0, minlength)
     parts = None if weights is None else as_array(weights).reshape(-1, rows.shape[-1]).astype(np.float64)
     counts = [
-        np.bincount(row.astype(np.int64), None if parts is None else parts[place], length)
-        for place, row in enumerate(rows.reshape(-1, rows.shape[-1]))
+        np.bincount(row.astype(np.int64), None if parts is None else parts[index], length)
+        for index, row in enumerate(rows.reshape(-1, rows.shape[-1]))
     ]
     return np.stack(counts).reshape(*rows.shape[:-1], length).astype(dtype)
 
@@ -1110,8 +1110,8 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: i
     if x is None:
         values = floats(y)
         return np.asarray(np.trapezoid(values, dx=values.dtype.type(dx), axis=axis)).astype(values.dtype)
-    values, places = common(y, x, least=float)
-    return np.asarray(np.trapezoid(values, places, axis=axis)).astype(values.dtype)
+    values, positions = common(y, x, least=float)
+    return np.asarray(np.trapezoid(values, positions, axis=axis)).astype(values.dtype)
 
 
 def diff(a: ArrayLike, n: int = 1, axis: int = -1) -> Result:
@@ -1557,7 +1557,7 @@ def vectorize(pyfunc: Any, *, excluded: Any = None, signature: str | None = None
         if contains_symbolic(args) or contains_symbolic(kwargs):
             msg = "vectorize() calls a function of numbers, which can't be recorded: use ops.vectorized_map(), or ops of arrays"
             raise TypeError(msg)
-        arrays = [argument if place in whole else as_array(argument) for place, argument in enumerate(args)]
+        arrays = [argument if index in whole else as_array(argument) for index, argument in enumerate(args)]
         return looped(*arrays, **kwargs)
 
     return vectorized

@@ -239,7 +239,7 @@ class Optimizer(Spec):
 
     def _begin_steps(self, tracked: Sequence[Tracked]) -> None:
         stepper = Stepper(self, tracked)
-        program = stepper.program([place for place, variable in enumerate(tracked) if variable.trainable])
+        program = stepper.program([index for index, variable in enumerate(tracked) if variable.trainable])
         self._follow(program.state, tracked)
         self._stepper = stepper
 
@@ -600,7 +600,7 @@ class Optimizer(Spec):
             return None
         state = raw_state(self._state)
         by_weight = {
-            key: {name: arrays[place] for name, arrays in state.items()} for place, key in enumerate(keys)
+            key: {name: arrays[index] for name, arrays in state.items()} for index, key in enumerate(keys)
         }
         return StateByWeight(self._batches, by_weight)
 
@@ -608,10 +608,10 @@ class Optimizer(Spec):
         """Restores what `_state_for` returned. Weights that weren't trained then, or aren't now, keep their new state."""
         current = cast("OptimizerState", self._state)
         arrays = raw_state(current)
-        for place, variable in enumerate(self._tracked):
+        for index, variable in enumerate(self._tracked):
             for name, value in state.arrays[variable.owner, variable.number].items():
-                if name in arrays and arrays[name][place].shape == value.shape:
-                    arrays[name][place] = value
+                if name in arrays and arrays[name][index].shape == value.shape:
+                    arrays[name][index] = value
         write_raw_state(current, arrays)
         self._batches = state.batches
 

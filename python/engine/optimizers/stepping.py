@@ -73,7 +73,7 @@ class Stepper:
 
     def __init__(self, optimizer: Any, tracked: Sequence[Tracked]) -> None:
         self._optimizer, self._tracked = optimizer, list(tracked)
-        self._places = {(variable.owner, variable.number): place for place, variable in enumerate(tracked)}
+        self._places = {(variable.owner, variable.number): index for index, variable in enumerate(tracked)}
         self._programs: dict[tuple[int, ...], Program] = {}
 
     def place_of(self, weight: Any) -> int:
@@ -82,33 +82,33 @@ class Stepper:
         Raises:
             ValueError: if the optimizer wasn't built for it.
         """
-        place = self._places.get(variable_of(weight))
-        if place is None:
+        index = self._places.get(variable_of(weight))
+        if index is None:
             msg = (
                 f"Unknown variable: {weight.path}. This optimizer can only be called for the variables it was originally "
                 "built with. When working with a new set of variables, you should recreate a new optimizer instance."
             )
             raise ValueError(msg)
-        return place
+        return index
 
     @property
     def tracked(self) -> list[Tracked]:
         """The weights, in the order of the optimizer's state."""
         return self._tracked
 
-    def program(self, places: Sequence[int]) -> Program:
-        """Returns the program that steps the weights at `places`; its arguments are their gradients."""
-        key = tuple(places)
+    def program(self, indices: Sequence[int]) -> Program:
+        """Returns the program that steps the weights at `indices`; its arguments are their gradients."""
+        key = tuple(indices)
         if key not in self._programs:
             self._programs[key] = self._built(key)
         return self._programs[key]
 
-    def _built(self, places: tuple[int, ...]) -> Program:
+    def _built(self, indices: tuple[int, ...]) -> Program:
         nodes, arrays = list[dict[str, Any]](), list[WeightArray]()
         for variable in self._tracked:
             arrays.append(variable.owner._stored_arrays()[variable.number])
             nodes.append(_variable(variable, arrays[-1].is_flat))
-        for index, place in enumerate(places):
+        for index, place in enumerate(indices):
             shape = [[length, 0] for length in self._tracked[place].shape]
             nodes.append(
                 {"kind": "argument", "index": index, "inputs": [], "input_shapes": [], "shape": shape}
@@ -123,28 +123,28 @@ class Stepper:
 
     def step(self, gradients: Sequence[Any], weights: Sequence[Any]) -> None:
         """Steps weights by their gradients."""
-        places = [self.place_of(weight) for weight in weights]
+        indices = [self.place_of(weight) for weight in weights]
         capture = capturing()
         if capture is not None:
-            capture.step(self._optimizer, [self._tracked[place] for place in places], gradients)
+            capture.step(self._optimizer, [self._tracked[index] for index in indices], gradients)
             return
         arrays = list[Float32]()
-        before_change({self._tracked[place].owner for place in places})
-        for gradient, weight, place in zip(gradients, weights, places, strict=True):
+        before_change({self._tracked[index].owner for index in indices})
+        for gradient, weight, place in zip(gradients, weights, indices, strict=True):
             array = np.asarray(gradient, np.float32, order="C")
             shape = self._tracked[place].shape
             if array.shape != shape:
                 msg = f"the gradient of {weight.path!r} must have its shape {shape}, got {array.shape}"
                 raise ValueError(msg)
             arrays.append(array)
-        order = sorted(range(len(places)), key=places.__getitem__)
-        optimizer, program = self._optimizer, self.program([places[index] for index in order])
+        order = sorted(range(len(indices)), key=indices.__getitem__)
+        optimizer, program = self._optimizer, self.program([indices[index] for index in order])
         rate = float(optimizer._learning_rates(1)[0])
         if optimizer._state is None:
             optimizer._follow(program.state, self._tracked)
         program.use_state(optimizer._state)
         program.call([arrays[index] for index in order], optimizer._batches + 1, rate)
-        for place in places:
+        for place in indices:
             tracked = self._tracked[place]
             if tracked.constraint is not None and tracked.constraint._is_custom:
                 variable = tracked.owner._weights[tracked.number]

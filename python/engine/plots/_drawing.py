@@ -87,8 +87,8 @@ def draw_tiles(
     height, width = pictures[0].shape[:2] if pictures else (1, 1)
     wide = width / height
     line = 1 + (_CAPTION if any(captions) else _GAP)
-    for place, (array, caption) in enumerate(zip(pictures, captions, strict=True)):
-        row, column = divmod(place, columns)
+    for index, (array, caption) in enumerate(zip(pictures, captions, strict=True)):
+        row, column = divmod(index, columns)
         left, top = column * (wide + _GAP), row * line
         picture = array
         if array.ndim == 3:  # noqa: PLR2004 # colors, which matplotlib expects from 0 to 1

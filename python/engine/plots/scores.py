@@ -140,10 +140,10 @@ def _draw(  # noqa: PLR0917 # those of the two curves
     return ax
 
 
-def _legend(ax: Axes, area: str, place: Literal["lower left", "lower right"]) -> None:
+def _legend(ax: Axes, area: str, corner: Literal["lower left", "lower right"]) -> None:
     several = len(ax.get_legend_handles_labels()[1]) > 1
     ax.legend(
-        loc=place, frameon=False, fontsize="small", title=area if several else None, title_fontsize="small"
+        loc=corner, frameon=False, fontsize="small", title=area if several else None, title_fontsize="small"
     )
 
 

@@ -168,10 +168,10 @@ def skipgrams(  # noqa: PLR0917 # Keras' signature
     """
     near = [
         [word, sequence[other]]
-        for place, word in enumerate(sequence)
+        for index, word in enumerate(sequence)
         if word and (sampling_table is None or sampling_table[word] >= random.random())
-        for other in range(max(0, place - window_size), min(len(sequence), place + window_size + 1))
-        if other != place and sequence[other]
+        for other in range(max(0, index - window_size), min(len(sequence), index + window_size + 1))
+        if other != index and sequence[other]
     ]
     positive, negative = ([0, 1], [1, 0]) if categorical else (1, 0)
     couples, labels = list(near), [positive for _ in near]

@@ -32,15 +32,15 @@ def feature_space_in(path: Path) -> FeatureSpace | None:
         with _weights(archive) as weights:
             for number, layer in enumerate(space.preprocessors.values()):
                 # Keras numbers the columns in their order.
-                place = (
+                folder = (
                     f"features/feature_{number}/preprocessor" if number else "features/feature/preprocessor"
                 )
                 if isinstance(layer, VocabularyLayer) and not layer._vocabulary.terms:
-                    terms = _zip.text_of(archive, f"{ASSETS}/{place}/{VOCABULARY_FILE}")
+                    terms = _zip.text_of(archive, f"{ASSETS}/{folder}/{VOCABULARY_FILE}")
                     if terms is not None:
                         layer._read_vocabulary(terms)
                 if isinstance(layer, Normalization) and layer.input_mean is None and weights is not None:
-                    group = weights.group(place)
+                    group = weights.group(folder)
                     if len(group):
                         layer.build((None, 1))
                         layer.load_own_variables(group)

@@ -174,8 +174,8 @@ def _require_end(stream: IO[bytes], size: int) -> None:
     # Of each version: where the size of addresses is, and where the first address is.
     size_at, first_at = {0: (13, 24), 1: (13, 28)}.get(block[8], (9, 12))
     width = block[size_at]
-    place = first_at + 2 * width
-    end = int.from_bytes(block[place : place + width], "little")
+    offset = first_at + 2 * width
+    end = int.from_bytes(block[offset : offset + width], "little")
     if size < end:
         msg = f"the file has {size} bytes of {end}: its end is missing"
         raise ValueError(msg)
@@ -234,9 +234,9 @@ class _BoundedFile:
             msg = f"the parts of the file lead to each other again and again, as reading them took {_READINGS} times its size"
             raise ValueError(msg)
 
-    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Sets the position for reading."""
-        return self.stream.seek(place, whence)
+        return self.stream.seek(offset, whence)
 
     def tell(self) -> int:
         """Returns the position for reading."""

@@ -155,10 +155,10 @@ class LegacyReader(Reader):
 T = TypeVar("T")
 
 
-def by_part(places: Iterable[tuple[str, T]]) -> list[list[T]]:
+def by_part(entries: Iterable[tuple[str, T]]) -> list[list[T]]:
     """Groups what belongs to each layer of the outermost model. There are several items if the layer is a model itself."""
     parts: dict[str, list[T]] = {}
-    for path, entry in places:
+    for path, entry in entries:
         if path.startswith("layers/"):
             parts.setdefault("/".join(path.split("/")[:2]), []).append(entry)
     return list(parts.values())

@@ -67,8 +67,8 @@ class SafeTensors(Format):
         and `fsync`, or returns bytes, for which it needs twice the memory of all arrays.
         """
         arrays = {
-            f"{vars_of(place)}{key}": np.asarray(array)
-            for place, group in contents.groups.items()
+            f"{vars_of(path)}{key}": np.asarray(array)
+            for path, group in contents.groups.items()
             for key, array in group.arrays.items()
         }
         # This order keeps all arrays aligned.
@@ -151,8 +151,8 @@ def _header(arrays: dict[str, Array], names: list[str], contents: Contents) -> d
             msg = f"array {name!r} has dtype {array.dtype}, but a `.safetensors` file can hold {', '.join(_DTYPES)}"
             raise ValueError(msg)
         begin, end = end, end + array.nbytes
-        places = {"shape": list(array.shape), "data_offsets": [begin, end]}
-        header[name] = {"dtype": _DTYPES[array.dtype.name]} | places
+        fields = {"shape": list(array.shape), "data_offsets": [begin, end]}
+        header[name] = {"dtype": _DTYPES[array.dtype.name]} | fields
         checksums[name] = checksum_of(name, array)
     header["__metadata__"] = {**contents.texts, CHECKSUM: json.dumps(checksums, separators=(",", ":"))}
     return header

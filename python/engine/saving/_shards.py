@@ -49,8 +49,8 @@ class ShardsReader(Reader):
         readers: the files by name.
     """
 
-    def __init__(self, places: dict[str, list[str]], readers: dict[str, H5Reader]) -> None:
-        self._places, self._readers = places, readers
+    def __init__(self, names_of_groups: dict[str, list[str]], readers: dict[str, H5Reader]) -> None:
+        self._places, self._readers = names_of_groups, readers
 
     def text(self, name: str) -> str | None:
         """Returns None: these files hold only weights."""
@@ -71,17 +71,17 @@ def _open_all(path: Path, stack: ExitStack) -> ShardsReader:
     Another process that saves to this path removes the files of the earlier index. Then the new index is read.
     """
     while True:
-        places, save = index_in(path)
-        names = dict.fromkeys(name for names in places.values() for name in names)
+        names_of_groups, save = index_in(path)
+        names = dict.fromkeys(name for names in names_of_groups.values() for name in names)
         with ExitStack() as attempt:
             try:
                 readers = {name: attempt.enter_context(_shard(path, name, save)) for name in names}
             except (OSError, ValueError):
-                if index_in(path) == (places, save):
+                if index_in(path) == (names_of_groups, save):
                     raise
                 continue
             stack.push(attempt.pop_all())
-            return ShardsReader(places, readers)
+            return ShardsReader(names_of_groups, readers)
 
 
 @contextmanager
@@ -105,14 +105,14 @@ def index_in(path: Path) -> tuple[dict[str, list[str]], str | None]:
     """
     index = json.loads(text_in(path))
     weight_map = index["weight_map"]
-    places = {
+    names_of_groups = {
         group: [names] if isinstance(names, str) else list(names) for group, names in weight_map.items()
     }
-    for name in (name for names in places.values() for name in names):
+    for name in (name for names in names_of_groups.values() for name in names):
         if not name.endswith(SHARD) or any(mark in name for mark in "/\\:"):
             msg = f"the index must name files such as 'm_00000{SHARD}' beside it, got {name!r}"
             raise ValueError(msg)
-    return places, index.get("metadata", {}).get(SAVE)
+    return names_of_groups, index.get("metadata", {}).get(SAVE)
 
 
 def write_shards(path: Path, contents: Contents, most: float) -> None:
@@ -140,18 +140,20 @@ def write_shards(path: Path, contents: Contents, most: float) -> None:
 
     before = _written_with(path)
     first = next(n for n in count() if not any(os.path.lexists(shard(n + i)) for i in range(len(parts))))
-    places: dict[str, list[str]] = {}
+    files_of_groups: dict[str, list[str]] = {}
     with replacing_together() as open_file:
         for number, groups in enumerate(parts, first):
             with open_file(shard(number)) as file:
                 write_weights(file, Contents(groups, {}), {SAVE: save})
             for group in groups:
-                places.setdefault(f"/{vars_of(group)[:-1]}", []).append(shard(number).name)
+                files_of_groups.setdefault(f"/{vars_of(group)[:-1]}", []).append(shard(number).name)
         if not (first == 0 or os.path.lexists(shard(0))):
             with open_file(shard(0)) as file:
                 write_weights(file, Contents({}, {}))
         with open_file(path, "w") as file:
-            weight_map = {group: names if len(names) > 1 else names[0] for group, names in places.items()}
+            weight_map = {
+                group: names if len(names) > 1 else names[0] for group, names in files_of_groups.items()
+            }
             index = {"metadata": {"total_size": total, SAVE: save}, "weight_map": weight_map}
             json.dump(index, file, indent=4)
     for old in before:
@@ -173,11 +175,11 @@ def _written_with(path: Path) -> set[Path]:
     """Returns the files that the index at `path` names and that hold the same number of a call as the index."""
     files: set[Path] = set()
     with suppress(Exception):  # without a readable index no file is known to belong to it
-        places, save = index_in(path)
+        names_of_groups, save = index_in(path)
         name = re.compile(f"{re.escape(path.name[: -len(INDEX)])}_[0-9]{{5,}}{re.escape(SHARD)}")
         for file in {
             path.with_name(file_name)
-            for names in places.values()
+            for names in names_of_groups.values()
             for file_name in names
             if name.fullmatch(file_name)
         }:

@@ -39,9 +39,9 @@ class Npz(Format):
             for name, text in contents.texts.items():
                 with _zip.new_member(archive, name) as member:
                     member.write(text.encode())
-            for place, group in contents.groups.items():
+            for path, group in contents.groups.items():
                 for key, array in group.arrays.items():
-                    with _zip.new_member(archive, f"{vars_of(place)}{key}.npy") as member:
+                    with _zip.new_member(archive, f"{vars_of(path)}{key}.npy") as member:
                         npy.write_array(member, np.asanyarray(array), allow_pickle=False)
 
     @contextmanager

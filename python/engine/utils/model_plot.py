@@ -216,14 +216,14 @@ def _arranged(boxes: Sequence[list[list[Cell]]], rankdir: str) -> Drawing:
     across = max(size[0 if upright else 1] for size in sizes)
     turned = rankdir in ("BT", "RL")
     order = list(zip(boxes, sizes, strict=True))
-    place, cells, ends = BORDER, [], []
+    offset, cells, ends = BORDER, [], []
     for rows, (width, height) in reversed(order) if turned else order:
         middle = BORDER + (across - (width if upright else height)) / 2
-        x, y = (middle, place) if upright else (place, middle)
+        x, y = (middle, offset) if upright else (offset, middle)
         cells += _filled(rows, x, y, width)
-        ends.append((place, place := place + (height if upright else width)))
-        place += GAP
-    center, length = BORDER + across / 2, place - GAP + BORDER
+        ends.append((offset, offset := offset + (height if upright else width)))
+        offset += GAP
+    center, length = BORDER + across / 2, offset - GAP + BORDER
     arrows = []
     for (_, end), (start, _) in itertools.pairwise(ends):
         first, last = (start, end) if turned else (end, start)
@@ -276,9 +276,9 @@ def _layered(boxes: Sequence[list[list[Cell]]], sources: Sequence[Sequence[int]]
         for layer, breadth in zip(layers, breadths, strict=True)
     ]
     place_of = {
-        item.box: (number, place)
+        item.box: (number, index)
         for number, layer in enumerate(layers)
-        for place, item in enumerate(layer)
+        for index, item in enumerate(layer)
         if item.box is not None
     }
 
@@ -288,20 +288,20 @@ def _layered(boxes: Sequence[list[list[Cell]]], sources: Sequence[Sequence[int]]
 
     cells: list[Cell] = []
     for box, rows in enumerate(boxes):
-        number, place = place_of[box]
-        item, across = layers[number][place], middles[number][place]
+        number, index = place_of[box]
+        item, across = layers[number][index], middles[number][index]
         far = begins[number] + (item.depth if turned else 0)
         x, y = point(far, across - item.breadth / 2)
         cells += _filled(rows, x, y, item.breadth if upright else item.depth)
     arrows, lines = [], []
     for source, passes, box in routes:
-        number, place = place_of[source]
-        path = [point(begins[number] + layers[number][place].depth, middles[number][place])]
+        number, index = place_of[source]
+        path = [point(begins[number] + layers[number][index].depth, middles[number][index])]
         for passed, place_passed in enumerate(passes, number + 1):
             across = middles[passed][place_passed]
             path += [point(begins[passed], across), point(begins[passed] + depths[passed], across)]
-        number, place = place_of[box]
-        path.append(point(begins[number], middles[number][place]))
+        number, index = place_of[box]
+        path.append(point(begins[number], middles[number][index]))
         ends = [(*start, *end) for start, end in itertools.pairwise(path)]
         lines += ends[:-1]
         arrows.append(ends[-1])

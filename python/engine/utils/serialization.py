@@ -198,13 +198,15 @@ def _class_named(name: str, config: Mapping[str, Any]) -> Any:
     is_function = config["class_name"] == "function"
     module = str(config.get("module") or "")
     library, *path = module.replace("keras.src", "keras").split(".")
-    places = [path[: 2 if path[1:2] == ["schedules"] else 1] or ["models"]] if library in _LIBRARIES else []
+    module_paths = (
+        [path[: 2 if path[1:2] == ["schedules"] else 1] or ["models"]] if library in _LIBRARIES else []
+    )
     if is_function and module == "builtins":
-        places = [[package] for package in _FORMULAS]
-    for place in places:
-        function = _public(".".join(["engine", *place]), name) if place[0] in _PACKAGES else None
+        module_paths = [[package] for package in _FORMULAS]
+    for module_path in module_paths:
+        function = _public(".".join(["engine", *module_path]), name) if module_path[0] in _PACKAGES else None
         formula = (
-            place[0] in _FORMULAS
+            module_path[0] in _FORMULAS
             and name not in _NO_FORMULAS
             and callable(function)
             and not isinstance(function, type)
