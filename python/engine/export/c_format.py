@@ -32,7 +32,7 @@ from engine.export.step import Step
 
 
 def _dense(c: CWriter, step: Step, y: str, x: str) -> None:
-    c.call("product", x, c.array(step.arrays["kernel"], "kernel"), y, step.groups, step.width, step.units)
+    c.call("product", x, c.array(step.arrays["kernel"], "kernel"), y, step.rows, step.width, step.units)
     if "bias" in step.arrays:
         c.columns(f"x + {c.array(step.arrays['bias'], 'bias')}[j]", y, y, step)
 
@@ -54,11 +54,11 @@ def _index(names: list[str], strides: list[int]) -> str:
 
 def _embedding(c: CWriter, step: Step, y: str, x: str) -> None:
     table = step.arrays["table"]
-    c.call("embed", x, c.array(table, "table"), y, step.groups, len(table), step.units)
+    c.call("embed", x, c.array(table, "table"), y, step.rows, len(table), step.units)
 
 
 def _encoding(c: CWriter, step: Step, y: str, x: str) -> None:
-    c.call("encode", x, y, step.groups, step.width, step.units, int(step.constants["counts"]))
+    c.call("encode", x, y, step.rows, step.width, step.units, int(step.constants["counts"]))
 
 
 def _affine(c: CWriter, step: Step, y: str, x: str) -> None:
@@ -84,29 +84,29 @@ def _masked_mean(c: CWriter, step: Step, y: str, x: str, mask: str) -> None:
 
 
 def _row_mask(c: CWriter, step: Step, y: str, x: str) -> None:
-    c.call("row_mask", x, y, step.groups, step.width, literal(step.constants["value"]))
+    c.call("row_mask", x, y, step.rows, step.width, literal(step.constants["value"]))
 
 
 def _mask(c: CWriter, step: Step, y: str, x: str) -> None:
-    c.call("mask", x, y, step.groups, step.width, literal(step.constants["value"]))
+    c.call("mask", x, y, step.rows, step.width, literal(step.constants["value"]))
 
 
 def _standardize(c: CWriter, step: Step, y: str, x: str) -> None:
     epsilon, centred = literal(step.constants["epsilon"]), int(step.constants["centred"])
-    c.call("standardize", x, y, step.groups, step.width, epsilon, centred)
+    c.call("standardize", x, y, step.rows, step.width, epsilon, centred)
 
 
 def _unit(c: CWriter, step: Step, y: str, x: str) -> None:
-    c.call("unit", x, y, step.groups, step.width, literal(step.constants["epsilon"]))
+    c.call("unit", x, y, step.rows, step.width, literal(step.constants["epsilon"]))
 
 
 def _of_rows(c: CWriter, step: Step, y: str, x: str) -> None:
-    c.call(step.kind, x, y, step.groups, step.width)
+    c.call(step.kind, x, y, step.rows, step.width)
 
 
 def _elementwise(c: CWriter, step: Step, y: str, x: str) -> None:
     formula = with_constants(ACTIVATIONS[step.kind], step.constants["parameters"])
-    c.each(formula, x, y, step.groups * step.units)
+    c.each(formula, x, y, step.rows * step.units)
 
 
 def _merge(formula: str, last: str = "{0}") -> Callable[..., None]:

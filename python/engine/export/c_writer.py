@@ -108,7 +108,7 @@ class CWriter:
 
     def columns(self, formula: str, x: str, y: str, step: Step) -> None:
         """Adds loops `y = formula` over rows and columns; the formula contains `x`, and `j` for the column."""
-        rows = {} if step.groups == 1 else {"row": step.groups}
+        rows = {} if step.rows == 1 else {"row": step.rows}
         at = f"row * {step.units} + j" if rows else "j"
         self.loop(rows | {"j": step.units}, f"const float x = {x}[{at}];", f"{y}[{at}] = {formula};")
 

@@ -446,7 +446,7 @@ class _Masks:
         for step in steps:
             if number in self._awaited and step.kind in ("embedding", "mask"):
                 value = step.constants.get("value", 0.0)
-                yield Step("row_mask", step.groups, step.width, 1, {"value": value}, {})
+                yield Step("row_mask", step.rows, step.width, 1, {"value": value}, {})
             masked = number in self._masked and step.kind == "mean"
             yield step._replace(kind="masked_mean") if masked else step
 
@@ -487,8 +487,8 @@ def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -
                 f"`gradient` of its own, or export a model of the layers before or after it{_why_not(layer)}"
             )
             raise ValueError(msg)
-        groups = operation.get("groups", 1)
-        for step in lowering(operation, weights, groups, size // groups):
+        rows = operation.get("groups", 1)
+        for step in lowering(operation, weights, rows, size // rows):
             yield step
             size = step.size
 
@@ -507,16 +507,16 @@ def _require_finite(layer: Layer) -> None:
         raise ValueError(msg)
 
 
-def _dense(operation: Operation, weights: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+def _dense(operation: Operation, weights: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
     arrays = {"kernel": next(weights)}
     if operation["use_bias"]:
         arrays["bias"] = next(weights)
     units = operation["units"]
-    yield Step("dense", groups, width, units, {}, arrays)
-    yield from _activation(operation, weights, groups, units)
+    yield Step("dense", rows, width, units, {}, arrays)
+    yield from _activation(operation, weights, rows, units)
 
 
-def _activation(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+def _activation(operation: Operation, _: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
     name = operation.get("activation", "linear")
     if name != "linear":
         parameters = tuple(map(_rounded, operation.get("parameters", ())))
@@ -525,88 +525,84 @@ def _activation(operation: Operation, _: Iterator[Float32], groups: int, width: 
             high, threshold = parameters[1:]
             parameters += (max(threshold, 0.0) if high < math.inf else threshold,)
         if name in ACTIVATIONS or name in FUNCTIONS:
-            yield Step(name, groups, width, width, {"parameters": parameters}, {})
+            yield Step(name, rows, width, width, {"parameters": parameters}, {})
         else:  # by the formula of the core
-            shape = [[0, 1], [groups * width, 0]]
+            shape = [[0, 1], [rows * width, 0]]
             fields = cast("ActivationFields", operation)
             code = activation_code(fields)
             node = {"kind": "map", "input_shapes": [shape], "shape": shape, **code}
             yield array_step(node, reads=(1,))  # the step before it
 
 
-def _permute(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
-    lengths, size = operation["lengths"], groups * width
+def _permute(operation: Operation, _: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
+    lengths, size = operation["lengths"], rows * width
     loops = [(lengths[axis], math.prod(lengths[axis + 1 :])) for axis in operation["axes"]]
     yield Step("rearrange", 1, size, size, {"loops": [loop for loop in loops if loop[0] > 1]}, {})
 
 
-def _repeat(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
-    count, size = operation["count"], groups * width
+def _repeat(operation: Operation, _: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
+    count, size = operation["count"], rows * width
     yield Step("rearrange", 1, size, count * size, {"loops": [(count, 0), (size, 1)]}, {})
 
 
-def _pool(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
-    yield Step(operation["kind"], 1, groups * width, width, {"rows": groups}, {})
+def _pool(operation: Operation, _: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
+    yield Step(operation["kind"], 1, rows * width, width, {"rows": rows}, {})
 
 
-def _mask(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
-    yield Step("mask", groups, width, width, {"value": _rounded(operation["value"])}, {})
+def _mask(operation: Operation, _: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
+    yield Step("mask", rows, width, width, {"value": _rounded(operation["value"])}, {})
 
 
-def _rescaling(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
-    yield _affine(groups, width, factor=operation["scale"], shift=operation["offset"] or None)
+def _rescaling(operation: Operation, _: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
+    yield _affine(rows, width, factor=operation["scale"], shift=operation["offset"] or None)
 
 
-def _column_scale(
-    operation: Operation, weights: Iterator[Float32], groups: int, width: int
-) -> Iterator[Step]:
+def _column_scale(operation: Operation, weights: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
     if operation.get("rule") == "leaky":
-        yield Step("leaky", groups, width, width, {}, {"slope": next(weights).reshape(-1)})
+        yield Step("leaky", rows, width, width, {}, {"slope": next(weights).reshape(-1)})
         return
     if "gain" in operation:
-        yield _affine(groups, width, factor=operation["gain"], shift=operation["shift"])
+        yield _affine(rows, width, factor=operation["gain"], shift=operation["shift"])
         return
     gain = next(weights) if operation.get("use_gain", True) else None
-    yield _affine(
-        groups, width, factor=gain, shift=next(weights) if operation.get("use_shift", True) else None
-    )
+    yield _affine(rows, width, factor=gain, shift=next(weights) if operation.get("use_shift", True) else None)
 
 
 def _batch_normalization(
-    operation: Operation, weights: Iterator[Float32], groups: int, width: int
+    operation: Operation, weights: Iterator[Float32], rows: int, width: int
 ) -> Iterator[Step]:
     gain = next(weights) if operation["use_gain"] else np.ones(1, np.float32)
     shift = next(weights) if operation["use_shift"] else None
     mean, variance = next(weights), next(weights)
     deviation = np.sqrt(variance.astype(float) + operation["epsilon"])
-    yield _affine(groups, width, centre=mean, factor=gain / deviation, shift=shift)
+    yield _affine(rows, width, centre=mean, factor=gain / deviation, shift=shift)
 
 
-def _standardize(operation: Operation, weights: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+def _standardize(operation: Operation, weights: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
     mean, variance = (
         operation[name] if name in operation else next(weights) for name in ("mean", "variance")
     )
     deviation = np.maximum(np.sqrt(np.asarray(variance, float)), operation["epsilon"])
     if operation["spread"] == "inverse":
-        yield _affine(groups, width, factor=deviation, shift=mean)
+        yield _affine(rows, width, factor=deviation, shift=mean)
     else:
-        yield _affine(groups, width, centre=mean, factor=1.0 / deviation)
+        yield _affine(rows, width, centre=mean, factor=1.0 / deviation)
 
 
-def _row_normalization(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
+def _row_normalization(operation: Operation, _: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
     constants = {"epsilon": _rounded(operation["epsilon"])}
     if operation.get("unit"):
-        yield Step("unit", groups, width, width, constants, {})
+        yield Step("unit", rows, width, width, constants, {})
     else:
-        yield Step("standardize", groups, width, width, constants | {"centred": operation["centred"]}, {})
+        yield Step("standardize", rows, width, width, constants | {"centred": operation["centred"]}, {})
 
 
-def _embedding(operation: Operation, weights: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
-    yield Step("embedding", groups * width, 1, operation["units"], {}, {"table": next(weights)})
+def _embedding(operation: Operation, weights: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
+    yield Step("embedding", rows * width, 1, operation["units"], {}, {"table": next(weights)})
 
 
-def _encoding(operation: Operation, _: Iterator[Float32], groups: int, width: int) -> Iterator[Step]:
-    yield Step("encoding", groups, width, operation["tokens"], {"counts": operation["counts"]}, {})
+def _encoding(operation: Operation, _: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:
+    yield Step("encoding", rows, width, operation["tokens"], {"counts": operation["counts"]}, {})
 
 
 def _no_steps(*_: object) -> Iterator[Step]:
@@ -687,14 +683,14 @@ def _merging_step(layer: object) -> Callable[[Layer, Sequence[Shape], Shape], St
     return next((MERGING[cls.__name__] for cls in type(layer).__mro__ if cls.__name__ in MERGING), None)
 
 
-def _affine(groups: int, width: int, **numbers: Any) -> Step:
+def _affine(rows: int, width: int, **numbers: Any) -> Step:
     """Returns the step `(x - centre) * factor + shift` for each column. Each of the three may be None."""
     arrays = {
         name: np.asarray(array, np.float32).reshape(-1)
         for name, array in numbers.items()
         if array is not None
     }
-    return Step("affine", groups, width, width, {}, arrays)
+    return Step("affine", rows, width, width, {}, arrays)
 
 
 def _rounded(number: float) -> float:

@@ -72,8 +72,8 @@ def _masked_mean(w: OnnxWriter, step: Step) -> None:
 
 
 def _row_mask(w: OnnxWriter, step: Step) -> None:
-    w.reshape((step.groups, step.width))
-    w.x, w.shape = _kept(w, step), (step.groups, 1)
+    w.reshape((step.rows, step.width))
+    w.x, w.shape = _kept(w, step), (step.rows, 1)
 
 
 def _mask(w: OnnxWriter, step: Step) -> None:

@@ -165,7 +165,7 @@ class OnnxWriter:
     def rows(self, step: Step) -> None:
         """Reshapes the current tensor so that the rows of the step lie along the last axis."""
         if self.shape[-1:] != (step.width,):
-            self.reshape((step.width,) if step.groups == 1 else (step.groups, step.width))
+            self.reshape((step.width,) if step.rows == 1 else (step.rows, step.width))
 
     def cast(self, x: str, dtype: str) -> str:
         """Adds a conversion of `x` to another dtype."""

@@ -15,7 +15,7 @@ class Step(NamedTuple):
         kind: "dense", "rearrange", "mean", "max", "mask", "embedding", "encoding", "affine", "leaky", "standardize", "unit",
             "identity", the name of a merging operation or an activation's name in the core; or "row_mask", whose value
             is a mask for "masked_mean": 1 for rows that have a number other than `value`, else 0.
-        groups: the number of rows in a sample.
+        rows: the number of rows in a sample.
         width: numbers in a row of the (first) input.
         units: numbers in a row of the output.
         constants: the constants of the formula by name; those of an activation are under `parameters`.
@@ -24,7 +24,7 @@ class Step(NamedTuple):
     """
 
     kind: str
-    groups: int
+    rows: int
     width: int
     units: int
     constants: Mapping[str, Any]
@@ -34,4 +34,4 @@ class Step(NamedTuple):
     @property
     def size(self) -> int:
         """How many numbers its value has."""
-        return self.groups * self.units
+        return self.rows * self.units
