@@ -50,7 +50,7 @@ def auto_name(base: str) -> str:
 
 
 def free_name(base: str, used: Container[str], first: int = 1) -> str:
-    """Returns `base`, or the first of `wanted_1`, `wanted_2` and so on that is not taken.
+    """Returns `base`, or the first of `base_1`, `base_2` and so on that is not taken.
 
     Args:
         base: the name without a number.
@@ -331,8 +331,8 @@ class Registry(Generic[S]):
             name = str(identifier["class_name"])
             registered = registered_by(identifier, name, self.knows)
             cls = self._named(name, in_config=True) if registered is None else registered
-            instance: S = instance_from_config(cls, identifier.get("config") or {})
-            return instance
+            configured: S = instance_from_config(cls, identifier.get("config") or {})
+            return configured
         if inspect.isfunction(identifier) and identifier in self._functions:
             return self._functions[identifier]()
         module = ".".join(self.base.__module__.split(".")[:2])

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from engine.plots import confusion_matrix, worst_mistakes
-from engine.plots.answers import percent
+from engine.plots.class_predictions import percent
 from engine.plots.curves import draw_curves
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import numpy as np
 
 from engine._base.checks import flag
 from engine._core_interface.cpp import ContextValue
-from engine._data.exact_integers import fitting
-from engine._tracing.symbolic import Symbolic, current, holds
+from engine._data.exact_integers import in_dtype
+from engine._tracing.symbolic import Symbolic, contains, current
 from engine.layers.symbols import CallArguments
 
 _training_around: ContextVar[bool | None] = ContextVar("_training_around", default=None)
@@ -94,7 +94,7 @@ def call_arguments(
             found[parameter.name] = bound[parameter.name]
     found |= free
     for option, value in found.items():
-        if not symbols and holds(value, Symbolic):
+        if not symbols and contains(value, Symbolic):
             msg = (
                 f"`{option}` of layer {name!r} stands for what will come out of a model, {value!r}, but a layer "
                 "whose gradient is written by hand has one such input: join the two by layers.Concatenate() before it, or leave out `gradient`"
@@ -112,7 +112,7 @@ def canonical(value: Any) -> Any:
     if not isinstance(value, np.ndarray):
         return value
     dtype = canonical_dtype(value.dtype)
-    return fitting(value, dtype) if dtype.kind in "iu" else value.astype(dtype, copy=False)
+    return in_dtype(value, dtype) if dtype.kind in "iu" else value.astype(dtype, copy=False)
 
 
 def canonical_dtype(dtype: Any) -> np.dtype[Any]:

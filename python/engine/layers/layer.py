@@ -77,11 +77,11 @@ from engine._tracing.recordings import numbered, recording, shapes_by_trial, wit
 from engine._tracing.symbolic import (
     CannotRecordError,
     Slot,
+    contains,
     contains_symbolic,
     current,
     filled_slots,
     handlers,
-    holds,
     mapped,
     needs_values,
     open_recorder,
@@ -1249,7 +1249,7 @@ class Layer(Part, Spec):
             if open_recorder.get() is None:
                 settle()
             inputs = recorded_inputs(inputs)
-            if holds(inputs, RecordedArray) and current.get() is None:
+            if contains(inputs, RecordedArray) and current.get() is None:
                 return self._called_on_recorded(inputs, args, options)
         return self._called_as_given(inputs, args, options)
 
@@ -1574,7 +1574,7 @@ class Layer(Part, Spec):
             mode = None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
         symbols, given = symbols_and_slots(inputs, arguments)
         self._recorded_calls.note(len(symbols), given)
-        if given is not None and not holds(given, Slot) and given.inputs == Slot(0):
+        if given is not None and not contains(given, Slot) and given.inputs == Slot(0):
             self._shape_arguments = self._shape_arguments or given
         samples = [symbol._sample for symbol in symbols]
         outputs = called_on(self, symbols, mode, given)
@@ -1597,14 +1597,14 @@ class Layer(Part, Spec):
             mask = self._given_mask(inputs, given.shape[:-1], mask)
             given = given if mask is None else given.view(Tensor).masked(mask)  # for the layers that it calls
         if self._sample_shape is None:
-            others = {name: value for name, value in arguments.items() if holds(value, np.ndarray)}
+            others = {name: value for name, value in arguments.items() if contains(value, np.ndarray)}
             with self._building.held():
                 shapes = (
                     shapes_of_arrays(given),
                     {name: shapes_of_arrays(each) for name, each in others.items()},
                 )
                 self._started_for(samples_in(given)[0], lambda: self._build_on(*shapes))
-        elif isinstance(given, np.ndarray) and not self._parts() and not holds(arguments, np.ndarray):
+        elif isinstance(given, np.ndarray) and not self._parts() and not contains(arguments, np.ndarray):
             self._build_for(given.shape[1:])  # what layers within can take is for them to say
         if isinstance(given, np.ndarray) and self.supports_masking:
             masked_after = self.compute_mask(given, mask)
@@ -1695,7 +1695,7 @@ class Layer(Part, Spec):
             return
         _losses_in_calls.get().get(id(self), self._added).extend(
             part.sum()
-            if holds(part, RecordedArray)
+            if contains(part, RecordedArray)
             else scalar(part, f"`loss` of add_loss() in layer {self.name!r}")
             for part in parts
         )

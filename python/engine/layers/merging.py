@@ -20,7 +20,7 @@ from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine._tracing.extents import FullShape
 from engine._tracing.lazy import RecordedArray
 from engine._tracing.recordings import Recording, recording, shapes_by_trial
-from engine._tracing.symbolic import Symbolic, handlers, holds
+from engine._tracing.symbolic import Symbolic, contains, handlers
 from engine.layers.layer import Layer, register
 from engine.layers.recorded_calls import mask_of_symbol
 from engine.layers.symbols import called_on, symbols_of
@@ -62,7 +62,7 @@ class _Merging(Layer):
         symbols = symbols_of(inputs)
         if symbols is not None:
             return called_on(self, symbols, mode)[0]
-        if holds(inputs, Symbolic):
+        if contains(inputs, Symbolic):
             msg = (
                 f"layer {self.name!r} must be called on arrays or on symbolic inputs, as returned by Input() or a layer, got "
                 "both in one list: make the array an Input() of the model"

@@ -15,7 +15,7 @@ from engine._base.tensor_like import Tensor, mask_of
 from engine._tracing.extents import FullShape, full_shape
 from engine._tracing.lazy import trace_for
 from engine._tracing.recordings import Recording, recording, with_modes
-from engine._tracing.symbolic import Slot, current, filled_slots, holds, mapped, sequence_like
+from engine._tracing.symbolic import Slot, contains, current, filled_slots, mapped, sequence_like
 from engine._tracing.trace import Use, as_traced
 from engine.layers.call_arguments import accepts, canonical
 from engine.layers.symbols import CallArguments
@@ -215,7 +215,7 @@ def shapes_in(given: CallArguments | None, samples: Sequence[Any]) -> tuple[Any,
     shapes = [shape_with_batch(sample) for sample in samples]
     if given is None:
         return filled_slots(Slot(0), shapes), {}
-    others = {name: filled_slots(value, shapes) for name, value in given.items() if holds(value, Slot)}
+    others = {name: filled_slots(value, shapes) for name, value in given.items() if contains(value, Slot)}
     return filled_slots(given.inputs, shapes), others
 
 

@@ -81,7 +81,7 @@ class Request:
         self.trace = trace
         entries, needed, used = trace.entries, set[int](), set[int]()
         waiting = [origin.entry for origin in origins if isinstance(origin, Computed)]
-        waiting += [index for index, _ in trace.unsettled]
+        waiting += [index for index, _ in trace.pending_changes]
         used.update(origin.number for origin in origins if isinstance(origin, Input))
         while waiting:
             index = waiting.pop()
@@ -168,7 +168,7 @@ def evaluate(trace: LazyTrace) -> None:
         if isinstance(array.origin, OfWeight):
             array.set_numbers(_weight(trace, array.origin))
     origins = list(dict.fromkeys(array.origin for array in computed))
-    if not origins and not trace.unsettled:
+    if not origins and not trace.pending_changes:
         return
     results = dict(zip(origins, run(trace, origins), strict=True))
     for array in computed:
@@ -218,7 +218,7 @@ def run(trace: LazyTrace, origins: Sequence[Origin]) -> list[Float32]:
     arguments = [trace.arguments[index] for index in request.inputs]
     arguments += [np.array(request.constants[index], np.float32) for index in varying]
     found: list[Float32] = function.program.call(arguments, step, 0.0)
-    changed = {owner for _, owners in trace.unsettled for owner in owners}
+    changed = {owner for _, owners in trace.pending_changes for owner in owners}
     for owner, index, number in function.private:
         if owner in changed and not owner._specs[index].trainable:  # the copy has changed, and not the weight
             write_arrays([owner._stored_arrays()[index]], function.program.read_variables(number, 1))
