@@ -708,7 +708,7 @@ FLAT = "bartlett beta binomial blackman gamma hamming hanning kaiser nonzero uni
 def test_every_function_without_a_rule_is_known() -> None:
     """Those that are recorded nowhere have derivatives 0, call functions of users, or are refused within a tape."""
     others = {name.rpartition(".")[2] for name in dispatch._of_arrays if not dispatch.can_record(name)}
-    assert others - lazy._WITHOUT_RULE - lazy._HIGHER_ORDER - dispatch._answers.keys() <= set(FLAT.split())
+    assert others - lazy._WITHOUT_RULE - lazy._HIGHER_ORDER - dispatch._immediate.keys() <= set(FLAT.split())
 
 
 def test_vectorize_is_refused_within_a_tape() -> None:
