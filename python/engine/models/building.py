@@ -114,7 +114,7 @@ def _compiled_with_names(model: ModelInterface, compiled: Compiled, graph: Built
     given, count = model._compile_arguments, len(graph.wiring.outputs)
     return compiled_for(
         graph.output_form,
-        compiled.given_optimizer,
+        compiled.user_optimizer,
         given["loss"],
         given["loss_weights"],
         given["metrics"],

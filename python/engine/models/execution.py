@@ -269,10 +269,10 @@ class CoreExecution(Execution):
             targets[number] = to_device(targets[number], model.device, f"{prefix}y{place}")
             weights[number] = to_device(weights[number], model.device, f"{prefix}sample_weight{place}")
         for number, each in enumerate(targets):
-            unread = each is None and not compiled.given[number] and not compiled.has_metrics(number)
+            unread = each is None and not compiled.has_loss_at[number] and not compiled.has_metrics(number)
             if unread:
                 targets[number] = no_targets(len(rows), form.targeting(number, shapes))
-        if not compiled.settled:
+        if not compiled.is_resolved:
             self._resolve_loss(targets, shapes)
         compiled.require_readable(shapes)
         outputs = [
@@ -280,8 +280,8 @@ class CoreExecution(Execution):
             for number, (each, weight) in enumerate(zip(targets, weights, strict=True))
         ]
         for number, output in enumerate(outputs):
-            if output.form.kept is not None:
-                compiled.require_own_metrics(output.form.shape, number)
+            if output.form.original is not None:
+                compiled.require_python_metrics(output.form.shape, number)
         return Samples(CoreArrays(rows, outputs, prefix), columns)
 
     def _batch(self, batch: Given, number: int) -> Samples:
@@ -304,8 +304,8 @@ class CoreExecution(Execution):
         given_data = self._model._output_data(compiled)
         targetings = [given_data.targeting(number, shapes) for number in range(len(shapes))]
         for given, targeting in zip(targets, targetings, strict=True):
-            if targeting.loss._wants_indices is not None:
-                indices.append(targeting.loss._wants_indices)
+            if targeting.loss._targets_are_indices is not None:
+                indices.append(targeting.loss._targets_are_indices)
                 continue
             array = real_array(given, "y" if targeting.name is None else f"y[{targeting.name!r}]")
             number, may_be_indices = len(indices), targeting.may_be_indices(array.shape[1:])
@@ -315,7 +315,7 @@ class CoreExecution(Execution):
                 # Floats that happen to be whole numbers, such as zeros, may be others in the next batch.
                 may_be_indices &= array.dtype.kind != "f" or compiled.has_metrics(number)
             indices.append(may_be_indices and targeting.read_by_core(array))
-        with compiled.settling(indices, [targeting.width for targeting in targetings]):
+        with compiled.resolving(indices, [targeting.width for targeting in targetings]):
             if self._model._graph.program is not None:
                 apply_compiled(self._model, compiled)
 
@@ -325,7 +325,7 @@ class CoreExecution(Execution):
         if (
             trains or model._fitting is None
         ):  # an evaluation must not change the program of a training that runs
-            compiled.know_targets(sources)
+            compiled.set_target_forms(sources)
         first = next(source for source in sources if source is not None)
         program_for(model, first.sample_shape, compiled)
         if trains and model._trained_with is not compiled:
@@ -367,7 +367,7 @@ class StepExecution(Execution):
     def _indices(self) -> dict[Any, bool]:
         """By number and by name of an output whether the loss given to `compile` takes class indices."""
         compiled: Compiled | None = self._model._compiled
-        found = [] if compiled is None else [bool(each._wants_indices) for each in compiled.losses]
+        found = [] if compiled is None else [bool(each._targets_are_indices) for each in compiled.losses]
         return dict(enumerate(found)) | dict(zip(self._names_of_outputs, found, strict=False))
 
     def ready(self, sources: Sequence[Source | None], *, trains: bool) -> None:

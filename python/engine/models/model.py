@@ -51,13 +51,18 @@ from engine._base.checks import (
     text_of_axes,
     without_batch,
 )
-from engine._base.constructor_arguments import arguments_given, is_plain, plain_arguments, takes_any_arguments
+from engine._base.constructor_arguments import (
+    accepts_any_arguments,
+    arguments_by_name,
+    is_plain,
+    plain_arguments,
+)
 from engine._base.containers import values_within
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import auto_name, snake_case
 from engine._base.tensor_like import Tensor
-from engine._base.tracebacks import without_own_frames
+from engine._base.tracebacks import without_engine_frames
 from engine._core_interface.cpp import (
     DeviceArray,
     Float32,
@@ -132,7 +137,7 @@ from engine.models.first_inputs import build_for_shapes, build_for_symbols
 from engine.models.functional_config import (
     beside_graph,
     config_of_graph,
-    made_from_arguments,
+    instance_from_arguments,
     made_parts,
     parts_from_config,
     structure_of_ends,
@@ -233,7 +238,7 @@ class Model(Part, SaysWhatIsLeftOut):
         graph = cls is Model and (args or options.keys() & {"inputs", "outputs", "input", "output"})
         made = cast("Self", object.__new__(cast("type[Any]", Functional if graph else cls)))
         if cls.__init__ is not Model.__init__:
-            made._constructed_with = arguments_given(cls, args, options)
+            made._constructed_with = arguments_by_name(cls, args, options)
         return made
 
     def __init__(
@@ -507,7 +512,7 @@ class Model(Part, SaysWhatIsLeftOut):
         if self._compiled is None:
             return {}
         config: dict[str, Any] = serialize_keras_object(
-            {"optimizer": self._compiled.given_optimizer} | self._compile_arguments
+            {"optimizer": self._compiled.user_optimizer} | self._compile_arguments
         )
         return config
 
@@ -539,7 +544,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def optimizer(self) -> Optimizer | None:
         """The optimizer, or None before `compile`. Assigning another one starts with a new optimizer state."""
-        return self._uncompiled_optimizer if self._compiled is None else self._compiled.given_optimizer
+        return self._uncompiled_optimizer if self._compiled is None else self._compiled.user_optimizer
 
     @optimizer.setter
     def optimizer(self, value: object) -> None:
@@ -549,12 +554,12 @@ class Model(Part, SaysWhatIsLeftOut):
             if self._compiled is None:
                 self._uncompiled_optimizer = optimizer
                 return
-            before = self._compiled.given_optimizer
-            self._compiled.given_optimizer = optimizer
+            before = self._compiled.user_optimizer
+            self._compiled.user_optimizer = optimizer
             try:
                 apply_compiled(self, self._compiled)
             except BaseException:
-                self._compiled.given_optimizer = before
+                self._compiled.user_optimizer = before
                 raise
 
     @property
@@ -666,7 +671,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     # Training and evaluation.
 
-    @without_own_frames
+    @without_engine_frames
     @keeping_values
     def fit(  # noqa: PLR0917 # Keras' signature
         self,
@@ -766,7 +771,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 execution.ready(
                     [source, held_out] if type(testing) is type(execution) else [source], trains=True
                 )
-            with Progress(hooks.verbose_beside(verbose), plan.steps) as progress:
+            with Progress(hooks.verbose_of_progress(verbose), plan.steps) as progress:
                 recovery = Recovery(self, self._require_compiled(), hooks)
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
                 hooks.join(self, params, self._lock.lent)
@@ -791,7 +796,7 @@ class Model(Part, SaysWhatIsLeftOut):
                     self._fitting, self._recovery = None, None
             return hooks.history
 
-    @without_own_frames
+    @without_engine_frames
     @keeping_values
     def evaluate(  # noqa: PLR0917 # Keras' signature
         self,
@@ -841,7 +846,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 limit = _capped_steps(limit, source.steps(size))
                 source, limit, size = limited(source, limit, size)
                 execution.ready([source], trains=False)
-            with Progress(hooks.verbose_beside(verbose), limit or source.steps(size)) as progress:
+            with Progress(hooks.verbose_of_progress(verbose), limit or source.steps(size)) as progress:
                 trainer = Trainer(
                     execution.runner,
                     hooks,
@@ -852,7 +857,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 hooks.join(self, params, self._lock.lent)
                 return execution.returned(trainer.evaluate(source, size, limit), as_dict)
 
-    @without_own_frames
+    @without_engine_frames
     @keeping_values
     def train_on_batch(
         self,
@@ -889,7 +894,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._feature_names = self._feature_names or samples.feature_names
             return execution.returned(logs, as_dict)
 
-    @without_own_frames
+    @without_engine_frames
     @keeping_values
     def test_on_batch(
         self,
@@ -1065,7 +1070,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     # Prediction.
 
-    @without_own_frames
+    @without_engine_frames
     @keeping_values
     def predict(
         self,
@@ -1103,7 +1108,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def _output_dtypes_for(self, dtypes: Sequence[str]) -> Sequence[str]:
         return self._graph.output_dtypes or super()._output_dtypes_for(dtypes)
 
-    @without_own_frames
+    @without_engine_frames
     @keeping_values
     def predict_on_batch(self, x: Any) -> Any:
         """Returns the outputs of the model for one batch, all of `x`."""
@@ -1796,7 +1801,9 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def _facts(self) -> dict[str, Any]:
         """What files store beside the config: the form of the targets, seeds, columns of the data, and whether inputs were declared."""
-        wanted = [] if self._compiled is None else [loss._wants_indices for loss in self._compiled.losses]
+        wanted = (
+            [] if self._compiled is None else [loss._targets_are_indices for loss in self._compiled.losses]
+        )
         indices = wanted if len(wanted) > 1 else next(iter(wanted), None)
         seeds = [layer._seed_in_use for layer in self._owners]
         return {
@@ -1806,7 +1813,7 @@ class Model(Part, SaysWhatIsLeftOut):
             "declared_shape": self._has_declared_shape,
         }
 
-    def _learn_facts(self, facts: Mapping[str, Any]) -> None:
+    def _restore_facts(self, facts: Mapping[str, Any]) -> None:
         """Takes over the result of `_facts` of a model with the same layers.
 
         Raises:
@@ -1830,7 +1837,7 @@ class Model(Part, SaysWhatIsLeftOut):
         every: list[Any] = indices if isinstance(indices, list) else [indices]
         if (
             compiled is None
-            or compiled.settled
+            or compiled.is_resolved
             or self._graph.program is None
             or len(every) != len(compiled.losses)
         ):
@@ -1839,7 +1846,7 @@ class Model(Part, SaysWhatIsLeftOut):
             widths = [shape[-1] if shape else 1 for shape in self._graph.output_shapes]
             if len(widths) == 1:
                 widths = [self._graph.program.output_width]
-            with compiled.settling(every, widths):
+            with compiled.resolving(every, widths):
                 apply_compiled(self, compiled)
 
     # Config.
@@ -1879,7 +1886,7 @@ class Model(Part, SaysWhatIsLeftOut):
         given = checked_config(config)
         if cls not in (Model, Model._sequential, Functional) and "layers" not in given:
             with custom_object_scope(custom_objects):
-                return made_from_arguments(cls, given)
+                return instance_from_arguments(cls, given)
         form: type[Model] = Functional if "output_layers" in given else Model._sequential
         kind = form if cls is Model else cls
         with custom_object_scope(custom_objects):
@@ -1962,7 +1969,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         inputs, outputs = called_in_turn(starts, parts, wiring, modes, arguments)
         ends = [form.as_given(form.packed(each)) for form, each in zip(forms, (inputs, outputs), strict=True)]
-        if cls.__init__ is not Model.__init__ and takes_any_arguments(cls.__init__):
+        if cls.__init__ is not Model.__init__ and accepts_any_arguments(cls.__init__):
             return cls(inputs=ends[0], outputs=ends[1], name=name, **others)
         # A subclass with another constructor may have other arguments.
         kind = cls if cls.__init__ is Model.__init__ else Functional
