@@ -373,7 +373,7 @@ def _require_no_noise(name: str, leaf: Layer, shapes: Sequence[Shape]) -> None:
     """Raises ValueError if a layer that is called with training=True draws random numbers then."""
     if any(
         operation["kind"] in ("dropout", "noise", "image_augmentation")
-        for operation in leaf._operations_for_inputs(shapes)
+        for operation in leaf._operations_for(shapes)
     ):
         msg = (
             f"layer {name!r} ({type(leaf).__name__}) is called with training=True, so that predictions are random, which no "
@@ -473,7 +473,7 @@ def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -
     weights = iter(layer._values())
     size = math.prod(shapes[0])
     with_mask = None if mask_shape is None else layer._lower_masked(shapes[0], mask_shape)
-    for operation in layer._operations_for_inputs(shapes, with_mask):
+    for operation in layer._operations_for(shapes, with_mask):
         if "back" in operation:  # a node of a function that is recorded
             step = array_step(operation, operation["back"])
             yield step

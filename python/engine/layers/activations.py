@@ -26,7 +26,6 @@ from engine.activations.rows import softmax_gradient
 from engine.activations.smooth import elu_operation
 from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.layer import Layer, register
-from engine.layers.symbols import symbol_of
 from engine.layers.variable import NamedWeight
 from engine.layers.weights import Weight, asked
 
@@ -219,15 +218,13 @@ class Softmax(Layer):
             {"kind": "custom", "units": math.prod(input_shape), "variables": [], "host": host, "groups": 1}
         ]
 
-    def _run_alone(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Returns the outputs, computed by NumPy if there is a mask."""
-        if symbol_of(inputs) is not None:
-            return super()._run_alone(inputs, training, mask)
+    def _outputs_of_program(self, inputs: Any, mode: bool | None, mask: Any) -> tuple[Tensor, Any]:
+        """Returns the outputs, computed by NumPy if there is a mask, and their mask."""
         noted = mask_of(inputs)
         if mask is None and (noted is None or noted.shape != np.shape(inputs)):
-            return super()._run_alone(inputs, training)
+            return super()._outputs_of_program(inputs, mode, None)
         given = np.asarray(noted if mask is None else mask)
-        outputs = super()._run_alone(np.asarray(inputs), training)
+        outputs, _ = super()._outputs_of_program(np.asarray(inputs), mode, None)
         kept = given if given.dtype == bool else given > 0.5  # noqa: PLR2004 # as in Keras
         try:
             kept = np.broadcast_to(kept, outputs.shape)
@@ -237,8 +234,8 @@ class Softmax(Layer):
                 "give one with a value for each input, or with axes of length 1"
             )
             raise ValueError(msg) from None
-        outputs = masked_softmax(np.asarray(inputs, np.float32), kept, self.axis)
-        return outputs.view(Tensor).masked(noted if mask is None else given)
+        outputs = masked_softmax(np.asarray(inputs, np.float32), kept, self.axis).view(Tensor)
+        return outputs, noted if mask is None else given
 
 
 def masked_softmax(x: Float32, mask: NDArray[np.bool_], axis: int | Sequence[int]) -> Float32:

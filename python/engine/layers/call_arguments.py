@@ -48,7 +48,6 @@ def call_arguments(
     call: Callable[..., Any],
     args: Sequence[Any],
     options: Mapping[str, Any],
-    symbols: bool = False,
 ) -> CallArguments:
     """Returns the arguments of `layer(inputs, *args, **options)` without the inputs, by name.
 
@@ -59,11 +58,9 @@ def call_arguments(
         call: the method `call` of the layer.
         args: the arguments by position.
         options: the arguments by name.
-        symbols: whether the arguments may hold symbols.
 
     Raises:
         TypeError: for an argument that `call` doesn't take.
-        ValueError: for a symbolic tensor, unless these are taken.
     """
     parameters = list(inspect.signature(call).parameters.values())
     free = {option: value for option, value in options.items() if option in ("training", "mask")}
@@ -94,14 +91,19 @@ def call_arguments(
             found[parameter.name] = bound[parameter.name]
     found |= free
     for option, value in found.items():
-        if not symbols and contains(value, Symbolic):
+        found[option] = canonical(value)
+    return found
+
+
+def require_no_symbols(name: str, arguments: CallArguments) -> None:
+    """Raises ValueError if one of the further arguments of layer `name`, whose gradient is written by hand, holds a symbol."""
+    for option, value in arguments.items():
+        if contains(value, Symbolic):
             msg = (
                 f"`{option}` of layer {name!r} stands for what will come out of a model, {value!r}, but a layer "
                 "whose gradient is written by hand has one such input: join the two by layers.Concatenate() before it, or leave out `gradient`"
             )
             raise ValueError(msg)
-        found[option] = canonical(value)
-    return found
 
 
 def canonical(value: Any) -> Any:

@@ -97,7 +97,7 @@ class Lambda(Layer):
         """The argument `output_shape`, or else the shape that the function returns."""
         if self._shape is None:
             return super()._output_shape_for(input_shape)
-        self._build_for(input_shape)
+        self._build_for_sample(input_shape)
         given = tuple(self._shape((None, *input_shape)))[1:] if callable(self._shape) else self._shape
         return shape(given, "output_shape") if None in given else integers(given, "output_shape", 1)
 

@@ -197,7 +197,7 @@ class HashedCrossing(ValueLayer):
         return [tuple(shape)]
 
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
-        self._begun(samples[0])
+        self._create_weights(samples[0])
 
     def _weights_for(self, input_shape: Shape) -> list[Weight]:
         del input_shape
@@ -206,7 +206,7 @@ class HashedCrossing(ValueLayer):
     def _packed_inputs(self, values: Sequence[Any]) -> list[Any]:
         return list(values)
 
-    def _operations_for_inputs(
+    def _operations_for(
         self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
     ) -> list[Operation]:
         del lowered

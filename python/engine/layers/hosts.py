@@ -47,7 +47,7 @@ class CustomLayer(Protocol):
     def _adding(self) -> AbstractContextManager[list[float]]:
         """Collects the arguments of `add_loss` within a block, in this thread."""
 
-    def _called(
+    def _checked_call(
         self,
         inputs: NDArray[Any],
         training: bool,
@@ -106,7 +106,7 @@ class CustomLayerHost(NamedTuple):
     ) -> None:
         with layer._adding() as added, self._noting(layer, step["training"]):
             training = step["training"] if self.mode is None else self.mode
-            outputs = layer._called(inputs, training, mask, arguments)
+            outputs = layer._checked_call(inputs, training, mask, arguments)
             step["outputs"][...] = outputs.reshape(len(inputs), -1)
         layer._added = [*layer._added, *added] if self.use else added
         if "output_mask" in step:

@@ -13,6 +13,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from enum import Enum, auto
 from itertools import count, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -66,17 +67,20 @@ from engine._tracing.dispatch import apply
 from engine._tracing.extents import FullShape, full_shape, text_of
 from engine._tracing.lazy import (
     RecordedArray,
+    as_recorded,
     before_change,
     capturing,
     on_trial,
     recorded_inputs,
     settle,
+    trace_for,
     traces,
 )
 from engine._tracing.recordings import numbered, recording, shapes_by_trial, with_tried_length
 from engine._tracing.symbolic import (
     CannotRecordError,
     Slot,
+    Symbolic,
     contains,
     contains_symbolic,
     current,
@@ -104,6 +108,7 @@ from engine.layers.call_arguments import (
     call_arguments,
     canonical,
     default_of,
+    require_no_symbols,
     training_argument,
     training_of,
     within_call,
@@ -125,7 +130,6 @@ from engine.layers.symbols import (
     KerasTensor,
     called_on,
     first_call_of,
-    symbol_of,
     symbols_of,
     unnoted_call,
 )
@@ -179,8 +183,8 @@ class Part:
     _path: str | None = None
     """The path that a Sequential has given it."""
     _trainable = True
-    _is_chain = False
-    """Whether its config says what each layer is called on. That is so for models except Sequential."""
+    _is_functional = False
+    """Whether it is what Keras' configs call a Functional: a model whose config says what each layer is called on."""
     _is_model = False
     """Whether it is a model, which has parts itself."""
     _symbolic_calls = 0
@@ -372,8 +376,8 @@ class Part:
         """The attributes that code of the user's has set, if these are where the parts are; else None."""
         return None
 
-    def _know_form(self, inputs: Any, samples: Sequence[Shape]) -> None:
-        """Tells a model with a `call` of its own the form of its inputs. A layer learns it when it is called.
+    def _note_input_structure(self, inputs: Any, samples: Sequence[Shape]) -> None:
+        """Tells a model with a `call` of its own which structure its inputs have. A layer sees it when it is called.
 
         Args:
             inputs: what it is called on, with slots in place of symbols.
@@ -436,7 +440,7 @@ class Part:
         """Whether Python code of its own has a parameter for the mask of the inputs."""
         return False
 
-    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
+    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
         """Returns the outputs for arrays, one for each input.
 
         Args:
@@ -523,41 +527,18 @@ class ModelOfLayer(Protocol):
         """The symbolic inputs and outputs of the first call of the layer in the model."""
 
 
-def _once(build: Build) -> Build:
+def _building_once(build: Build) -> Build:
     """Wraps `build` of a layer class, so that a call by a user creates only weights that aren't there yet.
 
-    `Layer._begun` calls the wrapped function itself, and so does `super().build()` within it.
+    The library runs the wrapped function itself while it builds the layer, and so does `super().build()` in it.
     """
 
     @functools.wraps(build)
     def build_once(self: Layer, *shapes: Any, **by_name: Any) -> None:
         if self._built_by == threading.get_ident():
             build(self, *shapes, **by_name)
-            return
-        signature = inspect.signature(build)
-        given: Any = next(
-            iter([*signature.bind_partial(self, *shapes, **by_name).arguments.values()][1:]), ()
-        )
-        if (
-            given == () and any(each.default is each.empty for each in [*signature.parameters.values()][1:2])
-        ) or (given is None and not (self._is_custom or self._is_own)):
-            msg = f"build() of layer {self.name!r} needs `input_shape`, the shape of its inputs, such as (None, 784)"
-            raise TypeError(msg)
-        given = (None,) if given == () else given
-        several = isinstance(given, dict) or (
-            given and all(isinstance(each, (list, tuple)) for each in given)
-        )
-        if (self._may_be_recorded or self._is_own) and (
-            several or given is None or len(shapes) + len(by_name) > 1
-        ):
-            samples = [self._sample_of(each) for each in _shapes_within(given)]
-            with self._building.held():
-                self._started_for(samples[0] if samples else (), lambda: self.build(*shapes, **by_name))
-            self._takes_any_shape = given is None
-        elif several:
-            self._build_for_inputs([self._sample_of(each) for each in _shapes_within(given)])
         else:
-            self._begun(self._sample_of(given))
+            self._build_as_asked(inspect.signature(build), shapes, by_name)
 
     return build_once
 
@@ -578,6 +559,17 @@ def _shapes_within(given: Any) -> list[Any]:
     if isinstance(given, (list, tuple)) and any(isinstance(each, (list, tuple, dict)) for each in given):
         return [shape for each in given for shape in _shapes_within(each)]
     return [] if given is None else [given]
+
+
+class ComputedBy(Enum):
+    """What computes the outputs of the layers of a class."""
+
+    OPERATIONS = auto()
+    """Operations of the core: a layer of the library, or a class of the user's that derives from one."""
+    CALL = auto()
+    """The method `call`, in Python."""
+    NOTHING = auto()
+    """A class of the user's without `call`, or `Layer` itself."""
 
 
 class Layer(Part, Spec):
@@ -618,9 +610,9 @@ class Layer(Part, Spec):
     supports_masking = False
     """Whether the mask of the inputs is the mask of the outputs, too."""
 
-    _built_in: ClassVar[type[Layer] | None] = None
+    _library_class: ClassVar[type[Layer] | None] = None
     """The layer of the library that a class of the user derives from, if it has a `call` of its own."""
-    _as_built_in: Layer | None = None
+    _library_layer: Layer | None = None
     """A layer of that class, which `super().call` runs."""
 
     # The model's config holds these.
@@ -669,8 +661,7 @@ class Layer(Part, Spec):
     """The models that compute with the layer."""
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
     """The arguments of the constructor of a user's class."""
-    _is_own: ClassVar[bool] = False
-    """Whether the class is a user's that derives from no layer that computes."""
+    _computed_by: ClassVar[ComputedBy] = ComputedBy.NOTHING
     _takes_numbers = False
     """Whether samples are often single numbers, so that a shape of one axis given to `build` is that of a batch."""
     _takes_any_shape = False
@@ -680,8 +671,6 @@ class Layer(Part, Spec):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        computes = next(each for each in cls.__mro__ if is_of_engine(each)) is not Layer
-        cls._is_own = not computes and cls._lower is Layer._lower
         if "call" in vars(cls):
             cls._training_by_default = default_of(cls.call, "training") is True
         if cls._lower is not Layer._lower:
@@ -689,8 +678,12 @@ class Layer(Part, Spec):
             if own and cls._weights_for is Layer._weights_for:
                 _compute_in_python(cls)
             _refuse_overrides(cls, "call", "build", "compute_mask")
+        if cls.call is not Layer.call:
+            cls._computed_by = ComputedBy.CALL
+        elif cls._lower is not Layer._lower or next(filter(is_of_engine, cls.__mro__)) is not Layer:
+            cls._computed_by = ComputedBy.OPERATIONS
         if "build" in vars(cls):
-            cls.build = _once(cls.build)  # type: ignore[method-assign] # what Keras does as well
+            cls.build = _building_once(cls.build)  # type: ignore[method-assign] # what Keras does as well
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Notes the arguments for the config if the class is the user's, whose constructor may create weights first of all."""
@@ -731,11 +724,12 @@ class Layer(Part, Spec):
         self._dtype_policy = FLOAT32 if integers else policy_of(dtype)
         self.dtype = integers or self.variable_dtype
         self.autocast = flag(autocast, "autocast")
-        if self._is_custom and type(self).compute_mask is not Layer.compute_mask:
+        if self._has_own_mask:
             self.supports_masking = True
 
     def __setattr__(self, name: str, value: object) -> None:
-        if not name.startswith("_") and (self._is_custom or self._is_own) and current.get() is None:
+        by_operations = self._computed_by is ComputedBy.OPERATIONS
+        if not name.startswith("_") and not by_operations and current.get() is None:
             # What `call` has recorded may depend on it.
             calls = self.__dict__.get("_recorded_calls")
             if calls is not None and self.__dict__.get(name, self) is not value:
@@ -786,7 +780,7 @@ class Layer(Part, Spec):
 
     # Weights: creation.
 
-    @_once
+    @_building_once
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights. Custom layers override it and call `add_weight`.
 
@@ -910,14 +904,14 @@ class Layer(Part, Spec):
             shape, initializer, dtype, trainable, autocast, regularizer, constraint, name=name
         )
 
-    def _begun(self, input_shape: Shape | None) -> list[WeightArray]:
-        """Returns the memory of the weights, and creates them if needed.
+    def _create_weights(self, input_shape: Shape | None) -> list[WeightArray]:
+        """Creates the weights if they aren't there, by `build` of a user's layer, and returns their memory.
 
         Args:
             input_shape: of the inputs. None is the shape for a layer that is built, and whose weights nodes read.
         """
         with self._building.held(), outside_of_traces():
-            wanted = self._fitting_weights(input_shape)
+            wanted = self._fitting_weights_for(input_shape)
             if self._weights is None:
                 self._weights = own_variables(
                     self, wanted, new_arrays([weight.start(self.name) for weight in wanted])
@@ -929,7 +923,7 @@ class Layer(Part, Spec):
                 self._sample_shape = input_shape
             return self._arrays
 
-    def _fitting_weights(self, input_shape: Shape | None) -> list[Weight]:
+    def _fitting_weights_for(self, input_shape: Shape | None) -> list[Weight]:
         """Returns `_weights_for(input_shape)`; ValueError if the current weights have other shapes."""
         if input_shape is not None:
             require_compatible(self.input_spec, (None, *input_shape), self.name)
@@ -955,14 +949,61 @@ class Layer(Part, Spec):
                 raise ValueError(msg)
         return wanted
 
-    def _build_for(self, sample: Shape) -> None:
-        """Runs `build` of a custom layer if it hasn't run yet; ValueError if it ran for another shape."""
-        known = self._sample_shape
-        if known is None:
-            with self._building.held():
-                known = self._started_for(sample)
+    # `build` of a user's layer runs once, whoever asks for it first: the user, a call on arrays, or a call that is recorded.
+
+    def _build_as_asked(
+        self, signature: inspect.Signature, shapes: Sequence[Any], by_name: Mapping[str, Any]
+    ) -> None:
+        """Does what a user asks for by `build(*shapes, **by_name)`: creates the weights, unless they are there."""
+        arguments = [*signature.bind_partial(self, *shapes, **by_name).arguments.values()]
+        given: Any = arguments[1] if len(arguments) > 1 else ()
+        by_operations = self._computed_by is ComputedBy.OPERATIONS
+        needs_shape = any(each.default is each.empty for each in [*signature.parameters.values()][1:2])
+        if (given == () and needs_shape) or (given is None and by_operations):
+            msg = f"build() of layer {self.name!r} needs `input_shape`, the shape of its inputs, such as (None, 784)"
+            raise TypeError(msg)
+        given = (None,) if given == () else given
+        several = isinstance(given, dict) or (
+            given and all(isinstance(each, (list, tuple)) for each in given)
+        )
+        samples = [self._sample_of(each) for each in _shapes_within(given)]
+        if not by_operations and (several or given is None or len(shapes) + len(by_name) > 1):
+            self._run_build(samples[0] if samples else (), lambda: self.build(*shapes, **by_name))
+            self._takes_any_shape = given is None
+        elif several:
+            self._build_for_inputs(samples)
+        else:
+            self._create_weights(samples[0])
+
+    def _build_for_samples(self, samples: Sequence[Any], given: CallArguments | None = None) -> None:
+        """Runs `build` for a call that is recorded, with the shapes of the symbols among its arguments."""
+        if isinstance(samples[0], tuple) and not isinstance(samples[0], FullShape):
+            require_compatible(self.input_spec, (None, *samples[0]), self.name)
+        given = self._recorded_calls.arguments(samples, given)
+        shapes, others = shapes_in(given, samples)
+        if isinstance(shapes, tuple) and shapes == (None, *samples[0]) and not others:
+            self._build_for_sample(samples[0])
+        elif self._sample_shape is None:
+            self._run_build(samples[0], lambda: self._call_build(shapes, others))
+
+    def _build_for_arrays(self, arrays: Any, given: Mapping[str, Any]) -> None:
+        """Runs `build` for a call on arrays, with the shapes of those among its arguments."""
+        if self._sample_shape is None:
+            shapes = shapes_of_arrays(arrays)
+            others = {
+                name: shapes_of_arrays(each) for name, each in given.items() if contains(each, np.ndarray)
+            }
+            self._run_build(samples_in(arrays)[0], lambda: self._call_build(shapes, others))
+        elif isinstance(arrays, np.ndarray) and not self._parts() and not contains(given, np.ndarray):
+            self._build_for_sample(arrays.shape[1:])  # what layers within can take is for them to say
+
+    def _build_for_sample(self, sample: Shape) -> None:
+        """Runs `build` for a call with one input; ValueError if it has run for another shape."""
+        if self._sample_shape is None:
+            self._run_build(sample, lambda: self._call_build((None, *sample), {}))
         if self._takes_any_shape:
-            self._sample_shape = known = sample
+            self._sample_shape = sample
+        known = self._sample_shape or ()
         if sample != known and self._specs and not fits(sample, known) and not fits(known, sample):
             msg = (
                 f"layer {self.name!r} was built for {text_of_shape(known)} but gets "
@@ -970,35 +1011,7 @@ class Layer(Part, Spec):
             )
             raise ValueError(msg)
 
-    def _started_for(self, sample: Shape, run: Callable[[], None] | None = None) -> Shape:
-        """Runs `build`.
-
-        Args:
-            sample: the shape of one sample of the first input.
-            run: calls `build`, if it gets something else than `sample` with the batch axis.
-        """
-        if self._sample_shape is not None:  # another thread was faster
-            return self._sample_shape
-        before = len(self._weights or ())
-        self._built_by = threading.get_ident()
-        try:
-            with outside_of_traces(), self._naming_parts():
-                self._build_on((None, *sample), {}) if run is None else run()
-        except BaseException:
-            self._weights = None if self._weights is None else self._weights[:before]
-            raise
-        finally:
-            self._built_by = None
-        self._weights = self._weights or []
-        self._sample_shape = sample
-        return sample
-
-    def _sample_of(self, given: Any) -> Shape:
-        """Returns the shape of one sample for a shape that `build` got."""
-        alone = self._takes_numbers and isinstance(given, (list, tuple)) and len(given) == 1
-        return () if alone else without_batch(given)
-
-    def _build_on(self, shapes: Any, others: Mapping[str, Any]) -> None:
+    def _call_build(self, shapes: Any, others: Mapping[str, Any]) -> None:
         """Calls `build` with the shapes of the arguments of a call.
 
         One parameter of `build` is for the first argument. Several are for the arguments whose names they have, with
@@ -1028,6 +1041,34 @@ class Layer(Part, Spec):
         build: Callable[..., None] = self.build
         build(**{name: found[name] for name in names if name in found})
 
+    def _run_build(self, sample: Shape, build: Callable[[], None]) -> None:
+        """Runs the user's `build`, unless it has run. If it raises, the layer has the weights that it had before.
+
+        Args:
+            sample: the shape of one sample of the first input.
+            build: calls it with the shapes that it takes.
+        """
+        with self._building.held():
+            if self._sample_shape is not None:  # another thread was faster
+                return
+            before = len(self._weights or ())
+            self._built_by = threading.get_ident()
+            try:
+                with outside_of_traces(), self._naming_parts():
+                    build()
+            except BaseException:
+                self._weights = None if self._weights is None else self._weights[:before]
+                raise
+            finally:
+                self._built_by = None
+            self._weights = self._weights or []
+            self._sample_shape = sample
+
+    def _sample_of(self, given: Any) -> Shape:
+        """Returns the shape of one sample for a shape that `build` got."""
+        alone = self._takes_numbers and isinstance(given, (list, tuple)) and len(given) == 1
+        return () if alone else without_batch(given)
+
     def _not_built(self, action: str, error: type[Exception] = ValueError) -> Exception:
         return error(
             f"layer {self.name!r} has no weights yet, so no {action}: give its model an input shape or call "
@@ -1054,7 +1095,7 @@ class Layer(Part, Spec):
 
     def _parts(self) -> Sequence[Part]:
         """The layers and models in the attributes of a custom layer, each once, in the order in which they were set."""
-        return parts_in(vars(self), Part) if self._is_custom or self._is_own else ()
+        return () if self._computed_by is ComputedBy.OPERATIONS else parts_in(vars(self), Part)
 
     @property
     def _may_make_mask(self) -> bool:
@@ -1106,7 +1147,7 @@ class Layer(Part, Spec):
                 Program.function([variable_node(weight.shape, flat) for weight in self._specs], [], 1, arrays)
             else:
                 sample = self._sample_shape or ()
-                build(math.prod(sample), numbered(self._operations_for(sample)), arrays)
+                build(math.prod(sample), numbered(self._operations_for([sample])), arrays)
         return arrays
 
     def _set_own_weights(self, values: list[Float32]) -> None:
@@ -1181,21 +1222,16 @@ class Layer(Part, Spec):
     @property
     def _trainable_specs(self) -> list[Weight]:
         """The weights that training updates."""
-        return [weight for weight, learns in zip(self._specs, self._learns, strict=True) if learns]
-
-    @property
-    def _learns(self) -> list[bool]:
-        """Whether training updates each of the weights."""
-        return [self.trainable and weight.trainable for weight in self._specs]
+        return [weight for weight in self._specs if self.trainable and weight.trainable]
 
     # Weights: in models.
 
-    def _join(self, model: ModelOfLayer) -> None:
+    def _add_model(self, model: ModelOfLayer) -> None:
         """Notes that a model computes with the layer."""
         living = [each for each in self._models if each() is not None]
         self._models = living if model in [each() for each in living] else [*living, weakref.ref(model)]
 
-    def _leave(self, model: ModelOfLayer) -> None:
+    def _remove_model(self, model: ModelOfLayer) -> None:
         """Notes that a model computes with the layer no longer."""
         self._models = [each for each in self._models if each() not in {None, model}]
 
@@ -1205,7 +1241,7 @@ class Layer(Part, Spec):
             for weight, array in zip(self._weights, new_arrays(self._own_weights), strict=True):
                 weight._array = array
 
-    # Call.
+    # Calls: on symbols, on arrays, and while a gradient tape records.
 
     def call(self, inputs: Any, *args: Any, **options: Any) -> Any:
         """Computes the outputs for `inputs`. Custom layers override it.
@@ -1220,12 +1256,15 @@ class Layer(Part, Spec):
         Returns:
             An array (n, ...).
         """
-        if self._built_in is not None:  # a `call` of the user's asks for that of the base class
-            if self._as_built_in is None:
-                names = set(inspect.signature(self._built_in).parameters) - {*self._unsaved_arguments, "name"}
+        if self._library_class is not None:  # a `call` of the user's asks for that of the base class
+            if self._library_layer is None:
+                names = set(inspect.signature(self._library_class).parameters) - {
+                    *self._unsaved_arguments,
+                    "name",
+                }
                 arguments = {name: getattr(self, name) for name in names if hasattr(self, name)}
-                self._as_built_in = self._built_in(**arguments)
-            return self._as_built_in(inputs, *args, **options)
+                self._library_layer = self._library_class(**arguments)
+            return self._library_layer(inputs, *args, **options)
         return self(inputs, *args, **options)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
@@ -1245,13 +1284,19 @@ class Layer(Part, Spec):
             ValueError: for a symbolic input among `args` or `options`.
         """
         inputs, *args = args or [self._inputs_by_name(options)]  # type: ignore[assignment] # a list is as good
+        while_recording = False
         if open_recorder.get() is not None or traces:
             if open_recorder.get() is None:
                 settle()
             inputs = recorded_inputs(inputs)
-            if contains(inputs, RecordedArray) and current.get() is None:
-                return self._called_on_recorded(inputs, args, options)
-        return self._called_as_given(inputs, args, options)
+            while_recording = current.get() is None and contains(inputs, RecordedArray)
+        given = self._arguments_of_call(args, options)
+        mode, mask = training_of(given.pop("training", None)), given.pop("mask", None)
+        if while_recording:
+            return self._call_while_recording(inputs, mode, mask, given)
+        if contains_symbolic([inputs, mask, given]) if self._may_be_recorded else contains(inputs, Symbolic):
+            return self._call_on_symbols(inputs, mode, mask, given)
+        return self._call_on_arrays(inputs, mode, mask, given)
 
     def _inputs_by_name(self, options: dict[str, Any]) -> Any:
         """Removes the first argument of `call`, which was given by its name, from the others, and returns it."""
@@ -1261,28 +1306,13 @@ class Layer(Part, Spec):
             raise TypeError(msg)
         return options.pop(name)
 
-    def _called_as_given(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """Does what `__call__` says, except for recorded arrays whose layer records nothing itself."""
-        if not self._is_custom:
-            if self._lacks_call:
-                msg = f"{type(self).__name__} has no `call`: give it `def call(self, inputs)`, which returns the outputs"
-                raise NotImplementedError(msg)
-            options = self._options_of_call(args, options)
-            return self._run_alone(self._with_given_mask(inputs, options), **options)
-        if self._may_be_recorded and contains_symbolic([inputs, args, options]):
-            return self._called_on_symbols(inputs, args, options)
-        symbols = symbols_of(inputs)
-        if symbols is None:
-            return self._called_on_arrays(inputs, args, options)
-        self._require_one_input(symbols)
-        arguments = call_arguments(self.name, self.call, args, options)
-        training, mask = arguments.pop("training", None), arguments.pop("mask", None)
-        if arguments:
-            return self._recorded(symbols[0], training, arguments)
-        return self._run_alone(symbols[0], training, mask)
-
-    def _options_of_call(self, args: Sequence[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the arguments `training` and `mask` of a call of a layer of the library, by name."""
+    def _arguments_of_call(self, args: Sequence[Any], options: Mapping[str, Any]) -> CallArguments:
+        """Returns the arguments of a call beside the inputs, by name."""
+        if self._is_custom:
+            return call_arguments(self.name, self.call, args, options)
+        if self._computed_by is ComputedBy.NOTHING:
+            msg = f"{type(self).__name__} has no `call`: give it `def call(self, inputs)`, which returns the outputs"
+            raise NotImplementedError(msg)
         names = self._further_call_arguments
         positions = dict(zip(names, args, strict=False))
         unknown = [*map(repr, args[len(names) :]), *(repr(name) for name in options if name not in names)]
@@ -1293,53 +1323,63 @@ class Layer(Part, Spec):
                 f"second argument {', '.join(unknown + twice)}: leave it out"
             )
             raise TypeError(msg)
-        return {**positions, **options}
+        return CallArguments({**positions, **options})
 
-    def _with_given_mask(self, inputs: Any, options: Mapping[str, Any]) -> Any:
-        """Returns a symbolic input with the mask that is an argument of a call."""
-        mask = options.get("mask")
-        symbol: Any = symbol_of(inputs)
-        if mask is None or symbol is None:
-            return inputs
-        trace = getattr(symbol, "trace", None)
-        return handlers["with_mask"]([symbol, mask if trace is None else as_traced(mask, trace)])
+    # Each of the three ways gets the arguments `training`, as `mode`, and `mask` of the call, and the others in `given`.
 
-    def _called_on_recorded(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """Returns the outputs for recorded arrays.
+    def _call_on_symbols(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
+        """Returns symbols for the outputs: the call becomes part of the graph, or of the trace, of the symbols in it."""
+        if self._may_be_recorded:
+            return self._record_call(inputs, mode, mask, given)
+        require_no_symbols(self.name, given)
+        symbols: Sequence[Any] = symbols_of(inputs) or tree.flatten(inputs)
+        self._require_one_input(symbols)
+        symbol = symbols[0]._as_tensor
+        if mask is not None:
+            trace = getattr(symbol, "trace", None)
+            symbol = handlers["with_mask"]([symbol, mask if trace is None else as_traced(mask, trace)])
+        return self._call_with_arguments(symbol, mode, given) if given else symbol.through(self, mode)
 
-        What `call` of a custom layer computes is recorded once. If that isn't possible, since it looks at values, or if it
-        adds to the loss, `call` runs with the recorded arrays.
+    def _call_on_arrays(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
+        """Returns the outputs for arrays: Python computes them by `call`, or else a program of this layer alone."""
+        no_samples = sample_shape_of_empty(inputs, "inputs")
+        if no_samples is not None:
+            self._create_weights(no_samples)
+            self._penalties = [] if self.activity_regularizer is None else [0.0]
+            return np.zeros((0, *self._output_shape_for(no_samples)), np.float32).view(Tensor)
+        if self._is_custom:
+            outputs, masked = self._outputs_of_call(inputs, mode, mask, given)
+        else:
+            outputs, masked = self._outputs_of_program(inputs, mode, mask)
+        if self.activity_regularizer is not None:
+            self._note_penalty(outputs)
+        return outputs.masked(masked) if isinstance(outputs, Tensor) else outputs
+
+    def _call_while_recording(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
+        """Returns the outputs for recorded arrays, as recorded arrays.
+
+        They are symbols for the layer. But Python code that can't be recorded without values, or that adds to the loss, runs
+        with the arrays.
         """
-        if not self._is_custom:
-            outputs = self._called_as_given(inputs, args, options)
-            if self.activity_regularizer is not None:
-                self._penalties = [self.activity_regularizer(outputs) / float(outputs.shape[0])]
-            return outputs
-        arguments = call_arguments(self.name, self.call, args, options, symbols=True)
-        symbols, given = symbols_and_slots(
-            inputs, CallArguments({k: v for k, v in arguments.items() if k not in ("training", "mask")})
-        )
-        mode = training_of(arguments.get("training"))
-        samples = [symbol._sample for symbol in symbols]
-        self._build_for_samples(samples, given)
-        if not self._may_be_recorded and len(symbols) == 1:
-            arguments["training"] = self._training_by_default if mode is None else mode
+        if mask is not None and (trace := trace_for(inputs)) is not None:
+            mask = as_recorded(mask, trace)  # it belongs to this batch, as the inputs do
+        by_symbols = not self._is_custom
+        if self._is_custom:
+            symbols, slots = symbols_and_slots(inputs, given)
+            samples = [symbol._sample for symbol in symbols]
+            self._build_for_samples(samples, slots)
             if self.activity_regularizer is None:
-                return self._with_own_gradient(symbols[0], arguments)
-        try:
-            found = self._recording_for(samples, mode, given)
-        except Exception:
-            found = None
-        if found is not None and found.loss is None and self.activity_regularizer is None:
-            return self._called_as_given(inputs, args, options)
-        mode = True if mode is None and self._training_by_default else mode
-        arguments.pop("training", None)
-        arguments |= training_argument(self.call, mode)
-        if not accepts(self.call, "mask"):
-            arguments.pop("mask", None)
-        with self._adding() as added, within_call(mode):
-            outputs = self.call(inputs, **arguments)
-        self._added = added
+                if not self._may_be_recorded and len(symbols) == 1:
+                    given["training"] = self._training_by_default if mode is None else mode
+                    given |= {} if mask is None else {"mask": mask}
+                    return self._with_own_gradient(symbols[0], given)
+                with suppress(Exception):  # `call` raises it again
+                    found = self._recording_for(samples, mode, slots)
+                    by_symbols = found is not None and found.loss is None
+        if by_symbols:
+            outputs = self._call_on_symbols(inputs, mode, mask, given)
+        else:
+            outputs = self._run_call(inputs, mode, mask_of(inputs) if mask is None else mask, given)
         if self.activity_regularizer is not None:
             self._penalties = [self.activity_regularizer(outputs) / float(outputs.shape[0])]
         return outputs
@@ -1354,7 +1394,7 @@ class Layer(Part, Spec):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
-        if self._lacks_call:
+        if self._computed_by is ComputedBy.NOTHING:
             msg = f"{type(self).__name__} has neither `call` nor `compute_output_shape`: give it one of them"
             raise NotImplementedError(msg)
         batch, *rest = input_shape
@@ -1370,7 +1410,8 @@ class Layer(Part, Spec):
             options: the same by keyword.
         """
         tells_shapes = not is_of_engine(type(self).compute_output_shape)
-        if not (tells_shapes and (self._is_own or self._is_custom)) or len(args) != 1 or options:
+        by_operations = self._computed_by is ComputedBy.OPERATIONS
+        if not tells_shapes or by_operations or len(args) != 1 or options:
             return super().compute_output_spec(*args, **options)
         return _specs_of(self.compute_output_shape(mapped(lambda each: tuple(each.shape), args[0])))
 
@@ -1402,52 +1443,34 @@ class Layer(Part, Spec):
         msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
         raise AttributeError(msg)
 
-    def _run_alone(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Returns the outputs, computed by a program of this layer alone; or the symbolic output."""
-        mode = training_of(training)
-        symbols = symbols_of(inputs)
-        if symbols is not None:
-            self._require_one_input(symbols)
-        symbol = symbol_of(inputs)
-        if symbol is not None:
-            return symbol.through(self, mode)
-        noisy = self._training_by_default if mode is None else mode
-        nothing = sample_shape_of_empty(inputs, "inputs")
-        if nothing is not None:
-            self._begun(nothing)
-            self._penalties = [] if self.activity_regularizer is None else [0.0]
-            return np.zeros((0, *self._output_shape_for(nothing)), np.float32).view(Tensor)
-        rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
-        require_tokens(rows, self._tokens, "inputs")
-        mask = self._given_mask(inputs, rows.shape[:-1], mask)
-        sample = rows.shape[1:]
-        output_shape = self._output_shape_for(sample)
-        operations = self._operations_for(sample)
-        arrays = self._begun(sample)
-        masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
-        if mask is not None and self._masks_statistics and noisy:
-            self._require_features_last(rows.ndim)
-        if mask is not None and self._reads_mask:
-            rows, operations = with_mask(rows, mask, operations)
-        program = build(math.prod(rows.shape[1:]), numbered(operations), arrays)
-        if noisy:
-            before_change((self,))
-        outputs = program.predict(rows, None, False, noisy, next_sampling(self) if noisy else 0)
-        shaped_outputs = outputs.reshape(len(rows), *output_shape)
-        if self.activity_regularizer is not None:
-            self._note_penalty(shaped_outputs)
-        return shaped_outputs.view(Tensor).masked(masked_after)
+    # What the ways of a call have in common, or need.
 
-    def _recorded(self, symbol: KerasTensor, training: bool | None, arguments: CallArguments) -> KerasTensor:
-        """Returns the symbolic output of a custom layer that is called on `symbol` with `arguments`."""
-        mode = training_of(training)
-        first, self._shape_arguments = self._shape_arguments, arguments
+    def _record_call(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
+        """Returns symbols for the outputs of a `call` that is recorded. Any of the arguments may hold symbols."""
+        if mask is not None:
+            given["mask"] = mask
+        if mode is False and current.get() is None:
+            mode = None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
+        symbols, slots = symbols_and_slots(inputs, given)
+        self._recorded_calls.note(len(symbols), slots)
+        if slots is not None and not contains(slots, Slot) and slots.inputs == Slot(0):
+            self._shape_arguments = self._shape_arguments or slots
+        samples = [symbol._sample for symbol in symbols]
+        outputs = called_on(self, symbols, mode, slots)
+        found = self._recording_for(with_tried_length(samples), mode, slots)
+        return outputs[0] if found is None else found.with_outputs(outputs)
+
+    def _call_with_arguments(
+        self, symbol: KerasTensor, mode: bool | None, given: CallArguments
+    ) -> KerasTensor:
+        """Returns the symbolic output of a layer whose `gradient` is written by hand, called on `symbol` with `given`."""
+        first, self._shape_arguments = self._shape_arguments, given
         try:
-            found = symbol.through(self, mode, arguments)
+            found = symbol.through(self, mode, given)
         finally:
             self._shape_arguments = first
         if first is None:
-            self._shape_arguments = arguments
+            self._shape_arguments = given
         elif (expected := self.compute_output_shape(symbol.shape)) != found.shape:
             msg = (
                 f"layer {self.name!r} makes {expected} of {symbol.shape}, and with other arguments {found.shape}: take two "
@@ -1456,29 +1479,69 @@ class Layer(Part, Spec):
             raise ValueError(msg)
         return found
 
+    def _outputs_of_program(self, inputs: Any, mode: bool | None, mask: Any) -> tuple[Tensor, Any]:
+        """Returns the outputs for an array, computed by a program of this layer alone, and their mask."""
+        rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
+        require_tokens(rows, self._tokens, "inputs")
+        mask = self._given_mask(inputs, rows.shape[:-1], mask)
+        sample = rows.shape[1:]
+        output_shape = self._output_shape_for(sample)
+        operations = self._operations_for([sample])
+        arrays = self._create_weights(sample)
+        masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
+        noisy = self._training_by_default if mode is None else mode
+        if mask is not None and self._masks_statistics and noisy:
+            self._require_features_last(rows.ndim)
+        if mask is not None and self._reads_mask:
+            rows, operations = with_mask(rows, mask, operations)
+        program = build(math.prod(rows.shape[1:]), numbered(operations), arrays)
+        if noisy:
+            before_change((self,))
+        outputs = program.predict(rows, None, False, noisy, next_sampling(self) if noisy else 0)
+        return outputs.reshape(len(rows), *output_shape).view(Tensor), masked_after
+
+    def _outputs_of_call(
+        self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments
+    ) -> tuple[Any, Any]:
+        """Returns the outputs of `call` for arrays, and their mask."""
+        require_no_symbols(self.name, given)
+        masked_after = None
+        if self._may_be_recorded and isinstance(inputs, (list, tuple, dict)):
+            arrays = arrays_in(inputs)
+            mask = mask_of(inputs) if mask is None else mask
+        else:
+            arrays = canonical(shaped(inputs, np.shape(inputs)[1:], "inputs"))
+            require_compatible(self.input_spec, arrays.shape, self.name)
+            mask = self._given_mask(inputs, arrays.shape[:-1], mask)
+            if mask is not None:  # for the layers that it calls
+                arrays = arrays.view(Tensor).masked(mask)
+        self._build_for_arrays(arrays, given)
+        if isinstance(arrays, np.ndarray) and self.supports_masking:
+            masked_after = self.compute_mask(arrays, mask)
+        return tree.map_structure(_as_tensor, self._run_call(arrays, mode, mask, given)), masked_after
+
+    def _run_call(self, inputs: Any, mode: bool | None, mask: Any, given: Mapping[str, Any]) -> Any:
+        """Returns what `call` returns for arrays, recorded or not, and notes what it adds to the loss."""
+        mode = True if mode is None and self._training_by_default else mode
+        arguments = {**given, **training_argument(self.call, mode)}
+        if accepts(self.call, "mask"):
+            arguments["mask"] = mask
+        with self._adding() as added, within_call(mode):
+            outputs = self.call(inputs, **arguments)
+        self._added = added
+        return outputs
+
     # Recorded calls: what `call` computes is found by running it with symbols.
 
     @property
     def _may_be_recorded(self) -> bool:
         """Whether `call` is recorded: it is Python, and its gradient isn't written by hand."""
-        return self._is_custom and getattr(self, "gradient", None) is None
+        return self._computed_by is ComputedBy.CALL and getattr(self, "gradient", None) is None
 
     @property
     def _has_own_mask(self) -> bool:
         """Whether Python computes the mask of the outputs."""
         return self._is_custom and type(self).compute_mask is not Layer.compute_mask
-
-    def _mask_recording_for(
-        self, samples: Sequence[Any], given: CallArguments | None, masked: Sequence[bool]
-    ) -> Any:
-        """Returns what the user's `compute_mask` records; None if the outputs have no mask.
-
-        Args:
-            samples: the shape of one sample of each input.
-            given: the arguments of the call.
-            masked: whether each input has a mask.
-        """
-        return self._recorded_calls.mask_recording(samples, given, masked)
 
     def _recording_by_masks(self, samples: Sequence[Any], sources: Sequence[int | None]) -> Any:
         """Returns what a layer records that merges several inputs by their masks: the output, and its mask if it has one.
@@ -1504,7 +1567,7 @@ class Layer(Part, Spec):
         try:
             self._build_for_samples(samples, given)
             if self._has_own_mask:  # Python computes the layer if it has to compute the mask
-                self._mask_recording_for(samples, given, [masked] + [False] * (len(samples) - 1))
+                self._recorded_calls.mask_recording(samples, given, [masked] + [False] * (len(samples) - 1))
             return self._recorded_calls.recording(samples, mode, given, masked)
         except Exception:
             if len(samples) > 1 or self._parts():
@@ -1551,75 +1614,7 @@ class Layer(Part, Spec):
         error = self._recorded_calls.last_error
         return "" if error is None else f". Or let `call` be recorded, which failed: {error}"
 
-    def _build_for_samples(self, samples: Sequence[Any], given: CallArguments | None = None) -> None:
-        """Runs `build` if it hasn't run yet, with the shapes in the structure of the first argument of a call."""
-        if isinstance(samples[0], tuple) and not isinstance(samples[0], FullShape):
-            require_compatible(self.input_spec, (None, *samples[0]), self.name)
-        given = self._recorded_calls.arguments(samples, given)
-        shapes, others = shapes_in(given, samples)
-        if isinstance(shapes, tuple) and shapes == (None, *samples[0]) and not others:
-            self._build_for(samples[0])
-        elif self._sample_shape is None:
-            with self._building.held():
-                self._started_for(samples[0], lambda: self._build_on(shapes, others))
-
-    def _called_on_symbols(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """Returns the symbolic outputs for symbols among the arguments of a call."""
-        arguments = call_arguments(self.name, self.call, args, options, symbols=True)
-        training, mask = arguments.pop("training", None), arguments.pop("mask", None)
-        if mask is not None:
-            arguments["mask"] = mask
-        mode = training_of(training)
-        if mode is False and current.get() is None:
-            mode = None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
-        symbols, given = symbols_and_slots(inputs, arguments)
-        self._recorded_calls.note(len(symbols), given)
-        if given is not None and not contains(given, Slot) and given.inputs == Slot(0):
-            self._shape_arguments = self._shape_arguments or given
-        samples = [symbol._sample for symbol in symbols]
-        outputs = called_on(self, symbols, mode, given)
-        found = self._recording_for(with_tried_length(samples), mode, given)
-        return outputs[0] if found is None else found.with_outputs(outputs)
-
-    def _called_on_arrays(self, inputs: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """Returns the outputs for arrays, by running `call` on them, once."""
-        arguments = call_arguments(self.name, self.call, args, options)
-        training, mask = arguments.pop("training", None), arguments.pop("mask", None)
-        mode, masked_after = training_of(training), None
-        if self._may_be_recorded and isinstance(inputs, (list, tuple, dict)):
-            given = arrays_in(inputs)
-            mask = mask_of(inputs) if mask is None else mask
-        elif sample_shape_of_empty(inputs, "inputs") is not None:
-            return self._run_alone(inputs, training, mask)
-        else:
-            given = canonical(shaped(inputs, np.shape(inputs)[1:], "inputs"))
-            require_compatible(self.input_spec, given.shape, self.name)
-            mask = self._given_mask(inputs, given.shape[:-1], mask)
-            given = given if mask is None else given.view(Tensor).masked(mask)  # for the layers that it calls
-        if self._sample_shape is None:
-            others = {name: value for name, value in arguments.items() if contains(value, np.ndarray)}
-            with self._building.held():
-                shapes = (
-                    shapes_of_arrays(given),
-                    {name: shapes_of_arrays(each) for name, each in others.items()},
-                )
-                self._started_for(samples_in(given)[0], lambda: self._build_on(*shapes))
-        elif isinstance(given, np.ndarray) and not self._parts() and not contains(arguments, np.ndarray):
-            self._build_for(given.shape[1:])  # what layers within can take is for them to say
-        if isinstance(given, np.ndarray) and self.supports_masking:
-            masked_after = self.compute_mask(given, mask)
-        mode = True if mode is None and self._training_by_default else mode
-        arguments |= training_argument(self.call, mode)
-        if accepts(self.call, "mask"):
-            arguments["mask"] = mask
-        with self._adding() as added, within_call(mode):
-            outputs = tree.map_structure(_as_tensor, self.call(given, **arguments))
-        self._added = added
-        if self.activity_regularizer is not None:
-            self._note_penalty(outputs)
-        return outputs.masked(masked_after) if isinstance(outputs, Tensor) else outputs
-
-    def _called(
+    def _checked_call(
         self,
         inputs: NDArray[Any],
         training: bool,
@@ -1790,13 +1785,8 @@ class Layer(Part, Spec):
 
     @property
     def _is_custom(self) -> bool:
-        """Whether Python computes the layer."""
-        return type(self).call is not Layer.call
-
-    @property
-    def _lacks_call(self) -> bool:
-        """Whether nothing says what the layer computes."""
-        return not self._is_custom and (self._is_own or type(self) is Layer)
+        """Whether Python computes the layer, by its method `call`."""
+        return self._computed_by is ComputedBy.CALL
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         if not samples:  # its weights are what it computes
@@ -1824,7 +1814,7 @@ class Layer(Part, Spec):
     def _weights_for(self, input_shape: Shape) -> list[Weight]:
         """Returns the weights that inputs of `input_shape` need, in the order of `get_weights`."""
         if self._is_custom:
-            self._build_for(input_shape)
+            self._build_for_sample(input_shape)
             return self._specs
         return []
 
@@ -1882,9 +1872,15 @@ class Layer(Part, Spec):
         return True
 
     def _operations_for(
-        self, input_shape: Shape, lowered: Sequence[LayerOperation] | None = None
+        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
     ) -> list[Operation]:
-        """Returns `lowered`, by default the result of `_lower`, with the number of rows and the penalty on outputs."""
+        """Returns the operations of a program that compute the layer.
+
+        Args:
+            samples: the shape of one sample of each input.
+            lowered: the operations without the number of rows and the penalty on outputs; default the result of `_lower`.
+        """
+        input_shape = samples[0]
         rows = {} if len(input_shape) < 2 else {"groups": math.prod(input_shape[:-1])}  # noqa: PLR2004 # one row
         lowered = self._lower(input_shape) if lowered is None else lowered
         operations: list[Operation] = [
@@ -1910,13 +1906,7 @@ class Layer(Part, Spec):
         always = always or not penalty._is_custom
         return penalty._recorded_for(full_shape(sample), by_sample=True, always=always)
 
-    def _operations_for_inputs(
-        self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
-    ) -> list[Operation]:
-        """Returns what `_operations_for` says, for a layer that may have several inputs with samples of these shapes."""
-        return self._operations_for(samples[0], lowered)
-
-    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
+    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
         """Returns the outputs for arrays, one for each input.
 
         Args:
@@ -1939,7 +1929,7 @@ class Layer(Part, Spec):
 
     def _custom_output_shape(self, sample: Shape) -> Shape:
         """Returns the shape of one output of a custom layer, by `compute_output_shape` or else by a call on zeros."""
-        self._build_for(sample)
+        self._build_for_sample(sample)
         if type(self).compute_output_shape is not Layer.compute_output_shape:
             given = tuple(self.compute_output_shape((None, *sample)))
             if any(isinstance(each, (list, tuple, str)) for each in given):
@@ -1948,7 +1938,7 @@ class Layer(Part, Spec):
             return shape(given[1:], "compute_output_shape")
         masked = accepts(self.call, "mask")
         with self._adding(), on_trial():
-            return shape_by_trial(lambda inputs: shape_of_outputs(self._called, inputs, masked), sample)
+            return shape_by_trial(lambda inputs: shape_of_outputs(self._checked_call, inputs, masked), sample)
 
     @property
     def _given_input_shape(self) -> Shape | None:
@@ -1994,7 +1984,7 @@ def _compute_in_python(cls: type[Layer]) -> None:
     """Makes a class of the user's that derives from a built-in layer without weights one that its `call` computes."""
     if not overrides(cls, "call"):
         cls.call = _call_of_base  # type: ignore[method-assign] # what Keras does as well
-    cls._built_in = next(base for base in cls.__mro__ if "_lower" in vars(base))
+    cls._library_class = next(base for base in cls.__mro__ if "_lower" in vars(base))
     for name, method in vars(Layer).items():
         if callable(method) and name.startswith("_") and not name.startswith("__"):
             setattr(cls, name, method)

@@ -175,7 +175,7 @@ class _Merging(Layer):
     def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
         """Returns the operation that joins inputs whose samples have the shapes `samples`."""
 
-    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Tensor:
+    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Tensor:
         del training, options
         return self._of_arrays(inputs)
 
@@ -196,7 +196,7 @@ class _Merging(Layer):
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         return [self._merged_shape(samples)]
 
-    def _operations_for_inputs(
+    def _operations_for(
         self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
     ) -> list[Operation]:
         del lowered

@@ -35,7 +35,7 @@ class InnerLeaf(Layer):
         self.activity_regularizer = None
         self._added, self._penalties = [], []
 
-    def _begun(self, input_shape: Any) -> list[Any]:
+    def _create_weights(self, input_shape: Any) -> list[Any]:
         """Returns no weights."""
         del input_shape
         return []
@@ -44,7 +44,7 @@ class InnerLeaf(Layer):
         del samples
         return [self.shape]
 
-    def _operations_for_inputs(
+    def _operations_for(
         self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
     ) -> list[Operation]:
         del samples, lowered

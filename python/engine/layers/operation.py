@@ -141,7 +141,7 @@ class OperationPart(Part):
         function = _function_of(self.operation)
         return function(*filled_slots(self._args, values), **filled_slots(self._kwargs, values))
 
-    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Any:
+    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Any:
         del training, options
         return self._computed(*(np.asarray(each) for each in inputs))
 

@@ -269,6 +269,6 @@ NO_PARTS = frozenset(
         "_added",
         "_penalties",
         "_shape_arguments",
-        "_as_built_in",
+        "_library_layer",
     )
 )

@@ -62,7 +62,7 @@ class ValueLayer(Layer):
             inputs = strings_of_numbers(np.asarray(inputs))
         return self._outputs_of(inputs)
 
-    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Any:
+    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Any) -> Any:
         del training, options
         return result_of(self.call(self._packed_inputs(inputs)))
 

@@ -92,9 +92,9 @@ def _exchange(model: ModelInterface, graph: BuiltGraph) -> None:
     before, leaves, parts = model._graph, graph.network.leaves, set(graph.layers)
     with JOINING.held():
         for leaf in {*before.network.leaves}.difference(leaves):
-            leaf._leave(model)
+            leaf._remove_model(model)
         for leaf in leaves if graph.program is not None else ():
-            leaf._join(model)
+            leaf._add_model(model)
         for part in parts.union(before.layers):
             if part._is_model:
                 outers = cast("ModelInterface", part)._outers
@@ -160,7 +160,7 @@ def _built(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | None) 
         found = lowered(network, known, model._trainable, dtypes=dtypes)
         operations = found.operations
         uses = first_uses(shapes, network.leaves)
-        arrays = [array for leaf, sample in uses.items() for array in leaf._begun(sample)]
+        arrays = [array for leaf, sample in uses.items() for array in leaf._create_weights(sample)]
         with on_device(model._device):
             program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
         if any(None in shape for shape in graph.input_shapes):
@@ -277,7 +277,7 @@ def move_to(model: ModelInterface, device: str) -> None:
             raise ValueError(msg)
     for layer in dict.fromkeys(graph.network.leaves):
         layer._renew_arrays()
-        layer._leave(model)
+        layer._remove_model(model)
     model._graph, model._device = replace(graph, program=None), name
 
 
@@ -359,7 +359,7 @@ def _require_fitting(model: ModelInterface, network: Network) -> None:
     shapes = shapes_of_leaves(model._graph, network)
     first_uses(shapes, network.leaves)
     for leaf, read in zip(network.leaves, shapes.read, strict=True):
-        leaf._fitting_weights(read[0] if read else None)
+        leaf._fitting_weights_for(read[0] if read else None)
     if model._compiled is not None:
         model._compiled.require_readable(shapes.outputs)
         masked_losses(shapes, network)
@@ -386,7 +386,7 @@ def suits(model: ModelInterface, samples: Sequence[Shape]) -> bool:
     try:
         shapes = shapes_along(samples, network.leaves, network.wiring)
         for leaf, (shape, *_) in zip(network.leaves, shapes.read, strict=True):
-            leaf._fitting_weights(shape)
+            leaf._fitting_weights_for(shape)
     except ValueError:
         return False
     return True

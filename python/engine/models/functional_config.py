@@ -80,7 +80,7 @@ def config_of_graph(
     for config, (part, inbound) in zip(layers, calls.items(), strict=True):
         config |= {"name": part.name, "inbound_nodes": [inbound[node] for node in sorted(inbound)]}
     # Keras numbers the calls of Functional models from 1 on, but only here.
-    ends = [[each.part.name, each.node + each.part._is_chain, each.output] for each in outputs]
+    ends = [[each.part.name, each.node + each.part._is_functional, each.output] for each in outputs]
     beginnings = [[start.name, 0, 0] for start in graph.input_layers]
     return {
         "name": name,

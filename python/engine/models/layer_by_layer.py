@@ -84,7 +84,7 @@ def masks_of_outputs(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[A
             del mode
             if part._is_model:
                 return part._graph.output_form.packed(_walk(part, read, call))
-            return part._called_on(read, False, {} if given is None else given)
+            return part._call_in_model(read, False, {} if given is None else given)
 
         with on_trial():
             outputs: Sequence[Any] = _walk(model, inputs, call)
@@ -107,7 +107,7 @@ def call_by_layer(model: Any, rows: Any, training: bool | None, masks: Sequence[
 
     def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
         options = {} if given is None else given
-        outputs = part._called_on(read, mode if training is None else training, options)
+        outputs = part._call_in_model(read, mode if training is None else training, options)
         for leaf in part._graph.penalised if part._is_model else [part]:
             if isinstance(leaf, Layer) and leaf.activity_regularizer is not None:
                 penalties.setdefault(leaf, []).extend(leaf._penalties)  # a layer that is used twice has two

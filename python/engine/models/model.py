@@ -210,7 +210,7 @@ class Model(Part, SaysWhatIsLeftOut):
     # Methods that change the model or its metrics hold `_lock`. Predictions don't: they may run in many threads.
 
     dtype = "float32"
-    _is_chain = True
+    _is_functional = True
     _is_model = True
     _is_sequential = False
     """Whether it is a Sequential, whose layers may be yet to come."""
@@ -1180,7 +1180,7 @@ class Model(Part, SaysWhatIsLeftOut):
             raise NotImplementedError(msg)
         return self(inputs, training)
 
-    def _called_on(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
+    def _call_in_model(self, inputs: Sequence[Any], training: bool | None, options: Mapping[str, Any]) -> Any:
         """Returns the outputs for arrays, one for each input; models take no `options`."""
         del options
         return self(self._packed_inputs(inputs), training)
@@ -1540,7 +1540,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 set_graph(self, replace(self._graph, input_layers=[inputs]), self._compiled)
                 self._has_declared_shape = known is not None
 
-    def _know_form(self, inputs: Any, samples: Sequence[Shape]) -> None:
+    def _note_input_structure(self, inputs: Any, samples: Sequence[Shape]) -> None:
         """Builds a model with a `call` of its own that takes a list, tuple or dict, if its inputs aren't known yet."""
         form = nested_structure_of(inputs, lambda part: isinstance(part, Slot))
         if self._body is None or self._graph.input_layers or form.kind is None:

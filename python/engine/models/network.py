@@ -314,7 +314,7 @@ class Flattening:
         after = mask_sources(self.leaves, self.reads)[1]
         sources = [None if value.number < 0 else after[value.number] for value in given]
         if layer._has_own_mask:
-            found = layer._mask_recording_for(
+            found = layer._recorded_calls.mask_recording(
                 [value.shape for value in given], options, [source is not None for source in sources]
             )
             masks = [] if found is None else self._recorded(found, given, CallMode(branch=branch))

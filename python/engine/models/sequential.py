@@ -46,7 +46,7 @@ class Sequential(Model):
         >>> model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     """
 
-    _is_chain = False
+    _is_functional = False
     _is_sequential = True
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -254,7 +254,7 @@ class Lowering:
         elif self._reads[number] != (-1,) or len(self._input_dtypes) > 1:
             _require_numbers_read(layer)
         kinds, begin, incoming = Counter[str](), len(found), read[0]
-        for operation in layer._operations_for_inputs(samples, with_mask):
+        for operation in layer._operations_for(samples, with_mask):
             kind = operation["kind"]
             if kind == "activity_regularization" and number in self._silent:
                 continue

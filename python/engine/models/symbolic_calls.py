@@ -62,7 +62,7 @@ def _called(part: Any, read: Sequence[Any], mode: bool | None, given: CallArgume
     if mode is False and getattr(part, "_is_custom", False):
         mode = None  # Keras' files say so of calls without the argument: fit() and model(x, training=True) decide
     if given is not None:
-        part._know_form(given.inputs, [each._sample for each in read])
+        part._note_input_structure(given.inputs, [each._sample for each in read])
     if part._may_be_recorded and given is not None:
         called = given_of(given, [each.dtype for each in read])
         part._recorded_calls.note(len(read), called)

@@ -402,7 +402,7 @@ def _record_call(part: Any, call: CallInConfig, shapes: Sequence[Shape], dtypes:
     if isinstance(part, OperationPart):
         part._with_operands(call.args, dtypes)
         return
-    part._know_form(call.arguments.inputs, shapes)
+    part._note_input_structure(call.arguments.inputs, shapes)
     if part._may_be_recorded:
         part._recorded_calls.note(len(dtypes), given_of(call.arguments, dtypes))
     elif call.arguments and part._is_custom and part._shape_arguments is None:

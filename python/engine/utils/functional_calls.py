@@ -158,7 +158,7 @@ def _counts_itself(config: Mapping[str, Any]) -> bool:
     """Returns whether a config is that of a model whose calls Keras counts from 1."""
     name = str(config.get("class_name"))
     registered = registered_by(config, name)
-    return name == "Functional" if registered is None else bool(getattr(registered, "_is_chain", False))
+    return name == "Functional" if registered is None else bool(getattr(registered, "_is_functional", False))
 
 
 def _name_of(layer: Mapping[str, Any]) -> str:

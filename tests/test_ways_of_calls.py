@@ -1,0 +1,133 @@
+"""Each kind of layer, called on symbols, on arrays and while a gradient tape records: the same numbers for the same mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine as keras
+from engine import layers, ops
+
+X = np.random.default_rng(0).normal(size=(4, 3, 2)).astype("float32")
+MASK = np.array([[True, True, False], [True, False, False], [True, True, True], [False, True, True]])
+# A row of zeros is one that `Masking` leaves out.
+MASKED = np.where(MASK[..., np.newaxis], X, np.float32(0))
+
+
+class Kept(layers.Layer):
+    """Sums the timesteps that the mask keeps; `call` is recorded."""
+
+    supports_masking = True
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        return inputs if mask is None else inputs * ops.cast(ops.expand_dims(mask, -1), "float32")
+
+
+class KeptByValues(Kept):
+    """The same, but `call` needs numbers, so that it isn't recorded."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        float(np.asarray(inputs).sum())
+        return super().call(inputs, mask)
+
+
+class KeptWithGradient(Kept):
+    """The same, with a gradient that is written by hand."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        return inputs if mask is None else inputs * np.asarray(mask, "float32")[..., np.newaxis]
+
+    def gradient(self, inputs: Any, upstream: Any, mask: Any = None) -> Any:
+        return self.call(upstream, mask)
+
+
+def library() -> layers.Layer:
+    return layers.GlobalAveragePooling1D()
+
+
+KINDS = [library, Kept, KeptByValues, KeptWithGradient]
+
+
+def expected(layer: layers.Layer) -> Any:
+    if isinstance(layer, Kept):
+        return MASKED
+    return MASKED.sum(axis=1) / MASK.sum(axis=1, keepdims=True)
+
+
+def on_symbols(layer: layers.Layer, x: Any, mask: Any) -> Any:
+    if mask is None:
+        inputs = keras.Input((3, 2))
+        return keras.Model(inputs, layer(layers.Masking()(inputs))).predict(x, verbose=0)
+    inputs = keras.Input((3, 2)), keras.Input((3,), dtype="bool")
+    return keras.Model(inputs, layer(inputs[0], mask=inputs[1])).predict((x, mask), verbose=0)
+
+
+def on_arrays(layer: layers.Layer, x: Any, mask: Any) -> Any:
+    return layer(layers.Masking()(x)) if mask is None else layer(x, mask=mask)
+
+
+def while_recording(layer: layers.Layer, x: Any, mask: Any) -> Any:
+    with keras.GradientTape():
+        return np.asarray(on_arrays(layer, x, mask))
+
+
+@pytest.mark.parametrize("way", [on_symbols, on_arrays, while_recording])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_argument_mask(kind: Callable[[], layers.Layer], way: Callable[..., Any]) -> None:
+    if kind is KeptByValues and way is on_symbols:  # only a recorded `call` has several symbols
+        return
+    layer = kind()
+    np.testing.assert_allclose(way(layer, X, MASK), expected(layer), rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", [on_symbols, on_arrays, while_recording])
+@pytest.mark.parametrize("kind", [library, Kept, KeptByValues])
+def test_the_mask_of_the_inputs(kind: Callable[[], layers.Layer], way: Callable[..., Any]) -> None:
+    seen: list[Any] = []
+
+    class Watched(KeptByValues):
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            seen.append(None if mask is None else np.asarray(mask).astype(bool))
+            return super().call(inputs, mask)
+
+    layer = Watched() if kind is KeptByValues else kind()
+    np.testing.assert_allclose(way(layer, MASKED, None), expected(layer), rtol=1e-6)
+    if kind is KeptByValues:
+        np.testing.assert_array_equal(seen[-1], MASK)
+
+
+def test_a_softmax_with_a_mask_penalizes_what_it_returns() -> None:
+    layer = layers.Softmax(activity_regularizer=keras.regularizers.L1(1.0))
+    kept = np.array([[True, False], [True, True]])
+    outputs = layer(np.zeros((2, 2), "float32"), mask=kept)
+    np.testing.assert_allclose(outputs, [[1.0, 0.0], [0.5, 0.5]])
+    np.testing.assert_allclose(layer.losses, [1.0])
+    layer.activity_regularizer = keras.regularizers.L2(1.0)
+    layer(np.zeros((2, 2), "float32"), mask=kept)
+    np.testing.assert_allclose(layer.losses, [(1.0 + 0.5) / 2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_inputs_are_refused_by_layers_with_one(kind: Callable[[], layers.Layer]) -> None:
+    if kind in (Kept, KeptByValues):  # whose `call` decides
+        return
+    with pytest.raises(ValueError, match="takes one input, got a list of 2"):
+        kind()([keras.Input((3, 2)), keras.Input((3, 2))])
+    with pytest.raises(ValueError, match="takes one input, got a list of 2"):
+        kind()([keras.Input((3, 2)), X])
+
+
+def test_a_layer_with_a_gradient_by_hand_takes_no_symbols_as_further_arguments() -> None:
+    class Scaled(layers.Layer):
+        def call(self, inputs: Any, by: Any) -> Any:
+            return inputs * by
+
+        def gradient(self, inputs: Any, upstream: Any, by: Any) -> Any:
+            return upstream * by
+
+    for inputs in (X, keras.Input((3, 2))):
+        with pytest.raises(ValueError, match=r"`by` of layer .* stands for what will come out of a model"):
+            Scaled()(inputs, by=keras.Input((3, 2)))
