@@ -152,7 +152,7 @@ std::shared_ptr<const SparseRows> Dataset::sparse_rows(float scale) const {
   const Unlocked unlocked;
   const std::lock_guard<std::mutex> lock(found_.mutex);
   if (!found_.sparse || found_.sparse->scale != scale) {
-    found_.sparse = std::make_shared<const SparseRows>(engine::sparse_rows(view_, scale));
+    found_.sparse = std::make_shared<const SparseRows>(cpu::sparse_rows(view_, scale));
   }
   return found_.sparse->values == RecordValues::kNone ? nullptr : found_.sparse;
 }

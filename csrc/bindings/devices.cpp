@@ -27,7 +27,7 @@ std::optional<std::string> choose_for_thread(const std::optional<std::string>& n
 }  // namespace
 
 Device& find_device(const std::string& name) {
-  if (name == "cpu") return cpu_device();
+  if (name == "cpu") return cpu::device();
   const size_t colon = name.find(':');
   const std::string kind = name.substr(0, colon);
   const bool is_gpu = kind == "cuda" || kind == "gpu";
@@ -42,7 +42,7 @@ Device& find_device(const std::string& name) {
 
 Device& device_of_new_programs() {
   Device* const chosen = of_thread ? of_thread : of_process.load();
-  return chosen ? *chosen : cpu_device();
+  return chosen ? *chosen : cpu::device();
 }
 
 void register_devices(py::module_& m) {

@@ -271,7 +271,7 @@ void do_host_step(Program& program, const std::shared_ptr<Workspace>& workspace,
 
 bool predict_with_host(Program& program, const std::shared_ptr<Workspace>& workspace, RunArguments& arguments) {
   Device& device = program.device();
-  if (arguments.finite && first_nonfinite_row(arguments.data) >= 0) return false;
+  if (arguments.finite && cpu::first_nonfinite_row(arguments.data) >= 0) return false;
   const Executable& executable = *workspace->executable;
   arguments.scratch = workspace->scratch.data();
   arguments.batch_size = executable.max_rows();

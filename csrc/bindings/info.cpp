@@ -21,27 +21,27 @@ py::dict build_info() {
 #else
   info["compiler"] = "GCC " __VERSION__;
 #endif
-  info["isa"] = kernels().isa;
-  info["isas"] = compiled_isas();
-  info["runnable"] = runnable_isas();
-  info["openmp"] = has_openmp();
-  info["threads"] = cpu_device().threads();
+  info["isa"] = cpu::kernels().isa;
+  info["isas"] = cpu::compiled_isas();
+  info["runnable"] = cpu::runnable_isas();
+  info["openmp"] = cpu::has_openmp();
+  info["threads"] = cpu::device().threads();
   info["cuda"] = cuda_state();
   return info;
 }
 
 void set_threads(int n) {
-  if (n < 0 || n > kMaxThreads) {
-    throw py::value_error("`n` must lie in 1 ... " + std::to_string(kMaxThreads) +
+  if (n < 0 || n > cpu::kMaxThreads) {
+    throw py::value_error("`n` must lie in 1 ... " + std::to_string(cpu::kMaxThreads) +
                           ", or be 0 for the machine's own number; got " + std::to_string(n));
   }
-  engine::set_threads(n);
+  cpu::set_threads(n);
 }
 
 int64_t first_nonfinite_row(const py::array& x) {
   const DatasetView rows = view_rows(x);
   const Unlocked unlocked;
-  return engine::first_nonfinite_row(rows);
+  return cpu::first_nonfinite_row(rows);
 }
 
 }  // namespace
@@ -49,7 +49,7 @@ int64_t first_nonfinite_row(const py::array& x) {
 void register_info(py::module_& m) {
   m.def("build_info", &build_info);
   m.def("set_threads", &set_threads, py::arg("n"));
-  m.def("get_threads", [] { return cpu_device().threads(); });
+  m.def("get_threads", [] { return cpu::device().threads(); });
   // Whoever is changing weights may want the GIL before it ends.
   m.def("begin_fork", &begin_fork, py::call_guard<Unlocked>());
   m.def("end_fork", &end_fork);

@@ -154,9 +154,9 @@ namespace {
 constexpr int64_t kChunk = 256;
 
 /// The targets of `rows` rows of n predictions: y is int32 (rows,) or float32 (rows, n). The predictions are set later.
-MetricInputs to_metric_inputs(const py::array& y, int64_t rows, int64_t n, bool binary) {
+cpu::MetricInputs to_metric_inputs(const py::array& y, int64_t rows, int64_t n, bool binary) {
   require_readable(y, "y");
-  MetricInputs batch{nullptr, leading_dimension(n), n, {}, Target::kDense, nullptr, binary};
+  cpu::MetricInputs batch{nullptr, leading_dimension(n), n, {}, Target::kDense, nullptr, binary};
   if (py::isinstance<py::array_t<int32_t>>(y) && y.ndim() == 1 && y.shape(0) == rows) {
     batch.form = Target::kSparse;
     batch.targets.labels = static_cast<const int32_t*>(y.data());
@@ -182,7 +182,7 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
   spec.weighted = !sample_weight.is_none();
   if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
   const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
-  MetricInputs batch = to_metric_inputs(y, rows, n, binary);
+  cpu::MetricInputs batch = to_metric_inputs(y, rows, n, binary);
   require_suitable(spec, n, batch.form);
   py::array_t<float, kReadable> weights;
   if (spec.weighted) {
@@ -202,12 +202,12 @@ py::array_t<double> accumulate(const py::dict& metric, const py::array_t<float, 
     Arena x(rows * batch.ld), scratch(rows * batch.ld), values(rows + kLineFloats);
     copy_rows(y_pred.data(), rows, n, x.data(), batch.ld);
     batch.y_pred = x.data();
-    const DenormalsAreZero guard;
+    const cpu::DenormalsAreZero guard;
     if (by_sample(spec)) {
-      metric_values(table, spec, batch, {0, rows}, scratch.data(), values.data());
-      add_values(spec, batch, values.data(), rows, sums);
+      cpu::metric_values(table, spec, batch, {0, rows}, scratch.data(), values.data());
+      cpu::add_values(spec, batch, values.data(), rows, sums);
     } else {
-      add_metric_sums(table, spec, batch, rows, sums);
+      cpu::add_metric_sums(table, spec, batch, rows, sums);
     }
   }
   py::array_t<double> result(static_cast<py::ssize_t>(sums.size()));
@@ -224,7 +224,7 @@ py::array_t<float> row_values(const py::dict& metric, const py::array_t<float, k
   if (!by_sample(spec)) fail("this metric has no values by row");
   if (y_pred.ndim() != 2) fail("`y_pred` must have shape (n, outputs)");
   const int64_t rows = y_pred.shape(0), n = y_pred.shape(1);
-  const MetricInputs all = to_metric_inputs(y, rows, n, binary);
+  const cpu::MetricInputs all = to_metric_inputs(y, rows, n, binary);
   require_suitable(spec, n, all.form);
   py::array_t<float> result(rows);
   const int64_t chunk = std::min(rows, kChunk);
@@ -232,14 +232,14 @@ py::array_t<float> row_values(const py::dict& metric, const py::array_t<float, k
   const float* given = y_pred.data();
   float* losses = result.mutable_data();
   const Unlocked unlocked;
-  const DenormalsAreZero guard;
+  const cpu::DenormalsAreZero guard;
   for (int64_t begin = 0; begin < rows; begin += kChunk) {
     const int64_t count = std::min(rows - begin, kChunk);
     copy_rows(given + begin * n, count, n, x.data(), all.ld);
-    MetricInputs batch = all;
+    cpu::MetricInputs batch = all;
     batch.y_pred = x.data();
     batch.targets.first = begin;
-    metric_values(kernels(), spec, batch, {0, count}, scratch.data(), values.data());
+    cpu::metric_values(cpu::kernels(), spec, batch, {0, count}, scratch.data(), values.data());
     std::copy(values.data(), values.data() + count, losses + begin);
   }
   return result;
@@ -262,16 +262,16 @@ py::array_t<float> activation_gradient(const py::dict& operation, const py::arra
   const float *values = saved.data(), *slopes = upstream.data();
   float* gradient = result.mutable_data();
   const Unlocked unlocked;
-  const DenormalsAreZero guard;
+  const cpu::DenormalsAreZero guard;
   for (int64_t begin = 0; begin < rows; begin += kChunk) {
     const int64_t count = std::min(rows - begin, kChunk);
     copy_rows(values + begin * n, count, n, from.data(), ld);
     copy_rows(slopes + begin * n, count, n, dy.data(), ld);
     if (is_elementwise(activation)) {
-      kernels().activation_backward[static_cast<size_t>(activation)](
+      cpu::kernels().activation_backward[static_cast<size_t>(activation)](
           {dy.data(), dx.data(), from.data(), ld, {0, count}, {0, round_up(n, kLineFloats)}, parameters});
     } else {
-      kernels().row_activation_backward[static_cast<int>(activation) - kElementwiseActivations](
+      cpu::kernels().row_activation_backward[static_cast<int>(activation) - kElementwiseActivations](
           {dy.data(), from.data(), dx.data(), ld, n, {0, count}});
     }
     for (int64_t b = 0; b < count; ++b) {
@@ -290,7 +290,7 @@ py::dict activation_code(const py::dict& operation) {
   std::copy(std::begin(given), std::end(given), parameters.begin());
   py::list operations, operands, numbers;
   for (const MapInstruction& each : graph::activation_code(activation, parameters).instructions) {
-    operations.append(kMapOpNames[index(each.op)]);
+    operations.append(kMapOpNames[static_cast<size_t>(each.op)]);
     for (const int operand : {each.a, each.b, each.c}) operands.append(operand);
     numbers.append(each.number);
   }
@@ -307,7 +307,7 @@ void register_results(py::module_& m) {
   const auto accumulate_here = [](const py::dict& metric, const py::array_t<float, kReadable>& y_pred,
                                   const py::array& y, const py::object& sample_weight, const py::object& state,
                                   bool binary) {
-    return accumulate(metric, y_pred, y, sample_weight, state, binary, kernels());
+    return accumulate(metric, y_pred, y, sample_weight, state, binary, cpu::kernels());
   };
   m.def("accumulate", accumulate_here, py::arg("metric"), py::arg("y_pred"), py::arg("y"), py::arg("sample_weight"),
         py::arg("state"), py::arg("binary") = false);

@@ -16,7 +16,7 @@ bool in_main_interpreter() { return PyInterpreterState_Get() == PyInterpreterSta
 
 PYBIND11_MODULE(core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
   if (!in_main_interpreter()) throw pybind11::import_error(kRefusal);
-  engine::cpu_device();  // chooses the kernels now, so that a bad ENGINE_ISA is an error of the import
+  engine::cpu::device();  // chooses the kernels now, so that a bad ENGINE_ISA is an error of the import
   m.attr("__version__") = ENGINE_VERSION;
   engine::bindings::register_info(m);
   engine::bindings::register_devices(m);

@@ -13,6 +13,7 @@
 #include "cpu/device.h"
 #include "cpu/dispatch.h"
 #include "cpu/gemm.h"
+#include "cpu/kernel_choice.h"
 
 namespace engine::bindings {
 namespace {
@@ -79,11 +80,11 @@ class Operands {
   bool empty() const { return std::find(shape_, shape_ + axes_, 0) != shape_ + axes_; }
 
   /// Into `out`, an array of the product's shape.
-  Product product(const Floats& bias, const Applied& applied, const py::handle& out) const {
+  cpu::Product product(const Floats& bias, const Applied& applied, const py::handle& out) const {
     const auto& c = proxy(out);
     const bool has_row = a_.array.axes > 1, has_column = b_.array.axes > 1;
     const py::ssize_t* strides = c.strides + stack_;
-    Product p{};
+    cpu::Product p{};
     p.m = a_.rows;
     p.n = b_.columns;
     p.k = a_.columns;
@@ -171,31 +172,31 @@ bool to_flag(py::handle value, const char* name) {
   return py::detail::cast_op<bool>(caster);
 }
 
-void compute(const Product& product, const ProductOptions& options) {
-  const KernelTable& table = options.kernels ? *options.kernels : kernels();
-  const double work = multiply_adds(product);
-  if (work <= kShort && options.threads == 0) return multiply(table, product, 1);
+void compute(const cpu::Product& product, const ProductOptions& options) {
+  const KernelTable& table = options.kernels ? *options.kernels : cpu::kernels();
+  const double work = cpu::multiply_adds(product);
+  if (work <= kShort && options.threads == 0) return cpu::multiply(table, product, 1);
   const Unlocked unlocked;
-  const int wanted = worthwhile_threads(work);
-  multiply(table, product,
-           options.threads ? options.threads
-           : wanted > 1    ? std::min(wanted, cpu_device().threads())
-                           : 1);
+  const int wanted = cpu::threads_for_product(work);
+  cpu::multiply(table, product,
+                options.threads ? options.threads
+                : wanted > 1    ? std::min(wanted, cpu::device().threads())
+                                : 1);
 }
 
 /// A product of two vectors has lanes of its own, so its operands must be contiguous.
-float dot_product(const Product& p, const ProductOptions& options) {
+float dot_product(const cpu::Product& p, const ProductOptions& options) {
   const auto contiguous = [&](const float* vector, int64_t stride, std::vector<float>& copy) {
     if (stride == 1) return vector;
     copy.resize(static_cast<size_t>(p.k));
     for (int64_t i = 0; i < p.k; ++i) copy[static_cast<size_t>(i)] = vector[i * stride];
     return static_cast<const float*>(copy.data());
   };
-  const KernelTable& table = options.kernels ? *options.kernels : kernels();
+  const KernelTable& table = options.kernels ? *options.kernels : cpu::kernels();
   const auto run = [&] {
     std::vector<float> a, b;
-    return dot(table, contiguous(p.a, p.a_column, a), contiguous(p.b, p.b_row, b), p.k, p.bias ? *p.bias : 0.0f,
-               p.activation, p.parameters);
+    return cpu::dot(table, contiguous(p.a, p.a_column, a), contiguous(p.b, p.b_row, b), p.k, p.bias ? *p.bias : 0.0f,
+                    p.activation, p.parameters);
   };
   if (static_cast<double>(p.k) <= kShort) return run();
   const Unlocked unlocked;
@@ -247,7 +248,7 @@ py::object multiply_arrays(PyObject* const* arguments, const ProductOptions& opt
   const py::object place = place_for(operands, out, applied.activation);
   const auto& api = py::detail::npy_api::get();
   if (!operands.empty()) {
-    const Product product = operands.product(bias, applied, place);
+    const cpu::Product product = operands.product(bias, applied, place);
     if (operands.scalar()) {
       *product.c = dot_product(product, options);
     } else {

@@ -8,7 +8,7 @@
 #include "cpu/schedule.h"
 #include "graph/array.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 /// The part of a value that a thread touches. Equal parts of one value belong to the same thread.
@@ -119,4 +119,4 @@ void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::
   if (!waits && !steps.empty()) steps.front()->barrier = true;
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

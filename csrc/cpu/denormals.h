@@ -6,7 +6,7 @@
 #include <cstdint>
 #endif
 
-namespace engine {
+namespace engine::cpu {
 
 /// While the object lives, the calling thread reads and writes denormal numbers as zero; then its mode is as before.
 /// Arithmetic on denormals is slow: Adam's average m of an input that is rarely non-zero decays into them, which costs
@@ -42,4 +42,4 @@ class DenormalsAreZero {
   Word before_;
 };
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -15,7 +15,7 @@
 #include "cpu/thread_policy.h"
 #include "cpu/thread_pool.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 class CpuDevice final : public Device {
@@ -77,7 +77,7 @@ int64_t CpuDevice::memory_of(const Variable& variable) const {
 std::shared_ptr<const Executable> CpuDevice::compile(std::shared_ptr<const graph::Graph> graph,
                                                      const CompileOptions& options) const {
   CompileOptions chosen = options;
-  chosen.threads = worthwhile_threads(*graph, options.max_rows, options.threads);
+  chosen.threads = threads_for_batch(*graph, options.max_rows, options.threads);
   auto schedule = std::make_shared<Schedule>(std::move(graph), chosen);
   Scheduler(*schedule).run();
   return schedule;
@@ -201,9 +201,9 @@ class Batches {
 
 PredictionTeams CpuDevice::divide_prediction(const graph::Graph& graph, int64_t rows, int most_threads) const {
   // The machine is asked for its threads only where more than one is worthwhile.
-  const int useful = worthwhile_threads(graph, rows, std::numeric_limits<int>::max());
+  const int useful = threads_for_batch(graph, rows, std::numeric_limits<int>::max());
   const int most = useful == 1 ? 1 : most_threads > 0 ? most_threads : threads();
-  return engine::divide_prediction(graph, rows, most);
+  return cpu::divide_prediction(graph, rows, most);
 }
 
 bool CpuDevice::predict(const Executable& executable, const RunArguments& arguments,
@@ -263,7 +263,7 @@ SparseRows CpuDevice::sparse_rows(const DatasetView& data, float scale) const {
 
 int64_t CpuDevice::first_nonfinite_row(const DatasetView& data) const {
   std::atomic<int64_t> first{data.rows};
-  run_team(readers(data, threads()), [&](const Worker& worker) {
+  run_team(threads_for_reading(data, threads()), [&](const Worker& worker) {
     const Range rows = worker.slice(data.rows);
     const auto type = static_cast<size_t>(data.type);
     const int64_t found = kernels_.first_nonfinite[type]({data.x, data.stride, rows});
@@ -280,7 +280,7 @@ CpuDevice& the_device() {
 
 }  // namespace
 
-Device& cpu_device() { return the_device(); }
+Device& device() { return the_device(); }
 
 void set_threads(int n) { the_device().set_threads(n); }
 
@@ -288,4 +288,4 @@ SparseRows sparse_rows(const DatasetView& data, float scale) { return the_device
 
 int64_t first_nonfinite_row(const DatasetView& data) { return the_device().first_nonfinite_row(data); }
 
-}  // namespace engine
+}  // namespace engine::cpu

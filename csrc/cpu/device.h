@@ -2,10 +2,10 @@
 #pragma once
 #include "runtime/device.h"
 
-namespace engine {
+namespace engine::cpu {
 
 /// The one of this process.
-Device& cpu_device();
+Device& device();
 
 /// Makes its next runs use so many threads; 0 goes back to as many as the machine allows this process.
 void set_threads(int n);
@@ -16,4 +16,4 @@ SparseRows sparse_rows(const DatasetView& data, float scale);
 /// The first row with a number that is not finite as a float32; -1 for none.
 int64_t first_nonfinite_row(const DatasetView& data);
 
-}  // namespace engine
+}  // namespace engine::cpu

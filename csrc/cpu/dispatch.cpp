@@ -6,21 +6,21 @@
 #include <mutex>
 #include <stdexcept>
 
-namespace engine {
+// Each instruction set's objects in csrc/kernels/ define one of these.
+namespace engine::baseline {
+void fill_table(KernelTable& table);
+}
+namespace engine::neon {
+void fill_table(KernelTable& table);
+}
+namespace engine::avx2 {
+void fill_table(KernelTable& table);
+}
+namespace engine::avx512 {
+void fill_table(KernelTable& table);
+}
 
-namespace baseline {
-void fill_table(KernelTable& table);
-}
-namespace neon {
-void fill_table(KernelTable& table);
-}
-namespace avx2 {
-void fill_table(KernelTable& table);
-}
-namespace avx512 {
-void fill_table(KernelTable& table);
-}
-
+namespace engine::cpu {
 namespace {
 
 struct Isa {
@@ -114,4 +114,4 @@ const KernelTable& kernels() {
   return table;
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

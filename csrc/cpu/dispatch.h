@@ -5,7 +5,7 @@
 
 #include "kernels/table.h"
 
-namespace engine {
+namespace engine::cpu {
 
 /// Returns the names of the instruction sets that kernels were compiled for, the narrowest first.
 std::vector<std::string> compiled_isas();
@@ -19,4 +19,4 @@ const KernelTable& kernels_for(const std::string& isa);
 /// else of the widest that this CPU has. The first call, which is at import, chooses them.
 const KernelTable& kernels();
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -12,17 +12,12 @@
 #include "cpu/grid.h"
 #include "cpu/serial_products.h"
 #include "cpu/thread_pool.h"
+#include "cpu/thresholds.h"
 #include "cpu/unpadded_activation.h"
 #include "kernels/packed_blocks.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
-
-/// Narrower products are computed as their transpose: vectors along the rows, columns as single ones.
-constexpr int64_t kNarrow = 2;
-
-/// Multiply-adds that a thread more is worth waking for.
-constexpr double kWorkPerThread = 1e6;
 
 struct FreeAligned {
   void operator()(float* p) const { ::operator delete(p, std::align_val_t{kLineFloats * sizeof(float)}); }
@@ -249,10 +244,6 @@ double multiply_adds(const Product& p) {
   return work;
 }
 
-int worthwhile_threads(double multiply_adds) {
-  return static_cast<int>(std::clamp(multiply_adds / kWorkPerThread, 1.0, static_cast<double>(kMaxThreads)));
-}
-
 void multiply(const KernelTable& kernels, const Product& product, int threads) {
   Product p = product;
   const bool by_row = !is_elementwise(p.activation);
@@ -327,4 +318,4 @@ float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k,
   return value;
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

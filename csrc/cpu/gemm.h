@@ -7,7 +7,7 @@
 #include "kernels/layout.h"
 #include "kernels/table.h"
 
-namespace engine {
+namespace engine::cpu {
 
 /// Distances of one axis of stacked matrices, in floats; zero where an operand is broadcast.
 struct StackAxis {
@@ -38,9 +38,8 @@ struct Product {
   Layout b_layout = Layout::kStrides;
 };
 
-/// Multiply-adds that the product takes, and for how many threads they are work enough.
+/// Multiply-adds that the product takes.
 double multiply_adds(const Product& product);
-int worthwhile_threads(double multiply_adds);
 
 /// On so many threads. Throws std::bad_alloc.
 void multiply(const KernelTable& kernels, const Product& product, int threads);
@@ -54,4 +53,4 @@ void multiply_part(const KernelTable& kernels, const Product& product, Range row
 float dot(const KernelTable& kernels, const float* a, const float* b, int64_t k, float bias, Activation activation,
           const float* parameters);
 
-}  // namespace engine
+}  // namespace engine::cpu

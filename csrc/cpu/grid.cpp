@@ -3,18 +3,10 @@
 #include <algorithm>
 #include <limits>
 
+#include "cpu/thresholds.h"
 #include "kernels/packed_blocks.h"
 
-namespace engine {
-namespace {
-
-/// Packing pays if more columns of a cell than this use each packed row of a, or more rows use each packed column of b.
-constexpr int64_t kColumnsWorthPacking = 64;
-constexpr int64_t kRowsWorthPacking = 48;
-/// Packing one float takes as long as this many multiply-adds.
-constexpr int64_t kPackCost = 8;
-
-}  // namespace
+namespace engine::cpu {
 
 Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
   Grid grid;
@@ -52,4 +44,4 @@ Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells) {
   return grid;
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -4,7 +4,7 @@
 
 #include "cpu/gemm.h"
 
-namespace engine {
+namespace engine::cpu {
 
 /// The cells are rectangles of c, which threads compute independently of each other.
 struct Grid {
@@ -24,4 +24,4 @@ struct Grid {
 /// Returns a grid of at most `cells` cells for the product: one for each thread.
 Grid plan_grid(const GemmShape& shape, const Product& p, int64_t cells);
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -3,52 +3,16 @@
 #include <algorithm>
 #include <limits>
 
+#include "cpu/thread_pool.h"
+#include "cpu/thresholds.h"
 #include "graph/operations/contraction.h"
 #include "graph/operations/embedding.h"
 #include "graph/operations/map.h"
 #include "kernels/packed_blocks.h"
 #include "runtime/batch_sizes.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
-
-/// Floating-point operations that make one more thread worthwhile: at 200 GFLOP/s a thread's share then takes 3 us,
-/// against about 1 us for the three barriers of a batch and the uneven ends of the shares.
-constexpr double kFlopsPerThread = 600e3;
-
-/// Floating-point operations that take as long as the optimizer's step of one weight: 0.25 ns with Adam, where weight
-/// and state come from the L2 cache.
-constexpr double kFlopsPerUpdate = 50.0;
-
-/// Floating-point operations that take as long as an instruction of a map for one number: 0.25 ns.
-constexpr double kFlopsPerInstruction = 50.0;
-
-/// Units that a thread must compute from its own copy of the input rows, so that gathering all of them takes a few
-/// percent of the time of its products.
-constexpr int64_t kUnitsPerCopy = 32;
-
-/// Rows times threads up to which it is faster if every thread computes the loss of all rows (20 ns each) than if
-/// gradients travel from core to core, with one more barrier.
-constexpr int64_t kMaxLossRows = 512;
-
-/// Floats in all the copies of one value: 4 MiB. Larger ones do not stay in the caches anyway.
-constexpr int64_t kMaxSeparated = 1 << 20;
-
-/// Floats in all the copies of the rows of a batch: 64 MiB.
-constexpr int64_t kMaxCopied = 1 << 24;
-
-/// Rows that one thread predicts at a time: enough to use each weight that has been fetched often, few enough for the
-/// rows (128 of 784 floats: 400 KB) to stay in the L2 cache for the next layer.
-constexpr int64_t kPredictedRows = 128;
-
-/// The same if the caller computes a part of each batch.
-constexpr int64_t kPredictedRowsWithHost = 1024;
-
-/// Rows of a batch, inputs and units from which on kPackedBlocks is faster than kPanels. Kernels so wide have panels of
-/// kPanel columns, as packing needs.
-constexpr int64_t kPackedRows = 128, kPackedSide = 256;
-/// Columns that each thread must have, to use each packed row of the left operand often enough.
-constexpr int64_t kPackedColumns = 64;
 
 double numbers_of(const graph::Shape& shape, int64_t rows) {
   return static_cast<double>(graph::element_count(shape, rows));
@@ -80,7 +44,7 @@ double flops_beside_dense(const graph::Graph& graph, int64_t rows) {
 
 }  // namespace
 
-int worthwhile_threads(const graph::Graph& graph, int64_t rows, int most) {
+int threads_for_batch(const graph::Graph& graph, int64_t rows, int most) {
   const bool trains = graph::may_differentiate(graph.mode());
   // A training computes two more products of the same size for every forward product, and steps the weights.
   const double flops_per_weight =
@@ -90,8 +54,16 @@ int worthwhile_threads(const graph::Graph& graph, int64_t rows, int most) {
   return static_cast<int>(std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(most)));
 }
 
+int threads_for_product(double multiply_adds) {
+  return static_cast<int>(std::clamp(multiply_adds / kMultiplyAddsPerThread, 1.0, static_cast<double>(kMaxThreads)));
+}
+
+int threads_for_reading(const DatasetView& data, int most) {
+  return static_cast<int>(std::clamp<int64_t>(data.rows * data.stride / kValuesPerThread, 1, most));
+}
+
 PredictionTeams divide_prediction(const graph::Graph& graph, int64_t rows, int threads) {
-  threads = worthwhile_threads(graph, rows, threads);
+  threads = threads_for_batch(graph, rows, threads);
   if (predicts_in_one_batch(graph)) return {1, threads, round_to_power(rows)};
   if (graph.has_host_operations) return {1, threads, std::min(round_to_power(rows), kPredictedRowsWithHost)};
   if (threads > 1 && !feeds_all(rows, threads)) return {1, threads, round_to_power(rows)};
@@ -146,4 +118,4 @@ InputGradientKernel choose_input_gradient(int64_t rows, int64_t inputs, int64_t 
                                         : InputGradientKernel::kTransposedGradient;
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

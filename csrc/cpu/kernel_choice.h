@@ -1,12 +1,12 @@
 // Choices that depend on the machine's speed and not on mathematics, where they concern more than one step: which
 // kernel computes a product, how many threads a batch is worth, who copies which rows. The kernels of one operation
-// give the same bits, so that no choice changes a result.
+// give the same bits, so that no choice changes a result. cpu/thresholds.h has the numbers.
 #pragma once
 #include <cstdint>
 
 #include "cpu/schedule.h"
 
-namespace engine {
+namespace engine::cpu {
 
 // ---- Kernels of a dense layer's products ------------------------------------------------------------------------
 // Sizes are those of the layer: `rows` of the largest batch, kernel (inputs, units).
@@ -36,7 +36,13 @@ InputGradientKernel choose_input_gradient(int64_t rows, int64_t inputs, int64_t 
 
 /// Threads, at most `most`, that a batch of `rows` samples keeps busy. The thread policy may find that fewer are
 /// faster.
-int worthwhile_threads(const graph::Graph& graph, int64_t rows, int most);
+int threads_for_batch(const graph::Graph& graph, int64_t rows, int most);
+
+/// Threads that a product outside of any batch keeps busy.
+int threads_for_product(double multiply_adds);
+
+/// Threads, at most `most`, that are worth starting to read all values of a data set once.
+int threads_for_reading(const DatasetView& data, int most);
 
 /// Whether `extent` columns or samples give every thread a cache line at least.
 bool feeds_all(int64_t extent, int threads);
@@ -62,7 +68,4 @@ bool pays_to_separate(int64_t floats, int threads);
 /// Whether a product with so many units is work enough to look for zeros of its input before.
 bool pays_to_find_zeros(int64_t units);
 
-/// The most slices of a narrow product's terms that threads sum before the slices are joined.
-inline constexpr int64_t kMaxSlices = 64;
-
-}  // namespace engine
+}  // namespace engine::cpu

@@ -1,6 +1,6 @@
 #include "cpu/metrics.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 /// All outputs with their targets and weights, for whoever sorts them in the end.
@@ -79,4 +79,4 @@ void add_metric_sums(const KernelTable& kernels, const MetricSpec& metric, const
                                                               state.data()});
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -7,7 +7,7 @@
 #include "graph/training_spec.h"
 #include "kernels/table.h"
 
-namespace engine {
+namespace engine::cpu {
 
 /// Where an enum's entry lies in a table of kernels.
 template <class Enum>
@@ -38,4 +38,4 @@ void add_values(const MetricSpec& metric, const MetricInputs& batch, const float
 void add_metric_sums(const KernelTable& kernels, const MetricSpec& metric, const MetricInputs& batch, int64_t rows,
                      std::vector<double>& state);
 
-}  // namespace engine
+}  // namespace engine::cpu

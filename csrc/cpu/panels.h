@@ -5,7 +5,7 @@
 
 #include "kernels/layout.h"
 
-namespace engine {
+namespace engine::cpu {
 
 /// Row-major in (rows, n) with leading dimension ld -> panels
 inline void pack_panels(const float* in, int64_t ld, int64_t rows, int64_t n, float* panels) {
@@ -27,4 +27,4 @@ inline void unpack_panels(const float* panels, int64_t rows, int64_t n, float* o
   });
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -5,7 +5,7 @@
 #include "cpu/strides.h"
 #include "graph/print.h"
 
-namespace engine {
+namespace engine::cpu {
 
 void Step::forget(ValueId value) {
   operands.erase(
@@ -107,7 +107,7 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
     has_any_rows = has_any_rows || step.split.shares(kAnyRows);
     has_host = has_host || hosts_[i];
     std::vector<std::string> cells{std::to_string(i)};
-    if (!one) cells.push_back(hosts_[i] ? "caller" : engine::to_text(step.split, threads()));
+    if (!one) cells.push_back(hosts_[i] ? "caller" : cpu::to_text(step.split, threads()));
     cells.push_back(hosts_[i] ? "Python" : kernel);
     cells.push_back(graph::to_text(name, step.operands, step.operation ? step.operation->attributes() : "",
                                    [&](const Operand& each) { return name_of(each.value) + loops_text(each); }));
@@ -130,4 +130,4 @@ std::string Schedule::to_text(const graph::ValueNames& names) const {
   return legend + "\n\n" + aligned(rows);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -8,7 +8,7 @@
 #include "graph/graph.h"
 #include "runtime/device.h"
 
-namespace engine {
+namespace engine::cpu {
 
 using graph::kNoValue;
 using graph::kSamples;
@@ -121,4 +121,4 @@ void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::
 /// of several threads side by side, prefetchers fetch cache lines that another core is writing.
 void separate_columns(const std::vector<std::unique_ptr<Step>>& steps, std::vector<Placement>& placements, int threads);
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -9,7 +9,7 @@
 #include "runtime/batch_sizes.h"
 #include "runtime/memory_reuse.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 OperationRegistry make_implementations() {
@@ -259,4 +259,4 @@ void Scheduler::place_values() {
   schedule_.scratch_floats_ = copies + threads() * schedule_.copy_stride_;
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

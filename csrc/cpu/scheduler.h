@@ -11,7 +11,7 @@
 #include "cpu/schedule.h"
 #include "cpu/thread_context.h"
 
-namespace engine {
+namespace engine::cpu {
 
 class ReadInputStep;  // cpu/operations/input.h
 class RecordNonzerosStep;
@@ -179,4 +179,4 @@ void add_arrangements(OperationRegistry& all);
 void add_contractions(OperationRegistry& all);
 void add_array_sources(OperationRegistry& all);
 
-}  // namespace engine
+}  // namespace engine::cpu

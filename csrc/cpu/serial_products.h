@@ -2,7 +2,7 @@
 #pragma once
 #include "cpu/grid.h"
 
-namespace engine {
+namespace engine::cpu {
 
 /// c = a b for matrices of one shape, one pair after the other.
 class SerialProducts {
@@ -21,4 +21,4 @@ class SerialProducts {
   float* scratch_;
 };
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -5,9 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "cpu/kernel_choice.h"
 #include "cpu/thread_pool.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 /// So many rows are recorded in one call, which stops if less than half of their numbers are zero.
@@ -122,13 +123,8 @@ int64_t try_records(const KernelTable& kernels, const DatasetView& data, int thr
 
 }  // namespace
 
-int readers(const DatasetView& data, int threads) {
-  constexpr int64_t kValuesPerThread = 1 << 17;  // about 10 us of reading, which outweighs the start of a thread
-  return static_cast<int>(std::clamp<int64_t>(data.rows * data.stride / kValuesPerThread, 1, threads));
-}
-
 SparseRows make_sparse_rows(const KernelTable& kernels, const DatasetView& data, float scale, int threads) {
-  const int team = readers(data, threads);
+  const int team = threads_for_reading(data, threads);
   SparseRows result;
   result.scale = scale;
   result.records.resize(static_cast<size_t>(data.rows));
@@ -143,4 +139,4 @@ SparseRows make_sparse_rows(const KernelTable& kernels, const DatasetView& data,
   return SparseRows{RecordValues::kNone, scale, {}, 0, {}, {}};
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -3,13 +3,10 @@
 #include "kernels/table.h"
 #include "runtime/device.h"
 
-namespace engine {
-
-/// Returns how many of `threads` threads are worth starting to read all values of the data set once.
-int readers(const DatasetView& data, int threads);
+namespace engine::cpu {
 
 /// Returns the records of the rows of `data`, multiplied by `scale`. Their kind is kNone if more than half of the
 /// numbers are not zero.
 SparseRows make_sparse_rows(const KernelTable& kernels, const DatasetView& data, float scale, int threads);
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -2,7 +2,9 @@
 
 #include <cstring>
 
-namespace engine {
+#include "cpu/thresholds.h"
+
+namespace engine::cpu {
 namespace {
 
 /// Sets the strides of the rows of a batch, of `columns` numbers each: the axes that make up a row lie side by side,
@@ -139,9 +141,6 @@ void fill_elements(const Strided& target, float number) {
 
 namespace {
 
-/// The most numbers of an output that threads don't share: one thread computes them, or each thread all for itself.
-constexpr int64_t kSmallArray = 4096;
-
 /// Whether each thread can read all inputs of the operation without waiting for another thread.
 bool has_all_inputs(const Scheduler& scheduler, const graph::Operation& operation) {
   const auto operands = operation.operands();
@@ -172,4 +171,4 @@ Range own_rows(const ThreadContext& thread, const graph::Array& y, Loop rows) {
   return thread.range(rows == kWhole ? kAnyRows : rows, length_of(y.shape[0], thread));
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

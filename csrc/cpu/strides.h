@@ -7,7 +7,7 @@
 #include "cpu/thread_context.h"
 #include "graph/array.h"
 
-namespace engine {
+namespace engine::cpu {
 
 /// Axes of arrays, and a few of length 1 that steps add. A limit, since steps allocate nothing.
 inline constexpr int kMaxAxes = graph::kMaxAxes + 4;
@@ -115,4 +115,4 @@ Split split_array(const Scheduler& scheduler, const graph::Operation& operation,
 /// This thread's part of the first axis of y, for a step with the split that `split_array` has chosen.
 Range own_rows(const ThreadContext& thread, const graph::Array& y, Loop rows);
 
-}  // namespace engine
+}  // namespace engine::cpu

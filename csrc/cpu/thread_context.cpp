@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-namespace engine {
+namespace engine::cpu {
 
 Weights shifted(Weights w, int64_t offset) {
   if (!w.values) return w;
@@ -89,4 +89,4 @@ const OptimizerStep& ThreadContext::optimizer_step() const {
   return step_;
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

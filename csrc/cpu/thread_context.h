@@ -7,7 +7,7 @@
 #include "cpu/thread_pool.h"
 #include "kernels/table.h"
 
-namespace engine {
+namespace engine::cpu {
 
 /// A batch of a run.
 struct Batch {
@@ -127,4 +127,4 @@ class ThreadContext {
   alignas(64) mutable unsigned char coefficients_[kCoefficientBytes];
 };
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -6,7 +6,7 @@
 #include <unistd.h>
 #endif
 
-namespace engine {
+namespace engine::cpu {
 
 #ifdef __linux__
 
@@ -76,4 +76,4 @@ void ThreadPlacement::release_core() {}
 
 #endif
 
-}  // namespace engine
+}  // namespace engine::cpu

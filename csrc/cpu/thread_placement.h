@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <thread>
 
-namespace engine {
+namespace engine::cpu {
 
 /// Linux sometimes wakes a thread on the core of the thread that wakes it, although another core is idle, and leaves
 /// both there for up to 40 ms. On a virtual machine with two cores this happens after most pauses of 0.1 s. So a team
@@ -45,4 +45,4 @@ class ThreadPlacement {
   std::array<std::atomic<uint64_t>, kCores / kBits> taken_ = {};  // the entries of the others: one bit per core
 };
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 using std::chrono::milliseconds;
@@ -172,4 +172,4 @@ void ThreadPolicy::enter(State state, double seconds) {
   batches_ = seconds_ = 0.0;
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

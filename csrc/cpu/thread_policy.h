@@ -3,7 +3,7 @@
 #include <chrono>
 #include <limits>
 
-namespace engine {
+namespace engine::cpu {
 
 /// Answers one question: on how many threads should the next batches run, and for how long? A `ThreadPolicy` belongs to
 /// one workspace, because how many threads are fastest depends on its schedule. It has two reasons for fewer threads
@@ -88,4 +88,4 @@ class ThreadPolicy {
   double trial_delay_ = 0.0;
 };
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -19,7 +19,7 @@
 #include <pthread.h>
 #endif
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 /// How often a waiting thread spins: less than 1 us in all. It then yields, which costs no more than spinning if no
@@ -257,4 +257,4 @@ bool has_openmp() { return false; }
 
 #endif
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -12,7 +12,7 @@
 #include "kernels/layout.h"
 #include "kernels/table.h"
 
-namespace engine {
+namespace engine::cpu {
 
 using Clock = std::chrono::steady_clock;
 using Duration = Clock::duration;
@@ -128,4 +128,4 @@ bool has_openmp();
 /// Makes fork() safe: the child starts without a team and forms its own. Called once, at import.
 void install_fork_handler();
 
-}  // namespace engine
+}  // namespace engine::cpu

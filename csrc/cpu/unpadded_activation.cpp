@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-namespace engine {
+namespace engine::cpu {
 
 void activate(const KernelTable& kernels, Activation activation, const float* parameters, Block block) {
   const auto apply = kernels.activation_forward[static_cast<size_t>(activation)];
@@ -40,4 +40,4 @@ void activate_rows(const KernelTable& kernels, Activation activation, float* c, 
   }
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -4,7 +4,7 @@
 
 #include "kernels/table.h"
 
-namespace engine {
+namespace engine::cpu {
 
 /// A matrix (rows, columns) in memory: element (i, j) is at[i * row + j * column].
 struct Block {
@@ -21,4 +21,4 @@ void activate(const KernelTable& kernels, Activation activation, const float* pa
 void activate_rows(const KernelTable& kernels, Activation activation, float* c, int64_t columns, Range rows,
                    float* padded);
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -39,7 +39,7 @@ constexpr Group kGroups[] = {
 /// A result that rounds up to the smallest normal number: x86 keeps it, as it flushes to zero after rounding, and arm64
 /// flushes it before. Nothing else differs (docs/explanation/numerical-contract.md).
 int check_flushing() {
-  const DenormalsAreZero guard;
+  const cpu::DenormalsAreZero guard;
   const volatile float a = 0x1.000002p-63f, b = 0x1.fffffcp-64f, c = 0x1p-63f;
 #if defined(__aarch64__)
   const float expected = 0.0f;
@@ -62,16 +62,16 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
 
 int run() {
   const char* wanted = std::getenv("ENGINE_ISA");
-  if (wanted && contains(compiled_isas(), wanted) && !contains(runnable_isas(), wanted)) {
+  if (wanted && contains(cpu::compiled_isas(), wanted) && !contains(cpu::runnable_isas(), wanted)) {
     std::printf("skipped: this CPU has no %s\n", wanted);
     return kSkipped;
   }
-  const KernelTable& table = kernels();
+  const KernelTable& table = cpu::kernels();
   int failures = 0;
   for (const Group& group : kGroups) {
     Digest digest;
     {
-      const DenormalsAreZero guard;
+      const cpu::DenormalsAreZero guard;
       group.add(table, digest);
     }
     const bool right = digest.value() == group.expected;
@@ -79,7 +79,7 @@ int run() {
     failures += right ? 0 : 1;
   }
   {
-    const DenormalsAreZero guard;
+    const cpu::DenormalsAreZero guard;
     failures += compare_formulas_in_float(table);
   }
   failures += check_flushing();

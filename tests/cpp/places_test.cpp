@@ -9,9 +9,12 @@
 #include "cpu/schedule.h"
 #include "graph/build.h"
 #include "models.h"
+#include "runtime/memory_reuse.h"
 
 namespace engine::test {
 namespace {
+
+using namespace cpu;
 
 struct Block {
   int owner;
@@ -61,7 +64,7 @@ graph::Model deep_network() {
 }
 
 std::shared_ptr<const Executable> schedule(const graph::Model& model, graph::Mode mode, int64_t rows, int threads) {
-  return cpu_device().compile(graph::build_graph(model, classification(), mode), {false, rows, threads});
+  return cpu::device().compile(graph::build_graph(model, classification(), mode), {false, rows, threads});
 }
 
 bool check_values() {
@@ -152,11 +155,62 @@ bool check_reuse() {
          check(reused, "values of a training use the memory of others");
 }
 
+/// What steps use, and where the values lie.
+struct Memory {
+  std::vector<std::vector<Operand>> operands;
+  std::vector<bool> barriers;
+  std::vector<ValueMemory> values;
+
+  /// In whose memory each value lies then.
+  std::vector<ValueId> storages(int threads) {
+    std::vector<StepUses> steps;
+    for (size_t i = 0; i < operands.size(); ++i) steps.push_back({operands[i], barriers[i]});
+    reuse_memory(steps, values, threads);
+    std::vector<ValueId> storages;
+    for (const ValueMemory& value : values) storages.push_back(value.storage);
+    return storages;
+  }
+};
+
+bool check_reuse_by_hand() {
+  const auto written = [](ValueId v) { return graph::writes(v, kSamples, kWhole); };
+  const auto read = [](ValueId v) { return graph::reads(v, kSamples, kWhole); };
+  const std::vector<ValueMemory> values{{0, 64}, {1, 64}, {2, 64}};
+  const std::vector<std::vector<Operand>> chain{{written(0)}, {read(0), written(1)}, {read(1), written(2)}, {read(2)}};
+  const std::vector<bool> none(4), all(4, true);
+  using Storages = std::vector<ValueId>;
+  bool right = true;
+  right &= check(Memory{chain, none, values}.storages(1) == Storages{0, 1, 0},
+                 "the third value takes the first one's memory");
+  right &= check(Memory{chain, all, values}.storages(2) == Storages{0, 1, 0}, "also if threads wait in between");
+  right &= check(Memory{chain, none, values}.storages(2) == Storages{0, 1, 2}, "but not if they don't");
+  right &= check(Memory{chain, {true, false, true, false}, values}.storages(2) == Storages{0, 1, 0} &&
+                     Memory{chain, {true, true, false, false}, values}.storages(2) == Storages{0, 1, 2},
+                 "they must wait between the last use and the first");
+  right &= check(Memory{chain, {false, false, true, false}, values}.storages(2) == Storages{0, 1, 2},
+                 "and before the next batch uses it");
+  auto larger = values, kept = values, copied = values;
+  larger[2].floats = 65;
+  kept[0].lasts = true;
+  copied[2].copied = true;
+  right &= check(Memory{chain, all, larger}.storages(1) == Storages{0, 1, 2}, "not if it is larger");
+  right &= check(Memory{chain, all, kept}.storages(1) == Storages{0, 1, 2}, "nor if the first one lasts");
+  right &= check(Memory{chain, all, copied}.storages(1) == Storages{0, 1, 2}, "nor if each thread has a copy of it");
+  auto before_write = chain, read_again = chain;
+  before_write[0].push_back(read(2));
+  read_again[3].push_back(read(0));
+  right &=
+      check(Memory{before_write, all, values}.storages(1) == Storages{0, 1, 2}, "nor if a batch reads the one before");
+  right &=
+      check(Memory{read_again, all, values}.storages(1) == Storages{0, 1, 2}, "nor if the first one is read later");
+  return right;
+}
+
 bool check_variables() {
   const graph::Model model = network();
   bool apart = true;
   for (const Variable& v : model.variables().all) {
-    apart = apart && cpu_device().memory_of(v) >= Panels(v.rows, v.columns).floats() + kThreadGap;
+    apart = apart && cpu::device().memory_of(v) >= Panels(v.rows, v.columns).floats() + kThreadGap;
   }
   return check(apart, "variables lie apart");
 }
@@ -179,6 +233,7 @@ bool check_limit() {
 
 int main() {
   using namespace engine::test;
-  const bool right = check_panels() & check_variables() & check_values() & check_reuse() & check_limit();
+  const bool right =
+      check_panels() & check_variables() & check_values() & check_reuse() & check_reuse_by_hand() & check_limit();
   return right ? 0 : 1;
 }

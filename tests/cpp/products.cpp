@@ -52,7 +52,7 @@ void add_backward_input(const KernelTable& kernels, const Matrix& dz, const Matr
   const Matrix dz_t(dz.columns(), round_up(dz.rows(), kLineFloats)), dx(dz.rows(), kernel.rows());
   kernels.transpose({dz.data(), dz.ld(), dz_t.data(), dz_t.ld(), dz.all_rows(), {0, dz.columns()}});
   const Arena panels(Panels(kernel.rows(), kernel.columns()).floats());
-  pack_panels(kernel.data(), kernel.ld(), kernel.rows(), kernel.columns(), panels.data());
+  cpu::pack_panels(kernel.data(), kernel.ld(), kernel.rows(), kernel.columns(), panels.data());
   for (auto* function : kernels.dense_input_gradient) {
     for (const bool transposed : {false, true}) {
       const Matrix& source = transposed ? dz_t : dz;
@@ -118,29 +118,29 @@ void add_products(const KernelTable& kernels, Digest& digest) {
     for (const Activation activation : {Activation::kLinear, Activation::kRelu, Activation::kTanh}) {
       for (int layout = 0; layout < 4; ++layout) {
         const bool a_lies = layout % 2 == 0, b_lies = layout / 2 == 0;
-        const Product product{size.rows,
-                              size.n,
-                              size.k,
-                              a_lies ? a.data() : a_t.data(),
-                              a_lies ? a.ld() : 1,
-                              a_lies ? 1 : a_t.ld(),
-                              b_lies ? b.data() : b_t.data(),
-                              b_lies ? b.ld() : 1,
-                              b_lies ? 1 : b_t.ld(),
-                              c.data(),
-                              c.ld(),
-                              1,
-                              layout == 0 ? bias.data() : nullptr,
-                              false,
-                              activation,
-                              {},
-                              size.n,
-                              {}};
-        multiply(kernels, product, 1);
+        const cpu::Product product{size.rows,
+                                   size.n,
+                                   size.k,
+                                   a_lies ? a.data() : a_t.data(),
+                                   a_lies ? a.ld() : 1,
+                                   a_lies ? 1 : a_t.ld(),
+                                   b_lies ? b.data() : b_t.data(),
+                                   b_lies ? b.ld() : 1,
+                                   b_lies ? 1 : b_t.ld(),
+                                   c.data(),
+                                   c.ld(),
+                                   1,
+                                   layout == 0 ? bias.data() : nullptr,
+                                   false,
+                                   activation,
+                                   {},
+                                   size.n,
+                                   {}};
+        cpu::multiply(kernels, product, 1);
         c.add_to(digest);
       }
     }
-    digest.add(dot(kernels, b_t.data(), a.data(), size.k, 0.5f, Activation::kRelu, nullptr));
+    digest.add(cpu::dot(kernels, b_t.data(), a.data(), size.k, 0.5f, Activation::kRelu, nullptr));
   }
 }
 

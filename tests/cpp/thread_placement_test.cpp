@@ -15,6 +15,8 @@
 namespace engine::test {
 namespace {
 
+using namespace cpu;
+
 /// The exit status by which CTest knows a skipped test.
 constexpr int kSkipped = 77;
 

@@ -13,6 +13,8 @@
 namespace engine::test {
 namespace {
 
+using namespace cpu;
+
 using Seconds = std::chrono::duration<double>;
 using Time = ThreadPolicy::Time;
 using Duration = ThreadPolicy::Duration;

@@ -16,6 +16,8 @@
 namespace engine::test {
 namespace {
 
+using namespace cpu;
+
 constexpr int kRounds = 200, kBarriers = 5;
 
 /// Each thread writes its number, and after a barrier reads those of all others, several times. Returns whether each

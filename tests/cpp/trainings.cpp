@@ -91,7 +91,7 @@ constexpr int64_t kRows = 150, kBatch = 32, kEpochs = 2;
 /// Trains from fixed weights for some epochs of shuffled batches, on `threads` threads.
 void add_fit(const graph::ModelSpec& model, const TrainingSpec& training, const DatasetView& data, float scale,
              int threads, Digest& digest) {
-  Device& device = cpu_device();
+  Device& device = cpu::device();
   Program program(device, model);
   Random random(12);
   const std::vector<Variable>& variables = program.variables().all;
@@ -105,10 +105,10 @@ void add_fit(const graph::ModelSpec& model, const TrainingSpec& training, const 
     device.upload(variables[v], plain.data(), program.weights()[v]);
   }
   program.configure(training);
-  set_threads(threads);
+  cpu::set_threads(threads);
   const auto workspace = program.lease(graph::Mode::kTrain, data.is_compressed(), kBatch, threads);
   const Executable& executable = *workspace->executable;
-  const SparseRows sparse = executable.sparse_scale() ? sparse_rows(data, scale) : SparseRows{};
+  const SparseRows sparse = executable.sparse_scale() ? cpu::sparse_rows(data, scale) : SparseRows{};
   const int64_t batches = (data.rows + kBatch - 1) / kBatch;
   const std::vector<double> rates(static_cast<size_t>(batches), 0.01);
   Totals totals;

@@ -6,7 +6,7 @@
 
 #include "cpu/strides.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 using graph::Array;
@@ -250,4 +250,4 @@ void add_arrangements(OperationRegistry& all) {
   all.add<graph::ScatterAdd>(schedule_scatter);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -11,7 +11,7 @@
 #include "graph/operations/optimizer.h"
 #include "graph/operations/variables_as_arrays.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 // ---- Variables --------------------------------------------------------------------------------------------------
@@ -375,4 +375,4 @@ void add_array_sources(OperationRegistry& all) {
   all.add<graph::TracedValues>(traced_values, by_first_thread);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

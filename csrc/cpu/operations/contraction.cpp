@@ -3,13 +3,11 @@
 
 #include "cpu/serial_products.h"
 #include "cpu/strides.h"
+#include "cpu/thresholds.h"
 #include "kernels/packed_blocks.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
-
-/// From so many multiply-adds on, threads share a product even if they have to wait for each other.
-constexpr double kLargeProduct = 1e5;
 
 bool has(const std::string& letters, char letter) { return letters.find(letter) != std::string::npos; }
 
@@ -204,4 +202,4 @@ void schedule_contraction(Scheduler& scheduler, const graph::Contraction& op) {
 
 void add_contractions(OperationRegistry& all) { all.add<graph::Contraction>(schedule_contraction); }
 
-}  // namespace engine
+}  // namespace engine::cpu

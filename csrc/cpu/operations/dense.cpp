@@ -10,22 +10,13 @@
 #include "cpu/gemm.h"
 #include "cpu/kernel_choice.h"
 #include "cpu/operations/input.h"
+#include "cpu/thresholds.h"
 #include "graph/operations/loss.h"
 #include "kernels/packed_blocks.h"
 #include "kernels/table.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
-
-/// Rows of a large batch that go through a product before the next rows do: they stay in the L2 cache while the panels
-/// of the kernel pass. All rows of the batch at once would come from main memory for every panel.
-constexpr int64_t kRowsTogether = 128;
-
-/// Rows that must share a packed kernel; with fewer, the kernel is read where it lies.
-constexpr int64_t kFewestPackedRows = 16;
-
-/// Inputs of a large batch (4 MiB) that stay in the L3 cache while the gradients of all columns are summed from them.
-constexpr int64_t kMaxInputs = 1 << 20;
 
 template <class F>
 void for_blocks(Range range, int64_t size, F&& f) {
@@ -144,7 +135,7 @@ class DenseStep final : public Step {
     op.nonzeros = zeros;
     op.in_slices = sums_in_slices(kernel.columns);
     op.compressed = form_.is_compressed() ? &elements : nullptr;
-    for_blocks(own, kRowsTogether, [&](Range together) {
+    for_blocks(own, kRowsInCache, [&](Range together) {
       op.rows = together;
       op.stores_transpose = fills_;
       op.prefetch = form_.read ? form_.read->rows_ahead(thread, together) : RowsToPrefetch{};
@@ -358,7 +349,7 @@ class DenseInputGradientStep final : public Step {
     const Placement &dz = thread.shape(transposed ? scratch_ : own_.dz), &dx = thread.shape(own_.dx);
     const float *from = thread.data(transposed ? scratch_ : own_.dz), *saved = thread.data(own_.x_saved),
                 *addend = thread.data(own_.addend);
-    for_blocks({0, rows}, kRowsTogether, [&](Range together) {
+    for_blocks({0, rows}, kRowsInCache, [&](Range together) {
       const int64_t first = together.begin, at = first * dx.ld;
       thread.kernels.dense_input_gradient[index(own_.activation)](
           {from + (transposed ? first : first * dz.ld), dz.ld, thread.weights(own_.kernel).values, kernel.rows,
@@ -455,7 +446,8 @@ class DenseWeightGradientStep final : public Step {
       });
     }
     // Compressed rows take little room, but all of them would be visited again for each block.
-    const int64_t block = sums ? kernel.rows : std::max(kMaxInputs / op.rows / kLineFloats * kLineFloats, kLineFloats);
+    const int64_t block =
+        sums ? kernel.rows : std::max(kInputsInCache / op.rows / kLineFloats * kLineFloats, kLineFloats);
     for_blocks(units, block, [&](Range together) { run_panels(thread, op, together, mine, mine, nullptr); });
   }
 
@@ -541,4 +533,4 @@ void add_dense(OperationRegistry& all) {
   all.add<graph::DenseWeightGradient>(schedule_weight_gradient);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

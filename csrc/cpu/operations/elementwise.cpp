@@ -3,7 +3,7 @@
 #include "graph/operations/activation.h"
 #include "graph/operations/random_noise.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 void activate(const graph::ElementwiseActivation& op, const ThreadContext& thread) {
@@ -57,4 +57,4 @@ void add_elementwise(OperationRegistry& all) {
   all.add<graph::RandomNoise>(random_noise, by_samples);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

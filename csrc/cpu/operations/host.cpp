@@ -6,7 +6,7 @@
 #include "graph/operations/optimizer.h"
 #include "graph/operations/weight_penalty.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 template <class Op>
@@ -31,4 +31,4 @@ void add_host(OperationRegistry& all) {
   add<graph::HostConstraint>(all);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

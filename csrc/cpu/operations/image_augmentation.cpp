@@ -3,7 +3,7 @@
 
 #include "cpu/scheduler.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 /// The taps of the filter as the kernel reads them: 16-bit integers, two in each word, that of a pixel in the lower
@@ -62,4 +62,4 @@ void schedule_augmentation(Scheduler& scheduler, const graph::AugmentImages& op)
 
 void add_image_augmentation(OperationRegistry& all) { all.add<graph::AugmentImages>(schedule_augmentation); }
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -8,7 +8,7 @@
 #include "graph/operations/input_output.h"
 #include "kernels/nonzeros.h"
 
-namespace engine {
+namespace engine::cpu {
 
 /// The left operand of a product: floats `ld` apart, or pointers to rows that lie anywhere.
 struct DenseInput {
@@ -94,4 +94,4 @@ class RecordNonzerosStep final : public Step {
 /// Appends the recording of `x` before the first of the products that read it, where that pays.
 void record_nonzeros(Scheduler& scheduler, ValueId x);
 
-}  // namespace engine
+}  // namespace engine::cpu

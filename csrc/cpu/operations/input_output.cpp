@@ -4,20 +4,11 @@
 
 #include "cpu/kernel_choice.h"
 #include "cpu/operations/input.h"
+#include "cpu/thresholds.h"
 #include "graph/operations/dense.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
-
-/// Bytes of the rows of a batch up to which those of the next batch are fetched a batch ahead: this batch and the next
-/// one leave most of the L2 cache to weights. Rows of larger batches are fetched shortly before they are gathered.
-constexpr int64_t kMaxAhead = 256 << 10;
-constexpr int64_t kRowsAhead = 4;
-
-/// Bytes of a row that a product has finished with before the prefetcher of the CPU has recognised where it goes, and
-/// how many of such rows ahead a product must ask for them to arrive in time.
-constexpr int64_t kShortRow = 2 << 10;
-constexpr int64_t kShortRowsAhead = 48;
 
 int64_t row_bytes(const DatasetView& data) { return data.stride * bytes_of(data.type); }
 
@@ -301,4 +292,4 @@ void add_input_output(OperationRegistry& all) {
   all.add<graph::WriteOutput>(write_output, by_samples);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

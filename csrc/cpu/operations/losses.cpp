@@ -5,7 +5,7 @@
 #include "cpu/scheduler.h"
 #include "graph/operations/loss.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 void loss_of_rows(const graph::LossOfRows& op, const ThreadContext& thread) {
@@ -131,4 +131,4 @@ void add_losses(OperationRegistry& all) {
   all.add<graph::AddLosses>(add_batch_losses, by_first_thread);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

@@ -5,7 +5,7 @@
 
 #include "cpu/strides.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 /// Numbers of a block: 2 KiB, so that a dozen blocks fit the L1 cache.
@@ -545,4 +545,4 @@ void schedule_map(Scheduler& scheduler, const graph::Map& op) {
 
 void add_maps(OperationRegistry& all) { all.add<graph::Map>(schedule_map); }
 
-}  // namespace engine
+}  // namespace engine::cpu

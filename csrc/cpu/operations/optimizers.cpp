@@ -8,7 +8,7 @@
 #include "formulas/weight_scales.h"
 #include "graph/operations/optimizer.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 const Variable& variable_of(const Scheduler& scheduler, ValueId value) {
@@ -188,4 +188,4 @@ void add_optimizers(OperationRegistry& all) {
   all.add<graph::ConstrainWeights>(constrain_weights, split_constraint);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

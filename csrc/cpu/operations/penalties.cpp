@@ -6,7 +6,7 @@
 #include "cpu/scheduler.h"
 #include "graph/operations/weight_penalty.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 void weight_sums(const graph::WeightSums& op, const ThreadContext& thread) {
@@ -70,4 +70,4 @@ void add_penalties(OperationRegistry& all) {
   all.add<graph::AddSlopes>(add_slopes, split_slopes);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

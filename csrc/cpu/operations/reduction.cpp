@@ -6,8 +6,9 @@
 #include <limits>
 
 #include "cpu/strides.h"
+#include "cpu/thresholds.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 using Kind = graph::Reduce::Kind;
@@ -294,9 +295,6 @@ void reduce(const graph::Reduce& op, const ThreadContext& thread) {
   });
 }
 
-/// Numbers of an input that threads share even if they have to wait for each other.
-constexpr int64_t kLargeInput = 1 << 16;
-
 Split split_reduce(const Scheduler& scheduler, const graph::Reduce& op) {
   if (op.by_column) return Split::over('n');
   const bool large = graph::element_count(op.x.shape, scheduler.max_rows()) > kLargeInput;
@@ -461,4 +459,4 @@ void add_reductions(OperationRegistry& all) {
   all.add<graph::CumulativeSum>(schedule_cumulative_sum);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

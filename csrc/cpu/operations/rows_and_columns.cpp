@@ -10,7 +10,7 @@
 #include "graph/operations/pooling.h"
 #include "graph/operations/row_normalization.h"
 
-namespace engine {
+namespace engine::cpu {
 namespace {
 
 // ---- Columns --------------------------------------------------------------------------------------------------------
@@ -283,4 +283,4 @@ void add_rows_and_columns(OperationRegistry& all) {
   all.add<graph::MaxOfRowsGradient>(max_of_rows_gradient, by_samples);
 }
 
-}  // namespace engine
+}  // namespace engine::cpu

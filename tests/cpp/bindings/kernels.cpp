@@ -40,14 +40,14 @@ Target form_of(const Targets& targets) { return targets.labels ? Target::kSparse
 
 class Kernels {
  public:
-  explicit Kernels(const std::string& isa) : table_(kernels_for(isa)) {}
+  explicit Kernels(const std::string& isa) : table_(cpu::kernels_for(isa)) {}
 
   FloatArray fma(const FloatArray& a, const FloatArray& b, const FloatArray& c) const {
     expect_size(a, a.size(), "a");
     expect_size(b, a.size(), "b");
     expect_size(c, a.size(), "c");
     const FloatArray pa = pad(a), pb = pad(b), pc = pad(c), out = padded(1, a.size());
-    const DenormalsAreZero guard;
+    const cpu::DenormalsAreZero guard;
     table_.fma(pa.data(), pb.data(), pc.data(), values(out), round_up(a.size(), kLineFloats));
     return FloatArray(py::object(out[py::int_(0)]));
   }
@@ -60,7 +60,7 @@ class Kernels {
     const size_t cut = function.rfind(kSuffix);
     const bool gradient = cut != std::string::npos && cut + std::strlen(kSuffix) == function.size();
     if (function == "exp" || function == "log") {
-      const DenormalsAreZero guard;
+      const cpu::DenormalsAreZero guard;
       (function == "exp" ? table_.exp : table_.log)(op);
       return FloatArray(py::object(out[py::int_(0)]));
     }
@@ -74,7 +74,7 @@ class Kernels {
     op.parameters = constants;
     const FloatArray ones = padded(1, x.size());
     for (int64_t j = 0; j < x.size(); ++j) values(ones)[j] = 1.0f;
-    const DenormalsAreZero guard;
+    const cpu::DenormalsAreZero guard;
     if (gradient) {
       op.saved = in.data();
       op.x = ones.data();
@@ -94,7 +94,7 @@ class Kernels {
     const FloatArray pa = pad(a), pb = pad(b), pc = pad(c), out = padded(1, a.size());
     const MapRegister registers[] = {{values(pa), 1}, {values(pb), 1}, {values(pc), 1}, {values(out), 1}};
     const MapBlockInstruction step{op, 3, 0, 1, 2};
-    const DenormalsAreZero guard;
+    const cpu::DenormalsAreZero guard;
     table_.run_map({&step, &step + 1, registers, a.size()});
     return FloatArray(py::object(out[py::int_(0)]));
   }
@@ -106,7 +106,7 @@ class Kernels {
     expect_shape(out, x.shape(0), kernel.shape(1), "out");
     const FloatArray row = bias.is_none() ? FloatArray() : pad(bias.cast<FloatArray>());
     if (!bias.is_none()) expect_shape(row, 1, kernel.shape(1), "bias");
-    const DenormalsAreZero guard;
+    const cpu::DenormalsAreZero guard;
     table_.dense_forward[fused_index(activation)]({x.data(), ldx, kernel.data(), leading(kernel),
                                                    bias.is_none() ? nullptr : row.data(), values(out), ldy,
                                                    kernel.shape(0), all(x.shape(0)), lines(kernel.shape(1)), nullptr,
@@ -132,8 +132,8 @@ class Kernels {
     const int64_t size = Panels(inputs, columns).floats();
     const Arena panels(size);
     std::fill_n(panels.data(), size, std::numeric_limits<float>::quiet_NaN());
-    pack_panels(kernel.data(), leading(kernel), inputs, columns, panels.data());
-    const DenormalsAreZero guard;
+    cpu::pack_panels(kernel.data(), leading(kernel), inputs, columns, panels.data());
+    const cpu::DenormalsAreZero guard;
     table_.dense_input_gradient[fused_index(activation)]({source.data(), leading(source), panels.data(), inputs,
                                                           saved.data(), values(dx), leading(dx), columns, rows,
                                                           all(inputs), transposed});
@@ -187,7 +187,7 @@ class Kernels {
     }
     for (size_t s = 0; s + 1 < copies.size(); ++s) op.bias.slots[s] = values(copies[s + 1]);
     {
-      const DenormalsAreZero guard;
+      const cpu::DenormalsAreZero guard;
       const Range columns = op.columns;
       for (int64_t j = columns.begin; j < columns.end; j += kPanel) {
         op.columns = {j, std::min(j + kPanel, columns.end)};
@@ -210,7 +210,7 @@ class Kernels {
     if (!saved.is_none() && leading(y) != leading(x)) throw py::value_error("`x` must be made by `padded`");
     const RowActivationArgs op{
         x.data(), saved.is_none() ? nullptr : y.data(), values(out), leading(x), x.shape(1), all(x.shape(0))};
-    const DenormalsAreZero guard;
+    const cpu::DenormalsAreZero guard;
     (saved.is_none() ? table_.row_activation_forward : table_.row_activation_backward)[at](op);
   }
 
@@ -226,7 +226,7 @@ class Kernels {
     if (scale.strides(0) != static_cast<int64_t>(sizeof(float))) throw py::value_error("`scale` must be contiguous");
     if (leading(gradient) != leading(x)) throw py::value_error("`gradient` must be made by `padded`");
     FloatArray losses(y_pred.shape(0));
-    const DenormalsAreZero guard;
+    const cpu::DenormalsAreZero guard;
     table_.loss[static_cast<size_t>(kind)][static_cast<size_t>(form_of(targets))](
         {x.data(), values(probabilities), values(gradient), leading(x), x.shape(1), targets, scale.data(), 1.0f,
          spec.label_smoothing, values(losses), all(x.shape(0)), spec.parameters, spec.ignored, binary});
@@ -240,9 +240,9 @@ class Kernels {
     const Targets targets = to_targets(y, x.shape(0), x.shape(1));
     require_suitable(spec, x.shape(1), form_of(targets));
     FloatArray rows(y_pred.shape(0));
-    const DenormalsAreZero guard;
-    metric_values(table_, spec, {x.data(), leading(x), x.shape(1), targets, form_of(targets), nullptr, false},
-                  all(x.shape(0)), values(scratch), values(rows));
+    const cpu::DenormalsAreZero guard;
+    cpu::metric_values(table_, spec, {x.data(), leading(x), x.shape(1), targets, form_of(targets), nullptr, false},
+                       all(x.shape(0)), values(scratch), values(rows));
     return rows;
   }
 
@@ -250,7 +250,7 @@ class Kernels {
     const FloatArray in = pad(x), mask = padded(x.shape(0), x.shape(1));
     expect_shape(out, x.shape(0), x.shape(1), "out");
     if (leading(out) != leading(in)) throw py::value_error("`out` must be made by `padded`");
-    const DenormalsAreZero guard;
+    const cpu::DenormalsAreZero guard;
     table_.dropout_forward(
         {in.data(), values(out), values(mask), leading(in), all(x.shape(0)), lines(x.shape(1)), rate, seed, step, 0});
   }
@@ -262,7 +262,7 @@ class Kernels {
     for (int64_t i = 0; i < indices.size(); ++i) {
       if (indices.at(i) < 0 || indices.at(i) >= data.rows) throw py::index_error("an index is out of range");
     }
-    const DenormalsAreZero guard;
+    const cpu::DenormalsAreZero guard;
     table_.gather[static_cast<size_t>(data.type)]({data.x, data.stride, indices.data(), 0, values(out), leading(out),
                                                    data.stride, scale, offset, all(indices.size()), 0, 0});
   }

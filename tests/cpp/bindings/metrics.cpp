@@ -11,7 +11,7 @@ namespace {
 py::array_t<double> accumulate_with(const py::dict& metric, const py::array_t<float, kReadable>& y_pred,
                                     const py::array& y, const py::object& sample_weight, const py::object& state,
                                     bool binary, const std::string& isa) {
-  return accumulate(metric, y_pred, y, sample_weight, state, binary, kernels_for(isa));
+  return accumulate(metric, y_pred, y, sample_weight, state, binary, cpu::kernels_for(isa));
 }
 
 }  // namespace

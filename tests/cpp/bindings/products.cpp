@@ -12,13 +12,13 @@ namespace {
 py::object matmul(const py::object& a, const py::object& b, const py::object& bias, const py::object& activation,
                   const py::object& transpose_a, const py::object& transpose_b, const py::object& out,
                   const std::string& isa, int threads) {
-  if (threads < 1 || threads > kMaxThreads) {
-    throw py::value_error("`threads` must lie in 1 ... " + std::to_string(kMaxThreads) + "; got " +
+  if (threads < 1 || threads > cpu::kMaxThreads) {
+    throw py::value_error("`threads` must lie in 1 ... " + std::to_string(cpu::kMaxThreads) + "; got " +
                           std::to_string(threads));
   }
   PyObject* const arguments[] = {a.ptr(),           b.ptr(),           bias.ptr(), activation.ptr(),
                                  transpose_a.ptr(), transpose_b.ptr(), out.ptr()};
-  return multiply_arrays(arguments, {&kernels_for(isa), threads});
+  return multiply_arrays(arguments, {&cpu::kernels_for(isa), threads});
 }
 
 }  // namespace
