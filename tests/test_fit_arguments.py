@@ -388,14 +388,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"x": X[:7]}, "7.*43"),
     ({"x": NOT_FINITE}, "`x` must be finite"),
     ({"x": scipy.sparse.csr_matrix(NOT_FINITE)}, "`x` must be finite"),
-]  # fmt: skip
-# What a step of the user's class makes of targets, weights and samples for validation shows when it gets them.
-WRONG_IN_THE_CORE: list[tuple[dict[str, Any], str]] = [
-    (
-        {"validation_data": (np.ones((4, 5)), np.ones(4))},
-        r"`validation x` must have shape \(n, 4\), got \(4, 5\)",
-    ),
+    ({"validation_data": (np.ones((4, 5)), np.ones(4))}, r"`validation x` must have shape \(n, 4\), got \(4, 5\)"),
     ({"validation_data": (X[:1], np.array([8]))}, "`validation y` must hold class indices"),
+    ({"validation_data": (X[:2], np.zeros((2, 2)))}, "`validation y` must have shape"),
+]  # fmt: skip
+# What a step of the user's class makes of weights shows when it gets them.
+WRONG_IN_THE_CORE: list[tuple[dict[str, Any], str]] = [
     ({"sample_weight": np.ones((SAMPLES, 2))}, r"`sample_weight` must have shape \(43,\), .* got \(43, 2\)"),
 ]
 
@@ -854,6 +852,60 @@ def test_class_weights_of_several_outputs(kind: Any, form: Any) -> None:
         np.testing.assert_allclose(one, two, **CLOSE)
     with pytest.raises(ValueError, match="`class_weight`"):
         model.fit(X, y, verbose=0, class_weight={0: 3.0, 1: 1.0})
+
+
+class OwnForm(OwnCall):
+    """Takes rows of any width, of which it reads the first numbers, and labels of which -1 is none."""
+
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(self._read(data))
+
+    def test_step(self, data: Any) -> Any:
+        return super().test_step(self._read(data))
+
+    def _read(self, data: Any) -> Any:
+        x, y = data
+        return x[:, :FEATURES], ops.maximum(y, 0)
+
+
+def test_validation_data_of_a_form_of_their_own_are_taken() -> None:
+    model, wide = OwnForm(), np.hstack([X, X])
+    model.build((None, FEATURES))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    for labels in (Y, np.where(Y == 0, -1, Y)):
+        model.fit(wide, labels, validation_data=(wide[:5, :7], labels[:5]), verbose=0)
+    assert len(model.history.history["val_loss"]) == 1
+
+
+@pytest.mark.parametrize("form", ["arrays", "batches"])
+def test_validation_data_are_refused_before_a_new_model_trains(form: str) -> None:
+    class OwnStep(OwnCall):
+        train_step = TrainStep.train_step
+        test_step, _counted = TrainStep.test_step, TrainStep._counted
+
+    model = OwnStep()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    for x, y, message in (
+        (X[:4, :3], Y[:4], "validation .*x` must have shape"),
+        (X[:4], Y[:4] + CLASSES, "class indices"),
+    ):
+        given = (x, y) if form == "arrays" else [(x, y)]
+        with pytest.raises(ValueError, match=message):
+            model.fit(X, Y, validation_data=given if form == "arrays" else iter(given), verbose=0)
+        assert model.optimizer.iterations == 0
+        assert model.history is None
+
+
+def test_stratify_looks_at_all_inputs(tmp_path: Path) -> None:
+    """Rows in a file would be copied into memory."""
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    samples = samples_of_steps([X, mapped], Y)
+    with pytest.raises(ValueError, match="those of `x` are in a file"):
+        samples.split(0.25, stratify=True)
+    np.save(tmp_path / "y.npy", Y)
+    samples = samples_of_steps(X, np.load(tmp_path / "y.npy", mmap_mode="r"))
+    assert len(samples.split(0.25, stratify=True)[0]) + len(samples.split(0.25, stratify=True)[1]) == SAMPLES
 
 
 def test_labels_of_timesteps_are_weighed_as_classes() -> None:

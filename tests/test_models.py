@@ -447,3 +447,25 @@ def test_a_model_of_nothing_is_made_and_says_what_it_lacks() -> None:
     assert type(keras.Model()) is keras.Model
     with pytest.raises(TypeError, match="`outputs` must be"):
         keras.Model(keras.Input((3,)))
+
+
+class TwoInputs(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = Dense(2)
+
+    def call(self, inputs: Any) -> Any:
+        return self.last(inputs["a"] + inputs["b"])
+
+
+def test_a_build_that_fails_changes_nothing() -> None:
+    rows = np.ones((3, 4), np.float32)
+    own = TwoInputs()
+    chain = keras.Sequential([Dense(3), keras.layers.Reshape((2, 2))])
+    cases: list[tuple[Any, Any]] = [(own, {"a": rows, "b": rows[:, :3]}), (chain, rows)]
+    for model, wrong in cases:
+        before = dict(vars(model))
+        with pytest.raises(ValueError, match=r"shape|broadcast|size"):
+            model.predict(wrong, verbose=0)
+        assert {name for name, value in vars(model).items() if before[name] is not value} == set()
+    assert own.predict({"a": rows, "b": rows}, verbose=0).shape == (3, 2)

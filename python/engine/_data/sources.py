@@ -20,7 +20,7 @@ from engine._base.checks import Shape, real, with_noun
 from engine._base.random_state import next_key
 from engine._core_interface.cpp import CompressedMatrix, Dataset, DeviceArray, Float32, Rows, permutation
 from engine._data.array_conversion import Array
-from engine._data.lazy_rows import LazyRows, MappedRows, for_core, part_of, selected_rows
+from engine._data.lazy_rows import LazyRows, for_core, part_of, selected_rows
 from engine._data.memory_maps import Files, in_a_file
 from engine._data.several_arrays import sample_shape_of
 from engine._data.target_forms import TargetForm
@@ -369,7 +369,7 @@ class Samples(Source):
         return self._part(0, cut), self._part(cut, len(self))
 
     def _stratified(self, share: float) -> tuple[Samples, Samples]:
-        if isinstance(self.x, MappedRows) or in_a_file(self.x):
+        if any(name == "x" for name, _ in self.arrays.files):
             msg = "`stratify=True` copies all rows, and those of `x` are in a file: split them yourself"
             raise ValueError(msg)
         if len(self.arrays.outputs) > 1:

@@ -209,17 +209,20 @@ def class_indices(array: Any, targeting: Targeting, name: str) -> Any:
     return np.require(indices, np.int32, ["C", "A"]).reshape(shape)
 
 
+def require_readable(array: Any, targeting: Targeting, name: str) -> None:
+    """Raises ValueError for targets in an array that `checked_targets` would refuse for their shape, or as class indices."""
+    if isinstance(targeting.loss, (HostLoss, TracedLoss)):
+        return
+    if targeting.loss._targets_are_indices:
+        class_indices(array, targeting, name)
+    else:
+        _in_shape_of_outputs(array, targeting, name)
+
+
 def dense_targets(array: Any, targeting: Targeting, name: str) -> Any:
     """Returns `array` as float32 in the shape of the outputs, (n, ..., width)."""
     loss, shape, outputs = targeting.loss, targeting.output_shape, targeting.outputs
-    if targeting.width == 1 and array.shape[1:] == targeting.rows:
-        array = array.reshape(*array.shape, 1)
-    if loss._wants_classes and targeting.may_be_indices(array.shape[1:]):
-        msg = (
-            f"`{name}` has shape {array.shape}: class indices, but the loss {loss.name!r} takes one-hot labels. "
-            f"Either use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, {targeting.width})"
-        )
-        raise ValueError(msg)
+    array = _in_shape_of_outputs(array, targeting, name)
     if targeting.repeats(array):
         message = (
             f"`{name}` has one number for each {'row of outputs' if targeting.rows else 'sample'}, shape {array.shape}, but "
@@ -232,11 +235,6 @@ def dense_targets(array: Any, targeting: Targeting, name: str) -> Any:
             )
         warnings.warn(message, stacklevel=2)
         array = np.broadcast_to(np.asarray(array), (len(array), *shape))
-    elif array.shape[1:] == (*shape, 1):
-        array = array.reshape(array.shape[:-1])
-    if array.shape[1:] not in (shape, (outputs,)):
-        msg = f"`{name}` must have shape {text_of_shape(shape)}, like the model's output, got {array.shape}"
-        raise ValueError(msg)
     if isinstance(array, DeviceArray):
         if _suits(array, loss):
             return converted(array, np.float32).reshape(len(array), *targeting.rows, targeting.width)
@@ -250,6 +248,27 @@ def dense_targets(array: Any, targeting: Targeting, name: str) -> Any:
     if loss._wants_signs:
         _require_signs(targets, loss, name)
     return targets.reshape(len(array), *targeting.rows, targeting.width)
+
+
+def _in_shape_of_outputs(array: Any, targeting: Targeting, name: str) -> Any:
+    """Returns `array` (n, ...) in the shape of the outputs, or with one number for each row of outputs if the loss repeats that."""
+    loss, shape = targeting.loss, targeting.output_shape
+    if targeting.width == 1 and array.shape[1:] == targeting.rows:
+        array = array.reshape(*array.shape, 1)
+    if loss._wants_classes and targeting.may_be_indices(array.shape[1:]):
+        msg = (
+            f"`{name}` has shape {array.shape}: class indices, but the loss {loss.name!r} takes one-hot labels. "
+            f"Either use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, {targeting.width})"
+        )
+        raise ValueError(msg)
+    if targeting.repeats(array):
+        return array
+    if array.shape[1:] == (*shape, 1):
+        array = array.reshape(array.shape[:-1])
+    if array.shape[1:] not in (shape, (targeting.outputs,)):
+        msg = f"`{name}` must have shape {text_of_shape(shape)}, like the model's output, got {array.shape}"
+        raise ValueError(msg)
+    return array
 
 
 def _suits(array: DeviceArray, loss: Loss) -> bool:

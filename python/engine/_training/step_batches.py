@@ -109,10 +109,13 @@ class StepArrays(Arrays):
 
     @property
     def _named(self) -> Sequence[tuple[str, Any]]:
-        flat = chain.from_iterable(
-            rows.arrays if isinstance(rows, LazyRows) else [rows] for rows in self.rows
-        )
-        return [("x", array) for array in flat]
+        return [
+            (name, array)
+            for name, part in _parts_of(self.structure)
+            for rows in tree.flatten(part)
+            if rows is not None
+            for array in (rows.arrays if isinstance(rows, LazyRows) else [rows])
+        ]
 
     def _with(self, structure: Any) -> StepArrays:
         return StepArrays(structure, indices=self._indices, is_batch=self.is_batch)
@@ -284,14 +287,18 @@ def _require_finite(arrays: StepArrays, prefix: str) -> None:
 
     Targets may hold them: a step of the user's may give them a meaning.
     """
-    batch = arrays.structure
-    parts = list(batch) if isinstance(batch, (list, tuple)) and batch else [batch]
     rows = iter(arrays.readable)
-    for name, part in zip(chain(_NAMES, repeat("y")), parts, strict=False):
+    for name, part in _parts_of(arrays.structure):
         for (path, array), read in zip(tree.flatten_with_path(part), rows, strict=False):
             if name != "y" and isinstance(array, np.ndarray) and read.dtype == np.float32:
                 path_text = "".join(f"[{key!r}]" for key in path)
                 require_finite(read, np.atleast_1d(array), f"{prefix}{name}{path_text}")
+
+
+def _parts_of(batch: Any) -> list[tuple[str, Any]]:
+    """Returns the parts of a batch, such as (x, y), with their names in messages."""
+    parts = list(batch) if isinstance(batch, (list, tuple)) and batch else [batch]
+    return list(zip(chain(_NAMES, repeat("y")), parts, strict=False))
 
 
 def _as_tensors(value: Any, name: str) -> Any:

@@ -12,15 +12,17 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import numpy as np
+
 from engine._base.checks import Shape, below_one, flag, listing
 from engine._base.random_state import go_to, position
-from engine._data.array_conversion import real_array
+from engine._data.array_conversion import real_array, require_sample_shape
 from engine._data.batch_streams import Stream, yields_batches
 from engine._data.device_arrays import to_device
 from engine._data.frames import columns_by_name
 from engine._data.several_arrays import sample_shape_of
 from engine._data.sources import CoreArrays, Samples, Source, unpacked
-from engine._training.checked_samples import checked_targets
+from engine._training.checked_samples import checked_targets, require_readable
 from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import (
     lost_loss,
@@ -32,11 +34,12 @@ from engine._training.runner import CoreRunner, Runner, StepRunner
 from engine._training.step_batches import StepArrays, batch_of_steps, samples_of_steps, unpacked_batch
 from engine.callbacks.base import Logs, Mode
 from engine.losses.traced import TracedLoss
-from engine.models.building import apply_compiled, program_for, shapes_of_leaves
+from engine.models.building import apply_compiled, program_for, shapes_of_leaves, suits
 from engine.models.compiled_steps import CompilableStep
 from engine.models.first_inputs import build_for_data
 from engine.models.network import paths_to_outputs
 from engine.models.output_data import no_targets
+from engine.models.structures import arrays_of
 
 if TYPE_CHECKING:
     from engine.models.model_interface import ModelInterface
@@ -386,6 +389,44 @@ class StepExecution(Execution):
                 program_for(model, x.shape[1:])
         except Exception:  # code of the user may raise anything
             go_to(before)
+
+    def require_like(self, held_out: Source, source: Source) -> None:
+        """Raises ValueError for validation data that don't fit the model or its losses where the training data do.
+
+        A step may take any data. But where those of training are such as the core would take, those of validation must be, too,
+        or training would refuse them after its first epoch.
+
+        Args:
+            held_out: the data to validate with.
+            source: the data to train on.
+        """
+        try:
+            if isinstance(source.example.arrays, StepArrays):  # those of the core are checked
+                self._require_fitting(source.example, "")
+        except (TypeError, ValueError):
+            return
+        self._require_fitting(held_out.example, "validation ")
+
+    def _require_fitting(self, samples: Samples, prefix: str) -> None:
+        """Raises ValueError for arrays of other shapes than those of inputs and outputs, and for wrong class indices."""
+        model, graph, compiled = self._model, self._model._graph, self._compiled
+        x, y, _ = unpacked_batch(cast("StepArrays", samples.arrays).structure)
+        inputs = arrays_of(graph.input_form, x)
+        shapes = [each.shape[1:] for each in inputs]
+        if model._has_declared_shape or (len(shapes) == len(graph.input_layers) and not suits(model, shapes)):
+            for array, start in zip(inputs, graph.input_layers, strict=False):
+                if len(array.shape) == len(start.sample_shape) + 1:  # a last axis of length 1 may be missing
+                    place = f"{prefix}x" if len(inputs) == 1 else f"{prefix}x[{start.name!r}]"
+                    require_sample_shape(array.shape[1:], start.sample_shape, place, array.shape)
+        form = model._output_data(compiled)
+        for number, (array, shape) in enumerate(
+            zip(arrays_of(graph.output_form, y), graph.output_shapes, strict=False)
+        ):
+            numeric = isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
+            if numeric and compiled.has_loss_at[number] and None not in shape:
+                targeting = form.targeting(number, graph.output_shapes)
+                place = "" if targeting.name is None else f"[{targeting.name!r}]"
+                require_readable(array, targeting, f"{prefix}y{place}")
 
     def runner(self, mode: Mode) -> Runner:
         """Returns what passes batches to `train_step` or `test_step`."""

@@ -74,6 +74,7 @@ from engine._core_interface.cpp import (
 from engine._data.exact_integers import Reading
 from engine._data.lazy_rows import LazyRows
 from engine._data.several_arrays import inputs_in, sample_shape_of
+from engine._data.sources import Source
 from engine._data.value_table import keeping_values
 from engine._printing.progress import Progress, print_message, require_verbose
 from engine._tracing.dispatch import values_by_symbol
@@ -771,6 +772,8 @@ class Model(Part, SaysWhatIsLeftOut):
                 execution.ready(
                     [source, held_out] if type(testing) is type(execution) else [source], trains=True
                 )
+                if validation_data is not None and isinstance(testing, StepExecution):
+                    testing.require_like(cast("Source", held_out), source)
             with Progress(hooks.verbose_of_progress(verbose), plan.steps) as progress:
                 recovery = Recovery(self, self._require_compiled(), hooks)
                 params = {"verbose": verbose, "epochs": plan.epochs, "steps": plan.steps}
