@@ -70,8 +70,17 @@ bool steps_by_hand() {
   right &=
       expect(Steps(2).add(units, {writes(0, kSamples, 'n')}).add(units, {whole(0)}).add(units, {whole(0)}).barriers(),
              "||.", "a second reader of the same value doesn't");
+  right &= expect(Steps(1).add(units, {writes(0, kWhole, kWhole)}).add(units, {whole(0)}).barriers(), "||",
+                  "also if all threads use all of it");
   right &= expect(Steps(1).add(samples, {writes(0, kSamples, 'n')}).add(samples, {reads(0, kSamples, 'n')}).barriers(),
-                  "|.", "samples have one thread in a batch, but another one in a batch of another size");
+                  "|.", "in a batch, each sample has one thread");
+  right &= expect(Steps(2)
+                      .add(samples, {writes(0, kSamples, 'n')})
+                      .add(units, {writes(1, kSamples, 'n')})
+                      .add(units, {whole(1)})
+                      .add(samples, {reads(0, kSamples, 'n')})
+                      .barriers(),
+                  "|.|.", "in a batch of another size, it may have another one");
   right &= expect(Steps(2)
                       .add(samples, {writes(0, kSamples, 'n')})
                       .add(units, {reads(0, kSamples, 'n'), writes(1, kSamples, 'n')})

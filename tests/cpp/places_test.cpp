@@ -197,7 +197,7 @@ bool check_reuse_by_hand() {
   right &= check(Memory{chain, all, kept}.storages(1) == Storages{0, 1, 2}, "nor if the first one lasts");
   right &= check(Memory{chain, all, copied}.storages(1) == Storages{0, 1, 2}, "nor if each thread has a copy of it");
   auto before_write = chain, read_again = chain;
-  before_write[0].push_back(read(2));
+  before_write[2] = {read(1), read(2)};
   read_again[3].push_back(read(0));
   right &=
       check(Memory{before_write, all, values}.storages(1) == Storages{0, 1, 2}, "nor if a batch reads the one before");

@@ -138,6 +138,7 @@ bool rescaled_inputs() {
   Graph twice = new_graph();
   add_rescaling(twice, add_rescaling(twice, add_input(twice)));
   fold_rescaling_into_input(twice);
+  fold_rescaling_into_input(twice);
   right &= expect(twice, "read_input map", "a second factor stays");
 
   Graph shared = new_graph();
@@ -268,10 +269,10 @@ bool sums_of_gradients() {
   right &= expect(difference, "read_input dense_input_gradient map", "not a difference");
 
   Graph narrow = new_graph();
-  const ValueId dx = add_dense_input_gradient(narrow, add_input(narrow));
-  add_vector(narrow, dx, read_vector(narrow, kBias));
+  const Array vector = read_vector(narrow, kBias);
+  add_vector(narrow, add_dense_input_gradient(narrow, add_input(narrow)), vector);
   fold_sum_into_dense(narrow);
-  return right & expect(narrow, "read_input dense_input_gradient read_variable map", "not a term that is broadcast");
+  return right & expect(narrow, "read_variable read_input dense_input_gradient map", "not a term that is broadcast");
 }
 
 bool gradients_of_activations() {
@@ -529,8 +530,12 @@ bool unread_operations() {
   auto& assign = updates.add<AssignVariable>();
   assign.variable = kBias;
   assign.x = {kBias, {{kWidth, 0}}};
+  auto& step = updates.add<EmbedGradient>();
+  step.steps = true;
+  step.table = kTable;
+  step.dtable = updates.add_gradient(kTable);
   remove_unread(updates);
-  return right & expect(updates, "assign", "what changes a variable stays");
+  return right & expect(updates, "assign embed_step", "what changes a variable stays");
 }
 
 /// The number of operations with this name.
