@@ -26,7 +26,17 @@ LAYERS = [
     {"_core_interface"},
     {"_base"},
     {"_data", "_printing", "_tracing"},
-    {"activations", "callbacks", "constraints", "initializers", "layers", "losses", "metrics", "optimizers"}
+    {
+        "_gradients",
+        "activations",
+        "callbacks",
+        "constraints",
+        "initializers",
+        "layers",
+        "losses",
+        "metrics",
+        "optimizers",
+    }
     | {
         "config",
         "datasets",
@@ -41,7 +51,7 @@ LAYERS = [
     | {"tree", "utils"},
     {"saving"},
     {"_training", "export"},
-    {"models", "_gradients"},
+    {"models"},
     {"backend", "distillation"},
     {"sklearn"},
     {"wrappers"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import copy
 import dis
 import itertools
@@ -20,9 +21,10 @@ from python_threads import at_once
 import engine as keras
 from engine import layers, ops
 from engine._base.locks import JOINING, Lock, Order
+from engine._base.tensor_like import open_recorder
 from engine._gradients import tape as tape_module
 from engine._tracing.lazy import recorder
-from engine._tracing.symbolic import current, open_recorder, outside_of_traces
+from engine._tracing.symbolic import current, outside_of_traces
 from engine.models import lock as lock_module
 from engine.models import model as model_module
 
@@ -484,22 +486,25 @@ def test_weights_change_while_other_threads_open_tapes() -> None:
     model, weight = small_model(), keras.Variable([1.0, 2.0])
     optimizer = keras.optimizers.SGD(0.0)
 
-    kept = []  # so that it takes a while to go through all traces
-    for _ in range(300):
-        with keras.GradientTape() as tape:
-            kept.append((tape, keras.Variable(1.0) * 2.0))
+    kept = []  # of the thread that changes weights, which goes through its traces while the others let them go
 
     def open_tapes() -> None:
         mine = keras.Variable(1.0)
-        for _ in range(20):
+        for _ in range(200):
             with keras.GradientTape() as tape:
                 loss = mine * 2.0
             del tape, loss
+            if kept:
+                kept.pop()
 
     def change() -> None:
-        weight.assign([3.0, 4.0])
-        optimizer.apply_gradients([(np.ones(2, np.float32), weight)])
-        model.train_on_batch(X, Y)
+        for _ in range(300):
+            with keras.GradientTape() as tape:
+                kept.append((tape, keras.Variable(1.0) * 2.0))
+        for _ in range(20):
+            weight.assign([3.0, 4.0])
+            optimizer.apply_gradients([(np.ones(2, np.float32), weight)])
+            model.train_on_batch(X, Y)
 
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -516,3 +521,59 @@ def test_a_tape_records_in_its_own_thread_alone() -> None:
         assert in_a_thread(lambda: type(x * 2.0) is np.ndarray) == [True]
         y = ops.sum(x * 2.0)
     assert np.array(tape.gradient(y, x)).tolist() == [2.0, 2.0]
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """Returns how many functions of Python `work` calls."""
+    work()
+    count = 0
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_tapes_of_other_threads_cost_nothing() -> None:
+    model, layer, weight = small_model(), layers.Dense(2), keras.Variable([1.0, 2.0])
+
+    def work() -> None:
+        layer(X)
+        model(X)
+        weight.assign([3.0, 4.0])
+
+    def both() -> tuple[int, int]:
+        alone = calls_of(work)
+        other = in_a_thread(open_tapes)
+        found = alone, calls_of(work)
+        del other
+        return found
+
+    def open_tapes() -> list[Any]:
+        kept = list[Any]()
+        for _ in range(20):
+            with keras.GradientTape() as tape:
+                kept.append((tape, ops.sum(layer(X)), weight * 2.0))
+        return kept
+
+    ((alone, beside),) = in_a_thread(both)
+    assert alone == beside
+
+
+def test_a_thread_in_the_context_of_another_keeps_what_its_tape_has_read() -> None:
+    """As `asyncio.to_thread` runs a function."""
+    weight = keras.Variable([1.0, 2.0])
+    with keras.GradientTape() as tape:
+        loss = ops.sum(weight * weight)
+        context = contextvars.copy_context()
+        assert in_a_thread(lambda: context.run(weight.assign, [5.0, 6.0])) == [weight]
+        after = ops.sum(weight)
+    assert (float(loss), float(after)) == (5.0, 11.0)
+    assert np.array(tape.gradient(loss, weight)).tolist() == [2.0, 4.0]

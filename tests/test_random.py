@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from python_threads import side_by_side
 
 import engine as keras
 from engine import _core, layers, random, utils
+from engine._base import random_state
 
 Array = NDArray[Any]
 
@@ -441,3 +446,119 @@ def test_a_number_as_the_seed_gives_the_same_numbers_in_each_batch(by_sample: bo
     with keras.GradientTape():
         one, two = (np.asarray(model(x)) for _ in range(2))
     np.testing.assert_array_equal(one, two)
+
+
+# Threads that draw while another one goes back to earlier numbers.
+
+
+class _DrawsInItsStep(keras.Model):
+    """A model whose steps draw while they are recorded; in the meantime it lets another thread draw, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = layers.Dense(1)
+        self.generator = random.SeedGenerator(5)
+        self.meanwhile: Any = None
+        self.recorded = 0
+
+    def call(self, inputs: Any) -> Any:
+        return self.last(inputs)
+
+    def train_step(self, data: Any) -> Any:
+        self.recorded += 1
+        x, y = data
+        noise = random.normal((2,)) + random.normal((2,), seed=self.generator)
+        if self.meanwhile is not None:
+            self.meanwhile()
+        return super().train_step((x + noise, y))
+
+
+def _in_a_thread(work: Any) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_thread_that_draws_while_a_step_is_compiled_gets_numbers_of_its_own(own: bool) -> None:
+    x, y = np.ones((6, 2), np.float32), np.ones((6, 1), np.float32)
+    utils.set_random_seed(1)
+    model = _DrawsInItsStep()
+    model.compile("sgd", "mse")
+    found = list[float]()
+    seed = model.generator if own else None
+
+    def draw() -> None:
+        found.append(float(random.normal((), seed=seed)))
+
+    model.train_on_batch(x, y)
+    for _ in range(8):
+        draw()
+    model.meanwhile = lambda: [_in_a_thread(draw) for _ in range(3)]
+    model.train_on_batch(x[:3], y[:3])  # another form, which draws from where the first one began
+    model.meanwhile = None
+    for _ in range(8):
+        draw()
+    assert model.recorded == 2
+    assert len(set(found)) == len(found) == 19
+
+
+def test_a_model_that_steps_have_to_build_gives_back_no_numbers_of_others() -> None:
+    found = list[float]()
+
+    class Refuses(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.kernel = self.add_weight((2, 1))
+            found.append(_in_a_thread(lambda: float(random.normal(()))))
+            if len(found) == 1:
+                raise ValueError
+
+        def call(self, inputs: Any) -> Any:
+            return inputs @ self.kernel
+
+    class OwnStep(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = Refuses()
+
+        def call(self, inputs: Any) -> Any:
+            return self.last(inputs)
+
+        def train_step(self, data: Any) -> Any:
+            return super().train_step(data)
+
+    model = OwnStep()
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 2), np.float32), np.ones((4, 1), np.float32), verbose=0)
+    found += [float(random.normal(())) for _ in range(8)]
+    assert len(found) > 9
+    assert len(set(found)) == len(found)
+
+
+def test_threads_that_share_a_generator_get_different_numbers() -> None:
+    generator = random.SeedGenerator(3)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        states = side_by_side(lambda: [tuple(generator.next().tolist()) for _ in range(500)])
+    finally:
+        sys.setswitchinterval(before)
+    assert len({state for each in states for state in each}) == 2000
+    assert generator.state.tolist() == [3, 2000]
+
+
+def test_what_is_drawn_within_a_thread_with_a_seed_of_its_own_stays_there() -> None:
+    utils.set_random_seed(4)
+    expected = [float(random.normal(())) for _ in range(3)]
+    utils.set_random_seed(4)
+    found = [float(random.normal(()))]
+    with random_state.seeded(9):
+        inside = float(random.normal(()))
+        found.append(_in_a_thread(lambda: float(random.normal(()))))
+        with suppress(KeyError), random_state.giving_back():
+            random.normal(())
+            raise KeyError
+        again = random_state.position()
+    found.append(float(random.normal(())))
+    assert found == expected
+    assert again == (9, 1)
+    assert inside not in expected

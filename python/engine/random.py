@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine._base.checks import REAL, checked_config, dtype_of, integer, integers, label, real
 from engine._base.lazy_imports import on_first_use
-from engine._base.random_state import next_key, next_seed
+from engine._base.random_state import Position, RandomState, next_key, next_seed, present
 from engine._base.spec import auto_name
 from engine._core_interface import cpp
-from engine._tracing.dispatch import make_traceable
+from engine._tracing.traceable import make_traceable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -58,19 +58,17 @@ class SeedGenerator:
         if seed is not None and not isinstance(seed, (int, np.integer)):
             msg = f"`seed` must be an integer, got {seed!r}"
             raise ValueError(msg)
-        self._seed, self._draws = next_seed() if seed is None else int(seed), 0
+        self._state = RandomState(next_seed() if seed is None else int(seed))
 
     @property
     def state(self) -> Array:
         """The seed and the number of draws so far."""
-        return np.array([self._seed % 2**64, self._draws], np.uint64)
+        return _as_array(present(self._state).position)
 
     def next(self, ordered: bool = True) -> Array:
         """Returns the state, and advances it by one draw. `ordered` is ignored."""
         del ordered
-        state = self.state
-        self._draws += 1
-        return state
+        return _as_array(present(self._state).draw())
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
@@ -310,7 +308,13 @@ def binomial(
     return _generator(seed).binomial(draws.astype(np.int64), shares, size).astype(result_dtype)
 
 
-def _key(seed: Any) -> tuple[int, int]:
+def _as_array(position: Position) -> Array:
+    """Returns a position as an array (2,) of uint64."""
+    seed, draws = position
+    return np.array([seed % 2**64, draws], np.uint64)
+
+
+def _key(seed: Any) -> Position:
     """Returns the seed and stream from which the core computes the numbers."""
     if seed is None:
         return next_key()

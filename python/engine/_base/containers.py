@@ -11,13 +11,21 @@ def values_within(value: Any) -> Iterator[Any]:
 
     A list or dict that holds itself is searched once at each place.
     """
-    return _values_within(value, frozenset())
-
-
-def _values_within(value: Any, around: frozenset[int]) -> Iterator[Any]:
     if not isinstance(value, (list, tuple, dict)):
-        yield value
-    elif id(value) not in around:
-        inner = around | {id(value)}
-        for item in list(value.values() if isinstance(value, dict) else value):  # another thread may add some
-            yield from _values_within(item, inner)
+        return iter([value])
+    found = list[Any]()
+    _add_values(value, frozenset(), found)
+    return iter(found)
+
+
+def _add_values(container: Any, around: frozenset[int], found: list[Any]) -> None:
+    if id(container) in around:
+        return
+    inner = around | {id(container)}
+    for each in list(
+        container.values() if isinstance(container, dict) else container
+    ):  # another thread may add some
+        if isinstance(each, (list, tuple, dict)):
+            _add_values(each, inner, found)
+        else:
+            found.append(each)

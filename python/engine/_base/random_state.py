@@ -1,13 +1,14 @@
 """The global random state: a seed, and a counter of the draws since it was set.
 
-The core computes random numbers from the pair (seed, stream), where the stream is the number of the draw, and never
-from the time or the number of threads. Everything that draws asks here for its pair: initializers, shuffling, dropout.
+The core computes random numbers from the pair (seed, number of the draw), and never from the time or the number of threads.
+Everything that draws asks here for its pair: initializers, shuffling, dropout.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -20,60 +21,128 @@ _WORD = 2**64
 _SEEDS_APART = 0x9E3779B97F4A7C15
 
 
-class _RandomStreams:
-    """A seed and the number of streams that were used since it was set."""
+Position = tuple[int, int]
+"""A seed, and the number of draws since it was set."""
 
-    def __init__(self, seed: int) -> None:
-        self._lock = Lock("the random state", Order.RANDOM)
-        self.reset(seed)
 
-    def reset(self, seed: int) -> None:
-        with self._lock.held():
-            self._seed, self._streams = seed, 0
+class RandomState:
+    """A seed, and the number of draws since it was set.
+
+    Args:
+        seed: the seed.
+        draws: the number of draws.
+    """
+
+    def __init__(self, seed: int, draws: int = 0) -> None:
+        self._lock = Lock("a random state", Order.RANDOM)
+        self._seed, self._draws = seed, draws
 
     @property
-    def position(self) -> tuple[int, int]:
+    def position(self) -> Position:
+        """The seed, and the number of draws."""
         with self._lock.held():
-            return self._seed, self._streams
+            return self._seed, self._draws
 
     @position.setter
-    def position(self, value: tuple[int, int]) -> None:
+    def position(self, value: Position) -> None:
         with self._lock.held():
-            self._seed, self._streams = value
+            self._seed, self._draws = value
 
-    def key(self) -> tuple[int, int]:
+    def draw(self) -> Position:
+        """Returns the position before this draw, which no other draw gets."""
         with self._lock.held():
-            self._streams += 1
-            return self._seed, self._streams - 1
+            self._draws += 1
+            return self._seed, self._draws - 1
+
+    def give_back(self, before: Position, draws: int) -> None:
+        """Takes so many draws since a position back, if there were no others."""
+        with self._lock.held():
+            if (self._seed, self._draws) == (before[0], before[1] + draws):
+                self._draws = before[1]
 
 
-_state = _RandomStreams(int.from_bytes(os.urandom(4), "little"))
-_scoped: ContextVar[_RandomStreams | None] = ContextVar("_scoped", default=None)
+class _Counted(RandomState):
+    """A random state whose draws are counted.
+
+    Args:
+        state: the state.
+    """
+
+    def __init__(self, state: RandomState) -> None:
+        self._state, self.count = state, 0
+
+    @property
+    def position(self) -> Position:
+        """That of the state."""
+        return self._state.position
+
+    @position.setter
+    def position(self, value: Position) -> None:
+        self._state.position = value
+
+    def draw(self) -> Position:
+        """Draws from the state."""
+        self.count += 1
+        return self._state.draw()
+
+
+_global = RandomState(int.from_bytes(os.urandom(4), "little"))
+# The states that take the place of others in this thread.
+_replaced: ContextVar[Mapping[RandomState, RandomState]] = ContextVar("_replaced", default={})  # noqa: B039 # it is never changed
+
+
+def present(state: RandomState) -> RandomState:
+    """Returns what takes the place of a random state in this thread: itself outside of `with` blocks."""
+    return _replaced.get().get(state, state)
 
 
 def set_seed(seed: int) -> None:
-    """Sets the seed and starts again with stream 0."""
-    _state.reset(seed)
+    """Sets the seed and starts again with draw 0."""
+    _global.position = seed, 0
+
+
+def drawing_from(place: Position, others: Mapping[RandomState, Position] = {}) -> AbstractContextManager[Any]:
+    """Lets this thread draw from other positions within a `with` block. For all other threads nothing changes.
+
+    Args:
+        place: where the draws from the global state go on.
+        others: where those from other states go on.
+    """
+    states = {state: RandomState(*position) for state, position in {_global: place, **others}.items()}
+    return ContextValue(_replaced, {**_replaced.get(), **states})
 
 
 def seeded(seed: int) -> AbstractContextManager[Any]:
     """Gives this thread its own random state with this seed within a `with` block. The global state does not change."""
-    return ContextValue(_scoped, _RandomStreams(seed))
+    return drawing_from((seed, 0))
 
 
-def position() -> tuple[int, int]:
+@contextmanager
+def giving_back() -> Iterator[None]:
+    """Takes back what was drawn within the block if it raises, unless another thread has drawn meanwhile."""
+    state = present(_global)
+    counted, before = _Counted(state), state.position
+    try:
+        with ContextValue(_replaced, {**_replaced.get(), _global: counted}):
+            yield
+    except BaseException:
+        state.give_back(before, counted.count)
+        raise
+
+
+def position() -> Position:
     """Returns the current seed, and the number of draws since it was set."""
-    return (_scoped.get() or _state).position
+    return present(_global).position
 
 
-def go_to(position: tuple[int, int]) -> None:
+def go_to(place: Position) -> None:
     """Sets the random state to a pair that `position` returned."""
-    (_scoped.get() or _state).position = position
+    present(_global).position = place
 
 
-def next_key() -> tuple[int, int]:
-    """Returns the (seed, stream) of the next draw. Each call returns another pair until `set_seed` is called."""
-    return (_scoped.get() or _state).key()
+def next_key() -> Position:
+    """Returns the seed and the number of the next draw. Each call returns another pair until `set_seed` is called."""
+    return _replaced.get().get(_global, _global).draw()
 
 
 def next_seed() -> int:

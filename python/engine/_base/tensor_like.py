@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -191,19 +191,24 @@ class StoredArray(NDArrayOperatorsMixin, ABC):
         return self.value.__index__()
 
 
-class TapeHooks:
-    """The functions that tensors call while gradient tapes are open; `_tracing.lazy` sets them."""
+class ArrayRecorder(Protocol):
+    """What records operations on arrays: the open gradient tapes of a thread."""
 
-    recorder: ContextVar[Any] = ContextVar("open_recorder", default=None)
-    """The open tapes of this thread; None if there are none."""
-    is_recorded: Callable[[Any], bool]
-    """Whether what is done with an array is recorded."""
-    ufunc: Callable[..., Any]
-    """Records a universal function of NumPy, called with arrays."""
-    function: Callable[..., Any]
-    """Records another function of NumPy."""
-    method: Callable[..., Any]
-    """Records a method of an array, by its name."""
+    def is_recorded(self, value: Any) -> bool:
+        """Whether what is done with an array is recorded."""
+
+    def ufunc(self, ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Records a universal function of NumPy, called with arrays."""
+
+    def function(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Records another function of NumPy."""
+
+    def method(self, name: str, array: Any, *args: Any, **options: Any) -> Any:
+        """Records a method of an array, by its name."""
+
+
+# The open gradient tapes of this thread, a `lazy.Recorder`; None if there are none.
+open_recorder: ContextVar[Any] = ContextVar("open_recorder", default=None)
 
 
 class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
@@ -215,20 +220,26 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
     _keras_mask: NDArray[np.bool_] | None = None
 
     @property
-    def _is_recorded(self) -> bool:
-        return TapeHooks.recorder.get() is not None and TapeHooks.is_recorded(self)
+    def _recorder(self) -> ArrayRecorder | None:
+        """What records operations on this array; None if nothing does."""
+        found: ArrayRecorder | None = open_recorder.get()
+        return found if found is not None and found.is_recorded(self) else None
 
     def __getitem__(self, key: Any) -> Any:
-        return TapeHooks.method("__getitem__", self, key) if self._is_recorded else super().__getitem__(key)
+        recorder = self._recorder
+        return super().__getitem__(key) if recorder is None else recorder.method("__getitem__", self, key)
 
     def reshape(self, *shape: Any, **options: Any) -> Any:
-        """Returns the array in another shape."""
-        plain = super().reshape
-        return TapeHooks.method("reshape", self, *shape) if self._is_recorded else plain(*shape, **options)
+        """The same numbers in another shape."""
+        recorder = self._recorder
+        if recorder is None:
+            return super().reshape(*shape, **options)
+        return recorder.method("reshape", self, *shape)
 
     def transpose(self, *axes: Any) -> Any:
         """The array with its axes in another order."""
-        return TapeHooks.method("transpose", self, *axes) if self._is_recorded else super().transpose(*axes)
+        recorder = self._recorder
+        return super().transpose(*axes) if recorder is None else recorder.method("transpose", self, *axes)
 
     @property
     def T(self) -> Any:  # noqa: N802 # NumPy's name
@@ -237,14 +248,16 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
 
     def mean(self, axis: Any = None, *args: Any, **options: Any) -> Any:
         """The mean along axes."""
-        if self._is_recorded:
-            return TapeHooks.method("mean", self, axis, *args, **options)
-        return super().mean(axis, *args, **options)
+        recorder = self._recorder
+        if recorder is None:
+            return super().mean(axis, *args, **options)
+        return recorder.method("mean", self, axis, *args, **options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if self._is_recorded:
-            return TapeHooks.function(function, args, kwargs)
-        return super().__array_function__(function, types, args, kwargs)
+        recorder = self._recorder
+        if recorder is None:
+            return super().__array_function__(function, types, args, kwargs)
+        return recorder.function(function, args, kwargs)
 
     def masked(self, mask: ArrayLike | None) -> Tensor:
         """Returns this array with a mask: True for each timestep to keep; None keeps all."""
@@ -256,8 +269,9 @@ class Tensor(np.ndarray[Any, np.dtype[np.float32]]):
         return np.array(self)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if TapeHooks.recorder.get() is not None and any(map(TapeHooks.is_recorded, inputs)):
-            return TapeHooks.ufunc(ufunc, method, inputs, options)
+        recorder: ArrayRecorder | None = open_recorder.get()
+        if recorder is not None and any(map(recorder.is_recorded, inputs)):
+            return recorder.ufunc(ufunc, method, inputs, options)
         plain = [plain_array(item) for item in inputs]
         if "out" in options:
             options["out"] = tuple(plain_array(item) for item in options["out"])

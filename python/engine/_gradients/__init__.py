@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from engine._gradients.functions import grad, value_and_grad
 from engine._gradients.tape import GradientTape
-from engine.models import functions as _  # noqa: F401 # it computes what is recorded
 
 __all__ = ["GradientTape", "grad", "value_and_grad"]

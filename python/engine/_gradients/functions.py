@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from engine import tree
+from engine._base.tensor_like import open_recorder
 from engine._gradients.derivatives import derivatives
 from engine._gradients.tape import GradientTape
 from engine._tracing.lazy import RecordedArray, as_recorded
 from engine._tracing.primitives import full
-from engine._tracing.symbolic import current, open_recorder, sequence_like
+from engine._tracing.symbolic import current, sequence_like
 from engine._tracing.trace import TracedArray, as_traced
 
 

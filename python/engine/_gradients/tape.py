@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from engine import tree
+from engine._base.tensor_like import open_recorder
 from engine._core_interface.cpp import ContextBlock
 from engine._gradients.derivatives import derivatives, unconnected
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded, settle
-from engine._tracing.symbolic import handlers, open_recorder
 from engine._tracing.trace import TracedArray
 
 
@@ -401,6 +401,3 @@ def _total(targets: Sequence[RecordedArray], factors: Sequence[Any]) -> TracedAr
     for target in scaled[1:]:
         total = total + target.sum()
     return total  # type: ignore[no-any-return] # a symbol
-
-
-handlers["tape"] = GradientTape

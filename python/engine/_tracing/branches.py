@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from engine._tracing.dispatch import answers, apply, function_of_arrays, records
+from engine._tracing.dispatch import answers, function_of_arrays, records
+from engine._tracing.errors import needs_values
 from engine._tracing.primitives import stop_gradient as without_gradient
 from engine._tracing.reductions import array_of, count
-from engine._tracing.symbolic import Symbolic, needs_values, sequence_like, symbolics_in
+from engine._tracing.symbolic import Symbolic, apply, sequence_like, symbolics_in
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 

@@ -12,6 +12,7 @@ from engine._base.checks import choice, integer
 from engine._tracing.arrangement import expand_dims, one_hot, take
 from engine._tracing.dispatch import records
 from engine._tracing.elementwise import is_nan
+from engine._tracing.errors import CannotRecordError, line_of_user
 from engine._tracing.extents import ONE, Extent, joint_length, text_of
 from engine._tracing.host_operations import constant, host, host_functions
 from engine._tracing.primitives import (
@@ -24,7 +25,7 @@ from engine._tracing.primitives import (
     reshape,
 )
 from engine._tracing.reductions import any_, array_of, max_, min_, prod, sum_
-from engine._tracing.symbolic import CannotRecordError, length, lengths, line_of_user
+from engine._tracing.symbolic import length, lengths
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 

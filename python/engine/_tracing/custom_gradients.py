@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine._tracing.dispatch import records
+from engine._tracing.errors import CannotRecordError, line_of_user
 from engine._tracing.extents import Extent
 from engine._tracing.primitives import broadcast_to
 from engine._tracing.recordings import lowered_node
-from engine._tracing.symbolic import CannotRecordError, is_symbolic, line_of_user, symbolics_in
+from engine._tracing.symbolic import is_symbolic, symbolics_in
 from engine._tracing.trace import Computed, Node, Origin, Trace, TracedArray, as_traced, trace_of
 
 # How the nodes of a rule name what they read: a number from 0 is a node of the rule, -1 is the gradient with respect to the

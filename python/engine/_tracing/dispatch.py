@@ -1,29 +1,13 @@
-"""The one place where a function of `engine.ops` that is called with a symbol finds what it records."""
+"""The one place where a function of `engine.ops` that is called with a symbol finds what it records, by its name."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from contextlib import AbstractContextManager
-from contextvars import ContextVar
+from collections.abc import Callable
 from importlib import import_module
-from types import FunctionType
 from typing import Any, TypeVar
 
-from engine._core_interface.cpp import ContextValue
-from engine._tracing.symbolic import (
-    CannotRecordError,
-    Symbolic,
-    contains_symbolic,
-    current,
-    handlers,
-    line_of_user,
-    mapped,
-    open_recorder,
-    symbolics_in,
-)
+from engine._tracing.errors import CannotRecordError, line_of_user
 
 # By the name of a function of `engine.ops`: what records it, what answers its question, and what computes it for arrays.
 _table: dict[str, Callable[..., Any]] = {}
@@ -90,6 +74,17 @@ def implementation_of(name: str) -> Callable[..., Any]:
     return _table[name]
 
 
+def answer_of(name: str) -> Callable[..., Any] | None:
+    """Returns what answers the function `name` if that is a question about shapes or dtypes; else None."""
+    _fill()
+    return _immediate.get(name)
+
+
+def computes_arrays(name: str, function: Callable[..., Any]) -> None:
+    """Says which function computes `name` for arrays."""
+    _of_arrays[name] = function
+
+
 def function_of_arrays(name: str) -> Callable[..., Any]:
     """Returns the function `name` of `engine.ops` or `engine.random`, which computes at once."""
     return _of_arrays[name]
@@ -113,39 +108,6 @@ def _fill() -> None:
             import_module(f"engine._tracing.{module}")
 
 
-_values: ContextVar[Mapping[int, Any] | None] = ContextVar("values", default=None)
-
-
-def values_by_symbol(values: Mapping[int, Any]) -> AbstractContextManager[Any]:
-    """Lets operations within the block read values in place of symbols.
-
-    Args:
-        values: the value of each symbol, by the `id` of the symbol.
-    """
-    return ContextValue(_values, values)
-
-
-def apply(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Records a call of the function `name` of `engine.ops` with symbols among its arguments."""
-    _fill()
-    values = _values.get()
-    if values:
-        args, kwargs = mapped(lambda value: values.get(id(value), value), (args, kwargs))
-        if not contains_symbolic((args, kwargs)):
-            return function_of_arrays(name)(*args, **kwargs)
-    if name in _immediate:
-        return _immediate[name](*args, **kwargs)
-    for value in symbolics_in([*args, *kwargs.values()]):
-        if isinstance(value, Symbolic):
-            return value._as_tensor._record(name, args, kwargs)
-    if current.get() is None and open_recorder.get() is not None:
-        return handlers["weights"](name, args, kwargs)
-    if current.get() is None:
-        msg = f"a length that depends on the batch can be used only in the function that it comes from, not in `{name}`"
-        raise CannotRecordError(msg)
-    return implementation(name)(*args, **kwargs)
-
-
 def class_name(name: str) -> str:
     """Returns the name of Keras' class of an operation, such as "ExpandDims" of `expand_dims`."""
     name = name.rpartition(".")[2]
@@ -161,77 +123,3 @@ _CLASSES = {
     "swish": "Silu",
     "hard_swish": "HardSilu",
 }
-
-
-def traceable(function: _Function, always: bool = False, prefix: str = "") -> _Function:
-    """Returns a function of `engine.ops` that is recorded if it is called with a symbol.
-
-    Args:
-        function: the function of arrays.
-        always: whether it is recorded in every traced function, also without a symbol, as random numbers are, unless its argument
-            `seed` is an int, with which it returns the same numbers at each call.
-        prefix: of its name in the table, such as "activations.".
-    """
-    name = prefix + function.__name__
-    _of_arrays[name] = function
-
-    @functools.wraps(function)
-    def recorded_or_computed(*args: Any, **kwargs: Any) -> Any:
-        if contains_symbolic(args) or (kwargs and contains_symbolic(kwargs)):
-            return apply(name, args, kwargs)
-        if always and not (_is_traced() and _has_fixed_seed(function, args, kwargs)):
-            if current.get() is not None:
-                return implementation(name)(*args, **kwargs)
-            recorder = open_recorder.get()
-            if recorder is not None and recorder.captures and can_record(name):
-                return handlers["weights"](name, args, kwargs)
-        return function(*args, **kwargs)
-
-    return recorded_or_computed  # type: ignore[return-value] # it has the same signature
-
-
-def _is_traced() -> bool:
-    return current.get() is not None or open_recorder.get() is not None
-
-
-def _has_fixed_seed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Returns whether the argument `seed` of a call is an int."""
-    try:
-        seed = inspect.signature(function).bind_partial(*args, **kwargs).arguments.get("seed")
-    except TypeError:  # the call itself says what is wrong
-        return False
-    return hasattr(seed, "__index__")
-
-
-def make_traceable(
-    module: MutableMapping[str, Any], names: Iterable[str], always: bool = False, prefix: str = ""
-) -> None:
-    """Makes functions of a module traceable.
-
-    Args:
-        module: its `globals()`.
-        names: of the functions. Those of other objects are left as they are.
-        always: see `traceable`.
-        prefix: see `traceable`.
-    """
-    for name in names:
-        if isinstance(module[name], FunctionType):
-            module[name] = traceable(module[name], always, prefix)
-
-
-def make_all_traceable(module: MutableMapping[str, Any]) -> None:
-    """Makes all public functions that a module defines traceable, and lists them in its `__all__`.
-
-    Args:
-        module: its `globals()`.
-    """
-    functions = [
-        name for name, value in module.items() if getattr(value, "__module__", "") == module["__name__"]
-    ]
-    module["__all__"] = sorted(
-        name for name in functions if name[0] != "_" and isinstance(module[name], FunctionType)
-    )
-    make_traceable(module, module["__all__"])
-
-
-handlers["apply"], handlers["implementation"] = apply, implementation

@@ -11,6 +11,7 @@ import numpy as np
 from engine._base.promotion import standard
 from engine._tracing.code import Term
 from engine._tracing.dispatch import records
+from engine._tracing.errors import line_of_user
 from engine._tracing.primitives import (
     broadcast_to,
     common_dtype,
@@ -20,7 +21,7 @@ from engine._tracing.primitives import (
     number_in,
     stop_gradient,
 )
-from engine._tracing.symbolic import lengths, line_of_user
+from engine._tracing.symbolic import lengths
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 _LN2, _LN10 = math.log(2.0), math.log(10.0)

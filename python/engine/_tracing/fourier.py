@@ -16,11 +16,11 @@ from engine._base.windows import window_factors
 from engine._tracing.arrangement import concatenate, flip, pad, swapaxes, take
 from engine._tracing.dispatch import records
 from engine._tracing.elementwise import add, multiply, subtract
+from engine._tracing.errors import CannotRecordError, line_of_user
 from engine._tracing.extents import ONE, Extent, text_of
 from engine._tracing.primitives import float_dtype, part
 from engine._tracing.products import matmul
 from engine._tracing.reductions import array_of, sum_
-from engine._tracing.symbolic import CannotRecordError, line_of_user
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 # So many numbers are transformed by one matrix.

@@ -18,9 +18,9 @@ from engine._core_interface.cpp import compute_arrays_by
 from engine._core_interface.host_steps import ArrayStep
 from engine._tracing.custom_gradients import give_rule
 from engine._tracing.dispatch import function_of_arrays
+from engine._tracing.errors import CannotRecordError, line_of_user
 from engine._tracing.extents import Extent, Extents, joint_length
 from engine._tracing.primitives import part
-from engine._tracing.symbolic import CannotRecordError, line_of_user
 from engine._tracing.trace import TracedArray
 
 Rule = Callable[[Sequence[TracedArray], Sequence[TracedArray]], Sequence[TracedArray | None]]

@@ -8,33 +8,30 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine._base.promotion import as_array
-from engine._base.tensor_like import TapeHooks, Tensor, mask_of
+from engine._base.tensor_like import Tensor, mask_of, open_recorder
 from engine._core_interface.cpp import ContextValue
 from engine._data.exact_integers import ExactIntegers, Reading
 from engine._data.index_ranges import IndexRange
 from engine._tracing.dispatch import can_record, function_of_arrays, implementation
+from engine._tracing.errors import CannotRecordError, line_of_user, needs_values
 from engine._tracing.extents import Extent, Extents, full_shape
-from engine._tracing.numpy_functions import recorded_function, recorded_ufunc
 from engine._tracing.symbolic import (
-    CannotRecordError,
     contains,
     current,
-    handlers,
     is_symbolic,
-    line_of_user,
     mapped,
-    needs_values,
-    open_recorder,
+    recorded_function,
+    recorded_ufunc,
     sequence_like,
 )
 from engine._tracing.trace import Computed, Input, OfWeight, Trace, TracedArray, Use, as_traced
@@ -71,6 +68,23 @@ class Recorder:
     def records(self) -> bool:
         """Whether one of the tapes is recording."""
         return self.captures or any(tape._is_open and not tape._paused for tape in self.tapes)
+
+    # What arrays know of it, an `ArrayRecorder`.
+
+    is_recorded = staticmethod(is_symbolic)
+    ufunc, function = staticmethod(recorded_ufunc), staticmethod(recorded_function)
+
+    def method(self, name: str, array: Any, *args: Any, **options: Any) -> Any:
+        """Returns the result of a method of a watched array, such as `array.sum()`, as the trace records it."""
+        trace = self.trace if current.get() is None and self.records else current.get()
+        return getattr(as_traced(array, trace), name)(*args, **options)
+
+    def apply(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Applies an operation to weights and watched arrays alone, and records that if a tape is recording."""
+        if not self.records:
+            return function_of_arrays(operation)(*args, **kwargs)
+        with self.trace.recording():
+            return implementation(operation)(*args, **kwargs)
 
     def open_tapes(self) -> list[Any]:
         """Returns the tapes whose blocks have not ended."""
@@ -141,9 +155,26 @@ def _trace_assigns(weight: Any, value: Any) -> bool:
     return True
 
 
+class TraceFunctions(NamedTuple):
+    """What computes traces. It knows how layers and models are lowered."""
+
+    evaluate: Callable[[LazyTrace], None]
+    """Computes all arrays of a trace that wait for their numbers."""
+    masks: Callable[[LazyTrace, Sequence[TracedArray]], list[bool]]
+    """Returns for each output of a layer or a model whether a mask reaches it, with one value for each of its rows."""
+    changed_by: Callable[[Any, Sequence[Any], bool | None, Any], frozenset[Any]]
+    """Returns the owners of the weights that a call of a layer or a model changes.
+
+    Its arguments are the layer or model, the shape of one sample of each input, and the arguments of the call: `training`, and
+    the further ones.
+    """
+
+
 class LazyTrace(Trace):
     """What gradient tapes have recorded. All lengths in it are known."""
 
+    functions: ClassVar[TraceFunctions]
+    """What computes traces; `engine.models.functions` sets it when it is imported, as it imports this module."""
     computes = True
     """Whether its numbers can be computed at any time."""
 
@@ -168,7 +199,8 @@ class LazyTrace(Trace):
         """The number of the random draws in the random stream, once something was drawn."""
         # Read-only arrays and symbols of other traces that are inputs, each with its input, by their `id`.
         self._held: dict[int, tuple[Any, TracedArray]] = {}
-        self.thread = threading.get_ident()
+        # The traces of the thread that makes this one, among which it is while it holds something.
+        self._of_thread = of_thread.traces
 
     @property
     def symbol(self) -> Any:
@@ -178,6 +210,9 @@ class LazyTrace(Trace):
     def may_differentiate(self) -> bool:
         """Whether a tape may still ask for derivatives."""
         return any(not tape._finished for tape in self.tapes)
+
+    def depends_on(self, part: Any) -> None:
+        """Notes that a layer, a model or a variable is about to be read, where what is recorded will be compiled as it is."""
 
     def add(
         self, kind: str, inputs: Sequence[TracedArray], shape: Extents, dtype: str, **fields: Any
@@ -201,7 +236,7 @@ class LazyTrace(Trace):
             keep_weights(self, owners)  # so that copies change
             self.applied = len(self.changes)
         elif self.computes:
-            _mine.pending_changes.add(self)
+            of_thread.pending_changes.add(self)
 
     @property
     def pending_changes(self) -> list[tuple[int, frozenset[Any]]]:
@@ -231,7 +266,7 @@ class LazyTrace(Trace):
         self.dtypes.append("float32")
         self.entries.append(Use(part, tuple(symbol.view for symbol in inputs), outputs, mode, arguments))
         entry = len(self.entries) - 1
-        self._record_change(handlers["changed_by"](part, samples, mode, arguments))
+        self._record_change(self.functions.changed_by(part, samples, mode, arguments))
         results = tuple(
             RecordedArray(self, Computed(entry, number), shape, "float32")
             for number, shape in enumerate(outputs)
@@ -239,7 +274,7 @@ class LazyTrace(Trace):
         if any(symbol._keras_mask is not None for symbol in inputs if isinstance(symbol, RecordedArray)) or (
             part._may_make_mask
         ):
-            for array, masked in zip(results, handlers["masks"](self, results), strict=True):
+            for array, masked in zip(results, self.functions.masks(self, results), strict=True):
                 if masked:
                     array._keras_mask = self.add("mask_as_array", (array,), array.extents[:-1], "bool")
         return results
@@ -321,10 +356,10 @@ class LazyTrace(Trace):
 
     def evaluate(self) -> None:
         """Computes all arrays that wait for their numbers, and changes the weights that are to be changed."""
-        _mine.pending_changes.discard(self)
+        of_thread.pending_changes.discard(self)
         try:
             if self.pending_changes or any(_waits(reference) for reference in self.waiting):
-                handlers["evaluate"](self)
+                self.functions.evaluate(self)
         finally:
             self.waiting, self.applied = [], len(self.changes)
             if not self.may_differentiate:
@@ -332,12 +367,15 @@ class LazyTrace(Trace):
 
     def _begin(self) -> None:
         """Lists the trace among those that hold something."""
-        if id(self) not in traces:
-            traces[id(self)] = weakref.ref(self, partial(_forget, id(self)))
+        key, listed = id(self), self._of_thread
+        if key not in listed:
+            listed[key] = weakref.ref(
+                self, partial(listed.pop, key)
+            )  # `pop` gets the reference as its default
 
     def _release(self) -> None:
         """Forgets what was recorded, as all arrays have their numbers, and no tape asks for derivatives."""
-        traces.pop(id(self), None)
+        self._of_thread.pop(id(self), None)
         self.entries, self.dtypes, self.arguments, self.inputs = [], [], [], []
         self._held, self.watched, self.earlier = {}, {}, {}
         self.changes, self.applied, self._assigned = [], 0, {}
@@ -370,37 +408,36 @@ def _waits(reference: weakref.ref[RecordedArray]) -> bool:
     return array is not None and array._numbers is None
 
 
-traces: dict[int, weakref.ref[LazyTrace]] = {}
-"""All traces that hold something, of all threads, by their `id`."""
-
-
-def _forget(key: int, _: object) -> None:
-    traces.pop(key, None)
-
-
-def _traces_of_thread() -> list[LazyTrace]:
-    """Returns the traces of this thread that hold something."""
-    # The copy is made at once: other threads add traces to the dict and remove them.
-    pending_traces = (reference() for reference in traces.copy().values())
-    me = threading.get_ident()
-    return [trace for trace in pending_traces if trace is not None and trace.thread == me]
-
-
 class _OfThread(threading.local):
     """What belongs to one thread."""
 
     def __init__(self) -> None:
+        self.traces: dict[int, weakref.ref[LazyTrace]] = {}
+        """The traces that were made in the thread and hold something, by their `id`."""
         self.pending_changes = set[LazyTrace]()
         """The traces that are still to change weights, even if nothing else refers to them any more."""
 
 
-_mine = _OfThread()
+of_thread = _OfThread()
+
+
+def _present_traces() -> list[LazyTrace]:
+    """Returns the traces that hold something: those of this thread, and that of its open tapes.
+
+    A thread may run in a copy of another thread's context, and so has the tapes of that one.
+    """
+    # The copy is made at once: another thread may let go of a trace meanwhile.
+    found = [reference() for reference in of_thread.traces.copy().values()]
+    recorder = open_recorder.get()
+    if recorder is not None:
+        found.append(recorder.trace)
+    return [trace for trace in dict.fromkeys(found) if trace is not None]
 
 
 def settle() -> None:
     """Makes the traces of this thread change the weights that they are to change, before these are read."""
-    if _mine.pending_changes and current.get() is None:
-        for trace in list(_mine.pending_changes):
+    if of_thread.pending_changes and current.get() is None:
+        for trace in list(of_thread.pending_changes):
             trace.evaluate()
 
 
@@ -419,7 +456,7 @@ def before_change(owners: Iterable[Any] | None = None) -> None:
     if capturing() is not None:
         raise needs_values("a weight", "a change of it")
     changing = None if owners is None else set(owners)
-    for trace in _traces_of_thread():
+    for trace in _present_traces():
         if not trace.computes or not trace.entries:
             continue
         affected = trace.owners if changing is None else trace.owners & changing
@@ -545,7 +582,7 @@ class RecordedArray(TracedArray):
     def __contains__(self, value: Any) -> bool:
         return bool(value in self.computed_numbers)
 
-    # TapeHooks.
+    # What traces ask of it.
 
     @property
     def _sample(self) -> Any:
@@ -667,45 +704,50 @@ def as_recorded(value: Any, trace: LazyTrace) -> RecordedArray:
     return trace.constant(value) if weight is None else weight(trace)  # type: ignore[return-value] # of this trace
 
 
-def recorded_inputs(values: Any) -> Any:
+def recorded_inputs(values: Any, part: Any) -> Any:
     """Returns the inputs of a layer or model in the form in which it is called on them.
 
     While a tape is recording, arrays become recorded ones. Otherwise recorded arrays whose numbers are there become
     arrays of NumPy.
+
+    Args:
+        values: the inputs.
+        part: the layer or model.
     """
     if current.get() is not None:
         return values
     recorder_open = recorder()
     if recorder_open is None:
         return mapped(_plain, values) if contains(values, RecordedArray) else values
-    return _wrapped(values, recorder_open.trace)
+    recorder_open.trace.depends_on(part)
+    return _wrapped(values, recorder_open.trace, part)
 
 
 def _plain(value: Any) -> Any:
     return value.computed_numbers if isinstance(value, RecordedArray) and value.is_plain else value
 
 
-def _wrapped(value: Any, trace: LazyTrace) -> Any:
+def _wrapped(value: Any, trace: LazyTrace, part: Any) -> Any:
     """Returns `value` with recorded arrays in place of arrays, weights and lists of numbers, at any depth."""
     if isinstance(value, RecordedArray):
-        return recorded_with_mask(value, trace)
+        return recorded_with_mask(value, trace, part)
     if is_symbolic(value) and not hasattr(value, "_weight_in") and not isinstance(value, np.ndarray):
         return value  # a symbol of a model
     if isinstance(value, dict):
-        return {key: _wrapped(item, trace) for key, item in value.items()}
+        return {key: _wrapped(item, trace, part) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and not _is_numbers(value):
-        return sequence_like(value, (_wrapped(item, trace) for item in value))
+        return sequence_like(value, (_wrapped(item, trace, part) for item in value))
     if value is None or isinstance(value, (str, bool)):
         return value
-    return recorded_with_mask(value, trace)
+    return recorded_with_mask(value, trace, part)
 
 
-def recorded_with_mask(value: Any, trace: LazyTrace) -> RecordedArray:
-    """Does what `as_recorded` does, and keeps the mask of a tensor, or of an array of another trace."""
+def recorded_with_mask(value: Any, trace: LazyTrace, part: Any) -> RecordedArray:
+    """Does what `as_recorded` does for an input of a layer or a model, and keeps the mask of a tensor, or of an array of another trace."""
     array, mask = as_recorded(value, trace), mask_of(value)
     if array is value or mask is None:
         return array
-    return handlers["with_mask"]([array, as_recorded(mask, trace)])  # type: ignore[no-any-return] # a recorded array
+    return part._with_mask([array, as_recorded(mask, trace)])  # type: ignore[no-any-return] # a recorded array
 
 
 def _is_numbers(value: Any) -> bool:
@@ -714,24 +756,3 @@ def _is_numbers(value: Any) -> bool:
     while isinstance(first, (list, tuple)):
         first = next(iter(first), None)
     return isinstance(first, (int, float, np.generic))
-
-
-def apply_to_weights(operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Records an operation that is applied to weights and watched arrays alone, while a tape is recording."""
-    recorder_open = recorder()
-    if recorder_open is None:
-        return function_of_arrays(operation)(*args, **kwargs)
-    with recorder_open.trace.recording():
-        return implementation(operation)(*args, **kwargs)
-
-
-def _recorded_method(name: str, array: Any, *args: Any, **options: Any) -> Any:
-    """Returns the result of a method of a watched array, such as `array.sum()`, as the trace records it."""
-    recorder_open = recorder()
-    trace = current.get() if recorder_open is None else recorder_open.trace
-    return getattr(as_traced(array, trace), name)(*args, **options)
-
-
-handlers["weights"] = apply_to_weights
-TapeHooks.is_recorded, TapeHooks.method = is_symbolic, _recorded_method
-TapeHooks.ufunc, TapeHooks.function = recorded_ufunc, recorded_function

@@ -16,6 +16,7 @@ from engine._base.checks import choice, require_matrices, solves_vectors
 from engine._tracing.arrangement import concatenate, expand_dims, swapaxes, take_along_axis, tril, triu
 from engine._tracing.dispatch import function_of_arrays, records
 from engine._tracing.elementwise import multiply, subtract
+from engine._tracing.errors import CannotRecordError, line_of_user
 from engine._tracing.extents import Extent, text_of
 from engine._tracing.host_operations import constant, host, host_functions
 from engine._tracing.primitives import (
@@ -30,7 +31,6 @@ from engine._tracing.primitives import (
 from engine._tracing.primitives import broadcast_to as spread
 from engine._tracing.products import matmul
 from engine._tracing.reductions import array_of, sum_
-from engine._tracing.symbolic import CannotRecordError, line_of_user
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 _MATRIX = 2

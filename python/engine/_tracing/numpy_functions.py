@@ -1,11 +1,14 @@
-"""What NumPy's functions record when they are called with symbols: the functions of `engine.ops` with other names."""
+"""What NumPy's functions record when they are called with symbols: the functions of `engine.ops` with other names.
+
+A call of a function is its name, its arguments by position, and those by name.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from engine._tracing.dispatch import apply, can_record
-from engine._tracing.symbolic import CannotRecordError, handlers, line_of_user
+from engine._tracing.dispatch import can_record
+from engine._tracing.errors import CannotRecordError, line_of_user
 
 # Names of NumPy, and those of `engine.ops`, where they differ.
 _UFUNCS = {
@@ -47,19 +50,26 @@ _OWN_NAMES = {
 }
 
 
-def recorded_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """Records a universal function of NumPy."""
+Call = tuple[str, tuple[Any, ...], dict[str, Any]]
+
+
+def calls_of_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> list[Call]:
+    """Returns what a universal function of NumPy records: one call for each of its results.
+
+    Raises:
+        CannotRecordError: if it can't be recorded.
+    """
     name = ufunc.__name__
     if method == "reduce" and name in _REDUCTIONS:
         axis, keepdims = options.get("axis", 0), options.get("keepdims", False)
-        return apply(_REDUCTIONS[name], (inputs[0], axis, keepdims), {})
+        return [(_REDUCTIONS[name], (inputs[0], axis, keepdims), {})]
     out = options.get("out", ())
     if (
         len(out) == 1 and out[0] is inputs[0]
     ):  # `x += y`: x becomes the recorded sum, as with tensors of Keras
         options = {key: value for key, value in options.items() if key != "out"}
     if name == "divmod" and method == "__call__" and not options:
-        return apply("floor_divide", inputs, {}), apply("mod", inputs, {})
+        return [("floor_divide", inputs, {}), ("mod", inputs, {})]
     if name == "float_power":
         inputs = (inputs[0] * 1.0, *inputs[1:])
     operation = _UFUNCS.get(name, name)
@@ -68,11 +78,15 @@ def recorded_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: di
         with_options = f" with {', '.join(options)}" if options else ""
         msg = f"{line_of_user()}: NumPy's `{called}`{with_options} can't be recorded in a traced function: use keras.ops"
         raise CannotRecordError(msg)
-    return apply(operation, inputs, {})
+    return [(operation, inputs, {})]
 
 
-def recorded_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Records another function of NumPy."""
+def call_of_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """Returns what another function of NumPy records.
+
+    Raises:
+        CannotRecordError: if it can't be recorded.
+    """
     name = function.__name__
     operation = _FUNCTIONS.get(name, name)
     module = getattr(function, "__module__", "")
@@ -84,10 +98,6 @@ def recorded_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, An
         if not (key in ("out", "where", "dtype") and value is None)
     }
     arguments = {key: value for key, value in arguments.items() if not _is_no_value(value)}
-    if name == "shape":
-        return tuple(args[0].shape)
-    if name == "ndim":
-        return len(args[0].shape)
     if not can_record(operation) or "out" in arguments:
         msg = f"{line_of_user()}: NumPy's `{name}` can't be recorded in a traced function: use keras.ops, or compute it before"
         raise CannotRecordError(msg)
@@ -96,16 +106,14 @@ def recorded_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, An
     if operation in ("var", "std") and not renamed.get("ddof", 0):
         renamed.pop("ddof", None)
     if operation == "clip":
-        return apply(
-            "clip",
-            (*args, None, None)[:3] if not renamed else args,
+        by_position = (*args, None, None)[:3] if not renamed else args
+        return (
+            operation,
+            by_position,
             {"x_min": None, "x_max": None, **renamed} if len(args) == 1 else renamed,
         )
-    return apply(operation, args, renamed)
+    return operation, args, renamed
 
 
 def _is_no_value(value: Any) -> bool:
     return type(value).__name__ == "_NoValueType"
-
-
-handlers["ufunc"], handlers["function"] = recorded_ufunc, recorded_function

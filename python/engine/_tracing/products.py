@@ -10,6 +10,7 @@ import numpy as np
 
 from engine._base.checks import choice
 from engine._tracing.dispatch import implementation_of, records
+from engine._tracing.errors import CannotRecordError
 from engine._tracing.extents import ONE, joint_length, text_of
 from engine._tracing.primitives import (
     common_dtype,
@@ -22,7 +23,6 @@ from engine._tracing.primitives import (
     reshape,
     transpose,
 )
-from engine._tracing.symbolic import CannotRecordError
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 _LETTERS = string.ascii_letters

@@ -21,11 +21,12 @@ from engine._tracing.arrangement import (
 from engine._tracing.code import Term
 from engine._tracing.dispatch import records
 from engine._tracing.elementwise import cast, ceil, is_nan
+from engine._tracing.errors import CannotRecordError
 from engine._tracing.extents import ONE
 from engine._tracing.primitives import axes_in, axis_in, coordinate, elementwise, float_dtype
 from engine._tracing.primitives import broadcast_to as spread
 from engine._tracing.reductions import array_of, count, sum_
-from engine._tracing.symbolic import CannotRecordError, is_symbolic
+from engine._tracing.symbolic import is_symbolic
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 # Places of quantiles that are nearer to whole numbers are rounded.

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, NoReturn
 
-from engine._base.tensor_like import TapeHooks
-from engine._core_interface.cpp import ContextValue
-from engine._tracing.extents import Extent, Extents, text_of_extent
+import numpy as np
 
-_PACKAGE = __file__.removesuffix("symbolic.py").removesuffix("_tracing/")
+from engine._base.tensor_like import open_recorder
+from engine._core_interface.cpp import ContextValue
+from engine._tracing.dispatch import answer_of, function_of_arrays, implementation
+from engine._tracing.errors import CannotRecordError, NeedsValuesError, needs_values
+from engine._tracing.extents import Extent, Extents, text_of_extent
+from engine._tracing.numpy_functions import call_of_function, calls_of_ufunc
 
 # The trace that records what runs in this thread; None outside of traced functions.
 current: ContextVar[Any] = ContextVar("current", default=None)
 
-# The open gradient tapes of this thread, a `lazy.Recorder`; None if there are none.
-open_recorder = TapeHooks.recorder
+_values: ContextVar[Mapping[int, Any] | None] = ContextVar("values", default=None)
 
 
-# Functions that symbols call, of modules that import this one and fill them in here. "apply" records a call of a function of
-# `engine.ops`, "implementation" returns what records it, "ufunc" and "function" record calls of NumPy's universal and other
-# functions, "weights" records operations on weights alone, "evaluate" computes the arrays of a trace that wait for their
-# numbers, "with_mask" returns the first of two symbols with the second one as its mask, and "tape" is `GradientTape`.
-handlers: dict[str, Callable[..., Any]] = {}
+def values_by_symbol(values: Mapping[int, Any]) -> AbstractContextManager[Any]:
+    """Lets operations within the block read values in place of symbols.
+
+    Args:
+        values: the value of each symbol, by the `id` of the symbol.
+    """
+    return ContextValue(_values, values)
 
 
 def outside_of_traces() -> AbstractContextManager[None]:
@@ -35,38 +37,43 @@ def outside_of_traces() -> AbstractContextManager[None]:
     return ContextValue(current, None)
 
 
-class NeedsValuesError(TypeError, ValueError):
-    """A traced function did something that needs numbers. Keras raises one or the other of these two."""
+def apply(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Records a call of the function `name` of `engine.ops` with symbols among its arguments."""
+    values = _values.get()
+    if values:
+        args, kwargs = mapped(lambda each: values.get(id(each), each), (args, kwargs))
+        if not contains_symbolic((args, kwargs)):
+            return function_of_arrays(name)(*args, **kwargs)
+    answer = answer_of(name)
+    if answer is not None:
+        return answer(*args, **kwargs)
+    for value in symbolics_in([*args, *kwargs.values()]):
+        if isinstance(value, Symbolic):
+            return value._as_tensor._record(name, args, kwargs)
+    recorder = open_recorder.get()
+    if current.get() is None and recorder is not None:
+        return recorder.apply(name, args, kwargs)
+    if current.get() is None:
+        msg = f"a length that depends on the batch can be used only in the function that it comes from, not in `{name}`"
+        raise CannotRecordError(msg)
+    return implementation(name)(*args, **kwargs)
 
 
-class CannotRecordError(TypeError):
-    """A traced function called a function that can't be recorded."""
+def recorded_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Records a universal function of NumPy."""
+    results = tuple(apply(*call) for call in calls_of_ufunc(ufunc, method, inputs, options))
+    return results[0] if len(results) == 1 else results
 
 
-def line_of_user() -> str:
-    """Returns file and line of the innermost frame outside of this package, such as "model.py:12"."""
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(_PACKAGE) and not name.startswith("<frozen"):
-            file = re.split(r"[/\\]", name)[-1]
-            return f"{file}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "?"
+def recorded_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Records another function of NumPy."""
+    if function in _OF_SHAPES:
+        return _OF_SHAPES[function](tuple(args[0].shape))
+    return apply(*call_of_function(function, args, kwargs))
 
 
-def needs_values(subject: str, action: str) -> NeedsValuesError:
-    """Returns the error for an action that needs the numbers of a symbol.
-
-    Args:
-        subject: the symbol.
-        action: such as "bool() of it".
-    """
-    return NeedsValuesError(
-        f"{line_of_user()}: {subject}, stands for numbers that are there only when a batch runs, so {action} has no value "
-        "while the function is recorded: choose between values by ops.where(condition, a, b) or "
-        "ops.cond(condition, f, g), and use ops.shape(x) for lengths"
-    )
+# What NumPy's functions of shapes return for a shape.
+_OF_SHAPES: dict[Any, Callable[[tuple[Any, ...]], Any]] = {np.shape: lambda shape: shape, np.ndim: len}
 
 
 def operator_methods(name: str) -> tuple[Any, Any]:
@@ -121,7 +128,7 @@ class Symbolic:
         """Records a call of a function of `engine.ops` with this symbol among its arguments, and returns its result."""
 
     def _applied(self, operation: str, *args: Any) -> Any:
-        return handlers["apply"](operation, args, {})
+        return apply(operation, args, {})
 
     __add__, __radd__ = operator_methods("add")
     __sub__, __rsub__ = operator_methods("subtract")
@@ -157,11 +164,11 @@ class Symbolic:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Records a function of NumPy, such as `np.exp(x)`."""
-        return handlers["ufunc"](ufunc, method, inputs, options)
+        return recorded_ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Records a function of NumPy, such as `np.mean(x, axis=1)`."""
-        return handlers["function"](function, args, kwargs)
+        return recorded_function(function, args, kwargs)
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> NoReturn:
         """Raises NeedsValuesError: NumPy would otherwise make an array that holds this object."""
@@ -234,7 +241,7 @@ class BatchLength:
         return _beside(self, other, "floor_divide")
 
     def _applied(self, operation: str, *args: Any) -> Any:
-        return handlers["apply"](operation, args, {})
+        return apply(operation, args, {})
 
     __truediv__, __rtruediv__ = operator_methods("divide")
     __mod__, __rmod__ = operator_methods("mod")

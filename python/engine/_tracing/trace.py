@@ -20,8 +20,10 @@ from engine._core_interface.cpp import ContextValue
 from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
 from engine._tracing.code import Code, Term
+from engine._tracing.dispatch import implementation
+from engine._tracing.errors import line_of_user
 from engine._tracing.extents import Extent, Extents, full_shape, sample_shape, text_of
-from engine._tracing.symbolic import BatchLength, Symbolic, current, handlers, length, line_of_user
+from engine._tracing.symbolic import BatchLength, Symbolic, apply, current, length
 
 # A node takes about as much memory as so many float32 numbers.
 _NUMBERS_OF_NODE = 2**7
@@ -313,7 +315,7 @@ class TracedArray(Symbolic):
         return inputs[0].trace.use(layer, inputs, shapes, mode, arguments)
 
     def _record(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return handlers["implementation"](operation)(*args, **kwargs)
+        return implementation(operation)(*args, **kwargs)
 
     def __len__(self) -> int:
         if not self.extents:
@@ -357,7 +359,7 @@ def _method(name: str) -> Any:
     """Returns the method of NumPy's arrays that records the function `name` of `engine.ops`."""
 
     def method(self: TracedArray, *args: Any, **kwargs: Any) -> Any:
-        return handlers["apply"](name, (self, *args), kwargs)
+        return apply(name, (self, *args), kwargs)
 
     method.__doc__ = f"The same as `ops.{name}`."
     return method
@@ -412,7 +414,7 @@ def as_traced(value: Any, trace: Trace) -> TracedArray:
     if weight_in is not None:
         symbol: TracedArray = weight_in(trace)
         return symbol
-    if isinstance(value, (list, tuple)) and any(isinstance(item, (Symbolic, BatchLength)) for item in value):
-        stacked: TracedArray = handlers["apply"]("stack", (value,), {})
+    if isinstance(value, (list, tuple)) and any(isinstance(each, (Symbolic, BatchLength)) for each in value):
+        stacked: TracedArray = apply("stack", (value,), {})
         return stacked
     return trace.constant(value)

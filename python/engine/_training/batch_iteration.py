@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine._base.random_state import go_to, position
+from engine._base.random_state import drawing_from, position
 from engine._data.batch_streams import call_hook
 from engine._data.memory_maps import require_whole_files
 from engine._data.sources import Chunk, Shuffle, Source
@@ -94,12 +94,8 @@ class BatchIterator:
         Raises:
             ValueError: if the source has fewer batches than before, or the sums are those of other metrics.
         """
-        now = position()
-        go_to(place.random_position if place.batches_of_pass else now)
-        try:
+        with drawing_from(place.random_position if place.batches_of_pass else position()):
             self._skip(place.batches_of_pass, backup)
-        finally:
-            go_to(now)
         self.batches_of_epoch = place.batches_of_epoch
         if place.batches_of_epoch:
             try:

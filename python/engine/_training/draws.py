@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from engine._base import random_state
@@ -12,9 +13,9 @@ from engine.random import SeedGenerator
 class DrawPosition(NamedTuple):
     """A seed and a number of draws for each source of random numbers."""
 
-    stream: tuple[int, int]
+    stream: random_state.Position
     """Of the global stream of the engine."""
-    generators: list[tuple[int, int]]
+    generators: list[random_state.Position]
     """Of the seed generators."""
 
 
@@ -27,13 +28,18 @@ def generators_of(model: Any) -> list[SeedGenerator]:
 
 def draw_position(model: Any) -> DrawPosition:
     """Returns where the next random numbers of a model's steps come from."""
-    return DrawPosition(
-        random_state.position(), [(generator._seed, generator._draws) for generator in generators_of(model)]
-    )
+    states = [random_state.present(each._state) for each in generators_of(model)]
+    return DrawPosition(random_state.position(), [each.position for each in states])
 
 
 def go_to(model: Any, position: DrawPosition) -> None:
     """Lets the random numbers of a model's steps go on from a position that `draw_position` returned."""
     random_state.go_to(position.stream)
-    for generator, (seed, draws) in zip(generators_of(model), position.generators, strict=False):
-        generator._seed, generator._draws = seed, draws
+    for generator, place in zip(generators_of(model), position.generators, strict=False):
+        random_state.present(generator._state).position = place
+
+
+def drawing_from(model: Any, position: DrawPosition) -> AbstractContextManager[Any]:
+    """Lets this thread draw the random numbers of a model's steps from a position within the block; nothing else changes."""
+    states = [each._state for each in generators_of(model)]
+    return random_state.drawing_from(position.stream, dict(zip(states, position.generators, strict=False)))

@@ -13,7 +13,8 @@ from engine._base.checks import REAL
 from engine._core_interface.cpp import Float32, activation_gradient, build
 from engine._core_interface.operations import ActivationFields, activation_operation
 from engine._tracing.core_formulas import recorded_activation
-from engine._tracing.dispatch import records, traceable
+from engine._tracing.dispatch import records
+from engine._tracing.traceable import traceable
 
 _Function = TypeVar("_Function", bound=Callable[..., Float32])
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from engine._base.checks import real
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import ActivationFields
-from engine._tracing.dispatch import traceable
+from engine._tracing.traceable import traceable
 from engine.activations._apply import OF_ACTIVATIONS, apply, of_core, operation, without_constants
 
 __all__ = [

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import integer
 from engine._core_interface.cpp import Float32
 from engine._core_interface.operations import ActivationFields
-from engine._tracing.dispatch import traceable
+from engine._tracing.traceable import traceable
 from engine.activations._apply import OF_ACTIVATIONS, apply, gradient, of_core, operation
 from engine.activations.smooth import sigmoid
 

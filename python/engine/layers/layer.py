@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum, auto
-from itertools import count, islice
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -41,7 +41,7 @@ from engine._base.locks import Lock, Order
 from engine._base.random_state import next_sampling, next_seed
 from engine._base.registered_objects import is_of_engine, overrides
 from engine._base.spec import Registry, Spec, auto_name, snake_case
-from engine._base.tensor_like import Tensor, mask_of
+from engine._base.tensor_like import Tensor, mask_of, open_recorder
 from engine._core_interface.cpp import (
     Float32,
     Operation,
@@ -63,36 +63,34 @@ from engine._core_interface.operations import (
 from engine._data.array_conversion import readable, sample_shape_of_empty, shaped
 from engine._data.exact_integers import Reading
 from engine._data.lazy_rows import require_tokens
-from engine._tracing.dispatch import apply
+from engine._tracing.errors import CannotRecordError, needs_values
 from engine._tracing.extents import FullShape, full_shape, text_of
 from engine._tracing.lazy import (
     RecordedArray,
     as_recorded,
     before_change,
     capturing,
+    of_thread,
     on_trial,
     recorded_inputs,
     settle,
     trace_for,
-    traces,
 )
 from engine._tracing.recordings import numbered, recording, shapes_by_trial, with_tried_length
 from engine._tracing.symbolic import (
-    CannotRecordError,
     Slot,
     Symbolic,
+    apply,
     contains,
     contains_symbolic,
     current,
     filled_slots,
-    handlers,
     mapped,
-    needs_values,
-    open_recorder,
     outside_of_traces,
     sequence_like,
 )
 from engine._tracing.trace import as_traced
+from engine._tracing.versions import Versioned
 from engine.dtype_policies import FLOAT32, DTypePolicy, _Process
 from engine.dtype_policies import get as policy_of
 from engine.dtype_policies import serialize as serialize_policy
@@ -134,7 +132,7 @@ from engine.layers.symbols import (
     unnoted_call,
 )
 from engine.layers.variable import Variable, own_variables, variables_in
-from engine.layers.weights import MOST_WEIGHTS, Weight, asked, checked_weights
+from engine.layers.weights import IN_TRAINING, MOST_WEIGHTS, Weight, asked, checked_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -147,20 +145,6 @@ MOST_TOKENS = 2**24
 _losses_in_calls: ContextVar[Mapping[int, list[float]]] = ContextVar("_losses_in_calls", default={})  # noqa: B039 # it is never changed
 
 Build = Callable[[Any, tuple[Any, ...]], None]
-
-
-class _Settings:
-    """Counts the changes of what functions that are compiled depend on: attributes of layers, and layers of models."""
-
-    version = 0
-    _versions = count(1)
-
-    def change(self) -> None:
-        """Notes a change. Threads may do so at the same time."""
-        self.version = next(self._versions)
-
-
-settings = _Settings()
 
 
 @contextmanager
@@ -176,7 +160,7 @@ def paths_within(path: str, parts: Sequence[Part]) -> Iterator[None]:
         raise
 
 
-class Part:
+class Part(Versioned):
     """Base class of what a model is made of: layers, and models in their turn."""
 
     name: str
@@ -192,6 +176,8 @@ class Part:
     _dtype_policy = FLOAT32
     _readings: Sequence[Reading] = ()
     """For each input of a model how its layers read it."""
+    _with_mask: ClassVar[Callable[[Sequence[Any]], Any]]
+    """Returns the first of two symbols with the second one as its mask, by a layer of `merging.py`, which sets this."""
 
     # The weights.
 
@@ -208,7 +194,7 @@ class Part:
         before = self.__dict__.get("_trainable")
         self._trainable = flag(value, "trainable")
         if before not in (None, self._trainable):
-            settings.change()
+            self._note_change()
         for part in self._parts():
             part.trainable = self._trainable
 
@@ -261,7 +247,7 @@ class Part:
     def dtype_policy(self, value: object) -> None:
         before, self._dtype_policy = self._dtype_policy, policy_of(value)
         if before != self._dtype_policy:
-            settings.change()
+            self._note_change()
 
     @property
     def compute_dtype(self) -> str:
@@ -729,14 +715,16 @@ class Layer(Part, Spec):
 
     def __setattr__(self, name: str, value: object) -> None:
         by_operations = self._computed_by is ComputedBy.OPERATIONS
-        if not name.startswith("_") and not by_operations and current.get() is None:
-            # What `call` has recorded may depend on it.
-            calls = self.__dict__.get("_recorded_calls")
-            if calls is not None and self.__dict__.get(name, self) is not value:
-                calls.clear()
-                settings.change()
-            self._adopt_variables(value)
+        if name.startswith("_") or by_operations or current.get() is not None:
+            super().__setattr__(name, value)
+            return
+        self._adopt_variables(value)
+        before = self.__dict__.get(name, self)
         super().__setattr__(name, value)
+        calls = self.__dict__.get("_recorded_calls")
+        if calls is not None and before is not value:  # what `call` has recorded may depend on it
+            calls.clear()
+            self._note_change()
 
     def _adopt_variables(self, value: object) -> None:
         """Makes the variables in an attribute weights of this layer, if they belong to none."""
@@ -916,8 +904,12 @@ class Layer(Part, Spec):
                 self._weights = own_variables(
                     self, wanted, new_arrays([weight.start(self.name) for weight in wanted])
                 )
+            changed = False
             for variable, weight in zip(self._weights, wanted, strict=True):
+                changed = changed or variable._weight[IN_TRAINING] != weight[IN_TRAINING]
                 variable._weight = weight
+            if changed:
+                self._note_change()
             is_new = self._sample_shape is None or not fits(input_shape or (), self._sample_shape)
             if input_shape is not None and is_new:
                 self._sample_shape = input_shape
@@ -1189,8 +1181,8 @@ class Layer(Part, Spec):
             raise self._not_built(name, AttributeError)
         return self._weights[index]
 
-    def _change_weight(self, what: str, weight: str) -> None:
-        """Notes that a variable of the layer is about to change, other than in its values.
+    def _require_own_weights(self, what: str, weight: str) -> None:
+        """Checks that a variable of the layer may change other than in its values.
 
         Raises:
             AttributeError: if the layer is one of the library.
@@ -1201,7 +1193,6 @@ class Layer(Part, Spec):
             )
             msg = f"`{what}` of a weight of layer {self.name!r} can't be assigned: use `{instead}"
             raise AttributeError(msg)
-        settings.change()
 
     @property
     def _weight_names(self) -> list[str]:
@@ -1240,6 +1231,7 @@ class Layer(Part, Spec):
         if self._weights is not None:
             for weight, array in zip(self._weights, new_arrays(self._own_weights), strict=True):
                 weight._array = array
+            self._note_change()
 
     # Calls: on symbols, on arrays, and while a gradient tape records.
 
@@ -1285,10 +1277,10 @@ class Layer(Part, Spec):
         """
         inputs, *args = args or [self._inputs_by_name(options)]  # type: ignore[assignment] # a list is as good
         while_recording = False
-        if open_recorder.get() is not None or traces:
+        if open_recorder.get() is not None or of_thread.traces:
             if open_recorder.get() is None:
                 settle()
-            inputs = recorded_inputs(inputs)
+            inputs = recorded_inputs(inputs, self)
             while_recording = current.get() is None and contains(inputs, RecordedArray)
         given = self._arguments_of_call(args, options)
         mode, mask = training_of(given.pop("training", None)), given.pop("mask", None)
@@ -1337,7 +1329,7 @@ class Layer(Part, Spec):
         symbol = symbols[0]._as_tensor
         if mask is not None:
             trace = getattr(symbol, "trace", None)
-            symbol = handlers["with_mask"]([symbol, mask if trace is None else as_traced(mask, trace)])
+            symbol = Part._with_mask([symbol, mask if trace is None else as_traced(mask, trace)])
         return self._call_with_arguments(symbol, mode, given) if given else symbol.through(self, mode)
 
     def _call_on_arrays(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:

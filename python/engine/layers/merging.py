@@ -20,8 +20,8 @@ from engine._data.array_conversion import as_float32, real_array, require_finite
 from engine._tracing.extents import FullShape
 from engine._tracing.lazy import RecordedArray
 from engine._tracing.recordings import Recording, recording, shapes_by_trial
-from engine._tracing.symbolic import Symbolic, contains, handlers
-from engine.layers.layer import Layer, register
+from engine._tracing.symbolic import Symbolic, contains
+from engine.layers.layer import Layer, Part, register
 from engine.layers.recorded_calls import mask_of_symbol
 from engine.layers.symbols import called_on, symbols_of
 
@@ -794,10 +794,11 @@ _given_mask = GivenMask()
 
 
 def _with_mask(symbols: Sequence[Any]) -> Any:
+    """Returns the first of two symbols with the second one as its mask."""
     if isinstance(symbols[0], RecordedArray):
         # By one layer, so that all steps of a loop share a compiled function.
         return symbols[0].trace.called(_given_mask, symbols, None, None)[0]
     return GivenMask()(symbols)
 
 
-handlers["with_mask"] = _with_mask
+Part._with_mask = staticmethod(_with_mask)

@@ -14,12 +14,13 @@ from engine._base.checks import Shape, WrongTypeError, choice, flag, integers, l
 from engine._base.containers import values_within
 from engine._base.promotion import standard
 from engine._base.spec import auto_name
-from engine._base.tensor_like import StoredArray
+from engine._base.tensor_like import StoredArray, open_recorder
 from engine._core_interface.cpp import WeightArray, new_arrays, read_weights, write_arrays
+from engine._tracing.errors import needs_values
 from engine._tracing.lazy import LazyTrace, before_change, captured_change, capturing, settle
-from engine._tracing.numpy_functions import recorded_function, recorded_ufunc
-from engine._tracing.symbolic import current, is_symbolic, needs_values, open_recorder, sequence_like
+from engine._tracing.symbolic import current, is_symbolic, recorded_function, recorded_ufunc, sequence_like
 from engine._tracing.trace import Trace, TracedArray
+from engine._tracing.versions import Versioned
 from engine.constraints import Constraint
 from engine.initializers import Constant
 from engine.initializers.base import as_weight
@@ -45,7 +46,7 @@ class View(NamedTuple):
     write: Callable[[NDArray[Any]], object]
 
 
-class Variable(StoredArray):
+class Variable(StoredArray, Versioned):
     """An array that can be assigned, such as a weight of a layer. As an attribute of a layer or model with a `call`, it is one of that.
 
     NumPy's functions, those of `keras.ops` and arithmetic read its current values. Optimizers step it by
@@ -327,9 +328,12 @@ class Variable(StoredArray):
 
     def _redescribe(self, **changes: Any) -> None:
         layer, weight = self._layer_or_none, self._weight._replace(**changes)
-        if weight != self._weight and layer is not None:
-            layer._change_weight(next(iter(changes)), self.name)
+        if weight == self._weight:
+            return
+        if layer is not None:
+            layer._require_own_weights(next(iter(changes)), self.name)
         self._weight = weight
+        (self if layer is None else layer)._note_change()
 
     # Its values.
 

@@ -50,6 +50,10 @@ class Weight(NamedTuple):
         return as_weight(initializer(self.shape), self.shape, f"the start of {layer}'s {self.name}")
 
 
+# The fields of a `Weight` that a training reads, beside its values.
+IN_TRAINING = slice(Weight._fields.index("trainable"), None)
+
+
 def asked(**weights: Weight) -> dict[str, Any]:
     """Returns the fields of a core operation for the penalties and constraints of its weights.
 

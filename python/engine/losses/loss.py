@@ -15,8 +15,8 @@ from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number, Tensor, mask_of
 from engine._core_interface.cpp import Float32, row_values
 from engine._data.target_shapes import weights_like
-from engine._tracing.dispatch import apply
-from engine._tracing.symbolic import CannotRecordError, contains_symbolic, is_symbolic
+from engine._tracing.errors import CannotRecordError
+from engine._tracing.symbolic import apply, contains_symbolic, is_symbolic
 from engine._tracing.trace import TracedArray
 from engine.losses import formulas
 

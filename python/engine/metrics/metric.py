@@ -19,8 +19,9 @@ from engine._base.tensor_like import StoredArray, mask_of, tensor_of
 from engine._core_interface.cpp import Float32, accumulate
 from engine._data.target_forms import masked_weights
 from engine._data.target_shapes import class_indices_like, like_predictions, paired
+from engine._tracing.errors import NeedsValuesError, line_of_user
 from engine._tracing.lazy import capturing
-from engine._tracing.symbolic import NeedsValuesError, contains_symbolic, current, line_of_user
+from engine._tracing.symbolic import contains_symbolic, current
 from engine.metrics.variables import Array, MetricVariable, Result, State, StateField, StatePart
 
 

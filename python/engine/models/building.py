@@ -26,7 +26,7 @@ from engine._data.several_arrays import inputs_in
 from engine._tracing.symbolic import outside_of_traces
 from engine._training.compile_arguments import Compiled
 from engine.layers import Embedding, InputLayer, Layer
-from engine.layers.layer import Part, paths_within, settings
+from engine.layers.layer import Part, paths_within
 from engine.layers.nodes import NodeLeaf
 from engine.layers.values import ValueLayer
 from engine.models.built_graph import BuiltGraph
@@ -100,6 +100,7 @@ def _exchange(model: ModelInterface, graph: BuiltGraph) -> None:
                 outers = cast("ModelInterface", part)._outers
                 (outers.add if part in parts else outers.discard)(model)
         model._graph = graph
+    model._note_change()
 
 
 def _with_recorded_call(body: Body, graph: BuiltGraph) -> BuiltGraph:
@@ -148,7 +149,6 @@ def names_of_ends(form: Structure, count: int) -> list[str]:
 
 def _built(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | None) -> BuiltGraph:
     """Returns a graph with the program that computes it, compiled with `compiled` if that is given."""
-    settings.change()
     network = network_through(graph)
     forms, program, by_shape = graph.input_layers, None, None
     operations: list[Operation] = []

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from engine import tree
-from engine._base.tensor_like import Tensor
+from engine._base.locks import Lock, Order
+from engine._base.tensor_like import Tensor, open_recorder
 from engine._tracing.lazy import before_change
-from engine._tracing.symbolic import current, open_recorder
+from engine._tracing.symbolic import current
+from engine._tracing.versions import Versioned
 from engine._training.step_batches import Stretch
-from engine.layers.layer import settings
 from engine.models.compiled_steps import CompiledStep, refused, warn_of_python
 
 # Forms of arguments for which a function stays compiled, those that came last.
@@ -34,6 +35,7 @@ class CompiledFunction:
         self.refusal: Exception | None = None
         """Why the function runs as it is written; None if it is compiled, or wasn't called yet."""
         self._compiled: OrderedDict[Any, tuple[CompiledStep, Any]] = OrderedDict()
+        self._table = Lock("the forms of a compiled function", Order.FUNCTIONS)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Returns the function as a method of an object."""
@@ -46,10 +48,13 @@ class CompiledFunction:
             return self.python_function(*args, **kwargs)
         before_change()
         given, arrays = (args, kwargs), list[Any]()
-        key = (settings.version, _form(given, arrays))
-        if key not in self._compiled:
+        key = _form(given, arrays)
+        known = self._compiled.get(key)
+        if known is None or not known[0].dependencies.are_unchanged:
+            others = [leaf for leaf in tree.flatten(given) if not _is_array(leaf)]
+            read = [each for each in others if isinstance(each, Versioned)]
             try:
-                step = CompiledStep(lambda symbols: self._called(given, symbols), arrays)
+                step = CompiledStep(lambda symbols: self._called(given, symbols), arrays, read)
             except Exception as error:
                 if not refused(error):
                     raise
@@ -59,12 +64,13 @@ class CompiledFunction:
                     self.python_function.__qualname__, error, "leave out `keras.function` to ask for that"
                 )
                 return result
-            # What the key knows by its `id` must not be another object later.
-            self._compiled[key] = step, [leaf for leaf in tree.flatten(given) if not _is_array(leaf)]
-        self._compiled.move_to_end(key)
-        while len(self._compiled) > _MOST_FORMS:
-            self._compiled.popitem(last=False)
-        return _as_results(self._compiled[key][0].run(Stretch.of_batch(arrays)))
+            known = step, others  # what the key knows by its `id` must not be another object later
+        with self._table.held():
+            self._compiled[key] = known
+            self._compiled.move_to_end(key)
+            while len(self._compiled) > _MOST_FORMS:
+                self._compiled.popitem(last=False)
+        return _as_results(known[0].run(Stretch.of_batch(arrays)))
 
     def explained(self, threads: int) -> str:
         """Returns what the core computes in a call like the last one, for `engine.utils.explain_batch`.

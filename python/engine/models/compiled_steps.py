@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,17 +19,18 @@ from numpy.typing import NDArray
 
 from engine import tree
 from engine._base.random_state import next_key, related_seed
-from engine._base.tensor_like import Tensor
+from engine._base.tensor_like import Tensor, open_recorder
 from engine._core_interface.cpp import ContextValue, Float32, FunctionSequence, Program, WeightArray
 from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
+from engine._tracing.errors import NeedsValuesError, needs_values
 from engine._tracing.extents import Extent, FullShape
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
-from engine._tracing.symbolic import NeedsValuesError, mapped, needs_values, open_recorder, sequence_like
+from engine._tracing.symbolic import mapped, sequence_like
 from engine._tracing.trace import Input, OfWeight, Origin, TracedArray
-from engine._training.draws import draw_position, go_to
+from engine._tracing.versions import Dependencies, Versioned
+from engine._training.draws import draw_position, drawing_from
 from engine._training.step_batches import ArrayPass, Stretch
-from engine.layers.layer import settings
 from engine.metrics import Mean
 from engine.metrics.metric import in_core
 from engine.models.functions import FunctionLowering, Request
@@ -93,12 +95,17 @@ _Change = _OptimizerStep | _Assignment | None
 
 
 class StepTrace(LazyTrace):
-    """The segment of a step that is being recorded."""
+    """The segment of a step that is being recorded.
+
+    Args:
+        dependencies: where to note the layers, models and variables that the step reads.
+    """
 
     computes = False
 
-    def __init__(self) -> None:
+    def __init__(self, dependencies: Dependencies) -> None:
         super().__init__()
+        self._dependencies = dependencies
         self.sources: dict[int, Any] = {}
         """Where inputs that differ from batch to batch come from, by the number of the input.
 
@@ -111,6 +118,15 @@ class StepTrace(LazyTrace):
     def may_differentiate(self) -> bool:
         """True, since nothing is computed yet."""
         return True
+
+    def depends_on(self, part: Any) -> None:
+        """Notes that a layer, a model or a variable is about to be read."""
+        self._dependencies.add(part)
+
+    def weight(self, layer: Any, index: int, shape: Sequence[int]) -> TracedArray:
+        """Returns weight number `index` of a layer or a variable."""
+        self.depends_on(layer)
+        return super().weight(layer, index, shape)
 
     def input_for(self, source: Any, shape: Sequence[int], dtype: str) -> RecordedArray:
         """Returns an input that gets its numbers from `source` in each batch; see `sources`."""
@@ -161,12 +177,13 @@ class Capture(Recorder):
     trace: StepTrace
 
     def __init__(self) -> None:
+        self.dependencies = Dependencies()
         super().__init__()
         self.segments: list[tuple[StepTrace, _Change]] = []
         self.metric_calls: list[_MetricCall] = []
 
     def _new_trace(self) -> LazyTrace:
-        return StepTrace()
+        return StepTrace(self.dependencies)
 
     def record(self, step: Callable[[Any], Any], batch: Any) -> Any:
         """Runs a step with symbols in place of the arrays of a batch, and returns what it returns."""
@@ -247,14 +264,22 @@ class CompiledStep:
     Args:
         step: the method of the user, such as `train_step`.
         batch: an example: arrays in any structure. Their shapes and dtypes are used, not their numbers.
+        read: layers, models and variables that the method reads, beside those that it calls.
+
+    Attributes:
+        dependencies: all that it reads.
 
     Raises:
         Exception: whatever the method raises when it gets symbols.
     """
 
-    def __init__(self, step: Callable[[Any], Any], batch: Any) -> None:
+    def __init__(self, step: Callable[[Any], Any], batch: Any, read: Iterable[Versioned] = ()) -> None:
         capture = Capture()
-        logs = capture.record(step, batch)
+        self.dependencies = capture.dependencies
+        for each in read:
+            self.dependencies.add(each)
+        with self.dependencies.collecting():
+            logs = capture.record(step, batch)
         self._segment_numbers = {id(trace): number for number, (trace, _) in enumerate(capture.segments)}
         self._limits = {found for trace, _ in capture.segments for found in trace.limits}
         # For each segment what it must return, and the number of each result: for logs, metrics and later segments.
@@ -314,7 +339,8 @@ class CompiledStep:
         """Returns a compiled segment, and where its arguments come from, as `FunctionSequence` reads it."""
         origins = [*self._wanted[number], *(each.origin for each in _arrays_of(change))]
         request = Request(trace, origins)
-        lowering = _SegmentLowering(request, len(self._wanted[number]), change, number)
+        wanted = len(self._wanted[number])
+        lowering = _SegmentLowering(request, wanted, change, number, self.dependencies)
         program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.arrays)
         arguments = list[Any]()
         for input_number in request.inputs:
@@ -532,27 +558,24 @@ class CompilableStep:
         batch = batches.example(number)
         flat = tree.flatten(batch)
         form = repr(tree.map_structure(lambda each: getattr(each, "shape", None), batch))
-        key = (name, form, tuple(str(getattr(each, "dtype", "")) for each in flat), settings.version)
+        key = (name, form, tuple(str(getattr(each, "dtype", "")) for each in flat))
         compiled: CompiledStep | None = model._compiled_steps.get(key)
-        if compiled is None:
+        if compiled is None or not compiled.dependencies.are_unchanged:
             # All forms of batches draw from where the first one began: so it doesn't matter when they come, as after a backup.
             now = draw_position(model)
             began = model._step_draws.setdefault(name, now)
-            go_to(model, began)
             try:
-                compiled = CompiledStep(getattr(model, name), batch)
+                with nullcontext() if began == now else drawing_from(model, began):
+                    compiled = CompiledStep(getattr(model, name), batch, [model])
             except Exception as error:
                 if not refused(error):
                     raise
                 model._eager_steps[name] = error
                 return None
-            finally:
-                if began != now:
-                    go_to(model, now)
+            model._compiled_steps.pop(key, None)  # so that the last one is the newest
             while len(model._compiled_steps) >= _MOST_STEPS:
                 del model._compiled_steps[next(iter(model._compiled_steps))]
-            # With the count of now: recording may have built layers, and `build` sets attributes of theirs.
-            model._compiled_steps[(*key[:3], settings.version)] = compiled
+            model._compiled_steps[key] = compiled
         return compiled
 
 
@@ -606,11 +629,14 @@ class _SegmentLowering(FunctionLowering):
         results: how many of these are results.
         change: what changes weights at the end of the segment.
         segment: the number of the segment.
+        dependencies: where to note what is read.
     """
 
-    def __init__(self, request: Request, results: int, change: _Change, segment: int) -> None:
+    def __init__(
+        self, request: Request, results: int, change: _Change, segment: int, dependencies: Dependencies
+    ) -> None:
         self._result_count, self._change, self._segment = results, change, segment
-        super().__init__(request, ())
+        super().__init__(request, (), dependencies)
 
     def _lower(self, results: Sequence[Any], private: Sequence[Any]) -> None:
         kept, arrays = list(results[: self._result_count]), results[self._result_count :]

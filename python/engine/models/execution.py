@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from engine._base.checks import Shape, below_one, flag, listing
-from engine._base.random_state import go_to, position
+from engine._base.random_state import giving_back
 from engine._data.array_conversion import real_array, require_sample_shape
 from engine._data.batch_streams import Stream, yields_batches
 from engine._data.device_arrays import to_device
@@ -381,14 +381,11 @@ class StepExecution(Execution):
         model, (first, *_) = self._model, sources
         if model._graph.program is not None or first is None or not self._compiled.reads_outputs:
             return
-        before = position()
-        try:
+        with suppress(Exception), giving_back():  # code of the user may raise anything
             x, _, _ = unpacked_batch(cast("StepArrays", first.example.arrays).structure)
             build_for_data(model, x, single=True)
             if not model._graph.input_layers and len(getattr(x, "shape", ())) > 1:
                 program_for(model, x.shape[1:])
-        except Exception:  # code of the user may raise anything
-            go_to(before)
 
     def require_like(self, held_out: Source, source: Source) -> None:
         """Raises ValueError for validation data that don't fit the model or its losses where the training data do.

@@ -20,11 +20,11 @@ from engine._base.random_state import next_key
 from engine._core_interface.cpp import Float32, Program, WeightArray, write_arrays
 from engine._core_interface.operations import variable_node
 from engine._tracing.extents import Extent, FullShape, as_pairs, full_shape, sample_shape
-from engine._tracing.lazy import LazyTrace, keep_weights, shape_for_samples
+from engine._tracing.lazy import LazyTrace, TraceFunctions, keep_weights, shape_for_samples
 from engine._tracing.recordings import Recording
-from engine._tracing.symbolic import handlers
 from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, TracedArray, Use
-from engine.layers.layer import Layer, Part, settings
+from engine._tracing.versions import Dependencies
+from engine.layers.layer import Layer, Part
 from engine.layers.nodes import NodeLeaf, WeightsLeaf
 from engine.layers.symbols import CallArguments
 from engine.models.network import CallMode, Flattening, Network, Value, inner_graph
@@ -54,11 +54,13 @@ class Function(NamedTuple):
     """
     kept_alive: tuple[Any, ...]
     """Objects whose `id` is in the key of the function, so that no other object can get the same `id`."""
+    dependencies: Dependencies
+    """The layers, models and variables that it was compiled from."""
 
 
 _functions: OrderedDict[Any, Function] = OrderedDict()
-# What `masks` has found, and what must stay alive for it, by the key of the request.
-_masked: OrderedDict[Any, tuple[list[bool], list[Any]]] = OrderedDict()
+# What `masks` has found, what must stay alive for it, and what it depends on, by the key of the request.
+_masked: OrderedDict[Any, tuple[list[bool], list[Any], Dependencies]] = OrderedDict()
 _table = Lock("the compiled functions", Order.FUNCTIONS)
 
 
@@ -122,10 +124,7 @@ class Request:
 
         The constants of formulas are not a part of it. They are appended to `constants`.
         """
-        found: list[Any] = [
-            settings.version,
-            tuple(self.trace.arguments[index].shape for index in self.inputs),
-        ]
+        found: list[Any] = [tuple(self.trace.arguments[index].shape for index in self.inputs)]
         for index in self.entries:
             entry = self.trace.entries[index]
             inputs = tuple((self.renumbered(origin), shape) for origin, shape in entry.inputs)
@@ -181,10 +180,10 @@ def masks(trace: LazyTrace, arrays: Sequence[TracedArray]) -> list[bool]:
     key = request.key()
     with _table.held():
         known = _masked.get(key)
-    if known is None:
+    if known is None or not known[2].are_unchanged:
         try:
-            lowering = FunctionLowering(request, ())
-            known = lowering.masked, lowering.kept_alive
+            lowering = FunctionLowering(request, (), Dependencies())
+            known = lowering.masked, lowering.kept_alive, lowering.dependencies
         except (
             TypeError,
             ValueError,
@@ -256,16 +255,21 @@ def _function_for(request: Request) -> tuple[Function, tuple[int, ...]]:
             variant.varying = tuple(sorted({*variant.varying, *different}))
         varying = variant.varying
         full_key = (key, varying)
-        function = _functions.get(full_key)
-    if function is None:
+        known = _functions.get(full_key)
+    function = known
+    if function is None or not function.dependencies.are_unchanged:
         function = _compiled(request, varying)  # without the lock, as it may run code of users
-    dropped = []  # freed without the lock
+    dropped = [known]  # freed without the lock
     with _table.held():
-        function = _functions.setdefault(full_key, function)
+        if function is known:
+            _functions.setdefault(full_key, function)  # another thread may have dropped it
+        else:
+            _functions[full_key] = function
         _functions.move_to_end(full_key)
         while len(_functions) > _MOST_FUNCTIONS:
             oldest, last_used = _functions.popitem(last=False)
-            dropped.append((last_used, _variants.pop(oldest[0], None)))
+            dropped.append(last_used)
+            _variants.pop(oldest[0], None)
     return function, varying
 
 
@@ -274,14 +278,29 @@ def _same(one: float, other: float) -> bool:
 
 
 def _compiled(request: Request, varying: Sequence[int]) -> Function:
-    lowering = FunctionLowering(request, varying)
+    lowering = FunctionLowering(request, varying, Dependencies())
     program = Program.function(lowering.operations, lowering.results, lowering.batch, lowering.arrays)
     changed = tuple(dict.fromkeys(lowering.changed))
-    return Function(program, lowering.draws, changed, tuple(lowering.private), tuple(lowering.kept_alive))
+    private, kept_alive = tuple(lowering.private), tuple(lowering.kept_alive)
+    return Function(program, lowering.draws, changed, private, kept_alive, lowering.dependencies)
 
 
 class _Recorded(Flattening):
-    """The leaves of functions: also layers whose gradient is written by hand are recorded."""
+    """The leaves of functions: also layers whose gradient is written by hand are recorded.
+
+    Args:
+        dependencies: where to note the layers, models and variables before they are read.
+    """
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        super().__init__(inner_graph, True)
+        self.dependencies = dependencies
+
+    def _called(
+        self, part: Part, given: Sequence[Value], mode: CallMode, options: CallArguments | None
+    ) -> list[Value]:
+        self.dependencies.add(part)
+        return super()._called(part, given, mode, options)
 
     def _recording_of(  # what belongs to a call
         self, part: Part, samples: Sequence[Any], mode: bool | None, options: Any, masked: bool
@@ -302,6 +321,7 @@ class FunctionLowering(_Recorded):
     Args:
         request: what is to be computed.
         varying: the indices of the constants that are arguments, after those of the request.
+        dependencies: where to note what is read.
 
     Attributes:
         operations: the core's operations.
@@ -317,8 +337,13 @@ class FunctionLowering(_Recorded):
         counts: for each leaf the number of samples of the call that it belongs to; 1 for nodes outside of calls.
     """
 
-    def __init__(self, request: Request, varying: Sequence[int]) -> None:
-        super().__init__(inner_graph, True)
+    def __init__(self, request: Request, varying: Sequence[int], dependencies: Dependencies) -> None:
+        super().__init__(dependencies)
+        with dependencies.collecting():
+            self._add(request, varying)
+
+    def _add(self, request: Request, varying: Sequence[int]) -> None:
+        """Adds the leaves, and lowers them."""
         trace = request.trace
         self.counts, self.sizes = list[int](), list[list[Any]]()
         self.shapes_of_leaves, self.modes_of_leaves = list[Any](), list[bool | None]()
@@ -434,6 +459,7 @@ class FunctionLowering(_Recorded):
         del shape
         key = origin.layer, origin.number
         if key not in self._weight_values:
+            self.dependencies.add(origin.layer)
             shape = tuple(map(Extent, origin.layer._specs[origin.number].shape))
             value = self._node("variable", (), shape)
             self.kept_alive.append(origin.layer)
@@ -605,8 +631,10 @@ def _concrete(node: Node, count: int) -> Node:
     return Node(node.kind, inputs, shape_for_samples(node.shape, count), fields)
 
 
-_changed_by: weakref.WeakKeyDictionary[Any, dict[Any, frozenset[Any]]] = weakref.WeakKeyDictionary()
-"""What `changed_by` has found, by the part and the other arguments."""
+_changed_by: weakref.WeakKeyDictionary[Any, dict[Any, tuple[frozenset[Any], Dependencies]]] = (
+    weakref.WeakKeyDictionary()
+)
+"""What `changed_by` has found and what that depends on, by the part and the other arguments."""
 
 
 def changed_by(part: Any, samples: Sequence[Any], mode: bool | None, given: Any) -> frozenset[Any]:
@@ -620,18 +648,23 @@ def changed_by(part: Any, samples: Sequence[Any], mode: bool | None, given: Any)
     """
     if all(weight.trainable for layer in part._layers_of_weights for weight in layer._specs):
         return frozenset()
-    known = _changed_by.setdefault(part, {})
-    key = (tuple(samples), mode, given, settings.version)
-    if key not in known:
-        known[key] = _changed_in(part, samples, mode, given)
-    return known[key]
+    of_part = _changed_by.setdefault(part, {})
+    key = (tuple(samples), mode, given)
+    known = of_part.get(key)
+    if known is None or not known[1].are_unchanged:
+        dependencies = Dependencies()
+        known = of_part[key] = _changed_in(part, samples, mode, given, dependencies), dependencies
+    return known[0]
 
 
-def _changed_in(part: Any, samples: Sequence[Any], mode: bool | None, given: Any) -> frozenset[Any]:
-    search = _Recorded(inner_graph, True)
+def _changed_in(
+    part: Any, samples: Sequence[Any], mode: bool | None, given: Any, dependencies: Dependencies
+) -> frozenset[Any]:
+    search = _Recorded(dependencies)
     inputs = [Value(-1 - number, sample) for number, sample in enumerate(samples)]
     try:
-        search._called(part, inputs, CallMode(mode, mode), given)
+        with dependencies.collecting():
+            search._called(part, inputs, CallMode(mode, mode), given)
     except Exception:  # nor can it be computed, which says why
         return frozenset()
     found = set[Any]()
@@ -649,5 +682,4 @@ def _changed_in(part: Any, samples: Sequence[Any], mode: bool | None, given: Any
 # In training, the assignments that only predictions make; and the other way round.
 _OTHER_MODE = {True: "predictions", False: "training"}
 
-handlers["evaluate"], handlers["masks"] = evaluate, masks
-handlers["changed_by"] = changed_by
+LazyTrace.functions = TraceFunctions(evaluate, masks, changed_by)

@@ -13,9 +13,8 @@ from engine import tree
 from engine._base.tensor_like import Tensor, mask_of
 from engine._data.exact_integers import Reading, with_dtype
 from engine._data.several_arrays import inputs_in, sample_shape_of
-from engine._tracing.dispatch import apply
 from engine._tracing.lazy import LazyTrace, on_trial, recorded_with_mask
-from engine._tracing.symbolic import filled_slots
+from engine._tracing.symbolic import apply, filled_slots
 from engine.layers import Layer
 from engine.layers.call_arguments import accepts, canonical_dtype, within_call
 from engine.layers.layer import Part
@@ -91,7 +90,9 @@ def masks_of_outputs(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[A
     else:
         with on_trial():
             trace = LazyTrace()
-            outputs = trace.called(model, [recorded_with_mask(each, trace) for each in inputs], False, None)
+            outputs = trace.called(
+                model, [recorded_with_mask(each, trace, model) for each in inputs], False, None
+            )
     return [None if mask_of(each) is None else np.asarray(mask_of(each)) for each in outputs]
 
 

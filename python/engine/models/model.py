@@ -61,7 +61,7 @@ from engine._base.containers import values_within
 from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.registered_objects import custom_object_scope
 from engine._base.spec import auto_name, snake_case
-from engine._base.tensor_like import Tensor
+from engine._base.tensor_like import Tensor, open_recorder
 from engine._base.tracebacks import without_engine_frames
 from engine._core_interface.cpp import (
     DeviceArray,
@@ -76,17 +76,17 @@ from engine._data.lazy_rows import LazyRows
 from engine._data.several_arrays import inputs_in, sample_shape_of
 from engine._data.sources import Source
 from engine._data.value_table import keeping_values
+from engine._gradients.tape import GradientTape
 from engine._printing.progress import Progress, print_message, require_verbose
-from engine._tracing.dispatch import values_by_symbol
 from engine._tracing.lazy import (
     RecordedArray,
     before_change,
+    of_thread,
     recorded_inputs,
     settle,
-    traces,
     without_mask,
 )
-from engine._tracing.symbolic import Slot, handlers, mapped, open_recorder
+from engine._tracing.symbolic import Slot, mapped, values_by_symbol
 from engine._training.arguments_by_output import require_names_of_output
 from engine._training.compile_arguments import Compiled
 from engine._training.diagnostic_warnings import (
@@ -482,6 +482,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._steps_per_execution = steps_per_execution
             self._compiled_steps, self._eager_steps, self._step_draws = {}, {}, {}
             self._find_symbols_of_losses(loss)
+            self._note_change()
             # Adversaries freeze a compiled model for the one around it, and train it by itself as before.
             for part in self._models_within():
                 if part._compiled is not None:
@@ -950,7 +951,7 @@ class Model(Part, SaysWhatIsLeftOut):
         compiled = self._require_compiled()
         compiled.require_optimizer()
         optimizer = compiled.optimizer
-        with handlers["tape"]() as tape:
+        with GradientTape() as tape:
             y_pred, values = self._called_with_values(x, training=True)
             with values_by_symbol(values):
                 loss = self._loss_of(x, y, y_pred, sample_weight, training=True)
@@ -1138,10 +1139,10 @@ class Model(Part, SaysWhatIsLeftOut):
             ValueError, TypeError: if the data doesn't match the model.
         """
         given = training_of(training)
-        if open_recorder.get() is not None or traces:
+        if open_recorder.get() is not None or of_thread.traces:
             if open_recorder.get() is None:
                 settle()
-            x = recorded_inputs(x)
+            x = recorded_inputs(x, self)
         build_for_symbols(self, x)
         symbols = symbols_of(self._graph.input_form.flat(x))
         if symbols is not None:

@@ -14,8 +14,8 @@ from engine import tree
 from engine._base.checks import integer
 from engine._base.promotion import Array, Result, as_array, copied, quiet, standard
 from engine._base.tensor_like import Tensor
-from engine._tracing.dispatch import apply, make_all_traceable
-from engine._tracing.symbolic import contains_symbolic, is_symbolic
+from engine._tracing.symbolic import apply, contains_symbolic, is_symbolic
+from engine._tracing.traceable import make_all_traceable
 
 _REDUCTIONS: dict[str, Any] = {
     "add": np.add,

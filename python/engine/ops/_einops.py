@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from engine._base.promotion import Result, as_array, copied
-from engine._tracing.dispatch import make_all_traceable
+from engine._tracing.traceable import make_all_traceable
 
 
 def rearrange(tensor: ArrayLike, pattern: str, **axes_lengths: int) -> Result:

@@ -21,7 +21,7 @@ from engine._base.promotion import (
     floats,
     quiet,
 )
-from engine._tracing.dispatch import make_all_traceable
+from engine._tracing.traceable import make_all_traceable
 from engine.ops.numpy import slogdet
 
 # The number of steps of Halley's method for `erfinv`. Each step triples the correct digits.

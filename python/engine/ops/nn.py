@@ -28,7 +28,7 @@ from engine._base.promotion import (
     result_type,
     standard,
 )
-from engine._tracing.dispatch import make_all_traceable
+from engine._tracing.traceable import make_all_traceable
 from engine.ops._math import erfc, rsqrt
 from engine.ops.linalg import norm
 from engine.ops.numpy import _dense, mean, var

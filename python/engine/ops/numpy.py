@@ -36,8 +36,8 @@ from engine._base.promotion import (
 )
 from engine._core_interface import cpp
 from engine._core_interface.cpp import Float32, Operation
-from engine._tracing.dispatch import make_all_traceable
 from engine._tracing.symbolic import contains_symbolic
+from engine._tracing.traceable import make_all_traceable
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name
     __getattr__ = on_first_use(__name__)

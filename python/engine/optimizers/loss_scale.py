@@ -9,8 +9,8 @@ import numpy as np
 
 from engine._base.checks import integer, label, only_default, real
 from engine._base.spec import auto_name, serialize, snake_case
+from engine._tracing.errors import needs_values
 from engine._tracing.lazy import capturing
-from engine._tracing.symbolic import needs_values
 from engine.layers.variable import Variable
 from engine.optimizers.optimizer import Optimizer, registry
 from engine.optimizers.stepping import quotients

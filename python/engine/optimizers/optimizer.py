@@ -16,8 +16,8 @@ from engine._base.checks import flag, integer, label, real
 from engine._base.spec import Registry, Spec, auto_name, serialize, snake_case
 from engine._base.tensor_like import Count, Setting
 from engine._core_interface.cpp import Float32, OptimizerState, read_arrays, write_arrays
+from engine._gradients.tape import GradientTape
 from engine._tracing.lazy import capturing
-from engine._tracing.symbolic import handlers
 from engine.layers.variable import Variable, View
 from engine.optimizers.schedules.base import LearningRateSchedule, number
 from engine.optimizers.schedules.base import deserialize as deserialize_schedule
@@ -338,7 +338,7 @@ class Optimizer(Spec):
             if not callable(loss):
                 msg = "`tape` is required when a `loss` that is no function is passed"
                 raise ValueError(msg)
-            recording = handlers["tape"]()
+            recording = GradientTape()
             with recording:
                 loss = loss()
         else:
