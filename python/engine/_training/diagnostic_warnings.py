@@ -22,10 +22,11 @@ from engine._data.memory_maps import in_a_file
 from engine._data.sources import Samples, Source
 from engine._training.compile_arguments import Compiled
 from engine.layers import Layer
+from engine.layers.leaf import Leaf
 from engine.losses import Loss
 
 # The name of the activation that each of these layers computes.
-_ACTIVATION_LAYERS: dict[type[Layer], str] = {
+_ACTIVATION_LAYERS: dict[type[Leaf], str] = {
     layers.ReLU: "relu",
     layers.LeakyReLU: "leaky_relu",
     layers.PReLU: "prelu",
@@ -67,7 +68,7 @@ def warn(message: str) -> None:
 
 
 def warn_of_layers(
-    compiled: Compiled, leaves: Sequence[Layer], shapes: Sequence[Shape], paths: Sequence[Sequence[Layer]]
+    compiled: Compiled, leaves: Sequence[Leaf], shapes: Sequence[Shape], paths: Sequence[Sequence[Leaf]]
 ) -> None:
     """Warns if the layers and the losses of a model can't learn anything.
 
@@ -110,10 +111,11 @@ def warn_of_unread_inputs(name: str, inputs: Sequence[str], reads: Iterable[Sequ
         )
 
 
-def _adds_loss(leaf: Layer) -> bool:
+def _adds_loss(leaf: Leaf) -> bool:
+    if not isinstance(leaf, Layer):
+        return leaf.name == "add_loss"  # what custom layers and models have recorded
     penalised = any(weight.regularizer for weight in leaf._trainable_specs)
-    added = leaf.name == "add_loss"  # what custom layers and models have recorded
-    return leaf._is_custom or added or leaf.activity_regularizer is not None or penalised
+    return leaf._is_custom or leaf.activity_regularizer is not None or penalised
 
 
 def _suggestion_for_logits(loss: Loss, activation: str | None) -> tuple[str, str] | None:
@@ -160,7 +162,7 @@ def warn_of_loss(
     compiled: Compiled,
     loss: tuple[str, Any],
     *,
-    paths: Sequence[Sequence[Layer]],
+    paths: Sequence[Sequence[Leaf]],
     step: str | None,
     source: Source,
     weights: Iterable[Any],
@@ -243,7 +245,7 @@ def _largest(source: Source) -> float:
     return max(float(x.max()), -float(x.min()))
 
 
-def _last_activation(leaves: Sequence[Layer]) -> str | None:
+def _last_activation(leaves: Sequence[Leaf]) -> str | None:
     """Returns the name of the activation that computes the outputs; None if it is unknown."""
     for leaf in reversed(leaves):
         name = _activation_of(leaf)
@@ -254,7 +256,7 @@ def _last_activation(leaves: Sequence[Layer]) -> str | None:
     return None
 
 
-def _activation_of(leaf: Layer) -> str | None:
+def _activation_of(leaf: Leaf) -> str | None:
     """Returns the name of the activation of a layer; None if it has none, or a function of the user's."""
     if leaf._is_custom:
         return None
@@ -271,7 +273,7 @@ def _activation_of(leaf: Layer) -> str | None:
     return name if getattr(activations, name, None) is function else None
 
 
-def _softmax_size(leaf: Layer, outputs: Shape) -> int:
+def _softmax_size(leaf: Leaf, outputs: Shape) -> int:
     """Returns how many values of a layer with a softmax sum to 1; `outputs` is the shape of its output for one sample."""
     axis = leaf.axis if isinstance(leaf, layers.Softmax) else -1
     size = 1

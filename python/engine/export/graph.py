@@ -28,6 +28,7 @@ from engine.export.c_functions import ACTIVATIONS, FUNCTIONS
 from engine.export.rewrites import rewritten
 from engine.export.step import Step
 from engine.layers import InputLayer, Layer
+from engine.layers.leaf import Leaf
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import InnerLeaf, MaskLeaf, NodeLeaf, PenaltyLeaf, WeightsLeaf
 
@@ -114,7 +115,7 @@ class Parts(NamedTuple):
     """
 
     starts: Sequence[InputLayer]
-    leaves: Sequence[Layer]
+    leaves: Sequence[Leaf]
     owners: Sequence[NamedLayer]
     modes: Sequence[bool | None]
     reads: Sequence[Sequence[int]]
@@ -305,12 +306,11 @@ class _Stages:
     def _short(self, shape: Any) -> Shape:
         return for_one_sample(shape) if isinstance(shape, FullShape) else shape
 
-    def _weights_of(self, leaf: Layer) -> list[int]:
+    def _weights_of(self, leaf: Leaf) -> list[int]:
         """Adds a step for each weight of a layer that nodes read, and returns the numbers of their values."""
         layer = leaf.layer if isinstance(leaf, WeightsLeaf) else leaf
-        _require_finite(layer)
         first = self._count
-        for weight, array in zip(layer._specs, layer._values(), strict=False):
+        for weight, array in zip(layer._specs, _finite_weights(layer), strict=False):
             self._append(weight_step(weight.name, self._owners.get(layer, layer.name), array))
         return list(range(first, self._count))
 
@@ -327,7 +327,7 @@ class _Stages:
             self._append(array_step(lowered_node(leaf.node), reads, leaf.node.line))
         self._values.append(self._count - 1)
 
-    def _add_layer(self, number: int, leaf: Layer, input_shapes: Sequence[Shape], shape: Shape) -> None:
+    def _add_layer(self, number: int, leaf: Leaf, input_shapes: Sequence[Shape], shape: Shape) -> None:
         read = tuple(self._value_of(origin) for origin in self._parts.reads[number])
         mask_shape = self._masks.shape_before(number, self.shapes)
         if self._parts.modes[number]:
@@ -369,7 +369,7 @@ class _Stages:
         return value[pick or 0] if isinstance(value, list) else value
 
 
-def _require_no_noise(name: str, leaf: Layer, shapes: Sequence[Shape]) -> None:
+def _require_no_noise(name: str, leaf: Leaf, shapes: Sequence[Shape]) -> None:
     """Raises ValueError if a layer that is called with training=True draws random numbers then."""
     if any(
         operation["kind"] in ("dropout", "noise", "image_augmentation")
@@ -382,7 +382,7 @@ def _require_no_noise(name: str, leaf: Layer, shapes: Sequence[Shape]) -> None:
         raise ValueError(msg)
 
 
-def _is_recorded(leaf: Layer) -> bool:
+def _is_recorded(leaf: Leaf) -> bool:
     """Returns whether a leaf is a part of what a layer has recorded."""
     return isinstance(leaf, InnerLeaf) or leaf._may_be_recorded
 
@@ -451,7 +451,7 @@ class _Masks:
             yield step._replace(kind="masked_mean") if masked else step
 
 
-def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -> Iterator[Step]:
+def _steps_of(layer: Leaf, shapes: Sequence[Shape], mask_shape: Shape | None) -> Iterator[Step]:
     """Yields the steps of a layer.
 
     Args:
@@ -464,13 +464,12 @@ def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -
     """
     if isinstance(layer, (PenaltyLeaf, MaskLeaf)):  # which compute nothing
         return
-    _require_finite(layer)
+    weights = iter(_finite_weights(layer))
     merging = _merging_step(layer)
-    if merging is not None:
+    if merging is not None and isinstance(layer, Layer):
         (shape,) = layer._output_shapes_for(shapes)
         yield merging(layer, shapes, shape)
         return
-    weights = iter(layer._values())
     size = math.prod(shapes[0])
     with_mask = None if mask_shape is None else layer._lower_masked(shapes[0], mask_shape)
     for operation in layer._operations_for(shapes, with_mask):
@@ -493,18 +492,20 @@ def _steps_of(layer: Layer, shapes: Sequence[Shape], mask_shape: Shape | None) -
             size = step.size
 
 
-def _why_not(layer: Layer) -> str:
+def _why_not(layer: Leaf) -> str:
     """Returns why a layer was not recorded, as the end of a message."""
     calls = getattr(layer, "_recorded_calls", None)
     error = None if calls is None else calls.last_error
     return "" if error is None else f". It isn't recorded because of this: {error}"
 
 
-def _require_finite(layer: Layer) -> None:
-    """Raises ValueError if a weight isn't finite."""
-    if not all(np.isfinite(array).all() for array in layer._values()):
+def _finite_weights(layer: Leaf) -> list[Float32]:
+    """Returns the weights of a layer; ValueError if one isn't finite."""
+    arrays = layer._values() if isinstance(layer, Layer) else []
+    if not all(np.isfinite(array).all() for array in arrays):
         msg = f"layer {layer.name!r} has weights that are NaN or infinite, so that its outputs mean nothing: train it again"
         raise ValueError(msg)
+    return arrays
 
 
 def _dense(operation: Operation, weights: Iterator[Float32], rows: int, width: int) -> Iterator[Step]:

@@ -113,6 +113,7 @@ from engine.layers.call_arguments import (
 )
 from engine.layers.hosts import CustomLayerHost, PenaltyHost, with_mask
 from engine.layers.input_spec import InputSpec, require_compatible
+from engine.layers.leaf import Leaf
 from engine.layers.recorded_calls import (
     NO_PARTS,
     RecordedCalls,
@@ -558,7 +559,7 @@ class ComputedBy(Enum):
     """A class of the user's without `call`, or `Layer` itself."""
 
 
-class Layer(Part, Spec):
+class Layer(Part, Leaf, Spec):
     """Base class of all layers, including custom layers.
 
     A custom layer creates its weights in `build` with `add_weight`, and computes its outputs in `call`, by operators,
@@ -593,8 +594,6 @@ class Layer(Part, Spec):
 
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     """What inputs the layer accepts. Layers of the library check their inputs themselves."""
-    supports_masking = False
-    """Whether the mask of the inputs is the mask of the outputs, too."""
 
     _library_class: ClassVar[type[Layer] | None] = None
     """The layer of the library that a class of the user derives from, if it has a `call` of its own."""
@@ -611,26 +610,16 @@ class Layer(Part, Spec):
     _config_may_lack_arguments = True
     _unknown_argument_error: ClassVar[type[Exception]] = ValueError
 
-    _tokens: int | None = None
-    """If the inputs are indices: how many different ones there are."""
-    _only_moves_values = False
-    """Whether the outputs are the inputs in another order or shape."""
     _built_at_once = False
     """Whether `built` is True from the start, as for many layers without weights in Keras."""
     _merges_inputs = False
     """Whether a call takes a list of inputs."""
-    _makes_mask = False
-    """Whether the layer determines a new mask from its inputs."""
-    _consumes_mask = False
-    """Whether the layer ignores masked timesteps itself, so that its outputs have no mask."""
     _moves_averages = False
     """Whether a call in training changes moving averages of the layer."""
     _further_call_arguments: ClassVar[tuple[str, str]] = ("training", "mask")
     """The arguments of a call after the inputs, in Keras' order, of a layer of the library."""
     _masks_statistics = False
     """Whether masked timesteps don't contribute to the statistics that the layer computes in training."""
-    _training_by_default = False
-    """The argument `training` of a call that doesn't give it, also if a model is called so."""
     _seed_in_use: int | None = None
     """The seed of a layer that draws random numbers."""
     _samplings = 0
@@ -794,7 +783,6 @@ class Layer(Part, Spec):
 
     @property
     def _specs(self) -> list[Weight]:
-        """What is known of each weight beside its values."""
         return [variable._weight for variable in self._weights or ()]
 
     @property
@@ -1848,30 +1836,13 @@ class Layer(Part, Spec):
             for weight in self._specs
         ]
 
-    def _lower_masked(self, input_shape: Shape, mask_shape: Shape) -> list[LayerOperation] | None:
-        """Returns the operations if there is a mask, of `mask_shape` for one sample; None if they are those of `_lower`."""
-        del input_shape, mask_shape
-        return None
-
     @property
     def _reads_mask(self) -> bool:
-        """Whether the outputs depend on the mask of the inputs."""
         return self._consumes_mask or self._masks_statistics or accepts(self.call, "mask")
-
-    def _has_features_last(self, axes: int) -> bool:
-        """Whether the features are on the last one of so many `axes`, batch axis included; masks need that."""
-        del axes
-        return True
 
     def _operations_for(
         self, samples: Sequence[Shape], lowered: Sequence[LayerOperation] | None = None
     ) -> list[Operation]:
-        """Returns the operations of a program that compute the layer.
-
-        Args:
-            samples: the shape of one sample of each input.
-            lowered: the operations without the number of rows and the penalty on outputs; default the result of `_lower`.
-        """
         input_shape = samples[0]
         rows = {} if len(input_shape) < 2 else {"groups": math.prod(input_shape[:-1])}  # noqa: PLR2004 # one row
         lowered = self._lower(input_shape) if lowered is None else lowered
@@ -1909,10 +1880,6 @@ class Layer(Part, Spec):
         given = options.inputs if isinstance(options, CallArguments) else Slot(0)
         filled = {name: filled_slots(value, inputs) for name, value in options.items()}
         return Layer.__call__(self, filled_slots(given, inputs), training=training, **filled)
-
-    def _mask_source_of(self, sources: Sequence[int | None]) -> int | None:
-        """Returns which mask the inputs have together, if each of them has one of `sources` or None."""
-        return sources[0]
 
     def _penalty_on_outputs(self, shape: Shape) -> ActivityRegularizationOperation:
         """Returns the operation by which Python computes the penalty on outputs whose samples have `shape`."""

@@ -12,6 +12,7 @@ from engine._base.checks import Shape, real
 from engine._core_interface.operations import LayerOperation
 from engine._tracing.recordings import with_tried_length
 from engine.layers.layer import Layer, register
+from engine.layers.leaf import Leaf
 
 
 @register()
@@ -45,7 +46,7 @@ class Masking(Layer):
 
 
 def mask_sources(
-    stack: Sequence[Layer], reads: Sequence[Sequence[int]]
+    stack: Sequence[Leaf], reads: Sequence[Sequence[int]]
 ) -> tuple[list[int | None], list[int | None]]:
     """Returns which mask reaches each layer of a network, and which mask its outputs have.
 
@@ -65,16 +66,16 @@ def mask_sources(
     return before, after
 
 
-def _mask_after(layer: Layer, number: int, source: int | None) -> int | None:
+def _mask_after(layer: Leaf, number: int, source: int | None) -> int | None:
     """Returns which mask the outputs of layer `number` have if its inputs have the mask `source`."""
-    if layer._is_custom and layer.supports_masking:
+    if isinstance(layer, Layer) and layer._is_custom and layer.supports_masking:
         # What its `compute_mask` does with a mask is found by a call on zeros.
         (sample,) = with_tried_length([layer._sample_shape or (1,)])
         inputs = np.zeros((2, *sample), np.float32)
         before = None if source is None else np.ones(inputs.shape[:-1], bool)
         mask = layer.compute_mask(inputs, before)
         return None if mask is None else source if mask is before else number
-    if source is not None and not layer.supports_masking:
+    if source is not None and isinstance(layer, Layer) and not layer.supports_masking:
         layer._warn_of_lost_mask()
     passes = layer.supports_masking and not layer._consumes_mask
     return number if layer._makes_mask else source if passes else None

@@ -13,11 +13,12 @@ from engine._tracing.extents import as_pairs, full_shape, sample_shape
 from engine._tracing.recordings import lowered_node
 from engine._tracing.trace import Node
 from engine.layers.layer import Layer
+from engine.layers.leaf import Leaf
 from engine.layers.weights import Weight
 
 
-class InnerLeaf(Layer):
-    """Base class of the leaves of a network that no user sees. They have no weights and no config.
+class InnerLeaf(Leaf):
+    """Base class of the leaves of a network that no user sees.
 
     Args:
         name: what it is.
@@ -26,19 +27,8 @@ class InnerLeaf(Layer):
 
     supports_masking = True
 
-    def __init__(
-        self, name: str, shape: Any
-    ) -> None:  # instead of the constructor of layers, which takes users' arguments
+    def __init__(self, name: str, shape: Any) -> None:
         self.name, self.shape = name, shape
-        self._weights, self._models = [], []
-        self._sample_shape, self._given_shape = None, None
-        self.activity_regularizer = None
-        self._added, self._penalties = [], []
-
-    def _create_weights(self, input_shape: Any) -> list[Any]:
-        """Returns no weights."""
-        del input_shape
-        return []
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Any]:
         del samples

@@ -27,6 +27,7 @@ from engine._tracing.symbolic import outside_of_traces
 from engine._training.compile_arguments import Compiled
 from engine.layers import Embedding, InputLayer, Layer
 from engine.layers.layer import Part, paths_within
+from engine.layers.leaf import Leaf
 from engine.layers.nodes import NodeLeaf
 from engine.layers.values import ValueLayer
 from engine.models.built_graph import BuiltGraph
@@ -89,12 +90,12 @@ def set_graph(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | Non
 
 def _exchange(model: ModelInterface, graph: BuiltGraph) -> None:
     """Makes a graph that of the model, and tells the layers and models in it, and those that leave it."""
-    before, leaves, parts = model._graph, graph.network.leaves, set(graph.layers)
+    before, layers, parts = model._graph, graph.network.layers, set(graph.layers)
     with JOINING.held():
-        for leaf in {*before.network.leaves}.difference(leaves):
-            leaf._remove_model(model)
-        for leaf in leaves if graph.program is not None else ():
-            leaf._add_model(model)
+        for layer in {*before.network.layers}.difference(layers):
+            layer._remove_model(model)
+        for layer in layers if graph.program is not None else ():
+            layer._add_model(model)
         for part in parts.union(before.layers):
             if part._is_model:
                 outers = cast("ModelInterface", part)._outers
@@ -160,7 +161,7 @@ def _built(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | None) 
         found = lowered(network, known, model._trainable, dtypes=dtypes)
         operations = found.operations
         uses = first_uses(shapes, network.leaves)
-        arrays = [array for leaf, sample in uses.items() for array in leaf._create_weights(sample)]
+        arrays = [array for layer, sample in uses.items() for array in layer._create_weights(sample)]
         with on_device(model._device):
             program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
         if any(None in shape for shape in graph.input_shapes):
@@ -192,7 +193,11 @@ def _built(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | None) 
         readings=readings,
         takes_strings=strings,
         reads_values=strings or unknown or any(each is not Reading.NUMBERS for each in readings),
-        penalised=[leaf for leaf in network.leaves if leaf.activity_regularizer is not None],
+        penalised=[
+            leaf
+            for leaf in network.leaves
+            if isinstance(leaf, Layer) and leaf.activity_regularizer is not None
+        ],
         augments=any(graph.modes_of_leaves(None)),
         draws=any(
             (each["kind"] == "random" and "seed" in each) or each.get("training") for each in operations
@@ -206,7 +211,7 @@ def _built(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | None) 
 
 def _lowering_of(model: ModelInterface, graph: LayerGraph, network: Network) -> Lowering:
     """Returns a function that lowers the layers for samples of any length, with what is trainable now."""
-    learns, trainable = model._trainable, {leaf: leaf.trainable for leaf in network.leaves if leaf._specs}
+    learns, trainable = model._trainable, {layer: layer.trainable for layer in network.layers if layer._specs}
     dtypes = [each.dtype for each in graph.input_layers]
 
     def lowering(shape: Shape) -> Lowered:
@@ -268,14 +273,14 @@ def move_to(model: ModelInterface, device: str) -> None:
     if graph.program is None or graph.program.device == name:
         model._device = name
         return
-    for layer in graph.network.leaves:
+    for layer in graph.network.layers:
         if any(other() not in {None, model} for other in layer._models):
             msg = (
                 f"layer {layer.name!r} is also in another model, which stays on {graph.program.device!r}: build both "
                 f"models on {name!r}, after engine.config.set_device({name!r})"
             )
             raise ValueError(msg)
-    for layer in dict.fromkeys(graph.network.leaves):
+    for layer in graph.network.layers:
         layer._renew_arrays()
         layer._remove_model(model)
     model._graph, model._device = replace(graph, program=None), name
@@ -359,7 +364,8 @@ def _require_fitting(model: ModelInterface, network: Network) -> None:
     shapes = shapes_of_leaves(model._graph, network)
     first_uses(shapes, network.leaves)
     for leaf, read in zip(network.leaves, shapes.read, strict=True):
-        leaf._fitting_weights_for(read[0] if read else None)
+        if isinstance(leaf, Layer):
+            leaf._fitting_weights_for(read[0] if read else None)
     if model._compiled is not None:
         model._compiled.require_readable(shapes.outputs)
         masked_losses(shapes, network)
@@ -367,8 +373,8 @@ def _require_fitting(model: ModelInterface, network: Network) -> None:
 
 def trainable_in(model: ModelInterface, network: Network) -> tuple[bool, ...]:
     """Returns what the attribute `trainable` says now, of the model, of the layers of its network and of their weights."""
-    of_weights = (spec.trainable for leaf in network.leaves for spec in leaf._specs)
-    return (model._trainable, *(leaf.trainable for leaf in network.leaves), *of_weights)
+    of_weights = (spec.trainable for layer in network.layers for spec in layer._specs)
+    return (model._trainable, *(layer.trainable for layer in network.layers), *of_weights)
 
 
 def _shape_to_build_for(model: ModelInterface, sample: Shape) -> Shape:
@@ -386,12 +392,13 @@ def suits(model: ModelInterface, samples: Sequence[Shape]) -> bool:
     try:
         shapes = shapes_along(samples, network.leaves, network.wiring)
         for leaf, (shape, *_) in zip(network.leaves, shapes.read, strict=True):
-            leaf._fitting_weights_for(shape)
+            if isinstance(leaf, Layer):
+                leaf._fitting_weights_for(shape)
     except ValueError:
         return False
     return True
 
 
-def _reads_strings(leaves: Sequence[Layer]) -> bool:
+def _reads_strings(leaves: Sequence[Leaf]) -> bool:
     """Whether a chain of layers without an input layer begins with one that reads strings alone."""
     return bool(leaves) and isinstance(leaves[0], ValueLayer) and leaves[0]._reads == "strings"

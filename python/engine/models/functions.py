@@ -25,6 +25,7 @@ from engine._tracing.recordings import Recording
 from engine._tracing.trace import Computed, Input, Node, OfWeight, Origin, TracedArray, Use
 from engine._tracing.versions import Dependencies
 from engine.layers.layer import Layer, Part
+from engine.layers.leaf import Leaf
 from engine.layers.nodes import NodeLeaf, WeightsLeaf
 from engine.layers.symbols import CallArguments
 from engine.models.network import CallMode, Flattening, Network, Value, inner_graph
@@ -396,7 +397,7 @@ class FunctionLowering(_Recorded):
 
     def _leaf(
         self,
-        leaf: Layer,
+        leaf: Leaf,
         given: Sequence[Value],
         shape: Any,
         options: CallArguments | None = None,
@@ -500,7 +501,7 @@ class FunctionLowering(_Recorded):
                 self.operations[index] = {"inputs": [index - 1], **self.operations[index], **training}
             if isinstance(leaf, NodeLeaf) and leaf.node.kind == "assign_after_batch":
                 self.changed.append(self._weights_of_leaves[self.reads[number][0]][0])
-            if trains and leaf._specs and not all(weight.trainable for weight in leaf._specs):
+            if trains and isinstance(leaf, Layer) and not all(weight.trainable for weight in leaf._specs):
                 self.changed.append(leaf)
         self.results = [lowering.operation_of(value.number) for value in results]
         self.masked = [lowering.is_masked(value.number, value.shape) for value in results]
@@ -538,7 +539,7 @@ class FunctionLowering(_Recorded):
             if "input_shapes" in operation:
                 self.operations[index] = _concrete_operation(operation, count)
 
-    def _repeat(self, leaf: Layer, begin: int, times: int) -> None:
+    def _repeat(self, leaf: Leaf, begin: int, times: int) -> None:
         """Makes the operations from number `begin` on compute `times` as many samples as the batch of the program has."""
         for index in range(begin, len(self.operations)):
             operation = self.operations[index]
@@ -564,7 +565,7 @@ class FunctionLowering(_Recorded):
         return NodeLeaf(Node("weight", (), shape, fields), ())
 
 
-def _not_recordable(leaf: Layer) -> TypeError:
+def _not_recordable(leaf: Leaf) -> TypeError:
     return TypeError(
         f"layer {leaf.name!r} has a `call`, a `gradient` written by hand, or a function that only NumPy can compute, so a "
         "gradient tape can't record it: write them with keras.ops"
@@ -669,11 +670,15 @@ def _changed_in(
         return frozenset()
     found = set[Any]()
     for leaf, reads, always in zip(search.leaves, search.reads, search.modes, strict=True):
-        if not isinstance(leaf, NodeLeaf):
+        if isinstance(leaf, Layer):
             asked = mode if always is None else always
             trains = leaf._training_by_default if asked is None else asked
             found.update([leaf] if trains and leaf.trainable and leaf._moves_averages and reads else [])
-        elif leaf.node.kind == "assign_after_batch" and leaf.node.fields["when"] != _OTHER_MODE[bool(mode)]:
+        elif (
+            isinstance(leaf, NodeLeaf)
+            and leaf.node.kind == "assign_after_batch"
+            and leaf.node.fields["when"] != _OTHER_MODE[bool(mode)]
+        ):
             owner = search.leaves[reads[0]]
             found.add(owner.layer if isinstance(owner, WeightsLeaf) else owner)
     return frozenset(found)

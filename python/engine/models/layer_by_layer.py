@@ -136,11 +136,8 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
             with within_call(training):
                 return model.call(x, **options)
     model._forget_penalties()
-    if not any(
-        isinstance(leaf, PenaltyLeaf)
-        or leaf.activity_regularizer is not None
-        or leaf.name == "add_loss"
-        or leaf._is_custom
+    if not model._graph.penalised and not any(
+        isinstance(leaf, PenaltyLeaf) or leaf.name == "add_loss" or leaf._is_custom
         for leaf in model._graph.network.leaves
     ):
         return model._graph.output_form.packed(called_on(model, symbols, training))

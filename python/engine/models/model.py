@@ -492,7 +492,8 @@ class Model(Part, SaysWhatIsLeftOut):
     def _warn_of_policies(self) -> None:
         """Warns if a layer has a policy of mixed precision, and the model is on the CPU."""
         mixed = next(
-            (leaf.dtype_policy for leaf in self._graph.network.leaves if leaf.dtype_policy != FLOAT32), None
+            (layer.dtype_policy for layer in self._graph.network.layers if layer.dtype_policy != FLOAT32),
+            None,
         )
         if mixed is not None and self.device == "cpu":
             message = (

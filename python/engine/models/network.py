@@ -15,10 +15,10 @@ from engine._tracing.recordings import Recording
 from engine._tracing.trace import Input, Node, OfWeight, Origin
 from engine.layers import Layer
 from engine.layers.layer import Part
+from engine.layers.leaf import Leaf
 from engine.layers.masking import mask_sources
 from engine.layers.merging import GivenMask
 from engine.layers.nodes import (
-    InnerLeaf,
     MaskLeaf,
     NodeLeaf,
     PenaltyLeaf,
@@ -42,7 +42,7 @@ class LayerName(NamedTuple):
 class Network(NamedTuple):
     """The layers of a model, without the models around them, and their connections. Each layer computes one value."""
 
-    leaves: list[Layer]
+    leaves: list[Leaf]
     wiring: Wiring
     arguments: Sequence[CallArguments | None] = ()
     """The arguments that each leaf is called with beside its inputs and `training`; empty if there are none."""
@@ -53,6 +53,11 @@ class Network(NamedTuple):
     `call` recorded the leaf."""
     silent: frozenset[int] = frozenset()
     """The numbers of the leaves that must not add their penalty on outputs, as nodes of the network compute it."""
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers among the leaves, each once."""
+        return list(dict.fromkeys(leaf for leaf in self.leaves if isinstance(leaf, Layer)))
 
 
 def inner_graph(part: Any) -> LayerGraph | None:
@@ -163,12 +168,12 @@ class Flattening:
         knows_shapes: bool,
         whole: Callable[[Part], bool] = lambda _: False,
     ) -> None:
-        self.leaves, self.reads = list[Layer](), list[tuple[int, ...]]()
+        self.leaves, self.reads = list[Leaf](), list[tuple[int, ...]]()
         self.arguments, self.modes = list[CallArguments | None](), list[bool | None]()
         self.around, self.silent = list[tuple[Part, ...]](), set[int]()
         self._within, self._knows_shapes, self._whole = within, knows_shapes, whole
         self._around = list[Part]()  # the models and layers whose calls are being added, outermost first
-        self._samples: dict[Layer, Any] = {}  # the shape of one sample of the first input of each leaf
+        self._samples: dict[Leaf, Any] = {}  # the shape of one sample of the first input of each leaf
         self._weights: dict[Any, int] = {}  # the leaf of each layer whose weights are read by nodes
         self._assigned: dict[OfWeight, _Assigned] = {}
 
@@ -260,7 +265,7 @@ class Flattening:
     def add_penalties_on_weights(self) -> None:
         """Adds the penalties on weights that are recorded."""
         for leaf in list(dict.fromkeys(self.leaves)):
-            if isinstance(leaf, InnerLeaf) or not leaf.trainable:
+            if not isinstance(leaf, Layer) or not leaf.trainable:
                 continue
             sample = self._samples[leaf]
             for number, weight in enumerate(leaf._specs if sample is None else leaf._weights_for(sample)):
@@ -335,7 +340,7 @@ class Flattening:
 
     def _leaf(
         self,
-        leaf: Layer,
+        leaf: Leaf,
         given: Sequence[Value],
         shape: Any,
         options: CallArguments | None = None,
@@ -467,11 +472,11 @@ def owner_of(around: Sequence[Part]) -> LayerName:
     return LayerName("/".join(names), type(shown[-1]).__name__ if shown else "")
 
 
-def paths_to_outputs(network: Network) -> list[list[Layer]]:
+def paths_to_outputs(network: Network) -> list[list[Leaf]]:
     """Returns for each output the last layers that compute it, as far back as each of them reads one input."""
     found = []
     for number in network.wiring.outputs:
-        path = list[Layer]()
+        path = list[Leaf]()
         while number >= 0:
             path.append(network.leaves[number])
             reads = network.wiring.reads[number]

@@ -24,6 +24,7 @@ from engine.layers.call_arguments import canonical_dtype
 from engine.layers.hashing import CrossingHost
 from engine.layers.hosts import CustomLayerHost
 from engine.layers.layer import Part
+from engine.layers.leaf import Leaf
 from engine.layers.masking import mask_sources
 from engine.layers.nodes import MaskLeaf, NodeLeaf, WeightsLeaf
 from engine.layers.values import ValueLayer
@@ -101,18 +102,20 @@ def require_names(parts: Iterable[Part]) -> None:
             raise ValueError(msg)
 
 
-def first_uses(shapes: Shapes, leaves: Sequence[Layer]) -> dict[Layer, Any]:
+def first_uses(shapes: Shapes, leaves: Sequence[Leaf]) -> dict[Layer, Any]:
     """Returns each layer once, in order, with the shape of one input sample in its first use.
 
     Args:
         shapes: the shapes of one sample throughout the network.
-        leaves: the layers.
+        leaves: of the network.
 
     Raises:
         ValueError: for a layer that is used twice and would need weights of different shapes.
     """
     found: dict[Layer, Any] = {}
     for leaf, read in zip(leaves, shapes.read, strict=True):
+        if not isinstance(leaf, Layer):
+            continue
         sample = read[0] if read else None  # a layer that reads nothing has weights that nodes read
         first = found.setdefault(leaf, sample)
         if first == sample or first is None or sample is None:
@@ -209,7 +212,7 @@ class Lowering:
         self._trainable, self._arguments, self._modes = trainable, network.arguments, network.modes
         self._silent, self._around = network.silent, network.around
         self._masks, self._masks_after = mask_sources(self._leaves, self._reads)
-        self._uses, self._total, self._drawn = Counter[Layer](), Counter(self._leaves), Counter[int]()
+        self._uses, self._total, self._drawn = Counter[Leaf](), Counter(self._leaves), Counter[int]()
         self._sources: list[int] = []  # the operation that computes the output of each leaf, or an input
         # The dtypes of the inputs, and of the output of each leaf: layers that only move values keep integers and strings,
         # which are numbers in the core.
@@ -220,7 +223,7 @@ class Lowering:
         self._coded = {-1 - place for place, each in enumerate(readings) if each is Reading.CODED}
         self._origins = _origins(network, slices=True)
         # The number of each operation in the first use of a layer, by layer, kind and number among those of this kind.
-        self._firsts: dict[tuple[Layer, str, int], int] = {}
+        self._firsts: dict[tuple[Leaf, str, int], int] = {}
 
     def operation_of(self, number: int) -> int:
         """Returns the operation that computes value `number`, or the same negative number for an input."""
@@ -240,7 +243,7 @@ class Lowering:
         if isinstance(layer, NodeLeaf):
             self._add_node(layer, number)
             return
-        if not self._reads[number]:
+        if isinstance(layer, (Layer, WeightsLeaf)) and not self._reads[number]:
             self._add_weights(layer)
             return
         always = self._modes[number] if self._modes else None
@@ -262,7 +265,7 @@ class Lowering:
             first = self._firsts.setdefault((layer, kind, kinds[kind]), len(found))
             kinds[kind] += 1
             fields = dict[str, Any]({"first": first} if first < len(found) else {})
-            if self._trainable is not None and "trainable" in operation:
+            if self._trainable is not None and "trainable" in operation and isinstance(layer, Layer):
                 fields["trainable"] = self._trainable.get(layer, layer.trainable)
             fields |= _of_use(layer, operation, use)
             host = fields.get("host", operation.get("host"))
@@ -330,7 +333,7 @@ class Lowering:
         moves = leaf.keeps_dtype and bool(reads)
         self._output_dtypes.append(self._dtype_of(reads[0]) if moves else np.dtype(np.float32))
 
-    def _add_weights(self, layer: Layer) -> None:
+    def _add_weights(self, layer: Layer | WeightsLeaf) -> None:
         """Adds the weights of a layer that are read by nodes."""
         self._sources.append(len(self.operations))
         if isinstance(layer, WeightsLeaf):
@@ -378,7 +381,7 @@ class Lowering:
         return note, with_mask
 
 
-def _require_strings_read(layer: Layer) -> None:
+def _require_strings_read(layer: Leaf) -> None:
     if not layer._is_custom and not layer._only_moves_values:
         msg = (
             f"layer {layer.name!r} takes numbers, but reads an Input() of strings: put a StringLookup, Hashing or "
@@ -387,7 +390,7 @@ def _require_strings_read(layer: Layer) -> None:
         raise TypeError(msg)
 
 
-def _require_numbers_read(layer: Layer) -> None:
+def _require_numbers_read(layer: Leaf) -> None:
     if isinstance(layer, ValueLayer) and layer._reads == "strings":
         msg = (
             f"layer {layer.name!r} reads strings, but gets numbers: call it on an Input(shape, dtype='string'), or take an "
@@ -396,7 +399,7 @@ def _require_numbers_read(layer: Layer) -> None:
         raise TypeError(msg)
 
 
-def _of_use(layer: Layer, operation: Operation, use: int | None) -> Operation:
+def _of_use(layer: Leaf, operation: Operation, use: int | None) -> Operation:
     """Returns the fields that differ in use number `use` of a layer: its seed and its host. None is the only use."""
     if use is None:
         return {}
@@ -432,7 +435,7 @@ def masked_losses(shapes: Shapes, network: Network) -> list[bool]:
     return found
 
 
-def _require_rows_of_mask(made: Shape, sample: Shape, maker: Layer, user: Layer | None) -> None:
+def _require_rows_of_mask(made: Shape, sample: Shape, maker: Leaf, user: Leaf | None) -> None:
     """Raises ValueError unless a mask has a value for each row that is read.
 
     Args:
@@ -459,7 +462,7 @@ def _require_rows_of_mask(made: Shape, sample: Shape, maker: Layer, user: Layer 
 
 
 def tracked(
-    shapes: Shapes, leaves: Sequence[Layer], learns: bool, listed: Sequence[Layer] = ()
+    shapes: Shapes, leaves: Sequence[Leaf], learns: bool, listed: Sequence[Layer] = ()
 ) -> list[Tracked]:
     """Returns the weights of `leaves`, each once, as the optimizer needs them.
 
@@ -531,7 +534,7 @@ def readings_of_inputs(network: Network, dtypes: Sequence[str]) -> list[Reading]
     return [reading(-1 - place, kind) for place, kind in enumerate(kinds)]
 
 
-def _readers(network: Network, *, slices: bool) -> Iterator[tuple[Layer, list[int]]]:
+def _readers(network: Network, *, slices: bool) -> Iterator[tuple[Leaf, list[int]]]:
     """Yields each leaf that computes with what it reads, and for each value that it reads the input that this comes from.
 
     The input is negative; 0 stands for a value that is computed. `slices` is that of `_moves`.
@@ -553,7 +556,7 @@ def _origins(network: Network, *, slices: bool) -> list[int]:
     return origins
 
 
-def _moves(leaf: Layer, reads: Sequence[int], *, slices: bool) -> bool:
+def _moves(leaf: Leaf, reads: Sequence[int], *, slices: bool) -> bool:
     """Whether the output of a leaf holds the numbers of its one input as they are.
 
     Args:

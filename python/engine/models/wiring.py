@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from engine._base.checks import Shape
 from engine.layers.layer import Part
+from engine.layers.leaf import Leaf
 
 _Value = TypeVar("_Value")
 
@@ -65,7 +66,7 @@ def values_along(
     return values, [inputs[-1 - number] if number < 0 else values[number] for number in outputs]
 
 
-def shapes_along(inputs: Sequence[Shape], parts: Sequence[Part], wiring: Wiring) -> Shapes:
+def shapes_along(inputs: Sequence[Shape], parts: Sequence[Part | Leaf], wiring: Wiring) -> Shapes:
     """Returns the shapes of one sample throughout a model.
 
     Args:
