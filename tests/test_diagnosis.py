@@ -139,7 +139,7 @@ def test_weights_that_were_brought_back() -> None:
         model.fit(1000 * X, X[:, :1], epochs=4, verbose=0)
     model.set_weights(good)
     model.predict(X)
-    assert not model._suspect
+    assert not model._may_hold_nan
 
 
 def test_a_logarithm_of_negative_outputs() -> None:

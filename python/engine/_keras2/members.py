@@ -30,6 +30,7 @@ from engine.layers import (
 from engine.metrics import Metric
 from engine.models import Model
 from engine.models.model import _count
+from engine.models.output_data import OutputData
 from engine.models.predictions import shape_of_one_output
 from engine.optimizers import LossScaleOptimizer, Optimizer
 
@@ -254,7 +255,9 @@ class CompiledMetrics:
             sample_weight: weights of the samples.
         """
         compiled = self._model._require_compiled()
-        compiled.update_metrics(*self._model._output_data(compiled).of_batch(y_true, y_pred, sample_weight))
+        compiled.update_metrics(
+            *OutputData(compiled, self._model._graph.output_form).of_batch(y_true, y_pred, sample_weight)
+        )
 
 
 class _OfModel:
@@ -310,7 +313,7 @@ class _OfModel:
         """
         _warn("compiled_loss()", "compute_loss(y=y, y_pred=y_pred), which includes self.losses")
         compiled = self._require_compiled()
-        batch = self._output_data(compiled).of_batch(y_true, y_pred, sample_weight)
+        batch = OutputData(compiled, self._graph.output_form).of_batch(y_true, y_pred, sample_weight)
         total: Any = 0.0
         for term in [*compiled.computed_loss(*batch), *(regularization_losses or ())]:
             total = total + term

@@ -31,7 +31,7 @@ from engine.layers.leaf import Leaf
 from engine.layers.nodes import NodeLeaf
 from engine.layers.values import ValueLayer
 from engine.models.built_graph import BuiltGraph
-from engine.models.layer_graph import LayerGraph
+from engine.models.layer_graph import LayerGraph, without_layers
 from engine.models.lock import all_held
 from engine.models.network import Network, inner_graph, network_of
 from engine.models.programs_by_shape import Lowering, ProgramsByShape, known_inputs
@@ -70,7 +70,9 @@ def set_graph(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | Non
         if model._body is not None and known:
             graph = _with_recorded_call(model._body, graph)
             several = len(graph.wiring.outputs) > 1
-            if compiled is not None and (model._compiles_again or (several and not compiled.output_names)):
+            if compiled is not None and (
+                model._compiles_when_built or (several and not compiled.output_names)
+            ):
                 compiled = _compiled_with_names(model, compiled, graph)
         if known and (parts or len(graph.input_layers) > 1):
             for part, read in zip(parts, graph.shapes.read, strict=True):
@@ -85,7 +87,7 @@ def set_graph(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | Non
             graph = replace(graph, output_dtypes=dtypes_of_outputs(dtypes) if parts else None)
         _exchange(model, graph)
     if compiled is not given:
-        model._compiled, model._compiles_again = compiled, False
+        model._compiled, model._compiles_when_built = compiled, False
 
 
 def _exchange(model: ModelInterface, graph: BuiltGraph) -> None:
@@ -233,7 +235,7 @@ def program_for(model: ModelInterface, shape: Shape, compiled: Compiled | None =
         model._build_for_inputs([_shape_to_build_for(model, shape)])
     graph = model._graph
     if graph.program is None:
-        raise model._without_layers()
+        raise without_layers(model.name)
     return graph.program if graph.by_shape is None else graph.by_shape.program(shape, compiled)
 
 

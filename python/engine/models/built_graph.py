@@ -53,3 +53,8 @@ class BuiltGraph(LayerGraph):
     """Whether predictions depend on random numbers."""
     predicts_whole_batches: bool = False
     """Whether predictions can't be computed in parts, as they combine samples or change weights."""
+
+    def forget_penalties(self) -> None:
+        """Drops the penalties on outputs that a call of the model has stored for `losses`, as Keras does."""
+        for leaf in self.penalised:
+            leaf._penalties = []

@@ -34,11 +34,11 @@ from engine._training.runner import CoreRunner, Runner, StepRunner
 from engine._training.step_batches import StepArrays, batch_of_steps, samples_of_steps, unpacked_batch
 from engine.callbacks.base import Logs, Mode
 from engine.losses.traced import TracedLoss
-from engine.models.building import apply_compiled, program_for, shapes_of_leaves, suits
+from engine.models.building import apply_compiled, program_for, shapes_of_leaves, suits, trainable_in
 from engine.models.compiled_steps import CompilableStep
-from engine.models.first_inputs import build_for_data
+from engine.models.first_inputs import build_for_data, read_inputs
 from engine.models.network import paths_to_outputs
-from engine.models.output_data import no_targets
+from engine.models.output_data import OutputData, no_targets
 from engine.models.structures import arrays_of
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Execution(ABC):
         """Warns, once for each `compile`, if a loss in the logs of a training on `source` is NaN or infinite."""
         model, step, lost = self._model, self._own_step, lost_loss(logs)
         if lost is not None:
-            model._suspect = True
+            model._may_hold_nan = True
             paths = () if step else paths_to_outputs(model._graph.network)
             loss, weights = (lost, logs[lost]), model.weights
             warn_of_loss(
@@ -250,20 +250,29 @@ class CoreExecution(Execution):
         return self._compiled.names
 
     def begin(self, x: Any, *, trains: bool) -> None:
-        """Builds the model if it waits for data, and settles what is trained."""
+        """Builds the model if it waits for data. As in Keras, the first training decides what is trained from then on."""
         super().begin(x, trains=trains)
-        build_for_data(self._model, x, single=True)
+        model = self._model
+        build_for_data(model, x, single=True)
         if trains:
-            self._model._begin_training().require_reduction()
+            compiled = self._compiled
+            compiled.require_optimizer()
+            if not compiled.trains and compiled.trainable not in (
+                None,
+                trainable_in(model, model._graph.network),
+            ):
+                apply_compiled(model, compiled)
+            compiled.trains = True
+            compiled.require_reduction()
 
     def samples(self, given: Given) -> Samples:
         """Returns arrays, checked against the model and the loss. It doesn't build the model."""
         model, compiled = self._model, self._compiled
         x, y, sample_weight, prefix, shape, names = given
         build_for_data(model, x)
-        rows, columns = model._read(lambda data: data.checked(x, f"{prefix}x", shape, names))
+        rows, columns = read_inputs(model, lambda data: data.checked(x, f"{prefix}x", shape, names))
         shapes = model._output_shapes_of(sample_shape_of(rows))
-        form = model._output_data(compiled)
+        form = OutputData(compiled, model._graph.output_form)
         targets, weights = form.targets_and_weights(
             y, sample_weight, len(rows), prefix, self._entry_of_output
         )
@@ -304,7 +313,7 @@ class CoreExecution(Execution):
     def _resolve_loss(self, targets: Sequence[Any], shapes: Sequence[Shape]) -> None:
         """Lets the first targets decide which losses are meant."""
         compiled, indices = self._compiled, list[Any]()
-        given_data = self._model._output_data(compiled)
+        given_data = OutputData(compiled, self._model._graph.output_form)
         targetings = [given_data.targeting(number, shapes) for number in range(len(shapes))]
         for given, targeting in zip(targets, targetings, strict=True):
             if targeting.loss._targets_are_indices is not None:
@@ -331,8 +340,8 @@ class CoreExecution(Execution):
             compiled.set_target_forms(sources)
         first = next(source for source in sources if source is not None)
         program_for(model, first.sample_shape, compiled)
-        if trains and model._trained_with is not compiled:
-            model._trained_with = compiled
+        if trains and model._checked_to_learn is not compiled:
+            model._checked_to_learn = compiled
             graph, network = model._graph, model._graph.network
             shapes = shapes_of_leaves(graph, network).values
             warn_of_layers(compiled, network.leaves, shapes, paths_to_outputs(network))
@@ -415,7 +424,7 @@ class StepExecution(Execution):
                 if len(array.shape) == len(start.sample_shape) + 1:  # a last axis of length 1 may be missing
                     place = f"{prefix}x" if len(inputs) == 1 else f"{prefix}x[{start.name!r}]"
                     require_sample_shape(array.shape[1:], start.sample_shape, place, array.shape)
-        form = model._output_data(compiled)
+        form = OutputData(compiled, model._graph.output_form)
         for number, (array, shape) in enumerate(
             zip(arrays_of(graph.output_form, y), graph.output_shapes, strict=False)
         ):

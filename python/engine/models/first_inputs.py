@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine import tree
 from engine._base.checks import without_batch
+from engine._core_interface.cpp import Rows
+from engine._data.lazy_rows import LazyRows
+from engine._data.several_arrays import sample_shape_of
 from engine.layers import InputLayer, Layer
 from engine.layers.input_spec import require_compatible
 from engine.layers.symbols import symbols_of
-from engine.models.building import set_graph
+from engine.models.building import program_for, set_graph
+from engine.models.input_data import InputData
 from engine.models.recorded import arguments_of
 from engine.models.structures import arrays_of, nested_structure_of, structure_of
 
 if TYPE_CHECKING:
     from engine.models.model_interface import ModelInterface
+
+_Also = TypeVar("_Also")
 
 
 def build_for_data(model: ModelInterface, x: Any, single: bool = False) -> None:
@@ -57,6 +63,23 @@ def build_for_data(model: ModelInterface, x: Any, single: bool = False) -> None:
         shapes = [(None, *each.shape[1:]) for each in x.values()]
     with model._lock.held():
         build_for_shapes(model, dict(zip(x, shapes, strict=True)) if isinstance(x, Mapping) else shapes)
+
+
+def read_inputs(
+    model: ModelInterface, read: Callable[[InputData], tuple[Rows | LazyRows, _Also]]
+) -> tuple[Rows | LazyRows, _Also]:
+    """Returns samples as rows, and what comes with them.
+
+    Args:
+        model: the model.
+        read: returns both from what is known of the inputs. It is called again if a `call` of the user's has to be built
+            first, to know which inputs hold integers or indices.
+    """
+    rows, also = read(model._input_data)
+    if model._body is not None and not model._graph.input_layers:
+        program_for(model, sample_shape_of(rows))
+        rows, also = read(model._input_data)
+    return rows, also
 
 
 def build_for_symbols(model: ModelInterface, x: Any) -> None:
@@ -121,7 +144,7 @@ def _open_lengths(model: ModelInterface, x: Any) -> None:
 
 def _require_spec(model: ModelInterface, x: Any) -> None:
     """Raises ValueError for arrays that don't fit the `input_spec` that the user has assigned, if there is one."""
-    specs = model._given_input_spec
+    specs = model._own_input_spec
     if specs is None:
         return
     arrays = arrays_of(model._graph.input_form, x)

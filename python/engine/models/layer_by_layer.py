@@ -102,7 +102,7 @@ def call_by_layer(model: Any, rows: Any, training: bool | None, masks: Sequence[
     The program can't do three things: it has one `training` for all layers, doesn't return penalties on outputs, and its
     inputs have no masks. `masks` are those for `inputs_of_rows`.
     """
-    model._forget_penalties()
+    model._graph.forget_penalties()
     penalties = dict[Layer, list[float]]()
     inputs = inputs_of_rows(model, rows, masks)
 
@@ -135,7 +135,7 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
                 raise
             with within_call(training):
                 return model.call(x, **options)
-    model._forget_penalties()
+    model._graph.forget_penalties()
     if not model._graph.penalised and not any(
         isinstance(leaf, PenaltyLeaf) or leaf.name == "add_loss" or leaf._is_custom
         for leaf in model._graph.network.leaves

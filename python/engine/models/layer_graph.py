@@ -90,3 +90,8 @@ class LayerGraph:
         for part, own in zip(self.layers, self.modes or repeat(None), strict=False):
             found += part._modes_of_leaves(own if training is None else training)
         return found
+
+
+def without_layers(name: str) -> ValueError:
+    """Returns the error for a model, here with a name, that computes something before it has layers."""
+    return ValueError(f"model {name!r} has no layers: add some with model.add()")

@@ -66,14 +66,12 @@ from engine._base.tracebacks import without_engine_frames
 from engine._core_interface.cpp import (
     DeviceArray,
     Float32,
-    Rows,
     WeightArray,
     get_device,
     write_arrays,
 )
 from engine._data.exact_integers import Reading
-from engine._data.lazy_rows import LazyRows
-from engine._data.several_arrays import inputs_in, sample_shape_of
+from engine._data.several_arrays import inputs_in
 from engine._data.sources import Source
 from engine._data.value_table import keeping_values
 from engine._gradients.tape import GradientTape
@@ -124,11 +122,9 @@ from engine.models.building import (
     compiled_for,
     move_to,
     names_of_ends,
-    program_for,
     renew,
     set_graph,
     suits,
-    trainable_in,
 )
 from engine.models.built_graph import BuiltGraph
 from engine.models.compiled_steps import CompiledStep
@@ -145,6 +141,7 @@ from engine.models.functional_config import (
 )
 from engine.models.input_data import InputData
 from engine.models.layer_by_layer import call_recorded
+from engine.models.layer_graph import without_layers
 from engine.models.lock import ModelLock
 from engine.models.ordered_calls import ordered_calls, require_no_input_layer, tensors_in
 from engine.models.output_data import OutputData, weights_of_batch
@@ -223,7 +220,7 @@ class Model(Part, SaysWhatIsLeftOut):
     """The arguments of the constructor of a user's class."""
     _graph: BuiltGraph
     """The layers, and what was built from them."""
-    _given_input_spec: Any = None
+    _own_input_spec: Any = None
     """What the user has assigned to `input_spec`."""
     _has_declared_shape = True
     """Whether the user said what the inputs are; False if the first data did."""
@@ -336,7 +333,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
         self._body: Body | None = None  # the `call` of the user's class
         self._building = False
-        self._compiles_again = False  # once the outputs are known
+        self._compiles_when_built = False  # once the outputs are known
         self._symbols_of_losses: list[Any] = []  # the symbols that losses refer to
         self._model_with_values: Model | None = None  # a model whose outputs are these, too
 
@@ -361,9 +358,9 @@ class Model(Part, SaysWhatIsLeftOut):
         self._lock = ModelLock()
 
         # Warnings.
-        self._trained_with: Compiled | None = None  # its training was checked for layers that can't learn
-        self._suspect = False  # whether a loss was NaN or infinite, so that weights may be
-        self._told_of: set[str] = set()  # the actions whose warning of such weights has been given
+        self._checked_to_learn: Compiled | None = None  # its training was checked for layers that can't learn
+        self._may_hold_nan = False  # whether a loss was NaN or infinite, so that weights may be
+        self._warned_actions: set[str] = set()  # the actions whose warning of such weights has been given
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "layers":
@@ -448,7 +445,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 require_names_of_output(
                     known, loss=flat(loss), metrics=flat(metrics), weighted_metrics=flat(weighted_metrics)
                 )
-            self._compiles_again = False
+            self._compiles_when_built = False
             try:
                 compiled = compiled_for(
                     self._graph.output_form,
@@ -464,7 +461,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 if self._body is None or self._graph.input_layers:
                     raise
                 # How many outputs there are is known when `call` has run.
-                compiled, self._compiles_again = Compiled(optimizer, None, None, None, None), True
+                compiled, self._compiles_when_built = Compiled(optimizer, None, None, None, None), True
             if device is not None:
                 move_to(self, device)
             apply_compiled(self, compiled)
@@ -657,15 +654,6 @@ class Model(Part, SaysWhatIsLeftOut):
             raise ValueError(msg)
         return self._compiled
 
-    def _begin_training(self) -> Compiled:
-        """Returns what the model was compiled with. As in Keras, the first training decides what is trained from then on."""
-        compiled = self._require_compiled()
-        compiled.require_optimizer()
-        if not compiled.trains and compiled.trainable not in (None, trainable_in(self, self._graph.network)):
-            apply_compiled(self, compiled)
-        compiled.trains = True
-        return compiled
-
     def _require_idle(self, action: str) -> None:
         """Raises RuntimeError while `fit` is running."""
         if self._fitting is not None and self._fitting.is_alive():  # in a forked child the thread isn't alive
@@ -750,7 +738,7 @@ class Model(Part, SaysWhatIsLeftOut):
             tests = validates and isinstance(execution, CoreExecution)
             testing = self._execution("test_step") if tests else execution
             execution.begin(x, trains=True)
-            self._forget_penalties()
+            self._graph.forget_penalties()
             options = FitOptions(
                 batch_size=batch_size,
                 epochs=epochs,
@@ -843,7 +831,7 @@ class Model(Part, SaysWhatIsLeftOut):
             limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
             require_verbose(verbose)
             hooks = CallbackList(callbacks)
-            self._forget_penalties()
+            self._graph.forget_penalties()
             execution.begin(x, trains=False)
             with execution.restoring_loss_on_error():
                 source = execution.source(x, y, sample_weight)
@@ -888,7 +876,7 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock.held():
             execution, as_dict = self._execution("train_step"), _wants_dict(return_dict)
             execution.begin(x, trains=True)
-            self._forget_penalties()
+            self._graph.forget_penalties()
             weights = weights_of_batch(sample_weight, x)
             with execution.restoring_loss_on_error():
                 samples = execution.samples(Given(x, y, weights, names=self._feature_names))
@@ -923,7 +911,7 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock.borrowed():
             execution, as_dict = self._execution("test_step"), _wants_dict(return_dict)
             execution.begin(x, trains=False)
-            self._forget_penalties()
+            self._graph.forget_penalties()
             weights = weights_of_batch(sample_weight, x)
             with execution.restoring_loss_on_error():
                 samples = execution.samples(Given(x, y, weights, names=self._feature_names))
@@ -1013,7 +1001,9 @@ class Model(Part, SaysWhatIsLeftOut):
         del x, training
         found, compiled = list[Any](), self._compiled
         if compiled is not None and compiled.has_loss:
-            found += compiled.computed_loss(*self._output_data(compiled).of_batch(y, y_pred, sample_weight))
+            found += compiled.computed_loss(
+                *OutputData(compiled, self._graph.output_form).of_batch(y, y_pred, sample_weight)
+            )
         found += self.losses
         if not found:
             msg = "No loss to compute. Provide a `loss` argument in `compile()`."
@@ -1062,7 +1052,9 @@ class Model(Part, SaysWhatIsLeftOut):
         del x
         compiled = self._compiled
         if compiled is not None:
-            compiled.update_metrics(*self._output_data(compiled).of_batch(y, y_pred, sample_weight))
+            compiled.update_metrics(
+                *OutputData(compiled, self._graph.output_form).of_batch(y, y_pred, sample_weight)
+            )
         return self.get_metrics_result()
 
     @property
@@ -1241,11 +1233,6 @@ class Model(Part, SaysWhatIsLeftOut):
             return self.add_weight(*args, **options)
         return self._body.add_variable(*args, **options)
 
-    def _forget_penalties(self) -> None:
-        """Drops the penalties on outputs that a call of the model has stored for `losses`, as Keras does."""
-        for leaf in self._graph.penalised:
-            leaf._penalties = []
-
     def _output_shapes_of(self, sample: Shape) -> list[Shape]:
         """The shape of each output for samples of shape `sample`, as the core reads them."""
         known = self._graph.output_shapes  # None in it stands for a length that depends on that of the sample
@@ -1258,34 +1245,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def _input_data(self) -> InputData:
         """Says what data the inputs take."""
-        graph = self._graph
-        return InputData(
-            graph.input_layers,
-            graph.input_form,
-            graph.tokens,
-            graph.readings,
-            graph.takes_strings,
-            self.device,
-        )
-
-    def _read(
-        self, read: Callable[[InputData], tuple[Rows | LazyRows, _Also]]
-    ) -> tuple[Rows | LazyRows, _Also]:
-        """Returns samples as rows, and what comes with them.
-
-        Args:
-            read: returns both from what is known of the inputs. It is called again if a `call` of the user's has to be built
-                first, to know which inputs hold integers or indices.
-        """
-        rows, also = read(self._input_data)
-        if self._body is not None and not self._graph.input_layers:
-            program_for(self, sample_shape_of(rows))
-            rows, also = read(self._input_data)
-        return rows, also
-
-    def _output_data(self, compiled: Compiled) -> OutputData:
-        """Says what data the outputs take."""
-        return OutputData(compiled, self._graph.output_form)
+        return InputData(self._graph, self.device)
 
     @property
     def _names_of_outputs(self) -> list[str]:
@@ -1300,12 +1260,12 @@ class Model(Part, SaysWhatIsLeftOut):
         A prediction calls this only after a loss was NaN or infinite, since reading all weights takes longer than a
         prediction of one sample. If the weights are finite, a callback has restored them.
         """
-        if action in self._told_of:
+        if action in self._warned_actions:
             return
         if all_finite(self._values()):
-            self._suspect = False
+            self._may_hold_nan = False
             return
-        self._told_of.add(action)
+        self._warned_actions.add(action)
         warn_of_weights(self.name, action)
 
     # Layers and shapes.
@@ -1383,8 +1343,8 @@ class Model(Part, SaysWhatIsLeftOut):
 
         The model refuses data that don't fit an `InputSpec`, or a list of them, that is assigned.
         """
-        if self._given_input_spec is not None or not self._graph.input_layers:
-            return self._given_input_spec
+        if self._own_input_spec is not None or not self._graph.input_layers:
+            return self._own_input_spec
         return [
             InputSpec(shape=(None, *start.sample_shape), allow_last_axis_squeeze=True, name=name)
             for start, name in zip(self._graph.input_layers, self._input_data.names, strict=True)
@@ -1392,7 +1352,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @input_spec.setter
     def input_spec(self, value: Any) -> None:
-        self._given_input_spec = value
+        self._own_input_spec = value
 
     @property
     def input_shape(self) -> Any:
@@ -2084,12 +2044,9 @@ class Model(Part, SaysWhatIsLeftOut):
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         return self._output_shapes_for([input_shape])[0]
 
-    def _without_layers(self) -> ValueError:
-        return ValueError(f"model {self.name!r} has no layers: add some with model.add()")
-
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         if not self._graph.layers and not self._graph.input_layers:
-            raise self._without_layers()
+            raise without_layers(self.name)
         if self._body is not None and not self._graph.input_layers:
             return self._body._output_shapes_for(samples)
         if len(samples) != max(len(self._graph.input_layers), 1):

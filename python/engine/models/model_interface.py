@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any, Protocol, TypeVar
+    from collections.abc import Sequence
+    from typing import Any, Protocol
 
     from engine._base.checks import Shape
-    from engine._core_interface.cpp import Rows
-    from engine._data.lazy_rows import LazyRows
     from engine._training.compile_arguments import Compiled
     from engine._training.recovery import FittedModel
     from engine._training.runner import ModelWithSteps
@@ -19,10 +17,7 @@ if TYPE_CHECKING:
     from engine.models.built_graph import BuiltGraph
     from engine.models.input_data import InputData
     from engine.models.lock import ModelLock
-    from engine.models.output_data import OutputData
     from engine.models.recorded import Body
-
-    Also = TypeVar("Also")
 
     class ModelInterface(ModelWithSteps, FittedModel, ModelOfLayer, Protocol):
         """A model, for the functions that build it, predict with it, draw it and export it."""
@@ -34,15 +29,15 @@ if TYPE_CHECKING:
         _is_sequential: bool
         _trainable: bool
         _has_declared_shape: bool
-        _given_input_spec: Any
+        _own_input_spec: Any
         _device: str | None
         _samplings: int
 
         # What it was compiled with, and what it does.
-        _compiles_again: bool
+        _compiles_when_built: bool
         _steps_per_execution: int
-        _trained_with: Compiled | None
-        _suspect: bool
+        _checked_to_learn: Compiled | None
+        _may_hold_nan: bool
         _fitting: Any
         _lock: ModelLock
 
@@ -77,23 +72,11 @@ if TYPE_CHECKING:
 
         def _require_built(self, action: str) -> None: ...
 
-        def _begin_training(self) -> Compiled: ...
-
-        def _read(
-            self, read: Callable[[InputData], tuple[Rows | LazyRows, Also]]
-        ) -> tuple[Rows | LazyRows, Also]: ...
-
         def _output_shapes_of(self, sample: Shape) -> list[Shape]: ...
 
         def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]: ...
 
-        def _output_data(self, compiled: Compiled) -> OutputData: ...
-
         def _build_for_inputs(self, samples: Sequence[Shape]) -> None: ...
-
-        def _without_layers(self) -> ValueError: ...
-
-        def _forget_penalties(self) -> None: ...
 
         def _note_change(self) -> None: ...
 

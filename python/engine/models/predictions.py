@@ -50,7 +50,7 @@ from engine.callbacks import CallbackList
 from engine.config import _capped_steps
 from engine.models.building import program_for
 from engine.models.execution import Given, StepExecution
-from engine.models.first_inputs import build_for_data
+from engine.models.first_inputs import build_for_data, read_inputs
 from engine.models.layer_by_layer import call_by_layer, masks_of_outputs
 from engine.models.stack import computes_whole_batches
 
@@ -85,20 +85,20 @@ def predicted(  # noqa: PLR0917 # those of `predict`
     if usual and not impatient(verbose):
         outputs = outputs_at_once(model, x, "x", BATCH_SIZE, out)
         if outputs is not None:
-            model._forget_penalties()
+            model._graph.forget_penalties()
             return outputs
     limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
     shown = _Shown(verbose, callbacks)
-    if model._suspect:
+    if model._may_hold_nan:
         model._warn_of_weights("predict()")
     if yields_batches(x):
         return _predict_stream(model, x, _capped_steps(limit, number_of_batches(x)), shown, out)
     build_for_data(model, x)
-    rows, x = model._read(lambda data: data.unchecked(x, "x", model._feature_names))
+    rows, x = read_inputs(model, lambda data: data.unchecked(x, "x", model._feature_names))
     size = resolve_batch_size(given_size, limit, len(rows))
     limit = _capped_steps(limit, math.ceil(len(rows) / size))
     rows = rows if limit is None else part_of(rows, 0, limit * size)
-    model._forget_penalties()
+    model._graph.forget_penalties()
     shapes = model._output_shapes_of(sample_shape_of(rows))
     target = None if out is None else target_for(out, shape_of_one_output(model, shapes, "out"), rows)
     try:
@@ -170,7 +170,7 @@ def outputs_of_batch(
         return unpacked_outputs(
             model, empty_on_device(none, model.device) if on_gpu else np.zeros(none, np.float32), shapes
         )
-    rows, x = model._read(lambda data: data.unchecked(x, name, model._feature_names))
+    rows, x = read_inputs(model, lambda data: data.unchecked(x, name, model._feature_names))
     program = program_for(model, sample_shape_of(rows))
     graph = model._graph  # which the call may have built
     if masks or (graph.augments and training is None) or (called and graph.penalised):
@@ -220,7 +220,7 @@ def outputs_at_once(
         or graph.by_shape is not None
         or any(graph.tokens)
         or graph.reads_values
-        or model._suspect
+        or model._may_hold_nan
         or graph.output_dtypes is not None
         or program is None
         or shape is None
@@ -259,7 +259,7 @@ def _predict_by_steps(  # noqa: PLR0917 # those of `predict`
     """Does what `predict` says by `predict_step`."""
     limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
     require_verbose(verbose)
-    if model._suspect:
+    if model._may_hold_nan:
         model._warn_of_weights("predict()")
     if yields_batches(x):
         _require_known_number(out)
@@ -353,7 +353,7 @@ def masks_in(model: ModelInterface, x: Any) -> list[Any]:
 
 def masks_of(model: ModelInterface, x: Any, masks: Sequence[Any]) -> list[Any]:
     """Returns the mask of each output for one batch, or None; `masks` are those of the inputs."""
-    rows, _ = model._read(lambda data: data.unchecked(x, "x", model._feature_names))
+    rows, _ = read_inputs(model, lambda data: data.unchecked(x, "x", model._feature_names))
     return masks_of_outputs(model, rows[:] if isinstance(rows, LazyRows) else np.asanyarray(rows), masks)
 
 
