@@ -157,7 +157,7 @@ def randint(
         dtype: integer dtype of the result.
         seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
-    whole = dtype_of(dtype, "dtype", "iu")
+    result_dtype = dtype_of(dtype, "dtype", "iu")
     low, high = (
         integer(value, name, -(2**63), 2**63 - 1) for value, name in ((minval, "minval"), (maxval, "maxval"))
     )
@@ -166,7 +166,7 @@ def randint(
         raise ValueError(msg)
     coarse, fine = cpp.uniform(*_key(seed), 2 * _size(shape), 0.0, 1.0).astype(float).reshape(2, -1)
     drawn = np.floor((coarse + fine / _STEPS) * (high - low)).astype(np.int64) + low
-    return drawn.reshape(shape).astype(whole)
+    return drawn.reshape(shape).astype(result_dtype)
 
 
 def categorical(
@@ -187,11 +187,11 @@ def categorical(
     if rows.ndim != 2:  # noqa: PLR2004 # rows of classes
         msg = f"`logits` should be a 2-D tensor with shape [batch_size, num_classes]. Received: logits of {rows.shape}"
         raise ValueError(msg)
-    samples, whole = integer(num_samples, "num_samples", 1), dtype_of(dtype, "dtype", "iu")
-    shares = np.cumsum(np.exp(rows - rows.max(axis=1, keepdims=True)), axis=1)
+    samples, result_dtype = integer(num_samples, "num_samples", 1), dtype_of(dtype, "dtype", "iu")
+    cumulative = np.cumsum(np.exp(rows - rows.max(axis=1, keepdims=True)), axis=1)
     points = cpp.uniform(*_key(seed), len(rows) * samples, 0.0, 1.0).reshape(len(rows), samples, 1)
-    drawn: Array = (points * shares[:, -1:, np.newaxis] >= shares[:, np.newaxis]).sum(axis=-1)
-    return drawn.astype(whole)
+    drawn: Array = (points * cumulative[:, -1:, np.newaxis] >= cumulative[:, np.newaxis]).sum(axis=-1)
+    return drawn.astype(result_dtype)
 
 
 def dropout(
@@ -211,16 +211,16 @@ def dropout(
     """
     values = _numbers(inputs, "inputs")
     values = values if values.dtype.kind == "f" else values.astype(np.float32)
-    share = real(rate, "rate", 0.0, 1.0)
-    if share == 1.0:
+    drop_rate = real(rate, "rate", 0.0, 1.0)
+    if drop_rate == 1.0:
         return np.zeros_like(values)
     sizes = values.shape if noise_shape is None else noise_shape
     if len(sizes) != values.ndim:
         msg = f"`noise_shape` must have an entry for each of the {values.ndim} axes of `inputs`, got {noise_shape}"
         raise ValueError(msg)
     shape = tuple(length if size is None else size for size, length in zip(sizes, values.shape, strict=True))
-    keep = uniform(shape, seed=seed) >= share
-    dropped: Array = np.where(keep, values / values.dtype.type(1.0 - share), values.dtype.type(0))
+    keep = uniform(shape, seed=seed) >= drop_rate
+    dropped: Array = np.where(keep, values / values.dtype.type(1.0 - drop_rate), values.dtype.type(0))
     return dropped
 
 
@@ -296,16 +296,16 @@ def binomial(
         seed: an int, a `SeedGenerator` or None, as for `normal`.
     """
     result_dtype, size = _floats(dtype), _shape(shape)
-    draws, shares = (
+    draws, success_rates = (
         _fitting(array, name, size) for array, name in ((counts, "counts"), (probabilities, "probabilities"))
     )
     if not (np.all(draws >= 0) and np.all(draws == np.floor(draws)) and np.all(draws < 2**63)):
         msg = f"`counts` must be whole numbers of at least 0, got {counts!r}"
         raise ValueError(msg)
-    if not np.all((shares >= 0) & (shares <= 1)):
+    if not np.all((success_rates >= 0) & (success_rates <= 1)):
         msg = f"`probabilities` must be in [0, 1], got {probabilities!r}"
         raise ValueError(msg)
-    return _generator(seed).binomial(draws.astype(np.int64), shares, size).astype(result_dtype)
+    return _generator(seed).binomial(draws.astype(np.int64), success_rates, size).astype(result_dtype)
 
 
 def _as_array(position: Position) -> Array:

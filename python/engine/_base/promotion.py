@@ -100,15 +100,15 @@ def result_type(*operands: Any) -> np.dtype[Any]:
     return _joined([standard(dtype) for dtype in strong], weak)
 
 
-def common(*operands: Any, least: Any = None) -> list[Any]:
+def common(*operands: Any, least_dtype: Any = None) -> list[Any]:
     """`operands` as arrays of the one dtype that their result has; they may be the operands themselves.
 
     Args:
         *operands: arrays, or what NumPy makes one of.
-        least: `float` for results of floats.
+        least_dtype: `float` for results of floats.
     """
     kinds = [operand if _python(operand) else as_array(operand) for operand in operands]
-    dtype = result_type(*kinds, *([] if least is None else [least]))
+    dtype = result_type(*kinds, *([] if least_dtype is None else [least_dtype]))
     return [as_array(operand).astype(dtype, copy=False) for operand in kinds]
 
 

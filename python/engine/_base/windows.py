@@ -17,12 +17,12 @@ def window_factors(window: Any, sequence_length: int, fft_length: int, dtype: np
     if window is None:
         return np.ones(fft_length, dtype)
     if isinstance(window, str):
-        shares = {"hann": 0.5, "hamming": 0.54}
-        if window not in shares:
+        coefficients = {"hann": 0.5, "hamming": 0.54}
+        if window not in coefficients:
             msg = f"`window` must be 'hann', 'hamming', an array or None, got {window!r}"
             raise ValueError(msg)
         turns = 2 * np.pi * np.arange(sequence_length) / sequence_length
-        factors = (shares[window] - (1 - shares[window]) * np.cos(turns)).astype(dtype)
+        factors = (coefficients[window] - (1 - coefficients[window]) * np.cos(turns)).astype(dtype)
         if sequence_length == 1:
             factors = np.ones(1, dtype)  # as in SciPy, and as a window of no number would be of no use
     else:

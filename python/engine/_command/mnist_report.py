@@ -77,8 +77,8 @@ def write(
     with rc_context(_STYLE):
         figure = Figure(figsize=_INCHES, dpi=_DPI, facecolor="white")
         FigureCanvasAgg(figure)
-        share = float(np.mean(probabilities.argmax(axis=1) == labels))
-        title = f"MNIST: {percent(share, 2)} of {len(labels):,} test images right"
+        accuracy = float(np.mean(probabilities.argmax(axis=1) == labels))
+        title = f"MNIST: {percent(accuracy, 2)} of {len(labels):,} test images right"
         figure.text(_LEFT, 0.963, title, fontsize=19, weight="bold")
         for line, fact in enumerate(facts):
             figure.text(_LEFT, 0.940 - 0.019 * line, fact.replace("%", "\u00a0%"), color=_GREY)

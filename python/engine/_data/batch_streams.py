@@ -67,7 +67,7 @@ def raw_batches(x: Any, shuffle: bool = False) -> Iterator[Any]:
     return (x[number] for number in numbers)
 
 
-def samples_in(batch: Any) -> Any:
+def samples_of_batch(batch: Any) -> Any:
     """Returns the samples of a batch: x of a tuple or a list of arrays (x, y) or (x, y, sample_weight), or the batch itself."""
     if isinstance(batch, tuple) and batch:
         return batch[0]

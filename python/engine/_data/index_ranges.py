@@ -21,8 +21,8 @@ class IndexRange(NamedTuple):
 
     def check(self, array: NDArray[Any]) -> None:
         """Raises ValueError that names the first row of `array`, (n, ...), with another number."""
-        whole = array.dtype.kind in "biu" and array.size > 0
-        if whole and int(array.min()) >= 0 and int(array.max()) < self.size:
+        is_integer = array.dtype.kind in "biu" and array.size > 0
+        if is_integer and int(array.min()) >= 0 and int(array.max()) < self.size:
             return
         wrong = ~((array >= 0) & (array < self.size) & (array == np.floor(array)))
         if self.ignored is not None:

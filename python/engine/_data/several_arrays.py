@@ -96,7 +96,7 @@ def side_by_side(
     on_gpu = all(isinstance(array, DeviceArray) for array in arrays) and not any(
         None in shape for shape in shapes
     )
-    for array, name, shape, most in zip(arrays, names, shapes, tokens, strict=True):
+    for array, name, shape, token_count in zip(arrays, names, shapes, tokens, strict=True):
         label = f"{argument}[{name!r}]"
         column_values = array if on_gpu else to_host(array, label)
         rows = unchecked_rows(
@@ -106,7 +106,7 @@ def side_by_side(
             shape,
             label,
         )
-        require_tokens(rows, most, label)
+        require_tokens(rows, token_count, label)
         dense = rows[:] if isinstance(rows, LazyRows) else rows
         samples.append(tuple(dense.shape[1:]))
         flat: Any = dense.reshape(len(dense), math.prod(samples[-1]))

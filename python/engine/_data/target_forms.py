@@ -107,9 +107,7 @@ def masked_weights(mask: NDArray[np.float32], weights: NDArray[np.float32] | Non
     return mask * weights.reshape(*weights.shape, *[1] * (mask.ndim - weights.ndim))
 
 
-def weights_of_batch(
-    batch: TargetsOfStep, form: TargetForm, predictions: NDArray[Any]
-) -> NDArray[np.float32]:
+def weights_of_step(batch: TargetsOfStep, form: TargetForm, predictions: NDArray[Any]) -> NDArray[np.float32]:
     """Returns the sample weights of a host step: (n,), (n, ...) for each row of `predictions`, or (n, ..., outputs)."""
     if form.weights is not None:
         by_output: NDArray[np.float32] = form.weights[batch["indices"]]

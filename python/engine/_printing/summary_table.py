@@ -181,9 +181,9 @@ def _column_widths(line_length: int, layout: Layout) -> list[int]:
         raise ValueError(msg)
     excess = max(sum(widths) + 3 * count + 1 - line_length, 0)
     for index in range(count):
-        share = round(excess / (count - index))
-        widths[index] -= share
-        excess -= share
+        reduction = round(excess / (count - index))
+        widths[index] -= reduction
+        excess -= reduction
     return widths
 
 

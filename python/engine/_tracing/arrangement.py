@@ -812,12 +812,12 @@ def linspace(  # noqa: PLR0917 # Keras' signature
     axis_index = axis_in(axis, len(shape) + 1)
     steps = num - 1 if endpoint else num
     line = tuple(Extent(num) if i == axis_index else ONE for i in range(len(shape) + 1))
-    shares = elementwise(
+    fractions = elementwise(
         lambda i: i / float(max(steps, 1)), coordinate(trace, line, axis_index), dtype="float32"
     )
     left, other = (expand_dims(spread(bound, shape), axis_index) for bound in (first, last))
     name = "float32" if dtype is None else standard(dtype).name
-    values = elementwise(lambda a, b, s: a + (b - a) * s, left, other, shares, dtype=name)
+    values = elementwise(lambda a, b, s: a + (b - a) * s, left, other, fractions, dtype=name)
     step = elementwise(lambda a, b: (b - a) / (steps or math.nan), first, last, dtype=name)
     return (values, step) if retstep else values
 

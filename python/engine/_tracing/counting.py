@@ -13,7 +13,7 @@ from engine._tracing.arrangement import expand_dims, one_hot, take
 from engine._tracing.dispatch import records
 from engine._tracing.elementwise import is_nan
 from engine._tracing.errors import CannotRecordError, line_of_user
-from engine._tracing.extents import ONE, Extent, joint_length, text_of
+from engine._tracing.extents import ONE, Extent, joint_length, text_of_extents
 from engine._tracing.host_operations import constant, host, host_functions
 from engine._tracing.primitives import (
     broadcast,
@@ -45,7 +45,7 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Trace
     choice(side, "side", ("left", "right"))
     row, searched = _pair(sorted_sequence, values)
     if row.ndim != 1:
-        msg = f"`sorted_sequence` must have one axis, got shape {text_of(row.extents)}"
+        msg = f"`sorted_sequence` must have one axis, got shape {text_of_extents(row.extents)}"
         raise ValueError(msg)
 
     def is_before(a: Any, b: Any) -> Any:  # NaN is the largest number
@@ -61,7 +61,7 @@ def digitize(x: Any, bins: Any) -> TracedArray:
     """The number of the bin of each number."""
     values, edges = _pair(x, bins)
     if edges.ndim != 1:
-        msg = f"`bins` must have one axis, got shape {text_of(edges.extents)}"
+        msg = f"`bins` must have one axis, got shape {text_of_extents(edges.extents)}"
         raise ValueError(msg)
     rises = elementwise(lambda first, last: first <= last, edges[:1], edges[-1:], dtype="float32")
     reached = elementwise(
@@ -129,7 +129,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
     trace = trace_of(x, weights)
     numbers = as_traced(x, trace)
     if numbers.ndim not in (1, 2):
-        msg = f"`x` must have one axis or two, got shape {text_of(numbers.extents)}"
+        msg = f"`x` must have one axis or two, got shape {text_of_extents(numbers.extents)}"
         raise ValueError(msg)
     numbers_now = numbers.computed_numbers if getattr(trace, "computes", False) else None
     if numbers_now is None and not minlength:
@@ -219,7 +219,7 @@ def _rows_to_change(
     if depth is None or rows is None or not 1 <= depth <= len(shape):
         msg = (
             f"{line_of_user()}: `indices` must hold places along axes in their last axis, of which one at most may depend on the "
-            f"number of samples, got {text_of(places.extents)} for {text_of(tuple(shape))}"
+            f"number of samples, got {text_of_extents(places.extents)} for {text_of_extents(tuple(shape))}"
         )
         raise CannotRecordError(msg)
     flat = _flat_places(reshape(places, (-1, depth)), shape[:depth])
@@ -288,7 +288,7 @@ def slice_update(inputs: Any, start_indices: Any, updates: Any) -> TracedArray:
     trace = trace_of(inputs, start_indices, updates)
     array, new = as_traced(inputs, trace), as_traced(updates, trace)
     if new.ndim != array.ndim:
-        msg = f"`updates` must have as many axes as `inputs`, got {text_of(new.extents)} and {text_of(array.extents)}"
+        msg = f"`updates` must have as many axes as `inputs`, got {text_of_extents(new.extents)} and {text_of_extents(array.extents)}"
         raise ValueError(msg)
     starts = start_indices if isinstance(start_indices, (list, tuple)) else as_traced(start_indices, trace)
     inside: Any = None
@@ -296,7 +296,7 @@ def slice_update(inputs: Any, start_indices: Any, updates: Any) -> TracedArray:
         if size == total:
             continue
         if size.static is None or (total.static is not None and size.fixed > total.fixed):
-            msg = f"a part of shape {text_of(new.extents)} doesn't fit into {text_of(array.extents)}"
+            msg = f"a part of shape {text_of_extents(new.extents)} doesn't fit into {text_of_extents(array.extents)}"
             raise ValueError(msg)
         line = tuple(total if index == axis else ONE for index in range(array.ndim))
         offsets = elementwise(

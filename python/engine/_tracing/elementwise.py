@@ -349,7 +349,7 @@ def negative(x: Any) -> TracedArray:
 @records("square")
 def square(x: Any) -> TracedArray:
     """The square; of bools, an integer."""
-    dtype = common_dtype(x, least=int)
+    dtype = common_dtype(x, least_dtype=int)
     return elementwise(lambda a: _wrapped(a * a, dtype), x, dtype=dtype)
 
 
@@ -367,7 +367,7 @@ def _dividing(formula: Callable[[Term, Term], Term]) -> Callable[..., TracedArra
         return none.choose(0.0, formula(a, none.choose(1.0, b)))
 
     def recorded(x1: Any, x2: Any) -> TracedArray:
-        dtype = common_dtype(x1, x2, least=int)
+        dtype = common_dtype(x1, x2, least_dtype=int)
         return elementwise(formula if np.dtype(dtype).kind == "f" else of_integers, x1, x2, dtype=dtype)
 
     return recorded
@@ -382,7 +382,7 @@ records("fmod")(_dividing(fmod))
 def power(x1: Any, x2: Any) -> TracedArray:
     """Powers. Those with a constant exponent of 1 to 4 are products, which have derivatives everywhere, and 0.5 is a root."""
     exponent = number_in(x2)
-    dtype = common_dtype(x1, x2, least=int)
+    dtype = common_dtype(x1, x2, least_dtype=int)
     if exponent in (1.0, 2.0, 3.0, 4.0):
         return elementwise(lambda x: _wrapped(_product(x, int(exponent)), dtype), x1, dtype=dtype)
     if exponent == 0.5:  # noqa: PLR2004 # a square root
@@ -397,8 +397,8 @@ def power(x1: Any, x2: Any) -> TracedArray:
 def _power_of_integers(a: Term, b: Term) -> Term:
     """Powers of integers; with a negative exponent, what a division of integers leaves: 0, or that of 1 and -1."""
     size = b.of("abs")
-    whole = a.of("power", size).of("round")
-    return (b < 0.0).choose(a.of("abs").equals(1.0).choose(whole, 0.0), whole)
+    result = a.of("power", size).of("round")
+    return (b < 0.0).choose(a.of("abs").equals(1.0).choose(result, 0.0), result)
 
 
 def _product(x: Term, times: int) -> Term:
@@ -406,9 +406,9 @@ def _product(x: Term, times: int) -> Term:
     return {1: x, 2: square, 3: square * x, 4: square * square}[times]
 
 
-def _bits(x: Any, y: Any, name: str, least: Any = None) -> str:
+def _bits(x: Any, y: Any, name: str, least_dtype: Any = None) -> str:
     """Returns the dtype of a function of the bits of integers or bools; a TypeError for floats."""
-    dtype = common_dtype(x, y, least=least)
+    dtype = common_dtype(x, y, least_dtype=least_dtype)
     if np.dtype(dtype).kind == "f" and not trace_of(x, y).only_shapes:
         msg = (
             f"{line_of_user()}: `{name}` takes integers or bools, got {common_dtype(x)} and {common_dtype(y)}: compare first, as "
@@ -448,8 +448,8 @@ for _name, _of_bools, _of_integers in (
 def bitwise_not(x: Any) -> TracedArray:
     """The complement of bools or integers."""
     dtype = _bits(x, True, "bitwise_not")
-    whole = np.dtype(dtype).kind in "iu"
-    all_bits = np.iinfo(dtype).max + np.iinfo(dtype).min if whole else 1
+    is_integer = np.dtype(dtype).kind in "iu"
+    all_bits = np.iinfo(dtype).max + np.iinfo(dtype).min if is_integer else 1
     return elementwise(lambda a: float(all_bits) - a, x, dtype=dtype)
 
 
@@ -575,8 +575,8 @@ def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan:
 @records("nan_to_num")
 def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> TracedArray:
     """The numbers, with finite ones in place of NaN and infinities."""
-    most = float(np.finfo(np.float32).max)
-    high, low = most if posinf is None else posinf, -most if neginf is None else neginf
+    largest = float(np.finfo(np.float32).max)
+    high, low = largest if posinf is None else posinf, -largest if neginf is None else neginf
 
     def formula(a: Term) -> Term:
         finite = a.equals(math.inf).choose(high, a.equals(-math.inf).choose(low, a))

@@ -116,7 +116,7 @@ def as_pairs(full: Extents) -> list[list[int]]:
     return [[extent.fixed, extent.per_sample] for extent in full]
 
 
-def text_of(full: Extents) -> str:
+def text_of_extents(full: Extents) -> str:
     """Returns a shape as in messages, such as "(None, 10)"."""
     inside = ", ".join(text_of_extent(extent) for extent in full)
     return f"({inside},)" if len(full) == 1 else f"({inside})"

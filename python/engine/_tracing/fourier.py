@@ -17,7 +17,7 @@ from engine._tracing.arrangement import concatenate, flip, pad, swapaxes, take
 from engine._tracing.dispatch import records
 from engine._tracing.elementwise import add, multiply, subtract
 from engine._tracing.errors import CannotRecordError, line_of_user
-from engine._tracing.extents import ONE, Extent, text_of
+from engine._tracing.extents import ONE, Extent, text_of_extents
 from engine._tracing.primitives import float_dtype, part
 from engine._tracing.products import matmul
 from engine._tracing.reductions import array_of, sum_
@@ -47,7 +47,7 @@ def _parts(x: Any) -> Parts:
 
 def _length(x: TracedArray, axis: int = -1) -> int:
     if x.ndim < -axis:
-        msg = f"`x` must have at least {-axis} axes, got shape {text_of(x.extents)}"
+        msg = f"`x` must have at least {-axis} axes, got shape {text_of_extents(x.extents)}"
         raise ValueError(msg)
     length = x.extents[axis].static
     if length is None:
@@ -170,7 +170,7 @@ def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> Tra
     array = array_of(x)
     total = _length(array)
     if total < length:
-        msg = f"a window of {length} numbers doesn't fit into {text_of(array.extents)}"
+        msg = f"a window of {length} numbers doesn't fit into {text_of_extents(array.extents)}"
         raise ValueError(msg)
     begins = np.arange(0, total - length + 1, stride)
     return take(array, begins[:, np.newaxis] + np.arange(length), -1)

@@ -17,7 +17,7 @@ from engine._tracing.arrangement import concatenate, expand_dims, swapaxes, take
 from engine._tracing.dispatch import function_of_arrays, records
 from engine._tracing.elementwise import multiply, subtract
 from engine._tracing.errors import CannotRecordError, line_of_user
-from engine._tracing.extents import Extent, text_of
+from engine._tracing.extents import Extent, text_of_extents
 from engine._tracing.host_operations import constant, host, host_functions
 from engine._tracing.primitives import (
     broadcast,
@@ -38,7 +38,7 @@ _MATRIX = 2
 
 def _matrices(x: Any, square: bool = False) -> TracedArray:
     array = array_of(x)
-    require_matrices(array.extents, square, text_of)
+    require_matrices(array.extents, square, text_of_extents)
     return array.as_dtype(float_dtype(array))
 
 
@@ -173,7 +173,7 @@ def solve(a: Any, b: Any) -> TracedArray:
     """The solutions x of `a @ x = b`."""
     trace = trace_of(a, b)
     left, right = _square(as_traced(a, trace)), as_traced(b, trace)
-    vectors = solves_vectors(left.extents, right.extents, text_of)
+    vectors = solves_vectors(left.extents, right.extents, text_of_extents)
     columns = expand_dims(right, -1) if vectors else right
     batch = broadcast(left.extents[:-2], columns.extents[:-2])
     left, columns = (spread(array, (*batch, *array.extents[-2:])) for array in (left, columns))
@@ -239,7 +239,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> TracedArray:
     if left.ndim != _MATRIX or right.ndim not in (1, _MATRIX) or right.extents[0] != left.extents[0]:
         msg = (
             "`a` must be a matrix (m, n), and `b` (m,) or (m, k), got shapes "
-            f"{text_of(left.extents)} and {text_of(right.extents)}"
+            f"{text_of_extents(left.extents)} and {text_of_extents(right.extents)}"
         )
         raise ValueError(msg)
     least = rcond

@@ -14,7 +14,7 @@ from engine._tracing.arrangement import expand_dims, moveaxis, one_hot, repeat, 
 from engine._tracing.code import Term
 from engine._tracing.core_formulas import core_formula
 from engine._tracing.dispatch import implementation_of, records
-from engine._tracing.extents import ONE, Extent, Extents, text_of
+from engine._tracing.extents import ONE, Extent, Extents, text_of_extents
 from engine._tracing.primitives import (
     axes_in,
     axis_in,
@@ -80,9 +80,9 @@ _ACTIVATIONS: dict[str, Callable[[Term], Any]] = {
 _OF_INTEGERS = ("relu", "hard_tanh")
 
 
-def _activation(formula: Callable[[Term], Any], least: type) -> Callable[..., TracedArray]:
+def _activation(formula: Callable[[Term], Any], least_dtype: type) -> Callable[..., TracedArray]:
     def recorded(x: Any) -> TracedArray:
-        return elementwise(formula, x, dtype=common_dtype(x, least=least))
+        return elementwise(formula, x, dtype=common_dtype(x, least_dtype=least_dtype))
 
     return recorded
 
@@ -241,7 +241,7 @@ def dot_product_attention(  # noqa: PLR0917 # Keras' signature
         raise ValueError(msg)
     trace = trace_of(query, key, value, bias, mask)
     rows, columns, means = (as_traced(array, trace) for array in (query, key, value))
-    shapes = ", ".join(text_of(array.extents) for array in (rows, columns, means))
+    shapes = ", ".join(text_of_extents(array.extents) for array in (rows, columns, means))
     if {array.ndim for array in (rows, columns, means)} != {4}:
         msg = f"`query`, `key` and `value` must have four axes, got shapes {shapes}"
         raise ValueError(msg)
@@ -272,12 +272,14 @@ def dot_product_attention(  # noqa: PLR0917 # Keras' signature
 def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: float | None = None) -> TracedArray:
     """The array divided by its norms."""
     array = array_of(x)
-    least = EPSILON if epsilon is None else epsilon
+    smallest = EPSILON if epsilon is None else epsilon
     if order == 2:  # noqa: PLR2004 # Euclidean
         squares = sum_(elementwise(lambda a: a * a, array, dtype=float_dtype(array)), axis, keepdims=True)
-        return elementwise(lambda a, b: a * (1.0 / b.of("sqrt")).of("minimum", 1.0 / least), array, squares)
+        return elementwise(
+            lambda a, b: a * (1.0 / b.of("sqrt")).of("minimum", 1.0 / smallest), array, squares
+        )
     return elementwise(
-        lambda a, b: a / b.of("maximum", least), array, norm(array, order, axis, keepdims=True)
+        lambda a, b: a / b.of("maximum", smallest), array, norm(array, order, axis, keepdims=True)
     )
 
 
@@ -315,13 +317,13 @@ def layer_normalization(
     trace = trace_of(x, gamma, beta)
     array = as_traced(x, trace)
     axes = axes_in(axis, array.ndim)
-    least = EPSILON if epsilon is None else float(epsilon)
+    small = EPSILON if epsilon is None else float(epsilon)
     spread = var(array, axes, keepdims=True)
     if scaling:
-        result = elementwise(lambda a, v: a / (v + least).of("sqrt"), array, spread)
+        result = elementwise(lambda a, v: a / (v + small).of("sqrt"), array, spread)
     else:
         centre = mean(array, axes, keepdims=True)
-        result = elementwise(lambda a, m, v: (a - m) / (v + least).of("sqrt"), array, centre, spread)
+        result = elementwise(lambda a, m, v: (a - m) / (v + small).of("sqrt"), array, centre, spread)
     if gamma is not None:
         result = elementwise(lambda a, b: a * b, result, _along(as_traced(gamma, trace), result, axes))
     if beta is not None and not scaling:
@@ -334,9 +336,9 @@ def rms_normalization(x: Any, scale: Any = None, axis: Any = -1, epsilon: float 
     """The array divided by the root of its mean square."""
     trace = trace_of(x, scale)
     array = as_traced(x, trace)
-    least = EPSILON if epsilon is None else float(epsilon)
+    small = EPSILON if epsilon is None else float(epsilon)
     squares = mean(elementwise(lambda a: a * a, array), axis, keepdims=True)
-    result = elementwise(lambda a, b: a / (b + least).of("sqrt"), array, squares)
+    result = elementwise(lambda a, b: a / (b + small).of("sqrt"), array, squares)
     return result if scale is None else elementwise(lambda a, b: a * b, result, as_traced(scale, trace))
 
 
@@ -361,8 +363,8 @@ def _pair(target: Any, output: Any) -> tuple[TracedArray, TracedArray]:
     targets, outputs = as_traced(target, trace), as_traced(output, trace)
     if not _same_shape(targets.extents, outputs.extents):
         msg = (
-            f"`target` and `output` must have the same shape, got {text_of(targets.extents)} and "
-            f"{text_of(outputs.extents)}"
+            f"`target` and `output` must have the same shape, got {text_of_extents(targets.extents)} and "
+            f"{text_of_extents(outputs.extents)}"
         )
         raise ValueError(msg)
     return targets, outputs
@@ -378,8 +380,8 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
         )
 
     def formula(t: Term, p: Term) -> Term:
-        share = _clip(p, EPSILON, 1.0 - EPSILON)
-        return -(t * share.of("log") + (1.0 - t) * (1.0 - share).of("log"))
+        probability = _clip(p, EPSILON, 1.0 - EPSILON)
+        return -(t * probability.of("log") + (1.0 - t) * (1.0 - probability).of("log"))
 
     return elementwise(formula, targets, outputs, dtype=float_dtype(targets, outputs))
 
@@ -417,15 +419,15 @@ def sparse_categorical_crossentropy(
     if not _same_shape(targets.extents, (*outputs.extents[:axis_index], *outputs.extents[axis_index + 1 :])):
         msg = (
             "`target` must have the shape of `output` without the classes, got "
-            f"{text_of(targets.extents)} and {text_of(outputs.extents)}"
+            f"{text_of_extents(targets.extents)} and {text_of_extents(outputs.extents)}"
         )
         raise ValueError(msg)
-    shares = _log_probabilities(outputs, from_logits, axis_index)
+    probabilities = _log_probabilities(outputs, from_logits, axis_index)
     if axis_index == outputs.ndim - 1:
-        share_of_class = take_along_axis(shares, expand_dims(targets, -1), -1)
+        share_of_class = take_along_axis(probabilities, expand_dims(targets, -1), -1)
         return elementwise(lambda a: -a, squeeze(share_of_class, -1))
     hot = one_hot(targets, outputs.extents[axis_index].fixed, axis_index)
-    return sum_(elementwise(lambda t, s: -(t * s), hot, shares), axis_index)
+    return sum_(elementwise(lambda t, s: -(t * s), hot, probabilities), axis_index)
 
 
 @records("psnr")

@@ -21,7 +21,7 @@ from engine._tracing.extents import (
     as_pairs,
     quotient,
     size_of,
-    text_of,
+    text_of_extents,
 )
 from engine._tracing.symbolic import BatchLength
 from engine._tracing.trace import Computed, Node, Trace, TracedArray, as_traced, length_term, trace_of
@@ -36,7 +36,7 @@ def broadcast(*shapes: Extents) -> Extents:
         if len(lengths) > 1:
             lengths.discard(UNKNOWN)
         if len(lengths) > 1:
-            listed = " and ".join(map(text_of, shapes))
+            listed = " and ".join(map(text_of_extents, shapes))
             msg = f"shapes {listed} can't be broadcast to one shape: axis {axis} has other lengths"
             raise ValueError(msg)
         extents.append(lengths.pop() if lengths else ONE)
@@ -132,14 +132,14 @@ def dtype_name(value: Any) -> Any:
     return value
 
 
-def common_dtype(*operands: Any, least: Any = None) -> str:
+def common_dtype(*operands: Any, least_dtype: Any = None) -> str:
     """Returns the dtype that the result of an operation has, by Keras' rules."""
-    return result_type(*map(dtype_name, operands), *([] if least is None else [least])).name
+    return result_type(*map(dtype_name, operands), *([] if least_dtype is None else [least_dtype])).name
 
 
 def float_dtype(*operands: Any) -> str:
     """Returns the common dtype of operands, but float32 for integers and bools."""
-    return common_dtype(*operands, least=float)
+    return common_dtype(*operands, least_dtype=float)
 
 
 def full(trace: Trace, shape: Extents, number: float, dtype: str) -> TracedArray:
@@ -160,7 +160,7 @@ def broadcast_to(x: TracedArray, shape: Extents) -> TracedArray:
         return x
     fitting = broadcast(x.extents, shape)
     if len(fitting) > len(shape) or not all(map(Extent.agrees_with, fitting, shape)):
-        msg = f"an array of shape {text_of(x.extents)} can't be broadcast to {text_of(shape)}"
+        msg = f"an array of shape {text_of_extents(x.extents)} can't be broadcast to {text_of_extents(shape)}"
         raise ValueError(msg)
     return x.trace.add("map", (x,), shape, x.dtype, **copy_of_input().fields)
 
@@ -178,7 +178,7 @@ def reshape(x: TracedArray, shape: Sequence[Any]) -> TracedArray:
         if remaining is not None:
             extents[open_axis] = remaining
     if size_of(extents) != size or Extent(-1) in extents:
-        msg = f"an array of shape {text_of(x.extents)} can't have the shape {text_of(tuple(extents))}: it has other elements"
+        msg = f"an array of shape {text_of_extents(x.extents)} can't have the shape {text_of_extents(tuple(extents))}: it has other elements"
         raise ValueError(msg)
     return x.reshaped(tuple(extents))
 
@@ -281,7 +281,7 @@ def join(parts: Sequence[TracedArray], axis: int) -> TracedArray:
             for i, (length, other) in enumerate(zip(joined.extents, shape, strict=True))
             if i != axis_index
         ):
-            listed = " and ".join(text_of(array.extents) for array in parts)
+            listed = " and ".join(text_of_extents(array.extents) for array in parts)
             msg = f"arrays of shapes {listed} can't be joined along axis {axis}: their other axes differ"
             raise ValueError(msg)
         total = total.plus(joined.extents[axis_index])
@@ -313,7 +313,7 @@ def contraction(
                 lengths[letter] = extent
             elif not lengths[letter].agrees_with(extent):
                 msg = (
-                    f"arrays of shapes {text_of(a.extents)} and {text_of(b.extents)} can't be multiplied: the axes "
+                    f"arrays of shapes {text_of_extents(a.extents)} and {text_of_extents(b.extents)} can't be multiplied: the axes "
                     "over which they are summed have other lengths"
                 )
                 raise ValueError(msg)

@@ -11,7 +11,7 @@ import numpy as np
 from engine._base.checks import choice
 from engine._tracing.dispatch import implementation_of, records
 from engine._tracing.errors import CannotRecordError
-from engine._tracing.extents import ONE, joint_length, text_of
+from engine._tracing.extents import ONE, joint_length, text_of_extents
 from engine._tracing.primitives import (
     common_dtype,
     contraction,
@@ -78,7 +78,7 @@ def _require_equal_lengths(a: TracedArray, b: TracedArray, axes: Sequence[tuple[
     """
     if not all(a.extents[axis].agrees_with(b.extents[other]) for axis, other in axes):
         msg = (
-            f"arrays of shapes {text_of(a.extents)} and {text_of(b.extents)} can't be multiplied: the axes over which they "
+            f"arrays of shapes {text_of_extents(a.extents)} and {text_of_extents(b.extents)} can't be multiplied: the axes over which they "
             "are summed have other lengths"
         )
         raise ValueError(msg)
@@ -254,7 +254,7 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> TracedArray:
     a, b = _pair(x1, x2)
     n, m = (array.extents[0].static if array.ndim == 1 else None for array in (a, b))
     if not n or not m:
-        msg = f"`x1` and `x2` must be vectors of known lengths, got shapes {text_of(a.extents)} and {text_of(b.extents)}"
+        msg = f"`x1` and `x2` must be vectors of known lengths, got shapes {text_of_extents(a.extents)} and {text_of_extents(b.extents)}"
         raise CannotRecordError(msg)
     least = min(n, m)
     if mode == "full":
@@ -278,7 +278,7 @@ def cdist(x: Any, y: Any) -> TracedArray:
     """The distances of each row of `x` to each of `y`; the derivative of a distance of 0 is 0."""
     a, b = _pair(x, y)
     if min(a.ndim, b.ndim) < 2 or a.extents[-1] != b.extents[-1]:  # noqa: PLR2004 # rows
-        msg = f"`x` and `y` must be rows of the same length, got shapes {text_of(a.extents)} and {text_of(b.extents)}"
+        msg = f"`x` and `y` must be rows of the same length, got shapes {text_of_extents(a.extents)} and {text_of_extents(b.extents)}"
         raise ValueError(msg)
     rows = a.reshaped((*a.extents[:-1], ONE, a.extents[-1]))
     columns = b.reshaped((*b.extents[:-2], ONE, *b.extents[-2:]))
@@ -296,7 +296,7 @@ def corrcoef(x: Any) -> TracedArray:
     """The correlation coefficients of rows."""
     (array,) = (as_traced(operand, trace_of(operand)) for operand in (x,))
     if array.ndim > 2:  # noqa: PLR2004 # rows
-        msg = f"`x` must have rows of values, (n, values), got shape {text_of(array.extents)}"
+        msg = f"`x` must have rows of values, (n, values), got shape {text_of_extents(array.extents)}"
         raise ValueError(msg)
     rows = array.reshaped((ONE, *array.extents)) if array.ndim == 1 else array
     total = reduce(rows, "sum", -1, True)

@@ -86,8 +86,8 @@ def randint(shape: Any, minval: Any, maxval: Any, dtype: Any = "int32", seed: An
 def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> TracedArray:
     """The numbers, of which a random fraction is 0 and the others are divided by what is kept."""
     array = array_of(inputs)
-    share = float(rate)
-    if share == 1.0:
+    fraction = float(rate)
+    if fraction == 1.0:
         return elementwise(lambda a: a * 0.0, array)
     shape = array.extents
     if noise_shape is not None:
@@ -97,7 +97,7 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None)
         )
     noise = drawn(array.trace, shape, "uniform", 0.0, 1.0, _seed(seed))
     return elementwise(
-        lambda a, u: (u >= share).choose(a / (1.0 - share), 0.0), array, noise, dtype=array.dtype
+        lambda a, u: (u >= fraction).choose(a / (1.0 - fraction), 0.0), array, noise, dtype=array.dtype
     )
 
 
@@ -108,8 +108,8 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any =
     shape = (*array.extents[:-1], Extent(int(num_samples)), array.extents[-1])
     noise = drawn(array.trace, shape, "uniform", 0.0, 1.0, _seed(seed))
     rows = array.reshaped((*array.extents[:-1], Extent(1), array.extents[-1]))
-    least = math.ldexp(1.0, -26)  # the core's uniform numbers may be 0
+    smallest = math.ldexp(1.0, -26)  # the core's uniform numbers may be 0
     sums = elementwise(
-        lambda a, u: a - (-(u.of("maximum", least).of("log"))).of("log"), rows, noise, dtype="float32"
+        lambda a, u: a - (-(u.of("maximum", smallest).of("log"))).of("log"), rows, noise, dtype="float32"
     )
     return argmax(sums, -1).as_dtype(standard(dtype).name)

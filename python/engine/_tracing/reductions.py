@@ -174,19 +174,21 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> TracedArray:
     """The weighted mean along an axis."""
     if weights is None:
         return mean(x, axis)
-    values, shares = array_of(x), as_traced(weights, trace_of(x, weights))
-    values = as_traced(values, shares.trace)
-    if shares.ndim == 1 and values.ndim > 1:
+    values, weights_read = array_of(x), as_traced(weights, trace_of(x, weights))
+    values = as_traced(values, weights_read.trace)
+    if weights_read.ndim == 1 and values.ndim > 1:
         axes = axes_in(axis, values.ndim)
-        if len(axes) != 1 or not values.extents[axes[0]].agrees_with(shares.extents[0]):
-            msg = f"`weights` must have the shape of `x`, or be one for each place along one axis, got {shares!r} for {values!r} and `axis` {axis}"
+        if len(axes) != 1 or not values.extents[axes[0]].agrees_with(weights_read.extents[0]):
+            msg = f"`weights` must have the shape of `x`, or be one for each place along one axis, got {weights_read!r} for {values!r} and `axis` {axis}"
             raise ValueError(msg)
         (averaged_axis,) = axes
-        shares = shares.reshaped(
-            tuple(shares.extents[0] if i == averaged_axis else Extent(1) for i in range(values.ndim))
+        weights_read = weights_read.reshaped(
+            tuple(weights_read.extents[0] if i == averaged_axis else Extent(1) for i in range(values.ndim))
         )
-    product = elementwise(lambda a, b: a * b, values, shares, dtype=float_dtype(values, shares))
-    total = elementwise(lambda a, b: a * 0.0 + b, values, shares, dtype=float_dtype(values, shares))
+    product = elementwise(lambda a, b: a * b, values, weights_read, dtype=float_dtype(values, weights_read))
+    total = elementwise(
+        lambda a, b: a * 0.0 + b, values, weights_read, dtype=float_dtype(values, weights_read)
+    )
     return elementwise(lambda a, b: a / b, sum_(product, axis), sum_(total, axis))
 
 
@@ -245,14 +247,14 @@ def cumsum(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
     """The sums of the numbers so far along an axis."""
     array, axis = _along_one_axis(x, axis)
     sums = cumulative_sum(array.as_dtype(_summed_dtype(array)), axis)
-    return cast(sums, common_dtype(array, least=int) if dtype is None else dtype)
+    return cast(sums, common_dtype(array, least_dtype=int) if dtype is None else dtype)
 
 
 @records("cumprod")
 def cumprod(x: Any, axis: Any = None, dtype: Any = None) -> TracedArray:
     """The products of the numbers so far along an axis: each is a product of as many numbers as the axis has."""
     array, axis = _along_one_axis(x, axis)
-    own_dtype = common_dtype(array, least=int)
+    own_dtype = common_dtype(array, least_dtype=int)
     array, axis_index = array.as_dtype(_summed_dtype(array)), axis
     before, length, after = (
         array.extents[:axis_index],

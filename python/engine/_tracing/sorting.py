@@ -65,11 +65,11 @@ def sort(x: Any, axis: Any = -1) -> TracedArray:
 def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> TracedArray:
     """The numbers below which a share `q` lies; NaN if one number is."""
 
-    def of_rows(rows: TracedArray, share: Any) -> TracedArray:
-        if isinstance(share, float):
-            result = _quantile_of_sorted(rows, share, method)
+    def of_rows(rows: TracedArray, q: Any) -> TracedArray:
+        if isinstance(q, float):
+            result = _quantile_of_sorted(rows, q, method)
         else:
-            result = _quantile_at(rows, count(rows, -1), share, method)
+            result = _quantile_at(rows, count(rows, -1), q, method)
         last = rows[..., -1]
         return elementwise(lambda a, b: is_nan(b).choose(math.nan, a), result, last, dtype=rows.dtype)
 
@@ -91,8 +91,11 @@ def _quantiles(
         flat = reshape(as_traced(q, array.trace), (-1,))
         quantiles = [quantile_of(rows, flat[number]) for number in range(len(flat))]
     else:
-        shares = np.asarray(q, np.float64)
-        shape, quantiles = shares.shape, [quantile_of(rows, float(share)) for share in shares.reshape(-1)]
+        fractions = np.asarray(q, np.float64)
+        shape, quantiles = (
+            fractions.shape,
+            [quantile_of(rows, float(fraction)) for fraction in fractions.reshape(-1)],
+        )
     if keepdims:
         quantiles = [expand_dims(row_quantile, axes) for row_quantile in quantiles]
     if not shape:
@@ -127,9 +130,9 @@ def nanquantile(
 ) -> TracedArray:
     """The quantiles without NaN; NaN if all are."""
 
-    def of_rows(rows: TracedArray, share: Any) -> TracedArray:
+    def of_rows(rows: TracedArray, q: Any) -> TracedArray:
         numbers = sum_(elementwise(lambda a: 1.0 - is_nan(a), rows, dtype="float32"), -1, keepdims=True)
-        return _quantile_at(rows, numbers, share, method)
+        return _quantile_at(rows, numbers, q, method)
 
     return _quantiles(x, q, axis, keepdims, of_rows)
 
@@ -148,13 +151,13 @@ def nanmedian(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     return nanquantile(x, 0.5, axis, keepdims=keepdims)
 
 
-def _quantile_at(rows: TracedArray, numbers: Any, share: Any, method: str) -> TracedArray:
+def _quantile_at(rows: TracedArray, numbers: Any, q: Any, method: str) -> TracedArray:
     """Returns a quantile of the first elements of sorted `rows`.
 
     Args:
         rows: (..., n).
         numbers: how many elements count, a length or an array (..., 1).
-        share: a float, or a symbol.
+        q: a float, or a symbol.
         method: how a number between two is chosen.
     """
     choice(method, "method", _METHODS)
@@ -171,7 +174,7 @@ def _quantile_at(rows: TracedArray, numbers: Any, share: Any, method: str) -> Tr
             method
         ]
 
-    chosen = elementwise(place_of, numbers, share, dtype="float32")
+    chosen = elementwise(place_of, numbers, q, dtype="float32")
     low, high = (elementwise(edge, chosen, dtype="int32") for edge in (lambda at: at.of("floor"), ceil))
     shape = (*rows.extents[:-1], ONE)
     result = elementwise(
@@ -182,13 +185,13 @@ def _quantile_at(rows: TracedArray, numbers: Any, share: Any, method: str) -> Tr
     return result.reshaped(result.extents[:-1])
 
 
-def _quantile_of_sorted(rows: TracedArray, share: float, method: str) -> TracedArray:
+def _quantile_of_sorted(rows: TracedArray, q: float, method: str) -> TracedArray:
     """Returns the number below which a share of the last axis of sorted `rows` lies."""
     choice(method, "method", _METHODS)
     length = rows.extents[-1].static
     if length is None:
-        return _quantile_of_any_length(rows, share, method)
-    rank = share * (length - 1)
+        return _quantile_of_any_length(rows, q, method)
+    rank = q * (length - 1)
     low, high = math.floor(rank), math.ceil(rank)
     weight = {
         "linear": rank - low,
@@ -201,17 +204,17 @@ def _quantile_of_sorted(rows: TracedArray, share: float, method: str) -> TracedA
     return elementwise(lambda a, b: a * (1.0 - weight) + b * weight, lower, other)
 
 
-def _quantile_of_any_length(rows: TracedArray, share: float, method: str) -> TracedArray:
+def _quantile_of_any_length(rows: TracedArray, q: float, method: str) -> TracedArray:
     """Returns a quantile of sorted rows whose length depends on the batch: the weighted mean of the two nearest numbers."""
     if method != "linear":
         msg = f"quantiles over the samples of a batch can be recorded with `method='linear'` alone, got {method!r}"
         raise CannotRecordError(msg)
     index = coordinate(rows.trace, rows.extents, rows.ndim - 1)
-    shares = elementwise(
-        lambda a, i, n: a * (1.0 - (i - (n - 1.0) * share).of("abs")).of("maximum", 0.0),
+    contributions = elementwise(
+        lambda a, i, n: a * (1.0 - (i - (n - 1.0) * q).of("abs")).of("maximum", 0.0),
         rows, index, count(rows, -1), dtype=rows.dtype,
     )  # fmt: skip
-    return sum_(shares, -1)
+    return sum_(contributions, -1)
 
 
 def _sorting_indices(array: TracedArray, axis: int) -> Any:

@@ -235,9 +235,9 @@ class BatchLength:
         return length(self.extent.times(-1))
 
     def __floordiv__(self, other: Any) -> Any:
-        whole = self.extent.divided(other) if isinstance(other, int) and other else None
-        if whole is not None:
-            return length(whole)
+        quotient = self.extent.divided(other) if isinstance(other, int) and other else None
+        if quotient is not None:
+            return length(quotient)
         return _beside(self, other, "floor_divide")
 
     def _applied(self, operation: str, *args: Any) -> Any:

@@ -22,7 +22,7 @@ from engine._data.index_ranges import IndexRange
 from engine._tracing.code import Code, Term
 from engine._tracing.dispatch import implementation
 from engine._tracing.errors import line_of_user
-from engine._tracing.extents import Extent, Extents, full_shape, sample_shape, text_of
+from engine._tracing.extents import Extent, Extents, full_shape, sample_shape, text_of_extents
 from engine._tracing.symbolic import BatchLength, Symbolic, apply, current, length
 
 # A node takes about as much memory as so many float32 numbers.
@@ -352,7 +352,7 @@ class TracedArray(Symbolic):
         return self
 
     def __repr__(self) -> str:
-        return f"<symbol shape={text_of(self.extents)}, dtype={self.dtype}>"
+        return f"<symbol shape={text_of_extents(self.extents)}, dtype={self.dtype}>"
 
 
 def _method(name: str) -> Any:

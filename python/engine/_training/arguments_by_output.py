@@ -23,7 +23,7 @@ class MetricOfOutput(NamedTuple):
     weighted: bool
 
 
-def is_nested(argument: object) -> bool:
+def is_per_output(argument: object) -> bool:
     """Returns whether `argument` is a list or dict of several, and not a config."""
     return isinstance(argument, (list, tuple)) or (
         isinstance(argument, Mapping) and "class_name" not in argument
@@ -38,7 +38,7 @@ def require_names_of_output(names: Collection[str], **arguments: object) -> None
         arguments: the arguments, by name.
     """
     for argument, value in arguments.items():
-        if not isinstance(value, Mapping) or not is_nested(value):
+        if not isinstance(value, Mapping) or not is_per_output(value):
             continue
         unknown = [key for key in value if key not in names]
         if unknown:
@@ -65,7 +65,7 @@ def losses_of_outputs(value: Any, outputs: Sequence[str]) -> list[Any]:
     """
     if not outputs:
         return [_single(value, "loss")]
-    if not is_nested(value):
+    if not is_per_output(value):
         return [value] * len(outputs)
     of_outputs = _by_output(
         value, outputs, "loss", "one loss for all outputs, a list with one for each output"
@@ -108,7 +108,7 @@ def _by_output(value: Any, outputs: Sequence[str], argument: str, expected_entri
 
 def _single(value: object, argument: str) -> object:
     """Returns the loss or weight for one output, which Keras also accepts in lists or dicts of one."""
-    if not is_nested(value):
+    if not is_per_output(value):
         return value
     parts = list(value.values()) if isinstance(value, Mapping) else list(cast("Sequence[object]", value))
     if len(parts) != 1:

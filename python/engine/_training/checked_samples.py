@@ -143,7 +143,7 @@ def checked_targets(
                 np.zeros(shape, np.int32) if indices else np.zeros((*shape, targeting.width), np.float32)
             )
     else:
-        find = class_indices if targeting.loss._targets_are_indices else dense_targets
+        find = checked_class_indices if targeting.loss._targets_are_indices else dense_targets
         targets = find(array, targeting, f"{prefix}y{key}")
     weights = None
     if sample_weight is not None:
@@ -173,7 +173,7 @@ def _form(y: object, array: Any, targeting: Targeting) -> TargetForm:
     return TargetForm(shape, array.dtype, targets, targeting.output_shape)
 
 
-def class_indices(array: Any, targeting: Targeting, name: str) -> Any:
+def checked_class_indices(array: Any, targeting: Targeting, name: str) -> Any:
     """Returns `array`, (n, ...) or (n, ..., 1), as int32 class indices below the number of outputs, one for each row."""
     shape, outputs = (len(array), *targeting.rows), targeting.width
     if array.shape[1:] == targeting.output_shape and outputs != 1:
@@ -214,7 +214,7 @@ def require_readable(array: Any, targeting: Targeting, name: str) -> None:
     if isinstance(targeting.loss, (HostLoss, TracedLoss)):
         return
     if targeting.loss._targets_are_indices:
-        class_indices(array, targeting, name)
+        checked_class_indices(array, targeting, name)
     else:
         _in_shape_of_outputs(array, targeting, name)
 

@@ -20,10 +20,10 @@ from engine._base.registered_objects import overrides
 from engine._core_interface.cpp import Float32, OptimizerState, Program, Totals
 from engine._core_interface.host_steps import Penalty, RunHost, RunStep, TargetsOfStep, targets_of
 from engine._data.sources import Samples
-from engine._data.target_forms import TargetForm, mask_of_batch, masked_weights, weights_of_batch
+from engine._data.target_forms import TargetForm, mask_of_batch, masked_weights, weights_of_step
 from engine._training.arguments_by_output import (
     MetricOfOutput,
-    is_nested,
+    is_per_output,
     loss_weights_of_outputs,
     losses_of_outputs,
     metrics_of_outputs,
@@ -98,7 +98,7 @@ class Compiled:
         self._state_of_optimizer: tuple[OptimizerState, list[Tracked]] | None = None
         self._warned: set[str] = set()  # the subjects of warnings that were given
         self.output_names = tuple(outputs)
-        if by_key and is_nested(loss) and isinstance(loss, Mapping) and set(loss) < set(outputs):
+        if by_key and is_per_output(loss) and isinstance(loss, Mapping) and set(loss) < set(outputs):
             loss, loss_weights = (
                 with_missing_outputs(argument, outputs) for argument in (loss, loss_weights)
             )
@@ -127,7 +127,7 @@ class Compiled:
             if sum(self.has_loss_at) > 1
             else []
         )
-        if by_key and is_nested(loss) and isinstance(loss, Mapping):
+        if by_key and is_per_output(loss) and isinstance(loss, Mapping):
             self._shown.sort(key=lambda output: [*loss].index(self.output_names[output]))
         losses_shown = [f"{(loss_names or self.output_names)[i]}_loss" for i in self._shown]
         self.names = ["loss", *losses_shown, *(entry.name for entry in self._entries)]
@@ -637,7 +637,7 @@ def _may_be_indices(targets: Any, outputs: Any) -> bool:
 def _update(entries: Sequence[MetricOfOutput], form: TargetForm, batch: TargetsOfStep) -> None:
     """Updates the metrics of one output, which Python computes, for one batch."""
     y_pred = batch["y_pred"].reshape(-1, *(form.outputs or (1,))).copy()
-    y_true, weights_given = form.restored(batch), weights_of_batch(batch, form, y_pred)
+    y_true, weights_given = form.restored(batch), weights_of_step(batch, form, y_pred)
     mask = None if batch["training"] else mask_of_batch(batch, y_pred)  # as in Keras on JAX
     for entry in entries:
         sample_weight = weights_given if entry.weighted else None

@@ -32,7 +32,7 @@ def draw_position(model: Any) -> DrawPosition:
     return DrawPosition(random_state.position(), [each.position for each in states])
 
 
-def go_to(model: Any, position: DrawPosition) -> None:
+def restore_draws(model: Any, position: DrawPosition) -> None:
     """Lets the random numbers of a model's steps go on from a position that `draw_position` returned."""
     random_state.go_to(position.stream)
     for generator, place in zip(generators_of(model), position.generators, strict=False):

@@ -146,7 +146,7 @@ class FitOptions:
             size = self._validation_batch_size or self._batch_size
             size = resolve_batch_size(size, limit, held_out.count)
             limit = _capped_steps(limit, held_out.steps(size))
-            validation = Validation(*limited(held_out, limit, size), self._frequency)
+            validation = Validation(*limited_steps(held_out, limit, size), self._frequency)
         batch_size = resolve_batch_size(self._batch_size, self._steps, source.count)
         return FitPlan(
             source,
@@ -165,7 +165,7 @@ def positive_or_none(value: object, name: str) -> int | None:
     return None if value is None else integer(value, name, 1)
 
 
-def limited(source: Source, steps: int | None, batch_size: int) -> tuple[Source, int | None, int]:
+def limited_steps(source: Source, steps: int | None, batch_size: int) -> tuple[Source, int | None, int]:
     """Returns a source, steps and a batch size for evaluations of the first `steps` batches of `source`.
 
     Samples are cut to these batches, so that no number of steps is necessary any more; streams keep it.

@@ -17,7 +17,7 @@ from engine._base.checks import integer, real
 from engine._core_interface.cpp import Totals, WeightArray, read_arrays, write_arrays
 from engine._training.batch_iteration import BatchIterator, DataPosition
 from engine._training.compile_arguments import Compiled
-from engine._training.draws import DrawPosition, draw_position, generators_of, go_to
+from engine._training.draws import DrawPosition, draw_position, generators_of, restore_draws
 from engine._training.runner import Runner, as_logs
 from engine.callbacks import Callback, CallbackList
 from engine.callbacks.base import Logs
@@ -294,7 +294,7 @@ class Recovery:
             for name, value in values.items():
                 setattr(callback, name, value)
         state.random.restore()
-        go_to(self._model, state.draws)
+        restore_draws(self._model, state.draws)
         for name, began in state.steps.items():
             if began is None:
                 self._model._eager_steps.setdefault(name, None)

@@ -196,10 +196,10 @@ class ArrayPass:
             return self._arrays.structure
         return self._arrays.structure_of(lambda array: array[index])
 
-    def stretch(self, number: int, most: int) -> Stretch:
-        """Returns the batches of equal size from `number` on, one at least and `most` at most."""
+    def stretch(self, number: int, limit: int) -> Stretch:
+        """Returns the batches of equal size from `number` on, one at least and `limit` at most."""
         rows, count = self._sizes[number], 1
-        while count < most and self._sizes[number + count : number + count + 1] == [rows]:
+        while count < limit and self._sizes[number + count : number + count + 1] == [rows]:
             count += 1
         return Stretch(self._arrays, self._order, self._firsts[number], rows, count)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from engine._data.sources import Source
 from engine._printing.progress import Progress
 from engine._training.batch_iteration import BatchIterator
-from engine._training.fit_arguments import EarlyEndError, FitPlan, Goals, Validation, limited
+from engine._training.fit_arguments import EarlyEndError, FitPlan, Goals, Validation, limited_steps
 from engine._training.recovery import Recovery
 from engine._training.runner import Runner
 from engine.callbacks import CallbackList
@@ -153,7 +153,7 @@ class Trainer:
         """Returns loss and metrics over `source`, or over its first `steps` batches."""
         self._progress.restart()
         with self._callbacks.at_work():
-            validation = Validation(*limited(source, steps, batch_size), 1)
+            validation = Validation(*limited_steps(source, steps, batch_size), 1)
             return self._evaluate(validation, self._progress).logs_of_pass()
 
     def _evaluate(self, validation: Validation, progress: Progress | None) -> Runner:

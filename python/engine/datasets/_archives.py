@@ -150,15 +150,15 @@ def arrays_in(contents: bytes, name: str) -> Mapping[str, NDArray[Any]]:
     return arrays
 
 
-def _array_in(contents: bytes, most: int) -> NDArray[Any]:
-    """Returns the array in an `.npy` file; `most` is the largest number of integers in lists."""
+def _array_in(contents: bytes, limit: int) -> NDArray[Any]:
+    """Returns the array in an `.npy` file; `limit` is the largest number of integers in lists."""
     file = io.BytesIO(contents)
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, by_columns, dtype = header(file)
     data = contents[file.tell() :]
     if dtype.hasobject:
-        lists = lists_in(data, most)
+        lists = lists_in(data, limit)
         if shape != (len(lists),):
             msg = f"an array of shape {shape} is announced, but one of shape {(len(lists),)} is there"
             raise ValueError(msg)
@@ -245,8 +245,8 @@ def limited(texts: Sequence[list[int]], options: WordOptions) -> NDArray[np.obje
     lengths = np.array([len(text) for text in texts], np.intp)
     words = np.fromiter((word for text in texts for word in text), np.int64, int(lengths.sum()))
     # As in Keras, the default leaves out the rarest word.
-    most = options.num_words or int(words.max(initial=0))
-    frequent = (words >= options.skip_top) & (words < most)
+    limit = options.num_words or int(words.max(initial=0))
+    frequent = (words >= options.skip_top) & (words < limit)
     if options.oov_char is None:
         groups = np.repeat(np.arange(len(texts)), lengths)
         lengths = np.bincount(groups[frequent], minlength=len(texts))

@@ -73,12 +73,12 @@ def parse(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return data[begin:].reshape(shape)
 
 
-def read(folder: Path, name: str) -> NDArray[np.uint8]:
+def read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
     """Returns the bytes of the file `name`, or of `name.gz` unpacked, in a new array.
 
     Raises:
         FileNotFoundError: there is neither.
-        OSError: the file can't be read, or isn't what gzip writes.
+        OSError: the file can't be read_idx, or isn't what gzip writes.
         ValueError: it unpacks to more than its IDX header says, or would fill the memory.
     """
     plain, packed = folder / name, folder / f"{name}.gz"
@@ -90,7 +90,7 @@ def read(folder: Path, name: str) -> NDArray[np.uint8]:
     return unpack(packed.read_bytes(), str(packed))
 
 
-def unpack(data: bytes, name: str, most: int | None = None) -> NDArray[np.uint8]:
+def unpack(data: bytes, name: str, limit: int | None = None) -> NDArray[np.uint8]:
     """Unpacks `data`, which gzip packed, into a new array: an IDX file, or the beginning of something else.
 
     No more is unpacked than the IDX header in it says that there is.
@@ -98,18 +98,18 @@ def unpack(data: bytes, name: str, most: int | None = None) -> NDArray[np.uint8]
     Args:
         data: the packed bytes.
         name: the name of the file, for messages.
-        most: bytes that it may have when it is unpacked; None for as many as such data can have.
+        limit: bytes that it may have when it is unpacked; None for as many as such data can have.
 
     Raises:
         OSError: `data` isn't what gzip writes.
-        ValueError: `data` unpacks to more than `most` bytes, or to more than its IDX header says.
+        ValueError: `data` unpacks to more than `limit` bytes, or to more than its IDX header says.
     """
     import gzip
     import zlib
     from io import BytesIO
 
-    if most is None:
-        most = max(_SMALL, _MOST_EXPANSION * len(data))
+    if limit is None:
+        limit = max(_SMALL, _MOST_EXPANSION * len(data))
     try:
         with gzip.GzipFile(fileobj=BytesIO(data)) as stream:
             start = stream.read(_PREFIX)
@@ -120,10 +120,10 @@ def unpack(data: bytes, name: str, most: int | None = None) -> NDArray[np.uint8]
                 return np.frombuffer(bytearray(start), np.uint8)
             shape = struct.unpack(f">{start[3]}I", start[_PREFIX:])
             expected_bytes = size(shape)
-            if expected_bytes > most:
+            if expected_bytes > limit:
                 msg = (
                     f"{name} says that it unpacks to an array of shape {shape}, {expected_bytes} bytes, but has {len(data)} bytes: "
-                    f"refused, as more than {most} would fill the memory. Unpack it yourself if it is genuine"
+                    f"refused, as more than {limit} would fill the memory. Unpack it yourself if it is genuine"
                 )
                 raise ValueError(msg)
             content = bytearray(start)

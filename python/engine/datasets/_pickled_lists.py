@@ -68,18 +68,18 @@ class _PickledArray:
         self.values: Any = None
 
 
-def lists_in(data: bytes, most: int) -> list[list[int]]:
+def lists_in(data: bytes, limit: int) -> list[list[int]]:
     """Returns the lists in a pickled array with one axis.
 
     Args:
         data: the pickle.
-        most: the most objects that it may make, and the most integers in all lists together.
+        limit: the most objects that it may make, and the most integers in all lists together.
 
     Raises:
         ValueError: if it is something else.
     """
     try:
-        array = _Machine(data, most).result()
+        array = _Machine(data, limit).result()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         msg = f"a pickled array is damaged, or holds something else than lists of integers ({type(error).__name__}: {error})"
         raise ValueError(msg) from error
@@ -87,8 +87,8 @@ def lists_in(data: bytes, most: int) -> list[list[int]]:
     if type(lists) is not list or any(type(item) is not list for item in lists):
         msg = "a pickled array must hold lists of integers"
         raise ValueError(msg)
-    if sum(map(len, lists)) > most:
-        raise _too_many(most)
+    if sum(map(len, lists)) > limit:
+        raise _too_many(limit)
     for integers in lists:
         if not set(map(type, integers)) <= {int}:
             msg = f"a pickled array must hold lists of integers, got one of {', '.join(sorted({type(value).__name__ for value in integers}))}"
@@ -96,8 +96,8 @@ def lists_in(data: bytes, most: int) -> list[list[int]]:
     return lists
 
 
-def _too_many(most: int) -> ValueError:
-    return ValueError(f"a pickled array may hold {most} integers at most in a file of this size")
+def _too_many(limit: int) -> ValueError:
+    return ValueError(f"a pickled array may hold {limit} integers at most in a file of this size")
 
 
 class _Machine:
@@ -108,10 +108,10 @@ class _Machine:
         most: the most objects that it may make.
     """
 
-    def __init__(self, data: bytes, most: int) -> None:
+    def __init__(self, data: bytes, limit: int) -> None:
         self._data, self._place = data, 0
         self._stack, self._marks, self._memo = list[Any](), list[int](), dict[int, Any]()
-        self._most = self._left = most
+        self._most = self._left = limit
         # What instructions do, with the number that follows them.
         self._fixed: dict[bytes, Callable[[int], None]] = {
             pickle.PROTO: lambda _: None,
@@ -301,8 +301,8 @@ def _numbers_in(
     """Returns the number after each instruction, of 1, 2 or 4 bytes; for other instructions any number."""
     padded = np.append(piece, np.zeros(4, np.uint8)).astype(np.int64)
     numbers = padded[positions + 1]
-    for byte, least in ((2, 3), (3, 5), (4, 5)):
-        numbers += np.where(sizes >= least, padded[positions + byte] << 8 * (byte - 1), 0)
+    for byte, least_size in ((2, 3), (3, 5), (4, 5)):
+        numbers += np.where(sizes >= least_size, padded[positions + byte] << 8 * (byte - 1), 0)
     signed = piece[positions] == pickle.BININT[0]
     return np.where(signed, numbers.astype(np.int32), numbers)
 

@@ -48,7 +48,7 @@ class Published(NamedTuple):
             OSError: nothing was found and the download failed, or brought something else.
         """
         if path is not None:
-            return [_idx.parse(_idx.read(Path(path), file)) for file in _idx.FILES]
+            return [_idx.parse(_idx.read_idx(Path(path), file)) for file in _idx.FILES]
         sizes = [_idx.size(shape) for shape in self.shapes]
         key = bytes.fromhex("".join(self.sha256))
         return [_idx.parse(buffer) for buffer in cache.through(f"{self.name}.idx", key, sizes, self.obtain)]
@@ -57,7 +57,7 @@ class Published(NamedTuple):
         """Returns the bytes of each IDX file, from a folder of the system that has all of them, else from the network."""
         for folder in map(Path, self.folders):
             try:
-                buffers = [_idx.read(folder, file) for file in _idx.FILES]
+                buffers = [_idx.read_idx(folder, file) for file in _idx.FILES]
             except (OSError, ValueError):
                 continue
             if self._genuine(buffers):

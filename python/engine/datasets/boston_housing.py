@@ -37,9 +37,9 @@ def load_data(
         OSError: if the file is not found and can't be downloaded. The message lists the places.
         ValueError: if `test_split` isn't in [0, 1).
     """
-    share = share_of_tests(test_split)
+    test_fraction = share_of_tests(test_split)
     arrays = arrays_in(_FILE.contents(path), _FILE.name)
-    return split(*shuffling(seed)(arrays["x"], arrays["y"]), test_split=share)
+    return split(*shuffling(seed)(arrays["x"], arrays["y"]), test_split=test_fraction)
 
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name

@@ -50,9 +50,14 @@ def load_data(
         OSError: if the file is not found and can't be downloaded. The message lists the places.
         ValueError: for another `version`, or if `test_split` isn't in [0, 1).
     """
-    share, most = share_of_tests(test_split), _SMALL if version_of(version) == "small" else None
+    test_fraction, sample_limit = (
+        share_of_tests(test_split),
+        _SMALL if version_of(version) == "small" else None,
+    )
     arrays = arrays_in(_FILE.contents(path), _FILE.name)
-    return split(*shuffling(seed)(arrays["x"][:most], arrays["y"][:most]), test_split=share)
+    return split(
+        *shuffling(seed)(arrays["x"][:sample_limit], arrays["y"][:sample_limit]), test_split=test_fraction
+    )
 
 
 if not TYPE_CHECKING:  # with `__getattr__`, type checkers would accept every name

@@ -44,7 +44,7 @@ def pack(name: str, folder: Path) -> _packed.Packed:
         FileNotFoundError: an IDX file is missing.
         ValueError: a file isn't an IDX file of uint8 values.
     """
-    buffers = [_idx.read(folder, file) for file in _idx.FILES]
+    buffers = [_idx.read_idx(folder, file) for file in _idx.FILES]
     streams = [b"".join(view.tobytes() for view in views) for views in _packed.cut(buffers, _STREAMS)]
     with ThreadPoolExecutor() as pool:
         for number, packed in enumerate(pool.map(_compress, streams)):

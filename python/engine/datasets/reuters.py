@@ -70,7 +70,7 @@ def load_data(  # noqa: PLR0917 # Keras' signature
         OSError: if the file is not found and can't be downloaded. The message lists the places.
         ValueError: if `test_split` isn't in [0, 1), or `maxlen` keeps no text.
     """
-    share = share_of_tests(test_split)
+    test_fraction = share_of_tests(test_split)
     options = WordOptions.of(
         num_words=num_words, skip_top=skip_top, maxlen=maxlen, start_char=start_char, oov_char=oov_char,
         index_from=index_from,
@@ -78,7 +78,7 @@ def load_data(  # noqa: PLR0917 # Keras' signature
     arrays = arrays_in(_FILE.contents(path), _FILE.name)
     texts, topics = shuffling(seed)(arrays["x"], arrays["y"])
     sequences, topics = prepared(texts, topics, options)
-    return split(limited(sequences, options), topics, share)
+    return split(limited(sequences, options), topics, test_fraction)
 
 
 def get_word_index(path: str | os.PathLike[str] = "reuters_word_index.json") -> dict[str, int]:

@@ -153,10 +153,10 @@ class Distiller(Model):
         """
         del sample_weight
         y_pred = self(x, training=training) if y_pred is None else y_pred
-        share, zero = self.student_loss_weight, ops.convert_to_tensor(0.0)
-        student_loss = zero if share <= 0 or y is None else self._loss_of_student(y, y_pred)
-        distillation_loss = zero if share >= 1 else self._loss_of_teacher(x, y_pred)
-        total = share * student_loss + (1.0 - share) * distillation_loss
+        student_weight, zero = self.student_loss_weight, ops.convert_to_tensor(0.0)
+        student_loss = zero if student_weight <= 0 or y is None else self._loss_of_student(y, y_pred)
+        distillation_loss = zero if student_weight >= 1 else self._loss_of_teacher(x, y_pred)
+        total = student_weight * student_loss + (1.0 - student_weight) * distillation_loss
         self.student_loss_tracker.update_state(student_loss)
         self.distillation_loss_tracker.update_state(distillation_loss)
         self.total_loss_tracker.update_state(total)

@@ -134,7 +134,7 @@ OF_NOTHING: dict[str, Callable[[Step], float]] = {
 _RANDOM = "export a model that ends before them, such as that of the mean, or draw them only `if training`"
 
 
-def refused(step: Step, layer: str, program: str) -> ValueError:
+def not_computable(step: Step, layer: str, program: str) -> ValueError:
     """Returns the error for a step that a format can't compute.
 
     Args:

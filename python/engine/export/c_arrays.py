@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from engine._base.checks import Shape
-from engine.export.arrays import OF_NOTHING, Instruction, for_one_sample, is_empty, refused
-from engine.export.c_writer import CWriter, literal
+from engine.export.arrays import OF_NOTHING, Instruction, for_one_sample, is_empty, not_computable
+from engine.export.c_writer import CWriter, broadcast_strides, index_text, literal
 from engine.export.step import Step
 
 # An expression of more characters gets a name.
@@ -27,7 +27,7 @@ def write_array_step(c: CWriter, step: Step, y: str, *inputs: str) -> None:
         ValueError: if no program in C can compute it.
     """
     if step.kind not in ARRAYS:
-        raise refused(step, c.stage, "a header in C")
+        raise not_computable(step, c.stage, "a header in C")
     if step.kind in OF_NOTHING and any(map(is_empty, step.constants["views"])):
         c.loop({"i": step.size}, f"{y}[i] = {literal(OF_NOTHING[step.kind](step))};")
     elif step.size:
@@ -43,7 +43,11 @@ def can_replace(step: Step, reads: Sequence[int]) -> bool:
     """
     shape = for_one_sample(step.constants["shape"])
     views = zip(reads, map(for_one_sample, step.constants["views"]), strict=True)
-    return all(_strides(view, shape) == _strides(shape, shape) for read, view in views if read == reads[0])
+    return all(
+        broadcast_strides(view, shape) == broadcast_strides(shape, shape)
+        for read, view in views
+        if read == reads[0]
+    )
 
 
 class Loops(NamedTuple):
@@ -77,26 +81,12 @@ def loops(
         merged.append((axis, length, strides_here))
     names = [name] if len(merged) == 1 and not unmerged else [f"{name}{axis}" for axis, _, _ in merged]
     indices = [
-        index(names, [strides_here[place] for _, _, strides_here in merged]) for place in range(len(strides))
+        index_text(names, [strides_here[place] for _, _, strides_here in merged])
+        for place in range(len(strides))
     ]
     return Loops(
         {index_name: length for index_name, (_, length, _) in zip(names, merged, strict=True)}, indices
     )
-
-
-def index(names: Sequence[str], strides: Sequence[int], first: int = 0) -> str:
-    """Returns the text of `first + names[0] * strides[0] + ...`."""
-    scaled = zip(names, strides, strict=True)
-    terms = [name if stride == 1 else f"{name} * {stride}" for name, stride in scaled if stride]
-    if first or not terms:
-        terms.insert(0, str(first))
-    return " + ".join(terms)
-
-
-def _strides(shape: Shape, whole: Shape) -> list[int]:
-    """Returns how far apart neighbours lie in an array of this shape along each axis of `whole`, to which it is broadcast."""
-    padded = [1] * (len(whole) - len(shape)) + list(shape)
-    return [0 if size == 1 else math.prod(padded[axis + 1 :]) for axis, size in enumerate(padded)]
 
 
 def _shapes(step: Step) -> tuple[Shape, list[Shape]]:
@@ -113,9 +103,12 @@ def _moved(c: CWriter, shape: Shape, y: tuple[str, list[int], int], x: tuple[str
 
 def _transpose(c: CWriter, step: Step, y: str, x: str) -> None:
     shape, (view,) = _shapes(step)
-    strides = _strides(view, view)
+    strides = broadcast_strides(view, view)
     _moved(
-        c, shape, (y, _strides(shape, shape), 0), (x, [strides[axis] for axis in step.constants["axes"]], 0)
+        c,
+        shape,
+        (y, broadcast_strides(shape, shape), 0),
+        (x, [strides[axis] for axis in step.constants["axes"]], 0),
     )
 
 
@@ -125,7 +118,7 @@ def _slice(c: CWriter, step: Step, y: str, x: str) -> None:
     begins = for_one_sample(step.constants["begin"])
     first = sum(begin * stride for begin, stride in zip(begins, strides, strict=True))
     steps = [by * stride for by, stride in zip(step.constants["step"], strides, strict=True)]
-    _moved(c, shape, (y, _strides(shape, shape), 0), (x, steps, first))
+    _moved(c, shape, (y, broadcast_strides(shape, shape), 0), (x, steps, first))
 
 
 def _join(c: CWriter, step: Step, y: str, *parts: str) -> None:
@@ -152,7 +145,7 @@ def _reduce(c: CWriter, step: Step, y: str, x: str) -> None:
     axes, kind = step.constants["axes"], step.constants["reduction"]
     strides = [math.prod(view[axis + 1 :]) for axis in range(len(view))]
     remaining = [axis for axis in range(len(view)) if axis not in axes]
-    outer = loops(shape, [_strides(shape, shape), [strides[axis] for axis in remaining]])
+    outer = loops(shape, [broadcast_strides(shape, shape), [strides[axis] for axis in remaining]])
     inner = loops(tuple(view[axis] for axis in axes), [[strides[axis] for axis in axes]], "j")
     at = " + ".join(offset for offset in (outer.indices[1], inner.indices[0]) if offset != "0") or "0"
     element = f"{x}[{at}]"
@@ -163,9 +156,9 @@ def _reduce(c: CWriter, step: Step, y: str, x: str) -> None:
         beyond = ">" if kind == "argmax" else "<"
         stride = strides[axes[0]]
         best = (
-            f"{x}[{index(['best'], [stride])} + {outer.indices[1]}]"
+            f"{x}[{index_text(['best'], [stride])} + {outer.indices[1]}]"
             if outer.indices[1] != "0"
-            else f"{x}[{index(['best'], [stride])}]"
+            else f"{x}[{index_text(['best'], [stride])}]"
         )
         better = f"if ({element} {beyond} {best}) best = {next(iter(inner.counts), '0')};"
         lines, result = ["long best = 0;", *c.nested(inner.counts, better)], "(float)best"
@@ -183,7 +176,7 @@ def _cumulative_sum(c: CWriter, step: Step, y: str, x: str) -> None:
     other_axes = [index for index in range(len(shape)) if index != axis]
     outer = loops(tuple(shape[index] for index in other_axes), [[strides[index] for index in other_axes]])
     row = f"{shape[axis] - 1} - j" if step.constants["reverse"] else "j"
-    at = f"({row}) * {strides[axis]}" if step.constants["reverse"] else index(["j"], [strides[axis]])
+    at = f"({row}) * {strides[axis]}" if step.constants["reverse"] else index_text(["j"], [strides[axis]])
     at = at if outer.indices[0] == "0" else f"{outer.indices[0]} + {at}"
     inner = c.nested({"j": shape[axis]}, f"sum += {x}[{at}];", f"{y}[{at}] = sum;")
     c.loop(outer.counts, "float sum = 0.0f;", *inner)
@@ -198,9 +191,9 @@ def _gather(c: CWriter, step: Step, y: str, x: str, indices: str) -> None:
         count * of_row * math.prod(rows[index + 1 : axes]) if index < axes else 0
         for index in range(len(indices_shape))
     ]
-    whole = _strides(indices_shape, indices_shape)
-    row_strides = [stride * of_row for stride in whole]
-    outer = loops(indices_shape, [row_strides, stored, whole])
+    strides_of_rows = broadcast_strides(indices_shape, indices_shape)
+    row_strides = [stride * of_row for stride in strides_of_rows]
+    outer = loops(indices_shape, [row_strides, stored, strides_of_rows])
     inner = {"j": of_row} if of_row > 1 else {}
     names = ["j"] if inner else []
     to, row = (
@@ -242,7 +235,7 @@ def _contraction(c: CWriter, step: Step, y: str, a: str, b: str) -> None:
     outer = loops(
         shape,
         [
-            _strides(shape, shape),
+            broadcast_strides(shape, shape),
             strides(a_letters, views[0], y_letters),
             strides(b_letters, views[1], y_letters),
         ],
@@ -267,7 +260,9 @@ def _map(c: CWriter, step: Step, y: str, *inputs: str) -> None:
         {int(instruction.number) for instruction in code if instruction.operation == "coordinate"}
     )
     counts, (to, *at) = loops(
-        shape, [_strides(shape, shape), *(_strides(view, shape) for view in views)], unmerged=coordinates
+        shape,
+        [broadcast_strides(shape, shape), *(broadcast_strides(view, shape) for view in views)],
+        unmerged=coordinates,
     )
     elements = [f"{x}[{offset}]" for x, offset in zip(inputs, at, strict=True)]
     expressions = _Expressions(c, elements, code, [f"i{axis}" for axis in range(len(shape))])

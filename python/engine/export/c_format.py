@@ -20,9 +20,11 @@ from engine.export.c_memory import Place, planned
 from engine.export.c_writer import (
     KEPT,
     CWriter,
+    broadcast_strides,
     definition,
     harmless,
     identifier,
+    index_text,
     literal,
     shape_in_comment,
     with_constants,
@@ -43,13 +45,7 @@ def _rearrange(c: CWriter, step: Step, y: str, x: str) -> None:
     strides = [stride for _, stride in loops]
     to = [math.prod(count for count, _ in loops[at + 1 :]) for at in range(len(loops))]
     counts = {name: count for name, (count, _) in zip(names, loops, strict=True)}
-    c.loop(counts, f"{y}[{_index(names, to)}] = {x}[{_index(names, strides)}];")
-
-
-def _index(names: list[str], strides: list[int]) -> str:
-    scaled = zip(names, strides, strict=True)
-    terms = [name if stride == 1 else f"{name} * {stride}" for name, stride in scaled if stride]
-    return " + ".join(terms) or "0"
+    c.loop(counts, f"{y}[{index_text(names, to)}] = {x}[{index_text(names, strides)}];")
 
 
 def _embedding(c: CWriter, step: Step, y: str, x: str) -> None:
@@ -123,8 +119,11 @@ def _merge(formula: str, last: str = "{0}") -> Callable[..., None]:
             counts, at, offsets = {"i": step.units}, "i", ["i"] * len(inputs)
         else:
             names = [f"i{axis}" for axis in range(len(shape))]
-            counts, at = dict(zip(names, shape, strict=True)), _index(names, _strides(shape, shape))
-            offsets = [_index(names, _strides(input_shape, shape)) for input_shape in shapes]
+            counts, at = (
+                dict(zip(names, shape, strict=True)),
+                index_text(names, broadcast_strides(shape, shape)),
+            )
+            offsets = [index_text(names, broadcast_strides(input_shape, shape)) for input_shape in shapes]
         first, *more = (f"{x}[{offset}]" for x, offset in zip(inputs, offsets, strict=True))
         declared = f"float merged = {first};" if more else f"const float merged = {first};"
         lines = [f"merged = {formula.format('merged', other)};" for other in more]
@@ -133,22 +132,16 @@ def _merge(formula: str, last: str = "{0}") -> Callable[..., None]:
     return write
 
 
-def _strides(shape: Sequence[int], whole: Sequence[int]) -> list[int]:
-    """Returns how far apart neighbours lie in an array of this shape along each axis of `whole`, to which it is broadcast."""
-    padded = [1] * (len(whole) - len(shape)) + list(shape)
-    return [0 if size == 1 else math.prod(padded[axis + 1 :]) for axis, size in enumerate(padded)]
-
-
 def _concatenate(c: CWriter, step: Step, y: str, *inputs: str) -> None:
     shapes, axis = step.constants["shapes"], step.constants["axis"]
     rows = math.prod(shapes[0][:axis])
     widths = [math.prod(shape[axis:]) for shape in shapes]
     first = 0
     for x, width in zip(inputs, widths, strict=True):
-        to = _index(["row", "j"], [sum(widths), 1]) if rows > 1 else "j"
+        to = index_text(["row", "j"], [sum(widths), 1]) if rows > 1 else "j"
         counts = {"row": rows, "j": width} if rows > 1 else {"j": width}
         at = f"{to} + {first}" if first else to
-        c.loop(counts, f"{y}[{at}] = {x}[{_index(['row', 'j'], [width, 1]) if rows > 1 else 'j'}];")
+        c.loop(counts, f"{y}[{at}] = {x}[{index_text(['row', 'j'], [width, 1]) if rows > 1 else 'j'}];")
         first += width
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,7 @@ def literal(number: float) -> str:
 
 
 def with_constants(formula: str, constants: tuple[float, ...]) -> str:
-    """Returns `formula` with its constants with_constants in."""
+    """Returns `formula` with its constants filled in."""
     return formula.format(
         *(literal(number) if number >= 0.0 else f"({literal(number)})" for number in constants)
     )
@@ -165,3 +165,18 @@ def harmless(text: str) -> str:
 def shape_in_comment(shape: Shape) -> str:
     """Returns the text of a shape: `(28, 28)`, or `1` for a single number."""
     return f"({', '.join(map(str, shape))})" if shape else "1"
+
+
+def index_text(names: Sequence[str], strides: Sequence[int], first: int = 0) -> str:
+    """Returns the text of `first + names[0] * strides[0] + ...`."""
+    scaled = zip(names, strides, strict=True)
+    terms = [name if stride == 1 else f"{name} * {stride}" for name, stride in scaled if stride]
+    if first or not terms:
+        terms.insert(0, str(first))
+    return " + ".join(terms)
+
+
+def broadcast_strides(shape: Sequence[int], full_shape: Sequence[int]) -> list[int]:
+    """Returns the stride of an array of this shape along each axis of `full_shape`, to which it is broadcast."""
+    padded = [1] * (len(full_shape) - len(shape)) + list(shape)
+    return [0 if size == 1 else math.prod(padded[axis + 1 :]) for axis, size in enumerate(padded)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine._tracing.extents import SAMPLES, Extent, sample_shape
-from engine.export.arrays import OF_NOTHING, computed_shape, is_empty, refused
+from engine.export.arrays import OF_NOTHING, computed_shape, is_empty, not_computable
 from engine.export.onnx_writer import OnnxTensor, OnnxWriter
 from engine.export.step import Step
 
@@ -33,7 +33,7 @@ def write_array_step(w: OnnxWriter, step: Step) -> None:
         w.x = w.filled(shape, OF_NOTHING[step.kind](step))
     else:
         if step.kind not in ARRAYS:
-            raise refused(step, w.stage, "an ONNX file")
+            raise not_computable(step, w.stage, "an ONNX file")
         inputs = [w.viewed(tensor, view) for tensor, view in zip(w.inputs_of(step), views, strict=True)]
         w.x = ARRAYS[step.kind](w, step, *inputs)
     w.shape = sample_shape(shape)
@@ -97,7 +97,7 @@ def _gather(w: OnnxWriter, step: Step, x: str, indices: str) -> str:
     axes, shape = step.constants["batch_axes"], step.constants["shape"]
     constants = w.constants_of(indices)
     count = rows[axes]
-    whole = w.cast(indices, "int64")
+    indices_or_zero = w.cast(indices, "int64")
     sure = (
         constants is not None
         and not count.per_sample
@@ -106,12 +106,12 @@ def _gather(w: OnnxWriter, step: Step, x: str, indices: str) -> str:
     if not sure:
         above = w.length(count)
         exists = w("And", w("Not", w("Less", indices, 0.0)), w("Less", indices, above))
-        whole = w("Where", exists, whole, np.array(0, np.int64))
+        indices_or_zero = w("Where", exists, indices_or_zero, np.array(0, np.int64))
     if axes:
-        last = w("Unsqueeze", whole, np.array([-1], np.int64))
+        last = w("Unsqueeze", indices_or_zero, np.array([-1], np.int64))
         gathered = w("GatherND", x, last, batch_dims=axes)
     else:
-        gathered = w("Gather", x, whole, axis=0)
+        gathered = w("Gather", x, indices_or_zero, axis=0)
     if not sure:
         longer = (*indices_shape, *(Extent(1),) * (len(shape) - len(indices_shape)))
         exists = exists if longer == indices_shape else w("Reshape", exists, w.target(longer, indices_shape))

@@ -120,8 +120,8 @@ def _standardize(w: OnnxWriter, step: Step) -> None:
     x = w.x
     if step.constants["centred"]:
         # The numbers are divided by a power of two, which is exact, so that no sum overflows, in whatever order a runtime adds.
-        share = 2.0 ** -step.width.bit_length()
-        x = w("Sub", x, w("Mul", w("ReduceMean", w("Mul", x, share), axes=[-1]), 1 / share))
+        scale = 2.0 ** -step.width.bit_length()
+        x = w("Sub", x, w("Mul", w("ReduceMean", w("Mul", x, scale), axes=[-1]), 1 / scale))
     squares = w("ReduceMean", w("Mul", x, x), axes=[-1])
     w.x = w("Div", x, w("Sqrt", w("Add", squares, step.constants["epsilon"])))
 

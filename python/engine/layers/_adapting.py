@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine._base.checks import Shape, integer, text_of_shape
 from engine._data.array_conversion import readable, real_array, require_finite
-from engine._data.batch_streams import is_indexed, raw_batches, samples_in
+from engine._data.batch_streams import is_indexed, raw_batches, samples_of_batch
 
 
 def batches_to_adapt_to(data: Any, steps: int | None = None) -> Iterator[NDArray[Any]]:
@@ -77,5 +77,5 @@ def _rank(value: Any) -> int:
 
 def _inputs_of(batch: Any) -> Any:
     """Returns the samples of a batch, which may be a tuple with targets or, from PyTorch's loaders, a list with them."""
-    samples = samples_in(batch)
+    samples = samples_of_batch(batch)
     return samples[np.newaxis] if _rank(samples) == 1 else samples

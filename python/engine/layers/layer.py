@@ -64,7 +64,7 @@ from engine._data.array_conversion import readable, sample_shape_of_empty, shape
 from engine._data.exact_integers import Reading
 from engine._data.lazy_rows import require_tokens
 from engine._tracing.errors import CannotRecordError, needs_values
-from engine._tracing.extents import FullShape, full_shape, text_of
+from engine._tracing.extents import FullShape, full_shape, text_of_extents
 from engine._tracing.lazy import (
     RecordedArray,
     as_recorded,
@@ -195,7 +195,7 @@ class Part(Versioned):
         before = self.__dict__.get("_trainable")
         self._trainable = flag(value, "trainable")
         if before not in (None, self._trainable):
-            self._note_change()
+            self._record_change()
         for part in self._parts():
             part.trainable = self._trainable
 
@@ -248,7 +248,7 @@ class Part(Versioned):
     def dtype_policy(self, value: object) -> None:
         before, self._dtype_policy = self._dtype_policy, policy_of(value)
         if before != self._dtype_policy:
-            self._note_change()
+            self._record_change()
 
     @property
     def compute_dtype(self) -> str:
@@ -498,7 +498,7 @@ class Part(Versioned):
         if isinstance(inputs[0], FullShape):
             msg = (
                 f"{type(self).__name__} {self.name!r} takes one row for each sample, (None, ...), got an array of the shape "
-                f"{text_of(inputs[0])}: call it before such arrays are joined along the batch axis, or reduced along it"
+                f"{text_of_extents(inputs[0])}: call it before such arrays are joined along the batch axis, or reduced along it"
             )
             raise ValueError(msg)
 
@@ -713,7 +713,7 @@ class Layer(Part, Leaf, Spec):
         calls = self.__dict__.get("_recorded_calls")
         if calls is not None and before is not value:  # what `call` has recorded may depend on it
             calls.clear()
-            self._note_change()
+            self._record_change()
 
     def _adopt_variables(self, value: object) -> None:
         """Makes the variables in an attribute weights of this layer, if they belong to none."""
@@ -897,7 +897,7 @@ class Layer(Part, Leaf, Spec):
                 changed = changed or variable._weight[IN_TRAINING] != weight[IN_TRAINING]
                 variable._weight = weight
             if changed:
-                self._note_change()
+                self._record_change()
             is_new = self._sample_shape is None or not fits(input_shape or (), self._sample_shape)
             if input_shape is not None and is_new:
                 self._sample_shape = input_shape
@@ -1219,7 +1219,7 @@ class Layer(Part, Leaf, Spec):
         if self._weights is not None:
             for weight, array in zip(self._weights, new_arrays(self._own_weights), strict=True):
                 weight._array = array
-            self._note_change()
+            self._record_change()
 
     # Calls: on symbols, on arrays, and while a gradient tape records.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine._base.checks import REAL, Shape, integer
 from engine._base.tensor_like import Tensor
 from engine._data.array_conversion import real_array
-from engine._data.batch_streams import is_indexed, raw_batches, samples_in
+from engine._data.batch_streams import is_indexed, raw_batches, samples_of_batch
 from engine._data.strings import Strings, contains_strings, strings_in, strings_of_numbers
 from engine.layers.layer import Layer
 from engine.layers.symbols import symbols_of
@@ -129,9 +129,9 @@ def batches_of_values(data: Any, steps: int | None = None) -> Iterator[Any]:
     if is_whole(data):
         return iter([data])
     if isinstance(data, Iterable):
-        return map(samples_in, islice(data, limit))
+        return map(samples_of_batch, islice(data, limit))
     if is_indexed(data):
-        return map(samples_in, islice(raw_batches(data), limit))
+        return map(samples_of_batch, islice(raw_batches(data), limit))
     msg = f"`data` must be an array or list of samples, or an iterable of batches, got {data!r:.60}"
     raise TypeError(msg)
 

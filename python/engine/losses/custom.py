@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine._base.registered_objects import is_of_engine
 from engine._base.spec import registered_or_same, snake_case
 from engine._core_interface.host_steps import LossStep
-from engine._data.target_forms import TargetForm, mask_of_batch, masked_weights, weights_of_batch
+from engine._data.target_forms import TargetForm, mask_of_batch, masked_weights, weights_of_step
 from engine._data.target_shapes import aligned
 from engine.losses.loss import REDUCTIONS, BatchLoss, Loss, registry
 from engine.losses.traced import TracedLoss
@@ -83,9 +83,9 @@ class HostLoss(Loss):
         pair = form.shaped(batch), y_pred
         y_true, predicted = aligned(*pair) if self._aligns else pair
         losses = np.asarray(self.call(y_true, predicted))
-        weights, row_mask = weights_of_batch(batch, form, y_pred), mask_of_batch(batch, y_pred)
-        share = self._shares if form.weights is None else self._shares_by_output
-        shares, scale = share(losses, weights, row_mask, y_pred.shape, factor)
+        weights, row_mask = weights_of_step(batch, form, y_pred), mask_of_batch(batch, y_pred)
+        losses_and_scale = self._shares if form.weights is None else self._shares_by_output
+        row_losses, scale = losses_and_scale(losses, weights, row_mask, y_pred.shape, factor)
         if self._batch_loss is not None and form.weights is None:
             chosen = np.asarray(self._batch_loss._mean_mask(y_true, losses), np.float32)
             of_all = _divisor(weights, row_mask, self.reduction)
@@ -93,8 +93,8 @@ class HostLoss(Loss):
             of_chosen = _divisor(weights, row_mask, self.reduction)
             # The core divides by the number of all samples, or by the sum of all weights.
             raised = of_all / of_chosen if of_chosen else 0.0
-            shares, scale = shares * chosen * raised, scale * chosen * raised
-        batch["losses"][...] = shares.reshape(-1)
+            row_losses, scale = row_losses * chosen * raised, scale * chosen * raised
+        batch["losses"][...] = row_losses.reshape(-1)
         if not batch["training"]:
             return
         if self._batch_loss is not None:
@@ -144,13 +144,15 @@ class HostLoss(Loss):
         scale = by_row.astype(float) * (factor / divisor if divisor else 0.0)
         if losses.ndim == 0:
             # The sum of a loss for the whole batch is that loss itself, unless samples have weights.
-            share = 1.0 / by_row.size if summed and plain else 1.0
-            return np.broadcast_to(losses * share, rows), np.full(rows, np.cumsum(scale * share)[-1])
+            factor_of_row = 1.0 / by_row.size if summed and plain else 1.0
+            return np.broadcast_to(losses * factor_of_row, rows), np.full(
+                rows, np.cumsum(scale * factor_of_row)[-1]
+            )
         if losses.shape in (rows, (*rows, 1)):
             return losses.reshape(rows), scale
         if losses.shape == shape:
-            share = 1.0 if summed else 1.0 / shape[-1]
-            return losses.sum(axis=-1) * share, scale * share
+            factor_of_row = 1.0 if summed else 1.0 / shape[-1]
+            return losses.sum(axis=-1) * factor_of_row, scale * factor_of_row
         if losses.shape in (rows[:1], (*rows[:1], 1)) and weights.ndim == 1:
             by_sample = losses.reshape(-1, *[1] * (len(rows) - 1))
             spread = np.broadcast_to(by_sample / groups if summed else by_sample, rows)
@@ -187,8 +189,8 @@ class HostLoss(Loss):
             reduction
         ]
         scale = within * (by_row * factor / (1.0 if reduction == "sum" else counting or 1.0))
-        shares = (losses * within).sum(axis=-1) * by_row
-        return shares, scale if losses.ndim else np.full(shape, np.cumsum(scale)[-1])
+        row_losses = (losses * within).sum(axis=-1) * by_row
+        return row_losses, scale if losses.ndim else np.full(shape, np.cumsum(scale)[-1])
 
 
 class _FunctionOfUser(Loss):

@@ -234,8 +234,8 @@ def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     target, output = paired_symbols(y_true, y_pred)
     if label_smoothing:
         target = target * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    share = ops.sigmoid(output) if from_logits else output
-    right = target * share + (1.0 - target) * (1.0 - share)
+    probability = ops.sigmoid(output) if from_logits else output
+    right = target * probability + (1.0 - target) * (1.0 - probability)
     losses = ops.power(1.0 - right, gamma) * ops.binary_crossentropy(target, output, from_logits=from_logits)
     if apply_class_balancing:
         losses = (target * alpha + (1.0 - target) * (1.0 - alpha)) * losses
@@ -256,8 +256,8 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     target = _smoothed(target, label_smoothing)
     if from_logits:
         output = ops.softmax(output, axis=axis)
-    share = ops.clip(output / ops.sum(output, axis=axis, keepdims=True), _SMALLEST, 1.0 - _SMALLEST)
-    return ops.sum(-(target * ops.log(share)) * ops.power(1.0 - share, gamma) * alpha, axis=axis)
+    probability = ops.clip(output / ops.sum(output, axis=axis, keepdims=True), _SMALLEST, 1.0 - _SMALLEST)
+    return ops.sum(-(target * ops.log(probability)) * ops.power(1.0 - probability, gamma) * alpha, axis=axis)
 
 
 def dice(y_true: Any, y_pred: Any, axis: Any = None) -> Any:
@@ -343,8 +343,11 @@ def reduced(
         mask: of the predictions; None keeps all.
     """
     if mask is not None and rank_of(losses):
-        shares = mask_like(mask, losses)
-        losses, counted_rows = losses * shares, shares if counted_rows is None else counted_rows * shares
+        mask_fractions = mask_like(mask, losses)
+        losses, counted_rows = (
+            losses * mask_fractions,
+            mask_fractions if counted_rows is None else counted_rows * mask_fractions,
+        )
     weights: Any = None if sample_weight is None else _as_float(sample_weight)
     weights_given: Any = None
     if weights is not None:

@@ -211,8 +211,8 @@ class Loss(Spec):
         weights = weights_like(sample_weight, losses)
         mean_mask, all_count = self._mean_mask(y_true, losses), mask is None and self._ignored_class is None
         if mask is not None and losses.ndim:
-            shares = np.asarray(formulas.mask_like(mask, losses))
-            losses, mean_mask = losses * shares, mean_mask * shares
+            mask_fractions = np.asarray(formulas.mask_like(mask, losses))
+            losses, mean_mask = losses * mask_fractions, mean_mask * mask_fractions
         weighted = losses.astype(np.float64) * weights
         if REDUCTIONS[self.reduction] == "sum":
             return Number(np.sum(weighted))

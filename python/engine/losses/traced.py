@@ -155,5 +155,5 @@ def reduce_to_rows(values: TracedArray, rows: Any, *, summed: bool) -> TracedArr
     if len(rows) == 1:
         return by_sample
     count = size_of(rows[1:])[0]
-    shares = elementwise(lambda a: a / float(count), by_sample) if summed else by_sample
-    return broadcast_to(shares.reshaped((SAMPLES, *[Extent(1)] * (len(rows) - 1))), rows)
+    row_losses = elementwise(lambda a: a / float(count), by_sample) if summed else by_sample
+    return broadcast_to(row_losses.reshaped((SAMPLES, *[Extent(1)] * (len(rows) - 1))), rows)

@@ -57,9 +57,9 @@ class Counts(NamedTuple):
         return ratio(self.tn, self.tn + self.fp)
 
 
-def ratio(part: Array, whole: Array) -> Array:
+def ratio(part: Array, total: Array) -> Array:
     """Returns `part / whole`, and 0 for a whole of 0."""
-    quotient: Array = np.divide(part, whole, out=np.zeros_like(whole), where=whole != 0)
+    quotient: Array = np.divide(part, total, out=np.zeros_like(total), where=total != 0)
     return quotient
 
 

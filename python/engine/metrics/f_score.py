@@ -81,8 +81,8 @@ class FBetaScore(CoreMetric):
         square = self.beta**2
         scores = (1 + square) * precision * recall / (square * precision + recall + EPSILON)
         if self.average == "weighted":
-            share = (tp + fn) / ((tp + fn).sum() + EPSILON)
-            return float((scores * share).sum())
+            class_weights = (tp + fn) / ((tp + fn).sum() + EPSILON)
+            return float((scores * class_weights).sum())
         return scores if self.average is None else float(scores.mean())
 
 

@@ -95,8 +95,8 @@ class _IntersectionOverUnion(Metric):
         classes = self._target_classes
         intersection, either = intersection[classes], either[classes]
         present = either > _ABSENT
-        shares = np.where(present, intersection / (either + EPSILON), 0.0)
-        return Number(shares.sum() / (present.sum() + EPSILON))
+        ratios = np.where(present, intersection / (either + EPSILON), 0.0)
+        return Number(ratios.sum() / (present.sum() + EPSILON))
 
     @property
     def _target_classes(self) -> list[int]:

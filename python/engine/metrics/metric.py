@@ -416,8 +416,8 @@ class MeanOfRows(CoreMetric):
             if self._vectors == "outputs" or sample_weight is None:
                 samples = 1
         rows = math.prod(shape[:-1]) if len(shape) > 1 else math.prod(shape)
-        share = (1 if one_weight else samples) / max(rows, 1)
-        if share == 1.0:
+        factor = (1 if one_weight else samples) / max(rows, 1)
+        if factor == 1.0:
             super()._add_batch(y_true, y_pred, sample_weight)
             return
         before, self._state = self._state, None
@@ -426,7 +426,7 @@ class MeanOfRows(CoreMetric):
         except BaseException:
             self._state = before
             raise
-        added: Any = np.asarray(self._state) * share
+        added: Any = np.asarray(self._state) * factor
         self._state = added if before is None else before + added
 
     def _read(self, state: State) -> dict[str, Array]:

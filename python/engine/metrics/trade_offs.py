@@ -30,14 +30,14 @@ class _BestUnder(ThresholdMetric):
     def __init__(  # noqa: PLR0917 # those of the classes below, whose first has a name in each
         self,
         argument: str,
-        least: float,
+        lower_bound: float,
         num_thresholds: int,
         class_id: int | None,
         name: str | None,
         dtype: object,
     ) -> None:
         super().__init__(None, None, class_id, name, dtype)
-        self._least = real(least, argument, 0.0, 1.0)
+        self._least = real(lower_bound, argument, 0.0, 1.0)
         self.num_thresholds = integer(num_thresholds, "num_thresholds", 1, MOST_THRESHOLDS)
         count = self.num_thresholds
         self._points = [0.5] if count == 1 else [i / (count - 1) for i in range(count)]

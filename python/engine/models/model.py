@@ -95,7 +95,7 @@ from engine._training.draws import DrawPosition
 from engine._training.fit_arguments import (
     FitOptions,
     goals,
-    limited,
+    limited_steps,
     positive_or_none,
     resolve_batch_size,
 )
@@ -479,7 +479,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._steps_per_execution = steps_per_execution
             self._compiled_steps, self._eager_steps, self._step_draws = {}, {}, {}
             self._find_symbols_of_losses(loss)
-            self._note_change()
+            self._record_change()
             # Adversaries freeze a compiled model for the one around it, and train it by itself as before.
             for part in self._models_within():
                 if part._compiled is not None:
@@ -837,7 +837,7 @@ class Model(Part, SaysWhatIsLeftOut):
                 source = execution.source(x, y, sample_weight)
                 size = resolve_batch_size(given_size, limit, source.count)
                 limit = _capped_steps(limit, source.steps(size))
-                source, limit, size = limited(source, limit, size)
+                source, limit, size = limited_steps(source, limit, size)
                 execution.ready([source], trains=False)
             with Progress(hooks.verbose_of_progress(verbose), limit or source.steps(size)) as progress:
                 trainer = Trainer(

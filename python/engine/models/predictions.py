@@ -25,14 +25,14 @@ from engine._data.array_conversion import (
     complaint,
     require_finite_rows,
 )
-from engine._data.batch_streams import number_of_batches, raw_batches, samples_in, yields_batches
+from engine._data.batch_streams import number_of_batches, raw_batches, samples_of_batch, yields_batches
 from engine._data.lazy_rows import LazyRows, all_for_core, part_of
 from engine._data.memory_maps import require_whole_file
 from engine._data.several_arrays import sample_shape_of
 from engine._printing.progress import PATIENCE, Progress, impatient, require_verbose
 from engine._training.fit_arguments import (
     BATCH_SIZE,
-    limited,
+    limited_steps,
     positive_or_none,
     resolve_batch_size,
 )
@@ -265,7 +265,7 @@ def _predict_by_steps(  # noqa: PLR0917 # those of `predict`
         _require_known_number(out)
     source = StepExecution(model).source(x)
     size = resolve_batch_size(given_size, limit, source.count)
-    source, limit, size = limited(source, _capped_steps(limit, source.steps(size)), size)
+    source, limit, size = limited_steps(source, _capped_steps(limit, source.steps(size)), size)
 
     def outputs_of(batch: Any, number: int) -> Any:
         del number
@@ -281,7 +281,7 @@ def _predict_stream(model: ModelInterface, x: object, steps: int | None, shown: 
     _require_known_number(out)
 
     def outputs_of(batch: Any, number: int) -> Any:
-        return outputs_of_batch(model, samples_in(batch), f"batch {number} x")
+        return outputs_of_batch(model, samples_of_batch(batch), f"batch {number} x")
 
     predictor = BatchPredictor(outputs_of, islice(raw_batches(x), steps), x)
     return _run(model, predictor, steps or number_of_batches(x), shown, x)

@@ -17,7 +17,7 @@ from engine._base.checks import Shape, WrongTypeError, text_of_shape
 from engine._base.random_state import related_seed
 from engine._core_interface.cpp import Operation
 from engine._data.exact_integers import Reading
-from engine._tracing.extents import FullShape, full_shape, text_of
+from engine._tracing.extents import FullShape, full_shape, text_of_extents
 from engine._tracing.recordings import LAYER_FIELDS
 from engine.layers import InputLayer, Layer
 from engine.layers.call_arguments import canonical_dtype
@@ -136,7 +136,7 @@ def reseeded(leaves: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
     for layer, seed in zip(leaves, seeds, strict=True):
         if None not in (seed, layer._seed_in_use) and seed != layer._seed_in_use:
             layer._seed_in_use, changed = seed, True
-            layer._note_change()
+            layer._record_change()
     return changed
 
 
@@ -183,7 +183,7 @@ def lowered(
     for number, shape in zip(wiring.outputs, lowering.shapes.outputs, strict=True):
         if isinstance(shape, FullShape):
             msg = (
-                f"an output of a model has one row for each sample, (None, ...), but one has the shape {text_of(shape)}: "
+                f"an output of a model has one row for each sample, (None, ...), but one has the shape {text_of_extents(shape)}: "
                 "leave the batch axis out of reductions, such as by `axis=-1`, or bring it to the samples by "
                 "ops.broadcast_to(). What is only a part of the loss is an argument of add_loss(), and a `train_step` of your "
                 "own may use a model that returns such arrays"

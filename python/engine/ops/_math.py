@@ -157,7 +157,7 @@ def cdist(x: ArrayLike, y: ArrayLike) -> Result:
     Raises:
         ValueError: if either has fewer than two axes, or their last axes differ.
     """
-    first, second = common(x, y, least=float)
+    first, second = common(x, y, least_dtype=float)
     if min(first.ndim, second.ndim) < 2 or first.shape[-1] != second.shape[-1]:  # noqa: PLR2004 # rows
         msg = f"`x` and `y` must be rows of the same length, got shapes {first.shape} and {second.shape}"
         raise ValueError(msg)
@@ -296,8 +296,11 @@ def istft(  # noqa: PLR0917 # Keras' signature
     factors = window_factors(window, sequence_length, fft_length, np.real(spectra).dtype)
     frames = np.fft.irfft(spectra, fft_length) * factors
     count = spectra.shape[-2]
-    whole = fft_length + sequence_stride * (count - 1)
-    total, weight = np.zeros((*frames.shape[:-2], whole), frames.dtype), np.zeros(whole, frames.dtype)
+    total_length = fft_length + sequence_stride * (count - 1)
+    total, weight = (
+        np.zeros((*frames.shape[:-2], total_length), frames.dtype),
+        np.zeros(total_length, frames.dtype),
+    )
     for frame in range(count):
         covered = slice(frame * sequence_stride, frame * sequence_stride + fft_length)
         total[..., covered] += frames[..., frame, :]
@@ -306,7 +309,7 @@ def istft(  # noqa: PLR0917 # Keras' signature
     if window is None:
         total *= np.sum(factors) / sequence_stride
     start = fft_length // 2 if center else 0
-    end = start + length if length is not None else whole - start
+    end = start + length if length is not None else total_length - start
     return copied(total[..., start:end])
 
 

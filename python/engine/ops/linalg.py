@@ -88,7 +88,7 @@ def lstsq(a: ArrayLike, b: ArrayLike, rcond: float | None = None) -> Result:
     Returns:
         (n,) or (n, k).
     """
-    left, right = common(a, b, least=float)
+    left, right = common(a, b, least_dtype=float)
     return np.linalg.lstsq(_single(left), _single(right), rcond)[0].astype(left.dtype)
 
 
@@ -153,8 +153,8 @@ def pinv(x: ArrayLike, rcond: float | None = None) -> Result:
             the dtype times the larger of m and n.
     """
     matrices = _matrices(x)
-    least = 10 * max(matrices.shape[-2:]) * np.finfo(matrices.dtype).eps if rcond is None else rcond
-    return _cast(np.linalg.pinv(matrices, least), x)
+    tolerance = 10 * max(matrices.shape[-2:]) * np.finfo(matrices.dtype).eps if rcond is None else rcond
+    return _cast(np.linalg.pinv(matrices, tolerance), x)
 
 
 def qr(x: ArrayLike, mode: str = "reduced") -> tuple[Array, Array]:
@@ -186,7 +186,7 @@ def solve(a: ArrayLike, b: ArrayLike) -> Result:
     Raises:
         ValueError: if shapes don't go together, or as numpy.linalg.LinAlgError if a matrix has no inverse.
     """
-    left, right = common(a, b, least=float)
+    left, right = common(a, b, least_dtype=float)
     require_matrices(left.shape, square=True)
     vectors = solves_vectors(left.shape, right.shape)
     columns = right[..., np.newaxis] if vectors else right

@@ -295,7 +295,7 @@ def binary_crossentropy(target: ArrayLike, output: ArrayLike, from_logits: bool 
     Raises:
         ValueError: for different shapes.
     """
-    wanted, given = common(target, output, least=float)
+    wanted, given = common(target, output, least_dtype=float)
     _require_same_shape(wanted, given)
     if from_logits:
         return -wanted * log_sigmoid(given) - (1 - wanted) * log_sigmoid(-given)
@@ -321,7 +321,7 @@ def categorical_crossentropy(
     Raises:
         ValueError: for different shapes, or scalars.
     """
-    wanted, given = common(target, output, least=float)
+    wanted, given = common(target, output, least_dtype=float)
     _require_same_shape(wanted, given)
     if wanted.ndim < 1:
         msg = "`target` and `output` must have an axis of classes, got scalars"
@@ -366,7 +366,7 @@ def psnr(x1: ArrayLike, x2: ArrayLike, max_val: float) -> Result:
     Raises:
         ValueError: for different shapes.
     """
-    first, second = common(x1, x2, least=float)
+    first, second = common(x1, x2, least_dtype=float)
     if first.shape != second.shape:
         msg = f"`x1` and `x2` must have one shape, got {first.shape} and {second.shape}"
         raise ValueError(msg)
@@ -526,7 +526,7 @@ def normalize(x: ArrayLike, axis: Any = -1, order: Any = 2, epsilon: float | Non
 
 def polar(abs_: ArrayLike, angle: ArrayLike) -> Result:
     """The complex numbers of the lengths `abs_` and the angles `angle`, in radians, elementwise."""
-    length, turn = common(abs_, angle, least=float)
+    length, turn = common(abs_, angle, least_dtype=float)
     found = np.empty(
         np.broadcast_shapes(length.shape, turn.shape), result_type(length, np.dtype(np.complex64))
     )
@@ -569,7 +569,7 @@ def dot_product_attention(  # noqa: PLR0917 # Keras' signature
     if flash_attention:
         msg = "`flash_attention` must be None or False: it needs a GPU"
         raise ValueError(msg)
-    rows, columns, means = common(query, key, value, least=float)
+    rows, columns, means = common(query, key, value, least_dtype=float)
     if {each.ndim for each in (rows, columns, means)} != {4}:
         msg = f"`query`, `key` and `value` must have four axes, got shapes {rows.shape}, {columns.shape}, {means.shape}"
         raise ValueError(msg)

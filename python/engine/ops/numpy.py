@@ -107,7 +107,7 @@ def _binary(compute: Any, says: str, least: Any = None, name: str = "") -> _Bina
     """Returns a function of two arrays, elementwise; `least` is the kind of numbers that its result has at least."""
 
     def function(x1: ArrayLike, x2: ArrayLike) -> Result:
-        return compute(*common(x1, x2, least=least))
+        return compute(*common(x1, x2, least_dtype=least))
 
     end = ", and integers give float32." if least is float else "."
     return quiet(_named(function, name or compute.__name__, f"{says}; shapes are broadcast{end}"))
@@ -117,7 +117,7 @@ def _bitwise(compute: Any, says: str, least: Any = None, name: str = "") -> _Bit
     """Returns a function of the bits of two arrays of integers, elementwise."""
 
     def function(x: ArrayLike, y: ArrayLike) -> Result:
-        return compute(*common(x, y, least=least))
+        return compute(*common(x, y, least_dtype=least))
 
     return _named(function, name or compute.__name__, f"{says}; shapes are broadcast.")
 
@@ -214,7 +214,7 @@ bitwise_xor = _bitwise(np.bitwise_xor, "Bitwise exclusive or of the integers or 
 
 def divide_no_nan(x1: ArrayLike, x2: ArrayLike) -> Result:
     """Elementwise `x1 / x2`, and 0 where `x2` is 0; shapes are broadcast, and integers give float32."""
-    dividend, divisor = common(x1, x2, least=float)
+    dividend, divisor = common(x1, x2, least_dtype=float)
     zero = divisor == 0
     ratio = np.divide(dividend, np.where(zero, divisor.dtype.type(1), divisor))
     return np.where(zero, divisor.dtype.type(0), ratio)
@@ -226,11 +226,11 @@ true_divide = _alias(divide, "true_divide")
 @quiet
 def power(x1: ArrayLike, x2: ArrayLike) -> Result:
     """Elementwise `x1 ** x2`; shapes are broadcast. Of integers, 1 divided by more than 1 is 0."""
-    base, exponent = common(x1, x2, least=int)
+    base, exponent = common(x1, x2, least_dtype=int)
     if base.dtype.kind == "i":
-        whole = np.power(base, np.maximum(exponent, 0))
+        result = np.power(base, np.maximum(exponent, 0))
         inverse = np.where(np.abs(base) == 1, np.power(base, np.abs(exponent) % 2), 0).astype(base.dtype)
-        return np.where(exponent < 0, inverse, whole)
+        return np.where(exponent < 0, inverse, result)
     return np.power(base, exponent)
 
 
@@ -531,7 +531,7 @@ def average(x: ArrayLike, axis: Axis = None, weights: ArrayLike | None = None) -
     """
     if weights is None:
         return mean(x, axis)
-    values, factors = common(x, weights, least=float)
+    values, factors = common(x, weights, least_dtype=float)
     if factors.shape != values.shape:
         axis = _one_axis(axis)
         if not isinstance(axis, (int, np.integer)) or factors.shape != (values.shape[axis],):
@@ -824,8 +824,8 @@ def unique(  # noqa: PLR0917 # Keras' signature
     del sorted
     values = as_array(x)
     distinct, first, inverse, counts = np.unique(values, True, True, True, axis, equal_nan=False)
-    whole = values.shape if axis is None else (values.shape[axis],)
-    results = [distinct, *(part.astype(np.int32) for part in (first, inverse.reshape(whole), counts))]
+    axis_shape = values.shape if axis is None else (values.shape[axis],)
+    results = [distinct, *(part.astype(np.int32) for part in (first, inverse.reshape(axis_shape), counts))]
     if size is not None:
         along = axis or 0
         fills = [distinct.take([0], along) if fill_value is None else fill_value, results[1][:1], None, 0]
@@ -1110,7 +1110,7 @@ def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: i
     if x is None:
         values = floats(y)
         return np.asarray(np.trapezoid(values, dx=values.dtype.type(dx), axis=axis)).astype(values.dtype)
-    values, positions = common(y, x, least=float)
+    values, positions = common(y, x, least_dtype=float)
     return np.asarray(np.trapezoid(values, positions, axis=axis)).astype(values.dtype)
 
 
@@ -1225,8 +1225,8 @@ def linspace(  # noqa: PLR0917 # Keras' signature
     result_dtype = result_type(start, stop, float) if dtype is None else standard(dtype)
     first, last = _wides(start, stop)
     numbers, step = np.linspace(first, last, num, endpoint, retstep=True, axis=axis)
-    whole = np.floor(numbers) if result_dtype.kind in "iu" else numbers
-    result = np.asarray(whole).astype(result_dtype)
+    numbers_in_dtype = np.floor(numbers) if result_dtype.kind in "iu" else numbers
+    result = np.asarray(numbers_in_dtype).astype(result_dtype)
     return (result, np.asarray(step).astype(floating(result_dtype))) if retstep else result
 
 
@@ -1551,13 +1551,16 @@ def vectorize(pyfunc: Any, *, excluded: Any = None, signature: str | None = None
         msg = f"`pyfunc` must be a function, got {pyfunc!r}"
         raise ValueError(msg)
     looped = np.vectorize(pyfunc, excluded=excluded, signature=signature)
-    whole = set(excluded or ())
+    excluded_indices = set(excluded or ())
 
     def vectorized(*args: Any, **kwargs: Any) -> Any:
         if contains_symbolic(args) or contains_symbolic(kwargs):
             msg = "vectorize() calls a function of numbers, which can't be recorded: use ops.vectorized_map(), or ops of arrays"
             raise TypeError(msg)
-        arrays = [argument if index in whole else as_array(argument) for index, argument in enumerate(args)]
+        arrays = [
+            argument if index in excluded_indices else as_array(argument)
+            for index, argument in enumerate(args)
+        ]
         return looped(*arrays, **kwargs)
 
     return vectorized
@@ -1622,8 +1625,8 @@ def _wide(values: Array) -> Array:
 
 def _shares(q: ArrayLike) -> Array:
     """Returns shares as float64: for float32 those of the decimals, as 0.7 of 10 numbers are 7, and not a bit less."""
-    shares = np.asarray(q)
-    return np.asarray(shares.astype(str) if shares.dtype == np.float32 else shares, np.float64)
+    fractions = np.asarray(q)
+    return np.asarray(fractions.astype(str) if fractions.dtype == np.float32 else fractions, np.float64)
 
 
 def _wides(*operands: ArrayLike) -> list[Any]:

@@ -123,9 +123,9 @@ def _write_recalls(ax: Axes, matrix: NDArray[np.int64]) -> None:
     ax.annotate("right", (1, 1), (5, 6), "axes fraction", **beside)
 
 
-def percent(share: float, digits: int) -> str:
+def percent(fraction: float, digits: int) -> str:
     """Returns a share as text: `0.984` becomes `98.4 %`."""
-    return f"{100 * share:.{digits}f}\u00a0%"
+    return f"{100 * fraction:.{digits}f}\u00a0%"
 
 
 def worst_mistakes(
@@ -161,18 +161,21 @@ def worst_mistakes(
     """
     n, columns = integer(n, "n", 1), integer(columns, "columns", 1)
     images, limits = pictures_of(x, image_shape)
-    truth, shares = class_indices(y_true, "y_true"), probabilities(y_pred, "y_pred")
-    require_equal_lengths(truth, shares)
+    truth, predicted_probabilities = class_indices(y_true, "y_true"), probabilities(y_pred, "y_pred")
+    require_equal_lengths(truth, predicted_probabilities)
     require_equal_lengths(truth, images, "x")
-    if truth.max() >= shares.shape[1]:
-        msg = f"`y_true` has class {truth.max()}, but `y_pred` has {shares.shape[1]} classes"
+    if truth.max() >= predicted_probabilities.shape[1]:
+        msg = f"`y_true` has class {truth.max()}, but `y_pred` has {predicted_probabilities.shape[1]} classes"
         raise ValueError(msg)
-    names = class_names(range(shares.shape[1]), display_labels)
-    predicted = shares.argmax(axis=1)
+    names = class_names(range(predicted_probabilities.shape[1]), display_labels)
+    predicted = predicted_probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != truth)
-    sure = shares[wrong, predicted[wrong]]
+    sure = predicted_probabilities[wrong, predicted[wrong]]
     worst = wrong[np.argsort(-sure, kind="stable")][:n]
-    captions = [_caption(names[truth[i]], names[predicted[i]], shares[i, predicted[i]]) for i in worst]
+    captions = [
+        _caption(names[truth[i]], names[predicted[i]], predicted_probabilities[i, predicted[i]])
+        for i in worst
+    ]
     rows = max(1, -(-len(worst) // columns))
     ax = target_axes(ax, _INCH * columns, 1.15 * _INCH * rows + 0.35)
     size = text_size() * 0.82

@@ -200,11 +200,12 @@ class Tokenizer:
     def texts_to_sequences_generator(self, texts: Iterable[Any]) -> Iterator[list[int]]:
         """Yields a list of indices for each of `texts`."""
         unknown = None if self.oov_token is None else self.word_index.get(self.oov_token)
-        most = self.num_words
+        word_limit = self.num_words
         for text in texts:
             indices_of_words = (self.word_index.get(word) for word in self._words(text))
             indices = (
-                unknown if index is None or (most and index >= most) else index for index in indices_of_words
+                unknown if index is None or (word_limit and index >= word_limit) else index
+                for index in indices_of_words
             )
             yield [index for index in indices if index is not None]
 
@@ -214,11 +215,12 @@ class Tokenizer:
 
     def sequences_to_texts_generator(self, sequences: Iterable[Iterable[int]]) -> Iterator[str]:
         """Yields the words of each of `sequences`, lists of indices, joined by spaces."""
-        most = self.num_words
+        word_limit = self.num_words
         for sequence in sequences:
             pairs = ((index, self.index_word.get(index)) for index in sequence)
             words = (
-                self.oov_token if word is None or (most and index >= most) else word for index, word in pairs
+                self.oov_token if word is None or (word_limit and index >= word_limit) else word
+                for index, word in pairs
             )
             yield " ".join(word for word in words if word is not None)
 

@@ -167,7 +167,7 @@ def _feature_space_in(path: Path) -> Any:
     if path.suffix != ".keras" or not path.is_file():
         return None
     with _zip.opened(path) as archive:
-        if b'"FeatureSpace"' not in (_zip.text_of(archive, CONFIG) or "").encode():
+        if b'"FeatureSpace"' not in (_zip.text_member(archive, CONFIG) or "").encode():
             return None
     from engine.saving._feature_spaces import feature_space_in
 

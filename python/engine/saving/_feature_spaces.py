@@ -24,7 +24,7 @@ def feature_space_in(path: Path) -> FeatureSpace | None:
     if path.suffix != ".keras" or not path.is_file():
         return None
     with _zip.opened(path) as archive:
-        text = _zip.text_of(archive, CONFIG)
+        text = _zip.text_member(archive, CONFIG)
         config = {} if text is None else parsed(text)
         if config.get("class_name") != "FeatureSpace":
             return None
@@ -36,7 +36,7 @@ def feature_space_in(path: Path) -> FeatureSpace | None:
                     f"features/feature_{number}/preprocessor" if number else "features/feature/preprocessor"
                 )
                 if isinstance(layer, VocabularyLayer) and not layer._vocabulary.terms:
-                    terms = _zip.text_of(archive, f"{ASSETS}/{folder}/{VOCABULARY_FILE}")
+                    terms = _zip.text_member(archive, f"{ASSETS}/{folder}/{VOCABULARY_FILE}")
                     if terms is not None:
                         layer._read_vocabulary(terms)
                 if isinstance(layer, Normalization) and layer.input_mean is None and weights is not None:

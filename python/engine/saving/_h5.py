@@ -364,13 +364,13 @@ def _require_small_chunks(name: str, dataset: Any) -> None:
     if filters.count(_GZIP) > 1:
         msg = f"the numbers of {name!r} are packed more than once: refused"
         raise ValueError(msg)
-    most = size_in_bytes(dataset.dtype, dataset.chunks) + _CHECKSUM
+    size_limit = size_in_bytes(dataset.dtype, dataset.chunks) + _CHECKSUM
     for number in range(dataset.id.get_num_chunks()):
         _, data = dataset.id.read_direct_chunk(dataset.id.get_chunk_info(number).chunk_offset)
         unpacker = zlib.decompressobj()
         with suppress(zlib.error):  # the chunk is not packed, or is damaged, which reading it will show
-            if len(unpacker.decompress(data, most + 1)) > most:
-                msg = f"a chunk of {name!r} unpacks to more than the {most} bytes that it may have: refused"
+            if len(unpacker.decompress(data, size_limit + 1)) > size_limit:
+                msg = f"a chunk of {name!r} unpacks to more than the {size_limit} bytes that it may have: refused"
                 raise ValueError(msg)
 
 

@@ -39,7 +39,9 @@ class KerasArchive(Format):
             weights = io.BytesIO(_zip.bytes_of(archive, info))
             assets = [name for name in archive.namelist() if name.startswith(f"{ASSETS}/")]
             texts = {
-                name: _zip.text_of(archive, name) for name in (CONFIG, METADATA, *assets) if _is_text(name)
+                name: _zip.text_member(archive, name)
+                for name in (CONFIG, METADATA, *assets)
+                if _is_text(name)
             }
             with opened(weights, info.compress_size) as root:
                 yield KerasReader(root, texts.get)

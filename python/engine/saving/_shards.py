@@ -115,8 +115,8 @@ def index_in(path: Path) -> tuple[dict[str, list[str]], str | None]:
     return names_of_groups, index.get("metadata", {}).get(SAVE)
 
 
-def write_shards(path: Path, contents: Contents, most: float) -> None:
-    """Writes arrays to files of at most `most` GiB and an index, then removes the files of an earlier index at `path`.
+def write_shards(path: Path, contents: Contents, max_gigabytes: float) -> None:
+    """Writes arrays to files of at most `max_gigabytes` GiB and an index, then removes the files of an earlier index at `path`.
 
     The new files have other names than the earlier ones, so that the index names complete files at any time. A file is
     removed only if the earlier index names it, if its name has the form of these files, and if it holds the number of
@@ -125,13 +125,13 @@ def write_shards(path: Path, contents: Contents, most: float) -> None:
     Args:
         path: the path of the index. If it is a symbolic link, the files are written beside its target.
         contents: the arrays of the model.
-        most: the largest size of the arrays in a file, in GiB.
+        max_gigabytes: the largest size of the arrays in a file, in GiB.
 
     Raises:
         ValueError: if one array is larger.
         OSError: if a file can't be written. Nothing has changed then.
     """
-    parts, total = _parted(contents, above_zero(most, "max_shard_size") * 2**30)
+    parts, total = _parted(contents, above_zero(max_gigabytes, "max_shard_size") * 2**30)
     path = _target_of(path)
     base, save = path.name[: -len(INDEX)], os.urandom(8).hex()
 
@@ -189,20 +189,20 @@ def _written_with(path: Path) -> set[Path]:
     return files
 
 
-def _parted(contents: Contents, most: float) -> tuple[list[Mapping[str, Group]], int]:
+def _parted(contents: Contents, max_bytes: float) -> tuple[list[Mapping[str, Group]], int]:
     """Returns the groups for each file, and the size of all arrays in bytes."""
     parts: list[dict[str, Group]] = [{}]
     size = total = 0
     for path, group in contents.groups.items():
         for key, array in group.arrays.items():
-            if array.nbytes > most:
+            if array.nbytes > max_bytes:
                 msg = (
-                    f"array {key!r} of {path!r} has {array.nbytes} bytes, more than the {most:.0f} of a file: raise "
+                    f"array {key!r} of {path!r} has {array.nbytes} bytes, more than the {max_bytes:.0f} of a file: raise "
                     "`max_shard_size`, which counts GiB"
                 )
                 raise ValueError(msg)
             total, size = total + array.nbytes, size + array.nbytes
-            if size > most:
+            if size > max_bytes:
                 parts.append({})
                 size = array.nbytes
             arrays = parts[-1].setdefault(path, Group(group.name, {}, ())).arrays

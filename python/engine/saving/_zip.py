@@ -69,7 +69,7 @@ def bytes_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return data
 
 
-def text_of(archive: zipfile.ZipFile, name: str) -> str | None:
+def text_member(archive: zipfile.ZipFile, name: str) -> str | None:
     """Returns a member as text; None if there is none of that name."""
     if name not in archive.NameToInfo:
         return None

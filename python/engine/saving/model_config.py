@@ -368,22 +368,22 @@ class _Inventory:
     ) -> list[_Value] | None:
         """Adds a use of a model. What the same model computes for the same inputs is known from its first use."""
         inner = self._parts[key][0]["config"]
-        again = key, None if read is None else tuple(read)
-        if again in self._added:
-            outputs, uses = self._added[again]
+        use_key = key, None if read is None else tuple(read)
+        if use_key in self._added:
+            outputs, uses = self._added[use_key]
             self._count_uses(uses)
         else:
             before = self._uses
             learns = inner.get("trainable", True) if learns is None else learns
             outputs = self.add_model(inner, read, f"{path}/", learns)
-            self._added[again] = outputs, self._uses - before
+            self._added[use_key] = outputs, self._uses - before
         return None if read is None else outputs  # as the model around it isn't built
 
     def _count_uses(self, uses: int) -> None:
         self._uses += uses
-        most = _USES + _USES_OF_CALL * self._calls
-        if self._uses > most:
-            msg = f"a config of {self._calls} calls of layers may ask for {most} uses of layers at most, as models contain each other"
+        limit = _USES + _USES_OF_CALL * self._calls
+        if self._uses > limit:
+            msg = f"a config of {self._calls} calls of layers may ask for {limit} uses of layers at most, as models contain each other"
             raise ValueError(msg)
 
 

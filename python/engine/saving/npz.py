@@ -69,7 +69,7 @@ class NpzReader(Reader):
 
     def text(self, name: str) -> str | None:
         """Returns the text of a name; None if there is none."""
-        return _zip.text_of(self._archive, name)
+        return _zip.text_member(self._archive, name)
 
     def group(self, path: str) -> Variables:
         """Returns the arrays of a group; empty if there is no such group."""

@@ -217,9 +217,9 @@ class Perceptron(BaseEstimator, ABC):
         for name, argument in (("X", X), ("y", y)):
             if isinstance(argument, np.ndarray):
                 require_whole_file(argument, name)
-        again = self._has_weights and (self.warm_start or incremental)
-        labels: KnownLabels = "known" if incremental else "same" if again else "new"
-        rows, targets, argument = self._encoded(X, y, reset=not again, labels=labels)
+        continues = self._has_weights and (self.warm_start or incremental)
+        labels: KnownLabels = "known" if incremental else "same" if continues else "new"
+        rows, targets, argument = self._encoded(X, y, reset=not continues, labels=labels)
         samples = Encoded(
             rows, targets, self._weights(argument, checked_sample_weights(sample_weight, rows.shape[0]))
         )
@@ -227,7 +227,7 @@ class Perceptron(BaseEstimator, ABC):
         random = check_random_state(self.random_state)
         self.out_activation_ = self._out_activation()
         design = self._design((rows.shape[1], *hidden, self.n_outputs_))
-        if again:
+        if continues:
             self._require_same_layers(design)
         else:
             self._begin(design, random, self._dtype(rows))

@@ -37,11 +37,11 @@ class Encoded(NamedTuple):
         rows = self.x.tocsr() if sparse.issparse(self.x) else self.x
         return Encoded(rows[index], self.y[index], None if self.weights is None else self.weights[index])
 
-    def split(self, share: float, stratify: bool, random_state: object) -> tuple[Encoded, Encoded]:
+    def split(self, test_fraction: float, stratify: bool, random_state: object) -> tuple[Encoded, Encoded]:
         """Splits into samples for training and for validation, the same that scikit-learn holds out.
 
         Args:
-            share: fraction of the samples for validation.
+            test_fraction: fraction of the samples for validation.
             stratify: whether to take this fraction of each class.
             random_state: random generator or seed.
 
@@ -51,7 +51,7 @@ class Encoded(NamedTuple):
         train, held_out = train_test_split(
             np.arange(self.size),
             random_state=random_state,
-            test_size=share,
+            test_size=test_fraction,
             stratify=self.y > 0 if stratify else None,
         )
         if len(held_out) < 2:  # noqa: PLR2004 # scikit-learn's minimum

@@ -18,7 +18,7 @@ from engine._base.left_out import SaysWhatIsLeftOut
 from engine._base.spec import auto_name
 from engine._base.tensor_like import Tensor
 from engine._data.array_conversion import as_float32, real_array, require_finite
-from engine._data.batch_streams import is_indexed, raw_batches, samples_in
+from engine._data.batch_streams import is_indexed, raw_batches, samples_of_batch
 from engine._data.frames import columns_by_name
 from engine._data.strings import contains_strings, strings_in
 from engine.layers.lookup import VocabularyLayer
@@ -359,7 +359,7 @@ class FeatureSpace(SaysWhatIsLeftOut):
             raise TypeError(msg)
         parts_of_columns: dict[str, list[Any]] = {name: [] for name in names}
         for batch in dataset if isinstance(dataset, Iterable) else raw_batches(dataset):
-            part = _table_in(samples_in(batch))
+            part = _table_in(samples_of_batch(batch))
             if part is None:
                 msg = f"`adapt()` takes batches that are dicts of columns or tuples (dict, y), got {batch!r:.60}"
                 raise TypeError(msg)

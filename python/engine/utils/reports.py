@@ -62,12 +62,12 @@ def classification_report(
         msg = f"`target_names` has {len(names)} names, but there are {len(labels)} classes: {labels.tolist()}"
         raise ValueError(msg)
     scores = [_scores(truth == label, predicted == label) for label in labels]
-    shares = np.array([score[:3] for score in scores])
+    class_scores = np.array([score[:3] for score in scores])
     support = np.array([score.support for score in scores])
     accuracy = float(np.mean(truth == predicted))
     averages = {
-        "macro avg": _average(shares, None, len(truth)),
-        "weighted avg": _average(shares, support, len(truth)),
+        "macro avg": _average(class_scores, None, len(truth)),
+        "weighted avg": _average(class_scores, support, len(truth)),
     }
     if flag(output_dict, "output_dict"):
         classes = {name: score.named() for name, score in zip(names, scores, strict=True)}
@@ -87,11 +87,11 @@ def class_indices(values: ArrayLike, name: str) -> NDArray[np.int64]:
     if array.ndim == 2 and array.shape[1] > 1:  # noqa: PLR2004 # a matrix
         return np.asarray(array.argmax(axis=1), np.int64)
     flat = array.reshape(-1)
-    whole = flat == np.rint(flat)
-    if not whole.all() and array.ndim == 2 and name == "y_pred":  # noqa: PLR2004 # a matrix
+    are_whole = flat == np.rint(flat)
+    if not are_whole.all() and array.ndim == 2 and name == "y_pred":  # noqa: PLR2004 # a matrix
         return (flat > 0.5).astype(np.int64)  # noqa: PLR2004 # as metrics do
-    if not whole.all() or flat.min() < 0:
-        row = int((~whole | (flat < 0)).argmax())
+    if not are_whole.all() or flat.min() < 0:
+        row = int((~are_whole | (flat < 0)).argmax())
         msg = f"`{name}` must hold class indices, whole numbers from 0, but row {row} holds {flat[row]}"
         raise ValueError(msg)
     return flat.astype(np.int64)
@@ -114,8 +114,8 @@ def _scores(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> _Scores:
     )
 
 
-def _average(shares: NDArray[np.float64], weights: NDArray[np.int64] | None, count: int) -> _Scores:
-    precision, recall, f1 = np.average(shares, axis=0, weights=weights).tolist()
+def _average(class_scores: NDArray[np.float64], weights: NDArray[np.int64] | None, count: int) -> _Scores:
+    precision, recall, f1 = np.average(class_scores, axis=0, weights=weights).tolist()
     return _Scores(precision, recall, f1, count)
 
 
@@ -125,8 +125,8 @@ def _text(
     width = max(len("weighted avg"), digits, *(len(name) for name, _ in rows))
 
     def line(name: str, score: _Scores) -> str:
-        shares = "".join(f" {share:>9.{digits}f}" for share in score[:3])
-        return f"{name:>{width}} {shares} {score.support:>9}"
+        score_texts = "".join(f" {score_value:>9.{digits}f}" for score_value in score[:3])
+        return f"{name:>{width}} {score_texts} {score.support:>9}"
 
     total = averages["macro avg"].support
     return "\n".join(

@@ -94,7 +94,7 @@ def timeseries_dataset_from_array(  # noqa: PLR0917 # Keras' signature
     """
     choice(format, "format", ("tf", "grain"))
     series = real_array(data, "data")
-    goals = None if targets is None else real_array(targets, "targets")
+    target_array = None if targets is None else real_array(targets, "targets")
     first = integer(start_index or 0, "start_index", 0, len(series) - 1)
     last = (
         integer(end_index, "end_index", first + 1, len(series) - 1) if end_index is not None else len(series)
@@ -103,11 +103,11 @@ def timeseries_dataset_from_array(  # noqa: PLR0917 # Keras' signature
     stride = integer(sequence_stride, "sequence_stride", 1, len(series) - 1)
     offsets = np.arange(integer(sequence_length, "sequence_length", 1)) * rate
     count = last - first - offsets[-1]
-    if goals is not None:
-        count = min(count, len(goals), max(len(goals) - first, 0))
+    if target_array is not None:
+        count = min(count, len(target_array), max(len(target_array) - first, 0))
     starts = np.arange(first, first + max(count, 0), stride)
     order = None
     if flag(shuffle, "shuffle"):
         order = next_seed() if seed is None else seed_or_none(seed)
     size = None if batch_size is None else integer(batch_size, "batch_size", 1)
-    return Windows(series, goals, starts, offsets, size, order)
+    return Windows(series, target_array, starts, offsets, size, order)

@@ -102,9 +102,9 @@ class SKLBase(BaseEstimator):
         several = get_tags(self).target_tags.multi_output
         X, y = validate_data(self, X, y, multi_output=several)  # noqa: N806
         y = raveled(y)
-        again = self.warm_start and "model_" in vars(self)
-        targets = self._process_target(y, reset=not again)
-        model = self.model_ if again else self._get_model(X, targets)
+        continues = self.warm_start and "model_" in vars(self)
+        targets = self._process_target(y, reset=not continues)
+        model = self.model_ if continues else self._get_model(X, targets)
         if not (model.compiled and model.loss and model.optimizer):
             msg = f"the model must be compiled with a loss and an optimizer, got {model!r}"
             raise RuntimeError(msg)

@@ -73,8 +73,8 @@ def _averaging(pixels: int, size: int) -> NDArray[np.float64]:
     """Returns the matrix (pixels, size) that averages `size` numbers over `pixels` equal parts, which may split a number."""
     ends = np.arange(pixels + 1)[:, np.newaxis] * (size / pixels)
     reached = np.clip(ends - np.arange(size), 0, 1)  # the share of each number that lies before each end
-    shares: NDArray[np.float64] = np.diff(reached, axis=0) * (pixels / size)
-    return shares
+    weights_by_size: NDArray[np.float64] = np.diff(reached, axis=0) * (pixels / size)
+    return weights_by_size
 
 
 class _Probe(layers.Layer):

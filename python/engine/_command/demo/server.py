@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         reading = self.server.read(np.frombuffer(body, np.uint8).reshape(SIDE, SIDE))
         largest = float(np.abs(reading.attribution).max()) or 1.0
         answer = {
-            "probabilities": [round(float(share), 5) for share in reading.probabilities],
+            "probabilities": [round(float(probability), 5) for probability in reading.probabilities],
             "image": reading.image.reshape(-1).tolist(),
             "attribution": np.rint(reading.attribution.reshape(-1) * (_LARGEST / largest))
             .astype(int)

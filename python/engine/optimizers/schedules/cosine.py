@@ -46,8 +46,8 @@ class CosineDecay(Formula):
         first, peak, warm = self.initial_learning_rate, self.warmup_target, self.warmup_steps
         if peak is None:
             peak, warm = first, 0.0
-        share = np.clip(steps - warm, 0.0, self.decay_steps) / self.decay_steps
-        decayed = peak * ((1.0 - self.alpha) * (0.5 * (1.0 + cos_pi(share))) + self.alpha)
+        progress = np.clip(steps - warm, 0.0, self.decay_steps) / self.decay_steps
+        decayed = peak * ((1.0 - self.alpha) * (0.5 * (1.0 + cos_pi(progress))) + self.alpha)
         return np.where(steps < warm, (peak - first) * (steps / (warm or 1.0)) + first, decayed)
 
 
@@ -86,8 +86,8 @@ class CosineDecayRestarts(Formula):
     def _values(self, steps: Doubles) -> Doubles:
         begins, lengths = self._periods(float(np.max(steps, initial=0.0)))
         period = np.searchsorted(begins, steps, side="right") - 1
-        share = (steps - begins[period]) / lengths[period]
-        wave = 0.5 * power(self.m_mul, period) * (1.0 + cos_pi(share))
+        progress = (steps - begins[period]) / lengths[period]
+        wave = 0.5 * power(self.m_mul, period) * (1.0 + cos_pi(progress))
         return self.initial_learning_rate * ((1.0 - self.alpha) * wave + self.alpha)
 
     def _periods(self, last: float) -> tuple[Doubles, Doubles]:

@@ -38,8 +38,8 @@ class ExponentialDecay(Formula):
         self.name = name
 
     def _values(self, steps: Doubles) -> Doubles:
-        share = _share(steps, self.decay_steps, self.staircase)
-        return self.initial_learning_rate * power(self.decay_rate, share)
+        progress = _share(steps, self.decay_steps, self.staircase)
+        return self.initial_learning_rate * power(self.decay_rate, progress)
 
 
 @registry.register()
@@ -69,8 +69,8 @@ class InverseTimeDecay(Formula):
         self.name = name
 
     def _values(self, steps: Doubles) -> Doubles:
-        share = _share(steps, self.decay_steps, self.staircase)
-        return self.initial_learning_rate / (1.0 + self.decay_rate * share)
+        progress = _share(steps, self.decay_steps, self.staircase)
+        return self.initial_learning_rate / (1.0 + self.decay_rate * progress)
 
 
 @registry.register()
@@ -151,5 +151,5 @@ class PolynomialDecay(Formula):
 
 
 def _share(steps: Doubles, decay_steps: float, staircase: bool) -> Doubles:
-    share = steps / decay_steps
-    return np.floor(share) if staircase else share
+    progress = steps / decay_steps
+    return np.floor(progress) if staircase else progress
