@@ -324,5 +324,5 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> TracedArra
     while len(powers) < count:
         powers.append(elementwise(lambda a, b: a * b, powers[-1], column))
     return join(powers[:count] if increasing else powers[:count][::-1], 1).as_dtype(
-        common_dtype(vector, least=int)
+        common_dtype(vector, least_dtype=int)
     )

@@ -78,7 +78,7 @@ def read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
 
     Raises:
         FileNotFoundError: there is neither.
-        OSError: the file can't be read_idx, or isn't what gzip writes.
+        OSError: the file can't be read, or isn't what gzip writes.
         ValueError: it unpacks to more than its IDX header says, or would fill the memory.
     """
     plain, packed = folder / name, folder / f"{name}.gz"

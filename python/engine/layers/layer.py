@@ -195,7 +195,7 @@ class Part(Versioned):
         before = self.__dict__.get("_trainable")
         self._trainable = flag(value, "trainable")
         if before not in (None, self._trainable):
-            self._record_change()
+            self._note_change()
         for part in self._parts():
             part.trainable = self._trainable
 
@@ -248,7 +248,7 @@ class Part(Versioned):
     def dtype_policy(self, value: object) -> None:
         before, self._dtype_policy = self._dtype_policy, policy_of(value)
         if before != self._dtype_policy:
-            self._record_change()
+            self._note_change()
 
     @property
     def compute_dtype(self) -> str:
@@ -713,7 +713,7 @@ class Layer(Part, Leaf, Spec):
         calls = self.__dict__.get("_recorded_calls")
         if calls is not None and before is not value:  # what `call` has recorded may depend on it
             calls.clear()
-            self._record_change()
+            self._note_change()
 
     def _adopt_variables(self, value: object) -> None:
         """Makes the variables in an attribute weights of this layer, if they belong to none."""
@@ -897,7 +897,7 @@ class Layer(Part, Leaf, Spec):
                 changed = changed or variable._weight[IN_TRAINING] != weight[IN_TRAINING]
                 variable._weight = weight
             if changed:
-                self._record_change()
+                self._note_change()
             is_new = self._sample_shape is None or not fits(input_shape or (), self._sample_shape)
             if input_shape is not None and is_new:
                 self._sample_shape = input_shape
@@ -1219,7 +1219,7 @@ class Layer(Part, Leaf, Spec):
         if self._weights is not None:
             for weight, array in zip(self._weights, new_arrays(self._own_weights), strict=True):
                 weight._array = array
-            self._record_change()
+            self._note_change()
 
     # Calls: on symbols, on arrays, and while a gradient tape records.
 

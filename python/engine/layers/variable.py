@@ -333,7 +333,7 @@ class Variable(StoredArray, Versioned):
         if layer is not None:
             layer._require_own_weights(next(iter(changes)), self.name)
         self._weight = weight
-        (self if layer is None else layer)._record_change()
+        (self if layer is None else layer)._note_change()
 
     # Its values.
 

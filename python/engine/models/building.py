@@ -103,7 +103,7 @@ def _exchange(model: ModelInterface, graph: BuiltGraph) -> None:
                 outers = cast("ModelInterface", part)._outers
                 (outers.add if part in parts else outers.discard)(model)
         model._graph = graph
-    model._record_change()
+    model._note_change()
 
 
 def _with_recorded_call(body: Body, graph: BuiltGraph) -> BuiltGraph:

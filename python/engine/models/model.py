@@ -479,7 +479,7 @@ class Model(Part, SaysWhatIsLeftOut):
             self._steps_per_execution = steps_per_execution
             self._compiled_steps, self._eager_steps, self._step_draws = {}, {}, {}
             self._find_symbols_of_losses(loss)
-            self._record_change()
+            self._note_change()
             # Adversaries freeze a compiled model for the one around it, and train it by itself as before.
             for part in self._models_within():
                 if part._compiled is not None:

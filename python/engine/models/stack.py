@@ -136,7 +136,7 @@ def reseeded(leaves: Sequence[Layer], seeds: Sequence[int | None]) -> bool:
     for layer, seed in zip(leaves, seeds, strict=True):
         if None not in (seed, layer._seed_in_use) and seed != layer._seed_in_use:
             layer._seed_in_use, changed = seed, True
-            layer._record_change()
+            layer._note_change()
     return changed
 
 
