@@ -38,7 +38,7 @@ class Embedding(Layer):
         options: arguments of every `Layer`, such as `name`, `trainable` and `input_shape`.
     """
 
-    _takes_numbers = True
+    _takes_scalars = True
     _unsaved_arguments = (
         "autocast",
         "input_shape",

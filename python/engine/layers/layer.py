@@ -355,9 +355,6 @@ class Part(Versioned):
                 part._move_path(path + part.path[len(self.path) :])
         self._path = path
 
-    _is_body = False
-    """Whether this is the `call` of a model rather than a part that a user sees."""
-
     @property
     def _attributes_of_user(self) -> Mapping[str, Any] | None:
         """The attributes that code of the user's has set, if these are where the parts are; else None."""
@@ -525,7 +522,7 @@ def _building_once(build: Build) -> Build:
         if self._built_by == threading.get_ident():
             build(self, *shapes, **by_name)
         else:
-            self._build_as_asked(inspect.signature(build), shapes, by_name)
+            self._build_for_user(inspect.signature(build), shapes, by_name)
 
     return build_once
 
@@ -637,9 +634,9 @@ class Layer(Part, Leaf, Spec):
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
     """The arguments of the constructor of a user's class."""
     _computed_by: ClassVar[ComputedBy] = ComputedBy.NOTHING
-    _takes_numbers = False
+    _takes_scalars = False
     """Whether samples are often single numbers, so that a shape of one axis given to `build` is that of a batch."""
-    _takes_any_shape = False
+    _built_for_any_shape = False
     """Whether `build` was called with None in place of a shape, so that the layer takes inputs of every shape."""
 
     # Construction.
@@ -931,7 +928,7 @@ class Layer(Part, Leaf, Spec):
 
     # `build` of a user's layer runs once, whoever asks for it first: the user, a call on arrays, or a call that is recorded.
 
-    def _build_as_asked(
+    def _build_for_user(
         self, signature: inspect.Signature, shapes: Sequence[Any], by_name: Mapping[str, Any]
     ) -> None:
         """Does what a user asks for by `build(*shapes, **by_name)`: creates the weights, unless they are there."""
@@ -949,7 +946,7 @@ class Layer(Part, Leaf, Spec):
         samples = [self._sample_of(each) for each in _shapes_within(given)]
         if not by_operations and (several or given is None or len(shapes) + len(by_name) > 1):
             self._run_build(samples[0] if samples else (), lambda: self.build(*shapes, **by_name))
-            self._takes_any_shape = given is None
+            self._built_for_any_shape = given is None
         elif several:
             self._build_for_inputs(samples)
         else:
@@ -981,7 +978,7 @@ class Layer(Part, Leaf, Spec):
         """Runs `build` for a call with one input; ValueError if it has run for another shape."""
         if self._sample_shape is None:
             self._run_build(sample, lambda: self._call_build((None, *sample), {}))
-        if self._takes_any_shape:
+        if self._built_for_any_shape:
             self._sample_shape = sample
         known = self._sample_shape or ()
         if sample != known and self._specs and not fits(sample, known) and not fits(known, sample):
@@ -1046,7 +1043,7 @@ class Layer(Part, Leaf, Spec):
 
     def _sample_of(self, given: Any) -> Shape:
         """Returns the shape of one sample for a shape that `build` got."""
-        alone = self._takes_numbers and isinstance(given, (list, tuple)) and len(given) == 1
+        alone = self._takes_scalars and isinstance(given, (list, tuple)) and len(given) == 1
         return () if alone else without_batch(given)
 
     def _not_built(self, action: str, error: type[Exception] = ValueError) -> Exception:
@@ -1352,7 +1349,7 @@ class Layer(Part, Leaf, Spec):
                 if not self._may_be_recorded and len(symbols) == 1:
                     given["training"] = self._training_by_default if mode is None else mode
                     given |= {} if mask is None else {"mask": mask}
-                    return self._with_own_gradient(symbols[0], given)
+                    return self._call_with_custom_gradient(symbols[0], given)
                 with suppress(Exception):  # `call` raises it again
                     found = self._recording_for(samples, mode, slots)
                     by_symbols = found is not None and found.loss is None
@@ -1363,6 +1360,244 @@ class Layer(Part, Leaf, Spec):
         if self.activity_regularizer is not None:
             self._penalties = [self.activity_regularizer(outputs) / float(outputs.shape[0])]
         return outputs
+
+    # On symbols.
+
+    def _record_call(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
+        """Returns symbols for the outputs of a `call` that is recorded. Any of the arguments may hold symbols."""
+        if mask is not None:
+            given["mask"] = mask
+        if mode is False and current.get() is None:
+            mode = None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
+        symbols, slots = symbols_and_slots(inputs, given)
+        self._recorded_calls.note(len(symbols), slots)
+        if slots is not None and not contains(slots, Slot) and slots.inputs == Slot(0):
+            self._shape_arguments = self._shape_arguments or slots
+        samples = [symbol._sample for symbol in symbols]
+        outputs = called_on(self, symbols, mode, slots)
+        found = self._recording_for(with_tried_length(samples), mode, slots)
+        return outputs[0] if found is None else found.with_outputs(outputs)
+
+    def _call_with_arguments(
+        self, symbol: KerasTensor, mode: bool | None, given: CallArguments
+    ) -> KerasTensor:
+        """Returns the symbolic output of a layer whose `gradient` is written by hand, called on `symbol` with `given`."""
+        first, self._shape_arguments = self._shape_arguments, given
+        try:
+            found = symbol.through(self, mode, given)
+        finally:
+            self._shape_arguments = first
+        if first is None:
+            self._shape_arguments = given
+        elif (expected := self.compute_output_shape(symbol.shape)) != found.shape:
+            msg = (
+                f"layer {self.name!r} makes {expected} of {symbol.shape}, and with other arguments {found.shape}: take two "
+                "layers"
+            )
+            raise ValueError(msg)
+        return found
+
+    # On arrays.
+
+    def _outputs_of_program(self, inputs: Any, mode: bool | None, mask: Any) -> tuple[Tensor, Any]:
+        """Returns the outputs for an array, computed by a program of this layer alone, and their mask."""
+        rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
+        require_tokens(rows, self._tokens, "inputs")
+        mask = self._given_mask(inputs, rows.shape[:-1], mask)
+        sample = rows.shape[1:]
+        output_shape = self._output_shape_for(sample)
+        operations = self._operations_for([sample])
+        arrays = self._create_weights(sample)
+        masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
+        noisy = self._training_by_default if mode is None else mode
+        if mask is not None and self._masks_statistics and noisy:
+            self._require_features_last(rows.ndim)
+        if mask is not None and self._reads_mask:
+            rows, operations = with_mask(rows, mask, operations)
+        program = build(math.prod(rows.shape[1:]), numbered(operations), arrays)
+        if noisy:
+            before_change((self,))
+        outputs = program.predict(rows, None, False, noisy, next_sampling(self) if noisy else 0)
+        return outputs.reshape(len(rows), *output_shape).view(Tensor), masked_after
+
+    def _outputs_of_call(
+        self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments
+    ) -> tuple[Any, Any]:
+        """Returns the outputs of `call` for arrays, and their mask."""
+        require_no_symbols(self.name, given)
+        masked_after = None
+        if self._may_be_recorded and isinstance(inputs, (list, tuple, dict)):
+            arrays = arrays_in(inputs)
+            mask = mask_of(inputs) if mask is None else mask
+        else:
+            arrays = canonical(shaped(inputs, np.shape(inputs)[1:], "inputs"))
+            require_compatible(self.input_spec, arrays.shape, self.name)
+            mask = self._given_mask(inputs, arrays.shape[:-1], mask)
+            if mask is not None:  # for the layers that it calls
+                arrays = arrays.view(Tensor).masked(mask)
+        self._build_for_arrays(arrays, given)
+        if isinstance(arrays, np.ndarray) and self.supports_masking:
+            masked_after = self.compute_mask(arrays, mask)
+        return tree.map_structure(_as_tensor, self._run_call(arrays, mode, mask, given)), masked_after
+
+    def _run_call(self, inputs: Any, mode: bool | None, mask: Any, given: Mapping[str, Any]) -> Any:
+        """Returns what `call` returns for arrays, recorded or not, and notes what it adds to the loss."""
+        mode = True if mode is None and self._training_by_default else mode
+        arguments = {**given, **training_argument(self.call, mode)}
+        if accepts(self.call, "mask"):
+            arguments["mask"] = mask
+        with self._adding() as added, within_call(mode):
+            outputs = self.call(inputs, **arguments)
+        self._added = added
+        return outputs
+
+    def _given_mask(self, inputs: Any, rows: tuple[int, ...], mask: Any) -> NDArray[np.bool_] | None:
+        """Returns the mask of inputs in a call: `mask`, or else the mask that `inputs` carry.
+
+        Args:
+            inputs: of the call.
+            rows: the shape of the mask.
+            mask: the argument of the call.
+        """
+        if mask is None:
+            mask = mask_of(inputs)
+        elif not self._reads_mask:
+            msg = f"layer {self.name!r} takes no `mask`, as its outputs are the same with one: leave it out"
+            raise TypeError(msg)
+        if mask is None:
+            return None
+        if not self.supports_masking:
+            self._warn_of_lost_mask()
+        if self._consumes_mask:
+            self._require_features_last(len(rows) + 1)
+        array: NDArray[np.bool_] = np.asarray(mask, bool)
+        if self._masks_statistics and array.ndim == len(rows):
+            with suppress(ValueError):  # the message below says what doesn't fit
+                array = np.broadcast_to(array, rows)
+        if array.shape != rows:
+            msg = f"`mask` must have shape {rows}, one for each row of the inputs, got {array.shape}"
+            raise ValueError(msg)
+        return array
+
+    def _require_features_last(self, axes: int) -> None:
+        """Raises ValueError unless the features are on the last one of so many `axes`, of which a mask covers the others."""
+        if not self._has_features_last(axes):
+            msg = (
+                f"layer {self.name!r} has its features on another axis than the last one, for which masks are left out: put a "
+                "Permute() before it"
+            )
+            raise ValueError(msg)
+
+    def _warn_of_lost_mask(self) -> None:
+        """Warns, in Keras' words, that the layer ignores masks."""
+        msg = (
+            f"Layer '{self.name}' (of type {type(self).__name__}) was passed an input with a mask attached to it. "
+            "However, this layer does not support masking and will therefore destroy the mask information. "
+            "Downstream layers will not see the mask."
+        )
+        warnings.warn(msg, stacklevel=3)
+
+    # While a tape records.
+
+    def _call_with_custom_gradient(self, inputs: Any, arguments: Mapping[str, Any]) -> Any:
+        """Records `call` with the gradient that is written by hand.
+
+        Args:
+            inputs: a symbol of a traced function.
+            arguments: of the call.
+        """
+        weights = [weight._weight_in(inputs.trace) for weight in self._weights or () if weight.trainable]
+        gradient: Callable[..., Any] = self.gradient  # type: ignore[attr-defined] # users write it
+        options = {name: value for name, value in arguments.items() if accepts(self.call, name)}
+
+        def called(x: Any, *_: Any) -> tuple[Any, Callable[[Any], Any]]:
+            given = CallArguments({"mask": None, **arguments}).accepted_by(gradient)
+            return self.call(x, **options), lambda upstream: gradient(x, upstream, **given)
+
+        try:
+            return apply("custom_gradient", (called, (inputs, *weights), {}), {})
+        except CannotRecordError as error:
+            msg = f"a gradient tape can't record layer {self.name!r}, whose `gradient` is written by hand: {error}"
+            raise TypeError(msg) from error
+
+    # What networks get: `call` is recorded by running it with symbols, or runs in Python for each batch.
+
+    @property
+    def _may_be_recorded(self) -> bool:
+        """Whether `call` is recorded: it is Python, and its gradient isn't written by hand."""
+        return self._computed_by is ComputedBy.CALL and getattr(self, "gradient", None) is None
+
+    @property
+    def _has_own_mask(self) -> bool:
+        """Whether Python computes the mask of the outputs."""
+        return self._is_custom and type(self).compute_mask is not Layer.compute_mask
+
+    def _recording_by_masks(self, samples: Sequence[Any], sources: Sequence[int | None]) -> Any:
+        """Returns what a layer records that merges several inputs by their masks: the output, and its mask if it has one.
+
+        None is returned if masks have no influence on the numbers, and the mask of the outputs is that of all inputs.
+
+        Args:
+            samples: the shape of one sample of each input.
+            sources: which mask each of them has, or None.
+        """
+        del samples, sources
+        return None  # a value
+
+    @property
+    def _takes_mask(self) -> bool:
+        return self._may_be_recorded and accepts(self.call, "mask")
+
+    def _recording_for(
+        self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None, masked: bool = False
+    ) -> Any:
+        if not samples or not self._may_be_recorded:
+            return None
+        try:
+            self._build_for_samples(samples, given)
+            if self._has_own_mask:  # Python computes the layer if it has to compute the mask
+                self._recorded_calls.mask_recording(samples, given, [masked] + [False] * (len(samples) - 1))
+            return self._recorded_calls.recording(samples, mode, given, masked)
+        except Exception:
+            if len(samples) > 1 or self._parts():
+                raise
+            return None  # Python computes it in every batch
+
+    def _recording_with_custom_gradient(self, samples: Sequence[Any], mode: bool | None, given: Any) -> Any:
+        """Returns what a layer records whose gradient is written by hand; None for others.
+
+        Args:
+            samples: the shape of one sample of each input.
+            mode: the argument `training` of the call.
+            given: the further arguments.
+        """
+        if not self._is_custom or self._may_be_recorded or len(samples) != 1:
+            return None
+        training = self._training_by_default if mode is None else mode
+        arguments = {**(given or {}), "training": training}
+        return recording(lambda x: self._call_with_custom_gradient(x, arguments), samples, ["float32"])
+
+    @property
+    def _why_not_recorded(self) -> str:
+        error = self._recorded_calls.last_error
+        return "" if error is None else f". Or let `call` be recorded, which failed: {error}"
+
+    def _checked_call(
+        self,
+        inputs: NDArray[Any],
+        training: bool,
+        mask: NDArray[np.bool_] | None,
+        arguments: CallArguments | None = None,
+    ) -> NDArray[Any]:
+        """Returns the outputs of `call`, checked; the default of `arguments` is those of the first symbolic call."""
+        given = {"training": training, "mask": mask}
+        options = {name: value for name, value in given.items() if accepts(self.call, name)}
+        options |= (self._shape_arguments or {}) if arguments is None else arguments
+        with within_call(training):
+            outputs = self.call(inputs, **options)
+        return checked_output(f"call() of layer {self.name!r}", outputs, len(inputs))
+
+    # What a call would return: its mask, shapes and symbols.
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Returns the mask of the outputs, bool (n, ...), or None if nothing is masked.
@@ -1422,238 +1657,6 @@ class Layer(Part, Leaf, Spec):
             return call.inputs, call.outputs
         msg = f"layer {self.name!r} is in no model with an input shape, and thus has no defined {what}"
         raise AttributeError(msg)
-
-    # What the ways of a call have in common, or need.
-
-    def _record_call(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
-        """Returns symbols for the outputs of a `call` that is recorded. Any of the arguments may hold symbols."""
-        if mask is not None:
-            given["mask"] = mask
-        if mode is False and current.get() is None:
-            mode = None  # in a model made of symbols, fit() and model(x, training=True) decide, as in Keras
-        symbols, slots = symbols_and_slots(inputs, given)
-        self._recorded_calls.note(len(symbols), slots)
-        if slots is not None and not contains(slots, Slot) and slots.inputs == Slot(0):
-            self._shape_arguments = self._shape_arguments or slots
-        samples = [symbol._sample for symbol in symbols]
-        outputs = called_on(self, symbols, mode, slots)
-        found = self._recording_for(with_tried_length(samples), mode, slots)
-        return outputs[0] if found is None else found.with_outputs(outputs)
-
-    def _call_with_arguments(
-        self, symbol: KerasTensor, mode: bool | None, given: CallArguments
-    ) -> KerasTensor:
-        """Returns the symbolic output of a layer whose `gradient` is written by hand, called on `symbol` with `given`."""
-        first, self._shape_arguments = self._shape_arguments, given
-        try:
-            found = symbol.through(self, mode, given)
-        finally:
-            self._shape_arguments = first
-        if first is None:
-            self._shape_arguments = given
-        elif (expected := self.compute_output_shape(symbol.shape)) != found.shape:
-            msg = (
-                f"layer {self.name!r} makes {expected} of {symbol.shape}, and with other arguments {found.shape}: take two "
-                "layers"
-            )
-            raise ValueError(msg)
-        return found
-
-    def _outputs_of_program(self, inputs: Any, mode: bool | None, mask: Any) -> tuple[Tensor, Any]:
-        """Returns the outputs for an array, computed by a program of this layer alone, and their mask."""
-        rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
-        require_tokens(rows, self._tokens, "inputs")
-        mask = self._given_mask(inputs, rows.shape[:-1], mask)
-        sample = rows.shape[1:]
-        output_shape = self._output_shape_for(sample)
-        operations = self._operations_for([sample])
-        arrays = self._create_weights(sample)
-        masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
-        noisy = self._training_by_default if mode is None else mode
-        if mask is not None and self._masks_statistics and noisy:
-            self._require_features_last(rows.ndim)
-        if mask is not None and self._reads_mask:
-            rows, operations = with_mask(rows, mask, operations)
-        program = build(math.prod(rows.shape[1:]), numbered(operations), arrays)
-        if noisy:
-            before_change((self,))
-        outputs = program.predict(rows, None, False, noisy, next_sampling(self) if noisy else 0)
-        return outputs.reshape(len(rows), *output_shape).view(Tensor), masked_after
-
-    def _outputs_of_call(
-        self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments
-    ) -> tuple[Any, Any]:
-        """Returns the outputs of `call` for arrays, and their mask."""
-        require_no_symbols(self.name, given)
-        masked_after = None
-        if self._may_be_recorded and isinstance(inputs, (list, tuple, dict)):
-            arrays = arrays_in(inputs)
-            mask = mask_of(inputs) if mask is None else mask
-        else:
-            arrays = canonical(shaped(inputs, np.shape(inputs)[1:], "inputs"))
-            require_compatible(self.input_spec, arrays.shape, self.name)
-            mask = self._given_mask(inputs, arrays.shape[:-1], mask)
-            if mask is not None:  # for the layers that it calls
-                arrays = arrays.view(Tensor).masked(mask)
-        self._build_for_arrays(arrays, given)
-        if isinstance(arrays, np.ndarray) and self.supports_masking:
-            masked_after = self.compute_mask(arrays, mask)
-        return tree.map_structure(_as_tensor, self._run_call(arrays, mode, mask, given)), masked_after
-
-    def _run_call(self, inputs: Any, mode: bool | None, mask: Any, given: Mapping[str, Any]) -> Any:
-        """Returns what `call` returns for arrays, recorded or not, and notes what it adds to the loss."""
-        mode = True if mode is None and self._training_by_default else mode
-        arguments = {**given, **training_argument(self.call, mode)}
-        if accepts(self.call, "mask"):
-            arguments["mask"] = mask
-        with self._adding() as added, within_call(mode):
-            outputs = self.call(inputs, **arguments)
-        self._added = added
-        return outputs
-
-    # Recorded calls: what `call` computes is found by running it with symbols.
-
-    @property
-    def _may_be_recorded(self) -> bool:
-        """Whether `call` is recorded: it is Python, and its gradient isn't written by hand."""
-        return self._computed_by is ComputedBy.CALL and getattr(self, "gradient", None) is None
-
-    @property
-    def _has_own_mask(self) -> bool:
-        """Whether Python computes the mask of the outputs."""
-        return self._is_custom and type(self).compute_mask is not Layer.compute_mask
-
-    def _recording_by_masks(self, samples: Sequence[Any], sources: Sequence[int | None]) -> Any:
-        """Returns what a layer records that merges several inputs by their masks: the output, and its mask if it has one.
-
-        None is returned if masks have no influence on the numbers, and the mask of the outputs is that of all inputs.
-
-        Args:
-            samples: the shape of one sample of each input.
-            sources: which mask each of them has, or None.
-        """
-        del samples, sources
-        return None  # a value
-
-    @property
-    def _takes_mask(self) -> bool:
-        return self._may_be_recorded and accepts(self.call, "mask")
-
-    def _recording_for(
-        self, samples: Sequence[Any], mode: bool | None, given: CallArguments | None, masked: bool = False
-    ) -> Any:
-        if not samples or not self._may_be_recorded:
-            return None
-        try:
-            self._build_for_samples(samples, given)
-            if self._has_own_mask:  # Python computes the layer if it has to compute the mask
-                self._recorded_calls.mask_recording(samples, given, [masked] + [False] * (len(samples) - 1))
-            return self._recorded_calls.recording(samples, mode, given, masked)
-        except Exception:
-            if len(samples) > 1 or self._parts():
-                raise
-            return None  # Python computes it in every batch
-
-    def _with_own_gradient(self, inputs: Any, arguments: Mapping[str, Any]) -> Any:
-        """Records `call` with the gradient that is written by hand.
-
-        Args:
-            inputs: a symbol of a traced function.
-            arguments: of the call.
-        """
-        weights = [weight._weight_in(inputs.trace) for weight in self._weights or () if weight.trainable]
-        gradient: Callable[..., Any] = self.gradient  # type: ignore[attr-defined] # users write it
-        options = {name: value for name, value in arguments.items() if accepts(self.call, name)}
-
-        def called(x: Any, *_: Any) -> tuple[Any, Callable[[Any], Any]]:
-            given = CallArguments({"mask": None, **arguments}).accepted_by(gradient)
-            return self.call(x, **options), lambda upstream: gradient(x, upstream, **given)
-
-        try:
-            return apply("custom_gradient", (called, (inputs, *weights), {}), {})
-        except CannotRecordError as error:
-            msg = f"a gradient tape can't record layer {self.name!r}, whose `gradient` is written by hand: {error}"
-            raise TypeError(msg) from error
-
-    def _recording_of_own_gradient(self, samples: Sequence[Any], mode: bool | None, given: Any) -> Any:
-        """Returns what a layer records whose gradient is written by hand; None for others.
-
-        Args:
-            samples: the shape of one sample of each input.
-            mode: the argument `training` of the call.
-            given: the further arguments.
-        """
-        if not self._is_custom or self._may_be_recorded or len(samples) != 1:
-            return None
-        training = self._training_by_default if mode is None else mode
-        arguments = {**(given or {}), "training": training}
-        return recording(lambda x: self._with_own_gradient(x, arguments), samples, ["float32"])
-
-    @property
-    def _why_not_recorded(self) -> str:
-        error = self._recorded_calls.last_error
-        return "" if error is None else f". Or let `call` be recorded, which failed: {error}"
-
-    def _checked_call(
-        self,
-        inputs: NDArray[Any],
-        training: bool,
-        mask: NDArray[np.bool_] | None,
-        arguments: CallArguments | None = None,
-    ) -> NDArray[Any]:
-        """Returns the outputs of `call`, checked; the default of `arguments` is those of the first symbolic call."""
-        given = {"training": training, "mask": mask}
-        options = {name: value for name, value in given.items() if accepts(self.call, name)}
-        options |= (self._shape_arguments or {}) if arguments is None else arguments
-        with within_call(training):
-            outputs = self.call(inputs, **options)
-        return checked_output(f"call() of layer {self.name!r}", outputs, len(inputs))
-
-    def _given_mask(self, inputs: Any, rows: tuple[int, ...], mask: Any) -> NDArray[np.bool_] | None:
-        """Returns the mask of inputs in a call: `mask`, or else the mask that `inputs` carry.
-
-        Args:
-            inputs: of the call.
-            rows: the shape of the mask.
-            mask: the argument of the call.
-        """
-        if mask is None:
-            mask = mask_of(inputs)
-        elif not self._reads_mask:
-            msg = f"layer {self.name!r} takes no `mask`, as its outputs are the same with one: leave it out"
-            raise TypeError(msg)
-        if mask is None:
-            return None
-        if not self.supports_masking:
-            self._warn_of_lost_mask()
-        if self._consumes_mask:
-            self._require_features_last(len(rows) + 1)
-        array: NDArray[np.bool_] = np.asarray(mask, bool)
-        if self._masks_statistics and array.ndim == len(rows):
-            with suppress(ValueError):  # the message below says what doesn't fit
-                array = np.broadcast_to(array, rows)
-        if array.shape != rows:
-            msg = f"`mask` must have shape {rows}, one for each row of the inputs, got {array.shape}"
-            raise ValueError(msg)
-        return array
-
-    def _require_features_last(self, axes: int) -> None:
-        """Raises ValueError unless the features are on the last one of so many `axes`, of which a mask covers the others."""
-        if not self._has_features_last(axes):
-            msg = (
-                f"layer {self.name!r} has its features on another axis than the last one, for which masks are left out: put a "
-                "Permute() before it"
-            )
-            raise ValueError(msg)
-
-    def _warn_of_lost_mask(self) -> None:
-        """Warns, in Keras' words, that the layer ignores masks."""
-        msg = (
-            f"Layer '{self.name}' (of type {type(self).__name__}) was passed an input with a mask attached to it. "
-            "However, this layer does not support masking and will therefore destroy the mask information. "
-            "Downstream layers will not see the mask."
-        )
-        warnings.warn(msg, stacklevel=3)
 
     # What the layer adds to the loss.
 

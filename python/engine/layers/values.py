@@ -28,7 +28,7 @@ class ValueLayer(Layer):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    _takes_numbers = True
+    _takes_scalars = True
     _reads = "strings"
     """What the inputs hold: "strings", "integers", or "both" for either."""
 

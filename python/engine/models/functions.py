@@ -310,7 +310,7 @@ class _Recorded(Flattening):
         if found is not None or not isinstance(part, Layer):
             return found
         try:
-            by_rule: Recording | None = part._recording_of_own_gradient(samples, mode, options)
+            by_rule: Recording | None = part._recording_with_custom_gradient(samples, mode, options)
         except Exception as error:
             raise _not_recordable(part) from error
         return by_rule

@@ -27,6 +27,7 @@ from engine.layers.nodes import (
 )
 from engine.layers.symbols import CallArguments
 from engine.models.layer_graph import LayerGraph
+from engine.models.recorded import Body
 from engine.models.wiring import Wiring
 
 
@@ -467,7 +468,7 @@ class Flattening:
 
 def owner_of(around: Sequence[Part]) -> LayerName:
     """Returns what a leaf belongs to, from the parts around it and the last of them."""
-    shown = [part for part in around if not part._is_body] or around
+    shown = [part for part in around if not isinstance(part, Body)] or around
     names = [part.name or type(part).__name__.lower() for part in shown]
     return LayerName("/".join(names), type(shown[-1]).__name__ if shown else "")
 

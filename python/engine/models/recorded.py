@@ -22,8 +22,6 @@ class Body(Layer):
         own_names: the names of the attributes that every model has, which hold no layers of the user.
     """
 
-    _is_body = True
-
     def __init__(self, model: Any, own_names: frozenset[str]) -> None:
         self._model, self._own_names = model, own_names
         super().__init__(name=model.name)
