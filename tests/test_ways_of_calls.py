@@ -131,3 +131,13 @@ def test_a_layer_with_a_gradient_by_hand_takes_no_symbols_as_further_arguments()
     for inputs in (X, keras.Input((3, 2))):
         with pytest.raises(ValueError, match=r"`by` of layer .* stands for what will come out of a model"):
             Scaled()(inputs, by=keras.Input((3, 2)))
+
+
+def test_penalties_on_outputs_of_a_layer_that_a_nested_model_uses_twice_come_twice() -> None:
+    layer = layers.Activation("linear", activity_regularizer=keras.regularizers.L1(1.0))
+    inputs = keras.Input((2,))
+    inner = keras.Model(inputs, layer(layer(inputs)))
+    outer = keras.Model(inputs, inner(inputs))
+    for model in (inner, outer):
+        model(np.ones((1, 2), "float32"))
+        assert model.losses == [2.0, 2.0]

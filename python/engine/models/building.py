@@ -195,11 +195,7 @@ def _built(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | None) 
         readings=readings,
         takes_strings=strings,
         reads_values=strings or unknown or any(each is not Reading.NUMBERS for each in readings),
-        penalised=[
-            leaf
-            for leaf in network.leaves
-            if isinstance(leaf, Layer) and leaf.activity_regularizer is not None
-        ],
+        penalised=[layer for layer in network.layers if layer.activity_regularizer is not None],
         augments=any(graph.modes_of_leaves(None)),
         draws=any(
             (each["kind"] == "random" and "seed" in each) or each.get("training") for each in operations
