@@ -78,9 +78,10 @@ DOORS = {
 ROOMS: dict[str, set[str]] = {
     "formulas": set(),
     "kernels": {"formulas/"},
-    # The graph records formulas of activations, and computes no numbers with them.
+    # The graph records formulas of activations and losses, and computes no numbers with them.
     "graph": {
-        f"formulas/{name}.h" for name in ("activations", "elementary", "kinds", "map_operations", "summation")
+        f"formulas/{name}.h"
+        for name in ("activations", "elementary", "kinds", "losses", "map_operations", "summation")
     },
     "runtime": DOORS | {"graph/"},
     "cpu": DOORS | {"graph/", "runtime/"},

@@ -20,8 +20,8 @@ int to_index(const std::string& name, const char* const* names, int count, const
 
 Activation to_activation(const py::dict& layer, float (&parameters)[kMaxActivationParameters]) {
   const auto name = get<std::string>(layer, "activation", "linear");
-  const auto activation = static_cast<Activation>(
-      to_index(name, kActivationNames, static_cast<int>(std::size(kActivationNames)), "activation"));
+  const auto activation =
+      static_cast<Activation>(to_index(name, kActivationNames.of, kActivationNames.kCount, "activation"));
   const auto given = get<std::vector<float>>(layer, "parameters", {});
   const int wanted = parameter_count(activation);
   if (given.size() != static_cast<size_t>(wanted))

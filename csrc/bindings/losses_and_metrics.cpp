@@ -15,6 +15,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/metrics.h"
 #include "graph/operations/activation_code.h"
+#include "graph/operations/loss_code.h"
 #include "runtime/arena.h"
 
 namespace engine::bindings {
@@ -22,6 +23,9 @@ namespace {
 
 /// What the caller computes, for targets that it names.
 constexpr const char* kHost = "host";
+
+/// The crossentropy of class indices.
+constexpr const char* kSparseCrossentropy = "sparse_categorical_crossentropy";
 
 constexpr const char* kTargetNames[] = {"sparse", "dense"};
 
@@ -65,25 +69,25 @@ void require_classes(const LossSpec& loss, Target target) {
 void require_formula(const LossSpec& loss, Target target) {
   require_classes(loss, target);
   if (exists(loss.kind, target)) return;
-  const auto* found = std::find_if(kNamedLosses, kNamedLosses + kNamedLossCount,
-                                   [&](const NamedLoss& entry) { return entry.loss == loss.kind; });
-  fail(std::string("'") + found->name + "' takes float32 (n, outputs) as targets, not class indices");
+  fail(std::string("'") + kLossNames.of[static_cast<size_t>(loss.kind)] +
+       "' takes float32 (n, outputs) as targets, not class indices");
 }
 
 LossSpec to_loss(const py::dict& loss) {
   static constexpr const char* kReductions[] = {"mean", "sum", "weighted_mean"};
-  const char* names[kNamedLossCount];
-  for (int i = 0; i < kNamedLossCount; ++i) names[i] = kNamedLosses[i].name;
   const std::string kind = is_traced(loss) ? kHost : get<std::string>(loss, "kind");
-  const NamedLoss& named = kNamedLosses[to_index(kind, names, kNamedLossCount, "loss")];
   LossSpec spec;
-  spec.kind = named.loss;
-  const bool has_no_formula = named.name == std::string(kHost);
-  spec.host = has_no_formula && !is_traced(loss);
-  spec.target = named.target;
-  if (has_no_formula) {
+  spec.host = kind == kHost && !is_traced(loss);
+  if (kind == kHost) {
     const auto target = get<std::string>(loss, "target", "dense");
     spec.target = static_cast<Target>(to_index(target, kTargetNames, 2, "target"));
+  } else if (kind == kSparseCrossentropy) {
+    spec.kind = Loss::kCrossentropy;
+    spec.target = Target::kSparse;
+  } else {
+    const LossRow& row = kLossRows[to_index(kind, kLossNames.of, kLossNames.kCount, "loss")];
+    spec.kind = row.kind;
+    spec.target = row.target;
   }
   spec.from_logits = get<bool>(loss, "from_logits", false);
   spec.label_smoothing = get<float>(loss, "label_smoothing", 0.0f);
@@ -281,24 +285,47 @@ py::array_t<float> activation_gradient(const py::dict& operation, const py::arra
   return result;
 }
 
-/// The formula of an elementwise activation as the fields of a map, as traced functions write them.
+/// Instructions as the fields of a map, as traced functions write them.
+class CodeFields {
+ public:
+  void add(const char* operation, const MapInstruction& at) {
+    operations_.append(operation);
+    for (const int operand : {at.a, at.b, at.c}) operands_.append(operand);
+    numbers_.append(at.number);
+  }
+  py::dict fields() const {
+    py::dict code;
+    code["operations"] = operations_;
+    code["operands"] = operands_;
+    code["numbers"] = numbers_;
+    return code;
+  }
+
+ private:
+  py::list operations_, operands_, numbers_;
+};
+
+/// The formula of an elementwise activation.
 py::dict activation_code(const py::dict& operation) {
   graph::ActivationParameters parameters{};
   float given[kMaxActivationParameters] = {};
   const Activation activation = to_activation(operation, given);
   if (!is_elementwise(activation)) fail("an activation of rows has no formula for single elements");
   std::copy(std::begin(given), std::end(given), parameters.begin());
-  py::list operations, operands, numbers;
+  CodeFields code;
   for (const MapInstruction& each : graph::activation_code(activation, parameters).instructions) {
-    operations.append(kMapOpNames[static_cast<size_t>(each.op)]);
-    for (const int operand : {each.a, each.b, each.c}) operands.append(operand);
-    numbers.append(each.number);
+    code.add(kMapOpNames[static_cast<size_t>(each.op)], each);
   }
-  py::dict code;
-  code["operations"] = operations;
-  code["operands"] = operands;
-  code["numbers"] = numbers;
-  return code;
+  return code.fields();
+}
+
+/// The formula of a loss of rows of so many columns, with reductions over these among the instructions.
+py::dict loss_code(const py::dict& loss, int64_t columns) {
+  CodeFields code;
+  for (const graph::RowInstruction& each : graph::loss_code(to_loss(loss), columns)) {
+    code.add(each.reduction ? each.reduction : kMapOpNames[static_cast<size_t>(each.map.op)], each.map);
+  }
+  return code.fields();
 }
 
 }  // namespace
@@ -313,6 +340,7 @@ void register_results(py::module_& m) {
         py::arg("state"), py::arg("binary") = false);
   m.def("row_values", &row_values, py::arg("metric"), py::arg("y_pred"), py::arg("y"), py::arg("binary") = false);
   m.def("activation_code", &activation_code, py::arg("operation"));
+  m.def("loss_code", &loss_code, py::arg("loss"), py::arg("columns"));
   m.def("activation_gradient", &activation_gradient, py::arg("operation"), py::arg("saved"), py::arg("upstream"));
 }
 

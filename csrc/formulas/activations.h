@@ -23,7 +23,7 @@ struct Linear {
 template <class V>
 struct Relu {
   static constexpr Activation kKind = Activation::kRelu;
-  static ENGINE_INLINE V forward(V z) { return select(z < 0.0f, V{}, z); }
+  static ENGINE_INLINE V forward(V z) { return positive_part(z); }
   static ENGINE_INLINE V backward(V dy, V y) { return select(y > 0.0f, dy, V{}); }
 };
 
@@ -229,7 +229,7 @@ ENGINE_INLINE V between(V dy, V z, float low, float high) {
 template <class V>
 struct Relu6 {
   static constexpr Activation kKind = Activation::kRelu6;
-  static ENGINE_INLINE V forward(V z) { return clamp(z, 0.0f, 6.0f); }
+  static ENGINE_INLINE V forward(V z) { return clamp_open(z, 0.0f, 6.0f); }
   static ENGINE_INLINE V backward(V dy, V z) { return between(dy, z, 0.0f, 6.0f); }
 };
 
@@ -267,14 +267,14 @@ struct SparsePlus {
     const V s = z + 1.0f;
     return select(z <= -1.0f, V{}, select(z >= 1.0f, z, 0.25f * (s * s)));
   }
-  static ENGINE_INLINE V backward(V dy, V z) { return dy * (0.5f * (clamp(z, -1.0f, 1.0f) + 1.0f)); }
+  static ENGINE_INLINE V backward(V dy, V z) { return dy * (0.5f * (clamp_open(z, -1.0f, 1.0f) + 1.0f)); }
 };
 
 /// y = (min(max(z, -1), 1) + 1) / 2; dz = dy / 2 where |z| < 1, dy / 4 where |z| = 1, else 0. (Blondel et al. 2019)
 template <class V>
 struct SparseSigmoid {
   static constexpr Activation kKind = Activation::kSparseSigmoid;
-  static ENGINE_INLINE V forward(V z) { return 0.5f * (clamp(z, -1.0f, 1.0f) + 1.0f); }
+  static ENGINE_INLINE V forward(V z) { return 0.5f * (at_most(at_least(z, -1.0f), 1.0f) + 1.0f); }
   static ENGINE_INLINE V backward(V dy, V z) {
     const V a = abs(z);
     return dy * select(a > 1.0f, V{}, select(a == 1.0f, broadcast<V>(0.25f), broadcast<V>(0.5f)));
@@ -292,25 +292,26 @@ struct LeakyRelu {
 };
 
 /// Keras' ReLU: y = min(z, high) where z > threshold, else slope (z - threshold). The first part is at least 0 where a
-/// highest value is set or the threshold is 0. dz = dy in the first part, dy / 2 at the highest value, and slope dy
-/// below the threshold. Parameters: slope, high, threshold.
+/// highest value is set or the threshold is 0. dz = dy in the first part, dy / 2 at its least and highest value, and
+/// slope dy below the threshold. Parameters: slope, high, threshold.
 template <class V>
 struct GeneralRelu {
   static constexpr Activation kKind = Activation::kGeneralRelu;
-  V slope, high, threshold, low;
+  V slope, threshold;
+  float high, low;
   ENGINE_INLINE explicit GeneralRelu(const float* p)
       : slope(broadcast<V>(p[0])),
-        high(broadcast<V>(p[1])),
         threshold(broadcast<V>(p[2])),
-        low(broadcast<V>(p[1] < kInfinity || p[2] == 0.0f ? 0.0f : -kInfinity)) {}
+        high(p[1]),
+        low(p[1] < kInfinity || p[2] == 0.0f ? 0.0f : -kInfinity) {}
   ENGINE_INLINE V forward(V z) const {
     const V above = select(z <= threshold, V{}, z);
     const V below = select(z < threshold, threshold - z, V{});
-    return select(above < low, low, select(above > high, high, above)) - slope * below;
+    return at_most(at_least(above, low), high) - slope * below;
   }
   ENGINE_INLINE V backward(V dy, V z) const {
-    const V inner = select(z == high, 0.5f * dy, dy);
-    const V above = select((z > threshold) & (z > low) & (z <= high), inner, V{});
+    const V inner = select(z == high, 0.5f * dy, select(z == low, 0.5f * dy, dy));
+    const V above = select((z > threshold) & (z >= low) & (z <= high), inner, V{});
     return above + select(z < threshold, slope * dy, V{});
   }
 };

@@ -132,6 +132,20 @@ ENGINE_INLINE V softplus(V x) {
   return (x < 0.0f ? V{} : x) + log1p_unit(exp(-abs(x)));
 }
 
+/// log(1 + exp(x)) - y, where y is taken away before small terms are added
+template <class V>
+ENGINE_INLINE V softplus_less(V x, V y) {
+  return at_least(x, 0.0f) - y + log1p_unit(exp(-abs(x)));
+}
+
+/// log(cosh(x)) = |x| + log(1 + exp(-2 |x|)) - log(2)
+template <class V>
+ENGINE_INLINE V log_cosh(V x) {
+  constexpr float kLn2 = 0.693147181f;
+  const V size = abs(x);
+  return size + log1p_unit(exp(-(size + size))) - kLn2;
+}
+
 /// Near zero tanh(x) = x + x^3 t(x^2).
 constexpr float kTanhNear = 0.63f;
 template <class V>

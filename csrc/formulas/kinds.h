@@ -1,5 +1,5 @@
 // The formulas that a graph can name, what is known of each without computing it, and the arguments of an optimizer's
-// step. A new formula is a row of an enum here and a struct in this folder.
+// step. A new formula is a name in an enum and a row in the table below it, and a struct in this folder.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +9,28 @@ namespace engine {
 /// A list of formulas, such as that of all losses.
 template <class... Ts>
 struct Types {};
+
+/// Whether the rows of a table have the order of the enum that they describe, so that a kind is the place of its row.
+template <class Row, size_t N>
+constexpr bool is_in_order(const Row (&rows)[N]) {
+  for (size_t i = 0; i < N; ++i) {
+    if (static_cast<size_t>(rows[i].kind) != i) return false;
+  }
+  return true;
+}
+
+/// The names in a table.
+template <size_t N>
+struct Names {
+  const char* of[N];
+  static constexpr int kCount = static_cast<int>(N);
+};
+template <class Row, size_t N>
+constexpr Names<N> names_in(const Row (&rows)[N]) {
+  Names<N> names{};
+  for (size_t i = 0; i < N; ++i) names.of[i] = rows[i].name;
+  return names;
+}
 
 /// How products of matrices round their operands where a device has faster units for them. Sums are float32 in all.
 enum class Precision {
@@ -52,34 +74,52 @@ enum class Activation {
   kLogSoftmax,
   kSparsemax
 };
-inline constexpr const char* kActivationNames[] = {
-    "linear",       "relu",        "sigmoid",     "tanh",           "exponential", "silu",         "gelu",
-    "gelu_tanh",    "mish",        "softplus",    "log_sigmoid",    "softsign",    "tanh_shrink",  "elu",
-    "selu",         "celu",        "squareplus",  "relu6",          "leaky_relu",  "general_relu", "hard_tanh",
-    "hard_sigmoid", "hard_silu",   "sparse_plus", "sparse_sigmoid", "soft_shrink", "hard_shrink",  "threshold",
-    "softmax",      "log_softmax", "sparsemax"};
-/// Constants of an activation, in the order of Keras' arguments.
-inline constexpr int parameter_count(Activation a) {
-  switch (a) {
-    case Activation::kElu:
-    case Activation::kCelu:
-    case Activation::kSquareplus:
-    case Activation::kLeakyRelu:
-    case Activation::kSoftShrink:
-    case Activation::kHardShrink:
-      return 1;
-    case Activation::kThreshold:
-      return 2;
-    case Activation::kGeneralRelu:
-      return 3;
-    default:
-      return 0;
-  }
-}
+/// Its name, and how many constants it has, which come in the order of Keras' arguments.
+struct ActivationRow {
+  Activation kind;
+  const char* name;
+  int parameters;
+};
+inline constexpr ActivationRow kActivationRows[] = {
+    {Activation::kLinear, "linear", 0},
+    {Activation::kRelu, "relu", 0},
+    {Activation::kSigmoid, "sigmoid", 0},
+    {Activation::kTanh, "tanh", 0},
+    {Activation::kExponential, "exponential", 0},
+    {Activation::kSilu, "silu", 0},
+    {Activation::kGelu, "gelu", 0},
+    {Activation::kGeluTanh, "gelu_tanh", 0},
+    {Activation::kMish, "mish", 0},
+    {Activation::kSoftplus, "softplus", 0},
+    {Activation::kLogSigmoid, "log_sigmoid", 0},
+    {Activation::kSoftsign, "softsign", 0},
+    {Activation::kTanhShrink, "tanh_shrink", 0},
+    {Activation::kElu, "elu", 1},
+    {Activation::kSelu, "selu", 0},
+    {Activation::kCelu, "celu", 1},
+    {Activation::kSquareplus, "squareplus", 1},
+    {Activation::kRelu6, "relu6", 0},
+    {Activation::kLeakyRelu, "leaky_relu", 1},
+    {Activation::kGeneralRelu, "general_relu", 3},
+    {Activation::kHardTanh, "hard_tanh", 0},
+    {Activation::kHardSigmoid, "hard_sigmoid", 0},
+    {Activation::kHardSilu, "hard_silu", 0},
+    {Activation::kSparsePlus, "sparse_plus", 0},
+    {Activation::kSparseSigmoid, "sparse_sigmoid", 0},
+    {Activation::kSoftShrink, "soft_shrink", 1},
+    {Activation::kHardShrink, "hard_shrink", 1},
+    {Activation::kThreshold, "threshold", 2},
+    {Activation::kSoftmax, "softmax", 0},
+    {Activation::kLogSoftmax, "log_softmax", 0},
+    {Activation::kSparsemax, "sparsemax", 0},
+};
+static_assert(is_in_order(kActivationRows), "the rows must have the order of the enum");
+inline constexpr auto kActivationNames = names_in(kActivationRows);
+inline constexpr int parameter_count(Activation a) { return kActivationRows[static_cast<int>(a)].parameters; }
 inline constexpr int kMaxActivationParameters = 3;
 /// The last ones work on rows; the ones before them on elements.
-inline constexpr int kElementwiseActivations = 28;
-inline constexpr int kRowActivations = 3;
+inline constexpr int kElementwiseActivations = static_cast<int>(Activation::kSoftmax);
+inline constexpr int kRowActivations = kActivationNames.kCount - kElementwiseActivations;
 inline constexpr bool is_elementwise(Activation a) { return static_cast<int>(a) < kElementwiseActivations; }
 /// Whether the gradient of an elementwise one is a function of the input z; of the first ones it is of the output.
 inline constexpr bool saves_input(Activation a) { return is_elementwise(a) && a > Activation::kExponential; }
@@ -87,6 +127,9 @@ inline constexpr bool saves_input(Activation a) { return is_elementwise(a) && a 
 /// anyway, pass over it once more. All of them fused would make up most of the compiled code.
 inline constexpr int kFusedActivations = 2;
 inline constexpr bool is_fused(Activation a) { return static_cast<int>(a) < kFusedActivations; }
+
+/// Class indices, which stand for one-hot rows, or a number for each output.
+enum class Target { kSparse, kDense };
 
 /// Losses as the kernels see them: `Softmax`/`Sigmoid` variants read logits and also give the probabilities.
 enum class Loss {
@@ -111,27 +154,38 @@ enum class Loss {
   kSquaredHinge,
   kCategoricalHinge,
 };
-inline constexpr int kLosses = 20;
-inline constexpr const char* kLossNames[kLosses] = {"crossentropy",
-                                                    "softmax + crossentropy",
-                                                    "binary_crossentropy",
-                                                    "sigmoid + binary_crossentropy",
-                                                    "binary_focal_crossentropy",
-                                                    "categorical_focal_crossentropy",
-                                                    "tversky",
-                                                    "generalized_crossentropy",
-                                                    "mean_squared_error",
-                                                    "mean_absolute_error",
-                                                    "mean_absolute_percentage_error",
-                                                    "mean_squared_logarithmic_error",
-                                                    "huber",
-                                                    "log_cosh",
-                                                    "cosine_similarity",
-                                                    "kl_divergence",
-                                                    "poisson",
-                                                    "hinge",
-                                                    "squared_hinge",
-                                                    "categorical_hinge"};
+/// The name by which Python asks for a loss, and the form of its targets. Those of logits are chosen from those of
+/// probabilities.
+struct LossRow {
+  Loss kind;
+  const char* name;
+  Target target = Target::kDense;
+};
+inline constexpr LossRow kLossRows[] = {
+    {Loss::kCrossentropy, "categorical_crossentropy"},
+    {Loss::kSoftmaxCrossentropy, "softmax + crossentropy"},
+    {Loss::kBinaryCrossentropy, "binary_crossentropy"},
+    {Loss::kSigmoidCrossentropy, "sigmoid + binary_crossentropy"},
+    {Loss::kBinaryFocalCrossentropy, "binary_focal_crossentropy"},
+    {Loss::kCategoricalFocalCrossentropy, "categorical_focal_crossentropy"},
+    {Loss::kTversky, "tversky"},
+    {Loss::kGeneralizedCrossentropy, "categorical_generalized_cross_entropy", Target::kSparse},
+    {Loss::kMeanSquaredError, "mean_squared_error"},
+    {Loss::kMeanAbsoluteError, "mean_absolute_error"},
+    {Loss::kMeanAbsolutePercentageError, "mean_absolute_percentage_error"},
+    {Loss::kMeanSquaredLogarithmicError, "mean_squared_logarithmic_error"},
+    {Loss::kHuber, "huber"},
+    {Loss::kLogCosh, "log_cosh"},
+    {Loss::kCosineSimilarity, "cosine_similarity"},
+    {Loss::kKLDivergence, "kl_divergence"},
+    {Loss::kPoisson, "poisson"},
+    {Loss::kHinge, "hinge"},
+    {Loss::kSquaredHinge, "squared_hinge"},
+    {Loss::kCategoricalHinge, "categorical_hinge"},
+};
+static_assert(is_in_order(kLossRows), "the rows must have the order of the enum");
+inline constexpr auto kLossNames = names_in(kLossRows);
+inline constexpr int kLosses = kLossNames.kCount;
 /// Whether the formula leaves probabilities behind, or needs room for them.
 inline constexpr bool gives_probabilities(Loss loss) {
   return loss == Loss::kSoftmaxCrossentropy || loss == Loss::kSigmoidCrossentropy ||
@@ -140,44 +194,13 @@ inline constexpr bool gives_probabilities(Loss loss) {
 /// Most numbers that a loss takes beside its targets and outputs.
 inline constexpr int kLossParameters = 4;
 
-/// Class indices stand for one-hot rows. Every metric by sample or of sums exists for both; of the losses, which are
-/// most of the compiled code, those that Keras has for both.
-enum class Target { kSparse, kDense };
 inline constexpr int kTargets = 2;
+/// Every metric by sample or of sums exists for both; of the losses, which are most of the compiled code, those that
+/// Keras has for both.
 inline constexpr bool exists(Loss loss, Target target) {
   return target == Target::kDense || loss == Loss::kCrossentropy || loss == Loss::kSoftmaxCrossentropy ||
          loss == Loss::kGeneralizedCrossentropy;
 }
-
-/// The names by which Python asks for a loss.
-struct NamedLoss {
-  const char* name;
-  Loss loss;
-  Target target = Target::kDense;
-};
-inline constexpr NamedLoss kNamedLosses[] = {
-    {"categorical_crossentropy", Loss::kCrossentropy},
-    {"binary_crossentropy", Loss::kBinaryCrossentropy},
-    {"binary_focal_crossentropy", Loss::kBinaryFocalCrossentropy},
-    {"categorical_focal_crossentropy", Loss::kCategoricalFocalCrossentropy},
-    {"tversky", Loss::kTversky},
-    {"categorical_generalized_cross_entropy", Loss::kGeneralizedCrossentropy, Target::kSparse},
-    {"mean_squared_error", Loss::kMeanSquaredError},
-    {"mean_absolute_error", Loss::kMeanAbsoluteError},
-    {"mean_absolute_percentage_error", Loss::kMeanAbsolutePercentageError},
-    {"mean_squared_logarithmic_error", Loss::kMeanSquaredLogarithmicError},
-    {"huber", Loss::kHuber},
-    {"log_cosh", Loss::kLogCosh},
-    {"cosine_similarity", Loss::kCosineSimilarity},
-    {"kl_divergence", Loss::kKLDivergence},
-    {"poisson", Loss::kPoisson},
-    {"hinge", Loss::kHinge},
-    {"squared_hinge", Loss::kSquaredHinge},
-    {"categorical_hinge", Loss::kCategoricalHinge},
-    {"sparse_categorical_crossentropy", Loss::kCrossentropy, Target::kSparse},
-    {"host", Loss::kMeanSquaredError},  // which the caller computes
-};
-inline constexpr int kNamedLossCount = sizeof kNamedLosses / sizeof *kNamedLosses;
 
 enum class Optimizer {
   kSgd,
@@ -242,12 +265,6 @@ inline constexpr OptimizerRow kOptimizerRows[] = {
 };
 inline constexpr int kOptimizers = sizeof kOptimizerRows / sizeof *kOptimizerRows;
 inline constexpr const OptimizerRow& optimizer_row(Optimizer o) { return kOptimizerRows[static_cast<int>(o)]; }
-inline constexpr bool is_in_order(const OptimizerRow (&rows)[kOptimizers]) {
-  for (int i = 0; i < kOptimizers; ++i) {
-    if (static_cast<int>(rows[i].kind) != i) return false;
-  }
-  return true;
-}
 static_assert(is_in_order(kOptimizerRows), "the rows must have the order of the enum");
 /// The first of them can step weights in the epilogue of the product that gives their gradient.
 inline constexpr int kFusedOptimizers = 4;

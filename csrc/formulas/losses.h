@@ -1,5 +1,7 @@
 // Losses. Each is a struct with `row`, which computes the loss of one row of outputs and, where it is wanted, the
-// gradient with respect to that row.
+// gradient with respect to that row. Functions that users write get a loss from the first part, which a number type
+// records and derives by itself (graph/operations/loss_code.h). So choices in it are calls of `select`, `at_least`
+// and `at_most`, and at a corner it is written such that its derivative is that of Keras.
 //
 // A formula sees the numbers through two arguments, so that it does not know where they lie: one row with its columns
 // in the lanes of vectors, many rows with one row per lane, or a row of plain floats. `target.at(j)` is the target at
@@ -27,6 +29,12 @@ namespace {
 
 /// Keras' epsilon: probabilities are clipped to [kFuzz, 1 - kFuzz].
 constexpr float kFuzz = 1e-7f;
+
+/// A probability, of which and of whose complement there is a logarithm.
+template <class V>
+ENGINE_INLINE V clipped(V p) {
+  return at_most(at_least(p, kFuzz), 1.0f - kFuzz);
+}
 
 /// The target at column j with label smoothing: (1 - smoothing) t + smoothing / n.
 template <class R, class T>
@@ -71,11 +79,11 @@ struct Crossentropy {
     r.sum(total, [&](int64_t j, V* sum) { sum[0] = sum[0] + r.at(j); });
     r.sum(sums, [&](int64_t j, V* sum) {
       const V t = smooth(j), p = r.at(j) / total[0];
-      const V q = clamp(p, kFuzz, 1.0f - kFuzz);
+      const V q = clipped(p);
       sum[0] = sum[0] - t * log(q);
       if (r.has_gradient()) {
         // d/dp, zero where clipped; then through p = x / sum
-        const V slope = p == q ? -t / q : V{};
+        const V slope = select(p == q, -t / q, V{});
         sum[1] = fma(slope, p, sum[1]);
         r.set_gradient(j, slope);
       }
@@ -118,7 +126,7 @@ struct SigmoidCrossentropy {
       const V p = sigmoid(x);
       r.keep(j, p);
       slope = p - t;
-      return (x < 0.0f ? V{} : x) - x * t + log1p_unit(exp(-abs(x)));
+      return softplus_less(x, x * t);
     });
   }
 };
@@ -130,11 +138,10 @@ struct BinaryCrossentropy {
   static ENGINE_INLINE auto row(R& r, const T& target) {
     using V = typename R::V;
     const V keep = broadcast<V>(1.0f - r.smoothing), shift = broadcast<V>(0.5f * r.smoothing);
-    const V low = broadcast<V>(kFuzz), high = broadcast<V>(1.0f - kFuzz);
     return mean_row(r, target, [&](V x, V raw, int64_t, V& slope) {
       const V t = fma(raw, keep, shift);
-      const V p = x < low ? low : x > high ? high : x;
-      slope = ((x >= low) & (x <= high)) ? (p - t) / (p * (1.0f - p)) : V{};
+      const V p = clipped(x);
+      slope = select(x == p, (p - t) / (p * (1.0f - p)), V{});
       return -(t * log(p) + (1.0f - t) * log(1.0f - p));
     });
   }
@@ -152,7 +159,7 @@ ENGINE_DEVICE __attribute__((noinline)) V power(V x, float exponent) {
 template <class V>
 ENGINE_INLINE V power_slope(V x, float exponent) {
   constexpr float kLeast = 0x1p-100f;
-  if (exponent < 1.0f) x = x < kLeast ? broadcast<V>(kLeast) : x;
+  if (exponent < 1.0f) x = at_least(x, kLeast);
   return power(x, exponent - 1.0f) * exponent;
 }
 
@@ -173,12 +180,12 @@ struct BinaryFocalCrossentropy {
     return mean_row(r, target, [&](V x, V raw, int64_t, V& slope) {
       const V t = fma(raw, keep, shift), rest = 1.0f - t;
       const V p = logits ? sigmoid(x) : x;
-      const V q = clamp(p, kFuzz, 1.0f - kFuzz);
+      const V q = clipped(p);
       const V surprise = -(t * log(q) + rest * log(1.0f - q));
       const V miss = 1.0f - (t * p + rest * (1.0f - p));
       const V focus = power(miss, gamma);
       const V weight = balanced ? t * alpha + rest * (1.0f - alpha) : broadcast<V>(1.0f);
-      const V by_surprise = p == q ? (p - t) / (p * (1.0f - p)) : V{};
+      const V by_surprise = select(p == q, (p - t) / (p * (1.0f - p)), V{});
       slope = weight * (focus * by_surprise - surprise * (t - rest) * power_slope(miss, gamma));
       if (logits) slope = slope * (p * (1.0f - p));
       return weight * focus * surprise;
@@ -204,13 +211,13 @@ struct CategoricalFocalCrossentropy {
     }
     r.sum(sums, [&](int64_t j, V* sum) {
       const V t = smooth(j) * alpha, p = part(j) / total[0];
-      const V q = clamp(p, kFuzz, 1.0f - kFuzz);
+      const V q = clipped(p);
       const V surprise = -log(q), miss = 1.0f - q;
       const V focus = power(miss, gamma);
       sum[0] = fma(t, focus * surprise, sum[0]);
       if (r.has_gradient()) {
         const V by_p = -t * (focus / q + surprise * power_slope(miss, gamma));
-        const V slope = p == q ? by_p : V{};
+        const V slope = select(p == q, by_p, V{});
         sum[1] = fma(slope, p, sum[1]);
         r.set_gradient(j, slope);
       }
@@ -274,17 +281,15 @@ struct GeneralizedCrossentropy {
   }
 };
 
-constexpr float kLn2 = 0.693147181f;
-
 template <class V>
 ENGINE_INLINE V sign(V x) {
-  return x > 0.0f ? broadcast<V>(1.0f) : x < 0.0f ? broadcast<V>(-1.0f) : V{};
+  return select(x > 0.0f, broadcast<V>(1.0f), select(x < 0.0f, broadcast<V>(-1.0f), V{}));
 }
 
 /// Derivative of max(x, bound) by x. Where both are equal Keras takes the mean of the two sides.
 template <class V>
 ENGINE_INLINE V above(V x, float bound) {
-  return x > bound ? broadcast<V>(1.0f) : x == bound ? broadcast<V>(0.5f) : V{};
+  return select(x > bound, broadcast<V>(1.0f), select(x == bound, broadcast<V>(0.5f), V{}));
 }
 
 /// mean((x - t)^2).
@@ -308,9 +313,8 @@ struct MeanAbsoluteError {
   static ENGINE_INLINE auto row(R& r, const T& target) {
     using V = typename R::V;
     return mean_row(r, target, [](V x, V t, int64_t, V& slope) {
-      const V e = x - t;
-      slope = sign(e);
-      return abs(e);
+      slope = sign(x - t);
+      return abs(t - x);
     });
   }
 };
@@ -322,11 +326,9 @@ struct MeanAbsolutePercentageError {
   static ENGINE_INLINE auto row(R& r, const T& target) {
     using V = typename R::V;
     return mean_row(r, target, [](V x, V t, int64_t, V& slope) {
-      const V size = abs(t);
-      const V rate = 100.0f / (size > kFuzz ? size : broadcast<V>(kFuzz));
-      const V e = x - t;
-      slope = sign(e) * rate;
-      return abs(e) * rate;
+      const V rate = 100.0f / at_least(abs(t), kFuzz);
+      slope = sign(x - t) * rate;
+      return abs(t - x) * rate;
     });
   }
 };
@@ -338,8 +340,8 @@ struct MeanSquaredLogarithmicError {
   static ENGINE_INLINE auto row(R& r, const T& target) {
     using V = typename R::V;
     return mean_row(r, target, [](V x, V t, int64_t, V& slope) {
-      const V grown = (x < kFuzz ? broadcast<V>(kFuzz) : x) + 1.0f;
-      const V e = log(grown) - log((t < kFuzz ? broadcast<V>(kFuzz) : t) + 1.0f);
+      const V grown = at_least(x, kFuzz) + 1.0f;
+      const V e = log(grown) - log(at_least(t, kFuzz) + 1.0f);
       slope = (e + e) / grown * above(x, kFuzz);
       return e * e;
     });
@@ -358,8 +360,8 @@ struct Huber {
     return mean_row(r, target, [&](V x, V t, int64_t, V& slope) {
       const V e = x - t;
       const V size = abs(e);
-      slope = size <= delta ? e : sign(e) * delta;
-      return size <= delta ? e * e * 0.5f : delta * size - offset;
+      slope = select(size <= delta, e, sign(e) * delta);
+      return select(size <= delta, e * e * 0.5f, delta * size - offset);
     });
   }
 };
@@ -372,9 +374,8 @@ struct LogCosh {
     using V = typename R::V;
     return mean_row(r, target, [](V x, V t, int64_t, V& slope) {
       const V e = x - t;
-      const V size = abs(e);
       slope = tanh(e);
-      return size + log1p_unit(exp(-(size + size))) - kLn2;
+      return log_cosh(e);
     });
   }
 };
@@ -400,7 +401,7 @@ struct KLDivergence {
   static ENGINE_INLINE auto row(R& r, const T& target) {
     using V = typename R::V;
     return sum_row(r, target, 1.0f, [](V x, V raw, int64_t, V& slope) {
-      const V t = clamp(raw, kFuzz, 1.0f), p = clamp(x, kFuzz, 1.0f);
+      const V t = at_most(at_least(raw, kFuzz), 1.0f), p = at_most(at_least(x, kFuzz), 1.0f);
       slope = -t / p * above(x, kFuzz) * above(-x, -1.0f);
       return t * log(t / p);
     });
@@ -427,7 +428,7 @@ struct CosineSimilarity {
     const float factor = r.parameters[0];
     if (r.has_gradient()) {
       // (t / |t| - cosine x / |x|) / |x|, where the norm of x may change
-      const auto back = cosine * R::apply([](V factor) { return factor < kLargest ? factor : V{}; }, of_x);
+      const auto back = cosine * R::apply([](V factor) { return select(factor < kLargest, factor, V{}); }, of_x);
       r.for_columns(
           [&](int64_t j) { r.set_gradient(j, (target.at(j) * of_t - r.at(j) * back) * of_x * (factor * r.scale)); });
     }
@@ -438,8 +439,7 @@ struct CosineSimilarity {
   static constexpr float kLargest = 1.0f / kFuzz;
   template <class V>
   static ENGINE_INLINE V inverse_norm(V squares) {
-    const V inverse = 1.0f / sqrt(squares);
-    return inverse < kLargest ? inverse : broadcast<V>(kLargest);
+    return at_most(1.0f / sqrt(squares), kLargest);
   }
 };
 
@@ -462,7 +462,7 @@ struct Hinge {
     using V = typename R::V;
     return hinge_row(r, target, [](V margin, V t, V& slope) {
       slope = -t * above(margin, 0.0f);
-      return margin < 0.0f ? V{} : margin;
+      return at_least(margin, 0.0f);
     });
   }
 };
@@ -474,7 +474,7 @@ struct SquaredHinge {
   static ENGINE_INLINE auto row(R& r, const T& target) {
     using V = typename R::V;
     return hinge_row(r, target, [](V margin, V t, V& slope) {
-      const V m = margin < 0.0f ? V{} : margin;
+      const V m = at_least(margin, 0.0f);
       slope = -t * (m + m);
       return m * m;
     });
@@ -493,7 +493,7 @@ struct CategoricalHinge {
     const auto rival = r.largest(other);
     const auto margin = rival - own[0] + 1.0f;
     if (r.has_gradient()) {
-      const auto leads = [&](int64_t j) { return other(j) == rival ? broadcast<V>(1.0f) : V{}; };
+      const auto leads = [&](int64_t j) { return select(other(j) == rival, broadcast<V>(1.0f), V{}); };
       r.sum(rivals, [&](int64_t j, V* sums) { sums[0] = sums[0] + leads(j); });  // which share the gradient
       const auto active = R::apply([](V m) { return above(m, 0.0f); }, margin) * r.scale;
       const auto share = active / rivals[0];
@@ -502,7 +502,7 @@ struct CategoricalHinge {
         r.set_gradient(j, (1.0f - t) * share * leads(j) - t * active);
       });
     }
-    return R::apply([](V m) { return m < 0.0f ? V{} : m; }, margin);
+    return R::apply([](V m) { return at_least(m, 0.0f); }, margin);
   }
 };
 

@@ -163,6 +163,18 @@ ENGINE_INLINE V clamp(V x, float low, float high) {
                       (bits(broadcast<V>(high)) & above));
 }
 
+/// The same, whose derivative is 0 at both ends; that of `clamp` is 1 there.
+template <class V>
+ENGINE_INLINE V clamp_open(V x, float low, float high) {
+  return clamp(x, low, high);
+}
+
+/// max(x, 0), whose derivative at 0 is 0
+template <class V>
+ENGINE_INLINE V positive_part(V x) {
+  return select(x < 0.0f, V{}, x);
+}
+
 constexpr float kInfinity = __builtin_inff();
 
 }  // namespace

@@ -226,7 +226,7 @@ class Learning {
 
   /// t^-decay, the share of step t in running means
   Array step_share() {
-    const double decay = optimizer_.parameters[0];
+    const auto decay = static_cast<float>(optimizer_.parameters[0]);
     return map({}, [&](Number t) { return power(t, -decay); }, read_step(ReadStep::Number::kIteration));
   }
 

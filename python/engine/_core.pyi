@@ -228,6 +228,17 @@ def activation_code(operation: Mapping[str, Any]) -> dict[str, Any]:
         operation: the fields of an operation that name the activation.
     """
 
+def loss_code(loss: Mapping[str, Any], columns: int) -> dict[str, Any]:
+    """The formula of a loss as the fields `operations`, `operands` and `numbers`, as of a map of the outputs and the targets.
+
+    Operations are those of maps, which may compute a number for each output or one for the row, and "sum", "mean", "max" over
+    the outputs of a row, and "stop_gradient".
+
+    Args:
+        loss: the loss, as in `Program.compile`.
+        columns: how many outputs a row has.
+    """
+
 def activation_gradient(operation: Mapping[str, Any], saved: Float32, upstream: Float32) -> Float32:
     """The gradient of the loss with respect to the inputs of an activation, (n, columns).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -40,10 +40,10 @@ CASES: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def in_keras(function: Callable[[Any], Any]) -> list[Any]:
+def in_keras(function: Callable[[Any], Any], at: Sequence[float] = PLACES) -> list[Any]:
     slope = jax.grad(function)
     with jax.enable_x64(True):
-        places = jax.numpy.asarray(PLACES, jax.numpy.float64)
+        places = jax.numpy.asarray(at, jax.numpy.float64)
         return [np.asarray(jax.vmap(each)(places)) for each in (function, slope, jax.grad(slope))]
 
 
@@ -57,3 +57,88 @@ def test_functions(name: str) -> None:
 def test_relu_with_arguments(options: dict[str, float]) -> None:
     wanted = in_keras(lambda x: keras.activations.relu(x, **options))
     assert_same(derivatives(lambda x: engine.activations.relu(x, **options)), wanted)
+
+
+# Losses with targets at which they have corners among the places, and the places that float32 can tell from a bound.
+NEAR = tuple(place for place in PLACES if abs(place) <= 6)
+INSIDE = (-0.5, 0.0, 1e-8, 0.25, 0.5, 0.75)
+LOSSES: dict[str, tuple[str, float, dict[str, Any], tuple[float, ...]]] = {
+    "squared error": ("mean_squared_error", 0.5, {}, PLACES),
+    "absolute error": ("mean_absolute_error", 0.5, {}, PLACES),
+    "percentage error": ("mean_absolute_percentage_error", 0.5, {}, PLACES),
+    "percentage error of 0": ("mean_absolute_percentage_error", 0.0, {}, (-1.0, 0.5, 3.0)),
+    "logarithmic error": ("mean_squared_logarithmic_error", 0.5, {}, PLACES),
+    "huber": ("huber", 0.5, {"delta": 2.0}, PLACES),
+    "log cosh": ("log_cosh", 0.5, {}, PLACES),
+    "hinge": ("hinge", -1.0, {}, PLACES),
+    "squared hinge": ("squared_hinge", -1.0, {}, PLACES),
+    "poisson": ("poisson", 0.5, {}, PLACES),
+    "divergence": ("kl_divergence", 0.25, {}, (*INSIDE, 1.0, 2.5)),
+    "crossentropy": ("binary_crossentropy", 0.3, {"label_smoothing": 0.1}, INSIDE),
+    "crossentropy of logits": ("binary_crossentropy", 0.3, {"from_logits": True}, PLACES),
+    "focal": ("binary_focal_crossentropy", 0.3, {"apply_class_balancing": True}, INSIDE),
+    "focal of logits": ("binary_focal_crossentropy", 1.0, {"from_logits": True, "gamma": 1.5}, NEAR),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name: str) -> None:
+    kind, target, options, places = LOSSES[name]
+
+    def ours(x: Any) -> Any:
+        losses = getattr(engine.losses, kind)(np.full(x.shape, target, np.float32), x, **options)
+        return engine.ops.expand_dims(losses, -1)
+
+    def theirs(x: Any) -> Any:
+        return getattr(keras.losses, kind)(jax.numpy.asarray([target]), x[None], **options)
+
+    assert_same(derivatives(ours, places), in_keras(theirs, places), places)
+
+
+ROWS = np.random.default_rng(0).uniform(0.1, 0.9, (3, 4)).astype(np.float32)
+HOT = np.eye(4, dtype=np.float32)[[0, 3, 1]]
+ROW_LOSSES: dict[str, tuple[str, Any, dict[str, Any]]] = {
+    "categorical": ("categorical_crossentropy", HOT, {"label_smoothing": 0.1}),
+    "categorical of logits": ("categorical_crossentropy", HOT, {"from_logits": True, "label_smoothing": 0.1}),
+    "sparse": ("sparse_categorical_crossentropy", HOT.argmax(1), {}),
+    "sparse of logits": ("sparse_categorical_crossentropy", HOT.argmax(1), {"from_logits": True}),
+    "sparse, ignored": ("sparse_categorical_crossentropy", HOT.argmax(1), {"ignore_class": 3}),
+    "focal": ("categorical_focal_crossentropy", HOT, {"gamma": 1.5}),
+    "focal of logits": ("categorical_focal_crossentropy", HOT, {"from_logits": True}),
+    "generalized": ("categorical_generalized_cross_entropy", HOT.argmax(1), {"q": 0.7}),
+    "cosine": ("cosine_similarity", HOT[::-1] + 0.5, {}),
+    "cosine along the batch": ("cosine_similarity", HOT[::-1] + 0.5, {"axis": 0}),
+    "divergence": ("kl_divergence", ROWS[::-1].copy(), {}),
+    "categorical hinge": ("categorical_hinge", HOT, {}),
+    "dice": ("dice", HOT, {}),
+    "tversky of rows": ("tversky", HOT, {"alpha": 0.3, "axis": -1}),
+    "tversky of columns": ("tversky", HOT, {"beta": 0.7, "axis": 0}),
+    "binary along the batch": ("binary_crossentropy", HOT, {"label_smoothing": 0.1, "axis": 0}),
+}
+
+
+@pytest.mark.parametrize("name", ROW_LOSSES)
+def test_losses_of_rows(name: str) -> None:
+    """Values, gradients and the gradients of a weighted sum of gradients."""
+    kind, target, options = ROW_LOSSES[name]
+    weights = np.linspace(-1, 2, ROWS.size).reshape(ROWS.shape)
+    x = engine.ops.convert_to_tensor(ROWS)
+    with engine.GradientTape() as outer:
+        outer.watch(x)
+        with engine.GradientTape() as inner:
+            inner.watch(x)
+            losses = getattr(engine.losses, kind)(target, x, **options)
+            total = engine.ops.sum(losses)
+        gradient = inner.gradient(total, x)
+        weighted = engine.ops.sum(gradient * weights.astype(np.float32))
+    found = losses, gradient, outer.gradient(weighted, x)
+
+    def theirs(x: Any) -> Any:
+        return getattr(keras.losses, kind)(jax.numpy.asarray(target), x, **options)
+
+    with jax.enable_x64(True):
+        places = jax.numpy.asarray(ROWS, jax.numpy.float64)
+        slope = jax.grad(lambda x: theirs(x).sum())
+        wanted = theirs(places), slope(places), jax.grad(lambda x: (slope(x) * weights).sum())(places)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=2e-4, atol=2e-5)

@@ -13,7 +13,7 @@
 namespace engine::graph {
 namespace {
 
-std::string name_of(Activation activation) { return kActivationNames[static_cast<size_t>(activation)]; }
+std::string name_of(Activation activation) { return kActivationNames.of[static_cast<size_t>(activation)]; }
 
 }  // namespace
 
@@ -102,8 +102,8 @@ void RowActivationGradient::differentiate(Differentiation& gradients) const {
 
 Activation read_activation(const Attributes& attributes, ActivationParameters& parameters) {
   const std::string name = attributes.has("activation") ? attributes.text("activation") : "linear";
-  const auto activation = static_cast<Activation>(
-      Attributes::place_of(name, kActivationNames, static_cast<int>(std::size(kActivationNames)), "activation"));
+  const auto activation =
+      static_cast<Activation>(Attributes::place_of(name, kActivationNames.of, kActivationNames.kCount, "activation"));
   const auto given = attributes.has("parameters") ? attributes.numbers("parameters") : std::vector<float>{};
   const int wanted = parameter_count(activation);
   if (given.size() != static_cast<size_t>(wanted)) {

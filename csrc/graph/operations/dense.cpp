@@ -29,12 +29,12 @@ Precision precision_of_gradients(Precision precision) {
 }  // namespace
 
 std::string Dense::attributes() const {
-  const char* const name = kActivationNames[static_cast<size_t>(activation)];
+  const char* const name = kActivationNames.of[static_cast<size_t>(activation)];
   return joined(activation == Activation::kLinear ? "" : name, text_of(precision));
 }
 
 std::string DenseInputGradient::attributes() const {
-  const std::string through = std::string("through ") + kActivationNames[static_cast<size_t>(activation)];
+  const std::string through = std::string("through ") + kActivationNames.of[static_cast<size_t>(activation)];
   const std::string text =
       joined(addend == kNoValue ? "" : "with addend", activation == Activation::kLinear ? "" : through);
   return joined(text, text_of(precision));

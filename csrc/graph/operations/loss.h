@@ -15,7 +15,7 @@ struct LossOfRows final : Operation {
   Loss loss = Loss::kMeanSquaredError;
 
   const char* name() const override { return "loss"; }
-  std::string attributes() const override { return kLossNames[static_cast<size_t>(loss)]; }
+  std::string attributes() const override { return kLossNames.of[static_cast<size_t>(loss)]; }
   std::vector<Operand> operands() const override {
     return {writes(losses, kSamples, kWhole), writes(gradient, kSamples, kWhole), writes(y_pred, kSamples, kWhole),
             reads(x, kSamples, kWhole), reads(row_mask, kWhole, kWhole)};

@@ -32,6 +32,7 @@ class RecordedNumber {
 
   bool is_constant() const { return code_ == nullptr; }
   float constant() const { return constant_; }
+  bool is(float number) const { return is_constant() && constant_ == number; }
   /// The register of a code that holds the number.
   int register_in(MapCode& code) const { return is_constant() ? code.add_constant(constant_) : at_; }
 
@@ -48,13 +49,18 @@ RecordedNumber record(MapOp op, RecordedNumber a, RecordedNumber b, F&& f) {
   return RecordedNumber::of(op, a, b);
 }
 
+// Sums begin with 0, and shares and scales are often 1.
 inline RecordedNumber operator+(RecordedNumber a, RecordedNumber b) {
+  if (a.is(0.0f)) return b;
+  if (b.is(0.0f)) return a;
   return record(MapOp::kAdd, a, b, [](float x, float y) { return x + y; });
 }
 inline RecordedNumber operator-(RecordedNumber a, RecordedNumber b) {
   return record(MapOp::kSubtract, a, b, [](float x, float y) { return x - y; });
 }
 inline RecordedNumber operator*(RecordedNumber a, RecordedNumber b) {
+  if (a.is(1.0f)) return b;
+  if (b.is(1.0f)) return a;
   return record(MapOp::kMultiply, a, b, [](float x, float y) { return x * y; });
 }
 inline RecordedNumber operator/(RecordedNumber a, RecordedNumber b) {
@@ -81,19 +87,29 @@ inline RecordedNumber fma(RecordedNumber a, RecordedNumber b, RecordedNumber c) 
 inline RecordedNumber abs(RecordedNumber x) { return RecordedNumber::of(MapOp::kAbs, x); }
 inline RecordedNumber sqrt(RecordedNumber x) { return RecordedNumber::of(MapOp::kSqrt, x); }
 inline RecordedNumber exp(RecordedNumber x) { return RecordedNumber::of(MapOp::kExp, x); }
+inline RecordedNumber log(RecordedNumber x) { return RecordedNumber::of(MapOp::kLog, x); }
 inline RecordedNumber tanh(RecordedNumber x) { return RecordedNumber::of(MapOp::kTanh, x); }
 inline RecordedNumber sigmoid(RecordedNumber x) { return RecordedNumber::of(MapOp::kSigmoid, x); }
 inline RecordedNumber softplus(RecordedNumber x) { return RecordedNumber::of(MapOp::kSoftplus, x); }
-inline RecordedNumber power(RecordedNumber x, double y) { return RecordedNumber::of(MapOp::kPower, x, y); }
+inline RecordedNumber power(RecordedNumber x, float y) { return RecordedNumber::of(MapOp::kPower, x, y); }
 inline RecordedNumber minimum(RecordedNumber a, RecordedNumber b) { return RecordedNumber::of(MapOp::kMinimum, a, b); }
 inline RecordedNumber maximum(RecordedNumber a, RecordedNumber b) { return RecordedNumber::of(MapOp::kMaximum, a, b); }
 inline RecordedNumber at_most(RecordedNumber x, float most) { return minimum(x, most); }
 inline RecordedNumber at_least(RecordedNumber x, float least) { return maximum(x, least); }
-/// With slope 0 at both ends, as Keras has it.
 inline RecordedNumber clamp(RecordedNumber x, float low, float high) {
+  return select(x < low, low, select(x > high, high, x));
+}
+inline RecordedNumber clamp_open(RecordedNumber x, float low, float high) {
   return select(x <= low, low, select(x >= high, high, x));
 }
+inline RecordedNumber positive_part(RecordedNumber x) { return select(x <= 0.0f, 0.0f, x); }
 inline RecordedNumber tanh_shrink(RecordedNumber x) { return x - tanh(x); }
+// Without |x|, whose derivative has a corner.
+inline RecordedNumber softplus_less(RecordedNumber x, RecordedNumber y) { return softplus(x) - y; }
+inline RecordedNumber log_cosh(RecordedNumber x) {
+  constexpr float kLn2 = 0.693147181f;
+  return x + softplus(-2.0f * x) - kLn2;
+}
 // Of positive x, whose exponential may be infinite, no use is made; 0 times infinity would be a NaN in a derivative.
 inline RecordedNumber exp_negative(RecordedNumber x) { return exp(select(x > 0.0f, 0.0f, x)); }
 inline RecordedNumber expm1_negative(RecordedNumber x) {

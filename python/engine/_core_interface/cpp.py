@@ -43,6 +43,7 @@ DeviceArray = _core.DeviceArray
 FunctionSequence = _core.FunctionSequence
 Lock = _core.Lock
 NotFiniteError = _core.NotFiniteError
+loss_code = _core.loss_code
 OptimizerState = _core.OptimizerState
 Program = _core.Program
 Run = _core.Run

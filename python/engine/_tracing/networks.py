@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from engine._core_interface.operations import ActivationFields
-from engine._tracing.arrangement import expand_dims, moveaxis, one_hot, repeat, squeeze, take_along_axis
-from engine._tracing.code import Term
-from engine._tracing.core_formulas import core_formula
+from engine._tracing.arrangement import moveaxis, one_hot, repeat, squeeze, take_along_axis
+from engine._tracing.core_formulas import core_formula, recorded_loss
 from engine._tracing.dispatch import implementation_of, records
 from engine._tracing.extents import ONE, Extent, Extents, text_of_extents
 from engine._tracing.primitives import (
@@ -33,77 +31,27 @@ from engine._tracing.sorting import sort
 from engine._tracing.trace import TracedArray, as_traced, trace_of
 
 EPSILON = 1e-7
-_SIX = 6.0  # the largest value of relu6
 _MASKED = float(0.7 * np.finfo(np.float32).min)  # the logit of what isn't attended to
 
 
-def _clip(x: Term, low: float, high: float) -> Term:
-    return x.of("maximum", low).of("minimum", high)
-
-
-# At a corner an activation has the slope that it has in Keras and in formulas/activations.h. Conditions are written so that a
-# NaN passes, and `maximum` and `minimum` are used where Keras halves the slope.
-
-
-def _relu(x: Term) -> Term:
-    return (x <= 0.0).choose(0.0, x)
-
-
-def _relu6(x: Term) -> Term:
-    return (x >= _SIX).choose(_SIX, _relu(x))
-
-
-def _hard_sigmoid(x: Term) -> Term:
-    return _relu6(x + 3.0) / 6.0
-
-
-def _sparse_plus(x: Term) -> Term:
-    rising = x + 1.0
-    return (x <= -1.0).choose(0.0, (x >= 1.0).choose(x, rising * rising / 4.0))
-
-
-_ACTIVATIONS: dict[str, Callable[[Term], Any]] = {
-    "relu": _relu,
-    "relu6": _relu6,
-    "sigmoid": lambda x: x.of("sigmoid"),
-    "hard_sigmoid": _hard_sigmoid,
-    "sparse_sigmoid": lambda x: _clip((x + 1.0) * 0.5, 0.0, 1.0),
-    "hard_silu": lambda x: x * _hard_sigmoid(x),
-    "hard_swish": lambda x: x * _hard_sigmoid(x),
-    "softplus": lambda x: x.of("softplus"),
-    "sparse_plus": _sparse_plus,
-    "hard_tanh": lambda x: (x > 1.0).choose(1.0, (x < -1.0).choose(-1.0, x)),
-}
-
-
-# Those whose results are integers for integers.
-_OF_INTEGERS = ("relu", "hard_tanh")
-
-
-def _activation(formula: Callable[[Term], Any], least_dtype: type) -> Callable[..., TracedArray]:
-    def recorded(x: Any) -> TracedArray:
-        return elementwise(formula, x, dtype=common_dtype(x, least_dtype=least_dtype))
-
-    return recorded
-
-
-def _core(name: str, x: Any, *parameters: float) -> TracedArray:
-    """Returns an activation of the core, whose formula stands there."""
+def _core(name: str, x: Any, *parameters: float, least_dtype: type = float) -> TracedArray:
+    """Returns an activation of the core, whose formula stands there, in at least the dtype `least_dtype`."""
     fields: ActivationFields = {
         "activation": name,
         "parameters": [float(parameter) for parameter in parameters],
     }
-    return elementwise(core_formula(fields), x, dtype=float_dtype(x))
+    return elementwise(core_formula(fields), x, dtype=common_dtype(x, least_dtype=least_dtype))
 
 
-for _name, _formula in _ACTIVATIONS.items():
-    records(_name)(_activation(_formula, int if _name in _OF_INTEGERS else float))
-
-
-# Those whose formula is that of the core.
-for _name in ("silu", "log_sigmoid", "softsign", "tanh_shrink", "mish", "selu"):
+for _name in ("relu", "hard_tanh"):  # whose results are integers for integers
+    records(_name)(partial(_core, _name, least_dtype=int))
+for _name in (
+    "relu6", "sigmoid", "hard_sigmoid", "sparse_sigmoid", "log_sigmoid", "silu", "hard_silu", "softplus", "sparse_plus",
+    "softsign", "tanh_shrink", "mish", "selu",
+):  # fmt: skip
     records(_name)(partial(_core, _name))
 records("swish")(implementation_of("silu"))
+records("hard_swish")(implementation_of("hard_silu"))
 
 
 @records("elu")
@@ -127,7 +75,7 @@ def squareplus(x: Any, b: float = 4) -> TracedArray:
 @records("leaky_relu")
 def leaky_relu(x: Any, negative_slope: float = 0.2) -> TracedArray:
     """`x`, times the slope where it is negative."""
-    return elementwise(lambda a: (a < 0.0).choose(a * float(negative_slope), a), x, dtype=float_dtype(x))
+    return _core("leaky_relu", x, negative_slope)
 
 
 @records("gelu")
@@ -139,18 +87,13 @@ def gelu(x: Any, approximate: bool = True) -> TracedArray:
 @records("soft_shrink")
 def soft_shrink(x: Any, threshold: float = 0.5) -> TracedArray:
     """`x` moved towards 0."""
-    edge = float(threshold)
-    return elementwise(
-        lambda a: (a.of("abs") <= edge).choose(0.0, (a < 0.0).choose(a + edge, a - edge)),
-        x,
-        dtype=float_dtype(x),
-    )
+    return _core("soft_shrink", x, threshold)
 
 
 @records("hard_shrink")
 def hard_shrink(x: Any, threshold: float = 0.5) -> TracedArray:
     """`x`, but 0 near 0."""
-    return elementwise(lambda a: (a.of("abs") <= float(threshold)).choose(0.0, a), x, dtype=float_dtype(x))
+    return _core("hard_shrink", x, threshold)
 
 
 @records("threshold")
@@ -373,27 +316,14 @@ def _pair(target: Any, output: Any) -> tuple[TracedArray, TracedArray]:
 @records("binary_crossentropy")
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> TracedArray:
     """The crossentropy of each element; that of logits is exact for large ones, too."""
-    targets, outputs = _pair(target, output)
-    if from_logits:
-        return elementwise(
-            lambda t, x: x.of("softplus") - t * x, targets, outputs, dtype=float_dtype(targets, outputs)
-        )
-
-    def formula(t: Term, p: Term) -> Term:
-        probability = _clip(p, EPSILON, 1.0 - EPSILON)
-        return -(t * probability.of("log") + (1.0 - t) * (1.0 - probability).of("log"))
-
-    return elementwise(formula, targets, outputs, dtype=float_dtype(targets, outputs))
+    return _loss("binary_crossentropy", *_pair(target, output), from_logits, ())
 
 
-def _log_probabilities(output: TracedArray, from_logits: bool, axis: int) -> TracedArray:
-    """Returns the logarithms of the probabilities of classes."""
-    if from_logits:
-        return log_softmax(output, axis)
-    total = sum_(output, axis, keepdims=True)
-    return elementwise(
-        lambda p, s: _clip(p / s, EPSILON, 1.0 - EPSILON).of("log"), output, total, dtype=float_dtype(output)
-    )
+def _loss(kind: str, target: TracedArray, output: TracedArray, from_logits: bool, axis: Any) -> TracedArray:
+    """Returns a loss of the core, along an axis or without one for each element."""
+    loss = {"kind": kind, "from_logits": bool(from_logits), "label_smoothing": 0.0}
+    losses: TracedArray = recorded_loss(loss, target, output, axis)
+    return losses.as_dtype(float_dtype(target, output))
 
 
 @records("categorical_crossentropy")
@@ -401,9 +331,7 @@ def categorical_crossentropy(
     target: Any, output: Any, from_logits: bool = False, axis: int = -1
 ) -> TracedArray:
     """The crossentropy of each sample, for probabilities of classes."""
-    targets, outputs = _pair(target, output)
-    product = elementwise(lambda t, s: -(t * s), targets, _log_probabilities(outputs, from_logits, axis))
-    return sum_(product, axis)
+    return _loss("categorical_crossentropy", *_pair(target, output), from_logits, axis)
 
 
 @records("sparse_categorical_crossentropy")
@@ -422,12 +350,8 @@ def sparse_categorical_crossentropy(
             f"{text_of_extents(targets.extents)} and {text_of_extents(outputs.extents)}"
         )
         raise ValueError(msg)
-    probabilities = _log_probabilities(outputs, from_logits, axis_index)
-    if axis_index == outputs.ndim - 1:
-        share_of_class = take_along_axis(probabilities, expand_dims(targets, -1), -1)
-        return elementwise(lambda a: -a, squeeze(share_of_class, -1))
     hot = one_hot(targets, outputs.extents[axis_index].fixed, axis_index)
-    return sum_(elementwise(lambda t, s: -(t * s), hot, probabilities), axis_index)
+    return _loss("categorical_crossentropy", hot, outputs, from_logits, axis_index)
 
 
 @records("psnr")
@@ -438,32 +362,7 @@ def psnr(x1: Any, x2: Any, max_val: float) -> TracedArray:
     return elementwise(lambda a: 2.0 * factor * math.log(float(max_val)) - a.of("log") * factor, squares)
 
 
-# Functions of `engine.activations`, whose defaults differ or which have other arguments.
-
-
-@records("activations.relu")
-def activation_relu(
-    x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
-) -> TracedArray:
-    """The rectified linear unit, with a slope, a maximum and a threshold."""
-    slope, edge = float(negative_slope), float(threshold)
-    if slope and not edge and max_value is None:
-        return leaky_relu(x, slope)
-
-    def formula(a: Term) -> Term:
-        six = max_value == _SIX and not edge
-        result = _relu6(a) if six else (a <= edge).choose(0.0, a)
-        if max_value is not None and not six:
-            result = _clip(result, 0.0, float(max_value))
-        return result - _relu(edge - a) * slope if slope else result
-
-    return elementwise(formula, x, dtype=float_dtype(x))
-
-
-@records("activations.gelu")
-def activation_gelu(x: Any, approximate: bool = False) -> TracedArray:
-    """The exact formula by default."""
-    return gelu(x, approximate)
+# Functions of `engine.activations` that the core's formulas of single elements don't record.
 
 
 @records("activations.linear")
@@ -472,25 +371,5 @@ def linear(x: Any) -> TracedArray:
     return array_of(x)
 
 
-_SAME = [
-    "relu6",
-    "leaky_relu",
-    "sigmoid",
-    "hard_sigmoid",
-    "sparse_sigmoid",
-    "hard_silu",
-    "softplus",
-    "sparse_plus",
-    "hard_tanh",
-    "soft_shrink",
-    "hard_shrink",
-    "threshold",
-    "glu",
-    "softmax",
-    "log_softmax",
-    "sparsemax",
-]
-for _name in _SAME:
+for _name in ("threshold", "glu", "softmax", "log_softmax", "sparsemax"):
     records(f"activations.{_name}")(implementation_of(_name))
-records("activations.exponential")(implementation_of("exp"))
-records("activations.tanh")(implementation_of("tanh"))

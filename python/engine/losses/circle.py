@@ -11,6 +11,7 @@ from engine import ops
 from engine._base.checks import flag, real
 from engine._base.elementary import exp, log
 from engine._core_interface.cpp import Float32, matmul
+from engine._tracing.symbolic import contains_symbolic
 from engine.losses import formulas
 from engine.losses.loss import BatchLoss, register
 
@@ -32,7 +33,7 @@ class _Exponents(NamedTuple):
     """The terms of pairs of different classes."""
 
 
-@formulas.recordable(formulas.circle)
+@formulas.returns_tensors
 def circle(  # noqa: PLR0917 # Keras' signature
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -63,6 +64,8 @@ def circle(  # noqa: PLR0917 # Keras' signature
     Raises:
         ValueError: if the shapes don't fit.
     """
+    if contains_symbolic((y_true, y_pred)):
+        return _of_symbols(y_true, y_pred, ref_labels, ref_embeddings, remove_diagonal, gamma, margin)
     embeddings = _embeddings(y_pred, "y_pred")
     references = embeddings if ref_embeddings is None else _embeddings(ref_embeddings, "ref_embeddings")
     labels = _labels(y_true, embeddings, "y_true")
@@ -73,6 +76,36 @@ def circle(  # noqa: PLR0917 # Keras' signature
     )
     losses = np.maximum(total, 0.0) + log(1.0 + exp(-np.abs(total)))
     return np.where(total == -np.inf, 0.0, losses).astype(np.float32)
+
+
+def _of_symbols(  # noqa: PLR0917 # the arguments of the loss
+    y_true: Any,
+    y_pred: Any,
+    ref_labels: Any,
+    ref_embeddings: Any,
+    remove_diagonal: bool,
+    gamma: float,
+    margin: float,
+) -> Float32:
+    """Records the losses of samples."""
+    labels = ops.reshape(y_true, (-1,))
+    others = labels if ref_labels is None else ops.reshape(ref_labels, (-1,))
+    references = y_pred if ref_embeddings is None else ref_embeddings
+    distances = ops.maximum(1.0 - ops.matmul(y_pred, ops.transpose(references)), 0.0)
+    alike = ops.equal(ops.expand_dims(labels, 1), ops.expand_dims(others, 0))
+    other = ops.logical_not(alike)
+    if remove_diagonal:
+        rows, columns = y_pred.shape[0], references.shape[0]
+        same = ops.equal(ops.expand_dims(ops.arange(rows), 1), ops.expand_dims(ops.arange(columns), 0))
+        alike = ops.logical_and(alike, ops.logical_not(same))
+    none = -1e30
+    near = (distances + margin) * (distances - margin)
+    far = (1.0 + margin - distances) * (1.0 - margin - distances)
+    of_alike = ops.logsumexp(ops.where(alike, near * gamma, none), axis=1)
+    of_other = ops.logsumexp(ops.where(other, far * gamma, none), axis=1)
+    total = of_alike + of_other
+    losses: Float32 = ops.where(total < none / 2.0, 0.0, ops.softplus(ops.maximum(total, none / 2.0)))
+    return losses
 
 
 @register(function=circle)

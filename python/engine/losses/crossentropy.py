@@ -8,11 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from engine import ops
 from engine._base.checks import LOWEST, above_zero, below_one, flag, integer, real
 from engine._core_interface.cpp import Float32
-from engine._data.target_shapes import class_indices_like, paired
+from engine._data.target_shapes import class_indices_like
+from engine._tracing.symbolic import contains_symbolic
 from engine.losses import formulas
-from engine.losses.loss import FunctionLoss, Loss, evaluate_rows, formula, last_axis, mean_by_rows, register
+from engine.losses.loss import (
+    Formula,
+    FunctionLoss,
+    Loss,
+    evaluate_rows,
+    formula,
+    last_axis,
+    mean_by_rows,
+    register,
+)
 
 __all__ = [
     "BinaryCrossentropy",
@@ -26,7 +37,7 @@ __all__ = [
 ]
 
 
-@formulas.recordable(formulas.sparse_categorical_crossentropy)
+@formulas.returns_tensors
 def sparse_categorical_crossentropy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -48,6 +59,12 @@ def sparse_categorical_crossentropy(
     Returns:
         float32 (n,).
     """
+    fields = formula("sparse_categorical_crossentropy", from_logits=from_logits)
+    if contains_symbolic((y_true, y_pred)):
+        indices = formulas.labels_like(y_true, y_pred, axis, ignore_class)
+        if ignore_class is not None:  # -1 is no class, and has the loss 0
+            indices = ops.where(ops.equal(indices, ignore_class), -1, indices)
+        return _of_labels(fields, indices, y_pred, axis)
     predictions = np.moveaxis(np.asarray(y_pred, np.float32), axis, -1)
     counted = None
     if ignore_class is not None:
@@ -56,15 +73,19 @@ def sparse_categorical_crossentropy(
         counted = labels != ignore_class
         y_true = np.where(counted, labels, 0)
     chosen = class_indices_like(y_true, predictions)
-    losses = evaluate_rows(
-        formula("sparse_categorical_crossentropy", from_logits=from_logits), chosen, predictions
-    )
+    losses = evaluate_rows(fields, chosen, predictions)
     return losses if counted is None else np.where(counted, losses, np.float32(0))
+
+
+def _of_labels(fields: Formula, labels: Any, y_pred: Any, axis: int) -> Float32:
+    """Records a formula for class indices, which are one-hot rows to it."""
+    targets = ops.one_hot(labels, y_pred.shape[axis], axis)
+    return evaluate_rows(fields, targets, y_pred, axis)
 
 
 def warn_of_one_class(name: str, y_pred: ArrayLike, axis: int) -> None:
     """Warns, in Keras' words, that predictions of one class have no crossentropy of classes."""
-    shape = np.shape(y_pred)
+    shape = () if contains_symbolic(y_pred) else np.shape(y_pred)
     if len(shape) > 1 and shape[axis] == 1:
         msg = (
             f"In loss {name}, expected y_pred.shape to be (batch_size, num_classes) with num_classes > 1. Received: "
@@ -73,7 +94,7 @@ def warn_of_one_class(name: str, y_pred: ArrayLike, axis: int) -> None:
         warnings.warn(msg, SyntaxWarning, stacklevel=4)
 
 
-@formulas.recordable(formulas.categorical_crossentropy)
+@formulas.returns_tensors
 def categorical_crossentropy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -97,10 +118,10 @@ def categorical_crossentropy(
     """
     fields = formula("categorical_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
     warn_of_one_class("categorical_crossentropy", y_pred, axis)
-    return evaluate_rows(fields, *paired(y_true, y_pred), axis=axis)
+    return evaluate_rows(fields, *formulas.paired(y_true, y_pred), axis=axis)
 
 
-@formulas.recordable(formulas.binary_crossentropy)
+@formulas.returns_tensors
 def binary_crossentropy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -123,10 +144,10 @@ def binary_crossentropy(
         float32 (n,).
     """
     fields = formula("binary_crossentropy", from_logits=from_logits, label_smoothing=label_smoothing)
-    return mean_by_rows(fields, *paired(y_true, y_pred), axis=axis)
+    return mean_by_rows(fields, *formulas.paired(y_true, y_pred), axis=axis)
 
 
-@formulas.recordable(formulas.generalized_cross_entropy)
+@formulas.returns_tensors
 def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, q: float) -> Float32:
     """`(1 - p[label]**q) / q` per sample: between the crossentropy, q near 0, and the absolute error, q near 1.
 
@@ -140,9 +161,11 @@ def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, 
     Returns:
         float32 (n,).
     """
+    fields = formula("categorical_generalized_cross_entropy", q)
+    if contains_symbolic((y_true, y_pred)):
+        return _of_labels(fields, formulas.labels_like(y_true, y_pred), y_pred, -1)
     predictions = np.asarray(y_pred, np.float32)
-    chosen = class_indices_like(y_true, predictions)
-    return evaluate_rows(formula("categorical_generalized_cross_entropy", q), chosen, predictions)
+    return evaluate_rows(fields, class_indices_like(y_true, predictions), predictions)
 
 
 @register("scce", function=sparse_categorical_crossentropy)

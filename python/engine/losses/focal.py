@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import LOWEST, flag, integers, real
 from engine._core_interface.cpp import Float32
 from engine._data.target_shapes import EPSILON, paired
+from engine._tracing.core_formulas import recorded_loss
+from engine._tracing.symbolic import contains_symbolic
 from engine.losses import formulas
 from engine.losses.crossentropy import Smoothed, warn_of_one_class
 from engine.losses.loss import FunctionLoss, evaluate_rows, formula, last_axis, mean_by_rows, register
@@ -30,7 +32,7 @@ __all__ = [
 Array = NDArray[Any]
 
 
-@formulas.recordable(formulas.binary_focal_crossentropy)
+@formulas.returns_tensors
 def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -68,10 +70,10 @@ def binary_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
         apply_class_balancing,
         label_smoothing=label_smoothing,
     )
-    return mean_by_rows(fields, *paired(y_true, y_pred), axis=axis)
+    return mean_by_rows(fields, *formulas.paired(y_true, y_pred), axis=axis)
 
 
-@formulas.recordable(formulas.categorical_focal_crossentropy)
+@formulas.returns_tensors
 def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -103,10 +105,10 @@ def categorical_focal_crossentropy(  # noqa: PLR0917 # Keras' signature
         "categorical_focal_crossentropy", alpha, gamma, from_logits, label_smoothing=label_smoothing
     )
     warn_of_one_class("categorical_focal_crossentropy", y_pred, axis)
-    return evaluate_rows(fields, *paired(y_true, y_pred), axis=axis)
+    return evaluate_rows(fields, *formulas.paired(y_true, y_pred), axis=axis)
 
 
-@formulas.recordable(formulas.tversky)
+@formulas.returns_tensors
 def tversky(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -134,7 +136,7 @@ def tversky(
     return _overlap_losses(y_true, y_pred, axis, (alpha, beta, float(EPSILON)))
 
 
-@formulas.recordable(formulas.dice)
+@formulas.returns_tensors
 def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | Sequence[int] | None = None) -> Float32:
     """Dice loss: `1 - 2 * sum(y * p) / (sum(y) + sum(p))`.
 
@@ -161,10 +163,13 @@ def _overlap_losses(
     constants: tuple[float, float, float],
 ) -> Float32:
     """Returns Tversky's formula over `axis`; `constants` are alpha, beta and epsilon."""
-    target, prediction = paired(y_true, y_pred)
-    axes = _axes(axis, prediction.ndim)
-    if axes == (prediction.ndim - 1,):
+    target, prediction = formulas.paired(y_true, y_pred)
+    axes = _axes(axis, formulas.rank_of(prediction))
+    if axes == (formulas.rank_of(prediction) - 1,):
         return evaluate_rows(formula("tversky", *constants), target, prediction)
+    if contains_symbolic((target, prediction)):
+        losses: Float32 = recorded_loss(formula("tversky", *constants), target, prediction, axes)
+        return losses
     overlap, total = _overlap(target, prediction, axes, constants)
     return np.asarray(1 - overlap / total, np.float32).squeeze(axes)[()]
 

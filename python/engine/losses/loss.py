@@ -15,6 +15,7 @@ from engine._base.spec import Registry, Spec, snake_case
 from engine._base.tensor_like import Number, Tensor, mask_of
 from engine._core_interface.cpp import Float32, row_values
 from engine._data.target_shapes import weights_like
+from engine._tracing.core_formulas import recorded_loss
 from engine._tracing.errors import CannotRecordError
 from engine._tracing.symbolic import apply, contains_symbolic, is_symbolic
 from engine._tracing.trace import TracedArray
@@ -67,20 +68,21 @@ def evaluate_rows(
     targets: NDArray[Any],
     predictions: Float32,
     axis: int = -1,
-    binary: bool = False,
 ) -> Float32:
-    """Evaluates a formula of the core for each row of outputs.
+    """Evaluates a formula of the core for each row of outputs, or records it for symbols.
 
     Args:
         formula: the loss or metric, as the core reads it.
         targets: float32 in the shape of `predictions`, or class indices in this shape without `axis`.
         predictions: float32 (n, ..., outputs).
         axis: axis of the outputs.
-        binary: whether all targets are 0 or 1, which hinge losses then read as -1 and 1.
 
     Returns:
         float32 in the shape of `predictions` without `axis`.
     """
+    if contains_symbolic((targets, predictions)):
+        symbol: Float32 = recorded_loss(formula, targets, predictions, axis)
+        return symbol
     sparse = targets.ndim < predictions.ndim
     rows = np.moveaxis(predictions, axis, -1)
     if not rows.size:
@@ -90,24 +92,24 @@ def evaluate_rows(
         truth: NDArray[Any] = np.ascontiguousarray(targets, np.int32).reshape(-1)
     else:
         truth = np.ascontiguousarray(np.moveaxis(targets, axis, -1), np.float32).reshape(flat.shape)
-    return row_values(formula, flat, truth, binary).reshape(rows.shape[:-1])[()]
+    return row_values(formula, flat, truth).reshape(rows.shape[:-1])[()]
 
 
-def mean_by_rows(
-    formula: Formula, targets: Float32, predictions: Float32, axis: int = -1, binary: bool = False
-) -> Float32:
+def mean_by_rows(formula: Formula, targets: Float32, predictions: Float32, axis: int = -1) -> Float32:
     """Evaluates a formula that is a mean over outputs. Long rows are evaluated in parts.
 
     The arguments are those of `evaluate_rows`; targets have the shape of `predictions`.
     """
+    if contains_symbolic((targets, predictions)):
+        return evaluate_rows(formula, targets, predictions, axis)
     targets, predictions = np.moveaxis(targets, axis, -1), np.moveaxis(predictions, axis, -1)
     width = predictions.shape[-1]
     if width <= _CHUNK:
-        return evaluate_rows(formula, targets, predictions, binary=binary)
+        return evaluate_rows(formula, targets, predictions)
     total = np.zeros(predictions.shape[:-1])
     for begin in range(0, width, _CHUNK):
         part = slice(begin, min(begin + _CHUNK, width))
-        means = evaluate_rows(formula, targets[..., part], predictions[..., part], binary=binary)
+        means = evaluate_rows(formula, targets[..., part], predictions[..., part])
         total += means.astype(np.float64) * (part.stop - part.start)
     return np.asarray(total / width, np.float32)[()]
 

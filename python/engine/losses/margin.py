@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from engine import ops
 from engine._core_interface.cpp import Float32
-from engine._data.target_shapes import paired
+from engine._tracing.symbolic import contains_symbolic
 from engine.losses import formulas
 from engine.losses.loss import FunctionLoss, evaluate_rows, formula, mean_by_rows, register
 
 __all__ = ["CategoricalHinge", "Hinge", "SquaredHinge", "categorical_hinge", "hinge", "squared_hinge"]
 
 
-@formulas.recordable(formulas.hinge)
+@formulas.returns_tensors
 def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the hinge loss per sample: `mean(max(1 - y_true * y_pred, 0))`.
 
@@ -27,7 +30,7 @@ def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     return _mean_hinge("hinge", y_true, y_pred)
 
 
-@formulas.recordable(formulas.squared_hinge)
+@formulas.returns_tensors
 def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the squared hinge loss per sample: `mean(max(1 - y_true * y_pred, 0)**2)`.
 
@@ -41,7 +44,7 @@ def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     return _mean_hinge("squared_hinge", y_true, y_pred)
 
 
-@formulas.recordable(formulas.categorical_hinge)
+@formulas.returns_tensors
 def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     """Returns the categorical hinge loss per sample.
 
@@ -54,13 +57,20 @@ def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
     Returns:
         float32 (n,).
     """
-    return evaluate_rows(formula("categorical_hinge"), *paired(y_true, y_pred))
+    return evaluate_rows(formula("categorical_hinge"), *formulas.paired(y_true, y_pred))
 
 
 def _mean_hinge(kind: str, y_true: ArrayLike, y_pred: ArrayLike) -> Float32:
-    target, prediction = paired(y_true, y_pred, broadcast=True)
-    binary = bool(np.isin(target, (0, 1)).all())
-    return mean_by_rows(formula(kind), target, prediction, binary=binary)
+    target, prediction = formulas.paired(y_true, y_pred, broadcast=True)
+    return mean_by_rows(formula(kind), _signs(target), prediction)
+
+
+def _signs(target: Any) -> Any:
+    """Returns targets as -1 and 1, if all of them are 0 or 1."""
+    if not contains_symbolic(target):
+        return target * 2.0 - 1.0 if np.isin(target, (0, 1)).all() else target
+    binary = ops.all(ops.logical_or(ops.equal(target, 0.0), ops.equal(target, 1.0)))
+    return ops.where(binary, target * 2.0 - 1.0, target)
 
 
 @register(function=hinge)

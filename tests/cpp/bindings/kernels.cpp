@@ -19,7 +19,7 @@ namespace engine::bindings {
 namespace {
 
 int fused_index(const std::string& name) {
-  return to_index(name, kActivationNames, kFusedActivations, "activation of a product");
+  return to_index(name, kActivationNames.of, kFusedActivations, "activation of a product");
 }
 
 Targets to_targets(const py::array& y, int64_t rows, int64_t columns) {
@@ -202,7 +202,8 @@ class Kernels {
 
   void row_activation(const std::string& activation, const FloatArray& x, const py::object& saved,
                       const FloatArray& out) const {
-    const int at = to_index(activation, kActivationNames + kElementwiseActivations, kRowActivations, "row activation");
+    const int at =
+        to_index(activation, kActivationNames.of + kElementwiseActivations, kRowActivations, "row activation");
     expect_shape(out, x.shape(0), x.shape(1), "out");
     if (leading(x) != leading(out)) throw py::value_error("`x` and `out` must be laid out alike");
     const FloatArray y = saved.is_none() ? FloatArray() : pad(saved.cast<FloatArray>());

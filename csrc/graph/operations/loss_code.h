@@ -1,0 +1,21 @@
+// Losses of rows as code, recorded from their formulas (formulas/losses.h).
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "formulas/map_operations.h"
+#include "graph/training_spec.h"
+
+namespace engine::graph {
+
+/// An instruction of a map, which may have a number for each column of a row or one for the row; or a reduction of
+/// `map.a` over the columns. The registers are those of a map with two inputs: the outputs of a row and its targets.
+struct RowInstruction {
+  MapInstruction map;
+  const char* reduction = nullptr;  // "sum", "mean", "max", or "stop_gradient", which returns its operand
+};
+
+/// The loss of a row of `columns` outputs. The result is the last register.
+std::vector<RowInstruction> loss_code(const LossSpec& loss, int64_t columns);
+
+}  // namespace engine::graph
