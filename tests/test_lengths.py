@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -487,3 +489,38 @@ def test_lengths_after_loading(declared: bool, suffix: str | None, tmp_path: Pat
     else:
         longer = np.random.default_rng(0).random((8, 7, 4), np.float32)
         assert np.array_equal(loaded.predict(longer, verbose=0), model.predict(longer, verbose=0))
+
+
+def test_what_was_built_before_is_freed() -> None:
+    """Building again drops the program before, those for other lengths, and layers that have left the model."""
+    model, gone = made(), list[Any]()
+    for trainable in (False, True, False):
+        model.layers[0].trainable = trainable
+        gone += [weakref.ref(model._graph.program), weakref.ref(model._graph.by_shape)]
+        model.compile("adam", "binary_crossentropy")
+        model.fit(X[:, :7], Y, verbose=0)
+        model.add(layers.Dense(2))
+        gone.append(weakref.ref(model.pop()))
+        model.predict(X[:, :5], verbose=0)
+    gc.collect()
+    assert [each() for each in gone] == [None] * len(gone)
+
+
+class Watched(keras.Model):
+    """Notes what another thread could see as soon as the model has its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.inner(x)
+
+    def _note_change(self) -> None:
+        super()._note_change()
+        if self.built:
+            assert self.compute_output_shape((2, 7, 4)) == (2, 7, 2)
+
+
+def test_lengths_are_open_as_soon_as_the_first_data_have_built() -> None:
+    assert Watched().predict(np.ones((2, 5, 4)), verbose=0).shape == (2, 5, 2)

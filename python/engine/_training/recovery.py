@@ -37,9 +37,6 @@ if TYPE_CHECKING:
         _feature_names: list[str] | None
         """The columns of the data frame that `fit` got."""
 
-        _has_declared_shape: bool
-        """Whether an `Input` or the first data say the lengths of the samples."""
-
         _step_draws: dict[str, DrawPosition]
         """Where the random numbers of compiled steps began."""
         _eager_steps: dict[str, Exception | None]
@@ -56,6 +53,9 @@ if TYPE_CHECKING:
         @property
         def _optimizers(self) -> list[Optimizer]:
             """The optimizers that may step the weights."""
+
+        def _note_declared_shape(self, declared: bool) -> None:
+            """Notes whether the user said what the inputs are; otherwise the first data did."""
 
 
 Arrays = dict[str, list[NDArray[Any]]]
@@ -281,7 +281,7 @@ class Recovery:
         """Undoes the changes of `load`. It is called instead of `apply` if the data turn out to be others."""
         facts, optimizers = self._earlier
         self._model._restore_facts(facts)
-        self._model._has_declared_shape = facts["declared_shape"]
+        self._model._note_declared_shape(facts["declared_shape"])
         self._restore_optimizers(optimizers)
         self.refused = True
 

@@ -53,14 +53,14 @@ if TYPE_CHECKING:
     from engine.models.model_interface import ModelInterface
 
 
-def set_graph(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | None) -> None:
+def set_graph(model: ModelInterface, graph: LayerGraph, compiled: Compiled | None) -> None:
     """Builds a graph of layers, and makes it that of the model; weights that exist keep their values.
 
     If it raises, nothing has changed.
 
     Args:
         model: the model.
-        graph: the layers. Nothing is built before there are input layers. What was built from others is ignored.
+        graph: the layers, with nothing that was built from them. Nothing is built before there are input layers.
         compiled: what to compile the program with; None if the model isn't compiled.
     """
     parts, known, given = graph.layers, bool(graph.input_layers), compiled
@@ -79,13 +79,13 @@ def set_graph(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | Non
                 if part._is_model:
                     part._build_for_inputs(read)
         with outside_of_traces():
-            graph = _built(model, graph, compiled)
+            built = _built(model, graph, compiled)
         if known and model._is_sequential:
             dtypes: Sequence[str] = [each.dtype for each in graph.input_layers]
             for part in parts:
                 dtypes = part._output_dtypes_for(dtypes)
-            graph = replace(graph, output_dtypes=dtypes_of_outputs(dtypes) if parts else None)
-        _exchange(model, graph)
+            built = replace(built, output_dtypes=dtypes_of_outputs(dtypes) if parts else None)
+        _exchange(model, built)
     if compiled is not given:
         model._compiled, model._compiles_when_built = compiled, False
 
@@ -106,14 +106,14 @@ def _exchange(model: ModelInterface, graph: BuiltGraph) -> None:
     model._note_change()
 
 
-def _with_recorded_call(body: Body, graph: BuiltGraph) -> BuiltGraph:
+def _with_recorded_call(body: Body, graph: LayerGraph) -> LayerGraph:
     """Returns a graph with the outputs that a `call` has for its inputs."""
     arguments = graph.arguments[0] if graph.arguments else None
     wiring, form, dtypes = wiring_of(body, graph.input_shapes, arguments)
     return replace(graph, wiring=wiring, output_form=form, output_dtypes=dtypes)
 
 
-def _compiled_with_names(model: ModelInterface, compiled: Compiled, graph: BuiltGraph) -> Compiled:
+def _compiled_with_names(model: ModelInterface, compiled: Compiled, graph: LayerGraph) -> Compiled:
     """Returns a compilation with equal arguments for the outputs of a `call`, whose number was not known before."""
     given, count = model._compile_arguments, len(graph.wiring.outputs)
     return compiled_for(
@@ -150,7 +150,7 @@ def names_of_ends(form: Structure, count: int) -> list[str]:
     return list(form.keys) or [f"output_{number + 1}" for number in range(count)]
 
 
-def _built(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | None) -> BuiltGraph:
+def _built(model: ModelInterface, graph: LayerGraph, compiled: Compiled | None) -> BuiltGraph:
     """Returns a graph with the program that computes it, compiled with `compiled` if that is given."""
     network = network_through(graph)
     forms, program, by_shape = graph.input_layers, None, None
@@ -182,8 +182,8 @@ def _built(model: ModelInterface, graph: BuiltGraph, compiled: Compiled | None) 
     readings = readings_of_inputs(network, [each.dtype for each in forms])
     strings = any(each.dtype == "string" for each in forms) or _reads_strings(network.leaves)
     unknown = model._body is not None and not forms
-    built = replace(
-        graph,
+    built = BuiltGraph(
+        **vars(graph),
         network=network,
         program=program,
         by_shape=by_shape,
@@ -281,7 +281,7 @@ def move_to(model: ModelInterface, device: str) -> None:
     for layer in graph.network.layers:
         layer._renew_arrays()
         layer._remove_model(model)
-    model._graph, model._device = replace(graph, program=None), name
+    model._graph, model._device = replace(graph, program=None, by_shape=None), name
 
 
 def apply_compiled(model: ModelInterface, compiled: Compiled) -> None:
@@ -294,7 +294,7 @@ def apply_compiled(model: ModelInterface, compiled: Compiled) -> None:
             _compile_program(model, replace(graph, network=network), compiled, known)
             return
     # `trainable` was assigned, or there is no program yet.
-    set_graph(model, graph, compiled)
+    set_graph(model, graph.changed(), compiled)
 
 
 def renew(model: ModelInterface) -> None:
@@ -302,7 +302,7 @@ def renew(model: ModelInterface) -> None:
     for part in model._graph.layers:
         if part._is_model:
             renew(cast("ModelInterface", part))
-    set_graph(model, model._graph, model._compiled)
+    set_graph(model, model._graph.changed(), model._compiled)
 
 
 def enclosing_models(model: ModelInterface) -> list[ModelInterface]:
@@ -330,12 +330,12 @@ def replace_layers(
     if around and not layers:
         msg = f"model {model.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
         raise ValueError(msg)
-    graph = replace(model._graph, input_layers=inputs, layers=layers, wiring=chain_of(len(layers)))
+    graph = model._graph.changed(input_layers=inputs, layers=layers, wiring=chain_of(len(layers)))
     for outer in around:
         _require_fitting(outer, network_through(outer._graph, {model: graph}))
     set_graph(model, graph, model._compiled)
     for outer in around:
-        set_graph(outer, outer._graph, outer._compiled)
+        set_graph(outer, outer._graph.changed(), outer._compiled)
 
 
 def network_through(graph: LayerGraph, changed: Mapping[Any, LayerGraph] = MappingProxyType({})) -> Network:

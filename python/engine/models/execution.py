@@ -419,7 +419,7 @@ class StepExecution(Execution):
         x, y, _ = unpacked_batch(cast("StepArrays", samples.arrays).structure)
         inputs = arrays_of(graph.input_form, x)
         shapes = [each.shape[1:] for each in inputs]
-        if model._has_declared_shape or (len(shapes) == len(graph.input_layers) and not suits(model, shapes)):
+        if graph.has_declared_shape or (len(shapes) == len(graph.input_layers) and not suits(model, shapes)):
             for array, start in zip(inputs, graph.input_layers, strict=False):
                 if len(array.shape) == len(start.sample_shape) + 1:  # a last axis of length 1 may be missing
                     place = f"{prefix}x" if len(inputs) == 1 else f"{prefix}x[{start.name!r}]"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine import tree
@@ -37,7 +36,7 @@ def build_for_data(model: ModelInterface, x: Any, single: bool = False) -> None:
     _require_spec(model, x)
     if model._body is None and not model._graph.input_layers:
         _require_one_array(model, x)
-    if model._graph.input_layers and not model._has_declared_shape:
+    if model._graph.input_layers and not model._graph.has_declared_shape:
         _open_lengths(model, x)
     if model._body is None or model._graph.input_layers:
         return
@@ -107,11 +106,14 @@ def build_for_shapes(model: ModelInterface, shapes: Any) -> None:
             InputLayer(without_batch(named[key]), name=key if isinstance(key, str) else None) for key in keys
         ]
     arguments = [arguments_of(structure, len(starts))]
-    graph = replace(
-        model._graph, input_layers=starts, input_form=structure, arguments=arguments, modes=[None]
+    graph = model._graph.changed(
+        input_layers=starts,
+        has_declared_shape=False,
+        input_form=structure,
+        arguments=arguments,
+        modes=[None],
     )
     set_graph(model, graph, model._compiled)
-    model._has_declared_shape = False
 
 
 def _open_lengths(model: ModelInterface, x: Any) -> None:
@@ -139,7 +141,7 @@ def _open_lengths(model: ModelInterface, x: Any) -> None:
         for shape, start in zip(opened, model._graph.input_layers, strict=True)
     ]
     with model._lock.held(), suppress(Exception):  # custom layers may raise anything
-        set_graph(model, replace(model._graph, input_layers=starts), model._compiled)
+        set_graph(model, model._graph.changed(input_layers=starts), model._compiled)
 
 
 def _require_spec(model: ModelInterface, x: Any) -> None:

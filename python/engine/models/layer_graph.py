@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import repeat
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from engine._base.checks import Shape
 from engine.layers import InputLayer, Layer
@@ -25,6 +25,8 @@ class LayerGraph:
 
     input_layers: Sequence[InputLayer] = ()
     """One for each input; empty before the input shape is known."""
+    has_declared_shape: bool = True
+    """Whether the user said what the inputs are; False if the first data did."""
     layers: Sequence[Part] = ()
     """The other layers, and models, in the order in which they compute, each as often as it is called."""
     wiring: Wiring = _NOTHING
@@ -41,6 +43,11 @@ class LayerGraph:
     """The form in which users get the outputs."""
     output_dtypes: list[str] | None = None
     """The dtype in which users get each output; None if all are float32."""
+
+    def changed(self, **values: Any) -> LayerGraph:
+        """Returns a graph with other `values` of some fields, by name, and nothing of what was built from this one."""
+        own = {each.name: getattr(self, each.name) for each in fields(LayerGraph)}
+        return LayerGraph(**own | values)
 
     def run(
         self,

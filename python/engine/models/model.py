@@ -222,8 +222,6 @@ class Model(Part, SaysWhatIsLeftOut):
     """The layers, and what was built from them."""
     _own_input_spec: Any = None
     """What the user has assigned to `input_spec`."""
-    _has_declared_shape = True
-    """Whether the user said what the inputs are; False if the first data did."""
     _calls: list[Call]
     """The symbolic calls of the layers, which `_symbols` makes."""
     _sequential: ClassVar[type[Model]]
@@ -265,8 +263,7 @@ class Model(Part, SaysWhatIsLeftOut):
         starts, calls, layers, wiring = ordered_calls(inputs, [*outputs, *self._added_losses])
         require_no_input_layer(call.layer for call in calls)
         require_names(layers if len(starts) > 1 else layers[1:])
-        graph = replace(
-            self._graph,
+        graph = self._graph.changed(
             input_layers=starts,
             layers=[call.layer for call in calls],
             wiring=wiring._replace(outputs=wiring.outputs[: len(outputs)]),
@@ -1502,8 +1499,9 @@ class Model(Part, SaysWhatIsLeftOut):
             self._output_shapes_for([sample])
             if not self.built:
                 inputs = known if known is not None and input_shape is None else InputLayer(sample)
-                set_graph(self, replace(self._graph, input_layers=[inputs]), self._compiled)
-                self._has_declared_shape = known is not None
+                declared = known is not None
+                graph = self._graph.changed(input_layers=[inputs], has_declared_shape=declared)
+                set_graph(self, graph, self._compiled)
 
     def _note_input_structure(self, inputs: Any, samples: Sequence[Shape]) -> None:
         """Builds a model with a `call` of its own that takes a list, tuple or dict, if its inputs aren't known yet."""
@@ -1775,7 +1773,7 @@ class Model(Part, SaysWhatIsLeftOut):
             "class_indices": indices,
             "seeds": seeds,
             "feature_names": self._feature_names,
-            "declared_shape": self._has_declared_shape,
+            "declared_shape": self._graph.has_declared_shape,
         }
 
     def _restore_facts(self, facts: Mapping[str, Any]) -> None:
@@ -1796,7 +1794,7 @@ class Model(Part, SaysWhatIsLeftOut):
             raise ValueError(msg)
         declared = flag(facts.get("declared_shape", True), "declared_shape")
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
-        self._has_declared_shape = self._has_declared_shape and declared
+        self._note_declared_shape(self._graph.has_declared_shape and declared)
         self._feature_names = self._feature_names if names is None else names
         indices, compiled = facts.get("class_indices"), self._compiled
         every: list[Any] = indices if isinstance(indices, list) else [indices]
@@ -1813,6 +1811,10 @@ class Model(Part, SaysWhatIsLeftOut):
                 widths = [self._graph.program.output_width]
             with compiled.resolving(every, widths):
                 apply_compiled(self, compiled)
+
+    def _note_declared_shape(self, declared: bool) -> None:
+        """Notes whether the user said what the inputs are."""
+        self._graph = replace(self._graph, has_declared_shape=declared)
 
     # Config.
 
@@ -2054,7 +2056,7 @@ class Model(Part, SaysWhatIsLeftOut):
             raise ValueError(msg)
         for sample, start in zip(samples, self._graph.input_layers, strict=False):
             if not fits(sample, start.sample_shape) and (
-                self._has_declared_shape or not suits(self, samples)
+                self._graph.has_declared_shape or not suits(self, samples)
             ):
                 msg = (
                     f"model {self.name!r} has input shape {(None, *start.sample_shape)}, so it can't take "

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         _outers: Any
         _is_sequential: bool
         _trainable: bool
-        _has_declared_shape: bool
         _own_input_spec: Any
         _device: str | None
         _samplings: int

@@ -10,8 +10,8 @@ from engine._base.spec import auto_name
 from engine.layers.layer import Part
 from engine.layers.symbols import Call, first_call_of
 from engine.models.building import changing, enclosing_models, replace_layers, set_graph
-from engine.models.built_graph import BuiltGraph
 from engine.models.functional_config import config_of_stack
+from engine.models.layer_graph import LayerGraph
 from engine.models.model import Model
 from engine.models.stack import with_parts
 from engine.models.wiring import chain_of
@@ -65,7 +65,7 @@ class Sequential(Model):
         self._trainable = flag(trainable, "trainable")
         require(Iterable, layers, "layers", "a list of layers")
         first, parts = with_parts((), (), layers or [])
-        graph = BuiltGraph(input_layers=first, layers=parts, wiring=chain_of(len(parts)))
+        graph = LayerGraph(input_layers=first, layers=parts, wiring=chain_of(len(parts)))
         set_graph(self, graph, None)
         self._count_as_functional()
 
