@@ -107,7 +107,7 @@ def general_relu(z: Array, slope: float, high: float, threshold: float) -> Array
 
 def general_relu_slope(z: Array, slope: float, high: float, threshold: float) -> Array:
     low = 0 if high < math.inf or threshold == 0 else -math.inf
-    above = (z > threshold) * (inside(z, low, high) + (z == high) / 2)
+    above = (z > threshold) * (inside(z, low, high) + ((z == low) | (z == high)) / 2)
     return above + slope * (z < threshold)
 
 
