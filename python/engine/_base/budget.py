@@ -1,4 +1,4 @@
-"""How many numbers may be made for a file: a small one can ask for models that would fill the memory."""
+"""A limit of the numbers that are made while a file is read, since a small file can describe a model that fills the memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What functions of `engine.ops` record that move numbers: indexing, reshaping, joining, repeating."""
+"""Recording of the functions of `engine.ops` that move elements: indexing, reshaping, joining, repeating."""
 
 from __future__ import annotations
 

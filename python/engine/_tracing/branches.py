@@ -1,4 +1,4 @@
-"""What branches and questions about shapes do with symbols."""
+"""Recording of branches and loops, and the answers that functions such as `ops.shape` give for symbols."""
 
 from __future__ import annotations
 

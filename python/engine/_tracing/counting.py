@@ -1,4 +1,4 @@
-"""What functions of `engine.ops` record that look for numbers among others: places, bins, counts."""
+"""Recording of the functions of `engine.ops` that search and count: positions, bins, histograms, scatters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What elementwise functions of `engine.ops` record."""
+"""Recording of the elementwise functions of `engine.ops`: each becomes the code of a map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Fourier transforms of `engine.ops` record: products with matrices of sines and cosines.
+"""Recording of the Fourier transforms of `engine.ops`, as products with matrices of sines and cosines.
 
 A transform of n = p q numbers is q transforms of p numbers, factors, and p transforms of q numbers (Cooley and Tukey, 1965).
 """

@@ -1,4 +1,4 @@
-"""What linear algebra of `engine.ops` records: decompositions that NumPy computes, and formulas for their derivatives.
+"""Recording of linear algebra of `engine.ops`: decompositions that NumPy computes, and formulas for their derivatives.
 
 The formulas are those of M. Giles, "An extended collection of matrix derivative results" (2008), J. Townsend,
 "Differentiating the singular value decomposition" (2016), and G. Golub and V. Pereyra (1973) for the pseudo-inverse. In them

@@ -1,4 +1,4 @@
-"""What functions of neural networks in `engine.ops` record: activations, normalizations, crossentropies."""
+"""Recording of the functions of neural networks in `engine.ops`: activations, normalizations, crossentropies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What NumPy's functions record when they are called with symbols: the functions of `engine.ops` with other names.
+"""Recording of NumPy's functions that are called with symbols, as the functions of `engine.ops` with other names.
 
 A call of a function is its name, its arguments by position, and those by name.
 """

@@ -1,4 +1,4 @@
-"""What products of `engine.ops` record: all are `einsum` of two operands."""
+"""Recording of the products of `engine.ops`: all are `einsum` of two operands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What functions of `engine.random` record: numbers that are drawn anew in each batch, unless the seed is an int."""
+"""Recording of the functions of `engine.random`: numbers that are drawn anew in each batch, unless the seed is an int."""
 
 from __future__ import annotations
 

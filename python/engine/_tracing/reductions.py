@@ -1,4 +1,4 @@
-"""What reductions of `engine.ops` record: sums, means, extremes, norms."""
+"""Recording of the reductions of `engine.ops`: sums, means, extremes, norms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sorting, medians and quantiles of `engine.ops` record: all of them take numbers at the indices that sort them."""
+"""Recording of sorting, medians and quantiles of `engine.ops`: all of them gather elements by the indices that sort them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands for numbers that are not there yet: `Symbolic`, with Python's operators and NumPy's functions, and lengths."""
+"""Symbols, which stand for arrays without numbers: `Symbolic`, with the operators of Python and NumPy, and `BatchLength`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewrites of a prediction: steps whose values nothing reads are left out, and maps that only one other reads join it."""
+"""Rewrites of a prediction: steps whose values nothing reads are left out, and chains of maps become one map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One operation of a prediction."""
+"""`Step`: one operation of a prediction, as all export formats read it."""
 
 from __future__ import annotations
 
