@@ -307,5 +307,5 @@ def test_penalties_on_outputs_leave_predictions_in_parts() -> None:
     layer = layers.Dense(2, activity_regularizer="l2")
     model = keras.Sequential([keras.Input((3,)), layer, layers.ActivityRegularization(0.1)])
     assert (
-        not model._graph.program.joins_samples
+        not model._built_graph.program.joins_samples
     )  # so a prediction of many rows is computed in batches, on several threads

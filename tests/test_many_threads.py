@@ -243,7 +243,9 @@ def test_assigning_one_weight_leaves_the_others_to_training(blobs: Blobs) -> Non
 
     def late(arrays: Any) -> Any:
         found = read_weights(arrays)
-        model._graph.program.write_variables([kernels[1], *rest])  # as another thread could do meanwhile
+        model._built_graph.program.write_variables(
+            [kernels[1], *rest]
+        )  # as another thread could do meanwhile
         return found
 
     with pytest.MonkeyPatch.context() as patch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -160,9 +161,9 @@ def test_attributes_of_users_change_nothing(kind: type, on_class: bool) -> None:
 
 def test_the_names_are_those_that_the_library_uses() -> None:
     """This checks that the test above tries the right names."""
-    assert {"lower", "makes_mask", "join", "weights_for"} <= set(names_for(Scale))
+    assert {"lower", "makes_mask", "parts", "weights_for"} <= set(names_for(Scale))
     assert {"kind", "slots", "batches"} <= set(names_for(Warmer))
-    assert {"program", "feature_names", "facts"} <= set(names_for(Network))
+    assert {"built_graph", "feature_names", "facts"} <= set(names_for(Network))
 
 
 def test_a_weight_of_a_layer_may_be_called_weight() -> None:
@@ -192,3 +193,67 @@ def test_layers_of_a_model_may_be_called_inputs_and_outputs() -> None:
     assert model.output.shape == (None, 2)
     with pytest.raises(AttributeError):
         keras.Sequential([keras.Input((1,))]).outputs = 3  # type: ignore[assignment]
+
+
+# Private names that classes of users plausibly have, such as `_graph` in a network on graphs: the library has others.
+PLAUSIBLE = (
+    *("_add_model", "_build", "_build_layers", "_build_model", "_call_build", "_compute", "_create_weights"),
+    *("_data", "_dense", "_encoder", "_forward", "_graph", "_hidden", "_init_weights", "_layers", "_make_layers", "_models"),
+    *("_network", "_program", "_readings", "_remove_model", "_run_build", "_run_call", "_seed", "_setup", "_state", "_step"),
+    *("_tokens", "_units", "_weight_init"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLAUSIBLE)
+def test_private_names_of_users_are_free(name: str) -> None:
+    def helper(layer: Any, features: int) -> None:
+        layer.factor = layer.add_weight(shape=(features,), initializer="ones")
+
+    class Helped(keras.layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            getattr(self, name)(input_shape[-1])
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * self.factor
+
+    class Network(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale: Any = type("OfUser", (Helped,), {name: helper})()
+            setattr(self, name, {"nodes": 3})
+            self.last = keras.layers.Dense(2)
+            setattr(self.last, name, {"nodes": 4})
+
+        def call(self, inputs: Any) -> Any:
+            return self.last(self.scale(inputs))
+
+    model = Network()
+    model.compile("sgd", "mse")
+    model.fit(X, X[:, :2], verbose=0)
+    assert model.predict(X, verbose=0).shape == (24, 2)
+    assert len(model.weights) == 3
+    assert getattr(model, name) == {"nodes": 3}
+    assert getattr(model.last, name) == {"nodes": 4}
+
+
+@pytest.mark.parametrize("kind", [keras.layers.Layer, keras.Model, keras.Sequential, keras.layers.Dropout])
+def test_private_names_of_the_library_are_refused(kind: type) -> None:
+    """A class that took one would change what the library computes."""
+    private = {
+        name: getattr(kind, name) for name in dir(kind) if name.startswith("_") and not name.endswith("__")
+    }
+    assert len(private) > 60
+    for name in private:
+        with pytest.raises(
+            TypeError, match=rf"OfUser can't define `{name}`, which \w+ of the library uses itself"
+        ):
+            type("OfUser", (kind,), {name: lambda self: 1})
+        with pytest.raises(TypeError, match="another name"):
+            type("OfUser", (type("Mixin", (), {name: 1}), kind), {})
+    made: Any = kind.__new__(kind)
+    for name, value in private.items():
+        if isinstance(value, (types.FunctionType, property)):
+            with pytest.raises(
+                AttributeError, match=f"`{name}` of {kind.__name__} can't be assigned.*take another name"
+            ):
+                setattr(made, name, 1)

@@ -241,7 +241,7 @@ def test_locks_that_another_thread_holds_are_free_in_the_child() -> None:
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(2)])
     model.compile("sgd", "mse")
     model.predict(np.ones((2, 2, 3)), verbose=0)
-    by_shape = model._graph.by_shape
+    by_shape = model._built_graph.by_shape
     assert by_shape is not None
     locks = (model._lock, JOINING, functions._table, by_shape._lock, random_state._sampling)
     held, stop = threading.Event(), threading.Event()

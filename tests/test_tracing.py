@@ -180,7 +180,7 @@ def test_training_chooses() -> None:
             return hidden * 2 if training else hidden
 
     model = model_of(Doubling())
-    assert [operation["kind"] for operation in model._graph.operations].count("dense") == 1
+    assert [operation["kind"] for operation in model._built_graph.operations].count("dense") == 1
     np.testing.assert_allclose(model.predict(X, verbose=0), X, rtol=1e-6)
     np.testing.assert_allclose(model(X, training=True), 2 * X, rtol=1e-6)
     model.compile("sgd", "mse")
@@ -259,7 +259,7 @@ def test_what_cannot_be_recorded_runs_in_python() -> None:
 
     model = model_of(Sorting())
     np.testing.assert_array_equal(model.predict(X, verbose=0), np.sort(X))
-    assert [operation["kind"] for operation in model._graph.operations] == ["custom"]
+    assert [operation["kind"] for operation in model._built_graph.operations] == ["custom"]
 
 
 def test_kernels_of_other_layers_are_shared() -> None:
@@ -333,7 +333,7 @@ def test_lambdas_train_without_a_gradient() -> None:
     before = model.get_weights()
     model.fit(X, X[:, :3], verbose=0)
     assert not np.array_equal(before[0], model.get_weights()[0])
-    assert "custom" not in {operation["kind"] for operation in model._graph.operations}
+    assert "custom" not in {operation["kind"] for operation in model._built_graph.operations}
 
 
 # Models.

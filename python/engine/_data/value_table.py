@@ -63,7 +63,7 @@ def keeping_values(method: _Method) -> _Method:
 
     @wraps(method)
     def kept(self: Any, *args: Any, **options: Any) -> Any:
-        if not self._graph.reads_values:
+        if not self._built_graph.reads_values:
             return method(self, *args, **options)
         with ValueTable.in_use():
             return method(self, *args, **options)

@@ -256,7 +256,9 @@ class CompiledMetrics:
         """
         compiled = self._model._require_compiled()
         compiled.update_metrics(
-            *OutputData(compiled, self._model._graph.output_form).of_batch(y_true, y_pred, sample_weight)
+            *OutputData(compiled, self._model._built_graph.output_form).of_batch(
+                y_true, y_pred, sample_weight
+            )
         )
 
 
@@ -313,7 +315,7 @@ class _OfModel:
         """
         _warn("compiled_loss()", "compute_loss(y=y, y_pred=y_pred), which includes self.losses")
         compiled = self._require_compiled()
-        batch = OutputData(compiled, self._graph.output_form).of_batch(y_true, y_pred, sample_weight)
+        batch = OutputData(compiled, self._built_graph.output_form).of_batch(y_true, y_pred, sample_weight)
         total: Any = 0.0
         for term in [*compiled.computed_loss(*batch), *(regularization_losses or ())]:
             total = total + term
@@ -356,8 +358,8 @@ class _OfModel:
             "predict(x).argmax(axis=-1), or (predict(x) > 0.5).astype('int32') for one output",
         )
         outputs = self.predict(x, batch_size, verbose)
-        if self._graph.output_form.kind is not None:
-            shape_of_one_output(self, self._graph.output_shapes, "predict_classes")
+        if self._built_graph.output_form.kind is not None:
+            shape_of_one_output(self, self._built_graph.output_shapes, "predict_classes")
         classes: NDArray[np.integer] = (
             outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs > 0.5).astype(np.int32)  # noqa: PLR2004 # Keras 2's threshold
         )

@@ -281,14 +281,14 @@ class LazyTrace(Trace):
 
     def _require_readable(self, part: Any, inputs: Sequence[TracedArray]) -> None:
         """Raises ValueError if a layer or a model gets numbers that aren't indices of its embeddings, or that float32 rounds."""
-        tokens = part._tokens
+        tokens = part._indices_below
         if tokens is not None:
             expected = f"the inputs of {part.name!r} must hold indices"
             sizes = [tokens] * len(inputs) if isinstance(tokens, int) else tokens
             for array, size in zip(inputs, sizes, strict=False):
                 if size is not None:
                     self.require(array, IndexRange(size, expected))
-        for array, reading in zip(inputs, part._readings, strict=False):
+        for array, reading in zip(inputs, part._input_readings, strict=False):
             if reading is Reading.EXACT and array.dtype != "float32":
                 self.require(array, ExactIntegers(f"inputs of {part.name}"))
 

@@ -82,7 +82,7 @@ class Embedding(Layer):
         self.mask_zero = flag(mask_zero, "mask_zero")
         super().__init__(**options)
         self._makes_mask = self.supports_masking = self.mask_zero
-        self._tokens = self.input_dim
+        self._indices_below = self.input_dim
         if weights is not None:
             self._start_from([*weights] if isinstance(weights, list) and len(weights) == 1 else [weights])
 

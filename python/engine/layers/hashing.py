@@ -197,7 +197,7 @@ class HashedCrossing(ValueLayer):
         return [tuple(shape)]
 
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
-        self._create_weights(samples[0])
+        self._ensure_arrays_for(samples[0])
 
     def _weights_for(self, input_shape: Shape) -> list[Weight]:
         del input_shape

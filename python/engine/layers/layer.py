@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from enum import Enum, auto
 from itertools import islice
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -161,8 +161,34 @@ def paths_within(path: str, parts: Sequence[Part]) -> Iterator[None]:
         raise
 
 
+def _require_free_names(cls: type) -> None:
+    """Raises TypeError if a class of the user's gives another meaning to a private name of its base classes in the library."""
+    library = [base for base in cls.__mro__ if is_of_engine(base)]
+    mixins = [base for base in cls.__mro__ if not is_of_engine(base) and not issubclass(base, Part)]
+    for name in {name for base in (cls, *mixins) for name in vars(base) if _is_private(name)}:
+        owner = next((base for base in library if name in vars(base)), None)
+        if owner is not None:
+            msg = f"{cls.__name__} can't define `{name}`, which {owner.__name__} of the library uses itself: take another name"
+            raise TypeError(msg)
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
 class Part(Versioned):
     """Base class of what a model is made of: layers, and models in their turn."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not is_of_engine(cls):
+            _require_free_names(cls)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name.startswith("_") and isinstance(getattr(type(self), name, None), (FunctionType, property)):
+            msg = f"`{name}` of {type(self).__name__} can't be assigned, as it is a method or a property: take another name"
+            raise AttributeError(msg)
+        super().__setattr__(name, value)
 
     name: str
     _path: str | None = None
@@ -175,7 +201,7 @@ class Part(Versioned):
     _symbolic_calls = 0
     """The number of calls on symbolic inputs so far."""
     _dtype_policy = FLOAT32
-    _readings: Sequence[Reading] = ()
+    _input_readings: Sequence[Reading] = ()
     """For each input of a model how its layers read it."""
     _with_mask: ClassVar[Callable[[Sequence[Any]], Any]]
     """Returns the first of two symbols with the second one as its mask, by a layer of `merging.py`, which sets this."""
@@ -629,7 +655,7 @@ class Layer(Part, Leaf, Spec):
     """The thread in which `build` is running."""
     _weights: list[Variable] | None
     """The weights, whose memory programs of models and functions use, too; None before they are created."""
-    _models: list[weakref.ref[ModelOfLayer]]
+    _containing_models: list[weakref.ref[ModelOfLayer]]
     """The models that compute with the layer."""
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
     """The arguments of the constructor of a user's class."""
@@ -662,7 +688,7 @@ class Layer(Part, Leaf, Spec):
         made = super().__new__(cls, *args, **options)
         if not is_of_engine(cls):
             made._constructed_with = arguments_by_name(cls, args, options)
-        made._weights, made._models = None, []
+        made._weights, made._containing_models = None, []
         return made
 
     def __init__(
@@ -725,7 +751,7 @@ class Layer(Part, Leaf, Spec):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle has its own weights, with the present values, and is in no model."""
-        state = {**self.__dict__, "_models": [], "_kept": {}}
+        state = {**self.__dict__, "_containing_models": [], "_kept": {}}
         state["_weights"] = None if self._weights is None else (self._weights, self._own_weights)
         state["_activated"] = None if self._activated is None else self._activated()
         return state
@@ -790,7 +816,7 @@ class Layer(Part, Leaf, Spec):
     @property
     def _is_in_model(self) -> bool:
         """Whether the programs of a model use the weights."""
-        return any(model() is not None for model in self._models)
+        return any(model() is not None for model in self._containing_models)
 
     def add_weight(  # noqa: PLR0917 # Keras' signature
         self,
@@ -877,7 +903,7 @@ class Layer(Part, Leaf, Spec):
             shape, initializer, dtype, trainable, autocast, regularizer, constraint, name=name
         )
 
-    def _create_weights(self, input_shape: Shape | None) -> list[WeightArray]:
+    def _ensure_arrays_for(self, input_shape: Shape | None) -> list[WeightArray]:
         """Creates the weights if they aren't there, by `build` of a user's layer, and returns their memory.
 
         Args:
@@ -945,12 +971,12 @@ class Layer(Part, Leaf, Spec):
         )
         samples = [self._sample_of(each) for each in _shapes_within(given)]
         if not by_operations and (several or given is None or len(shapes) + len(by_name) > 1):
-            self._run_build(samples[0] if samples else (), lambda: self.build(*shapes, **by_name))
+            self._run_build_of_user(samples[0] if samples else (), lambda: self.build(*shapes, **by_name))
             self._built_for_any_shape = given is None
         elif several:
             self._build_for_inputs(samples)
         else:
-            self._create_weights(samples[0])
+            self._ensure_arrays_for(samples[0])
 
     def _build_for_samples(self, samples: Sequence[Any], given: CallArguments | None = None) -> None:
         """Runs `build` for a call that is recorded, with the shapes of the symbols among its arguments."""
@@ -961,7 +987,7 @@ class Layer(Part, Leaf, Spec):
         if isinstance(shapes, tuple) and shapes == (None, *samples[0]) and not others:
             self._build_for_sample(samples[0])
         elif self._sample_shape is None:
-            self._run_build(samples[0], lambda: self._call_build(shapes, others))
+            self._run_build_of_user(samples[0], lambda: self._call_build_of_user(shapes, others))
 
     def _build_for_arrays(self, arrays: Any, given: Mapping[str, Any]) -> None:
         """Runs `build` for a call on arrays, with the shapes of those among its arguments."""
@@ -970,14 +996,14 @@ class Layer(Part, Leaf, Spec):
             others = {
                 name: shapes_of_arrays(each) for name, each in given.items() if contains(each, np.ndarray)
             }
-            self._run_build(samples_in(arrays)[0], lambda: self._call_build(shapes, others))
+            self._run_build_of_user(samples_in(arrays)[0], lambda: self._call_build_of_user(shapes, others))
         elif isinstance(arrays, np.ndarray) and not self._parts() and not contains(given, np.ndarray):
             self._build_for_sample(arrays.shape[1:])  # what layers within can take is for them to say
 
     def _build_for_sample(self, sample: Shape) -> None:
         """Runs `build` for a call with one input; ValueError if it has run for another shape."""
         if self._sample_shape is None:
-            self._run_build(sample, lambda: self._call_build((None, *sample), {}))
+            self._run_build_of_user(sample, lambda: self._call_build_of_user((None, *sample), {}))
         if self._built_for_any_shape:
             self._sample_shape = sample
         known = self._sample_shape or ()
@@ -988,7 +1014,7 @@ class Layer(Part, Leaf, Spec):
             )
             raise ValueError(msg)
 
-    def _call_build(self, shapes: Any, others: Mapping[str, Any]) -> None:
+    def _call_build_of_user(self, shapes: Any, others: Mapping[str, Any]) -> None:
         """Calls `build` with the shapes of the arguments of a call.
 
         One parameter of `build` is for the first argument. Several are for the arguments whose names they have, with
@@ -1018,7 +1044,7 @@ class Layer(Part, Leaf, Spec):
         build: Callable[..., None] = self.build
         build(**{name: found[name] for name in names if name in found})
 
-    def _run_build(self, sample: Shape, build: Callable[[], None]) -> None:
+    def _run_build_of_user(self, sample: Shape, build: Callable[[], None]) -> None:
         """Runs the user's `build`, unless it has run. If it raises, the layer has the weights that it had before.
 
         Args:
@@ -1202,14 +1228,16 @@ class Layer(Part, Leaf, Spec):
 
     # Weights: in models.
 
-    def _add_model(self, model: ModelOfLayer) -> None:
+    def _note_containing_model(self, model: ModelOfLayer) -> None:
         """Notes that a model computes with the layer."""
-        living = [each for each in self._models if each() is not None]
-        self._models = living if model in [each() for each in living] else [*living, weakref.ref(model)]
+        living = [each for each in self._containing_models if each() is not None]
+        self._containing_models = (
+            living if model in [each() for each in living] else [*living, weakref.ref(model)]
+        )
 
-    def _remove_model(self, model: ModelOfLayer) -> None:
+    def _forget_containing_model(self, model: ModelOfLayer) -> None:
         """Notes that a model computes with the layer no longer."""
-        self._models = [each for each in self._models if each() not in {None, model}]
+        self._containing_models = [each for each in self._containing_models if each() not in {None, model}]
 
     def _renew_arrays(self) -> None:
         """Copies the weights into arrays that no program uses, so that the next program may be on another device."""
@@ -1321,7 +1349,7 @@ class Layer(Part, Leaf, Spec):
         """Returns the outputs for arrays: Python computes them by `call`, or else a program of this layer alone."""
         no_samples = sample_shape_of_empty(inputs, "inputs")
         if no_samples is not None:
-            self._create_weights(no_samples)
+            self._ensure_arrays_for(no_samples)
             self._penalties = [] if self.activity_regularizer is None else [0.0]
             return np.zeros((0, *self._output_shape_for(no_samples)), np.float32).view(Tensor)
         if self._is_custom:
@@ -1356,7 +1384,7 @@ class Layer(Part, Leaf, Spec):
         if by_symbols:
             outputs = self._call_on_symbols(inputs, mode, mask, given)
         else:
-            outputs = self._run_call(inputs, mode, mask_of(inputs) if mask is None else mask, given)
+            outputs = self._run_call_of_user(inputs, mode, mask_of(inputs) if mask is None else mask, given)
         if self.activity_regularizer is not None:
             self._penalties = [self.activity_regularizer(outputs) / float(outputs.shape[0])]
         return outputs
@@ -1402,12 +1430,12 @@ class Layer(Part, Leaf, Spec):
     def _outputs_of_program(self, inputs: Any, mode: bool | None, mask: Any) -> tuple[Tensor, Any]:
         """Returns the outputs for an array, computed by a program of this layer alone, and their mask."""
         rows = readable(shaped(inputs, np.shape(inputs)[1:], "inputs"))
-        require_tokens(rows, self._tokens, "inputs")
+        require_tokens(rows, self._indices_below, "inputs")
         mask = self._given_mask(inputs, rows.shape[:-1], mask)
         sample = rows.shape[1:]
         output_shape = self._output_shape_for(sample)
         operations = self._operations_for([sample])
-        arrays = self._create_weights(sample)
+        arrays = self._ensure_arrays_for(sample)
         masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
         noisy = self._training_by_default if mode is None else mode
         if mask is not None and self._masks_statistics and noisy:
@@ -1438,9 +1466,9 @@ class Layer(Part, Leaf, Spec):
         self._build_for_arrays(arrays, given)
         if isinstance(arrays, np.ndarray) and self.supports_masking:
             masked_after = self.compute_mask(arrays, mask)
-        return tree.map_structure(_as_tensor, self._run_call(arrays, mode, mask, given)), masked_after
+        return tree.map_structure(_as_tensor, self._run_call_of_user(arrays, mode, mask, given)), masked_after
 
-    def _run_call(self, inputs: Any, mode: bool | None, mask: Any, given: Mapping[str, Any]) -> Any:
+    def _run_call_of_user(self, inputs: Any, mode: bool | None, mask: Any, given: Mapping[str, Any]) -> Any:
         """Returns what `call` returns for arrays, recorded or not, and notes what it adds to the loss."""
         mode = True if mode is None and self._training_by_default else mode
         arguments = {**given, **training_argument(self.call, mode)}
@@ -1648,7 +1676,7 @@ class Layer(Part, Leaf, Spec):
         return self._symbols("output")[1][0]
 
     def _symbols(self, what: str) -> tuple[Sequence[KerasTensor], Sequence[KerasTensor]]:
-        for reference in self._models:
+        for reference in self._containing_models:
             model = reference()
             if model is not None and any(layer is self for layer in model.layers):
                 return model._symbols_at(self)

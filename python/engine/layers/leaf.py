@@ -22,7 +22,7 @@ class Leaf:
     name: str
     supports_masking = False
     """Whether the mask of the inputs is the mask of the outputs, too."""
-    _tokens: int | None = None
+    _indices_below: int | None = None
     """If the inputs are indices: how many different ones there are."""
     _only_moves_values = False
     """Whether the outputs are the inputs in another order or shape."""

@@ -242,7 +242,7 @@ class CategoryEncoding(Layer):
         self.output_mode = "multi_hot" if mode == "binary" else mode
         self.sparse = flag(sparse, "sparse")
         super().__init__(**options)
-        self._tokens = self.num_tokens
+        self._indices_below = self.num_tokens
 
     def __call__(self, inputs: Any, count_weights: ArrayLike | None = None) -> Any:
         """Returns the vectors for `inputs`, or the symbolic output for a symbolic input.

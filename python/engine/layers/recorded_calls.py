@@ -261,7 +261,7 @@ def parts_in(attributes: Mapping[str, Any], kind: type) -> list[Any]:
 # Attributes of layers and models in which `parts_in` doesn't search: they hold no layers, or layers that are no parts.
 NO_PARTS = frozenset(
     (
-        "_models",
+        "_containing_models",
         "_building",
         "_weights",
         "_kept",

@@ -41,7 +41,7 @@ def names_of(symbols: list[KerasTensor]) -> list[str]:
 
 def description_of(model: Any, begins: list[KerasTensor]) -> str:
     """Returns which inputs a file has in place of those of the model, for a warning."""
-    given = [start.name for start in model._graph.input_layers]
+    given = [start.name for start in model._built_graph.input_layers]
     taken = [f"{name!r} {each.shape}" for name, each in zip(names_of(begins), begins, strict=True)]
     names = sorted({each.name for each in begins if each._call is not None})
     return (

@@ -92,17 +92,17 @@ def set_graph(model: ModelInterface, graph: LayerGraph, compiled: Compiled | Non
 
 def _exchange(model: ModelInterface, graph: BuiltGraph) -> None:
     """Makes a graph that of the model, and tells the layers and models in it, and those that leave it."""
-    before, layers, parts = model._graph, graph.network.layers, set(graph.layers)
+    before, layers, parts = model._built_graph, graph.network.layers, set(graph.layers)
     with JOINING.held():
         for layer in {*before.network.layers}.difference(layers):
-            layer._remove_model(model)
+            layer._forget_containing_model(model)
         for layer in layers if graph.program is not None else ():
-            layer._add_model(model)
+            layer._note_containing_model(model)
         for part in parts.union(before.layers):
             if part._is_model:
                 outers = cast("ModelInterface", part)._outers
                 (outers.add if part in parts else outers.discard)(model)
-        model._graph = graph
+        model._built_graph = graph
     model._note_change()
 
 
@@ -163,7 +163,7 @@ def _built(model: ModelInterface, graph: LayerGraph, compiled: Compiled | None) 
         found = lowered(network, known, model._trainable, dtypes=dtypes)
         operations = found.operations
         uses = first_uses(shapes, network.leaves)
-        arrays = [array for layer, sample in uses.items() for array in layer._create_weights(sample)]
+        arrays = [array for layer, sample in uses.items() for array in layer._ensure_arrays_for(sample)]
         with on_device(model._device):
             program = build([math.prod(each) for each in known], operations, arrays, found.outputs)
         if any(None in shape for shape in graph.input_shapes):
@@ -227,9 +227,9 @@ def program_for(model: ModelInterface, shape: Shape, compiled: Compiled | None =
         shape: of one sample.
         compiled: what the program must be compiled with; None for predictions.
     """
-    if model._graph.program is None:
+    if model._built_graph.program is None:
         model._build_for_inputs([_shape_to_build_for(model, shape)])
-    graph = model._graph
+    graph = model._built_graph
     if graph.program is None:
         raise without_layers(model.name)
     return graph.program if graph.by_shape is None else graph.by_shape.program(shape, compiled)
@@ -267,12 +267,12 @@ def move_to(model: ModelInterface, device: str) -> None:
     """
     with on_device(device):
         name = get_device()
-    graph = model._graph
+    graph = model._built_graph
     if graph.program is None or graph.program.device == name:
         model._device = name
         return
     for layer in graph.network.layers:
-        if any(other() not in {None, model} for other in layer._models):
+        if any(other() not in {None, model} for other in layer._containing_models):
             msg = (
                 f"layer {layer.name!r} is also in another model, which stays on {graph.program.device!r}: build both "
                 f"models on {name!r}, after engine.config.set_device({name!r})"
@@ -280,13 +280,13 @@ def move_to(model: ModelInterface, device: str) -> None:
             raise ValueError(msg)
     for layer in graph.network.layers:
         layer._renew_arrays()
-        layer._remove_model(model)
-    model._graph, model._device = replace(graph, program=None, by_shape=None), name
+        layer._forget_containing_model(model)
+    model._built_graph, model._device = replace(graph, program=None, by_shape=None), name
 
 
 def apply_compiled(model: ModelInterface, compiled: Compiled) -> None:
     """Compiles the program, if there is one, with `compiled`."""
-    graph = model._graph
+    graph = model._built_graph
     if graph.program is not None:
         known, dtypes = known_inputs(graph), [each.dtype for each in graph.input_layers]
         network = network_through(graph)
@@ -299,10 +299,10 @@ def apply_compiled(model: ModelInterface, compiled: Compiled) -> None:
 
 def renew(model: ModelInterface) -> None:
     """Builds the programs of this model and of those within again, since settings of layers have changed."""
-    for part in model._graph.layers:
+    for part in model._built_graph.layers:
         if part._is_model:
             renew(cast("ModelInterface", part))
-    set_graph(model, model._graph.changed(), model._compiled)
+    set_graph(model, model._built_graph.changed(), model._compiled)
 
 
 def enclosing_models(model: ModelInterface) -> list[ModelInterface]:
@@ -330,12 +330,12 @@ def replace_layers(
     if around and not layers:
         msg = f"model {model.name!r} is a part of another one, which needs a layer of it: add() one before pop()"
         raise ValueError(msg)
-    graph = model._graph.changed(input_layers=inputs, layers=layers, wiring=chain_of(len(layers)))
+    graph = model._built_graph.changed(input_layers=inputs, layers=layers, wiring=chain_of(len(layers)))
     for outer in around:
-        _require_fitting(outer, network_through(outer._graph, {model: graph}))
+        _require_fitting(outer, network_through(outer._built_graph, {model: graph}))
     set_graph(model, graph, model._compiled)
     for outer in around:
-        set_graph(outer, outer._graph.changed(), outer._compiled)
+        set_graph(outer, outer._built_graph.changed(), outer._compiled)
 
 
 def network_through(graph: LayerGraph, changed: Mapping[Any, LayerGraph] = MappingProxyType({})) -> Network:
@@ -359,7 +359,7 @@ def shapes_of_leaves(graph: LayerGraph, network: Network, known: Sequence[Shape]
 
 def _require_fitting(model: ModelInterface, network: Network) -> None:
     """Raises ValueError if the model can't have `network` in place of its own."""
-    shapes = shapes_of_leaves(model._graph, network)
+    shapes = shapes_of_leaves(model._built_graph, network)
     first_uses(shapes, network.leaves)
     for leaf, read in zip(network.leaves, shapes.read, strict=True):
         if isinstance(leaf, Layer):
@@ -377,7 +377,7 @@ def trainable_in(model: ModelInterface, network: Network) -> tuple[bool, ...]:
 
 def _shape_to_build_for(model: ModelInterface, sample: Shape) -> Shape:
     """The shape to build the model for if the first samples have shape `sample`. Lengths of texts are left open."""
-    network = network_through(model._graph)
+    network = network_through(model._built_graph)
     if not network.leaves or not isinstance(network.leaves[0], Embedding):
         return sample
     free = tuple(None if size > 1 else size for size in sample)
@@ -386,7 +386,7 @@ def _shape_to_build_for(model: ModelInterface, sample: Shape) -> Shape:
 
 def suits(model: ModelInterface, samples: Sequence[Shape]) -> bool:
     """Whether the layers, with the weights that they have, take samples of these shapes, one for each input."""
-    network = network_through(model._graph)
+    network = network_through(model._built_graph)
     try:
         shapes = shapes_along(samples, network.leaves, network.wiring)
         for leaf, (shape, *_) in zip(network.leaves, shapes.read, strict=True):

@@ -19,7 +19,7 @@ from engine.models.wiring import chain_of
 class BuiltGraph(LayerGraph):
     """The graph of layers of a model, and what was built from it. It never changes: building makes a new one.
 
-    So a thread that reads `model._graph` once has layers, program and shapes that belong together, whatever other threads
+    So a thread that reads `model._built_graph` once has layers, program and shapes that belong together, whatever other threads
     build meanwhile, and a model whose building fails has what it had before.
     """
 

@@ -96,16 +96,16 @@ def _starts_in(input_tensors: object, model: Model) -> list[KerasTensor] | None:
     """Returns the symbols in the argument `input_tensors`, one for each input of the model, or None for None."""
     if input_tensors is None:
         return None
-    several = len(model._graph.input_layers) > 1
-    keys = model._graph.input_form.keys
+    several = len(model._built_graph.input_layers) > 1
+    keys = model._built_graph.input_form.keys
     if keys and not isinstance(input_tensors, Mapping):
         msg = f"`input_tensors` must have the same structure as model.input, a dict with the keys {list(keys)}; got {input_tensors!r}"
         raise ValueError(msg)
-    given = model._graph.input_form.flat(input_tensors)
+    given = model._built_graph.input_form.flat(input_tensors)
     if several and isinstance(given, Mapping):
         given = model._input_data.arrays(given, "input_tensors")
     found = symbols_of(given)
-    count = max(len(model._graph.input_layers), 1)
+    count = max(len(model._built_graph.input_layers), 1)
     if found is None or len(found) != count:
         msg = (
             f"`input_tensors` must be one symbolic input for each of the {count} inputs of the model, or a list of them; got "
@@ -129,13 +129,13 @@ def _cloned(model: Model, cloning: Cloning, starts: Sequence[KerasTensor] | None
         return cast(Model, again)
     if starts is None:
         starts = [
-            InputLayer.from_config(start.get_config())._as_tensor for start in model._graph.input_layers
+            InputLayer.from_config(start.get_config())._as_tensor for start in model._built_graph.input_layers
         ]
     copies = cloning.copies
-    for layer in model._graph.layers:
+    for layer in model._built_graph.layers:
         if layer not in copies:
             copies[layer] = _copy_of(layer, cloning)
-    graph, layers = model._graph, [copies[layer] for layer in model._graph.layers]
+    graph, layers = model._built_graph, [copies[layer] for layer in model._built_graph.layers]
     if isinstance(model, Sequential):
         first = [
             each.start if isinstance(each.start, InputLayer) else InputLayer(batch_shape=each.shape)
@@ -174,7 +174,7 @@ def _called(
     model: Model, layers: Sequence[Part], starts: Sequence[KerasTensor], call_function: Callable[..., Any]
 ) -> Model:
     """Returns the model in which `call_function` calls `layers`, which are the copies of those of `model`, on `starts`."""
-    copies, graph = iter(layers), model._graph
+    copies, graph = iter(layers), model._built_graph
 
     def call(
         part: Part, read: list[KerasTensor], mode: bool | None, given: CallArguments | None

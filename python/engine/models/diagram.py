@@ -23,7 +23,7 @@ def diagram(model: ModelInterface) -> list[Box]:
     In a chain there is one for each use of a layer, and so there is in a graph in which a layer reads what comes of
     its own outputs. Otherwise there is one for each layer.
     """
-    graph, visible = model._graph, model._parts_in_order
+    graph, visible = model._built_graph, model._parts_in_order
     shapes, reads_of_calls = graph.shapes, graph.wiring.reads
     starts = [start for start in graph.input_layers if start in visible]
     boxes: list[Box] = [(part, [part.sample_shape], [part.sample_shape], []) for part in starts]
@@ -52,8 +52,8 @@ def diagram(model: ModelInterface) -> list[Box]:
 
 def node_numbers(model: ModelInterface) -> list[int]:
     """The number of each call among those of its layer in this model, in the order in which they were made."""
-    if not model._graph.input_layers:
-        return [0] * len(model._graph.layers)
+    if not model._built_graph.input_layers:
+        return [0] * len(model._built_graph.layers)
     calls = model._symbols()[2]
     counts, found = Counter[Part](), dict[Call, int]()
     for call in sorted(calls, key=lambda call: call.number):
@@ -64,7 +64,7 @@ def node_numbers(model: ModelInterface) -> list[int]:
 
 def is_listed_as_chain(model: ModelInterface) -> bool:
     """Whether each layer reads the one before and comes once, as in a Sequential, so that a summary needs no connections."""
-    graph = model._graph
+    graph = model._built_graph
     if not graph.listed:
         return True
     values = [number for number, part in enumerate(graph.layers) for _ in range(part._output_count)]

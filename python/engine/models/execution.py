@@ -113,7 +113,7 @@ class Execution(ABC):
         model, step, lost = self._model, self._own_step, lost_loss(logs)
         if lost is not None:
             model._may_hold_nan = True
-            paths = () if step else paths_to_outputs(model._graph.network)
+            paths = () if step else paths_to_outputs(model._built_graph.network)
             loss, weights = (lost, logs[lost]), model.weights
             warn_of_loss(
                 model.name, self._compiled, loss, paths=paths, step=step, source=source, weights=weights
@@ -209,7 +209,7 @@ class Execution(ABC):
     @property
     def _names_of_outputs(self) -> list[str]:
         """The names of several outputs; empty for one."""
-        return self._model._names_of_outputs if len(self._model._graph.wiring.outputs) > 1 else []
+        return self._model._names_of_outputs if len(self._model._built_graph.wiring.outputs) > 1 else []
 
     def class_weights(self, class_weight: Any) -> Any:
         """Returns `class_weight`; weights for several outputs as a dict with those of each output by name, or None."""
@@ -259,7 +259,7 @@ class CoreExecution(Execution):
             compiled.require_optimizer()
             if not compiled.trains and compiled.trainable not in (
                 None,
-                trainable_in(model, model._graph.network),
+                trainable_in(model, model._built_graph.network),
             ):
                 apply_compiled(model, compiled)
             compiled.trains = True
@@ -272,7 +272,7 @@ class CoreExecution(Execution):
         build_for_data(model, x)
         rows, columns = read_inputs(model, lambda data: data.checked(x, f"{prefix}x", shape, names))
         shapes = model._output_shapes_of(sample_shape_of(rows))
-        form = OutputData(compiled, model._graph.output_form)
+        form = OutputData(compiled, model._built_graph.output_form)
         targets, weights = form.targets_and_weights(
             y, sample_weight, len(rows), prefix, self._entry_of_output
         )
@@ -307,13 +307,15 @@ class CoreExecution(Execution):
     def _entry_of_output(self, values: Mapping[Any, Any]) -> Any:
         """Returns the entry of the one output; `values` itself if the output has no name or there is no such entry."""
         model = self._model
-        keys = model._graph.output_form.keys or tuple(model._names_of_outputs if model._graph.listed else ())
+        keys = model._built_graph.output_form.keys or tuple(
+            model._names_of_outputs if model._built_graph.listed else ()
+        )
         return values[keys[0]] if keys and keys[0] in values else values
 
     def _resolve_loss(self, targets: Sequence[Any], shapes: Sequence[Shape]) -> None:
         """Lets the first targets decide which losses are meant."""
         compiled, indices = self._compiled, list[Any]()
-        given_data = OutputData(compiled, self._model._graph.output_form)
+        given_data = OutputData(compiled, self._model._built_graph.output_form)
         targetings = [given_data.targeting(number, shapes) for number in range(len(shapes))]
         for given, targeting in zip(targets, targetings, strict=True):
             if targeting.loss._targets_are_indices is not None:
@@ -328,7 +330,7 @@ class CoreExecution(Execution):
                 may_be_indices &= array.dtype.kind != "f" or compiled.has_metrics(number)
             indices.append(may_be_indices and targeting.read_by_core(array))
         with compiled.resolving(indices, [targeting.width for targeting in targetings]):
-            if self._model._graph.program is not None:
+            if self._model._built_graph.program is not None:
                 apply_compiled(self._model, compiled)
 
     def ready(self, sources: Sequence[Source | None], *, trains: bool) -> None:
@@ -342,7 +344,7 @@ class CoreExecution(Execution):
         program_for(model, first.sample_shape, compiled)
         if trains and model._checked_to_learn is not compiled:
             model._checked_to_learn = compiled
-            graph, network = model._graph, model._graph.network
+            graph, network = model._built_graph, model._built_graph.network
             shapes = shapes_of_leaves(graph, network).values
             warn_of_layers(compiled, network.leaves, shapes, paths_to_outputs(network))
             warn_of_unread_inputs(
@@ -366,7 +368,7 @@ class StepExecution(Execution):
     def samples(self, given: Given) -> Samples:
         """Returns arrays in the structure in which the user gave them. A step may take samples of any shape."""
         x, y, sample_weight, prefix, _, names = given
-        x = columns_by_name(x) if len(self._model._graph.input_layers) > 1 else x
+        x = columns_by_name(x) if len(self._model._built_graph.input_layers) > 1 else x
         return samples_of_steps(x, y, sample_weight, prefix, names, indices=self._indices)
 
     def _batch(self, batch: Given, number: int) -> Samples:
@@ -388,12 +390,12 @@ class StepExecution(Execution):
         Otherwise, and if its `call` doesn't take the samples as they are, its steps build what they call.
         """
         model, (first, *_) = self._model, sources
-        if model._graph.program is not None or first is None or not self._compiled.reads_outputs:
+        if model._built_graph.program is not None or first is None or not self._compiled.reads_outputs:
             return
         with suppress(Exception), giving_back():  # code of the user may raise anything
             x, _, _ = unpacked_batch(cast("StepArrays", first.example.arrays).structure)
             build_for_data(model, x, single=True)
-            if not model._graph.input_layers and len(getattr(x, "shape", ())) > 1:
+            if not model._built_graph.input_layers and len(getattr(x, "shape", ())) > 1:
                 program_for(model, x.shape[1:])
 
     def require_like(self, held_out: Source, source: Source) -> None:
@@ -415,7 +417,7 @@ class StepExecution(Execution):
 
     def _require_fitting(self, samples: Samples, prefix: str) -> None:
         """Raises ValueError for arrays of other shapes than those of inputs and outputs, and for wrong class indices."""
-        model, graph, compiled = self._model, self._model._graph, self._compiled
+        model, graph, compiled = self._model, self._model._built_graph, self._compiled
         x, y, _ = unpacked_batch(cast("StepArrays", samples.arrays).structure)
         inputs = arrays_of(graph.input_form, x)
         shapes = [each.shape[1:] for each in inputs]
@@ -424,7 +426,7 @@ class StepExecution(Execution):
                 if len(array.shape) == len(start.sample_shape) + 1:  # a last axis of length 1 may be missing
                     place = f"{prefix}x" if len(inputs) == 1 else f"{prefix}x[{start.name!r}]"
                     require_sample_shape(array.shape[1:], start.sample_shape, place, array.shape)
-        form = OutputData(compiled, model._graph.output_form)
+        form = OutputData(compiled, model._built_graph.output_form)
         for number, (array, shape) in enumerate(
             zip(arrays_of(graph.output_form, y), graph.output_shapes, strict=False)
         ):

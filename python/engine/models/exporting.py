@@ -50,7 +50,7 @@ def _graph_for_export(model: ModelInterface, names: Sequence[str]) -> Any:
 
     with model._lock.held():
         model._require_built("export()")
-        graph = model._graph
+        graph = model._built_graph
         network = network_of(graph, inner_graph, known_inputs(graph), whole=is_written_whole)
         return graph_of(
             model.name,
@@ -71,7 +71,7 @@ def _graph_for_export(model: ModelInterface, names: Sequence[str]) -> Any:
 
 def symbols_after_values_of(model: ModelInterface) -> list[KerasTensor]:
     """The symbols at which a file of the model begins, if the model has layers of values; else none."""
-    if model._body is not None or not model._graph.input_layers:
+    if model._body is not None or not model._built_graph.input_layers:
         return []
     from engine.models.after_values import symbols_after_values  # few programs need it
 

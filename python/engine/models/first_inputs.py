@@ -34,11 +34,11 @@ def build_for_data(model: ModelInterface, x: Any, single: bool = False) -> None:
         single: whether to build for one array, too, and not only for several.
     """
     _require_spec(model, x)
-    if model._body is None and not model._graph.input_layers:
+    if model._body is None and not model._built_graph.input_layers:
         _require_one_array(model, x)
-    if model._graph.input_layers and not model._graph.has_declared_shape:
+    if model._built_graph.input_layers and not model._built_graph.has_declared_shape:
         _open_lengths(model, x)
-    if model._body is None or model._graph.input_layers:
+    if model._body is None or model._built_graph.input_layers:
         return
     nested = isinstance(x, (list, tuple, Mapping))
     within = nested and any(
@@ -75,7 +75,7 @@ def read_inputs(
             first, to know which inputs hold integers or indices.
     """
     rows, also = read(model._input_data)
-    if model._body is not None and not model._graph.input_layers:
+    if model._body is not None and not model._built_graph.input_layers:
         program_for(model, sample_shape_of(rows))
         rows, also = read(model._input_data)
     return rows, also
@@ -83,7 +83,7 @@ def read_inputs(
 
 def build_for_symbols(model: ModelInterface, x: Any) -> None:
     """Builds a model with a `call` of its own for symbols in lists, tuples and dicts, if its inputs aren't known."""
-    if model._body is None or model._graph.input_layers or not isinstance(x, (list, tuple, Mapping)):
+    if model._body is None or model._built_graph.input_layers or not isinstance(x, (list, tuple, Mapping)):
         return
     form = nested_structure_of(x)
     symbols = None if form.kind is None else symbols_of(form.unpacked(x))
@@ -106,7 +106,7 @@ def build_for_shapes(model: ModelInterface, shapes: Any) -> None:
             InputLayer(without_batch(named[key]), name=key if isinstance(key, str) else None) for key in keys
         ]
     arguments = [arguments_of(structure, len(starts))]
-    graph = model._graph.changed(
+    graph = model._built_graph.changed(
         input_layers=starts,
         has_declared_shape=False,
         input_form=structure,
@@ -125,9 +125,9 @@ def _open_lengths(model: ModelInterface, x: Any) -> None:
         model: the model.
         x: samples. Other things than arrays, and arrays that don't fit for other reasons, are left alone.
     """
-    arrays = list(arrays_of(model._graph.input_form, x))
+    arrays = list(arrays_of(model._built_graph.input_form, x))
     samples = [getattr(each, "shape", (0,))[1:] for each in arrays]
-    known = model._graph.input_shapes
+    known = model._built_graph.input_shapes
     if list(map(len, samples)) != list(map(len, known)):
         return
     opened = [
@@ -138,10 +138,10 @@ def _open_lengths(model: ModelInterface, x: Any) -> None:
         return
     starts = [
         InputLayer(shape, name=start.name, dtype=start.dtype)
-        for shape, start in zip(opened, model._graph.input_layers, strict=True)
+        for shape, start in zip(opened, model._built_graph.input_layers, strict=True)
     ]
     with model._lock.held(), suppress(Exception):  # custom layers may raise anything
-        set_graph(model, model._graph.changed(input_layers=starts), model._compiled)
+        set_graph(model, model._built_graph.changed(input_layers=starts), model._compiled)
 
 
 def _require_spec(model: ModelInterface, x: Any) -> None:
@@ -149,7 +149,7 @@ def _require_spec(model: ModelInterface, x: Any) -> None:
     specs = model._own_input_spec
     if specs is None:
         return
-    arrays = arrays_of(model._graph.input_form, x)
+    arrays = arrays_of(model._built_graph.input_form, x)
     for spec, each in zip(specs if isinstance(specs, (list, tuple)) else [specs], arrays, strict=False):
         if hasattr(each, "shape"):
             require_compatible(spec, each.shape, model.name)
@@ -158,7 +158,7 @@ def _require_spec(model: ModelInterface, x: Any) -> None:
 def _require_one_array(model: ModelInterface, x: Any) -> None:
     """Raises ValueError for several arrays given to a Sequential whose first layer would get their list in Keras."""
     arrays = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, (list, tuple)) else []
-    first = model._graph.layers[0] if model._graph.layers else None
+    first = model._built_graph.layers[0] if model._built_graph.layers else None
     several = len(arrays) > 1 and all(len(getattr(each, "shape", ())) > 1 for each in arrays)
     if several and isinstance(first, Layer) and (first._is_custom or first._merges_inputs):
         msg = (

@@ -38,7 +38,7 @@ def _walk(model: Any, inputs: Sequence[Any], call: Callable[..., Any]) -> list[A
         outputs = call(part, read, mode, given)
         return tree.flatten(outputs) if part._output_count > 1 else [outputs]
 
-    graph: BuiltGraph = model._graph
+    graph: BuiltGraph = model._built_graph
     return graph.run(inputs, flat)
 
 
@@ -50,7 +50,7 @@ def inputs_of_rows(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[Any
         rows: the samples (n, ...), as the core reads them.
         masks: the mask of each input, or None; empty if no input has one.
     """
-    graph, inputs = model._graph, [rows]
+    graph, inputs = model._built_graph, [rows]
     if len(graph.input_layers) > 1:
         shapes = graph.input_shapes
         if graph.by_shape is not None:
@@ -77,12 +77,12 @@ def masks_of_outputs(model: Any, rows: Any, masks: Sequence[Any] = ()) -> list[A
         masks: as for `inputs_of_rows`.
     """
     inputs = inputs_of_rows(model, rows, masks)
-    if any(leaf._is_custom for leaf in model._graph.network.leaves):
+    if any(leaf._is_custom for leaf in model._built_graph.network.leaves):
 
         def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
             del mode
             if part._is_model:
-                return part._graph.output_form.packed(_walk(part, read, call))
+                return part._built_graph.output_form.packed(_walk(part, read, call))
             return part._call_in_model(read, False, {} if given is None else given)
 
         with on_trial():
@@ -102,14 +102,14 @@ def call_by_layer(model: Any, rows: Any, training: bool | None, masks: Sequence[
     The program can't do three things: it has one `training` for all layers, doesn't return penalties on outputs, and its
     inputs have no masks. `masks` are those for `inputs_of_rows`.
     """
-    model._graph.forget_penalties()
+    model._built_graph.forget_penalties()
     penalties = dict[Layer, list[float]]()
     inputs = inputs_of_rows(model, rows, masks)
 
     def call(part: Any, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
         options = {} if given is None else given
         outputs = part._call_in_model(read, mode if training is None else training, options)
-        for leaf in part._graph.penalised if part._is_model else [part]:
+        for leaf in part._built_graph.penalised if part._is_model else [part]:
             if isinstance(leaf, Layer) and leaf.activity_regularizer is not None:
                 penalties.setdefault(leaf, []).extend(leaf._penalties)  # a layer that is used twice has two
         return outputs
@@ -117,7 +117,7 @@ def call_by_layer(model: Any, rows: Any, training: bool | None, masks: Sequence[
     outputs = _walk(model, inputs, call)
     for leaf, found in penalties.items():
         leaf._penalties = found
-    return model._graph.output_form.packed([np.asarray(each) for each in outputs])
+    return model._built_graph.output_form.packed([np.asarray(each) for each in outputs])
 
 
 def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | None) -> Any:
@@ -135,12 +135,12 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
                 raise
             with within_call(training):
                 return model.call(x, **options)
-    model._graph.forget_penalties()
-    if not model._graph.penalised and not any(
+    model._built_graph.forget_penalties()
+    if not model._built_graph.penalised and not any(
         isinstance(leaf, PenaltyLeaf) or leaf.name == "add_loss" or leaf._is_custom
-        for leaf in model._graph.network.leaves
+        for leaf in model._built_graph.network.leaves
     ):
-        return model._graph.output_form.packed(called_on(model, symbols, training))
+        return model._built_graph.output_form.packed(called_on(model, symbols, training))
     if model._inside_is_call:
         with within_call(training):
             return model.call(x, **options)
@@ -148,7 +148,7 @@ def call_recorded(model: Any, x: Any, symbols: Sequence[Any], training: bool | N
     def call(part: Part, read: list[Any], mode: bool | None, given: CallArguments | None) -> Any:
         return _called_part(part, read, mode if training is None else training, given)
 
-    return model._graph.output_form.packed(_walk(model, symbols, call))
+    return model._built_graph.output_form.packed(_walk(model, symbols, call))
 
 
 def _called_part(

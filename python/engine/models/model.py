@@ -218,7 +218,7 @@ class Model(Part, SaysWhatIsLeftOut):
     """The number of calls so far that drew random numbers."""
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
     """The arguments of the constructor of a user's class."""
-    _graph: BuiltGraph
+    _built_graph: BuiltGraph
     """The layers, and what was built from them."""
     _own_input_spec: Any = None
     """What the user has assigned to `input_spec`."""
@@ -252,7 +252,7 @@ class Model(Part, SaysWhatIsLeftOut):
         first, last = (tensors_in(value, name) for name, value in (("inputs", inputs), ("outputs", outputs)))
         self._begin(name)
         self._trainable, self._dtype_policy = trainable, policy
-        self._graph = BuiltGraph(
+        self._built_graph = BuiltGraph(
             input_form=nested_structure_of(inputs), output_form=nested_structure_of(outputs)
         )
         self._set_ends(first, last)
@@ -263,7 +263,7 @@ class Model(Part, SaysWhatIsLeftOut):
         starts, calls, layers, wiring = ordered_calls(inputs, [*outputs, *self._added_losses])
         require_no_input_layer(call.layer for call in calls)
         require_names(layers if len(starts) > 1 else layers[1:])
-        graph = self._graph.changed(
+        graph = self._built_graph.changed(
             input_layers=starts,
             layers=[call.layer for call in calls],
             wiring=wiring._replace(outputs=wiring.outputs[: len(outputs)]),
@@ -319,7 +319,7 @@ class Model(Part, SaysWhatIsLeftOut):
         self.name = auto_name(snake_case(type(self).__name__)) if name is None else label(name)
 
         # The layers, and what was built from them.
-        self._graph = BuiltGraph()
+        self._built_graph = BuiltGraph()
         self._calls = []
         self._dtype_policy = policy_of(None)
         self._device: str | None = (
@@ -372,7 +372,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """Sets the attributes of a model whose class has a `call` of its own. Its inputs are known with the first data."""
         self._begin(name)
         self._body = Body(self, frozenset((*vars(self), "_body")))
-        self._graph = BuiltGraph(layers=[self._body], wiring=chain_of(1))
+        self._built_graph = BuiltGraph(layers=[self._body], wiring=chain_of(1))
 
     def _build_of_user(self, input_shape: Any) -> None:
         """Runs the method `build` of the user's class, if there is one."""
@@ -434,18 +434,18 @@ class Model(Part, SaysWhatIsLeftOut):
         flag(auto_scale_loss, "auto_scale_loss")
         with self._lock.held():
             self._require_idle("compiled")
-            names = self._names_of_outputs if len(self._graph.wiring.outputs) > 1 else ()
-            by_key = self._graph.output_form.kind is dict
-            if not names and self._graph.input_layers:
-                known = {*self._graph.output_form.keys, *self.output_names}
-                flat = partial(self._graph.output_form.flat, spread=True)
+            names = self._names_of_outputs if len(self._built_graph.wiring.outputs) > 1 else ()
+            by_key = self._built_graph.output_form.kind is dict
+            if not names and self._built_graph.input_layers:
+                known = {*self._built_graph.output_form.keys, *self.output_names}
+                flat = partial(self._built_graph.output_form.flat, spread=True)
                 require_names_of_output(
                     known, loss=flat(loss), metrics=flat(metrics), weighted_metrics=flat(weighted_metrics)
                 )
             self._compiles_when_built = False
             try:
                 compiled = compiled_for(
-                    self._graph.output_form,
+                    self._built_graph.output_form,
                     optimizer,
                     loss,
                     loss_weights,
@@ -455,7 +455,7 @@ class Model(Part, SaysWhatIsLeftOut):
                     by_key=by_key,
                 )
             except ValueError:
-                if self._body is None or self._graph.input_layers:
+                if self._body is None or self._built_graph.input_layers:
                     raise
                 # How many outputs there are is known when `call` has run.
                 compiled, self._compiles_when_built = Compiled(optimizer, None, None, None, None), True
@@ -486,7 +486,11 @@ class Model(Part, SaysWhatIsLeftOut):
     def _warn_of_policies(self) -> None:
         """Warns if a layer has a policy of mixed precision, and the model is on the CPU."""
         mixed = next(
-            (layer.dtype_policy for layer in self._graph.network.layers if layer.dtype_policy != FLOAT32),
+            (
+                layer.dtype_policy
+                for layer in self._built_graph.network.layers
+                if layer.dtype_policy != FLOAT32
+            ),
             None,
         )
         if mixed is not None and self.device == "cpu":
@@ -499,7 +503,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def device(self) -> str:
         """Where the model keeps its weights and computes, such as "cpu" or "cuda:0"."""
-        program = self._graph.program
+        program = self._built_graph.program
         return self._device or get_device() if program is None else program.device
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -735,7 +739,7 @@ class Model(Part, SaysWhatIsLeftOut):
             tests = validates and isinstance(execution, CoreExecution)
             testing = self._execution("test_step") if tests else execution
             execution.begin(x, trains=True)
-            self._graph.forget_penalties()
+            self._built_graph.forget_penalties()
             options = FitOptions(
                 batch_size=batch_size,
                 epochs=epochs,
@@ -828,7 +832,7 @@ class Model(Part, SaysWhatIsLeftOut):
             limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
             require_verbose(verbose)
             hooks = CallbackList(callbacks)
-            self._graph.forget_penalties()
+            self._built_graph.forget_penalties()
             execution.begin(x, trains=False)
             with execution.restoring_loss_on_error():
                 source = execution.source(x, y, sample_weight)
@@ -873,7 +877,7 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock.held():
             execution, as_dict = self._execution("train_step"), _wants_dict(return_dict)
             execution.begin(x, trains=True)
-            self._graph.forget_penalties()
+            self._built_graph.forget_penalties()
             weights = weights_of_batch(sample_weight, x)
             with execution.restoring_loss_on_error():
                 samples = execution.samples(Given(x, y, weights, names=self._feature_names))
@@ -908,7 +912,7 @@ class Model(Part, SaysWhatIsLeftOut):
         with self._lock.borrowed():
             execution, as_dict = self._execution("test_step"), _wants_dict(return_dict)
             execution.begin(x, trains=False)
-            self._graph.forget_penalties()
+            self._built_graph.forget_penalties()
             weights = weights_of_batch(sample_weight, x)
             with execution.restoring_loss_on_error():
                 samples = execution.samples(Given(x, y, weights, names=self._feature_names))
@@ -999,7 +1003,7 @@ class Model(Part, SaysWhatIsLeftOut):
         found, compiled = list[Any](), self._compiled
         if compiled is not None and compiled.has_loss:
             found += compiled.computed_loss(
-                *OutputData(compiled, self._graph.output_form).of_batch(y, y_pred, sample_weight)
+                *OutputData(compiled, self._built_graph.output_form).of_batch(y, y_pred, sample_weight)
             )
         found += self.losses
         if not found:
@@ -1016,15 +1020,17 @@ class Model(Part, SaysWhatIsLeftOut):
             return self(x, training=training), {}
         inputs = self._input_data.arrays(x, "x") if isinstance(x, Mapping) else x
         found = self._model_with_values(inputs, training=training)
-        count = len(self._graph.wiring.outputs)
+        count = len(self._built_graph.wiring.outputs)
         values = zip(self._symbols_of_losses, found[count:], strict=True)
-        return self._graph.output_form.packed(found[:count]), {id(symbol): each for symbol, each in values}
+        return self._built_graph.output_form.packed(found[:count]), {
+            id(symbol): each for symbol, each in values
+        }
 
     def _find_symbols_of_losses(self, losses: Any) -> None:
         """Finds the symbols of this model that losses refer to."""
         self._model_with_values = None
         self._symbols_of_losses = (
-            symbols_read(losses) if self._body is None and self._graph.input_layers else []
+            symbols_read(losses) if self._body is None and self._built_graph.input_layers else []
         )
         tensors = [symbol._as_tensor for symbol in self._symbols_of_losses]
         if tensors:
@@ -1050,7 +1056,7 @@ class Model(Part, SaysWhatIsLeftOut):
         compiled = self._compiled
         if compiled is not None:
             compiled.update_metrics(
-                *OutputData(compiled, self._graph.output_form).of_batch(y, y_pred, sample_weight)
+                *OutputData(compiled, self._built_graph.output_form).of_batch(y, y_pred, sample_weight)
             )
         return self.get_metrics_result()
 
@@ -1100,7 +1106,7 @@ class Model(Part, SaysWhatIsLeftOut):
         return predicted(self, x, batch_size, verbose, steps, callbacks, out)
 
     def _output_dtypes_for(self, dtypes: Sequence[str]) -> Sequence[str]:
-        return self._graph.output_dtypes or super()._output_dtypes_for(dtypes)
+        return self._built_graph.output_dtypes or super()._output_dtypes_for(dtypes)
 
     @without_engine_frames
     @keeping_values
@@ -1134,18 +1140,18 @@ class Model(Part, SaysWhatIsLeftOut):
                 settle()
             x = recorded_inputs(x, self)
         build_for_symbols(self, x)
-        symbols = symbols_of(self._graph.input_form.flat(x))
+        symbols = symbols_of(self._built_graph.input_form.flat(x))
         if symbols is not None:
-            if isinstance(x, Mapping) and self._graph.input_form.nested is None:
+            if isinstance(x, Mapping) and self._built_graph.input_form.nested is None:
                 symbols = [symbol._as_tensor for symbol in self._input_data.arrays(x, "inputs")]
             symbols = self._input_data.symbols(symbols)
             recorded: Any = symbols[0]
             if isinstance(recorded, RecordedArray):
                 return call_recorded(self, x, symbols, given)
-            return self._graph.output_form.packed(called_on(self, symbols, given))
+            return self._built_graph.output_form.packed(called_on(self, symbols, given))
         masks = masks_in(self, x)
         outputs = outputs_of_batch(self, x, "x", given, called=True, masks=masks)
-        form = self._graph.output_form
+        form = self._built_graph.output_form
         flat = [_as_tensor(each) for each in form.unpacked(outputs)]
         if (masks or self._may_make_mask) and flat[0].shape[0]:  # without samples there is no mask
             flat = [
@@ -1232,7 +1238,9 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _output_shapes_of(self, sample: Shape) -> list[Shape]:
         """The shape of each output for samples of shape `sample`, as the core reads them."""
-        known = self._graph.output_shapes  # None in it stands for a length that depends on that of the sample
+        known = (
+            self._built_graph.output_shapes
+        )  # None in it stands for a length that depends on that of the sample
         if known and not any(None in shape for shape in known):
             return known
         return self._output_shapes_for(inputs_in(sample))
@@ -1242,12 +1250,12 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def _input_data(self) -> InputData:
         """Says what data the inputs take."""
-        return InputData(self._graph, self.device)
+        return InputData(self._built_graph, self.device)
 
     @property
     def _names_of_outputs(self) -> list[str]:
         """The names of the outputs: the keys of the dict that the model was made with, or the names of the layers."""
-        return list(self._graph.output_form.keys) or self.output_names
+        return list(self._built_graph.output_form.keys) or self.output_names
 
     # Warnings.
 
@@ -1302,7 +1310,7 @@ class Model(Part, SaysWhatIsLeftOut):
         That of a Sequential which is a part of another model is what it is called on there, as for a layer.
         """
         outer = self._call_around()
-        return self._graph.input_form.packed(self._symbols()[0]) if outer is None else outer.inputs[0]
+        return self._built_graph.input_form.packed(self._symbols()[0]) if outer is None else outer.inputs[0]
 
     @property
     def output(self) -> Any:
@@ -1311,7 +1319,7 @@ class Model(Part, SaysWhatIsLeftOut):
         That of a Sequential which is a part of another model is what its call there returns, as for a layer.
         """
         outer = self._call_around()
-        return self._graph.output_form.packed(self._symbols()[1]) if outer is None else outer.outputs[0]
+        return self._built_graph.output_form.packed(self._symbols()[1]) if outer is None else outer.outputs[0]
 
     def _call_around(self) -> Call | None:
         """The symbolic call that defines `input` and `output`; None if these are the model's own."""
@@ -1331,7 +1339,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def output_names(self) -> list[str]:
         """A list with the name of each output, which is the name of the layer that computes it."""
         if self._body is not None:
-            return names_of_ends(self._graph.output_form, len(self._graph.wiring.outputs))
+            return names_of_ends(self._built_graph.output_form, len(self._built_graph.wiring.outputs))
         return [output.name for output in self.outputs]
 
     @property
@@ -1340,11 +1348,11 @@ class Model(Part, SaysWhatIsLeftOut):
 
         The model refuses data that don't fit an `InputSpec`, or a list of them, that is assigned.
         """
-        if self._own_input_spec is not None or not self._graph.input_layers:
+        if self._own_input_spec is not None or not self._built_graph.input_layers:
             return self._own_input_spec
         return [
             InputSpec(shape=(None, *start.sample_shape), allow_last_axis_squeeze=True, name=name)
-            for start, name in zip(self._graph.input_layers, self._input_data.names, strict=True)
+            for start, name in zip(self._built_graph.input_layers, self._input_data.names, strict=True)
         ]
 
     @input_spec.setter
@@ -1354,10 +1362,10 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def input_shape(self) -> Any:
         """Shape of the input, with None for the batch axis; a list for several. Raises AttributeError before it is known."""
-        if not self._graph.input_layers:
+        if not self._built_graph.input_layers:
             msg = f"model {self.name!r} has no input shape yet: begin it with Input(), or call build()"
             raise AttributeError(msg)
-        shapes = [(None, *start.sample_shape) for start in self._graph.input_layers]
+        shapes = [(None, *start.sample_shape) for start in self._built_graph.input_layers]
         return shapes[0] if len(shapes) == 1 else shapes
 
     @property
@@ -1373,7 +1381,7 @@ class Model(Part, SaysWhatIsLeftOut):
         """
         given = (
             self._input_data.arrays(input_shape, "input_shape")
-            if len(self._graph.input_layers) > 1
+            if len(self._built_graph.input_layers) > 1
             else [input_shape]
         )
         shapes = self._output_shapes_for([without_batch(each) for each in given])
@@ -1437,13 +1445,13 @@ class Model(Part, SaysWhatIsLeftOut):
 
         They stay the same objects as long as the layers do, so that models can be made from them.
         """
-        if not self._graph.input_layers:
+        if not self._built_graph.input_layers:
             msg = (
                 f"model {self.name!r} has no input shape yet, and thus no defined input and output: begin it with "
                 "Input(), or call build()"
             )
             raise AttributeError(msg)
-        inputs = [start._as_tensor for start in self._graph.input_layers]
+        inputs = [start._as_tensor for start in self._built_graph.input_layers]
         calls, known = list[Call](), iter(self._calls)
 
         def called(
@@ -1457,7 +1465,7 @@ class Model(Part, SaysWhatIsLeftOut):
             calls.append(call)
             return call.outputs
 
-        outputs = self._graph.run(inputs, called)
+        outputs = self._built_graph.run(inputs, called)
         self._calls = calls
         return inputs, outputs, calls
 
@@ -1483,7 +1491,7 @@ class Model(Part, SaysWhatIsLeftOut):
             if self._body is not None and _is_nested_shape(input_shape):
                 build_for_shapes(self, input_shape)
                 return
-            if len(self._graph.input_layers) > 1:  # it has its weights since it was made
+            if len(self._built_graph.input_layers) > 1:  # it has its weights since it was made
                 self.compute_output_shape(self.input_shape if input_shape is None else input_shape)
                 return
             known = self._inputs
@@ -1500,13 +1508,13 @@ class Model(Part, SaysWhatIsLeftOut):
             if not self.built:
                 inputs = known if known is not None and input_shape is None else InputLayer(sample)
                 declared = known is not None
-                graph = self._graph.changed(input_layers=[inputs], has_declared_shape=declared)
+                graph = self._built_graph.changed(input_layers=[inputs], has_declared_shape=declared)
                 set_graph(self, graph, self._compiled)
 
     def _note_input_structure(self, inputs: Any, samples: Sequence[Shape]) -> None:
         """Builds a model with a `call` of its own that takes a list, tuple or dict, if its inputs aren't known yet."""
         form = nested_structure_of(inputs, lambda part: isinstance(part, Slot))
-        if self._body is None or self._graph.input_layers or form.kind is None:
+        if self._body is None or self._built_graph.input_layers or form.kind is None:
             return
         shapes = [(None, *samples[slot.number]) for slot in form.unpacked(inputs)]
         with self._lock.held():
@@ -1515,7 +1523,7 @@ class Model(Part, SaysWhatIsLeftOut):
     @property
     def built(self) -> bool:
         """True if the weights have been created."""
-        return self._graph.program is not None
+        return self._built_graph.program is not None
 
     @built.setter
     def built(self, value: bool) -> None:
@@ -1693,7 +1701,7 @@ class Model(Part, SaysWhatIsLeftOut):
         printed = verbose is not None and flag(verbose, "verbose")
         begins = symbols_after_values_of(self)
         if begins:
-            after = Model(begins, self._graph.output_form.packed(self._symbols()[1]), name=self.name)
+            after = Model(begins, self._built_graph.output_form.packed(self._symbols()[1]), name=self.name)
             export_model(after, names_of(begins), filepath, format, options)
             warnings.warn(f"model {self.name!r}: {description_of(self, begins)}", stacklevel=2)
         else:
@@ -1758,7 +1766,7 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def _require_built(self, action: str) -> None:
         """Raises ValueError if the model isn't built."""
-        if self._graph.program is None:
+        if self._built_graph.program is None:
             raise self._not_built(action)
 
     @property
@@ -1773,7 +1781,7 @@ class Model(Part, SaysWhatIsLeftOut):
             "class_indices": indices,
             "seeds": seeds,
             "feature_names": self._feature_names,
-            "declared_shape": self._graph.has_declared_shape,
+            "declared_shape": self._built_graph.has_declared_shape,
         }
 
     def _restore_facts(self, facts: Mapping[str, Any]) -> None:
@@ -1794,27 +1802,27 @@ class Model(Part, SaysWhatIsLeftOut):
             raise ValueError(msg)
         declared = flag(facts.get("declared_shape", True), "declared_shape")
         self._reseed([None if seed is None else integer(seed, "seed", 0, 2**64 - 1) for seed in seeds])
-        self._note_declared_shape(self._graph.has_declared_shape and declared)
+        self._note_declared_shape(self._built_graph.has_declared_shape and declared)
         self._feature_names = self._feature_names if names is None else names
         indices, compiled = facts.get("class_indices"), self._compiled
         every: list[Any] = indices if isinstance(indices, list) else [indices]
         if (
             compiled is None
             or compiled.is_resolved
-            or self._graph.program is None
+            or self._built_graph.program is None
             or len(every) != len(compiled.losses)
         ):
             return
         if all(isinstance(each, bool) for each in every):
-            widths = [shape[-1] if shape else 1 for shape in self._graph.output_shapes]
+            widths = [shape[-1] if shape else 1 for shape in self._built_graph.output_shapes]
             if len(widths) == 1:
-                widths = [self._graph.program.output_width]
+                widths = [self._built_graph.program.output_width]
             with compiled.resolving(every, widths):
                 apply_compiled(self, compiled)
 
     def _note_declared_shape(self, declared: bool) -> None:
         """Notes whether the user said what the inputs are."""
-        self._graph = replace(self._graph, has_declared_shape=declared)
+        self._built_graph = replace(self._built_graph, has_declared_shape=declared)
 
     # Config.
 
@@ -1883,14 +1891,16 @@ class Model(Part, SaysWhatIsLeftOut):
 
     def get_build_config(self) -> dict[str, Any] | None:
         """`{"input_shape": (None, ...)}`, for `build_from_config`; None before the shape is known."""
-        if self._body is not None and self._graph.input_layers:
+        if self._body is not None and self._built_graph.input_layers:
             return {
-                "input_shape": self._graph.input_form.packed(
-                    [(None, *each.sample_shape) for each in self._graph.input_layers]
+                "input_shape": self._built_graph.input_form.packed(
+                    [(None, *each.sample_shape) for each in self._built_graph.input_layers]
                 )
             }
         return (
-            None if self._graph.sample_shape is None else {"input_shape": (None, *self._graph.sample_shape)}
+            None
+            if self._built_graph.sample_shape is None
+            else {"input_shape": (None, *self._built_graph.sample_shape)}
         )
 
     def build_from_config(self, config: Mapping[str, Any]) -> None:
@@ -1906,7 +1916,7 @@ class Model(Part, SaysWhatIsLeftOut):
     def _config_of_parts(self) -> dict[str, Any]:
         """The config that lists the layers, also if a subclass overrides `get_config`."""
         return config_of_graph(
-            self.name, self._trainable, self._graph, self._parts_in_order, node_numbers(self)
+            self.name, self._trainable, self._built_graph, self._parts_in_order, node_numbers(self)
         )
 
     @classmethod
@@ -1953,7 +1963,7 @@ class Model(Part, SaysWhatIsLeftOut):
     # The parts of the model, as models around it need them.
 
     def _parts(self) -> Sequence[Part]:
-        return self._graph.layers
+        return self._built_graph.layers
 
     @property
     def _attributes_of_user(self) -> Mapping[str, Any] | None:
@@ -1971,8 +1981,8 @@ class Model(Part, SaysWhatIsLeftOut):
         if self._body is not None:
             return list(self._body._parts())
         if self._is_graph:
-            return list(self._graph.listed)
-        return [*self._graph.input_layers, *self._graph.layers]
+            return list(self._built_graph.listed)
+        return [*self._built_graph.input_layers, *self._built_graph.layers]
 
     @property
     def operations(self) -> list[Any]:
@@ -1981,58 +1991,58 @@ class Model(Part, SaysWhatIsLeftOut):
         Raises:
             AttributeError: if the model is no functional one.
         """
-        if not self._graph.listed:
+        if not self._built_graph.listed:
             msg = f"{type(self).__name__!r} has no attribute 'operations': it is for models made of symbols, Model(inputs, outputs)"
             raise AttributeError(msg, name="operations", obj=self)
-        return list(self._graph.listed)
+        return list(self._built_graph.listed)
 
     @property
     def _is_graph(self) -> bool:
-        return self._graph.has_branches
+        return self._built_graph.has_branches
 
     @property
     def _inputs(self) -> InputLayer | None:
         """The input layer of a model with one input; None before it is known."""
-        return self._graph.input_layers[0] if self._graph.input_layers else None
+        return self._built_graph.input_layers[0] if self._built_graph.input_layers else None
 
     def _packed_inputs(self, values: Sequence[Any]) -> Any:
-        return self._graph.input_form.packed(values)
+        return self._built_graph.input_form.packed(values)
 
     @property
     def _input_count(self) -> int:
-        return max(len(self._graph.input_layers), 1)
+        return max(len(self._built_graph.input_layers), 1)
 
     @property
     def _output_count(self) -> int:
-        return len(self._graph.wiring.outputs)
+        return len(self._built_graph.wiring.outputs)
 
     @property
-    def _tokens(self) -> Any:
-        return self._graph.tokens
+    def _indices_below(self) -> Any:
+        return self._built_graph.tokens
 
     @property
-    def _readings(self) -> Sequence[Reading]:  # type: ignore[override]
-        return self._graph.readings
+    def _input_readings(self) -> Sequence[Reading]:  # type: ignore[override]
+        return self._built_graph.readings
 
     @property
     def _leaves(self) -> list[Layer]:
-        return [leaf for part in self._graph.layers for leaf in part._leaves]
+        return [leaf for part in self._built_graph.layers for leaf in part._leaves]
 
     @property
     def _owners(self) -> list[Layer]:
         """The layers, without the models around them, each once."""
-        return self._graph.owners
+        return self._built_graph.owners
 
     @property
     def _layers_of_weights(self) -> list[Layer]:
         return self._owners
 
     def _modes_of_leaves(self, training: bool | None) -> list[bool]:
-        return self._graph.modes_of_leaves(training)
+        return self._built_graph.modes_of_leaves(training)
 
     def _models_within(self) -> list[Model]:
         """The models that are parts of this one, at any depth."""
-        inner = [part for part in self._graph.layers if isinstance(part, Model)]
+        inner = [part for part in self._built_graph.layers if isinstance(part, Model)]
         return [*inner, *(model for part in inner for model in part._models_within())]
 
     def _holds(self, model: object) -> bool:
@@ -2041,34 +2051,38 @@ class Model(Part, SaysWhatIsLeftOut):
 
     @property
     def _given_input_shape(self) -> Shape | None:
-        return self._graph.input_layers[0].sample_shape if len(self._graph.input_layers) == 1 else None
+        return (
+            self._built_graph.input_layers[0].sample_shape
+            if len(self._built_graph.input_layers) == 1
+            else None
+        )
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         return self._output_shapes_for([input_shape])[0]
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
-        if not self._graph.layers and not self._graph.input_layers:
+        if not self._built_graph.layers and not self._built_graph.input_layers:
             raise without_layers(self.name)
-        if self._body is not None and not self._graph.input_layers:
+        if self._body is not None and not self._built_graph.input_layers:
             return self._body._output_shapes_for(samples)
-        if len(samples) != max(len(self._graph.input_layers), 1):
-            msg = f"model {self.name!r} has {max(len(self._graph.input_layers), 1)} inputs, so it can't take {len(samples)}"
+        if len(samples) != max(len(self._built_graph.input_layers), 1):
+            msg = f"model {self.name!r} has {max(len(self._built_graph.input_layers), 1)} inputs, so it can't take {len(samples)}"
             raise ValueError(msg)
-        for sample, start in zip(samples, self._graph.input_layers, strict=False):
+        for sample, start in zip(samples, self._built_graph.input_layers, strict=False):
             if not fits(sample, start.sample_shape) and (
-                self._graph.has_declared_shape or not suits(self, samples)
+                self._built_graph.has_declared_shape or not suits(self, samples)
             ):
                 msg = (
                     f"model {self.name!r} has input shape {(None, *start.sample_shape)}, so it can't take "
                     f"{(None, *sample)}"
                 )
                 raise ValueError(msg)
-        return shapes_along(samples, self._graph.layers, self._graph.wiring).outputs
+        return shapes_along(samples, self._built_graph.layers, self._built_graph.wiring).outputs
 
     def _build_for_inputs(self, samples: Sequence[Shape]) -> None:
-        if len(samples) == 1 and len(self._graph.input_layers) <= 1:
+        if len(samples) == 1 and len(self._built_graph.input_layers) <= 1:
             Model.build(self, (None, *samples[0]))
-        elif not self._graph.input_layers and self._body is not None:
+        elif not self._built_graph.input_layers and self._body is not None:
             with self._lock.held():
                 build_for_shapes(self, [(None, *sample) for sample in samples])
 

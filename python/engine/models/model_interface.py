@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         """A model, for the functions that build it, predict with it, draw it and export it."""
 
         # The layers, and what was built from them.
-        _graph: BuiltGraph
+        _built_graph: BuiltGraph
         _body: Body | None
         _outers: Any
         _is_sequential: bool

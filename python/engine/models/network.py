@@ -63,7 +63,7 @@ class Network(NamedTuple):
 
 def inner_graph(part: Any) -> LayerGraph | None:
     """Returns the layers of a model and their connections; None for a layer."""
-    found: LayerGraph | None = part._graph if part._is_model else None
+    found: LayerGraph | None = part._built_graph if part._is_model else None
     return found
 
 

@@ -85,7 +85,7 @@ def predicted(  # noqa: PLR0917 # those of `predict`
     if usual and not impatient(verbose):
         outputs = outputs_at_once(model, x, "x", BATCH_SIZE, out)
         if outputs is not None:
-            model._graph.forget_penalties()
+            model._built_graph.forget_penalties()
             return outputs
     limit, given_size = positive_or_none(steps, "steps"), positive_or_none(batch_size, "batch_size")
     shown = _Shown(verbose, callbacks)
@@ -98,30 +98,30 @@ def predicted(  # noqa: PLR0917 # those of `predict`
     size = resolve_batch_size(given_size, limit, len(rows))
     limit = _capped_steps(limit, math.ceil(len(rows) / size))
     rows = rows if limit is None else part_of(rows, 0, limit * size)
-    model._graph.forget_penalties()
+    model._built_graph.forget_penalties()
     shapes = model._output_shapes_of(sample_shape_of(rows))
     target = None if out is None else target_for(out, shape_of_one_output(model, shapes, "out"), rows)
     try:
         silent = callbacks is None and len(rows) <= size and not impatient(verbose)
         program = program_for(model, sample_shape_of(rows))
-        if model._graph.predicts_whole_batches:
+        if model._built_graph.predicts_whole_batches:
             require_finite_rows(rows)
         if silent and not isinstance(rows, LazyRows):
             outputs = program.predict(rows, target, True, False, _seed(model))
         else:
-            several = model._graph.output_form.kind is not None
+            several = model._built_graph.output_form.kind is not None
             predictor = CorePredictor(
                 program,
                 rows,
                 size,
                 out=target,
                 shown=partial(unpacked_outputs, model, shapes=shapes) if several else None,
-                by_batch=partial(_seed, model) if model._graph.draws else None,
-                whole_batches=computes_whole_batches(model._graph.network),
+                by_batch=partial(_seed, model) if model._built_graph.draws else None,
+                whole_batches=computes_whole_batches(model._built_graph.network),
             )
             outputs = _run(model, predictor, math.ceil(len(rows) / size), shown)
     except NotFiniteError as error:
-        raise complaint(x, model._graph.sample_shape, error) from None
+        raise complaint(x, model._built_graph.sample_shape, error) from None
     return unpacked_outputs(model, outputs, shapes) if out is None else delivered(outputs, out)
 
 
@@ -153,14 +153,14 @@ def outputs_of_batch(
         called: whether to store the penalties on outputs for `losses`.
         masks: of the inputs; empty if no input has one.
     """
-    graph = model._graph
+    graph = model._built_graph
     by_layer = masks or (graph.augments and training is None) or (called and graph.penalised)
     if not training and not by_layer:
         outputs = outputs_at_once(model, x, name)
         if outputs is not None:
             return outputs
     build_for_data(model, x)
-    if len(model._graph.input_layers) <= 1:
+    if len(model._built_graph.input_layers) <= 1:
         x = model._input_data.array(x, name, model._feature_names)
     if (sample := model._input_data.shape_of_none(x, name)) is not None:
         program_for(model, sample)
@@ -172,7 +172,7 @@ def outputs_of_batch(
         )
     rows, x = read_inputs(model, lambda data: data.unchecked(x, name, model._feature_names))
     program = program_for(model, sample_shape_of(rows))
-    graph = model._graph  # which the call may have built
+    graph = model._built_graph  # which the call may have built
     if masks or (graph.augments and training is None) or (called and graph.penalised):
         array = rows[:] if isinstance(rows, LazyRows) else rows
         array = array.numpy() if isinstance(array, DeviceArray) else array
@@ -207,7 +207,7 @@ def outputs_at_once(
         most: the largest number of samples.
         out: an array for the result, or None.
     """
-    graph = model._graph
+    graph = model._built_graph
     program, shape = graph.program, graph.output_shape
     if (
         type(x) not in _ARRAYS
@@ -303,12 +303,12 @@ def _run(
 
 def _seed(model: ModelInterface) -> int:
     """The seed of a prediction: another one each time, if the model draws random numbers in predictions."""
-    return next_sampling(model) if model._graph.draws else 0
+    return next_sampling(model) if model._built_graph.draws else 0
 
 
 def shape_of_one_output(model: ModelInterface, shapes: Sequence[Shape], argument: str) -> Shape:
     """Returns the shape of the one output; ValueError if there are several."""
-    if model._graph.output_form.kind is not None:
+    if model._built_graph.output_form.kind is not None:
         msg = (
             f"`{argument}` is for models with one output, but {model.name!r} has {len(shapes)}: leave it out"
         )
@@ -318,7 +318,7 @@ def shape_of_one_output(model: ModelInterface, shapes: Sequence[Shape], argument
 
 def unpacked_outputs(model: ModelInterface, outputs: Any, shapes: Sequence[Shape]) -> Any:
     """Returns the outputs (n, numbers of all outputs) as users get them: arrays of `shapes`, where `outputs` is."""
-    graph = model._graph
+    graph = model._built_graph
     form = graph.output_form
     if isinstance(outputs, DeviceArray):
         ends = list(accumulate(math.prod(shape) for shape in shapes))
@@ -343,10 +343,10 @@ def masks_in(model: ModelInterface, x: Any) -> list[Any]:
     if not _has_mask(x):
         return []
     build_for_data(model, x)
-    x = model._graph.input_form.flat(x)
+    x = model._built_graph.input_form.flat(x)
     by_name = isinstance(x, Mapping)
     arrays = list(x.values()) if by_name else x if isinstance(x, (list, tuple)) else [x]
-    names, starts = model._input_data.names, [start.name for start in model._graph.input_layers]
+    names, starts = model._input_data.names, [start.name for start in model._built_graph.input_layers]
     keys = names if by_name and all(name in x for name in names) else starts
     return [mask_of(each) for each in ([x.get(key) for key in keys] if by_name else arrays)]
 

@@ -88,7 +88,7 @@ class Sequential(Model):
             if layer is self or (isinstance(layer, Model) and layer._holds(self)):
                 msg = f"model {self.name!r} can't be a part of itself: make another one with clone_model()"
                 raise ValueError(msg)
-            first, parts = with_parts(self._graph.input_layers, self._graph.layers, [layer])
+            first, parts = with_parts(self._built_graph.input_layers, self._built_graph.layers, [layer])
             replace_layers(self, around, first, parts)
             self._count_as_functional()
 
@@ -101,11 +101,11 @@ class Sequential(Model):
         flag(rebuild, "rebuild")
         around = enclosing_models(self)
         with changing(self, around):
-            if not self._graph.layers:
+            if not self._built_graph.layers:
                 msg = f"model {self.name!r} has no layers to pop: add some with model.add()"
                 raise ValueError(msg)
-            layer = self._graph.layers[-1]
-            replace_layers(self, around, self._graph.input_layers, self._graph.layers[:-1])
+            layer = self._built_graph.layers[-1]
+            replace_layers(self, around, self._built_graph.input_layers, self._built_graph.layers[:-1])
             self._count_as_functional()
             return layer
 
@@ -139,17 +139,17 @@ class Sequential(Model):
 
     @property
     def _parts_in_order(self) -> list[Part]:
-        return list(self._graph.layers)
+        return list(self._built_graph.layers)
 
     def _call_around(self) -> Call | None:
         for outer in self._outers:
-            if outer._graph.input_layers:
+            if outer._built_graph.input_layers:
                 outer._symbols()  # a Sequential has no calls before it is asked for them
         return first_call_of(self)
 
     def _config_of_parts(self) -> dict[str, Any]:
         return config_of_stack(
-            self.name, self._trainable, self._dtype_in_config, self._inputs, self._graph.layers
+            self.name, self._trainable, self._dtype_in_config, self._inputs, self._built_graph.layers
         )
 
     @classmethod

@@ -498,9 +498,9 @@ def tokens_of_inputs(network: Network, count: int) -> list[int | None]:
     """
     found: list[int | None] = [None] * max(count, 1)
     for leaf, origins in _readers(network, slices=False):
-        if origins[0] < 0 and leaf._tokens is not None:
+        if origins[0] < 0 and leaf._indices_below is not None:
             known = found[-1 - origins[0]]
-            found[-1 - origins[0]] = leaf._tokens if known is None else min(known, leaf._tokens)
+            found[-1 - origins[0]] = leaf._indices_below if known is None else min(known, leaf._indices_below)
     return found
 
 

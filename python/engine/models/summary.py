@@ -100,7 +100,7 @@ def _lines_of(model: Any) -> list[Line]:
     """Returns the layers as the summary lists them: in a Sequential as often as they are used, otherwise once, in Keras' order."""
     if model._body is not None:
         return _lines_of_attributes(model)
-    graph, inputs = model._graph, model._graph.input_layers
+    graph, inputs = model._built_graph, model._built_graph.input_layers
     known = graph.shapes.values if inputs else None
     shapes: list[list[Shape] | None] = []
     sources, connections = list[str](), dict[Part, dict[int, list[str]]]()
@@ -133,7 +133,7 @@ def _lines_of_attributes(model: Any) -> list[Line]:
     lines = []
     for part in model._parts_in_order:
         known: Shape | None = (
-            part._graph.sample_shape if part._is_model else getattr(part, "_sample_shape", None)
+            part._built_graph.sample_shape if part._is_model else getattr(part, "_sample_shape", None)
         )
         shapes = None
         if known is not None and part.built:

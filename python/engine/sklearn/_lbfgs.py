@@ -48,7 +48,7 @@ class Objective:
         self._model.compile(
             optimizers.SGD(0.0, gradient_accumulation_steps=LARGEST), loss, loss_weights=design.factors[0]
         )
-        program = self._model._graph.program
+        program = self._model._built_graph.program
         if program is None:
             raise RuntimeError
         self._program = program

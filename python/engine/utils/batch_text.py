@@ -68,5 +68,5 @@ def explain_batch(model: Any, mode: str = "train", batch_size: int = 32, threads
         )
         raise ValueError(msg)
     names = [weight.path.removeprefix(f"{model.path}/") for weight in model.weights]
-    graph, schedule = model._graph.program.to_text(mode, batch_size, limit, names)
+    graph, schedule = model._built_graph.program.to_text(mode, batch_size, limit, names)
     return f"{graph}\n{schedule}"

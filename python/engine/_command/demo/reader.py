@@ -111,7 +111,7 @@ class DigitReader:
         if sample not in {(_SIDE, _SIDE), (_SIDE, _SIDE, 1), (_SIDE * _SIDE,)} or outputs != (_DIGITS,):
             msg = f"the model must take images (28, 28) or (784,) and give 10 outputs, but takes {sample} and gives {outputs}"
             raise ValueError(msg)
-        if not model._graph.network.wiring.is_chain:
+        if not model._built_graph.network.wiring.is_chain:
             msg = f"the demo takes a chain of layers from one input to one output, but model {model.name!r} has branches"
             raise ValueError(msg)
         self._model, self._sample = model, sample
