@@ -197,7 +197,7 @@ def test_layers_of_a_model_may_be_called_inputs_and_outputs() -> None:
 
 # Private names that classes of users plausibly have, such as `_graph` in a network on graphs: the library has others.
 PLAUSIBLE = (
-    *("_add_model", "_build", "_build_layers", "_build_model", "_call_build", "_compute", "_create_weights"),
+    *("_add_model", "_build", "_build_layers", "_build_model", "_call_build", "_compute", "_computed_by", "_create_weights"),
     *("_data", "_dense", "_encoder", "_forward", "_graph", "_hidden", "_init_weights", "_layers", "_make_layers", "_models"),
     *("_network", "_program", "_readings", "_remove_model", "_run_build", "_run_call", "_seed", "_setup", "_state", "_step"),
     *("_tokens", "_units", "_weight_init"),

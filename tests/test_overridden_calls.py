@@ -94,3 +94,41 @@ def test_a_build_of_its_own() -> None:
 def test_a_build_of_its_own_for_a_layer_with_weights_is_refused() -> None:
     with pytest.raises(TypeError, match="can't override `build` of Dense"):
         type("Mine", (layers.Dense,), {"build": lambda self, input_shape: None})
+
+
+def test_a_call_that_a_class_gets_after_its_definition() -> None:
+    class Late(layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            self.factor = self.add_weight((1,), initializer="ones")
+
+    with pytest.raises(NotImplementedError, match="Late has no `call`"):
+        Late()(X)
+
+    def call(self: Any, inputs: Any, training: bool = True) -> Any:
+        return inputs * self.factor * (2 if training else 3)
+
+    Late.call = call  # type: ignore[method-assign] # as decorators do
+    layer = Late()
+    np.testing.assert_array_equal(layer(X), 2 * X)
+    np.testing.assert_array_equal(layer(X, training=False), 3 * X)
+    with engine.GradientTape() as tape:
+        outputs = layer(X, training=False)
+    np.testing.assert_array_equal(tape.gradient(outputs, layer.factor), [3 * X.sum()])
+    model = engine.Sequential([engine.Input((8,)), layer])
+    np.testing.assert_array_equal(model.predict(X, verbose=0), 3 * X)
+    np.testing.assert_array_equal(model(X), 2 * X)
+
+
+@pytest.mark.parametrize("kind", [MCDropout, layers.Dropout, layers.RandomFlip])
+def test_a_call_that_is_replaced_for_a_while(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.ones((2, 3, 3, 1), "float32")
+    layer = kind() if kind is layers.RandomFlip else kind(0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "call", lambda self, inputs: inputs * 5)
+        np.testing.assert_array_equal(layer(images), images * 5)
+        with engine.GradientTape():
+            np.testing.assert_array_equal(layer(images), images * 5)
+        inputs = engine.Input((3, 3, 1))
+        model = engine.Model(inputs, kind.from_config(layer.get_config())(inputs))
+        np.testing.assert_array_equal(model.predict(images, verbose=0), images * 5)
+    assert set(np.unique(layer(images))) <= {0, 1, 2}

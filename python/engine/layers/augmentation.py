@@ -30,8 +30,6 @@ class _Augmentation(Seeded, ABC):
         options: arguments of every `Layer`, such as `name` and `input_shape`.
     """
 
-    _training_by_default = True
-
     def __init__(
         self,
         fill_mode: str = "reflect",
@@ -48,6 +46,10 @@ class _Augmentation(Seeded, ABC):
             "channels_last" if data_format is None else data_format, "data_format", ("channels_last",)
         )
         super().__init__(seed, **options)
+
+    @property
+    def _training_by_default(self) -> bool:
+        return self._is_by_operations or super()._training_by_default
 
     def _output_shape_for(self, input_shape: Shape) -> Shape:
         """The outputs have the shape of the inputs."""

@@ -13,7 +13,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from enum import Enum, auto
 from itertools import islice
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -571,17 +570,6 @@ def _shapes_within(given: Any) -> list[Any]:
     return [] if given is None else [given]
 
 
-class ComputedBy(Enum):
-    """What computes the outputs of the layers of a class."""
-
-    OPERATIONS = auto()
-    """Operations of the core: a layer of the library, or a class of the user's that derives from one."""
-    CALL = auto()
-    """The method `call`, in Python."""
-    NOTHING = auto()
-    """A class of the user's without `call`, or `Layer` itself."""
-
-
 class Layer(Part, Leaf, Spec):
     """Base class of all layers, including custom layers.
 
@@ -659,7 +647,8 @@ class Layer(Part, Leaf, Spec):
     """The models that compute with the layer."""
     _constructed_with: Mapping[str, Any] = MappingProxyType({})
     """The arguments of the constructor of a user's class."""
-    _computed_by: ClassVar[ComputedBy] = ComputedBy.NOTHING
+    _has_operations: ClassVar[bool] = False
+    """Whether the core has operations for the class: it is a layer of the library, or derives from one."""
     _takes_scalars = False
     """Whether samples are often single numbers, so that a shape of one axis given to `build` is that of a batch."""
     _built_for_any_shape = False
@@ -669,17 +658,14 @@ class Layer(Part, Leaf, Spec):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "call" in vars(cls):
-            cls._training_by_default = default_of(cls.call, "training") is True
+        cls._has_operations = (
+            next(filter(is_of_engine, cls.__mro__)) is not Layer or cls._lower is not Layer._lower
+        )
         if cls._lower is not Layer._lower:
             own = overrides(cls, "call") or overrides(cls, "build")
             if own and cls._weights_for is Layer._weights_for:
                 _compute_in_python(cls)
             _refuse_overrides(cls, "call", "build", "compute_mask")
-        if cls.call is not Layer.call:
-            cls._computed_by = ComputedBy.CALL
-        elif cls._lower is not Layer._lower or next(filter(is_of_engine, cls.__mro__)) is not Layer:
-            cls._computed_by = ComputedBy.OPERATIONS
         if "build" in vars(cls):
             cls.build = _building_once(cls.build)  # type: ignore[method-assign] # what Keras does as well
 
@@ -726,8 +712,7 @@ class Layer(Part, Leaf, Spec):
             self.supports_masking = True
 
     def __setattr__(self, name: str, value: object) -> None:
-        by_operations = self._computed_by is ComputedBy.OPERATIONS
-        if name.startswith("_") or by_operations or current.get() is not None:
+        if name.startswith("_") or self._is_by_operations or current.get() is not None:
             super().__setattr__(name, value)
             return
         self._adopt_variables(value)
@@ -960,7 +945,7 @@ class Layer(Part, Leaf, Spec):
         """Does what a user asks for by `build(*shapes, **by_name)`: creates the weights, unless they are there."""
         arguments = [*signature.bind_partial(self, *shapes, **by_name).arguments.values()]
         given: Any = arguments[1] if len(arguments) > 1 else ()
-        by_operations = self._computed_by is ComputedBy.OPERATIONS
+        by_operations = self._is_by_operations
         needs_shape = any(each.default is each.empty for each in [*signature.parameters.values()][1:2])
         if (given == () and needs_shape) or (given is None and by_operations):
             msg = f"build() of layer {self.name!r} needs `input_shape`, the shape of its inputs, such as (None, 784)"
@@ -1098,7 +1083,7 @@ class Layer(Part, Leaf, Spec):
 
     def _parts(self) -> Sequence[Part]:
         """The layers and models in the attributes of a custom layer, each once, in the order in which they were set."""
-        return () if self._computed_by is ComputedBy.OPERATIONS else parts_in(vars(self), Part)
+        return () if self._is_by_operations else parts_in(vars(self), Part)
 
     @property
     def _may_make_mask(self) -> bool:
@@ -1315,7 +1300,7 @@ class Layer(Part, Leaf, Spec):
         """Returns the arguments of a call beside the inputs, by name."""
         if self._is_custom:
             return call_arguments(self.name, self.call, args, options)
-        if self._computed_by is ComputedBy.NOTHING:
+        if not self._is_by_operations:
             msg = f"{type(self).__name__} has no `call`: give it `def call(self, inputs)`, which returns the outputs"
             raise NotImplementedError(msg)
         names = self._further_call_arguments
@@ -1553,7 +1538,7 @@ class Layer(Part, Leaf, Spec):
     @property
     def _may_be_recorded(self) -> bool:
         """Whether `call` is recorded: it is Python, and its gradient isn't written by hand."""
-        return self._computed_by is ComputedBy.CALL and getattr(self, "gradient", None) is None
+        return self._is_custom and getattr(self, "gradient", None) is None
 
     @property
     def _has_own_mask(self) -> bool:
@@ -1637,7 +1622,7 @@ class Layer(Part, Leaf, Spec):
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the outputs for inputs of shape `input_shape`, both `(None, ...)`."""
-        if self._computed_by is ComputedBy.NOTHING:
+        if not (self._is_custom or self._is_by_operations):
             msg = f"{type(self).__name__} has neither `call` nor `compute_output_shape`: give it one of them"
             raise NotImplementedError(msg)
         batch, *rest = input_shape
@@ -1653,8 +1638,7 @@ class Layer(Part, Leaf, Spec):
             options: the same by keyword.
         """
         tells_shapes = not is_of_engine(type(self).compute_output_shape)
-        by_operations = self._computed_by is ComputedBy.OPERATIONS
-        if not tells_shapes or by_operations or len(args) != 1 or options:
+        if not tells_shapes or self._is_by_operations or len(args) != 1 or options:
             return super().compute_output_spec(*args, **options)
         return _specs_of(self.compute_output_shape(mapped(lambda each: tuple(each.shape), args[0])))
 
@@ -1797,7 +1781,16 @@ class Layer(Part, Leaf, Spec):
     @property
     def _is_custom(self) -> bool:
         """Whether Python computes the layer, by its method `call`."""
-        return self._computed_by is ComputedBy.CALL
+        return type(self).call is not Layer.call
+
+    @property
+    def _is_by_operations(self) -> bool:
+        """Whether operations of the core compute it. A class of the user's without `call` is neither this nor custom."""
+        return self._has_operations and not self._is_custom
+
+    @property
+    def _training_by_default(self) -> bool:
+        return self._is_custom and default_of(self.call, "training") is True
 
     def _output_shapes_for(self, samples: Sequence[Shape]) -> list[Shape]:
         if not samples:  # its weights are what it computes

@@ -30,12 +30,15 @@ class Leaf:
     """Whether it determines a new mask from its inputs."""
     _consumes_mask = False
     """Whether it ignores masked timesteps itself, so that its outputs have no mask."""
-    _training_by_default = False
-    """The argument `training` of a call that doesn't give it, also if a model is called so."""
 
     @property
     def _is_custom(self) -> bool:
         """Whether Python computes it, by a method `call`."""
+        return False
+
+    @property
+    def _training_by_default(self) -> bool:
+        """The argument `training` of a call that doesn't give it, also if a model is called so."""
         return False
 
     @property
