@@ -291,7 +291,7 @@ def test_ctrl_c_leaves_a_usable_model(blobs: Blobs) -> None:
     with pytest.raises(KeyboardInterrupt):
         model.fit(blobs.x, blobs.y, epochs=10**6, verbose=0)
     timer.join()
-    steps = model.optimizer.iterations
+    steps = int(model.optimizer.iterations)
     assert steps > 0
     assert np.isfinite(model.predict(blobs.x)).all()
     model.fit(blobs.x, blobs.y, verbose=0)

@@ -425,3 +425,25 @@ def test_results_and_states_of_recorded_metrics() -> None:
     np.testing.assert_allclose(float(metric.result()), logs["by_sample"], rtol=1e-6)
     assert float(metric.count) == 50
     assert list(logs) == ["by_sample", "loss"]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda metric: pickle.loads(pickle.dumps(metric))])
+def test_the_variables_of_a_metric_are_the_same_at_each_access(copied: Any) -> None:
+    for metric in (
+        metrics.AUC(),
+        metrics.Precision(),
+        metrics.Mean(),
+        metrics.R2Score(),
+        metrics.BinaryAccuracy(),
+    ):
+        values = ([1.0, 2.0],) if isinstance(metric, metrics.Mean) else ([[1.0], [0.0]], [[0.8], [0.3]])
+        metric.update_state(*values)
+        once, again = metric.variables, metric.variables
+        assert once
+        assert all(one is other for one, other in zip(once, again, strict=True))
+        other = copied(metric)
+        before = [np.array(each) for each in metric.variables]
+        other.update_state(*values)
+        other.variables[0].assign(np.zeros_like(before[0]))
+        assert all(np.array_equal(*pair) for pair in zip(before, metric.variables, strict=True))
+    assert metrics.Mean().total is not metrics.Mean().total

@@ -216,17 +216,59 @@ def test_variables_are_compared_by_their_numbers() -> None:
     iterations, rate = optimizer.variables
     assert (iterations == 0, rate == np.float32(0.0075), iterations + 2) == (True, True, 2)
     assert len({iterations, rate}) == 2
-    assert (type(optimizer.learning_rate.value), optimizer.learning_rate.value == 0.0075) == (
-        np.float32,
-        True,
-    )
+    assert (rate.value.dtype, rate.value == 0.0075) == (np.float32, True)
 
 
-def test_a_learning_rate_is_copied_and_pickled_as_a_number() -> None:
-    rate = keras.optimizers.Adam(0.25).learning_rate
+def test_a_copy_of_a_learning_rate_is_a_variable_of_its_own() -> None:
+    optimizer = keras.optimizers.Adam(0.25)
+    rate = optimizer.learning_rate
     for copied in (copy.deepcopy(rate), pickle.loads(pickle.dumps(rate))):
-        assert type(copied) is float
+        assert isinstance(copied, keras.Variable)
         assert copied == 0.25
+        copied.assign(0.5)
+    assert optimizer.learning_rate == 0.25
+
+
+def test_the_variables_of_an_optimizer_are_the_same_at_each_access(blobs: Blobs) -> None:
+    for name in ("adam", "nadam", "adafactor", "muon", "schedulefreeadamw", "lamb"):
+        optimizer = optimizers.get(name)
+        before = optimizer.variables
+        classifier(optimizer=optimizer).fit(blobs.x, blobs.y, verbose=0)
+        once, again = optimizer.variables, optimizer.variables
+        assert len(once) == len(again) > len(before) == 2
+        assert all(one is other for one, other in zip(once, again, strict=True))
+        assert all(one is other for one, other in zip(before, once, strict=False))
+        assert (optimizer.iterations, optimizer.learning_rate) == (once[0], once[1])
+        assert all(isinstance(each, keras.Variable) for each in once)
+        steps = int(optimizer.iterations)
+        assert steps > 0
+        optimizer.iterations.assign(steps + 2)
+        optimizer.learning_rate.assign(0.125)
+        assert (int(once[0]), float(once[1]), optimizer.get_config()["learning_rate"]) == (
+            steps + 2,
+            0.125,
+            0.125,
+        )
+        other = copy.deepcopy(optimizer)
+        assert (int(other.iterations), float(other.learning_rate)) == (0, 0.125)
+        other.learning_rate = 0.25
+        assert float(optimizer.learning_rate) == 0.125
+
+
+def test_the_learning_rate_that_a_variable_shows_is_rounded_but_not_the_one_that_steps() -> None:
+    optimizer = optimizers.SGD(0.1)
+    assert (float(optimizer.learning_rate), optimizer.get_config()["learning_rate"]) == (
+        float(np.float32(0.1)),
+        0.1,
+    )
+    optimizer.learning_rate.assign(np.float32(0.1))
+    assert optimizer.get_config()["learning_rate"] == 0.1
+    scheduled = optimizers.SGD(optimizers.schedules.ExponentialDecay(0.5, 10, 0.5))
+    assert float(scheduled.learning_rate) == 0.5
+    assert scheduled.variables == [scheduled.iterations]
+    other = optimizers.SGD(0.2)
+    other.learning_rate = optimizer.learning_rate
+    assert float(other.learning_rate) == float(np.float32(0.1))
 
 
 @pytest.mark.parametrize(

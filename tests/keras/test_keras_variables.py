@@ -268,3 +268,28 @@ def test_a_variable_of_another_layer_is_read_in_call() -> None:
         weights.append(np.asarray(dense.kernel))
     np.testing.assert_allclose(*weights, rtol=1e-5, atol=1e-6)
     assert (weights[0] != VALUES).any()
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "Nadam"])
+def test_numbers_of_an_optimizer_are_variables(name: str) -> None:
+    def facts(api: Any) -> list[Any]:
+        optimizer = getattr(api.optimizers, name)(0.1)
+        optimizer.build([api.Variable(VALUES)])
+        steps, rate = optimizer.iterations, optimizer.learning_rate
+        first, second = optimizer.variables[:2]
+        found = [first is steps, second is rate, optimizer.variables[0] is first]
+        found += [
+            isinstance(steps, api.Variable),
+            isinstance(rate, api.Variable),
+            str(steps.dtype),
+            str(rate.dtype),
+        ]
+        optimizer.apply([np.ones((3, 2), "float32")])
+        found += [int(steps), f"{float(rate):.6f}", int(steps + 1), bool(rate > 0.05), steps.name, rate.name]
+        rate.assign(0.05)
+        steps.assign(7)
+        found += [float(optimizer.learning_rate), int(optimizer.iterations), float(np.asarray(rate * 2))]
+        optimizer.learning_rate = 0.25
+        return [*found, float(rate), str(optimizer.iterations.shape)]
+
+    assert facts(engine) == facts(keras)

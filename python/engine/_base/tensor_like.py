@@ -7,7 +7,7 @@ optimizer state and metric state are stored arrays.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -16,7 +16,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 
 class Number(float):
@@ -29,58 +29,6 @@ class Number(float):
     def numpy(self) -> np.float32:
         """Returns the number as a scalar of NumPy."""
         return np.float32(self)
-
-
-class _Settable:
-    """The base of numbers that were read from an attribute and can set it, as in `optimizer.learning_rate.assign(0.1)`."""
-
-    _plain: Callable[[Any], Any]
-    _assign: Callable[[Any], None]
-
-    @classmethod
-    def of(cls, value: float, assign: Callable[[Any], None]) -> Self:
-        """Returns `value` as such a number; `assign` is the function that sets the attribute."""
-        setting = cls(value)  # type: ignore[call-arg] # the other base class takes it
-        setting._assign = assign
-        return setting
-
-    @property
-    def value(self) -> Any:
-        """The number as a plain int or float."""
-        return self._plain(self)
-
-    def assign(self, value: ArrayLike) -> None:
-        """Sets the attribute. This number does not change."""
-        self._assign(value)
-
-    def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
-        """Makes copies and pickles plain numbers, without the object that the attribute belongs to."""
-        return self._plain, (self._plain(self),)
-
-
-class Setting(_Settable, Number):
-    """A float attribute that can be set, such as a learning rate."""
-
-    _plain = float
-
-    @property
-    def value(self) -> np.float32:
-        """The number as a scalar of NumPy, as Keras has it."""
-        with np.errstate(over="ignore"):
-            return np.float32(self)
-
-
-class Count(_Settable, int):
-    """An integer attribute that can be set, such as the number of iterations."""
-
-    _plain = int
-    shape: tuple[int, ...] = ()
-    ndim = 0
-    dtype = np.dtype(np.int32)
-
-    def numpy(self) -> np.int32:
-        """Returns the number as a scalar of NumPy."""
-        return np.int32(self)
 
 
 class StoredArray(NDArrayOperatorsMixin, ABC):

@@ -103,7 +103,7 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Records the time."""
-        self._epoch_start = time.perf_counter(), self.model.optimizer.iterations
+        self._epoch_start = time.perf_counter(), int(self.model.optimizer.iterations)
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Records the time."""
@@ -141,7 +141,7 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
         if self.write_steps_per_second:
             start, steps = self._epoch_start
             elapsed = time.perf_counter() - start
-            values["steps_per_second"] = (self.model.optimizer.iterations - steps) / elapsed
+            values["steps_per_second"] = (int(self.model.optimizer.iterations) - steps) / elapsed
         for name, value in values.items():
             run = "validation" if name.startswith(_VALIDATION) else "train"
             self._file(run).scalar(f"epoch_{name.removeprefix(_VALIDATION)}", value, epoch)
@@ -160,7 +160,7 @@ class TensorBoard(Callback, SaysWhatIsLeftOut):
         """Writes the results of the evaluation against the number of training steps."""
         for name, value in (logs or {}).items():
             tag = f"evaluation_{name}_vs_iterations"
-            self._file("validation").scalar(tag, value, self.model.optimizer.iterations)
+            self._file("validation").scalar(tag, value, int(self.model.optimizer.iterations))
         self._flush()
 
     def _file(self, run: str) -> EventFile:

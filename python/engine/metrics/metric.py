@@ -22,7 +22,7 @@ from engine._data.target_shapes import class_indices_like, like_predictions, pai
 from engine._tracing.errors import NeedsValuesError, line_of_user
 from engine._tracing.lazy import capturing
 from engine._tracing.symbolic import contains_symbolic, current
-from engine.metrics.variables import Array, MetricVariable, Result, State, StateField, StatePart
+from engine.metrics.variables import Array, MetricVariable, Result, State, StateField, StatePart, state_part
 
 
 def _deferrable(method: Any, name: str) -> Any:
@@ -309,7 +309,7 @@ class CoreMetric(Metric, ABC):
     @property
     def variables(self) -> list[Any]:
         """The state variables. Those whose shape depends on the outputs exist from the first batch on."""
-        parts = (StatePart(self, name) for name in self._parts())
+        parts = (state_part(self, name) for name in self._parts())
         return [*self._all_variables, *parts, *self._variables_within]
 
     def _parts(self) -> dict[str, Array]:

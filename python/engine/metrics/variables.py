@@ -80,6 +80,12 @@ class StatePart(MetricVariable):
         self._metric._set_part(self.name, np.broadcast_to(np.asarray(value, float), self.shape))
 
 
+def state_part(metric: HasParts, name: str) -> StatePart:
+    """Returns a variable of a metric, the same one at each call."""
+    parts: dict[str, StatePart] = vars(metric).setdefault("_state_parts", {})
+    return parts.setdefault(name, StatePart(metric, name))
+
+
 class StateField:
     """An attribute of a metric: the variable with the name of the attribute, or with `name`."""
 
@@ -97,4 +103,4 @@ class StateField:
                 f"the metric {metric.name!r} has no `{self._name}` yet: its shape is that of the first batch"
             )
             raise AttributeError(msg)
-        return StatePart(metric, self._name)
+        return state_part(metric, self._name)

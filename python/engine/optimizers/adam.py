@@ -202,13 +202,12 @@ class Nadam(_Moments):
         """The state of each weight: m and v."""
         return [["momentum", "velocity"]]
 
-    @property
-    def variables(self) -> list[Variable]:
-        """The state of every optimizer, then P, which follows from the number of steps."""
+    def _variables_of(self, state: OptimizerState) -> list[Variable]:
+        """Returns the arrays of each weight, and P, which follows from the number of steps."""
 
         def product() -> Array:
             decay, factor = 1.0, 1.0
-            steps = self.iterations
+            steps = self._steps
             for _ in range(min(steps, _CONSTANT_AFTER)):
                 decay *= 0.96
                 factor *= self.beta_1 * (1.0 - 0.5 * decay)
@@ -216,13 +215,10 @@ class Nadam(_Moments):
 
         def compare(value: Array) -> None:
             if not np.isclose(value, product(), rtol=1e-3):
-                msg = f"`u_product` is {product()} after {self.iterations} steps, so it can't become {value}"
+                msg = f"`u_product` is {product()} after {self._steps} steps, so it can't become {value}"
                 raise ValueError(msg)
 
-        variables = super().variables
-        return (
-            [*variables, Variable._view("variable", (), View(product, compare))] if self._state else variables
-        )
+        return [*super()._variables_of(state), Variable._view("variable", (), View(product, compare))]
 
 
 @registry.register()
@@ -271,11 +267,11 @@ class ScheduleFreeAdamW(Optimizer):
     def _arrays(self, state: OptimizerState, index: int, arrays: Mapping[str, StateArray]) -> list[Variable]:
         """Returns the arrays of one weight; before the first step, z reads as the weight itself."""
         variables = super()._arrays(state, index, arrays)
-        if "momentum" in arrays and not self.iterations:
+        if "momentum" in arrays:
             momentum = variables[0]
 
             def read() -> Array:
-                return momentum.numpy() if self.iterations else read_arrays([state.arrays[index]])[0]
+                return momentum.numpy() if self._batches else read_arrays([state.arrays[index]])[0]
 
             variables[0] = Variable._view(momentum.path, momentum.shape, View(read, momentum.assign))
         return variables

@@ -176,14 +176,10 @@ class Adafactor(Optimizer):
         self.clip_threshold = above_zero(clip_threshold, "clip_threshold")
         self.relative_step = flag(relative_step, "relative_step")
 
-    @property
-    def variables(self) -> list[Variable]:
-        """The state of every optimizer, then r, c and v for each weight. For vectors, r and c are 0."""
-        variables, state = super().variables, self._state
-        if state is not None:
-            for index in self._trainable_indices:
-                variables += self._moments(state, index)
-        return variables
+    def _variables_of(self, state: OptimizerState) -> list[Variable]:
+        """Returns r, c and v for each weight. For vectors, r and c are 0."""
+        of_weights = [each for index in self._trainable_indices for each in self._moments(state, index)]
+        return super()._variables_of(state) + of_weights
 
     def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:
         """Returns the rule for the core, which wants the exponent without its sign."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -51,7 +52,7 @@ class LossScaleOptimizer(Optimizer):
     Example:
         >>> import engine as keras
         >>> optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.01))
-        >>> float(optimizer.learning_rate)
+        >>> print(f"{float(optimizer.learning_rate):.2f}")
         0.01
     """
 
@@ -73,6 +74,8 @@ class LossScaleOptimizer(Optimizer):
     _state: Any = _OfInner()
     _tracked: Any = _OfInner()
     _stepper: Any = _OfInner()
+    _iteration_variable: Any = _OfInner()
+    _rate_variable: Any = _OfInner()
 
     def __init__(
         self,
@@ -136,8 +139,12 @@ class LossScaleOptimizer(Optimizer):
     @property
     def variables(self) -> list[Variable]:
         """Four numbers that Keras has, and then the variables of the inner optimizer."""
-        names = list(self._own)[: 2 if self._state is None else None]
-        return [*map(self._own_variable, names), *self.inner_optimizer.variables]
+        own = self._own_variables[: 2 if self._state is None else None]
+        return [*own, *self.inner_optimizer.variables]
+
+    @cached_property
+    def _own_variables(self) -> list[Variable]:
+        return [*map(self._own_variable, self._own)]
 
     def _own_variable(self, name: str) -> Variable:
         def write(value: float) -> None:

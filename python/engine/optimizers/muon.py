@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine._base.checks import below_one, flag, integer, real, require
+from engine._core_interface.cpp import OptimizerState
 from engine.layers.variable import Variable
 from engine.optimizers.optimizer import LearningRate, Optimizer, nonnegative_or_none, registry
 from engine.optimizers.variables import StateArray, Tracked
@@ -115,15 +116,13 @@ class Muon(Optimizer):
         self.nesterov = flag(nesterov, "nesterov")
         self.rms_rate = nonnegative_or_none(rms_rate, "rms_rate")
 
-    @property
-    def variables(self) -> list[Variable]:
-        """The state of every optimizer, then for each weight its m, and v if Adam updates it."""
-        variables, state = super().variables, self._state
-        if state is not None:
-            for index in self._trainable_indices:
-                names = ("momentum", "velocity")[: 2 - self._orthogonalises(self._tracked[index])]
-                arrays: dict[str, StateArray] = {name: ("slot", slot) for slot, name in enumerate(names)}
-                variables += self._arrays(state, index, arrays)
+    def _variables_of(self, state: OptimizerState) -> list[Variable]:
+        """Returns for each weight its m, and v if Adam updates it."""
+        variables = super()._variables_of(state)
+        for index in self._trainable_indices:
+            names = ("momentum", "velocity")[: 2 - self._orthogonalises(self._tracked[index])]
+            arrays: dict[str, StateArray] = {name: ("slot", slot) for slot, name in enumerate(names)}
+            variables += self._arrays(state, index, arrays)
         return variables
 
     def _lower(self, weights: Sequence[Tracked]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from engine._base.checks import flag, integer, label, real
 from engine._base.spec import Registry, Spec, auto_name, serialize, snake_case
-from engine._base.tensor_like import Count, Setting
+from engine._base.tensor_like import Number
 from engine._core_interface.cpp import Float32, OptimizerState, read_arrays, write_arrays
 from engine._gradients.tape import GradientTape
 from engine._tracing.lazy import capturing
@@ -106,6 +107,10 @@ class Optimizer(Spec):
     _unknown_argument_error = ValueError
     _kind: ClassVar[str]
     """The core's name of the update rule."""
+    _made_when_read: ClassVar[frozenset[str]] = frozenset(
+        ("_iteration_variable", "_rate_variable", "_own_variables")
+    )
+    """Attributes with variables, which copies don't have."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -164,13 +169,12 @@ class Optimizer(Spec):
         self._stepper: Stepper | None = None
 
     @property
-    def learning_rate(self) -> float:
-        """The step size of the next batch. With a schedule, only another schedule can be assigned."""
+    def learning_rate(self) -> Any:
+        """The step size of the next batch, a variable; with a schedule a number, and only another schedule can be assigned."""
         capture = capturing()
         if capture is not None:
-            return capture.later("optimizer.learning_rate", lambda: self.learning_rate)  # type: ignore[no-any-return] # stands for it
-        rate = self._rate if isinstance(self._rate, float) else self._learning_rates(1)[0]
-        return Setting.of(rate, lambda value: setattr(self, "learning_rate", value))
+            return capture.later("optimizer.learning_rate", lambda: self.learning_rate)
+        return self._rate_variable if isinstance(self._rate, float) else Number(self._learning_rates(1)[0])
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
@@ -186,8 +190,12 @@ class Optimizer(Spec):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy or a pickle has the settings, and not the state, which belongs to the weights that it has stepped."""
-        fresh: dict[str, Any] = {"_state": None, "_tracked": [], "_stepper": None}
-        return {name: fresh.get(name, value) for name, value in self.__dict__.items()}
+        fresh: dict[str, Any] = {"_state": None, "_tracked": [], "_stepper": None, "_slot_variables": None}
+        return {
+            name: fresh.get(name, value)
+            for name, value in self.__dict__.items()
+            if name not in self._made_when_read
+        }
 
     def __copy__(self) -> Self:
         return copy.deepcopy(self)
@@ -202,17 +210,24 @@ class Optimizer(Spec):
         return np.array([real(number(rate()), "learning_rate()", 0.0) for _ in range(steps)])
 
     @property
-    def iterations(self) -> Count:
-        """Number of steps taken since `compile`. It may be assigned after `compile`."""
+    def iterations(self) -> Any:
+        """Number of steps taken since `compile`, a variable. It may be assigned after `compile`.
+
+        With `gradient_accumulation_steps` it is a number, as the variable counts batches.
+        """
         capture = capturing()
         if capture is not None:
-            return capture.later("optimizer.iterations", lambda: self.iterations)  # type: ignore[no-any-return] # stands for it
-        steps = self._batches // (self.gradient_accumulation_steps or 1)
-        return Count.of(steps, lambda value: setattr(self, "iterations", int(np.asarray(value))))
+            return capture.later("optimizer.iterations", lambda: self.iterations)
+        return np.int32(self._steps) if self.gradient_accumulation_steps else self._iteration_variable
 
     @iterations.setter
-    def iterations(self, value: int) -> None:
+    def iterations(self, value: Any) -> None:
         self._batches = integer(value, "iterations", 0) * (self.gradient_accumulation_steps or 1)
+
+    @property
+    def _steps(self) -> int:
+        """Number of steps taken since `compile`."""
+        return self._batches // (self.gradient_accumulation_steps or 1)
 
     @property
     def _batches(self) -> int:
@@ -248,7 +263,7 @@ class Optimizer(Spec):
         """Whether there is a state for the weights."""
         return self._state is not None
 
-    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], **kwargs: Any) -> Count:
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], **kwargs: Any) -> Any:
         """Steps weights by gradients.
 
         Args:
@@ -323,7 +338,7 @@ class Optimizer(Spec):
             self._stepper = Stepper(self, self._tracked)
         return True
 
-    def minimize(self, loss: Any, var_list: Sequence[Any], tape: Any = None) -> Count:
+    def minimize(self, loss: Any, var_list: Sequence[Any], tape: Any = None) -> Any:
         """Steps weights by the gradients of a loss, as scripts for older Keras do.
 
         Args:
@@ -413,12 +428,21 @@ class Optimizer(Spec):
     @property
     def variables(self) -> list[Variable]:
         """The optimizer state: number of steps, learning rate (without a schedule), then arrays for each weight."""
-        state, first_slot = self._state, 0
-        variables = [self._iteration_variable()]
+        variables = [self._iteration_variable]
         if isinstance(self._rate, float):
-            variables.append(self._learning_rate_variable())
-        if state is None:
+            variables.append(self._rate_variable)
+        if self._state is None:
             return variables
+        if self._slot_variables is None or self._slot_variables[0] is not self._state:
+            self._slot_variables = self._state, self._variables_of(self._state)
+        return variables + self._slot_variables[1]
+
+    _slot_variables: tuple[OptimizerState, list[Variable]] | None = None
+    """The arrays of each weight as variables, and the state that has them."""
+
+    def _variables_of(self, state: OptimizerState) -> list[Variable]:
+        """Returns the arrays of each weight as variables."""
+        variables, first_slot = list[Variable](), 0
         groups: list[Mapping[str, StateArray]] = []
         if self.use_ema:
             groups.append({"average": ("average", 0)})
@@ -456,17 +480,23 @@ class Optimizer(Spec):
         path = f"{self.name}/{self._tracked[index].path.replace('/', '_')}"
         return [state_variable(f"{path}_{name}", state, index, array) for name, array in arrays.items()]
 
+    @cached_property
     def _iteration_variable(self) -> Variable:
+        """The number of batches."""
+
         def write(value: float) -> None:
             self._batches = int(value)
 
         return self._number("iteration", np.int32, lambda: self._batches, write)
 
-    def _learning_rate_variable(self) -> Variable:
+    @cached_property
+    def _rate_variable(self) -> Variable:
+        """The learning rate, while no schedule and no function computes it."""
+
         def write(value: float) -> None:
             self.learning_rate = float(value)
 
-        return self._number("learning_rate", np.float32, lambda: self.learning_rate, write)
+        return self._number("learning_rate", np.float32, lambda: cast("float", self._rate), write)
 
     def _number(
         self, name: str, dtype: DTypeLike, read: Callable[[], float], write: Callable[[float], None]
@@ -577,7 +607,7 @@ class Optimizer(Spec):
         if [(variable.owner, variable.number) for variable in weights] != [
             (variable.owner, variable.number) for variable in self._tracked
         ]:
-            self._stepper = None
+            self._stepper = self._slot_variables = None
         self._state, self._tracked = state, list(weights)
 
     def _snapshot(self) -> Snapshot:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -555,10 +555,11 @@ class EndOfEpoch(Callback):
             "epochs."
         )
         adapts = by_schedule and estimator.learning_rate == "adaptive"
-        if adapts and optimizer.learning_rate > SMALLEST_RATE:
-            optimizer.learning_rate /= RATE_DIVISOR
+        rate = cast("float", optimizer._rate)  # and not the variable, which rounds it to float32
+        if adapts and rate > SMALLEST_RATE:
+            optimizer.learning_rate = rate / RATE_DIVISOR
             estimator._no_improvement_count = 0
-            message += f" Setting learning rate to {optimizer.learning_rate:f}"
+            message += f" Setting learning rate to {rate / RATE_DIVISOR:f}"
         else:
             message += " Learning rate too small. Stopping." if adapts else " Stopping."
             self.model.stop_training = True

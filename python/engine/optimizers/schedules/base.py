@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine._base.checks import real
 from engine._base.elementary import Doubles
 from engine._base.spec import Registry, Spec
+from engine._base.tensor_like import StoredArray
 
 
 class LearningRateSchedule(Spec, ABC):
@@ -88,5 +89,6 @@ class Formula(LearningRateSchedule):
 
 
 def number(value: object) -> object:
-    """Returns `value`, or the number in it if it is an array of one number."""
+    """Returns `value`, or the number in it if it is a variable or an array of one number."""
+    value = value.numpy() if isinstance(value, StoredArray) else value
     return value.item() if isinstance(value, (np.ndarray, np.generic)) and value.size == 1 else value
