@@ -5,10 +5,10 @@
 #include <string>
 #include <utility>
 
+#include "bindings/csr_indices.h"
 #include "bindings/device_array.h"
 #include "bindings/dict_entries.h"
 #include "bindings/instances.h"
-#include "bindings/places.h"
 #include "bindings/register.h"
 
 namespace engine::bindings {
@@ -18,16 +18,16 @@ template <class To, class From>
 std::vector<To> copied(const py::array& array, int64_t most, const char* name) {
   const auto* values = static_cast<const From*>(array.data());
   std::vector<To> copy(static_cast<size_t>(array.size()));
-  if (copy_places(values, array.size(), most, copy.data())) return copy;
+  if (copy_indices(values, array.size(), most, copy.data())) return copy;
   int64_t wrong = 0;
   while (wrong + 1 < array.size() && values[wrong] >= 0 && values[wrong] <= most) ++wrong;
   fail(std::string("`") + name + "` must lie in [0, " + std::to_string(most) + "], but entry " + std::to_string(wrong) +
        " is " + std::to_string(values[wrong]));
 }
 
-/// Places in an array of `most` + 1 entries.
+/// Indices of an array of `most` + 1 entries.
 template <class To>
-std::vector<To> to_places(const py::array& array, int64_t most, const char* name) {
+std::vector<To> to_indices(const py::array& array, int64_t most, const char* name) {
   if (array.ndim() != 1) fail(std::string("`") + name + "` must have one axis, got " + std::to_string(array.ndim()));
   require_readable(array, name);
   if (py::isinstance<py::array_t<int32_t>>(array)) return copied<To, int32_t>(array, most, name);
@@ -65,11 +65,11 @@ CompressedMatrix::CompressedMatrix(const py::array& begins, const py::array& col
     fail("`data` must have one entry for each of the " + std::to_string(columns.size()) + " `indices`, got " +
          std::to_string(values.size()));
   }
-  Places places{to_places<int64_t>(begins, columns.size(), "indptr"),
-                to_places<int32_t>(columns, last_column(width), "indices"), false};
-  places.in_order = ascend(places.begins, places.columns);
+  Indices indices{to_indices<int64_t>(begins, columns.size(), "indptr"),
+                  to_indices<int32_t>(columns, last_column(width), "indices"), false};
+  indices.in_order = ascend(indices.begins, indices.columns);
   if (rows_ > std::numeric_limits<int32_t>::max()) fail("`x` has 2**31 rows or more; train on parts of it");
-  places_ = std::make_shared<const Places>(std::move(places));
+  indices_ = std::make_shared<const Indices>(std::move(indices));
 }
 
 CompressedMatrix CompressedMatrix::part(const py::slice& rows) const {
@@ -87,7 +87,7 @@ DatasetView CompressedMatrix::view() const {
   DatasetView view;
   view.rows = rows_;
   view.stride = width_;
-  view.compressed = {places_->begins.data() + first_, places_->columns.data(), values_.data()};
+  view.compressed = {indices_->begins.data() + first_, indices_->columns.data(), values_.data()};
   return view;
 }
 

@@ -8,7 +8,7 @@
 
 namespace engine::bindings {
 
-/// Rows whose places are copied, as a wrong one would be read or written to outside of an array, and checked.
+/// Rows whose indices are copied, as a wrong one would be read or written to outside of an array, and checked.
 class CompressedMatrix {
  public:
   /// `begins` (rows + 1,) and `columns` (elements,) are of int32 or int64, `values` (elements,) are referenced. Throws
@@ -18,17 +18,17 @@ class CompressedMatrix {
   /// Some rows that follow each other, without a copy.
   CompressedMatrix part(const py::slice& rows) const;
   int64_t rows() const { return rows_; }
-  bool in_order() const { return places_->in_order; }
+  bool in_order() const { return indices_->in_order; }
   /// Throws py::value_error unless the columns are in order.
   DatasetView view() const;
 
  private:
-  struct Places {
+  struct Indices {
     std::vector<int64_t> begins;
     std::vector<int32_t> columns;
     bool in_order;  // the columns of every row ascend, each there once
   };
-  std::shared_ptr<const Places> places_;
+  std::shared_ptr<const Indices> indices_;
   py::array_t<float> values_;
   int64_t first_ = 0, rows_, width_;
 };

@@ -5,10 +5,10 @@
 
 namespace engine::bindings::dlpack {
 
-/// Where memory is. Only these two matter here.
+/// The kinds of devices that matter here.
 enum DeviceType : int32_t { kCpu = 1, kCuda = 2, kCudaManaged = 13 };
 
-struct Place {
+struct Device {
   int32_t type;
   int32_t index;
 };
@@ -23,7 +23,7 @@ struct Type {
 
 struct Tensor {
   void* data;
-  Place place;
+  Device device;
   int32_t axes;
   Type type;
   int64_t* shape;

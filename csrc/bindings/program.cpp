@@ -167,8 +167,8 @@ std::vector<LossSpec> to_losses(const py::object& loss, const graph::Model& mode
   return losses;
 }
 
-void configure(Program& program, const py::object& loss, const py::dict& optimizer, const py::sequence& metrics,
-               bool host_metrics, std::shared_ptr<OptimizerState> state) {
+void compile(Program& program, const py::object& loss, const py::dict& optimizer, const py::sequence& metrics,
+             bool host_metrics, std::shared_ptr<OptimizerState> state) {
   const graph::Model& model = program.model();
   TrainingSpec training;
   training.losses = to_losses(loss, model);
@@ -195,7 +195,7 @@ void configure(Program& program, const py::object& loss, const py::dict& optimiz
     require_suitable(metric, columns, at.target);
   }
   const Unlocked unlocked;
-  program.configure(std::move(training), std::move(state));
+  program.compile(std::move(training), std::move(state));
 }
 
 py::object begin(const std::shared_ptr<Program>& program, const std::string& mode, const py::object& data,
@@ -347,7 +347,7 @@ void register_program(py::module_& m) {
       .def("to_text", &to_text, py::arg("mode"), py::arg("batch_size"), py::arg("threads") = 0,
            py::arg("names") = std::vector<std::string>())
       .def("write_variables", &write_variables, py::arg("values"), py::arg("first") = 0)
-      .def("compile", &configure, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"),
+      .def("compile", &compile, py::arg("loss"), py::arg("optimizer"), py::arg("metrics"),
            py::arg("host_metrics") = false, py::arg("state") = py::none())
       .def("begin", &begin, py::arg("mode"), py::arg("data"), py::arg("batch_size"), py::arg("shuffle") = "none",
            py::arg("seed") = 0, py::arg("stream") = 0)

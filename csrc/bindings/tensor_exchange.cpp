@@ -130,11 +130,11 @@ NumberType type_of(const dlpack::Type& type) {
 }
 
 DeviceArray from_tensor(const dlpack::Tensor& tensor, std::shared_ptr<void> owner, bool read_only) {
-  if (tensor.place.type != dlpack::kCuda && tensor.place.type != dlpack::kCudaManaged) {
+  if (tensor.device.type != dlpack::kCuda && tensor.device.type != dlpack::kCudaManaged) {
     refuse("a tensor that should be on a GPU is in memory of DLPack's device type " +
-           std::to_string(tensor.place.type));
+           std::to_string(tensor.device.type));
   }
-  cuda_device(tensor.place.index);  // throws where there is none
+  cuda_device(tensor.device.index);  // throws where there is none
   if (tensor.axes < 0 || tensor.axes > kMaxAxes) {
     refuse("a tensor has " + std::to_string(tensor.axes) + " axes");
   }
@@ -158,7 +158,7 @@ DeviceArray from_tensor(const dlpack::Tensor& tensor, std::shared_ptr<void> owne
   }
   view.data = reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(tensor.data) + tensor.byte_offset);
   if (!tensor.data) view.data = nullptr;
-  return checked(std::move(view), std::move(owner), tensor.place.index, read_only);
+  return checked(std::move(view), std::move(owner), tensor.device.index, read_only);
 }
 
 template <class Managed>

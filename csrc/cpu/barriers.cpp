@@ -11,25 +11,25 @@
 namespace engine::cpu {
 namespace {
 
-/// The part of a value that a thread touches. Equal parts of one value belong to the same thread.
-struct Part {
+/// The region of a value that a thread touches. Equal regions of one value belong to the same thread.
+struct Region {
   enum class Kind { kAll, kSamples, kArrayRows, kRows, kColumns, kThread };
   Kind kind;
   int thread = 0;  // kThread: the only one that touches the value
 
-  bool operator==(const Part& other) const { return kind == other.kind && thread == other.thread; }
+  bool operator==(const Region& other) const { return kind == other.kind && thread == other.thread; }
 };
 
 struct Access {
   ValueId value, storage;
   bool writes;
-  Part part;
+  Region region;
   bool is_of_previous_batch = false;
 };
 
 bool conflict(const Access& a, const Access& b) {
   if (a.storage != b.storage || !(a.writes || b.writes)) return false;
-  return !(a.part == b.part) || a.part.kind == Part::Kind::kAll;
+  return !(a.region == b.region) || a.region.kind == Region::Kind::kAll;
 }
 
 /// The first conflict between what has been touched since the last wait and what a step touches.
@@ -42,13 +42,13 @@ Conflict find_conflict(const std::vector<Access>& pending, const std::vector<Acc
   return {};
 }
 
-Part part_of(const Split& split, const Operand& operand) {
-  if (split.kind == Split::Kind::kOneThread) return {Part::Kind::kThread, split.thread};
+Region region_of(const Split& split, const Operand& operand) {
+  if (split.kind == Split::Kind::kOneThread) return {Region::Kind::kThread, split.thread};
   const bool by_row = split.shares(operand.rows), by_column = split.shares(operand.columns);
-  if (!by_row && !by_column) return {Part::Kind::kAll};
-  if (split.loop == kSamples) return {Part::Kind::kSamples};
-  if (split.loop == graph::kRows) return {Part::Kind::kArrayRows};
-  return {by_row ? Part::Kind::kRows : Part::Kind::kColumns};
+  if (!by_row && !by_column) return {Region::Kind::kAll};
+  if (split.loop == kSamples) return {Region::Kind::kSamples};
+  if (split.loop == graph::kRows) return {Region::Kind::kArrayRows};
+  return {by_row ? Region::Kind::kRows : Region::Kind::kColumns};
 }
 
 /// What the step touches; copies of a thread's own are left out.
@@ -58,7 +58,7 @@ std::vector<Access> accesses_of(const Step& step, const std::vector<Placement>& 
     const auto value = static_cast<std::size_t>(operand.value);
     if (placements[value].copied) continue;
     accesses.push_back(
-        {operand.value, placements[value].storage, operand.use != graph::Use::kRead, part_of(step.split, operand)});
+        {operand.value, placements[value].storage, operand.use != graph::Use::kRead, region_of(step.split, operand)});
   }
   return accesses;
 }
@@ -103,8 +103,8 @@ void place_barriers(const std::vector<std::unique_ptr<Step>>& steps, const std::
     // Batches may differ in size, and then samples, and rows of arrays whose lengths depend on it, have other owners.
     for (Access& access : pending) {
       access.is_of_previous_batch = true;
-      const Part::Kind kind = access.part.kind;
-      if (kind == Part::Kind::kSamples || kind == Part::Kind::kArrayRows) access.part.kind = Part::Kind::kAll;
+      const Region::Kind kind = access.region.kind;
+      if (kind == Region::Kind::kSamples || kind == Region::Kind::kArrayRows) access.region.kind = Region::Kind::kAll;
     }
     for (std::size_t i = 0; i < steps.size(); ++i) {
       Step& step = *steps[i];

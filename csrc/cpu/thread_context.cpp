@@ -20,7 +20,7 @@ Weights ThreadContext::weights(ValueId variable) const {
     float* const slots = run.state.slots[s];
     w.slots[s] = slots ? slots + state_offset(variable) : nullptr;
   }
-  w.l2 = this->variable(variable).asked.l2;
+  w.l2 = this->variable(variable).spec.l2;
   w.decay = run.training ? optimizer().decay(v) : 0.0;
   return w;
 }

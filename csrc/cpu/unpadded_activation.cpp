@@ -6,25 +6,25 @@
 
 namespace engine::cpu {
 
-void activate(const KernelTable& kernels, Activation activation, const float* parameters, Block block) {
+void activate(const KernelTable& kernels, Activation activation, const float* parameters, MatrixView matrix) {
   const auto apply = kernels.activation_forward[static_cast<size_t>(activation)];
-  if (block.column != 1) {
-    std::swap(block.row, block.column);
-    std::swap(block.rows, block.columns);
+  if (matrix.column != 1) {
+    std::swap(matrix.row, matrix.column);
+    std::swap(matrix.rows, matrix.columns);
   }
-  if (block.column == 1 && block.row == block.columns) {
-    block.columns *= std::exchange(block.rows, 1);
+  if (matrix.column == 1 && matrix.row == matrix.columns) {
+    matrix.columns *= std::exchange(matrix.rows, 1);
   }
-  const int64_t whole = block.column == 1 ? block.columns / kLineFloats * kLineFloats : 0;
-  if (whole > 0) apply({block.at, block.at, nullptr, block.row, {0, block.rows}, {0, whole}, parameters});
-  for (int64_t i = 0; i < block.rows; ++i) {
-    for (int64_t j = whole; j < block.columns; j += kLineFloats) {
-      float* at = block.at + i * block.row + j * block.column;
-      const int64_t count = std::min(kLineFloats, block.columns - j);
+  const int64_t whole = matrix.column == 1 ? matrix.columns / kLineFloats * kLineFloats : 0;
+  if (whole > 0) apply({matrix.at, matrix.at, nullptr, matrix.row, {0, matrix.rows}, {0, whole}, parameters});
+  for (int64_t i = 0; i < matrix.rows; ++i) {
+    for (int64_t j = whole; j < matrix.columns; j += kLineFloats) {
+      float* at = matrix.at + i * matrix.row + j * matrix.column;
+      const int64_t count = std::min(kLineFloats, matrix.columns - j);
       float line[kLineFloats] = {};
-      for (int64_t l = 0; l < count; ++l) line[l] = at[l * block.column];
+      for (int64_t l = 0; l < count; ++l) line[l] = at[l * matrix.column];
       apply({line, line, nullptr, 0, {0, 1}, {0, kLineFloats}, parameters});
-      for (int64_t l = 0; l < count; ++l) at[l * block.column] = line[l];
+      for (int64_t l = 0; l < count; ++l) at[l * matrix.column] = line[l];
     }
   }
 }

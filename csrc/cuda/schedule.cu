@@ -108,7 +108,7 @@ Weights RunMemory::weights(ValueId variable) const {
     float* const slots = arguments.state.slots[s];
     w.slots[s] = slots ? slots + arguments.state.offsets[v] : nullptr;
   }
-  w.l2_slope = static_cast<float>(2.0 * schedule.variable(variable).asked.l2);
+  w.l2_slope = static_cast<float>(2.0 * schedule.variable(variable).spec.l2);
   w.decay = arguments.training ? training().optimizer.decay(v) : 0.0;
   return w;
 }

@@ -1,4 +1,4 @@
-// A layer of a model: what it is asked for, its variables, and the operations that it stands for.
+// A layer of a model: its fields, its variables, and the operations that it stands for.
 #pragma once
 #include <memory>
 #include <string>
@@ -28,8 +28,8 @@ class VariableList {
  public:
   VariableList(Variables& variables, const std::vector<int>* shared) : variables_(variables), shared_(shared) {}
   /// (rows, columns), which the user sees as `shape`. Throws std::invalid_argument where the model becomes larger than
-  /// 2**40 weights; `what` names the variable then. One that isn't trainable is asked for nothing.
-  void add(const char* what, int64_t rows, int64_t columns, std::vector<int64_t> shape, const VariableSpec& asked,
+  /// 2**40 weights; `what` names the variable then. One that isn't trainable has neither penalties nor a constraint.
+  void add(const char* what, int64_t rows, int64_t columns, std::vector<int64_t> shape, const VariableSpec& spec,
            bool trainable);
   /// One that is no part of training, such as a moving average.
   void add_frozen(const char* what, int64_t rows, int64_t columns, std::vector<int64_t> shape) {

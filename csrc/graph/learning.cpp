@@ -63,11 +63,11 @@ class Learning {
   }
 
   void add_penalty_gradients(size_t i, const std::vector<WeightPenalty>& penalties) {
-    const VariableSpec& asked = variable(i).asked;
-    if (asked.l1 != 0.0 || asked.l2 != 0.0) {
+    const VariableSpec& spec = variable(i).spec;
+    if (spec.l1 != 0.0 || spec.l2 != 0.0) {
       auto& add = on<AddPenaltyGradient>(i);
-      add.l1 = asked.l1;
-      add.l2 = asked.l2;
+      add.l1 = spec.l1;
+      add.l2 = spec.l2;
     }
     for (const WeightPenalty& penalty : penalties) {
       if (penalty.slopes == kNoValue || penalty.variable != graph_.learning[i]) continue;
@@ -266,7 +266,7 @@ class Learning {
   }
 
   void add_constraint(size_t i) {
-    const ConstraintSpec& constraint = variable(i).asked.constraint;
+    const ConstraintSpec& constraint = variable(i).spec.constraint;
     if (constraint.kind == ConstraintSpec::Kind::kNone) return;
     if (constraint.kind == ConstraintSpec::Kind::kHost) {
       graph_.add<HostConstraint>().weights = weights(i);

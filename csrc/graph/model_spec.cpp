@@ -18,14 +18,14 @@ int Variables::add(Variable variable) {
 namespace graph {
 
 void VariableList::add(const char* what, int64_t rows, int64_t columns, std::vector<int64_t> shape,
-                       const VariableSpec& asked, bool trainable) {
+                       const VariableSpec& spec, bool trainable) {
   if (times(rows, columns) + variables_.weights > kMaxNumbers) {
     refuse(std::string("a ") + what + " of (" + std::to_string(rows) + ", " + std::to_string(columns) +
            ") makes the model larger than 2**40 weights");
   }
   if (!shared_) {
     return added_.push_back(
-        variables_.add({rows, columns, std::move(shape), trainable ? asked : VariableSpec{}, trainable}));
+        variables_.add({rows, columns, std::move(shape), trainable ? spec : VariableSpec{}, trainable}));
   }
   const size_t place = added_.size();
   const int v = place < shared_->size() ? (*shared_)[place] : -1;
@@ -72,7 +72,7 @@ Model::Model(ModelSpec spec) : spec_(std::move(spec)) {
   find_arguments();
   if (is_function()) {
     // Penalties belong to the loss of a model. What a function steps variables by has them already, if it wants them.
-    for (Variable& variable : variables_.all) variable.asked = without_penalties(variable.asked);
+    for (Variable& variable : variables_.all) variable.spec = without_penalties(variable.spec);
   }
   for (const int node : spec_.results) {
     if (node < 0) refuse("a result is the output of a node");

@@ -65,7 +65,7 @@ bool steps_in_product(const Graph& graph, const OptimizerSpec& optimizer, ValueI
   }
   if (variable == kNoValue) return true;
   const Variable& v = graph.variables()[graph.value(variable).variable];
-  return v.asked.l1 == 0.0 && !v.asked.host_penalty && v.asked.constraint.kind == ConstraintSpec::Kind::kNone;
+  return v.spec.l1 == 0.0 && !v.spec.host_penalty && v.spec.constraint.kind == ConstraintSpec::Kind::kNone;
 }
 
 /// Whether operation number `operation`, which computes `gradient`, may step the variable itself: the optimizer steps
@@ -235,9 +235,9 @@ void fold_steps_into_embeddings(Graph& graph, const OptimizerSpec& optimizer) {
     auto* const embedding = dynamic_cast<EmbedGradient*>(graph.operations()[i].get());
     if (!embedding) continue;
     const int v = graph.value(embedding->table).variable;
-    const VariableSpec& asked = graph.variables()[v].asked;
-    const bool plain = asked.l1 == 0.0 && asked.l2 == 0.0 && !asked.host_penalty &&
-                       asked.constraint.kind == ConstraintSpec::Kind::kNone && optimizer.decay(v) == 0.0;
+    const VariableSpec& spec = graph.variables()[v].spec;
+    const bool plain = spec.l1 == 0.0 && spec.l2 == 0.0 && !spec.host_penalty &&
+                       spec.constraint.kind == ConstraintSpec::Kind::kNone && optimizer.decay(v) == 0.0;
     if (!plain || parts[static_cast<size_t>(v)] != 1) continue;
     if (!may_step_at_once(graph, uses, embedding->table, embedding->dtable, static_cast<int>(i))) continue;
     embedding->steps = true;

@@ -1,4 +1,4 @@
-// What a user asked of a training, as plain data: losses, optimizer, metrics.
+// What a model is compiled with, as plain data: losses, optimizer, metrics.
 #pragma once
 #include <cstddef>
 #include <cstdint>

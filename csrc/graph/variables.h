@@ -1,4 +1,4 @@
-// The weights of a model: which arrays there are, what is asked of each, and where it lies in an arena.
+// The weights of a model: which arrays there are, with their shapes, penalties and constraints.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -27,7 +27,7 @@ struct VariableSpec {
 struct Variable {
   int64_t rows, columns;
   std::vector<int64_t> shape;  // as the user sees it
-  VariableSpec asked;          // empty where the variable is frozen: Keras leaves frozen weights out of the loss
+  VariableSpec spec;           // empty where the variable is frozen: Keras leaves frozen weights out of the loss
   bool trainable;              // whether optimizer steps change it, also where the loss doesn't depend on it
 
   bool is_matrix() const { return shape.size() == 2 && rows == shape[0]; }

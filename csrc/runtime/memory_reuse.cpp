@@ -40,7 +40,7 @@ std::vector<Lifetime> lifetimes_of(const std::vector<StepUses>& steps, const std
 }
 
 /// Memory that values use one after the other.
-struct Block {
+struct SharedMemory {
   ValueId owner;  // the first of them, and the largest
   int64_t floats;
   bool copied;              // every thread has a copy of its own
@@ -56,12 +56,12 @@ class Waits {
     }
   }
 
-  /// Whether a value of steps `first` to `last` may use the block after those that use it now, and those that use it
+  /// Whether a value of steps `first` to `last` may use the memory after those that use it now, and those that use it
   /// now may use it after that value, in the next batch.
-  bool allow(const Block& block, std::size_t first, std::size_t last) const {
-    if (block.copied || threads_ == 1) return block.last < first;
-    const bool within_batch = before_[first] > before_[block.last];
-    const bool between_batches = before_[block.first] > 0 || before_.back() > before_[last];
+  bool allow(const SharedMemory& memory, std::size_t first, std::size_t last) const {
+    if (memory.copied || threads_ == 1) return memory.last < first;
+    const bool within_batch = before_[first] > before_[memory.last];
+    const bool between_batches = before_[memory.first] > 0 || before_.back() > before_[last];
     return within_batch && between_batches;
   }
 
@@ -81,25 +81,25 @@ void reuse_memory(const std::vector<StepUses>& steps, std::vector<ValueMemory>& 
   std::stable_sort(reusable.begin(), reusable.end(),
                    [&](std::size_t a, std::size_t b) { return lifetimes[a].first < lifetimes[b].first; });
   const Waits waits(steps, threads);
-  std::vector<Block> blocks;
+  std::vector<SharedMemory> memories;
   std::vector<ValueId> owners(values.size(), kNoValue);
   for (const std::size_t v : reusable) {
     const ValueMemory& value = values[v];
     const Lifetime& life = lifetimes[v];
-    Block* best = nullptr;
-    for (Block& block : blocks) {
-      const bool fits = block.floats >= value.floats && block.copied == value.copied;
-      if (!fits || !waits.allow(block, life.first, life.last)) continue;
-      // Of equal blocks the one used last, which is most likely to be in a cache.
+    SharedMemory* best = nullptr;
+    for (SharedMemory& memory : memories) {
+      const bool fits = memory.floats >= value.floats && memory.copied == value.copied;
+      if (!fits || !waits.allow(memory, life.first, life.last)) continue;
+      // Of equal memories the one used last, which is most likely to be in a cache.
       const bool better =
-          !best || block.floats < best->floats || (block.floats == best->floats && block.last > best->last);
-      if (better) best = &block;
+          !best || memory.floats < best->floats || (memory.floats == best->floats && memory.last > best->last);
+      if (better) best = &memory;
     }
     if (best) {
       best->last = life.last;
       owners[v] = best->owner;
     } else {
-      blocks.push_back({static_cast<ValueId>(v), value.floats, value.copied, life.first, life.last});
+      memories.push_back({static_cast<ValueId>(v), value.floats, value.copied, life.first, life.last});
     }
   }
   for (ValueMemory& value : values) {

@@ -53,7 +53,7 @@ bool Program::awaited() const {
   return fork_awaited() || std::any_of(locks_.begin(), locks_.end(), [](const auto& lock) { return lock->awaited(); });
 }
 
-void Program::configure(TrainingSpec training, std::shared_ptr<OptimizerState> state) {
+void Program::compile(TrainingSpec training, std::shared_ptr<OptimizerState> state) {
   auto spec = std::make_shared<const TrainingSpec>(std::move(training));
   auto pool = std::make_shared<Pool>();
   if (!state) {

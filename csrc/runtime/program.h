@@ -18,7 +18,7 @@ namespace engine {
 /// pool, to which it returns when its last owner releases it.
 struct Workspace {
   std::shared_ptr<const Executable> executable;
-  std::shared_ptr<const TrainingSpec> training;  // what the graph was built for; null before `configure`
+  std::shared_ptr<const TrainingSpec> training;  // what the graph was built for; null before `compile`
   Arena scratch;
   DeviceState device_state = {};
   ValueView view(graph::ValueId value) const { return executable->view(scratch.data(), value); }
@@ -41,13 +41,13 @@ class Program {
 
   /// Sets loss, optimizer and metrics. `state` is that of the optimizer, which other programs may use as well; null
   /// for a new one. Throws std::invalid_argument where it is that of another optimizer.
-  void configure(TrainingSpec training, std::shared_ptr<OptimizerState> state = nullptr);
-  /// Returns what the last `configure` set; null before the first. A run compares the pointer to find out that the
-  /// program was configured again.
+  void compile(TrainingSpec training, std::shared_ptr<OptimizerState> state = nullptr);
+  /// Returns what the last `compile` set; null before the first. A run compares the pointer to find out that the
+  /// program was compiled again.
   std::shared_ptr<const TrainingSpec> training() const;
   /// Uses another state of the optimizer from now on.
   void use_state(std::shared_ptr<OptimizerState> state);
-  /// Null before `configure`. Who reads it holds the lock.
+  /// Null before `compile`. Who reads it holds the lock.
   const std::shared_ptr<OptimizerState>& optimizer_state() const { return state_; }
   OptimizerStateView state() const;
 

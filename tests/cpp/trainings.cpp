@@ -104,7 +104,7 @@ void add_fit(const graph::ModelSpec& model, const TrainingSpec& training, const 
     }
     device.upload(variables[v], plain.data(), program.weights()[v]);
   }
-  program.configure(training);
+  program.compile(training);
   cpu::set_threads(threads);
   const auto workspace = program.lease(graph::Mode::kTrain, data.is_compressed(), kBatch, threads);
   const Executable& executable = *workspace->executable;

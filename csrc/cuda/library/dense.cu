@@ -321,7 +321,7 @@ void add_slices(Schedule& schedule, const graph::DenseWeightGradient& op, const 
 /// Appends the optimizer's step by a gradient that lies at the beginning of the shared scratch.
 void add_step(Schedule& schedule, const graph::DenseWeightGradient& op, const Slices& slices, int64_t weights) {
   const auto is_penalized = [&](ValueId variable) {
-    return variable != kNoValue && schedule.variable(variable).asked.l2 != 0.0;
+    return variable != kNoValue && schedule.variable(variable).spec.l2 != 0.0;
   };
   const bool has_penalties = is_penalized(op.kernel) || is_penalized(op.bias);
   schedule.add(

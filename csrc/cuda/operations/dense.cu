@@ -160,7 +160,7 @@ struct DenseWeights {
 template <class T>
 void add_weights(Schedule& schedule, const graph::DenseWeightGradient& op) {
   const auto is_penalized = [&](ValueId variable) {
-    return op.steps && variable != kNoValue && schedule.variable(variable).asked.l2 != 0.0;
+    return op.steps && variable != kNoValue && schedule.variable(variable).spec.l2 != 0.0;
   };
   const bool has_penalties = is_penalized(op.kernel) || is_penalized(op.bias);
   schedule.add(op, [&op, factor = add_penalty_factor(schedule, op, has_penalties)](const RunMemory& memory) {

@@ -59,7 +59,7 @@ Constants read_constants(const Attributes& attributes, const char* key);
 /// Throws std::invalid_argument unless the constants have as many numbers as a row.
 void require_row(const Constants& constants, int64_t row);
 
-/// What a gain and a shift for each column are asked for.
+/// The fields of a gain and a shift for each column.
 struct ColumnScaleAttributes {
   ColumnRule rule = ColumnRule::kScaled;
   bool use_gain = true, use_shift = true, trainable = true;

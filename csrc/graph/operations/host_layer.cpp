@@ -53,7 +53,7 @@ struct CustomLayer final : Layer {
   struct Weight {
     std::vector<int64_t> shape;
     bool trainable;
-    VariableSpec asked;
+    VariableSpec spec;
   };
   int64_t units = 0;
   bool masked = false;      // whether the caller wants the mask of the input
@@ -71,7 +71,7 @@ struct CustomLayer final : Layer {
     for (const Weight& weight : weights) {
       const int64_t numbers = element_count(weight.shape);
       if (numbers == 0) refuse("a variable has an odd shape");
-      variables.add("variable", 1, numbers, weight.shape, weight.asked, trainable && weight.trainable);
+      variables.add("variable", 1, numbers, weight.shape, weight.spec, trainable && weight.trainable);
     }
   }
   ValueId build(Builder& builder, const std::vector<ValueId>& inputs) const override {

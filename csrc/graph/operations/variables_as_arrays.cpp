@@ -70,7 +70,7 @@ namespace {
 struct VariableLayer final : ArrayLayer {
   std::vector<int64_t> lengths;
   bool trainable = true, flat = false;
-  VariableSpec asked;
+  VariableSpec spec;
 
   void add_variables(VariableList& variables, int64_t) const override {
     const int64_t numbers = element_count(lengths);
@@ -78,7 +78,7 @@ struct VariableLayer final : ArrayLayer {
     if (!lengths.empty() && numbers == 0) refuse("each axis of a variable must have a length of at least 1");
     const bool is_matrix = lengths.size() == 2 && !flat;
     const int64_t rows = is_matrix ? lengths[0] : 1, columns = is_matrix ? lengths[1] : numbers;
-    variables.add("variable", rows, columns, lengths, asked, trainable);
+    variables.add("variable", rows, columns, lengths, spec, trainable);
   }
   ValueId build(Builder& builder, const std::vector<ValueId>&) const override {
     const ValueId variable = builder.variable(0);
@@ -226,7 +226,7 @@ std::shared_ptr<Layer> read_variable_layer(const Attributes& attributes) {
   for (const int64_t length : layer->lengths) layer->shape.push_back({length, 0});
   layer->trainable = attributes.flag("trainable", true);
   layer->flat = attributes.flag("flat", false);
-  layer->asked = attributes.variable("weight");
+  layer->spec = attributes.variable("weight");
   return layer;
 }
 

@@ -46,10 +46,10 @@ std::vector<WeightPenalty> add_weight_penalties(Graph& graph) {
   std::vector<WeightPenalty> penalties;
   for (size_t i = 0; i < graph.variables().all.size(); ++i) {
     const int v = static_cast<int>(i);
-    const VariableSpec& asked = graph.variables()[v].asked;
-    if (asked.l1 != 0.0) penalties.push_back(add_elementwise(graph, v, false, asked.l1));
-    if (asked.l2 != 0.0) penalties.push_back(add_elementwise(graph, v, true, asked.l2));
-    if (asked.host_penalty) penalties.push_back(add_host(graph, v));
+    const VariableSpec& spec = graph.variables()[v].spec;
+    if (spec.l1 != 0.0) penalties.push_back(add_elementwise(graph, v, false, spec.l1));
+    if (spec.l2 != 0.0) penalties.push_back(add_elementwise(graph, v, true, spec.l2));
+    if (spec.host_penalty) penalties.push_back(add_host(graph, v));
   }
   return penalties;
 }

@@ -1,4 +1,4 @@
-#include "bindings/places.h"
+#include "bindings/csr_indices.h"
 
 #include <algorithm>
 #include <limits>
@@ -7,7 +7,7 @@
 namespace engine::bindings {
 
 template <class To, class From>
-bool copy_places(const From* from, int64_t n, int64_t most, To* to) {
+bool copy_indices(const From* from, int64_t n, int64_t most, To* to) {
   using Bits = std::make_unsigned_t<From>;
   const auto last = static_cast<Bits>(std::min<int64_t>(most, std::numeric_limits<From>::max()));
   Bits outside = 0;  // its sign: that of a number, or of what is left up to `most`
@@ -19,10 +19,10 @@ bool copy_places(const From* from, int64_t n, int64_t most, To* to) {
   return outside <= static_cast<Bits>(std::numeric_limits<From>::max());
 }
 
-template bool copy_places(const int32_t*, int64_t, int64_t, int32_t*);
-template bool copy_places(const int64_t*, int64_t, int64_t, int32_t*);
-template bool copy_places(const int32_t*, int64_t, int64_t, int64_t*);
-template bool copy_places(const int64_t*, int64_t, int64_t, int64_t*);
+template bool copy_indices(const int32_t*, int64_t, int64_t, int32_t*);
+template bool copy_indices(const int64_t*, int64_t, int64_t, int32_t*);
+template bool copy_indices(const int32_t*, int64_t, int64_t, int64_t*);
+template bool copy_indices(const int64_t*, int64_t, int64_t, int64_t*);
 
 bool all_ascend(const std::vector<int64_t>& begins, const std::vector<int32_t>& columns) {
   uint32_t descent = 0;  // its sign: that of a step of a column less one
