@@ -99,6 +99,93 @@ def test_the_mask_of_the_inputs(kind: Callable[[], layers.Layer], way: Callable[
         np.testing.assert_array_equal(seen[-1], MASK)
 
 
+class Joined(layers.Layer):
+    """Adds what the masks of its inputs keep; `call` is recorded."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        named = isinstance(inputs, dict)
+        values = inputs.values() if named else inputs
+        masks = [None] * len(inputs) if mask is None else mask.values() if named else mask
+        kept = [
+            each if kept is None else each * ops.cast(ops.expand_dims(kept, -1), "float32")
+            for each, kept in zip(values, masks, strict=True)
+        ]
+        return kept[0] + 2 * kept[1]
+
+
+class JoinedWithLoss(Joined):
+    """The same, but `call` runs with the arrays while a tape records, as it adds to the loss."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        outputs = super().call(inputs, mask)
+        self.add_loss(ops.mean(outputs))
+        return outputs
+
+
+class JoinedByMasks(Joined):
+    """The same, but `call` needs the masks, so that it can't be recorded without them."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        if mask is None:
+            raise ValueError("no masks")
+        return super().call(inputs, mask)
+
+
+@pytest.mark.parametrize("kind", [Joined, JoinedWithLoss, JoinedByMasks])
+@pytest.mark.parametrize("second", [MASK[::-1], None], ids=["both", "one"])
+@pytest.mark.parametrize("form", [list, tuple, lambda each: dict(zip("ab", each, strict=True))])
+def test_masks_of_several_inputs(kind: Any, second: Any, form: Any) -> None:
+    others = X[::-1].copy()
+    kept = np.ones_like(MASK) if second is None else second
+    wanted = X * MASK[..., np.newaxis] + 2 * others * kept[..., np.newaxis]
+    masks = form([MASK, second])
+    np.testing.assert_allclose(kind()(form([X, others]), mask=masks), wanted, rtol=1e-6)
+    variable = keras.Variable(X)
+    with keras.GradientTape() as tape:
+        outputs = kind()(form([variable * 1.0, others]), mask=masks)
+    np.testing.assert_allclose(outputs, wanted, rtol=1e-6)
+    np.testing.assert_array_equal(
+        tape.gradient(outputs, variable), np.broadcast_to(MASK[..., np.newaxis], X.shape)
+    )
+    with keras.GradientTape() as tape:
+        flags = (
+            None if second is None else ops.convert_to_tensor(variable) * 0 + second[..., np.newaxis] > 0.5
+        )
+        outputs = kind()(
+            form([variable * 1.0, others]), mask=form([MASK, None if flags is None else flags[..., 0]])
+        )
+    np.testing.assert_allclose(outputs, wanted, rtol=1e-6)
+
+
+def test_training_that_is_true_by_default() -> None:
+    class Recorded(layers.Layer):
+        def call(self, inputs: Any, training: bool = True) -> Any:
+            return inputs * (3 if training else 2)
+
+    class ByValues(Recorded):
+        def call(self, inputs: Any, training: bool = True) -> Any:
+            float(np.asarray(inputs).sum())
+            return super().call(inputs, training)
+
+    class WithGradient(Recorded):
+        def gradient(self, inputs: Any, upstream: Any, training: bool = True) -> Any:
+            return upstream * (3 if training else 2)
+
+    for kind in (Recorded, ByValues, WithGradient):
+        for given, factor in (({}, 3), ({"training": True}, 3), ({"training": False}, 2)):
+            np.testing.assert_array_equal(kind()(X, **given), X * factor)
+            with keras.GradientTape() as tape:
+                x = ops.convert_to_tensor(X)
+                tape.watch(x)
+                outputs = kind()(x, **given)
+            np.testing.assert_array_equal(outputs, X * factor)
+            np.testing.assert_array_equal(tape.gradient(outputs, x), np.full_like(X, factor))
+        inputs = keras.Input((3, 2))
+        model = keras.Model(inputs, kind()(inputs))
+        np.testing.assert_array_equal(model(X), X * 3)
+        np.testing.assert_array_equal(model.predict(X, verbose=0), X * 2)
+
+
 def test_a_softmax_with_a_mask_penalizes_what_it_returns() -> None:
     layer = layers.Softmax(activity_regularizer=keras.regularizers.L1(1.0))
     kept = np.array([[True, False], [True, True]])

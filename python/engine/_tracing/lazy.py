@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
+from itertools import zip_longest
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -702,6 +703,24 @@ def as_recorded(value: Any, trace: LazyTrace) -> RecordedArray:
         return trace.adopted(value)  # type: ignore[return-value] # of this trace
     weight = getattr(value, "_weight_in", None)
     return trace.constant(value) if weight is None else weight(trace)  # type: ignore[return-value] # of this trace
+
+
+def recorded_masks(masks: Any, inputs: Any, trace: LazyTrace) -> Any:
+    """Returns the masks of inputs as recorded arrays of `trace`.
+
+    Args:
+        masks: one mask, or a structure of them like that of the inputs; None where there is none.
+        inputs: the inputs.
+        trace: where the masks are recorded.
+    """
+    if masks is None:
+        return None
+    if isinstance(masks, Mapping) and isinstance(inputs, Mapping):
+        return {name: recorded_masks(each, inputs.get(name), trace) for name, each in masks.items()}
+    if isinstance(masks, (list, tuple)) and isinstance(inputs, (list, tuple)):
+        pairs = zip_longest(masks, inputs[: len(masks)])
+        return sequence_like(masks, (recorded_masks(mask, each, trace) for mask, each in pairs))
+    return as_recorded(masks, trace)
 
 
 def recorded_inputs(values: Any, part: Any) -> Any:

@@ -66,12 +66,12 @@ from engine._tracing.errors import CannotRecordError, needs_values
 from engine._tracing.extents import FullShape, full_shape, text_of_extents
 from engine._tracing.lazy import (
     RecordedArray,
-    as_recorded,
     before_change,
     capturing,
     of_thread,
     on_trial,
     recorded_inputs,
+    recorded_masks,
     settle,
     trace_for,
 )
@@ -1282,10 +1282,14 @@ class Layer(Part, Leaf, Spec):
             while_recording = current.get() is None and contains(inputs, RecordedArray)
         given = self._arguments_of_call(args, options)
         mode, mask = training_of(given.pop("training", None)), given.pop("mask", None)
+        if not while_recording and (
+            contains_symbolic([inputs, mask, given]) if self._may_be_recorded else contains(inputs, Symbolic)
+        ):
+            return self._call_on_symbols(inputs, mode, mask, given)
+        if mode is None and self._training_by_default:  # for symbols, their model decides
+            mode = True
         if while_recording:
             return self._call_while_recording(inputs, mode, mask, given)
-        if contains_symbolic([inputs, mask, given]) if self._may_be_recorded else contains(inputs, Symbolic):
-            return self._call_on_symbols(inputs, mode, mask, given)
         return self._call_on_arrays(inputs, mode, mask, given)
 
     def _inputs_by_name(self, options: dict[str, Any]) -> Any:
@@ -1351,25 +1355,10 @@ class Layer(Part, Leaf, Spec):
         They are symbols for the layer. But Python code that can't be recorded without values, or that adds to the loss, runs
         with the arrays.
         """
-        if mask is not None and (trace := trace_for(inputs)) is not None:
-            mask = as_recorded(mask, trace)  # it belongs to this batch, as the inputs do
-        by_symbols = not self._is_custom
-        if self._is_custom:
-            symbols, slots = symbols_and_slots(inputs, given)
-            samples = [symbol._sample for symbol in symbols]
-            self._build_for_samples(samples, slots)
-            if self.activity_regularizer is None:
-                if not self._may_be_recorded and len(symbols) == 1:
-                    given["training"] = self._training_by_default if mode is None else mode
-                    given |= {} if mask is None else {"mask": mask}
-                    return self._call_with_custom_gradient(symbols[0], given)
-                with suppress(Exception):  # `call` raises it again
-                    found = self._recording_for(samples, mode, slots)
-                    by_symbols = found is not None and found.loss is None
-        if by_symbols:
-            outputs = self._call_on_symbols(inputs, mode, mask, given)
-        else:
-            outputs = self._run_call_of_user(inputs, mode, mask_of(inputs) if mask is None else mask, given)
+        trace = trace_for(inputs)
+        if trace is not None:  # the masks belong to this batch, as the inputs do
+            mask = recorded_masks(mask, inputs, trace)
+        outputs = self._outputs_while_recording(inputs, mode, mask, given)
         if self.activity_regularizer is not None:
             self._penalties = [self.activity_regularizer(outputs) / float(outputs.shape[0])]
         return outputs
@@ -1422,7 +1411,7 @@ class Layer(Part, Leaf, Spec):
         operations = self._operations_for([sample])
         arrays = self._ensure_arrays_for(sample)
         masked_after = self.compute_mask(rows, mask) if self.supports_masking else None
-        noisy = self._training_by_default if mode is None else mode
+        noisy = bool(mode)
         if mask is not None and self._masks_statistics and noisy:
             self._require_features_last(rows.ndim)
         if mask is not None and self._reads_mask:
@@ -1455,7 +1444,6 @@ class Layer(Part, Leaf, Spec):
 
     def _run_call_of_user(self, inputs: Any, mode: bool | None, mask: Any, given: Mapping[str, Any]) -> Any:
         """Returns what `call` returns for arrays, recorded or not, and notes what it adds to the loss."""
-        mode = True if mode is None and self._training_by_default else mode
         arguments = {**given, **training_argument(self.call, mode)}
         if accepts(self.call, "mask"):
             arguments["mask"] = mask
@@ -1511,6 +1499,27 @@ class Layer(Part, Leaf, Spec):
         warnings.warn(msg, stacklevel=3)
 
     # While a tape records.
+
+    def _outputs_while_recording(
+        self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments
+    ) -> Any:
+        """Returns the outputs for recorded arrays without noting the penalty on them."""
+        if not self._is_custom:
+            return self._call_on_symbols(inputs, mode, mask, given)
+        symbols, slots = symbols_and_slots(inputs, given)
+        samples = [symbol._sample for symbol in symbols]
+        self._build_for_samples(samples, slots)
+        if self.activity_regularizer is None:
+            if not self._may_be_recorded and len(symbols) == 1:
+                masked = {} if mask is None else {"mask": mask}
+                return self._call_with_custom_gradient(
+                    symbols[0], {**given, "training": bool(mode), **masked}
+                )
+            with suppress(Exception):  # `call` raises it again
+                found = self._recording_for(samples, mode, slots)
+                if found is not None and found.loss is None:
+                    return self._call_on_symbols(inputs, mode, mask, given)
+        return self._run_call_of_user(inputs, mode, mask_of(inputs) if mask is None else mask, given)
 
     def _call_with_custom_gradient(self, inputs: Any, arguments: Mapping[str, Any]) -> Any:
         """Records `call` with the gradient that is written by hand.
