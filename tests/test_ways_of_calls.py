@@ -84,7 +84,7 @@ def test_the_argument_mask(kind: Callable[[], layers.Layer], way: Callable[..., 
 
 
 @pytest.mark.parametrize("way", [on_symbols, on_arrays, while_recording])
-@pytest.mark.parametrize("kind", [library, Kept, KeptByValues])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_mask_of_the_inputs(kind: Callable[[], layers.Layer], way: Callable[..., Any]) -> None:
     seen: list[Any] = []
 
@@ -184,6 +184,34 @@ def test_training_that_is_true_by_default() -> None:
         model = keras.Model(inputs, kind()(inputs))
         np.testing.assert_array_equal(model(X), X * 3)
         np.testing.assert_array_equal(model.predict(X, verbose=0), X * 2)
+
+
+@pytest.mark.parametrize("kind", [library, Kept, KeptWithGradient])
+@pytest.mark.parametrize("before", [layers.Dropout, layers.ReLU, None])
+def test_a_symbolic_mask_of_a_model_that_is_called(kind: Callable[[], layers.Layer], before: Any) -> None:
+    inputs = keras.Input((3, 2)), keras.Input((3,), dtype="bool")
+    layer = kind()
+    if before is None:
+        outputs = layer(inputs[0], mask=inputs[1])
+    elif before is layers.Dropout:  # the mask passes through it
+        outputs = layer(layers.Dropout(0.5)(inputs[0], mask=inputs[1]))
+    else:
+        outputs = layer(before(negative_slope=1.0)(inputs[0]), mask=inputs[1])
+    model = keras.Model(inputs, outputs)
+    np.testing.assert_allclose(model([X, MASK]), expected(layer), rtol=1e-6)
+    np.testing.assert_allclose(model.predict([X, MASK], verbose=0), expected(layer), rtol=1e-6)
+    np.testing.assert_allclose(model.predict_on_batch([X, MASK]), expected(layer), rtol=1e-6)
+    with keras.GradientTape():
+        np.testing.assert_allclose(model([X, MASK]), expected(layer), rtol=1e-6)
+
+
+def test_a_constant_mask_of_symbols_is_refused() -> None:
+    for kind in (library, KeptWithGradient):
+        layer = kind()
+        with pytest.raises(
+            TypeError, match=rf"`mask` of layer '{layer.name}' must be symbolic .* make it an Input"
+        ):
+            layer(keras.Input((3, 2)), mask=MASK[:1])
 
 
 def test_a_softmax_with_a_mask_penalizes_what_it_returns() -> None:

@@ -1331,6 +1331,12 @@ class Layer(Part, Leaf, Spec):
         symbol = symbols[0]._as_tensor
         if mask is not None:
             trace = getattr(symbol, "trace", None)
+            if trace is None and not contains(mask, Symbolic):
+                msg = (
+                    f"`mask` of layer {self.name!r} must be symbolic as the inputs are, got an array of shape {np.shape(mask)}: "
+                    "make it an Input() of the model"
+                )
+                raise TypeError(msg)
             symbol = Part._with_mask([symbol, mask if trace is None else as_traced(mask, trace)])
         return self._call_with_arguments(symbol, mode, given) if given else symbol.through(self, mode)
 
@@ -1509,17 +1515,16 @@ class Layer(Part, Leaf, Spec):
         symbols, slots = symbols_and_slots(inputs, given)
         samples = [symbol._sample for symbol in symbols]
         self._build_for_samples(samples, slots)
+        known_mask = mask_of(inputs) if mask is None else mask
         if self.activity_regularizer is None:
             if not self._may_be_recorded and len(symbols) == 1:
-                masked = {} if mask is None else {"mask": mask}
-                return self._call_with_custom_gradient(
-                    symbols[0], {**given, "training": bool(mode), **masked}
-                )
+                options = {"training": bool(mode), **({} if known_mask is None else {"mask": known_mask})}
+                return self._call_with_custom_gradient(symbols[0], {**given, **options})
             with suppress(Exception):  # `call` raises it again
                 found = self._recording_for(samples, mode, slots)
                 if found is not None and found.loss is None:
                     return self._call_on_symbols(inputs, mode, mask, given)
-        return self._run_call_of_user(inputs, mode, mask_of(inputs) if mask is None else mask, given)
+        return self._run_call_of_user(inputs, mode, known_mask, given)
 
     def _call_with_custom_gradient(self, inputs: Any, arguments: Mapping[str, Any]) -> Any:
         """Records `call` with the gradient that is written by hand.

@@ -785,6 +785,11 @@ class GivenMask(_Merging):
             raise ValueError(msg)
         return values
 
+    def _of_arrays(self, inputs: Sequence[Any]) -> Tensor:
+        values, mask = map(np.asarray, inputs)
+        self._build_for_inputs([values.shape[1:], mask.shape[1:]])
+        return values.view(Tensor).masked(mask)
+
     def _operation_for(self, samples: Sequence[Shape]) -> LayerOperation:
         """Never called, as it computes nothing."""
         raise NotImplementedError
