@@ -214,6 +214,42 @@ def test_a_constant_mask_of_symbols_is_refused() -> None:
             layer(keras.Input((3, 2)), mask=MASK[:1])
 
 
+@pytest.mark.parametrize("axis", [-1, 1, (1, 2)])
+@pytest.mark.parametrize("kept", [X > 0, (X > 0).astype("float32"), MASK[..., np.newaxis], X[:1] > 0])
+def test_a_softmax_of_what_a_mask_keeps(axis: Any, kept: Any) -> None:
+    flags = np.broadcast_to(kept != 0, X.shape)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    exponentials = np.where(flags, np.exp(X.astype(float)), 0)
+    sums = exponentials.sum(axes, keepdims=True)
+    wanted = exponentials / np.where(sums == 0, 1, sums)
+    layer = layers.Softmax(axis)
+    np.testing.assert_allclose(layer(X, mask=kept), wanted, rtol=1e-5)
+    variable = keras.Variable(X)
+    with keras.GradientTape() as tape:
+        outputs = layer(variable * 1.0, mask=kept)
+        loss = ops.sum(outputs * X)
+    np.testing.assert_allclose(outputs, wanted, rtol=1e-5)
+    slope = wanted * (X - (wanted * X).sum(axes, keepdims=True))
+    np.testing.assert_allclose(tape.gradient(loss, variable), slope, rtol=1e-4, atol=1e-6)
+    if len(kept) == len(X):
+        inputs = keras.Input((3, 2)), keras.Input(kept.shape[1:], dtype=kept.dtype.name)
+        model = keras.Model(inputs, layer(inputs[0], mask=inputs[1]))
+        np.testing.assert_allclose(model([X, kept]), wanted, rtol=1e-5)
+        np.testing.assert_allclose(model.predict([X, kept], verbose=0), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [(X > 0)[np.newaxis], MASK], ids=["more axes", "timesteps"])
+def test_a_mask_that_does_not_fit_a_softmax(wrong: Any) -> None:
+    message = (
+        r"`mask` must have a shape that can be broadcast to that of the inputs, \(4, 3, 2\), got \("
+        + str(wrong.shape)[1:-1]
+    )
+    with pytest.raises(ValueError, match=message):
+        layers.Softmax()(X, mask=wrong)
+    with keras.GradientTape(), pytest.raises(ValueError, match=message):
+        layers.Softmax()(keras.Variable(X) * 1.0, mask=wrong)
+
+
 def test_a_softmax_with_a_mask_penalizes_what_it_returns() -> None:
     layer = layers.Softmax(activity_regularizer=keras.regularizers.L1(1.0))
     kept = np.array([[True, False], [True, True]])

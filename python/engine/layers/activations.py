@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import activations, constraints, initializers, regularizers
+from engine import activations, constraints, initializers, ops, regularizers
 from engine._base.checks import Shape, integer, integers, real
 from engine._base.tensor_like import Tensor, mask_of
 from engine._core_interface.cpp import Float32
@@ -26,6 +26,7 @@ from engine.activations.rows import softmax_gradient
 from engine.activations.smooth import elu_operation
 from engine.layers._axes import Axes, axes_of, axis_argument
 from engine.layers.layer import Layer, register
+from engine.layers.symbols import CallArguments
 from engine.layers.variable import NamedWeight
 from engine.layers.weights import Weight, asked
 
@@ -218,6 +219,20 @@ class Softmax(Layer):
             {"kind": "custom", "units": math.prod(input_shape), "variables": [], "host": host, "groups": 1}
         ]
 
+    def _call_on_symbols(self, inputs: Any, mode: bool | None, mask: Any, given: CallArguments) -> Any:
+        """Returns the symbolic outputs; a mask of the call is applied to the numbers, and doesn't pass through."""
+        if mask is None:
+            return super()._call_on_symbols(inputs, mode, None, given)
+        kept = ops.cast(mask, "float32") > 0.5  # noqa: PLR2004 # as in Keras
+        try:
+            replaced = ops.where(kept, inputs, _MASKED)
+        except ValueError:
+            raise _wrong_mask(inputs.shape, kept.shape) from None
+        if replaced.shape != inputs.shape:
+            raise _wrong_mask(inputs.shape, kept.shape)
+        outputs = super()._call_on_symbols(replaced, mode, None, given)
+        return ops.where(kept, outputs, 0.0)
+
     def _outputs_of_program(self, inputs: Any, mode: bool | None, mask: Any) -> tuple[Tensor, Any]:
         """Returns the outputs, computed by NumPy if there is a mask, and their mask."""
         noted = mask_of(inputs)
@@ -229,13 +244,16 @@ class Softmax(Layer):
         try:
             kept = np.broadcast_to(kept, outputs.shape)
         except ValueError:
-            msg = (
-                f"`mask` must have a shape that can be broadcast to that of the inputs, {outputs.shape}, got {given.shape}: "
-                "give one with a value for each input, or with axes of length 1"
-            )
-            raise ValueError(msg) from None
+            raise _wrong_mask(outputs.shape, given.shape) from None
         outputs = masked_softmax(np.asarray(inputs, np.float32), kept, self.axis).view(Tensor)
         return outputs, noted if mask is None else given
+
+
+def _wrong_mask(inputs: Sequence[int | None], mask: Sequence[int | None]) -> ValueError:
+    return ValueError(
+        f"`mask` must have a shape that can be broadcast to that of the inputs, {tuple(inputs)}, got {tuple(mask)}: give one "
+        "with a value for each input, or with axes of length 1"
+    )
 
 
 def masked_softmax(x: Float32, mask: NDArray[np.bool_], axis: int | Sequence[int]) -> Float32:
