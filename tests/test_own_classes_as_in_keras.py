@@ -498,3 +498,22 @@ def test_a_sequential_refuses_several_arrays_that_its_first_layer_would_read(joi
         with pytest.raises(ValueError, match=r"takes one array, .* Model\(\[a, b\], outputs\)"):
             model(join([A, A]))
     assert keras.Sequential([layers.Dense(1)])([A[0], A[1]]).shape == (2, 1)
+
+
+def test_an_error_of_call_is_gone_with_its_cause() -> None:
+    """What `call` reads may change where nobody sees it."""
+
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.settings = layers.Dense(1), {}
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x) * self.settings["factor"]
+
+    for use in (lambda model: model(A), lambda model: model.predict(A, verbose=0)):
+        model = Own()
+        with pytest.raises(KeyError, match="factor"):
+            use(model)
+        model.settings["factor"] = 2.0
+        np.testing.assert_array_equal(use(model), 2 * model.dense(A))

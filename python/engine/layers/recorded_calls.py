@@ -80,7 +80,10 @@ class RecordedCalls:
             try:
                 self._found[key] = self._recorded(samples, mode, given, masked)
             except Exception as error:
-                self._found[key] = self.last_error = error
+                self.last_error = error
+                if self._owner._is_model:  # it has no other way, so that the next call tries again
+                    raise
+                self._found[key] = error
         found = self._found[key]
         if isinstance(found, Exception):
             raise found
