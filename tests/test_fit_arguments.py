@@ -877,6 +877,65 @@ def test_validation_data_of_a_form_of_their_own_are_taken() -> None:
     assert len(model.history.history["val_loss"]) == 1
 
 
+class ReadsLabels(keras.Model):
+    """Validates on labels, and trains on one-hot vectors."""
+
+    def test_step(self, data: Any) -> Any:
+        x, y = data
+        return super().test_step((x, ops.one_hot(y, CLASSES)))
+
+
+class ReadsFirstColumns(keras.Model):
+    """Validates on the first columns of what it gets."""
+
+    def test_step(self, data: Any) -> Any:
+        x, y = data
+        return super().test_step((x[:, :FEATURES], y[:, :CLASSES]))
+
+
+class OwnSteps(ReadsFirstColumns):
+    train_step, _counted = TrainStep.train_step, TrainStep._counted
+
+
+class LosesOnFirstColumns(keras.Model):
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **options: Any) -> Any:
+        return super().compute_loss(x, y[:, :CLASSES], y_pred, **options)
+
+
+class ReadsValues(ReadsFirstColumns):
+    def test_step(self, data: Any) -> Any:
+        assert float(ops.sum(data[0])) != 0
+        return super().test_step(data)
+
+
+ONE_HOT = np.eye(CLASSES, dtype=np.float32)[Y]
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "held_out"),
+    [
+        (ReadsLabels, (X, Y)),
+        (ReadsFirstColumns, (np.hstack([X, X]), ONE_HOT)),
+        (ReadsFirstColumns, (X, np.hstack([ONE_HOT, ONE_HOT]))),
+        (OwnSteps, (np.hstack([X, X]), np.hstack([ONE_HOT, ONE_HOT]))),
+        (LosesOnFirstColumns, (X, np.hstack([ONE_HOT, ONE_HOT]))),
+        (ReadsValues, (np.hstack([X, X]), ONE_HOT)),
+    ],
+)
+def test_validation_data_are_those_that_the_own_step_or_loss_takes(
+    kind: Any, held_out: Any, eagerly: bool
+) -> None:
+    results = []
+    for data in ((X, Y if kind is ReadsLabels else ONE_HOT), held_out):
+        keras.utils.set_random_seed(3)
+        model = graph(kind)
+        model.compile("sgd", "categorical_crossentropy", run_eagerly=eagerly or kind is ReadsValues)
+        model.fit(X, ONE_HOT, validation_data=data, verbose=0)
+        results.append(model.history.history)
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize("form", ["arrays", "batches"])
 def test_validation_data_are_refused_before_a_new_model_trains(form: str) -> None:
     class OwnStep(OwnCall):

@@ -230,7 +230,7 @@ def dense_targets(array: Any, targeting: Targeting, name: str) -> Any:
         )
         if array.dtype.kind in "iu":
             message += (
-                f". If it holds class indices, use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, "
+                f". If it holds class indices, use loss='sparse_categorical_crossentropy', or pass to_categorical(y, "
                 f"{targeting.width})"
             )
         warnings.warn(message, stacklevel=2)
@@ -258,7 +258,7 @@ def _in_shape_of_outputs(array: Any, targeting: Targeting, name: str) -> Any:
     if loss._wants_classes and targeting.may_be_indices(array.shape[1:]):
         msg = (
             f"`{name}` has shape {array.shape}: class indices, but the loss {loss.name!r} takes one-hot labels. "
-            f"Either use loss='sparse_categorical_crossentropy', or pass to_categorical({name}, {targeting.width})"
+            f"Either use loss='sparse_categorical_crossentropy', or pass to_categorical(y, {targeting.width})"
         )
         raise ValueError(msg)
     if targeting.repeats(array):

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from engine._base.tensor_like import Tensor, open_recorder
 from engine._core_interface.cpp import ContextValue, Float32, FunctionSequence, Program, WeightArray
 from engine._data.exact_integers import ExactIntegers
 from engine._data.index_ranges import IndexRange
+from engine._data.sources import Samples
 from engine._tracing.errors import NeedsValuesError, needs_values
 from engine._tracing.extents import Extent, FullShape
 from engine._tracing.lazy import LazyTrace, RecordedArray, Recorder, as_recorded
@@ -30,7 +31,8 @@ from engine._tracing.symbolic import mapped, sequence_like
 from engine._tracing.trace import Input, OfWeight, Origin, TracedArray
 from engine._tracing.versions import Dependencies, Versioned
 from engine._training.draws import draw_position, drawing_from
-from engine._training.step_batches import ArrayPass, Stretch
+from engine._training.fit_arguments import BATCH_SIZE
+from engine._training.step_batches import ArrayPass, StepArrays, Stretch, batches_of
 from engine.metrics import Mean
 from engine.metrics.metric import in_core
 from engine.models.functions import FunctionLowering, Request
@@ -577,6 +579,21 @@ class CompilableStep:
                 del model._compiled_steps[next(iter(model._compiled_steps))]
             model._compiled_steps[key] = compiled
         return compiled
+
+    def takes(self, samples: Samples) -> bool:
+        """Whether the step takes samples, as far as it says so when it gets symbols. It changes nothing.
+
+        Where it needs values, or fails for another reason than the samples, nobody knows, and the answer is True.
+        """
+        model, capture = self._model, Capture()
+        try:
+            with drawing_from(model, draw_position(model)):
+                capture.record(getattr(model, self._name), next(batches_of(samples, BATCH_SIZE)))
+            for number, limits in {found for trace, _ in capture.segments for found in trace.limits}:
+                cast("StepArrays", samples.arrays).require(number, limits)
+        except Exception as error:  # code of the user may raise anything
+            return isinstance(error, NeedsValuesError) or not isinstance(error, ValueError)
+        return True
 
 
 class _BatchArray(NamedTuple):

@@ -402,7 +402,7 @@ class StepExecution(Execution):
         """Raises ValueError for validation data that don't fit the model or its losses where the training data do.
 
         A step may take any data. But where those of training are such as the core would take, those of validation must be, too,
-        or training would refuse them after its first epoch.
+        or be such as the user's own `test_step` or `compute_loss` takes: training would refuse others after its first epoch.
 
         Args:
             held_out: the data to validate with.
@@ -413,7 +413,12 @@ class StepExecution(Execution):
                 self._require_fitting(source.example, "")
         except (TypeError, ValueError):
             return
-        self._require_fitting(held_out.example, "validation ")
+        try:
+            self._require_fitting(held_out.example, "validation ")
+        except (TypeError, ValueError):
+            own = self._model._user_overrides("test_step", "compute_loss")
+            if not (own and CompilableStep(self._model, "test_step").takes(held_out.example)):
+                raise
 
     def _require_fitting(self, samples: Samples, prefix: str) -> None:
         """Raises ValueError for arrays of other shapes than those of inputs and outputs, and for wrong class indices."""

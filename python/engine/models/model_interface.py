@@ -60,6 +60,9 @@ if TYPE_CHECKING:
         @property
         def _has_predict_step(self) -> bool: ...
 
+        @classmethod
+        def _user_overrides(cls, *names: str) -> bool: ...
+
         def predict_step(self, data: Any) -> Any:
             """Returns the outputs for one batch."""
 
