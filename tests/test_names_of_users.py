@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import pytest
@@ -257,3 +258,28 @@ def test_private_names_of_the_library_are_refused(kind: type) -> None:
                 AttributeError, match=f"`{name}` of {kind.__name__} can't be assigned.*take another name"
             ):
                 setattr(made, name, 1)
+
+
+class Abstract(abc.ABC):
+    @abc.abstractmethod
+    def of_user(self) -> int: ...
+
+
+class Answering(Protocol):
+    def of_user(self) -> int: ...
+
+
+@pytest.mark.parametrize("mixin", [object, Abstract, Answering, Generic[TypeVar("T")]], ids=str)
+def test_classes_of_all_layers_and_models_may_be_derived_from(mixin: Any) -> None:
+    kinds = [keras.Model, keras.Sequential, *vars(keras.layers).values()]
+    kinds = [
+        kind
+        for kind in kinds
+        if isinstance(kind, type) and issubclass(kind, (keras.layers.Layer, keras.Model))
+    ]
+    assert len(kinds) > 60
+    for kind in kinds:
+        bases = (kind,) if mixin is object else (mixin, kind)
+        derived = types.new_class("OfUser", bases, {}, lambda body: body.update(of_user=lambda self: 3))
+        further = types.new_class("Further", (derived,), {}, lambda body: body.update(_of_user=4))
+        assert issubclass(further, kind)

@@ -172,7 +172,8 @@ def _require_free_names(cls: type) -> None:
 
 
 def _is_private(name: str) -> bool:
-    return name.startswith("_") and not name.endswith("__")
+    """Whether a name in a class is one that its author made private, rather than one of Python's own."""
+    return name.startswith("_") and not name.endswith("__") and not name.startswith("_abc_")
 
 
 class Part(Versioned):
