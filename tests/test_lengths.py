@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import pickle
+import threading
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -523,3 +525,42 @@ def test_lengths_are_open_as_soon_as_the_first_data_have_built(monkeypatch: pyte
 
     monkeypatch.setattr(Watched, "_note_change", noted)
     assert Watched().predict(np.ones((2, 5, 4)), verbose=0).shape == (2, 5, 2)
+
+
+class Announced:
+    """Samples that say when somebody asks for their shape."""
+
+    def __init__(self, array: Any, asked: threading.Event) -> None:
+        self._array, self._asked = array, asked
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        self._asked.set()
+        return self._array.shape
+
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        return np.asarray(self._array, *args, **options)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_two_threads_build_a_model_with_samples_of_two_lengths(several: bool) -> None:
+    """The second thread begins while the first one records `call`, and then finds the model built."""
+    records, asked = threading.Event(), threading.Event()
+
+    class Slow(keras.Model):
+        def call(self, x: Any) -> Any:
+            if not records.is_set():
+                records.set()
+                assert asked.wait(60)
+            return x[0] + x[1] if several else x * 2.0
+
+    model = Slow()
+
+    def predicted(x: Any) -> Any:
+        return model.predict([x, x] if several else x, verbose=0)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(predicted, np.ones((2, 5, 4)))
+        assert records.wait(60)
+        second = pool.submit(predicted, Announced(np.ones((2, 7, 4)), asked))
+        assert (first.result().shape, second.result().shape) == ((2, 5, 4), (2, 7, 4))

@@ -229,10 +229,10 @@ def program_for(model: ModelInterface, shape: Shape, compiled: Compiled | None =
     """
     if model._built_graph.program is None:
         model._build_for_inputs([_shape_to_build_for(model, shape)])
-    graph = model._built_graph
-    if graph.program is None:
+    program = model._built_graph.program_for(shape, compiled)
+    if program is None:
         raise without_layers(model.name)
-    return graph.program if graph.by_shape is None else graph.by_shape.program(shape, compiled)
+    return program
 
 
 def _compile_program(

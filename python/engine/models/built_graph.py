@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from engine._base.checks import Shape
 from engine._core_interface.cpp import Operation, Program
 from engine._data.exact_integers import Reading
+from engine._data.several_arrays import inputs_in
+from engine._training.compile_arguments import Compiled
 from engine.layers import Layer
 from engine.models.layer_graph import LayerGraph
 from engine.models.network import Network
 from engine.models.programs_by_shape import ProgramsByShape
-from engine.models.wiring import chain_of
+from engine.models.wiring import chain_of, shapes_along
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,16 @@ class BuiltGraph(LayerGraph):
     """Whether predictions depend on random numbers."""
     predicts_whole_batches: bool = False
     """Whether predictions can't be computed in parts, as they combine samples or change weights."""
+
+    def program_for(self, shape: Shape, compiled: Compiled | None = None) -> Program | None:
+        """Returns the program for samples of a shape, compiled with `compiled` if it is given; None before the graph is built."""
+        return self.program if self.by_shape is None else self.by_shape.program(shape, compiled)
+
+    def output_shapes_for(self, sample: Shape) -> list[Shape]:
+        """Returns the shape of each output for samples of a shape that the inputs can have."""
+        if not any(None in shape for shape in self.output_shapes):
+            return self.output_shapes
+        return shapes_along(inputs_in(sample), self.layers, self.wiring).outputs
 
     def forget_penalties(self) -> None:
         """Drops the penalties on outputs that a call of the model has stored for `losses`, as Keras does."""

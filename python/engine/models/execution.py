@@ -269,8 +269,9 @@ class CoreExecution(Execution):
         """Returns arrays, checked against the model and the loss. It doesn't build the model."""
         model, compiled = self._model, self._compiled
         x, y, sample_weight, prefix, shape, names = given
-        build_for_data(model, x)
-        rows, columns = read_inputs(model, lambda data: data.checked(x, f"{prefix}x", shape, names))
+        _, rows, columns = read_inputs(
+            model, x, lambda data: data.checked(x, f"{prefix}x", shape, names), builds=False
+        )
         shapes = model._output_shapes_of(sample_shape_of(rows))
         form = OutputData(compiled, model._built_graph.output_form)
         targets, weights = form.targets_and_weights(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine import tree
-from engine._base.checks import without_batch
+from engine._base.checks import Shape, without_batch
 from engine._core_interface.cpp import Rows
 from engine._data.lazy_rows import LazyRows
 from engine._data.several_arrays import sample_shape_of
@@ -15,7 +15,9 @@ from engine.layers import InputLayer, Layer
 from engine.layers.input_spec import require_compatible
 from engine.layers.symbols import symbols_of
 from engine.models.building import program_for, set_graph
+from engine.models.built_graph import BuiltGraph
 from engine.models.input_data import InputData
+from engine.models.layer_graph import LayerGraph
 from engine.models.recorded import arguments_of
 from engine.models.structures import arrays_of, nested_structure_of, structure_of
 
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 _Also = TypeVar("_Also")
 
 
-def build_for_data(model: ModelInterface, x: Any, single: bool = False) -> None:
-    """Builds a model with a `call` of its own, if its inputs aren't known yet.
+def build_for_data(model: ModelInterface, x: Any, single: bool = False) -> BuiltGraph:
+    """Returns the graph with which a model reads samples, and builds it if a `call` has inputs that aren't known yet.
+
+    Where samples have other lengths than the first ones, which built the model, it is built again for any length.
 
     Args:
         model: the model.
@@ -34,12 +38,12 @@ def build_for_data(model: ModelInterface, x: Any, single: bool = False) -> None:
         single: whether to build for one array, too, and not only for several.
     """
     _require_spec(model, x)
-    if model._body is None and not model._built_graph.input_layers:
+    graph = _fitting_graph(model, x)
+    if graph.input_layers:
+        return graph
+    if model._body is None:
         _require_one_array(model, x)
-    if model._built_graph.input_layers and not model._built_graph.has_declared_shape:
-        _open_lengths(model, x)
-    if model._body is None or model._built_graph.input_layers:
-        return
+        return graph
     nested = isinstance(x, (list, tuple, Mapping))
     within = nested and any(
         isinstance(each, (list, tuple, Mapping)) for each in (x.values() if isinstance(x, Mapping) else x)
@@ -48,37 +52,46 @@ def build_for_data(model: ModelInterface, x: Any, single: bool = False) -> None:
     # One vector may be a sample of some numbers, but several are inputs of one number for each sample, as in Keras.
     least = 1 if len(arrays) > 1 else 2
     if not all(len(getattr(each, "shape", ())) >= least for each in arrays):
-        return
+        return graph
     if len(arrays) == 1 and not isinstance(x, Mapping):
-        if single:
-            model._build_for_inputs([arrays[0].shape[1:]])
-        return
+        if not single:
+            return graph
+        model._build_for_inputs([arrays[0].shape[1:]])
+        return _fitting_graph(model, x)
     shapes: Any = [(None, *each.shape[1:]) for each in arrays]
     if within:
-        with model._lock.held():
-            build_for_shapes(model, nested_structure_of(x).packed(shapes))
-        return
-    if isinstance(x, Mapping):
-        shapes = [(None, *each.shape[1:]) for each in x.values()]
+        shapes = nested_structure_of(x).packed(shapes)
+    elif isinstance(x, Mapping):
+        shapes = {key: (None, *each.shape[1:]) for key, each in x.items()}
     with model._lock.held():
-        build_for_shapes(model, dict(zip(x, shapes, strict=True)) if isinstance(x, Mapping) else shapes)
+        if not model._built_graph.input_layers:
+            build_for_shapes(model, shapes)
+    return _fitting_graph(model, x)
 
 
 def read_inputs(
-    model: ModelInterface, read: Callable[[InputData], tuple[Rows | LazyRows, _Also]]
-) -> tuple[Rows | LazyRows, _Also]:
-    """Returns samples as rows, and what comes with them.
+    model: ModelInterface,
+    x: Any,
+    read: Callable[[InputData], tuple[Rows | LazyRows, _Also]],
+    *,
+    builds: bool = True,
+) -> tuple[BuiltGraph, Rows | LazyRows, _Also]:
+    """Returns samples as rows with the graph that reads them, and what comes with them, and builds a model that isn't built.
 
     Args:
         model: the model.
-        read: returns both from what is known of the inputs. It is called again if a `call` of the user's has to be built
-            first, to know which inputs hold integers or indices.
+        x: the samples as given.
+        read: returns both from what is known of the inputs. It is called again once the model is built, which says which
+            inputs hold integers or indices. Another thread may have built it, for samples of another length.
+        builds: whether to build a model without a `call`, too, and not only the others.
     """
-    rows, also = read(model._input_data)
-    if model._body is not None and not model._built_graph.input_layers:
+    graph = build_for_data(model, x)
+    rows, also = read(InputData(graph, model.device))
+    if graph.program is None and (builds or model._body is not None):
         program_for(model, sample_shape_of(rows))
-        rows, also = read(model._input_data)
-    return rows, also
+        graph = build_for_data(model, x)
+        rows, also = read(InputData(graph, model.device))
+    return graph, rows, also
 
 
 def build_for_symbols(model: ModelInterface, x: Any) -> None:
@@ -116,8 +129,8 @@ def build_for_shapes(model: ModelInterface, shapes: Any) -> None:
     set_graph(model, graph, model._compiled)
 
 
-def _open_lengths(model: ModelInterface, x: Any) -> None:
-    """Lets axes of the inputs have any length, where samples have others than the data that the model was built with.
+def _fitting_graph(model: ModelInterface, x: Any) -> BuiltGraph:
+    """Returns the graph of a model. Where samples have other lengths than the data that built it, their axes may have any.
 
     Where a layer needs the length, nothing changes.
 
@@ -125,23 +138,31 @@ def _open_lengths(model: ModelInterface, x: Any) -> None:
         model: the model.
         x: samples. Other things than arrays, and arrays that don't fit for other reasons, are left alone.
     """
-    arrays = list(arrays_of(model._built_graph.input_form, x))
-    samples = [getattr(each, "shape", (0,))[1:] for each in arrays]
-    known = model._built_graph.input_shapes
+    graph = model._built_graph  # which other threads may build again meanwhile
+    if graph.has_declared_shape or _opened_shapes(graph, x) == graph.input_shapes:
+        return graph
+    with model._lock.held(), suppress(Exception):  # custom layers may raise anything
+        graph = model._built_graph
+        shapes = _opened_shapes(graph, x)
+        if shapes != graph.input_shapes:
+            starts = [
+                InputLayer(shape, name=start.name, dtype=start.dtype)
+                for shape, start in zip(shapes, graph.input_layers, strict=True)
+            ]
+            set_graph(model, graph.changed(input_layers=starts), model._compiled)
+    return model._built_graph
+
+
+def _opened_shapes(graph: LayerGraph, x: Any) -> list[Shape]:
+    """Returns the shapes of the inputs with None for each length that is another one in samples of as many axes."""
+    samples = [getattr(each, "shape", (0,))[1:] for each in arrays_of(graph.input_form, x)]
+    known = graph.input_shapes
     if list(map(len, samples)) != list(map(len, known)):
-        return
-    opened = [
+        return known
+    return [
         tuple(size if size == other else None for size, other in zip(*pair, strict=True))
         for pair in zip(known, samples, strict=True)
     ]
-    if opened == known:
-        return
-    starts = [
-        InputLayer(shape, name=start.name, dtype=start.dtype)
-        for shape, start in zip(opened, model._built_graph.input_layers, strict=True)
-    ]
-    with model._lock.held(), suppress(Exception):  # custom layers may raise anything
-        set_graph(model, model._built_graph.changed(input_layers=starts), model._compiled)
 
 
 def _require_spec(model: ModelInterface, x: Any) -> None:

@@ -18,6 +18,8 @@ from engine._core_interface.cpp import (
     DeviceArray,
     Float32,
     NotFiniteError,
+    Program,
+    Rows,
     empty_on_device,
     first_nonfinite_row,
 )
@@ -49,8 +51,10 @@ from engine._training.step_batches import batches_of
 from engine.callbacks import CallbackList
 from engine.config import _capped_steps
 from engine.models.building import program_for
+from engine.models.built_graph import BuiltGraph
 from engine.models.execution import Given, StepExecution
 from engine.models.first_inputs import build_for_data, read_inputs
+from engine.models.input_data import InputData
 from engine.models.layer_by_layer import call_by_layer, masks_of_outputs
 from engine.models.stack import computes_whole_batches
 
@@ -93,36 +97,42 @@ def predicted(  # noqa: PLR0917 # those of `predict`
         model._warn_of_weights("predict()")
     if yields_batches(x):
         return _predict_stream(model, x, _capped_steps(limit, number_of_batches(x)), shown, out)
-    build_for_data(model, x)
-    rows, x = read_inputs(model, lambda data: data.unchecked(x, "x", model._feature_names))
+    given, read = x, partial(_unchecked, model, x)
+    graph, rows, x = read_inputs(model, given, read, builds=False)
     size = resolve_batch_size(given_size, limit, len(rows))
     limit = _capped_steps(limit, math.ceil(len(rows) / size))
-    rows = rows if limit is None else part_of(rows, 0, limit * size)
-    model._built_graph.forget_penalties()
-    shapes = model._output_shapes_of(sample_shape_of(rows))
-    target = None if out is None else target_for(out, shape_of_one_output(model, shapes, "out"), rows)
+    used = rows if limit is None else part_of(rows, 0, limit * size)
+    sample = sample_shape_of(rows)
+    shapes = graph.output_shapes_for(sample) if graph.output_shapes else model._output_shapes_of(sample)
+    target = None if out is None else target_for(out, shape_of_one_output(model, shapes, "out"), used)
+    if graph.program is None:  # now that all arguments are known to be right
+        graph, rows, x = read_inputs(model, given, read)
+        used = rows if limit is None else part_of(rows, 0, limit * size)
+        shapes = graph.output_shapes_for(sample_shape_of(rows))
+    rows = used
+    graph.forget_penalties()
     try:
         silent = callbacks is None and len(rows) <= size and not impatient(verbose)
-        program = program_for(model, sample_shape_of(rows))
-        if model._built_graph.predicts_whole_batches:
+        program = cast(Program, graph.program_for(sample_shape_of(rows)))
+        if graph.predicts_whole_batches:
             require_finite_rows(rows)
         if silent and not isinstance(rows, LazyRows):
-            outputs = program.predict(rows, target, True, False, _seed(model))
+            outputs = program.predict(rows, target, True, False, _seed(model, graph))
         else:
-            several = model._built_graph.output_form.kind is not None
+            several = graph.output_form.kind is not None
             predictor = CorePredictor(
                 program,
                 rows,
                 size,
                 out=target,
-                shown=partial(unpacked_outputs, model, shapes=shapes) if several else None,
-                by_batch=partial(_seed, model) if model._built_graph.draws else None,
-                whole_batches=computes_whole_batches(model._built_graph.network),
+                shown=partial(unpacked_outputs, graph, shapes=shapes) if several else None,
+                by_batch=partial(_seed, model, graph) if graph.draws else None,
+                whole_batches=computes_whole_batches(graph.network),
             )
             outputs = _run(model, predictor, math.ceil(len(rows) / size), shown)
     except NotFiniteError as error:
-        raise complaint(x, model._built_graph.sample_shape, error) from None
-    return unpacked_outputs(model, outputs, shapes) if out is None else delivered(outputs, out)
+        raise complaint(x, graph.sample_shape, error) from None
+    return unpacked_outputs(graph, outputs, shapes) if out is None else delivered(outputs, out)
 
 
 def predicted_batch(model: ModelInterface, x: Any) -> Any:
@@ -159,27 +169,27 @@ def outputs_of_batch(
         outputs = outputs_at_once(model, x, name)
         if outputs is not None:
             return outputs
-    build_for_data(model, x)
-    if len(model._built_graph.input_layers) <= 1:
-        x = model._input_data.array(x, name, model._feature_names)
-    if (sample := model._input_data.shape_of_none(x, name)) is not None:
+    data = InputData(build_for_data(model, x), model.device)
+    if len(data.graph.input_layers) <= 1:
+        x = data.array(x, name, model._feature_names)
+    if (sample := data.shape_of_none(x, name)) is not None:
         program_for(model, sample)
-        shapes = model._output_shapes_of(sample)
+        graph = model._built_graph
+        shapes = graph.output_shapes_for(sample)
         none = (0, sum(map(math.prod, shapes)))
         on_gpu = called and isinstance(x, DeviceArray)
         return unpacked_outputs(
-            model, empty_on_device(none, model.device) if on_gpu else np.zeros(none, np.float32), shapes
+            graph, empty_on_device(none, model.device) if on_gpu else np.zeros(none, np.float32), shapes
         )
-    rows, x = read_inputs(model, lambda data: data.unchecked(x, name, model._feature_names))
-    program = program_for(model, sample_shape_of(rows))
-    graph = model._built_graph  # which the call may have built
+    graph, rows, x = read_inputs(model, x, lambda data: data.unchecked(x, name, model._feature_names))
+    program = cast(Program, graph.program_for(sample_shape_of(rows)))
     if masks or (graph.augments and training is None) or (called and graph.penalised):
         array = rows[:] if isinstance(rows, LazyRows) else rows
         array = array.numpy() if isinstance(array, DeviceArray) else array
         if array.dtype != np.uint8 and first_nonfinite_row(array) >= 0:
             raise complaint(x, graph.sample_shape, NotFiniteError(), name)
         return call_by_layer(model, array, training, masks)
-    seed = next_sampling(model) if training else _seed(model)
+    seed = next_sampling(model) if training else _seed(model, graph)
     target = None
     if called and isinstance(rows, DeviceArray):
         target = empty_on_device((len(rows), program.output_size), rows.device)
@@ -187,7 +197,7 @@ def outputs_of_batch(
         if training or graph.predicts_whole_batches:
             require_finite_rows(rows)
         found = program.predict(all_for_core(rows), target, True, bool(training), seed)
-        return unpacked_outputs(model, found, model._output_shapes_of(sample_shape_of(rows)))
+        return unpacked_outputs(graph, found, graph.output_shapes_for(sample_shape_of(rows)))
     except NotFiniteError as error:
         raise complaint(x, graph.sample_shape, error, name) from None
 
@@ -239,7 +249,7 @@ def outputs_at_once(
     try:
         if graph.predicts_whole_batches:
             require_finite_rows(x)
-        outputs = program.predict(x, target, True, False, _seed(model))
+        outputs = program.predict(x, target, True, False, _seed(model, graph))
     except NotFiniteError as error:
         raise complaint(x, graph.sample_shape, error, name) from None
     if out is not None:
@@ -301,9 +311,14 @@ def _run(
         return predict(predictor, hooks, progress, data=data, steps_per_execution=model._steps_per_execution)
 
 
-def _seed(model: ModelInterface) -> int:
+def _unchecked(model: ModelInterface, x: Any, data: InputData) -> tuple[Rows | LazyRows, Any]:
+    """Returns samples as rows, and as one array for messages."""
+    return data.unchecked(x, "x", model._feature_names)
+
+
+def _seed(model: ModelInterface, graph: BuiltGraph) -> int:
     """The seed of a prediction: another one each time, if the model draws random numbers in predictions."""
-    return next_sampling(model) if model._built_graph.draws else 0
+    return next_sampling(model) if graph.draws else 0
 
 
 def shape_of_one_output(model: ModelInterface, shapes: Sequence[Shape], argument: str) -> Shape:
@@ -316,9 +331,8 @@ def shape_of_one_output(model: ModelInterface, shapes: Sequence[Shape], argument
     return shapes[0]
 
 
-def unpacked_outputs(model: ModelInterface, outputs: Any, shapes: Sequence[Shape]) -> Any:
+def unpacked_outputs(graph: BuiltGraph, outputs: Any, shapes: Sequence[Shape]) -> Any:
     """Returns the outputs (n, numbers of all outputs) as users get them: arrays of `shapes`, where `outputs` is."""
-    graph = model._built_graph
     form = graph.output_form
     if isinstance(outputs, DeviceArray):
         ends = list(accumulate(math.prod(shape) for shape in shapes))
@@ -342,18 +356,18 @@ def masks_in(model: ModelInterface, x: Any) -> list[Any]:
     """Returns the mask of each input for one batch, or None; an empty list if no input has one."""
     if not _has_mask(x):
         return []
-    build_for_data(model, x)
-    x = model._built_graph.input_form.flat(x)
+    data = InputData(build_for_data(model, x))
+    x = data.graph.input_form.flat(x)
     by_name = isinstance(x, Mapping)
     arrays = list(x.values()) if by_name else x if isinstance(x, (list, tuple)) else [x]
-    names, starts = model._input_data.names, [start.name for start in model._built_graph.input_layers]
+    names, starts = data.names, [start.name for start in data.graph.input_layers]
     keys = names if by_name and all(name in x for name in names) else starts
     return [mask_of(each) for each in ([x.get(key) for key in keys] if by_name else arrays)]
 
 
 def masks_of(model: ModelInterface, x: Any, masks: Sequence[Any]) -> list[Any]:
     """Returns the mask of each output for one batch, or None; `masks` are those of the inputs."""
-    rows, _ = read_inputs(model, lambda data: data.unchecked(x, "x", model._feature_names))
+    _, rows, _ = read_inputs(model, x, partial(_unchecked, model, x))
     return masks_of_outputs(model, rows[:] if isinstance(rows, LazyRows) else np.asanyarray(rows), masks)
 
 
