@@ -233,3 +233,19 @@ def test_samples_of_several_unknown_axes_and_a_layer_of_the_users() -> None:
             model.train_on_batch(x, y)
         pair.assert_same_weights()
         pair.assert_same_outputs(x)
+
+
+def test_an_activation_that_is_assigned_is_that_of_new_lengths_and_after_compile() -> None:
+    """Lengths that were seen before keep what was compiled for them, in Keras, too."""
+    rows = np.random.default_rng(1).standard_normal((1, 8, 4)).astype(np.float32)
+    found = []
+    for api in (keras, engine):
+        dense = api.layers.Dense(4)
+        model = api.Sequential([api.Input((None, 4)), dense])
+        model.predict(rows, verbose=0)
+        dense.activation = api.activations.relu
+        results = [model.predict(rows[:, :length], verbose=0) for length in (8, 5)]
+        model.compile("sgd", "mse")
+        results += [model.predict(rows[:, :length], verbose=0) for length in (8, 5)]
+        found.append([bool((each >= 0).all()) for each in results])
+    assert found == [[False, True, True, True]] * 2
